@@ -1,0 +1,68 @@
+"""Nouns to and from versioned JSON.
+
+A document is one JSON object ``{"kind": "Receipt", "version": 1, "body": {…}}``. Fractions are written as ``"24000/1001"``,
+enums as their values, tuples as arrays. Reading checks types and names the field that is wrong.
+"""
+
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import msgspec
+
+from headend.errors import StorageError
+
+VERSION = 1
+Noun = TypeVar("Noun")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
+    raise NotImplementedError(f"{type(value).__name__} has no place in a document")
+
+
+def _rich(kind: type[Any], value: Any) -> Any:
+    if kind is Fraction:
+        return Fraction(value)
+    raise NotImplementedError(f"{kind.__name__} has no place in a document")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain)
+
+
+def write(noun: Any) -> bytes:
+    """Turn a noun of `headend.media` into the bytes of its document."""
+    return _ENCODER.encode({"kind": type(noun).__name__, "version": VERSION, "body": noun})
+
+
+def as_plain(noun: Any) -> Any:
+    """Turn a noun into dicts, lists, strings and numbers."""
+    return msgspec.to_builtins(noun, enc_hook=_plain)
+
+
+def read(kind: type[Noun], data: bytes, *, key: str = "document") -> Noun:
+    """Read a document back into its noun.
+
+    Args:
+        kind: The noun that is expected.
+        data: The document.
+        key: Where it came from, for the error.
+
+    Raises:
+        StorageError: It is not JSON, of another kind or version, or a field is missing or wrong.
+    """
+    envelope = _decode(dict[str, msgspec.Raw], data, key)
+    named = {name: _decode(Any, envelope[name], key) for name in ("kind", "version") if name in envelope}
+    if named != {"kind": kind.__name__, "version": VERSION} or "body" not in envelope:
+        raise StorageError(
+            f"{key} is not a {kind.__name__} document of version {VERSION}; it was written by another headend, or damaged",
+            found=named,
+        )
+    return _decode(kind, envelope["body"], key)
+
+
+def _decode(kind: Any, data: bytes | msgspec.Raw, key: str) -> Any:
+    try:
+        return msgspec.json.decode(data, type=kind, dec_hook=_rich)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, ZeroDivisionError) as error:
+        raise StorageError(f"{key} can't be read: {error}", key=key) from error

@@ -1,0 +1,92 @@
+"""Every error that headend raises on purpose.
+
+HeadendError
+├── ConfigError          what was asked for is wrong: a flag, a ladder, a slug      exit 2
+├── MasterError          the master can't be used                                   exit 3
+├── EncodingError        a job's tasks could not be finished                        exit 4
+│   ├── ToolFailed       a child process failed (carries argv, status, stderr)
+│   ├── ChunkRejected    an encoded chunk is not what the plan asked for
+│   └── Cancelled        the task was told to stop
+├── PackagingError       a release can't be described or does not verify            exit 4
+└── StorageError         the store refused or lost something                        exit 5
+    ├── ObjectMissing    no such object
+    └── StoreUnavailable the store can't be reached or answers with a fault that may pass
+
+The message says what to do; facts carry the evidence. The form ``(message, **facts)`` survives pickling, which
+keyword-only constructors do not, so that errors cross Dask whole.
+"""
+
+from typing import Any, ClassVar
+
+
+class HeadendError(Exception):
+    """The root of the tree.
+
+    Args:
+        message: One line that says what is wrong and what to do.
+        **facts: Evidence, as plain data; shown with ``--verbose``.
+    """
+
+    retryable: ClassVar[bool] = False
+    """Whether the same call may go through later."""
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.facts)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConfigError(HeadendError):
+    """What was asked for is wrong: a flag, a ladder, a title's name."""
+
+
+class MasterError(HeadendError):
+    """The master can't be used."""
+
+
+class EncodingError(HeadendError):
+    """A job's tasks could not be finished."""
+
+
+class ToolFailed(EncodingError):
+    """A child process failed; ``argv``, ``status`` and ``stderr`` (its tail) are in the facts."""
+
+    retryable = True
+
+
+class ChunkRejected(EncodingError):
+    """An encoded chunk is not what the plan asked for."""
+
+    retryable = True
+
+
+class Cancelled(EncodingError):
+    """The task was told to stop and its child processes are gone."""
+
+
+class PackagingError(HeadendError):
+    """A release can't be described or does not verify."""
+
+
+class StorageError(HeadendError):
+    """The store refused or lost something."""
+
+
+class ObjectMissing(StorageError):
+    """The store has no such object; ``key`` is in the facts."""
+
+
+class StoreUnavailable(StorageError):
+    """The store can't be reached, or answers with a fault that may pass."""
+
+    retryable = True
+
+
+def _rebuild(kind: type[HeadendError], message: str, facts: dict[str, Any]) -> HeadendError:
+    return kind(message, **facts)

@@ -1,0 +1,113 @@
+"""Every object path in the store, spelled once.
+
+titles/{title}/current.json                     the pointer: written last
+titles/{title}/{release}/plan.json              what was decided
+titles/{title}/{release}/receipts/{task}.json   what has been done
+titles/{title}/{release}/attempts/{task}-{n}.json   what failed on the way
+titles/{title}/{release}/multivariant.m3u8      HLS
+titles/{title}/{release}/manifest.mpd           DASH
+titles/{title}/{release}/release.json           the presentation, as a document
+titles/{title}/{release}/{rendition}/…          init.mp4, {number}.m4s, media.m3u8, iframes.m3u8
+"""
+
+import re
+
+from headend.errors import ConfigError
+
+TITLES = "titles"
+MULTIVARIANT = "multivariant.m3u8"
+MPD = "manifest.mpd"
+INIT = "init.mp4"
+MEDIA_PLAYLIST = "media.m3u8"
+IFRAME_PLAYLIST = "iframes.m3u8"
+SEGMENT_SUFFIX = ".m4s"
+
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+
+
+def check_title(title: str) -> str:
+    """Return ``title`` if it is a legal slug.
+
+    Raises:
+        ConfigError: It is not 1 to 64 of ``a-z 0-9 -``, or starts or ends with a dash.
+    """
+    if not _SLUG.fullmatch(title):
+        raise ConfigError(
+            f"{title!r} is not a title's name: use 1 to 64 of a-z, 0-9 and '-', not at either end, such as 'big-buck-bunny'"
+        )
+    return title
+
+
+def title_path(title: str) -> str:
+    """The folder of a title."""
+    return f"{TITLES}/{title}"
+
+
+def current(title: str) -> str:
+    """The pointer at the current release."""
+    return f"{TITLES}/{title}/current.json"
+
+
+def release_path(title: str, release: str) -> str:
+    """The folder of a release."""
+    return f"{TITLES}/{title}/{release}"
+
+
+def plan(title: str, release: str) -> str:
+    """What was decided for a release."""
+    return f"{release_path(title, release)}/plan.json"
+
+
+def release_document(title: str, release: str) -> str:
+    """The presentation, as a document."""
+    return f"{release_path(title, release)}/release.json"
+
+
+def receipts(title: str, release: str) -> str:
+    """The folder of all receipts."""
+    return f"{release_path(title, release)}/receipts/"
+
+
+def receipt(title: str, release: str, task: str) -> str:
+    """The proof that a task is done."""
+    return f"{receipts(title, release)}{task}.json"
+
+
+def attempt(title: str, release: str, task: str, number: int) -> str:
+    """The record of a failed attempt; numbered from 1."""
+    return f"{release_path(title, release)}/attempts/{task}-{number}.json"
+
+
+def multivariant(title: str, release: str) -> str:
+    """The top HLS manifest."""
+    return f"{release_path(title, release)}/{MULTIVARIANT}"
+
+
+def mpd(title: str, release: str) -> str:
+    """The DASH manifest."""
+    return f"{release_path(title, release)}/{MPD}"
+
+
+def rendition_path(title: str, release: str, rendition: str) -> str:
+    """The folder of a rendition."""
+    return f"{release_path(title, release)}/{rendition}"
+
+
+def init(title: str, release: str, rendition: str) -> str:
+    """A rendition's init segment."""
+    return f"{rendition_path(title, release, rendition)}/{INIT}"
+
+
+def segment(title: str, release: str, rendition: str, number: int) -> str:
+    """A media segment; numbered from 1."""
+    return f"{rendition_path(title, release, rendition)}/{number}{SEGMENT_SUFFIX}"
+
+
+def media_playlist(title: str, release: str, rendition: str) -> str:
+    """A rendition's HLS media playlist."""
+    return f"{rendition_path(title, release, rendition)}/{MEDIA_PLAYLIST}"
+
+
+def iframe_playlist(title: str, release: str, rendition: str) -> str:
+    """A rendition's HLS I-frame playlist."""
+    return f"{rendition_path(title, release, rendition)}/{IFRAME_PLAYLIST}"

@@ -1,0 +1,535 @@
+"""The nouns that cross rooms: what a master is, what it becomes, and what has been made.
+
+All are frozen; collections are tuples; names end in their unit. ``*_ticks`` count in the timescale that stands beside
+them, ``*_px`` are pixels of the picture as stored unless said otherwise.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Generic, TypeVar
+
+from headend.timing import Chunk, Grid
+
+
+class Kind(StrEnum):
+    """What a rendition carries."""
+
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+class Codec(StrEnum):
+    """What headend encodes; the value is the first part of a rendition's id."""
+
+    AVC = "avc"
+    HEVC = "hevc"
+    AV1 = "av1"
+    VP9 = "vp9"
+    AAC = "aac"
+    OPUS = "opus"
+    AC3 = "ac3"
+    EAC3 = "eac3"
+
+
+class VideoRange(StrEnum):
+    """Dynamic range, as in the VIDEO-RANGE attribute of RFC 8216bis, section 4.4.6.2."""
+
+    SDR = "SDR"
+    PQ = "PQ"
+    HLG = "HLG"
+
+
+class Effort(StrEnum):
+    """How much work the encoders put into a picture."""
+
+    DRAFT = "draft"
+    STANDARD = "standard"
+    HIGH = "high"
+
+
+class FieldOrder(StrEnum):
+    """How the lines of a picture follow each other in time, as the container and the codec say."""
+
+    PROGRESSIVE = "progressive"
+    TOP_FIRST = "tff"
+    BOTTOM_FIRST = "bff"
+    UNKNOWN = "unknown"
+
+
+# --- the master ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """The delivered file: where it is, and what it is.
+
+    Attributes:
+        url: Absolute path, or ``s3://bucket/key``. Never holds a secret.
+        size_bytes: Its size.
+        digest: ``sha256:…`` of the bytes of a local file; ``etag:…`` of an object in S3, which is never read whole.
+        version: What tells at no cost that the file has changed since: modification time in ns, or the ETag.
+    """
+
+    url: str
+    size_bytes: int
+    digest: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """How numbers become light; FFmpeg's names, ``unknown`` where the master does not say."""
+
+    primaries: str = "unknown"
+    transfer: str = "unknown"
+    matrix: str = "unknown"
+    range: str = "unknown"
+    chroma_location: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class MasteringDisplay:
+    """The mastering display, SMPTE ST 2086, as exact rationals.
+
+    Attributes:
+        red_xy: CIE 1931 chromaticity of the red primary; green, blue and white likewise.
+        min_nits: Black level in cd/m².
+        max_nits: Peak in cd/m².
+    """
+
+    red_xy: tuple[Fraction, Fraction]
+    green_xy: tuple[Fraction, Fraction]
+    blue_xy: tuple[Fraction, Fraction]
+    white_xy: tuple[Fraction, Fraction]
+    min_nits: Fraction
+    max_nits: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class ContentLight:
+    """Content light levels, CTA-861.3: maximum of a pixel, and of a frame's average, in cd/m²."""
+
+    max_cll_nits: int
+    max_fall_nits: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrameIndex:
+    """When each frame of the master is shown, and where decoding can start.
+
+    Attributes:
+        pts_ticks: Presentation time of every frame, ascending, in the stream's time base.
+        keyframes: Frame numbers at which decoding can start, ascending. Exact when ``origin`` is ``packets``; from a
+            container's index they are in decoding order, up to 16 frames before the frame they stand for.
+        origin: ``container index`` or ``packets``.
+    """
+
+    pts_ticks: tuple[int, ...]
+    keyframes: tuple[int, ...]
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoTrack:
+    """The picture of a master.
+
+    Attributes:
+        index: Stream number in the container.
+        codec: FFmpeg's name of the codec.
+        profile: The codec's profile, or an empty string.
+        width_px: Coded width.
+        height_px: Coded height.
+        sample_aspect_ratio: Width of a pixel over its height.
+        rotation_deg: Clockwise turn that shows the picture upright: 0, 90, 180 or 270.
+        pixel_format: FFmpeg's name.
+        bit_depth: Bits of a sample.
+        colour: How numbers become light.
+        mastering_display: ST 2086 metadata, if any.
+        content_light: MaxCLL and MaxFALL, if any.
+        field_order: As flagged.
+        time_base: Seconds of one tick of ``index``.
+        frame_rate: Frames (of interlaced material: pairs of fields) per second, exact.
+        constant_rate: Whether every frame lies within half a frame of the constant grid.
+        intra_only: Whether every frame is a keyframe.
+        bit_rate_bps: The stream's rate, or 0 when the container does not say.
+        frames: The frame index.
+    """
+
+    index: int
+    codec: str
+    profile: str
+    width_px: int
+    height_px: int
+    sample_aspect_ratio: Fraction
+    rotation_deg: int
+    pixel_format: str
+    bit_depth: int
+    colour: Colour
+    mastering_display: MasteringDisplay | None
+    content_light: ContentLight | None
+    field_order: FieldOrder
+    time_base: Fraction
+    frame_rate: Fraction
+    constant_rate: bool
+    intra_only: bool
+    bit_rate_bps: int
+    frames: FrameIndex
+
+    @property
+    def frame_count(self) -> int:
+        """Frames in the stream."""
+        return len(self.frames.pts_ticks)
+
+    @property
+    def start_s(self) -> Fraction:
+        """When the first frame is shown, in seconds."""
+        return self.frames.pts_ticks[0] * self.time_base
+
+    @property
+    def video_range(self) -> VideoRange:
+        """Dynamic range, read from the transfer characteristic (ITU-T H.273: 16 is PQ, 18 is HLG)."""
+        return {"smpte2084": VideoRange.PQ, "arib-std-b67": VideoRange.HLG}.get(self.colour.transfer, VideoRange.SDR)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """One programme of sound in a master.
+
+    Attributes:
+        index: Stream number in the container.
+        codec: FFmpeg's name of the codec.
+        profile: The codec's profile, or an empty string.
+        sample_rate_hz: Samples per second and channel.
+        channels: Number of channels.
+        layout: FFmpeg's name of the channel layout, such as ``stereo``, ``5.1``, ``5.1(side)``.
+        language: BCP 47 tag; ``und`` where the master does not say.
+        title: What the master calls it, or an empty string.
+        roles: FFmpeg's dispositions, such as ``comment`` or ``visual_impaired``; sorted.
+        default: Whether the master marks it as the one to play.
+        start_s: When its first sample is heard.
+        duration_s: From its first sample to its last; 0 when unknown.
+        bit_rate_bps: The stream's rate, or 0 when the container does not say.
+    """
+
+    index: int
+    codec: str
+    profile: str
+    sample_rate_hz: int
+    channels: int
+    layout: str
+    language: str
+    title: str
+    roles: tuple[str, ...]
+    default: bool
+    start_s: Fraction
+    duration_s: Fraction
+    bit_rate_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubtitleTrack:
+    """Text or pictures of text in a master; fields as in `AudioTrack`."""
+
+    index: int
+    codec: str
+    language: str
+    title: str
+    roles: tuple[str, ...]
+    default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What looking at a master tells.
+
+    Attributes:
+        master: The file that was looked at.
+        container: FFmpeg's name of the format.
+        duration_s: As the container says; 0 when unknown.
+        video: The picture; None when there is none.
+        audio: Programmes of sound, in the container's order.
+        subtitles: Text tracks, in the container's order.
+    """
+
+    master: Master
+    container: str
+    duration_s: Fraction
+    video: VideoTrack | None
+    audio: tuple[AudioTrack, ...]
+    subtitles: tuple[SubtitleTrack, ...]
+
+
+# --- what it becomes ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRendition:
+    """A rung of a ladder applied to a title's picture.
+
+    Attributes:
+        id: Such as ``avc-1080p-6000k``; unique in a release, safe as a path segment.
+        codec: One of the video codecs.
+        width_px: Width, even; pixels are square.
+        height_px: Height, even.
+        frame_rate: Frames per second.
+        rate_divisor: 1, or 2 when every second frame of the grid is taken.
+        average_bps: Rate that the ladder aims at.
+        cap_bps: The encoder's maximal rate.
+        buffer_bits: Size of the rate model's buffer.
+        crf: Constant rate factor, in the codec's own scale.
+        profile: The encoder's name of the profile, such as ``high`` or ``main10``.
+        level: The level as the standard writes it, such as ``4.0``.
+        pixel_format: ``yuv420p`` or ``yuv420p10le``.
+        video_range: SDR, or the master's own range.
+        default: Whether players should start here; true for exactly one rendition of a release.
+    """
+
+    id: str
+    codec: Codec
+    width_px: int
+    height_px: int
+    frame_rate: Fraction
+    rate_divisor: int
+    average_bps: int
+    cap_bps: int
+    buffer_bits: int
+    crf: float
+    profile: str
+    level: str
+    pixel_format: str
+    video_range: VideoRange = VideoRange.SDR
+    default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRendition:
+    """A rung of a ladder applied to one programme of a title's sound.
+
+    Attributes:
+        id: Such as ``aac-2.0-128k-en``; unique in a release, safe as a path segment.
+        codec: One of the audio codecs.
+        layout: ``2.0`` or ``5.1``.
+        channels: Number of channels, the LFE included.
+        bit_rate_bps: Rate asked of the encoder.
+        sample_rate_hz: Samples per second and channel.
+        track_index: Stream number of the programme in the master.
+        language: BCP 47 tag, or ``und``.
+        name: What players show, unique among the programmes of a release.
+        roles: As in `AudioTrack`.
+        default: Whether this rung's programme is the one to play unasked.
+    """
+
+    id: str
+    codec: Codec
+    layout: str
+    channels: int
+    bit_rate_bps: int
+    sample_rate_hz: int
+    track_index: int
+    language: str
+    name: str
+    roles: tuple[str, ...] = ()
+    default: bool = False
+
+
+# --- how it is made -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeTask:
+    """One child process: a chunk × a group of renditions, or a programme × all its audio renditions.
+
+    Attributes:
+        id: Digest of all that decides the result: master, frames, arguments, tool.
+        kind: What the renditions carry; audio tasks cover the whole title.
+        chunk: The frames; of an audio task, all of them.
+        renditions: Their ids, in the order of the outputs.
+        argv: The command. ``{master}`` stands for the input and ``{scratch}`` for the folder of the outputs, which are
+            named ``{scratch}/{rendition}.mp4``.
+        cost: Relative work, for scheduling: longest first.
+    """
+
+    id: str
+    kind: Kind
+    chunk: Chunk
+    renditions: tuple[str, ...]
+    argv: tuple[str, ...]
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class EncodePlan:
+    """Everything that will be done to a master, decided before anything is done.
+
+    Attributes:
+        title: Catalogue entry.
+        release: Digest of the master, the renditions, the grid, the effort and the tool.
+        master: The file.
+        ladder: Name of the ladder.
+        effort: How much work the encoders do.
+        tool: Version line of the encoder.
+        grid: Where sync frames, segments and chunks lie.
+        decisions: One line per decision that was taken from the probe.
+        video: Video renditions, best first within a codec.
+        audio: Audio renditions.
+        tasks: What workers do, longest first.
+    """
+
+    title: str
+    release: str
+    master: Master
+    ladder: str
+    effort: Effort
+    tool: str
+    grid: Grid
+    decisions: tuple[str, ...]
+    video: tuple[VideoRendition, ...]
+    audio: tuple[AudioRendition, ...]
+    tasks: tuple[EncodeTask, ...]
+
+
+# --- what has been made -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A media segment in the store.
+
+    Attributes:
+        number: From 1.
+        start_ticks: Decode time of its first sample (``tfdt``), in the track's timescale.
+        duration_ticks: Sum of its samples' durations.
+        samples: Frames of video, or codec frames of sound.
+        size_bytes: Size of the object.
+        sha256: Hex digest of the object.
+        sync: Video only: for each sync frame, the offset of its ``moof`` in the segment and the length in bytes up to
+            the end of that frame. One range holds all that a trick-play client needs.
+    """
+
+    number: int
+    start_ticks: int
+    duration_ticks: int
+    samples: int
+    size_bytes: int
+    sha256: str
+    sync: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTrack:
+    """What one task made of one rendition.
+
+    Attributes:
+        rendition: Its id.
+        init_sha256: Hex digest of the init segment; the same in every chunk of a rendition.
+        init_bytes: Size of the init segment.
+        timescale: Ticks per second.
+        priming_samples: Audio: samples before the programme's first, which the init segment tells players to drop.
+        average_bps: Over the task's segments.
+        peak_bps: Of the segment with the highest rate.
+        segments: In order.
+    """
+
+    rendition: str
+    init_sha256: str
+    init_bytes: int
+    timescale: int
+    priming_samples: int
+    average_bps: int
+    peak_bps: int
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that a task is done; written after everything that it names.
+
+    Attributes:
+        task: The task's id.
+        tracks: One per rendition of the task.
+        attempt: Which attempt succeeded, from 1.
+        worker: Where it ran.
+        cpu_s: CPU seconds of the child process.
+        wall_s: Seconds from start to end.
+        peak_memory_bytes: Peak resident memory of the child process.
+    """
+
+    task: str
+    tracks: tuple[EncodedTrack, ...]
+    attempt: int
+    worker: str
+    cpu_s: float
+    wall_s: float
+    peak_memory_bytes: int
+
+
+Rendition = TypeVar("Rendition", VideoRendition, AudioRendition)
+
+
+@dataclass(frozen=True, slots=True)
+class Track(Generic[Rendition]):
+    """A rendition as it stands in the store, complete: all that a manifest says of it.
+
+    Attributes:
+        rendition: What was asked for.
+        codec_string: RFC 6381, from the init segment's sample entry.
+        init_bytes: Size of the init segment.
+        timescale: Ticks per second of the segments.
+        priming_samples: Audio: samples before the programme's first, dropped by the init segment's edit list.
+        segments: All of them, in order.
+    """
+
+    rendition: Rendition
+    codec_string: str
+    init_bytes: int
+    timescale: int
+    priming_samples: int
+    segments: tuple[Segment, ...]
+
+    def segment_bps(self) -> tuple[float, ...]:
+        """Rate of each segment, in bits per second over its own duration."""
+        return tuple(8 * s.size_bytes * self.timescale / s.duration_ticks for s in self.segments)
+
+    @property
+    def average_bps(self) -> int:
+        """Bits of all segments over their duration, rounded up."""
+        bits = 8 * sum(s.size_bytes for s in self.segments)
+        return -(-bits * self.timescale // sum(s.duration_ticks for s in self.segments))
+
+    @property
+    def peak_bps(self) -> int:
+        """Rate of the segment with the highest, rounded up (RFC 8216, section 4.3.4.2)."""
+        return max(-(-8 * s.size_bytes * self.timescale // s.duration_ticks) for s in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """A release as players see it.
+
+    Attributes:
+        title: Catalogue entry.
+        release: Its id.
+        grid: Where segments lie.
+        video: Video tracks, best first within a codec.
+        audio: Audio tracks.
+    """
+
+    title: str
+    release: str
+    grid: Grid
+    video: tuple[Track[VideoRendition], ...]
+    audio: tuple[Track[AudioRendition], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The pointer at a title's current release.
+
+    Attributes:
+        release: Its id.
+        published_at: UTC, ISO 8601.
+    """
+
+    release: str
+    published_at: str
