@@ -1,0 +1,109 @@
+"""ISO base media file format: finding boxes and reading their numbers.
+
+Source: ISO/IEC 14496-12, section 4.2 (box structure) and 8.8 (movie fragments).
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from headend.errors import PackagingError
+
+CONTAINERS = frozenset({"moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "moof", "traf", "dinf"})
+VIDEO_ENTRY_BYTES = 78
+"""Fields of VisualSampleEntry before its boxes (section 12.1.3)."""
+AUDIO_ENTRY_BYTES = 28
+"""Fields of AudioSampleEntry before its boxes (section 12.2.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Where a box lies in its buffer.
+
+    Attributes:
+        kind: Four-character code.
+        start: Offset of its size field.
+        body: Offset of its first byte behind the header.
+        end: Offset behind its last byte.
+    """
+
+    kind: str
+    start: int
+    body: int
+    end: int
+
+
+def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -> Iterator[Box]:
+    """Walk the boxes that lie side by side in ``data[start:end]``.
+
+    Raises:
+        PackagingError: A box is shorter than its header or reaches past ``end``.
+    """
+    stop = len(data) if end is None else end
+    at = start
+    while at < stop:
+        if stop - at < 8:
+            raise PackagingError(f"{stop - at} stray bytes where an MP4 box was expected", offset=at)
+        size, kind = struct.unpack_from(">I4s", data, at)
+        body = at + 8
+        if size == 1:
+            if stop - at < 16:
+                raise PackagingError("an MP4 box is cut within its header", offset=at)
+            (size,) = struct.unpack_from(">Q", data, body)
+            body += 8
+        elif size == 0:
+            size = stop - at
+        if size < body - at or at + size > stop:
+            raise PackagingError(f"MP4 box {kind!r} of {size} bytes does not fit where it stands", offset=at)
+        yield Box(kind.decode("latin-1"), at, body, at + size)
+        at += size
+
+
+def find_all(data: bytes | memoryview, path: str, within: Box | None = None) -> Iterator[Box]:
+    """Find every box at ``path``, such as ``moov/trak/mdia/mdhd``, in order."""
+    head, _, rest = path.partition("/")
+    scope = children(data) if within is None else children(data, within.body, within.end)
+    for box in scope:
+        if box.kind == head:
+            if rest:
+                yield from find_all(data, rest, box)
+            else:
+                yield box
+
+
+def find(data: bytes | memoryview, path: str, within: Box | None = None) -> Box:
+    """Find the first box at ``path``.
+
+    Raises:
+        PackagingError: There is none.
+    """
+    for box in find_all(data, path, within):
+        return box
+    raise PackagingError(f"no {path} box where one must be")
+
+
+def sample_entry(init: bytes | memoryview) -> Box:
+    """The first sample entry of the first track: its kind is the codec's four-character code.
+
+    Raises:
+        PackagingError: There is no track or it describes no samples.
+    """
+    stsd = find(init, "moov/trak/mdia/minf/stbl/stsd")
+    for box in children(init, stsd.body + 8, stsd.end):
+        return box
+    raise PackagingError("the init segment describes no samples")
+
+
+def entry_box(init: bytes | memoryview, kind: str) -> Box | None:
+    """The box ``kind`` (``avcC``, ``dOps``, …) inside the sample entry, or None."""
+    entry = sample_entry(init)
+    (handler,) = struct.unpack_from(">4s", init, find(init, "moov/trak/mdia/hdlr").body + 8)
+    skip = VIDEO_ENTRY_BYTES if handler == b"vide" else AUDIO_ENTRY_BYTES
+    return next((box for box in children(init, entry.body + skip, entry.end) if box.kind == kind), None)
+
+
+def timescale(init: bytes | memoryview) -> int:
+    """Ticks per second of the first track (``mdhd``)."""
+    mdhd = find(init, "moov/trak/mdia/mdhd")
+    wide = init[mdhd.body] == 1
+    return int(struct.unpack_from(">I", init, mdhd.body + (20 if wide else 12))[0])
