@@ -1,7 +1,7 @@
 """Nouns to and from versioned JSON.
 
-A document is one JSON object ``{"kind": "Receipt", "version": 1, "body": {…}}``. Fractions are written as ``"24000/1001"``,
-enums as their values, tuples as arrays. Reading checks types and names the field that is wrong.
+A document is one JSON object ``{"kind": "Receipt", "version": 1, "body": {…}}``. Fractions are written as
+``"24000/1001"``, enums as their values, tuples as arrays. Reading checks types and names the field that is wrong.
 """
 
 from fractions import Fraction
@@ -55,10 +55,11 @@ def read(kind: type[Noun], data: bytes, *, key: str = "document") -> Noun:
     named = {name: _decode(Any, envelope[name], key) for name in ("kind", "version") if name in envelope}
     if named != {"kind": kind.__name__, "version": VERSION} or "body" not in envelope:
         raise StorageError(
-            f"{key} is not a {kind.__name__} document of version {VERSION}; it was written by another headend, or damaged",
+            f"{key} is not a {kind.__name__} document of version {VERSION}; another headend wrote it, or it is damaged",
             found=named,
         )
-    return _decode(kind, envelope["body"], key)
+    noun: Noun = _decode(kind, envelope["body"], key)
+    return noun
 
 
 def _decode(kind: Any, data: bytes | msgspec.Raw, key: str) -> Any:

@@ -32,9 +32,7 @@ def check_title(title: str) -> str:
         ConfigError: It is not 1 to 64 of ``a-z 0-9 -``, or starts or ends with a dash.
     """
     if not _SLUG.fullmatch(title):
-        raise ConfigError(
-            f"{title!r} is not a title's name: use 1 to 64 of a-z, 0-9 and '-', not at either end, such as 'big-buck-bunny'"
-        )
+        raise ConfigError(f"{title!r} is not a title's name: use 1 to 64 of a-z, 0-9 and '-', such as 'big-buck-bunny'")
     return title
 
 

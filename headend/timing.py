@@ -12,6 +12,9 @@ from headend.errors import ConfigError
 GOP_SECONDS = Fraction(2)
 """Nominal distance of sync frames: Apple's HLS Authoring Specification, 1.13."""
 
+SHORTEST_TAIL_S = Fraction(1, 2)
+"""A shorter rest at the end of a title makes no segment of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timescale:
@@ -73,18 +76,21 @@ class Grid:
 
     @property
     def segment_count(self) -> int:
-        """Segments of the title; the last may be short."""
-        return -(-self.frame_count // self.segment_frames)
+        """Segments of the title, at least 1.
 
-    @property
-    def segment_duration_s(self) -> Fraction:
-        """Seconds of a whole segment."""
-        return self.segment_frames / self.frame_rate
+        The last may be short, but not a sliver: a tail below `SHORTEST_TAIL_S` belongs to the segment before it, since
+        players that wait for a buffered tenth of a second never reach the end of a segment of one frame.
+        """
+        whole, tail = divmod(self.frame_count, self.segment_frames)
+        return max(1, whole + (tail / self.frame_rate >= SHORTEST_TAIL_S))
+
+    def segment_bounds(self) -> tuple[int, ...]:
+        """First frame of each segment and, last, the title's frame count: segment n is ``[n - 1]`` to ``[n]``."""
+        return (*range(0, self.segment_count * self.segment_frames, self.segment_frames), self.frame_count)
 
     def segment_starts_s(self) -> tuple[Fraction, ...]:
         """Start of each segment and, last, the title's end, in seconds."""
-        starts = (Fraction(n * self.segment_frames) / self.frame_rate for n in range(self.segment_count))
-        return (*starts, self.duration_s)
+        return tuple(frame / self.frame_rate for frame in self.segment_bounds())
 
     def chunks(self) -> tuple[Chunk, ...]:
         """Cut the title into the chunks that every rendition shares.
@@ -98,15 +104,12 @@ class Grid:
         Source:
             RFC 8216, section 6.2.4: matching content has matching timestamps.
         """
+        bounds = self.segment_bounds()
         per_chunk = self.chunk_frames // self.segment_frames
+        firsts = range(0, self.segment_count, per_chunk)
         return tuple(
-            Chunk(
-                number=number,
-                first_frame=first,
-                end_frame=min(first + self.chunk_frames, self.frame_count),
-                first_segment=1 + number * per_chunk,
-            )
-            for number, first in enumerate(range(0, self.frame_count, self.chunk_frames))
+            Chunk(number, bounds[first], bounds[min(first + per_chunk, self.segment_count)], first_segment=first + 1)
+            for number, first in enumerate(firsts)
         )
 
 
@@ -142,7 +145,8 @@ def lay_grid(frame_rate: Fraction, frame_count: int, *, segment_s: Fraction, chu
     gop_frames = 2 * round(segment_s / gops * frame_rate / 2)
     if gop_frames < 2:
         raise ConfigError(
-            f"a segment of {float(segment_s):g} s is shorter than two frames at {float(frame_rate):.3f} frames/s; ask for a longer one"
+            f"a segment of {float(segment_s):g} s holds less than two frames at {float(frame_rate):.3f} frames/s; "
+            "ask for a longer one"
         )
     segment_frames = gop_frames * gops
     segments = max(1, int(chunk_s * frame_rate) // segment_frames)

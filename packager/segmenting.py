@@ -1,0 +1,347 @@
+"""From the encoder's fragmented MP4 to final CMAF segments.
+
+Video: FFmpeg writes one fragment per GOP, counted from the chunk's start. A segment is a slice of that file at fragment
+borders; only ``tfdt`` and ``mfhd`` are stamped with the chunk's place in the title.
+Sound: FFmpeg writes a programme's codec frames in long fragments. They are cut anew at the codec frame nearest to each
+video boundary, so that errors never add up, and every segment gets one fragment of its own.
+
+Source: ISO/IEC 14496-12, sections 8.6.6 (``elst``), 8.8.5 (``mfhd``), 8.8.7 (``tfhd``), 8.8.8 (``trun``) and 8.8.12
+(``tfdt``).
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+from headend.errors import ChunkRejected
+from headend.media import EncodedTrack, Segment
+from headend.timing import Chunk, Grid, timescale
+from packager import boxes
+
+_TRUN_OFFSET, _TRUN_FIRST_FLAGS = 0x1, 0x4
+_TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_CTS = 0x100, 0x200, 0x400, 0x800
+_TFHD_BASE, _TFHD_DESCRIPTION, _TFHD_DURATION, _TFHD_SIZE, _TFHD_FLAGS = 0x1, 0x2, 0x8, 0x10, 0x20
+_BASE_IS_MOOF = 0x20000
+_NOT_SYNC = 0x10000
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A coded frame as a fragment describes it.
+
+    Attributes:
+        duration_ticks: How long it lasts, in the track's timescale.
+        size_bytes: Its bytes in ``mdat``.
+        sync: Whether decoding can start here.
+        composition_ticks: Presentation time minus decode time.
+    """
+
+    duration_ticks: int
+    size_bytes: int
+    sync: bool
+    composition_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A ``moof`` and its ``mdat``.
+
+    Attributes:
+        start: Offset of the ``moof`` in its buffer.
+        end: Offset behind the ``mdat``.
+        media: Offset of the first sample's first byte.
+        sequence: As in ``mfhd``.
+        decode_ticks: Decode time of the first sample.
+        samples: In decoding order.
+    """
+
+    start: int
+    end: int
+    media: int
+    sequence: int
+    decode_ticks: int
+    samples: tuple[Sample, ...]
+
+    @property
+    def duration_ticks(self) -> int:
+        """Sum of the samples' durations."""
+        return sum(sample.duration_ticks for sample in self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A rendition of one task, ready for the store.
+
+    Attributes:
+        init: The init segment.
+        bodies: The media segments' bytes, as the track's ``segments`` describe them.
+        track: What the receipt says.
+    """
+
+    init: memoryview | bytes
+    bodies: tuple[memoryview | bytes, ...]
+    track: EncodedTrack
+
+
+def fragments(data: memoryview | bytes) -> Iterator[Fragment]:
+    """Read every fragment of a single-track file or segment.
+
+    Raises:
+        PackagingError: The boxes are broken.
+        ChunkRejected: A fragment is not of the form that FFmpeg's ``cmaf`` and ``default_base_moof`` give.
+    """
+    moof: boxes.Box | None = None
+    for box in boxes.children(data):
+        if box.kind == "moof":
+            moof = box
+        elif box.kind == "mdat" and moof is not None:
+            yield _fragment(data, moof, box)
+            moof = None
+
+
+def cut_video(data: memoryview, *, rendition: str, grid: Grid, chunk: Chunk, rate_divisor: int) -> Cut:
+    """Cut an encoded chunk into its segments and stamp them with their place in the title.
+
+    Args:
+        data: The encoder's whole file; stamped in place.
+        rendition: Its id, for the receipt and for errors.
+        grid: The title's grid.
+        chunk: The frames that were encoded.
+        rate_divisor: 1, or 2 when every second frame of the grid was taken.
+
+    Returns:
+        The init segment, the segments and their description.
+
+    Raises:
+        ChunkRejected: The frame count is wrong, a GOP does not start where the grid says, or a fragment has no sync
+            frame at its start or another one later.
+    """
+    init, found = _read(data, rendition)
+    ticks = timescale(grid.frame_rate)
+    frame_ticks = ticks.frame_ticks * rate_divisor
+    if boxes.timescale(init) != ticks.ticks_per_second:
+        raise ChunkRejected(f"{rendition}: the encoder chose another timescale than the plan", chunk=chunk.number)
+    gop_frames = grid.gop_frames // rate_divisor
+    wanted = _ceil_div(chunk.frame_count, rate_divisor)
+    got = sum(len(fragment.samples) for fragment in found)
+    if got != wanted:
+        raise ChunkRejected(f"{rendition}: {got} frames came out of chunk {chunk.number}, not {wanted}")
+    for number, fragment in enumerate(found):
+        rest = wanted - number * gop_frames
+        aligned = (
+            len(fragment.samples) == min(gop_frames, rest)
+            and fragment.samples[0].sync
+            and not any(sample.sync for sample in fragment.samples[1:])
+            and all(sample.duration_ticks == frame_ticks for sample in fragment.samples)
+            and fragment.decode_ticks == number * gop_frames * frame_ticks
+        )
+        if not aligned:
+            raise ChunkRejected(f"{rendition}: GOP {number} of chunk {chunk.number} is not on the grid")
+
+    bounds = [b for b in grid.segment_bounds() if chunk.first_frame <= b <= chunk.end_frame]
+    first_gop = chunk.first_frame // grid.gop_frames
+    offset_ticks = chunk.first_frame * ticks.frame_ticks
+    segments, bodies = [], []
+    for number, (first, end) in enumerate(pairwise(bounds), start=chunk.first_segment):
+        gops = found[first // grid.gop_frames - first_gop : _ceil_div(end, grid.gop_frames) - first_gop]
+        start = gops[0].start
+        for place, fragment in enumerate(gops, start=first // grid.gop_frames):
+            _stamp(data, fragment, sequence=place + 1, decode_ticks=fragment.decode_ticks + offset_ticks)
+        body = data[start : gops[-1].end]
+        sync = tuple((g.start - start, g.media + g.samples[0].size_bytes - g.start) for g in gops)
+        segments.append(
+            Segment(
+                number=number,
+                start_ticks=first * ticks.frame_ticks,
+                duration_ticks=sum(g.duration_ticks for g in gops),
+                samples=sum(len(g.samples) for g in gops),
+                size_bytes=len(body),
+                sha256=hashlib.sha256(body).hexdigest(),
+                sync=sync,
+            )
+        )
+        bodies.append(body)
+    return _cut(rendition, init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
+
+
+def cut_audio(data: memoryview, *, rendition: str, grid: Grid, sample_rate_hz: int) -> Cut:
+    """Cut a programme's sound at the codec frames nearest to the video's segment boundaries.
+
+    The programme's length is exact: the last codec frame is given the duration that makes priming and programme end
+    with the picture, whatever padding the encoder had to add to fill that frame.
+
+    Args:
+        data: The encoder's whole file.
+        rendition: Its id, for the receipt and for errors.
+        grid: The title's grid.
+        sample_rate_hz: Samples per second; also the track's timescale.
+
+    Returns:
+        The init segment, whose edit list tells players to drop the priming, the segments and their description.
+
+    Raises:
+        ChunkRejected: The encoder's output is shorter than the picture or longer than its own padding explains.
+    """
+    init, found = _read(data, rendition)
+    if boxes.timescale(init) != sample_rate_hz:
+        raise ChunkRejected(f"{rendition}: the encoder chose another sample rate than the plan")
+    samples = [sample for fragment in found for sample in fragment.samples]
+    media = b"".join(bytes(data[f.media : f.media + sum(s.size_bytes for s in f.samples)]) for f in found)
+    frame = max(sample.duration_ticks for sample in samples)
+    priming = _priming(init)
+    end = round(grid.duration_s * sample_rate_hz) + priming
+    if not end <= len(samples) * frame < end + 2 * frame:
+        raise ChunkRejected(
+            f"{rendition}: {len(samples)} codec frames of {frame} samples do not make the picture's {end - priming}"
+        )
+    kept = samples[: _ceil_div(end, frame)]
+    last = end - (len(kept) - 1) * frame
+
+    starts = [round((start * sample_rate_hz + priming) / frame) for start in grid.segment_starts_s()[1:-1]]
+    bounds = [0, *starts, len(kept)]
+    segments, bodies, at = [], [], 0
+    for number, (first, stop) in enumerate(pairwise(bounds), start=1):
+        sizes = [sample.size_bytes for sample in kept[first:stop]]
+        tail = last if stop == len(kept) else frame
+        body = _audio_fragment(number, first * frame, frame, tail, sizes, media[at : at + sum(sizes)])
+        at += sum(sizes)
+        segments.append(
+            Segment(
+                number=number,
+                start_ticks=first * frame,
+                duration_ticks=(stop - first - 1) * frame + tail,
+                samples=stop - first,
+                size_bytes=len(body),
+                sha256=hashlib.sha256(body).hexdigest(),
+            )
+        )
+        bodies.append(body)
+    return _cut(rendition, init, bodies, segments, sample_rate_hz, priming_samples=priming)
+
+
+def _read(data: memoryview, rendition: str) -> tuple[bytes, list[Fragment]]:
+    found = list(fragments(data))
+    if not found:
+        raise ChunkRejected(f"{rendition}: the encoder wrote no frames")
+    return bytes(data[: found[0].start]), found
+
+
+def _cut(
+    rendition: str,
+    init: bytes,
+    bodies: list[memoryview | bytes] | list[memoryview] | list[bytes],
+    segments: list[Segment],
+    ticks_per_second: int,
+    *,
+    priming_samples: int,
+) -> Cut:
+    rates = [Fraction(8 * s.size_bytes * ticks_per_second, s.duration_ticks) for s in segments]
+    total_ticks = sum(s.duration_ticks for s in segments)
+    track = EncodedTrack(
+        rendition=rendition,
+        init_sha256=hashlib.sha256(init).hexdigest(),
+        init_bytes=len(init),
+        timescale=ticks_per_second,
+        priming_samples=priming_samples,
+        average_bps=_ceil_div(8 * sum(s.size_bytes for s in segments) * ticks_per_second, total_ticks),
+        peak_bps=_ceil_div(max(rates).numerator, max(rates).denominator),
+        segments=tuple(segments),
+    )
+    return Cut(init, tuple(bodies), track)
+
+
+def _fragment(data: memoryview | bytes, moof: boxes.Box, mdat: boxes.Box) -> Fragment:
+    (sequence,) = struct.unpack_from(">I", data, boxes.find(data, "mfhd", moof).body + 4)
+    traf = boxes.find(data, "traf", moof)
+    tfhd = boxes.find(data, "tfhd", traf).body
+    (flags,) = struct.unpack_from(">I", data, tfhd)
+    at = tfhd + 8 + (8 if flags & _TFHD_BASE else 0) + (4 if flags & _TFHD_DESCRIPTION else 0)
+    defaults = {}
+    for flag in (_TFHD_DURATION, _TFHD_SIZE, _TFHD_FLAGS):
+        if flags & flag:
+            (defaults[flag],) = struct.unpack_from(">I", data, at)
+            at += 4
+    tfdt = boxes.find(data, "tfdt", traf).body
+    (decode_ticks,) = struct.unpack_from(">Q" if data[tfdt] == 1 else ">I", data, tfdt + 4)
+    runs = list(boxes.find_all(data, "trun", traf))
+    if len(runs) != 1 or flags & _TFHD_BASE or not flags & _BASE_IS_MOOF:
+        raise ChunkRejected("the encoder's fragments are not of the form that CMAF asks for")
+    media, samples = _run(data, moof, runs[0], defaults)
+    return Fragment(moof.start, mdat.end, media, sequence, decode_ticks, samples)
+
+
+def _run(
+    data: memoryview | bytes, moof: boxes.Box, trun: boxes.Box, defaults: dict[int, int]
+) -> tuple[int, tuple[Sample, ...]]:
+    version_flags, count = struct.unpack_from(">II", data, trun.body)
+    flags = version_flags & 0xFFFFFF
+    at = trun.body + 8
+    if not flags & _TRUN_OFFSET:
+        raise ChunkRejected("a fragment does not say where its samples are")
+    (offset,) = struct.unpack_from(">i", data, at)
+    at += 4
+    first_flags = None
+    if flags & _TRUN_FIRST_FLAGS:
+        (first_flags,) = struct.unpack_from(">I", data, at)
+        at += 4
+    fields = [f for f in (_TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_CTS) if flags & f]
+    row = struct.Struct(">" + "".join("i" if f == _TRUN_CTS and version_flags >> 24 else "I" for f in fields))
+    if at + count * row.size > trun.end:
+        raise ChunkRejected("a fragment describes more samples than it has room for")
+    samples = []
+    for number in range(count):
+        own = dict(zip(fields, row.unpack_from(data, at + number * row.size), strict=True))
+        sample_flags = own.get(_TRUN_FLAGS, defaults.get(_TFHD_FLAGS, 0))
+        if number == 0 and first_flags is not None:
+            sample_flags = first_flags
+        samples.append(
+            Sample(
+                duration_ticks=own.get(_TRUN_DURATION, defaults.get(_TFHD_DURATION, 0)),
+                size_bytes=own.get(_TRUN_SIZE, defaults.get(_TFHD_SIZE, 0)),
+                sync=not sample_flags & _NOT_SYNC,
+                composition_ticks=own.get(_TRUN_CTS, 0),
+            )
+        )
+    return moof.start + offset, tuple(samples)
+
+
+def _stamp(data: memoryview, fragment: Fragment, *, sequence: int, decode_ticks: int) -> None:
+    moof = next(boxes.children(data, fragment.start, fragment.end))
+    struct.pack_into(">I", data, boxes.find(data, "mfhd", moof).body + 4, sequence)
+    tfdt = boxes.find(data, "traf/tfdt", moof).body
+    struct.pack_into(">Q" if data[tfdt] == 1 else ">I", data, tfdt + 4, decode_ticks)
+
+
+def _priming(init: bytes) -> int:
+    """Samples that the init segment's edit list skips."""
+    for elst in boxes.find_all(init, "moov/trak/edts/elst"):
+        wide = init[elst.body] == 1
+        (media_time,) = struct.unpack_from(">q" if wide else ">i", init, elst.body + (16 if wide else 12))
+        return max(0, int(media_time))
+    return 0
+
+
+def _audio_fragment(sequence: int, decode_ticks: int, frame: int, last: int, sizes: list[int], media: bytes) -> bytes:
+    """One ``moof`` and ``mdat`` of sound: sync samples of ``frame`` ticks each, the last one of ``last``."""
+    rows = b"".join(struct.pack(">II", frame, size) for size in sizes[:-1]) + struct.pack(">II", last, sizes[-1])
+    mfhd = _box(b"mfhd", struct.pack(">II", 0, sequence))
+    # Defaults are repeated in every traf, so that a segment needs nothing but its init segment (CMAF, 7.5.16).
+    tfhd_flags = _BASE_IS_MOOF | _TFHD_DESCRIPTION | _TFHD_DURATION | _TFHD_FLAGS
+    tfhd = _box(b"tfhd", struct.pack(">IIIII", tfhd_flags, 1, 1, frame, 0x02000000))
+    tfdt = _box(b"tfdt", struct.pack(">IQ", 1 << 24, decode_ticks))
+    trun_flags = _TRUN_OFFSET | _TRUN_DURATION | _TRUN_SIZE
+    trun_bytes = 20 + len(rows)
+    offset = 8 + len(mfhd) + 8 + len(tfhd) + len(tfdt) + trun_bytes + 8
+    trun = _box(b"trun", struct.pack(">III", trun_flags, len(sizes), offset) + rows)
+    return _box(b"moof", mfhd + _box(b"traf", tfhd + tfdt + trun)) + _box(b"mdat", media)
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def _ceil_div(value: int, by: int) -> int:
+    return -(-value // by)
