@@ -1,0 +1,478 @@
+"""Fitting: the rungs of a ladder, applied to one master.
+
+All is computed from the probe; nothing is read and nothing is guessed without a line in `Fitted.decisions`.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import chain, count
+
+from headend.errors import MasterError
+from headend.media import AudioRendition, AudioTrack, Probe, VideoRange, VideoRendition, VideoTrack
+from ladders.ladder import (
+    CRF_LIMITS,
+    WHOLE_CRF,
+    AudioRung,
+    FramePolicy,
+    Ladder,
+    RungRange,
+    VideoRung,
+    is_hdr,
+    rate_factor,
+    video_id,
+)
+from ladders.levels import Level, smallest_level
+
+UPSCALE_TOLERANCE_PX = 2
+"""By how much a rendition may exceed the master: what rounding to even sizes costs."""
+NATIVE_BELOW = Fraction(9, 10)
+"""A codec whose largest rung is narrower than this share of the master gets rungs of the master's own size."""
+SECOND_NATIVE = 0.7
+"""Rate of the second native rung over the first's: Apple, 9.10, wants two variants at the highest resolution."""
+CLAMP = 0.8
+"""Least share of a rung's cap that is kept for the sake of a lower level; below it the level is raised."""
+CLAMP_FROM = 5.0
+"""The lowest level for which that is done: every device plays those below."""
+SAMPLE_RATE_HZ = 48_000
+
+_DELIVERY = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4"})
+_SURROUND = re.compile(r"[567]\.1\b.*")
+# Without a channel map, 6 and 8 channels stand in the order of 5.1 and 7.1, as FFmpeg reads them too.
+_UNMAPPED = re.compile(r"(\d+ channels)?")
+_UNMAPPED_SURROUND = (6, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """From the coded picture to the one that people see.
+
+    The steps are: scale to square pixels, then turn.
+
+    Attributes:
+        square_width_px: Width with square pixels, before the turn; even.
+        square_height_px: Height with square pixels, before the turn; even.
+        rotation_deg: Clockwise turn: 0, 90, 180 or 270.
+        aspect: Width over height of the upright picture, exact.
+    """
+
+    square_width_px: int
+    square_height_px: int
+    rotation_deg: int
+    aspect: Fraction
+
+    @property
+    def width_px(self) -> int:
+        """Width of the upright picture: the effective size of the master."""
+        return self.square_height_px if self.rotation_deg in (90, 270) else self.square_width_px
+
+    @property
+    def height_px(self) -> int:
+        """Height of the upright picture."""
+        return self.square_width_px if self.rotation_deg in (90, 270) else self.square_height_px
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A ladder applied to a master.
+
+    Attributes:
+        video: Best first within a codec and range; never empty.
+        audio: By programme, in the master's order; empty when the master is silent.
+        decisions: One line per decision.
+        geometry: What the encoder does before it scales.
+    """
+
+    video: tuple[VideoRendition, ...]
+    audio: tuple[AudioRendition, ...]
+    decisions: tuple[str, ...]
+    geometry: Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A rung with the size that a master's picture has in it; ``label`` is the size in its id."""
+
+    rung: VideoRung
+    label: str
+    width_px: int
+    height_px: int
+
+    @property
+    def area_px(self) -> int:
+        return self.width_px * self.height_px
+
+
+def fit(ladder: Ladder, probe: Probe, *, frame_rate: Fraction | None = None) -> Fitted:
+    """Choose and compute the renditions of a master.
+
+    A rung's average is an aim, from which its constant rate factor was chosen. Of a delivery-grade master whose own
+    rate is lower, rungs are kept all the same and their averages are not lowered: an encoder that runs at a constant
+    rate factor spends what the picture needs and no more, so such rungs come out below their aim by themselves, and
+    still differ from each other by their factors. Lower averages would only merge rungs, and lower caps would starve
+    the scenes that need them.
+
+    Args:
+        ladder: A sound ladder, as `ladders.loading.load` returns it.
+        probe: Of the master.
+        frame_rate: Frames per second of the output's grid where it is not the master's own: of deinterlaced material,
+            fields per second.
+
+    Returns:
+        Renditions, decisions and geometry.
+
+    Raises:
+        MasterError: There is no picture, its size, pixels or frame rate are not above 0, a programme has channels
+            that nothing is known of, or no level of any codec allows the picture.
+
+    Source:
+        Apple, HLS Authoring Specification: 1.18 (keep the frame rate), 1.33 (one aspect ratio), 9.10 (two variants at
+        the highest resolution).
+    """
+    track = probe.video
+    if track is None:
+        raise MasterError(f"{probe.master.url} has no picture; give a file with a video track")
+    geometry = upright(track)
+    rate = track.frame_rate if frame_rate is None else frame_rate
+    if rate <= 0:
+        raise MasterError(f"the picture has {rate} frames per second; give a master with a frame rate")
+    decisions = [*_tell_geometry(track, geometry)]
+    video = _fit_video(ladder, track, geometry, rate, decisions)
+    audio = _fit_audio(ladder, probe.audio, decisions)
+    return Fitted(video, audio, tuple(decisions), geometry)
+
+
+def upright(track: VideoTrack) -> Geometry:
+    """Find the size at which a picture is seen: square pixels, then turned.
+
+    The height is kept and the width follows the shape of the pixels: 720x576 with 16:11 pixels is 1048x576.
+
+    Raises:
+        MasterError: A size or the pixels' shape is not above 0, or the turn is not a quarter's multiple.
+    """
+    sides = (track.width_px, track.height_px, track.sample_aspect_ratio.numerator)
+    if min(sides) <= 0 or track.rotation_deg not in (0, 90, 180, 270):
+        raise MasterError(
+            f"a picture of {track.width_px}x{track.height_px} with {track.sample_aspect_ratio} pixels, turned by "
+            f"{track.rotation_deg} degrees, can't be shown; repair the master's headers"
+        )
+    width_px = track.width_px * track.sample_aspect_ratio
+    aspect = width_px / track.height_px
+    return Geometry(
+        square_width_px=_even(width_px),
+        square_height_px=_even(Fraction(track.height_px)),
+        rotation_deg=track.rotation_deg,
+        aspect=1 / aspect if track.rotation_deg in (90, 270) else aspect,
+    )
+
+
+def fit_box(aspect: Fraction, width_px: int, height_px: int) -> tuple[int, int]:
+    """Fit a picture into a box; a portrait picture into the box on its side.
+
+    One side is the box's; the other is the nearest even number, so it is off by at most 1 px.
+
+    Args:
+        aspect: Width over height of the picture, above 0.
+        width_px: Width of the box, even.
+        height_px: Height of the box, even, at most the width.
+
+    Returns:
+        Width and height, both even, at least 2, inside the box.
+    """
+    if aspect < 1:
+        width_px, height_px = height_px, width_px
+    if aspect * height_px >= width_px:
+        return width_px, _even(width_px / aspect)
+    return _even(height_px * aspect), height_px
+
+
+def _even(length: Fraction) -> int:
+    """The nearest even number, at least 2; the higher one when two are as near."""
+    return max(2, 2 * math.floor(length / 2 + Fraction(1, 2)))
+
+
+# --- video --------------------------------------------------------------------------------------------------------
+
+
+def _fit_video(
+    ladder: Ladder, track: VideoTrack, geometry: Geometry, rate: Fraction, decisions: list[str]
+) -> tuple[VideoRendition, ...]:
+    wanted = [rung for rung in ladder.video if rung.range is RungRange.SDR or is_hdr(track.video_range)]
+    if len(wanted) < len(ladder.video):
+        decisions.append(f"SDR master: {_rungs(len(ladder.video) - len(wanted))} for HDR dropped")
+    steps: list[_Step] = []
+    groups = dict.fromkeys((rung.codec, rung.range) for rung in wanted)
+    dropped = 0
+    for group in groups:
+        all_steps = [_step(rung, geometry) for rung in wanted if (rung.codec, rung.range) == group]
+        fitting = [step for step in all_steps if _fits(step, geometry)]
+        too_large = [step for step in all_steps if not _fits(step, geometry)]
+        native = _native(ladder, geometry, fitting, too_large)
+        dropped += len(too_large)
+        steps += sorted(fitting + native, key=lambda step: (step.area_px, step.rung.average_kbps), reverse=True)
+        if native:
+            decisions.append(f"native {_rungs(len(native))} {_size(native[0])} added for {_group(native[0].rung)}")
+    if dropped:
+        decisions.append(f"source {geometry.width_px}x{geometry.height_px}: {_rungs(dropped)} above it dropped")
+    made = [(step, _rendition(ladder, step, track.video_range, rate, decisions)) for step in steps]
+    renditions = [(step.rung, rendition) for step, rendition in made if rendition]
+    if not renditions:
+        raise MasterError(
+            f"no level of any codec allows {geometry.width_px}x{geometry.height_px} at {_fps(rate)} frames per second; "
+            "conform the master to a lower rate"
+        )
+    decisions += _tell_rates(rate, [rendition for _, rendition in renditions])
+    decisions += _tell_master_rate(track, [rendition for _, rendition in renditions])
+    return _mark_default(ladder, renditions, decisions)
+
+
+def _step(rung: VideoRung, geometry: Geometry) -> _Step:
+    return _Step(rung, f"{rung.height_px}p", *fit_box(geometry.aspect, rung.width_px, rung.height_px))
+
+
+def _fits(step: _Step, geometry: Geometry) -> bool:
+    return (
+        step.width_px <= geometry.width_px + UPSCALE_TOLERANCE_PX
+        and step.height_px <= geometry.height_px + UPSCALE_TOLERANCE_PX
+    )
+
+
+def _native(ladder: Ladder, geometry: Geometry, fitting: Sequence[_Step], too_large: Sequence[_Step]) -> list[_Step]:
+    """Rungs of the master's own size, for a codec that would go on above it but has nothing near it."""
+    best = max(fitting, key=lambda step: (step.area_px, step.rung.average_kbps), default=None)
+    if not too_large or (best and best.width_px >= NATIVE_BELOW * geometry.width_px):
+        return []
+    smallest_px = min(step.area_px for step in too_large)
+    above = max((step for step in too_large if step.area_px == smallest_px), key=lambda step: step.rung.average_kbps)
+    size_px = (geometry.width_px, geometry.height_px)
+    area_px = geometry.width_px * geometry.height_px
+    top = _average_kbps(ladder, above)
+    if best is None:
+        # Smaller than the smallest rung: one rung is all that there is to choose from.
+        average, crfs = top * min(1.0, area_px / above.area_px) ** ladder.area_exponent, [above.rung.crf]
+    else:
+        share = math.log(area_px / best.area_px) / math.log(above.area_px / best.area_px)
+        bottom = _average_kbps(ladder, best)
+        average = bottom * (top / bottom) ** share
+        crf = best.rung.crf + share * (above.rung.crf - best.rung.crf)
+        crfs = [crf, crf - ladder.family(best.rung.codec).crf_per_halving * math.log2(SECOND_NATIVE)]
+    return [
+        _Step(_native_rung(above.rung, size_px, average * factor, crf), f"{size_px[0]}x{size_px[1]}", *size_px)
+        for factor, crf in zip((1.0, SECOND_NATIVE), crfs, strict=False)
+    ]
+
+
+def _native_rung(like: VideoRung, size_px: tuple[int, int], average_kbps: float, crf: float) -> VideoRung:
+    """A rung whose box is the master's size and whose cap and buffer keep their ratios to the average."""
+    factor = average_kbps / like.average_kbps
+    width_px, height_px = sorted(size_px, reverse=True)
+    return replace(
+        like,
+        width_px=width_px,
+        height_px=height_px,
+        average_kbps=max(1, round(average_kbps)),
+        cap_kbps=max(2, round(like.cap_kbps * factor)),
+        buffer_kb=max(2, round(like.buffer_kb * factor)),
+        crf=min(float(CRF_LIMITS[like.codec]), round(crf, 0 if like.codec in WHOLE_CRF else 1)),
+        default=False,
+    )
+
+
+def _average_kbps(ladder: Ladder, step: _Step) -> float:
+    """The rung's average at 30 frames per second, for the share of the box that the picture fills."""
+    share = step.area_px / (step.rung.width_px * step.rung.height_px)
+    return float(step.rung.average_kbps * share**ladder.area_exponent)
+
+
+def _rendition(
+    ladder: Ladder, step: _Step, master_range: VideoRange, rate: Fraction, decisions: list[str]
+) -> VideoRendition | None:
+    rung, family = step.rung, ladder.family(step.rung.codec)
+    divisor = _divisor(rung, rate)
+    frame_rate = rate / divisor
+    factor = rate_factor(family, float(frame_rate))
+    average_kbps = max(1, round(_average_kbps(ladder, step) * factor))
+    cap_kbps = max(average_kbps + 1, round(rung.cap_kbps * factor))
+    hdr = rung.range is RungRange.HDR
+    id = video_id(rung.codec, step.label, average_kbps, hdr=hdr)
+    level = _level(step, frame_rate, average_kbps, cap_kbps)
+    if level is None:
+        decisions.append(
+            f"{id}: dropped, no level of {rung.codec} allows {_size(step)} at {float(frame_rate):g} frames/s"
+        )
+        return None
+    if cap_kbps > level.bit_rate_kbps:
+        decisions.append(f"{id}: cap {cap_kbps} kb/s lowered to {level.bit_rate_kbps}, the limit of level {level.name}")
+    return VideoRendition(
+        id=id,
+        codec=rung.codec,
+        width_px=step.width_px,
+        height_px=step.height_px,
+        frame_rate=frame_rate,
+        rate_divisor=divisor,
+        average_bps=1000 * average_kbps,
+        cap_bps=1000 * min(cap_kbps, level.bit_rate_kbps),
+        # The rate model may not fill a larger buffer than the level's decoder has.
+        buffer_bits=1000 * min(round(rung.buffer_kb * factor), level.buffer_kb),
+        crf=rung.crf,
+        profile=family.profile,
+        level=level.name,
+        pixel_format="yuv420p10le" if family.bit_depth == 10 else "yuv420p",
+        video_range=master_range if hdr else VideoRange.SDR,
+    )
+
+
+def _divisor(rung: VideoRung, rate: Fraction) -> int:
+    """Every second frame of masters above 60 frames per second, and above 30 for low rungs; else every frame."""
+    nominal = round(rate)
+    return 2 if nominal > 60 or (nominal > 30 and rung.frame_rate is FramePolicy.AT_MOST_30) else 1
+
+
+def _level(step: _Step, frame_rate: Fraction, average_kbps: int, cap_kbps: int) -> Level | None:
+    """The smallest level that allows the cap, or almost.
+
+    Devices state what they play as a level: a UHD rung whose cap is some per cent above the limit of HEVC's level 5.0
+    is worth more to them with a lower cap than with a higher level.
+    """
+    size = (step.rung.codec, step.width_px, step.height_px, frame_rate)
+    level = smallest_level(*size)
+    if level and float(level.name) >= CLAMP_FROM and level.bit_rate_kbps >= max(CLAMP * cap_kbps, 1.1 * average_kbps):
+        return level
+    return smallest_level(*size, cap_kbps)
+
+
+def _mark_default(
+    ladder: Ladder, renditions: Sequence[tuple[VideoRung, VideoRendition]], decisions: list[str]
+) -> tuple[VideoRendition, ...]:
+    """Mark the ladder's default, or what comes nearest to it in its codec and range."""
+    wanted = next(rung for rung in ladder.video if rung.default)
+
+    def distance(number: int) -> tuple[bool, bool, float]:
+        rung = renditions[number][0]
+        same_group = (rung.codec, rung.range) == (wanted.codec, wanted.range)
+        return rung is not wanted, not same_group, abs(math.log(rung.average_kbps / wanted.average_kbps))
+
+    chosen = min(range(len(renditions)), key=distance)
+    if renditions[chosen][0] is not wanted:
+        decisions.append(
+            f"default {wanted.id} is not among the rungs left: {renditions[chosen][1].id} stands in for it"
+        )
+    return tuple(replace(rendition, default=n == chosen) for n, (_, rendition) in enumerate(renditions))
+
+
+# --- audio --------------------------------------------------------------------------------------------------------
+
+
+def _fit_audio(ladder: Ladder, tracks: Sequence[AudioTrack], decisions: list[str]) -> tuple[AudioRendition, ...]:
+    if not tracks:
+        decisions.append("master is silent: no audio renditions")
+        return ()
+    first = next((track for track in tracks if track.default), tracks[0])
+    renditions: list[AudioRendition] = []
+    languages: set[str] = set()
+    names: set[str] = set()
+    for track in tracks:
+        surround = _is_surround(track)
+        rungs = [rung for rung in ladder.audio if _suits(rung, surround=surround, main=track is first)]
+        language, name = _numbered(track.language, languages, "-"), _numbered(track.title or track.language, names, " ")
+        decisions.append(
+            f"audio track {track.index} ({language}, {track.layout or track.channels}): {_rungs(len(rungs))}"
+            + ("" if surround or len(rungs) == len(ladder.audio) else ", stereo only")
+        )
+        renditions += [
+            AudioRendition(
+                id=f"{rung.id}-{language}",
+                codec=rung.codec,
+                layout=rung.layout,
+                channels={"2.0": 2, "5.1": 6}[rung.layout],
+                bit_rate_bps=1000 * rung.bit_rate_kbps,
+                sample_rate_hz=SAMPLE_RATE_HZ,
+                track_index=track.index,
+                language=track.language,
+                name=name,
+                roles=track.roles,
+                default=track is first,
+            )
+            for rung in rungs
+        ]
+    return tuple(renditions)
+
+
+def _suits(rung: AudioRung, *, surround: bool, main: bool) -> bool:
+    return (surround or rung.layout == "2.0") and (main or rung.every_programme or rung.default)
+
+
+def _is_surround(track: AudioTrack) -> bool:
+    """Whether a programme holds 5.1.
+
+    Raises:
+        MasterError: It has no channels, or more than two and nothing says which.
+    """
+    unmapped = _UNMAPPED.fullmatch(track.layout) is not None
+    if track.channels < 1 or (unmapped and track.channels > 2 and track.channels not in _UNMAPPED_SURROUND):
+        raise MasterError(
+            f"audio track {track.index} has {track.channels} channels and no layout; "
+            "give it as mono, stereo, 5.1 or 7.1"
+        )
+    if track.channels < 6:
+        return False
+    return unmapped or _SURROUND.fullmatch(track.layout) is not None
+
+
+def _numbered(word: str, seen: set[str], mark: str) -> str:
+    """``word``, or where that is taken, ``word`` with the first number from 2 that is free; ``seen`` learns it."""
+    numbered = (f"{word}{mark}{number}" for number in count(2))
+    chosen = next(candidate for candidate in chain([word], numbered) if candidate not in seen)
+    seen.add(chosen)
+    return chosen
+
+
+# --- what is told -------------------------------------------------------------------------------------------------
+
+
+def _tell_geometry(track: VideoTrack, geometry: Geometry) -> Iterator[str]:
+    if track.sample_aspect_ratio != 1:
+        shape = f"{track.sample_aspect_ratio.numerator}:{track.sample_aspect_ratio.denominator}"
+        square = f"{geometry.square_width_px}x{geometry.square_height_px}"
+        yield f"source {track.width_px}x{track.height_px} with {shape} pixels: {square} with square ones"
+    if geometry.rotation_deg:
+        yield f"picture turned by {geometry.rotation_deg} degrees: {geometry.width_px}x{geometry.height_px} upright"
+    if geometry.aspect < 1:
+        yield f"portrait picture {geometry.width_px}x{geometry.height_px}: boxes lie on their side"
+
+
+def _tell_rates(rate: Fraction, renditions: Sequence[VideoRendition]) -> Iterator[str]:
+    halved = [rendition for rendition in renditions if rendition.rate_divisor == 2]
+    if halved:
+        largest = max(halved, key=lambda rendition: rendition.width_px * rendition.height_px)
+        some = "" if len(halved) == len(renditions) else f" up to {largest.width_px}x{largest.height_px}"
+        yield f"{_fps(rate)}p: {_rungs(len(halved))}{some} at {_fps(rate / 2)}p, every second frame"
+
+
+def _tell_master_rate(track: VideoTrack, renditions: Sequence[VideoRendition]) -> Iterator[str]:
+    if track.codec not in _DELIVERY or track.intra_only or not track.bit_rate_bps:
+        return
+    above = [rendition for rendition in renditions if rendition.average_bps > track.bit_rate_bps]
+    if above:
+        yield (
+            f"master is {track.codec} at {track.bit_rate_bps // 1000} kb/s: {_rungs(len(above))} above that kept, "
+            "as a constant rate factor spends only what the picture needs"
+        )
+
+
+def _rungs(number: int) -> str:
+    return f"{number} rung{'' if number == 1 else 's'}"
+
+
+def _fps(rate: Fraction) -> str:
+    return f"{float(rate):.2f}".rstrip("0").rstrip(".")
+
+
+def _size(step: _Step) -> str:
+    return f"{step.width_px}x{step.height_px}"
+
+
+def _group(rung: VideoRung) -> str:
+    return f"{rung.codec} {rung.range.upper()}" if rung.range is RungRange.HDR else str(rung.codec)

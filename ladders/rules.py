@@ -1,0 +1,308 @@
+"""What makes a ladder sound, as data: each rule finds its offenders and says how to mend them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+from headend.media import Codec
+from ladders.ladder import (
+    AUDIO_CODECS,
+    CRF_LIMITS,
+    VIDEO_CODECS,
+    WHOLE_CRF,
+    AudioRung,
+    FramePolicy,
+    Ladder,
+    RungRange,
+    VideoRung,
+    rate_factor,
+)
+
+APART = 1.1
+"""Least ratio of the averages of two renditions of one codec and size."""
+CELLULAR_KBPS = 192
+"""Highest peak of the lowest variant: Apple, HLS Authoring Specification, 9.21."""
+
+_FORMATS = {
+    (Codec.AVC, "main", 8),
+    (Codec.AVC, "high", 8),
+    (Codec.HEVC, "main", 8),
+    (Codec.HEVC, "main10", 10),
+    (Codec.AV1, "main", 8),
+    (Codec.AV1, "main", 10),
+    (Codec.VP9, "0", 8),
+    (Codec.VP9, "2", 10),
+}
+# ETSI TS 102 366, Table 4.13 (frmsizecod): AC-3 knows no rates between these.
+_AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
+_CHANNELS = {"2.0": 2, "5.1": 6}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of good ladders.
+
+    Attributes:
+        id: Its name.
+        message: What the rule wants, and how to get there.
+        offenders: Names what breaks the rule in a ladder, one line each.
+        advice: Whether a ladder may break it; the finding is then a note.
+    """
+
+    id: str
+    message: str
+    offenders: Callable[[Ladder], Iterator[str]]
+    advice: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that a ladder breaks.
+
+    Attributes:
+        rule: Its id.
+        where: The rungs and numbers.
+        message: How to mend it.
+        advice: Whether the ladder may be used all the same.
+    """
+
+    rule: str
+    where: str
+    message: str
+    advice: bool
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message} ({self.rule})"
+
+
+def check(ladder: Ladder) -> tuple[Finding, ...]:
+    """Hold a ladder against all rules.
+
+    Returns:
+        Findings in the order of `RULES`; empty for a sound ladder.
+    """
+    return tuple(
+        Finding(rule.id, where, rule.message, rule.advice) for rule in RULES for where in rule.offenders(ladder)
+    )
+
+
+def _groups(ladder: Ladder) -> Iterator[tuple[VideoRung, ...]]:
+    """The rungs of each codec and range, in the ladder's order."""
+    keys = dict.fromkeys((rung.codec, rung.range) for rung in ladder.video)
+    return (tuple(rung for rung in ladder.video if (rung.codec, rung.range) == key) for key in keys)
+
+
+def _sizes(ladder: Ladder) -> Iterator[tuple[VideoRung, ...]]:
+    """The rungs of each codec, range and height, by ascending average."""
+
+    def by_height(rung: VideoRung) -> int:
+        return rung.height_px
+
+    for group in _groups(ladder):
+        for _, rungs in groupby(sorted(group, key=by_height), by_height):
+            yield tuple(sorted(rungs, key=lambda rung: rung.average_kbps))
+
+
+def _codecs(ladder: Ladder) -> Iterator[str]:
+    yield from (f"video {rung.id}" for rung in ladder.video if rung.codec not in VIDEO_CODECS)
+    yield from (f"audio {rung.id}" for rung in ladder.audio if rung.codec not in AUDIO_CODECS)
+
+
+def _families(ladder: Ladder) -> Iterator[str]:
+    known = [family.codec for family in ladder.families]
+    for codec in dict.fromkeys([*(rung.codec for rung in ladder.video), *known]):
+        if known.count(codec) != 1:
+            yield f"{codec} has {known.count(codec)} families"
+
+
+def _formats(ladder: Ladder) -> Iterator[str]:
+    for family in ladder.families:
+        if (family.codec, family.profile, family.bit_depth) not in _FORMATS:
+            yield f"{family.codec} {family.profile} with {family.bit_depth} bits"
+
+
+def _hdr_depth(ladder: Ladder) -> Iterator[str]:
+    eight = {family.codec for family in ladder.families if family.bit_depth < 10}
+    yield from (rung.id for rung in ladder.video if rung.range is RungRange.HDR and rung.codec in eight)
+
+
+def _factors(ladder: Ladder) -> Iterator[str]:
+    if not 0 <= ladder.area_exponent <= 1:
+        yield f"area_exponent = {ladder.area_exponent:g}"
+    for family in ladder.families:
+        if not (0.5 <= family.at_most_25p <= 1 <= family.above_30p <= 2 and family.crf_per_halving > 0):
+            yield f"{family.codec}"
+
+
+def _even(ladder: Ladder) -> Iterator[str]:
+    for rung in ladder.video:
+        if rung.width_px % 2 or rung.height_px % 2 or min(rung.width_px, rung.height_px) < 64:
+            yield f"{rung.id} in {rung.width_px}x{rung.height_px}"
+
+
+def _shape(ladder: Ladder) -> Iterator[str]:
+    shapes = {rung.id: rung.width_px / rung.height_px for rung in ladder.video if rung.height_px > 0}
+    first = next(iter(shapes.values()), 1.0)
+    yield from (id for id, shape in shapes.items() if abs(shape / first - 1) > 0.01)
+
+
+def _unique(ladder: Ladder) -> Iterator[str]:
+    for rungs in (ladder.video, ladder.audio):
+        ids = [rung.id for rung in rungs]
+        yield from (id for id in dict.fromkeys(ids) if ids.count(id) > 1)
+
+
+def _ascending(ladder: Ladder) -> Iterator[str]:
+    for group in _groups(ladder):
+        for low, high in pairwise(group):
+            if high.height_px < low.height_px or high.average_kbps <= low.average_kbps:
+                yield f"{low.id} before {high.id}"
+
+
+def _apart(ladder: Ladder) -> Iterator[str]:
+    families = {family.codec: family for family in ladder.families}
+    for rungs in _sizes(ladder):
+        if rungs[0].codec not in families:
+            continue
+        family = families[rungs[0].codec]
+        # Of a 60p master, rungs of one size may differ in frame rate and so in the factor on their averages.
+        for source_fps in (25, 30, 60):
+            averages = sorted(
+                (
+                    rung.average_kbps
+                    * rate_factor(
+                        family, min(source_fps, 30) if rung.frame_rate is FramePolicy.AT_MOST_30 else source_fps
+                    ),
+                    rung.id,
+                )
+                for rung in rungs
+            )
+            close = [(a[1], b[1]) for a, b in pairwise(averages) if b[0] < APART * a[0]]
+            if close:
+                yield from (f"{low} and {high} of a {source_fps}p master" for low, high in close)
+                break
+
+
+def _crf_limits(ladder: Ladder) -> Iterator[str]:
+    for rung in ladder.video:
+        whole = rung.codec not in WHOLE_CRF or float(rung.crf).is_integer()
+        if not (whole and 1 <= rung.crf <= CRF_LIMITS.get(rung.codec, 0)):
+            yield f"{rung.id} with crf {rung.crf:g}"
+
+
+def _crf_order(ladder: Ladder) -> Iterator[str]:
+    for rungs in _sizes(ladder):
+        yield from (f"{low.id} and {high.id}" for low, high in pairwise(rungs) if low.crf <= high.crf)
+
+
+def _caps(ladder: Ladder) -> Iterator[str]:
+    for rung in ladder.video:
+        if not 1.1 * rung.average_kbps <= rung.cap_kbps <= 2 * rung.average_kbps:
+            yield f"{rung.id} with cap_kbps {rung.cap_kbps}"
+
+
+def _buffers(ladder: Ladder) -> Iterator[str]:
+    for rung in ladder.video:
+        if not rung.average_kbps <= rung.buffer_kb <= 2 * rung.cap_kbps:
+            yield f"{rung.id} with buffer_kb {rung.buffer_kb}"
+
+
+def _coverage(ladder: Ladder) -> Iterator[str]:
+    for group in _groups(ladder):
+        low, high = (choose(rung.average_kbps for rung in group) for choose in (min, max))
+        if min(rung.height_px for rung in group) > 432 or high < 2 * low:
+            yield f"{group[0].codec} {group[0].range} from {low} to {high} kb/s"
+
+
+def _video_default(ladder: Ladder) -> Iterator[str]:
+    defaults = [rung for rung in ladder.video if rung.default]
+    if len(defaults) != 1 or defaults[0].range is not RungRange.SDR:
+        yield ", ".join(rung.id for rung in defaults) or "no default"
+
+
+def _audio_default(ladder: Ladder) -> Iterator[str]:
+    defaults = [rung for rung in ladder.audio if rung.default]
+    if ladder.audio and [(rung.codec, rung.layout) for rung in defaults] != [(Codec.AAC, "2.0")]:
+        yield ", ".join(rung.id for rung in defaults) or "no default"
+
+
+def _has(ladder: Ladder, codec: Codec, layout: str) -> bool:
+    return any((rung.codec, rung.layout) == (codec, layout) for rung in ladder.audio)
+
+
+def _dolby(ladder: Ladder) -> Iterator[str]:
+    if _has(ladder, Codec.EAC3, "5.1") and not _has(ladder, Codec.AC3, "5.1"):
+        yield "eac3 5.1 without ac3 5.1"
+
+
+def _audio_rates(ladder: Ladder) -> Iterator[str]:
+    def legal(rung: AudioRung) -> bool:
+        channels = _CHANNELS.get(rung.layout, 0)
+        if rung.codec is Codec.AC3 and rung.bit_rate_kbps not in _AC3_KBPS:
+            return False
+        return 16 * channels <= rung.bit_rate_kbps <= 128 * channels
+
+    yield from (rung.id for rung in ladder.audio if not legal(rung))
+
+
+def _cellular(ladder: Ladder) -> Iterator[str]:
+    video = min((rung.cap_kbps for rung in ladder.video if rung.codec is Codec.AVC), default=0)
+    audio = min((rung.bit_rate_kbps for rung in ladder.audio if rung.codec is Codec.AAC), default=0)
+    if video and audio and video + audio > CELLULAR_KBPS:
+        yield f"lowest avc cap {video} and lowest aac {audio} kb/s"
+
+
+RULES = (
+    Rule("codec", f"video rungs take {', '.join(VIDEO_CODECS)}; audio rungs take {', '.join(AUDIO_CODECS)}", _codecs),
+    Rule("family", "give each video codec exactly one line in families", _families),
+    Rule(
+        "format",
+        "use avc main or high with 8 bits, hevc main with 8 or main10 with 10, av1 main with 8 or 10, "
+        "vp9 0 with 8 or 2 with 10",
+        _formats,
+    ),
+    Rule("hdr-depth", "an HDR rung needs 10 bits; raise the family's bit_depth or leave the rung out", _hdr_depth),
+    Rule(
+        "factors",
+        "keep area_exponent within 0 to 1, at_most_25p within 0.5 to 1, above_30p within 1 to 2, "
+        "crf_per_halving above 0",
+        _factors,
+    ),
+    Rule("even-size", "make both sides even and at least 64", _even),
+    Rule("one-shape", "give all boxes the aspect ratio of the first, such as 16:9", _shape),
+    Rule("unique-id", "change the size or the rate of one of them", _unique),
+    Rule("ascending", "list the rungs of a codec and range by rising height_px and average_kbps", _ascending),
+    Rule("apart", "move averages of one codec and size at least 10 % apart, or drop one of the rungs", _apart),
+    Rule(
+        "crf-range",
+        "keep crf within 1 to 51 for avc and hevc, in whole numbers from 1 to 63 for av1 and vp9",
+        _crf_limits,
+    ),
+    Rule("crf-order", "of one codec and size, give the rung of the lower average the higher crf", _crf_order),
+    Rule("cap", "set cap_kbps to 1.1 to 2 times average_kbps", _caps),
+    Rule("buffer", "set buffer_kb to at least average_kbps and at most twice cap_kbps", _buffers),
+    Rule(
+        "coverage",
+        "a player stays within a codec and range: give it a rung of at most 432 lines and rates up to twice the lowest",
+        _coverage,
+    ),
+    Rule("video-default", "mark exactly one SDR rung with default = true", _video_default),
+    Rule(
+        "audio-default",
+        "mark exactly one stereo AAC rung with default = true; every player needs one (Apple 2.3)",
+        _audio_default,
+    ),
+    Rule("dolby-fallback", "add an AC-3 5.1 rung beside E-AC-3 5.1 (Apple 2.6)", _dolby),
+    Rule(
+        "audio-rate",
+        "use layout 2.0 or 5.1 and 16 to 128 kb/s a channel; AC-3 takes only " + ", ".join(map(str, _AC3_KBPS)),
+        _audio_rates,
+    ),
+    Rule(
+        "cellular-floor",
+        f"for phones, keep picture and sound of the lowest H.264 variant at {CELLULAR_KBPS} kb/s together (Apple 9.21)",
+        _cellular,
+        advice=True,
+    ),
+)
+"""All rules, in the order in which findings are told."""
