@@ -299,9 +299,7 @@ def _rendition(
     id = video_id(rung.codec, step.label, average_kbps, hdr=hdr)
     level = _level(step, frame_rate, average_kbps, cap_kbps)
     if level is None:
-        decisions.append(
-            f"{id}: dropped, no level of {rung.codec} allows {_size(step)} at {float(frame_rate):g} frames/s"
-        )
+        decisions.append(f"{id}: dropped, no level of {rung.codec} allows {_size(step)} at {_fps(frame_rate)}p")
         return None
     if cap_kbps > level.bit_rate_kbps:
         decisions.append(f"{id}: cap {cap_kbps} kb/s lowered to {level.bit_rate_kbps}, the limit of level {level.name}")

@@ -1,0 +1,431 @@
+from dataclasses import replace
+from fractions import Fraction
+from itertools import groupby, pairwise
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from headend.errors import MasterError
+from headend.media import Codec, Colour, VideoRange, VideoRendition
+from ladders.fitting import Fitted, fit, fit_box, upright
+from ladders.ladder import FramePolicy, Ladder
+from ladders.loading import load
+from tests.support.nouns import (
+    BT709,
+    HDR10,
+    HLG,
+    make_audio_track,
+    make_probe,
+    make_video_track,
+)
+
+STUDIO, WEB, SMOKE = load("studio"), load("web"), load("smoke")
+NTSC = (Fraction(24_000, 1001), Fraction(30_000, 1001), Fraction(60_000, 1001))
+
+
+def fit_studio(
+    width_px: int, height_px: int, *, fps: Fraction | int = 24, channels: int = 2, colour: Colour = BT709
+) -> Fitted:
+    probe = make_probe(
+        width_px=width_px, height_px=height_px, frame_rate=Fraction(fps), channels=channels, colour=colour
+    )
+    return fit(STUDIO, probe)
+
+
+def sizes(renditions: tuple[VideoRendition, ...], codec: Codec = Codec.AVC) -> list[str]:
+    """Sizes of a codec, best first, each once."""
+    return list(dict.fromkeys(f"{r.width_px}x{r.height_px}" for r in renditions if r.codec is codec))
+
+
+def by_id(fitted: Fitted, id: str) -> VideoRendition:
+    return next(rendition for rendition in fitted.video if rendition.id == id)
+
+
+# --- aspect ratio -------------------------------------------------------------------------------------------------
+
+BOXES = ((3840, 2160), (2560, 1440), (1920, 1080), (1280, 720), (960, 540), (768, 432), (640, 360), (416, 234))
+
+
+@pytest.mark.parametrize(
+    ("aspect", "expected"),
+    [
+        (Fraction(16, 9), "3840x2160 2560x1440 1920x1080 1280x720 960x540 768x432 640x360 416x234"),
+        (Fraction(3840, 1608), "3840x1608 2560x1072 1920x804 1280x536 960x402 768x322 640x268 416x174"),
+        (Fraction(3840, 2076), "3840x2076 2560x1384 1920x1038 1280x692 960x520 768x416 640x346 416x224"),
+        (Fraction(4, 3), "2880x2160 1920x1440 1440x1080 960x720 720x540 576x432 480x360 312x234"),
+        (Fraction(9, 16), "2160x3840 1440x2560 1080x1920 720x1280 540x960 432x768 360x640 234x416"),
+    ],
+)
+def test_pictures_fit_into_boxes_as_the_reference_table_says(aspect: Fraction, expected: str) -> None:
+    assert " ".join("{}x{}".format(*fit_box(aspect, *box)) for box in BOXES) == expected
+
+
+@given(st.fractions(Fraction(1, 12), 12, max_denominator=8192), st.sampled_from(BOXES))
+def test_a_fitted_picture_is_even_inside_its_box_and_at_most_a_pixel_off(
+    aspect: Fraction, box: tuple[int, int]
+) -> None:
+    width_px, height_px = fit_box(aspect, *box)
+    box_width, box_height = box if aspect >= 1 else box[::-1]
+    assert width_px % 2 == height_px % 2 == 0
+    assert width_px <= box_width and height_px <= box_height
+    assert width_px == box_width or height_px == box_height
+    assert min(abs(width_px - height_px * aspect), abs(height_px - width_px / aspect)) <= 1
+
+
+# --- source geometry ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("coded", "sar", "rotation_deg", "square", "seen"),
+    [
+        ((720, 576), Fraction(16, 11), 0, (1048, 576), (1048, 576)),
+        ((720, 480), Fraction(8, 9), 0, (640, 480), (640, 480)),
+        ((1440, 1080), Fraction(4, 3), 0, (1920, 1080), (1920, 1080)),
+        ((1920, 1080), Fraction(5120, 5123), 0, (1918, 1080), (1918, 1080)),
+        ((1920, 1080), Fraction(1), 90, (1920, 1080), (1080, 1920)),
+        ((1920, 1080), Fraction(1), 180, (1920, 1080), (1920, 1080)),
+        ((1440, 1080), Fraction(4, 3), 270, (1920, 1080), (1080, 1920)),
+        ((1279, 719), Fraction(1), 0, (1280, 720), (1280, 720)),
+    ],
+)
+def test_a_master_is_seen_with_square_pixels_and_upright(
+    coded: tuple[int, int], sar: Fraction, rotation_deg: int, square: tuple[int, int], seen: tuple[int, int]
+) -> None:
+    track = make_video_track(width_px=coded[0], height_px=coded[1], sample_aspect_ratio=sar, rotation_deg=rotation_deg)
+    geometry = upright(track)
+    assert (geometry.square_width_px, geometry.square_height_px) == square
+    assert (geometry.width_px, geometry.height_px) == seen
+
+
+def test_a_turned_master_gets_portrait_renditions() -> None:
+    fitted = fit(WEB, make_probe(width_px=1920, height_px=1080, rotation_deg=90))
+    assert sizes(fitted.video) == ["1080x1920", "720x1280", "540x960", "432x768", "360x640", "234x416"]
+    assert fitted.video[0].id == "avc-1080p-6000k"
+    assert "picture turned by 90 degrees: 1080x1920 upright" in fitted.decisions
+
+
+@pytest.mark.parametrize(
+    "broken", [{"width_px": 0}, {"sample_aspect_ratio": Fraction(0)}, {"rotation_deg": 45}, {"height_px": -2}]
+)
+def test_a_picture_that_can_t_be_shown_is_refused(broken: dict[str, int]) -> None:
+    with pytest.raises(MasterError, match="can't be shown"):
+        upright(replace(make_video_track(), **broken))  # type: ignore[arg-type]
+
+
+def test_a_master_without_picture_or_rate_is_refused() -> None:
+    with pytest.raises(MasterError, match="no picture"):
+        fit(WEB, replace(make_probe(), video=None))
+    with pytest.raises(MasterError, match="0 frames per second"):
+        fit(WEB, make_probe(), frame_rate=Fraction(0))
+
+
+# --- which rungs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("width_px", "height_px", "fps", "channels", "colour", "counts"),
+    [
+        (1280, 720, 25, 2, BT709, (49, 10)),
+        (1280, 536, 24, 6, BT709, (49, 15)),
+        (1280, 692, 24, 2, BT709, (49, 10)),
+        (1440, 1080, 25, 2, BT709, (57, 10)),
+        (1920, 800, 24, 6, BT709, (57, 15)),
+        (1920, 1080, 24, 2, BT709, (57, 10)),
+        (1920, 1080, 24, 6, BT709, (57, 15)),
+        (2048, 858, 24, 6, BT709, (57, 15)),
+        (3840, 1608, 24, 6, BT709, (64, 15)),
+        (3840, 2160, 60, 6, BT709, (64, 15)),
+        (3840, 2160, 24, 6, HDR10, (84, 15)),
+        (4096, 2160, 24, 8, HLG, (84, 15)),
+        (720, 1280, 30, 1, BT709, (49, 10)),
+    ],
+)
+def test_studio_counts_of_common_masters(
+    width_px: int, height_px: int, fps: int, channels: int, colour: Colour, counts: tuple[int, int]
+) -> None:
+    fitted = fit_studio(width_px, height_px, fps=fps, channels=channels, colour=colour)
+    assert (len(fitted.video), len(fitted.audio)) == counts
+
+
+@pytest.mark.parametrize(
+    ("width_px", "height_px", "expected"),
+    [
+        (1920, 1080, "1920x1080 1280x720 960x540 768x432 640x360 416x234"),
+        (1998, 1080, "1920x1038 1280x692 960x518 768x416 640x346 416x224"),
+        (4096, 2160, "1920x1012 1280x676 960x506 768x406 640x338 416x220"),
+        (1600, 900, "1600x900 1280x720 960x540 768x432 640x360 416x234"),
+        (1280, 718, "1280x718 960x538 768x430 640x360 416x234"),
+        (640, 480, "576x432 480x360 312x234"),
+        (320, 240, "312x234"),
+        (200, 112, "200x112"),
+    ],
+)
+def test_web_sizes_of_a_matrix_of_masters(width_px: int, height_px: int, expected: str) -> None:
+    assert " ".join(sizes(fit(WEB, make_probe(width_px=width_px, height_px=height_px)).video)) == expected
+
+
+def test_a_master_between_two_rungs_gets_two_of_its_own_size() -> None:
+    fitted = fit(WEB, make_probe(width_px=1600, height_px=900))
+    full, reduced = fitted.video[:2]
+    # Between 3000 kb/s at 720 and 6000 at 1080 lines, in log-log: 3000 · 2^(log(1.5625) / log(2.25)).
+    assert (full.id, reduced.id) == ("avc-1600x900-4393k", "avc-1600x900-3075k")
+    assert full.cap_bps == pytest.approx(1.5 * full.average_bps, rel=0.01)
+    # The factor lies between those of 720 and 1080 lines, and 0.7 of the rate is 3.1 steps away.
+    assert (full.crf, reduced.crf) == (22.8, 25.9)
+    assert "native 2 rungs 1600x900 added for avc" in fitted.decisions
+
+
+def test_a_codec_whose_ladder_ends_below_the_master_gets_no_native_rung() -> None:
+    assert "1920x1080" in sizes(fit_studio(2560, 1440).video, Codec.AVC)[0]
+    assert sizes(fit_studio(2560, 1440).video, Codec.VP9)[0] == "2560x1440"
+    assert "native 2 rungs 2560x1440 added for vp9" in fit_studio(2560, 1440).decisions
+
+
+def test_a_master_below_the_smallest_rung_gets_one_native_rung_of_each_codec() -> None:
+    fitted = fit(SMOKE, make_probe(width_px=96, height_px=54))
+    assert [(r.codec, r.width_px, r.height_px) for r in fitted.video] == [
+        (codec, 96, 54) for codec in (Codec.AVC, Codec.HEVC, Codec.AV1, Codec.VP9)
+    ]
+    assert [r.default for r in fitted.video] == [True, False, False, False]
+
+
+def test_hdr_rungs_take_the_range_of_the_master_and_are_left_out_for_others() -> None:
+    for colour, expected in ((HDR10, VideoRange.PQ), (HLG, VideoRange.HLG)):
+        hdr = [r for r in fit_studio(3840, 2160, colour=colour).video if r.id.endswith("-hdr")]
+        assert {(r.video_range, r.pixel_format) for r in hdr} == {(expected, "yuv420p10le")}
+    sdr = fit_studio(3840, 2160)
+    assert {r.video_range for r in sdr.video} == {VideoRange.SDR}
+    assert "SDR master: 20 rungs for HDR dropped" in sdr.decisions
+
+
+def test_best_comes_first_within_a_codec_and_range() -> None:
+    fitted = fit_studio(3840, 2160, colour=HDR10)
+    for _, group in groupby(fitted.video, key=lambda r: (r.codec, r.video_range)):
+        for better, worse in pairwise(group):
+            assert (better.height_px, better.average_bps) > (worse.height_px, worse.average_bps)
+
+
+def test_the_default_is_the_ladder_s_or_the_nearest_left() -> None:
+    assert [r.id for r in fit_studio(1920, 1080).video if r.default] == ["avc-540p-2000k"]
+    small = fit(WEB, make_probe(width_px=768, height_px=432))
+    assert [r.id for r in small.video if r.default] == ["avc-432p-1100k"]
+    assert "default avc-540p-2000k is not among the rungs left: avc-432p-1100k stands in for it" in small.decisions
+
+
+# --- rates --------------------------------------------------------------------------------------------------------
+
+
+def test_hevc_at_25_frames_per_second_has_four_fifths_of_its_rate_and_h264_all() -> None:
+    slow = {r.id for r in fit_studio(1920, 1080, fps=25).video}
+    assert {"hevc-1080p-4640k", "av1-1080p-3480k", "vp9-1080p-4640k", "avc-1080p-7800k"} <= slow
+    assert "hevc-1080p-5800k" in {r.id for r in fit_studio(1920, 1080, fps=NTSC[1]).video}
+
+
+def test_a_rung_above_30_frames_per_second_has_seven_fifths_of_its_rate() -> None:
+    rendition = by_id(fit_studio(1920, 1080, fps=50), "avc-1080p-10920k")
+    assert (rendition.average_bps, rendition.cap_bps, rendition.buffer_bits) == (10_920_000, 16_380_000, 21_840_000)
+    assert rendition.level == "4.2"
+
+
+def test_a_scope_picture_has_a_lower_average_under_the_same_cap() -> None:
+    rendition = by_id(fit_studio(1920, 804), "avc-1080p-4809k")
+    assert (rendition.width_px, rendition.height_px, rendition.cap_bps) == (1920, 804, 9_000_000)
+
+
+def test_low_rungs_of_a_60p_master_take_every_second_frame() -> None:
+    fitted = fit_studio(1280, 720, fps=NTSC[2])
+    low, high = by_id(fitted, "avc-432p-1100k"), by_id(fitted, "avc-720p-6300k")
+    assert (low.rate_divisor, low.frame_rate) == (2, NTSC[1])
+    assert (high.rate_divisor, high.frame_rate) == (1, NTSC[2])
+    assert "59.94p: 33 rungs up to 960x540 at 29.97p, every second frame" in fitted.decisions
+
+
+def test_every_rung_of_a_120p_master_takes_every_second_frame() -> None:
+    fitted = fit_studio(1280, 720, fps=120)
+    assert {(r.rate_divisor, r.frame_rate) for r in fitted.video} == {(2, Fraction(60))}
+
+
+def test_the_grid_s_rate_counts_where_it_differs_from_the_master_s() -> None:
+    fitted = fit(WEB, make_probe(frame_rate=Fraction(25)), frame_rate=Fraction(50))
+    assert [r.frame_rate for r in fitted.video] == [50, 50, 50, 25, 25, 25]
+
+
+def test_natural_rates_are_kept() -> None:
+    for fps in (*NTSC[:2], Fraction(24), Fraction(25), Fraction(30), Fraction(15)):
+        assert {(r.frame_rate, r.rate_divisor) for r in fit_studio(1280, 720, fps=fps).video} == {(fps, 1)}
+
+
+def test_the_cap_of_a_uhd_rung_is_lowered_to_its_level() -> None:
+    fitted = fit_studio(3840, 2160, fps=30)
+    rendition = by_id(fitted, "hevc-2160p-16800k")
+    assert (rendition.level, rendition.cap_bps, rendition.buffer_bits) == ("5.0", 25_000_000, 25_000_000)
+    assert "hevc-2160p-16800k: cap 25200 kb/s lowered to 25000, the limit of level 5.0" in fitted.decisions
+
+
+def test_a_delivery_grade_master_keeps_its_rungs_and_the_decision_is_told() -> None:
+    video = make_video_track(codec="h264", width_px=1280, height_px=720, bit_rate_bps=1_205_000)
+    fitted = fit(STUDIO, make_probe(video=video, channels=6))
+    assert len(fitted.video) == 49
+    assert any(line.startswith("master is h264 at 1205 kb/s: ") for line in fitted.decisions)
+    mezzanine = fit(STUDIO, make_probe(video=replace(video, codec="prores"), channels=6))
+    assert not any("kb/s: " in line for line in mezzanine.decisions)
+
+
+def test_a_picture_beyond_all_levels_is_refused() -> None:
+    with pytest.raises(MasterError, match="conform the master to a lower rate"):
+        fit(WEB, make_probe(width_px=1280, height_px=720, frame_rate=Fraction(1_000_000)))
+
+
+# --- sound --------------------------------------------------------------------------------------------------------
+
+
+def test_stereo_and_mono_masters_get_stereo_rungs_only() -> None:
+    for channels in (1, 2):
+        audio = fit_studio(1280, 720, channels=channels).audio
+        assert {r.layout for r in audio} == {"2.0"}
+        assert {r.channels for r in audio} == {2}
+
+
+@pytest.mark.parametrize(
+    ("channels", "layout", "surround"),
+    [
+        (6, "5.1", True),
+        (6, "5.1(side)", True),
+        (7, "6.1", True),
+        (8, "7.1", True),
+        (8, "7.1(wide)", True),
+        (6, "6 channels", True),
+        (8, "", True),
+        (6, "hexagonal", False),
+        (5, "5.0", False),
+        (4, "quad", False),
+    ],
+)
+def test_only_what_holds_5_1_gets_rungs_of_5_1(channels: int, layout: str, surround: bool) -> None:
+    audio = fit(STUDIO, make_probe(audio=(make_audio_track(channels=channels, layout=layout),))).audio
+    assert len(audio) == (15 if surround else 10)
+
+
+@pytest.mark.parametrize(("channels", "layout"), [(0, ""), (16, "16 channels"), (5, "")])
+def test_channels_of_which_nothing_is_known_are_refused(channels: int, layout: str) -> None:
+    with pytest.raises(MasterError, match=f"audio track 3 has {channels} channels"):
+        fit(STUDIO, make_probe(audio=(make_audio_track(index=3, channels=channels, layout=layout),)))
+
+
+def test_further_programmes_get_the_short_set_and_names_of_their_own() -> None:
+    tracks = (
+        make_audio_track(index=1, language="de", channels=6, default=False),
+        make_audio_track(index=2, language="en", channels=6, title="Original"),
+        make_audio_track(index=3, language="en", channels=2, title="Original", roles=("comment",), default=False),
+    )
+    audio = fit(STUDIO, make_probe(audio=tracks)).audio
+    programmes = {index: [r for r in audio if r.track_index == index] for index in (1, 2, 3)}
+    assert [r.id for r in programmes[1]] == [
+        "aac-2.0-128k-de",
+        "opus-2.0-96k-de",
+        "ac3-5.1-384k-de",
+        "eac3-5.1-192k-de",
+    ]
+    assert len(programmes[2]) == 15
+    assert [r.id for r in programmes[3]] == ["aac-2.0-128k-en-2", "opus-2.0-96k-en-2"]
+    assert [{r.name for r in rs} for rs in programmes.values()] == [{"de"}, {"Original"}, {"Original 2"}]
+    assert [{r.default for r in rs} for rs in programmes.values()] == [{False}, {True}, {False}]
+    assert {r.roles for r in programmes[3]} == {("comment",)}
+
+
+def test_a_name_that_looks_numbered_stays_unique() -> None:
+    titles = ("Film", "Film 2", "Film")
+    tracks = tuple(make_audio_track(index=n, title=title) for n, title in enumerate(titles, 1))
+    names = {r.track_index: r.name for r in fit(WEB, make_probe(audio=tracks)).audio}
+    assert names == {1: "Film", 2: "Film 2", 3: "Film 3"}
+
+
+def test_a_silent_master_is_a_film_all_the_same() -> None:
+    fitted = fit(STUDIO, make_probe(audio=()))
+    assert fitted.audio == ()
+    assert "master is silent: no audio renditions" in fitted.decisions
+
+
+# --- whatever the master ------------------------------------------------------------------------------------------
+
+RATES = st.sampled_from([*NTSC, *(Fraction(n) for n in (12, 24, 25, 30, 48, 50, 60, 100, 120))])
+RATIOS = st.sampled_from([Fraction(1), Fraction(4, 3), Fraction(16, 11), Fraction(8, 9), Fraction(5120, 5123)])
+COLOURS = st.sampled_from([BT709, HDR10, HLG])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    size=st.tuples(st.integers(720, 8192), st.integers(720, 8192)),
+    sar=RATIOS,
+    rotation_deg=st.sampled_from([0, 90, 180, 270]),
+    rate=RATES,
+    channels=st.sampled_from([1, 2, 6, 8]),
+    colour=COLOURS,
+)
+def test_any_master_of_720_lines_gets_more_than_fifty_sound_renditions(
+    size: tuple[int, int], sar: Fraction, rotation_deg: int, rate: Fraction, channels: int, colour: Colour
+) -> None:
+    probe = make_probe(
+        width_px=size[0],
+        height_px=size[1],
+        sample_aspect_ratio=sar,
+        rotation_deg=rotation_deg,
+        frame_rate=rate,
+        channels=channels,
+        colour=colour,
+    )
+    fitted = fit(STUDIO, probe)
+    seen = fitted.geometry
+    short_px, long_px = sorted((seen.width_px, seen.height_px))
+    assume(short_px >= 720 and long_px >= 1280)
+    assert len(fitted.video) + len(fitted.audio) > 50
+    check_renditions(fitted)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    size=st.tuples(st.integers(16, 8192), st.integers(16, 8192)),
+    rate=RATES,
+    colour=COLOURS,
+    ladder=st.sampled_from([STUDIO, WEB, SMOKE]),
+)
+def test_any_ladder_gives_any_master_sound_renditions(
+    size: tuple[int, int], rate: Fraction, colour: Colour, ladder: Ladder
+) -> None:
+    assume(max(size) <= 12 * min(size))
+    probe = make_probe(width_px=size[0], height_px=size[1], frame_rate=rate, colour=colour)
+    check_renditions(fit(ladder, probe))
+
+
+def check_renditions(fitted: Fitted) -> None:
+    seen = fitted.geometry
+    ids = [r.id for r in (*fitted.video, *fitted.audio)]
+    assert len(ids) == len(set(ids))
+    assert sum(r.default for r in fitted.video) == 1
+    for r in fitted.video:
+        assert r.width_px % 2 == r.height_px % 2 == 0
+        assert r.width_px <= seen.width_px + 2 and r.height_px <= seen.height_px + 2
+        # One side is exact and the other at most a pixel off; a native rung has both sides rounded.
+        error = abs(Fraction(r.width_px, r.height_px) / seen.aspect - 1)
+        assert error <= Fraction(2, min(r.width_px, r.height_px))
+        if min(r.width_px, r.height_px) >= 400:
+            assert error < Fraction(5, 1000)
+        assert r.cap_bps > r.average_bps > 0
+        assert r.buffer_bits > 0
+        assert r.level
+        assert 1 <= r.crf <= (51 if r.codec in (Codec.AVC, Codec.HEVC) else 63)
+
+    def group(r: VideoRendition) -> tuple[str, int, int, Fraction, str]:
+        return r.codec, r.width_px, r.height_px, r.frame_rate, r.video_range
+
+    for _, rungs in groupby(sorted(fitted.video, key=lambda r: (group(r), r.average_bps)), key=group):
+        for low, high in pairwise(rungs):
+            assert high.average_bps >= 1.1 * low.average_bps
+            assert high.crf < low.crf
+
+
+def test_low_rungs_are_those_that_say_so() -> None:
+    fitted = fit_studio(1920, 1080, fps=50)
+    low = sum(r.frame_rate is FramePolicy.AT_MOST_30 and r.range == "sdr" for r in STUDIO.video)
+    assert sum(r.rate_divisor == 2 for r in fitted.video) == low
