@@ -71,9 +71,14 @@ def receipt(title: str, release: str, task: str) -> str:
     return f"{receipts(title, release)}{task}.json"
 
 
+def attempts(title: str, release: str) -> str:
+    """The folder of all records of failed attempts."""
+    return f"{release_path(title, release)}/attempts/"
+
+
 def attempt(title: str, release: str, task: str, number: int) -> str:
     """The record of a failed attempt; numbered from 1."""
-    return f"{release_path(title, release)}/attempts/{task}-{number}.json"
+    return f"{attempts(title, release)}{task}-{number}.json"
 
 
 def multivariant(title: str, release: str) -> str:

@@ -1,0 +1,48 @@
+"""Where objects live: one seam, `Store`, with twins in a folder, in S3 and in memory.
+
+In: settings. Out: a store, which knows keys and bytes and nothing of what they mean. This file is the door; boto3 is
+imported only when an address in S3 is opened.
+"""
+
+import uuid
+from pathlib import Path
+
+from headend.errors import ConfigError, StorageError
+from headend.settings import StoreSettings
+from headend.storage.base import ObjectInfo, Reader, Store, check_key
+from headend.storage.local import LocalStore
+
+__all__ = ["ObjectInfo", "Reader", "Store", "check_writable", "open_store"]
+
+
+def open_store(settings: StoreSettings) -> Store:
+    """Open a store; nothing is read or written yet.
+
+    Raises:
+        ConfigError: The address is neither a path nor ``s3://bucket/prefix``.
+        StorageError: The prefix can't begin a key.
+    """
+    if settings.url.startswith("s3://"):
+        from headend.storage.s3 import S3Store, split_url
+
+        bucket, path = split_url(settings.url)
+        prefix = path.strip("/")
+        return S3Store(bucket, prefix and check_key(prefix), settings.endpoint_url)
+    if not settings.url or "://" in settings.url:
+        raise ConfigError("a store is a folder's path or s3://bucket/prefix; give one of these")
+    return LocalStore(Path(settings.url).expanduser().absolute())
+
+
+def check_writable(store: Store) -> None:
+    """Write, read back and delete a small object, so that a job that can't be stored fails before it starts.
+
+    Raises:
+        StorageError: The store refuses one of these, or gives back something else.
+        StoreUnavailable: It can't be reached.
+    """
+    key, data = f"probe-{uuid.uuid4().hex}", uuid.uuid4().bytes
+    store.put(key, data)
+    found = store.get(key)
+    store.delete(key)
+    if found != data:
+        raise StorageError(f"{store.url} gives back other bytes than were written; check the server behind it", key=key)

@@ -1,0 +1,180 @@
+"""Masters where they were delivered: local files, or objects in S3.
+
+A master is never changed and never copied; FFmpeg reads it in place.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from headend.errors import MasterError, ObjectMissing
+from headend.media import Master
+
+LONGEST_TASK_S = 24 * 3600
+"""For how long a task may read the master."""
+
+LONGEST_URL_S = 7 * 24 * 3600
+"""No presigned URL may be valid for longer: AWS Signature Version 4, X-Amz-Expires."""
+
+_BLOCK_BYTES = 8 << 20
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_SECRETS = (
+    # The query of a URL: a presigned one lets anybody read the master. Then userinfo, then pieces of either.
+    (re.compile(r"(\bhttps?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE), r"\1?…"),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@\"'<>]+@", re.IGNORECASE), r"\1…@"),
+    (re.compile(r"\b(X-Amz-(?:Credential|Signature|Security-Token))([=:]\s*)[^\s&\"'<>]+", re.IGNORECASE), r"\1\2…"),
+    (
+        re.compile(
+            r"\b((?:aws_)?(?:access_key_id|secret_access_key|session_token))(\W{1,5})[^\s\"',;]+", re.IGNORECASE
+        ),
+        r"\1\2…",
+    ),
+    (re.compile(r"\b(Authorization\s*[=:]\s*)[^\r\n]+", re.IGNORECASE), r"\1…"),
+)
+
+
+def identify(
+    url: str, endpoint_url: str | None = None, *, on_progress: Callable[[int, int], None] | None = None
+) -> Master:
+    """Find out what a master is.
+
+    A local file is read whole for its digest. An object in S3 is only asked for its ETag, which stands for its
+    content.
+
+    Args:
+        url: Path, or ``s3://bucket/key``.
+        endpoint_url: S3 endpoint; None for the SDK's own choice.
+        on_progress: Called with bytes read and bytes in all, while a local file is read.
+
+    Raises:
+        MasterError: There is no such file or object, it is empty, can't be read, is no ordinary file, or changes
+            while it is read.
+        StorageError: S3 refuses or can't be reached.
+    """
+    if url.startswith("s3://"):
+        return _identify_object(url, endpoint_url)
+    if not url or "://" in url:
+        raise MasterError("a master is a file's path or s3://bucket/key; copy it to one of these first")
+    path = Path(url).expanduser().absolute()
+    before = _stat_file(path)
+    digest = _digest(path, before.st_size, on_progress)
+    after = _stat_file(path)
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise MasterError(f"{path} changed while it was read; wait until its delivery is complete", url=str(path))
+    return Master(str(path), after.st_size, f"sha256:{digest}", str(after.st_mtime_ns))
+
+
+def check_unchanged(master: Master, endpoint_url: str | None = None) -> None:
+    """Make sure, at little cost, that the master is still the file that was identified.
+
+    Raises:
+        MasterError: It is gone, or has another size, modification time or ETag.
+        StorageError: S3 refuses or can't be reached.
+    """
+    if master.url.startswith("s3://"):
+        found = _identify_object(master.url, endpoint_url)
+        now = found.size_bytes, found.version
+    else:
+        status = _stat_file(Path(master.url))
+        now = status.st_size, str(status.st_mtime_ns)
+    if now != (master.size_bytes, master.version):
+        raise MasterError(
+            f"{master.url} has changed since the job was planned; start the job anew",
+            expected=(master.size_bytes, master.version),
+            found=now,
+        )
+
+
+def input_url(master: Master, endpoint_url: str | None = None, *, expires_s: int = LONGEST_TASK_S) -> str:
+    """What FFmpeg opens to read the master.
+
+    Of an object in S3 this is a presigned URL, with which anybody can read the master while it is valid: it is a
+    secret, belongs into no log and no document, and what FFmpeg prints goes through `redact`.
+
+    Args:
+        master: The master.
+        endpoint_url: S3 endpoint; None for the SDK's own choice.
+        expires_s: How long it is to be valid, at least 1; cut to seven days. Temporary credentials end it earlier.
+
+    Raises:
+        StorageError: There are no credentials to sign with.
+    """
+    if not master.url.startswith("s3://"):
+        return master.url
+    from headend.storage.s3 import connect, split_url, translated
+
+    bucket, key = split_url(master.url)
+    with translated(f"can't sign a URL for {master.url}", key):
+        return connect(endpoint_url).generate_presigned_url(
+            "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=min(expires_s, LONGEST_URL_S)
+        )
+
+
+def redact(text: str) -> str:
+    """Take out of a text what must not be logged: queries of URLs, credentials, authorization headers.
+
+    Redact before cutting a text to length, so that no secret loses the name by which it is known.
+    """
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _stat_file(path: Path) -> os.stat_result:
+    with _file_errors(path):
+        found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise MasterError(f"{path} is a folder; name the file in it", url=str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise MasterError(f"{path} is a pipe or a device; a master must be a file, so copy it to one", url=str(path))
+    if found.st_size == 0:
+        raise MasterError(f"{path} is empty; deliver it again", url=str(path))
+    return found
+
+
+def _digest(path: Path, size_bytes: int, on_progress: Callable[[int, int], None] | None) -> str:
+    digest, done = sha256(), 0
+    with _file_errors(path), path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+            done += len(block)
+            if on_progress:
+                on_progress(done, size_bytes)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MasterError(f"there is no file {path}; check its name", url=str(path)) from error
+    except PermissionError as error:
+        raise MasterError(f"{path} may not be read by this user; change its permissions", url=str(path)) from error
+    except OSError as error:
+        raise MasterError(f"{path} can't be read: {error.strerror}", url=str(path)) from error
+
+
+def _identify_object(url: str, endpoint_url: str | None) -> Master:
+    from headend.storage.s3 import connect, split_url, translated
+
+    bucket, key = split_url(url)
+    if not key or key.endswith("/"):
+        raise MasterError(f"{url} is a folder; name the object in it", url=url)
+    try:
+        with translated(f"can't look at {url}", key):
+            found = connect(endpoint_url).head_object(Bucket=bucket, Key=key)
+    except ObjectMissing as error:
+        raise MasterError(f"there is no {url}; check the bucket and the key", url=url) from error
+    size_bytes, etag = found["ContentLength"], found["ETag"].strip('"')
+    if size_bytes == 0:
+        raise MasterError(f"{url} is empty; deliver it again", url=url)
+    if found.get("StorageClass") in _ARCHIVES and 'ongoing-request="false"' not in found.get("Restore", ""):
+        raise MasterError(f"{url} is archived ({found['StorageClass']}); restore it first", url=url)
+    version_id = found.get("VersionId", "null")
+    digest = f"etag:{etag}-{size_bytes}" + (f"-{version_id}" if version_id != "null" else "")
+    return Master(url, size_bytes, digest, etag)

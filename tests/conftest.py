@@ -1,0 +1,16 @@
+"""Options and fixtures of all tests."""
+
+import pytest
+
+pytest_plugins = ["tests.support.s3_servers"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--heavy", action="store_true", help="run the tests that take more than a minute, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--heavy"):
+        for item in items:
+            if item.get_closest_marker("heavy"):
+                item.add_marker(pytest.mark.skip(reason="takes more than a minute; run with --heavy"))
