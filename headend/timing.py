@@ -12,6 +12,10 @@ from headend.errors import ConfigError
 GOP_SECONDS = Fraction(2)
 """Nominal distance of sync frames: Apple's HLS Authoring Specification, 1.13."""
 
+SOUND_TAIL_SAMPLES = 2048
+"""Silence that encoders get after a programme's end: the AC-3 encoder keeps its last 256 samples to itself otherwise.
+More than any codec's delay; what comes of it is cut off again."""
+
 SHORTEST_TAIL_S = Fraction(1, 2)
 """A shorter rest at the end of a title makes no segment of its own."""
 

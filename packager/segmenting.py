@@ -18,7 +18,7 @@ from itertools import pairwise
 
 from headend.errors import ChunkRejected
 from headend.media import EncodedTrack, Segment
-from headend.timing import Chunk, Grid, timescale
+from headend.timing import SOUND_TAIL_SAMPLES, Chunk, Grid, timescale
 from packager import boxes
 
 _TRUN_OFFSET, _TRUN_FIRST_FLAGS = 0x1, 0x4
@@ -81,7 +81,7 @@ class Cut:
         track: What the receipt says.
     """
 
-    init: memoryview | bytes
+    init: bytes
     bodies: tuple[memoryview | bytes, ...]
     track: EncodedTrack
 
@@ -102,7 +102,9 @@ def fragments(data: memoryview | bytes) -> Iterator[Fragment]:
             moof = None
 
 
-def cut_video(data: memoryview, *, rendition: str, grid: Grid, chunk: Chunk, rate_divisor: int) -> Cut:
+def cut_video(
+    data: memoryview, *, rendition: str, grid: Grid, chunk: Chunk, rate_divisor: int, vp9_level: str | None = None
+) -> Cut:
     """Cut an encoded chunk into its segments and stamp them with their place in the title.
 
     Args:
@@ -111,6 +113,8 @@ def cut_video(data: memoryview, *, rendition: str, grid: Grid, chunk: Chunk, rat
         grid: The title's grid.
         chunk: The frames that were encoded.
         rate_divisor: 1, or 2 when every second frame of the grid was taken.
+        vp9_level: The level to state in ``vpcC``: FFmpeg's muxer derives one from the picture's size alone, which is too
+            low at high frame rates.
 
     Returns:
         The init segment, the segments and their description.
@@ -120,6 +124,8 @@ def cut_video(data: memoryview, *, rendition: str, grid: Grid, chunk: Chunk, rat
             frame at its start or another one later.
     """
     init, found = _read(data, rendition)
+    if vp9_level is not None:
+        init = _with_vp9_level(init, vp9_level)
     ticks = timescale(grid.frame_rate)
     frame_ticks = ticks.frame_ticks * rate_divisor
     if boxes.timescale(init) != ticks.ticks_per_second:
@@ -193,7 +199,7 @@ def cut_audio(data: memoryview, *, rendition: str, grid: Grid, sample_rate_hz: i
     frame = max(sample.duration_ticks for sample in samples)
     priming = _priming(init)
     end = round(grid.duration_s * sample_rate_hz) + priming
-    if not end <= len(samples) * frame < end + 2 * frame:
+    if not end <= len(samples) * frame <= end + SOUND_TAIL_SAMPLES + 2 * frame:
         raise ChunkRejected(
             f"{rendition}: {len(samples)} codec frames of {frame} samples do not make the picture's {end - priming}"
         )
@@ -313,6 +319,15 @@ def _stamp(data: memoryview, fragment: Fragment, *, sequence: int, decode_ticks:
     struct.pack_into(">I", data, boxes.find(data, "mfhd", moof).body + 4, sequence)
     tfdt = boxes.find(data, "traf/tfdt", moof).body
     struct.pack_into(">Q" if data[tfdt] == 1 else ">I", data, tfdt + 4, decode_ticks)
+
+
+def _with_vp9_level(init: bytes, level: str) -> bytes:
+    """State a level in ``vpcC`` (VP Codec ISO Media File Format Binding, section 2.2)."""
+    config = boxes.entry_box(init, "vpcC")
+    if config is None:
+        raise ChunkRejected("a VP9 init segment without vpcC")
+    at = config.body + 5  # behind version, flags and profile
+    return init[:at] + bytes([round(float(level) * 10)]) + init[at + 1 :]
 
 
 def _priming(init: bytes) -> int:

@@ -1,0 +1,340 @@
+"""The encode commands as data: one decode, one scaling cascade, many encoders.
+
+The graph of a video task: the master's frames are cut to the chunk by presentation time and put on the grid; each size
+starts from the nearest larger one; each pixel format is made once per size; every encoder then takes its own copy.
+
+Source: FFmpeg's documentation, sections "Filtergraph description" and "mov, mp4, ismv" (muxer options).
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import ffmpeg
+
+from encoder.downmix import pan
+from encoder.families import AUDIO, VIDEO, Options, Style
+from headend.media import (
+    AudioRendition,
+    AudioTrack,
+    Colour,
+    Effort,
+    Master,
+    VideoRange,
+    VideoRendition,
+    VideoTrack,
+)
+from headend.timing import SOUND_TAIL_SAMPLES, Chunk, Grid, timescale
+
+PROGRAM = "ffmpeg"
+"""First word of every command; a worker puts its own FFmpeg's path there."""
+MASTER = "{master}"
+"""Stands for the input; a worker puts a path or a presigned URL there."""
+SCRATCH = "{scratch}"
+"""Stands for the folder of the outputs."""
+
+GLOBAL = (
+    "-hide_banner", "-nostdin", "-y",
+    # Only what goes wrong: it is kept as evidence.
+    "-loglevel", "error",
+    # Frame counts on standard output, twice a second: progress, and the sign that the child lives.
+    "-progress", "pipe:1", "-stats_period", "0.5",
+    # Chunks run side by side.
+    "-filter_complex_threads", "1",
+)  # fmt: skip
+
+FRAGMENTS: Options = {
+    "f": "mp4",
+    # One fragment per GOP or stretch of sound, addressed from its own moof; the moov waits for the first packets, since
+    # it holds what only the encoder knows.
+    "movflags": "+cmaf+frag_keyframe+delay_moov+default_base_moof",
+    # A rate that was not measured yet would make init segments differ.
+    "write_btrt": 0,
+    # Nothing of the master's metadata, no dates, no tool names: init segments are equal across chunks and runs.
+    "map_metadata": -1,
+    "map_chapters": -1,
+    "fflags": "+bitexact",
+}
+
+REORDER_FRAMES = 16
+"""How far a frame may be shown from its place in decoding order: the picture buffer of H.264 and HEVC."""
+
+SDR_COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
+"""What tone-mapped renditions are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The picture of a master as every rendition starts from it.
+
+    Attributes:
+        track: The master's video stream.
+        colour: Its colour with nothing left unknown.
+    """
+
+    track: VideoTrack
+    colour: Colour
+
+    @property
+    def working_format(self) -> str:
+        """Pixel format of the scaling cascade: 4:2:0 as all renditions are, deep where the master is."""
+        return "yuv420p10le" if self.track.bit_depth > 8 else "yuv420p"
+
+
+def video_command(
+    master: Master,
+    look: Look,
+    grid: Grid,
+    chunk: Chunk,
+    renditions: Sequence[VideoRendition],
+    effort: Effort,
+) -> tuple[str, ...]:
+    """Build the command that encodes one chunk into a group of renditions.
+
+    Args:
+        master: The file; only where it lies matters here.
+        look: The master's picture.
+        grid: The title's grid.
+        chunk: The frames to encode.
+        renditions: At least one; their sizes are reached in a cascade.
+        effort: How much work the encoders do.
+
+    Returns:
+        Arguments with placeholders; one output per rendition, named by its id.
+    """
+    source = ffmpeg.input(MASTER, **_input_options(master), **_seek_options(look.track, chunk))
+    frames = _frames_of(source[str(look.track.index)], look, grid, chunk)
+    taps = _cascade(frames, look, renditions)
+    outputs = []
+    for rendition in renditions:
+        colour = look.colour if rendition.video_range is not VideoRange.SDR else _sdr_colour(look)
+        hdr = rendition.video_range is not VideoRange.SDR
+        style = Style(
+            effort=effort,
+            gop_frames=grid.gop_frames // rendition.rate_divisor,
+            colour=colour,
+            mastering_display=look.track.mastering_display if hdr else None,
+            content_light=look.track.content_light if hdr else None,
+        )
+        options: Options = {
+            **VIDEO[rendition.codec](rendition, style),
+            **FRAGMENTS,
+            "flags:v": "+bitexact",
+            # The grid's own ticks, and times that start at 0: a chunk's place is stamped afterwards.
+            "video_track_timescale": timescale(grid.frame_rate).ticks_per_second,
+            "use_editlist": 0,
+            # Frames are counted already; nothing may be repeated or dropped to please a muxer.
+            "fps_mode": "passthrough",
+        }
+        outputs.append(ffmpeg.output(taps[rendition.id], f"{SCRATCH}/{rendition.id}.mp4", **options))
+    return _argv(outputs)
+
+
+def audio_command(
+    master: Master,
+    track: AudioTrack,
+    grid: Grid,
+    start_s: Fraction,
+    renditions: Sequence[AudioRendition],
+) -> tuple[str, ...]:
+    """Build the command that encodes a whole programme of sound into all its renditions.
+
+    The sound is put on the picture's timeline: what comes before the first frame is cut, a late start and an early end
+    are filled with silence, so that every rendition lasts exactly as long as the picture.
+
+    Args:
+        master: The file; only where it lies matters here.
+        track: The programme.
+        grid: The title's grid.
+        start_s: When the master shows its first frame.
+        renditions: At least one, all of this programme.
+
+    Returns:
+        Arguments with placeholders; one output per rendition, named by its id.
+
+    Raises:
+        MasterError: The channel layout is unknown.
+    """
+    rate = renditions[0].sample_rate_hz
+    total_samples = round(grid.duration_s * rate)
+    late_samples = round((track.start_s - start_s) * rate)
+    source = ffmpeg.input(MASTER, **_input_options(master))
+    sound = source[str(track.index)].filter("aresample", rate).filter("asetpts", "N/SR/TB")
+    if late_samples > 0:
+        sound = sound.filter("adelay", f"{late_samples}S", all=1)
+    elif late_samples < 0:
+        sound = sound.filter("atrim", start_sample=-late_samples).filter("asetpts", "N/SR/TB")
+    sound = sound.filter("atrim", end_sample=total_samples).filter("apad", whole_len=total_samples + SOUND_TAIL_SAMPLES)
+    layouts = sorted({rendition.layout for rendition in renditions})
+    by_layout = dict(zip(layouts, _copies(sound, len(layouts), "asplit"), strict=True))
+    outputs = []
+    for layout, mixed in by_layout.items():
+        mixed = _mix(mixed, track, layout)
+        group = [rendition for rendition in renditions if rendition.layout == layout]
+        for rendition, tap in zip(group, _copies(mixed, len(group), "asplit"), strict=True):
+            options: Options = {
+                **AUDIO[rendition.codec](rendition),
+                **FRAGMENTS,
+                "flags:a": "+bitexact",
+                # Long fragments: they are cut anew at the codec frames nearest to the video's boundaries.
+                "frag_duration": 60_000_000,
+                # The edit list tells players how many samples of priming to drop.
+                "use_editlist": 1,
+            }
+            outputs.append(ffmpeg.output(tap, f"{SCRATCH}/{rendition.id}.mp4", **options))
+    return _argv(outputs)
+
+
+def _argv(outputs: Iterable[Any]) -> tuple[str, ...]:
+    words = ffmpeg.get_args(ffmpeg.merge_outputs(*outputs))
+    # ffmpeg-python escapes "=" within values for a parser that no filter has: pan takes its matrix as it stands.
+    return (PROGRAM, *GLOBAL, *(str(word).replace(r"\\=", "=") for word in words))
+
+
+def _input_options(master: Master) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        # A hostile master may name other files or hosts; only the kind of place where it lies is open to it.
+        "protocol_whitelist": "file",
+        # Times as the master has them: cutting goes by them.
+        "copyts": None,
+        # Chunks run side by side.
+        "threads": 1,
+    }
+    if "://" in master.url:
+        options |= {
+            "protocol_whitelist": "http,https,tls,tcp",
+            # A lost connection is taken up again where it broke.
+            "reconnect": 1,
+            "reconnect_on_network_error": 1,
+            "reconnect_on_http_error": "5xx",
+            "reconnect_delay_max": 8,
+        }
+    return options
+
+
+def _seek_options(track: VideoTrack, chunk: Chunk) -> dict[str, Any]:
+    """Start reading at the last keyframe that the chunk's first frame can need."""
+    index = track.frames
+    reorder = 0 if track.intra_only or index.origin == "packets" else REORDER_FRAMES
+    place = bisect_right(index.keyframes, chunk.first_frame - reorder) - 1
+    options: dict[str, Any] = {
+        # Upright is a decision of the plan, not of the tool.
+        "noautorotate": None,
+    }
+    if place <= 0:
+        return options
+    start = index.pts_ticks[index.keyframes[place]] * track.time_base
+    micros = -(-start.numerator * 1_000_000 // start.denominator)  # up, or the keyframe before would be taken
+    return options | {
+        # The keyframe and no later one; frames before the chunk are dropped by their own times, not by this.
+        "ss": f"{micros / 1_000_000:.6f}",
+        "noaccurate_seek": None,
+        # Seconds of the master's own clock, wherever it starts.
+        "seek_timestamp": 1,
+    }
+
+
+def _frames_of(stream: Any, look: Look, grid: Grid, chunk: Chunk) -> Any:
+    """The chunk's frames, upright, in the grid's time from 0, with nothing about their colour left open."""
+    pts = look.track.frames.pts_ticks
+    bounds: dict[str, int] = {}
+    if chunk.first_frame > 0:
+        # Half-way to the frame before: a tool that rounds a time differently still keeps the same frames.
+        bounds["start_pts"] = (pts[chunk.first_frame - 1] + pts[chunk.first_frame]) // 2 + 1
+    if chunk.end_frame < len(pts):
+        bounds["end_pts"] = (pts[chunk.end_frame - 1] + pts[chunk.end_frame]) // 2 + 1
+    if bounds:
+        stream = stream.filter("trim", **bounds)
+    rate = f"{grid.frame_rate.numerator}/{grid.frame_rate.denominator}"
+    stream = stream.filter("setpts", f"N/({rate})/TB").filter("fps", rate)
+    turns = {90: ("clock",), 180: ("clock", "clock"), 270: ("cclock",)}
+    for direction in turns.get(look.track.rotation_deg, ()):
+        stream = stream.filter("transpose", direction)
+    known = {} if look.track.pixel_format.startswith(("gbr", "rgb")) else {"colorspace": look.colour.matrix}
+    return stream.filter(
+        "setparams",
+        color_primaries=look.colour.primaries,
+        color_trc=look.colour.transfer,
+        range=look.colour.range,
+        **known,
+    )
+
+
+def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> dict[str, Any]:
+    """Give every rendition its stream; each size is scaled from the nearest larger one of the same kind."""
+    taps: dict[str, Any] = {}
+    kinds = sorted({(r.video_range is VideoRange.SDR, r.rate_divisor) for r in renditions})
+    for (sdr, divisor), stream in zip(kinds, _copies(frames, len(kinds), "split"), strict=True):
+        members = [r for r in renditions if (r.video_range is VideoRange.SDR, r.rate_divisor) == (sdr, divisor)]
+        if divisor > 1:
+            stream = stream.filter("framestep", divisor).filter("fps", _rate(members[0].frame_rate))
+        sizes = sorted({(r.width_px, r.height_px) for r in members}, key=lambda size: size[0] * size[1], reverse=True)
+        tone_map = sdr and look.track.video_range is not VideoRange.SDR
+        for number, size in enumerate(sizes):
+            stream = _scaled(stream, size, look)
+            if tone_map and number == 0:
+                stream = _tone_mapped(stream)
+            here = [r for r in members if (r.width_px, r.height_px) == size]
+            formats = sorted({r.pixel_format for r in here})
+            last = number == len(sizes) - 1
+            copies = _copies(stream, len(formats) + (not last), "split")
+            for pixel_format, copy in zip(formats, copies, strict=False):
+                users = [r for r in here if r.pixel_format == pixel_format]
+                made = copy.filter("format", pixel_format)
+                taps |= zip((r.id for r in users), _copies(made, len(users), "split"), strict=True)
+            stream = copies[-1]
+    return taps
+
+
+def _scaled(stream: Any, size: tuple[int, int], look: Look) -> Any:
+    options: dict[str, Any] = {
+        # Steps of a cascade are small: bicubic keeps what matters at half the cost of Lanczos.
+        "flags": "bicubic",
+        # Renditions are limited range, whatever the master is.
+        "out_range": "tv",
+    }
+    if look.track.pixel_format.startswith(("gbr", "rgb")):
+        options["out_color_matrix"] = look.colour.matrix
+    # The pixels are square from here on, said explicitly.
+    return stream.filter("scale", *size, **options).filter("format", look.working_format).filter("setsar", 1)
+
+
+def _tone_mapped(stream: Any) -> Any:
+    """From PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps mid-tones, then BT.709's own curve."""
+    return (
+        # 203 cd/m² is the reference white of HDR production (ITU-R BT.2408, section 2.2).
+        stream.filter("zscale", transfer="linear", npl=203)
+        .filter("format", "gbrpf32le")
+        .filter("zscale", primaries="bt709")
+        # Mobius leaves everything below the knee as it is and rolls off highlights.
+        .filter("tonemap", "mobius", desat=0)
+        .filter("zscale", transfer="bt709", matrix="bt709", range="limited")
+        .filter("format", "yuv420p10le")
+    )
+
+
+def _sdr_colour(look: Look) -> Colour:
+    return look.colour if look.track.video_range is VideoRange.SDR else SDR_COLOUR
+
+
+def _mix(stream: Any, track: AudioTrack, layout: str) -> Any:
+    """Bring the programme to a rendition's channels by an explicit matrix, and keep a mix from clipping."""
+    matrix, may_clip = pan(track, layout)
+    stream = stream.filter("pan", args=matrix)
+    if may_clip:
+        # Only peaks above -1 dBFS are touched; without make-up gain, and without shifting the sound.
+        stream = stream.filter("alimiter", limit=0.891, level=0, latency=1)
+    return stream
+
+
+def _copies(stream: Any, count: int, kind: str) -> list[Any]:
+    if count == 1:
+        return [stream]
+    fan = stream.filter_multi_output(kind, count)
+    return [fan.stream(number) for number in range(count)]
+
+
+def _rate(rate: Fraction) -> str:
+    return f"{rate.numerator}/{rate.denominator}"

@@ -1,0 +1,33 @@
+"""One file per codec: the encoder's options for a rendition, each with its reason.
+
+Comes in: a rendition and how the title is encoded. Goes out: FFmpeg output options as data.
+A family knows nothing of graphs, chunks or other families.
+"""
+
+from collections.abc import Callable, Mapping
+
+from encoder.families import aac, av1, avc, dolby, hevc, opus, vp9
+from encoder.families.base import Options, Style
+from headend.media import AudioRendition, Codec, VideoRendition
+
+VIDEO: Mapping[Codec, Callable[[VideoRendition, Style], Options]] = {
+    Codec.AVC: avc.options,
+    Codec.HEVC: hevc.options,
+    Codec.AV1: av1.options,
+    Codec.VP9: vp9.options,
+}
+AUDIO: Mapping[Codec, Callable[[AudioRendition], Options]] = {
+    Codec.AAC: aac.options,
+    Codec.OPUS: opus.options,
+    Codec.AC3: dolby.ac3_options,
+    Codec.EAC3: dolby.eac3_options,
+}
+COST: Mapping[Codec, float] = {
+    Codec.AVC: avc.COST,
+    Codec.HEVC: hevc.COST,
+    Codec.AV1: av1.COST,
+    Codec.VP9: vp9.COST,
+}
+"""CPU seconds for a million pixels at draft effort, relative to H.264: enough to balance groups of renditions."""
+
+__all__ = ["AUDIO", "COST", "VIDEO", "Options", "Style"]

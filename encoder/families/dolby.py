@@ -1,0 +1,14 @@
+"""AC-3 and E-AC-3 by FFmpeg's own encoders."""
+
+from encoder.families.base import Options
+from headend.media import AudioRendition
+
+
+def ac3_options(rendition: AudioRendition) -> Options:
+    """Options for one AC-3 rendition."""
+    return {"c:a": "ac3", "b:a": rendition.bit_rate_bps}
+
+
+def eac3_options(rendition: AudioRendition) -> Options:
+    """Options for one E-AC-3 rendition."""
+    return {"c:a": "eac3", "b:a": rendition.bit_rate_bps}

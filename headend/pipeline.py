@@ -1,0 +1,294 @@
+"""The way of a master through the house.
+
+master ─probe─▶ Probe ─fit─▶ renditions ─plan─▶ EncodePlan ─encode─▶ Receipt … ─publish─▶ Presentation
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from encoder import cluster, encoding, planning, probing, tool
+from headend import documents, layout, records
+from headend.media import Codec, EncodedTrack, EncodePlan, EncodeTask, Kind, Master, Presentation, Probe, Receipt
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.storage import Store, check_writable, masters, open_store
+from headend.timing import Grid
+from ladders import fitting
+from ladders.ladder import Ladder
+from packager import publishing, segmenting
+
+UPLOADS = 4
+"""Segments of a task that are written to the store at once: hides the latency of S3."""
+PROBE_S = 3600
+"""How long a master's URL stays valid for probing."""
+TASK_S = 24 * 3600
+"""How long a master's URL stays valid for one task: longer than any takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asks for.
+
+    Attributes:
+        master: A path, or ``s3://bucket/key``.
+        title: Catalogue entry.
+        ladder: The ladder to fit.
+        store: Where the release goes.
+        cluster: Where it is encoded.
+        encode: How it is encoded.
+    """
+
+    master: str
+    title: str
+    ladder: Ladder
+    store: StoreSettings
+    cluster: ClusterSettings
+    encode: EncodeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The plan stands and the work begins.
+
+    Attributes:
+        plan: What will be done.
+        reused: Tasks that an earlier run has finished already.
+    """
+
+    plan: EncodePlan
+    reused: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage of the way has begun; ``name`` is for people."""
+
+    name: str
+
+
+Event = Step | Planned | cluster.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A published title.
+
+    Attributes:
+        plan: What was decided.
+        presentation: What players get.
+        reused_tasks: Tasks that an earlier run had finished.
+        encoded_tasks: Tasks that this run has finished.
+        cpu_s: CPU seconds of this run's encoders.
+        wall_s: Seconds from the request to the release.
+    """
+
+    plan: EncodePlan
+    presentation: Presentation
+    reused_tasks: int
+    encoded_tasks: int
+    cpu_s: float
+    wall_s: float
+
+
+def submit(request: Request, on_event: Callable[[Event], None] = lambda _: None) -> Outcome:
+    """Make a playing title of a master.
+
+    A second call with the same request does only what the first one left undone.
+
+    Raises:
+        ConfigError: The request is wrong, or the scheduler can't be reached.
+        MasterError: The master can't be used, or has changed while it was read.
+        EncodingError: A task has failed for good.
+        StorageError: The store refused or lost something.
+        PackagingError: The parts don't make a release.
+    """
+    started = time.monotonic()
+    layout.check_title(request.title)
+    store = open_store(request.store)
+    check_writable(store)
+    on_event(Step("reading the master"))
+    probe = inspect(request.master, request.store)
+    plan = settle(store, plan_for(request, probe))
+    finished = done(store, plan)
+    todo = [task for task in plan.tasks if task.id not in finished]
+    on_event(Planned(plan, tuple(finished)))
+    cpu_s = encode(plan, todo, request, store, on_event)
+    on_event(Step("publishing"))
+    presentation = publishing.publish(store, plan)
+    return Outcome(plan, presentation, len(finished), len(todo), cpu_s, time.monotonic() - started)
+
+
+def inspect(url: str, store: StoreSettings) -> Probe:
+    """Identify and probe a master; of an object in S3 only what tells about it is read."""
+    master = masters.identify(url, store.endpoint_url)
+    return probing.probe(master, masters.input_url(master, store.endpoint_url, expires_s=PROBE_S))
+
+
+def plan_for(request: Request, probe: Probe) -> EncodePlan:
+    """Fit the ladder and plan every task; nothing is written."""
+    planning.usable(probe)
+    fitted = fitting.fit(request.ladder, probe)
+    return planning.plan(
+        request.title,
+        probe,
+        ladder=request.ladder.name,
+        video=fitted.video,
+        audio=fitted.audio,
+        decisions=fitted.decisions,
+        settings=request.encode,
+        tool=tool.version(),
+        workers=cluster.slots(request.cluster),
+    )
+
+
+def settle(store: Store, plan: EncodePlan) -> EncodePlan:
+    """Write the plan, or take up the one that an earlier run of the same release has written.
+
+    How renditions are grouped into tasks may differ between runs with other workers; a release has one grouping.
+    """
+    key = layout.plan(plan.title, plan.release)
+    if store.put_if_absent(key, documents.write(plan)):
+        return plan
+    return replace(documents.read(EncodePlan, store.get(key), key=key), master=plan.master)
+
+
+def done(store: Store, plan: EncodePlan) -> frozenset[str]:
+    """The tasks of a plan that have a receipt and all that it names, at full size.
+
+    Digests are not compared here: `packager.conformance.verify` reads everything again when asked to.
+    """
+    prefix = f"{layout.release_path(plan.title, plan.release)}/"
+    sizes = {info.key: info.size_bytes for info in store.list(prefix)}
+    receipts = publishing.read_receipts(store, plan, sizes).values()
+    return frozenset(
+        receipt.task for receipt in receipts if all(sizes.get(key) == size for key, size in _objects(plan, receipt))
+    )
+
+
+def _objects(plan: EncodePlan, receipt: Receipt) -> Iterator[tuple[str, int]]:
+    for track in receipt.tracks:
+        for part in track.segments:
+            yield layout.segment(plan.title, plan.release, track.rendition, part.number), part.size_bytes
+        if track.segments[0].number == 1:
+            yield layout.init(plan.title, plan.release, track.rendition), track.init_bytes
+
+
+def encode(
+    plan: EncodePlan,
+    tasks: Sequence[EncodeTask],
+    request: Request,
+    store: Store,
+    on_event: Callable[[Event], None],
+) -> float:
+    """Run tasks on the cluster, with failed attempts on record; return the CPU seconds they took."""
+    cpu_s: list[float] = []
+
+    def note(event: cluster.Event) -> None:
+        if isinstance(event, cluster.Done):
+            cpu_s.append(event.receipt.cpu_s)
+        if isinstance(event, cluster.Failed):
+            records.write_attempt(store, plan.title, plan.release, _attempt(event))
+        on_event(event)
+
+    order = _Order(
+        store=request.store,
+        title=plan.title,
+        release=plan.release,
+        master=plan.master,
+        tool=plan.tool,
+        grid=plan.grid,
+        halved=frozenset(rendition.id for rendition in plan.video if rendition.rate_divisor == 2),
+        vp9_levels={rendition.id: rendition.level for rendition in plan.video if rendition.codec is Codec.VP9},
+        sample_rate_hz=plan.audio[0].sample_rate_hz if plan.audio else 0,
+    )
+    cluster.run_tasks(tasks, partial(_perform, order), request.cluster, note)
+    return sum(cpu_s)
+
+
+def _attempt(event: cluster.Failed) -> records.Attempt:
+    facts = event.error.facts
+    return records.Attempt(
+        task=event.task,
+        number=event.attempt,
+        worker=event.worker,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        error=event.error.message,
+        argv=tuple(facts.get("argv", ())),
+        stderr=facts.get("stderr", ""),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What a worker must know beside its task; small, since it goes with every one."""
+
+    store: StoreSettings
+    title: str
+    release: str
+    master: Master
+    tool: str
+    grid: Grid
+    halved: frozenset[str]
+    vp9_levels: Mapping[str, str]
+    sample_rate_hz: int
+
+
+def _perform(order: _Order, run: cluster.TaskRun) -> Receipt:
+    """On a worker: encode a task, put its segments into the store, and write its receipt last."""
+    started = time.monotonic()
+    tool.check_version(order.tool)
+    store = open_store(order.store)
+    masters.check_unchanged(order.master, order.store.endpoint_url)
+    with TemporaryDirectory(prefix="headend-", dir=run.folder) as folder:
+        finished = encoding.encode(
+            run.task,
+            input_url=masters.input_url(order.master, order.store.endpoint_url, expires_s=TASK_S),
+            scratch=Path(folder),
+            cancelled=run.cancelled,
+            on_frames=run.on_frames,
+        )
+        tracks = tuple(_keep(order, run.task, Path(folder), store))
+    receipt = Receipt(
+        task=run.task.id,
+        tracks=tracks,
+        attempt=run.attempt,
+        worker=run.worker,
+        cpu_s=finished.cpu_s,
+        wall_s=time.monotonic() - started,
+        peak_memory_bytes=finished.peak_memory_bytes,
+    )
+    store.put(layout.receipt(order.title, order.release, run.task.id), documents.write(receipt))
+    return receipt
+
+
+def _keep(order: _Order, task: EncodeTask, scratch: Path, store: Store) -> Iterator[EncodedTrack]:
+    with ThreadPoolExecutor(UPLOADS) as uploads:
+        for rendition in task.renditions:
+            path = encoding.output(scratch, rendition)
+            cut = _cut(order, task, rendition, memoryview(bytearray(path.read_bytes())))
+            path.unlink()
+            keys = [layout.segment(order.title, order.release, rendition, part.number) for part in cut.track.segments]
+            bodies = [bytes(body) for body in cut.bodies]
+            if task.chunk.number == 0:
+                keys.append(layout.init(order.title, order.release, rendition))
+                bodies.append(cut.init)
+            list(uploads.map(store.put, keys, bodies))
+            yield cut.track
+
+
+def _cut(order: _Order, task: EncodeTask, rendition: str, data: memoryview) -> segmenting.Cut:
+    if task.kind is Kind.AUDIO:
+        return segmenting.cut_audio(data, rendition=rendition, grid=order.grid, sample_rate_hz=order.sample_rate_hz)
+    return segmenting.cut_video(
+        data,
+        rendition=rendition,
+        grid=order.grid,
+        chunk=task.chunk,
+        rate_divisor=2 if rendition in order.halved else 1,
+        vp9_level=order.vp9_levels.get(rendition),
+    )
