@@ -1,0 +1,187 @@
+"""Makers of small masters, real ones: FFmpeg encodes numbered frames (see `frame_numbers`) when a test asks for them.
+
+Each distinct film is encoded once per session and copied to where the test wants it.
+"""
+
+import atexit
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import imageio_ffmpeg
+
+from headend.media import Master
+from tests.support.frame_numbers import draw_frame
+
+_CHANNELS = {"mono": 1, "stereo": 2, "5.1": 6, "7.1": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A sine wave, on all channels, as long as the picture.
+
+    Attributes:
+        frequency_hz: Its pitch.
+        layout: ``mono``, ``stereo``, ``5.1`` or ``7.1``.
+        codec: FFmpeg's encoder.
+        language: ISO 639-2, as containers write it; empty for none.
+        title: What the track is called; empty for nothing.
+        disposition: As FFmpeg's ``-disposition`` takes it.
+        start_s: When it begins.
+    """
+
+    frequency_hz: int = 440
+    layout: str = "stereo"
+    codec: str = "aac"
+    language: str = "eng"
+    title: str = ""
+    disposition: str = "0"
+    start_s: Fraction = Fraction(0)
+
+
+def make_film(
+    path: Path,
+    *,
+    frame_rate: Fraction = Fraction(25),
+    frame_count: int = 50,
+    size: tuple[int, int] = (320, 180),
+    codec: str = "libx264",
+    codec_args: Sequence[str] = (),
+    pixel_format: str = "yuv420p",
+    filters: str = "",
+    sound: Sequence[Sound] = (),
+    start_s: Fraction = Fraction(0),
+    noise: int = 4,
+    output_args: Sequence[str] = (),
+) -> Path:
+    """Make a film whose frames carry their numbers, from 0.
+
+    Args:
+        path: Where to; the suffix chooses the container.
+        frame_rate: Frames per second.
+        frame_count: Frames, before any ``filters``.
+        size: Width and height, even.
+        codec: FFmpeg's encoder; libx264 and libx265 get a fast preset.
+        codec_args: More of its options, such as ``("-g", "250", "-bf", "3")``.
+        pixel_format: What to encode in.
+        filters: FFmpeg video filters.
+        sound: Tracks of sound.
+        start_s: When the picture begins.
+        noise: Amplitude of the noise in the picture; 40 makes big files.
+        output_args: Options of the output, such as ``("-movflags", "+faststart")``.
+    """
+    film = _film(
+        path.suffix, frame_rate, frame_count, size, codec, tuple(codec_args), pixel_format, filters, tuple(sound),
+        start_s, noise, tuple(output_args),
+    )  # fmt: skip
+    shutil.copyfile(film, path)
+    return path
+
+
+def make_sound(path: Path, *, duration_s: Fraction = Fraction(2), sound: Sequence[Sound] = (Sound(),)) -> Path:
+    """Make a file with sound and no picture."""
+    run_ffmpeg(*_sound_inputs(sound, duration_s), *_sound_outputs(sound, first_input=0), str(path))
+    return path
+
+
+def rewrap(path: Path, source: Path, *output_args: str, input_args: Sequence[str] = ()) -> Path:
+    """Copy all streams of ``source`` into another file, without encoding."""
+    run_ffmpeg(*input_args, "-i", str(source), "-map", "0", "-c", "copy", *output_args, str(path))
+    return path
+
+
+def master_of(path: Path, url: str | None = None) -> Master:
+    """The noun for a file that a test has made."""
+    return Master(url=url or str(path), size_bytes=path.stat().st_size, digest="sha256:00", version="1")
+
+
+def decoded_times_s(path: Path) -> tuple[Fraction, ...]:
+    """When FFmpeg's decoder shows each frame of the first real picture track, in seconds.
+
+    Source: FFmpeg's ``framecrc`` muxer writes ``stream, dts, pts, duration, size, checksum`` per frame.
+    """
+    listing = run_ffmpeg(
+        "-copyts", "-i", str(path), "-map", "0:V:0", "-fps_mode", "passthrough", "-enc_time_base", "demux",
+        "-f", "framecrc", "-",
+    ).decode()  # fmt: skip
+    time_base = Fraction(next(line.split()[-1] for line in listing.splitlines() if line.startswith("#tb 0:")))
+    rows = [line.split(",") for line in listing.splitlines() if line and not line.startswith("#")]
+    return tuple(int(row[2]) * time_base for row in rows)
+
+
+def run_ffmpeg(*args: str, stdin: bytes = b"") -> bytes:
+    """Run the FFmpeg that encodes; return what it writes to its standard output."""
+    argv = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", *args]
+    if stdin:
+        argv.remove("-nostdin")
+    done = subprocess.run(argv, input=stdin, capture_output=True, check=False)
+    assert done.returncode == 0, f"{' '.join(argv)}\n{done.stderr.decode()}"
+    return done.stdout
+
+
+@cache
+def _session_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="headend-masters-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def _film(
+    suffix: str,
+    frame_rate: Fraction,
+    frame_count: int,
+    size: tuple[int, int],
+    codec: str,
+    codec_args: tuple[str, ...],
+    pixel_format: str,
+    filters: str,
+    sound: tuple[Sound, ...],
+    start_s: Fraction,
+    noise: int,
+    output_args: tuple[str, ...],
+) -> Path:
+    width, height = size
+    path = Path(tempfile.mkdtemp(dir=_session_folder())) / f"film{suffix}"
+    presets = {
+        "libx264": ("-preset", "veryfast"),
+        "libx265": ("-preset", "ultrafast", "-x265-params", "log-level=none"),
+    }
+    run_ffmpeg(
+        "-itsoffset", _seconds(start_s),
+        "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-r", str(frame_rate), "-i", "pipe:0",
+        *_sound_inputs(sound, frame_count / frame_rate),
+        "-map", "0:v", *(("-vf", filters) if filters else ()),
+        "-fps_mode", "passthrough", "-c:v", codec, *presets.get(codec, ()), *codec_args, "-pix_fmt", pixel_format,
+        *_sound_outputs(sound, first_input=1), *output_args, str(path),
+        stdin=b"".join(draw_frame(number, width, height, noise=noise) for number in range(frame_count)),
+    )  # fmt: skip
+    return path
+
+
+def _sound_inputs(sound: Sequence[Sound], duration_s: Fraction) -> list[str]:
+    args: list[str] = []
+    for track in sound:
+        channels = "|".join(f"c{channel}=c0" for channel in range(_CHANNELS[track.layout]))
+        sine = f"sine=frequency={track.frequency_hz}:sample_rate=48000:duration={float(duration_s)}"
+        args += ["-itsoffset", _seconds(track.start_s), "-f", "lavfi", "-i", f"{sine},pan={track.layout}|{channels}"]
+    return args
+
+
+def _sound_outputs(sound: Sequence[Sound], *, first_input: int) -> list[str]:
+    args: list[str] = []
+    for number, track in enumerate(sound):
+        args += ["-map", f"{first_input + number}:a", f"-c:a:{number}", track.codec]
+        args += [f"-disposition:a:{number}", track.disposition]
+        args += [f"-metadata:s:a:{number}", f"language={track.language}"] if track.language else []
+        args += [f"-metadata:s:a:{number}", f"title={track.title}"] if track.title else []
+    return args
+
+
+def _seconds(time_s: Fraction) -> str:
+    return f"{float(time_s):.6f}"
