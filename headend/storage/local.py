@@ -80,12 +80,12 @@ class LocalStore:
 
     def get(self, key: str) -> bytes:
         """Read an object whole."""
-        with self._opened(key) as file:
+        with self._read_errors(key), self._opened(key) as file:
             return file.read()
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Read a part of an object."""
-        with self._opened(key) as file:
+        with self._read_errors(key), self._opened(key) as file:
             file.seek(start)
             return file.read(length)
 
@@ -143,7 +143,7 @@ class LocalStore:
                 temporary.unlink(missing_ok=True)
 
     def _walk(self, folder: str, prefix: str) -> Iterator[ObjectInfo]:
-        path = self._place(f"{folder}x").parent
+        path = self._place(folder[:-1]) if folder else self.root
         try:
             with self._read_errors(folder), os.scandir(path) as found:
                 # A folder sorts by its name with the slash, as its objects do: "a-b" comes before "a/b".

@@ -139,7 +139,7 @@ def _stat_file(path: Path) -> os.stat_result:
 def _digest(path: Path, size_bytes: int, on_progress: Callable[[int, int], None] | None) -> str:
     digest, done = sha256(), 0
     with _file_errors(path), path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
+        while done < size_bytes and (block := file.read(_BLOCK_BYTES)):
             digest.update(block)
             done += len(block)
             if on_progress:

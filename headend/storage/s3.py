@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore import exceptions as aws
 from botocore.config import Config
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 MAX_ATTEMPTS = 5
 """How often a request is sent, with growing, random pauses of up to 1, 2, 4 and 8 s between."""
+
+_MODELS = botocore.session.Session().get_component("data_loader")
+"""What the SDK knows of S3; reading it anew is most of the cost of a client."""
 
 _MULTIPART = TransferConfig(multipart_threshold=8 << 20, multipart_chunksize=8 << 20, max_concurrency=4)
 _CHECK_KEYS = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile"
@@ -204,8 +208,10 @@ def connect(endpoint_url: str | None) -> "S3Client":
     endpoint = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint and not _ENDPOINT.fullmatch(endpoint):
         raise ConfigError("an S3 endpoint reads https://host:port; give credentials as AWS_ACCESS_KEY_ID and so on")
-    # A session of its own, because the default one may not be used from several threads.
-    return boto3.session.Session().client(
+    # A session of its own: threads may not share one, and credentials that were renewed are seen.
+    session = botocore.session.Session()
+    session.register_component("data_loader", _MODELS)
+    return boto3.session.Session(botocore_session=session).client(
         "s3",
         endpoint_url=endpoint,
         config=Config(

@@ -1,0 +1,47 @@
+import msgspec
+import pytest
+
+from headend import layout, records
+from headend.errors import StorageError, ToolFailed
+from headend.records import Attempt
+from headend.storage.memory import MemoryStore
+
+URL = "http://s3.local/films/a.mov?X-Amz-Signature=5ec2e7"
+
+
+def make_attempt(task: str = "t1", number: int = 1, *, stderr: str = "") -> Attempt:
+    return Attempt(task, number, "tcp://10.0.0.5:1234", "2026-01-02T03:04:05+00:00", "it failed", ("ffmpeg",), stderr)
+
+
+def test_attempts_come_back_by_task_and_number() -> None:
+    store = MemoryStore()
+    written = [make_attempt("t2", 1), make_attempt("t1", 10), make_attempt("t1", 2)]
+    for attempt in written:
+        records.write_attempt(store, "film", "r1", attempt)
+    records.write_attempt(store, "film", "r2", make_attempt())
+    assert records.attempts(store, "film", "r1") == (written[2], written[1], written[0])
+    assert records.attempts(store, "film", "r3") == ()
+
+
+def test_no_secret_gets_on_record() -> None:
+    store = MemoryStore()
+    error = ToolFailed(f"ffmpeg can't open {URL}", argv=["ffmpeg", "-i", URL], stderr=f"{URL}: 403", worker="tcp://w:1")
+    records.write_attempt(store, "film", "r1", records.attempt_of("t1", 1, error))
+    assert b"5ec2e7" not in store.get(layout.attempt("film", "r1", "t1", 1))
+    (found,) = records.attempts(store, "film", "r1")
+    assert found.argv == ("ffmpeg", "-i", "http://s3.local/films/a.mov?…")
+    assert found.worker == "tcp://w:1"
+    assert found.at.endswith("+00:00")
+
+
+def test_an_error_without_a_command_makes_a_record_too() -> None:
+    attempt = records.attempt_of("t1", 3, StorageError("the disk is full"))
+    assert (attempt.number, attempt.error, attempt.argv, attempt.stderr) == (3, "the disk is full", (), "")
+
+
+def test_a_damaged_record_is_named() -> None:
+    store = MemoryStore()
+    key = layout.attempt("film", "r1", "t1", 1)
+    store.put(key, msgspec.json.encode({"kind": "Attempt", "version": 1, "body": {"task": 1}}))
+    with pytest.raises(StorageError, match=key):
+        records.attempts(store, "film", "r1")
