@@ -1,0 +1,53 @@
+"""``python -m benchmarks [NAME] [--out FILE.json]``: run a benchmark, or list them."""
+
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import machine
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Measure what headend costs on this machine. Without NAME, list the benchmarks."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+_out = click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the result as JSON, with the machine's facts."
+)
+
+
+@main.command()
+@_out
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True, max=24), default=2.0, show_default=True)
+def packaging(out: Path | None, hours: float) -> None:
+    """Publish a synthetic film of 57 renditions: receipts to manifests."""
+    from benchmarks.packaging import measure
+
+    report = measure(hours)
+    table = Table("step", "wall s", "CPU s", title=f"{report.renditions} renditions, {report.segments} segments")
+    for step in report.steps:
+        table.add_row(step.name, f"{step.wall_s:.2f}", f"{step.cpu_s:.2f}")
+    console = Console()
+    console.print(table)
+    megabytes = report.manifest_bytes / 1e6
+    console.print(
+        f"{report.objects} objects, {megabytes:.1f} MB of manifests, peak {report.peak_memory_bytes / 1e6:.0f} MB"
+    )
+    _write(out, "packaging", report)
+
+
+def _write(out: Path | None, name: str, result: object) -> None:
+    if out is not None:
+        document = {"benchmark": name, "machine": machine.describe(), "result": result}
+        out.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks")

@@ -1,0 +1,194 @@
+"""A title of any length as the encoder would leave it, but for the pictures and the sound.
+
+Init segments are FFmpeg's own; receipts are made up, with sizes that vary as those of real segments do.
+"""
+
+import hashlib
+import random
+import struct
+import subprocess
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from functools import cache
+from itertools import pairwise
+
+from encoder.tool import ffmpeg_path
+from headend.media import (
+    AudioRendition,
+    Codec,
+    Effort,
+    EncodedTrack,
+    EncodePlan,
+    EncodeTask,
+    Kind,
+    Master,
+    Receipt,
+    Segment,
+    VideoRendition,
+)
+from headend.timing import Chunk, Grid, timescale
+from packager import boxes
+
+AnyRendition = VideoRendition | AudioRendition
+
+MOVFLAGS = "+cmaf+frag_keyframe+delay_moov+default_base_moof"
+ENCODERS: dict[Codec, tuple[str, ...]] = {
+    Codec.AVC: ("libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"),
+    Codec.HEVC: (
+        *("libx265", "-preset", "ultrafast", "-pix_fmt", "yuv420p10le", "-tag:v", "hvc1"),
+        *("-x265-params", "log-level=none:info=0"),
+    ),
+    Codec.AV1: ("libsvtav1", "-preset", "10", "-pix_fmt", "yuv420p10le"),
+    Codec.VP9: ("libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-pix_fmt", "yuv420p"),
+    Codec.AAC: ("aac",),
+    Codec.OPUS: ("libopus",),
+    Codec.AC3: ("ac3",),
+    Codec.EAC3: ("eac3",),
+}
+VIDEO = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.VP9})
+CODEC_FRAME = {Codec.AAC: 1024, Codec.OPUS: 960, Codec.AC3: 1536, Codec.EAC3: 1536}
+PRIMING = {Codec.AAC: 1024, Codec.OPUS: 312, Codec.AC3: 256, Codec.EAC3: 256}
+
+
+@cache
+def init_of_codec(codec: Codec, ticks_per_second: int) -> bytes:
+    """A real init segment of a tiny picture, or of 48 kHz sound."""
+    if codec in VIDEO:
+        source = ["-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=0.04", "-c:v", *ENCODERS[codec]]
+        source += ["-video_track_timescale", str(ticks_per_second), "-use_editlist", "0"]
+    else:
+        source = ["-f", "lavfi", "-i", "sine=sample_rate=48000:duration=0.2", "-c:a", *ENCODERS[codec]]
+    common = ["-movflags", MOVFLAGS, "-write_btrt", "0", "-map_metadata", "-1", "-fflags", "+bitexact"]
+    argv = [ffmpeg_path(), "-v", "error", *source, *common, "-f", "mp4", "-"]
+    made = subprocess.run(argv, capture_output=True, check=True, timeout=60).stdout
+    return made[: boxes.find(made, "moov").end]
+
+
+def init_of(rendition: AnyRendition, grid: Grid) -> bytes:
+    """The init segment that a rendition could have."""
+    if isinstance(rendition, AudioRendition):
+        return init_of_codec(rendition.codec, rendition.sample_rate_hz)
+    init = init_of_codec(rendition.codec, timescale(grid.frame_rate).ticks_per_second)
+    at = boxes.sample_entry(init).body + 24
+    return init[:at] + struct.pack(">HH", rendition.width_px, rendition.height_px) + init[at + 4 :]
+
+
+def plan_of(
+    grid: Grid,
+    video: Iterable[VideoRendition],
+    audio: Iterable[AudioRendition] = (),
+    *,
+    title: str = "film",
+    release: str = "r1",
+) -> EncodePlan:
+    """A plan with one task per chunk and one per programme of sound."""
+    pictures, sounds = tuple(video), tuple(audio)
+    tasks = [
+        EncodeTask(f"video-{chunk.number}", Kind.VIDEO, chunk, tuple(r.id for r in pictures), (), 1.0)
+        for chunk in grid.chunks()
+    ]
+    everything = Chunk(0, 0, grid.frame_count, 1)
+    for programme in dict.fromkeys(r.track_index for r in sounds):
+        heard = tuple(r.id for r in sounds if r.track_index == programme)
+        tasks.append(EncodeTask(f"audio-{programme}", Kind.AUDIO, everything, heard, (), 1.0))
+    return EncodePlan(
+        title=title,
+        release=release,
+        master=Master("/masters/film.mov", 1, "sha256:00", "1"),
+        ladder="synthetic",
+        effort=Effort.DRAFT,
+        tool="none",
+        grid=grid,
+        decisions=(),
+        video=pictures,
+        audio=sounds,
+        tasks=tuple(tasks),
+    )
+
+
+def renditions_of(plan: EncodePlan) -> dict[str, AnyRendition]:
+    """Every rendition of a plan by its id."""
+    return {**{r.id: r for r in plan.video}, **{r.id: r for r in plan.audio}}
+
+
+def inits_of(plan: EncodePlan) -> dict[str, bytes]:
+    """The init segments that a plan's renditions could have, by their ids."""
+    return {id: init_of(rendition, plan.grid) for id, rendition in renditions_of(plan).items()}
+
+
+def receipts_of(plan: EncodePlan) -> tuple[Receipt, ...]:
+    """Receipts as if all of a plan's tasks were done; the same for the same plan."""
+    renditions, inits, bounds = renditions_of(plan), inits_of(plan), plan.grid.segment_bounds()
+    return tuple(
+        Receipt(
+            task=task.id,
+            tracks=tuple(_track(renditions[id], inits[id], plan.grid, bounds, task.chunk) for id in task.renditions),
+            attempt=1,
+            worker="here",
+            cpu_s=1.0,
+            wall_s=1.0,
+            peak_memory_bytes=1,
+        )
+        for task in plan.tasks
+    )
+
+
+def _track(rendition: AnyRendition, init: bytes, grid: Grid, bounds: Sequence[int], chunk: Chunk) -> EncodedTrack:
+    if isinstance(rendition, VideoRendition):
+        segments, priming = tuple(_pictures(rendition, grid, bounds, chunk)), 0
+    else:
+        segments, priming = tuple(_sound(rendition, grid)), PRIMING[rendition.codec]
+    ticks = boxes.timescale(init)
+    return EncodedTrack(
+        rendition=rendition.id,
+        init_sha256=hashlib.sha256(init).hexdigest(),
+        init_bytes=len(init),
+        timescale=ticks,
+        priming_samples=priming,
+        average_bps=8 * sum(s.size_bytes for s in segments) * ticks // sum(s.duration_ticks for s in segments),
+        peak_bps=max(8 * s.size_bytes * ticks // s.duration_ticks for s in segments),
+        segments=segments,
+    )
+
+
+def _pictures(rendition: VideoRendition, grid: Grid, bounds: Sequence[int], chunk: Chunk) -> Iterator[Segment]:
+    ticks = timescale(grid.frame_rate)
+    mine = bounds[bisect_left(bounds, chunk.first_frame) : bisect_left(bounds, chunk.end_frame) + 1]
+    for number, (first, end) in enumerate(pairwise(mine), start=chunk.first_segment):
+        frames = -(-(end - first) // rendition.rate_divisor)
+        gops = -(-(end - first) // grid.gop_frames)
+        size = _size(rendition.id, number, rendition.average_bps, (end - first) / grid.frame_rate)
+        yield Segment(
+            number=number,
+            start_ticks=first * ticks.frame_ticks,
+            duration_ticks=frames * rendition.rate_divisor * ticks.frame_ticks,
+            samples=frames,
+            size_bytes=size,
+            sha256=_digest(rendition.id, number),
+            sync=tuple((gop * size // gops, size // gops // 3) for gop in range(gops)),
+        )
+
+
+def _sound(rendition: AudioRendition, grid: Grid) -> Iterator[Segment]:
+    frame, rate = CODEC_FRAME[rendition.codec], rendition.sample_rate_hz
+    priming = PRIMING[rendition.codec]
+    end_ticks = round(grid.duration_s * rate) + priming
+    bounds = [0, *(frame * round((s * rate + priming) / frame) for s in grid.segment_starts_s()[1:-1]), end_ticks]
+    for number, (start, end) in enumerate(pairwise(bounds), start=1):
+        yield Segment(
+            number=number,
+            start_ticks=start,
+            duration_ticks=end - start,
+            samples=-(-(end - start) // frame),
+            size_bytes=_size(rendition.id, number, rendition.bit_rate_bps, Fraction(end - start, rate)),
+            sha256=_digest(rendition.id, number),
+        )
+
+
+def _size(rendition: str, number: int, bps: int, duration_s: Fraction) -> int:
+    return round(bps * duration_s * random.Random(f"{rendition}/{number}").uniform(0.6, 1.4) / 8)
+
+
+def _digest(rendition: str, number: int) -> str:
+    return hashlib.sha256(f"{rendition}/{number}".encode()).hexdigest()

@@ -1,0 +1,410 @@
+"""Reading a release back from the store and finding everything that is not as it should be.
+
+Nothing is taken on trust but the plan: receipts are held against the plan, the presentation against the receipts, every
+segment's bytes against the presentation, and the stored manifests against those that the presentation gives.
+"""
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import pairwise, zip_longest
+from posixpath import dirname, join
+from xml.etree import ElementTree as Xml
+
+import m3u8
+
+from headend import documents, layout
+from headend.documents import Noun
+from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PackagingError, StorageError
+from headend.media import EncodePlan, Presentation, Receipt, Segment, VideoRendition
+from headend.storage.base import Store
+from headend.timing import timescale
+from packager import dash, segmenting
+from packager.codec_strings import codec_string
+from packager.presentation import AnyTrack, all_tracks, assemble
+from packager.publishing import THREADS, current_release, manifests, read_inits
+
+_SHOWN_BYTES = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        object: The object's path from the store's root.
+        message: What is wrong with it, in one line.
+    """
+
+    object: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What reading a release back has shown.
+
+    Attributes:
+        title: Catalogue entry.
+        release: Its id.
+        findings: What is wrong; nothing if the release is sound.
+        objects: How many objects were read.
+        bytes: How much was read of them.
+        frames: How many video frames were counted, over all renditions.
+    """
+
+    title: str
+    release: str
+    findings: tuple[Finding, ...]
+    objects: int
+    bytes: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What one object's bytes have shown.
+
+    Attributes:
+        key: The object.
+        size_bytes: How much was read.
+        wrong: What is not as it should be.
+        frames: Samples in it.
+        sequences: The fragments' sequence numbers.
+    """
+
+    key: str
+    size_bytes: int
+    wrong: tuple[str, ...]
+    frames: int = 0
+    sequences: tuple[int, ...] = ()
+
+
+def verify(
+    store: Store,
+    title: str,
+    release: str | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Verdict:
+    """Read a release back and check everything that can be checked without decoding.
+
+    Memory holds a few segments at a time, whatever the release's size.
+
+    Args:
+        store: Where the release is.
+        title: Catalogue entry.
+        release: Its id; None for the current one.
+        on_progress: Gets the number of segments checked and of all.
+
+    Returns:
+        The verdict. What is missing or wrong in the release is a finding, never an error.
+
+    Raises:
+        ConfigError: There is no such title or release.
+        StorageError: The store failed.
+    """
+    release = release or current_release(store, layout.check_title(title))
+    folder = f"{layout.release_path(title, release)}/"
+    keys = frozenset(info.key for info in store.list(folder))
+    if not keys:
+        raise ConfigError(f"{title!r} has no release {release!r} in {store.url}; `headend titles` lists what there is")
+    findings: dict[Finding, None] = {}
+    objects = size_bytes = frames = 0
+    for seen in _examine(store, title, release, keys, on_progress):
+        findings |= {Finding(seen.key, message): None for message in seen.wrong}
+        objects += seen.size_bytes > 0
+        size_bytes += seen.size_bytes
+        frames += seen.frames
+    return Verdict(title, release, tuple(findings), objects, size_bytes, frames)
+
+
+def references(key: str, manifest: bytes) -> Iterator[str]:
+    """Every object that a playlist or an MPD names, as paths from the store's root.
+
+    Args:
+        key: The manifest's own path, which its relative addresses start from.
+        manifest: Its bytes.
+    """
+    base = dirname(key)
+    if key.endswith(layout.MPD):
+        yield from (join(base, address) for address in _addresses(Xml.fromstring(manifest)))
+        return
+    playlist = m3u8.loads(manifest.decode())
+    lines = (
+        *playlist.playlists,
+        *playlist.iframe_playlists,
+        *playlist.media,
+        *playlist.segments,
+        *playlist.segment_map,
+    )
+    yield from (join(base, line.uri) for line in lines)
+
+
+def _addresses(mpd: Xml.Element) -> Iterator[str]:
+    names = {"": dash.NAMESPACE}
+    for adaptation_set in mpd.iterfind("Period/AdaptationSet", names):
+        for representation in adaptation_set.iterfind("Representation", names):
+            template = representation.find("SegmentTemplate", names)
+            if template is None:
+                template = adaptation_set.find("SegmentTemplate", names)
+            if template is None:
+                continue
+            id = representation.get("id", "")
+            count = sum(1 + int(s.get("r", "0")) for s in template.iterfind("SegmentTimeline/S", names))
+            yield template.get("initialization", "").replace("$RepresentationID$", id)
+            for number in range(1, 1 + count):
+                yield template.get("media", "").replace("$RepresentationID$", id).replace("$Number$", str(number))
+
+
+def _examine(
+    store: Store, title: str, release: str, keys: frozenset[str], on_progress: Callable[[int, int], None]
+) -> Iterator[_Seen]:
+    plan_seen, plan = _document(store, EncodePlan, layout.plan(title, release))
+    release_seen, published = _document(store, Presentation, layout.release_document(title, release))
+    yield plan_seen
+    yield release_seen
+    if published is not None and (published.title, published.release) != (title, release):
+        yield _Seen(release_seen.key, 0, (f"it is of {published.title} {published.release}",))
+        published = None
+    presentation = published
+    if plan is not None:
+        seen, assembled = _assembled(store, plan, keys)
+        yield from seen
+        if assembled is not None and published is not None and assembled != published:
+            seen, presentation = _reconcile(store, plan, assembled, published)
+            yield from seen
+        presentation = presentation or assembled
+    if presentation is None:
+        return
+    yield from _inits(store, presentation)
+    yield from _segments(store, presentation, on_progress)
+    yield from _manifests(store, presentation, keys)
+
+
+def _document(store: Store, kind: type[Noun], key: str) -> tuple[_Seen, Noun | None]:
+    data = _get(store, key)
+    if data is None:
+        return _missing(key), None
+    try:
+        return _Seen(key, len(data), ()), documents.read(kind, data, key=key)
+    except StorageError as error:
+        return _Seen(key, len(data), (error.message,)), None
+
+
+def _get(store: Store, key: str) -> bytes | None:
+    try:
+        return store.get(key)
+    except ObjectMissing:
+        return None
+
+
+def _missing(key: str) -> _Seen:
+    return _Seen(key, 0, ("it is missing",))
+
+
+# --- plan, receipts and presentation ------------------------------------------------------------------------------
+
+
+def _assembled(store: Store, plan: EncodePlan, keys: frozenset[str]) -> tuple[list[_Seen], Presentation | None]:
+    """The presentation that plan and receipts give, if they give one."""
+    wanted = [layout.receipt(plan.title, plan.release, task.id) for task in plan.tasks]
+    with ThreadPoolExecutor(THREADS) as pool:
+        read = list(pool.map(lambda key: _document(store, Receipt, key), wanted))
+    seen = [one for one, _ in read]
+    receipts = [receipt for _, receipt in read if receipt is not None]
+    if len(receipts) < len(wanted):
+        return seen, None
+    try:
+        return seen, assemble(plan, receipts, read_inits(store, plan, keys).__getitem__)
+    except PackagingError as error:
+        return [*seen, _Seen(_object_of(error, plan), 0, (error.message,))], None
+
+
+def _object_of(error: PackagingError, plan: EncodePlan) -> str:
+    """The object that an error of `assemble` is about."""
+    facts = error.facts
+    if "task" in facts:
+        return layout.receipt(plan.title, plan.release, facts["task"])
+    if "segment" in facts:
+        return layout.segment(plan.title, plan.release, facts["rendition"], facts["segment"])
+    return layout.init(plan.title, plan.release, facts["rendition"])
+
+
+def _reconcile(
+    store: Store, plan: EncodePlan, assembled: Presentation, published: Presentation
+) -> tuple[list[_Seen], Presentation]:
+    """Where receipts and presentation differ, let the segment itself say which of them is wrong.
+
+    Returns:
+        What is wrong, and the presentation to go on with.
+    """
+    document = layout.release_document(plan.title, plan.release)
+    if _without_segments(assembled) != _without_segments(published):
+        return [_Seen(document, 0, ("it is not what the plan and the receipts give",))], assembled
+    seen = []
+    for made, said in zip(all_tracks(assembled), all_tracks(published), strict=True):
+        for mine, other in zip(made.segments, said.segments, strict=False):
+            if mine == other:
+                continue
+            id = made.rendition.id
+            data = _get(store, layout.segment(plan.title, plan.release, id, mine.number))
+            wrong = document if data is None or _digest(data) != other.sha256 else _receipt_of(plan, id, mine.number)
+            seen.append(_Seen(wrong, 0, (f"it is wrong about segment {mine.number} of {id}",)))
+    lengths = [[len(track.segments) for track in all_tracks(one)] for one in (assembled, published)]
+    if lengths[0] != lengths[1]:
+        seen.append(_Seen(document, 0, ("it has other numbers of segments than the receipts",)))
+    return seen, assembled if any(one.key == document for one in seen) else published
+
+
+def _without_segments(presentation: Presentation) -> Presentation:
+    return replace(
+        presentation,
+        video=tuple(replace(track, segments=()) for track in presentation.video),
+        audio=tuple(replace(track, segments=()) for track in presentation.audio),
+    )
+
+
+def _receipt_of(plan: EncodePlan, rendition: str, segment: int) -> str:
+    """The receipt that speaks of a segment: of the last chunk that begins at or before it."""
+    tasks = [task for task in plan.tasks if rendition in task.renditions and task.chunk.first_segment <= segment]
+    return layout.receipt(plan.title, plan.release, max(tasks, key=lambda task: task.chunk.number).id)
+
+
+# --- segments -----------------------------------------------------------------------------------------------------
+
+
+def _inits(store: Store, presentation: Presentation) -> Iterator[_Seen]:
+    for track in all_tracks(presentation):
+        key = layout.init(presentation.title, presentation.release, track.rendition.id)
+        data = _get(store, key)
+        if data is None:
+            yield _missing(key)
+            continue
+        wrong = []
+        if len(data) != track.init_bytes:
+            wrong.append(f"it has {len(data)} bytes, not {track.init_bytes}")
+        try:
+            if codec_string(data) != track.codec_string:
+                wrong.append(f"its codec is {codec_string(data)}, not {track.codec_string} as the manifests say")
+        except (PackagingError, struct.error) as error:
+            wrong.append(f"it can't be read: {error}")
+        yield _Seen(key, len(data), tuple(wrong))
+
+
+def _segments(store: Store, presentation: Presentation, on_progress: Callable[[int, int], None]) -> Iterator[_Seen]:
+    title, release, grid = presentation.title, presentation.release, presentation.grid
+    gop_ticks = grid.gop_frames * timescale(grid.frame_rate).frame_ticks
+    done, total = 0, sum(len(track.segments) for track in all_tracks(presentation))
+    with ThreadPoolExecutor(THREADS) as pool:
+        for track in all_tracks(presentation):
+            is_video = isinstance(track.rendition, VideoRendition)
+
+            def examine(segment: Segment, track: AnyTrack = track, is_video: bool = is_video) -> _Seen:
+                key = layout.segment(title, release, track.rendition.id, segment.number)
+                data = _get(store, key)
+                return _missing(key) if data is None else _segment(key, data, segment, gop_ticks if is_video else None)
+
+            last_sequence = 0
+            for seen in pool.map(examine, track.segments):
+                done += 1
+                on_progress(done, total)
+                yield seen
+                if seen.sequences and seen.sequences[0] <= last_sequence:
+                    yield _Seen(seen.key, 0, (f"its mfhd sequence number {seen.sequences[0]} does not ascend",))
+                last_sequence = max((last_sequence, *seen.sequences))
+
+
+def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None) -> _Seen:
+    """Hold a segment's bytes against what is said of them; ``gop_ticks`` is None for sound."""
+    if len(data) != segment.size_bytes:
+        return _Seen(key, len(data), (f"it has {len(data)} bytes, not {segment.size_bytes}",))
+    wrong = [] if _digest(data) == segment.sha256 else ["its bytes are not those that were encoded (sha256 differs)"]
+    try:
+        found = tuple(segmenting.fragments(data))
+    except (PackagingError, ChunkRejected, struct.error) as error:
+        return _Seen(key, len(data), (*wrong, f"it can't be read: {error}"))
+    made = (
+        ("decode time", found[0].decode_ticks if found else None, segment.start_ticks),
+        ("duration", sum(fragment.duration_ticks for fragment in found), segment.duration_ticks),
+        ("number of samples", sum(len(fragment.samples) for fragment in found), segment.samples),
+    )
+    wrong += [f"its {name} is {value}, not {said}" for name, value, said in made if value != said]
+    if any(one.decode_ticks + one.duration_ticks != other.decode_ticks for one, other in pairwise(found)):
+        wrong.append("its decode times have a gap")
+    if any(fragment.media + sum(s.size_bytes for s in fragment.samples) != fragment.end for fragment in found):
+        wrong.append("its samples do not fill its mdat")
+    sequences = tuple(fragment.sequence for fragment in found)
+    if any(one >= other for one, other in pairwise(sequences)):
+        wrong.append("its mfhd sequence numbers do not ascend")
+    if gop_ticks is not None:
+        wrong += _sync_errors(found, segment, gop_ticks)
+    frames = 0 if gop_ticks is None else made[2][1]
+    return _Seen(key, len(data), tuple(wrong), frames or 0, sequences)
+
+
+def _sync_errors(found: Sequence[segmenting.Fragment], segment: Segment, gop_ticks: int) -> Iterator[str]:
+    """The same places in time are sync frames in every rendition if they are those of the grid in each."""
+    times = []
+    for fragment in found:
+        at = fragment.decode_ticks
+        for sample in fragment.samples:
+            if sample.sync:
+                times.append(at)
+            at += sample.duration_ticks
+    if times != list(range(segment.start_ticks, segment.start_ticks + segment.duration_ticks, gop_ticks)):
+        yield "its sync frames are not where the grid has them"
+    first_frames = ((f.start, f.media + f.samples[0].size_bytes - f.start) for f in found if f.samples)
+    if tuple(first_frames) != segment.sync:
+        yield "its sync frames do not lie in the byte ranges of the I-frame playlist"
+
+
+# --- manifests ----------------------------------------------------------------------------------------------------
+
+
+def _manifests(store: Store, presentation: Presentation, keys: frozenset[str]) -> Iterator[_Seen]:
+    try:
+        wanted = manifests(presentation)
+    except (ArithmeticError, ValueError, LookupError) as error:
+        key = layout.release_document(presentation.title, presentation.release)
+        yield _Seen(key, 0, (f"no manifest can be made of it: {error}",))
+        return
+    for key, data in wanted.items():
+        stored = _get(store, key)
+        if stored is None:
+            yield _missing(key)
+        elif stored != data:
+            yield _Seen(key, len(stored), (_first_difference(stored, data),))
+        elif key != layout.release_document(presentation.title, presentation.release):
+            missing = [name for name in dict.fromkeys(references(key, stored)) if name not in keys]
+            yield _Seen(key, len(stored), tuple(f"it names {name}, which is missing" for name in missing))
+    key = layout.multivariant(presentation.title, presentation.release)
+    yield _Seen(key, 0, tuple(_low_bandwidths(wanted[key].decode(), presentation)))
+
+
+def _first_difference(stored: bytes, wanted: bytes) -> str:
+    pairs = zip_longest(stored.splitlines(), wanted.splitlines(), fillvalue=b"")
+    for number, (line, other) in enumerate(pairs, start=1):
+        if line != other:
+            return f"line {number} is {_shown(line)}, not {_shown(other)}"
+    return "its line ends are not as they were written"
+
+
+def _shown(line: bytes) -> str:
+    return repr(line[:_SHOWN_BYTES].decode(errors="replace"))
+
+
+def _low_bandwidths(multivariant: str, presentation: Presentation) -> Iterator[str]:
+    """Variants that promise less than a player may meet: held against segment sizes, with another parser."""
+    peaks = {track.rendition.id: max(track.segment_bps()) for track in all_tracks(presentation)}
+    playlist = m3u8.loads(multivariant)
+    for variant in playlist.playlists:
+        members = [media.uri for media in playlist.media if media.group_id == variant.stream_info.audio]
+        measured = peaks[dirname(variant.uri)] + max((peaks[dirname(uri)] for uri in members), default=0)
+        if variant.stream_info.bandwidth < measured:
+            yield f"BANDWIDTH of {variant.uri} is {variant.stream_info.bandwidth}, but {measured:.0f} was measured"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,180 @@
+"""MPEG-DASH: one MPD as a pure function of a presentation.
+
+Every set between whose renditions a player may switch is an AdaptationSet of its own. All addresses are relative.
+
+Sources: ISO/IEC 23009-1; DASH-IF Interoperability Points; ISO/IEC 23091 (ITU-T H.273) for code points.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import groupby, pairwise
+from xml.etree import ElementTree as Xml
+
+from headend import layout
+from headend.media import AudioRendition, Codec, Presentation, Rendition, Track, VideoRange, VideoRendition
+from packager.labelling import COMMENTARY, DESCRIBES_VIDEO, first_choice, language, names
+from packager.presentation import AnyTrack, all_tracks, presented_ticks
+
+NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
+PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
+ROLE = "urn:mpeg:dash:role:2011"
+CHANNELS = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
+DOLBY_CHANNELS = "tag:dolby.com,2014:dash:audio_channel_configuration:2011"
+COLOUR = {
+    "urn:mpeg:mpegB:cicp:ColourPrimaries": {VideoRange.PQ: "9", VideoRange.HLG: "9"},
+    "urn:mpeg:mpegB:cicp:TransferCharacteristics": {VideoRange.PQ: "16", VideoRange.HLG: "18"},
+    "urn:mpeg:mpegB:cicp:MatrixCoefficients": {VideoRange.PQ: "9", VideoRange.HLG: "9"},
+}
+"""HDR is BT.2020 with its non-constant luminance matrix, and PQ or HLG."""
+
+DOLBY = frozenset({Codec.AC3, Codec.EAC3})
+DOLBY_MASKS = {"2.0": "A000", "5.1": "F801"}
+"""ETSI TS 102 366, table I.1.1: left and right; left, centre, right, both surrounds and LFE."""
+
+
+def mpd(presentation: Presentation) -> bytes:
+    """Describe a presentation in one static MPD.
+
+    ``@bandwidth`` is the rate of the segment with the highest, and ``@minBufferTime`` the longest segment's duration.
+    So what ISO/IEC 23009-1, section 5.3.5.4 promises holds: a channel of that rate that starts with that much buffer
+    never runs dry.
+    """
+    longest_s = max(
+        Fraction(max(segment.duration_ticks for segment in track.segments), track.timescale)
+        for track in all_tracks(presentation)
+    )
+    root = Xml.Element(
+        "MPD",
+        {
+            "xmlns": NAMESPACE,
+            "profiles": PROFILES,
+            "type": "static",
+            "mediaPresentationDuration": _duration(presentation.grid.duration_s),
+            "minBufferTime": _duration(longest_s),
+        },
+    )
+    period = Xml.SubElement(root, "Period", {"id": "1", "start": "PT0S"})
+    pictures: dict[tuple[Codec, VideoRange], list[Track[VideoRendition]]] = defaultdict(list)
+    for track in presentation.video:
+        pictures[track.rendition.codec, track.rendition.video_range].append(track)
+    for (_, video_range), seen in pictures.items():
+        _video_set(period, video_range, seen)
+    sounds: dict[tuple[int, Codec, str], list[Track[AudioRendition]]] = defaultdict(list)
+    for sound in presentation.audio:
+        sounds[sound.rendition.track_index, sound.rendition.codec, sound.rendition.layout].append(sound)
+    labels = names(track.rendition for track in presentation.audio)
+    chosen = first_choice(track.rendition for track in presentation.audio)
+    for (programme, _, _), heard in sounds.items():
+        _audio_set(period, labels[programme], programme == chosen, heard)
+    for number, adaptation_set in enumerate(period, start=1):
+        adaptation_set.set("id", str(number))
+    Xml.indent(root)
+    return bytes(Xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
+
+
+def _video_set(period: Xml.Element, video_range: VideoRange, tracks: Sequence[Track[VideoRendition]]) -> None:
+    adaptation_set = _adaptation_set(period, "video")
+    # PQ looks wrong where it isn't understood, so such players must leave the set alone; HLG was made to be watchable.
+    kind = "EssentialProperty" if video_range is VideoRange.PQ else "SupplementalProperty"
+    for scheme, values in COLOUR.items():
+        if video_range in values:
+            _descriptor(adaptation_set, kind, scheme, values[video_range])
+    _descriptor(adaptation_set, "Role", ROLE, "main")
+    for rendition, representation in _representations(adaptation_set, tracks):
+        representation.set("width", str(rendition.width_px))
+        representation.set("height", str(rendition.height_px))
+        representation.set("sar", "1:1")
+        representation.set("frameRate", str(rendition.frame_rate))
+
+
+def _audio_set(period: Xml.Element, label: str, chosen: bool, tracks: Sequence[Track[AudioRendition]]) -> None:
+    first = tracks[0].rendition
+    adaptation_set = _adaptation_set(period, "audio")
+    tag = language(first)
+    if tag is not None:
+        adaptation_set.set("lang", tag)
+    if first.codec in DOLBY:
+        _descriptor(adaptation_set, "AudioChannelConfiguration", DOLBY_CHANNELS, DOLBY_MASKS[first.layout])
+    else:
+        # Code points 2 and 6 of ISO/IEC 23091-3 are stereo and 5.1: as many as there are channels.
+        _descriptor(adaptation_set, "AudioChannelConfiguration", CHANNELS, str(first.channels))
+    Xml.SubElement(adaptation_set, "Label").text = label
+    _descriptor(adaptation_set, "Role", ROLE, _role(first, chosen))
+    for rendition, representation in _representations(adaptation_set, tracks):
+        representation.set("audioSamplingRate", str(rendition.sample_rate_hz))
+
+
+def _role(rendition: AudioRendition, chosen: bool) -> str:
+    """ISO/IEC 23009-1, table 22."""
+    if COMMENTARY in rendition.roles:
+        return "commentary"
+    if not DESCRIBES_VIDEO.isdisjoint(rendition.roles):
+        return "description"
+    return "main" if chosen else "alternate"
+
+
+def _adaptation_set(period: Xml.Element, content_type: str) -> Xml.Element:
+    attributes = {
+        "contentType": content_type,
+        "mimeType": f"{content_type}/mp4",
+        "segmentAlignment": "true",
+        "startWithSAP": "1",
+    }
+    return Xml.SubElement(period, "AdaptationSet", attributes)
+
+
+def _representations(
+    adaptation_set: Xml.Element, tracks: Sequence[Track[Rendition]]
+) -> Iterator[tuple[Rendition, Xml.Element]]:
+    """Add the set's representations, lowest rate first, and the segments that they share.
+
+    A set has one timeline, but for one case: with an odd number of frames, the last segment of half-rate pictures is
+    one frame longer. Then each representation has its own.
+    """
+    timelines = {(track.timescale, presented_ticks(track)) for track in tracks}
+    if len(timelines) == 1:
+        _template(adaptation_set, tracks[0])
+    for track in sorted(tracks, key=lambda track: track.peak_bps):
+        representation = Xml.SubElement(
+            adaptation_set,
+            "Representation",
+            {"id": track.rendition.id, "codecs": track.codec_string, "bandwidth": str(track.peak_bps)},
+        )
+        if len(timelines) > 1:
+            _template(representation, track)
+        yield track.rendition, representation
+
+
+def _template(parent: Xml.Element, track: AnyTrack) -> None:
+    """Where the segments are and when they are shown.
+
+    Times are those after the edit list, as players see them: where sound begins with priming, the first segment starts
+    at 0 and is shorter than its samples by as much.
+    """
+    template = Xml.SubElement(
+        parent,
+        "SegmentTemplate",
+        {
+            "timescale": str(track.timescale),
+            "initialization": f"$RepresentationID$/{layout.INIT}",
+            "media": f"$RepresentationID$/$Number${layout.SEGMENT_SUFFIX}",
+            "startNumber": "1",
+        },
+    )
+    timeline = Xml.SubElement(template, "SegmentTimeline")
+    durations = (end - start for start, end in pairwise(presented_ticks(track)))
+    for number, (duration, run) in enumerate(groupby(durations)):
+        repeats = sum(1 for _ in run) - 1
+        start = {"t": "0"} if number == 0 else {}
+        Xml.SubElement(timeline, "S", start | {"d": str(duration)} | ({"r": str(repeats)} if repeats else {}))
+
+
+def _descriptor(parent: Xml.Element, kind: str, scheme: str, value: str) -> None:
+    Xml.SubElement(parent, kind, {"schemeIdUri": scheme, "value": value})
+
+
+def _duration(seconds: Fraction) -> str:
+    """An xs:duration, to the nearest microsecond."""
+    microseconds = round(seconds * 1_000_000)
+    return f"PT{microseconds // 1_000_000}.{microseconds % 1_000_000:06}S"

@@ -1,0 +1,329 @@
+"""HTTP Live Streaming: playlists as pure functions of a presentation.
+
+Each tag is spelled once, at the top. All URIs are relative, so that any file server can serve a release.
+
+Sources: RFC 8216 and its successor draft-pantos-hls-rfc8216bis; Apple's HLS Authoring Specification.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from headend import layout
+from headend.media import AudioRendition, Codec, Presentation, Track, VideoRendition
+from headend.timing import Grid
+from packager.labelling import COMMENTARY, DESCRIBES_VIDEO, clean, first_choice, language, names
+from packager.presentation import AnyTrack, presented_ticks
+
+CODECS = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.AAC, Codec.AC3, Codec.EAC3})
+"""What HLS may name: Apple's HLS Authoring Specification knows neither VP9 nor Opus."""
+
+HEADER = "#EXTM3U"
+VERSION = "#EXT-X-VERSION:7"
+INDEPENDENT = "#EXT-X-INDEPENDENT-SEGMENTS"
+TARGET_DURATION = "#EXT-X-TARGETDURATION"
+FIRST_NUMBER = "#EXT-X-MEDIA-SEQUENCE:1"
+ON_DEMAND = "#EXT-X-PLAYLIST-TYPE:VOD"
+IFRAMES_ONLY = "#EXT-X-I-FRAMES-ONLY"
+MAP = f'#EXT-X-MAP:URI="{layout.INIT}"'
+SEGMENT = "#EXTINF"
+BYTE_RANGE = "#EXT-X-BYTERANGE"
+END = "#EXT-X-ENDLIST"
+MEDIA = "#EXT-X-MEDIA"
+VARIANT = "#EXT-X-STREAM-INF"
+IFRAME_VARIANT = "#EXT-X-I-FRAME-STREAM-INF"
+
+STEREO = "2.0"
+SURROUND_LONG_SIDE_PX = 960
+"""Smaller pictures go with stereo where there is any: surround sound would cost more than the picture."""
+
+_SECOND = 1_000_000
+"""Microseconds, in which durations are written."""
+
+
+def in_hls(track: AnyTrack) -> bool:
+    """Whether HLS may name this track."""
+    return track.rendition.codec in CODECS
+
+
+def multivariant(presentation: Presentation) -> str:
+    """The playlist that players open: every audio group, every sensible pairing, every I-frame playlist.
+
+    BANDWIDTH is the sum of the picture's peak and of the highest peak in the audio group, whether or not the two fall
+    together: "the largest sum of peak segment bit rates that is produced by any playable combination of Renditions".
+    The default rendition with AAC stereo is listed first, since players start there.
+
+    Source:
+        RFC 8216, section 4.3.4; the quotation is from 4.3.4.2.
+    """
+    video = [track for track in presentation.video if in_hls(track)]
+    groups = _groups([track for track in presentation.audio if in_hls(track)])
+    labels = names(track.rendition for track in presentation.audio)
+    chosen = first_choice(track.rendition for track in presentation.audio if in_hls(track))
+    lines = [HEADER, VERSION, INDEPENDENT]
+    for group in groups:
+        lines += [_media_line(group, member, labels, chosen) for member in group.members]
+    rows = _pairings(video, groups) if groups else [(track, None) for track in video]
+    for track, sound in sorted(rows, key=_place):
+        lines += [_variant_line(track, sound), f"{track.rendition.id}/{layout.MEDIA_PLAYLIST}"]
+    lines += [_iframe_variant_line(track, presentation.grid) for track in video]
+    return _text(lines)
+
+
+def media_playlist(track: AnyTrack, grid: Grid) -> str:
+    """All segments of one rendition.
+
+    Durations are differences of rounded times, so that rounding never adds up: the sum of all EXTINF is the track's
+    length to the microsecond.
+
+    Source:
+        RFC 8216, sections 4.3.2 and 4.3.3.
+    """
+    durations = _segment_durations(track)
+    bounds = [_microseconds(start.numerator, start.denominator) for start in grid.segment_starts_s()]
+    lines = [*_head([*durations, *_differences(bounds)]), MAP]
+    for segment, duration in zip(track.segments, durations, strict=True):
+        lines += [_duration_line(duration), f"{segment.number}{layout.SEGMENT_SUFFIX}"]
+    return _text([*lines, END])
+
+
+def iframe_playlist(track: Track[VideoRendition], grid: Grid) -> str:
+    """The sync frames of one rendition, as byte ranges of the very segments that are played.
+
+    Source:
+        RFC 8216, section 4.3.3.6: the duration is the time to the next I-frame.
+    """
+    durations = _sync_durations(track, grid)
+    lines = [*_head(durations), IFRAMES_ONLY, MAP]
+    ranges = ((segment.number, at, size) for segment in track.segments for at, size in segment.sync)
+    for (number, at, size), duration in zip(ranges, durations, strict=True):
+        lines += [_duration_line(duration), f"{BYTE_RANGE}:{size}@{at}", f"{number}{layout.SEGMENT_SUFFIX}"]
+    return _text([*lines, END])
+
+
+# --- which sound goes with which picture --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Audio renditions of which a player picks one by programme.
+
+    Attributes:
+        kind: The rendition that the group was made for: its codec, layout and rate.
+        members: One track per programme.
+    """
+
+    kind: AudioRendition
+    members: tuple[Track[AudioRendition], ...]
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind.codec}-{self.kind.layout}-{self.kind.bit_rate_bps // 1000}k"
+
+
+def _groups(audio: Sequence[Track[AudioRendition]]) -> list[_Group]:
+    """One group per codec, layout and rate.
+
+    Every group has to offer every programme (RFC 8216, section 4.3.4.1.1). A programme that was not made in a group's
+    codec, layout and rate stands there in the nearest that it was made in.
+    """
+    programmes: dict[int, list[Track[AudioRendition]]] = defaultdict(list)
+    kinds: dict[tuple[str, str, int], AudioRendition] = {}
+    for track in audio:
+        made = track.rendition
+        programmes[made.track_index].append(track)
+        kinds.setdefault((made.codec, made.layout, made.bit_rate_bps), made)
+
+    def nearest(kind: AudioRendition, programme: list[Track[AudioRendition]]) -> Track[AudioRendition]:
+        def distance(track: Track[AudioRendition]) -> tuple[bool, bool, int]:
+            made = track.rendition
+            rate = abs(made.bit_rate_bps - kind.bit_rate_bps)
+            return made.codec is not kind.codec, made.layout != kind.layout, rate
+
+        return min(programme, key=distance)
+
+    return [
+        _Group(kind, tuple(nearest(kind, programme) for programme in programmes.values())) for kind in kinds.values()
+    ]
+
+
+def _pairings(
+    video: Sequence[Track[VideoRendition]], groups: Sequence[_Group]
+) -> list[tuple[Track[VideoRendition], _Group | None]]:
+    """Every picture with each codec and layout of sound, at the rate that fits: low with low, top with top.
+
+    Done for each family of pictures between which a player switches, so that every group is used in each of them.
+    """
+    families: dict[tuple[str, str], list[Track[VideoRendition]]] = defaultdict(list)
+    for track in sorted(video, key=lambda track: track.peak_bps):
+        families[track.rendition.codec, track.rendition.video_range].append(track)
+    kinds: dict[tuple[str, str], list[_Group]] = defaultdict(list)
+    for group in sorted(groups, key=lambda group: group.kind.bit_rate_bps):
+        kinds[group.kind.codec, group.kind.layout].append(group)
+    any_stereo = any(layout_name == STEREO for _, layout_name in kinds)
+    rows: list[tuple[Track[VideoRendition], _Group | None]] = []
+    for family in families.values():
+        for (_, layout_name), rates in kinds.items():
+            partners = family
+            if any_stereo and layout_name != STEREO:
+                partners = [track for track in family if _is_large(track.rendition)] or family[-1:]
+            for place, track in enumerate(partners):
+                first = place * len(rates) // len(partners)
+                end = max(first + 1, (place + 1) * len(rates) // len(partners))
+                rows += [(track, group) for group in reversed(rates[first:end])]
+    order = {id(track): number for number, track in enumerate(video)}
+    return sorted(rows, key=lambda row: order[id(row[0])])
+
+
+def _is_large(rendition: VideoRendition) -> bool:
+    return max(rendition.width_px, rendition.height_px) >= SURROUND_LONG_SIDE_PX
+
+
+def _place(row: tuple[Track[VideoRendition], _Group | None]) -> tuple[bool, bool]:
+    """Where a variant stands: the default rendition before the others, AAC stereo before other sound."""
+    track, sound = row
+    plain = sound is None or (sound.kind.codec is Codec.AAC and sound.kind.layout == STEREO)
+    return not (track.rendition.default and plain), not plain
+
+
+# --- lines --------------------------------------------------------------------------------------------------------
+
+
+def _media_line(group: _Group, member: Track[AudioRendition], labels: Mapping[int, str], chosen: int | None) -> str:
+    rendition = member.rendition
+    is_default = rendition.track_index == chosen
+    return _tag(
+        MEDIA,
+        {
+            "TYPE": "AUDIO",
+            "GROUP-ID": _quoted(group.id),
+            "LANGUAGE": _quoted(language(rendition)),
+            "NAME": _quoted(labels[rendition.track_index]),
+            "DEFAULT": _yes(is_default),
+            "AUTOSELECT": _yes(is_default or _is_autoselected(group, rendition, chosen)),
+            "CHARACTERISTICS": _quoted("public.accessibility.describes-video" if _describes(rendition) else None),
+            "CHANNELS": _quoted(str(rendition.channels)),
+            "URI": _quoted(f"{rendition.id}/{layout.MEDIA_PLAYLIST}"),
+        },
+    )
+
+
+def _is_autoselected(group: _Group, rendition: AudioRendition, chosen: int | None) -> bool:
+    """Whether a player may pick this by language alone: of those that it can't tell apart, only one.
+
+    Source:
+        RFC 8216, section 4.3.4.1.1: such members should differ in LANGUAGE or CHARACTERISTICS.
+    """
+    if COMMENTARY in rendition.roles:
+        return False
+    alike = [
+        other.track_index
+        for other in (member.rendition for member in group.members)
+        if (language(other), _describes(other)) == (language(rendition), _describes(rendition))
+        and COMMENTARY not in other.roles
+    ]
+    return rendition.track_index == (chosen if chosen in alike else alike[0])
+
+
+def _describes(rendition: AudioRendition) -> bool:
+    return not DESCRIBES_VIDEO.isdisjoint(rendition.roles)
+
+
+def _variant_line(track: Track[VideoRendition], sound: _Group | None) -> str:
+    rendition = track.rendition
+    members = sound.members if sound else ()
+    codecs = dict.fromkeys([track.codec_string, *(member.codec_string for member in members)])
+    return _tag(
+        VARIANT,
+        {
+            "BANDWIDTH": str(track.peak_bps + max((member.peak_bps for member in members), default=0)),
+            "AVERAGE-BANDWIDTH": str(track.average_bps + max((member.average_bps for member in members), default=0)),
+            "CODECS": _quoted(",".join(codecs)),
+            "RESOLUTION": f"{rendition.width_px}x{rendition.height_px}",
+            "FRAME-RATE": f"{float(rendition.frame_rate):.3f}",
+            "VIDEO-RANGE": rendition.video_range,
+            "AUDIO": _quoted(sound.id if sound else None),
+        },
+    )
+
+
+def _iframe_variant_line(track: Track[VideoRendition], grid: Grid) -> str:
+    rendition = track.rendition
+    sizes = [size for segment in track.segments for _, size in segment.sync]
+    durations = _sync_durations(track, grid)
+    return _tag(
+        IFRAME_VARIANT,
+        {
+            "BANDWIDTH": str(_peak_bps(sizes, durations)),
+            "AVERAGE-BANDWIDTH": str(_bps(sum(sizes), sum(durations))),
+            "CODECS": _quoted(track.codec_string),
+            "RESOLUTION": f"{rendition.width_px}x{rendition.height_px}",
+            "VIDEO-RANGE": rendition.video_range,
+            "URI": _quoted(f"{rendition.id}/{layout.IFRAME_PLAYLIST}"),
+        },
+    )
+
+
+def _head(durations: Iterable[int]) -> list[str]:
+    longest_s = (max(durations) + _SECOND // 2) // _SECOND  # RFC 8216, 4.3.3.1: to the nearest second
+    return [HEADER, VERSION, f"{TARGET_DURATION}:{max(1, longest_s)}", FIRST_NUMBER, ON_DEMAND, INDEPENDENT]
+
+
+def _tag(name: str, attributes: Mapping[str, str | None]) -> str:
+    return f"{name}:" + ",".join(f"{key}={value}" for key, value in attributes.items() if value is not None)
+
+
+def _quoted(text: str | None) -> str | None:
+    return None if text is None else f'"{clean(text)}"'
+
+
+def _yes(value: bool) -> str:
+    return "YES" if value else "NO"
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+# --- durations and rates ------------------------------------------------------------------------------------------
+
+
+def _duration_line(duration: int) -> str:
+    return f"{SEGMENT}:{duration // _SECOND}.{duration % _SECOND:06},"
+
+
+def _microseconds(numerator: int, denominator: int) -> int:
+    """A fraction of seconds, rounded to the nearest microsecond."""
+    return (2 * numerator * _SECOND + denominator) // (2 * denominator)
+
+
+def _differences(times: Iterable[int]) -> list[int]:
+    return [end - start for start, end in pairwise(times)]
+
+
+def _segment_durations(track: AnyTrack) -> list[int]:
+    return _differences(_microseconds(ticks, track.timescale) for ticks in presented_ticks(track))
+
+
+def _sync_durations(track: Track[VideoRendition], grid: Grid) -> list[int]:
+    rate = grid.frame_rate
+    frames = (n for first, end in pairwise(grid.segment_bounds()) for n in range(first, end, grid.gop_frames))
+    starts = (_microseconds(frame * rate.denominator, rate.numerator) for frame in frames)
+    return _differences([*starts, _microseconds(presented_ticks(track)[-1], track.timescale)])
+
+
+def _peak_bps(sizes: Sequence[int], durations: Sequence[int]) -> int:
+    """The highest rate; an end of less than half the longest duration counts together with what is before it.
+
+    Source:
+        RFC 8216bis, section 2: the peak segment bit rate is that of a run of 0.5 to 1.5 target durations.
+    """
+    runs = list(zip(sizes, durations, strict=True))
+    if len(runs) > 1 and 2 * durations[-1] < max(durations):
+        runs[-1] = (sizes[-2] + sizes[-1], durations[-2] + durations[-1])
+    return max(_bps(size, duration) for size, duration in runs)
+
+
+def _bps(size_bytes: int, duration: int) -> int:
+    return -(-8 * size_bytes * _SECOND // duration)

@@ -1,0 +1,148 @@
+"""Makers of releases: a small title, made up or really encoded, and what a publisher finds in the store."""
+
+import subprocess
+from collections.abc import Iterable
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.synthetic import ENCODERS, MOVFLAGS, AnyRendition, inits_of, plan_of, receipts_of, renditions_of
+from encoder.tool import ffmpeg_path
+from headend import documents, layout
+from headend.media import (
+    AudioRendition,
+    Codec,
+    EncodedTrack,
+    EncodePlan,
+    EncodeTask,
+    Presentation,
+    Receipt,
+    VideoRendition,
+)
+from headend.storage.base import Store
+from headend.storage.memory import MemoryStore
+from headend.timing import Grid, lay_grid, timescale
+from packager import segmenting
+from packager.presentation import assemble
+from tests.support.nouns import make_audio_rendition, make_video_rendition
+
+
+def make_grid(
+    frame_rate: Fraction = Fraction(24000, 1001),
+    frame_count: int = 720,
+    *,
+    segment_s: Fraction = Fraction(6),
+    chunk_s: Fraction = Fraction(12),
+) -> Grid:
+    """Five segments of six seconds in three chunks, unless told otherwise."""
+    return lay_grid(frame_rate, frame_count, segment_s=segment_s, chunk_s=chunk_s)
+
+
+def make_plan(
+    grid: Grid | None = None,
+    video: Iterable[VideoRendition] | None = None,
+    audio: Iterable[AudioRendition] | None = None,
+) -> EncodePlan:
+    """A plan of one picture and one sound, unless told otherwise."""
+    grid = grid or make_grid()
+    pictures = (make_video_rendition(frame_rate=grid.frame_rate, default=True),) if video is None else video
+    return plan_of(grid, pictures, (make_audio_rendition(),) if audio is None else audio)
+
+
+def make_presentation(
+    grid: Grid | None = None,
+    video: Iterable[VideoRendition] | None = None,
+    audio: Iterable[AudioRendition] | None = None,
+) -> Presentation:
+    """The presentation of a title whose encoding went well; its segments' sizes are made up."""
+    plan = make_plan(grid, video, audio)
+    return assemble(plan, receipts_of(plan), inits_of(plan).__getitem__)
+
+
+def store_synthetic(store: Store, plan: EncodePlan) -> None:
+    """Leave in a store what the workers would: plan, init segments, segments (of zeros) and receipts."""
+    title, release = plan.title, plan.release
+    store.put(layout.plan(title, release), documents.write(plan))
+    for rendition, init in inits_of(plan).items():
+        store.put(layout.init(title, release, rendition), init)
+    for receipt in receipts_of(plan):
+        for track in receipt.tracks:
+            for segment in track.segments:
+                store.put(layout.segment(title, release, track.rendition, segment.number), bytes(segment.size_bytes))
+        store.put(layout.receipt(title, release, receipt.task), documents.write(receipt))
+
+
+REAL_GRID = lay_grid(Fraction(24), 140, segment_s=Fraction(2), chunk_s=Fraction(4))
+"""Three segments, the last of 44 frames, in two chunks."""
+REAL_VIDEO = (
+    make_video_rendition(id="avc-90p", width_px=160, height_px=90, default=True),
+    make_video_rendition(id="avc-90p-half", width_px=160, height_px=90, frame_rate=Fraction(12), rate_divisor=2),
+    make_video_rendition(id="vp9-90p", codec=Codec.VP9, width_px=160, height_px=90),
+)
+REAL_AUDIO = (
+    make_audio_rendition(id="aac-2.0"),
+    make_audio_rendition(id="opus-2.0", codec=Codec.OPUS),
+)
+
+
+def store_real(store: Store) -> EncodePlan:
+    """Leave in a store a title of six seconds that FFmpeg has encoded, cut and stamped as workers do, unpublished."""
+    plan, objects = _real()
+    for key, data in objects.items():
+        store.put(key, data)
+    return plan
+
+
+@cache
+def _real() -> tuple[EncodePlan, dict[str, bytes]]:
+    plan, store = plan_of(REAL_GRID, REAL_VIDEO, REAL_AUDIO), MemoryStore()
+    store.put(layout.plan(plan.title, plan.release), documents.write(plan))
+    renditions = renditions_of(plan)
+    for task in plan.tasks:
+        tracks = tuple(_encode(store, plan, task, renditions[id]) for id in task.renditions)
+        receipt = Receipt(task.id, tracks, attempt=1, worker="here", cpu_s=1.0, wall_s=1.0, peak_memory_bytes=1)
+        store.put(layout.receipt(plan.title, plan.release, task.id), documents.write(receipt))
+    return plan, {info.key: store.get(info.key) for info in store.list(layout.TITLES)}
+
+
+def _encode(store: Store, plan: EncodePlan, task: EncodeTask, rendition: AnyRendition) -> EncodedTrack:
+    grid, chunk = plan.grid, task.chunk
+    if isinstance(rendition, VideoRendition):
+        gop = grid.gop_frames // rendition.rate_divisor
+        keys = f"expr:not(mod(n,{gop}))"
+        filters = f"trim=start_frame={chunk.first_frame}:end_frame={chunk.end_frame},setpts=PTS-STARTPTS"
+        if rendition.rate_divisor == 2:
+            filters += ",framestep=2"
+        source = f"testsrc2=size=160x90:rate={grid.frame_rate}:duration={float(grid.duration_s)}"
+        options = ["-vf", filters, "-fps_mode", "passthrough", "-g", str(gop), "-keyint_min", str(gop)]
+        options += [
+            "-force_key_frames",
+            keys,
+            "-video_track_timescale",
+            str(timescale(grid.frame_rate).ticks_per_second),
+        ]
+        options += ["-use_editlist", "0", "-threads", "1", "-c:v", *ENCODERS[rendition.codec]]
+        if rendition.codec is Codec.AVC:
+            options += ["-x264-params", "stitchable=1:scenecut=0:open-gop=0"]
+    else:
+        source = f"sine=frequency=440:sample_rate={rendition.sample_rate_hz}:duration={float(grid.duration_s)}"
+        options = ["-ac", str(rendition.channels), "-frag_duration", "60000000", "-use_editlist", "1"]
+        options += ["-c:a", *ENCODERS[rendition.codec]]
+    common = ["-movflags", MOVFLAGS, "-write_btrt", "0", "-map_metadata", "-1", "-fflags", "+bitexact"]
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / "out.mp4"
+        argv = [ffmpeg_path(), "-v", "error", "-f", "lavfi", "-i", source, *options, *common, str(path)]
+        subprocess.run(argv, check=True, timeout=120)
+        data = memoryview(bytearray(path.read_bytes()))
+    if isinstance(rendition, VideoRendition):
+        cut = segmenting.cut_video(
+            data, rendition=rendition.id, grid=grid, chunk=chunk, rate_divisor=rendition.rate_divisor
+        )
+    else:
+        cut = segmenting.cut_audio(data, rendition=rendition.id, grid=grid, sample_rate_hz=rendition.sample_rate_hz)
+    title, release = plan.title, plan.release
+    store.put(layout.init(title, release, rendition.id), cut.init)
+    for segment, body in zip(cut.track.segments, cut.bodies, strict=True):
+        store.put(layout.segment(title, release, rendition.id, segment.number), bytes(body))
+    return cut.track
