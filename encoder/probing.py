@@ -127,6 +127,7 @@ def input_options(input_url: str) -> dict[str, str]:
         "reconnect_on_network_error": "1",
         "reconnect_on_http_error": "429,5xx",
         "reconnect_delay_max": "8",
+        "reconnect_max_retries": "3",
         # A request without an end makes a store send, and bill, what nobody reads once the index has been found.
         "initial_request_size": str(256 * 1024),
         "request_size": str(1024 * 1024),
@@ -231,12 +232,16 @@ def _picture(container: InputContainer, master: Master) -> VideoStream:
 
 def _by_container_index(container: InputContainer, picture: VideoStream, master: Master) -> _Seen | None:
     """Take the frame index from MOV's sample tables and the packets up to the first frame; None where they don't do."""
-    entries = list(picture.index_entries)
-    # An edit list may leave samples out. More entries than samples, or no samples: there are fragments behind.
-    if not container.format.name.startswith("mov,") or not 0 < len(entries) <= picture.frames:
+    # An edit list may leave samples out. More entries than samples, or no samples: there are fragments behind. More
+    # entries than bytes: an attempt at our memory.
+    plausible = 0 < len(picture.index_entries) <= min(picture.frames, container.size)
+    if not container.format.name.startswith("mov,") or not plausible:
         return None
+    for stream in container.streams.audio:
+        stream.discard = Discard.all
+    entries = list(picture.index_entries)
     media_end = max(entry.pos + entry.size for entry in entries)
-    if 0 < container.size < media_end:
+    if container.size < media_end:
         raise MasterError(
             f"{master.url} is cut short: {container.size} bytes of at least {media_end}; deliver it again, whole"
         )

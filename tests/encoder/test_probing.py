@@ -1,3 +1,4 @@
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encoder import probing
 from encoder.probing import STANDARD_RATES, frame_rate, probe
 from headend.errors import MasterError
 from headend.media import Colour, ContentLight, FieldOrder, MasteringDisplay, Probe, VideoRange, VideoTrack
@@ -507,3 +509,13 @@ def test_an_error_over_http_does_not_tell_the_signature(tmp_path: Path) -> None:
             assert str(caught.value).startswith("s3://masters/notes.mov ")
             assert "secret" not in f"{caught.value!r} {caught.value.facts} {caught.value.__cause__}"
             assert caught.value.__suppress_context__
+
+
+def test_a_store_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "OPEN_TIMEOUT_S", 0.5)
+    master = master_of(make_film(tmp_path / "film.mp4", frame_count=5), url="s3://masters/film.mp4")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(MasterError, match=r"s3://masters/film\.mp4 stopped answering; check the network"),
+    ):
+        probe(master, f"http://127.0.0.1:{silent.getsockname()[1]}/film.mp4")
