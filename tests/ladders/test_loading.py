@@ -1,4 +1,6 @@
+import math
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,16 @@ def test_each_preset_is_sound_and_needs_no_advice(name: str) -> None:
     ladder = load(name)
     assert ladder.name == name
     assert check(ladder) == ()
+
+
+@pytest.mark.parametrize("name", presets())
+def test_the_factors_of_one_size_differ_as_its_averages_do(name: str) -> None:
+    ladder = load(name)
+    sizes = groupby(ladder.video, key=lambda rung: (rung.codec, rung.range, rung.height_px))
+    for *lower, top in (list(rungs) for _, rungs in sizes):
+        for rung in lower:
+            halvings = math.log2(top.average_kbps / rung.average_kbps)
+            assert rung.crf - top.crf == pytest.approx(halvings * ladder.family(rung.codec).crf_per_halving, abs=0.6)
 
 
 def test_a_file_is_read_like_a_preset(tmp_path: Path) -> None:

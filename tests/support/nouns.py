@@ -161,7 +161,7 @@ def make_probe(
     )
 
 
-_PROFILES = {Codec.AVC: "high", Codec.HEVC: "main10", Codec.AV1: "main", Codec.VP9: "profile0"}
+_PROFILES = {Codec.AVC: "high", Codec.HEVC: "main10", Codec.AV1: "main", Codec.VP9: "0"}
 _TEN_BIT = (Codec.HEVC, Codec.AV1)
 
 
