@@ -108,6 +108,13 @@ def test_the_frame_index_is_what_the_encoders_decoder_shows(tmp_path: Path, kind
     assert shown_s(picture(film)) == decoded_times_s(film)
 
 
+@pytest.mark.parametrize("kind", ["begins_in_gop", "begins_in_gop_hevc", "cut_both_ends", "mxf", "mpeg_ps", "variable"])
+def test_only_films_without_times_are_decoded(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "_by_decoding", None)
+
+    assert picture(FILMS[kind](tmp_path)).frames.origin == "packets"
+
+
 def test_keyframes_are_counted_in_shown_frames_when_packets_are_read(tmp_path: Path) -> None:
     args = ("-g", "12", "-bf", "3", "-sc_threshold", "0")
     track = picture(make_film(tmp_path / "film.mkv", codec_args=args))
