@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -192,7 +191,9 @@ def encode(
         if isinstance(event, cluster.Done):
             cpu_s.append(event.receipt.cpu_s)
         if isinstance(event, cluster.Failed):
-            records.write_attempt(store, plan.title, plan.release, _attempt(event))
+            records.write_attempt(
+                store, plan.title, plan.release, records.attempt_of(event.task, event.attempt, event.error)
+            )
         on_event(event)
 
     order = _Order(
@@ -208,19 +209,6 @@ def encode(
     )
     cluster.run_tasks(tasks, partial(_perform, order), request.cluster, note)
     return sum(cpu_s)
-
-
-def _attempt(event: cluster.Failed) -> records.Attempt:
-    facts = event.error.facts
-    return records.Attempt(
-        task=event.task,
-        number=event.attempt,
-        worker=event.worker,
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        error=event.error.message,
-        argv=tuple(facts.get("argv", ())),
-        stderr=facts.get("stderr", ""),
-    )
 
 
 @dataclass(frozen=True, slots=True)

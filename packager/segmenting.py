@@ -113,7 +113,7 @@ def cut_video(
         grid: The title's grid.
         chunk: The frames that were encoded.
         rate_divisor: 1, or 2 when every second frame of the grid was taken.
-        vp9_level: The level to state in ``vpcC``: FFmpeg's muxer derives one from the picture's size alone, which is too
+        vp9_level: The level to state in ``vpcC``: FFmpeg's muxer derives one from the size alone, which is too
             low at high frame rates.
 
     Returns:

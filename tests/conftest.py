@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["tests.support.s3_servers"]
+pytest_plugins = ["tests.support.s3_servers", "tests.support.dask_cluster"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

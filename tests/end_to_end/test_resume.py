@@ -1,0 +1,112 @@
+"""Whatever is killed, nothing half-made is visible and a second run finishes the work."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from headend import layout
+from headend.settings import StoreSettings
+from headend.storage import open_store
+from packager.conformance import verify
+from tests.support.masters import make_film
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(master: Path, folder: Path) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", "headend", "submit", str(master), "--title", "film", "--ladder", "smoke"]
+    argv += ["--store", str(folder / "store"), "--workers", "2", "--segment-seconds", "1", "--chunk-seconds", "1"]
+    return subprocess.Popen(
+        [*argv, "--effort", "high", "--json"],
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def encoders_of(folder: Path) -> list[int]:
+    """FFmpeg children that work on this folder's master."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if str(folder) in " ".join(words) and "-filter_complex" in words and process.info["status"] != "zombie":
+            found.append(process.pid)
+    return found
+
+
+def wait_for(condition: object, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+def test_a_second_submit_finishes_what_a_kill_of_everything_left(tmp_path: Path) -> None:
+    import json
+
+    master = make_film(tmp_path / "master.mp4", frame_count=250, codec_args=("-preset", "ultrafast"))
+    store = open_store(StoreSettings(str(tmp_path / "store")))
+
+    def receipts() -> int:
+        return sum("/receipts/" in info.key for info in store.list("titles/"))
+
+    first = start(master, tmp_path)
+    wait_for(lambda: receipts() >= 2 and encoders_of(tmp_path))
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    wait_for(lambda: not encoders_of(tmp_path), 10)
+    kept = receipts()
+    assert not [info for info in store.list("titles/") if info.key == layout.current("film")]
+    assert not [info for info in store.list("titles/") if info.key.endswith((".m3u8", ".mpd"))]
+
+    second = start(master, tmp_path)
+    out, _ = second.communicate(timeout=240)
+    assert second.returncode == 0
+    result = json.loads(out)
+    assert result["reused_tasks"] >= kept >= 2
+    assert result["encoded_tasks"] > 0
+    assert verify(store, "film").findings == ()
+    assert not encoders_of(tmp_path)
+
+
+def test_a_worker_that_dies_costs_one_attempt_and_no_frame(tmp_path: Path) -> None:
+    master = make_film(tmp_path / "master.mp4", frame_count=150, codec_args=("-preset", "ultrafast"))
+    store = open_store(StoreSettings(str(tmp_path / "store")))
+    job = start(master, tmp_path)
+    wait_for(lambda: encoders_of(tmp_path))
+    victim = psutil.Process(encoders_of(tmp_path)[0]).parent()
+    assert victim is not None
+    victim.kill()
+    assert job.wait(240) == 0
+    attempts = [info.key for info in store.list("titles/") if "/attempts/" in info.key]
+    assert attempts
+    assert verify(store, "film").findings == ()
+
+
+def test_an_interrupt_leaves_no_process_and_no_release(tmp_path: Path) -> None:
+    master = make_film(tmp_path / "master.mp4", frame_count=250, codec_args=("-preset", "ultrafast"))
+    job = start(master, tmp_path)
+    wait_for(lambda: encoders_of(tmp_path))
+    os.killpg(job.pid, signal.SIGINT)
+    assert job.wait(30) == 130
+    wait_for(lambda: not encoders_of(tmp_path), 10)
+    wait_for(lambda: not _session(job.pid), 10)
+    store = open_store(StoreSettings(str(tmp_path / "store")))
+    assert not [info for info in store.list("titles/") if info.key == layout.current("film")]
+
+
+def _session(leader: int) -> list[int]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found

@@ -1,0 +1,41 @@
+"""Small jobs through the whole house."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from headend.media import Effort
+from headend.pipeline import Outcome, Request, submit
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.storage import Store, open_store
+from ladders.loading import load
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A title that a test has made, and where it lies."""
+
+    outcome: Outcome
+    store: Store
+
+
+def submit_small(
+    master: Path | str,
+    store: StoreSettings,
+    scheduler: str,
+    *,
+    title: str = "film",
+    ladder: str = "smoke",
+    segment_s: Fraction = Fraction(1, 2),
+    chunk_s: Fraction = Fraction(1),
+) -> Published:
+    """Submit a master as content ops would, with segments and chunks short enough for a film of seconds."""
+    request = Request(
+        master=str(master),
+        title=title,
+        ladder=load(ladder),
+        store=store,
+        cluster=ClusterSettings(scheduler=scheduler),
+        encode=EncodeSettings(segment_s=segment_s, chunk_s=chunk_s, effort=Effort.DRAFT),
+    )
+    return Published(submit(request), open_store(store))

@@ -1,0 +1,52 @@
+"""Reading a release back as a player would: init segment, then media segments."""
+
+import io
+from collections.abc import Iterator
+
+import av
+import numpy as np
+
+from headend import layout
+from headend.media import Presentation, Track
+from headend.storage import Store
+from tests.support.frame_numbers import read_frame_number
+
+
+def track_bytes(store: Store, presentation: Presentation, track: Track) -> bytes:
+    """A whole rendition, as it would reach a decoder."""
+    title, release, rendition = presentation.title, presentation.release, track.rendition.id
+    keys = [layout.init(title, release, rendition)]
+    keys += [layout.segment(title, release, rendition, part.number) for part in track.segments]
+    return b"".join(store.get(key) for key in keys)
+
+
+def frames(data: bytes) -> Iterator[av.VideoFrame]:
+    """Decode a video rendition."""
+    with av.open(io.BytesIO(data)) as container:
+        yield from container.decode(video=0)
+
+
+def frame_numbers(data: bytes) -> list[int | None]:
+    """The numbers that can be read in a rendition's pictures, in the order in which they are shown."""
+    return [_number(frame) for frame in frames(data)]
+
+
+def sound(data: bytes) -> np.ndarray:
+    """Decode a sound rendition from time 0 on; channels × samples, floating point.
+
+    As players do, samples that the timeline puts before 0 are dropped: some demuxers leave the priming to the player.
+    """
+    with av.open(io.BytesIO(data)) as container:
+        resampler = av.AudioResampler(format="fltp")
+        blocks = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+    first = blocks[0]
+    early = max(0, -round(first.pts * first.time_base * first.sample_rate))
+    return np.concatenate([block.to_ndarray() for block in blocks], axis=1)[:, early:]
+
+
+def _number(frame: av.VideoFrame) -> int | None:
+    depth = 10 if "10" in frame.format.name else 8
+    plane = frame.planes[0]
+    samples = np.frombuffer(plane, np.uint16 if depth > 8 else np.uint8)
+    rows = samples.reshape(plane.height, -1)[:, : plane.width]
+    return read_frame_number(rows, bit_depth=depth)
