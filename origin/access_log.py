@@ -1,0 +1,60 @@
+"""The access log: one line of JSON for each request, written in batches."""
+
+import time
+from typing import TextIO
+
+import msgspec
+from aiohttp import web
+
+FLUSH_S = 1.0
+"""How long a line may wait."""
+MOST_LINES = 50_000
+"""Lines kept for a writer that is behind; further ones are counted instead."""
+
+
+class AccessLog:
+    """Takes lines down cheaply, and writes many at once.
+
+    Formatting and writing each line by itself would cost about as much as a small answer. Queries and headers are left
+    out, since they may hold secrets, and so are paths that no route takes, since anybody can write anything there.
+
+    Args:
+        stream: Where lines go.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: list[dict[str, object]] = []
+        self._lost = 0
+
+    def add(self, request: web.BaseRequest, route: str, status: int, sent_bytes: int, seconds: float) -> None:
+        """Take down a request."""
+        if len(self._lines) >= MOST_LINES:
+            self._lost += 1
+            return
+        self._lines.append(
+            {
+                "at_s": round(time.time(), 3),
+                "client": request.remote,
+                "method": request.method if route != "other" else "",
+                "path": request.raw_path.partition("?")[0] if route != "other" else "",
+                "route": route,
+                "status": int(status),
+                "sent_bytes": sent_bytes,
+                "ms": round(seconds * 1000, 2),
+            }
+        )
+
+    def take(self) -> list[dict[str, object]]:
+        """Hand over what was taken down, to be written."""
+        lines, self._lines = self._lines, []
+        if self._lost:
+            lines.append({"at_s": round(time.time(), 3), "lost_lines": self._lost})
+            self._lost = 0
+        return lines
+
+    def write(self, lines: list[dict[str, object]]) -> None:
+        """Write lines; may be called from another thread than the rest."""
+        if lines:
+            self._stream.write("".join(f"{msgspec.json.encode(line).decode()}\n" for line in lines))
+            self._stream.flush()

@@ -1,0 +1,135 @@
+"""Connections: their limits, and how an answer gets out without letting slow readers cost much."""
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from origin.answers import Answer, refusal
+from origin.metrics import Metrics
+
+log = logging.getLogger("headend.origin")
+
+WRITE_BYTES = 256 << 10
+"""What is handed to a connection at a time: it bounds what a stalled reader holds in memory beside the shared body."""
+WRITE_S = 30.0
+"""How long a client may take for that much: 70 kb/s, less than the lowest rendition needs."""
+KEEPALIVE_S = 30.0
+"""How long a connection may idle; aiohttp's deadline for a request's headers as well."""
+LINE_BYTES = 8190
+"""Longest request line and header: CMCD makes long queries."""
+HEADERS = 64
+"""Most headers of a request."""
+BACKLOG = 1024
+
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nCache-Control: no-store\r\n"
+    b"Retry-After: 2\r\nConnection: close\r\n\r\n"
+)
+
+
+class Server(web.Server):
+    """aiohttp's server, with a limit on connections.
+
+    Args:
+        handler: Answers requests.
+        metrics: Where connections are counted.
+        max_connections: Beyond it, a connection gets 503 and is closed.
+    """
+
+    def __init__(self, handler: Any, metrics: Metrics, *, max_connections: int) -> None:
+        limits: dict[str, Any] = {
+            "keepalive_timeout": KEEPALIVE_S,
+            "max_line_size": LINE_BYTES,
+            "max_field_size": LINE_BYTES,
+            "max_headers": HEADERS,
+            # A body that nobody asked for is not waited for.
+            "lingering_time": 0.5,
+            # aiohttp's own log costs as much as a small answer.
+            "access_log": None,
+        }
+        super().__init__(handler, **limits)
+        self._limits = limits
+        self.metrics = metrics
+        self.max_connections = max_connections
+        metrics.watch("connections", "Open connections.", lambda: len(self.connections))
+
+    def __call__(self) -> web.RequestHandler:
+        """Make the protocol of a new connection."""
+        return Connection(self, **self._limits)
+
+
+class Connection(web.RequestHandler):
+    """One connection; says nothing of a client's bytes, neither to the client nor to the log."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, server: Server, **limits: Any) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), **limits)
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, or turn it away."""
+        super().connection_made(transport)
+        if len(self._server.connections) > self._server.max_connections and isinstance(transport, asyncio.Transport):
+            self._server.metrics.refused.inc()
+            transport.write(_FULL)
+            self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it holds what the client sent
+    ) -> web.StreamResponse:
+        """Answer what could not be parsed, with a constant."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is on its way already")
+        self._server.metrics.malformed.inc()
+        log.debug("a request could not be read: %s", type(exc).__name__)
+        answer = refusal(HTTPStatus(status), closes=True)
+        response = web.Response(status=answer.status, headers=answer.headers, body=bytes(answer.body))
+        response.force_close()
+        return response
+
+
+async def send(
+    request: web.BaseRequest, answer: Answer, metrics: Metrics, *, closes: bool
+) -> tuple[web.StreamResponse, int]:
+    """Send an answer, piece by piece, as fast as the client reads.
+
+    Args:
+        request: What is answered.
+        answer: What to send.
+        metrics: Where clients are counted that don't take it.
+        closes: Whether the connection ends with it.
+
+    Returns:
+        The response, for aiohttp, and how many bytes of the body went out. A client that reads slower than
+        `WRITE_BYTES` per `WRITE_S` loses its connection, so that it can't take the part for the whole.
+    """
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    if closes:
+        response.force_close()
+    body = memoryview(b"" if request.method == hdrs.METH_HEAD else answer.body)
+    sent = 0
+    try:
+        async with asyncio.timeout(WRITE_S) as deadline:
+            await response.prepare(request)
+            while sent < len(body):
+                piece = body[sent : sent + WRITE_BYTES]
+                await response.write(piece)
+                sent += len(piece)
+                deadline.reschedule(asyncio.get_running_loop().time() + WRITE_S)
+            await response.write_eof()
+    except TimeoutError:
+        metrics.cut_off.inc()
+        if request.transport is not None and isinstance(request.transport, asyncio.Transport):
+            request.transport.abort()
+        response.force_close()
+    except ConnectionError:
+        metrics.gone.inc()
+    return response, sent

@@ -1,0 +1,155 @@
+"""A small release as bytes in a store, and stores that can be watched and broken."""
+
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from headend import documents, layout
+from headend.errors import HeadendError
+from headend.media import Current, Presentation, Segment, Track
+from headend.storage import ObjectInfo, Reader, Store
+from headend.storage.memory import MemoryStore
+from headend.timing import lay_grid
+from tests.support.nouns import make_audio_rendition, make_video_rendition
+
+TITLE = "big-buck-bunny"
+RELEASE = "0123456789abcdef"
+PICTURE = "avc-1080p-6000k"
+SOUND = "aac-2.0-128k-en"
+INIT = b"ftyp moov of " * 8
+PLAYLIST = b"#EXTM3U\n" + b"#EXTINF:6.000,\n1.m4s\n" * 100
+MULTIVARIANT = b"#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n" * 40
+MPD = b'<?xml version="1.0"?><MPD/>' * 40
+SEGMENTS = tuple(bytes([number]) * (1000 + number) for number in range(1, 4))
+
+
+@dataclass
+class WatchedStore:
+    """A store that counts its reads, fails as it is told, and can be held up."""
+
+    inner: Store = field(default_factory=MemoryStore)
+    reads: Counter[str] = field(default_factory=Counter)
+    fault: HeadendError | None = None
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    @property
+    def url(self) -> str:
+        return self.inner.url
+
+    def get(self, key: str) -> bytes:
+        self._read(key)
+        return self.inner.get(key)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        self._read(key)
+        return self.inner.get_range(key, start, length)
+
+    def open(self, key: str) -> AbstractContextManager[Reader]:
+        self._read(key)
+        return self.inner.open(key)
+
+    def head(self, key: str) -> ObjectInfo:
+        self._read(f"head {key}")
+        return self.inner.head(key)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        self._read(f"list {prefix}")
+        return self.inner.list(prefix)
+
+    def put(self, key: str, data: bytes) -> None:
+        self.inner.put(key, data)
+
+    def put_file(self, key: str, path: Path) -> None:
+        self.inner.put_file(key, path)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        return self.inner.put_if_absent(key, data)
+
+    def delete(self, key: str) -> None:
+        self.inner.delete(key)
+
+    def _read(self, what: str) -> None:
+        self.reads[what] += 1
+        self.gate.wait(30)
+        if self.fault is not None:
+            raise self.fault
+
+
+def put_release(
+    store: Store,
+    *,
+    title: str = TITLE,
+    release: str = RELEASE,
+    segments: tuple[bytes, ...] = SEGMENTS,
+    current: bool = True,
+    published: bool = True,
+) -> None:
+    """Write all objects of a release; ``published`` says whether its document is there, ``current`` its pointer."""
+    video, audio = make_video_rendition(id=PICTURE), make_audio_rendition(id=SOUND)
+    described = tuple(
+        Segment(
+            number=number,
+            start_ticks=(number - 1) * 144,
+            duration_ticks=144,
+            samples=144,
+            size_bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+        )
+        for number, data in enumerate(segments, 1)
+    )
+    presentation = Presentation(
+        title=title,
+        release=release,
+        grid=lay_grid(Fraction(24), 144 * len(segments), segment_s=Fraction(6), chunk_s=Fraction(30)),
+        video=(Track(video, "avc1.640028", len(INIT), 24, 0, described),),
+        audio=(Track(audio, "mp4a.40.2", len(INIT), 24, 0, described),),
+    )
+    for rendition in (PICTURE, SOUND):
+        store.put(layout.init(title, release, rendition), INIT)
+        store.put(layout.media_playlist(title, release, rendition), PLAYLIST)
+        for number, data in enumerate(segments, 1):
+            store.put(layout.segment(title, release, rendition, number), data)
+    store.put(layout.iframe_playlist(title, release, PICTURE), PLAYLIST)
+    store.put(layout.plan(title, release), b"{}")
+    store.put(layout.receipt(title, release, "0a"), b"{}")
+    store.put(layout.attempt(title, release, "0a", 1), b"{}")
+    store.put(layout.multivariant(title, release), MULTIVARIANT)
+    store.put(layout.mpd(title, release), MPD)
+    if published:
+        store.put(layout.release_document(title, release), documents.write(presentation))
+    if current:
+        store.put(layout.current(title), documents.write(Current(release, "2026-01-01T00:00:00+00:00")))
+
+
+@dataclass(frozen=True)
+class Got:
+    """An answer as a client sees it; names of headers in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def ask(base_url: str, path: str, headers: dict[str, str] | None = None, *, method: str = "GET") -> Got:
+    """Send one request, its path as it is; raises `http.client.IncompleteRead` for a body that is cut short."""
+    place = urlsplit(base_url)
+    connection = HTTPConnection(place.hostname or "", place.port, timeout=30)
+    try:
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return Got(answer.status, {n.lower(): v for n, v in answer.getheaders()}, answer.read())
+    finally:
+        connection.close()

@@ -1,0 +1,234 @@
+import gzip
+import hashlib
+import json
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from tests.origin.releases import (
+    INIT,
+    MPD,
+    MULTIVARIANT,
+    PICTURE,
+    PLAYLIST,
+    RELEASE,
+    SEGMENTS,
+    SOUND,
+    TITLE,
+    ask,
+)
+
+ROOT = f"/{TITLE}/{RELEASE}"
+SEGMENT = f"{ROOT}/{PICTURE}/2.m4s"
+
+FILES = {
+    f"{ROOT}/multivariant.m3u8": (MULTIVARIANT, "application/vnd.apple.mpegurl"),
+    f"{ROOT}/manifest.mpd": (MPD, "application/dash+xml"),
+    f"{ROOT}/{PICTURE}/media.m3u8": (PLAYLIST, "application/vnd.apple.mpegurl"),
+    f"{ROOT}/{PICTURE}/iframes.m3u8": (PLAYLIST, "application/vnd.apple.mpegurl"),
+    f"{ROOT}/{PICTURE}/init.mp4": (INIT, "video/mp4"),
+    f"{ROOT}/{PICTURE}/1.m4s": (SEGMENTS[0], "video/mp4"),
+    f"{ROOT}/{SOUND}/init.mp4": (INIT, "audio/mp4"),
+    f"{ROOT}/{SOUND}/3.m4s": (SEGMENTS[2], "audio/mp4"),
+}
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_file_of_a_release_is_served_whole_and_for_ever(base_url: str, path: str) -> None:
+    body, content_type = FILES[path]
+    got = ask(base_url, path)
+    assert (got.status, got.body) == (200, body)
+    assert got.headers["content-type"] == content_type
+    assert got.headers["content-length"] == str(len(body))
+    assert got.headers["etag"] == f'"{hashlib.sha256(body).hexdigest()}"'
+    assert got.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert got.headers["accept-ranges"] == "bytes"
+    assert parsedate_to_datetime(got.headers["last-modified"]) is not None
+    assert got.headers["x-content-type-options"] == "nosniff"
+    assert "set-cookie" not in got.headers
+
+
+@pytest.mark.parametrize("path", [*FILES, f"/{TITLE}/manifest.mpd", "/", "/livez", "/missing", f"{ROOT}/plan.json"])
+def test_head_says_what_get_would(base_url: str, path: str) -> None:
+    whole, head = ask(base_url, path), ask(base_url, path, method="HEAD")
+    assert head.body == b""
+    assert head.status == whole.status
+    assert head.headers | {"date": ""} == whole.headers | {"date": ""}
+
+
+@pytest.mark.parametrize("name", ["multivariant.m3u8", "manifest.mpd"])
+def test_an_entry_point_leads_to_the_current_release(base_url: str, name: str) -> None:
+    got = ask(base_url, f"/{TITLE}/{name}?CMCD=sid%3D%22a%22")
+    assert (got.status, got.body) == (302, b"")
+    assert got.headers["location"] == f"{RELEASE}/{name}"
+    assert "max-age=60" in got.headers["cache-control"]
+    assert "stale-while-revalidate" in got.headers["cache-control"]
+    assert "stale-if-error" in got.headers["cache-control"]
+
+
+def test_a_part_of_a_segment(base_url: str) -> None:
+    got = ask(base_url, SEGMENT, {"Range": "bytes=10-19"})
+    assert (got.status, got.body) == (206, SEGMENTS[1][10:20])
+    assert got.headers["content-range"] == "bytes 10-19/1002"
+    assert got.headers["content-length"] == "10"
+    assert got.headers["etag"] == ask(base_url, SEGMENT).headers["etag"]
+
+
+def test_a_range_outside_says_how_long_the_file_is(base_url: str) -> None:
+    got = ask(base_url, SEGMENT, {"Range": "bytes=1002-"})
+    assert got.status == 416
+    assert got.headers["content-range"] == "bytes */1002"
+    assert got.headers["cache-control"] == "no-store"
+    assert "etag" not in got.headers
+
+
+@pytest.mark.parametrize("value", ["bytes=0-1,4-5", "lines=0-1", "bytes=5-2"])
+def test_ranges_that_need_not_be_understood_give_the_whole(base_url: str, value: str) -> None:
+    got = ask(base_url, SEGMENT, {"Range": value})
+    assert (got.status, got.body) == (200, SEGMENTS[1])
+
+
+def test_a_file_that_the_client_has_is_not_sent_again(base_url: str) -> None:
+    first = ask(base_url, SEGMENT)
+    for headers in (
+        {"If-None-Match": first.headers["etag"]},
+        {"If-Modified-Since": first.headers["last-modified"]},
+        {"If-None-Match": first.headers["etag"], "Range": "bytes=99999-"},
+    ):
+        got = ask(base_url, SEGMENT, headers)
+        assert (got.status, got.body) == (304, b"")
+        for name in ("etag", "cache-control", "last-modified"):
+            assert got.headers[name] == first.headers[name]
+
+
+def test_a_resumed_download_never_mixes_two_files(base_url: str) -> None:
+    first = ask(base_url, SEGMENT)
+    for known, status in ((first.headers["etag"], 206), (first.headers["last-modified"], 206), ('"other"', 200)):
+        assert ask(base_url, SEGMENT, {"Range": "bytes=500-", "If-Range": known}).status == status
+
+
+def test_a_failed_precondition_is_412(base_url: str) -> None:
+    assert ask(base_url, SEGMENT, {"If-Match": '"other"'}).status == 412
+
+
+@pytest.mark.parametrize(
+    ("accepted", "zipped"),
+    [
+        ("gzip", True),
+        ("br, gzip;q=0.5", True),
+        ("GZIP", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("br", False),
+        ("notgzip", False),
+        ("", False),
+    ],
+)
+def test_manifests_are_zipped_for_who_accepts_it(base_url: str, accepted: str, zipped: bool) -> None:
+    got = ask(base_url, f"{ROOT}/manifest.mpd", {"Accept-Encoding": accepted})
+    assert got.headers["vary"] == "Accept-Encoding"
+    assert (got.headers.get("content-encoding") == "gzip") == zipped
+    assert (gzip.decompress(got.body) if zipped else got.body) == MPD
+
+
+def test_each_coding_of_a_manifest_has_a_tag_of_its_own(base_url: str) -> None:
+    path, zipped = f"{ROOT}/manifest.mpd", {"Accept-Encoding": "gzip"}
+    plain_tag = ask(base_url, path).headers["etag"]
+    zipped_tag = ask(base_url, path, zipped).headers["etag"]
+    assert plain_tag != zipped_tag
+    assert ask(base_url, path, zipped | {"If-None-Match": zipped_tag}).status == 304
+    assert ask(base_url, path, zipped | {"If-None-Match": plain_tag}).status == 200
+
+
+def test_segments_are_never_zipped(base_url: str) -> None:
+    got = ask(base_url, SEGMENT, {"Accept-Encoding": "gzip"})
+    assert got.body == SEGMENTS[1]
+    assert "vary" not in got.headers
+    assert "content-encoding" not in got.headers
+
+
+@pytest.mark.parametrize("path", [SEGMENT, f"/{TITLE}/manifest.mpd", "/missing"])
+def test_pages_of_any_origin_may_read_everything(base_url: str, path: str) -> None:
+    got = ask(base_url, path, {"Origin": "https://player.example"})
+    assert got.headers["access-control-allow-origin"] == "*"
+    assert {"Content-Range", "ETag", "Date"} <= set(got.headers["access-control-expose-headers"].split(", "))
+    assert "vary" not in got.headers
+
+
+def test_a_preflight_is_answered_without_the_store(base_url: str) -> None:
+    asked = {"Origin": "https://player.example", "Access-Control-Request-Headers": "range"}
+    got = ask(base_url, SEGMENT, asked, method="OPTIONS")
+    assert (got.status, got.body) == (204, b"")
+    assert "Range" in got.headers["access-control-allow-headers"].split(", ")
+    assert got.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
+    assert int(got.headers["access-control-max-age"]) > 0
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT"])
+def test_other_methods_are_refused(base_url: str, method: str) -> None:
+    got = ask(base_url, "example.com:443" if method == "CONNECT" else SEGMENT, method=method)
+    assert got.status == 405
+    assert got.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert got.headers["cache-control"] == "no-store"
+
+
+ABSENT = {
+    "an unknown title": "/nothing/multivariant.m3u8",
+    "an unknown release": f"/{TITLE}/ffff/multivariant.m3u8",
+    "an unpublished title": "/secret/multivariant.m3u8",
+    "a manifest of an unpublished release": f"/secret/{RELEASE}/multivariant.m3u8",
+    "a segment of an unpublished release": f"/secret/{RELEASE}/{PICTURE}/1.m4s",
+    "an unknown rendition": f"{ROOT}/avc-9999p-1k/1.m4s",
+    "a segment past the end": f"{ROOT}/{PICTURE}/4.m4s",
+    "segment 0": f"{ROOT}/{PICTURE}/0.m4s",
+    "a number with a leading zero": f"{ROOT}/{PICTURE}/01.m4s",
+    "a number in other digits": f"{ROOT}/{PICTURE}/%D9%A1.m4s",
+    "a playlist that sound has not": f"{ROOT}/{SOUND}/iframes.m3u8",
+    "the plan": f"{ROOT}/plan.json",
+    "the release's document": f"{ROOT}/release.json",
+    "the pointer": f"/{TITLE}/current.json",
+    "a receipt": f"{ROOT}/receipts/0a.json",
+    "an attempt": f"{ROOT}/attempts/0a-1.json",
+    "a folder": f"{ROOT}/",
+    "a title's folder": f"/{TITLE}/",
+    "a slash at the end": f"{SEGMENT}/",
+    "the store's own path": f"/titles{ROOT}/manifest.mpd",
+}
+
+
+@pytest.mark.parametrize("path", ABSENT.values(), ids=ABSENT)
+def test_what_is_not_published_is_404_for_a_moment_and_says_nothing_else(base_url: str, path: str) -> None:
+    got = ask(base_url, path)
+    assert (got.status, got.body) == (404, b'{"error": "not found"}\n')
+    assert got.headers["cache-control"] == "public, max-age=5"
+    assert got.headers["content-type"] == "application/json"
+
+
+def test_the_catalogue_lists_published_titles_with_relative_links(base_url: str) -> None:
+    got = ask(base_url, "/")
+    links = {"title": TITLE, "hls": f"{TITLE}/multivariant.m3u8", "dash": f"{TITLE}/manifest.mpd"}
+    assert json.loads(got.body) == {"titles": [links]}
+
+
+def test_a_query_changes_nothing(base_url: str) -> None:
+    assert ask(base_url, f"{SEGMENT}?CMCD=br%3D3200%2Cbl%3D21300&x=../..").body == SEGMENTS[1]
+
+
+def test_metrics_count_by_kind_and_never_name_what_was_asked_for(base_url: str) -> None:
+    ask(base_url, SEGMENT)
+    ask(base_url, "/nothing/manifest.mpd")
+    ask(base_url, "/who-knows-what")
+    text = ask(base_url, "/metrics").body.decode()
+    assert 'headend_origin_requests_total{object="segment",status="2xx"}' in text
+    assert 'headend_origin_requests_total{object="entry",status="4xx"}' in text
+    assert 'headend_origin_requests_total{object="other",status="4xx"}' in text
+    assert "headend_origin_cache_bytes" in text
+    assert "process_cpu_seconds_total" in text
+    for name in (TITLE, RELEASE, PICTURE, "who-knows-what"):
+        assert name not in text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz"])
+def test_health(base_url: str, path: str) -> None:
+    got = ask(base_url, path)
+    assert (got.status, got.body, got.headers["cache-control"]) == (200, b"ok\n", "no-store")
