@@ -1,0 +1,149 @@
+"""The command ``headend``: words in, one clear result out.
+
+Comes in: arguments. Goes out: what people or, with ``--json``, programs read on standard output; progress and errors on
+standard error; an exit status from `headend.cli.exits`. Each command is a file of its own here, imported when it is
+called, so that ``headend --help`` costs next to nothing.
+"""
+
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from io import TextIOWrapper
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from headend import __version__
+from headend.cli.exits import MEANING, Status, Terminated, status_of
+from headend.cli.wording import evidence, printable
+from headend.errors import HeadendError
+from headend.storage.masters import redact
+
+COMMANDS = {
+    "demo": "Make a short film into a full title, serve it and play it back.",
+    "submit": "Make a playing title of a master.",
+    "serve": "Serve the titles of a store to players and caches.",
+    "probe": "Say what a master is.",
+    "ladder": "List, show and fit ladders.",
+    "plan": "Show what submit would do, without doing it.",
+    "titles": "List the published titles of a store.",
+    "show": "Show a title's renditions as they were measured.",
+    "verify": "Read a release back and check every byte of it.",
+}
+"""The commands, most wanted first, with the first line of their help."""
+
+
+@dataclass(slots=True)
+class Manner:
+    """How to speak; known only while options are read, and needed even when that fails.
+
+    Attributes:
+        verbose: Whether errors are told with all their facts.
+    """
+
+    verbose: bool = False
+
+
+class _Commands(click.Group):
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"headend.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit status"):
+            formatter.write_dl([(str(int(status)), meaning) for status, meaning in MEANING.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="headend")
+def cli() -> None:
+    """Encode a film master into a ladder of renditions, and serve them as HLS and DASH.
+
+    Begin with 'headend demo'. Each command explains itself: headend COMMAND --help.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command with this process's arguments, and exit."""
+    signal.signal(signal.SIGTERM, _terminate)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # they speak to developers
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks must not end a job.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: Sequence[str]) -> int:
+    """Run the command; every error becomes one line on standard error, and a status."""
+    manner = Manner()
+    try:
+        status = cli.main(list(args), prog_name="headend", standalone_mode=False, obj=manner)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        return _wrong_use(error)
+    except click.Abort as error:
+        return _interrupted(error.__cause__ or KeyboardInterrupt())
+    except KeyboardInterrupt as error:
+        return _interrupted(error)
+    except HeadendError as error:
+        return _failed(error, manner)
+    except BrokenPipeError:
+        # Who reads has gone, which is his right: `headend titles | head -1`.
+        with suppress(OSError):
+            sys.stdout.close()
+        return Status.DONE
+    except Exception as error:
+        return _unexpected(error, manner)
+    return status if isinstance(status, int) else Status.DONE
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _wrong_use(error: click.ClickException) -> int:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    _say(f"error: {error.format_message()} Try '{context.command_path if context else 'headend'} --help'.")
+    return Status.WRONG_USE
+
+
+def _interrupted(error: BaseException) -> int:
+    status = status_of(error)
+    _say(MEANING[status])
+    return status
+
+
+def _failed(error: HeadendError, manner: Manner) -> int:
+    _say(f"error: {error.message}")
+    if manner.verbose:
+        click.echo(evidence(error), err=True, nl=False)
+    return status_of(error)
+
+
+def _unexpected(error: Exception, manner: Manner) -> int:
+    _say(f"error: unexpected {type(error).__name__}: {error}; run again with --verbose and report what it shows")
+    if manner.verbose:
+        click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
+    return Status.UNEXPECTED
+
+
+def _say(text: str) -> None:
+    """Write one line to standard error, whatever is in the text: it may hold a hostile file's name, or a signed URL."""
+    click.echo(f"headend: {printable(redact(text))}", err=True)

@@ -1,0 +1,86 @@
+"""Releases and renditions as tables and as plain data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from headend import layout
+from headend.cli.screen import table
+from headend.cli.wording import kbps_text, rate_text
+from headend.media import AudioRendition, Kind, Presentation, VideoRendition
+from headend.settings import StoreSettings
+from packager.presentation import AnyTrack, all_tracks
+
+
+def release_plain(presentation: Presentation, store: StoreSettings) -> dict[str, Any]:
+    """What ``--json`` tells of a release; paths are those of objects, from the store's root."""
+    title, release, grid = presentation.title, presentation.release, presentation.grid
+    return {
+        "title": title,
+        "release": release,
+        "store": store.url,
+        "hls": layout.multivariant(title, release),
+        "dash": layout.mpd(title, release),
+        "frames": grid.frame_count,
+        "frame_rate": f"{grid.frame_rate.numerator}/{grid.frame_rate.denominator}",
+        "duration_s": float(grid.duration_s),
+        "renditions": [_rendition_plain(track) for track in all_tracks(presentation)],
+    }
+
+
+def _rendition_plain(track: AnyTrack) -> dict[str, Any]:
+    rendition = track.rendition
+    picture = rendition if isinstance(rendition, VideoRendition) else None
+    sound = rendition if isinstance(rendition, AudioRendition) else None
+    return {
+        "id": rendition.id,
+        "kind": Kind.VIDEO if picture else Kind.AUDIO,
+        "codec": rendition.codec,
+        "width": picture and picture.width_px,
+        "height": picture and picture.height_px,
+        "channels": sound and sound.channels,
+        "language": sound and sound.language,
+        "average_bps": track.average_bps,
+        "peak_bps": track.peak_bps,
+        "segments": len(track.segments),
+    }
+
+
+def measured_table(presentation: Presentation) -> Table:
+    """Lay out what a release holds, with the rates that were measured."""
+    return table(
+        ("rendition", "picture or sound", "codecs", ">average", ">peak", ">segments", ">MB"),
+        (
+            (
+                track.rendition.id,
+                _look(track.rendition),
+                track.codec_string,
+                kbps_text(track.average_bps),
+                kbps_text(track.peak_bps),
+                len(track.segments),
+                f"{sum(segment.size_bytes for segment in track.segments) / 1e6:,.1f}",
+            )
+            for track in all_tracks(presentation)
+        ),
+    )
+
+
+def planned_table(video: Sequence[VideoRendition], audio: Sequence[AudioRendition]) -> Table:
+    """Lay out renditions as they will be asked of the encoders."""
+    return table(
+        ("rendition", "picture or sound", "profile", "level", ">aim", ">cap", ">crf"),
+        [
+            *(
+                (r.id, _look(r), r.profile, r.level, kbps_text(r.average_bps), kbps_text(r.cap_bps), f"{r.crf:g}")
+                for r in video
+            ),
+            *((r.id, _look(r), "", "", kbps_text(r.bit_rate_bps), "", "") for r in audio),
+        ],
+    )
+
+
+def _look(rendition: VideoRendition | AudioRendition) -> str:
+    if isinstance(rendition, AudioRendition):
+        return f"{rendition.layout} {rendition.language} {rendition.name}"
+    return f"{rendition.width_px}x{rendition.height_px} {rate_text(rendition.frame_rate)}p {rendition.video_range}"

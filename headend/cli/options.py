@@ -1,0 +1,180 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from headend.errors import ConfigError
+from headend.layout import check_title
+from headend.media import Effort
+from headend.settings import DEFAULT_LADDER, DEFAULT_STORE, ClusterSettings, EncodeSettings, StoreSettings
+
+Command = Callable[..., Any]
+
+
+def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> Fraction:
+    try:
+        seconds = Fraction(value)
+    except (ValueError, ZeroDivisionError):
+        seconds = Fraction(0)
+    if seconds <= 0:
+        raise click.BadParameter(f"{value!r} is not a number of seconds above 0, such as 6 or 5.005.")
+    return seconds
+
+
+def examples(*lines: str) -> str:
+    """Set examples as the end of a command's help; the backspace tells click to keep the lines."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
+
+
+def absolute(address: str) -> str:
+    """Make a path independent of the folder that one stands in: workers stand in others. URLs stay as they are."""
+    return address if not address or "://" in address else str(Path(address).expanduser().absolute())
+
+
+def _told_verbose(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if ctx.obj is not None and value:
+        ctx.obj.verbose = True
+
+
+def _titled(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else check_title(value)
+
+
+def common(command: Command) -> Command:
+    """Add ``--json`` (given to the command as ``as_json``) and ``--verbose``."""
+    command = click.option(
+        "--verbose",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_told_verbose,
+        help="Tell all that is known of an error.",
+    )(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, on stdout.")(
+        command
+    )
+
+
+def master(command: Command) -> Command:
+    """Add the argument MASTER."""
+    return click.argument("master", callback=lambda _ctx, _param, value: absolute(value))(command)
+
+
+def title(command: Command) -> Command:
+    """Add ``--title``; checked before anything is done."""
+    return click.option(
+        "--title",
+        required=True,
+        metavar="SLUG",
+        callback=_titled,
+        is_eager=True,
+        help="The title's name in the catalogue: a-z, 0-9 and '-'.",
+    )(command)
+
+
+def title_argument(command: Command) -> Command:
+    """Add the argument TITLE."""
+    return click.argument("title", callback=_titled)(command)
+
+
+def endpoint(command: Command) -> Command:
+    """Add ``--s3-endpoint``."""
+    return click.option(
+        "--s3-endpoint",
+        "endpoint_url",
+        metavar="URL",
+        envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
+        show_envvar=True,
+        help="S3 server of s3:// addresses, if not AWS.",
+    )(command)
+
+
+def store(command: Command) -> Command:
+    """Add ``--store`` and ``--s3-endpoint``; the command gets both as ``store``, a `StoreSettings`."""
+
+    @click.option(
+        "--store",
+        "store_url",
+        metavar="URL",
+        envvar="HEADEND_STORE",
+        default=DEFAULT_STORE,
+        show_envvar=True,
+        show_default=True,
+        help="Where titles are: a folder or s3://bucket/prefix.",
+    )
+    @endpoint
+    @wraps(command)
+    def wrapped(*, store_url: str, endpoint_url: str | None, **others: Any) -> Any:
+        return command(store=StoreSettings(absolute(store_url), endpoint_url), **others)
+
+    return wrapped
+
+
+def ladder(command: Command) -> Command:
+    """Add ``--ladder``."""
+    return click.option(
+        "--ladder",
+        default=DEFAULT_LADDER,
+        show_default=True,
+        metavar="NAME|FILE",
+        help="A ladder's name, or a TOML file.",
+    )(command)
+
+
+def encode(command: Command) -> Command:
+    """Add what may be chosen of an encode; the command gets it as ``encode``, an `EncodeSettings`."""
+
+    @click.option(
+        "--segment-seconds",
+        "segment_s",
+        callback=_seconds,
+        default="6",
+        show_default=True,
+        metavar="S",
+        help="Length of a segment.",
+    )
+    @click.option(
+        "--chunk-seconds",
+        "chunk_s",
+        callback=_seconds,
+        default="30",
+        show_default=True,
+        metavar="S",
+        help="Length of a chunk, the unit of parallel work.",
+    )
+    @click.option(
+        "--effort",
+        type=click.Choice([effort.value for effort in Effort]),
+        default=Effort.STANDARD.value,
+        show_default=True,
+        help="How much work the encoders do.",
+    )
+    @wraps(command)
+    def wrapped(*, segment_s: Fraction, chunk_s: Fraction, effort: str, **others: Any) -> Any:
+        return command(encode=EncodeSettings(segment_s, chunk_s, Effort(effort)), **others)
+
+    return wrapped
+
+
+def cluster(command: Command) -> Command:
+    """Add where tasks run; the command gets it as ``cluster``, a `ClusterSettings`."""
+
+    @click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Encode on N processes of this machine, instead of one per core.",
+    )
+    @click.option("--scheduler", metavar="ADDR", help="Encode on a running Dask cluster, such as tcp://10.0.0.5:8786.")
+    @wraps(command)
+    def wrapped(*, workers: int | None, scheduler: str | None, **others: Any) -> Any:
+        if workers and scheduler:
+            raise ConfigError("--workers starts a local cluster, --scheduler uses a running one: give one of them")
+        return command(cluster=ClusterSettings(scheduler, workers), **others)
+
+    return wrapped

@@ -1,0 +1,124 @@
+"""``headend plan``: show what submit would do."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+from encoder import tool
+from encoder.command import MASTER, PROGRAM, SCRATCH
+from headend import documents, pipeline
+from headend.cli import options
+from headend.cli.screen import console, facts, table
+from headend.cli.wording import count_text, rate_text
+from headend.errors import ConfigError
+from headend.media import EncodePlan, EncodeTask
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from ladders import loading
+
+
+@click.command(
+    "plan",
+    epilog=options.examples(
+        "headend plan film.mov --title film",
+        "headend plan film.mov --title film --ladder web --commands > encode.sh",
+        "headend plan film.mov --title film --output plan.json",
+    ),
+)
+@options.master
+@options.title
+@options.ladder
+@options.encode
+@options.cluster
+@options.endpoint
+@click.option("--commands", is_flag=True, help="Print every task's command instead, to be pasted into a shell.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write plan.json here, too.")
+@options.common
+def command(
+    master: str,
+    title: str,
+    ladder: str,
+    encode: EncodeSettings,
+    cluster: ClusterSettings,
+    endpoint_url: str | None,
+    commands: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Show what submit would do, without doing it.
+
+    Tells each decision that the master led to, the grid of GOPs, segments and chunks, and the tasks. With --json the
+    plan is printed as the document that submit keeps in the store.
+    """
+    store = StoreSettings(endpoint_url=endpoint_url)
+    request = pipeline.Request(master, title, loading.load(ladder), store, cluster, encode)
+    plan = pipeline.plan_for(request, pipeline.inspect(master, store))
+    document = documents.write(plan)
+    if output is not None:
+        _write(output, document)
+    if as_json:
+        click.echo(document)
+    elif commands:
+        for task in plan.tasks:
+            click.echo(f"# {task.id}: {_span(task)}, {', '.join(task.renditions)}\n{_pasteable(plan, task)}\n")
+    else:
+        _show(plan)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"--output {path} can't be written: {error.strerror}; choose another place") from error
+
+
+def _pasteable(plan: EncodePlan, task: EncodeTask) -> str:
+    """The command as it runs here: outputs in the current folder; a master in S3 keeps its placeholder."""
+    words = {PROGRAM: tool.ffmpeg_path()}
+    if not plan.master.url.startswith("s3://"):
+        words[MASTER] = plan.master.url
+    return shlex.join(words.get(word, word).replace(SCRATCH, ".") for word in task.argv)
+
+
+def _span(task: EncodeTask) -> str:
+    return f"{task.kind} {task.chunk.number}, frames {task.chunk.first_frame:,} to {task.chunk.end_frame - 1:,}"
+
+
+def _show(plan: EncodePlan) -> None:
+    grid, screen = plan.grid, console()
+    screen.print(
+        facts(
+            [
+                ("title", f"{plan.title}, release {plan.release}"),
+                ("master", f"{plan.master.url}, {plan.master.size_bytes:,} bytes"),
+                (
+                    "ladder",
+                    f"{plan.ladder}: {len(plan.video) + len(plan.audio)} renditions, {len(plan.video)} of picture and "
+                    f"{len(plan.audio)} of sound, effort {plan.effort}",
+                ),
+                ("encoder", plan.tool),
+                (
+                    "grid",
+                    f"{grid.frame_count:,} frames at {rate_text(grid.frame_rate)} frames/s; GOPs of {grid.gop_frames}, "
+                    f"segments of {grid.segment_frames}, chunks of {grid.chunk_frames} frames",
+                ),
+                (
+                    "work",
+                    f"{count_text(grid.segment_count, 'segment')}, {count_text(len(grid.chunks()), 'chunk')}, "
+                    f"{count_text(len(plan.tasks), 'task')}",
+                ),
+            ]
+        )
+    )
+    screen.print()
+    screen.print("Decisions")
+    for decision in plan.decisions:
+        screen.print(f"  {decision}")
+    total = sum(task.cost for task in plan.tasks)
+    screen.print()
+    screen.print(
+        table(
+            ("task", "frames", ">cost", "renditions"),
+            ((task.id, _span(task), f"{task.cost / total:.1%}", ", ".join(task.renditions)) for task in plan.tasks),
+        )
+    )

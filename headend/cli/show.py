@@ -1,0 +1,47 @@
+"""``headend show``: a title's renditions as they were measured."""
+
+import click
+
+from headend.cli import options
+from headend.cli.describing import measured_table, release_plain
+from headend.cli.screen import console, facts, print_json
+from headend.cli.wording import clock_text, rate_text
+from headend.settings import StoreSettings
+from headend.storage import open_store
+from packager import publishing
+
+
+@click.command(
+    "show",
+    epilog=options.examples(
+        "headend show big-buck-bunny", "headend show big-buck-bunny --json | jq '.renditions | length'"
+    ),
+)
+@options.title_argument
+@options.store
+@options.common
+def command(title: str, store: StoreSettings, as_json: bool) -> None:
+    """Show a title's renditions as they were measured.
+
+    Rates are those of the finished segments. Paths count from the store's root; headend serve gives them addresses.
+    """
+    presentation = publishing.current_presentation(open_store(store), title)
+    plain = release_plain(presentation, store)
+    if as_json:
+        print_json(plain)
+        return
+    screen, grid = console(), presentation.grid
+    length = (
+        f"{clock_text(float(grid.duration_s))}, {grid.frame_count:,} frames at {rate_text(grid.frame_rate)} frames/s"
+    )
+    screen.print(
+        facts(
+            [
+                ("title", f"{title}, release {presentation.release}"),
+                ("length", length),
+                ("HLS", f"{plain['hls']} in the store, /{title}/multivariant.m3u8 by headend serve"),
+                ("DASH", f"{plain['dash']} in the store, /{title}/manifest.mpd by headend serve"),
+            ]
+        )
+    )
+    screen.print(measured_table(presentation))

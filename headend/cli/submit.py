@@ -1,0 +1,84 @@
+"""``headend submit``: a master becomes a playing title."""
+
+import click
+
+from headend import pipeline
+from headend.cli import options
+from headend.cli.describing import release_plain
+from headend.cli.progress import following
+from headend.cli.screen import console, facts, print_json
+from headend.cli.wording import clock_text, count_text
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from ladders import loading
+
+
+@click.command(
+    "submit",
+    epilog=options.examples(
+        "headend submit film.mov --title film",
+        "headend submit film.mov --title film --ladder web --effort high",
+        "headend submit s3://masters/film.mov --title film --store s3://films/vod",
+        "headend submit film.mov --title film --scheduler tcp://10.0.0.5:8786",
+    ),
+)
+@options.master
+@options.title
+@options.ladder
+@options.store
+@options.cluster
+@options.encode
+@options.common
+def command(
+    master: str,
+    title: str,
+    ladder: str,
+    store: StoreSettings,
+    cluster: ClusterSettings,
+    encode: EncodeSettings,
+    as_json: bool,
+) -> None:
+    """Make a playing title of a master.
+
+    The master is a file, or an object in S3 of which every task reads only its own part. A release becomes visible
+    when all of it is in the store. Stopped half-way, the same command does what is missing and no more.
+    """
+    request = pipeline.Request(master, title, loading.load(ladder), store, cluster, encode)
+    with following(console(stderr=True)) as note:
+        outcome = pipeline.submit(request, note)
+    if as_json:
+        print_json(outcome_plain(outcome, store))
+    else:
+        show_outcome(outcome, store)
+
+
+def outcome_plain(outcome: pipeline.Outcome, store: StoreSettings) -> dict[str, object]:
+    """What ``--json`` tells of a job that is done."""
+    return {
+        **release_plain(outcome.presentation, store),
+        "reused_tasks": outcome.reused_tasks,
+        "encoded_tasks": outcome.encoded_tasks,
+        "cpu_s": round(outcome.cpu_s, 3),
+        "wall_s": round(outcome.wall_s, 3),
+    }
+
+
+def show_outcome(outcome: pipeline.Outcome, store: StoreSettings) -> None:
+    """Tell people what a job has made."""
+    plain, made = release_plain(outcome.presentation, store), outcome.presentation
+    console().print(
+        facts(
+            [
+                ("title", f"{made.title}, release {made.release}"),
+                ("store", store.url),
+                ("HLS", plain["hls"]),
+                ("DASH", plain["dash"]),
+                (
+                    "made",
+                    f"{count_text(len(made.video) + len(made.audio), 'rendition')} of "
+                    f"{count_text(made.grid.frame_count, 'frame')}: "
+                    f"{count_text(outcome.encoded_tasks, 'task')} encoded, {outcome.reused_tasks:,} reused",
+                ),
+                ("took", f"{clock_text(outcome.wall_s)}, {outcome.cpu_s:,.0f} CPU seconds of encoding"),
+            ]
+        )
+    )

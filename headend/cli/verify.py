@@ -1,0 +1,71 @@
+"""``headend verify``: read a release back and check every byte of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from headend import documents
+from headend.cli import options
+from headend.cli.exits import Status
+from headend.cli.screen import console, print_json
+from headend.cli.wording import count_text, printable
+from headend.settings import StoreSettings
+from headend.storage import open_store
+from packager import conformance
+
+
+@click.command(
+    "verify",
+    epilog=options.examples(
+        "headend verify big-buck-bunny", "headend verify big-buck-bunny --release 4c1f0d2e9b7a65830c1d --json"
+    ),
+)
+@options.title_argument
+@click.option("--release", metavar="ID", help="Another release than the current one.")
+@options.store
+@options.common
+def command(title: str, release: str | None, store: StoreSettings, as_json: bool) -> int:
+    """Read a release back and check every byte of it.
+
+    Checks digests and sizes, the continuity of time, frame counts, that all renditions have their sync frames at the
+    same places, and that the manifests say what the segments are. Ends with status 1 and a list if anything is wrong.
+    """
+    with checking() as on_progress:
+        verdict = conformance.verify(open_store(store), title, release, on_progress)
+    if as_json:
+        print_json({"sound": not verdict.findings, **documents.as_plain(verdict)})
+    else:
+        screen = console()
+        for finding in verdict.findings:
+            screen.print(printable(f"{finding.object}: {finding.message}"))
+        screen.print(verdict_line(verdict))
+    return Status.FAULTY if verdict.findings else Status.DONE
+
+
+def verdict_line(verdict: conformance.Verdict) -> str:
+    """A verdict in one line."""
+    said = count_text(len(verdict.findings), "fault") if verdict.findings else "sound"
+    return (
+        f"{verdict.title}, release {verdict.release}: {said}; {count_text(verdict.objects, 'object')}, "
+        f"{verdict.bytes:,} bytes and {count_text(verdict.frames, 'frame')} of picture checked"
+    )
+
+
+@contextmanager
+def checking() -> Iterator[Callable[[int, int], None]]:
+    """Show how many segments are checked, on a terminal."""
+    screen = console(stderr=True)
+    with Progress(
+        TextColumn("checking"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("segments"),
+        console=screen,
+        transient=True,
+        disable=not screen.is_interactive,
+        redirect_stdout=False,
+    ) as bar:
+        task = bar.add_task("checking", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
