@@ -16,6 +16,7 @@ import ffmpeg
 
 from encoder.downmix import pan
 from encoder.families import AUDIO, VIDEO, Options, Style
+from encoder.probing import input_options
 from headend.media import (
     AudioRendition,
     AudioTrack,
@@ -57,6 +58,9 @@ FRAGMENTS: Options = {
     "map_chapters": -1,
     "fflags": "+bitexact",
 }
+
+REQUEST_BYTES = 4 << 20
+"""How much of a master in S3 is asked for at a time; what a task reads beyond its part is less than this."""
 
 REORDER_FRAMES = 16
 """How far a frame may be shown from its place in decoding order: the picture buffer of H.264 and HEVC."""
@@ -194,23 +198,17 @@ def _argv(outputs: Iterable[Any]) -> tuple[str, ...]:
 
 
 def _input_options(master: Master) -> dict[str, Any]:
+    remote = "://" in master.url
     options: dict[str, Any] = {
-        # A hostile master may name other files or hosts; only the kind of place where it lies is open to it.
-        "protocol_whitelist": "file",
+        **input_options("https://" if remote else master.url),
         # Times as the master has them: cutting goes by them.
         "copyts": None,
         # Chunks run side by side.
         "threads": 1,
     }
-    if "://" in master.url:
-        options |= {
-            "protocol_whitelist": "http,https,tls,tcp",
-            # A lost connection is taken up again where it broke.
-            "reconnect": 1,
-            "reconnect_on_network_error": 1,
-            "reconnect_on_http_error": "5xx",
-            "reconnect_delay_max": 8,
-        }
+    if remote:
+        # A chunk is read from its start to its end: fewer and longer requests than a probe's.
+        options["request_size"] = REQUEST_BYTES
     return options
 
 

@@ -1,0 +1,118 @@
+"""Master and store in a real S3 server: nothing is read whole that need not be."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import boto3
+import pytest
+
+from encoder import encoding, planning, tool
+from headend import pipeline
+from headend.errors import MasterError
+from headend.media import Effort, EncodePlan, Kind, Probe
+from headend.settings import EncodeSettings, StoreSettings
+from headend.storage import masters
+from headend.storage.local_server import LocalS3
+from ladders import fitting
+from ladders.loading import load
+from packager.conformance import verify
+from tests.support.counting_proxy import metered
+from tests.support.dask_cluster import dask_processes
+from tests.support.jobs import submit_small
+from tests.support.masters import Sound, make_film
+from tests.support.playback import frame_numbers, track_bytes
+from tests.support.s3_servers import BUCKET
+
+FRAMES = 160
+
+
+def upload(path: Path, server: LocalS3, key: str) -> str:
+    boto3.client("s3", endpoint_url=server.endpoint_url).upload_file(str(path), BUCKET, key)
+    return f"s3://{BUCKET}/{key}"
+
+
+@pytest.fixture
+def large_master(tmp_path: Path, rclone_s3: LocalS3) -> tuple[str, int]:
+    """A mezzanine of 100 MB, intra-only as such are, its index behind the media."""
+    film = make_film(
+        tmp_path / "master.mov",
+        frame_count=FRAMES,
+        size=(640, 360),
+        codec="v210",
+        pixel_format="yuv422p10le",
+        sound=[Sound(codec="pcm_s16le")],
+    )
+    return upload(film, rclone_s3, "masters/large.mov"), film.stat().st_size
+
+
+def test_a_probe_reads_the_index_and_not_the_film(large_master: tuple[str, int], rclone_s3: LocalS3) -> None:
+    url, size_bytes = large_master
+    with metered(rclone_s3.endpoint_url) as meter:
+        probe = pipeline.inspect(url, StoreSettings(endpoint_url=meter.url))
+        assert meter.received_bytes < size_bytes / 10
+    assert probe.video is not None
+    assert probe.video.frame_count == FRAMES
+    assert probe.video.frames.origin == "container index"
+
+
+def test_a_task_reads_only_its_own_part(large_master: tuple[str, int], rclone_s3: LocalS3, tmp_path: Path) -> None:
+    url, size_bytes = large_master
+    probe = pipeline.inspect(url, StoreSettings(endpoint_url=rclone_s3.endpoint_url))
+    plan = plan_of(probe)
+    middle = next(task for task in plan.tasks if task.kind is Kind.VIDEO and task.chunk.number == 4)
+    share = middle.chunk.frame_count / FRAMES
+    with metered(rclone_s3.endpoint_url) as meter:
+        encoding.encode(
+            middle,
+            input_url=masters.input_url(probe.master, meter.url, expires_s=600),
+            scratch=tmp_path,
+            cancelled=lambda: False,
+            on_frames=lambda _: None,
+        )
+        # Its own frames, and what was asked for when the last of them arrived.
+        assert size_bytes * share <= meter.received_bytes < size_bytes * share + 3 * (4 << 20)
+    assert frame_numbers(encoding.output(tmp_path, middle.renditions[0]).read_bytes()) == list(
+        range(middle.chunk.first_frame, middle.chunk.end_frame)
+    )
+
+
+def plan_of(probe: Probe) -> EncodePlan:
+    ladder = load("smoke")
+    fitted = fitting.fit(ladder, probe)
+    (top,) = (rendition for rendition in fitted.video if rendition.default)
+    return planning.plan(
+        "film",
+        probe,
+        ladder=ladder.name,
+        video=(top,),
+        audio=fitted.audio,
+        decisions=fitted.decisions,
+        settings=EncodeSettings(Fraction(1, 2), Fraction(1), Effort.DRAFT),
+        tool=tool.version(),
+        workers=1,
+    )
+
+
+def test_master_and_store_in_s3(tmp_path: Path, rclone_s3: LocalS3) -> None:
+    film = make_film(tmp_path / "master.mp4", frame_count=60, sound=[Sound()], codec_args=("-g", "20"))
+    url = upload(film, rclone_s3, "masters/small.mp4")
+    settings = StoreSettings(f"s3://{BUCKET}/plant", rclone_s3.endpoint_url)
+    with dask_processes(tmp_path, environment=rclone_s3.environment()) as scheduler:
+        published = submit_small(url, settings, scheduler)
+    presentation = published.outcome.presentation
+    for track in presentation.video:
+        assert frame_numbers(track_bytes(published.store, presentation, track)) == list(
+            range(0, 60, track.rendition.rate_divisor)
+        )
+    assert verify(published.store, "film").findings == ()
+    assert rclone_s3.secret_key not in repr(published)
+
+
+def test_a_master_that_was_replaced_meanwhile_is_refused(tmp_path: Path, rclone_s3: LocalS3) -> None:
+    film = make_film(tmp_path / "master.mp4", frame_count=30)
+    settings = StoreSettings(endpoint_url=rclone_s3.endpoint_url)
+    master = pipeline.inspect(upload(film, rclone_s3, "masters/changing.mp4"), settings).master
+    masters.check_unchanged(master, rclone_s3.endpoint_url)
+    with pytest.raises(MasterError, match="changed"):
+        masters.check_unchanged(replace(master, version="another"), rclone_s3.endpoint_url)
