@@ -1,0 +1,38 @@
+import re
+import runpy
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ladders.ladder import Ladder
+from ladders.rules import check
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def test_command_line_page_is_what_the_commands_say() -> None:
+    generator = runpy.run_path(str(ROOT / "docs/reference/generate.py"))
+    assert generator["PAGE"].read_text(encoding="utf-8") == generator["page"]()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_pages_name_exist(page: Path) -> None:
+    named = re.findall(r"`((?:headend|ladders|encoder|packager|origin|cdn_sim|tests|docs)/[\w./-]*)`", page.read_text())
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_example_of_a_ladder_is_sound() -> None:
+    page = (ROOT / "docs/reference/ladders.md").read_text(encoding="utf-8")
+    example = re.search(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert example is not None
+    assert not [finding for finding in check(msgspec.convert(tomllib.loads(example[1]), Ladder)) if not finding.advice]
