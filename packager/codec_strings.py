@@ -65,7 +65,8 @@ def _configuration(init: bytes, kind: str) -> bytes:
 
 
 def _avc(init: bytes) -> str:
-    return f"avc1.{_configuration(init, 'avcC')[1:4].hex()}"
+    (profile_constraints_level,) = struct.unpack_from(">x3s", _configuration(init, "avcC"))
+    return f"avc1.{profile_constraints_level.hex()}"
 
 
 def _hevc(init: bytes) -> str:

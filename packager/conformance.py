@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import pairwise, zip_longest
+from itertools import pairwise, repeat, zip_longest
 from posixpath import dirname, join
 from xml.etree import ElementTree as Xml
 
@@ -20,7 +20,7 @@ from headend.documents import Noun
 from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PackagingError, StorageError
 from headend.media import EncodePlan, Presentation, Receipt, Segment, VideoRendition
 from headend.storage.base import Store
-from headend.timing import timescale
+from headend.timing import Grid, timescale
 from packager import dash, segmenting
 from packager.codec_strings import codec_string
 from packager.presentation import AnyTrack, all_tracks, assemble
@@ -249,8 +249,9 @@ def _reconcile(
             if mine == other:
                 continue
             id = made.rendition.id
-            data = _get(store, layout.segment(plan.title, plan.release, id, mine.number))
-            wrong = document if data is None or _digest(data) != other.sha256 else _receipt_of(plan, id, mine.number)
+            key = layout.segment(plan.title, plan.release, id, mine.number)
+            as_published = _examined(store, key, other, _gop_ticks(said, plan.grid))
+            wrong = document if as_published.wrong else _receipt_of(plan, id, mine.number)
             seen.append(_Seen(wrong, 0, (f"it is wrong about segment {mine.number} of {id}",)))
     lengths = [[len(track.segments) for track in all_tracks(one)] for one in (assembled, published)]
     if lengths[0] != lengths[1]:
@@ -288,26 +289,20 @@ def _inits(store: Store, presentation: Presentation) -> Iterator[_Seen]:
         try:
             if codec_string(data) != track.codec_string:
                 wrong.append(f"its codec is {codec_string(data)}, not {track.codec_string} as the manifests say")
-        except (PackagingError, struct.error) as error:
+        except (PackagingError, struct.error, IndexError) as error:
             wrong.append(f"it can't be read: {error}")
         yield _Seen(key, len(data), tuple(wrong))
 
 
 def _segments(store: Store, presentation: Presentation, on_progress: Callable[[int, int], None]) -> Iterator[_Seen]:
     title, release, grid = presentation.title, presentation.release, presentation.grid
-    gop_ticks = grid.gop_frames * timescale(grid.frame_rate).frame_ticks
     done, total = 0, sum(len(track.segments) for track in all_tracks(presentation))
     with ThreadPoolExecutor(THREADS) as pool:
         for track in all_tracks(presentation):
-            is_video = isinstance(track.rendition, VideoRendition)
-
-            def examine(segment: Segment, track: AnyTrack = track, is_video: bool = is_video) -> _Seen:
-                key = layout.segment(title, release, track.rendition.id, segment.number)
-                data = _get(store, key)
-                return _missing(key) if data is None else _segment(key, data, segment, gop_ticks if is_video else None)
-
+            keys = (layout.segment(title, release, track.rendition.id, segment.number) for segment in track.segments)
+            examined = pool.map(_examined, repeat(store), keys, track.segments, repeat(_gop_ticks(track, grid)))
             last_sequence = 0
-            for seen in pool.map(examine, track.segments):
+            for seen in examined:
                 done += 1
                 on_progress(done, total)
                 yield seen
@@ -316,14 +311,26 @@ def _segments(store: Store, presentation: Presentation, on_progress: Callable[[i
                 last_sequence = max((last_sequence, *seen.sequences))
 
 
+def _gop_ticks(track: AnyTrack, grid: Grid) -> int | None:
+    if isinstance(track.rendition, VideoRendition):
+        return grid.gop_frames * timescale(grid.frame_rate).frame_ticks
+    return None
+
+
+def _examined(store: Store, key: str, segment: Segment, gop_ticks: int | None) -> _Seen:
+    data = _get(store, key)
+    return _missing(key) if data is None else _segment(key, data, segment, gop_ticks)
+
+
 def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None) -> _Seen:
     """Hold a segment's bytes against what is said of them; ``gop_ticks`` is None for sound."""
     if len(data) != segment.size_bytes:
         return _Seen(key, len(data), (f"it has {len(data)} bytes, not {segment.size_bytes}",))
-    wrong = [] if _digest(data) == segment.sha256 else ["its bytes are not those that were encoded (sha256 differs)"]
+    intact = hashlib.sha256(data).hexdigest() == segment.sha256
+    wrong = [] if intact else ["its bytes are not those that were encoded (sha256 differs)"]
     try:
         found = tuple(segmenting.fragments(data))
-    except (PackagingError, ChunkRejected, struct.error) as error:
+    except (PackagingError, ChunkRejected, struct.error, IndexError) as error:
         return _Seen(key, len(data), (*wrong, f"it can't be read: {error}"))
     made = (
         ("decode time", found[0].decode_ticks if found else None, segment.start_ticks),
@@ -340,8 +347,9 @@ def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None) -> 
         wrong.append("its mfhd sequence numbers do not ascend")
     if gop_ticks is not None:
         wrong += _sync_errors(found, segment, gop_ticks)
-    frames = 0 if gop_ticks is None else made[2][1]
-    return _Seen(key, len(data), tuple(wrong), frames or 0, sequences)
+    frames = sum(len(fragment.samples) for fragment in found) if gop_ticks is not None else 0
+    # Numbers of a damaged segment say nothing about its neighbours.
+    return _Seen(key, len(data), tuple(wrong), frames, sequences if intact else ())
 
 
 def _sync_errors(found: Sequence[segmenting.Fragment], segment: Segment, gop_ticks: int) -> Iterator[str]:
@@ -404,7 +412,3 @@ def _low_bandwidths(multivariant: str, presentation: Presentation) -> Iterator[s
         measured = peaks[dirname(variant.uri)] + max((peaks[dirname(uri)] for uri in members), default=0)
         if variant.stream_info.bandwidth < measured:
             yield f"BANDWIDTH of {variant.uri} is {variant.stream_info.bandwidth}, but {measured:.0f} was measured"
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

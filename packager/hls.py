@@ -38,6 +38,9 @@ STEREO = "2.0"
 SURROUND_LONG_SIDE_PX = 960
 """Smaller pictures go with stereo where there is any: surround sound would cost more than the picture."""
 
+START_AUDIO_BPS = 128_000
+"""Stereo that nobody objects to, on any connection that carries the default picture."""
+
 _SECOND = 1_000_000
 """Microseconds, in which durations are written."""
 
@@ -52,7 +55,7 @@ def multivariant(presentation: Presentation) -> str:
 
     BANDWIDTH is the sum of the picture's peak and of the highest peak in the audio group, whether or not the two fall
     together: "the largest sum of peak segment bit rates that is produced by any playable combination of Renditions".
-    The default rendition with AAC stereo is listed first, since players start there.
+    The default rendition with plain stereo is listed first, since players start there.
 
     Source:
         RFC 8216, section 4.3.4; the quotation is from 4.3.4.2.
@@ -64,8 +67,7 @@ def multivariant(presentation: Presentation) -> str:
     lines = [HEADER, VERSION, INDEPENDENT]
     for group in groups:
         lines += [_media_line(group, member, labels, chosen) for member in group.members]
-    rows = _pairings(video, groups) if groups else [(track, None) for track in video]
-    for track, sound in sorted(rows, key=_place):
+    for track, sound in _variants(video, groups):
         lines += [_variant_line(track, sound), f"{track.rendition.id}/{layout.MEDIA_PLAYLIST}"]
     lines += [_iframe_variant_line(track, presentation.grid) for track in video]
     return _text(lines)
@@ -148,9 +150,20 @@ def _groups(audio: Sequence[Track[AudioRendition]]) -> list[_Group]:
     ]
 
 
-def _pairings(
+def _variants(
     video: Sequence[Track[VideoRendition]], groups: Sequence[_Group]
 ) -> list[tuple[Track[VideoRendition], _Group | None]]:
+    """All variants in their order: where players start, then AAC stereo, then other sound."""
+    if not video or not groups:
+        return [(track, None) for track in sorted(video, key=lambda track: not track.rendition.default)]
+    start = _start(video, groups)
+    others = [row for row in _pairings(video, groups) if row != start]
+    return [start, *sorted(others, key=lambda row: not _is_plain(row[1]))]
+
+
+def _pairings(
+    video: Sequence[Track[VideoRendition]], groups: Sequence[_Group]
+) -> list[tuple[Track[VideoRendition], _Group]]:
     """Every picture with each codec and layout of sound, at the rate that fits: low with low, top with top.
 
     Done for each family of pictures between which a player switches, so that every group is used in each of them.
@@ -162,7 +175,7 @@ def _pairings(
     for group in sorted(groups, key=lambda group: group.kind.bit_rate_bps):
         kinds[group.kind.codec, group.kind.layout].append(group)
     any_stereo = any(layout_name == STEREO for _, layout_name in kinds)
-    rows: list[tuple[Track[VideoRendition], _Group | None]] = []
+    rows: list[tuple[Track[VideoRendition], _Group]] = []
     for family in families.values():
         for (_, layout_name), rates in kinds.items():
             partners = family
@@ -180,11 +193,15 @@ def _is_large(rendition: VideoRendition) -> bool:
     return max(rendition.width_px, rendition.height_px) >= SURROUND_LONG_SIDE_PX
 
 
-def _place(row: tuple[Track[VideoRendition], _Group | None]) -> tuple[bool, bool]:
-    """Where a variant stands: the default rendition before the others, AAC stereo before other sound."""
-    track, sound = row
-    plain = sound is None or (sound.kind.codec is Codec.AAC and sound.kind.layout == STEREO)
-    return not (track.rendition.default and plain), not plain
+def _start(video: Sequence[Track[VideoRendition]], groups: Sequence[_Group]) -> tuple[Track[VideoRendition], _Group]:
+    """The variant that players start with: the default picture and plain sound."""
+    picture = next((track for track in video if track.rendition.default), video[0])
+    plain = [group for group in groups if _is_plain(group)] or groups
+    return picture, min(plain, key=lambda group: abs(group.kind.bit_rate_bps - START_AUDIO_BPS))
+
+
+def _is_plain(group: _Group) -> bool:
+    return group.kind.codec is Codec.AAC and group.kind.layout == STEREO
 
 
 # --- lines --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,36 @@
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from benchmarks.__main__ import main
+from benchmarks.packaging import film, measure
+
+
+def test_the_film_has_the_renditions_of_a_2160p_title() -> None:
+    plan = film(0.01)
+    assert (len(plan.video), len(plan.audio)) == (43, 14)
+    assert sum(rendition.default for rendition in plan.video) == 1
+
+
+def test_what_is_measured_is_a_real_release() -> None:
+    report = measure(0.02)
+    assert report.segments == 57 * 12
+    assert report.renditions == 57
+    # Media and init segments, receipts, playlists, I-frame playlists, the top manifests, the document and the pointer.
+    assert report.objects == report.segments + 57 + (3 + 1) + (34 + 10) + 34 + 4
+    assert [step.name for step in report.steps][-2:] == ["publish", "publish again"]
+    assert report.manifest_bytes > 100_000
+
+
+def test_benchmarks_are_listed_and_leave_their_result_with_the_machines_facts(tmp_path: Path) -> None:
+    runner = CliRunner()
+    assert "packaging" in runner.invoke(main).output
+    out = tmp_path / "packaging.json"
+    result = runner.invoke(main, ["packaging", "--hours", "0.01", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    document = json.loads(out.read_text())
+    assert document["benchmark"] == "packaging"
+    assert document["machine"]["cores"] >= 1
+    assert document["machine"]["processor"]
+    assert document["result"]["hours"] == 0.01

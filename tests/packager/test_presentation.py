@@ -1,0 +1,174 @@
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from benchmarks.synthetic import inits_of, plan_of, receipts_of
+from headend.errors import PackagingError
+from headend.media import Codec, EncodedTrack, EncodePlan, Presentation, Receipt, Segment
+from headend.timing import lay_grid
+from packager.presentation import assemble, presented_ticks
+from tests.support.nouns import make_audio_rendition, make_video_rendition
+from tests.support.releases import make_grid, make_plan, make_presentation
+
+Change = Callable[[Segment], Segment]
+
+
+def assembled(plan: EncodePlan, receipts: tuple[Receipt, ...]) -> Presentation:
+    return assemble(plan, receipts, inits_of(plan).__getitem__)
+
+
+def with_track(
+    receipts: tuple[Receipt, ...], task: str, change: Callable[[EncodedTrack], EncodedTrack]
+) -> tuple[Receipt, ...]:
+    """The receipts, with the first track of one of them changed."""
+    return tuple(
+        replace(receipt, tracks=(change(receipt.tracks[0]), *receipt.tracks[1:])) if receipt.task == task else receipt
+        for receipt in receipts
+    )
+
+
+def with_segment(receipts: tuple[Receipt, ...], task: str, place: int, change: Change) -> tuple[Receipt, ...]:
+    def changed(track: EncodedTrack) -> EncodedTrack:
+        segments = list(track.segments)
+        segments[place] = change(segments[place])
+        return replace(track, segments=tuple(segments))
+
+    return with_track(receipts, task, changed)
+
+
+def test_chunks_are_joined_in_order_whatever_order_their_receipts_come_in() -> None:
+    plan = make_plan()
+    presentation = assembled(plan, tuple(reversed(receipts_of(plan))))
+    assert [segment.number for segment in presentation.video[0].segments] == [1, 2, 3, 4, 5]
+    assert presentation == assembled(plan, receipts_of(plan))
+    assert sum(segment.samples for segment in presentation.video[0].segments) == plan.grid.frame_count
+
+
+@pytest.mark.parametrize("frame_count", [1, 47, 48, 143, 145, 151, 719, 721, 733])
+@pytest.mark.parametrize("divisor", [1, 2])
+def test_titles_of_any_length_pass(frame_count: int, divisor: int) -> None:
+    grid = make_grid(frame_count=frame_count)
+    half = make_video_rendition(frame_rate=grid.frame_rate / divisor, rate_divisor=divisor)
+    track = make_presentation(grid, [half]).video[0]
+    assert sum(segment.samples for segment in track.segments) == -(-frame_count // divisor)
+
+
+def test_receipts_of_other_tasks_do_not_matter() -> None:
+    plan = make_plan()
+    stranger = replace(receipts_of(plan)[0], task="stranger")
+    assert assembled(plan, (*receipts_of(plan), stranger)) == assembled(plan, receipts_of(plan))
+
+
+def test_a_task_without_a_receipt_is_named() -> None:
+    plan = make_plan()
+    with pytest.raises(PackagingError, match=r"1 of 4 tasks have no receipt, such as video-1"):
+        assembled(plan, tuple(receipt for receipt in receipts_of(plan) if receipt.task != "video-1"))
+
+
+def test_a_receipt_for_other_renditions_is_refused() -> None:
+    plan = make_plan()
+    receipts = with_track(receipts_of(plan), "video-1", lambda track: replace(track, rendition="other"))
+    with pytest.raises(PackagingError, match="video-1 is not for the renditions"):
+        assembled(plan, receipts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda track: replace(track, init_sha256="00"),
+        lambda track: replace(track, init_bytes=1),
+        lambda track: replace(track, timescale=1),
+    ],
+)
+def test_chunks_that_disagree_about_the_init_segment_are_named(change: Callable[[EncodedTrack], EncodedTrack]) -> None:
+    plan = make_plan()
+    with pytest.raises(PackagingError, match=r"avc-1080p-6000k: chunk 2 .* init segment than chunk 0") as caught:
+        assembled(plan, with_track(receipts_of(plan), "video-2", change))
+    assert caught.value.facts == {"rendition": "avc-1080p-6000k", "task": "video-2"}
+
+
+def test_an_init_segment_that_is_not_in_the_receipts_is_refused() -> None:
+    plan = make_plan()
+    with pytest.raises(PackagingError, match="is not the one in the receipts"):
+        assemble(plan, receipts_of(plan), lambda id: inits_of(plan)[id] + b"x")
+
+
+@pytest.mark.parametrize(
+    ("rendition", "message"),
+    [
+        ({"codec": Codec.HEVC}, "is for avc at 24000 ticks/s in 1920x1080, not hevc"),
+        ({"width_px": 1280}, "in 1920x1080, not avc at 24000 ticks/s in 1280x1080"),
+    ],
+)
+def test_an_init_segment_for_something_else_is_refused(rendition: dict[str, object], message: str) -> None:
+    plan = make_plan()
+    asked = replace(plan, video=(replace(plan.video[0], **rendition),))
+    with pytest.raises(PackagingError, match=message):
+        assemble(asked, receipts_of(plan), inits_of(plan).__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: replace(s, number=9), "segment 9 is not on the grid: number is 9, not 3"),
+        (lambda s: replace(s, start_ticks=s.start_ticks + 1), "segment 3 .*: start_ticks is 288289, not 288288"),
+        (lambda s: replace(s, duration_ticks=1), "segment 3 .*: duration_ticks is 1, not 144144"),
+        (lambda s: replace(s, samples=143), "segment 3 .*: samples is 143, not 144"),
+        (lambda s: replace(s, sync=s.sync[:2]), "segment 3 .*: sync frames is 2, not 3"),
+    ],
+)
+def test_a_video_segment_off_the_grid_is_named(change: Change, message: str) -> None:
+    plan = make_plan()
+    with pytest.raises(PackagingError, match=message):
+        assembled(plan, with_segment(receipts_of(plan), "video-1", 0, change))
+
+
+@pytest.mark.parametrize("task", ["video-2", "audio-1"])
+def test_a_missing_last_segment_is_noticed(task: str) -> None:
+    plan = make_plan()
+    receipts = with_track(receipts_of(plan), task, lambda track: replace(track, segments=track.segments[:-1]))
+    with pytest.raises(PackagingError, match="4 segments, not 5"):
+        assembled(plan, receipts)
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "message"),
+    [
+        (1, lambda s: replace(s, number=3), "it should be number 2"),
+        (1, lambda s: replace(s, start_ticks=s.start_ticks + 1024), "start at 289792, not 290816"),
+        (
+            4,
+            lambda s: replace(s, duration_ticks=s.duration_ticks - 1),
+            "the sound ends at 1442463, but the picture at 1442464",
+        ),
+    ],
+)
+def test_sound_with_a_gap_or_another_length_than_the_picture_is_refused(
+    place: int, change: Change, message: str
+) -> None:
+    plan = make_plan()
+    with pytest.raises(PackagingError, match=message):
+        assembled(plan, with_segment(receipts_of(plan), "audio-1", place, change))
+
+
+def test_a_rendition_that_no_task_makes_is_named() -> None:
+    plan = make_plan()
+    more = replace(plan, audio=(*plan.audio, make_audio_rendition(id="extra")))
+    with pytest.raises(PackagingError, match="extra: no task of the plan makes it"):
+        assembled(more, receipts_of(plan))
+
+
+def test_priming_is_not_presented() -> None:
+    presentation = make_presentation()
+    ticks = presented_ticks(presentation.audio[0])
+    assert ticks[0] == 0
+    assert ticks[1] == presentation.audio[0].segments[1].start_ticks - 1024
+    assert Fraction(ticks[-1], 48_000) == presentation.grid.duration_s
+
+
+def test_a_title_without_sound_is_fine() -> None:
+    grid = lay_grid(Fraction(25), 300, segment_s=Fraction(6), chunk_s=Fraction(6))
+    plan = plan_of(grid, [make_video_rendition(frame_rate=Fraction(25))])
+    assert assembled(plan, receipts_of(plan)).audio == ()
