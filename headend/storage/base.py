@@ -97,6 +97,12 @@ class Store(Protocol):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Describe all objects whose keys start with ``prefix``, a plain string, in ascending order of keys."""
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """Name what lies directly below ``prefix``, which is empty or ends with ``/``, and has objects below it.
+
+        Costs one look, whatever number of objects there are; ascending, without slashes.
+        """
+
     def delete(self, key: str) -> None:
         """Remove an object, if there is one."""
 

@@ -103,6 +103,16 @@ class LocalStore:
         check_prefix(prefix)
         return self._walk(prefix[: prefix.rfind("/") + 1], prefix)
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """Name what lies directly below a prefix and has objects below it."""
+        check_prefix(prefix)
+        path = self._place(prefix[:-1]) if prefix else self.root
+        try:
+            with self._read_errors(prefix), os.scandir(path) as found:
+                return tuple(sorted(entry.name for entry in found if entry.is_dir(follow_symlinks=False)))
+        except ObjectMissing:
+            return ()
+
     def delete(self, key: str) -> None:
         """Remove an object, if there is one, and the folders that this leaves empty."""
         path = self._place(key)

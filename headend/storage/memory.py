@@ -59,6 +59,12 @@ class MemoryStore:
         check_prefix(prefix)
         return (self.head(key) for key in sorted(self._objects) if key.startswith(prefix))
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """Name what lies directly below a prefix and has objects below it."""
+        check_prefix(prefix)
+        below = (key[len(prefix) :].partition("/") for key in self._objects if key.startswith(prefix))
+        return tuple(sorted({name for name, slash, _ in below if slash}))
+
     def delete(self, key: str) -> None:
         """Remove an object, if there is one."""
         self._objects.pop(check_key(key), None)

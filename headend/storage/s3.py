@@ -145,6 +145,17 @@ class S3Store:
         check_prefix(prefix)
         return self._listed(prefix)
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """Name what lies directly below a prefix and has objects below it."""
+        check_prefix(prefix)
+        start = self._base + prefix
+        with self._answers("list", prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=start, Delimiter="/"
+            )
+            found = {below["Prefix"][len(start) : -1] for page in pages for below in page.get("CommonPrefixes", ())}
+        return tuple(sorted(found))
+
     def delete(self, key: str) -> None:
         """Remove an object, if there is one."""
         with self._answers("delete", key):

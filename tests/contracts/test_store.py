@@ -102,8 +102,23 @@ class TestStore:
         assert keys(store, "nothing/") == []
         assert keys(store, "film/1/") == []
 
+    def test_folders_are_named_without_a_look_at_what_is_in_them(self, store: Store) -> None:
+        for key in ("titles/b/1/2/3", "titles/a-b/1", "titles/a/1", "titles/loose", "other/x"):
+            store.put(key, b"x")
+        assert store.folders("titles/") == ("a", "a-b", "b")
+        assert store.folders("titles/b/") == ("1",)
+        assert store.folders("") == ("other", "titles")
+        assert store.folders("none/") == ()
+
+    def test_folders_of_more_than_a_page(self, store: Store) -> None:
+        wanted = tuple(sorted(f"{n}" for n in range(3 * PAGE_KEYS)))
+        for name in wanted:
+            store.put(f"many/{name}/x", b"")
+        assert store.folders("many/") == wanted
+
     def test_a_store_never_written_to_is_empty(self, store: Store) -> None:
         assert keys(store, "") == []
+        assert store.folders("") == ()
 
     def test_lists_more_than_a_page(self, store: Store) -> None:
         wanted = sorted(f"many/{n}.m4s" for n in range(3 * PAGE_KEYS))
