@@ -1,0 +1,180 @@
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from headend.storage.memory import MemoryStore
+from origin import connections
+from origin.serving import Serving, running
+from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask, put_release
+
+SEGMENT = f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s"
+LARGE = bytes(range(256)) * (64 << 10)  # 16 MiB: more than the kernel buffers for a connection
+
+
+@contextmanager
+def connected(base_url: str) -> Iterator[socket.socket]:
+    place = urlsplit(base_url)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as client:
+        yield client
+
+
+def read_all(client: socket.socket) -> bytes:
+    pieces = []
+    try:
+        while piece := client.recv(1 << 16):
+            pieces.append(piece)
+    except ConnectionResetError:
+        pass
+    return b"".join(pieces)
+
+
+def say(base_url: str, request: bytes) -> bytes:
+    with connected(base_url) as client:
+        client.sendall(request)
+        return read_all(client)
+
+
+def request_line(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode("latin-1")
+
+
+def figure(base_url: str, name: str) -> float:
+    lines = ask(base_url, "/metrics").body.decode().splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.startswith(f"headend_origin_{name} "))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/{TITLE}/{RELEASE}/{PICTURE}/../{PICTURE}/1.m4s",
+        f"/{TITLE}/{RELEASE}/../{RELEASE}/{PICTURE}/1.m4s",
+        f"/{TITLE}/{RELEASE}/./{PICTURE}/1.m4s",
+        f"//{TITLE}/{RELEASE}/{PICTURE}/1.m4s",
+        f"/{TITLE}//{RELEASE}/{PICTURE}/1.m4s",
+        f"/{TITLE}/{RELEASE}/{PICTURE}//1.m4s",
+        f"/{TITLE}/{RELEASE}/{PICTURE}%2f1.m4s",
+        f"/{TITLE}/{RELEASE}/{PICTURE}/%31.m4s",
+        f"/{TITLE}/{RELEASE}/%2e%2e/plan.json",
+        f"/{TITLE}/{RELEASE}/%252e%252e/plan.json",
+        f"/{TITLE}/{RELEASE}\\{PICTURE}\\1.m4s",
+        f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s%00",
+        f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s;x",
+        f"/{TITLE}/{RELEASE}/../../../../etc/passwd",
+        "/../../../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/....//....//etc/passwd",
+        f"/{TITLE}/{RELEASE}/a..b/1.m4s",
+        f"/{'a' * 600}/multivariant.m3u8",
+        f"/{TITLE}/{RELEASE}/{'a' * 600}/1.m4s",
+        f"/{TITLE}/{RELEASE}/{PICTURE}/{'9' * 600}.m4s",
+        f"http://evil.example{SEGMENT}",
+        f"http://a{SEGMENT}",
+    ],
+)
+def test_a_path_that_could_mean_something_else_does_not_exist(base_url: str, path: str) -> None:
+    head, _, body = say(base_url, request_line(path)).partition(b"\r\n\r\n")
+    assert head.split()[1] == b"404"
+    assert body == b'{"error": "not found"}\n'
+
+
+MALFORMED = {
+    "a star for a path": b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03secret-bytes\r\n\r\n",
+    "an unknown method": b"SECRET-BYTES / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a NUL in the path": b"GET /\x00secret-bytes HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a control character in a header": b"GET / HTTP/1.1\r\nHost: a\r\nX: secret-bytes\x01\x00\r\n\r\n",
+    "a folded header": b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n secret-bytes\r\n\r\n",
+    "a space before the colon": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length : 12\r\n\r\nsecret-bytes",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: secret-bytes\r\n\r\n",
+    "two lengths": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 12\r\n\r\nsecret-bytes",
+    "a length and chunks": b"GET / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a signed length": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nabcde",
+    "a long line": b"GET /?" + b"secret-bytes" * 2000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a long header": b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"secret-bytes" * 2000 + b"\r\n\r\n",
+    "many headers": b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: secret-bytes\r\n" * 200 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("request_bytes", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_not_http_gets_a_constant_answer_and_the_connection_ends(base_url: str, request_bytes: bytes) -> None:
+    answer = say(base_url, request_bytes)
+    assert answer.split(b" ")[1] == b"400"
+    assert answer.endswith(b'{"error": "bad request"}\n')
+    assert b"secret-bytes" not in answer.lower()
+    assert ask(base_url, "/livez").status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 33\r\n\r\nGET /livez HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_no_request_can_be_hidden_in_the_body_of_another(base_url: str, body: bytes) -> None:
+    answer = say(base_url, f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n".encode() + body)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_connection_serves_one_request_after_another(base_url: str) -> None:
+    twice = f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode() + request_line(SEGMENT)
+    answer = say(base_url, twice)
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert answer.count(SEGMENTS[0]) == 2
+
+
+@pytest.fixture
+def large_url() -> Iterator[str]:
+    store = MemoryStore()
+    put_release(store, segments=(LARGE,))
+    with running(store) as url:
+        yield url
+
+
+def test_a_large_segment_arrives_whole(large_url: str) -> None:
+    assert ask(large_url, SEGMENT).body == LARGE
+
+
+def test_who_reads_too_slowly_is_cut_off_and_can_tell(large_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "WRITE_S", 0.2)
+    with connected(large_url) as client:
+        client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        while figure(large_url, "slow_readers_total") == 0:
+            pass
+        head, _, body = read_all(client).partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(LARGE)}".encode() in head
+    assert len(body) < len(LARGE)
+
+
+def test_who_leaves_in_the_middle_is_counted(large_url: str) -> None:
+    with connected(large_url) as client:
+        client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        client.recv(1000)
+    while figure(large_url, "disconnects_total") == 0:
+        pass
+    assert ask(large_url, "/livez").status == 200
+
+
+def test_connections_beyond_the_limit_are_asked_to_come_back(store: WatchedStore) -> None:
+    with running(store, serving=Serving(max_connections=2)) as url:
+        with connected(url) as first, connected(url) as second:
+            for client in (first, second):
+                client.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert client.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+            answer = say(url, b"")
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"Retry-After" in answer
+        while not say(url, request_line("/livez")).startswith(b"HTTP/1.1 200 "):
+            pass
+
+
+def test_a_connection_that_never_says_anything_is_closed(store: WatchedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "KEEPALIVE_S", 0.2)
+    with running(store) as url, connected(url) as silent, connected(url) as trickling:
+        trickling.sendall(b"GET / HTTP/1.1\r\nX: ")
+        assert read_all(silent) == b""
+        assert read_all(trickling) == b""

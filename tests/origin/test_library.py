@@ -1,0 +1,235 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+
+from headend import documents, layout
+from headend.errors import ObjectMissing, StorageError, StoreUnavailable
+from headend.media import Current
+from origin import library
+from origin.library import Damaged, Library, Wanted
+from origin.metrics import Metrics
+from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, put_release
+
+KEY = layout.segment(TITLE, RELEASE, PICTURE, 1)
+POINTER = layout.current(TITLE)
+AWAY = StoreUnavailable("the store is away")
+Result = TypeVar("Result")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def wanted(number: int = 1, *, title: str = TITLE, release: str = RELEASE) -> Wanted:
+    return Wanted(title, release, PICTURE, f"{number}.m4s")
+
+
+def use(store: WatchedStore, work: Callable[[Library, Clock], Awaitable[Result]]) -> Result:
+    async def main() -> Result:
+        clock = Clock()
+        held = Library(store, Metrics(), clock=clock)
+        try:
+            return await work(held, clock)
+        finally:
+            held.close()
+
+    return asyncio.run(main())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_a_hundred_clients_that_want_one_cold_segment_cause_one_read(store: WatchedStore) -> None:
+    async def work(held: Library, _: Clock) -> None:
+        files = await asyncio.gather(*(held.file(wanted()) for _ in range(100)))
+        assert {file.plain.body for file in files} == {SEGMENTS[0]}
+
+    use(store, work)
+    assert store.reads[KEY] == 1
+    assert store.reads[layout.release_document(TITLE, RELEASE)] == 1
+
+
+def test_the_first_of_many_clients_may_leave(store: WatchedStore) -> None:
+    async def work(held: Library, _: Clock) -> None:
+        await held.file(wanted(2))
+        store.gate.clear()
+        first = asyncio.create_task(held.file(wanted()))
+        await until(lambda: store.reads[KEY] == 1)
+        second = asyncio.create_task(held.file(wanted()))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        store.gate.set()
+        assert (await second).plain.body == SEGMENTS[0]
+
+    use(store, work)
+    assert store.reads[KEY] == 1
+
+
+def test_what_was_read_is_remembered(store: WatchedStore) -> None:
+    async def work(held: Library, _: Clock) -> None:
+        file = await held.file(wanted())
+        assert held.remembered(KEY) is file
+
+    use(store, work)
+
+
+@pytest.mark.parametrize("body", [SEGMENTS[0][:-1], SEGMENTS[0] + b"x", b"x" + SEGMENTS[0][1:], b""])
+def test_a_segment_that_is_not_what_the_release_says_is_refused_and_not_kept(store: WatchedStore, body: bytes) -> None:
+    store.put(KEY, body)
+
+    async def work(held: Library, _: Clock) -> None:
+        with pytest.raises(Damaged):
+            await held.file(wanted())
+        store.put(KEY, SEGMENTS[0])
+        assert (await held.file(wanted())).plain.body == SEGMENTS[0]
+
+    use(store, work)
+
+
+def test_an_init_segment_that_is_cut_short_is_refused(store: WatchedStore) -> None:
+    store.put(layout.init(TITLE, RELEASE, PICTURE), b"ftyp")
+    with pytest.raises(Damaged):
+        use(store, lambda held, _: held.file(Wanted(TITLE, RELEASE, PICTURE, "init.mp4")))
+
+
+def test_a_segment_that_the_release_does_not_have_is_not_looked_for(store: WatchedStore) -> None:
+    store.put(layout.segment(TITLE, RELEASE, PICTURE, 4), b"left behind by another run")
+    with pytest.raises(ObjectMissing):
+        use(store, lambda held, _: held.file(wanted(4)))
+    assert store.reads[layout.segment(TITLE, RELEASE, PICTURE, 4)] == 0
+
+
+def test_an_absence_is_believed_for_a_moment_only(store: WatchedStore) -> None:
+    pointer = layout.current("later")
+
+    async def work(held: Library, clock: Clock) -> None:
+        for _ in range(3):
+            with pytest.raises(ObjectMissing):
+                await held.current("later")
+        assert store.reads[pointer] == 1
+        put_release(store, title="later")
+        clock.now_s += library.ABSENCE_S
+        assert await held.current("later") == RELEASE
+
+    use(store, work)
+
+
+def test_a_new_release_is_seen_after_a_moment(store: WatchedStore) -> None:
+    async def work(held: Library, clock: Clock) -> None:
+        assert await held.current(TITLE) == RELEASE
+        put_release(store, release="fedcba9876543210")
+        assert await held.current(TITLE) == RELEASE
+        clock.now_s += library.POINTER_S
+        assert await held.current(TITLE) == "fedcba9876543210"
+
+    use(store, work)
+
+
+def test_the_last_known_release_is_named_while_the_store_is_away(store: WatchedStore) -> None:
+    async def work(held: Library, clock: Clock) -> None:
+        await held.current(TITLE)
+        store.fault = AWAY
+        for _ in range(5):
+            clock.now_s += 3600
+            assert await held.current(TITLE) == RELEASE
+
+    use(store, work)
+
+
+def test_a_title_that_was_withdrawn_is_gone(store: WatchedStore) -> None:
+    async def work(held: Library, clock: Clock) -> None:
+        await held.current(TITLE)
+        store.delete(POINTER)
+        clock.now_s += library.POINTER_S
+        with pytest.raises(ObjectMissing):
+            await held.current(TITLE)
+
+    use(store, work)
+
+
+def test_a_failing_store_is_left_alone_but_for_one_try_now_and_then(store: WatchedStore) -> None:
+    async def work(held: Library, clock: Clock) -> None:
+        async def fail() -> None:
+            with pytest.raises(StoreUnavailable):
+                await held.file(wanted())
+
+        store.fault = AWAY
+        for _ in range(20):
+            await fail()
+        assert store.reads.total() == library.FAILURES
+        clock.now_s += library.REST_S
+        for _ in range(20):
+            await fail()
+        assert store.reads.total() == library.FAILURES + 1
+        store.fault = None
+        clock.now_s += library.REST_S
+        assert (await held.file(wanted())).plain.body == SEGMENTS[0]
+
+    use(store, work)
+
+
+def test_missing_objects_are_no_reason_to_leave_the_store_alone(store: WatchedStore) -> None:
+    async def work(held: Library, _: Clock) -> None:
+        for number in range(3 * library.FAILURES):
+            with pytest.raises(ObjectMissing):
+                await held.current(f"nothing-{number}")
+        assert await held.current(TITLE) == RELEASE
+
+    use(store, work)
+
+
+def test_clients_are_asked_to_come_back_when_too_many_reads_are_wanted(store: WatchedStore) -> None:
+    async def work(held: Library, _: Clock) -> None:
+        store.gate.clear()
+        waiting = [asyncio.create_task(held.current(f"title-{n}")) for n in range(library.QUEUE)]
+        await until(lambda: len(held._flights) == library.QUEUE)
+        with pytest.raises(StoreUnavailable, match="too many reads"):
+            await held.current(TITLE)
+        store.gate.set()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert await held.current(TITLE) == RELEASE
+
+    use(store, work)
+
+
+def test_a_store_that_does_not_answer_is_not_waited_for_without_end(
+    store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "RENEWAL_S", 0.01)
+
+    async def work(held: Library, clock: Clock) -> None:
+        await held.current(TITLE)
+        clock.now_s += library.POINTER_S
+        store.gate.clear()
+        try:
+            assert await held.current(TITLE) == RELEASE
+        finally:
+            store.gate.set()
+
+    use(store, work)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", documents.write(Current("a\r\nSet-Cookie: a=b", "")), documents.write(Current("../..", ""))]
+)
+def test_a_damaged_pointer_is_an_error_and_leads_nowhere(store: WatchedStore, content: bytes) -> None:
+    store.put(POINTER, content)
+    with pytest.raises(StorageError) as raised:
+        use(store, lambda held, _: held.current(TITLE))
+    assert not isinstance(raised.value, ObjectMissing)
+
+
+def test_only_titles_with_a_pointer_are_listed(store: WatchedStore) -> None:
+    put_release(store, title="another")
+    put_release(store, title="unpublished", current=False)
+    assert use(store, lambda held, _: held.titles()) == ("another", TITLE)

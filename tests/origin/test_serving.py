@@ -1,0 +1,226 @@
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from headend import layout
+from headend.errors import ConfigError, StorageError, StoreUnavailable
+from headend.settings import StoreSettings
+from headend.storage import open_store
+from headend.storage.local import LocalStore
+from headend.storage.local_server import LocalS3
+from origin.serving import running, serve
+from tests.origin.releases import INIT, PICTURE, RELEASE, SEGMENTS, SOUND, TITLE, WatchedStore, ask, put_release
+from tests.support.s3_servers import BUCKET
+
+ROOT = f"/{TITLE}/{RELEASE}"
+SEGMENT = f"{ROOT}/{PICTURE}/1.m4s"
+
+PROGRAM = """
+import sys
+from headend.settings import StoreSettings
+from origin.serving import Serving, serve
+serve(
+    StoreSettings(sys.argv[1]),
+    port=0,
+    on_ready=lambda url: print(url, flush=True),
+    serving=Serving(access_log="log" in sys.argv, linger_s=1.0 if "linger" in sys.argv else 0.0),
+)
+"""
+
+
+@contextmanager
+def program(folder: Path, *flags: str) -> Iterator["tuple[subprocess.Popen[str], str]"]:
+    argv = [sys.executable, "-c", PROGRAM, str(folder), *flags]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            yield child, child.stdout.readline().strip()
+        finally:
+            child.kill()
+
+
+def fetch_all(urls: Sequence[str]) -> list[bytes]:
+    async def main() -> list[bytes]:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def fetch(url: str) -> bytes:
+                async with session.get(url) as answer:
+                    answer.raise_for_status()
+                    return await answer.read()
+
+            return await asyncio.gather(*map(fetch, urls))
+
+    return asyncio.run(main())
+
+
+def test_a_folder_is_served(tmp_path: Path) -> None:
+    put_release(LocalStore(tmp_path))
+    with running(StoreSettings(str(tmp_path))) as url:
+        assert ask(url, SEGMENT).body == SEGMENTS[0]
+
+
+def test_a_client_that_follows_the_entry_point_resolves_relative_uris_rightly(store: WatchedStore) -> None:
+    async def follow(url: str) -> bytes:
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{url}/{TITLE}/multivariant.m3u8") as answer:
+                base = answer.url
+            async with session.get(base.join(aiohttp.client.URL(f"{SOUND}/init.mp4"))) as answer:
+                return await answer.read()
+
+    with running(store) as url:
+        assert asyncio.run(follow(url)) == INIT
+
+
+def test_a_hundred_players_on_a_cold_segment_are_one_read_of_the_store(store: WatchedStore) -> None:
+    with running(store) as url:
+        bodies = fetch_all([f"{url}{SEGMENT}"] * 100)
+    assert bodies == [SEGMENTS[0]] * 100
+    assert store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+
+
+def test_a_bucket_is_served_with_one_read_per_cold_segment(rclone_s3: LocalS3) -> None:
+    settings = StoreSettings(f"s3://{BUCKET}/origin", rclone_s3.endpoint_url)
+    store = WatchedStore(open_store(settings))
+    put_release(store)
+    with running(store) as url:
+        assert fetch_all([f"{url}{SEGMENT}"] * 50) == [SEGMENTS[0]] * 50
+        assert ask(url, f"/{TITLE}/manifest.mpd").headers["location"] == f"{RELEASE}/manifest.mpd"
+    assert store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+
+
+def test_while_the_store_is_away_the_rest_goes_on(store: WatchedStore) -> None:
+    with running(store) as url:
+        ask(url, f"/{TITLE}/manifest.mpd")
+        ask(url, SEGMENT)
+        store.fault = StoreUnavailable("s3://films can't be reached at https://secret.example")
+        cold = ask(url, f"{ROOT}/{PICTURE}/2.m4s")
+        assert (cold.status, cold.headers["retry-after"], cold.headers["cache-control"]) == (503, "2", "no-store")
+        assert cold.body == b'{"error": "service unavailable"}\n'
+        assert ask(url, "/readyz").status == 503
+        assert ask(url, "/livez").status == 200
+        assert ask(url, SEGMENT).body == SEGMENTS[0]
+        assert ask(url, f"/{TITLE}/manifest.mpd").status == 302
+        store.fault = None
+        assert ask(url, f"{ROOT}/{PICTURE}/2.m4s").body == SEGMENTS[1]
+        assert ask(url, "/readyz").status == 200
+
+
+def test_a_bucket_that_can_not_be_reached_is_503(rclone_s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rclone_s3  # for the credentials
+    with closing(socket.create_server(("127.0.0.1", 0))) as unused:
+        port = unused.getsockname()[1]
+    monkeypatch.setattr("headend.storage.s3.MAX_ATTEMPTS", 1)
+    with running(StoreSettings(f"s3://{BUCKET}", f"http://127.0.0.1:{port}")) as url:
+        assert ask(url, f"/{TITLE}/manifest.mpd").status == 503
+        assert ask(url, "/readyz").status == 503
+
+
+def test_a_store_that_refuses_is_502(store: WatchedStore) -> None:
+    store.fault = StorageError("access denied for AKIAEXAMPLE")
+    with running(store) as url:
+        got = ask(url, SEGMENT)
+    assert (got.status, got.body) == (502, b'{"error": "bad gateway"}\n')
+
+
+def test_a_damaged_segment_is_502_and_its_bytes_stay_here(store: WatchedStore) -> None:
+    store.put(layout.segment(TITLE, RELEASE, PICTURE, 1), SEGMENTS[0][:100])
+    with running(store) as url:
+        got = ask(url, SEGMENT)
+        assert (got.status, got.headers["cache-control"]) == (502, "no-store")
+        assert 'reads_total{result="damaged"} 1.0' in ask(url, "/metrics").body.decode()
+
+
+def test_a_busy_port_is_named_with_what_to_do(store: WatchedStore) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port} is in use: choose another with --port"):
+            serve(store, port=port)
+        with pytest.raises(ConfigError, match="is in use"), running(store, port=port):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "line"),
+    [
+        ("192.0.2.1", 0, "192.0.2.1 is not an address of this machine: choose another with --host"),
+        ("no.such.host.invalid", 0, "no.such.host.invalid is not known: choose an address of this machine with --host"),
+        ("127.0.0.1", 99999, "can't listen on 127.0.0.1, port 99999"),
+    ],
+)
+def test_a_place_that_can_not_be_listened_on_is_wrong_use(store: WatchedStore, host: str, port: int, line: str) -> None:
+    with pytest.raises(ConfigError, match=line):
+        serve(store, host=host, port=port)
+
+
+def test_ipv6_is_served(store: WatchedStore) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with running(store, host="::1") as url:
+        assert url.startswith("http://[::1]:")
+        assert ask(url, "/livez").status == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_under_way_is_finished_before_the_program_ends(tmp_path: Path, number: signal.Signals) -> None:
+    large = bytes(range(256)) * (64 << 10)
+    put_release(LocalStore(tmp_path), segments=(large,))
+    with program(tmp_path) as (child, url):
+        place = urlsplit(url)
+        with closing(HTTPConnection(place.hostname or "", place.port, timeout=30)) as connection:
+            connection.request("GET", SEGMENT)
+            answer = connection.getresponse()
+            begun = answer.read(1 << 20)
+            child.send_signal(number)
+            while _is_listening(url):
+                pass
+            assert begun + answer.read() == large
+        assert child.wait(30) == 0
+
+
+def test_the_origin_says_that_it_is_about_to_stop_before_it_stops(tmp_path: Path) -> None:
+    put_release(LocalStore(tmp_path))
+    with program(tmp_path, "linger") as (child, url):
+        assert ask(url, "/readyz").status == 200
+        child.send_signal(signal.SIGTERM)
+        while (ready := ask(url, "/readyz")).status == 200:
+            pass
+        assert ready.status == 503
+        last = ask(url, SEGMENT)
+        assert (last.status, last.body, last.headers["connection"]) == (200, SEGMENTS[0], "close")
+        assert child.wait(30) == 0
+
+
+def test_the_access_log_has_a_line_for_each_request_and_no_secrets(tmp_path: Path) -> None:
+    put_release(LocalStore(tmp_path))
+    with program(tmp_path, "log") as (child, url):
+        ask(url, f"{SEGMENT}?token=secret", {"Authorization": "secret"})
+        ask(url, "/secret/of/a/stranger")
+        child.send_signal(signal.SIGTERM)
+        said, _ = child.communicate(timeout=30)
+    assert "secret" not in said
+    segment, stranger = (json.loads(line) for line in said.splitlines())
+    assert (segment["route"], segment["status"], segment["sent_bytes"]) == ("segment", 200, len(SEGMENTS[0]))
+    assert (segment["path"], segment["method"]) == (SEGMENT, "GET")
+    assert (stranger["route"], stranger["status"], stranger["path"]) == ("other", 404, "")
+
+
+def _is_listening(url: str) -> bool:
+    place = urlsplit(url)
+    try:
+        socket.create_connection((place.hostname or "", place.port or 0), timeout=5).close()
+    except OSError:
+        return False
+    return True
