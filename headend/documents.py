@@ -65,5 +65,5 @@ def read(kind: type[Noun], data: bytes, *, key: str = "document") -> Noun:
 def _decode(kind: Any, data: bytes | msgspec.Raw, key: str) -> Any:
     try:
         return msgspec.json.decode(data, type=kind, dec_hook=_rich)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, ZeroDivisionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, ZeroDivisionError, RecursionError) as error:
         raise StorageError(f"{key} can't be read: {error}", key=key) from error

@@ -1,0 +1,43 @@
+"""Errors cross Dask whole and say what they are."""
+
+import pickle
+
+import pytest
+
+from headend import errors
+from headend.errors import (
+    Cancelled,
+    ChunkRejected,
+    EncodingError,
+    HeadendError,
+    ObjectMissing,
+    StorageError,
+    StoreUnavailable,
+    ToolFailed,
+)
+
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, HeadendError)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_survives_pickling_with_its_message_and_facts(kind: type[HeadendError]) -> None:
+    before = kind("the encoder failed: try again", status=1, argv=["ffmpeg", "-i"], nested={"key": (1, 2)})
+    after = pickle.loads(pickle.dumps(before))
+
+    assert type(after) is kind
+    assert str(after) == "the encoder failed: try again"
+    assert after.facts == before.facts
+
+
+def test_only_faults_that_may_pass_are_retryable() -> None:
+    assert {kind for kind in KINDS if kind.retryable} == {ToolFailed, ChunkRejected, StoreUnavailable}
+
+
+def test_whoever_catches_a_family_catches_its_members() -> None:
+    assert all(issubclass(kind, EncodingError) for kind in (ToolFailed, ChunkRejected, Cancelled))
+    assert all(issubclass(kind, StorageError) for kind in (ObjectMissing, StoreUnavailable))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_says_what_it_means(kind: type[HeadendError]) -> None:
+    assert kind.__doc__
