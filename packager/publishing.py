@@ -53,9 +53,7 @@ def publish(store: Store, plan: EncodePlan) -> Presentation:
 
 def titles(store: Store) -> dict[str, Current]:
     """Every title that has a current release, in the order of their names."""
-    keys = (info.key for info in store.list(f"{layout.TITLES}/"))
-    named = (key.split("/")[1] for key in keys if key.count("/") == 2)
-    found = ((title, _current(store, title)) for title in named)
+    found = ((title, _current(store, title)) for title in store.folders(f"{layout.TITLES}/"))
     return {title: pointer for title, pointer in found if pointer is not None}
 
 
