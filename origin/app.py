@@ -16,9 +16,9 @@ from headend.storage import Store
 from origin import answers
 from origin.access_log import AccessLog
 from origin.answers import Answer
-from origin.connections import send
+from origin.connections import Burden, send
 from origin.handlers import Handler, Handlers
-from origin.library import CACHE_BYTES, Library
+from origin.library import Library
 from origin.metrics import Metrics
 
 log = logging.getLogger("headend.origin")
@@ -49,21 +49,29 @@ class Origin:
     Args:
         store: Where releases are.
         cache_bytes: Memory for files.
+        sending_bytes: Memory for bodies under way; beyond, clients are asked to come back.
         access_log: Where requests are written down; None for nowhere.
     """
 
-    def __init__(self, store: Store, *, cache_bytes: int = CACHE_BYTES, access_log: AccessLog | None = None) -> None:
+    def __init__(
+        self, store: Store, *, cache_bytes: int, sending_bytes: int, access_log: AccessLog | None = None
+    ) -> None:
         self.metrics = Metrics()
         self.library = Library(store, self.metrics, cache_bytes=cache_bytes)
         self.handlers = Handlers(self.library, self.metrics)
+        self._burden = Burden(sending_bytes)
         self._access_log = access_log
+        self.metrics.watch("sending_bytes", "Memory that bodies under way take.", lambda: self._burden.size_bytes)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, count it and write it down."""
         started_s = time.perf_counter()
         route, answer = await self._answer(request)
         closes = answer.closes or self.handlers.draining
-        response, sent_bytes = await send(request, answer, self.metrics, closes=closes)
+        with self._burden.of(answer.body) as bearable:
+            if not bearable:
+                answer = answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+            response, sent_bytes = await send(request, answer, self.metrics, closes=closes)
         seconds = time.perf_counter() - started_s
         self.metrics.answered(route, answer.status, sent_bytes, seconds)
         if self._access_log is not None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -88,12 +91,49 @@ class Connection(web.RequestHandler):
         """Answer what could not be parsed, with a constant."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is on its way already")
-        self._server.metrics.malformed.inc()
-        log.debug("a request could not be read: %s", type(exc).__name__)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("an answer could not be sent", exc_info=exc)
+        else:
+            self._server.metrics.malformed.inc()
+            log.debug("a request could not be read: %s", type(exc).__name__)
         answer = refusal(HTTPStatus(status), closes=True)
         response = web.Response(status=answer.status, headers=answer.headers, body=bytes(answer.body))
         response.force_close()
         return response
+
+
+class Burden:
+    """What the bodies under way take in memory, each counted once, however many clients read it.
+
+    Slow readers keep bodies in memory that the cache has let go.
+
+    Args:
+        budget_bytes: How much is taken on at a time.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        self._readers: Counter[int] = Counter()
+        self.size_bytes = 0
+
+    @contextmanager
+    def of(self, body: memoryview | bytes) -> Iterator[bool]:
+        """Count a body while it is sent; yields whether there is room for it."""
+        whole = body.obj if isinstance(body, memoryview) else body
+        key, size = id(whole), memoryview(whole).nbytes
+        if key not in self._readers:
+            if self.size_bytes + size > self._budget_bytes:
+                yield False
+                return
+            self.size_bytes += size
+        self._readers[key] += 1
+        try:
+            yield True
+        finally:
+            self._readers[key] -= 1
+            if not self._readers[key]:
+                del self._readers[key]
+                self.size_bytes -= size
 
 
 async def send(

@@ -63,11 +63,13 @@ class Handlers:
 
     async def ready(self, _: web.BaseRequest, __: Path) -> Answer:
         """Whether a load balancer should send clients here: not while stopping, nor without a store."""
+        if self.draining:
+            return answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
         try:
             await self._library.check()
         except StorageError:
             return answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
-        return answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE) if self.draining else _OK
+        return _OK
 
     async def figures(self, _: web.BaseRequest, __: Path) -> Answer:
         """What was counted."""

@@ -25,6 +25,7 @@ from origin.library import CACHE_BYTES
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 MAX_CONNECTIONS = 4096
+SENDING_BYTES = 1 << 30
 FINISH_S = 20.0
 """How long requests under way may take once the origin stops."""
 
@@ -35,6 +36,7 @@ class Serving:
 
     Attributes:
         cache_bytes: Memory for files.
+        sending_bytes: Memory for files under way to clients; beyond, these get 503.
         max_connections: Beyond it, clients get 503.
         linger_s: How long the origin goes on when told to stop, saying that it is not ready, for a load balancer in
             front to see it.
@@ -42,6 +44,7 @@ class Serving:
     """
 
     cache_bytes: int = CACHE_BYTES
+    sending_bytes: int = SENDING_BYTES
     max_connections: int = MAX_CONNECTIONS
     linger_s: float = 0.0
     access_log: bool = False
@@ -142,7 +145,7 @@ async def _run(
     store: Store, listener: socket.socket, serving: Serving, stop: asyncio.Event, on_ready: Callable[[], object]
 ) -> None:
     access_log = AccessLog(sys.stdout) if serving.access_log else None
-    origin = Origin(store, cache_bytes=serving.cache_bytes, access_log=access_log)
+    origin = Origin(store, cache_bytes=serving.cache_bytes, sending_bytes=serving.sending_bytes, access_log=access_log)
     server = Server(origin, origin.metrics, max_connections=serving.max_connections)
     runner = web.ServerRunner(server, shutdown_timeout=FINISH_S)
     await runner.setup()

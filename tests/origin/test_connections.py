@@ -159,6 +159,21 @@ def test_who_leaves_in_the_middle_is_counted(large_url: str) -> None:
     assert ask(large_url, "/livez").status == 200
 
 
+def test_bodies_under_way_are_bounded_but_many_may_read_the_same(store: WatchedStore) -> None:
+    put_release(store, segments=(LARGE, LARGE[::-1]))
+    with running(store, serving=Serving(sending_bytes=len(LARGE) + 10_000)) as url, connected(url) as stalled:
+        stalled.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        while figure(url, "sending_bytes") < len(LARGE):
+            pass
+        other = ask(url, SEGMENT.replace("1.m4s", "2.m4s"))
+        assert (other.status, other.headers["retry-after"]) == (503, "2")
+        assert ask(url, SEGMENT).body == LARGE
+        stalled.close()
+        while figure(url, "sending_bytes") > 10_000:
+            pass
+        assert ask(url, SEGMENT.replace("1.m4s", "2.m4s")).body == LARGE[::-1]
+
+
 def test_connections_beyond_the_limit_are_asked_to_come_back(store: WatchedStore) -> None:
     with running(store, serving=Serving(max_connections=2)) as url:
         with connected(url) as first, connected(url) as second:

@@ -133,6 +133,15 @@ def test_a_store_that_refuses_is_502(store: WatchedStore) -> None:
     assert (got.status, got.body) == (502, b'{"error": "bad gateway"}\n')
 
 
+def test_what_nobody_thought_of_is_a_constant_500_and_the_process_lives_on(store: WatchedStore) -> None:
+    with running(store) as url:
+        store.fault = ValueError("secret")  # type: ignore[assignment]
+        got = ask(url, SEGMENT)
+        assert (got.status, got.body) == (500, b'{"error": "internal server error"}\n')
+        store.fault = None
+        assert ask(url, SEGMENT).body == SEGMENTS[0]
+
+
 def test_a_damaged_segment_is_502_and_its_bytes_stay_here(store: WatchedStore) -> None:
     store.put(layout.segment(TITLE, RELEASE, PICTURE, 1), SEGMENTS[0][:100])
     with running(store) as url:
