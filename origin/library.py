@@ -36,7 +36,7 @@ POINTER_S = 2.0
 ABSENCE_S = 5.0
 """How long an absence is believed without a look."""
 LISTING_S = 30.0
-"""How long a list of titles is shown; making one lists the whole store."""
+"""How long a list of titles is shown; making one asks the store once for each title."""
 WAIT_S = 20.0
 """How long a client waits for the store; the read goes on for those who come back."""
 RENEWAL_S = 1.0
@@ -192,7 +192,7 @@ class Library:
 
     async def check(self) -> None:
         """Ask the store for a sign of life; raises `StorageError` if there is none."""
-        await self._once("ready", partial(self._probe, _READY_KEY))
+        await self._once("ready", partial(self._exists, _READY_KEY))
 
     def remembered(self, key: str) -> File | None:
         """A file that is in memory, by its key."""
@@ -315,14 +315,15 @@ class Library:
         return release
 
     def _list_titles(self) -> tuple[str, ...]:
-        keys = (info.key.split("/") for info in self._store.list(f"{layout.TITLES}/"))
-        return tuple(parts[1] for parts in keys if len(parts) == 3 and "/".join(parts) == layout.current(parts[1]))
+        named = self._store.folders(f"{layout.TITLES}/")
+        return tuple(title for title in named if self._exists(layout.current(title)))
 
-    def _probe(self, key: str) -> None:
+    def _exists(self, key: str) -> bool:
         try:
             self._store.head(key)
         except ObjectMissing:
-            return
+            return False
+        return True
 
     def _read_release(self, key: str) -> ReleaseIndex:
         presentation = documents.read(Presentation, self._store.get(key), key=key)

@@ -66,6 +66,10 @@ class WatchedStore:
         self._read(f"list {prefix}")
         return self.inner.list(prefix)
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        self._read(f"folders {prefix}")
+        return self.inner.folders(prefix)
+
     def put(self, key: str, data: bytes) -> None:
         self.inner.put(key, data)
 

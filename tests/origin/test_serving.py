@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+import yarl
 
 from headend import layout
 from headend.errors import ConfigError, StorageError, StoreUnavailable
@@ -75,7 +76,7 @@ def test_a_client_that_follows_the_entry_point_resolves_relative_uris_rightly(st
         async with aiohttp.ClientSession() as session:
             async with session.get(f"{url}/{TITLE}/multivariant.m3u8") as answer:
                 base = answer.url
-            async with session.get(base.join(aiohttp.client.URL(f"{SOUND}/init.mp4"))) as answer:
+            async with session.get(base.join(yarl.URL(f"{SOUND}/init.mp4"))) as answer:
                 return await answer.read()
 
     with running(store) as url:
