@@ -29,7 +29,8 @@ _SECRETS = (
     (re.compile(r"\b(X-Amz-(?:Credential|Signature|Security-Token))([=:]\s*)[^\s&\"'<>]+", re.IGNORECASE), r"\1\2…"),
     (
         re.compile(
-            r"\b((?:aws_)?(?:access_key_id|secret_access_key|session_token))(\W{1,5})[^\s\"',;]+", re.IGNORECASE
+            r"\b((?:aws_)?(?:access_key_id|secret_access_key|session_token))([\"']?\s{0,2}[=:]\s{0,2}[\"']?)[^\s\"',;]+",
+            re.IGNORECASE,
         ),
         r"\1\2…",
     ),

@@ -208,7 +208,15 @@ class TestRedact:
         assert redact(text) == clean
 
     @pytest.mark.parametrize(
-        "text", ["frame= 12 fps=0.0 q=-1.0", "http://127.0.0.1:9000/films/a.mov", "/films/a?b.mov", "mail a@b", ""]
+        "text",
+        [
+            "frame= 12 fps=0.0 q=-1.0",
+            "http://127.0.0.1:9000/films/a.mov",
+            "/films/a?b.mov",
+            "mail a@b",
+            "",
+            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile",
+        ],
     )
     def test_leaves_the_rest_alone(self, text: str) -> None:
         assert redact(text) == text
