@@ -256,7 +256,7 @@ def _final(error: HeadendError, task: EncodeTask, attempt: int) -> HeadendError:
         return error
     place = f"chunk {task.chunk.number} of {', '.join(task.renditions[:3])}{' …' if len(task.renditions) > 3 else ''}"
     final = EncodingError if isinstance(error, EncodingError) else type(error)
-    return final(f"{place} failed {attempt} times, at last so: {error.message}", task=task.id, **error.facts)
+    return final(f"{place} failed {attempt} times, at last so: {error.message}", **{**error.facts, "task": task.id})
 
 
 class _WorkerLost(EncodingError):

@@ -39,7 +39,7 @@ def encode(
         Cancelled: The task was told to stop.
     """
     words = {PROGRAM: tool.ffmpeg_path(), MASTER: input_url}
-    argv = [words.get(word, word).replace(SCRATCH, str(scratch)) for word in task.argv]
+    argv = [words[word] if word in words else word.replace(SCRATCH, str(scratch)) for word in task.argv]
 
     def read(line: str) -> None:
         name, _, value = line.partition("=")

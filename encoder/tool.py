@@ -41,10 +41,13 @@ def version() -> str:
 @cache
 def _version(path: str) -> str:
     try:
-        said = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=True).stdout
+        said = subprocess.run([path, "-version"], capture_output=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise ToolFailed(f"{path} does not run: {error}") from error
-    return said.splitlines()[0].split(" Copyright")[0]
+    line = said.decode(errors="replace").partition("\n")[0].split(" Copyright")[0]
+    if not line.startswith("ffmpeg version"):
+        raise ToolFailed(f"{path} is not an FFmpeg: it does not tell its version; set {OVERRIDE} to one, or unset it")
+    return line
 
 
 def check_version(wanted: str) -> None:

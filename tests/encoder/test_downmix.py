@@ -1,0 +1,134 @@
+"""From each layout to each rendition: what every channel is worth, as FFmpeg really mixes it."""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from encoder.downmix import pan
+from headend.errors import MasterError
+from tests.support.masters import run_ffmpeg
+from tests.support.nouns import make_audio_track
+
+HALF_POWER = 2**-0.5
+CHANNELS = {
+    "mono": "FC", "stereo": "FL FR", "2.1": "FL FR LFE", "3.0": "FL FR FC", "3.1": "FL FR FC LFE",
+    "quad": "FL FR BL BR", "quad(side)": "FL FR SL SR", "5.0": "FL FR FC BL BR", "5.0(side)": "FL FR FC SL SR",
+    "5.1": "FL FR FC LFE BL BR", "5.1(side)": "FL FR FC LFE SL SR", "7.1": "FL FR FC LFE BL BR SL SR",
+    "downmix": "DL DR",
+}  # fmt: skip
+"""FFmpeg's channel orders (libavutil/channel_layout.c)."""
+LEFT, RIGHT = ("FL", "DL", "BL", "SL"), ("FR", "DR", "BR", "SR")
+SAMPLES = 480
+
+
+def gains(layout: str, target: str) -> dict[str, list[float]]:
+    """What FFmpeg makes of each of a programme's channels: gains in the rendition's channels, in order."""
+    names = CHANNELS[layout].split()
+    matrix, _ = pan(make_audio_track(channels=len(names), layout=layout), target)
+    sizes = {"2.0": 2, "5.1": 6}
+    found = {}
+    for place, name in enumerate(names):
+        sound = np.zeros((SAMPLES, len(names)), np.float32)
+        sound[:, place] = 0.5
+        mixed = run_ffmpeg(
+            "-f", "f32le", "-ar", "48000", "-ch_layout", layout, "-i", "pipe:0", "-af", f"pan={matrix}",
+            "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1", stdin=sound.tobytes(),
+        )  # fmt: skip
+        found[name] = (np.frombuffer(mixed, np.float32).reshape(-1, sizes[target])[SAMPLES // 2] / 0.5).tolist()
+    return found
+
+
+def lo_ro(layout: str) -> Mapping[str, list[float]]:
+    """ITU-R BS.775-4, annex 4: centre and surrounds at -3 dB, the LFE left out."""
+    names = CHANNELS[layout].split()
+    if layout == "mono":
+        return {"FC": [1, 1]}
+    rows = {"FC": [HALF_POWER, HALF_POWER], "LFE": [0, 0]}
+    for side, row in ((LEFT, 0), (RIGHT, 1)):
+        for name in side:
+            rows[name] = [0.0, 0.0]
+            rows[name][row] = 1 if name[0] in "FD" else HALF_POWER
+    return {name: rows[name] for name in names}
+
+
+@pytest.mark.parametrize("layout", ["mono", "stereo", "5.1", "5.1(side)", "7.1", "quad(side)", "5.0"])
+def test_stereo_is_mixed_as_the_standard_says(layout: str) -> None:
+    found = gains(layout, "2.0")
+
+    assert found.keys() == lo_ro(layout).keys()
+    for name, row in lo_ro(layout).items():
+        assert found[name] == pytest.approx(row, abs=1e-5), name
+
+
+@pytest.mark.parametrize("layout", ["5.1", "5.1(side)"])
+def test_six_channels_stay_six_channels(layout: str) -> None:
+    found = gains(layout, "5.1")
+
+    assert np.array(list(found.values())) == pytest.approx(np.eye(6), abs=1e-6)
+
+
+def test_eight_channels_keep_their_front_and_share_their_surrounds() -> None:
+    found = gains("7.1", "5.1")
+
+    for place, name in enumerate(("FL", "FR", "FC", "LFE")):
+        assert found[name] == pytest.approx(np.eye(6)[place], abs=1e-6)
+    for name, place in (("BL", 4), ("SL", 4), ("BR", 5), ("SR", 5)):
+        assert found[name] == pytest.approx(HALF_POWER * np.eye(6)[place], abs=1e-5)
+
+
+def coefficients(matrix: str) -> dict[str, dict[int, float]]:
+    rows = {}
+    for row in matrix.split("|")[1:]:
+        name, _, terms = row.partition("=")
+        found = [re.fullmatch(r"(?:([\d.]+)\*)?c(\d+)", term) for term in terms.split("+")]
+        rows[name] = {int(term[2]): float(term[1] or 1) for term in found if term}
+    return rows
+
+
+@pytest.mark.parametrize("layout", sorted(CHANNELS))
+def test_every_layout_has_a_matrix_of_the_standards_coefficients(layout: str) -> None:
+    names = CHANNELS[layout].split()
+    matrix, _ = pan(make_audio_track(channels=len(names), layout=layout), "2.0")
+    rows = coefficients(matrix)
+
+    for place, name in enumerate(names):
+        wanted = lo_ro(layout)[name]
+        assert [rows[side].get(place, 0) for side in ("FL", "FR")] == pytest.approx(wanted, abs=1e-6), name
+    assert all(place < len(names) for row in rows.values() for place in row)
+
+
+@pytest.mark.parametrize("layout", [name for name in sorted(CHANNELS) if "LFE" in CHANNELS[name]])
+def test_the_lfe_is_in_no_stereo_mix(layout: str) -> None:
+    names = CHANNELS[layout].split()
+    rows = coefficients(pan(make_audio_track(channels=len(names), layout=layout), "2.0")[0])
+
+    assert not any(names.index("LFE") in row for row in rows.values())
+
+
+@pytest.mark.parametrize(("layout", "target"), [(name, "2.0") for name in sorted(CHANNELS)] + [("7.1", "5.1")])
+def test_a_mix_may_clip_exactly_where_channels_add_up(layout: str, target: str) -> None:
+    names = CHANNELS[layout].split()
+    matrix, may_clip = pan(make_audio_track(channels=len(names), layout=layout), target)
+
+    assert may_clip == any(sum(row.values()) > 1 for row in coefficients(matrix).values())
+
+
+@pytest.mark.parametrize(("channels", "like"), [(1, "mono"), (2, "stereo"), (6, "5.1"), (8, "7.1")])
+@pytest.mark.parametrize("name", ["", "unknown", "6 channels", "7.1(wide)"])
+def test_a_programme_without_a_known_layout_is_taken_by_its_channels(channels: int, like: str, name: str) -> None:
+    nameless = make_audio_track(channels=channels, layout=name)
+
+    assert pan(nameless, "2.0") == pan(make_audio_track(channels=channels, layout=like), "2.0")
+
+
+@pytest.mark.parametrize(
+    ("channels", "layout", "target"),
+    [(7, "6.1", "2.0"), (3, "unknown", "2.0"), (24, "22.2", "2.0"), (2, "stereo", "5.1"), (5, "5.0", "5.1")],
+)
+def test_what_has_no_matrix_is_refused_with_its_stream_and_layout(channels: int, layout: str, target: str) -> None:
+    with pytest.raises(MasterError, match=f"audio stream 3 has {channels} channels") as caught:
+        pan(make_audio_track(index=3, channels=channels, layout=layout), target)
+    assert repr(layout) in str(caught.value)
+    assert target in str(caught.value)

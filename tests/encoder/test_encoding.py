@@ -1,0 +1,89 @@
+"""One task carried out: the command runs as planned, and what it says of failures holds no secret."""
+
+from pathlib import Path
+
+import pytest
+
+from encoder import encoding, tool
+from headend.errors import Cancelled, ToolFailed
+from tests.support.encodes import carry_out, task_of
+from tests.support.playback import frames
+
+SECRET = "https://vault.example/film.mov?X-Amz-Signature=5ecre7&X-Amz-Credential=AKIA5ECRET"
+ENCODE = (
+    "ffmpeg", "-nostdin", "-y", "-loglevel", "error", "-progress", "pipe:1", "-i", "{master}", "-frames:v", "5",
+    "-c:v", "libx264", "-preset", "ultrafast", "{scratch}/avc.mp4",
+)  # fmt: skip
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    # Characters that a shell or a format string would take for its own.
+    path = tmp_path / "a film {scratch} $HOME 'quoted' %d.y4m"
+    header = b"YUV4MPEG2 W64 H64 F25:1 Ip A1:1 C420\n"
+    path.write_bytes(header + b"".join(b"FRAME\n" + bytes([40 * number]) * 6144 for number in range(5)))
+    return path
+
+
+def test_outputs_lie_in_the_scratch_folder(film: Path, tmp_path: Path) -> None:
+    made = carry_out(task_of(ENCODE, ["avc"]), film, tmp_path / "scratch")
+
+    assert len(list(frames(made["avc"]))) == 5
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["avc.mp4"]
+
+
+def test_progress_is_told_in_frames_and_the_cost_is_measured(film: Path, tmp_path: Path) -> None:
+    heard: list[int] = []
+    finished = encoding.encode(
+        task_of(ENCODE, ["avc"]),
+        input_url=str(film),
+        scratch=tmp_path,
+        cancelled=lambda: False,
+        on_frames=heard.append,
+    )
+
+    assert heard[-1] == 5
+    assert heard == sorted(heard)
+    assert finished.cpu_s > 0
+    assert finished.peak_memory_bytes > 1_000_000
+
+
+def test_a_failure_shows_the_command_as_planned_and_never_the_masters_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaky = tmp_path / "ffmpeg"
+    leaky.write_text('#!/bin/sh\necho "$@" >&2\necho "can not read $9" >&2\nexit 1\n')
+    leaky.chmod(0o755)
+    monkeypatch.setenv(tool.OVERRIDE, str(leaky))
+    task = task_of(ENCODE, ["avc"])
+
+    with pytest.raises(ToolFailed) as caught:
+        encoding.encode(task, input_url=SECRET, scratch=tmp_path, cancelled=lambda: False, on_frames=lambda _: None)
+
+    error = caught.value
+    assert error.facts["argv"] == list(task.argv)
+    assert error.facts["status"] == 1
+    told = f"{error} {error.facts} {error.__cause__}"
+    assert "5ecre7" not in told.lower()
+    assert error.__suppress_context__
+
+
+def test_what_ffmpeg_says_is_the_evidence(tmp_path: Path) -> None:
+    with pytest.raises(ToolFailed, match="ffmpeg") as caught:
+        carry_out(task_of(ENCODE, ["avc"]), tmp_path / "missing.mov", tmp_path)
+    assert "No such file" in caught.value.facts["stderr"]
+
+
+def test_a_cancelled_task_ends(tmp_path: Path) -> None:
+    endless = tuple(word for word in ENCODE if word not in ("-frames:v", "5"))
+    at = endless.index("-i")
+    argv = (*endless[:at], "-re", "-f", "lavfi", *endless[at:])
+
+    with pytest.raises(Cancelled):
+        encoding.encode(
+            task_of(argv, ["avc"]),
+            input_url="testsrc=size=64x64",
+            scratch=tmp_path,
+            cancelled=lambda: True,
+            on_frames=lambda _: None,
+        )

@@ -1,0 +1,79 @@
+"""One task, planned from a real film and carried out here, without a cluster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from encoder import encoding, probing
+from encoder.command import Look, audio_command, video_command
+from encoder.conforming import conform
+from encoder.planning import complete_colour
+from headend.media import AudioRendition, AudioTrack, Effort, EncodeTask, Kind, Probe, VideoRendition, VideoTrack
+from headend.timing import Chunk, Grid, lay_grid
+from tests.support.masters import master_of
+
+SECOND = Fraction(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A film that was looked at, and the grid it is encoded on."""
+
+    path: Path
+    probe: Probe
+    grid: Grid
+
+    @property
+    def chunks(self) -> tuple[Chunk, ...]:
+        return self.grid.chunks()
+
+
+def look_at(path: Path, *, segment_s: Fraction = SECOND, chunk_s: Fraction = SECOND) -> Film:
+    """Probe a film and lay its grid; segments and chunks last a second unless told otherwise."""
+    probe = probing.probe(master_of(path), str(path))
+    assert probe.video is not None
+    grid = lay_grid(probe.video.frame_rate, probe.video.frame_count, segment_s=segment_s, chunk_s=chunk_s)
+    return Film(path, probe, grid)
+
+
+def look_of(track: VideoTrack) -> Look:
+    """A picture as every rendition starts from it, by what its flags say."""
+    return Look(conform(track), complete_colour(track)[0])
+
+
+def encode_chunk(
+    film: Film,
+    chunk: Chunk,
+    renditions: Sequence[VideoRendition],
+    scratch: Path,
+    *,
+    effort: Effort = Effort.DRAFT,
+) -> dict[str, bytes]:
+    """Encode a chunk of a film as a worker would; the encoder's files, by rendition."""
+    assert film.probe.video is not None
+    argv = video_command(film.probe.master, look_of(film.probe.video), film.grid, chunk, renditions, effort)
+    return carry_out(task_of(argv, [r.id for r in renditions], chunk), film.path, scratch)
+
+
+def encode_sound(
+    film: Film, renditions: Sequence[AudioRendition], scratch: Path, *, track: AudioTrack | None = None
+) -> dict[str, bytes]:
+    """Encode a film's first programme of sound, or what ``track`` says of it."""
+    assert film.probe.video is not None
+    track = track or film.probe.audio[0]
+    argv = audio_command(film.probe.master, track, film.grid, film.probe.video.start_s, renditions)
+    whole = Chunk(0, 0, film.grid.frame_count, 1)
+    return carry_out(task_of(argv, [r.id for r in renditions], whole, Kind.AUDIO), film.path, scratch)
+
+
+def task_of(
+    argv: Sequence[str], renditions: Sequence[str], chunk: Chunk | None = None, kind: Kind = Kind.VIDEO
+) -> EncodeTask:
+    return EncodeTask("t1", kind, chunk or Chunk(0, 0, 1, 1), tuple(renditions), tuple(argv), cost=1.0)
+
+
+def carry_out(task: EncodeTask, film: Path, scratch: Path) -> dict[str, bytes]:
+    scratch.mkdir(exist_ok=True)
+    encoding.encode(task, input_url=str(film), scratch=scratch, cancelled=lambda: False, on_frames=lambda _frames: None)
+    return {rendition: encoding.output(scratch, rendition).read_bytes() for rendition in task.renditions}
