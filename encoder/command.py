@@ -14,6 +14,7 @@ from typing import Any
 
 import ffmpeg
 
+from encoder.conforming import Conformed
 from encoder.downmix import pan
 from encoder.families import AUDIO, VIDEO, Options, Style
 from encoder.probing import input_options
@@ -74,12 +75,17 @@ class Look:
     """The picture of a master as every rendition starts from it.
 
     Attributes:
-        track: The master's video stream.
+        conformed: Its frames on the grid.
         colour: Its colour with nothing left unknown.
     """
 
-    track: VideoTrack
+    conformed: Conformed
     colour: Colour
+
+    @property
+    def track(self) -> VideoTrack:
+        """The master's video stream."""
+        return self.conformed.track
 
     @property
     def working_format(self) -> str:
@@ -108,8 +114,8 @@ def video_command(
     Returns:
         Arguments with placeholders; one output per rendition, named by its id.
     """
-    source = ffmpeg.input(MASTER, **_input_options(master), **_seek_options(look.track, chunk))
-    frames = _frames_of(source[str(look.track.index)], look, grid, chunk)
+    source = ffmpeg.input(MASTER, **_input_options(master), **_seek_options(look, chunk))
+    frames = _frames_of(source[str(look.track.index)], look, chunk)
     taps = _cascade(frames, look, renditions)
     outputs = []
     for rendition in renditions:
@@ -212,11 +218,12 @@ def _input_options(master: Master) -> dict[str, Any]:
     return options
 
 
-def _seek_options(track: VideoTrack, chunk: Chunk) -> dict[str, Any]:
+def _seek_options(look: Look, chunk: Chunk) -> dict[str, Any]:
     """Start reading at the last keyframe that the chunk's first frame can need."""
-    index = track.frames
+    track, index = look.track, look.track.frames
+    first, _ = look.conformed.source_range(chunk.first_frame, chunk.end_frame)
     reorder = 0 if track.intra_only or index.origin == "packets" else REORDER_FRAMES
-    place = bisect_right(index.keyframes, chunk.first_frame - reorder) - 1
+    place = bisect_right(index.keyframes, first - reorder) - 1
     options: dict[str, Any] = {
         # Upright is a decision of the plan, not of the tool.
         "noautorotate": None,
@@ -234,19 +241,19 @@ def _seek_options(track: VideoTrack, chunk: Chunk) -> dict[str, Any]:
     }
 
 
-def _frames_of(stream: Any, look: Look, grid: Grid, chunk: Chunk) -> Any:
+def _frames_of(stream: Any, look: Look, chunk: Chunk) -> Any:
     """The chunk's frames, upright, in the grid's time from 0, with nothing about their colour left open."""
     pts = look.track.frames.pts_ticks
     bounds: dict[str, int] = {}
-    if chunk.first_frame > 0:
+    first, end = look.conformed.source_range(chunk.first_frame, chunk.end_frame)
+    if first > 0:
         # Half-way to the frame before: a tool that rounds a time differently still keeps the same frames.
-        bounds["start_pts"] = (pts[chunk.first_frame - 1] + pts[chunk.first_frame]) // 2 + 1
-    if chunk.end_frame < len(pts):
-        bounds["end_pts"] = (pts[chunk.end_frame - 1] + pts[chunk.end_frame]) // 2 + 1
+        bounds["start_pts"] = (pts[first - 1] + pts[first]) // 2 + 1
+    if end < len(pts):
+        bounds["end_pts"] = (pts[end - 1] + pts[end]) // 2 + 1
     if bounds:
         stream = stream.filter("trim", **bounds)
-    rate = f"{grid.frame_rate.numerator}/{grid.frame_rate.denominator}"
-    stream = stream.filter("setpts", f"N/({rate})/TB").filter("fps", rate)
+    stream = look.conformed.apply(stream, chunk.first_frame, chunk.end_frame)
     turns = {90: ("clock",), 180: ("clock", "clock"), 270: ("cclock",)}
     for direction in turns.get(look.track.rotation_deg, ()):
         stream = stream.filter("transpose", direction)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from encoder.command import Look, audio_command, video_command
+from encoder.conforming import Conformed
 from encoder.families import COST
 from headend import documents
 from headend.errors import MasterError
@@ -14,7 +15,6 @@ from headend.media import (
     Colour,
     EncodePlan,
     EncodeTask,
-    FieldOrder,
     Kind,
     Master,
     Probe,
@@ -37,6 +37,7 @@ AUDIO_COST_PER_SECOND = 40_000.0
 def plan(
     title: str,
     probe: Probe,
+    conformed: Conformed,
     *,
     ladder: str,
     video: tuple[VideoRendition, ...],
@@ -51,6 +52,7 @@ def plan(
     Args:
         title: Catalogue entry.
         probe: The master.
+        conformed: Its picture on the grid.
         ladder: Name of the ladder that was fitted.
         video: Its video renditions for this master.
         audio: Its audio renditions for this master.
@@ -63,14 +65,19 @@ def plan(
         The plan; its release id depends on everything but ``workers``.
 
     Raises:
-        MasterError: The master has no picture, or one whose time can't be put on a grid yet.
+        MasterError: A programme of sound has channels that can't be mixed.
         ConfigError: The segment or chunk length is out of range.
     """
-    track = usable(probe)
-    rate = track.frame_rate
-    grid = lay_grid(rate, track.frame_count, segment_s=settings.segment_s, chunk_s=settings.chunk_s)
+    track = conformed.track
+    grid = lay_grid(
+        conformed.frame_rate,
+        conformed.frame_count,
+        segment_s=settings.segment_s,
+        chunk_s=settings.chunk_s,
+        gop_multiple=conformed.gop_multiple,
+    )
     colour, assumed = complete_colour(track)
-    look = Look(track, colour)
+    look = Look(conformed, colour)
     chunks = grid.chunks()
     by_index = {programme.index: programme for programme in probe.audio}
     sound = {
@@ -122,7 +129,7 @@ def plan(
         effort=settings.effort,
         tool=tool,
         grid=grid,
-        decisions=(*assumed, *decisions),
+        decisions=tuple(line for line in (conformed.decision, *assumed, *decisions) if line),
         video=video,
         audio=audio,
         tasks=tuple(sorted(tasks, key=lambda task: task.cost, reverse=True)),
@@ -130,20 +137,14 @@ def plan(
 
 
 def usable(probe: Probe) -> VideoTrack:
-    """Return the master's picture if headend can encode it.
+    """Return the master's picture.
 
     Raises:
-        MasterError: There is none, or it is interlaced or of variable frame rate.
+        MasterError: There is none.
     """
-    track = probe.video
-    where = probe.master.url
-    if track is None or not track.frame_count:
-        raise MasterError(f"{where} has no video stream: headend encodes films")
-    if track.field_order in (FieldOrder.TOP_FIRST, FieldOrder.BOTTOM_FIRST):
-        raise MasterError(f"{where} is interlaced: deinterlace it to its full field rate first (FFmpeg: bwdif)")
-    if not track.constant_rate:
-        raise MasterError(f"{where} has a variable frame rate: bring it to a constant one first (FFmpeg: fps)")
-    return track
+    if probe.video is None or not probe.video.frame_count:
+        raise MasterError(f"{probe.master.url} has no video stream: headend encodes films")
+    return probe.video
 
 
 def complete_colour(track: VideoTrack) -> tuple[Colour, tuple[str, ...]]:
@@ -157,20 +158,23 @@ def complete_colour(track: VideoTrack) -> tuple[Colour, tuple[str, ...]]:
     """
     lines = min(track.width_px, track.height_px)
     primaries = "bt709" if lines >= 720 else "bt470bg" if lines == 576 else "smpte170m"
+    said = track.colour
     assumed = Colour(
         primaries=primaries,
         transfer="bt709" if primaries == "bt709" else "smpte170m",
-        matrix=primaries,
+        matrix="bt2020nc" if said.primaries == "bt2020" else primaries,
         range="tv",
         chroma_location="left",
     )
-    said = track.colour
-    unknown = ("unknown", "unspecified", "reserved", "")
+    # RGB has no matrix of its own, but its renditions need one.
+    unknown = ("unknown", "unspecified", "reserved", "", "gbr")
     names = ("primaries", "transfer", "matrix", "range", "chroma_location")
     full = Colour(*(getattr(assumed if getattr(said, name) in unknown else said, name) for name in names))
     open_names = [name for name in names[:3] if getattr(said, name) in unknown]
     if not open_names:
         return full, ()
+    if open_names == ["matrix"]:
+        return full, (f"colour matrix not stated → taken as {full.matrix}",)
     return full, (f"colour {', '.join(open_names)} not stated → taken as {primaries}",)
 
 

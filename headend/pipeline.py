@@ -11,9 +11,20 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from encoder import cluster, encoding, planning, probing, tool
+from encoder import cluster, conforming, encoding, planning, probing, tool
 from headend import documents, layout, records
-from headend.media import Codec, EncodedTrack, EncodePlan, EncodeTask, Kind, Master, Presentation, Probe, Receipt
+from headend.media import (
+    Codec,
+    EncodedTrack,
+    EncodePlan,
+    EncodeTask,
+    Kind,
+    Master,
+    Presentation,
+    Probe,
+    Receipt,
+    VideoTrack,
+)
 from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.storage import Store, check_writable, masters, open_store
 from headend.timing import Grid
@@ -130,11 +141,12 @@ def inspect(url: str, store: StoreSettings) -> Probe:
 
 def plan_for(request: Request, probe: Probe) -> EncodePlan:
     """Fit the ladder and plan every task; nothing is written."""
-    planning.usable(probe)
-    fitted = fitting.fit(request.ladder, probe)
+    conformed = conform(request, planning.usable(probe), probe.master)
+    fitted = fitting.fit(request.ladder, probe, frame_rate=conformed.frame_rate)
     return planning.plan(
         request.title,
         probe,
+        conformed,
         ladder=request.ladder.name,
         video=fitted.video,
         audio=fitted.audio,
@@ -143,6 +155,15 @@ def plan_for(request: Request, probe: Probe) -> EncodePlan:
         tool=tool.version(),
         workers=cluster.slots(request.cluster),
     )
+
+
+def conform(request: Request, track: VideoTrack, master: Master) -> conforming.Conformed:
+    """Decide how the master's frames make the grid's; samples are decoded only where there may be fields."""
+    fields = None
+    if conforming.worth_a_look(track):
+        url = masters.input_url(master, request.store.endpoint_url, expires_s=PROBE_S)
+        fields = conforming.look(track, url)
+    return conforming.conform(track, fields, most_changed_percent=request.encode.most_changed_percent)
 
 
 def settle(store: Store, plan: EncodePlan) -> EncodePlan:

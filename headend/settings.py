@@ -35,11 +35,14 @@ class EncodeSettings:
         segment_s: Wanted length of a segment.
         chunk_s: Wanted length of a chunk.
         effort: How much work the encoders do.
+        most_changed_percent: A master of variable frame rate is refused when more of the grid's frames than this would
+            have to be repeated or dropped.
     """
 
     segment_s: Fraction = Fraction(6)
     chunk_s: Fraction = Fraction(30)
     effort: Effort = Effort.STANDARD
+    most_changed_percent: float = 50.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,9 @@ def timescale(frame_rate: Fraction) -> Timescale:
     return Timescale(frame_rate.numerator * factor, frame_rate.denominator * factor)
 
 
-def lay_grid(frame_rate: Fraction, frame_count: int, *, segment_s: Fraction, chunk_s: Fraction) -> Grid:
+def lay_grid(
+    frame_rate: Fraction, frame_count: int, *, segment_s: Fraction, chunk_s: Fraction, gop_multiple: int = 2
+) -> Grid:
     """Lay the grid of a title.
 
     Args:
@@ -136,6 +138,7 @@ def lay_grid(frame_rate: Fraction, frame_count: int, *, segment_s: Fraction, chu
         frame_count: Frames of the title, at least 1.
         segment_s: Wanted length of a segment; the nearest whole number of GOPs is taken.
         chunk_s: Wanted length of a chunk; rounded down to whole segments, at least one.
+        gop_multiple: What the frames of a GOP must be a multiple of; even.
 
     Returns:
         The grid; at 24000/1001 and 6 s it has GOPs of 48 and segments of 144 frames.
@@ -146,11 +149,11 @@ def lay_grid(frame_rate: Fraction, frame_count: int, *, segment_s: Fraction, chu
     if segment_s <= 0 or chunk_s <= 0:
         raise ConfigError("segment and chunk lengths must be above 0 seconds")
     gops = max(1, round(segment_s / GOP_SECONDS))
-    gop_frames = 2 * round(segment_s / gops * frame_rate / 2)
-    if gop_frames < 2:
+    gop_frames = gop_multiple * round(segment_s / gops * frame_rate / gop_multiple)
+    if gop_frames < gop_multiple:
         raise ConfigError(
-            f"a segment of {float(segment_s):g} s holds less than two frames at {float(frame_rate):.3f} frames/s; "
-            "ask for a longer one"
+            f"a segment of {float(segment_s):g} s holds less than {gop_multiple} frames "
+            f"at {float(frame_rate):.3f} frames/s; ask for a longer one"
         )
     segment_frames = gop_frames * gops
     segments = max(1, int(chunk_s * frame_rate) // segment_frames)

@@ -8,6 +8,7 @@ import boto3
 import pytest
 
 from encoder import encoding, planning, tool
+from encoder.conforming import conform
 from headend import pipeline
 from headend.errors import MasterError
 from headend.media import Effort, EncodePlan, Kind, Probe
@@ -84,6 +85,7 @@ def plan_of(probe: Probe) -> EncodePlan:
     return planning.plan(
         "film",
         probe,
+        conform(planning.usable(probe)),
         ladder=ladder.name,
         video=(top,),
         audio=fitted.audio,

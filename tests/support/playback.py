@@ -44,9 +44,12 @@ def sound(data: bytes) -> np.ndarray:
     return np.concatenate([block.to_ndarray() for block in blocks], axis=1)[:, early:]
 
 
-def _number(frame: av.VideoFrame) -> int | None:
-    depth = 10 if "10" in frame.format.name else 8
+def luma_of(frame: av.VideoFrame) -> np.ndarray:
+    """A frame's luma plane, as numbers of its own depth."""
     plane = frame.planes[0]
-    samples = np.frombuffer(plane, np.uint16 if depth > 8 else np.uint8)
-    rows = samples.reshape(plane.height, -1)[:, : plane.width]
-    return read_frame_number(rows, bit_depth=depth)
+    samples = np.frombuffer(plane, np.uint16 if "10" in frame.format.name else np.uint8)
+    return samples.reshape(plane.height, -1)[:, : plane.width]
+
+
+def _number(frame: av.VideoFrame) -> int | None:
+    return read_frame_number(luma_of(frame), bit_depth=10 if "10" in frame.format.name else 8)

@@ -1,0 +1,294 @@
+"""From the master's frames to the grid's: which frames are fields, film in disguise, or unevenly spaced.
+
+Decided once, from the probe and from a look at samples, and carried out in every chunk by the same filters, with frames
+before and behind the chunk where a filter looks at neighbours. What the flags of a file say is a hint only.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from functools import cached_property
+from math import lcm
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from encoder import tool
+from encoder.probing import STANDARD_RATES, input_options
+from headend.errors import MasterError
+from headend.media import FieldOrder, VideoTrack
+from headend.process import run
+
+CYCLE_FRAMES, FILM_FRAMES = 5, 4
+"""3:2 pull-down: five frames of video carry four of film."""
+NEIGHBOURS_FRAMES = 2
+"""What the deinterlacer sees before and behind a frame."""
+SAMPLE_STRETCHES, SAMPLE_FRAMES = 3, 96
+"""How much of a master is looked at: stretches, and frames of each."""
+INTERLACED_RATES = (Fraction(25), Fraction(30000, 1001), Fraction(30))
+INTERLACED_LINES = (480, 486, 512, 576, 608, 1080)
+"""What interlaced material comes in; anything else is looked at only where its flags say so."""
+
+
+_MAX_TIME_BASE = (1 << 31) - 1
+
+
+class Cadence(StrEnum):
+    """How the master's frames make the grid's."""
+
+    PROGRESSIVE = "progressive"
+    INTERLACED = "interlaced"
+    TELECINE = "telecine"
+    VARIABLE = "variable"
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a look at samples has shown, in frames.
+
+    Source: FFmpeg's ``idet`` filter, multiple-frame detection and repeated fields.
+    """
+
+    top_first: int
+    bottom_first: int
+    progressive: int
+    repeated: int
+
+    @property
+    def seen(self) -> int:
+        """Frames that told something."""
+        return self.top_first + self.bottom_first + self.progressive
+
+    @property
+    def order(self) -> FieldOrder:
+        """The verdict: fields count only when nearly all agree on their order, since fine lines look like fields."""
+        fields = self.top_first + self.bottom_first
+        most = max(self.top_first, self.bottom_first)
+        if not self.seen or fields < self.seen / 4 or most < 0.8 * fields:
+            return FieldOrder.PROGRESSIVE
+        return FieldOrder.TOP_FIRST if most == self.top_first else FieldOrder.BOTTOM_FIRST
+
+
+@dataclass(frozen=True)
+class Conformed:
+    """The master's picture on the grid.
+
+    Attributes:
+        track: The master's picture.
+        cadence: How frames are made.
+        field_order: Order of fields; progressive where there are none.
+        frame_rate: Frames of the grid per second.
+        decision: One line on what is done, or an empty string where nothing is.
+    """
+
+    track: VideoTrack
+    cadence: Cadence
+    field_order: FieldOrder
+    frame_rate: Fraction
+    decision: str = ""
+
+    @property
+    def gop_multiple(self) -> int:
+        """What a GOP's frames must be a multiple of, so that chunks start with whole frames or cycles of the master."""
+        return FILM_FRAMES if self.cadence is Cadence.TELECINE else 2
+
+    @property
+    def frame_count(self) -> int:
+        """Frames of the grid."""
+        count = self.track.frame_count
+        if self.cadence is Cadence.INTERLACED:
+            return 2 * count
+        if self.cadence is Cadence.TELECINE:
+            cycles, rest = divmod(count, CYCLE_FRAMES)
+            return cycles * FILM_FRAMES + rest
+        if self.cadence is Cadence.VARIABLE:
+            return len(self._shown)
+        return count
+
+    def source_range(self, first: int, end: int) -> tuple[int, int]:
+        """The master's frames, half-open, from which the grid's frames ``first`` to ``end`` are made."""
+        count = self.track.frame_count
+        if self.cadence is Cadence.INTERLACED:
+            return max(0, first // 2 - NEIGHBOURS_FRAMES), min(count, -(-end // 2) + NEIGHBOURS_FRAMES)
+        if self.cadence is Cadence.TELECINE:
+            cycle, last = first // FILM_FRAMES - 1, -(-end // FILM_FRAMES) + 1
+            return max(0, cycle * CYCLE_FRAMES), min(count, last * CYCLE_FRAMES)
+        if self.cadence is Cadence.VARIABLE:
+            return int(self._shown[first]), int(self._shown[end - 1]) + 1
+        return first, end
+
+    def apply(self, stream: Any, first: int, end: int) -> Any:
+        """Add the filters that turn the frames of `source_range` into the grid's frames ``first`` to ``end``.
+
+        Args:
+            stream: The master's frames of that range, with their own times.
+            first: First frame of the grid, in.
+            end: First frame of the grid, out.
+
+        Returns:
+            Exactly ``end - first`` frames, at the grid's rate, their times from 0.
+        """
+        source_first, _ = self.source_range(first, end)
+        if self.cadence is Cadence.VARIABLE:
+            stream = self._evenly(stream, first, end)
+        else:
+            stream = _renumbered(stream, self.track.frame_rate)
+        if self.cadence is Cadence.INTERLACED:
+            # Every field becomes a frame: what moves at 50 or 59.94 Hz keeps moving so (Apple's HLS spec, 1.15).
+            stream = stream.filter("bwdif", mode="send_field", parity=self.field_order.value, deint="all")
+            stream = _part(stream, first - 2 * source_first, end - first)
+        elif self.cadence is Cadence.TELECINE:
+            stream = stream.filter("fieldmatch", order=self.field_order.value, combmatch="full")
+            # What matching could not mend, such as a cut between fields.
+            stream = stream.filter("bwdif", mode="send_frame", parity=self.field_order.value, deint="interlaced")
+            stream = stream.filter("decimate", cycle=CYCLE_FRAMES)
+            stream = _part(stream, first - source_first * FILM_FRAMES // CYCLE_FRAMES, end - first)
+        return _renumbered(stream, self.frame_rate)
+
+    def _evenly(self, stream: Any, first: int, end: int) -> Any:
+        start = self.track.start_s + first / self.frame_rate
+        base = lcm(self.track.time_base.denominator, start.denominator)
+        if base > _MAX_TIME_BASE:
+            base = 90_000 * 1001  # no file of this world comes here; a tick of 11 ns decides nothing
+        count = end - first
+        return (
+            stream.filter("settb", f"1/{base}")
+            .filter("setpts", f"PTS-({round(start * base)})")
+            .filter("fps", _fraction(self.frame_rate), start_time=0, round="near")
+            .filter("tpad", stop=count, stop_mode="clone")
+            .filter("trim", end_frame=count)
+        )
+
+    @cached_property
+    def _shown(self) -> npt.NDArray[np.int64]:
+        """For each tick of the grid, the number of the master's frame that is shown."""
+        ticks = _ticks(self.track, self.frame_rate)
+        grid = np.arange(ticks[-1] + 1)
+        return np.searchsorted(ticks, grid, side="right") - 1
+
+
+def conform(track: VideoTrack, fields: Fields | None = None, *, most_changed_percent: float = 50.0) -> Conformed:
+    """Decide how the master's frames make the grid's.
+
+    Args:
+        track: The master's picture.
+        fields: What a look at samples has shown; None where none was taken.
+        most_changed_percent: A master of variable rate is refused when more frames than this, in percent of the grid's,
+            would have to be repeated or dropped.
+
+    Raises:
+        MasterError: The frames are spaced too unevenly.
+    """
+    if not track.constant_rate:
+        return _variable(track, most_changed_percent)
+    flagged = track.field_order in (FieldOrder.TOP_FIRST, FieldOrder.BOTTOM_FIRST)
+    order = track.field_order if fields is None and flagged else fields.order if fields else FieldOrder.PROGRESSIVE
+    name = {FieldOrder.TOP_FIRST: "tff", FieldOrder.BOTTOM_FIRST: "bff"}.get(order, "")
+    if not name:
+        decision = "flagged interlaced, but its frames are whole → taken as progressive" if flagged else ""
+        return Conformed(track, Cadence.PROGRESSIVE, FieldOrder.PROGRESSIVE, track.frame_rate, decision)
+    if fields and fields.repeated > fields.seen / 4:
+        rate = track.frame_rate * FILM_FRAMES / CYCLE_FRAMES
+        return Conformed(track, Cadence.TELECINE, order, rate, f"3:2 telecine {name} → {float(rate):.3f}p film")
+    rate = 2 * track.frame_rate
+    how = "" if flagged else ", though not flagged"
+    return Conformed(track, Cadence.INTERLACED, order, rate, f"interlaced {name}{how} → bwdif to {float(rate):.4g}p")
+
+
+def worth_a_look(track: VideoTrack) -> bool:
+    """Whether samples must be decoded to know if there are fields."""
+    flagged = track.field_order in (FieldOrder.TOP_FIRST, FieldOrder.BOTTOM_FIRST)
+    usual = track.frame_rate in INTERLACED_RATES and track.height_px in INTERLACED_LINES
+    return track.constant_rate and (flagged or usual)
+
+
+def look(track: VideoTrack, input_url: str) -> Fields:
+    """Decode stretches of a master and see whether its frames are made of fields.
+
+    Raises:
+        ToolFailed: FFmpeg is missing or can't decode the master.
+    """
+    found = [_stretch(track, input_url, first) for first in _stretch_starts(track)]
+    return Fields(*(sum(values) for values in zip(*found, strict=True)))
+
+
+def _stretch_starts(track: VideoTrack) -> Iterator[int]:
+    spare = max(0, track.frame_count - SAMPLE_FRAMES)
+    stretches = SAMPLE_STRETCHES if spare >= SAMPLE_FRAMES else 1
+    for number in range(stretches):
+        yield spare * (2 * number + 1) // (2 * stretches)
+
+
+def _stretch(track: VideoTrack, input_url: str, first: int) -> tuple[int, int, int, int]:
+    start_s = float(track.frames.pts_ticks[first] * track.time_base)
+    inputs = [word for name, value in input_options(input_url).items() for word in (f"-{name}", value)]
+    said = run(
+        [
+            tool.ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", "info", *inputs,
+            "-seek_timestamp", "1", "-ss", f"{start_s:.6f}", "-i", input_url, "-map", f"0:{track.index}",
+            "-vf", "idet", "-frames:v", str(SAMPLE_FRAMES), "-f", "null", "-",
+        ],
+    ).stderr  # fmt: skip
+    repeated = _counts(said, "Repeated Fields")
+    seen = _counts(said, "Multi frame detection")
+    return (
+        seen.get("TFF", 0),
+        seen.get("BFF", 0),
+        seen.get("Progressive", 0),
+        repeated.get("Top", 0) + repeated.get("Bottom", 0),
+    )
+
+
+def _counts(said: str, heading: str) -> dict[str, int]:
+    """The last line under a heading of idet's report, which it gives for an empty graph, too."""
+    lines = [line.partition(f"{heading}:")[2] for line in said.splitlines() if f"{heading}:" in line]
+    return {name: int(value) for name, value in re.findall(r"(\w+):\s*(\d+)", lines[-1])} if lines else {}
+
+
+def _variable(track: VideoTrack, most_changed_percent: float) -> Conformed:
+    best: tuple[int, Fraction, int, int] | None = None
+    for rate in STANDARD_RATES:
+        if rate > 60:
+            break
+        ticks = _ticks(track, rate)
+        kept = len(np.unique(ticks))
+        dropped, repeated = len(ticks) - kept, int(ticks[-1]) + 1 - kept
+        # A dropped frame is lost to the viewer, a repeated one only costs.
+        cost = 3 * dropped + repeated
+        if best is None or cost < best[0]:
+            best = (cost, rate, dropped, repeated)
+    assert best is not None
+    _, rate, dropped, repeated = best
+    total = track.frame_count - dropped + repeated
+    changed = 100 * (dropped + repeated) / total
+    if changed > most_changed_percent:
+        raise MasterError(
+            f"the master's frames are spaced so unevenly that {changed:.0f} % would be repeated or dropped at the best "
+            f"rate, {float(rate):.3f}; deliver it at a constant rate, or raise the limit of {most_changed_percent:g} %"
+        )
+    decision = f"variable frame rate → {float(rate):.3f}p: {repeated} frames repeated, {dropped} dropped"
+    return Conformed(track, Cadence.VARIABLE, FieldOrder.PROGRESSIVE, rate, decision)
+
+
+def _ticks(track: VideoTrack, rate: Fraction) -> npt.NDArray[np.int64]:
+    """The nearest tick of the grid for each of the master's frames, the first frame's being 0."""
+    pts = np.asarray(track.frames.pts_ticks, dtype=np.int64) - track.frames.pts_ticks[0]
+    scale = rate * track.time_base
+    # Whole numbers throughout, halves up, as FFmpeg's fps filter rounds.
+    return np.asarray((2 * pts * scale.numerator + scale.denominator) // (2 * scale.denominator), dtype=np.int64)
+
+
+def _renumbered(stream: Any, rate: Fraction) -> Any:
+    # Rounded: in ticks as long as frames 29 comes to 28.999…, and a frame would take the place of the one before it.
+    return stream.filter("setpts", f"round(N/({_fraction(rate)})/TB)").filter("fps", _fraction(rate))
+
+
+def _part(stream: Any, skip: int, count: int) -> Any:
+    return stream.filter("trim", start_frame=skip, end_frame=skip + count)
+
+
+def _fraction(rate: Fraction) -> str:
+    return f"{rate.numerator}/{rate.denominator}"
