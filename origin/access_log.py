@@ -6,6 +6,8 @@ from typing import TextIO
 import msgspec
 from aiohttp import web
 
+from origin.access import split_token
+
 FLUSH_S = 1.0
 """How long a line may wait."""
 MOST_LINES = 50_000
@@ -15,8 +17,9 @@ MOST_LINES = 50_000
 class AccessLog:
     """Takes lines down cheaply, and writes many at once.
 
-    Formatting and writing each line by itself would cost about as much as a small answer. Queries and headers are left
-    out, since they may hold secrets, and so are paths that no route takes, since anybody can write anything there.
+    Formatting and writing each line by itself would cost about as much as a small answer. Queries, headers
+    and tokens are left out, since they are secret or may be, and so are paths that no route takes, since anybody can
+    write anything there.
 
     Args:
         stream: Where lines go.
@@ -37,7 +40,7 @@ class AccessLog:
                 "at_s": round(time.time(), 3),
                 "client": request.remote,
                 "method": request.method if route != "other" else "",
-                "path": request.raw_path.partition("?")[0] if route != "other" else "",
+                "path": split_token(request.raw_path.partition("?")[0])[1] if route != "other" else "",
                 "route": route,
                 "status": int(status),
                 "sent_bytes": sent_bytes,

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import math
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,8 @@ ENTRY_POINT = "public, max-age=60, stale-while-revalidate=30, stale-if-error=864
 BRIEFLY = "public, max-age=5"
 """For what may exist in a moment."""
 NEVER = "no-store"
+PERSONAL = "private, max-age=31536000, immutable"
+"""For files of a release that were reached by a token: only the viewer's own cache may go on without asking."""
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 MPD_TYPE = "application/dash+xml"
@@ -30,6 +33,8 @@ RETRY_S = 2
 EVERYWHERE: dict[str, str] = {
     hdrs.SERVER: "headend",
     "X-Content-Type-Options": "nosniff",
+    # A token in the path of a page must not reach those whom the page links to.
+    "Referrer-Policy": "no-referrer",
     # Fixed values instead of an echo of Origin, so that caches need no Vary.
     hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
     hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "Accept-Ranges, Age, Content-Encoding, Content-Length, Content-Range, Date, "
@@ -168,9 +173,11 @@ def preflight() -> Answer:
     return Answer(HTTPStatus.NO_CONTENT, CIMultiDict({**EVERYWHERE, **_PREFLIGHT}))
 
 
-def refusal(status: HTTPStatus, headers: dict[str, str] | None = None, *, closes: bool = False) -> Answer:
+def refusal(
+    status: HTTPStatus, headers: dict[str, str] | None = None, *, closes: bool = False, reason: str | None = None
+) -> Answer:
     """Answer with an error: a constant body, which tells nothing of the request or the store."""
-    body = b'{"error": "%s"}\n' % status.phrase.lower().encode()
+    body = b'{"error": "%s"}\n' % (reason or status.phrase.lower()).encode()
     sent: dict[str, str] = {
         **EVERYWHERE,
         hdrs.CONTENT_TYPE: JSON_TYPE,
@@ -184,6 +191,12 @@ def refusal(status: HTTPStatus, headers: dict[str, str] | None = None, *, closes
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         sent[hdrs.ALLOW] = _PREFLIGHT[hdrs.ALLOW]
     return Answer(status, CIMultiDict(sent), body, closes)
+
+
+def denial(reason: str, retry_s: float | None) -> Answer:
+    """Refuse what a token does not cover; ``retry_s`` says when it may, None that it won't."""
+    headers: dict[str, str] = {} if retry_s is None else {hdrs.RETRY_AFTER: str(math.ceil(retry_s))}
+    return refusal(HTTPStatus.FORBIDDEN, headers, reason=reason)
 
 
 def accepts_gzip(values: "tuple[str, ...] | list[str]") -> bool:

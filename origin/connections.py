@@ -40,9 +40,12 @@ class Server(web.Server):
         handler: Answers requests.
         metrics: Where connections are counted.
         max_connections: Beyond it, a connection gets 503 and is closed.
+        max_connections_per_client: The same for one address, so that one client can't shut all others out.
     """
 
-    def __init__(self, handler: Any, metrics: Metrics, *, max_connections: int) -> None:
+    def __init__(
+        self, handler: Any, metrics: Metrics, *, max_connections: int, max_connections_per_client: int
+    ) -> None:
         limits: dict[str, Any] = {
             "keepalive_timeout": KEEPALIVE_S,
             "max_line_size": LINE_BYTES,
@@ -56,18 +59,34 @@ class Server(web.Server):
         super().__init__(handler, **limits)
         self._limits = limits
         self.metrics = metrics
-        self.max_connections = max_connections
+        self._max_connections = max_connections
+        self._max_connections_per_client = max_connections_per_client
+        self._by_client: Counter[str] = Counter()
         metrics.watch("connections", "Open connections.", lambda: len(self.connections))
 
     def __call__(self) -> web.RequestHandler:
         """Make the protocol of a new connection."""
         return Connection(self, **self._limits)
 
+    def arrived(self, client: str) -> bool:
+        """Count a connection in; tells whether there is room for it."""
+        self._by_client[client] += 1
+        return (
+            len(self.connections) <= self._max_connections
+            and self._by_client[client] <= self._max_connections_per_client
+        )
+
+    def left(self, client: str) -> None:
+        """Count a connection out."""
+        self._by_client[client] -= 1
+        if not self._by_client[client]:
+            del self._by_client[client]
+
 
 class Connection(web.RequestHandler):
     """One connection; says nothing of a client's bytes, neither to the client nor to the log."""
 
-    __slots__ = ("_server",)
+    __slots__ = ("_client", "_server")
 
     def __init__(self, server: Server, **limits: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **limits)
@@ -76,10 +95,16 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, or turn it away."""
         super().connection_made(transport)
-        if len(self._server.connections) > self._server.max_connections and isinstance(transport, asyncio.Transport):
+        self._client = str((transport.get_extra_info("peername") or ("",))[0])
+        if not self._server.arrived(self._client) and isinstance(transport, asyncio.Transport):
             self._server.metrics.refused.inc()
             transport.write(_FULL)
             self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let a connection go."""
+        super().connection_lost(exc)
+        self._server.left(self._client)
 
     def handle_error(
         self,

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from headend import layout
@@ -14,8 +14,12 @@ from origin import answers
 from origin.answers import Answer
 from origin.library import Library, Wanted
 from origin.metrics import Metrics
+from origin.watch import pages
 
 Path = re.Match[str]
+LOOPBACK = frozenset({"127.0.0.1", "::1"})
+MAX_HEIGHT_PX = "max_height_px"
+"""Where a request holds its plan's limit, if it has one."""
 
 
 class Handlers:
@@ -27,12 +31,15 @@ class Handlers:
 
     Attributes:
         draining: Whether the origin is about to stop; readiness says so.
+        metrics_port: The port where figures are for everyone, if there is one.
     """
 
     def __init__(self, library: Library, metrics: Metrics) -> None:
         self._library = library
         self._metrics = metrics
+        self._pages = pages.load()
         self.draining = False
+        self.metrics_port: int | None = None
 
     async def file(self, request: web.BaseRequest, path: Path) -> Answer:
         """A file of a release."""
@@ -44,18 +51,39 @@ class Handlers:
             )
         return answers.for_file(request.method, request.headers, file)
 
+    async def manifest(self, request: web.BaseRequest, path: Path) -> Answer:
+        """A release's manifest, without what the plan leaves out."""
+        limit = request.get(MAX_HEIGHT_PX)
+        if limit is None:
+            return await self.file(request, path)
+        file = await self._library.reduced_manifest(Wanted(path["title"], path["release"], None, path["name"]), limit)
+        return answers.for_file(request.method, request.headers, file)
+
     async def entry_point(self, _: web.BaseRequest, path: Path) -> Answer:
-        """The current release's manifest."""
+        """The current release's manifest or poster."""
         release = await self._library.current(path["title"])
         return answers.redirect(f"{release}/{path['name']}")
 
-    async def catalogue(self, _: web.BaseRequest, __: Path) -> Answer:
-        """All titles, with relative links to their entry points."""
+    async def watch(self, _: web.BaseRequest, path: Path) -> Answer:
+        """The page of a title."""
+        await self._library.current(path["title"])
+        return self._pages.watch()
+
+    async def asset(self, request: web.BaseRequest, path: Path) -> Answer:
+        """A script or style of a page."""
+        return answers.for_file(request.method, request.headers, self._pages.asset(path["digest"], path["name"]))
+
+    async def catalogue(self, request: web.BaseRequest, _: Path) -> Answer:
+        """All titles: a page for browsers; for programs, with relative links to their entry points."""
+        if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
+            return self._pages.titles()
         titles = [
             {"title": title, "hls": f"{title}/{layout.MULTIVARIANT}", "dash": f"{title}/{layout.MPD}"}
             for title in await self._library.titles()
         ]
-        return answers.document(msgspec.json.encode({"titles": titles}), answers.JSON_TYPE, answers.BRIEFLY)
+        found = answers.document(msgspec.json.encode({"titles": titles}), answers.JSON_TYPE, answers.BRIEFLY)
+        found.headers[hdrs.VARY] = hdrs.ACCEPT
+        return found
 
     async def alive(self, _: web.BaseRequest, __: Path) -> Answer:
         """That the process can answer."""
@@ -71,8 +99,11 @@ class Handlers:
             return answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
         return _OK
 
-    async def figures(self, _: web.BaseRequest, __: Path) -> Answer:
-        """What was counted."""
+    async def figures(self, request: web.BaseRequest, _: Path) -> Answer:
+        """What was counted: for who asks at this machine's own address, or at the port for it."""
+        address, port, *_rest = request.get_extra_info("sockname") or ("", 0)
+        if port != self.metrics_port and address.removeprefix("::ffff:") not in LOOPBACK:
+            return answers.refusal(HTTPStatus.NOT_FOUND)
         return answers.document(self._metrics.exposition(), CONTENT_TYPE_LATEST, answers.NEVER)
 
 

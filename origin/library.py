@@ -17,13 +17,16 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from aiohttp import hdrs
+
 from headend import documents, layout
 from headend.errors import HeadendError, ObjectMissing, StorageError, StoreUnavailable
-from headend.media import Current, Presentation
+from headend.media import AudioRendition, Current, Presentation, VideoRendition
 from headend.storage import Store
 from origin.answers import MPD_TYPE, PLAYLIST_TYPE, File, manifest_file, media_file
 from origin.caching import Shelf
 from origin.metrics import Metrics
+from origin.reducing import reduced
 
 CACHE_BYTES = 256 << 20
 """Memory for files, unless told otherwise."""
@@ -49,6 +52,9 @@ FAILURES = 5
 """So many failures in a row, and the store is left alone for a while."""
 REST_S = 2.0
 """How long the store is left alone until one read tries it."""
+
+POSTER = "poster.jpg"
+"""The name of a release's poster, which is drawn when somebody wants it."""
 
 _SEGMENT_BYTES_IN_MEMORY = 160
 _READY_KEY = layout.current("ready")
@@ -95,11 +101,13 @@ class RenditionIndex:
         content_type: Of its init segment and media segments.
         init_bytes: Size of the init segment.
         segments: SHA-256 and size of each media segment, in order.
+        height_px: Of pictures, the shorter side, so that upright ones count as what they are; 0 for sound.
     """
 
     content_type: str
     init_bytes: int
     segments: tuple[tuple[bytes, int], ...]
+    height_px: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +117,12 @@ class ReleaseIndex:
     Attributes:
         published: When the document was written: the date of all files of the release, which never change.
         renditions: By id.
+        segment_s: Length of a segment.
     """
 
     published: datetime
     renditions: dict[str, RenditionIndex]
+    segment_s: float
 
     @property
     def size_bytes(self) -> int:
@@ -205,7 +215,7 @@ class Library:
         """A file of a release, from the store, whole and checked; kept in memory."""
         key = wanted.key
         self._metrics.looked_up("shared" if key in self._flights else "miss")
-        index = await self._release(wanted.title, wanted.release)
+        index = await self.release(wanted.title, wanted.release)
         if wanted.rendition is not None and wanted.rendition not in index.renditions:
             raise _missing(key)
         rendition = None if wanted.rendition is None else index.renditions[wanted.rendition]
@@ -217,6 +227,8 @@ class Library:
             read = partial(self._read_media, key, index, rendition, size, sha256)
         elif rendition is not None and wanted.name == layout.INIT:
             read = partial(self._read_media, key, index, rendition, rendition.init_bytes, None)
+        elif wanted.name == POSTER:
+            read = partial(self._draw_poster, wanted, index)
         else:
             read = partial(self._read_manifest, key, index)
 
@@ -229,7 +241,29 @@ class Library:
         """Let go of the threads; reads under way end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _release(self, title: str, release: str) -> ReleaseIndex:
+    async def reduced_manifest(self, wanted: Wanted, max_height_px: int) -> File:
+        """A manifest without the renditions above a height, from what was published; kept in memory."""
+        index = await self.release(wanted.title, wanted.release)
+        withheld = frozenset(id for id, known in index.renditions.items() if known.height_px > max_height_px)
+        if not withheld:
+            return await self.file(wanted)
+        # All heights that come to the same share one file, so that tokens can't fill the memory with copies.
+        highest = max(known.height_px for id, known in index.renditions.items() if id not in withheld)
+        key = f"{wanted.key}?{highest}"
+        if (found := self.remembered(key)) is not None:
+            return found
+        whole = (await self.file(wanted)).plain
+        made = await asyncio.get_running_loop().run_in_executor(
+            self._threads,
+            lambda: manifest_file(
+                reduced(wanted.name, whole.body, withheld), index.published, whole.headers[hdrs.CONTENT_TYPE]
+            ),
+        )
+        self._files.put(key, made, made.size_bytes)
+        return made
+
+    async def release(self, title: str, release: str) -> ReleaseIndex:
+        """What is known of a release."""
         key = layout.release_document(title, release)
         found = self._releases.get(key)
         if found is not None:
@@ -334,10 +368,12 @@ class Library:
                     f"{kind}/mp4",
                     track.init_bytes,
                     tuple((bytes.fromhex(s.sha256), s.size_bytes) for s in track.segments),
+                    _height_px(track.rendition),
                 )
                 for kind, tracks in (("video", presentation.video), ("audio", presentation.audio))
                 for track in tracks
             },
+            float(presentation.grid.segment_frames / presentation.grid.frame_rate),
         )
 
     def _read_media(
@@ -349,9 +385,27 @@ class Library:
             raise Damaged(f"{key} in {self._store.url} is not what its release says; submit the master again", key=key)
         return media_file(body, found.hex(), index.published, rendition.content_type)
 
+    def _draw_poster(self, wanted: Wanted, index: ReleaseIndex) -> File:
+        from origin.watch import posters  # a decoder is a lot to load for who serves no pages
+
+        key = layout.release_document(wanted.title, wanted.release)
+        presentation = documents.read(Presentation, self._store.get(key), key=key)
+        track, segments = posters.source(presentation)
+
+        def read(name: str) -> bytes:
+            return self._store.get(Wanted(wanted.title, wanted.release, track.rendition.id, name).key)
+
+        init = read(layout.INIT)
+        body = posters.draw(init + read(f"{segment.number}{layout.SEGMENT_SUFFIX}") for segment in segments)
+        return media_file(body, hashlib.sha256(body).hexdigest(), index.published, "image/jpeg")
+
     def _read_manifest(self, key: str, index: ReleaseIndex) -> File:
         content_type = MPD_TYPE if key.endswith(layout.MPD) else PLAYLIST_TYPE
         return manifest_file(self._store.get(key), index.published, content_type)
+
+
+def _height_px(rendition: VideoRendition | AudioRendition) -> int:
+    return min(rendition.width_px, rendition.height_px) if isinstance(rendition, VideoRendition) else 0
 
 
 def _missing(key: str) -> ObjectMissing:

@@ -15,6 +15,7 @@ class Metrics:
         gone: Clients that left in the middle of an answer.
         malformed: Requests that are not HTTP, or go beyond its limits.
         refused: Connections beyond the limit.
+        lease_faults: Leases that could not be kept.
     """
 
     def __init__(self) -> None:
@@ -60,6 +61,15 @@ class Metrics:
             "headend_origin_refused_connections", "Connections beyond the limit.", registry=self.registry
         )
 
+        self._denied = Counter(
+            "headend_origin_denied", "Requests that their tokens do not cover.", ("reason",), registry=self.registry
+        )
+        self.lease_faults = Counter(
+            "headend_origin_lease_faults",
+            "Leases that could not be kept; nobody is refused for it.",
+            registry=self.registry,
+        )
+
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Export a figure that is read when somebody asks."""
         Gauge(f"headend_origin_{name}", meaning, registry=self.registry).set_function(value)
@@ -82,6 +92,10 @@ class Metrics:
     def looked_up(self, result: str) -> None:
         """Count a file that was wanted."""
         self._lookups.labels(result).inc()
+
+    def denied(self, reason: str) -> None:
+        """Count a request that its token does not cover."""
+        self._denied.labels(reason).inc()
 
     def read(self, result: str) -> None:
         """Count a read of the store."""

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import errno
+import os
+import resource
 import signal
 import socket
 import sys
@@ -11,6 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from aiohttp import http_parser, web
 
@@ -21,10 +25,14 @@ from origin.access_log import FLUSH_S, AccessLog
 from origin.app import Origin
 from origin.connections import BACKLOG, Server
 from origin.library import CACHE_BYTES
+from origin.tokens import Keyring
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 MAX_CONNECTIONS = 4096
+MAX_CONNECTIONS_PER_CLIENT = 2048
+OTHER_FILES = 128
+"""Open files beside connections: the store's, the leases', the interpreter's."""
 SENDING_BYTES = 1 << 30
 FINISH_S = 20.0
 """How long requests under way may take once the origin stops."""
@@ -37,17 +45,25 @@ class Serving:
     Attributes:
         cache_bytes: Memory for files.
         sending_bytes: Memory for files under way to clients; beyond, these get 503.
-        max_connections: Beyond it, clients get 503.
+        max_connections: Beyond it, clients get 503; fewer if this process may not open as many files.
+        max_connections_per_client: The same for one address, which may be that of a terminator in front.
         linger_s: How long the origin goes on when told to stop, saying that it is not ready, for a load balancer in
             front to see it.
         access_log: Whether each request is written to standard output, as a line of JSON.
+        metrics_port: Where figures are shown to all who reach that port; otherwise only this machine sees them.
+        keys: What tokens are signed with; None serves everything to everyone.
+        state_dir: Where leases are kept, for all processes that serve the same accounts; None for this one alone.
     """
 
     cache_bytes: int = CACHE_BYTES
     sending_bytes: int = SENDING_BYTES
     max_connections: int = MAX_CONNECTIONS
     linger_s: float = 0.0
+    max_connections_per_client: int = MAX_CONNECTIONS_PER_CLIENT
     access_log: bool = False
+    metrics_port: int | None = None
+    keys: Keyring | None = None
+    state_dir: Path | None = None
 
 
 def serve(
@@ -68,7 +84,7 @@ def serve(
         serving: How.
 
     Raises:
-        ConfigError: The store's address is no address, or the port or host can't be listened on.
+        ConfigError: The store's address is no address, the port or host can't be listened on, or leases can't be kept.
     """
     listener = _listen(host, port)
 
@@ -133,6 +149,7 @@ def running(
         thread.join()
 
 
+_MEMORY = Path("/dev/shm")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ADVICE = {
     errno.EADDRINUSE: "port {port} is in use: choose another with --port",
@@ -145,23 +162,63 @@ async def _run(
     store: Store, listener: socket.socket, serving: Serving, stop: asyncio.Event, on_ready: Callable[[], object]
 ) -> None:
     access_log = AccessLog(sys.stdout) if serving.access_log else None
-    origin = Origin(store, cache_bytes=serving.cache_bytes, sending_bytes=serving.sending_bytes, access_log=access_log)
-    server = Server(origin, origin.metrics, max_connections=serving.max_connections)
-    runner = web.ServerRunner(server, shutdown_timeout=FINISH_S)
-    await runner.setup()
-    writer = asyncio.create_task(_write(access_log)) if access_log is not None else None
-    try:
-        await web.SockSite(runner, listener, backlog=BACKLOG).start()
-        on_ready()
-        await stop.wait()
-        origin.handlers.draining = True
-        await asyncio.sleep(serving.linger_s)
-    finally:
-        await runner.cleanup()
-        origin.library.close()
-        if writer is not None and access_log is not None:
-            writer.cancel()
-            access_log.write(access_log.take())
+    with contextlib.ExitStack() as held:
+        origin = Origin(
+            store,
+            cache_bytes=serving.cache_bytes,
+            sending_bytes=serving.sending_bytes,
+            access_log=access_log,
+            keys=serving.keys,
+            state_dir=held.enter_context(_state_dir(serving)),
+        )
+        held.callback(origin.close)
+        server = Server(
+            origin,
+            origin.metrics,
+            max_connections=_affordable(serving.max_connections),
+            max_connections_per_client=serving.max_connections_per_client,
+        )
+        listeners = [listener]
+        if serving.metrics_port is not None:
+            inner = held.enter_context(contextlib.closing(_listen(listener.getsockname()[0], serving.metrics_port)))
+            listeners.append(inner)
+            origin.handlers.metrics_port = inner.getsockname()[1]
+        runner = web.ServerRunner(server, shutdown_timeout=FINISH_S)
+        await runner.setup()
+        writer = asyncio.create_task(_write(access_log)) if access_log is not None else None
+        try:
+            for each in listeners:
+                await web.SockSite(runner, each, backlog=BACKLOG).start()
+            on_ready()
+            await stop.wait()
+            origin.handlers.draining = True
+            await asyncio.sleep(serving.linger_s)
+        finally:
+            await runner.cleanup()
+            if writer is not None and access_log is not None:
+                writer.cancel()
+                access_log.write(access_log.take())
+
+
+@contextmanager
+def _state_dir(serving: Serving) -> Iterator[Path | None]:
+    """Where leases are kept: in memory, and gone with this process, unless a folder is given that others share."""
+    if serving.keys is None or serving.state_dir is not None:
+        yield serving.state_dir
+        return
+    with TemporaryDirectory(prefix="headend-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
+def _affordable(connections: int) -> int:
+    """So many connections as are wanted, or as this process may open files for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + OTHER_FILES
+    if soft < wanted and soft != resource.RLIM_INFINITY:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return soft - OTHER_FILES
+    return connections
 
 
 async def _write(access_log: AccessLog) -> None:
