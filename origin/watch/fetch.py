@@ -1,0 +1,77 @@
+"""``python -m origin.watch.fetch``: bring the players from npm, so that pages need no CDN.
+
+They end up in this package's folder, from where `hatch build` takes them into the wheel.
+"""
+
+import base64
+import hashlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from headend.errors import ConfigError, HeadendError
+from origin.watch.pages import VENDOR
+from origin.watch.players import PLAYERS, Player
+
+TIMEOUT_S = 300
+
+
+def fetch(folder: Path = VENDOR) -> tuple[str, ...]:
+    """Bring those players that are not there yet.
+
+    Args:
+        folder: Where to.
+
+    Returns:
+        The labels of those that were brought.
+
+    Raises:
+        ConfigError: npm is not installed, fails, or brings something else than what is pinned.
+    """
+    missing = [player for player in PLAYERS if not is_there(folder, player)]
+    for player in missing:
+        _bring(folder, player)
+    return tuple(player.label for player in missing)
+
+
+def is_there(folder: Path, player: Player) -> bool:
+    """Whether the very script that is pinned lies in ``folder``."""
+    path = folder / player.file
+    return path.is_file() and _integrity(path.read_bytes()) == player.integrity
+
+
+def _bring(folder: Path, player: Player) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ConfigError("npm is not installed (Debian: npm); without it, pages take the players from a public CDN")
+    spec = f"{player.package}@{player.version}"
+    with tempfile.TemporaryDirectory() as scratch:
+        argv = [npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", scratch, spec]
+        try:
+            subprocess.run(argv, cwd=scratch, check=True, capture_output=True, timeout=TIMEOUT_S)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ConfigError(f"npm could not bring {spec}; check the network and npm's registry: {error}") from error
+        with tarfile.open(next(Path(scratch).glob("*.tgz"))) as archive:
+            member = archive.extractfile(f"package/{player.path}")
+            script = member.read() if member is not None else b""
+    if _integrity(script) != player.integrity:
+        raise ConfigError(f"{spec} is not what is pinned here; check npm's registry, or pin another in players.py")
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{player.file}.part"
+    part.write_bytes(script)
+    part.replace(folder / player.file)
+
+
+def _integrity(script: bytes) -> str:
+    return f"sha384-{base64.b64encode(hashlib.sha384(script).digest()).decode()}"
+
+
+if __name__ == "__main__":
+    try:
+        brought = fetch()
+    except HeadendError as error:
+        sys.exit(f"players: {error}")
+    print(f"players: brought {', '.join(brought)}" if brought else "players: all there")

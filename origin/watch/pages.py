@@ -1,0 +1,114 @@
+"""The pages as files: read once, named after their content, and what browsers may do with them."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from string import Template
+
+from aiohttp import hdrs
+
+from headend.errors import ObjectMissing
+from origin.answers import BRIEFLY, Answer, File, document, manifest_file
+from origin.watch.players import CDN, PLAYERS
+
+STATIC = Path(__file__).with_name("static")
+VENDOR = STATIC / "vendor"
+TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """All that a browser gets but manifests and media.
+
+    Attributes:
+        titles_html: The page of all titles.
+        watch_html: The page of any title.
+        policy: What browsers may load for a page.
+        digest: Of all assets; part of their paths, so that they may be kept for ever.
+        assets: Scripts, styles and pictures, by name.
+    """
+
+    titles_html: bytes
+    watch_html: bytes
+    policy: str
+    digest: str
+    assets: dict[str, File]
+
+    def titles(self) -> Answer:
+        """The page of all titles; programs get a document under the same address."""
+        answer = self._page(self.titles_html)
+        answer.headers[hdrs.VARY] = hdrs.ACCEPT
+        return answer
+
+    def watch(self) -> Answer:
+        """The page of any title."""
+        return self._page(self.watch_html)
+
+    def asset(self, digest: str, name: str) -> File:
+        """An asset by its path; raises `ObjectMissing` for one of another version, too."""
+        if digest != self.digest or name not in self.assets:
+            raise ObjectMissing(f"there is no page asset {name} of {digest}")
+        return self.assets[name]
+
+    def _page(self, html: bytes) -> Answer:
+        answer = document(html, "text/html; charset=utf-8", BRIEFLY)
+        answer.headers["Content-Security-Policy"] = self.policy
+        return answer
+
+
+@cache
+def load(vendor: Path = VENDOR) -> Pages:
+    """Read all pages, once.
+
+    Args:
+        vendor: Where players are that were fetched; those that are not there come from the CDN.
+    """
+    paths = [path for folder in (STATIC, vendor) for path in sorted(folder.glob("*")) if path.suffix in TYPES]
+    bodies = {path.name: path.read_bytes() for path in paths}
+    named = hashlib.sha256(b"".join(name.encode() + b"\0" + body for name, body in sorted(bodies.items())))
+    digest = named.hexdigest()[:16]
+    read = datetime.now(UTC)
+    return Pages(
+        titles_html=_html("titles.html", f"watch/assets/{digest}", bodies),
+        watch_html=_html("watch.html", f"assets/{digest}", bodies),
+        policy=_policy(from_cdn=any(player.file not in bodies for player in PLAYERS)),
+        digest=digest,
+        assets={name: manifest_file(body, read, TYPES[Path(name).suffix]) for name, body in bodies.items()},
+    )
+
+
+def _html(name: str, assets: str, bodies: dict[str, bytes]) -> bytes:
+    players = [
+        {
+            "name": player.name,
+            "label": player.label,
+            "manifests": player.manifests,
+            "script": f"{assets}/{player.file}" if player.file in bodies else player.cdn_url,
+            "integrity": player.integrity,
+        }
+        for player in PLAYERS
+    ]
+    page = Template((STATIC / name).read_text(encoding="utf-8"))
+    return page.substitute(assets=assets, players=json.dumps(players)).encode()
+
+
+def _policy(*, from_cdn: bool) -> str:
+    """What a page may load: nothing but its own, the players, and what these make of segments and of themselves."""
+    scripts = f"'self' {CDN}/" if from_cdn else "'self'"
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {scripts}",
+            "style-src 'self'",
+            "img-src 'self' data:",
+            "connect-src 'self'",
+            "media-src 'self' blob:",
+            "worker-src 'self' blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'self'",
+        )
+    )

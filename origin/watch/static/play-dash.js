@@ -1,0 +1,41 @@
+// dash.js behind the interface that all players have here; see watch.js.
+
+export async function open(video, url, { fail, from }) {
+  const player = dashjs.MediaPlayer().create();
+  player.updateSettings({
+    debug: { logLevel: dashjs.Debug.LOG_LEVEL_NONE },
+    streaming: { trackSwitchMode: { video: 'alwaysReplace', audio: 'alwaysReplace' }, buffer: { fastSwitchEnabled: true } },
+  });
+  const ready = new Promise((resolve) => player.on(dashjs.MediaPlayer.events.STREAM_INITIALIZED, resolve));
+  player.on(dashjs.MediaPlayer.events.ERROR, ({ error }) => fail(error.message ?? String(error)));
+  player.initialize(video, url, false, from || NaN);
+  await ready;
+
+  // Each codec of pictures, and each codec and layout of a programme, is a track of its own with some representations.
+  const choose = (kind, id) => {
+    player.updateSettings({ streaming: { abr: { autoSwitchBitrate: { [kind]: id === null } } } });
+    if (id === null) return;
+    const there = () => player.getRepresentationsByType(kind).some((one) => one.id === id);
+    if (there()) {
+      player.setRepresentationForTypeById(kind, id, true);
+      return;
+    }
+    const track = player.getTracksFor(kind).find((one) => one.bitrateList.some((bitrate) => bitrate.id === id));
+    if (track === undefined) return;
+    const then = ({ mediaType }) => {
+      if (mediaType !== kind) return;
+      player.off(dashjs.MediaPlayer.events.TRACK_CHANGE_RENDERED, then);
+      if (there()) player.setRepresentationForTypeById(kind, id, true);
+    };
+    player.on(dashjs.MediaPlayer.events.TRACK_CHANGE_RENDERED, then);
+    player.setCurrentTrack(track);
+  };
+  return {
+    picture: () => player.getCurrentRepresentationForType('video')?.id,
+    choosePicture: (id) => choose('video', id),
+    sound: () => player.getCurrentRepresentationForType('audio')?.id,
+    chooseSound: (id) => choose('audio', id),
+    throughput: () => 1000 * player.getAverageThroughput('video'),
+    close: () => player.destroy(),
+  };
+}

@@ -1,0 +1,41 @@
+// Shaka Player behind the interface that all players have here; see watch.js.
+
+// An id in DASH, the address of a playlist in HLS.
+const idOf = (original) => /([^/]+)\/media\.m3u8/.exec(original)?.[1] ?? original;
+
+export async function open(video, url, { fail, from, codecOf }) {
+  shaka.polyfill.installAll();
+  const player = new shaka.Player();
+  await player.attach(video);
+  player.addEventListener('error', ({ detail }) => fail(`error ${detail.code}`));
+  await player.load(url, from || null);
+
+  const variants = () => player.getVariantTracks();
+  const active = () => variants().find((one) => one.active);
+  const best = (wanted, kept) => variants().filter(wanted).sort((a, b) => kept(b) - kept(a))[0];
+  const withPicture = (id) => best((one) => idOf(one.originalVideoId) === id,
+    (one) => one.originalAudioId === active()?.originalAudioId);
+  const withSound = (id) => best((one) => idOf(one.originalAudioId) === id,
+    (one) => one.originalVideoId === active()?.originalVideoId);
+  const select = (variant) => { if (variant && !variant.active) player.selectVariantTrack(variant, true, 1); };
+
+  return {
+    picture: () => idOf(active()?.originalVideoId),
+    async choosePicture(id) {
+      player.configure({ abr: { enabled: id === null } });
+      if (id === null) return;
+      if (withPicture(id) === undefined) {
+        // Of each size Shaka Player keeps one codec; another one has to be asked for before a title is loaded.
+        const paused = video.paused;
+        player.configure({ preferredVideo: [{ codec: codecOf(id).split('.')[0] }] });
+        await player.load(url, video.currentTime);
+        if (!paused) await video.play();
+      }
+      select(withPicture(id));
+    },
+    sound: () => idOf(active()?.originalAudioId),
+    chooseSound: (id) => select(withSound(id)),
+    throughput: () => player.getStats().estimatedBandwidth,
+    close: () => player.destroy(),
+  };
+}

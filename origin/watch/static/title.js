@@ -1,0 +1,62 @@
+// What a title has, read from its manifests, and how that is said to people.
+
+const CODECS = [
+  [/^avc/, 'H.264'], [/^hvc|^hev/, 'HEVC'], [/^av01/, 'AV1'], [/^vp09/, 'VP9'],
+  [/^mp4a/, 'AAC'], [/^opus/i, 'Opus'], [/^ac-3/, 'Dolby Digital'], [/^ec-3/, 'Dolby Digital Plus'],
+];
+
+/** Read a title's manifests. Pictures and sounds are named by their renditions' ids, in HLS as in DASH. */
+export async function readTitle(folder) {
+  const [mpd, playlist] = await Promise.all([text(`${folder}/manifest.mpd`), text(`${folder}/multivariant.m3u8`)]);
+  const document = new DOMParser().parseFromString(mpd, 'text/xml');
+  const renditions = [...document.getElementsByTagName('Representation')].map((node) => describe(node, playlist));
+  const [, hours, minutes, seconds] = /^PT(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?$/.exec(
+    document.documentElement.getAttribute('mediaPresentationDuration'));
+  return {
+    duration: 3600 * (hours ?? 0) + 60 * (minutes ?? 0) + Number(seconds ?? 0),
+    pictures: renditions.filter((one) => one.kind === 'video').sort((a, b) => b.height - a.height || b.bps - a.bps),
+    sounds: renditions.filter((one) => one.kind === 'audio').sort((a, b) => b.channels - a.channels || b.bps - a.bps),
+  };
+}
+
+function describe(node, playlist) {
+  const set = node.parentNode;
+  const of = (name) => node.getAttribute(name) ?? set.getAttribute(name);
+  const kind = of('contentType');
+  const [frames, per] = (of('frameRate') ?? '0').split('/');
+  const channels = set.querySelector('AudioChannelConfiguration')?.getAttribute('value');
+  const codec = of('codecs');
+  const id = of('id');
+  return {
+    id, kind, codec,
+    family: CODECS.find(([pattern]) => pattern.test(codec))?.[1] ?? codec,
+    width: Number(of('width')), height: Number(of('height')), frameRate: frames / (per ?? 1), bps: Number(of('bandwidth')),
+    language: of('lang'), label: set.querySelector('Label')?.textContent,
+    // Dolby says which loudspeakers there are, others how many: only 5.1 and stereo are made.
+    channels: { F801: 6, A000: 2 }[channels] ?? Number(channels),
+    decodes: MediaSource.isTypeSupported(`${kind}/mp4; codecs="${codec}"`),
+    manifests: playlist.includes(`${id}/media.m3u8`) ? ['hls', 'dash'] : ['dash'],
+  };
+}
+
+async function text(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(answer.status === 404 ? 'There is no such title.' : `The origin answers ${answer.status}.`);
+  return answer.text();
+}
+
+/** `big-buck-bunny` is "Big Buck Bunny". */
+export const spoken = (title) => title.split('-').filter(Boolean).map((word) => word[0].toUpperCase() + word.slice(1)).join(' ');
+
+export const lines = (picture) => `${Math.min(picture.width, picture.height)}p`;
+export const rate = (bps) => (bps >= 999_500 ? `${(bps / 1e6).toFixed(bps < 1e7 ? 1 : 0)} Mb/s` : `${Math.round(bps / 1e3)} kb/s`);
+
+export function clock(seconds) {
+  const whole = Math.round(seconds);
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (number) => String(number).padStart(2, '0');
+  return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}
+
+/** The families of some renditions, each once. */
+export const families = (renditions) => [...new Set(renditions.map((one) => one.family))].join(', ');

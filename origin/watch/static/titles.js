@@ -1,0 +1,56 @@
+// The page of all titles.
+
+import { clock, families, lines, readTitle, spoken } from './title.js';
+
+const shelf = document.getElementById('shelf');
+const lead = document.getElementById('lead');
+
+function element(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+function card(title) {
+  const length = element('span', { className: 'length' });
+  const facts = element('p', {});
+  const image = element('img', { src: `${title}/poster.jpg`, alt: '', loading: 'lazy' });
+  image.addEventListener('error', () => { image.hidden = true; });
+  const link = element('a', { className: 'card', href: `watch/${title}` },
+    element('div', { className: 'poster' }, image, length), element('h2', { textContent: spoken(title) }), facts);
+  const tell = async () => {
+    try {
+      const found = await readTitle(title);
+      length.textContent = clock(found.duration);
+      facts.textContent = `${lines(found.pictures[0])} · ${families(found.pictures)}`;
+    } catch {
+      facts.textContent = 'Not available at the moment';
+    }
+  };
+  return { item: element('li', {}, link), tell };
+}
+
+async function show() {
+  const answer = await fetch('./', { headers: { Accept: 'application/json' } });
+  if (!answer.ok) throw new Error();
+  const { titles } = await answer.json();
+  lead.textContent = titles.length
+    ? `${titles.length} ${titles.length === 1 ? 'title' : 'titles'} to watch`
+    : 'Nothing is published yet. Make a title with “headend submit”.';
+  // Manifests are read only for the cards that are seen.
+  const seen = new Map();
+  const observer = new IntersectionObserver((entries) => {
+    for (const { target } of entries.filter((entry) => entry.isIntersecting)) {
+      observer.unobserve(target);
+      seen.get(target)();
+    }
+  });
+  for (const { title } of titles) {
+    const { item, tell } = card(title);
+    seen.set(item, tell);
+    shelf.append(item);
+    observer.observe(item);
+  }
+}
+
+show().catch(() => { lead.textContent = 'The titles can’t be listed at the moment. Try again in a minute.'; });

@@ -1,0 +1,196 @@
+// The page of one title: one film, one of three players, and what it does.
+//
+// A player is opened by `open(video, url, { fail, from, codecOf })` of its module, which gives: `picture()` and `sound()`,
+// the ids of the renditions that play; `choosePicture(id)`, null for the player's own choice, and `chooseSound(id)`;
+// `throughput()` in bits per second; and `close()`.
+
+import { chart } from './chart.js';
+import { clock, families, lines, rate, readTitle, spoken } from './title.js';
+
+const EVERY_MS = 500;
+const AUTOMATIC = '';
+
+const at = (id) => document.getElementById(id);
+const video = at('video');
+const players = JSON.parse(at('players').textContent);
+const name = location.pathname.split('/').at(-1);
+const wanted = new URLSearchParams(location.search);
+
+const state = { title: null, player: null, manifest: null, open: null, generation: 0, last: null };
+const figures = { switches: 0, stalls: 0, dropped: 0, decoded: 0 };
+const rates = chart(at('rates'), [{ colour: '#ffb454', filled: true }, { colour: '#5cc8ff' }], { logarithmic: true });
+const buffered = chart(at('buffered'), [{ colour: '#5fd38a', filled: true }], { least: 10 });
+
+// --- choosing a player -------------------------------------------------------------------------------------------
+
+function choices(id, options, value, choose) {
+  const box = at(id);
+  box.querySelectorAll('label').forEach((label) => label.remove());
+  for (const option of options) {
+    const input = Object.assign(document.createElement('input'), {
+      type: 'radio', name: id, value: option.value, checked: option.value === value, disabled: option.disabled ?? false });
+    input.addEventListener('change', () => choose(option.value));
+    const label = document.createElement('label');
+    label.append(input, Object.assign(document.createElement('span'), { textContent: option.label }));
+    box.append(label);
+  }
+}
+
+function showChoices() {
+  choices('player', players.map(({ name: value, label }) => ({ value, label })), state.player.name, (chosen) => {
+    const player = players.find((one) => one.name === chosen);
+    start(player, player.manifests.includes(state.manifest) ? state.manifest : player.manifests[0]);
+  });
+  const manifests = [['hls', 'HLS'], ['dash', 'DASH']];
+  choices('manifest', manifests.map(([value, label]) => ({
+    value, label, disabled: !state.player.manifests.includes(value) })), state.manifest, (chosen) => start(state.player, chosen));
+}
+
+async function start(player, manifest) {
+  const generation = ++state.generation;
+  const [from, playing] = [video.ended ? 0 : video.currentTime, !video.paused && !video.ended];
+  Object.assign(state, { player, manifest, last: null });
+  Object.assign(figures, { switches: 0, stalls: 0, ...frames() });
+  at('trouble').hidden = true;
+  showChoices();
+  history.replaceState(null, '', `?player=${player.name}&manifest=${manifest}`);
+  const before = state.open;
+  state.open = null;
+  const current = () => generation === state.generation;
+  try {
+    await before?.close();
+    await script(player);
+    const { open } = await import(`./play-${player.name}.js`);
+    if (!current()) return;
+    const file = manifest === 'hls' ? 'multivariant.m3u8' : 'manifest.mpd';
+    const opened = await open(video, new URL(`../${name}/${file}`, location.href).href, {
+      from, fail: (reason) => { if (current()) trouble(`${player.label} can’t play this: ${reason}.`); },
+      codecOf: (id) => find(id).codec });
+    if (!current()) {
+      await opened.close();
+      return;
+    }
+    state.open = opened;
+    showMenus();
+    if (playing) await video.play();
+  } catch (error) {
+    if (current()) trouble(`${player.label} can’t play this: ${error.message || error.code || error}.`);
+  }
+}
+
+const scripts = new Map();
+function script({ name: of, script: src, integrity }) {
+  if (!scripts.has(of)) {
+    scripts.set(of, new Promise((resolve, reject) => {
+      const node = Object.assign(document.createElement('script'), { src: new URL(src, location.href).href, integrity, crossOrigin: 'anonymous' });
+      node.addEventListener('load', resolve);
+      node.addEventListener('error', () => {
+        scripts.delete(of);
+        reject(new Error('the player could not be loaded'));
+      });
+      document.head.append(node);
+    }));
+  }
+  return scripts.get(of);
+}
+
+function trouble(message) {
+  at('trouble').textContent = message;
+  at('trouble').hidden = false;
+}
+
+// --- choosing a rendition ----------------------------------------------------------------------------------------
+
+const find = (id) => [...state.title.pictures, ...state.title.sounds].find((one) => one.id === id);
+const playable = (renditions) => renditions.filter((one) => one.decodes && one.manifests.includes(state.manifest));
+
+function showMenus() {
+  const groups = Map.groupBy(playable(state.title.pictures), (one) => one.family);
+  at('picture').replaceChildren(new Option('Automatic', AUTOMATIC), ...[...groups].map(([family, pictures]) => {
+    const group = Object.assign(document.createElement('optgroup'), { label: family });
+    group.append(...pictures.map((one) => new Option(`${lines(one)} · ${family} · ${rate(one.bps)}`, one.id)));
+    return group;
+  }));
+  const several = new Set(state.title.sounds.map((one) => one.label)).size > 1;
+  at('sound').replaceChildren(...playable(state.title.sounds).map((one) => new Option(
+    `${several ? `${one.label} · ` : ''}${one.channels > 2 ? '5.1' : 'Stereo'} · ${one.family} · ${rate(one.bps)}`, one.id)));
+  at('sound').closest('label').hidden = !state.title.sounds.length;
+}
+
+const choosing = (choose) => Promise.resolve(choose).catch((error) => trouble(`This can’t be played: ${error.message || error.code}.`));
+at('picture').addEventListener('change', ({ target }) => choosing(state.open?.choosePicture(target.value || null)));
+at('sound').addEventListener('change', ({ target }) => choosing(state.open?.chooseSound(target.value)));
+
+// --- what it does ------------------------------------------------------------------------------------------------
+
+function frames() {
+  const { totalVideoFrames: decoded, droppedVideoFrames: dropped } = video.getVideoPlaybackQuality();
+  return { decoded, dropped };
+}
+
+function ahead() {
+  for (let range = 0; range < video.buffered.length; range += 1) {
+    if (video.buffered.start(range) <= video.currentTime + 0.1 && video.currentTime < video.buffered.end(range)) {
+      return video.buffered.end(range) - video.currentTime;
+    }
+  }
+  return 0;
+}
+
+function look() {
+  const picture = state.open && find(state.open.picture());
+  const sound = state.open && find(state.open.sound());
+  const throughput = state.open?.throughput() || null;
+  if (picture && picture.id !== state.last) {
+    if (state.last !== null) figures.switches += 1;
+    state.last = picture.id;
+  }
+  const bps = picture ? picture.bps + (sound?.bps ?? 0) : null;
+  const { decoded, dropped } = frames();
+  at('now-size').textContent = picture ? lines(picture) : '–';
+  at('now-codec').textContent = picture ? picture.family : '';
+  at('now-id').textContent = [picture?.id, sound?.id].filter(Boolean).join(' + ');
+  at('now-id').dataset.picture = picture?.id ?? '';
+  at('now-id').dataset.sound = sound?.id ?? '';
+  at('bitrate').textContent = bps ? rate(bps) : '–';
+  at('throughput').textContent = throughput ? rate(throughput) : '–';
+  at('buffer').textContent = `${ahead().toFixed(1)} s`;
+  // An element counts on when its source changes.
+  at('dropped').textContent = `${Math.max(0, dropped - figures.dropped)} of ${Math.max(0, decoded - figures.decoded)}`;
+  at('switches').textContent = figures.switches;
+  at('stalls').textContent = figures.stalls;
+  if (sound && document.activeElement !== at('sound')) at('sound').value = sound.id;
+  rates.add(bps && bps / 1e6, throughput && throughput / 1e6);
+  buffered.add(ahead());
+}
+
+function mood(now) {
+  at('dot').dataset.state = now;
+}
+video.addEventListener('playing', () => mood('playing'));
+video.addEventListener('pause', () => mood(''));
+video.addEventListener('ended', () => mood(''));
+video.addEventListener('waiting', () => {
+  mood('waiting');
+  // Who has just jumped, or has not begun, does not stall.
+  if (!video.seeking && video.played.length && video.currentTime < video.duration - 0.5) figures.stalls += 1;
+});
+
+// --- the beginning -----------------------------------------------------------------------------------------------
+
+document.title = `${spoken(name)} · headend`;
+at('title').textContent = spoken(name);
+video.poster = `../${name}/poster.jpg`;
+try {
+  state.title = await readTitle(`../${name}`);
+  const [best] = state.title.pictures;
+  const counts = `${state.title.pictures.length + state.title.sounds.length} renditions`;
+  at('facts').textContent = [clock(state.title.duration), `${best.width} × ${best.height}`,
+    `${Number(best.frameRate.toFixed(3))} frames/s`, counts, families(state.title.pictures)].join(' · ');
+  const player = players.find((one) => one.name === wanted.get('player')) ?? players[0];
+  const manifest = player.manifests.includes(wanted.get('manifest')) ? wanted.get('manifest') : player.manifests[0];
+  setInterval(look, EVERY_MS);
+  await start(player, manifest);
+} catch (error) {
+  trouble(error.message);
+}
