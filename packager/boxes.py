@@ -5,6 +5,7 @@ Source: ISO/IEC 14496-12, section 4.2 (box structure) and 8.8 (movie fragments).
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from headend.errors import PackagingError
@@ -31,6 +32,19 @@ class Box:
     start: int
     body: int
     end: int
+
+
+@contextmanager
+def damage_reported() -> Iterator[None]:
+    """Turn reading past the end of a damaged box into an error of ours; also a decorator.
+
+    Raises:
+        PackagingError: A field lies behind the end of the data, or does not hold what is written to it.
+    """
+    try:
+        yield
+    except (struct.error, IndexError) as error:
+        raise PackagingError(f"an MP4 box is cut short or damaged: {error}") from error
 
 
 def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -> Iterator[Box]:

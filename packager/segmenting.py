@@ -98,10 +98,13 @@ def fragments(data: memoryview | bytes) -> Iterator[Fragment]:
         if box.kind == "moof":
             moof = box
         elif box.kind == "mdat" and moof is not None:
-            yield _fragment(data, moof, box)
+            with boxes.damage_reported():
+                fragment = _fragment(data, moof, box)
+            yield fragment
             moof = None
 
 
+@boxes.damage_reported()
 def cut_video(
     data: memoryview, *, rendition: str, grid: Grid, chunk: Chunk, rate_divisor: int, vp9_level: str | None = None
 ) -> Cut:
@@ -122,6 +125,7 @@ def cut_video(
     Raises:
         ChunkRejected: The frame count is wrong, a GOP does not start where the grid says, or a fragment has no sync
             frame at its start or another one later.
+        PackagingError: The file is damaged.
     """
     init, found = _read(data, rendition)
     if vp9_level is not None:
@@ -173,6 +177,7 @@ def cut_video(
     return _cut(rendition, init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
 
 
+@boxes.damage_reported()
 def cut_audio(data: memoryview, *, rendition: str, grid: Grid, sample_rate_hz: int) -> Cut:
     """Cut a programme's sound at the codec frames nearest to the video's segment boundaries.
 
@@ -190,13 +195,16 @@ def cut_audio(data: memoryview, *, rendition: str, grid: Grid, sample_rate_hz: i
 
     Raises:
         ChunkRejected: The encoder's output is shorter than the picture or longer than its own padding explains.
+        PackagingError: The file is damaged.
     """
     init, found = _read(data, rendition)
     if boxes.timescale(init) != sample_rate_hz:
         raise ChunkRejected(f"{rendition}: the encoder chose another sample rate than the plan")
     samples = [sample for fragment in found for sample in fragment.samples]
     media = b"".join(bytes(data[f.media : f.media + sum(s.size_bytes for s in f.samples)]) for f in found)
-    frame = max(sample.duration_ticks for sample in samples)
+    frame = max((sample.duration_ticks for sample in samples), default=0)
+    if not frame:
+        raise ChunkRejected(f"{rendition}: the encoder's sound lasts no time")
     priming = _priming(init)
     end = round(grid.duration_s * sample_rate_hz) + priming
     if not end <= len(samples) * frame <= end + SOUND_TAIL_SAMPLES + 2 * frame:
@@ -275,12 +283,14 @@ def _fragment(data: memoryview | bytes, moof: boxes.Box, mdat: boxes.Box) -> Fra
     runs = list(boxes.find_all(data, "trun", traf))
     if len(runs) != 1 or flags & _TFHD_BASE or not flags & _BASE_IS_MOOF:
         raise ChunkRejected("the encoder's fragments are not of the form that CMAF asks for")
-    media, samples = _run(data, moof, runs[0], defaults)
+    media, samples = _run(data, moof, runs[0], defaults, most=mdat.end - mdat.body)
+    if media < mdat.body or media + sum(sample.size_bytes for sample in samples) > mdat.end:
+        raise ChunkRejected("a fragment's samples lie outside of its mdat")
     return Fragment(moof.start, mdat.end, media, sequence, decode_ticks, samples)
 
 
 def _run(
-    data: memoryview | bytes, moof: boxes.Box, trun: boxes.Box, defaults: dict[int, int]
+    data: memoryview | bytes, moof: boxes.Box, trun: boxes.Box, defaults: dict[int, int], *, most: int
 ) -> tuple[int, tuple[Sample, ...]]:
     version_flags, count = struct.unpack_from(">II", data, trun.body)
     flags = version_flags & 0xFFFFFF
@@ -295,7 +305,7 @@ def _run(
         at += 4
     fields = [f for f in (_TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_CTS) if flags & f]
     row = struct.Struct(">" + "".join("i" if f == _TRUN_CTS and version_flags >> 24 else "I" for f in fields))
-    if at + count * row.size > trun.end:
+    if at + count * row.size > trun.end or count > most:
         raise ChunkRejected("a fragment describes more samples than it has room for")
     samples = []
     for number in range(count):
