@@ -29,6 +29,7 @@ COMMANDS = {
     "demo": "Make a short film into a full title, serve it and play it back.",
     "submit": "Make a playing title of a master.",
     "serve": "Serve the titles of a store to players and caches.",
+    "token": "Let a viewer play a title, for a while.",
     "probe": "Say what a master is.",
     "ladder": "List, show and fit ladders.",
     "plan": "Show what submit would do, without doing it.",

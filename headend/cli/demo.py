@@ -166,14 +166,24 @@ def _on_s3(root: Path, film: Path) -> Iterator[tuple[str, StoreSettings]]:
 def _play_hls(address: str, presentation: Presentation) -> Played:
     """Play the rendition that players start with, by its own playlist."""
     track = next(track for track in presentation.video if track.rendition.default)
-    path = layout.media_playlist(presentation.title, presentation.release, track.rendition.id)
-    return _play(f"{address}/{path.removeprefix(f'{layout.TITLES}/')}", "0:v:0", track)
+    key = layout.media_playlist(presentation.title, presentation.release, track.rendition.id)
+    return _play(_address(address, key), "0:v:0", track)
 
 
 def _play_dash(address: str, presentation: Presentation) -> Played:
-    """Play the best VP9, which HLS has not, by the title's MPD."""
+    """Play the best VP9, which HLS has not, by the MPD.
+
+    The release's own address is taken, since FFmpeg resolves what an MPD names against the address that it was given,
+    not the one that it was led to.
+    """
     track = next((track for track in presentation.video if track.rendition.codec is Codec.VP9), presentation.video[0])
-    return _play(f"{address}/{presentation.title}/{layout.MPD}", f"0:m:id:{track.rendition.id}", track)
+    key = layout.mpd(presentation.title, presentation.release)
+    return _play(_address(address, key), f"0:m:id:{track.rendition.id}", track)
+
+
+def _address(address: str, key: str) -> str:
+    """Where the origin serves an object."""
+    return f"{address}/{key.removeprefix(f'{layout.TITLES}/')}"
 
 
 def _play(manifest: str, stream: str, track: AnyTrack) -> Played:

@@ -50,7 +50,7 @@ def _rendition_plain(track: AnyTrack) -> dict[str, Any]:
 def measured_table(presentation: Presentation) -> Table:
     """Lay out what a release holds, with the rates that were measured."""
     return table(
-        ("rendition", "picture or sound", "codecs", ">average", ">peak", ">segments", ">MB"),
+        ("rendition", "picture or sound", "codecs", ">average", ">peak", ">segments", ">kB"),
         (
             (
                 track.rendition.id,
@@ -59,7 +59,7 @@ def measured_table(presentation: Presentation) -> Table:
                 kbps_text(track.average_bps),
                 kbps_text(track.peak_bps),
                 len(track.segments),
-                f"{sum(segment.size_bytes for segment in track.segments) / 1e6:,.1f}",
+                f"{sum(segment.size_bytes for segment in track.segments) / 1000:,.0f}",
             )
             for track in all_tracks(presentation)
         ),
@@ -82,5 +82,6 @@ def planned_table(video: Sequence[VideoRendition], audio: Sequence[AudioRenditio
 
 def _look(rendition: VideoRendition | AudioRendition) -> str:
     if isinstance(rendition, AudioRendition):
-        return f"{rendition.layout} {rendition.language} {rendition.name}"
+        name = f", {rendition.name}" if rendition.name != rendition.language else ""
+        return f"{rendition.layout} {rendition.language}{name}"
     return f"{rendition.width_px}x{rendition.height_px} {rate_text(rendition.frame_rate)}p {rendition.video_range}"

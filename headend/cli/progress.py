@@ -91,7 +91,8 @@ class Encoding:
             retries=self.retries,
             frames_per_s=frames / max(elapsed_s, 0.001),
             realtime=speed / cost * float(self.plan.grid.duration_s),
-            left_s=(cost - done) / speed if speed > 0 else None,
+            # The first moments go into starting, and would foretell hours.
+            left_s=(cost - done) / speed if done - reused > 0.02 * cost else None,
         )
 
     def where(self, task: str) -> str:

@@ -1,9 +1,13 @@
 """``headend serve``: the titles of a store, over HTTP."""
 
+from ipaddress import ip_address
+from pathlib import Path
+
 import click
 from rich.table import Table
 
 from headend.cli import options
+from headend.cli.keys import VARIABLE, find_keys, token_keys
 from headend.cli.screen import console, print_json, table
 from headend.errors import ConfigError
 from headend.settings import StoreSettings
@@ -16,7 +20,7 @@ from packager import publishing
     "serve",
     epilog=options.examples(
         "headend serve",
-        "headend serve --host 0.0.0.0 --port 80 --access-log",
+        "headend serve --host 0.0.0.0 --port 80 --token-keys keys --access-log",
         "headend serve --store s3://films/vod --s3-endpoint http://127.0.0.1:9000",
     ),
 )
@@ -29,31 +33,72 @@ from packager import publishing
     show_default=True,
     help="Port to listen on; 0 for a free one.",
 )
+@token_keys
+@click.option("--open", "is_open", is_flag=True, help="Serve all to everyone. [default: on loopback without keys]")
+@click.option("--state-dir", metavar="DIR", help="Where several origins count screens together. [default: apart]")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Show /metrics to all who reach this port, not only to this machine.",
+)
 @click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")
 @options.common
-def command(store: StoreSettings, host: str, port: int, access_log: bool, as_json: bool) -> None:
+def command(
+    store: StoreSettings,
+    host: str,
+    port: int,
+    keys_file: str | None,
+    is_open: bool,
+    state_dir: str | None,
+    metrics_port: int | None,
+    access_log: bool,
+    as_json: bool,
+) -> None:
     """Serve the titles of a store to players and caches.
 
     /TITLE/multivariant.m3u8 (HLS) and /TITLE/manifest.mpd (DASH) lead to the current release. /healthz and /readyz tell
-    whether the origin lives and takes requests, /metrics what it does. Ends on Ctrl-C or SIGTERM, when the requests
-    under way are done.
+    whether the origin lives and takes requests, /metrics what it does. With keys, all titles are for holders of tokens,
+    which 'headend token' issues. Ends on Ctrl-C or SIGTERM, when the requests under way are done.
     """
     if as_json and access_log:
         raise ConfigError("--json and --access-log both want standard output: give one of them")
+    if is_open and keys_file is not None:
+        raise ConfigError("--open needs no keys, and --token-keys is for an origin that is not open: give one of them")
+    keys = None if is_open else find_keys(keys_file)
+    if keys is None and not is_open and not _is_loopback(host):
+        raise ConfigError(
+            f"on {host} everyone could see every title: give --token-keys FILE, set {VARIABLE}, or choose --open"
+        )
     titles = tuple(publishing.titles(open_store(store)))
 
     def ready(url: str) -> None:
         if as_json:
-            print_json({"url": url, "store": store.url, "titles": list(titles)})
+            print_json({"url": url, "store": store.url, "titles": list(titles), "open": keys is None})
             return
         screen = console(stderr=True)
         screen.print(f"serving {store.url} at {url}, until Ctrl-C")
-        if titles:
+        if titles and keys is not None:
+            screen.print(f"for holders of tokens: headend token {titles[0]} --account ID --url {url}")
+        elif titles:
             screen.print(addresses(url, titles))
         else:
             screen.print("no title is published there yet: make one with 'headend submit'")
 
-    serving.serve(store, host=host, port=port, on_ready=ready, serving=serving.Serving(access_log=access_log))
+    manner = serving.Serving(
+        access_log=access_log,
+        metrics_port=metrics_port,
+        keys=keys,
+        state_dir=None if state_dir is None else Path(state_dir),
+    )
+    serving.serve(store, host=host, port=port, on_ready=ready, serving=manner)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def addresses(url: str, titles: tuple[str, ...]) -> Table:

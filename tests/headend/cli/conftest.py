@@ -1,0 +1,42 @@
+"""One small title, made once by the command itself."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import headend
+from tests.support.masters import Sound, make_film
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What ``headend submit --json`` has made, and said."""
+
+    master: Path
+    store: Path
+    said: dict[str, Any]
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("made")
+    master = make_film(folder / "film.mp4", sound=[Sound()])
+    done = headend(
+        *("submit", "film.mp4", "--title", "film", "--ladder", "smoke", "--effort", "draft", "--store", "store"),
+        *("--segment-seconds", "1", "--chunk-seconds", "1", "--json"),
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    return Made(master, folder / "store", json.loads(done.stdout), done.stderr)
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("HEADEND_STORE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    yield

@@ -1,0 +1,100 @@
+"""Commands that only look: probe, ladder, titles, show, verify."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from headend.cli import run
+from ladders.loading import presets
+from tests.headend.cli.conftest import Made
+
+
+def test_probe_counts_frames_instead_of_listing_them(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["probe", str(made.master), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["video"]["frame_count"], said["video"]["frame_rate"]) == (50, "25/1")
+    assert said["video"]["keyframes"][0] == 0
+    assert "pts_ticks" not in json.dumps(said)
+    assert said["audio"][0]["language"] == "en"
+
+
+def test_probe_tells_people_rate_colour_and_tracks(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["probe", str(made.master)]) == 0
+    said = capsys.readouterr().out
+    assert "50 at 25 frames/s" in said and "320x180" in said and "2 (stereo)" in said
+    assert "\x1b" not in said
+
+
+def test_ladders_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ladder", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["ladders"]
+    assert [ladder["name"] for ladder in listed] == list(presets())
+    for ladder in listed:
+        assert run(["ladder", "show", ladder["name"], "--json"]) == 0
+        shown = json.loads(capsys.readouterr().out)
+        assert (len(shown["video"]), len(shown["audio"])) == (ladder["video_rungs"], ladder["audio_rungs"])
+    assert run(["ladder", "list"]) == run(["ladder", "show", "smoke"]) == 0
+    assert "avc-180p-240k *" in capsys.readouterr().out
+
+
+def test_titles_and_show_tell_what_submit_has_made(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["titles", "--store", str(made.store), "--json"]) == 0
+    titles = json.loads(capsys.readouterr().out)["titles"]
+    assert [(title["title"], title["release"]) for title in titles] == [("film", made.said["release"])]
+    assert run(["show", "film", "--store", str(made.store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).items() <= made.said.items()
+    assert run(["show", "film", "--store", str(made.store)]) == 0
+    said = capsys.readouterr().out
+    assert "/film/multivariant.m3u8" in said
+    assert all(rendition["id"] in said for rendition in made.said["renditions"])
+
+
+def test_the_store_may_be_named_by_the_environment(
+    made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADEND_STORE", str(made.store))
+    assert run(["titles"]) == 0
+    assert made.said["release"] in capsys.readouterr().out
+
+
+def test_an_empty_store_has_no_titles_and_says_how_to_make_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["titles", "--store", str(tmp_path / "new"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"titles": []}
+    assert run(["titles", "--store", str(tmp_path / "new")]) == 0
+    assert "headend submit MASTER --title SLUG" in capsys.readouterr().out
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_unknown_title_is_wrong_use(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("show", "verify"):
+        assert run([name, "other", "--store", str(made.store)]) == 2
+        assert "'other' is not published" in capsys.readouterr().err
+
+
+def test_a_sound_release_verifies(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", "film", "--store", str(made.store), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["sound"], said["findings"]) == (True, [])
+    assert said["frames"] == 50 * 8
+
+
+def test_a_damaged_release_ends_verify_with_status_1_and_a_precise_list(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = shutil.copytree(made.store, tmp_path / "store")
+    segment = next(store.glob("titles/film/*/avc-180p-240k/2.m4s"))
+    data = bytearray(segment.read_bytes())
+    data[-1] ^= 1
+    segment.write_bytes(data)
+    assert run(["verify", "film", "--store", str(store)]) == 1
+    out, err = capsys.readouterr()
+    assert str(segment.relative_to(store)) in out and "fault" in out
+    assert "error" not in err
+    assert run(["verify", "film", "--store", str(store), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert not said["sound"]
+    assert {finding["object"] for finding in said["findings"]} == {str(segment.relative_to(store))}
