@@ -24,6 +24,9 @@ SECRET_BYTES = 32
 EDGE_VALID_S = 300
 """How far from now an edge's word may be dated."""
 
+Screens = Literal[1, 2, 4]
+"""How many screens a plan may have."""
+
 _TOKEN = re.compile(r"([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]{1,768})\.([A-Za-z0-9_-]{43})")
 _WORD = re.compile(r"([A-Z]{2})-([0-9]{1,12})")
 
@@ -55,7 +58,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
     session: str
     expires_s: int
     max_height_px: int | None = None
-    screens: Literal[1, 2, 4] = 1
+    screens: Screens = 1
     territories: tuple[str, ...] = ()
     licensed_from_s: int | None = None
     licensed_until_s: int | None = None
