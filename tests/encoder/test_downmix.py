@@ -45,7 +45,7 @@ def lo_ro(layout: str) -> Mapping[str, list[float]]:
     names = CHANNELS[layout].split()
     if layout == "mono":
         return {"FC": [1, 1]}
-    rows = {"FC": [HALF_POWER, HALF_POWER], "LFE": [0, 0]}
+    rows: dict[str, list[float]] = {"FC": [HALF_POWER, HALF_POWER], "LFE": [0, 0]}
     for side, row in ((LEFT, 0), (RIGHT, 1)):
         for name in side:
             rows[name] = [0.0, 0.0]

@@ -1,0 +1,259 @@
+"""Plans are pure: the same inputs make the same release, and every deciding input makes another."""
+
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encoder.conforming import conform
+from encoder.planning import complete_colour, frame_cost, group, plan, usable
+from headend.errors import ConfigError, MasterError
+from headend.media import Codec, Colour, Effort, EncodePlan, Kind
+from headend.settings import EncodeSettings
+from tests.support.nouns import (
+    BT709,
+    HDR10,
+    make_audio_rendition,
+    make_audio_track,
+    make_frame_index,
+    make_master,
+    make_probe,
+    make_video_rendition,
+    make_video_track,
+)
+
+VIDEO = (
+    make_video_rendition(default=True),
+    make_video_rendition(id="avc-720p", width_px=1280, height_px=720),
+    make_video_rendition(id="hevc-1080p", codec=Codec.HEVC),
+    make_video_rendition(id="vp9-360p", codec=Codec.VP9, width_px=640, height_px=360),
+    make_video_rendition(id="av1-540p", codec=Codec.AV1, width_px=960, height_px=540),
+)
+AUDIO = (
+    make_audio_rendition(id="aac-en"),
+    make_audio_rendition(id="opus-en", codec=Codec.OPUS),
+    make_audio_rendition(id="aac-de", track_index=2, language="de", name="Deutsch", default=False),
+)
+PROBE = make_probe(frame_count=1000, audio=(make_audio_track(), make_audio_track(index=2, language="de")))
+INPUTS: dict[str, Any] = {
+    "title": "film",
+    "probe": PROBE,
+    "ladder": "studio",
+    "video": VIDEO,
+    "audio": AUDIO,
+    "decisions": ("a decision",),
+    "settings": EncodeSettings(chunk_s=Fraction(12)),
+    "tool": "ffmpeg version 9.0",
+    "workers": 2,
+}
+
+
+def make_plan(**changes: Any) -> EncodePlan:
+    inputs = INPUTS | changes
+    return plan(inputs.pop("title"), inputs["probe"], conform(inputs.pop("probe").video), **inputs)
+
+
+def test_the_same_inputs_make_the_same_plan() -> None:
+    assert make_plan() == make_plan()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"probe": replace(PROBE, master=make_master(digest="sha256:01"))},
+        {"probe": replace(PROBE, video=make_video_track(frame_count=1001))},
+        {"probe": replace(PROBE, video=make_video_track(frame_count=1000, colour=replace(BT709, range="pc")))},
+        {"probe": replace(PROBE, video=make_video_track(frame_count=1000, rotation_deg=180))},
+        {"probe": replace(PROBE, video=make_video_track(frame_count=1000, frame_rate=Fraction(25)))},
+        {"probe": replace(PROBE, audio=(make_audio_track(channels=6), PROBE.audio[1]))},
+        {"probe": replace(PROBE, audio=(make_audio_track(start_s=Fraction(1, 10)), PROBE.audio[1]))},
+        {"video": VIDEO[:-1]},
+        {"video": (replace(VIDEO[0], crf=22.0), *VIDEO[1:])},
+        {"video": (replace(VIDEO[0], cap_bps=1), *VIDEO[1:])},
+        {"audio": AUDIO[:-1]},
+        {"audio": (replace(AUDIO[0], bit_rate_bps=96_000), *AUDIO[1:])},
+        {"audio": (replace(AUDIO[0], name="Original"), *AUDIO[1:])},
+        {"settings": EncodeSettings(chunk_s=Fraction(12), segment_s=Fraction(4))},
+        {"settings": EncodeSettings(chunk_s=Fraction(18))},
+        {"settings": EncodeSettings(chunk_s=Fraction(12), effort=Effort.DRAFT)},
+        {"tool": "ffmpeg version 9.1"},
+    ],
+)  # fmt: skip
+def test_every_deciding_input_makes_another_release(changes: dict[str, Any]) -> None:
+    other = make_plan(**changes)
+
+    assert other.release != make_plan().release
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workers": 40},
+        {"decisions": ()},
+        {"probe": replace(PROBE, master=replace(PROBE.master, url="/elsewhere/copy.mov", version="2"))},
+    ],
+)
+def test_what_changes_no_picture_and_no_sound_keeps_the_release(changes: dict[str, Any]) -> None:
+    assert make_plan(**changes).release == make_plan().release
+
+
+def test_a_tasks_id_tells_its_master_tool_frames_and_command() -> None:
+    ids = {task.id for task in make_plan().tasks}
+
+    assert len(ids) == len(make_plan().tasks)
+    assert ids.isdisjoint(task.id for task in make_plan(tool="ffmpeg version 9.1").tasks)
+    moved = replace(PROBE, master=make_master(digest="sha256:01"))
+    assert ids.isdisjoint(task.id for task in make_plan(probe=moved).tasks)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8, 100])
+def test_every_rendition_has_every_frame_exactly_once(workers: int) -> None:
+    made = make_plan(workers=workers)
+    chunks = made.grid.chunks()
+    pieces = Counter(
+        (rendition, task.chunk) for task in made.tasks if task.kind is Kind.VIDEO for rendition in task.renditions
+    )
+
+    assert pieces == Counter((rendition.id, chunk) for rendition in VIDEO for chunk in chunks)
+
+
+def test_sound_is_one_task_for_each_programme_over_the_whole_title() -> None:
+    tasks = [task for task in make_plan().tasks if task.kind is Kind.AUDIO]
+
+    assert {task.renditions for task in tasks} == {("aac-en", "opus-en"), ("aac-de",)}
+    assert {(task.chunk.first_frame, task.chunk.end_frame) for task in tasks} == {(0, 1000)}
+
+
+def test_a_tasks_outputs_are_its_renditions() -> None:
+    for task in make_plan().tasks:
+        outputs = [word for word in task.argv if word.startswith("{scratch}/")]
+        assert sorted(outputs) == sorted(f"{{scratch}}/{rendition}.mp4" for rendition in task.renditions)
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_the_longest_task_goes_first(workers: int) -> None:
+    costs = [task.cost for task in make_plan(workers=workers).tasks]
+
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] > 0
+
+
+def test_few_chunks_and_many_workers_make_finer_groups() -> None:
+    chunks = len(make_plan().grid.chunks())
+    video = [task for task in make_plan(workers=1).tasks if task.kind is Kind.VIDEO]
+    finer = [task for task in make_plan(workers=100).tasks if task.kind is Kind.VIDEO]
+
+    assert len(video) == chunks
+    assert len(finer) == chunks * len(VIDEO)
+
+
+renditions = st.lists(
+    st.builds(
+        lambda codec, scale, divisor: make_video_rendition(
+            codec=codec, width_px=32 * scale, height_px=18 * scale, rate_divisor=divisor
+        ),
+        st.sampled_from([Codec.AVC, Codec.HEVC, Codec.AV1, Codec.VP9]),
+        st.integers(1, 60),
+        st.sampled_from([1, 2]),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(deadline=None)
+@given(renditions, st.integers(0, 40))
+def test_groups_hold_every_rendition_once_and_none_is_empty(members: list[Any], count: int) -> None:
+    groups = group(members, count)
+
+    assert Counter(member for share in groups for member in share) == Counter(members)
+    assert all(groups)
+    assert len(groups) == max(1, min(count, len(members)))
+    assert all(share[0] == max(share, key=frame_cost) for share in groups)
+
+
+@settings(deadline=None)
+@given(renditions, st.integers(1, 10))
+def test_groups_differ_by_no_more_than_one_rendition(members: list[Any], count: int) -> None:
+    # Longest first onto the lightest: the heaviest group exceeds the lightest by at most what it was given last.
+    loads = [(sum(map(frame_cost, share)), min(map(frame_cost, share))) for share in group(members, count)]
+    heaviest, last = max(loads)
+
+    assert heaviest - min(load for load, _ in loads) <= last * (1 + 1e-9)
+
+
+def test_a_film_without_a_picture_is_refused() -> None:
+    with pytest.raises(MasterError, match=r"/masters/film\.mov has no video stream"):
+        usable(replace(PROBE, video=None))
+    with pytest.raises(MasterError, match="no video stream"):
+        usable(replace(PROBE, video=make_video_track(frames=make_frame_index(0))))
+
+
+def test_a_segment_out_of_range_is_refused() -> None:
+    with pytest.raises(ConfigError, match="ask for a longer one"):
+        make_plan(settings=EncodeSettings(segment_s=Fraction(1, 1000)))
+
+
+def test_channels_that_cannot_be_mixed_are_refused() -> None:
+    with pytest.raises(MasterError, match="7 channels"):
+        make_plan(probe=replace(PROBE, audio=(make_audio_track(channels=7), PROBE.audio[1])))
+
+
+# --- colour that a master does not state --------------------------------------------------------------------------
+
+UNKNOWN = Colour()
+
+
+@pytest.mark.parametrize(
+    ("size", "primaries", "transfer", "matrix"),
+    [
+        ((1920, 1080), "bt709", "bt709", "bt709"),
+        ((1280, 720), "bt709", "bt709", "bt709"),
+        ((1080, 1920), "bt709", "bt709", "bt709"),
+        ((720, 576), "bt470bg", "smpte170m", "bt470bg"),
+        ((720, 480), "smpte170m", "smpte170m", "smpte170m"),
+        ((640, 360), "smpte170m", "smpte170m", "smpte170m"),
+    ],
+)
+def test_untagged_colour_is_taken_by_the_number_of_lines(
+    size: tuple[int, int], primaries: str, transfer: str, matrix: str
+) -> None:
+    colour, assumed = complete_colour(make_video_track(width_px=size[0], height_px=size[1], colour=UNKNOWN))
+
+    assert colour == Colour(primaries, transfer, matrix, "tv", "left")
+    assert assumed == (f"colour primaries, transfer, matrix not stated → taken as {primaries}",)
+
+
+@pytest.mark.parametrize("colour", [BT709, HDR10])
+def test_stated_colour_is_kept_and_nothing_is_said(colour: Colour) -> None:
+    assert complete_colour(make_video_track(colour=colour)) == (colour, ())
+
+
+def test_only_what_is_open_is_filled_in() -> None:
+    colour, assumed = complete_colour(make_video_track(colour=replace(BT709, transfer="unknown", range="pc")))
+
+    assert colour == replace(BT709, range="pc")
+    assert assumed == ("colour transfer not stated → taken as bt709",)
+
+
+@pytest.mark.parametrize(
+    ("stated", "matrix"), [(replace(BT709, matrix="gbr"), "bt709"), (replace(HDR10, matrix="gbr"), "bt2020nc")]
+)
+def test_an_rgb_master_gets_the_matrix_of_its_primaries(stated: Colour, matrix: str) -> None:
+    colour, assumed = complete_colour(make_video_track(colour=stated, pixel_format="gbrp10le"))
+
+    assert colour == replace(stated, matrix=matrix)
+    assert assumed == (f"colour matrix not stated → taken as {matrix}",)
+
+
+def test_what_was_assumed_stands_among_the_decisions() -> None:
+    silent = make_video_track(frame_count=1000, colour=UNKNOWN)
+
+    assert make_plan(probe=replace(PROBE, video=silent)).decisions == (
+        "colour primaries, transfer, matrix not stated → taken as bt709",
+        "a decision",
+    )
