@@ -159,7 +159,8 @@ class Origin:
     ) -> Answer:
         territory = access.territory(request.headers)
         grant = await access.check(token, territory, path, is_segment=name == "segment")
-        request[MAX_HEIGHT_PX] = grant.max_height_px
+        if grant.max_height_px is not None:
+            request[MAX_HEIGHT_PX] = grant.max_height_px
         answer = await handler(self.handlers, request, path)
         if answer.status < HTTPStatus.BAD_REQUEST:
             if name not in SHARED:

@@ -18,7 +18,7 @@ from origin.watch import pages
 
 Path = re.Match[str]
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
-MAX_HEIGHT_PX = "max_height_px"
+MAX_HEIGHT_PX = web.RequestKey("max_height_px", int)
 """Where a request holds its plan's limit, if it has one."""
 
 
@@ -59,10 +59,19 @@ class Handlers:
         file = await self._library.reduced_manifest(Wanted(path["title"], path["release"], None, path["name"]), limit)
         return answers.for_file(request.method, request.headers, file)
 
-    async def entry_point(self, _: web.BaseRequest, path: Path) -> Answer:
-        """The current release's manifest or poster."""
+    async def entry_point(self, request: web.BaseRequest, path: Path) -> Answer:
+        """The current release's manifest or poster.
+
+        An MPD is given here, with its base: FFmpeg resolves what it names against the address before a redirect.
+        """
         release = await self._library.current(path["title"])
-        return answers.redirect(f"{release}/{path['name']}")
+        if path["name"] != layout.MPD:
+            return answers.redirect(f"{release}/{path['name']}")
+        wanted = Wanted(path["title"], release, None, layout.MPD)
+        file = await self._library.based_mpd(wanted, request.get(MAX_HEIGHT_PX))
+        found = answers.for_file(request.method, request.headers, file)
+        found.headers[hdrs.CACHE_CONTROL] = answers.ENTRY_POINT
+        return found
 
     async def watch(self, _: web.BaseRequest, path: Path) -> Answer:
         """The page of a title."""

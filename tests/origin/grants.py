@@ -1,0 +1,24 @@
+"""Keys, tokens and edges of tests."""
+
+import time
+from typing import Any
+
+from origin.serving import Serving
+from origin.tokens import Grant, Use, issue, make_key, read_keys, vouch
+from tests.origin.releases import TITLE
+
+PLAYBACK, EDGE, STRANGE = make_key(Use.PLAYBACK), make_key(Use.EDGE), make_key(Use.PLAYBACK)
+KEYS = read_keys(f"{PLAYBACK.line}\n{EDGE.line}", "keys")
+STRANGE_KEYS = read_keys(STRANGE.line, "keys")
+CLOSED = Serving(keys=KEYS)
+
+
+def token(*, keys: Any = KEYS, **changes: Any) -> str:
+    """A token for the small release: good for an hour, unless told otherwise."""
+    facts = {"title": TITLE, "account": "a", "session": "s", "expires_s": int(time.time()) + 3600, **changes}
+    return issue(Grant(**facts), keys)
+
+
+def from_edge(territory: str = "DE", *, ago_s: int = 0) -> dict[str, str]:
+    """What an edge says."""
+    return {"Headend-Edge": vouch(territory, int(time.time()) - ago_s, KEYS)}

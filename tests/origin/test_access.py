@@ -1,0 +1,244 @@
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encoder.tool import ffmpeg_path
+from headend import documents, layout
+from headend.media import Current
+from headend.storage import Store
+from headend.storage.local import LocalStore
+from headend.storage.memory import MemoryStore
+from origin.serving import Serving, running
+from packager import dash, hls, publishing
+from tests.origin.grants import CLOSED, KEYS, STRANGE_KEYS, from_edge, token
+from tests.origin.releases import INIT, PICTURE, RELEASE, SEGMENTS, SOUND, TITLE, WatchedStore, ask, put_release
+from tests.support.nouns import make_video_rendition
+from tests.support.releases import make_presentation, store_real
+
+ROOT = f"/{TITLE}/{RELEASE}"
+SEGMENT = f"{ROOT}/{PICTURE}/1.m4s"
+MANIFESTS = [f"{ROOT}/{layout.MULTIVARIANT}", f"{ROOT}/{layout.MPD}"]
+ENTRIES = [f"/{TITLE}/{layout.MULTIVARIANT}", f"/{TITLE}/{layout.MPD}"]
+MEDIA = [f"{ROOT}/{PICTURE}/{name}" for name in ("init.mp4", "1.m4s", "media.m3u8", "iframes.m3u8")]
+NOW_S = int(time.time())
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    store = MemoryStore()
+    put_release(store)
+    put_release(store, title="other")
+    with running(store, serving=CLOSED) as found:
+        yield found
+
+
+def reason_of(body: bytes) -> str:
+    found = re.fullmatch(rb'\{"error": "([a-z ]+)"\}\n', body)
+    assert found, body
+    return found[1].decode()
+
+
+def asked(url: str, path: str, headers: dict[str, str] | None = None, **changes: Any) -> tuple[int, str]:
+    """Status, and the reason of a refusal."""
+    got = ask(url, f"/t/{token(**changes)}{path}", headers)
+    return got.status, reason_of(got.body) if got.status >= 400 else ""
+
+
+@pytest.mark.parametrize("path", [*ENTRIES, *MANIFESTS, *MEDIA, "/"])
+def test_nothing_of_a_title_is_there_without_a_token(url: str, path: str) -> None:
+    got = ask(url, path)
+    assert (got.status, reason_of(got.body)) == (403, "no valid token")
+    assert got.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/metrics"])
+def test_health_needs_no_token(url: str, path: str) -> None:
+    assert ask(url, path).status == 200
+
+
+def test_a_token_opens_its_title_and_the_entry_point_keeps_it(url: str) -> None:
+    good = token()
+    for path in [*MANIFESTS, *MEDIA]:
+        assert ask(url, f"/t/{good}{path}").status == 200
+    entry = ask(url, f"/t/{good}{ENTRIES[0]}")
+    assert (entry.status, entry.headers["location"]) == (302, f"{RELEASE}/{layout.MULTIVARIANT}")
+    assert ask(url, f"/t/{good}{SEGMENT}").body == SEGMENTS[0]
+    assert ask(url, f"/t/{good}{SEGMENT}", {"Range": "bytes=0-9"}).status == 206
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "another title's token": ({"title": "other"}, "no valid token"),
+    "a stranger's token": ({"keys": STRANGE_KEYS}, "no valid token"),
+    "an old token": ({"expires_s": NOW_S - 61}, "the token has expired"),
+    "a licence that is over": ({"licensed_until_s": NOW_S - 1}, "not available now"),
+    "a licence that is to come": ({"licensed_from_s": NOW_S + 3600}, "not available now"),
+    "a territory that nobody vouches for": ({"territories": ("DE",)}, "not available here"),
+    "a plan for less than the least": ({"max_height_px": 719}, "not in the plan"),
+}
+
+
+@pytest.mark.parametrize("path", [MANIFESTS[0], SEGMENT, f"{ROOT}/{PICTURE}/media.m3u8"])
+@pytest.mark.parametrize(("changes", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_a_token_does_not_cover_is_refused_with_its_reason(
+    url: str, path: str, changes: dict[str, Any], reason: str
+) -> None:
+    assert asked(url, path, **changes) == (403, reason)
+
+
+def test_a_licence_to_come_says_when(url: str) -> None:
+    got = ask(url, f"/t/{token(licensed_from_s=int(time.time()) + 1000)}{MANIFESTS[0]}")
+    assert 0 < int(got.headers["retry-after"]) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (from_edge("DE"), 200),
+        (from_edge("FR"), 200),
+        (from_edge("US"), 403),
+        (from_edge("DE", ago_s=10_000), 403),
+        ({"Headend-Edge": "DE"}, 403),
+        ({"X-Country": "DE", "CF-IPCountry": "DE", "X-Forwarded-For": "192.0.2.1"}, 403),
+        ({}, 403),
+    ],
+)
+def test_only_an_edge_says_where_a_viewer_is(url: str, headers: dict[str, str], status: int) -> None:
+    assert asked(url, SEGMENT, headers, territories=("DE", "FR"))[0] == status
+
+
+def test_strangers_can_not_tell_what_exists(url: str) -> None:
+    bodies = {(got.status, got.body) for path in (SEGMENT, "/nothing/x/y/1.m4s") for got in [ask(url, path)]}
+    assert len(bodies) == 1
+
+
+def test_the_store_is_not_asked_for_who_has_no_token(store: WatchedStore) -> None:
+    with running(store, serving=CLOSED) as url:
+        for path in (SEGMENT, MANIFESTS[0], ENTRIES[0]):
+            ask(url, path)
+            ask(url, f"/t/{token(keys=STRANGE_KEYS)}{path}")
+            ask(url, f"/t/{token(expires_s=1)}{path}")
+        assert not store.reads
+
+
+def test_caches_that_check_no_tokens_keep_nothing_for_others(url: str) -> None:
+    def caching(path: str, headers: dict[str, str] | None = None) -> str:
+        return ask(url, f"/t/{token()}{path}", headers).headers["cache-control"]
+
+    for path in (*MANIFESTS, *ENTRIES):
+        assert caching(path) == caching(path, from_edge()) == "no-store"
+    for path in MEDIA:
+        assert caching(path) == "private, max-age=31536000, immutable"
+        assert caching(path, from_edge()) == "public, max-age=31536000, immutable"
+    etag = ask(url, f"/t/{token()}{SEGMENT}").headers["etag"]
+    again = ask(url, f"/t/{token()}{SEGMENT}", {"If-None-Match": etag})
+    assert (again.status, again.headers["cache-control"]) == (304, "private, max-age=31536000, immutable")
+
+
+def test_one_screen_too_many_is_told_when_to_come_back(url: str) -> None:
+    def fetch(session: str, path: str = SEGMENT) -> Any:
+        return ask(url, f"/t/{token(account='family', session=session, screens=2)}{path}")
+
+    assert fetch("kitchen").status == fetch("garden").status == 200
+    refused = fetch("attic")
+    assert (refused.status, reason_of(refused.body)) == (403, "too many screens")
+    assert 25 <= int(refused.headers["retry-after"]) <= 30
+    assert fetch("attic", MANIFESTS[0]).status == 200
+    assert fetch("kitchen").status == 200
+    assert ask(url, f"/t/{token(account='neighbours')}{SEGMENT}").status == 200
+
+
+def test_screens_are_counted_across_processes(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    put_release(store)
+    shared = Serving(keys=KEYS, state_dir=tmp_path / "state")
+    with running(store, serving=shared) as one, running(store, serving=shared) as other:
+        assert ask(one, f"/t/{token(session='first')}{SEGMENT}").status == 200
+        assert asked(other, SEGMENT, session="second") == (403, "too many screens")
+        assert ask(other, f"/t/{token(session='first')}{SEGMENT}").status == 200
+
+
+def put_ladder(store: Store) -> None:
+    """A title of real manifests, one picture upright, in three heights."""
+    sizes = ((640, 360), (1080, 1920), (3840, 2160))
+    video = [make_video_rendition(id=f"avc-{min(size)}p", width_px=size[0], height_px=size[1]) for size in sizes]
+    made = make_presentation(None, video)
+    root = layout.release_path(made.title, made.release)
+    for track in (*made.video, *made.audio):
+        store.put(f"{root}/{track.rendition.id}/{layout.MEDIA_PLAYLIST}", hls.media_playlist(track, made.grid).encode())
+    store.put(f"{root}/{layout.MULTIVARIANT}", hls.multivariant(made).encode())
+    store.put(f"{root}/{layout.MPD}", dash.mpd(made))
+    store.put(layout.release_document(made.title, made.release), documents.write(made))
+    store.put(layout.current(made.title), documents.write(Current(made.release, "2026-01-01T00:00:00+00:00")))
+
+
+@pytest.fixture(scope="module")
+def ladder() -> Iterator[tuple[str, str, str]]:
+    """An origin, its title, and the path of the release."""
+    store = MemoryStore()
+    put_ladder(store)
+    title = next(iter(store.list(layout.TITLES))).key.split("/")[1]
+    with running(store, serving=CLOSED) as url:
+        entry = ask(url, f"/t/{token(title=title)}/{title}/{layout.MULTIVARIANT}")
+        yield url, title, f"/{title}/{entry.headers['location'].split('/')[0]}"
+
+
+@pytest.mark.parametrize("name", [layout.MULTIVARIANT, layout.MPD])
+@pytest.mark.parametrize(
+    ("limit", "heights"),
+    [(None, {360, 1080, 2160}), (2160, {360, 1080, 2160}), (2159, {360, 1080}), (1080, {360, 1080}), (360, {360})],
+)
+def test_manifests_leave_out_what_is_above_the_plan_and_so_does_the_rest(
+    ladder: tuple[str, str, str], name: str, limit: int | None, heights: set[int]
+) -> None:
+    url, title, root = ladder
+    good = token(title=title, max_height_px=limit)
+    for _ in range(2):  # the second time, from memory
+        got = ask(url, f"/t/{good}{root}/{name}")
+        assert {int(height) for height in re.findall(rb"avc-([0-9]+)p", got.body)} == heights
+    for height in (360, 1080, 2160):
+        playlist = ask(url, f"/t/{good}{root}/avc-{height}p/{layout.MEDIA_PLAYLIST}")
+        assert playlist.status == (200 if height in heights else 403)
+
+
+def test_reduced_manifests_have_tags_of_their_own(ladder: tuple[str, str, str]) -> None:
+    url, title, root = ladder
+    tags = {
+        ask(url, f"/t/{token(title=title, max_height_px=limit)}{root}/{layout.MPD}", headers).headers["etag"]
+        for limit in (360, 1080, None)
+        for headers in ({}, {"Accept-Encoding": "gzip"})
+    }
+    assert len(tags) == 6
+
+
+def test_sound_is_in_every_plan(url: str) -> None:
+    assert ask(url, f"/t/{token(max_height_px=100)}{ROOT}/{SOUND}/init.mp4").body == INIT
+
+
+def test_a_player_follows_relative_addresses_with_the_token_in_them(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    plan = store_real(store)
+    publishing.publish(store, plan)
+    root = f"{plan.title}/{plan.release}"
+    with running(store, serving=CLOSED) as url:
+        for name in (layout.MULTIVARIANT, layout.MPD):
+            manifest = f"{url}/t/{token(title=plan.title)}/{root}/{name}"
+            argv = [ffmpeg_path(), "-v", "error", "-xerror", "-i", manifest, "-f", "null", "-"]
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+            assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_token_means_nothing_to_an_open_origin(base_url: str) -> None:
+    assert ask(base_url, f"/t/{token()}{SEGMENT}").status == 404
+
+
+def test_refusals_are_counted_by_reason_and_name_nobody(url: str) -> None:
+    secret = token(account="account-of-alice", expires_s=1)
+    ask(url, f"/t/{secret}{SEGMENT}")
+    text = ask(url, "/metrics").body.decode()
+    assert 'headend_origin_denied_total{reason="expired"}' in text
+    assert "account-of-alice" not in text and secret not in text
