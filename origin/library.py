@@ -26,7 +26,7 @@ from headend.storage import Store
 from origin.answers import MPD_TYPE, PLAYLIST_TYPE, File, manifest_file, media_file
 from origin.caching import Shelf
 from origin.metrics import Metrics
-from origin.reducing import reduced
+from origin.reducing import reduced, with_base
 
 CACHE_BYTES = 256 << 20
 """Memory for files, unless told otherwise."""
@@ -257,6 +257,24 @@ class Library:
             self._threads,
             lambda: manifest_file(
                 reduced(wanted.name, whole.body, withheld), index.published, whole.headers[hdrs.CONTENT_TYPE]
+            ),
+        )
+        self._files.put(key, made, made.size_bytes)
+        return made
+
+    async def based_mpd(self, wanted: Wanted, max_height_px: int | None) -> File:
+        """A release's MPD for an address above the release, with the base that leads there; kept in memory."""
+        if max_height_px is None:
+            whole = (self.remembered(wanted.key) or await self.file(wanted)).plain
+        else:
+            whole = (await self.reduced_manifest(wanted, max_height_px)).plain
+        key = f"{wanted.key}?based={whole.etag}"
+        if (found := self.remembered(key)) is not None:
+            return found
+        made = await asyncio.get_running_loop().run_in_executor(
+            self._threads,
+            lambda: manifest_file(
+                with_base(whole.body, f"{wanted.release}/"), whole.modified, whole.headers[hdrs.CONTENT_TYPE]
             ),
         )
         self._files.put(key, made, made.size_bytes)

@@ -1,4 +1,4 @@
-"""Manifests without the renditions that a plan leaves out, from the manifests as they were published."""
+"""Manifests without the renditions that a plan leaves out, or with another base, from those that were published."""
 
 import re
 from collections.abc import Set
@@ -22,6 +22,16 @@ def reduced(name: str, manifest: bytes, withheld: Set[str]) -> bytes:
         withheld: Ids of renditions.
     """
     return _mpd(manifest, withheld) if name == layout.MPD else _playlist(manifest, withheld)
+
+
+def with_base(manifest: bytes, base: str) -> bytes:
+    """Let an MPD name where its relative addresses start (ISO/IEC 23009-1, section 5.6)."""
+    root = Xml.fromstring(manifest)
+    element = Xml.Element(f"{{{_DASH}}}BaseURL")
+    element.text = base
+    # Only a ProgramInformation may come before it.
+    root.insert(len(root.findall(f"{{{_DASH}}}ProgramInformation")), element)
+    return bytes(Xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
 def _playlist(manifest: bytes, withheld: Set[str]) -> bytes:

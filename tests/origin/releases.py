@@ -26,7 +26,7 @@ SOUND = "aac-2.0-128k-en"
 INIT = b"ftyp moov of " * 8
 PLAYLIST = b"#EXTM3U\n" + b"#EXTINF:6.000,\n1.m4s\n" * 100
 MULTIVARIANT = b"#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n" * 40
-MPD = b'<?xml version="1.0"?><MPD/>' * 40
+MPD = b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011">' + b"<Period />" * 60 + b"</MPD>"
 SEGMENTS = tuple(bytes([number]) * (1000 + number) for number in range(1, 4))
 
 

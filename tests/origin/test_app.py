@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import json
 from email.utils import parsedate_to_datetime
+from xml.etree.ElementTree import canonicalize
 
 import pytest
 
@@ -56,11 +57,24 @@ def test_head_says_what_get_would(base_url: str, path: str) -> None:
     assert head.headers | {"date": ""} == whole.headers | {"date": ""}
 
 
-@pytest.mark.parametrize("name", ["multivariant.m3u8", "manifest.mpd"])
-def test_an_entry_point_leads_to_the_current_release(base_url: str, name: str) -> None:
-    got = ask(base_url, f"/{TITLE}/{name}?CMCD=sid%3D%22a%22")
+def test_the_hls_entry_point_leads_to_the_current_release(base_url: str) -> None:
+    got = ask(base_url, f"/{TITLE}/multivariant.m3u8?CMCD=sid%3D%22a%22")
     assert (got.status, got.body) == (302, b"")
-    assert got.headers["location"] == f"{RELEASE}/{name}"
+    assert got.headers["location"] == f"{RELEASE}/multivariant.m3u8"
+    assert "max-age=60" in got.headers["cache-control"]
+    assert "stale-while-revalidate" in got.headers["cache-control"]
+    assert "stale-if-error" in got.headers["cache-control"]
+
+
+def test_the_dash_entry_point_is_the_manifest_with_its_base(base_url: str) -> None:
+    got, published = ask(base_url, f"/{TITLE}/manifest.mpd"), ask(base_url, f"/{TITLE}/{RELEASE}/manifest.mpd")
+    assert got.status == 200
+    assert got.body.count(f"<BaseURL>{RELEASE}/</BaseURL>".encode()) == 1
+    without = got.body.replace(f"<BaseURL>{RELEASE}/</BaseURL>".encode(), b"")
+    assert canonicalize(without.decode()) == canonicalize(published.body.decode())
+    assert got.headers["etag"] != published.headers["etag"]
+    assert ask(base_url, f"/{TITLE}/manifest.mpd", {"If-None-Match": got.headers["etag"]}).status == 304
+    assert "immutable" not in got.headers["cache-control"]
     assert "max-age=60" in got.headers["cache-control"]
     assert "stale-while-revalidate" in got.headers["cache-control"]
     assert "stale-if-error" in got.headers["cache-control"]
@@ -147,7 +161,7 @@ def test_segments_are_never_zipped(base_url: str) -> None:
     assert "content-encoding" not in got.headers
 
 
-@pytest.mark.parametrize("path", [SEGMENT, f"/{TITLE}/manifest.mpd", "/missing"])
+@pytest.mark.parametrize("path", [SEGMENT, f"/{TITLE}/multivariant.m3u8", "/missing"])
 def test_pages_of_any_origin_may_read_everything(base_url: str, path: str) -> None:
     got = ask(base_url, path, {"Origin": "https://player.example"})
     assert got.headers["access-control-allow-origin"] == "*"
