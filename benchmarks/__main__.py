@@ -43,6 +43,31 @@ def packaging(out: Path | None, hours: float) -> None:
     _write(out, "packaging", report)
 
 
+@main.command()
+@_out
+@click.option("--quick", is_flag=True, help="One round on few frames: shows that all works, not what it costs.")
+def encoding(out: Path | None, quick: bool) -> None:
+    """Encode a ladder as headend does, as its peers do, and at the least cost possible."""
+    from benchmarks.encoding import draw, measure
+
+    console = Console()
+    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    for case in report.cases:
+        table = Table("way", "CPU s", "wall s", "MB", title=f"{case.name}, {case.frames} frames")
+        for row in case.rows:
+            size = f"{row.bytes / 1e6:.2f}" if row.bytes else "-"
+            table.add_row(row.way, f"{row.cpu_s:.2f}", f"{row.wall_s:.2f}", size)
+        console.print(table)
+        for ratio in case.ratios:
+            verdict = "reached" if ratio.met else "missed"
+            console.print(f"  {ratio.measure} {ratio.ratio:.2f} × {ratio.peer}: target {ratio.target:.2f} {verdict}")
+        for way, why in case.left_out.items():
+            console.print(f"  {way} left out: {why}", markup=False)
+    _write(out, "encoding", report)
+    if out is not None:
+        draw(report, out.with_suffix(".png"))
+
+
 def _write(out: Path | None, name: str, result: object) -> None:
     if out is not None:
         document = {"benchmark": name, "machine": machine.describe(), "result": result}

