@@ -317,6 +317,9 @@ def _tone_mapped(stream: Any) -> Any:
         .filter("tonemap", "mobius", desat=0)
         .filter("zscale", transfer="bt709", matrix="bt709", range="limited")
         .filter("format", "yuv420p10le")
+        # What the master says of its light does not hold for the result.
+        .filter("sidedata", mode="delete", type="MASTERING_DISPLAY_METADATA")
+        .filter("sidedata", mode="delete", type="CONTENT_LIGHT_LEVEL")
     )
 
 
