@@ -97,9 +97,8 @@ class Access:
         """
         named = path.groupdict()
         grant = self._grant(token, named.get("title"), territory)
-        if "release" not in named:
-            return grant
-        index = await self._library.release(named["title"], named["release"])
+        release = named.get("release") or await self._library.current(named["title"])
+        index = await self._library.release(named["title"], release)
         self._check_plan(grant, index, named.get("rendition"))
         if is_segment:
             wait_s = await self._leases.take(

@@ -53,7 +53,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
 NO_ROUTE = "other"
 PUBLIC = frozenset({"asset", "health", "metrics"})
 """Routes that need no token."""
-SHARED = frozenset({"segment", "init", "playlist"})
+SHARED = frozenset({"segment", "init", "playlist", "poster"})
 """Routes whose answers are the same for all who may have them. An edge, which checks tokens itself, may share them."""
 
 

@@ -70,7 +70,8 @@ class Handlers:
         wanted = Wanted(path["title"], release, None, layout.MPD)
         file = await self._library.based_mpd(wanted, request.get(MAX_HEIGHT_PX))
         found = answers.for_file(request.method, request.headers, file)
-        found.headers[hdrs.CACHE_CONTROL] = answers.ENTRY_POINT
+        if found.status < HTTPStatus.BAD_REQUEST:  # a cached error would shut out those who ask rightly
+            found.headers[hdrs.CACHE_CONTROL] = answers.ENTRY_POINT
         return found
 
     async def watch(self, _: web.BaseRequest, path: Path) -> Answer:

@@ -248,7 +248,7 @@ class Library:
         if not withheld:
             return await self.file(wanted)
         # All heights that come to the same share one file, so that tokens can't fill the memory with copies.
-        highest = max(known.height_px for id, known in index.renditions.items() if id not in withheld)
+        highest = max((known.height_px for id, known in index.renditions.items() if id not in withheld), default=0)
         key = f"{wanted.key}?{highest}"
         if (found := self.remembered(key)) is not None:
             return found

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC
 from functools import cached_property
 from hashlib import md5
+from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -53,6 +55,7 @@ _MAY_PASS = frozenset({"BadDigest", "IncompleteBody", "RequestTimeout", "SlowDow
 _MAY_PASS_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
+_METADATA = "fd00:ec2::254"
 _ENDPOINT = re.compile(r"https?://[^\s@?#]+")
 
 
@@ -214,15 +217,15 @@ def connect(endpoint_url: str | None) -> "S3Client":
         endpoint_url: The server; None for ``AWS_ENDPOINT_URL_S3``, ``AWS_ENDPOINT_URL``, then AWS.
 
     Raises:
-        ConfigError: The endpoint is not an address of HTTP, or holds credentials.
+        ConfigError: The endpoint is not an address of HTTP, is link-local, or holds credentials.
     """
     endpoint = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if endpoint and not _ENDPOINT.fullmatch(endpoint):
-        raise ConfigError("an S3 endpoint reads https://host:port; give credentials as AWS_ACCESS_KEY_ID and so on")
+    if endpoint:
+        _check_endpoint(endpoint)
     # A session of its own: threads may not share one, and credentials that were renewed are seen.
     session = botocore.session.Session()
     session.register_component("data_loader", _MODELS)
-    return boto3.session.Session(botocore_session=session).client(
+    client = boto3.session.Session(botocore_session=session).client(
         "s3",
         endpoint_url=endpoint,
         config=Config(
@@ -240,6 +243,25 @@ def connect(endpoint_url: str | None) -> "S3Client":
             max_pool_connections=32,
         ),
     )
+    if endpoint:
+        client.meta.events.register_last("before-parameter-build.s3", _stay)
+    return client
+
+
+def _check_endpoint(endpoint: str) -> None:
+    if not _ENDPOINT.fullmatch(endpoint):
+        raise ConfigError("an S3 endpoint reads https://host:port; give credentials as AWS_ACCESS_KEY_ID and so on")
+    with suppress(ValueError):
+        address = ip_address(urlsplit(endpoint).hostname or "")
+        if address.is_link_local or str(address) == _METADATA:
+            raise ConfigError(
+                "an S3 endpoint is no link-local address: clouds keep secrets there; give the server's own"
+            )
+
+
+def _stay(context: dict[str, Any], **_: Any) -> None:
+    """Look for no other region of AWS: led elsewhere by another server, the SDK would ask it again without an end."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 @contextmanager

@@ -82,7 +82,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("path", [MANIFESTS[0], SEGMENT, f"{ROOT}/{PICTURE}/media.m3u8"])
+@pytest.mark.parametrize("path", [MANIFESTS[0], *ENTRIES, SEGMENT, f"{ROOT}/{PICTURE}/media.m3u8"])
 @pytest.mark.parametrize(("changes", "reason"), REFUSED.values(), ids=REFUSED)
 def test_what_a_token_does_not_cover_is_refused_with_its_reason(
     url: str, path: str, changes: dict[str, Any], reason: str

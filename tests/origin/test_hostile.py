@@ -1,0 +1,683 @@
+"""What bites origins, one row each, from a raw socket against the running origin.
+
+The numbers are those of the list in `docs/guides/access.md`.
+"""
+
+import gzip
+import hashlib
+import http.server
+import io
+import json
+import logging
+import os
+import pickle
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+
+from headend import layout
+from headend.errors import ConfigError, StoreUnavailable
+from headend.settings import StoreSettings
+from headend.storage import Store, open_store
+from headend.storage.local import LocalStore
+from headend.storage.local_server import LocalS3
+from origin import connections
+from origin.library import FAILURES
+from origin.serving import Serving, running
+from tests.origin.grants import CLOSED, STRANGE_KEYS, token
+from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, put_release
+from tests.support.s3_servers import BUCKET
+
+ROOT = f"/{TITLE}/{RELEASE}"
+SEGMENT = f"{ROOT}/{PICTURE}/1.m4s"
+MPD = f"{ROOT}/manifest.mpd"
+LARGE = bytes(range(256)) * (64 << 10)  # 16 MiB: more than the kernel buffers for a connection
+NOT_FOUND = b'{"error": "not found"}\n'
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back on a socket: one answer, as far as it came."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@contextmanager
+def connected(url: str) -> Iterator[socket.socket]:
+    place = urlsplit(url)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as client:
+        yield client
+
+
+def read_all(client: socket.socket) -> bytes:
+    pieces = []
+    try:
+        while piece := client.recv(1 << 16):
+            pieces.append(piece)
+    except ConnectionResetError:
+        pass
+    return b"".join(pieces)
+
+
+def say(url: str, request: bytes) -> bytes:
+    """Send bytes, and read until the origin ends the connection."""
+    with connected(url) as client:
+        client.sendall(request)
+        return read_all(client)
+
+
+def parse(answer: bytes) -> Answer:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    pairs = (line.partition(": ") for line in lines)
+    return Answer(int(first.split()[1]), {name.lower(): value for name, _, value in pairs}, body)
+
+
+def request(path: str, *headers: str, method: str = "GET", host: str = "Host: a") -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", host, "Connection: close", *headers]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
+
+
+def get(url: str, path: str, *headers: str, method: str = "GET") -> Answer:
+    return parse(say(url, request(path, *headers, method=method)))
+
+
+def figure(url: str, name: str) -> float:
+    lines = get(url, "/metrics").body.decode().splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(f"headend_origin_{name} ")), 0.0)
+
+
+@dataclass
+class Ground:
+    """What a row stands on.
+
+    Attributes:
+        store: A small release; may be changed, held up and broken.
+        url: An origin over it, open to everyone.
+        tmp_path: A folder.
+        caplog: What is logged.
+        monkeypatch: To shorten waits.
+        s3: Two real S3 servers.
+        held: Closed at the end.
+    """
+
+    store: WatchedStore
+    url: str
+    tmp_path: Path
+    caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch
+    s3: Callable[[], LocalS3]
+    held: ExitStack = field(default_factory=ExitStack)
+
+    def origin(self, store: Store | StoreSettings | None = None, serving: Serving | None = None) -> str:
+        """Run another origin."""
+        return self.held.enter_context(running(store or self.store, serving=serving or Serving()))
+
+
+Row = Callable[[Ground], None]
+PITFALLS: dict[int, tuple[str, Row]] = {}
+
+
+def pitfall(number: int, what: str) -> Callable[[Row], Row]:
+    def enter(row: Row) -> Row:
+        assert number not in PITFALLS
+        PITFALLS[number] = (what, row)
+        return row
+
+    return enter
+
+
+@pytest.fixture
+def ground(
+    store: WatchedStore,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Iterator[Ground]:
+    caplog.set_level(logging.DEBUG)
+    with running(store) as url, ExitStack() as held:
+        yield Ground(store, url, tmp_path, caplog, monkeypatch, lambda: request.getfixturevalue("moto_s3"), held)
+
+
+@pytest.mark.parametrize("number", range(1, 31))
+def test_the_origin_stands(number: int, ground: Ground) -> None:
+    what, row = PITFALLS[number]
+    try:
+        row(ground)
+    except AssertionError as error:
+        error.add_note(f"pitfall {number}: {what}")
+        raise
+    ground.store.gate.set()
+    ground.store.fault = None
+    assert get(ground.url, "/livez").status == 200
+
+
+@pitfall(1, "path traversal")
+def _(ground: Ground) -> None:
+    store = LocalStore(ground.tmp_path / "store")
+    put_release(store)
+    (ground.tmp_path / "secret.m4s").write_text("secret")
+    folder = ground.tmp_path / "store" / layout.rendition_path(TITLE, RELEASE, PICTURE)
+    (folder / "4.m4s").symlink_to(ground.tmp_path / "secret.m4s")
+    (folder / "2.m4s").unlink()
+    (folder / "2.m4s").symlink_to(ground.tmp_path / "secret.m4s")
+    url = ground.origin(store)
+    up = "../" * 8
+    for path in (f"/{up}etc/passwd", f"{ROOT}/{up}etc/passwd", f"{ROOT}/{PICTURE}/../release.json", f"{SEGMENT}/.."):
+        assert (get(url, path).status, get(url, path).body) == (404, NOT_FOUND)
+    for number in (2, 4):
+        answer = get(url, f"{ROOT}/{PICTURE}/{number}.m4s")
+        assert answer.status in (404, 502) and b"secret" not in answer.body
+
+
+@pitfall(2, "paths that mean something else once decoded")
+def _(ground: Ground) -> None:
+    tails = ("%2e%2e/plan.json", "..%2fplan.json", "%252e%252e/plan.json", "..\\plan.json", "%00", f"{'a' * 600}/1.m4s")
+    for path in (*(f"{ROOT}/{tail}" for tail in tails), f"/{ROOT}/manifest.mpd", MPD.replace("m", "%6d"), f"{MPD}%20"):
+        assert (get(ground.url, path).status, get(ground.url, path).body) == (404, NOT_FOUND)
+    assert not any("plan" in key or "%" in key for key in ground.store.reads)
+
+
+@pitfall(3, "resuming with one version what was begun with another")
+def _(ground: Ground) -> None:
+    tag, date = (get(ground.url, SEGMENT).headers[name] for name in ("etag", "last-modified"))
+    for known, status in (
+        (tag, 206),
+        (date, 206),
+        ('"other"', 200),
+        (f"W/{tag}", 200),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 200),
+        ("nonsense", 200),
+    ):
+        answer = get(ground.url, SEGMENT, "Range: bytes=500-", f"If-Range: {known}")
+        assert (answer.status, len(answer.body)) == (status, len(SEGMENTS[0]) - (500 if status == 206 else 0))
+
+
+@pitfall(4, "ranges that are none")
+def _(ground: Ground) -> None:
+    size = len(SEGMENTS[0])
+    for value, status, length in (
+        ("bytes=0-1,4-5", 200, size),
+        ("lines=0-1", 200, size),
+        ("bytes=-0", 416, None),
+        ("bytes=5-2", 200, size),
+        (f"bytes={'9' * 5000}-", 200, size),
+        ("bytes=99999-", 416, None),
+        ("bytes=0-99999", 206, size),
+        ("bytes=--1", 200, size),
+    ):
+        answer = get(ground.url, SEGMENT, f"Range: {value}")
+        assert answer.status == status, value
+        assert length is None or len(answer.body) == length
+
+
+@pitfall(5, "ranges that make the origin fetch or send far more than was asked for")
+def _(ground: Ground) -> None:
+    answer = get(ground.url, SEGMENT, f"Range: bytes={','.join(['0-'] * 80)}")
+    assert (answer.status, len(answer.body)) == (200, len(SEGMENTS[0]))
+    for number in range(50):
+        assert get(ground.url, f"{SEGMENT}?bust={number}", f"Range: bytes={number}-{number}").status == 206
+    assert ground.store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+
+
+@pitfall(6, "a request hidden in another")
+def _(ground: Ground) -> None:
+    hidden = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
+    start = f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n".encode()
+    for smuggler in (
+        start + b"Content-Length: %d\r\n\r\n" % len(hidden) + hidden,
+        start + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+        start + b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+        start + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + hidden,
+        start + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n" + hidden,
+        start + b"Content-Length: 0\r\nContent-Length: 33\r\n\r\n" + hidden,
+        start + b"Content-Length: +33\r\n\r\n" + hidden,
+        start + b"Content-Length : 33\r\n\r\n" + hidden,
+        start + b"X: a\r\n Content-Length: 33\r\n\r\n" + hidden,
+        start + b"X: a\rContent-Length: 33\r\n\r\n" + hidden,
+        start.replace(b"HTTP/1.1", b"HTTP/1.1 \x0bHTTP/1.1") + b"\r\n" + hidden,
+    ):
+        answer = say(ground.url, smuggler)
+        assert parse(answer).status == 400, smuggler
+        assert answer.count(b"HTTP/1.") == 1, smuggler
+
+
+@pitfall(7, "requests that fill the parser's memory")
+def _(ground: Ground) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n"
+    for heavy in (
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        head + b"X: " + b"a" * 100_000 + b"\r\n\r\n",
+        head + b"a" * 100_000 + b": x\r\n\r\n",
+        head + b"".join(b"X-%d: a\r\n" % n for n in range(1000)) + b"\r\n",
+        head + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"T: a\r\n" * 1000 + b"\r\n",
+        head + b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n",
+    ):
+        assert parse(say(ground.url, heavy)).status == 400
+    with connected(ground.url) as client:  # a line that never ends is not kept until it does
+        client.sendall(b"GET /")
+        answer = b""
+        client.settimeout(0.05)
+        for _ in range(2000):
+            try:
+                client.sendall(b"a" * 4096)
+                answer = client.recv(1 << 16)
+                break
+            except TimeoutError:
+                continue
+            except (ConnectionResetError, BrokenPipeError):
+                break
+        else:
+            pytest.fail("8 MB of one line were taken")
+        assert not answer or parse(answer).status == 400
+
+
+@pitfall(8, "connections that say little or nothing")
+def _(ground: Ground) -> None:
+    ground.monkeypatch.setattr(connections, "KEEPALIVE_S", 0.3)
+    url = ground.origin(serving=Serving(max_connections=8, max_connections_per_client=3))
+    with connected(url) as silent, connected(url) as slow, connected(url) as idle:
+        slow.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nX: ")
+        idle.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        refused = parse(say(url, b""))  # the fourth of one address, though there is room for others
+        assert (refused.status, refused.headers["retry-after"]) == (503, "2")
+        assert read_all(idle).startswith(b"HTTP/1.1 200 ")
+        assert read_all(silent) == read_all(slow) == b""
+    while parse(say(url, request("/livez"))).status != 200:
+        pass
+
+
+@pitfall(9, "readers who take an answer and don't read it")
+def _(ground: Ground) -> None:
+    ground.monkeypatch.setattr(connections, "WRITE_S", 0.2)
+    put_release(ground.store, segments=(LARGE, LARGE[::-1]))
+    url = ground.origin(serving=Serving(sending_bytes=len(LARGE)))
+    other = SEGMENT.replace("1.m4s", "2.m4s")
+    with connected(url) as client:
+        client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        client.recv(1)
+        refused = get(url, other)  # another body would be more memory than there is for bodies
+        assert (refused.status, refused.headers["retry-after"]) == (503, "2")
+        while figure(url, "slow_readers_total") == 0:
+            pass
+        assert len(read_all(client)) < len(LARGE)
+    assert get(url, other).body == LARGE[::-1]
+
+
+@pitfall(10, "clients that leave")
+def _(ground: Ground) -> None:
+    put_release(ground.store, segments=(LARGE,))
+    url = ground.origin()
+    for _ in range(3):
+        with connected(url) as client:
+            client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            client.recv(1000)
+    while figure(url, "disconnects_total") < 3:
+        pass
+    assert not [record for record in ground.caplog.records if record.levelno >= logging.WARNING or record.exc_info]
+
+
+@pitfall(11, "the first of many who wait for one read leaves")
+def _(ground: Ground) -> None:
+    ground.store.gate.clear()
+    with connected(ground.url) as leader, connected(ground.url) as follower:
+        leader.sendall(request(SEGMENT))
+        while not ground.store.reads:
+            pass
+        follower.sendall(request(SEGMENT))
+        leader.close()
+        ground.store.gate.set()
+        assert parse(read_all(follower)).body == SEGMENTS[0]
+    assert ground.store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+
+
+@pitfall(12, "answers poisoned by what is in no cache's key")
+def _(ground: Ground) -> None:
+    plain = {path: get(ground.url, path) for path in (MPD, f"/{TITLE}/manifest.mpd", "/", SEGMENT)}
+    for path, wanted in plain.items():
+        found = get(
+            ground.url,
+            f"{path}?x=evil",
+            *(
+                "X-Forwarded-Host: evil",
+                "X-Forwarded-Proto: evil",
+                "X-Forwarded-Prefix: /evil",
+                "X-Original-URL: /evil",
+            ),
+            *("Forwarded: host=evil", "X-Rewrite-URL: /evil", "Origin: https://evil", "Referer: https://evil"),
+        )
+        assert (found.status, found.body) == (wanted.status, wanted.body)
+        assert {**found.headers, "date": ""} == {**wanted.headers, "date": ""}
+        assert "evil" not in str(found)
+    for target in (f"http://evil{MPD}", f"http://a{MPD}", f"//evil{MPD}", f"https://a{MPD}"):
+        assert get(ground.url, target).status == 404
+    assert get(ground.url, MPD, "Content-Length: 3", "", "abc").status == 400  # a GET with a body
+
+
+@pitfall(13, "errors that a cache would keep for everyone")
+def _(ground: Ground) -> None:
+    assert get(ground.url, SEGMENT, "X-HTTP-Method-Override: DELETE", "X-HTTP-Method: POST").body == SEGMENTS[0]
+    for answer in (
+        get(ground.url, SEGMENT, f"X: {'a' * 20_000}"),
+        get(ground.url, SEGMENT, "X: \x01"),
+        get(ground.url, SEGMENT, method="POST"),
+        get(ground.url, SEGMENT, "Range: bytes=99999-"),
+        get(ground.url, SEGMENT, "If-Match: x"),
+        get(ground.url, f"/{TITLE}/manifest.mpd", "Range: bytes=99999-"),
+        get(ground.url, f"/{TITLE}/manifest.mpd", "If-Match: x"),
+    ):
+        assert answer.status in (400, 405, 412, 416)
+        assert answer.headers["cache-control"] == "no-store"
+
+
+@pitfall(14, "Vary that splits caches")
+def _(ground: Ground) -> None:
+    assert get(ground.url, MPD, "Accept-Encoding: gzip").headers["vary"] == "Accept-Encoding"
+    for path in (SEGMENT, f"{ROOT}/{PICTURE}/init.mp4", f"/{TITLE}/multivariant.m3u8"):
+        answer = get(ground.url, path, "Origin: https://page.example", "Accept-Encoding: gzip", "User-Agent: x")
+        assert "vary" not in answer.headers
+        assert answer.headers["access-control-allow-origin"] == "*"
+    tags = {get(ground.url, MPD, f"Accept-Encoding: {coding}").headers["etag"] for coding in ("br", "x", "", "deflate")}
+    assert len(tags) == 1
+
+
+@pitfall(15, "private things in shared caches")
+def _(ground: Ground) -> None:
+    with_cookie = get(ground.url, SEGMENT, "Cookie: session=1", "Authorization: Bearer x")
+    assert with_cookie.body == SEGMENTS[0] and "set-cookie" not in with_cookie.headers
+    assert get(ground.url, f"{MPD}/style.css").status == 404
+    assert get(ground.url, f"{MPD};a.css").status == 404
+    url = ground.origin(serving=CLOSED)
+    assert get(url, f"/t/{token()}{MPD}").headers["cache-control"] == "no-store"
+    assert get(url, f"/t/{token()}{SEGMENT}").headers["cache-control"].startswith("private,")
+    assert get(url, SEGMENT).headers["cache-control"] == "no-store"
+
+
+@pitfall(16, "tokens that leak, and tokens that were made up")
+def _(ground: Ground) -> None:
+    captured = ground.held.enter_context(_stdout())
+    good, old, strange = token(account="alice"), token(expires_s=1), token(keys=STRANGE_KEYS)
+    url = ground.origin(serving=Serving(keys=CLOSED.keys, access_log=True))
+    answers = [get(url, f"/t/{one}{path}") for one in (good, old, strange) for path in (MPD, SEGMENT, "/nothing")]
+    assert [answer.status for answer in answers] == [200, 200, 404, 403, 403, 404, 403, 403, 404]
+    answers.append(get(url, f"/{TITLE}/manifest.mpd?token={good}"))
+    answers.append(get(url, f"/t/{good}/{TITLE}/manifest.mpd"))
+    ground.store.fault = StoreUnavailable("gone")
+    answers.append(get(url, f"/t/{good}{ROOT}/{PICTURE}/2.m4s"))
+    malformed = [say(url, request(f"/t/{good}{SEGMENT}", "X: \x01")), say(url, f"GET /t/{good}\x00 HTTP/1.1".encode())]
+    malformed.append(say(url, f"/t/{good}{SEGMENT}\r\n\r\n".encode()))
+    ground.store.fault = None
+    figures = get(url, "/metrics").body.decode()
+    ground.held.close()
+    said = f"{answers}{malformed}{figures}{ground.caplog.text}{captured()}"
+    assert SEGMENT in said  # the log is there
+    for secret in (*good.split("."), *old.split(".")[1:], *strange.split("."), "alice"):
+        assert secret not in said
+    assert all(answer.headers["referrer-policy"] == "no-referrer" for answer in answers)
+
+
+@pitfall(17, "what is in memory is given to those whose token has ended")
+def _(ground: Ground) -> None:
+    url = ground.origin(serving=CLOSED)
+    assert get(url, f"/t/{token()}{SEGMENT}").status == 200
+    for changes in ({"expires_s": int(time.time()) - 61}, {"title": "other"}, {"licensed_until_s": 1}):
+        for headers in ((), ("If-None-Match: *",), ("Range: bytes=0-1",)):
+            assert get(url, f"/t/{token(**changes)}{SEGMENT}", *headers).status == 403
+
+
+@pitfall(18, "a store that sends the origin elsewhere")
+def _(ground: Ground) -> None:
+    asked: list[str] = []
+
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Redirecting(Elsewhere):
+        def do_GET(self) -> None:
+            self.send_response(int(self.path.split("/")[2][:3]) if self.path[-1].isdigit() else 307)
+            self.send_header("Location", f"http://127.0.0.1:{elsewhere.server_port}/stolen")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+    elsewhere, redirecting = (ground.held.enter_context(_http(handler)) for handler in (Elsewhere, Redirecting))
+    ground.s3()  # for credentials
+    url = ground.origin(StoreSettings(f"s3://{BUCKET}", f"http://127.0.0.1:{redirecting.server_port}"))
+    for path in (MPD, SEGMENT, f"/{TITLE}/manifest.mpd"):
+        assert get(url, path, f"Host: 127.0.0.1:{elsewhere.server_port}").status in (400, 502, 503)
+        assert get(url, path).status in (502, 503)
+    assert not asked
+    for address in (
+        "http://169.254.169.254",
+        "http://[fe80::1]:9000",
+        "http://[fd00:ec2::254]/",
+        "http://user:pw@host",
+    ):
+        with pytest.raises(ConfigError, match="an S3 endpoint"):
+            open_store(StoreSettings(f"s3://{BUCKET}", address)).head("a")
+
+
+@pitfall(19, "headers that come with objects")
+def _(ground: Ground) -> None:
+    server = ground.s3()
+    settings = StoreSettings(f"s3://{BUCKET}/hostile", server.endpoint_url)
+    store = open_store(settings)
+    put_release(store)
+    boto3.client("s3", endpoint_url=server.endpoint_url).put_object(
+        Bucket=BUCKET,
+        Key=f"hostile/{layout.segment(TITLE, RELEASE, PICTURE, 1)}",
+        Body=SEGMENTS[0],
+        ContentType="text/html",
+        CacheControl="max-age=1",
+        ContentDisposition="attachment",
+        WebsiteRedirectLocation="https://evil",
+        Metadata={"evil": "evil", "set-cookie": "evil=1"},
+    )
+    answer = get(ground.origin(settings), SEGMENT)
+    assert (answer.status, answer.body) == (200, SEGMENTS[0])
+    assert (answer.headers["content-type"], answer.headers["x-content-type-options"]) == ("video/mp4", "nosniff")
+    assert "immutable" in answer.headers["cache-control"]
+    assert "evil" not in str(answer) and "content-disposition" not in answer.headers
+
+
+@pitfall(20, "paths that are quoted anew on their way to the store")
+def _(ground: Ground) -> None:
+    for path in (
+        SEGMENT.replace("-", "%2D"),
+        SEGMENT.replace("1.m4s", "+1.m4s"),
+        SEGMENT.replace("-", "\xe9"),
+        f"{SEGMENT}#a",
+    ):
+        assert get(ground.url, path).status in (400, 404)
+    assert get(ground.url, SEGMENT).status == 200
+    assert {key for key in ground.store.reads if key.endswith(".m4s")} == {layout.segment(TITLE, RELEASE, PICTURE, 1)}
+
+
+@pitfall(21, "what clients ask for reaches the store, or bodies are unpacked on their way")
+def _(ground: Ground) -> None:
+    packed = gzip.compress(b"moof" * 100)
+    put_release(ground.store, segments=(packed,))
+    answer = get(ground.url, SEGMENT, "Accept-Encoding: gzip, br", "Cookie: a=b", "Range: bytes=0-")
+    assert (answer.body, answer.headers.get("content-encoding")) == (packed, None)
+    again = get(ground.url, SEGMENT, "Accept-Encoding: identity;q=0")
+    assert (again.status, again.body) == (200, packed)
+    assert ground.store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+
+
+@pitfall(22, "a body cut short is passed off as complete")
+def _(ground: Ground) -> None:
+    key = layout.segment(TITLE, RELEASE, PICTURE, 1)
+    ground.store.put(key, SEGMENTS[0][:-1])
+    answer = get(ground.url, SEGMENT)
+    assert (answer.status, answer.headers["cache-control"]) == (502, "no-store")
+    ground.store.put(key, SEGMENTS[0])
+    assert get(ground.url, SEGMENT).body == SEGMENTS[0]  # nothing of it was kept
+
+
+@pitfall(23, "an object is overwritten while it is read")
+def _(ground: Ground) -> None:
+    key = layout.segment(TITLE, RELEASE, PICTURE, 1)
+    ground.store.put(key, SEGMENTS[0][:500] + bytes(len(SEGMENTS[0]) - 500))  # as long, and another
+    assert get(ground.url, SEGMENT).status == 502
+    ground.store.put(key, SEGMENTS[0])
+    tag = get(ground.url, SEGMENT).headers["etag"]
+    ground.store.put(key, bytes(len(SEGMENTS[0])))
+    rest = get(ground.url, SEGMENT, "Range: bytes=500-", f"If-Range: {tag}")
+    assert (rest.status, rest.body) == (206, SEGMENTS[0][500:])
+    assert tag == f'"{hashlib.sha256(SEGMENTS[0]).hexdigest()}"'
+
+
+@pitfall(24, "answers that tell what is there, or repeat what was asked")
+def _(ground: Ground) -> None:
+    put_release(ground.store, title="secret", current=False, published=False)
+    mark = "k7f3a9"
+    for path in (f"/{mark}/manifest.mpd", f"/secret/{RELEASE}/manifest.mpd", f"{ROOT}/plan.json", f"/{mark}"):
+        answer = get(ground.url, f"{path}?{mark}", f"X: {mark}")
+        assert (answer.status, answer.body) == (404, NOT_FOUND)
+        assert mark not in str(answer)
+    for bad in (request("/", f"X: {mark}\x01"), f"{mark} / HTTP/1.1\r\n\r\n".encode(), mark.encode() + b"\r\n\r\n"):
+        answer = parse(say(ground.url, bad))
+        assert (answer.status, answer.body) == (400, b'{"error": "bad request"}\n')
+        assert mark not in str(answer)
+    assert {get(ground.url, path).headers["server"] for path in ("/", MPD, "/nothing")} == {"headend"}
+    assert mark not in ground.caplog.text
+    closed = ground.origin(serving=CLOSED)
+    refusals = {
+        (answer.status, answer.body)
+        for path in (SEGMENT, f"/{mark}/{RELEASE}/{PICTURE}/1.m4s", f"/secret/{RELEASE}/manifest.mpd")
+        for answer in (get(closed, path), get(closed, f"/t/{token(keys=STRANGE_KEYS)}{path}"))
+    }
+    assert refusals == {(403, b'{"error": "no valid token"}\n')}
+
+
+@pitfall(25, "requests that go round in circles")
+def _(ground: Ground) -> None:
+    loop = ("CDN-Loop: headend, headend, edge", "Via: 1.1 headend", f"X-Forwarded-For: {'127.0.0.1, ' * 50}")
+    assert get(ground.url, SEGMENT, *loop).body == SEGMENTS[0]
+    assert get(ground.url, ground.url.removeprefix("http:"), *loop).status == 404
+    assert get(ground.url, f"{ground.url}{SEGMENT}", *loop).status == 404  # the origin is nobody's proxy
+    assert get(ground.url, "127.0.0.1:80", method="CONNECT").status == 405
+    assert ground.store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+
+
+@pitfall(26, "a store in trouble is asked again and again")
+def _(ground: Ground) -> None:
+    ground.store.fault = StoreUnavailable("gone")
+    answers = [get(ground.url, f"/title-{number}/manifest.mpd") for number in range(50)]
+    assert {(answer.status, answer.headers["retry-after"]) for answer in answers} == {(503, "2")}
+    assert sum(ground.store.reads.values()) <= FAILURES + 2
+
+
+@pitfall(27, "two hosts in one request")
+def _(ground: Ground) -> None:
+    for hosts in ("Host: a\r\nHost: b", "Host: a\r\nhost: a", "Host: a b", "Host: a\x00b", "Host: a/b@c"):
+        answers = say(ground.url, request(MPD, host=hosts))
+        assert answers.count(b"HTTP/1.") == 1
+        # No answer depends on the host, so one that is only odd can do no harm.
+        assert parse(answers).status == 400 or (parse(answers).status == 200 and hosts.count("ost:") == 1)
+
+
+@pitfall(28, "HTTP/2 where there is none")
+def _(ground: Ground) -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000") * 100
+    answer = say(ground.url, preface)
+    assert answer.startswith(b"HTTP/1.") and b" 400 " in answer.split(b"\r\n")[0]
+    assert answer.count(b"HTTP/1.") == 1
+    upgrade = ("Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
+    assert get(ground.url, SEGMENT, *upgrade).status == 200
+    assert get(ground.url, SEGMENT, "Upgrade: websocket", "Sec-WebSocket-Key: AAAA").status == 200
+
+
+@pitfall(29, "figures for everyone")
+def _(ground: Ground) -> None:
+    inner = _free_port()
+    address = _outer_address()
+    place = ground.held.enter_context(running(ground.store, host="0.0.0.0", serving=Serving(metrics_port=inner)))
+    port = urlsplit(place).port
+    assert get(f"http://127.0.0.1:{port}", "/metrics").status == 200
+    assert get(f"http://{address}:{port}", "/metrics").status == 404
+    assert get(f"http://{address}:{port}", "/metrics", "X-Forwarded-For: 127.0.0.1").status == 404
+    assert get(f"http://{address}:{inner}", "/metrics").status == 200
+    for number in range(30):
+        get(f"http://127.0.0.1:{port}", f"/title-{number}/manifest.mpd")
+        get(f"http://127.0.0.1:{port}", f"/{number}", method=f"M{number}")
+    figures = get(f"http://127.0.0.1:{port}", "/metrics").body.decode()
+    assert "title-" not in figures
+    assert len(set(re.findall(r'headend_origin_requests_total{object="(\w+)"', figures))) <= 9
+
+
+@pitfall(30, "documents that do more than tell")
+def _(ground: Ground) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(ground.tmp_path / "exploded"),)
+
+    for document in (pickle.dumps(Bomb()), b"[" * 100_000, b'{"kind": "Presentation", "version": 1, "body": {}}', b""):
+        ground.store.put(layout.release_document(TITLE, RELEASE), document)
+        ground.store.put(layout.current(TITLE), document)
+        for path in (MPD, f"/{TITLE}/manifest.mpd"):
+            assert get(ground.url, path).status == 502
+    traversing = {"kind": "Current", "version": 1, "body": {"release": "../x\r\nSet-Cookie: a", "published_at": ""}}
+    ground.store.put(layout.current(TITLE), json.dumps(traversing).encode())
+    assert get(ground.url, f"/{TITLE}/manifest.mpd").status == 502
+    assert not (ground.tmp_path / "exploded").exists()
+
+
+@contextmanager
+def _stdout() -> Iterator[Callable[[], str]]:
+    """Catch what is written to standard output meanwhile, from all threads."""
+    real, sys.stdout = sys.stdout, io.StringIO()
+    caught = sys.stdout
+    try:
+        yield caught.getvalue
+    finally:
+        sys.stdout = real
+
+
+@contextmanager
+def _http(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[http.server.ThreadingHTTPServer]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as found:
+        return int(found.getsockname()[1])
+
+
+def _outer_address() -> str:
+    """An address of this machine that is not its loopback's; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return str(probe.getsockname()[0])
