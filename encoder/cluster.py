@@ -8,6 +8,7 @@ watches for its own cancellation and attempts are counted by us.
 import contextlib
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,6 @@ TOPIC = "headend"
 _QUIET = {
     # A dead worker's task comes back to us at once, which counts the attempt and tries elsewhere.
     "distributed.scheduler.allowed-failures": 0,
-    # A worker holds no more tasks than it runs: none is blamed for its neighbour, and the longest go first.
-    "distributed.scheduler.worker-saturation": 1.0,
     # Encoders are children; a worker's own memory tells nothing.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -148,33 +147,40 @@ def run_tasks(
     with _cluster(settings) as client:
         client.subscribe_topic(TOPIC, lambda event: on_event(Advance(*event[1])))
         attempts = dict.fromkeys((task.id for task in tasks), 1)
+        waiting = deque(tasks)
         by_future: dict[Any, EncodeTask] = {}
+        pending = as_completed()
 
-        def submit(task: EncodeTask, priority: float) -> Any:
-            attempt = attempts[task.id]
-            # Attempts and runs have keys of their own, so that none takes up another's result or its failure.
-            key = f"{task.id}-{attempt}-{uuid4().hex[:8]}"
-            future = client.submit(_on_worker, perform, task, attempt, key=key, pure=False, priority=priority)
-            by_future[future] = task
-            return future
+        def submit() -> None:
+            """Hand out as many tasks as workers can run: a death is then blamed on none that had not begun."""
+            room = max(1, sum(client.nthreads().values())) - len(by_future)
+            for _ in range(min(room, len(waiting))):
+                task = waiting.popleft()
+                attempt = attempts[task.id]
+                # Attempts and runs have keys of their own, so that none takes up another's result or its failure.
+                key = f"{task.id}-{attempt}-{uuid4().hex[:8]}"
+                future = client.submit(_on_worker, perform, task, attempt, key=key, pure=False)
+                by_future[future] = task
+                pending.add(future)
 
-        pending = as_completed([submit(task, task.cost) for task in tasks])
         try:
+            submit()
             for future in pending:
                 task = by_future.pop(future)
                 error = _error_of(future, task)
                 if error is None:
                     on_event(Done(future.result()))
                     future.release()
-                    continue
-                attempt = attempts[task.id]
-                last = attempt >= ATTEMPTS or not error.retryable
-                on_event(Failed(task.id, attempt, str(error.facts.get("worker", "")), error, last))
-                if last:
-                    raise _final(error, task, attempt)
-                attempts[task.id] += 1
-                # A failed task goes to the front: it is late already, and its fate decides the job's.
-                pending.add(submit(task, task.cost + tasks[0].cost))
+                else:
+                    attempt = attempts[task.id]
+                    last = attempt >= ATTEMPTS or not error.retryable
+                    on_event(Failed(task.id, attempt, str(error.facts.get("worker", "")), error, last))
+                    if last:
+                        raise _final(error, task, attempt)
+                    attempts[task.id] += 1
+                    # A failed task goes to the front: it is late already, and its fate decides the job's.
+                    waiting.appendleft(task)
+                submit()
         finally:
             client.cancel(list(by_future), force=True)
 

@@ -53,17 +53,20 @@ def dask_processes(folder: Path, *, workers: int = 2, environment: dict[str, str
             assert time.monotonic() < deadline, "the scheduler did not start"
             time.sleep(0.05)
         with Client(scheduler_file=str(address_file), timeout=START_S) as client:
-            client.wait_for_workers(workers, timeout=START_S)
+            if workers:
+                client.wait_for_workers(workers, timeout=START_S)
             address = client.scheduler.address
         yield address
     finally:
-        for process in reversed(running):
-            process.terminate()
-        for process in running:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        # Workers first: they say goodbye to the scheduler, and wait for one that is gone.
+        for group in (running[1:], running[:1]):
+            for process in group:
+                process.terminate()
+            for process in group:
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,356 @@
+"""A real cluster of processes: attempts are counted, deaths cost one of them, and nothing is left running."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client
+
+from encoder import cluster, tool
+from encoder.cluster import Advance, Done, Event, Failed, TaskRun, run_tasks, slots
+from headend.errors import ChunkRejected, ConfigError, EncodingError, HeadendError, MasterError, ToolFailed
+from headend.media import EncodeTask, Receipt
+from headend.process import run
+from headend.settings import ATTEMPTS, ClusterSettings
+from tests.support.dask_cluster import dask_processes
+from tests.support.encodes import task_of
+
+WAIT_S = 60
+"""How long a test waits for what must happen; a test that fails is slow, one that passes is not."""
+
+
+def task(name: str, cost: float = 1.0) -> EncodeTask:
+    return EncodeTask(
+        **{**{f: getattr(task_of((), [name]), f) for f in EncodeTask.__slots__}, "id": name, "cost": cost}
+    )
+
+
+def receipt(run_: TaskRun) -> Receipt:
+    return Receipt(run_.task.id, (), run_.attempt, run_.worker, cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """A folder in which performers write what they did, since they run in other processes."""
+
+    folder: Path
+
+    def add(self, name: str) -> None:
+        (self.folder / f"{name}-{time.monotonic_ns()}").touch()
+
+    def of(self, name: str) -> int:
+        return len(list(self.folder.glob(f"{name}-*")))
+
+
+# --- what workers do ----------------------------------------------------------------------------------------------
+
+
+def succeed(run_: TaskRun) -> Receipt:
+    run_.on_frames(24)
+    return receipt(run_)
+
+
+def fail_with(error: Callable[[str], HeadendError], notes: Notes, run_: TaskRun) -> Receipt:
+    notes.add(run_.task.id)
+    if run_.task.id.startswith("good"):
+        return receipt(run_)
+    raise error(f"attempt {run_.attempt} went wrong")
+
+
+def fail_once(notes: Notes, run_: TaskRun) -> Receipt:
+    notes.add(run_.task.id)
+    if run_.attempt == 1:
+        raise ToolFailed("the encoder stumbled", task="a fact that is called like one of ours", status=1)
+    return receipt(run_)
+
+
+def fail_foreign(run_: TaskRun) -> Receipt:
+    raise ZeroDivisionError(f"a mistake in {run_.task.id}")
+
+
+def die_once(notes: Notes, run_: TaskRun) -> Receipt:
+    notes.add(run_.task.id)
+    if run_.task.id == "victim" and run_.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return receipt(run_)
+
+
+def die_always(notes: Notes, run_: TaskRun) -> Receipt:
+    notes.add(run_.task.id)
+    if run_.task.id == "poison":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return receipt(run_)
+
+
+def sleep_in_a_child(mark: str, run_: TaskRun) -> Receipt:
+    if run_.task.id == "quick":
+        until(lambda: bool(children(mark)))
+    else:
+        run([sys.executable, "-c", "import time; time.sleep(300)", mark], cancelled=run_.cancelled)
+    return receipt(run_)
+
+
+def ask_for_the_tool(run_: TaskRun) -> Receipt:
+    tool.check_version("ffmpeg version of the plan")
+    return receipt(run_)
+
+
+# --- helpers ------------------------------------------------------------------------------------------------------
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+def children(mark: str) -> list[int]:
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline", "status"])
+        if mark in (process.info["cmdline"] or []) and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Notes:
+    return Notes(tmp_path)
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSettings]:
+    """A cluster of this module's own, whose workers may be killed, and which has no FFmpeg."""
+    environment = {tool.OVERRIDE: "/nonexistent"}
+    with dask_processes(tmp_path_factory.mktemp("mortal"), environment=environment) as address:
+        yield ClusterSettings(scheduler=address)
+
+
+def failures(events: list[Event]) -> list[Failed]:
+    return [event for event in events if isinstance(event, Failed)]
+
+
+def done(events: list[Event]) -> list[Receipt]:
+    return [event.receipt for event in events if isinstance(event, Done)]
+
+
+# --- attempts -----------------------------------------------------------------------------------------------------
+
+
+def test_every_task_comes_back_with_its_receipt(scheduler: str, events: list[Event]) -> None:
+    run_tasks([task(f"t{n}") for n in range(8)], succeed, ClusterSettings(scheduler), events.append)
+
+    assert sorted(made.task for made in done(events)) == [f"t{n}" for n in range(8)]
+    assert {made.attempt for made in done(events)} == {1}
+    assert not failures(events)
+    assert all(event.frames == 24 for event in events if isinstance(event, Advance))
+
+
+def test_no_tasks_need_no_cluster(events: list[Event]) -> None:
+    run_tasks([], succeed, ClusterSettings("tcp://127.0.0.1:1"), events.append)
+
+    assert not events
+
+
+def test_the_longest_tasks_are_begun_first(scheduler: str, events: list[Event], notes: Notes) -> None:
+    tasks = [task(f"good{n}", cost=100.0 - n) for n in range(12)]
+    run_tasks(tasks, partial(fail_with, ToolFailed, notes), ClusterSettings(scheduler), events.append)
+
+    begun = [
+        path.name.split("-")[0] for path in sorted(notes.folder.iterdir(), key=lambda p: int(p.name.split("-")[1]))
+    ]
+    # Two workers: neighbours may swap, nothing may come far before its turn.
+    assert all(abs(begun.index(f"good{n}") - n) <= 3 for n in range(12))
+
+
+def test_a_fault_that_may_pass_is_tried_three_times_and_every_attempt_is_told(
+    scheduler: str, events: list[Event], notes: Notes
+) -> None:
+    with pytest.raises(EncodingError, match="failed 3 times, at last so: attempt 3 went wrong") as caught:
+        run_tasks([task("bad")], partial(fail_with, ChunkRejected, notes), ClusterSettings(scheduler), events.append)
+
+    assert ATTEMPTS == 3
+    assert notes.of("bad") == 3
+    told = failures(events)
+    assert [(failed.task, failed.attempt, failed.last) for failed in told] == [
+        ("bad", 1, False), ("bad", 2, False), ("bad", 3, True),
+    ]  # fmt: skip
+    assert all(isinstance(failed.error, ChunkRejected) for failed in told)
+    assert all(failed.worker.startswith("tcp://127.0.0.1:") for failed in told)
+    assert caught.value.facts["task"] == "bad"
+    assert not caught.value.retryable
+
+
+def test_a_second_attempt_may_succeed(scheduler: str, events: list[Event], notes: Notes) -> None:
+    run_tasks([task("shaky")], partial(fail_once, notes), ClusterSettings(scheduler), events.append)
+
+    assert [failed.attempt for failed in failures(events)] == [1]
+    assert failures(events)[0].error.facts["status"] == 1
+    assert [made.attempt for made in done(events)] == [2]
+
+
+def test_a_fault_that_will_not_pass_ends_the_job_at_once(scheduler: str, events: list[Event], notes: Notes) -> None:
+    with pytest.raises(MasterError, match=r"^attempt 1 went wrong$"):
+        run_tasks([task("bad")], partial(fail_with, MasterError, notes), ClusterSettings(scheduler), events.append)
+
+    assert notes.of("bad") == 1
+    assert [(failed.attempt, failed.last) for failed in failures(events)] == [(1, True)]
+
+
+def test_an_error_that_is_none_of_ours_ends_the_job_with_its_name(scheduler: str, events: list[Event]) -> None:
+    with pytest.raises(EncodingError, match="unexpected ZeroDivisionError: a mistake in bad"):
+        run_tasks([task("bad")], fail_foreign, ClusterSettings(scheduler), events.append)
+
+    assert len(failures(events)) == 1
+
+
+def test_a_job_may_run_again_after_it_has_failed(scheduler: str, events: list[Event], notes: Notes) -> None:
+    with pytest.raises(MasterError):
+        run_tasks([task("again")], partial(fail_with, MasterError, notes), ClusterSettings(scheduler), events.append)
+    run_tasks([task("again")], succeed, ClusterSettings(scheduler), events.append)
+
+    assert [made.task for made in done(events)] == ["again"]
+
+
+def test_a_cluster_of_ones_own_is_started_and_ended(events: list[Event]) -> None:
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    run_tasks([task("one"), task("two")], succeed, ClusterSettings(workers=1), events.append)
+
+    assert len(done(events)) == 2
+    assert slots(ClusterSettings(workers=1)) == 1
+    assert slots(ClusterSettings()) == len(os.sched_getaffinity(0))
+    until(lambda: not workers_of(before))
+
+
+def workers_of(before: set[int]) -> list[psutil.Process]:
+    """Worker processes that were not there before; multiprocessing's resource tracker stays on purpose."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.pid not in before
+        and process.status() != psutil.STATUS_ZOMBIE
+        and "resource_tracker" not in " ".join(process.cmdline())
+    ]
+
+
+# --- stopping ---------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_job_leaves_no_child_running(mortal: ClusterSettings, tmp_path: Path) -> None:
+    mark = f"headend-test-{tmp_path.name}-{os.getpid()}"
+    seen = []
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Done):
+            seen.extend(children(mark))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks([task("long", 9.0), task("quick")], partial(sleep_in_a_child, mark), mortal, interrupt)
+
+    assert seen
+    until(lambda: not children(mark))
+
+
+def test_a_failed_task_stops_the_others(mortal: ClusterSettings, events: list[Event], tmp_path: Path) -> None:
+    mark = f"headend-test-{tmp_path.name}-{os.getpid()}"
+
+    with pytest.raises(MasterError):
+        run_tasks([task("long", 9.0), task("bad")], partial(sleep_or_fail, mark), mortal, events.append)
+
+    until(lambda: not children(mark))
+
+
+def sleep_or_fail(mark: str, run_: TaskRun) -> Receipt:
+    if run_.task.id == "bad":
+        until(lambda: bool(children(mark)))
+        raise MasterError("the master is damaged")
+    return sleep_in_a_child(mark, run_)
+
+
+# --- clusters that are no good ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:1", "127.0.0.1:1", "nonsense://there", "tcp://no.such.host.invalid:1"]
+)
+def test_a_scheduler_that_does_not_answer_is_a_clear_error(
+    address: str, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
+    with pytest.raises(ConfigError, match=f"no Dask scheduler answers at {address}: start one with 'dask scheduler'"):
+        slots(ClusterSettings(address))
+    with pytest.raises(ConfigError, match="no Dask scheduler answers"):
+        run_tasks([task("one")], succeed, ClusterSettings(address), events.append)
+
+
+def test_a_scheduler_without_workers_is_a_clear_error(tmp_path: Path) -> None:
+    with dask_processes(tmp_path, workers=0) as address, pytest.raises(ConfigError, match="has no workers: start some"):
+        slots(ClusterSettings(address))
+
+
+def test_slots_are_the_threads_of_all_workers(scheduler: str) -> None:
+    assert slots(ClusterSettings(scheduler)) == 2
+
+
+def test_a_worker_without_ffmpeg_says_so(mortal: ClusterSettings, events: list[Event]) -> None:
+    with pytest.raises(EncodingError, match="no FFmpeg at '/nonexistent': HEADEND_FFMPEG must name an executable file"):
+        run_tasks([task("one")], ask_for_the_tool, mortal, events.append)
+
+    assert all(isinstance(failed.error, ToolFailed) for failed in failures(events))
+
+
+def test_a_worker_with_another_ffmpeg_ends_the_job_at_once(scheduler: str, events: list[Event]) -> None:
+    with pytest.raises(ConfigError, match="the plan was made with 'ffmpeg version of the plan'"):
+        run_tasks([task("one")], ask_for_the_tool, ClusterSettings(scheduler), events.append)
+
+    assert len(failures(events)) == 1
+
+
+def test_nothing_of_a_job_stays_with_the_scheduler(scheduler: str, events: list[Event]) -> None:
+    run_tasks([task(f"t{n}") for n in range(4)], succeed, ClusterSettings(scheduler), events.append)
+
+    def forgotten() -> bool:
+        with Client(scheduler) as client:
+            left: int = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+        return left == 0
+
+    until(forgotten)
+
+
+# --- deaths -------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_is_killed_costs_one_attempt_and_no_other_task(
+    mortal: ClusterSettings, events: list[Event], notes: Notes
+) -> None:
+    tasks = [task("victim", 9.0), *(task(f"good{n}") for n in range(6))]
+    run_tasks(tasks, partial(die_once, notes), mortal, events.append)
+
+    assert sorted(made.task for made in done(events)) == sorted(each.id for each in tasks)
+    assert [(failed.task, failed.attempt, failed.last) for failed in failures(events)] == [("victim", 1, False)]
+    assert "died while it ran task victim" in str(failures(events)[0].error)
+    assert {made.task: made.attempt for made in done(events)}["victim"] == 2
+    assert all(notes.of(f"good{n}") == 1 for n in range(6))
+
+
+def test_a_task_that_kills_every_worker_fails_the_job_after_three(
+    mortal: ClusterSettings, events: list[Event], notes: Notes
+) -> None:
+    with pytest.raises(EncodingError, match="failed 3 times"):
+        run_tasks([task("poison")], partial(die_always, notes), mortal, events.append)
+
+    assert notes.of("poison") == 3
+    assert [failed.attempt for failed in failures(events)] == [1, 2, 3]
