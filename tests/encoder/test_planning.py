@@ -165,7 +165,7 @@ renditions = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(renditions, st.integers(0, 40))
 def test_groups_hold_every_rendition_once_and_none_is_empty(members: list[Any], count: int) -> None:
     groups = group(members, count)
@@ -176,7 +176,7 @@ def test_groups_hold_every_rendition_once_and_none_is_empty(members: list[Any], 
     assert all(share[0] == max(share, key=frame_cost) for share in groups)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(renditions, st.integers(1, 10))
 def test_groups_differ_by_no_more_than_one_rendition(members: list[Any], count: int) -> None:
     # Longest first onto the lightest: the heaviest group exceeds the lightest by at most what it was given last.
