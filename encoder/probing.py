@@ -178,7 +178,11 @@ def _opened(master: Master, input_url: str) -> Iterator[InputContainer]:
     location = input_url if _is_remote(input_url) else f"file:{input_url}"
     try:
         with av.open(
-            location, "r", options=input_options(input_url), timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S)
+            location,
+            "r",
+            options=input_options(input_url),
+            timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S),
+            metadata_errors="replace",  # a title in no known alphabet is no reason to refuse a film
         ) as container:
             # FFmpeg's command line does not invent missing times by looking ahead: nor may we, or frames differ.
             container.flags &= ~Flags.gen_pts.value  # type: ignore[operator]  # a Flag in its stubs only

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from encoder import cluster, conforming, encoding, planning, probing, tool
+from encoder import apart, cluster, conforming, encoding, planning, tool
 from headend import documents, layout, records
 from headend.media import (
     Codec,
@@ -136,7 +136,7 @@ def submit(request: Request, on_event: Callable[[Event], None] = lambda _: None)
 def inspect(url: str, store: StoreSettings) -> Probe:
     """Identify and probe a master; of an object in S3 only what tells about it is read."""
     master = masters.identify(url, store.endpoint_url)
-    return probing.probe(master, masters.input_url(master, store.endpoint_url, expires_s=PROBE_S))
+    return apart.probe(master, masters.input_url(master, store.endpoint_url, expires_s=PROBE_S))
 
 
 def plan_for(request: Request, probe: Probe) -> EncodePlan:

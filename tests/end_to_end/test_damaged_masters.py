@@ -1,0 +1,170 @@
+"""Cut and garbled masters: a clear refusal or an exact film, never a hang, a traceback or half a release."""
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from encoder import apart, planning, probing, tool
+from encoder.conforming import conform
+from encoder.encoding import encode, output
+from headend.errors import HeadendError, MasterError
+from headend.media import Effort, Kind, Probe
+from headend.settings import EncodeSettings, StoreSettings
+from headend.storage import open_store
+from ladders.fitting import fit
+from ladders.loading import load
+from packager.segmenting import cut_video
+from tests.support.masters import Sound, make_film, master_of
+
+FILMS = {
+    "mp4": ("libx264", ("-preset", "ultrafast", "-g", "12"), (Sound(),)),
+    "mkv": ("libx264", ("-preset", "ultrafast", "-g", "12"), (Sound(),)),
+    "ts": ("mpeg2video", ("-g", "12", "-bf", "2"), (Sound(codec="mp2"),)),
+    "mxf": ("mpeg2video", ("-g", "12"), ()),
+}
+MUTATIONS = 60
+ENCODED = 6
+
+
+def cut_short(data: bytearray, rng: random.Random) -> None:
+    del data[rng.randrange(1, len(data)) :]
+
+
+def flip_bytes(data: bytearray, rng: random.Random) -> None:
+    for _ in range(rng.choice((1, 8, 64))):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+
+
+def flip_header(data: bytearray, rng: random.Random) -> None:
+    for _ in range(4):
+        data[rng.randrange(min(2048, len(data)))] = rng.randrange(256)
+
+
+def flip_index(data: bytearray, rng: random.Random) -> None:
+    for _ in range(4):
+        data[-rng.randrange(1, min(4096, len(data)))] = rng.choice((0, 0xFF, rng.randrange(256)))
+
+
+def blank(data: bytearray, rng: random.Random) -> None:
+    at, length = rng.randrange(len(data)), rng.randrange(1, 4096)
+    data[at : at + length] = bytes(len(data[at : at + length]))
+
+
+def repeat(data: bytearray, rng: random.Random) -> None:
+    at, length = rng.randrange(len(data)), rng.randrange(1, 4096)
+    data[at:at] = data[at : at + length]
+
+
+def remove(data: bytearray, rng: random.Random) -> None:
+    at = rng.randrange(len(data))
+    del data[at : at + rng.randrange(1, 4096)]
+
+
+KINDS: tuple[Callable[[bytearray, random.Random], None], ...] = (
+    cut_short, flip_bytes, flip_header, flip_index, blank, repeat, remove
+)  # fmt: skip
+
+
+def mutants(whole: bytes, seed: str) -> Iterator[tuple[str, bytes]]:
+    for number in range(MUTATIONS):
+        rng = random.Random(f"{seed}-{number}")
+        kind = KINDS[number % len(KINDS)]
+        data = bytearray(whole)
+        kind(data, rng)
+        yield f"{kind.__name__}-{number}", bytes(data)
+
+
+@pytest.mark.parametrize("suffix", FILMS)
+def test_a_damaged_master_is_refused_clearly_or_encoded_exactly(suffix: str, tmp_path: Path) -> None:
+    codec, args, sound = FILMS[suffix]
+    film = make_film(
+        tmp_path / f"whole.{suffix}", frame_count=50, size=(320, 180), codec=codec, codec_args=args, sound=sound
+    )
+    encoded = refused = 0
+    for name, data in mutants(film.read_bytes(), suffix):
+        path = tmp_path / f"{name}.{suffix}"
+        path.write_bytes(data or b"\0")
+        try:
+            probe = probing.probe(master_of(path), str(path))
+        except MasterError as error:
+            assert str(path) in error.message, name
+            refused += 1
+            continue
+        assert probe.video is not None
+        assert probe.video.frame_count < 10_000, name
+        if encoded < ENCODED:
+            encoded += 1
+            encode_a_chunk(probe, path, tmp_path / name)
+    assert refused + encoded >= ENCODED
+
+
+def encode_a_chunk(probe: Probe, path: Path, scratch: Path) -> None:
+    """Carry out one task of the damaged master's plan: its frames are all there, or the task says why not."""
+    scratch.mkdir()
+    ladder = load("smoke")
+    try:
+        conformed = conform(planning.usable(probe))
+        fitted = fit(ladder, probe, frame_rate=conformed.frame_rate)
+        plan = planning.plan(
+            "film",
+            probe,
+            conformed,
+            ladder=ladder.name,
+            video=tuple(rendition for rendition in fitted.video if rendition.default),
+            audio=fitted.audio,
+            decisions=(),
+            settings=EncodeSettings(Fraction(1), Fraction(1), Effort.DRAFT),
+            tool=tool.version(),
+            workers=1,
+        )
+        task = next(task for task in plan.tasks if task.kind is Kind.VIDEO)
+        encode(task, input_url=str(path), scratch=scratch, cancelled=lambda: False, on_frames=lambda _: None)
+        (rendition,) = plan.video
+        cut = cut_video(
+            memoryview(bytearray(output(scratch, rendition.id).read_bytes())),
+            rendition=rendition.id,
+            grid=plan.grid,
+            chunk=task.chunk,
+            rate_divisor=rendition.rate_divisor,
+        )
+    except HeadendError:
+        return
+    assert sum(part.samples for part in cut.track.segments) == -(-task.chunk.frame_count // rendition.rate_divisor)
+
+
+def test_a_master_that_kills_its_demuxer_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = make_film(tmp_path / "film.mp4", frame_count=30)
+    monkeypatch.setattr(apart, "__name__", "faulthandler_is_no_program")
+    with pytest.raises(MasterError, match="probing it broke off"):
+        apart.probe(master_of(film), str(film))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "ts"])
+def test_a_hole_in_the_film_leaves_no_release_and_no_traceback(suffix: str, tmp_path: Path) -> None:
+    codec, args, sound = FILMS[suffix]
+    film = make_film(
+        tmp_path / f"whole.{suffix}", frame_count=75, size=(320, 180), codec=codec, codec_args=args, sound=sound
+    )
+    data = film.read_bytes()
+    broken = tmp_path / f"broken.{suffix}"
+    broken.write_bytes(data[: len(data) * 2 // 3])  # an MP4's index is gone, a transport stream just ends
+    store = tmp_path / "store"
+    done = subprocess.run(
+        [sys.executable, "-m", "headend", "submit", str(broken), "--title", "film", "--ladder", "smoke", "--json",
+         "--store", str(store), "--workers", "1", "--effort", "draft"],
+        capture_output=True, text=True, timeout=120, check=False, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    keys = [info.key for info in open_store(StoreSettings(str(store))).list("titles/")] if store.exists() else []
+    if suffix == "mp4":
+        assert done.returncode == 3, done.stderr
+        assert keys == []
+    else:
+        # What there is of it is a film of its own, shorter; or it is refused. Nothing between.
+        assert (done.returncode == 0) == any(key.endswith("current.json") for key in keys), done.stderr
+        assert done.returncode in (0, 3, 4)
