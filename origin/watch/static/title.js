@@ -58,5 +58,8 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
-/** The families of some renditions, each once. */
-export const families = (renditions) => [...new Set(renditions.map((one) => one.family))].join(', ');
+const FAMILIES = CODECS.map(([, family]) => family);
+
+/** The families of some renditions, each once, always in the same order. */
+export const families = (renditions) => [...new Set(renditions.map((one) => one.family))]
+  .sort((a, b) => FAMILIES.indexOf(a) - FAMILIES.indexOf(b));

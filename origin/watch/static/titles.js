@@ -22,7 +22,7 @@ function card(title) {
     try {
       const found = await readTitle(title);
       length.textContent = clock(found.duration);
-      facts.textContent = `${lines(found.pictures[0])} · ${families(found.pictures)}`;
+      facts.textContent = `${lines(found.pictures[0])} · ${families(found.pictures).join(', ')}`;
     } catch {
       facts.textContent = 'Not available at the moment';
     }

@@ -105,10 +105,10 @@ const find = (id) => [...state.title.pictures, ...state.title.sounds].find((one)
 const playable = (renditions) => renditions.filter((one) => one.decodes && one.manifests.includes(state.manifest));
 
 function showMenus() {
-  const groups = Map.groupBy(playable(state.title.pictures), (one) => one.family);
-  at('picture').replaceChildren(new Option('Automatic', AUTOMATIC), ...[...groups].map(([family, pictures]) => {
+  const pictures = playable(state.title.pictures);
+  at('picture').replaceChildren(new Option('Automatic', AUTOMATIC), ...families(pictures).map((family) => {
     const group = Object.assign(document.createElement('optgroup'), { label: family });
-    group.append(...pictures.map((one) => new Option(`${lines(one)} · ${family} · ${rate(one.bps)}`, one.id)));
+    group.append(...pictures.filter((one) => one.family === family).map((one) => new Option(`${lines(one)} · ${family} · ${rate(one.bps)}`, one.id)));
     return group;
   }));
   const several = new Set(state.title.sounds.map((one) => one.label)).size > 1;
@@ -186,7 +186,7 @@ try {
   const [best] = state.title.pictures;
   const counts = `${state.title.pictures.length + state.title.sounds.length} renditions`;
   at('facts').textContent = [clock(state.title.duration), `${best.width} × ${best.height}`,
-    `${Number(best.frameRate.toFixed(3))} frames/s`, counts, families(state.title.pictures)].join(' · ');
+    `${Number(best.frameRate.toFixed(3))} frames/s`, counts, families(state.title.pictures).join(', ')].join(' · ');
   const player = players.find((one) => one.name === wanted.get('player')) ?? players[0];
   const manifest = player.manifests.includes(wanted.get('manifest')) ? wanted.get('manifest') : player.manifests[0];
   setInterval(look, EVERY_MS);

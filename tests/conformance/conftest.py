@@ -1,0 +1,40 @@
+"""One small release, really encoded, behind a real origin."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import pytest
+
+from headend.errors import ConfigError
+from headend.media import Presentation
+from headend.settings import StoreSettings
+from origin.serving import running
+from origin.watch import fetch, pages
+from tests.support.jobs import submit_small
+from tests.support.masters import Sound, make_film
+
+TITLE = "film"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A release, and where its origin is."""
+
+    presentation: Presentation
+    url: str
+
+
+@pytest.fixture(scope="package")
+def served(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Iterator[Served]:
+    """Eight seconds in every codec and two sizes: four chunks of two segments, with sound."""
+    folder = tmp_path_factory.mktemp("conformance")
+    store = StoreSettings(str(folder / "store"))
+    master = make_film(folder / "master.mov", frame_count=200, sound=[Sound(codec="pcm_s16le")])
+    published = submit_small(master, store, scheduler, title=TITLE, segment_s=Fraction(1), chunk_s=Fraction(2))
+    with contextlib.suppress(ConfigError):
+        fetch.fetch()  # pages look for the players once, when the first origin starts
+        pages.load.cache_clear()
+    with running(store) as url:
+        yield Served(published.outcome.presentation, url)

@@ -1,0 +1,102 @@
+"""Players that are no browsers play both manifests to the end through the origin."""
+
+import re
+import shutil
+import subprocess
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+
+from encoder.tool import ffmpeg_path
+from headend.media import AudioRendition, Codec, Track
+from tests.conformance.conftest import TITLE, Served
+
+NOT_IN_HLS = {Codec.VP9, Codec.OPUS}
+TIMEOUT_S = 120
+
+each_manifest = pytest.mark.parametrize("manifest", ["multivariant.m3u8", "manifest.mpd"])
+
+
+def output(*argv: str) -> str:
+    """What a program says on both outputs; it has to end well."""
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(argv)}\n{done.stderr[-4000:]}"
+    return done.stdout + done.stderr
+
+
+def program(name: str, package: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed; Debian has it in {package}")
+    return path
+
+
+def samples(track: Track[AudioRendition]) -> tuple[int, int]:
+    """Samples of a programme, and of one codec frame."""
+    ticks = sum(part.duration_ticks for part in track.segments)
+    return ticks - track.priming_samples, track.segments[0].duration_ticks // track.segments[0].samples
+
+
+@each_manifest
+def test_ffmpeg_decodes_every_rendition_without_an_error_and_whole(served: Served, manifest: str) -> None:
+    def named(codec: Codec) -> bool:
+        return manifest == "manifest.mpd" or codec not in NOT_IN_HLS
+
+    video = [track for track in served.presentation.video if named(track.rendition.codec)]
+    audio = [track for track in served.presentation.audio if named(track.rendition.codec)]
+    url = f"{served.url}/{TITLE}/{manifest}"
+    # framecrc writes "stream, dts, pts, duration, size, checksum" of what was decoded; errors would be lines as well.
+    said = output(
+        *(ffmpeg_path(), "-nostdin", "-v", "error", "-xerror", "-i", url, "-map", "0:v", "-map", "0:a"),
+        *("-fps_mode", "passthrough", "-f", "framecrc", "-"),
+    )
+    kinds = dict(re.findall(r"^#media_type (\d+): (\w+)$", said, re.MULTILINE))
+    rows = [line.replace(" ", "").split(",") for line in said.splitlines() if not line.startswith("#")]
+    assert [row for row in rows if len(row) != 6 or row[0] not in kinds] == []
+
+    pictures = Counter((row[0], int(row[4])) for row in rows if kinds[row[0]] == "video")
+    assert set(pictures.values()) == {served.presentation.grid.frame_count}
+    depth = {True: Fraction(3, 2), False: Fraction(3)}  # bytes of a pixel, in 4:2:0 of 8 and of 10 bits
+    wanted = [t.rendition.width_px * t.rendition.height_px * depth["10" not in t.rendition.pixel_format] for t in video]
+    assert sorted(size for _, size in pictures) == sorted(wanted)
+
+    heard: Counter[str] = Counter()
+    for row in rows:
+        if kinds[row[0]] == "audio":
+            heard[row[0]] += int(row[3])
+    assert len(heard) == len(audio)
+    programme = round(served.presentation.grid.duration_s * 48000)
+    longest_frame = max(samples(track)[1] for track in audio)
+    assert {samples(track)[0] for track in audio} == {programme}
+    assert all(abs(count - programme) <= longest_frame for count in heard.values()), heard
+
+
+@each_manifest
+def test_gstreamer_plays_to_the_end(served: Served, manifest: str) -> None:
+    said = output(
+        *(program("gst-launch-1.0", "gstreamer1.0-tools, with gstreamer1.0-plugins-good, -bad and -libav"), "-v"),
+        *("playbin3", f"uri={served.url}/{TITLE}/{manifest}"),
+        *("video-sink=fakesink name=pictures sync=false silent=false", "audio-sink=fakesink name=sounds sync=false"),
+    )
+    shown = set(re.findall(r"pictures: last-message = chain .* pts: ([0-9:.]+)", said))
+    # Its demuxer shows reordered pictures later by the delay of the reordering, and the last of them no more.
+    assert served.presentation.grid.frame_count - 2 <= len(shown) <= served.presentation.grid.frame_count
+    assert "Got EOS" in said
+
+
+@each_manifest
+def test_mpv_plays_to_the_end(served: Served, manifest: str) -> None:
+    said = output(
+        *(program("mpv", "mpv"), "--no-config", "--vo=null", "--ao=null", "--untimed", "--msg-level=all=warn"),
+        *("--msg-level=cplayer=info,statusline=status", "--term-status-msg=at ${=time-pos} of ${=duration}."),
+        f"{served.url}/{TITLE}/{manifest}",
+    )
+    times = re.findall(r"at ([0-9.]+) of ([0-9.]+)\.", said)
+    assert times, said
+    duration_s = float(served.presentation.grid.duration_s)
+    assert float(times[-1][0]) == pytest.approx(duration_s, abs=0.1)
+    assert float(times[-1][1]) == pytest.approx(duration_s, abs=0.1)
+    assert "(End of file)" in said

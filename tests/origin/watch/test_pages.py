@@ -1,0 +1,97 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from headend.errors import ObjectMissing
+from origin.watch import pages
+from origin.watch.players import PLAYERS
+from tests.origin.releases import TITLE, ask
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def players_in(html: bytes) -> list[dict[str, str]]:
+    found = re.search(rb'<script type="application/json" id="players">(.*?)</script>', html)
+    assert found
+    return list(json.loads(found[1]))
+
+
+def test_players_that_were_fetched_are_served_by_the_origin_itself(tmp_path: Path) -> None:
+    for player in PLAYERS:
+        (tmp_path / player.file).write_text(f"// {player.name}")
+    found = pages.load(tmp_path)
+    for player, told in zip(PLAYERS, players_in(found.watch_html), strict=True):
+        assert told["script"] == f"assets/{found.digest}/{player.file}"
+        assert told["integrity"] == player.integrity
+        assert found.asset(found.digest, player.file).plain.body == f"// {player.name}".encode()
+    assert "cdn" not in found.policy
+
+
+def test_players_that_were_not_fetched_come_from_a_cdn_by_version_and_digest(tmp_path: Path) -> None:
+    found = pages.load(tmp_path)
+    for player, told in zip(PLAYERS, players_in(found.watch_html), strict=True):
+        assert told["script"] == f"https://cdn.jsdelivr.net/npm/{player.package}@{player.version}/{player.path}"
+        assert told["integrity"].startswith("sha384-")
+    assert "script-src 'self' https://cdn.jsdelivr.net/npm/;" in found.policy
+
+
+def test_assets_of_another_version_are_not_there(tmp_path: Path) -> None:
+    found = pages.load(tmp_path)
+    (tmp_path / PLAYERS[0].file).write_text("//")
+    pages.load.cache_clear()
+    assert pages.load(tmp_path).digest != found.digest
+    with pytest.raises(ObjectMissing):
+        found.asset("0" * 16, "page.css")
+    with pytest.raises(ObjectMissing):
+        found.asset(found.digest, "watch.html")
+
+
+def test_all_that_a_page_names_is_there_for_ever_under_its_version(base_url: str) -> None:
+    for path, folder in ((f"/watch/{TITLE}", "/watch/"), ("/", "/")):
+        page = ask(base_url, path, BROWSER)
+        assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        named = re.findall(r'(?:href|src)="([^"]*assets/[^"]*)"', page.body.decode())
+        assert len(named) == 3
+        for name in named:
+            asset = ask(base_url, folder + name, {"Accept-Encoding": "gzip"})
+            assert asset.status == 200
+            assert "immutable" in asset.headers["cache-control"]
+            assert asset.headers["content-encoding"] == "gzip"
+
+
+def test_scripts_import_only_what_is_there(tmp_path: Path) -> None:
+    found = pages.load(tmp_path)
+    for name, asset in found.assets.items():
+        for imported in re.findall(r"from '\./([^']+)'", bytes(asset.plain.body).decode() if name[-2:] == "js" else ""):
+            assert imported in found.assets, name
+    assert {f"play-{player.name}.js" for player in PLAYERS} <= set(found.assets)
+
+
+def test_a_page_runs_no_script_but_those_that_it_names(base_url: str) -> None:
+    for path in ("/", f"/watch/{TITLE}"):
+        page = ask(base_url, path, BROWSER)
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'self'" in policy
+        assert not re.search(rb"<script(?![^>]*(?:src=|application/json))|\son\w+=|style=", page.body)
+
+
+def test_browsers_get_the_page_of_titles_and_programs_the_document(base_url: str) -> None:
+    for headers, kind in ((BROWSER, "text/html"), ({}, "application/json"), ({"Accept": "*/*"}, "application/json")):
+        got = ask(base_url, "/", headers)
+        assert got.headers["content-type"].startswith(kind)
+        assert got.headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/watch/nothing", "/watch/secret", "/watch/", "/watch/assets/0123456789abcdef/watch.js",
+        "/watch/assets/0123456789abcdef/..%2fpages.py", "/watch/assets/../pages.py", f"/watch/{TITLE}/",
+    ],
+)  # fmt: skip
+def test_what_there_is_no_page_of_is_404(base_url: str, path: str) -> None:
+    assert ask(base_url, path, BROWSER).status == 404

@@ -1,0 +1,123 @@
+"""A real browser, and the page to watch as a viewer handles it."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from tests.support.frame_numbers import read_frame_number
+
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
+)  # fmt: skip
+WAIT_S = 20
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+
+# The picture's green, as it is shown, which is nearly its brightness, and the time that the browser says it belongs to.
+LOOK = """(time) => new Promise((resolve) => {
+  const shown = (_, { mediaTime }) => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 80, height: 48 });
+    const pen = canvas.getContext('2d');
+    pen.drawImage(video, 0, 0, 80, 48);
+    const { data } = pen.getImageData(0, 0, 80, 48);
+    resolve({ time: mediaTime, luma: Array.from(data).filter((_, at) => at % 4 === 1) });
+  };
+  video.requestVideoFrameCallback(shown);
+  video.currentTime = time;
+})"""
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator[Any]:
+    """Run Debian's Chromium without a screen; skips where it, or what drives it, is not installed."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium here; Debian has it as 'chromium'")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch_persistent_context(
+            profile, executable_path=path, args=FLAGS, viewport=DESKTOP, timeout=60_000
+        )
+        browser.set_default_timeout(1000 * WAIT_S)
+        yield browser
+        browser.close()
+
+
+def wait_for(page: Any, condition: str, evidence: Callable[[], str] = str) -> None:
+    """Wait until a JavaScript condition holds; playwright's own way needs ``eval``, which the pages forbid."""
+    deadline = time.monotonic() + WAIT_S
+    while not page.evaluate(f"Boolean({condition})"):
+        assert time.monotonic() < deadline, f"never: {condition}\n{evidence()}"
+        page.wait_for_timeout(50)
+
+
+class Viewer:
+    """Somebody who watches a title.
+
+    Args:
+        browser: From `chromium`.
+        origin: Base URL.
+        title: What to watch.
+        player: By its name on the page.
+        manifest: ``hls`` or ``dash``.
+    """
+
+    def __init__(self, browser: Any, origin: str, title: str, player: str, manifest: str) -> None:
+        self.complaints: list[str] = []
+        self.page = browser.new_page()
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.page.goto(f"{origin}/watch/{title}?player={player}&manifest={manifest}")
+        self.wait("video.readyState >= 2 && document.getElementById('picture').options.length > 1")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.page.close()
+
+    def ask(self, expression: str) -> Any:
+        """Evaluate JavaScript; the film's element is ``video``."""
+        return self.page.evaluate(expression)
+
+    def wait(self, condition: str) -> None:
+        """Wait until a JavaScript condition holds."""
+        wait_for(self.page, condition, lambda: f"{self.page.inner_text('body')}\n{self.complaints}")
+
+    def play(self, *, speed: float = 1.0) -> None:
+        """Start."""
+        self.ask(f"(video.muted = false, video.playbackRate = {speed}, video.play())")
+
+    def pause(self) -> None:
+        """Hold."""
+        self.ask("video.pause()")
+
+    def offered(self, menu: str) -> list[str]:
+        """The renditions in a menu, ``picture`` or ``sound``."""
+        return [id for id in self.ask(f"[...document.getElementById('{menu}').options].map((one) => one.value)") if id]
+
+    def choose(self, menu: str, rendition: str) -> None:
+        """Choose in a menu."""
+        self.page.select_option(f"#{menu}", rendition)
+
+    def figure(self, name: str) -> str:
+        """A figure of the panel."""
+        return str(self.page.inner_text(f"#{name}"))
+
+    def decoded_frames(self) -> int:
+        """Frames since the page was opened, dropped ones included."""
+        return int(self.ask("video.getVideoPlaybackQuality().totalVideoFrames"))
+
+    def seek(self, time_s: float) -> tuple[float, int | None]:
+        """Jump; gives the time of the picture that is shown then, and the number that can be read in it."""
+        shown = self.page.evaluate(LOOK, time_s)
+        luma = np.array(shown["luma"], np.uint8).reshape(48, 80)
+        return float(shown["time"]), read_frame_number(luma)
