@@ -1,16 +1,19 @@
 """The only place that knows Dask: tasks go to workers, receipts come back.
 
 No media passes through Dask: tasks and receipts are small documents. Dask does not stop a child process when a running
-task is cancelled (dask/distributed#4694) and counts a worker's death against whatever ran there, so that each task here
-watches for its own cancellation and attempts are counted by us.
+task is cancelled (dask/distributed#4694) and counts a worker's death against whatever was sent there, so that each task
+here watches for its own cancellation, attempts are counted by us, and a worker gets a task only when it can begin it:
+`encoder.scheduling` says which.
 """
 
 import contextlib
 import logging
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -94,6 +97,7 @@ class TaskRun:
         folder: Where scratch files may lie.
         cancelled: Becomes true when the task is to stop.
         on_frames: Gets the number of frames done.
+        on_encoded: Told when what remains needs next to no CPU and memory, so that the next task may begin.
     """
 
     task: EncodeTask
@@ -102,23 +106,27 @@ class TaskRun:
     folder: Path
     cancelled: Callable[[], bool]
     on_frames: Callable[[int], None]
+    on_encoded: Callable[[], None]
 
 
-def slots(settings: ClusterSettings) -> int:
-    """How many tasks run at once.
+def workers_of(settings: ClusterSettings) -> tuple[Worker, ...]:
+    """The workers that tasks will find.
+
+    A remote worker's memory is what ``dask worker --memory-limit`` says: by default its share of its machine, by cores.
 
     Raises:
         ConfigError: The scheduler can't be reached or has no workers.
     """
     if settings.scheduler is None:
-        return settings.workers or available_cores()
+        count = available_cores() if settings.workers is None else settings.workers
+        return _local_workers(count)
     with _connect(settings.scheduler) as client:
-        threads: int = sum(client.nthreads().values())
-    if not threads:
+        found = _look(client)
+    if not slot_count(found):
         raise ConfigError(
             f"the scheduler at {settings.scheduler} has no workers: start some with 'dask worker {settings.scheduler}'"
         )
-    return threads
+    return found
 
 
 def available_cores() -> int:
@@ -132,7 +140,7 @@ def run_tasks(
     """Run tasks on a cluster, each at most three times.
 
     Args:
-        tasks: Longest first.
+        tasks: The most urgent first.
         perform: What a worker does with a task; picklable. Writes all results itself and returns their receipt.
         settings: Which cluster.
         on_event: Told of everything that happens, in this thread or, for `Advance`, in Dask's.
@@ -140,72 +148,149 @@ def run_tasks(
     Raises:
         EncodingError: A task has failed for good, or the cluster is lost. All others are stopped.
         HeadendError: Whatever not retryable a task has raised.
-        ConfigError: The scheduler can't be reached.
+        ConfigError: The scheduler can't be reached, or a task needs more memory than any worker has.
     """
     if not tasks:
         return
-    with _cluster(settings) as client:
-        client.subscribe_topic(TOPIC, lambda event: on_event(Advance(*event[1])))
-        attempts = dict.fromkeys((task.id for task in tasks), 1)
-        waiting = deque(tasks)
-        by_future: dict[Any, EncodeTask] = {}
-        pending = as_completed()
+    with _cluster(settings, tasks) as client:
+        _Run(client, tasks, perform, on_event).to_its_end()
 
-        def submit() -> None:
-            """Hand out as many tasks as workers can run: a death is then blamed on none that had not begun."""
-            room = max(1, sum(client.nthreads().values())) - len(by_future)
-            for _ in range(min(room, len(waiting))):
-                task = waiting.popleft()
-                attempt = attempts[task.id]
-                # Attempts and runs have keys of their own, so that none takes up another's result or its failure.
-                key = f"{task.id}-{attempt}-{uuid4().hex[:8]}"
-                future = client.submit(_on_worker, perform, task, attempt, key=key, pure=False)
-                by_future[future] = task
-                pending.add(future)
 
+class _Run:
+    """Tasks under way on a cluster."""
+
+    def __init__(
+        self, client: Client, tasks: Sequence[EncodeTask], perform: Perform, on_event: Callable[[Event], None]
+    ) -> None:
+        self._client = client
+        self._tasks = tasks
+        self._perform = perform
+        self._on_event = on_event
+        self._board = Board(tasks)
+        self._attempts = dict.fromkeys((task.id for task in tasks), 1)
+        self._futures: dict[str, tuple[Any, EncodeTask]] = {}
+        self._ended: SimpleQueue[tuple[str, bool]] = SimpleQueue()
+        """Keys of tasks that have ended or, with False, that need their core no more."""
+
+    def to_its_end(self) -> None:
+        self._client.subscribe_topic(TOPIC, self._told)
         try:
-            submit()
-            for future in pending:
-                task = by_future.pop(future)
-                error = _error_of(future, task)
-                if error is None:
-                    on_event(Done(future.result()))
-                    future.release()
+            self._look()
+            if (task := misfit(self._tasks, _look(self._client))) is not None:
+                raise _too_large(task)
+            while not self._board.finished:
+                for task, address in self._board.place():
+                    self._submit(task, address)
+                if (task := self._board.stuck) is not None:
+                    raise _too_large(task)
+                try:
+                    key, ended = self._ended.get(timeout=LOOK_S)
+                except Empty:
+                    self._look()
                 else:
-                    attempt = attempts[task.id]
-                    last = attempt >= ATTEMPTS or not error.retryable
-                    on_event(Failed(task.id, attempt, str(error.facts.get("worker", "")), error, last))
-                    if last:
-                        raise _final(error, task, attempt)
-                    attempts[task.id] += 1
-                    # A failed task goes to the front: it is late already, and its fate decides the job's.
-                    waiting.appendleft(task)
-                submit()
+                    self._take(key, ended)
         finally:
-            client.cancel(list(by_future), force=True)
+            self._client.cancel([future for future, _ in self._futures.values()], force=True)
+
+    def _look(self) -> None:
+        self._board.see(_look(self._client))
+
+    def _submit(self, task: EncodeTask, address: str) -> None:
+        attempt = self._attempts[task.id]
+        # Attempts and runs have keys of their own, so that none takes up another's result or its failure.
+        key = f"{task.id}-{attempt}-{uuid4().hex[:8]}"
+        future = self._client.submit(
+            _on_worker, self._perform, task, attempt, key=key, pure=False,
+            # If the worker has gone away in this moment, any other will do.
+            workers=[address], allow_other_workers=True,
+        )  # fmt: skip
+        self._futures[key] = (future, task)
+        future.add_done_callback(lambda future: self._ended.put((future.key, True)))
+
+    def _told(self, event: tuple[float, tuple[str, int | None]]) -> None:
+        key, frames = event[1]
+        if frames is None:
+            self._ended.put((key, False))
+        elif (found := self._futures.get(key)) is not None:  # other jobs talk here, too
+            self._on_event(Advance(found[1].id, frames))
+
+    def _take(self, key: str, ended: bool) -> None:
+        if key not in self._futures:
+            return
+        future, task = self._futures[key]
+        if not ended:
+            self._board.encoded(task.id)
+            return
+        del self._futures[key]
+        error = _error_of(future, task)
+        if error is None:
+            self._board.ended(task.id)
+            self._on_event(Done(future.result()))
+            future.release()
+            return
+        attempt = self._attempts[task.id]
+        last = attempt >= ATTEMPTS or not error.retryable
+        self._on_event(Failed(task.id, attempt, str(error.facts.get("worker", "")), error, last))
+        if last:
+            raise _final(error, task, attempt)
+        self._attempts[task.id] += 1
+        # A worker that died must not be chosen again.
+        self._look()
+        self._board.again(task.id)
 
 
 @contextlib.contextmanager
-def _cluster(settings: ClusterSettings) -> Iterator[Client]:
+def _cluster(settings: ClusterSettings, tasks: Sequence[EncodeTask]) -> Iterator[Client]:
     if settings.scheduler is not None:
         with _connect(settings.scheduler) as client:
             client.run_on_scheduler(_report_deaths)
             yield client
         return
+    workers = _local_workers(available_cores() if settings.workers is None else settings.workers, tasks)
     with (
         dask.config.set(_QUIET),
         LocalCluster(
-            n_workers=settings.workers or available_cores(),
+            n_workers=len(workers),
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
             dashboard_address=None,
-            memory_limit=0,
+            memory_limit=workers[0].memory_bytes,
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
     ):
         yield client
+
+
+def _local_workers(count: int, tasks: Sequence[EncodeTask] = ()) -> tuple[Worker, ...]:
+    """Workers of a cluster on this machine: fewer than ``count`` if some task needs more than its share of memory."""
+    memory_bytes = int(MEMORY_LIMIT * MEMORY_SHARE)
+    largest = max((task.memory_bytes for task in tasks), default=0)
+    fitting = memory_bytes // largest if largest else count
+    count = max(1, min(count, fitting))
+    return tuple(Worker(f"local-{number}", 1, memory_bytes // count) for number in range(count))
+
+
+def _look(client: Client) -> tuple[Worker, ...]:
+    return tuple(Worker(*facts) for facts in client.run_on_scheduler(_describe_workers))
+
+
+def _describe_workers(dask_scheduler: Any) -> list[tuple[str, int, int | None]]:
+    """On the scheduler: its workers' addresses, threads and memory limits."""
+    return [
+        (worker.address, worker.nthreads, worker.memory_limit or None)
+        for worker in dask_scheduler.workers.values()
+        if worker.status.name == "running"
+    ]
+
+
+def _too_large(task: EncodeTask) -> ConfigError:
+    return ConfigError(
+        f"chunk {task.chunk.number} of {task.renditions[0]} needs {task.memory_bytes / 1e9:.1f} GB of memory, more than "
+        "any worker has: add a larger worker, or give one more with 'dask worker --memory-limit'",
+        task=task.id,
+    )
 
 
 @contextlib.contextmanager
@@ -232,10 +317,15 @@ def _on_worker(perform: Perform, task: EncodeTask, attempt: int) -> Receipt:
         return state is None or state.state == "cancelled" or worker.status.name != "running"
 
     def on_frames(frames: int) -> None:
-        worker.log_event(TOPIC, (task.id, frames))
+        worker.log_event(TOPIC, (key, frames))
 
+    def on_encoded() -> None:
+        secede()
+        worker.log_event(TOPIC, (key, None))
+
+    folder = Path(worker.local_directory)
     try:
-        return perform(TaskRun(task, attempt, worker.address, Path(worker.local_directory), cancelled, on_frames))
+        return perform(TaskRun(task, attempt, worker.address, folder, cancelled, on_frames, on_encoded))
     except HeadendError as error:
         error.facts.setdefault("worker", worker.address)
         raise
