@@ -1,8 +1,14 @@
+import base64
+import hmac
+import re
+from pathlib import Path
+
 import pytest
 
 from headend.errors import ConfigError
 from origin.tokens import EDGE_VALID_S, Grant, Key, Use, granted, issue, make_key, read_keys, vouch, vouched
 
+GUIDE = (Path(__file__).parents[2] / "docs/guides/access.md").read_text(encoding="utf-8")
 NOW_S = 1_800_000_000
 OLD, NEW, EDGE = make_key(Use.PLAYBACK), make_key(Use.PLAYBACK), make_key(Use.EDGE)
 GRANT = Grant(
@@ -117,3 +123,17 @@ def test_without_a_key_nothing_is_signed() -> None:
 def test_a_token_that_no_path_could_hold_is_not_issued() -> None:
     with pytest.raises(ConfigError, match="too long"):
         issue(Grant("film", "a" * 2000, "s", NOW_S), RING)
+
+
+def test_the_guides_file_of_keys_is_one() -> None:
+    blocks = re.findall(r"```\n(playback .*?)```", GUIDE, re.DOTALL)
+    assert len(blocks) == 1
+    read_keys(blocks[0], "guide").sign(Use.EDGE, "DE-0")
+
+
+def test_an_edge_that_follows_the_guide_is_believed() -> None:
+    signed = f"edge.{EDGE.id}.DE-{NOW_S}"
+    assert "over `edge.{key id}.{CC}-{unix time}`" in " ".join(GUIDE.split())
+    digest = hmac.digest(EDGE.secret, signed.encode(), "sha256")
+    header = f"{signed.removeprefix('edge.')}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+    assert vouched(header, RING, NOW_S) == "DE"
