@@ -16,6 +16,9 @@ SOUND_TAIL_SAMPLES = 2048
 """Silence that encoders get after a programme's end: the AC-3 encoder keeps its last 256 samples to itself otherwise.
 More than any codec's delay; what comes of it is cut off again."""
 
+SHORTEST_SEGMENT_S = Fraction(1, 4)
+"""Nothing shorter is asked for by any player, and codec frames of sound must fit in."""
+
 SHORTEST_TAIL_S = Fraction(1, 2)
 """A shorter rest at the end of a title makes no segment of its own."""
 
@@ -144,10 +147,12 @@ def lay_grid(
         The grid; at 24000/1001 and 6 s it has GOPs of 48 and segments of 144 frames.
 
     Raises:
-        ConfigError: A length is not positive, or a segment would be shorter than two frames.
+        ConfigError: A length is too short, or a segment would hold fewer frames than a GOP must.
     """
-    if segment_s <= 0 or chunk_s <= 0:
-        raise ConfigError("segment and chunk lengths must be above 0 seconds")
+    if segment_s < SHORTEST_SEGMENT_S or chunk_s <= 0:
+        raise ConfigError(
+            f"segments last {float(SHORTEST_SEGMENT_S):g} seconds or more, and chunks more than 0: 6 and 30 are usual"
+        )
     gops = max(1, round(segment_s / GOP_SECONDS))
     gop_frames = gop_multiple * round(segment_s / gops * frame_rate / gop_multiple)
     if gop_frames < gop_multiple:

@@ -161,10 +161,10 @@ def test_a_chunk_shorter_than_a_segment_holds_one() -> None:
 
 @pytest.mark.parametrize(("segment_s", "chunk_s"), [(0, 30), (-6, 30), (6, 0), (6, -1)])
 def test_lengths_must_be_positive(segment_s: int, chunk_s: int) -> None:
-    with pytest.raises(ConfigError, match="above 0"):
+    with pytest.raises(ConfigError, match="6 and 30 are usual"):
         lay_grid(Fraction(25), 100, segment_s=Fraction(segment_s), chunk_s=Fraction(chunk_s))
 
 
 def test_a_segment_must_hold_two_frames() -> None:
     with pytest.raises(ConfigError, match="ask for a longer one"):
-        lay_grid(Fraction(25), 100, segment_s=Fraction(1, 100), chunk_s=Fraction(30))
+        lay_grid(Fraction(3), 100, segment_s=Fraction(1, 4), chunk_s=Fraction(30))
