@@ -217,7 +217,7 @@ def _affordable(connections: int) -> int:
     if soft < wanted and soft != resource.RLIM_INFINITY:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return soft - OTHER_FILES
+        return max(1, min(connections, soft - OTHER_FILES))
     return connections
 
 
