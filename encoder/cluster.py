@@ -10,30 +10,36 @@ import contextlib
 import logging
 import os
 import signal
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import uuid4
 
 import dask
-from distributed import Client, LocalCluster, as_completed, get_worker
+from distributed import Client, LocalCluster, get_worker, secede
 from distributed.scheduler import KilledWorker
+from distributed.system import MEMORY_LIMIT
 
+from encoder.scheduling import Board, Worker, misfit, slot_count
 from headend.errors import Cancelled, ConfigError, EncodingError, HeadendError
 from headend.media import EncodeTask, Receipt
 from headend.settings import ATTEMPTS, ClusterSettings
 
 CONNECT_S = 10
 """How long to wait for a scheduler."""
+LOOK_S = 2.0
+"""How often new workers are looked for."""
+MEMORY_SHARE = 0.8
+"""How much of this machine's memory tasks may take; the rest is for results on their way, and for others."""
 TOPIC = "headend"
 
 _QUIET = {
     # A dead worker's task comes back to us at once, which counts the attempt and tries elsewhere.
     "distributed.scheduler.allowed-failures": 0,
-    # Encoders are children; a worker's own memory tells nothing.
+    # Encoders are children; a worker's own memory tells nothing. Its limit only says how much we may give it.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -247,20 +253,36 @@ def _cluster(settings: ClusterSettings, tasks: Sequence[EncodeTask]) -> Iterator
             yield client
         return
     workers = _local_workers(available_cores() if settings.workers is None else settings.workers, tasks)
-    with (
-        dask.config.set(_QUIET),
-        LocalCluster(
-            n_workers=len(workers),
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            memory_limit=workers[0].memory_bytes,
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(_QUIET))
+        with _ctrl_c_waiting():
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=len(workers),
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    memory_limit=workers[0].memory_bytes,
+                    silence_logs=logging.CRITICAL,
+                )
+            )
+            client = stack.enter_context(Client(cluster))
         yield client
+
+
+@contextlib.contextmanager
+def _ctrl_c_waiting() -> Iterator[None]:
+    """Start threads and processes that don't hear a terminal's Ctrl-C: it is this process that stops them, in order.
+
+    A signal mask is handed down to both; one that comes in the meantime is heard afterwards.
+    """
+    resource_tracker.ensure_running()  # its start would end the waiting
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _local_workers(count: int, tasks: Sequence[EncodeTask] = ()) -> tuple[Worker, ...]:
@@ -287,8 +309,8 @@ def _describe_workers(dask_scheduler: Any) -> list[tuple[str, int, int | None]]:
 
 def _too_large(task: EncodeTask) -> ConfigError:
     return ConfigError(
-        f"chunk {task.chunk.number} of {task.renditions[0]} needs {task.memory_bytes / 1e9:.1f} GB of memory, more than "
-        "any worker has: add a larger worker, or give one more with 'dask worker --memory-limit'",
+        f"chunk {task.chunk.number} of {task.renditions[0]} needs {task.memory_bytes / 1e9:.1f} GB of memory, more "
+        "than any worker has: add a larger worker, or give one more with 'dask worker --memory-limit'",
         task=task.id,
     )
 

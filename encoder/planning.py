@@ -2,16 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from encoder.command import Look, audio_command, video_command
 from encoder.conforming import Conformed
-from encoder.families import COST
+from encoder.costs import Costs, Pricing, measured
+from encoder.grouping import arrange
 from headend import documents
-from headend.errors import MasterError
+from headend.errors import ConfigError, MasterError
 from headend.media import (
     AudioRendition,
+    Codec,
     Colour,
     EncodePlan,
     EncodeTask,
@@ -26,12 +29,8 @@ from headend.timing import Chunk, lay_grid
 
 DIGEST_CHARACTERS = 20
 """80 bits: no two tasks of a store collide."""
-TASKS_PER_WORKER = 3
-"""Tasks that each worker should get at least, so that none idles long at the end."""
-DECODE_COST = 0.25
-"""Cost of decoding and converting a master's pixel, in units of encoding one to H.264."""
-AUDIO_COST_PER_SECOND = 40_000.0
-"""Cost of one second of one audio rendition, in the same unit."""
+EARLY = frozenset({Codec.AVC, Codec.AAC})
+"""What every player takes: enough for a first release."""
 
 
 def plan(
@@ -46,6 +45,9 @@ def plan(
     settings: EncodeSettings,
     tool: str,
     workers: int,
+    slot_bytes: int | None = None,
+    early: bool = False,
+    costs: Costs | None = None,
 ) -> EncodePlan:
     """Plan a title.
 
@@ -59,10 +61,14 @@ def plan(
         decisions: Why they are what they are.
         settings: What a person may choose.
         tool: FFmpeg's version line.
-        workers: How many tasks run at once: decides only how finely a chunk's renditions are grouped.
+        workers: How many tasks run at once. This and all that follows decides only how a chunk's renditions are
+            grouped, and which go first.
+        slot_bytes: Memory for each task; None for no limit.
+        early: Whether H.264 and AAC are tasks of their own, before all others.
+        costs: What encoding costs; None for what came with the installation.
 
     Returns:
-        The plan; its release id depends on everything but ``workers``.
+        The plan; its release id depends on everything down to ``tool``.
 
     Raises:
         MasterError: A programme of sound has channels that can't be mixed.
@@ -94,22 +100,10 @@ def plan(
             "commands": [video_command(probe.master, look, grid, chunks[0], video, settings.effort), *sound.values()],
         }
     )
-    groups = group(video, -(-TASKS_PER_WORKER * workers // len(chunks)))
-    tasks = [
-        _task(
-            probe.master,
-            tool,
-            Kind.VIDEO,
-            chunk,
-            tuple(rendition.id for rendition in members),
-            video_command(probe.master, look, grid, chunk, members, settings.effort),
-            chunk.frame_count * (sum(map(frame_cost, members)) + DECODE_COST * track.width_px * track.height_px),
-        )
-        for chunk in chunks
-        for members in groups
-    ]
+    costs = costs or measured()
+    pricing = Pricing(costs, conformed, settings.effort)
     whole = Chunk(0, 0, grid.frame_count, 1)
-    tasks += [
+    tasks = [
         _task(
             probe.master,
             tool,
@@ -117,10 +111,30 @@ def plan(
             whole,
             tuple(rendition.id for rendition in members),
             command,
-            AUDIO_COST_PER_SECOND * float(grid.duration_s) * len(members),
+            costs.audio_s(members, float(grid.duration_s)),
+            costs.audio_bytes(),
         )
         for members, command in sound.items()
     ]
+    for wave in _waves(video) if early else (video,):
+        arranged = arrange(
+            wave, chunks, pricing, workers=workers, slot_bytes=slot_bytes, beside_s=[task.cost for task in tasks]
+        )
+        tasks += [
+            _task(
+                probe.master,
+                tool,
+                Kind.VIDEO,
+                chunk,
+                tuple(rendition.id for rendition in members),
+                video_command(probe.master, look, grid, chunk, members, settings.effort),
+                pricing.video_s(members, chunk.frame_count),
+                pricing.video_bytes(members),
+            )
+            for chunk, groups in zip(chunks, arranged, strict=True)
+            for members in groups
+        ]
+    first = early_renditions(video, audio) if early else frozenset()
     return EncodePlan(
         title=title,
         release=release,
@@ -132,7 +146,42 @@ def plan(
         decisions=tuple(line for line in (conformed.decision, *assumed, *decisions) if line),
         video=video,
         audio=audio,
-        tasks=tuple(sorted(tasks, key=lambda task: task.cost, reverse=True)),
+        tasks=tuple(sorted(tasks, key=lambda task: (first.isdisjoint(task.renditions), -task.cost))),
+    )
+
+
+def early_renditions(video: Iterable[VideoRendition], audio: Iterable[AudioRendition]) -> frozenset[str]:
+    """Ids of the renditions that make a first release."""
+    return frozenset(r.id for group in (video, audio) for r in group if r.codec in EARLY)
+
+
+def first_release(plan: EncodePlan) -> EncodePlan | None:
+    """The part of a plan that can be published before the rest.
+
+    Returns:
+        The tasks that make its H.264 and AAC, and these renditions, as a release of its own; None if they are not
+        there before all is, since they share their tasks with the rest or are all there is.
+
+    Raises:
+        ConfigError: The plan has no H.264, or sound but no AAC.
+    """
+    wanted = early_renditions(plan.video, plan.audio)
+    video = tuple(rendition for rendition in plan.video if rendition.id in wanted)
+    audio = tuple(rendition for rendition in plan.audio if rendition.id in wanted)
+    if not video or (plan.audio and not audio):
+        raise ConfigError(
+            f"an early release is made of H.264 and AAC, but ladder {plan.ladder!r} has no "
+            f"{'AAC' if video else 'H.264'}: choose another ladder, or publish all at once"
+        )
+    tasks = tuple(task for task in plan.tasks if not wanted.isdisjoint(task.renditions))
+    if len(tasks) == len(plan.tasks):
+        return None
+    return replace(
+        plan,
+        release=_digest({"release": plan.release, "renditions": sorted(wanted)}),
+        video=video,
+        audio=audio,
+        tasks=tasks,
     )
 
 
@@ -178,30 +227,11 @@ def complete_colour(track: VideoTrack) -> tuple[Colour, tuple[str, ...]]:
     return full, (f"colour {', '.join(open_names)} not stated → taken as {primaries}",)
 
 
-def frame_cost(rendition: VideoRendition) -> float:
-    """Relative cost of one frame of the grid in a rendition."""
-    return COST[rendition.codec] * rendition.width_px * rendition.height_px / rendition.rate_divisor
-
-
-def group(renditions: Sequence[VideoRendition], count: int) -> tuple[tuple[VideoRendition, ...], ...]:
-    """Share renditions out into groups of about equal cost.
-
-    One group decodes and scales once for all; more groups give idle workers something to do when chunks are few.
-
-    Args:
-        renditions: Of one title.
-        count: Wanted groups; as many as there are renditions at most.
-
-    Returns:
-        The groups, none empty, each with its largest rendition first.
-    """
-    shares: list[list[VideoRendition]] = [[] for _ in range(max(1, min(count, len(renditions))))]
-    loads = [0.0] * len(shares)
-    for rendition in sorted(renditions, key=frame_cost, reverse=True):
-        lightest = loads.index(min(loads))
-        shares[lightest].append(rendition)
-        loads[lightest] += frame_cost(rendition)
-    return tuple(tuple(share) for share in shares)
+def _waves(video: Sequence[VideoRendition]) -> Iterator[tuple[VideoRendition, ...]]:
+    """What goes first, and the rest, as far as there is either."""
+    for first in (True, False):
+        if wave := tuple(rendition for rendition in video if (rendition.codec in EARLY) is first):
+            yield wave
 
 
 def _programmes(audio: Sequence[AudioRendition]) -> Iterator[tuple[int, tuple[AudioRendition, ...]]]:
@@ -218,9 +248,10 @@ def _task(
     renditions: tuple[str, ...],
     argv: tuple[str, ...],
     cost: float,
+    memory_bytes: int,
 ) -> EncodeTask:
     task = _digest({"master": master.digest, "tool": tool, "argv": argv, "chunk": documents.as_plain(chunk)})
-    return EncodeTask(task, kind, chunk, renditions, argv, cost)
+    return EncodeTask(task, kind, chunk, renditions, argv, cost, memory_bytes)
 
 
 def _digest(content: object) -> str:

@@ -1,5 +1,6 @@
 """Every object path in the store, spelled once.
 
+calibration.json                                by how much costs were misjudged
 titles/{title}/current.json                     the pointer: written last
 titles/{title}/{release}/plan.json              what was decided
 titles/{title}/{release}/receipts/{task}.json   what has been done
@@ -15,6 +16,7 @@ import re
 from headend.errors import ConfigError
 
 TITLES = "titles"
+CALIBRATION = "calibration.json"
 MULTIVARIANT = "multivariant.m3u8"
 MPD = "manifest.mpd"
 INIT = "init.mp4"

@@ -347,7 +347,8 @@ class EncodeTask:
         renditions: Their ids, in the order of the outputs.
         argv: The command. ``{master}`` stands for the input and ``{scratch}`` for the folder of the outputs, which are
             named ``{scratch}/{rendition}.mp4``.
-        cost: Relative work, for scheduling: longest first.
+        cost: CPU seconds that it is expected to take.
+        memory_bytes: Memory that is to be set aside for it.
     """
 
     id: str
@@ -356,6 +357,7 @@ class EncodeTask:
     renditions: tuple[str, ...]
     argv: tuple[str, ...]
     cost: float
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +375,7 @@ class EncodePlan:
         decisions: One line per decision that was taken from the probe.
         video: Video renditions, best first within a codec.
         audio: Audio renditions.
-        tasks: What workers do, longest first.
+        tasks: What workers do, the most urgent first: longest first among equals.
     """
 
     title: str

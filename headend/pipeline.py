@@ -4,21 +4,25 @@ master ─probe─▶ Probe ─fit─▶ renditions ─plan─▶ EncodePlan ─
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from encoder import apart, cluster, conforming, encoding, planning, tool
+from encoder import apart, cluster, conforming, encoding, planning, programmes, tool
+from encoder.costs import Calibration, measured
+from encoder.scheduling import slot_bytes, slot_count
 from headend import documents, layout, records
+from headend.errors import StorageError
 from headend.media import (
     Codec,
     EncodedTrack,
     EncodePlan,
     EncodeTask,
     Kind,
+    Loudness,
     Master,
     Presentation,
     Probe,
@@ -51,6 +55,7 @@ class Request:
         store: Where the release goes.
         cluster: Where it is encoded.
         encode: How it is encoded.
+        publish_early: Whether H.264 and AAC go first, and are published before the rest is there.
     """
 
     master: str
@@ -59,6 +64,7 @@ class Request:
     store: StoreSettings
     cluster: ClusterSettings
     encode: EncodeSettings
+    publish_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,14 @@ class Step:
     name: str
 
 
-Event = Step | Planned | cluster.Event
+@dataclass(frozen=True, slots=True)
+class PublishedEarly:
+    """H.264 and AAC can be played, while the rest is encoded."""
+
+    presentation: Presentation
+
+
+Event = Step | Planned | PublishedEarly | cluster.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,7 @@ class Outcome:
         reused_tasks: Tasks that an earlier run had finished.
         encoded_tasks: Tasks that this run has finished.
         cpu_s: CPU seconds of this run's encoders.
+        predicted_cpu_s: What they were expected to take.
         wall_s: Seconds from the request to the release.
     """
 
@@ -102,6 +116,7 @@ class Outcome:
     reused_tasks: int
     encoded_tasks: int
     cpu_s: float
+    predicted_cpu_s: float
     wall_s: float
 
 
@@ -123,14 +138,34 @@ def submit(request: Request, on_event: Callable[[Event], None] = lambda _: None)
     check_writable(store)
     on_event(Step("reading the master"))
     probe = inspect(request.master, request.store)
-    plan = settle(store, plan_for(request, probe))
+    known = calibration(store)
+    plan = settle(store, plan_for(request, probe, known))
+    first = planning.first_release(plan) if request.publish_early else None
     finished = done(store, plan)
     todo = [task for task in plan.tasks if task.id not in finished]
     on_event(Planned(plan, tuple(finished)))
-    cpu_s = encode(plan, todo, request, store, on_event)
+    receipts = encode(plan, todo, first, request, store, on_event)
+    if receipts and not finished:  # a plan that was taken up was made from what was known then
+        store.put(layout.CALIBRATION, documents.write(known.learned(plan, receipts)))
     on_event(Step("publishing"))
     presentation = publishing.publish(store, plan)
-    return Outcome(plan, presentation, len(finished), len(todo), cpu_s, time.monotonic() - started)
+    return Outcome(
+        plan=plan,
+        presentation=presentation,
+        reused_tasks=len(finished),
+        encoded_tasks=len(todo),
+        cpu_s=sum(receipt.cpu_s for receipt in receipts),
+        predicted_cpu_s=sum(task.cost for task in todo),
+        wall_s=time.monotonic() - started,
+    )
+
+
+def calibration(store: Store) -> Calibration:
+    """By how much costs were misjudged in this store; nothing where that is not known or can't be read."""
+    try:
+        return documents.read(Calibration, store.get(layout.CALIBRATION), key=layout.CALIBRATION)
+    except StorageError:
+        return Calibration()
 
 
 def inspect(url: str, store: StoreSettings) -> Probe:
@@ -139,9 +174,11 @@ def inspect(url: str, store: StoreSettings) -> Probe:
     return apart.probe(master, masters.input_url(master, store.endpoint_url, expires_s=PROBE_S))
 
 
-def plan_for(request: Request, probe: Probe) -> EncodePlan:
+def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -> EncodePlan:
     """Fit the ladder and plan every task; nothing is written."""
     conformed = conform(request, planning.usable(probe), probe.master)
+    workers = cluster.workers_of(request.cluster)
+    probe, told = programmes_of(request, probe, conformed)
     fitted = fitting.fit(request.ladder, probe, frame_rate=conformed.frame_rate)
     return planning.plan(
         request.title,
@@ -150,11 +187,24 @@ def plan_for(request: Request, probe: Probe) -> EncodePlan:
         ladder=request.ladder.name,
         video=fitted.video,
         audio=fitted.audio,
-        decisions=fitted.decisions,
+        decisions=(*fitted.decisions, *told),
         settings=request.encode,
         tool=tool.version(),
-        workers=cluster.slots(request.cluster),
+        workers=slot_count(workers),
+        slot_bytes=slot_bytes(workers),
+        early=request.publish_early,
+        costs=known.applied(measured()) if known else None,
     )
+
+
+def programmes_of(
+    request: Request, probe: Probe, conformed: conforming.Conformed
+) -> tuple[Probe, tuple[str, ...]]:
+    """Settle which sound is delivered; the probe's programmes are then these."""
+    chosen = programmes.choose(probe.audio, request.encode.audio)
+    duration_s = conformed.frame_count / conformed.frame_rate
+    told = programmes.tell(chosen, probe.audio, start_s=conformed.track.start_s, duration_s=duration_s)
+    return replace(probe, audio=chosen), tuple(told)
 
 
 def conform(request: Request, track: VideoTrack, master: Master) -> conforming.Conformed:
@@ -201,16 +251,27 @@ def _objects(plan: EncodePlan, receipt: Receipt) -> Iterator[tuple[str, int]]:
 def encode(
     plan: EncodePlan,
     tasks: Sequence[EncodeTask],
+    first: EncodePlan | None,
     request: Request,
     store: Store,
     on_event: Callable[[Event], None],
-) -> float:
-    """Run tasks on the cluster, with failed attempts on record; return the CPU seconds they took."""
-    cpu_s: list[float] = []
+) -> list[Receipt]:
+    """Run tasks on the cluster, with failed attempts on record; publish what can be played first when it is there."""
+    receipts: list[Receipt] = []
+    todo = {task.id for task in tasks}
+    before = {task.id for task in first.tasks} & todo if first else set()
+
+    def publish_first() -> None:
+        if first and not before and todo:  # once all is there, the whole follows at once
+            on_event(PublishedEarly(publishing.publish_part(store, plan, first)))
 
     def note(event: cluster.Event) -> None:
         if isinstance(event, cluster.Done):
-            cpu_s.append(event.receipt.cpu_s)
+            receipts.append(event.receipt)
+            todo.remove(event.receipt.task)
+            if event.receipt.task in before:
+                before.remove(event.receipt.task)
+                publish_first()
         if isinstance(event, cluster.Failed):
             records.write_attempt(
                 store, plan.title, plan.release, records.attempt_of(event.task, event.attempt, event.error)
@@ -228,8 +289,10 @@ def encode(
         vp9_levels={rendition.id: rendition.level for rendition in plan.video if rendition.codec is Codec.VP9},
         sample_rate_hz=plan.audio[0].sample_rate_hz if plan.audio else 0,
     )
+    if not before:
+        publish_first()
     cluster.run_tasks(tasks, partial(_perform, order), request.cluster, note)
-    return sum(cpu_s)
+    return receipts
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +324,8 @@ def _perform(order: _Order, run: cluster.TaskRun) -> Receipt:
             cancelled=run.cancelled,
             on_frames=run.on_frames,
         )
-        tracks = tuple(_keep(order, run.task, Path(folder), store))
+        run.on_encoded()
+        tracks = _levelled(run.task, finished.loudness, _keep(order, run.task, Path(folder), store))
     receipt = Receipt(
         task=run.task.id,
         tracks=tracks,
@@ -273,6 +337,18 @@ def _perform(order: _Order, run: cluster.TaskRun) -> Receipt:
     )
     store.put(layout.receipt(order.title, order.release, run.task.id), documents.write(receipt))
     return receipt
+
+
+def _levelled(
+    task: EncodeTask, loudness: Sequence[Loudness], tracks: Iterable[EncodedTrack]
+) -> tuple[EncodedTrack, ...]:
+    """Tell of each track how loud it is."""
+    if task.levelling is None:
+        return tuple(tracks)
+    by_layout = {one.layout: one for one in loudness}
+    return tuple(
+        replace(track, loudness=by_layout[layout]) for track, layout in zip(tracks, task.levelling.layouts, strict=True)
+    )
 
 
 def _keep(order: _Order, task: EncodeTask, scratch: Path, store: Store) -> Iterator[EncodedTrack]:

@@ -6,6 +6,7 @@ manifest name an object that is missing, whichever write is the last one that ha
 
 from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from headend import documents, layout
@@ -36,7 +37,7 @@ def publish(store: Store, plan: EncodePlan) -> Presentation:
         StorageError: The store failed; the title's current release is what it was.
     """
     title, release = plan.title, plan.release
-    sizes = {info.key: info.size_bytes for info in store.list(f"{layout.release_path(title, release)}/")}
+    sizes = _sizes(store, plan)
     presentation = assemble(
         plan, read_receipts(store, plan, sizes).values(), read_inits(store, plan, sizes).__getitem__
     )
@@ -49,6 +50,41 @@ def publish(store: Store, plan: EncodePlan) -> Presentation:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         store.put(layout.current(title), documents.write(Current(release, now)))
     return presentation
+
+
+def publish_part(store: Store, plan: EncodePlan, part: EncodePlan) -> Presentation:
+    """Publish some renditions of a release, whose tasks are done, as a release of their own.
+
+    What it is made of is copied within the store, so that each release is complete in itself and can be served, checked
+    and removed alone. Doing it again is harmless.
+
+    Args:
+        store: Where the segments and receipts are.
+        plan: The whole.
+        part: Some renditions of it, the tasks that make them, and the id of their own release.
+
+    Returns:
+        The presentation that is the title's current one now.
+
+    Raises:
+        PackagingError: Something is missing, incomplete or not on the grid.
+        StorageError: The store failed.
+    """
+    there = replace(part, release=plan.release)
+    sizes = _sizes(store, there)
+    receipts = read_receipts(store, there, sizes)
+    presentation = assemble(there, receipts.values(), read_inits(store, there, sizes).__getitem__)
+    _check_objects(presentation, sizes)
+    theirs, ours = (f"{layout.release_path(plan.title, release)}/" for release in (plan.release, part.release))
+    done = _sizes(store, part)
+    # Receipts come last, as everywhere.
+    for keys in (segment_sizes(presentation), receipts):
+        places = {key: ours + key.removeprefix(theirs) for key in keys}
+        missing = [key for key, place in places.items() if done.get(place) != sizes[key]]
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(store.copy, missing, [places[key] for key in missing]))
+    store.put_if_absent(layout.plan(part.title, part.release), documents.write(part))
+    return publish(store, part)
 
 
 def titles(store: Store) -> dict[str, Current]:
@@ -137,6 +173,11 @@ def _check_objects(presentation: Presentation, sizes: Mapping[str, int]) -> None
             f"{len(wrong)} segments are missing or not of the size in their receipt, such as {wrong[0]}; {_AGAIN}",
             objects=wrong[:20],
         )
+
+
+def _sizes(store: Store, plan: EncodePlan) -> dict[str, int]:
+    """Size of every object of a release, by key."""
+    return {info.key: info.size_bytes for info in store.list(f"{layout.release_path(plan.title, plan.release)}/")}
 
 
 def _get_all(store: Store, keys: Sequence[str]) -> list[tuple[str, bytes]]:

@@ -22,12 +22,5 @@ AUDIO: Mapping[Codec, Callable[[AudioRendition], Options]] = {
     Codec.AC3: dolby.ac3_options,
     Codec.EAC3: dolby.eac3_options,
 }
-COST: Mapping[Codec, float] = {
-    Codec.AVC: avc.COST,
-    Codec.HEVC: hevc.COST,
-    Codec.AV1: av1.COST,
-    Codec.VP9: vp9.COST,
-}
-"""CPU seconds for a million pixels at draft effort, relative to H.264: enough to balance groups of renditions."""
 
-__all__ = ["AUDIO", "COST", "VIDEO", "Options", "Style"]
+__all__ = ["AUDIO", "VIDEO", "Options", "Style"]

@@ -5,8 +5,6 @@ from fractions import Fraction
 from encoder.families.base import Options, Style, colon_list
 from headend.media import Effort, MasteringDisplay, VideoRendition
 
-COST = 1.6
-
 # Presets above 9 visibly break small pictures.
 PRESETS = {Effort.DRAFT: 9, Effort.STANDARD: 7, Effort.HIGH: 4}
 

@@ -3,8 +3,6 @@
 from encoder.families.base import Options, Style, colon_list
 from headend.media import Effort, VideoRendition
 
-COST = 1.0
-
 PRESETS = {Effort.DRAFT: "veryfast", Effort.STANDARD: "medium", Effort.HIGH: "slower"}
 
 

@@ -5,8 +5,6 @@ from fractions import Fraction
 from encoder.families.base import Options, Style, colon_list
 from headend.media import Effort, MasteringDisplay, VideoRange, VideoRendition
 
-COST = 3.2
-
 PRESETS = {Effort.DRAFT: "superfast", Effort.STANDARD: "medium", Effort.HIGH: "slow"}
 
 

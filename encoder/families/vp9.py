@@ -3,8 +3,6 @@
 from encoder.families.base import Options, Style
 from headend.media import Effort, VideoRendition
 
-COST = 1.3
-
 # The real-time mode gives up hidden reference frames and is some six times faster than the fastest other one.
 PRESETS = {Effort.DRAFT: ("realtime", 7), Effort.STANDARD: ("good", 4), Effort.HIGH: ("good", 2)}
 

@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from encoder.cluster import Advance, Done, Failed
+from headend import layout
 from headend.cli.wording import clock_text, count_text, printable
 from headend.media import EncodePlan, EncodeTask, Kind
-from headend.pipeline import Event, Planned, Step
+from headend.pipeline import Event, Planned, PublishedEarly, Step
 from headend.settings import ATTEMPTS
 from headend.storage.masters import redact
 
@@ -143,6 +144,9 @@ class Follower:
             self._encoding = Encoding(event)
             self._begin("encoding")
             self._write(plan_line(event.plan, len(event.reused)))
+        elif isinstance(event, PublishedEarly):
+            made = event.presentation
+            self._write(f"first release {made.release} can be played: {layout.multivariant(made.title, made.release)}")
         elif self._encoding is not None:
             self._encoding.note(event)
             if isinstance(event, Failed):

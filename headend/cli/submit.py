@@ -19,6 +19,9 @@ from ladders import loading
         "headend submit film.mov --title film --ladder web --effort high",
         "headend submit s3://masters/film.mov --title film --store s3://films/vod",
         "headend submit film.mov --title film --scheduler tcp://10.0.0.5:8786",
+        "headend submit film.mov --title film --audio 1:en:main:English --audio 2:fr:dub --audio 3:en:commentary",
+        "headend submit film.mxf --title film --audio 1+2+3+4+5+6:en --loudness -27",
+        "headend submit film.mov --title film --publish-early",
     ),
 )
 @options.master
@@ -27,6 +30,11 @@ from ladders import loading
 @options.store
 @options.cluster
 @options.encode
+@click.option(
+    "--publish-early",
+    is_flag=True,
+    help="Encode H.264 and AAC first, and publish them while the rest goes on.",
+)
 @options.common
 def command(
     master: str,
@@ -35,6 +43,7 @@ def command(
     store: StoreSettings,
     cluster: ClusterSettings,
     encode: EncodeSettings,
+    publish_early: bool,
     as_json: bool,
 ) -> None:
     """Make a playing title of a master.
@@ -42,7 +51,7 @@ def command(
     The master is a file, or an object in S3 of which every task reads only its own part. A release becomes visible
     when all of it is in the store. Stopped half-way, the same command does what is missing and no more.
     """
-    request = pipeline.Request(master, title, loading.load(ladder), store, cluster, encode)
+    request = pipeline.Request(master, title, loading.load(ladder), store, cluster, encode, publish_early)
     with following(console(stderr=True)) as note:
         outcome = pipeline.submit(request, note)
     if as_json:
@@ -58,6 +67,7 @@ def outcome_plain(outcome: pipeline.Outcome, store: StoreSettings) -> dict[str, 
         "reused_tasks": outcome.reused_tasks,
         "encoded_tasks": outcome.encoded_tasks,
         "cpu_s": round(outcome.cpu_s, 3),
+        "predicted_cpu_s": round(outcome.predicted_cpu_s, 3),
         "wall_s": round(outcome.wall_s, 3),
     }
 
@@ -78,7 +88,11 @@ def show_outcome(outcome: pipeline.Outcome, store: StoreSettings) -> None:
                     f"{count_text(made.grid.frame_count, 'frame')}: "
                     f"{count_text(outcome.encoded_tasks, 'task')} encoded, {outcome.reused_tasks:,} reused",
                 ),
-                ("took", f"{clock_text(outcome.wall_s)}, {outcome.cpu_s:,.0f} CPU seconds of encoding"),
+                (
+                    "took",
+                    f"{clock_text(outcome.wall_s)}, {outcome.cpu_s:,.0f} CPU seconds of encoding, "
+                    f"{outcome.predicted_cpu_s:,.0f} expected",
+                ),
             ]
         )
     )

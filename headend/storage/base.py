@@ -70,6 +70,9 @@ class Store(Protocol):
         moment both may be told that they were first, and the later one wins.
         """
 
+    def copy(self, source: str, key: str) -> None:
+        """Write at ``key`` what is at ``source``, without moving the bytes here; raises `ObjectMissing` if none is."""
+
     def get(self, key: str) -> bytes:
         """Read an object whole; raises `ObjectMissing` if there is none."""
 

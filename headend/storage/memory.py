@@ -37,6 +37,10 @@ class MemoryStore:
         mine = (bytes(data), datetime.now(UTC))
         return self._objects.setdefault(check_key(key), mine) is mine
 
+    def copy(self, source: str, key: str) -> None:
+        """Write at one key what is at another."""
+        self.put(key, self.get(source))
+
     def get(self, key: str) -> bytes:
         """Read an object whole."""
         return self._find(key)[0]

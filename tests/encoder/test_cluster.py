@@ -14,7 +14,8 @@ import pytest
 from distributed import Client
 
 from encoder import cluster, tool
-from encoder.cluster import Advance, Done, Event, Failed, TaskRun, run_tasks, slots
+from encoder.cluster import Advance, Done, Event, Failed, TaskRun, run_tasks
+from encoder.scheduling import slot_count
 from headend.errors import ChunkRejected, ConfigError, EncodingError, HeadendError, MasterError, ToolFailed
 from headend.media import EncodeTask, Receipt
 from headend.process import run
@@ -229,8 +230,8 @@ def test_a_cluster_of_ones_own_is_started_and_ended(events: list[Event]) -> None
     run_tasks([task("one"), task("two")], succeed, ClusterSettings(workers=1), events.append)
 
     assert len(done(events)) == 2
-    assert slots(ClusterSettings(workers=1)) == 1
-    assert slots(ClusterSettings()) == len(os.sched_getaffinity(0))
+    assert slot_count(cluster.workers_of(ClusterSettings(workers=1))) == 1
+    assert slot_count(cluster.workers_of(ClusterSettings())) == len(os.sched_getaffinity(0))
     until(lambda: not workers_of(before))
 
 
@@ -291,18 +292,18 @@ def test_a_scheduler_that_does_not_answer_is_a_clear_error(
 ) -> None:
     monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
     with pytest.raises(ConfigError, match=f"no Dask scheduler answers at {address}: start one with 'dask scheduler'"):
-        slots(ClusterSettings(address))
+        cluster.workers_of(ClusterSettings(address))
     with pytest.raises(ConfigError, match="no Dask scheduler answers"):
         run_tasks([task("one")], succeed, ClusterSettings(address), events.append)
 
 
 def test_a_scheduler_without_workers_is_a_clear_error(tmp_path: Path) -> None:
     with dask_processes(tmp_path, workers=0) as address, pytest.raises(ConfigError, match="has no workers: start some"):
-        slots(ClusterSettings(address))
+        cluster.workers_of(ClusterSettings(address))
 
 
 def test_slots_are_the_threads_of_all_workers(scheduler: str) -> None:
-    assert slots(ClusterSettings(scheduler)) == 2
+    assert slot_count(cluster.workers_of(ClusterSettings(scheduler))) == 2
 
 
 def test_a_worker_without_ffmpeg_says_so(mortal: ClusterSettings, events: list[Event]) -> None:

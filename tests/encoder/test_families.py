@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder.families import AUDIO, COST, VIDEO
+from encoder.families import AUDIO, VIDEO
 from encoder.families.base import Style
 from headend.media import Codec, ContentLight, Effort, MasteringDisplay, VideoRange, VideoRendition
 from packager import boxes
@@ -137,7 +137,5 @@ def test_surround_opus_names_its_channels() -> None:
     assert "mapping_family" not in AUDIO[Codec.OPUS](make_audio_rendition(codec=Codec.OPUS))
 
 
-def test_every_codec_has_a_family_and_every_video_codec_a_cost() -> None:
+def test_every_codec_has_a_family() -> None:
     assert VIDEO.keys() | AUDIO.keys() == set(Codec)
-    assert COST.keys() == VIDEO.keys()
-    assert all(cost > 0 for cost in COST.values())
