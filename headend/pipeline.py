@@ -4,7 +4,7 @@ master ─probe─▶ Probe ─fit─▶ renditions ─plan─▶ EncodePlan ─
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,6 @@ from headend.media import (
     EncodePlan,
     EncodeTask,
     Kind,
-    Loudness,
     Master,
     Presentation,
     Probe,
@@ -325,7 +324,7 @@ def _perform(order: _Order, run: cluster.TaskRun) -> Receipt:
             on_frames=run.on_frames,
         )
         run.on_encoded()
-        tracks = _levelled(run.task, finished.loudness, _keep(order, run.task, Path(folder), store))
+        tracks = tuple(_keep(order, run.task, Path(folder), store))
     receipt = Receipt(
         task=run.task.id,
         tracks=tracks,
@@ -337,18 +336,6 @@ def _perform(order: _Order, run: cluster.TaskRun) -> Receipt:
     )
     store.put(layout.receipt(order.title, order.release, run.task.id), documents.write(receipt))
     return receipt
-
-
-def _levelled(
-    task: EncodeTask, loudness: Sequence[Loudness], tracks: Iterable[EncodedTrack]
-) -> tuple[EncodedTrack, ...]:
-    """Tell of each track how loud it is."""
-    if task.levelling is None:
-        return tuple(tracks)
-    by_layout = {one.layout: one for one in loudness}
-    return tuple(
-        replace(track, loudness=by_layout[layout]) for track, layout in zip(tracks, task.levelling.layouts, strict=True)
-    )
 
 
 def _keep(order: _Order, task: EncodeTask, scratch: Path, store: Store) -> Iterator[EncodedTrack]:
