@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from encoder import apart, cluster, conforming, encoding, planning, programmes, tool
+from encoder import apart, cluster, conforming, encoding, planning, tool
 from encoder.costs import Calibration, measured
 from encoder.scheduling import slot_bytes, slot_count
 from headend import documents, layout, records
@@ -177,7 +177,6 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
     """Fit the ladder and plan every task; nothing is written."""
     conformed = conform(request, planning.usable(probe), probe.master)
     workers = cluster.workers_of(request.cluster)
-    probe, told = programmes_of(request, probe, conformed)
     fitted = fitting.fit(request.ladder, probe, frame_rate=conformed.frame_rate)
     return planning.plan(
         request.title,
@@ -186,7 +185,7 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
         ladder=request.ladder.name,
         video=fitted.video,
         audio=fitted.audio,
-        decisions=(*fitted.decisions, *told),
+        decisions=fitted.decisions,
         settings=request.encode,
         tool=tool.version(),
         workers=slot_count(workers),
@@ -194,16 +193,6 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
         early=request.publish_early,
         costs=known.applied(measured()) if known else None,
     )
-
-
-def programmes_of(
-    request: Request, probe: Probe, conformed: conforming.Conformed
-) -> tuple[Probe, tuple[str, ...]]:
-    """Settle which sound is delivered; the probe's programmes are then these."""
-    chosen = programmes.choose(probe.audio, request.encode.audio)
-    duration_s = conformed.frame_count / conformed.frame_rate
-    told = programmes.tell(chosen, probe.audio, start_s=conformed.track.start_s, duration_s=duration_s)
-    return replace(probe, audio=chosen), tuple(told)
 
 
 def conform(request: Request, track: VideoTrack, master: Master) -> conforming.Conformed:
