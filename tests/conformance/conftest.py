@@ -20,9 +20,10 @@ TITLE = "film"
 
 @dataclass(frozen=True)
 class Served:
-    """A release, and where its origin is."""
+    """A release, where it lies, and where its origin is."""
 
     presentation: Presentation
+    store: StoreSettings
     url: str
 
 
@@ -37,4 +38,4 @@ def served(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Iterator
         fetch.fetch()  # pages look for the players once, when the first origin starts
         pages.load.cache_clear()
     with running(store) as url:
-        yield Served(published.outcome.presentation, url)
+        yield Served(published.outcome.presentation, store, url)

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from headend.media import Codec
+from origin.serving import running
 from origin.watch import fetch, pages
 from origin.watch.players import PLAYERS as SCRIPTS
 from tests.conformance.conftest import TITLE, Served
+from tests.origin.grants import CLOSED, token
 from tests.support.browsers import DESKTOP, PHONE, Viewer, chromium, wait_for
 
 PLAYERS = [("hls", "hls"), ("dash", "dash"), ("shaka", "hls"), ("shaka", "dash")]
@@ -153,3 +155,15 @@ def test_a_title_that_is_not_there_is_said_so(browser: Any, served: Served) -> N
     answer = page.goto(f"{served.url}/watch/nothing")
     assert answer.status == 404
     page.close()
+
+
+def test_a_token_opens_the_page_and_a_plan_shortens_its_menus(browser: Any, served: Served) -> None:
+    with running(served.store, serving=CLOSED) as url:
+        path = f"t/{token(title=TITLE, max_height_px=90)}"
+        with Viewer(browser, f"{url}/{path}", TITLE, "shaka", "dash") as viewer:
+            assert {id.split("-")[1] for id in viewer.offered("picture")} == {"90p"}
+            viewer.play(speed=2)
+            viewer.wait("video.currentTime > 2")
+            viewer.wait("document.getElementById('now-size').textContent === '90p'")
+            assert viewer.ask("video.poster").endswith(f"/{path}/{TITLE}/poster.jpg")
+            assert viewer.complaints == []

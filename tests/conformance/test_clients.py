@@ -49,13 +49,15 @@ def test_ffmpeg_decodes_every_rendition_without_an_error_and_whole(served: Serve
     audio = [track for track in served.presentation.audio if named(track.rendition.codec)]
     url = f"{served.url}/{TITLE}/{manifest}"
     # framecrc writes "stream, dts, pts, duration, size, checksum" of what was decoded; errors would be lines as well.
+    # skip_manual: its DASH demuxer begins each segment with the init segment, and drops the priming each time.
     said = output(
-        *(ffmpeg_path(), "-nostdin", "-v", "error", "-xerror", "-i", url, "-map", "0:v", "-map", "0:a"),
+        *(ffmpeg_path(), "-nostdin", "-v", "error", "-xerror", "-flags2", "+skip_manual", "-i", url),
+        *("-map", "0:v", "-map", "0:a"),
         *("-fps_mode", "passthrough", "-f", "framecrc", "-"),
     )
     kinds = dict(re.findall(r"^#media_type (\d+): (\w+)$", said, re.MULTILINE))
     rows = [line.replace(" ", "").split(",") for line in said.splitlines() if not line.startswith("#")]
-    assert [row for row in rows if len(row) != 6 or row[0] not in kinds] == []
+    assert [row for row in rows if len(row) < 6 or row[0] not in kinds] == []
 
     pictures = Counter((row[0], int(row[4])) for row in rows if kinds[row[0]] == "video")
     assert set(pictures.values()) == {served.presentation.grid.frame_count}

@@ -178,6 +178,8 @@ video.addEventListener('waiting', () => {
 
 // --- the beginning -----------------------------------------------------------------------------------------------
 
+// A token opens one title, not the list of all.
+if (/\/t\/[^/]+\/watch\//.test(location.pathname)) document.querySelectorAll('.bar a').forEach((link) => link.removeAttribute('href'));
 document.title = `${spoken(name)} · headend`;
 at('title').textContent = spoken(name);
 video.poster = `../${name}/poster.jpg`;
