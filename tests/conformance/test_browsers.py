@@ -80,7 +80,12 @@ def test_pictures_are_switched_up_and_down(browser: Any, served: Served, player:
 def test_jumps_over_chunk_borders_show_the_very_frame(browser: Any, served: Served, player: str, manifest: str) -> None:
     grid = served.presentation.grid
     borders = [chunk.first_frame for chunk in grid.chunks()[1:]]
+    reordered = next(t.rendition for t in served.presentation.video if t.rendition.codec is Codec.AVC)
     with watch(browser, served, player, manifest) as viewer:
+        viewer.play()
+        viewer.choose("picture", reordered.id)
+        viewer.wait(f"document.getElementById('now-id').dataset.picture === '{reordered.id}'")
+        viewer.pause()
         for border in (borders[0], borders[2], borders[1]):
             for frame in (border - 1, border, border + 3):
                 middle_s = float((frame + 0.5) / grid.frame_rate)
