@@ -10,19 +10,23 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import ffmpeg
 
 from encoder.conforming import Conformed
-from encoder.downmix import pan
-from encoder.families import AUDIO, VIDEO, Options, Style
+from encoder.downmix import JOINED, pan
+from encoder.families import AUDIO, LOUDNESS, VIDEO, Options, Style
+from encoder.loudness import CEILING_DBTP, REDUCTION_DB, dialnorm_word, level_word, limiter, meter
 from encoder.probing import input_options
 from headend.media import (
+    AudioPart,
     AudioRendition,
     AudioTrack,
     Colour,
     Effort,
+    Levelling,
     Master,
     VideoRange,
     VideoRendition,
@@ -152,7 +156,8 @@ def audio_command(
     """Build the command that encodes a whole programme of sound into all its renditions.
 
     The sound is put on the picture's timeline: what comes before the first frame is cut, a late start and an early end
-    are filled with silence, so that every rendition lasts exactly as long as the picture.
+    are filled with silence, so that every rendition lasts exactly as long as the picture. Its level depends on what
+    `levelling` finds, for which placeholders stand.
 
     Args:
         master: The file; only where it lies matters here.
@@ -167,25 +172,14 @@ def audio_command(
     Raises:
         MasterError: The channel layout is unknown.
     """
-    rate = renditions[0].sample_rate_hz
-    total_samples = round(grid.duration_s * rate)
-    late_samples = round((track.start_s - start_s) * rate)
-    source = ffmpeg.input(MASTER, **_input_options(master))
-    sound = source[str(track.index)].filter("aresample", rate).filter("asetpts", "N/SR/TB")
-    if late_samples > 0:
-        sound = sound.filter("adelay", f"{late_samples}S", all=1)
-    elif late_samples < 0:
-        sound = sound.filter("atrim", start_sample=-late_samples).filter("asetpts", "N/SR/TB")
-    sound = sound.filter("atrim", end_sample=total_samples).filter("apad", whole_len=total_samples + SOUND_TAIL_SAMPLES)
-    layouts = sorted({rendition.layout for rendition in renditions})
-    by_layout = dict(zip(layouts, _copies(sound, len(layouts), "asplit"), strict=True))
     outputs = []
-    for layout, mixed in by_layout.items():
-        mixed = _mix(mixed, track, layout)
+    for layout, mixed in _mixes(master, track, grid, start_s, renditions).items():
+        levelled = mixed.filter(level_word(layout))
         group = [rendition for rendition in renditions if rendition.layout == layout]
-        for rendition, tap in zip(group, _copies(mixed, len(group), "asplit"), strict=True):
+        for rendition, tap in zip(group, _copies(levelled, len(group), "asplit"), strict=True):
             options: Options = {
                 **AUDIO[rendition.codec](rendition),
+                **(LOUDNESS[rendition.codec](dialnorm_word(layout)) if rendition.codec in LOUDNESS else {}),
                 **FRAGMENTS,
                 "flags:a": "+bitexact",
                 # Long fragments: they are cut anew at the codec frames nearest to the video's boundaries.
@@ -195,6 +189,42 @@ def audio_command(
             }
             outputs.append(ffmpeg.output(tap, f"{SCRATCH}/{rendition.id}.mp4", **options))
     return _argv(outputs)
+
+
+def levelling(
+    master: Master,
+    track: AudioTrack,
+    grid: Grid,
+    start_s: Fraction,
+    renditions: Sequence[AudioRendition],
+    target_lufs: float | None,
+) -> Levelling:
+    """Build the command that measures each layout exactly as `audio_command` will have it, and say what is aimed at.
+
+    Args:
+        master: As for `audio_command`, like all that follows.
+        track: The programme.
+        grid: The title's grid.
+        start_s: When the master shows its first frame.
+        renditions: At least one, all of this programme.
+        target_lufs: The integrated loudness to reach; None keeps the master's.
+
+    Raises:
+        MasterError: The channel layout is unknown.
+    """
+    mixes = _mixes(master, track, grid, start_s, renditions)
+    metered = [mixed.filter(meter(layout), peak="true", framelog="quiet") for layout, mixed in mixes.items()]
+    words = _argv([ffmpeg.output(stream, "-", f="null") for stream in metered])
+    return Levelling(
+        # Summaries are told at this level; progress goes to standard output, as always.
+        argv=tuple("info" if before == "-loglevel" else word for before, word in pairwise(("", *words))),
+        layouts=tuple(rendition.layout for rendition in renditions),
+        mixed=tuple(layout for layout in mixes if pan(track, layout)[1]),
+        target_lufs=target_lufs,
+        ceiling_dbtp=CEILING_DBTP,
+        reduction_db=REDUCTION_DB,
+        limiter=limiter(renditions[0].sample_rate_hz),
+    )
 
 
 def _argv(outputs: Iterable[Any]) -> tuple[str, ...]:
@@ -327,14 +357,37 @@ def _sdr_colour(look: Look) -> Colour:
     return look.colour if look.track.video_range is VideoRange.SDR else SDR_COLOUR
 
 
-def _mix(stream: Any, track: AudioTrack, layout: str) -> Any:
-    """Bring the programme to a rendition's channels by an explicit matrix, and keep a mix from clipping."""
-    matrix, may_clip = pan(track, layout)
-    stream = stream.filter("pan", args=matrix)
-    if may_clip:
-        # Only peaks above -1 dBFS are touched; without make-up gain, and without shifting the sound.
-        stream = stream.filter("alimiter", limit=0.891, level=0, latency=1)
-    return stream
+def _mixes(
+    master: Master, track: AudioTrack, grid: Grid, start_s: Fraction, renditions: Sequence[AudioRendition]
+) -> dict[str, Any]:
+    """The programme on the picture's timeline, decoded once, in the channels of each layout."""
+    rate = renditions[0].sample_rate_hz
+    total_samples = round(grid.duration_s * rate)
+    source = ffmpeg.input(MASTER, **_input_options(master))
+    streams = track.parts or (AudioPart(track.index, track.channels, track.start_s),)
+    parts = [_placed(source, stream, start_s, rate, total_samples) for stream in streams]
+    sound = parts[0]
+    if track.parts:
+        # Channel by channel as stated, whatever the streams call their channels.
+        places = ((number, channel) for number, part in enumerate(streams) for channel in range(part.channels))
+        matched = zip(places, JOINED[track.layout], strict=True)
+        channel_map = "|".join(f"{number}.{channel}-{name}" for (number, channel), name in matched)
+        sound = ffmpeg.filter(parts, "join", inputs=len(parts), channel_layout=track.layout, map=channel_map)
+    layouts = sorted({rendition.layout for rendition in renditions})
+    copies = zip(layouts, _copies(sound, len(layouts), "asplit"), strict=True)
+    return {layout: copy.filter("pan", args=pan(track, layout)[0]) for layout, copy in copies}
+
+
+def _placed(source: Any, part: AudioPart, start_s: Fraction, rate: int, total_samples: int) -> Any:
+    late_samples = round((part.start_s - start_s) * rate)
+    sound = source[str(part.index)].filter("aresample", rate).filter("asetpts", "N/SR/TB")
+    # Sums may exceed full scale until their level is set.
+    sound = sound.filter("aformat", sample_fmts="fltp")
+    if late_samples > 0:
+        sound = sound.filter("adelay", f"{late_samples}S", all=1)
+    elif late_samples < 0:
+        sound = sound.filter("atrim", start_sample=-late_samples).filter("asetpts", "N/SR/TB")
+    return sound.filter("atrim", end_sample=total_samples).filter("apad", whole_len=total_samples + SOUND_TAIL_SAMPLES)
 
 
 def _copies(stream: Any, count: int, kind: str) -> list[Any]:

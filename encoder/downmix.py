@@ -36,6 +36,13 @@ _FIVE_ONE: Mapping[str, tuple[str, ...]] = {
     "7.1": ("c0", "c1", "c2", "c3", f"{LESS_3_DB}*c4+{LESS_3_DB}*c6", f"{LESS_3_DB}*c5+{LESS_3_DB}*c7"),
 }
 
+JOINED: Mapping[str, tuple[str, ...]] = {
+    "stereo": ("FL", "FR"),
+    "5.1": ("FL", "FR", "FC", "LFE", "BL", "BR"),
+    "7.1": ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
+}
+"""What separate streams can be joined to, and the order in which their channels are given."""
+
 _BY_COUNT = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 """What a programme is taken for that names no layout: the orders of ITU-R BS.775 and SMPTE ST 428-12."""
 

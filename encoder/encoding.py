@@ -1,17 +1,29 @@
 """Carrying out one task: the command runs, its outputs lie in a scratch folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from encoder import tool
+from encoder import loudness, tool
 from encoder.command import MASTER, PROGRAM, SCRATCH
 from headend.errors import ToolFailed
-from headend.media import EncodeTask
+from headend.media import EncodeTask, Loudness
 from headend.process import Finished, run
 from headend.storage.masters import redact
 
 QUIET = {"SVT_LOG": "1"}
 """SVT-AV1 writes its settings past FFmpeg's log level; 1 leaves errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded(Finished):
+    """A task that was carried out, and what it cost in all.
+
+    Attributes:
+        loudness: Of sound: as measured and set, for each layout.
+    """
+
+    loudness: tuple[Loudness, ...] = ()
 
 
 def encode(
@@ -21,8 +33,8 @@ def encode(
     scratch: Path,
     cancelled: Callable[[], bool],
     on_frames: Callable[[int], None],
-) -> Finished:
-    """Run a task's command.
+) -> Encoded:
+    """Run a task's command; of sound, measure its loudness first.
 
     Args:
         task: What to do.
@@ -38,20 +50,42 @@ def encode(
         ToolFailed: FFmpeg is missing, failed or stalled.
         Cancelled: The task was told to stop.
     """
-    words = {PROGRAM: tool.ffmpeg_path(), MASTER: input_url}
-    argv = [words[word] if word in words else word.replace(SCRATCH, str(scratch)) for word in task.argv]
 
     def read(line: str) -> None:
         name, _, value = line.partition("=")
         if name == "frame" and value.strip().isdigit():
             on_frames(int(value))
 
-    try:
-        return run(argv, cancelled=cancelled, on_line=read, environment=QUIET)
-    except ToolFailed as error:
-        # The evidence must not hold the master's presigned URL: the command is shown as planned.
-        facts = {**error.facts, "argv": list(task.argv), "stderr": redact(error.facts.get("stderr", ""))}
-        raise ToolFailed(redact(error.message), **facts) from None
+    def carry_out(argv: Sequence[str], placeholders: Mapping[str, str]) -> Finished:
+        whole = {PROGRAM: tool.ffmpeg_path(), MASTER: input_url}
+        filled = [whole[word] if word in whole else _fill(word, placeholders) for word in argv]
+        try:
+            return run(filled, cancelled=cancelled, on_line=read, environment=QUIET)
+        except ToolFailed as error:
+            # The evidence must not hold the master's presigned URL: the command is shown as planned.
+            facts = {**error.facts, "argv": list(argv), "stderr": redact(error.facts.get("stderr", ""))}
+            raise ToolFailed(redact(error.message), **facts) from None
+
+    placeholders = {SCRATCH: str(scratch)}
+    if task.levelling is None:
+        made = carry_out(task.argv, placeholders)
+        return Encoded(made.cpu_s, made.wall_s, made.peak_memory_bytes, made.stderr)
+    heard = carry_out(task.levelling.argv, {})
+    decided = loudness.levels(task.levelling, redact(heard.stderr))
+    made = carry_out(task.argv, {**placeholders, **loudness.words(task.levelling, decided)})
+    return Encoded(
+        cpu_s=heard.cpu_s + made.cpu_s,
+        wall_s=heard.wall_s + made.wall_s,
+        peak_memory_bytes=max(heard.peak_memory_bytes, made.peak_memory_bytes),
+        stderr=made.stderr,
+        loudness=decided,
+    )
+
+
+def _fill(word: str, placeholders: Mapping[str, str]) -> str:
+    for placeholder, text in placeholders.items():
+        word = word.replace(placeholder, text)
+    return word
 
 
 def output(scratch: Path, rendition: str) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from encoder.command import Look, audio_command, video_command
+from encoder.command import Look, audio_command, levelling, video_command
 from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
 from encoder.grouping import arrange
@@ -19,6 +19,7 @@ from headend.media import (
     EncodePlan,
     EncodeTask,
     Kind,
+    Levelling,
     Master,
     Probe,
     VideoRendition,
@@ -87,7 +88,10 @@ def plan(
     chunks = grid.chunks()
     by_index = {programme.index: programme for programme in probe.audio}
     sound = {
-        members: audio_command(probe.master, by_index[index], grid, track.start_s, members)
+        members: (
+            audio_command(probe.master, by_index[index], grid, track.start_s, members),
+            levelling(probe.master, by_index[index], grid, track.start_s, members, settings.loudness_lufs),
+        )
         for index, members in _programmes(audio)
     }
     release = _digest(
@@ -97,7 +101,10 @@ def plan(
             "grid": documents.as_plain(grid),
             "tool": tool,
             # All that the encoders are told, whatever the grouping: other options are another release.
-            "commands": [video_command(probe.master, look, grid, chunks[0], video, settings.effort), *sound.values()],
+            "commands": [
+                video_command(probe.master, look, grid, chunks[0], video, settings.effort),
+                *documents.as_plain(tuple(sound.values())),
+            ],
         }
     )
     costs = costs or measured()
@@ -113,8 +120,9 @@ def plan(
             command,
             costs.audio_s(members, float(grid.duration_s)),
             costs.audio_bytes(),
+            levels,
         )
-        for members, command in sound.items()
+        for members, (command, levels) in sound.items()
     ]
     for wave in _waves(video) if early else (video,):
         arranged = arrange(
@@ -249,9 +257,12 @@ def _task(
     argv: tuple[str, ...],
     cost: float,
     memory_bytes: int,
+    levels: Levelling | None = None,
 ) -> EncodeTask:
-    task = _digest({"master": master.digest, "tool": tool, "argv": argv, "chunk": documents.as_plain(chunk)})
-    return EncodeTask(task, kind, chunk, renditions, argv, cost, memory_bytes)
+    deciding = {"master": master.digest, "tool": tool, "argv": argv, "chunk": documents.as_plain(chunk)}
+    if levels is not None:
+        deciding["levelling"] = documents.as_plain(levels)
+    return EncodeTask(_digest(deciding), kind, chunk, renditions, argv, cost, memory_bytes, levels)
 
 
 def _digest(content: object) -> str:

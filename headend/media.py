@@ -48,6 +48,18 @@ class Effort(StrEnum):
     HIGH = "high"
 
 
+class AudioRole(StrEnum):
+    """What a programme of sound is for, in the words that people use."""
+
+    MAIN = "main"
+    ALTERNATE = "alternate"
+    ORIGINAL = "original"
+    DUB = "dub"
+    COMMENTARY = "commentary"
+    DESCRIPTION = "description"
+    HEARING_IMPAIRED = "hearing-impaired"
+
+
 class FieldOrder(StrEnum):
     """How the lines of a picture follow each other in time, as the container and the codec say."""
 
@@ -193,6 +205,15 @@ class VideoTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioPart:
+    """A stream of a master that is joined with others to one programme; fields as in `AudioTrack`."""
+
+    index: int
+    channels: int
+    start_s: Fraction
+
+
+@dataclass(frozen=True, slots=True)
 class AudioTrack:
     """One programme of sound in a master.
 
@@ -210,6 +231,8 @@ class AudioTrack:
         start_s: When its first sample is heard.
         duration_s: From its first sample to its last; 0 when unknown.
         bit_rate_bps: The stream's rate, or 0 when the container does not say.
+        parts: The streams that were joined to this programme, channel after channel in the order of ``layout``; empty
+            when it is one stream.
     """
 
     index: int
@@ -225,6 +248,7 @@ class AudioTrack:
     start_s: Fraction
     duration_s: Fraction
     bit_rate_bps: int
+    parts: tuple[AudioPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +361,29 @@ class AudioRendition:
 
 
 @dataclass(frozen=True, slots=True)
+class Levelling:
+    """How a worker brings a programme of sound to its loudness: measured first, then encoded with one static gain.
+
+    Attributes:
+        argv: The command that measures; it tells a summary for each layout on standard error.
+        layouts: Layout of each rendition of the task, in their order.
+        mixed: Layouts whose channels are sums of the master's, so that they may exceed full scale.
+        target_lufs: Where the programme's integrated loudness goes; None keeps the master's.
+        ceiling_dbtp: Highest true peak of a result.
+        reduction_db: By how much the limiter may lower the highest peak; beyond that, the gain is lowered.
+        limiter: The filters that hold peaks at the ceiling; used only where they would exceed it.
+    """
+
+    argv: tuple[str, ...]
+    layouts: tuple[str, ...]
+    mixed: tuple[str, ...]
+    target_lufs: float | None
+    ceiling_dbtp: float
+    reduction_db: float
+    limiter: str
+
+
+@dataclass(frozen=True, slots=True)
 class EncodeTask:
     """One child process: a chunk × a group of renditions, or a programme × all its audio renditions.
 
@@ -346,9 +393,11 @@ class EncodeTask:
         chunk: The frames; of an audio task, all of them.
         renditions: Their ids, in the order of the outputs.
         argv: The command. ``{master}`` stands for the input and ``{scratch}`` for the folder of the outputs, which are
-            named ``{scratch}/{rendition}.mp4``.
+            named ``{scratch}/{rendition}.mp4``. Of sound, ``{level-…}`` and ``{dialnorm-…}`` stand for what
+            follows from the measured loudness of a layout.
         cost: CPU seconds that it is expected to take.
         memory_bytes: Memory that is to be set aside for it.
+        levelling: Sound only: how its loudness is measured and set.
     """
 
     id: str
@@ -358,6 +407,7 @@ class EncodeTask:
     argv: tuple[str, ...]
     cost: float
     memory_bytes: int = 0
+    levelling: Levelling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +442,33 @@ class EncodePlan:
 
 
 # --- what has been made -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Loudness:
+    """How loud a programme is in one layout, and what was made of it; of the whole programme, before coding.
+
+    Attributes:
+        layout: ``2.0`` or ``5.1``.
+        integrated_lufs: Integrated loudness, ITU-R BS.1770-4; None when nothing is above the gate of -70 LUFS.
+        range_lu: Loudness range, EBU Tech 3342.
+        true_peak_dbtp: Highest true peak of any channel, ITU-R BS.1770-4, annex 2; None for digital silence.
+        gain_db: The static gain that was applied.
+        limited: Whether peaks were held at the ceiling by a limiter.
+        result_lufs: Integrated loudness after the gain; None as above.
+        result_dbtp: True peak after gain and limiter; None as above.
+        dialnorm_db: What AC-3 and E-AC-3 streams say of their loudness: -31 to -1.
+    """
+
+    layout: str
+    integrated_lufs: float | None
+    range_lu: float
+    true_peak_dbtp: float | None
+    gain_db: float
+    limited: bool
+    result_lufs: float | None
+    result_dbtp: float | None
+    dialnorm_db: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,6 +508,7 @@ class EncodedTrack:
         average_bps: Over the task's segments.
         peak_bps: Of the segment with the highest rate.
         segments: In order.
+        loudness: Audio: as measured and set.
     """
 
     rendition: str
@@ -441,6 +519,7 @@ class EncodedTrack:
     average_bps: int
     peak_bps: int
     segments: tuple[Segment, ...]
+    loudness: Loudness | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,6 +559,7 @@ class Track(Generic[Rendition]):
         timescale: Ticks per second of the segments.
         priming_samples: Audio: samples before the programme's first, dropped by the init segment's edit list.
         segments: All of them, in order.
+        loudness: Audio: as measured and set.
     """
 
     rendition: Rendition
@@ -488,6 +568,7 @@ class Track(Generic[Rendition]):
     timescale: int
     priming_samples: int
     segments: tuple[Segment, ...]
+    loudness: Loudness | None = None
 
     def segment_bps(self) -> tuple[float, ...]:
         """Rate of each segment, in bits per second over its own duration."""

@@ -4,14 +4,14 @@ master ─probe─▶ Probe ─fit─▶ renditions ─plan─▶ EncodePlan ─
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from encoder import apart, cluster, conforming, encoding, planning, tool
+from encoder import apart, cluster, conforming, encoding, loudness, planning, programmes, tool
 from encoder.costs import Calibration, measured
 from encoder.scheduling import slot_bytes, slot_count
 from headend import documents, layout, records
@@ -22,6 +22,7 @@ from headend.media import (
     EncodePlan,
     EncodeTask,
     Kind,
+    Loudness,
     Master,
     Presentation,
     Probe,
@@ -177,6 +178,7 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
     """Fit the ladder and plan every task; nothing is written."""
     conformed = conform(request, planning.usable(probe), probe.master)
     workers = cluster.workers_of(request.cluster)
+    probe, told = programmes_of(request, probe, conformed)
     fitted = fitting.fit(request.ladder, probe, frame_rate=conformed.frame_rate)
     return planning.plan(
         request.title,
@@ -185,7 +187,7 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
         ladder=request.ladder.name,
         video=fitted.video,
         audio=fitted.audio,
-        decisions=fitted.decisions,
+        decisions=(*fitted.decisions, *told),
         settings=request.encode,
         tool=tool.version(),
         workers=slot_count(workers),
@@ -193,6 +195,15 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
         early=request.publish_early,
         costs=known.applied(measured()) if known else None,
     )
+
+
+def programmes_of(request: Request, probe: Probe, conformed: conforming.Conformed) -> tuple[Probe, tuple[str, ...]]:
+    """Settle which sound is delivered; the probe's programmes are then these."""
+    chosen = programmes.choose(probe.audio, request.encode.audio)
+    duration_s = conformed.frame_count / conformed.frame_rate
+    told = programmes.tell(chosen, probe.audio, start_s=conformed.track.start_s, duration_s=duration_s)
+    level = [loudness.tell(request.encode.loudness_lufs)] if chosen else []
+    return replace(probe, audio=chosen), (*told, *level)
 
 
 def conform(request: Request, track: VideoTrack, master: Master) -> conforming.Conformed:
@@ -313,7 +324,7 @@ def _perform(order: _Order, run: cluster.TaskRun) -> Receipt:
             on_frames=run.on_frames,
         )
         run.on_encoded()
-        tracks = tuple(_keep(order, run.task, Path(folder), store))
+        tracks = _levelled(run.task, finished.loudness, _keep(order, run.task, Path(folder), store))
     receipt = Receipt(
         task=run.task.id,
         tracks=tracks,
@@ -325,6 +336,18 @@ def _perform(order: _Order, run: cluster.TaskRun) -> Receipt:
     )
     store.put(layout.receipt(order.title, order.release, run.task.id), documents.write(receipt))
     return receipt
+
+
+def _levelled(
+    task: EncodeTask, decided: Sequence[Loudness], tracks: Iterable[EncodedTrack]
+) -> tuple[EncodedTrack, ...]:
+    """Tell of each track how loud it is."""
+    if task.levelling is None:
+        return tuple(tracks)
+    by_layout = {one.layout: one for one in decided}
+    return tuple(
+        replace(track, loudness=by_layout[layout]) for track, layout in zip(tracks, task.levelling.layouts, strict=True)
+    )
 
 
 def _keep(order: _Order, task: EncodeTask, scratch: Path, store: Store) -> Iterator[EncodedTrack]:

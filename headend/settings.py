@@ -6,10 +6,12 @@ Credentials are not here: S3's come from the usual AWS chain, on each machine fr
 from dataclasses import dataclass
 from fractions import Fraction
 
-from headend.media import Effort
+from headend.media import AudioRole, Effort
 
 DEFAULT_STORE = "./headend-store"
 DEFAULT_LADDER = "studio"
+DEFAULT_LOUDNESS_LUFS = -24
+"""Integrated loudness of long-form programmes: ATSC A/85."""
 ATTEMPTS = 3
 """How often a task is tried before the job fails."""
 
@@ -28,6 +30,24 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioChoice:
+    """A programme of sound that a person picks from a master, and what is to be said of it.
+
+    Attributes:
+        streams: Stream numbers in the master. Several are joined, channel after channel: two make stereo (L R), six
+            5.1 (L R C LFE Ls Rs), eight 7.1 (L R C LFE, then both pairs of surrounds).
+        language: BCP 47 tag; None keeps the master's.
+        role: What the programme is for; None keeps what the master says.
+        name: What players show; None keeps the master's title.
+    """
+
+    streams: tuple[int, ...]
+    language: str | None = None
+    role: AudioRole | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EncodeSettings:
     """What a person may choose of an encode.
 
@@ -37,12 +57,16 @@ class EncodeSettings:
         effort: How much work the encoders do.
         most_changed_percent: A master of variable frame rate is refused when more of the grid's frames than this would
             have to be repeated or dropped.
+        audio: The programmes of sound to make, the first one first; empty for all that the master has.
+        loudness_lufs: Integrated loudness that every programme is brought to; None leaves it as it is.
     """
 
     segment_s: Fraction = Fraction(6)
     chunk_s: Fraction = Fraction(30)
     effort: Effort = Effort.STANDARD
     most_changed_percent: float = 50.0
+    audio: tuple[AudioChoice, ...] = ()
+    loudness_lufs: int | None = DEFAULT_LOUDNESS_LUFS
 
 
 @dataclass(frozen=True, slots=True)

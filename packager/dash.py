@@ -13,12 +13,15 @@ from xml.etree import ElementTree as Xml
 
 from headend import layout
 from headend.media import AudioRendition, Codec, Presentation, Rendition, Track, VideoRange, VideoRendition
-from packager.labelling import COMMENTARY, DESCRIBES_VIDEO, first_choice, language, names
+from packager.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, DUB, first_choice, language, names
 from packager.presentation import AnyTrack, all_tracks, presented_ticks
 
 NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
 PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
 ROLE = "urn:mpeg:dash:role:2011"
+AUDIO_PURPOSE = "urn:tva:metadata:cs:AudioPurposeCS:2007"
+FOR_THE_BLIND, FOR_THE_DEAF = "1", "2"
+"""ETSI TS 102 822-3-1, AudioPurposeCS: audio description; audio for the hard of hearing."""
 CHANNELS = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
 DOLBY_CHANNELS = "tag:dolby.com,2014:dash:audio_channel_configuration:2011"
 COLOUR = {
@@ -100,18 +103,31 @@ def _audio_set(period: Xml.Element, label: str, chosen: bool, tracks: Sequence[T
         # Code points 2 and 6 of ISO/IEC 23091-3 are stereo and 5.1: as many as there are channels.
         _descriptor(adaptation_set, "AudioChannelConfiguration", CHANNELS, str(first.channels))
     Xml.SubElement(adaptation_set, "Label").text = label
-    _descriptor(adaptation_set, "Role", ROLE, _role(first, chosen))
+    if not DESCRIBES_VIDEO.isdisjoint(first.roles):
+        _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_BLIND)
+    if CLEAR_SPEECH in first.roles:
+        _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_DEAF)
+    for role in _roles(first, chosen):
+        _descriptor(adaptation_set, "Role", ROLE, role)
     for rendition, representation in _representations(adaptation_set, tracks):
         representation.set("audioSamplingRate", str(rendition.sample_rate_hz))
 
 
-def _role(rendition: AudioRendition, chosen: bool) -> str:
-    """ISO/IEC 23009-1, table 22."""
+def _roles(rendition: AudioRendition, chosen: bool) -> Iterator[str]:
+    """Whether a programme is played unasked, and what else it is.
+
+    Source:
+        ISO/IEC 23009-1, table 22.
+    """
+    yield "main" if chosen else "alternate"
     if COMMENTARY in rendition.roles:
-        return "commentary"
+        yield "commentary"
     if not DESCRIBES_VIDEO.isdisjoint(rendition.roles):
-        return "description"
-    return "main" if chosen else "alternate"
+        yield "description"
+    if CLEAR_SPEECH in rendition.roles:
+        yield "enhanced-audio-intelligibility"
+    if DUB in rendition.roles:
+        yield "dub"
 
 
 def _adaptation_set(period: Xml.Element, content_type: str) -> Xml.Element:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from headend import layout
 from headend.media import AudioRendition, Codec, Presentation, Track, VideoRendition
 from headend.timing import Grid
-from packager.labelling import COMMENTARY, DESCRIBES_VIDEO, clean, first_choice, language, names
+from packager.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, clean, first_choice, language, names
 from packager.presentation import AnyTrack, presented_ticks
 
 CODECS = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.AAC, Codec.AC3, Codec.EAC3})
@@ -219,7 +219,7 @@ def _media_line(group: _Group, member: Track[AudioRendition], labels: Mapping[in
             "NAME": _quoted(labels[rendition.track_index]),
             "DEFAULT": _yes(is_default),
             "AUTOSELECT": _yes(is_default or _is_autoselected(group, rendition, chosen)),
-            "CHARACTERISTICS": _quoted("public.accessibility.describes-video" if _describes(rendition) else None),
+            "CHARACTERISTICS": _quoted(_characteristics(rendition)),
             "CHANNELS": _quoted(str(rendition.channels)),
             "URI": _quoted(f"{rendition.id}/{layout.MEDIA_PLAYLIST}"),
         },
@@ -237,14 +237,23 @@ def _is_autoselected(group: _Group, rendition: AudioRendition, chosen: int | Non
     alike = [
         other.track_index
         for other in (member.rendition for member in group.members)
-        if (language(other), _describes(other)) == (language(rendition), _describes(rendition))
+        if (language(other), _characteristics(other)) == (language(rendition), _characteristics(rendition))
         and COMMENTARY not in other.roles
     ]
     return rendition.track_index == (chosen if chosen in alike else alike[0])
 
 
-def _describes(rendition: AudioRendition) -> bool:
-    return not DESCRIBES_VIDEO.isdisjoint(rendition.roles)
+def _characteristics(rendition: AudioRendition) -> str | None:
+    """What a programme does for those who see or hear less.
+
+    Source:
+        Apple, HLS Authoring Specification: 2.12 and 2.28.
+    """
+    held = [
+        *["public.accessibility.describes-video"] * (not DESCRIBES_VIDEO.isdisjoint(rendition.roles)),
+        *["public.accessibility.enhances-speech-intelligibility"] * (CLEAR_SPEECH in rendition.roles),
+    ]
+    return ",".join(held) or None
 
 
 def _variant_line(track: Track[VideoRendition], sound: _Group | None) -> str:

@@ -14,6 +14,10 @@ DESCRIBES_VIDEO = frozenset({"visual_impaired", "descriptions"})
 """FFmpeg's dispositions of a programme that tells what is to be seen."""
 COMMENTARY = "comment"
 """FFmpeg's disposition of a programme that talks about the film."""
+CLEAR_SPEECH = "hearing_impaired"
+"""FFmpeg's disposition of a programme whose speech is made easy to follow."""
+DUB = "dub"
+"""FFmpeg's disposition of a programme that is not in the film's own language."""
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _LONGEST_NAME = 80
@@ -49,7 +53,8 @@ def names(renditions: Iterable[AudioRendition]) -> dict[int, str]:
     for rendition in renditions:
         if rendition.track_index in given:
             continue
-        name = clean(rendition.name)[:_LONGEST_NAME].rstrip() or language(rendition) or "Audio"
+        told = clean(rendition.name)[:_LONGEST_NAME].rstrip()
+        name = told if told and told != UNDETERMINED else language(rendition) or "Audio"
         taken, number = set(given.values()), 2
         unique = name
         while unique in taken:

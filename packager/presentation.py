@@ -128,6 +128,7 @@ def _join(
         timescale=first.timescale,
         priming_samples=first.priming_samples,
         segments=tuple(segment for _, track in parts[rendition.id] for segment in track.segments),
+        loudness=first.loudness,
     )
 
 

@@ -22,5 +22,10 @@ AUDIO: Mapping[Codec, Callable[[AudioRendition], Options]] = {
     Codec.AC3: dolby.ac3_options,
     Codec.EAC3: dolby.eac3_options,
 }
+LOUDNESS: Mapping[Codec, Callable[[str], Options]] = {
+    Codec.AC3: dolby.loudness_options,
+    Codec.EAC3: dolby.loudness_options,
+}
+"""Codecs whose streams tell their loudness: options by the dialnorm, or what stands for it."""
 
-__all__ = ["AUDIO", "VIDEO", "Options", "Style"]
+__all__ = ["AUDIO", "LOUDNESS", "VIDEO", "Options", "Style"]

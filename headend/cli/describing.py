@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from headend import layout
+from headend import documents, layout
 from headend.cli.screen import table
 from headend.cli.wording import kbps_text, rate_text
 from headend.media import AudioRendition, Kind, Presentation, VideoRendition
@@ -41,6 +41,7 @@ def _rendition_plain(track: AnyTrack) -> dict[str, Any]:
         "height": picture and picture.height_px,
         "channels": sound and sound.channels,
         "language": sound and sound.language,
+        "loudness": track.loudness and documents.as_plain(track.loudness),
         "average_bps": track.average_bps,
         "peak_bps": track.peak_bps,
         "segments": len(track.segments),
@@ -64,6 +65,35 @@ def measured_table(presentation: Presentation) -> Table:
             for track in all_tracks(presentation)
         ),
     )
+
+
+def loudness_table(presentation: Presentation) -> Table:
+    """Lay out how loud each programme was, in each layout, and how loud it is; nothing where none was measured."""
+    heard = {
+        (track.rendition.track_index, track.rendition.layout): (track.rendition, track.loudness)
+        for track in presentation.audio
+        if track.loudness is not None
+    }
+    return table(
+        ("sound", ">LUFS", ">range LU", ">dBTP", ">gain dB", ">made LUFS", ">dBTP", "limited"),
+        (
+            (
+                _look(rendition),
+                _level(loud.integrated_lufs),
+                _level(loud.range_lu),
+                _level(loud.true_peak_dbtp),
+                f"{loud.gain_db:+.1f}",
+                _level(loud.result_lufs),
+                _level(loud.result_dbtp),
+                "peaks" if loud.limited else "",
+            )
+            for rendition, loud in heard.values()
+        ),
+    )
+
+
+def _level(value: float | None) -> str:
+    return "silent" if value is None else f"{value:.1f}"
 
 
 def planned_table(video: Sequence[VideoRendition], audio: Sequence[AudioRendition]) -> Table:

@@ -10,8 +10,16 @@ import click
 
 from headend.errors import ConfigError
 from headend.layout import check_title
-from headend.media import Effort
-from headend.settings import DEFAULT_LADDER, DEFAULT_STORE, ClusterSettings, EncodeSettings, StoreSettings
+from headend.media import AudioRole, Effort
+from headend.settings import (
+    DEFAULT_LADDER,
+    DEFAULT_LOUDNESS_LUFS,
+    DEFAULT_STORE,
+    AudioChoice,
+    ClusterSettings,
+    EncodeSettings,
+    StoreSettings,
+)
 
 Command = Callable[..., Any]
 
@@ -24,6 +32,22 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> Fracti
     if seconds <= 0:
         raise click.BadParameter(f"{value!r} is not a number of seconds above 0, such as 6 or 5.005.")
     return seconds
+
+
+def _programmes(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[AudioChoice, ...]:
+    return tuple(map(_programme, values))
+
+
+def _programme(value: str) -> AudioChoice:
+    streams, language, role, name = (*value.split(":", 3), "", "", "")[:4]
+    numbers = streams.split("+")
+    if not all(number.isascii() and number.isdigit() for number in numbers):
+        raise click.BadParameter(
+            f"{value!r} does not begin with stream numbers, such as 1 or 1+2; 'headend probe' tells them."
+        )
+    if role and role not in list(AudioRole):
+        raise click.BadParameter(f"{role!r} is no role; use one of {', '.join(AudioRole)}.")
+    return AudioChoice(tuple(map(int, numbers)), language or None, AudioRole(role) if role else None, name or None)
 
 
 def examples(*lines: str) -> str:
@@ -154,9 +178,40 @@ def encode(command: Command) -> Command:
         show_default=True,
         help="How much work the encoders do.",
     )
+    @click.option(
+        "--audio",
+        multiple=True,
+        callback=_programmes,
+        metavar="STREAMS[:LANGUAGE[:ROLE[:NAME]]]",
+        help="A programme of sound, instead of every track of the master; give it once for each. STREAMS is a number "
+        "that probe tells, or several to be joined: 1+2 are left and right, six are L R C LFE Ls Rs. "
+        f"ROLE is {', '.join(AudioRole)}. What is left empty stays as the master says.",
+    )
+    @click.option(
+        "--loudness",
+        type=click.Choice(["-27", "-24", "-23", "off"]),
+        default=str(DEFAULT_LOUDNESS_LUFS),
+        show_default=True,
+        help="Integrated loudness in LUFS that each programme is brought to by one static gain.",
+    )
     @wraps(command)
-    def wrapped(*, segment_s: Fraction, chunk_s: Fraction, effort: str, **others: Any) -> Any:
-        return command(encode=EncodeSettings(segment_s, chunk_s, Effort(effort)), **others)
+    def wrapped(
+        *,
+        segment_s: Fraction,
+        chunk_s: Fraction,
+        effort: str,
+        audio: tuple[AudioChoice, ...],
+        loudness: str,
+        **others: Any,
+    ) -> Any:
+        settings = EncodeSettings(
+            segment_s,
+            chunk_s,
+            Effort(effort),
+            audio=audio,
+            loudness_lufs=None if loudness == "off" else int(loudness),
+        )
+        return command(encode=settings, **others)
 
     return wrapped
 

@@ -1,6 +1,7 @@
 """``headend plan``: show what submit would do."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -23,6 +24,7 @@ from ladders import loading
         "headend plan film.mov --title film",
         "headend plan film.mov --title film --ladder web --commands > encode.sh",
         "headend plan film.mov --title film --output plan.json",
+        "headend plan film.mxf --title film --audio 1+2:en --audio 3+4:fr:dub",
     ),
 )
 @options.master
@@ -60,7 +62,10 @@ def command(
         click.echo(document)
     elif commands:
         for task in plan.tasks:
-            click.echo(f"# {task.id}: {_span(task)}, {', '.join(task.renditions)}\n{_pasteable(plan, task)}\n")
+            click.echo(f"# {task.id}: {_span(task)}, {', '.join(task.renditions)}")
+            if task.levelling is not None:
+                click.echo(f"# tells what the words in braces stand for\n{_pasteable(plan, task.levelling.argv)}")
+            click.echo(f"{_pasteable(plan, task.argv)}\n")
     else:
         _show(plan)
 
@@ -72,12 +77,12 @@ def _write(path: Path, data: bytes) -> None:
         raise ConfigError(f"--output {path} can't be written: {error.strerror}; choose another place") from error
 
 
-def _pasteable(plan: EncodePlan, task: EncodeTask) -> str:
+def _pasteable(plan: EncodePlan, argv: Sequence[str]) -> str:
     """The command as it runs here: outputs in the current folder; a master in S3 keeps its placeholder."""
     words = {PROGRAM: tool.ffmpeg_path()}
     if not plan.master.url.startswith("s3://"):
         words[MASTER] = plan.master.url
-    return shlex.join(words.get(word, word).replace(SCRATCH, ".") for word in task.argv)
+    return shlex.join(words.get(word, word).replace(SCRATCH, ".") for word in argv)
 
 
 def _span(task: EncodeTask) -> str:

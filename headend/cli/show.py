@@ -3,7 +3,7 @@
 import click
 
 from headend.cli import options
-from headend.cli.describing import measured_table, release_plain
+from headend.cli.describing import loudness_table, measured_table, release_plain
 from headend.cli.screen import console, facts, print_json
 from headend.cli.wording import clock_text, rate_text
 from headend.settings import StoreSettings
@@ -45,3 +45,6 @@ def command(title: str, store: StoreSettings, as_json: bool) -> None:
         )
     )
     screen.print(measured_table(presentation))
+    if any(track.loudness for track in presentation.audio):
+        screen.print()
+        screen.print(loudness_table(presentation))

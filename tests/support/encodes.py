@@ -1,12 +1,12 @@
 """One task, planned from a real film and carried out here, without a cluster."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from encoder import encoding, probing
-from encoder.command import Look, audio_command, video_command
+from encoder.command import Look, audio_command, levelling, video_command
 from encoder.conforming import conform
 from encoder.planning import complete_colour
 from headend.media import AudioRendition, AudioTrack, Effort, EncodeTask, Kind, Probe, VideoRendition, VideoTrack
@@ -57,14 +57,30 @@ def encode_chunk(
 
 
 def encode_sound(
-    film: Film, renditions: Sequence[AudioRendition], scratch: Path, *, track: AudioTrack | None = None
+    film: Film,
+    renditions: Sequence[AudioRendition],
+    scratch: Path,
+    *,
+    track: AudioTrack | None = None,
+    target_lufs: float | None = None,
 ) -> dict[str, bytes]:
-    """Encode a film's first programme of sound, or what ``track`` says of it."""
+    """Encode a film's first programme of sound, or ``track``; as loud as it is, unless told otherwise."""
+    return carry_out(sound_task(film, renditions, track=track, target_lufs=target_lufs), film.path, scratch)
+
+
+def sound_task(
+    film: Film,
+    renditions: Sequence[AudioRendition],
+    *,
+    track: AudioTrack | None = None,
+    target_lufs: float | None = None,
+) -> EncodeTask:
+    """The task of `encode_sound`."""
     assert film.probe.video is not None
-    track = track or film.probe.audio[0]
-    argv = audio_command(film.probe.master, track, film.grid, film.probe.video.start_s, renditions)
+    place = film.probe.master, track or film.probe.audio[0], film.grid, film.probe.video.start_s, renditions
     whole = Chunk(0, 0, film.grid.frame_count, 1)
-    return carry_out(task_of(argv, [r.id for r in renditions], whole, Kind.AUDIO), film.path, scratch)
+    task = task_of(audio_command(*place), [r.id for r in renditions], whole, Kind.AUDIO)
+    return replace(task, levelling=levelling(*place, target_lufs))
 
 
 def task_of(

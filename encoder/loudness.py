@@ -1,0 +1,150 @@
+"""Loudness: what was measured of a programme, and the one static gain that follows from it.
+
+A programme is measured whole, in each layout that it is delivered in, since six channels and their stereo mix differ.
+Nothing here follows the sound in time but the limiter, which acts on peaks that would exceed the ceiling.
+
+Sources: ITU-R BS.1770-4 (integrated loudness, true peak); EBU Tech 3342 (range); ETSI TS 102 366, section 4.4.2.8
+(dialnorm).
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from headend.errors import ToolFailed
+from headend.media import Levelling, Loudness
+
+CEILING_DBTP = -1.0
+"""EBU R 128 and AES TD1008: what a lossy encoder needs to stay below full scale."""
+REDUCTION_DB = 6.0
+"""How far the limiter may go before the gain is lowered instead: what nobody hears on the shortest peaks of a film."""
+LARGEST_GAIN_DB = 20.0
+"""A programme that would need more is meant to be silent, or broken; its noise must not be played as sound."""
+GATE_LUFS = -70.0
+"""Below this, BS.1770-4 counts nothing; FFmpeg tells this figure for silence and for less than 0.4 s of sound."""
+NO_DIALNORM_DB = -31
+"""Tells a decoder to leave the level alone."""
+
+_SUMMARY = re.compile(
+    r"\[ebur128@(?P<layout>\S+) @ [^]]*\] Summary:.*?\bI:\s+(?P<integrated>\S+) LUFS.*?\bLRA:\s+(?P<range>\S+) LU"
+    r".*?\bPeak:\s+(?P<peak>\S+) dBFS",
+    re.DOTALL,
+)
+
+
+def tell(target_lufs: float | None) -> str:
+    """Say what is aimed at, as a line among the plan's decisions."""
+    if target_lufs is None:
+        return "loudness is measured and left as it is"
+    return (
+        f"loudness → {target_lufs:g} LUFS by one gain for each programme and layout, "
+        f"true peak at most {CEILING_DBTP:g} dBTP"
+    )
+
+
+def limiter(sample_rate_hz: int) -> str:
+    """Write the filters that keep true peaks below the ceiling.
+
+    Peaks between samples show at four times the rate (BS.1770-4, annex 2). The limit lies half a decibel below the
+    ceiling, since the way back to the delivered rate lets peaks grow by up to that much.
+    """
+    limit = 10 ** ((CEILING_DBTP - 0.5) / 20)
+    # Without make-up gain, and without shifting the sound.
+    return f"aresample={4 * sample_rate_hz},alimiter=limit={limit:.3f}:level=0:latency=1,aresample={sample_rate_hz}"
+
+
+def level_word(layout: str) -> str:
+    """What stands in a planned command for the filters that bring a layout to its level."""
+    return f"{{level-{layout}}}"
+
+
+def dialnorm_word(layout: str) -> str:
+    """What stands in a planned command for a layout's dialnorm."""
+    return f"{{dialnorm-{layout}}}"
+
+
+def meter(layout: str) -> str:
+    """Name the filter that measures; its name tells the layout in its summary."""
+    return f"ebur128@{layout}"
+
+
+def levels(levelling: Levelling, told: str) -> tuple[Loudness, ...]:
+    """Read what the measuring command told, and decide each layout's gain.
+
+    Args:
+        levelling: How the programme is to be brought to its loudness.
+        told: The command's standard error.
+
+    Returns:
+        One for each layout, in the order of their names.
+
+    Raises:
+        ToolFailed: A layout's summary is missing.
+    """
+    found = {match["layout"]: match for match in _SUMMARY.finditer(told)}
+    wanted = sorted(set(levelling.layouts))
+    if not found.keys() >= set(wanted):
+        raise ToolFailed("FFmpeg measured no loudness; look at what it told", argv=list(levelling.argv), stderr=told)
+    return tuple(
+        level(
+            levelling,
+            layout,
+            integrated_lufs=float(found[layout]["integrated"]),
+            range_lu=float(found[layout]["range"]),
+            true_peak_dbtp=float(found[layout]["peak"]),
+        )
+        for layout in wanted
+    )
+
+
+def level(
+    levelling: Levelling, layout: str, *, integrated_lufs: float, range_lu: float, true_peak_dbtp: float
+) -> Loudness:
+    """Decide a layout's gain.
+
+    The gain leads to the target, but not so far that the limiter would have to take more than it may. What is silent
+    or too short to be measured keeps its level.
+
+    Args:
+        levelling: The target and its limits.
+        layout: The layout.
+        integrated_lufs: As measured; at or below `GATE_LUFS`, or not a number, for silence.
+        range_lu: As measured.
+        true_peak_dbtp: As measured; minus infinity for silence.
+
+    Returns:
+        What was measured, and what comes of it.
+    """
+    integrated = integrated_lufs if integrated_lufs > GATE_LUFS else None
+    peak = true_peak_dbtp if math.isfinite(true_peak_dbtp) else None
+    gain = 0.0
+    guarded = layout in levelling.mixed
+    if levelling.target_lufs is not None and integrated is not None:
+        gain, guarded = levelling.target_lufs - integrated, True
+    if guarded and peak is not None:
+        gain = min(gain, levelling.ceiling_dbtp + levelling.reduction_db - peak)
+    gain = round(max(-LARGEST_GAIN_DB, min(LARGEST_GAIN_DB, gain)), 1)
+    raised = None if peak is None else round(peak + gain, 1)
+    limited = guarded and raised is not None and raised > levelling.ceiling_dbtp
+    result = None if integrated is None else round(integrated + gain, 1)
+    return Loudness(
+        layout=layout,
+        integrated_lufs=integrated,
+        range_lu=range_lu,
+        true_peak_dbtp=peak,
+        gain_db=gain,
+        limited=limited,
+        result_lufs=result,
+        result_dbtp=levelling.ceiling_dbtp if limited else raised,
+        dialnorm_db=NO_DIALNORM_DB if result is None else max(-31, min(-1, round(result))),
+    )
+
+
+def words(levelling: Levelling, decided: Sequence[Loudness]) -> Mapping[str, str]:
+    """What takes the place of `level_word` and `dialnorm_word` in the command that encodes."""
+    filled = {}
+    for one in decided:
+        gain = f"volume={one.gain_db:.1f}dB"
+        filled[level_word(one.layout)] = f"{gain},{levelling.limiter}" if one.limited else gain
+        filled[dialnorm_word(one.layout)] = str(one.dialnorm_db)
+    return filled
