@@ -1,18 +1,20 @@
 """From the encoder's fragmented MP4 to final CMAF segments.
 
-Video: FFmpeg writes one fragment per GOP, counted from the chunk's start. A segment is a slice of that file at fragment
-borders; only ``tfdt`` and ``mfhd`` are stamped with the chunk's place in the title.
+No media byte is changed or moved within its sample; the few bytes around the samples are written anew.
+Video: FFmpeg writes one fragment per GOP, counted from the chunk's start. They get their place in the title, and
+composition offsets that are never negative: with negative ones, FFmpeg, GStreamer and what is built on them show the
+picture frames late. The init segment's edit list takes the shift back.
 Sound: FFmpeg writes a programme's codec frames in long fragments. They are cut anew at the codec frame nearest to each
 video boundary, so that errors never add up, and every segment gets one fragment of its own.
 
 Source: ISO/IEC 14496-12, sections 8.6.6 (``elst``), 8.8.5 (``mfhd``), 8.8.7 (``tfhd``), 8.8.8 (``trun``) and 8.8.12
-(``tfdt``).
+(``tfdt``); ISO/IEC 23000-19, section 7.5.13 (offset edit lists).
 """
 
 import hashlib
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -26,6 +28,13 @@ _TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_CTS = 0x100, 0x200, 0x400, 0x800
 _TFHD_BASE, _TFHD_DESCRIPTION, _TFHD_DURATION, _TFHD_SIZE, _TFHD_FLAGS = 0x1, 0x2, 0x8, 0x10, 0x20
 _BASE_IS_MOOF = 0x20000
 _NOT_SYNC = 0x10000
+_IS_SYNC_SAMPLE = 0x02000000
+_IS_OTHER_SAMPLE = 0x01010000
+
+REORDER_FRAMES = 2
+"""How many frames later than decoded a frame may be shown: B-frames that are referred to need two."""
+_REORDERED = frozenset({"avc1", "hvc1"})
+"""Sample entries of codecs whose frames are coded in another order than shown; AV1 and VP9 hide that in a frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ class Cut:
     """
 
     init: bytes
-    bodies: tuple[memoryview | bytes, ...]
+    bodies: tuple[bytes, ...]
     track: EncodedTrack
 
 
@@ -108,10 +117,10 @@ def fragments(data: memoryview | bytes) -> Iterator[Fragment]:
 def cut_video(
     data: memoryview, *, rendition: str, grid: Grid, chunk: Chunk, rate_divisor: int, vp9_level: str | None = None
 ) -> Cut:
-    """Cut an encoded chunk into its segments and stamp them with their place in the title.
+    """Cut an encoded chunk into its segments and give them their place in the title.
 
     Args:
-        data: The encoder's whole file; stamped in place.
+        data: The encoder's whole file.
         rendition: Its id, for the receipt and for errors.
         grid: The title's grid.
         chunk: The frames that were encoded.
@@ -151,26 +160,33 @@ def cut_video(
         if not aligned:
             raise ChunkRejected(f"{rendition}: GOP {number} of chunk {chunk.number} is not on the grid")
 
+    late_ticks = REORDER_FRAMES * frame_ticks if boxes.sample_entry(init).kind in _REORDERED else 0
+    if late_ticks:
+        init = _with_offset_edit(init, late_ticks)
     bounds = [b for b in grid.segment_bounds() if chunk.first_frame <= b <= chunk.end_frame]
     first_gop = chunk.first_frame // grid.gop_frames
     offset_ticks = chunk.first_frame * ticks.frame_ticks
     segments, bodies = [], []
     for number, (first, end) in enumerate(pairwise(bounds), start=chunk.first_segment):
-        gops = found[first // grid.gop_frames - first_gop : _ceil_div(end, grid.gop_frames) - first_gop]
-        start = gops[0].start
-        for place, fragment in enumerate(gops, start=first // grid.gop_frames):
-            _stamp(data, fragment, sequence=place + 1, decode_ticks=fragment.decode_ticks + offset_ticks)
-        body = data[start : gops[-1].end]
-        sync = tuple((g.start - start, g.media + g.samples[0].size_bytes - g.start) for g in gops)
+        places = range(first // grid.gop_frames, _ceil_div(end, grid.gop_frames))
+        gops = [found[place - first_gop] for place in places]
+        written = []
+        for place, gop in zip(places, gops, strict=True):
+            samples = [replace(s, composition_ticks=s.composition_ticks + late_ticks) for s in gop.samples]
+            if min(sample.composition_ticks for sample in samples) < 0:
+                raise ChunkRejected(f"{rendition}: frames of chunk {chunk.number} are reordered further than planned")
+            media = data[gop.media : gop.media + sum(sample.size_bytes for sample in samples)]
+            written.append(_fragment_bytes(place + 1, gop.decode_ticks + offset_ticks, samples, media))
+        body = b"".join(written)
         segments.append(
             Segment(
                 number=number,
                 start_ticks=first * ticks.frame_ticks,
-                duration_ticks=sum(g.duration_ticks for g in gops),
-                samples=sum(len(g.samples) for g in gops),
+                duration_ticks=sum(gop.duration_ticks for gop in gops),
+                samples=sum(len(gop.samples) for gop in gops),
                 size_bytes=len(body),
                 sha256=hashlib.sha256(body).hexdigest(),
-                sync=sync,
+                sync=tuple(_sync_ranges(written, gops)),
             )
         )
         bodies.append(body)
@@ -218,15 +234,17 @@ def cut_audio(data: memoryview, *, rendition: str, grid: Grid, sample_rate_hz: i
     bounds = [0, *starts, len(kept)]
     segments, bodies, at = [], [], 0
     for number, (first, stop) in enumerate(pairwise(bounds), start=1):
-        sizes = [sample.size_bytes for sample in kept[first:stop]]
-        tail = last if stop == len(kept) else frame
-        body = _audio_fragment(number, first * frame, frame, tail, sizes, media[at : at + sum(sizes)])
-        at += sum(sizes)
+        part = [replace(sample, duration_ticks=frame) for sample in kept[first:stop]]
+        if stop == len(kept):
+            part[-1] = replace(part[-1], duration_ticks=last)
+        size = sum(sample.size_bytes for sample in part)
+        body = _fragment_bytes(number, first * frame, part, memoryview(media)[at : at + size])
+        at += size
         segments.append(
             Segment(
                 number=number,
                 start_ticks=first * frame,
-                duration_ticks=(stop - first - 1) * frame + tail,
+                duration_ticks=sum(sample.duration_ticks for sample in part),
                 samples=stop - first,
                 size_bytes=len(body),
                 sha256=hashlib.sha256(body).hexdigest(),
@@ -246,7 +264,7 @@ def _read(data: memoryview, rendition: str) -> tuple[bytes, list[Fragment]]:
 def _cut(
     rendition: str,
     init: bytes,
-    bodies: list[memoryview | bytes] | list[memoryview] | list[bytes],
+    bodies: Sequence[bytes],
     segments: list[Segment],
     ticks_per_second: int,
     *,
@@ -324,13 +342,6 @@ def _run(
     return moof.start + offset, tuple(samples)
 
 
-def _stamp(data: memoryview, fragment: Fragment, *, sequence: int, decode_ticks: int) -> None:
-    moof = next(boxes.children(data, fragment.start, fragment.end))
-    struct.pack_into(">I", data, boxes.find(data, "mfhd", moof).body + 4, sequence)
-    tfdt = boxes.find(data, "traf/tfdt", moof).body
-    struct.pack_into(">Q" if data[tfdt] == 1 else ">I", data, tfdt + 4, decode_ticks)
-
-
 def _with_vp9_level(init: bytes, level: str) -> bytes:
     """State a level in ``vpcC`` (VP Codec ISO Media File Format Binding, section 2.2)."""
     config = boxes.entry_box(init, "vpcC")
@@ -349,19 +360,55 @@ def _priming(init: bytes) -> int:
     return 0
 
 
-def _audio_fragment(sequence: int, decode_ticks: int, frame: int, last: int, sizes: list[int], media: bytes) -> bytes:
-    """One ``moof`` and ``mdat`` of sound: sync samples of ``frame`` ticks each, the last one of ``last``."""
-    rows = b"".join(struct.pack(">II", frame, size) for size in sizes[:-1]) + struct.pack(">II", last, sizes[-1])
+def _with_offset_edit(init: bytes, media_ticks: int) -> bytes:
+    """Let the track begin at ``media_ticks`` of its media: an offset edit list, and nothing else of edit lists."""
+    moov = boxes.find(init, "moov")
+    trak = boxes.find(init, "trak", moov)
+    if any(boxes.find_all(init, "edts", trak)):
+        raise ChunkRejected("the encoder wrote an edit list of its own")
+    edts = _box(b"edts", _box(b"elst", struct.pack(">IIIiI", 0, 1, 0, media_ticks, 1 << 16)))
+    at = boxes.find(init, "tkhd", trak).end
+    grown = bytearray(init[:at] + edts + init[at:])
+    for box in (moov, trak):
+        struct.pack_into(">I", grown, box.start, box.end - box.start + len(edts))
+    return bytes(grown)
+
+
+def _sync_ranges(written: Sequence[bytes], gops: Sequence[Fragment]) -> Iterator[tuple[int, int]]:
+    """Where each GOP's ``moof`` begins in the segment, and how far from there its first frame ends."""
+    at = 0
+    for body, gop in zip(written, gops, strict=True):
+        media_bytes = sum(sample.size_bytes for sample in gop.samples)
+        yield at, len(body) - media_bytes + gop.samples[0].size_bytes
+        at += len(body)
+
+
+def _fragment_bytes(sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview) -> bytes:
+    """One ``moof`` and ``mdat``: a sync sample, then samples that are all or none of them sync samples."""
+    frame = samples[0].duration_ticks
+    others = _IS_SYNC_SAMPLE if all(sample.sync for sample in samples) else _IS_OTHER_SAMPLE
+    flags = _TRUN_OFFSET | _TRUN_FIRST_FLAGS | _TRUN_SIZE
+    if any(sample.duration_ticks != frame for sample in samples):
+        flags |= _TRUN_DURATION
+    if any(sample.composition_ticks for sample in samples):
+        flags |= _TRUN_CTS
+    values: list[int] = []
+    for sample in samples:
+        values += (sample.duration_ticks,) if flags & _TRUN_DURATION else ()
+        values.append(sample.size_bytes)
+        values += (sample.composition_ticks,) if flags & _TRUN_CTS else ()
+    rows = struct.pack(f">{len(values)}I", *values)
     mfhd = _box(b"mfhd", struct.pack(">II", 0, sequence))
     # Defaults are repeated in every traf, so that a segment needs nothing but its init segment (CMAF, 7.5.16).
     tfhd_flags = _BASE_IS_MOOF | _TFHD_DESCRIPTION | _TFHD_DURATION | _TFHD_FLAGS
-    tfhd = _box(b"tfhd", struct.pack(">IIIII", tfhd_flags, 1, 1, frame, 0x02000000))
+    tfhd = _box(b"tfhd", struct.pack(">IIIII", tfhd_flags, 1, 1, frame, others))
     tfdt = _box(b"tfdt", struct.pack(">IQ", 1 << 24, decode_ticks))
-    trun_flags = _TRUN_OFFSET | _TRUN_DURATION | _TRUN_SIZE
-    trun_bytes = 20 + len(rows)
+    trun_bytes = 24 + len(rows)
     offset = 8 + len(mfhd) + 8 + len(tfhd) + len(tfdt) + trun_bytes + 8
-    trun = _box(b"trun", struct.pack(">III", trun_flags, len(sizes), offset) + rows)
-    return _box(b"moof", mfhd + _box(b"traf", tfhd + tfdt + trun)) + _box(b"mdat", media)
+    trun = _box(b"trun", struct.pack(">IIII", flags, len(samples), offset, _IS_SYNC_SAMPLE) + rows)
+    return b"".join(
+        (_box(b"moof", mfhd + _box(b"traf", tfhd + tfdt + trun)), struct.pack(">I4s", 8 + len(media), b"mdat"), media)
+    )
 
 
 def _box(kind: bytes, body: bytes) -> bytes:

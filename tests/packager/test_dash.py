@@ -179,3 +179,26 @@ def test_a_channel_of_the_stated_rate_never_runs_dry_after_the_stated_buffer_tim
         for segment in track.segments:
             arrived_s += 8 * segment.size_bytes / bandwidths[track.rendition.id]
             assert arrived_s <= buffer_s + segment.start_ticks / track.timescale
+
+
+@pytest.mark.parametrize(
+    ("roles", "default", "said", "purpose"),
+    [
+        ((), True, ["main"], None),
+        ((), False, ["alternate"], None),
+        (("original",), False, ["alternate"], None),
+        (("dub",), True, ["main", "dub"], None),
+        (("comment",), False, ["alternate", "commentary"], None),
+        (("visual_impaired",), False, ["alternate", "description"], "1"),
+        (("descriptions",), False, ["alternate", "description"], "1"),
+        (("hearing_impaired",), False, ["alternate", "enhanced-audio-intelligibility"], "2"),
+    ],
+)
+def test_a_programme_says_what_it_is_for(
+    roles: tuple[str, ...], default: bool, said: list[str], purpose: str | None
+) -> None:
+    other = make_audio_rendition(id="other", track_index=2, default=not default)
+    sound = make_audio_rendition(id="sound", roles=roles, default=default)
+    first, _ = sets_of(parsed(make_presentation(audio=[sound, other])), "audio")
+    assert [role.get("value") for role in first.iterfind("Role", NAMES)] == said
+    assert value_of(first, "Accessibility").get("urn:tva:metadata:cs:AudioPurposeCS:2007") == purpose

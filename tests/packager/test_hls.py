@@ -193,6 +193,14 @@ def test_of_programmes_that_players_cannot_tell_apart_one_is_selected_by_itself(
     assert media[3].characteristics == "public.accessibility.describes-video"
 
 
+def test_clear_speech_is_told_apart_and_may_be_selected_by_itself() -> None:
+    clear = replace(SOUND[2], id="c", track_index=2, name="Clear", roles=("hearing_impaired",), default=False)
+    plain, made = parsed(make_presentation(audio=[SOUND[2], clear])).media
+    assert plain.characteristics is None
+    assert made.characteristics == "public.accessibility.enhances-speech-intelligibility"
+    assert (made.default, made.autoselect) == ("NO", "YES")
+
+
 def test_names_from_a_hostile_master_stay_inside_their_quotes() -> None:
     name = 'x",URI="http://evil/\n#EXT-X-ENDLIST\r\0'
     text = hls.multivariant(make_presentation(audio=[make_audio_rendition(id="a", name=name, language='en"\n#EXTM3U')]))

@@ -21,6 +21,10 @@ def test_programmes_of_one_name_are_told_apart() -> None:
     assert names(renditions) == {1: "A'", 2: "A' 2", 3: "en"}
 
 
+def test_an_undetermined_language_is_no_name() -> None:
+    assert names([make_audio_rendition(name="und", language="und")]) == {1: "Audio"}
+
+
 @pytest.mark.parametrize(
     ("tag", "stated"), [("en", "en"), ("zh-Hant-TW", "zh-Hant-TW"), ("und", None), ('en"\n#', None), ("", None)]
 )

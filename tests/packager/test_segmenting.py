@@ -1,4 +1,4 @@
-"""Cutting the encoder's files: only stamps change, what is not on the grid is refused, and sound never drifts."""
+"""Cutting the encoder's files: samples are kept, what is not on the grid is refused, and sound never drifts."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ from headend.errors import ChunkRejected, HeadendError, PackagingError
 from headend.media import Codec, VideoRendition
 from headend.timing import Chunk, Grid, lay_grid
 from packager import boxes
-from packager.segmenting import Cut, _audio_fragment, _box, cut_audio, cut_video, fragments
+from packager.segmenting import REORDER_FRAMES, Cut, Sample, _box, _fragment_bytes, cut_audio, cut_video, fragments
 from tests.support.encodes import Film, encode_chunk, encode_sound, look_at
 from tests.support.frame_numbers import read_frame_number
 from tests.support.masters import Sound, make_film
@@ -31,8 +31,10 @@ AVC = make_video_rendition(id="avc", width_px=160, height_px=90, average_bps=200
 RENDITIONS = (
     AVC,
     replace(AVC, id="avc-half", frame_rate=Fraction(12), rate_divisor=2),
+    make_video_rendition(id="hevc", codec=Codec.HEVC, width_px=160, height_px=90, average_bps=200_000, level="2.0"),
     make_video_rendition(id="vp9", codec=Codec.VP9, width_px=160, height_px=90, average_bps=200_000, level="1.0"),
 )
+IDS = {rendition.id: rendition for rendition in RENDITIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +106,44 @@ def test_fragments_are_stamped_with_their_place_in_the_title(encoded: Encoded) -
         ]
 
 
-def without_stamps(data: bytes) -> bytes:
-    bare = bytearray(data)
-    for moof in boxes.find_all(data, "moof"):
-        mfhd, tfdt = boxes.find(data, "mfhd", moof), boxes.find(data, "traf/tfdt", moof)
-        bare[mfhd.body + 4 : mfhd.end] = bytes(mfhd.end - mfhd.body - 4)
-        bare[tfdt.body + 4 : tfdt.end] = bytes(tfdt.end - tfdt.body - 4)
-    return bytes(bare)
+def edit_of(init: bytes) -> int | None:
+    """Where the edit list lets the track begin."""
+    for elst in boxes.find_all(init, "moov/trak/edts/elst"):
+        flags, count, duration, media_ticks, rate = struct.unpack_from(">IIIiI", init, elst.body)
+        assert (flags, count, duration, rate) == (0, 1, 0, 1 << 16)
+        return int(media_ticks)
+    return None
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_all_but_the_stamps_is_as_the_encoder_wrote_it(number: int, encoded: Encoded) -> None:
-    before = encoded.chunks[number]["avc"]
-    made = cut(before, chunk=GRID.chunks()[number])
-    after = made.init + b"".join(bytes(body) for body in made.bodies)
+@pytest.mark.parametrize("rendition", RENDITIONS, ids=IDS)
+def test_samples_are_as_the_encoder_wrote_them(rendition: VideoRendition, number: int, encoded: Encoded) -> None:
+    before = encoded.chunks[number][rendition.id]
+    made = cut(before, chunk=GRID.chunks()[number], rendition=rendition)
+    after = b"".join(made.bodies)
+    late = 0 if rendition.codec is Codec.VP9 else REORDER_FRAMES * FRAME_TICKS * rendition.rate_divisor
 
-    assert without_stamps(after) == without_stamps(before[: len(after)])
-    assert {box.kind for box in boxes.children(before[len(after) :])} <= {"mfra"}
+    def samples(data: bytes, late_ticks: int) -> list[tuple[Sample, bytes]]:
+        found = []
+        for fragment in fragments(data):
+            at = fragment.media
+            for sample in fragment.samples:
+                media = data[at : at + sample.size_bytes]
+                found.append((replace(sample, composition_ticks=sample.composition_ticks + late_ticks), media))
+                at += sample.size_bytes
+        return found
+
+    assert samples(after, 0) == samples(before, late)
+    assert edit_of(made.init) == (late or None)
+    assert all(sample.composition_ticks >= 0 for sample, _ in samples(after, 0))
+
+
+@pytest.mark.parametrize("rendition", RENDITIONS, ids=IDS)
+def test_a_demuxer_shows_each_frame_at_its_time(rendition: VideoRendition, encoded: Encoded) -> None:
+    made = cut(encoded.chunks[0][rendition.id], chunk=GRID.chunks()[0], rendition=rendition)
+    with av.open(io.BytesIO(made.init + b"".join(made.bodies))) as container:
+        times = [frame.pts for frame in container.decode(video=0)]
+    assert times == [n * FRAME_TICKS for n in range(0, GRID.chunks()[0].frame_count, rendition.rate_divisor)]
 
 
 def test_a_sync_range_holds_one_picture_and_no_more(encoded: Encoded) -> None:
@@ -252,7 +275,7 @@ def sound_file(sizes: Sequence[int], *, frame: int, rate_hz: int, priming: int, 
     for first in range(0, len(sizes), per_fragment):
         group = sizes[first : first + per_fragment]
         media = b"".join(coded(first + number, size) for number, size in enumerate(group))
-        parts.append(_audio_fragment(first + 1, first * frame, frame, frame, list(group), media))
+        parts.append(_fragment_bytes(first + 1, first * frame, [Sample(frame, size, True, 0) for size in group], media))
     return b"".join(parts)
 
 
@@ -323,15 +346,15 @@ def test_a_written_fragment_is_read_back(
     sequence: int, decode_ticks: int, frame: int, last: int, sizes: list[int]
 ) -> None:
     media = b"".join(coded(number, size) for number, size in enumerate(sizes))
-    data = b"\0\0\0\x08free" + _audio_fragment(sequence, decode_ticks, frame, last, sizes, media)
+    lasting = [*[frame] * (len(sizes) - 1), last]
+    samples = [Sample(duration, size, True, 0) for duration, size in zip(lasting, sizes, strict=True)]
+    data = b"\0\0\0\x08free" + _fragment_bytes(sequence, decode_ticks, samples, media)
 
     (read,) = fragments(data)
 
     assert (read.start, read.end, read.sequence, read.decode_ticks) == (8, len(data), sequence, decode_ticks)
     assert data[read.media : read.end] == media
-    assert [sample.size_bytes for sample in read.samples] == sizes
-    assert [sample.duration_ticks for sample in read.samples] == [*[frame] * (len(sizes) - 1), last]
-    assert all(sample.sync and sample.composition_ticks == 0 for sample in read.samples)
+    assert list(read.samples) == samples
 
 
 SECOND = lay_grid(Fraction(25), 25, segment_s=Fraction(2), chunk_s=Fraction(2))
