@@ -18,12 +18,13 @@ import imageio_ffmpeg
 from headend.media import Master
 from tests.support.frame_numbers import draw_frame
 
+BEEP_S = Fraction(1, 25)
 _CHANNELS = {"mono": 1, "stereo": 2, "5.1": 6, "7.1": 8}
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A sine wave, on all channels, as long as the picture.
+    """A sine wave, or beeps of it, on all channels, as long as the picture.
 
     Attributes:
         frequency_hz: Its pitch.
@@ -33,6 +34,8 @@ class Sound:
         title: What the track is called; empty for nothing.
         disposition: As FFmpeg's ``-disposition`` takes it.
         start_s: When it begins.
+        beeps_s: When it can be heard, each time for `BEEP_S`, counted from its beginning; empty for always.
+        amplitude: Of full scale; 0 for silence.
     """
 
     frequency_hz: int = 440
@@ -42,6 +45,8 @@ class Sound:
     title: str = ""
     disposition: str = "0"
     start_s: Fraction = Fraction(0)
+    beeps_s: tuple[Fraction, ...] = ()
+    amplitude: float = 0.125
 
 
 def make_film(
@@ -154,7 +159,7 @@ def _film(
     }
     run_ffmpeg(
         "-itsoffset", _seconds(start_s),
-        "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-r", str(frame_rate), "-i", "pipe:0",
+        "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-framerate", str(frame_rate), "-i", "pipe:0",
         *_sound_inputs(sound, frame_count / frame_rate),
         "-map", "0:v", *(("-vf", filters) if filters else ()),
         "-fps_mode", "passthrough", "-c:v", codec, *presets.get(codec, ()), *codec_args, "-pix_fmt", pixel_format,
@@ -168,8 +173,10 @@ def _sound_inputs(sound: Sequence[Sound], duration_s: Fraction) -> list[str]:
     args: list[str] = []
     for track in sound:
         channels = "|".join(f"c{channel}=c0" for channel in range(_CHANNELS[track.layout]))
-        sine = f"sine=frequency={track.frequency_hz}:sample_rate=48000:duration={float(duration_s)}"
-        args += ["-itsoffset", _seconds(track.start_s), "-f", "lavfi", "-i", f"{sine},pan={track.layout}|{channels}"]
+        heard = "+".join(f"gte(t,{_seconds(at)})*lt(t,{_seconds(at + BEEP_S)})" for at in track.beeps_s) or "1"
+        wave = f"{track.amplitude}*sin(2*PI*{track.frequency_hz}*t)*({heard})"
+        source = f"aevalsrc=exprs='{wave}':sample_rate=48000:duration={float(duration_s)}"
+        args += ["-itsoffset", _seconds(track.start_s), "-f", "lavfi", "-i", f"{source},pan={track.layout}|{channels}"]
     return args
 
 

@@ -53,3 +53,24 @@ def luma_of(frame: av.VideoFrame) -> np.ndarray:
 
 def _number(frame: av.VideoFrame) -> int | None:
     return read_frame_number(luma_of(frame), bit_depth=10 if "10" in frame.format.name else 8)
+
+
+def dialnorms_db(data: bytes) -> set[int]:
+    """What the frames of an AC-3 or E-AC-3 rendition say of their loudness.
+
+    Source: ETSI TS 102 366, sections 4.3.2 and E.1.2.2.
+    """
+    with av.open(io.BytesIO(data)) as container:
+        return {_dialnorm_db(bytes(packet)) for packet in container.demux(audio=0) if packet.size}
+
+
+def _dialnorm_db(frame: bytes) -> int:
+    bits = f"{int.from_bytes(frame[:16], 'big'):0128b}"
+    assert bits[:16] == f"{0x0B77:016b}"
+    if int(bits[40:45], 2) > 10:  # bsid of E-AC-3, at the same place in both
+        at = 45
+    else:
+        channels = int(bits[48:51], 2)
+        # Mix levels of the centre and the surrounds, or the mark of Dolby Surround.
+        at = 51 + 2 * (channels & 1 and channels != 1) + 2 * bool(channels & 4) + 2 * (channels == 2) + 1
+    return -int(bits[at : at + 5], 2)

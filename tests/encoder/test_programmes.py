@@ -1,0 +1,213 @@
+"""Programmes: tracks chosen, relabelled and joined, with one to play unasked and a line for every decision."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoder.programmes import choose, tell
+from headend.errors import ConfigError
+from headend.media import AudioRole, AudioTrack, Codec
+from headend.settings import AudioChoice
+from tests.support.encodes import encode_sound, look_at
+from tests.support.masters import Sound, make_film
+from tests.support.nouns import make_audio_rendition, make_audio_track
+from tests.support.playback import sound
+
+ENGLISH = make_audio_track()
+FRENCH = make_audio_track(index=2, language="fr", channels=6, title="VF", default=False)
+TALK = make_audio_track(index=3, roles=("comment",), default=False)
+MASTER = (ENGLISH, FRENCH, TALK)
+MONO = tuple(make_audio_track(index=n, channels=1, title=f"Mono {n}") for n in range(1, 9))
+
+
+def chosen(*choices: AudioChoice, tracks: tuple[AudioTrack, ...] = MASTER) -> tuple[AudioTrack, ...]:
+    return choose(tracks, choices)
+
+
+def lines(*choices: AudioChoice, tracks: tuple[AudioTrack, ...] = MASTER, **changes: Any) -> list[str]:
+    place = {"start_s": Fraction(0), "duration_s": Fraction(2)} | changes
+    return list(tell(chosen(*choices, tracks=tracks), tracks, **place))
+
+
+def test_without_a_choice_every_track_is_a_programme() -> None:
+    assert [(p.index, p.language, p.roles, p.default) for p in chosen()] == [
+        (1, "en", (), True),
+        (2, "fr", (), False),
+        (3, "en", ("comment",), False),
+    ]
+    assert choose(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("tracks", "default"),
+    [
+        ((TALK, FRENCH, ENGLISH), 1),
+        ((TALK, FRENCH), 2),
+        ((TALK,), 3),
+        ((make_audio_track(index=5, roles=("visual_impaired",)), FRENCH), 2),
+        ((ENGLISH, make_audio_track(index=5)), 1),
+    ],
+)
+def test_one_programme_is_played_unasked_and_no_commentary_if_there_is_another(
+    tracks: tuple[AudioTrack, ...], default: int
+) -> None:
+    assert [p.index for p in choose(tracks) if p.default] == [default]
+
+
+def test_choices_set_order_language_role_and_name() -> None:
+    made = chosen(
+        AudioChoice((2,), "pt-br", AudioRole.DUB, "Dublado"), AudioChoice((1,), role=AudioRole.MAIN), AudioChoice((3,))
+    )
+
+    assert [(p.index, p.language, p.roles, p.title, p.default) for p in made] == [
+        (2, "pt-BR", ("dub",), "Dublado", False),
+        (1, "en", (), "", True),
+        (3, "en", ("comment",), "en commentary", False),
+    ]
+
+
+def test_without_a_main_the_first_choice_is_played_unasked() -> None:
+    made = chosen(AudioChoice((3,)), AudioChoice((2,)), AudioChoice((1,)))
+
+    assert [p.index for p in made if p.default] == [2]
+
+
+@pytest.mark.parametrize(
+    ("role", "roles", "name"),
+    [
+        (AudioRole.DESCRIPTION, ("visual_impaired",), "en audio description"),
+        (AudioRole.HEARING_IMPAIRED, ("hearing_impaired",), "en clear speech"),
+        (AudioRole.COMMENTARY, ("comment",), "en commentary"),
+        (AudioRole.ORIGINAL, ("original",), ""),
+        (AudioRole.ALTERNATE, (), ""),
+    ],
+)
+def test_roles_that_are_not_for_everybody_are_in_the_name(role: AudioRole, roles: tuple[str, ...], name: str) -> None:
+    (made,) = chosen(AudioChoice((1,), role=role))
+
+    assert (made.roles, made.title) == (roles, name)
+
+
+@pytest.mark.parametrize(
+    ("streams", "layout"), [((1, 2), "stereo"), ((1, 2, 3, 4, 5, 6), "5.1"), ((*range(1, 9),), "7.1")]
+)
+def test_mono_tracks_are_joined_in_the_order_given(streams: tuple[int, ...], layout: str) -> None:
+    (made,) = chosen(AudioChoice(streams[::-1], "de"), tracks=MONO)
+
+    assert (made.layout, made.channels, made.language, made.title) == (layout, len(streams), "de", "")
+    assert [part.index for part in made.parts] == list(streams[::-1])
+
+
+def test_stereo_pairs_and_mono_tracks_may_be_mixed() -> None:
+    pairs = (make_audio_track(index=1), *MONO[1:3], make_audio_track(index=4))
+    (made,) = chosen(AudioChoice((1, 2, 3, 4)), tracks=pairs)
+
+    assert (made.layout, made.channels) == ("5.1", 6)
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        (
+            [AudioChoice((7,))],
+            r"no audio stream 7; it has 1 \(en, stereo, pcm_s24le\), 2 \(fr, 5.1, pcm_s24le, VF\), 3",
+        ),
+        ([AudioChoice((1,)), AudioChoice((1,), "fr")], "stream 1 is chosen twice"),
+        ([AudioChoice((1, 2))], r"1 \(en.*\), 2 \(fr.*\) can't be joined"),
+        ([AudioChoice((1, 3))], "can't be joined; mono and stereo streams of 2, 6 or 8 channels"),
+        ([AudioChoice((1,), "english!")], "'english!' is no language; use tags such as en"),
+        ([AudioChoice((1,), role=AudioRole.MAIN), AudioChoice((2,), role=AudioRole.MAIN)], "only one programme"),
+    ],
+)
+def test_a_choice_that_cannot_be_met_says_what_there_is(choices: list[AudioChoice], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        chosen(*choices)
+
+
+def test_a_silent_master_has_nothing_to_choose_from() -> None:
+    with pytest.raises(ConfigError, match="no audio stream 1; it has none"):
+        choose((), [AudioChoice((1,))])
+
+
+# --- what is told -------------------------------------------------------------------------------------------------
+
+
+def test_sound_that_fits_the_picture_is_no_decision() -> None:
+    assert lines(tracks=(ENGLISH,)) == []
+    assert lines(tracks=(make_audio_track(start_s=Fraction(1, 100), duration_s=Fraction(0)),)) == []
+
+
+@pytest.mark.parametrize(
+    ("start_s", "duration_s", "said"),
+    [
+        (Fraction(1, 4), Fraction(7, 4), ["audio 1 starts 0.250 s after the picture → begins with silence"]),
+        (Fraction(-1, 4), Fraction(9, 4), ["audio 1 starts 0.250 s before the picture → its beginning is cut"]),
+        (Fraction(0), Fraction(12, 5), ["audio 1 ends 0.400 s after the picture → its end is cut"]),
+        (Fraction(0), Fraction(3, 2), ["audio 1 ends 0.500 s before the picture → ends with silence"]),
+    ],
+)
+def test_sound_that_starts_or_ends_elsewhere_is_told(start_s: Fraction, duration_s: Fraction, said: list[str]) -> None:
+    late = make_audio_track(start_s=start_s + 10, duration_s=duration_s)
+
+    assert lines(tracks=(late,), start_s=Fraction(10)) == said
+
+
+def test_joining_roles_and_what_is_left_out_are_told() -> None:
+    assert lines(AudioChoice((1, 2), role=AudioRole.DUB), AudioChoice((3,), name="Left"), tracks=MONO[:4]) == [
+        "audio 1+2 joined to one programme of stereo",
+        "audio 1+2 is dub",
+        "audio 4 left out by --audio",
+    ]
+
+
+def test_mono_tracks_that_look_like_channels_are_pointed_out() -> None:
+    (hint,) = lines(tracks=MONO[:6])
+
+    assert hint.startswith("6 mono tracks → 6 programmes")
+    assert hint.endswith("--audio 1+2+3+4+5+6")
+
+
+# --- run for real -------------------------------------------------------------------------------------------------
+
+
+def pitch_hz(samples: np.ndarray) -> float:
+    """The strongest frequency in the middle of a sound."""
+    middle = samples[len(samples) // 4 : -len(samples) // 4]
+    return float(np.argmax(np.abs(np.fft.rfft(middle * np.hanning(len(middle))))) * 48_000 / len(middle))
+
+
+def test_six_mono_tracks_become_the_six_channels_in_the_order_given(tmp_path: Path) -> None:
+    # The LFE is heard below 120 Hz only.
+    pitches = [400, 800, 1200, 60, 2000, 2400]
+    tracks = [Sound(frequency_hz=pitch, layout="mono", codec="pcm_s16le") for pitch in pitches]
+    film = look_at(make_film(tmp_path / "split.mov", sound=tracks))
+    order = (6, 5, 3, 4, 2, 1)
+    (joined,) = choose(film.probe.audio, [AudioChoice(order, "en")])
+    kinds = [
+        make_audio_rendition(id="surround", codec=Codec.AC3, layout="5.1", bit_rate_bps=448_000),
+        make_audio_rendition(id="stereo", bit_rate_bps=160_000),
+    ]
+
+    made = encode_sound(film, kinds, tmp_path / "out", track=joined)
+
+    heard = [pitch_hz(channel) for channel in sound(made["surround"])]
+    assert heard == pytest.approx([pitches[stream - 1] for stream in order], abs=2)
+    left, right = sound(made["stereo"])
+    assert (pitch_hz(left), pitch_hz(right)) == pytest.approx((2400, 2000), abs=2)
+
+
+def test_parts_that_start_apart_are_joined_in_time(tmp_path: Path) -> None:
+    late_s = Fraction(1, 2)
+    tracks = [Sound(layout="mono", codec="pcm_s16le"), Sound(layout="mono", codec="pcm_s16le", start_s=late_s)]
+    film = look_at(make_film(tmp_path / "pair.mkv", sound=tracks))
+    (pair,) = choose(film.probe.audio, [AudioChoice((1, 2))])
+
+    left, right = np.abs(
+        sound(encode_sound(film, [make_audio_rendition(id="aac")], tmp_path / "out", track=pair)["aac"])
+    )
+
+    assert int(np.argmax(left > 0.02)) < 480
+    assert int(np.argmax(right > 0.02)) == pytest.approx(24_000, abs=480)

@@ -1,0 +1,121 @@
+"""All the sound of a master, as chosen, in both manifests; and titles without any."""
+
+from pathlib import Path
+
+import m3u8
+import numpy as np
+import pytest
+from lxml import etree
+
+from headend import documents, layout
+from headend.media import AudioRole, Receipt
+from headend.settings import AudioChoice, StoreSettings
+from packager import dash
+from packager.conformance import verify
+from packager.publishing import current_presentation
+from tests.support.jobs import Published, submit_small
+from tests.support.masters import Sound, make_film
+from tests.support.playback import sound, track_bytes
+
+NAMES = {"": dash.NAMESPACE}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Published:
+    folder = tmp_path_factory.mktemp("programmes")
+    split = [Sound(layout="mono", codec="pcm_s16le", frequency_hz=pitch) for pitch in (400, 800)]
+    others = [
+        Sound(codec="pcm_s16le", language="fra", title="Version française", amplitude=0.5),
+        Sound(codec="pcm_s16le", disposition="visual_impaired"),
+        Sound(codec="pcm_s16le", disposition="comment", title="The director"),
+    ]
+    master = make_film(folder / "master.mkv", sound=[*split, *others])
+    audio = (
+        AudioChoice((3,), role=AudioRole.DUB),
+        AudioChoice((1, 2), "en", AudioRole.MAIN, "English"),
+        AudioChoice((4,)),
+        AudioChoice((5,)),
+    )
+    return submit_small(master, StoreSettings(str(folder / "store")), scheduler, audio=audio)
+
+
+def test_hls_offers_every_programme_by_name_language_and_role(published: Published) -> None:
+    made = published.outcome.presentation
+    playlist = m3u8.loads(published.store.get(layout.multivariant(made.title, made.release)).decode())
+    told = [
+        (media.name, media.language, media.default, media.autoselect, media.characteristics)
+        for media in playlist.media
+        if media.group_id == "aac-2.0-96k"
+    ]
+    assert told == [
+        ("Version française", "fr", "NO", "YES", None),
+        ("English", "en", "YES", "YES", None),
+        ("en audio description", "en", "NO", "YES", "public.accessibility.describes-video"),
+        ("The director", "en", "NO", "NO", None),
+    ]
+
+
+def test_dash_offers_every_programme_by_language_and_role(published: Published) -> None:
+    made = published.outcome.presentation
+    root = etree.fromstring(published.store.get(layout.mpd(made.title, made.release)))
+    told = {
+        found.find("Label", NAMES).text: (
+            found.get("lang"),
+            [role.get("value") for role in found.iterfind("Role", NAMES)],
+            [purpose.get("value") for purpose in found.iterfind("Accessibility", NAMES)],
+        )
+        for found in root.iterfind("Period/AdaptationSet[@contentType='audio']", NAMES)
+    }
+    assert told == {
+        "Version française": ("fr", ["alternate", "dub"], []),
+        "English": ("en", ["main"], []),
+        "en audio description": ("en", ["alternate", "description"], ["1"]),
+        "The director": ("en", ["alternate", "commentary"], []),
+    }
+
+
+def test_the_release_is_sound(published: Published) -> None:
+    assert verify(published.store, "film").findings == ()
+
+
+def test_two_mono_tracks_are_the_left_and_right_of_one_programme(published: Published) -> None:
+    made = published.outcome.presentation
+    english = next(track for track in made.audio if track.rendition.name == "English")
+    left, right = sound(track_bytes(published.store, made, english))
+    assert [pitch_hz(channel) for channel in (left, right)] == pytest.approx([400, 800], abs=2)
+
+
+def pitch_hz(samples: np.ndarray) -> float:
+    """The strongest frequency of a second in the middle."""
+    return float(np.argmax(np.abs(np.fft.rfft(samples[24_000:72_000] * np.hanning(48_000)))))
+
+
+def test_receipts_and_the_release_say_how_loud_each_programme_was_and_is(published: Published) -> None:
+    outcome = published.outcome
+    kept = current_presentation(published.store, "film")
+    heard = {track.rendition.name: track.loudness for track in kept.audio}
+    assert all(loud and loud.result_lufs == -24.0 for loud in heard.values())
+    french, described = heard["Version française"], heard["en audio description"]
+    assert french and described
+    # Twelve decibels louder in the master, as loud as the others in the release.
+    assert french.gain_db == pytest.approx(described.gain_db - 12.0, abs=0.2)
+    for task in outcome.plan.tasks:
+        if task.levelling is not None:
+            key = layout.receipt(kept.title, kept.release, task.id)
+            receipt = documents.read(Receipt, published.store.get(key))
+            assert all(track.loudness in heard.values() for track in receipt.tracks)
+
+
+def test_a_film_without_sound_is_a_title(tmp_path: Path, scheduler: str) -> None:
+    silent = submit_small(make_film(tmp_path / "silent.mp4"), StoreSettings(str(tmp_path / "store")), scheduler)
+    made = silent.outcome.presentation
+    assert made.audio == ()
+    assert "master is silent: no audio renditions" in silent.outcome.plan.decisions
+    assert not [line for line in silent.outcome.plan.decisions if "loudness" in line]
+    playlist = m3u8.loads(silent.store.get(layout.multivariant(made.title, made.release)).decode())
+    assert playlist.playlists and not playlist.media
+    assert all("mp4a" not in variant.stream_info.codecs for variant in playlist.playlists)
+    root = etree.fromstring(silent.store.get(layout.mpd(made.title, made.release)))
+    kinds = {found.get("contentType") for found in root.iterfind("Period/AdaptationSet", NAMES)}
+    assert kinds == {"video"}
+    assert verify(silent.store, "film").findings == ()
