@@ -159,7 +159,9 @@ def _film(
     }
     run_ffmpeg(
         "-itsoffset", _seconds(start_s),
-        "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-framerate", str(frame_rate), "-i", "pipe:0",
+        "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}",
+        # Not -r, which would have frames begin at 0 whatever the offset is.
+        "-framerate", str(frame_rate), "-i", "pipe:0",
         *_sound_inputs(sound, frame_count / frame_rate),
         "-map", "0:v", *(("-vf", filters) if filters else ()),
         "-fps_mode", "passthrough", "-c:v", codec, *presets.get(codec, ()), *codec_args, "-pix_fmt", pixel_format,
