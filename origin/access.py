@@ -11,8 +11,9 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from origin.freshness import Headers
+from origin.index import ReleaseIndex
 from origin.leases import Leases
-from origin.library import Library, ReleaseIndex
+from origin.library import Library
 from origin.tokens import Grant, Keyring, granted, vouched
 
 EDGE = "Headend-Edge"

@@ -4,7 +4,6 @@ import time
 from typing import TextIO
 
 import msgspec
-from aiohttp import web
 
 from origin.access import split_token
 
@@ -30,7 +29,9 @@ class AccessLog:
         self._lines: list[dict[str, object]] = []
         self._lost = 0
 
-    def add(self, request: web.BaseRequest, route: str, status: int, sent_bytes: int, seconds: float) -> None:
+    def add(
+        self, client: str, method: str, target: str, route: str, status: int, sent_bytes: int, seconds: float
+    ) -> None:
         """Take down a request."""
         if len(self._lines) >= MOST_LINES:
             self._lost += 1
@@ -38,9 +39,9 @@ class AccessLog:
         self._lines.append(
             {
                 "at_s": round(time.time(), 3),
-                "client": request.remote,
-                "method": request.method if route != "other" else "",
-                "path": split_token(request.raw_path.partition("?")[0])[1] if route != "other" else "",
+                "client": client,
+                "method": method if route != "other" else "",
+                "path": split_token(target.partition("?")[0])[1] if route != "other" else "",
                 "route": route,
                 "status": int(status),
                 "sent_bytes": sent_bytes,

@@ -3,16 +3,21 @@
 import gzip
 import hashlib
 import math
+import os
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from http import HTTPStatus
 
+import brotli
 from aiohttp import hdrs
 from multidict import CIMultiDict
 
-from origin.freshness import Headers, select
+from origin.blobs import Blob, in_memory
+from origin.freshness import CONDITIONS, Headers, select
 
 FOREVER = "public, max-age=31536000, immutable"
 """For files of a release: their paths never get other content (RFC 8246)."""
@@ -27,6 +32,10 @@ PERSONAL = "private, max-age=31536000, immutable"
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 MPD_TYPE = "application/dash+xml"
 JSON_TYPE = "application/json"
+INLINE_BYTES = 64 << 10
+"""Bodies up to this size are copied to the kernel; larger ones are blobs."""
+BROTLI_QUALITY = 9
+"""Of eleven; the last two take thirty times as long for some percent."""
 RETRY_S = 2
 """When a client that finds the origin or its store busy may try again."""
 
@@ -51,7 +60,7 @@ _PREFLIGHT: dict[str, str] = {
     "If-Unmodified-Since, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status",
     hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
 }
-_GZIP = re.compile(r"(?:^|,)\s*(?:gzip|x-gzip)\s*(?:;\s*q=([0-9.]*))?\s*(?=,|$)", re.IGNORECASE)
+_CODING = re.compile(r"(?:^|,)\s*([a-z-]+)\s*(?:;\s*q=([0-9.]*))?\s*(?=,|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +70,64 @@ class Answer:
     Attributes:
         status: Of HTTP.
         headers: All but those that belong to the connection.
-        body: What GET sends and HEAD leaves out.
+        body: What GET sends a part of, and HEAD leaves out.
+        start: First byte of the part.
+        stop: The byte after its last one.
         closes: Whether the connection is of no use after it.
+        head: Status and headers as they are sent, for answers that are given again and again.
     """
 
     status: int
     headers: CIMultiDict[str]
-    body: memoryview | bytes = b""
+    body: Blob | bytes = b""
+    start: int = 0
+    stop: int = 0
     closes: bool = False
+    head: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
 class Representation:
-    """The bytes of a file in one content coding.
+    """A file in one content coding.
 
     Attributes:
-        body: All of them.
+        body: All of it; a `Blob` if it is large, so that slow readers share one copy.
+        size_bytes: Its size.
         etag: Strong, with its quotes: from the bytes, so that all origins agree on it.
         modified: In whole seconds.
-        headers: Those of status 200, without the length.
+        whole: What most requests for it get.
+        unchanged: What those get who have it already.
     """
 
-    body: bytes
-    etag: str
-    modified: datetime
-    headers: CIMultiDict[str]
+    __slots__ = ("body", "etag", "modified", "size_bytes", "unchanged", "whole")
+
+    def __init__(self, body: Blob | bytes, etag: str, modified: datetime, headers: dict[str, str]) -> None:
+        self.body = body
+        self.size_bytes = body.size_bytes if isinstance(body, Blob) else len(body)
+        self.etag = etag
+        self.modified = modified.replace(microsecond=0)
+        known = {
+            **EVERYWHERE,
+            hdrs.ETAG: etag,
+            hdrs.LAST_MODIFIED: format_datetime(self.modified, usegmt=True),
+            hdrs.CACHE_CONTROL: FOREVER,
+            hdrs.ACCEPT_RANGES: "bytes",
+            **headers,
+        }
+        lengthy = {**known, hdrs.CONTENT_LENGTH: str(self.size_bytes)}
+        self.whole = _sealed(Answer(HTTPStatus.OK, CIMultiDict(lengthy), body, 0, self.size_bytes))
+        del known[hdrs.CONTENT_TYPE]
+        self.unchanged = _sealed(Answer(HTTPStatus.NOT_MODIFIED, CIMultiDict(known)))
+
+    def read(self) -> bytes:
+        """All bytes of it; not for what may be on disk."""
+        return self.body if isinstance(self.body, bytes) else os.pread(self.body.fd, self.size_bytes, 0)
+
+    def part(self, start: int, stop: int) -> Answer:
+        """Answer with a range."""
+        headers = self.whole.headers.copy()
+        headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{self.size_bytes}"
+        headers[hdrs.CONTENT_LENGTH] = str(stop - start)
+        return Answer(HTTPStatus.PARTIAL_CONTENT, headers, self.body, start, stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,69 +135,101 @@ class File:
     """A file in the codings that it is kept in.
 
     Attributes:
+        kind: Name of the route that leads to it.
         plain: As it is in the store.
-        gzipped: For manifests, which shrink to a tenth.
+        coded: For manifests, which shrink to a tenth: by content coding, the preferred one first.
     """
 
+    kind: str
     plain: Representation
-    gzipped: Representation | None = None
+    coded: dict[str, Representation] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
         """What it takes in memory."""
-        return len(self.plain.body) + (len(self.gzipped.body) if self.gzipped else 0)
+        return sum(
+            each.body.memory_bytes if isinstance(each.body, Blob) else each.size_bytes
+            for each in (self.plain, *self.coded.values())
+        )
 
 
-def media_file(body: bytes, sha256: str, modified: datetime, content_type: str) -> File:
+def media_file(kind: str, body: Blob, sha256: str, modified: datetime, content_type: str) -> File:
     """Describe a segment or init segment."""
-    headers: dict[str, str] = {hdrs.CONTENT_TYPE: content_type}
-    return File(_representation(body, f'"{sha256}"', modified, headers))
+    return File(kind, Representation(body, f'"{sha256}"', modified, {hdrs.CONTENT_TYPE: content_type}))
 
 
-def manifest_file(body: bytes, modified: datetime, content_type: str) -> File:
-    """Describe a manifest, and compress it once for all who will ask."""
+def text_file(kind: str, body: bytes, modified: datetime, content_type: str) -> File:
+    """Describe a manifest or another text, and compress it once for all who will ask."""
     sha256 = hashlib.sha256(body).hexdigest()
     headers: dict[str, str] = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: hdrs.ACCEPT_ENCODING}
     return File(
-        _representation(body, f'"{sha256}"', modified, headers),
-        _representation(
-            # Without a time stamp, so that all origins give the same bytes under the same tag.
-            gzip.compress(body, 9, mtime=0),
-            f'"{sha256}-gzip"',
-            modified,
-            {**headers, hdrs.CONTENT_ENCODING: "gzip"},
-        ),
+        kind,
+        Representation(_compact(body), f'"{sha256}"', modified, headers),
+        {
+            coding: Representation(
+                _compact(compress(body)), f'"{sha256}-{coding}"', modified, {**headers, hdrs.CONTENT_ENCODING: coding}
+            )
+            for coding, compress in CODINGS.items()
+        },
     )
 
 
 def for_file(method: str, headers: Headers, file: File) -> Answer:
     """Answer a request for a file, as far as its headers ask for it."""
-    wants_gzip = file.gzipped is not None and accepts_gzip(headers.getall(hdrs.ACCEPT_ENCODING, ()))
-    chosen = file.gzipped if wants_gzip and file.gzipped is not None else file.plain
-    size = len(chosen.body)
-    part = select(method, headers, etag=chosen.etag, modified=chosen.modified, size_bytes=size)
-    if part.status == HTTPStatus.PRECONDITION_FAILED:
-        return refusal(part.status)
-    if part.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return refusal(part.status, {hdrs.CONTENT_RANGE: f"bytes */{size}"})
-    sent = chosen.headers.copy()
-    if part.status == HTTPStatus.NOT_MODIFIED:
-        del sent[hdrs.CONTENT_TYPE]
-        return Answer(part.status, sent)
-    if part.status == HTTPStatus.PARTIAL_CONTENT:
-        sent[hdrs.CONTENT_RANGE] = f"bytes {part.start}-{part.stop - 1}/{size}"
-    sent[hdrs.CONTENT_LENGTH] = str(part.stop - part.start)
-    return Answer(part.status, sent, memoryview(chosen.body)[part.start : part.stop])
+    chosen = file.plain
+    if file.coded and (accepted := headers.getall(hdrs.ACCEPT_ENCODING, None)) is not None:
+        chosen = file.coded.get(preferred_coding(",".join(accepted)), chosen)
+    for name in CONDITIONS:
+        if name in headers:
+            break
+    else:
+        return chosen.whole
+    part = select(method, headers, etag=chosen.etag, modified=chosen.modified, size_bytes=chosen.size_bytes)
+    match part.status:
+        case HTTPStatus.OK:
+            return chosen.whole
+        case HTTPStatus.NOT_MODIFIED:
+            return chosen.unchanged
+        case HTTPStatus.PARTIAL_CONTENT:
+            return chosen.part(part.start, part.stop)
+        case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return refusal(part.status, {hdrs.CONTENT_RANGE: f"bytes */{chosen.size_bytes}"})
+        case _:
+            return refusal(part.status)
+
+
+def kept(answer: Answer, caching: str) -> Answer:
+    """The same answer, with other advice for caches."""
+    headers = answer.headers.copy()
+    headers[hdrs.CACHE_CONTROL] = caching
+    return replace(answer, headers=headers, head=b"")
+
+
+def head_of(answer: Answer) -> bytes:
+    """The status line and headers of an answer, each line with its end, but not the empty line after them.
+
+    Raises:
+        ValueError: A header would become two.
+    """
+    if answer.head:
+        return answer.head
+    lines = [f"HTTP/1.1 {int(answer.status)} {HTTPStatus(answer.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    text = "\r\n".join((*lines, ""))
+    if text.count("\r") != len(lines) or text.count("\n") != len(lines):
+        raise ValueError("a header holds the end of a line")
+    return text.encode("latin-1")
 
 
 def document(body: bytes, content_type: str, caching: str) -> Answer:
     """Answer with something that was made for the occasion."""
     headers: dict[str, str] = {
+        **EVERYWHERE,
         hdrs.CONTENT_TYPE: content_type,
         hdrs.CACHE_CONTROL: caching,
         hdrs.CONTENT_LENGTH: str(len(body)),
     }
-    return Answer(HTTPStatus.OK, CIMultiDict({**EVERYWHERE, **headers}), body)
+    return Answer(HTTPStatus.OK, CIMultiDict(headers), body, 0, len(body))
 
 
 def redirect(location: str) -> Answer:
@@ -190,7 +264,7 @@ def refusal(
         sent[hdrs.RETRY_AFTER] = str(RETRY_S)
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         sent[hdrs.ALLOW] = _PREFLIGHT[hdrs.ALLOW]
-    return Answer(status, CIMultiDict(sent), body, closes)
+    return Answer(status, CIMultiDict(sent), body, 0, len(body), closes)
 
 
 def denial(reason: str, retry_s: float | None) -> Answer:
@@ -199,14 +273,29 @@ def denial(reason: str, retry_s: float | None) -> Answer:
     return refusal(HTTPStatus.FORBIDDEN, headers, reason=reason)
 
 
-def accepts_gzip(values: "tuple[str, ...] | list[str]") -> bool:
-    """Whether Accept-Encoding names gzip with a weight above zero."""
-    found = _GZIP.search(",".join(values))
-    return found is not None and (found[1] is None or found[1].strip("0.") != "")
+@lru_cache(maxsize=256)
+def preferred_coding(accepted: str) -> str:
+    """The first of `CODINGS` that Accept-Encoding names with a weight above zero; empty for none."""
+    weights = {name.lower(): weight for name, weight in _CODING.findall(accepted)}
+    return next((coding for coding in CODINGS if weights.get(coding, "0").strip("0.") or weights.get(coding) == ""), "")
 
 
-def _representation(body: bytes, etag: str, modified: datetime, headers: dict[str, str]) -> Representation:
-    whole = modified.replace(microsecond=0)
-    validators: dict[str, str] = {hdrs.ETAG: etag, hdrs.LAST_MODIFIED: format_datetime(whole, usegmt=True)}
-    ways: dict[str, str] = {hdrs.CACHE_CONTROL: FOREVER, hdrs.ACCEPT_RANGES: "bytes"}
-    return Representation(body, etag, whole, CIMultiDict({**EVERYWHERE, **headers, **validators, **ways}))
+def _brotli(body: bytes) -> bytes:
+    return bytes(brotli.compress(body, mode=brotli.MODE_TEXT, quality=BROTLI_QUALITY))
+
+
+def _gzip(body: bytes) -> bytes:
+    # Without a time stamp, so that all origins give the same bytes under the same tag.
+    return gzip.compress(body, 9, mtime=0)
+
+
+CODINGS: dict[str, Callable[[bytes], bytes]] = {"br": _brotli, "gzip": _gzip}
+"""How manifests are compressed, the smaller result first."""
+
+
+def _compact(body: bytes) -> Blob | bytes:
+    return in_memory(body) if len(body) > INLINE_BYTES else body
+
+
+def _sealed(answer: Answer) -> Answer:
+    return replace(answer, head=head_of(answer))

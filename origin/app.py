@@ -4,25 +4,32 @@ Paths are matched as they arrive, undecoded, and only what is listed here exists
 nor anything with ``%``, ``..``, ``//`` or a backslash can be spelled. A query is ignored: it can't split a cache.
 """
 
+import asyncio
 import logging
 import re
-import time
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 
-from headend.errors import HeadendError, ObjectMissing
+from headend import layout
+from headend.errors import ConfigError, HeadendError, ObjectMissing
 from headend.storage import Store
-from origin import answers
+from headend.storage.local import LocalStore
+from origin import answers, cmcd, disk_cache
 from origin.access import Access, Denied, split_token
 from origin.access_log import AccessLog
 from origin.answers import Answer
-from origin.connections import Burden, send
-from origin.handlers import MAX_HEIGHT_PX, Handler, Handlers
+from origin.connections import NO_ROUTE, Asked
+from origin.disk_cache import DiskCache
+from origin.figures import ALONE, Post, gathered
+from origin.freshness import Headers
+from origin.handlers import Handler, Handlers
 from origin.leases import Leases
-from origin.library import Library
+from origin.library import BLOBS, Library
 from origin.metrics import Metrics
+from origin.request import Request
 from origin.tokens import Keyring
 
 log = logging.getLogger("headend.origin")
@@ -50,7 +57,6 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
     ("metrics", re.compile("/metrics"), Handlers.figures),
 )
 """The name of a route in metrics and logs, the paths it takes, and who answers."""
-NO_ROUTE = "other"
 PUBLIC = frozenset({"asset", "health", "metrics"})
 """Routes that need no token."""
 SHARED = frozenset({"segment", "init", "playlist", "poster"})
@@ -63,13 +69,16 @@ class Origin:
     Args:
         store: Where releases are.
         cache_bytes: Memory for files.
-        sending_bytes: Memory for bodies under way; beyond, clients are asked to come back.
         access_log: Where requests are written down; None for nowhere.
         keys: What tokens are signed with; None if everything is open to everyone.
         state_dir: Where leases are kept; needed with keys.
+        disk: Where media is kept as well; None for nowhere.
+        disk_bytes: Room for it, for all processes together.
+        most_blobs: How many files may be held open.
+        post: Which of the processes this is.
 
     Raises:
-        ConfigError: Leases can't be kept there.
+        ConfigError: Leases or media can't be kept there.
     """
 
     def __init__(
@@ -77,71 +86,92 @@ class Origin:
         store: Store,
         *,
         cache_bytes: int,
-        sending_bytes: int,
         access_log: AccessLog | None = None,
         keys: Keyring | None = None,
         state_dir: Path | None = None,
+        disk: Path | None = None,
+        disk_bytes: int = disk_cache.BYTES,
+        most_blobs: int = BLOBS,
+        post: Post = ALONE,
     ) -> None:
         self.metrics = Metrics()
-        self.library = Library(store, self.metrics, cache_bytes=cache_bytes)
-        self.handlers = Handlers(self.library, self.metrics)
-        self._burden = Burden(sending_bytes)
+        kept = None
+        if disk is not None:
+            if isinstance(store, LocalStore):
+                raise ConfigError("a store in a folder is on a disk already: leave --disk-cache away")
+            kept = DiskCache(
+                disk,
+                disk_bytes,
+                place=post.place,
+                places=post.places,
+                count=partial(asyncio.get_running_loop().call_soon_threadsafe, self.metrics.disk.inc),
+            )
+        self.library = Library(store, self.metrics, cache_bytes=cache_bytes, most_blobs=most_blobs, disk=kept)
+        self.handlers = Handlers(self.library, lambda: gathered(post, self.metrics))
         self._access_log = access_log
         self._leases: Leases | None = None
         self._access: Access | None = None
         if keys is not None and state_dir is not None:
             self._leases = Leases(state_dir, on_fault=self.metrics.lease_faults.inc)
             self._access = Access(keys, self._leases, self.library)
-        self.metrics.watch("sending_bytes", "Memory that bodies under way take.", lambda: self._burden.size_bytes)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of threads and files."""
-        self.library.close()
+        await self.library.close()
         if self._leases is not None:
             self._leases.close()
 
-    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request, count it and write it down."""
-        started_s = time.perf_counter()
-        route, answer = await self._answer(request)
-        closes = answer.closes or self.handlers.draining
-        with self._burden.of(answer.body) as bearable:
-            if not bearable:
-                answer = answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
-            response, sent_bytes = await send(request, answer, self.metrics, closes=closes)
-        seconds = time.perf_counter() - started_s
-        self.metrics.answered(route, answer.status, sent_bytes, seconds)
-        if self._access_log is not None:
-            self._access_log.add(request, route, answer.status, sent_bytes, seconds)
-        return response
+    def refused(self, method: str, *, has_body: bool) -> Answer | None:
+        """The answer to a request that is none for files."""
+        if method == hdrs.METH_GET and not has_body:
+            return None
+        if method == hdrs.METH_OPTIONS:
+            return _PREFLIGHT
+        if method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+            return _NO_METHOD
+        # No honest client sends a body, and a cache in front may disagree on where it ends.
+        return _NO_BODY if has_body else None
 
-    async def _answer(self, request: web.BaseRequest) -> tuple[str, Answer]:
-        if request.method == hdrs.METH_OPTIONS:
-            return NO_ROUTE, answers.preflight()
-        if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
-            return NO_ROUTE, answers.refusal(HTTPStatus.METHOD_NOT_ALLOWED, closes=True)
-        if request.body_exists:
-            # No honest client sends one, and a cache in front may disagree on where it ends.
-            return NO_ROUTE, answers.refusal(HTTPStatus.BAD_REQUEST, closes=True)
-        path = request.raw_path.partition("?")[0]
+    def at_once(self, method: str, target: str, headers: Headers) -> tuple[str, Answer] | None:
+        """The route and answer for what is in memory and everybody's."""
+        if self._access is not None:
+            return None
+        # What is remembered was asked for by this path before, so that it needs no matching.
+        file = self.library.remembered(layout.TITLES + target.partition("?")[0])
+        return None if file is None else (file.kind, answers.for_file(method, headers, file))
+
+    async def in_time(self, request: Request) -> tuple[str, Answer]:
+        """The route and answer for all that may have to be looked up."""
+        path = request.path
         token, path = (None, path) if self._access is None else split_token(path)
         for name, pattern, handler in ROUTES:
             if (found := pattern.fullmatch(path)) is not None:
                 return name, await self._guarded(name, handler, request, token, found)
-        return NO_ROUTE, answers.refusal(HTTPStatus.NOT_FOUND)
+        return NO_ROUTE, _NOT_FOUND
+
+    def answered(self, asked: Asked, route: str, status: int, sent_bytes: int, seconds: float) -> None:
+        """Count an answer and write it down."""
+        self.metrics.answered(route, status, sent_bytes, seconds)
+        message = asked.message
+        if message is None:
+            return
+        if cmcd.MARK in message.path or cmcd.HEADERS[0] in message.headers:
+            self.metrics.told(cmcd.read(message.path, message.headers))
+        if self._access_log is not None:
+            self._access_log.add(asked.client, message.method, message.path, route, status, sent_bytes, seconds)
 
     async def _guarded(
-        self, name: str, handler: Handler, request: web.BaseRequest, token: str | None, path: re.Match[str]
+        self, name: str, handler: Handler, request: Request, token: str | None, path: re.Match[str]
     ) -> Answer:
         try:
             if self._access is None or name in PUBLIC:
                 return await handler(self.handlers, request, path)
             return await self._permitted(self._access, name, handler, request, token, path)
         except Denied as denied:
-            self.metrics.denied(denied.reason.name.lower())
+            self.metrics.denied.inc(denied.reason.name.lower())
             return answers.denial(denied.reason, denied.retry_s)
         except ObjectMissing:
-            return answers.refusal(HTTPStatus.NOT_FOUND)
+            return _NOT_FOUND
         except HeadendError as error:
             return answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE if error.retryable else HTTPStatus.BAD_GATEWAY)
         except Exception:
@@ -153,18 +183,20 @@ class Origin:
         access: Access,
         name: str,
         handler: Handler,
-        request: web.BaseRequest,
+        request: Request,
         token: str | None,
         path: re.Match[str],
     ) -> Answer:
         territory = access.territory(request.headers)
         grant = await access.check(token, territory, path, is_segment=name == "segment")
-        if grant.max_height_px is not None:
-            request[MAX_HEIGHT_PX] = grant.max_height_px
+        request.max_height_px = grant.max_height_px
         answer = await handler(self.handlers, request, path)
-        if answer.status < HTTPStatus.BAD_REQUEST:
-            if name not in SHARED:
-                answer.headers[hdrs.CACHE_CONTROL] = answers.NEVER
-            elif territory is None:
-                answer.headers[hdrs.CACHE_CONTROL] = answers.PERSONAL
-        return answer
+        if answer.status >= HTTPStatus.BAD_REQUEST or (name in SHARED and territory is not None):
+            return answer
+        return answers.kept(answer, answers.PERSONAL if name in SHARED else answers.NEVER)
+
+
+_PREFLIGHT = answers.preflight()
+_NO_METHOD = answers.refusal(HTTPStatus.METHOD_NOT_ALLOWED, closes=True)
+_NO_BODY = answers.refusal(HTTPStatus.BAD_REQUEST, closes=True)
+_NOT_FOUND = answers.refusal(HTTPStatus.NOT_FOUND)

@@ -1,6 +1,7 @@
 """Remembering what was read, within a budget."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 PROTECTED_SHARE = 0.8
@@ -13,14 +14,19 @@ class Shelf(Generic[Value]):
     """A segmented LRU: what is asked for once never pushes out what is asked for again and again.
 
     Sessions read segments in order, so that a plain LRU is flushed by each viewer of a rare title. Not for use from
-    several threads.
+    several threads. See ADR 14 for what else was looked at.
+
+    Args:
+        budget_bytes: How much is held at most.
+        on_eviction: Told of each key that has to make room, but not of those that are dropped or replaced.
 
     Source:
         Karedla, Love, Wherry: Caching strategies to improve disk system performance, IEEE Computer 27(3), 1994.
     """
 
-    def __init__(self, budget_bytes: int) -> None:
+    def __init__(self, budget_bytes: int, on_eviction: Callable[[str], None] = lambda _: None) -> None:
         self._budget_bytes = budget_bytes
+        self._on_eviction = on_eviction
         self._size_bytes = 0
         self._protected_bytes = 0
         self._probation: OrderedDict[str, tuple[Value, int]] = OrderedDict()
@@ -54,7 +60,9 @@ class Shelf(Generic[Value]):
         if size_bytes > self._budget_bytes:
             return
         while self._size_bytes + size_bytes > self._budget_bytes:
-            self.drop(next(iter(self._probation or self._protected)))
+            evicted = next(iter(self._probation or self._protected))
+            self.drop(evicted)
+            self._on_eviction(evicted)
         self._probation[key] = (value, size_bytes)
         self._size_bytes += size_bytes
 

@@ -14,6 +14,14 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 Headers = CIMultiDictProxy[str] | CIMultiDict[str]
 
+CONDITIONS = (
+    hdrs.IF_NONE_MATCH,
+    hdrs.RANGE,
+    hdrs.IF_MODIFIED_SINCE,
+    hdrs.IF_MATCH,
+    hdrs.IF_UNMODIFIED_SINCE,
+)
+"""Headers without which a request gets the whole."""
 RANGE_CHARACTERS = 256
 """A longer Range header is no honest one, and is ignored."""
 

@@ -5,21 +5,20 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from headend import layout
 from headend.errors import StorageError
 from origin import answers
 from origin.answers import Answer
-from origin.library import Library, Wanted
-from origin.metrics import Metrics
+from origin.index import Wanted
+from origin.library import Library
+from origin.request import Request
 from origin.watch import pages
 
 Path = re.Match[str]
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
-MAX_HEIGHT_PX = web.RequestKey("max_height_px", int)
-"""Where a request holds its plan's limit, if it has one."""
 
 
 class Handlers:
@@ -27,21 +26,21 @@ class Handlers:
 
     Args:
         library: What can be served.
-        metrics: What is counted.
+        figures: What was counted, in Prometheus' text format.
 
     Attributes:
         draining: Whether the origin is about to stop; readiness says so.
         metrics_port: The port where figures are for everyone, if there is one.
     """
 
-    def __init__(self, library: Library, metrics: Metrics) -> None:
+    def __init__(self, library: Library, figures: Callable[[], Awaitable[bytes]]) -> None:
         self._library = library
-        self._metrics = metrics
+        self._figures = figures
         self._pages = pages.load()
         self.draining = False
         self.metrics_port: int | None = None
 
-    async def file(self, request: web.BaseRequest, path: Path) -> Answer:
+    async def file(self, request: Request, path: Path) -> Answer:
         """A file of a release."""
         file = self._library.remembered(f"{layout.TITLES}{path[0]}")
         if file is None:
@@ -51,15 +50,15 @@ class Handlers:
             )
         return answers.for_file(request.method, request.headers, file)
 
-    async def manifest(self, request: web.BaseRequest, path: Path) -> Answer:
+    async def manifest(self, request: Request, path: Path) -> Answer:
         """A release's manifest, without what the plan leaves out."""
-        limit = request.get(MAX_HEIGHT_PX)
+        limit = request.max_height_px
         if limit is None:
             return await self.file(request, path)
         file = await self._library.reduced_manifest(Wanted(path["title"], path["release"], None, path["name"]), limit)
         return answers.for_file(request.method, request.headers, file)
 
-    async def entry_point(self, request: web.BaseRequest, path: Path) -> Answer:
+    async def entry_point(self, request: Request, path: Path) -> Answer:
         """The current release's manifest or poster.
 
         An MPD is given here, with its base: FFmpeg resolves what it names against the address before a redirect.
@@ -68,22 +67,21 @@ class Handlers:
         if path["name"] != layout.MPD:
             return answers.redirect(f"{release}/{path['name']}")
         wanted = Wanted(path["title"], release, None, layout.MPD)
-        file = await self._library.based_mpd(wanted, request.get(MAX_HEIGHT_PX))
+        file = await self._library.based_mpd(wanted, request.max_height_px)
         found = answers.for_file(request.method, request.headers, file)
-        if found.status < HTTPStatus.BAD_REQUEST:  # a cached error would shut out those who ask rightly
-            found.headers[hdrs.CACHE_CONTROL] = answers.ENTRY_POINT
-        return found
+        # A cached error would shut out those who ask rightly.
+        return answers.kept(found, answers.ENTRY_POINT) if found.status < HTTPStatus.BAD_REQUEST else found
 
-    async def watch(self, _: web.BaseRequest, path: Path) -> Answer:
+    async def watch(self, _: Request, path: Path) -> Answer:
         """The page of a title."""
         await self._library.current(path["title"])
         return self._pages.watch()
 
-    async def asset(self, request: web.BaseRequest, path: Path) -> Answer:
+    async def asset(self, request: Request, path: Path) -> Answer:
         """A script or style of a page."""
         return answers.for_file(request.method, request.headers, self._pages.asset(path["digest"], path["name"]))
 
-    async def catalogue(self, request: web.BaseRequest, _: Path) -> Answer:
+    async def catalogue(self, request: Request, _: Path) -> Answer:
         """All titles: a page for browsers; for programs, with relative links to their entry points."""
         if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
             return self._pages.titles()
@@ -95,11 +93,11 @@ class Handlers:
         found.headers[hdrs.VARY] = hdrs.ACCEPT
         return found
 
-    async def alive(self, _: web.BaseRequest, __: Path) -> Answer:
+    async def alive(self, _: Request, __: Path) -> Answer:
         """That the process can answer."""
         return _OK
 
-    async def ready(self, _: web.BaseRequest, __: Path) -> Answer:
+    async def ready(self, _: Request, __: Path) -> Answer:
         """Whether a load balancer should send clients here: not while stopping, nor without a store."""
         if self.draining:
             return answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -109,14 +107,14 @@ class Handlers:
             return answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
         return _OK
 
-    async def figures(self, request: web.BaseRequest, _: Path) -> Answer:
+    async def figures(self, request: Request, _: Path) -> Answer:
         """What was counted: for who asks at this machine's own address, or at the port for it."""
-        address, port, *_rest = request.get_extra_info("sockname") or ("", 0)
+        address, port = request.server
         if port != self.metrics_port and address.removeprefix("::ffff:") not in LOOPBACK:
             return answers.refusal(HTTPStatus.NOT_FOUND)
-        return answers.document(self._metrics.exposition(), CONTENT_TYPE_LATEST, answers.NEVER)
+        return answers.document(await self._figures(), CONTENT_TYPE_LATEST, answers.NEVER)
 
 
-Handler = Callable[[Handlers, web.BaseRequest, Path], Awaitable[Answer]]
+Handler = Callable[[Handlers, Request, Path], Awaitable[Answer]]
 
 _OK = answers.document(b"ok\n", "text/plain; charset=utf-8", answers.NEVER)

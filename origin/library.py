@@ -1,18 +1,18 @@
 """What the store holds, as far as the world may see it: read once, checked, and remembered.
 
-All reads of the store go through here. Many clients that want one cold file cause one read; a file is checked against
-the release before its first byte goes out, so that a body cut short or damaged in the store is never passed off as
-the real one; and while the store is away, what is in memory is served on.
+All reads of the store go through here. Many clients that want one cold file cause one read, and are sent to from it
+while it goes on; a body cut short or damaged in the store is never passed off as the real one; and while the store is
+away, what is in memory is served on.
 """
 
 import asyncio
 import hashlib
 import logging
+import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -21,15 +21,23 @@ from aiohttp import hdrs
 
 from headend import documents, layout
 from headend.errors import HeadendError, ObjectMissing, StorageError, StoreUnavailable
-from headend.media import AudioRendition, Current, Presentation, VideoRendition
+from headend.media import Current, Presentation
 from headend.storage import Store
-from origin.answers import MPD_TYPE, PLAYLIST_TYPE, File, manifest_file, media_file
+from headend.storage.local import LocalStore
+from origin.answers import MPD_TYPE, PLAYLIST_TYPE, File, Representation, media_file, text_file
+from origin.blobs import Blob, in_memory
 from origin.caching import Shelf
+from origin.disk_cache import DiskCache
+from origin.index import POSTER, ReleaseIndex, Wanted, index_of
 from origin.metrics import Metrics
 from origin.reducing import reduced, with_base
+from origin.restraint import Breaker
+from origin.sources import Arriving, Damaged, Folder, Source, in_threads
 
 CACHE_BYTES = 256 << 20
 """Memory for files, unless told otherwise."""
+BLOBS = 16_384
+"""Files that are held open, unless told otherwise."""
 INDEX_BYTES = 64 << 20
 """Memory for what is known of releases: some hundred two-hour titles."""
 POINTERS = 10_000
@@ -48,113 +56,13 @@ THREADS = 16
 """Reads under way at a time."""
 QUEUE = 256
 """Reads wanted at a time; beyond, clients are asked to come back, which bounds the memory of a burst."""
-FAILURES = 5
-"""So many failures in a row, and the store is left alone for a while."""
-REST_S = 2.0
-"""How long the store is left alone until one read tries it."""
 
-POSTER = "poster.jpg"
-"""The name of a release's poster, which is drawn when somebody wants it."""
-
-_SEGMENT_BYTES_IN_MEMORY = 160
 _READY_KEY = layout.current("ready")
 
 _RELEASE = re.compile("[A-Za-z0-9-]{1,64}")
 
 log = logging.getLogger("headend.origin")
 Result = TypeVar("Result")
-
-
-class Damaged(StorageError):
-    """An object is not what its release says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file of a release.
-
-    Attributes:
-        title: Catalogue entry.
-        release: Its id.
-        rendition: None for files of the release itself.
-        name: The file's name.
-    """
-
-    title: str
-    release: str
-    rendition: str | None
-    name: str
-
-    @property
-    def key(self) -> str:
-        """Where it is in the store."""
-        if self.rendition is None:
-            return f"{layout.release_path(self.title, self.release)}/{self.name}"
-        return f"{layout.rendition_path(self.title, self.release, self.rendition)}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class RenditionIndex:
-    """What a release says of a rendition.
-
-    Attributes:
-        content_type: Of its init segment and media segments.
-        init_bytes: Size of the init segment.
-        segments: SHA-256 and size of each media segment, in order.
-        height_px: Of pictures, the shorter side, so that upright ones count as what they are; 0 for sound.
-    """
-
-    content_type: str
-    init_bytes: int
-    segments: tuple[tuple[bytes, int], ...]
-    height_px: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseIndex:
-    """What the origin keeps of a release's document.
-
-    Attributes:
-        published: When the document was written: the date of all files of the release, which never change.
-        renditions: By id.
-        segment_s: Length of a segment.
-    """
-
-    published: datetime
-    renditions: dict[str, RenditionIndex]
-    segment_s: float
-
-    @property
-    def size_bytes(self) -> int:
-        """About what it takes in memory."""
-        return _SEGMENT_BYTES_IN_MEMORY * sum(len(r.segments) + 2 for r in self.renditions.values())
-
-
-class Breaker:
-    """Leaves a failing store alone, but for one try now and then.
-
-    Without it each request would wait for the store's own retries, and all threads with it.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._failures = 0
-        self._closed_from = 0.0
-
-    def allows(self) -> bool:
-        """Whether the store may be asked; after a rest, true for one caller per `REST_S`."""
-        if self._failures < FAILURES:
-            return True
-        if self._clock() < self._closed_from:
-            return False
-        self._closed_from = self._clock() + REST_S
-        return True
-
-    def note(self, *, failed: bool) -> None:
-        """Note how a read ended; that something is missing is no failure."""
-        self._failures = self._failures + 1 if failed else 0
-        if failed:
-            self._closed_from = self._clock() + REST_S
 
 
 class Library:
@@ -164,9 +72,11 @@ class Library:
     reads are wanted, and other kinds of `StorageError` when what is there can't be used.
 
     Args:
-        store: Read from `THREADS` threads.
+        store: Read from `THREADS` threads, or by aiohttp where it is in S3.
         metrics: Where lookups and reads are counted.
         cache_bytes: Memory for files.
+        most_blobs: How many files may be held open.
+        disk: Where media is kept as well, unless the store is on this machine already.
         clock: Seconds, monotonic.
     """
 
@@ -176,20 +86,29 @@ class Library:
         metrics: Metrics,
         *,
         cache_bytes: int = CACHE_BYTES,
+        most_blobs: int = BLOBS,
+        disk: DiskCache | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._metrics = metrics
         self._clock = clock
+        self._disk = disk
         self._breaker = Breaker(clock)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="origin-store")
+        self._source, self._close_source = _source(store, self._threads, metrics)
         self._flights: dict[str, asyncio.Task[Any]] = {}
+        self._arrivals: set[asyncio.Task[None]] = set()
+        # A file takes its share of the descriptors at least, so that the budget bounds these as well.
+        self._least_bytes = cache_bytes // most_blobs
         self._files: Shelf[File] = Shelf(cache_bytes)
         self._releases: Shelf[ReleaseIndex] = Shelf(INDEX_BYTES)
         self._timed: Shelf[tuple[Any, float]] = Shelf(POINTERS)
         self._absent: Shelf[float] = Shelf(POINTERS)
         metrics.watch("cache_bytes", "Memory that files take.", lambda: self._files.size_bytes)
         metrics.watch("reads_under_way", "Reads of the store that clients wait for.", lambda: len(self._flights))
+        if disk is not None:
+            metrics.watch("disk_cache_bytes", "What the disk cache holds.", lambda: disk.size_bytes)
 
     async def current(self, title: str) -> str:
         """The id of a title's current release; the last one known while the store is away."""
@@ -202,43 +121,45 @@ class Library:
 
     async def check(self) -> None:
         """Ask the store for a sign of life; raises `StorageError` if there is none."""
-        await self._once("ready", partial(self._exists, _READY_KEY))
+        await self._once(
+            _READY_KEY, lambda: self._noted(_READY_KEY, self._in_thread(partial(self._exists, _READY_KEY)))
+        )
 
     def remembered(self, key: str) -> File | None:
-        """A file that is in memory, by its key."""
+        """A file that is in memory or arriving there, by its key."""
         found = self._files.get(key)
         if found is not None:
-            self._metrics.looked_up("hit")
+            self._metrics.lookups.inc("hit")
         return found
 
     async def file(self, wanted: Wanted) -> File:
-        """A file of a release, from the store, whole and checked; kept in memory."""
+        """A file of a release, from the store; whole and checked, or arriving and checked at its end. It is kept."""
         key = wanted.key
-        self._metrics.looked_up("shared" if key in self._flights else "miss")
+        self._metrics.lookups.inc("shared" if key in self._flights else "miss")
         index = await self.release(wanted.title, wanted.release)
-        if wanted.rendition is not None and wanted.rendition not in index.renditions:
+        if wanted.rendition is None:
+            read = self._draw_poster if wanted.name == POSTER else self._read_manifest
+            return await self._once(key, lambda: self._kept(key, partial(read, wanted, index)))
+        rendition = index.renditions.get(wanted.rendition)
+        if rendition is None:
             raise _missing(key)
-        rendition = None if wanted.rendition is None else index.renditions[wanted.rendition]
-        if rendition is not None and wanted.name.endswith(layout.SEGMENT_SUFFIX):
+        if wanted.name == layout.INIT:
+            size, sha256 = rendition.init_bytes, None
+        elif wanted.name.endswith(layout.SEGMENT_SUFFIX):
             number = int(wanted.name.removesuffix(layout.SEGMENT_SUFFIX))
             if not 1 <= number <= len(rendition.segments):
                 raise _missing(key)
             sha256, size = rendition.segments[number - 1]
-            read = partial(self._read_media, key, index, rendition, size, sha256)
-        elif rendition is not None and wanted.name == layout.INIT:
-            read = partial(self._read_media, key, index, rendition, rendition.init_bytes, None)
-        elif wanted.name == POSTER:
-            read = partial(self._draw_poster, wanted, index)
         else:
-            read = partial(self._read_manifest, key, index)
+            return await self._once(key, lambda: self._kept(key, partial(self._read_manifest, wanted, index)))
+        kind = rendition.content_type
+        return await self._once(key, lambda: self._arrive(key, size, sha256, index.published, kind))
 
-        def keep(file: File) -> None:
-            self._files.put(key, file, file.size_bytes)
-
-        return await self._once(key, read, keep)
-
-    def close(self) -> None:
-        """Let go of the threads; reads under way end by themselves."""
+    async def close(self) -> None:
+        """Let go of threads and connections; reads under way end."""
+        for task in (*self._flights.values(), *self._arrivals):
+            task.cancel()
+        await self._close_source()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def reduced_manifest(self, wanted: Wanted, max_height_px: int) -> File:
@@ -253,14 +174,7 @@ class Library:
         if (found := self.remembered(key)) is not None:
             return found
         whole = (await self.file(wanted)).plain
-        made = await asyncio.get_running_loop().run_in_executor(
-            self._threads,
-            lambda: manifest_file(
-                reduced(wanted.name, whole.body, withheld), index.published, whole.headers[hdrs.CONTENT_TYPE]
-            ),
-        )
-        self._files.put(key, made, made.size_bytes)
-        return made
+        return await self._made(key, whole, lambda manifest: reduced(wanted.name, manifest, withheld))
 
     async def based_mpd(self, wanted: Wanted, max_height_px: int | None) -> File:
         """A release's MPD for an address above the release, with the base that leads there; kept in memory."""
@@ -271,14 +185,7 @@ class Library:
         key = f"{wanted.key}?based={whole.etag}"
         if (found := self.remembered(key)) is not None:
             return found
-        made = await asyncio.get_running_loop().run_in_executor(
-            self._threads,
-            lambda: manifest_file(
-                with_base(whole.body, f"{wanted.release}/"), whole.modified, whole.headers[hdrs.CONTENT_TYPE]
-            ),
-        )
-        self._files.put(key, made, made.size_bytes)
-        return made
+        return await self._made(key, whole, lambda manifest: with_base(manifest, f"{wanted.release}/"))
 
     async def release(self, title: str, release: str) -> ReleaseIndex:
         """What is known of a release."""
@@ -287,10 +194,12 @@ class Library:
         if found is not None:
             return found
 
-        def keep(index: ReleaseIndex) -> None:
+        async def look() -> ReleaseIndex:
+            index = await self._noted(key, self._in_thread(partial(self._read_release, key)))
             self._releases.put(key, index, index.size_bytes)
+            return index
 
-        return await self._once(key, partial(self._read_release, key), keep)
+        return await self._once(key, look)
 
     async def _timely(self, key: str, fresh_s: float, read: Callable[[], Result]) -> Result:
         """What ``read`` gives, at most ``fresh_s`` old; the last that it gave, whatever its age, while it fails."""
@@ -298,38 +207,36 @@ class Library:
         if known is not None and self._clock() < known[1]:
             return cast(Result, known[0])
 
-        def keep(result: Result) -> None:
+        def keep(result: Result) -> Result:
             self._timed.put(key, (result, self._clock() + fresh_s))
+            return result
+
+        async def look() -> Result:
+            return keep(await self._noted(key, self._in_thread(read)))
 
         try:
-            return await self._once(key, read, keep, wait_s=WAIT_S if known is None else RENEWAL_S)
+            return await self._once(key, look, wait_s=WAIT_S if known is None else RENEWAL_S)
         except ObjectMissing:
             self._timed.drop(key)
             raise
         except StorageError:
             if known is None:
                 raise
-            keep(cast(Result, known[0]))  # not every client shall wait for a store that is away
-            return cast(Result, known[0])
+            return keep(cast(Result, known[0]))  # not every client shall wait for a store that is away
 
     async def _once(
-        self,
-        key: str,
-        read: Callable[[], Result],
-        keep: Callable[[Result], None] = lambda _: None,
-        *,
-        wait_s: float = WAIT_S,
+        self, key: str, read: Callable[[], Coroutine[Any, Any, Result]], *, wait_s: float = WAIT_S
     ) -> Result:
-        """Read in a thread; all who want ``key`` meanwhile share the one read, which outlives each of them."""
+        """Read; all who want ``key`` meanwhile share the one read, which outlives each of them."""
         until = self._absent.get(key)
         if until is not None and self._clock() < until:
-            self._metrics.looked_up("absent")
+            self._metrics.lookups.inc("absent")
             raise _missing(key)
         flight = self._flights.get(key)
         if flight is None:
-            if len(self._flights) >= QUEUE:
+            if max(len(self._flights), len(self._arrivals)) >= QUEUE:
                 raise StoreUnavailable("too many reads are wanted at once; try again in a moment")
-            flight = asyncio.get_running_loop().create_task(self._fly(key, read, keep))
+            flight = asyncio.get_running_loop().create_task(read())
             self._flights[key] = flight
             flight.add_done_callback(partial(self._landed, key))
         try:
@@ -337,28 +244,91 @@ class Library:
         except TimeoutError:
             raise StoreUnavailable(f"{self._store.url} does not answer; check the network", key=key) from None
 
-    async def _fly(self, key: str, read: Callable[[], Result], keep: Callable[[Result], None]) -> Result:
+    async def _noted(self, key: str, reading: Coroutine[Any, Any, Result]) -> Result:
+        """Read from the store, unless it is left alone, and note how that went."""
         if not self._breaker.allows():
+            reading.close()
             raise StoreUnavailable(f"{self._store.url} has failed and is left alone for a moment", key=key)
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._threads, read)
+            result = await reading
         except HeadendError as error:
             self._breaker.note(failed=error.retryable)
-            self._metrics.read(_outcome(error))
+            self._metrics.reads.inc(_outcome(error))
             if isinstance(error, ObjectMissing):
                 self._absent.put(key, self._clock() + ABSENCE_S)
             else:
                 log.warning("%s", error)
             raise
         self._breaker.note(failed=False)
-        self._metrics.read("ok")
-        keep(result)
+        self._metrics.reads.inc("ok")
         return result
+
+    async def _in_thread(self, read: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, read)
 
     def _landed(self, key: str, flight: "asyncio.Task[Any]") -> None:
         del self._flights[key]
         if not flight.cancelled():
             flight.exception()  # all who wanted to know may have left
+
+    async def _kept(self, key: str, read: Callable[[], File]) -> File:
+        """Read a file in a thread, and keep it."""
+        return self._keep(key, await self._noted(key, self._in_thread(read)))
+
+    async def _made(self, key: str, whole: Representation, make: Callable[[bytes], bytes]) -> File:
+        """Make a manifest from another one in a thread, and keep it."""
+        kind, content_type = "manifest", whole.whole.headers[hdrs.CONTENT_TYPE]
+        return self._keep(
+            key,
+            await self._in_thread(lambda: text_file(kind, make(whole.read()), whole.modified, content_type)),
+        )
+
+    def _keep(self, key: str, file: File) -> File:
+        self._files.put(key, file, max(file.size_bytes, self._least_bytes))
+        return file
+
+    async def _arrive(
+        self, key: str, size_bytes: int, sha256: bytes | None, published: datetime, content_type: str
+    ) -> File:
+        """Have a segment or init segment read; returns as soon as there is something to send."""
+        begun: asyncio.Future[File] = asyncio.get_running_loop().create_future()
+
+        def begin(blob: Blob) -> None:
+            if not begun.done() and (sha256 is not None or blob.is_whole):
+                digest = sha256 or hashlib.sha256(os.pread(blob.fd, size_bytes, 0)).digest()
+                kind = "init" if sha256 is None else "segment"
+                begun.set_result(self._keep(key, media_file(kind, blob, digest.hex(), published, content_type)))
+
+        async def arrive() -> None:
+            try:
+                await self._fetch(key, size_bytes, sha256, begin)
+            except asyncio.CancelledError:
+                begun.cancel()
+                raise
+            except Exception as error:
+                if not begun.done():
+                    begun.set_exception(error)
+                    return
+                self._files.drop(key)  # clients that were sent a part are cut by the blob
+                if not isinstance(error, HeadendError):
+                    raise
+
+        task = asyncio.get_running_loop().create_task(arrive())
+        self._arrivals.add(task)
+        task.add_done_callback(self._arrivals.discard)
+        return await begun
+
+    async def _fetch(self, key: str, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None]) -> None:
+        disk = self._disk if sha256 is not None else None
+        if disk is not None and sha256 is not None:
+            found = await self._in_thread(partial(disk.open, sha256, size_bytes))
+            if found is not None:
+                self._metrics.lookups.inc("disk")
+                begun(found)
+                return
+        blob = await self._noted(key, self._source.fetch(key, size_bytes, sha256, begun))
+        if disk is not None and sha256 is not None:
+            await self._in_thread(partial(disk.keep, sha256, blob))
 
     def _read_pointer(self, key: str) -> str:
         release = documents.read(Current, self._store.get(key), key=key).release
@@ -379,29 +349,7 @@ class Library:
 
     def _read_release(self, key: str) -> ReleaseIndex:
         presentation = documents.read(Presentation, self._store.get(key), key=key)
-        return ReleaseIndex(
-            self._store.head(key).modified,
-            {
-                track.rendition.id: RenditionIndex(
-                    f"{kind}/mp4",
-                    track.init_bytes,
-                    tuple((bytes.fromhex(s.sha256), s.size_bytes) for s in track.segments),
-                    _height_px(track.rendition),
-                )
-                for kind, tracks in (("video", presentation.video), ("audio", presentation.audio))
-                for track in tracks
-            },
-            float(presentation.grid.segment_frames / presentation.grid.frame_rate),
-        )
-
-    def _read_media(
-        self, key: str, index: ReleaseIndex, rendition: RenditionIndex, size: int, sha256: bytes | None
-    ) -> File:
-        body = self._store.get(key)
-        found = hashlib.sha256(body).digest()
-        if len(body) != size or (sha256 is not None and found != sha256):
-            raise Damaged(f"{key} in {self._store.url} is not what its release says; submit the master again", key=key)
-        return media_file(body, found.hex(), index.published, rendition.content_type)
+        return index_of(presentation, self._store.head(key).modified)
 
     def _draw_poster(self, wanted: Wanted, index: ReleaseIndex) -> File:
         from origin.watch import posters  # a decoder is a lot to load for who serves no pages
@@ -415,15 +363,33 @@ class Library:
 
         init = read(layout.INIT)
         body = posters.draw(init + read(f"{segment.number}{layout.SEGMENT_SUFFIX}") for segment in segments)
-        return media_file(body, hashlib.sha256(body).hexdigest(), index.published, "image/jpeg")
+        digest = hashlib.sha256(body).hexdigest()
+        return media_file("poster", in_memory(body), digest, index.published, "image/jpeg")
 
-    def _read_manifest(self, key: str, index: ReleaseIndex) -> File:
-        content_type = MPD_TYPE if key.endswith(layout.MPD) else PLAYLIST_TYPE
-        return manifest_file(self._store.get(key), index.published, content_type)
+    def _read_manifest(self, wanted: Wanted, index: ReleaseIndex) -> File:
+        content_type = MPD_TYPE if wanted.name == layout.MPD else PLAYLIST_TYPE
+        kind = "manifest" if wanted.rendition is None else "playlist"
+        return text_file(kind, self._store.get(wanted.key), index.published, content_type)
 
 
-def _height_px(rendition: VideoRendition | AudioRendition) -> int:
-    return min(rendition.width_px, rendition.height_px) if isinstance(rendition, VideoRendition) else 0
+def _source(
+    store: Store, threads: ThreadPoolExecutor, metrics: Metrics
+) -> tuple[Source, Callable[[], Awaitable[None]]]:
+    """The best way to read media from a store, and what ends it."""
+
+    async def nothing() -> None:
+        pass
+
+    if isinstance(store, LocalStore):
+        return Folder(store, threads), nothing
+    if store.url.startswith("s3://"):
+        from headend.storage.s3 import S3Store
+        from origin.bucket import Bucket
+
+        if isinstance(store, S3Store):
+            bucket = Bucket(store, threads, metrics.retries.inc)
+            return Arriving(store, bucket.pieces), bucket.close
+    return Arriving(store, in_threads(store, threads)), nothing
 
 
 def _missing(key: str) -> ObjectMissing:

@@ -11,7 +11,7 @@ from string import Template
 from aiohttp import hdrs
 
 from headend.errors import ObjectMissing
-from origin.answers import BRIEFLY, Answer, File, document, manifest_file
+from origin.answers import BRIEFLY, Answer, File, document, text_file
 from origin.watch.players import CDN, PLAYERS
 
 STATIC = Path(__file__).with_name("static")
@@ -76,7 +76,7 @@ def load(vendor: Path = VENDOR) -> Pages:
         watch_html=_html("watch.html", f"assets/{digest}", bodies),
         policy=_policy(from_cdn=any(player.file not in bodies for player in PLAYERS)),
         digest=digest,
-        assets={name: manifest_file(body, read, TYPES[Path(name).suffix]) for name, body in bodies.items()},
+        assets={name: text_file("asset", body, read, TYPES[Path(name).suffix]) for name, body in bodies.items()},
     )
 
 

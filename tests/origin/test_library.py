@@ -7,9 +7,11 @@ import pytest
 from headend import documents, layout
 from headend.errors import ObjectMissing, StorageError, StoreUnavailable
 from headend.media import Current
-from origin import library
-from origin.library import Damaged, Library, Wanted
+from origin import library, restraint
+from origin.index import Wanted
+from origin.library import Library
 from origin.metrics import Metrics
+from origin.sources import Damaged
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, put_release
 
 KEY = layout.segment(TITLE, RELEASE, PICTURE, 1)
@@ -37,7 +39,7 @@ def use(store: WatchedStore, work: Callable[[Library, Clock], Awaitable[Result]]
         try:
             return await work(held, clock)
         finally:
-            held.close()
+            await held.close()
 
     return asyncio.run(main())
 
@@ -51,7 +53,7 @@ async def until(condition: Callable[[], bool]) -> None:
 def test_a_hundred_clients_that_want_one_cold_segment_cause_one_read(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
         files = await asyncio.gather(*(held.file(wanted()) for _ in range(100)))
-        assert {file.plain.body for file in files} == {SEGMENTS[0]}
+        assert {file.plain.read() for file in files} == {SEGMENTS[0]}
 
     use(store, work)
     assert store.reads[KEY] == 1
@@ -69,7 +71,7 @@ def test_the_first_of_many_clients_may_leave(store: WatchedStore) -> None:
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         store.gate.set()
-        assert (await second).plain.body == SEGMENTS[0]
+        assert (await second).plain.read() == SEGMENTS[0]
 
     use(store, work)
     assert store.reads[KEY] == 1
@@ -91,7 +93,7 @@ def test_a_segment_that_is_not_what_the_release_says_is_refused_and_not_kept(sto
         with pytest.raises(Damaged):
             await held.file(wanted())
         store.put(KEY, SEGMENTS[0])
-        assert (await held.file(wanted())).plain.body == SEGMENTS[0]
+        assert (await held.file(wanted())).plain.read() == SEGMENTS[0]
 
     use(store, work)
 
@@ -166,21 +168,21 @@ def test_a_failing_store_is_left_alone_but_for_one_try_now_and_then(store: Watch
         store.fault = AWAY
         for _ in range(20):
             await fail()
-        assert store.reads.total() == library.FAILURES
-        clock.now_s += library.REST_S
+        assert store.reads.total() == restraint.FAILURES
+        clock.now_s += restraint.REST_S
         for _ in range(20):
             await fail()
-        assert store.reads.total() == library.FAILURES + 1
+        assert store.reads.total() == restraint.FAILURES + 1
         store.fault = None
-        clock.now_s += library.REST_S
-        assert (await held.file(wanted())).plain.body == SEGMENTS[0]
+        clock.now_s += restraint.REST_S
+        assert (await held.file(wanted())).plain.read() == SEGMENTS[0]
 
     use(store, work)
 
 
 def test_missing_objects_are_no_reason_to_leave_the_store_alone(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
-        for number in range(3 * library.FAILURES):
+        for number in range(3 * restraint.FAILURES):
             with pytest.raises(ObjectMissing):
                 await held.current(f"nothing-{number}")
         assert await held.current(TITLE) == RELEASE

@@ -1,0 +1,170 @@
+"""Files from a distant store, kept on a disk of this machine under their digests.
+
+The folder may be lost, cut or changed at any time: what is found in it is hashed before it is served. Each process of
+an origin writes to a folder of its own in it, up to its share of the budget, and reads those of the others, so that the
+budget holds without anything between them but the file system.
+"""
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from headend.errors import ConfigError
+from origin.blobs import Blob, in_file
+from origin.caching import Shelf
+
+BYTES = 10 << 30
+"""Budget, unless told otherwise."""
+REST_S = 30.0
+"""How long nothing is written after a write failed, say because the disk is full."""
+
+_TEMPORARY = "arriving-"
+_NAME = re.compile("[0-9a-f]{64}")
+
+log = logging.getLogger("headend.origin")
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is known of a file beside its size.
+
+    Attributes:
+        checked: Whether this process wrote it or hashed it.
+    """
+
+    checked: bool
+
+
+class DiskCache:
+    """One process's part of the cache; may be used from several threads.
+
+    Args:
+        folder: Of all processes.
+        budget_bytes: Of all of them together.
+        place: Which process this is, from 0.
+        places: How many there are.
+        count: Told what became of each file: kept, evicted, damaged or failed.
+        clock: Seconds, monotonic.
+
+    Raises:
+        ConfigError: The folder can't be used.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        budget_bytes: int,
+        *,
+        place: int = 0,
+        places: int = 1,
+        count: Callable[[str], object] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folders = [folder / str((place + turn) % places) for turn in range(places)]
+        self._own = self._folders[0]
+        self._count = count
+        self._clock = clock
+        self._share_bytes = budget_bytes // places
+        self._writes_from_s = 0.0
+        self._lock = threading.Lock()
+        self._shelf: Shelf[Entry] = Shelf(self._share_bytes, self._evict)
+        try:
+            self._own.mkdir(parents=True, exist_ok=True)
+            self._rebuild()
+            if place == 0:
+                for left in folder.iterdir():
+                    if left.name.isdecimal() and int(left.name) >= places:
+                        shutil.rmtree(left)  # of more processes than there are now
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} can't hold a cache ({error.strerror}): choose another with --disk-cache"
+            ) from error
+
+    @property
+    def size_bytes(self) -> int:
+        """What this process keeps."""
+        return self._shelf.size_bytes
+
+    def open(self, sha256: bytes, size_bytes: int) -> Blob | None:
+        """Find a file, and check it unless this process did before."""
+        name = sha256.hex()
+        with self._lock:
+            entry = self._shelf.get(name)
+        for folder in self._folders:
+            try:
+                file = (folder / name).open("rb", buffering=0)
+            except OSError:
+                continue
+            with file:
+                known = folder == self._own and entry is not None and entry.checked
+                if os.fstat(file.fileno()).st_size == size_bytes and (
+                    known or hashlib.file_digest(file, "sha256").digest() == sha256
+                ):
+                    if folder == self._own and entry is not None:
+                        entry.checked = True
+                    return in_file(os.dup(file.fileno()), size_bytes)
+            self._count("damaged")
+            if folder == self._own:
+                with self._lock:
+                    self._shelf.drop(name)
+                self._remove(name)
+        return None
+
+    def keep(self, sha256: bytes, blob: Blob) -> None:
+        """Write a whole blob to the disk, unless the disk refused a moment ago."""
+        name = sha256.hex()
+        with self._lock:
+            is_there = self._shelf.get(name) is not None
+        if is_there or blob.size_bytes > self._share_bytes or self._clock() < self._writes_from_s:
+            return
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._own, prefix=_TEMPORARY, delete=False) as file:
+                try:
+                    at = 0
+                    while at < blob.size_bytes:
+                        at += os.sendfile(file.fileno(), blob.fd, at, blob.size_bytes - at)
+                    Path(file.name).replace(self._own / name)
+                except BaseException:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
+        except OSError as error:
+            self._writes_from_s = self._clock() + REST_S
+            self._count("failed")
+            log.warning("the disk cache takes nothing for %.0f s: %s", REST_S, error.strerror)
+            return
+        with self._lock:
+            self._shelf.put(name, Entry(checked=True), blob.size_bytes)
+        self._count("kept")
+
+    def _evict(self, name: str) -> None:
+        self._remove(name)
+        self._count("evicted")
+
+    def _remove(self, name: str) -> None:
+        with suppress(OSError):
+            (self._own / name).unlink()
+
+    def _rebuild(self) -> None:
+        """Take over what an earlier process left, the oldest first, so that it goes first."""
+        found = []
+        with os.scandir(self._own) as entries:
+            for entry in entries:
+                if entry.name.startswith(_TEMPORARY):
+                    Path(entry.path).unlink()
+                elif _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    found.append((status.st_mtime_ns, entry.name, status.st_size))
+        for _, name, size_bytes in sorted(found):
+            if size_bytes > self._share_bytes:
+                self._remove(name)
+            else:
+                self._shelf.put(name, Entry(checked=False), size_bytes)
