@@ -4,44 +4,33 @@ master ─probe─▶ Probe ─fit─▶ renditions ─plan─▶ EncodePlan ─
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from encoder import apart, cluster, conforming, encoding, loudness, planning, programmes, tool
+from encoder import apart, cluster, conforming, loudness, planning, programmes, tool
 from encoder.costs import Calibration, measured
 from encoder.scheduling import slot_bytes, slot_count
 from headend import documents, layout, records
 from headend.errors import StorageError
 from headend.media import (
-    Codec,
-    EncodedTrack,
     EncodePlan,
     EncodeTask,
-    Kind,
-    Loudness,
     Master,
     Presentation,
     Probe,
     Receipt,
     VideoTrack,
 )
+from headend.performing import order_of, perform
 from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.storage import Store, check_writable, masters, open_store
-from headend.timing import Grid
 from ladders import fitting
 from ladders.ladder import Ladder
-from packager import publishing, segmenting
+from packager import publishing
 
-UPLOADS = 4
-"""Segments of a task that are written to the store at once: hides the latency of S3."""
 PROBE_S = 3600
 """How long a master's URL stays valid for probing."""
-TASK_S = 24 * 3600
-"""How long a master's URL stays valid for one task: longer than any takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,102 +266,7 @@ def encode(
             )
         on_event(event)
 
-    order = _Order(
-        store=request.store,
-        title=plan.title,
-        release=plan.release,
-        master=plan.master,
-        tool=plan.tool,
-        grid=plan.grid,
-        halved=frozenset(rendition.id for rendition in plan.video if rendition.rate_divisor == 2),
-        vp9_levels={rendition.id: rendition.level for rendition in plan.video if rendition.codec is Codec.VP9},
-        sample_rate_hz=plan.audio[0].sample_rate_hz if plan.audio else 0,
-    )
     if not before:
         publish_first()
-    cluster.run_tasks(tasks, partial(_perform, order), request.cluster, note)
+    cluster.run_tasks(tasks, partial(perform, order_of(plan, request.store)), request.cluster, note)
     return receipts
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What a worker must know beside its task; small, since it goes with every one."""
-
-    store: StoreSettings
-    title: str
-    release: str
-    master: Master
-    tool: str
-    grid: Grid
-    halved: frozenset[str]
-    vp9_levels: Mapping[str, str]
-    sample_rate_hz: int
-
-
-def _perform(order: _Order, run: cluster.TaskRun) -> Receipt:
-    """On a worker: encode a task, put its segments into the store, and write its receipt last."""
-    started = time.monotonic()
-    tool.check_version(order.tool)
-    store = open_store(order.store)
-    masters.check_unchanged(order.master, order.store.endpoint_url)
-    with TemporaryDirectory(prefix="headend-", dir=run.folder) as folder:
-        finished = encoding.encode(
-            run.task,
-            input_url=masters.input_url(order.master, order.store.endpoint_url, expires_s=TASK_S),
-            scratch=Path(folder),
-            cancelled=run.cancelled,
-            on_frames=run.on_frames,
-        )
-        run.on_encoded()
-        tracks = _levelled(run.task, finished.loudness, _keep(order, run.task, Path(folder), store))
-    receipt = Receipt(
-        task=run.task.id,
-        tracks=tracks,
-        attempt=run.attempt,
-        worker=run.worker,
-        cpu_s=finished.cpu_s,
-        wall_s=time.monotonic() - started,
-        peak_memory_bytes=finished.peak_memory_bytes,
-    )
-    store.put(layout.receipt(order.title, order.release, run.task.id), documents.write(receipt))
-    return receipt
-
-
-def _levelled(
-    task: EncodeTask, decided: Sequence[Loudness], tracks: Iterable[EncodedTrack]
-) -> tuple[EncodedTrack, ...]:
-    """Tell of each track how loud it is."""
-    if task.levelling is None:
-        return tuple(tracks)
-    by_layout = {one.layout: one for one in decided}
-    return tuple(
-        replace(track, loudness=by_layout[layout]) for track, layout in zip(tracks, task.levelling.layouts, strict=True)
-    )
-
-
-def _keep(order: _Order, task: EncodeTask, scratch: Path, store: Store) -> Iterator[EncodedTrack]:
-    with ThreadPoolExecutor(UPLOADS) as uploads:
-        for rendition in task.renditions:
-            path = encoding.output(scratch, rendition)
-            cut = _cut(order, task, rendition, memoryview(bytearray(path.read_bytes())))
-            path.unlink()
-            keys = [layout.segment(order.title, order.release, rendition, part.number) for part in cut.track.segments]
-            bodies = [bytes(body) for body in cut.bodies]
-            if task.chunk.number == 0:
-                keys.append(layout.init(order.title, order.release, rendition))
-                bodies.append(cut.init)
-            list(uploads.map(store.put, keys, bodies))
-            yield cut.track
-
-
-def _cut(order: _Order, task: EncodeTask, rendition: str, data: memoryview) -> segmenting.Cut:
-    if task.kind is Kind.AUDIO:
-        return segmenting.cut_audio(data, rendition=rendition, grid=order.grid, sample_rate_hz=order.sample_rate_hz)
-    return segmenting.cut_video(
-        data,
-        rendition=rendition,
-        grid=order.grid,
-        chunk=task.chunk,
-        rate_divisor=2 if rendition in order.halved else 1,
-        vp9_level=order.vp9_levels.get(rendition),
-    )
