@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from functools import wraps
@@ -22,6 +23,23 @@ from headend.settings import (
 )
 
 Command = Callable[..., Any]
+
+
+class ByteCount(click.ParamType[int]):
+    """A number of bytes, such as ``256M`` or ``10G``."""
+
+    name = "bytes"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        """How help names it."""
+        return "BYTES"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read one; raises `click.BadParameter` for what is none."""
+        found = re.fullmatch(r"([1-9][0-9]{0,15})([KMGT]?)", str(value).upper())
+        if found is None:
+            self.fail(f"{value!r} is no number of bytes, such as 256M or 10G.", param, ctx)
+        return int(found[1]) << 10 * " KMGT".index(found[2] or " ")
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> Fraction:

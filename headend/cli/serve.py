@@ -21,7 +21,7 @@ from packager import publishing
     epilog=options.examples(
         "headend serve",
         "headend serve --host 0.0.0.0 --port 80 --token-keys keys --access-log",
-        "headend serve --store s3://films/vod --s3-endpoint http://127.0.0.1:9000",
+        "headend serve --store s3://films/vod --workers 4 --memory 2G --disk-cache /var/cache/headend",
     ),
 )
 @options.store
@@ -42,6 +42,33 @@ from packager import publishing
     metavar="PORT",
     help="Show /metrics to all who reach this port, not only to this machine.",
 )
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes on the port; one per core."
+)
+@click.option(
+    "--memory",
+    "cache_bytes",
+    type=options.ByteCount(),
+    default="256M",
+    show_default=True,
+    help="Room in memory for files, for all workers together.",
+)
+@click.option("--disk-cache", metavar="DIR", help="Keep media of a store in S3 on this machine's disk as well.")
+@click.option(
+    "--disk-cache-bytes",
+    type=options.ByteCount(),
+    default="10G",
+    show_default=True,
+    help="Room for that, for all workers together.",
+)
+@click.option(
+    "--linger",
+    "linger_s",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=0.0,
+    help="How long to go on, and say at /readyz that it ends, when told to stop. [default: 0]",
+)
 @click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")
 @options.common
 def command(
@@ -52,6 +79,11 @@ def command(
     is_open: bool,
     state_dir: str | None,
     metrics_port: int | None,
+    workers: int,
+    cache_bytes: int,
+    disk_cache: str | None,
+    disk_cache_bytes: int,
+    linger_s: float,
     access_log: bool,
     as_json: bool,
 ) -> None:
@@ -86,6 +118,11 @@ def command(
             screen.print("no title is published there yet: make one with 'headend submit'")
 
     manner = serving.Serving(
+        workers=workers,
+        cache_bytes=cache_bytes,
+        disk_cache=None if disk_cache is None else Path(disk_cache),
+        disk_cache_bytes=disk_cache_bytes,
+        linger_s=linger_s,
         access_log=access_log,
         metrics_port=metrics_port,
         keys=keys,
