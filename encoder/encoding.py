@@ -58,7 +58,7 @@ def encode(
 
     def carry_out(argv: Sequence[str], placeholders: Mapping[str, str]) -> Finished:
         whole = {PROGRAM: tool.ffmpeg_path(), MASTER: input_url}
-        filled = [whole[word] if word in whole else _fill(word, placeholders) for word in argv]
+        filled = [whole[word] if word in whole else fill(word, placeholders) for word in argv]
         try:
             return run(filled, cancelled=cancelled, on_line=read, environment=QUIET)
         except ToolFailed as error:
@@ -82,7 +82,8 @@ def encode(
     )
 
 
-def _fill(word: str, placeholders: Mapping[str, str]) -> str:
+def fill(word: str, placeholders: Mapping[str, str]) -> str:
+    """Put what placeholders stand for into a word of a command."""
     for placeholder, text in placeholders.items():
         word = word.replace(placeholder, text)
     return word

@@ -148,3 +148,12 @@ def words(levelling: Levelling, decided: Sequence[Loudness]) -> Mapping[str, str
         filled[level_word(one.layout)] = f"{gain},{levelling.limiter}" if one.limited else gain
         filled[dialnorm_word(one.layout)] = str(one.dialnorm_db)
     return filled
+
+
+def unmeasured_words(levelling: Levelling) -> Mapping[str, str]:
+    """The same where nothing has been measured, for commands that a person runs: no gain, and mixes can't clip."""
+    filled = {}
+    for layout in sorted(set(levelling.layouts)):
+        filled[level_word(layout)] = levelling.limiter if layout in levelling.mixed else "anull"
+        filled[dialnorm_word(layout)] = str(NO_DIALNORM_DB)
+    return filled

@@ -1,13 +1,15 @@
 """``headend plan``: show what submit would do."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from encoder import tool
 from encoder.command import MASTER, PROGRAM, SCRATCH
+from encoder.encoding import fill
+from encoder.loudness import unmeasured_words
 from headend import documents, pipeline
 from headend.cli import options
 from headend.cli.screen import console, facts, table
@@ -64,8 +66,11 @@ def command(
         for task in plan.tasks:
             click.echo(f"# {task.id}: {_span(task)}, {', '.join(task.renditions)}")
             if task.levelling is not None:
-                click.echo(f"# tells what the words in braces stand for\n{_pasteable(plan, task.levelling.argv)}")
-            click.echo(f"{_pasteable(plan, task.argv)}\n")
+                click.echo(
+                    "# a worker measures first, and sets the level; below, it is the master's own\n"
+                    f"{_pasteable(plan, task.levelling.argv, {})}"
+                )
+            click.echo(f"{_pasteable(plan, task.argv, unmeasured_words(task.levelling) if task.levelling else {})}\n")
     else:
         _show(plan)
 
@@ -77,12 +82,13 @@ def _write(path: Path, data: bytes) -> None:
         raise ConfigError(f"--output {path} can't be written: {error.strerror}; choose another place") from error
 
 
-def _pasteable(plan: EncodePlan, argv: Sequence[str]) -> str:
+def _pasteable(plan: EncodePlan, argv: Sequence[str], level: Mapping[str, str]) -> str:
     """The command as it runs here: outputs in the current folder; a master in S3 keeps its placeholder."""
     words = {PROGRAM: tool.ffmpeg_path()}
     if not plan.master.url.startswith("s3://"):
         words[MASTER] = plan.master.url
-    return shlex.join(words.get(word, word).replace(SCRATCH, ".") for word in argv)
+    placeholders = {SCRATCH: ".", **level}
+    return shlex.join(words[word] if word in words else fill(word, placeholders) for word in argv)
 
 
 def _span(task: EncodeTask) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder import encoding
-from encoder.loudness import LARGEST_GAIN_DB, level, levels, limiter, words
+from encoder.loudness import LARGEST_GAIN_DB, level, levels, limiter, unmeasured_words, words
 from headend.errors import ToolFailed
 from headend.media import Codec, Levelling, Loudness
 from tests.support.encodes import Film, look_at, sound_task
@@ -211,3 +211,12 @@ def test_duration_and_place_are_the_same_while_measuring_and_encoding(film: Film
 
     assert all(graph.count(shared) == 1 and graph.count("pan=") == 2 for graph in graphs)
     assert film.grid.duration_s == Fraction(2)
+
+
+def test_the_words_for_a_command_that_nothing_was_measured_for_only_guard_mixes() -> None:
+    assert unmeasured_words(AIM) == {
+        "{level-2.0}": AIM.limiter,
+        "{dialnorm-2.0}": "-31",
+        "{level-5.1}": "anull",
+        "{dialnorm-5.1}": "-31",
+    }

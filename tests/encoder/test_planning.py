@@ -77,6 +77,7 @@ def test_the_same_inputs_make_the_same_plan() -> None:
         {"audio": (replace(AUDIO[0], name="Original"), *AUDIO[1:])},
         {"settings": EncodeSettings(chunk_s=Fraction(12), segment_s=Fraction(4))},
         {"settings": EncodeSettings(chunk_s=Fraction(18))},
+        {"settings": EncodeSettings(chunk_s=Fraction(12), loudness_lufs=-27)},
         {"settings": EncodeSettings(chunk_s=Fraction(12), effort=Effort.DRAFT)},
         {"tool": "ffmpeg version 9.1"},
     ],

@@ -98,3 +98,25 @@ def test_a_damaged_release_ends_verify_with_status_1_and_a_precise_list(
     said = json.loads(capsys.readouterr().out)
     assert not said["sound"]
     assert {finding["object"] for finding in said["findings"]} == {str(segment.relative_to(store))}
+
+
+def test_show_tells_how_loud_each_programme_was_and_is(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    sounds = [rendition for rendition in made.said["renditions"] if rendition["kind"] == "audio"]
+    assert {sound["loudness"]["result_lufs"] for sound in sounds} == {-24.0}
+    assert all(rendition["loudness"] is None for rendition in made.said["renditions"] if rendition["kind"] == "video")
+    assert run(["show", "film", "--store", str(made.store)]) == 0
+    heard = sounds[0]["loudness"]
+    said = capsys.readouterr().out
+    assert f"{heard['integrated_lufs']:.1f}" in said and f"{heard['gain_db']:+.1f}" in said and "-24.0" in said
+
+
+def test_a_plan_says_what_becomes_of_the_sound(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = ["plan", str(made.master), "--title", "film", "--ladder", "smoke", "--workers", "1"]
+    assert run([*plan, "--audio", "1:fr:commentary:Le réalisateur", "--loudness", "-27"]) == 0
+    said = capsys.readouterr().out
+    assert "audio 1 is commentary" in said and "loudness → -27 LUFS" in said
+    assert run([*plan, "--loudness", "off", "--json"]) == 0
+    decisions = json.loads(capsys.readouterr().out)["body"]["decisions"]
+    assert "loudness is measured and left as it is" in decisions
+    assert run([*plan, "--audio", "1:fr", "--audio", "4"]) == 2
+    assert "the master has no audio stream 4; it has 1 (en, stereo, aac)" in capsys.readouterr().err
