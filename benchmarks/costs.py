@@ -177,7 +177,7 @@ def _sounds(bench: _Bench) -> Iterator[tuple[Codec, float]]:
         rendition = AudioRendition("sound", codec, "5.1", 6, 384_000, 48_000, 1, "en", "English")
         words = _words(family(rendition))
         source = ("-f", "lavfi", "-i", f"anoisesrc=sample_rate=48000:duration={SOUND_S},aformat=channel_layouts=5.1")
-        yield codec, bench.run(f"sound in {codec}", *source, *words).cpu_s / SOUND_S
+        yield codec, bench.run(f"sound in {codec}", *source, *words).cpu_s / SOUND_S / rendition.channels
 
 
 def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:

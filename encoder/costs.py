@@ -51,7 +51,7 @@ class Costs:
         scale_megapixel_s: Pixels that go in and pixels that come out count alike.
         tone_map_megapixel_s: From HDR to SDR.
         deinterlace_megapixel_s: Per pixel of the master's frames.
-        sound_s: CPU seconds for a second of a rendition of sound.
+        sound_s: CPU seconds for a second of one channel of sound.
         video: By codec and effort.
         memory_factor: By how much past receipts exceeded the expected memory.
     """
@@ -70,7 +70,7 @@ class Costs:
 
     def audio_s(self, renditions: Sequence[AudioRendition], duration_s: float) -> float:
         """CPU seconds of a task that encodes a programme of sound."""
-        return self.start_s + duration_s * sum(self.sound_s[rendition.codec] for rendition in renditions)
+        return self.start_s + duration_s * sum(self.sound_s[r.codec] * r.channels for r in renditions)
 
     def audio_bytes(self) -> int:
         """Peak memory of such a task, with some to spare: its files are written as they grow."""

@@ -59,6 +59,20 @@ class TestStore:
         assert store.get(key) == b"x"
         assert keys(store, "odd/a b+") == [key]
 
+    def test_a_copy_is_an_object_of_its_own(self, store: Store) -> None:
+        store.put("titles/a b/1.m4s", EVERY_BYTE)
+        store.copy("titles/a b/1.m4s", "titles/other/2.m4s")
+        store.copy("titles/a b/1.m4s", "titles/other/2.m4s")
+        store.put("titles/a b/1.m4s", b"another")
+        assert store.get("titles/other/2.m4s") == EVERY_BYTE
+        store.delete("titles/a b/1.m4s")
+        assert keys(store, "titles/") == ["titles/other/2.m4s"]
+
+    def test_what_is_not_there_can_not_be_copied(self, store: Store) -> None:
+        with pytest.raises(ObjectMissing):
+            store.copy("nothing", "here")
+        assert keys(store, "") == []
+
     @pytest.mark.parametrize("start", [0, 1, 1000, 1279])
     @pytest.mark.parametrize("length", [1, 280, 5000])
     def test_a_range_is_cut_at_the_end(self, store: Store, start: int, length: int) -> None:

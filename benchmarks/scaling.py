@@ -1,0 +1,430 @@
+"""How headend scales: real workers on this machine, simulated ones for a long film, and Dask's scheduler in between.
+
+Simulated is only the time that a task takes: tasks come from the real planner, and the real `encoder.scheduling.Board`
+gives them to workers. Machines differ in speed, some are slow and some are lost.
+"""
+
+import heapq
+import itertools
+import os
+import random
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from distributed import Client, LocalCluster
+
+from benchmarks import charts, clips
+from benchmarks.clips import Mezzanine
+from encoder import cluster, planning
+from encoder.conforming import conform
+from encoder.scheduling import Board, Worker
+from headend import pipeline
+from headend.media import (
+    AudioTrack,
+    Colour,
+    Effort,
+    EncodePlan,
+    EncodeTask,
+    FieldOrder,
+    FrameIndex,
+    Master,
+    Probe,
+    Receipt,
+    VideoTrack,
+)
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from ladders import fitting, loading
+
+HOURS, QUICK_HOURS = 2.0, 0.25
+WORKERS = {1: 30, 10: 30, 100: 30, 1000: 12}
+"""How many, and for how many the chunks last how many seconds: no job ends before its longest task does."""
+WORKER_BYTES = 8 << 30
+"""Memory of a simulated worker, which has one thread."""
+NOISE = 0.15
+"""How much the time of a task differs from what was expected: standard deviation of its logarithm."""
+SLOW_SHARE, SLOWNESS = 0.05, 2.0
+"""Stragglers: how many workers there are of them, and how much longer they take."""
+LOST_SHARE = 0.05
+"""How many workers are lost on the way; others take their places a little later."""
+REPLACED_S = 120.0
+"""How long that takes."""
+SEED = 20_260
+LOCAL_FRAMES, QUICK_FRAMES = 200, 50
+ROUNDS, QUICK_ROUNDS = 3, 1
+DASK_TASKS, QUICK_TASKS = 20_000, 300
+DASK_SLOTS = 1000
+GOAL, LOCAL_GOAL = 1.10, 1.90
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A film encoded on this machine for real, from the first task to the last receipt.
+
+    Attributes:
+        one_s: Seconds with one worker, of each run.
+        two_s: With two.
+        speed_up: Median of the one over median of the other; 2 at best.
+        load: Processes that wanted a core during each run, as the system's average of a minute says.
+    """
+
+    one_s: tuple[float, ...]
+    two_s: tuple[float, ...]
+    speed_up: float
+    load: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A long film on many workers.
+
+    Attributes:
+        case: What befalls the workers.
+        workers: How many there are.
+        chunk_s: Length of the film's chunks.
+        tasks: How many tasks the planner has made.
+        work_s: CPU seconds of all tasks, once.
+        extra: CPU seconds over those of a plan for one worker, as a share.
+        bound_s: When all could be done at best: work over workers, or the longest task.
+        makespan_s: When all is done.
+        ratio: The latter over the former.
+        lost_s: CPU seconds that were spent in vain, on workers that were lost.
+        planning_s: CPU seconds of the planner.
+    """
+
+    case: str
+    workers: int
+    chunk_s: float
+    tasks: int
+    work_s: float
+    extra: float
+    bound_s: float
+    makespan_s: float
+    ratio: float
+    lost_s: float
+    planning_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dask:
+    """Tasks that do nothing, through the real scheduler.
+
+    Attributes:
+        tasks: How many.
+        slots: How many could run at once.
+        wall_s: From the first to the last.
+        cpu_s: CPU seconds of this process, which holds client and scheduler.
+        task_cpu_ms: The latter for each task.
+        share: That, as a share of the CPU seconds of a film of as many tasks.
+    """
+
+    tasks: int
+    slots: int
+    wall_s: float
+    cpu_s: float
+    task_cpu_ms: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All of it.
+
+    Attributes:
+        hours: Length of the simulated film, 2160p in HDR, with the studio ladder.
+        renditions: How many renditions it has.
+        effort: How much work the encoders do.
+        local: Real workers.
+        simulated: Simulated ones.
+        dask: What handing out tasks takes.
+    """
+
+    hours: float
+    renditions: int
+    effort: Effort
+    local: Local
+    simulated: tuple[Simulated, ...]
+    dask: Dask
+
+
+def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: None) -> Report:
+    """Run all three parts.
+
+    Args:
+        quick: A short film, few frames and few tasks: shows that all works.
+        on_step: Told what runs.
+
+    Raises:
+        ConfigError: The film is not installed.
+        HeadendError: A real task has failed.
+    """
+    hours = QUICK_HOURS if quick else HOURS
+    simulated = []
+    work_s, most = 0.0, 0
+    for count, chunk_s in WORKERS.items():
+        on_step(f"planning for {count:,} workers")
+        started_s = time.process_time()
+        plan = plan_of(hours, count, Fraction(chunk_s))
+        planning_s = time.process_time() - started_s
+        on_step(f"simulating {len(plan.tasks):,} tasks on {count:,} workers")
+        # One worker gets the coarsest groups that its memory allows.
+        work_s, most = work_s or sum(task.cost for task in plan.tasks), max(most, len(plan.tasks))
+        simulated += [_simulated(case, plan, count, work_s, planning_s) for case in CASES]
+    dask_tasks = QUICK_TASKS if quick else DASK_TASKS
+    on_step(f"handing out {dask_tasks:,} tasks that do nothing")
+    dask = hand_out(dask_tasks, work_s / most)
+    local = _local(quick, on_step)
+    return Report(hours, len(plan.video) + len(plan.audio), plan.effort, local, tuple(simulated), dask)
+
+
+# --- simulated workers --------------------------------------------------------------------------------------------
+
+
+def plan_of(hours: float, workers: int, chunk_s: Fraction = Fraction(30)) -> EncodePlan:
+    """Plan a film of 2160p in HDR10, ProRes, with 5.1 sound, for that many workers."""
+    rate = Fraction(24000, 1001)
+    frames = int(hours * 3600 * rate)
+    track = VideoTrack(
+        index=0,
+        codec="prores",
+        profile="HQ",
+        pixel_format="yuv422p10le",
+        bit_depth=10,
+        width_px=3840,
+        height_px=2160,
+        sample_aspect_ratio=Fraction(1),
+        rotation_deg=0,
+        colour=Colour("bt2020", "smpte2084", "bt2020nc", "tv", "left"),
+        mastering_display=None,
+        content_light=None,
+        field_order=FieldOrder.PROGRESSIVE,
+        time_base=1 / rate,
+        frame_rate=rate,
+        constant_rate=True,
+        intra_only=True,
+        bit_rate_bps=700_000_000,
+        frames=FrameIndex(tuple(range(frames)), tuple(range(frames)), "container index"),
+    )
+    sound = AudioTrack(1, "pcm_s24le", "", 48_000, 6, "5.1", "en", "", (), True, Fraction(0), frames / rate, 6_912_000)
+    probe = Probe(Master("/masters/film.mov", 1, "sha256:00", "1"), "mov", frames / rate, track, (sound,), ())
+    fitted = fitting.fit(loading.load("studio"), probe, frame_rate=rate)
+    return planning.plan(
+        "film",
+        probe,
+        conform(track),
+        ladder="studio",
+        video=fitted.video,
+        audio=fitted.audio,
+        decisions=fitted.decisions,
+        settings=EncodeSettings(chunk_s=chunk_s),
+        tool="simulated",
+        workers=workers,
+        slot_bytes=WORKER_BYTES,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What befalls the workers.
+
+    Attributes:
+        name: For people.
+        slow: Share of them that are slow.
+        lost: Share of them that are lost.
+    """
+
+    name: str
+    slow: float = 0.0
+    lost: float = 0.0
+
+
+CASES = (Case("all well"), Case("stragglers", slow=SLOW_SHARE), Case("lost workers", lost=LOST_SHARE))
+
+
+def _simulated(case: Case, plan: EncodePlan, count: int, coarse_s: float, planning_s: float) -> Simulated:
+    end_s, lost_s, work_s, longest_s, speed = simulate(plan.tasks, count, case)
+    bound_s = max(work_s / speed, longest_s)
+    planned_s = sum(task.cost for task in plan.tasks)
+    return Simulated(
+        case=case.name,
+        workers=count,
+        chunk_s=float(plan.grid.chunk_frames / plan.grid.frame_rate),
+        tasks=len(plan.tasks),
+        work_s=planned_s,
+        extra=planned_s / coarse_s - 1,
+        bound_s=bound_s,
+        makespan_s=end_s,
+        ratio=end_s / bound_s,
+        lost_s=lost_s,
+        planning_s=planning_s,
+    )
+
+
+def simulate(tasks: Sequence[EncodeTask], count: int, case: Case) -> tuple[float, float, float, float, float]:
+    """Run tasks on workers that exist only here.
+
+    Args:
+        tasks: Most urgent first.
+        count: How many workers.
+        case: What befalls them.
+
+    Returns:
+        When the last task ends; CPU seconds spent in vain; those of all tasks, and of the longest, as they came out;
+        and how many workers of full speed these are worth.
+    """
+    chance = random.Random(SEED + count)
+    lasts_s = {task.id: task.cost * chance.lognormvariate(0, NOISE) for task in tasks}
+    work_s = sum(lasts_s.values())
+    workers = {f"w{number}": Worker(f"w{number}", 1, WORKER_BYTES) for number in range(count)}
+    order = list(workers)
+    chance.shuffle(order)
+    slowness = dict.fromkeys(order[: round(case.slow * count)], SLOWNESS)
+    speed = sum(1 / slowness.get(address, 1.0) for address in workers)
+    # Losses are spread over the time that the job takes; of a single worker, there is one in the middle.
+    lost = order[: max(1, round(case.lost * count))] if case.lost else []
+    span_s = work_s / speed
+    events: list[tuple[float, int, str, str]] = []
+    numbers = itertools.count()
+    for address in lost:
+        heapq.heappush(events, (chance.uniform(0.05, 0.95) * span_s, next(numbers), "lost", address))
+    board = Board(tasks)
+    board.see(workers.values())
+    running: dict[str, tuple[str, float, int]] = {}  # by worker: task, start, number of its end
+    now_s = lost_s = 0.0
+    while not board.finished:
+        for task, address in board.place():
+            number = next(numbers)
+            running[address] = (task.id, now_s, number)
+            ends_s = now_s + lasts_s[task.id] * slowness.get(address, 1.0)
+            heapq.heappush(events, (ends_s, number, "ended", address))
+        now_s, number, what, address = heapq.heappop(events)
+        if what == "ended":
+            if address in running and running[address][2] == number:
+                board.ended(running.pop(address)[0])
+        elif what == "lost":
+            del workers[address]
+            board.see(workers.values())
+            heapq.heappush(events, (now_s + REPLACED_S, next(numbers), "new", f"{address}-again"))
+            if address in running:
+                task_id, began_s, _ = running.pop(address)
+                lost_s += now_s - began_s
+                board.again(task_id)
+        else:
+            workers[address] = Worker(address, 1, WORKER_BYTES)
+            board.see(workers.values())
+    return now_s, lost_s, work_s, max(lasts_s.values()), speed
+
+
+# --- Dask's scheduler ---------------------------------------------------------------------------------------------
+
+
+def _nothing(run: cluster.TaskRun) -> Receipt:
+    return Receipt(run.task.id, (), run.attempt, run.worker, 0.0, 0.0, 0)
+
+
+def hand_out(count: int, task_s: float) -> Dask:
+    """Run tasks that do nothing on two real workers with many threads each.
+
+    Args:
+        count: How many tasks.
+        task_s: CPU seconds that each would take, had it something to do.
+    """
+    template = plan_of(QUICK_HOURS, 1).tasks[0]
+    # As large as real ones, since they travel.
+    tasks = [replace(template, id=f"{number:020x}", memory_bytes=0) for number in range(count)]
+    with LocalCluster(
+        n_workers=2, threads_per_worker=DASK_SLOTS // 2, dashboard_address=None, host="127.0.0.1", memory_limit=0
+    ) as local:
+        address = local.scheduler_address
+        with Client(local) as client:
+            client.wait_for_workers(2)
+        before, started_s = _cpu_s(), time.monotonic()
+        cluster.run_tasks(tasks, _nothing, ClusterSettings(scheduler=address), lambda _: None)
+        wall_s, cpu_s = time.monotonic() - started_s, _cpu_s() - before
+    return Dask(count, DASK_SLOTS, wall_s, cpu_s, 1000 * cpu_s / count, cpu_s / count / task_s)
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+# --- real workers -------------------------------------------------------------------------------------------------
+
+
+def _local(quick: bool, on_step: Callable[[str], None]) -> Local:
+    times: dict[int, list[float]] = {1: [], 2: []}
+    load = []
+    with TemporaryDirectory(prefix="headend-bench-") as name:
+        folder = Path(name)
+        frames = QUICK_FRAMES if quick else LOCAL_FRAMES
+        master = clips.make_master(Mezzanine.H264, clips.locate(), folder, frames, None)
+        for number in range(QUICK_ROUNDS if quick else ROUNDS):
+            for workers in times:
+                on_step(f"encoding with {workers} of this machine's workers, round {number + 1}")
+                times[workers].append(_encode(master, workers, folder / f"{workers}-{number}"))
+                load.append(os.getloadavg()[0])
+    one, two = median(times[1]), median(times[2])
+    return Local(tuple(times[1]), tuple(times[2]), one / two, tuple(load))
+
+
+def _encode(master: Path, workers: int, store: Path) -> float:
+    """Seconds from the plan to the last receipt; the workers' own start is not the film's."""
+    request = pipeline.Request(
+        master=str(master),
+        title="film",
+        ladder=loading.load("web"),
+        store=StoreSettings(str(store)),
+        cluster=ClusterSettings(workers=workers),
+        encode=EncodeSettings(segment_s=Fraction(1), chunk_s=Fraction(1), effort=Effort.DRAFT),
+    )
+    began: list[float] = []
+
+    def note(event: pipeline.Event) -> None:
+        if isinstance(event, cluster.Advance) and not began:
+            began.append(time.monotonic())
+
+    pipeline.submit(request, note)
+    return time.monotonic() - began[0]
+
+
+# --- picture ------------------------------------------------------------------------------------------------------
+
+
+def draw(report: Report, path: Path) -> None:
+    """Draw how near to the bound each case comes, and how the time falls with workers.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    titles = ["time over the least possible", "hours until a film is done"]
+    headline = f"{report.hours:g} h of 2160p HDR in {report.renditions} renditions, {report.effort} effort, simulated"
+    with charts.panels(path, titles, headline) as (ratios, hours):
+        for case, colour in zip(CASES, (charts.OURS, charts.OTHERS, charts.BOUND), strict=True):
+            rows = [row for row in report.simulated if row.case == case.name]
+            counts = [row.workers for row in rows]
+            ratios.plot(counts, [row.ratio for row in rows], "o-", color=colour, label=case.name)
+            hours.plot(counts, [row.makespan_s / 3600 for row in rows], "o-", color=colour, label=case.name)
+        ratios.axhline(GOAL, color=charts.BOUND, linewidth=0.8, linestyle=":")
+        ratios.set_ylim(bottom=0.99)
+        hours.set_yscale("log")
+        for axis in (ratios, hours):
+            axis.set_xscale("log")
+            axis.set_xlabel("workers of one core")
+            axis.legend(frameon=False, fontsize=9)
+
+
+def findings(report: Report) -> Iterator[str]:
+    """What the figures say, one line each."""
+    worst = max(report.simulated, key=lambda row: row.ratio)
+    verdict = "reached" if worst.ratio <= GOAL else "missed"
+    yield f"worst simulated makespan {worst.ratio:.3f} × the bound ({worst.case}, {worst.workers:,} workers): {verdict}"
+    verdict = "reached" if report.local.speed_up >= LOCAL_GOAL else "missed"
+    load = max(report.local.load)
+    yield f"two workers are {report.local.speed_up:.2f} × one, at a load of up to {load:.1f}: {verdict}"
+    yield f"handing out a task takes {report.dask.task_cpu_ms:.2f} ms of CPU, {report.dask.share:.4%} of its work"

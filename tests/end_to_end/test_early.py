@@ -1,0 +1,100 @@
+"""H.264 and AAC can be played while the rest is encoded, and what is killed then is finished later."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from headend import layout, pipeline
+from headend.errors import ConfigError
+from headend.media import Codec, Effort
+from headend.pipeline import PublishedEarly, Request, submit
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.storage import open_store
+from ladders.loading import load
+from packager import publishing
+from packager.conformance import verify
+from packager.presentation import all_tracks
+from tests.support.masters import Sound, decoded_times_s, make_film
+
+FIRST = {Codec.AVC, Codec.AAC}
+
+
+@pytest.fixture
+def request_(tmp_path: Path, scheduler: str) -> Request:
+    master = make_film(tmp_path / "master.mp4", frame_count=50, sound=[Sound()])
+    return Request(
+        master=str(master),
+        title="film",
+        ladder=load("smoke"),
+        store=StoreSettings(str(tmp_path / "store")),
+        cluster=ClusterSettings(scheduler=scheduler),
+        encode=EncodeSettings(segment_s=Fraction(1, 2), chunk_s=Fraction(1), effort=Effort.DRAFT),
+        publish_early=True,
+    )
+
+
+class Killed(Exception):
+    """What stops a job in these tests."""
+
+
+def test_the_first_release_plays_while_the_rest_is_encoded_and_a_killed_job_goes_on(request_: Request) -> None:
+    store = open_store(request_.store)
+
+    def kill(event: pipeline.Event) -> None:
+        if isinstance(event, PublishedEarly):
+            raise Killed
+
+    with pytest.raises(Killed):
+        submit(request_, kill)
+
+    early = publishing.current_presentation(store, "film")
+    assert {track.rendition.codec for track in all_tracks(early)} == FIRST
+    assert verify(store, "film").findings == ()
+    playlist = Path(request_.store.url) / layout.multivariant("film", early.release)
+    assert len(decoded_times_s(playlist)) == 50
+
+    outcome = submit(request_)
+    assert outcome.reused_tasks > 0
+    assert outcome.encoded_tasks > 0
+    assert publishing.current_release(store, "film") == outcome.presentation.release != early.release
+    assert verify(store, "film").findings == ()
+    # Players in the middle of the first release play on.
+    assert verify(store, "film", early.release).findings == ()
+    for path in (Path(request_.store.url) / layout.release_path("film", outcome.plan.release)).rglob("*"):
+        path.unlink() if path.is_file() else None
+    assert verify(store, "film", early.release).findings == ()
+
+
+def test_the_whole_is_the_same_release_whether_it_was_published_early_or_not(request_: Request) -> None:
+    probe = pipeline.inspect(request_.master, request_.store)
+
+    early = pipeline.plan_for(request_, probe)
+    late = pipeline.plan_for(replace(request_, publish_early=False), probe)
+
+    assert early.release == late.release
+    codecs = {rendition.id: rendition.codec for rendition in (*early.video, *early.audio)}
+    first = [any(codecs[id] in FIRST for id in task.renditions) for task in early.tasks]
+    assert first == sorted(first, reverse=True)
+
+
+def test_a_finished_title_is_not_published_early_again(request_: Request) -> None:
+    seen: list[pipeline.Event] = []
+    made = submit(request_, seen.append)
+    assert sum(isinstance(event, PublishedEarly) for event in seen) == 1
+    assert made.predicted_cpu_s > 0
+    assert open_store(request_.store).get(layout.CALIBRATION)
+
+    seen.clear()
+    again = submit(request_, seen.append)
+    assert (again.encoded_tasks, again.predicted_cpu_s) == (0, 0)
+    assert not any(isinstance(event, PublishedEarly) for event in seen)
+
+
+def test_a_ladder_without_h264_can_not_be_published_early(request_: Request) -> None:
+    other = tuple(rung for rung in request_.ladder.video if rung.codec is not Codec.AVC)
+    other = (replace(other[0], default=True), *other[1:])
+
+    with pytest.raises(ConfigError, match=r"early release is made of H\.264 and AAC"):
+        submit(replace(request_, ladder=replace(request_.ladder, video=other)))
