@@ -68,6 +68,46 @@ def encoding(out: Path | None, quick: bool) -> None:
         draw(report, out.with_suffix(".png"))
 
 
+@main.command()
+@_out
+@click.option("--quick", is_flag=True, help="A short film, few tasks: shows that all works, not what it costs.")
+def scaling(out: Path | None, quick: bool) -> None:
+    """Spread a film over workers: two real ones, a thousand simulated ones, and Dask's own cost."""
+    from benchmarks.scaling import draw, findings, measure
+
+    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    table = Table("workers", "case", "chunk s", "tasks", "hours", "over bound", "extra work", "lost CPU h")
+    for row in report.simulated:
+        hours = (f"{row.makespan_s / 3600:.2f}", f"{row.ratio:.3f}")
+        counts = (f"{row.workers:,}", row.case, f"{row.chunk_s:.0f}", f"{row.tasks:,}")
+        table.add_row(*counts, *hours, f"{row.extra:.1%}", f"{row.lost_s / 3600:.1f}")
+    console = Console()
+    console.print(table)
+    for line in findings(report):
+        console.print(f"  {line}")
+    _write(out, "scaling", report)
+    if out is not None:
+        draw(report, out.with_suffix(".png"))
+
+
+@main.command()
+@_out
+@click.option("--quick", is_flag=True, help="A few frames: shows that all works, not what it costs.")
+@click.option("--keep", is_flag=True, help="Plan by these coefficients from now on: write encoder/costs.json.")
+def costs(out: Path | None, quick: bool, keep: bool) -> None:
+    """Measure what encoders and filters take, from which tasks are priced."""
+    from benchmarks.costs import keep_as_installed, measure
+
+    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    table = Table("run", "CPU s", "MB", title=f"{report.frames} frames")
+    for run in report.runs:
+        table.add_row(run.what, f"{run.cpu_s:.2f}", f"{run.memory_mb:.0f}")
+    Console().print(table)
+    _write(out, "costs", report)
+    if keep:
+        keep_as_installed(report.costs)
+
+
 def _write(out: Path | None, name: str, result: object) -> None:
     if out is not None:
         document = {"benchmark": name, "machine": machine.describe(), "result": result}

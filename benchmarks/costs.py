@@ -13,10 +13,14 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+import msgspec
+
+import encoder
 from benchmarks import clips
 from benchmarks.clips import ffmpeg
 from encoder.costs import Costs, Curve
 from encoder.families import AUDIO, VIDEO, Style
+from headend import documents
 from headend.media import AudioRendition, Codec, Colour, Effort, VideoRange, VideoRendition
 from headend.process import Finished
 from ladders import loading
@@ -221,6 +225,12 @@ def _rendition(codec: Codec, size: tuple[int, int]) -> VideoRendition:
         pixel_format="yuv420p10le" if deep else "yuv420p",
         video_range=VideoRange.SDR,
     )
+
+
+def keep_as_installed(costs: Costs) -> None:
+    """Make these the coefficients that plans are made by."""
+    path = Path(encoder.__file__).with_name("costs.json")
+    path.write_bytes(msgspec.json.format(documents.write(costs)) + b"\n")
 
 
 def _words(options: Mapping[str, str | int | float]) -> list[str]:
