@@ -45,14 +45,15 @@ def packaging(out: Path | None, hours: float) -> None:
 
 @main.command()
 @_out
-@click.option("--quick", is_flag=True, help="One round on few frames: shows that all works, not what it costs.")
-def encoding(out: Path | None, quick: bool) -> None:
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Turns of every way.")
+@click.option("--quick", is_flag=True, help="Half the frames: shows that all works, not what it costs.")
+def encoding(out: Path | None, rounds: int, quick: bool) -> None:
     """Encode a ladder as headend does, as its peers do, and at the least cost possible."""
     from benchmarks.encoding import draw, measure
 
     console = Console()
-    report = measure(quick=quick, on_step=Console(stderr=True).print)
-    for case in report.cases:
+    for report in measure(rounds=rounds, quick=quick, on_step=Console(stderr=True).print):
+        case = report.cases[-1]
         table = Table("way", "CPU s", "wall s", "MB", title=f"{case.name}, {case.frames} frames")
         for row in case.rows:
             size = f"{row.bytes / 1e6:.2f}" if row.bytes else "-"
@@ -63,7 +64,50 @@ def encoding(out: Path | None, quick: bool) -> None:
             console.print(f"  {ratio.measure} {ratio.ratio:.2f} × {ratio.peer}: target {ratio.target:.2f} {verdict}")
         for way, why in case.left_out.items():
             console.print(f"  {way} left out: {why}", markup=False)
-    _write(out, "encoding", report)
+        _write(out, "encoding", report)
+        if out is not None:
+            draw(report, out.with_suffix(".png"))
+
+
+@main.command()
+@_out
+@click.option("--quick", is_flag=True, help="A shorter film.")
+def quality(out: Path | None, quick: bool) -> None:
+    """Score a ladder by VMAF: beside one FFmpeg, in chunks and whole, scaled in steps and at once."""
+    from benchmarks.quality import draw, measure
+
+    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    table = Table("rendition", "kB", "VMAF", "peer kB", "VMAF", "cascade", "chunks: mean", "at joins", "size", "")
+    for row in report.rows:
+        table.add_row(
+            row.rendition,
+            *(f"{row.headend.bytes / 1000:.0f}", f"{row.headend.vmaf:.2f}"),
+            *(f"{row.peer.bytes / 1000:.0f}", f"{row.peer.vmaf:.2f}"),
+            *(f"{-row.cascade_loss:+.2f}", f"{-row.chunked_loss:+.2f}", f"{-row.join_loss:+.2f}"),
+            *(f"{row.chunked_growth:+.1%}", "reached" if row.met else "missed"),
+        )
+    Console().print(table)
+    _write(out, "quality", report)
+    if out is not None:
+        draw(report, out.with_suffix(".png"))
+
+
+@main.command()
+@_out
+@click.option("--quick", is_flag=True, help="A third of a second of each clip: shows that all works.")
+def presets(out: Path | None, quick: bool) -> None:
+    """Compare the presets of every video encoder: CPU per frame against bits at equal VMAF."""
+    from benchmarks.presets import draw, measure
+
+    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    table = Table("codec", "preset", "effort", "CPU ms/Mpx", "size", "size, H.264 medium = 1", "frontier")
+    for row in report.rows:
+        sizes = (f"{row.size:.3f}", f"{row.against_avc:.3f}")
+        table.add_row(
+            row.codec, row.preset, ", ".join(row.efforts), f"{row.cpu_ms:.1f}", *sizes, "yes" if row.best else ""
+        )
+    Console().print(table)
+    _write(out, "presets", report)
     if out is not None:
         draw(report, out.with_suffix(".png"))
 

@@ -3,6 +3,7 @@
 All run the same FFmpeg with the same encoder options: the peers' commands are made from headend's own.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +12,12 @@ from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
 
-from benchmarks.clips import ffmpeg
+from benchmarks.clips import STALL_S, ffmpeg
 from encoder import encoding, planning, tool
+from encoder.command import MASTER
 from headend import pipeline
 from headend.media import Effort, EncodePlan, EncodeTask, VideoRendition
-from headend.process import Finished
+from headend.process import Finished, run
 from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders import fitting, loading
 from ladders.ladder import VideoRung
@@ -94,7 +96,7 @@ def job_for(
         settings=settings,
         tool=tool.version(),
         # As in a long film, whose chunks alone keep all workers busy: every chunk is one task.
-        workers=0,
+        workers=1,
     )
     return Job(path, plan)
 
@@ -126,12 +128,30 @@ def together(job: Job, folder: Path) -> Finished:
 
 
 def ready_frames(job: Job, folder: Path) -> dict[str, Path]:
-    """Prepare the frames that the encoders of each size and pixel format take; by the rendition's id."""
-    paths = {r.id: folder / f"{r.width_px}x{r.height_px}-{r.pixel_format}.yuv" for r in job.renditions}
-    made = {path: next(r for r in job.renditions if paths[r.id] == path) for path in paths.values()}
-    outputs = [[*_scale(r), "-f", "rawvideo", str(path)] for path, r in made.items()]
-    ffmpeg("-i", str(job.path), *(word for output in outputs for word in ["-map", "0:v", *output]))
+    """Prepare the very frames that headend's encoders take; by the rendition's id."""
+    paths = {r.id: folder / f"{r.width_px}x{r.height_px}-{r.pixel_format}-{r.rate_divisor}.yuv" for r in job.renditions}
+    users = {path: next(id for id in paths if paths[id] == path) for path in paths.values()}
+    for task in sorted(job.plan.tasks, key=lambda task: task.chunk.number):
+        argv = list(task.argv)
+        graph = argv[: argv.index("-map")]
+        taps = dict(zip(task.renditions, _taps(argv), strict=True))
+        unused = [tap for id, tap in taps.items() if id not in users.values()]
+        outputs = [word for tap in unused for word in ("-map", tap, "-f", "null", "-")]
+        for path, id in users.items():
+            outputs += ["-map", taps[id], "-f", "rawvideo", f"{path}.part"]
+        words = [str(job.path) if word == MASTER else word for word in [*graph[1:], *outputs]]
+        run([tool.ffmpeg_path(), *words], stall_s=STALL_S)
+        for path in users:
+            part = Path(f"{path}.part")
+            with path.open("ab") as whole, part.open("rb") as more:
+                shutil.copyfileobj(more, whole, 1 << 24)
+            part.unlink()
     return paths
+
+
+def _taps(argv: Sequence[str]) -> list[str]:
+    """The graph's outputs, in the order of the renditions."""
+    return [argv[place + 1] for place, word in enumerate(argv) if word == "-map"]
 
 
 def decode(job: Job) -> Finished:
@@ -143,12 +163,11 @@ def encode_ready(job: Job, ready: dict[str, Path], folder: Path) -> Finished:
     """The bare encoders, on frames that lie ready: with `decode`, what no way can go below."""
     inputs = list(dict.fromkeys(ready.values()))
     by_path = {ready[r.id]: r for r in job.renditions}
-    rate = str(job.plan.grid.frame_rate)
     words: list[str] = []
     for path in inputs:
         r = by_path[path]
         words += ["-f", "rawvideo", "-pix_fmt", r.pixel_format, "-s", f"{r.width_px}x{r.height_px}"]
-        words += ["-r", rate, "-i", str(path)]
+        words += ["-r", str(r.frame_rate), "-i", str(path)]
     for r in job.renditions:
         words += ["-map", f"{inputs.index(ready[r.id])}:v", *job.options[r.id], str(folder / f"{r.id}.mp4")]
     return ffmpeg(*words)

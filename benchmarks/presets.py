@@ -1,0 +1,261 @@
+"""What an encoder's presets cost, and what they give for it: CPU per frame against bits at equal VMAF.
+
+Each preset encodes ready frames of real clips at several constant rate factors, without a cap. Two presets are compared
+over the range of VMAF that both reach: the mean of the log of the ratio of their sizes, between straight lines through
+the points (log of size over VMAF), as in G. Bjøntegaard, VCEG-M33, with lines for his cubics.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from statistics import mean
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from benchmarks import charts, clips, vmaf
+from encoder.families import VIDEO, Options, Style
+from headend.media import Codec, Colour, Effort, VideoRendition
+
+FRAMES, QUICK_FRAMES = 48, 8
+CLIPS = {clips.FILM: (960, 540), clips.STREET: (640, 272)}
+"""Films and the sizes at which they are encoded."""
+CRFS: Mapping[Codec, tuple[int, ...]] = {
+    Codec.AVC: (20, 25, 30),
+    Codec.HEVC: (22, 27, 32),
+    Codec.AV1: (30, 42, 54),
+    Codec.VP9: (30, 42, 54),
+}
+
+
+def _x(*names: str) -> dict[str, Options]:
+    return {name: {"preset": name} for name in names}
+
+
+PRESETS: Mapping[Codec, dict[str, Options]] = {
+    Codec.AVC: _x("superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"),
+    Codec.HEVC: _x("ultrafast", "superfast", "veryfast", "fast", "medium", "slow"),
+    Codec.AV1: {str(preset): {"preset": preset} for preset in (9, 8, 7, 6, 5, 4)},
+    Codec.VP9: {
+        **{f"realtime {speed}": {"deadline": "realtime", "cpu-used": speed} for speed in (8, 7, 6)},
+        **{f"good {speed}": {"deadline": "good", "cpu-used": speed} for speed in (5, 4, 3, 2)},
+    },
+}
+"""What is tried, fastest first."""
+REFERENCE = {Codec.AVC: "medium", Codec.HEVC: "medium", Codec.AV1: "7", Codec.VP9: "good 4"}
+"""What the others of a codec are compared with."""
+UNCAPPED = ("maxrate", "bufsize")
+COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One encode.
+
+    Attributes:
+        clip: The film.
+        crf: Constant rate factor.
+        cpu_s: CPU seconds.
+        bytes: Size.
+        vmaf: Mean of all frames.
+    """
+
+    clip: str
+    crf: int
+    cpu_s: float
+    bytes: int
+    vmaf: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A preset.
+
+    Attributes:
+        codec: Its codec.
+        preset: Its name.
+        efforts: Levels of effort that take it.
+        cpu_ms: CPU milliseconds for a frame and a million pixels, mean of all encodes.
+        size: Size at equal VMAF, as a multiple of the reference preset's; mean of the clips.
+        against_avc: The same, as a multiple of H.264's reference.
+        best: Whether no other preset of the codec is both cheaper and smaller.
+        points: Every encode.
+    """
+
+    codec: Codec
+    preset: str
+    efforts: tuple[Effort, ...]
+    cpu_ms: float
+    size: float
+    against_avc: float
+    best: bool
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All presets.
+
+    Attributes:
+        frames: Of each clip.
+        model: Of VMAF.
+        rows: By codec, fastest first.
+    """
+
+    frames: int
+    model: str
+    rows: tuple[Row, ...]
+
+
+def measure(*, quick: bool, on_step: Callable[[str], None] = lambda _: None) -> Report:
+    """Encode and score every preset.
+
+    Args:
+        quick: A third of a second of each clip: shows that all works.
+        on_step: Told what runs.
+
+    Raises:
+        ConfigError: The clips are not installed.
+        ToolFailed: FFmpeg failed.
+    """
+    frames = QUICK_FRAMES if quick else FRAMES
+    points: dict[tuple[Codec, str], tuple[Point, ...]] = {}
+    with TemporaryDirectory(prefix="headend-bench-") as name:
+        for codec, presets in PRESETS.items():
+            ready = {clip: _ready(clip, codec, frames, Path(name)) for clip in CLIPS}
+            for preset, options in presets.items():
+                on_step(f"{codec} {preset}")
+                points[codec, preset] = tuple(
+                    _encode(codec, options, crf, clip, path, frames)
+                    for clip, path in ready.items()
+                    for crf in CRFS[codec]
+                )
+    return Report(frames, vmaf.MODEL, tuple(_rows(points, frames)))
+
+
+def _pixel_format(codec: Codec) -> str:
+    return "yuv420p10le" if codec in (Codec.HEVC, Codec.AV1) else "yuv420p"
+
+
+def _ready(clip: str, codec: Codec, frames: int, folder: Path) -> Path:
+    width, height = CLIPS[clip]
+    path = folder / f"{clip}-{_pixel_format(codec)}.yuv"
+    steps = f"zscale={width}:{height}:filter=lanczos,format={_pixel_format(codec)}"
+    film = str(clips.locate(clip))
+    clips.ffmpeg("-i", film, "-map", "0:v", "-frames:v", str(frames), "-vf", steps, "-f", "rawvideo", str(path))
+    return path
+
+
+def _encode(codec: Codec, preset: Options, crf: int, clip: str, ready: Path, frames: int) -> Point:
+    size_px, pixel_format = CLIPS[clip], _pixel_format(codec)
+    source = vmaf.raw_input(ready, size_px, pixel_format)
+    made = ready.with_suffix(".mp4")
+    options = VIDEO[codec](_rendition(codec, size_px, crf), Style(Effort.STANDARD, gop_frames=48, colour=COLOUR))
+    uncapped = {name: value for name, value in options.items() if name not in UNCAPPED} | preset
+    if codec is Codec.VP9:
+        uncapped["b:v"] = 0
+    words = [word for name, value in uncapped.items() for word in (f"-{name}", str(value))]
+    done = clips.ffmpeg("-r", "24", *source, *words, str(made))
+    told = vmaf.scores([vmaf.file_input(made)], source, size_px, frames)
+    return Point(clip, crf, done.cpu_s, made.stat().st_size, mean(told))
+
+
+def _rendition(codec: Codec, size_px: tuple[int, int], crf: int) -> VideoRendition:
+    return VideoRendition(
+        id="bench",
+        codec=codec,
+        width_px=size_px[0],
+        height_px=size_px[1],
+        frame_rate=Fraction(24),
+        rate_divisor=1,
+        average_bps=0,
+        cap_bps=0,
+        buffer_bits=0,
+        crf=crf,
+        profile={Codec.AVC: "high", Codec.HEVC: "main10", Codec.AV1: "main", Codec.VP9: "0"}[codec],
+        level="4.0",
+        pixel_format=_pixel_format(codec),
+    )
+
+
+def _rows(points: Mapping[tuple[Codec, str], tuple[Point, ...]], frames: int) -> list[Row]:
+    avc = points[Codec.AVC, REFERENCE[Codec.AVC]]
+    rows = [
+        Row(
+            codec,
+            preset,
+            tuple(effort for effort in Effort if _takes(codec, effort) == PRESETS[codec][preset]),
+            cpu_ms=mean(1e9 * p.cpu_s / frames / math.prod(CLIPS[p.clip]) for p in mine),
+            size=relative_size(mine, points[codec, REFERENCE[codec]]),
+            against_avc=relative_size(mine, avc),
+            best=False,
+            points=mine,
+        )
+        for (codec, preset), mine in points.items()
+    ]
+    return [replace(row, best=not any(_beats(other, row) for other in rows)) for row in rows]
+
+
+def _takes(codec: Codec, effort: Effort) -> Options:
+    options = VIDEO[codec](_rendition(codec, (640, 360), 30), Style(effort, gop_frames=48, colour=COLOUR))
+    return {name: options[name] for name in ("preset", "deadline", "cpu-used") if name in options}
+
+
+def _beats(other: Row, row: Row) -> bool:
+    return other.codec is row.codec and other.cpu_ms < row.cpu_ms and other.size < row.size
+
+
+def relative_size(mine: Sequence[Point], theirs: Sequence[Point]) -> float:
+    """Size at equal VMAF, as a multiple of another's; the mean of the clips that both have.
+
+    A clip on which the two share no range of VMAF does not count; 1 if none counts.
+    """
+    logs = [
+        ratio
+        for clip in dict.fromkeys(point.clip for point in mine)
+        if (ratio := _log_ratio([p for p in mine if p.clip == clip], [p for p in theirs if p.clip == clip])) is not None
+    ]
+    return math.exp(mean(logs)) if logs else 1.0
+
+
+def _log_ratio(mine: Sequence[Point], theirs: Sequence[Point]) -> float | None:
+    if not theirs:
+        return None
+    low = max(min(p.vmaf for p in mine), min(p.vmaf for p in theirs))
+    high = min(max(p.vmaf for p in mine), max(p.vmaf for p in theirs))
+    if high <= low:
+        return None
+    at = np.linspace(low, high, 50)
+
+    def log_sizes(points: Sequence[Point]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        ordered = sorted(points, key=lambda point: point.vmaf)
+        return np.interp(at, [p.vmaf for p in ordered], [math.log(p.bytes) for p in ordered])
+
+    return float(np.mean(log_sizes(mine) - log_sizes(theirs)))
+
+
+def draw(report: Report, path: Path) -> None:
+    """Draw each codec's presets, and the frontier between them.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    codecs = list(dict.fromkeys(row.codec for row in report.rows))
+    names = {Codec.AVC: "H.264", Codec.HEVC: "H.265", Codec.AV1: "AV1", Codec.VP9: "VP9"}
+    titles = [f"{names[codec]}: size at equal VMAF over CPU" for codec in codecs]
+    with charts.panels(path, titles, "What presets cost and give") as axes:
+        for axis, codec in zip(axes, codecs, strict=True):
+            rows = [row for row in report.rows if row.codec is codec]
+            best = sorted((row for row in rows if row.best), key=lambda row: row.cpu_ms)
+            axis.plot([row.cpu_ms for row in best], [row.size for row in best], "-", color=charts.OTHERS)
+            for row in rows:
+                colour = charts.OURS if row.efforts else charts.OTHERS
+                axis.plot(row.cpu_ms, row.size, "o", color=colour)
+                label = row.preset + "".join(f" ({effort})" for effort in row.efforts)
+                axis.annotate(label, (row.cpu_ms, row.size), xytext=(5, 4), textcoords="offset points", fontsize=8)
+            axis.set_xscale("log")
+            axis.margins(x=0.2, y=0.15)
+            axis.set_xlabel("CPU ms for a frame and a million pixels")
+            axis.set_ylabel(f"size, {REFERENCE[codec]} = 1")

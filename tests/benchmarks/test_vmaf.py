@@ -1,0 +1,41 @@
+"""VMAF compares the frames that belong together."""
+
+from fractions import Fraction
+from pathlib import Path
+from statistics import mean
+
+import pytest
+
+from benchmarks import clips, vmaf
+from headend.errors import ToolFailed
+from tests.support.masters import make_film
+
+SIZE_PX = (320, 180)
+FRAMES = 12
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    return make_film(tmp_path / "film.mp4", frame_rate=Fraction(24), frame_count=FRAMES, size=SIZE_PX)
+
+
+def test_a_film_is_as_good_as_itself(film: Path) -> None:
+    told = vmaf.scores([vmaf.file_input(film)], vmaf.file_input(film), SIZE_PX, FRAMES)
+    assert len(told) == FRAMES
+    assert mean(told) > 95
+
+
+def test_parts_follow_each_other(film: Path, tmp_path: Path) -> None:
+    parts = []
+    for number, cut in enumerate(("end_frame=5", "start_frame=5")):
+        part = tmp_path / f"part{number}.yuv"
+        clips.ffmpeg("-i", str(film), "-vf", f"trim={cut},setpts=N", "-fps_mode", "passthrough", str(part))
+        parts.append(vmaf.raw_input(part, SIZE_PX, "yuv420p"))
+    assert mean(vmaf.scores(parts, vmaf.file_input(film), SIZE_PX, FRAMES)) > 95
+    assert mean(vmaf.scores(parts[::-1], vmaf.file_input(film), SIZE_PX, FRAMES)) < 90
+
+
+def test_a_film_that_is_too_short_is_no_match(film: Path, tmp_path: Path) -> None:
+    short = make_film(tmp_path / "short.mp4", frame_rate=Fraction(24), frame_count=FRAMES - 2, size=SIZE_PX)
+    with pytest.raises(ToolFailed, match="frames"):
+        vmaf.scores([vmaf.file_input(short)], vmaf.file_input(film), SIZE_PX, FRAMES)
