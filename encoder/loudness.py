@@ -25,9 +25,9 @@ GATE_LUFS = -70.0
 NO_DIALNORM_DB = -31
 """Tells a decoder to leave the level alone."""
 
+_NUMBER = r"(-?(?:\d+(?:\.\d+)?|inf|nan))"
 _SUMMARY = re.compile(
-    r"\[ebur128@(?P<layout>\S+) @ [^]]*\] Summary:.*?\bI:\s+(?P<integrated>\S+) LUFS.*?\bLRA:\s+(?P<range>\S+) LU"
-    r".*?\bPeak:\s+(?P<peak>\S+) dBFS",
+    rf"\[ebur128@(\S+) @ [^]]*\] Summary:.*?\bI:\s+{_NUMBER} LUFS.*?\bLRA:\s+{_NUMBER} LU.*?\bPeak:\s+{_NUMBER} dBFS",
     re.DOTALL,
 )
 
@@ -81,19 +81,13 @@ def levels(levelling: Levelling, told: str) -> tuple[Loudness, ...]:
     Raises:
         ToolFailed: A layout's summary is missing.
     """
-    found = {match["layout"]: match for match in _SUMMARY.finditer(told)}
+    found = {layout: [float(number) for number in numbers] for layout, *numbers in _SUMMARY.findall(told)}
     wanted = sorted(set(levelling.layouts))
     if not found.keys() >= set(wanted):
         raise ToolFailed("FFmpeg measured no loudness; look at what it told", argv=list(levelling.argv), stderr=told)
     return tuple(
-        level(
-            levelling,
-            layout,
-            integrated_lufs=float(found[layout]["integrated"]),
-            range_lu=float(found[layout]["range"]),
-            true_peak_dbtp=float(found[layout]["peak"]),
-        )
-        for layout in wanted
+        level(levelling, layout, integrated_lufs=integrated, range_lu=spread, true_peak_dbtp=peak)
+        for layout, (integrated, spread, peak) in ((layout, found[layout]) for layout in wanted)
     )
 
 
@@ -123,7 +117,7 @@ def level(
         gain, guarded = levelling.target_lufs - integrated, True
     if guarded and peak is not None:
         gain = min(gain, levelling.ceiling_dbtp + levelling.reduction_db - peak)
-    gain = round(max(-LARGEST_GAIN_DB, min(LARGEST_GAIN_DB, gain)), 1)
+    gain = round(max(-LARGEST_GAIN_DB, min(LARGEST_GAIN_DB, gain)), 1) + 0.0  # no minus before nothing
     raised = None if peak is None else round(peak + gain, 1)
     limited = guarded and raised is not None and raised > levelling.ceiling_dbtp
     result = None if integrated is None else round(integrated + gain, 1)

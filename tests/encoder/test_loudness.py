@@ -5,6 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +106,18 @@ def test_the_limiter_holds_true_peaks_at_the_ceiling(source: str) -> None:
 
     assert raised > 1.9
     assert held <= 10 ** (-1 / 20) + 0.001
+
+
+def test_the_limiter_does_not_shift_the_sound() -> None:
+    tone = "aevalsrc=0.9*sin(2*PI*997*t):d=2:s=48000,volume=6dB:precision=float"
+
+    def middle(filters: str) -> complex:
+        """Where the tone stands in its period, in a second of steady sound."""
+        data = run_ffmpeg("-f", "lavfi", "-i", filters, "-f", "f32le", "-")
+        return complex(np.fft.rfft(np.frombuffer(data, np.float32)[24_000:72_000])[997])
+
+    shift = np.angle(middle(f"{tone},{limiter(48_000)}") / middle(tone)) / (2 * np.pi * 997) * 48_000
+    assert abs(shift) < 0.1
 
 
 @pytest.fixture(scope="module")
