@@ -121,19 +121,13 @@ class Origin:
         if self._leases is not None:
             self._leases.close()
 
-    def refused(self, method: str, *, has_body: bool) -> Answer | None:
-        """The answer to a request that is none for files."""
-        if method == hdrs.METH_GET and not has_body:
-            return None
-        if method == hdrs.METH_OPTIONS:
-            return _PREFLIGHT
-        if method not in (hdrs.METH_GET, hdrs.METH_HEAD):
-            return _NO_METHOD
-        # No honest client sends a body, and a cache in front may disagree on where it ends.
-        return _NO_BODY if has_body else None
-
-    def at_once(self, method: str, target: str, headers: Headers) -> tuple[str, Answer] | None:
-        """The route and answer for what is in memory and everybody's."""
+    def at_once(self, method: str, target: str, headers: Headers, *, has_body: bool) -> tuple[str, Answer] | None:
+        """The route and answer for what is in memory and everybody's, and for what is none for files."""
+        if method not in _METHODS:
+            return NO_ROUTE, _PREFLIGHT if method == hdrs.METH_OPTIONS else _NO_METHOD
+        if has_body:
+            # No honest client sends one, and a cache in front may disagree on where it ends.
+            return NO_ROUTE, _NO_BODY
         if self._access is not None:
             return None
         # What is remembered was asked for by this path before, so that it needs no matching.
@@ -155,7 +149,7 @@ class Origin:
         message = asked.message
         if message is None:
             return
-        if cmcd.MARK in message.path or cmcd.HEADERS[0] in message.headers:
+        if cmcd.MARK in message.path or cmcd.REQUEST in message.headers:
             self.metrics.told(cmcd.read(message.path, message.headers))
         if self._access_log is not None:
             self._access_log.add(asked.client, message.method, message.path, route, status, sent_bytes, seconds)
@@ -196,6 +190,7 @@ class Origin:
         return answers.kept(answer, answers.PERSONAL if name in SHARED else answers.NEVER)
 
 
+_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _PREFLIGHT = answers.preflight()
 _NO_METHOD = answers.refusal(HTTPStatus.METHOD_NOT_ALLOWED, closes=True)
 _NO_BODY = answers.refusal(HTTPStatus.BAD_REQUEST, closes=True)

@@ -13,8 +13,9 @@ from origin.freshness import Headers
 
 MARK = "CMCD="
 """What a target holds that tells something."""
-HEADERS = tuple(istr(f"CMCD-{name}") for name in ("Request", "Object", "Status", "Session"))
-"""The other place for the same."""
+REQUEST = istr("CMCD-Request")
+HEADERS = (REQUEST, istr("CMCD-Object"), istr("CMCD-Status"), istr("CMCD-Session"))
+"""The other place for the same; the first is there whenever something is told that counts."""
 CHARACTERS = 4096
 """More than any honest player says."""
 OBJECTS = frozenset({"m", "a", "v", "av", "i", "c", "tt", "k", "o"})

@@ -10,23 +10,23 @@ import math
 import os
 import socket
 import struct
-import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
+from time import monotonic, perf_counter, time
 from typing import Any, Protocol
 
 from aiohttp import hdrs
 from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpRequestParser, HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from origin.answers import Answer, head_of, refusal
 from origin.blobs import Blob
 from origin.freshness import Headers
-from origin.metrics import Metrics
+from origin.metrics import Metrics, Tally
 from origin.request import Request
 
 log = logging.getLogger("headend.origin")
@@ -79,14 +79,11 @@ class Asked(Protocol):
 class Answering(Protocol):
     """Whoever knows the answers."""
 
-    def at_once(self, method: str, target: str, headers: Headers) -> tuple[str, Answer] | None:
-        """The route and answer for a request without a body, if they need not be waited for."""
+    def at_once(self, method: str, target: str, headers: Headers, *, has_body: bool) -> tuple[str, Answer] | None:
+        """The route and answer for a request, if they need not be waited for."""
 
     async def in_time(self, request: Request) -> tuple[str, Answer]:
         """The same for all others; raises nothing."""
-
-    def refused(self, method: str, *, has_body: bool) -> Answer | None:
-        """The answer to a request that is none for files."""
 
     def answered(self, asked: Asked, route: str, status: int, sent_bytes: int, seconds: float) -> None:
         """Told of each answer that went out, or as much of it as went."""
@@ -189,7 +186,7 @@ class Server:
 
     def date_line(self) -> bytes:
         """The header that says what time it is, made once a second."""
-        now_s = int(time.time())
+        now_s = int(time())
         if self._date[0] != now_s:
             self._date = (now_s, f"Date: {formatdate(now_s, usegmt=True)}\r\n".encode())
         return self._date[1]
@@ -241,7 +238,7 @@ class Server:
                 pass  # it left by itself
 
     def _sweep(self) -> None:
-        now_s = self.loop.time()
+        now_s = monotonic()
         for connection in [each for each in self._connections if each.deadline_s <= now_s]:
             connection.expire()
         self._timer = self.loop.call_later(min(SWEEP_S, KEEPALIVE_S / 4, WRITE_S / 4), self._sweep)
@@ -255,24 +252,26 @@ class Connection:
     Attributes:
         client: The address that it comes from.
         message: The request that was read last; None if it could not be read.
-        deadline_s: When the client is out of time, on the event loop's clock.
+        deadline_s: When the client is out of time.
     """
 
     __slots__ = (
         "_asked",
         "_at",
-        "_body",
+        "_blob",
         "_busy",
         "_early",
         "_fd",
-        "_head",
+        "_head_bytes",
+        "_is_over",
         "_lasts",
         "_mark",
         "_parser",
+        "_rest",
         "_route",
+        "_sent_bytes",
         "_server",
         "_sock",
-        "_start",
         "_started_s",
         "_status",
         "_stop",
@@ -285,7 +284,8 @@ class Connection:
 
     def __init__(self, server: Server, sock: socket.socket, client: str) -> None:
         self.client = client
-        self.deadline_s = server.loop.time() + KEEPALIVE_S
+        self.deadline_s = monotonic() + KEEPALIVE_S
+        self.message: RawRequestMessage | None = None
         self._server = server
         self._sock = sock
         self._fd = sock.fileno()
@@ -300,11 +300,12 @@ class Connection:
         )
         self._asked: deque[tuple[RawRequestMessage | None, Any]] = deque()
         self._early = b""
-        self._busy = False
+        self._is_over = False
         self._lasts = True
+        self._busy = False
         self._writing = False
+        self._blob: Blob | None = None
         self._task: asyncio.Task[None] | None = None
-        self.message: RawRequestMessage | None = None
         server.loop.add_reader(self._fd, self._receive)
 
     def expire(self) -> None:
@@ -317,9 +318,9 @@ class Connection:
 
     def retire(self) -> None:
         """End as soon as no answer is on its way."""
-        if not self._busy and self._fd >= 0:
+        if not self._busy:
             self._receive()  # what is in the kernel already gets its answer
-        self._lasts = False
+        self._is_over = True
         if not self._busy and self._fd >= 0:
             self._hang_up()
 
@@ -335,185 +336,196 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            self._leave()
-            return
+            data = b""
         if not data:
-            self._leave()
+            self._is_over = True  # the client says no more, but may still listen
+            if self._busy:
+                self._server.loop.remove_reader(self._fd)
+            else:
+                self._close()
         elif self._busy:
             self._early = data
             self._server.loop.remove_reader(self._fd)
         else:
             self._take(data)
 
-    def _leave(self) -> None:
-        """The client says no more, but may still listen."""
-        self._lasts = False
-        if self._busy:
-            self._server.loop.remove_reader(self._fd)
-        else:
-            self._close()
-
     def _take(self, data: bytes) -> None:
-        """Read requests, and answer them."""
-        while True:
-            try:
-                messages, upgraded, _ = self._parser.feed_data(data)
-                self._asked.extend(messages)
-            except HttpProcessingError as error:
-                log.debug("a request could not be read: %s", type(error).__name__)
-                messages, upgraded = [], False
-                self._asked.append((None, EMPTY_PAYLOAD))
-            while self._asked and self._lasts and not self._busy and self._fd >= 0:
-                self._begin(*self._asked.popleft())
-            if self._busy or self._fd < 0:
-                return
-            if not self._lasts or upgraded:
-                self._hang_up()
-                return
-            if len(messages) < PIPELINED:
-                return
-            data = b""  # the parser may hold more than it was allowed to read at a time
+        """Read requests, and answer them until one has to be waited for."""
+        try:
+            messages, is_upgraded, _ = self._parser.feed_data(data)
+        except HttpProcessingError as error:
+            log.debug("a request could not be read: %s", type(error).__name__)
+            self._asked.append((None, EMPTY_PAYLOAD))
+        else:
+            self._is_over |= is_upgraded  # what follows would be no HTTP that this origin speaks
+            for message, payload in messages:
+                if self._busy or not self._lasts:
+                    self._asked.append((message, payload))
+                else:
+                    self._begin(message, payload)
+        if self._asked or self._is_over or not self._lasts:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Turn to what comes next, if nothing is on its way."""
+        while self._asked and self._lasts and not self._busy:
+            self._begin(*self._asked.popleft())
+        if self._busy or self._fd < 0:
+            return
+        if self._is_over or not self._lasts:
+            self._hang_up()
+            return
+        early, self._early = self._early, b""
+        if early:
+            self._server.loop.add_reader(self._fd, self._receive)
+        self._take(early)  # the parser holds what it was not allowed to read yet
 
     def _begin(self, message: RawRequestMessage | None, payload: Any) -> None:
         server = self._server
-        self._started_s = time.perf_counter()
+        self._started_s = perf_counter()
         self.message = message
         if message is None:
             server.metrics.malformed.inc()
-            self._lasts = False
-            self._send(NO_ROUTE, _MALFORMED, hdrs.METH_GET, is_old=False)
+            self._send(NO_ROUTE, _MALFORMED)
             return
         self._parser.message_consumed()
-        method = message.method
-        self._lasts = not message.should_close
-        is_old = message.version < (1, 1)
-        refused = server.origin.refused(method, has_body=payload is not EMPTY_PAYLOAD)
-        if refused is not None:
-            self._send(NO_ROUTE, refused, method, is_old=is_old)
-            return
-        found = server.origin.at_once(method, message.path, message.headers)
+        found = server.origin.at_once(
+            message.method, message.path, message.headers, has_body=payload is not EMPTY_PAYLOAD
+        )
         if found is not None:
-            self._send(*found, method, is_old=is_old)
+            self._send(*found)
             return
         self._busy = True
         self.deadline_s = math.inf  # the store has deadlines of its own
-        request = Request(method, message.path, message.headers, self.client, self._sock.getsockname()[:2])
-        self._task = server.loop.create_task(self._answer(request, is_old=is_old))
+        address, port, *_ = self._sock.getsockname()
+        request = Request(message.method, message.path, message.headers, self.client, (address, port))
+        self._task = server.loop.create_task(self._answer(request))
 
-    async def _answer(self, request: Request, *, is_old: bool) -> None:
+    async def _answer(self, request: Request) -> None:
         route, answer = await self._server.origin.in_time(request)
         self._task = None
-        if self._fd >= 0:
-            self._send(route, answer, request.method, is_old=is_old)
-            self._go_on()
+        self._busy = False
+        self._send(route, answer)
+        self._go_on()
 
-    def _send(self, route: str, answer: Answer, method: str, *, is_old: bool) -> None:
-        server = self._server
-        body = answer.body
-        start, stop = (answer.start, answer.stop) if method != hdrs.METH_HEAD else (0, 0)
-        if stop > start and isinstance(body, Blob) and not server.burden.takes(body):
-            answer, body = _BUSY, _BUSY.body
-            start, stop = _BUSY.start, _BUSY.stop
-        self._lasts = self._lasts and not answer.closes and not server.draining
+    def _send(self, route: str, answer: Answer) -> None:
+        """Hand over as much of an answer as the kernel takes at once; most often that is all."""
+        server, message, body = self._server, self.message, answer.body
+        start, stop = answer.start, answer.stop
+        if message is None:
+            self._lasts = False
+        else:
+            self._lasts = not (message.should_close or answer.closes or server.draining)
+            if message.method == hdrs.METH_HEAD:
+                start = stop = 0
+        if isinstance(body, Blob) and stop > start and not server.burden.takes(body):
+            answer, body, start, stop = _BUSY, _BUSY.body, _BUSY.start, _BUSY.stop
         # Connections last by themselves from HTTP/1.1 on.
-        ending = b"\r\n" if self._lasts and not is_old else _KEPT if self._lasts else _CLOSED
-        self._head = memoryview(head_of(answer) + server.date_line() + ending)
-        self._route, self._status, self._body = route, answer.status, body
-        self._start = self._at = start
-        self._stop = stop
-        self._mark = start + WRITE_BYTES
+        ending = _CLOSED if not self._lasts else b"\r\n" if message and message.version >= HttpVersion11 else _KEPT
+        head, date = answer.head or head_of(answer), server.date_line()
+        self._route, self._status = route, answer.status
+        self._head_bytes = len(head) + len(date) + len(ending)
+        part: bytes | memoryview = b""
+        flags = 0
+        if isinstance(body, bytes):
+            part = body if stop - start == len(body) else memoryview(body)[start:stop]
+        elif stop > start:
+            self._blob = body
+            flags = socket.MSG_MORE if body.ready_bytes > start else 0
+        pieces = (head, date, ending, part)
+        size = self._head_bytes + len(part)
+        try:
+            sent = self._sock.sendmsg(pieces, (), flags)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self._sent_bytes = 0
+            self._busy = True
+            self._lose(server.metrics.gone)
+            return
+        self._sent_bytes = sent
+        if sent == size and self._blob is None:
+            server.origin.answered(self, route, answer.status, stop - start, perf_counter() - self._started_s)
+            self.deadline_s = monotonic() + KEEPALIVE_S
+            return
         self._busy = True
-        self.deadline_s = server.loop.time() + WRITE_S
+        self._rest = memoryview(b"".join(pieces))[sent:] if sent < size else memoryview(b"")
+        self._at, self._stop = start, stop
+        self._mark = WRITE_BYTES
+        self.deadline_s = monotonic() + WRITE_S
         self._push()
 
     def _push(self) -> None:
-        """Hand over as much as the kernel takes."""
-        sock, body, stop = self._sock, self._body, self._stop
+        """Hand over what is left, as far as the kernel takes it."""
+        blob = self._blob
         try:
-            if isinstance(body, Blob):
-                if self._head:
-                    more = socket.MSG_MORE if min(body.ready_bytes, stop) > self._at else 0
-                    self._head = self._head[sock.send(self._head, more) :]
-                while self._at < stop and not self._head:
-                    until = min(stop, body.ready_bytes)
-                    if until <= self._at:
-                        self._wait_for(body)
-                        return
-                    taken = os.sendfile(self._fd, body.fd, self._at, until - self._at)
-                    if not taken:
-                        raise EOFError
-                    self._at += taken
-            else:
-                rest = memoryview(body)[self._at : stop]
-                taken = sock.sendmsg((self._head, rest)) if rest else sock.send(self._head)
-                self._at += max(0, taken - len(self._head))
-                self._head = self._head[taken:]
-            if self._head or self._at < stop:
-                self._await_room()
-            else:
-                self._finish()
+            while self._rest:
+                sent = self._sock.send(self._rest)
+                self._rest = self._rest[sent:]
+                self._sent_bytes += sent
+            while blob is not None and self._at < self._stop:
+                until = min(self._stop, blob.ready_bytes)
+                if until <= self._at:
+                    self._wait_for(blob)
+                    return
+                sent = os.sendfile(self._fd, blob.fd, self._at, until - self._at)
+                if not sent:
+                    log.error("a file is shorter than it was")
+                    self._lose(self._server.metrics.broken)
+                    return
+                self._at += sent
+                self._sent_bytes += sent
         except (BlockingIOError, InterruptedError):
             self._await_room()
-        except EOFError:
-            log.error("a file is shorter than it was")
-            self._server.metrics.broken.inc()
-            self.abort()
         except OSError:
-            self._server.metrics.gone.inc()
-            self.abort()
+            self._lose(self._server.metrics.gone)
+        else:
+            self._finish()
 
     def _await_room(self) -> None:
-        if self._at >= self._mark:
-            self._mark = self._at + WRITE_BYTES
-            self.deadline_s = self._server.loop.time() + WRITE_S
+        if self._sent_bytes >= self._mark:
+            self._mark = self._sent_bytes + WRITE_BYTES
+            self.deadline_s = monotonic() + WRITE_S
         if not self._writing:
             self._writing = True
             self._server.loop.add_writer(self._fd, self._push_on)
 
-    def _wait_for(self, body: Blob) -> None:
+    def _wait_for(self, blob: Blob) -> None:
         """Wait for the rest of a body that is still arriving."""
         self._stop_writing()
-        if body.failed:
-            self._server.metrics.broken.inc()
-            self.abort()
+        if blob.failed:
+            self._lose(self._server.metrics.broken)
             return
         self.deadline_s = math.inf
-        body.when_more(self._arrived)
+        blob.when_more(self._arrived)
 
     def _arrived(self) -> None:
         if self._fd >= 0:
-            self.deadline_s = self._server.loop.time() + WRITE_S
+            self.deadline_s = monotonic() + WRITE_S
             self._push_on()
 
     def _push_on(self) -> None:
         self._push()
         self._go_on()
 
-    def _go_on(self) -> None:
-        """Turn to the next request, if nothing is on its way."""
-        if self._busy or self._fd < 0:
-            return
-        if not self._lasts:
-            self._hang_up()
-            return
-        early, self._early = self._early, b""
-        if early:
-            self._server.loop.add_reader(self._fd, self._receive)
-        self._take(early)
-
     def _finish(self) -> None:
         self._stop_writing()
         self._account()
-        self.deadline_s = self._server.loop.time() + KEEPALIVE_S
+        self.deadline_s = monotonic() + KEEPALIVE_S
+
+    def _lose(self, tally: Tally) -> None:
+        """Give up on an answer, and count why."""
+        tally.inc()
+        self.abort()
 
     def _account(self) -> None:
         """Note how far the answer got that was on its way."""
         self._busy = False
-        body, self._body = self._body, b""
-        if self._stop > self._start and isinstance(body, Blob):
-            self._server.burden.lets_go(body)
-        seconds = time.perf_counter() - self._started_s
-        self._server.origin.answered(self, self._route, self._status, self._at - self._start, seconds)
+        if self._blob is not None:
+            self._server.burden.lets_go(self._blob)
+            self._blob = None
+        sent = max(0, self._sent_bytes - self._head_bytes)
+        self._server.origin.answered(self, self._route, self._status, sent, perf_counter() - self._started_s)
 
     def _stop_writing(self) -> None:
         if self._writing:
@@ -528,7 +540,7 @@ class Connection:
             self._close()
             return
         self._server.loop.add_reader(self._fd, self._ignore)
-        self.deadline_s = self._server.loop.time() + LINGER_S
+        self.deadline_s = monotonic() + LINGER_S
 
     def _ignore(self) -> None:
         try:
@@ -542,8 +554,7 @@ class Connection:
     def _close(self) -> None:
         if self._task is not None:
             self._task.cancel()  # reads of the store go on for others
-            self._busy = False
-        if self._busy:
+        elif self._busy:
             self._account()
         self._stop_writing()
         self._server.loop.remove_reader(self._fd)

@@ -57,6 +57,7 @@ THREADS = 16
 QUEUE = 256
 """Reads wanted at a time; beyond, clients are asked to come back, which bounds the memory of a burst."""
 
+_HIT = ("hit",)
 _READY_KEY = layout.current("ready")
 
 _RELEASE = re.compile("[A-Za-z0-9-]{1,64}")
@@ -129,7 +130,7 @@ class Library:
         """A file that is in memory or arriving there, by its key."""
         found = self._files.get(key)
         if found is not None:
-            self._metrics.lookups.inc("hit")
+            self._metrics.lookups.counts[_HIT] += 1
         return found
 
     async def file(self, wanted: Wanted) -> File:
