@@ -158,7 +158,7 @@ def test_a_film_without_a_picture_is_refused() -> None:
 
 
 def test_a_segment_out_of_range_is_refused() -> None:
-    with pytest.raises(ConfigError, match="ask for a longer one"):
+    with pytest.raises(ConfigError, match="segments last"):
         make_plan(settings=EncodeSettings(segment_s=Fraction(1, 1000)))
 
 
