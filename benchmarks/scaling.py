@@ -283,7 +283,8 @@ def simulate(tasks: Sequence[EncodeTask], count: int, case: Case) -> tuple[float
     workers = {f"w{number}": Worker(f"w{number}", 1, WORKER_BYTES) for number in range(count)}
     order = list(workers)
     chance.shuffle(order)
-    slowness = dict.fromkeys(order[: round(case.slow * count)], SLOWNESS)
+    slow = max(1, round(case.slow * count)) if case.slow and count > 1 else 0
+    slowness = dict.fromkeys(order[:slow], SLOWNESS)
     speed = sum(1 / slowness.get(address, 1.0) for address in workers)
     # Losses are spread over the time that the job takes; of a single worker, there is one in the middle.
     lost = order[: max(1, round(case.lost * count))] if case.lost else []
@@ -337,11 +338,11 @@ def hand_out(count: int, task_s: float) -> Dask:
     template = plan_of(QUICK_HOURS, 1).tasks[0]
     # As large as real ones, since they travel.
     tasks = [replace(template, id=f"{number:020x}", memory_bytes=0) for number in range(count)]
-    with LocalCluster(
+    with LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=2, threads_per_worker=DASK_SLOTS // 2, dashboard_address=None, host="127.0.0.1", memory_limit=0
     ) as local:
         address = local.scheduler_address
-        with Client(local) as client:
+        with Client(local) as client:  # type: ignore[no-untyped-call]
             client.wait_for_workers(2)
         before, started_s = _cpu_s(), time.monotonic()
         cluster.run_tasks(tasks, _nothing, ClusterSettings(scheduler=address), lambda _: None)

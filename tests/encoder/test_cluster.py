@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -279,6 +279,45 @@ def sleep_or_fail(mark: str, run_: TaskRun) -> Receipt:
         until(lambda: bool(children(mark)))
         raise MasterError("the master is damaged")
     return sleep_in_a_child(mark, run_)
+
+
+# --- places -------------------------------------------------------------------------------------------------------
+
+
+def begin_before_the_other_ends(notes: Notes, run_: TaskRun) -> Receipt:
+    notes.add(run_.task.id)
+    if run_.task.id == "first":
+        run_.on_encoded()
+        until(lambda: notes.of("second") > 0)
+    return receipt(run_)
+
+
+def test_the_next_task_begins_while_results_are_on_their_way(events: list[Event], notes: Notes) -> None:
+    tasks = [task("first"), task("second")]
+    run_tasks(tasks, partial(begin_before_the_other_ends, notes), ClusterSettings(workers=1), events.append)
+
+    assert [made.task for made in done(events)] == ["second", "first"]
+
+
+def test_a_task_larger_than_every_worker_is_a_clear_error(scheduler: str, events: list[Event]) -> None:
+    large = replace(task("large"), memory_bytes=1 << 60)
+    for settings in (ClusterSettings(scheduler), ClusterSettings(workers=2)):
+        with pytest.raises(
+            ConfigError, match=r"chunk 0 of large needs 1152921504\.6 GB of memory, more than any worker"
+        ):
+            run_tasks([task("small"), large], succeed, settings, events.append)
+
+    assert not done(events)
+
+
+def test_fewer_workers_are_started_where_a_task_needs_more_memory_than_its_share() -> None:
+    whole = cluster.workers_of(ClusterSettings(workers=1))[0].memory_bytes
+    assert whole is not None
+
+    started = cluster._local_workers(4, [replace(task("large"), memory_bytes=whole // 2)])
+
+    assert len(started) == 2
+    assert all(worker.memory_bytes == whole // 2 for worker in started)
 
 
 # --- clusters that are no good ------------------------------------------------------------------------------------

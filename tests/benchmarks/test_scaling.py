@@ -1,0 +1,70 @@
+"""Simulated workers keep to the real policy: nothing is lost, and what goes wrong costs what it must."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.scaling import CASES, Case, Dask, Local, Report, Simulated, draw, findings, hand_out, simulate
+from headend.media import Effort, EncodeTask
+from tests.support.encodes import task_of
+
+CALM, SLOW, LOST = CASES
+
+
+def tasks(count: int, cost: float = 100.0) -> list[EncodeTask]:
+    return [replace(task_of((), [str(n)]), id=str(n), cost=cost, memory_bytes=1) for n in range(count)]
+
+
+def test_a_single_worker_takes_all_the_work() -> None:
+    end_s, lost_s, work_s, longest_s, speed = simulate(tasks(50), 1, CALM)
+
+    assert end_s == pytest.approx(work_s)
+    assert (lost_s, speed) == (0, 1)
+    assert longest_s > 100
+
+
+def test_slow_workers_count_by_their_speed() -> None:
+    end_s, lost_s, work_s, _, speed = simulate(tasks(4000, 1.0), 40, SLOW)
+
+    assert speed == 39
+    assert lost_s == 0
+    assert work_s / speed <= end_s < 1.05 * work_s / speed
+
+
+def test_what_a_lost_worker_had_begun_is_done_again() -> None:
+    calm_s, *_ = simulate(tasks(50), 1, CALM)
+    end_s, lost_s, work_s, *_ = simulate(tasks(50), 1, LOST)
+
+    assert 0 < lost_s < 200
+    assert end_s == pytest.approx(work_s + lost_s + 120)
+    assert end_s > calm_s
+
+
+def test_the_same_job_goes_the_same_way() -> None:
+    case = Case("both", slow=0.1, lost=0.1)
+
+    assert simulate(tasks(200), 20, case) == simulate(tasks(200), 20, case)
+
+
+def test_handing_out_tasks_is_measured_on_a_real_scheduler() -> None:
+    dask = hand_out(20, 100.0)
+
+    assert dask.tasks == 20
+    assert dask.cpu_s > 0
+    assert dask.share == pytest.approx(dask.cpu_s / 20 / 100)
+
+
+def test_findings_say_what_was_missed(tmp_path: Path) -> None:
+    rows = tuple(Simulated(case.name, 10, 30.0, 9, 1.0, 0.0, 1.0, 1.2, 1.2, 0.0, 0.1) for case in CASES)
+    report = Report(
+        2.0, 57, Effort.STANDARD, Local((2.0,), (1.0,), 2.0, (0.1,)), rows, Dask(9, 2, 1.0, 1.0, 1.0, 0.001)
+    )
+
+    said = list(findings(report))
+
+    assert said[0].endswith("missed")
+    assert said[1].endswith("reached")
+    pytest.importorskip("matplotlib")
+    draw(report, tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
