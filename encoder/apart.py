@@ -33,8 +33,13 @@ def probe(master: Master, input_url: str) -> Probe:
     lines: list[str] = []
     try:
         run(
-            [sys.executable, "-m", __name__],
-            environment={_MASTER: documents.write(master).decode(), _URL: input_url},
+            [sys.executable, "-P", "-m", __name__],
+            environment={
+                # The same code as here, wherever the caller stands, and nothing that lies in that folder.
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                _MASTER: documents.write(master).decode(),
+                _URL: input_url,
+            },
             on_line=lines.append,
             stall_s=STALL_S,
         )
