@@ -150,6 +150,19 @@ def test_few_chunks_and_many_workers_make_finer_groups() -> None:
     assert len(finer) > len(video)
 
 
+def test_a_first_release_is_the_part_that_every_player_takes() -> None:
+    whole = make_plan(early=True)
+    first = first_release(whole)
+
+    assert first is not None
+    assert {rendition.codec for rendition in (*first.video, *first.audio)} == {Codec.AVC, Codec.AAC}
+    assert first.tasks == whole.tasks[: len(first.tasks)]
+    assert first.release != whole.release == make_plan().release
+    assert first_release(make_plan(workers=1)) is None  # its tasks make all codecs at once
+    with pytest.raises(ConfigError, match="has no AAC: choose another ladder"):
+        first_release(replace(whole, audio=AUDIO[1:2]))
+
+
 def test_a_film_without_a_picture_is_refused() -> None:
     with pytest.raises(MasterError, match=r"/masters/film\.mov has no video stream"):
         usable(replace(PROBE, video=None))
