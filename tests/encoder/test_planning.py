@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from encoder.conforming import conform
-from encoder.planning import complete_colour, plan, usable
+from encoder.planning import complete_colour, first_release, plan, usable
 from headend.errors import ConfigError, MasterError
 from headend.media import Codec, Colour, Effort, EncodePlan, Kind
 from headend.settings import EncodeSettings
