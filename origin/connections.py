@@ -27,6 +27,7 @@ from origin.answers import Answer, head_of, refusal
 from origin.blobs import Blob
 from origin.freshness import Headers
 from origin.metrics import Metrics, Tally
+from origin.readiness import LOST, READ, WRITE, Readiness
 from origin.request import Request
 
 log = logging.getLogger("headend.origin")
@@ -153,6 +154,7 @@ class Server:
         self._listeners: Sequence[socket.socket] = ()
         self._empty = asyncio.Event()
         self._empty.set()
+        self.readiness = Readiness(self.loop)
         self._date = (0, b"")
         metrics.watch("connections", "Open connections.", lambda: len(self._connections))
         metrics.watch("sending_bytes", "Memory that bodies under way take.", lambda: self.burden.size_bytes)
@@ -183,6 +185,7 @@ class Server:
             for connection in tuple(self._connections):
                 connection.abort()
         self._timer.cancel()
+        self.readiness.close()
 
     def date_line(self) -> bytes:
         """The header that says what time it is, made once a second."""
@@ -265,6 +268,7 @@ class Connection:
         "_head_bytes",
         "_is_over",
         "_lasts",
+        "_lingers",
         "_mark",
         "_parser",
         "_rest",
@@ -276,7 +280,7 @@ class Connection:
         "_status",
         "_stop",
         "_task",
-        "_writing",
+        "_wanted",
         "client",
         "deadline_s",
         "message",
@@ -303,10 +307,11 @@ class Connection:
         self._is_over = False
         self._lasts = True
         self._busy = False
-        self._writing = False
+        self._lingers = False
         self._blob: Blob | None = None
         self._task: asyncio.Task[None] | None = None
-        server.loop.add_reader(self._fd, self._receive)
+        self._wanted = READ
+        server.readiness.watch(self._fd, self._told)
 
     def expire(self) -> None:
         """End what is out of time."""
@@ -330,6 +335,25 @@ class Connection:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
             self._close()
 
+    def _told(self, events: int) -> None:
+        """Do what the socket is ready for."""
+        if events & LOST and not events & self._wanted:
+            if self._busy and self._task is None:
+                self._lose(self._server.metrics.gone)
+            else:
+                self._close()
+        elif events & WRITE:
+            self._push_on()
+        elif self._lingers:
+            self._ignore()
+        else:
+            self._receive()
+
+    def _want(self, wanted: int) -> None:
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._server.readiness.change(self._fd, wanted)
+
     def _receive(self) -> None:
         try:
             data = self._sock.recv(RECEIVE_BYTES)
@@ -340,12 +364,12 @@ class Connection:
         if not data:
             self._is_over = True  # the client says no more, but may still listen
             if self._busy:
-                self._server.loop.remove_reader(self._fd)
+                self._want(self._wanted & ~READ)
             else:
                 self._close()
         elif self._busy:
             self._early = data
-            self._server.loop.remove_reader(self._fd)
+            self._want(self._wanted & ~READ)
         else:
             self._take(data)
 
@@ -376,8 +400,7 @@ class Connection:
             self._hang_up()
             return
         early, self._early = self._early, b""
-        if early:
-            self._server.loop.add_reader(self._fd, self._receive)
+        self._want(READ)
         self._take(early)  # the parser holds what it was not allowed to read yet
 
     def _begin(self, message: RawRequestMessage | None, payload: Any) -> None:
@@ -486,13 +509,11 @@ class Connection:
         if self._sent_bytes >= self._mark:
             self._mark = self._sent_bytes + WRITE_BYTES
             self.deadline_s = monotonic() + WRITE_S
-        if not self._writing:
-            self._writing = True
-            self._server.loop.add_writer(self._fd, self._push_on)
+        self._want(self._wanted | WRITE)
 
     def _wait_for(self, blob: Blob) -> None:
         """Wait for the rest of a body that is still arriving."""
-        self._stop_writing()
+        self._want(self._wanted & ~WRITE)
         if blob.failed:
             self._lose(self._server.metrics.broken)
             return
@@ -509,7 +530,7 @@ class Connection:
         self._go_on()
 
     def _finish(self) -> None:
-        self._stop_writing()
+        self._want(self._wanted & ~WRITE)
         self._account()
         self.deadline_s = monotonic() + KEEPALIVE_S
 
@@ -527,11 +548,6 @@ class Connection:
         sent = max(0, self._sent_bytes - self._head_bytes)
         self._server.origin.answered(self, self._route, self._status, sent, perf_counter() - self._started_s)
 
-    def _stop_writing(self) -> None:
-        if self._writing:
-            self._writing = False
-            self._server.loop.remove_writer(self._fd)
-
     def _hang_up(self) -> None:
         """End in peace: say no more, and close when the client has heard all."""
         try:
@@ -539,7 +555,8 @@ class Connection:
         except OSError:
             self._close()
             return
-        self._server.loop.add_reader(self._fd, self._ignore)
+        self._lingers = True
+        self._want(READ)
         self.deadline_s = monotonic() + LINGER_S
 
     def _ignore(self) -> None:
@@ -556,8 +573,7 @@ class Connection:
             self._task.cancel()  # reads of the store go on for others
         elif self._busy:
             self._account()
-        self._stop_writing()
-        self._server.loop.remove_reader(self._fd)
+        self._server.readiness.leave(self._fd)
         self._sock.close()
         self._fd = -1
         self._server.left(self)
