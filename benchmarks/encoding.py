@@ -83,6 +83,8 @@ class Case:
         rows: One per way.
         ratios: One per target.
         left_out: Ways that could not run, with the reason.
+        load: The machine's load average over a minute, before and after. This benchmark itself makes about one per
+            core; where it is far above that, others were at work, and seconds mean little.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Case:
     rows: tuple[Row, ...]
     ratios: tuple[Ratio, ...]
     left_out: dict[str, str]
+    load: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,7 @@ def _case(
     on_step: Callable[[str], None],
 ) -> Case:
     left_out = {} if peer else {SHAKA: why}
+    load_before = os.getloadavg()[0]
     with TemporaryDirectory(dir=folder) as ready_folder:
         ready = ways.ready_frames(job, Path(ready_folder))
 
@@ -214,7 +218,13 @@ def _case(
                     runs[way].append((done, sum(path.stat().st_size for path in Path(scratch).rglob("*.mp4"))))
     rows = tuple(_row(way, done) for way, done in runs.items() if done)
     return Case(
-        name, job.plan.grid.frame_count, tuple(r.id for r in job.renditions), rows, tuple(_ratios(rows)), left_out
+        name,
+        job.plan.grid.frame_count,
+        tuple(r.id for r in job.renditions),
+        rows,
+        tuple(_ratios(rows)),
+        left_out,
+        (load_before, os.getloadavg()[0]),
     )
 
 
