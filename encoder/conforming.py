@@ -62,12 +62,16 @@ class Fields:
         """Frames that told something."""
         return self.top_first + self.bottom_first + self.progressive
 
-    @property
-    def order(self) -> FieldOrder:
-        """The verdict: fields count only when nearly all agree on their order, since fine lines look like fields."""
+    def order(self, *, flagged: bool) -> FieldOrder:
+        """The verdict: most frames must have fields that agree on their order, since fine lines look like fields.
+
+        Args:
+            flagged: Whether the master says that it is interlaced; where it does not, nearly all frames must show it,
+                as taking a film for fields does more harm than the reverse.
+        """
         fields = self.top_first + self.bottom_first
         most = max(self.top_first, self.bottom_first)
-        if not self.seen or fields < self.seen / 4 or most < 0.8 * fields:
+        if not self.seen or fields < self.seen * (0.5 if flagged else 0.8) or most < 0.8 * fields:
             return FieldOrder.PROGRESSIVE
         return FieldOrder.TOP_FIRST if most == self.top_first else FieldOrder.BOTTOM_FIRST
 
@@ -185,7 +189,10 @@ def conform(track: VideoTrack, fields: Fields | None = None, *, most_changed_per
     if not track.constant_rate:
         return _variable(track, most_changed_percent)
     flagged = track.field_order in (FieldOrder.TOP_FIRST, FieldOrder.BOTTOM_FIRST)
-    order = track.field_order if fields is None and flagged else fields.order if fields else FieldOrder.PROGRESSIVE
+    if fields is not None:
+        order = fields.order(flagged=flagged)
+    else:
+        order = track.field_order if flagged else FieldOrder.PROGRESSIVE
     name = {FieldOrder.TOP_FIRST: "tff", FieldOrder.BOTTOM_FIRST: "bff"}.get(order, "")
     if not name:
         decision = "flagged interlaced, but its frames are whole → taken as progressive" if flagged else ""
