@@ -1,0 +1,210 @@
+"""Media from S3 on the way to clients: one read for all, from its first bytes on, and never half of it as the whole."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+import pytest
+
+from headend import layout
+from headend.settings import StoreSettings
+from headend.storage import open_store
+from headend.storage.local_server import LocalS3
+from headend.storage.memory import MemoryStore
+from origin import bucket
+from origin.serving import Serving, running
+from tests.origin.releases import PICTURE, RELEASE, TITLE, ask, put_release
+from tests.origin.troubled_s3 import (
+    BUCKET,
+    BadDay,
+    bad_day,
+    both,
+    breaks_off_after,
+    claims,
+    refuses,
+    waits_half_way,
+    works,
+)
+
+LARGE = bytes(range(256)) * (4 << 10)  # 1 MiB: several pieces
+SEGMENT = f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s"
+KEY = layout.segment(TITLE, RELEASE, PICTURE, 1)
+
+
+@pytest.fixture
+def day(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadDay]:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAMOTO000000000000")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-about-forty-characters-or-so")
+    monkeypatch.setattr(bucket, "PAUSE_S", 0.001)
+    store = MemoryStore()
+    put_release(store, segments=(LARGE, LARGE[::-1]))
+    with bad_day(store) as running_day:
+        yield running_day
+
+
+@pytest.fixture
+def url(day: BadDay) -> Iterator[str]:
+    with running(StoreSettings(f"s3://{BUCKET}", day.url)) as base_url:
+        ask(base_url, f"/{TITLE}/{RELEASE}/{PICTURE}/init.mp4")
+        yield base_url
+
+
+def asks(url: str, path: str = SEGMENT) -> socket.socket:
+    place = urlsplit(url)
+    client = socket.create_connection((place.hostname, place.port), timeout=30)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    return client
+
+
+def take(client: socket.socket, size: int) -> bytes:
+    """Read a head and ``size`` bytes of the body, which have to come."""
+    said = b""
+    while len(said.partition(b"\r\n\r\n")[2]) < size:
+        said += client.recv(1 << 16) or pytest.fail("the origin ended the answer")
+    return said.partition(b"\r\n\r\n")[2]
+
+
+def take_all(client: socket.socket) -> bytes:
+    pieces = []
+    try:
+        while piece := client.recv(1 << 16):
+            pieces.append(piece)
+    except ConnectionResetError:
+        pieces.append(b"!reset")
+    return b"".join(pieces)
+
+
+def test_all_who_wait_get_the_first_bytes_before_the_last_ones_are_there(day: BadDay, url: str) -> None:
+    gate = threading.Event()
+    day.troubles.append(waits_half_way(gate))
+    with ExitStack() as held:
+        clients = [held.enter_context(asks(url)) for _ in range(100)]
+        begun = [take(client, 100_000) for client in clients]
+        late = held.enter_context(asks(url))
+        begun.append(take(late, 100_000))
+        gate.set()
+        for client, start in zip([*clients, late], begun, strict=True):
+            assert start + take_all(client) == LARGE
+    assert day.asked_for(KEY) == [0]
+
+
+def test_the_first_of_them_may_leave(day: BadDay, url: str) -> None:
+    gate = threading.Event()
+    day.troubles.append(waits_half_way(gate))
+    with asks(url) as first, asks(url) as second:
+        take(first, 100_000)
+        first.close()
+        start = take(second, 100_000)
+        gate.set()
+        assert start + take_all(second) == LARGE
+    assert ask(url, SEGMENT).body == LARGE
+    assert day.asked_for(KEY) == [0]
+
+
+def test_a_part_of_what_is_arriving_is_sent_when_it_is_there(day: BadDay, url: str) -> None:
+    gate = threading.Event()
+    day.troubles.append(waits_half_way(gate))
+    with asks(url) as client:
+        take(client, 1)
+        assert ask(url, SEGMENT, {"Range": "bytes=1000-1999"}).body == LARGE[1000:2000]
+        assert ask(url, SEGMENT, method="HEAD").headers["content-length"] == str(len(LARGE))
+        gate.set()
+        assert ask(url, SEGMENT, {"Range": "bytes=-10"}).body == LARGE[-10:]
+
+
+def test_a_read_that_breaks_off_goes_on_from_where_it_was(day: BadDay, url: str) -> None:
+    day.troubles += [breaks_off_after(300_000), refuses(503), works]
+    got = ask(url, SEGMENT)
+    assert (got.status, got.body) == (200, LARGE)
+    first, second, third = day.asked_for(KEY)
+    assert first == 0 < second == third <= 300_000
+    assert "headend_origin_store_retries_total 2.0" in ask(url, "/metrics").body.decode()
+
+
+def test_an_object_that_is_wrong_at_its_end_never_arrives_whole(day: BadDay, url: str) -> None:
+    gate = threading.Event()
+    wrong = LARGE[:-1] + b"x"
+    day.troubles += [both(claims(wrong), waits_half_way(gate)), works]
+    with asks(url) as client, asks(url) as other:
+        take(client, 1)
+        gate.set()
+        for each in (client, other):
+            said = take_all(each)
+            assert said.endswith(b"!reset")
+            assert len(said.partition(b"\r\n\r\n")[2].removesuffix(b"!reset")) < len(LARGE)
+    assert "headend_origin_broken_answers_total 2.0" in ask(url, "/metrics").body.decode()
+    assert ask(url, SEGMENT).body == LARGE  # nothing of it was kept
+
+
+@pytest.mark.parametrize("size", [0, 1, len(LARGE) - 1, len(LARGE) + 1])
+def test_an_object_of_another_size_is_refused_before_its_first_byte(day: BadDay, url: str, size: int) -> None:
+    day.troubles.append(claims((LARGE + b"x")[:size]))
+    assert ask(url, SEGMENT).status == 502
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "requests"), [(404, 404, 1), (403, 502, 1), (400, 502, 1), (301, 502, 1), (500, 503, 3)]
+)
+def test_what_the_server_refuses(day: BadDay, url: str, status: int, answer: int, requests: int) -> None:
+    day.troubles += [refuses(status, f"{day.url}/elsewhere")] * 3
+    assert ask(url, SEGMENT).status == answer
+    assert len(day.asked_for(KEY)) == requests
+    assert not day.asked_for("elsewhere") and not day.asked_for("/elsewhere")
+
+
+def test_a_server_that_stalls_is_given_up(day: BadDay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "STALL_S", 0.2)
+    monkeypatch.setattr(bucket, "ATTEMPTS", 1)
+    gate = threading.Event()
+    day.troubles.append(waits_half_way(gate))
+    with running(StoreSettings(f"s3://{BUCKET}", day.url)) as impatient, asks(impatient) as client:
+        said = take_all(client)
+        gate.set()
+    assert said.endswith(b"!reset")
+    assert len(said) < len(LARGE)
+
+
+def test_while_the_bucket_is_away_what_is_in_memory_is_served_on(day: BadDay, url: str) -> None:
+    assert ask(url, SEGMENT).body == LARGE
+    assert ask(url, f"/{TITLE}/{RELEASE}/multivariant.m3u8").status == 200
+    day.troubles += [refuses(503)] * 100
+    assert ask(url, SEGMENT.replace("1.m4s", "2.m4s")).status == 503
+    assert ask(url, SEGMENT).body == LARGE
+    assert ask(url, f"/{TITLE}/{RELEASE}/multivariant.m3u8").status == 200
+
+
+def test_the_origin_ends_while_a_read_is_under_way(day: BadDay) -> None:
+    gate = threading.Event()
+    day.troubles.append(waits_half_way(gate))
+    with ThreadPoolExecutor(1) as threads:
+        with running(StoreSettings(f"s3://{BUCKET}", day.url)) as base_url:
+            client = asks(base_url)
+            start = take(client, 1)
+            threads.submit(gate.set)
+        with client:
+            assert start + take_all(client) == LARGE  # finished first
+
+
+@pytest.mark.parametrize("server", ["rclone_s3", "moto_s3"])
+@pytest.mark.parametrize("prefix", ["", "/a b/c+d"])
+def test_real_servers_take_the_signatures(server: str, prefix: str, request: pytest.FixtureRequest) -> None:
+    found: LocalS3 = request.getfixturevalue(server)
+    settings = StoreSettings(f"s3://{BUCKET}{prefix}", found.endpoint_url)
+    put_release(open_store(settings), segments=(LARGE,))
+    with running(settings, serving=Serving(cache_bytes=1)) as url:
+        assert ask(url, SEGMENT).body == LARGE
+        assert ask(url, SEGMENT, {"Range": "bytes=5-"}).body == LARGE[5:]
+
+
+def test_a_refusal_is_explained_without_the_credentials(
+    day: BadDay, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    day.troubles.append(refuses(403))
+    assert ask(url, SEGMENT).status == 502
+    assert "check the endpoint and what the credentials allow" in caplog.text
+    assert "AKIA" not in caplog.text and "a-secret" not in caplog.text

@@ -1,0 +1,153 @@
+"""An S3 server that does what real ones do on a bad day: breaks off, stalls, refuses, sends elsewhere."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from headend.storage import Store
+
+Trouble = Callable[["Answering"], None]
+
+
+class Answering(BaseHTTPRequestHandler):
+    """One request; a trouble may change what becomes of it.
+
+    Attributes:
+        status: Sent instead of the object, unless it is 200.
+        most_bytes: Sent of the body before the connection ends; None for all of it.
+        gate: Waited for after the first half of the body.
+        location: Where the client is sent.
+        claimed: Sent instead of the object, with its own length.
+    """
+
+    protocol_version = "HTTP/1.1"
+    status = 200
+    most_bytes: int | None = None
+    gate: threading.Event | None = None
+    location: str | None = None
+    claimed: bytes | None = None
+    day: "BadDay"
+
+    def do_GET(self) -> None:
+        key = self.path.removeprefix(f"/{BUCKET}/").partition("?")[0]
+        wanted = re.fullmatch(r"bytes=([0-9]+)-", self.headers.get("Range", ""))
+        start = int(wanted[1]) if wanted else 0
+        self.day.asked.append((key, start))
+        self.status, self.most_bytes, self.gate, self.location, self.claimed = 200, None, None, None, None
+        if key.endswith(".m4s") and self.day.troubles:
+            self.day.troubles.pop(0)(self)
+        body = b"<Error><Code>Trouble</Code></Error>"
+        if self.status == 200:
+            body = (self.day.store.get(key) if self.claimed is None else self.claimed)[start:]
+        self.send_response(206 if start and self.status == 200 else self.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Last-Modified", formatdate(0, usegmt=True))
+        self.send_header("ETag", '"tag"')
+        if self.location is not None:
+            self.send_header("Location", self.location)
+        self.end_headers()
+        with suppress(OSError):  # the origin may have had enough
+            if self.gate is not None:
+                half = len(body) // 2
+                self.wfile.write(body[:half])
+                self.gate.wait(30)
+                body = body[half:]
+            self.wfile.write(body[: self.most_bytes])
+        if self.most_bytes is not None:
+            self.close_connection = True
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@dataclass
+class BadDay:
+    """A running server.
+
+    Attributes:
+        store: What it serves.
+        url: Where.
+        asked: Keys and first bytes of all requests so far.
+        troubles: What becomes of the next requests for segments, one each.
+    """
+
+    store: Store
+    url: str = ""
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
+
+    def asked_for(self, key: str) -> list[int]:
+        """First bytes of the requests for a key."""
+        return [start for asked, start in self.asked if asked == key]
+
+
+BUCKET = "films"
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of an origin that hangs up."""
+
+
+@contextmanager
+def bad_day(store: Store) -> Iterator[BadDay]:
+    """Serve a store as a bucket."""
+    day = BadDay(store)
+    handler = type("Today", (Answering,), {"day": day})
+    with Server(("127.0.0.1", 0), handler) as server:
+        day.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield day
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def refuses(status: int, location: str | None = None) -> Trouble:
+    def trouble(answering: Answering) -> None:
+        answering.status, answering.location = status, location
+
+    return trouble
+
+
+def breaks_off_after(sent_bytes: int) -> Trouble:
+    def trouble(answering: Answering) -> None:
+        answering.most_bytes = sent_bytes
+
+    return trouble
+
+
+def waits_half_way(gate: threading.Event) -> Trouble:
+    def trouble(answering: Answering) -> None:
+        answering.gate = gate
+
+    return trouble
+
+
+def claims(body: bytes) -> Trouble:
+    def trouble(answering: Answering) -> None:
+        answering.claimed = body
+
+    return trouble
+
+
+def both(*troubles: Trouble) -> Trouble:
+    def trouble(answering: Answering) -> None:
+        for each in troubles:
+            each(answering)
+
+    return trouble
+
+
+def works(_: Answering) -> None:
+    """No trouble this time."""
