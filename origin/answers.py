@@ -9,12 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import format_datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from http import HTTPStatus
 
 import brotli
 from aiohttp import hdrs
-from multidict import CIMultiDict
 
 from origin.blobs import Blob, in_memory
 from origin.freshness import CONDITIONS, Headers, select
@@ -79,7 +78,7 @@ class Answer:
     """
 
     status: int
-    headers: CIMultiDict[str]
+    headers: dict[str, str]
     body: Blob | bytes = b""
     start: int = 0
     stop: int = 0
@@ -96,10 +95,7 @@ class Representation:
         etag: Strong, with its quotes: from the bytes, so that all origins agree on it.
         modified: In whole seconds.
         whole: What most requests for it get.
-        unchanged: What those get who have it already.
     """
-
-    __slots__ = ("body", "etag", "modified", "size_bytes", "unchanged", "whole")
 
     def __init__(self, body: Blob | bytes, etag: str, modified: datetime, headers: dict[str, str]) -> None:
         self.body = body
@@ -109,15 +105,18 @@ class Representation:
         known = {
             **EVERYWHERE,
             hdrs.ETAG: etag,
-            hdrs.LAST_MODIFIED: format_datetime(self.modified, usegmt=True),
+            hdrs.LAST_MODIFIED: _date(self.modified),
             hdrs.CACHE_CONTROL: FOREVER,
             hdrs.ACCEPT_RANGES: "bytes",
             **headers,
         }
-        lengthy = {**known, hdrs.CONTENT_LENGTH: str(self.size_bytes)}
-        self.whole = _sealed(Answer(HTTPStatus.OK, CIMultiDict(lengthy), body, 0, self.size_bytes))
-        del known[hdrs.CONTENT_TYPE]
-        self.unchanged = _sealed(Answer(HTTPStatus.NOT_MODIFIED, CIMultiDict(known)))
+        self._known = known
+        self.whole = _sealed(HTTPStatus.OK, {**known, hdrs.CONTENT_LENGTH: str(self.size_bytes)}, body, self.size_bytes)
+
+    @cached_property
+    def unchanged(self) -> Answer:
+        """What those get who have it already."""
+        return _sealed(HTTPStatus.NOT_MODIFIED, {n: v for n, v in self._known.items() if n != hdrs.CONTENT_TYPE})
 
     def read(self) -> bytes:
         """All bytes of it; not for what may be on disk."""
@@ -125,9 +124,11 @@ class Representation:
 
     def part(self, start: int, stop: int) -> Answer:
         """Answer with a range."""
-        headers = self.whole.headers.copy()
-        headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{self.size_bytes}"
-        headers[hdrs.CONTENT_LENGTH] = str(stop - start)
+        headers: dict[str, str] = {
+            **self.whole.headers,
+            hdrs.CONTENT_RANGE: f"bytes {start}-{stop - 1}/{self.size_bytes}",
+            hdrs.CONTENT_LENGTH: str(stop - start),
+        }
         return Answer(HTTPStatus.PARTIAL_CONTENT, headers, self.body, start, stop)
 
 
@@ -201,9 +202,7 @@ def for_file(method: str, headers: Headers, file: File) -> Answer:
 
 def kept(answer: Answer, caching: str) -> Answer:
     """The same answer, with other advice for caches."""
-    headers = answer.headers.copy()
-    headers[hdrs.CACHE_CONTROL] = caching
-    return replace(answer, headers=headers, head=b"")
+    return replace(answer, headers={**answer.headers, hdrs.CACHE_CONTROL: caching}, head=b"")
 
 
 def head_of(answer: Answer) -> bytes:
@@ -212,10 +211,12 @@ def head_of(answer: Answer) -> bytes:
     Raises:
         ValueError: A header would become two.
     """
-    if answer.head:
-        return answer.head
-    lines = [f"HTTP/1.1 {int(answer.status)} {HTTPStatus(answer.status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    return answer.head or _encoded(answer.status, answer.headers)
+
+
+def _encoded(status: int, headers: dict[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {int(status)} {HTTPStatus(status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
     text = "\r\n".join((*lines, ""))
     if text.count("\r") != len(lines) or text.count("\n") != len(lines):
         raise ValueError("a header holds the end of a line")
@@ -230,7 +231,7 @@ def document(body: bytes, content_type: str, caching: str) -> Answer:
         hdrs.CACHE_CONTROL: caching,
         hdrs.CONTENT_LENGTH: str(len(body)),
     }
-    return Answer(HTTPStatus.OK, CIMultiDict(headers), body, 0, len(body))
+    return Answer(HTTPStatus.OK, headers, body, 0, len(body))
 
 
 def redirect(location: str) -> Answer:
@@ -240,12 +241,12 @@ def redirect(location: str) -> Answer:
     they were published. The location is relative as well, which holds behind a proxy that adds a prefix.
     """
     headers: dict[str, str] = {hdrs.LOCATION: location, hdrs.CACHE_CONTROL: ENTRY_POINT, hdrs.CONTENT_LENGTH: "0"}
-    return Answer(HTTPStatus.FOUND, CIMultiDict({**EVERYWHERE, **headers}))
+    return Answer(HTTPStatus.FOUND, {**EVERYWHERE, **headers})
 
 
 def preflight() -> Answer:
     """Answer OPTIONS, whatever was asked for."""
-    return Answer(HTTPStatus.NO_CONTENT, CIMultiDict({**EVERYWHERE, **_PREFLIGHT}))
+    return Answer(HTTPStatus.NO_CONTENT, {**EVERYWHERE, **_PREFLIGHT})
 
 
 def refusal(
@@ -265,7 +266,7 @@ def refusal(
         sent[hdrs.RETRY_AFTER] = str(RETRY_S)
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         sent[hdrs.ALLOW] = _PREFLIGHT[hdrs.ALLOW]
-    return Answer(status, CIMultiDict(sent), body, 0, len(body), closes)
+    return Answer(status, sent, body, 0, len(body), closes)
 
 
 def denial(reason: str, retry_s: float | None) -> Answer:
@@ -294,9 +295,14 @@ CODINGS: dict[str, Callable[[bytes], bytes]] = {"br": _brotli, "gzip": _gzip}
 """How manifests are compressed, the smaller result first."""
 
 
+@lru_cache(maxsize=256)
+def _date(when: datetime) -> str:
+    return format_datetime(when, usegmt=True)
+
+
 def _compact(body: bytes) -> Blob | bytes:
     return in_memory(body) if len(body) > INLINE_BYTES else body
 
 
-def _sealed(answer: Answer) -> Answer:
-    return replace(answer, head=head_of(answer))
+def _sealed(status: HTTPStatus, headers: dict[str, str], body: Blob | bytes = b"", size_bytes: int = 0) -> Answer:
+    return Answer(status, headers, body, 0, size_bytes, head=_encoded(status, headers))

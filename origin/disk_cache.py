@@ -119,13 +119,13 @@ class DiskCache:
                 self._remove(name)
         return None
 
-    def keep(self, sha256: bytes, blob: Blob) -> None:
-        """Write a whole blob to the disk, unless the disk refused a moment ago."""
+    def keep(self, sha256: bytes, blob: Blob) -> Blob | None:
+        """Write a whole blob to the disk, unless the disk refused a moment ago; returns it as it lies there."""
         name = sha256.hex()
         with self._lock:
             is_there = self._shelf.get(name) is not None
         if is_there or blob.size_bytes > self._share_bytes or self._clock() < self._writes_from_s:
-            return
+            return None
         try:
             with tempfile.NamedTemporaryFile(dir=self._own, prefix=_TEMPORARY, delete=False) as file:
                 try:
@@ -133,6 +133,7 @@ class DiskCache:
                     while at < blob.size_bytes:
                         at += os.sendfile(file.fileno(), blob.fd, at, blob.size_bytes - at)
                     Path(file.name).replace(self._own / name)
+                    kept = in_file(os.dup(file.fileno()), blob.size_bytes)
                 except BaseException:
                     Path(file.name).unlink(missing_ok=True)
                     raise
@@ -140,10 +141,11 @@ class DiskCache:
             self._writes_from_s = self._clock() + REST_S
             self._count("failed")
             log.warning("the disk cache takes nothing for %.0f s: %s", REST_S, error.strerror)
-            return
+            return None
         with self._lock:
             self._shelf.put(name, Entry(checked=True), blob.size_bytes)
         self._count("kept")
+        return kept
 
     def _evict(self, name: str) -> None:
         self._remove(name)

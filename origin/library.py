@@ -294,15 +294,18 @@ class Library:
         """Have a segment or init segment read; returns as soon as there is something to send."""
         begun: asyncio.Future[File] = asyncio.get_running_loop().create_future()
 
+        def describe(blob: Blob) -> File:
+            digest = sha256 or hashlib.sha256(os.pread(blob.fd, size_bytes, 0)).digest()
+            kind = "init" if sha256 is None else "segment"
+            return self._keep(key, media_file(kind, blob, digest.hex(), published, content_type))
+
         def begin(blob: Blob) -> None:
             if not begun.done() and (sha256 is not None or blob.is_whole):
-                digest = sha256 or hashlib.sha256(os.pread(blob.fd, size_bytes, 0)).digest()
-                kind = "init" if sha256 is None else "segment"
-                begun.set_result(self._keep(key, media_file(kind, blob, digest.hex(), published, content_type)))
+                begun.set_result(describe(blob))
 
         async def arrive() -> None:
             try:
-                await self._fetch(key, size_bytes, sha256, begin)
+                kept = await self._fetch(key, size_bytes, sha256, begin)
             except asyncio.CancelledError:
                 begun.cancel()
                 raise
@@ -313,23 +316,29 @@ class Library:
                 self._files.drop(key)  # clients that were sent a part are cut by the blob
                 if not isinstance(error, HeadendError):
                     raise
+            else:
+                if kept is not None:
+                    describe(kept)  # from now on the disk's pages are sent, and memory is free for others
 
         task = asyncio.get_running_loop().create_task(arrive())
         self._arrivals.add(task)
         task.add_done_callback(self._arrivals.discard)
         return await begun
 
-    async def _fetch(self, key: str, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None]) -> None:
-        disk = self._disk if sha256 is not None else None
-        if disk is not None and sha256 is not None:
-            found = await self._in_thread(partial(disk.open, sha256, size_bytes))
-            if found is not None:
-                self._metrics.lookups.inc("disk")
-                begun(found)
-                return
+    async def _fetch(
+        self, key: str, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None]
+    ) -> Blob | None:
+        """Read media from the disk cache or the store; returns what has come to lie in the disk cache thereby."""
+        if self._disk is None or sha256 is None:
+            await self._noted(key, self._source.fetch(key, size_bytes, sha256, begun))
+            return None
+        found = await self._in_thread(partial(self._disk.open, sha256, size_bytes))
+        if found is not None:
+            self._metrics.lookups.inc("disk")
+            begun(found)
+            return None
         blob = await self._noted(key, self._source.fetch(key, size_bytes, sha256, begun))
-        if disk is not None and sha256 is not None:
-            await self._in_thread(partial(disk.keep, sha256, blob))
+        return await self._in_thread(partial(self._disk.keep, sha256, blob))
 
     def _read_pointer(self, key: str) -> str:
         release = documents.read(Current, self._store.get(key), key=key).release
