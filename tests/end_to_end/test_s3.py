@@ -29,7 +29,7 @@ FRAMES = 160
 
 
 def upload(path: Path, server: LocalS3, key: str) -> str:
-    boto3.client("s3", endpoint_url=server.endpoint_url).upload_file(str(path), BUCKET, key)
+    boto3.session.Session().client("s3", endpoint_url=server.endpoint_url).upload_file(str(path), BUCKET, key)
     return f"s3://{BUCKET}/{key}"
 
 

@@ -512,7 +512,7 @@ def _(ground: Ground) -> None:
     settings = StoreSettings(f"s3://{BUCKET}/hostile", server.endpoint_url)
     store = open_store(settings)
     put_release(store)
-    boto3.client("s3", endpoint_url=server.endpoint_url).put_object(
+    boto3.session.Session().client("s3", endpoint_url=server.endpoint_url).put_object(
         Bucket=BUCKET,
         Key=f"hostile/{layout.segment(TITLE, RELEASE, PICTURE, 1)}",
         Body=SEGMENTS[0],

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from headend.errors import ConfigError
-from origin.tokens import EDGE_VALID_S, Grant, Key, Use, granted, issue, make_key, read_keys, vouch, vouched
+from origin.tokens import EDGE_VALID_S, Grant, Key, Use, granted, issue, read_keys, vouch, vouched
 
 GUIDE = (Path(__file__).parents[2] / "docs/guides/access.md").read_text(encoding="utf-8")
 NOW_S = 1_800_000_000
-OLD, NEW, EDGE = make_key(Use.PLAYBACK), make_key(Use.PLAYBACK), make_key(Use.EDGE)
+OLD, NEW, EDGE = (  # fixed, so that tests have the same names in every process
+    Key(Use.PLAYBACK, "0000001d", b"old" * 11),
+    Key(Use.PLAYBACK, "0000002e", b"new" * 11),
+    Key(Use.EDGE, "0000003f", b"edge" * 8),
+)
 GRANT = Grant(
     title="big-buck-bunny",
     account="a-1",
