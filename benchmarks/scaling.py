@@ -208,7 +208,7 @@ def plan_of(hours: float, workers: int, chunk_s: Fraction = Fraction(30)) -> Enc
         constant_rate=True,
         intra_only=True,
         bit_rate_bps=700_000_000,
-        frames=FrameIndex(tuple(range(frames)), tuple(range(frames)), "container index"),
+        frames=FrameIndex(tuple(range(frames)), tuple(range(frames)), tuple(range(frames)), "container index"),
     )
     sound = AudioTrack(1, "pcm_s24le", "", 48_000, 6, "5.1", "en", "", (), True, Fraction(0), frames / rate, 6_912_000)
     probe = Probe(Master("/masters/film.mov", 1, "sha256:00", "1"), "mov", frames / rate, track, (sound,), ())

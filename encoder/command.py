@@ -6,7 +6,6 @@ starts from the nearest larger one; each pixel format is made once per size; eve
 Source: FFmpeg's documentation, sections "Filtergraph description" and "mov, mp4, ismv" (muxer options).
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +15,7 @@ from typing import Any
 import av
 import ffmpeg
 
+from encoder import seeking
 from encoder.conforming import Conformed
 from encoder.downmix import JOINED, pan
 from encoder.families import AUDIO, LOUDNESS, VIDEO, Options, Style
@@ -67,9 +67,6 @@ FRAGMENTS: Options = {
 
 REQUEST_BYTES = 4 << 20
 """How much of a master in S3 is asked for at a time; what a task reads beyond its part is less than this."""
-
-REORDER_FRAMES = 16
-"""How far a frame may be shown from its place in decoding order: the picture buffer of H.264 and HEVC."""
 
 SDR_COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
 """What tone-mapped renditions are."""
@@ -251,17 +248,14 @@ def _input_options(master: Master) -> dict[str, Any]:
 
 def _seek_options(look: Look, chunk: Chunk) -> dict[str, Any]:
     """Start reading at the last keyframe that the chunk's first frame can need."""
-    track, index = look.track, look.track.frames
-    first, _ = look.conformed.source_range(chunk.first_frame, chunk.end_frame)
-    reorder = 0 if track.intra_only or index.origin == "packets" else REORDER_FRAMES
-    place = bisect_right(index.keyframes, first - reorder) - 1
+    place, track = seeking.keyframe_place(look.conformed, chunk), look.track
     options: dict[str, Any] = {
         # Upright is a decision of the plan, not of the tool.
         "noautorotate": None,
     }
-    if place <= 0:
+    if place == 0:
         return options
-    start = index.pts_ticks[index.keyframes[place]] * track.time_base
+    start = track.frames.seek_ticks[place] * track.time_base
     micros = -(-start.numerator * 1_000_000 // start.denominator)  # up, or the keyframe before would be taken
     return options | {
         # The keyframe and no later one; frames before the chunk are dropped by their own times, not by this.

@@ -21,6 +21,7 @@ from encoder.probing import STANDARD_RATES, input_options
 from headend.errors import MasterError
 from headend.media import FieldOrder, VideoTrack
 from headend.process import run
+from headend.settings import DEFAULT_MOST_CHANGED_PERCENT
 
 CYCLE_FRAMES, FILM_FRAMES = 5, 4
 """3:2 pull-down: five frames of video carry four of film."""
@@ -174,7 +175,9 @@ class Conformed:
         return np.searchsorted(ticks, grid, side="right") - 1
 
 
-def conform(track: VideoTrack, fields: Fields | None = None, *, most_changed_percent: float = 50.0) -> Conformed:
+def conform(
+    track: VideoTrack, fields: Fields | None = None, *, most_changed_percent: float = DEFAULT_MOST_CHANGED_PERCENT
+) -> Conformed:
     """Decide how the master's frames make the grid's.
 
     Args:
@@ -274,7 +277,8 @@ def _variable(track: VideoTrack, most_changed_percent: float) -> Conformed:
     if changed > most_changed_percent:
         raise MasterError(
             f"the master's frames are spaced so unevenly that {changed:.0f} % would be repeated or dropped at the best "
-            f"rate, {float(rate):.3f}; deliver it at a constant rate, or raise the limit of {most_changed_percent:g} %"
+            f"rate, {float(rate):.3f}; deliver it at a constant rate, or raise --max-changed-frames from "
+            f"{most_changed_percent:g}"
         )
     decision = f"variable frame rate → {float(rate):.3f}p: {repeated} frames repeated, {dropped} dropped"
     return Conformed(track, Cadence.VARIABLE, FieldOrder.PROGRESSIVE, rate, decision)

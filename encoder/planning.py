@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from encoder import seeking
 from encoder.command import Look, audio_command, levelling, video_command
 from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
@@ -85,7 +86,7 @@ def plan(
     )
     colour, assumed = complete_colour(track)
     look = Look(conformed, colour)
-    chunks = grid.chunks()
+    chunks = seeking.joined(grid.chunks(), conformed)
     by_index = {programme.index: programme for programme in probe.audio}
     sound = {
         members: (
@@ -151,7 +152,9 @@ def plan(
         effort=settings.effort,
         tool=tool,
         grid=grid,
-        decisions=tuple(line for line in (conformed.decision, *assumed, *decisions) if line),
+        decisions=tuple(
+            line for line in (conformed.decision, seeking.tell(chunks, grid, conformed), *assumed, *decisions) if line
+        ),
         video=video,
         audio=audio,
         tasks=tuple(sorted(tasks, key=lambda task: (first.isdisjoint(task.renditions), -task.cost))),

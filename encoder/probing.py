@@ -8,11 +8,12 @@ file itself is at hand.
 import re
 import struct
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate, pairwise
+from math import ceil
 from pathlib import Path
 from statistics import median_low
 from threading import Lock
@@ -58,6 +59,9 @@ STANDARD_RATES = tuple(
 OPEN_TIMEOUT_S = 60
 READ_TIMEOUT_S = 30
 """How long one packet may take; a master in a store that stalls longer is given up."""
+
+REORDER_FRAMES = 16
+"""How far a frame may be shown from its place in decoding order: the picture buffer of H.264 and HEVC."""
 
 _HEAD_FRAMES = 8
 """Frames to decode before a scan of packets is believed."""
@@ -270,9 +274,9 @@ def _by_container_index(container: InputContainer, picture: VideoStream, master:
     if not pts or any(after <= before for before, after in pairwise(pts)):
         return None
     before = accumulate((not entry.is_discard for entry in entries), initial=-leading)
-    keyframes = {0, *(max(0, n) for n, entry in zip(before, entries, strict=False) if entry.is_keyframe)}
-    index = FrameIndex(tuple(pts), tuple(sorted(n for n in keyframes if n < len(pts))), "container index")
-    return _Seen(index, first)
+    shift = start - shown[0]
+    seek_ticks = {max(0, n): e.timestamp + shift for n, e in zip(before, entries, strict=False) if e.is_keyframe}
+    return _Seen(_indexed(pts, seek_ticks, "container index"), first)
 
 
 def _reordered_pts(
@@ -315,8 +319,8 @@ def _by_packets(container: InputContainer, picture: VideoStream, master: Master)
     pts = sorted(p.pts_ticks for p in shown if p.pts_ticks is not None)
     if [frame.pts for frame in head] != pts[: len(head)]:
         return None
-    keyframes = {0, *(bisect_left(pts, p.pts_ticks) for p in shown if p.keyframe and p.pts_ticks is not None)}
-    return _Seen(FrameIndex(tuple(pts), tuple(sorted(keyframes)), "packets"), head[0], audio_ends)
+    keyframes = {bisect_left(pts, p.pts_ticks): p for p in shown if p.keyframe and p.pts_ticks is not None}
+    return _Seen(_indexed(pts, _sought(keyframes, shown, container, picture), "packets"), head[0], audio_ends)
 
 
 def _by_decoding(container: InputContainer, picture: VideoStream, master: Master) -> _Seen:
@@ -324,20 +328,54 @@ def _by_decoding(container: InputContainer, picture: VideoStream, master: Master
     picture.codec_context.thread_count = 0
     first: VideoFrame | None = None
     pts: list[int] = []
-    keyframes: list[int] = []
+    keyframes: dict[int, int] = {}
     audio_ends: dict[int, int] = {}
     step = round(1 / (_declared_rate(picture) * _time_base(picture)))
     for _, frames in _decoded(container, picture, frame_limit=None, audio_ends_ticks=audio_ends):
         for frame in frames:
             first = first or frame
-            keyframes += [len(pts)] if frame.key_frame else []
             # FFmpeg's own order of preference; AVI has decoding times only.
             known = frame.pts if frame.pts is not None else frame.dts
             step = pts[-1] - pts[-2] if len(pts) > 1 else step
             pts.append(known if known is not None else pts[-1] + step if pts else 0)
+            if frame.key_frame:
+                keyframes[len(pts) - 1] = pts[-1] - REORDER_FRAMES * step
     if first is None:
         raise _no_frames(master)
-    return _Seen(FrameIndex(tuple(sorted(pts)), tuple(sorted({0, *keyframes})), "packets"), first, audio_ends)
+    return _Seen(_indexed(sorted(pts), keyframes, "packets"), first, audio_ends)
+
+
+def _indexed(pts: Sequence[int], seek_ticks: Mapping[int, int], origin: str) -> FrameIndex:
+    """The index, from the time to seek to for each keyframe; decoding can always start at the first frame."""
+    known = sorted({0: pts[0], **{number: ticks for number, ticks in seek_ticks.items() if number < len(pts)}}.items())
+    return FrameIndex(tuple(pts), tuple(n for n, _ in known), tuple(ticks for _, ticks in known), origin)
+
+
+def _sought(
+    keyframes: Mapping[int, _Packet], shown: Sequence[_Packet], container: InputContainer, picture: VideoStream
+) -> dict[int, int]:
+    """What each container's demuxer must be asked for, so that it goes to a keyframe, by the number of its frame.
+
+    Source: FFmpeg's ``mov_seek_stream`` and, in ``fftools/ffmpeg_demux.c``, ``dts_heuristic``.
+    """
+    pts = [packet.pts_ticks or 0 for packet in keyframes.values()]
+    dts = [packet.dts_ticks for packet in keyframes.values()]
+    if container.format.name.startswith("matroska"):
+        # It looks for presentation times, but where frames are reordered the command line goes back by 3/23 s, and so
+        # to the keyframe before: that much is added, as far as the next keyframe allows.
+        late = ceil(Fraction(3, 23) / _time_base(picture))
+        ends = (after - 1 for after in (*pts[1:], pts[-1] + late + 1)) if pts else ()
+        times = [min(at + late, end) for at, end in zip(pts, ends, strict=True)]
+    elif container.format.name.startswith("mov,"):
+        # It looks for decoding times, and takes what it is asked for to be that much later.
+        first_dts = min((p.dts_ticks for p in shown if p.dts_ticks is not None), default=0)
+        shift = min(p.pts_ticks for p in shown if p.pts_ticks is not None) - first_dts
+        times = [at if known is None else known + shift for at, known in zip(pts, dts, strict=True)]
+    else:
+        # Others, such as MPEG-TS's, go to the packet of that decoding time, keyframe or not.
+        reorder = round(REORDER_FRAMES / (_declared_rate(picture) * _time_base(picture)))
+        times = [at - reorder if known is None else known for at, known in zip(pts, dts, strict=True)]
+    return dict(zip(keyframes, times, strict=True))
 
 
 def _decoded(

@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -119,14 +121,18 @@ def _keep(order: Order, task: EncodeTask, scratch: Path, store: Store) -> Iterat
     with ThreadPoolExecutor(UPLOADS) as uploads:
         for rendition in task.renditions:
             path = encoding.output(scratch, rendition)
-            cut = _cut(order, task, rendition, memoryview(bytearray(path.read_bytes())))
+            with path.open("rb") as file:
+                data = mmap(file.fileno(), 0, access=ACCESS_READ)
             path.unlink()
-            keys = [layout.segment(order.title, order.release, rendition, part.number) for part in cut.track.segments]
-            bodies = list(cut.bodies)
+            cut = _cut(order, task, rendition, memoryview(data))
             if task.chunk.number == 0:
-                keys.append(layout.init(order.title, order.release, rendition))
-                bodies.append(cut.init)
-            list(uploads.map(store.put, keys, bodies))
+                store.put(layout.init(order.title, order.release, rendition), cut.init)
+            numbers = [part.number for part in cut.track.segments]
+            keys = (layout.segment(order.title, order.release, rendition, number) for number in numbers)
+            objects = zip(keys, cut.bodies, strict=True)
+            # So many at a time: a chunk may be a whole film, and more than fits into memory.
+            while batch := list(islice(objects, UPLOADS)):
+                list(uploads.map(lambda pair: store.put(*pair), batch))
             yield cut.track
 
 

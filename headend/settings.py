@@ -12,6 +12,8 @@ DEFAULT_STORE = "./headend-store"
 DEFAULT_LADDER = "studio"
 DEFAULT_LOUDNESS_LUFS = -24
 """Integrated loudness of long-form programmes: ATSC A/85."""
+DEFAULT_MOST_CHANGED_PERCENT = 50.0
+"""More than that, and most of what is shown is no frame of the master's in its own place."""
 ATTEMPTS = 3
 """How often a task is tried before the job fails."""
 
@@ -64,7 +66,7 @@ class EncodeSettings:
     segment_s: Fraction = Fraction(6)
     chunk_s: Fraction = Fraction(30)
     effort: Effort = Effort.STANDARD
-    most_changed_percent: float = 50.0
+    most_changed_percent: float = DEFAULT_MOST_CHANGED_PERCENT
     audio: tuple[AudioChoice, ...] = ()
     loudness_lufs: int | None = DEFAULT_LOUDNESS_LUFS
 

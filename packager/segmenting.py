@@ -13,7 +13,7 @@ Source: ISO/IEC 14496-12, sections 8.6.6 (``elst``), 8.8.5 (``mfhd``), 8.8.7 (``
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -86,13 +86,24 @@ class Cut:
 
     Attributes:
         init: The init segment.
-        bodies: The media segments' bytes, as the track's ``segments`` describe them.
+        bodies: The media segments' bytes, as the track's ``segments`` describe them; of video, they are made when it is
+            their turn, since a chunk may be a whole film.
         track: What the receipt says.
     """
 
     init: bytes
-    bodies: tuple[bytes, ...]
+    bodies: Iterable[bytes]
     track: EncodedTrack
+
+
+@dataclass(frozen=True, slots=True)
+class _Bodies:
+    """Bytes that are put together anew each time that they are gone through."""
+
+    make: Callable[[], Iterator[bytes]]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.make()
 
 
 def fragments(data: memoryview | bytes) -> Iterator[Fragment]:
@@ -166,18 +177,21 @@ def cut_video(
     bounds = [b for b in grid.segment_bounds() if chunk.first_frame <= b <= chunk.end_frame]
     first_gop = chunk.first_frame // grid.gop_frames
     offset_ticks = chunk.first_frame * ticks.frame_ticks
-    segments, bodies = [], []
-    for number, (first, end) in enumerate(pairwise(bounds), start=chunk.first_segment):
-        places = range(first // grid.gop_frames, _ceil_div(end, grid.gop_frames))
-        gops = [found[place - first_gop] for place in places]
-        written = []
-        for place, gop in zip(places, gops, strict=True):
+
+    def written(first: int, end: int) -> Iterator[bytes]:
+        for place in range(first // grid.gop_frames, _ceil_div(end, grid.gop_frames)):
+            gop = found[place - first_gop]
             samples = [replace(s, composition_ticks=s.composition_ticks + late_ticks) for s in gop.samples]
             if min(sample.composition_ticks for sample in samples) < 0:
                 raise ChunkRejected(f"{rendition}: frames of chunk {chunk.number} are reordered further than planned")
             media = data[gop.media : gop.media + sum(sample.size_bytes for sample in samples)]
-            written.append(_fragment_bytes(place + 1, gop.decode_ticks + offset_ticks, samples, media))
-        body = b"".join(written)
+            yield _fragment_bytes(place + 1, gop.decode_ticks + offset_ticks, samples, media)
+
+    segments = []
+    for number, (first, end) in enumerate(pairwise(bounds), start=chunk.first_segment):
+        gops = found[first // grid.gop_frames - first_gop : _ceil_div(end, grid.gop_frames) - first_gop]
+        parts = list(written(first, end))
+        body = b"".join(parts)
         segments.append(
             Segment(
                 number=number,
@@ -186,10 +200,10 @@ def cut_video(
                 samples=sum(len(gop.samples) for gop in gops),
                 size_bytes=len(body),
                 sha256=hashlib.sha256(body).hexdigest(),
-                sync=tuple(_sync_ranges(written, gops)),
+                sync=tuple(_sync_ranges(parts, gops)),
             )
         )
-        bodies.append(body)
+    bodies = _Bodies(lambda: (b"".join(written(*bound)) for bound in pairwise(bounds)))
     return _cut(rendition, init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
 
 
@@ -264,7 +278,7 @@ def _read(data: memoryview, rendition: str) -> tuple[bytes, list[Fragment]]:
 def _cut(
     rendition: str,
     init: bytes,
-    bodies: Sequence[bytes],
+    bodies: Iterable[bytes],
     segments: list[Segment],
     ticks_per_second: int,
     *,
@@ -282,7 +296,7 @@ def _cut(
         peak_bps=_ceil_div(max(rates).numerator, max(rates).denominator),
         segments=tuple(segments),
     )
-    return Cut(init, tuple(bodies), track)
+    return Cut(init, bodies, track)
 
 
 def _fragment(data: memoryview | bytes, moof: boxes.Box, mdat: boxes.Box) -> Fragment:

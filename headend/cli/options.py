@@ -15,6 +15,7 @@ from headend.media import AudioRole, Effort
 from headend.settings import (
     DEFAULT_LADDER,
     DEFAULT_LOUDNESS_LUFS,
+    DEFAULT_MOST_CHANGED_PERCENT,
     DEFAULT_STORE,
     AudioChoice,
     ClusterSettings,
@@ -212,6 +213,15 @@ def encode(command: Command) -> Command:
         show_default=True,
         help="Integrated loudness in LUFS that each programme is brought to by one static gain.",
     )
+    @click.option(
+        "--max-changed-frames",
+        "most_changed_percent",
+        type=click.FloatRange(0, 100),
+        default=DEFAULT_MOST_CHANGED_PERCENT,
+        show_default=True,
+        metavar="PERCENT",
+        help="Refuse a master of variable frame rate if more of its frames would be repeated or dropped.",
+    )
     @wraps(command)
     def wrapped(
         *,
@@ -220,12 +230,14 @@ def encode(command: Command) -> Command:
         effort: str,
         audio: tuple[AudioChoice, ...],
         loudness: str,
+        most_changed_percent: float,
         **others: Any,
     ) -> Any:
         settings = EncodeSettings(
             segment_s,
             chunk_s,
             Effort(effort),
+            most_changed_percent,
             audio=audio,
             loudness_lufs=None if loudness == "off" else int(loudness),
         )

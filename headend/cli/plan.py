@@ -15,7 +15,7 @@ from headend.cli import options
 from headend.cli.screen import console, facts, table
 from headend.cli.wording import count_text, rate_text
 from headend.errors import ConfigError
-from headend.media import EncodePlan, EncodeTask
+from headend.media import EncodePlan, EncodeTask, Kind
 from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders import loading
 
@@ -97,6 +97,7 @@ def _span(task: EncodeTask) -> str:
 
 def _show(plan: EncodePlan) -> None:
     grid, screen = plan.grid, console()
+    chunks = len({task.chunk for task in plan.tasks if task.kind is Kind.VIDEO})
     screen.print(
         facts(
             [
@@ -115,7 +116,7 @@ def _show(plan: EncodePlan) -> None:
                 ),
                 (
                     "work",
-                    f"{count_text(grid.segment_count, 'segment')}, {count_text(len(grid.chunks()), 'chunk')}, "
+                    f"{count_text(grid.segment_count, 'segment')}, {count_text(chunks, 'chunk')}, "
                     f"{count_text(len(plan.tasks), 'task')}",
                 ),
             ]

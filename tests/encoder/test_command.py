@@ -513,7 +513,9 @@ def test_sound_lasts_as_long_as_the_picture_wherever_it_began(late_ms: int, tmp_
 
 def test_a_master_of_many_frame_times_is_cut_at_the_right_ones() -> None:
     uneven = tuple(round(number * Fraction(1001, 24)) for number in range(480))  # milliseconds, as Matroska rounds them
-    track = long_track(frames=FrameIndex(uneven, (0, 240), "packets"), time_base=Fraction(1, 1000), colour=BT709)
+    track = long_track(
+        frames=FrameIndex(uneven, (0, 240), (0, uneven[240]), "packets"), time_base=Fraction(1, 1000), colour=BT709
+    )
     chunk = GRID.chunks()[1]
     (step,) = named(command(track=track, chunk=chunk), "trim")
     args = dict(pair.split("=") for pair in step.args.split(":"))

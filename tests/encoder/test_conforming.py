@@ -3,7 +3,8 @@
 import pytest
 
 from encoder.conforming import Cadence, Fields, conform
-from headend.media import FieldOrder
+from headend.errors import MasterError
+from headend.media import FieldOrder, FrameIndex
 from tests.support.nouns import make_video_track
 
 
@@ -28,3 +29,15 @@ def test_samples_decide_and_flags_only_hint(flags: FieldOrder, fields: Fields | 
 def test_the_order_is_what_most_frames_show() -> None:
     shown = Fields(1, 90, 5, 0)
     assert conform(make_video_track(field_order=FieldOrder.TOP_FIRST), shown).field_order is FieldOrder.BOTTOM_FIRST
+
+
+def test_a_variable_rate_above_the_limit_is_refused_and_names_the_option() -> None:
+    ticks = tuple(number + number // 10 for number in range(100))  # every tenth frame is followed by a hole
+    uneven = make_video_track(constant_rate=False, frames=FrameIndex(ticks, (0,), (0,), "packets"))
+
+    conformed = conform(uneven, most_changed_percent=9)
+
+    assert (conformed.cadence, conformed.frame_count) == (Cadence.VARIABLE, 109)
+    assert conformed.decision.endswith("9 frames repeated, 0 dropped")
+    with pytest.raises(MasterError, match="raise --max-changed-frames from 8"):
+        conform(uneven, most_changed_percent=8)

@@ -39,6 +39,7 @@ def make_frame_index(
     return FrameIndex(
         pts_ticks=tuple(start_ticks + n * frame_ticks for n in range(frame_count)),
         keyframes=tuple(range(0, frame_count, keyframe_every)),
+        seek_ticks=tuple(start_ticks + n * frame_ticks for n in range(0, frame_count, keyframe_every)),
         origin=origin,
     )
 
