@@ -152,6 +152,28 @@ def costs(out: Path | None, quick: bool, keep: bool) -> None:
         keep_as_installed(report.costs)
 
 
+@main.command()
+@_out
+@click.option("--quick", is_flag=True, help="One short round: shows that all works, not what it costs.")
+def origin(out: Path | None, quick: bool) -> None:
+    """Serve a title beside nginx, on the same files: segments, manifests, a store in S3, slow readers, two workers."""
+    from benchmarks.origin import draw, measure
+
+    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    table = Table("case", "server", "CPU µs", "requests/s", "MB/s", "p50 ms", "p99 ms", title=report.nginx)
+    for row in report.rows:
+        rates = (f"{row.requests_per_s:,.0f}", f"{row.requests_per_s * row.mean_bytes / 1e6:,.0f}")
+        table.add_row(row.case, row.server, f"{row.cpu_us:,.0f}", *rates, f"{row.p50_ms:.1f}", f"{row.p99_ms:.1f}")
+    console = Console()
+    console.print(table)
+    for target in report.targets:
+        verdict = "reached" if target.met else "missed"
+        console.print(f"  {target.name}: {target.value:.2f}, target {target.target:g} {verdict}")
+    _write(out, "origin", report)
+    if out is not None:
+        draw(report, out.with_suffix(".png"))
+
+
 def _write(out: Path | None, name: str, result: object) -> None:
     if out is not None:
         document = {"benchmark": name, "machine": machine.describe(), "result": result}

@@ -26,6 +26,8 @@ BYTES = 10 << 30
 """Budget, unless told otherwise."""
 REST_S = 30.0
 """How long nothing is written after a write failed, say because the disk is full."""
+WRITE_BYTES = 4 << 20
+"""What is written at a time: what came in large pieces lies in large pages, which the kernel sends with less work."""
 
 _TEMPORARY = "arriving-"
 _NAME = re.compile("[0-9a-f]{64}")
@@ -127,11 +129,10 @@ class DiskCache:
         if is_there or blob.size_bytes > self._share_bytes or self._clock() < self._writes_from_s:
             return None
         try:
-            with tempfile.NamedTemporaryFile(dir=self._own, prefix=_TEMPORARY, delete=False) as file:
+            with tempfile.NamedTemporaryFile(dir=self._own, prefix=_TEMPORARY, delete=False, buffering=0) as file:
                 try:
-                    at = 0
-                    while at < blob.size_bytes:
-                        at += os.sendfile(file.fileno(), blob.fd, at, blob.size_bytes - at)
+                    while piece := os.pread(blob.fd, WRITE_BYTES, file.tell()):
+                        file.write(piece)
                     Path(file.name).replace(self._own / name)
                     kept = in_file(os.dup(file.fileno()), blob.size_bytes)
                 except BaseException:

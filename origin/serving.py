@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import resource
 import signal
@@ -262,6 +263,7 @@ async def _run(
             writer = asyncio.create_task(_write(access_log))
             held.callback(lambda: access_log.write(access_log.take()))
             held.callback(writer.cancel)
+        gc.freeze()  # what is here now stays, and need not be looked at each time that garbage is looked for
         server.start(listeners)
         try:
             on_ready()

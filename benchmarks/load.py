@@ -1,0 +1,80 @@
+"""Load on a server, by wrk."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headend.errors import ConfigError, ToolFailed
+
+_SCRIPT = """
+local paths = {{ {paths} }}
+local number = 0
+request = function()
+    number = number % #paths + 1
+    return wrk.format("GET", paths[number])
+end
+done = function(summary, latency)
+    local errors = summary.errors
+    io.write(string.format("RESULT %d %d %d %d %d %d\\n", summary.requests, summary.duration, summary.bytes,
+        latency:percentile(50), latency:percentile(99),
+        errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came back.
+
+    Attributes:
+        requests: How many were answered.
+        seconds: In which time.
+        received_bytes: With headers.
+        p50_ms: Median of the time to an answer's end.
+        p99_ms: 99th percentile.
+    """
+
+    requests: int
+    seconds: float
+    received_bytes: int
+    p50_ms: float
+    p99_ms: float
+
+
+def run_wrk(
+    url: str, paths: Sequence[str], *, headers: Mapping[str, str], connections: int, seconds: int, folder: Path
+) -> Load:
+    """Ask for paths in turn, each client as soon as it has its last answer.
+
+    Args:
+        url: Of the server, without a slash at its end.
+        paths: Undecoded.
+        headers: Sent with each request.
+        connections: How many clients there are.
+        seconds: For how long.
+        folder: For a script.
+
+    Raises:
+        ConfigError: wrk is not installed.
+        ToolFailed: It fails, or an answer is no success.
+    """
+    if shutil.which("wrk") is None:
+        raise ConfigError("wrk is not installed: get it with 'apt-get install wrk'")
+    script = folder / "wrk.lua"
+    script.write_text(_SCRIPT.format(paths=", ".join(f'"{path}"' for path in paths)))
+    argv = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script)]
+    argv += [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
+    ended = subprocess.run([*argv, url], capture_output=True, text=True, check=False)
+    found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", ended.stdout, re.MULTILINE)
+    if found is None or int(found[6]):
+        raise ToolFailed(
+            f"wrk did not get what it asked for from {url}; see --verbose",
+            argv=argv,
+            status=ended.returncode,
+            stderr=(ended.stdout + ended.stderr)[-2000:],
+        )
+    requests, microseconds, received, p50_us, p99_us = map(int, found.groups()[:5])
+    return Load(requests, microseconds / 1e6, received, p50_us / 1000, p99_us / 1000)

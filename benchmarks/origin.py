@@ -1,0 +1,418 @@
+"""What serving costs: the origin beside nginx, on the same files, with one worker each.
+
+Load comes from wrk, on the same machine. What is compared is the server's own CPU time per request, since that depends
+less than the clock on what else runs. Servers take turns, and their medians are compared.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from statistics import mean, median
+from tempfile import TemporaryDirectory
+from urllib.request import urlopen
+
+from benchmarks import charts
+from benchmarks.load import Load, run_wrk
+from benchmarks.packaging import film
+from benchmarks.synthetic import inits_of, receipts_of
+from headend import documents, layout
+from headend.errors import ConfigError, ToolFailed
+from headend.media import Current
+from headend.storage import Store
+from headend.storage.local import LocalStore
+from headend.storage.local_server import rclone_server
+from packager.presentation import assemble
+from packager.publishing import manifests
+
+NGINX, HEADEND, S3, S3_DISK = "nginx", "headend", "headend, S3", "headend, S3, disk cache"
+TWO = ", two workers"
+SEGMENTS = tuple((600 << 10) + number * (424 << 10) // 15 for number in range(16))
+"""Sizes of the segments, in bytes."""
+HOURS, QUICK_HOURS = 2.0, 0.1
+ROUNDS, QUICK_ROUNDS = 5, 1
+SECONDS, QUICK_SECONDS = 2, 1
+CONNECTIONS = 16
+MANY_CONNECTIONS = 256
+"""For comparing workers: the kernel shares them out by chance."""
+COLD_CONNECTIONS = 4
+STALLED = 100
+NOTHING_KEPT = 1
+"""A budget for memory that makes each request go to the store."""
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a kind of request cost a server.
+
+    Attributes:
+        case: The kind.
+        server: Its name.
+        cpu_us: CPU microseconds of the server per request, of all its processes; median of ``cpu_runs_us``.
+        cpu_runs_us: Of each run.
+        requests_per_s: Median on the clock, with the load beside it on the same cores.
+        p50_ms: Median of the medians of latency.
+        p99_ms: Median of the 99th percentiles.
+        mean_bytes: Of an answer, with its headers.
+    """
+
+    case: str
+    server: str
+    cpu_us: float
+    cpu_runs_us: tuple[float, ...]
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    mean_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What was to be reached.
+
+    Attributes:
+        name: Of what.
+        value: What was measured.
+        target: What it is to be.
+        at_least: Whether more is better.
+    """
+
+    name: str
+    value: float
+    target: float
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether it was reached."""
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that was measured.
+
+    Attributes:
+        nginx: Its version.
+        rows: Costs, by case and server.
+        stalled_bytes: How much the origin's memory grew with `STALLED` clients that don't read; bodies in memory count,
+            though they are in no process.
+        largest_share: Of two workers' CPU time, the busier one's.
+        targets: What was to be reached.
+    """
+
+    nginx: str
+    rows: tuple[Row, ...]
+    stalled_bytes: int
+    largest_share: float
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A kind of request.
+
+    Attributes:
+        name: For people.
+        paths: Asked for in turn.
+        servers: Who answers, by name.
+        headers: Sent along, from the base URL of a server and a path.
+        connections: How many clients ask.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    servers: tuple[str, ...]
+    headers: Callable[[str, str], dict[str, str]] = lambda _url, _path: {}
+    connections: int = CONNECTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        url: Without a slash at its end.
+        pid: Of the process whose children work, or which works itself.
+    """
+
+    url: str
+    pid: int
+
+    def pids(self) -> list[int]:
+        """All its processes."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [self.pid, *map(int, children)]
+
+    def cpu_s(self) -> dict[int, float]:
+        """What each process has used so far, user and system."""
+        tick = os.sysconf("SC_CLK_TCK")
+        used = {}
+        for pid in self.pids():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            used[pid] = (int(fields[11]) + int(fields[12])) / tick
+        return used
+
+    def memory_bytes(self) -> int:
+        """What its processes take, and all of this machine's files in memory: the origin's are in no process."""
+        status = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self.pids())
+        kilobytes = re.findall(r"^(?:RssAnon|Shmem): +([0-9]+) kB$", status + Path("/proc/meminfo").read_text(), re.M)
+        return sum(map(int, kilobytes)) << 10
+
+
+def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -> Report:
+    """Measure all cases.
+
+    Args:
+        quick: One short round: shows that all works, not what it costs.
+        on_step: Told what comes next.
+
+    Raises:
+        ConfigError: nginx or wrk is not installed.
+    """
+    rounds, seconds = (QUICK_ROUNDS, QUICK_SECONDS) if quick else (ROUNDS, SECONDS)
+    with TemporaryDirectory(prefix="headend-origin-") as name, ExitStack() as held:
+        folder = Path(name)
+        on_step("a synthetic film is published")
+        root = folder / "s3" / "films"
+        paths = publish(LocalStore(root), QUICK_HOURS if quick else HOURS)
+        s3 = held.enter_context(rclone_server(folder / "s3", buckets=["films"]))
+        environment = {**s3.environment(), "AWS_ENDPOINT_URL_S3": s3.endpoint_url}
+        servers = {
+            NGINX: held.enter_context(nginx(root / layout.TITLES, folder)),
+            HEADEND: held.enter_context(headend(str(root))),
+            S3: held.enter_context(headend("s3://films", environment=environment)),
+            S3_DISK: held.enter_context(
+                headend("s3://films", "--disk-cache", str(folder / "disk"), environment=environment)
+            ),
+            "cold": held.enter_context(headend("s3://films", "--memory", str(NOTHING_KEPT), environment=environment)),
+            NGINX + TWO: held.enter_context(nginx(root / layout.TITLES, folder, workers=2)),
+            HEADEND + TWO: held.enter_context(headend(str(root), "--workers", "2")),
+        }
+        everyone = (NGINX, HEADEND, S3)
+        cases = (
+            Case("segments", paths.segments, (*everyone, S3_DISK)),
+            Case("manifests", paths.manifests, everyone),
+            Case("304s", paths.manifests[:1], everyone, _etag),
+            Case("cold segments", paths.segments, ("cold",), connections=COLD_CONNECTIONS),
+            Case(
+                "many clients",
+                paths.segments,
+                (NGINX, NGINX + TWO, HEADEND, HEADEND + TWO),
+                connections=MANY_CONNECTIONS,
+            ),
+        )
+        rows, shares = [], []
+        for case in cases:
+            on_step(case.name)
+            runs: dict[str, list[tuple[Load, float]]] = {name: [] for name in case.servers}
+            for name in case.servers * (1 + rounds):  # each is warmed up once
+                load, used = _run(servers[name], case, seconds, folder)
+                runs[name].append((load, sum(used.values())))
+                if name == HEADEND + TWO:
+                    shares.append(max(used.values()) / sum(used.values()))
+            rows += [_row(case.name, name, found[1:]) for name, found in runs.items()]
+        on_step(f"{STALLED} clients don't read")
+        stalled_bytes = _stall(servers[S3], paths.segments)
+        version = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip()
+    share = median(shares[1:])
+    return Report(version, tuple(rows), stalled_bytes, share, targets(rows, stalled_bytes, share))
+
+
+def targets(rows: Sequence[Row], stalled_bytes: int, largest_share: float) -> tuple[Target, ...]:
+    """What was to be reached, and what was.
+
+    Args:
+        rows: Costs.
+        stalled_bytes: As in `Report`.
+        largest_share: How much of two workers' CPU time was the busier one's: once that has none left, both have
+            reached what they can do together.
+    """
+    cost = {(row.case, row.server): row.cpu_us for row in rows}
+    limits = {"segments": 1.5, "manifests": 3.0, "304s": 3.0}
+    found = [
+        Target(f"{case}: CPU of {server}, nginx = 1", used / cost[case, NGINX], limits[case])
+        for (case, server), used in cost.items()
+        if case in limits and server != NGINX
+    ]
+    mean_mib = mean(SEGMENTS) / MIB
+    return (
+        *found,
+        Target("cold segments: CPU ms per MiB", cost["cold segments", "cold"] / 1000 / mean_mib, 2.5),
+        Target(f"{STALLED} stalled readers: MB", stalled_bytes / 1e6, 50.0),
+        Target(
+            "capacity of two workers, one = 1",
+            cost["many clients", HEADEND] / cost["many clients", HEADEND + TWO] / largest_share,
+            1.8,
+            at_least=True,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """What is asked for.
+
+    Attributes:
+        segments: As many as `SEGMENTS` has.
+        manifests: A media playlist and the multivariant playlist.
+    """
+
+    segments: tuple[str, ...]
+    manifests: tuple[str, ...]
+
+
+def publish(store: Store, hours: float) -> Paths:
+    """Write a release of a synthetic film: all its manifests, and some segments of one rendition."""
+    plan = film(hours)
+    inits = inits_of(plan)
+    presentation = assemble(plan, receipts_of(plan), inits.__getitem__)
+    for key, data in manifests(presentation).items():
+        store.put(key, data)
+    track = presentation.video[0]
+    bodies = [os.urandom(size) for size in SEGMENTS]
+    segments = tuple(
+        replace(segment, size_bytes=len(body), sha256=sha256(body).hexdigest())
+        for segment, body in zip(track.segments, bodies, strict=False)
+    )
+    for segment, body in zip(segments, bodies, strict=True):
+        store.put(layout.segment(plan.title, plan.release, track.rendition.id, segment.number), body)
+    changed = replace(track, segments=(*segments, *track.segments[len(segments) :]))
+    written = replace(presentation, video=(changed, *presentation.video[1:]))
+    store.put(layout.release_document(plan.title, plan.release), documents.write(written))
+    store.put(layout.current(plan.title), documents.write(Current(plan.release, "2026-01-01T00:00:00+00:00")))
+    id = track.rendition.id
+    keys = [layout.segment(plan.title, plan.release, id, segment.number) for segment in segments]
+    listed = [layout.media_playlist(plan.title, plan.release, id), layout.multivariant(plan.title, plan.release)]
+    return Paths(
+        tuple(key.removeprefix(layout.TITLES) for key in keys),
+        tuple(key.removeprefix(layout.TITLES) for key in listed),
+    )
+
+
+@contextmanager
+def headend(store: str, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Run the origin as people do."""
+    argv = [sys.executable, "-m", "headend", "serve", "--open", "--store", store, "--port", "0", "--json", *options]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}) as child:
+        try:
+            said = ""
+            while child.stdout is not None and not said.endswith("}\n"):
+                line = child.stdout.readline()
+                if not line:
+                    raise ToolFailed("headend serve does not start: see what it wrote above", argv=argv)
+                said += line
+            yield Server(json.loads(said)["url"], child.pid)
+        finally:
+            child.terminate()
+            child.wait()
+
+
+@contextmanager
+def nginx(root: Path, folder: Path, *, workers: int = 1) -> Iterator[Server]:
+    """Run nginx with all that makes it fast for files."""
+    if shutil.which("nginx") is None:
+        raise ConfigError("nginx is not installed: get it with 'apt-get install nginx-light'")
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    folder = folder / f"nginx-{workers}"
+    folder.mkdir()
+    bodies = "".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"""
+        {"user root;" if os.geteuid() == 0 else ""}
+        worker_processes {workers}; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+        events {{ worker_connections 4096; }}
+        http {{
+            {bodies}
+            access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; open_file_cache max=1000;
+            types {{ video/mp4 m4s; application/vnd.apple.mpegurl m3u8; application/dash+xml mpd; }}
+            server {{ listen 127.0.0.1:{port} backlog=1024 reuseport; root {root}; }}
+        }}
+        """
+    )
+    with subprocess.Popen(["nginx", "-c", str(config), "-p", str(folder), "-e", f"{folder}/nginx.log"]) as child:
+        try:
+            deadline = time.monotonic() + 10
+            while not (folder / "nginx.pid").exists():
+                if child.poll() is not None or time.monotonic() > deadline:
+                    raise ConfigError(f"nginx does not start: {(folder / 'nginx.log').read_text()}")
+                time.sleep(0.02)
+            yield Server(f"http://127.0.0.1:{port}", child.pid)
+        finally:
+            child.terminate()
+            child.wait()
+
+
+def draw(report: Report, path: Path) -> None:
+    """Draw the result.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    cases = ("segments", "manifests", "304s")
+    titles = [f"{case}: server's CPU per request" for case in cases]
+    with charts.panels(path, [*titles, "p99 under load"], "headend's origin beside nginx, one worker each") as axes:
+        for axis, case in zip(axes, cases, strict=False):
+            costs = {row.server: row.cpu_us for row in report.rows if row.case == case}
+            charts.bars(axis, costs, ours=HEADEND, bound=NGINX, unit="µs")
+        late = {f"{row.server}, {row.case}": row.p99_ms for row in report.rows if row.case in cases[:2]}
+        charts.bars(axes[3], late, ours=f"{HEADEND}, segments", bound=f"{NGINX}, segments", unit="ms")
+
+
+def _etag(url: str, path: str) -> dict[str, str]:
+    with urlopen(url + path) as answer:
+        return {"If-None-Match": answer.headers["ETag"]}
+
+
+def _run(server: Server, case: Case, seconds: int, folder: Path) -> tuple[Load, dict[int, float]]:
+    """One run of load, and what it cost each process of the server."""
+    headers = case.headers(server.url, case.paths[0])
+    before = server.cpu_s()
+    load = run_wrk(
+        server.url, case.paths, headers=headers, connections=case.connections, seconds=seconds, folder=folder
+    )
+    return load, {pid: used - before.get(pid, 0.0) for pid, used in server.cpu_s().items()}
+
+
+def _row(case: str, server: str, runs: Sequence[tuple[Load, float]]) -> Row:
+    costs = tuple(cpu_s / load.requests * 1e6 for load, cpu_s in runs)
+    loads = [load for load, _ in runs]
+    return Row(
+        case=case,
+        server=server,
+        cpu_us=median(costs),
+        cpu_runs_us=costs,
+        requests_per_s=median(load.requests / load.seconds for load in loads),
+        p50_ms=median(load.p50_ms for load in loads),
+        p99_ms=median(load.p99_ms for load in loads),
+        mean_bytes=sum(load.received_bytes for load in loads) / sum(load.requests for load in loads),
+    )
+
+
+def _stall(server: Server, paths: Sequence[str]) -> int:
+    """How much memory grows with clients that ask and don't read."""
+    place = server.url.removeprefix("http://")
+    host, _, port = place.partition(":")
+    before = server.memory_bytes()
+    with ExitStack() as held:
+        for number in range(STALLED):
+            client = held.enter_context(socket.create_connection((host, int(port))))
+            request = f"GET {paths[number % len(paths)]} HTTP/1.1\r\nHost: {place}\r\n\r\n"
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.sendall(request.encode())
+        time.sleep(1.0)  # for the origin to send what the kernel takes
+        return max(0, server.memory_bytes() - before)
