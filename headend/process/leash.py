@@ -8,8 +8,19 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 PR_SET_PDEATHSIG = 1
+
+
+def leashed(argv: Sequence[str]) -> list[str]:
+    """The command that runs ``argv`` so that it dies with the thread which starts it, and with this process.
+
+    Args:
+        argv: The program's absolute path and its arguments.
+    """
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *argv]
+
 
 if __name__ == "__main__":
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

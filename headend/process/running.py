@@ -5,7 +5,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from headend.errors import Cancelled, ToolFailed
+from headend.process.leash import leashed
 
 POLL_S = 0.25
 """How often a running child's cancellation is looked at."""
@@ -22,8 +22,6 @@ GRACE_S = 2.0
 """How long a child may take to end after SIGTERM."""
 TAIL_LINES = 60
 """How much of a child's last words is kept."""
-
-_LEASH = Path(__file__).with_name("leash.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ def run(
     started = time.monotonic()
     try:
         child = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *argv],
+            leashed(argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from headend.errors import ConfigError, ToolFailed
+from headend.process import leashed
 
 STARTUP_S = 30.0
 """How long a server may take until it listens."""
@@ -83,7 +84,7 @@ def serving(argv: Sequence[str], announcement: str, environment: Mapping[str, st
     """Run a server as a child process until the block is left.
 
     Args:
-        argv: The command.
+        argv: The command, by its absolute path. It dies with this process, even with one that is killed.
         announcement: Pattern of what the server prints once it listens, with its address as the first group.
         environment: Variables beside those of this process.
 
@@ -96,7 +97,7 @@ def serving(argv: Sequence[str], announcement: str, environment: Mapping[str, st
     with tempfile.TemporaryFile() as log:
         # In a session of its own, so that Ctrl-C reaches the server only when those that use it are done.
         child = subprocess.Popen(
-            argv,
+            leashed(argv),
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -104,7 +105,7 @@ def serving(argv: Sequence[str], announcement: str, environment: Mapping[str, st
             start_new_session=True,
         )
         try:
-            yield _await_address(child, log.fileno(), announcement)
+            yield _await_address(argv, child, log.fileno(), announcement)
         finally:
             child.terminate()
             try:
@@ -114,7 +115,7 @@ def serving(argv: Sequence[str], announcement: str, environment: Mapping[str, st
                 child.wait()
 
 
-def _await_address(child: "subprocess.Popen[bytes]", log: int, announcement: str) -> str:
+def _await_address(argv: Sequence[str], child: "subprocess.Popen[bytes]", log: int, announcement: str) -> str:
     deadline = time.monotonic() + STARTUP_S
     while True:
         ended = child.poll()
@@ -122,10 +123,9 @@ def _await_address(child: "subprocess.Popen[bytes]", log: int, announcement: str
         if found := re.search(announcement, said):
             return found[1]
         if ended is not None or time.monotonic() > deadline:
-            name = Path(str(child.args[0] if isinstance(child.args, list) else child.args)).name
             raise ToolFailed(
-                f"{name} does not start as a server; see what it says with --verbose",
-                argv=child.args,
+                f"{Path(argv[0]).name} does not start as a server; see what it says with --verbose",
+                argv=list(argv),
                 status=ended,
                 stderr=said[-4000:],
             )

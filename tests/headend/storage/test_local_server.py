@@ -1,14 +1,19 @@
+import socket
+import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from headend.errors import ConfigError, ToolFailed
 from headend.storage import local_server
 from headend.storage.local_server import LocalS3, rclone_server, serving
+from tests.support.command_line import environment
 
 
 def test_the_server_is_gone_after_the_block_even_if_it_fails(tmp_path: Path) -> None:
@@ -27,6 +32,25 @@ def test_a_server_that_ignores_the_request_to_end_is_killed(monkeypatch: pytest.
     )
     with serving([sys.executable, "-c", script], r"at (\d)", {}) as address:
         assert address == "1"
+
+
+def test_a_server_dies_with_a_program_that_is_killed_without_warning(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from headend.storage.local_server import rclone_server\n"
+        "with rclone_server(Path(sys.argv[1]), buckets=['films']) as server:\n"
+        "    print(server.endpoint_url, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment()
+    ) as child:
+        assert child.stdout is not None
+        place = urlsplit(child.stdout.readline().strip())
+        socket.create_connection((place.hostname, place.port)).close()
+        child.kill()
+    with pytest.raises(ConnectionRefusedError):
+        for _ in range(500):
+            socket.create_connection((place.hostname, place.port)).close()
+            time.sleep(0.01)
 
 
 def test_a_server_that_does_not_start_says_why() -> None:
