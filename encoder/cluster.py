@@ -36,7 +36,7 @@ MEMORY_SHARE = 0.8
 """How much of this machine's memory tasks may take; the rest is for results on their way, and for others."""
 TOPIC = "headend"
 
-_QUIET = {
+_QUIET: dict[str, object] = {
     # A dead worker's task comes back to us at once, which counts the attempt and tries elsewhere.
     "distributed.scheduler.allowed-failures": 0,
     # Encoders are children; a worker's own memory tells nothing. Its limit only says how much we may give it.
@@ -46,6 +46,10 @@ _QUIET = {
     "distributed.worker.memory.terminate": False,
     # A long task must not cost a worker its life.
     "distributed.scheduler.worker-ttl": None,
+    # No pages: they would show every user of this machine what is encoded.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.nanny.http.routes": [],
 }
 
 
@@ -262,7 +266,9 @@ def _cluster(settings: ClusterSettings, tasks: Sequence[EncodeTask]) -> Iterator
                     threads_per_worker=1,
                     processes=True,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    # Dask listens for HTTP in any case, and at its usual port unless told otherwise: let it be a free
+                    # one of this machine alone, where nothing is shown.
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                     memory_limit=workers[0].memory_bytes,
                     silence_logs=logging.CRITICAL,
                 )

@@ -227,12 +227,27 @@ def test_a_job_may_run_again_after_it_has_failed(scheduler: str, events: list[Ev
 
 def test_a_cluster_of_ones_own_is_started_and_ended(events: list[Event]) -> None:
     before = {process.pid for process in psutil.Process().children(recursive=True)}
-    run_tasks([task("one"), task("two")], succeed, ClusterSettings(workers=1), events.append)
+    others = listening()
+    addresses: set[tuple[str, int]] = set()
 
+    def note(event: Event) -> None:
+        events.append(event)
+        addresses.update(listening() - others)
+
+    run_tasks([task("one"), task("two")], succeed, ClusterSettings(workers=1), note)
+
+    assert {host for host, _ in addresses} == {"127.0.0.1"}
+    assert 8787 not in {port for _, port in addresses}  # Dask's own, which two jobs would want
     assert len(done(events)) == 2
     assert slot_count(cluster.workers_of(ClusterSettings(workers=1))) == 1
     assert slot_count(cluster.workers_of(ClusterSettings())) == len(os.sched_getaffinity(0))
     until(lambda: not workers_of(before))
+
+
+def listening() -> set[tuple[str, int]]:
+    """Where this process takes connections."""
+    found = psutil.Process().net_connections("tcp")
+    return {(each.laddr.ip, each.laddr.port) for each in found if each.status == psutil.CONN_LISTEN}
 
 
 def workers_of(before: set[int]) -> list[psutil.Process]:
