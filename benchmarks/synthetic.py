@@ -14,6 +14,7 @@ from functools import cache
 from itertools import pairwise
 
 from encoder.tool import ffmpeg_path
+from headend import layout
 from headend.media import (
     AudioRendition,
     Codec,
@@ -25,6 +26,8 @@ from headend.media import (
     Master,
     Receipt,
     Segment,
+    Sheet,
+    Thumbnails,
     VideoRendition,
 )
 from headend.timing import Chunk, Grid, timescale
@@ -47,6 +50,7 @@ ENCODERS: dict[Codec, tuple[str, ...]] = {
     Codec.EAC3: ("eac3",),
 }
 VIDEO = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.VP9})
+SHEET_BPS = 40_000
 CODEC_FRAME = {Codec.AAC: 1024, Codec.OPUS: 960, Codec.AC3: 1536, Codec.EAC3: 1536}
 PRIMING = {Codec.AAC: 1024, Codec.OPUS: 312, Codec.AC3: 256, Codec.EAC3: 256}
 
@@ -79,13 +83,24 @@ def plan_of(
     video: Iterable[VideoRendition],
     audio: Iterable[AudioRendition] = (),
     *,
+    trick: Iterable[VideoRendition] = (),
+    thumbnails: Thumbnails | None = None,
     title: str = "film",
     release: str = "r1",
 ) -> EncodePlan:
     """A plan with one task per chunk and one per programme of sound."""
-    pictures, sounds = tuple(video), tuple(audio)
+    pictures, winding, sounds = tuple(video), tuple(trick), tuple(audio)
+    made = tuple(r.id for r in (*pictures, *winding))
     tasks = [
-        EncodeTask(f"video-{chunk.number}", Kind.VIDEO, chunk, tuple(r.id for r in pictures), (), 1.0)
+        EncodeTask(
+            f"video-{chunk.number}",
+            Kind.VIDEO,
+            chunk,
+            made,
+            (),
+            1.0,
+            sheets=thumbnails.sheet_numbers(chunk.first_frame, chunk.end_frame) if thumbnails else (),
+        )
         for chunk in grid.chunks()
     ]
     everything = Chunk(0, 0, grid.frame_count, 1)
@@ -104,12 +119,14 @@ def plan_of(
         video=pictures,
         audio=sounds,
         tasks=tuple(tasks),
+        trick=winding,
+        thumbnails=thumbnails,
     )
 
 
 def renditions_of(plan: EncodePlan) -> dict[str, AnyRendition]:
     """Every rendition of a plan by its id."""
-    return {**{r.id: r for r in plan.video}, **{r.id: r for r in plan.audio}}
+    return {**{r.id: r for r in (*plan.video, *plan.trick)}, **{r.id: r for r in plan.audio}}
 
 
 def inits_of(plan: EncodePlan) -> dict[str, bytes]:
@@ -129,6 +146,10 @@ def receipts_of(plan: EncodePlan) -> tuple[Receipt, ...]:
             cpu_s=1.0,
             wall_s=1.0,
             peak_memory_bytes=1,
+            sheets=tuple(
+                Sheet(n, _size(layout.THUMBNAILS, n, SHEET_BPS, Fraction(30)), _digest(layout.THUMBNAILS, n))
+                for n in task.sheets
+            ),
         )
         for task in plan.tasks
     )
@@ -158,11 +179,12 @@ def _pictures(rendition: VideoRendition, grid: Grid, bounds: Sequence[int], chun
     for number, (first, end) in enumerate(pairwise(mine), start=chunk.first_segment):
         frames = -(-(end - first) // rendition.rate_divisor)
         gops = -(-(end - first) // grid.gop_frames)
+        shown = end - first if rendition.rate_divisor == grid.gop_frames else frames * rendition.rate_divisor
         size = _size(rendition.id, number, rendition.average_bps, (end - first) / grid.frame_rate)
         yield Segment(
             number=number,
             start_ticks=first * ticks.frame_ticks,
-            duration_ticks=frames * rendition.rate_divisor * ticks.frame_ticks,
+            duration_ticks=shown * ticks.frame_ticks,
             samples=frames,
             size_bytes=size,
             sha256=_digest(rendition.id, number),

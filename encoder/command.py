@@ -29,6 +29,7 @@ from headend.media import (
     Effort,
     Levelling,
     Master,
+    Thumbnails,
     VideoRange,
     VideoRendition,
     VideoTrack,
@@ -41,6 +42,8 @@ MASTER = "{master}"
 """Stands for the input; a worker puts a path or a presigned URL there."""
 SCRATCH = "{scratch}"
 """Stands for the folder of the outputs."""
+SHEETS = f"{SCRATCH}/thumbnails-%d.jpg"
+"""Where sheets of thumbnails go, counted from 1 in each task."""
 
 GLOBAL = (
     "-hide_banner", "-nostdin", "-y",
@@ -63,6 +66,17 @@ FRAGMENTS: Options = {
     "map_metadata": -1,
     "map_chapters": -1,
     "fflags": "+bitexact",
+}
+
+SHEET: Options = {
+    "f": "image2",
+    "c:v": "mjpeg",
+    # The highest at which edges stay clean at twice their size: about 11 kB a thumbnail of 320x180.
+    "q:v": 5,
+    # Chunks run side by side.
+    "threads": 1,
+    "fps_mode": "passthrough",
+    "flags:v": "+bitexact",
 }
 
 REQUEST_BYTES = 4 << 20
@@ -102,6 +116,7 @@ def video_command(
     chunk: Chunk,
     renditions: Sequence[VideoRendition],
     effort: Effort,
+    thumbnails: Thumbnails | None = None,
 ) -> tuple[str, ...]:
     """Build the command that encodes one chunk into a group of renditions.
 
@@ -112,13 +127,15 @@ def video_command(
         chunk: The frames to encode.
         renditions: At least one; their sizes are reached in a cascade.
         effort: How much work the encoders do.
+        thumbnails: What to make of the chunk beside; nothing if None.
 
     Returns:
-        Arguments with placeholders; one output per rendition, named by its id.
+        Arguments with placeholders; one output per rendition, named by its id, then the sheets of thumbnails.
     """
     source = ffmpeg.input(MASTER, **_input_options(master), **_seek_options(look, chunk))
     frames = _frames_of(source[str(look.track.index)], look, chunk)
-    taps = _cascade(frames, look, renditions)
+    copies = _copies(frames, 1 if thumbnails is None else 2, "split")
+    taps = _cascade(copies[0], look, renditions)
     outputs = []
     for rendition in renditions:
         colour = look.colour if rendition.video_range is not VideoRange.SDR else _sdr_colour(look)
@@ -141,6 +158,8 @@ def video_command(
             "fps_mode": "passthrough",
         }
         outputs.append(ffmpeg.output(taps[rendition.id], f"{SCRATCH}/{rendition.id}.mp4", **options))
+    if thumbnails is not None:
+        outputs.append(ffmpeg.output(_sheets(copies[1], look, thumbnails), SHEETS, **SHEET))
     return _argv(outputs)
 
 
@@ -304,7 +323,9 @@ def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> d
     for (sdr, divisor), stream in zip(kinds, _copies(frames, len(kinds), "split"), strict=True):
         members = [r for r in renditions if (r.video_range is VideoRange.SDR, r.rate_divisor) == (sdr, divisor)]
         if divisor > 1:
-            stream = stream.filter("framestep", divisor).filter("fps", _rate(members[0].frame_rate))
+            # The last picture counts however soon the chunk ends behind it.
+            rate = _rate(members[0].frame_rate)
+            stream = stream.filter("framestep", divisor).filter("fps", rate, eof_action="pass")
         sizes = sorted({(r.width_px, r.height_px) for r in members}, key=lambda size: size[0] * size[1], reverse=True)
         tone_map = sdr and look.track.video_range is not VideoRange.SDR
         for number, size in enumerate(sizes):
@@ -335,6 +356,21 @@ def _scaled(stream: Any, size: tuple[int, int], look: Look) -> Any:
         options["matrix"] = look.colour.matrix
     # The pixels are square from here on, said explicitly.
     return stream.filter("zscale", *size, **options).filter("format", look.working_format).filter("setsar", 1)
+
+
+def _sheets(frames: Any, look: Look, thumbnails: Thumbnails) -> Any:
+    """Every so many frames one, small, in rows on sheets; what is left of the last sheet is black."""
+    # Only those few are scaled, from the master's own size.
+    stream = frames.filter("framestep", thumbnails.interval_frames)
+    stream = _scaled(stream, (thumbnails.tile_width_px, thumbnails.tile_height_px), look)
+    if look.track.video_range is not VideoRange.SDR:
+        stream = _tone_mapped(stream)
+    return (
+        # JFIF knows only the matrix of BT.601, in full range.
+        stream.filter("zscale", matrix="470bg", range="full", dither="ordered")
+        .filter("format", "yuvj420p")
+        .filter("tile", f"{thumbnails.columns}x{thumbnails.rows}")
+    )
 
 
 def _as_format(stream: Any, pixel_format: str, look: Look) -> Any:

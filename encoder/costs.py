@@ -185,9 +185,9 @@ class Calibration:
             if task is None or not (receipt.cpu_s > 0 and task.cost > 0):
                 continue
             ratio = math.log(receipt.cpu_s / task.cost)
-            for rendition in task.renditions:
-                weight = task.cost / len(task.renditions)
-                codec = codecs[rendition]
+            shared = [codecs[rendition] for rendition in task.renditions if rendition in codecs]
+            for codec in shared:
+                weight = task.cost / len(shared)
                 weights[codec] = weights.get(codec, 0.0) + weight
                 errors[codec] = errors.get(codec, 0.0) + weight * ratio
             if task.memory_bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoder import loudness, tool
-from encoder.command import MASTER, PROGRAM, SCRATCH
+from encoder.command import MASTER, PROGRAM, SCRATCH, SHEETS
 from headend.errors import ToolFailed
 from headend.media import EncodeTask, Loudness
 from headend.process import Finished, run
@@ -44,7 +44,7 @@ def encode(
         on_frames: Gets the number of frames done, now and then.
 
     Returns:
-        What it cost. Every rendition lies at `output`.
+        What it cost. Every rendition lies at `output`, every sheet of thumbnails at `sheet`.
 
     Raises:
         ToolFailed: FFmpeg is missing, failed or stalled.
@@ -92,3 +92,8 @@ def fill(word: str, placeholders: Mapping[str, str]) -> str:
 def output(scratch: Path, rendition: str) -> Path:
     """Where a task's command leaves a rendition."""
     return scratch / f"{rendition}.mp4"
+
+
+def sheet(scratch: Path, place: int) -> Path:
+    """Where a task's command leaves a sheet of thumbnails; counted from 1 in each task."""
+    return scratch / SHEETS.removeprefix(f"{SCRATCH}/").replace("%d", str(place))

@@ -10,7 +10,8 @@ from encoder import seeking
 from encoder.command import Look, audio_command, levelling, video_command
 from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
-from encoder.grouping import arrange
+from encoder.grouping import Group, arrange
+from encoder.trick_play import lay_thumbnails, tell, trick_rendition
 from headend import documents
 from headend.errors import ConfigError, MasterError
 from headend.media import (
@@ -23,6 +24,7 @@ from headend.media import (
     Levelling,
     Master,
     Probe,
+    Thumbnails,
     VideoRendition,
     VideoTrack,
 )
@@ -87,6 +89,11 @@ def plan(
     colour, assumed = complete_colour(track)
     look = Look(conformed, colour)
     chunks = seeking.joined(grid.chunks(), conformed)
+    trick: tuple[VideoRendition, ...] = ()
+    thumbnails = None
+    if settings.thumbnails:
+        trick, thumbnails = trick_rendition(video, grid), lay_thumbnails(video[0], grid)
+        decisions = (*decisions, *tell(trick, thumbnails, grid))
     by_index = {programme.index: programme for programme in probe.audio}
     sound = {
         members: (
@@ -103,7 +110,7 @@ def plan(
             "tool": tool,
             # All that the encoders are told, whatever the grouping: other options are another release.
             "commands": [
-                video_command(probe.master, look, grid, chunks[0], video, settings.effort),
+                video_command(probe.master, look, grid, chunks[0], (*video, *trick), settings.effort, thumbnails),
                 *documents.as_plain(tuple(sound.values())),
             ],
         }
@@ -125,25 +132,31 @@ def plan(
         )
         for members, (command, levels) in sound.items()
     ]
-    for wave in _waves(video) if early else (video,):
+
+    def video_task(chunk: Chunk, members: Group, sheets: Thumbnails | None = None) -> EncodeTask:
+        return _task(
+            probe.master,
+            tool,
+            Kind.VIDEO,
+            chunk,
+            tuple(rendition.id for rendition in members),
+            video_command(probe.master, look, grid, chunk, members, settings.effort, sheets),
+            pricing.video_s(members, chunk.frame_count),
+            pricing.video_bytes(members),
+            sheets=sheets.sheet_numbers(chunk.first_frame, chunk.end_frame) if sheets else (),
+        )
+
+    for number, wave in enumerate(_waves(video) if early else (video,)):
         arranged = arrange(
             wave, chunks, pricing, workers=workers, slot_bytes=slot_bytes, beside_s=[task.cost for task in tasks]
         )
-        tasks += [
-            _task(
-                probe.master,
-                tool,
-                Kind.VIDEO,
-                chunk,
-                tuple(rendition.id for rendition in members),
-                video_command(probe.master, look, grid, chunk, members, settings.effort),
-                pricing.video_s(members, chunk.frame_count),
-                pricing.video_bytes(members),
-            )
-            for chunk, groups in zip(chunks, arranged, strict=True)
-            for members in groups
-        ]
-    first = early_renditions(video, audio) if early else frozenset()
+        for chunk, groups in zip(chunks, arranged, strict=True):
+            # Beside the least of what goes first, which decodes the chunk's frames anyway.
+            *others, least = sorted(groups, key=lambda group: -pricing.video_s(group, chunk.frame_count))
+            tasks += [video_task(chunk, members) for members in others]
+            first = number == 0
+            tasks.append(video_task(chunk, (*least, *trick) if first else least, thumbnails if first else None))
+    urgent = early_renditions((*video, *trick), audio) if early else frozenset()
     return EncodePlan(
         title=title,
         release=release,
@@ -157,7 +170,9 @@ def plan(
         ),
         video=video,
         audio=audio,
-        tasks=tuple(sorted(tasks, key=lambda task: (first.isdisjoint(task.renditions), -task.cost))),
+        tasks=tuple(sorted(tasks, key=lambda task: (urgent.isdisjoint(task.renditions), -task.cost))),
+        trick=trick,
+        thumbnails=thumbnails,
     )
 
 
@@ -176,7 +191,7 @@ def first_release(plan: EncodePlan) -> EncodePlan | None:
     Raises:
         ConfigError: The plan has no H.264, or sound but no AAC.
     """
-    wanted = early_renditions(plan.video, plan.audio)
+    wanted = early_renditions((*plan.video, *plan.trick), plan.audio)
     video = tuple(rendition for rendition in plan.video if rendition.id in wanted)
     audio = tuple(rendition for rendition in plan.audio if rendition.id in wanted)
     if not video or (plan.audio and not audio):
@@ -261,11 +276,13 @@ def _task(
     cost: float,
     memory_bytes: int,
     levels: Levelling | None = None,
+    *,
+    sheets: tuple[int, ...] = (),
 ) -> EncodeTask:
     deciding = {"master": master.digest, "tool": tool, "argv": argv, "chunk": documents.as_plain(chunk)}
     if levels is not None:
         deciding["levelling"] = documents.as_plain(levels)
-    return EncodeTask(_digest(deciding), kind, chunk, renditions, argv, cost, memory_bytes, levels)
+    return EncodeTask(_digest(deciding), kind, chunk, renditions, argv, cost, memory_bytes, levels, sheets)
 
 
 def _digest(content: object) -> str:

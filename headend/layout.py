@@ -9,6 +9,8 @@ titles/{title}/{release}/multivariant.m3u8      HLS
 titles/{title}/{release}/manifest.mpd           DASH
 titles/{title}/{release}/release.json           the presentation, as a document
 titles/{title}/{release}/{rendition}/…          init.mp4, {number}.m4s, media.m3u8, iframes.m3u8
+titles/{title}/{release}/thumbnails.vtt         which thumbnail is shown when
+titles/{title}/{release}/thumbnails/…           {number}.jpg, images.m3u8
 """
 
 import re
@@ -23,6 +25,10 @@ INIT = "init.mp4"
 MEDIA_PLAYLIST = "media.m3u8"
 IFRAME_PLAYLIST = "iframes.m3u8"
 SEGMENT_SUFFIX = ".m4s"
+THUMBNAILS = "thumbnails"
+THUMBNAIL_INDEX = "thumbnails.vtt"
+IMAGE_PLAYLIST = "images.m3u8"
+SHEET_SUFFIX = ".jpg"
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 
@@ -116,3 +122,18 @@ def media_playlist(title: str, release: str, rendition: str) -> str:
 def iframe_playlist(title: str, release: str, rendition: str) -> str:
     """A rendition's HLS I-frame playlist."""
     return f"{rendition_path(title, release, rendition)}/{IFRAME_PLAYLIST}"
+
+
+def sheet(title: str, release: str, number: int) -> str:
+    """A sheet of thumbnails; numbered from 1."""
+    return f"{rendition_path(title, release, THUMBNAILS)}/{number}{SHEET_SUFFIX}"
+
+
+def image_playlist(title: str, release: str) -> str:
+    """The HLS media playlist of the sheets."""
+    return f"{rendition_path(title, release, THUMBNAILS)}/{IMAGE_PLAYLIST}"
+
+
+def thumbnail_index(title: str, release: str) -> str:
+    """The WebVTT index of the thumbnails."""
+    return f"{release_path(title, release)}/{THUMBNAIL_INDEX}"

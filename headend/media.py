@@ -300,7 +300,7 @@ class VideoRendition:
         width_px: Width, even; pixels are square.
         height_px: Height, even.
         frame_rate: Frames per second.
-        rate_divisor: 1, or 2 when every second frame of the grid is taken.
+        rate_divisor: Of how many frames of the grid one is taken: 1, 2, or for trick play as many as a GOP has.
         average_bps: Rate that the ladder aims at.
         cap_bps: The encoder's maximal rate.
         buffer_bits: Size of the rate model's buffer.
@@ -360,6 +360,39 @@ class AudioRendition:
     default: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Thumbnails:
+    """Small pictures of a title at even distances, row by row on sheets; each is a sync frame, as players can seek to.
+
+    Attributes:
+        tile_width_px: Width of each, even; pixels are square.
+        tile_height_px: Height, even.
+        columns: Side by side on a sheet.
+        rows: One below another.
+        interval_frames: From one to the next, in frames of the grid; whole GOPs.
+    """
+
+    tile_width_px: int
+    tile_height_px: int
+    columns: int
+    rows: int
+    interval_frames: int
+
+    @property
+    def sheet_tiles(self) -> int:
+        """Thumbnails on a sheet; the last one of a title may have fewer, and black for the rest."""
+        return self.columns * self.rows
+
+    @property
+    def sheet_frames(self) -> int:
+        """Frames of the grid that a sheet stands for; a chunk begins with a sheet."""
+        return self.sheet_tiles * self.interval_frames
+
+    def sheet_numbers(self, first_frame: int, end_frame: int) -> tuple[int, ...]:
+        """Numbers, from 1, of the sheets for the frames of the grid from a sheet's first one, half-open."""
+        return tuple(range(first_frame // self.sheet_frames + 1, -(-end_frame // self.sheet_frames) + 1))
+
+
 # --- how it is made -----------------------------------------------------------------------------------------------
 
 
@@ -401,6 +434,7 @@ class EncodeTask:
         cost: CPU seconds that it is expected to take.
         memory_bytes: Memory that is to be set aside for it.
         levelling: Sound only: how its loudness is measured and set.
+        sheets: Numbers of the sheets of thumbnails that are made beside.
     """
 
     id: str
@@ -411,6 +445,7 @@ class EncodeTask:
     cost: float
     memory_bytes: int = 0
     levelling: Levelling | None = None
+    sheets: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +464,8 @@ class EncodePlan:
         video: Video renditions, best first within a codec.
         audio: Audio renditions.
         tasks: What workers do, the most urgent first: longest first among equals.
+        trick: Renditions of one picture for each GOP, to wind through a title; none or one.
+        thumbnails: How they are laid; None where none are made.
     """
 
     title: str
@@ -442,6 +479,8 @@ class EncodePlan:
     video: tuple[VideoRendition, ...]
     audio: tuple[AudioRendition, ...]
     tasks: tuple[EncodeTask, ...]
+    trick: tuple[VideoRendition, ...] = ()
+    thumbnails: Thumbnails | None = None
 
 
 # --- what has been made -------------------------------------------------------------------------------------------
@@ -499,6 +538,21 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Sheet:
+    """A sheet of thumbnails in the store: a JPEG.
+
+    Attributes:
+        number: From 1.
+        size_bytes: Size of the object.
+        sha256: Hex digest of the object.
+    """
+
+    number: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedTrack:
     """What one task made of one rendition.
 
@@ -537,6 +591,7 @@ class Receipt:
         cpu_s: CPU seconds of the child process.
         wall_s: Seconds from start to end.
         peak_memory_bytes: Peak resident memory of the child process.
+        sheets: The thumbnails that were made beside.
     """
 
     task: str
@@ -546,6 +601,7 @@ class Receipt:
     cpu_s: float
     wall_s: float
     peak_memory_bytes: int
+    sheets: tuple[Sheet, ...] = ()
 
 
 Rendition = TypeVar("Rendition", VideoRendition, AudioRendition)
@@ -599,6 +655,9 @@ class Presentation:
         grid: Where segments lie.
         video: Video tracks, best first within a codec.
         audio: Audio tracks.
+        trick: Tracks of one picture for each GOP.
+        thumbnails: How they are laid; None where there are none.
+        sheets: All of them, in order.
     """
 
     title: str
@@ -606,6 +665,9 @@ class Presentation:
     grid: Grid
     video: tuple[Track[VideoRendition], ...]
     audio: tuple[Track[AudioRendition], ...]
+    trick: tuple[Track[VideoRendition], ...] = ()
+    thumbnails: Thumbnails | None = None
+    sheets: tuple[Sheet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

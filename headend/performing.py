@@ -1,5 +1,6 @@
 """What a worker does with a task: encode it, cut it, put the segments into the store, and write the receipt last."""
 
+import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,8 @@ from tempfile import TemporaryDirectory
 
 from encoder import cluster, encoding, tool
 from headend import documents, layout
-from headend.media import Codec, EncodedTrack, EncodePlan, EncodeTask, Kind, Loudness, Master, Receipt
+from headend.errors import ChunkRejected
+from headend.media import Codec, EncodedTrack, EncodePlan, EncodeTask, Kind, Loudness, Master, Receipt, Sheet
 from headend.settings import StoreSettings
 from headend.storage import Store, masters, open_store
 from headend.timing import Grid
@@ -34,7 +36,7 @@ class Order:
         master: The file.
         tool: FFmpeg's version line; no other may encode.
         grid: Where segments lie.
-        halved: Ids of renditions that take every second frame.
+        divisors: Of how many frames a rendition takes one, by its id, where not every one.
         vp9_levels: Levels of VP9 renditions by their ids.
         sample_rate_hz: Of all sound.
     """
@@ -45,7 +47,7 @@ class Order:
     master: Master
     tool: str
     grid: Grid
-    halved: frozenset[str]
+    divisors: Mapping[str, int]
     vp9_levels: Mapping[str, str]
     sample_rate_hz: int
 
@@ -59,7 +61,7 @@ def order_of(plan: EncodePlan, store: StoreSettings) -> Order:
         master=plan.master,
         tool=plan.tool,
         grid=plan.grid,
-        halved=frozenset(rendition.id for rendition in plan.video if rendition.rate_divisor == 2),
+        divisors={r.id: r.rate_divisor for r in (*plan.video, *plan.trick) if r.rate_divisor > 1},
         vp9_levels={rendition.id: rendition.level for rendition in plan.video if rendition.codec is Codec.VP9},
         sample_rate_hz=plan.audio[0].sample_rate_hz if plan.audio else 0,
     )
@@ -92,6 +94,7 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
         )
         run.on_encoded()
         tracks = _levelled(run.task, finished.loudness, _keep(order, run.task, Path(folder), store))
+        sheets = tuple(_keep_sheets(order, run.task, Path(folder), store))
     receipt = Receipt(
         task=run.task.id,
         tracks=tracks,
@@ -100,6 +103,7 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
         cpu_s=finished.cpu_s,
         wall_s=time.monotonic() - started,
         peak_memory_bytes=finished.peak_memory_bytes,
+        sheets=sheets,
     )
     store.put(layout.receipt(order.title, order.release, run.task.id), documents.write(receipt))
     return receipt
@@ -136,6 +140,18 @@ def _keep(order: Order, task: EncodeTask, scratch: Path, store: Store) -> Iterat
             yield cut.track
 
 
+def _keep_sheets(order: Order, task: EncodeTask, scratch: Path, store: Store) -> Iterator[Sheet]:
+    made = len(list(scratch.glob(f"*{layout.SHEET_SUFFIX}")))
+    if made != len(task.sheets):
+        raise ChunkRejected(
+            f"{made} sheets of thumbnails came out of chunk {task.chunk.number}, not {len(task.sheets)}"
+        )
+    for place, number in enumerate(task.sheets, start=1):
+        data = encoding.sheet(scratch, place).read_bytes()
+        store.put(layout.sheet(order.title, order.release, number), data)
+        yield Sheet(number, len(data), hashlib.sha256(data).hexdigest())
+
+
 def _cut(order: Order, task: EncodeTask, rendition: str, data: memoryview) -> segmenting.Cut:
     if task.kind is Kind.AUDIO:
         return segmenting.cut_audio(data, rendition=rendition, grid=order.grid, sample_rate_hz=order.sample_rate_hz)
@@ -144,6 +160,6 @@ def _cut(order: Order, task: EncodeTask, rendition: str, data: memoryview) -> se
         rendition=rendition,
         grid=order.grid,
         chunk=task.chunk,
-        rate_divisor=2 if rendition in order.halved else 1,
+        rate_divisor=order.divisors.get(rendition, 1),
         vp9_level=order.vp9_levels.get(rendition),
     )

@@ -229,6 +229,8 @@ def done(store: Store, plan: EncodePlan) -> frozenset[str]:
 
 
 def _objects(plan: EncodePlan, receipt: Receipt) -> Iterator[tuple[str, int]]:
+    for sheet in receipt.sheets:
+        yield layout.sheet(plan.title, plan.release, sheet.number), sheet.size_bytes
     for track in receipt.tracks:
         for part in track.segments:
             yield layout.segment(plan.title, plan.release, track.rendition, part.number), part.size_bytes

@@ -61,6 +61,7 @@ class EncodeSettings:
             have to be repeated or dropped.
         audio: The programmes of sound to make, the first one first; empty for all that the master has.
         loudness_lufs: Integrated loudness that every programme is brought to; None leaves it as it is.
+        thumbnails: Whether thumbnails and a rendition for trick play are made.
     """
 
     segment_s: Fraction = Fraction(6)
@@ -69,6 +70,7 @@ class EncodeSettings:
     most_changed_percent: float = DEFAULT_MOST_CHANGED_PERCENT
     audio: tuple[AudioChoice, ...] = ()
     loudness_lufs: int | None = DEFAULT_LOUDNESS_LUFS
+    thumbnails: bool = True
 
 
 @dataclass(frozen=True, slots=True)

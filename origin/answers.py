@@ -31,6 +31,7 @@ PERSONAL = "private, max-age=31536000, immutable"
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 MPD_TYPE = "application/dash+xml"
 JSON_TYPE = "application/json"
+WEBVTT_TYPE = "text/vtt; charset=utf-8"
 INLINE_BYTES = 64 << 10
 """Bodies up to this size are copied to the kernel; larger ones are blobs."""
 BROTLI_QUALITY = 9

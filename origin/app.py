@@ -37,6 +37,7 @@ log = logging.getLogger("headend.origin")
 TITLE = r"/(?P<title>[a-z0-9-]{1,64})"
 RELEASE = TITLE + r"/(?P<release>[A-Za-z0-9-]{1,64})"
 RENDITION = RELEASE + r"/(?P<rendition>[A-Za-z0-9-]{1,64}(?:\.[A-Za-z0-9-]{1,64}){0,3})"
+THUMBNAILS = r"/(?P<name>thumbnails\.vtt)"
 TOP = r"/(?P<name>multivariant\.m3u8|manifest\.mpd)"
 POSTER = r"/(?P<name>poster\.jpg)"
 ASSET = r"/(?P<digest>[0-9a-f]{16})/(?P<name>[a-z-]+(?:\.min)?\.(?:js|css|svg))"
@@ -44,11 +45,14 @@ ASSET = r"/(?P<digest>[0-9a-f]{16})/(?P<name>[a-z-]+(?:\.min)?\.(?:js|css|svg))"
 ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
     ("segment", re.compile(RENDITION + r"/(?P<name>[1-9][0-9]{0,6}\.m4s)"), Handlers.file),
     ("init", re.compile(RENDITION + r"/(?P<name>init\.mp4)"), Handlers.file),
-    ("playlist", re.compile(RENDITION + r"/(?P<name>(?:media|iframes)\.m3u8)"), Handlers.file),
+    ("playlist", re.compile(RENDITION + r"/(?P<name>(?:media|iframes|images)\.m3u8)"), Handlers.file),
+    ("sheet", re.compile(RENDITION + r"/(?P<name>[1-9][0-9]{0,6}\.jpg)"), Handlers.file),
+    ("thumbnails", re.compile(RELEASE + THUMBNAILS), Handlers.file),
     ("manifest", re.compile(RELEASE + TOP), Handlers.manifest),
     ("poster", re.compile(RELEASE + POSTER), Handlers.file),
     ("entry", re.compile(TITLE + TOP), Handlers.entry_point),
     ("entry", re.compile(TITLE + POSTER), Handlers.entry_point),
+    ("entry", re.compile(TITLE + THUMBNAILS), Handlers.entry_point),
     ("page", re.compile("/watch" + TITLE), Handlers.watch),
     ("asset", re.compile("/watch/assets" + ASSET), Handlers.asset),
     ("catalogue", re.compile("/"), Handlers.catalogue),
@@ -59,7 +63,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
 """The name of a route in metrics and logs, the paths it takes, and who answers."""
 PUBLIC = frozenset({"asset", "health", "metrics"})
 """Routes that need no token."""
-SHARED = frozenset({"segment", "init", "playlist", "poster"})
+SHARED = frozenset({"segment", "init", "playlist", "poster", "sheet", "thumbnails"})
 """Routes whose answers are the same for all who may have them. An edge, which checks tokens itself, may share them."""
 
 

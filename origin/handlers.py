@@ -59,7 +59,7 @@ class Handlers:
         return answers.for_file(request.method, request.headers, file)
 
     async def entry_point(self, request: Request, path: Path) -> Answer:
-        """The current release's manifest or poster.
+        """The current release's manifest, poster or index of thumbnails.
 
         An MPD is given here, with its base: FFmpeg resolves what it names against the address before a redirect.
         """

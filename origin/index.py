@@ -41,7 +41,8 @@ class RenditionIndex:
     """What a release says of a rendition.
 
     Attributes:
-        content_type: Of its init segment and media segments.
+        content_type: Of its init segment and media segments. Thumbnails count as a rendition: their sheets are its
+            segments.
         init_bytes: Size of the init segment.
         segments: SHA-256 and size of each media segment, in order.
         height_px: Of pictures, the shorter side, so that upright ones count as what they are; 0 for sound.
@@ -75,20 +76,21 @@ class ReleaseIndex:
 
 def index_of(presentation: Presentation, published: datetime) -> ReleaseIndex:
     """Keep what is needed of a release's document."""
-    return ReleaseIndex(
-        published,
-        {
-            track.rendition.id: RenditionIndex(
-                f"{kind}/mp4",
-                track.init_bytes,
-                tuple((bytes.fromhex(s.sha256), s.size_bytes) for s in track.segments),
-                _height_px(track.rendition),
-            )
-            for kind, tracks in (("video", presentation.video), ("audio", presentation.audio))
-            for track in tracks
-        },
-        float(presentation.grid.segment_frames / presentation.grid.frame_rate),
-    )
+    pictures = (*presentation.video, *presentation.trick)
+    renditions = {
+        track.rendition.id: RenditionIndex(
+            f"{kind}/mp4",
+            track.init_bytes,
+            tuple((bytes.fromhex(s.sha256), s.size_bytes) for s in track.segments),
+            _height_px(track.rendition),
+        )
+        for kind, tracks in (("video", pictures), ("audio", presentation.audio))
+        for track in tracks
+    }
+    if presentation.sheets:
+        sheets = tuple((bytes.fromhex(sheet.sha256), sheet.size_bytes) for sheet in presentation.sheets)
+        renditions[layout.THUMBNAILS] = RenditionIndex("image/jpeg", 0, sheets)
+    return ReleaseIndex(published, renditions, float(presentation.grid.segment_frames / presentation.grid.frame_rate))
 
 
 def _height_px(rendition: VideoRendition | AudioRendition) -> int:

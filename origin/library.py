@@ -24,7 +24,7 @@ from headend.errors import HeadendError, ObjectMissing, StorageError, StoreUnava
 from headend.media import Current, Presentation
 from headend.storage import Store
 from headend.storage.local import LocalStore
-from origin.answers import MPD_TYPE, PLAYLIST_TYPE, File, Representation, media_file, text_file
+from origin.answers import MPD_TYPE, PLAYLIST_TYPE, WEBVTT_TYPE, File, Representation, media_file, text_file
 from origin.blobs import Blob, in_memory
 from origin.caching import Shelf
 from origin.disk_cache import DiskCache
@@ -146,8 +146,8 @@ class Library:
             raise _missing(key)
         if wanted.name == layout.INIT:
             size, sha256 = rendition.init_bytes, None
-        elif wanted.name.endswith(layout.SEGMENT_SUFFIX):
-            number = int(wanted.name.removesuffix(layout.SEGMENT_SUFFIX))
+        elif wanted.name.endswith((layout.SEGMENT_SUFFIX, layout.SHEET_SUFFIX)):
+            number = int(wanted.name.partition(".")[0])
             if not 1 <= number <= len(rendition.segments):
                 raise _missing(key)
             sha256, size = rendition.segments[number - 1]
@@ -377,7 +377,7 @@ class Library:
         return media_file("poster", in_memory(body), digest, index.published, "image/jpeg")
 
     def _read_manifest(self, wanted: Wanted, index: ReleaseIndex) -> File:
-        content_type = MPD_TYPE if wanted.name == layout.MPD else PLAYLIST_TYPE
+        content_type = {layout.MPD: MPD_TYPE, layout.THUMBNAIL_INDEX: WEBVTT_TYPE}.get(wanted.name, PLAYLIST_TYPE)
         kind = "manifest" if wanted.rendition is None else "playlist"
         return text_file(kind, self._store.get(wanted.key), index.published, content_type)
 

@@ -9,7 +9,9 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import pairwise, repeat, zip_longest
+from math import ceil
 from posixpath import dirname, join
 from xml.etree import ElementTree as Xml
 
@@ -18,7 +20,7 @@ import m3u8
 from headend import documents, layout
 from headend.documents import Noun
 from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PackagingError, StorageError
-from headend.media import EncodePlan, Presentation, Receipt, Segment, VideoRendition
+from headend.media import EncodePlan, Presentation, Receipt, Segment, Sheet, VideoRendition
 from headend.storage.base import Store
 from headend.timing import Grid, timescale
 from packager import dash, segmenting
@@ -131,10 +133,14 @@ def references(key: str, manifest: bytes) -> Iterator[str]:
     if key.endswith(layout.MPD):
         yield from (join(base, address) for address in _addresses(Xml.fromstring(manifest)))
         return
+    if key.endswith(layout.THUMBNAIL_INDEX):
+        yield from (join(base, line.partition("#")[0]) for line in manifest.decode().splitlines() if "#xywh=" in line)
+        return
     playlist = m3u8.loads(manifest.decode())
     lines = (
         *playlist.playlists,
         *playlist.iframe_playlists,
+        *playlist.image_playlists,
         *playlist.media,
         *playlist.segments,
         *playlist.segment_map,
@@ -152,10 +158,21 @@ def _addresses(mpd: Xml.Element) -> Iterator[str]:
             if template is None:
                 continue
             id = representation.get("id", "")
+            if template.get("duration"):
+                yield from _evenly(template, id, mpd.get("mediaPresentationDuration", ""))
+                continue
             count = sum(1 + int(s.get("r", "0")) for s in template.iterfind("SegmentTimeline/S", names))
             yield template.get("initialization", "").replace("$RepresentationID$", id)
             for number in range(1, 1 + count):
                 yield template.get("media", "").replace("$RepresentationID$", id).replace("$Number$", str(number))
+
+
+def _evenly(template: Xml.Element, id: str, duration: str) -> Iterator[str]:
+    """Segments of equal length (ISO/IEC 23009-1, section 5.3.9.2); ``duration`` is rounded to a microsecond."""
+    segment_us = Fraction(template.get("duration", "1")) / Fraction(template.get("timescale", "1")) * 1_000_000
+    total_us = Fraction(duration.removeprefix("PT").removesuffix("S")) * 1_000_000
+    for number in range(1, 1 + ceil((total_us - 1) / segment_us)):
+        yield template.get("media", "").replace("$RepresentationID$", id).replace("$Number$", str(number))
 
 
 def _examine(
@@ -180,6 +197,7 @@ def _examine(
         return
     yield from _inits(store, presentation)
     yield from _segments(store, presentation, on_progress)
+    yield from _sheets(store, presentation)
     yield from _manifests(store, presentation, keys)
 
 
@@ -263,6 +281,7 @@ def _without_segments(presentation: Presentation) -> Presentation:
     return replace(
         presentation,
         video=tuple(replace(track, segments=()) for track in presentation.video),
+        trick=tuple(replace(track, segments=()) for track in presentation.trick),
         audio=tuple(replace(track, segments=()) for track in presentation.audio),
     )
 
@@ -311,6 +330,27 @@ def _segments(store: Store, presentation: Presentation, on_progress: Callable[[i
                 last_sequence = max((last_sequence, *seen.sequences))
 
 
+def _sheets(store: Store, presentation: Presentation) -> Iterator[_Seen]:
+    def examined(sheet: Sheet) -> _Seen:
+        key = layout.sheet(presentation.title, presentation.release, sheet.number)
+        data = _get(store, key)
+        if data is None:
+            return _missing(key)
+        wrong = _not_as_encoded(data, sheet)
+        return _Seen(key, len(data), (wrong,) if wrong else ())
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(examined, presentation.sheets)
+
+
+def _not_as_encoded(data: bytes, said: Segment | Sheet) -> str:
+    """What is wrong with an object's size or digest; nothing if it is the one that was stored."""
+    if len(data) != said.size_bytes:
+        return f"it has {len(data)} bytes, not {said.size_bytes}"
+    intact = hashlib.sha256(data).hexdigest() == said.sha256
+    return "" if intact else "its bytes are not those that were encoded (sha256 differs)"
+
+
 def _gop_ticks(track: AnyTrack, grid: Grid) -> int | None:
     if isinstance(track.rendition, VideoRendition):
         return grid.gop_frames * timescale(grid.frame_rate).frame_ticks
@@ -324,10 +364,10 @@ def _examined(store: Store, key: str, segment: Segment, gop_ticks: int | None) -
 
 def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None) -> _Seen:
     """Hold a segment's bytes against what is said of them; ``gop_ticks`` is None for sound."""
+    other = _not_as_encoded(data, segment)
     if len(data) != segment.size_bytes:
-        return _Seen(key, len(data), (f"it has {len(data)} bytes, not {segment.size_bytes}",))
-    intact = hashlib.sha256(data).hexdigest() == segment.sha256
-    wrong = [] if intact else ["its bytes are not those that were encoded (sha256 differs)"]
+        return _Seen(key, len(data), (other,))
+    wrong = [other] if other else []
     try:
         found = tuple(segmenting.fragments(data))
     except (PackagingError, ChunkRejected, struct.error, IndexError) as error:
@@ -349,7 +389,7 @@ def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None) -> 
         wrong += _sync_errors(found, segment, gop_ticks)
     frames = sum(len(fragment.samples) for fragment in found) if gop_ticks is not None else 0
     # Numbers of a damaged segment say nothing about its neighbours.
-    return _Seen(key, len(data), tuple(wrong), frames, sequences if intact else ())
+    return _Seen(key, len(data), tuple(wrong), frames, () if other else sequences)
 
 
 def _sync_errors(found: Sequence[segmenting.Fragment], segment: Segment, gop_ticks: int) -> Iterator[str]:

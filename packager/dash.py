@@ -12,7 +12,17 @@ from itertools import groupby, pairwise
 from xml.etree import ElementTree as Xml
 
 from headend import layout
-from headend.media import AudioRendition, Codec, Presentation, Rendition, Track, VideoRange, VideoRendition
+from headend.media import (
+    AudioRendition,
+    Codec,
+    Presentation,
+    Rendition,
+    Thumbnails,
+    Track,
+    VideoRange,
+    VideoRendition,
+)
+from headend.timing import Grid, timescale
 from packager.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, DUB, first_choice, language, names
 from packager.presentation import AnyTrack, all_tracks, presented_ticks
 
@@ -22,6 +32,8 @@ ROLE = "urn:mpeg:dash:role:2011"
 AUDIO_PURPOSE = "urn:tva:metadata:cs:AudioPurposeCS:2007"
 FOR_THE_BLIND, FOR_THE_DEAF = "1", "2"
 """ETSI TS 102 822-3-1, AudioPurposeCS: audio description; audio for the hard of hearing."""
+TRICK_MODE = "http://dashif.org/guidelines/trickmode"
+THUMBNAIL_TILE = "http://dashif.org/guidelines/thumbnail_tile"
 CHANNELS = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
 DOLBY_CHANNELS = "tag:dolby.com,2014:dash:audio_channel_configuration:2011"
 COLOUR = {
@@ -70,6 +82,12 @@ def mpd(presentation: Presentation) -> bytes:
     chosen = first_choice(track.rendition for track in presentation.audio)
     for (programme, _, _), heard in sounds.items():
         _audio_set(period, labels[programme], programme == chosen, heard)
+    for trick in presentation.trick:
+        # Sets of pictures come first.
+        main = list(pictures).index((trick.rendition.codec, trick.rendition.video_range)) + 1
+        _trick_set(period, main, trick, presentation.grid)
+    if presentation.thumbnails is not None:
+        _image_set(period, presentation, presentation.thumbnails)
     for number, adaptation_set in enumerate(period, start=1):
         adaptation_set.set("id", str(number))
     Xml.indent(root)
@@ -84,11 +102,62 @@ def _video_set(period: Xml.Element, video_range: VideoRange, tracks: Sequence[Tr
         if video_range in values:
             _descriptor(adaptation_set, kind, scheme, values[video_range])
     _descriptor(adaptation_set, "Role", ROLE, "main")
+    _pictures(adaptation_set, tracks)
+
+
+def _pictures(adaptation_set: Xml.Element, tracks: Sequence[Track[VideoRendition]]) -> None:
     for rendition, representation in _representations(adaptation_set, tracks):
         representation.set("width", str(rendition.width_px))
         representation.set("height", str(rendition.height_px))
         representation.set("sar", "1:1")
         representation.set("frameRate", str(rendition.frame_rate))
+
+
+def _trick_set(period: Xml.Element, main: int, track: Track[VideoRendition], grid: Grid) -> None:
+    """One picture for each GOP, for players that wind through the set ``main``; others must leave it alone.
+
+    Source:
+        DASH-IF Interoperability Points, section 3.2.9.
+    """
+    adaptation_set = _adaptation_set(period, "video")
+    # What decodes the main pictures decodes as many of these in the same time.
+    adaptation_set.set("maxPlayoutRate", str(grid.gop_frames))
+    adaptation_set.set("codingDependency", "false")
+    _descriptor(adaptation_set, "EssentialProperty", TRICK_MODE, str(main))
+    _pictures(adaptation_set, [track])
+
+
+def _image_set(period: Xml.Element, presentation: Presentation, laid: Thumbnails) -> None:
+    """Sheets of thumbnails, each as long as the others, but for what the end of the title cuts off.
+
+    Source:
+        DASH-IF Interoperability Points, section 6.2.6.
+    """
+    adaptation_set = Xml.SubElement(period, "AdaptationSet", {"contentType": "image", "mimeType": "image/jpeg"})
+    ticks = timescale(presentation.grid.frame_rate)
+    duration_ticks = laid.sheet_frames * ticks.frame_ticks
+    Xml.SubElement(
+        adaptation_set,
+        "SegmentTemplate",
+        {
+            "timescale": str(ticks.ticks_per_second),
+            "duration": str(duration_ticks),
+            "startNumber": "1",
+            "media": f"$RepresentationID$/$Number${layout.SHEET_SUFFIX}",
+        },
+    )
+    bits = 8 * max(sheet.size_bytes for sheet in presentation.sheets)
+    representation = Xml.SubElement(
+        adaptation_set,
+        "Representation",
+        {
+            "id": layout.THUMBNAILS,
+            "bandwidth": str(-(-bits * ticks.ticks_per_second // duration_ticks)),
+            "width": str(laid.columns * laid.tile_width_px),
+            "height": str(laid.rows * laid.tile_height_px),
+        },
+    )
+    _descriptor(representation, "EssentialProperty", THUMBNAIL_TILE, f"{laid.columns}x{laid.rows}")
 
 
 def _audio_set(period: Xml.Element, label: str, chosen: bool, tracks: Sequence[Track[AudioRendition]]) -> None:

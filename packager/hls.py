@@ -2,7 +2,8 @@
 
 Each tag is spelled once, at the top. All URIs are relative, so that any file server can serve a release.
 
-Sources: RFC 8216 and its successor draft-pantos-hls-rfc8216bis; Apple's HLS Authoring Specification.
+Sources: RFC 8216 and its successor draft-pantos-hls-rfc8216bis; Apple's HLS Authoring Specification; the Image Media
+Playlist specification of WarnerMedia and Disney, as Roku describes it.
 """
 
 from collections import defaultdict
@@ -11,10 +12,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from headend import layout
-from headend.media import AudioRendition, Codec, Presentation, Track, VideoRendition
+from headend.media import AudioRendition, Codec, Presentation, Thumbnails, Track, VideoRendition
 from headend.timing import Grid
 from packager.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, clean, first_choice, language, names
 from packager.presentation import AnyTrack, presented_ticks
+from packager.thumbnails import sheet_bounds
 
 CODECS = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.AAC, Codec.AC3, Codec.EAC3})
 """What HLS may name: Apple's HLS Authoring Specification knows neither VP9 nor Opus."""
@@ -26,13 +28,16 @@ TARGET_DURATION = "#EXT-X-TARGETDURATION"
 FIRST_NUMBER = "#EXT-X-MEDIA-SEQUENCE:1"
 ON_DEMAND = "#EXT-X-PLAYLIST-TYPE:VOD"
 IFRAMES_ONLY = "#EXT-X-I-FRAMES-ONLY"
+IMAGES_ONLY = "#EXT-X-IMAGES-ONLY"
 MAP = f'#EXT-X-MAP:URI="{layout.INIT}"'
 SEGMENT = "#EXTINF"
 BYTE_RANGE = "#EXT-X-BYTERANGE"
+TILES = "#EXT-X-TILES"
 END = "#EXT-X-ENDLIST"
 MEDIA = "#EXT-X-MEDIA"
 VARIANT = "#EXT-X-STREAM-INF"
 IFRAME_VARIANT = "#EXT-X-I-FRAME-STREAM-INF"
+IMAGE_VARIANT = "#EXT-X-IMAGE-STREAM-INF"
 
 STEREO = "2.0"
 SURROUND_LONG_SIDE_PX = 960
@@ -51,7 +56,7 @@ def in_hls(track: AnyTrack) -> bool:
 
 
 def multivariant(presentation: Presentation) -> str:
-    """The playlist that players open: every audio group, every sensible pairing, every I-frame playlist.
+    """The playlist that players open: every audio group, every sensible pairing, I-frame playlists and thumbnails.
 
     BANDWIDTH is the sum of the picture's peak and of the highest peak in the audio group, whether or not the two fall
     together: "the largest sum of peak segment bit rates that is produced by any playable combination of Renditions".
@@ -69,7 +74,9 @@ def multivariant(presentation: Presentation) -> str:
         lines += [_media_line(group, member, labels, chosen) for member in group.members]
     for track, sound in _variants(video, groups):
         lines += [_variant_line(track, sound), f"{track.rendition.id}/{layout.MEDIA_PLAYLIST}"]
-    lines += [_iframe_variant_line(track, presentation.grid) for track in video]
+    lines += [_iframe_variant_line(track, presentation.grid) for track in (*video, *presentation.trick)]
+    if presentation.thumbnails is not None:
+        lines.append(_image_variant_line(presentation, presentation.thumbnails))
     return _text(lines)
 
 
@@ -84,7 +91,7 @@ def media_playlist(track: AnyTrack, grid: Grid) -> str:
     """
     durations = _segment_durations(track)
     bounds = [_microseconds(start.numerator, start.denominator) for start in grid.segment_starts_s()]
-    lines = [*_head([*durations, *_differences(bounds)]), MAP]
+    lines = [*_head([*durations, *_differences(bounds)]), INDEPENDENT, MAP]
     for segment, duration in zip(track.segments, durations, strict=True):
         lines += [_duration_line(duration), f"{segment.number}{layout.SEGMENT_SUFFIX}"]
     return _text([*lines, END])
@@ -97,10 +104,32 @@ def iframe_playlist(track: Track[VideoRendition], grid: Grid) -> str:
         RFC 8216, section 4.3.3.6: the duration is the time to the next I-frame.
     """
     durations = _sync_durations(track, grid)
-    lines = [*_head(durations), IFRAMES_ONLY, MAP]
+    lines = [*_head(durations), INDEPENDENT, IFRAMES_ONLY, MAP]
     ranges = ((segment.number, at, size) for segment in track.segments for at, size in segment.sync)
     for (number, at, size), duration in zip(ranges, durations, strict=True):
         lines += [_duration_line(duration), f"{BYTE_RANGE}:{size}@{at}", f"{number}{layout.SEGMENT_SUFFIX}"]
+    return _text([*lines, END])
+
+
+def image_playlist(presentation: Presentation) -> str:
+    """The sheets of thumbnails. Players count tiles from each sheet's first one, and ignore those behind its duration.
+
+    Source:
+        Image Media Playlist specification, ``EXT-X-IMAGES-ONLY`` and ``EXT-X-TILES``.
+    """
+    laid, rate = presentation.thumbnails, presentation.grid.frame_rate
+    if laid is None:
+        return ""
+    tile_s = _microseconds(laid.interval_frames * rate.denominator, rate.numerator)
+    tiles = {
+        "RESOLUTION": f"{laid.tile_width_px}x{laid.tile_height_px}",
+        "LAYOUT": f"{laid.columns}x{laid.rows}",
+        "DURATION": _seconds(tile_s),
+    }
+    durations = _sheet_durations(presentation)
+    lines = [*_head(durations), IMAGES_ONLY]
+    for sheet, duration in zip(presentation.sheets, durations, strict=True):
+        lines += [_duration_line(duration), _tag(TILES, tiles), f"{sheet.number}{layout.SHEET_SUFFIX}"]
     return _text([*lines, END])
 
 
@@ -291,9 +320,24 @@ def _iframe_variant_line(track: Track[VideoRendition], grid: Grid) -> str:
     )
 
 
+def _image_variant_line(presentation: Presentation, laid: Thumbnails) -> str:
+    sizes = [sheet.size_bytes for sheet in presentation.sheets]
+    durations = _sheet_durations(presentation)
+    return _tag(
+        IMAGE_VARIANT,
+        {
+            "BANDWIDTH": str(_peak_bps(sizes, durations)),
+            "AVERAGE-BANDWIDTH": str(_bps(sum(sizes), sum(durations))),
+            "CODECS": _quoted("jpeg"),
+            "RESOLUTION": f"{laid.tile_width_px}x{laid.tile_height_px}",
+            "URI": _quoted(f"{layout.THUMBNAILS}/{layout.IMAGE_PLAYLIST}"),
+        },
+    )
+
+
 def _head(durations: Iterable[int]) -> list[str]:
     longest_s = (max(durations) + _SECOND // 2) // _SECOND  # RFC 8216, 4.3.3.1: to the nearest second
-    return [HEADER, VERSION, f"{TARGET_DURATION}:{max(1, longest_s)}", FIRST_NUMBER, ON_DEMAND, INDEPENDENT]
+    return [HEADER, VERSION, f"{TARGET_DURATION}:{max(1, longest_s)}", FIRST_NUMBER, ON_DEMAND]
 
 
 def _tag(name: str, attributes: Mapping[str, str | None]) -> str:
@@ -316,7 +360,11 @@ def _text(lines: Iterable[str]) -> str:
 
 
 def _duration_line(duration: int) -> str:
-    return f"{SEGMENT}:{duration // _SECOND}.{duration % _SECOND:06},"
+    return f"{SEGMENT}:{_seconds(duration)},"
+
+
+def _seconds(duration: int) -> str:
+    return f"{duration // _SECOND}.{duration % _SECOND:06}"
 
 
 def _microseconds(numerator: int, denominator: int) -> int:
@@ -330,6 +378,12 @@ def _differences(times: Iterable[int]) -> list[int]:
 
 def _segment_durations(track: AnyTrack) -> list[int]:
     return _differences(_microseconds(ticks, track.timescale) for ticks in presented_ticks(track))
+
+
+def _sheet_durations(presentation: Presentation) -> list[int]:
+    rate = presentation.grid.frame_rate
+    bounds = sheet_bounds(presentation)
+    return _differences(_microseconds(frame * rate.denominator, rate.numerator) for frame in bounds)
 
 
 def _sync_durations(track: Track[VideoRendition], grid: Grid) -> list[int]:

@@ -5,9 +5,10 @@ Nothing is published that has not passed through here.
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
+from headend import layout
 from headend.errors import PackagingError
 from headend.media import (
     AudioRendition,
@@ -18,6 +19,7 @@ from headend.media import (
     Receipt,
     Rendition,
     Segment,
+    Sheet,
     Track,
     VideoRendition,
 )
@@ -44,23 +46,34 @@ def assemble(plan: EncodePlan, receipts: Iterable[Receipt], init_of: Callable[[s
             a gap, or more or fewer frames than the grid. The message says where; ``task``, ``rendition`` and
             ``segment``, as far as they apply, are in the facts.
     """
-    parts = _parts(plan, receipts)
-    shapes = {divisor: _video_shape(plan.grid, divisor) for divisor in {r.rate_divisor for r in plan.video}}
-    video, audio = [], []
-    for picture in plan.video:
+    by_task = _by_task(plan, receipts)
+    parts = _parts(plan, by_task)
+    pictures = (*plan.video, *plan.trick)
+    shapes = {divisor: _video_shape(plan.grid, divisor) for divisor in {r.rate_divisor for r in pictures}}
+    seen, audio = [], []
+    for picture in pictures:
         track = _join(picture, parts, init_of)
         _check_video(track, plan.grid, shapes[picture.rate_divisor])
-        video.append(track)
+        seen.append(track)
     for sound in plan.audio:
         heard = _join(sound, parts, init_of)
         _check_audio(heard, plan.grid)
         audio.append(heard)
-    return Presentation(plan.title, plan.release, plan.grid, tuple(video), tuple(audio))
+    return Presentation(
+        plan.title,
+        plan.release,
+        plan.grid,
+        video=tuple(seen[: len(plan.video)]),
+        audio=tuple(audio),
+        trick=tuple(seen[len(plan.video) :]),
+        thumbnails=plan.thumbnails,
+        sheets=_sheets(plan, by_task),
+    )
 
 
 def all_tracks(presentation: Presentation) -> tuple[AnyTrack, ...]:
-    """Video first, then audio."""
-    return (*presentation.video, *presentation.audio)
+    """Video first, then that for trick play, then audio."""
+    return (*presentation.video, *presentation.trick, *presentation.audio)
 
 
 def presented_ticks(track: AnyTrack) -> tuple[int, ...]:
@@ -77,8 +90,7 @@ def presented_ticks(track: AnyTrack) -> tuple[int, ...]:
     return (*starts, last.start_ticks + last.duration_ticks - track.priming_samples)
 
 
-def _parts(plan: EncodePlan, receipts: Iterable[Receipt]) -> dict[str, list[tuple[EncodeTask, EncodedTrack]]]:
-    """What was made of each rendition, in the order of the chunks."""
+def _by_task(plan: EncodePlan, receipts: Iterable[Receipt]) -> dict[str, Receipt]:
     by_task = {receipt.task: receipt for receipt in receipts}
     missing = [task for task in plan.tasks if task.id not in by_task]
     if missing:
@@ -87,6 +99,11 @@ def _parts(plan: EncodePlan, receipts: Iterable[Receipt]) -> dict[str, list[tupl
             "submit the master again to have them done",
             task=missing[0].id,
         )
+    return by_task
+
+
+def _parts(plan: EncodePlan, by_task: Mapping[str, Receipt]) -> dict[str, list[tuple[EncodeTask, EncodedTrack]]]:
+    """What was made of each rendition, in the order of the chunks."""
     parts: dict[str, list[tuple[EncodeTask, EncodedTrack]]] = {}
     for task in sorted(plan.tasks, key=lambda task: task.chunk.number):
         made = {track.rendition: track for track in by_task[task.id].tracks}
@@ -95,6 +112,22 @@ def _parts(plan: EncodePlan, receipts: Iterable[Receipt]) -> dict[str, list[tupl
         for rendition in task.renditions:
             parts.setdefault(rendition, []).append((task, made[rendition]))
     return parts
+
+
+def _sheets(plan: EncodePlan, by_task: Mapping[str, Receipt]) -> tuple[Sheet, ...]:
+    """All sheets of thumbnails, in order: each made by one task, and none missing."""
+    if plan.thumbnails is None:
+        return ()
+    for task in plan.tasks:
+        if tuple(sheet.number for sheet in by_task[task.id].sheets) != task.sheets:
+            raise PackagingError(f"the receipt of task {task.id} is not for its sheets of thumbnails", task=task.id)
+    found = sorted((s for task in plan.tasks for s in by_task[task.id].sheets), key=lambda sheet: sheet.number)
+    wanted = plan.thumbnails.sheet_numbers(0, plan.grid.frame_count)
+    if tuple(sheet.number for sheet in found) != wanted:
+        raise PackagingError(
+            f"the plan's tasks make {len(found)} sheets of thumbnails, not {len(wanted)}", rendition=layout.THUMBNAILS
+        )
+    return tuple(found)
 
 
 def _join(
@@ -151,8 +184,9 @@ def _video_shape(grid: Grid, rate_divisor: int) -> tuple[tuple[int, ...], ...]:
     shape = []
     for number, (first, end) in enumerate(pairwise(grid.segment_bounds()), start=1):
         frames = -(-(end - first) // rate_divisor)
+        shown = end - first if rate_divisor == grid.gop_frames else frames * rate_divisor
         gops = -(-(end - first) // grid.gop_frames)
-        shape.append((number, first * frame_ticks, frames * rate_divisor * frame_ticks, frames, gops))
+        shape.append((number, first * frame_ticks, shown * frame_ticks, frames, gops))
     return tuple(shape)
 
 

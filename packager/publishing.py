@@ -13,8 +13,8 @@ from headend import documents, layout
 from headend.errors import ConfigError, ObjectMissing, PackagingError
 from headend.media import Current, EncodePlan, Presentation, Receipt
 from headend.storage.base import Store
-from packager import dash, hls
-from packager.presentation import all_tracks, assemble
+from packager import dash, hls, thumbnails
+from packager.presentation import AnyTrack, all_tracks, assemble
 
 THREADS = 16
 """Reads under way at a time: a store across a network answers in tens of milliseconds."""
@@ -119,10 +119,14 @@ def manifests(presentation: Presentation) -> dict[str, bytes]:
     """All that describes a presentation, by key, in the order in which it may become visible."""
     title, release, grid = presentation.title, presentation.release, presentation.grid
     files: dict[str, str] = {}
-    for track in filter(hls.in_hls, all_tracks(presentation)):
+    played: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio)
+    for track in filter(hls.in_hls, played):
         files[layout.media_playlist(title, release, track.rendition.id)] = hls.media_playlist(track, grid)
-    for picture in filter(hls.in_hls, presentation.video):
+    for picture in filter(hls.in_hls, (*presentation.video, *presentation.trick)):
         files[layout.iframe_playlist(title, release, picture.rendition.id)] = hls.iframe_playlist(picture, grid)
+    if presentation.sheets:
+        files[layout.image_playlist(title, release)] = hls.image_playlist(presentation)
+        files[layout.thumbnail_index(title, release)] = thumbnails.index(presentation)
     return {
         **{key: text.encode() for key, text in files.items()},
         layout.release_document(title, release): documents.write(presentation),
@@ -144,7 +148,7 @@ def read_inits(store: Store, plan: EncodePlan, keys: Container[str]) -> dict[str
     Raises:
         PackagingError: One is not among ``keys``.
     """
-    ids = [*(picture.id for picture in plan.video), *(sound.id for sound in plan.audio)]
+    ids = [*(picture.id for picture in (*plan.video, *plan.trick)), *(sound.id for sound in plan.audio)]
     wanted = {layout.init(plan.title, plan.release, id): id for id in ids}
     for key, id in wanted.items():
         if key not in keys:
@@ -153,14 +157,14 @@ def read_inits(store: Store, plan: EncodePlan, keys: Container[str]) -> dict[str
 
 
 def segment_sizes(presentation: Presentation) -> dict[str, int]:
-    """Size of every init and media segment, by key."""
+    """Size of every init segment, media segment and sheet of thumbnails, by key."""
     title, release = presentation.title, presentation.release
     tracks = all_tracks(presentation)
     sizes = {layout.init(title, release, track.rendition.id): track.init_bytes for track in tracks}
     for track in tracks:
         for segment in track.segments:
             sizes[layout.segment(title, release, track.rendition.id, segment.number)] = segment.size_bytes
-    return sizes
+    return sizes | {layout.sheet(title, release, sheet.number): sheet.size_bytes for sheet in presentation.sheets}
 
 
 _AGAIN = "delete the release's receipts and submit the master again"
@@ -170,7 +174,7 @@ def _check_objects(presentation: Presentation, sizes: Mapping[str, int]) -> None
     wrong = [key for key, size in segment_sizes(presentation).items() if sizes.get(key) != size]
     if wrong:
         raise PackagingError(
-            f"{len(wrong)} segments are missing or not of the size in their receipt, such as {wrong[0]}; {_AGAIN}",
+            f"{len(wrong)} objects are missing or not of the size in their receipt, such as {wrong[0]}; {_AGAIN}",
             objects=wrong[:20],
         )
 

@@ -135,7 +135,7 @@ def cut_video(
         rendition: Its id, for the receipt and for errors.
         grid: The title's grid.
         chunk: The frames that were encoded.
-        rate_divisor: 1, or 2 when every second frame of the grid was taken.
+        rate_divisor: Of how many frames of the grid one was taken.
         vp9_level: The level to state in ``vpcC``: FFmpeg's muxer derives one from the size alone, which is too
             low at high frame rates.
 
@@ -171,12 +171,17 @@ def cut_video(
         if not aligned:
             raise ChunkRejected(f"{rendition}: GOP {number} of chunk {chunk.number} is not on the grid")
 
-    late_ticks = REORDER_FRAMES * frame_ticks if boxes.sample_entry(init).kind in _REORDERED else 0
+    reordered = gop_frames > 1 and boxes.sample_entry(init).kind in _REORDERED
+    late_ticks = REORDER_FRAMES * frame_ticks if reordered else 0
     if late_ticks:
         init = _with_offset_edit(init, late_ticks)
     bounds = [b for b in grid.segment_bounds() if chunk.first_frame <= b <= chunk.end_frame]
     first_gop = chunk.first_frame // grid.gop_frames
     offset_ticks = chunk.first_frame * ticks.frame_ticks
+    if gop_frames == 1:  # the picture of a short last GOP is shown until its end, and no longer
+        shown_frames = chunk.end_frame - (first_gop + len(found) - 1) * grid.gop_frames
+        (picture,) = found[-1].samples
+        found[-1] = replace(found[-1], samples=(replace(picture, duration_ticks=shown_frames * ticks.frame_ticks),))
 
     def written(first: int, end: int) -> Iterator[bytes]:
         for place in range(first // grid.gop_frames, _ceil_div(end, grid.gop_frames)):

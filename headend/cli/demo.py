@@ -203,6 +203,8 @@ def _play(manifest: str, stream: str, track: AnyTrack) -> Played:
     run(
         [
             *(tool.ffmpeg_path(), "-hide_banner", "-nostdin", "-loglevel", "error", "-progress", "pipe:1"),
+            # Rates are known; looking for that of trick play, FFmpeg reads a short title to its end, and then again.
+            *("-fpsprobesize", "0"),
             *("-xerror", "-i", manifest, "-map", stream, "-fps_mode", "passthrough", "-f", "null", "-"),
         ],
         on_line=read,

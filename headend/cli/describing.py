@@ -7,7 +7,7 @@ from rich.table import Table
 
 from headend import documents, layout
 from headend.cli.screen import table
-from headend.cli.wording import kbps_text, rate_text
+from headend.cli.wording import count_text, kbps_text, rate_text
 from headend.media import AudioRendition, Kind, Presentation, VideoRendition
 from headend.settings import StoreSettings
 from packager.presentation import AnyTrack, all_tracks
@@ -16,6 +16,7 @@ from packager.presentation import AnyTrack, all_tracks
 def release_plain(presentation: Presentation, store: StoreSettings) -> dict[str, Any]:
     """What ``--json`` tells of a release; paths are those of objects, from the store's root."""
     title, release, grid = presentation.title, presentation.release, presentation.grid
+    renditions: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio)
     return {
         "title": title,
         "release": release,
@@ -25,8 +26,38 @@ def release_plain(presentation: Presentation, store: StoreSettings) -> dict[str,
         "frames": grid.frame_count,
         "frame_rate": f"{grid.frame_rate.numerator}/{grid.frame_rate.denominator}",
         "duration_s": float(grid.duration_s),
-        "renditions": [_rendition_plain(track) for track in all_tracks(presentation)],
+        "renditions": [_rendition_plain(track) for track in renditions],
+        "trick_play": [_rendition_plain(track) for track in presentation.trick],
+        "thumbnails": _thumbnails_plain(presentation),
     }
+
+
+def _thumbnails_plain(presentation: Presentation) -> dict[str, Any] | None:
+    laid = presentation.thumbnails
+    if laid is None:
+        return None
+    return {
+        "index": layout.thumbnail_index(presentation.title, presentation.release),
+        "width": laid.tile_width_px,
+        "height": laid.tile_height_px,
+        "every_s": float(laid.interval_frames / presentation.grid.frame_rate),
+        "columns": laid.columns,
+        "rows": laid.rows,
+        "sheets": len(presentation.sheets),
+    }
+
+
+def thumbnails_text(presentation: Presentation) -> str:
+    """Tell of a release's thumbnails in one line."""
+    laid = presentation.thumbnails
+    if laid is None:
+        return "none"
+    every_s = float(laid.interval_frames / presentation.grid.frame_rate)
+    size_bytes = sum(sheet.size_bytes for sheet in presentation.sheets)
+    return (
+        f"{laid.tile_width_px}x{laid.tile_height_px} every {every_s:.3f} s, {laid.columns}x{laid.rows} to a sheet, "
+        f"{count_text(len(presentation.sheets), 'sheet')}, {size_bytes / 1000:,.0f} kB"
+    )
 
 
 def _rendition_plain(track: AnyTrack) -> dict[str, Any]:

@@ -222,6 +222,12 @@ def encode(command: Command) -> Command:
         metavar="PERCENT",
         help="Refuse a master of variable frame rate if more of its frames would be repeated or dropped.",
     )
+    @click.option(
+        "--thumbnails/--no-thumbnails",
+        default=True,
+        show_default=True,
+        help="Make what players show while one winds: sheets of thumbnails, and a rendition of a picture for each GOP.",
+    )
     @wraps(command)
     def wrapped(
         *,
@@ -231,6 +237,7 @@ def encode(command: Command) -> Command:
         audio: tuple[AudioChoice, ...],
         loudness: str,
         most_changed_percent: float,
+        thumbnails: bool,
         **others: Any,
     ) -> Any:
         settings = EncodeSettings(
@@ -240,6 +247,7 @@ def encode(command: Command) -> Command:
             most_changed_percent,
             audio=audio,
             loudness_lufs=None if loudness == "off" else int(loudness),
+            thumbnails=thumbnails,
         )
         return command(encode=settings, **others)
 

@@ -64,7 +64,7 @@ def command(
         click.echo(document)
     elif commands:
         for task in plan.tasks:
-            click.echo(f"# {task.id}: {_span(task)}, {', '.join(task.renditions)}")
+            click.echo(f"# {task.id}: {_span(task)}, {_made(task)}")
             if task.levelling is not None:
                 click.echo(
                     "# a worker measures first, and sets the level; below, it is the master's own\n"
@@ -93,6 +93,11 @@ def _pasteable(plan: EncodePlan, argv: Sequence[str], level: Mapping[str, str]) 
 
 def _span(task: EncodeTask) -> str:
     return f"{task.kind} {task.chunk.number}, frames {task.chunk.first_frame:,} to {task.chunk.end_frame - 1:,}"
+
+
+def _made(task: EncodeTask) -> str:
+    sheets = [count_text(len(task.sheets), "sheet") + " of thumbnails"] if task.sheets else []
+    return ", ".join((*task.renditions, *sheets))
 
 
 def _show(plan: EncodePlan) -> None:
@@ -131,6 +136,6 @@ def _show(plan: EncodePlan) -> None:
     screen.print(
         table(
             ("task", "frames", ">cost", "renditions"),
-            ((task.id, _span(task), f"{task.cost / total:.1%}", ", ".join(task.renditions)) for task in plan.tasks),
+            ((task.id, _span(task), f"{task.cost / total:.1%}", _made(task)) for task in plan.tasks),
         )
     )

@@ -59,7 +59,7 @@ class Encoding:
         self.plan = planned.plan
         self.retries = 0
         self._reused = frozenset(planned.reused)
-        self._divisors = {rendition.id: rendition.rate_divisor for rendition in self.plan.video}
+        self._divisors = {rendition.id: rendition.rate_divisor for rendition in (*self.plan.video, *self.plan.trick)}
         self._tasks = {task.id: task for task in self.plan.tasks}
         self._shares = {task.id: float(task.id in self._reused) for task in self.plan.tasks}
 

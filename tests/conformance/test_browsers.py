@@ -172,3 +172,93 @@ def test_a_token_opens_the_page_and_a_plan_shortens_its_menus(browser: Any, serv
             viewer.wait("document.getElementById('now-size').textContent === '90p'")
             assert viewer.ask("video.poster").endswith(f"/{path}/{TITLE}/poster.jpg")
             assert viewer.complaints == []
+
+
+@each_player
+def test_the_seek_bar_shows_the_very_frame_that_one_would_jump_to(
+    browser: Any, served: Served, tmp_path: Path, player: str, manifest: str
+) -> None:
+    grid = served.presentation.grid
+    with watch(browser, served, player, manifest) as viewer:
+        for share in (0.0, 0.3, 0.62, 0.999):
+            start_s, number = viewer.hover(share)
+            assert number == round(start_s * grid.frame_rate)
+            assert 0 <= share * float(grid.duration_s) - start_s < float(grid.gop_frames / grid.frame_rate) + 0.05
+        viewer.page.screenshot(path=tmp_path / f"seek-{player}.png")
+        viewer.page.mouse.click(*middle_of(viewer.page.locator("#seek input").bounding_box()))
+        viewer.wait(f"Math.abs(video.currentTime - {float(grid.duration_s / 2)}) < 0.2")
+        assert viewer.complaints == []
+
+
+def middle_of(box: dict[str, float]) -> tuple[float, float]:
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+SHAKA = """async ([url, wanted]) => {
+  const film = Object.assign(document.createElement('video'), { muted: true });
+  document.body.append(film);
+  const player = new shaka.Player();
+  player.configure({ preferredVideo: [{ codec: 'avc1' }], streaming: { bufferingGoal: 1, rebufferingGoal: 0.1 } });
+  await player.attach(film);
+  await player.load(url);
+"""
+
+
+@pytest.mark.parametrize("manifest", ["multivariant.m3u8", "manifest.mpd"])
+def test_shaka_finds_the_thumbnail_of_each_time(browser: Any, served: Served, manifest: str) -> None:
+    rate, times = float(served.presentation.grid.frame_rate), [0.0, 1.0, 3.9, 7.9]
+    script = """
+      const [{ id }] = player.getImageTracks();
+      const found = await Promise.all(wanted.map((time) => player.getThumbnails(id, time)));
+      await player.destroy();
+      return found.map((one) => ({ start: one.startTime, part: {
+        url: one.uris[0], x: one.positionX, y: one.positionY, width: one.width, height: one.height } }));
+    }"""
+    with watch(browser, served, "shaka", "dash") as viewer:
+        for time_s, found in zip(
+            times, viewer.page.evaluate(SHAKA + script, [f"{served.url}/{TITLE}/{manifest}", times]), strict=True
+        ):
+            assert viewer.thumbnail(**found["part"]) == round(found["start"] * rate)
+            assert 0 <= time_s - found["start"] < served.presentation.grid.gop_frames / rate
+
+
+def test_dash_js_finds_the_thumbnail_of_each_time(browser: Any, served: Served) -> None:
+    grid, times = served.presentation.grid, [0.0, 1.0, 3.9, 7.9]
+    script = """async ([url, wanted]) => {
+      const player = dashjs.MediaPlayer().create();
+      player.initialize(document.createElement('video'), url, false);
+      await new Promise((resolve) => player.on(dashjs.MediaPlayer.events.STREAM_INITIALIZED, resolve));
+      const found = [];
+      for (const time of wanted) found.push(await new Promise((resolve) => player.provideThumbnail(time, resolve)));
+      player.destroy();
+      return found.map(({ url, x, y, width, height }) => ({ url, x, y, width, height }));
+    }"""
+    with watch(browser, served, "dash", "dash") as viewer:
+        found = viewer.page.evaluate(script, [f"{served.url}/{TITLE}/manifest.mpd", times])
+        wanted = [int(time_s * grid.frame_rate) // grid.gop_frames * grid.gop_frames for time_s in times]
+        assert [viewer.thumbnail(**part) for part in found] == wanted
+
+
+def test_shaka_winds_through_the_trick_pictures_and_plays_on(browser: Any, served: Served) -> None:
+    (trick,) = served.presentation.trick
+    script = """
+      const asked = [];
+      player.getNetworkingEngine().registerRequestFilter((_, { uris }) => asked.push(uris[0]));
+      const until = (time) => new Promise((resolve) => {
+        const look = setInterval(() => { if (film.currentTime >= time) { clearInterval(look); resolve(); } }, 20);
+      });
+      await film.play();
+      player.trickPlay(4, true);
+      await until(5);
+      const wound = asked.splice(0);
+      player.cancelTrickPlay();
+      await until(7);
+      await player.destroy();
+      return [wound, asked];
+    }"""
+    with watch(browser, served, "shaka", "dash") as viewer:
+        wound, after = viewer.page.evaluate(SHAKA + script, [f"{served.url}/{TITLE}/manifest.mpd", None])
+        assert any(f"/{trick.rendition.id}/" in url for url in wound)
+        assert any("/avc-" in url for url in after)
+        assert not any(f"/{trick.rendition.id}/" in url for url in after)
+        assert viewer.complaints == []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from encoder.command import SHEETS
 from encoder.conforming import conform
 from encoder.planning import complete_colour, first_release, plan, usable
 from headend.errors import ConfigError, MasterError
@@ -117,7 +118,7 @@ def test_every_rendition_has_every_frame_exactly_once(workers: int) -> None:
         (rendition, task.chunk) for task in made.tasks if task.kind is Kind.VIDEO for rendition in task.renditions
     )
 
-    assert pieces == Counter((rendition.id, chunk) for rendition in VIDEO for chunk in chunks)
+    assert pieces == Counter((rendition.id, chunk) for rendition in (*VIDEO, *made.trick) for chunk in chunks)
 
 
 def test_sound_is_one_task_for_each_programme_over_the_whole_title() -> None:
@@ -130,7 +131,31 @@ def test_sound_is_one_task_for_each_programme_over_the_whole_title() -> None:
 def test_a_tasks_outputs_are_its_renditions() -> None:
     for task in make_plan().tasks:
         outputs = [word for word in task.argv if word.startswith("{scratch}/")]
-        assert sorted(outputs) == sorted(f"{{scratch}}/{rendition}.mp4" for rendition in task.renditions)
+        sheets = [SHEETS] if task.sheets else []
+        assert outputs == [*(f"{{scratch}}/{rendition}.mp4" for rendition in task.renditions), *sheets]
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("workers", [1, 100])
+def test_each_chunk_makes_its_thumbnails_once_beside_what_goes_first(workers: int, early: bool) -> None:
+    made = make_plan(workers=workers, early=early)
+    assert made.thumbnails is not None
+    beside = [task for task in made.tasks if task.sheets]
+    assert [task.renditions[-1] for task in beside] == [made.trick[0].id] * len(made.grid.chunks())
+    numbers = sorted(number for task in beside for number in task.sheets)
+    assert tuple(numbers) == made.thumbnails.sheet_numbers(0, made.grid.frame_count)
+    if early:
+        part = first_release(made)
+        assert part is not None
+        assert {task.id for task in beside} <= {task.id for task in part.tasks}
+        assert (part.trick, part.thumbnails) == (made.trick, made.thumbnails)
+
+
+def test_thumbnails_can_be_left_out() -> None:
+    made = make_plan(settings=EncodeSettings(chunk_s=Fraction(12), thumbnails=False))
+    assert (made.trick, made.thumbnails) == ((), None)
+    assert not any(task.sheets for task in made.tasks)
+    assert made.release != make_plan().release
 
 
 @pytest.mark.parametrize("workers", [1, 8])
@@ -230,7 +255,7 @@ def test_an_rgb_master_gets_the_matrix_of_its_primaries(stated: Colour, matrix: 
 def test_what_was_assumed_stands_among_the_decisions() -> None:
     silent = make_video_track(frame_count=1000, colour=UNKNOWN)
 
-    assert make_plan(probe=replace(PROBE, video=silent)).decisions == (
+    assert make_plan(probe=replace(PROBE, video=silent)).decisions[:2] == (
         "colour primaries, transfer, matrix not stated → taken as bt709",
         "a decision",
     )

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from headend import documents, layout
 from headend.errors import HeadendError
-from headend.media import Current, Presentation, Segment, Track
+from headend.media import Current, Presentation, Segment, Sheet, Thumbnails, Track
 from headend.storage import ObjectInfo, Reader, Store
 from headend.storage.memory import MemoryStore
 from headend.timing import lay_grid
@@ -27,6 +27,8 @@ INIT = b"ftyp moov of " * 8
 PLAYLIST = b"#EXTM3U\n" + b"#EXTINF:6.000,\n1.m4s\n" * 100
 MULTIVARIANT = b"#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n" * 40
 MPD = b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011">' + b"<Period />" * 60 + b"</MPD>"
+SHEET = b"\xff\xd8 a sheet \xff\xd9" * 8
+INDEX = b"WEBVTT\n\n00:00:00.000 --> 00:00:18.000\nthumbnails/1.jpg#xywh=0,0,320,180\n"
 SEGMENTS = tuple(bytes([number]) * (1000 + number) for number in range(1, 4))
 
 
@@ -117,7 +119,12 @@ def put_release(
         grid=lay_grid(Fraction(24), 144 * len(segments), segment_s=Fraction(6), chunk_s=Fraction(30)),
         video=(Track(video, "avc1.640028", len(INIT), 24, 0, described),),
         audio=(Track(audio, "mp4a.40.2", len(INIT), 24, 0, described),),
+        thumbnails=Thumbnails(320, 180, 1, 1, interval_frames=144 * len(segments)),
+        sheets=(Sheet(1, len(SHEET), hashlib.sha256(SHEET).hexdigest()),),
     )
+    store.put(layout.sheet(title, release, 1), SHEET)
+    store.put(layout.image_playlist(title, release), PLAYLIST)
+    store.put(layout.thumbnail_index(title, release), INDEX)
     for rendition in (PICTURE, SOUND):
         store.put(layout.init(title, release, rendition), INIT)
         store.put(layout.media_playlist(title, release, rendition), PLAYLIST)

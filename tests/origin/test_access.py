@@ -25,6 +25,7 @@ SEGMENT = f"{ROOT}/{PICTURE}/1.m4s"
 MANIFESTS = [f"{ROOT}/{layout.MULTIVARIANT}", f"{ROOT}/{layout.MPD}"]
 ENTRIES = [f"/{TITLE}/{layout.MULTIVARIANT}", f"/{TITLE}/{layout.MPD}"]
 MEDIA = [f"{ROOT}/{PICTURE}/{name}" for name in ("init.mp4", "1.m4s", "media.m3u8", "iframes.m3u8")]
+MEDIA += [f"{ROOT}/thumbnails/1.jpg", f"{ROOT}/thumbnails.vtt"]
 NOW_S = int(time.time())
 
 

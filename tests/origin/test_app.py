@@ -9,6 +9,7 @@ import brotli
 import pytest
 
 from tests.origin.releases import (
+    INDEX,
     INIT,
     MPD,
     MULTIVARIANT,
@@ -16,6 +17,7 @@ from tests.origin.releases import (
     PLAYLIST,
     RELEASE,
     SEGMENTS,
+    SHEET,
     SOUND,
     TITLE,
     ask,
@@ -29,6 +31,9 @@ FILES = {
     f"{ROOT}/manifest.mpd": (MPD, "application/dash+xml"),
     f"{ROOT}/{PICTURE}/media.m3u8": (PLAYLIST, "application/vnd.apple.mpegurl"),
     f"{ROOT}/{PICTURE}/iframes.m3u8": (PLAYLIST, "application/vnd.apple.mpegurl"),
+    f"{ROOT}/thumbnails/images.m3u8": (PLAYLIST, "application/vnd.apple.mpegurl"),
+    f"{ROOT}/thumbnails/1.jpg": (SHEET, "image/jpeg"),
+    f"{ROOT}/thumbnails.vtt": (INDEX, "text/vtt; charset=utf-8"),
     f"{ROOT}/{PICTURE}/init.mp4": (INIT, "video/mp4"),
     f"{ROOT}/{PICTURE}/1.m4s": (SEGMENTS[0], "video/mp4"),
     f"{ROOT}/{SOUND}/init.mp4": (INIT, "audio/mp4"),
@@ -66,6 +71,15 @@ def test_the_hls_entry_point_leads_to_the_current_release(base_url: str) -> None
     assert "max-age=60" in got.headers["cache-control"]
     assert "stale-while-revalidate" in got.headers["cache-control"]
     assert "stale-if-error" in got.headers["cache-control"]
+
+
+def test_the_index_of_thumbnails_is_found_by_the_title_alone(base_url: str) -> None:
+    assert ask(base_url, f"/{TITLE}/thumbnails.vtt").headers["location"] == f"{RELEASE}/thumbnails.vtt"
+
+
+@pytest.mark.parametrize("path", ["thumbnails/2.jpg", "thumbnails/0.jpg", "thumbnails/1.m4s", f"{PICTURE}/1.jpg"])
+def test_a_sheet_that_is_not_there_is_not_found(base_url: str, path: str) -> None:
+    assert ask(base_url, f"{ROOT}/{path}").status == 404
 
 
 def test_the_dash_entry_point_is_the_manifest_with_its_base(base_url: str) -> None:

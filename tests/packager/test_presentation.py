@@ -172,3 +172,26 @@ def test_a_title_without_sound_is_fine() -> None:
     grid = lay_grid(Fraction(25), 300, segment_s=Fraction(6), chunk_s=Fraction(6))
     plan = plan_of(grid, [make_video_rendition(frame_rate=Fraction(25))])
     assert assembled(plan, receipts_of(plan)).audio == ()
+
+
+@pytest.mark.parametrize("frame_count", [1, 47, 48, 49, 300, 720, 733])
+def test_sheets_of_thumbnails_are_joined_in_order(frame_count: int) -> None:
+    plan = make_plan(make_grid(frame_count=frame_count), winding=True)
+    assert plan.thumbnails is not None
+    made = assembled(plan, tuple(reversed(receipts_of(plan))))
+    assert tuple(sheet.number for sheet in made.sheets) == plan.thumbnails.sheet_numbers(0, frame_count)
+    assert sum(segment.samples for segment in made.trick[0].segments) == -(-frame_count // plan.grid.gop_frames)
+
+
+def test_a_receipt_without_its_sheets_is_refused() -> None:
+    plan = make_plan(winding=True)
+    receipts = tuple(replace(r, sheets=()) if r.task == "video-1" else r for r in receipts_of(plan))
+    with pytest.raises(PackagingError, match="video-1 is not for its sheets"):
+        assembled(plan, receipts)
+
+
+def test_a_plan_whose_tasks_do_not_make_all_sheets_is_refused() -> None:
+    plan = make_plan(winding=True)
+    fewer = replace(plan, tasks=tuple(replace(t, sheets=()) if t.id == "video-1" else t for t in plan.tasks))
+    with pytest.raises(PackagingError, match="make 2 sheets of thumbnails, not 3"):
+        assembled(fewer, receipts_of(fewer))

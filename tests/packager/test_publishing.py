@@ -14,7 +14,14 @@ from packager.publishing import current_presentation, current_release, manifests
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_plan, store_synthetic
 
-MANIFESTS = (layout.MULTIVARIANT, layout.MPD, layout.MEDIA_PLAYLIST, layout.IFRAME_PLAYLIST)
+MANIFESTS = (
+    layout.MULTIVARIANT,
+    layout.MPD,
+    layout.MEDIA_PLAYLIST,
+    layout.IFRAME_PLAYLIST,
+    layout.IMAGE_PLAYLIST,
+    layout.THUMBNAIL_INDEX,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +45,8 @@ def small_plan(release: str = "r1", title: str = "film") -> EncodePlan:
         make_video_rendition(frame_rate=rate, average_bps=100_000, default=True),
         make_video_rendition(frame_rate=rate, average_bps=100_000, codec=Codec.VP9),
     ]
-    plan = make_plan(
-        make_grid(frame_count=300), video, [make_audio_rendition(), make_audio_rendition(codec=Codec.OPUS)]
-    )
+    sound = [make_audio_rendition(), make_audio_rendition(codec=Codec.OPUS)]
+    plan = make_plan(make_grid(frame_count=300), video, sound, winding=True)
     return replace(plan, release=release, title=title)
 
 
@@ -73,6 +79,9 @@ def test_manifests_come_before_what_names_them_and_the_pointer_comes_last() -> N
         "r1/avc-1080p-100k/media.m3u8",
         "r1/aac-2.0-128k-en/media.m3u8",
         "r1/avc-1080p-100k/iframes.m3u8",
+        "r1/avc-1080p-trick/iframes.m3u8",
+        "r1/thumbnails/images.m3u8",
+        "r1/thumbnails.vtt",
         "r1/release.json",
         "r1/multivariant.m3u8",
         "r1/manifest.mpd",
@@ -80,7 +89,7 @@ def test_manifests_come_before_what_names_them_and_the_pointer_comes_last() -> N
     ]
 
 
-@pytest.mark.parametrize("writes", range(7))
+@pytest.mark.parametrize("writes", range(10))
 def test_whatever_write_is_the_last_no_manifest_names_a_missing_object(writes: int) -> None:
     old, new = small_plan("r1"), small_plan("r2")
     store = make_store(old, new)
@@ -138,6 +147,8 @@ def test_publishing_again_mends_a_manifest() -> None:
         layout.segment("film", "r1", "avc-1080p-100k", 2),
         layout.segment("film", "r1", "opus-2.0-128k-en", 3),
         layout.init("film", "r1", "vp9-1080p-100k"),
+        layout.segment("film", "r1", "avc-1080p-trick", 1),
+        layout.sheet("film", "r1", 1),
     ],
 )
 def test_nothing_is_written_while_an_object_is_missing_or_cut_short(key: str, size_bytes: int | None) -> None:

@@ -34,6 +34,17 @@ LOOK = """(time) => new Promise((resolve) => {
   video.currentTime = time;
 })"""
 
+# A part of a picture, as `LOOK` gives it.
+READ = """async ({ url, x, y, width, height }) => {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  const canvas = Object.assign(document.createElement('canvas'), { width: 80, height: 48 });
+  const pen = canvas.getContext('2d');
+  pen.drawImage(image, x, y, width, height, 0, 0, 80, 48);
+  return Array.from(pen.getImageData(0, 0, 80, 48).data).filter((_, at) => at % 4 === 1);
+}"""
+
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Any]:
@@ -119,5 +130,28 @@ class Viewer:
     def seek(self, time_s: float) -> tuple[float, int | None]:
         """Jump; gives the time of the picture that is shown then, and the number that can be read in it."""
         shown = self.page.evaluate(LOOK, time_s)
-        luma = np.array(shown["luma"], np.uint8).reshape(48, 80)
-        return float(shown["time"]), read_frame_number(luma)
+        return float(shown["time"]), _number(shown["luma"])
+
+    def hover(self, share: float) -> tuple[float, int | None]:
+        """Point at the seek bar; gives the time of the thumbnail that is shown then, and the number in it."""
+        self.wait("!document.getElementById('seek').hidden")
+        bar = self.page.locator("#seek input").bounding_box()
+        self.page.mouse.move(bar["x"] + share * bar["width"], bar["y"] + bar["height"] / 2)
+        self.wait("!document.querySelector('.preview').hidden")
+        shown = self.ask(
+            """(({ style, dataset }) => {
+              const [x, y] = style.backgroundPosition.split(' ').map((side) => -parseFloat(side));
+              const [width, height] = [parseFloat(style.width), parseFloat(style.height)];
+              return { part: { url: style.backgroundImage.slice(5, -2), x, y, width, height }, start: dataset.start };
+            })(document.querySelector('.thumbnail'))"""
+        )
+        return float(shown["start"]), self.thumbnail(**shown["part"])
+
+    def thumbnail(self, url: str, x: float, y: float, width: float, height: float) -> int | None:
+        """The number that can be read in a part of a picture."""
+        part = {"url": url, "x": x, "y": y, "width": width, "height": height}
+        return _number(self.page.evaluate(READ, part))
+
+
+def _number(luma: list[int]) -> int | None:
+    return read_frame_number(np.array(luma, np.uint8).reshape(48, 80))

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.synthetic import ENCODERS, MOVFLAGS, AnyRendition, inits_of, plan_of, receipts_of, renditions_of
 from encoder.tool import ffmpeg_path
+from encoder.trick_play import lay_thumbnails, trick_rendition
 from headend import documents, layout
 from headend.media import (
     AudioRendition,
@@ -43,20 +44,31 @@ def make_plan(
     grid: Grid | None = None,
     video: Iterable[VideoRendition] | None = None,
     audio: Iterable[AudioRendition] | None = None,
+    *,
+    winding: bool = False,
 ) -> EncodePlan:
-    """A plan of one picture and one sound, unless told otherwise."""
+    """A plan of one picture and one sound, unless told otherwise; with what winding needs if ``winding``."""
     grid = grid or make_grid()
     pictures = (make_video_rendition(frame_rate=grid.frame_rate, default=True),) if video is None else video
-    return plan_of(grid, pictures, (make_audio_rendition(),) if audio is None else audio)
+    pictures = tuple(pictures)
+    return plan_of(
+        grid,
+        pictures,
+        (make_audio_rendition(),) if audio is None else audio,
+        trick=trick_rendition(pictures, grid) if winding else (),
+        thumbnails=lay_thumbnails(pictures[0], grid) if winding else None,
+    )
 
 
 def make_presentation(
     grid: Grid | None = None,
     video: Iterable[VideoRendition] | None = None,
     audio: Iterable[AudioRendition] | None = None,
+    *,
+    winding: bool = False,
 ) -> Presentation:
     """The presentation of a title whose encoding went well; its segments' sizes are made up."""
-    plan = make_plan(grid, video, audio)
+    plan = make_plan(grid, video, audio, winding=winding)
     return assemble(plan, receipts_of(plan), inits_of(plan).__getitem__)
 
 
@@ -70,6 +82,8 @@ def store_synthetic(store: Store, plan: EncodePlan) -> None:
         for track in receipt.tracks:
             for segment in track.segments:
                 store.put(layout.segment(title, release, track.rendition, segment.number), bytes(segment.size_bytes))
+        for sheet in receipt.sheets:
+            store.put(layout.sheet(title, release, sheet.number), bytes(sheet.size_bytes))
         store.put(layout.receipt(title, release, receipt.task), documents.write(receipt))
 
 

@@ -5,14 +5,19 @@ const CODECS = [
   [/^mp4a/, 'AAC'], [/^opus/i, 'Opus'], [/^ac-3/, 'Dolby Digital'], [/^ec-3/, 'Dolby Digital Plus'],
 ];
 
+// What is not for playing, but for winding through a title.
+const TRICK_MODE = 'EssentialProperty[schemeIdUri="http://dashif.org/guidelines/trickmode"]';
+
 /** Read a title's manifests. Pictures and sounds are named by their renditions' ids, in HLS as in DASH. */
 export async function readTitle(folder) {
   const [mpd, playlist] = await Promise.all([text(`${folder}/manifest.mpd`), text(`${folder}/multivariant.m3u8`)]);
   const document = new DOMParser().parseFromString(mpd, 'text/xml');
-  const renditions = [...document.getElementsByTagName('Representation')].map((node) => describe(node, playlist));
+  const played = [...document.getElementsByTagName('Representation')].filter(({ parentNode }) => !parentNode.querySelector(TRICK_MODE));
+  const renditions = played.map((node) => describe(node, playlist));
   const [, hours, minutes, seconds] = /^PT(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?$/.exec(
     document.documentElement.getAttribute('mediaPresentationDuration'));
   return {
+    thumbnails: renditions.some((one) => one.kind === 'image'),
     duration: 3600 * (hours ?? 0) + 60 * (minutes ?? 0) + Number(seconds ?? 0),
     pictures: renditions.filter((one) => one.kind === 'video').sort((a, b) => b.height - a.height || b.bps - a.bps),
     sounds: renditions.filter((one) => one.kind === 'audio').sort((a, b) => b.channels - a.channels || b.bps - a.bps),

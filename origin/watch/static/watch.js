@@ -5,6 +5,7 @@
 // `throughput()` in bits per second; and `close()`.
 
 import { chart } from './chart.js';
+import { previews } from './thumbnails.js';
 import { clock, families, lines, rate, readTitle, spoken } from './title.js';
 
 const EVERY_MS = 500;
@@ -192,6 +193,7 @@ try {
   const player = players.find((one) => one.name === wanted.get('player')) ?? players[0];
   const manifest = player.manifests.includes(wanted.get('manifest')) ? wanted.get('manifest') : player.manifests[0];
   setInterval(look, EVERY_MS);
+  if (state.title.thumbnails) previews(at('seek'), video, `../${name}/thumbnails.vtt`, state.title.duration).catch((error) => trouble(error.message));
   await start(player, manifest);
 } catch (error) {
   trouble(error.message);

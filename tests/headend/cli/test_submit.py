@@ -40,6 +40,9 @@ def test_json_tells_the_release_in_one_object(made: Made) -> None:
         assert (rendition["channels"], rendition["language"]) == ((None, None) if picture else (2, "en"))
         assert 0 < rendition["average_bps"] <= rendition["peak_bps"]
         assert rendition["segments"] == 2
+    assert [rendition["id"] for rendition in said["trick_play"]] == ["avc-180p-trick"]
+    assert (said["thumbnails"]["width"], said["thumbnails"]["height"], said["thumbnails"]["sheets"]) == (320, 180, 3)
+    assert (made.store / said["thumbnails"]["index"]).is_file()
 
 
 def test_away_from_a_terminal_progress_is_plain_lines_on_stderr(made: Made) -> None:
@@ -140,7 +143,7 @@ def test_a_plan_is_told_as_decisions_a_document_or_commands(
     assert run([*plan, "--commands"]) == 0
     script = capsys.readouterr().out
     subprocess.run(["sh", "-e"], input=script, text=True, check=True, stdout=subprocess.DEVNULL)
-    ids = [rendition["id"] for kind in ("video", "audio") for rendition in json.loads(document)["body"][kind]]
+    ids = [rendition["id"] for kind in ("video", "trick", "audio") for rendition in json.loads(document)["body"][kind]]
     assert sorted(path.stem for path in tmp_path.glob("*.mp4")) == sorted([*ids, "film"])
 
     assert run([*plan, "--output", "no/such/folder/plan.json"]) == 2

@@ -1,0 +1,122 @@
+"""What players show while somebody winds: a rendition of one picture for each GOP, and sheets of thumbnails.
+
+Both are made beside the renditions of a chunk, from the frames that are decoded for these anyway.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from headend.media import Codec, Thumbnails, VideoRange, VideoRendition
+from headend.timing import Grid
+
+TRICK_LINES = 360
+"""Enough for pictures that are seen for a fraction of a second, even on a television."""
+TRICK_CRF = 6.0
+"""By how much coarser than a rendition that is looked at: about half the bits."""
+TRICK_BPS = 200_000
+"""Its highest rate: at eight times the speed, it needs what a small rendition needs."""
+TILE_LINES = 180
+"""What players show is about as high, on a screen of twice as many pixels; the usual 320x180 of wide pictures."""
+MOST_TILES = 1200
+"""Thumbnails of a title: more than a seek bar has pixels can't be told apart. Beyond, they are further apart."""
+MOST_ON_SHEET = 30
+"""A sheet is loaded whole for one thumbnail: a few hundred kilobytes, as long as one patiently waits."""
+LONGEST_SIDE_PX = 4096
+"""What every browser and television decodes as one picture."""
+
+
+def trick_rendition(video: Sequence[VideoRendition], grid: Grid) -> tuple[VideoRendition, ...]:
+    """Derive the rendition for trick play: the first frame of each GOP, in H.264, each a sync frame.
+
+    Players change to it from renditions of its own codec only, so that it takes after one of these.
+
+    Args:
+        video: The title's renditions.
+        grid: Its grid.
+
+    Returns:
+        One, of a size that is there already; none where there is no H.264.
+
+    Source:
+        DASH-IF Interoperability Points, section 3.2.9.
+    """
+    alike = [r for r in video if r.codec is Codec.AVC and r.video_range is VideoRange.SDR]
+    if not alike:
+        return ()
+    small = [r for r in alike if _lines(r) <= TRICK_LINES]
+    kin = max(small, key=_lines) if small else min(alike, key=_lines)
+    cap_bps = min(TRICK_BPS, kin.cap_bps)
+    return (
+        replace(
+            kin,
+            id=f"{kin.codec}-{_lines(kin)}p-trick",
+            frame_rate=grid.frame_rate / grid.gop_frames,
+            rate_divisor=grid.gop_frames,
+            average_bps=cap_bps // 2,
+            cap_bps=cap_bps,
+            # A picture may take what the rate gives for the time that it stands for.
+            buffer_bits=int(cap_bps * grid.gop_frames / grid.frame_rate),
+            crf=kin.crf + TRICK_CRF,
+            default=False,
+        ),
+    )
+
+
+def lay_thumbnails(picture: VideoRendition, grid: Grid) -> Thumbnails:
+    """Choose size, distance and sheets of a title's thumbnails.
+
+    They are as near to each other as `MOST_TILES` allows, from one for each GOP on. Where there are several chunks,
+    each is a whole number of sheets, so that its task makes them alone. Of what is possible then, the sheet with the
+    most thumbnails is taken.
+
+    Args:
+        picture: Any rendition; its shape counts.
+        grid: The title's grid.
+    """
+    lines = min(TILE_LINES, _lines(picture))
+    width_px, height_px = (
+        _even(side * Fraction(lines, _lines(picture))) for side in (picture.width_px, picture.height_px)
+    )
+    gops = -(-grid.frame_count // grid.gop_frames)
+    whole = len(grid.chunks()) == 1
+    ways = []
+    for sheet_gops in range(1, gops + 1) if whole else _divisors(grid.chunk_frames // grid.gop_frames):
+        for interval_gops in _divisors(sheet_gops):
+            tiles = sheet_gops // interval_gops
+            columns, rows = min(
+                ((columns, tiles // columns) for columns in _divisors(tiles)),
+                key=lambda shape: max(shape[0] * width_px, shape[1] * height_px),
+            )
+            fits = tiles <= MOST_ON_SHEET and max(columns * width_px, rows * height_px) <= LONGEST_SIDE_PX
+            if fits:
+                excess = max(0, -(-gops // interval_gops) - MOST_TILES)
+                ways.append((excess, interval_gops, -tiles, columns, rows))
+    _, interval_gops, _, columns, rows = min(ways)
+    return Thumbnails(width_px, height_px, columns, rows, interval_gops * grid.gop_frames)
+
+
+def tell(trick: Sequence[VideoRendition], thumbnails: Thumbnails, grid: Grid) -> Iterator[str]:
+    """What was decided, a line each."""
+    if trick:
+        yield f"trick play → {trick[0].id}: the first picture of each GOP"
+    else:
+        yield "trick play → left out of DASH: the ladder has no H.264 in SDR"
+    every_s = float(thumbnails.interval_frames / grid.frame_rate)
+    yield (
+        f"thumbnails → {thumbnails.tile_width_px}x{thumbnails.tile_height_px} every {every_s:.3f} s, "
+        f"{thumbnails.columns}x{thumbnails.rows} to a sheet: "
+        f"at most {MOST_TILES:,} in a title, and a chunk is whole sheets"
+    )
+
+
+def _lines(rendition: VideoRendition) -> int:
+    return min(rendition.width_px, rendition.height_px)
+
+
+def _even(side_px: Fraction) -> int:
+    return 2 * round(side_px / 2)
+
+
+def _divisors(number: int) -> list[int]:
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]

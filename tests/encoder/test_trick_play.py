@@ -1,0 +1,146 @@
+"""Thumbnails and trick play: how they are laid, and what is really to be seen on them."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from encoder.command import video_command
+from encoder.encoding import sheet
+from encoder.trick_play import LONGEST_SIDE_PX, MOST_ON_SHEET, MOST_TILES, lay_thumbnails, trick_rendition
+from headend.media import Codec, Effort, Thumbnails, VideoRange
+from headend.timing import Grid, lay_grid
+from packager.segmenting import cut_video
+from tests.support.encodes import Film, carry_out, look_at, look_of, task_of
+from tests.support.frame_numbers import read_frame_number
+from tests.support.masters import make_film
+from tests.support.nouns import make_video_rendition
+from tests.support.playback import frame_numbers
+
+FILM_RATE = Fraction(24000, 1001)
+WIDE = make_video_rendition()
+
+
+def grid_of(minutes: Fraction | int, *, chunk_s: int = 30, rate: Fraction = FILM_RATE) -> Grid:
+    return lay_grid(rate, round(minutes * 60 * rate), segment_s=Fraction(6), chunk_s=Fraction(chunk_s))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "interval_gops", "shape"),
+    [
+        (Fraction(1, 60), 1, (1, 1)),
+        (Fraction(5, 60), 1, (1, 3)),
+        (1, 1, (3, 5)),
+        (40, 1, (3, 5)),
+        (45, 3, (1, 5)),
+        (119, 3, (1, 5)),
+        (180, 5, (1, 3)),
+        (1000, 15, (1, 1)),
+    ],
+)
+def test_long_titles_have_their_thumbnails_further_apart(
+    minutes: Fraction | int, interval_gops: int, shape: tuple[int, int]
+) -> None:
+    grid = grid_of(minutes)
+    laid = lay_thumbnails(WIDE, grid)
+    assert (laid.interval_frames, (laid.columns, laid.rows)) == (interval_gops * grid.gop_frames, shape)
+
+
+@pytest.mark.parametrize("chunk_s", [6, 12, 30, 42, 66, 180, 600])
+@pytest.mark.parametrize("minutes", [Fraction(1, 3), 3, 61, 150])
+@pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (1440, 1080), (1920, 804), (160, 90)])
+def test_sheets_are_no_larger_than_devices_take_and_chunks_begin_with_one(
+    chunk_s: int, minutes: Fraction | int, size: tuple[int, int]
+) -> None:
+    grid = grid_of(minutes, chunk_s=chunk_s)
+    laid = lay_thumbnails(make_video_rendition(width_px=size[0], height_px=size[1]), grid)
+    assert max(laid.columns * laid.tile_width_px, laid.rows * laid.tile_height_px) <= LONGEST_SIDE_PX
+    assert laid.sheet_tiles <= MOST_ON_SHEET
+    # Where chunks are that short, there is no larger distance in them.
+    assert -(-grid.frame_count // laid.interval_frames) <= MOST_TILES or laid.interval_frames == grid.chunk_frames
+    assert all(chunk.first_frame % laid.sheet_frames == 0 for chunk in grid.chunks())
+    made = [number for chunk in grid.chunks() for number in laid.sheet_numbers(chunk.first_frame, chunk.end_frame)]
+    assert made == list(range(1, -(-grid.frame_count // laid.sheet_frames) + 1))
+    assert (
+        abs(laid.tile_width_px / laid.tile_height_px - size[0] / size[1]) < 2 / laid.tile_height_px * size[0] / size[1]
+    )
+
+
+def test_trick_play_takes_after_a_small_h264_rendition_and_needs_little() -> None:
+    grid = grid_of(1)
+    small = make_video_rendition(id="small", width_px=640, height_px=360, average_bps=365_000)
+    tiny = make_video_rendition(id="tiny", width_px=416, height_px=234, average_bps=145_000)
+    hdr = make_video_rendition(id="hdr", codec=Codec.HEVC, video_range=VideoRange.PQ)
+    (trick,) = trick_rendition([WIDE, small, tiny, hdr], grid)
+    assert (trick.id, trick.width_px, trick.rate_divisor) == ("avc-360p-trick", 640, 48)
+    assert trick.frame_rate == Fraction(500, 1001)
+    assert trick.cap_bps <= 200_000
+    assert trick_rendition([WIDE], grid)[0].height_px == 1080
+    assert trick_rendition([hdr], grid) == ()
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
+    """77 frames: a chunk of two GOPs of 24, and one whose second GOP has 5."""
+    path = make_film(tmp_path_factory.mktemp("film") / "film.mp4", frame_rate=Fraction(24), frame_count=77)
+    return look_at(path, segment_s=Fraction(1), chunk_s=Fraction(2))
+
+
+def tiles_of(path: Path, laid: Thumbnails) -> list[np.ndarray]:
+    luma = np.asarray(Image.open(path).convert("L"))
+    assert luma.shape == (laid.rows * laid.tile_height_px, laid.columns * laid.tile_width_px)
+    rows = [luma[row * laid.tile_height_px :][: laid.tile_height_px] for row in range(laid.rows)]
+    return [
+        row[:, column * laid.tile_width_px :][:, : laid.tile_width_px] for row in rows for column in range(laid.columns)
+    ]
+
+
+def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(film: Film, tmp_path: Path) -> None:
+    assert film.probe.video is not None
+    main = make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))
+    (trick,) = trick_rendition([main], film.grid)
+    laid = lay_thumbnails(main, film.grid)
+    assert (laid.columns, laid.rows) == (1, 2)
+    whole = b""
+    tiles: list[int | None] = []
+    for chunk in film.chunks:
+        scratch = tmp_path / str(chunk.number)
+        argv = video_command(
+            film.probe.master, look_of(film.probe.video), film.grid, chunk, [main, trick], Effort.DRAFT, laid
+        )
+        made = carry_out(task_of(argv, [main.id, trick.id], chunk), film.path, scratch)
+        cut = cut_video(
+            memoryview(bytearray(made[trick.id])),
+            rendition=trick.id,
+            grid=film.grid,
+            chunk=chunk,
+            rate_divisor=trick.rate_divisor,
+        )
+        whole += (cut.init if not whole else b"") + b"".join(bytes(body) for body in cut.bodies)
+        tiles += [read_frame_number(tile) for tile in tiles_of(sheet(scratch, 1), laid)]
+        assert not sheet(scratch, 2).exists()
+    assert tiles == [0, 24, 48, 72]
+    assert frame_numbers(whole) == [0, 24, 48, 72]
+    # The last one is shown to the end of the title, and no longer.
+    assert [part.duration_ticks for part in cut.track.segments] == [29 * 1000]
+
+
+def test_what_is_left_of_a_sheet_is_black(film: Film, tmp_path: Path) -> None:
+    assert film.probe.video is not None
+    laid = replace(lay_thumbnails(WIDE, film.grid), tile_width_px=160, tile_height_px=90, rows=3)
+    argv = video_command(
+        film.probe.master,
+        look_of(film.probe.video),
+        film.grid,
+        film.chunks[-1],
+        [make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))],
+        Effort.DRAFT,
+        laid,
+    )
+    carry_out(task_of(argv, ["main"], film.chunks[-1]), film.path, tmp_path)
+    *seen, rest = tiles_of(sheet(tmp_path, 1), laid)
+    assert [read_frame_number(tile) for tile in seen] == [48, 72]
+    assert rest[4:].max() < 8
