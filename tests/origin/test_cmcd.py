@@ -1,0 +1,58 @@
+"""What players tell of themselves is counted, and changes nothing else."""
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from headend import layout
+from origin.cmcd import OBJECTS, Told, read
+from origin.serving import running
+from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask
+
+SEGMENT = f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("bl=21300,bs,mtp=25400,ot=v", Told("v", 21.3, 25_400_000.0, True)),
+        ("ot=a,bs=false,bl=0", Told("a", 0.0, None, False)),
+        ('sid="a, bs, ot=v",ot=m', Told("m")),
+        (r'nor="..%2F2.m4s\",bs",mtp=100', Told("o", None, 100_000.0)),
+        ("ot=<script>,bl=-1,mtp=1e9", Told()),
+        ("bl=99999999999,mtp=,ot", Told()),
+        ("", Told()),
+    ],
+)
+def test_the_same_is_read_from_the_query_and_from_headers(said: str, told: Told) -> None:
+    assert read(f"{SEGMENT}?a=b&CMCD={quote(said)}#c", CIMultiDict()) == told
+    assert read(SEGMENT, CIMultiDict({"cmcd-request": said})) == told
+
+
+def test_headers_are_read_together() -> None:
+    headers = CIMultiDict({"CMCD-Request": "bl=4000", "CMCD-Object": "ot=v", "CMCD-Status": "bs"})
+    assert read("/", headers) == Told("v", 4.0, None, True)
+
+
+@given(st.text(), st.text(alphabet=st.characters(codec="latin-1")))
+def test_whatever_is_said_labels_stay_few(query: str, header: str) -> None:
+    for told in (read(f"/?CMCD={query}", CIMultiDict()), read("/", CIMultiDict({"CMCD-Request": header}))):
+        assert told.object in OBJECTS
+
+
+def test_players_that_tell_different_things_share_one_read_and_one_file(store: WatchedStore) -> None:
+    with running(store) as url:
+        for number in range(3):
+            told = ask(url, f"{SEGMENT}?CMCD=bl%3D{number}000%2Cot%3Dv%2Csid%3D%22{number}%22")
+            assert told.body == SEGMENTS[0]
+        assert ask(url, SEGMENT, {"CMCD-Request": "bs,mtp=3000", "CMCD-Object": "ot=v"}).body == SEGMENTS[0]
+        figures = ask(url, "/metrics").body.decode()
+    assert store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+    assert 'headend_origin_lookups_total{result="hit"} 3.0' in figures
+    assert 'headend_origin_cmcd_requests_total{object="v"} 4.0' in figures
+    assert "headend_origin_cmcd_starved_total 1.0" in figures
+    assert "headend_origin_cmcd_buffer_seconds_count 3.0" in figures
+    assert "headend_origin_cmcd_throughput_bps_sum 3e+06" in figures

@@ -1,0 +1,123 @@
+"""Several processes on one port are one origin."""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from headend.storage.local import LocalStore
+from tests.origin.grants import PLAYBACK, token
+from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, ask, put_release
+from tests.support.command_line import command, environment
+
+SEGMENT = f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s"
+
+
+@contextmanager
+def two_workers(folder: Path, *options: str, **more: str) -> Iterator["tuple[subprocess.Popen[str], str]"]:
+    argv = command("serve", "--store", folder, "--port", "0", "--workers", "2", "--json", *options)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment(**more)) as child:
+        try:
+            assert child.stdout is not None
+            said = ""
+            while '"url"' not in said:
+                said = child.stdout.readline() or pytest.fail("the origin does not start")
+            yield child, said.split('"')[3]
+        finally:
+            child.terminate()
+
+
+def workers(child: "subprocess.Popen[str]") -> list[psutil.Process]:
+    alive = (each for each in psutil.Process(child.pid).children() if each.status() != psutil.STATUS_ZOMBIE)
+    return [each for each in alive if "spawn_main" in " ".join(each.cmdline())]
+
+
+def until(holds: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+def segments_by_worker(url: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(ask(url, "/metrics").body.decode()):
+        for sample in family.samples:
+            if sample.name == "headend_origin_requests_total" and sample.labels["object"] == "segment":
+                found[sample.labels["worker"]] = sample.value
+    return found
+
+
+def places(url: str) -> set[str]:
+    text = ask(url, "/metrics").body.decode()
+    return {
+        sample.labels["worker"]
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "headend_origin_connections"
+    }
+
+
+def test_figures_are_those_of_all_whoever_is_asked_and_whoever_dies_is_replaced(tmp_path: Path) -> None:
+    put_release(LocalStore(tmp_path))
+    with two_workers(tmp_path) as (child, url):
+        for _ in range(40):
+            assert ask(url, SEGMENT).body == SEGMENTS[0]
+        counts = segments_by_worker(url)
+        assert set(counts) == {"0", "1"} and sum(counts.values()) == 40
+
+        victim = workers(child)[0]
+        victim.kill()
+        until(lambda: len(workers(child)) == 2 and victim.pid not in [each.pid for each in workers(child)])
+        until(lambda: places(url) == {"0", "1"})
+        for _ in range(20):
+            assert ask(url, SEGMENT).body == SEGMENTS[0]
+
+
+def test_screens_are_counted_over_all_of_them(tmp_path: Path) -> None:
+    put_release(LocalStore(tmp_path))
+    with two_workers(tmp_path, HEADEND_TOKEN_KEYS=PLAYBACK.line) as (_, url):
+        assert {ask(url, f"/t/{token(session='one')}{SEGMENT}").status for _ in range(20)} == {200}
+        assert {ask(url, f"/t/{token(session='two')}{SEGMENT}").status for _ in range(20)} == {403}
+
+
+def test_all_finish_what_they_do_and_end(tmp_path: Path) -> None:
+    large = bytes(range(256)) * (64 << 10)  # more than the kernel takes at once
+    put_release(LocalStore(tmp_path), segments=(large,))
+    with two_workers(tmp_path) as (child, url):
+        place = urlsplit(url)
+        asked = []
+        for _ in range(6):
+            connection = HTTPConnection(place.hostname or "", place.port, timeout=30)
+            connection.request("GET", SEGMENT)
+            asked.append((connection, connection.getresponse()))
+        child.send_signal(signal.SIGTERM)
+        for connection, answer in asked:
+            with closing(connection):
+                assert answer.read() == large
+        assert child.wait(30) == 0
+
+
+def test_none_outlives_the_one_that_watches(tmp_path: Path) -> None:
+    put_release(LocalStore(tmp_path))
+    with two_workers(tmp_path) as (child, _):
+        crew = workers(child)
+        child.kill()
+        until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in crew))
+
+
+def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        argv = command("serve", "--store", tmp_path, "--port", taken.getsockname()[1], "--workers", "2")
+        ended = subprocess.run(argv, capture_output=True, text=True, env=environment(), timeout=60, check=False)
+    assert ended.returncode == 2
+    assert "is in use: choose another with --port" in ended.stderr
