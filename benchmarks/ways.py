@@ -81,7 +81,8 @@ def job_for(
     """
     whole = loading.load(ladder)
     rungs = replace(whole, video=tuple(rung for rung in whole.video if choose(rung)), audio=())
-    settings = EncodeSettings(segment_s=Fraction(GOP_S), chunk_s=chunk_s, effort=effort)
+    # No way beside ours makes thumbnails.
+    settings = EncodeSettings(segment_s=Fraction(GOP_S), chunk_s=chunk_s, effort=effort, thumbnails=False)
     request = pipeline.Request(str(path), "bench", rungs, StoreSettings(), ClusterSettings(), settings)
     probe = pipeline.inspect(request.master, request.store)
     conformed = pipeline.conform(request, planning.usable(probe), probe.master)

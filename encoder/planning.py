@@ -11,7 +11,7 @@ from encoder.command import Look, audio_command, levelling, video_command
 from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
 from encoder.grouping import Group, arrange
-from encoder.trick_play import lay_thumbnails, tell, trick_rendition
+from encoder.trick_play import lay_thumbnails, tell, trick_renditions
 from headend import documents
 from headend.errors import ConfigError, MasterError
 from headend.media import (
@@ -92,7 +92,7 @@ def plan(
     trick: tuple[VideoRendition, ...] = ()
     thumbnails = None
     if settings.thumbnails:
-        trick, thumbnails = trick_rendition(video, grid), lay_thumbnails(video[0], grid)
+        trick, thumbnails = trick_renditions(video, grid), lay_thumbnails(video[0], grid)
         decisions = (*decisions, *tell(trick, thumbnails, grid))
     by_index = {programme.index: programme for programme in probe.audio}
     sound = {
@@ -151,11 +151,11 @@ def plan(
             wave, chunks, pricing, workers=workers, slot_bytes=slot_bytes, beside_s=[task.cost for task in tasks]
         )
         for chunk, groups in zip(chunks, arranged, strict=True):
-            # Beside the least of what goes first, which decodes the chunk's frames anyway.
+            # Beside the least of each wave, which decodes the chunk's frames anyway; thumbnails go first.
             *others, least = sorted(groups, key=lambda group: -pricing.video_s(group, chunk.frame_count))
+            winding = tuple(r for r in trick if any(r.codec is kin.codec for kin in wave))
             tasks += [video_task(chunk, members) for members in others]
-            first = number == 0
-            tasks.append(video_task(chunk, (*least, *trick) if first else least, thumbnails if first else None))
+            tasks.append(video_task(chunk, (*least, *winding), thumbnails if number == 0 else None))
     urgent = early_renditions((*video, *trick), audio) if early else frozenset()
     return EncodePlan(
         title=title,
@@ -199,6 +199,7 @@ def first_release(plan: EncodePlan) -> EncodePlan | None:
             f"an early release is made of H.264 and AAC, but ladder {plan.ladder!r} has no "
             f"{'AAC' if video else 'H.264'}: choose another ladder, or publish all at once"
         )
+    trick = tuple(rendition for rendition in plan.trick if rendition.id in wanted)
     tasks = tuple(task for task in plan.tasks if not wanted.isdisjoint(task.renditions))
     if len(tasks) == len(plan.tasks):
         return None
@@ -208,6 +209,7 @@ def first_release(plan: EncodePlan) -> EncodePlan | None:
         video=video,
         audio=audio,
         tasks=tasks,
+        trick=trick,
     )
 
 

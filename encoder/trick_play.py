@@ -1,4 +1,4 @@
-"""What players show while somebody winds: a rendition of one picture for each GOP, and sheets of thumbnails.
+"""What players show while somebody winds: renditions of one picture for each GOP, and sheets of thumbnails.
 
 Both are made beside the renditions of a chunk, from the frames that are decoded for these anyway.
 """
@@ -10,6 +10,8 @@ from fractions import Fraction
 from headend.media import Codec, Thumbnails, VideoRange, VideoRendition
 from headend.timing import Grid
 
+TRICK_CODECS = (Codec.AVC, Codec.AV1, Codec.VP9)
+"""Not HEVC: pictures that are all sync frames make it a range extensions profile, which hardly any device decodes."""
 TRICK_LINES = 360
 """Enough for pictures that are seen for a fraction of a second, even on a television."""
 TRICK_CRF = 6.0
@@ -26,40 +28,40 @@ LONGEST_SIDE_PX = 4096
 """What every browser and television decodes as one picture."""
 
 
-def trick_rendition(video: Sequence[VideoRendition], grid: Grid) -> tuple[VideoRendition, ...]:
-    """Derive the rendition for trick play: the first frame of each GOP, in H.264, each a sync frame.
+def trick_renditions(video: Sequence[VideoRendition], grid: Grid) -> tuple[VideoRendition, ...]:
+    """Derive the renditions for trick play: the first frame of each GOP, each a sync frame.
 
-    Players change to it from renditions of its own codec only, so that it takes after one of these.
+    Players change to one from renditions of its own codec only, so that each codec has one, which takes after these.
 
     Args:
         video: The title's renditions.
         grid: Its grid.
 
     Returns:
-        One, of a size that is there already; none where there is no H.264.
+        One for each codec that can be used so, of a size that is there already.
 
     Source:
         DASH-IF Interoperability Points, section 3.2.9.
     """
-    alike = [r for r in video if r.codec is Codec.AVC and r.video_range is VideoRange.SDR]
-    if not alike:
-        return ()
-    small = [r for r in alike if _lines(r) <= TRICK_LINES]
-    kin = max(small, key=_lines) if small else min(alike, key=_lines)
+    families = ([r for r in video if r.codec is codec and r.video_range is VideoRange.SDR] for codec in TRICK_CODECS)
+    return tuple(_trick_rendition(family, grid) for family in families if family)
+
+
+def _trick_rendition(family: Sequence[VideoRendition], grid: Grid) -> VideoRendition:
+    small = [r for r in family if _lines(r) <= TRICK_LINES]
+    kin = max(small, key=_lines) if small else min(family, key=_lines)
     cap_bps = min(TRICK_BPS, kin.cap_bps)
-    return (
-        replace(
-            kin,
-            id=f"{kin.codec}-{_lines(kin)}p-trick",
-            frame_rate=grid.frame_rate / grid.gop_frames,
-            rate_divisor=grid.gop_frames,
-            average_bps=cap_bps // 2,
-            cap_bps=cap_bps,
-            # A picture may take what the rate gives for the time that it stands for.
-            buffer_bits=int(cap_bps * grid.gop_frames / grid.frame_rate),
-            crf=kin.crf + TRICK_CRF,
-            default=False,
-        ),
+    return replace(
+        kin,
+        id=f"{kin.codec}-{_lines(kin)}p-trick",
+        frame_rate=grid.frame_rate / grid.gop_frames,
+        rate_divisor=grid.gop_frames,
+        average_bps=cap_bps // 2,
+        cap_bps=cap_bps,
+        # A picture may take what the rate gives for the time that it stands for.
+        buffer_bits=int(cap_bps * grid.gop_frames / grid.frame_rate),
+        crf=kin.crf + TRICK_CRF,
+        default=False,
     )
 
 
@@ -99,9 +101,9 @@ def lay_thumbnails(picture: VideoRendition, grid: Grid) -> Thumbnails:
 def tell(trick: Sequence[VideoRendition], thumbnails: Thumbnails, grid: Grid) -> Iterator[str]:
     """What was decided, a line each."""
     if trick:
-        yield f"trick play → {trick[0].id}: the first picture of each GOP"
+        yield f"trick play → {', '.join(r.id for r in trick)}: the first picture of each GOP"
     else:
-        yield "trick play → left out of DASH: the ladder has no H.264 in SDR"
+        yield "trick play → no rendition of its own: the ladder has neither H.264 nor AV1 nor VP9 in SDR"
     every_s = float(thumbnails.interval_frames / grid.frame_rate)
     yield (
         f"thumbnails → {thumbnails.tile_width_px}x{thumbnails.tile_height_px} every {every_s:.3f} s, "

@@ -464,7 +464,7 @@ class EncodePlan:
         video: Video renditions, best first within a codec.
         audio: Audio renditions.
         tasks: What workers do, the most urgent first: longest first among equals.
-        trick: Renditions of one picture for each GOP, to wind through a title; none or one.
+        trick: Renditions of one picture for each GOP, to wind through a title; one for a codec, at most.
         thumbnails: How they are laid; None where none are made.
     """
 

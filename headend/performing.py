@@ -62,7 +62,7 @@ def order_of(plan: EncodePlan, store: StoreSettings) -> Order:
         tool=plan.tool,
         grid=plan.grid,
         divisors={r.id: r.rate_divisor for r in (*plan.video, *plan.trick) if r.rate_divisor > 1},
-        vp9_levels={rendition.id: rendition.level for rendition in plan.video if rendition.codec is Codec.VP9},
+        vp9_levels={r.id: r.level for r in (*plan.video, *plan.trick) if r.codec is Codec.VP9},
         sample_rate_hz=plan.audio[0].sample_rate_hz if plan.audio else 0,
     )
 

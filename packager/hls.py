@@ -74,7 +74,7 @@ def multivariant(presentation: Presentation) -> str:
         lines += [_media_line(group, member, labels, chosen) for member in group.members]
     for track, sound in _variants(video, groups):
         lines += [_variant_line(track, sound), f"{track.rendition.id}/{layout.MEDIA_PLAYLIST}"]
-    lines += [_iframe_variant_line(track, presentation.grid) for track in (*video, *presentation.trick)]
+    lines += [_iframe_variant_line(track, presentation.grid) for track in (*video, *filter(in_hls, presentation.trick))]
     if presentation.thumbnails is not None:
         lines.append(_image_variant_line(presentation, presentation.thumbnails))
     return _text(lines)

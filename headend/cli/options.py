@@ -226,7 +226,7 @@ def encode(command: Command) -> Command:
         "--thumbnails/--no-thumbnails",
         default=True,
         show_default=True,
-        help="Make what players show while one winds: sheets of thumbnails, and a rendition of a picture for each GOP.",
+        help="Make what players show while one winds: sheets of thumbnails, and renditions of a picture for each GOP.",
     )
     @wraps(command)
     def wrapped(

@@ -141,14 +141,17 @@ def test_each_chunk_makes_its_thumbnails_once_beside_what_goes_first(workers: in
     made = make_plan(workers=workers, early=early)
     assert made.thumbnails is not None
     beside = [task for task in made.tasks if task.sheets]
-    assert [task.renditions[-1] for task in beside] == [made.trick[0].id] * len(made.grid.chunks())
+    assert sorted(task.chunk.number for task in beside) == list(range(len(made.grid.chunks())))
+    winding = [rendition.id for rendition in made.trick]
+    assert winding == ["avc-720p-trick", "av1-540p-trick", "vp9-360p-trick"]
+    assert all(("avc-720p-trick" in task.renditions) == bool(task.sheets) for task in made.tasks)
     numbers = sorted(number for task in beside for number in task.sheets)
     assert tuple(numbers) == made.thumbnails.sheet_numbers(0, made.grid.frame_count)
     if early:
         part = first_release(made)
         assert part is not None
         assert {task.id for task in beside} <= {task.id for task in part.tasks}
-        assert (part.trick, part.thumbnails) == (made.trick, made.thumbnails)
+        assert (part.trick, part.thumbnails) == (made.trick[:1], made.thumbnails)
 
 
 def test_thumbnails_can_be_left_out() -> None:

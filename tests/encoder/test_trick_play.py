@@ -10,7 +10,14 @@ from PIL import Image
 
 from encoder.command import video_command
 from encoder.encoding import sheet
-from encoder.trick_play import LONGEST_SIDE_PX, MOST_ON_SHEET, MOST_TILES, lay_thumbnails, trick_rendition
+from encoder.trick_play import (
+    LONGEST_SIDE_PX,
+    MOST_ON_SHEET,
+    MOST_TILES,
+    TRICK_CODECS,
+    lay_thumbnails,
+    trick_renditions,
+)
 from headend.media import Codec, Effort, Thumbnails, VideoRange
 from headend.timing import Grid, lay_grid
 from packager.segmenting import cut_video
@@ -69,17 +76,19 @@ def test_sheets_are_no_larger_than_devices_take_and_chunks_begin_with_one(
     )
 
 
-def test_trick_play_takes_after_a_small_h264_rendition_and_needs_little() -> None:
+def test_trick_play_takes_after_a_small_rendition_of_each_codec_and_needs_little() -> None:
     grid = grid_of(1)
     small = make_video_rendition(id="small", width_px=640, height_px=360, average_bps=365_000)
     tiny = make_video_rendition(id="tiny", width_px=416, height_px=234, average_bps=145_000)
     hdr = make_video_rendition(id="hdr", codec=Codec.HEVC, video_range=VideoRange.PQ)
-    (trick,) = trick_rendition([WIDE, small, tiny, hdr], grid)
+    vp9 = replace(small, codec=Codec.VP9, id="vp9")
+    trick, other = trick_renditions([WIDE, vp9, small, tiny, hdr], grid)
+    assert (other.id, other.codec) == ("vp9-360p-trick", Codec.VP9)
     assert (trick.id, trick.width_px, trick.rate_divisor) == ("avc-360p-trick", 640, 48)
     assert trick.frame_rate == Fraction(500, 1001)
     assert trick.cap_bps <= 200_000
-    assert trick_rendition([WIDE], grid)[0].height_px == 1080
-    assert trick_rendition([hdr], grid) == ()
+    assert trick_renditions([WIDE], grid)[0].height_px == 1080
+    assert trick_renditions([hdr], grid) == ()
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +107,13 @@ def tiles_of(path: Path, laid: Thumbnails) -> list[np.ndarray]:
     ]
 
 
-def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(film: Film, tmp_path: Path) -> None:
+@pytest.mark.parametrize("codec", TRICK_CODECS)
+def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(codec: Codec, film: Film, tmp_path: Path) -> None:
     assert film.probe.video is not None
-    main = make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))
-    (trick,) = trick_rendition([main], film.grid)
+    main = make_video_rendition(
+        id="main", codec=codec, width_px=160, height_px=90, level="2.0", frame_rate=Fraction(24)
+    )
+    (trick,) = trick_renditions([main], film.grid)
     laid = lay_thumbnails(main, film.grid)
     assert (laid.columns, laid.rows) == (1, 2)
     whole = b""

@@ -30,7 +30,7 @@ def test_a_lost_sheet_is_found_and_only_its_chunk_is_done_again(folder: Path, sc
     assert published.outcome.encoded_tasks == 0
     assert verify(store, "film").findings == ()
     assert len(published.outcome.presentation.sheets) == 3
-    assert [len(track.segments) for track in published.outcome.presentation.trick] == [5]
+    assert [len(track.segments) for track in published.outcome.presentation.trick] == [5, 5, 5]
 
     lost = layout.sheet("film", plan.release, 2)
     data = store.get(lost)

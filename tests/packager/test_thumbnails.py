@@ -74,6 +74,9 @@ def test_dash_has_a_set_for_trick_play_that_points_at_its_pictures() -> None:
     sets = {ids_of(s)[0]: s for s in sets_of(root, "video")}
     trick, main = sets["avc-1080p-trick"], sets["avc-1080p-6000k"]
     assert value_of(trick, "EssentialProperty") == {dash.TRICK_MODE: main.get("id")}
+    assert value_of(sets["av1-1080p-trick"], "EssentialProperty") == {
+        dash.TRICK_MODE: sets["av1-1080p-6000k"].get("id")
+    }
     assert (trick.get("maxPlayoutRate"), trick.get("codingDependency")) == ("48", "false")
     assert trick.find("Representation", NAMES).get("frameRate") == "500/1001"
 

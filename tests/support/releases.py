@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.synthetic import ENCODERS, MOVFLAGS, AnyRendition, inits_of, plan_of, receipts_of, renditions_of
 from encoder.tool import ffmpeg_path
-from encoder.trick_play import lay_thumbnails, trick_rendition
+from encoder.trick_play import lay_thumbnails, trick_renditions
 from headend import documents, layout
 from headend.media import (
     AudioRendition,
@@ -55,7 +55,7 @@ def make_plan(
         grid,
         pictures,
         (make_audio_rendition(),) if audio is None else audio,
-        trick=trick_rendition(pictures, grid) if winding else (),
+        trick=trick_renditions(pictures, grid) if winding else (),
         thumbnails=lay_thumbnails(pictures[0], grid) if winding else None,
     )
 

@@ -40,7 +40,11 @@ def test_json_tells_the_release_in_one_object(made: Made) -> None:
         assert (rendition["channels"], rendition["language"]) == ((None, None) if picture else (2, "en"))
         assert 0 < rendition["average_bps"] <= rendition["peak_bps"]
         assert rendition["segments"] == 2
-    assert [rendition["id"] for rendition in said["trick_play"]] == ["avc-180p-trick"]
+    assert [rendition["id"] for rendition in said["trick_play"]] == [
+        "avc-180p-trick",
+        "av1-180p-trick",
+        "vp9-180p-trick",
+    ]
     assert (said["thumbnails"]["width"], said["thumbnails"]["height"], said["thumbnails"]["sheets"]) == (320, 180, 3)
     assert (made.store / said["thumbnails"]["index"]).is_file()
 
