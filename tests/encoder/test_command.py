@@ -243,7 +243,7 @@ def test_halved_renditions_take_every_second_frame_and_half_the_gop() -> None:
     argv = command((LADDER[0], half))
 
     way = [(step.name, step.args) for step in way_to(argv, "half")]
-    assert way[way.index(("framestep", "2")) + 1] == ("fps", "12/1")
+    assert way[way.index(("framestep", "2")) + 1] == ("fps", "12/1:eof_action=pass")
     assert not [step for step in way_to(argv, LADDER[0].id) if step.name == "framestep"]
     assert options_of(argv, "half")["-g"] == str(GRID.gop_frames // 2)
     assert options_of(argv, LADDER[0].id)["-g"] == str(GRID.gop_frames)
