@@ -42,7 +42,7 @@ PAUSE_S = 0.1
 
 
 class Bucket:
-    """Objects in S3, read by aiohttp, at a third of the cost of boto3; see ADR 15.
+    """Objects in S3, read by aiohttp, at a third of the cost of boto3; see ADR 20.
 
     Args:
         store: Where they are; what boto3 finds out about the server and the credentials holds here, too.

@@ -14,7 +14,7 @@ class Shelf(Generic[Value]):
     """A segmented LRU: what is asked for once never pushes out what is asked for again and again.
 
     Sessions read segments in order, so that a plain LRU is flushed by each viewer of a rare title. Not for use from
-    several threads. See ADR 14 for what else was looked at.
+    several threads. See ADR 21 for what else was looked at.
 
     Args:
         budget_bytes: How much is held at most.

@@ -1,7 +1,7 @@
 """Connections: sockets, their limits, and how an answer gets out without letting slow readers cost much.
 
 aiohttp's parser (llhttp, in C) reads requests; what it makes of them is answered here. aiohttp's own server runs a task
-and builds a request and a response for each, which is twice the cost of all the rest; see ADR 12.
+and builds a request and a response for each, which is twice the cost of all the rest; see ADR 19.
 """
 
 import asyncio

@@ -98,11 +98,11 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def bad_day(store: Store) -> Iterator[BadDay]:
+def bad_day(store: Store, *, port: int = 0) -> Iterator[BadDay]:
     """Serve a store as a bucket."""
     day = BadDay(store)
     handler = type("Today", (Answering,), {"day": day})
-    with Server(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", port), handler) as server:
         day.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

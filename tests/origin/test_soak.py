@@ -1,0 +1,161 @@
+"""Two minutes of players, while the bucket has one bad day after the other."""
+
+import asyncio
+import hashlib
+import json
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from headend.storage.memory import MemoryStore
+from tests.origin.releases import MULTIVARIANT, PICTURE, RELEASE, TITLE, ask, put_release
+from tests.origin.troubled_s3 import BUCKET, BadDay, Trouble, bad_day, breaks_off_after, claims, refuses, works
+from tests.support.command_line import command, environment
+
+SOAK_S = 120
+CLIENTS = 24
+MEMORY = 8 << 20
+"""Budget of the origin for files: an eighth of the title."""
+ROOT = f"/{TITLE}/{RELEASE}"
+BODIES = tuple(hashlib.shake_256(bytes([number])).digest(700_000 + number * 10_000) for number in range(64))
+TROUBLES: tuple[Trouble, ...] = (
+    works,
+    works,
+    refuses(503),
+    refuses(500),
+    refuses(403),
+    breaks_off_after(200_000),
+    claims(BODIES[0]),
+    claims(BODIES[1][:-1] + b"x"),
+)
+
+
+def memory_bytes(pid: int) -> int:
+    """What a process has for itself, with its files in memory."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    own = next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:"))
+    files = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            files += link.stat().st_blocks * 512 if "memfd" in str(link.readlink()) else 0
+    return own + files
+
+
+async def play(url: str, seen: Counter[str], until_s: float) -> None:
+    """One player after the other: each reads on from somewhere, and some leave in the middle."""
+    timeout = aiohttp.ClientTimeout(total=40)
+    async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
+
+        async def whole(number: int) -> None:
+            async with session.get(f"{url}{ROOT}/{PICTURE}/{number + 1}.m4s") as answer:
+                body = await answer.read()
+                assert answer.status != 200 or body == BODIES[number]
+                seen[f"segment {answer.status}"] += 1
+
+        async def part(number: int) -> None:
+            wanted = {"Range": "bytes=1000-300999"}
+            async with session.get(f"{url}{ROOT}/{PICTURE}/{number + 1}.m4s", headers=wanted) as answer:
+                body = await answer.read()
+                assert answer.status != 206 or body == BODIES[number][1000:301_000]
+                seen[f"range {answer.status}"] += 1
+
+        async def leave(number: int) -> None:
+            async with session.get(f"{url}{ROOT}/{PICTURE}/{number + 1}.m4s") as answer:
+                if answer.status == 200:
+                    start = await answer.content.read(10_000)
+                    assert start == BODIES[number][: len(start)]
+                answer.close()
+                seen["left"] += 1
+
+        async def revalidate(number: int) -> None:
+            tag = f'"{hashlib.sha256(BODIES[number]).hexdigest()}"'
+            async with session.get(f"{url}{ROOT}/{PICTURE}/{number + 1}.m4s", headers={"If-None-Match": tag}) as answer:
+                assert answer.status in (304, 502, 503)
+                seen[f"revalidation {answer.status}"] += 1
+
+        async def enter(_: int) -> None:
+            async with session.get(f"{url}/{TITLE}/multivariant.m3u8") as answer:
+                assert (answer.status, await answer.read()) == (200, MULTIVARIANT)
+                seen["entry 200"] += 1
+
+        ways: tuple[Callable[[int], Awaitable[None]], ...] = (whole, whole, whole, part, leave, revalidate, enter)
+        while time.monotonic() < until_s:
+            number = random.randrange(len(BODIES))
+            for step in range(random.randrange(1, 10)):
+                try:
+                    await random.choice(ways)((number + step) % len(BODIES))
+                except aiohttp.ClientPayloadError:
+                    seen["cut"] += 1
+                except (aiohttp.ClientConnectionError, ConnectionResetError):
+                    seen["reset"] += 1
+                await asyncio.sleep(0.05)
+
+
+async def weather(store: MemoryStore, day: BadDay, held: ExitStack, until_s: float) -> None:
+    """A bad day, no server at all, and a fine one, in turn."""
+    port = urlsplit(day.url).port or 0
+    while time.monotonic() < until_s - 15:
+        day.troubles[:] = random.choices(TROUBLES, k=100_000)
+        await asyncio.sleep(8)
+        day.troubles.clear()
+        await asyncio.to_thread(held.close)
+        await asyncio.sleep(4)
+        day = held.enter_context(bad_day(store, port=port))
+        await asyncio.sleep(8)
+
+
+@pytest.mark.heavy
+def test_no_byte_is_wrong_and_no_memory_stays_whatever_the_bucket_does() -> None:
+    random.seed(5)
+    store = MemoryStore()
+    put_release(store, segments=BODIES)
+    seen: Counter[str] = Counter()
+    with ExitStack() as held:
+        day = held.enter_context(bad_day(store))
+        credentials = {"AWS_ACCESS_KEY_ID": "AKIAMOTO000000000000", "AWS_SECRET_ACCESS_KEY": "a" * 40}
+        argv = command("serve", "--open", "--store", f"s3://{BUCKET}", "--port", "0", "--json", "--memory", MEMORY)
+        more = {**credentials, "AWS_ENDPOINT_URL_S3": day.url, "AWS_DEFAULT_REGION": "us-east-1"}
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment(**more)) as child:
+            try:
+                assert child.stdout is not None
+                said = ""
+                while not said.endswith("}\n"):
+                    said += child.stdout.readline() or pytest.fail("the origin does not start")
+                url = json.loads(said)["url"]
+
+                async def soak() -> list[int]:
+                    start_s = time.monotonic()
+                    until_s = start_s + SOAK_S
+                    players = [asyncio.create_task(play(url, seen, until_s)) for _ in range(CLIENTS)]
+                    sky = asyncio.create_task(weather(store, day, held, until_s))
+                    sizes = []
+                    while time.monotonic() < until_s:
+                        await asyncio.sleep(SOAK_S / 24)
+                        sizes.append(memory_bytes(child.pid))
+                    await asyncio.gather(sky, *players)
+                    return sizes
+
+                sizes = asyncio.run(soak())
+                print(seen, [size >> 20 for size in sizes])
+                descriptors = len(list(Path(f"/proc/{child.pid}/fd").iterdir()))
+                figures = ask(url, "/metrics").body.decode()
+                for number, body in enumerate(BODIES, 1):
+                    assert ask(url, f"{ROOT}/{PICTURE}/{number}.m4s").body == body
+            finally:
+                child.terminate()
+    assert child.returncode == 0
+    assert seen["segment 200"] > 1000 and seen["range 206"] > 100 and seen["segment 503"] and seen["cut"], seen
+    assert not [name for name in seen if name.split()[-1] not in ("200", "206", "304", "502", "503", "left", "cut")]
+    assert 'headend_origin_store_reads_total{result="damaged"}' in figures
+    third = len(sizes) // 3
+    early, late = max(sizes[third : 2 * third]), max(sizes[2 * third :])
+    assert late < early + (16 << 20), [size >> 20 for size in sizes]
+    assert descriptors < 200
