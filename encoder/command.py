@@ -132,7 +132,7 @@ def video_command(
     Returns:
         Arguments with placeholders; one output per rendition, named by its id, then the sheets of thumbnails.
     """
-    source = ffmpeg.input(MASTER, **_input_options(master), **_seek_options(look, chunk))
+    source = ffmpeg.input(MASTER, **source_options(master), **_seek_options(look, chunk))
     frames = _frames_of(source[str(look.track.index)], look, chunk)
     copies = _copies(frames, 1 if thumbnails is None else 2, "split")
     taps = _cascade(copies[0], look, renditions)
@@ -250,7 +250,8 @@ def _argv(outputs: Iterable[Any]) -> tuple[str, ...]:
     return (PROGRAM, *GLOBAL, *(str(word).replace(r"\\=", "=") for word in words))
 
 
-def _input_options(master: Master) -> dict[str, Any]:
+def source_options(master: Master) -> dict[str, Any]:
+    """The options with which a task's command opens the master."""
     remote = "://" in master.url
     options: dict[str, Any] = {
         **input_options("https://" if remote else master.url),
@@ -297,6 +298,9 @@ def _frames_of(stream: Any, look: Look, chunk: Chunk) -> Any:
         bounds["end_pts"] = (pts[end - 1] + pts[end]) // 2 + 1
     if bounds:
         stream = stream.filter("trim", **bounds)
+    if look.track.captions:
+        # They are delivered as text; in the picture, players would offer them a second time.
+        stream = stream.filter("sidedata", mode="delete", type="A53_CC")
     stream = look.conformed.apply(stream, chunk.first_frame, chunk.end_frame)
     turns = {90: ("clock",), 180: ("clock", "clock"), 270: ("cclock",)}
     for direction in turns.get(look.track.rotation_deg, ()):
@@ -412,7 +416,7 @@ def _mixes(
     """The programme on the picture's timeline, decoded once, in the channels of each layout."""
     rate = renditions[0].sample_rate_hz
     total_samples = round(grid.duration_s * rate)
-    source = ffmpeg.input(MASTER, **_input_options(master))
+    source = ffmpeg.input(MASTER, **source_options(master))
     streams = track.parts or (AudioPart(track.index, track.channels, track.start_s),)
     parts = [_placed(source, stream, start_s, rate, total_samples) for stream in streams]
     sound = parts[0]

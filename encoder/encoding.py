@@ -6,6 +6,7 @@ from pathlib import Path
 
 from encoder import loudness, tool
 from encoder.command import MASTER, PROGRAM, SCRATCH, SHEETS
+from encoder.text import MASTER_IN_GRAPH, SIDECAR, in_graph, sidecar_path
 from headend.errors import ToolFailed
 from headend.media import EncodeTask, Loudness
 from headend.process import Finished, run
@@ -34,7 +35,7 @@ def encode(
     cancelled: Callable[[], bool],
     on_frames: Callable[[int], None],
 ) -> Encoded:
-    """Run a task's command; of sound, measure its loudness first.
+    """Run a task's command; of sound, measure its loudness first. Text that FFmpeg does not read has none.
 
     Args:
         task: What to do.
@@ -44,7 +45,8 @@ def encode(
         on_frames: Gets the number of frames done, now and then.
 
     Returns:
-        What it cost. Every rendition lies at `output`, every sheet of thumbnails at `sheet`.
+        What it cost. Every rendition lies at `output`, every sheet of thumbnails at `sheet`, cues of text at
+        `encoder.text.output`.
 
     Raises:
         ToolFailed: FFmpeg is missing, failed or stalled.
@@ -57,7 +59,7 @@ def encode(
             on_frames(int(value))
 
     def carry_out(argv: Sequence[str], placeholders: Mapping[str, str]) -> Finished:
-        whole = {PROGRAM: tool.ffmpeg_path(), MASTER: input_url}
+        whole = {PROGRAM: tool.ffmpeg_path(), MASTER: input_url, SIDECAR: str(sidecar_path(scratch))}
         filled = [whole[word] if word in whole else fill(word, placeholders) for word in argv]
         try:
             return run(filled, cancelled=cancelled, on_line=read, environment=QUIET)
@@ -66,7 +68,9 @@ def encode(
             facts = {**error.facts, "argv": list(argv), "stderr": redact(error.facts.get("stderr", ""))}
             raise ToolFailed(redact(error.message), **facts) from None
 
-    placeholders = {SCRATCH: str(scratch)}
+    placeholders = {SCRATCH: str(scratch), MASTER_IN_GRAPH: in_graph(input_url)}
+    if not task.argv:
+        return Encoded(cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0, stderr="")
     if task.levelling is None:
         made = carry_out(task.argv, placeholders)
         return Encoded(made.cpu_s, made.wall_s, made.peak_memory_bytes, made.stderr)

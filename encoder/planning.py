@@ -4,9 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import groupby
 
 from encoder import seeking
+from encoder import text as programmes_of_text
 from encoder.command import Look, audio_command, levelling, video_command
 from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
@@ -24,6 +26,8 @@ from headend.media import (
     Levelling,
     Master,
     Probe,
+    TextRendition,
+    TextTrack,
     Thumbnails,
     VideoRendition,
     VideoTrack,
@@ -52,6 +56,7 @@ def plan(
     slot_bytes: int | None = None,
     early: bool = False,
     costs: Costs | None = None,
+    text: tuple[TextTrack, ...] = (),
 ) -> EncodePlan:
     """Plan a title.
 
@@ -70,6 +75,7 @@ def plan(
         slot_bytes: Memory for each task; None for no limit.
         early: Whether H.264 and AAC are tasks of their own, before all others.
         costs: What encoding costs; None for what came with the installation.
+        text: The programmes of text.
 
     Returns:
         The plan; its release id depends on everything down to ``tool``.
@@ -102,6 +108,10 @@ def plan(
         )
         for index, members in _programmes(audio)
     }
+    written = programmes_of_text.renditions(text)
+    read_together = {
+        members: programmes_of_text.command(probe.master, members) for members in programmes_of_text.grouped(text)
+    }
     release = _digest(
         {
             "master": probe.master.digest,
@@ -112,6 +122,11 @@ def plan(
             "commands": [
                 video_command(probe.master, look, grid, chunks[0], (*video, *trick), settings.effort, thumbnails),
                 *documents.as_plain(tuple(sound.values())),
+            ],
+            # Sidecars are known by their bytes, wherever they lie.
+            "text": [
+                documents.as_plain(written),
+                *([argv, *(t.sidecar.digest for t in members if t.sidecar)] for members, argv in read_together.items()),
             ],
         }
     )
@@ -131,6 +146,10 @@ def plan(
             levels,
         )
         for members, (command, levels) in sound.items()
+    ]
+    tasks += [
+        _text_task(probe.master, tool, whole, members, argv, written, track.start_s, pricing)
+        for members, argv in read_together.items()
     ]
 
     def video_task(chunk: Chunk, members: Group, sheets: Thumbnails | None = None) -> EncodeTask:
@@ -156,7 +175,7 @@ def plan(
             winding = tuple(r for r in trick if any(r.codec is kin.codec for kin in wave))
             tasks += [video_task(chunk, members) for members in others]
             tasks.append(video_task(chunk, (*least, *winding), thumbnails if number == 0 else None))
-    urgent = early_renditions((*video, *trick), audio) if early else frozenset()
+    urgent = early_renditions((*video, *trick), audio) | {r.id for r in written} if early else frozenset()
     return EncodePlan(
         title=title,
         release=release,
@@ -173,6 +192,7 @@ def plan(
         tasks=tuple(sorted(tasks, key=lambda task: (urgent.isdisjoint(task.renditions), -task.cost))),
         trick=trick,
         thumbnails=thumbnails,
+        text=written,
     )
 
 
@@ -185,8 +205,8 @@ def first_release(plan: EncodePlan) -> EncodePlan | None:
     """The part of a plan that can be published before the rest.
 
     Returns:
-        The tasks that make its H.264 and AAC, and these renditions, as a release of its own; None if they are not
-        there before all is, since they share their tasks with the rest or are all there is.
+        The tasks that make its H.264, AAC and text, and these renditions, as a release of its own; None if they are
+        not there before all is, since they share their tasks with the rest or are all there is.
 
     Raises:
         ConfigError: The plan has no H.264, or sound but no AAC.
@@ -200,6 +220,7 @@ def first_release(plan: EncodePlan) -> EncodePlan | None:
             f"{'AAC' if video else 'H.264'}: choose another ladder, or publish all at once"
         )
     trick = tuple(rendition for rendition in plan.trick if rendition.id in wanted)
+    wanted |= {rendition.id for rendition in plan.text}
     tasks = tuple(task for task in plan.tasks if not wanted.isdisjoint(task.renditions))
     if len(tasks) == len(plan.tasks):
         return None
@@ -285,6 +306,43 @@ def _task(
     if levels is not None:
         deciding["levelling"] = documents.as_plain(levels)
     return EncodeTask(_digest(deciding), kind, chunk, renditions, argv, cost, memory_bytes, levels, sheets)
+
+
+def _text_task(
+    master: Master,
+    tool: str,
+    whole: Chunk,
+    programmes: tuple[TextTrack, ...],
+    argv: tuple[str, ...],
+    written: Iterable[TextRendition],
+    start_s: Fraction,
+    pricing: Pricing,
+) -> EncodeTask:
+    """The task that reads some programmes of text; a sidecar's times count from the first frame."""
+    numbers = {track.number for track in programmes}
+    decodes = any(track.codec == programmes_of_text.PICTURE_CAPTIONS for track in programmes)
+    from_s = Fraction(0) if programmes[0].sidecar else start_s
+    ids = tuple(rendition.id for rendition in written if rendition.programme in numbers)
+    deciding = {
+        "master": master.digest,
+        "tool": tool,
+        "argv": argv,
+        "start": str(from_s),
+        "sidecars": [track.sidecar.digest for track in programmes if track.sidecar],
+        "renditions": ids,
+        "chunk": documents.as_plain(whole),
+    }
+    return EncodeTask(
+        id=_digest(deciding),
+        kind=Kind.TEXT,
+        chunk=whole,
+        renditions=ids,
+        argv=argv,
+        cost=pricing.video_s((), whole.frame_count if decodes else 0),
+        memory_bytes=pricing.video_bytes(()) if decodes else pricing.costs.audio_bytes(),
+        text=programmes,
+        start_s=from_s,
+    )
 
 
 def _digest(content: object) -> str:

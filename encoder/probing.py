@@ -10,9 +10,9 @@ import struct
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from math import ceil
 from pathlib import Path
 from statistics import median_low
@@ -62,6 +62,11 @@ READ_TIMEOUT_S = 30
 
 REORDER_FRAMES = 16
 """How far a frame may be shown from its place in decoding order: the picture buffer of H.264 and HEVC."""
+
+_CAPTIONED = frozenset({"h264", "hevc", "mpeg2video"})
+"""Codecs that carry captions beside their frames."""
+_CAPTION_FRAMES = 48
+"""How many frames are looked at for captions: broadcasters send them with each, empty ones where nobody speaks."""
 
 _HEAD_FRAMES = 8
 """Frames to decode before a scan of packets is believed."""
@@ -154,6 +159,13 @@ def probe(master: Master, input_url: str) -> Probe:
     Raises:
         MasterError: It can't be reached or read, is cut short, or has no picture.
     """
+    found = _looked_at(master, input_url)
+    if found.video is None or not _has_captions(master, input_url, found.video.codec):
+        return found
+    return replace(found, video=replace(found.video, captions=True))
+
+
+def _looked_at(master: Master, input_url: str) -> Probe:
     # From the cheapest way to the one that always works. Each gets a fresh container: seeking back is not exact.
     for look in (_by_container_index, _by_packets):
         with _opened(master, input_url) as container:
@@ -406,6 +418,25 @@ def _decoded(
         # The last packet is empty and flushes the decoder.
         times = _Packet(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard) if packet.size else None
         yield times, frames
+
+
+def _has_captions(master: Master, input_url: str, codec: str) -> bool:
+    """Whether CEA-608 lies beside one of the first frames.
+
+    Source: ATSC A/53, part 4, table 6.10: of each triple, a valid flag and a type; 0 and 1 are the two fields of 608.
+    """
+    if codec not in _CAPTIONED:
+        return False
+    with _opened(master, input_url) as container:
+        stream = _picture(container, master)
+        for audio in container.streams.audio:
+            audio.discard = Discard.all
+        frames = (frame for _, some in _decoded(container, stream, frame_limit=_CAPTION_FRAMES) for frame in some)
+        for frame in islice(frames, _CAPTION_FRAMES):
+            data = frame.side_data.get("A53_CC")
+            if isinstance(data, SideData) and any(byte & 0b111 in (0b100, 0b101) for byte in bytes(data)[::3]):
+                return True
+    return False
 
 
 def _no_frames(master: Master) -> MasterError:

@@ -8,7 +8,7 @@ titles/{title}/{release}/attempts/{task}-{n}.json   what failed on the way
 titles/{title}/{release}/multivariant.m3u8      HLS
 titles/{title}/{release}/manifest.mpd           DASH
 titles/{title}/{release}/release.json           the presentation, as a document
-titles/{title}/{release}/{rendition}/…          init.mp4, {number}.m4s, media.m3u8, iframes.m3u8
+titles/{title}/{release}/{rendition}/…          init.mp4, {number}.m4s or {number}.vtt, media.m3u8, iframes.m3u8
 titles/{title}/{release}/thumbnails.vtt         which thumbnail is shown when
 titles/{title}/{release}/thumbnails/…           {number}.jpg, images.m3u8
 """
@@ -29,6 +29,7 @@ THUMBNAILS = "thumbnails"
 THUMBNAIL_INDEX = "thumbnails.vtt"
 IMAGE_PLAYLIST = "images.m3u8"
 SHEET_SUFFIX = ".jpg"
+TEXT_SUFFIX = ".vtt"
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 
@@ -111,7 +112,14 @@ def init(title: str, release: str, rendition: str) -> str:
 
 def segment(title: str, release: str, rendition: str, number: int) -> str:
     """A media segment; numbered from 1."""
-    return f"{rendition_path(title, release, rendition)}/{number}{SEGMENT_SUFFIX}"
+    return f"{rendition_path(title, release, rendition)}/{segment_name(rendition, number)}"
+
+
+def segment_name(rendition: str, number: int) -> str:
+    """A media segment's name in its rendition's folder; those of WebVTT are files of text, of thumbnails sheets."""
+    if rendition == THUMBNAILS:
+        return f"{number}{SHEET_SUFFIX}"
+    return f"{number}{TEXT_SUFFIX if rendition.startswith('vtt-') else SEGMENT_SUFFIX}"
 
 
 def media_playlist(title: str, release: str, rendition: str) -> str:
@@ -126,7 +134,7 @@ def iframe_playlist(title: str, release: str, rendition: str) -> str:
 
 def sheet(title: str, release: str, number: int) -> str:
     """A sheet of thumbnails; numbered from 1."""
-    return f"{rendition_path(title, release, THUMBNAILS)}/{number}{SHEET_SUFFIX}"
+    return segment(title, release, THUMBNAILS, number)
 
 
 def image_playlist(title: str, release: str) -> str:

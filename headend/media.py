@@ -17,6 +17,7 @@ class Kind(StrEnum):
 
     VIDEO = "video"
     AUDIO = "audio"
+    TEXT = "text"
 
 
 class Codec(StrEnum):
@@ -30,6 +31,12 @@ class Codec(StrEnum):
     OPUS = "opus"
     AC3 = "ac3"
     EAC3 = "eac3"
+    VTT = "vtt"
+    """WebVTT, a file for each segment: for HLS."""
+    WVTT = "wvtt"
+    """WebVTT in fragmented MP4, ISO/IEC 14496-30: for DASH."""
+    IMSC = "imsc"
+    """IMSC 1 text profile in fragmented MP4, ISO/IEC 14496-30: for DASH."""
 
 
 class VideoRange(StrEnum):
@@ -58,6 +65,16 @@ class AudioRole(StrEnum):
     COMMENTARY = "commentary"
     DESCRIPTION = "description"
     HEARING_IMPAIRED = "hearing-impaired"
+
+
+class TextRole(StrEnum):
+    """What a programme of text is for, in the words that people use."""
+
+    SUBTITLES = "subtitles"
+    SDH = "sdh"
+    """For the deaf and hard of hearing: sounds and speakers are told, too."""
+    FORCED = "forced"
+    """Only what everybody needs, such as signs and foreign speech; shown to those who have subtitles off."""
 
 
 class FieldOrder(StrEnum):
@@ -169,6 +186,7 @@ class VideoTrack:
         intra_only: Whether every frame is a keyframe.
         bit_rate_bps: The stream's rate, or 0 when the container does not say.
         frames: The frame index.
+        captions: Whether CEA-608 captions were seen beside the first frames (ATSC A/53, part 4, ``cc_data``).
     """
 
     index: int
@@ -190,6 +208,7 @@ class VideoTrack:
     intra_only: bool
     bit_rate_bps: int
     frames: FrameIndex
+    captions: bool = False
 
     @property
     def frame_count(self) -> int:
@@ -264,6 +283,49 @@ class SubtitleTrack:
     title: str
     roles: tuple[str, ...]
     default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TextTrack:
+    """One programme of text, and where its cues are read.
+
+    Attributes:
+        number: From 1, in the order in which players list programmes.
+        codec: FFmpeg's name of a stream's codec; ``cea-608`` of captions in the picture; ``srt``, ``webvtt``, ``ass``
+            or ``ttml`` of a sidecar.
+        index: Stream number in the master, for captions that of the picture; None for a sidecar.
+        sidecar: A file beside the master, whose times count from the first frame; its digest is that of its bytes.
+        language: BCP 47 tag, or ``und``.
+        name: What players show, unique among the programmes of text.
+        role: What it is for.
+    """
+
+    number: int
+    codec: str
+    index: int | None
+    sidecar: Master | None
+    language: str
+    name: str
+    role: TextRole
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """A piece of text and when it is shown.
+
+    Attributes:
+        start_ms: From the title's start.
+        end_ms: Above ``start_ms``.
+        text: The payload in WebVTT's syntax, lines without blank ones between them.
+        settings: WebVTT's cue settings, such as ``line:0 align:start``; usually empty.
+        identifier: Of the cue; usually empty.
+    """
+
+    start_ms: int
+    end_ms: int
+    text: str
+    settings: str = ""
+    identifier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +455,27 @@ class Thumbnails:
         return tuple(range(first_frame // self.sheet_frames + 1, -(-end_frame // self.sheet_frames) + 1))
 
 
+@dataclass(frozen=True, slots=True)
+class TextRendition:
+    """One programme of a title's text in one of the forms that players take.
+
+    Attributes:
+        id: Such as ``vtt-en-sdh``; unique in a release, safe as a path segment.
+        codec: WebVTT as files or in MP4, or IMSC in MP4.
+        programme: The number of its `TextTrack`.
+        language: BCP 47 tag, or ``und``.
+        name: What players show, unique among the programmes of text of a release.
+        role: What it is for.
+    """
+
+    id: str
+    codec: Codec
+    programme: int
+    language: str
+    name: str
+    role: TextRole
+
+
 # --- how it is made -----------------------------------------------------------------------------------------------
 
 
@@ -421,20 +504,23 @@ class Levelling:
 
 @dataclass(frozen=True, slots=True)
 class EncodeTask:
-    """One child process: a chunk × a group of renditions, or a programme × all its audio renditions.
+    """One child process: a chunk × a group of renditions, a programme × its audio renditions, or programmes of text.
 
     Attributes:
         id: Digest of all that decides the result: master, frames, arguments, tool.
-        kind: What the renditions carry; audio tasks cover the whole title.
-        chunk: The frames; of an audio task, all of them.
+        kind: What the renditions carry; tasks of sound and text cover the whole title.
+        chunk: The frames; of a task of sound or text, all of them.
         renditions: Their ids, in the order of the outputs.
         argv: The command. ``{master}`` stands for the input and ``{scratch}`` for the folder of the outputs, which are
             named ``{scratch}/{rendition}.mp4``. Of sound, ``{level-…}`` and ``{dialnorm-…}`` stand for what
-            follows from the measured loudness of a layout.
+            follows from the measured loudness of a layout. Of text, the outputs are ``{scratch}/text-{number}.mkv`` for
+            each programme, and ``{sidecar}`` and ``{master-in-graph}`` stand for further inputs.
         cost: CPU seconds that it is expected to take.
         memory_bytes: Memory that is to be set aside for it.
         levelling: Sound only: how its loudness is measured and set.
         sheets: Numbers of the sheets of thumbnails that are made beside.
+        text: Text only: the programmes that it reads.
+        start_s: Text only: the time in its source at which the picture starts.
     """
 
     id: str
@@ -446,6 +532,8 @@ class EncodeTask:
     memory_bytes: int = 0
     levelling: Levelling | None = None
     sheets: tuple[int, ...] = ()
+    text: tuple[TextTrack, ...] = ()
+    start_s: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,6 +554,7 @@ class EncodePlan:
         tasks: What workers do, the most urgent first: longest first among equals.
         trick: Renditions of one picture for each GOP, to wind through a title; one for a codec, at most.
         thumbnails: How they are laid; None where none are made.
+        text: Text renditions, programme by programme.
     """
 
     title: str
@@ -481,6 +570,7 @@ class EncodePlan:
     tasks: tuple[EncodeTask, ...]
     trick: tuple[VideoRendition, ...] = ()
     thumbnails: Thumbnails | None = None
+    text: tuple[TextRendition, ...] = ()
 
 
 # --- what has been made -------------------------------------------------------------------------------------------
@@ -521,7 +611,7 @@ class Segment:
         number: From 1.
         start_ticks: Decode time of its first sample (``tfdt``), in the track's timescale.
         duration_ticks: Sum of its samples' durations.
-        samples: Frames of video, or codec frames of sound.
+        samples: Frames of video, codec frames of sound, samples of text, or cues of a WebVTT file.
         size_bytes: Size of the object.
         sha256: Hex digest of the object.
         sync: Video only: for each sync frame, the offset of its ``moof`` in the segment and the length in bytes up to
@@ -559,7 +649,7 @@ class EncodedTrack:
     Attributes:
         rendition: Its id.
         init_sha256: Hex digest of the init segment; the same in every chunk of a rendition.
-        init_bytes: Size of the init segment.
+        init_bytes: Size of the init segment; 0 where a form has none.
         timescale: Ticks per second.
         priming_samples: Audio: samples before the programme's first, which the init segment tells players to drop.
         average_bps: Over the task's segments.
@@ -604,7 +694,7 @@ class Receipt:
     sheets: tuple[Sheet, ...] = ()
 
 
-Rendition = TypeVar("Rendition", VideoRendition, AudioRendition)
+Rendition = TypeVar("Rendition", VideoRendition, AudioRendition, TextRendition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -614,7 +704,7 @@ class Track(Generic[Rendition]):
     Attributes:
         rendition: What was asked for.
         codec_string: RFC 6381, from the init segment's sample entry.
-        init_bytes: Size of the init segment.
+        init_bytes: Size of the init segment; 0 where a form has none.
         timescale: Ticks per second of the segments.
         priming_samples: Audio: samples before the programme's first, dropped by the init segment's edit list.
         segments: All of them, in order.
@@ -658,6 +748,7 @@ class Presentation:
         trick: Tracks of one picture for each GOP.
         thumbnails: How they are laid; None where there are none.
         sheets: All of them, in order.
+        text: Tracks of text; programmes without a cue are left out.
     """
 
     title: str
@@ -668,6 +759,7 @@ class Presentation:
     trick: tuple[Track[VideoRendition], ...] = ()
     thumbnails: Thumbnails | None = None
     sheets: tuple[Sheet, ...] = ()
+    text: tuple[Track[TextRendition], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

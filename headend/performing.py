@@ -10,14 +10,25 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from encoder import cluster, encoding, tool
+from encoder import cluster, encoding, sidecars, text, tool
 from headend import documents, layout
 from headend.errors import ChunkRejected
-from headend.media import Codec, EncodedTrack, EncodePlan, EncodeTask, Kind, Loudness, Master, Receipt, Sheet
+from headend.media import (
+    Codec,
+    EncodedTrack,
+    EncodePlan,
+    EncodeTask,
+    Kind,
+    Loudness,
+    Master,
+    Receipt,
+    Sheet,
+    TextRendition,
+)
 from headend.settings import StoreSettings
 from headend.storage import Store, masters, open_store
 from headend.timing import Grid
-from packager import segmenting
+from packager import captions, segmenting
 
 UPLOADS = 4
 """Segments of a task that are written to the store at once: hides the latency of S3."""
@@ -39,6 +50,7 @@ class Order:
         divisors: Of how many frames a rendition takes one, by its id, where not every one.
         vp9_levels: Levels of VP9 renditions by their ids.
         sample_rate_hz: Of all sound.
+        text: Text renditions.
     """
 
     store: StoreSettings
@@ -50,6 +62,7 @@ class Order:
     divisors: Mapping[str, int]
     vp9_levels: Mapping[str, str]
     sample_rate_hz: int
+    text: tuple[TextRendition, ...]
 
 
 def order_of(plan: EncodePlan, store: StoreSettings) -> Order:
@@ -64,6 +77,7 @@ def order_of(plan: EncodePlan, store: StoreSettings) -> Order:
         divisors={r.id: r.rate_divisor for r in (*plan.video, *plan.trick) if r.rate_divisor > 1},
         vp9_levels={r.id: r.level for r in (*plan.video, *plan.trick) if r.codec is Codec.VP9},
         sample_rate_hz=plan.audio[0].sample_rate_hz if plan.audio else 0,
+        text=plan.text,
     )
 
 
@@ -85,6 +99,7 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
     store = open_store(order.store)
     masters.check_unchanged(order.master, order.store.endpoint_url)
     with TemporaryDirectory(prefix="headend-", dir=run.folder) as folder:
+        _lay_sidecar(order, run.task, Path(folder))
         finished = encoding.encode(
             run.task,
             input_url=masters.input_url(order.master, order.store.endpoint_url, expires_s=TASK_S),
@@ -123,13 +138,9 @@ def _levelled(
 
 def _keep(order: Order, task: EncodeTask, scratch: Path, store: Store) -> Iterator[EncodedTrack]:
     with ThreadPoolExecutor(UPLOADS) as uploads:
-        for rendition in task.renditions:
-            path = encoding.output(scratch, rendition)
-            with path.open("rb") as file:
-                data = mmap(file.fileno(), 0, access=ACCESS_READ)
-            path.unlink()
-            cut = _cut(order, task, rendition, memoryview(data))
-            if task.chunk.number == 0:
+        for cut in _cut_text(order, task, scratch) if task.kind is Kind.TEXT else _cut_all(order, task, scratch):
+            rendition = cut.track.rendition
+            if task.chunk.number == 0 and cut.init:
                 store.put(layout.init(order.title, order.release, rendition), cut.init)
             numbers = [part.number for part in cut.track.segments]
             keys = (layout.segment(order.title, order.release, rendition, number) for number in numbers)
@@ -150,6 +161,32 @@ def _keep_sheets(order: Order, task: EncodeTask, scratch: Path, store: Store) ->
         data = encoding.sheet(scratch, place).read_bytes()
         store.put(layout.sheet(order.title, order.release, number), data)
         yield Sheet(number, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _lay_sidecar(order: Order, task: EncodeTask, scratch: Path) -> None:
+    """Put a sidecar where the task's command reads it, in UTF-8; TTML stays as it is."""
+    for track in task.text:
+        if track.sidecar is not None:
+            data = sidecars.read(track.sidecar, order.store.endpoint_url)
+            plain = data if track.codec == sidecars.TTML else sidecars.text_of(data, track.sidecar.url).encode()
+            text.sidecar_path(scratch).write_bytes(plain)
+
+
+def _cut_text(order: Order, task: EncodeTask, scratch: Path) -> Iterator[segmenting.Cut]:
+    for track in task.text:
+        cues, document = text.read(track, scratch, start_s=task.start_s, duration_s=order.grid.duration_s)
+        for rendition in order.text:
+            if rendition.programme == track.number:
+                yield captions.cut(rendition, cues, document, order.grid)
+
+
+def _cut_all(order: Order, task: EncodeTask, scratch: Path) -> Iterator[segmenting.Cut]:
+    for rendition in task.renditions:
+        path = encoding.output(scratch, rendition)
+        with path.open("rb") as file:
+            data = mmap(file.fileno(), 0, access=ACCESS_READ)
+        path.unlink()
+        yield _cut(order, task, rendition, memoryview(data))
 
 
 def _cut(order: Order, task: EncodeTask, rendition: str, data: memoryview) -> segmenting.Cut:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from encoder import apart, cluster, conforming, loudness, planning, programmes, tool
+from encoder import apart, cluster, conforming, loudness, planning, programmes, sidecars, text, tool
 from encoder.costs import Calibration, measured
 from encoder.scheduling import slot_bytes, slot_count
 from headend import documents, layout, records
@@ -20,6 +20,7 @@ from headend.media import (
     Presentation,
     Probe,
     Receipt,
+    TextTrack,
     VideoTrack,
 )
 from headend.performing import order_of, perform
@@ -167,6 +168,7 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
     """Fit the ladder and plan every task; nothing is written."""
     conformed = conform(request, planning.usable(probe), probe.master)
     workers = cluster.workers_of(request.cluster)
+    written, told_of_text = text_of(request, probe)
     probe, told = programmes_of(request, probe, conformed)
     fitted = fitting.fit(request.ladder, probe, frame_rate=conformed.frame_rate)
     return planning.plan(
@@ -176,13 +178,14 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
         ladder=request.ladder.name,
         video=fitted.video,
         audio=fitted.audio,
-        decisions=(*fitted.decisions, *told),
+        decisions=(*fitted.decisions, *told, *told_of_text),
         settings=request.encode,
         tool=tool.version(),
         workers=slot_count(workers),
         slot_bytes=slot_bytes(workers),
         early=request.publish_early,
         costs=known.applied(measured()) if known else None,
+        text=written,
     )
 
 
@@ -193,6 +196,14 @@ def programmes_of(request: Request, probe: Probe, conformed: conforming.Conforme
     told = programmes.tell(chosen, probe.audio, start_s=conformed.track.start_s, duration_s=duration_s)
     level = [loudness.tell(request.encode.loudness_lufs)] if chosen else []
     return replace(probe, audio=chosen), (*told, *level)
+
+
+def text_of(request: Request, probe: Probe) -> tuple[tuple[TextTrack, ...], tuple[str, ...]]:
+    """Settle which text is delivered; sidecars are read and checked."""
+    choices = request.encode.text
+    beside = {c.source: sidecars.look(c.source, request.store.endpoint_url) for c in choices if c.is_sidecar}
+    chosen = text.choose(probe, choices, beside, request.encode.embedded_text)
+    return chosen, tuple(text.tell(chosen, probe))
 
 
 def conform(request: Request, track: VideoTrack, master: Master) -> conforming.Conformed:
@@ -234,7 +245,7 @@ def _objects(plan: EncodePlan, receipt: Receipt) -> Iterator[tuple[str, int]]:
     for track in receipt.tracks:
         for part in track.segments:
             yield layout.segment(plan.title, plan.release, track.rendition, part.number), part.size_bytes
-        if track.segments[0].number == 1:
+        if track.init_bytes and track.segments[0].number == 1:
             yield layout.init(plan.title, plan.release, track.rendition), track.init_bytes
 
 

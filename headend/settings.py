@@ -6,7 +6,7 @@ Credentials are not here: S3's come from the usual AWS chain, on each machine fr
 from dataclasses import dataclass
 from fractions import Fraction
 
-from headend.media import AudioRole, Effort
+from headend.media import AudioRole, Effort, TextRole
 
 DEFAULT_STORE = "./headend-store"
 DEFAULT_LADDER = "studio"
@@ -49,6 +49,32 @@ class AudioChoice:
     name: str | None = None
 
 
+CAPTIONS = "captions"
+"""What people call CEA-608 captions in the picture, where others are stream numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextChoice:
+    """A programme of text that a person adds to a master, or says more of.
+
+    Attributes:
+        source: A file's path or ``s3://bucket/key``; or a stream number of the master, or `CAPTIONS`.
+        language: BCP 47 tag; None keeps the master's.
+        role: What it is for; None keeps what the master says.
+        name: What players show; None keeps the master's title.
+    """
+
+    source: str
+    language: str | None = None
+    role: TextRole | None = None
+    name: str | None = None
+
+    @property
+    def is_sidecar(self) -> bool:
+        """Whether it is a file beside the master."""
+        return self.source != CAPTIONS and not self.source.isdecimal()
+
+
 @dataclass(frozen=True, slots=True)
 class EncodeSettings:
     """What a person may choose of an encode.
@@ -62,6 +88,8 @@ class EncodeSettings:
         audio: The programmes of sound to make, the first one first; empty for all that the master has.
         loudness_lufs: Integrated loudness that every programme is brought to; None leaves it as it is.
         thumbnails: Whether thumbnails and a rendition for trick play are made.
+        text: Files of text beside the master, and what is to be said of text in it.
+        embedded_text: What is taken of the master's own text: stream numbers and `CAPTIONS`; None for all.
     """
 
     segment_s: Fraction = Fraction(6)
@@ -71,6 +99,8 @@ class EncodeSettings:
     audio: tuple[AudioChoice, ...] = ()
     loudness_lufs: int | None = DEFAULT_LOUDNESS_LUFS
     thumbnails: bool = True
+    text: tuple[TextChoice, ...] = ()
+    embedded_text: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

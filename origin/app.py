@@ -43,7 +43,7 @@ POSTER = r"/(?P<name>poster\.jpg)"
 ASSET = r"/(?P<digest>[0-9a-f]{16})/(?P<name>[a-z-]+(?:\.min)?\.(?:js|css|svg))"
 
 ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
-    ("segment", re.compile(RENDITION + r"/(?P<name>[1-9][0-9]{0,6}\.m4s)"), Handlers.file),
+    ("segment", re.compile(RENDITION + r"/(?P<name>[1-9][0-9]{0,6}\.(?:m4s|vtt))"), Handlers.file),
     ("init", re.compile(RENDITION + r"/(?P<name>init\.mp4)"), Handlers.file),
     ("playlist", re.compile(RENDITION + r"/(?P<name>(?:media|iframes|images)\.m3u8)"), Handlers.file),
     ("sheet", re.compile(RENDITION + r"/(?P<name>[1-9][0-9]{0,6}\.jpg)"), Handlers.file),

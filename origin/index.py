@@ -1,14 +1,17 @@
 """What the origin keeps in memory of each release: what it needs to serve and check its files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from headend import layout
-from headend.media import AudioRendition, Presentation, VideoRendition
+from headend.media import AudioRendition, Codec, Presentation, TextRendition, Track, VideoRendition
+from origin.answers import WEBVTT_TYPE
 
 POSTER = "poster.jpg"
 """The name of a release's poster, which is drawn when somebody wants it."""
 
+_AnyTrack = Track[VideoRendition] | Track[AudioRendition] | Track[TextRendition]
 _SEGMENT_BYTES_IN_MEMORY = 160
 
 
@@ -45,7 +48,7 @@ class RenditionIndex:
             segments.
         init_bytes: Size of the init segment.
         segments: SHA-256 and size of each media segment, in order.
-        height_px: Of pictures, the shorter side, so that upright ones count as what they are; 0 for sound.
+        height_px: Of pictures, the shorter side, so that upright ones count as what they are; 0 for sound and text.
     """
 
     content_type: str
@@ -76,15 +79,19 @@ class ReleaseIndex:
 
 def index_of(presentation: Presentation, published: datetime) -> ReleaseIndex:
     """Keep what is needed of a release's document."""
-    pictures = (*presentation.video, *presentation.trick)
+    kinds: tuple[tuple[str, Sequence[_AnyTrack]], ...] = (
+        ("video", (*presentation.video, *presentation.trick)),
+        ("audio", presentation.audio),
+        ("application", presentation.text),
+    )
     renditions = {
         track.rendition.id: RenditionIndex(
-            f"{kind}/mp4",
+            WEBVTT_TYPE if track.rendition.codec is Codec.VTT else f"{kind}/mp4",
             track.init_bytes,
             tuple((bytes.fromhex(s.sha256), s.size_bytes) for s in track.segments),
             _height_px(track.rendition),
         )
-        for kind, tracks in (("video", pictures), ("audio", presentation.audio))
+        for kind, tracks in kinds
         for track in tracks
     }
     if presentation.sheets:
@@ -93,5 +100,5 @@ def index_of(presentation: Presentation, published: datetime) -> ReleaseIndex:
     return ReleaseIndex(published, renditions, float(presentation.grid.segment_frames / presentation.grid.frame_rate))
 
 
-def _height_px(rendition: VideoRendition | AudioRendition) -> int:
+def _height_px(rendition: VideoRendition | AudioRendition | TextRendition) -> int:
     return min(rendition.width_px, rendition.height_px) if isinstance(rendition, VideoRendition) else 0

@@ -144,11 +144,11 @@ class Library:
         rendition = index.renditions.get(wanted.rendition)
         if rendition is None:
             raise _missing(key)
-        if wanted.name == layout.INIT:
+        if wanted.name == layout.INIT and rendition.init_bytes:
             size, sha256 = rendition.init_bytes, None
-        elif wanted.name.endswith((layout.SEGMENT_SUFFIX, layout.SHEET_SUFFIX)):
+        elif wanted.name.endswith((layout.SEGMENT_SUFFIX, layout.TEXT_SUFFIX, layout.SHEET_SUFFIX)):
             number = int(wanted.name.partition(".")[0])
-            if not 1 <= number <= len(rendition.segments):
+            if wanted.name != layout.segment_name(wanted.rendition, number) or number > len(rendition.segments):
                 raise _missing(key)
             sha256, size = rendition.segments[number - 1]
         else:

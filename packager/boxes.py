@@ -47,6 +47,11 @@ def damage_reported() -> Iterator[None]:
         raise PackagingError(f"an MP4 box is cut short or damaged: {error}") from error
 
 
+def box(kind: bytes, body: bytes) -> bytes:
+    """Write a box of less than 4 GB."""
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
 def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -> Iterator[Box]:
     """Walk the boxes that lie side by side in ``data[start:end]``.
 

@@ -20,6 +20,8 @@ SAMPLE_ENTRIES = {
     "Opus": Codec.OPUS,
     "ac-3": Codec.AC3,
     "ec-3": Codec.EAC3,
+    "wvtt": Codec.WVTT,
+    "stpp": Codec.IMSC,
 }
 """The sample entries that a release may hold. ``hev1`` and ``avc3`` are not among them: Apple's players refuse the
 first, and both allow parameter sets to change inside a track."""
@@ -151,4 +153,7 @@ _SPELLING: dict[Codec, Callable[[bytes], str]] = {
     Codec.OPUS: lambda _: "opus",
     Codec.AC3: lambda _: "ac-3",
     Codec.EAC3: lambda _: "ec-3",
+    Codec.WVTT: lambda _: "wvtt",
+    # W3C, TTML Profile Registry: the text profile of IMSC 1.
+    Codec.IMSC: lambda _: "stpp.ttml.im1t",
 }

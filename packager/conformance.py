@@ -20,10 +20,10 @@ import m3u8
 from headend import documents, layout
 from headend.documents import Noun
 from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PackagingError, StorageError
-from headend.media import EncodePlan, Presentation, Receipt, Segment, Sheet, VideoRendition
+from headend.media import Codec, EncodePlan, Presentation, Receipt, Segment, Sheet, VideoRendition
 from headend.storage.base import Store
 from headend.timing import Grid, timescale
-from packager import dash, segmenting
+from packager import captions, dash, segmenting
 from packager.codec_strings import codec_string
 from packager.presentation import AnyTrack, all_tracks, assemble
 from packager.publishing import THREADS, current_release, manifests, read_inits
@@ -283,6 +283,7 @@ def _without_segments(presentation: Presentation) -> Presentation:
         video=tuple(replace(track, segments=()) for track in presentation.video),
         trick=tuple(replace(track, segments=()) for track in presentation.trick),
         audio=tuple(replace(track, segments=()) for track in presentation.audio),
+        text=tuple(replace(track, segments=()) for track in presentation.text),
     )
 
 
@@ -297,6 +298,8 @@ def _receipt_of(plan: EncodePlan, rendition: str, segment: int) -> str:
 
 def _inits(store: Store, presentation: Presentation) -> Iterator[_Seen]:
     for track in all_tracks(presentation):
+        if not track.init_bytes:
+            continue
         key = layout.init(presentation.title, presentation.release, track.rendition.id)
         data = _get(store, key)
         if data is None:
@@ -319,7 +322,8 @@ def _segments(store: Store, presentation: Presentation, on_progress: Callable[[i
     with ThreadPoolExecutor(THREADS) as pool:
         for track in all_tracks(presentation):
             keys = (layout.segment(title, release, track.rendition.id, segment.number) for segment in track.segments)
-            examined = pool.map(_examined, repeat(store), keys, track.segments, repeat(_gop_ticks(track, grid)))
+            look = _read_text if track.rendition.codec is Codec.VTT else _examined
+            examined = pool.map(look, repeat(store), keys, track.segments, repeat(_gop_ticks(track, grid)))
             last_sequence = 0
             for seen in examined:
                 done += 1
@@ -360,6 +364,21 @@ def _gop_ticks(track: AnyTrack, grid: Grid) -> int | None:
 def _examined(store: Store, key: str, segment: Segment, gop_ticks: int | None) -> _Seen:
     data = _get(store, key)
     return _missing(key) if data is None else _segment(key, data, segment, gop_ticks)
+
+
+def _read_text(store: Store, key: str, segment: Segment, _: int | None) -> _Seen:
+    """A file of WebVTT is known by its digest; what is said of its cues is held against the file."""
+    data = _get(store, key)
+    if data is None:
+        return _missing(key)
+    wrong = []
+    if hashlib.sha256(data).hexdigest() != segment.sha256:
+        wrong.append("its bytes are not those that were written (sha256 differs)")
+    if not data.startswith(f"{captions.HEADER}\n{captions.CLOCK}\n".encode()):
+        wrong.append("it does not begin as WebVTT with a clock")
+    if data.count(b" --> ") != segment.samples:
+        wrong.append(f"it has {data.count(b' --> ')} cues, not {segment.samples}")
+    return _Seen(key, len(data), tuple(wrong))
 
 
 def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None) -> _Seen:

@@ -17,13 +17,15 @@ from headend.media import (
     Codec,
     Presentation,
     Rendition,
+    TextRendition,
+    TextRole,
     Thumbnails,
     Track,
     VideoRange,
     VideoRendition,
 )
 from headend.timing import Grid, timescale
-from packager.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, DUB, first_choice, language, names
+from packager.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, DUB, clean, first_choice, language, names
 from packager.presentation import AnyTrack, all_tracks, presented_ticks
 
 NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
@@ -42,6 +44,9 @@ COLOUR = {
     "urn:mpeg:mpegB:cicp:MatrixCoefficients": {VideoRange.PQ: "9", VideoRange.HLG: "9"},
 }
 """HDR is BT.2020 with its non-constant luminance matrix, and PQ or HLG."""
+
+TEXT_ROLES = {TextRole.SUBTITLES: "subtitle", TextRole.SDH: "caption", TextRole.FORCED: "forced-subtitle"}
+"""ISO/IEC 23009-1, table 22."""
 
 DOLBY = frozenset({Codec.AC3, Codec.EAC3})
 DOLBY_MASKS = {"2.0": "A000", "5.1": "F801"}
@@ -82,6 +87,9 @@ def mpd(presentation: Presentation) -> bytes:
     chosen = first_choice(track.rendition for track in presentation.audio)
     for (programme, _, _), heard in sounds.items():
         _audio_set(period, labels[programme], programme == chosen, heard)
+    for written in presentation.text:
+        if written.rendition.codec is not Codec.VTT:
+            _text_set(period, written)
     for trick in presentation.trick:
         # Sets of pictures come first.
         main = list(pictures).index((trick.rendition.codec, trick.rendition.video_range)) + 1
@@ -182,6 +190,19 @@ def _audio_set(period: Xml.Element, label: str, chosen: bool, tracks: Sequence[T
         representation.set("audioSamplingRate", str(rendition.sample_rate_hz))
 
 
+def _text_set(period: Xml.Element, track: Track[TextRendition]) -> None:
+    rendition = track.rendition
+    adaptation_set = _adaptation_set(period, "text")
+    tag = language(rendition)
+    if tag is not None:
+        adaptation_set.set("lang", tag)
+    Xml.SubElement(adaptation_set, "Label").text = clean(rendition.name)
+    if rendition.role is TextRole.SDH:
+        _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_DEAF)
+    _descriptor(adaptation_set, "Role", ROLE, TEXT_ROLES[rendition.role])
+    list(_representations(adaptation_set, [track]))
+
+
 def _roles(rendition: AudioRendition, chosen: bool) -> Iterator[str]:
     """Whether a programme is played unasked, and what else it is.
 
@@ -202,7 +223,8 @@ def _roles(rendition: AudioRendition, chosen: bool) -> Iterator[str]:
 def _adaptation_set(period: Xml.Element, content_type: str) -> Xml.Element:
     attributes = {
         "contentType": content_type,
-        "mimeType": f"{content_type}/mp4",
+        # Text in MP4 has no type of its own (RFC 4337).
+        "mimeType": "application/mp4" if content_type == "text" else f"{content_type}/mp4",
         "segmentAlignment": "true",
         "startWithSAP": "1",
     }

@@ -12,13 +12,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from headend import layout
-from headend.media import AudioRendition, Codec, Presentation, Thumbnails, Track, VideoRendition
+from headend.media import (
+    AudioRendition,
+    Codec,
+    Presentation,
+    TextRendition,
+    TextRole,
+    Thumbnails,
+    Track,
+    VideoRendition,
+)
 from headend.timing import Grid
 from packager.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, clean, first_choice, language, names
 from packager.presentation import AnyTrack, presented_ticks
 from packager.thumbnails import sheet_bounds
 
-CODECS = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.AAC, Codec.AC3, Codec.EAC3})
+CODECS = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.AAC, Codec.AC3, Codec.EAC3, Codec.VTT})
 """What HLS may name: Apple's HLS Authoring Specification knows neither VP9 nor Opus."""
 
 HEADER = "#EXTM3U"
@@ -38,6 +47,11 @@ MEDIA = "#EXT-X-MEDIA"
 VARIANT = "#EXT-X-STREAM-INF"
 IFRAME_VARIANT = "#EXT-X-I-FRAME-STREAM-INF"
 IMAGE_VARIANT = "#EXT-X-IMAGE-STREAM-INF"
+
+TEXT_GROUP = "text"
+"""All text is one group: every picture goes with all of it."""
+FOR_THE_DEAF = "public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound"
+"""Apple, HLS Authoring Specification: what subtitles for the deaf and hard of hearing say of themselves."""
 
 STEREO = "2.0"
 SURROUND_LONG_SIDE_PX = 960
@@ -72,8 +86,10 @@ def multivariant(presentation: Presentation) -> str:
     lines = [HEADER, VERSION, INDEPENDENT]
     for group in groups:
         lines += [_media_line(group, member, labels, chosen) for member in group.members]
+    text = [track for track in presentation.text if in_hls(track)]
+    lines += [_text_line(track.rendition, text) for track in text]
     for track, sound in _variants(video, groups):
-        lines += [_variant_line(track, sound), f"{track.rendition.id}/{layout.MEDIA_PLAYLIST}"]
+        lines += [_variant_line(track, sound, text), f"{track.rendition.id}/{layout.MEDIA_PLAYLIST}"]
     lines += [_iframe_variant_line(track, presentation.grid) for track in (*video, *filter(in_hls, presentation.trick))]
     if presentation.thumbnails is not None:
         lines.append(_image_variant_line(presentation, presentation.thumbnails))
@@ -91,9 +107,9 @@ def media_playlist(track: AnyTrack, grid: Grid) -> str:
     """
     durations = _segment_durations(track)
     bounds = [_microseconds(start.numerator, start.denominator) for start in grid.segment_starts_s()]
-    lines = [*_head([*durations, *_differences(bounds)]), INDEPENDENT, MAP]
+    lines = [*_head([*durations, *_differences(bounds)]), INDEPENDENT, *([MAP] if track.init_bytes else [])]
     for segment, duration in zip(track.segments, durations, strict=True):
-        lines += [_duration_line(duration), f"{segment.number}{layout.SEGMENT_SUFFIX}"]
+        lines += [_duration_line(duration), layout.segment_name(track.rendition.id, segment.number)]
     return _text([*lines, END])
 
 
@@ -285,20 +301,49 @@ def _characteristics(rendition: AudioRendition) -> str | None:
     return ",".join(held) or None
 
 
-def _variant_line(track: Track[VideoRendition], sound: _Group | None) -> str:
+def _text_line(rendition: TextRendition, text: Sequence[Track[TextRendition]]) -> str:
+    """Text is shown when a viewer, or a player on his behalf, wants it; never unasked.
+
+    Source:
+        RFC 8216, section 4.3.4.1: of members with the same language and characteristics, one is AUTOSELECT.
+    """
+    others = (track.rendition for track in text)
+    alike = [one for one in others if (one.language, one.role) == (rendition.language, rendition.role)]
+    return _tag(
+        MEDIA,
+        {
+            "TYPE": "SUBTITLES",
+            "GROUP-ID": _quoted(TEXT_GROUP),
+            "LANGUAGE": _quoted(language(rendition)),
+            "NAME": _quoted(rendition.name),
+            "DEFAULT": "NO",
+            "AUTOSELECT": _yes(rendition == alike[0]),
+            "FORCED": _yes(rendition.role is TextRole.FORCED),
+            "CHARACTERISTICS": _quoted(FOR_THE_DEAF) if rendition.role is TextRole.SDH else None,
+            "URI": _quoted(f"{rendition.id}/{layout.MEDIA_PLAYLIST}"),
+        },
+    )
+
+
+def _variant_line(track: Track[VideoRendition], sound: _Group | None, text: Sequence[Track[TextRendition]]) -> str:
+    # CODECS leaves WebVTT out: it needs no decoder, and players take a variant for its picture and sound.
     rendition = track.rendition
     members = sound.members if sound else ()
+    beside: tuple[Sequence[AnyTrack], ...] = (members, text)
     codecs = dict.fromkeys([track.codec_string, *(member.codec_string for member in members)])
     return _tag(
         VARIANT,
         {
-            "BANDWIDTH": str(track.peak_bps + max((member.peak_bps for member in members), default=0)),
-            "AVERAGE-BANDWIDTH": str(track.average_bps + max((member.average_bps for member in members), default=0)),
+            "BANDWIDTH": str(track.peak_bps + sum(max((one.peak_bps for one in group), default=0) for group in beside)),
+            "AVERAGE-BANDWIDTH": str(
+                track.average_bps + sum(max((one.average_bps for one in group), default=0) for group in beside)
+            ),
             "CODECS": _quoted(",".join(codecs)),
             "RESOLUTION": f"{rendition.width_px}x{rendition.height_px}",
             "FRAME-RATE": f"{float(rendition.frame_rate):.3f}",
             "VIDEO-RANGE": rendition.video_range,
             "AUDIO": _quoted(sound.id if sound else None),
+            "SUBTITLES": _quoted(TEXT_GROUP if text else None),
         },
     )
 

@@ -1,4 +1,4 @@
-"""What players show of a programme of sound, made safe to stand in a manifest.
+"""What players show of a programme of sound or text, made safe to stand in a manifest.
 
 Names, languages and roles come from the master, so they may hold anything.
 """
@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from headend.media import AudioRendition
+from headend.media import AudioRendition, TextRendition
 
 UNDETERMINED = "und"
 DESCRIBES_VIDEO = frozenset({"visual_impaired", "descriptions"})
@@ -34,7 +34,7 @@ def clean(text: str) -> str:
     return " ".join(kept.split())
 
 
-def language(rendition: AudioRendition) -> str | None:
+def language(rendition: AudioRendition | TextRendition) -> str | None:
     """The BCP 47 tag to state, or None when it is undetermined or not a tag."""
     tag = rendition.language
     return tag if tag != UNDETERMINED and _LANGUAGE.fullmatch(tag) else None

@@ -12,6 +12,7 @@ from headend import layout
 from headend.errors import PackagingError
 from headend.media import (
     AudioRendition,
+    Codec,
     EncodedTrack,
     EncodePlan,
     EncodeTask,
@@ -20,6 +21,7 @@ from headend.media import (
     Rendition,
     Segment,
     Sheet,
+    TextRendition,
     Track,
     VideoRendition,
 )
@@ -27,7 +29,7 @@ from headend.timing import Grid, timescale
 from packager import boxes
 from packager.codec_strings import codec_of, codec_string
 
-AnyTrack = Track[VideoRendition] | Track[AudioRendition]
+AnyTrack = Track[VideoRendition] | Track[AudioRendition] | Track[TextRendition]
 
 
 def assemble(plan: EncodePlan, receipts: Iterable[Receipt], init_of: Callable[[str], bytes]) -> Presentation:
@@ -59,6 +61,14 @@ def assemble(plan: EncodePlan, receipts: Iterable[Receipt], init_of: Callable[[s
         heard = _join(sound, parts, init_of)
         _check_audio(heard, plan.grid)
         audio.append(heard)
+    text = [_join(rendition, parts, init_of) for rendition in plan.text]
+    for written in text:
+        _check_text(written, plan.grid)
+    # Captions may be empty to the end, which only reading them tells: nobody should find them in a menu.
+    said = {
+        t.rendition.programme for t in text if t.rendition.codec is Codec.VTT and any(s.samples for s in t.segments)
+    }
+    told = tuple(track for track in text if track.rendition.programme in said)
     return Presentation(
         plan.title,
         plan.release,
@@ -68,12 +78,13 @@ def assemble(plan: EncodePlan, receipts: Iterable[Receipt], init_of: Callable[[s
         trick=tuple(seen[len(plan.video) :]),
         thumbnails=plan.thumbnails,
         sheets=_sheets(plan, by_task),
+        text=told,
     )
 
 
 def all_tracks(presentation: Presentation) -> tuple[AnyTrack, ...]:
-    """Video first, then that for trick play, then audio."""
-    return (*presentation.video, *presentation.trick, *presentation.audio)
+    """Video first, then that for trick play, then audio, then text."""
+    return (*presentation.video, *presentation.trick, *presentation.audio, *presentation.text)
 
 
 def presented_ticks(track: AnyTrack) -> tuple[int, ...]:
@@ -144,10 +155,12 @@ def _join(
                 rendition=rendition.id,
                 task=task.id,
             )
-    init = init_of(rendition.id)
+    init = init_of(rendition.id) if first.init_bytes else b""
     if (hashlib.sha256(init).hexdigest(), len(init)) != (first.init_sha256, first.init_bytes):
         raise PackagingError(f"{rendition.id}: its init segment is not the one in the receipts", rendition=rendition.id)
-    said = f"{codec_of(init)} at {boxes.timescale(init)} ticks/s"
+    said = (
+        f"{codec_of(init)} at {boxes.timescale(init)} ticks/s" if init else f"{Codec.VTT} at {first.timescale} ticks/s"
+    )
     wanted = f"{rendition.codec} at {first.timescale} ticks/s"
     if isinstance(rendition, VideoRendition):
         said += " in {}x{}".format(*_picture_size(init))
@@ -156,7 +169,8 @@ def _join(
         raise PackagingError(f"{rendition.id}: its init segment is for {said}, not {wanted}", rendition=rendition.id)
     return Track(
         rendition=rendition,
-        codec_string=codec_string(init),
+        # Files of WebVTT have no sample entry; this is what its samples are called.
+        codec_string=codec_string(init) if init else "wvtt",
         init_bytes=first.init_bytes,
         timescale=first.timescale,
         priming_samples=first.priming_samples,
@@ -211,6 +225,18 @@ def _check_audio(track: Track[AudioRendition], grid: Grid) -> None:
     wanted = round(grid.duration_s * track.timescale) + track.priming_samples
     if at != wanted:
         raise _off(track, track.segments[-1], f"the sound ends at {at}, but the picture at {wanted}")
+
+
+def _check_text(track: Track[TextRendition], grid: Grid) -> None:
+    frame_ticks = timescale(grid.frame_rate).frame_ticks
+    _check_timescale(track, timescale(grid.frame_rate).ticks_per_second)
+    for number, ((first, end), segment) in enumerate(
+        zip(pairwise(grid.segment_bounds()), track.segments, strict=False), 1
+    ):
+        wanted = (number, first * frame_ticks, (end - first) * frame_ticks)
+        if (segment.number, segment.start_ticks, segment.duration_ticks) != wanted:
+            raise _off(track, segment, "it should be number {}, start at {} and last {}".format(*wanted))
+    _check_count(track, grid)
 
 
 def _check_timescale(track: AnyTrack, wanted: int) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from headend import documents, layout
 from headend.errors import ConfigError, ObjectMissing, PackagingError
-from headend.media import Current, EncodePlan, Presentation, Receipt
+from headend.media import Codec, Current, EncodePlan, Presentation, Receipt
 from headend.storage.base import Store
 from packager import dash, hls, thumbnails
 from packager.presentation import AnyTrack, all_tracks, assemble
@@ -119,7 +119,7 @@ def manifests(presentation: Presentation) -> dict[str, bytes]:
     """All that describes a presentation, by key, in the order in which it may become visible."""
     title, release, grid = presentation.title, presentation.release, presentation.grid
     files: dict[str, str] = {}
-    played: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio)
+    played: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio, *presentation.text)
     for track in filter(hls.in_hls, played):
         files[layout.media_playlist(title, release, track.rendition.id)] = hls.media_playlist(track, grid)
     for picture in filter(hls.in_hls, (*presentation.video, *presentation.trick)):
@@ -148,7 +148,8 @@ def read_inits(store: Store, plan: EncodePlan, keys: Container[str]) -> dict[str
     Raises:
         PackagingError: One is not among ``keys``.
     """
-    ids = [*(picture.id for picture in (*plan.video, *plan.trick)), *(sound.id for sound in plan.audio)]
+    written = (text.id for text in plan.text if text.codec is not Codec.VTT)
+    ids = [*(picture.id for picture in (*plan.video, *plan.trick)), *(sound.id for sound in plan.audio), *written]
     wanted = {layout.init(plan.title, plan.release, id): id for id in ids}
     for key, id in wanted.items():
         if key not in keys:
@@ -160,7 +161,7 @@ def segment_sizes(presentation: Presentation) -> dict[str, int]:
     """Size of every init segment, media segment and sheet of thumbnails, by key."""
     title, release = presentation.title, presentation.release
     tracks = all_tracks(presentation)
-    sizes = {layout.init(title, release, track.rendition.id): track.init_bytes for track in tracks}
+    sizes = {layout.init(title, release, track.rendition.id): track.init_bytes for track in tracks if track.init_bytes}
     for track in tracks:
         for segment in track.segments:
             sizes[layout.segment(title, release, track.rendition.id, segment.number)] = segment.size_bytes

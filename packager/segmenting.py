@@ -190,7 +190,7 @@ def cut_video(
             if min(sample.composition_ticks for sample in samples) < 0:
                 raise ChunkRejected(f"{rendition}: frames of chunk {chunk.number} are reordered further than planned")
             media = data[gop.media : gop.media + sum(sample.size_bytes for sample in samples)]
-            yield _fragment_bytes(place + 1, gop.decode_ticks + offset_ticks, samples, media)
+            yield fragment_bytes(place + 1, gop.decode_ticks + offset_ticks, samples, media)
 
     segments = []
     for number, (first, end) in enumerate(pairwise(bounds), start=chunk.first_segment):
@@ -209,7 +209,7 @@ def cut_video(
             )
         )
     bodies = _Bodies(lambda: (b"".join(written(*bound)) for bound in pairwise(bounds)))
-    return _cut(rendition, init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
+    return joined(rendition, init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
 
 
 @boxes.damage_reported()
@@ -257,7 +257,7 @@ def cut_audio(data: memoryview, *, rendition: str, grid: Grid, sample_rate_hz: i
         if stop == len(kept):
             part[-1] = replace(part[-1], duration_ticks=last)
         size = sum(sample.size_bytes for sample in part)
-        body = _fragment_bytes(number, first * frame, part, memoryview(media)[at : at + size])
+        body = fragment_bytes(number, first * frame, part, memoryview(media)[at : at + size])
         at += size
         segments.append(
             Segment(
@@ -270,7 +270,7 @@ def cut_audio(data: memoryview, *, rendition: str, grid: Grid, sample_rate_hz: i
             )
         )
         bodies.append(body)
-    return _cut(rendition, init, bodies, segments, sample_rate_hz, priming_samples=priming)
+    return joined(rendition, init, bodies, segments, sample_rate_hz, priming_samples=priming)
 
 
 def _read(data: memoryview, rendition: str) -> tuple[bytes, list[Fragment]]:
@@ -280,7 +280,7 @@ def _read(data: memoryview, rendition: str) -> tuple[bytes, list[Fragment]]:
     return bytes(data[: found[0].start]), found
 
 
-def _cut(
+def joined(
     rendition: str,
     init: bytes,
     bodies: Iterable[bytes],
@@ -289,6 +289,7 @@ def _cut(
     *,
     priming_samples: int,
 ) -> Cut:
+    """Describe the segments of a rendition as its receipt does."""
     rates = [Fraction(8 * s.size_bytes * ticks_per_second, s.duration_ticks) for s in segments]
     total_ticks = sum(s.duration_ticks for s in segments)
     track = EncodedTrack(
@@ -385,7 +386,7 @@ def _with_offset_edit(init: bytes, media_ticks: int) -> bytes:
     trak = boxes.find(init, "trak", moov)
     if any(boxes.find_all(init, "edts", trak)):
         raise ChunkRejected("the encoder wrote an edit list of its own")
-    edts = _box(b"edts", _box(b"elst", struct.pack(">IIIiI", 0, 1, 0, media_ticks, 1 << 16)))
+    edts = boxes.box(b"edts", boxes.box(b"elst", struct.pack(">IIIiI", 0, 1, 0, media_ticks, 1 << 16)))
     at = boxes.find(init, "tkhd", trak).end
     grown = bytearray(init[:at] + edts + init[at:])
     for box in (moov, trak):
@@ -402,7 +403,7 @@ def _sync_ranges(written: Sequence[bytes], gops: Sequence[Fragment]) -> Iterator
         at += len(body)
 
 
-def _fragment_bytes(sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview) -> bytes:
+def fragment_bytes(sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview) -> bytes:
     """One ``moof`` and ``mdat``: a sync sample, then samples that are all or none of them sync samples."""
     frame = samples[0].duration_ticks
     others = _IS_SYNC_SAMPLE if all(sample.sync for sample in samples) else _IS_OTHER_SAMPLE
@@ -417,21 +418,21 @@ def _fragment_bytes(sequence: int, decode_ticks: int, samples: Sequence[Sample],
         values.append(sample.size_bytes)
         values += (sample.composition_ticks,) if flags & _TRUN_CTS else ()
     rows = struct.pack(f">{len(values)}I", *values)
-    mfhd = _box(b"mfhd", struct.pack(">II", 0, sequence))
+    mfhd = boxes.box(b"mfhd", struct.pack(">II", 0, sequence))
     # Defaults are repeated in every traf, so that a segment needs nothing but its init segment (CMAF, 7.5.16).
     tfhd_flags = _BASE_IS_MOOF | _TFHD_DESCRIPTION | _TFHD_DURATION | _TFHD_FLAGS
-    tfhd = _box(b"tfhd", struct.pack(">IIIII", tfhd_flags, 1, 1, frame, others))
-    tfdt = _box(b"tfdt", struct.pack(">IQ", 1 << 24, decode_ticks))
+    tfhd = boxes.box(b"tfhd", struct.pack(">IIIII", tfhd_flags, 1, 1, frame, others))
+    tfdt = boxes.box(b"tfdt", struct.pack(">IQ", 1 << 24, decode_ticks))
     trun_bytes = 24 + len(rows)
     offset = 8 + len(mfhd) + 8 + len(tfhd) + len(tfdt) + trun_bytes + 8
-    trun = _box(b"trun", struct.pack(">IIII", flags, len(samples), offset, _IS_SYNC_SAMPLE) + rows)
+    trun = boxes.box(b"trun", struct.pack(">IIII", flags, len(samples), offset, _IS_SYNC_SAMPLE) + rows)
     return b"".join(
-        (_box(b"moof", mfhd + _box(b"traf", tfhd + tfdt + trun)), struct.pack(">I4s", 8 + len(media), b"mdat"), media)
+        (
+            boxes.box(b"moof", mfhd + boxes.box(b"traf", tfhd + tfdt + trun)),
+            struct.pack(">I4s", 8 + len(media), b"mdat"),
+            media,
+        )
     )
-
-
-def _box(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I4s", 8 + len(body), kind) + body
 
 
 def _ceil_div(value: int, by: int) -> int:

@@ -5,11 +5,11 @@ Each cue names a sheet and, behind it, the place of one thumbnail.
 Sources: W3C WebVTT, section 4; Media Fragments URI 1.0, section 4.2.2.
 """
 
-from fractions import Fraction
 from itertools import pairwise
 
 from headend import layout
 from headend.media import Presentation
+from packager.captions import clock
 
 
 def sheet_bounds(presentation: Presentation) -> tuple[int, ...]:
@@ -32,13 +32,8 @@ def index(presentation: Presentation) -> str:
         row, column = divmod(place, laid.columns)
         width_px, height_px = laid.tile_width_px, laid.tile_height_px
         cues.append(
-            f"{_clock(first / grid.frame_rate)} --> {_clock(end / grid.frame_rate)}\n"
+            f"{clock(round(1000 * first / grid.frame_rate))} --> {clock(round(1000 * end / grid.frame_rate))}\n"
             f"{layout.THUMBNAILS}/{sheet + 1}{layout.SHEET_SUFFIX}"
             f"#xywh={column * width_px},{row * height_px},{width_px},{height_px}"
         )
     return "\n\n".join(cues) + "\n"
-
-
-def _clock(seconds: Fraction) -> str:
-    minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds // 1000:02}.{milliseconds % 1000:03}"

@@ -8,7 +8,7 @@ from rich.table import Table
 from headend import documents, layout
 from headend.cli.screen import table
 from headend.cli.wording import count_text, kbps_text, rate_text
-from headend.media import AudioRendition, Kind, Presentation, VideoRendition
+from headend.media import AudioRendition, Kind, Presentation, TextRendition, VideoRendition
 from headend.settings import StoreSettings
 from packager.presentation import AnyTrack, all_tracks
 
@@ -27,6 +27,7 @@ def release_plain(presentation: Presentation, store: StoreSettings) -> dict[str,
         "frame_rate": f"{grid.frame_rate.numerator}/{grid.frame_rate.denominator}",
         "duration_s": float(grid.duration_s),
         "renditions": [_rendition_plain(track) for track in renditions],
+        "text": [_rendition_plain(track) for track in presentation.text],
         "trick_play": [_rendition_plain(track) for track in presentation.trick],
         "thumbnails": _thumbnails_plain(presentation),
     }
@@ -66,12 +67,12 @@ def _rendition_plain(track: AnyTrack) -> dict[str, Any]:
     sound = rendition if isinstance(rendition, AudioRendition) else None
     return {
         "id": rendition.id,
-        "kind": Kind.VIDEO if picture else Kind.AUDIO,
+        "kind": Kind.VIDEO if picture else Kind.AUDIO if sound else Kind.TEXT,
         "codec": rendition.codec,
         "width": picture and picture.width_px,
         "height": picture and picture.height_px,
         "channels": sound and sound.channels,
-        "language": sound and sound.language,
+        "language": None if isinstance(rendition, VideoRendition) else rendition.language,
         "loudness": track.loudness and documents.as_plain(track.loudness),
         "average_bps": track.average_bps,
         "peak_bps": track.peak_bps,
@@ -82,7 +83,7 @@ def _rendition_plain(track: AnyTrack) -> dict[str, Any]:
 def measured_table(presentation: Presentation) -> Table:
     """Lay out what a release holds, with the rates that were measured."""
     return table(
-        ("rendition", "picture or sound", "codecs", ">average", ">peak", ">segments", ">kB"),
+        ("rendition", "picture, sound or text", "codecs", ">average", ">peak", ">segments", ">kB"),
         (
             (
                 track.rendition.id,
@@ -141,7 +142,9 @@ def planned_table(video: Sequence[VideoRendition], audio: Sequence[AudioRenditio
     )
 
 
-def _look(rendition: VideoRendition | AudioRendition) -> str:
+def _look(rendition: VideoRendition | AudioRendition | TextRendition) -> str:
+    if isinstance(rendition, TextRendition):
+        return f"{rendition.language} {rendition.role}, {rendition.name}"
     if isinstance(rendition, AudioRendition):
         name = f", {rendition.name}" if rendition.name != rendition.language else ""
         return f"{rendition.layout} {rendition.language}{name}"

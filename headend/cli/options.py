@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from functools import wraps
 from pathlib import Path
@@ -11,8 +12,9 @@ import click
 
 from headend.errors import ConfigError
 from headend.layout import check_title
-from headend.media import AudioRole, Effort
+from headend.media import AudioRole, Effort, TextRole
 from headend.settings import (
+    CAPTIONS,
     DEFAULT_LADDER,
     DEFAULT_LOUDNESS_LUFS,
     DEFAULT_MOST_CHANGED_PERCENT,
@@ -21,6 +23,7 @@ from headend.settings import (
     ClusterSettings,
     EncodeSettings,
     StoreSettings,
+    TextChoice,
 )
 
 Command = Callable[..., Any]
@@ -67,6 +70,31 @@ def _programme(value: str) -> AudioChoice:
     if role and role not in list(AudioRole):
         raise click.BadParameter(f"{role!r} is no role; use one of {', '.join(AudioRole)}.")
     return AudioChoice(tuple(map(int, numbers)), language or None, AudioRole(role) if role else None, name or None)
+
+
+def _texts(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[TextChoice, ...]:
+    return tuple(map(_text, values))
+
+
+def _text(value: str) -> TextChoice:
+    scheme, mark, rest = value.partition("://")
+    address, language, role, name = (*(rest if mark else value).split(":", 3), "", "", "")[:4]
+    if not address:
+        raise click.BadParameter(f"{value!r} does not begin with a file, a stream number or {CAPTIONS!r}.")
+    if role and role not in list(TextRole):
+        raise click.BadParameter(f"{role!r} is no role; use one of {', '.join(TextRole)}.")
+    source = f"{scheme}{mark}{address}" if mark else address
+    choice = TextChoice(source, language or None, TextRole(role) if role else None, name or None)
+    return replace(choice, source=absolute(source)) if choice.is_sidecar else choice
+
+
+def _embedded(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...] | None:
+    if value in ("all", "none"):
+        return None if value == "all" else ()
+    names = tuple(value.split(","))
+    if not all(name == CAPTIONS or (name.isascii() and name.isdigit()) for name in names):
+        raise click.BadParameter(f"{value!r} is not all, none, or stream numbers and {CAPTIONS!r}, such as 3,4.")
+    return names
 
 
 def examples(*lines: str) -> str:
@@ -228,6 +256,24 @@ def encode(command: Command) -> Command:
         show_default=True,
         help="Make what players show while one winds: sheets of thumbnails, and renditions of a picture for each GOP.",
     )
+    @click.option(
+        "--subtitles",
+        "text",
+        multiple=True,
+        callback=_texts,
+        metavar="FILE[:LANGUAGE[:ROLE[:NAME]]]",
+        help="A file of subtitles beside the master: SRT, WebVTT, ASS or TTML, a path or s3:// address; give it once "
+        f"for each. A stream number that probe tells, or {CAPTIONS!r}, in place of FILE says more of the master's own "
+        f"text. ROLE is {', '.join(TextRole)}.",
+    )
+    @click.option(
+        "--embedded-text",
+        callback=_embedded,
+        default="all",
+        show_default=True,
+        metavar="all|none|STREAMS",
+        help=f"Which of the master's own text is delivered: stream numbers and {CAPTIONS!r}, with commas between.",
+    )
     @wraps(command)
     def wrapped(
         *,
@@ -238,6 +284,8 @@ def encode(command: Command) -> Command:
         loudness: str,
         most_changed_percent: float,
         thumbnails: bool,
+        text: tuple[TextChoice, ...],
+        embedded_text: tuple[str, ...] | None,
         **others: Any,
     ) -> Any:
         settings = EncodeSettings(
@@ -248,6 +296,8 @@ def encode(command: Command) -> Command:
             audio=audio,
             loudness_lufs=None if loudness == "off" else int(loudness),
             thumbnails=thumbnails,
+            text=text,
+            embedded_text=embedded_text,
         )
         return command(encode=settings, **others)
 

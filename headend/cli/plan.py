@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from encoder import tool
+from encoder import text, tool
 from encoder.command import MASTER, PROGRAM, SCRATCH
 from encoder.encoding import fill
 from encoder.loudness import unmeasured_words
@@ -27,6 +27,7 @@ from ladders import loading
         "headend plan film.mov --title film --ladder web --commands > encode.sh",
         "headend plan film.mov --title film --output plan.json",
         "headend plan film.mxf --title film --audio 1+2:en --audio 3+4:fr:dub",
+        "headend plan film.mov --title film --subtitles film.de.srt:de --subtitles film.ttml:en:sdh",
     ),
 )
 @options.master
@@ -65,12 +66,16 @@ def command(
     elif commands:
         for task in plan.tasks:
             click.echo(f"# {task.id}: {_span(task)}, {_made(task)}")
+            if not task.argv:
+                click.echo("# headend reads this itself\n")
+                continue
             if task.levelling is not None:
                 click.echo(
                     "# a worker measures first, and sets the level; below, it is the master's own\n"
                     f"{_pasteable(plan, task.levelling.argv, {})}"
                 )
-            click.echo(f"{_pasteable(plan, task.argv, unmeasured_words(task.levelling) if task.levelling else {})}\n")
+            words = unmeasured_words(task.levelling) if task.levelling else _sidecar_words(task)
+            click.echo(f"{_pasteable(plan, task.argv, words)}\n")
     else:
         _show(plan)
 
@@ -85,10 +90,19 @@ def _write(path: Path, data: bytes) -> None:
 def _pasteable(plan: EncodePlan, argv: Sequence[str], level: Mapping[str, str]) -> str:
     """The command as it runs here: outputs in the current folder; a master in S3 keeps its placeholder."""
     words = {PROGRAM: tool.ffmpeg_path()}
+    placeholders = {SCRATCH: ".", **level}
     if not plan.master.url.startswith("s3://"):
         words[MASTER] = plan.master.url
-    placeholders = {SCRATCH: ".", **level}
+        placeholders[text.MASTER_IN_GRAPH] = text.in_graph(plan.master.url)
     return shlex.join(words[word] if word in words else fill(word, placeholders) for word in argv)
+
+
+def _sidecar_words(task: EncodeTask) -> dict[str, str]:
+    """A sidecar that lies here; a task reads one at most."""
+    for track in task.text:
+        if track.sidecar and not track.sidecar.url.startswith("s3://"):
+            return {text.SIDECAR: track.sidecar.url}
+    return {}
 
 
 def _span(task: EncodeTask) -> str:
@@ -111,7 +125,7 @@ def _show(plan: EncodePlan) -> None:
                 (
                     "ladder",
                     f"{plan.ladder}: {len(plan.video) + len(plan.audio)} renditions, {len(plan.video)} of picture and "
-                    f"{len(plan.audio)} of sound, effort {plan.effort}",
+                    f"{len(plan.audio)} of sound, effort {plan.effort}; {len(plan.text)} of text",
                 ),
                 ("encoder", plan.tool),
                 (

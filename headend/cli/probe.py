@@ -85,6 +85,7 @@ def _show(probe: Probe) -> None:
             )
         )
     if probe.subtitles:
+        screen.print()
         screen.print(
             table(
                 (">stream", "text", "language", "title", "roles"),
@@ -119,6 +120,8 @@ def _picture(video: VideoTrack) -> list[tuple[str, str]]:
         ),
         ("keyframes", f"{count_text(len(video.frames.keyframes), 'keyframe')}, from {video.frames.origin}"),
     ]
+    if video.captions:
+        rows.append(("captions", "CEA-608 beside the frames"))
     if light := video.content_light:
         rows.append(("light", f"MaxCLL {light.max_cll_nits}, MaxFALL {light.max_fall_nits} cd/m²"))
     if display := video.mastering_display:

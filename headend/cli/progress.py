@@ -104,7 +104,7 @@ class Encoding:
         return f"{place}{found.renditions[0]}{more}"
 
     def _frames(self, task: EncodeTask, renditions: tuple[str, ...]) -> int:
-        if task.kind is Kind.AUDIO:
+        if task.kind is not Kind.VIDEO:
             return 0
         return sum(-(-task.chunk.frame_count // self._divisors[rendition]) for rendition in renditions)
 

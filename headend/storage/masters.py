@@ -115,6 +115,26 @@ def input_url(master: Master, endpoint_url: str | None = None, *, expires_s: int
         )
 
 
+def read(master: Master, endpoint_url: str | None = None) -> bytes:
+    """Read a small file whole, such as one of text beside a film; no more than the size that is known of it.
+
+    Raises:
+        MasterError: It is gone or can't be read.
+        StorageError: S3 refuses or can't be reached.
+    """
+    if not master.url.startswith("s3://"):
+        with _file_errors(Path(master.url)), Path(master.url).open("rb") as file:
+            return file.read(master.size_bytes)
+    from headend.storage.s3 import connect, split_url, translated
+
+    bucket, key = split_url(master.url)
+    try:
+        with translated(f"can't read {master.url}", key):
+            return connect(endpoint_url).get_object(Bucket=bucket, Key=key)["Body"].read(master.size_bytes)
+    except ObjectMissing as error:
+        raise MasterError(f"there is no {master.url}; check the bucket and the key", url=master.url) from error
+
+
 def redact(text: str) -> str:
     """Take out of a text what must not be logged: queries of URLs, credentials, authorization headers.
 

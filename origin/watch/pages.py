@@ -105,7 +105,8 @@ def _policy(*, from_cdn: bool) -> str:
             "style-src 'self'",
             "img-src 'self' data:",
             "connect-src 'self'",
-            "media-src 'self' blob:",
+            # hls.js and Shaka Player begin their tracks of text with an empty one, written into its address.
+            "media-src 'self' blob: data:",
             "worker-src 'self' blob:",
             "base-uri 'none'",
             "form-action 'none'",

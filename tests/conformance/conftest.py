@@ -9,13 +9,19 @@ import pytest
 
 from headend.errors import ConfigError
 from headend.media import Presentation
-from headend.settings import StoreSettings
+from headend.settings import StoreSettings, TextChoice
 from origin.serving import running
 from origin.watch import fetch, pages
 from tests.support.jobs import submit_small
 from tests.support.masters import Sound, make_film
+from tests.support.text import srt
 
 TITLE = "film"
+LINES = {
+    "en": [(1300, 3600, "over borders"), (4700, 7100, "two <i>lines</i>\nof text")],
+    "de": [(1300, 3600, "über Grenzen"), (4700, 7100, "zwei Zeilen")],
+}
+"""What the sidecars say, and when."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,18 @@ class Served:
 
 @pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Iterator[Served]:
-    """Eight seconds in every codec and two sizes: four chunks of two segments, with sound."""
+    """Eight seconds in every codec and two sizes: four chunks of two segments, with sound and text."""
     folder = tmp_path_factory.mktemp("conformance")
     store = StoreSettings(str(folder / "store"))
     master = make_film(folder / "master.mov", frame_count=200, sound=[Sound(codec="pcm_s16le")])
-    published = submit_small(master, store, scheduler, title=TITLE, segment_s=Fraction(1), chunk_s=Fraction(2))
+    text = []
+    for language, lines in LINES.items():
+        path = folder / f"{language}.srt"
+        path.write_text(srt(lines))
+        text.append(TextChoice(str(path), language))
+    published = submit_small(
+        master, store, scheduler, title=TITLE, segment_s=Fraction(1), chunk_s=Fraction(2), text=tuple(text)
+    )
     with contextlib.suppress(ConfigError):
         fetch.fetch()  # pages look for the players once, when the first origin starts
         pages.load.cache_clear()

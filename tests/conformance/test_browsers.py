@@ -10,7 +10,7 @@ from headend.media import Codec
 from origin.serving import running
 from origin.watch import fetch, pages
 from origin.watch.players import PLAYERS as SCRIPTS
-from tests.conformance.conftest import TITLE, Served
+from tests.conformance.conftest import LINES, TITLE, Served
 from tests.origin.grants import CLOSED, token
 from tests.support.browsers import DESKTOP, PHONE, Viewer, chromium, wait_for
 
@@ -123,6 +123,37 @@ def test_every_rendition_that_this_browser_decodes_plays(
             before = viewer.ask("video.webkitAudioDecodedByteCount")
             viewer.ask("(video.currentTime = 0, video.play())")
             viewer.wait(f"video.webkitAudioDecodedByteCount > {before} && video.currentTime > 0.3")
+        assert viewer.complaints == []
+
+
+SHOWN = """[...video.textTracks].filter((track) => track.mode === 'showing')
+  .flatMap((track) => [...track.activeCues ?? []].map((cue) => cue.text.split('\\n')[0]))"""
+LATE_S = 0.7
+"""A browser looks up what to show four times a second, and the film runs at twice its speed."""
+
+
+@each_player
+def test_text_is_shown_at_its_time_changed_and_switched_off(
+    browser: Any, served: Served, player: str, manifest: str
+) -> None:
+    with watch(browser, served, player, manifest) as viewer:
+        assert viewer.offered("text") == ["en", "de"]
+        viewer.choose("text", "en")
+        viewer.ask(f"(window.seen = [], setInterval(() => seen.push([video.currentTime, {SHOWN}]), 40))")
+        viewer.play(speed=2)
+        viewer.wait("video.ended")
+        seen = viewer.ask("seen")
+        for start_ms, end_ms, text in LINES["en"]:
+            line = text.split("\n")[0]
+            times = [time_s for time_s, lines in seen if line in lines]
+            assert start_ms / 1000 - 0.1 <= min(times) < start_ms / 1000 + LATE_S
+            assert end_ms / 1000 - LATE_S < max(times) <= end_ms / 1000 + LATE_S
+            assert all(lines in ([], [line]) for time_s, lines in seen if start_ms < time_s * 1000 < end_ms)
+        viewer.choose("text", "de")
+        viewer.ask("(video.currentTime = 1.5, video.play())")
+        viewer.wait(f"{SHOWN}.join() === '{LINES['de'][0][2]}'")
+        viewer.choose("text", "")
+        viewer.wait(f"{SHOWN}.length === 0 && video.currentTime < 3")
         assert viewer.complaints == []
 
 

@@ -11,7 +11,7 @@ from encoder.command import SHEETS
 from encoder.conforming import conform
 from encoder.planning import complete_colour, first_release, plan, usable
 from headend.errors import ConfigError, MasterError
-from headend.media import Codec, Colour, Effort, EncodePlan, Kind
+from headend.media import Codec, Colour, Effort, EncodePlan, Kind, TextRole, TextTrack
 from headend.settings import EncodeSettings
 from tests.support.nouns import (
     BT709,
@@ -38,6 +38,7 @@ AUDIO = (
     make_audio_rendition(id="aac-de", track_index=2, language="de", name="Deutsch", default=False),
 )
 PROBE = make_probe(frame_count=1000, audio=(make_audio_track(), make_audio_track(index=2, language="de")))
+TEXT = (TextTrack(1, "srt", None, make_master("/films/de.srt"), "de", "de", TextRole.SUBTITLES),)
 INPUTS: dict[str, Any] = {
     "title": "film",
     "probe": PROBE,
@@ -81,6 +82,7 @@ def test_the_same_inputs_make_the_same_plan() -> None:
         {"settings": EncodeSettings(chunk_s=Fraction(12), loudness_lufs=-27)},
         {"settings": EncodeSettings(chunk_s=Fraction(12), effort=Effort.DRAFT)},
         {"tool": "ffmpeg version 9.1"},
+        {"text": TEXT},
     ],
 )  # fmt: skip
 def test_every_deciding_input_makes_another_release(changes: dict[str, Any]) -> None:
@@ -262,3 +264,30 @@ def test_what_was_assumed_stands_among_the_decisions() -> None:
         "colour primaries, transfer, matrix not stated → taken as bt709",
         "a decision",
     )
+
+
+def test_another_sidecar_or_another_word_about_it_is_another_release_and_another_task() -> None:
+    (text,) = TEXT
+    made = [
+        make_plan(text=(one,))
+        for one in (
+            text,
+            replace(text, sidecar=make_master("/films/de.srt", digest="sha256:other")),
+            replace(text, language="fr"),
+            replace(text, role=TextRole.SDH),
+            replace(text, name="Deutsch"),
+        )
+    ]
+
+    assert len({plan.release for plan in made}) == len(made)
+    assert len({task.id for plan in made for task in plan.tasks if task.kind is Kind.TEXT}) == len(made) - 1
+    moved = replace(text, sidecar=make_master("/elsewhere/de.srt"))
+    assert make_plan(text=(moved,)).release == made[0].release
+
+
+def test_a_first_release_has_all_text() -> None:
+    first = first_release(make_plan(text=TEXT, early=True))
+
+    assert first is not None
+    assert [rendition.id for rendition in first.text] == ["vtt-de", "wvtt-de"]
+    assert any(task.kind is Kind.TEXT for task in first.tasks)

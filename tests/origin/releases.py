@@ -13,16 +13,17 @@ from urllib.parse import urlsplit
 
 from headend import documents, layout
 from headend.errors import HeadendError
-from headend.media import Current, Presentation, Segment, Sheet, Thumbnails, Track
+from headend.media import Codec, Current, Presentation, Segment, Sheet, Thumbnails, Track
 from headend.storage import ObjectInfo, Reader, Store
 from headend.storage.memory import MemoryStore
 from headend.timing import lay_grid
-from tests.support.nouns import make_audio_rendition, make_video_rendition
+from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
 
 TITLE = "big-buck-bunny"
 RELEASE = "0123456789abcdef"
 PICTURE = "avc-1080p-6000k"
 SOUND = "aac-2.0-128k-en"
+TEXT = "vtt-en"
 INIT = b"ftyp moov of " * 8
 PLAYLIST = b"#EXTM3U\n" + b"#EXTINF:6.000,\n1.m4s\n" * 100
 MULTIVARIANT = b"#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n" * 40
@@ -113,19 +114,24 @@ def put_release(
         )
         for number, data in enumerate(segments, 1)
     )
+    text = Track(make_text_rendition(id=TEXT), "wvtt", 0, 24, 0, described)
+    in_mp4 = Track(make_text_rendition(id="wvtt-en", codec=Codec.WVTT), "wvtt", len(INIT), 24, 0, described)
     presentation = Presentation(
         title=title,
         release=release,
         grid=lay_grid(Fraction(24), 144 * len(segments), segment_s=Fraction(6), chunk_s=Fraction(30)),
         video=(Track(video, "avc1.640028", len(INIT), 24, 0, described),),
         audio=(Track(audio, "mp4a.40.2", len(INIT), 24, 0, described),),
+        text=(text, in_mp4),
         thumbnails=Thumbnails(320, 180, 1, 1, interval_frames=144 * len(segments)),
         sheets=(Sheet(1, len(SHEET), hashlib.sha256(SHEET).hexdigest()),),
     )
     store.put(layout.sheet(title, release, 1), SHEET)
     store.put(layout.image_playlist(title, release), PLAYLIST)
     store.put(layout.thumbnail_index(title, release), INDEX)
-    for rendition in (PICTURE, SOUND):
+    for number, data in enumerate(segments, 1):
+        store.put(layout.segment(title, release, TEXT, number), data)
+    for rendition in (PICTURE, SOUND, "wvtt-en"):
         store.put(layout.init(title, release, rendition), INIT)
         store.put(layout.media_playlist(title, release, rendition), PLAYLIST)
         for number, data in enumerate(segments, 1):

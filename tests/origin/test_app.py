@@ -19,6 +19,7 @@ from tests.origin.releases import (
     SEGMENTS,
     SHEET,
     SOUND,
+    TEXT,
     TITLE,
     ask,
 )
@@ -38,6 +39,9 @@ FILES = {
     f"{ROOT}/{PICTURE}/1.m4s": (SEGMENTS[0], "video/mp4"),
     f"{ROOT}/{SOUND}/init.mp4": (INIT, "audio/mp4"),
     f"{ROOT}/{SOUND}/3.m4s": (SEGMENTS[2], "audio/mp4"),
+    f"{ROOT}/{TEXT}/1.vtt": (SEGMENTS[0], "text/vtt; charset=utf-8"),
+    f"{ROOT}/w{TEXT}/init.mp4": (INIT, "application/mp4"),
+    f"{ROOT}/w{TEXT}/2.m4s": (SEGMENTS[1], "application/mp4"),
 }
 
 
@@ -219,6 +223,9 @@ ABSENT = {
     "a number with a leading zero": f"{ROOT}/{PICTURE}/01.m4s",
     "a number in other digits": f"{ROOT}/{PICTURE}/%D9%A1.m4s",
     "a playlist that sound has not": f"{ROOT}/{SOUND}/iframes.m3u8",
+    "a segment of text in another form": f"{ROOT}/{TEXT}/1.m4s",
+    "a segment of MP4 as a file of text": f"{ROOT}/{PICTURE}/1.vtt",
+    "an init segment of a form that has none": f"{ROOT}/{TEXT}/init.mp4",
     "the plan": f"{ROOT}/plan.json",
     "the release's document": f"{ROOT}/release.json",
     "the pointer": f"/{TITLE}/current.json",

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from headend.media import Codec, Presentation, VideoRange
+from headend.media import Codec, Presentation, TextRole, VideoRange
 from headend.timing import lay_grid
 from packager import dash
-from tests.support.nouns import make_audio_rendition, make_video_rendition
-from tests.support.releases import make_grid, make_presentation
+from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
+from tests.support.releases import make_grid, make_presentation, with_text
 
 SCHEMA = Path(
     os.environ.get("HEADEND_DASH_XSD", Path(__file__).parents[2].parent / "shared" / "schema" / "DASH-MPD.xsd")
@@ -60,7 +60,14 @@ def full() -> Presentation:
         ),
         replace(stereo, id="f", track_index=4, language="fr", name="Français", default=False),
     )
-    return make_presentation(make_grid(frame_count=721), video, audio)
+    return with_text(
+        make_presentation(make_grid(frame_count=721), video, audio),
+        *(
+            make_text_rendition(codec=codec, language=tag, name='"]]><&', role=role)
+            for codec in (Codec.VTT, Codec.WVTT, Codec.IMSC)
+            for tag, role in (("en", TextRole.SUBTITLES), ("und", TextRole.SDH), ("pt-BR", TextRole.FORCED))
+        ),
+    )
 
 
 @pytest.mark.skipif(not SCHEMA.exists(), reason=f"no DASH-MPD.xsd at {SCHEMA}; name one with HEADEND_DASH_XSD")
@@ -202,3 +209,24 @@ def test_a_programme_says_what_it_is_for(
     first, _ = sets_of(parsed(make_presentation(audio=[sound, other])), "audio")
     assert [role.get("value") for role in first.iterfind("Role", NAMES)] == said
     assert value_of(first, "Accessibility").get("urn:tva:metadata:cs:AudioPurposeCS:2007") == purpose
+
+
+def test_text_says_its_form_its_language_and_what_it_is_for() -> None:
+    sets = sets_of(parsed(full()), "text")
+    assert [ids_of(s) for s in sets] == [
+        ["wvtt-en"], ["wvtt-und-sdh"], ["wvtt-pt-BR-forced"], ["imsc-en"], ["imsc-und-sdh"], ["imsc-pt-BR-forced"],
+    ]  # fmt: skip
+    assert {s.get("mimeType") for s in sets} == {"application/mp4"}
+    assert [s.find("Representation", NAMES).get("codecs") for s in sets] == ["wvtt"] * 3 + ["stpp.ttml.im1t"] * 3
+    assert [s.get("lang") for s in sets[:3]] == ["en", None, "pt-BR"]
+    assert [value_of(s, "Role")[dash.ROLE] for s in sets[:3]] == ["subtitle", "caption", "forced-subtitle"]
+    assert [value_of(s, "Accessibility") for s in sets[:3]] == [{}, {dash.AUDIO_PURPOSE: dash.FOR_THE_DEAF}, {}]
+
+
+def test_text_has_the_segments_of_the_picture() -> None:
+    presentation = full()
+    text = sets_of(parsed(presentation), "text")[0]
+    lasting = [
+        (s.get("d"), s.get("r")) for s in text.iterfind("SegmentTemplate/SegmentTimeline/S", NAMES)
+    ]  # 721 frames of 1001 ticks: five segments of 144 and a frame
+    assert lasting == [(str(144 * 1001), "3"), (str(145 * 1001), None)]

@@ -4,11 +4,11 @@ from fractions import Fraction
 import m3u8
 import pytest
 
-from headend.media import AudioRendition, Codec, Presentation, VideoRange, VideoRendition
+from headend.media import AudioRendition, Codec, Presentation, TextRole, VideoRange, VideoRendition
 from headend.timing import lay_grid
 from packager import hls
-from tests.support.nouns import make_audio_rendition, make_video_rendition
-from tests.support.releases import make_grid, make_presentation
+from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
+from tests.support.releases import make_grid, make_presentation, with_text
 
 RATE = Fraction(24000, 1001)
 
@@ -301,3 +301,56 @@ def test_iframe_bandwidth_holds_but_is_not_blown_up_by_a_last_gop_of_one_frame()
     assert line.iframe_stream_info.bandwidth >= max(8 * size / gop_s for size in sizes[:-1])
     assert line.iframe_stream_info.bandwidth < 8 * (sizes[-2] + sizes[-1]) / gop_s + 1
     assert line.iframe_stream_info.average_bandwidth <= line.iframe_stream_info.bandwidth
+
+
+# --- text ---------------------------------------------------------------------------------------------------------
+
+
+def subtitled() -> Presentation:
+    return with_text(
+        make_presentation(),
+        *(
+            make_text_rendition(id=f"{codec}-{number}", codec=codec, language=tag, name=name, role=role)
+            for number, (tag, name, role) in enumerate(
+                [
+                    ("en", "en", TextRole.SUBTITLES), ("en", 'en "2"\n', TextRole.SUBTITLES),
+                    ("en", "SDH", TextRole.SDH), ("und", "forced", TextRole.FORCED),
+                ]
+            )
+            for codec in (Codec.VTT, Codec.WVTT)
+        ),
+    )  # fmt: skip
+
+
+def test_text_is_one_group_that_goes_with_every_picture() -> None:
+    playlist = parsed(subtitled())
+    text = [media for media in playlist.media if media.type == "SUBTITLES"]
+    assert [media.uri for media in text] == [f"vtt-{number}/media.m3u8" for number in range(4)]
+    assert {media.group_id for media in text} == {variant.stream_info.subtitles for variant in playlist.playlists}
+    assert [media.language for media in text] == ["en", "en", "en", None]
+    assert [media.name for media in text] == ["en", "en '2'", "SDH", "forced"]
+    assert [media.forced for media in text] == ["NO", "NO", "NO", "YES"]
+    assert [media.characteristics for media in text] == [None, None, hls.FOR_THE_DEAF, None]
+
+
+def test_text_is_never_shown_unasked_and_of_like_text_one_is_selected_by_itself() -> None:
+    text = [media for media in parsed(subtitled()).media if media.type == "SUBTITLES"]
+    assert {media.default for media in text} == {"NO"}
+    assert [media.autoselect for media in text] == ["YES", "NO", "YES", "YES"]
+
+
+def test_bandwidth_has_room_for_text() -> None:
+    with_it, without = subtitled(), make_presentation()
+    room = parsed(with_it).playlists[0].stream_info.bandwidth - parsed(without).playlists[0].stream_info.bandwidth
+    assert room == max(track.peak_bps for track in with_it.text if track.rendition.codec is Codec.VTT) > 0
+
+
+def test_a_playlist_of_text_lists_files_on_the_grid_of_the_picture_and_no_init_segment() -> None:
+    presentation = subtitled()
+    text = hls.media_playlist(presentation.text[0], presentation.grid)
+    picture = hls.media_playlist(presentation.video[0], presentation.grid)
+    assert text == picture.replace(f"{hls.MAP}\n", "").replace(".m4s", ".vtt")
+
+
+def test_a_title_without_text_names_no_group() -> None:
+    assert "SUBTITLES" not in hls.multivariant(make_presentation())

@@ -17,7 +17,8 @@ from headend.errors import ChunkRejected, HeadendError, PackagingError
 from headend.media import Codec, VideoRendition
 from headend.timing import Chunk, Grid, lay_grid
 from packager import boxes
-from packager.segmenting import REORDER_FRAMES, Cut, Sample, _box, _fragment_bytes, cut_audio, cut_video, fragments
+from packager.boxes import box
+from packager.segmenting import REORDER_FRAMES, Cut, Sample, cut_audio, cut_video, fragment_bytes, fragments
 from tests.support.encodes import Film, encode_chunk, encode_sound, look_at
 from tests.support.frame_numbers import read_frame_number
 from tests.support.masters import Sound, make_film
@@ -268,14 +269,14 @@ def test_samples_outside_of_their_mdat_are_refused(encoded: Encoded) -> None:
 
 def sound_file(sizes: Sequence[int], *, frame: int, rate_hz: int, priming: int, per_fragment: int) -> bytes:
     """A fragmented file of sound as FFmpeg lays it out, with made-up codec frames: the n-th holds its own number."""
-    mdhd = _box(b"mdhd", struct.pack(">IIIIII", 0, 0, 0, rate_hz, 0, 0))
-    elst = _box(b"elst", struct.pack(">IIIiI", 0, 1, 0, priming, 1 << 16))
-    init = _box(b"moov", _box(b"trak", _box(b"edts", elst) + _box(b"mdia", mdhd)))
+    mdhd = box(b"mdhd", struct.pack(">IIIIII", 0, 0, 0, rate_hz, 0, 0))
+    elst = box(b"elst", struct.pack(">IIIiI", 0, 1, 0, priming, 1 << 16))
+    init = box(b"moov", box(b"trak", box(b"edts", elst) + box(b"mdia", mdhd)))
     parts = [init]
     for first in range(0, len(sizes), per_fragment):
         group = sizes[first : first + per_fragment]
         media = b"".join(coded(first + number, size) for number, size in enumerate(group))
-        parts.append(_fragment_bytes(first + 1, first * frame, [Sample(frame, size, True, 0) for size in group], media))
+        parts.append(fragment_bytes(first + 1, first * frame, [Sample(frame, size, True, 0) for size in group], media))
     return b"".join(parts)
 
 
@@ -348,7 +349,7 @@ def test_a_written_fragment_is_read_back(
     media = b"".join(coded(number, size) for number, size in enumerate(sizes))
     lasting = [*[frame] * (len(sizes) - 1), last]
     samples = [Sample(duration, size, True, 0) for duration, size in zip(lasting, sizes, strict=True)]
-    data = b"\0\0\0\x08free" + _fragment_bytes(sequence, decode_ticks, samples, media)
+    data = b"\0\0\0\x08free" + fragment_bytes(sequence, decode_ticks, samples, media)
 
     (read,) = fragments(data)
 
@@ -421,8 +422,8 @@ def test_noise_is_refused_in_our_own_words(noise: bytes) -> None:
 
 @pytest.mark.parametrize("kind", [b"mfhd", b"tfhd", b"tfdt", b"trun"])
 def test_an_empty_box_where_numbers_must_be_is_refused(kind: bytes) -> None:
-    traf = b"".join(_box(each, b"" if each == kind else bytes(8)) for each in (b"tfhd", b"tfdt", b"trun"))
-    mfhd = _box(b"mfhd", b"" if kind == b"mfhd" else bytes(8))
-    data = _box(b"mdat", b"") + _box(b"moof", mfhd + _box(b"traf", traf)) + _box(b"mdat", b"")
+    traf = b"".join(box(each, b"" if each == kind else bytes(8)) for each in (b"tfhd", b"tfdt", b"trun"))
+    mfhd = box(b"mfhd", b"" if kind == b"mfhd" else bytes(8))
+    data = box(b"mdat", b"") + box(b"moof", mfhd + box(b"traf", traf)) + box(b"mdat", b"")
     with pytest.raises((ChunkRejected, PackagingError)):
         list(fragments(data))

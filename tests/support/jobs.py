@@ -6,7 +6,7 @@ from pathlib import Path
 
 from headend.media import Effort
 from headend.pipeline import Outcome, Request, submit
-from headend.settings import AudioChoice, ClusterSettings, EncodeSettings, StoreSettings
+from headend.settings import AudioChoice, ClusterSettings, EncodeSettings, StoreSettings, TextChoice
 from headend.storage import Store, open_store
 from ladders.loading import load
 
@@ -29,6 +29,7 @@ def submit_small(
     segment_s: Fraction = Fraction(1, 2),
     chunk_s: Fraction = Fraction(1),
     audio: tuple[AudioChoice, ...] = (),
+    text: tuple[TextChoice, ...] = (),
 ) -> Published:
     """Submit a master as content ops would, with segments and chunks short enough for a film of seconds."""
     request = Request(
@@ -37,6 +38,6 @@ def submit_small(
         ladder=load(ladder),
         store=store,
         cluster=ClusterSettings(scheduler=scheduler),
-        encode=EncodeSettings(segment_s=segment_s, chunk_s=chunk_s, effort=Effort.DRAFT, audio=audio),
+        encode=EncodeSettings(segment_s=segment_s, chunk_s=chunk_s, effort=Effort.DRAFT, audio=audio, text=text),
     )
     return Published(submit(request), open_store(store))

@@ -14,6 +14,8 @@ from headend.media import (
     MasteringDisplay,
     Probe,
     SubtitleTrack,
+    TextRendition,
+    TextRole,
     VideoRange,
     VideoRendition,
     VideoTrack,
@@ -231,3 +233,16 @@ def make_audio_rendition(
         roles=roles,
         default=default,
     )
+
+
+def make_text_rendition(
+    *,
+    id: str | None = None,
+    codec: Codec = Codec.VTT,
+    programme: int = 1,
+    language: str = "en",
+    name: str = "English",
+    role: TextRole = TextRole.SUBTITLES,
+) -> TextRendition:
+    suffix = "" if role is TextRole.SUBTITLES else f"-{role}"
+    return TextRendition(f"{codec}-{language}{suffix}" if id is None else id, codec, programme, language, name, role)

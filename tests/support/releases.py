@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -14,17 +15,21 @@ from headend import documents, layout
 from headend.media import (
     AudioRendition,
     Codec,
+    Cue,
     EncodedTrack,
     EncodePlan,
     EncodeTask,
     Presentation,
     Receipt,
+    TextRendition,
+    Track,
     VideoRendition,
 )
 from headend.storage.base import Store
 from headend.storage.memory import MemoryStore
 from headend.timing import Grid, lay_grid, timescale
-from packager import segmenting
+from packager import captions, segmenting
+from packager.codec_strings import codec_string
 from packager.presentation import assemble
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 
@@ -160,3 +165,16 @@ def _encode(store: Store, plan: EncodePlan, task: EncodeTask, rendition: AnyRend
     for segment, body in zip(cut.track.segments, cut.bodies, strict=True):
         store.put(layout.segment(title, release, rendition.id, segment.number), bytes(body))
     return cut.track
+
+
+def with_text(presentation: Presentation, *renditions: TextRendition) -> Presentation:
+    """The presentation with text, of which each programme says the same."""
+    cues = (Cue(1_000, 8_000, "first"), Cue(9_000, 10_000, "second"))
+    document = b'<tt xmlns="http://www.w3.org/ns/ttml"><body><div><p end="00:00:08.000">first</p></div></body></tt>'
+    tracks = []
+    for rendition in renditions:
+        made = captions.cut(rendition, cues, document, presentation.grid)
+        said = codec_string(made.init) if made.init else "wvtt"
+        track = made.track
+        tracks.append(Track(rendition, said, track.init_bytes, track.timescale, 0, track.segments))
+    return replace(presentation, text=tuple(tracks))

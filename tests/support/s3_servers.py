@@ -47,15 +47,15 @@ def running_moto() -> Iterator[LocalS3]:
 
 @pytest.fixture
 def rclone_s3(running_rclone: LocalS3, monkeypatch: pytest.MonkeyPatch) -> LocalS3:
-    return _with_credentials(running_rclone, monkeypatch)
+    return with_credentials(running_rclone, monkeypatch)
 
 
 @pytest.fixture
 def moto_s3(running_moto: LocalS3, monkeypatch: pytest.MonkeyPatch) -> LocalS3:
-    return _with_credentials(running_moto, monkeypatch)
+    return with_credentials(running_moto, monkeypatch)
 
 
-def _with_credentials(server: LocalS3, monkeypatch: pytest.MonkeyPatch) -> LocalS3:
+def with_credentials(server: LocalS3, monkeypatch: pytest.MonkeyPatch) -> LocalS3:
     """Give the SDK this server's credentials, and none that this machine may have."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)

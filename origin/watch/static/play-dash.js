@@ -1,5 +1,7 @@
 // dash.js behind the interface that all players have here; see watch.js.
 
+import { programme } from './title.js';
+
 export async function open(video, url, { fail, from }) {
   const player = dashjs.MediaPlayer().create();
   player.updateSettings({
@@ -35,6 +37,8 @@ export async function open(video, url, { fail, from }) {
     choosePicture: (id) => choose('video', id),
     sound: () => player.getCurrentRepresentationForType('audio')?.id,
     chooseSound: (id) => choose('audio', id),
+    chooseText: (wanted) => player.setTextTrack(
+      player.getTracksFor('text').findIndex((track) => track.bitrateList.some(({ id }) => programme(id) === wanted))),
     throughput: () => 1000 * player.getAverageThroughput('video'),
     close: () => player.destroy(),
   };

@@ -1,5 +1,7 @@
 // hls.js behind the interface that all players have here; see watch.js.
 
+import { programme } from './title.js';
+
 const idOf = (uri) => /([^/]+)\/media\.m3u8/.exec(uri)?.[1];
 
 export async function open(video, url, { fail, from }) {
@@ -31,6 +33,9 @@ export async function open(video, url, { fail, from }) {
     choosePicture: (id) => { hls.nextLevel = id === null ? -1 : level(id) ?? -1; },
     sound: () => idOf(hls.audioTracks[hls.audioTrack]?.url),
     chooseSound: (id) => hls.setAudioOption(hls.allAudioTracks.find((track) => idOf(track.url) === id)),
+    chooseText: (wanted) => {
+      hls.subtitleTrack = hls.subtitleTracks.findIndex((track) => programme(idOf(track.url) ?? '') === wanted);
+    },
     throughput: () => hls.bandwidthEstimate,
     close: () => hls.destroy(),
   };

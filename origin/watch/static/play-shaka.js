@@ -1,5 +1,7 @@
 // Shaka Player behind the interface that all players have here; see watch.js.
 
+import { programme } from './title.js';
+
 // An id in DASH, the address of a playlist in HLS.
 const idOf = (original) => /([^/]+)\/media\.m3u8/.exec(original)?.[1] ?? original;
 
@@ -9,6 +11,12 @@ export async function open(video, url, { fail, from, codecOf }) {
   await player.attach(video);
   player.addEventListener('error', ({ detail }) => fail(`error ${detail.code}`));
   await player.load(url, from || null);
+  // With HLS it learns from media that comes in later where text belongs, so it has to know early that text is wanted.
+  const [text] = player.getTextTracks();
+  if (text) {
+    player.selectTextTrack(text);
+    player.selectTextTrack(null);
+  }
 
   const variants = () => player.getVariantTracks();
   const active = () => variants().find((one) => one.active);
@@ -35,6 +43,8 @@ export async function open(video, url, { fail, from, codecOf }) {
     },
     sound: () => idOf(active()?.originalAudioId),
     chooseSound: (id) => select(withSound(id)),
+    chooseText: (wanted) => player.selectTextTrack(
+      player.getTextTracks().find((track) => programme(idOf(track.originalTextId)) === wanted) ?? null),
     throughput: () => player.getStats().estimatedBandwidth,
     close: () => player.destroy(),
   };

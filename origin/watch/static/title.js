@@ -21,8 +21,13 @@ export async function readTitle(folder) {
     duration: 3600 * (hours ?? 0) + 60 * (minutes ?? 0) + Number(seconds ?? 0),
     pictures: renditions.filter((one) => one.kind === 'video').sort((a, b) => b.height - a.height || b.bps - a.bps),
     sounds: renditions.filter((one) => one.kind === 'audio').sort((a, b) => b.channels - a.channels || b.bps - a.bps),
+    // A programme of text is the same in HLS and in DASH, but for its form, which its ids begin with.
+    texts: renditions.filter((one) => one.id.startsWith('wvtt-')).map(({ id, label }) => ({ id: programme(id), label })),
   };
 }
+
+/** `vtt-en-sdh` and `wvtt-en-sdh` are the programme `en-sdh`; what is no WebVTT is none. */
+export const programme = (id) => /^w?vtt-(.+)/.exec(id)?.[1];
 
 function describe(node, playlist) {
   const set = node.parentNode;

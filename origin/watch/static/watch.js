@@ -2,7 +2,7 @@
 //
 // A player is opened by `open(video, url, { fail, from, codecOf })` of its module, which gives: `picture()` and `sound()`,
 // the ids of the renditions that play; `choosePicture(id)`, null for the player's own choice, and `chooseSound(id)`;
-// `throughput()` in bits per second; and `close()`.
+// `chooseText(programme)`, null for none; `throughput()` in bits per second; and `close()`.
 
 import { chart } from './chart.js';
 import { previews } from './thumbnails.js';
@@ -116,11 +116,14 @@ function showMenus() {
   at('sound').replaceChildren(...playable(state.title.sounds).map((one) => new Option(
     `${several ? `${one.label} · ` : ''}${one.channels > 2 ? '5.1' : 'Stereo'} · ${one.family} · ${rate(one.bps)}`, one.id)));
   at('sound').closest('label').hidden = !state.title.sounds.length;
+  at('text').replaceChildren(new Option('Off', ''), ...state.title.texts.map((one) => new Option(one.label, one.id)));
+  at('text').closest('label').hidden = !state.title.texts.length;
 }
 
 const choosing = (choose) => Promise.resolve(choose).catch((error) => trouble(`This can’t be played: ${error.message || error.code}.`));
 at('picture').addEventListener('change', ({ target }) => choosing(state.open?.choosePicture(target.value || null)));
 at('sound').addEventListener('change', ({ target }) => choosing(state.open?.chooseSound(target.value)));
+at('text').addEventListener('change', ({ target }) => choosing(state.open?.chooseText(target.value || null)));
 
 // --- what it does ------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,15 @@ WRONG = [
     (["plan", "film.mov", "--title", "film", "--audio", "1+:en"], "'1+:en' does not begin with stream numbers"),
     (["plan", "film.mov", "--title", "film", "--audio", "1:en:talk"], "'talk' is no role; use one of main, alternate"),
     (["plan", "film.mov", "--title", "film", "--loudness", "-20"], "--loudness"),
+    (
+        ["plan", "film.mov", "--title", "film", "--subtitles", ":en"],
+        "':en' does not begin with a file, a stream number",
+    ),
+    (
+        ["plan", "film.mov", "--title", "film", "--subtitles", "a.srt:en:cc"],
+        "'cc' is no role; use one of subtitles, sdh",
+    ),
+    (["plan", "film.mov", "--title", "film", "--embedded-text", "3,en"], "'3,en' is not all, none, or stream numbers"),
     (["plan", "film.mov", "--title", "-"], "'-' is not a title's name"),
     (["show", "../etc"], "'../etc' is not a title's name"),
     (["show", "film", "--store", "ftp://host/films"], "a store is a folder's path or s3://bucket/prefix"),

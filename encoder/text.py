@@ -1,0 +1,296 @@
+"""Text: which subtitles and captions are delivered, in which language and role, and how their cues are read.
+
+Comes in: what a probe has found, sidecars, and what a person chose. Goes out: programmes of text, a line for each
+decision, and for each programme the command that leaves its cues in a file.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TypeGuard
+
+import av
+from langcodes import standardize_tag
+from langcodes.tag_parser import LanguageTagError
+
+from encoder import cues, timed_text
+from encoder.command import GLOBAL, MASTER, PROGRAM, SCRATCH, source_options
+from encoder.sidecars import FORMATS, TTML
+from headend.errors import ChunkRejected, ConfigError
+from headend.media import Codec, Cue, Master, Probe, SubtitleTrack, TextRendition, TextRole, TextTrack, VideoTrack
+from headend.settings import CAPTIONS, TextChoice
+
+SIDECAR = "{sidecar}"
+"""Stands for a sidecar's text; a worker puts the path of its own copy there, in UTF-8."""
+MASTER_IN_GRAPH = "{master-in-graph}"
+"""Stands for the input within a description of filters; see `in_graph`."""
+
+PICTURE_CAPTIONS = "cea-608"
+"""Codec of captions that lie beside the picture's frames."""
+READABLE = frozenset({"subrip", "ass", "mov_text", "webvtt", "text", "eia_608"})
+"""Codecs of streams, by FFmpeg's names, whose text is delivered."""
+PICTURES = frozenset({"hdmv_pgs_subtitle", "dvb_subtitle", "dvd_subtitle", "xsub"})
+"""Codecs that hold pictures of text, which only their own players can show."""
+UNDETERMINED = "und"
+
+
+def choose(
+    probe: Probe,
+    choices: Sequence[TextChoice] = (),
+    sidecars: Mapping[str, tuple[Master, str]] | None = None,
+    embedded: Sequence[str] | None = None,
+) -> tuple[TextTrack, ...]:
+    """Settle the programmes of text of a title: what the master has, then sidecars.
+
+    Args:
+        probe: Of the master; captions in the picture are taken to be in the language of the sound that plays unasked.
+        choices: Sidecars, and what a person says of text in the master.
+        sidecars: Of each sidecar's address the file and its format, as `encoder.sidecars.look` tells them.
+        embedded: What is taken of the master's text: stream numbers and ``captions``; None for all.
+
+    Returns:
+        Programmes, numbered from 1, with unique names.
+
+    Raises:
+        ConfigError: A stream is not there, is no text or is named twice, or a language is no language tag. The message
+            names the tracks that there are.
+    """
+    there = {track.number: track for track in _embedded(probe)}
+    said = {choice.source: choice for choice in choices if not choice.is_sidecar}
+    if twice := [source for source, times in Counter(choice.source for choice in choices).items() if times > 1]:
+        raise ConfigError(f"--subtitles: {twice[0]} is given twice; say all of it in one")
+    names = {CAPTIONS if track.codec == PICTURE_CAPTIONS else str(number) for number, track in there.items()}
+    if strange := [source for source in (*said, *(embedded or ())) if source not in names]:
+        option = "--subtitles" if strange[0] in said else "--embedded-text"
+        raise ConfigError(
+            f"{option}: the master has no text {strange[0]} that can be delivered; it has {_listed(probe)}"
+        )
+    chosen = []
+    for number, track in there.items():
+        name = CAPTIONS if track.codec == PICTURE_CAPTIONS else str(number)
+        if embedded is None or name in embedded:
+            chosen.append(_relabelled(track, said.get(name)))
+    for choice in choices:
+        if choice.is_sidecar:
+            file, codec = (sidecars or {})[choice.source]
+            plain = TextTrack(0, codec, None, file, UNDETERMINED, "", TextRole.SUBTITLES)
+            chosen.append(_relabelled(plain, choice))
+    return tuple(_named(chosen))
+
+
+def tell(programmes: Sequence[TextTrack], probe: Probe) -> Iterator[str]:
+    """Say what is done to text, one line for each decision.
+
+    Args:
+        programmes: As `choose` returns them.
+        probe: The master.
+    """
+    for track in programmes:
+        where = f"sidecar {track.sidecar.url}" if track.sidecar else f"text {track.index}"
+        made = "WebVTT and IMSC" if track.codec == TTML else "WebVTT"
+        if track.codec == PICTURE_CAPTIONS:
+            yield (
+                f"captions (CEA-608) in the picture → {made}, {track.language}, {track.role}, named {track.name!r}; "
+                "taken out of the picture; what CEA-708 adds is not delivered"
+            )
+        else:
+            yield f"{where} ({track.codec}) → {made}, {track.language}, {track.role}, named {track.name!r}"
+    taken = {track.index for track in programmes if track.codec != PICTURE_CAPTIONS}
+    for stream in probe.subtitles:
+        if stream.codec in PICTURES:
+            yield f"text {stream.index} ({stream.codec}) is pictures of text → not delivered; give it by --subtitles"
+        elif stream.codec not in READABLE:
+            yield f"text {stream.index} ({stream.codec}) can't be read → not delivered; give it by --subtitles"
+        elif stream.index not in taken:
+            yield f"text {stream.index} left out by --embedded-text"
+    if _has_captions(probe.video) and not any(track.codec == PICTURE_CAPTIONS for track in programmes):
+        yield "captions (CEA-608) in the picture left out by --embedded-text"
+
+
+def renditions(programmes: Iterable[TextTrack]) -> tuple[TextRendition, ...]:
+    """The forms in which each programme is made: WebVTT twice, for HLS and for DASH, and of TTML also IMSC."""
+    made: list[TextRendition] = []
+    taken: Counter[str] = Counter()
+    for track in programmes:
+        label = track.language if track.role is TextRole.SUBTITLES else f"{track.language}-{track.role}"
+        taken[label.lower()] += 1
+        label += f"-{taken[label.lower()]}" if taken[label.lower()] > 1 else ""
+        codecs = (Codec.VTT, Codec.WVTT, *([Codec.IMSC] if track.codec == TTML else []))
+        made += [
+            TextRendition(f"{codec}-{label}", codec, track.number, track.language, track.name, track.role)
+            for codec in codecs
+        ]
+    return tuple(made)
+
+
+def grouped(programmes: Sequence[TextTrack]) -> tuple[tuple[TextTrack, ...], ...]:
+    """What is read together: all streams of the master; captions, whose pictures are decoded; each sidecar."""
+    streams = tuple(t for t in programmes if t.sidecar is None and t.codec != PICTURE_CAPTIONS)
+    return tuple(filter(None, (streams, *((t,) for t in programmes if t not in streams))))
+
+
+def command(master: Master, programmes: Sequence[TextTrack]) -> tuple[str, ...]:
+    """Build the command that leaves the cues of programmes that are read together.
+
+    Args:
+        master: The file; only where it lies matters here.
+        programmes: As `grouped` puts them together.
+
+    Returns:
+        Arguments with placeholders; nothing for TTML, which FFmpeg does not read.
+    """
+    first = programmes[0]
+    if first.codec == TTML:
+        return ()
+    if first.sidecar is not None:
+        source: tuple[str, ...] = ("-f", FORMATS[first.codec], "-i", SIDECAR)
+    elif first.codec == PICTURE_CAPTIONS:
+        source = ("-copyts", "-f", "lavfi", "-i", _captions_graph(master, first))
+    else:
+        source = (*_words(source_options(master)), "-i", MASTER)
+    return (PROGRAM, *GLOBAL, *source, *(word for track in programmes for word in _output(track)))
+
+
+def in_graph(text: str) -> str:
+    """Write a text as the value of an option within a description of filters.
+
+    Source:
+        FFmpeg's documentation, "Notes on filtergraph escaping": first as an option's value, then as a part of a graph.
+    """
+    return re.sub(r"([\\'\[\],;])", r"\\\1", re.sub(r"([\\':])", r"\\\1", text))
+
+
+def output(scratch: Path, programme: int) -> Path:
+    """Where a task's command leaves the cues of a programme."""
+    return scratch / f"text-{programme}.mkv"
+
+
+def sidecar_path(scratch: Path) -> Path:
+    """Where a worker puts its copy of a sidecar."""
+    return scratch / "sidecar"
+
+
+def read(
+    track: TextTrack, scratch: Path, *, start_s: Fraction, duration_s: Fraction
+) -> tuple[tuple[Cue, ...], bytes | None]:
+    """Read what a task's command has left of a programme.
+
+    Args:
+        track: The programme.
+        scratch: The task's folder.
+        start_s: When the picture starts, in the time of the programme's source.
+        duration_s: How long the picture lasts.
+
+    Returns:
+        The cues on the title's timeline and, of TTML, the document in IMSC's text profile.
+
+    Raises:
+        ChunkRejected: The command has left nothing that can be read.
+    """
+    document = None
+    if track.codec == TTML:
+        data, url = sidecar_path(scratch).read_bytes(), track.sidecar.url if track.sidecar else ""
+        found = timed_text.cues(timed_text.read(data, url))
+        document = timed_text.imsc(timed_text.read(data, url), duration_s)
+    else:
+        try:
+            found = cues.read(output(scratch, track.number), verbatim=track.codec == "webvtt")
+        except (av.FFmpegError, IndexError) as error:
+            raise ChunkRejected(f"the cues of text {track.number} can't be read back", reason=str(error)) from error
+    return cues.placed(found, start_s=start_s, duration_s=duration_s), document
+
+
+def _embedded(probe: Probe) -> Iterator[TextTrack]:
+    for stream in probe.subtitles:
+        if stream.codec in READABLE:
+            yield TextTrack(
+                stream.index, stream.codec, stream.index, None, stream.language, stream.title, _role(stream)
+            )
+    if _has_captions(probe.video):
+        sound = next((track.language for track in sorted(probe.audio, key=lambda t: not t.default)), UNDETERMINED)
+        # Captions are made for those who do not hear (47 CFR 79.1).
+        yield TextTrack(-1, PICTURE_CAPTIONS, probe.video.index, None, sound, "", TextRole.SDH)
+
+
+def _has_captions(video: VideoTrack | None) -> TypeGuard[VideoTrack]:
+    return video is not None and video.captions
+
+
+def _role(stream: SubtitleTrack) -> TextRole:
+    if "forced" in stream.roles:
+        return TextRole.FORCED
+    heard_less = stream.codec == "eia_608" or not {"hearing_impaired", "captions"}.isdisjoint(stream.roles)
+    return TextRole.SDH if heard_less else TextRole.SUBTITLES
+
+
+def _relabelled(track: TextTrack, choice: TextChoice | None) -> TextTrack:
+    if choice is None:
+        return track
+    return replace(
+        track,
+        language=track.language if choice.language is None else _language(choice.language),
+        role=choice.role or track.role,
+        name=track.name if choice.name is None else choice.name,
+    )
+
+
+def _language(tag: str) -> str:
+    try:
+        return standardize_tag(tag)
+    except LanguageTagError as error:
+        raise ConfigError(f"--subtitles: {tag!r} is no language; use tags such as en, pt-BR or zh-Hant") from error
+
+
+def _named(tracks: Iterable[TextTrack]) -> Iterator[TextTrack]:
+    """Number programmes, and give those without a title a name that says what they are; all differ."""
+    taken: set[str] = set()
+    for number, track in enumerate(tracks, start=1):
+        spoken = [] if track.language == UNDETERMINED else [track.language]
+        kind = {TextRole.SDH: ["SDH"], TextRole.FORCED: ["forced"]}.get(track.role, [] if spoken else ["Subtitles"])
+        name = " ".join(track.name.split())[:80].rstrip() or " ".join([*spoken, *kind])
+        unique, again = name, 2
+        while unique in taken:
+            unique, again = f"{name} {again}", again + 1
+        taken.add(unique)
+        yield replace(track, number=number, name=unique)
+
+
+def _listed(probe: Probe) -> str:
+    streams = [f"{s.index} ({', '.join(filter(None, (s.language, s.codec, s.title)))})" for s in probe.subtitles]
+    captions = [f"{CAPTIONS} (CEA-608)"] if _has_captions(probe.video) else []
+    return ", ".join([*streams, *captions]) or "none"
+
+
+def _captions_graph(master: Master, track: TextTrack) -> str:
+    options = {name: value for name, value in source_options(master).items() if name not in ("copyts", "threads")}
+    pairs = ":".join(f"{name}={_in_dictionary(str(value))}" for name, value in options.items())
+    # Captions leave the decoder beside the frames; "subcc" makes a stream of them (FFmpeg's documentation, "lavfi").
+    opened = f"filename={MASTER_IN_GRAPH}:streams={track.index}:dec_threads=1:format_opts={in_graph(pairs)}"
+    return f"movie={opened}[out0+subcc]"
+
+
+def _in_dictionary(value: str) -> str:
+    return re.sub(r"([\\':=])", r"\\\1", value)
+
+
+def _output(track: TextTrack) -> tuple[str, ...]:
+    stream = "s:0" if track.sidecar or track.codec == PICTURE_CAPTIONS else str(track.index)
+    return (
+        "-map", f"0:{stream}",
+        # WebVTT keeps its markup and settings; all else becomes WebVTT.
+        "-c:s", "copy" if track.codec == "webvtt" else "webvtt",
+        # Times as they are, whatever comes first.
+        "-avoid_negative_ts", "disabled",
+        "-map_metadata", "-1", "-map_chapters", "-1",
+        "-f", "matroska", f"{SCRATCH}/text-{track.number}.mkv",
+    )  # fmt: skip
+
+
+def _words(options: Mapping[str, object]) -> Iterator[str]:
+    for name, value in options.items():
+        yield f"-{name}"
+        if value is not None:
+            yield str(value)

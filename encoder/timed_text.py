@@ -1,0 +1,173 @@
+"""TTML: a document is read as a model by ttconv, and becomes cues for WebVTT and one plain IMSC document.
+
+Sources: W3C, TTML2; W3C, IMSC 1.1 Text Profile; W3C, WebVTT, section 4.2 (cue text).
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from xml.etree import ElementTree as Xml
+
+from defusedxml import ElementTree as SafeXml
+from defusedxml.common import DefusedXmlException
+from ttconv import model
+from ttconv.imsc import reader, writer
+from ttconv.imsc.config import IMSCWriterConfiguration
+from ttconv.style_properties import DisplayAlignType, FontStyleType, FontWeightType, StyleProperties
+
+from encoder.cues import escaped, milliseconds
+from headend.errors import MasterError
+from headend.media import Cue
+
+PROFILE = "http://www.w3.org/ns/ttml/profile/imsc1/text"
+"""IMSC 1.0.1, section 5.1: the text profile's designator; documents of 1.1 without its additions are of it, too."""
+_FOREVER_S = 10**6
+_PROFILE_ATTRIBUTE = "{http://www.w3.org/ns/ttml#parameter}profile"
+
+# It tells each step that it takes; what matters is in its result.
+logging.getLogger("ttconv").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Text, or a line break, that is shown as a whole."""
+
+    begin_s: Fraction
+    end_s: Fraction | None
+    text: str
+
+
+def read(data: bytes, url: str) -> model.ContentDocument:
+    """Read a document; one that names entities or a DTD is not parsed any further.
+
+    Args:
+        data: The file.
+        url: Where it is, for errors.
+
+    Raises:
+        MasterError: It is not XML, not TTML, or would be something else than it seems.
+    """
+    try:
+        root = SafeXml.fromstring(data, forbid_dtd=True)
+        _end_openly(root)
+        document = reader.to_model(Xml.ElementTree(root))
+    except DefusedXmlException as error:
+        raise MasterError(
+            f"{url} declares a DTD or entities, which timed text never needs: have it exported anew", facts=str(error)
+        ) from None
+    except Xml.ParseError as error:
+        raise MasterError(f"{url} is broken XML ({error}); have it exported anew") from None
+    except Exception as error:
+        # The reader meets nonsense with whatever comes of it.
+        raise MasterError(f"{url} is no TTML that can be read; have it exported anew", reason=repr(error)) from None
+    if document is None or document.get_body() is None:
+        raise MasterError(f"{url} is XML, but no TTML with a body; give SRT, WebVTT, ASS or TTML")
+    return document
+
+
+def _end_openly(root: Xml.Element) -> None:
+    """State an end, far away, where an element only begins: what ends it then is its parent, or the title.
+
+    That is what TTML2 says (section 12.2.4); ttconv 1.2 forgets the beginning when it works out an end from children.
+    """
+    for parent in root.iter():
+        for child in parent if parent.get("timeContainer") != "seq" else ():
+            if "begin" in child.attrib and not {"end", "dur"} & child.attrib.keys():
+                child.set("dur", f"{_FOREVER_S}s")
+
+
+def cues(document: model.ContentDocument) -> tuple[Cue, ...]:
+    """The paragraphs as cues, each as long as it lasts; one whose parts come and go makes a cue for each state."""
+    body = document.get_body()
+    return tuple(cue for paragraph, span in _paragraphs(body, (Fraction(0), None)) for cue in _cues(paragraph, span))
+
+
+def imsc(document: model.ContentDocument, duration_s: Fraction) -> bytes:
+    """The document in IMSC's text profile, all times stated and none behind the title's end."""
+    body = document.get_body()
+    end_s = body.get_end()
+    body.set_end(duration_s if end_s is None else min(end_s, duration_s))
+    root = writer.from_model(document, IMSCWriterConfiguration()).getroot()
+    root.set(_PROFILE_ATTRIBUTE, PROFILE)
+    return bytes(Xml.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+_Span = tuple[Fraction, Fraction | None]
+
+
+def _paragraphs(element: model.ContentElement, around: _Span) -> Iterator[tuple[model.P, _Span]]:
+    span = _within(element, around)
+    if isinstance(element, model.P):
+        yield element, span
+        return
+    for child in element:
+        yield from _paragraphs(child, span)
+
+
+def _within(element: model.ContentElement, around: _Span) -> _Span:
+    """When an element is active: its times count from its parent's beginning, and end with its parent."""
+    begin_s = around[0] + (element.get_begin() or 0)
+    own = element.get_end()
+    ends = [end for end in (None if own is None else around[0] + own, around[1]) if end is not None]
+    return begin_s, min(ends, default=None)
+
+
+def _cues(paragraph: model.P, span: _Span) -> Iterator[Cue]:
+    runs = list(_runs(paragraph, span, ""))
+    edges = {span[0], *(run.begin_s for run in runs), *(run.end_s for run in runs if run.end_s is not None)}
+    # A paragraph without an end lasts as long as the title, which cuts it.
+    bounds: list[Fraction] = sorted(edges | ({Fraction(_FOREVER_S)} if span[1] is None else {span[1]}))
+    settings = _placed(paragraph)
+    for begin_s, end_s in pairwise(bounds):
+        text = _joined([r.text for r in runs if r.begin_s <= begin_s and (r.end_s is None or end_s <= r.end_s)])
+        if text and milliseconds(begin_s) < milliseconds(end_s):
+            yield Cue(milliseconds(begin_s), milliseconds(end_s), text, settings)
+
+
+def _runs(element: model.ContentElement, span: _Span, styles: str) -> Iterator[_Run]:
+    for child in element:
+        inner = _within(child, span) if not isinstance(child, model.Text | model.Br) else span
+        if isinstance(child, model.Br):
+            yield _Run(*inner, "\n")
+        elif isinstance(child, model.Text):
+            words = " ".join(child.get_text().split("\n"))
+            opened = "".join(f"<{tag}>" for tag in styles)
+            closed = "".join(f"</{tag}>" for tag in reversed(styles))
+            yield _Run(*inner, f"{opened}{escaped(words)}{closed}" if words.strip() else words)
+        elif isinstance(child, model.Rt | model.Rp | model.Rtc):
+            # Ruby text would stand beside its base as if it were said.
+            continue
+        else:
+            yield from _runs(child, inner, _styled(child, styles))
+
+
+def _styled(element: model.ContentElement, styles: str) -> str:
+    for tag, there in (
+        ("i", element.get_style(StyleProperties.FontStyle) in (FontStyleType.italic, FontStyleType.oblique)),
+        ("b", element.get_style(StyleProperties.FontWeight) is FontWeightType.bold),
+        ("u", getattr(element.get_style(StyleProperties.TextDecoration), "underline", None) is True),
+    ):
+        if there and tag not in styles:
+            styles += tag
+    return styles
+
+
+def _joined(texts: Sequence[str]) -> str:
+    lines = (" ".join(line.split()) for line in "".join(texts).split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+def _placed(paragraph: model.P) -> str:
+    """``line:0`` where the region's text stands in the upper half; WebVTT's own place is at the bottom."""
+    region = paragraph.get_region()
+    if region is None:
+        return ""
+    origin, extent = region.get_style(StyleProperties.Origin), region.get_style(StyleProperties.Extent)
+    if origin is None or origin.y.units.value != "%":
+        return ""
+    height = extent.height.value if extent is not None and extent.height.units.value == "%" else 0
+    align = region.get_style(StyleProperties.DisplayAlign)
+    share = {DisplayAlignType.after: 1.0, DisplayAlignType.center: 0.5}.get(align, 0.0)
+    return "line:0" if origin.y.value + share * height < 50 else ""

@@ -1,0 +1,249 @@
+"""From cues to segments of text, on the grid of all other renditions.
+
+WebVTT comes in two forms: a file for each segment, as HLS has it, and samples in fragmented MP4, as DASH players take
+it best. IMSC is one document for each segment, in MP4. A cue stands in every segment that it overlaps, with its own
+times in files and documents; samples in MP4 begin and end with their segment.
+
+Sources: RFC 8216, section 3.5 (WebVTT in HLS); ISO/IEC 14496-30 (timed text in MP4), sections 5 and 7; W3C, WebVTT;
+ISO/IEC 23000-19, section 11 (text in CMAF).
+"""
+
+import copy
+import hashlib
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from xml.etree import ElementTree as Xml
+
+from langcodes import Language
+
+from headend.errors import PackagingError
+from headend.media import Codec, Cue, Segment, TextRendition
+from headend.timing import Grid, timescale
+from packager.boxes import box
+from packager.segmenting import Cut, Sample, fragment_bytes, joined
+
+HEADER = "WEBVTT"
+CLOCK = "X-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000"
+"""Cues count from the title's start, as all media do (RFC 8216, section 3.5)."""
+
+_TTML = "http://www.w3.org/ns/ttml"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A segment of text before it has its place.
+
+    Attributes:
+        body: All of it, or, in MP4, its samples one after the other.
+        samples: How many cues, or what the samples are.
+    """
+
+    body: bytes
+    samples: tuple[Sample, ...] | int
+
+
+def cut(rendition: TextRendition, cues: Sequence[Cue], document: bytes | None, grid: Grid) -> Cut:
+    """Make the segments of a text rendition.
+
+    Args:
+        rendition: In which form.
+        cues: Of the whole title, in the order of their times.
+        document: For IMSC: the whole title's, with times of a clock on its elements.
+        grid: Where segments lie.
+
+    Returns:
+        The init segment, which files of WebVTT have none of, the segments and their description.
+
+    Raises:
+        PackagingError: There is no document for IMSC.
+    """
+    if rendition.codec is Codec.VTT:
+        return _cut(rendition, b"", _vtt_parts(cues, grid), grid)
+    if rendition.codec is Codec.WVTT:
+        return _cut(rendition, _init(rendition, grid), _wvtt_parts(cues, grid), grid)
+    if document is None:
+        raise PackagingError(f"{rendition.id}: only TTML becomes IMSC")
+    return _cut(rendition, _init(rendition, grid), _imsc_parts(document, grid), grid)
+
+
+def _cut(rendition: TextRendition, init: bytes, parts: Iterator[_Part], grid: Grid) -> Cut:
+    ticks = timescale(grid.frame_rate)
+    bodies, segments = [], []
+    for number, ((first, end), part) in enumerate(zip(pairwise(grid.segment_bounds()), parts, strict=True), start=1):
+        start_ticks = first * ticks.frame_ticks
+        samples = part.samples
+        body = part.body if isinstance(samples, int) else fragment_bytes(number, start_ticks, samples, part.body)
+        bodies.append(body)
+        segments.append(
+            Segment(
+                number=number,
+                start_ticks=start_ticks,
+                duration_ticks=(end - first) * ticks.frame_ticks,
+                samples=samples if isinstance(samples, int) else len(samples),
+                size_bytes=len(body),
+                sha256=hashlib.sha256(body).hexdigest(),
+            )
+        )
+    return joined(rendition.id, init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
+
+
+# --- files of WebVTT ----------------------------------------------------------------------------------------------
+
+
+def _vtt_parts(cues: Sequence[Cue], grid: Grid) -> Iterator[_Part]:
+    for start_s, end_s in pairwise(grid.segment_starts_s()):
+        here = [cue for cue in cues if cue.start_ms < end_s * 1000 and start_s * 1000 < cue.end_ms]
+        blocks = [f"{HEADER}\n{CLOCK}\n", *map(_block, here)]
+        yield _Part("\n".join(blocks).encode(), len(here))
+
+
+def _block(cue: Cue) -> str:
+    identifier = f"{cue.identifier}\n" if cue.identifier else ""
+    settings = f" {cue.settings}" if cue.settings else ""
+    return f"{identifier}{clock(cue.start_ms)} --> {clock(cue.end_ms)}{settings}\n{cue.text}\n"
+
+
+def clock(time_ms: int) -> str:
+    """A time as WebVTT writes it."""
+    seconds, ms = divmod(time_ms, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}"
+
+
+# --- WebVTT in MP4 ------------------------------------------------------------------------------------------------
+
+
+_Timed = tuple[int, int, int, Cue]
+"""A cue with its number in the title, and its start and end in ticks."""
+
+
+def _wvtt_parts(cues: Sequence[Cue], grid: Grid) -> Iterator[_Part]:
+    ticks = timescale(grid.frame_rate)
+    timed = [
+        (number, _ticks(cue.start_ms, ticks.ticks_per_second), _ticks(cue.end_ms, ticks.ticks_per_second), cue)
+        for number, cue in enumerate(cues, start=1)
+    ]
+    for first, end in pairwise(grid.segment_bounds()):
+        bounds = first * ticks.frame_ticks, end * ticks.frame_ticks
+        yield _samples([one for one in timed if one[1] < bounds[1] and bounds[0] < one[2]], bounds)
+
+
+def _samples(cues: Sequence[_Timed], bounds: tuple[int, int]) -> _Part:
+    """A sample for each stretch in which the same cues are shown, and for each in which there is none."""
+    edges = {time for _, start, end, _ in cues for time in (start, end) if bounds[0] < time < bounds[1]}
+    bodies, samples = [], []
+    for start, end in pairwise(sorted({*bounds, *edges})):
+        shown = [_cue_box(number, cue) for number, begins, ends, cue in cues if begins < end and start < ends]
+        body = b"".join(shown) or box(b"vtte", b"")
+        bodies.append(body)
+        samples.append(Sample(end - start, len(body), sync=True, composition_ticks=0))
+    return _Part(b"".join(bodies), tuple(samples))
+
+
+def _cue_box(number: int, cue: Cue) -> bytes:
+    # Samples that carry the same cue, in this segment and in others, have the same source id.
+    parts = [box(b"vsid", struct.pack(">I", number))]
+    parts += [box(b"iden", cue.identifier.encode())] if cue.identifier else []
+    parts += [box(b"sttg", cue.settings.encode())] if cue.settings else []
+    return box(b"vttc", b"".join((*parts, box(b"payl", cue.text.encode()))))
+
+
+def _ticks(time_ms: int, ticks_per_second: int) -> int:
+    return round(Fraction(time_ms * ticks_per_second, 1000))
+
+
+# --- IMSC ---------------------------------------------------------------------------------------------------------
+
+
+def _imsc_parts(document: bytes, grid: Grid) -> Iterator[_Part]:
+    """The document with the paragraphs that a segment needs; times stay those of the title."""
+    root = Xml.fromstring(document)
+    ticks = timescale(grid.frame_rate)
+    for first, end in pairwise(grid.segment_bounds()):
+        start_s, end_s = first / grid.frame_rate, end / grid.frame_rate
+        part = copy.deepcopy(root)
+        for body in part.findall(f"{{{_TTML}}}body"):
+            _prune(body, Fraction(0), start_s, end_s)
+        data = bytes(Xml.tostring(part, encoding="utf-8", xml_declaration=True))
+        yield _Part(data, (Sample((end - first) * ticks.frame_ticks, len(data), sync=True, composition_ticks=0),))
+
+
+def _prune(element: Xml.Element, parent_s: Fraction, start_s: Fraction, end_s: Fraction) -> None:
+    """Take out of an element the paragraphs that are not shown between two times."""
+    base_s = parent_s + _seconds(element.get("begin", "0"))
+    for child in list(element):
+        begin_s = base_s + _seconds(child.get("begin", "0"))
+        ends = child.get("end")
+        if begin_s >= end_s or (ends is not None and base_s + _seconds(ends) <= start_s):
+            element.remove(child)
+        elif child.tag == f"{{{_TTML}}}div":
+            _prune(child, base_s, start_s, end_s)
+
+
+def _seconds(clock: str) -> Fraction:
+    """``00:00:01.500``, as the IMSC writer puts it."""
+    seconds = Fraction(0)
+    for field in clock.split(":"):
+        seconds = seconds * 60 + Fraction(field)
+    return seconds
+
+
+# --- init segments ------------------------------------------------------------------------------------------------
+
+
+def _wvtt_entry() -> bytes:
+    return box(b"wvtt", bytes(6) + struct.pack(">H", 1) + box(b"vttC", HEADER.encode()))
+
+
+def _imsc_entry() -> bytes:
+    return box(b"stpp", bytes(6) + struct.pack(">H", 1) + _TTML.encode() + b"\0\0\0")
+
+
+_KINDS: Mapping[Codec, tuple[bytes, bytes, bytes, Callable[[], bytes]]] = {
+    Codec.WVTT: (b"text", b"nmhd", b"cwvt", _wvtt_entry),
+    Codec.IMSC: (b"subt", b"sthd", b"im1t", _imsc_entry),
+}
+"""Handler, media header, CMAF brand and sample entry of each form in MP4."""
+
+
+def _init(rendition: TextRendition, grid: Grid) -> bytes:
+    """An init segment of one track of text."""
+    handler, media_header, brand, entry = _KINDS[rendition.codec]
+    matrix = struct.pack(">9I", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    media_ticks = timescale(grid.frame_rate).ticks_per_second
+    tables = b"".join(_full(kind, bytes(4)) for kind in (b"stts", b"stsc", b"stco"))
+    sample_table = box(b"stbl", _full(b"stsd", struct.pack(">I", 1) + entry()) + tables + _full(b"stsz", bytes(8)))
+    data_information = box(b"dinf", _full(b"dref", struct.pack(">I", 1) + _full(b"url ", b"", flags=1)))
+    media = b"".join(
+        (
+            _full(b"mdhd", struct.pack(">IIIIHH", 0, 0, media_ticks, 0, _packed_language(rendition.language), 0)),
+            _full(b"hdlr", bytes(4) + handler + bytes(12) + b"\0"),
+            box(b"minf", _full(media_header, b"") + data_information + sample_table),
+        )
+    )
+    # Enabled, in the movie and in its preview; no size of its own.
+    track_header = _full(b"tkhd", struct.pack(">IIIII", 0, 0, 1, 0, 0) + bytes(16) + matrix + bytes(8), flags=7)
+    movie_header = struct.pack(">IIIIIH", 0, 0, 1000, 0, 1 << 16, 0) + bytes(10) + matrix + bytes(24)
+    movie = b"".join(
+        (
+            _full(b"mvhd", movie_header + struct.pack(">I", 2)),
+            box(b"trak", track_header + box(b"mdia", media)),
+            box(b"mvex", _full(b"trex", struct.pack(">IIIII", 1, 1, 0, 0, 0))),
+        )
+    )
+    return box(b"ftyp", b"cmfc" + bytes(4) + b"iso6" + b"cmfc" + brand) + box(b"moov", movie)
+
+
+def _full(kind: bytes, body: bytes, *, flags: int = 0) -> bytes:
+    return box(kind, struct.pack(">I", flags) + body)
+
+
+def _packed_language(tag: str) -> int:
+    """Three letters of ISO 639-2/T in fifteen bits (ISO/IEC 14496-12, section 8.4.2)."""
+    try:
+        code = Language.get(tag).to_alpha3()
+    except (LookupError, ValueError):
+        code = "und"
+    return sum((ord(letter) - 0x60) << shift for letter, shift in zip(code, (10, 5, 0), strict=True))

@@ -1,0 +1,188 @@
+"""Which text is delivered, and how its cues are read: with real files and the FFmpeg that encodes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from encoder import encoding, probing, text
+from headend.errors import ConfigError
+from headend.media import Codec, EncodeTask, Kind, Probe, SubtitleTrack, TextRole, TextTrack
+from headend.settings import TextChoice
+from headend.timing import Chunk
+from tests.support.captions import make_captioned_film
+from tests.support.masters import make_film, master_of, rewrap, run_ffmpeg
+from tests.support.nouns import make_master, make_probe, make_video_track
+from tests.support.text import Shown, ass, shown, srt, webvtt
+
+LINES: list[Shown] = [(120, 900, "Hello & a < b"), (900, 1400, "two\nlines"), (1400, 1960, "Grüße")]
+AS_WEBVTT = [(120, 900, "Hello &amp; a &lt; b"), (900, 1400, "two\nlines"), (1400, 1960, "Grüße")]
+
+
+def stream(index: int, codec: str = "subrip", language: str = "en", *roles: str, title: str = "") -> SubtitleTrack:
+    return SubtitleTrack(index, codec, language, title, roles, False)
+
+
+def with_text(*streams: SubtitleTrack, captions: bool = False) -> Probe:
+    return make_probe(video=replace(make_video_track(), captions=captions), subtitles=streams)
+
+
+def read(path: Path, tracks: Sequence[TextTrack], scratch: Path, probe: Probe) -> list[list[Shown]]:
+    assert probe.video is not None
+    task = EncodeTask(
+        "t", Kind.TEXT, Chunk(0, 0, 50, 1), (), text.command(probe.master, tracks), 1.0, text=tuple(tracks)
+    )
+    encoding.encode(task, input_url=str(path), scratch=scratch, cancelled=lambda: False, on_frames=lambda _: None)
+    start_s, duration_s = probe.video.start_s, probe.video.frame_count / probe.video.frame_rate
+    return [shown(text.read(track, scratch, start_s=start_s, duration_s=duration_s)[0]) for track in tracks]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_film(tmp_path_factory.mktemp("film") / "film.mkv", size=(160, 90))
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "container"),
+    [
+        (srt, "mov_text", "mov"), (srt, "mov_text", "mp4"), (srt, "subrip", "mkv"), (webvtt, "webvtt", "mkv"),
+        (ass, "ass", "mkv"),
+    ],
+    ids=["mov_text in MOV", "mov_text in MP4", "SRT", "WebVTT", "ASS"],
+)  # fmt: skip
+@pytest.mark.parametrize("offset", ["0", "1.5"])
+def test_embedded_text_keeps_every_cue_at_its_time_from_the_first_frame(
+    source: object, codec: str, container: str, offset: str, film: Path, tmp_path: Path
+) -> None:
+    written = tmp_path / "text"
+    # WebVTT says itself what is markup.
+    written.write_text(source(AS_WEBVTT if source is webvtt else LINES))  # type: ignore[operator]
+    path = tmp_path / f"film.{container}"
+    run_ffmpeg(
+        "-i", str(film), "-i", str(written), "-map", "0", "-map", "1", "-c", "copy",
+        "-c:s", "copy" if source is webvtt else codec, "-output_ts_offset", offset, str(path),
+    )  # fmt: skip
+    probe = probing.probe(master_of(path), str(path))
+    tracks = text.choose(probe)
+    assert [track.codec for track in tracks] == [codec]
+    assert read(path, tracks, tmp_path, probe) == [AS_WEBVTT]
+
+
+def test_cues_before_and_after_the_picture_are_cut(film: Path, tmp_path: Path) -> None:
+    written = tmp_path / "text.srt"
+    written.write_text(srt([(0, 300, "before"), (200, 1200, "over the start"), (1500, 9000, "over the end")]))
+    path = tmp_path / "film.mkv"
+    late = rewrap(tmp_path / "late.mkv", film, "-output_ts_offset", "0.5")
+    run_ffmpeg("-copyts", "-i", str(late), "-i", str(written), "-map", "0", "-map", "1", "-c", "copy", str(path))
+    probe = probing.probe(master_of(path), str(path))
+    assert probe.video is not None and probe.video.start_s == Fraction(1, 2)
+    assert read(path, text.choose(probe), tmp_path, probe) == [
+        [(0, 700, "over the start"), (1000, 2000, "over the end")]
+    ]
+
+
+@pytest.mark.parametrize("name", ["film.mov", "it's [a], film; of 100%: \\1.ts"])
+def test_captions_in_the_picture_are_found_and_read_whatever_the_file_is_called(name: str, tmp_path: Path) -> None:
+    path = make_captioned_film(tmp_path / name, [(20, 30, "HELLO WORLD"), (42, 48, "ONE: MORE")], size=(160, 90))
+    probe = probing.probe(master_of(path), str(path))
+    assert probe.video is not None and probe.video.captions
+    (track,) = text.choose(probe)
+    assert (track.codec, track.language, track.role, track.name) == ("cea-608", "und", TextRole.SDH, "SDH")
+    assert read(path, [track], tmp_path, probe) == [[(800, 1200, "HELLO WORLD"), (1680, 1920, "ONE: MORE")]]
+
+
+def test_a_film_without_captions_has_none(film: Path) -> None:
+    probe = probing.probe(master_of(film), str(film))
+    assert probe.video is not None and not probe.video.captions
+    assert text.choose(probe) == ()
+
+
+# --- what is chosen -----------------------------------------------------------------------------------------------
+
+
+def test_dispositions_become_roles_and_names_say_them() -> None:
+    probe = with_text(
+        stream(2),
+        stream(3, "mov_text", "en", "forced"),
+        stream(4, "ass", "fr", "hearing_impaired"),
+        stream(5, title="Fun"),
+    )
+    said = [(track.language, track.role, track.name) for track in text.choose(probe)]
+    assert said == [
+        ("en", TextRole.SUBTITLES, "en"),
+        ("en", TextRole.FORCED, "en forced"),
+        ("fr", TextRole.SDH, "fr SDH"),
+        ("en", TextRole.SUBTITLES, "Fun"),
+    ]
+
+
+def test_captions_are_in_the_language_of_the_sound_that_plays_unasked() -> None:
+    (track,) = text.choose(with_text(captions=True))
+    assert (track.language, track.role) == ("en", TextRole.SDH)
+
+
+def test_text_is_relabelled_left_out_and_joined_by_sidecars() -> None:
+    file = make_master("/films/film.srt")
+    probe = with_text(stream(2), stream(3), stream(4), captions=True)
+    choices = (
+        TextChoice("3", "pt-br", TextRole.SDH, "Brasil"),
+        TextChoice("/films/film.srt", "de"),
+        TextChoice("captions", "es"),
+    )
+    tracks = text.choose(probe, choices, {"/films/film.srt": (file, "srt")}, ("3", "captions"))
+    assert [(t.number, t.index, t.language, t.role, t.name) for t in tracks] == [
+        (1, 3, "pt-BR", TextRole.SDH, "Brasil"),
+        (2, 0, "es", TextRole.SDH, "es SDH"),
+        (3, None, "de", TextRole.SUBTITLES, "de"),
+    ]
+    told = list(text.tell(tracks, probe))
+    assert "text 2 left out by --embedded-text" in told
+    assert "text 4 left out by --embedded-text" in told
+    assert "sidecar /films/film.srt (srt) → WebVTT, de, subtitles, named 'de'" in told
+
+
+def test_pictures_of_text_and_what_can_not_be_read_are_named_as_not_delivered() -> None:
+    probe = with_text(stream(2, "hdmv_pgs_subtitle"), stream(3, "dvb_subtitle"), stream(4, "unknown"))
+    assert text.choose(probe) == ()
+    assert list(text.tell((), probe)) == [
+        "text 2 (hdmv_pgs_subtitle) is pictures of text → not delivered; give it by --subtitles",
+        "text 3 (dvb_subtitle) is pictures of text → not delivered; give it by --subtitles",
+        "text 4 (unknown) can't be read → not delivered; give it by --subtitles",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choices", "embedded", "said"),
+    [
+        ([TextChoice("7")], None, "has no text 7 that can be delivered; it has 2 .en, subrip."),
+        ([TextChoice("captions")], None, "has no text captions"),
+        ([], ("9",), "--embedded-text: the master has no text 9"),
+        ([TextChoice("2"), TextChoice("2")], None, "2 is given twice"),
+        ([TextChoice("2", "klingonisch")], None, "is no language"),
+    ],
+)
+def test_wrong_choices_are_told_with_what_there_is(
+    choices: list[TextChoice], embedded: tuple[str, ...] | None, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        text.choose(with_text(stream(2)), choices, {}, embedded)
+
+
+def test_each_programme_is_made_for_hls_and_dash_and_ttml_as_imsc_too() -> None:
+    tracks = text.choose(
+        with_text(stream(2), stream(3, "subrip", "en", "forced"), stream(4)),
+        (TextChoice("/a.ttml", "de"),),
+        {"/a.ttml": (make_master("/a.ttml"), "ttml")},
+    )
+    assert [rendition.id for rendition in text.renditions(tracks)] == [
+        "vtt-en", "wvtt-en", "vtt-en-forced", "wvtt-en-forced", "vtt-en-2", "wvtt-en-2", "vtt-de", "wvtt-de", "imsc-de",
+    ]  # fmt: skip
+    assert {rendition.codec for rendition in text.renditions(tracks)} == {Codec.VTT, Codec.WVTT, Codec.IMSC}
+
+
+def test_streams_of_the_master_are_read_in_one_go_and_all_else_apart() -> None:
+    file = (make_master("/a.srt"), "srt")
+    tracks = text.choose(with_text(stream(2), stream(3), captions=True), (TextChoice("/a.srt"),), {"/a.srt": file})
+    assert [[track.number for track in group] for group in text.grouped(tracks)] == [[1, 2], [3], [4]]

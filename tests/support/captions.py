@@ -1,0 +1,69 @@
+"""Makers of closed captions: CEA-608 byte pairs, and a film that carries them in its picture.
+
+Source: ANSI/CTA-608-E, section 8 (control codes), and ATSC A/53, part 4, section 6.2.3 (user data of a picture).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.support.masters import make_film, run_ffmpeg
+
+RESUME_LOADING, END_OF_CAPTION, ERASE_DISPLAYED, ROW_15 = (0x14, 0x20), (0x14, 0x2F), (0x14, 0x2C), (0x14, 0x70)
+_FIRST_SLICE = re.compile(rb"\x00\x00\x00?\x01[\x65\x41\x61\x01\x21](?=[\x80-\xff])")
+
+
+def make_captioned_film(path: Path, captions: Sequence[tuple[int, int, str]], **film: object) -> Path:
+    """Make a film of H.264 whose frames carry captions of one line.
+
+    Args:
+        path: Where to; the suffix chooses the container.
+        captions: First frame and first frame no more, and what is to be read meanwhile; each needs some frames before.
+        **film: As `make_film` takes it.
+    """
+    rate = Fraction(film.get("frame_rate", 25))  # type: ignore[arg-type]
+    count = int(film.get("frame_count", 50))  # type: ignore[call-overload]
+    with TemporaryDirectory() as scratch:
+        plain = make_film(Path(scratch) / "plain.h264", codec_args=("-bf", "0", "-slices", "1"), **film)  # type: ignore[arg-type]
+        pairs = pop_on(captions)
+        stream = Path(scratch) / "captioned.h264"
+        stream.write_bytes(_with_captions(plain.read_bytes(), pairs, count))
+        run_ffmpeg("-r", str(rate), "-i", str(stream), "-c", "copy", str(path))
+    return path
+
+
+def pop_on(captions: Sequence[tuple[int, int, str]]) -> Mapping[int, tuple[int, int]]:
+    """Byte pairs by frame, so that each caption pops up and goes away at its frames."""
+    pairs: dict[int, tuple[int, int]] = {}
+    for first, end, text in captions:
+        even = text + " " * (len(text) % 2)
+        loading = [RESUME_LOADING, RESUME_LOADING, ROW_15, ROW_15]
+        loading += [(ord(one), ord(other)) for one, other in zip(even[::2], even[1::2], strict=True)]
+        for place, pair in enumerate(loading, start=first - len(loading)):
+            assert place >= 0 and place not in pairs, "no room to load a caption"
+            pairs[place] = pair
+        pairs[first], pairs[end] = END_OF_CAPTION, ERASE_DISPLAYED
+    return pairs
+
+
+def _with_captions(stream: bytes, pairs: Mapping[int, tuple[int, int]], frame_count: int) -> bytes:
+    """Put a message with captions before every picture of an H.264 stream, empty ones included."""
+    starts = [found.start() for found in _FIRST_SLICE.finditer(stream)]
+    assert len(starts) == frame_count
+    bounds = [0, *starts, len(stream)]
+    parts = [stream[: bounds[1]]]
+    for number, start in enumerate(starts):
+        parts += [_message(pairs.get(number, (0, 0))), stream[start : bounds[number + 2]]]
+    return b"".join(parts)
+
+
+def _message(pair: tuple[int, int]) -> bytes:
+    user_data = b"\xb5\x00\x31GA94\x03\x41\xff\xfc" + bytes(map(_odd, pair)) + b"\xff"
+    return b"\x00\x00\x00\x01\x06\x04" + bytes([len(user_data)]) + user_data + b"\x80"
+
+
+def _odd(byte: int) -> int:
+    """With odd parity."""
+    return byte | (0 if byte.bit_count() % 2 else 0x80)
