@@ -71,6 +71,9 @@ def arrange(
         return [c for chunk, count in zip(chunks, counts, strict=True) for c in costs_s(count, chunk.frame_count)]
 
     least = _least_count(renditions, groups, pricing, slot_bytes)
+    if workers <= 1:
+        # Nobody waits for the last task: whatever is split is only decoded once more.
+        return tuple(groups(least) for _ in chunks)
     counts = sorted({least, *(c for c in COUNTS if least < c < len(renditions)), len(renditions)})
     ways = []
     for coarse, fine, tail in _ways(counts, len(chunks), workers):

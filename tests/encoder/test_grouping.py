@@ -107,6 +107,11 @@ def test_only_the_last_chunks_are_split_where_that_is_enough() -> None:
     assert counts[0] == 1 < counts[-1]
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_single_worker_decodes_nothing_twice(count: int) -> None:
+    assert all(len(groups) == 1 for groups in arrange(LADDER, chunks(count), PRICING, workers=1))
+
+
 def test_no_group_exceeds_the_memory_of_a_slot() -> None:
     alone = max(PRICING.video_bytes([rendition]) for rendition in LADDER)
     for slot in (alone, 2 * alone, 4 * alone):
