@@ -1,6 +1,7 @@
 """``python -m benchmarks [NAME] [--out FILE.json]``: run a benchmark, or list them."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import msgspec
@@ -8,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine
+
+R = TypeVar("R")
 
 
 @click.group(invoke_without_command=True)
@@ -45,15 +48,21 @@ def packaging(out: Path | None, hours: float) -> None:
 
 @main.command()
 @_out
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Turns of every way.")
+@click.option(
+    "--case", "names", type=click.Choice(["prores", "h264", "codecs"]), multiple=True, help="Only this; repeatable."
+)
+@click.option("--rounds", type=click.IntRange(min=1), help="Turns of every way.  [default: 3; of codecs, 2]")
 @click.option("--quick", is_flag=True, help="Half the frames: shows that all works, not what it costs.")
-def encoding(out: Path | None, rounds: int, quick: bool) -> None:
+def encoding(out: Path | None, names: tuple[str, ...], rounds: int | None, quick: bool) -> None:
     """Encode a ladder as headend does, as its peers do, and at the least cost possible."""
-    from benchmarks.encoding import draw, measure
+    from benchmarks.encoding import CASES, Report, draw, measure
 
     console = Console()
-    for report in measure(rounds=rounds, quick=quick, on_step=Console(stderr=True).print):
-        case = report.cases[-1]
+    on_step = Console(stderr=True).print
+    chosen = [name for name in CASES if not names or name in names]
+    reports = measure(chosen, rounds=rounds, quick=quick, earlier=_earlier(out, Report), on_step=on_step)
+    for name, report in zip(chosen, reports, strict=True):
+        case = next(case for case in report.cases if case.name == CASES[name].name)
         table = Table("way", "CPU s", "wall s", "MB", title=f"{case.name}, {case.frames} frames")
         for row in case.rows:
             size = f"{row.bytes / 1e6:.2f}" if row.bytes else "-"
@@ -71,22 +80,27 @@ def encoding(out: Path | None, rounds: int, quick: bool) -> None:
 
 @main.command()
 @_out
-@click.option("--quick", is_flag=True, help="A shorter film.")
-def quality(out: Path | None, quick: bool) -> None:
-    """Score a ladder by VMAF: beside one FFmpeg, in chunks and whole, scaled in steps and at once."""
-    from benchmarks.quality import draw, measure
+@click.option("--part", "parts", type=click.Choice(["ladder", "joins"]), multiple=True, help="Only this.")
+@click.option("--quick", is_flag=True, help="Shorter films.")
+def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
+    """Score by VMAF: a ladder beside one FFmpeg, scaled in steps and at once; a film in chunks and whole."""
+    from benchmarks.quality import PARTS, Report, draw, measure
 
-    report = measure(quick=quick, on_step=Console(stderr=True).print)
-    table = Table("rendition", "kB", "VMAF", "peer kB", "VMAF", "cascade", "chunks: mean", "at joins", "size", "")
-    for row in report.rows:
-        table.add_row(
-            row.rendition,
-            *(f"{row.headend.bytes / 1000:.0f}", f"{row.headend.vmaf:.2f}"),
-            *(f"{row.peer.bytes / 1000:.0f}", f"{row.peer.vmaf:.2f}"),
-            *(f"{-row.cascade_loss:+.2f}", f"{-row.chunked_loss:+.2f}", f"{-row.join_loss:+.2f}"),
-            *(f"{row.chunked_growth:+.1%}", "reached" if row.met else "missed"),
-        )
-    Console().print(table)
+    report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
+    console = Console()
+    table = Table("rendition", "kB", "VMAF", "peer kB", "VMAF", "cascade", "")
+    for rung in report.ladder:
+        sizes = (f"{rung.headend.bytes / 1000:.0f}", f"{rung.headend.vmaf:.2f}")
+        peers = (f"{rung.peer.bytes / 1000:.0f}", f"{rung.peer.vmaf:.2f}")
+        verdict = "reached" if rung.met else "missed"
+        table.add_row(rung.rendition, *sizes, *peers, f"{-rung.cascade_loss:+.2f}", verdict)
+    console.print(table)
+    table = Table("rendition", "whole kB", "VMAF", "chunked: mean", "at joins", "size", "")
+    for row in report.joins:
+        whole = (f"{row.whole.bytes / 1000:.0f}", f"{row.whole.vmaf:.2f}")
+        differences = (f"{-row.loss:+.2f}", f"{-row.join_loss:+.2f}", f"{row.growth:+.1%}")
+        table.add_row(row.rendition, *whole, *differences, "reached" if row.met else "missed")
+    console.print(table)
     _write(out, "quality", report)
     if out is not None:
         draw(report, out.with_suffix(".png"))
@@ -95,11 +109,15 @@ def quality(out: Path | None, quick: bool) -> None:
 @main.command()
 @_out
 @click.option("--quick", is_flag=True, help="A third of a second of each clip: shows that all works.")
-def presets(out: Path | None, quick: bool) -> None:
+@click.option(
+    "--codec", "codecs", type=click.Choice(["avc", "hevc", "av1", "vp9"]), multiple=True, help="Only this; repeatable."
+)
+def presets(out: Path | None, quick: bool, codecs: tuple[str, ...]) -> None:
     """Compare the presets of every video encoder: CPU per frame against bits at equal VMAF."""
-    from benchmarks.presets import draw, measure
+    from benchmarks.presets import PRESETS, Report, draw, measure
 
-    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    chosen = [codec for codec in PRESETS if not codecs or codec in codecs]
+    report = measure(chosen, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
     table = Table("codec", "preset", "effort", "CPU ms/Mpx", "size", "size, H.264 medium = 1", "frontier")
     for row in report.rows:
         sizes = (f"{row.size:.3f}", f"{row.against_avc:.3f}")
@@ -115,11 +133,12 @@ def presets(out: Path | None, quick: bool) -> None:
 @main.command()
 @_out
 @click.option("--quick", is_flag=True, help="A short film, few tasks: shows that all works, not what it costs.")
-def scaling(out: Path | None, quick: bool) -> None:
+@click.option("--part", "parts", type=click.Choice(["simulated", "dask", "local"]), multiple=True, help="Only this.")
+def scaling(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
     """Spread a film over workers: two real ones, a thousand simulated ones, and Dask's own cost."""
-    from benchmarks.scaling import draw, findings, measure
+    from benchmarks.scaling import PARTS, Report, draw, findings, measure
 
-    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
     table = Table("workers", "case", "chunk s", "tasks", "hours", "over bound", "extra work", "lost CPU h")
     for row in report.simulated:
         hours = (f"{row.makespan_s / 3600:.2f}", f"{row.ratio:.3f}")
@@ -146,7 +165,12 @@ def costs(out: Path | None, quick: bool, keep: bool) -> None:
     table = Table("run", "CPU s", "MB", title=f"{report.frames} frames")
     for run in report.runs:
         table.add_row(run.what, f"{run.cpu_s:.2f}", f"{run.memory_mb:.0f}")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for check in report.checks:
+        console.print(
+            f"  a task of 2160p, {check.codec}: {check.measured_mb:.0f} MB of {check.reserved_mb:.0f} reserved"
+        )
     _write(out, "costs", report)
     if keep:
         keep_as_installed(report.costs)
@@ -172,6 +196,35 @@ def origin(out: Path | None, quick: bool) -> None:
     _write(out, "origin", report)
     if out is not None:
         draw(report, out.with_suffix(".png"))
+
+
+PIECES = (
+    "packaging",
+    *("encoding --case prores", "encoding --case h264", "encoding --case codecs"),
+    *("quality --part ladder", "quality --part joins"),
+    *("presets --codec avc", "presets --codec hevc", "presets --codec av1", "presets --codec vp9"),
+    *("scaling --part simulated", "scaling --part dask", "scaling --part local"),
+    *("costs", "origin"),
+)
+"""All there is, each piece at most some six minutes on two idle cores."""
+
+
+@main.command("all")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def everything(folder: Path) -> None:
+    """Run all benchmarks, one after the other, and leave their results and pictures in FOLDER."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for piece in PIECES:
+        click.echo(piece, err=True)
+        words = piece.split()
+        main.main([*words, "--out", str(folder / f"{words[0]}.json")], standalone_mode=False)
+
+
+def _earlier(out: Path | None, kind: type[R]) -> R | None:
+    """What an earlier run has written there: a benchmark that is run in parts completes it."""
+    if out is None or not out.exists():
+        return None
+    return msgspec.convert(msgspec.json.decode(out.read_bytes())["result"], kind)
 
 
 def _write(out: Path | None, name: str, result: object) -> None:

@@ -18,7 +18,7 @@ import msgspec
 import encoder
 from benchmarks import clips
 from benchmarks.clips import ffmpeg
-from encoder.costs import Costs, Curve
+from encoder.costs import SAFE, Costs, Curve
 from encoder.families import AUDIO, VIDEO, Style
 from headend import documents
 from headend.media import AudioRendition, Codec, Colour, Effort, VideoRange, VideoRendition
@@ -29,6 +29,7 @@ from ladders.ladder import RungRange, VideoRung
 SIZES_PX = ((640, 360), (1280, 720))
 FRAMES, QUICK_FRAMES = 48, 6
 """Of both films together: more than any encoder looks ahead."""
+LARGE_PX, LARGE_FRAMES = (3840, 2160), 40
 RATE = 25
 SOUND_S = 60
 DECODED = {
@@ -61,6 +62,21 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """Memory of a task that makes one rendition of 2160p from a master of that size, at the least effort.
+
+    Attributes:
+        codec: Of the rendition.
+        measured_mb: Peak of its process.
+        reserved_mb: What a worker keeps free for it.
+    """
+
+    codec: Codec
+    measured_mb: float
+    reserved_mb: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What was measured, and what follows from it.
 
@@ -68,11 +84,13 @@ class Report:
         frames: Frames of each run.
         runs: All of them.
         costs: The coefficients.
+        checks: Their forecast of memory against what is needed.
     """
 
     frames: int
     runs: tuple[Measured, ...]
     costs: Costs
+    checks: tuple[Check, ...]
 
 
 class _Bench:
@@ -144,15 +162,17 @@ def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: N
             decode_other_s=median(decode_s.values()),
             decode_megapixel_mb=decode_mb,
             scale_megapixel_s=filtered(
-                "scaling", f"scale={SIZES_PX[0][0]}:{SIZES_PX[0][1]}:flags=bicubic,format={deep}"
+                "scaling", f"zscale={SIZES_PX[0][0]}:{SIZES_PX[0][1]}:filter=lanczos:range=limited,format={deep}"
             )
             / (pixels + smaller),
             tone_map_megapixel_s=filtered("tone mapping", TONE_MAP) / pixels,
             deinterlace_megapixel_s=filtered("deinterlacing", "bwdif=mode=send_field:parity=tff:deint=all") / pixels,
             sound_s=dict(_sounds(bench)),
+            loudness_s=_loudness_s(bench),
             video={codec: {e: _curve(bench, codec, e) for e in Effort} for codec in VIDEO},
         )
-    return Report(frames, tuple(bench.runs), costs)
+        checks = () if quick else tuple(_checks(bench, costs))
+    return Report(frames, tuple(bench.runs), costs, checks)
 
 
 TONE_MAP = (
@@ -176,12 +196,36 @@ def _decoding(bench: _Bench) -> tuple[dict[str, float], float]:
     return seconds, max(memory)
 
 
+NOISE = ("-f", "lavfi", "-i", f"anoisesrc=sample_rate=48000:duration={SOUND_S},aformat=channel_layouts=5.1")
+NOISE_CHANNELS = 6
+
+
 def _sounds(bench: _Bench) -> Iterator[tuple[Codec, float]]:
     for codec, family in AUDIO.items():
-        rendition = AudioRendition("sound", codec, "5.1", 6, 384_000, 48_000, 1, "en", "English")
-        words = _words(family(rendition))
-        source = ("-f", "lavfi", "-i", f"anoisesrc=sample_rate=48000:duration={SOUND_S},aformat=channel_layouts=5.1")
-        yield codec, bench.run(f"sound in {codec}", *source, *words).cpu_s / SOUND_S / rendition.channels
+        rendition = AudioRendition("sound", codec, "5.1", NOISE_CHANNELS, 384_000, 48_000, 1, "en", "English")
+        yield codec, bench.run(f"sound in {codec}", *NOISE, *_words(family(rendition))).cpu_s / SOUND_S / NOISE_CHANNELS
+
+
+def _loudness_s(bench: _Bench) -> float:
+    done = bench.run("loudness", *NOISE, "-af", "ebur128=peak=true:framelog=quiet")
+    return done.cpu_s / SOUND_S / NOISE_CHANNELS
+
+
+def _checks(bench: _Bench, costs: Costs) -> Iterator[Check]:
+    """Whether the memory that was extrapolated is enough where it matters: a whole task of 2160p, for each codec."""
+    width, height = LARGE_PX
+    master = bench.folder / "large.mkv"
+    film = ("-stream_loop", "-1", "-i", str(clips.locate()), "-frames:v", str(LARGE_FRAMES), "-map", "0:v")
+    ffmpeg(*film, "-vf", f"scale={width}:{height}", *DECODED["prores"], str(master))
+    for codec in VIDEO:
+        rendition = _rendition(codec, LARGE_PX)
+        words = _words(VIDEO[codec](rendition, Style(Effort.DRAFT, 2 * RATE, COLOUR)))
+        steps = f"zscale={width}:{height}:filter=lanczos:range=limited,format={rendition.pixel_format}"
+        done = bench.run(f"a task of {codec} in 2160p", "-threads", "1", "-i", str(master), "-vf", steps, *words)
+        curve = costs.video[codec][Effort.DRAFT]
+        pixels = width * height / MEGA
+        foretold_mb = costs.start_mb + (costs.decode_megapixel_mb + curve.megapixel_mb) * pixels
+        yield Check(codec, done.peak_memory_bytes / MEGA, foretold_mb * SAFE)
 
 
 def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:

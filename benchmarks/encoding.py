@@ -5,8 +5,9 @@ noisy neighbour hurts them alike, and their medians are compared. CPU seconds ar
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -23,10 +24,11 @@ APART, TOGETHER, SHAKA = "one FFmpeg per rendition", "one FFmpeg, all outputs", 
 TARGETS = {LIMIT: 1.05, TOGETHER: 0.85, APART: 0.40}
 """What headend's CPU seconds may be, as a share of the others'."""
 WALL_TARGETS = {SHAKA: 0.90}
-MIXED_HEIGHTS = (1080, 540, 360)
+MIXED_HEIGHTS = (720, 540, 360)
 """Sizes of the ladder of four codecs."""
-SIZE_PX = (1920, 1080)
 FRAMES, QUICK_FRAMES = 96, 48
+PEERS = Path.home() / ".cache" / "headend-bench"
+"""Where shaka-streamer is installed once and for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Case:
 
     Attributes:
         name: For people.
+        measured_at: UTC, ISO 8601.
         frames: Frames of the master.
         renditions: Ids.
         rows: One per way.
@@ -88,6 +91,7 @@ class Case:
     """
 
     name: str
+    measured_at: str
     frames: int
     renditions: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -111,12 +115,21 @@ class Report:
     cases: tuple[Case, ...]
 
 
-def measure(*, rounds: int, quick: bool, on_step: Callable[[str], None] = lambda _: None) -> Iterator[Report]:
-    """Run every case, and report after each, since all take long.
+def measure(
+    names: Collection[str],
+    *,
+    rounds: int | None = None,
+    quick: bool = False,
+    earlier: Report | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Iterator[Report]:
+    """Run some cases, and report after each, since all take long.
 
     Args:
-        rounds: How often every way has its turn.
+        names: Keys of `CASES`.
+        rounds: How often every way has its turn; None for what each case is worth.
         quick: Half the frames: shows that all works, not what it costs.
+        earlier: What an earlier run has found; its other cases are kept.
         on_step: Told what runs.
 
     Yields:
@@ -127,19 +140,19 @@ def measure(*, rounds: int, quick: bool, on_step: Callable[[str], None] = lambda
         ToolFailed: FFmpeg failed.
     """
     slots = len(os.sched_getaffinity(0))
-    frames = QUICK_FRAMES if quick else FRAMES
-    with TemporaryDirectory(prefix="headend-bench-") as name:
-        folder = Path(name)
-        on_step("making the masters")
-        masters = {kind: clips.make_master(kind, clips.locate(), folder, frames, SIZE_PX) for kind in Mezzanine}
-        on_step("installing shaka-streamer")
-        peer, why = _shaka(folder / "shaka")
-        cases: list[Case] = []
-        for ladder, choose in LADDERS.items():
-            for kind, path in masters.items():
-                job = choose(path)
-                cases.append(_case(f"{kind}, {ladder}", job, peer, why, rounds, slots, folder, on_step))
-                yield Report(Effort.DRAFT, slots, tuple(cases))
+    cases = {case.name: case for case in earlier.cases} if earlier else {}
+    on_step("installing shaka-streamer")
+    peer, why = _shaka(PEERS / "shaka-streamer")
+    for name in names:
+        setup = CASES[name]
+        with TemporaryDirectory(prefix="headend-bench-") as folder:
+            on_step(f"{name}: making the master")
+            frames = QUICK_FRAMES if quick else FRAMES
+            path = clips.make_master(setup.master, clips.locate(), Path(folder), frames, setup.size_px)
+            job = setup.job(path)
+            cases[setup.name] = _case(setup.name, job, peer, why, rounds or setup.rounds, slots, Path(folder), on_step)
+        ordered = (cases.get(setup.name) for setup in CASES.values())
+        yield Report(Effort.DRAFT, slots, tuple(case for case in ordered if case))
 
 
 def _six_avc(path: Path) -> ways.Job:
@@ -159,7 +172,31 @@ def _four_codecs(path: Path) -> ways.Job:
     return ways.job_for(path, "studio", first_of_size, Effort.DRAFT)
 
 
-LADDERS = {"6 × H.264": _six_avc, f"4 codecs × {len(MIXED_HEIGHTS)} sizes": _four_codecs}
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a case is made; none takes longer than six minutes on two cores.
+
+    Attributes:
+        name: For people.
+        master: How it is delivered.
+        size_px: What the film is enlarged to; None leaves it at 1280x720.
+        job: Plans its ladder.
+        rounds: How often every way has its turn.
+    """
+
+    name: str
+    master: Mezzanine
+    size_px: tuple[int, int] | None
+    job: Callable[[Path], ways.Job]
+    rounds: int
+
+
+CASES = {
+    "prores": Setup("ProRes 1080p, 6 × H.264", Mezzanine.PRORES, (1920, 1080), _six_avc, 3),
+    "h264": Setup("H.264 1080p at 48 Mb/s, 6 × H.264", Mezzanine.H264, (1920, 1080), _six_avc, 3),
+    "codecs": Setup("ProRes 720p, 4 codecs × 3 sizes", Mezzanine.PRORES, None, _four_codecs, 2),
+}
+"""By the names that they are asked for with."""
 
 
 def _shaka(folder: Path) -> tuple[shaka.Shaka | None, str]:
@@ -219,6 +256,7 @@ def _case(
     rows = tuple(_row(way, done) for way, done in runs.items() if done)
     return Case(
         name,
+        datetime.now(UTC).isoformat(timespec="seconds"),
         job.plan.grid.frame_count,
         tuple(r.id for r in job.renditions),
         rows,

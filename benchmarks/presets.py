@@ -6,9 +6,12 @@ the points (log of size over VMAF), as in G. Bjøntegaard, VCEG-M33, with lines 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -111,11 +114,19 @@ class Report:
     rows: tuple[Row, ...]
 
 
-def measure(*, quick: bool, on_step: Callable[[str], None] = lambda _: None) -> Report:
-    """Encode and score every preset.
+def measure(
+    codecs: Collection[Codec],
+    *,
+    quick: bool,
+    earlier: Report | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Encode and score every preset of some codecs, as many encodes side by side as there are cores.
 
     Args:
+        codecs: At least one.
         quick: A third of a second of each clip: shows that all works.
+        earlier: What an earlier run has found; its other codecs are kept.
         on_step: Told what runs.
 
     Raises:
@@ -123,18 +134,21 @@ def measure(*, quick: bool, on_step: Callable[[str], None] = lambda _: None) -> 
         ToolFailed: FFmpeg failed.
     """
     frames = QUICK_FRAMES if quick else FRAMES
-    points: dict[tuple[Codec, str], tuple[Point, ...]] = {}
-    with TemporaryDirectory(prefix="headend-bench-") as name:
-        for codec, presets in PRESETS.items():
+    kept = earlier.rows if earlier and earlier.frames == frames else ()
+    points = {(row.codec, row.preset): row.points for row in kept if row.codec not in codecs}
+    cores = len(os.sched_getaffinity(0))
+    with TemporaryDirectory(prefix="headend-bench-") as name, ThreadPoolExecutor(cores) as pool:
+        # H.264's reference is what all are compared with.
+        for codec in codecs if (Codec.AVC, REFERENCE[Codec.AVC]) in points else sorted({Codec.AVC, *codecs}):
             ready = {clip: _ready(clip, codec, frames, Path(name)) for clip in CLIPS}
-            for preset, options in presets.items():
-                on_step(f"{codec} {preset}")
-                points[codec, preset] = tuple(
-                    _encode(codec, options, crf, clip, path, frames)
-                    for clip, path in ready.items()
-                    for crf in CRFS[codec]
-                )
-    return Report(frames, vmaf.MODEL, tuple(_rows(points, frames)))
+            for preset, options in PRESETS[codec].items():
+                if codec in codecs or preset == REFERENCE[codec]:
+                    on_step(f"{codec} {preset}")
+                    encode = partial(_encode, codec, options, frames)
+                    settings = [(clip, path, crf) for clip, path in ready.items() for crf in CRFS[codec]]
+                    points[codec, preset] = tuple(pool.map(encode, *zip(*settings, strict=True)))
+    ordered = {key: points[key] for key in ((c, p) for c in PRESETS for p in PRESETS[c]) if key in points}
+    return Report(frames, vmaf.MODEL, tuple(_rows(ordered, frames)))
 
 
 def _pixel_format(codec: Codec) -> str:
@@ -150,10 +164,10 @@ def _ready(clip: str, codec: Codec, frames: int, folder: Path) -> Path:
     return path
 
 
-def _encode(codec: Codec, preset: Options, crf: int, clip: str, ready: Path, frames: int) -> Point:
+def _encode(codec: Codec, preset: Options, frames: int, clip: str, ready: Path, crf: int) -> Point:
     size_px, pixel_format = CLIPS[clip], _pixel_format(codec)
     source = vmaf.raw_input(ready, size_px, pixel_format)
-    made = ready.with_suffix(".mp4")
+    made = ready.with_suffix(f".{crf}.mp4")
     options = VIDEO[codec](_rendition(codec, size_px, crf), Style(Effort.STANDARD, gop_frames=48, colour=COLOUR))
     uncapped = {name: value for name, value in options.items() if name not in UNCAPPED} | preset
     if codec is Codec.VP9:

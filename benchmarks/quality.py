@@ -1,10 +1,11 @@
-"""Whether speed is bought with quality: headend beside one FFmpeg with all outputs, rung by rung.
+"""Whether speed is bought with quality, and whether anyone can see where a film was cut.
 
-Three questions: what the renditions look like for their size; what the scaling cascade costs against scaling from the
-master; and what cutting the film into chunks costs against encoding it whole.
+Two parts. The ladder: what six rungs look like for their size beside one FFmpeg with all outputs, and what the scaling
+cascade costs against scaling from the master. The joins: what cutting a film into chunks costs against encoding it
+whole, with each video codec.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,17 +13,22 @@ from statistics import mean
 from tempfile import TemporaryDirectory
 
 from benchmarks import charts, clips, vmaf, ways
-from benchmarks.clips import Mezzanine
-from headend.media import Effort, VideoRendition
+from benchmarks.clips import FRAME_RATE, Mezzanine
+from headend.media import Codec, Effort, VideoRendition
+from ladders.ladder import RungRange, VideoRung
 
 SIZE_PX = (1920, 1080)
-FRAMES, QUICK_FRAMES = 144, 96
+FRAMES, QUICK_FRAMES = 96, 48
 SCALING_FRAMES = 24
+JOINS_SIZE_PX = (640, 360)
+JOINS_FRAMES, QUICK_JOINS_FRAMES = 24 * FRAME_RATE, 8 * FRAME_RATE
+CHUNK_S, QUICK_CHUNK_S = 6, 4
 EVERY = 3
 """Each third frame is scored."""
 CASCADE_TARGET, CHUNKED_TARGET, JOIN_TARGET, SIZE_TARGET = 0.2, 0.2, 2.0, 0.02
 """How much worse, in VMAF, the cascade, the mean of a chunked film, and the worst second at a join may be; and by what
 share the sizes of a chunked and a whole film may differ."""
+PARTS = ("ladder", "joins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +45,20 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A rung.
+class Rung:
+    """A rung of the ladder.
 
     Attributes:
         rendition: Its id.
-        headend: In chunks, as headend works.
-        whole: By headend, in one piece.
+        headend: As headend makes it.
         peer: By one FFmpeg with all outputs.
-        join_loss: How much worse the worst second around a join is in chunks than in one piece, in VMAF.
         cascade_vmaf: Before encoding, scaled step by step.
         direct_vmaf: Before encoding, scaled from the master by the same filter.
     """
 
     rendition: str
     headend: Result
-    whole: Result
     peer: Result
-    join_loss: float
     cascade_vmaf: float
     direct_vmaf: float
 
@@ -66,99 +68,115 @@ class Row:
         return self.direct_vmaf - self.cascade_vmaf
 
     @property
-    def chunked_loss(self) -> float:
-        """What chunks take from the mean."""
-        return self.whole.vmaf - self.headend.vmaf
+    def met(self) -> bool:
+        """Whether the target is reached."""
+        return self.cascade_loss < CASCADE_TARGET
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A rendition, in chunks and whole.
+
+    Attributes:
+        rendition: Its id.
+        chunked: In chunks.
+        whole: In one piece.
+        join_loss: How much worse the worst second around a join is in chunks than in one piece, in VMAF. The same
+            second is compared, since neighbours show other pictures.
+    """
+
+    rendition: str
+    chunked: Result
+    whole: Result
+    join_loss: float
 
     @property
-    def chunked_growth(self) -> float:
+    def loss(self) -> float:
+        """What chunks take from the mean."""
+        return self.whole.vmaf - self.chunked.vmaf
+
+    @property
+    def growth(self) -> float:
         """By what share chunks make the rendition larger."""
-        return self.headend.bytes / self.whole.bytes - 1
+        return self.chunked.bytes / self.whole.bytes - 1
 
     @property
     def met(self) -> bool:
         """Whether all targets are reached."""
-        return (
-            self.cascade_loss < CASCADE_TARGET
-            and self.chunked_loss < CHUNKED_TARGET
-            and self.join_loss < JOIN_TARGET
-            and self.chunked_growth < SIZE_TARGET
-        )
+        return self.loss < CHUNKED_TARGET and self.join_loss < JOIN_TARGET and abs(self.growth) < SIZE_TARGET
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All rungs.
+    """Both parts; one that has not been run is empty.
 
     Attributes:
         effort: The encoders' presets.
-        frames: Frames of the master.
         model: Of VMAF.
-        rows: In order of the ladder.
+        ladder: In order of the ladder.
+        joins: By codec.
     """
 
     effort: Effort
-    frames: int
     model: str
-    rows: tuple[Row, ...]
+    ladder: tuple[Rung, ...] = ()
+    joins: tuple[Joined, ...] = ()
 
 
-def measure(*, quick: bool, on_step: Callable[[str], None] = lambda _: None) -> Report:
-    """Encode six H.264 rungs of a ProRes master in three ways and score all of them.
+def measure(
+    parts: Collection[str],
+    *,
+    quick: bool,
+    earlier: Report | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Encode and score.
 
     Args:
-        quick: A shorter film.
+        parts: Some of `PARTS`.
+        quick: Shorter films.
+        earlier: What an earlier run has found; its other part is kept.
         on_step: Told what runs.
 
     Raises:
         ConfigError: The film is not installed.
         ToolFailed: FFmpeg failed.
     """
-    frames = QUICK_FRAMES if quick else FRAMES
+    ladder, joins = (earlier.ladder, earlier.joins) if earlier else ((), ())
     with TemporaryDirectory(prefix="headend-bench-") as name:
-        folder = Path(name)
-        on_step("making the master")
-        master = clips.make_master(Mezzanine.PRORES, clips.locate(), folder, frames, SIZE_PX)
-        job = ways.job_for(master, "web", lambda _: True, Effort.DRAFT)
-        whole = ways.job_for(master, "web", lambda _: True, Effort.DRAFT, chunk_s=Fraction(frames))
-        on_step("encoding")
-        for way in ("headend", "whole", "peer", "ready"):
-            (folder / way).mkdir()
-        ways.headend(job, folder / "headend", slots=1)
-        ways.headend(whole, folder / "whole", slots=1)
-        ways.together(job, folder / "peer")
-        ready = ways.ready_frames(job, folder / "ready")
-        rows = tuple(_rows(job, folder, ready, frames, on_step))
-    return Report(Effort.DRAFT, frames, vmaf.MODEL, rows)
+        if "ladder" in parts:
+            ladder = tuple(_ladder(Path(name), QUICK_FRAMES if quick else FRAMES, on_step))
+    with TemporaryDirectory(prefix="headend-bench-") as name:
+        if "joins" in parts:
+            lengths = (QUICK_JOINS_FRAMES, QUICK_CHUNK_S) if quick else (JOINS_FRAMES, CHUNK_S)
+            joins = tuple(_joins(Path(name), *lengths, on_step))
+    return Report(Effort.DRAFT, vmaf.MODEL, ladder, joins)
 
 
-def _rows(
-    job: ways.Job, folder: Path, ready: dict[str, Path], frames: int, on_step: Callable[[str], None]
-) -> Iterator[Row]:
-    reference = vmaf.file_input(job.path)
-    chunks = sorted(task.chunk.number for task in job.plan.tasks)
+# --- the ladder ---------------------------------------------------------------------------------------------------
+
+
+def _ladder(folder: Path, frames: int, on_step: Callable[[str], None]) -> Iterator[Rung]:
+    """Six H.264 rungs of a ProRes master."""
+    on_step("making the master")
+    master = clips.make_master(Mezzanine.PRORES, clips.locate(), folder, frames, SIZE_PX)
+    job = ways.job_for(master, "web", lambda _: True, Effort.DRAFT, chunk_s=Fraction(frames))
+    on_step("encoding")
+    for way in ("headend", "peer", "ready"):
+        (folder / way).mkdir()
+    ways.headend(job, folder / "headend", slots=1)
+    ways.together(job, folder / "peer")
+    ready = ways.ready_frames(job, folder / "ready")
+    reference = vmaf.file_input(master)
     for rendition in job.renditions:
         on_step(f"scoring {rendition.id}")
-
-        def judge(*paths: Path) -> tuple[Result, list[float]]:
-            told = vmaf.scores([vmaf.file_input(path) for path in paths], reference, SIZE_PX, frames, every=EVERY)
-            return Result(sum(path.stat().st_size for path in paths), mean(told)), told
-
         name = f"{rendition.id}.mp4"
-        chunked, chunked_scores = judge(*(folder / "headend" / str(number) / name for number in chunks))
-        whole, whole_scores = judge(folder / "whole" / "0" / name)
-        peer, _ = judge(folder / "peer" / name)
-        second = round(job.plan.grid.frame_rate)
-        joins = [task.chunk.first_frame for task in job.plan.tasks if task.chunk.number]
-        around = [slice((join - second // 2) // EVERY, (join + second // 2) // EVERY) for join in joins]
-        yield Row(
+        yield Rung(
             rendition.id,
-            chunked,
-            whole,
-            peer,
-            join_loss=max(mean(whole_scores[part]) - mean(chunked_scores[part]) for part in around),
+            _judge([folder / "headend" / "0" / name], reference, SIZE_PX, frames)[0],
+            _judge([folder / "peer" / name], reference, SIZE_PX, frames)[0],
             cascade_vmaf=_scaled(rendition, ready[rendition.id], reference),
-            direct_vmaf=_scaled(rendition, job.path, reference),
+            direct_vmaf=_scaled(rendition, master, reference),
         )
 
 
@@ -172,29 +190,74 @@ def _scaled(rendition: VideoRendition, source: Path, reference: list[str]) -> fl
     return mean(vmaf.scores([shown], reference, SIZE_PX, SCALING_FRAMES, filters, every=EVERY))
 
 
+# --- the joins ----------------------------------------------------------------------------------------------------
+
+
+def _joins(folder: Path, frames: int, chunk_s: int, on_step: Callable[[str], None]) -> Iterator[Joined]:
+    """One rung of each codec."""
+    on_step("making the film")
+    film = clips.make_master(Mezzanine.H264, clips.locate(), folder, frames, JOINS_SIZE_PX)
+    seen: set[Codec] = set()
+
+    def first_of_codec(rung: VideoRung) -> bool:
+        wanted = rung.height_px == JOINS_SIZE_PX[1] and rung.range is RungRange.SDR and rung.codec not in seen
+        if wanted:
+            seen.add(rung.codec)
+        return wanted or rung.default
+
+    chunked = ways.job_for(film, "studio", first_of_codec, Effort.DRAFT, chunk_s=Fraction(chunk_s))
+    whole = ways.job_for(film, "studio", first_of_codec, Effort.DRAFT, chunk_s=Fraction(frames))
+    for name, job in (("chunked", chunked), ("whole", whole)):
+        on_step(f"encoding, {name}")
+        (folder / name).mkdir()
+        ways.headend(job, folder / name, slots=1)
+    reference = vmaf.file_input(film)
+    chunks = sorted((task.chunk for task in chunked.plan.tasks), key=lambda chunk: chunk.number)
+    for rendition in chunked.renditions:
+        on_step(f"scoring {rendition.id}")
+        name = f"{rendition.id}.mp4"
+        paths = [folder / "chunked" / str(chunk.number) / name for chunk in chunks]
+        parts, part_scores = _judge(paths, reference, JOINS_SIZE_PX, frames)
+        one, one_scores = _judge([folder / "whole" / "0" / name], reference, JOINS_SIZE_PX, frames)
+        half = FRAME_RATE // 2
+        around = [slice((c.first_frame - half) // EVERY, (c.first_frame + half) // EVERY) for c in chunks[1:]]
+        losses = [mean(one_scores[second]) - mean(part_scores[second]) for second in around]
+        yield Joined(rendition.id, parts, one, max(losses))
+
+
+def _judge(
+    paths: list[Path], reference: list[str], size_px: tuple[int, int], frames: int
+) -> tuple[Result, list[float]]:
+    told = vmaf.scores([vmaf.file_input(path) for path in paths], reference, size_px, frames, every=EVERY)
+    return Result(sum(path.stat().st_size for path in paths), mean(told)), told
+
+
+# --- picture ------------------------------------------------------------------------------------------------------
+
+
 def draw(report: Report, path: Path) -> None:
-    """Draw VMAF against size, and what the cascade and the chunks cost.
+    """Draw VMAF against size, what the cascade takes, and what chunks take.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    titles = ["six rungs of H.264", "what the cascade and the chunks take"]
-    with charts.panels(path, titles, f"Quality of a ladder, {report.effort} effort, {report.frames} frames") as axes:
+    titles = ["six rungs of H.264", "what chunks take, by codec"]
+    with charts.panels(path, titles, f"Quality, {report.effort} effort") as (ladder, joins):
         for name, colour, results in (
-            ("headend", charts.OURS, [row.headend for row in report.rows]),
-            ("one FFmpeg, all outputs", charts.OTHERS, [row.peer for row in report.rows]),
+            ("headend", charts.OURS, [rung.headend for rung in report.ladder]),
+            ("one FFmpeg, all outputs", charts.OTHERS, [rung.peer for rung in report.ladder]),
         ):
             kilobytes = [result.bytes / 1000 for result in results]
-            axes[0].plot(kilobytes, [result.vmaf for result in results], "o-", color=colour, label=name)
-        axes[0].set_xscale("log")
-        axes[0].set_xlabel("kB")
-        axes[0].set_ylabel("VMAF")
-        axes[0].legend(frameon=False)
-        names = [row.rendition.removeprefix("avc-") for row in report.rows]
-        axes[1].plot(names, [row.cascade_loss for row in report.rows], "s-", color=charts.BOUND, label="cascade")
-        axes[1].plot(names, [row.chunked_loss for row in report.rows], "o-", color=charts.OURS, label="chunks, mean")
-        axes[1].plot(names, [row.join_loss for row in report.rows], "o:", color=charts.OURS, label="chunks, at joins")
-        axes[1].axhline(CASCADE_TARGET, color=charts.OTHERS, linewidth=0.8, linestyle=":")
-        axes[1].tick_params(axis="x", rotation=20)
-        axes[1].set_ylabel("VMAF lost")
-        axes[1].legend(frameon=False)
+            ladder.plot(kilobytes, [result.vmaf for result in results], "o-", color=colour, label=name)
+        ladder.set_xscale("log")
+        ladder.set_xlabel("kB")
+        ladder.set_ylabel("VMAF")
+        ladder.legend(frameon=False)
+        names = [row.rendition for row in report.joins]
+        joins.plot(names, [row.loss for row in report.joins], "o", color=charts.OURS, label="mean, VMAF")
+        joins.plot(names, [row.join_loss for row in report.joins], "s", color=charts.BOUND, label="at joins, VMAF")
+        joins.plot(names, [100 * row.growth for row in report.joins], "^", color=charts.OTHERS, label="size, %")
+        joins.axhline(0, color=charts.OTHERS, linewidth=0.8, linestyle=":")
+        joins.set_ylabel("lost")
+        joins.margins(x=0.15)
+        joins.legend(frameon=False)

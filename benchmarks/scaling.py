@@ -10,9 +10,11 @@ import os
 import random
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -67,8 +69,8 @@ class Local:
     """A film encoded on this machine for real, from the first task to the last receipt.
 
     Attributes:
-        one_s: Seconds with one worker, of each run.
-        two_s: With two.
+        one_s: Seconds with one worker on one core, of each run.
+        two_s: With two on two.
         speed_up: Median of the one over median of the other; 2 at best.
         load: Processes that wanted a core during each run, as the system's average of a minute says.
     """
@@ -133,7 +135,7 @@ class Dask:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it.
+    """All of it; a part that has not been run is empty.
 
     Attributes:
         hours: Length of the simulated film, 2160p in HDR, with the studio ladder.
@@ -147,16 +149,27 @@ class Report:
     hours: float
     renditions: int
     effort: Effort
-    local: Local
+    local: Local | None
     simulated: tuple[Simulated, ...]
-    dask: Dask
+    dask: Dask | None
 
 
-def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: None) -> Report:
-    """Run all three parts.
+PARTS = ("simulated", "dask", "local")
+
+
+def measure(
+    parts: Collection[str],
+    *,
+    quick: bool = False,
+    earlier: Report | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Run some parts.
 
     Args:
+        parts: Some of `PARTS`.
         quick: A short film, few frames and few tasks: shows that all works.
+        earlier: What an earlier run has found; its other parts are kept.
         on_step: Told what runs.
 
     Raises:
@@ -164,22 +177,17 @@ def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: N
         HeadendError: A real task has failed.
     """
     hours = QUICK_HOURS if quick else HOURS
-    simulated = []
-    work_s, most = 0.0, 0
-    for count, chunk_s in WORKERS.items():
-        on_step(f"planning for {count:,} workers")
-        started_s = time.process_time()
-        plan = plan_of(hours, count, Fraction(chunk_s))
-        planning_s = time.process_time() - started_s
-        on_step(f"simulating {len(plan.tasks):,} tasks on {count:,} workers")
-        # One worker gets the coarsest groups that its memory allows.
-        work_s, most = work_s or sum(task.cost for task in plan.tasks), max(most, len(plan.tasks))
-        simulated += [_simulated(case, plan, count, work_s, planning_s) for case in CASES]
-    dask_tasks = QUICK_TASKS if quick else DASK_TASKS
-    on_step(f"handing out {dask_tasks:,} tasks that do nothing")
-    dask = hand_out(dask_tasks, work_s / most)
-    local = _local(quick, on_step)
-    return Report(hours, len(plan.video) + len(plan.audio), plan.effort, local, tuple(simulated), dask)
+    plan = plan_of(QUICK_HOURS, 1)
+    simulated, dask, local = (earlier.simulated, earlier.dask, earlier.local) if earlier else ((), None, None)
+    if "simulated" in parts:
+        simulated = tuple(_simulate_all(hours, on_step))
+    if "dask" in parts:
+        dask_tasks = QUICK_TASKS if quick else DASK_TASKS
+        on_step(f"handing out {dask_tasks:,} tasks that do nothing")
+        dask = hand_out(dask_tasks, plan.tasks[0], sum(task.cost for task in plan.tasks) / len(plan.tasks))
+    if "local" in parts:
+        local = _local(quick, on_step)
+    return Report(hours, len(plan.video) + len(plan.audio), plan.effort, local, simulated, dask)
 
 
 # --- simulated workers --------------------------------------------------------------------------------------------
@@ -226,6 +234,20 @@ def plan_of(hours: float, workers: int, chunk_s: Fraction = Fraction(30)) -> Enc
         workers=workers,
         slot_bytes=WORKER_BYTES,
     )
+
+
+def _simulate_all(hours: float, on_step: Callable[[str], None]) -> Iterator[Simulated]:
+    coarse_s = 0.0
+    for count, chunk_s in WORKERS.items():
+        on_step(f"planning for {count:,} workers")
+        started_s = time.process_time()
+        plan = plan_of(hours, count, Fraction(chunk_s))
+        planning_s = time.process_time() - started_s
+        on_step(f"simulating {len(plan.tasks):,} tasks on {count:,} workers")
+        # One worker gets the coarsest groups that its memory allows.
+        coarse_s = coarse_s or sum(task.cost for task in plan.tasks)
+        for case in CASES:
+            yield _simulated(case, plan, count, coarse_s, planning_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,15 +350,14 @@ def _nothing(run: cluster.TaskRun) -> Receipt:
     return Receipt(run.task.id, (), run.attempt, run.worker, 0.0, 0.0, 0)
 
 
-def hand_out(count: int, task_s: float) -> Dask:
+def hand_out(count: int, template: EncodeTask, task_s: float) -> Dask:
     """Run tasks that do nothing on two real workers with many threads each.
 
     Args:
         count: How many tasks.
+        template: What they look like; they travel, and are as large as real ones.
         task_s: CPU seconds that each would take, had it something to do.
     """
-    template = plan_of(QUICK_HOURS, 1).tasks[0]
-    # As large as real ones, since they travel.
     tasks = [replace(template, id=f"{number:020x}", memory_bytes=0) for number in range(count)]
     with LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=2, threads_per_worker=DASK_SLOTS // 2, dashboard_address=None, host="127.0.0.1", memory_limit=0
@@ -368,10 +389,17 @@ def _local(quick: bool, on_step: Callable[[str], None]) -> Local:
         for number in range(QUICK_ROUNDS if quick else ROUNDS):
             for workers in times:
                 on_step(f"encoding with {workers} of this machine's workers, round {number + 1}")
-                times[workers].append(_encode(master, workers, folder / f"{workers}-{number}"))
+                times[workers].append(_on_cores(workers, master, folder / f"{workers}-{number}"))
                 load.append(os.getloadavg()[0])
     one, two = median(times[1]), median(times[2])
     return Local(tuple(times[1]), tuple(times[2]), one / two, tuple(load))
+
+
+def _on_cores(count: int, master: Path, store: Path) -> float:
+    """Encode on as many cores as there are workers: one alone would use two, since an encode has many threads."""
+    cores = sorted(os.sched_getaffinity(0))[:count]
+    with ProcessPoolExecutor(1, get_context("spawn"), os.sched_setaffinity, (0, cores)) as pool:
+        return pool.submit(_encode, master, count, store).result()
 
 
 def _encode(master: Path, workers: int, store: Path) -> float:
@@ -422,10 +450,16 @@ def draw(report: Report, path: Path) -> None:
 
 def findings(report: Report) -> Iterator[str]:
     """What the figures say, one line each."""
-    worst = max(report.simulated, key=lambda row: row.ratio)
-    verdict = "reached" if worst.ratio <= GOAL else "missed"
-    yield f"worst simulated makespan {worst.ratio:.3f} × the bound ({worst.case}, {worst.workers:,} workers): {verdict}"
-    verdict = "reached" if report.local.speed_up >= LOCAL_GOAL else "missed"
-    load = max(report.local.load)
-    yield f"two workers are {report.local.speed_up:.2f} × one, at a load of up to {load:.1f}: {verdict}"
-    yield f"handing out a task takes {report.dask.task_cpu_ms:.2f} ms of CPU, {report.dask.share:.4%} of its work"
+    if report.simulated:
+        worst = max(report.simulated, key=lambda row: row.ratio)
+        where = f"({worst.case}, {worst.workers:,} workers)"
+        yield f"worst simulated makespan {worst.ratio:.3f} × the bound {where}: {_verdict(worst.ratio <= GOAL)}"
+    if local := report.local:
+        faster = f"two workers are {local.speed_up:.2f} × one, at a load of up to {max(local.load):.1f}"
+        yield f"{faster}: {_verdict(local.speed_up >= LOCAL_GOAL)}"
+    if dask := report.dask:
+        yield f"handing out a task takes {dask.task_cpu_ms:.2f} ms of CPU, {dask.share:.4%} of its work"
+
+
+def _verdict(met: bool) -> str:
+    return "reached" if met else "missed"

@@ -52,6 +52,7 @@ class Costs:
         tone_map_megapixel_s: From HDR to SDR.
         deinterlace_megapixel_s: Per pixel of the master's frames.
         sound_s: CPU seconds for a second of one channel of sound.
+        loudness_s: The same, to measure how loud it is.
         video: By codec and effort.
         memory_factor: By how much past receipts exceeded the expected memory.
     """
@@ -65,12 +66,16 @@ class Costs:
     tone_map_megapixel_s: float
     deinterlace_megapixel_s: float
     sound_s: dict[Codec, float]
+    loudness_s: float
     video: dict[Codec, dict[Effort, Curve]]
     memory_factor: float = 1.0
 
     def audio_s(self, renditions: Sequence[AudioRendition], duration_s: float) -> float:
         """CPU seconds of a task that encodes a programme of sound."""
-        return self.start_s + duration_s * sum(self.sound_s[r.codec] * r.channels for r in renditions)
+        encode_s = sum(self.sound_s[rendition.codec] * rendition.channels for rendition in renditions)
+        # Each layout is measured once, before all else.
+        measure_s = self.loudness_s * sum({rendition.layout: rendition.channels for rendition in renditions}.values())
+        return 2 * self.start_s + duration_s * (encode_s + measure_s)
 
     def audio_bytes(self) -> int:
         """Peak memory of such a task, with some to spare: its files are written as they grow."""

@@ -48,7 +48,7 @@ def test_the_same_job_goes_the_same_way() -> None:
 
 
 def test_handing_out_tasks_is_measured_on_a_real_scheduler() -> None:
-    dask = hand_out(20, 100.0)
+    dask = hand_out(20, tasks(1)[0], 100.0)
 
     assert dask.tasks == 20
     assert dask.cpu_s > 0
