@@ -6,7 +6,7 @@ from encoder.families.base import Options, Style, colon_list
 from headend.media import Effort, MasteringDisplay, VideoRendition
 
 # Presets above 9 visibly break small pictures.
-PRESETS = {Effort.DRAFT: 9, Effort.STANDARD: 7, Effort.HIGH: 4}
+PRESETS = {Effort.DRAFT: 9, Effort.STANDARD: 6, Effort.HIGH: 4}
 
 
 def options(rendition: VideoRendition, style: Style) -> Options:

@@ -3,7 +3,7 @@
 from encoder.families.base import Options, Style, colon_list
 from headend.media import Effort, VideoRendition
 
-PRESETS = {Effort.DRAFT: "veryfast", Effort.STANDARD: "medium", Effort.HIGH: "slower"}
+PRESETS = {Effort.DRAFT: "veryfast", Effort.STANDARD: "medium", Effort.HIGH: "slow"}
 
 
 def options(rendition: VideoRendition, style: Style) -> Options:
