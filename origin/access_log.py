@@ -1,6 +1,7 @@
 """The access log: one line of JSON for each request, written in batches."""
 
 import time
+from select import PIPE_BUF
 from typing import TextIO
 
 import msgspec
@@ -58,7 +59,19 @@ class AccessLog:
         return lines
 
     def write(self, lines: list[dict[str, object]]) -> None:
-        """Write lines; may be called from another thread than the rest."""
-        if lines:
-            self._stream.write("".join(f"{msgspec.json.encode(line).decode()}\n" for line in lines))
-            self._stream.flush()
+        """Write lines; may be called from another thread than the rest.
+
+        Several processes write to one pipe, which mixes what does not fit into it at once.
+        """
+        batch = ""
+        for line in lines:
+            text = f"{msgspec.json.encode(line).decode()}\n"
+            if len(batch) + len(text) > PIPE_BUF:
+                self._put(batch)
+                batch = ""
+            batch += text
+        self._put(batch)
+
+    def _put(self, batch: str) -> None:
+        self._stream.write(batch)
+        self._stream.flush()
