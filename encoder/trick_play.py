@@ -10,8 +10,9 @@ from fractions import Fraction
 from headend.media import Codec, Thumbnails, VideoRange, VideoRendition
 from headend.timing import Grid
 
-TRICK_CODECS = (Codec.AVC, Codec.AV1, Codec.VP9)
-"""Not HEVC: pictures that are all sync frames make it a range extensions profile, which hardly any device decodes."""
+TRICK_CODECS = {Codec.AVC: 51.0, Codec.AV1: 63.0, Codec.VP9: 63.0}
+"""With the highest CRF that each encoder takes. Not HEVC: pictures that are all sync frames make it a range extensions
+profile, which hardly any device decodes."""
 TRICK_LINES = 360
 """Enough for pictures that are seen for a fraction of a second, even on a television."""
 TRICK_CRF = 6.0
@@ -49,7 +50,7 @@ def trick_renditions(video: Sequence[VideoRendition], grid: Grid) -> tuple[Video
 
 def _trick_rendition(family: Sequence[VideoRendition], grid: Grid) -> VideoRendition:
     small = [r for r in family if _lines(r) <= TRICK_LINES]
-    kin = max(small, key=_lines) if small else min(family, key=_lines)
+    kin = max(small, key=lambda r: (_lines(r), r.average_bps)) if small else min(family, key=_lines)
     cap_bps = min(TRICK_BPS, kin.cap_bps)
     return replace(
         kin,
@@ -60,7 +61,7 @@ def _trick_rendition(family: Sequence[VideoRendition], grid: Grid) -> VideoRendi
         cap_bps=cap_bps,
         # A picture may take what the rate gives for the time that it stands for.
         buffer_bits=int(cap_bps * grid.gop_frames / grid.frame_rate),
-        crf=kin.crf + TRICK_CRF,
+        crf=min(kin.crf + TRICK_CRF, TRICK_CODECS[kin.codec]),
         default=False,
     )
 

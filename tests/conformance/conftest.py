@@ -45,7 +45,14 @@ def served(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Iterator
         path.write_text(srt(lines))
         text.append(TextChoice(str(path), language))
     published = submit_small(
-        master, store, scheduler, title=TITLE, segment_s=Fraction(1), chunk_s=Fraction(2), text=tuple(text)
+        master,
+        store,
+        scheduler,
+        title=TITLE,
+        segment_s=Fraction(1),
+        chunk_s=Fraction(2),
+        text=tuple(text),
+        thumbnails=True,
     )
     with contextlib.suppress(ConfigError):
         fetch.fetch()  # pages look for the players once, when the first origin starts

@@ -89,6 +89,9 @@ def test_trick_play_takes_after_a_small_rendition_of_each_codec_and_needs_little
     assert trick.cap_bps <= 200_000
     assert trick_renditions([WIDE], grid)[0].height_px == 1080
     assert trick_renditions([hdr], grid) == ()
+    better = replace(small, id="better", average_bps=600_000, crf=20.0)
+    assert trick_renditions([better, small], grid)[0].crf == 26.0
+    assert trick_renditions([replace(vp9, crf=60.0)], grid)[0].crf == 63.0
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def test_the_whole_is_the_same_release_whether_it_was_published_early_or_not(req
     late = pipeline.plan_for(replace(request_, publish_early=False), probe)
 
     assert early.release == late.release
-    codecs = {rendition.id: rendition.codec for rendition in (*early.video, *early.audio)}
+    codecs = {rendition.id: rendition.codec for rendition in (*early.video, *early.trick, *early.audio)}
     first = [any(codecs[id] in FIRST for id in task.renditions) for task in early.tasks]
     assert first == sorted(first, reverse=True)
 

@@ -101,12 +101,13 @@ def test_master_and_store_in_s3(tmp_path: Path, rclone_s3: LocalS3) -> None:
     url = upload(film, rclone_s3, "masters/small.mp4")
     settings = StoreSettings(f"s3://{BUCKET}/plant", rclone_s3.endpoint_url)
     with dask_processes(tmp_path, environment=rclone_s3.environment()) as scheduler:
-        published = submit_small(url, settings, scheduler)
+        published = submit_small(url, settings, scheduler, thumbnails=True)
     presentation = published.outcome.presentation
     for track in presentation.video:
         assert frame_numbers(track_bytes(published.store, presentation, track)) == list(
             range(0, 60, track.rendition.rate_divisor)
         )
+    assert presentation.sheets
     assert verify(published.store, "film").findings == ()
     assert rclone_s3.secret_key not in repr(published)
 

@@ -13,7 +13,7 @@ from tests.support.masters import make_film
 
 
 def submit(folder: Path, scheduler: str) -> Published:
-    return submit_small(folder / "master.mp4", StoreSettings(str(folder / "store")), scheduler, ladder="smoke")
+    return submit_small(folder / "master.mp4", StoreSettings(str(folder / "store")), scheduler, thumbnails=True)
 
 
 @pytest.fixture(scope="module")

@@ -30,14 +30,25 @@ def submit_small(
     chunk_s: Fraction = Fraction(1),
     audio: tuple[AudioChoice, ...] = (),
     text: tuple[TextChoice, ...] = (),
+    thumbnails: bool = False,
 ) -> Published:
-    """Submit a master as content ops would, with segments and chunks short enough for a film of seconds."""
+    """Submit a master as content ops would, with segments and chunks short enough for a film of seconds.
+
+    Thumbnails and trick play are left out, unless a test is about them: each chunk would start three encoders more.
+    """
     request = Request(
         master=str(master),
         title=title,
         ladder=load(ladder),
         store=store,
         cluster=ClusterSettings(scheduler=scheduler),
-        encode=EncodeSettings(segment_s=segment_s, chunk_s=chunk_s, effort=Effort.DRAFT, audio=audio, text=text),
+        encode=EncodeSettings(
+            segment_s=segment_s,
+            chunk_s=chunk_s,
+            effort=Effort.DRAFT,
+            audio=audio,
+            text=text,
+            thumbnails=thumbnails,
+        ),
     )
     return Published(submit(request), open_store(store))
