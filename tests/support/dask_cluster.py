@@ -18,7 +18,13 @@ START_S = 60
 def dask_processes(folder: Path, *, workers: int = 2, environment: dict[str, str] | None = None) -> Iterator[str]:
     """Run ``dask scheduler`` and some ``dask worker`` processes; yield the scheduler's address."""
     address_file = folder / "scheduler.json"
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **(environment or {})}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        # As the guide to content operations says: workers under Python 3.11 may freeze otherwise.
+        "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+        **(environment or {}),
+    }
 
     def start(*args: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
