@@ -305,6 +305,9 @@ def _frames_of(stream: Any, look: Look, chunk: Chunk) -> Any:
     turns = {90: ("clock",), 180: ("clock", "clock"), 270: ("cclock",)}
     for direction in turns.get(look.track.rotation_deg, ()):
         stream = stream.filter("transpose", direction)
+    if look.track.rotation_deg:
+        # Said again in a rendition's header, it would have players turn the picture once more.
+        stream = stream.filter("sidedata", mode="delete", type="DISPLAYMATRIX")
     if look.track.pixel_format.startswith("xyz"):
         # Digital cinema's XYZ is nothing that zimg knows.
         stream = stream.filter("format", "gbrp12le")
