@@ -27,17 +27,22 @@ def draw_frame(number: int, width_px: int, height_px: int, *, noise: int = 4) ->
     x = np.arange(width_px, dtype=np.int32)
     ring = 80 + (x + 3 * number) * 96 // width_px % 96
     luma = np.broadcast_to(ring, (height_px, width_px)).copy()
-    cells = np.where(_cells(number), WHITE, BLACK)
-    rows = np.arange(height_px) * ROWS // height_px
-    columns = x * COLUMNS // width_px
-    inside = np.ix_((rows >= 1) & (rows < ROWS - 1), (columns >= 1) & (columns < COLUMNS - 1))
-    luma[inside] = cells[
-        np.ix_(rows[(rows >= 1) & (rows < ROWS - 1)] - 1, columns[(columns >= 1) & (columns < COLUMNS - 1)] - 1)
-    ]
+    inside, bits = number_cells(number, width_px, height_px)
+    luma[inside] = np.where(bits, WHITE, BLACK)
     if noise:
         luma += np.random.default_rng(number).integers(-noise, noise + 1, luma.shape, dtype=np.int32)
     chroma = np.full((height_px // 2, width_px // 2), 118 + number % 20, dtype=np.uint8)
     return luma.clip(16, 235).astype(np.uint8).tobytes() + chroma.tobytes() + (255 - chroma).tobytes()
+
+
+def number_cells(
+    number: int, width_px: int, height_px: int
+) -> tuple[tuple[npt.NDArray[np.intp], ...], npt.NDArray[np.bool_]]:
+    """Where in a picture its number stands, and which of these samples are light."""
+    rows, columns = np.arange(height_px) * ROWS // height_px, np.arange(width_px) * COLUMNS // width_px
+    rows_in, columns_in = (rows >= 1) & (rows < ROWS - 1), (columns >= 1) & (columns < COLUMNS - 1)
+    bits = _cells(number)[np.ix_(rows[rows_in] - 1, columns[columns_in] - 1)]
+    return np.ix_(rows_in, columns_in), bits
 
 
 def read_frame_number(luma: Plane, *, bit_depth: int = 8) -> int | None:

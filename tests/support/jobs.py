@@ -8,6 +8,7 @@ from headend.media import Effort
 from headend.pipeline import Outcome, Request, submit
 from headend.settings import AudioChoice, ClusterSettings, EncodeSettings, StoreSettings, TextChoice
 from headend.storage import Store, open_store
+from ladders.ladder import Ladder
 from ladders.loading import load
 
 
@@ -25,7 +26,7 @@ def submit_small(
     scheduler: str,
     *,
     title: str = "film",
-    ladder: str = "smoke",
+    ladder: str | Ladder = "smoke",
     segment_s: Fraction = Fraction(1, 2),
     chunk_s: Fraction = Fraction(1),
     audio: tuple[AudioChoice, ...] = (),
@@ -39,7 +40,7 @@ def submit_small(
     request = Request(
         master=str(master),
         title=title,
-        ladder=load(ladder),
+        ladder=load(ladder) if isinstance(ladder, str) else ladder,
         store=store,
         cluster=ClusterSettings(scheduler=scheduler),
         encode=EncodeSettings(

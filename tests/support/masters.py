@@ -88,6 +88,58 @@ def make_film(
     return path
 
 
+def encode_pictures(
+    path: Path,
+    pictures: bytes,
+    *,
+    size: tuple[int, int],
+    frame_rate: Fraction,
+    sound_s: Fraction,
+    codec: str,
+    pixel_format: str,
+    raw_format: str = "yuv420p",
+    raw_args: Sequence[str] = (),
+    codec_args: Sequence[str] = (),
+    filters: str = "",
+    sound: Sequence[Sound] = (),
+    start_s: Fraction = Fraction(0),
+    output_args: Sequence[str] = (),
+) -> None:
+    """Encode raw pictures, and sound that lasts ``sound_s``; the rest as for `make_film`.
+
+    Args:
+        path: Where to.
+        pictures: One after the other.
+        size: Of the pictures.
+        frame_rate: Pictures per second.
+        sound_s: How long each track of sound lasts.
+        codec: FFmpeg's encoder.
+        pixel_format: What to encode in.
+        raw_format: What the pictures are in.
+        raw_args: What else is to be known of them, such as their colour.
+        codec_args: Options of the encoder.
+        filters: FFmpeg video filters.
+        sound: Tracks of sound.
+        start_s: When the picture begins.
+        output_args: Options of the output.
+    """
+    presets = {
+        "libx264": ("-preset", "veryfast"),
+        "libx265": ("-preset", "ultrafast", "-x265-params", "log-level=none"),
+    }
+    run_ffmpeg(
+        "-itsoffset", _seconds(start_s),
+        "-f", "rawvideo", "-pix_fmt", raw_format, "-s", f"{size[0]}x{size[1]}", *raw_args,
+        # Not -r, which would have frames begin at 0 whatever the offset is.
+        "-framerate", str(frame_rate), "-i", "pipe:0",
+        *_sound_inputs(sound, sound_s),
+        "-map", "0:v", *(("-vf", filters) if filters else ()),
+        "-fps_mode", "passthrough", "-c:v", codec, *presets.get(codec, ()), *codec_args, "-pix_fmt", pixel_format,
+        *_sound_outputs(sound, first_input=1), *output_args, str(path),
+        stdin=pictures,
+    )  # fmt: skip
+
+
 def make_sound(path: Path, *, duration_s: Fraction = Fraction(2), sound: Sequence[Sound] = (Sound(),)) -> Path:
     """Make a file with sound and no picture."""
     run_ffmpeg(*_sound_inputs(sound, duration_s), *_sound_outputs(sound, first_input=0), str(path))
@@ -153,21 +205,20 @@ def _film(
 ) -> Path:
     width, height = size
     path = Path(tempfile.mkdtemp(dir=_session_folder())) / f"film{suffix}"
-    presets = {
-        "libx264": ("-preset", "veryfast"),
-        "libx265": ("-preset", "ultrafast", "-x265-params", "log-level=none"),
-    }
-    run_ffmpeg(
-        "-itsoffset", _seconds(start_s),
-        "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}",
-        # Not -r, which would have frames begin at 0 whatever the offset is.
-        "-framerate", str(frame_rate), "-i", "pipe:0",
-        *_sound_inputs(sound, frame_count / frame_rate),
-        "-map", "0:v", *(("-vf", filters) if filters else ()),
-        "-fps_mode", "passthrough", "-c:v", codec, *presets.get(codec, ()), *codec_args, "-pix_fmt", pixel_format,
-        *_sound_outputs(sound, first_input=1), *output_args, str(path),
-        stdin=b"".join(draw_frame(number, width, height, noise=noise) for number in range(frame_count)),
-    )  # fmt: skip
+    encode_pictures(
+        path,
+        b"".join(draw_frame(number, width, height, noise=noise) for number in range(frame_count)),
+        size=size,
+        frame_rate=frame_rate,
+        sound_s=frame_count / frame_rate,
+        codec=codec,
+        codec_args=codec_args,
+        pixel_format=pixel_format,
+        filters=filters,
+        sound=sound,
+        start_s=start_s,
+        output_args=output_args,
+    )
     return path
 
 

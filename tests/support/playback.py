@@ -46,9 +46,13 @@ def sound(data: bytes) -> np.ndarray:
 
 def luma_of(frame: av.VideoFrame) -> np.ndarray:
     """A frame's luma plane, as numbers of its own depth."""
-    plane = frame.planes[0]
-    samples = np.frombuffer(plane, np.uint16 if "10" in frame.format.name else np.uint8)
-    return samples.reshape(plane.height, -1)[:, : plane.width]
+    return planes_of(frame)[0]
+
+
+def planes_of(frame: av.VideoFrame) -> tuple[np.ndarray, ...]:
+    """A frame's planes, as numbers of its own depth."""
+    kind = np.uint16 if "10" in frame.format.name else np.uint8
+    return tuple(np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width] for plane in frame.planes)
 
 
 def _number(frame: av.VideoFrame) -> int | None:

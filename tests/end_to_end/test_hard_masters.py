@@ -1,0 +1,169 @@
+"""Every kind of master: each frame once and in its place, sound on the picture, colours and metadata as delivered."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoder import probing
+from headend import layout
+from headend.media import (
+    AudioRendition,
+    Codec,
+    FieldOrder,
+    MasteringDisplay,
+    Presentation,
+    Track,
+    VideoRange,
+    VideoRendition,
+    VideoTrack,
+)
+from headend.settings import StoreSettings
+from ladders import loading
+from ladders.ladder import Ladder, RungRange
+from packager.conformance import verify
+from tests.support.colours import delta_e, light_of, signal_from
+from tests.support.hard_masters import BT709, KINDS, PATCHES, HardMaster, Reading, read_picture
+from tests.support.jobs import Published, submit_small
+from tests.support.masters import BEEP_S, master_of, run_ffmpeg
+from tests.support.playback import frames, planes_of, sound, track_bytes
+
+SMOKE = loading.load("smoke")
+LARGE = tuple(rung for rung in SMOKE.video if rung.height_px == 180)
+
+
+def ladder_of(kind: HardMaster) -> Ladder:
+    """The smallest ladder that shows what there is to see: both sizes of H.264, or the larger one of every codec."""
+    if not kind.all_codecs:
+        return replace(
+            SMOKE,
+            video=tuple(rung for rung in SMOKE.video if rung.codec is Codec.AVC),
+            audio=tuple(rung for rung in SMOKE.audio if rung.layout == "2.0" and rung.codec in (Codec.AAC, Codec.EAC3)),
+        )
+    kept = [replace(rung, range=RungRange.HDR) for rung in LARGE if rung.codec in (Codec.HEVC, Codec.AV1)]
+    return replace(SMOKE, video=(*LARGE, *kept), audio=SMOKE.audio[:2])
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_what_comes_out_is_what_the_master_means(kind: HardMaster, tmp_path: Path, scheduler: str) -> None:
+    master = kind.make(tmp_path)
+    delivered = picture_of(master)
+    published = submit_small(
+        master, StoreSettings(str(tmp_path / "store")), scheduler, ladder=ladder_of(kind), audio=kind.audio
+    )
+    plan, made = published.outcome.plan, published.outcome.presentation
+    assert plan.grid.frame_rate == kind.frame_rate
+    assert len(plan.grid.chunks()) >= 2
+    assert any(kind.decided in line for line in plan.decisions), plan.decisions
+    largest = max(made.video, key=lambda track: track.rendition.width_px)
+    assert (largest.rendition.width_px, largest.rendition.height_px) == kind.rendition_size
+
+    flashes_s: dict[str, list[float]] = {}
+    for track in made.video:
+        readings = readings_of(published, track)
+        divisor = track.rendition.rate_divisor
+        assert [reading.number for reading in readings] == list(kind.frames[::divisor]), track.rendition.id
+        flashes_s[track.rendition.id] = flashes_of(readings, float(track.rendition.frame_rate))
+        copy = tmp_path / f"{track.rendition.id}.mp4"
+        copy.write_bytes(track_bytes(published.store, made, track))
+        check_metadata(kind, delivered, track.rendition, told := picture_of(copy))
+        check_colours(kind, track.rendition, told, readings)
+    for heard in made.audio:
+        check_sync(kind, heard, beeps_of(published, heard), flashes_s)
+    assert bool(made.audio) == bool(kind.sound)
+
+    assert verify(published.store, "film").findings == ()
+    for manifest in (layout.multivariant, layout.mpd):
+        check_clean(made, tmp_path / "store" / manifest("film", made.release))
+
+
+def readings_of(published: Published, track: Track[VideoRendition]) -> list[Reading]:
+    data = track_bytes(published.store, published.outcome.presentation, track)
+    depth = 10 if track.rendition.pixel_format.endswith("10le") else 8
+    return [read_picture(planes_of(frame), depth) for frame in frames(data)]
+
+
+def flashes_of(readings: list[Reading], frame_rate: float) -> list[float]:
+    """When the band begins to flash, in seconds."""
+    bands = np.array([reading.band for reading in readings])
+    bright = bands > (bands.min() + bands.max()) / 2
+    return [float(number) / frame_rate for number in np.flatnonzero(bright & ~np.roll(bright, 1))]
+
+
+def picture_of(path: Path) -> VideoTrack:
+    found = probing.probe(master_of(path), str(path)).video
+    assert found is not None
+    return found
+
+
+def check_metadata(kind: HardMaster, delivered: VideoTrack, rendition: VideoRendition, told: VideoTrack) -> None:
+    """What the rendition says of itself is what the master meant, or BT.709 of what was tone-mapped."""
+    tone_mapped = kind.hdr and rendition.video_range is VideoRange.SDR
+    meant, colour = BT709 if tone_mapped else kind.colour, told.colour
+    assert (colour.primaries, colour.transfer, colour.matrix) == (meant.primaries, meant.transfer, meant.matrix)
+    assert colour.range == "tv", rendition.id
+    display = None if tone_mapped else delivered.mastering_display
+    # AV1 has a grid of its own for these numbers.
+    assert numbers_of(told.mastering_display) == pytest.approx(numbers_of(display), abs=1e-4), rendition.id
+    assert told.content_light == (None if tone_mapped else delivered.content_light), rendition.id
+    assert (told.sample_aspect_ratio, told.rotation_deg, told.field_order) == (1, 0, FieldOrder.PROGRESSIVE)
+    assert told.frame_rate == rendition.frame_rate == kind.frame_rate / rendition.rate_divisor
+    assert (told.width_px, told.height_px) == (rendition.width_px, rendition.height_px)
+
+
+def numbers_of(display: MasteringDisplay | None) -> list[float]:
+    if display is None:
+        return []
+    places = (display.red_xy, display.green_xy, display.blue_xy, display.white_xy)
+    return [float(number) for number in (*chain(*places), display.min_nits, display.max_nits)]
+
+
+def check_colours(kind: HardMaster, rendition: VideoRendition, told: VideoTrack, readings: list[Reading]) -> None:
+    """The patches have the light that they were drawn with, read by what the rendition says of itself."""
+    codes = np.mean([reading.patches for reading in readings], axis=0)
+    light = light_of(signal_from(codes, told.colour, told.bit_depth), told.colour)
+    apart = [delta_e(seen, drawn) for seen, drawn in zip(light, PATCHES, strict=True)]
+    # Few samples make a patch of a small picture, and its low rate spoils some of them.
+    coarse = 1.5 if min(rendition.width_px, rendition.height_px) < 100 else 1.0
+    assert max(apart) <= coarse * kind.most_delta_e, (rendition.id, apart)
+
+
+def beeps_of(published: Published, track: Track[AudioRendition]) -> list[float]:
+    """When each beep begins, in seconds."""
+    loud = np.abs(sound(track_bytes(published.store, published.outcome.presentation, track))[0])
+    heard = np.flatnonzero(loud > loud.max() / 4)
+    begins = np.diff(heard, prepend=-(10**6)) > float(BEEP_S) * 48_000
+    return [float(sample) / 48_000 for sample in heard[begins]]
+
+
+def check_sync(
+    kind: HardMaster, heard: Track[AudioRendition], beeps_s: list[float], flashes_s: dict[str, list[float]]
+) -> None:
+    """At both ends, each beep falls on its flash; sound and picture are equally long."""
+    frame_s = float(1 / kind.frame_rate)
+    for picture, flashes in flashes_s.items():
+        assert len(flashes) == 2, picture
+        assert beeps_s == pytest.approx(flashes, abs=float(kind.sync_frames) * frame_s), (heard.rendition.id, picture)
+    total = sum(part.duration_ticks for part in heard.segments) - heard.priming_samples
+    assert total == round(len(kind.frames) / kind.frame_rate * heard.rendition.sample_rate_hz)
+
+
+def check_clean(made: Presentation, manifest: Path) -> None:
+    """FFmpeg decodes all that a manifest names, without a word of complaint and with no frame missing or twice."""
+    # skip_manual: its DASH demuxer begins each segment with the init segment, and drops the priming each time.
+    said = run_ffmpeg(
+        # fpsprobesize: to learn the rate of a set with few pictures, it reads a short title to its end, and that twice.
+        "-xerror", "-flags2", "+skip_manual", "-fpsprobesize", "0", "-i", str(manifest), "-map", "0:v", "-map", "0:a?",
+        "-fps_mode", "passthrough", "-f", "framecrc", "-",
+    ).decode()  # fmt: skip
+    kinds = dict(re.findall(r"^#media_type (\d+): (\w+)$", said, re.MULTILINE))
+    streams = Counter(line.partition(",")[0] for line in said.splitlines() if not line.startswith("#"))
+    dash = manifest.suffix == ".mpd"
+    named = [track for track in made.video if dash or track.rendition.codec is not Codec.VP9]
+    named += made.trick if dash else ()  # in HLS, playlists of keyframes lead to it, which FFmpeg does not follow
+    shown = [count for stream, count in streams.items() if kinds[stream] == "video"]
+    assert sorted(shown) == sorted(sum(part.samples for part in track.segments) for track in named), manifest.name
