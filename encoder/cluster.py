@@ -46,7 +46,7 @@ _QUIET: dict[str, object] = {
     "distributed.worker.memory.terminate": False,
     # A long task must not cost a worker its life.
     "distributed.scheduler.worker-ttl": None,
-    # Python up to 3.11 can freeze for good while its threads are looked at (python/cpython#106883, dask/distributed#8616),
+    # Python up to 3.11 can freeze for good while threads are looked at (python/cpython#106883, dask/distributed#8616),
     # and what they do is to wait for a child.
     "distributed.worker.profile.enabled": False,
     # No pages: they would show every user of this machine what is encoded.
