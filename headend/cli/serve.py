@@ -90,7 +90,8 @@ def command(
     """Serve the titles of a store to players and caches.
 
     / lists the titles, /watch/TITLE plays one in a browser. /TITLE/multivariant.m3u8 (HLS) and /TITLE/manifest.mpd
-    (DASH) lead to the current release. /healthz and /readyz tell whether the origin lives and takes requests, /metrics what it does. With keys, all titles are for holders of tokens,
+    (DASH) lead to the current release. /healthz and /readyz tell whether the origin lives and takes requests, /metrics
+    what it does. With keys, all titles are for holders of tokens,
     which 'headend token' issues. Ends on Ctrl-C or SIGTERM, when the requests under way are done.
     """
     if as_json and access_log:
