@@ -51,7 +51,7 @@ def packaging(out: Path | None, hours: float) -> None:
 @click.option(
     "--case", "names", type=click.Choice(["prores", "h264", "codecs"]), multiple=True, help="Only this; repeatable."
 )
-@click.option("--rounds", type=click.IntRange(min=1), help="Turns of every way.  [default: 3; of codecs, 2]")
+@click.option("--rounds", type=click.IntRange(min=1), help="Turns of every way.  [default: 3 of prores, else 2]")
 @click.option("--quick", is_flag=True, help="Half the frames: shows that all works, not what it costs.")
 def encoding(out: Path | None, names: tuple[str, ...], rounds: int | None, quick: bool) -> None:
     """Encode a ladder as headend does, as its peers do, and at the least cost possible."""

@@ -35,8 +35,8 @@ class Mezzanine(StrEnum):
 ENCODERS = {
     # 4:2:2, 10 bits, only key frames: some 190 Mb/s at 1080p.
     Mezzanine.PRORES: ("-pix_fmt", "yuv422p10le", "-c:v", "prores_aw", "-profile:v", "3"),
-    # What a camera or an editor exports: some 40 Mb/s, with B-frames and a key frame every two seconds.
-    Mezzanine.H264: ("-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-crf", "12", "-g", "48"),
+    # What a camera or an editor exports: some 48 Mb/s, with B-frames and a key frame every second.
+    Mezzanine.H264: ("-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-crf", "12", "-g", "24"),
 }
 SUFFIXES = {Mezzanine.PRORES: ".mov", Mezzanine.H264: ".mp4"}
 
