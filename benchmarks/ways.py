@@ -19,7 +19,7 @@ from headend import pipeline
 from headend.media import Effort, EncodePlan, EncodeTask, VideoRendition
 from headend.process import Finished, run
 from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
-from ladders import fitting, loading
+from ladders import loading
 from ladders.ladder import VideoRung
 
 GOP_S = 2
@@ -85,13 +85,13 @@ def job_for(
     settings = EncodeSettings(segment_s=Fraction(GOP_S), chunk_s=chunk_s, effort=effort, thumbnails=False)
     request = pipeline.Request(str(path), "bench", rungs, StoreSettings(), ClusterSettings(), settings)
     probe = pipeline.inspect(request.master, request.store)
-    conformed = pipeline.conform(request, planning.usable(probe), probe.master)
+    probe, conformed, fitted = pipeline.fit(rungs, settings, request.store, probe)
     plan = planning.plan(
         request.title,
         probe,
         conformed,
         ladder=whole.name,
-        video=fitting.fit(rungs, probe, frame_rate=conformed.frame_rate).video,
+        video=fitted.video,
         audio=(),
         decisions=(),
         settings=settings,

@@ -1,16 +1,18 @@
-"""Probing in a process of its own: a master that crashes a demuxer, or never lets it end, costs that process only.
+"""Looking at masters in another process: one that crashes a demuxer, or never lets it end, costs that process only.
 
-As a program (``python -m encoder.apart``) it reads what to probe from its environment, where no other user sees a
+As a program (``python -m encoder.apart``) it reads what to look at from its environment, where no other user sees a
 presigned URL, and writes one document.
 """
 
 import os
 import resource
 import sys
+from typing import TypeVar
 
 import msgspec
 
 from encoder import probing
+from encoder.cropping import Sampling, Sighting, look
 from headend import documents
 from headend.errors import HeadendError, MasterError, ToolFailed
 from headend.media import Master, Probe
@@ -21,7 +23,8 @@ MEMORY_BYTES = 4 << 30
 STALL_S = 900.0
 """How long it may take: a transport stream in S3 is read from end to end."""
 
-_MASTER, _URL = "HEADEND_PROBE_MASTER", "HEADEND_PROBE_URL"
+_ASKED, _QUESTION, _URL = "HEADEND_ASKED", "HEADEND_QUESTION", "HEADEND_MASTER_URL"
+Answer = TypeVar("Answer")
 
 
 def probe(master: Master, input_url: str) -> Probe:
@@ -30,6 +33,19 @@ def probe(master: Master, input_url: str) -> Probe:
     Raises:
         MasterError: It can't be used; also where it has crashed the demuxer, or kept it busy for too long.
     """
+    return _answer(Probe, master, input_url, master)
+
+
+def look_for_bars(samples: Sampling, input_url: str) -> Sighting:
+    """Look at samples of a master as `encoder.cropping.look` does, in another process.
+
+    Raises:
+        MasterError: As for `probe`.
+    """
+    return _answer(Sighting, samples, input_url, samples.master)
+
+
+def _answer(kind: type[Answer], question: Master | Sampling, input_url: str, master: Master) -> Answer:
     lines: list[str] = []
     try:
         run(
@@ -37,7 +53,8 @@ def probe(master: Master, input_url: str) -> Probe:
             environment={
                 # The same code as here, wherever the caller stands, and nothing that lies in that folder.
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                _MASTER: documents.write(master).decode(),
+                _ASKED: type(question).__name__,
+                _QUESTION: documents.write(question).decode(),
                 _URL: input_url,
             },
             on_line=lines.append,
@@ -45,22 +62,25 @@ def probe(master: Master, input_url: str) -> Probe:
         )
     except ToolFailed as error:
         raise MasterError(
-            f"{master.url} can't be read: probing it broke off; it is damaged, or made to do harm: deliver it again",
+            f"{master.url} can't be read: looking at it broke off; it is damaged, or made to do harm: deliver it again",
             status=error.facts.get("status"),
             stderr=error.facts.get("stderr", ""),
         ) from None
     answer = lines[-1].encode() if lines else b""
     if answer.startswith(b"MasterError "):
         raise MasterError(msgspec.json.decode(answer.removeprefix(b"MasterError ")))
-    return documents.read(Probe, answer, key="the probe's answer")
+    return documents.read(kind, answer, key="what was seen of the master")
 
 
 def _main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    master = documents.read(Master, os.environ[_MASTER].encode(), key=_MASTER)
+    question, url = os.environ[_QUESTION].encode(), os.environ[_URL]
     try:
-        answer = documents.write(probing.probe(master, os.environ[_URL]))
+        if os.environ[_ASKED] == Sampling.__name__:
+            answer = documents.write(look(documents.read(Sampling, question, key=_QUESTION), url))
+        else:
+            answer = documents.write(probing.probe(documents.read(Master, question, key=_QUESTION), url))
     except HeadendError as error:
         answer = b"MasterError " + msgspec.json.encode(error.message)
     sys.stdout.buffer.write(answer + b"\n")

@@ -7,13 +7,15 @@ Source: FFmpeg's documentation, sections "Filtergraph description" and "mov, mp4
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
 import av
 import ffmpeg
+from langcodes import Language
+from langcodes.tag_parser import LanguageTagError
 
 from encoder import seeking
 from encoder.conforming import Conformed
@@ -28,6 +30,7 @@ from headend.media import (
     Colour,
     Effort,
     Levelling,
+    Light,
     Master,
     Thumbnails,
     VideoRange,
@@ -104,6 +107,11 @@ class Look:
         return self.conformed.track
 
     @property
+    def light(self) -> Light:
+        """What the master's numbers mean."""
+        return Light(self.colour, self.track.mastering_display, self.track.content_light)
+
+    @property
     def working_format(self) -> str:
         """Pixel format of the scaling cascade: 4:2:0 as all renditions are, deep where the master is."""
         return "yuv420p10le" if self.track.bit_depth > 8 else "yuv420p"
@@ -138,14 +146,13 @@ def video_command(
     taps = _cascade(copies[0], look, renditions)
     outputs = []
     for rendition in renditions:
-        colour = look.colour if rendition.video_range is not VideoRange.SDR else _sdr_colour(look)
-        hdr = rendition.video_range is not VideoRange.SDR
+        light = light_of(rendition.video_range, look.light)
         style = Style(
             effort=effort,
             gop_frames=grid.gop_frames // rendition.rate_divisor,
-            colour=colour,
-            mastering_display=look.track.mastering_display if hdr else None,
-            content_light=look.track.content_light if hdr else None,
+            colour=light.colour,
+            mastering_display=light.mastering_display,
+            content_light=light.content_light,
         )
         options: Options = {
             **VIDEO[rendition.codec](rendition, style),
@@ -161,6 +168,27 @@ def video_command(
     if thumbnails is not None:
         outputs.append(ffmpeg.output(_sheets(copies[1], look, thumbnails), SHEETS, **SHEET))
     return _argv(outputs)
+
+
+def light_of(video_range: VideoRange, master: Light) -> Light:
+    """What the numbers of a rendition mean.
+
+    Args:
+        video_range: The rendition's.
+        master: The master's.
+    """
+    if video_range is not VideoRange.SDR:
+        return replace(master, colour=replace(master.colour, range="tv"))
+    hdr = master.colour.transfer in ("smpte2084", "arib-std-b67")
+    return Light(SDR_COLOUR if hdr else replace(master.colour, range="tv"))
+
+
+def language_code(tag: str) -> str:
+    """A BCP 47 tag as MP4 states it (``mdhd``): ISO 639-2/T, ``und`` where there is none."""
+    try:
+        return Language.get(tag).to_alpha3(variant="T")
+    except (LookupError, LanguageTagError):
+        return "und"
 
 
 def audio_command(
@@ -203,6 +231,7 @@ def audio_command(
                 "frag_duration": 60_000_000,
                 # The edit list tells players how many samples of priming to drop.
                 "use_editlist": 1,
+                "metadata:s:a:0": f"language={language_code(rendition.language)}",
             }
             outputs.append(ffmpeg.output(tap, f"{SCRATCH}/{rendition.id}.mp4", **options))
     return _argv(outputs)
@@ -270,8 +299,9 @@ def _seek_options(look: Look, chunk: Chunk) -> dict[str, Any]:
     """Start reading at the last keyframe that the chunk's first frame can need."""
     place, track = seeking.keyframe_place(look.conformed, chunk), look.track
     options: dict[str, Any] = {
-        # Upright is a decision of the plan, not of the tool.
+        # Upright is a decision of the plan, not of the tool; so is what is cut off.
         "noautorotate": None,
+        "apply_cropping": "codec",
     }
     if place == 0:
         return options
@@ -407,10 +437,6 @@ def _tone_mapped(stream: Any) -> Any:
         .filter("sidedata", mode="delete", type="MASTERING_DISPLAY_METADATA")
         .filter("sidedata", mode="delete", type="CONTENT_LIGHT_LEVEL")
     )
-
-
-def _sdr_colour(look: Look) -> Colour:
-    return look.colour if look.track.video_range is VideoRange.SDR else SDR_COLOUR
 
 
 def _mixes(

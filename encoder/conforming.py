@@ -6,7 +6,7 @@ before and behind the chunk where a filter looks at neighbours. What the flags o
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from encoder import tool
 from encoder.probing import STANDARD_RATES, input_options
 from headend.errors import MasterError
-from headend.media import FieldOrder, VideoTrack
+from headend.media import Crop, FieldOrder, VideoTrack
 from headend.process import run
 from headend.settings import DEFAULT_MOST_CHANGED_PERCENT
 
@@ -86,14 +86,23 @@ class Conformed:
         cadence: How frames are made.
         field_order: Order of fields; progressive where there are none.
         frame_rate: Frames of the grid per second.
-        decision: One line on what is done, or an empty string where nothing is.
+        decisions: A line for each thing that is done.
+        crop: The part of the picture that is kept; None for the whole.
     """
 
     track: VideoTrack
     cadence: Cadence
     field_order: FieldOrder
     frame_rate: Fraction
-    decision: str = ""
+    decisions: tuple[str, ...] = ()
+    crop: Crop | None = None
+
+    @property
+    def kept(self) -> VideoTrack:
+        """The picture in the size that is kept of it."""
+        if self.crop is None:
+            return self.track
+        return replace(self.track, width_px=self.crop.width_px, height_px=self.crop.height_px)
 
     @property
     def gop_multiple(self) -> int:
@@ -151,7 +160,12 @@ class Conformed:
             stream = stream.filter("bwdif", mode="send_frame", parity=self.field_order.value, deint="interlaced")
             stream = stream.filter("decimate", cycle=CYCLE_FRAMES)
             stream = _part(stream, first - source_first * FILM_FRAMES // CYCLE_FRAMES, end - first)
-        return _renumbered(stream, self.frame_rate)
+        stream = _renumbered(stream, self.frame_rate)
+        if self.crop is not None:
+            # Last, since fields lie in the lines of the whole picture.
+            place = self.crop
+            stream = stream.filter("crop", place.width_px, place.height_px, place.left_px, place.top_px)
+        return stream
 
     def _evenly(self, stream: Any, first: int, end: int) -> Any:
         start = self.track.start_s + first / self.frame_rate
@@ -198,14 +212,15 @@ def conform(
         order = track.field_order if flagged else FieldOrder.PROGRESSIVE
     name = {FieldOrder.TOP_FIRST: "tff", FieldOrder.BOTTOM_FIRST: "bff"}.get(order, "")
     if not name:
-        decision = "flagged interlaced, but its frames are whole → taken as progressive" if flagged else ""
-        return Conformed(track, Cadence.PROGRESSIVE, FieldOrder.PROGRESSIVE, track.frame_rate, decision)
+        decisions = ("flagged interlaced, but its frames are whole → taken as progressive",) if flagged else ()
+        return Conformed(track, Cadence.PROGRESSIVE, FieldOrder.PROGRESSIVE, track.frame_rate, decisions)
     if fields and fields.repeated > fields.seen / 4:
         rate = track.frame_rate * FILM_FRAMES / CYCLE_FRAMES
-        return Conformed(track, Cadence.TELECINE, order, rate, f"3:2 telecine {name} → {float(rate):.3f}p film")
+        return Conformed(track, Cadence.TELECINE, order, rate, (f"3:2 telecine {name} → {float(rate):.3f}p film",))
     rate = 2 * track.frame_rate
     how = "" if flagged else ", though not flagged"
-    return Conformed(track, Cadence.INTERLACED, order, rate, f"interlaced {name}{how} → bwdif to {float(rate):.4g}p")
+    decision = f"interlaced {name}{how} → bwdif to {float(rate):.4g}p"
+    return Conformed(track, Cadence.INTERLACED, order, rate, (decision,))
 
 
 def worth_a_look(track: VideoTrack) -> bool:
@@ -281,7 +296,7 @@ def _variable(track: VideoTrack, most_changed_percent: float) -> Conformed:
             f"{most_changed_percent:g}"
         )
     decision = f"variable frame rate → {float(rate):.3f}p: {repeated} frames repeated, {dropped} dropped"
-    return Conformed(track, Cadence.VARIABLE, FieldOrder.PROGRESSIVE, rate, decision)
+    return Conformed(track, Cadence.VARIABLE, FieldOrder.PROGRESSIVE, rate, (decision,))
 
 
 def _ticks(track: VideoTrack, rate: Fraction) -> npt.NDArray[np.int64]:

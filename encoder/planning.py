@@ -92,7 +92,7 @@ def plan(
         chunk_s=settings.chunk_s,
         gop_multiple=conformed.gop_multiple,
     )
-    colour, assumed = complete_colour(track)
+    colour, _ = complete_colour(track)
     look = Look(conformed, colour)
     chunks = seeking.joined(grid.chunks(), conformed)
     trick: tuple[VideoRendition, ...] = ()
@@ -184,16 +184,20 @@ def plan(
         effort=settings.effort,
         tool=tool,
         grid=grid,
-        decisions=tuple(
-            line for line in (conformed.decision, seeking.tell(chunks, grid, conformed), *assumed, *decisions) if line
-        ),
+        decisions=(*told(conformed), *filter(None, [seeking.tell(chunks, grid, conformed)]), *decisions),
         video=video,
         audio=audio,
         tasks=tuple(sorted(tasks, key=lambda task: (urgent.isdisjoint(task.renditions), -task.cost))),
         trick=trick,
         thumbnails=thumbnails,
         text=written,
+        light=look.light,
     )
+
+
+def told(conformed: Conformed) -> tuple[str, ...]:
+    """What is decided of a master's picture before a ladder is fitted to it, one line each."""
+    return *conformed.decisions, *complete_colour(conformed.track)[1]
 
 
 def early_renditions(video: Iterable[VideoRendition], audio: Iterable[AudioRendition]) -> frozenset[str]:

@@ -35,6 +35,7 @@ from headend.media import (
     AudioTrack,
     Colour,
     ContentLight,
+    Crop,
     FieldOrder,
     FrameIndex,
     Master,
@@ -90,6 +91,7 @@ _RANGES = {1: "tv", 2: "pc"}
 _DESCRIBING = Lock()
 """Held while FFmpeg's log level, which all threads share, is turned up."""
 _CHROMA_LOCATION = re.compile(r"[(, ](left|center|topleft|top|bottomleft|bottom)[,)]")
+_CROPPING = re.compile(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)")
 
 # AVFieldOrder. The comments in FFmpeg's header notwithstanding, 4 and 5 say which of two interleaved fields is shown
 # first: RFC 9559, section 5.1.4.1.28.2, and QuickTime's "fiel" 9 and 14.
@@ -168,12 +170,12 @@ def probe(master: Master, input_url: str) -> Probe:
 def _looked_at(master: Master, input_url: str) -> Probe:
     # From the cheapest way to the one that always works. Each gets a fresh container: seeking back is not exact.
     for look in (_by_container_index, _by_packets):
-        with _opened(master, input_url) as container:
-            stream = _picture(container, master)
+        with opened(master, input_url) as container:
+            stream = picture_of(container, master)
             if seen := look(container, stream, master):
                 return _describe(master, container, stream, seen)
-    with _opened(master, input_url) as container:
-        stream = _picture(container, master)
+    with opened(master, input_url) as container:
+        stream = picture_of(container, master)
         return _describe(master, container, stream, _by_decoding(container, stream, master))
 
 
@@ -185,8 +187,12 @@ def _is_remote(input_url: str) -> bool:
 
 
 @contextmanager
-def _opened(master: Master, input_url: str) -> Iterator[InputContainer]:
-    """Open a master, and turn whatever FFmpeg says against it, now or later, into a MasterError."""
+def opened(master: Master, input_url: str) -> Iterator[InputContainer]:
+    """Open a master, and turn whatever FFmpeg says against it, now or later, into a MasterError.
+
+    Raises:
+        MasterError: It can't be reached or read.
+    """
     # A named pipe would block for ever, and a device never end.
     if not _is_remote(input_url) and not Path(input_url).is_file():
         raise MasterError(f"there is no file {master.url}; give the path of a film")
@@ -231,7 +237,12 @@ def _begins_like_mp4(location: str) -> bool:
     return False
 
 
-def _picture(container: InputContainer, master: Master) -> VideoStream:
+def picture_of(container: InputContainer, master: Master) -> VideoStream:
+    """The stream that is a film's picture; of the others, only sound is still read.
+
+    Raises:
+        MasterError: There is none that can be decoded.
+    """
     not_a_film = Disposition.attached_pic | Disposition.timed_thumbnails
     pictures = [stream for stream in container.streams.video if not stream.disposition & not_a_film]
     if not pictures:
@@ -427,8 +438,8 @@ def _has_captions(master: Master, input_url: str, codec: str) -> bool:
     """
     if codec not in _CAPTIONED:
         return False
-    with _opened(master, input_url) as container:
-        stream = _picture(container, master)
+    with opened(master, input_url) as container:
+        stream = picture_of(container, master)
         for audio in container.streams.audio:
             audio.discard = Discard.all
         frames = (frame for _, some in _decoded(container, stream, frame_limit=_CAPTION_FRAMES) for frame in some)
@@ -499,13 +510,14 @@ def _describe(master: Master, container: InputContainer, picture: VideoStream, s
         container=container.format.name,
         duration_s=Fraction(container.duration or 0, av.time_base),
         video=_video_track(container, picture, seen),
-        audio=tuple(_audio_track(stream, seen.audio_ends_ticks.get(stream.index)) for stream in decodable),
+        audio=tuple(audio_track(stream, seen.audio_ends_ticks.get(stream.index)) for stream in decodable),
         subtitles=tuple(_subtitle_track(stream) for stream in container.streams.subtitles),
     )
 
 
 def _video_track(container: InputContainer, picture: VideoStream, seen: _Seen) -> VideoTrack:
     context, first, frames = picture.codec_context, seen.first, seen.frames
+    description = _description(container, picture)
     rate, constant = frame_rate(frames.pts_ticks, _time_base(picture), _declared_rate(picture))
     return VideoTrack(
         index=picture.index,
@@ -523,7 +535,7 @@ def _video_track(container: InputContainer, picture: VideoStream, seen: _Seen) -
             transfer=_named(_TRANSFERS, context.color_trc, first.color_trc),
             matrix=_named(_MATRICES, context.colorspace, first.colorspace),
             range=_named(_RANGES, context.color_range, first.color_range),
-            chroma_location=_chroma_location(container, picture),
+            chroma_location=_chroma_location(description),
         ),
         mastering_display=_mastering_display(first),
         content_light=_content_light(first),
@@ -534,10 +546,17 @@ def _video_track(container: InputContainer, picture: VideoStream, seen: _Seen) -
         intra_only=len(frames.keyframes) == len(frames.pts_ticks),
         bit_rate_bps=picture.bit_rate or 0,
         frames=frames,
+        clean_aperture=_clean_aperture(description, first),
     )
 
 
-def _audio_track(stream: AudioStream, end_ticks: int | None) -> AudioTrack:
+def audio_track(stream: AudioStream, end_ticks: int | None = None) -> AudioTrack:
+    """Tell of a programme of sound what its header says.
+
+    Args:
+        stream: The programme.
+        end_ticks: Where it ends, if that is known better than from the header.
+    """
     context, time_base = stream.codec_context, _time_base(stream)
     start = stream.start_time or 0
     duration = end_ticks - start if end_ticks is not None else stream.duration or 0
@@ -623,8 +642,8 @@ def _content_light(frame: VideoFrame) -> ContentLight | None:
     return levels if levels.max_cll_nits or levels.max_fall_nits else None
 
 
-def _chroma_location(container: InputContainer, picture: VideoStream) -> str:
-    """Read where chroma samples lie from FFmpeg's own description of the stream: PyAV has no attribute for it."""
+def _description(container: InputContainer, picture: VideoStream) -> str:
+    """FFmpeg's own description of a stream, which tells what PyAV has no attributes for."""
     with _DESCRIBING:
         level = av.logging.get_level()
         av.logging.set_level(av.logging.INFO)
@@ -634,6 +653,25 @@ def _chroma_location(container: InputContainer, picture: VideoStream) -> str:
         finally:
             av.logging.set_libav_level(av.logging.INFO)
             av.logging.set_level(level)
-    line = re.search(rf"Stream #0:{picture.index}\b.*", description)
-    found = _CHROMA_LOCATION.search(line[0]) if line else None
+    found = re.search(rf"Stream #0:{picture.index}\b.*(\n(?! *Stream #).*)*", description)
+    return found[0] if found else ""
+
+
+def _chroma_location(description: str) -> str:
+    """Where chroma samples lie."""
+    found = _CHROMA_LOCATION.search(description.partition("\n")[0])
     return found[1] if found else "unknown"
+
+
+def _clean_aperture(description: str, first: VideoFrame) -> Crop | None:
+    """What QuickTime's ``clap`` or Matroska's ``PixelCrop…`` leave of the picture.
+
+    Source:
+        ISO/IEC 14496-12, section 12.1.4; RFC 9559, section 5.1.4.1.28.8.
+    """
+    found = _CROPPING.search(description)
+    if found is None:
+        return None
+    left, right, top, bottom = map(int, found.groups())
+    width_px, height_px = first.width - left - right, first.height - top - bottom
+    return Crop(width_px, height_px, left, top) if min(width_px, height_px) > 0 else None

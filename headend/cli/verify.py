@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from headend import documents
+from headend import documents, pipeline
 from headend.cli import options
 from headend.cli.exits import Status
 from headend.cli.screen import console, print_json
@@ -19,21 +19,26 @@ from packager import conformance
 @click.command(
     "verify",
     epilog=options.examples(
-        "headend verify big-buck-bunny", "headend verify big-buck-bunny --release 4c1f0d2e9b7a65830c1d --json"
+        "headend verify big-buck-bunny",
+        "headend verify big-buck-bunny --deep",
+        "headend verify big-buck-bunny --release 4c1f0d2e9b7a65830c1d --json",
     ),
 )
 @options.title_argument
 @click.option("--release", metavar="ID", help="Another release than the current one.")
+@click.option("--deep", is_flag=True, help="Decode all segments, not one of each rendition.")
 @options.store
 @options.common
-def command(title: str, release: str | None, store: StoreSettings, as_json: bool) -> int:
+def command(title: str, release: str | None, deep: bool, store: StoreSettings, as_json: bool) -> int:
     """Read a release back and check every byte of it.
 
     Checks digests and sizes, the continuity of time, frame counts, that all renditions have their sync frames at the
-    same places, and that the manifests say what the segments are. Ends with status 1 and a list if anything is wrong.
+    same places, and that the manifests say what the segments are. Decodes a segment of each rendition and compares
+    size, rate, depth, colour, HDR metadata, channels and language with the plan. Ends with status 1 and a list if
+    anything is wrong.
     """
     with checking() as on_progress:
-        verdict = conformance.verify(open_store(store), title, release, on_progress)
+        verdict = pipeline.verify(open_store(store), title, release, on_progress, deep=deep)
     if as_json:
         print_json({"sound": not verdict.findings, **documents.as_plain(verdict)})
     else:

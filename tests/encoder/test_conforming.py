@@ -38,6 +38,6 @@ def test_a_variable_rate_above_the_limit_is_refused_and_names_the_option() -> No
     conformed = conform(uneven, most_changed_percent=9)
 
     assert (conformed.cadence, conformed.frame_count) == (Cadence.VARIABLE, 109)
-    assert conformed.decision.endswith("9 frames repeated, 0 dropped")
+    assert conformed.decisions[0].endswith("9 frames repeated, 0 dropped")
     with pytest.raises(MasterError, match="raise --max-changed-frames from 8"):
         conform(uneven, most_changed_percent=8)

@@ -6,11 +6,11 @@ import pytest
 
 from headend import documents, layout
 from headend.errors import ConfigError, StoreUnavailable
-from headend.media import EncodePlan, Presentation, Receipt, Segment
+from headend.media import EncodePlan, Light, Presentation, Receipt, Segment
 from headend.storage.memory import MemoryStore
 from packager.conformance import Finding, verify
 from packager.publishing import manifests, publish
-from tests.support.releases import REAL_GRID, store_real
+from tests.support.releases import REAL_GRID, AnyRendition, store_real
 
 BASE = "titles/film/r1/"
 
@@ -253,3 +253,31 @@ def test_a_store_that_fails_is_an_error_and_no_finding() -> None:
     publish(store, store_real(store))
     with pytest.raises(StoreUnavailable):
         verify(store, "film")
+
+
+def test_a_segment_of_each_rendition_is_decoded_or_all_of_them() -> None:
+    store, plan = published()
+    seen: list[tuple[str, int]] = []
+
+    def look(rendition: AnyRendition, _light: Light | None, segment: Segment, data: bytes) -> tuple[str, ...]:
+        key = BASE + rendition.id
+        assert data == store.get(f"{key}/init.mp4") + store.get(f"{key}/{segment.number}.m4s")
+        seen.append((rendition.id, segment.number))
+        return ("it is green",) if rendition.id == "vp9-90p" else ()
+
+    (finding,) = verify(store, "film", look=look).findings
+    assert finding.message == "it is green" and finding.object.startswith(f"{BASE}vp9-90p/")
+    assert sorted(id for id, _ in seen) == sorted(rendition.id for rendition in (*plan.video, *plan.audio))
+    seen.clear()
+    assert len(verify(store, "film", look=look, deep=True).findings) == 3
+    assert len(set(seen)) == len(seen) == 15
+
+
+def test_damaged_segments_are_not_decoded() -> None:
+    store, _ = published()
+    for number in (1, 2, 3):
+        key = f"{BASE}vp9-90p/{number}.m4s"
+        store.put(key, store.get(key)[:-1] + b"!")
+    seen = []
+    verify(store, "film", look=lambda rendition, *_: seen.append(rendition.id) or (), deep=True)
+    assert len(seen) == 12 and "vp9-90p" not in seen

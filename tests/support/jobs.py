@@ -1,12 +1,12 @@
 """Small jobs through the whole house."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from headend.media import Effort
+from headend.media import Codec, Crop, Effort
 from headend.pipeline import Outcome, Request, submit
-from headend.settings import AudioChoice, ClusterSettings, EncodeSettings, StoreSettings, TextChoice
+from headend.settings import AudioChoice, ClusterSettings, Cropping, EncodeSettings, StoreSettings, TextChoice
 from headend.storage import Store, open_store
 from ladders.ladder import Ladder
 from ladders.loading import load
@@ -18,6 +18,12 @@ class Published:
 
     outcome: Outcome
     store: Store
+
+
+def picture_ladder() -> Ladder:
+    """The smoke ladder's two rungs of H.264: enough where it is not about codecs."""
+    smoke = load("smoke")
+    return replace(smoke, video=tuple(rung for rung in smoke.video if rung.codec is Codec.AVC))
 
 
 def submit_small(
@@ -32,6 +38,7 @@ def submit_small(
     audio: tuple[AudioChoice, ...] = (),
     text: tuple[TextChoice, ...] = (),
     thumbnails: bool = False,
+    crop: Crop | Cropping = Cropping.NONE,
 ) -> Published:
     """Submit a master as content ops would, with segments and chunks short enough for a film of seconds.
 
@@ -50,6 +57,7 @@ def submit_small(
             audio=audio,
             text=text,
             thumbnails=thumbnails,
+            crop=crop,
         ),
     )
     return Published(submit(request), open_store(store))

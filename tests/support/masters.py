@@ -5,6 +5,7 @@ Each distinct film is encoded once per session and copied to where the test want
 
 import atexit
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from headend.media import Master
+from headend.media import Crop, Master
+from packager import boxes
 from tests.support.frame_numbers import draw_frame
 
 BEEP_S = Fraction(1, 25)
@@ -149,6 +151,27 @@ def make_sound(path: Path, *, duration_s: Fraction = Fraction(2), sound: Sequenc
 def rewrap(path: Path, source: Path, *output_args: str, input_args: Sequence[str] = ()) -> Path:
     """Copy all streams of ``source`` into another file, without encoding."""
     run_ffmpeg(*input_args, "-i", str(source), "-map", "0", "-c", "copy", *output_args, str(path))
+    return path
+
+
+def with_clean_aperture(path: Path, size: tuple[int, int], crop: Crop) -> Path:
+    """State in a MOV, whose index is at its end, which part of the picture is to be seen (``clap``)."""
+    data = path.read_bytes()
+    parents: list[boxes.Box] = []
+    for kind in ("moov", "trak", "mdia", "minf", "stbl", "stsd"):
+        parents.append(boxes.find(data, kind, parents[-1] if parents else None))
+    parents.append(next(boxes.children(data, parents[-1].body + 8, parents[-1].end)))
+    # Where the centre lies, against that of the whole.
+    across, down = (
+        2 * start + length - whole
+        for start, length, whole in zip((crop.left_px, crop.top_px), (crop.width_px, crop.height_px), size, strict=True)
+    )
+    numbers = (crop.width_px, 1, crop.height_px, 1, across, 2, down, 2)
+    clap = struct.pack(">I4sIIIIiIiI", 40, b"clap", *numbers)
+    grown = bytearray(data[: parents[-1].end] + clap + data[parents[-1].end :])
+    for box in parents:
+        struct.pack_into(">I", grown, box.start, box.end - box.start + len(clap))
+    path.write_bytes(grown)
     return path
 
 

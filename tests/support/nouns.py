@@ -8,6 +8,7 @@ from headend.media import (
     Codec,
     Colour,
     ContentLight,
+    Crop,
     FieldOrder,
     FrameIndex,
     Master,
@@ -68,6 +69,7 @@ def make_video_track(
     bit_rate_bps: int = 0,
     frame_count: int = 48,
     frames: FrameIndex | None = None,
+    clean_aperture: Crop | None = None,
 ) -> VideoTrack:
     """Make a track whose time base is one frame, unless told otherwise; give ``frames`` together with ``time_base``."""
     return VideoTrack(
@@ -90,6 +92,7 @@ def make_video_track(
         intra_only=intra_only,
         bit_rate_bps=bit_rate_bps,
         frames=make_frame_index(frame_count) if frames is None else frames,
+        clean_aperture=clean_aperture,
     )
 
 

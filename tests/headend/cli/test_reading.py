@@ -82,6 +82,23 @@ def test_a_sound_release_verifies(made: Made, capsys: pytest.CaptureFixture[str]
     assert said["frames"] == 50 * 8 + 3 * 3  # and of trick play, one for each GOP
 
 
+def test_a_release_that_is_not_as_planned_ends_verify_with_the_rendition_named(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = shutil.copytree(made.store, tmp_path / "store")
+    assert run(["verify", "film", "--store", str(store), "--deep"]) == 0
+    plan = next(store.glob("titles/film/*/plan.json"))
+    said = json.loads(plan.read_bytes())
+    said["body"]["light"]["colour"]["matrix"] = "bt2020nc"
+    plan.write_text(json.dumps(said))
+    capsys.readouterr()
+    assert run(["verify", "film", "--store", str(store)]) == 1
+    faults = [line for line in capsys.readouterr().out.splitlines() if "as planned" in line]
+    videos = {rendition["id"] for rendition in made.said["renditions"] if rendition["kind"] == "video"}
+    assert {line.split("/")[3] for line in faults} == videos
+    assert all("matrix is smpte170m, not bt2020nc as planned" in line for line in faults)
+
+
 def test_a_damaged_release_ends_verify_with_status_1_and_a_precise_list(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +125,23 @@ def test_show_tells_how_loud_each_programme_was_and_is(made: Made, capsys: pytes
     heard = sounds[0]["loudness"]
     said = capsys.readouterr().out
     assert f"{heard['integrated_lufs']:.1f}" in said and f"{heard['gain_db']:+.1f}" in said and "-24.0" in said
+
+
+def test_a_fitted_ladder_and_a_plan_say_the_same(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["--audio", "1:fr:dub", "--loudness", "-23", "--crop", "300:180:10:0", "--json"]
+    assert run(["plan", str(made.master), "--title", "film", "--ladder", "smoke", "--workers", "1", *chosen]) == 0
+    plan = json.loads(capsys.readouterr().out)["body"]
+    assert run(["ladder", "fit", "smoke", str(made.master), *chosen]) == 0
+    fitted = json.loads(capsys.readouterr().out)
+    assert {part: fitted[part] for part in ("video", "audio", "decisions")}.items() <= plan.items()
+    assert "cropped to 300x180 at 10,0, as asked" in plan["decisions"]
+    assert (plan["video"][0]["width_px"], plan["audio"][0]["language"]) == (300, "fr")
+
+
+@pytest.mark.parametrize("crop", ["left", "320:180", "0:180:0:0", "319:180:0:0", "320:180:0:2", "-2:180:0:0"])
+def test_what_is_no_part_of_the_picture_is_wrong_use(crop: str, made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ladder", "fit", "smoke", str(made.master), "--crop", crop]) == 2
+    assert "width, height" in capsys.readouterr().err
 
 
 def test_a_plan_says_what_becomes_of_the_sound(made: Made, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,139 @@
+"""Looking into what was encoded: whether what a decoder makes of a rendition is what the plan says of it."""
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import BoundedSemaphore
+
+import av
+
+from encoder import probing
+from encoder.command import language_code, light_of
+from headend.errors import MasterError
+from headend.media import (
+    AudioRendition,
+    AudioTrack,
+    Codec,
+    Light,
+    Master,
+    MasteringDisplay,
+    Segment,
+    VideoRendition,
+    VideoTrack,
+)
+
+SLACK_SAMPLES = 4096
+"""What decoders drop at the start of sound: priming, and the frames that others are predicted from."""
+CHROMATICITY_SLACK, LUMINANCE_SLACK = Fraction(1, 10_000), Fraction(1, 100)
+"""Codecs write ST 2086 in steps of their own: an absolute difference of x and y, and a relative one of cd/m²."""
+
+_CODECS = {Codec.AVC: "h264", Codec.HEVC: "hevc"}
+"""FFmpeg's names, where they are not ours."""
+_DECODING = BoundedSemaphore(os.cpu_count() or 1)
+"""Decoders of large pictures take hundreds of megabytes each."""
+
+
+def differences(
+    rendition: VideoRendition | AudioRendition, light: Light | None, segment: Segment, data: bytes
+) -> tuple[str, ...]:
+    """Decode a segment and tell what is not as planned.
+
+    Args:
+        rendition: What was planned.
+        light: The master's; None where the plan doesn't say.
+        segment: What is said of the segment.
+        data: The init segment, and the segment after it.
+
+    Returns:
+        A line for each thing that differs; nothing where all is as planned.
+    """
+    with _DECODING, TemporaryDirectory(prefix="headend-") as folder:
+        path = Path(folder) / "segment.mp4"
+        path.write_bytes(data)
+        try:
+            if isinstance(rendition, VideoRendition):
+                return tuple(_of_picture(rendition, light, segment, path))
+            return tuple(_of_sound(rendition, segment, path))
+        except (av.FFmpegError, MasterError) as error:
+            return (f"it can't be decoded: {error}",)
+
+
+def _of_picture(rendition: VideoRendition, light: Light | None, segment: Segment, path: Path) -> Iterator[str]:
+    track = probing.probe(_as_master(path), str(path)).video
+    if track is None:
+        yield "it has no picture"
+        return
+    yield from _told(
+        ("codec", track.codec, _CODECS.get(rendition.codec, rendition.codec)),
+        ("size", f"{track.width_px}x{track.height_px}", f"{rendition.width_px}x{rendition.height_px}"),
+        ("shape of pixels", track.sample_aspect_ratio, Fraction(1)),
+        ("turn in degrees", track.rotation_deg, 0),
+        ("pixel format", track.pixel_format, rendition.pixel_format),
+        ("field order", track.field_order, "progressive"),
+        ("number of decoded frames", _frames(path), segment.samples),
+    )
+    if track.frame_count > 1:  # one frame has no rate
+        yield from _told(("frame rate", track.frame_rate, rendition.frame_rate))
+    if light is not None:
+        yield from _of_light(track, light_of(rendition.video_range, light))
+
+
+def _of_light(track: VideoTrack, planned: Light) -> Iterator[str]:
+    made, wanted = track.colour, planned.colour
+    yield from _told(
+        ("colour primaries", made.primaries, wanted.primaries),
+        ("transfer characteristic", made.transfer, wanted.transfer),
+        ("matrix", made.matrix, wanted.matrix),
+        ("range", made.range, wanted.range),
+        ("content light level", track.content_light, planned.content_light),
+    )
+    if not _alike(track.mastering_display, planned.mastering_display):
+        yield f"its mastering display is {track.mastering_display}, not {planned.mastering_display}"
+
+
+def _alike(made: MasteringDisplay | None, planned: MasteringDisplay | None) -> bool:
+    if made is None or planned is None:
+        return made is planned
+    corners = zip(
+        (*made.red_xy, *made.green_xy, *made.blue_xy, *made.white_xy),
+        (*planned.red_xy, *planned.green_xy, *planned.blue_xy, *planned.white_xy),
+        strict=True,
+    )
+    lights = ((made.min_nits, planned.min_nits), (made.max_nits, planned.max_nits))
+    return all(abs(one - other) <= CHROMATICITY_SLACK for one, other in corners) and all(
+        # The darkest black is a few of the smallest steps, 0.0001 cd/m².
+        abs(one - other) <= max(LUMINANCE_SLACK * other, Fraction(1, 10_000))
+        for one, other in lights
+    )
+
+
+def _frames(path: Path) -> int:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        return sum(1 for _ in container.decode(stream))
+
+
+def _of_sound(rendition: AudioRendition, segment: Segment, path: Path) -> Iterator[str]:
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        track: AudioTrack = probing.audio_track(stream)
+        heard = sum(frame.samples for frame in container.decode(stream))
+    yield from _told(
+        ("codec", track.codec, _CODECS.get(rendition.codec, rendition.codec)),
+        ("sample rate", track.sample_rate_hz, rendition.sample_rate_hz),
+        ("number of channels", track.channels, rendition.channels),
+        ("language", stream.metadata.get("language", "und"), language_code(rendition.language)),
+    )
+    if abs(heard - segment.duration_ticks) > SLACK_SAMPLES:
+        yield f"its number of decoded samples is {heard}, not {segment.duration_ticks}"
+
+
+def _told(*made: tuple[str, object, object]) -> Iterator[str]:
+    return (f"its {name} is {is_}, not {planned} as planned" for name, is_, planned in made if is_ != planned)
+
+
+def _as_master(path: Path) -> Master:
+    return Master(str(path), path.stat().st_size, "", "")
