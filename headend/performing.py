@@ -2,9 +2,9 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -108,7 +108,7 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
             on_frames=run.on_frames,
         )
         run.on_encoded()
-        tracks = _levelled(run.task, finished.loudness, _keep(order, run.task, Path(folder), store))
+        tracks = tuple(_keep(order, run.task, finished.loudness, Path(folder), store))
         sheets = tuple(_keep_sheets(order, run.task, Path(folder), store))
     receipt = Receipt(
         task=run.task.id,
@@ -124,21 +124,12 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
     return receipt
 
 
-def _levelled(
-    task: EncodeTask, decided: Sequence[Loudness], tracks: Iterable[EncodedTrack]
-) -> tuple[EncodedTrack, ...]:
-    """Tell of each track how loud it is."""
-    if task.levelling is None:
-        return tuple(tracks)
-    by_layout = {one.layout: one for one in decided}
-    return tuple(
-        replace(track, loudness=by_layout[layout]) for track, layout in zip(tracks, task.levelling.layouts, strict=True)
-    )
-
-
-def _keep(order: Order, task: EncodeTask, scratch: Path, store: Store) -> Iterator[EncodedTrack]:
+def _keep(
+    order: Order, task: EncodeTask, decided: Sequence[Loudness], scratch: Path, store: Store
+) -> Iterator[EncodedTrack]:
+    cuts = _cut_text(order, task, scratch) if task.kind is Kind.TEXT else _cut_all(order, task, decided, scratch)
     with ThreadPoolExecutor(UPLOADS) as uploads:
-        for cut in _cut_text(order, task, scratch) if task.kind is Kind.TEXT else _cut_all(order, task, scratch):
+        for cut in cuts:
             rendition = cut.track.rendition
             if task.chunk.number == 0 and cut.init:
                 store.put(layout.init(order.title, order.release, rendition), cut.init)
@@ -180,18 +171,23 @@ def _cut_text(order: Order, task: EncodeTask, scratch: Path) -> Iterator[segment
                 yield captions.cut(rendition, cues, document, order.grid)
 
 
-def _cut_all(order: Order, task: EncodeTask, scratch: Path) -> Iterator[segmenting.Cut]:
+def _cut_all(order: Order, task: EncodeTask, decided: Sequence[Loudness], scratch: Path) -> Iterator[segmenting.Cut]:
+    by_layout = {one.layout: one for one in decided}
+    layouts = task.levelling.layouts if task.levelling else ()
+    loudness = {id: by_layout[layout] for id, layout in zip(task.renditions, layouts, strict=False)}
     for rendition in task.renditions:
         path = encoding.output(scratch, rendition)
         with path.open("rb") as file:
             data = mmap(file.fileno(), 0, access=ACCESS_READ)
         path.unlink()
-        yield _cut(order, task, rendition, memoryview(data))
+        yield _cut(order, task, rendition, loudness.get(rendition), memoryview(data))
 
 
-def _cut(order: Order, task: EncodeTask, rendition: str, data: memoryview) -> segmenting.Cut:
+def _cut(order: Order, task: EncodeTask, rendition: str, loudness: Loudness | None, data: memoryview) -> segmenting.Cut:
     if task.kind is Kind.AUDIO:
-        return segmenting.cut_audio(data, rendition=rendition, grid=order.grid, sample_rate_hz=order.sample_rate_hz)
+        return segmenting.cut_audio(
+            data, rendition=rendition, grid=order.grid, sample_rate_hz=order.sample_rate_hz, loudness=loudness
+        )
     return segmenting.cut_video(
         data,
         rendition=rendition,

@@ -19,7 +19,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from headend.errors import ChunkRejected
-from headend.media import EncodedTrack, Segment
+from headend.media import EncodedTrack, Loudness, Segment
 from headend.timing import SOUND_TAIL_SAMPLES, Chunk, Grid, timescale
 from packager import boxes
 
@@ -30,6 +30,8 @@ _BASE_IS_MOOF = 0x20000
 _NOT_SYNC = 0x10000
 _IS_SYNC_SAMPLE = 0x02000000
 _IS_OTHER_SAMPLE = 0x01010000
+_PROGRAM_LOUDNESS, _BS_1770, _UNVERIFIED, _ACCURATE = 1, 2, 1, 3
+"""Method, system and reliability of a measurement: ISO/IEC 23003-4, annex A."""
 
 REORDER_FRAMES = 2
 """How many frames later than decoded a frame may be shown: B-frames that are referred to need two."""
@@ -213,7 +215,9 @@ def cut_video(
 
 
 @boxes.damage_reported()
-def cut_audio(data: memoryview, *, rendition: str, grid: Grid, sample_rate_hz: int) -> Cut:
+def cut_audio(
+    data: memoryview, *, rendition: str, grid: Grid, sample_rate_hz: int, loudness: Loudness | None = None
+) -> Cut:
     """Cut a programme's sound at the codec frames nearest to the video's segment boundaries.
 
     The programme's length is exact: the last codec frame is given the duration that makes priming and programme end
@@ -224,6 +228,7 @@ def cut_audio(data: memoryview, *, rendition: str, grid: Grid, sample_rate_hz: i
         rendition: Its id, for the receipt and for errors.
         grid: The title's grid.
         sample_rate_hz: Samples per second; also the track's timescale.
+        loudness: The programme's; the init segment tells it, unless it is silence.
 
     Returns:
         The init segment, whose edit list tells players to drop the priming, the segments and their description.
@@ -270,7 +275,10 @@ def cut_audio(data: memoryview, *, rendition: str, grid: Grid, sample_rate_hz: i
             )
         )
         bodies.append(body)
-    return joined(rendition, init, bodies, segments, sample_rate_hz, priming_samples=priming)
+    if loudness is not None and loudness.result_lufs is not None:
+        init = _with_loudness(init, loudness.result_lufs, loudness.result_dbtp)
+    cut = joined(rendition, init, bodies, segments, sample_rate_hz, priming_samples=priming)
+    return replace(cut, track=replace(cut.track, loudness=loudness))
 
 
 def _read(data: memoryview, rendition: str) -> tuple[bytes, list[Fragment]]:
@@ -382,15 +390,46 @@ def _priming(init: bytes) -> int:
 
 def _with_offset_edit(init: bytes, media_ticks: int) -> bytes:
     """Let the track begin at ``media_ticks`` of its media: an offset edit list, and nothing else of edit lists."""
-    moov = boxes.find(init, "moov")
-    trak = boxes.find(init, "trak", moov)
+    trak = boxes.find(init, "moov/trak")
     if any(boxes.find_all(init, "edts", trak)):
         raise ChunkRejected("the encoder wrote an edit list of its own")
     edts = boxes.box(b"edts", boxes.box(b"elst", struct.pack(">IIIiI", 0, 1, 0, media_ticks, 1 << 16)))
-    at = boxes.find(init, "tkhd", trak).end
-    grown = bytearray(init[:at] + edts + init[at:])
-    for box in (moov, trak):
-        struct.pack_into(">I", grown, box.start, box.end - box.start + len(edts))
+    return _in_track(init, edts, at=boxes.find(init, "tkhd", trak).end)
+
+
+def _with_loudness(init: bytes, integrated_lufs: float, true_peak_dbtp: float | None) -> bytes:
+    """Say how loud the whole track is (``ludt``), so that players may level titles of different sources.
+
+    Source:
+        ISO/IEC 14496-12, section 12.2.7; ISO/IEC 23003-4, annex A: steps of 1/32 dB down from 20 dBTP, 0 where the
+        peak is not known, and of 1/4 LU up from -57.75 LKFS.
+    """
+    peak = 0 if true_peak_dbtp is None else min(0x7FF, max(1, round(32 * (20 - true_peak_dbtp))))
+    value = min(0xFF, max(0, round(4 * (integrated_lufs + 57.75))))
+    tlou = struct.pack(
+        ">IHBBBBBBBB",
+        0,  # version and flags
+        0,  # of the track as it is: no downmix, no dynamic range control
+        0,  # no sample peak, of 12 bits …
+        peak >> 8,  # … and a true peak, of 12
+        peak & 0xFF,
+        _BS_1770 << 4 | _UNVERIFIED,  # of the peak: coding moves it a little
+        1,  # one measurement:
+        _PROGRAM_LOUDNESS,
+        value,
+        _BS_1770 << 4 | _ACCURATE,
+    )
+    if any(boxes.find_all(init, "moov/trak/udta")):
+        raise ChunkRejected("the encoder wrote user data of its own")
+    udta = boxes.box(b"udta", boxes.box(b"ludt", boxes.box(b"tlou", tlou)))
+    return _in_track(init, udta, at=boxes.find(init, "moov/trak").end)
+
+
+def _in_track(init: bytes, box: bytes, *, at: int) -> bytes:
+    """Put a box into the one track, at an offset between two of its boxes."""
+    grown = bytearray(init[:at] + box + init[at:])
+    for parent in (boxes.find(init, "moov"), boxes.find(init, "moov/trak")):
+        struct.pack_into(">I", grown, parent.start, parent.end - parent.start + len(box))
     return bytes(grown)
 
 

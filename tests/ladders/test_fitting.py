@@ -429,3 +429,11 @@ def test_low_rungs_are_those_that_say_so() -> None:
     fitted = fit_studio(1920, 1080, fps=50)
     low = sum(r.frame_rate is FramePolicy.AT_MOST_30 and r.range == "sdr" for r in STUDIO.video)
     assert sum(r.rate_divisor == 2 for r in fitted.video) == low
+
+
+@pytest.mark.parametrize(("size", "largest"), [((7680, 4320), "3840x2160"), ((8192, 4320), "3840x2026")])
+def test_masters_above_the_largest_box_are_fitted_into_it(size: tuple[int, int], largest: str) -> None:
+    fitted = fit_studio(*size)
+    made = sorted(fitted.video, key=lambda rendition: rendition.width_px * rendition.height_px)
+    assert f"{made[-1].width_px}x{made[-1].height_px}" == largest
+    assert not [line for line in fitted.decisions if "native" in line]

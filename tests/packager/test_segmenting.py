@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headend.errors import ChunkRejected, HeadendError, PackagingError
-from headend.media import Codec, VideoRendition
+from headend.media import Codec, Loudness, VideoRendition
 from headend.timing import Chunk, Grid, lay_grid
 from packager import boxes
 from packager.boxes import box
@@ -427,3 +427,37 @@ def test_an_empty_box_where_numbers_must_be_is_refused(kind: bytes) -> None:
     data = box(b"mdat", b"") + box(b"moof", mfhd + box(b"traf", traf)) + box(b"mdat", b"")
     with pytest.raises((ChunkRejected, PackagingError)):
         list(fragments(data))
+
+
+def loud(result_lufs: float | None, result_dbtp: float | None) -> Loudness:
+    return Loudness("2.0", -27.0, 9.0, -6.0, 3.0, False, result_lufs, result_dbtp, -24)
+
+
+def test_sound_says_how_loud_it_is(encoded: Encoded) -> None:
+    """ISO/IEC 14496-12, section 12.2.7.2, read bit by bit."""
+    made = cut_audio(
+        memoryview(encoded.sound), rendition="aac", grid=GRID, sample_rate_hz=48_000, loudness=loud(-24.1, -3.5)
+    )
+    tlou = boxes.find(made.init, "moov/trak")
+    for kind in ("udta", "ludt", "tlou"):
+        tlou = next(box for box in boxes.children(made.init, tlou.body, tlou.end) if box.kind == kind)
+    bits = iter(f"{int.from_bytes(made.init[tlou.body : tlou.end]):0{8 * (tlou.end - tlou.body)}b}")
+    widths = (8, 24, 3, 7, 6, 12, 12, 4, 4, 8, 8, 8, 4, 4)
+    *head, peak, peak_system, _, count, method, value, system, _ = (
+        int("".join(next(bits) for _ in range(width)), 2) for width in widths
+    )
+    assert (head, next(bits, None)) == ([0] * 6, None)
+    assert (peak_system, count, method, system) == (2, 1, 1, 2)
+    assert 20 - peak / 32 == pytest.approx(-3.5, abs=1 / 64)
+    assert value / 4 - 57.75 == pytest.approx(-24.1, abs=1 / 8)
+    assert next(boxes.find_all(made.init, "moov/mvex"), None) is not None
+    with av.open(io.BytesIO(made.init + b"".join(made.bodies))) as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) >= 2.5 * 48_000
+    assert made.track.init_bytes == len(made.init)
+
+
+def test_silence_says_nothing_of_its_loudness(encoded: Encoded) -> None:
+    made = cut_audio(
+        memoryview(encoded.sound), rendition="aac", grid=GRID, sample_rate_hz=48_000, loudness=loud(None, None)
+    )
+    assert b"ludt" not in made.init
