@@ -369,6 +369,8 @@ def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> d
             stream = _scaled(stream, size, look)
             if tone_map and number == 0:
                 stream = _tone_mapped(stream)
+            if sdr and number == 0 and (tone_map or look.track.mastering_display or look.track.content_light):
+                stream = _without_metadata(stream)
             here = [r for r in members if (r.width_px, r.height_px) == size]
             formats = sorted({r.pixel_format for r in here})
             last = number == len(sizes) - 1
@@ -433,9 +435,13 @@ def _tone_mapped(stream: Any) -> Any:
         .filter("tonemap", "mobius", desat=0)
         .filter("zscale", transfer="bt709", matrix="bt709", range="limited")
         .filter("format", "yuv420p10le")
-        # What the master says of its light does not hold for the result.
-        .filter("sidedata", mode="delete", type="MASTERING_DISPLAY_METADATA")
-        .filter("sidedata", mode="delete", type="CONTENT_LIGHT_LEVEL")
+    )
+
+
+def _without_metadata(stream: Any) -> Any:
+    """What a master says of its light does not hold for SDR, even where the master itself is SDR and says it."""
+    return stream.filter("sidedata", mode="delete", type="MASTERING_DISPLAY_METADATA").filter(
+        "sidedata", mode="delete", type="CONTENT_LIGHT_LEVEL"
     )
 
 

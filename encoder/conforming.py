@@ -254,7 +254,8 @@ def _stretch(track: VideoTrack, input_url: str, first: int) -> tuple[int, int, i
         [
             tool.ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", "info", *inputs,
             # All lines of the picture: without the first one, the other field would seem to be first.
-            "-apply_cropping", "codec", "-seek_timestamp", "1", "-ss", f"{start_s:.6f}", "-i", input_url, "-map", f"0:{track.index}",
+            "-apply_cropping", "codec",
+            "-seek_timestamp", "1", "-ss", f"{start_s:.6f}", "-i", input_url, "-map", f"0:{track.index}",
             "-vf", "idet", "-frames:v", str(SAMPLE_FRAMES), "-f", "null", "-",
         ],
     ).stderr  # fmt: skip

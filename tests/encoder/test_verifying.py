@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ from headend.media import (
     VideoRange,
     VideoRendition,
 )
-from tests.support.encodes import encode_chunk, encode_sound, look_at
+from tests.support.encodes import encode_chunk, encode_sound, look_at, look_of
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import BT709, HDR10, make_audio_rendition, make_video_rendition
 
@@ -100,6 +101,22 @@ def test_other_sound_is_told(change: Callable[[AudioRendition], AudioRendition],
 
 def test_sound_of_another_length_is_told(encoded: Encoded) -> None:
     assert "decoded samples" in heard(encoded[1], duration_ticks=96_000)
+
+
+def test_an_sdr_film_that_tells_of_hdr_becomes_plain_sdr(tmp_path: Path) -> None:
+    parameters = (
+        "colorprim=bt709:transfer=bt709:colormatrix=bt709:log-level=error:max-cll=500,200:"
+        "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+    )
+    master = make_film(
+        tmp_path / "master.mov", frame_count=25, codec="libx265", codec_args=("-x265-params", parameters)
+    )
+    film = look_at(master)
+    assert film.probe.video is not None and film.probe.video.content_light is not None
+    renditions = [PICTURE, replace(PICTURE, id="hevc", codec=Codec.HEVC, profile="main", level="2.0")]
+    made = encode_chunk(film, film.chunks[0], renditions, tmp_path / "made")
+    for rendition in renditions:
+        assert seen(made[rendition.id], rendition, look_of(film.probe.video).light) == ""
 
 
 def test_hdr_renditions_keep_the_masters_light_and_others_are_of_the_usual_screen() -> None:

@@ -81,8 +81,10 @@ def test_the_clean_aperture_is_what_is_seen(tmp_path: Path, scheduler: str) -> N
 def test_every_shape_is_fitted_in(
     size: tuple[int, int], fitted: list[tuple[int, int]], tmp_path: Path, scheduler: str
 ) -> None:
-    few = 3 if size[0] > 4000 else 12
-    master = make_film(tmp_path / "master.mov", size=size, frame_count=few, noise=0)
+    few = 2 if size[0] > 4000 else 12
+    master = make_film(
+        tmp_path / "master.mov", size=size, frame_count=few, noise=0, codec_args=("-preset", "ultrafast")
+    )
     assert sizes(submitted(master, tmp_path, scheduler)) == fitted
 
 
@@ -107,9 +109,7 @@ def test_odd_sizes_of_every_sampling_depth_and_range(
     assert published.outcome.plan.video[0].pixel_format == "yuv420p"
 
 
-@pytest.mark.parametrize(
-    ("rate", "divisors"), [(Fraction(50), (1, 2)), (Fraction(60), (1, 2)), (Fraction(120), (2, 2))]
-)
+@pytest.mark.parametrize(("rate", "divisors"), [(Fraction(50), (1, 2)), (Fraction(120), (2, 2))])
 def test_high_rates_are_halved_for_low_rungs_and_above_60_for_all(
     rate: Fraction, divisors: tuple[int, int], tmp_path: Path, scheduler: str
 ) -> None:
