@@ -66,7 +66,7 @@ REORDER_FRAMES = 16
 
 _CAPTIONED = frozenset({"h264", "hevc", "mpeg2video"})
 """Codecs that carry captions beside their frames."""
-_CAPTION_FRAMES = 48
+_CAPTION_FRAMES = 24
 """How many frames are looked at for captions: broadcasters send them with each, empty ones where nobody speaks."""
 
 _HEAD_FRAMES = 8
