@@ -50,13 +50,21 @@ SHEETS = f"{SCRATCH}/thumbnails-%d.jpg"
 
 GLOBAL = (
     "-hide_banner", "-nostdin", "-y",
-    # Only what goes wrong: it is kept as evidence.
-    "-loglevel", "error",
+    # Only what goes wrong: it is kept as evidence. Damage in the master that was concealed is no more than a warning,
+    # and counted, so that nothing is put together to "repeated 3 times".
+    "-loglevel", "repeat+warning",
     # Frame counts on standard output, twice a second: progress, and the sign that the child lives.
     "-progress", "pipe:1", "-stats_period", "0.5",
     # Chunks run side by side.
     "-filter_complex_threads", "1",
 )  # fmt: skip
+
+MENDING = (
+    # However much can't be decoded: what is missing is made up for.
+    "-max_error_rate", "1",
+)  # fmt: skip
+GAP_S = 0.01
+"""Sound that is missing for so long gets silence in its place; times that are rounded to milliseconds are no gaps."""
 
 FRAGMENTS: Options = {
     "f": "mp4",
@@ -167,7 +175,7 @@ def video_command(
         outputs.append(ffmpeg.output(taps[rendition.id], f"{SCRATCH}/{rendition.id}.mp4", **options))
     if thumbnails is not None:
         outputs.append(ffmpeg.output(_sheets(copies[1], look, thumbnails), SHEETS, **SHEET))
-    return _argv(outputs)
+    return _argv(outputs, mended=look.conformed.mended)
 
 
 def light_of(video_range: VideoRange, master: Light) -> Light:
@@ -197,6 +205,8 @@ def audio_command(
     grid: Grid,
     start_s: Fraction,
     renditions: Sequence[AudioRendition],
+    *,
+    mended: bool = False,
 ) -> tuple[str, ...]:
     """Build the command that encodes a whole programme of sound into all its renditions.
 
@@ -210,6 +220,7 @@ def audio_command(
         grid: The title's grid.
         start_s: When the master shows its first frame.
         renditions: At least one, all of this programme.
+        mended: Whether silence takes the place of what can't be decoded.
 
     Returns:
         Arguments with placeholders; one output per rendition, named by its id.
@@ -218,7 +229,7 @@ def audio_command(
         MasterError: The channel layout is unknown.
     """
     outputs = []
-    for layout, mixed in _mixes(master, track, grid, start_s, renditions).items():
+    for layout, mixed in _mixes(master, track, grid, start_s, renditions, mended=mended).items():
         levelled = mixed.filter(level_word(layout))
         group = [rendition for rendition in renditions if rendition.layout == layout]
         for rendition, tap in zip(group, _copies(levelled, len(group), "asplit"), strict=True):
@@ -234,7 +245,7 @@ def audio_command(
                 "metadata:s:a:0": f"language={language_code(rendition.language)}",
             }
             outputs.append(ffmpeg.output(tap, f"{SCRATCH}/{rendition.id}.mp4", **options))
-    return _argv(outputs)
+    return _argv(outputs, mended=mended)
 
 
 def levelling(
@@ -244,6 +255,8 @@ def levelling(
     start_s: Fraction,
     renditions: Sequence[AudioRendition],
     target_lufs: float | None,
+    *,
+    mended: bool = False,
 ) -> Levelling:
     """Build the command that measures each layout exactly as `audio_command` will have it, and say what is aimed at.
 
@@ -254,13 +267,14 @@ def levelling(
         start_s: When the master shows its first frame.
         renditions: At least one, all of this programme.
         target_lufs: The integrated loudness to reach; None keeps the master's.
+        mended: As for `audio_command`.
 
     Raises:
         MasterError: The channel layout is unknown.
     """
-    mixes = _mixes(master, track, grid, start_s, renditions)
+    mixes = _mixes(master, track, grid, start_s, renditions, mended=mended)
     metered = [mixed.filter(meter(layout), peak="true", framelog="quiet") for layout, mixed in mixes.items()]
-    words = _argv([ffmpeg.output(stream, "-", f="null") for stream in metered])
+    words = _argv([ffmpeg.output(stream, "-", f="null") for stream in metered], mended=mended)
     return Levelling(
         # Summaries are told at this level; progress goes to standard output, as always.
         argv=tuple("info" if before == "-loglevel" else word for before, word in pairwise(("", *words))),
@@ -273,10 +287,10 @@ def levelling(
     )
 
 
-def _argv(outputs: Iterable[Any]) -> tuple[str, ...]:
+def _argv(outputs: Iterable[Any], *, mended: bool) -> tuple[str, ...]:
     words = ffmpeg.get_args(ffmpeg.merge_outputs(*outputs))
     # ffmpeg-python escapes "=" within values for a parser that no filter has: pan takes its matrix as it stands.
-    return (PROGRAM, *GLOBAL, *(str(word).replace(r"\\=", "=") for word in words))
+    return (PROGRAM, *GLOBAL, *(MENDING if mended else ()), *(str(word).replace(r"\\=", "=") for word in words))
 
 
 def source_options(master: Master) -> dict[str, Any]:
@@ -321,7 +335,8 @@ def _frames_of(stream: Any, look: Look, chunk: Chunk) -> Any:
     pts = look.track.frames.pts_ticks
     bounds: dict[str, int] = {}
     first, end = look.conformed.source_range(chunk.first_frame, chunk.end_frame)
-    if first > 0:
+    # What is missing at a chunk's start is made up for by the last frame before it.
+    if first > 0 and not look.conformed.mended:
         # Half-way to the frame before: a tool that rounds a time differently still keeps the same frames.
         bounds["start_pts"] = (pts[first - 1] + pts[first]) // 2 + 1
     if end < len(pts):
@@ -446,14 +461,20 @@ def _without_metadata(stream: Any) -> Any:
 
 
 def _mixes(
-    master: Master, track: AudioTrack, grid: Grid, start_s: Fraction, renditions: Sequence[AudioRendition]
+    master: Master,
+    track: AudioTrack,
+    grid: Grid,
+    start_s: Fraction,
+    renditions: Sequence[AudioRendition],
+    *,
+    mended: bool,
 ) -> dict[str, Any]:
     """The programme on the picture's timeline, decoded once, in the channels of each layout."""
     rate = renditions[0].sample_rate_hz
     total_samples = round(grid.duration_s * rate)
     source = ffmpeg.input(MASTER, **source_options(master))
     streams = track.parts or (AudioPart(track.index, track.channels, track.start_s),)
-    parts = [_placed(source, stream, start_s, rate, total_samples) for stream in streams]
+    parts = [_placed(source, stream, start_s, rate, total_samples, mended=mended) for stream in streams]
     sound = parts[0]
     if track.parts:
         # Channel by channel as stated, whatever the streams call their channels.
@@ -466,9 +487,13 @@ def _mixes(
     return {layout: copy.filter("pan", args=pan(track, layout)[0]) for layout, copy in copies}
 
 
-def _placed(source: Any, part: AudioPart, start_s: Fraction, rate: int, total_samples: int) -> Any:
+def _placed(source: Any, part: AudioPart, start_s: Fraction, rate: int, total_samples: int, *, mended: bool) -> Any:
     late_samples = round((part.start_s - start_s) * rate)
-    sound = source[str(part.index)].filter("aresample", rate).filter("asetpts", "N/SR/TB")
+    filled: dict[str, Any] = {}
+    if mended:
+        # Samples keep their times, from the first on that there should be.
+        filled = {"async": 1, "min_hard_comp": GAP_S, "first_pts": round(part.start_s * rate)}
+    sound = source[str(part.index)].filter("aresample", rate, **filled).filter("asetpts", "N/SR/TB")
     # Sums may exceed full scale until their level is set.
     sound = sound.filter("aformat", sample_fmts="fltp")
     if late_samples > 0:

@@ -88,6 +88,8 @@ class Conformed:
         frame_rate: Frames of the grid per second.
         decisions: A line for each thing that is done.
         crop: The part of the picture that is kept; None for the whole.
+        mended: Whether frames that don't come out of the decoder are made up for by those beside them; otherwise a
+            chunk comes out short, and is refused.
     """
 
     track: VideoTrack
@@ -96,6 +98,7 @@ class Conformed:
     frame_rate: Fraction
     decisions: tuple[str, ...] = ()
     crop: Crop | None = None
+    mended: bool = False
 
     @property
     def kept(self) -> VideoTrack:
@@ -145,9 +148,11 @@ class Conformed:
         Returns:
             Exactly ``end - first`` frames, at the grid's rate, their times from 0.
         """
-        source_first, _ = self.source_range(first, end)
+        source_first, source_end = self.source_range(first, end)
         if self.cadence is Cadence.VARIABLE:
-            stream = self._evenly(stream, first, end)
+            stream = self._evenly(stream, self.frame_rate, first, end)
+        elif self.mended:
+            stream = self._evenly(stream, self.track.frame_rate, source_first, source_end)
         else:
             stream = _renumbered(stream, self.track.frame_rate)
         if self.cadence is Cadence.INTERLACED:
@@ -167,8 +172,8 @@ class Conformed:
             stream = stream.filter("crop", place.width_px, place.height_px, place.left_px, place.top_px)
         return stream
 
-    def _evenly(self, stream: Any, first: int, end: int) -> Any:
-        start = self.track.start_s + first / self.frame_rate
+    def _evenly(self, stream: Any, rate: Fraction, first: int, end: int) -> Any:
+        start = self.track.start_s + first / rate
         base = lcm(self.track.time_base.denominator, start.denominator)
         if base > _MAX_TIME_BASE:
             base = 90_000 * 1001  # no file of this world comes here; a tick of 11 ns decides nothing
@@ -176,7 +181,7 @@ class Conformed:
         return (
             stream.filter("settb", f"1/{base}")
             .filter("setpts", f"PTS-({round(start * base)})")
-            .filter("fps", _fraction(self.frame_rate), start_time=0, round="near")
+            .filter("fps", _fraction(rate), start_time=0, round="near")
             .filter("tpad", stop=count, stop_mode="clone")
             .filter("trim", end_frame=count)
         )

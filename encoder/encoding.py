@@ -1,5 +1,6 @@
 """Carrying out one task: the command runs, its outputs lie in a scratch folder."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,11 @@ class Encoded(Finished):
 
     Attributes:
         loudness: Of sound: as measured and set, for each layout.
+        decode_errors: How often decoders and the demuxer complained of the streams that were read.
     """
 
     loudness: tuple[Loudness, ...] = ()
+    decode_errors: int = 0
 
 
 def encode(
@@ -52,6 +55,11 @@ def encode(
         ToolFailed: FFmpeg is missing, failed or stalled.
         Cancelled: The task was told to stop.
     """
+    errors = 0
+
+    def listen(line: str) -> None:
+        nonlocal errors
+        errors += tells_of_damage(line, task)
 
     def read(line: str) -> None:
         name, _, value = line.partition("=")
@@ -62,7 +70,7 @@ def encode(
         whole = {PROGRAM: tool.ffmpeg_path(), MASTER: input_url, SIDECAR: str(sidecar_path(scratch))}
         filled = [whole[word] if word in whole else fill(word, placeholders) for word in argv]
         try:
-            return run(filled, cancelled=cancelled, on_line=read, environment=QUIET)
+            return run(filled, cancelled=cancelled, on_line=read, on_error_line=listen, environment=QUIET)
         except ToolFailed as error:
             # The evidence must not hold the master's presigned URL: the command is shown as planned.
             facts = {**error.facts, "argv": list(argv), "stderr": redact(error.facts.get("stderr", ""))}
@@ -73,8 +81,9 @@ def encode(
         return Encoded(cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0, stderr="")
     if task.levelling is None:
         made = carry_out(task.argv, placeholders)
-        return Encoded(made.cpu_s, made.wall_s, made.peak_memory_bytes, made.stderr)
+        return Encoded(made.cpu_s, made.wall_s, made.peak_memory_bytes, made.stderr, decode_errors=errors)
     heard = carry_out(task.levelling.argv, {})
+    errors = 0  # the same sound is decoded once more
     decided = loudness.levels(task.levelling, redact(heard.stderr))
     made = carry_out(task.argv, {**placeholders, **loudness.words(task.levelling, decided)})
     return Encoded(
@@ -83,7 +92,17 @@ def encode(
         peak_memory_bytes=max(heard.peak_memory_bytes, made.peak_memory_bytes),
         stderr=made.stderr,
         loudness=decided,
+        decode_errors=errors,
     )
+
+
+def tells_of_damage(line: str, task: EncodeTask) -> bool:
+    """Whether a line of FFmpeg's says that something of what a task reads is damaged.
+
+    Source: FFmpeg's ``fftools/ffmpeg_dec.c`` and ``ffmpeg_demux.c``, in the words of their warnings and errors.
+    """
+    corrupt = re.search(r"corrupt input packet in stream (\d+)", line)
+    return "[dec:" in line or (corrupt is not None and int(corrupt[1]) in {reading.stream for reading in task.reads})
 
 
 def fill(word: str, placeholders: Mapping[str, str]) -> str:

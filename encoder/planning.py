@@ -18,14 +18,17 @@ from headend import documents
 from headend.errors import ConfigError, MasterError
 from headend.media import (
     AudioRendition,
+    AudioTrack,
     Codec,
     Colour,
+    Damage,
     EncodePlan,
     EncodeTask,
     Kind,
     Levelling,
     Master,
     Probe,
+    Reading,
     TextRendition,
     TextTrack,
     Thumbnails,
@@ -33,7 +36,7 @@ from headend.media import (
     VideoTrack,
 )
 from headend.settings import EncodeSettings
-from headend.timing import Chunk, lay_grid
+from headend.timing import Chunk, Grid, lay_grid
 
 DIGEST_CHARACTERS = 20
 """80 bits: no two tasks of a store collide."""
@@ -57,6 +60,7 @@ def plan(
     early: bool = False,
     costs: Costs | None = None,
     text: tuple[TextTrack, ...] = (),
+    missing: tuple[Damage, ...] = (),
 ) -> EncodePlan:
     """Plan a title.
 
@@ -76,6 +80,7 @@ def plan(
         early: Whether H.264 and AAC are tasks of their own, before all others.
         costs: What encoding costs; None for what came with the installation.
         text: The programmes of text.
+        missing: Frames that the master's index misses, and that are made up for.
 
     Returns:
         The plan; its release id depends on everything down to ``tool``.
@@ -103,10 +108,11 @@ def plan(
     by_index = {programme.index: programme for programme in probe.audio}
     sound = {
         members: (
-            audio_command(probe.master, by_index[index], grid, track.start_s, members),
-            levelling(probe.master, by_index[index], grid, track.start_s, members, settings.loudness_lufs),
+            audio_command(*place, mended=conformed.mended),
+            levelling(*place, settings.loudness_lufs, mended=conformed.mended),
         )
         for index, members in _programmes(audio)
+        for place in [(probe.master, by_index[index], grid, track.start_s, members)]
     }
     written = programmes_of_text.renditions(text)
     read_together = {
@@ -143,6 +149,7 @@ def plan(
             command,
             costs.audio_s(members, float(grid.duration_s)),
             costs.audio_bytes(),
+            _heard(by_index[members[0].track_index], grid, track),
             levels,
         )
         for members, (command, levels) in sound.items()
@@ -162,6 +169,7 @@ def plan(
             video_command(probe.master, look, grid, chunk, members, settings.effort, sheets),
             pricing.video_s(members, chunk.frame_count),
             pricing.video_bytes(members),
+            (_seen(conformed, chunk),),
             sheets=sheets.sheet_numbers(chunk.first_frame, chunk.end_frame) if sheets else (),
         )
 
@@ -192,6 +200,8 @@ def plan(
         thumbnails=thumbnails,
         text=written,
         light=look.light,
+        allow_damaged=conformed.mended,
+        damage=missing,
     )
 
 
@@ -302,6 +312,7 @@ def _task(
     argv: tuple[str, ...],
     cost: float,
     memory_bytes: int,
+    reads: tuple[Reading, ...],
     levels: Levelling | None = None,
     *,
     sheets: tuple[int, ...] = (),
@@ -309,7 +320,29 @@ def _task(
     deciding = {"master": master.digest, "tool": tool, "argv": argv, "chunk": documents.as_plain(chunk)}
     if levels is not None:
         deciding["levelling"] = documents.as_plain(levels)
-    return EncodeTask(_digest(deciding), kind, chunk, renditions, argv, cost, memory_bytes, levels, sheets)
+    return EncodeTask(_digest(deciding), kind, chunk, renditions, argv, cost, memory_bytes, levels, sheets, reads=reads)
+
+
+def _seen(conformed: Conformed, chunk: Chunk) -> Reading:
+    """What a task reads of the picture, apart from what it must decode before."""
+    track, index = conformed.track, conformed.track.frames
+    first, end = conformed.source_range(chunk.first_frame, chunk.end_frame)
+    place = seeking.keyframe_place(conformed, chunk)
+    return Reading(
+        stream=track.index,
+        zero_s=track.start_s,
+        frame_s=1 / track.frame_rate,
+        seek_s=index.seek_ticks[place] * track.time_base if place else None,
+        start_s=index.pts_ticks[first] * track.time_base,
+        end_s=index.pts_ticks[end - 1] * track.time_base + 1 / track.frame_rate,
+    )
+
+
+def _heard(programme: AudioTrack, grid: Grid, track: VideoTrack) -> tuple[Reading, ...]:
+    """What a task reads of sound: all of it, as long as there is picture."""
+    start_s = track.start_s
+    streams = [part.index for part in programme.parts] or [programme.index]
+    return tuple(Reading(n, start_s, Fraction(0), None, start_s, start_s + grid.duration_s) for n in streams)
 
 
 def _text_task(

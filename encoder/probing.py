@@ -69,6 +69,8 @@ _CAPTIONED = frozenset({"h264", "hevc", "mpeg2video"})
 _CAPTION_FRAMES = 24
 """How many frames are looked at for captions: broadcasters send them with each, empty ones where nobody speaks."""
 
+_INDEXED_HEAD_FRAMES = 3
+"""Frames to decode before a container's index is believed: few, since those of masters are large."""
 _HEAD_FRAMES = 8
 """Frames to decode before a scan of packets is believed."""
 
@@ -190,6 +192,10 @@ def _is_remote(input_url: str) -> bool:
 def opened(master: Master, input_url: str) -> Iterator[InputContainer]:
     """Open a master, and turn whatever FFmpeg says against it, now or later, into a MasterError.
 
+    Args:
+        master: The file; named in errors.
+        input_url: Where to read it, as for `probe`.
+
     Raises:
         MasterError: It can't be reached or read.
     """
@@ -277,16 +283,16 @@ def _by_container_index(container: InputContainer, picture: VideoStream, master:
             f"{master.url} is cut short: {container.size} bytes of at least {media_end}; deliver it again, whole"
         )
     packets: list[_Packet] = []
-    first = None
-    for packet, frames in _decoded(container, picture):
+    head: list[VideoFrame] = []
+    for packet, frames in _decoded(container, picture, frame_limit=_INDEXED_HEAD_FRAMES):
         packets += [packet] if packet else []
-        if frames:
-            first = frames[0]
+        head += frames
+        if len(head) >= _INDEXED_HEAD_FRAMES:
             break
-    if first is None or first.pts is None:
+    if not head or head[0].pts is None:
         return None
+    first, start = head[0], head[0].pts
     # Leading frames without the pictures they refer to are never shown.
-    start = first.pts
     leading = sum(not p.discard and p.pts_ticks is not None and p.pts_ticks < start for p in packets)
     shown = [entry.timestamp for entry in entries if not entry.is_discard][leading:]
     pts = (
@@ -296,6 +302,8 @@ def _by_container_index(container: InputContainer, picture: VideoStream, master:
     )
     if not pts or any(after <= before for before, after in pairwise(pts)):
         return None
+    if [frame.pts for frame in head] != list(pts[: len(head)]):
+        return None  # such as fields that are samples of their own: the decoder is right
     before = accumulate((not entry.is_discard for entry in entries), initial=-leading)
     shift = start - shown[0]
     seek_ticks = {max(0, n): e.timestamp + shift for n, e in zip(before, entries, strict=False) if e.is_keyframe}

@@ -19,11 +19,16 @@ LEAD_S = Fraction(15)
 """What a task may decode before its first frame: half of a usual chunk, so that a film is decoded half as often again
 at most. Of a longer chunk it may be half, too. Decoding is a small part of what a task does."""
 
+MENDING_S = Fraction(1)
+"""How far before a chunk a frame is looked for that stands in for damaged ones at its start."""
+
 
 def keyframe_place(conformed: Conformed, chunk: Chunk) -> int:
     """Find the last keyframe that the chunk's first frame can need: its place among the index's keyframes."""
     index = conformed.track.frames
     first, _ = conformed.source_range(chunk.first_frame, chunk.end_frame)
+    if conformed.mended:
+        first = max(0, first - round(MENDING_S * conformed.track.frame_rate))
     reorder = REORDER_FRAMES if index.origin == "container index" and not conformed.track.intra_only else 0
     return max(0, bisect_right(index.keyframes, first - reorder) - 1)
 

@@ -3,6 +3,7 @@
 HeadendError
 ├── ConfigError          what was asked for is wrong: a flag, a ladder, a slug      exit 2
 ├── MasterError          the master can't be used                                   exit 3
+│   └── DamagedMaster    parts of it can't be decoded as they were made
 ├── EncodingError        a job's tasks could not be finished                        exit 4
 │   ├── ToolFailed       a child process failed (carries argv, status, stderr)
 │   ├── ChunkRejected    an encoded chunk is not what the plan asked for
@@ -48,6 +49,10 @@ class ConfigError(HeadendError):
 
 class MasterError(HeadendError):
     """The master can't be used."""
+
+
+class DamagedMaster(MasterError):
+    """Parts of the master can't be decoded as they were made; ``damage`` in the facts says which."""
 
 
 class EncodingError(HeadendError):

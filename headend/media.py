@@ -4,7 +4,8 @@ All are frozen; collections are tuples; names end in their unit. ``*_ticks`` cou
 them, ``*_px`` are pixels of the picture as stored unless said otherwise.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from typing import Generic, TypeVar
@@ -383,6 +384,67 @@ class Probe:
     subtitles: tuple[SubtitleTrack, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A stretch of one of a master's streams, in seconds of the master's own clock.
+
+    Attributes:
+        stream: Stream number in the container.
+        zero_s: When the title begins.
+        frame_s: Distance of frames of picture; 0 for sound.
+        seek_s: Where reading begins, at or before what must be decoded first; None for the file's beginning.
+        start_s: Start of the stretch.
+        end_s: Its end, exclusive.
+    """
+
+    stream: int
+    zero_s: Fraction
+    frame_s: Fraction
+    seek_s: Fraction | None
+    start_s: Fraction
+    end_s: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A stretch of a master with frames, or packets of sound, that can't be decoded as they were made.
+
+    Attributes:
+        stream: Stream number in the container.
+        start_s: When the first of them begins, in the title's time.
+        end_s: When the last of them ends.
+        errors: How many are damaged or missing.
+    """
+
+    stream: int
+    start_s: Fraction
+    end_s: Fraction
+    errors: int
+
+    def __str__(self) -> str:
+        return f"{_clock(self.start_s)}–{_clock(self.end_s)} ({self.errors} in stream {self.stream})"
+
+
+def merged(damage: Iterable[Damage]) -> tuple[Damage, ...]:
+    """Join damage of one stream that is less than a second apart to stretches that a person can look at.
+
+    Damage that is told twice counts once. The result is ordered by stream and time.
+    """
+    stretches: list[Damage] = []
+    for one in sorted(set(damage), key=lambda one: (one.stream, one.start_s, one.end_s)):
+        last = stretches[-1] if stretches else None
+        if last and last.stream == one.stream and one.start_s - last.end_s < 1:
+            stretches[-1] = replace(last, end_s=max(last.end_s, one.end_s), errors=last.errors + one.errors)
+        else:
+            stretches.append(one)
+    return tuple(stretches)
+
+
+def _clock(time_s: Fraction) -> str:
+    minutes, rest_ms = divmod(round(time_s * 1000), 60_000)
+    return f"{minutes:02}:{rest_ms // 1000:02}.{rest_ms % 1000:03}"
+
+
 # --- what it becomes ----------------------------------------------------------------------------------------------
 
 
@@ -555,6 +617,7 @@ class EncodeTask:
         sheets: Numbers of the sheets of thumbnails that are made beside.
         text: Text only: the programmes that it reads.
         start_s: Text only: the time in its source at which the picture starts.
+        reads: What it reads of the master, to be looked through where decoding goes wrong.
     """
 
     id: str
@@ -568,6 +631,7 @@ class EncodeTask:
     sheets: tuple[int, ...] = ()
     text: tuple[TextTrack, ...] = ()
     start_s: Fraction = Fraction(0)
+    reads: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -590,6 +654,8 @@ class EncodePlan:
         thumbnails: How they are laid; None where none are made.
         text: Text renditions, programme by programme.
         light: The master's, which HDR renditions keep; None in plans that were made before it was kept there.
+        allow_damaged: Whether damage is concealed and put on record; otherwise the job fails of it.
+        damage: Frames that the master's own index misses.
     """
 
     title: str
@@ -607,6 +673,8 @@ class EncodePlan:
     thumbnails: Thumbnails | None = None
     text: tuple[TextRendition, ...] = ()
     light: Light | None = None
+    allow_damaged: bool = False
+    damage: tuple[Damage, ...] = ()
 
 
 # --- what has been made -------------------------------------------------------------------------------------------
@@ -718,6 +786,8 @@ class Receipt:
         wall_s: Seconds from start to end.
         peak_memory_bytes: Peak resident memory of the child process.
         sheets: The thumbnails that were made beside.
+        decode_errors: How often the decoders complained, also of what lies before the chunk and is not used.
+        damage: What was concealed.
     """
 
     task: str
@@ -728,6 +798,8 @@ class Receipt:
     wall_s: float
     peak_memory_bytes: int
     sheets: tuple[Sheet, ...] = ()
+    decode_errors: int = 0
+    damage: tuple[Damage, ...] = ()
 
 
 Rendition = TypeVar("Rendition", VideoRendition, AudioRendition, TextRendition)
@@ -785,6 +857,7 @@ class Presentation:
         thumbnails: How they are laid; None where there are none.
         sheets: All of them, in order.
         text: Tracks of text; programmes without a cue are left out.
+        damage: What was damaged or missing in the master, and is concealed here.
     """
 
     title: str
@@ -796,6 +869,7 @@ class Presentation:
     thumbnails: Thumbnails | None = None
     sheets: tuple[Sheet, ...] = ()
     text: tuple[Track[TextRendition], ...] = ()
+    damage: tuple[Damage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

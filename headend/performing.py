@@ -10,11 +10,12 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from encoder import cluster, encoding, sidecars, text, tool
+from encoder import apart, cluster, damage, encoding, sidecars, text, tool
 from headend import documents, layout
-from headend.errors import ChunkRejected
+from headend.errors import ChunkRejected, ToolFailed
 from headend.media import (
     Codec,
+    Damage,
     EncodedTrack,
     EncodePlan,
     EncodeTask,
@@ -51,6 +52,7 @@ class Order:
         vp9_levels: Levels of VP9 renditions by their ids.
         sample_rate_hz: Of all sound.
         text: Text renditions.
+        allow_damaged: Whether damage in the master is put on record, instead of failing the task.
     """
 
     store: StoreSettings
@@ -63,6 +65,7 @@ class Order:
     vp9_levels: Mapping[str, str]
     sample_rate_hz: int
     text: tuple[TextRendition, ...]
+    allow_damaged: bool = False
 
 
 def order_of(plan: EncodePlan, store: StoreSettings) -> Order:
@@ -78,6 +81,7 @@ def order_of(plan: EncodePlan, store: StoreSettings) -> Order:
         vp9_levels={r.id: r.level for r in (*plan.video, *plan.trick) if r.codec is Codec.VP9},
         sample_rate_hz=plan.audio[0].sample_rate_hz if plan.audio else 0,
         text=plan.text,
+        allow_damaged=plan.allow_damaged,
     )
 
 
@@ -98,18 +102,30 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
     tool.check_version(order.tool)
     store = open_store(order.store)
     masters.check_unchanged(order.master, order.store.endpoint_url)
+    input_url = masters.input_url(order.master, order.store.endpoint_url, expires_s=TASK_S)
+    found: tuple[Damage, ...] = ()
     with TemporaryDirectory(prefix="headend-", dir=run.folder) as folder:
         _lay_sidecar(order, run.task, Path(folder))
-        finished = encoding.encode(
-            run.task,
-            input_url=masters.input_url(order.master, order.store.endpoint_url, expires_s=TASK_S),
-            scratch=Path(folder),
-            cancelled=run.cancelled,
-            on_frames=run.on_frames,
-        )
-        run.on_encoded()
-        tracks = tuple(_keep(order, run.task, finished.loudness, Path(folder), store))
-        sheets = tuple(_keep_sheets(order, run.task, Path(folder), store))
+        try:
+            finished = encoding.encode(
+                run.task,
+                input_url=input_url,
+                scratch=Path(folder),
+                cancelled=run.cancelled,
+                on_frames=run.on_frames,
+            )
+            # Where frames are made up for, one that did not come out shows by nothing else.
+            if finished.decode_errors or order.allow_damaged:
+                found = _damage(order, run, input_url)
+            run.on_encoded()
+            tracks = tuple(_keep(order, run.task, finished.loudness, Path(folder), store))
+            sheets = tuple(_keep_sheets(order, run.task, Path(folder), store))
+        except (ChunkRejected, ToolFailed) as error:
+            # It may be the master's fault; then trying again is no use.
+            found = found or _damage(order, run, input_url)
+            if found and isinstance(error, ChunkRejected):
+                raise damage.refusal(order.title, order.master, found, allowed=True) from None
+            raise
     receipt = Receipt(
         task=run.task.id,
         tracks=tracks,
@@ -119,9 +135,21 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
         wall_s=time.monotonic() - started,
         peak_memory_bytes=finished.peak_memory_bytes,
         sheets=sheets,
+        decode_errors=finished.decode_errors,
+        damage=found,
     )
     store.put(layout.receipt(order.title, order.release, run.task.id), documents.write(receipt))
     return receipt
+
+
+def _damage(order: Order, run: cluster.TaskRun, input_url: str) -> tuple[Damage, ...]:
+    """What is damaged of that which a task reads; where that is not allowed, an error."""
+    if not run.task.reads:
+        return ()
+    found = apart.look_through(order.master, input_url, run.task.reads, cancelled=run.cancelled)
+    if found and not order.allow_damaged:
+        raise damage.refusal(order.title, order.master, found)
+    return found
 
 
 def _keep(
@@ -177,6 +205,8 @@ def _cut_all(order: Order, task: EncodeTask, decided: Sequence[Loudness], scratc
     loudness = {id: by_layout[layout] for id, layout in zip(task.renditions, layouts, strict=False)}
     for rendition in task.renditions:
         path = encoding.output(scratch, rendition)
+        if not path.exists() or not path.stat().st_size:
+            raise ChunkRejected(f"{rendition}: the encoder wrote nothing")
         with path.open("rb") as file:
             data = mmap(file.fileno(), 0, access=ACCESS_READ)
         path.unlink()

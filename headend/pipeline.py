@@ -13,6 +13,7 @@ from encoder import (
     cluster,
     conforming,
     cropping,
+    damage,
     loudness,
     planning,
     programmes,
@@ -24,17 +25,15 @@ from encoder import (
 from encoder.costs import Calibration, measured
 from encoder.scheduling import slot_bytes, slot_count
 from headend import documents, layout, records
-from headend.errors import StorageError
+from headend.errors import DamagedMaster, StorageError
 from headend.media import (
     Crop,
     EncodePlan,
     EncodeTask,
-    Master,
     Presentation,
     Probe,
     Receipt,
     TextTrack,
-    VideoTrack,
 )
 from headend.performing import order_of, perform
 from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
@@ -191,6 +190,9 @@ def inspect(url: str, store: StoreSettings) -> Probe:
 
 def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -> EncodePlan:
     """Fit the ladder and plan every task; nothing is written."""
+    missing = damage.holes(probe, planning.usable(probe))
+    if missing and not request.encode.allow_damaged:
+        raise damage.refusal(request.title, probe.master, missing)
     probe, conformed, fitted = fit(request.ladder, request.encode, request.store, probe)
     workers = cluster.workers_of(request.cluster)
     written, told_of_text = text_of(request, probe)
@@ -201,7 +203,7 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
         ladder=request.ladder.name,
         video=fitted.video,
         audio=fitted.audio,
-        decisions=(*fitted.decisions, *told_of_text),
+        decisions=(*fitted.decisions, *told_of_text, *damage.tell(missing, allowed=request.encode.allow_damaged)),
         settings=request.encode,
         tool=tool.version(),
         workers=slot_count(workers),
@@ -209,6 +211,7 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
         early=request.publish_early,
         costs=known.applied(measured()) if known else None,
         text=written,
+        missing=missing,
     )
 
 
@@ -224,7 +227,7 @@ def fit(
         ConfigError: What was asked for is not in the master.
         MasterError: The master can't be used.
     """
-    conformed = conform(encode, store, planning.usable(probe), probe.master)
+    conformed = conform(encode, store, probe)
     probe, heard = programmes_of(encode, probe, conformed)
     fitted = fitting.fit(ladder, replace(probe, video=conformed.kept), frame_rate=conformed.frame_rate)
     return probe, conformed, replace(fitted, decisions=(*fitted.decisions, *heard))
@@ -249,8 +252,11 @@ def text_of(request: Request, probe: Probe) -> tuple[tuple[TextTrack, ...], tupl
     return chosen, tuple(text.tell(chosen, probe))
 
 
-def conform(encode: EncodeSettings, store: StoreSettings, track: VideoTrack, master: Master) -> conforming.Conformed:
+def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> conforming.Conformed:
     """Decide how the master's frames make the grid's; samples are decoded only where there may be fields or bars."""
+    master, track = probe.master, planning.usable(probe)
+    if damage.holes(probe, track):
+        track = damage.without_holes(track)
     fields = None
     if conforming.worth_a_look(track):
         fields = conforming.look(track, masters.input_url(master, store.endpoint_url, expires_s=PROBE_S))
@@ -261,7 +267,7 @@ def conform(encode: EncodeSettings, store: StoreSettings, track: VideoTrack, mas
         return apart.look_for_bars(cropping.sampling(master, track, area), url)
 
     crop, decisions = cropping.crop(track, encode.crop, look_for_bars)
-    return replace(conformed, crop=crop, decisions=(*conformed.decisions, *decisions))
+    return replace(conformed, crop=crop, decisions=(*conformed.decisions, *decisions), mended=encode.allow_damaged)
 
 
 def settle(store: Store, plan: EncodePlan) -> EncodePlan:
@@ -330,5 +336,14 @@ def encode(
 
     if not before:
         publish_first()
-    cluster.run_tasks(tasks, partial(perform, order_of(plan, request.store)), request.cluster, note)
+    try:
+        cluster.run_tasks(tasks, partial(perform, order_of(plan, request.store)), request.cluster, note)
+    except DamagedMaster:
+        if plan.allow_damaged:
+            raise
+        on_event(Step("looking through the whole master for damage"))
+        input_url = masters.input_url(plan.master, request.store.endpoint_url, expires_s=PROBE_S)
+        if found := apart.look_through(plan.master, input_url, damage.whole(plan.tasks)):
+            raise damage.refusal(plan.title, plan.master, found) from None
+        raise
     return receipts

@@ -99,6 +99,8 @@ class EncodeSettings:
         thumbnails: Whether thumbnails and a rendition for trick play are made.
         text: Files of text beside the master, and what is to be said of text in it.
         embedded_text: What is taken of the master's own text: stream numbers and `CAPTIONS`; None for all.
+        allow_damaged: Whether what can't be decoded of the master is concealed and put on record; otherwise the job
+            fails of it.
     """
 
     segment_s: Fraction = Fraction(6)
@@ -111,6 +113,7 @@ class EncodeSettings:
     thumbnails: bool = True
     text: tuple[TextChoice, ...] = ()
     embedded_text: tuple[str, ...] | None = None
+    allow_damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PackagingE
 from headend.media import (
     AudioRendition,
     Codec,
+    Damage,
     EncodePlan,
     Light,
     Presentation,
@@ -68,6 +69,7 @@ class Verdict:
         objects: How many objects were read.
         bytes: How much was read of them.
         frames: How many video frames were counted, over all renditions.
+        damage: What was damaged in the master and is concealed: no fault of the release.
     """
 
     title: str
@@ -76,6 +78,7 @@ class Verdict:
     objects: int
     bytes: int
     frames: int
+    damage: tuple[Damage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class _Seen:
         size_bytes: How much was read.
         wrong: What is not as it should be.
         frames: Samples in it.
+        damage: Of the release's document: what it says is concealed.
         sequences: The fragments' sequence numbers.
     """
 
@@ -95,6 +99,7 @@ class _Seen:
     wrong: tuple[str, ...]
     frames: int = 0
     sequences: tuple[int, ...] = ()
+    damage: tuple[Damage, ...] = ()
 
 
 Look = Callable[[VideoRendition | AudioRendition, Light | None, Segment, bytes], Iterable[str]]
@@ -135,13 +140,15 @@ def verify(
     if not keys:
         raise ConfigError(f"{title!r} has no release {release!r} in {store.url}; `headend titles` lists what there is")
     findings: dict[Finding, None] = {}
+    damage: tuple[Damage, ...] = ()
     objects = size_bytes = frames = 0
     for seen in _examine(store, title, release, keys, on_progress, look, deep=deep):
         findings |= {Finding(seen.key, message): None for message in seen.wrong}
         objects += seen.size_bytes > 0
         size_bytes += seen.size_bytes
         frames += seen.frames
-    return Verdict(title, release, tuple(findings), objects, size_bytes, frames)
+        damage += seen.damage
+    return Verdict(title, release, tuple(findings), objects, size_bytes, frames, damage)
 
 
 def references(key: str, manifest: bytes) -> Iterator[str]:
@@ -210,7 +217,7 @@ def _examine(
     plan_seen, plan = _document(store, EncodePlan, layout.plan(title, release))
     release_seen, published = _document(store, Presentation, layout.release_document(title, release))
     yield plan_seen
-    yield release_seen
+    yield replace(release_seen, damage=published.damage) if published else release_seen
     if published is not None and (published.title, published.release) != (title, release):
         yield _Seen(release_seen.key, 0, (f"it is of {published.title} {published.release}",))
         published = None

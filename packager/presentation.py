@@ -24,6 +24,7 @@ from headend.media import (
     TextRendition,
     Track,
     VideoRendition,
+    merged,
 )
 from headend.timing import Grid, timescale
 from packager import boxes
@@ -69,6 +70,7 @@ def assemble(plan: EncodePlan, receipts: Iterable[Receipt], init_of: Callable[[s
         t.rendition.programme for t in text if t.rendition.codec is Codec.VTT and any(s.samples for s in t.segments)
     }
     told = tuple(track for track in text if track.rendition.programme in said)
+    concealed = (one for task in plan.tasks for one in by_task[task.id].damage)
     return Presentation(
         plan.title,
         plan.release,
@@ -79,6 +81,7 @@ def assemble(plan: EncodePlan, receipts: Iterable[Receipt], init_of: Callable[[s
         thumbnails=plan.thumbnails,
         sheets=_sheets(plan, by_task),
         text=told,
+        damage=merged((*plan.damage, *concealed)),
     )
 
 

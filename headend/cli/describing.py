@@ -26,6 +26,7 @@ def release_plain(presentation: Presentation, store: StoreSettings) -> dict[str,
         "frames": grid.frame_count,
         "frame_rate": f"{grid.frame_rate.numerator}/{grid.frame_rate.denominator}",
         "duration_s": float(grid.duration_s),
+        "damage": documents.as_plain(presentation.damage),
         "renditions": [_rendition_plain(track) for track in renditions],
         "text": [_rendition_plain(track) for track in presentation.text],
         "trick_play": [_rendition_plain(track) for track in presentation.trick],
@@ -97,6 +98,11 @@ def measured_table(presentation: Presentation) -> Table:
             for track in all_tracks(presentation)
         ),
     )
+
+
+def concealed_facts(presentation: Presentation) -> list[tuple[str, str]]:
+    """What was damaged in the master, a line for each stretch."""
+    return [("concealed", f"damage of the master at {one}") for one in presentation.damage]
 
 
 def loudness_table(presentation: Presentation) -> Table:

@@ -321,6 +321,11 @@ def encode(command: Command) -> Command:
         metavar="all|none|STREAMS",
         help=f"Which of the master's own text is delivered: stream numbers and {CAPTIONS!r}, with commas between.",
     )
+    @click.option(
+        "--allow-damaged",
+        is_flag=True,
+        help="Repeat frames and put in silence where the master can't be decoded, and put that on record.",
+    )
     @fit
     @wraps(command)
     def wrapped(
@@ -331,6 +336,7 @@ def encode(command: Command) -> Command:
         thumbnails: bool,
         text: tuple[TextChoice, ...],
         embedded_text: tuple[str, ...] | None,
+        allow_damaged: bool,
         encode: EncodeSettings,
         **others: Any,
     ) -> Any:
@@ -342,6 +348,7 @@ def encode(command: Command) -> Command:
             thumbnails=thumbnails,
             text=text,
             embedded_text=embedded_text,
+            allow_damaged=allow_damaged,
         )
         return command(encode=settings, **others)
 

@@ -4,7 +4,7 @@ import click
 
 from headend import pipeline
 from headend.cli import options
-from headend.cli.describing import release_plain
+from headend.cli.describing import concealed_facts, release_plain
 from headend.cli.progress import following
 from headend.cli.screen import console, facts, print_json
 from headend.cli.wording import clock_text, count_text
@@ -93,6 +93,7 @@ def show_outcome(outcome: pipeline.Outcome, store: StoreSettings) -> None:
                     f"{clock_text(outcome.wall_s)}, {outcome.cpu_s:,.0f} CPU seconds of encoding, "
                     f"{outcome.predicted_cpu_s:,.0f} expected",
                 ),
+                *concealed_facts(made),
             ]
         )
     )

@@ -45,6 +45,8 @@ def command(title: str, release: str | None, deep: bool, store: StoreSettings, a
         screen = console()
         for finding in verdict.findings:
             screen.print(printable(f"{finding.object}: {finding.message}"))
+        for one in verdict.damage:
+            screen.print(f"concealed: damage of the master at {one}")
         screen.print(verdict_line(verdict))
     return Status.FAULTY if verdict.findings else Status.DONE
 

@@ -46,6 +46,7 @@ def run(
     *,
     cancelled: Callable[[], bool] = lambda: False,
     on_line: Callable[[str], None] = lambda _: None,
+    on_error_line: Callable[[str], None] = lambda _: None,
     stall_s: float = 300.0,
     environment: Mapping[str, str] | None = None,
 ) -> Finished:
@@ -55,6 +56,7 @@ def run(
         argv: The program's absolute path and its arguments.
         cancelled: Asked four times a second; True kills the child's whole process group.
         on_line: Gets each line that the child writes to its standard output.
+        on_error_line: Gets each line that it writes to its standard error.
         stall_s: How long the child may be silent on both outputs before it is killed.
         environment: Variables on top of this process's own.
 
@@ -80,7 +82,12 @@ def run(
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     heard = _Clock()
     assert child.stdout is not None and child.stderr is not None
-    readers = (_reader(child.stdout, heard, on_line), _reader(child.stderr, heard, tail.append))
+
+    def complain(line: str) -> None:
+        tail.append(line)
+        on_error_line(line)
+
+    readers = (_reader(child.stdout, heard, on_line), _reader(child.stderr, heard, complain))
     try:
         reason = _wait(child.pid, cancelled, heard, stall_s)
     finally:

@@ -14,6 +14,7 @@ from encoder.probing import STANDARD_RATES, frame_rate, probe
 from headend.errors import MasterError
 from headend.media import Colour, ContentLight, FieldOrder, MasteringDisplay, Probe, VideoRange, VideoTrack
 from tests.support.byte_counter import serve_counted
+from tests.support.damage import skip_frames
 from tests.support.masters import Sound, decoded_times_s, make_film, make_sound, master_of, rewrap, run_ffmpeg
 
 RATES = [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(50), Fraction(60000, 1001)]
@@ -129,6 +130,15 @@ def test_keyframes_of_an_index_are_never_behind_the_frame_they_stand_for(tmp_pat
 
     assert len(indexed) == len(exact)
     assert all(0 <= shown - stored <= 16 for stored, shown in zip(indexed, exact, strict=True))
+
+
+def test_the_decoder_is_right_where_the_index_tells_of_other_frames(tmp_path: Path) -> None:
+    film = skip_frames(make_film(tmp_path / "film.mp4", codec="mpeg4"), [1, 2])
+
+    track = picture(film)
+
+    assert track.frame_count == 48
+    assert [pts * track.time_base for pts in track.frames.pts_ticks] == list(decoded_times_s(film))
 
 
 def test_a_film_of_keyframes_only_is_intra_only(tmp_path: Path) -> None:

@@ -83,8 +83,9 @@ def decoded_frames(film: Film, chunk: Chunk, scratch: Path) -> tuple[int, bytes]
     scratch.mkdir(exist_ok=True)
     assert film.probe.video is not None
     argv = video_command(film.probe.master, look_of(film.probe.video), film.grid, chunk, [TINY], Effort.DRAFT)
-    places = {"ffmpeg": tool.ffmpeg_path(), "{master}": str(film.path), "error": "verbose"}
+    places = {"ffmpeg": tool.ffmpeg_path(), "{master}": str(film.path)}
     words = [places.get(word, word).replace("{scratch}", str(scratch)) for word in argv]
+    words[words.index("-loglevel") + 1] = "verbose"
     said = subprocess.run(words, capture_output=True, text=True, check=True).stderr
     (count,) = re.findall(r"; (\d+) frames decoded", said)
     return int(count), (scratch / "tiny.mp4").read_bytes()

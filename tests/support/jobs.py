@@ -39,6 +39,7 @@ def submit_small(
     text: tuple[TextChoice, ...] = (),
     thumbnails: bool = False,
     crop: Crop | Cropping = Cropping.NONE,
+    allow_damaged: bool = False,
 ) -> Published:
     """Submit a master as content ops would, with segments and chunks short enough for a film of seconds.
 
@@ -58,6 +59,7 @@ def submit_small(
             text=text,
             thumbnails=thumbnails,
             crop=crop,
+            allow_damaged=allow_damaged,
         ),
     )
     return Published(submit(request), open_store(store))

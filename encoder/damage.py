@@ -1,0 +1,197 @@
+"""Looking a master through for what can't be decoded as it was made: which frames and sounds, and when.
+
+Decoders step over damage, conceal it as well as they can, and say so in words that tell no time. Where they have said
+something, a stretch is decoded once more here, packet by packet.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.frame import Frame
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from encoder.probing import opened
+from headend.errors import DamagedMaster
+from headend.media import Damage, EncodeTask, Master, Probe, Reading, VideoTrack, merged
+
+LOSING_CONTAINERS = ("mpegts", "mpeg")
+"""Streams that are sent, and lose packets on their way. What has a hole in other containers was made so."""
+SHOWN = 12
+"""How many stretches an error names."""
+_NEAR = Fraction(3, 4)
+"""Of a frame's length: the two fields of a frame may be packets of their own, with a time each."""
+
+
+def look_through(master: Master, input_url: str, readings: Iterable[Reading]) -> tuple[Damage, ...]:
+    """Decode what was read of a master and find what is damaged or missing in it.
+
+    Args:
+        master: The file; named in errors.
+        input_url: Where to read it: a path, or an ``http(s)`` URL.
+        readings: Stretches of its streams.
+
+    Returns:
+        The damage, merged to stretches that a person can look at.
+
+    Raises:
+        MasterError: It can't be opened.
+    """
+    found: list[Damage] = []
+    for reading in readings:
+        with opened(master, input_url) as container:
+            stream = container.streams[reading.stream]
+            if reading.seek_s is not None and stream.time_base:
+                container.seek(int(reading.seek_s / stream.time_base), stream=stream)
+            if isinstance(stream, VideoStream):
+                found += _of_picture(container, stream, reading)
+            elif isinstance(stream, AudioStream):
+                found += _of_sound(container, stream, reading)
+    return merged(found)
+
+
+def holes(probe: Probe, track: VideoTrack) -> tuple[Damage, ...]:
+    """Find the frames that are missing from a stream of constant rate, by its index alone.
+
+    Returns:
+        Nothing for containers in which holes are meant, and for rates that vary.
+    """
+    if track.constant_rate or not probe.container.startswith(LOSING_CONTAINERS):
+        return ()
+    pts = track.frames.pts_ticks
+    step = 1 / (track.frame_rate * track.time_base)
+    apart = [(here, after, round((after - here) / step)) for here, after in pairwise(pts)]
+    if any(frames < 1 or abs((after - here) / step - frames) > Fraction(1, 4) for here, after, frames in apart):
+        return ()
+    start = pts[0]
+    return merged(
+        Damage(track.index, (here - start + step) * track.time_base, (after - start) * track.time_base, frames - 1)
+        for here, after, frames in apart
+        if frames > 1
+    )
+
+
+def without_holes(track: VideoTrack) -> VideoTrack:
+    """The track as it was sent: of constant rate, with the frames that `holes` misses in its index."""
+    index, step = track.frames, 1 / (track.frame_rate * track.time_base)
+    numbers = [round((pts - index.pts_ticks[0]) / step) for pts in index.pts_ticks]
+    full = tuple(index.pts_ticks[0] + round(number * step) for number in range(numbers[-1] + 1))
+    return replace(
+        track,
+        constant_rate=True,
+        frames=replace(index, pts_ticks=full, keyframes=tuple(numbers[keyframe] for keyframe in index.keyframes)),
+    )
+
+
+def whole(tasks: Iterable[EncodeTask]) -> tuple[Reading, ...]:
+    """All that tasks read of a master, each stream once."""
+    by_stream: dict[int, Reading] = {}
+    for reading in (reading for task in tasks for reading in task.reads):
+        known = by_stream.setdefault(reading.stream, reading)
+        start_s, end_s = min(known.start_s, reading.start_s), max(known.end_s, reading.end_s)
+        by_stream[reading.stream] = replace(known, seek_s=None, start_s=start_s, end_s=end_s)
+    return tuple(by_stream[stream] for stream in sorted(by_stream))
+
+
+def refusal(title: str, master: Master, found: Sequence[Damage], *, allowed: bool = False) -> DamagedMaster:
+    """The error that names all that was found; ``allowed`` where it could not be concealed."""
+    advice = " and can't be concealed there: deliver it again"
+    if not allowed:
+        advice = "; deliver it again, or have this concealed and put on record by --allow-damaged"
+    return DamagedMaster(
+        f"{title}: {master.url} is damaged at {_listed(found)}{advice}",
+        damage=[str(one) for one in found],
+    )
+
+
+def tell(missing: Sequence[Damage], *, allowed: bool) -> tuple[str, ...]:
+    """Lines on what is done about damage."""
+    if not allowed:
+        return ()
+    line = "what can't be decoded → frames repeated, silence put in, on record"
+    return (line, f"frames missing at {_listed(missing)} → repeated") if missing else (line,)
+
+
+def _listed(found: Sequence[Damage]) -> str:
+    more = f" and {len(found) - SHOWN} more stretches" if len(found) > SHOWN else ""
+    return ", ".join(map(str, found[:SHOWN])) + more
+
+
+def _of_picture(container: InputContainer, stream: VideoStream, reading: Reading) -> Iterator[Damage]:
+    stream.thread_type = "AUTO"
+    wrong: set[Fraction] = set()
+    promised: set[Fraction] = set()
+    shown: list[Fraction] = []
+    for packet, frames, failed in _decoded(container, stream, reading):
+        at_s = _time_s(packet, stream)
+        if at_s is not None and packet.size and not packet.is_discard:
+            promised |= {at_s} if packet.pts is not None else set()
+            # Where packets don't say when they are shown, one that fails must do.
+            wrong |= {at_s} if packet.is_corrupt or (failed and packet.pts is None) else set()
+        for frame in frames:
+            shown_s = _time_s(frame, stream)
+            if shown_s is not None:
+                shown.append(shown_s)
+                wrong |= {shown_s} if frame.is_corrupt else set()
+    shown.sort()
+    wrong |= {at_s for at_s in promised if not _is_near(shown, at_s, reading.frame_s * _NEAR)}
+    for at_s in sorted(wrong):
+        if reading.start_s <= at_s < reading.end_s:
+            yield _damage(reading, at_s, at_s + reading.frame_s)
+
+
+def _of_sound(container: InputContainer, stream: AudioStream, reading: Reading) -> Iterator[Damage]:
+    expected_s: Fraction | None = None
+    for packet, _, failed in _decoded(container, stream, reading):
+        at_s = _time_s(packet, stream)
+        if at_s is None or not packet.duration:
+            continue
+        length_s = packet.duration * packet.time_base
+        if expected_s is not None and at_s - expected_s > length_s / 2:
+            missing = max(1, round((at_s - expected_s) / length_s))
+            if reading.start_s <= expected_s < reading.end_s:
+                yield _damage(reading, expected_s, at_s, missing)
+        if (failed or packet.is_corrupt) and reading.start_s <= at_s < reading.end_s:
+            yield _damage(reading, at_s, at_s + length_s)
+        expected_s = at_s + length_s
+
+
+def _decoded(
+    container: InputContainer, stream: VideoStream | AudioStream, reading: Reading
+) -> "Iterator[tuple[Packet[Any], Sequence[Any], bool]]":
+    """Packets up to the end of a stretch, with the frames that come out, and whether the decoder took offence."""
+    for packet in container.demux(stream):
+        if packet.dts is not None and packet.dts * packet.time_base >= reading.end_s:
+            break
+        try:
+            yield packet, packet.decode(), False
+        except av.FFmpegError:
+            yield packet, (), True
+    last: Packet[Any] = Packet()
+    last.stream = stream
+    with suppress(av.FFmpegError):  # the end has been met already
+        yield last, stream.codec_context.decode(None), False
+
+
+def _time_s(what: "Packet[Any] | Frame", stream: Stream) -> Fraction | None:
+    at = what.pts if what.pts is not None else what.dts
+    # The last frames of a decoder know no time base.
+    return None if at is None or stream.time_base is None else at * stream.time_base
+
+
+def _is_near(times_s: Sequence[Fraction], at_s: Fraction, within_s: Fraction) -> bool:
+    place = bisect_left(times_s, at_s)
+    return any(abs(time_s - at_s) < within_s for time_s in times_s[max(0, place - 1) : place + 1])
+
+
+def _damage(reading: Reading, start_s: Fraction, end_s: Fraction, errors: int = 1) -> Damage:
+    return Damage(reading.stream, max(Fraction(0), start_s - reading.zero_s), end_s - reading.zero_s, errors)

@@ -1,0 +1,60 @@
+"""What happens to masters on their way: bytes that flip, packets that are lost, samples that are blank."""
+
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import av
+
+TS_PACKET_BYTES = 188
+_NULL_PACKET = bytes([0x47, 0x1F, 0xFF, 0x10]) + bytes(184)
+_NOT_CODED = bytes.fromhex("000001b6504f")
+_LEFT_BYTES = 24
+"""What stays at the beginning of a packet, so that decoders find something to go wrong with."""
+
+
+def garble(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
+    """Flip bytes within packets of a stream, counted in the order of the file."""
+    return _hurt(path, packets, stream, lambda data: random.Random(len(data)).randbytes(len(data)))
+
+
+def blank(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
+    """Zero packets of a stream, as a copy that broke off leaves them, or a disk with bad sectors."""
+    return _hurt(path, packets, stream, lambda data: bytes(len(data)), left_bytes=0)
+
+
+def lose(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
+    """Lose all transport packets, of any stream, that lie where some packets of a stream do."""
+    data = bytearray(path.read_bytes())
+    for start, size in _places(path, packets, stream):
+        for at in range(start, start + size, TS_PACKET_BYTES):
+            data[at : at + TS_PACKET_BYTES] = _NULL_PACKET
+    path.write_bytes(data)
+    return path
+
+
+def _hurt(
+    path: Path, packets: Iterable[int], stream: int, how: Callable[[bytes], bytes], left_bytes: int = _LEFT_BYTES
+) -> Path:
+    data = bytearray(path.read_bytes())
+    for start, size in _places(path, packets, stream):
+        data[start + left_bytes : start + size] = how(bytes(data[start + left_bytes : start + size]))
+    path.write_bytes(data)
+    return path
+
+
+def _places(path: Path, packets: Iterable[int], stream: int) -> list[tuple[int, int]]:
+    with av.open(str(path)) as container:
+        met = [(packet.pos, packet.size) for packet in container.demux(container.streams[stream])]
+    # Frames of sound that share a packet of a transport stream have no place of their own.
+    places = [(at, size) for at, size in met if at is not None and size]
+    return [places[number] for number in packets]
+
+
+def skip_frames(path: Path, packets: Iterable[int]) -> Path:
+    """Put VOPs that are not coded into an MPEG-4 film at 25 frames/s: packets of which no frame comes.
+
+    Source: ISO/IEC 14496-2, section 6.2.5: a start code, type P, no modulo time, a time increment of five bits and
+    ``vop_coded`` 0.
+    """
+    return _hurt(path, packets, 0, lambda data: _NOT_CODED + bytes(len(data) - len(_NOT_CODED)), left_bytes=0)
