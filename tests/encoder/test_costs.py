@@ -8,7 +8,7 @@ from encoder.conforming import conform
 from encoder.costs import SAFE, SMOOTHING, Calibration, Pricing, measured
 from headend.media import Codec, Effort, EncodePlan, Kind, Receipt, VideoRange
 from tests.encoder.test_planning import make_plan
-from tests.support.nouns import HDR10, make_audio_rendition, make_video_rendition, make_video_track
+from tests.support.nouns import HDR10, TEXT_CODECS, make_audio_rendition, make_video_rendition, make_video_track
 
 LARGE = make_video_rendition(id="large")
 SMALL = make_video_rendition(id="small", width_px=640, height_px=360)
@@ -20,7 +20,7 @@ def price(effort: Effort = Effort.DRAFT, **track: object) -> Pricing:
 
 def test_every_codec_and_effort_has_a_price_that_is_above_nothing() -> None:
     costs = measured()
-    assert costs.sound_s.keys() | costs.video.keys() == set(Codec)
+    assert costs.sound_s.keys() | costs.video.keys() | TEXT_CODECS == set(Codec)
     for efforts in costs.video.values():
         assert efforts.keys() == set(Effort)
         assert all(curve.frame_s > 0 and curve.megapixel_mb > 0 for curve in efforts.values())

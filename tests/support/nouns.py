@@ -25,6 +25,8 @@ from headend.media import (
 BT709 = Colour("bt709", "bt709", "bt709", "tv", "left")
 HDR10 = Colour("bt2020", "smpte2084", "bt2020nc", "tv", "topleft")
 HLG = Colour("bt2020", "arib-std-b67", "bt2020nc", "tv", "topleft")
+TEXT_CODECS = frozenset({Codec.VTT, Codec.WVTT, Codec.IMSC})
+"""Written by this program itself: without an encoder's options or price."""
 
 
 def make_master(url: str = "/masters/film.mov", *, size_bytes: int = 1_000_000, digest: str = "sha256:00") -> Master:
