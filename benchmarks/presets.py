@@ -273,5 +273,8 @@ def draw(report: Report, path: Path) -> None:
                 axis.annotate(label, (row.cpu_ms, row.size), xytext=(5, 4), textcoords="offset points", fontsize=8)
             axis.set_xscale("log")
             axis.margins(x=0.2, y=0.15)
+            low, high = axis.get_xlim()
+            axis.set_xticks(ticks := [ms for ms in (25, 50, 100, 200, 400, 800) if low < ms < high], map(str, ticks))
+            axis.minorticks_off()
             axis.set_xlabel("CPU ms for a frame and a million pixels")
             axis.set_ylabel(f"size, {REFERENCE[codec]} = 1")
