@@ -426,11 +426,13 @@ def _encode(master: Path, workers: int, store: Path) -> float:
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw how near to the bound each case comes, and how the time falls with workers.
+    """Draw how near to the bound each case comes, and how the time falls with workers; nothing if none was simulated.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
+    if not report.simulated:
+        return
     titles = ["time over the least possible", "hours until a film is done"]
     headline = f"{report.hours:g} h of 2160p HDR in {report.renditions} renditions, {report.effort} effort, simulated"
     with charts.panels(path, titles, headline) as (ratios, hours):

@@ -68,3 +68,9 @@ def test_findings_say_what_was_missed(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     draw(report, tmp_path / "scaling.png")
     assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_simulation_there_is_no_picture(tmp_path: Path) -> None:
+    draw(Report(2.0, 57, Effort.STANDARD, Local((2.0,), (1.0,), 2.0, (0.1,)), (), None), tmp_path / "scaling.png")
+
+    assert not list(tmp_path.iterdir())
