@@ -99,7 +99,7 @@ def picture(kind: HardMaster, name: str) -> str:
 def through_headend(kind: HardMaster, master: Path, folder: Path, scheduler: str) -> tuple[str, Seen]:
     """What headend decides, and what the largest H.264 and AAC renditions show."""
     store = StoreSettings(str(folder / "store"))
-    done = submit_small(master, store, scheduler, ladder=load("smoke"), audio=kind.audio)
+    done = submit_small(master, store, scheduler, ladder=load("smoke"), **kind.asked(folder))
     made = done.outcome.presentation
     avc = max(
         (track for track in made.video if track.rendition.codec is Codec.AVC),

@@ -4,6 +4,7 @@ Source: ANSI/CTA-608-E, section 8 (control codes), and ATSC A/53, part 4, sectio
 """
 
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,8 @@ from tempfile import TemporaryDirectory
 from tests.support.masters import make_film, run_ffmpeg
 
 RESUME_LOADING, END_OF_CAPTION, ERASE_DISPLAYED, ROW_15 = (0x14, 0x20), (0x14, 0x2F), (0x14, 0x2C), (0x14, 0x70)
+PLAIN = ("-bf", "0", "-slices", "1")
+"""Options of an encoder whose pictures are found, and follow each other as they are shown."""
 _FIRST_SLICE = re.compile(rb"\x00\x00\x00?\x01[\x65\x41\x61\x01\x21](?=[\x80-\xff])")
 
 
@@ -23,14 +26,22 @@ def make_captioned_film(path: Path, captions: Sequence[tuple[int, int, str]], **
         captions: First frame and first frame no more, and what is to be read meanwhile; each needs some frames before.
         **film: As `make_film` takes it.
     """
-    rate = Fraction(film.get("frame_rate", 25))  # type: ignore[arg-type]
-    count = int(film.get("frame_count", 50))  # type: ignore[call-overload]
+    make_film(path, codec_args=PLAIN, **film)  # type: ignore[arg-type]
+    return add_captions(path, captions, frame_rate=Fraction(film.get("frame_rate", 25)))  # type: ignore[arg-type]
+
+
+def add_captions(path: Path, captions: Sequence[tuple[int, int, str]], *, frame_rate: Fraction = Fraction(25)) -> Path:
+    """Put captions, as for `make_captioned_film`, into a film of H.264 that was encoded with `PLAIN`."""
     with TemporaryDirectory() as scratch:
-        plain = make_film(Path(scratch) / "plain.h264", codec_args=("-bf", "0", "-slices", "1"), **film)  # type: ignore[arg-type]
-        pairs = pop_on(captions)
-        stream = Path(scratch) / "captioned.h264"
-        stream.write_bytes(_with_captions(plain.read_bytes(), pairs, count))
-        run_ffmpeg("-r", str(rate), "-i", str(stream), "-c", "copy", str(path))
+        plain, captioned = Path(scratch) / "plain.h264", Path(scratch) / "captioned.h264"
+        run_ffmpeg("-i", str(path), "-map", "0:v", "-c", "copy", str(plain))
+        captioned.write_bytes(_with_captions(plain.read_bytes(), pop_on(captions)))
+        whole = Path(scratch) / f"film{path.suffix}"
+        run_ffmpeg(
+            "-r", str(frame_rate), "-i", str(captioned), "-i", str(path), "-map", "0:v", "-map", "1:a?", "-c", "copy",
+            str(whole),
+        )  # fmt: skip
+        shutil.move(whole, path)
     return path
 
 
@@ -48,10 +59,10 @@ def pop_on(captions: Sequence[tuple[int, int, str]]) -> Mapping[int, tuple[int, 
     return pairs
 
 
-def _with_captions(stream: bytes, pairs: Mapping[int, tuple[int, int]], frame_count: int) -> bytes:
+def _with_captions(stream: bytes, pairs: Mapping[int, tuple[int, int]]) -> bytes:
     """Put a message with captions before every picture of an H.264 stream, empty ones included."""
     starts = [found.start() for found in _FIRST_SLICE.finditer(stream)]
-    assert len(starts) == frame_count
+    assert len(starts) > max(pairs)
     bounds = [0, *starts, len(stream)]
     parts = [stream[: bounds[1]]]
     for number, start in enumerate(starts):

@@ -4,20 +4,24 @@ All kinds show the same picture. Its upper part carries the picture's number, a 
 beeps, and the foot holds eight patches of the same light in every kind, whatever numbers stand for it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headend.media import Colour
-from headend.settings import AudioChoice
+from headend.media import Colour, Crop
+from headend.settings import AudioChoice, Cropping, TextChoice
+from tests.support.captions import PLAIN, add_captions
 from tests.support.colours import Array, codes_of, signal_of
+from tests.support.damage import blank
 from tests.support.frame_numbers import number_cells, read_frame_number
-from tests.support.masters import Sound, encode_pictures, rewrap
+from tests.support.masters import Sound, encode_pictures, rewrap, run_ffmpeg, with_clean_aperture
+from tests.support.text import Shown, srt, ttml
 
 NUMBER_SHARE, BAND_SHARE = 0.6, 0.7
 """Where, from the top, the number ends and the flashing band begins, and where that ends and the patches begin."""
@@ -67,12 +71,19 @@ class HardMaster:
         filters: FFmpeg filters between drawing and encoding.
         output_args: Options of the container.
         rewrapped: Options of input and output of a second pass, which copies streams; empty for none.
+        altered: What is done to the finished file; None for nothing.
         start_s: When the file begins.
         times_ms: When each picture is shown; empty for a constant rate.
         sound: Tracks that beep; empty for silence.
         sound_late_s: How much later than the picture the sound begins.
         sound_longer_s: How much later than the picture the sound ends, if both begin together.
         audio: What is asked for of its sound.
+        text: What is asked for of text; a sidecar's source is its name.
+        beside: Files beside it, by name.
+        crop: What is asked for of bars.
+        allow_damaged: Whether damage is asked to be concealed.
+        says: The cues of each programme of text, by what stands behind the codec in the rendition's id.
+        damage: What has to be on record as damaged.
         rate: Frames per second of the result; None for those of the pictures.
         shown: Number of the picture that each frame of the result shows; empty for each picture once.
         rendition_size: Of the largest rendition in a box of 320x180.
@@ -97,12 +108,19 @@ class HardMaster:
     filters: str = ""
     output_args: tuple[str, ...] = ()
     rewrapped: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    altered: Callable[[Path], object] | None = None
     start_s: Fraction = Fraction(0)
     times_ms: tuple[int, ...] = ()
     sound: tuple[Sound, ...] = field(default=(Sound(frequency_hz=1000),))
     sound_late_s: Fraction = Fraction(0)
     sound_longer_s: Fraction = Fraction(0)
     audio: tuple[AudioChoice, ...] = ()
+    text: tuple[TextChoice, ...] = ()
+    beside: tuple[tuple[str, str], ...] = ()
+    crop: Cropping = Cropping.NONE
+    allow_damaged: bool = False
+    says: tuple[tuple[str, tuple[Shown, ...]], ...] = ()
+    damage: tuple[str, ...] = ()
     rate: Fraction | None = None
     shown: tuple[int, ...] = ()
     rendition_size: tuple[int, int] = (320, 180)
@@ -172,7 +190,16 @@ class HardMaster:
             input_args, output_args = self.rewrapped
             rewrap(path, encoded, *output_args, input_args=input_args)
             encoded.unlink()
+        if self.altered:
+            self.altered(path)
+        for name, content in self.beside:
+            (folder / name).write_text(content, encoding="utf-8")
         return path
+
+    def asked(self, folder: Path) -> dict[str, Any]:
+        """What is asked for, as `submit_small` takes it, of the master that was made in a folder."""
+        text = tuple(replace(c, source=str(folder / c.source)) if c.is_sidecar else c for c in self.text)
+        return {"audio": self.audio, "text": text, "crop": self.crop, "allow_damaged": self.allow_damaged}
 
 
 class Painter:
@@ -301,10 +328,45 @@ def _on_grid(times_ms: Sequence[int], rate: Fraction) -> tuple[int, ...]:
 
 _JITTERED_MS = _jittered_ms()
 _PCM = (Sound(frequency_hz=1000, codec="pcm_s16le"),)
+_SEEN = Crop(320, 180, 12, 8)
+_AROUND = (352, 200)
+_LINES: tuple[Shown, ...] = ((120, 900, "Grüße"), (700, 2100, "over two borders\nand others"))
+_SIGNS: tuple[Shown, ...] = ((1040, 1960, "SORTIE"),)
+_CAPTIONS = ((20, 45, "HELLO WORLD"),)
+
+
+def _state_aperture(path: Path) -> None:
+    with_clean_aperture(path, _AROUND, _SEEN)
+
+
+def _state_crop(path: Path) -> None:
+    """In Matroska, where FFmpeg writes what it has read in MOV."""
+    stated = path.with_suffix(".mov")
+    rewrap(stated, path)
+    _state_aperture(stated)
+    rewrap(path, stated)
+    stated.unlink()
+
+
+def _add_subtitles(path: Path) -> None:
+    """In English and German, and French that is forced."""
+    whole = path.with_stem("titled")
+    inputs: list[str] = []
+    for number, cues in enumerate((_LINES, _LINES[1:], _SIGNS)):
+        path.with_name(f"{number}.srt").write_text(srt(cues), encoding="utf-8")
+        inputs += ["-i", str(path.with_name(f"{number}.srt"))]
+    run_ffmpeg(
+        "-i", str(path), *inputs, "-map", "0", "-map", "1", "-map", "2", "-map", "3", "-c", "copy",
+        "-metadata:s:s:0", "language=eng", "-metadata:s:s:1", "language=ger", "-metadata:s:s:2", "language=fre",
+        "-disposition:s:2", "forced", str(whole),
+    )  # fmt: skip
+    whole.replace(path)
+
+
 _MONO_PAIR = (Sound(frequency_hz=1000, layout="mono", codec="pcm_s16le"),) * 2
 
 KINDS: tuple[HardMaster, ...] = (
-    HardMaster("constant rate", "25 frames a second, H.264, BT.709: nothing hard", all_codecs=True),
+    HardMaster("constant rate", "25 frames a second, H.264, BT.709: nothing hard"),
     HardMaster(
         "film rate, ProRes 4:2:2",
         "24000/1001 frames a second, 10 bits, 4:2:2: what film editing delivers",
@@ -416,7 +478,6 @@ KINDS: tuple[HardMaster, ...] = (
         codec="ffv1",
         codec_args=(),
         sound=_PCM,
-        all_codecs=True,
         decided="not stated → taken as smpte170m",
     ),
     HardMaster(
@@ -434,14 +495,12 @@ KINDS: tuple[HardMaster, ...] = (
         codec="ffv1",
         codec_args=(),
         sound=(Sound(frequency_hz=1000, codec="flac"),),
-        all_codecs=True,
     ),
     HardMaster(
         "full range, 8 bits",
         "a camera's or a telephone's",
         colour=FULL_RANGE,
         pixel_format="yuvj420p",
-        all_codecs=True,
     ),
     HardMaster("BT.601", "NTSC colour, and tags that say so", colour=BT601_525, all_codecs=True),
     HardMaster(
@@ -534,5 +593,70 @@ KINDS: tuple[HardMaster, ...] = (
         audio=(AudioChoice((1, 2)),),
     ),
     HardMaster("no sound", "a picture only", sound=(), decided="silent"),
+    HardMaster(
+        "letterboxed",
+        "a film between bars, which are cut off when told so (`--crop auto`)",
+        size=(320, 130),
+        filters="pad=320:180:0:24",
+        crop=Cropping.AUTO,
+        rendition_size=(320, 130),
+        decided="cropped to 320x130 at 0,24",
+    ),
+    HardMaster(
+        "clean aperture, MOV",
+        "blanking around the picture, and a `clap` that says so",
+        suffix="mov",
+        filters="pad=352:200:12:8",
+        altered=_state_aperture,
+        decided="clean aperture 320x180 at 12,8 of 352x200",
+    ),
+    HardMaster(
+        "clean aperture, Matroska",
+        "the same, said by `PixelCrop`",
+        suffix="mkv",
+        filters="pad=352:200:12:8",
+        altered=_state_crop,
+        decided="clean aperture 320x180 at 12,8 of 352x200",
+    ),
+    HardMaster(
+        "subtitles inside",
+        "SubRip in English and German, and French that is forced",
+        suffix="mkv",
+        altered=_add_subtitles,
+        says=(("en", _LINES), ("de", _LINES[1:]), ("fr-forced", _SIGNS)),
+        decided="(subrip) → WebVTT, fr, forced",
+    ),
+    HardMaster(
+        "captions in the picture",
+        "CEA-608 beside the frames of H.264",
+        suffix="mkv",
+        codec_args=("-g", "25", *PLAIN),
+        altered=lambda path: add_captions(path, _CAPTIONS),
+        text=(TextChoice("captions", "en"),),
+        says=(("en-sdh", ((800, 1800, "HELLO WORLD"),)),),
+        decided="captions (CEA-608) in the picture → WebVTT",
+    ),
+    HardMaster(
+        "TTML beside it",
+        "a sidecar: WebVTT for all players, and IMSC",
+        text=(TextChoice("pt.ttml", "pt-BR"),),
+        beside=(("pt.ttml", ttml(_LINES)),),
+        says=(("pt-BR", _LINES),),
+        decided="(ttml) → WebVTT and IMSC",
+    ),
+    HardMaster(
+        "damaged, ProRes",
+        "three frames blank, as a disk leaves them: concealed when told so (`--allow-damaged`)",
+        suffix="mov",
+        raw_format="yuv422p10le",
+        codec="prores_ks",
+        codec_args=(),
+        sound=_PCM,
+        altered=lambda path: blank(path, (24, 25, 40)),
+        allow_damaged=True,
+        shown=(*range(24), 23, 23, *range(26, 40), 39, *range(41, 55)),
+        damage=("00:00.960–00:01.640 (3 in stream 0)",),
+        decided="on record",
+    ),
 )  # fmt: skip
 """Every kind; names are unique."""
