@@ -519,7 +519,6 @@ KINDS: tuple[HardMaster, ...] = (
         "HLG",
         "broadcasters' HDR",
         suffix="mov",
-        most_delta_e=4.0,  # tone-mapped, bright saturated colours come out channel by channel
         colour=HLG,
         raw_format="yuv420p10le",
         codec="libx265",
