@@ -441,8 +441,8 @@ def _is_rgb(look: Look) -> bool:
 
 def _tone_mapped(stream: Any, look: Look) -> Any:
     """From PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps mid-tones, then BT.709's own curve."""
-    # HLG's system gamma is one of luminance (ITU-R BT.2100, table 5); zimg's quick way applies it to each channel, which
-    # put a patch 3.5 CIEDE2000 off instead of 0.2. PQ has none and would only be slower.
+    # HLG's system gamma is one of luminance (ITU-R BT.2100, table 5); zimg's quick way applies it to each channel,
+    # which put a patch 3.5 CIEDE2000 off instead of 0.2. PQ has none and would only be slower.
     exact = {"agamma": 0} if look.track.video_range is VideoRange.HLG else {}
     return (
         # 203 cd/m² is the reference white of HDR production (ITU-R BT.2408, section 2.2).
