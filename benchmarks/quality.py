@@ -197,16 +197,10 @@ def _joins(folder: Path, frames: int, chunk_s: int, on_step: Callable[[str], Non
     """One rung of each codec."""
     on_step("making the film")
     film = clips.make_master(Mezzanine.H264, clips.locate(), folder, frames, JOINS_SIZE_PX)
-    seen: set[Codec] = set()
-
-    def first_of_codec(rung: VideoRung) -> bool:
-        wanted = rung.height_px == JOINS_SIZE_PX[1] and rung.range is RungRange.SDR and rung.codec not in seen
-        if wanted:
-            seen.add(rung.codec)
-        return wanted or rung.default
-
-    chunked = ways.job_for(film, "studio", first_of_codec, Effort.DRAFT, chunk_s=Fraction(chunk_s))
-    whole = ways.job_for(film, "studio", first_of_codec, Effort.DRAFT, chunk_s=Fraction(frames))
+    chunked, whole = (
+        ways.job_for(film, "studio", _one_of_each_codec(), Effort.DRAFT, chunk_s=Fraction(length_s))
+        for length_s in (chunk_s, frames)
+    )
     for name, job in (("chunked", chunked), ("whole", whole)):
         on_step(f"encoding, {name}")
         (folder / name).mkdir()
@@ -223,6 +217,18 @@ def _joins(folder: Path, frames: int, chunk_s: int, on_step: Callable[[str], Non
         around = [slice((c.first_frame - half) // EVERY, (c.first_frame + half) // EVERY) for c in chunks[1:]]
         losses = [mean(one_scores[second]) - mean(part_scores[second]) for second in around]
         yield Joined(rendition.id, parts, one, max(losses))
+
+
+def _one_of_each_codec() -> Callable[[VideoRung], bool]:
+    seen: set[Codec] = set()
+
+    def wanted(rung: VideoRung) -> bool:
+        first = rung.height_px == JOINS_SIZE_PX[1] and rung.range is RungRange.SDR and rung.codec not in seen
+        if first:
+            seen.add(rung.codec)
+        return first or rung.default
+
+    return wanted
 
 
 def _judge(
