@@ -25,6 +25,7 @@ from headend.media import AudioRendition, Codec, Colour, Effort, VideoRange, Vid
 from headend.process import Finished
 from ladders import loading
 from ladders.ladder import RungRange, VideoRung
+from ladders.levels import smallest_level
 
 SIZES_PX = ((640, 360), (1280, 720))
 FRAMES, QUICK_FRAMES = 48, 6
@@ -253,6 +254,8 @@ def _rendition(codec: Codec, size: tuple[int, int]) -> VideoRendition:
     rungs = [r for r in loading.load("studio").video if r.codec is codec and r.range is RungRange.SDR]
     rung: VideoRung = min(rungs, key=lambda r: (abs(r.height_px - size[1]), -r.average_kbps))
     deep = codec in (Codec.HEVC, Codec.AV1)
+    level = smallest_level(codec, *size, Fraction(RATE), rung.cap_kbps)
+    assert level is not None
     return VideoRendition(
         id=f"{codec}-{size[1]}p",
         codec=codec,
@@ -265,7 +268,7 @@ def _rendition(codec: Codec, size: tuple[int, int]) -> VideoRendition:
         buffer_bits=rung.buffer_kb * 1000,
         crf=rung.crf,
         profile={Codec.AVC: "high", Codec.HEVC: "main10", Codec.AV1: "main", Codec.VP9: "0"}[codec],
-        level="4.0",
+        level=level.name,
         pixel_format="yuv420p10le" if deep else "yuv420p",
         video_range=VideoRange.SDR,
     )
