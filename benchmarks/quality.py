@@ -11,11 +11,15 @@ from fractions import Fraction
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from benchmarks import charts, clips, vmaf, ways
 from benchmarks.clips import FRAME_RATE, Mezzanine
 from headend.media import Codec, Effort, VideoRendition
 from ladders.ladder import RungRange, VideoRung
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SIZE_PX = (1920, 1080)
 FRAMES, QUICK_FRAMES = 96, 48
@@ -242,28 +246,40 @@ def _judge(
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw VMAF against size, what the cascade takes, and what chunks take.
+    """Draw VMAF against size, and what chunks take; of each what was measured.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    titles = ["six rungs of H.264", "what chunks take, by codec"]
-    with charts.panels(path, titles, f"Quality, {report.effort} effort") as (ladder, joins):
-        for name, colour, results in (
-            ("headend", charts.OURS, [rung.headend for rung in report.ladder]),
-            ("one FFmpeg, all outputs", charts.OTHERS, [rung.peer for rung in report.ladder]),
-        ):
-            kilobytes = [result.bytes / 1000 for result in results]
-            ladder.plot(kilobytes, [result.vmaf for result in results], "o-", color=colour, label=name)
-        ladder.set_xscale("log")
-        ladder.set_xlabel("kB")
-        ladder.set_ylabel("VMAF")
-        ladder.legend(frameon=False)
-        names = [row.rendition for row in report.joins]
-        joins.plot(names, [row.loss for row in report.joins], "o", color=charts.OURS, label="mean, VMAF")
-        joins.plot(names, [row.join_loss for row in report.joins], "s", color=charts.BOUND, label="at joins, VMAF")
-        joins.plot(names, [100 * row.growth for row in report.joins], "^", color=charts.OTHERS, label="size, %")
-        joins.axhline(0, color=charts.OTHERS, linewidth=0.8, linestyle=":")
-        joins.set_ylabel("lost")
-        joins.margins(x=0.15)
-        joins.legend(frameon=False)
+    parts = [
+        *([("six rungs of H.264", _draw_ladder)] if report.ladder else []),
+        *([("what chunks take, by codec", _draw_joins)] if report.joins else []),
+    ]
+    titles = [title for title, _ in parts]
+    with charts.panels(path, titles, f"Quality, {report.effort} effort") as axes:
+        for axis, (_, drawn) in zip(axes, parts, strict=False):
+            drawn(axis, report)
+
+
+def _draw_ladder(axis: "Axes", report: Report) -> None:
+    for name, colour, results in (
+        ("headend", charts.OURS, [rung.headend for rung in report.ladder]),
+        ("one FFmpeg, all outputs", charts.OTHERS, [rung.peer for rung in report.ladder]),
+    ):
+        kilobytes = [result.bytes / 1000 for result in results]
+        axis.plot(kilobytes, [result.vmaf for result in results], "o-", color=colour, label=name)
+    axis.set_xscale("log")
+    axis.set_xlabel("kB")
+    axis.set_ylabel("VMAF")
+    axis.legend(frameon=False)
+
+
+def _draw_joins(axis: "Axes", report: Report) -> None:
+    names = [row.rendition for row in report.joins]
+    axis.plot(names, [row.loss for row in report.joins], "o", color=charts.OURS, label="mean, VMAF")
+    axis.plot(names, [row.join_loss for row in report.joins], "s", color=charts.BOUND, label="at joins, VMAF")
+    axis.plot(names, [100 * row.growth for row in report.joins], "^", color=charts.OTHERS, label="size, %")
+    axis.axhline(0, color=charts.OTHERS, linewidth=0.8, linestyle=":")
+    axis.set_ylabel("lost")
+    axis.margins(x=0.15)
+    axis.legend(frameon=False)
