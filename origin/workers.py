@@ -81,14 +81,20 @@ def supervise(works: Sequence[Work], *, on_ready: Callable[[], object], on_stop:
 def _watch(crew: Sequence[Worker], bell: socket.socket) -> Sequence[object]:
     """Wait until something happens, and replace who is dead and due."""
     now_s = time.monotonic()
-    absent = [worker for worker in crew if not worker.process.is_alive()]
-    for worker in absent:
-        if worker.due_s <= now_s:
+    awaited: list[socket.socket | int] = [bell]
+    waits_s = []
+    for worker in crew:
+        # Asked only once: what ends closes its sentinel a moment before it can be seen dead. Alive to one question and
+        # dead to a second one, it would be waited for by nobody.
+        if worker.process.is_alive():
+            awaited.append(worker.process.sentinel)
+        elif worker.due_s > now_s:
+            waits_s.append(worker.due_s - now_s)
+        else:
             log.warning("a worker ended with status %s; another one takes its place", worker.process.exitcode)
             worker.start()
-    waits_s = [worker.due_s - now_s for worker in absent if worker.due_s > now_s]
-    present = [worker.process.sentinel for worker in crew if worker.process.is_alive()]
-    return connection.wait([bell, *present], min(waits_s, default=None))
+            awaited.append(worker.process.sentinel)
+    return connection.wait(awaited, min(waits_s, default=None))
 
 
 def _dismiss(crew: Sequence[Worker], bell: socket.socket) -> None:

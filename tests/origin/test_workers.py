@@ -3,11 +3,13 @@
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import psutil
@@ -15,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from headend.storage.local import LocalStore
+from origin import workers as crew
 from tests.origin.grants import PLAYBACK, token
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, ask, put_release
 from tests.support.command_line import command, environment
@@ -37,8 +40,12 @@ def two_workers(folder: Path, *options: str, **more: str) -> Iterator["tuple[sub
 
 
 def workers(child: "subprocess.Popen[str]") -> list[psutil.Process]:
-    alive = (each for each in psutil.Process(child.pid).children() if each.status() != psutil.STATUS_ZOMBIE)
-    return [each for each in alive if "spawn_main" in " ".join(each.cmdline())]
+    found = []
+    for each in psutil.Process(child.pid).children():
+        with suppress(psutil.NoSuchProcess):  # of which a zombie is one
+            if "spawn_main" in " ".join(each.cmdline()):
+                found.append(each)
+    return found
 
 
 def until(holds: Callable[[], object]) -> None:
@@ -81,6 +88,39 @@ def test_figures_are_those_of_all_whoever_is_asked_and_whoever_dies_is_replaced(
         until(lambda: places(url) == {"0", "1"})
         for _ in range(20):
             assert ask(url, SEGMENT).body == SEGMENTS[0]
+
+
+def end_at_once(on_begun: Callable[[], None], _: int) -> None:
+    on_begun()
+
+
+class SeenAliveOnce:
+    """A process that is dead, asked for the first time in the moment before that shows."""
+
+    def __init__(self, process: crew.SpawnProcess) -> None:
+        self._process = process
+        self._is_asked = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._process, name)
+
+    def is_alive(self) -> bool:
+        self._is_asked, was_asked = True, self._is_asked
+        return not was_asked
+
+
+def test_one_that_dies_while_it_is_looked_at_is_replaced() -> None:
+    worker = crew.Worker(end_at_once)
+    worker.process.join()
+    dead = worker.process = cast(crew.SpawnProcess, SeenAliveOnce(worker.process))
+    rung, rings = socket.socketpair()
+    with rung, rings:
+        alarm = threading.Timer(30, rings.send, [b"."])
+        alarm.start()
+        while worker.process is dead:
+            assert rung not in crew._watch([worker], rung), "nobody is told that it died"
+        alarm.cancel()
+    worker.process.join()
 
 
 def test_screens_are_counted_over_all_of_them(tmp_path: Path) -> None:
