@@ -48,6 +48,12 @@ def workers(child: "subprocess.Popen[str]") -> list[psutil.Process]:
     return found
 
 
+def is_alive(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def until(holds: Callable[[], object]) -> None:
     deadline_s = time.monotonic() + 30
     while not holds():
@@ -152,7 +158,7 @@ def test_none_outlives_the_one_that_watches(tmp_path: Path) -> None:
     with two_workers(tmp_path) as (child, _):
         crew = workers(child)
         child.kill()
-        until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in crew))
+        until(lambda: not any(is_alive(each) for each in crew))
 
 
 def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path) -> None:
