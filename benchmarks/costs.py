@@ -6,6 +6,7 @@ hardly depend on what else the machine does.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,11 +14,13 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+import ffmpeg as ffmpeg_python
 import msgspec
 
 import encoder
 from benchmarks import clips
 from benchmarks.clips import ffmpeg
+from encoder.command import tone_mapped
 from encoder.costs import SAFE, Costs, Curve
 from encoder.families import AUDIO, VIDEO, Style
 from headend import documents
@@ -166,7 +169,9 @@ def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: N
                 "scaling", f"zscale={SIZES_PX[0][0]}:{SIZES_PX[0][1]}:filter=lanczos:range=limited,format={deep}"
             )
             / (pixels + smaller),
-            tone_map_megapixel_s=filtered("tone mapping", TONE_MAP) / pixels,
+            tone_map_megapixel_s={
+                each: filtered(f"tone mapping of {each}", _tone_map(each)) / pixels for each in TRANSFERS
+            },
             deinterlace_megapixel_s=filtered("deinterlacing", "bwdif=mode=send_field:parity=tff:deint=all") / pixels,
             sound_s=dict(_sounds(bench)),
             loudness_s=_loudness_s(bench),
@@ -176,11 +181,16 @@ def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: N
     return Report(frames, tuple(bench.runs), costs, checks)
 
 
-TONE_MAP = (
-    "setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc,zscale=transfer=linear:npl=203,"
-    "format=gbrpf32le,zscale=primaries=bt709,tonemap=mobius:desat=0,"
-    "zscale=transfer=bt709:matrix=bt709:range=limited,format=yuv420p10le"
-)
+TRANSFERS = {VideoRange.PQ: "smpte2084", VideoRange.HLG: "arib-std-b67"}
+
+
+def _tone_map(video_range: VideoRange) -> str:
+    """The encoder's own steps."""
+    said = ffmpeg_python.input("-").filter(
+        "setparams", color_primaries="bt2020", color_trc=TRANSFERS[video_range], colorspace="bt2020nc"
+    )
+    words = tone_mapped(said, video_range).output("-").get_args()
+    return re.sub(r"\[\w+\]", "", words[words.index("-filter_complex") + 1]).replace(";", ",")
 
 
 def _decoding(bench: _Bench) -> tuple[dict[str, float], float]:

@@ -383,7 +383,7 @@ def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> d
         for number, size in enumerate(sizes):
             stream = _scaled(stream, size, look)
             if tone_map and number == 0:
-                stream = _tone_mapped(stream, look)
+                stream = tone_mapped(stream, look.track.video_range)
             if sdr and number == 0 and (tone_map or look.track.mastering_display or look.track.content_light):
                 stream = _without_metadata(stream)
             here = [r for r in members if (r.width_px, r.height_px) == size]
@@ -418,7 +418,7 @@ def _sheets(frames: Any, look: Look, thumbnails: Thumbnails) -> Any:
     stream = frames.filter("framestep", thumbnails.interval_frames)
     stream = _scaled(stream, (thumbnails.tile_width_px, thumbnails.tile_height_px), look)
     if look.track.video_range is not VideoRange.SDR:
-        stream = _tone_mapped(stream, look)
+        stream = tone_mapped(stream, look.track.video_range)
     return (
         # JFIF knows only the matrix of BT.601, in full range.
         stream.filter("zscale", matrix="470bg", range="full", dither="ordered")
@@ -439,11 +439,16 @@ def _is_rgb(look: Look) -> bool:
     return av.VideoFormat(name).is_rgb or name.startswith(("pal", "xyz"))
 
 
-def _tone_mapped(stream: Any, look: Look) -> Any:
-    """From PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps mid-tones, then BT.709's own curve."""
+def tone_mapped(stream: Any, video_range: VideoRange) -> Any:
+    """From PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps mid-tones, then BT.709's own curve.
+
+    Args:
+        stream: Frames that say their colour, of ffmpeg-python.
+        video_range: Theirs.
+    """
     # HLG's system gamma is one of luminance (ITU-R BT.2100, table 5); zimg's quick way applies it to each channel,
     # which put a patch 3.5 CIEDE2000 off instead of 0.2. PQ has none and would only be slower.
-    exact = {"agamma": 0} if look.track.video_range is VideoRange.HLG else {}
+    exact = {"agamma": 0} if video_range is VideoRange.HLG else {}
     return (
         # 203 cd/m² is the reference white of HDR production (ITU-R BT.2408, section 2.2).
         stream.filter("zscale", transfer="linear", npl=203, **exact)

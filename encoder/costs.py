@@ -49,7 +49,7 @@ class Costs:
         decode_other_s: Of a codec that is not among them.
         decode_megapixel_mb: Megabytes for a million pixels of the master: frames in the decoder and the cascade.
         scale_megapixel_s: Pixels that go in and pixels that come out count alike.
-        tone_map_megapixel_s: From HDR to SDR.
+        tone_map_megapixel_s: To SDR, from each range that is none.
         deinterlace_megapixel_s: Per pixel of the master's frames.
         sound_s: CPU seconds for a second of one channel of sound.
         loudness_s: The same, to measure how loud it is.
@@ -63,7 +63,7 @@ class Costs:
     decode_other_s: float
     decode_megapixel_mb: float
     scale_megapixel_s: float
-    tone_map_megapixel_s: float
+    tone_map_megapixel_s: dict[VideoRange, float]
     deinterlace_megapixel_s: float
     sound_s: dict[Codec, float]
     loudness_s: float
@@ -132,7 +132,7 @@ class Pricing:
 
     def _scale_s(self, renditions: Iterable[VideoRendition]) -> float:
         """To bring one frame to all sizes, each from the nearest larger one."""
-        hdr = self.picture.track.video_range is not VideoRange.SDR
+        tone_map_s = self.costs.tone_map_megapixel_s.get(self.picture.track.video_range, 0.0)
         sizes: dict[tuple[bool, int], set[float]] = {}
         for rendition in renditions:
             kind = (rendition.video_range is VideoRange.SDR, rendition.rate_divisor)
@@ -141,9 +141,8 @@ class Pricing:
         for (sdr, divisor), found in sizes.items():
             steps = [self._master_megapixels(), *sorted(found, reverse=True)]
             scaled = sum(larger + smaller for larger, smaller in pairwise(steps))
-            tone_mapped = steps[1] if sdr and hdr else 0.0
             total_s += scaled * self.costs.scale_megapixel_s / divisor
-            total_s += tone_mapped * self.costs.tone_map_megapixel_s / divisor
+            total_s += steps[1] * tone_map_s / divisor if sdr else 0.0
         return total_s
 
 
