@@ -15,7 +15,7 @@ class Attempt:
 
     Attributes:
         task: The task's id.
-        number: From 1.
+        number: From 1, over all runs of the job.
         worker: Where it ran; empty if that is not known.
         at: When it failed: UTC, ISO 8601.
         error: The error's line.
@@ -48,6 +48,8 @@ def attempt_of(task: str, number: int, error: HeadendError) -> Attempt:
 def write_attempt(store: Store, title: str, release: str, attempt: Attempt) -> None:
     """Put an attempt on record, without the secrets that its texts may hold.
 
+    Where an earlier run of the job has left a record of that number, this one gets the next that is free.
+
     Raises:
         StorageError: The store does not take it.
     """
@@ -57,7 +59,8 @@ def write_attempt(store: Store, title: str, release: str, attempt: Attempt) -> N
         argv=tuple(redact(argument) for argument in attempt.argv),
         stderr=redact(attempt.stderr),
     )
-    store.put(layout.attempt(title, release, attempt.task, attempt.number), documents.write(clean))
+    while not store.put_if_absent(layout.attempt(title, release, clean.task, clean.number), documents.write(clean)):
+        clean = replace(clean, number=clean.number + 1)
 
 
 def attempts(store: Store, title: str, release: str) -> tuple[Attempt, ...]:

@@ -23,6 +23,15 @@ def test_attempts_come_back_by_task_and_number() -> None:
     assert records.attempts(store, "film", "r3") == ()
 
 
+def test_a_second_run_keeps_what_the_first_has_put_on_record() -> None:
+    store = MemoryStore()
+    for number, said in [(1, "first run"), (2, "first run"), (1, "second run")]:
+        records.write_attempt(store, "film", "r1", make_attempt("t1", number, stderr=said))
+
+    found = [(attempt.number, attempt.stderr) for attempt in records.attempts(store, "film", "r1")]
+    assert found == [(1, "first run"), (2, "first run"), (3, "second run")]
+
+
 def test_no_secret_gets_on_record() -> None:
     store = MemoryStore()
     error = ToolFailed(f"ffmpeg can't open {URL}", argv=["ffmpeg", "-i", URL], stderr=f"{URL}: 403", worker="tcp://w:1")
