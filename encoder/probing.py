@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import accumulate, islice, pairwise
+from itertools import accumulate, compress, islice, pairwise
 from math import ceil
 from pathlib import Path
 from statistics import median_low
@@ -30,6 +30,7 @@ from av.video.stream import VideoStream
 from langcodes import standardize_tag
 from langcodes.tag_parser import LanguageTagError
 
+from encoder.sample_tables import composition_offsets
 from headend.errors import MasterError
 from headend.media import (
     AudioTrack,
@@ -68,6 +69,9 @@ _CAPTIONED = frozenset({"h264", "hevc", "mpeg2video"})
 """Codecs that carry captions beside their frames."""
 _CAPTION_FRAMES = 24
 """How many frames are looked at for captions: broadcasters send them with each, empty ones where nobody speaks."""
+
+_REFRESH_PACKETS = 300
+"""How many packets may go by before a whole picture; encoders refresh one within a GOP."""
 
 _INDEXED_HEAD_FRAMES = 3
 """Frames to decode before a container's index is believed: few, since those of masters are large."""
@@ -164,9 +168,16 @@ def probe(master: Master, input_url: str) -> Probe:
         MasterError: It can't be reached or read, is cut short, or has no picture.
     """
     found = _looked_at(master, input_url)
-    if found.video is None or not _has_captions(master, input_url, found.video.codec):
+    track = found.video
+    if track is None or track.codec not in _CAPTIONED:
         return found
-    return replace(found, video=replace(found.video, captions=True))
+    with opened(master, input_url) as container:
+        stream = picture_of(container, master)
+        for audio in container.streams.audio:
+            audio.discard = Discard.all
+        captions = _has_captions(container, stream)
+        frames = _refreshed(container, stream, track.frames) if track.codec == "h264" else track.frames
+    return replace(found, video=replace(track, captions=captions, frames=frames))
 
 
 def _looked_at(master: Master, input_url: str) -> Probe:
@@ -292,44 +303,29 @@ def _by_container_index(container: InputContainer, picture: VideoStream, master:
     if not head or head[0].pts is None:
         return None
     first, start = head[0], head[0].pts
-    # Leading frames without the pictures they refer to are never shown.
-    leading = sum(not p.discard and p.pts_ticks is not None and p.pts_ticks < start for p in packets)
-    shown = [entry.timestamp for entry in entries if not entry.is_discard][leading:]
-    pts = (
-        _reordered_pts(container, picture, start, len(shown), packets)
-        if picture.codec_context.has_b_frames
-        else [ticks - shown[0] + start for ticks in shown]
-    )
-    if not pts or any(after <= before for before, after in pairwise(pts)):
+    offsets: Sequence[int] | None = (0,) * len(entries)
+    if picture.codec_context.has_b_frames:
+        offsets = composition_offsets(
+            container.name, container.size, input_options(container.name), picture.id, [entry.size for entry in entries]
+        )
+    if offsets is None or packets[0].pts_ticks is None:
         return None
-    if [frame.pts for frame in head] != list(pts[: len(head)]):
+    # Edit lists and negative offsets move them all alike.
+    shift = packets[0].pts_ticks - entries[0].timestamp - offsets[0]
+    times = [entry.timestamp + offset + shift for entry, offset in zip(entries, offsets, strict=True)]
+    if [packet.pts_ticks for packet in packets] != times[: len(packets)]:
+        return None
+    kept = [not entry.is_discard for entry in entries]
+    # Leading frames without the pictures they refer to are never shown.
+    shown = [keep and time >= start for keep, time in zip(kept, times, strict=True)]
+    pts = sorted(compress(times, shown))
+    if [frame.pts for frame in head] != pts[: len(head)] or any(after <= before for before, after in pairwise(pts)):
         return None  # such as fields that are samples of their own: the decoder is right
-    before = accumulate((not entry.is_discard for entry in entries), initial=-leading)
-    shift = start - shown[0]
-    seek_ticks = {max(0, n): e.timestamp + shift for n, e in zip(before, entries, strict=False) if e.is_keyframe}
-    return _Seen(_indexed(pts, seek_ticks, "container index"), first)
-
-
-def _reordered_pts(
-    container: InputContainer, picture: VideoStream, start: int, count: int, head: Sequence[_Packet]
-) -> Sequence[int]:
-    """Work out when frames are shown from an index that counts in decoding time; nothing where that can't be told.
-
-    With one distance between all decoding times, ``count`` frames fill the grid from ``start`` on without a hole if the
-    last one stands where it should. Cutting without encoding may leave holes at the end.
-    """
-    entries = list(picture.index_entries)
-    steps = {after.timestamp - before.timestamp for before, after in pairwise(entries)}
-    if len(steps) > 1:
-        return ()
-    step = max(steps, default=1)
-    last_keyframe = max((entry.timestamp for entry in entries if entry.is_keyframe), default=start)
-    container.seek(last_keyframe, stream=picture)
-    met = [*head, *(packet for packet, _ in _decoded(container, picture, frame_limit=0) if packet)]
-    times = [packet.pts_ticks for packet in met if not packet.discard]
-    pts = range(start, start + step * count, max(step, 1))
-    on_grid = all(time in pts for time in times if time is None or time >= start)
-    return pts if on_grid and pts and pts[-1] in times else ()
+    # From a keyframe on, all is there that is shown no sooner than itself, and was not read before it.
+    numbers = map(max, (bisect_left(pts, time) for time in times), accumulate(shown, initial=0))
+    dts = {number: entry.timestamp for number, entry in zip(numbers, entries, strict=False) if entry.is_keyframe}
+    late = min(compress(times, kept)) - entries[kept.index(True)].timestamp
+    return _Seen(_indexed(pts, _sought_in_mov(dts, late), "container index"), first)
 
 
 def _by_packets(container: InputContainer, picture: VideoStream, master: Master) -> _Seen | None:
@@ -387,7 +383,7 @@ def _sought(
 ) -> dict[int, int]:
     """What each container's demuxer must be asked for, so that it goes to a keyframe, by the number of its frame.
 
-    Source: FFmpeg's ``mov_seek_stream`` and, in ``fftools/ffmpeg_demux.c``, ``dts_heuristic``.
+    Source: in FFmpeg's ``fftools/ffmpeg_demux.c``, ``dts_heuristic``.
     """
     pts = [packet.pts_ticks or 0 for packet in keyframes.values()]
     dts = [packet.dts_ticks for packet in keyframes.values()]
@@ -398,15 +394,29 @@ def _sought(
         ends = (after - 1 for after in (*pts[1:], pts[-1] + late + 1)) if pts else ()
         times = [min(at + late, end) for at, end in zip(pts, ends, strict=True)]
     elif container.format.name.startswith("mov,"):
-        # It looks for decoding times, and takes what it is asked for to be that much later.
         first_dts = min((p.dts_ticks for p in shown if p.dts_ticks is not None), default=0)
-        shift = min(p.pts_ticks for p in shown if p.pts_ticks is not None) - first_dts
-        times = [at if known is None else known + shift for at, known in zip(pts, dts, strict=True)]
+        late = min(p.pts_ticks for p in shown if p.pts_ticks is not None) - first_dts
+        known = (at - late if decoded is None else decoded for at, decoded in zip(pts, dts, strict=True))
+        return _sought_in_mov(dict(zip(keyframes, known, strict=True)), late)
     else:
         # Others, such as MPEG-TS's, go to the packet of that decoding time, keyframe or not.
         reorder = round(REORDER_FRAMES / (_declared_rate(picture) * _time_base(picture)))
         times = [at - reorder if known is None else known for at, known in zip(pts, dts, strict=True)]
     return dict(zip(keyframes, times, strict=True))
+
+
+def _sought_in_mov(dts_ticks: Mapping[int, int], late_ticks: int) -> dict[int, int]:
+    """What MOV's demuxer must be asked for, from the decoding time of each keyframe, by the number of its frame.
+
+    It looks for decoding times, and takes what it is asked for to be as much later as an edit list has moved them: by
+    ``late_ticks``, the delay of the first frame, or not at all. So it is asked for a time that is right in both cases;
+    where keyframes are so near to each other that there is none, for one that leads to a keyframe further ahead.
+
+    Source: FFmpeg's ``mov_seek_stream`` and ``mov_fix_index``.
+    """
+    times = (*dts_ticks.values(), max(dts_ticks.values(), default=0) + 2 * late_ticks)
+    sought = (min(at + late_ticks, (at + after) // 2) for at, after in pairwise(times))
+    return dict(zip(dts_ticks, sought, strict=True))
 
 
 def _decoded(
@@ -439,23 +449,34 @@ def _decoded(
         yield times, frames
 
 
-def _has_captions(master: Master, input_url: str, codec: str) -> bool:
+def _has_captions(container: InputContainer, picture: VideoStream) -> bool:
     """Whether CEA-608 lies beside one of the first frames.
 
     Source: ATSC A/53, part 4, table 6.10: of each triple, a valid flag and a type; 0 and 1 are the two fields of 608.
     """
-    if codec not in _CAPTIONED:
-        return False
-    with opened(master, input_url) as container:
-        stream = picture_of(container, master)
-        for audio in container.streams.audio:
-            audio.discard = Discard.all
-        frames = (frame for _, some in _decoded(container, stream, frame_limit=_CAPTION_FRAMES) for frame in some)
-        for frame in islice(frames, _CAPTION_FRAMES):
-            data = frame.side_data.get("A53_CC")
-            if isinstance(data, SideData) and any(byte & 0b111 in (0b100, 0b101) for byte in bytes(data)[::3]):
-                return True
+    frames = (frame for _, some in _decoded(container, picture, frame_limit=_CAPTION_FRAMES) for frame in some)
+    for frame in islice(frames, _CAPTION_FRAMES):
+        data = frame.side_data.get("A53_CC")
+        if isinstance(data, SideData) and any(byte & 0b111 in (0b100, 0b101) for byte in bytes(data)[::3]):
+            return True
     return False
+
+
+def _refreshed(container: InputContainer, picture: VideoStream, index: FrameIndex) -> FrameIndex:
+    """Put keyframes where the picture is whole: with intra refresh, that is some frames behind what is called one.
+
+    Source: ITU-T H.264, section D.2.8, ``recovery_frame_cnt``.
+    """
+    if len(index.keyframes) < 2:
+        return index
+    number, pts = index.keyframes[1], index.pts_ticks
+    container.seek(index.seek_ticks[1], stream=picture)
+    packets = islice(_decoded(container, picture, frame_limit=None), _REFRESH_PACKETS)
+    times = (frame.pts for _, frames in packets for frame in frames if frame.pts is not None)
+    seen = next((time for time in times if time >= pts[number]), pts[number])
+    late = bisect_left(pts, seen) - number
+    known = {n + late: ticks for n, ticks in zip(index.keyframes[1:], index.seek_ticks[1:], strict=True)}
+    return _indexed(pts, known, index.origin) if late else index
 
 
 def _no_frames(master: Master) -> MasterError:

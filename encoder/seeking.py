@@ -12,7 +12,6 @@ from fractions import Fraction
 from itertools import pairwise
 
 from encoder.conforming import Conformed
-from encoder.probing import REORDER_FRAMES
 from headend.timing import Chunk, Grid
 
 LEAD_S = Fraction(15)
@@ -24,13 +23,12 @@ MENDING_S = Fraction(1)
 
 
 def keyframe_place(conformed: Conformed, chunk: Chunk) -> int:
-    """Find the last keyframe that the chunk's first frame can need: its place among the index's keyframes."""
+    """Find the last keyframe from which a chunk's first frame can be decoded: its place among the index's keyframes."""
     index = conformed.track.frames
     first, _ = conformed.source_range(chunk.first_frame, chunk.end_frame)
     if conformed.mended:
         first = max(0, first - round(MENDING_S * conformed.track.frame_rate))
-    reorder = REORDER_FRAMES if index.origin == "container index" and not conformed.track.intra_only else 0
-    return max(0, bisect_right(index.keyframes, first - reorder) - 1)
+    return max(0, bisect_right(index.keyframes, first) - 1)
 
 
 def lead_s(conformed: Conformed, chunk: Chunk) -> Fraction:

@@ -165,8 +165,7 @@ class FrameIndex:
 
     Attributes:
         pts_ticks: Presentation time of every frame, ascending, in the stream's time base.
-        keyframes: Frame numbers at which decoding can start, ascending. Exact when ``origin`` is ``packets``; from a
-            container's index they are in decoding order, up to 16 frames before the frame they stand for.
+        keyframes: Frame numbers at which decoding can start, ascending: from there on, each frame can be decoded.
         seek_ticks: For each keyframe, the time that makes FFmpeg's command line begin to read at it or a little before,
             never behind it; in the stream's time base.
         origin: ``container index`` or ``packets``.

@@ -209,17 +209,13 @@ def test_the_cut_keeps_exactly_the_chunks_frames_however_coarse_the_ticks_are(fr
         assert kept == list(range(chunk.first_frame, chunk.end_frame))
 
 
-@pytest.mark.parametrize("origin", ["packets", "container index"])
 @pytest.mark.parametrize("keyframe_every", [1, 7, 40, 96, 480])
-def test_reading_starts_at_a_keyframe_that_is_early_enough_and_not_earlier_than_needed(
-    origin: str, keyframe_every: int
-) -> None:
-    index = make_frame_index(480, frame_ticks=512, start_ticks=1000, keyframe_every=keyframe_every, origin=origin)
+def test_reading_starts_at_a_keyframe_that_is_early_enough_and_not_earlier_than_needed(keyframe_every: int) -> None:
+    index = make_frame_index(480, frame_ticks=512, start_ticks=1000, keyframe_every=keyframe_every)
     track = long_track(frames=index)
-    reorder = 16 if origin == "container index" else 0
     for chunk in GRID.chunks():
         options = input_options_of(command(track=track, chunk=chunk))
-        needed = max([k for k in index.keyframes if k <= chunk.first_frame - reorder], default=0)
+        needed = max([k for k in index.keyframes if k <= chunk.first_frame], default=0)
         if needed == 0:
             assert "-ss" not in options
             continue

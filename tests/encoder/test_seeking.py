@@ -92,6 +92,7 @@ def decoded_frames(film: Film, chunk: Chunk, scratch: Path) -> tuple[int, bytes]
 
 
 OPEN_GOP = ("-bf", "3", "-x264-params", "open-gop=1:keyint=50:min-keyint=50:scenecut=0:b-pyramid=normal")
+CLOSED_GOP = ("-bf", "3", "-g", "24", "-sc_threshold", "0")
 TINY_GOPS = ("-bf", "3", "-x264-params", "open-gop=1:keyint=5:min-keyint=1:scenecut=0:b-adapt=0")
 X265 = ("-x265-params", "log-level=none:keyint=50:open-gop=1")
 AHEAD_FRAMES = 8
@@ -108,6 +109,17 @@ AHEAD_FRAMES = 8
         ("ts", "libx265", X265, 50),
         ("mp4", "libx265", X265, 50),
         ("mp4", "libx264", TINY_GOPS, 25),
+        # Where no edit list moves times, and where the index lies in the fragments.
+        ("mp4", "libx264", (*TINY_GOPS, "-use_editlist", "0"), 25),
+        ("mp4", "libx264", (*TINY_GOPS, "-movflags", "frag_keyframe"), 25),
+        # A chunk that begins with a closed GOP begins to be read there.
+        ("mp4", "libx264", CLOSED_GOP, 0),
+        ("mov", "libx264", (*CLOSED_GOP, "-use_editlist", "0"), 0),
+        ("mp4", "libx265", ("-x265-params", "log-level=none:keyint=24:min-keyint=24:scenecut=0:open-gop=0"), 0),
+        ("mkv", "libx264", CLOSED_GOP, 0),
+        # Pictures that are refreshed stripe by stripe are whole some frames behind what is called a keyframe.
+        ("mp4", "libx264", ("-x264-params", "intra-refresh=1:keyint=24:bframes=0"), 48),
+        ("mkv", "libx264", ("-x264-params", "intra-refresh=1:keyint=24:bframes=0"), 48),
         ("mkv", "libx264", TINY_GOPS, 25),
         ("ts", "libx264", TINY_GOPS, 25),
         # Others go one keyframe further back.
