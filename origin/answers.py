@@ -60,7 +60,6 @@ _PREFLIGHT: dict[str, str] = {
     "If-Unmodified-Since, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status",
     hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
 }
-_REVALIDATION = [hdrs.IF_NONE_MATCH]
 _CODING = re.compile(r"(?:^|,)\s*([a-z-]+)\s*(?:;\s*q=([0-9.]*))?\s*(?=,|$)", re.IGNORECASE)
 
 
@@ -182,11 +181,14 @@ def for_file(method: str, headers: Headers, file: File) -> Answer:
     chosen = file.plain
     if file.coded and (accepted := headers.getall(hdrs.ACCEPT_ENCODING, None)) is not None:
         chosen = file.coded.get(preferred_coding(",".join(accepted)), chosen)
-    asked = [name for name in CONDITIONS if name in headers]
-    if not asked:
-        return chosen.whole
-    if asked == _REVALIDATION and headers[hdrs.IF_NONE_MATCH] == chosen.etag:
+    if (
+        headers.get(hdrs.IF_NONE_MATCH) == chosen.etag
+        and hdrs.IF_MATCH not in headers
+        and hdrs.IF_UNMODIFIED_SINCE not in headers
+    ):
         return chosen.unchanged  # as `select` would find, at a tenth of its cost
+    if not [name for name in CONDITIONS if name in headers]:
+        return chosen.whole
     part = select(method, headers, etag=chosen.etag, modified=chosen.modified, size_bytes=chosen.size_bytes)
     match part.status:
         case HTTPStatus.OK:

@@ -14,12 +14,11 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
-from time import monotonic, perf_counter, time
+from time import monotonic
 from typing import Any, Protocol
 
 from aiohttp import hdrs
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpRequestParser, HttpVersion11, RawRequestMessage
+from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 
@@ -28,6 +27,7 @@ from origin.blobs import Blob
 from origin.freshness import Headers
 from origin.metrics import Metrics, Tally
 from origin.readiness import LOST, READ, WRITE, Readiness
+from origin.reading import Reader
 from origin.request import Request
 
 log = logging.getLogger("headend.origin")
@@ -45,12 +45,6 @@ SWEEP_S = 1.0
 """How often connections are looked at that are out of time."""
 PAUSE_S = 0.2
 """How long no connection is taken when there are no files left for any."""
-LINE_BYTES = 8190
-"""Longest request line and header: CMCD makes long queries."""
-HEADERS = 64
-"""Most headers of a request."""
-PIPELINED = 16
-"""Most requests of a connection that wait for their answers."""
 BACKLOG = 1024
 NO_ROUTE = "other"
 """What is counted as the route of a request that has none."""
@@ -125,18 +119,22 @@ class Server:
     Args:
         origin: Answers requests.
         metrics: Where connections are counted.
+        readiness: Where they are watched.
         sending_bytes: Memory for bodies under way; beyond, clients are asked to come back.
         max_connections: Beyond it, a connection gets 503 and is closed.
         max_connections_per_client: The same for one address, so that one client can't shut all others out.
 
     Attributes:
         draining: Whether each answer is the last one of its connection.
+        date_line: The header that says what time it is, made once a second.
+        known: Requests that were read before; see `Reader`.
     """
 
     def __init__(
         self,
         origin: Answering,
         metrics: Metrics,
+        readiness: Readiness,
         *,
         sending_bytes: int,
         max_connections: int,
@@ -146,6 +144,7 @@ class Server:
         self.metrics = metrics
         self.loop = asyncio.get_running_loop()
         self.burden = Burden(sending_bytes)
+        self.known: dict[bytes, RawRequestMessage] = {}
         self.draining = False
         self._max_connections = max_connections
         self._max_connections_per_client = max_connections_per_client
@@ -154,8 +153,8 @@ class Server:
         self._listeners: Sequence[socket.socket] = ()
         self._empty = asyncio.Event()
         self._empty.set()
-        self.readiness = Readiness(self.loop)
-        self._date = (0, b"")
+        self.readiness = readiness
+        self.date_line = _date_line()
         metrics.watch("connections", "Open connections.", lambda: len(self._connections))
         metrics.watch("sending_bytes", "Memory that bodies under way take.", lambda: self.burden.size_bytes)
 
@@ -185,14 +184,6 @@ class Server:
             for connection in tuple(self._connections):
                 connection.abort()
         self._timer.cancel()
-        self.readiness.close()
-
-    def date_line(self) -> bytes:
-        """The header that says what time it is, made once a second."""
-        now_s = int(time())
-        if self._date[0] != now_s:
-            self._date = (now_s, f"Date: {formatdate(now_s, usegmt=True)}\r\n".encode())
-        return self._date[1]
 
     def left(self, connection: "Connection") -> None:
         """Count a connection out."""
@@ -241,6 +232,7 @@ class Server:
                 pass  # it left by itself
 
     def _sweep(self) -> None:
+        self.date_line = _date_line()
         now_s = monotonic()
         for connection in [each for each in self._connections if each.deadline_s <= now_s]:
             connection.expire()
@@ -270,7 +262,7 @@ class Connection:
         "_lasts",
         "_lingers",
         "_mark",
-        "_parser",
+        "_reader",
         "_rest",
         "_route",
         "_sent_bytes",
@@ -293,15 +285,7 @@ class Connection:
         self._server = server
         self._sock = sock
         self._fd = sock.fileno()
-        self._parser = HttpRequestParser(
-            BaseProtocol(server.loop),
-            server.loop,
-            RECEIVE_BYTES,
-            max_line_size=LINE_BYTES,
-            max_field_size=LINE_BYTES,
-            max_headers=HEADERS,
-            max_msg_queue_size=PIPELINED,
-        )
+        self._reader = Reader(server.loop, RECEIVE_BYTES, server.known)
         self._asked: deque[tuple[RawRequestMessage | None, Any]] = deque()
         self._early = b""
         self._is_over = False
@@ -376,7 +360,7 @@ class Connection:
     def _take(self, data: bytes) -> None:
         """Read requests, and answer them until one has to be waited for."""
         try:
-            messages, is_upgraded, _ = self._parser.feed_data(data)
+            messages, is_upgraded = self._reader.feed(data)
         except HttpProcessingError as error:
             log.debug("a request could not be read: %s", type(error).__name__)
             self._asked.append((None, EMPTY_PAYLOAD))
@@ -405,13 +389,13 @@ class Connection:
 
     def _begin(self, message: RawRequestMessage | None, payload: Any) -> None:
         server = self._server
-        self._started_s = perf_counter()
+        self._started_s = monotonic()
         self.message = message
         if message is None:
             server.metrics.malformed.inc()
             self._send(NO_ROUTE, _MALFORMED)
             return
-        self._parser.message_consumed()
+        self._reader.consumed()
         found = server.origin.at_once(
             message.method, message.path, message.headers, has_body=payload is not EMPTY_PAYLOAD
         )
@@ -445,7 +429,7 @@ class Connection:
             answer, body, start, stop = _BUSY, _BUSY.body, _BUSY.start, _BUSY.stop
         # Connections last by themselves from HTTP/1.1 on.
         ending = _CLOSED if not self._lasts else b"\r\n" if message and message.version >= HttpVersion11 else _KEPT
-        head, date = answer.head or head_of(answer), server.date_line()
+        head, date = answer.head or head_of(answer), server.date_line
         self._route, self._status = route, answer.status
         self._head_bytes = len(head) + len(date) + len(ending)
         part: bytes | memoryview = b""
@@ -468,8 +452,9 @@ class Connection:
             return
         self._sent_bytes = sent
         if sent == size and self._blob is None:
-            server.origin.answered(self, route, answer.status, stop - start, perf_counter() - self._started_s)
-            self.deadline_s = monotonic() + KEEPALIVE_S
+            now_s = monotonic()
+            server.origin.answered(self, route, answer.status, stop - start, now_s - self._started_s)
+            self.deadline_s = now_s + KEEPALIVE_S
             return
         self._busy = True
         self._rest = memoryview(b"".join(pieces))[sent:] if sent < size else memoryview(b"")
@@ -546,7 +531,7 @@ class Connection:
             self._server.burden.lets_go(self._blob)
             self._blob = None
         sent = max(0, self._sent_bytes - self._head_bytes)
-        self._server.origin.answered(self, self._route, self._status, sent, perf_counter() - self._started_s)
+        self._server.origin.answered(self, self._route, self._status, sent, monotonic() - self._started_s)
 
     def _hang_up(self) -> None:
         """End in peace: say no more, and close when the client has heard all."""
@@ -577,6 +562,10 @@ class Connection:
         self._sock.close()
         self._fd = -1
         self._server.left(self)
+
+
+def _date_line() -> bytes:
+    return f"Date: {formatdate(usegmt=True)}\r\n".encode()
 
 
 _KEPT = b"Connection: keep-alive\r\n\r\n"

@@ -57,7 +57,6 @@ THREADS = 16
 QUEUE = 256
 """Reads wanted at a time; beyond, clients are asked to come back, which bounds the memory of a burst."""
 
-_HIT = ("hit",)
 _READY_KEY = layout.current("ready")
 
 _RELEASE = re.compile("[A-Za-z0-9-]{1,64}")
@@ -93,6 +92,7 @@ class Library:
     ) -> None:
         self._store = store
         self._metrics = metrics
+        self._hits = metrics.lookups.of("hit")
         self._clock = clock
         self._disk = disk
         self._breaker = Breaker(clock)
@@ -130,7 +130,7 @@ class Library:
         """A file that is in memory or arriving there, by its key."""
         found = self._files.get(key)
         if found is not None:
-            self._metrics.lookups.counts[_HIT] += 1
+            self._hits.value += 1
         return found
 
     async def file(self, wanted: Wanted) -> File:

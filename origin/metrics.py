@@ -1,8 +1,8 @@
 """What the origin counts, for Prometheus. Labels are few and fixed: never a title, a path or an address."""
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -15,32 +15,66 @@ _BUFFER_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 _BPS = (250e3, 500e3, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6, 128e6)
 
 
+class Count:
+    """A number that goes up.
+
+    Attributes:
+        value: It.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
 class Tally(Collector):
     """A counter, as plain numbers.
 
     All of an origin's counting is done on one event loop, so that it needs none of the locks of prometheus_client's own
     counters, which cost as much as a tenth of a small answer.
-
-    Attributes:
-        counts: By the values of the labels.
     """
 
     def __init__(self, name: str, meaning: str, labels: tuple[str, ...] = ()) -> None:
         self._name, self._meaning, self._labels = name, meaning, labels
-        self.counts: Counter[tuple[str, ...]] = Counter()
+        self._counts: dict[tuple[str, ...], Count] = {}
         if not labels:
-            self.counts[()] = 0  # so that it is there before it counts
+            self.of()  # so that it is there before it counts
+
+    def of(self, *labels: str) -> Count:
+        """What is counted for values of the labels: to be held by who counts often."""
+        return self._counts.setdefault(labels, Count())
 
     def inc(self, *labels: str) -> None:
         """Count one."""
-        self.counts[labels] += 1
+        self.of(*labels).value += 1
 
     def collect(self) -> Iterable[Metric]:
         """Hand over the numbers."""
         family = CounterMetricFamily(self._name, self._meaning, labels=self._labels)
-        for labels, count in self.counts.items():
-            family.add_metric(labels, count)
+        for labels, count in self._counts.items():
+            family.add_metric(labels, count.value)
         yield family
+
+
+class Series:
+    """How often values were where, and their sum.
+
+    Args:
+        bounds: Where a bucket ends; the last one does not.
+    """
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value where it belongs."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
 
 class Spread(Collector):
@@ -48,24 +82,19 @@ class Spread(Collector):
 
     def __init__(self, name: str, meaning: str, bounds: tuple[float, ...], labels: tuple[str, ...] = ()) -> None:
         self._name, self._meaning, self._labels, self._bounds = name, meaning, labels, bounds
-        self._counts: dict[tuple[str, ...], list[int]] = {}
-        self._sums: Counter[tuple[str, ...]] = Counter()
+        self._series: dict[tuple[str, ...], Series] = {}
 
-    def observe(self, value: float, *labels: str) -> None:
-        """Count a value where it belongs."""
-        counts = self._counts.get(labels)
-        if counts is None:
-            counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
-        counts[bisect_left(self._bounds, value)] += 1
-        self._sums[labels] += value  # type: ignore[assignment] # a counter of seconds or bits
+    def of(self, *labels: str) -> Series:
+        """What is counted for values of the labels."""
+        return self._series.setdefault(labels, Series(self._bounds))
 
     def collect(self) -> Iterable[Metric]:
         """Hand over the numbers, each bucket with those below it."""
         family = HistogramMetricFamily(self._name, self._meaning, labels=self._labels)
         names = [*map(str, self._bounds), "+Inf"]
-        for labels, counts in self._counts.items():
-            below = [float(sum(counts[: place + 1])) for place in range(len(counts))]
-            family.add_metric(labels, list(zip(names, below, strict=True)), self._sums[labels])
+        for labels, series in self._series.items():
+            below = [float(count) for count in accumulate(series.counts)]
+            family.add_metric(labels, list(zip(names, below, strict=True)), series.total)
         yield family
 
 
@@ -88,6 +117,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._answers: dict[tuple[str, int], tuple[Count, Count, Series]] = {}
         ProcessCollector(registry=self.registry)
         self._requests = self._tally("requests", "Requests by kind of object and class of status.", "object", "status")
         self._bytes = self._tally("sent_bytes", "Bytes of bodies sent.", "object")
@@ -118,9 +148,15 @@ class Metrics:
 
     def answered(self, kind: str, status: int, sent_bytes: int, seconds: float) -> None:
         """Count a request; ``kind`` is the name of a route."""
-        self._requests.counts[kind, _CLASSES[status // 100]] += 1
-        self._bytes.counts[kind,] += sent_bytes
-        self._seconds.observe(seconds, kind)
+        answer = (kind, status // 100)
+        counted = self._answers.get(answer)
+        if counted is None:
+            requests = self._requests.of(kind, f"{status // 100}xx")
+            counted = self._answers[answer] = (requests, self._bytes.of(kind), self._seconds.of(kind))
+        requests, sent, took = counted
+        requests.value += 1
+        sent.value += sent_bytes
+        took.observe(seconds)
 
     def told(self, told: Told) -> None:
         """Count what a player tells of itself."""
@@ -128,9 +164,9 @@ class Metrics:
         if told.starved:
             self._starved.inc()
         if told.buffer_s is not None:
-            self._buffer.observe(told.buffer_s)
+            self._buffer.of().observe(told.buffer_s)
         if told.throughput_bps is not None:
-            self._throughput.observe(told.throughput_bps)
+            self._throughput.of().observe(told.throughput_bps)
 
     def exposition(self) -> bytes:
         """All figures in Prometheus' text format."""
@@ -145,6 +181,3 @@ class Metrics:
         spread = Spread(f"headend_origin_{name}", meaning, bounds, labels)
         self.registry.register(spread)
         return spread
-
-
-_CLASSES = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 from aiohttp import http_parser
 
@@ -30,6 +31,7 @@ from origin.connections import BACKLOG, Server
 from origin.disk_cache import BYTES as DISK_CACHE_BYTES
 from origin.figures import ALONE, Post
 from origin.library import BLOBS, CACHE_BYTES
+from origin.readiness import Loop
 from origin.tokens import Keyring
 
 DEFAULT_HOST = "127.0.0.1"
@@ -107,7 +109,8 @@ def serve(
                 on_ready(url)
 
         if serving.workers == 1:
-            asyncio.run(_until_told(_opened(store), places[0], serving, ready, _SIGNALS))
+            with asyncio.Runner(loop_factory=Loop) as runner:
+                runner.run(_until_told(_opened(store), places[0], serving, ready, _SIGNALS))
             return
         with _in_memory() as meeting:
             shared = replace(serving, state_dir=serving.state_dir or meeting)
@@ -131,7 +134,8 @@ def _work(
     with contextlib.ExitStack() as held:
         for listener in listeners:
             held.enter_context(contextlib.closing(listener))
-        asyncio.run(_until_told(_opened(store), listeners, serving, ready, (signal.SIGTERM,), post, lifeline))
+        runner = held.enter_context(asyncio.Runner(loop_factory=Loop))
+        runner.run(_until_told(_opened(store), listeners, serving, ready, (signal.SIGTERM,), post, lifeline))
 
 
 async def _until_told(
@@ -184,7 +188,7 @@ def running(
     listeners = held.enter_context(_listening(host, port, alone))[0]
     url = _url(host, listeners[0])
     ready: Future[None] = Future()
-    loop = asyncio.new_event_loop()
+    loop = Loop()
     stop = asyncio.Event()
 
     def main() -> None:
@@ -255,6 +259,7 @@ async def _run(
         server = Server(
             origin,
             origin.metrics,
+            cast(Loop, asyncio.get_running_loop()).readiness,
             sending_bytes=serving.sending_bytes // post.places,
             max_connections=-(-connections // post.places),
             max_connections_per_client=-(-serving.max_connections_per_client // post.places),
