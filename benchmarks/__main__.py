@@ -80,26 +80,33 @@ def encoding(out: Path | None, names: tuple[str, ...], rounds: int | None, quick
 
 @main.command()
 @_out
-@click.option("--part", "parts", type=click.Choice(["ladder", "joins"]), multiple=True, help="Only this.")
+@click.option("--part", "parts", type=click.Choice(["ladder", "cascade", "joins"]), multiple=True, help="Only this.")
 @click.option("--quick", is_flag=True, help="Shorter films.")
 def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
-    """Score by VMAF: a ladder beside one FFmpeg, scaled in steps and at once; a film in chunks and whole."""
+    """Score by VMAF: ladders beside those of peers, scaling in steps and at once, a film in chunks and whole."""
     from benchmarks.quality import PARTS, Report, draw, measure
 
     report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
     console = Console()
-    table = Table("rendition", "kB", "VMAF", "peer kB", "VMAF", "cascade", "")
-    for rung in report.ladder:
-        sizes = (f"{rung.headend.bytes / 1000:.0f}", f"{rung.headend.vmaf:.2f}")
-        peers = (f"{rung.peer.bytes / 1000:.0f}", f"{rung.peer.vmaf:.2f}")
-        verdict = "reached" if rung.met else "missed"
-        table.add_row(rung.rendition, *sizes, *peers, f"{-rung.cascade_loss:+.2f}", verdict)
+    for ladder in report.ladders:
+        names = list(ladder.rungs[0].results)
+        table = Table("rendition", *(f"{way}: kB, VMAF" for way in names), title=ladder.name)
+        for rung in ladder.rungs:
+            cells = (f"{each.bytes / 1000:.0f}, {each.vmaf:.2f}" for each in rung.results.values())
+            table.add_row(rung.rendition, *cells)
+        table.add_row("headend's beside it", "", *(_gain(ladder.gain(way)) for way in names[1:]))
+        console.print(table)
+    table = Table("film", "size", "directly", "step by step", "difference", "")
+    for scaled in report.cascade:
+        values = (f"{scaled.direct_vmaf:.2f}", f"{scaled.cascade_vmaf:.2f}", f"{-scaled.loss:+.2f}")
+        size = f"{scaled.width_px}x{scaled.height_px}"
+        table.add_row(scaled.film, size, *values, "reached" if scaled.met else "missed")
     console.print(table)
-    table = Table("rendition", "whole kB", "VMAF", "chunked: mean", "at joins", "size", "")
+    table = Table("rendition", "chunk s", "whole kB", "VMAF", "chunked: mean", "at joins", "size", "")
     for row in report.joins:
         whole = (f"{row.whole.bytes / 1000:.0f}", f"{row.whole.vmaf:.2f}")
         differences = (f"{-row.loss:+.2f}", f"{-row.join_loss:+.2f}", f"{row.growth:+.1%}")
-        table.add_row(row.rendition, *whole, *differences, "reached" if row.met else "missed")
+        table.add_row(row.rendition, str(row.chunk_s), *whole, *differences, "reached" if row.met else "missed")
     console.print(table)
     _write(out, "quality", report)
     if out is not None:
@@ -201,7 +208,7 @@ def origin(out: Path | None, quick: bool) -> None:
 PIECES = (
     "packaging",
     *("encoding --case prores", "encoding --case h264", "encoding --case codecs"),
-    *("quality --part ladder", "quality --part joins"),
+    *("quality --part ladder", "quality --part cascade", "quality --part joins"),
     *("presets --codec avc", "presets --codec hevc", "presets --codec av1", "presets --codec vp9"),
     *("scaling --part simulated", "scaling --part dask", "scaling --part local"),
     *("costs", "origin"),
@@ -218,6 +225,10 @@ def everything(folder: Path) -> None:
         click.echo(piece, err=True)
         words = piece.split()
         main.main([*words, "--out", str(folder / f"{words[0]}.json")], standalone_mode=False)
+
+
+def _gain(gain: tuple[float, float] | None) -> str:
+    return "" if gain is None else f"{gain[1]:+.1%}, {gain[0]:+.2f}"
 
 
 def _earlier(out: Path | None, kind: type[R]) -> R | None:

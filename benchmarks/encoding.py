@@ -28,8 +28,6 @@ TARGETS = {LIMIT: 1.05, TOGETHER: 0.85, APART: 0.40}
 WALL_TARGETS = {SHAKA: 0.90}
 MIXED_HEIGHTS = (720, 540, 360)
 """Sizes of the ladder of four codecs."""
-PEERS = Path.home() / ".cache" / "headend-bench"
-"""Where shaka-streamer is installed once and for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +141,7 @@ def measure(
     slots = len(os.sched_getaffinity(0))
     cases = {case.name: case for case in earlier.cases} if earlier else {}
     on_step("installing shaka-streamer")
-    peer, why = _shaka(PEERS / "shaka-streamer")
+    peer, why = shaka.find()
     for name in names:
         setup = CASES[name]
         with TemporaryDirectory(prefix="headend-bench-") as folder:
@@ -193,6 +191,11 @@ class Setup:
     job: Callable[[Path], ways.Job]
     rounds: int
 
+    @property
+    def shown_px(self) -> tuple[int, int]:
+        """Size of the master."""
+        return self.size_px or clips.FILM_PX
+
 
 CASES = {
     "prores": Setup("ProRes 1080p, 6 × H.264", Mezzanine.PRORES, (1920, 1080), 96, _six_avc, 3),
@@ -203,13 +206,6 @@ CASES = {
     "codecs": Setup("ProRes 720p, 4 codecs × 3 sizes", Mezzanine.PRORES, None, 96, _four_codecs, 2),
 }
 """By the names that they are asked for with."""
-
-
-def _shaka(folder: Path) -> tuple[shaka.Shaka | None, str]:
-    try:
-        return shaka.install(folder), ""
-    except HeadendError as error:
-        return None, error.message
 
 
 def _case(

