@@ -16,6 +16,8 @@ def options(rendition: VideoRendition, style: Style) -> Options:
         "min-keyint": style.gop_frames,
         "scenecut": 0,
         "open-gop": 0,
+        # Sample-adaptive offset smooths: without it, 3 to 4 % fewer bits at equal VMAF, at every rate (docs/adr/0023).
+        "sao": 0,
         # The level and tier that were computed; without them x265 writes what it guesses.
         "level-idc": rendition.level,
         "high-tier": 0,

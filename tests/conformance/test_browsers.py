@@ -20,6 +20,9 @@ ANYWHERE = {Codec.AVC, Codec.AV1, Codec.AAC}
 ONLY_DASH = {Codec.VP9, Codec.OPUS}
 """What Debian's Chromium decodes, of what there is."""
 
+# A film goes on while a machine that is busy lets the browser wait. What is broken fails three times.
+pytestmark = pytest.mark.flaky(reruns=2)
+
 each_player = pytest.mark.parametrize(("player", "manifest"), PLAYERS, ids=NAMES)
 
 
