@@ -100,11 +100,11 @@ class Handlers:
     async def ready(self, _: Request, __: Path) -> Answer:
         """Whether a load balancer should send clients here: not while stopping, nor without a store."""
         if self.draining:
-            return answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+            return _STOPPING
         try:
             await self._library.check()
         except StorageError:
-            return answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+            return _STORE_AWAY
         return _OK
 
     async def figures(self, request: Request, _: Path) -> Answer:
@@ -117,4 +117,6 @@ class Handlers:
 
 Handler = Callable[[Handlers, Request, Path], Awaitable[Answer]]
 
+_STOPPING = answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE, reason="this origin is about to stop")
+_STORE_AWAY = answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE, reason="the store does not answer")
 _OK = answers.document(b"ok\n", "text/plain; charset=utf-8", answers.NEVER)

@@ -9,7 +9,7 @@ from rich.table import Table
 from headend.cli import options
 from headend.cli.keys import VARIABLE, find_keys, token_keys
 from headend.cli.screen import console, print_json, table
-from headend.errors import ConfigError
+from headend.errors import ConfigError, StoreUnavailable
 from headend.settings import StoreSettings
 from headend.storage import open_store
 from origin import serving
@@ -103,15 +103,18 @@ def command(
         raise ConfigError(
             f"on {host} everyone could see every title: give --token-keys FILE, set {VARIABLE}, or choose --open"
         )
-    titles = tuple(publishing.titles(open_store(store)))
+    titles, absence = _titles(store)
 
     def ready(url: str) -> None:
         if as_json:
-            print_json({"url": url, "store": store.url, "titles": list(titles), "open": keys is None})
+            said = {"url": url, "store": store.url, "store_answers": absence is None, "titles": list(titles)}
+            print_json({**said, "open": keys is None})
             return
         screen = console(stderr=True)
         screen.print(f"serving {store.url} at {url}, until Ctrl-C")
-        if titles and keys is not None:
+        if absence is not None:
+            screen.print(f"{absence}; until it answers, titles and /readyz get 503")
+        elif titles and keys is not None:
             screen.print(f"for holders of tokens: headend token {titles[0]} --account ID --url {url}")
         elif titles:
             screen.print(addresses(url, titles))
@@ -130,6 +133,14 @@ def command(
         state_dir=None if state_dir is None else Path(state_dir),
     )
     serving.serve(store, host=host, port=port, on_ready=ready, serving=manner)
+
+
+def _titles(store: StoreSettings) -> tuple[tuple[str, ...], StoreUnavailable | None]:
+    """What there is to play, and why that is not known if the store is away for now; refusals are raised."""
+    try:
+        return tuple(publishing.titles(open_store(store))), None
+    except StoreUnavailable as error:
+        return (), error
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,5 +1,6 @@
 """Players that are no browsers play both manifests to the end through the origin."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,10 +19,18 @@ TIMEOUT_S = 120
 each_manifest = pytest.mark.parametrize("manifest", ["multivariant.m3u8", "manifest.mpd"])
 
 
-def output(*argv: str) -> str:
+def output(*argv: str, user: str | None = None) -> str:
     """What a program says on both outputs; it has to end well."""
     done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=TIMEOUT_S,
+        check=False,
+        user=user,
+        extra_groups=None if user is None else (),
     )
     assert done.returncode == 0, f"{' '.join(argv)}\n{done.stderr[-4000:]}"
     return done.stdout + done.stderr
@@ -102,3 +111,21 @@ def test_mpv_plays_to_the_end(served: Served, manifest: str) -> None:
     assert float(times[-1][0]) == pytest.approx(duration_s, abs=0.1)
     assert float(times[-1][1]) == pytest.approx(duration_s, abs=0.1)
     assert "(End of file)" in said
+
+
+@each_manifest
+def test_vlc_plays_to_the_end(served: Served, manifest: str) -> None:
+    said = output(
+        *(program("cvlc", "vlc-bin, with vlc-plugin-base"), "-vv", "--play-and-exit"),
+        *("--intf=dummy", "--vout=dummy", "--aout=dummy", "--codec=avcodec"),  # no digital output: sound is decoded
+        f"{served.url}/{TITLE}/{manifest}",
+        user="nobody" if os.geteuid() == 0 else None,  # it refuses to run as root
+    )
+    assert re.search(r"(?:demux|stream|adaptive) error", said) is None, said[-4000:]
+    assert "Received first picture" in said
+    asked = re.findall(r"^GET \S+/([^/]+)/([0-9]+)\.m4s", said, re.MULTILINE)
+    numbers = list(range(1, len(served.presentation.video[0].segments) + 1))
+    for tracks in (served.presentation.video, served.presentation.audio):
+        of_kind = {track.rendition.id for track in tracks}
+        assert sorted({int(number) for rendition, number in asked if rendition in of_kind}) == numbers
+    assert "EOF reached" in said

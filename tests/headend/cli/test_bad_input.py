@@ -106,6 +106,21 @@ def test_wrong_credentials_end_with_status_5(
     check_one_line(capsys, "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 
 
+def test_wrong_credentials_end_serve_with_status_5(
+    rclone_s3: LocalS3, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "w" * 40)
+    assert run(["serve", "--store", "s3://films/x", "--s3-endpoint", rclone_s3.endpoint_url, "--port", "0"]) == 5
+    check_one_line(capsys, "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+
+
+def test_a_bucket_that_is_not_there_ends_serve_with_status_5(
+    rclone_s3: LocalS3, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["serve", "--store", "s3://nobucket/x", "--s3-endpoint", rclone_s3.endpoint_url, "--port", "0"]) == 5
+    check_one_line(capsys, "create it or correct its name")
+
+
 def test_a_bucket_that_is_not_there_ends_with_status_5(
     tmp_path: Path, rclone_s3: LocalS3, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,11 +160,3 @@ def test_a_scheduler_that_does_not_answer_ends_with_status_2(
     master = make_film(tmp_path / "film.mp4", frame_count=10)
     assert submit(master, tmp_path / "store", "--scheduler", f"tcp://127.0.0.1:{free_port}") == 2
     check_one_line(capsys, "start one with 'dask scheduler'")
-
-
-@pytest.fixture
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as passing:
-        port: int = passing.getsockname()[1]
-        return port

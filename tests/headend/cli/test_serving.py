@@ -1,9 +1,13 @@
 """Commands that serve: serve and demo."""
 
 import json
+import shutil
 import signal
 import subprocess
+import time
+import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +16,7 @@ import pytest
 from headend.cli import run
 from headend.cli.demo import find_clip, slug
 from headend.errors import ConfigError
+from headend.storage.local_server import rclone_program, serving
 from tests.headend.cli.conftest import Made
 from tests.support.command_line import command, environment, headend
 from tests.support.masters import Sound, make_film
@@ -33,6 +38,45 @@ def test_serve_says_where_titles_are_and_ends_well_when_told_to(made: Made) -> N
     server.send_signal(signal.SIGTERM)
     out, err = server.communicate(timeout=30)
     assert (server.returncode, out, err) == (0, "", "")
+
+
+def status(url: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        assert error.headers["Retry-After"]
+        return error.code, error.read()
+
+
+def test_serve_starts_while_s3_is_away_and_serves_once_it_is_back(made: Made, tmp_path: Path, free_port: int) -> None:
+    shutil.copytree(made.store, tmp_path / "films")
+    keys = {"AWS_ACCESS_KEY_ID": f"AKIA{'A' * 16}", "AWS_SECRET_ACCESS_KEY": "a" * 40}
+    place = f"127.0.0.1:{free_port}"
+    argv = command("serve", "--store", "s3://films", "--s3-endpoint", f"http://{place}", "--port", "0", "--json")
+    with subprocess.Popen(argv, env=environment(**keys), stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            ready = json.loads("".join(iter(server.stdout.readline, "}\n")) + "}")
+            assert (ready["store_answers"], ready["titles"]) == (False, [])
+            paths = ("/readyz", "/film/multivariant.m3u8", "/film/manifest.mpd")
+            with ThreadPoolExecutor(len(paths)) as clients:
+                answers = list(clients.map(lambda path: status(ready["url"] + path), paths))
+            assert [code for code, _ in answers] == [503, 503, 503]
+            assert answers[0][1] == b'{"error": "the store does not answer"}\n'
+            assert status(f"{ready['url']}/livez")[0] == 200
+
+            argv = [rclone_program(), "serve", "s3", str(tmp_path), "--addr", place]
+            words = {"RCLONE_AUTH_KEY": f'"{",".join(keys.values())}"', "RCLONE_CONFIG": ""}
+            with serving(argv, "Starting s3 server on (.*)", words):
+                deadline_s = time.monotonic() + 120
+                while status(f"{ready['url']}/readyz")[0] != 200:
+                    assert time.monotonic() < deadline_s
+                    time.sleep(0.2)
+                code, playlist = status(f"{ready['url']}/film/multivariant.m3u8")
+                assert (code, playlist) == (200, (made.store / made.said["hls"]).read_bytes())
+        finally:
+            server.terminate()
 
 
 def test_the_demo_goes_the_whole_way_through_s3_and_reuses_its_work(tmp_path: Path) -> None:
