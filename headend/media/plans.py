@@ -1,0 +1,111 @@
+"""How renditions are made: tasks, and the plan of them all."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from headend.media.kinds import Effort, Kind
+from headend.media.masters import Damage, Light, Master, Reading, TextTrack
+from headend.media.renditions import AudioRendition, TextRendition, Thumbnails, VideoRendition
+from headend.timing import Chunk, Grid
+
+
+@dataclass(frozen=True, slots=True)
+class Levelling:
+    """How a worker brings a programme of sound to its loudness: measured first, then encoded with one static gain.
+
+    Attributes:
+        argv: The command that measures; it tells a summary for each layout on standard error.
+        layouts: Layout of each rendition of the task, in their order.
+        mixed: Layouts whose channels are sums of the master's, so that they may exceed full scale.
+        target_lufs: Where the programme's integrated loudness goes; None keeps the master's.
+        ceiling_dbtp: Highest true peak of a result.
+        reduction_db: By how much the limiter may lower the highest peak; beyond that, the gain is lowered.
+        limiter: The filters that hold peaks at the ceiling; used only where they would exceed it.
+    """
+
+    argv: tuple[str, ...]
+    layouts: tuple[str, ...]
+    mixed: tuple[str, ...]
+    target_lufs: float | None
+    ceiling_dbtp: float
+    reduction_db: float
+    limiter: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeTask:
+    """One child process: a chunk × a group of renditions, a programme × its audio renditions, or programmes of text.
+
+    Attributes:
+        id: Digest of all that decides the result: master, frames, arguments, tool.
+        kind: What the renditions carry; tasks of sound and text cover the whole title.
+        chunk: The frames; of a task of sound or text, all of them.
+        renditions: Their ids, in the order of the outputs.
+        argv: The command. ``{master}`` stands for the input and ``{scratch}`` for the folder of the outputs, which are
+            named ``{scratch}/{rendition}.mp4``. Of sound, ``{level-…}`` and ``{dialnorm-…}`` stand for what
+            follows from the measured loudness of a layout. Of text, the outputs are ``{scratch}/text-{number}.mkv`` for
+            each programme, and ``{sidecar}`` and ``{master-in-graph}`` stand for further inputs.
+        cost: CPU seconds that it is expected to take.
+        memory_bytes: Memory that is to be set aside for it.
+        levelling: Sound only: how its loudness is measured and set.
+        sheets: Numbers of the sheets of thumbnails that are made beside.
+        text: Text only: the programmes that it reads.
+        start_s: Text only: the time in its source at which the picture starts.
+        reads: What it reads of the master, to be looked through where decoding goes wrong.
+    """
+
+    id: str
+    kind: Kind
+    chunk: Chunk
+    renditions: tuple[str, ...]
+    argv: tuple[str, ...]
+    cost: float
+    memory_bytes: int = 0
+    levelling: Levelling | None = None
+    sheets: tuple[int, ...] = ()
+    text: tuple[TextTrack, ...] = ()
+    start_s: Fraction = Fraction(0)
+    reads: tuple[Reading, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EncodePlan:
+    """Everything that will be done to a master, decided before anything is done.
+
+    Attributes:
+        title: Catalogue entry.
+        release: Digest of the master, the renditions, the grid, the effort and the tool.
+        master: The file.
+        ladder: Name of the ladder.
+        effort: How much work the encoders do.
+        tool: Version line of the encoder.
+        grid: Where sync frames, segments and chunks lie.
+        decisions: One line per decision that was taken from the probe.
+        video: Video renditions, best first within a codec.
+        audio: Audio renditions.
+        tasks: What workers do, the most urgent first: longest first among equals.
+        trick: Renditions of one picture for each GOP, to wind through a title; one for a codec, at most.
+        thumbnails: How they are laid; None where none are made.
+        text: Text renditions, programme by programme.
+        light: The master's, which HDR renditions keep; None in plans that were made before it was kept there.
+        allow_damaged: Whether damage is concealed and put on record; otherwise the job fails of it.
+        damage: Frames that the master's own index misses.
+    """
+
+    title: str
+    release: str
+    master: Master
+    ladder: str
+    effort: Effort
+    tool: str
+    grid: Grid
+    decisions: tuple[str, ...]
+    video: tuple[VideoRendition, ...]
+    audio: tuple[AudioRendition, ...]
+    tasks: tuple[EncodeTask, ...]
+    trick: tuple[VideoRendition, ...] = ()
+    thumbnails: Thumbnails | None = None
+    text: tuple[TextRendition, ...] = ()
+    light: Light | None = None
+    allow_damaged: bool = False
+    damage: tuple[Damage, ...] = ()

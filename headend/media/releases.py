@@ -1,0 +1,213 @@
+"""What has been made: receipts of tasks, and what a release consists of."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from headend.media.masters import Damage
+from headend.media.renditions import AudioRendition, TextRendition, Thumbnails, VideoRendition
+from headend.timing import Grid
+
+
+@dataclass(frozen=True, slots=True)
+class Loudness:
+    """How loud a programme is in one layout, and what was made of it; of the whole programme, before coding.
+
+    Attributes:
+        layout: ``2.0`` or ``5.1``.
+        integrated_lufs: Integrated loudness, ITU-R BS.1770-4; None when nothing is above the gate of -70 LUFS.
+        range_lu: Loudness range, EBU Tech 3342.
+        true_peak_dbtp: Highest true peak of any channel, ITU-R BS.1770-4, annex 2; None for digital silence.
+        gain_db: The static gain that was applied.
+        limited: Whether peaks were held at the ceiling by a limiter.
+        result_lufs: Integrated loudness after the gain; None as above.
+        result_dbtp: True peak after gain and limiter; None as above.
+        dialnorm_db: What AC-3 and E-AC-3 streams say of their loudness: -31 to -1.
+    """
+
+    layout: str
+    integrated_lufs: float | None
+    range_lu: float
+    true_peak_dbtp: float | None
+    gain_db: float
+    limited: bool
+    result_lufs: float | None
+    result_dbtp: float | None
+    dialnorm_db: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A media segment in the store.
+
+    Attributes:
+        number: From 1.
+        start_ticks: Decode time of its first sample (``tfdt``), in the track's timescale.
+        duration_ticks: Sum of its samples' durations.
+        samples: Frames of video, codec frames of sound, samples of text, or cues of a WebVTT file.
+        size_bytes: Size of the object.
+        sha256: Hex digest of the object.
+        sync: Video only: for each sync frame, the offset of its ``moof`` in the segment and the length in bytes up to
+            the end of that frame. One range holds all that a trick-play client needs.
+    """
+
+    number: int
+    start_ticks: int
+    duration_ticks: int
+    samples: int
+    size_bytes: int
+    sha256: str
+    sync: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A sheet of thumbnails in the store: a JPEG.
+
+    Attributes:
+        number: From 1.
+        size_bytes: Size of the object.
+        sha256: Hex digest of the object.
+    """
+
+    number: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTrack:
+    """What one task made of one rendition.
+
+    Attributes:
+        rendition: Its id.
+        init_sha256: Hex digest of the init segment; the same in every chunk of a rendition.
+        init_bytes: Size of the init segment; 0 where a form has none.
+        timescale: Ticks per second.
+        priming_samples: Audio: samples before the programme's first, which the init segment tells players to drop.
+        average_bps: Over the task's segments.
+        peak_bps: Of the segment with the highest rate.
+        segments: In order.
+        loudness: Audio: as measured and set.
+    """
+
+    rendition: str
+    init_sha256: str
+    init_bytes: int
+    timescale: int
+    priming_samples: int
+    average_bps: int
+    peak_bps: int
+    segments: tuple[Segment, ...]
+    loudness: Loudness | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that a task is done; written after everything that it names.
+
+    Attributes:
+        task: The task's id.
+        tracks: One per rendition of the task.
+        attempt: Which attempt succeeded, from 1.
+        worker: Where it ran.
+        cpu_s: CPU seconds of the child process.
+        wall_s: Seconds from start to end.
+        peak_memory_bytes: Peak resident memory of the child process.
+        sheets: The thumbnails that were made beside.
+        decode_errors: How often the decoders complained, also of what lies before the chunk and is not used.
+        damage: What was concealed.
+    """
+
+    task: str
+    tracks: tuple[EncodedTrack, ...]
+    attempt: int
+    worker: str
+    cpu_s: float
+    wall_s: float
+    peak_memory_bytes: int
+    sheets: tuple[Sheet, ...] = ()
+    decode_errors: int = 0
+    damage: tuple[Damage, ...] = ()
+
+
+Rendition = TypeVar("Rendition", VideoRendition, AudioRendition, TextRendition)
+
+
+@dataclass(frozen=True, slots=True)
+class Track(Generic[Rendition]):
+    """A rendition as it stands in the store, complete: all that a manifest says of it.
+
+    Attributes:
+        rendition: What was asked for.
+        codec_string: RFC 6381, from the init segment's sample entry.
+        init_bytes: Size of the init segment; 0 where a form has none.
+        timescale: Ticks per second of the segments.
+        priming_samples: Audio: samples before the programme's first, dropped by the init segment's edit list.
+        segments: All of them, in order.
+        loudness: Audio: as measured and set.
+    """
+
+    rendition: Rendition
+    codec_string: str
+    init_bytes: int
+    timescale: int
+    priming_samples: int
+    segments: tuple[Segment, ...]
+    loudness: Loudness | None = None
+
+    def segment_bps(self) -> tuple[float, ...]:
+        """Rate of each segment, in bits per second over its own duration."""
+        return tuple(8 * s.size_bytes * self.timescale / s.duration_ticks for s in self.segments)
+
+    @property
+    def average_bps(self) -> int:
+        """Bits of all segments over their duration, rounded up."""
+        bits = 8 * sum(s.size_bytes for s in self.segments)
+        return -(-bits * self.timescale // sum(s.duration_ticks for s in self.segments))
+
+    @property
+    def peak_bps(self) -> int:
+        """Rate of the segment with the highest, rounded up (RFC 8216, section 4.3.4.2)."""
+        return max(-(-8 * s.size_bytes * self.timescale // s.duration_ticks) for s in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """A release as players see it.
+
+    Attributes:
+        title: Catalogue entry.
+        release: Its id.
+        grid: Where segments lie.
+        video: Video tracks, best first within a codec.
+        audio: Audio tracks.
+        trick: Tracks of one picture for each GOP.
+        thumbnails: How they are laid; None where there are none.
+        sheets: All of them, in order.
+        text: Tracks of text; programmes without a cue are left out.
+        damage: What was damaged or missing in the master, and is concealed here.
+    """
+
+    title: str
+    release: str
+    grid: Grid
+    video: tuple[Track[VideoRendition], ...]
+    audio: tuple[Track[AudioRendition], ...]
+    trick: tuple[Track[VideoRendition], ...] = ()
+    thumbnails: Thumbnails | None = None
+    sheets: tuple[Sheet, ...] = ()
+    text: tuple[Track[TextRendition], ...] = ()
+    damage: tuple[Damage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The pointer at a title's current release.
+
+    Attributes:
+        release: Its id.
+        published_at: UTC, ISO 8601.
+    """
+
+    release: str
+    published_at: str
