@@ -6,9 +6,11 @@ starts from the nearest larger one; each pixel format is made once per size; eve
 Source: FFmpeg's documentation, sections "Filtergraph description" and "mov, mp4, ismv" (muxer options).
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -45,6 +47,8 @@ MASTER = "{master}"
 """Stands for the input; a worker puts a path or a presigned URL there."""
 SCRATCH = "{scratch}"
 """Stands for the folder of the outputs."""
+_FRAMES = "[0:v]"
+"""What ffmpeg-python calls the picture of the first input."""
 SHEETS = f"{SCRATCH}/thumbnails-%d.jpg"
 """Where sheets of thumbnails go, counted from 1 in each task."""
 
@@ -125,57 +129,86 @@ class Look:
         return "yuv420p10le" if self.track.bit_depth > 8 else "yuv420p"
 
 
-def video_command(
-    master: Master,
-    look: Look,
-    grid: Grid,
-    chunk: Chunk,
-    renditions: Sequence[VideoRendition],
-    effort: Effort,
-    thumbnails: Thumbnails | None = None,
-) -> tuple[str, ...]:
-    """Build the command that encodes one chunk into a group of renditions.
+class VideoCommands:
+    """The commands that encode the chunks of a title.
+
+    All chunks' frames go the same way once they are on the grid. That way is written once for each group of renditions:
+    it takes ffmpeg-python tens of milliseconds, and long films have thousands of tasks.
 
     Args:
         master: The file; only where it lies matters here.
-        look: The master's picture.
+        look: Its picture.
         grid: The title's grid.
-        chunk: The frames to encode.
-        renditions: At least one; their sizes are reached in a cascade.
         effort: How much work the encoders do.
-        thumbnails: What to make of the chunk beside; nothing if None.
-
-    Returns:
-        Arguments with placeholders; one output per rendition, named by its id, then the sheets of thumbnails.
     """
-    source = ffmpeg.input(MASTER, **source_options(master), **_seek_options(look, chunk))
-    frames = _frames_of(source[str(look.track.index)], look, chunk)
-    copies = _copies(frames, 1 if thumbnails is None else 2, "split")
-    taps = _cascade(copies[0], look, renditions)
-    outputs = []
-    for rendition in renditions:
-        light = light_of(rendition.video_range, look.light)
-        style = Style(
-            effort=effort,
-            gop_frames=grid.gop_frames // rendition.rate_divisor,
-            colour=light.colour,
-            mastering_display=light.mastering_display,
-            content_light=light.content_light,
-        )
-        options: Options = {
-            **VIDEO[rendition.codec](rendition, style),
-            **FRAGMENTS,
-            "flags:v": "+bitexact",
-            # The grid's own ticks, and times that start at 0: a chunk's place is stamped afterwards.
-            "video_track_timescale": timescale(grid.frame_rate).ticks_per_second,
-            "use_editlist": 0,
-            # Frames are counted already; nothing may be repeated or dropped to please a muxer.
-            "fps_mode": "passthrough",
-        }
-        outputs.append(ffmpeg.output(taps[rendition.id], f"{SCRATCH}/{rendition.id}.mp4", **options))
-    if thumbnails is not None:
-        outputs.append(ffmpeg.output(_sheets(copies[1], look, thumbnails), SHEETS, **SHEET))
-    return _argv(outputs, mended=look.conformed.mended)
+
+    def __init__(self, master: Master, look: Look, grid: Grid, effort: Effort) -> None:
+        self._master = master
+        self._look = look
+        self._grid = grid
+        self._effort = effort
+        self._encoding = cache(self._encode)
+
+    def of(
+        self, chunk: Chunk, renditions: Sequence[VideoRendition], thumbnails: Thumbnails | None = None
+    ) -> tuple[str, ...]:
+        """Build the command that encodes one chunk into a group of renditions.
+
+        Args:
+            chunk: The frames to encode.
+            renditions: At least one; their sizes are reached in a cascade.
+            thumbnails: What to make of the chunk beside; nothing if None.
+
+        Returns:
+            Arguments with placeholders; one output per rendition, named by its id, then the sheets of thumbnails.
+        """
+        look = self._look
+        source = ffmpeg.input(MASTER, **source_options(self._master), **_seek_options(look, chunk))
+        frames = _frames_of(source[str(look.track.index)], look, chunk)
+        words = _words(ffmpeg.output(frames, "-"))
+        at = words.index("-filter_complex")
+        opening, graph = words[:at], words[at + 1]
+        # Frames come from a graph whose labels are its own, and go into one that takes them for an input.
+        graph = re.sub(r"\[s(\d+)\]", r"[chunk\1]", graph)
+        label = graph[graph.rindex("[") :]
+        encoding, outputs = self._encoding(tuple(renditions), thumbnails)
+        graph = f"{graph};{encoding.replace(_FRAMES, label, 1)}"
+        mending = MENDING if look.conformed.mended else ()
+        return PROGRAM, *GLOBAL, *mending, *opening, "-filter_complex", graph, *outputs
+
+    def _encode(
+        self, renditions: tuple[VideoRendition, ...], thumbnails: Thumbnails | None
+    ) -> tuple[str, tuple[str, ...]]:
+        """The graph behind a chunk's frames, and the outputs."""
+        look, grid = self._look, self._grid
+        copies = _copies(ffmpeg.input("frames").video, 1 if thumbnails is None else 2, "split")
+        taps = _cascade(copies[0], look, renditions)
+        outputs = []
+        for rendition in renditions:
+            light = light_of(rendition.video_range, look.light)
+            style = Style(
+                effort=self._effort,
+                gop_frames=grid.gop_frames // rendition.rate_divisor,
+                colour=light.colour,
+                mastering_display=light.mastering_display,
+                content_light=light.content_light,
+            )
+            options: Options = {
+                **VIDEO[rendition.codec](rendition, style),
+                **FRAGMENTS,
+                "flags:v": "+bitexact",
+                # The grid's own ticks, and times that start at 0: a chunk's place is stamped afterwards.
+                "video_track_timescale": timescale(grid.frame_rate).ticks_per_second,
+                "use_editlist": 0,
+                # Frames are counted already; nothing may be repeated or dropped to please a muxer.
+                "fps_mode": "passthrough",
+            }
+            outputs.append(ffmpeg.output(taps[rendition.id], f"{SCRATCH}/{rendition.id}.mp4", **options))
+        if thumbnails is not None:
+            outputs.append(ffmpeg.output(_sheets(copies[1], look, thumbnails), SHEETS, **SHEET))
+        words = _words(ffmpeg.merge_outputs(*outputs))
+        at = words.index("-filter_complex")
+        return words[at + 1], words[at + 2 :]
 
 
 def light_of(video_range: VideoRange, master: Light) -> Light:
@@ -288,9 +321,12 @@ def levelling(
 
 
 def _argv(outputs: Iterable[Any], *, mended: bool) -> tuple[str, ...]:
-    words = ffmpeg.get_args(ffmpeg.merge_outputs(*outputs))
+    return PROGRAM, *GLOBAL, *(MENDING if mended else ()), *_words(ffmpeg.merge_outputs(*outputs))
+
+
+def _words(stream: Any) -> tuple[str, ...]:
     # ffmpeg-python escapes "=" within values for a parser that no filter has: pan takes its matrix as it stands.
-    return (PROGRAM, *GLOBAL, *(MENDING if mended else ()), *(str(word).replace(r"\\=", "=") for word in words))
+    return tuple(str(word).replace(r"\\=", "=") for word in ffmpeg.get_args(stream))
 
 
 def source_options(master: Master) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from encoder import seeking
 from encoder import text as programmes_of_text
-from encoder.command import Look, audio_command, levelling, video_command
+from encoder.command import Look, VideoCommands, audio_command, levelling
 from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
 from encoder.grouping import Group, arrange
@@ -99,6 +99,7 @@ def plan(
     )
     colour, _ = complete_colour(track)
     look = Look(conformed, colour)
+    commands = VideoCommands(probe.master, look, grid, settings.effort)
     chunks = seeking.joined(grid.chunks(), conformed)
     trick: tuple[VideoRendition, ...] = ()
     thumbnails = None
@@ -126,7 +127,7 @@ def plan(
             "tool": tool,
             # All that the encoders are told, whatever the grouping: other options are another release.
             "commands": [
-                video_command(probe.master, look, grid, chunks[0], (*video, *trick), settings.effort, thumbnails),
+                commands.of(chunks[0], (*video, *trick), thumbnails),
                 *documents.as_plain(tuple(sound.values())),
             ],
             # Sidecars are known by their bytes, wherever they lie.
@@ -166,7 +167,7 @@ def plan(
             Kind.VIDEO,
             chunk,
             tuple(rendition.id for rendition in members),
-            video_command(probe.master, look, grid, chunk, members, settings.effort, sheets),
+            commands.of(chunk, members, sheets),
             pricing.video_s(members, chunk.frame_count),
             pricing.video_bytes(members),
             (_seen(conformed, chunk),),

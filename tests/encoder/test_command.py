@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder.command import audio_command, video_command
+from encoder.command import VideoCommands, audio_command
 from headend.errors import MasterError
 from headend.media import (
     Codec,
@@ -122,7 +122,8 @@ def command(
     url: str = "/masters/film.mov",
 ) -> tuple[str, ...]:
     track = track or long_track()
-    return video_command(make_master(url), look_of(track), grid, chunk or grid.chunks()[0], renditions, Effort.DRAFT)
+    commands = VideoCommands(make_master(url), look_of(track), grid, Effort.DRAFT)
+    return commands.of(chunk or grid.chunks()[0], renditions)
 
 
 # --- read as data -------------------------------------------------------------------------------------------------

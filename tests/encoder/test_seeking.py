@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder import seeking, tool
-from encoder.command import video_command
 from encoder.conforming import Conformed, conform
-from headend.media import Effort, FrameIndex
+from headend.media import FrameIndex
 from headend.timing import Chunk, Grid, lay_grid
 from packager.segmenting import cut_video
-from tests.support.encodes import Film, look_at, look_of
+from tests.support.encodes import Film, commands_of, look_at
 from tests.support.masters import make_film
 from tests.support.nouns import make_frame_index, make_video_rendition, make_video_track
 from tests.support.playback import frame_numbers
@@ -82,7 +81,7 @@ def decoded_frames(film: Film, chunk: Chunk, scratch: Path) -> tuple[int, bytes]
     """Encode a chunk; how many frames FFmpeg has decoded for it, and what it made."""
     scratch.mkdir(exist_ok=True)
     assert film.probe.video is not None
-    argv = video_command(film.probe.master, look_of(film.probe.video), film.grid, chunk, [TINY], Effort.DRAFT)
+    argv = commands_of(film).of(chunk, [TINY])
     places = {"ffmpeg": tool.ffmpeg_path(), "{master}": str(film.path)}
     words = [places.get(word, word).replace("{scratch}", str(scratch)) for word in argv]
     words[words.index("-loglevel") + 1] = "verbose"

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder.command import video_command
 from encoder.encoding import sheet
 from encoder.trick_play import (
     LONGEST_SIDE_PX,
@@ -18,10 +17,10 @@ from encoder.trick_play import (
     lay_thumbnails,
     trick_renditions,
 )
-from headend.media import Codec, Effort, Thumbnails, VideoRange
+from headend.media import Codec, Thumbnails, VideoRange
 from headend.timing import Grid, lay_grid
 from packager.segmenting import cut_video
-from tests.support.encodes import Film, carry_out, look_at, look_of, task_of
+from tests.support.encodes import Film, carry_out, commands_of, look_at, task_of
 from tests.support.frame_numbers import read_frame_number
 from tests.support.masters import make_film
 from tests.support.nouns import make_video_rendition
@@ -123,9 +122,7 @@ def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(codec: Codec,
     tiles: list[int | None] = []
     for chunk in film.chunks:
         scratch = tmp_path / str(chunk.number)
-        argv = video_command(
-            film.probe.master, look_of(film.probe.video), film.grid, chunk, [main, trick], Effort.DRAFT, laid
-        )
+        argv = commands_of(film).of(chunk, [main, trick], laid)
         made = carry_out(task_of(argv, [main.id, trick.id], chunk), film.path, scratch)
         cut = cut_video(
             memoryview(bytearray(made[trick.id])),
@@ -146,15 +143,8 @@ def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(codec: Codec,
 def test_what_is_left_of_a_sheet_is_black(film: Film, tmp_path: Path) -> None:
     assert film.probe.video is not None
     laid = replace(lay_thumbnails(WIDE, film.grid), tile_width_px=160, tile_height_px=90, rows=3)
-    argv = video_command(
-        film.probe.master,
-        look_of(film.probe.video),
-        film.grid,
-        film.chunks[-1],
-        [make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))],
-        Effort.DRAFT,
-        laid,
-    )
+    main = make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))
+    argv = commands_of(film).of(film.chunks[-1], [main], laid)
     carry_out(task_of(argv, ["main"], film.chunks[-1]), film.path, tmp_path)
     *seen, rest = tiles_of(sheet(tmp_path, 1), laid)
     assert [read_frame_number(tile) for tile in seen] == [48, 72]

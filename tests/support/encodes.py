@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from encoder import encoding, probing
-from encoder.command import Look, audio_command, levelling, video_command
+from encoder.command import Look, VideoCommands, audio_command, levelling
 from encoder.conforming import conform
 from encoder.planning import complete_colour
 from headend.media import AudioRendition, AudioTrack, Effort, EncodeTask, Kind, Probe, VideoRendition, VideoTrack
@@ -42,6 +42,12 @@ def look_of(track: VideoTrack) -> Look:
     return Look(conform(track), complete_colour(track)[0])
 
 
+def commands_of(film: Film, effort: Effort = Effort.DRAFT) -> VideoCommands:
+    """The commands that encode a film's chunks."""
+    assert film.probe.video is not None
+    return VideoCommands(film.probe.master, look_of(film.probe.video), film.grid, effort)
+
+
 def encode_chunk(
     film: Film,
     chunk: Chunk,
@@ -51,8 +57,7 @@ def encode_chunk(
     effort: Effort = Effort.DRAFT,
 ) -> dict[str, bytes]:
     """Encode a chunk of a film as a worker would; the encoder's files, by rendition."""
-    assert film.probe.video is not None
-    argv = video_command(film.probe.master, look_of(film.probe.video), film.grid, chunk, renditions, effort)
+    argv = commands_of(film, effort).of(chunk, renditions)
     return carry_out(task_of(argv, [r.id for r in renditions], chunk), film.path, scratch)
 
 
