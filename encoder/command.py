@@ -50,7 +50,7 @@ SCRATCH = "{scratch}"
 _FRAMES = "[0:v]"
 """What ffmpeg-python calls the picture of the first input."""
 SHEETS = f"{SCRATCH}/thumbnails-%d.jpg"
-"""Where sheets of thumbnails go, counted from 1 in each task."""
+"""Where sheets of thumbnails go, counted from 1 in each task; number 0 is none of them: see `_sheets`."""
 
 GLOBAL = (
     "-hide_banner", "-nostdin", "-y",
@@ -85,6 +85,7 @@ FRAGMENTS: Options = {
 
 SHEET: Options = {
     "f": "image2",
+    "start_number": 0,
     "c:v": "mjpeg",
     # The highest at which edges stay clean at twice their size: about 11 kB a thumbnail of 320x180.
     "q:v": 5,
@@ -455,12 +456,16 @@ def _sheets(frames: Any, look: Look, thumbnails: Thumbnails) -> Any:
     stream = _scaled(stream, (thumbnails.tile_width_px, thumbnails.tile_height_px), look)
     if look.track.video_range is not VideoRange.SDR:
         stream = tone_mapped(stream, look.track.video_range)
-    return (
-        # JFIF knows only the matrix of BT.601, in full range.
-        stream.filter("zscale", matrix="470bg", range="full", dither="ordered")
-        .filter("format", "yuvj420p")
-        .filter("tile", f"{thumbnails.columns}x{thumbnails.rows}")
-    )
+    # JFIF knows only the matrix of BT.601, in full range.
+    stream = stream.filter("zscale", matrix="470bg", range="full", dither="ordered").filter("format", "yuvj420p")
+    # FFmpeg tells of no progress before all its outputs have begun, and a sheet is complete when the chunk nearly is: a
+    # task that is silent for so long would be taken for dead. So a sheet of the first thumbnail alone goes before.
+    first, rest = _copies(stream, 2, "split")
+    shape = f"{thumbnails.columns}x{thumbnails.rows}"
+    sheets = ffmpeg.concat(first.filter("trim", end_frame=1).filter("tile", shape), rest.filter("tile", shape))
+    # Both begin at the same time, and the encoder may count in sheets, of minutes each: an hour is later for sure. What
+    # is joined would be taken for limited range.
+    return sheets.filter("setpts", "3600*N/TB").filter("format", "yuvj420p")
 
 
 def _as_format(stream: Any, pixel_format: str, look: Look) -> Any:

@@ -118,5 +118,5 @@ def output(scratch: Path, rendition: str) -> Path:
 
 
 def sheet(scratch: Path, place: int) -> Path:
-    """Where a task's command leaves a sheet of thumbnails; counted from 1 in each task."""
+    """Where a task's command leaves a sheet of thumbnails; counted from 1 in each task, 0 is none that is kept."""
     return scratch / SHEETS.removeprefix(f"{SCRATCH}/").replace("%d", str(place))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from encoder import tool
 from encoder.encoding import sheet
 from encoder.trick_play import (
     LONGEST_SIDE_PX,
@@ -18,6 +19,7 @@ from encoder.trick_play import (
     trick_renditions,
 )
 from headend.media import Codec, Thumbnails, VideoRange
+from headend.process import run
 from headend.timing import Grid, lay_grid
 from packager.segmenting import cut_video
 from tests.support.encodes import Film, carry_out, commands_of, look_at, task_of
@@ -149,3 +151,20 @@ def test_what_is_left_of_a_sheet_is_black(film: Film, tmp_path: Path) -> None:
     *seen, rest = tiles_of(sheet(tmp_path, 1), laid)
     assert [read_frame_number(tile) for tile in seen] == [48, 72]
     assert rest[4:].max() < 8
+
+
+def test_a_task_tells_of_its_progress_before_its_first_sheet_is_complete(film: Film, tmp_path: Path) -> None:
+    main = make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))
+    laid, chunk = replace(lay_thumbnails(main, film.grid), rows=3), film.chunks[0]
+    argv = commands_of(film).of(chunk, [main], laid)
+    places = {"ffmpeg": tool.ffmpeg_path(), "{master}": str(film.path)}
+    words = [places.get(word, word).replace("{scratch}", str(tmp_path)) for word in argv]
+    # As if it took as long as it is shown: two seconds.
+    words.insert(words.index("-i"), "-re")
+    words[words.index("-stats_period") + 1] = "0.1"
+    told: list[str] = []
+
+    run(words, on_line=told.append)
+
+    assert told.count("progress=continue") >= 5
+    assert sheet(tmp_path, 1).exists()
