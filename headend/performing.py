@@ -3,9 +3,8 @@
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -156,22 +155,28 @@ def _keep(
     order: Order, task: EncodeTask, decided: Sequence[Loudness], scratch: Path, store: Store
 ) -> Iterator[EncodedTrack]:
     cuts = _cut_text(order, task, scratch) if task.kind is Kind.TEXT else _cut_all(order, task, decided, scratch)
-    with ThreadPoolExecutor(UPLOADS) as uploads:
+    with ThreadPoolExecutor(UPLOADS) as pool:
+        # So many at a time, and no more read: a chunk may be a whole film, and more than fits into memory.
+        under_way: set[Future[None]] = set()
         for cut in cuts:
             rendition = cut.track.rendition
             if task.chunk.number == 0 and cut.init:
                 store.put(layout.init(order.title, order.release, rendition), cut.init)
             numbers = [part.number for part in cut.track.segments]
             keys = (layout.segment(order.title, order.release, rendition, number) for number in numbers)
-            objects = zip(keys, cut.bodies, strict=True)
-            # So many at a time: a chunk may be a whole film, and more than fits into memory.
-            while batch := list(islice(objects, UPLOADS)):
-                list(uploads.map(lambda pair: store.put(*pair), batch))
+            for key, body in zip(keys, cut.bodies, strict=True):
+                if len(under_way) == UPLOADS:
+                    ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                    for upload in ended:
+                        upload.result()
+                under_way.add(pool.submit(store.put, key, body))
             yield cut.track
+        for upload in under_way:
+            upload.result()
 
 
 def _keep_sheets(order: Order, task: EncodeTask, scratch: Path, store: Store) -> Iterator[Sheet]:
-    made = len(list(scratch.glob(f"*{layout.SHEET_SUFFIX}")))
+    made = len({*scratch.glob(f"*{layout.SHEET_SUFFIX}")} - {encoding.sheet(scratch, 0)})
     if made != len(task.sheets):
         raise ChunkRejected(
             f"{made} sheets of thumbnails came out of chunk {task.chunk.number}, not {len(task.sheets)}"
