@@ -49,6 +49,12 @@ _QUIET: dict[str, object] = {
     # Python up to 3.11 can freeze for good while threads are looked at (python/cpython#106883, dask/distributed#8616),
     # and what they do is to wait for a child.
     "distributed.worker.profile.enabled": False,
+    # What Dask looks at all the time takes a twentieth of a core in this process and half as much in each worker.
+    # Tasks take minutes: what they wait for is told, not found by looking.
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    # We say which worker takes a task.
+    "distributed.scheduler.work-stealing": False,
     # No pages: they would show every user of this machine what is encoded.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],

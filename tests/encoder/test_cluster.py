@@ -16,7 +16,15 @@ from distributed import Client
 from encoder import cluster, tool
 from encoder.cluster import Advance, Done, Event, Failed, TaskRun, run_tasks
 from encoder.scheduling import slot_count
-from headend.errors import ChunkRejected, ConfigError, EncodingError, HeadendError, MasterError, ToolFailed
+from headend.errors import (
+    ChunkRejected,
+    ConfigError,
+    EncodingError,
+    HeadendError,
+    MasterError,
+    StoreUnavailable,
+    ToolFailed,
+)
 from headend.media import EncodeTask, Receipt
 from headend.process import run
 from headend.settings import ATTEMPTS, ClusterSettings
@@ -69,6 +77,13 @@ def fail_once(notes: Notes, run_: TaskRun) -> Receipt:
     notes.add(run_.task.id)
     if run_.attempt == 1:
         raise ToolFailed("the encoder stumbled", task="a fact that is called like one of ours", status=1)
+    return receipt(run_)
+
+
+def lose_the_store_once(run_: TaskRun) -> Receipt:
+    run_.on_encoded()
+    if run_.task.id == "unlucky" and run_.attempt == 1:
+        raise StoreUnavailable("the store answers 503")
     return receipt(run_)
 
 
@@ -200,6 +215,16 @@ def test_a_second_attempt_may_succeed(scheduler: str, events: list[Event], notes
     assert [failed.attempt for failed in failures(events)] == [1]
     assert failures(events)[0].error.facts["status"] == 1
     assert [made.attempt for made in done(events)] == [2]
+
+
+def test_results_that_can_not_be_stored_cost_their_task_an_attempt_and_no_other(
+    scheduler: str, events: list[Event]
+) -> None:
+    tasks = [task("unlucky"), *(task(f"good{number}") for number in range(6))]
+    run_tasks(tasks, lose_the_store_once, ClusterSettings(scheduler), events.append)
+
+    assert [(failed.task, failed.attempt) for failed in failures(events)] == [("unlucky", 1)]
+    assert {made.task: made.attempt for made in done(events)} == {one.id: 1 for one in tasks} | {"unlucky": 2}
 
 
 def test_a_fault_that_will_not_pass_ends_the_job_at_once(scheduler: str, events: list[Event], notes: Notes) -> None:
