@@ -205,13 +205,33 @@ def origin(out: Path | None, quick: bool) -> None:
         draw(report, out.with_suffix(".png"))
 
 
+@main.command()
+@_out
+@click.option("--quick", is_flag=True, help="Short films, once: shows that all works, not what it costs.")
+def overheads(out: Path | None, quick: bool) -> None:
+    """Run whole jobs, and tell what is not encoding: storing results, starting tasks, scratch files, Dask."""
+    from benchmarks.overheads import draw, findings, measure, parts
+
+    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    table = Table("part", "CPU s", "share", title=f"a job of {report.job.tasks} tasks")
+    for part, cpu_s in parts(report.job).items():
+        table.add_row(part, f"{cpu_s:.2f}", f"{cpu_s / report.job.cpu_s:.2%}")
+    console = Console()
+    console.print(table)
+    for line in findings(report):
+        console.print(f"  {line}")
+    _write(out, "overheads", report)
+    if out is not None:
+        draw(report, out.with_suffix(".png"))
+
+
 PIECES = (
     "packaging",
     *("encoding --case prores", "encoding --case h264", "encoding --case codecs"),
     *("quality --part ladder", "quality --part cascade", "quality --part joins"),
     *("presets --codec avc", "presets --codec hevc", "presets --codec av1", "presets --codec vp9"),
     *("scaling --part simulated", "scaling --part dask", "scaling --part local"),
-    *("costs", "origin"),
+    *("overheads", "costs", "origin"),
 )
 """All there is, each piece at most some six minutes on two idle cores."""
 

@@ -11,10 +11,8 @@ import random
 import resource
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -23,10 +21,10 @@ from distributed import Client, LocalCluster
 
 from benchmarks import charts, clips
 from benchmarks.clips import Mezzanine
+from benchmarks.jobs import Watched, job_of, watch
 from encoder import cluster, planning
 from encoder.conforming import conform
 from encoder.scheduling import Board, Worker
-from headend import pipeline
 from headend.media import (
     AudioTrack,
     Colour,
@@ -40,7 +38,7 @@ from headend.media import (
     Receipt,
     VideoTrack,
 )
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.settings import ClusterSettings, EncodeSettings
 from ladders import fitting, loading
 
 HOURS, QUICK_HOURS = 2.0, 0.25
@@ -57,7 +55,7 @@ LOST_SHARE = 0.05
 REPLACED_S = 120.0
 """How long that takes."""
 SEED = 20_260
-LOCAL_FRAMES, QUICK_FRAMES = 200, 50
+LOCAL_FRAMES, QUICK_FRAMES = 480, 50
 ROUNDS, QUICK_ROUNDS = 3, 1
 DASK_TASKS, QUICK_TASKS = 20_000, 300
 DASK_SLOTS = 1000
@@ -66,18 +64,22 @@ GOAL, LOCAL_GOAL = 1.10, 1.90
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A film encoded on this machine for real, from the first task to the last receipt.
+    """A film encoded on this machine for real, from the start of the first task to the last receipt.
 
     Attributes:
         one_s: Seconds with one worker on one core, of each run.
         two_s: With two on two.
         speed_up: Median of the one over median of the other; 2 at best.
+        busy: Of the two workers' seconds, how many they had a task; they wait for each other at the end only.
+        growth: CPU seconds of the encoders on two cores over those on one: what cores take from each other.
         load: Processes that wanted a core during each run, as the system's average of a minute says.
     """
 
     one_s: tuple[float, ...]
     two_s: tuple[float, ...]
     speed_up: float
+    busy: float
+    growth: float
     load: tuple[float, ...]
 
 
@@ -380,46 +382,22 @@ def _cpu_s() -> float:
 
 
 def _local(quick: bool, on_step: Callable[[str], None]) -> Local:
-    times: dict[int, list[float]] = {1: [], 2: []}
+    runs: dict[int, list[Watched]] = {1: [], 2: []}
     load = []
     with TemporaryDirectory(prefix="headend-bench-") as name:
         folder = Path(name)
         frames = QUICK_FRAMES if quick else LOCAL_FRAMES
         master = clips.make_master(Mezzanine.H264, clips.locate(), folder, frames, None)
         for number in range(QUICK_ROUNDS if quick else ROUNDS):
-            for workers in times:
+            for workers, watched in runs.items():
                 on_step(f"encoding with {workers} of this machine's workers, round {number + 1}")
-                times[workers].append(_on_cores(workers, master, folder / f"{workers}-{number}"))
+                job = replace(job_of(master, folder / f"{workers}-{number}"), cluster=ClusterSettings(workers=workers))
+                watched.append(watch(job, cores=workers))
                 load.append(os.getloadavg()[0])
-    one, two = median(times[1]), median(times[2])
-    return Local(tuple(times[1]), tuple(times[2]), one / two, tuple(load))
-
-
-def _on_cores(count: int, master: Path, store: Path) -> float:
-    """Encode on as many cores as there are workers: one alone would use two, since an encode has many threads."""
-    cores = sorted(os.sched_getaffinity(0))[:count]
-    with ProcessPoolExecutor(1, get_context("spawn"), os.sched_setaffinity, (0, cores)) as pool:
-        return pool.submit(_encode, master, count, store).result()
-
-
-def _encode(master: Path, workers: int, store: Path) -> float:
-    """Seconds from the plan to the last receipt; the workers' own start is not the film's."""
-    request = pipeline.Request(
-        master=str(master),
-        title="film",
-        ladder=loading.load("web"),
-        store=StoreSettings(str(store)),
-        cluster=ClusterSettings(workers=workers),
-        encode=EncodeSettings(segment_s=Fraction(1), chunk_s=Fraction(1), effort=Effort.DRAFT),
-    )
-    began: list[float] = []
-
-    def note(event: pipeline.Event) -> None:
-        if isinstance(event, cluster.Advance) and not began:
-            began.append(time.monotonic())
-
-    pipeline.submit(request, note)
-    return time.monotonic() - began[0]
+    one_s, two_s = (tuple(run.encode_s for run in runs[workers]) for workers in runs)
+    one_cpu_s, two_cpu_s = (median(run.encoder_cpu_s for run in runs[workers]) for workers in runs)
+    busy = median(run.task_s / (2 * run.encode_s) for run in runs[2])
+    return Local(one_s, two_s, median(one_s) / median(two_s), busy, two_cpu_s / one_cpu_s, tuple(load))
 
 
 # --- picture ------------------------------------------------------------------------------------------------------
@@ -459,6 +437,7 @@ def findings(report: Report) -> Iterator[str]:
     if local := report.local:
         faster = f"two workers are {local.speed_up:.2f} × one, at a load of up to {max(local.load):.1f}"
         yield f"{faster}: {_verdict(local.speed_up >= LOCAL_GOAL)}"
+        yield f"  they had a task for {local.busy:.1%} of the time, and the same work took {local.growth - 1:+.1%} CPU"
     if dask := report.dask:
         yield f"handing out a task takes {dask.task_cpu_ms:.2f} ms of CPU, {dask.share:.4%} of its work"
 

@@ -58,7 +58,7 @@ def test_handing_out_tasks_is_measured_on_a_real_scheduler() -> None:
 def test_findings_say_what_was_missed(tmp_path: Path) -> None:
     rows = tuple(Simulated(case.name, 10, 30.0, 9, 1.0, 0.0, 1.0, 1.2, 1.2, 0.0, 0.1) for case in CASES)
     report = Report(
-        2.0, 57, Effort.STANDARD, Local((2.0,), (1.0,), 2.0, (0.1,)), rows, Dask(9, 2, 1.0, 1.0, 1.0, 0.001)
+        2.0, 57, Effort.STANDARD, Local((2.0,), (1.0,), 2.0, 0.98, 1.01, (0.1,)), rows, Dask(9, 2, 1.0, 1.0, 1.0, 0.001)
     )
 
     said = list(findings(report))
@@ -71,6 +71,9 @@ def test_findings_say_what_was_missed(tmp_path: Path) -> None:
 
 
 def test_without_a_simulation_there_is_no_picture(tmp_path: Path) -> None:
-    draw(Report(2.0, 57, Effort.STANDARD, Local((2.0,), (1.0,), 2.0, (0.1,)), (), None), tmp_path / "scaling.png")
+    draw(
+        Report(2.0, 57, Effort.STANDARD, Local((2.0,), (1.0,), 2.0, 0.98, 1.01, (0.1,)), (), None),
+        tmp_path / "scaling.png",
+    )
 
     assert not list(tmp_path.iterdir())
