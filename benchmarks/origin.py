@@ -12,10 +12,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import repeat
 from pathlib import Path
 from statistics import mean, median
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ from benchmarks.packaging import film
 from benchmarks.synthetic import inits_of, receipts_of
 from headend import documents, layout
 from headend.errors import ConfigError, ToolFailed
-from headend.media import Current
+from headend.media import Current, Track, VideoRendition
 from headend.storage import Store
 from headend.storage.local import LocalStore
 from headend.storage.local_server import rclone_server
@@ -46,6 +47,12 @@ MANY_CONNECTIONS = 256
 """For comparing workers: the kernel shares them out by chance."""
 COLD_CONNECTIONS = 4
 STALLED = 100
+STALLED_BYTES = 1 << 20
+"""What each of them asks for: a segment of its own."""
+STALLED_CACHE = 32 << 20
+"""Memory for files in that case: less than they ask for together."""
+SETTLED_S = 60.0
+"""How long they may take until the origin has all that they asked for."""
 NOTHING_KEPT = 1
 """A budget for memory that makes each request go to the store."""
 MIB = 1 << 20
@@ -105,15 +112,15 @@ class Report:
     Attributes:
         nginx: Its version.
         rows: Costs, by case and server.
-        stalled_bytes: How much the origin's memory grew with `STALLED` clients that don't read; bodies in memory count,
-            though they are in no process.
+        stalled_bytes: By server, how much more memory than its cache may have `STALLED` clients took that don't read;
+            bodies in memory and what sockets hold count, though they are in no process.
         largest_share: Of two workers' CPU time, the busier one's.
         targets: What was to be reached.
     """
 
     nginx: str
     rows: tuple[Row, ...]
-    stalled_bytes: int
+    stalled_bytes: dict[str, int]
     largest_share: float
     targets: tuple[Target, ...]
 
@@ -164,10 +171,11 @@ class Server:
         return used
 
     def memory_bytes(self) -> int:
-        """What its processes take, and all of this machine's files in memory: the origin's are in no process."""
+        """What its processes take, and all of this machine's files in memory and sockets: its own are in no process."""
         status = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self.pids())
-        kilobytes = re.findall(r"^(?:RssAnon|Shmem): +([0-9]+) kB$", status + Path("/proc/meminfo").read_text(), re.M)
-        return sum(map(int, kilobytes)) << 10
+        kilobytes = re.findall(r"^(?:RssAnon|Shmem):\s+([0-9]+) kB$", status + Path("/proc/meminfo").read_text(), re.M)
+        pages = re.findall(r"^TCP: .* mem ([0-9]+)$", Path("/proc/net/sockstat").read_text(), re.M)
+        return (sum(map(int, kilobytes)) << 10) + sum(map(int, pages)) * os.sysconf("SC_PAGE_SIZE")
 
 
 def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -> Report:
@@ -223,13 +231,17 @@ def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -
                     shares.append(max(used.values()) / sum(used.values()))
             rows += [_row(case.name, name, found[1:]) for name, found in runs.items()]
         on_step(f"{STALLED} clients don't read")
-        stalled_bytes = _stall(servers[S3], paths.segments)
+        small = ("s3://films", "--memory", str(STALLED_CACHE))
+        stalled_bytes = {}
+        for name, options in ((S3, ()), (S3_DISK, ("--disk-cache", str(folder / "stalled")))):
+            with headend(*small, *options, environment=environment) as server:
+                stalled_bytes[name] = _stall(server, paths.stalled)
         version = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip()
     share = median(shares[1:])
     return Report(version, tuple(rows), stalled_bytes, share, targets(rows, stalled_bytes, share))
 
 
-def targets(rows: Sequence[Row], stalled_bytes: int, largest_share: float) -> tuple[Target, ...]:
+def targets(rows: Sequence[Row], stalled_bytes: Mapping[str, int], largest_share: float) -> tuple[Target, ...]:
     """What was to be reached, and what was.
 
     Args:
@@ -249,7 +261,10 @@ def targets(rows: Sequence[Row], stalled_bytes: int, largest_share: float) -> tu
     return (
         *found,
         Target("cold segments: CPU ms per MiB", cost["cold segments", "cold"] / 1000 / mean_mib, 2.5),
-        Target(f"{STALLED} stalled readers: MB", stalled_bytes / 1e6, 50.0),
+        *(
+            Target(f"{STALLED} stalled readers of {server}: MB beyond its cache", taken / 1e6, 50.0)
+            for server, taken in stalled_bytes.items()
+        ),
         Target(
             "capacity of two workers, one = 1",
             cost["many clients", HEADEND] / cost["many clients", HEADEND + TWO] / largest_share,
@@ -265,39 +280,46 @@ class Paths:
 
     Attributes:
         segments: As many as `SEGMENTS` has.
+        stalled: Segments of `STALLED_BYTES`, `STALLED` of them.
         manifests: A media playlist and the multivariant playlist.
     """
 
     segments: tuple[str, ...]
+    stalled: tuple[str, ...]
     manifests: tuple[str, ...]
 
 
 def publish(store: Store, hours: float) -> Paths:
-    """Write a release of a synthetic film: all its manifests, and some segments of one rendition."""
+    """Write a release of a synthetic film: all its manifests, and some segments of some renditions."""
     plan = film(hours)
     inits = inits_of(plan)
     presentation = assemble(plan, receipts_of(plan), inits.__getitem__)
     for key, data in manifests(presentation).items():
         store.put(key, data)
-    track = presentation.video[0]
-    bodies = [os.urandom(size) for size in SEGMENTS]
-    segments = tuple(
-        replace(segment, size_bytes=len(body), sha256=sha256(body).hexdigest())
-        for segment, body in zip(track.segments, bodies, strict=False)
-    )
-    for segment, body in zip(segments, bodies, strict=True):
-        store.put(layout.segment(plan.title, plan.release, track.rendition.id, segment.number), body)
-    changed = replace(track, segments=(*segments, *track.segments[len(segments) :]))
-    written = replace(presentation, video=(changed, *presentation.video[1:]))
+
+    def put(track: Track[VideoRendition], sizes: Iterable[int]) -> tuple[Track[VideoRendition], list[str]]:
+        written, keys = list(track.segments), []
+        for place, size in zip(range(len(written)), sizes, strict=False):
+            body = os.urandom(size)
+            written[place] = replace(written[place], size_bytes=size, sha256=sha256(body).hexdigest())
+            keys.append(layout.segment(plan.title, plan.release, track.rendition.id, written[place].number))
+            store.put(keys[-1], body)
+        return replace(track, segments=tuple(written)), keys
+
+    first, *others = presentation.video
+    track, segments = put(first, SEGMENTS)
+    video = [track]
+    stalled: list[str] = []
+    for other in others:
+        track, keys = put(other, repeat(STALLED_BYTES, STALLED - len(stalled)))
+        video.append(track)
+        stalled += keys
+    written = replace(presentation, video=tuple(video))
     store.put(layout.release_document(plan.title, plan.release), documents.write(written))
     store.put(layout.current(plan.title), documents.write(Current(plan.release, "2026-01-01T00:00:00+00:00")))
-    id = track.rendition.id
-    keys = [layout.segment(plan.title, plan.release, id, segment.number) for segment in segments]
-    listed = [layout.media_playlist(plan.title, plan.release, id), layout.multivariant(plan.title, plan.release)]
-    return Paths(
-        tuple(key.removeprefix(layout.TITLES) for key in keys),
-        tuple(key.removeprefix(layout.TITLES) for key in listed),
-    )
+    id = first.rendition.id
+    listed = (layout.media_playlist(plan.title, plan.release, id), layout.multivariant(plan.title, plan.release))
+    return Paths(*(tuple(key.removeprefix(layout.TITLES) for key in keys) for keys in (segments, stalled, listed)))
 
 
 @contextmanager
@@ -404,15 +426,25 @@ def _row(case: str, server: str, runs: Sequence[tuple[Load, float]]) -> Row:
 
 
 def _stall(server: Server, paths: Sequence[str]) -> int:
-    """How much memory grows with clients that ask and don't read."""
+    """How much memory clients take that ask, each for something else, and don't read; without what the cache may."""
     place = server.url.removeprefix("http://")
     host, _, port = place.partition(":")
+    _figures(server)  # what the first request brings into memory is not the readers'
     before = server.memory_bytes()
     with ExitStack() as held:
-        for number in range(STALLED):
+        for path in paths:
             client = held.enter_context(socket.create_connection((host, int(port))))
-            request = f"GET {paths[number % len(paths)]} HTTP/1.1\r\nHost: {place}\r\n\r\n"
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.sendall(request.encode())
-        time.sleep(1.0)  # for the origin to send what the kernel takes
-        return max(0, server.memory_bytes() - before)
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
+        deadline = time.monotonic() + SETTLED_S
+        while not re.search(rf'store_reads_total{{result="ok"}} {len(paths) + 1}\.0', _figures(server)):
+            if time.monotonic() > deadline:
+                raise ToolFailed("the origin does not read what was asked for; see what it wrote above")
+            time.sleep(0.1)
+        time.sleep(1.0)  # for the origin to send what the kernel takes, and to write to its disk
+        return max(0, server.memory_bytes() - before - STALLED_CACHE)
+
+
+def _figures(server: Server) -> str:
+    with urlopen(f"{server.url}/metrics") as answer:
+        return str(answer.read().decode())

@@ -4,6 +4,37 @@ import os
 from collections.abc import Callable
 
 
+class Burden:
+    """What the bodies under way take in memory, each counted once, however many clients read it.
+
+    Slow readers keep bodies in memory that the cache has let go.
+
+    Args:
+        budget_bytes: How much is taken on at a time.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        self.size_bytes = 0
+
+    def takes(self, blob: "Blob") -> bool:
+        """Count a body in; tells whether there is room for it."""
+        if not blob.readers:
+            if self.size_bytes + blob.memory_bytes > self._budget_bytes:
+                return False
+            self.size_bytes += blob.memory_bytes
+        blob.readers += 1
+        blob.burden = self
+        return True
+
+    def lets_go(self, blob: "Blob") -> None:
+        """Count a body out."""
+        blob.readers -= 1
+        if not blob.readers:
+            blob.burden = None
+            self.size_bytes -= blob.memory_bytes
+
+
 class Blob:
     """Bytes behind a file descriptor, which may still be arriving.
 
@@ -18,9 +49,20 @@ class Blob:
         ready_bytes: How much may be sent.
         failed: Whether the rest will never come.
         readers: How many connections send from it.
+        burden: Where it is counted while there are any.
     """
 
-    __slots__ = ("_waiting", "_written_bytes", "failed", "fd", "memory_bytes", "readers", "ready_bytes", "size_bytes")
+    __slots__ = (
+        "_waiting",
+        "_written_bytes",
+        "burden",
+        "failed",
+        "fd",
+        "memory_bytes",
+        "readers",
+        "ready_bytes",
+        "size_bytes",
+    )
 
     def __init__(self, fd: int, size_bytes: int, *, memory_bytes: int, ready_bytes: int) -> None:
         self.fd = fd
@@ -29,6 +71,7 @@ class Blob:
         self.ready_bytes = ready_bytes
         self.failed = False
         self.readers = 0
+        self.burden: Burden | None = None
         self._written_bytes = ready_bytes
         self._waiting: list[Callable[[], None]] = []
 
@@ -66,6 +109,16 @@ class Blob:
         """Give up: connections that wait for more are cut."""
         self.failed = True
         self._wake()
+
+    def move(self, place: "Blob") -> None:
+        """Send what is still to be sent from the same bytes in another place, and let these go.
+
+        What the kernel was handed already it keeps until it is sent.
+        """
+        os.dup2(place.fd, self.fd, inheritable=False)
+        if self.burden is not None:
+            self.burden.size_bytes += place.memory_bytes - self.memory_bytes
+        self.memory_bytes = place.memory_bytes
 
     def when_more(self, call: Callable[[], None]) -> None:
         """Have ``call`` called once, when more is ready or nothing will be."""

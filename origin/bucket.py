@@ -28,6 +28,8 @@ from origin.sources import damaged
 
 PIECE_BYTES = 256 << 10
 """What is handed over at a time: each piece costs a turn of the event loop."""
+READS = 64
+"""Reads at a time: each has some hundred KB on its way through this process."""
 STALL_S = 20.0
 """How long the next piece may take."""
 CONNECT_S = 5.0
@@ -115,7 +117,7 @@ class Bucket:
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 connector=aiohttp.TCPConnector(
-                    limit=0, ssl=ssl.create_default_context(cafile=bundle), keepalive_timeout=KEPT_S
+                    limit=READS, ssl=ssl.create_default_context(cafile=bundle), keepalive_timeout=KEPT_S
                 ),
                 read_bufsize=PIECE_BYTES,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),

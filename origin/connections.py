@@ -23,7 +23,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from origin.answers import Answer, head_of, refusal
-from origin.blobs import Blob
+from origin.blobs import Blob, Burden
 from origin.freshness import Headers
 from origin.metrics import Metrics, Tally
 from origin.readiness import LOST, READ, WRITE, Readiness
@@ -33,6 +33,8 @@ from origin.request import Request
 log = logging.getLogger("headend.origin")
 
 RECEIVE_BYTES = 64 << 10
+UNSENT_BYTES = 128 << 10
+"""What the kernel takes beyond what a client has room for; else it holds megabytes for who does not read."""
 WRITE_BYTES = 256 << 10
 """How much a client has to take within `WRITE_S`."""
 WRITE_S = 30.0
@@ -82,35 +84,6 @@ class Answering(Protocol):
 
     def answered(self, asked: Asked, route: str, status: int, sent_bytes: int, seconds: float) -> None:
         """Told of each answer that went out, or as much of it as went."""
-
-
-class Burden:
-    """What the bodies under way take in memory, each counted once, however many clients read it.
-
-    Slow readers keep bodies in memory that the cache has let go.
-
-    Args:
-        budget_bytes: How much is taken on at a time.
-    """
-
-    def __init__(self, budget_bytes: int) -> None:
-        self._budget_bytes = budget_bytes
-        self.size_bytes = 0
-
-    def takes(self, blob: Blob) -> bool:
-        """Count a body in; tells whether there is room for it."""
-        if not blob.readers:
-            if self.size_bytes + blob.memory_bytes > self._budget_bytes:
-                return False
-            self.size_bytes += blob.memory_bytes
-        blob.readers += 1
-        return True
-
-    def lets_go(self, blob: Blob) -> None:
-        """Count a body out."""
-        blob.readers -= 1
-        if not blob.readers:
-            self.size_bytes -= blob.memory_bytes
 
 
 class Server:
@@ -214,6 +187,7 @@ class Server:
                 self._turn_away(sock)
                 continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
             self._by_client[client] += 1
             self._empty.clear()
             self._connections.add(Connection(self, sock, client))

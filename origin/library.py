@@ -338,7 +338,10 @@ class Library:
             begun(found)
             return None
         blob = await self._noted(key, self._source.fetch(key, size_bytes, sha256, begun))
-        return await self._in_thread(partial(self._disk.keep, sha256, blob))
+        kept = await self._in_thread(partial(self._disk.keep, sha256, blob))
+        if kept is not None:
+            blob.move(kept)  # clients that read slowly hold no memory
+        return kept
 
     def _read_pointer(self, key: str) -> str:
         release = documents.read(Current, self._store.get(key), key=key).release

@@ -1,6 +1,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -137,6 +138,27 @@ def large_url() -> Iterator[str]:
 
 def test_a_large_segment_arrives_whole(large_url: str) -> None:
     assert ask(large_url, SEGMENT).body == LARGE
+
+
+def test_the_kernel_is_not_handed_what_a_client_does_not_read() -> None:
+    store = MemoryStore()
+    put_release(store, segments=(LARGE[: 1 << 20],))
+    with running(store) as url, connected(url) as client:
+        client.sendall(request_line(SEGMENT))
+        assert ask(url, SEGMENT).body == LARGE[: 1 << 20]  # whoever asked before has been handed what there is room for
+        assert figure(url, "sending_bytes") == 1 << 20
+        assert read_all(client).endswith(b"\r\n\r\n" + LARGE[: 1 << 20])
+
+
+def test_who_reads_slowly_holds_no_memory_once_the_disk_has_the_segment(tmp_path: Path) -> None:
+    store = MemoryStore()
+    put_release(store, segments=(LARGE,))
+    kept = b'headend_origin_disk_cache_total{result="kept"} 1.0'
+    with running(store, serving=Serving(cache_bytes=1, disk_cache=tmp_path)) as url, connected(url) as client:
+        client.sendall(request_line(SEGMENT))
+        while kept not in ask(url, "/metrics").body or figure(url, "sending_bytes"):
+            pass
+        assert read_all(client).endswith(b"\r\n\r\n" + LARGE)
 
 
 def test_who_reads_too_slowly_is_cut_off_and_can_tell(large_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
