@@ -429,7 +429,8 @@ def _stall(server: Server, paths: Sequence[str]) -> int:
     """How much memory clients take that ask, each for something else, and don't read; without what the cache may."""
     place = server.url.removeprefix("http://")
     host, _, port = place.partition(":")
-    _figures(server)  # what the first request brings into memory is not the readers'
+    with urlopen(server.url + paths[0]) as answer:
+        answer.read()  # what is known of the release from now on is not the readers'
     before = server.memory_bytes()
     with ExitStack() as held:
         for path in paths:
