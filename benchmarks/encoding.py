@@ -1,11 +1,12 @@
 """What encoding a ladder costs: headend against its peers and against the limit.
 
 The same master, rungs, frames, FFmpeg and encoder options for all. The ways take turns (A B C A B C ...), so that a
-noisy neighbour hurts them alike, and their medians are compared. CPU seconds are those of all processes of a way.
+noisy neighbour hurts them alike, and the median of the rounds' ratios is told. CPU seconds are those of all processes of
+a way.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -53,7 +54,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Headend's cost as a share of a peer's, from the medians.
+    """Headend's cost as a share of a peer's: the median of the rounds' shares.
+
+    A machine may get slower from round to round; ways that take turns in one round meet the same machine.
 
     Attributes:
         peer: The other way.
@@ -273,14 +276,18 @@ def _row(way: str, runs: list[tuple[Finished, int]]) -> Row:
     return Row(way, median(cpu), median(wall), cpu, wall, 0 if way == SHAKA else runs[0][1])
 
 
-def _ratios(rows: tuple[Row, ...]) -> Iterator[Ratio]:
+def _ratios(rows: Iterable[Row]) -> Iterator[Ratio]:
     by_way = {row.way: row for row in rows}
     ours = by_way[HEADEND]
     for peer, target in TARGETS.items():
-        yield Ratio(peer, "cpu", ours.cpu_s / by_way[peer].cpu_s, target)
+        yield Ratio(peer, "cpu", _over(ours.cpu_runs_s, by_way[peer].cpu_runs_s), target)
     for peer, target in WALL_TARGETS.items():
         if peer in by_way:
-            yield Ratio(peer, "wall", ours.wall_s / by_way[peer].wall_s, target)
+            yield Ratio(peer, "wall", _over(ours.wall_runs_s, by_way[peer].wall_runs_s), target)
+
+
+def _over(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return median(our / its for our, its in zip(ours, theirs, strict=True))
 
 
 def draw(report: Report, path: Path) -> None:
