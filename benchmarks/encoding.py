@@ -1,8 +1,8 @@
 """What encoding a ladder costs: headend against its peers and against the limit.
 
 The same master, rungs, frames, FFmpeg and encoder options for all. The ways take turns (A B C A B C ...), so that a
-noisy neighbour hurts them alike, and the median of the rounds' ratios is told. CPU seconds are those of all processes of
-a way.
+noisy neighbour hurts them alike, and the median of the rounds' ratios is told. CPU seconds are those of all processes
+of a way.
 """
 
 import os
