@@ -32,7 +32,7 @@ def output(*argv: str, user: str | None = None) -> str:
         user=user,
         extra_groups=None if user is None else (),
     )
-    assert done.returncode == 0, f"{' '.join(argv)}\n{done.stderr[-4000:]}"
+    assert done.returncode == 0, f"{' '.join(argv)}\n{done.stderr}"
     return done.stdout + done.stderr
 
 
@@ -113,6 +113,9 @@ def test_mpv_plays_to_the_end(served: Served, manifest: str) -> None:
     assert "(End of file)" in said
 
 
+NO_STREAM = "adaptive demux error: Failed to create demuxer (nil) Unknown"
+
+
 @each_manifest
 def test_vlc_plays_to_the_end(served: Served, manifest: str) -> None:
     said = output(
@@ -121,7 +124,9 @@ def test_vlc_plays_to_the_end(served: Served, manifest: str) -> None:
         f"{served.url}/{TITLE}/{manifest}",
         user="nobody" if os.geteuid() == 0 else None,  # it refuses to run as root
     )
-    assert re.search(r"(?:demux|stream|adaptive) error", said) is None, said[-4000:]
+    # VLC takes DASH's thumbnails for one more stream, asks for a sheet, and does without.
+    errors = re.findall(r"(?:demux|stream|adaptive) error: (.*)", said.replace(NO_STREAM, "", 1))
+    assert errors == []
     assert "Received first picture" in said
     asked = re.findall(r"^GET \S+/([^/]+)/([0-9]+)\.m4s", said, re.MULTILINE)
     numbers = list(range(1, len(served.presentation.video[0].segments) + 1))

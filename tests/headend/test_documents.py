@@ -20,7 +20,7 @@ from headend.timing import Grid
 NOUNS = tuple(
     noun
     for noun in vars(media).values()
-    if isinstance(noun, type) and dataclasses.is_dataclass(noun) and noun.__module__ == media.__name__
+    if isinstance(noun, type) and dataclasses.is_dataclass(noun) and noun.__module__.startswith(f"{media.__name__}.")
 )
 GRID = Grid(Fraction(24000, 1001), 100, 48, 48, 96)
 CURRENT = Current(release="r1", published_at="2030-01-01T00:00:00Z")
