@@ -1,7 +1,8 @@
 """``python -m benchmarks [NAME] [--out FILE.json]``: run a benchmark, or list them."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -9,11 +10,27 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine
+from headend.errors import HeadendError
 
 R = TypeVar("R")
 
 
-@click.group(invoke_without_command=True)
+class _Benchmarks(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HeadendError as error:
+            raise click.ClickException(error.message) from error
+
+
+def _in_a_folder(_context: click.Context, _option: click.Parameter, out: Path | None) -> Path | None:
+    """Say so at once, and not when there is a result to write."""
+    if out is not None and not out.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {out.parent}: make it first")
+    return out
+
+
+@click.group(cls=_Benchmarks, invoke_without_command=True)
 @click.pass_context
 def main(context: click.Context) -> None:
     """Measure what headend costs on this machine. Without NAME, list the benchmarks."""
@@ -22,7 +39,10 @@ def main(context: click.Context) -> None:
 
 
 _out = click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the result as JSON, with the machine's facts."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_in_a_folder,
+    help="Write the result as JSON, with the machine's facts.",
 )
 
 
@@ -73,9 +93,7 @@ def encoding(out: Path | None, names: tuple[str, ...], rounds: int | None, quick
             console.print(f"  {ratio.measure} {ratio.ratio:.2f} × {ratio.peer}: target {ratio.target:.2f} {verdict}")
         for way, why in case.left_out.items():
             console.print(f"  {way} left out: {why}", markup=False)
-        _write(out, "encoding", report)
-        if out is not None:
-            draw(report, out.with_suffix(".png"))
+        _write(out, "encoding", report, draw)
 
 
 @main.command()
@@ -108,9 +126,7 @@ def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
         differences = (f"{-row.loss:+.2f}", f"{-row.join_loss:+.2f}", f"{row.growth:+.1%}")
         table.add_row(row.rendition, str(row.chunk_s), *whole, *differences, "reached" if row.met else "missed")
     console.print(table)
-    _write(out, "quality", report)
-    if out is not None:
-        draw(report, out.with_suffix(".png"))
+    _write(out, "quality", report, draw)
 
 
 @main.command()
@@ -132,9 +148,7 @@ def presets(out: Path | None, quick: bool, codecs: tuple[str, ...]) -> None:
             row.codec, row.preset, ", ".join(row.efforts), f"{row.cpu_ms:.1f}", *sizes, "yes" if row.best else ""
         )
     Console().print(table)
-    _write(out, "presets", report)
-    if out is not None:
-        draw(report, out.with_suffix(".png"))
+    _write(out, "presets", report, draw)
 
 
 @main.command()
@@ -155,9 +169,7 @@ def scaling(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
     console.print(table)
     for line in findings(report):
         console.print(f"  {line}")
-    _write(out, "scaling", report)
-    if out is not None:
-        draw(report, out.with_suffix(".png"))
+    _write(out, "scaling", report, draw)
 
 
 @main.command()
@@ -200,9 +212,7 @@ def origin(out: Path | None, quick: bool) -> None:
     for target in report.targets:
         verdict = "reached" if target.met else "missed"
         console.print(f"  {target.name}: {target.value:.2f}, target {target.target:g} {verdict}")
-    _write(out, "origin", report)
-    if out is not None:
-        draw(report, out.with_suffix(".png"))
+    _write(out, "origin", report, draw)
 
 
 @main.command()
@@ -220,9 +230,7 @@ def overheads(out: Path | None, quick: bool) -> None:
     console.print(table)
     for line in findings(report):
         console.print(f"  {line}")
-    _write(out, "overheads", report)
-    if out is not None:
-        draw(report, out.with_suffix(".png"))
+    _write(out, "overheads", report, draw)
 
 
 PIECES = (
@@ -255,13 +263,22 @@ def _earlier(out: Path | None, kind: type[R]) -> R | None:
     """What an earlier run has written there: a benchmark that is run in parts completes it."""
     if out is None or not out.exists():
         return None
-    return msgspec.convert(msgspec.json.decode(out.read_bytes())["result"], kind)
+    try:
+        return msgspec.convert(msgspec.json.decode(out.read_bytes(), type=dict[str, Any]).get("result"), kind)
+    except msgspec.DecodeError:
+        raise click.BadParameter(
+            f"{out} is no result of this benchmark, or one of another version: choose another file", param_hint="--out"
+        ) from None
 
 
-def _write(out: Path | None, name: str, result: object) -> None:
-    if out is not None:
-        document = {"benchmark": name, "machine": machine.describe(), "result": result}
-        out.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+def _write(out: Path | None, name: str, result: R, draw: Callable[[R, Path], None] | None = None) -> None:
+    """Keep a result, and its picture beside it."""
+    if out is None:
+        return
+    document = {"benchmark": name, "machine": machine.describe(), "result": result}
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+    if draw is not None:
+        draw(result, out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

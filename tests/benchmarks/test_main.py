@@ -1,6 +1,9 @@
 """Running everything leaves nothing out."""
 
+from pathlib import Path
+
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.__main__ import PIECES, main
 
@@ -20,3 +23,27 @@ def test_every_piece_can_be_asked_for(piece: str) -> None:
 def test_the_pieces_of_a_benchmark_are_all_its_choices(name: str) -> None:
     choices = [set(option.type.choices) for option in main.commands[name].params if hasattr(option.type, "choices")]
     assert [{piece.split()[-1] for piece in PIECES if piece.startswith(f"{name} ")}] == choices
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"result": {"ladder": []}}'])
+def test_a_file_of_something_else_is_neither_completed_nor_changed(content: str, tmp_path: Path) -> None:
+    out = tmp_path / "other.json"
+    out.write_text(content)
+    said = CliRunner().invoke(main, ["quality", "--quick", "--part", "cascade", "--out", str(out)])
+    assert said.exit_code == 2
+    assert "choose another file" in said.output
+    assert out.read_text() == content
+
+
+def test_a_folder_that_is_missing_is_named_before_anything_runs(tmp_path: Path) -> None:
+    said = CliRunner().invoke(main, ["packaging", "--out", str(tmp_path / "none" / "result.json")])
+    assert said.exit_code == 2
+    assert "there is no folder" in said.output
+
+
+def test_what_is_not_installed_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    said = CliRunner().invoke(main, ["origin", "--quick"])
+    assert said.exit_code == 1
+    assert [line for line in said.output.splitlines() if line.startswith("Error: ")] == said.output.splitlines()[-1:]
+    assert "Traceback" not in said.output
