@@ -149,9 +149,7 @@ def measure(
         setup = CASES[name]
         with TemporaryDirectory(prefix="headend-bench-") as folder:
             on_step(f"{name}: making the master")
-            frames = setup.frames // 2 if quick else setup.frames
-            path = clips.make_master(setup.master, clips.locate(), Path(folder), frames, setup.size_px)
-            job = setup.job(path)
+            job = setup.prepare(Path(folder), quick=quick)
             cases[setup.name] = _case(setup.name, job, peer, why, rounds or setup.rounds, slots, Path(folder), on_step)
         ordered = (cases.get(setup.name) for setup in CASES.values())
         yield Report(Effort.DRAFT, slots, tuple(case for case in ordered if case))
@@ -198,6 +196,11 @@ class Setup:
     def shown_px(self) -> tuple[int, int]:
         """Size of the master."""
         return self.size_px or clips.FILM_PX
+
+    def prepare(self, folder: Path, *, quick: bool) -> ways.Job:
+        """Make the master, of half the frames if it has to be quick, and plan it."""
+        frames = self.frames // 2 if quick else self.frames
+        return self.job(clips.make_master(self.master, clips.locate(), folder, frames, self.size_px))
 
 
 CASES = {

@@ -219,14 +219,13 @@ def measure(
 def _ladder(name: str, quick: bool, on_step: Callable[[str], None]) -> Ladder:
     """What all ways make of a master."""
     setup = encoding.CASES[name]
-    frames = setup.frames // 2 if quick else setup.frames
     slots = len(os.sched_getaffinity(0))
     peer, why = shaka.find()
     with TemporaryDirectory(prefix="headend-bench-") as scratch:
         folder = Path(scratch)
         on_step(f"{name}: making the master")
-        master = clips.make_master(setup.master, clips.locate(), folder, frames, setup.size_px)
-        job = setup.job(master)
+        job = setup.prepare(folder, quick=quick)
+        frames = job.plan.grid.frame_count
         folders = {way: folder / str(number) for number, way in enumerate((HEADEND, TOGETHER, SHAKA))}
         for each in folders.values():
             each.mkdir()
@@ -241,7 +240,7 @@ def _ladder(name: str, quick: bool, on_step: Callable[[str], None]) -> Ladder:
         left_out = {} if peer else {SHAKA: why}
         if peer:
             try:
-                shaka.stream(peer, master, job.renditions, job.encoder_options, ways.GOP_S, folders[SHAKA])
+                shaka.stream(peer, job.path, job.renditions, job.encoder_options, ways.GOP_S, folders[SHAKA])
                 made[SHAKA] = {r.id: [shaka.film(folders[SHAKA], r)] for r in job.renditions}
             except HeadendError as error:
                 left_out[SHAKA] = error.message
@@ -249,7 +248,7 @@ def _ladder(name: str, quick: bool, on_step: Callable[[str], None]) -> Ladder:
         for rendition in job.renditions:
             on_step(f"{name}: scoring {rendition.id}")
             results = {
-                way: _judge(paths[rendition.id], master, setup.shown_px, frames)[0] for way, paths in made.items()
+                way: _judge(paths[rendition.id], job.path, setup.shown_px, frames)[0] for way, paths in made.items()
             }
             rungs.append(Rung(rendition.id, results))
     return Ladder(setup.name, frames, tuple(rungs), left_out)
@@ -263,23 +262,23 @@ def _cascade(film: str, frames: int, on_step: Callable[[str], None]) -> Iterator
         size_px = CASCADES[film]
         master = clips.make_master(Mezzanine.PRORES, clips.locate(film), folder, frames, size_px)
         reference = vmaf.file_input(master)
-        job = ways.job_for(master, "studio", _is_avc, Effort.DRAFT, chunk_s=Fraction(frames))
-        shown_px = size_px or (job.renditions[0].width_px, job.renditions[0].height_px)
+        plan = partial(ways.job_for, master, "studio", _is_avc, Effort.DRAFT, chunk_s=Fraction(frames))
+        together = plan()
+        shown_px = size_px or (together.renditions[0].width_px, together.renditions[0].height_px)
 
-        def score(keep: Callable[[VideoRendition], bool]) -> dict[str, float]:
-            """What the encoders of some renditions get, by the rendition's id."""
-            kept = ways.job_for(master, "studio", _is_avc, Effort.DRAFT, chunk_s=Fraction(frames), keep=keep)
+        def score(job: ways.Job) -> dict[str, float]:
+            """What the encoders get, by the id of one rendition of each size."""
             with TemporaryDirectory(dir=folder) as ready_folder:
-                ready = ways.ready_frames(kept, Path(ready_folder))
+                ready = ways.ready_frames(job, Path(ready_folder))
                 return {
                     r.id: mean(vmaf.scores([_raw(ready[r.id], r)], reference, shown_px, frames, every=EVERY))
-                    for r in {ready[r.id]: r for r in kept.renditions}.values()
+                    for r in {ready[r.id]: r for r in job.renditions}.values()
                 }
 
-        cascade = score(lambda _: True)
-        for rendition in job.renditions:
+        cascade = score(together)
+        for rendition in together.renditions:
             if rendition.id in cascade:
-                alone = score(partial(operator.eq, rendition))
+                alone = score(plan(keep=partial(operator.eq, rendition)))
                 yield Scaled(film, rendition.width_px, rendition.height_px, cascade[rendition.id], alone[rendition.id])
 
 

@@ -70,7 +70,8 @@ class Local:
         one_s: Seconds with one worker on one core, of each run.
         two_s: With two on two.
         speed_up: Median of the one over median of the other; 2 at best.
-        busy: Of the two workers' seconds, how many they had a task; they wait for each other at the end only.
+        busy: Seconds of all tasks over the two workers' seconds. They wait for each other at the end only; above 1,
+            results were stored while the next task was encoded.
         growth: CPU seconds of the encoders on two cores over those on one: what cores take from each other.
         load: Processes that wanted a core during each run, as the system's average of a minute says.
     """
