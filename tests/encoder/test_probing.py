@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder import probing
-from encoder.probing import STANDARD_RATES, frame_rate, probe
+from encoder.probing import STANDARD_RATES, frame_rate, indexing, opening, probe
 from headend.errors import MasterError
 from headend.media import Colour, ContentLight, FieldOrder, MasteringDisplay, Probe, VideoRange, VideoTrack
 from tests.support.byte_counter import serve_counted
@@ -111,7 +110,7 @@ def test_the_frame_index_is_what_the_encoders_decoder_shows(tmp_path: Path, kind
 
 @pytest.mark.parametrize("kind", ["begins_in_gop", "begins_in_gop_hevc", "fragments", "mxf", "mpeg_ps"])
 def test_only_films_without_times_are_decoded(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "_by_decoding", None)
+    monkeypatch.setattr(indexing, "by_decoding", None)
 
     assert picture(FILMS[kind](tmp_path)).frames.origin == "packets"
 
@@ -132,7 +131,7 @@ def test_an_index_tells_times_and_keyframes_as_packets_do(
 ) -> None:
     film = FILMS[kind](tmp_path)
     indexed = picture(film).frames
-    monkeypatch.setattr(probing, "_by_container_index", lambda *_: None)
+    monkeypatch.setattr(indexing, "by_container_index", lambda *_: None)
     read = picture(film).frames
 
     assert (indexed.origin, read.origin) == ("container index", "packets")
@@ -537,7 +536,7 @@ def test_an_error_over_http_does_not_tell_the_signature(tmp_path: Path) -> None:
 
 
 def test_a_store_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "OPEN_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(opening, "OPEN_TIMEOUT_S", 0.5)
     master = master_of(make_film(tmp_path / "film.mp4", frame_count=5), url="s3://masters/film.mp4")
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,

@@ -1,0 +1,23 @@
+"""Probing: what a master is, and when each of its frames is shown, read with PyAV and without decoding it.
+
+Comes in: a master and where to read it. Goes out: a `Probe`.
+Modules by what they read: `opening` the container, `indexing` the times of its frames, `rates` what they amount to,
+`picture` and `sound` what headers say; `inspecting` puts them together. It must not import planning.
+"""
+
+from encoder.probing.inspecting import probe
+from encoder.probing.opening import CONTAINERS, input_options, opened, picture_of, time_base_of
+from encoder.probing.rates import STANDARD_RATES, frame_rate
+from encoder.probing.sound import audio_track
+
+__all__ = [
+    "CONTAINERS",
+    "STANDARD_RATES",
+    "audio_track",
+    "frame_rate",
+    "input_options",
+    "opened",
+    "picture_of",
+    "probe",
+    "time_base_of",
+]

@@ -1,0 +1,86 @@
+"""Inspecting a master from end to end: its tracks, and when each of its frames is shown."""
+
+from dataclasses import replace
+from fractions import Fraction
+from itertools import islice
+
+import av
+from av.container import InputContainer
+from av.sidedata.sidedata import SideData
+from av.stream import Discard
+from av.video.stream import VideoStream
+
+from encoder.probing import indexing
+from encoder.probing.indexing import Seen, decoded, refreshed
+from encoder.probing.opening import opened, picture_of
+from encoder.probing.picture import video_track
+from encoder.probing.sound import audio_track, subtitle_track
+from headend.media import Master, Probe
+
+_CAPTIONED = frozenset({"h264", "hevc", "mpeg2video"})
+"""Codecs that carry captions beside their frames."""
+_CAPTION_FRAMES = 24
+"""How many frames are looked at for captions: broadcasters send them with each, empty ones where nobody speaks."""
+
+
+def probe(master: Master, input_url: str) -> Probe:
+    """Look at a master: its tracks, and when each frame is shown.
+
+    MOV and MP4 files are known by their own index, so that of a film in a store hardly more than the index and the
+    first frame is read. Other containers are read through once. Tracks that FFmpeg can't decode are left out.
+
+    Args:
+        master: The file; named in errors.
+        input_url: Where to read it: a path, or an ``http(s)`` URL, which may hold a secret and appears in no error.
+
+    Raises:
+        MasterError: It can't be reached or read, is cut short, or has no picture.
+    """
+    found = _looked_at(master, input_url)
+    track = found.video
+    if track is None or track.codec not in _CAPTIONED:
+        return found
+    with opened(master, input_url) as container:
+        stream = picture_of(container, master)
+        for audio in container.streams.audio:
+            audio.discard = Discard.all
+        captions = _has_captions(container, stream)
+        frames = refreshed(container, stream, track.frames) if track.codec == "h264" else track.frames
+    return replace(found, video=replace(track, captions=captions, frames=frames))
+
+
+def _looked_at(master: Master, input_url: str) -> Probe:
+    # From the cheapest way to the one that always works. Each gets a fresh container: seeking back is not exact.
+    for look in (indexing.by_container_index, indexing.by_packets):
+        with opened(master, input_url) as container:
+            stream = picture_of(container, master)
+            if seen := look(container, stream, master):
+                return _describe(master, container, stream, seen)
+    with opened(master, input_url) as container:
+        stream = picture_of(container, master)
+        return _describe(master, container, stream, indexing.by_decoding(container, stream, master))
+
+
+def _has_captions(container: InputContainer, picture: VideoStream) -> bool:
+    """Whether CEA-608 lies beside one of the first frames.
+
+    Source: ATSC A/53, part 4, table 6.10: of each triple, a valid flag and a type; 0 and 1 are the two fields of 608.
+    """
+    frames = (frame for _, some in decoded(container, picture, frame_limit=_CAPTION_FRAMES) for frame in some)
+    for frame in islice(frames, _CAPTION_FRAMES):
+        data = frame.side_data.get("A53_CC")
+        if isinstance(data, SideData) and any(byte & 0b111 in (0b100, 0b101) for byte in bytes(data)[::3]):
+            return True
+    return False
+
+
+def _describe(master: Master, container: InputContainer, picture: VideoStream, seen: Seen) -> Probe:
+    decodable = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    return Probe(
+        master=master,
+        container=container.format.name,
+        duration_s=Fraction(container.duration or 0, av.time_base),
+        video=video_track(container, picture, seen.first, seen.frames),
+        audio=tuple(audio_track(stream, seen.audio_ends_ticks.get(stream.index)) for stream in decodable),
+        subtitles=tuple(subtitle_track(stream) for stream in container.streams.subtitles),
+    )

@@ -1,0 +1,158 @@
+"""What a master says of its picture: size, turn, colour, light and fields."""
+
+import re
+import struct
+from fractions import Fraction
+from threading import Lock
+
+import av.logging
+from av.container import InputContainer
+from av.sidedata.sidedata import SideData
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from encoder.probing.opening import time_base_of
+from encoder.probing.rates import declared_rate, frame_rate
+from headend.media import Colour, ContentLight, Crop, FieldOrder, FrameIndex, MasteringDisplay, VideoTrack
+
+# ITU-T H.273, tables 2, 3 and 4, in FFmpeg's words. What is missing here is unknown to FFmpeg, too.
+
+_PRIMARIES = {
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020", 10: "smpte428",
+    11: "smpte431", 12: "smpte432", 22: "ebu3213",
+}  # fmt: skip
+_TRANSFERS = {
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 9: "log100", 10: "log316",
+    11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084",
+    17: "smpte428", 18: "arib-std-b67",
+}  # fmt: skip
+_MATRICES = {
+    0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc",
+    10: "bt2020c", 11: "smpte2085", 12: "chroma-derived-nc", 13: "chroma-derived-c", 14: "ictcp",
+    15: "ipt-c2", 16: "ycgco-re", 17: "ycgco-ro",
+}  # fmt: skip
+_RANGES = {1: "tv", 2: "pc"}
+_DESCRIBING = Lock()
+"""Held while FFmpeg's log level, which all threads share, is turned up."""
+_CHROMA_LOCATION = re.compile(r"[(, ](left|center|topleft|top|bottomleft|bottom)[,)]")
+_CROPPING = re.compile(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)")
+_FIELD_ORDERS = {
+    2: FieldOrder.TOP_FIRST,
+    3: FieldOrder.BOTTOM_FIRST,
+    4: FieldOrder.TOP_FIRST,
+    5: FieldOrder.BOTTOM_FIRST,
+}
+
+
+def video_track(container: InputContainer, picture: VideoStream, first: VideoFrame, frames: FrameIndex) -> VideoTrack:
+    """Describe the picture of a master.
+
+    Args:
+        container: The open master.
+        picture: Its stream.
+        first: The first frame that was decoded; it knows more than the header.
+        frames: The frame index.
+    """
+    context = picture.codec_context
+    description = _description(container, picture)
+    rate, constant = frame_rate(frames.pts_ticks, time_base_of(picture), declared_rate(picture))
+    return VideoTrack(
+        index=picture.index,
+        codec=context.codec.canonical_name,
+        profile=picture.profile or "",
+        width_px=first.width,
+        height_px=first.height,
+        sample_aspect_ratio=picture.sample_aspect_ratio or Fraction(1),
+        # FFmpeg turns counter-clockwise.
+        rotation_deg=-90 * round(first.rotation / 90) % 360,
+        pixel_format=first.format.name,
+        bit_depth=max(component.bits for component in first.format.components),
+        colour=Colour(
+            primaries=_named(_PRIMARIES, context.color_primaries, first.color_primaries),
+            transfer=_named(_TRANSFERS, context.color_trc, first.color_trc),
+            matrix=_named(_MATRICES, context.colorspace, first.colorspace),
+            range=_named(_RANGES, context.color_range, first.color_range),
+            chroma_location=_chroma_location(description),
+        ),
+        mastering_display=_mastering_display(first),
+        content_light=_content_light(first),
+        field_order=_field_order(context.field_order, first),
+        time_base=time_base_of(picture),
+        frame_rate=rate,
+        constant_rate=constant,
+        intra_only=len(frames.keyframes) == len(frames.pts_ticks),
+        bit_rate_bps=picture.bit_rate or 0,
+        frames=frames,
+        clean_aperture=_clean_aperture(description, first),
+    )
+
+
+def _named(names: dict[int, str], *values: int) -> str:
+    return next((names[value] for value in values if value in names), "unknown")
+
+
+def _field_order(declared: int, first: VideoFrame) -> FieldOrder:
+    if declared in _FIELD_ORDERS:
+        return _FIELD_ORDERS[declared]
+    # MXF declares interlaced ProRes progressive; its frames know better. PyAV does not say which of their fields comes
+    # first; FFmpeg's deinterlacers take the top one when left alone.
+    return FieldOrder.TOP_FIRST if first.interlaced_frame else FieldOrder.PROGRESSIVE
+
+
+def _mastering_display(frame: VideoFrame) -> MasteringDisplay | None:
+    """Read libavutil's ``AVMasteringDisplayMetadata``: ten rationals and two flags."""
+    data = frame.side_data.get("MASTERING_DISPLAY_METADATA")
+    if not isinstance(data, SideData):
+        return None
+    *numbers, has_primaries, has_luminance = struct.unpack_from("=22i", bytes(data))
+    if not (has_primaries and has_luminance) or 0 in numbers[1::2]:
+        return None
+    red_x, red_y, green_x, green_y, blue_x, blue_y, white_x, white_y, darkest, brightest = (
+        Fraction(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)
+    )
+    return MasteringDisplay(
+        (red_x, red_y), (green_x, green_y), (blue_x, blue_y), (white_x, white_y), darkest, brightest
+    )
+
+
+def _content_light(frame: VideoFrame) -> ContentLight | None:
+    data = frame.side_data.get("CONTENT_LIGHT_LEVEL")
+    if not isinstance(data, SideData):
+        return None
+    levels = ContentLight(*struct.unpack_from("=2I", bytes(data)))
+    return levels if levels.max_cll_nits or levels.max_fall_nits else None
+
+
+def _description(container: InputContainer, picture: VideoStream) -> str:
+    """FFmpeg's own description of a stream, which tells what PyAV has no attributes for."""
+    with _DESCRIBING:
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.INFO)
+        av.logging.set_libav_level(av.logging.VERBOSE)
+        try:
+            description = container.dumps_format()  # type: ignore[attr-defined]  # missing in its stubs only
+        finally:
+            av.logging.set_libav_level(av.logging.INFO)
+            av.logging.set_level(level)
+    found = re.search(rf"Stream #0:{picture.index}\b.*(\n(?! *Stream #).*)*", description)
+    return found[0] if found else ""
+
+
+def _chroma_location(description: str) -> str:
+    """Where chroma samples lie."""
+    found = _CHROMA_LOCATION.search(description.partition("\n")[0])
+    return found[1] if found else "unknown"
+
+
+def _clean_aperture(description: str, first: VideoFrame) -> Crop | None:
+    """What QuickTime's ``clap`` or Matroska's ``PixelCrop…`` leave of the picture.
+
+    Source:
+        ISO/IEC 14496-12, section 12.1.4; RFC 9559, section 5.1.4.1.28.8.
+    """
+    found = _CROPPING.search(description)
+    if found is None:
+        return None
+    left, right, top, bottom = map(int, found.groups())
+    width_px, height_px = first.width - left - right, first.height - top - bottom
+    return Crop(width_px, height_px, left, top) if min(width_px, height_px) > 0 else None
