@@ -542,14 +542,20 @@ def _placed(source: Any, part: AudioPart, start_s: Fraction, rate: int, total_sa
     if mended:
         # Samples keep their times, from the first on that there should be.
         filled = {"async": 1, "min_hard_comp": GAP_S, "first_pts": round(part.start_s * rate)}
-    sound = source[str(part.index)].filter("aresample", rate, **filled).filter("asetpts", "N/SR/TB")
+    sound = _counted(source[str(part.index)].filter("aresample", rate, **filled), rate)
     # Sums may exceed full scale until their level is set.
     sound = sound.filter("aformat", sample_fmts="fltp")
     if late_samples > 0:
         sound = sound.filter("adelay", f"{late_samples}S", all=1)
     elif late_samples < 0:
-        sound = sound.filter("atrim", start_sample=-late_samples).filter("asetpts", "N/SR/TB")
+        sound = _counted(sound.filter("atrim", start_sample=-late_samples), rate)
     return sound.filter("atrim", end_sample=total_samples).filter("apad", whole_len=total_samples + SOUND_TAIL_SAMPLES)
+
+
+def _counted(sound: Any, rate: int) -> Any:
+    """Give samples the times that their numbers say, with one tick for each."""
+    # Nothing is computed, so nothing is rounded: N/SR/TB comes out a tick short now and then after a minute.
+    return sound.filter("asettb", f"1/{rate}").filter("asetpts", "N")
 
 
 def _copies(stream: Any, count: int, kind: str) -> list[Any]:

@@ -7,6 +7,7 @@ HeadendError
 ├── EncodingError        a job's tasks could not be finished                        exit 4
 │   ├── ToolFailed       a child process failed (carries argv, status, stderr)
 │   ├── ChunkRejected    an encoded chunk is not what the plan asked for
+│   │   └── PlanMismatch no attempt would make it so: headend's own fault
 │   └── Cancelled        the task was told to stop
 ├── PackagingError       a release can't be described or does not verify            exit 4
 └── StorageError         the store refused or lost something                        exit 5
@@ -30,10 +31,13 @@ class HeadendError(Exception):
 
     retryable: ClassVar[bool] = False
     """Whether the same call may go through later."""
+    advice: ClassVar[str] = ""
+    """What every message of this kind ends with."""
 
     def __init__(self, message: str, **facts: Any) -> None:
-        super().__init__(message)
-        self.message = message
+        # An error that comes out of a pickle has its advice already.
+        self.message = message if message.endswith(self.advice) else f"{message}. {self.advice}"
+        super().__init__(self.message)
         self.facts = facts
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -69,6 +73,13 @@ class ChunkRejected(EncodingError):
     """An encoded chunk is not what the plan asked for."""
 
     retryable = True
+
+
+class PlanMismatch(ChunkRejected):
+    """What the encoder makes of the plan's command is not what the plan says; every attempt would end the same."""
+
+    retryable = False
+    advice = "This is a fault of headend, not of the master: please report it with the output of --verbose."
 
 
 class Cancelled(EncodingError):

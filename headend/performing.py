@@ -50,6 +50,7 @@ class Order:
         divisors: Of how many frames a rendition takes one, by its id, where not every one.
         vp9_levels: Levels of VP9 renditions by their ids.
         sample_rate_hz: Of all sound.
+        frame_samples: Samples in a codec frame of each audio rendition, by its id.
         text: Text renditions.
         allow_damaged: Whether damage in the master is put on record, instead of failing the task.
     """
@@ -63,6 +64,7 @@ class Order:
     divisors: Mapping[str, int]
     vp9_levels: Mapping[str, str]
     sample_rate_hz: int
+    frame_samples: Mapping[str, int]
     text: tuple[TextRendition, ...]
     allow_damaged: bool = False
 
@@ -79,6 +81,7 @@ def order_of(plan: EncodePlan, store: StoreSettings) -> Order:
         divisors={r.id: r.rate_divisor for r in (*plan.video, *plan.trick) if r.rate_divisor > 1},
         vp9_levels={r.id: r.level for r in (*plan.video, *plan.trick) if r.codec is Codec.VP9},
         sample_rate_hz=plan.audio[0].sample_rate_hz if plan.audio else 0,
+        frame_samples={r.id: r.frame_samples for r in plan.audio},
         text=plan.text,
         allow_damaged=plan.allow_damaged,
     )
@@ -221,7 +224,12 @@ def _cut_all(order: Order, task: EncodeTask, decided: Sequence[Loudness], scratc
 def _cut(order: Order, task: EncodeTask, rendition: str, loudness: Loudness | None, data: memoryview) -> segmenting.Cut:
     if task.kind is Kind.AUDIO:
         return segmenting.cut_audio(
-            data, rendition=rendition, grid=order.grid, sample_rate_hz=order.sample_rate_hz, loudness=loudness
+            data,
+            rendition=rendition,
+            grid=order.grid,
+            sample_rate_hz=order.sample_rate_hz,
+            frame_samples=order.frame_samples[rendition],
+            loudness=loudness,
         )
     return segmenting.cut_video(
         data,

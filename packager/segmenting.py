@@ -13,12 +13,13 @@ Source: ISO/IEC 14496-12, sections 8.6.6 (``elst``), 8.8.5 (``mfhd``), 8.8.7 (``
 
 import hashlib
 import struct
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
-from headend.errors import ChunkRejected
+from headend.errors import ChunkRejected, PlanMismatch
 from headend.media import EncodedTrack, Loudness, Segment
 from headend.timing import SOUND_TAIL_SAMPLES, Chunk, Grid, timescale
 from packager import boxes
@@ -113,7 +114,8 @@ def fragments(data: memoryview | bytes) -> Iterator[Fragment]:
 
     Raises:
         PackagingError: The boxes are broken.
-        ChunkRejected: A fragment is not of the form that FFmpeg's ``cmaf`` and ``default_base_moof`` give.
+        ChunkRejected: A fragment describes samples that it does not hold.
+        PlanMismatch: A fragment is not of the form that FFmpeg's ``cmaf`` and ``default_base_moof`` give.
     """
     moof: boxes.Box | None = None
     for box in boxes.children(data):
@@ -145,7 +147,8 @@ def cut_video(
         The init segment, the segments and their description.
 
     Raises:
-        ChunkRejected: The frame count is wrong, a GOP does not start where the grid says, or a fragment has no sync
+        ChunkRejected: Frames are missing.
+        PlanMismatch: There are too many frames, a GOP does not start where the grid says, or a fragment has no sync
             frame at its start or another one later.
         PackagingError: The file is damaged.
     """
@@ -155,12 +158,14 @@ def cut_video(
     ticks = timescale(grid.frame_rate)
     frame_ticks = ticks.frame_ticks * rate_divisor
     if boxes.timescale(init) != ticks.ticks_per_second:
-        raise ChunkRejected(f"{rendition}: the encoder chose another timescale than the plan", chunk=chunk.number)
+        raise PlanMismatch(f"{rendition}: the encoder chose another timescale than the plan", chunk=chunk.number)
     gop_frames = grid.gop_frames // rate_divisor
     wanted = _ceil_div(chunk.frame_count, rate_divisor)
     got = sum(len(fragment.samples) for fragment in found)
     if got != wanted:
-        raise ChunkRejected(f"{rendition}: {got} frames came out of chunk {chunk.number}, not {wanted}")
+        # Too few may be due to a master that could not be read to its end; too many can't.
+        kind = ChunkRejected if got < wanted else PlanMismatch
+        raise kind(f"{rendition}: {got} frames came out of chunk {chunk.number}, not {wanted}")
     for number, fragment in enumerate(found):
         rest = wanted - number * gop_frames
         aligned = (
@@ -171,7 +176,7 @@ def cut_video(
             and fragment.decode_ticks == number * gop_frames * frame_ticks
         )
         if not aligned:
-            raise ChunkRejected(f"{rendition}: GOP {number} of chunk {chunk.number} is not on the grid")
+            raise PlanMismatch(f"{rendition}: GOP {number} of chunk {chunk.number} is not on the grid")
 
     reordered = gop_frames > 1 and boxes.sample_entry(init).kind in _REORDERED
     late_ticks = REORDER_FRAMES * frame_ticks if reordered else 0
@@ -190,7 +195,7 @@ def cut_video(
             gop = found[place - first_gop]
             samples = [replace(s, composition_ticks=s.composition_ticks + late_ticks) for s in gop.samples]
             if min(sample.composition_ticks for sample in samples) < 0:
-                raise ChunkRejected(f"{rendition}: frames of chunk {chunk.number} are reordered further than planned")
+                raise PlanMismatch(f"{rendition}: frames of chunk {chunk.number} are reordered further than planned")
             media = data[gop.media : gop.media + sum(sample.size_bytes for sample in samples)]
             yield fragment_bytes(place + 1, gop.decode_ticks + offset_ticks, samples, media)
 
@@ -216,69 +221,113 @@ def cut_video(
 
 @boxes.damage_reported()
 def cut_audio(
-    data: memoryview, *, rendition: str, grid: Grid, sample_rate_hz: int, loudness: Loudness | None = None
+    data: memoryview,
+    *,
+    rendition: str,
+    grid: Grid,
+    sample_rate_hz: int,
+    frame_samples: int,
+    loudness: Loudness | None = None,
 ) -> Cut:
     """Cut a programme's sound at the codec frames nearest to the video's segment boundaries.
 
-    The programme's length is exact: the last codec frame is given the duration that makes priming and programme end
+    The programme's length is exact: the last codec frame gets the duration that makes priming and programme end
     with the picture, whatever padding the encoder had to add to fill that frame.
+
+    Memory: a few bytes for each codec frame. Segments are written one at a time, each time the bodies are read.
 
     Args:
         data: The encoder's whole file.
         rendition: Its id, for the receipt and for errors.
         grid: The title's grid.
         sample_rate_hz: Samples per second; also the track's timescale.
+        frame_samples: Samples in one codec frame, as the codec's standard says.
         loudness: The programme's; the init segment tells it, unless it is silence.
 
     Returns:
         The init segment, whose edit list tells players to drop the priming, the segments and their description.
 
     Raises:
-        ChunkRejected: The encoder's output is shorter than the picture or longer than its own padding explains.
+        ChunkRejected: The encoder's output is shorter than the picture.
+        PlanMismatch: It is longer than its own padding explains, has a gap, or codec frames of another length.
         PackagingError: The file is damaged.
     """
-    init, found = _read(data, rendition)
-    if boxes.timescale(init) != sample_rate_hz:
-        raise ChunkRejected(f"{rendition}: the encoder chose another sample rate than the plan")
-    samples = [sample for fragment in found for sample in fragment.samples]
-    media = b"".join(bytes(data[f.media : f.media + sum(s.size_bytes for s in f.samples)]) for f in found)
-    frame = max((sample.duration_ticks for sample in samples), default=0)
-    if not frame:
-        raise ChunkRejected(f"{rendition}: the encoder's sound lasts no time")
+    init, sizes, places = _codec_frames(data, rendition, sample_rate_hz, frame_samples)
     priming = _priming(init)
     end = round(grid.duration_s * sample_rate_hz) + priming
-    if not end <= len(samples) * frame <= end + SOUND_TAIL_SAMPLES + 2 * frame:
-        raise ChunkRejected(
-            f"{rendition}: {len(samples)} codec frames of {frame} samples do not make the picture's {end - priming}"
-        )
-    kept = samples[: _ceil_div(end, frame)]
-    last = end - (len(kept) - 1) * frame
+    got = len(sizes) * frame_samples
+    said = (
+        f"{rendition}: {len(sizes)} codec frames of {frame_samples} samples do not make the picture's {end - priming}"
+    )
+    if got < end:
+        raise ChunkRejected(said)
+    if got > end + SOUND_TAIL_SAMPLES + 2 * frame_samples:
+        raise PlanMismatch(said)
+    kept = _ceil_div(end, frame_samples)
+    last = end - (kept - 1) * frame_samples
 
-    starts = [round((start * sample_rate_hz + priming) / frame) for start in grid.segment_starts_s()[1:-1]]
-    bounds = [0, *starts, len(kept)]
-    segments, bodies, at = [], [], 0
-    for number, (first, stop) in enumerate(pairwise(bounds), start=1):
-        part = [replace(sample, duration_ticks=frame) for sample in kept[first:stop]]
-        if stop == len(kept):
-            part[-1] = replace(part[-1], duration_ticks=last)
-        size = sum(sample.size_bytes for sample in part)
-        body = fragment_bytes(number, first * frame, part, memoryview(media)[at : at + size])
-        at += size
+    starts = [round((start * sample_rate_hz + priming) / frame_samples) for start in grid.segment_starts_s()[1:-1]]
+    bounds = [0, *starts, kept]
+
+    def durations(first: int, stop: int) -> list[int]:
+        return [frame_samples] * (stop - first - 1) + [last if stop == kept else frame_samples]
+
+    def written(number: int, first: int, stop: int) -> bytes:
+        whole = zip(sizes[first:stop], durations(first, stop), strict=True)
+        samples = [Sample(duration, size, True, 0) for size, duration in whole]
+        media = b"".join(data[places[n] : places[n] + sizes[n]] for n in range(first, stop))
+        return fragment_bytes(number, first * frame_samples, samples, media)
+
+    spans = [(number, first, stop) for number, (first, stop) in enumerate(pairwise(bounds), start=1)]
+    segments = []
+    for number, first, stop in spans:
+        body = written(number, first, stop)
         segments.append(
             Segment(
                 number=number,
-                start_ticks=first * frame,
-                duration_ticks=sum(sample.duration_ticks for sample in part),
+                start_ticks=first * frame_samples,
+                duration_ticks=sum(durations(first, stop)),
                 samples=stop - first,
                 size_bytes=len(body),
                 sha256=hashlib.sha256(body).hexdigest(),
             )
         )
-        bodies.append(body)
     if loudness is not None and loudness.result_lufs is not None:
         init = _with_loudness(init, loudness.result_lufs, loudness.result_dbtp)
+    bodies = _Bodies(lambda: (written(*span) for span in spans))
     cut = joined(rendition, init, bodies, segments, sample_rate_hz, priming_samples=priming)
     return replace(cut, track=replace(cut.track, loudness=loudness))
+
+
+def _codec_frames(
+    data: memoryview, rendition: str, sample_rate_hz: int, frame_samples: int
+) -> tuple[bytes, "array[int]", "array[int]"]:
+    """Read a file of sound: its init segment, and the size and offset of each codec frame."""
+    init = b""
+    sizes, places = array("I"), array("Q")
+    lasts = frame_samples
+    for fragment in fragments(data):
+        if not init:
+            init = bytes(data[: fragment.start])
+            if boxes.timescale(init) != sample_rate_hz:
+                raise PlanMismatch(f"{rendition}: the encoder chose another sample rate than the plan")
+        at = fragment.media
+        expected = len(sizes) * frame_samples
+        if fragment.decode_ticks != expected:
+            raise PlanMismatch(f"{rendition}: sound at {fragment.decode_ticks} samples should be at {expected}")
+        for sample in fragment.samples:
+            # Only the last codec frame may be shorter: there the sound ends.
+            if lasts != frame_samples:
+                raise PlanMismatch(
+                    f"{rendition}: codec frame {len(sizes)} lasts {lasts} samples, but the codec's last {frame_samples}"
+                )
+            lasts = sample.duration_ticks
+            sizes.append(sample.size_bytes)
+            places.append(at)
+            at += sample.size_bytes
+    if not init:
+        raise ChunkRejected(f"{rendition}: the encoder wrote no frames")
+    return init, sizes, places
 
 
 def _read(data: memoryview, rendition: str) -> tuple[bytes, list[Fragment]]:
@@ -328,7 +377,7 @@ def _fragment(data: memoryview | bytes, moof: boxes.Box, mdat: boxes.Box) -> Fra
     (decode_ticks,) = struct.unpack_from(">Q" if data[tfdt] == 1 else ">I", data, tfdt + 4)
     runs = list(boxes.find_all(data, "trun", traf))
     if len(runs) != 1 or flags & _TFHD_BASE or not flags & _BASE_IS_MOOF:
-        raise ChunkRejected("the encoder's fragments are not of the form that CMAF asks for")
+        raise PlanMismatch("the encoder's fragments are not of the form that CMAF asks for")
     media, samples = _run(data, moof, runs[0], defaults, most=mdat.end - mdat.body)
     if media < mdat.body or media + sum(sample.size_bytes for sample in samples) > mdat.end:
         raise ChunkRejected("a fragment's samples lie outside of its mdat")
@@ -342,7 +391,7 @@ def _run(
     flags = version_flags & 0xFFFFFF
     at = trun.body + 8
     if not flags & _TRUN_OFFSET:
-        raise ChunkRejected("a fragment does not say where its samples are")
+        raise PlanMismatch("a fragment does not say where its samples are")
     (offset,) = struct.unpack_from(">i", data, at)
     at += 4
     first_flags = None
@@ -374,7 +423,7 @@ def _with_vp9_level(init: bytes, level: str) -> bytes:
     """State a level in ``vpcC`` (VP Codec ISO Media File Format Binding, section 2.2)."""
     config = boxes.entry_box(init, "vpcC")
     if config is None:
-        raise ChunkRejected("a VP9 init segment without vpcC")
+        raise PlanMismatch("a VP9 init segment without vpcC")
     at = config.body + 5  # behind version, flags and profile
     return init[:at] + bytes([round(float(level) * 10)]) + init[at + 1 :]
 
@@ -392,7 +441,7 @@ def _with_offset_edit(init: bytes, media_ticks: int) -> bytes:
     """Let the track begin at ``media_ticks`` of its media: an offset edit list, and nothing else of edit lists."""
     trak = boxes.find(init, "moov/trak")
     if any(boxes.find_all(init, "edts", trak)):
-        raise ChunkRejected("the encoder wrote an edit list of its own")
+        raise PlanMismatch("the encoder wrote an edit list of its own")
     edts = boxes.box(b"edts", boxes.box(b"elst", struct.pack(">IIIiI", 0, 1, 0, media_ticks, 1 << 16)))
     return _in_track(init, edts, at=boxes.find(init, "tkhd", trak).end)
 
@@ -420,7 +469,7 @@ def _with_loudness(init: bytes, integrated_lufs: float, true_peak_dbtp: float | 
         _BS_1770 << 4 | _ACCURATE,
     )
     if any(boxes.find_all(init, "moov/trak/udta")):
-        raise ChunkRejected("the encoder wrote user data of its own")
+        raise PlanMismatch("the encoder wrote user data of its own")
     udta = boxes.box(b"udta", boxes.box(b"ludt", boxes.box(b"tlou", tlou)))
     return _in_track(init, udta, at=boxes.find(init, "moov/trak").end)
 

@@ -11,6 +11,7 @@ from headend.errors import (
     EncodingError,
     HeadendError,
     ObjectMissing,
+    PlanMismatch,
     StorageError,
     StoreUnavailable,
     ToolFailed,
@@ -25,12 +26,21 @@ def test_an_error_survives_pickling_with_its_message_and_facts(kind: type[Headen
     after = pickle.loads(pickle.dumps(before))
 
     assert type(after) is kind
-    assert str(after) == "the encoder failed: try again"
+    assert str(after) == str(before)
+    assert str(after).startswith("the encoder failed: try again")
+    assert str(after).count(kind.advice) == 1 or not kind.advice
     assert after.facts == before.facts
 
 
 def test_only_faults_that_may_pass_are_retryable() -> None:
     assert {kind for kind in KINDS if kind.retryable} == {ToolFailed, ChunkRejected, StoreUnavailable}
+
+
+def test_what_every_attempt_would_repeat_is_reported_as_headends_fault_and_not_retried() -> None:
+    error = PlanMismatch("aac: codec frame 7 lasts 1025 samples, but the codec's last 1024")
+    assert not error.retryable
+    assert "fault of headend, not of the master" in error.message
+    assert isinstance(error, ChunkRejected)
 
 
 def test_whoever_catches_a_family_catches_its_members() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headend.errors import ChunkRejected, HeadendError, PackagingError
+from headend.errors import ChunkRejected, HeadendError, PackagingError, PlanMismatch
 from headend.media import Codec, Loudness, VideoRendition
 from headend.timing import Chunk, Grid, lay_grid
 from packager import boxes
@@ -315,7 +315,7 @@ def test_sound_is_cut_nearest_to_the_picture_and_never_drifts(
     sizes = [1 + number % 5 for number in range(needed + padding)]
     data = sound_file(sizes, frame=frame, rate_hz=rate_hz, priming=priming, per_fragment=per_fragment)
 
-    made = cut_audio(memoryview(data), rendition="aac", grid=grid, sample_rate_hz=rate_hz)
+    made = cut_audio(memoryview(data), rendition="aac", grid=grid, sample_rate_hz=rate_hz, frame_samples=frame)
 
     parts = made.track.segments
     assert made.track.priming_samples == priming
@@ -366,16 +366,28 @@ def test_sound_that_is_too_short_or_too_long_is_refused(codec_frames: int) -> No
     # 48,000 samples and 1,024 of priming fill 47.9 codec frames; the silence behind them and padding make up to 51.9.
     data = sound_file([3] * codec_frames, frame=1024, rate_hz=48_000, priming=1024, per_fragment=20)
     with pytest.raises(ChunkRejected, match=f"{codec_frames} codec frames of 1024 samples"):
-        cut_audio(memoryview(data), rendition="aac", grid=SECOND, sample_rate_hz=48_000)
+        cut_audio(memoryview(data), rendition="aac", grid=SECOND, sample_rate_hz=48_000, frame_samples=1024)
 
 
-def test_sound_of_another_rate_or_of_no_length_is_refused() -> None:
+def test_sound_of_another_rate_than_planned_is_refused() -> None:
     data = sound_file([3] * 48, frame=1024, rate_hz=44_100, priming=0, per_fragment=20)
-    with pytest.raises(ChunkRejected, match="another sample rate"):
-        cut_audio(memoryview(data), rendition="aac", grid=SECOND, sample_rate_hz=48_000)
-    data = sound_file([3] * 48, frame=0, rate_hz=48_000, priming=0, per_fragment=20)
-    with pytest.raises(ChunkRejected, match="lasts no time"):
-        cut_audio(memoryview(data), rendition="aac", grid=SECOND, sample_rate_hz=48_000)
+    with pytest.raises(PlanMismatch, match="another sample rate"):
+        cut_audio(memoryview(data), rendition="aac", grid=SECOND, sample_rate_hz=48_000, frame_samples=1024)
+
+
+@pytest.mark.parametrize("frame", [0, 1023, 1025, 2048])
+def test_codec_frames_of_another_length_than_the_codecs_are_refused(frame: int) -> None:
+    data = sound_file([3] * 48, frame=frame, rate_hz=48_000, priming=0, per_fragment=48)
+    with pytest.raises(PlanMismatch, match=f"lasts {frame} samples, but the codec's last 1024"):
+        cut_audio(memoryview(data), rendition="aac", grid=SECOND, sample_rate_hz=48_000, frame_samples=1024)
+
+
+def test_a_gap_between_fragments_of_sound_is_refused() -> None:
+    data = bytearray(sound_file([3] * 48, frame=1024, rate_hz=48_000, priming=0, per_fragment=20))
+    tfdt = [boxes.find(data, "traf/tfdt", moof) for moof in boxes.find_all(data, "moof")][1]
+    struct.pack_into(">Q", data, tfdt.body + 4, 20 * 1024 + 1)
+    with pytest.raises(PlanMismatch, match="sound at 20481 samples should be at 20480"):
+        cut_audio(memoryview(data), rendition="aac", grid=SECOND, sample_rate_hz=48_000, frame_samples=1024)
 
 
 # --- garbage ------------------------------------------------------------------------------------------------------
@@ -406,7 +418,7 @@ def test_a_damaged_file_is_refused_in_our_own_words_or_cut(kind: str, encoded: E
             if kind == "picture":
                 cut(bytes(hurt))
             else:
-                cut_audio(memoryview(hurt), rendition="aac", grid=GRID, sample_rate_hz=48_000)
+                cut_audio(memoryview(hurt), rendition="aac", grid=GRID, sample_rate_hz=48_000, frame_samples=1024)
 
     refused_or_cut()
 
@@ -417,7 +429,7 @@ def test_noise_is_refused_in_our_own_words(noise: bytes) -> None:
     with pytest.raises(HeadendError):
         cut(noise)
     with pytest.raises(HeadendError):
-        cut_audio(memoryview(noise), rendition="aac", grid=GRID, sample_rate_hz=48_000)
+        cut_audio(memoryview(noise), rendition="aac", grid=GRID, sample_rate_hz=48_000, frame_samples=1024)
 
 
 @pytest.mark.parametrize("kind", [b"mfhd", b"tfhd", b"tfdt", b"trun"])
@@ -436,7 +448,12 @@ def loud(result_lufs: float | None, result_dbtp: float | None) -> Loudness:
 def test_sound_says_how_loud_it_is(encoded: Encoded) -> None:
     """ISO/IEC 14496-12, section 12.2.7.2, read bit by bit."""
     made = cut_audio(
-        memoryview(encoded.sound), rendition="aac", grid=GRID, sample_rate_hz=48_000, loudness=loud(-24.1, -3.5)
+        memoryview(encoded.sound),
+        rendition="aac",
+        grid=GRID,
+        sample_rate_hz=48_000,
+        frame_samples=1024,
+        loudness=loud(-24.1, -3.5),
     )
     tlou = boxes.find(made.init, "moov/trak")
     for kind in ("udta", "ludt", "tlou"):
@@ -458,6 +475,11 @@ def test_sound_says_how_loud_it_is(encoded: Encoded) -> None:
 
 def test_silence_says_nothing_of_its_loudness(encoded: Encoded) -> None:
     made = cut_audio(
-        memoryview(encoded.sound), rendition="aac", grid=GRID, sample_rate_hz=48_000, loudness=loud(None, None)
+        memoryview(encoded.sound),
+        rendition="aac",
+        grid=GRID,
+        sample_rate_hz=48_000,
+        frame_samples=1024,
+        loudness=loud(None, None),
     )
     assert b"ludt" not in made.init

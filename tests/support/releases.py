@@ -159,7 +159,13 @@ def _encode(store: Store, plan: EncodePlan, task: EncodeTask, rendition: AnyRend
             data, rendition=rendition.id, grid=grid, chunk=chunk, rate_divisor=rendition.rate_divisor
         )
     else:
-        cut = segmenting.cut_audio(data, rendition=rendition.id, grid=grid, sample_rate_hz=rendition.sample_rate_hz)
+        cut = segmenting.cut_audio(
+            data,
+            rendition=rendition.id,
+            grid=grid,
+            sample_rate_hz=rendition.sample_rate_hz,
+            frame_samples=rendition.frame_samples,
+        )
     title, release = plan.title, plan.release
     store.put(layout.init(title, release, rendition.id), cut.init)
     for segment, body in zip(cut.track.segments, cut.bodies, strict=True):
