@@ -25,6 +25,9 @@ INIT = "init.mp4"
 MEDIA_PLAYLIST = "media.m3u8"
 IFRAME_PLAYLIST = "iframes.m3u8"
 SEGMENT_SUFFIX = ".m4s"
+INDEX = "index"
+SYNC = "sync"
+POSTER = "poster"
 THUMBNAILS = "thumbnails"
 THUMBNAIL_INDEX = "thumbnails.vtt"
 IMAGE_PLAYLIST = "images.m3u8"
@@ -117,7 +120,7 @@ def segment(title: str, release: str, rendition: str, number: int) -> str:
 
 def segment_name(rendition: str, number: int) -> str:
     """A media segment's name in its rendition's folder; those of WebVTT are files of text, of thumbnails sheets."""
-    if rendition == THUMBNAILS:
+    if rendition.partition("-")[0] in (THUMBNAILS, POSTER):
         return f"{number}{SHEET_SUFFIX}"
     return f"{number}{TEXT_SUFFIX if rendition.startswith('vtt-') else SEGMENT_SUFFIX}"
 
@@ -145,3 +148,36 @@ def image_playlist(title: str, release: str) -> str:
 def thumbnail_index(title: str, release: str) -> str:
     """The WebVTT index of the thumbnails."""
     return f"{release_path(title, release)}/{THUMBNAIL_INDEX}"
+
+
+# --- tracks -------------------------------------------------------------------------------------------------------
+
+
+def tracks(title: str) -> str:
+    """The folder of all tracks of a title; ends with a slash."""
+    return f"{TITLES}/{title}/tracks/"
+
+
+def track_path(title: str, track: str) -> str:
+    """The folder of a track."""
+    return f"{tracks(title)}{track}"
+
+
+def track_init(title: str, track: str) -> str:
+    """A track's init segment."""
+    return f"{track_path(title, track)}/{INIT}"
+
+
+def track_segment(title: str, track: str, number: int) -> str:
+    """A track's media segment; numbered from 1."""
+    return f"{track_path(title, track)}/{segment_name(track, number)}"
+
+
+def track_index(title: str, track: str) -> str:
+    """What is known of a complete track: see `headend.track_index`."""
+    return f"{track_path(title, track)}/{INDEX}"
+
+
+def track_sync(title: str, track: str) -> str:
+    """Where a track's sync frames lie; written before the index, video only."""
+    return f"{track_path(title, track)}/{SYNC}"
