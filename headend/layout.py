@@ -181,3 +181,48 @@ def track_index(title: str, track: str) -> str:
 def track_sync(title: str, track: str) -> str:
     """Where a track's sync frames lie; written before the index, video only."""
     return f"{track_path(title, track)}/{SYNC}"
+
+
+# --- jobs ---------------------------------------------------------------------------------------------------------
+
+
+JOBS = "jobs"
+JOB_DOCUMENTS = f"{JOBS}/documents/"
+"""The folder of all jobs' documents."""
+LEASES = f"{JOBS}/leases/"
+"""The folder of the dispatchers' lease."""
+
+
+def job_markers(*, ended: bool) -> str:
+    """The folder of the markers of jobs that are open, or of those that have ended."""
+    return f"{JOBS}/{'ended' if ended else 'open'}/"
+
+
+def job_path(job: str) -> str:
+    """The folder of a job's documents."""
+    return f"{JOB_DOCUMENTS}{job}"
+
+
+def job_request(job: str) -> str:
+    """What was asked for."""
+    return f"{job_path(job)}/request.json"
+
+
+def job_status(job: str) -> str:
+    """What the dispatcher says of a job."""
+    return f"{job_path(job)}/status.json"
+
+
+def job_commands(job: str) -> str:
+    """The folder of what operators asked of a job."""
+    return f"{job_path(job)}/commands/"
+
+
+def job_command(job: str, command: str) -> str:
+    """What an operator asked of a job."""
+    return f"{job_commands(job)}{command}.json"
+
+
+def lease(fence: int) -> str:
+    """The dispatchers' lease under a fencing number."""
+    return f"{LEASES}{fence:09}.json"

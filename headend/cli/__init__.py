@@ -18,6 +18,7 @@ from types import FrameType
 from typing import NoReturn
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from headend import __version__
 from headend.cli.exits import MEANING, Status, Terminated, status_of
@@ -36,6 +37,7 @@ COMMANDS = {
     "titles": "List the published titles of a store.",
     "show": "Show a title's renditions as they were measured.",
     "verify": "Read a release back and check every byte of it.",
+    "config": "Show the configuration files, and what they set.",
 }
 """The commands, most wanted first, with the first line of their help."""
 
@@ -61,6 +63,16 @@ class _Commands(click.Group):
         command: click.Command = import_module(f"headend.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and command:
+            from headend.cli.configuring import configure, option_names, profile_of
+
+            ctx.default_map = {name: configure(command, profile_of(ctx), lambda: option_names(self, ctx))}
+        return name, command, rest
+
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -72,6 +84,15 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="headend")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    envvar="HEADEND_PROFILE",
+    show_envvar=True,
+    expose_value=False,
+    callback=lambda ctx, _param, value: ctx.meta.__setitem__("headend.profile", value),
+    help="Take the options of a profile in headend.toml.",
+)
 def cli() -> None:
     """Encode a film master into a ladder of renditions, and serve them as HLS and DASH.
 
@@ -97,6 +118,9 @@ def run(args: Sequence[str]) -> int:
     try:
         status = cli.main(list(args), prog_name="headend", standalone_mode=False, obj=manner)
         sys.stdout.flush()
+    except NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return Status.WRONG_USE
     except click.ClickException as error:
         return _wrong_use(error)
     except click.Abort as error:
