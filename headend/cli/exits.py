@@ -21,7 +21,7 @@ class Status(IntEnum):
 
 MEANING = {
     Status.DONE: "done",
-    Status.FAULTY: "verify has found faults",
+    Status.FAULTY: "verify has found faults, or replay decisions that differ",
     Status.WRONG_USE: "wrong use: an option, a ladder, a title's name",
     Status.MASTER: "the master can't be used",
     Status.ENCODING: "encoding or packaging has failed",

@@ -1,0 +1,49 @@
+"""Compile kernels where numba is installed, and run them as plain Python where it is not.
+
+Kernels are plain functions over numpy arrays and numbers. With ``headend[sim]`` they are compiled once per machine and
+kept in a cache folder; without it, or with ``NUMBA_DISABLE_JIT=1``, the same source runs about a hundred times slower.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+Array = NDArray[Any]
+
+try:
+    _numba: Any = import_module("numba")
+except ImportError:  # the extra is not installed
+    _numba = None
+COMPILES = _numba is not None and not _numba.config.DISABLE_JIT
+"""Whether kernels are compiled here."""
+
+
+def _cache_folder() -> Path:
+    """A folder for this version of the kernels: numba itself notices changes in the calling file only."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("**/*.py")):
+        digest.update(source.read_bytes())
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "headend" / "kernels" / digest.hexdigest()[:16]
+
+
+if COMPILES and not os.environ.get("NUMBA_CACHE_DIR"):
+    _numba.config.CACHE_DIR = str(_cache_folder())
+
+
+def compiled(kernel: Kernel) -> Kernel:
+    """Compile a kernel when it is first called, and keep the result on disk."""
+    made: Kernel = _numba.njit(cache=True, nogil=True)(kernel) if COMPILES else kernel
+    return made
+
+
+def inlined(kernel: Kernel) -> Kernel:
+    """Compile a kernel as part of those that call it."""
+    made: Kernel = _numba.njit(inline="always")(kernel) if COMPILES else kernel
+    return made

@@ -1,0 +1,59 @@
+"""Belady's policy, which knows the future: a bound for all others when sizes are equal, and close to one otherwise."""
+
+import heapq
+from collections.abc import Sequence
+
+from cdn_sim.admission import Admission
+from cdn_sim.policies.base import Key, Policy, Verdict
+
+
+class Belady(Policy):
+    """Evict what is asked for again the latest; what is never asked for again goes first.
+
+    Args:
+        budget_bytes: Size of the cache.
+        admission: Which missed objects may be stored.
+        future: The keys of all requests to come, in order.
+
+    Source:
+        Belady: A study of replacement algorithms for a virtual-storage computer, IBM Systems Journal 5(2), 1966.
+    """
+
+    name = "belady"
+
+    def __init__(self, budget_bytes: int, admission: Admission | None = None, *, future: Sequence[Key]) -> None:
+        super().__init__(budget_bytes, admission)
+        never = len(future)
+        coming: dict[Key, int] = {}
+        self._next_uses = [never] * never
+        for number in range(never - 1, -1, -1):
+            self._next_uses[number] = coming.get(future[number], never)
+            coming[future[number]] = number
+        self._number = -1
+        self._next_use: dict[Key, int] = {}
+        self._heap: list[tuple[int, int, Key]] = []  # farthest first; entries that no longer hold are skipped
+
+    def request(self, key: Key, size_bytes: int) -> Verdict:
+        """Decide about the next request of the future that was given."""
+        self._number += 1
+        return super().request(key, size_bytes)
+
+    def _hit(self, key: Key) -> bool:
+        if key not in self._next_use:
+            return False
+        self._store(key, 0)
+        return True
+
+    def _store(self, key: Key, size_bytes: int) -> None:  # noqa: ARG002
+        self._next_use[key] = self._next_uses[self._number]
+        heapq.heappush(self._heap, (-self._next_use[key], self._number, key))
+
+    def _evict(self) -> Key:
+        while True:
+            use, _, key = heapq.heappop(self._heap)
+            if self._next_use.get(key) == -use:
+                del self._next_use[key]
+                return key
+
+    def _drop(self, key: Key) -> None:
+        del self._next_use[key]

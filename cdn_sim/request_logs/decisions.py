@@ -1,0 +1,358 @@
+"""The decision log: everything that a cache policy was asked and what it decided, so that it can be replayed exactly.
+
+A text file. The first line is `MAGIC`; then one record per line, seven fields with tabs between:
+
+========  ============  =========  ==========  =======================  ======================
+number    time_ms       record     key         size_bytes               verdict, evicted
+========  ============  =========  ==========  =======================  ======================
+from 0    since 1970    start      policy      budget                   admission rule, empty
++1        …             kept       object      its size                 empty
++1        …             request    object      its size                 verdict, keys that went
++1        …             failed     object      empty                    empty
++1        …             removed    object      empty                    empty
++1        …             pinned     object      its size                 empty, keys that went
++1        …             unpinned   object      empty                    empty
+========  ============  =========  ==========  =======================  ======================
+
+``start`` stands where a process began with an empty policy, so a restarted edge goes on in the same file; ``kept`` are
+the objects that it took over from its folder, oldest first. ``failed`` says that a fetch failed, ``removed`` that an
+object was purged or found damaged: the policy forgets both. Evicted keys have spaces between them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TextIO
+
+from cdn_sim import policies
+from cdn_sim.admission import RULES, rule
+from cdn_sim.policies import Policy, Verdict
+from headend.errors import ConfigError
+
+MAGIC = "#headend-decisions 1"
+_FIELDS = 7
+
+
+class Kind(StrEnum):
+    """What a record is about."""
+
+    START = "start"
+    KEPT = "kept"
+    REQUEST = "request"
+    FAILED = "failed"
+    REMOVED = "removed"
+    PINNED = "pinned"
+    UNPINNED = "unpinned"
+
+
+class Answer(StrEnum):
+    """What became of a request: the last two are both misses."""
+
+    HIT = "hit"
+    DELAYED = "delayed"
+    """A hit whose bytes were still on their way."""
+    MISS = "miss"
+    """A miss whose object is stored."""
+    PASSED = "passed"
+    """A miss whose object is not stored: too large, or turned away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the log.
+
+    Attributes:
+        kind: What it is about.
+        time_ms: When, in milliseconds since 1970 or since a simulation began.
+        key: The object; for `Kind.START` the policy's name.
+        size_bytes: The object's size; for `Kind.START` the budget; 0 where it has none.
+        answer: For `Kind.REQUEST`: what became of it.
+        evicted: What left the cache to make room.
+        admission: For `Kind.START`: name of the admission rule.
+    """
+
+    kind: Kind
+    time_ms: int
+    key: str
+    size_bytes: int = 0
+    answer: Answer | None = None
+    evicted: tuple[str, ...] = ()
+    admission: str = ""
+
+
+class DecisionLog:
+    r"""Writes records. The caller opens, flushes and closes the stream.
+
+    Args:
+        stream: A text stream opened for appending, with newline="" or "\n".
+        fresh: The file is new, so `MAGIC` comes first. When going on with a file whose last line was cut, write a
+            newline first.
+    """
+
+    def __init__(self, stream: TextIO, *, fresh: bool = True) -> None:
+        self._stream = stream
+        self._number = 0
+        if fresh:
+            stream.write(f"{MAGIC}\n")
+
+    def start(self, time_ms: int, policy: str, budget_bytes: int, admission: str = "all") -> None:
+        """A policy begins, empty."""
+        self._number = 0
+        self._put(time_ms, Kind.START, policy, str(budget_bytes), admission)
+
+    def kept(self, time_ms: int, key: str, size_bytes: int) -> None:
+        """An object is taken over from the folder of an earlier process."""
+        self._put(time_ms, Kind.KEPT, key, str(size_bytes))
+
+    def request(self, time_ms: int, key: str, size_bytes: int, verdict: Verdict, *, delayed: bool = False) -> None:
+        """A request was decided; ``delayed`` marks a hit on an object whose bytes are still on their way."""
+        if verdict.hit:
+            answer = Answer.DELAYED if delayed else Answer.HIT
+        else:
+            answer = Answer.MISS if verdict.admitted else Answer.PASSED
+        self._put(time_ms, Kind.REQUEST, key, str(size_bytes), answer, verdict.evicted)
+
+    def failed(self, time_ms: int, key: str) -> None:
+        """A fetch failed; the policy has forgotten the object."""
+        self._put(time_ms, Kind.FAILED, key)
+
+    def removed(self, time_ms: int, key: str) -> None:
+        """An object was purged or damaged; the policy has forgotten it."""
+        self._put(time_ms, Kind.REMOVED, key)
+
+    def pinned(self, time_ms: int, key: str, size_bytes: int, evicted: tuple[object, ...] = ()) -> None:
+        """An object joined the planned part."""
+        self._put(time_ms, Kind.PINNED, key, str(size_bytes), "", evicted)
+
+    def unpinned(self, time_ms: int, key: str) -> None:
+        """An object left the planned part, and so the cache."""
+        self._put(time_ms, Kind.UNPINNED, key)
+
+    def _put(
+        self, time_ms: int, kind: Kind, key: str, size: str = "", word: str = "", evicted: tuple[object, ...] = ()
+    ) -> None:
+        if key.split() != [key]:
+            raise ValueError(f"{key!r} can't stand in a decision log: keys hold no white space and are not empty")
+        went = " ".join(map(str, evicted))
+        self._stream.write(f"{self._number}\t{time_ms}\t{kind}\t{key}\t{size}\t{word}\t{went}\n")
+        self._number += 1
+
+
+class LoggedPolicy:
+    """A policy that writes down everything it is asked, so that no caller can forget to.
+
+    Args:
+        name: A name of `cdn_sim.policies.POLICIES`.
+        budget_bytes: Size of the cache.
+        log: Where to write; None writes nothing.
+        clock_ms: Tells the time.
+        admission: A name of `cdn_sim.admission.RULES`.
+        kept: Objects and sizes to take over, oldest first.
+
+    Raises:
+        ConfigError: There is no such policy.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        budget_bytes: int,
+        log: DecisionLog | None,
+        clock_ms: Callable[[], int],
+        *,
+        admission: str = "all",
+        kept: Iterable[tuple[str, int]] = (),
+    ) -> None:
+        self.policy = policies.make(name, budget_bytes, rule(admission)())
+        self._log = log
+        self._clock_ms = clock_ms
+        if log:
+            log.start(clock_ms(), name, budget_bytes, admission)
+        for key, size_bytes in kept:
+            self.policy.request(key, size_bytes)
+            if log:
+                log.kept(clock_ms(), key, size_bytes)
+
+    def request(self, key: str, size_bytes: int, *, delayed: bool = False) -> Verdict:
+        """As `Policy.request`; ``delayed`` says that the object is on its way at this moment."""
+        verdict = self.policy.request(key, size_bytes)
+        if self._log:
+            self._log.request(self._clock_ms(), key, size_bytes, verdict, delayed=delayed)
+        return verdict
+
+    def failed(self, key: str) -> None:
+        """The object's fetch failed: forget it."""
+        self.policy.remove(key)
+        if self._log:
+            self._log.failed(self._clock_ms(), key)
+
+    def remove(self, key: str) -> None:
+        """The object was purged or found damaged: forget it."""
+        self.policy.remove(key)
+        if self._log:
+            self._log.removed(self._clock_ms(), key)
+
+    def pin(self, key: str, size_bytes: int) -> tuple[object, ...]:
+        """Add one object to the planned part; returns what has to go."""
+        evicted = self.policy.pin([(key, size_bytes)])
+        if self._log:
+            self._log.pinned(self._clock_ms(), key, size_bytes, evicted)
+        return evicted
+
+    def unpin(self, key: str) -> bool:
+        """Remove one object from the planned part; says whether it was there and has to go."""
+        gone = bool(self.policy.unpin([key]))
+        if gone and self._log:
+            self._log.unpinned(self._clock_ms(), key)
+        return gone
+
+
+def parse(lines: Iterable[str], name: str) -> Iterator[Record]:
+    """Read records back.
+
+    A line that is cut is skipped where a process ended: at the end of the log, or before a ``start``.
+
+    Args:
+        lines: The log, `MAGIC` included.
+        name: What to call it in errors.
+
+    Raises:
+        ConfigError: It is no decision log, a line is damaged, or lines are missing.
+    """
+    expected = -1
+    damaged = 0
+    for line_number, line in enumerate(lines, 1):
+        if line_number == 1:
+            if line.rstrip("\n") != MAGIC:
+                raise ConfigError(f"{name} is no decision log: its first line is not {MAGIC!r}")
+            continue
+        record = _record(line)
+        if record is None:
+            damaged = damaged or line_number
+            continue
+        number = int(line[: line.index("\t")])
+        if record.kind is Kind.START:
+            damaged = 0
+        elif damaged:
+            raise ConfigError(f"{name}, line {damaged}, is damaged: repair or remove it, or cut the log before it")
+        elif number != expected:
+            raise ConfigError(
+                f"{name}, line {line_number}: record {expected} is missing, so nothing after it can be held"
+            )
+        expected = number + 1
+        yield record
+
+
+def _record(line: str) -> Record | None:
+    fields = line.rstrip("\n").split("\t")
+    if len(fields) != _FIELDS or not line.endswith("\n"):
+        return None
+    number, time_ms, kind, key, size, word, evicted = fields
+    try:
+        int(number)
+        found = Kind(kind)
+        answer = Answer(word) if found is Kind.REQUEST else None
+        size_bytes = int(size) if size else 0
+        if size_bytes < 0 or not key or (found is Kind.START and (word not in RULES or size_bytes < 1)):
+            return None
+        admission = word if found is Kind.START else ""
+        return Record(found, int(time_ms), key, size_bytes, answer, tuple(evicted.split()), admission)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A decision that is another one offline.
+
+    Attributes:
+        number: Which request of the log, from 1.
+        key: Its object.
+        live: What the log says.
+        offline: What the policy says now.
+    """
+
+    number: int
+    key: str
+    live: str
+    offline: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What came of a replay with the log's own policies.
+
+    Attributes:
+        requests: How many requests were decided anew.
+        hits: How many of them were hits, delayed ones included.
+        delayed: How many hits were on objects still on their way.
+        starts: How many times a process began.
+        failed: How many fetches failed.
+        different: How many decisions differ, in their verdict or in what was evicted.
+        first: The first of those, at most ten.
+    """
+
+    requests: int
+    hits: int
+    delayed: int
+    starts: int
+    failed: int
+    different: int
+    first: tuple[Difference, ...]
+
+
+def verify(records: Iterable[Record], name: str) -> Verification:
+    """Put a log's requests through the log's own policies and compare every decision.
+
+    Args:
+        records: The log.
+        name: What to call it in errors.
+
+    Raises:
+        ConfigError: It holds no request, or begins without saying which policy it is of.
+    """
+    policy: Policy | None = None
+    counts = dict.fromkeys(("requests", "hits", "delayed", "starts", "failed", "different"), 0)
+    first: list[Difference] = []
+    for record in records:
+        if record.kind is Kind.START:
+            policy = policies.make(record.key, record.size_bytes, rule(record.admission)())
+            counts["starts"] += 1
+            continue
+        if policy is None:
+            raise ConfigError(f"{name} does not begin with a 'start' record: its policy is not known")
+        live, offline = _decide(policy, record)
+        if record.kind is Kind.REQUEST:
+            counts["requests"] += 1
+            counts["hits"] += record.answer in (Answer.HIT, Answer.DELAYED)
+            counts["delayed"] += record.answer is Answer.DELAYED
+        counts["failed"] += record.kind is Kind.FAILED
+        if live != offline:
+            counts["different"] += 1
+            if len(first) < 10:
+                first.append(Difference(counts["requests"], record.key, live, offline))
+    if not counts["requests"]:
+        raise ConfigError(f"{name} holds no request: give the log of an edge that has served some")
+    return Verification(**counts, first=tuple(first))
+
+
+def _decide(policy: Policy, record: Record) -> tuple[str, str]:
+    """Do what a record says; returns the live and the offline decision, as text."""
+    if record.kind is Kind.REQUEST:
+        verdict = policy.request(record.key, record.size_bytes)
+        answer = "hit" if verdict.hit else "miss" if verdict.admitted else "passed"
+        lived = Answer.HIT if record.answer is Answer.DELAYED else record.answer
+        return _text(str(lived), record.evicted), _text(answer, verdict.evicted)
+    if record.kind is Kind.PINNED:
+        return _text("pinned", record.evicted), _text("pinned", policy.pin([(record.key, record.size_bytes)]))
+    if record.kind is Kind.KEPT:
+        policy.request(record.key, record.size_bytes)
+    elif record.kind is Kind.UNPINNED:
+        policy.unpin([record.key])
+    else:
+        policy.remove(record.key)
+    return "", ""
+
+
+def _text(answer: str, evicted: tuple[object, ...]) -> str:
+    return f"{answer}, evicts {' '.join(map(str, evicted))}" if evicted else answer

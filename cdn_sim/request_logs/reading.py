@@ -1,0 +1,240 @@
+"""Requests out of any log that is understood: object, size and time of each.
+
+Which format a file has is seen from its first bytes; files that gzip has packed are read as they are.
+
+==================  =================================================================================
+decision log        of an edge; see `cdn_sim.request_logs.decisions`
+access log          of the origin or an edge: a JSON object per line; answers 200 and 206 to GET count
+CSV                 the first line names the columns; time, key (or id, url, …) and size are used
+oracleGeneral       libCacheSim's binary records: time, object, size and next use, 24 bytes each
+==================  =================================================================================
+"""
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import numpy as np
+
+from cdn_sim.compiling import Array
+from cdn_sim.request_logs.decisions import MAGIC, Kind, Record, parse
+from headend.errors import ConfigError
+
+_ORACLE = np.dtype([("time_s", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next", "<i8")])
+_COLUMNS = {
+    "time": ("time", "timestamp", "ts", "clock_time", "time_s", "time_ms"),
+    "key": ("key", "id", "obj_id", "object", "object_id", "url", "path"),
+    "size": ("size", "obj_size", "size_bytes", "bytes", "object_size"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What was asked for, in order.
+
+    Attributes:
+        numbers: int32, the object of each request: dense, from 0, in order of first appearance.
+        sizes: int64, bytes of each object.
+        times_ms: int64, when each request came.
+        keys: Name of each object; empty where the log has numbers only.
+        format: What the log was.
+        note: What a person should know of how it was read; empty if nothing.
+    """
+
+    numbers: Array
+    sizes: Array
+    times_ms: Array
+    keys: tuple[str, ...]
+    format: str
+    note: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes asked for."""
+        return int(self.sizes[self.numbers].sum())
+
+    @property
+    def footprint_bytes(self) -> int:
+        """Bytes of all different objects."""
+        return int(self.sizes.sum())
+
+
+def is_decision_log(path: Path) -> bool:
+    """Whether a file begins as a decision log does.
+
+    Raises:
+        ConfigError: It can't be read.
+    """
+    with _opened(path) as stream:
+        return stream.read(len(MAGIC)) == MAGIC.encode()
+
+
+@contextmanager
+def decision_records(path: Path) -> Iterator[Iterator[Record]]:
+    """The records of a decision log.
+
+    Raises:
+        ConfigError: It can't be read, or is damaged.
+    """
+    with _opened(path) as stream:
+        yield parse(_text(stream), path.name)
+
+
+def read(path: Path) -> Requests:
+    """Read a log of any known format.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: It can't be read, is of no known format, is damaged, or holds no request.
+    """
+    with _opened(path) as stream:
+        head = stream.peek(1 << 12)[: 1 << 12]
+        if not head:
+            raise ConfigError(f"{path.name} is empty: give a log that holds requests")
+        requests = _reader(head)(stream, path.name)
+    if not len(requests.numbers):
+        raise ConfigError(f"{path.name} holds no request that counts: {requests.format} was read to its end")
+    return requests
+
+
+def _reader(head: bytes) -> "Callable[[io.BufferedReader, str], Requests]":
+    if head.startswith(MAGIC.encode()):
+        return _decisions
+    if head.lstrip()[:1] == b"{":
+        return _access_log
+    first = head.split(b"\n", 1)[0]
+    if b"\0" not in head and b"," in first and all(32 <= byte < 127 or byte in b"\t\r" for byte in first):
+        return _csv
+    return _oracle_general
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    try:
+        with path.open("rb") as raw:
+            packed = raw.peek(2)[:2] == b"\x1f\x8b"
+            stream: Any = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
+            yield stream
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ConfigError(f"{path.name} can't be unpacked: {error}. Copy it again, or unpack what is whole") from error
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
+
+
+def _text(stream: IO[bytes]) -> Iterator[str]:
+    return iter(io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="\n"))
+
+
+def _dense(rows: Iterable[tuple[int, str, int]], name: str, note: Callable[[], str] = lambda: "") -> Requests:
+    """Number the objects of requests (time in ms, key, size); an object's largest size counts."""
+    known: dict[str, int] = {}
+    numbers: list[int] = []
+    times: list[int] = []
+    sizes: list[int] = []
+    for time_ms, key, size_bytes in rows:
+        number = known.setdefault(key, len(known))
+        if number == len(sizes):
+            sizes.append(size_bytes)
+        elif size_bytes > sizes[number]:
+            sizes[number] = size_bytes
+        numbers.append(number)
+        times.append(time_ms)
+    return Requests(
+        np.array(numbers, dtype=np.int32),
+        np.array(sizes, dtype=np.int64),
+        np.array(times, dtype=np.int64),
+        tuple(known),
+        name,
+        note(),
+    )
+
+
+def _decisions(stream: io.BufferedReader, name: str) -> Requests:
+    rows = (
+        (record.time_ms, record.key, record.size_bytes)
+        for record in parse(_text(stream), name)
+        if record.kind is Kind.REQUEST
+    )
+    return _dense(rows, "decision log")
+
+
+class _Line(msgspec.Struct):
+    at_s: float = 0.0
+    method: str = "GET"
+    path: str = ""
+    status: int = 0
+    sent_bytes: int = 0
+
+
+def _access_log(stream: io.BufferedReader, name: str) -> Requests:
+    decoder = msgspec.json.Decoder(_Line)
+    bad: list[int] = []
+
+    def rows() -> Iterator[tuple[int, str, int]]:
+        for line_number, line in enumerate(stream, 1):
+            try:
+                found = decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                bad.append(line_number)
+                if len(bad) > 100:
+                    raise ConfigError(f"{name} is no access log: line {bad[0]} and many others are no JSON") from None
+                continue
+            if found.path and found.method == "GET" and found.status in (200, 206):
+                yield int(found.at_s * 1000), found.path, found.sent_bytes
+
+    def note() -> str:
+        return f"{len(bad)} damaged lines were left out, the first is line {bad[0]}" if bad else ""
+
+    return _dense(rows(), "access log", note)
+
+
+def _csv(stream: io.BufferedReader, name: str) -> Requests:
+    table = csv.reader(_text(stream))
+    header = [column.strip().lower() for column in next(table)]
+    places = {}
+    for meaning, names in _COLUMNS.items():
+        found = [header.index(column) for column in names if column in header]
+        if not found and meaning != "time":
+            raise ConfigError(f"{name}, line 1: no column is named {meaning!r}; name the columns time, key and size")
+        places[meaning] = found[0] if found else -1
+    scale = 1 if places["time"] >= 0 and header[places["time"]] == "time_ms" else 1000
+
+    def rows() -> Iterator[tuple[int, str, int]]:
+        for line_number, row in enumerate(table, 2):
+            try:
+                time_ms = int(float(row[places["time"]]) * scale) if places["time"] >= 0 else line_number
+                key, size_bytes = row[places["key"]], int(row[places["size"]])
+            except (ValueError, IndexError, OverflowError):
+                if not row:
+                    continue
+                raise ConfigError(f"{name}, line {line_number}: time or size is no number; mend or remove it") from None
+            if not 0 <= size_bytes < 1 << 62:
+                raise ConfigError(f"{name}, line {line_number}: a size can't be {size_bytes}; mend or remove it")
+            yield time_ms, key, size_bytes
+
+    return _dense(rows(), "CSV")
+
+
+def _oracle_general(stream: io.BufferedReader, name: str) -> Requests:
+    data = stream.read()
+    whole, rest = divmod(len(data), _ORACLE.itemsize)
+    table = np.frombuffer(data, dtype=_ORACLE, count=whole)
+    times = table["time_s"].astype(np.int64)
+    if not whole or (np.diff(times) < 0).any():
+        raise ConfigError(f"{name} is no log that is understood: give a decision log, access log, CSV or oracleGeneral")
+    _, first, inverse = np.unique(table["object"], return_index=True, return_inverse=True)
+    order = np.argsort(np.argsort(first))  # numbers in order of first appearance
+    sizes = np.zeros(len(first), dtype=np.int64)
+    numbers = order[inverse].astype(np.int32)
+    sizes[order] = table["size"][first]
+    note = f"the file ends inside record {whole + 1}: it was cut, and the {whole:,} before it are used" if rest else ""
+    return Requests(numbers, sizes, times * 1000, (), "oracleGeneral", note)
