@@ -133,7 +133,10 @@ def plan(
             # Sidecars are known by their bytes, wherever they lie.
             "text": [
                 documents.as_plain(written),
-                *([argv, *(t.sidecar.digest for t in members if t.sidecar)] for members, argv in read_together.items()),
+                *(
+                    [argv, *(f"{t.sidecar.digest} {t.start_s}" for t in members if t.sidecar)]
+                    for members, argv in read_together.items()
+                ),
             ],
         }
     )
@@ -356,10 +359,10 @@ def _text_task(
     start_s: Fraction,
     pricing: Pricing,
 ) -> EncodeTask:
-    """The task that reads some programmes of text; a sidecar's times count from the first frame."""
+    """The task that reads some programmes of text."""
     numbers = {track.number for track in programmes}
     decodes = any(track.codec == programmes_of_text.PICTURE_CAPTIONS for track in programmes)
-    from_s = Fraction(0) if programmes[0].sidecar else start_s
+    from_s = programmes[0].start_s if programmes[0].sidecar else start_s
     ids = tuple(rendition.id for rendition in written if rendition.programme in numbers)
     deciding = {
         "master": master.digest,

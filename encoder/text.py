@@ -16,10 +16,10 @@ import av
 from langcodes import standardize_tag
 from langcodes.tag_parser import LanguageTagError
 
-from encoder import cues, timed_text
 from encoder.command import GLOBAL, MASTER, PROGRAM, SCRATCH, source_options
-from encoder.sidecars import FORMATS, TTML
-from headend.errors import ChunkRejected, ConfigError
+from encoder.subtitles import cues, ttml, webvtt
+from encoder.subtitles.sidecars import ASS, SRT, TTML, WEBVTT, Sidecar, outside
+from headend.errors import ChunkRejected, ConfigError, MasterError
 from headend.media import Codec, Cue, Master, Probe, SubtitleTrack, TextRendition, TextRole, TextTrack, VideoTrack
 from headend.settings import CAPTIONS, TextChoice
 
@@ -40,7 +40,7 @@ UNDETERMINED = "und"
 def choose(
     probe: Probe,
     choices: Sequence[TextChoice] = (),
-    sidecars: Mapping[str, tuple[Master, str]] | None = None,
+    sidecars: Mapping[str, Sidecar] | None = None,
     embedded: Sequence[str] | None = None,
 ) -> tuple[TextTrack, ...]:
     """Settle the programmes of text of a title: what the master has, then sidecars.
@@ -48,7 +48,7 @@ def choose(
     Args:
         probe: Of the master; captions in the picture are taken to be in the language of the sound that plays unasked.
         choices: Sidecars, and what a person says of text in the master.
-        sidecars: Of each sidecar's address the file and its format, as `encoder.sidecars.look` tells them.
+        sidecars: What was seen of each sidecar, by its address.
         embedded: What is taken of the master's text: stream numbers and ``captions``; None for all.
 
     Returns:
@@ -75,18 +75,25 @@ def choose(
             chosen.append(_relabelled(track, said.get(name)))
     for choice in choices:
         if choice.is_sidecar:
-            file, codec = (sidecars or {})[choice.source]
-            plain = TextTrack(0, codec, None, file, UNDETERMINED, "", TextRole.SUBTITLES)
+            beside = (sidecars or {})[choice.source]
+            plain = TextTrack(0, beside.codec, None, beside.file, UNDETERMINED, "", TextRole.SUBTITLES, beside.start_s)
             chosen.append(_relabelled(plain, choice))
     return tuple(_named(chosen))
 
 
-def tell(programmes: Sequence[TextTrack], probe: Probe) -> Iterator[str]:
+def tell(
+    programmes: Sequence[TextTrack],
+    probe: Probe,
+    sidecars: Iterable[Sidecar] = (),
+    duration_s: Fraction = Fraction(0),
+) -> Iterator[str]:
     """Say what is done to text, one line for each decision.
 
     Args:
         programmes: As `choose` returns them.
         probe: The master.
+        sidecars: What was seen of sidecars.
+        duration_s: How long the picture lasts.
     """
     for track in programmes:
         where = f"sidecar {track.sidecar.url}" if track.sidecar else f"text {track.index}"
@@ -108,6 +115,8 @@ def tell(programmes: Sequence[TextTrack], probe: Probe) -> Iterator[str]:
             yield f"text {stream.index} left out by --embedded-text"
     if _has_captions(probe.video) and not any(track.codec == PICTURE_CAPTIONS for track in programmes):
         yield "captions (CEA-608) in the picture left out by --embedded-text"
+    for sidecar in sidecars:
+        yield from _told_of(sidecar, duration_s)
 
 
 def renditions(programmes: Iterable[TextTrack]) -> tuple[TextRendition, ...]:
@@ -140,13 +149,13 @@ def command(master: Master, programmes: Sequence[TextTrack]) -> tuple[str, ...]:
         programmes: As `grouped` puts them together.
 
     Returns:
-        Arguments with placeholders; nothing for TTML, which FFmpeg does not read.
+        Arguments with placeholders; nothing for sidecars of TTML and WebVTT, which FFmpeg does not read.
     """
     first = programmes[0]
-    if first.codec == TTML:
-        return ()
     if first.sidecar is not None:
-        source: tuple[str, ...] = ("-f", FORMATS[first.codec], "-i", SIDECAR)
+        if first.codec not in (SRT, ASS):
+            return ()
+        source: tuple[str, ...] = ("-f", first.codec, "-i", SIDECAR)
     elif first.codec == PICTURE_CAPTIONS:
         source = ("-copyts", "-f", "lavfi", "-i", _captions_graph(master, first))
     else:
@@ -189,18 +198,45 @@ def read(
 
     Raises:
         ChunkRejected: The command has left nothing that can be read.
+        MasterError: There are cues, but none while the picture lasts.
     """
     document = None
-    if track.codec == TTML:
-        data, url = sidecar_path(scratch).read_bytes(), track.sidecar.url if track.sidecar else ""
-        found = timed_text.cues(timed_text.read(data, url))
-        document = timed_text.imsc(timed_text.read(data, url), duration_s)
+    if track.sidecar and track.codec == TTML:
+        data = sidecar_path(scratch).read_bytes()
+        found = ttml.cues(ttml.read(data, track.sidecar.url))
+        document = ttml.imsc(ttml.read(data, track.sidecar.url), duration_s, start_s=start_s)
+    elif track.sidecar and track.codec == WEBVTT:
+        found = webvtt.parse(sidecar_path(scratch).read_text(encoding="utf-8")).cues
     else:
         try:
-            found = cues.read(output(scratch, track.number), verbatim=track.codec == "webvtt")
+            found = cues.read(output(scratch, track.number))
         except (av.FFmpegError, IndexError) as error:
             raise ChunkRejected(f"the cues of text {track.number} can't be read back", reason=str(error)) from error
-    return cues.placed(found, start_s=start_s, duration_s=duration_s), document
+    placed = cues.placed(found, start_s=start_s, duration_s=duration_s)
+    if found and not placed:
+        raise MasterError(
+            f"all {len(found)} cues of text {track.number} ({track.name}) lie outside of the picture, the first at "
+            f"{cues.clock(found[0].start_ms)}; mend their times, or leave the track out with --embedded-text"
+        )
+    return placed, document
+
+
+def _told_of(sidecar: Sidecar, duration_s: Fraction) -> Iterator[str]:
+    name = f"sidecar {sidecar.file.url}"
+    if sidecar.start_s:
+        way, time_ms = ("earlier", 1000) if sidecar.start_s > 0 else ("later", -1000)
+        yield f"{name}: cues are shown {cues.clock(round(sidecar.start_s * time_ms))} {way} than the file says"
+    if skipped := len(sidecar.skipped_lines):
+        blocks, first = ("1 block", "") if skipped == 1 else (f"{skipped:,} blocks", "the first ")
+        yield (
+            f"{name}: {blocks} can't be read as cues → skipped, {first}at line {sidecar.skipped_lines[0]:,}; "
+            f"{len(sidecar.times_ms):,} cues are read"
+        )
+    if (there := outside(sidecar, duration_s)).count:
+        yield (
+            f"{name}: {there.count:,} of {there.of:,} cues lie outside of the picture → left out, "
+            f"the first at {cues.clock(there.first_ms)}"
+        )
 
 
 def _embedded(probe: Probe) -> Iterator[TextTrack]:
@@ -280,8 +316,8 @@ def _output(track: TextTrack) -> tuple[str, ...]:
     stream = "s:0" if track.sidecar or track.codec == PICTURE_CAPTIONS else str(track.index)
     return (
         "-map", f"0:{stream}",
-        # WebVTT keeps its markup and settings; all else becomes WebVTT.
-        "-c:s", "copy" if track.codec == "webvtt" else "webvtt",
+        # WebVTT and ASS keep all they say; all else becomes events of ASS, in which FFmpeg's decoders speak.
+        "-c:s", "copy" if track.codec in (WEBVTT, ASS) else "ass",
         # Times as they are, whatever comes first.
         "-avoid_negative_ts", "disabled",
         "-map_metadata", "-1", "-map_chapters", "-1",

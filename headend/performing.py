@@ -9,7 +9,8 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from encoder import apart, cluster, damage, encoding, sidecars, text, tool
+from encoder import apart, cluster, damage, encoding, text, tool
+from encoder.subtitles import sidecars
 from headend import documents, layout
 from headend.errors import ChunkRejected, ToolFailed
 from headend.media import (
@@ -191,12 +192,11 @@ def _keep_sheets(order: Order, task: EncodeTask, scratch: Path, store: Store) ->
 
 
 def _lay_sidecar(order: Order, task: EncodeTask, scratch: Path) -> None:
-    """Put a sidecar where the task's command reads it, in UTF-8; TTML stays as it is."""
+    """Put a sidecar where the task's command, or the task itself, reads it."""
     for track in task.text:
         if track.sidecar is not None:
             data = sidecars.read(track.sidecar, order.store.endpoint_url)
-            plain = data if track.codec == sidecars.TTML else sidecars.text_of(data, track.sidecar.url).encode()
-            text.sidecar_path(scratch).write_bytes(plain)
+            text.sidecar_path(scratch).write_bytes(sidecars.prepared(data, track.codec, track.sidecar.url))
 
 
 def _cut_text(order: Order, task: EncodeTask, scratch: Path) -> Iterator[segmenting.Cut]:

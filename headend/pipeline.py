@@ -17,13 +17,13 @@ from encoder import (
     loudness,
     planning,
     programmes,
-    sidecars,
     text,
     tool,
     verifying,
 )
 from encoder.costs import Calibration, measured
 from encoder.scheduling import slot_bytes, slot_count
+from encoder.subtitles import sidecars
 from headend import documents, layout, records
 from headend.errors import DamagedMaster, StorageError
 from headend.media import (
@@ -195,7 +195,7 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
         raise damage.refusal(request.title, probe.master, missing)
     probe, conformed, fitted = fit(request.ladder, request.encode, request.store, probe)
     workers = cluster.workers_of(request.cluster)
-    written, told_of_text = text_of(request, probe)
+    written, told_of_text = text_of(request, probe, conformed)
     return planning.plan(
         request.title,
         probe,
@@ -244,12 +244,19 @@ def programmes_of(
     return replace(probe, audio=chosen), (*told, *level)
 
 
-def text_of(request: Request, probe: Probe) -> tuple[tuple[TextTrack, ...], tuple[str, ...]]:
+def text_of(
+    request: Request, probe: Probe, conformed: conforming.Conformed
+) -> tuple[tuple[TextTrack, ...], tuple[str, ...]]:
     """Settle which text is delivered; sidecars are read and checked."""
-    choices = request.encode.text
-    beside = {c.source: sidecars.look(c.source, request.store.endpoint_url) for c in choices if c.is_sidecar}
+    choices, offset = request.encode.text, request.encode.subtitle_offset
+    duration_s = conformed.frame_count / conformed.frame_rate
+    beside = {
+        choice.source: sidecars.aligned(sidecars.look(choice.source, request.store.endpoint_url), offset, duration_s)
+        for choice in choices
+        if choice.is_sidecar
+    }
     chosen = text.choose(probe, choices, beside, request.encode.embedded_text)
-    return chosen, tuple(text.tell(chosen, probe))
+    return chosen, tuple(text.tell(chosen, probe, beside.values(), duration_s))
 
 
 def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> conforming.Conformed:

@@ -6,6 +6,7 @@ Credentials are not here: S3's come from the usual AWS chain, on each machine fr
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from typing import Literal
 
 from headend.media import AudioRole, Crop, Effort, TextRole
 
@@ -83,6 +84,10 @@ class TextChoice:
         return self.source != CAPTIONS and not self.source.isdecimal()
 
 
+SubtitleOffset = Fraction | Literal["auto"]
+"""Seconds that are added to the times of sidecars; ``auto`` takes off whole hours where that puts them on the film."""
+
+
 @dataclass(frozen=True, slots=True)
 class EncodeSettings:
     """What a person may choose of an encode.
@@ -99,6 +104,7 @@ class EncodeSettings:
         thumbnails: Whether thumbnails and a rendition for trick play are made.
         text: Files of text beside the master, and what is to be said of text in it.
         embedded_text: What is taken of the master's own text: stream numbers and `CAPTIONS`; None for all.
+        subtitle_offset: Seconds that are added to the times of sidecars, or ``auto``.
         allow_damaged: Whether what can't be decoded of the master is concealed and put on record; otherwise the job
             fails of it.
     """
@@ -114,6 +120,7 @@ class EncodeSettings:
     text: tuple[TextChoice, ...] = ()
     embedded_text: tuple[str, ...] | None = None
     allow_damaged: bool = False
+    subtitle_offset: SubtitleOffset = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from headend.settings import (
     Cropping,
     EncodeSettings,
     StoreSettings,
+    SubtitleOffset,
     TextChoice,
 )
 
@@ -96,6 +97,14 @@ def _embedded(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple
     if not all(name == CAPTIONS or (name.isascii() and name.isdigit()) for name in names):
         raise click.BadParameter(f"{value!r} is not all, none, or stream numbers and {CAPTIONS!r}, such as 3,4.")
     return names
+
+
+def _offset(_ctx: click.Context, _param: click.Parameter, value: str) -> SubtitleOffset:
+    if value == "auto":
+        return "auto"
+    if re.fullmatch(r"[+-]?\d{1,6}(\.\d{1,6})?", value, re.ASCII) is None:
+        raise click.BadParameter(f"{value!r} is not auto or a number of seconds, such as -3600 or 2.5.")
+    return Fraction(value)
 
 
 def _crop(_ctx: click.Context, _param: click.Parameter, value: str) -> Crop | Cropping:
@@ -322,6 +331,15 @@ def encode(command: Command) -> Command:
         help=f"Which of the master's own text is delivered: stream numbers and {CAPTIONS!r}, with commas between.",
     )
     @click.option(
+        "--subtitle-offset",
+        default="0",
+        show_default=True,
+        callback=_offset,
+        metavar="auto|SECONDS",
+        help="Seconds to add to the times of --subtitles files, such as -3600; auto takes off whole hours where that "
+        "puts them on the film.",
+    )
+    @click.option(
         "--allow-damaged",
         is_flag=True,
         help="Repeat frames and put in silence where the master can't be decoded, and put that on record.",
@@ -336,6 +354,7 @@ def encode(command: Command) -> Command:
         thumbnails: bool,
         text: tuple[TextChoice, ...],
         embedded_text: tuple[str, ...] | None,
+        subtitle_offset: SubtitleOffset,
         allow_damaged: bool,
         encode: EncodeSettings,
         **others: Any,
@@ -348,6 +367,7 @@ def encode(command: Command) -> Command:
             thumbnails=thumbnails,
             text=text,
             embedded_text=embedded_text,
+            subtitle_offset=subtitle_offset,
             allow_damaged=allow_damaged,
         )
         return command(encode=settings, **others)

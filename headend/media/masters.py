@@ -245,10 +245,11 @@ class TextTrack:
         codec: FFmpeg's name of a stream's codec; ``cea-608`` of captions in the picture; ``srt``, ``webvtt``, ``ass``
             or ``ttml`` of a sidecar.
         index: Stream number in the master, for captions that of the picture; None for a sidecar.
-        sidecar: A file beside the master, whose times count from the first frame; its digest is that of its bytes.
+        sidecar: A file beside the master; its digest is that of its bytes.
         language: BCP 47 tag, or ``und``.
         name: What players show, unique among the programmes of text.
         role: What it is for.
+        start_s: When the film's first frame is shown, in a sidecar's time; 0 for text in the master.
     """
 
     number: int
@@ -258,6 +259,7 @@ class TextTrack:
     language: str
     name: str
     role: TextRole
+    start_s: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from encoder import encoding, probing, text
-from headend.errors import ConfigError
-from headend.media import Codec, EncodeTask, Kind, Probe, SubtitleTrack, TextRole, TextTrack
+from encoder.subtitles.sidecars import Sidecar
+from headend.errors import ConfigError, MasterError
+from headend.media import Codec, Cue, EncodeTask, Kind, Probe, SubtitleTrack, TextRole, TextTrack
 from headend.settings import TextChoice
 from headend.timing import Chunk
 from tests.support.captions import make_captioned_film
@@ -30,13 +31,17 @@ def with_text(*streams: SubtitleTrack, captions: bool = False) -> Probe:
 
 
 def read(path: Path, tracks: Sequence[TextTrack], scratch: Path, probe: Probe) -> list[list[Shown]]:
+    return [shown(found) for found in cues_of(path, tracks, scratch, probe)]
+
+
+def cues_of(path: Path, tracks: Sequence[TextTrack], scratch: Path, probe: Probe) -> list[tuple[Cue, ...]]:
     assert probe.video is not None
     task = EncodeTask(
         "t", Kind.TEXT, Chunk(0, 0, 50, 1), (), text.command(probe.master, tracks), 1.0, text=tuple(tracks)
     )
     encoding.encode(task, input_url=str(path), scratch=scratch, cancelled=lambda: False, on_frames=lambda _: None)
     start_s, duration_s = probe.video.start_s, probe.video.frame_count / probe.video.frame_rate
-    return [shown(text.read(track, scratch, start_s=start_s, duration_s=duration_s)[0]) for track in tracks]
+    return [text.read(track, scratch, start_s=start_s, duration_s=duration_s)[0] for track in tracks]
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +86,42 @@ def test_cues_before_and_after_the_picture_are_cut(film: Path, tmp_path: Path) -
     assert read(path, text.choose(probe), tmp_path, probe) == [
         [(0, 700, "over the start"), (1000, 2000, "over the end")]
     ]
+
+
+@pytest.mark.parametrize(("codec", "container"), [("mov_text", "mov"), ("subrip", "mkv"), ("ass", "mkv")])
+def test_embedded_text_stands_where_it_asks_to_stand(codec: str, container: str, film: Path, tmp_path: Path) -> None:
+    source, leaning = (ass, r"{\i1}down") if codec == "ass" else (srt, "<i>down</i>")
+    (tmp_path / "text").write_text(source([(100, 900, r"{\an8}up"), (1000, 1900, leaning)]))
+    path = tmp_path / f"film.{container}"
+    run_ffmpeg(
+        "-i", str(film), "-i", str(tmp_path / "text"), "-map", "0", "-map", "1", "-c", "copy", "-c:s", codec, str(path)
+    )
+    probe = probing.probe(master_of(path), str(path))
+    found = cues_of(path, text.choose(probe), tmp_path, probe)
+    settings = ["" if codec == "mov_text" else "line:0", ""]  # FFmpeg's writer of mov_text leaves places out
+    assert [[(cue.text, cue.settings) for cue in track] for track in found] == [
+        list(zip(["up", "<i>down</i>"], settings, strict=True))
+    ]
+
+
+def test_layers_and_drawings_of_an_embedded_script_are_no_cues_of_their_own(film: Path, tmp_path: Path) -> None:
+    shown_ = [(100, 900, r"one\htwo"), (100, 900, r"one\htwo"), (1000, 1900, r"{\p1}m 0 0 l 9 9{\p0}")]
+    (tmp_path / "text.ass").write_text(ass(shown_))
+    path = tmp_path / "film.mkv"
+    run_ffmpeg("-i", str(film), "-i", str(tmp_path / "text.ass"), "-map", "0", "-map", "1", "-c", "copy", str(path))
+    probe = probing.probe(master_of(path), str(path))
+    assert read(path, text.choose(probe), tmp_path, probe) == [[(100, 900, "one\N{NO-BREAK SPACE}two")]]
+
+
+def test_text_of_which_nothing_lies_in_the_picture_is_an_error_that_tells_its_first_time(
+    film: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text.srt").write_text(srt([(3_600_500, 3_601_000, "late")]))
+    path = tmp_path / "film.mkv"
+    run_ffmpeg("-i", str(film), "-i", str(tmp_path / "text.srt"), "-map", "0", "-map", "1", "-c", "copy", str(path))
+    probe = probing.probe(master_of(path), str(path))
+    with pytest.raises(MasterError, match=r"all 1 cues of text 1 .* the first at 01:00:00\.500; .*--embedded-text"):
+        read(path, text.choose(probe), tmp_path, probe)
 
 
 @pytest.mark.parametrize("name", ["film.mov", "it's [a], film; of 100%: \\1.ts"])
@@ -131,7 +172,7 @@ def test_text_is_relabelled_left_out_and_joined_by_sidecars() -> None:
         TextChoice("/films/film.srt", "de"),
         TextChoice("captions", "es"),
     )
-    tracks = text.choose(probe, choices, {"/films/film.srt": (file, "srt")}, ("3", "captions"))
+    tracks = text.choose(probe, choices, {"/films/film.srt": Sidecar(file, "srt", ())}, ("3", "captions"))
     assert [(t.number, t.index, t.language, t.role, t.name) for t in tracks] == [
         (1, 3, "pt-BR", TextRole.SDH, "Brasil"),
         (2, 0, "es", TextRole.SDH, "es SDH"),
@@ -174,7 +215,7 @@ def test_each_programme_is_made_for_hls_and_dash_and_ttml_as_imsc_too() -> None:
     tracks = text.choose(
         with_text(stream(2), stream(3, "subrip", "en", "forced"), stream(4)),
         (TextChoice("/a.ttml", "de"),),
-        {"/a.ttml": (make_master("/a.ttml"), "ttml")},
+        {"/a.ttml": Sidecar(make_master("/a.ttml"), "ttml", ())},
     )
     assert [rendition.id for rendition in text.renditions(tracks)] == [
         "vtt-en", "wvtt-en", "vtt-en-forced", "wvtt-en-forced", "vtt-en-2", "wvtt-en-2", "vtt-de", "wvtt-de", "imsc-de",
@@ -183,6 +224,6 @@ def test_each_programme_is_made_for_hls_and_dash_and_ttml_as_imsc_too() -> None:
 
 
 def test_streams_of_the_master_are_read_in_one_go_and_all_else_apart() -> None:
-    file = (make_master("/a.srt"), "srt")
+    file = Sidecar(make_master("/a.srt"), "srt", ())
     tracks = text.choose(with_text(stream(2), stream(3), captions=True), (TextChoice("/a.srt"),), {"/a.srt": file})
     assert [[track.number for track in group] for group in text.grouped(tracks)] == [[1, 2], [3], [4]]

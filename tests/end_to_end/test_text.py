@@ -22,7 +22,7 @@ from tests.support.dask_cluster import dask_processes
 from tests.support.masters import run_ffmpeg
 from tests.support.playback import frames, track_bytes
 from tests.support.s3_servers import BUCKET, with_credentials
-from tests.support.text import ass, shown, srt, track_cues, ttml, webvtt
+from tests.support.text import Shown, ass, shown, srt, track_cues, ttml, webvtt
 
 LINES = [(120, 900, "Grüße"), (700, 2100, "over two borders\nand others"), (2100, 2960, "last")]
 """Segments begin at 0, 960 and 1920 ms."""
@@ -31,6 +31,14 @@ SAID = {
     "en": LINES, "fr-forced": SECOND, "de-sdh": LINES, "en-sdh": [(1200, 2000, "HELLO WORLD")],
     "es": SECOND, "pt-BR": LINES, "it": SECOND,
 }  # fmt: skip
+
+
+def later(lines: list[Shown], hours: int) -> list[Shown]:
+    return [(start + hours * 3_600_000, end + hours * 3_600_000, text) for start, end, text in lines]
+
+
+def with_broken_block(text: str) -> str:
+    return text.replace("WEBVTT\n\n", "WEBVTT\n\n00:00:00,100 --> 00:00:00,200\na comma\n\n", 1)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +58,8 @@ def request_(tmp_path_factory: pytest.TempPathFactory, scheduler: str, rclone_s3
     """A master that begins at 1.5 s, with three tracks of text and captions, and sidecars here and in S3."""
     folder = tmp_path_factory.mktemp("text")
     make_captioned_film(folder / "film.mkv", [(30, 50, "HELLO WORLD")], frame_count=75, size=(160, 90))
-    written = {"a.srt": srt(LINES), "b.vtt": webvtt(SECOND), "c.ass": ass(LINES), "es.srt": srt(SECOND),
-               "pt.ttml": ttml(LINES), "it.vtt": webvtt(SECOND)}  # fmt: skip
+    written = {"a.srt": srt(LINES), "b.vtt": webvtt(SECOND), "c.ass": ass(LINES), "es.srt": srt(later(SECOND, 10)),
+               "pt.ttml": ttml(later(LINES, 1)), "it.vtt": with_broken_block(webvtt(SECOND))}  # fmt: skip
     for name, text in written.items():
         (folder / name).write_text(text)
     inputs = [word for name in ("film.mkv", "a.srt", "b.vtt", "c.ass") for word in ("-i", str(folder / name))]
@@ -81,6 +89,7 @@ def request_(tmp_path_factory: pytest.TempPathFactory, scheduler: str, rclone_s3
                 TextChoice(f"s3://{BUCKET}/masters/pt.ttml", "pt-br"),
                 TextChoice(str(folder / "it.vtt"), "it", name="Italiano"),
             ),
+            subtitle_offset="auto",
         ),
     )
 
@@ -97,6 +106,14 @@ def test_every_cue_comes_back_from_every_form_at_its_millisecond(published: tupl
     assert tracks.keys() == wanted
     for id, track in tracks.items():
         assert shown(track_cues(store, presentation, track)) == SAID[id.partition("-")[2]], id
+
+
+def test_what_was_moved_and_skipped_is_told(request_: Request) -> None:
+    plan = pipeline.plan_for(request_, pipeline.inspect(request_.master, request_.store))
+    told = "\n".join(plan.decisions)
+    assert "es.srt: cues are shown 10:00:00.000 earlier than the file says" in told
+    assert "pt.ttml: cues are shown 01:00:00.000 earlier than the file says" in told
+    assert "it.vtt: 1 block can't be read as cues → skipped, at line 3; 2 cues are read" in told
 
 
 def test_the_release_verifies_and_what_is_in_the_text_is_checked(published: tuple[Store, Presentation]) -> None:

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from headend.media import Colour, Crop
-from headend.settings import AudioChoice, Cropping, TextChoice
+from headend.settings import AudioChoice, Cropping, SubtitleOffset, TextChoice
 from tests.support.captions import PLAIN, add_captions
 from tests.support.colours import Array, codes_of, signal_of
 from tests.support.damage import blank
 from tests.support.frame_numbers import number_cells, read_frame_number
 from tests.support.masters import Sound, encode_pictures, rewrap, run_ffmpeg, with_clean_aperture
-from tests.support.text import Shown, srt, ttml
+from tests.support.text import Shown, ass, srt, ttml
 
 NUMBER_SHARE, BAND_SHARE = 0.6, 0.7
 """Where, from the top, the number ends and the flashing band begins, and where that ends and the patches begin."""
@@ -81,6 +81,7 @@ class HardMaster:
         text: What is asked for of text; a sidecar's source is its name.
         beside: Files beside it, by name.
         crop: What is asked for of bars.
+        subtitle_offset: What is asked for of the times of files beside it.
         allow_damaged: Whether damage is asked to be concealed.
         says: The cues of each programme of text, by what stands behind the codec in the rendition's id.
         damage: What has to be on record as damaged.
@@ -118,6 +119,7 @@ class HardMaster:
     text: tuple[TextChoice, ...] = ()
     beside: tuple[tuple[str, str], ...] = ()
     crop: Cropping = Cropping.NONE
+    subtitle_offset: SubtitleOffset = Fraction(0)
     allow_damaged: bool = False
     says: tuple[tuple[str, tuple[Shown, ...]], ...] = ()
     damage: tuple[str, ...] = ()
@@ -199,7 +201,13 @@ class HardMaster:
     def asked(self, folder: Path) -> dict[str, Any]:
         """What is asked for, as `submit_small` takes it, of the master that was made in a folder."""
         text = tuple(replace(c, source=str(folder / c.source)) if c.is_sidecar else c for c in self.text)
-        return {"audio": self.audio, "text": text, "crop": self.crop, "allow_damaged": self.allow_damaged}
+        return {
+            "audio": self.audio,
+            "text": text,
+            "crop": self.crop,
+            "allow_damaged": self.allow_damaged,
+            "subtitle_offset": self.subtitle_offset,
+        }
 
 
 class Painter:
@@ -331,6 +339,7 @@ _PCM = (Sound(frequency_hz=1000, codec="pcm_s16le"),)
 _SEEN = Crop(320, 180, 12, 8)
 _AROUND = (352, 200)
 _LINES: tuple[Shown, ...] = ((120, 900, "Grüße"), (700, 2100, "over two borders\nand others"))
+_LATER = [(start + 36_000_000, end + 36_000_000, text) for start, end, text in _LINES]
 _SIGNS: tuple[Shown, ...] = ((1040, 1960, "SORTIE"),)
 _CAPTIONS = ((20, 45, "HELLO WORLD"),)
 
@@ -642,6 +651,23 @@ KINDS: tuple[HardMaster, ...] = (
         beside=(("pt.ttml", ttml(_LINES)),),
         says=(("pt-BR", _LINES),),
         decided="(ttml) → WebVTT and IMSC",
+    ),
+    HardMaster(
+        "subtitles at 10 hours",
+        "SRT beside it: the programme's time code, and a broken block (`--subtitle-offset auto`)",
+        text=(TextChoice("tape.srt", "en"),),
+        beside=(("tape.srt", f"{srt(_LATER[:1])}\n7\n10:00:00;950 --> 10:00:01,000\n?\n\n{srt(_LATER[1:])}"),),
+        subtitle_offset="auto",
+        says=(("en", _LINES),),
+        decided="shown 10:00:00.000 earlier than the file says",
+    ),
+    HardMaster(
+        "ASS beside it",
+        "a drawing, a text and its shadow, a hard space",
+        text=(TextChoice("fan.ass", "fr"),),
+        beside=(("fan.ass", ass([*[(120, 900, r"Gr\hüße")] * 2, (500, 1500, r"{\p1}m 0 0 l 9 9{\p0}")])),),
+        says=(("fr", ((120, 900, "Gr\N{NO-BREAK SPACE}üße"),)),),
+        decided="(ass) → WebVTT",
     ),
     HardMaster(
         "damaged, ProRes",

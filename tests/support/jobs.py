@@ -6,7 +6,15 @@ from pathlib import Path
 
 from headend.media import Codec, Crop, Effort
 from headend.pipeline import Outcome, Request, submit
-from headend.settings import AudioChoice, ClusterSettings, Cropping, EncodeSettings, StoreSettings, TextChoice
+from headend.settings import (
+    AudioChoice,
+    ClusterSettings,
+    Cropping,
+    EncodeSettings,
+    StoreSettings,
+    SubtitleOffset,
+    TextChoice,
+)
 from headend.storage import Store, open_store
 from ladders.ladder import Ladder
 from ladders.loading import load
@@ -40,6 +48,7 @@ def submit_small(
     thumbnails: bool = False,
     crop: Crop | Cropping = Cropping.NONE,
     allow_damaged: bool = False,
+    subtitle_offset: SubtitleOffset = Fraction(0),
 ) -> Published:
     """Submit a master as content ops would, with segments and chunks short enough for a film of seconds.
 
@@ -60,6 +69,7 @@ def submit_small(
             thumbnails=thumbnails,
             crop=crop,
             allow_damaged=allow_damaged,
+            subtitle_offset=subtitle_offset,
         ),
     )
     return Published(submit(request), open_store(store))

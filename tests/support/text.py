@@ -3,7 +3,8 @@
 import struct
 from collections.abc import Iterable, Sequence
 
-from encoder import cues, timed_text
+from encoder.subtitles import cues
+from encoder.subtitles import ttml as timed_ttml
 from headend import layout
 from headend.media import Codec, Cue, Presentation, TextRendition, Track
 from headend.storage import Store
@@ -65,7 +66,7 @@ def track_cues(store: Store, presentation: Presentation, track: Track[TextRendit
     if rendition.codec is Codec.WVTT:
         return merged_samples(segments, track.timescale)
     documents = [_documents(segment)[0] for segment in segments]
-    found = [cue for document in documents for cue in timed_text.cues(timed_text.read(document, "segment"))]
+    found = [cue for document in documents for cue in timed_ttml.cues(timed_ttml.read(document, "segment"))]
     return sorted(dict.fromkeys(found), key=lambda cue: (cue.start_ms, cue.end_ms))
 
 
@@ -77,7 +78,7 @@ def merged_files(segments: Sequence[bytes]) -> list[Cue]:
 
 def file_cues(segment: bytes) -> tuple[Cue, ...]:
     """The cues of a WebVTT file, as FFmpeg reads them."""
-    return cues.read(segment, verbatim=True, file_format="webvtt")
+    return cues.read(segment, file_format="webvtt")
 
 
 def merged_samples(segments: Sequence[bytes], timescale: int) -> list[Cue]:

@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from encoder import timed_text
+from encoder.subtitles import ttml
 from headend.errors import MasterError
 from headend.media import Cue
 
@@ -21,7 +21,7 @@ def document(body: str, head: str = "") -> bytes:
 
 
 def cues(body: str, head: str = "") -> list[Cue]:
-    return list(timed_text.cues(timed_text.read(document(body, head), "film.ttml")))
+    return list(ttml.cues(ttml.read(document(body, head), "film.ttml")))
 
 
 def test_paragraphs_are_cues_with_their_lines_and_what_could_be_markup_is_escaped() -> None:
@@ -57,9 +57,9 @@ def test_text_at_the_top_stays_there() -> None:
 
 
 def test_imsc_states_its_profile_and_ends_with_the_title() -> None:
-    found = timed_text.imsc(timed_text.read(document('<div><p begin="1s" end="9s">a</p></div>'), "x"), Fraction(5))
+    found = ttml.imsc(ttml.read(document('<div><p begin="1s" end="9s">a</p></div>'), "x"), Fraction(5))
     assert b'profile="http://www.w3.org/ns/ttml/profile/imsc1/text"' in found
-    again = timed_text.cues(timed_text.read(found, "x"))
+    again = ttml.cues(ttml.read(found, "x"))
     assert again == (Cue(1000, 5000, "a"),)
 
 
@@ -77,13 +77,34 @@ def test_imsc_states_its_profile_and_ends_with_the_title() -> None:
 )
 def test_what_is_no_timed_text_is_refused_in_one_line(data: bytes, said: str) -> None:
     with pytest.raises(MasterError, match=said) as refused:
-        timed_text.read(data, "film.ttml")
+        ttml.read(data, "film.ttml")
     assert "\n" not in refused.value.message
 
 
 def test_nonsense_in_good_xml_is_no_error_of_ours() -> None:
     odd = document('<div><p begin="soon" end="-3s" region="nowhere" tts:color="none of them">a</p></div>')
     try:
-        timed_text.cues(timed_text.read(odd, "film.ttml"))
+        ttml.cues(ttml.read(odd, "film.ttml"))
     except MasterError as error:
         assert "film.ttml" in error.message
+
+
+def test_a_document_that_starts_at_an_hour_is_moved_to_the_films_start() -> None:
+    body = (
+        '<div begin="3600s"><p begin="1s" end="2s">a</p></div>'
+        '<div><p begin="3603s" end="3604s">b</p><p begin="0s" end="9s">slate</p></div>'
+        '<div begin="3599s" end="3700s"><p begin="6s"><span begin="1s" end="2s">c</span></p></div>'
+    )
+    moved = ttml.imsc(ttml.read(document(body), "x"), Fraction(60), start_s=Fraction(3600))
+    found = ttml.cues(ttml.read(moved, "x"))
+    assert [(cue.start_ms, cue.end_ms, cue.text) for cue in found] == [
+        (1000, 2000, "a"), (3000, 4000, "b"), (6000, 7000, "c"),
+    ]  # fmt: skip
+    assert b"slate" not in moved
+
+
+def test_a_document_is_moved_to_a_later_time_too() -> None:
+    moved = ttml.imsc(
+        ttml.read(document('<div><p begin="1s" end="2s">a</p></div>'), "x"), Fraction(60), start_s=Fraction(-2)
+    )
+    assert [(cue.start_ms, cue.end_ms) for cue in ttml.cues(ttml.read(moved, "x"))] == [(3000, 4000)]

@@ -17,7 +17,7 @@ from ttconv.imsc import reader, writer
 from ttconv.imsc.config import IMSCWriterConfiguration
 from ttconv.style_properties import DisplayAlignType, FontStyleType, FontWeightType, StyleProperties
 
-from encoder.cues import escaped, milliseconds
+from encoder.subtitles.cues import escaped, milliseconds
 from headend.errors import MasterError
 from headend.media import Cue
 
@@ -84,14 +84,41 @@ def cues(document: model.ContentDocument) -> tuple[Cue, ...]:
     return tuple(cue for paragraph, span in _paragraphs(body, (Fraction(0), None)) for cue in _cues(paragraph, span))
 
 
-def imsc(document: model.ContentDocument, duration_s: Fraction) -> bytes:
-    """The document in IMSC's text profile, all times stated and none behind the title's end."""
+def imsc(document: model.ContentDocument, duration_s: Fraction, *, start_s: Fraction = Fraction(0)) -> bytes:
+    """The document in IMSC's text profile, all times stated and none behind the title's end.
+
+    Args:
+        document: It is changed.
+        duration_s: How long the title lasts.
+        start_s: When the title starts, in the document's time.
+    """
     body = document.get_body()
+    _move(body, start_s)
     end_s = body.get_end()
     body.set_end(duration_s if end_s is None else min(end_s, duration_s))
     root = writer.from_model(document, IMSCWriterConfiguration()).getroot()
     root.set(_PROFILE_ATTRIBUTE, PROFILE)
     return bytes(Xml.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _move(element: model.ContentElement, earlier_s: Fraction) -> bool:
+    """Let an element and all in it be active earlier, or later below 0; False if nothing of it is left.
+
+    Children count from their parent's beginning: what an element can't be moved by, they are.
+    """
+    begin_s, end_s = element.get_begin() or Fraction(0), element.get_end()
+    if end_s is not None:
+        if end_s <= earlier_s:
+            return False
+        element.set_end(end_s - earlier_s)
+    if begin_s >= earlier_s:
+        element.set_begin(begin_s - earlier_s)
+        return True
+    element.set_begin(None)
+    for child in list(element):
+        if not isinstance(child, model.Text | model.Br) and not _move(child, earlier_s - begin_s):
+            element.remove_child(child)
+    return True
 
 
 _Span = tuple[Fraction, Fraction | None]

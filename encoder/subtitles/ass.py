@@ -1,0 +1,257 @@
+r"""Advanced SubStation Alpha: events as cues, without drawings, and at the place on the screen that they ask for.
+
+FFmpeg turns every format but WebVTT into events of this one, so that SubRip, 3GPP text and CEA-608 are read here, too.
+
+Sources: the format's description, "ASS File Format Specification" (libass wiki), with libass as the judge of what it
+leaves open; W3C, WebVTT, section 6.1 (settings).
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from encoder.subtitles.webvtt import clean
+from headend.media import Cue
+
+_FIELDS = 9
+"""Of an event, as FFmpeg's packets hold it: number, layer, style, name, three margins, effect, text."""
+_DEFAULT_SIZE = (384, 288)
+"""What positions count in where a script does not say."""
+_SAME_PLACE_PERCENT = 2.0
+"""Layers whose places differ by no more are one text with its outline or shadow."""
+_MOST_PLACES = 16
+"""How many places are told apart at which the same text stands at the same time."""
+_V4_ALIGNMENTS = {1: 1, 2: 2, 3: 3, 5: 7, 6: 8, 7: 9, 9: 4, 10: 5, 11: 6}
+"""SubStation Alpha's numbers for places, as those of the keypad that ASS has."""
+_ENTITY = re.compile(r"&(?!(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[A-Za-z]{2,8});)")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How events look unless they say otherwise.
+
+    Attributes:
+        bold: Whether they are bold; so for the other two.
+        alignment: Where they stand, as on a keypad: 2 is the bottom centre, 8 the top centre.
+    """
+
+    bold: bool = False
+    italic: bool = False
+    underlined: bool = False
+    alignment: int = 2
+
+
+@dataclass(frozen=True)
+class Script:
+    """What stands in front of the events.
+
+    Attributes:
+        header: The sections in front of the events.
+    """
+
+    header: str
+
+    @cached_property
+    def size(self) -> tuple[float, float]:
+        """Width and height in which positions count."""
+        found = {name: self._number(name) for name in ("PlayResX", "PlayResY")}
+        width, height = found["PlayResX"], found["PlayResY"]
+        if width and height:
+            return width, height
+        if height:
+            return height * 4 / 3, height
+        return (width, width * 3 / 4) if width else _DEFAULT_SIZE
+
+    @cached_property
+    def wraps_at_newline(self) -> bool:
+        r"""Whether ``\n`` breaks a line, too."""
+        return self._number("WrapStyle") == 2
+
+    @cached_property
+    def styles(self) -> dict[str, Style]:
+        """Styles by their names."""
+        return dict(_styles(self.header))
+
+    def _number(self, name: str) -> float:
+        found = re.search(rf"^{name}:[ \t]*(\d{{1,5}})", self.header, re.MULTILINE | re.IGNORECASE)
+        return float(found[1]) if found else 0.0
+
+
+@dataclass(slots=True)
+class _State:
+    """What overrides have said so far within an event."""
+
+    style: Style
+    now: Style
+    drawing: bool = False
+    alignment: int | None = None
+    place: tuple[float, float] | None = None
+    runs: list[tuple[Style, str]] = field(default_factory=list)
+
+
+def cues(script: Script, events: Iterable[tuple[int, int, str]]) -> tuple[Cue, ...]:
+    """Turn events into cues, in the same order.
+
+    Args:
+        script: What stands in front of them.
+        events: When each begins and ends, in milliseconds, and its fields as FFmpeg's packets hold them.
+
+    Returns:
+        One cue for each event that has a text; layers that say the same at the same time and place make one cue.
+    """
+    found: dict[tuple[int, int, str], list[Cue]] = {}
+    for start_ms, end_ms, event in events:
+        text, settings = _read(script, event)
+        if text and start_ms < end_ms:
+            same = found.setdefault((start_ms, end_ms, text), [])
+            if len(same) < _MOST_PLACES and not any(_near(cue.settings, settings) for cue in same):
+                same.append(Cue(start_ms, end_ms, text, settings))
+    return tuple(cue for same in found.values() for cue in same)
+
+
+def _styles(header: str) -> Iterator[tuple[str, Style]]:
+    names: list[str] = []
+    v4 = False
+    for line in header.splitlines():
+        kind, _, rest = line.partition(":")
+        match kind.strip().lower():
+            case "[v4 styles]":
+                v4 = True
+            case "format" if not names:
+                names = [name.strip().lower() for name in rest.split(",")]
+            case "style" if names:
+                values = dict(zip(names, (value.strip() for value in rest.split(",", len(names) - 1)), strict=False))
+                yield values.get("name", "").lstrip("*"), _style(values, v4=v4)
+            case "[events]":
+                return
+
+
+def _style(values: Mapping[str, str], *, v4: bool) -> Style:
+    bold, italic, underlined = (values.get(name, "0") not in ("", "0") for name in ("bold", "italic", "underline"))
+    stated = values.get("alignment", "")
+    number = int(stated) if re.fullmatch(r"\d{1,2}", stated) else 2
+    alignment = _V4_ALIGNMENTS.get(number, 2) if v4 else number
+    return Style(bold, italic, underlined, alignment if 1 <= alignment <= 9 else 2)
+
+
+def _read(script: Script, event: str) -> tuple[str, str]:
+    """An event's text in WebVTT's syntax, and its settings."""
+    parts = event.split(",", _FIELDS - 1)
+    if len(parts) < _FIELDS:
+        return "", ""
+    style = script.styles.get(parts[2].strip().lstrip("*"), script.styles.get("Default", Style()))
+    state = _State(style, style)
+    text, at = parts[-1], 0
+    while at < len(text):
+        opened = text.find("{", at)
+        closed = text.find("}", opened) if opened >= 0 else -1
+        if closed < 0:
+            # A brace that is never closed is one.
+            _add(script, state, text[at:])
+            break
+        if text[max(0, opened - 1) : opened] == "\\" and opened > at:
+            _add(script, state, text[at : opened - 1] + "{")
+            at = opened + 1
+            continue
+        _add(script, state, text[at:opened])
+        _override(script, state, text[opened + 1 : closed])
+        at = closed + 1
+    return clean(_marked_up(state.runs)), _settings(script, state)
+
+
+def _add(script: Script, state: _State, text: str) -> None:
+    if state.drawing or not text:
+        return
+    plain = (
+        text.replace(r"\N", "\n")
+        .replace(r"\n", "\n" if script.wraps_at_newline else " ")
+        .replace(r"\h", "\N{NO-BREAK SPACE}")
+        .replace(r"\{", "{")
+        .replace(r"\}", "}")
+    )
+    state.runs.append((state.now, plain))
+
+
+def _override(script: Script, state: _State, block: str) -> None:
+    for tag in block.split("\\")[1:]:
+        _apply(script, state, tag.strip())
+
+
+def _apply(script: Script, state: _State, tag: str) -> None:
+    if found := re.fullmatch(r"p(\d*)", tag):
+        state.drawing = int(found[1] or 0) > 0
+    elif found := re.fullmatch(r"b(\d{0,4})", tag):
+        weight = int(found[1]) if found[1] else 700 * state.style.bold
+        state.now = replace(state.now, bold=weight == 1 or weight >= 600)
+    elif found := re.fullmatch(r"i([01]?)", tag):
+        state.now = replace(state.now, italic=bool(int(found[1])) if found[1] else state.style.italic)
+    elif found := re.fullmatch(r"u([01]?)", tag):
+        state.now = replace(state.now, underlined=bool(int(found[1])) if found[1] else state.style.underlined)
+    elif tag.startswith("r"):
+        state.now = script.styles.get(tag[1:].strip(), state.style)
+    elif found := re.fullmatch(r"an([1-9])", tag):
+        state.alignment = state.alignment or int(found[1])
+    elif found := re.fullmatch(r"a(\d{1,2})", tag):
+        state.alignment = state.alignment or _V4_ALIGNMENTS.get(int(found[1]))
+    elif found := re.match(r"(?:pos|move)[ \t]*\([ \t]*(-?[\d.]{1,9})[ \t]*,[ \t]*(-?[\d.]{1,9})[ \t]*[,)]", tag):
+        state.place = state.place or _place(found)
+
+
+def _place(found: re.Match[str]) -> tuple[float, float] | None:
+    try:
+        return float(found[1]), float(found[2])
+    except ValueError:
+        return None
+
+
+def _marked_up(runs: Iterable[tuple[Style, str]]) -> str:
+    """Runs of text with WebVTT's tags; those that look alike share theirs."""
+    joined: list[tuple[str, str]] = []
+    for style, text in runs:
+        look = "".join(tag for tag, there in (("b", style.bold), ("i", style.italic), ("u", style.underlined)) if there)
+        if joined and joined[-1][0] == look:
+            joined[-1] = (look, joined[-1][1] + text)
+        else:
+            joined.append((look, text))
+    return "".join(
+        _tagged(look, _ENTITY.sub("&amp;", text).replace("<", "&lt;")) if text.strip() else text
+        for look, text in joined
+    )
+
+
+def _tagged(look: str, text: str) -> str:
+    """A text between its tags; the spaces and line breaks at its ends stay outside."""
+    inner = text.strip(" \n")
+    opened = "".join(f"<{tag}>" for tag in look)
+    closed = "".join(f"</{tag}>" for tag in reversed(look))
+    before, _, after = text.partition(inner)
+    return f"{before}{opened}{inner}{closed}{after}"
+
+
+def _settings(script: Script, state: _State) -> str:
+    """Where a cue stands; nothing for WebVTT's own place, at the bottom in the middle."""
+    alignment = state.alignment or state.style.alignment
+    row, column = divmod(alignment - 1, 3)
+    side = ("left", "center", "right")[column]
+    if state.place is not None:
+        x_percent, y_percent = (100 * at / full for at, full in zip(state.place, script.size, strict=True))
+        if 0 <= x_percent <= 100 and 0 <= y_percent <= 100:
+            line = f"line:{_number(y_percent)}%{(',end', ',center', '')[row]}"
+            anchor = ("line-left", "center", "line-right")[column]
+            return f"{line} position:{_number(x_percent)}%,{anchor} align:{side}"
+    line = ("", "line:50%,center", "line:0")[row]
+    return " ".join(filter(None, (line, "" if side == "center" else f"align:{side}")))
+
+
+def _number(percent: float) -> str:
+    return f"{percent:.1f}".removesuffix(".0")
+
+
+def _near(left: str, right: str) -> bool:
+    """Whether two settings name the same place, as near as an eye minds."""
+    number = r"[\d.]+(?=%)"
+    if re.sub(number, "", left) != re.sub(number, "", right):
+        return False
+    pairs = zip(re.findall(number, left), re.findall(number, right), strict=True)
+    return all(abs(float(one) - float(other)) <= _SAME_PLACE_PERCENT for one, other in pairs)
