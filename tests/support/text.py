@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterable, Sequence
 
 from encoder.subtitles import cues
-from encoder.subtitles import ttml as ttml
+from encoder.subtitles import ttml as timed_text
 from headend import layout
 from headend.media import Codec, Cue, Presentation, TextRendition, Track
 from headend.storage import Store
@@ -66,7 +66,7 @@ def track_cues(store: Store, presentation: Presentation, track: Track[TextRendit
     if rendition.codec is Codec.WVTT:
         return merged_samples(segments, track.timescale)
     documents = [_documents(segment)[0] for segment in segments]
-    found = [cue for document in documents for cue in ttml.cues(ttml.read(document, "segment"))]
+    found = [cue for document in documents for cue in timed_text.cues(timed_text.read(document, "segment"))]
     return sorted(dict.fromkeys(found), key=lambda cue: (cue.start_ms, cue.end_ms))
 
 
