@@ -24,7 +24,7 @@ from distributed.scheduler import KilledWorker
 from distributed.system import MEMORY_LIMIT
 
 from encoder.scheduling import Board, Worker, misfit, slot_count
-from headend.errors import Cancelled, ConfigError, EncodingError, HeadendError
+from headend.errors import Cancelled, ConfigError, EncodingError, HeadendError, TaskCrashed
 from headend.media import EncodeTask, Receipt
 from headend.settings import ATTEMPTS, ClusterSettings
 
@@ -381,7 +381,7 @@ def _error_of(future: Any, task: EncodeTask) -> HeadendError | None:
         return _WorkerLost(f"the worker stopped while it ran task {task.id}")
     if isinstance(error, HeadendError):
         return error
-    return EncodingError(f"task {task.id} met an unexpected {type(error).__name__}: {error}")
+    return TaskCrashed(f"task {task.id} met an unexpected {type(error).__name__}: {error}")
 
 
 def _final(error: HeadendError, task: EncodeTask, attempt: int) -> HeadendError:

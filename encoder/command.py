@@ -19,7 +19,7 @@ import ffmpeg
 from langcodes import Language
 from langcodes.tag_parser import LanguageTagError
 
-from encoder import seeking
+from encoder import seeking, timestamps
 from encoder.conforming import Conformed
 from encoder.downmix import JOINED, pan
 from encoder.families import AUDIO, LOUDNESS, VIDEO, Options, Style
@@ -360,7 +360,7 @@ def _seek_options(look: Look, chunk: Chunk) -> dict[str, Any]:
     micros = -(-start.numerator * 1_000_000 // start.denominator)  # up, or the keyframe before would be taken
     return options | {
         # The keyframe and no later one; frames before the chunk are dropped by their own times, not by this.
-        "ss": f"{micros / 1_000_000:.6f}",
+        "ss": timestamps.seconds(micros),
         "noaccurate_seek": None,
         # Seconds of the master's own clock, wherever it starts.
         "seek_timestamp": 1,
@@ -413,7 +413,7 @@ def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> d
         members = [r for r in renditions if (r.video_range is VideoRange.SDR, r.rate_divisor) == (sdr, divisor)]
         if divisor > 1:
             # The last picture counts however soon the chunk ends behind it.
-            rate = _rate(members[0].frame_rate)
+            rate = timestamps.fraction(members[0].frame_rate)
             stream = stream.filter("framestep", divisor).filter("fps", rate, eof_action="pass")
         sizes = sorted({(r.width_px, r.height_px) for r in members}, key=lambda size: size[0] * size[1], reverse=True)
         tone_map = sdr and look.track.video_range is not VideoRange.SDR
@@ -465,7 +465,7 @@ def _sheets(frames: Any, look: Look, thumbnails: Thumbnails) -> Any:
     sheets = ffmpeg.concat(first.filter("trim", end_frame=1).filter("tile", shape), rest.filter("tile", shape))
     # Both begin at the same time, and the encoder may count in sheets, of minutes each: an hour is later for sure. What
     # is joined would be taken for limited range.
-    return sheets.filter("setpts", "3600*N/TB").filter("format", "yuvj420p")
+    return timestamps.spread_sheets(sheets).filter("format", "yuvj420p")
 
 
 def _as_format(stream: Any, pixel_format: str, look: Look) -> Any:
@@ -542,20 +542,14 @@ def _placed(source: Any, part: AudioPart, start_s: Fraction, rate: int, total_sa
     if mended:
         # Samples keep their times, from the first on that there should be.
         filled = {"async": 1, "min_hard_comp": GAP_S, "first_pts": round(part.start_s * rate)}
-    sound = _counted(source[str(part.index)].filter("aresample", rate, **filled), rate)
+    sound = timestamps.numbered_samples(source[str(part.index)].filter("aresample", rate, **filled), rate)
     # Sums may exceed full scale until their level is set.
     sound = sound.filter("aformat", sample_fmts="fltp")
     if late_samples > 0:
         sound = sound.filter("adelay", f"{late_samples}S", all=1)
     elif late_samples < 0:
-        sound = _counted(sound.filter("atrim", start_sample=-late_samples), rate)
+        sound = timestamps.numbered_samples(sound.filter("atrim", start_sample=-late_samples), rate)
     return sound.filter("atrim", end_sample=total_samples).filter("apad", whole_len=total_samples + SOUND_TAIL_SAMPLES)
-
-
-def _counted(sound: Any, rate: int) -> Any:
-    """Give samples the times that their numbers say, with one tick for each."""
-    # Nothing is computed, so nothing is rounded: N/SR/TB comes out a tick short now and then after a minute.
-    return sound.filter("asettb", f"1/{rate}").filter("asetpts", "N")
 
 
 def _copies(stream: Any, count: int, kind: str) -> list[Any]:
@@ -563,7 +557,3 @@ def _copies(stream: Any, count: int, kind: str) -> list[Any]:
         return [stream]
     fan = stream.filter_multi_output(kind, count)
     return [fan.stream(number) for number in range(count)]
-
-
-def _rate(rate: Fraction) -> str:
-    return f"{rate.numerator}/{rate.denominator}"

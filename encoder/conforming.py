@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
-from math import lcm
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from encoder import tool
+from encoder import timestamps, tool
 from encoder.probing import STANDARD_RATES, input_options
 from headend.errors import MasterError
 from headend.media import Crop, FieldOrder, VideoTrack
@@ -32,9 +31,6 @@ SAMPLE_STRETCHES, SAMPLE_FRAMES = 3, 96
 INTERLACED_RATES = (Fraction(25), Fraction(30000, 1001), Fraction(30))
 INTERLACED_LINES = (480, 486, 512, 576, 608, 1080)
 """What interlaced material comes in; anything else is looked at only where its flags say so."""
-
-
-_MAX_TIME_BASE = (1 << 31) - 1
 
 
 class Cadence(StrEnum):
@@ -154,7 +150,7 @@ class Conformed:
         elif self.mended:
             stream = self._evenly(stream, self.track.frame_rate, source_first, source_end)
         else:
-            stream = _renumbered(stream, self.track.frame_rate)
+            stream = timestamps.numbered_frames(stream, self.track.frame_rate)
         if self.cadence is Cadence.INTERLACED:
             # Every field becomes a frame: what moves at 50 or 59.94 Hz keeps moving so (Apple's HLS spec, 1.15).
             stream = stream.filter("bwdif", mode="send_field", parity=self.field_order.value, deint="all")
@@ -165,7 +161,7 @@ class Conformed:
             stream = stream.filter("bwdif", mode="send_frame", parity=self.field_order.value, deint="interlaced")
             stream = stream.filter("decimate", cycle=CYCLE_FRAMES)
             stream = _part(stream, first - source_first * FILM_FRAMES // CYCLE_FRAMES, end - first)
-        stream = _renumbered(stream, self.frame_rate)
+        stream = timestamps.numbered_frames(stream, self.frame_rate)
         if self.crop is not None:
             # Last, since fields lie in the lines of the whole picture.
             place = self.crop
@@ -174,14 +170,11 @@ class Conformed:
 
     def _evenly(self, stream: Any, rate: Fraction, first: int, end: int) -> Any:
         start = self.track.start_s + first / rate
-        base = lcm(self.track.time_base.denominator, start.denominator)
-        if base > _MAX_TIME_BASE:
-            base = 90_000 * 1001  # no file of this world comes here; a tick of 11 ns decides nothing
+        base = timestamps.base_of(self.track.time_base, start)
         count = end - first
         return (
-            stream.filter("settb", f"1/{base}")
-            .filter("setpts", f"PTS-({round(start * base)})")
-            .filter("fps", _fraction(rate), start_time=0, round="near")
+            timestamps.counted_from(stream, start, base)
+            .filter("fps", timestamps.fraction(rate), start_time=0, round="near")
             .filter("tpad", stop=count, stop_mode="clone")
             .filter("trim", end_frame=count)
         )
@@ -253,14 +246,14 @@ def _stretch_starts(track: VideoTrack) -> Iterator[int]:
 
 
 def _stretch(track: VideoTrack, input_url: str, first: int) -> tuple[int, int, int, int]:
-    start_s = float(track.frames.pts_ticks[first] * track.time_base)
+    start_us = round(track.frames.pts_ticks[first] * track.time_base * 1_000_000)
     inputs = [word for name, value in input_options(input_url).items() for word in (f"-{name}", value)]
     said = run(
         [
             tool.ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", "info", *inputs,
             # All lines of the picture: without the first one, the other field would seem to be first.
             "-apply_cropping", "codec",
-            "-seek_timestamp", "1", "-ss", f"{start_s:.6f}", "-i", input_url, "-map", f"0:{track.index}",
+            "-seek_timestamp", "1", "-ss", timestamps.seconds(start_us), "-i", input_url, "-map", f"0:{track.index}",
             "-vf", "idet", "-frames:v", str(SAMPLE_FRAMES), "-f", "null", "-",
         ],
     ).stderr  # fmt: skip
@@ -314,14 +307,5 @@ def _ticks(track: VideoTrack, rate: Fraction) -> npt.NDArray[np.int64]:
     return np.asarray((2 * pts * scale.numerator + scale.denominator) // (2 * scale.denominator), dtype=np.int64)
 
 
-def _renumbered(stream: Any, rate: Fraction) -> Any:
-    # Rounded: in ticks as long as frames 29 comes to 28.999…, and a frame would take the place of the one before it.
-    return stream.filter("setpts", f"round(N/({_fraction(rate)})/TB)").filter("fps", _fraction(rate))
-
-
 def _part(stream: Any, skip: int, count: int) -> Any:
     return stream.filter("trim", start_frame=skip, end_frame=skip + count)
-
-
-def _fraction(rate: Fraction) -> str:
-    return f"{rate.numerator}/{rate.denominator}"

@@ -1,5 +1,6 @@
 """Carrying out one task: the command runs, its outputs lie in a scratch folder."""
 
+import errno
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +9,22 @@ from pathlib import Path
 from encoder import loudness, tool
 from encoder.command import MASTER, PROGRAM, SCRATCH, SHEETS
 from encoder.text import MASTER_IN_GRAPH, SIDECAR, in_graph, sidecar_path
-from headend.errors import ToolFailed
+from headend.errors import CommandRefused, ToolFailed
 from headend.media import EncodeTask, Loudness
 from headend.process import Finished, run
 from headend.storage.masters import redact
 
 QUIET = {"SVT_LOG": "1"}
 """SVT-AV1 writes its settings past FFmpeg's log level; 1 leaves errors."""
+
+REFUSALS = frozenset({8, 256 - errno.EINVAL})
+"""Statuses with which FFmpeg refuses a command: it ends with the last byte of its error's number.
+
+8 is for an option, a filter, an encoder or a format that it does not have (``AVERROR_OPTION_NOT_FOUND`` and others like
+it); what is wrong with a master has other numbers, such as ``AVERROR_INVALIDDATA`` (183).
+
+Source: FFmpeg's ``libavutil/error.h``.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,7 @@ def encode(
 
     Raises:
         ToolFailed: FFmpeg is missing, failed or stalled.
+        CommandRefused: FFmpeg does not take the command.
         Cancelled: The task was told to stop.
     """
     errors = 0
@@ -74,7 +85,8 @@ def encode(
         except ToolFailed as error:
             # The evidence must not hold the master's presigned URL: the command is shown as planned.
             facts = {**error.facts, "argv": list(argv), "stderr": redact(error.facts.get("stderr", ""))}
-            raise ToolFailed(redact(error.message), **facts) from None
+            refused = error.facts.get("status") in REFUSALS
+            raise (CommandRefused if refused else ToolFailed)(redact(error.message), **facts) from None
 
     placeholders = {SCRATCH: str(scratch), MASTER_IN_GRAPH: in_graph(input_url)}
     if not task.argv:

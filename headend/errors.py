@@ -6,8 +6,10 @@ HeadendError
 │   └── DamagedMaster    parts of it can't be decoded as they were made
 ├── EncodingError        a job's tasks could not be finished                        exit 4
 │   ├── ToolFailed       a child process failed (carries argv, status, stderr)
+│   │   └── CommandRefused it does not take the command: headend's own fault
 │   ├── ChunkRejected    an encoded chunk is not what the plan asked for
 │   │   └── PlanMismatch no attempt would make it so: headend's own fault
+│   ├── TaskCrashed      a task met an error that nobody foresaw: headend's own fault
 │   └── Cancelled        the task was told to stop
 ├── PackagingError       a release can't be described or does not verify            exit 4
 └── StorageError         the store refused or lost something                        exit 5
@@ -19,6 +21,8 @@ keyword-only constructors do not, so that errors cross Dask whole.
 """
 
 from typing import Any, ClassVar
+
+_OWN_FAULT = "This is a fault of headend, not of the master: please report it with the output of --verbose."
 
 
 class HeadendError(Exception):
@@ -69,6 +73,13 @@ class ToolFailed(EncodingError):
     retryable = True
 
 
+class CommandRefused(ToolFailed):
+    """FFmpeg does not know an option, a filter or a codec, or can't use it so; it would say the same every time."""
+
+    retryable = False
+    advice = _OWN_FAULT
+
+
 class ChunkRejected(EncodingError):
     """An encoded chunk is not what the plan asked for."""
 
@@ -79,7 +90,13 @@ class PlanMismatch(ChunkRejected):
     """What the encoder makes of the plan's command is not what the plan says; every attempt would end the same."""
 
     retryable = False
-    advice = "This is a fault of headend, not of the master: please report it with the output of --verbose."
+    advice = _OWN_FAULT
+
+
+class TaskCrashed(EncodingError):
+    """A task met an exception that headend does not raise on purpose."""
+
+    advice = _OWN_FAULT
 
 
 class Cancelled(EncodingError):

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from encoder import apart, cluster, damage, encoding, text, tool
 from encoder.subtitles import sidecars
 from headend import documents, layout
-from headend.errors import ChunkRejected, ToolFailed
+from headend.errors import ChunkRejected, PlanMismatch, ToolFailed
 from headend.media import (
     Codec,
     Damage,
@@ -128,6 +128,9 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
             found = found or _damage(order, run, input_url)
             if found and isinstance(error, ChunkRejected):
                 raise damage.refusal(order.title, order.master, found, allowed=True) from None
+            if isinstance(error, ChunkRejected) and "://" not in order.master.url:
+                # A local file is read the same way at every attempt.
+                raise PlanMismatch(error.message, **error.facts) from None
             raise
     receipt = Receipt(
         task=run.task.id,

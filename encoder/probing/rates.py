@@ -16,6 +16,10 @@ STANDARD_RATES = tuple(
 )
 """Frame rates that equipment makes: SMPTE ST 2036-1 and ST 274, their halves and doubles, and 240 of slow motion."""
 
+DENOMINATORS = (1001, 8192)
+"""Other rates are the fraction nearest to what was measured, with a denominator of at most this. Of a long film's
+measured mean itself, the terms may be larger than the 32 bits of a time scale."""
+
 
 def declared_rate(picture: VideoStream) -> Fraction:
     """Frames per second as the container says, or as FFmpeg guesses."""
@@ -36,17 +40,21 @@ def frame_rate(pts_ticks: Sequence[int], time_base: Fraction, declared: Fraction
     """
     span = pts_ticks[-1] - pts_ticks[0]
     if span <= 0:
-        return _nearest(declared, Fraction(1, 1000), declared) or declared, len(pts_ticks) == 1
+        return _nearest(declared, Fraction(1, 1000), declared) or _rounded(declared), len(pts_ticks) == 1
     mean = (len(pts_ticks) - 1) / (span * time_base)
     # Both ends are rounded to ticks, and some write 29.97 or 23.98 when they mean 30000/1001 or 24000/1001.
     standard = _nearest(mean, Fraction(3, 2 * span) + Fraction(3, 10_000), declared)
-    for rate in (standard, mean.limit_denominator(1001), mean):
+    for rate in (standard, *(mean.limit_denominator(largest) for largest in DENOMINATORS)):
         if rate and _follows(pts_ticks, time_base, rate):
             return rate, True
     step = median_low([after - before for before, after in pairwise(pts_ticks)])
     typical = 1 / (max(step, 1) * time_base)
     tolerance = Fraction(1, 100) + Fraction(1, max(step, 1))
-    return _nearest(typical, tolerance, declared) or mean.limit_denominator(1001), False
+    return _nearest(typical, tolerance, declared) or _rounded(mean), False
+
+
+def _rounded(rate: Fraction) -> Fraction:
+    return rate.limit_denominator(DENOMINATORS[0])
 
 
 def _nearest(rate: Fraction, tolerance: Fraction, declared: Fraction) -> Fraction | None:

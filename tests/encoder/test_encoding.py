@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from encoder import encoding, tool
-from headend.errors import Cancelled, ToolFailed
+from headend.errors import Cancelled, CommandRefused, ToolFailed
 from tests.support.encodes import carry_out, task_of
 from tests.support.playback import frames
 
@@ -72,6 +72,31 @@ def test_what_ffmpeg_says_is_the_evidence(tmp_path: Path) -> None:
     with pytest.raises(ToolFailed, match="ffmpeg") as caught:
         carry_out(task_of(ENCODE, ["avc"]), tmp_path / "missing.mov", tmp_path)
     assert "No such file" in caught.value.facts["stderr"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-no_such_option", "1"),
+        ("-vf", "no_such_filter"),
+        ("-c:v", "no_such_encoder"),
+        ("-vf", "crop=9999:9999"),
+        ("-profile:v", "no_such_profile"),
+    ],
+)
+def test_a_command_that_ffmpeg_does_not_take_is_not_tried_again(
+    options: tuple[str, str], film: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CommandRefused, match="fault of headend") as caught:
+        carry_out(task_of((*ENCODE[:-1], *options, ENCODE[-1]), ["avc"]), film, tmp_path / "scratch")
+    assert not caught.value.retryable
+
+
+def test_a_master_that_is_none_is_not_headends_fault(tmp_path: Path) -> None:
+    (tmp_path / "film.mov").write_bytes(b"no film at all" * 1000)
+    with pytest.raises(ToolFailed) as caught:
+        carry_out(task_of(ENCODE, ["avc"]), tmp_path / "film.mov", tmp_path / "scratch")
+    assert caught.value.retryable
 
 
 def test_a_cancelled_task_ends(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from headend import errors
 from headend.errors import (
     Cancelled,
     ChunkRejected,
+    CommandRefused,
     EncodingError,
     HeadendError,
     ObjectMissing,
     PlanMismatch,
     StorageError,
     StoreUnavailable,
+    TaskCrashed,
     ToolFailed,
 )
 
@@ -36,11 +38,13 @@ def test_only_faults_that_may_pass_are_retryable() -> None:
     assert {kind for kind in KINDS if kind.retryable} == {ToolFailed, ChunkRejected, StoreUnavailable}
 
 
-def test_what_every_attempt_would_repeat_is_reported_as_headends_fault_and_not_retried() -> None:
-    error = PlanMismatch("aac: codec frame 7 lasts 1025 samples, but the codec's last 1024")
+@pytest.mark.parametrize("kind", [PlanMismatch, CommandRefused, TaskCrashed])
+def test_what_every_attempt_would_repeat_is_reported_as_headends_fault_and_not_retried(
+    kind: type[HeadendError],
+) -> None:
+    error = kind("aac: codec frame 7 lasts 1025 samples, but the codec's last 1024")
     assert not error.retryable
     assert "fault of headend, not of the master" in error.message
-    assert isinstance(error, ChunkRejected)
 
 
 def test_whoever_catches_a_family_catches_its_members() -> None:
