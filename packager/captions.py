@@ -8,13 +8,15 @@ Sources: RFC 8216, section 3.5 (WebVTT in HLS); ISO/IEC 14496-30 (timed text in 
 ISO/IEC 23000-19, section 11 (text in CMAF).
 """
 
-import copy
 import hashlib
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from operator import itemgetter
+from typing import Generic, TypeVar
 from xml.etree import ElementTree as Xml
 
 from langcodes import Language
@@ -30,6 +32,9 @@ CLOCK = "X-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000"
 """Cues count from the title's start, as all media do (RFC 8216, section 3.5)."""
 
 _TTML = "http://www.w3.org/ns/ttml"
+
+_Item = TypeVar("_Item")
+_Time = Fraction | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +95,41 @@ def _cut(rendition: TextRendition, init: bytes, parts: Iterator[_Part], grid: Gr
     return joined(rendition.id, init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
 
 
+class _Sweep(Generic[_Item]):
+    """Things that last for a while, and which of them overlap one stretch of time after the other.
+
+    Each is taken up once and put down once: the work is that of what comes out, however long the title is.
+
+    Args:
+        spans: Beginning, end and thing, in any order; an end of None is never reached.
+    """
+
+    def __init__(self, spans: Iterable[tuple[_Time, _Time | None, _Item]]) -> None:
+        numbered = [(begin, number, end, item) for number, (begin, end, item) in enumerate(spans)]
+        self._coming = deque(sorted(numbered, key=itemgetter(0)))
+        self._here: list[tuple[int, _Time | None, _Item]] = []
+
+    def between(self, start: _Time, stop: _Time) -> list[_Item]:
+        """What overlaps a stretch that does not begin before the one before it, in the order in which it was given."""
+        here = [one for one in self._here if one[1] is None or one[1] > start]
+        kept = len(here)
+        while self._coming and self._coming[0][0] < stop:
+            _, number, end, item = self._coming.popleft()
+            if end is None or end > start:
+                here.append((number, end, item))
+        if len(here) > kept:
+            here.sort(key=itemgetter(0))
+        self._here = here
+        return [item for _, _, item in here]
+
+
 # --- files of WebVTT ----------------------------------------------------------------------------------------------
 
 
 def _vtt_parts(cues: Sequence[Cue], grid: Grid) -> Iterator[_Part]:
+    sweep = _Sweep((cue.start_ms, cue.end_ms, cue) for cue in cues)
     for start_s, end_s in pairwise(grid.segment_starts_s()):
-        here = [cue for cue in cues if cue.start_ms < end_s * 1000 and start_s * 1000 < cue.end_ms]
+        here = sweep.between(start_s * 1000, end_s * 1000)
         blocks = [f"{HEADER}\n{CLOCK}\n", *map(_block, here)]
         yield _Part("\n".join(blocks).encode(), len(here))
 
@@ -125,18 +159,19 @@ def _wvtt_parts(cues: Sequence[Cue], grid: Grid) -> Iterator[_Part]:
         (number, _ticks(cue.start_ms, ticks.ticks_per_second), _ticks(cue.end_ms, ticks.ticks_per_second), cue)
         for number, cue in enumerate(cues, start=1)
     ]
+    sweep = _Sweep((one[1], one[2], one) for one in timed)
     for first, end in pairwise(grid.segment_bounds()):
         bounds = first * ticks.frame_ticks, end * ticks.frame_ticks
-        yield _samples([one for one in timed if one[1] < bounds[1] and bounds[0] < one[2]], bounds)
+        yield _samples(sweep.between(*bounds), bounds)
 
 
 def _samples(cues: Sequence[_Timed], bounds: tuple[int, int]) -> _Part:
     """A sample for each stretch in which the same cues are shown, and for each in which there is none."""
     edges = {time for _, start, end, _ in cues for time in (start, end) if bounds[0] < time < bounds[1]}
     bodies, samples = [], []
+    sweep = _Sweep((begins, ends, _cue_box(number, cue)) for number, begins, ends, cue in cues)
     for start, end in pairwise(sorted({*bounds, *edges})):
-        shown = [_cue_box(number, cue) for number, begins, ends, cue in cues if begins < end and start < ends]
-        body = b"".join(shown) or box(b"vtte", b"")
+        body = b"".join(sweep.between(start, end)) or box(b"vtte", b"")
         bodies.append(body)
         samples.append(Sample(end - start, len(body), sync=True, composition_ticks=0))
     return _Part(b"".join(bodies), tuple(samples))
@@ -161,25 +196,47 @@ def _imsc_parts(document: bytes, grid: Grid) -> Iterator[_Part]:
     """The document with the paragraphs that a segment needs; times stay those of the title."""
     root = Xml.fromstring(document)
     ticks = timescale(grid.frame_rate)
+    bodies = {body: _Div(body, Fraction(0)) for body in root.findall(f"{{{_TTML}}}body")}
     for first, end in pairwise(grid.segment_bounds()):
-        start_s, end_s = first / grid.frame_rate, end / grid.frame_rate
-        part = copy.deepcopy(root)
-        for body in part.findall(f"{{{_TTML}}}body"):
-            _prune(body, Fraction(0), start_s, end_s)
+        bounds = first / grid.frame_rate, end / grid.frame_rate
+        part = _empty(root)
+        part.extend(bodies[child].between(*bounds) if child in bodies else child for child in root)
         data = bytes(Xml.tostring(part, encoding="utf-8", xml_declaration=True))
         yield _Part(data, (Sample((end - first) * ticks.frame_ticks, len(data), sync=True, composition_ticks=0),))
 
 
-def _prune(element: Xml.Element, parent_s: Fraction, start_s: Fraction, end_s: Fraction) -> None:
-    """Take out of an element the paragraphs that are not shown between two times."""
-    base_s = parent_s + _seconds(element.get("begin", "0"))
-    for child in list(element):
-        begin_s = base_s + _seconds(child.get("begin", "0"))
-        ends = child.get("end")
-        if begin_s >= end_s or (ends is not None and base_s + _seconds(ends) <= start_s):
-            element.remove(child)
-        elif child.tag == f"{{{_TTML}}}div":
-            _prune(child, base_s, start_s, end_s)
+class _Div:
+    """A ``body`` or ``div`` and what stands in it, as time goes by.
+
+    Args:
+        element: Itself; never changed.
+        parent_s: From when its times count.
+    """
+
+    def __init__(self, element: Xml.Element, parent_s: Fraction) -> None:
+        self._element = element
+        base_s = parent_s + _seconds(element.get("begin", "0"))
+        self._children = _Sweep(_child_span(child, base_s) for child in element)
+
+    def between(self, start_s: Fraction, end_s: Fraction) -> Xml.Element:
+        """The element with what is shown between two times, which never go back."""
+        part = _empty(self._element)
+        for child in self._children.between(start_s, end_s):
+            part.append(child.between(start_s, end_s) if isinstance(child, _Div) else child)
+        return part
+
+
+def _child_span(child: Xml.Element, base_s: Fraction) -> tuple[Fraction, Fraction | None, Xml.Element | _Div]:
+    ends = child.get("end")
+    whole = _Div(child, base_s) if child.tag == f"{{{_TTML}}}div" else child
+    return base_s + _seconds(child.get("begin", "0")), None if ends is None else base_s + _seconds(ends), whole
+
+
+def _empty(element: Xml.Element) -> Xml.Element:
+    """An element without its children."""
+    copied = Xml.Element(element.tag, element.attrib)
+    copied.text, copied.tail = element.text, element.tail
+    return copied
 
 
 def _seconds(clock: str) -> Fraction:

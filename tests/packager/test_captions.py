@@ -1,5 +1,7 @@
+import time
 from fractions import Fraction
 from itertools import pairwise
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from headend.errors import PackagingError
 from headend.media import Codec, Cue, TextRendition, TextRole
+from headend.timing import lay_grid
 from packager import boxes, captions
 from packager.codec_strings import codec_string
 from packager.segmenting import Cut
@@ -88,6 +91,67 @@ def test_imsc_documents_hold_the_paragraphs_of_their_segment_whatever_nests_them
     made = captions.cut(make_text_rendition(codec=Codec.IMSC), [], document.encode(), GRID)
     held = ["".join(letter for letter in "abc" if f">{letter}<".encode() in body) for body in made.bodies]
     assert held == ["ab", "b", "", "c", "c"]
+
+
+spans = st.tuples(st.integers(0, 11), st.none() | st.integers(0, 12))
+
+
+@st.composite
+def some_documents(draw: st.DrawFn, depth: int = 2) -> list[object]:
+    """What stands in a ``div``: paragraphs and further ones, with times in seconds."""
+    children: list[object] = []
+    for number in range(draw(st.integers(0, 4))):
+        begin_s, end_s = draw(spans)
+        inner = draw(some_documents(depth - 1)) if depth and draw(st.booleans()) else f"p{depth}{number}"
+        children.append((begin_s, end_s, inner))
+    return children
+
+
+def written(children: list[object]) -> str:
+    parts = []
+    for begin_s, end_s, inner in children:
+        times = f'begin="00:00:{begin_s:02}.000"' + ("" if end_s is None else f' end="00:00:{end_s:02}.000"')
+        parts.append(f"<div {times}>{written(inner)}</div>" if isinstance(inner, list) else f"<p {times}>{inner}</p>")
+    return "".join(parts)
+
+
+def shown(children: list[object], base_s: int, start_s: Fraction, end_s: Fraction) -> str:
+    """The paragraphs of a segment, one by one."""
+    names = []
+    for begin, end, inner in children:
+        if base_s + begin < end_s and (end is None or base_s + end > start_s):
+            names.append(shown(inner, base_s + begin, start_s, end_s) if isinstance(inner, list) else inner)
+    return "".join(names)
+
+
+@given(some_documents())
+def test_imsc_documents_hold_what_lies_in_their_segment_and_nothing_else(children: list[object]) -> None:
+    document = f'<tt xmlns="http://www.w3.org/ns/ttml"><head/><body>{written(children)}</body></tt>'
+    made = captions.cut(make_text_rendition(codec=Codec.IMSC), [], document.encode(), GRID)
+    for body, (start_s, end_s) in zip(made.bodies, pairwise(GRID.segment_starts_s()), strict=True):
+        mdat = boxes.find(body, "mdat")
+        root = ElementTree.fromstring(body[mdat.body : mdat.end])
+        assert [child.tag.partition("}")[2] for child in root] == ["head", "body"]
+        assert "".join(root.itertext()) == shown(children, 0, start_s, end_s)
+
+
+@pytest.mark.parametrize("codec", [Codec.VTT, Codec.WVTT, Codec.IMSC])
+def test_the_text_of_a_day_is_cut_in_one_pass(codec: Codec) -> None:
+    """Going through all of it for each segment would take many minutes."""
+    grid = lay_grid(Fraction(25), 25 * 86_400, segment_s=Fraction(6), chunk_s=Fraction(30))
+    cues = [Cue(start_ms, start_ms + 3000, str(start_ms)) for start_ms in range(0, 86_400_000, 6000)]
+    paragraphs = (
+        f'<p begin="{captions.clock(c.start_ms)}" end="{captions.clock(c.end_ms)}">{c.text}</p>' for c in cues
+    )
+    document = f'<tt xmlns="http://www.w3.org/ns/ttml"><body><div>{"".join(paragraphs)}</div></body></tt>'
+    began_s = time.process_time()
+
+    made = captions.cut(make_text_rendition(codec=codec), cues, document.encode(), grid)
+
+    assert time.process_time() - began_s < 30
+    assert [str(cue.start_ms).encode() in body for cue, body in zip(cues, made.bodies, strict=True)] == [True] * 14_400
+    if codec is Codec.VTT:
+        assert b"23:59:54.000 --> 23:59:57.000" in made.bodies[-1]
 
 
 def test_only_ttml_becomes_imsc() -> None:
