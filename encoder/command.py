@@ -25,6 +25,7 @@ from encoder.downmix import JOINED, pan
 from encoder.families import AUDIO, LOUDNESS, VIDEO, Options, Style
 from encoder.loudness import CEILING_DBTP, REDUCTION_DB, dialnorm_word, level_word, limiter, meter
 from encoder.probing import input_options
+from encoder.timelines import policy
 from headend.media import (
     AudioPart,
     AudioRendition,
@@ -522,7 +523,7 @@ def _mixes(
     rate = renditions[0].sample_rate_hz
     total_samples = round(grid.duration_s * rate)
     source = ffmpeg.input(MASTER, **source_options(master))
-    streams = track.parts or (AudioPart(track.index, track.channels, track.start_s),)
+    streams = track.parts or (AudioPart(track.index, track.channels, track.start_s, track.timeline),)
     parts = [_placed(source, stream, start_s, rate, total_samples, mended=mended) for stream in streams]
     sound = parts[0]
     if track.parts:
@@ -538,11 +539,15 @@ def _mixes(
 
 def _placed(source: Any, part: AudioPart, start_s: Fraction, rate: int, total_samples: int, *, mended: bool) -> Any:
     late_samples = round((part.start_s - start_s) * rate)
-    filled: dict[str, Any] = {}
+    timed = policy.resampling(part.timeline, rate)
     if mended:
-        # Samples keep their times, from the first on that there should be.
-        filled = {"async": 1, "min_hard_comp": GAP_S, "first_pts": round(part.start_s * rate)}
-    sound = timestamps.numbered_samples(source[str(part.index)].filter("aresample", rate, **filled), rate)
+        timed = {"async": 1, **timed, "min_hard_comp": GAP_S}
+    sound = source[str(part.index)].filter("aresample", rate)
+    if timed:
+        # Samples keep their times, from the first on that there should be. That one is given in samples of what comes
+        # in, so the rate is changed before.
+        sound = sound.filter("aresample", first_pts=round(part.start_s * rate), **timed)
+    sound = timestamps.numbered_samples(sound, rate)
     # Sums may exceed full scale until their level is set.
     sound = sound.filter("aformat", sample_fmts="fltp")
     if late_samples > 0:

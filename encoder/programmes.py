@@ -134,7 +134,8 @@ def _joined(parts: Sequence[AudioTrack]) -> AudioTrack:
         start_s=start_s,
         duration_s=max(part.start_s + part.duration_s for part in parts) - start_s,
         bit_rate_bps=sum(part.bit_rate_bps for part in parts),
-        parts=tuple(AudioPart(part.index, part.channels, part.start_s) for part in parts),
+        timeline=None,
+        parts=tuple(AudioPart(part.index, part.channels, part.start_s, part.timeline) for part in parts),
     )
 
 

@@ -24,6 +24,7 @@ from encoder import (
 from encoder.costs import Calibration, measured
 from encoder.scheduling import slot_bytes, slot_count
 from encoder.subtitles import sidecars
+from encoder.timelines import policy as timing
 from headend import documents, layout, records
 from headend.errors import DamagedMaster, StorageError
 from headend.media import (
@@ -239,7 +240,13 @@ def programmes_of(
     """Settle which sound is delivered; the probe's programmes are then these."""
     chosen = programmes.choose(probe.audio, encode.audio)
     duration_s = conformed.frame_count / conformed.frame_rate
-    told = programmes.tell(chosen, probe.audio, start_s=conformed.track.start_s, duration_s=duration_s)
+    start_s = conformed.track.start_s
+    if not encode.allow_damaged:
+        timing.check(probe.master, chosen, start_s=start_s, most_s=encode.most_sound_gap_s)
+    told = (
+        *programmes.tell(chosen, probe.audio, start_s=start_s, duration_s=duration_s),
+        *timing.tell(chosen, start_s=start_s),
+    )
     level = [loudness.tell(encode.loudness_lufs)] if chosen else []
     return replace(probe, audio=chosen), (*told, *level)
 

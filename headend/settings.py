@@ -16,6 +16,8 @@ DEFAULT_LOUDNESS_LUFS = -24
 """Integrated loudness of long-form programmes: ATSC A/85."""
 DEFAULT_MOST_CHANGED_PERCENT = 50.0
 """More than that, and most of what is shown is no frame of the master's in its own place."""
+DEFAULT_MOST_SOUND_GAP_S = Fraction(1, 2)
+"""A longer hole in the sound is heard as a fault, which a person should decide about."""
 ATTEMPTS = 3
 """How often a task is tried before the job fails."""
 
@@ -105,6 +107,8 @@ class EncodeSettings:
         text: Files of text beside the master, and what is to be said of text in it.
         embedded_text: What is taken of the master's own text: stream numbers and `CAPTIONS`; None for all.
         subtitle_offset: Seconds that are added to the times of sidecars, or ``auto``.
+        most_sound_gap_s: A master is refused if its sound has a longer hole in one place, or more than twice as much in
+            all; shorter ones are filled with silence.
         allow_damaged: Whether what can't be decoded of the master is concealed and put on record; otherwise the job
             fails of it.
     """
@@ -119,6 +123,7 @@ class EncodeSettings:
     thumbnails: bool = True
     text: tuple[TextChoice, ...] = ()
     embedded_text: tuple[str, ...] | None = None
+    most_sound_gap_s: Fraction = DEFAULT_MOST_SOUND_GAP_S
     allow_damaged: bool = False
     subtitle_offset: SubtitleOffset = Fraction(0)
 

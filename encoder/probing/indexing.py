@@ -12,6 +12,7 @@ from itertools import accumulate, compress, islice, pairwise
 from math import ceil
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Discard
 from av.video.frame import VideoFrame
@@ -20,6 +21,7 @@ from av.video.stream import VideoStream
 from encoder.probing.opening import input_options, time_base_of
 from encoder.probing.rates import declared_rate
 from encoder.sample_tables import composition_offsets
+from encoder.timelines.spans import PacketTimes
 from headend.errors import MasterError
 from headend.media import FrameIndex, Master
 
@@ -49,7 +51,7 @@ class Seen:
 
     frames: FrameIndex
     first: VideoFrame
-    audio_ends_ticks: dict[int, int] = field(default_factory=dict)
+    sound: dict[int, PacketTimes] = field(default_factory=dict)
 
 
 def by_container_index(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
@@ -99,15 +101,27 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
     numbers = map(max, (bisect_left(pts, time) for time in times), accumulate(shown, initial=0))
     dts = {number: entry.timestamp for number, entry in zip(numbers, entries, strict=False) if entry.is_keyframe}
     late = min(compress(times, kept)) - entries[kept.index(True)].timestamp
-    return Seen(_indexed(pts, _sought_in_mov(dts, late), "container index"), first)
+    sound = {stream.index: _indexed_sound(stream) for stream in container.streams.audio if len(stream.index_entries)}
+    return Seen(_indexed(pts, _sought_in_mov(dts, late), "container index"), first, sound)
+
+
+def _indexed_sound(stream: AudioStream) -> PacketTimes:
+    """What a container's index tells of the packets of sound: each lasts until the next one begins."""
+    entries = [entry for entry in stream.index_entries if not entry.is_discard]
+    times = PacketTimes()
+    for entry, after in pairwise(entries):
+        times.add(entry.timestamp, max(0, after.timestamp - entry.timestamp), entry.size)
+    if entries:
+        times.add(entries[-1].timestamp, 0, entries[-1].size)
+    return times
 
 
 def by_packets(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
     """Read all packets and decode the first few; None where packets and frames do not match."""
     packets: list[_Packet] = []
     head: list[VideoFrame] = []
-    audio_ends: dict[int, int] = {}
-    for packet, frames in decoded(container, picture, frame_limit=_HEAD_FRAMES, audio_ends_ticks=audio_ends):
+    sound: dict[int, PacketTimes] = {}
+    for packet, frames in decoded(container, picture, frame_limit=_HEAD_FRAMES, sound=sound):
         packets += [packet] if packet else []
         head += frames
     if not head:
@@ -121,7 +135,7 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     if [frame.pts for frame in head] != pts[: len(head)]:
         return None
     keyframes = {bisect_left(pts, p.pts_ticks): p for p in shown if p.keyframe and p.pts_ticks is not None}
-    return Seen(_indexed(pts, _sought(keyframes, shown, container, picture), "packets"), head[0], audio_ends)
+    return Seen(_indexed(pts, _sought(keyframes, shown, container, picture), "packets"), head[0], sound)
 
 
 def by_decoding(container: InputContainer, picture: VideoStream, master: Master) -> Seen:
@@ -130,9 +144,9 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     first: VideoFrame | None = None
     pts: list[int] = []
     keyframes: dict[int, int] = {}
-    audio_ends: dict[int, int] = {}
+    sound: dict[int, PacketTimes] = {}
     step = round(1 / (declared_rate(picture) * time_base_of(picture)))
-    for _, frames in decoded(container, picture, frame_limit=None, audio_ends_ticks=audio_ends):
+    for _, frames in decoded(container, picture, frame_limit=None, sound=sound):
         for frame in frames:
             first = first or frame
             # FFmpeg's own order of preference; AVI has decoding times only.
@@ -143,7 +157,7 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
                 keyframes[len(pts) - 1] = pts[-1] - REORDER_FRAMES * step
     if first is None:
         raise _no_frames(master)
-    return Seen(_indexed(sorted(pts), keyframes, "packets"), first, audio_ends)
+    return Seen(_indexed(sorted(pts), keyframes, "packets"), first, sound)
 
 
 def _indexed(pts: Sequence[int], seek_ticks: Mapping[int, int], origin: str) -> FrameIndex:
@@ -198,19 +212,19 @@ def decoded(
     picture: VideoStream,
     *,
     frame_limit: int | None = 1,
-    audio_ends_ticks: dict[int, int] | None = None,
+    sound: dict[int, PacketTimes] | None = None,
 ) -> Iterator[tuple[_Packet | None, list[VideoFrame]]]:
     """Walk the picture's packets with the frames that come out, until ``frame_limit`` frames have been decoded.
 
-    Packets of sound only leave their end in ``audio_ends_ticks``.
+    Packets of sound only leave their times in ``sound``.
     """
     decoded = 0
-    wanted = [picture, *(container.streams.audio if audio_ends_ticks is not None else ())]
+    wanted = [picture, *(container.streams.audio if sound is not None else ())]
     for packet in container.demux(wanted):
         if packet.stream_index != picture.index:
-            if audio_ends_ticks is not None and packet.pts is not None:
-                end = packet.pts + (packet.duration or 0)
-                audio_ends_ticks[packet.stream_index] = max(end, audio_ends_ticks.get(packet.stream_index, end))
+            if sound is not None and packet.pts is not None and not packet.is_discard:
+                times = sound.setdefault(packet.stream_index, PacketTimes())
+                times.add(packet.pts, packet.duration or 0, packet.size)
             continue
         frames: list[VideoFrame] = []
         if frame_limit is None or decoded < frame_limit:
@@ -219,8 +233,8 @@ def decoded(
                 frames = [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
             decoded += len(frames)
         # The last packet is empty and flushes the decoder.
-        times = _Packet(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard) if packet.size else None
-        yield times, frames
+        known = _Packet(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard) if packet.size else None
+        yield known, frames
 
 
 def refreshed(container: InputContainer, picture: VideoStream, index: FrameIndex) -> FrameIndex:

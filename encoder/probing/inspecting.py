@@ -14,7 +14,7 @@ from encoder.probing import indexing
 from encoder.probing.indexing import Seen, decoded, refreshed
 from encoder.probing.opening import opened, picture_of
 from encoder.probing.picture import video_track
-from encoder.probing.sound import audio_track, subtitle_track
+from encoder.probing.sound import heard_track, subtitle_track
 from headend.media import Master, Probe
 
 _CAPTIONED = frozenset({"h264", "hevc", "mpeg2video"})
@@ -81,6 +81,6 @@ def _describe(master: Master, container: InputContainer, picture: VideoStream, s
         container=container.format.name,
         duration_s=Fraction(container.duration or 0, av.time_base),
         video=video_track(container, picture, seen.first, seen.frames),
-        audio=tuple(audio_track(stream, seen.audio_ends_ticks.get(stream.index)) for stream in decodable),
+        audio=tuple(heard_track(stream, seen.sound.get(stream.index), seen.frames.origin) for stream in decodable),
         subtitles=tuple(subtitle_track(stream) for stream in container.streams.subtitles),
     )

@@ -1,5 +1,7 @@
 """What a master says of its sound and text."""
 
+from dataclasses import replace
+
 from av.audio.stream import AudioStream
 from av.stream import Disposition, Stream
 from av.subtitles.stream import SubtitleStream
@@ -7,6 +9,8 @@ from langcodes import standardize_tag
 from langcodes.tag_parser import LanguageTagError
 
 from encoder.probing.opening import time_base_of
+from encoder.timelines import spans
+from encoder.timelines.spans import PacketTimes
 from headend.media import AudioTrack, SubtitleTrack
 
 
@@ -35,6 +39,24 @@ def audio_track(stream: AudioStream, end_ticks: int | None = None) -> AudioTrack
         duration_s=duration * time_base,
         bit_rate_bps=stream.bit_rate or 0,
     )
+
+
+def heard_track(stream: AudioStream, packets: PacketTimes | None, origin: str) -> AudioTrack:
+    """Describe a programme of sound by its header and its packets.
+
+    Args:
+        stream: The programme.
+        packets: When they are heard; None where they were not read.
+        origin: What told of them: ``packets``, or ``container index``, which knows no end that its header doesn't.
+    """
+    if packets is None or not packets.pts_ticks:
+        return audio_track(stream)
+    ends = map(sum, zip(packets.pts_ticks, packets.duration_ticks, strict=True))
+    track = audio_track(stream, max(ends) if origin == "packets" else None)
+    samples, rate_hz = stream.codec_context.frame_size, track.sample_rate_hz
+    frame = spans.frame_bytes(track.codec, track.channels)
+    found = spans.timeline(packets, time_base_of(stream), rate_hz=rate_hz, packet_samples=samples, sample_bytes=frame)
+    return replace(track, timeline=found)
 
 
 def subtitle_track(stream: SubtitleStream) -> SubtitleTrack:

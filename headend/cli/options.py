@@ -18,6 +18,7 @@ from headend.settings import (
     DEFAULT_LADDER,
     DEFAULT_LOUDNESS_LUFS,
     DEFAULT_MOST_CHANGED_PERCENT,
+    DEFAULT_MOST_SOUND_GAP_S,
     DEFAULT_STORE,
     AudioChoice,
     ClusterSettings,
@@ -258,6 +259,16 @@ def fit(command: Command) -> Command:
         metavar="PERCENT",
         help="Refuse a master of variable frame rate if more of its frames would be repeated or dropped.",
     )
+    @click.option(
+        "--max-sound-gap",
+        "most_sound_gap_s",
+        callback=_seconds,
+        default=str(float(DEFAULT_MOST_SOUND_GAP_S)),
+        show_default=True,
+        metavar="S",
+        help="Refuse a master whose sound is missing for longer than this in one place, or twice as long in all; "
+        "shorter gaps are filled with silence.",
+    )
     @wraps(command)
     def wrapped(
         *,
@@ -265,10 +276,12 @@ def fit(command: Command) -> Command:
         loudness: str,
         crop: Crop | Cropping,
         most_changed_percent: float,
+        most_sound_gap_s: Fraction,
         **others: Any,
     ) -> Any:
         settings = EncodeSettings(
             most_changed_percent=most_changed_percent,
+            most_sound_gap_s=most_sound_gap_s,
             crop=crop,
             audio=audio,
             loudness_lufs=None if loudness == "off" else int(loudness),

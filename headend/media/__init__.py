@@ -37,6 +37,7 @@ from headend.media.releases import (
     Track,
 )
 from headend.media.renditions import AudioRendition, TextRendition, Thumbnails, VideoRendition
+from headend.media.timelines import Span, Timeline
 
 __all__ = [
     "AudioPart",
@@ -69,11 +70,13 @@ __all__ = [
     "Rendition",
     "Segment",
     "Sheet",
+    "Span",
     "SubtitleTrack",
     "TextRendition",
     "TextRole",
     "TextTrack",
     "Thumbnails",
+    "Timeline",
     "Track",
     "VideoRange",
     "VideoRendition",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from headend.media.kinds import FieldOrder, TextRole, VideoRange
+from headend.media.timelines import Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,7 @@ class AudioPart:
     index: int
     channels: int
     start_s: Fraction
+    timeline: Timeline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,8 @@ class AudioTrack:
         bit_rate_bps: The stream's rate, or 0 when the container does not say.
         parts: The streams that were joined to this programme, channel after channel in the order of ``layout``; empty
             when it is one stream.
+        timeline: How its time runs; None where that is not known, and of a programme that was joined, whose parts have
+            theirs.
     """
 
     index: int
@@ -222,6 +226,7 @@ class AudioTrack:
     duration_s: Fraction
     bit_rate_bps: int
     parts: tuple[AudioPart, ...] = ()
+    timeline: Timeline | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def frames(data: bytes) -> Iterator[av.VideoFrame]:
 
 def frame_numbers(data: bytes) -> list[int | None]:
     """The numbers that can be read in a rendition's pictures, in the order in which they are shown."""
-    return [_number(frame) for frame in frames(data)]
+    return [frame_number(frame) for frame in frames(data)]
 
 
 def sound(data: bytes) -> np.ndarray:
@@ -55,7 +55,8 @@ def planes_of(frame: av.VideoFrame) -> tuple[np.ndarray, ...]:
     return tuple(np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width] for plane in frame.planes)
 
 
-def _number(frame: av.VideoFrame) -> int | None:
+def frame_number(frame: av.VideoFrame) -> int | None:
+    """The number that can be read in a picture."""
     return read_frame_number(luma_of(frame), bit_depth=10 if "10" in frame.format.name else 8)
 
 

@@ -1,0 +1,106 @@
+"""What is done where the time of sound breaks off, and how much of that is done unasked."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+
+from headend.errors import MasterError
+from headend.media import AudioTrack, Master, Span, Timeline
+
+_SHOWN = 3
+"""How many places a line names."""
+_SOFTEST_S, _HARDEST_S = Fraction(1, 100), Fraction(1, 10)
+
+
+def resampling(timeline: Timeline | None, rate_hz: int) -> dict[str, object]:
+    """Options of FFmpeg's ``aresample`` that put sound where its time stamps say; none where counting does that.
+
+    Args:
+        timeline: Of the stream.
+        rate_hz: Samples per second of the result.
+    """
+    if timeline is None or timeline.even:
+        return {}
+    steps = [abs(span.end_s - span.start_s) for span in (*timeline.gaps(), *timeline.overlaps())]
+    # Single packets with wrong time stamps move nothing: what is mended is nearly as long as the shortest break.
+    hard_s = min(_HARDEST_S, max(_SOFTEST_S, min(steps) * 3 / 4)) if steps else _HARDEST_S
+    options: dict[str, object] = {"async": 1, "min_hard_comp": float(round(hard_s, 3))}
+    if timeline.drift_s:
+        # Samples per second by which it may be stretched or squeezed: a twentieth.
+        options["async"] = rate_hz // 20
+    return options
+
+
+def check(master: Master, programmes: Sequence[AudioTrack], *, start_s: Fraction, most_s: Fraction) -> None:
+    """Refuse sound with gaps and overlaps that are too long to be mended unasked.
+
+    Args:
+        master: Named in the error.
+        programmes: What is delivered.
+        start_s: When the master shows its first frame; times are told from there.
+        most_s: How long a gap or an overlap may be in one place; twice as much is allowed in all.
+
+    Raises:
+        MasterError: There is more. The message names the place, and how to go on.
+    """
+    for stream, timeline in _timelines(programmes):
+        for what, found, done in (
+            ("no sound", list(timeline.gaps()), "have silence put there"),
+            ("sound twice", list(timeline.overlaps()), "have the later one cut"),
+        ):
+            longest_s, total_s = max(map(_length, found), default=Fraction(0)), _total(found)
+            if longest_s <= most_s and total_s <= 2 * most_s:
+                continue
+            raise MasterError(
+                f"{master.url}: audio {stream} has {what} for {_seconds(total_s)} in all, at "
+                f"{_listed(found, start_s)}; deliver it again, or {done} by "
+                f"--max-sound-gap {_upwards(max(longest_s, total_s / 2))}",
+                stream=stream,
+                places=[_text(span, start_s) for span in found],
+            )
+
+
+def tell(programmes: Sequence[AudioTrack], *, start_s: Fraction) -> Iterator[str]:
+    """Lines of the plan on sound whose time does not run evenly; ``start_s`` as for `check`."""
+    for stream, timeline in _timelines(programmes):
+        if gaps := list(timeline.gaps()):
+            yield f"audio {stream} has no sound at {_listed(gaps, start_s)} → {_seconds(_total(gaps))} of silence"
+        if overlaps := list(timeline.overlaps()):
+            yield f"audio {stream} has sound twice at {_listed(overlaps, start_s)} → the later one is cut there"
+        if timeline.drift_s:
+            longer = "longer" if timeline.drift_s > 0 else "shorter"
+            yield (
+                f"audio {stream} is {_seconds(abs(timeline.drift_s))} {longer} by its time stamps than by its "
+                "samples → resampled to its time stamps"
+            )
+
+
+def _timelines(programmes: Sequence[AudioTrack]) -> Iterator[tuple[int, Timeline]]:
+    for programme in programmes:
+        for part in programme.parts or (programme,):
+            if part.timeline is not None:
+                yield part.index, part.timeline
+
+
+def _length(span: Span) -> Fraction:
+    return span.end_s - span.start_s
+
+
+def _total(spans: Iterable[Span]) -> Fraction:
+    return sum(map(_length, spans), Fraction(0))
+
+
+def _seconds(time_s: Fraction) -> str:
+    return f"{float(time_s):.3f} s"
+
+
+def _listed(spans: Sequence[Span], start_s: Fraction) -> str:
+    more = f" and {len(spans) - _SHOWN} more" if len(spans) > _SHOWN else ""
+    return ", ".join(_text(span, start_s) for span in spans[:_SHOWN]) + more
+
+
+def _text(span: Span, start_s: Fraction) -> str:
+    return f"{float(span.start_s - start_s):.3f}–{float(span.end_s - start_s):.3f} s"
+
+
+def _upwards(time_s: Fraction) -> str:
+    return f"{-(-time_s * 10 // 1) / 10:.1f}"

@@ -1,0 +1,152 @@
+"""Spans of continuous sound, from the times of its packets.
+
+Packets are counted in samples where the codec fixes how many each holds, since containers round times and durations: to
+milliseconds in Matroska, to 1/90000 s in MPEG-TS.
+"""
+
+import re
+from array import array
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import lcm
+
+import numpy as np
+import numpy.typing as npt
+
+from headend.media import Span, Timeline
+
+BREAK_S = Fraction(1, 100)
+"""A longer step between packets is a gap or an overlap: shorter than a codec's frame, longer than rounding."""
+DRIFT_S = Fraction(1, 100)
+"""A stream whose time stamps and samples disagree by more than this is resampled."""
+LONGEST_FRAME_S = Fraction(13, 100)
+"""Longer than any codec's frame; Opus has the longest, with 120 ms (RFC 6716, section 2.1.4)."""
+_RETURN_PACKETS = 3
+"""A step that is undone within so many packets is a wrong time stamp, as MPEG-PS has them, and no break."""
+_PCM = re.compile(r"pcm_(?:s|u|f)(8|16|24|32|64)(?:le|be)?$")
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class PacketTimes:
+    """What the packets of a stream of sound say, in the order of the file.
+
+    Attributes:
+        pts_ticks: When each starts.
+        duration_ticks: How long it lasts; 0 where that is not known.
+        size_bytes: How large it is.
+    """
+
+    pts_ticks: "array[int]" = field(default_factory=lambda: array("q"))
+    duration_ticks: "array[int]" = field(default_factory=lambda: array("q"))
+    size_bytes: "array[int]" = field(default_factory=lambda: array("q"))
+
+    def add(self, pts_ticks: int, duration_ticks: int, size_bytes: int) -> None:
+        """Take one more packet."""
+        self.pts_ticks.append(pts_ticks)
+        self.duration_ticks.append(duration_ticks)
+        self.size_bytes.append(size_bytes)
+
+
+def frame_bytes(codec: str, channels: int) -> int:
+    """Bytes of one sample of all channels, of PCM as it stands in files; 0 for other codecs."""
+    found = _PCM.match(codec)
+    return int(found[1]) // 8 * channels if found else 0
+
+
+def timeline(
+    packets: PacketTimes, time_base: Fraction, *, rate_hz: int, packet_samples: int = 0, sample_bytes: int = 0
+) -> Timeline | None:
+    """Find the spans of a stream of sound.
+
+    Args:
+        packets: Its packets. Their durations may reach up to the next packet, as in MOV, where a gap is a packet that
+            lasts too long.
+        time_base: Seconds of one tick.
+        rate_hz: Samples per second.
+        packet_samples: Samples that the codec has in each packet; 0 where that varies or is not known.
+        sample_bytes: Bytes of a sample of all channels, of PCM; 0 for other codecs.
+
+    Returns:
+        The timeline; None where packets have no useful times.
+    """
+    if len(packets.pts_ticks) < 2 or rate_hz <= 0:
+        return None
+    unit = lcm(time_base.denominator, rate_hz)
+    if unit > 1 << 31:
+        return None
+    scale = time_base.numerator * (unit // time_base.denominator)
+    pts: Numbers = np.asarray(packets.pts_ticks, np.int64) * scale
+    durations: Numbers = np.asarray(packets.duration_ticks, np.int64) * scale
+    sample = unit // rate_hz
+    lengths, counted = _lengths(pts, durations, packets, sample, packet_samples, sample_bytes, unit)
+    steps = pts[1:] - (pts[:-1] + lengths[:-1])
+    breaks = _breaks(steps, unit)
+    starts = np.concatenate(([0], breaks))
+    last = np.concatenate((breaks - 1, [len(pts) - 1]))
+    spans = tuple(
+        Span(Fraction(int(pts[a]), unit), Fraction(int(pts[b] + lengths[b]), unit))
+        for a, b in zip(starts, last, strict=True)
+    )
+    small = np.ones(len(steps), bool)
+    small[breaks - 1] = False
+    drift_s = Fraction(int(steps[small].sum()), unit) if counted else Fraction(0)
+    return Timeline(spans, drift_s if abs(drift_s) > DRIFT_S else Fraction(0))
+
+
+def _lengths(
+    pts: Numbers,
+    durations: Numbers,
+    packets: PacketTimes,
+    sample: int,
+    packet_samples: int,
+    sample_bytes: int,
+    unit: int,
+) -> tuple[Numbers, bool]:
+    """How long each packet lasts, and whether that was counted in samples."""
+    if sample_bytes:
+        return np.asarray(packets.size_bytes, np.int64) // sample_bytes * sample, True
+    known = durations[durations > 0]
+    if not len(known):
+        known = np.diff(pts)
+    usual = int(np.median(known))
+    exact = packet_samples * sample
+    constant = np.mean(np.abs(known - usual) <= max(usual // 100, unit // 900)) > 0.9
+    if exact and constant and abs(usual - exact) <= exact // 10:
+        lengths = np.full(len(pts), exact, np.int64)
+        # The last one may be shorter: what it holds beyond its duration is padding.
+        lengths[-1] = min(exact, int(durations[-1])) if durations[-1] > 0 else exact
+        return lengths, True
+    if constant:
+        # Whole frames of the codec, whatever a container says of one that is followed by a gap.
+        return np.where(durations > 0, np.minimum(durations, usual), usual), False
+    longest = round(LONGEST_FRAME_S * unit)
+    return np.where((durations > 0) & (durations < longest), durations, usual), False
+
+
+def _breaks(steps: Numbers, unit: int) -> npt.NDArray[np.int64]:
+    """Numbers of the packets before which time breaks off."""
+    allowed = int(BREAK_S * unit)
+    large = np.abs(steps) > allowed
+    moved = np.concatenate(([0], np.cumsum(np.where(large, steps, 0))))
+    found: list[int] = []
+    at = 0
+    numbers = np.flatnonzero(large)
+    for place, number in enumerate(numbers):
+        if number < at:
+            continue
+        # Back where it was within a few packets: these few have wrong time stamps.
+        back = next(
+            (
+                int(other)
+                for other in numbers[place + 1 : place + 1 + _RETURN_PACKETS]
+                if other <= number + _RETURN_PACKETS and abs(int(moved[other + 1] - moved[number])) <= allowed
+            ),
+            None,
+        )
+        if back is None:
+            found.append(int(number) + 1)
+        else:
+            at = back + 1
+    return np.asarray(found, np.int64)

@@ -1,0 +1,82 @@
+"""Masters whose time does not run evenly: every beep stays on its picture."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from headend.errors import MasterError
+from headend.settings import EncodeSettings
+from tests.support.deliveries import Delivered, deliver, planned
+from tests.support.uneven_masters import BEEPS_S, RATE, beeping, with_times, without_sound
+
+BEEPS = [float(at) for at in BEEPS_S]
+PICTURES = [round(at * RATE) for at in BEEPS_S]
+ALLOWED = replace(EncodeSettings(), most_sound_gap_s=Fraction(2))
+
+
+def assert_in_sync(made: Delivered, within_s: float = 0.01) -> None:
+    assert made.beeps_s == pytest.approx([made.shown_s(number) for number in PICTURES], abs=within_s)
+
+
+GAPS: dict[str, Callable[[Path], Path]] = {
+    "aac_mp4": lambda d: without_sound(d / "gap.mp4", beeping(d / "film.mkv"), (0.7, 1.15)),
+    "ac3_ts": lambda d: without_sound(d / "gap.ts", beeping(d / "film.ts", "ac3"), (1.9, 2.3)),
+    "opus_mkv": lambda d: without_sound(d / "gap.mkv", beeping(d / "film.mkv", "libopus"), (0.6, 1.0), (2.6, 2.9)),
+    "pcm_mkv": lambda d: without_sound(d / "gap.mkv", beeping(d / "film.mkv", "pcm_s24le"), (1.0, 1.45)),
+}
+
+
+@pytest.mark.parametrize("kind", GAPS)
+def test_sound_that_is_missing_leaves_silence_of_its_length(tmp_path: Path, kind: str) -> None:
+    made = deliver(GAPS[kind](tmp_path), tmp_path / "made")
+
+    assert_in_sync(made)
+    assert made.beeps_s == pytest.approx(BEEPS, abs=0.01)
+    assert made.decided(r"audio 1 has no sound at .* → 0\.[3-9]\d\d s of silence")
+
+
+def test_a_long_gap_stops_the_job_until_it_is_allowed(tmp_path: Path) -> None:
+    master = without_sound(tmp_path / "gap.mp4", beeping(tmp_path / "film.mkv"), (0.7, 1.4), (1.7, 2.4))
+
+    with pytest.raises(
+        MasterError, match=r"audio 1 has no sound .* at 0\.7\d+–1\.4\d+ s, .*--max-sound-gap"
+    ) as stopped:
+        planned(master)
+
+    allowed = Fraction(stopped.value.message.rpartition(" ")[2])
+    assert_in_sync(deliver(master, tmp_path / "made", replace(EncodeSettings(), most_sound_gap_s=allowed)))
+
+
+@pytest.mark.parametrize(("ratio", "suffix"), [(1.01, ".mkv"), (0.99, ".mp4")])
+def test_sound_that_drifts_against_its_time_stamps_follows_them(tmp_path: Path, ratio: float, suffix: str) -> None:
+    film = beeping(tmp_path / "film.mkv")
+    made = deliver(with_times(tmp_path / f"drift{suffix}", film, sound=f"TS*{ratio}"), tmp_path / "made")
+
+    # The resampler follows at a distance of a second's drift.
+    assert made.beeps_s == pytest.approx([at * ratio for at in BEEPS], abs=0.012)
+    assert made.decided("by its time stamps than by its samples → resampled")
+
+
+def test_sound_that_is_there_twice_is_heard_once(tmp_path: Path) -> None:
+    film = beeping(tmp_path / "film.mkv")
+    master = with_times(tmp_path / "twice.ts", film, sound=r"TS-gte(TS*TB\,1.7)*0.3/TB")
+    made = deliver(master, tmp_path / "made")
+
+    assert made.beeps_s == pytest.approx([0.52, 1.52, 2.22, 3.22], abs=0.01)
+    assert made.decided("sound twice")
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_time_that_jumps_forward_is_held_in_picture_and_sound(tmp_path: Path, suffix: str) -> None:
+    jump = r"TS+gte(TS*TB\,2)*1.48/TB"
+    master = with_times(tmp_path / f"jump{suffix}", beeping(tmp_path / "film.mkv"), sound=jump, picture=jump)
+    with pytest.raises(MasterError, match="--max-sound-gap"):
+        planned(master)
+
+    made = deliver(master, tmp_path / "made", ALLOWED)
+
+    assert_in_sync(made)
+    assert made.numbers == (*range(50), *[49] * 37, *range(50, 100))

@@ -1,0 +1,100 @@
+"""What a master becomes, without a cluster: every task of its plan is carried out here, one after the other."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from encoder import encoding
+from headend.media import Codec, Effort, EncodePlan, Kind
+from headend.pipeline import Request, inspect, plan_for
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from ladders.ladder import Ladder
+from ladders.loading import load
+from tests.support.playback import frame_number, frames, sound
+
+RATE_HZ = 48_000
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A master's largest H.264 rendition, and its first AAC one.
+
+    Attributes:
+        plan: What was decided.
+        numbers: The number that each picture shows; None where it can't be read.
+        samples: The sound, channels × samples; empty where there is none.
+    """
+
+    plan: EncodePlan
+    numbers: tuple[int | None, ...]
+    samples: np.ndarray
+
+    @property
+    def rate(self) -> Fraction:
+        return self.plan.grid.frame_rate
+
+    @property
+    def beeps_s(self) -> list[float]:
+        """When each beep begins."""
+        loud = np.abs(self.samples[0])
+        heard = np.flatnonzero(loud > loud.max() / 4)
+        begins = np.diff(heard, prepend=-(10**6)) > RATE_HZ // 50
+        return [float(sample) / RATE_HZ for sample in heard[begins]]
+
+    def shown_s(self, number: int) -> float:
+        """When a picture is first shown."""
+        return float(self.numbers.index(number) / self.rate)
+
+    def decided(self, pattern: str) -> bool:
+        """Whether a line of the plan matches."""
+        return any(re.search(pattern, line) for line in self.plan.decisions)
+
+
+def smallest_ladder() -> Ladder:
+    """One rung of H.264, and stereo AAC."""
+    smoke = load("smoke")
+    return replace(
+        smoke,
+        video=tuple(rung for rung in smoke.video if rung.codec is Codec.AVC and rung.height_px == 180),
+        audio=tuple(rung for rung in smoke.audio if rung.codec is Codec.AAC and rung.layout == "2.0"),
+    )
+
+
+def planned(master: Path, settings: EncodeSettings | None = None) -> EncodePlan:
+    """Plan a master with segments and chunks of a second."""
+    settings = settings or EncodeSettings()
+    settings = replace(settings, segment_s=Fraction(1), chunk_s=Fraction(1), effort=Effort.DRAFT, thumbnails=False)
+    store = StoreSettings(str(master.parent / "store"))
+    request = Request(str(master), "film", smallest_ladder(), store, ClusterSettings(workers=1), settings)
+    return plan_for(request, inspect(str(master), store))
+
+
+def deliver(
+    master: Path,
+    scratch: Path,
+    settings: EncodeSettings | None = None,
+    *,
+    number_of: Callable[[av.VideoFrame], int | None] = frame_number,
+) -> Delivered:
+    """Encode a master into one rendition of picture and one of sound, and read both."""
+    plan = planned(master, settings)
+    scratch.mkdir(exist_ok=True)
+    numbers: list[int | None] = []
+    samples = np.zeros((0, 0))
+    for task in sorted(plan.tasks, key=lambda task: task.chunk.number):
+        encoding.encode(
+            task, input_url=str(master), scratch=scratch, cancelled=lambda: False, on_frames=lambda _frames: None
+        )
+        data = encoding.output(scratch, task.renditions[0]).read_bytes()
+        if task.kind is Kind.VIDEO:
+            made = [number_of(frame) for frame in frames(data)]
+            assert len(made) == task.chunk.frame_count
+            numbers += made
+        elif task.kind is Kind.AUDIO:
+            samples = sound(data)
+    return Delivered(plan, tuple(numbers), samples)
