@@ -1,6 +1,6 @@
 """How headend scales: real workers on this machine, simulated ones for a long film, and Dask's scheduler in between.
 
-Simulated is only the time that a task takes: tasks come from the real planner, and the real `encoder.scheduling.Board`
+Simulated is only the time that a task takes: tasks come from the real planner, and the real `encoder.board.Board`
 gives them to workers. Machines differ in speed, some are slow and some are lost.
 """
 
@@ -23,8 +23,9 @@ from benchmarks import charts, clips
 from benchmarks.clips import Mezzanine
 from benchmarks.jobs import Watched, job_of, watch
 from encoder import cluster, planning
+from encoder.board import Blame, Board, Run
 from encoder.conforming import conform
-from encoder.scheduling import Board, Worker
+from encoder.scheduling import Worker
 from headend.media import (
     AudioTrack,
     Colour,
@@ -318,30 +319,32 @@ def simulate(tasks: Sequence[EncodeTask], count: int, case: Case) -> tuple[float
     numbers = itertools.count()
     for address in lost:
         heapq.heappush(events, (chance.uniform(0.05, 0.95) * span_s, next(numbers), "lost", address))
-    board = Board(tasks)
+    board = Board()
+    board.add("film", tasks)
     board.see(workers.values())
-    running: dict[str, tuple[str, float, int]] = {}  # by worker: task, start, number of its end
+    running: dict[str, tuple[Run, float]] = {}  # by worker: what, and since when
     now_s = lost_s = 0.0
-    while not board.finished:
-        for task, address in board.place():
-            number = next(numbers)
-            running[address] = (task.id, now_s, number)
-            ends_s = now_s + lasts_s[task.id] * slowness.get(address, 1.0)
-            heapq.heappush(events, (ends_s, number, "ended", address))
-        now_s, number, what, address = heapq.heappop(events)
+    while not board.finished("film"):
+        for run in board.place(now_s):
+            running[run.worker] = (run, now_s)
+            ends_s = now_s + lasts_s[run.task.id] * slowness.get(run.worker, 1.0)
+            heapq.heappush(events, (ends_s, next(numbers), "ended", f"{run.number}"))
+        if board.wakes_at_s is not None and (not events or board.wakes_at_s < events[0][0]):
+            now_s = board.wakes_at_s
+            continue
+        now_s, _, what, which = heapq.heappop(events)
         if what == "ended":
-            if address in running and running[address][2] == number:
-                board.ended(running.pop(address)[0])
+            if board.run(int(which)) is not None:
+                board.done(int(which))
         elif what == "lost":
-            del workers[address]
+            del workers[which]
             board.see(workers.values())
-            heapq.heappush(events, (now_s + REPLACED_S, next(numbers), "new", f"{address}-again"))
-            if address in running:
-                task_id, began_s, _ = running.pop(address)
-                lost_s += now_s - began_s
-                board.again(task_id)
+            heapq.heappush(events, (now_s + REPLACED_S, next(numbers), "new", f"{which}-again"))
+            for run in board.runs_on(which):
+                lost_s += now_s - running[which][1]
+                board.failed(run.number, Blame.TASK, now_s)
         else:
-            workers[address] = Worker(address, 1, WORKER_BYTES)
+            workers[which] = Worker(which, 1, WORKER_BYTES)
             board.see(workers.values())
     return now_s, lost_s, work_s, max(lasts_s.values()), speed
 

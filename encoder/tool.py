@@ -7,7 +7,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from headend.errors import ConfigError, ToolFailed
+from headend.errors import ToolFailed, WorkerUnfit
 
 OVERRIDE = "HEADEND_FFMPEG"
 
@@ -54,11 +54,11 @@ def check_version(wanted: str) -> None:
     """Make sure that this machine's FFmpeg is the one that the plan was made for.
 
     Raises:
-        ConfigError: It is another one, whose segments would not fit those of other workers.
+        WorkerUnfit: It is another one, whose segments would not fit those of other workers.
         ToolFailed: There is none.
     """
     found = version()
     if found != wanted:
-        raise ConfigError(
+        raise WorkerUnfit(
             f"this worker has {found!r}, the plan was made with {wanted!r}: install the same headend everywhere"
         )

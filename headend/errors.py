@@ -7,6 +7,7 @@ HeadendError
 ├── EncodingError        a job's tasks could not be finished                        exit 4
 │   ├── ToolFailed       a child process failed (carries argv, status, stderr)
 │   │   └── CommandRefused it does not take the command: headend's own fault
+│   ├── WorkerUnfit      this machine can't run the task; another one may
 │   ├── ChunkRejected    an encoded chunk is not what the plan asked for
 │   │   └── PlanMismatch no attempt would make it so: headend's own fault
 │   ├── TaskCrashed      a task met an error that nobody foresaw: headend's own fault
@@ -78,6 +79,15 @@ class CommandRefused(ToolFailed):
 
     retryable = False
     advice = _OWN_FAULT
+
+
+class WorkerUnfit(EncodingError):
+    """This machine can't run the task, whatever the task is: its scratch disk is full, it has another FFmpeg.
+
+    It gets no more tasks for a while, and the task goes elsewhere.
+    """
+
+    retryable = True
 
 
 class ChunkRejected(EncodingError):

@@ -351,7 +351,7 @@ def encode(
     if not before:
         publish_first()
     try:
-        cluster.run_tasks(tasks, partial(perform, order_of(plan, request.store)), request.cluster, note)
+        cluster.run_tasks(tasks, partial(perform, order_of(plan, request.store)), request.cluster, note, tool=plan.tool)
     except DamagedMaster:
         if plan.allow_damaged:
             raise

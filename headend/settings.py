@@ -20,6 +20,10 @@ DEFAULT_MOST_SOUND_GAP_S = Fraction(1, 2)
 """A longer hole in the sound is heard as a fault, which a person should decide about."""
 ATTEMPTS = 3
 """How often a task is tried before the job fails."""
+DEFAULT_STORE_PATIENCE_S = 900.0
+"""How long a job waits for a store that can't be reached."""
+DEFAULT_WAIT_FOR_WORKERS_S = 600.0
+"""How long a job waits for a cluster that has no worker for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,12 @@ class StoreSettings:
     Attributes:
         url: A path, or ``s3://bucket/prefix``.
         endpoint_url: S3 endpoint; None for the SDK's own choice (``AWS_ENDPOINT_URL``, then AWS).
+        patience_s: How long a request is repeated while the store can't be reached; 0 fails at once.
     """
 
     url: str = DEFAULT_STORE
     endpoint_url: str | None = None
+    patience_s: float = 0.0
 
 
 class Cropping(StrEnum):
@@ -135,7 +141,11 @@ class ClusterSettings:
     Attributes:
         scheduler: Address of a running Dask scheduler, such as ``tcp://10.0.0.5:8786``; None starts a local cluster.
         workers: Processes of the local cluster; None takes one per core.
+        scratch: Folder for the scratch files of the local cluster; None for the current one's.
+        wait_for_workers_s: How long a job waits for a cluster that has no worker for it.
     """
 
     scheduler: str | None = None
     workers: int | None = None
+    scratch: str | None = None
+    wait_for_workers_s: float = DEFAULT_WAIT_FOR_WORKERS_S

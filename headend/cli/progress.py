@@ -1,5 +1,6 @@
 """A job's progress: how far it is, and how that is shown on a terminal and elsewhere."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from encoder.cluster import Advance, Done, Failed
+from encoder.cluster import Advance, Done, Failed, Notice, Tick
 from headend import layout
 from headend.cli.wording import clock_text, count_text, printable
 from headend.media import EncodePlan, EncodeTask, Kind
@@ -21,12 +22,14 @@ from headend.settings import ATTEMPTS
 from headend.storage.masters import redact
 
 PLAIN_EVERY_S = 5.0
-"""How often a line is written where there is no terminal."""
+"""How often a line is written where there is no terminal, while frames are encoded."""
+SILENT_S = 25.0
+"""After how long without a line one is written in any case."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where the encoding of a job is at one moment.
+class Progress:
+    """How far the encoding of a job is at one moment.
 
     Attributes:
         share: Part of all tasks' cost that is done, reused ones included, 0 to 1.
@@ -50,10 +53,7 @@ class Standing:
 
 
 class Encoding:
-    """Counts what the events of a job say of its tasks.
-
-    Events come from more than one thread. All keys are there from the start, so that reading needs no lock.
-    """
+    """Counts what the events of a job say of its tasks; an event costs the same whatever the number of tasks."""
 
     def __init__(self, planned: Planned) -> None:
         self.plan = planned.plan
@@ -62,39 +62,46 @@ class Encoding:
         self._divisors = {rendition.id: rendition.rate_divisor for rendition in (*self.plan.video, *self.plan.trick)}
         self._tasks = {task.id: task for task in self.plan.tasks}
         self._shares = {task.id: float(task.id in self._reused) for task in self.plan.tasks}
+        self._cost = sum(task.cost for task in self.plan.tasks) or 1.0
+        self._reused_cost = sum(self._tasks[id].cost for id in self._reused)
+        self._done_cost = 0.0
+        self._done_tasks = len(self._reused)
+        self._frames_done = 0.0
 
     def note(self, event: Advance | Done | Failed) -> None:
         """Take in an event."""
         if isinstance(event, Done):
-            self._shares[event.receipt.task] = 1.0
+            self._done_tasks += self._shares[event.receipt.task] < 1
+            self._set(event.receipt.task, 1.0)
         elif isinstance(event, Failed):
-            self._shares[event.task] = 0.0
+            self._set(event.task, 0.0)
             self.retries += not event.last
         elif self._shares[event.task] < 1:  # a last word may come after the receipt
             # FFmpeg counts the frames of its first output.
             wanted = self._frames(self._tasks[event.task], self._tasks[event.task].renditions[:1])
-            self._shares[event.task] = min(0.99, event.frames / wanted) if wanted else 0.0
+            self._set(event.task, min(0.99, event.frames / wanted) if wanted else 0.0)
 
-    def standing(self, elapsed_s: float) -> Standing:
+    def progress(self, elapsed_s: float) -> Progress:
         """Sum up, ``elapsed_s`` seconds after the plan was made."""
-        shares = dict(self._shares)
-        cost = sum(task.cost for task in self.plan.tasks)
-        done = sum(task.cost * shares[task.id] for task in self.plan.tasks)
-        reused = sum(task.cost for task in self.plan.tasks if task.id in self._reused)
-        fresh = [task for task in self.plan.tasks if task.id not in self._reused]
-        frames = sum(shares[task.id] * self._frames(task, task.renditions) for task in fresh)
-        speed = (done - reused) / max(elapsed_s, 0.001)
-        return Standing(
-            share=done / cost,
+        done = self._reused_cost + self._done_cost
+        speed = self._done_cost / max(elapsed_s, 0.001)
+        return Progress(
+            share=min(1.0, done / self._cost),
             tasks=len(self.plan.tasks),
-            tasks_done=sum(share == 1 for share in shares.values()),
+            tasks_done=self._done_tasks,
             tasks_reused=len(self._reused),
             retries=self.retries,
-            frames_per_s=frames / max(elapsed_s, 0.001),
-            realtime=speed / cost * float(self.plan.grid.duration_s),
+            frames_per_s=self._frames_done / max(elapsed_s, 0.001),
+            realtime=speed / self._cost * float(self.plan.grid.duration_s),
             # The first moments go into starting, and would foretell hours.
-            left_s=(cost - done) / speed if done - reused > 0.02 * cost else None,
+            left_s=max(0.0, self._cost - done) / speed if self._done_cost > 0.02 * self._cost else None,
         )
+
+    def _set(self, id: str, share: float) -> None:
+        task, more = self._tasks[id], share - self._shares[id]
+        self._shares[id] = share
+        self._done_cost += more * task.cost
+        self._frames_done += more * self._frames(task, task.renditions)
 
     def where(self, task: str) -> str:
         """Name a task for people."""
@@ -109,24 +116,27 @@ class Encoding:
         return sum(-(-task.chunk.frame_count // self._divisors[rendition]) for rendition in renditions)
 
 
-def figures(standing: Standing) -> str:
-    """A standing in one line."""
+def figures(progress: Progress) -> str:
+    """How far a job is, in one line."""
     parts = [
-        f"{standing.tasks_done:,} of {count_text(standing.tasks, 'task')}",
-        f"{standing.frames_per_s:,.0f} frames/s",
-        f"{standing.realtime:.2f} × real time",
-        f"{clock_text(standing.left_s)} left" if standing.left_s is not None else "time left not known yet",
-        *([f"{standing.tasks_reused:,} reused"] if standing.tasks_reused else []),
-        *([count_text(standing.retries, "retry").replace("retrys", "retries")] if standing.retries else []),
+        f"{progress.tasks_done:,} of {count_text(progress.tasks, 'task')}",
+        f"{progress.frames_per_s:,.0f} frames/s",
+        f"{progress.realtime:.2f} × real time",
+        f"{clock_text(progress.left_s)} left" if progress.left_s is not None else "time left not known yet",
+        *([f"{progress.tasks_reused:,} reused"] if progress.tasks_reused else []),
+        *([count_text(progress.retries, "retry").replace("retrys", "retries")] if progress.retries else []),
     ]
     return ", ".join(parts)
 
 
 class Follower:
-    """Turns a job's events into words; what is drawn is asked for by `__rich__`, what is written goes by `note`."""
+    """Turns a job's events into words; what is drawn is asked for by `__rich__`, what is written goes by `note`.
+
+    `note` and `tick` may be called from two threads.
+    """
 
     def __init__(self, write: Callable[[str], None], *, plain: bool, clock: Callable[[], float] = time.monotonic):
-        self._write = write
+        self._write_line = write
         self._plain = plain
         self._clock = clock
         self._started = clock()
@@ -134,9 +144,23 @@ class Follower:
         self._step = "beginning"
         self._spinner = Spinner("dots")
         self._encoding: Encoding | None = None
+        self._lock = threading.RLock()
 
     def note(self, event: Event) -> None:
         """Take in an event, and write a line if it is worth one."""
+        with self._lock:
+            self._note(event)
+
+    def tick(self) -> None:
+        """Write a line if there has been none for long."""
+        with self._lock:
+            if self._plain and self._clock() - self._said >= SILENT_S:
+                if self._encoding is not None:
+                    self._write_progress(self._encoding)
+                else:
+                    self._write(f"{self._step}: {clock_text(self._clock() - self._started)} so far")
+
+    def _note(self, event: Event) -> None:
         if isinstance(event, Step):
             self._encoding = None
             self._begin(event.name)
@@ -147,30 +171,32 @@ class Follower:
         elif isinstance(event, PublishedEarly):
             made = event.presentation
             self._write(f"first release {made.release} can be played: {layout.multivariant(made.title, made.release)}")
-        elif self._encoding is not None:
+        elif isinstance(event, Notice):
+            self._write(printable(redact(event.text)))
+        elif isinstance(event, Advance | Done | Failed) and self._encoding is not None:
             self._encoding.note(event)
             if isinstance(event, Failed):
-                again = "given up" if event.last else "trying again"
+                again = "no further attempt" if event.last else "trying again"
                 self._write(
                     f"attempt {event.attempt} of {ATTEMPTS} at {self._encoding.where(event.task)} failed, {again}: "
                     f"{printable(redact(event.error.message))}"
                 )
             elif self._plain and self._clock() - self._said >= PLAIN_EVERY_S:
-                self._said = self._clock()
-                standing = self._standing(self._encoding)
-                self._write(f"encoding: {standing.share:.0%}, {figures(standing)}")
+                self._write_progress(self._encoding)
+        elif isinstance(event, Tick):
+            self.tick()
 
     def __rich__(self) -> RenderableType:
         """Draw the last lines of a terminal."""
         if self._encoding is None:
             self._spinner.update(text=self._step)
             return self._spinner
-        standing = self._standing(self._encoding)
+        progress = self._progress(self._encoding)
         line = Table.grid(padding=(0, 1))
         line.add_row(
-            self._step, ProgressBar(total=1, completed=standing.share, width=50), Text(f"{standing.share:.0%}")
+            self._step, ProgressBar(total=1, completed=progress.share, width=50), Text(f"{progress.share:.0%}")
         )
-        return Group(line, Text(figures(standing), style="dim", overflow="ellipsis", no_wrap=True))
+        return Group(line, Text(figures(progress), style="dim", overflow="ellipsis", no_wrap=True))
 
     def _begin(self, step: str) -> None:
         self._step = step
@@ -178,8 +204,16 @@ class Follower:
         if self._plain and self._encoding is None:
             self._write(step)
 
-    def _standing(self, encoding: Encoding) -> Standing:
-        return encoding.standing(self._clock() - self._started)
+    def _write(self, line: str) -> None:
+        self._said = self._clock()
+        self._write_line(line)
+
+    def _write_progress(self, encoding: Encoding) -> None:
+        progress = self._progress(encoding)
+        self._write(f"encoding: {progress.share:.0%}, {figures(progress)}")
+
+    def _progress(self, encoding: Encoding) -> Progress:
+        return encoding.progress(self._clock() - self._started)
 
 
 def plan_line(plan: EncodePlan, reused: int) -> str:
@@ -202,7 +236,18 @@ def following(console: Console) -> Iterator[Callable[[Event], None]]:
         What takes the events.
     """
     if not console.is_interactive:
-        yield Follower(lambda line: console.print(f"headend: {line}"), plain=True).note
+        follower, ended = Follower(lambda line: console.print(f"headend: {line}"), plain=True), threading.Event()
+
+        def tick() -> None:
+            while not ended.wait(1.0):
+                follower.tick()
+
+        # Also while something is waited for that tells nothing itself, such as a store that does not answer.
+        threading.Thread(target=tick, daemon=True).start()
+        try:
+            yield follower.note
+        finally:
+            ended.set()
         return
     follower = Follower(console.print, plain=False)
     with Live(follower, console=console, refresh_per_second=5, transient=True, redirect_stdout=False):

@@ -67,6 +67,12 @@ class EncodeTask:
     start_s: Fraction = Fraction(0)
     reads: tuple[Reading, ...] = ()
 
+    @property
+    def label(self) -> str:
+        """What people call it: its chunk, and up to three of its renditions."""
+        names = f"{', '.join(self.renditions[:3])}{' …' if len(self.renditions) > 3 else ''}"
+        return f"chunk {self.chunk.number} of {names}" if self.kind is Kind.VIDEO else names
+
 
 @dataclass(frozen=True, slots=True)
 class EncodePlan:

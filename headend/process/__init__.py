@@ -4,7 +4,8 @@ Comes in: an argument list. Goes out: how it ended and what it cost.
 The child gets a process group of its own, is killed when it is cancelled, stalls or when this process dies in any way.
 """
 
+from headend.process.cores import available_cores
 from headend.process.leash import leashed
 from headend.process.running import Finished, run
 
-__all__ = ["Finished", "leashed", "run"]
+__all__ = ["Finished", "available_cores", "leashed", "run"]

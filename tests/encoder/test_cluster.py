@@ -14,7 +14,8 @@ import pytest
 from distributed import Client
 
 from encoder import cluster, tool
-from encoder.cluster import Advance, Done, Event, Failed, TaskRun, run_tasks
+from encoder.cluster import Advance, Done, Event, Failed, TaskRun, run_tasks, running
+from encoder.cluster.local import local_workers
 from encoder.scheduling import slot_count
 from headend.errors import (
     ChunkRejected,
@@ -354,7 +355,7 @@ def test_fewer_workers_are_started_where_a_task_needs_more_memory_than_its_share
     whole = cluster.workers_of(ClusterSettings(workers=1))[0].memory_bytes
     assert whole is not None
 
-    started = cluster._local_workers(4, [replace(task("large"), memory_bytes=whole // 2)])
+    started = local_workers(ClusterSettings(workers=4), [replace(task("large"), memory_bytes=whole // 2)])
 
     assert len(started) == 2
     assert all(worker.memory_bytes == whole // 2 for worker in started)
@@ -369,16 +370,11 @@ def test_fewer_workers_are_started_where_a_task_needs_more_memory_than_its_share
 def test_a_scheduler_that_does_not_answer_is_a_clear_error(
     address: str, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
+    monkeypatch.setattr(running, "CONNECT_S", 0.5)
     with pytest.raises(ConfigError, match=f"no Dask scheduler answers at {address}: start one with 'dask scheduler'"):
         cluster.workers_of(ClusterSettings(address))
     with pytest.raises(ConfigError, match="no Dask scheduler answers"):
         run_tasks([task("one")], succeed, ClusterSettings(address), events.append)
-
-
-def test_a_scheduler_without_workers_is_a_clear_error(tmp_path: Path) -> None:
-    with dask_processes(tmp_path, workers=0) as address, pytest.raises(ConfigError, match="has no workers: start some"):
-        cluster.workers_of(ClusterSettings(address))
 
 
 def test_slots_are_the_threads_of_all_workers(scheduler: str) -> None:
@@ -390,13 +386,6 @@ def test_a_worker_without_ffmpeg_says_so(mortal: ClusterSettings, events: list[E
         run_tasks([task("one")], ask_for_the_tool, mortal, events.append)
 
     assert all(isinstance(failed.error, ToolFailed) for failed in failures(events))
-
-
-def test_a_worker_with_another_ffmpeg_ends_the_job_at_once(scheduler: str, events: list[Event]) -> None:
-    with pytest.raises(ConfigError, match="the plan was made with 'ffmpeg version of the plan'"):
-        run_tasks([task("one")], ask_for_the_tool, ClusterSettings(scheduler), events.append)
-
-    assert len(failures(events)) == 1
 
 
 def test_nothing_of_a_job_stays_with_the_scheduler(scheduler: str, events: list[Event]) -> None:

@@ -1,22 +1,65 @@
 """A real Dask cluster of separate processes, as an operator would start it."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 from distributed import Client
 
 START_S = 60
 
 
+@dataclass
+class DaskCluster:
+    """A scheduler and workers, each a process that a test may stop, kill or add to.
+
+    Attributes:
+        folder: Where they run.
+        environment: Variables of all of them.
+        scheduler: The scheduler's process.
+        workers: The workers' processes: Dask's nannies, whose children are the workers themselves.
+        address: The scheduler's.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+    scheduler: subprocess.Popen[bytes]
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    address: str = ""
+
+    def start_worker(self, *args: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Start one more worker of one thread; does not wait for it."""
+        command = ["worker", self.address, "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", *args]
+        worker = _start(self.folder, {**self.environment, **(environment or {})}, *command)
+        self.workers.append(worker)
+        return worker
+
+    def restart_scheduler(self, port: str) -> None:
+        """Start a scheduler again where the last one was."""
+        self.scheduler = _start(
+            self.folder, self.environment, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"
+        )
+
+    def wait_for(self, workers: int) -> None:
+        """Wait until the scheduler knows so many workers."""
+        with Client(self.address, timeout=START_S) as client:
+            client.wait_for_workers(workers, timeout=START_S)
+
+
 @contextmanager
-def dask_processes(folder: Path, *, workers: int = 2, environment: dict[str, str] | None = None) -> Iterator[str]:
-    """Run ``dask scheduler`` and some ``dask worker`` processes; yield the scheduler's address."""
+def dask_cluster(
+    folder: Path, *, workers: int = 2, environment: dict[str, str] | None = None, arguments: Sequence[str] = ()
+) -> Iterator[DaskCluster]:
+    """Run ``dask scheduler`` and some ``dask worker`` processes."""
     address_file = folder / "scheduler.json"
     env = {
         **os.environ,
@@ -25,54 +68,52 @@ def dask_processes(folder: Path, *, workers: int = 2, environment: dict[str, str
         "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
         **(environment or {}),
     }
-
-    def start(*args: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "dask", *args],
-            cwd=folder,
-            env=env,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    running = [
-        start(
-            "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(address_file)
-        )
-    ]
+    scheduler = _start(
+        folder, env, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+        "--scheduler-file", str(address_file),
+    )  # fmt: skip
+    cluster = DaskCluster(folder, env, scheduler)
     try:
-        running += [
-            start(
-                "worker",
-                "--scheduler-file",
-                str(address_file),
-                "--nthreads",
-                "1",
-                "--no-dashboard",
-                "--host",
-                "127.0.0.1",
-            )
-            for _ in range(workers)
-        ]
         deadline = time.monotonic() + START_S
-        while not address_file.exists():
+        while not address_file.exists() or not address_file.read_text().endswith("}"):
             assert time.monotonic() < deadline, "the scheduler did not start"
             time.sleep(0.05)
-        with Client(scheduler_file=str(address_file), timeout=START_S) as client:
-            if workers:
-                client.wait_for_workers(workers, timeout=START_S)
-            address = client.scheduler.address
-        yield address
+        cluster.address = json.loads(address_file.read_text())["address"]
+        for _ in range(workers):
+            cluster.start_worker(*arguments)
+        if workers:
+            cluster.wait_for(workers)
+        yield cluster
     finally:
-        # Workers first: they say goodbye to the scheduler, and wait for one that is gone.
-        for group in (running[1:], running[:1]):
-            for process in group:
-                process.terminate()
-            for process in group:
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+        # Killed, since a graceful end waits for whatever a test has frozen or killed.
+        for process in (*cluster.workers, cluster.scheduler):
+            for each in (*_children(process.pid), process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+            process.wait()
+
+
+@contextmanager
+def dask_processes(folder: Path, *, workers: int = 2, environment: dict[str, str] | None = None) -> Iterator[str]:
+    """Run a cluster; yield the scheduler's address."""
+    with dask_cluster(folder, workers=workers, environment=environment) as cluster:
+        yield cluster.address
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(psutil.NoSuchProcess):
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return []
+
+
+def _start(folder: Path, env: dict[str, str], *args: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dask", *args],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 @pytest.fixture(scope="session")

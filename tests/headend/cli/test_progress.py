@@ -48,30 +48,30 @@ def failed(name: str, attempt: int, error: ToolFailed, *, last: bool) -> Failed:
     return Failed(task=name, attempt=attempt, worker="tcp://10.0.0.9:4000", error=error, last=last)
 
 
-class TestStanding:
+class TestProgress:
     def test_share_is_counted_in_cost_not_in_tasks(self) -> None:
         encoding = Encoding(planned(task("big", FULL.id, cost=9), task("small", HALF.id, cost=1)))
         encoding.note(done("small"))
-        assert encoding.standing(1).share == pytest.approx(0.1)
+        assert encoding.progress(1).share == pytest.approx(0.1)
         encoding.note(Advance("big", 50))
-        assert encoding.standing(1).share == pytest.approx(0.55)
+        assert encoding.progress(1).share == pytest.approx(0.55)
         encoding.note(done("big"))
-        assert (encoding.standing(1).share, encoding.standing(1).tasks_done) == (1, 2)
+        assert (encoding.progress(1).share, encoding.progress(1).tasks_done) == (1, 2)
 
     def test_frames_are_those_of_all_renditions(self) -> None:
         encoding = Encoding(planned(task("a", FULL.id, HALF.id), task("b", HALF.id)))
         encoding.note(done("a"))
-        assert encoding.standing(10).frames_per_s == pytest.approx(15)
+        assert encoding.progress(10).frames_per_s == pytest.approx(15)
         encoding.note(Advance("b", 25))  # a half-rate rendition of 100 frames has 50
-        assert encoding.standing(10).frames_per_s == pytest.approx(17.5)
+        assert encoding.progress(10).frames_per_s == pytest.approx(17.5)
 
     def test_reused_tasks_count_as_done_but_not_as_speed(self) -> None:
         encoding = Encoding(planned(task("old", FULL.id), task("new", FULL.id), reused=("old",)))
-        begun = encoding.standing(10)
+        begun = encoding.progress(10)
         assert (begun.share, begun.tasks_done, begun.tasks_reused) == (0.5, 1, 1)
         assert (begun.frames_per_s, begun.realtime, begun.left_s) == (0, 0, None)
         encoding.note(Advance("new", 50))
-        later = encoding.standing(10)
+        later = encoding.progress(10)
         assert later.left_s == pytest.approx(10)
         assert later.realtime == pytest.approx(0.25 * float(GRID.duration_s) / 10)
 
@@ -79,22 +79,22 @@ class TestStanding:
         encoding = Encoding(planned(task("a", FULL.id)))
         encoding.note(Advance("a", 60))
         encoding.note(failed("a", 1, ToolFailed("x"), last=False))
-        assert (encoding.standing(1).share, encoding.standing(1).retries) == (0, 1)
+        assert (encoding.progress(1).share, encoding.progress(1).retries) == (0, 1)
         encoding.note(failed("a", 2, ToolFailed("x"), last=True))
-        assert encoding.standing(1).retries == 1
+        assert encoding.progress(1).retries == 1
 
     def test_a_late_word_of_a_task_does_not_undo_it(self) -> None:
         encoding = Encoding(planned(task("a", FULL.id)))
         encoding.note(done("a"))
         encoding.note(Advance("a", 60))
-        assert encoding.standing(1).share == 1
+        assert encoding.progress(1).share == 1
 
     def test_sound_has_no_frames(self) -> None:
         encoding = Encoding(planned(task("a", SOUND.id, kind=Kind.AUDIO)))
         encoding.note(Advance("a", 60))
-        assert encoding.standing(1).share == 0
+        assert encoding.progress(1).share == 0
         encoding.note(done("a"))
-        assert (encoding.standing(1).share, encoding.standing(1).frames_per_s) == (1, 0)
+        assert (encoding.progress(1).share, encoding.progress(1).frames_per_s) == (1, 0)
 
 
 class TestPlainLines:
@@ -125,11 +125,11 @@ class TestPlainLines:
 
 def test_figures_tell_reuse_and_retries_only_where_there_are_some() -> None:
     encoding = Encoding(planned(task("a", FULL.id), task("b", FULL.id), reused=("b",)))
-    assert figures(encoding.standing(10)).endswith("time left not known yet, 1 reused")
+    assert figures(encoding.progress(10)).endswith("time left not known yet, 1 reused")
     encoding.note(failed("a", 1, ToolFailed("x"), last=False))
-    assert figures(encoding.standing(10)).endswith("1 reused, 1 retry")
+    assert figures(encoding.progress(10)).endswith("1 reused, 1 retry")
     encoding.note(failed("a", 2, ToolFailed("x"), last=False))
-    assert figures(encoding.standing(10)).endswith("2 retries")
+    assert figures(encoding.progress(10)).endswith("2 retries")
 
 
 def test_a_terminal_shows_a_bar_and_is_left_clean() -> None:

@@ -1,0 +1,349 @@
+"""Clusters as they are at night: workers that come late, freeze, lack something; a scheduler that dies."""
+
+import os
+import shutil
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client, LocalCluster
+
+import headend
+from encoder import cluster, tool
+from encoder.cluster import Done, Event, Failed, Job, Notice, Runner, TaskRun, run_tasks, running
+from encoder.cluster import roster as rosters
+from encoder.scheduling import slot_count
+from headend.errors import ConfigError, EncodingError, HeadendError, WorkerUnfit
+from headend.media import Receipt
+from headend.settings import ClusterSettings
+from tests.encoder.test_cluster import Notes, done, failures, receipt, succeed, task
+from tests.support.dask_cluster import DaskCluster, dask_cluster
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Notes:
+    (tmp_path / "notes").mkdir()
+    return Notes(tmp_path / "notes")
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+def notices(events: list[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Notice)]
+
+
+def take_a_while(notes: Notes, seconds: float, run_: TaskRun) -> Receipt:
+    notes.add(run_.task.id)
+    time.sleep(seconds)
+    return receipt(run_)
+
+
+def full_at(address: str, run_: TaskRun) -> Receipt:
+    if run_.worker == address or address == "all":
+        raise WorkerUnfit(f"no space left on {run_.worker}")
+    return receipt(run_)
+
+
+def find_another_tool_at(address: str, run_: TaskRun) -> Receipt:
+    if run_.worker == address:
+        tool.check_version("another")
+    return receipt(run_)
+
+
+def worker_process(launcher: psutil.Process | int) -> psutil.Process:
+    """The worker itself, below Dask's nanny."""
+    process = psutil.Process(launcher) if isinstance(launcher, int) else launcher
+    return next(child for child in process.children() if any("spawn_main" in word for word in child.cmdline()))
+
+
+def worker_of(dask: DaskCluster, number: int = 0) -> str:
+    """The address of a worker, by its process."""
+    pid = worker_process(dask.workers[number].pid).pid
+    with Client(dask.address) as client:
+        return next(address for address, found in client.run(os.getpid).items() if found == pid)
+
+
+def without_headend(folder: Path) -> dict[str, str]:
+    """The environment of a Python that has Dask, but no headend."""
+    blocked = folder / "blocked"
+    blocked.mkdir()
+    (blocked / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('headend', 'encoder', 'tests'):\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+    )
+    return {"PYTHONPATH": str(blocked)}
+
+
+# --- too few workers ----------------------------------------------------------------------------------------------
+
+
+def test_no_workers_is_said_soon_and_again_and_ends_the_job_in_time(
+    tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "SAY_NO_WORKERS_S", 1.0)
+    monkeypatch.setattr(running, "SAY_AGAIN_S", 2.0)
+    with dask_cluster(tmp_path, workers=0) as dask:
+        assert cluster.workers_of(ClusterSettings(dask.address)) == cluster.EXPECTED
+        with pytest.raises(ConfigError, match=r"it has no workers; waited 6 s\. Start workers with 'dask worker tcp:"):
+            run_tasks([task("one")], succeed, ClusterSettings(dask.address, wait_for_workers_s=6), events.append)
+
+    assert len(notices(events)) >= 2
+    assert all("no worker at" in text and "waiting for" in text for text in notices(events))
+
+
+def test_workers_that_join_get_tasks_while_others_are_busy(tmp_path: Path, events: list[Event], notes: Notes) -> None:
+    with dask_cluster(tmp_path, workers=1) as dask:
+
+        def note(event: Event) -> None:
+            events.append(event)
+            if isinstance(event, Done) and len(dask.workers) == 1:
+                dask.start_worker()
+
+        tasks = [task(f"t{number:02}") for number in range(80)]
+        run_tasks(tasks, partial(take_a_while, notes, 0.4), ClusterSettings(dask.address), note)
+
+    used = {made.worker for made in done(events)}
+    assert len(used) == 2
+    assert not failures(events)
+
+
+def test_a_cluster_that_adapts_grows_for_a_job_and_the_job_starts_without_workers(
+    events: list[Event], notes: Notes
+) -> None:
+    with LocalCluster(
+        n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
+    ) as adaptive:
+        adaptive.adapt(minimum=0, maximum=2, interval="200ms", wait_count=10)
+        settings = ClusterSettings(adaptive.scheduler_address)
+        run_tasks([task(f"t{n}") for n in range(24)], partial(take_a_while, notes, 0.5), settings, events.append)
+
+    assert len(done(events)) == 24
+    assert len({made.worker for made in done(events)}) == 2
+
+
+# --- workers that lack something ----------------------------------------------------------------------------------
+
+
+def test_a_worker_without_headend_is_named_and_gets_no_tasks(tmp_path: Path, events: list[Event]) -> None:
+    with dask_cluster(tmp_path, workers=1) as dask:
+        dask.start_worker(environment=without_headend(tmp_path))
+        dask.wait_for(2)
+        run_tasks(
+            [task(f"t{n}") for n in range(8)], partial(wait_for_both, 2), ClusterSettings(dask.address), events.append
+        )
+
+    assert len({made.worker for made in done(events)}) == 1
+    assert not failures(events)
+    assert any("gets no tasks: it has no Python package 'headend'" in text for text in notices(events))
+
+
+def wait_for_both(seconds: float, run_: TaskRun) -> Receipt:
+    if run_.task.id == "t0":
+        time.sleep(seconds)
+    return receipt(run_)
+
+
+def test_only_workers_without_headend_are_told_with_the_package(
+    tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "SAY_NO_WORKERS_S", 0.5)
+    with dask_cluster(tmp_path, workers=1, environment=without_headend(tmp_path)) as dask:
+        settings = ClusterSettings(dask.address, wait_for_workers_s=5)
+        with pytest.raises(ConfigError, match=r"none of its 1 workers can run tasks; .*no Python package 'headend'"):
+            run_tasks([task("one")], succeed, settings, events.append)
+
+
+def test_a_worker_with_another_headend_or_ffmpeg_is_left_out_and_the_job_goes_on(
+    tmp_path: Path, events: list[Event]
+) -> None:
+    root = Path(headend.__file__).parents[1]
+    other = tmp_path / "other"
+    for package in ("headend", "encoder", "ladders", "packager", "tests"):
+        shutil.copytree(root / package, other / package, ignore=shutil.ignore_patterns("__pycache__"))
+    version = other / "headend" / "__init__.py"
+    version.write_text(version.read_text().replace(headend.__version__, "0.0.1"))
+    fake = tmp_path / "ffmpeg"
+    fake.write_text("#!/bin/sh\necho 'ffmpeg version 1.0-other Copyright'\n")
+    fake.chmod(0o755)
+    with dask_cluster(tmp_path, workers=1) as dask:
+        dask.start_worker(environment={"PYTHONPATH": str(other), "PYTHONSAFEPATH": "1"})
+        dask.start_worker(environment={tool.OVERRIDE: str(fake)})
+        dask.wait_for(3)
+        good = worker_of(dask)
+        tasks = [task(f"t{n}") for n in range(6)]
+        run_tasks(tasks, partial(wait_for_both, 3), ClusterSettings(dask.address), events.append, tool=tool.version())
+
+    assert {made.worker for made in done(events)} == {good}
+    assert not failures(events)
+    assert any(f"it has headend 0.0.1, and this is {headend.__version__}" in text for text in notices(events))
+    assert any("it has 'ffmpeg version 1.0-other'" in text for text in notices(events))
+
+
+def test_an_ffmpeg_that_changes_under_a_worker_is_the_workers_fault(tmp_path: Path, events: list[Event]) -> None:
+    with dask_cluster(tmp_path, workers=2) as dask:
+        changed = worker_of(dask, 0)
+        tasks = [task(f"t{n}") for n in range(6)]
+        run_tasks(tasks, partial(find_another_tool_at, changed), ClusterSettings(dask.address), events.append)
+
+    assert {made.worker for made in done(events)} == {worker for worker in _workers(events) if worker != changed}
+    assert {made.attempt for made in done(events)} == {1}
+    assert len(failures(events)) == 1
+
+
+def _workers(events: list[Event]) -> set[str]:
+    return {made.worker for made in done(events)} | {failed.worker for failed in failures(events)}
+
+
+def test_a_full_disk_is_not_tried_again_on_the_same_worker(tmp_path: Path, events: list[Event]) -> None:
+    with dask_cluster(tmp_path, workers=2) as dask:
+        full = worker_of(dask, 1)
+        run_tasks(
+            [task(f"t{n}") for n in range(6)], partial(full_at, full), ClusterSettings(dask.address), events.append
+        )
+        assert [failed.worker for failed in failures(events)] == [full]
+        assert len(done(events)) == 6
+
+        with pytest.raises(WorkerUnfit, match="no space left on tcp"):
+            run_tasks([task("one")], partial(full_at, "all"), ClusterSettings(dask.address), events.append)
+
+
+def test_memory_that_a_worker_does_not_state_is_measured(tmp_path: Path) -> None:
+    with dask_cluster(tmp_path, workers=2, arguments=["--memory-limit", "0"]) as dask:
+        found = cluster.workers_of(ClusterSettings(dask.address))
+
+    machine_bytes = psutil.virtual_memory().total
+    assert slot_count(found) == 2
+    assert all(worker.memory_bytes is not None for worker in found)
+    assert 0.1 * machine_bytes < sum(worker.memory_bytes or 0 for worker in found) <= 0.81 * machine_bytes
+
+
+# --- workers and schedulers that stop -------------------------------------------------------------------------------
+
+
+def test_the_task_of_a_frozen_worker_goes_elsewhere(
+    tmp_path: Path, events: list[Event], notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rosters, "FROZEN_S", 3.0)
+    with dask_cluster(tmp_path, workers=2) as dask:
+        frozen = worker_process(dask.workers[0].pid)
+
+        def note(event: Event) -> None:
+            events.append(event)
+            if isinstance(event, Done) and len(done(events)) == 1:
+                frozen.suspend()
+
+        tasks = [task(f"t{number:02}") for number in range(12)]
+        started_s = time.monotonic()
+        run_tasks(tasks, partial(take_a_while, notes, 0.5), ClusterSettings(dask.address), note)
+
+    assert time.monotonic() - started_s < 60
+    assert sorted({made.task for made in done(events)}) == [f"t{number:02}" for number in range(12)]
+    assert any("does not answer: its tasks go to other workers" in text for text in notices(events))
+    assert len(failures(events)) <= 1
+
+
+def test_a_paused_worker_finishes_its_task(tmp_path: Path, events: list[Event]) -> None:
+    with dask_cluster(tmp_path, workers=1) as dask:
+        run_tasks([task("one")], pause_and_look, ClusterSettings(dask.address), events.append)
+
+    assert not failures(events)
+    assert [made.attempt for made in done(events)] == [1]
+
+
+def pause_and_look(run_: TaskRun) -> Receipt:
+    from distributed import Status, get_worker
+
+    worker = get_worker()
+    worker.status = Status.paused
+    time.sleep(1)
+    stopped = run_.cancelled()
+    worker.status = Status.running
+    assert not stopped
+    return receipt(run_)
+
+
+def test_a_killed_scheduler_ends_the_job_with_one_line(
+    tmp_path: Path,
+    events: list[Event],
+    notes: Notes,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(running, "RECONNECT_S", 3.0)
+    with dask_cluster(tmp_path, workers=1) as dask:
+
+        def note(event: Event) -> None:
+            events.append(event)
+            if isinstance(event, Done) and len(done(events)) == 1:
+                dask.scheduler.kill()
+
+        with pytest.raises(EncodingError, match=r"the scheduler at tcp://.* has gone away; start it again"):
+            tasks = [task(f"t{n}") for n in range(40)]
+            run_tasks(tasks, partial(take_a_while, notes, 0.5), ClusterSettings(dask.address), note)
+
+    assert capfd.readouterr().err == ""
+    assert not [failed for failed in failures(events) if failed.last]
+
+
+def test_a_scheduler_that_comes_back_is_found_again(tmp_path: Path, events: list[Event], notes: Notes) -> None:
+    again: list[threading.Thread] = []
+    with dask_cluster(tmp_path, workers=1) as dask:
+        port = dask.address.rpartition(":")[2]
+
+        def restart() -> None:
+            dask.scheduler.wait()
+            dask.restart_scheduler(port)
+            dask.start_worker()
+
+        def note(event: Event) -> None:
+            events.append(event)
+            if isinstance(event, Done) and len(done(events)) == 1:
+                dask.scheduler.kill()
+                again.append(threading.Thread(target=restart))
+                again[0].start()
+
+        tasks = [task(f"t{n}") for n in range(6)]
+        run_tasks(tasks, partial(take_a_while, notes, 0.5), ClusterSettings(dask.address), note)
+        again[0].join()
+
+    assert {made.task for made in done(events)} == {each.id for each in tasks}
+    assert any("has gone away: looking for it" in text for text in notices(events))
+    assert not [failed for failed in failures(events) if failed.last]
+
+
+# --- several jobs -------------------------------------------------------------------------------------------------
+
+
+def test_jobs_share_a_cluster_and_an_urgent_one_overtakes(scheduler: str, notes: Notes, events: list[Event]) -> None:
+    ended: list[tuple[str, HeadendError | None]] = []
+    runner = Runner(
+        partial(running.connect, scheduler),
+        ClusterSettings(scheduler),
+        running.wanted(None),
+        events.append,
+        lambda job, error: ended.append((job, error)),
+    )
+    slow = partial(take_a_while, notes, 0.2)
+    runner.add(Job("long", [task(f"l{n}") for n in range(20)], slow))
+    runner.add(Job("bad", [task("b")], full_of_errors))
+    runner.add(Job("urgent", [task(f"u{n}") for n in range(4)], slow, priority=90))
+    runner.work(until=lambda: len(ended) == 3)
+
+    assert [job for job, _ in ended] in (["bad", "urgent", "long"], ["urgent", "bad", "long"])
+    assert [type(error) for job, error in ended if job == "bad"] == [EncodingError]
+    assert [error for job, error in ended if job != "bad"] == [None, None]
+    assert {event.job for event in events if isinstance(event, Failed)} == {"bad"}
+
+
+def full_of_errors(run_: TaskRun) -> Receipt:
+    raise ZeroDivisionError(f"a mistake in {run_.task.id}")
