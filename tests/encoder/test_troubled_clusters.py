@@ -16,7 +16,7 @@ from encoder import cluster, tool
 from encoder.cluster import Done, Event, Failed, Job, Notice, Runner, TaskRun, run_tasks, running
 from encoder.cluster import roster as rosters
 from encoder.scheduling import slot_count
-from headend.errors import ConfigError, EncodingError, HeadendError, WorkerUnfit
+from headend.errors import ConfigError, EncodingError, HeadendError, TaskCrashed, WorkerUnfit
 from headend.media import Receipt
 from headend.settings import ClusterSettings
 from tests.encoder.test_cluster import Notes, done, failures, receipt, succeed, task
@@ -340,7 +340,7 @@ def test_jobs_share_a_cluster_and_an_urgent_one_overtakes(scheduler: str, notes:
     runner.work(until=lambda: len(ended) == 3)
 
     assert [job for job, _ in ended] in (["bad", "urgent", "long"], ["urgent", "bad", "long"])
-    assert [type(error) for job, error in ended if job == "bad"] == [EncodingError]
+    assert [type(error) for job, error in ended if job == "bad"] == [TaskCrashed]
     assert [error for job, error in ended if job != "bad"] == [None, None]
     assert {event.job for event in events if isinstance(event, Failed)} == {"bad"}
 
