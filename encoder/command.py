@@ -7,7 +7,7 @@ Source: FFmpeg's documentation, sections "Filtergraph description" and "mov, mp4
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -83,6 +83,9 @@ FRAGMENTS: Options = {
     "map_chapters": -1,
     "fflags": "+bitexact",
 }
+
+MUXING = frozenset({*FRAGMENTS, "use_editlist", "video_track_timescale"})
+"""Options of an output that are the container's, not the encoder's."""
 
 SHEET: Options = {
     "f": "image2",
@@ -205,12 +208,18 @@ class VideoCommands:
                 # Frames are counted already; nothing may be repeated or dropped to please a muxer.
                 "fps_mode": "passthrough",
             }
+            options |= logged(rendition.id, options)
             outputs.append(ffmpeg.output(taps[rendition.id], f"{SCRATCH}/{rendition.id}.mp4", **options))
         if thumbnails is not None:
             outputs.append(ffmpeg.output(_sheets(copies[1], look, thumbnails), SHEETS, **SHEET))
         words = _words(ffmpeg.merge_outputs(*outputs))
         at = words.index("-filter_complex")
         return words[at + 1], words[at + 2 :]
+
+
+def logged(rendition: str, options: Mapping[str, str | int | float]) -> Options:
+    """Where an encoder of two passes keeps what it has learned in the first one; nothing for others."""
+    return {"passlogfile": f"{SCRATCH}/{rendition}"} if "pass" in options else {}
 
 
 def light_of(video_range: VideoRange, master: Light) -> Light:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoder import loudness, tool
+from encoder import loudness, reencoding, tool
 from encoder.command import MASTER, PROGRAM, SCRATCH, SHEETS
 from encoder.text import MASTER_IN_GRAPH, SIDECAR, in_graph, sidecar_path
 from headend.errors import CommandRefused, ToolFailed
-from headend.media import EncodeTask, Loudness
+from headend.media import EncodeTask, Kind, Loudness
 from headend.process import Finished, run
 from headend.storage.masters import redact
 
@@ -91,6 +91,17 @@ def encode(
     placeholders = {SCRATCH: str(scratch), MASTER_IN_GRAPH: in_graph(input_url)}
     if not task.argv:
         return Encoded(cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0, stderr="")
+    if task.kind is Kind.VIDEO:
+        learned = _first_pass(task, scratch, lambda argv: carry_out(argv, placeholders))
+        errors = 0  # the same frames are decoded once more
+        made = carry_out(task.argv, placeholders)
+        return Encoded(
+            cpu_s=learned.cpu_s + made.cpu_s,
+            wall_s=learned.wall_s + made.wall_s,
+            peak_memory_bytes=max(learned.peak_memory_bytes, made.peak_memory_bytes),
+            stderr=made.stderr,
+            decode_errors=errors,
+        )
     if task.levelling is None:
         made = carry_out(task.argv, placeholders)
         return Encoded(made.cpu_s, made.wall_s, made.peak_memory_bytes, made.stderr, decode_errors=errors)
@@ -106,6 +117,18 @@ def encode(
         loudness=decided,
         decode_errors=errors,
     )
+
+
+def _first_pass(task: EncodeTask, scratch: Path, carry_out: Callable[[Sequence[str]], Finished]) -> Finished:
+    """Let encoders of two passes read the chunk once, before all outputs are made."""
+    argv = reencoding.first_pass(task.argv)
+    if not argv:
+        return Finished(cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0, stderr="")
+    done = carry_out(argv)
+    names = reencoding.log_names(task.argv)
+    for rendition, name in reencoding.log_names(argv).items():
+        (scratch / name).rename(scratch / names[rendition])
+    return done
 
 
 def tells_of_damage(line: str, task: EncodeTask) -> bool:

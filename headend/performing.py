@@ -4,14 +4,14 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from encoder import apart, cluster, damage, encoding, text, tool
 from encoder.subtitles import sidecars
-from headend import documents, layout
+from headend import capping, documents, layout
 from headend.errors import ChunkRejected, PlanMismatch, ToolFailed
 from headend.media import (
     Codec,
@@ -28,7 +28,7 @@ from headend.media import (
 )
 from headend.settings import StoreSettings
 from headend.storage import Store, masters, open_store
-from headend.timing import Grid
+from headend.timing import Chunk, Grid
 from packager import captions, segmenting
 
 UPLOADS = 4
@@ -120,8 +120,10 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
             # Where frames are made up for, one that did not come out shows by nothing else.
             if finished.decode_errors or order.allow_damaged:
                 found = _damage(order, run, input_url)
+            held = _hold(order, run, input_url, Path(folder))
+            finished = held.in_all(finished)
             run.on_encoded()
-            tracks = tuple(_keep(order, run.task, finished.loudness, Path(folder), store))
+            tracks = tuple(held.noted(t) for t in _keep(order, run.task, finished.loudness, Path(folder), store))
             sheets = tuple(_keep_sheets(order, run.task, Path(folder), store))
         except (ChunkRejected, ToolFailed) as error:
             # It may be the master's fault; then trying again is no use.
@@ -146,6 +148,27 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
     )
     store.put(layout.receipt(order.title, order.release, run.task.id), documents.write(receipt))
     return receipt
+
+
+def _hold(order: Order, run: cluster.TaskRun, input_url: str, scratch: Path) -> capping.Held:
+    """Keep the renditions of a task of video below their caps."""
+    if run.task.kind is not Kind.VIDEO:
+        return capping.Held()
+
+    def encode(task: EncodeTask, folder: Path) -> encoding.Encoded:
+        return encoding.encode(
+            task,
+            input_url=input_url,
+            scratch=folder,
+            cancelled=run.cancelled,
+            # All frames have been told of; what is encoded again is a sign of life.
+            on_frames=lambda _: run.on_frames(run.task.chunk.frame_count),
+        )
+
+    def measure(rendition: str, chunk: Chunk, data: memoryview) -> EncodedTrack:
+        return _cut(order, replace(run.task, chunk=chunk), rendition, None, data).track
+
+    return capping.hold(run.task, scratch, order.grid, order.divisors, encode=encode, measure=measure)
 
 
 def _damage(order: Order, run: cluster.TaskRun, input_url: str) -> tuple[Damage, ...]:

@@ -19,7 +19,7 @@ from zlib import crc32
 
 import m3u8
 
-from headend import documents, layout
+from headend import documents, layout, rates
 from headend.documents import Noun
 from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PackagingError, StorageError
 from headend.media import (
@@ -242,6 +242,7 @@ def _examine(
         return look(track.rendition, light, segment, init + data)
 
     yield from _segments(store, presentation, on_progress, inside)
+    yield from _peaks(presentation)
     yield from _sheets(store, presentation)
     yield from _manifests(store, presentation, keys)
 
@@ -393,6 +394,26 @@ def _segments(
                 if seen.sequences and seen.sequences[0] <= last_sequence:
                     yield _Seen(seen.key, 0, (f"its mfhd sequence number {seen.sequences[0]} does not ascend",))
                 last_sequence = max((last_sequence, *seen.sequences))
+
+
+def _peaks(presentation: Presentation) -> Iterator[_Seen]:
+    """The renditions whose rate exceeds their cap by more than is allowed, at the worst place of each."""
+    grid = presentation.grid
+    for track in (*presentation.video, *presentation.trick):
+        rendition, segments = track.rendition, track.segments
+        bound = rates.Bound(rendition.cap_bps, rendition.buffer_bits, grid.segment_frames / grid.frame_rate)
+        sizes, durations = ([getattr(s, name) for s in segments] for name in ("size_bytes", "duration_ticks"))
+        worst = max(rates.windows(sizes, durations, track.timescale, bound), key=lambda window: window.rate_bps)
+        if worst.rate_bps > bound.limit_bps:
+            key = layout.segment(presentation.title, presentation.release, rendition.id, segments[worst.first].number)
+            yield _Seen(
+                key,
+                0,
+                (
+                    f"{worst.rate_bps // 1000} kb/s from here over {worst.end - worst.first} segment(s), more than "
+                    f"{float(rates.LIMIT):g} times the rendition's cap of {rendition.cap_bps // 1000} kb/s",
+                ),
+            )
 
 
 def _sheets(store: Store, presentation: Presentation) -> Iterator[_Seen]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
+from typing import BinaryIO
 
 from headend.errors import ChunkRejected, PlanMismatch
 from headend.media import EncodedTrack, Loudness, Segment
@@ -360,6 +361,34 @@ def joined(
         segments=tuple(segments),
     )
     return Cut(init, bodies, track)
+
+
+@boxes.damage_reported()
+def splice(data: memoryview, first_gop: int, other: memoryview, out: BinaryIO) -> None:
+    """Put other encodes of some GOPs in the place of those that an encoder's file has.
+
+    Args:
+        data: The encoder's whole file.
+        first_gop: Index of the first GOP to replace.
+        other: The encoder's file of as many GOPs as are to be replaced; its times begin at 0.
+        out: Takes the new file.
+
+    Raises:
+        ChunkRejected: The two have different init segments.
+        PackagingError: A file is damaged.
+    """
+    old, new = list(fragments(data)), list(fragments(other))
+    if not old or not new or data[: old[0].start] != other[: new[0].start]:
+        raise ChunkRejected("GOPs that were encoded again do not fit the init segment of the others")
+    out.write(data[: old[first_gop].start])
+    for fragment in new:
+        body = bytearray(other[fragment.start : fragment.end])
+        tfdt = boxes.find(memoryview(body), "moof/traf/tfdt").body
+        ticks = fragment.decode_ticks + old[first_gop].decode_ticks
+        struct.pack_into(">Q" if body[tfdt] == 1 else ">I", body, tfdt + 4, ticks)
+        out.write(body)
+    rest = first_gop + len(new)
+    out.write(data[old[rest].start if rest < len(old) else old[-1].end :])
 
 
 def _fragment(data: memoryview | bytes, moof: boxes.Box, mdat: boxes.Box) -> Fragment:

@@ -4,10 +4,11 @@ Comes in: a rendition and how the title is encoded. Goes out: FFmpeg output opti
 A family knows nothing of graphs, chunks or other families.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 
 from encoder.families import aac, av1, avc, dolby, hevc, opus, vp9
-from encoder.families.base import Options, Style
+from encoder.families.base import Options, Style, tighter_buffer
 from headend.media import AudioRendition, Codec, VideoRendition
 
 VIDEO: Mapping[Codec, Callable[[VideoRendition, Style], Options]] = {
@@ -28,4 +29,13 @@ LOUDNESS: Mapping[Codec, Callable[[str], Options]] = {
 }
 """Codecs whose streams tell their loudness: options by the dialnorm, or what stands for it."""
 
-__all__ = ["AUDIO", "LOUDNESS", "VIDEO", "Options", "Style"]
+TIGHTER: Mapping[str, Callable[[Mapping[str, str | int | float], Sequence[Fraction]], Options]] = {
+    "libx264": tighter_buffer,
+    "libx265": tighter_buffer,
+    "libsvtav1": tighter_buffer,
+    "libvpx-vp9": vp9.tighter,
+}
+"""By FFmpeg's name of the encoder: the options for a segment that came out above its cap, from those that it had and
+from the factors by which each encode before was too large."""
+
+__all__ = ["AUDIO", "LOUDNESS", "TIGHTER", "VIDEO", "Options", "Style"]

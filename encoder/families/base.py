@@ -1,6 +1,9 @@
 """What every family is told and gives."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
 
 from headend.media import Colour, ContentLight, Effort, MasteringDisplay
 
@@ -30,3 +33,16 @@ class Style:
 def colon_list(**parameters: str | int | float) -> str:
     """Write ``name=value:name=value``, underscores as dashes: how encoder libraries take their own parameters."""
     return ":".join(f"{name.replace('_', '-')}={value}" for name, value in parameters.items())
+
+
+def tighter_buffer(options: Mapping[str, str | int | float], factors: Sequence[Fraction]) -> Options:
+    """Options for a segment whose rate was too high, of an encoder that keeps a rate model.
+
+    Maximal rate and buffer shrink together; the constant rate factor stays, as it is not what bounds such a segment.
+
+    Args:
+        options: Those of the rendition.
+        factors: By how much each encode before was too large: cap over rate.
+    """
+    shrunk = {name: int(int(options[name]) * prod(factors)) for name in ("maxrate", "bufsize")}
+    return {**options, **shrunk}

@@ -88,6 +88,8 @@ class EncodedTrack:
         peak_bps: Of the segment with the highest rate.
         segments: In order.
         loudness: Audio: as measured and set.
+        window_bps: Video: the highest rate in any window of this part, see `headend.rates.windows`.
+        encoded_again: Video: numbers of the segments that came out above the cap, and were encoded again.
     """
 
     rendition: str
@@ -99,6 +101,8 @@ class EncodedTrack:
     peak_bps: int
     segments: tuple[Segment, ...]
     loudness: Loudness | None = None
+    window_bps: int = 0
+    encoded_again: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

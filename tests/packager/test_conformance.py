@@ -281,3 +281,25 @@ def test_damaged_segments_are_not_decoded() -> None:
     seen = []
     verify(store, "film", look=lambda rendition, *_: seen.append(rendition.id) or (), deep=True)
     assert len(seen) == 12 and "vp9-90p" not in seen
+
+
+def test_rendition_above_its_cap_is_found_at_its_worst_segment() -> None:
+    store = MemoryStore()
+    plan = store_real(store)
+    rates = {r.id: r.cap_bps for r in plan.video}
+    publish(store, plan)
+    sizes = {
+        track.rendition.id: [8 * s.size_bytes * track.timescale / s.duration_ticks for s in track.segments]
+        for track in documents.read(Presentation, store.get(layout.release_document("film", "r1")), key="release").video
+    }
+    assert all(max(sizes[id]) <= cap for id, cap in rates.items())
+    tight_bps = int(max(sizes["vp9-90p"]) / 1.2)
+    low = tuple(replace(r, cap_bps=tight_bps, buffer_bits=tight_bps) if r.id == "vp9-90p" else r for r in plan.video)
+    plan = replace(plan, video=low)
+    store.put(layout.plan("film", "r1"), documents.write(plan))
+    publish(store, plan)
+
+    worst = 1 + sizes["vp9-90p"].index(max(sizes["vp9-90p"]))
+    (found,) = verify(store, "film").findings
+    assert found.object == layout.segment("film", "r1", "vp9-90p", worst)
+    assert f"cap of {tight_bps // 1000} kb/s" in found.message

@@ -1,0 +1,173 @@
+"""Commands derived from a task's own: the first of two passes, and segments that came out above their cap.
+
+A task's command holds all that its encoders are told. So a worker needs no plan to encode one segment of one rendition
+again: it takes the same frames from the same graph, drops the outputs that it doesn't need, and changes the options
+that decide the rate. Pure: arguments come in, arguments go out.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import PurePosixPath
+
+from encoder.command import MUXING, logged
+from encoder.families import TIGHTER
+from headend.rates import Bound
+
+PASS = "pass"
+"""FFmpeg's option for encoders that read the frames twice."""
+SECOND = "2"
+FIRST_PASS = {PASS: "1", "f": "null"}
+SOFT_FROM = 3
+"""From this attempt on, detail is taken from the picture: the encoder's coarsest quantizer alone was not enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output of a command.
+
+    Attributes:
+        label: The end of the graph that it encodes, in brackets.
+        options: Its options by name, without the dash, in their order.
+        path: Where it is written.
+    """
+
+    label: str
+    options: Mapping[str, str | int | float]
+    path: str
+
+    @property
+    def id(self) -> str:
+        """The rendition's id, which names the file."""
+        return PurePosixPath(self.path).stem
+
+    def words(self) -> Iterator[str]:
+        """As FFmpeg takes it."""
+        yield from ("-map", self.label)
+        for name, value in self.options.items():
+            yield from (f"-{name}", str(value))
+        yield self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A segment of a rendition that is to be encoded once more, with fewer bits.
+
+    Attributes:
+        rendition: Its id.
+        first_frame: Its first frame, counted in the rendition's own frames from the start of the chunk.
+        end_frame: The first frame behind it.
+        factors: By how much each encode before was too large: cap over rate, the oldest first; at least one.
+    """
+
+    rendition: str
+    first_frame: int
+    end_frame: int
+    factors: tuple[Fraction, ...]
+
+    @property
+    def attempt(self) -> int:
+        """How often the segment has been encoded alone after this, from 1."""
+        return len(self.factors)
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    opening: tuple[str, ...]
+    graph: str
+    outputs: tuple[Output, ...]
+
+    def words(self) -> tuple[str, ...]:
+        return *self.opening, self.graph, *(word for output in self.outputs for word in output.words())
+
+
+def bounds(argv: Sequence[str], segment_s: Fraction) -> dict[str, Bound]:
+    """Read from a task's command which of its renditions have a cap.
+
+    Args:
+        argv: The command.
+        segment_s: Nominal length of a segment.
+
+    Returns:
+        By the id of each rendition whose encoder has a maximal rate.
+    """
+    return {
+        output.id: Bound(int(output.options["maxrate"]), int(output.options["bufsize"]), segment_s)
+        for output in _parsed(argv).outputs
+        if "maxrate" in output.options
+    }
+
+
+def first_pass(argv: Sequence[str]) -> tuple[str, ...]:
+    """Derive the command that must run before one whose outputs have a second pass.
+
+    Returns:
+        The command; empty if no output has two passes.
+    """
+    if f"-{PASS}" not in argv:
+        return ()
+    command = _parsed(argv)
+    wanted = [output for output in command.outputs if output.options.get(PASS) == SECOND]
+    analysed = [
+        Output(o.label, {name: value for name, value in o.options.items() if name not in MUXING} | FIRST_PASS, "-")
+        for o in wanted
+    ]
+    return _Command(command.opening, _without(command, {o.label for o in wanted}), tuple(analysed)).words()
+
+
+def log_names(argv: Sequence[str]) -> dict[str, str]:
+    """Names of the files between two passes, by rendition: FFmpeg appends the place of the output in its command."""
+    outputs = enumerate(_parsed(argv).outputs)
+    logs = {place: str(output.options["passlogfile"]) for place, output in outputs if PASS in output.options}
+    return {PurePosixPath(log).name: f"{PurePosixPath(log).name}-{place}.log" for place, log in logs.items()}
+
+
+def encode_again(argv: Sequence[str], segments: Iterable[Again]) -> tuple[str, ...]:
+    """Derive the command that encodes single segments once more.
+
+    Args:
+        argv: The task's command.
+        segments: One of each rendition, at most: a second one would need its encoder's memory twice.
+
+    Returns:
+        The command. It writes each segment to the path of its rendition, as a file of its own whose times begin at 0.
+    """
+    command = _parsed(argv)
+    by_id = {output.id: output for output in command.outputs}
+    graph = _without(command, {by_id[segment.rendition].label for segment in segments})
+    outputs = []
+    for number, segment in enumerate(segments):
+        output = by_id[segment.rendition]
+        label = f"[again{number}]"
+        steps = [f"trim=start_frame={segment.first_frame}:end_frame={segment.end_frame}", "setpts=PTS-STARTPTS"]
+        factors = segment.factors
+        if segment.attempt >= SOFT_FROM:
+            steps.append(f"gblur=sigma={2 ** (segment.attempt - SOFT_FROM)}")
+            factors = factors[:1]  # what came after says how coarse the encoder can be, not what it needs
+        graph += f";{output.label}{','.join(steps)}{label}"
+        changed = TIGHTER[str(output.options["c:v"])](output.options, factors)
+        outputs.append(Output(label, {**changed, **logged(output.id, changed)}, output.path))
+    return _Command(command.opening, graph, tuple(outputs)).words()
+
+
+def _without(command: _Command, labels: set[str]) -> str:
+    """The graph, with the ends that nothing encodes drained."""
+    drains = "".join(f";{output.label}nullsink" for output in command.outputs if output.label not in labels)
+    return command.graph + drains
+
+
+def _parsed(argv: Sequence[str]) -> _Command:
+    """Take a task's command apart. Each option of an output has a value."""
+    at = list(argv).index("-filter_complex") + 1
+    outputs = []
+    words = iter(argv[at + 1 :])
+    for word in words:
+        label = next(words)
+        options: dict[str, str] = {}
+        assert word == "-map", word
+        for name in words:
+            if not name.startswith("-") or name == "-":
+                outputs.append(Output(label, options, name))
+                break
+            options[name.removeprefix("-")] = next(words)
+    return _Command(tuple(argv[:at]), argv[at], tuple(outputs))
