@@ -15,6 +15,7 @@ from headend import documents, layout, pipeline
 from headend.cli import options
 from headend.cli.describing import measured_table
 from headend.cli.exits import Status
+from headend.cli.looping import looped
 from headend.cli.progress import following
 from headend.cli.screen import console, print_json
 from headend.cli.serve import addresses
@@ -61,10 +62,14 @@ class Played:
         "headend demo",
         "headend demo --serve",
         "headend demo --s3",
+        "headend demo --loop 20",
         "headend demo --master film.mov --store /data/titles",
     ),
 )
 @click.option("--master", metavar="FILE", help="Your own film instead of the clip.")
+@click.option(
+    "--loop", "times", type=click.IntRange(1), default=1, metavar="N", help="Show the film N times one after the other."
+)
 @click.option("--s3", is_flag=True, help="Keep master and titles in a real S3 server, run here by rclone.")
 @click.option(
     "--store",
@@ -74,17 +79,21 @@ class Played:
 )
 @click.option("--serve", "keep_serving", is_flag=True, help="Go on serving at the end, until Ctrl-C.")
 @options.common
-def command(master: str | None, s3: bool, folder: str | None, keep_serving: bool, as_json: bool) -> int:
+def command(master: str | None, times: int, s3: bool, folder: str | None, keep_serving: bool, as_json: bool) -> int:
     """Make a short film into a full title, serve it and play it back.
 
     Encodes five seconds of Big Buck Bunny into the whole studio ladder on this machine, reads the release back and
     checks it, serves it over HTTP, and decodes a rendition of HLS and one of DASH from there. A few minutes on two
-    cores; a second run finds its work done.
+    cores; a second run finds its work done. With --loop, the film is as long as you like: it is written several times
+    into a file beside the titles.
     """
     film = Path(options.absolute(master)) if master else find_clip()
     title = slug(film.stem) if master else CLIP_TITLE
     root = Path(options.absolute(folder or (S3_FOLDER if s3 else DEFAULT_STORE)))
     say = console(stderr=True).print
+    if times > 1:
+        title = f"{title}-x{times}"
+        film = _looped(film, times, root / MASTERS / f"{title}.mov")
     with _on_s3(root, film) if s3 else _on_disk(root, film) as (url, store):
         request = pipeline.Request(
             url, title, loading.load("studio"), store, ClusterSettings(), EncodeSettings(effort=Effort.DRAFT)
@@ -114,6 +123,13 @@ def command(master: str | None, s3: bool, folder: str | None, keep_serving: bool
         else:
             say(f"watch it: headend serve --store {root / TITLES if s3 else root}")
     return Status.DONE
+
+
+def _looped(film: Path, times: int, path: Path) -> Path:
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return looped(film, times, path)
 
 
 def find_clip() -> Path:
