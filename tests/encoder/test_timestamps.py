@@ -154,8 +154,8 @@ EXACT = {
     "adelay": r"\d+S:all=1",
     "apad": r"whole_len=\d+",
     "framestep": r"\d+",
-    # 10 ms of missing sound is a threshold, not a place in time.
-    "aresample": rf"\d+(:(async=1|min_hard_comp=0.01|first_pts={_WHOLE}))*",
+    # What is missing so long is filled: a threshold, not a place in time.
+    "aresample": rf"\d+|((async=\d+|min_hard_comp=0\.\d+|first_pts={_WHOLE}):?)+",
 }
 """Filters that deal with time, and the form of their arguments: whole numbers and the few expressions."""
 TIMELESS = frozenset(
