@@ -20,9 +20,9 @@ import botocore.session
 from botocore.exceptions import NoCredentialsError
 from yarl import URL
 
+from headend.caching.circuit_breaker import RetryBudget
 from headend.errors import ObjectMissing, StorageError, StoreUnavailable
 from headend.storage.s3 import S3Store, connect, translated
-from origin.restraint import RetryBudget
 from origin.signing import Signer
 from origin.sources import damaged
 

@@ -1,4 +1,4 @@
-"""What each route answers: from the match of a path to an `Answer`."""
+"""What each route answers: from the match of a path to a `Response`."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -10,15 +10,20 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from headend import layout
 from headend.errors import StorageError
-from origin import answers
-from origin.answers import Answer
+from headend.http import responses
+from headend.http.requests import Request
+from headend.http.responses import Response
+from headend.http.server import client_key
 from origin.index import Wanted
 from origin.library import Library
-from origin.request import Request
+from origin.policy import ENTRY_POINT
 from origin.watch import pages
 
 Path = re.Match[str]
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
+_AFTER = re.compile(r"(?:^|&)after=([a-z0-9-]{1,64})(?=&|$)")
+PAGE_TITLES = 60
+"""Titles on one page of the list."""
 
 
 class Handlers:
@@ -26,80 +31,86 @@ class Handlers:
 
     Args:
         library: What can be served.
-        figures: What was counted, in Prometheus' text format.
+        exposition: All metrics, in Prometheus' text format.
 
     Attributes:
-        draining: Whether the origin is about to stop; readiness says so.
-        metrics_port: The port where figures are for everyone, if there is one.
+        is_draining: Whether the origin is about to stop; readiness says so.
+        metrics_port: The port where metrics are for everyone, if there is one.
     """
 
-    def __init__(self, library: Library, figures: Callable[[], Awaitable[bytes]]) -> None:
+    def __init__(self, library: Library, exposition: Callable[[], Awaitable[bytes]]) -> None:
         self._library = library
-        self._figures = figures
+        self._exposition = exposition
         self._pages = pages.load()
-        self.draining = False
+        self.is_draining = False
         self.metrics_port: int | None = None
 
-    async def file(self, request: Request, path: Path) -> Answer:
+    async def file(self, request: Request, path: Path, _: int | None) -> Response:
         """A file of a release."""
-        file = self._library.remembered(f"{layout.TITLES}{path[0]}")
+        file = self._library.cached(f"{layout.TITLES}{path[0]}")
         if file is None:
             named = path.groupdict()
-            file = await self._library.file(
-                Wanted(named["title"], named["release"], named.get("rendition"), named["name"])
-            )
-        return answers.for_file(request.method, request.headers, file)
+            wanted = Wanted(named["title"], named["release"], named.get("rendition"), named["name"])
+            file = await self._library.file(wanted, client_key(request.client))
+        return responses.for_file(request.method, request.headers, file)
 
-    async def manifest(self, request: Request, path: Path) -> Answer:
+    async def manifest(self, request: Request, path: Path, max_height_px: int | None) -> Response:
         """A release's manifest, without what the plan leaves out."""
-        limit = request.max_height_px
-        if limit is None:
-            return await self.file(request, path)
-        file = await self._library.reduced_manifest(Wanted(path["title"], path["release"], None, path["name"]), limit)
-        return answers.for_file(request.method, request.headers, file)
+        if max_height_px is None:
+            return await self.file(request, path, None)
+        wanted = Wanted(path["title"], path["release"], None, path["name"])
+        file = await self._library.reduced_manifest(wanted, max_height_px, client_key(request.client))
+        return responses.for_file(request.method, request.headers, file)
 
-    async def entry_point(self, request: Request, path: Path) -> Answer:
+    async def entry_point(self, request: Request, path: Path, max_height_px: int | None) -> Response:
         """The current release's manifest, poster or index of thumbnails.
 
-        An MPD is given here, with its base: FFmpeg resolves what it names against the address before a redirect.
+        Most are redirects, so that players resolve relative URIs against the release (RFC 3986, section 5.1.3). An MPD
+        is sent from here, with its base: FFmpeg resolves what it names against the address before a redirect.
         """
-        release = await self._library.current(path["title"])
+        client = client_key(request.client)
+        release = await self._library.current(path["title"], client)
         if path["name"] != layout.MPD:
-            return answers.redirect(f"{release}/{path['name']}")
+            return responses.redirect(f"{release}/{path['name']}", ENTRY_POINT)
         wanted = Wanted(path["title"], release, None, layout.MPD)
-        file = await self._library.based_mpd(wanted, request.max_height_px)
-        found = answers.for_file(request.method, request.headers, file)
-        # A cached error would shut out those who ask rightly.
-        return answers.kept(found, answers.ENTRY_POINT) if found.status < HTTPStatus.BAD_REQUEST else found
+        file = await self._library.based_mpd(wanted, max_height_px, client)
+        found = responses.for_file(request.method, request.headers, file)
+        # A cached error would shut out clients whose requests are fine.
+        return responses.with_cache_control(found, ENTRY_POINT) if found.status < HTTPStatus.BAD_REQUEST else found
 
-    async def watch(self, _: Request, path: Path) -> Answer:
+    async def watch(self, request: Request, path: Path, _: int | None) -> Response:
         """The page of a title."""
-        await self._library.current(path["title"])
+        await self._library.current(path["title"], client_key(request.client))
         return self._pages.watch()
 
-    async def asset(self, request: Request, path: Path) -> Answer:
+    async def asset(self, request: Request, path: Path, _: int | None) -> Response:
         """A script or style of a page."""
-        return answers.for_file(request.method, request.headers, self._pages.asset(path["digest"], path["name"]))
+        return responses.for_file(request.method, request.headers, self._pages.asset(path["digest"], path["name"]))
 
-    async def catalogue(self, request: Request, _: Path) -> Answer:
-        """All titles: a page for browsers; for programs, with relative links to their entry points."""
+    async def catalogue(self, request: Request, _: Path, __: int | None) -> Response:
+        """The titles: a page for browsers; for programs, one page of relative links to entry points."""
         if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
             return self._pages.titles()
-        titles = [
+        after = _AFTER.search(request.query)
+        titles, last = await self._library.titles(after[1] if after else "", PAGE_TITLES, client_key(request.client))
+        listed = [
             {"title": title, "hls": f"{title}/{layout.MULTIVARIANT}", "dash": f"{title}/{layout.MPD}"}
-            for title in await self._library.titles()
+            for title in titles
         ]
-        found = answers.document(msgspec.json.encode({"titles": titles}), answers.JSON_TYPE, answers.BRIEFLY)
+        page: dict[str, object] = {"titles": listed}
+        if last is not None:
+            page["next"] = f"?after={last}"
+        found = responses.document(msgspec.json.encode(page), responses.JSON_TYPE, responses.BRIEFLY)
         found.headers[hdrs.VARY] = hdrs.ACCEPT
         return found
 
-    async def alive(self, _: Request, __: Path) -> Answer:
+    async def alive(self, _: Request, __: Path, ___: int | None) -> Response:
         """That the process can answer."""
         return _OK
 
-    async def ready(self, _: Request, __: Path) -> Answer:
+    async def ready(self, _: Request, __: Path, ___: int | None) -> Response:
         """Whether a load balancer should send clients here: not while stopping, nor without a store."""
-        if self.draining:
+        if self.is_draining:
             return _STOPPING
         try:
             await self._library.check()
@@ -107,16 +118,17 @@ class Handlers:
             return _STORE_AWAY
         return _OK
 
-    async def figures(self, request: Request, _: Path) -> Answer:
-        """What was counted: for who asks at this machine's own address, or at the port for it."""
-        address, port = request.server
+    async def metrics(self, request: Request, _: Path, __: int | None) -> Response:
+        """The metrics, for clients on this machine or at the port for metrics."""
+        address, port = request.local
         if port != self.metrics_port and address.removeprefix("::ffff:") not in LOOPBACK:
-            return answers.refusal(HTTPStatus.NOT_FOUND)
-        return answers.document(await self._figures(), CONTENT_TYPE_LATEST, answers.NEVER)
+            return responses.NOT_FOUND
+        return responses.document(await self._exposition(), CONTENT_TYPE_LATEST, responses.NO_STORE)
 
 
-Handler = Callable[[Handlers, Request, Path], Awaitable[Answer]]
+Handler = Callable[[Handlers, Request, Path, int | None], Awaitable[Response]]
+"""Gets the request, the match of its path, and the plan's highest resolution in pixels, or None."""
 
-_STOPPING = answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE, reason="this origin is about to stop")
-_STORE_AWAY = answers.refusal(HTTPStatus.SERVICE_UNAVAILABLE, reason="the store does not answer")
-_OK = answers.document(b"ok\n", "text/plain; charset=utf-8", answers.NEVER)
+_STOPPING = responses.error(HTTPStatus.SERVICE_UNAVAILABLE, reason="this origin is about to stop")
+_STORE_AWAY = responses.error(HTTPStatus.SERVICE_UNAVAILABLE, reason="the store does not answer")
+_OK = responses.document(b"ok\n", "text/plain; charset=utf-8", responses.NO_STORE)

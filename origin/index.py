@@ -6,10 +6,10 @@ from datetime import datetime
 
 from headend import layout
 from headend.media import AudioRendition, Codec, Presentation, TextRendition, Track, VideoRendition
-from origin.answers import WEBVTT_TYPE
+from origin.policy import WEBVTT_TYPE
 
 POSTER = "poster.jpg"
-"""The name of a release's poster, which is drawn when somebody wants it."""
+"""The name of a release's poster."""
 
 _AnyTrack = Track[VideoRendition] | Track[AudioRendition] | Track[TextRendition]
 _SEGMENT_BYTES_IN_MEMORY = 160

@@ -1,8 +1,8 @@
-"""What the store holds, as far as the world may see it: read once, checked, and remembered.
+"""What the store holds, as far as clients may see it: read once, verified, and cached.
 
-All reads of the store go through here. Many clients that want one cold file cause one read, and are sent to from it
-while it goes on; a body cut short or damaged in the store is never passed off as the real one; and while the store is
-away, what is in memory is served on.
+All reads of the store go through here. Many clients that want one cold file cause one read, and are served from it
+while it goes on; a body that is cut short or damaged in the store is never served as the real one; and while the store
+is away, what is in memory is still served.
 """
 
 import asyncio
@@ -13,51 +13,54 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from aiohttp import hdrs
 
 from headend import documents, layout
+from headend.caching.circuit_breaker import CircuitBreaker
+from headend.caching.disk_cache import DiskCache
+from headend.caching.segmented_lru import SegmentedLRU
+from headend.caching.single_flight import SingleFlight, TookTooLong, TooMany
 from headend.errors import HeadendError, ObjectMissing, StorageError, StoreUnavailable
+from headend.http.blobs import Blob, in_memory
+from headend.http.responses import File, Representation, media_file, text_file
 from headend.media import Current, Presentation
 from headend.storage import Store
 from headend.storage.local import LocalStore
-from origin.answers import MPD_TYPE, PLAYLIST_TYPE, WEBVTT_TYPE, File, Representation, media_file, text_file
-from origin.blobs import Blob, in_memory
-from origin.caching import Shelf
-from origin.disk_cache import DiskCache
+from origin.catalogue import Catalogue
 from origin.index import POSTER, ReleaseIndex, Wanted, index_of
 from origin.metrics import Metrics
+from origin.policy import JPEG_TYPE, MPD_TYPE, PLAYLIST_TYPE, WEBVTT_TYPE
 from origin.reducing import reduced, with_base
-from origin.restraint import Breaker
-from origin.sources import Arriving, Damaged, Folder, Source, in_threads
+from origin.sources import Damaged, Folder, Remote, Source, in_threads
 
 CACHE_BYTES = 256 << 20
-"""Memory for files, unless told otherwise."""
+"""Default memory for files."""
 BLOBS = 16_384
-"""Files that are held open, unless told otherwise."""
+"""Default number of files that are held open."""
 INDEX_BYTES = 64 << 20
-"""Memory for what is known of releases: some hundred two-hour titles."""
+"""Memory for indexes of releases."""
 POINTERS = 10_000
-"""Titles whose current release is remembered, and absent things whose absence is."""
+"""Titles whose current release is remembered, and absent objects whose absence is."""
 POINTER_S = 2.0
-"""How long a pointer is believed without a look."""
+"""How long a pointer is believed."""
 ABSENCE_S = 5.0
-"""How long an absence is believed without a look."""
-LISTING_S = 30.0
-"""How long a list of titles is shown; making one asks the store once for each title."""
+"""How long an absence is believed."""
 WAIT_S = 20.0
-"""How long a client waits for the store; the read goes on for those who come back."""
+"""How long a client waits for the store; the read goes on for clients that come back."""
 RENEWAL_S = 1.0
 """How long a client waits for news of something that is known already."""
-THREADS = 16
-"""Reads under way at a time."""
+DOCUMENT_THREADS, MEDIA_THREADS = 8, 16
+"""Reads of the store at a time."""
 QUEUE = 256
-"""Reads wanted at a time; beyond, clients are asked to come back, which bounds the memory of a burst."""
-
-_READY_KEY = layout.current("ready")
+"""Reads wanted at a time, of documents and of media; beyond, clients are asked to come back."""
+QUEUE_PER_CLIENT = 64
+"""The same for one client, so that it can't take all the room."""
 
 _RELEASE = re.compile("[A-Za-z0-9-]{1,64}")
 
@@ -65,14 +68,39 @@ log = logging.getLogger("headend.origin")
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A key of reads: a small object, or a listing.
+
+    Attributes:
+        kind: What is read.
+        name: Which one.
+    """
+
+    kind: Literal["pointer", "release", "file", "listing", "health"]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A key of reads: a segment, init segment or picture.
+
+    Attributes:
+        key: Where it is in the store.
+    """
+
+    key: str
+
+
 class Library:
     """The store, for handlers; belongs to one event loop.
 
     All methods raise `ObjectMissing` for what is not published, `StoreUnavailable` when the store is away or too many
-    reads are wanted, and other kinds of `StorageError` when what is there can't be used.
+    reads are wanted, and other kinds of `StorageError` when what is there can't be used. ``client`` says who wants
+    something, since the reads that one client may cause are limited.
 
     Args:
-        store: Read from `THREADS` threads, or by aiohttp where it is in S3.
+        store: Read from threads, or by aiohttp where it is in S3.
         metrics: Where lookups and reads are counted.
         cache_bytes: Memory for files.
         most_blobs: How many files may be held open.
@@ -92,55 +120,94 @@ class Library:
     ) -> None:
         self._store = store
         self._metrics = metrics
-        self._hits = metrics.lookups.of("hit")
+        self._hits = metrics.lookups.labels("hit")
         self._clock = clock
         self._disk = disk
-        self._breaker = Breaker(clock)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="origin-store")
-        self._source, self._close_source = _source(store, self._threads, metrics)
-        self._flights: dict[str, asyncio.Task[Any]] = {}
+        self._breaker = CircuitBreaker(clock)
+        self._document_threads = ThreadPoolExecutor(DOCUMENT_THREADS, thread_name_prefix="origin-documents")
+        self._media_threads = ThreadPoolExecutor(MEDIA_THREADS, thread_name_prefix="origin-media")
+        self._source, self._close_source = _source(store, self._media_threads, metrics)
+        self._documents: SingleFlight[Document, Any] = SingleFlight(QUEUE, QUEUE_PER_CLIENT)
+        self._media: SingleFlight[Media, File] = SingleFlight(QUEUE, QUEUE_PER_CLIENT)
+        self._own: SingleFlight[Document, Any] = SingleFlight(QUEUE)
         self._arrivals: set[asyncio.Task[None]] = set()
-        # A file takes its share of the descriptors at least, so that the budget bounds these as well.
+        # Each file counts for its share of the descriptors at least, so that the budget bounds these as well.
         self._least_bytes = cache_bytes // most_blobs
-        self._files: Shelf[File] = Shelf(cache_bytes)
-        self._releases: Shelf[ReleaseIndex] = Shelf(INDEX_BYTES)
-        self._timed: Shelf[tuple[Any, float]] = Shelf(POINTERS)
-        self._absent: Shelf[float] = Shelf(POINTERS)
-        metrics.watch("cache_bytes", "Memory that files take.", lambda: self._files.size_bytes)
-        metrics.watch("reads_under_way", "Reads of the store that clients wait for.", lambda: len(self._flights))
+        self._files: SegmentedLRU[str, File] = SegmentedLRU(cache_bytes)
+        self._releases: SegmentedLRU[Document, ReleaseIndex] = SegmentedLRU(INDEX_BYTES)
+        self._pointers: SegmentedLRU[str, tuple[str, float]] = SegmentedLRU(POINTERS)
+        self._absent: SegmentedLRU[Document | Media, float] = SegmentedLRU(POINTERS)
+        self._catalogue = Catalogue(self._names, clock)
+        registry = metrics.registry
+        registry.gauge("cache_bytes", "Memory of cached files.", lambda: self._files.size_bytes)
+        registry.gauge(
+            "reads_under_way",
+            "Reads of the store that clients wait for.",
+            lambda: len(self._documents) + len(self._media),
+        )
         if disk is not None:
-            metrics.watch("disk_cache_bytes", "What the disk cache holds.", lambda: disk.size_bytes)
+            registry.gauge("disk_cache_bytes", "What the disk cache holds.", lambda: disk.size_bytes)
 
-    async def current(self, title: str) -> str:
+    async def current(self, title: str, client: str = "") -> str:
         """The id of a title's current release; the last one known while the store is away."""
-        key = layout.current(title)
-        return await self._timely(key, POINTER_S, partial(self._read_pointer, key))
+        known = self._pointers.get(title)
+        if known is not None and self._clock() < known[1]:
+            return known[0]
+        key = Document("pointer", title)
+        if known is None and not await self._catalogue.has_title(title):
+            raise _missing(title)
 
-    async def titles(self) -> tuple[str, ...]:
-        """Every title with a current release, in the order of their names; some seconds old."""
-        return await self._timely("", LISTING_S, self._list_titles)
+        async def look() -> str:
+            release = await self._noted(key, self._in_thread(partial(self._read_pointer, layout.current(title))))
+            return self._keep_pointer(title, release)
+
+        try:
+            return await self._once(
+                self._documents, key, look, client=client, wait_s=WAIT_S if known is None else RENEWAL_S
+            )
+        except ObjectMissing:
+            self._pointers.drop(title)
+            raise
+        except StorageError:
+            if known is None:
+                raise
+            return self._keep_pointer(title, known[0])  # clients shall not all wait for a store that is away
+
+    async def titles(self, after: str, count: int, client: str = "") -> tuple[tuple[str, ...], str | None]:
+        """One page of the titles with a current release, in the order of their names; some seconds old.
+
+        Args:
+            after: The last title of the page before; empty for the first page.
+            count: How many names of the store are looked at. Those without a current release are left out.
+            client: Who asks.
+
+        Returns:
+            The titles, and where the next page starts; None at the end.
+        """
+        names = await self._catalogue.titles_after(after, count + 1)
+        wanted = names[:count]
+        found = await asyncio.gather(*(self._is_published(title, client) for title in wanted))
+        published = tuple(title for title, is_there in zip(wanted, found, strict=True) if is_there)
+        return published, wanted[-1] if len(names) > count else None
 
     async def check(self) -> None:
         """Ask the store for a sign of life; raises `StorageError` if there is none."""
-        await self._once(
-            _READY_KEY, lambda: self._noted(_READY_KEY, self._in_thread(partial(self._exists, _READY_KEY)))
-        )
+        key = Document("health", "")
+        await self._once(self._own, key, lambda: self._noted(key, self._in_thread(self._probe)))
 
-    def remembered(self, key: str) -> File | None:
+    def cached(self, key: str) -> File | None:
         """A file that is in memory or arriving there, by its key."""
         found = self._files.get(key)
         if found is not None:
             self._hits.value += 1
         return found
 
-    async def file(self, wanted: Wanted) -> File:
-        """A file of a release, from the store; whole and checked, or arriving and checked at its end. It is kept."""
+    async def file(self, wanted: Wanted, client: str = "") -> File:
+        """A file of a release, from the store; whole and verified, or arriving and verified at its end. It is kept."""
         key = wanted.key
-        self._metrics.lookups.inc("shared" if key in self._flights else "miss")
-        index = await self.release(wanted.title, wanted.release)
+        index = await self.release(wanted.title, wanted.release, client)
         if wanted.rendition is None:
-            read = self._draw_poster if wanted.name == POSTER else self._read_manifest
-            return await self._once(key, lambda: self._kept(key, partial(read, wanted, index)))
+            return await self._document(wanted, index, client)
         rendition = index.renditions.get(wanted.rendition)
         if rendition is None:
             raise _missing(key)
@@ -152,104 +219,114 @@ class Library:
                 raise _missing(key)
             sha256, size = rendition.segments[number - 1]
         else:
-            return await self._once(key, lambda: self._kept(key, partial(self._read_manifest, wanted, index)))
+            return await self._document(wanted, index, client)
         kind = rendition.content_type
-        return await self._once(key, lambda: self._arrive(key, size, sha256, index.published, kind))
+        flight = Media(key)
+        self._metrics.lookups.inc("shared" if flight in self._media else "miss")
+        return await self._once(
+            self._media, flight, lambda: self._arrive(key, size, sha256, index.published, kind), client=client
+        )
 
     async def close(self) -> None:
         """Let go of threads and connections; reads under way end."""
-        for task in (*self._flights.values(), *self._arrivals):
+        for flights in (self._documents, self._media, self._own):
+            flights.cancel()
+        for task in self._arrivals:
             task.cancel()
         await self._close_source()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._document_threads, self._media_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
-    async def reduced_manifest(self, wanted: Wanted, max_height_px: int) -> File:
+    async def reduced_manifest(self, wanted: Wanted, max_height_px: int, client: str = "") -> File:
         """A manifest without the renditions above a height, from what was published; kept in memory."""
-        index = await self.release(wanted.title, wanted.release)
+        index = await self.release(wanted.title, wanted.release, client)
         withheld = frozenset(id for id, known in index.renditions.items() if known.height_px > max_height_px)
         if not withheld:
-            return await self.file(wanted)
+            return await self.file(wanted, client)
         # All heights that come to the same share one file, so that tokens can't fill the memory with copies.
         highest = max((known.height_px for id, known in index.renditions.items() if id not in withheld), default=0)
         key = f"{wanted.key}?{highest}"
-        if (found := self.remembered(key)) is not None:
+        if (found := self.cached(key)) is not None:
             return found
-        whole = (await self.file(wanted)).plain
+        whole = (await self.file(wanted, client)).plain
         return await self._made(key, whole, lambda manifest: reduced(wanted.name, manifest, withheld))
 
-    async def based_mpd(self, wanted: Wanted, max_height_px: int | None) -> File:
+    async def based_mpd(self, wanted: Wanted, max_height_px: int | None, client: str = "") -> File:
         """A release's MPD for an address above the release, with the base that leads there; kept in memory."""
         if max_height_px is None:
-            whole = (self.remembered(wanted.key) or await self.file(wanted)).plain
+            whole = (self.cached(wanted.key) or await self.file(wanted, client)).plain
         else:
-            whole = (await self.reduced_manifest(wanted, max_height_px)).plain
+            whole = (await self.reduced_manifest(wanted, max_height_px, client)).plain
         key = f"{wanted.key}?based={whole.etag}"
-        if (found := self.remembered(key)) is not None:
+        if (found := self.cached(key)) is not None:
             return found
         return await self._made(key, whole, lambda manifest: with_base(manifest, f"{wanted.release}/"))
 
-    async def release(self, title: str, release: str) -> ReleaseIndex:
+    async def release(self, title: str, release: str, client: str = "") -> ReleaseIndex:
         """What is known of a release."""
-        key = layout.release_document(title, release)
+        key = Document("release", layout.release_document(title, release))
         found = self._releases.get(key)
         if found is not None:
             return found
+        if release != await self.current(title, client) and not await self._catalogue.has_release(title, release):
+            raise _missing(key.name)
 
         async def look() -> ReleaseIndex:
-            index = await self._noted(key, self._in_thread(partial(self._read_release, key)))
+            index = await self._noted(key, self._in_thread(partial(self._read_release, key.name)))
             self._releases.put(key, index, index.size_bytes)
             return index
 
-        return await self._once(key, look)
+        return await self._once(self._documents, key, look, client=client)
 
-    async def _timely(self, key: str, fresh_s: float, read: Callable[[], Result]) -> Result:
-        """What ``read`` gives, at most ``fresh_s`` old; the last that it gave, whatever its age, while it fails."""
-        known = self._timed.get(key)
-        if known is not None and self._clock() < known[1]:
-            return cast(Result, known[0])
+    async def _document(self, wanted: Wanted, index: ReleaseIndex, client: str) -> File:
+        key = Document("file", wanted.key)
+        self._metrics.lookups.inc("shared" if key in self._documents else "miss")
 
-        def keep(result: Result) -> Result:
-            self._timed.put(key, (result, self._clock() + fresh_s))
-            return result
+        async def look() -> File:
+            file = await self._noted(key, self._in_thread(partial(self._read_document, wanted, index)))
+            return self._keep(wanted.key, file)
 
-        async def look() -> Result:
-            return keep(await self._noted(key, self._in_thread(read)))
+        return await self._once(self._documents, key, look, client=client)
 
+    async def _names(self, folder: str) -> tuple[str, ...]:
+        key = Document("listing", folder)
+        return await self._once(
+            self._own, key, lambda: self._noted(key, self._in_thread(partial(self._store.folders, folder)))
+        )
+
+    async def _is_published(self, title: str, client: str) -> bool:
         try:
-            return await self._once(key, look, wait_s=WAIT_S if known is None else RENEWAL_S)
+            await self.current(title, client)
         except ObjectMissing:
-            self._timed.drop(key)
-            raise
-        except StorageError:
-            if known is None:
-                raise
-            return keep(cast(Result, known[0]))  # not every client shall wait for a store that is away
+            return False
+        return True
 
     async def _once(
-        self, key: str, read: Callable[[], Coroutine[Any, Any, Result]], *, wait_s: float = WAIT_S
+        self,
+        flights: "SingleFlight[Any, Result]",
+        key: Document | Media,
+        read: Callable[[], Coroutine[Any, Any, Result]],
+        *,
+        client: str = "",
+        wait_s: float = WAIT_S,
     ) -> Result:
         """Read; all who want ``key`` meanwhile share the one read, which outlives each of them."""
         until = self._absent.get(key)
         if until is not None and self._clock() < until:
             self._metrics.lookups.inc("absent")
-            raise _missing(key)
-        flight = self._flights.get(key)
-        if flight is None:
-            if max(len(self._flights), len(self._arrivals)) >= QUEUE:
-                raise StoreUnavailable("too many reads are wanted at once; try again in a moment")
-            flight = asyncio.get_running_loop().create_task(read())
-            self._flights[key] = flight
-            flight.add_done_callback(partial(self._landed, key))
+            raise _missing(str(key))
         try:
-            return cast(Result, await asyncio.wait_for(asyncio.shield(flight), wait_s))
-        except TimeoutError:
-            raise StoreUnavailable(f"{self._store.url} does not answer; check the network", key=key) from None
+            return await flights.do(key, read, wait_s=wait_s, client=client)
+        except TooMany:
+            raise StoreUnavailable("too many reads are wanted at once; try again in a moment") from None
+        except TookTooLong:
+            raise StoreUnavailable(f"{self._store.url} does not answer; check the network", key=str(key)) from None
 
-    async def _noted(self, key: str, reading: Coroutine[Any, Any, Result]) -> Result:
-        """Read from the store, unless it is left alone, and note how that went."""
+    async def _noted(self, key: Document | Media, reading: Coroutine[Any, Any, Result]) -> Result:
+        """Read from the store, unless it is left alone, and record how that went."""
         if not self._breaker.allows():
             reading.close()
-            raise StoreUnavailable(f"{self._store.url} has failed and is left alone for a moment", key=key)
+            raise StoreUnavailable(f"{self._store.url} has failed and is left alone for a moment", key=str(key))
         try:
             result = await reading
         except HeadendError as error:
@@ -265,16 +342,7 @@ class Library:
         return result
 
     async def _in_thread(self, read: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, read)
-
-    def _landed(self, key: str, flight: "asyncio.Task[Any]") -> None:
-        del self._flights[key]
-        if not flight.cancelled():
-            flight.exception()  # all who wanted to know may have left
-
-    async def _kept(self, key: str, read: Callable[[], File]) -> File:
-        """Read a file in a thread, and keep it."""
-        return self._keep(key, await self._noted(key, self._in_thread(read)))
+        return await asyncio.get_running_loop().run_in_executor(self._document_threads, read)
 
     async def _made(self, key: str, whole: Representation, make: Callable[[bytes], bytes]) -> File:
         """Make a manifest from another one in a thread, and keep it."""
@@ -287,6 +355,10 @@ class Library:
     def _keep(self, key: str, file: File) -> File:
         self._files.put(key, file, max(file.size_bytes, self._least_bytes))
         return file
+
+    def _keep_pointer(self, title: str, release: str) -> str:
+        self._pointers.put(title, (release, self._clock() + POINTER_S))
+        return release
 
     async def _arrive(
         self, key: str, size_bytes: int, sha256: bytes | None, published: datetime, content_type: str
@@ -318,7 +390,7 @@ class Library:
                     raise
             else:
                 if kept is not None:
-                    describe(kept)  # from now on the disk's pages are sent, and memory is free for others
+                    describe(kept)  # from now on it is sent from disk, and the memory is free
 
         task = asyncio.get_running_loop().create_task(arrive())
         self._arrivals.add(task)
@@ -328,19 +400,21 @@ class Library:
     async def _fetch(
         self, key: str, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None]
     ) -> Blob | None:
-        """Read media from the disk cache or the store; returns what has come to lie in the disk cache thereby."""
+        """Read media from the disk cache or the store; returns what was written to the disk cache."""
+        media = Media(key)
         if self._disk is None or sha256 is None:
-            await self._noted(key, self._source.fetch(key, size_bytes, sha256, begun))
+            await self._noted(media, self._source.fetch(key, size_bytes, sha256, begun))
             return None
-        found = await self._in_thread(partial(self._disk.open, sha256, size_bytes))
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._media_threads, self._disk.open, sha256, size_bytes)
         if found is not None:
             self._metrics.lookups.inc("disk")
             begun(found)
             return None
-        blob = await self._noted(key, self._source.fetch(key, size_bytes, sha256, begun))
-        kept = await self._in_thread(partial(self._disk.keep, sha256, blob))
+        blob = await self._noted(media, self._source.fetch(key, size_bytes, sha256, begun))
+        kept = await loop.run_in_executor(self._media_threads, self._disk.keep, sha256, blob)
         if kept is not None:
-            blob.move(kept)  # clients that read slowly hold no memory
+            blob.move(kept)  # slow readers hold no memory
         return kept
 
     def _read_pointer(self, key: str) -> str:
@@ -349,40 +423,25 @@ class Library:
             raise Damaged(f"{key} in {self._store.url} names no release; submit the master again", key=key)
         return release
 
-    def _list_titles(self) -> tuple[str, ...]:
-        named = self._store.folders(f"{layout.TITLES}/")
-        return tuple(title for title in named if self._exists(layout.current(title)))
-
-    def _exists(self, key: str) -> bool:
-        try:
-            self._store.head(key)
-        except ObjectMissing:
-            return False
-        return True
+    def _probe(self) -> None:
+        with suppress(ObjectMissing):  # it answers
+            self._store.head(_PROBE)
 
     def _read_release(self, key: str) -> ReleaseIndex:
         presentation = documents.read(Presentation, self._store.get(key), key=key)
         return index_of(presentation, self._store.head(key).modified)
 
-    def _draw_poster(self, wanted: Wanted, index: ReleaseIndex) -> File:
-        from origin.watch import posters  # a decoder is a lot to load for who serves no pages
-
-        key = layout.release_document(wanted.title, wanted.release)
-        presentation = documents.read(Presentation, self._store.get(key), key=key)
-        track, segments = posters.source(presentation)
-
-        def read(name: str) -> bytes:
-            return self._store.get(Wanted(wanted.title, wanted.release, track.rendition.id, name).key)
-
-        init = read(layout.INIT)
-        body = posters.draw(init + read(f"{segment.number}{layout.SEGMENT_SUFFIX}") for segment in segments)
-        digest = hashlib.sha256(body).hexdigest()
-        return media_file("poster", in_memory(body), digest, index.published, "image/jpeg")
-
-    def _read_manifest(self, wanted: Wanted, index: ReleaseIndex) -> File:
+    def _read_document(self, wanted: Wanted, index: ReleaseIndex) -> File:
+        body = self._store.get(wanted.key)
+        if wanted.name == POSTER:
+            return media_file("poster", in_memory(body), hashlib.sha256(body).hexdigest(), index.published, JPEG_TYPE)
         content_type = {layout.MPD: MPD_TYPE, layout.THUMBNAIL_INDEX: WEBVTT_TYPE}.get(wanted.name, PLAYLIST_TYPE)
         kind = "manifest" if wanted.rendition is None else "playlist"
-        return text_file(kind, self._store.get(wanted.key), index.published, content_type)
+        return text_file(kind, body, index.published, content_type)
+
+
+_PROBE = "health"
+"""A key that is asked for to see whether the store answers; nothing is ever stored there."""
 
 
 def _source(
@@ -401,12 +460,12 @@ def _source(
 
         if isinstance(store, S3Store):
             bucket = Bucket(store, threads, metrics.retries.inc)
-            return Arriving(store, bucket.pieces), bucket.close
-    return Arriving(store, in_threads(store, threads)), nothing
+            return Remote(store, bucket.pieces), bucket.close
+    return Remote(store, in_threads(store, threads)), nothing
 
 
-def _missing(key: str) -> ObjectMissing:
-    return ObjectMissing(f"there is no {key}", key=key)
+def _missing(name: str) -> ObjectMissing:
+    return ObjectMissing(f"there is no {name}", key=name)
 
 
 def _outcome(error: HeadendError) -> str:

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import errno
 import gc
+import logging
 import os
 import resource
 import signal
@@ -17,34 +17,30 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
 
-from aiohttp import http_parser
-
+from headend.access.grants import without_token
+from headend.access.tokens import Keyring
+from headend.caching.disk_cache import BYTES as DISK_CACHE_BYTES
 from headend.errors import ConfigError
+from headend.http import workers
+from headend.http.access_log import FLUSH_S, AccessLog
+from headend.http.listening import listen, url_of
+from headend.http.server import HttpServer, Limits
+from headend.metrics.workers import SINGLE, WorkerIndex, exposed
 from headend.settings import StoreSettings
 from headend.storage import Store, open_store
-from origin import figures, workers
-from origin.access_log import FLUSH_S, AccessLog
 from origin.app import Origin
-from origin.connections import BACKLOG, Server
-from origin.disk_cache import BYTES as DISK_CACHE_BYTES
-from origin.figures import ALONE, Post
 from origin.library import BLOBS, CACHE_BYTES
-from origin.readiness import Loop
-from origin.tokens import Keyring
+
+log = logging.getLogger("headend.origin")
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
-MAX_CONNECTIONS = 4096
-MAX_CONNECTIONS_PER_CLIENT = 2048
 OTHER_FILES = 128
-"""Open files beside connections: the store's, the leases', the interpreter's."""
+"""Open files beside connections and media: the store's, the leases', the interpreter's."""
+LIMITS = Limits()
 LEAST_BLOBS = 32
-"""Files of media that are held open even where few may be; among the other ones."""
-SENDING_BYTES = 1 << 30
-FINISH_S = 20.0
-"""How long requests under way may take once the origin stops."""
+"""Media files that are held open even where few may be; among the other ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +49,41 @@ class Serving:
 
     Attributes:
         cache_bytes: Memory for files.
-        sending_bytes: Memory for files under way to clients; beyond, these get 503.
-        max_connections: Beyond it, clients get 503; fewer if this process may not open as many files.
-        max_connections_per_client: The same for one address, which may be that of a terminator in front.
-        linger_s: How long the origin goes on when told to stop, saying that it is not ready, for a load balancer in
-            front to see it.
+        limits: What the server allows, for all workers together; fewer connections if this process may not open as
+            many files.
+        linger_s: How long the origin goes on after it is told to stop, while it reports that it is not ready, so that a
+            load balancer in front notices.
         access_log: Whether each request is written to standard output, as a line of JSON.
-        metrics_port: Where figures are shown to all who reach that port; otherwise only this machine sees them.
+        metrics_port: Where metrics are shown to everyone who reaches that port; otherwise only this machine sees them.
         keys: What tokens are signed with; None serves everything to everyone.
+        reload_keys: Reads the keys again, on SIGHUP and whenever a worker starts; None if they never change.
         state_dir: Where leases are kept, for all origins that serve the same accounts; None for this one alone.
         disk_cache: Where media from a distant store is kept as well; None for nowhere.
         disk_cache_bytes: Room for it.
-        workers: Processes on the one port, which share all of the above.
+        workers: Processes on the port, which share all of the above.
     """
 
     cache_bytes: int = CACHE_BYTES
-    sending_bytes: int = SENDING_BYTES
-    max_connections: int = MAX_CONNECTIONS
+    limits: Limits = LIMITS
     linger_s: float = 0.0
-    max_connections_per_client: int = MAX_CONNECTIONS_PER_CLIENT
     access_log: bool = False
     metrics_port: int | None = None
     keys: Keyring | None = None
+    reload_keys: Callable[[], Keyring] | None = None
     state_dir: Path | None = None
     disk_cache: Path | None = None
     disk_cache_bytes: int = DISK_CACHE_BYTES
     workers: int = 1
+
+    def share(self) -> "Serving":
+        """What one worker gets of it."""
+        limits = replace(
+            self.limits,
+            connections=-(-self.limits.connections // self.workers),
+            connections_per_client=-(-self.limits.connections_per_client // self.workers),
+            in_flight_bytes=self.limits.in_flight_bytes // self.workers,
+        )
+        return replace(self, cache_bytes=self.cache_bytes // self.workers, limits=limits)
 
 
 def serve(
@@ -89,79 +94,78 @@ def serve(
     on_ready: Callable[[str], None] | None = None,
     serving: Serving = Serving(),
 ) -> None:
-    """Serve a store until SIGTERM or SIGINT; requests under way are finished first.
+    """Serve a store until SIGTERM or SIGINT; requests under way are finished first. SIGHUP reads the keys again.
 
     Args:
         store: Where releases are.
         host: Address or name to listen on.
         port: To listen on; 0 for a free one.
-        on_ready: Told the base URL, without a slash at its end, once connections are taken.
+        on_ready: Told the base URL, without a slash at its end, once connections are accepted.
         serving: How.
 
     Raises:
-        ConfigError: The store's address is no address, the port or host can't be listened on, or leases can't be kept.
+        ConfigError: The store's address is malformed, the port or host can't be listened on, or leases can't be kept.
     """
-    with _listening(host, port, serving) as places:
-        url = _url(host, places[0][0])
+    with _listening(host, port, serving) as sockets:
+        url = url_of(host, sockets[0][0])
 
         def ready() -> None:
             if on_ready is not None:
                 on_ready(url)
 
         if serving.workers == 1:
-            with asyncio.Runner(loop_factory=Loop) as runner:
-                runner.run(_until_told(_opened(store), places[0], serving, ready, _SIGNALS))
+            asyncio.run(_until_signalled(_opened(store), sockets[0], serving, ready, _STOP_SIGNALS))
             return
-        with _in_memory() as meeting:
-            shared = replace(serving, state_dir=serving.state_dir or meeting)
+        with _private_folder() as folder:
+            shared = replace(serving, state_dir=serving.state_dir or folder)
             works = [
-                partial(_work, store, listeners, shared, Post(place, serving.workers, meeting))
-                for place, listeners in enumerate(places)
+                partial(_work, store, listeners, shared, WorkerIndex(number, serving.workers, folder))
+                for number, listeners in enumerate(sockets)
             ]
-            # The sockets outlive a worker that dies, and with them the connections that wait to be taken.
-            workers.supervise(works, on_ready=ready, on_stop=lambda: _close(places))
+            # The sockets outlive a worker that dies, and with them the connections that wait to be accepted.
+            workers.supervise(works, on_ready=ready, on_stop=lambda: _close(sockets))
 
 
 def _work(
     store: StoreSettings | Store,
     listeners: Sequence[socket.socket],
     serving: Serving,
-    post: Post,
+    worker: WorkerIndex,
     ready: Callable[[], None],
     lifeline: int,
 ) -> None:
-    """What each of several processes does."""
+    """What each worker process does."""
     with contextlib.ExitStack() as held:
         for listener in listeners:
             held.enter_context(contextlib.closing(listener))
-        runner = held.enter_context(asyncio.Runner(loop_factory=Loop))
-        runner.run(_until_told(_opened(store), listeners, serving, ready, (signal.SIGTERM,), post, lifeline))
+        asyncio.run(_until_signalled(_opened(store), listeners, serving, ready, (signal.SIGTERM,), worker, lifeline))
 
 
-async def _until_told(
+async def _until_signalled(
     store: Store,
     listeners: Sequence[socket.socket],
     serving: Serving,
     on_ready: Callable[[], object],
     signals: Sequence[signal.Signals],
-    post: Post = ALONE,
+    worker: WorkerIndex = SINGLE,
     lifeline: int | None = None,
 ) -> None:
-    stop = asyncio.Event()
+    stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def told() -> None:
+    def stopping() -> None:
         stop.set()
         for number in signals:
-            loop.remove_signal_handler(number)  # who asks twice gets it at once
+            loop.remove_signal_handler(number)  # a second signal ends it at once
         if lifeline is not None:
             loop.remove_reader(lifeline)
 
     for number in signals:
-        loop.add_signal_handler(number, told)
+        loop.add_signal_handler(number, stopping)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     if lifeline is not None:
-        loop.add_reader(lifeline, told)
-    await _run(store, listeners, serving, stop, on_ready, post)
+        loop.add_reader(lifeline, stopping)
+    await _run(store, listeners, serving, stop, on_ready, worker, reload)
 
 
 @contextmanager
@@ -174,7 +178,7 @@ def running(
         store: Where releases are.
         host: Address or name to listen on.
         port: To listen on; 0 for a free one.
-        serving: How; one worker, whatever it says.
+        serving: How; always with one worker.
 
     Yields:
         The base URL, without a slash at its end.
@@ -186,23 +190,26 @@ def running(
     alone = replace(serving, workers=1)
     held = contextlib.ExitStack()
     listeners = held.enter_context(_listening(host, port, alone))[0]
-    url = _url(host, listeners[0])
-    ready: Future[None] = Future()
-    loop = Loop()
+    url = url_of(host, listeners[0])
+    ready: Future[asyncio.AbstractEventLoop] = Future()
     stop = asyncio.Event()
 
-    def main() -> None:
-        with held, asyncio.Runner(loop_factory=lambda: loop) as runner:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        await _run(opened, listeners, alone, stop, lambda: ready.set_result(loop))
+
+    def work() -> None:
+        with held:
             try:
-                runner.run(_run(opened, listeners, alone, stop, lambda: ready.set_result(None)))
+                asyncio.run(main())
             except BaseException as error:
                 if ready.done():
                     raise
                 ready.set_exception(error)
 
-    thread = threading.Thread(target=main, name="origin")
+    thread = threading.Thread(target=work, name="origin")
     thread.start()
-    ready.result()
+    loop = ready.result()
     try:
         yield url
     finally:
@@ -211,12 +218,7 @@ def running(
 
 
 _MEMORY = Path("/dev/shm")
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_ADVICE = {
-    errno.EADDRINUSE: "port {port} is in use: choose another with --port",
-    errno.EACCES: "port {port} needs more rights than this user has: choose one above 1023 with --port",
-    errno.EADDRNOTAVAIL: "{host} is not an address of this machine: choose another with --host",
-}
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 async def _run(
@@ -225,58 +227,73 @@ async def _run(
     serving: Serving,
     stop: asyncio.Event,
     on_ready: Callable[[], object],
-    post: Post = ALONE,
+    worker: WorkerIndex = SINGLE,
+    reload: asyncio.Event | None = None,
 ) -> None:
     """Serve until told to stop.
 
     Args:
         store: Where releases are.
-        listeners: For everyone, then one for figures, if there is one.
-        serving: How, for all processes together.
+        listeners: For everyone, then one for metrics, if there is one.
+        serving: How, for all workers together.
         stop: Set to have it end.
-        on_ready: Called once connections are taken.
-        post: Which of the processes this is.
+        on_ready: Called once connections are accepted.
+        worker: Which of the worker processes this is.
+        reload: Set to have keys read again.
     """
-    access_log = AccessLog(sys.stdout) if serving.access_log else None
+    access_log = AccessLog(sys.stdout, redact=without_token) if serving.access_log else None
     async with contextlib.AsyncExitStack() as held:
-        connections, blobs = _affordable(serving.max_connections)
+        connections, blobs = _affordable(serving.limits.connections)
+        own = replace(serving, limits=replace(serving.limits, connections=connections)).share()
+        keys = own.keys
+        if own.reload_keys is not None:
+            keys = await asyncio.to_thread(own.reload_keys)
         origin = Origin(
             store,
-            cache_bytes=serving.cache_bytes // post.places,
+            cache_bytes=own.cache_bytes,
             most_blobs=blobs,
             access_log=access_log,
-            keys=serving.keys,
-            state_dir=held.enter_context(_state_dir(serving)),
-            disk=serving.disk_cache,
-            disk_bytes=serving.disk_cache_bytes,
-            post=post,
+            keys=keys,
+            state_dir=held.enter_context(_state_dir(own)),
+            disk=own.disk_cache,
+            disk_bytes=own.disk_cache_bytes,
+            worker=worker,
         )
         held.push_async_callback(origin.close)
-        if post.places > 1:
-            await held.enter_async_context(figures.told(post, origin.metrics))
+        if worker.count > 1:
+            await held.enter_async_context(exposed(worker, origin.metrics.registry))
         if len(listeners) > 1:
             origin.handlers.metrics_port = listeners[1].getsockname()[1]
-        server = Server(
-            origin,
-            origin.metrics,
-            cast(Loop, asyncio.get_running_loop()).readiness,
-            sending_bytes=serving.sending_bytes // post.places,
-            max_connections=-(-connections // post.places),
-            max_connections_per_client=-(-serving.max_connections_per_client // post.places),
-        )
+        server = HttpServer(origin, origin.metrics.registry, own.limits)
         if access_log is not None:
             writer = asyncio.create_task(_write(access_log))
             held.callback(lambda: access_log.write(access_log.take()))
             held.callback(writer.cancel)
-        gc.freeze()  # what is here now stays, and need not be looked at each time that garbage is looked for
-        server.start(listeners)
+        if reload is not None and own.reload_keys is not None:
+            reloading = asyncio.create_task(_reload(origin, own.reload_keys, reload))
+            held.callback(reloading.cancel)
+        gc.freeze()  # what is here now stays, and need not be looked at by each collection
+        await server.start(listeners)
         try:
             on_ready()
             await stop.wait()
-            origin.handlers.draining = server.draining = True
-            await asyncio.sleep(serving.linger_s)
+            origin.handlers.is_draining = server.is_draining = True
+            await asyncio.sleep(own.linger_s)
         finally:
-            await server.stop(FINISH_S)
+            await server.stop()
+
+
+async def _reload(origin: Origin, read: Callable[[], Keyring], wanted: asyncio.Event) -> None:
+    """Read the keys again whenever that is wanted; keys that can't be read leave the old ones in place."""
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        try:
+            origin.use_keys(await asyncio.to_thread(read))
+        except ConfigError as error:
+            log.error("the keys stay as they were: %s", error)
+        else:
+            log.info("the keys were read again")
 
 
 @contextmanager
@@ -285,19 +302,19 @@ def _state_dir(serving: Serving) -> Iterator[Path | None]:
     if serving.keys is None or serving.state_dir is not None:
         yield serving.state_dir
         return
-    with _in_memory() as folder:
+    with _private_folder() as folder:
         yield folder
 
 
 @contextmanager
-def _in_memory() -> Iterator[Path]:
-    """A folder that nobody else may enter, in memory where there is such a thing."""
+def _private_folder() -> Iterator[Path]:
+    """A folder that only this user may enter, in memory where that is possible."""
     with TemporaryDirectory(prefix="headend-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None) as folder:
         yield Path(folder)
 
 
 def _affordable(connections: int) -> tuple[int, int]:
-    """So many connections and open files as are wanted, or as this process may have."""
+    """As many connections and open files as are wanted, or as this process may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + BLOBS + OTHER_FILES
     if soft < wanted and soft != resource.RLIM_INFINITY:
@@ -320,48 +337,19 @@ def _opened(store: StoreSettings | Store) -> Store:
 
 @contextmanager
 def _listening(host: str, port: int, serving: Serving) -> Iterator[list[list[socket.socket]]]:
-    """For each process a socket for everyone, and one for figures if they have a port."""
-    places = [[listener] for listener in _listen(host, port, serving.workers)]
+    """For each worker a socket for everyone, and one for metrics if they have a port."""
+    sockets = [[listener] for listener in listen(host, port, serving.workers)]
     try:
         if serving.metrics_port is not None:
-            address = places[0][0].getsockname()[0]
-            inner = _listen(address, serving.metrics_port, serving.workers)
-            places = [[*sockets, listener] for sockets, listener in zip(places, inner, strict=True)]
-        yield places
+            address = sockets[0][0].getsockname()[0]
+            inner = listen(address, serving.metrics_port, serving.workers)
+            sockets = [[*outer, listener] for outer, listener in zip(sockets, inner, strict=True)]
+        yield sockets
     finally:
-        _close(places)
+        _close(sockets)
 
 
-def _close(places: list[list[socket.socket]]) -> None:
-    for sockets in places:
-        for each in sockets:
+def _close(sockets: list[list[socket.socket]]) -> None:
+    for listeners in sockets:
+        for each in listeners:
             each.close()
-
-
-def _listen(host: str, port: int, places: int = 1) -> list[socket.socket]:
-    """Listen, once for each process; the kernel shares connections out between the sockets of a port."""
-    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-        # Most known ways to smuggle requests past aiohttp are ways past this parser.
-        raise ConfigError("aiohttp runs without its C parser: unset AIOHTTP_NO_EXTENSIONS, or install it from a wheel")
-    try:
-        family, *_, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        address = str(found[0])
-        first = socket.create_server((address, port), family=family, backlog=BACKLOG)
-        if places == 1:
-            return [first]
-        port = first.getsockname()[1]
-        first.close()  # nobody else had it, not even somebody who shares
-        return [
-            socket.create_server((address, port), family=family, backlog=BACKLOG, reuse_port=True)
-            for _ in range(places)
-        ]
-    except socket.gaierror as error:
-        raise ConfigError(f"{host} is not known: choose an address of this machine with --host", host=host) from error
-    except (OSError, OverflowError) as error:
-        advice = _ADVICE.get(getattr(error, "errno", None) or 0, f"can't listen on {{host}}, port {{port}}: {error}")
-        raise ConfigError(advice.format(host=host, port=port), host=host, port=port) from error
-
-
-def _url(host: str, listener: socket.socket) -> str:
-    port = listener.getsockname()[1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,25 +1,25 @@
 """Where the bytes of media come from: a folder, a bucket, or any other store.
 
-Files in a folder are sent as they lie there. What comes from elsewhere arrives piece by piece in a `Blob`, from which
-all clients that wait are sent to at once. Either way, nothing is taken for complete that is not what its release says.
+Files in a folder are sent from where they are. What comes from elsewhere arrives piece by piece in a `Blob`, from which
+all waiting clients are served at once. Either way, nothing is served as complete that is not what its release says.
 """
 
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import aclosing
 from io import FileIO
 from typing import Protocol, cast
 
+from headend.caching.receiving import Mismatch, Pieces, receive
+from headend.caching.segmented_lru import SegmentedLRU
 from headend.errors import StorageError, StoreUnavailable
+from headend.http.blobs import Blob, in_file
 from headend.storage import Store
 from headend.storage.local import LocalStore
-from origin.blobs import Blob, arriving, in_file
-from origin.caching import Shelf
 
-KNOWN_FILES = 200_000
+VERIFIED_FILES = 200_000
 """Files whose digest is remembered to be right."""
 
 
@@ -28,7 +28,7 @@ class Damaged(StorageError):
 
 
 def damaged(store: Store, key: str) -> Damaged:
-    """Say so, with what to do."""
+    """The error for a damaged object."""
     return Damaged(f"{key} in {store.url} is not what its release says; submit the master again", key=key)
 
 
@@ -36,7 +36,7 @@ class Source(Protocol):
     """A store, as far as media is read from it."""
 
     async def fetch(self, key: str, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None]) -> Blob:
-        """Read an object and check it.
+        """Read an object and verify it.
 
         Args:
             key: Where it is.
@@ -49,7 +49,7 @@ class Source(Protocol):
 
         Raises:
             Damaged: It is not what its release says.
-            ObjectMissing: There is none.
+            ObjectMissing: There is no such object.
             StorageError: It can't be read.
         """
 
@@ -57,16 +57,16 @@ class Source(Protocol):
 class Folder:
     """Files of a local store, sent from where they are.
 
-    A file is hashed when it is first seen, and again when it was changed.
+    A file is hashed when it is first seen, and again after it was changed.
     """
 
     def __init__(self, store: LocalStore, threads: Executor) -> None:
         self._store = store
         self._threads = threads
-        self._known: Shelf[tuple[int, int, int]] = Shelf(KNOWN_FILES)
+        self._verified: SegmentedLRU[str, tuple[int, int, int]] = SegmentedLRU(VERIFIED_FILES)
 
     async def fetch(self, key: str, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None]) -> Blob:
-        """Open a file and check it; see `Source.fetch`."""
+        """Open a file and verify it; see `Source.fetch`."""
         blob = await asyncio.get_running_loop().run_in_executor(self._threads, self._open, key, size_bytes, sha256)
         begun(blob)
         return blob
@@ -78,59 +78,40 @@ class Folder:
             identity = (found.st_ino, found.st_mtime_ns, found.st_size)
             if found.st_size != size_bytes:
                 raise damaged(self._store, key)
-            if sha256 is not None and self._known.get(key) != identity:
+            if sha256 is not None and self._verified.get(key) != identity:
                 if hashlib.file_digest(file, "sha256").digest() != sha256:
                     raise damaged(self._store, key)
-                self._known.put(key, identity)
+                self._verified.put(key, identity)
             return in_file(os.dup(file.fileno()), size_bytes)
 
 
-class Arriving:
+class Remote:
     """Objects of any other store, sent on while they arrive.
 
     Args:
-        store: For what is said of it.
-        pieces: Reads an object of it.
+        store: For errors.
+        pieces: Reads an object of it, from start to end; raises `Damaged` as soon as its size is seen to differ.
     """
 
-    def __init__(self, store: Store, pieces: "Pieces") -> None:
+    def __init__(self, store: Store, pieces: Callable[[str, int], Pieces]) -> None:
         self._store = store
         self._pieces = pieces
 
     async def fetch(self, key: str, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None]) -> Blob:
         """Read an object into memory; see `Source.fetch`."""
+        pieces = self._pieces(key, size_bytes)
         try:
-            blob = arriving(size_bytes)
+            return await receive(pieces, size_bytes=size_bytes, sha256=sha256, begun=begun)
+        except Mismatch:
+            raise damaged(self._store, key) from None
         except OSError as error:
             raise StoreUnavailable(f"there is no room in memory for {key}: {error.strerror}", key=key) from error
-        digest = hashlib.sha256()
-        try:
-            async with aclosing(self._pieces(key, size_bytes)) as pieces:
-                async for piece in pieces:
-                    if len(piece) > blob.missing_bytes:
-                        raise damaged(self._store, key)
-                    digest.update(piece)
-                    blob.write(piece)
-                    if blob.missing_bytes:
-                        begun(blob)
-            if blob.missing_bytes or (sha256 is not None and digest.digest() != sha256):
-                raise damaged(self._store, key)
-        except BaseException:
-            blob.fail()
-            raise
-        blob.finish()
-        begun(blob)
-        return blob
 
 
-Pieces = Callable[[str, int], AsyncGenerator[bytes | memoryview, None]]
-"""Reads an object from its start to its end; raises `Damaged` as soon as it is seen not to have a size."""
+def in_threads(store: Store, threads: Executor) -> Callable[[str, int], Pieces]:
+    """Read whole objects in a thread, from a store that has nothing better."""
 
-
-def in_threads(store: Store, threads: Executor) -> Pieces:
-    """Read a store that can't do better whole, in a thread."""
-
-    async def pieces(key: str, size_bytes: int) -> AsyncGenerator[bytes | memoryview, None]:
+    async def pieces(key: str, size_bytes: int) -> Pieces:
         body = await asyncio.get_running_loop().run_in_executor(threads, store.get, key)
         if len(body) != size_bytes:
             raise damaged(store, key)

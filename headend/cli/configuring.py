@@ -66,7 +66,8 @@ def configure(command: click.Command, profile: str | None, every: Callable[[], f
     for name, leaf in leaves.items():
         values[name] = {}
         for option, param in settable(leaf):
-            param.envvar = param.envvar or variable(option)
+            if param.allow_from_autoenv:
+                param.envvar = param.envvar or variable(option)
             if option in settings and param.name:
                 values[name][param.name] = settings[option].value
     return values if isinstance(command, click.Group) else values[""]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from headend.access.tokens import Keyring, read_keys
 from headend.cli.options import Command
 from headend.cli.screen import console
 from headend.errors import ConfigError
-from origin.tokens import Keyring, read_keys
 
 VARIABLE = "HEADEND_TOKEN_KEYS"
 """The environment variable that may hold keys, as their file would."""
@@ -21,6 +21,7 @@ def token_keys(command: Command) -> Command:
         "--token-keys",
         "keys_file",
         metavar="FILE",
+        allow_from_autoenv=False,  # the variable holds keys, not the name of their file
         help=f"Keys of tokens, one a line. Without it, those that {VARIABLE} holds, if it is set.",
     )(command)
 

@@ -1,19 +1,20 @@
 """``headend serve``: the titles of a store, over HTTP."""
 
+from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
 import click
 from rich.table import Table
 
+from headend.access.tokens import Keyring
 from headend.cli import options
 from headend.cli.keys import VARIABLE, find_keys, token_keys
 from headend.cli.screen import console, print_json, table
-from headend.errors import ConfigError, StoreUnavailable
+from headend.errors import ConfigError
 from headend.settings import StoreSettings
-from headend.storage import open_store
 from origin import serving
-from packager import publishing
 
 
 @click.command(
@@ -69,6 +70,15 @@ from packager import publishing
     default=0.0,
     help="How long to go on, and say at /readyz that it ends, when told to stop. [default: 0]",
 )
+@click.option(
+    "--keepalive",
+    "keepalive_s",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    default=75.0,
+    show_default=True,
+    help="How long idle connections stay open; longer than a load balancer in front keeps them.",
+)
 @click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")
 @options.common
 def command(
@@ -84,6 +94,7 @@ def command(
     disk_cache: str | None,
     disk_cache_bytes: int,
     linger_s: float,
+    keepalive_s: float,
     access_log: bool,
     as_json: bool,
 ) -> None:
@@ -91,8 +102,8 @@ def command(
 
     / lists the titles, /watch/TITLE plays one in a browser. /TITLE/multivariant.m3u8 (HLS) and /TITLE/manifest.mpd
     (DASH) lead to the current release. /healthz and /readyz tell whether the origin lives and takes requests, /metrics
-    what it does. With keys, all titles are for holders of tokens,
-    which 'headend token' issues. Ends on Ctrl-C or SIGTERM, when the requests under way are done.
+    what it does. With keys, all titles are for holders of tokens, which 'headend token' issues; SIGHUP reads the keys
+    again. Ends on Ctrl-C or SIGTERM, when the requests under way are done.
     """
     if as_json and access_log:
         raise ConfigError("--json and --access-log both want standard output: give one of them")
@@ -103,44 +114,40 @@ def command(
         raise ConfigError(
             f"on {host} everyone could see every title: give --token-keys FILE, set {VARIABLE}, or choose --open"
         )
-    titles, absence = _titles(store)
 
     def ready(url: str) -> None:
         if as_json:
-            said = {"url": url, "store": store.url, "store_answers": absence is None, "titles": list(titles)}
-            print_json({**said, "open": keys is None})
+            print_json({"url": url, "store": store.url, "open": keys is None})
             return
         screen = console(stderr=True)
         screen.print(f"serving {store.url} at {url}, until Ctrl-C")
-        if absence is not None:
-            screen.print(f"{absence}; until it answers, titles and /readyz get 503")
-        elif titles and keys is not None:
-            screen.print(f"for holders of tokens: headend token {titles[0]} --account ID --url {url}")
-        elif titles:
-            screen.print(addresses(url, titles))
+        if keys is not None:
+            screen.print(f"for holders of tokens: headend token TITLE --account ID --url {url}")
         else:
-            screen.print("no title is published there yet: make one with 'headend submit'")
+            screen.print(f"titles are listed at {url}/ and play at {url}/watch/TITLE")
 
     manner = serving.Serving(
         workers=workers,
         cache_bytes=cache_bytes,
         disk_cache=None if disk_cache is None else Path(disk_cache),
         disk_cache_bytes=disk_cache_bytes,
+        limits=replace(serving.LIMITS, keepalive_s=keepalive_s),
         linger_s=linger_s,
         access_log=access_log,
         metrics_port=metrics_port,
         keys=keys,
+        reload_keys=None if keys is None else partial(_keys, keys_file),
         state_dir=None if state_dir is None else Path(state_dir),
     )
     serving.serve(store, host=host, port=port, on_ready=ready, serving=manner)
 
 
-def _titles(store: StoreSettings) -> tuple[tuple[str, ...], StoreUnavailable | None]:
-    """What there is to play, and why that is not known if the store is away for now; refusals are raised."""
-    try:
-        return tuple(publishing.titles(open_store(store))), None
-    except StoreUnavailable as error:
-        return (), error
+def _keys(keys_file: str | None) -> Keyring:
+    """Read the keys again; an origin that has them never opens itself to everyone."""
+    keys = find_keys(keys_file)
+    if keys is None:
+        raise ConfigError(f"there are no keys: give --token-keys FILE or set {VARIABLE}")
+    return keys
 
 
 def _is_loopback(host: str) -> bool:

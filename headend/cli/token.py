@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 import click
 
 from headend import layout
+from headend.access.tokens import Grant, Keyring, Screens, Use, issue, make_key
 from headend.cli import options
 from headend.cli.keys import VARIABLE, find_keys, token_keys
 from headend.cli.screen import console, facts, print_json
 from headend.errors import ConfigError
 from headend.layout import check_title
 from origin.serving import DEFAULT_HOST, DEFAULT_PORT
-from origin.tokens import Grant, Keyring, Screens, Use, issue, make_key
 
 _SCREENS: dict[str, Screens] = {"1": 1, "2": 2, "4": 4}
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -11,7 +11,7 @@ from string import Template
 from aiohttp import hdrs
 
 from headend.errors import ObjectMissing
-from origin.answers import BRIEFLY, Answer, File, document, text_file
+from headend.http.responses import BRIEFLY, File, Response, document, text_file
 from origin.watch.players import CDN, PLAYERS
 
 STATIC = Path(__file__).with_name("static")
@@ -37,13 +37,13 @@ class Pages:
     digest: str
     assets: dict[str, File]
 
-    def titles(self) -> Answer:
+    def titles(self) -> Response:
         """The page of all titles; programs get a document under the same address."""
         answer = self._page(self.titles_html)
         answer.headers[hdrs.VARY] = hdrs.ACCEPT
         return answer
 
-    def watch(self) -> Answer:
+    def watch(self) -> Response:
         """The page of any title."""
         return self._page(self.watch_html)
 
@@ -53,7 +53,7 @@ class Pages:
             raise ObjectMissing(f"there is no page asset {name} of {digest}")
         return self.assets[name]
 
-    def _page(self, html: bytes) -> Answer:
+    def _page(self, html: bytes) -> Response:
         answer = document(html, "text/html; charset=utf-8", BRIEFLY)
         answer.headers["Content-Security-Policy"] = self.policy
         return answer

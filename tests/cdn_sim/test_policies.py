@@ -13,8 +13,8 @@ from cdn_sim.admission import AdmitBySize, AdmitNone, AdmitSecondRequest
 from cdn_sim.kernels.state import ABSENT, GHOST, MARK, NUMBERS, USED, empty
 from cdn_sim.kernels.step import make_room, remove
 from cdn_sim.policies import POLICIES, Belady, Policy
+from headend.caching.segmented_lru import SegmentedLRU
 from headend.errors import ConfigError
-from origin.caching import Shelf
 from tests.cdn_sim.traces import TRACES
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/policies.json").read_text())["traces"]
@@ -62,7 +62,7 @@ def test_classes_give_the_golden_decisions(policy: str) -> None:
 def test_slru_is_the_memory_of_the_origin() -> None:
     numbers, sizes = (values.tolist() for values in TRACES["watching"]())
     evicted: list[str] = []
-    shelf: Shelf[int] = Shelf(2_088_273_230, on_eviction=evicted.append)
+    shelf: SegmentedLRU[str, int] = SegmentedLRU(2_088_273_230, on_eviction=lambda key, _: evicted.append(key))
     cache = policies.make("slru", 2_088_273_230)
     for number in numbers[:60_000]:
         key = str(number)

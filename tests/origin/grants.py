@@ -3,8 +3,8 @@
 import time
 from typing import Any
 
+from headend.access.tokens import Grant, Use, issue, make_key, read_keys, vouch
 from origin.serving import Serving
-from origin.tokens import Grant, Use, issue, make_key, read_keys, vouch
 from tests.origin.releases import TITLE
 
 PLAYBACK, EDGE, STRANGE = make_key(Use.PLAYBACK), make_key(Use.EDGE), make_key(Use.PLAYBACK)

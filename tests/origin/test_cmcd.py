@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from headend import layout
-from origin.cmcd import OBJECTS, Told, read
+from headend.http.cmcd import OBJECTS, Told, read
 from origin.serving import running
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask
 

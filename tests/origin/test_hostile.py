@@ -1,7 +1,4 @@
-"""What bites origins, one row each, from a raw socket against the running origin.
-
-The numbers are those of the list in `docs/guides/access.md`.
-"""
+"""Hostile and broken clients and stores, from raw sockets against a running origin."""
 
 import gzip
 import hashlib
@@ -27,13 +24,13 @@ import boto3
 import pytest
 
 from headend import layout
+from headend.caching.circuit_breaker import FAILURES
 from headend.errors import ConfigError, StoreUnavailable
+from headend.http.server import Limits
 from headend.settings import StoreSettings
 from headend.storage import Store, open_store
 from headend.storage.local import LocalStore
 from headend.storage.local_server import LocalS3
-from origin import connections
-from origin.restraint import FAILURES
 from origin.serving import Serving, running
 from tests.origin.grants import CLOSED, STRANGE_KEYS, token
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, put_release
@@ -103,7 +100,7 @@ def figure(url: str, name: str) -> float:
 
 @dataclass
 class Ground:
-    """What a row stands on.
+    """What a test stands on.
 
     Attributes:
         store: A small release; may be changed, held up and broken.
@@ -128,19 +125,6 @@ class Ground:
         return self.held.enter_context(running(store or self.store, serving=serving or Serving()))
 
 
-Row = Callable[[Ground], None]
-PITFALLS: dict[int, tuple[str, Row]] = {}
-
-
-def pitfall(number: int, what: str) -> Callable[[Row], Row]:
-    def enter(row: Row) -> Row:
-        assert number not in PITFALLS
-        PITFALLS[number] = (what, row)
-        return row
-
-    return enter
-
-
 @pytest.fixture
 def ground(
     store: WatchedStore,
@@ -152,19 +136,9 @@ def ground(
     caplog.set_level(logging.DEBUG)
     with running(store) as url, ExitStack() as held:
         yield Ground(store, url, tmp_path, caplog, monkeypatch, lambda: request.getfixturevalue("moto_s3"), held)
-
-
-@pytest.mark.parametrize("number", range(1, 31))
-def test_the_origin_stands(number: int, ground: Ground) -> None:
-    what, row = PITFALLS[number]
-    try:
-        row(ground)
-    except AssertionError as error:
-        error.add_note(f"pitfall {number}: {what}")
-        raise
-    ground.store.gate.set()
-    ground.store.fault = None
-    assert get(ground.url, "/livez").status == 200
+        store.gate.set()
+        store.fault = None
+        assert get(url, "/livez").status == 200
 
 
 def test_an_origin_that_may_open_few_files_takes_few_connections(tmp_path: Path) -> None:
@@ -185,8 +159,7 @@ def test_an_origin_that_may_open_few_files_takes_few_connections(tmp_path: Path)
         assert parse(say(url, b"")).status == 503
 
 
-@pitfall(1, "path traversal")
-def _(ground: Ground) -> None:
+def test_path_traversal_reaches_nothing(ground: Ground) -> None:
     store = LocalStore(ground.tmp_path / "store")
     put_release(store)
     (ground.tmp_path / "secret.m4s").write_text("secret")
@@ -203,16 +176,14 @@ def _(ground: Ground) -> None:
         assert answer.status in (404, 502) and b"secret" not in answer.body
 
 
-@pitfall(2, "paths that mean something else once decoded")
-def _(ground: Ground) -> None:
+def test_encoded_paths_reach_nothing(ground: Ground) -> None:
     tails = ("%2e%2e/plan.json", "..%2fplan.json", "%252e%252e/plan.json", "..\\plan.json", "%00", f"{'a' * 600}/1.m4s")
     for path in (*(f"{ROOT}/{tail}" for tail in tails), f"/{ROOT}/manifest.mpd", MPD.replace("m", "%6d"), f"{MPD}%20"):
         assert (get(ground.url, path).status, get(ground.url, path).body) == (404, NOT_FOUND)
     assert not any("plan" in key or "%" in key for key in ground.store.reads)
 
 
-@pitfall(3, "resuming with one version what was begun with another")
-def _(ground: Ground) -> None:
+def test_if_range_never_mixes_two_versions(ground: Ground) -> None:
     tag, date = (get(ground.url, SEGMENT).headers[name] for name in ("etag", "last-modified"))
     for known, status in (
         (tag, 206),
@@ -226,8 +197,7 @@ def _(ground: Ground) -> None:
         assert (answer.status, len(answer.body)) == (status, len(SEGMENTS[0]) - (500 if status == 206 else 0))
 
 
-@pitfall(4, "ranges that are none")
-def _(ground: Ground) -> None:
+def test_malformed_ranges_are_ignored_or_refused(ground: Ground) -> None:
     size = len(SEGMENTS[0])
     for value, status, length in (
         ("bytes=0-1,4-5", 200, size),
@@ -244,8 +214,7 @@ def _(ground: Ground) -> None:
         assert length is None or len(answer.body) == length
 
 
-@pitfall(5, "ranges that make the origin fetch or send far more than was asked for")
-def _(ground: Ground) -> None:
+def test_ranges_do_not_amplify_reads_or_responses(ground: Ground) -> None:
     answer = get(ground.url, SEGMENT, f"Range: bytes={','.join(['0-'] * 80)}")
     assert (answer.status, len(answer.body)) == (200, len(SEGMENTS[0]))
     for number in range(50):
@@ -253,8 +222,7 @@ def _(ground: Ground) -> None:
     assert ground.store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
 
 
-@pitfall(6, "a request hidden in another")
-def _(ground: Ground) -> None:
+def test_requests_are_not_smuggled(ground: Ground) -> None:
     hidden = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
     start = f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n".encode()
     for smuggler in (
@@ -275,8 +243,7 @@ def _(ground: Ground) -> None:
         assert answer.count(b"HTTP/1.") == 1, smuggler
 
 
-@pitfall(7, "requests that fill the parser's memory")
-def _(ground: Ground) -> None:
+def test_requests_do_not_fill_the_parsers_memory(ground: Ground) -> None:
     head = b"GET / HTTP/1.1\r\nHost: a\r\n"
     for heavy in (
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -305,16 +272,14 @@ def _(ground: Ground) -> None:
         assert not answer or parse(answer).status == 400
 
 
-@pitfall(8, "connections that say little or nothing")
-def _(ground: Ground) -> None:
-    url = ground.origin(serving=Serving(max_connections=8, max_connections_per_client=2))
+def test_silent_and_trickling_connections_are_closed(ground: Ground) -> None:
+    url = ground.origin(serving=Serving(limits=Limits(connections=8, connections_per_client=2)))
     with connected(url), connected(url):
         refused = parse(say(url, b""))  # the third of one address, though there is room for others
         assert (refused.status, refused.headers["retry-after"]) == (503, "2")
     while parse(say(url, request("/livez"))).status != 200:
         pass
-    ground.monkeypatch.setattr(connections, "KEEPALIVE_S", 0.5)
-    url = ground.origin()
+    url = ground.origin(serving=Serving(limits=Limits(head_s=0.5, keepalive_s=0.5)))
     with connected(url) as silent, connected(url) as slow, connected(url) as idle:
         slow.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nX: ")
         idle.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -322,10 +287,9 @@ def _(ground: Ground) -> None:
         assert read_all(silent) == read_all(slow) == b""
 
 
-@pitfall(9, "readers who take an answer and don't read it")
-def _(ground: Ground) -> None:
+def test_slow_readers_are_bounded_and_cut_off(ground: Ground) -> None:
     put_release(ground.store, segments=(LARGE, LARGE[::-1]))
-    url = ground.origin(serving=Serving(sending_bytes=len(LARGE)))
+    url = ground.origin(serving=Serving(limits=Limits(in_flight_bytes=len(LARGE))))
     other = SEGMENT.replace("1.m4s", "2.m4s")
     with connected(url) as client:
         client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
@@ -334,7 +298,7 @@ def _(ground: Ground) -> None:
         assert (refused.status, refused.headers["retry-after"]) == (503, "2")
     while get(url, other).status != 200:
         pass
-    ground.monkeypatch.setattr(connections, "WRITE_S", 0.2)
+    url = ground.origin(serving=Serving(limits=Limits(write_s=0.2)))
     with connected(url) as client:
         client.sendall(f"GET {other} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         while figure(url, "slow_readers_total") == 0:
@@ -342,8 +306,7 @@ def _(ground: Ground) -> None:
         assert len(read_all(client)) < len(LARGE)
 
 
-@pitfall(10, "clients that leave")
-def _(ground: Ground) -> None:
+def test_clients_that_leave_are_not_errors(ground: Ground) -> None:
     put_release(ground.store, segments=(LARGE,))
     url = ground.origin()
     for _ in range(3):
@@ -355,8 +318,7 @@ def _(ground: Ground) -> None:
     assert not [record for record in ground.caplog.records if record.levelno >= logging.WARNING or record.exc_info]
 
 
-@pitfall(11, "the first of many who wait for one read leaves")
-def _(ground: Ground) -> None:
+def test_followers_survive_when_the_first_client_leaves(ground: Ground) -> None:
     ground.store.gate.clear()
     with connected(ground.url) as leader, connected(ground.url) as follower:
         leader.sendall(request(SEGMENT))
@@ -369,8 +331,7 @@ def _(ground: Ground) -> None:
     assert ground.store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
 
 
-@pitfall(12, "answers poisoned by what is in no cache's key")
-def _(ground: Ground) -> None:
+def test_unkeyed_inputs_do_not_poison_responses(ground: Ground) -> None:
     plain = {path: get(ground.url, path) for path in (MPD, f"/{TITLE}/manifest.mpd", "/", SEGMENT)}
     for path, wanted in plain.items():
         found = get(
@@ -387,13 +348,15 @@ def _(ground: Ground) -> None:
         assert (found.status, found.body) == (wanted.status, wanted.body)
         assert {**found.headers, "date": ""} == {**wanted.headers, "date": ""}
         assert "evil" not in str(found)
-    for target in (f"http://evil{MPD}", f"http://a{MPD}", f"//evil{MPD}", f"https://a{MPD}"):
-        assert get(ground.url, target).status == 404
+    for target in (f"http://evil{MPD}", f"http://a{MPD}", f"https://a{MPD}"):  # RFC 9112, section 3.2.2
+        found = get(ground.url, target)
+        assert (found.status, found.body) == (200, plain[MPD].body)
+        assert "evil" not in str(found)
+    assert get(ground.url, f"//evil{MPD}").status == 404
     assert get(ground.url, MPD, "Content-Length: 3", "", "abc").status == 400  # a GET with a body
 
 
-@pitfall(13, "errors that a cache would keep for everyone")
-def _(ground: Ground) -> None:
+def test_errors_are_not_cached(ground: Ground) -> None:
     assert get(ground.url, SEGMENT, "X-HTTP-Method-Override: DELETE", "X-HTTP-Method: POST").body == SEGMENTS[0]
     for answer in (
         get(ground.url, SEGMENT, f"X: {'a' * 20_000}"),
@@ -408,8 +371,7 @@ def _(ground: Ground) -> None:
         assert answer.headers["cache-control"] == "no-store"
 
 
-@pitfall(14, "Vary that splits caches")
-def _(ground: Ground) -> None:
+def test_vary_does_not_split_caches(ground: Ground) -> None:
     assert get(ground.url, MPD, "Accept-Encoding: gzip").headers["vary"] == "Accept-Encoding"
     for path in (SEGMENT, f"{ROOT}/{PICTURE}/init.mp4", f"/{TITLE}/multivariant.m3u8"):
         answer = get(ground.url, path, "Origin: https://page.example", "Accept-Encoding: gzip", "User-Agent: x")
@@ -421,8 +383,7 @@ def _(ground: Ground) -> None:
     assert len(tags) == 1
 
 
-@pitfall(15, "private things in shared caches")
-def _(ground: Ground) -> None:
+def test_private_responses_are_not_shared(ground: Ground) -> None:
     with_cookie = get(ground.url, SEGMENT, "Cookie: session=1", "Authorization: Bearer x")
     assert with_cookie.body == SEGMENTS[0] and "set-cookie" not in with_cookie.headers
     assert get(ground.url, f"{MPD}/style.css").status == 404
@@ -433,8 +394,7 @@ def _(ground: Ground) -> None:
     assert get(url, SEGMENT).headers["cache-control"] == "no-store"
 
 
-@pitfall(16, "tokens that leak, and tokens that were made up")
-def _(ground: Ground) -> None:
+def test_tokens_do_not_leak(ground: Ground) -> None:
     captured = ground.held.enter_context(_stdout())
     good, old, strange = token(account="alice"), token(expires_s=1), token(keys=STRANGE_KEYS)
     url = ground.origin(serving=Serving(keys=CLOSED.keys, access_log=True))
@@ -456,8 +416,7 @@ def _(ground: Ground) -> None:
     assert all(answer.headers["referrer-policy"] == "no-referrer" for answer in answers)
 
 
-@pitfall(17, "what is in memory is given to those whose token has ended")
-def _(ground: Ground) -> None:
+def test_cached_files_need_a_valid_token(ground: Ground) -> None:
     url = ground.origin(serving=CLOSED)
     assert get(url, f"/t/{token()}{SEGMENT}").status == 200
     for changes in ({"expires_s": int(time.time()) - 61}, {"title": "other"}, {"licensed_until_s": 1}):
@@ -465,8 +424,7 @@ def _(ground: Ground) -> None:
             assert get(url, f"/t/{token(**changes)}{SEGMENT}", *headers).status == 403
 
 
-@pitfall(18, "a store that sends the origin elsewhere")
-def _(ground: Ground) -> None:
+def test_the_store_cannot_redirect_the_origin(ground: Ground) -> None:
     asked: list[str] = []
 
     class Elsewhere(http.server.BaseHTTPRequestHandler):
@@ -506,8 +464,7 @@ def _(ground: Ground) -> None:
             open_store(StoreSettings(f"s3://{BUCKET}", address)).head("a")
 
 
-@pitfall(19, "headers that come with objects")
-def _(ground: Ground) -> None:
+def test_headers_of_objects_are_not_passed_on(ground: Ground) -> None:
     server = ground.s3()
     settings = StoreSettings(f"s3://{BUCKET}/hostile", server.endpoint_url)
     store = open_store(settings)
@@ -529,8 +486,7 @@ def _(ground: Ground) -> None:
     assert "evil" not in str(answer) and "content-disposition" not in answer.headers
 
 
-@pitfall(20, "paths that are quoted anew on their way to the store")
-def _(ground: Ground) -> None:
+def test_paths_are_not_requoted(ground: Ground) -> None:
     for path in (
         SEGMENT.replace("-", "%2D"),
         SEGMENT.replace("1.m4s", "+1.m4s"),
@@ -542,8 +498,7 @@ def _(ground: Ground) -> None:
     assert {key for key in ground.store.reads if key.endswith(".m4s")} == {layout.segment(TITLE, RELEASE, PICTURE, 1)}
 
 
-@pitfall(21, "what clients ask for reaches the store, or bodies are unpacked on their way")
-def _(ground: Ground) -> None:
+def test_client_headers_do_not_reach_the_store(ground: Ground) -> None:
     packed = gzip.compress(b"moof" * 100)
     put_release(ground.store, segments=(packed,))
     answer = get(ground.url, SEGMENT, "Accept-Encoding: gzip, br", "Cookie: a=b", "Range: bytes=0-")
@@ -553,8 +508,7 @@ def _(ground: Ground) -> None:
     assert ground.store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
 
 
-@pitfall(22, "a body cut short is passed off as complete")
-def _(ground: Ground) -> None:
+def test_a_truncated_object_is_not_served_as_complete(ground: Ground) -> None:
     key = layout.segment(TITLE, RELEASE, PICTURE, 1)
     ground.store.put(key, SEGMENTS[0][:-1])
     answer = get(ground.url, SEGMENT)
@@ -563,8 +517,7 @@ def _(ground: Ground) -> None:
     assert get(ground.url, SEGMENT).body == SEGMENTS[0]  # nothing of it was kept
 
 
-@pitfall(23, "an object is overwritten while it is read")
-def _(ground: Ground) -> None:
+def test_an_overwritten_object_is_not_mixed(ground: Ground) -> None:
     key = layout.segment(TITLE, RELEASE, PICTURE, 1)
     ground.store.put(key, SEGMENTS[0][:500] + bytes(len(SEGMENTS[0]) - 500))  # as long, and another
     assert get(ground.url, SEGMENT).status == 502
@@ -576,8 +529,7 @@ def _(ground: Ground) -> None:
     assert tag == f'"{hashlib.sha256(SEGMENTS[0]).hexdigest()}"'
 
 
-@pitfall(24, "answers that tell what is there, or repeat what was asked")
-def _(ground: Ground) -> None:
+def test_responses_do_not_tell_what_exists_or_echo_the_request(ground: Ground) -> None:
     put_release(ground.store, title="secret", current=False, published=False)
     mark = "k7f3a9"
     for path in (f"/{mark}/manifest.mpd", f"/secret/{RELEASE}/manifest.mpd", f"{ROOT}/plan.json", f"/{mark}"):
@@ -599,35 +551,30 @@ def _(ground: Ground) -> None:
     assert refusals == {(403, b'{"error": "no valid token"}\n')}
 
 
-@pitfall(25, "requests that go round in circles")
-def _(ground: Ground) -> None:
+def test_the_origin_is_no_proxy_and_does_not_loop(ground: Ground) -> None:
     loop = ("CDN-Loop: headend, headend, edge", "Via: 1.1 headend", f"X-Forwarded-For: {'127.0.0.1, ' * 50}")
     assert get(ground.url, SEGMENT, *loop).body == SEGMENTS[0]
     assert get(ground.url, ground.url.removeprefix("http:"), *loop).status == 404
-    assert get(ground.url, f"{ground.url}{SEGMENT}", *loop).status == 404  # the origin is nobody's proxy
+    assert get(ground.url, f"http://other.example{SEGMENT}", *loop).body == SEGMENTS[0]  # from here, not from there
     assert get(ground.url, "127.0.0.1:80", method="CONNECT").status == 405
     assert ground.store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
 
 
-@pitfall(26, "a store in trouble is asked again and again")
-def _(ground: Ground) -> None:
+def test_a_failing_store_is_left_alone(ground: Ground) -> None:
     ground.store.fault = StoreUnavailable("gone")
     answers = [get(ground.url, f"/title-{number}/manifest.mpd") for number in range(50)]
     assert {(answer.status, answer.headers["retry-after"]) for answer in answers} == {(503, "2")}
     assert sum(ground.store.reads.values()) <= FAILURES + 2
 
 
-@pitfall(27, "two hosts in one request")
-def _(ground: Ground) -> None:
+def test_duplicate_and_malformed_hosts_are_refused(ground: Ground) -> None:
     for hosts in ("Host: a\r\nHost: b", "Host: a\r\nhost: a", "Host: a b", "Host: a\x00b", "Host: a/b@c"):
         answers = say(ground.url, request(MPD, host=hosts))
         assert answers.count(b"HTTP/1.") == 1
-        # No answer depends on the host, so one that is only odd can do no harm.
-        assert parse(answers).status == 400 or (parse(answers).status == 200 and hosts.count("ost:") == 1)
+        assert parse(answers).status == 400, hosts
 
 
-@pitfall(28, "HTTP/2 where there is none")
-def _(ground: Ground) -> None:
+def test_http2_is_refused(ground: Ground) -> None:
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000") * 100
     answer = say(ground.url, preface)
     assert answer.startswith(b"HTTP/1.") and b" 400 " in answer.split(b"\r\n")[0]
@@ -637,8 +584,7 @@ def _(ground: Ground) -> None:
     assert get(ground.url, SEGMENT, "Upgrade: websocket", "Sec-WebSocket-Key: AAAA").status == 200
 
 
-@pitfall(29, "figures for everyone")
-def _(ground: Ground) -> None:
+def test_metrics_are_not_public(ground: Ground) -> None:
     inner = _free_port()
     address = _outer_address()
     place = ground.held.enter_context(running(ground.store, host="0.0.0.0", serving=Serving(metrics_port=inner)))
@@ -655,8 +601,7 @@ def _(ground: Ground) -> None:
     assert len(set(re.findall(r'headend_origin_requests_total{object="(\w+)"', figures))) <= 9
 
 
-@pitfall(30, "documents that do more than tell")
-def _(ground: Ground) -> None:
+def test_hostile_documents_do_nothing(ground: Ground) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, ...]:
             return os.mkdir, (str(ground.tmp_path / "exploded"),)

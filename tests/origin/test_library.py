@@ -5,9 +5,10 @@ from typing import TypeVar
 import pytest
 
 from headend import documents, layout
+from headend.caching import circuit_breaker
 from headend.errors import ObjectMissing, StorageError, StoreUnavailable
 from headend.media import Current
-from origin import library, restraint
+from origin import catalogue, library
 from origin.index import Wanted
 from origin.library import Library
 from origin.metrics import Metrics
@@ -80,7 +81,7 @@ def test_the_first_of_many_clients_may_leave(store: WatchedStore) -> None:
 def test_what_was_read_is_remembered(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
         file = await held.file(wanted())
-        assert held.remembered(KEY) is file
+        assert held.cached(KEY) is file
 
     use(store, work)
 
@@ -118,10 +119,11 @@ def test_an_absence_is_believed_for_a_moment_only(store: WatchedStore) -> None:
         for _ in range(3):
             with pytest.raises(ObjectMissing):
                 await held.current("later")
-        assert store.reads[pointer] == 1
+        assert store.reads.total() == 1  # one listing, and no read of a pointer that is in no listing
         put_release(store, title="later")
-        clock.now_s += library.ABSENCE_S
+        clock.now_s += catalogue.REFRESH_S
         assert await held.current("later") == RELEASE
+        assert store.reads[pointer] == 1
 
     use(store, work)
 
@@ -168,13 +170,13 @@ def test_a_failing_store_is_left_alone_but_for_one_try_now_and_then(store: Watch
         store.fault = AWAY
         for _ in range(20):
             await fail()
-        assert store.reads.total() == restraint.FAILURES
-        clock.now_s += restraint.REST_S
+        assert store.reads.total() == circuit_breaker.FAILURES
+        clock.now_s += circuit_breaker.REST_S
         for _ in range(20):
             await fail()
-        assert store.reads.total() == restraint.FAILURES + 1
+        assert store.reads.total() == circuit_breaker.FAILURES + 1
         store.fault = None
-        clock.now_s += restraint.REST_S
+        clock.now_s += circuit_breaker.REST_S
         assert (await held.file(wanted())).plain.read() == SEGMENTS[0]
 
     use(store, work)
@@ -182,7 +184,7 @@ def test_a_failing_store_is_left_alone_but_for_one_try_now_and_then(store: Watch
 
 def test_missing_objects_are_no_reason_to_leave_the_store_alone(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
-        for number in range(3 * restraint.FAILURES):
+        for number in range(3 * circuit_breaker.FAILURES):
             with pytest.raises(ObjectMissing):
                 await held.current(f"nothing-{number}")
         assert await held.current(TITLE) == RELEASE
@@ -192,9 +194,12 @@ def test_missing_objects_are_no_reason_to_leave_the_store_alone(store: WatchedSt
 
 def test_clients_are_asked_to_come_back_when_too_many_reads_are_wanted(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
+        for number in range(library.QUEUE):
+            put_release(store, title=f"title-{number}")
+        await held.titles("zzz", 1)
         store.gate.clear()
-        waiting = [asyncio.create_task(held.current(f"title-{n}")) for n in range(library.QUEUE)]
-        await until(lambda: len(held._flights) == library.QUEUE)
+        waiting = [asyncio.create_task(held.current(f"title-{n}", f"client-{n}")) for n in range(library.QUEUE)]
+        await until(lambda: len(held._documents) == library.QUEUE)
         with pytest.raises(StoreUnavailable, match="too many reads"):
             await held.current(TITLE)
         store.gate.set()
@@ -234,4 +239,52 @@ def test_a_damaged_pointer_is_an_error_and_leads_nowhere(store: WatchedStore, co
 def test_only_titles_with_a_pointer_are_listed(store: WatchedStore) -> None:
     put_release(store, title="another")
     put_release(store, title="unpublished", current=False)
-    assert use(store, lambda held, _: held.titles()) == ("another", TITLE)
+    assert use(store, lambda held, _: held.titles("", 10)) == (("another", TITLE), None)
+
+
+def test_titles_are_paged(store: WatchedStore) -> None:
+    for number in range(5):
+        put_release(store, title=f"title-{number}")
+
+    async def work(held: Library, _: Clock) -> None:
+        pages, last = [], ""
+        while last is not None:
+            titles, last = await held.titles(last, 2)
+            pages.append(titles)
+        assert pages == [(TITLE, "title-0"), ("title-1", "title-2"), ("title-3", "title-4")]
+
+    use(store, work)
+    assert store.reads[f"folders {layout.TITLES}/"] == 1
+
+
+def test_one_client_can_not_take_all_the_room(store: WatchedStore) -> None:
+    async def work(held: Library, _: Clock) -> None:
+        for number in range(library.QUEUE):
+            put_release(store, title=f"title-{number}")
+        await held.titles("zzz", 1)
+        store.gate.clear()
+        greedy = [asyncio.create_task(held.current(f"title-{n}", "greedy")) for n in range(library.QUEUE)]
+        await until(lambda: len(held._documents) == library.QUEUE_PER_CLIENT)
+        with pytest.raises(StoreUnavailable, match="too many reads"):
+            await held.current(TITLE, "greedy")
+        honest = asyncio.create_task(held.current(TITLE, "honest"))
+        await asyncio.sleep(0)
+        store.gate.set()
+        assert await honest == RELEASE
+        await asyncio.gather(*greedy, return_exceptions=True)
+
+    use(store, work)
+
+
+def test_random_names_cost_no_read_and_no_room(store: WatchedStore) -> None:
+    async def work(held: Library, _: Clock) -> None:
+        await held.file(wanted())
+        before = store.reads.total()
+        for number in range(1000):
+            with pytest.raises(ObjectMissing):
+                await held.current(f"random-{number}", "stranger")
+            with pytest.raises(ObjectMissing):
+                await held.release(TITLE, f"random-{number}", "stranger")
+        assert store.reads.total() - before == 1  # the listing of the title's releases
+
+    use(store, work)

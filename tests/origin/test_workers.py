@@ -16,8 +16,8 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from headend.http import workers as crew
 from headend.storage.local import LocalStore
-from origin import workers as crew
 from tests.origin.grants import PLAYBACK, token
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, ask, put_release
 from tests.support.command_line import command, environment

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
 
 from headend.storage import Store
 
@@ -34,6 +35,9 @@ class Answering(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         key = self.path.removeprefix(f"/{BUCKET}/").partition("?")[0]
+        if key == f"/{BUCKET}":
+            self._list(parse_qs(self.path.partition("?")[2]))
+            return
         wanted = re.fullmatch(r"bytes=([0-9]+)-", self.headers.get("Range", ""))
         start = int(wanted[1]) if wanted else 0
         self.day.asked.append((key, start))
@@ -59,6 +63,19 @@ class Answering(BaseHTTPRequestHandler):
             self.wfile.write(body[: self.most_bytes])
         if self.most_bytes is not None:
             self.close_connection = True
+
+    def _list(self, query: dict[str, list[str]]) -> None:
+        """Name the folders below a prefix."""
+        prefix = query.get("prefix", [""])[0]
+        found = "".join(
+            f"<CommonPrefixes><Prefix>{prefix}{name}/</Prefix></CommonPrefixes>"
+            for name in self.day.store.folders(prefix)
+        )
+        body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     do_HEAD = do_GET  # noqa: N815
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from headend.access.tokens import Grant, Use, granted, make_key, read_keys
 from headend.cli import run
 from headend.storage.local import LocalStore
-from origin.tokens import Grant, Use, granted, make_key, read_keys
 from tests.origin.releases import SEGMENTS, TITLE, ask, put_release
 from tests.support.command_line import command, environment, headend
 

@@ -1,0 +1,60 @@
+"""How much an upstream in trouble is asked."""
+
+from collections.abc import Callable
+
+FAILURES = 5
+"""So many failures in a row open the circuit."""
+REST_S = 2.0
+"""How long an open circuit rests until one read probes the upstream."""
+RETRIES_PER_READ = 0.1
+"""Retries earned by each successful read: they are at most that share of the upstream's load."""
+MOST_RETRIES = 10.0
+"""Most retries that are saved up."""
+
+
+class CircuitBreaker:
+    """Leaves a failing upstream alone, apart from a probe now and then.
+
+    Without it every request would wait for the upstream's own retries.
+
+    Args:
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._closed_from = 0.0
+
+    def allows(self) -> bool:
+        """Whether the upstream may be asked; while the circuit is open, true for one caller per `REST_S`."""
+        if self._failures < FAILURES:
+            return True
+        if self._clock() < self._closed_from:
+            return False
+        self._closed_from = self._clock() + REST_S
+        return True
+
+    def note(self, *, failed: bool) -> None:
+        """Record how a read ended. A missing object is not a failure."""
+        self._failures = self._failures + 1 if failed else 0
+        if failed:
+            self._closed_from = self._clock() + REST_S
+
+
+class RetryBudget:
+    """Allows retries while most reads succeed, so that retries never add up to a storm."""
+
+    def __init__(self) -> None:
+        self._saved = MOST_RETRIES
+
+    def earn(self) -> None:
+        """Record a successful read."""
+        self._saved = min(MOST_RETRIES, self._saved + RETRIES_PER_READ)
+
+    def spend(self) -> bool:
+        """Take a retry; whether there was one."""
+        if self._saved < 1:
+            return False
+        self._saved -= 1
+        return True

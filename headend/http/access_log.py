@@ -1,0 +1,77 @@
+"""The access log: one line of JSON for each request, written in batches."""
+
+import time
+from collections.abc import Callable
+from select import PIPE_BUF
+from typing import TextIO
+
+import msgspec
+
+FLUSH_S = 1.0
+"""How long a line may wait."""
+MOST_LINES = 50_000
+"""Lines kept for a writer that is behind; further ones are counted instead."""
+
+
+class AccessLog:
+    """Collects lines cheaply, and writes many at once.
+
+    Formatting and writing each line by itself would cost about as much as a small response. Queries, headers and tokens
+    are left out, since they may be secret, and so are paths without a route, since anybody can write anything there.
+
+    Args:
+        stream: Where lines go.
+        redact: Removes what is secret from a path.
+    """
+
+    def __init__(self, stream: TextIO, redact: Callable[[str], str] = lambda path: path) -> None:
+        self._stream = stream
+        self._redact = redact
+        self._lines: list[dict[str, object]] = []
+        self._lost = 0
+
+    def add(
+        self, client: str, method: str, target: str, route: str, status: int, sent_bytes: int, seconds: float
+    ) -> None:
+        """Record a request."""
+        if len(self._lines) >= MOST_LINES:
+            self._lost += 1
+            return
+        self._lines.append(
+            {
+                "at_s": round(time.time(), 3),
+                "client": client,
+                "method": method if route != "other" else "",
+                "path": self._redact(target.partition("?")[0]) if route != "other" else "",
+                "route": route,
+                "status": int(status),
+                "sent_bytes": sent_bytes,
+                "ms": round(seconds * 1000, 2),
+            }
+        )
+
+    def take(self) -> list[dict[str, object]]:
+        """Hand over the lines that are to be written."""
+        lines, self._lines = self._lines, []
+        if self._lost:
+            lines.append({"at_s": round(time.time(), 3), "lost_lines": self._lost})
+            self._lost = 0
+        return lines
+
+    def write(self, lines: list[dict[str, object]]) -> None:
+        """Write lines; may be called from another thread than the rest.
+
+        Several processes write to one pipe, which interleaves writes that are too large for it.
+        """
+        batch = ""
+        for line in lines:
+            text = f"{msgspec.json.encode(line).decode()}\n"
+            if len(batch) + len(text) > PIPE_BUF:
+                self._put(batch)
+                batch = ""
+            batch += text
+        self._put(batch)
+
+    def _put(self, batch: str) -> None:
+        self._stream.write(batch)
+        self._stream.flush()

@@ -1,0 +1,68 @@
+"""What players tell of themselves: Common Media Client Data, from a request's query or headers.
+
+It is counted, and never part of what is looked up, so that it can't split a cache.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from multidict import istr
+
+from headend.http.conditions import Headers
+
+MARK = "CMCD="
+"""What a target holds that tells something."""
+REQUEST = istr("CMCD-Request")
+HEADERS = (REQUEST, istr("CMCD-Object"), istr("CMCD-Status"), istr("CMCD-Session"))
+"""The other place for the same; the first is there whenever something is told that counts."""
+CHARACTERS = 4096
+"""More than any honest player says."""
+OBJECTS = frozenset({"m", "a", "v", "av", "i", "c", "tt", "k", "o"})
+"""The kinds of object that the specification knows."""
+
+_QUERY = re.compile(r"[?&]CMCD=([^&#]*)")
+_PAIR = re.compile(r'([A-Za-z0-9.-]{1,64})(?:=("(?:[^"\\]|\\.)*"|[^,"]*))?(?:,|$)')
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is counted of it.
+
+    Attributes:
+        object: The kind of object that is asked for, one of `OBJECTS`.
+        buffer_s: Media in the player's buffer; None if it does not say.
+        throughput_bps: What it measures of the network; None if it does not say.
+        starved: Whether the buffer ran dry since the last request.
+    """
+
+    object: str = "o"
+    buffer_s: float | None = None
+    throughput_bps: float | None = None
+    starved: bool = False
+
+
+def read(target: str, headers: Headers) -> Told:
+    """Read what a request tells; what can't be read is left out.
+
+    Args:
+        target: Path and query.
+        headers: The request's.
+
+    Source:
+        CTA-5004, sections 2 (modes of transmission) and 3 (keys).
+    """
+    found = _QUERY.search(target)
+    said = unquote(found[1]) if found else ",".join(headers.get(name, "") for name in HEADERS)
+    pairs = dict(_PAIR.findall(said[:CHARACTERS]))
+    kind = pairs.get("ot", "")
+    return Told(
+        object=kind if kind in OBJECTS else "o",
+        buffer_s=_number(pairs.get("bl"), 0.001),
+        throughput_bps=_number(pairs.get("mtp"), 1000.0),
+        starved=pairs.get("bs") in ("", "true"),
+    )
+
+
+def _number(text: str | None, unit: float) -> float | None:
+    return int(text) * unit if text and text.isascii() and text.isdigit() and len(text) <= 9 else None
