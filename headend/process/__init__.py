@@ -6,6 +6,6 @@ The child gets a process group of its own, is killed when it is cancelled, stall
 
 from headend.process.cores import available_cores
 from headend.process.leash import leashed
-from headend.process.running import Finished, run
+from headend.process.running import Finished, Watch, run
 
-__all__ = ["Finished", "available_cores", "leashed", "run"]
+__all__ = ["Finished", "Watch", "available_cores", "leashed", "run"]

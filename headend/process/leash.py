@@ -1,32 +1,85 @@
-"""Become another program that dies with its parent: ``python -I -S leash.py PARENT_PID PROGRAM [ARG ...]``.
+"""Become, or watch over, another program that dies with its parent.
+
+``python -I -S leash.py PARENT_PID REPORT LIMITS PROGRAM [ARG ...]``
 
 The kernel is told first to kill this process when its parent ends (prctl(2), PR_SET_PDEATHSIG); the wish survives exec.
 A tiny program of its own does it, since running Python between fork and exec of a threaded process may deadlock.
+
+REPORT is ``-``, and this process becomes the program; or a file descriptor, and the program is a child, of which two
+lines are written there: its process id at once, and its CPU seconds and peak memory at its end. Only so is that the
+program's own: what the kernel reports of a process that has replaced another one includes the other's memory.
+LIMITS are names and numbers of resource limits, such as ``CORE=0,DATA=8000000000``.
 """
 
 import ctypes
 import os
+import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 PR_SET_PDEATHSIG = 1
 
 
-def leashed(argv: Sequence[str]) -> list[str]:
+def leashed(argv: Sequence[str], *, report: int | None = None, limits: Mapping[str, int] | None = None) -> list[str]:
     """The command that runs ``argv`` so that it dies with the thread which starts it, and with this process.
 
     Args:
         argv: The program's absolute path and its arguments.
+        report: File descriptor that gets the program's process id, CPU seconds and peak memory; None for no report.
+        limits: Resource limits by their names in `resource`, without ``RLIMIT_``. No core is dumped in any case.
     """
-    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *argv]
+    told = "-" if report is None else str(report)
+    limited = ",".join(f"{name}={number}" for name, number in {"CORE": 0, **(limits or {})}.items())
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), told, limited, *argv]
+
+
+def _die_with(parent: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the wish was known
+        os._exit(1)
+
+
+def _limit(limits: str) -> None:
+    for each in limits.split(","):
+        name, _, number = each.partition("=")
+        kind = getattr(resource, f"RLIMIT_{name}")
+        now, _ = resource.getrlimit(kind)
+        most = int(number) if now == resource.RLIM_INFINITY else min(int(number), now)
+        resource.setrlimit(kind, (most, most))
+
+
+def _become(argv: list[str]) -> None:
+    try:
+        os.execv(argv[0], argv)
+    except OSError as error:
+        os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
+        os._exit(1)
+
+
+def _watch(argv: list[str], report: int) -> None:
+    here = os.getpid()
+    os.set_inheritable(report, False)
+    child = os.fork()
+    if child == 0:
+        _die_with(here)
+        _become(argv)
+    # A signal for the whole group ends the child; this process then tells how.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    os.write(report, f"{child}\n".encode())
+    _, status, usage = os.wait4(child, 0)
+    os.write(report, f"{usage.ru_utime + usage.ru_stime} {usage.ru_maxrss * 1024}\n".encode())
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+        os.kill(here, -code)
+    os._exit(code if code >= 0 else 128 - code)
 
 
 if __name__ == "__main__":
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(sys.argv[1]):  # the parent ended before the wish was known
-        sys.exit(1)
-    try:
-        os.execv(sys.argv[2], sys.argv[2:])
-    except OSError as error:
-        sys.exit(f"{sys.argv[2]}: {error.strerror}")
+    _die_with(int(sys.argv[1]))
+    _limit(sys.argv[3])
+    if sys.argv[2] == "-":
+        _become(sys.argv[4:])
+    _watch(sys.argv[4:], int(sys.argv[2]))

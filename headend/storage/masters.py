@@ -8,22 +8,19 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from headend.errors import MasterError, ObjectMissing
+from headend.errors import HeadendError, MasterError, ObjectMissing
 from headend.media import Master
-
-LONGEST_TASK_S = 24 * 3600
-"""For how long a task may read the master."""
-
-LONGEST_URL_S = 7 * 24 * 3600
-"""No presigned URL may be valid for longer: AWS Signature Version 4, X-Amz-Expires."""
+from headend.settings import DEFAULT_STORE_PATIENCE_S
 
 _BLOCK_BYTES = 8 << 20
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _SECRETS = (
-    # The query of a URL: a presigned one lets anybody read the master. Then userinfo, then pieces of either.
+    # The path of a master that is served on this machine, then the query of a URL, userinfo, and pieces of either.
+    (re.compile(r"(\bhttp://127\.0\.0\.1:\d+/)[A-Za-z0-9_-]{43}/"), r"\1…/"),
     (re.compile(r"(\bhttps?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE), r"\1?…"),
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@\"'<>]+@", re.IGNORECASE), r"\1…@"),
     (re.compile(r"\b(X-Amz-(?:Credential|Signature|Security-Token))([=:]\s*)[^\s&\"'<>]+", re.IGNORECASE), r"\1\2…"),
@@ -90,29 +87,42 @@ def check_unchanged(master: Master, endpoint_url: str | None = None) -> None:
         )
 
 
-def input_url(master: Master, endpoint_url: str | None = None, *, expires_s: int = LONGEST_TASK_S) -> str:
-    """What FFmpeg opens to read the master.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A master that is open to FFmpeg.
 
-    Of an object in S3 this is a presigned URL, with which anybody can read the master while it is valid: it is a
-    secret, belongs into no log and no document, and what FFmpeg prints goes through `redact`.
+    Attributes:
+        url: What FFmpeg opens: a path, or an address on this machine that is served to this user only. That is a
+            secret all the same, and belongs into no log and no document.
+        progress: Changes as long as anything is read, or tried to be; of a file always 0.
+        failure: Why it could not be read at last; None while it can, and of a file.
+    """
+
+    url: str
+    progress: Callable[[], int] = lambda: 0
+    failure: Callable[[], HeadendError | None] = lambda: None
+
+
+@contextmanager
+def opened(
+    master: Master, endpoint_url: str | None = None, *, patience_s: float = DEFAULT_STORE_PATIENCE_S
+) -> Iterator[Source]:
+    """Open a master for FFmpeg while the block runs.
+
+    An object in S3 is read through `headend.storage.range_proxy`, which signs each request.
 
     Args:
         master: The master.
         endpoint_url: S3 endpoint; None for the SDK's own choice.
-        expires_s: How long it is to be valid, at least 1; cut to seven days. Temporary credentials end it earlier.
-
-    Raises:
-        StorageError: There are no credentials to sign with.
+        patience_s: How long S3 is waited for when it can't be reached.
     """
     if not master.url.startswith("s3://"):
-        return master.url
-    from headend.storage.s3 import connect, split_url, translated
+        yield Source(master.url)
+        return
+    from headend.storage.range_proxy import serving
 
-    bucket, key = split_url(master.url)
-    with translated(f"can't sign a URL for {master.url}", key):
-        return connect(endpoint_url).generate_presigned_url(
-            "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=min(expires_s, LONGEST_URL_S)
-        )
+    with serving(master.url, master.size_bytes, master.version, endpoint_url, patience_s) as proxy:
+        yield Source(proxy.url, lambda: proxy.passed, lambda: proxy.failure)
 
 
 def read(master: Master, endpoint_url: str | None = None) -> bytes:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 5
 """How often a request is sent, with growing, random pauses of up to 1, 2, 4 and 8 s between."""
 
+READ_TIMEOUT_S = 30.0
+"""How long a server may be silent before a request is sent again."""
+
 _MODELS = botocore.session.Session().get_component("data_loader")
 """What the SDK knows of S3; reading it anew is most of the cost of a client."""
 
@@ -217,11 +220,15 @@ def split_url(url: str) -> tuple[str, str]:
     return bucket, path
 
 
-def connect(endpoint_url: str | None) -> "S3Client":
+def connect(
+    endpoint_url: str | None, *, attempts: int = MAX_ATTEMPTS, read_timeout_s: float = READ_TIMEOUT_S
+) -> "S3Client":
     """Make a client for S3 or a server like it; may be used from several threads, but not be pickled.
 
     Args:
         endpoint_url: The server; None for ``AWS_ENDPOINT_URL_S3``, ``AWS_ENDPOINT_URL``, then AWS.
+        attempts: How often a request is sent, at least 1.
+        read_timeout_s: How long the server may be silent.
 
     Raises:
         ConfigError: The endpoint is not an address of HTTP, is link-local, or holds credentials.
@@ -244,9 +251,9 @@ def connect(endpoint_url: str | None) -> "S3Client":
             # Single requests carry a Content-MD5 instead, parts a signed SHA-256.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=5,
-            read_timeout=60,
+            read_timeout=read_timeout_s,
             max_pool_connections=32,
         ),
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder import apart
+from encoder import sandbox
 from encoder.cropping import SAMPLES, Borders, Sighting, between_bars, borders_of, crop, look, sampling
 from encoder.probing import probe
 from headend.errors import ConfigError, MasterError
@@ -163,7 +163,7 @@ def test_a_look_in_another_process_sees_the_same(tmp_path: Path) -> None:
     video = probe(master_of(master), str(master)).video
     assert video is not None
     samples = sampling(master_of(master), video, Crop(320, 180))
-    assert apart.look_for_bars(samples, str(master)) == look(samples, str(master))
+    assert sandbox.look_for_bars(samples, str(master)) == look(samples, str(master))
     master.write_bytes(b"no film any more")
     with pytest.raises(MasterError, match="is not a film that can be read"):
-        apart.look_for_bars(samples, str(master))
+        sandbox.look_for_bars(samples, str(master))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder import apart, damage
+from encoder import damage, sandbox
 from encoder.conforming import conform
 from encoder.planning import usable
 from encoder.probing import probe
@@ -141,7 +141,7 @@ def test_looking_through_happens_in_a_process_of_its_own(hurt: Callable[[Path], 
 
     here = damage.look_through(master_of(path), str(path), [reading])
 
-    assert apart.look_through(master_of(path), str(path), (reading,)) == here
+    assert sandbox.look_through(master_of(path), str(path), (reading,)) == here
 
 
 def test_a_master_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:
@@ -150,4 +150,4 @@ def test_a_master_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:
     path.unlink()
 
     with pytest.raises(MasterError, match="there is no file"):
-        apart.look_through(master, str(path), (Reading(0, Fraction(0), FRAME_S, None, Fraction(0), Fraction(2)),))
+        sandbox.look_through(master, str(path), (Reading(0, Fraction(0), FRAME_S, None, Fraction(0), Fraction(2)),))

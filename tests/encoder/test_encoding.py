@@ -1,11 +1,13 @@
 """One task carried out: the command runs as planned, and what it says of failures holds no secret."""
 
+import resource
 from pathlib import Path
 
+import psutil
 import pytest
 
 from encoder import encoding, tool
-from headend.errors import Cancelled, CommandRefused, ToolFailed
+from headend.errors import Cancelled, CommandRefused, ToolFailed, WorkerUnfit
 from tests.support.encodes import carry_out, task_of
 from tests.support.playback import frames
 
@@ -112,3 +114,49 @@ def test_a_cancelled_task_ends(tmp_path: Path) -> None:
             cancelled=lambda: True,
             on_frames=lambda _: None,
         )
+
+
+# --- hung encoders and full disks ---------------------------------------------------------------------------------
+
+ENDLESS = (
+    "ffmpeg", "-nostdin", "-y", "-loglevel", "error", "-progress", "pipe:1", "-re", "-f", "lavfi", "-i", "{master}",
+    "-c:v", "libx264", "-preset", "ultrafast", "{scratch}/avc.mp4",
+)  # fmt: skip
+NOISE = (
+    "ffmpeg", "-nostdin", "-y", "-loglevel", "error", "-progress", "pipe:1", "-f", "lavfi", "-i", "{master}",
+    "-frames:v", "2000", "-c:v", "rawvideo", "-f", "nut", "{scratch}/raw.nut",
+)  # fmt: skip
+
+
+def test_an_encoder_that_is_frozen_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "IDLE_S", 1.0)
+
+    def freeze(_: int) -> None:
+        for process in psutil.process_iter(["cmdline"]):
+            if str(tmp_path / "avc.mp4") in (process.info["cmdline"] or []):
+                process.suspend()
+
+    with pytest.raises(ToolFailed, match="did nothing for 1 s and was stopped"):
+        encoding.encode(
+            task_of(ENDLESS, ["avc"]),
+            input_url="testsrc=size=64x64",
+            scratch=tmp_path,
+            cancelled=lambda: False,
+            on_frames=freeze,
+        )
+
+
+def test_a_full_scratch_disk_is_named_with_what_is_needed(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 20, hard))
+    try:
+        with pytest.raises(WorkerUnfit, match=r"scratch folder .* is full: the task needs .* MB and .* MB are free"):
+            encoding.encode(
+                task_of(NOISE, ["raw"]),
+                input_url="testsrc=size=640x360",
+                scratch=tmp_path,
+                cancelled=lambda: False,
+                on_frames=lambda _: None,
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -7,7 +7,7 @@ import imageio_ffmpeg
 import pytest
 
 from encoder import tool
-from headend.errors import ConfigError, ToolFailed
+from headend.errors import ToolFailed, WorkerUnfit
 
 
 def script(path: Path, body: str) -> Path:
@@ -74,6 +74,6 @@ def test_the_version_of_the_plan_is_accepted() -> None:
 
 
 def test_another_version_than_the_plans_is_refused_with_both() -> None:
-    with pytest.raises(ConfigError, match="the plan was made with 'ffmpeg version 8'") as caught:
+    with pytest.raises(WorkerUnfit, match="the plan was made with 'ffmpeg version 8'") as caught:
         tool.check_version("ffmpeg version 8")
     assert tool.version() in str(caught.value)

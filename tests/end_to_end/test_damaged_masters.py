@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder import apart, planning, probing, tool
+from encoder import planning, probing, sandbox, tool
 from encoder.conforming import conform
 from encoder.encoding import encode, output
 from headend.errors import HeadendError, MasterError
@@ -139,9 +139,9 @@ def encode_a_chunk(probe: Probe, path: Path, scratch: Path) -> None:
 
 def test_a_master_that_kills_its_demuxer_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = make_film(tmp_path / "film.mp4", frame_count=30)
-    monkeypatch.setattr(apart, "__name__", "faulthandler_is_no_program")
+    monkeypatch.setattr(sandbox, "__name__", "faulthandler_is_no_program")
     with pytest.raises(MasterError, match="looking at it broke off"):
-        apart.probe(master_of(film), str(film))
+        sandbox.probe(master_of(film), str(film))
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "ts"])

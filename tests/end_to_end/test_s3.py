@@ -63,10 +63,10 @@ def test_a_task_reads_only_its_own_part(large_master: tuple[str, int], rclone_s3
     plan = plan_of(probe)
     middle = next(task for task in plan.tasks if task.kind is Kind.VIDEO and task.chunk.number == 4)
     share = middle.chunk.frame_count / FRAMES
-    with metered(rclone_s3.endpoint_url) as meter:
+    with metered(rclone_s3.endpoint_url) as meter, masters.opened(probe.master, meter.url) as source:
         encoding.encode(
             middle,
-            input_url=masters.input_url(probe.master, meter.url, expires_s=600),
+            input_url=source.url,
             scratch=tmp_path,
             cancelled=lambda: False,
             on_frames=lambda _: None,

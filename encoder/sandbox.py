@@ -1,11 +1,10 @@
-"""Looking at masters in another process: one that crashes a demuxer, or never lets it end, costs that process only.
+"""Looking at masters in a sandbox: one that crashes a demuxer, or never lets it end, costs a process of its own only.
 
-As a program (``python -m encoder.apart``) it reads what to look at from its environment, where no other user sees a
-presigned URL, and writes one document.
+As a program (``python -m encoder.sandbox``) it reads what to look at from its environment, where no other user sees the
+address of a master in S3, and writes one document.
 """
 
 import os
-import resource
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +17,15 @@ from encoder.cropping import Sampling, Sighting, look
 from headend import documents
 from headend.errors import HeadendError, MasterError, ToolFailed
 from headend.media import Damage, Master, Probe, Reading
-from headend.process import run
+from headend.process import Watch, run
 
 MEMORY_BYTES = 4 << 30
 """Address space of the process; the index of a day of film takes a tenth."""
-STALL_S = 900.0
-"""How long it may take: a transport stream in S3 is read from end to end."""
-LOOK_S = 4 * 3600.0
-"""How long looking through a master may take: a film of many hours is decoded."""
+STALL_S = 300.0
+"""How long it may read nothing of the master. As long as it reads, it may take any time: a transport stream is read
+from its start to its end."""
+IDLE_S = 120.0
+"""How long it may neither read nor take CPU time."""
 
 _ASKED, _QUESTION, _URL = "HEADEND_ASKED", "HEADEND_QUESTION", "HEADEND_MASTER_URL"
 Answer = TypeVar("Answer")
@@ -46,22 +46,34 @@ class Found:
     damage: tuple[Damage, ...]
 
 
-def probe(master: Master, input_url: str) -> Probe:
+def probe(
+    master: Master,
+    input_url: str,
+    *,
+    progress: Callable[[], int] = lambda: 0,
+    on_read: Callable[[int], None] = lambda _: None,
+) -> Probe:
     """Probe a master as `encoder.probing.probe` does, in another process.
+
+    Args:
+        master: The master.
+        input_url: Where it is read.
+        progress: Changes as long as it is read, or waited for; of a file it need not.
+        on_read: Told now and then how many bytes have been read.
 
     Raises:
         MasterError: It can't be used; also where it has crashed the demuxer, or kept it busy for too long.
     """
-    return _answer(Probe, master, input_url, master)
+    return _answer(Probe, master, input_url, master, progress=progress, on_read=on_read)
 
 
-def look_for_bars(samples: Sampling, input_url: str) -> Sighting:
+def look_for_bars(samples: Sampling, input_url: str, *, progress: Callable[[], int] = lambda: 0) -> Sighting:
     """Look at samples of a master as `encoder.cropping.look` does, in another process.
 
     Raises:
         MasterError: As for `probe`.
     """
-    return _answer(Sighting, samples, input_url, samples.master)
+    return _answer(Sighting, samples, input_url, samples.master, progress=progress)
 
 
 def look_through(
@@ -69,6 +81,7 @@ def look_through(
     input_url: str,
     readings: tuple[Reading, ...],
     *,
+    progress: Callable[[], int] = lambda: 0,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[Damage, ...]:
     """Look through a master for damage as `encoder.damage.look_through` does, in another process.
@@ -78,7 +91,7 @@ def look_through(
         Cancelled: ``cancelled`` became true.
     """
     question = Search(master, readings)
-    return _answer(Found, question, input_url, master, stall_s=LOOK_S, cancelled=cancelled).damage
+    return _answer(Found, question, input_url, master, progress=progress, cancelled=cancelled).damage
 
 
 def _answer(
@@ -87,8 +100,9 @@ def _answer(
     input_url: str,
     master: Master,
     *,
-    stall_s: float = STALL_S,
+    progress: Callable[[], int],
     cancelled: Callable[[], bool] = lambda: False,
+    on_read: Callable[[int], None] = lambda _: None,
 ) -> Answer:
     lines: list[str] = []
     try:
@@ -102,8 +116,9 @@ def _answer(
                 _URL: input_url,
             },
             on_line=lines.append,
-            stall_s=stall_s,
+            watch=Watch(stall_s=STALL_S, idle_s=IDLE_S, progress=progress, on_read=on_read),
             cancelled=cancelled,
+            limits={"AS": MEMORY_BYTES},
         )
     except ToolFailed as error:
         raise MasterError(
@@ -118,8 +133,6 @@ def _answer(
 
 
 def _main() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     question, url = os.environ[_QUESTION].encode(), os.environ[_URL]
     try:
         if os.environ[_ASKED] == Sampling.__name__:
