@@ -7,32 +7,21 @@ Source: FFmpeg's documentation, sections "Filtergraph description" and "mov, mp4
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import av
 import ffmpeg
-from langcodes import Language
-from langcodes.tag_parser import LanguageTagError
 
 from encoder import seeking, timestamps
 from encoder.conforming import Conformed
-from encoder.downmix import JOINED, pan
-from encoder.families import AUDIO, LOUDNESS, VIDEO, Options, Style
-from encoder.loudness import CEILING_DBTP, REDUCTION_DB, dialnorm_word, level_word, limiter, meter
+from encoder.families import VIDEO, Options, Style
 from encoder.probing import input_options
-from encoder.timelines import policy
 from headend.media import (
-    AudioPart,
-    AudioRendition,
-    AudioTrack,
     Colour,
     Effort,
-    Levelling,
     Light,
     Master,
     Thumbnails,
@@ -40,7 +29,7 @@ from headend.media import (
     VideoRendition,
     VideoTrack,
 )
-from headend.timing import SOUND_TAIL_SAMPLES, Chunk, Grid, timescale
+from headend.timing import Chunk, Grid, timescale
 
 PROGRAM = "ffmpeg"
 """First word of every command; a worker puts its own FFmpeg's path there."""
@@ -68,9 +57,6 @@ MENDING = (
     # However much can't be decoded: what is missing is made up for.
     "-max_error_rate", "1",
 )  # fmt: skip
-GAP_S = 0.01
-"""Sound that is missing for so long gets silence in its place; times that are rounded to milliseconds are no gaps."""
-
 FRAGMENTS: Options = {
     "f": "mp4",
     # One fragment per GOP or stretch of sound, addressed from its own moof; the moov waits for the first packets, since
@@ -170,9 +156,9 @@ class VideoCommands:
         look = self._look
         source = ffmpeg.input(MASTER, **source_options(self._master), **_seek_options(look, chunk))
         frames = _frames_of(source[str(look.track.index)], look, chunk)
-        words = _words(ffmpeg.output(frames, "-"))
-        at = words.index("-filter_complex")
-        opening, graph = words[:at], words[at + 1]
+        written = words(ffmpeg.output(frames, "-"))
+        at = written.index("-filter_complex")
+        opening, graph = written[:at], written[at + 1]
         # Frames come from a graph whose labels are its own, and go into one that takes them for an input.
         graph = re.sub(r"\[s(\d+)\]", r"[chunk\1]", graph)
         label = graph[graph.rindex("[") :]
@@ -186,8 +172,8 @@ class VideoCommands:
     ) -> tuple[str, tuple[str, ...]]:
         """The graph behind a chunk's frames, and the outputs."""
         look, grid = self._look, self._grid
-        copies = _copies(ffmpeg.input("frames").video, 1 if thumbnails is None else 2, "split")
-        taps = _cascade(copies[0], look, renditions)
+        frames = copies(ffmpeg.input("frames").video, 1 if thumbnails is None else 2, "split")
+        taps = _cascade(frames[0], look, renditions)
         outputs = []
         for rendition in renditions:
             light = light_of(rendition.video_range, look.light)
@@ -211,10 +197,10 @@ class VideoCommands:
             options |= logged(rendition.id, options)
             outputs.append(ffmpeg.output(taps[rendition.id], f"{SCRATCH}/{rendition.id}.mp4", **options))
         if thumbnails is not None:
-            outputs.append(ffmpeg.output(_sheets(copies[1], look, thumbnails), SHEETS, **SHEET))
-        words = _words(ffmpeg.merge_outputs(*outputs))
-        at = words.index("-filter_complex")
-        return words[at + 1], words[at + 2 :]
+            outputs.append(ffmpeg.output(_sheets(frames[1], look, thumbnails), SHEETS, **SHEET))
+        written = words(ffmpeg.merge_outputs(*outputs))
+        at = written.index("-filter_complex")
+        return written[at + 1], written[at + 2 :]
 
 
 def logged(rendition: str, options: Mapping[str, str | int | float]) -> Options:
@@ -235,107 +221,8 @@ def light_of(video_range: VideoRange, master: Light) -> Light:
     return Light(SDR_COLOUR if hdr else replace(master.colour, range="tv"))
 
 
-def language_code(tag: str) -> str:
-    """A BCP 47 tag as MP4 states it (``mdhd``): ISO 639-2/T, ``und`` where there is none."""
-    try:
-        return Language.get(tag).to_alpha3(variant="T")
-    except (LookupError, LanguageTagError):
-        return "und"
-
-
-def audio_command(
-    master: Master,
-    track: AudioTrack,
-    grid: Grid,
-    start_s: Fraction,
-    renditions: Sequence[AudioRendition],
-    *,
-    mended: bool = False,
-) -> tuple[str, ...]:
-    """Build the command that encodes a whole programme of sound into all its renditions.
-
-    The sound is put on the picture's timeline: what comes before the first frame is cut, a late start and an early end
-    are filled with silence, so that every rendition lasts exactly as long as the picture. Its level depends on what
-    `levelling` finds, for which placeholders stand.
-
-    Args:
-        master: The file; only where it lies matters here.
-        track: The programme.
-        grid: The title's grid.
-        start_s: When the master shows its first frame.
-        renditions: At least one, all of this programme.
-        mended: Whether silence takes the place of what can't be decoded.
-
-    Returns:
-        Arguments with placeholders; one output per rendition, named by its id.
-
-    Raises:
-        MasterError: The channel layout is unknown.
-    """
-    outputs = []
-    for layout, mixed in _mixes(master, track, grid, start_s, renditions, mended=mended).items():
-        levelled = mixed.filter(level_word(layout))
-        group = [rendition for rendition in renditions if rendition.layout == layout]
-        for rendition, tap in zip(group, _copies(levelled, len(group), "asplit"), strict=True):
-            options: Options = {
-                **AUDIO[rendition.codec](rendition),
-                **(LOUDNESS[rendition.codec](dialnorm_word(layout)) if rendition.codec in LOUDNESS else {}),
-                **FRAGMENTS,
-                "flags:a": "+bitexact",
-                # Long fragments: they are cut anew at the codec frames nearest to the video's boundaries.
-                "frag_duration": 60_000_000,
-                # The edit list tells players how many samples of priming to drop.
-                "use_editlist": 1,
-                "metadata:s:a:0": f"language={language_code(rendition.language)}",
-            }
-            outputs.append(ffmpeg.output(tap, f"{SCRATCH}/{rendition.id}.mp4", **options))
-    return _argv(outputs, mended=mended)
-
-
-def levelling(
-    master: Master,
-    track: AudioTrack,
-    grid: Grid,
-    start_s: Fraction,
-    renditions: Sequence[AudioRendition],
-    target_lufs: float | None,
-    *,
-    mended: bool = False,
-) -> Levelling:
-    """Build the command that measures each layout exactly as `audio_command` will have it, and say what is aimed at.
-
-    Args:
-        master: As for `audio_command`, like all that follows.
-        track: The programme.
-        grid: The title's grid.
-        start_s: When the master shows its first frame.
-        renditions: At least one, all of this programme.
-        target_lufs: The integrated loudness to reach; None keeps the master's.
-        mended: As for `audio_command`.
-
-    Raises:
-        MasterError: The channel layout is unknown.
-    """
-    mixes = _mixes(master, track, grid, start_s, renditions, mended=mended)
-    metered = [mixed.filter(meter(layout), peak="true", framelog="quiet") for layout, mixed in mixes.items()]
-    words = _argv([ffmpeg.output(stream, "-", f="null") for stream in metered], mended=mended)
-    return Levelling(
-        # Summaries are told at this level; progress goes to standard output, as always.
-        argv=tuple("info" if before == "-loglevel" else word for before, word in pairwise(("", *words))),
-        layouts=tuple(rendition.layout for rendition in renditions),
-        mixed=tuple(layout for layout in mixes if pan(track, layout)[1]),
-        target_lufs=target_lufs,
-        ceiling_dbtp=CEILING_DBTP,
-        reduction_db=REDUCTION_DB,
-        limiter=limiter(renditions[0].sample_rate_hz),
-    )
-
-
-def _argv(outputs: Iterable[Any], *, mended: bool) -> tuple[str, ...]:
-    return PROGRAM, *GLOBAL, *(MENDING if mended else ()), *_words(ffmpeg.merge_outputs(*outputs))
-
-
-def _words(stream: Any) -> tuple[str, ...]:
+def words(stream: Any) -> tuple[str, ...]:
+    """The arguments that ffmpeg-python writes for a stream of outputs, without the program."""
     # ffmpeg-python escapes "=" within values for a parser that no filter has: pan takes its matrix as it stands.
     return tuple(str(word).replace(r"\\=", "=") for word in ffmpeg.get_args(stream))
 
@@ -419,7 +306,7 @@ def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> d
     """Give every rendition its stream; each size is scaled from the nearest larger one of the same kind."""
     taps: dict[str, Any] = {}
     kinds = sorted({(r.video_range is VideoRange.SDR, r.rate_divisor) for r in renditions})
-    for (sdr, divisor), stream in zip(kinds, _copies(frames, len(kinds), "split"), strict=True):
+    for (sdr, divisor), stream in zip(kinds, copies(frames, len(kinds), "split"), strict=True):
         members = [r for r in renditions if (r.video_range is VideoRange.SDR, r.rate_divisor) == (sdr, divisor)]
         if divisor > 1:
             # The last picture counts however soon the chunk ends behind it.
@@ -436,12 +323,12 @@ def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> d
             here = [r for r in members if (r.width_px, r.height_px) == size]
             formats = sorted({r.pixel_format for r in here})
             last = number == len(sizes) - 1
-            copies = _copies(stream, len(formats) + (not last), "split")
-            for pixel_format, copy in zip(formats, copies, strict=False):
+            branches = copies(stream, len(formats) + (not last), "split")
+            for pixel_format, copy in zip(formats, branches, strict=False):
                 users = [r for r in here if r.pixel_format == pixel_format]
                 made = _as_format(copy, pixel_format, look)
-                taps |= zip((r.id for r in users), _copies(made, len(users), "split"), strict=True)
-            stream = copies[-1]
+                taps |= zip((r.id for r in users), copies(made, len(users), "split"), strict=True)
+            stream = branches[-1]
     return taps
 
 
@@ -470,7 +357,7 @@ def _sheets(frames: Any, look: Look, thumbnails: Thumbnails) -> Any:
     stream = stream.filter("zscale", matrix="470bg", range="full", dither="ordered").filter("format", "yuvj420p")
     # FFmpeg tells of no progress before all its outputs have begun, and a sheet is complete when the chunk nearly is: a
     # task that is silent for so long would be taken for dead. So a sheet of the first thumbnail alone goes before.
-    first, rest = _copies(stream, 2, "split")
+    first, rest = copies(stream, 2, "split")
     shape = f"{thumbnails.columns}x{thumbnails.rows}"
     sheets = ffmpeg.concat(first.filter("trim", end_frame=1).filter("tile", shape), rest.filter("tile", shape))
     # Both begin at the same time, and the encoder may count in sheets, of minutes each: an hour is later for sure. What
@@ -519,54 +406,8 @@ def _without_metadata(stream: Any) -> Any:
     )
 
 
-def _mixes(
-    master: Master,
-    track: AudioTrack,
-    grid: Grid,
-    start_s: Fraction,
-    renditions: Sequence[AudioRendition],
-    *,
-    mended: bool,
-) -> dict[str, Any]:
-    """The programme on the picture's timeline, decoded once, in the channels of each layout."""
-    rate = renditions[0].sample_rate_hz
-    total_samples = round(grid.duration_s * rate)
-    source = ffmpeg.input(MASTER, **source_options(master))
-    streams = track.parts or (AudioPart(track.index, track.channels, track.start_s, track.timeline),)
-    parts = [_placed(source, stream, start_s, rate, total_samples, mended=mended) for stream in streams]
-    sound = parts[0]
-    if track.parts:
-        # Channel by channel as stated, whatever the streams call their channels.
-        places = ((number, channel) for number, part in enumerate(streams) for channel in range(part.channels))
-        matched = zip(places, JOINED[track.layout], strict=True)
-        channel_map = "|".join(f"{number}.{channel}-{name}" for (number, channel), name in matched)
-        sound = ffmpeg.filter(parts, "join", inputs=len(parts), channel_layout=track.layout, map=channel_map)
-    layouts = sorted({rendition.layout for rendition in renditions})
-    copies = zip(layouts, _copies(sound, len(layouts), "asplit"), strict=True)
-    return {layout: copy.filter("pan", args=pan(track, layout)[0]) for layout, copy in copies}
-
-
-def _placed(source: Any, part: AudioPart, start_s: Fraction, rate: int, total_samples: int, *, mended: bool) -> Any:
-    late_samples = round((part.start_s - start_s) * rate)
-    timed = policy.resampling(part.timeline, rate)
-    if mended:
-        timed = {"async": 1, **timed, "min_hard_comp": GAP_S}
-    sound = source[str(part.index)].filter("aresample", rate)
-    if timed:
-        # Samples keep their times, from the first on that there should be. That one is given in samples of what comes
-        # in, so the rate is changed before.
-        sound = sound.filter("aresample", first_pts=round(part.start_s * rate), **timed)
-    sound = timestamps.numbered_samples(sound, rate)
-    # Sums may exceed full scale until their level is set.
-    sound = sound.filter("aformat", sample_fmts="fltp")
-    if late_samples > 0:
-        sound = sound.filter("adelay", f"{late_samples}S", all=1)
-    elif late_samples < 0:
-        sound = timestamps.numbered_samples(sound.filter("atrim", start_sample=-late_samples), rate)
-    return sound.filter("atrim", end_sample=total_samples).filter("apad", whole_len=total_samples + SOUND_TAIL_SAMPLES)
-
-
-def _copies(stream: Any, count: int, kind: str) -> list[Any]:
+def copies(stream: Any, count: int, kind: str) -> list[Any]:
+    """A stream as often as it is used; ``kind`` is ``split`` for pictures and ``asplit`` for sound."""
     if count == 1:
         return [stream]
     fan = stream.filter_multi_output(kind, count)

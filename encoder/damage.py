@@ -20,7 +20,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from encoder.probing import opened
+from encoder.probing import forget_order, opened
 from headend.errors import DamagedMaster
 from headend.media import Damage, EncodeTask, Master, Probe, Reading, VideoTrack, merged
 
@@ -150,6 +150,7 @@ def _of_picture(container: InputContainer, stream: VideoStream, reading: Reading
 
 
 def _of_sound(container: InputContainer, stream: AudioStream, reading: Reading) -> Iterator[Damage]:
+    forget_order(stream)
     expected_s: Fraction | None = None
     for packet, _, failed in _decoded(container, stream, reading):
         at_s = _time_s(packet, stream)

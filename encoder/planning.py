@@ -9,10 +9,11 @@ from itertools import groupby
 
 from encoder import seeking
 from encoder import text as programmes_of_text
-from encoder.command import Look, VideoCommands, audio_command, levelling
+from encoder.command import Look, VideoCommands
 from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
 from encoder.grouping import Group, arrange
+from encoder.sound.command import audio_command, levelling
 from encoder.trick_play import lay_thumbnails, tell, trick_renditions
 from headend import documents
 from headend.errors import ConfigError, MasterError
@@ -107,10 +108,11 @@ def plan(
         trick, thumbnails = trick_renditions(video, grid), lay_thumbnails(video[0], grid)
         decisions = (*decisions, *tell(trick, thumbnails, grid))
     by_index = {programme.index: programme for programme in probe.audio}
+    mended, compressed = conformed.mended, settings.compressed
     sound = {
         members: (
-            audio_command(*place, mended=conformed.mended),
-            levelling(*place, settings.loudness_lufs, mended=conformed.mended),
+            audio_command(*place, mended=mended, compressed=compressed),
+            levelling(*place, settings.loudness_lufs, mended=mended, compressed=compressed),
         )
         for index, members in _programmes(audio)
         for place in [(probe.master, by_index[index], grid, track.start_s, members)]

@@ -8,13 +8,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import count
 
 from langcodes import standardize_tag
 from langcodes.tag_parser import LanguageTagError
 
 from headend.errors import ConfigError
 from headend.media import AudioPart, AudioRole, AudioTrack
-from headend.settings import AudioChoice
+from headend.media.speakers import ASSUMED
+from headend.settings import AudioChoice, Channel
 
 DISPOSITIONS: Mapping[AudioRole, str] = {
     AudioRole.ORIGINAL: "original",
@@ -27,6 +29,8 @@ DISPOSITIONS: Mapping[AudioRole, str] = {
 LAYOUTS: Mapping[int, str] = {2: "stereo", 6: "5.1", 8: "7.1"}
 """What streams are joined to, by the number of their channels."""
 
+_USUAL = frozenset({"mono", "stereo", "5.1", "5.1(side)"})
+"""Layouts of which nothing needs to be said."""
 _ROLES = {disposition: role for role, disposition in DISPOSITIONS.items()} | {"descriptions": AudioRole.DESCRIPTION}
 _NAMES: Mapping[AudioRole, str] = {
     AudioRole.COMMENTARY: "commentary",
@@ -53,16 +57,22 @@ def choose(tracks: Sequence[AudioTrack], choices: Sequence[AudioChoice] = ()) ->
         ConfigError: A chosen stream is not there or chosen twice, streams can't be joined, a language is no language
             tag, or there are two mains. The message names the tracks that there are.
     """
-    used = Counter(stream for choice in choices for stream in choice.streams)
     there = {track.index: track for track in tracks}
-    if strange := [stream for stream in used if stream not in there]:
-        raise ConfigError(f"--audio: the master has no audio stream {strange[0]}; it has {_listed(tracks)}")
-    if twice := [stream for stream, times in used.items() if times > 1]:
-        raise ConfigError(f"--audio: stream {twice[0]} is chosen twice; each can be in one programme only")
+    picked = [place for choice in choices for place in choice.streams]
+    for place in picked:
+        _check_is_there(place, there, tracks)
+    whole = {place for place in picked if isinstance(place, int)}
+    used = Counter(picked) + Counter(
+        place.stream for place in picked if isinstance(place, Channel) and place.stream in whole
+    )
+    if twice := [place for place, times in used.items() if times > 1]:
+        raise ConfigError(f"--audio: {_kind(twice[0])} {twice[0]} is chosen twice; each can be in one programme only")
     mains = [number for number, choice in enumerate(choices) if choice.role is AudioRole.MAIN]
     if len(mains) > 1:
         raise ConfigError("--audio: only one programme can be main; make the others alternate, dub or what they are")
-    chosen = [_chosen([there[stream] for stream in choice.streams], choice) for choice in choices] or list(tracks)
+    audible = [track for track in tracks if track.channels]
+    chosen = [_chosen([_part(place, there) for place in choice.streams], choice) for choice in choices] or audible
+    chosen = list(_numbered(chosen, tracks))
     plain = [number for number, track in enumerate(chosen) if not _NAMES.keys() & _roles(track)]
     marked = [] if choices else [number for number in plain if chosen[number].default]
     default = next(iter([*mains, *marked, *plain, 0]))
@@ -81,9 +91,12 @@ def tell(
         duration_s: How long the picture lasts.
     """
     for programme in programmes:
-        name = f"audio {_streams(programme)}"
+        name = f"audio {programme.label}"
         if programme.parts:
-            yield f"{name} joined to one programme of {programme.layout}"
+            done = "joined to" if len(programme.parts) > 1 else "picked as"
+            yield f"{name} {done} one programme of {programme.layout}"
+        else:
+            yield from _told_of_channels(programme)
         if roles := sorted(_roles(programme)):
             yield f"{name} is {', '.join(roles)}"
         late_s = programme.start_s - start_s
@@ -95,7 +108,10 @@ def tell(
             done = "its end is cut" if over_s > 0 else "ends with silence"
             yield f"{name} ends {_seconds(over_s)} {'after' if over_s > 0 else 'before'} the picture → {done}"
     taken = {part.index for programme in programmes for part in programme.parts or (programme,)}
-    if left := [track for track in tracks if track.index not in taken]:
+    for track in tracks:
+        if not track.channels:
+            yield f"audio {track.index} ({track.codec}) never carries any sound → left out"
+    if left := [track for track in tracks if track.channels and track.index not in taken]:
         yield f"audio {', '.join(str(track.index) for track in left)} left out by --audio"
     single = [track for track in programmes if track.channels == 1 and not track.parts]
     if len(single) in LAYOUTS and len({track.language for track in single}) == 1:
@@ -104,6 +120,48 @@ def tell(
             f"{len(single)} mono tracks → {len(single)} programmes; if they are the channels of one, "
             f"join them with --audio {together}"
         )
+
+
+def _told_of_channels(programme: AudioTrack) -> Iterator[str]:
+    name, speakers, channels = f"audio {programme.label}", " ".join(programme.speakers), programme.channels
+    if channels > 2 and not programme.speakers_stated and programme.speakers:
+        yield (
+            f"{name} has {channels} channels without names → taken for {ASSUMED[channels]} ({speakers}); "
+            f"if they are something else, pick channels, such as --audio {programme.index}.0+{programme.index}.1"
+        )
+    elif programme.layout not in _USUAL and programme.channels > 1:
+        yield f"{name} has the channels {speakers} → mixed by their names"
+
+
+def _check_is_there(place: int | Channel, there: Mapping[int, AudioTrack], tracks: Sequence[AudioTrack]) -> None:
+    track = there.get(place.stream if isinstance(place, Channel) else place)
+    if track is None:
+        stream = place.stream if isinstance(place, Channel) else place
+        raise ConfigError(f"--audio: the master has no audio stream {stream}; it has {_listed(tracks)}")
+    if not track.channels:
+        raise ConfigError(f"--audio: stream {track.index} never carries any sound; the master has {_listed(tracks)}")
+    if isinstance(place, Channel) and place.number >= track.channels:
+        raise ConfigError(
+            f"--audio: stream {track.index} has no channel {place.number}; "
+            f"its {track.channels} channels are counted from 0"
+        )
+
+
+def _kind(place: int | Channel) -> str:
+    return "channel" if isinstance(place, Channel) else "stream"
+
+
+def _part(place: int | Channel, there: Mapping[int, AudioTrack]) -> AudioTrack:
+    """A stream, or one of its channels, as a part of a programme."""
+    if isinstance(place, int):
+        return there[place]
+    track = there[place.stream]
+    part = replace(_whole(track), channels=1, channel=place.number)
+    return replace(track, channels=1, layout="mono", title="", timeline=None, parts=(part,))
+
+
+def _whole(track: AudioTrack) -> AudioPart:
+    return AudioPart(track.index, track.channels, track.start_s, track.timeline)
 
 
 def _chosen(parts: Sequence[AudioTrack], choice: AudioChoice) -> AudioTrack:
@@ -123,7 +181,7 @@ def _joined(parts: Sequence[AudioTrack]) -> AudioTrack:
     if channels not in LAYOUTS or any(part.channels > 2 for part in parts):
         raise ConfigError(
             f"--audio: {_listed(parts)} can't be joined; "
-            "mono and stereo streams of 2, 6 or 8 channels in all make stereo, 5.1 or 7.1"
+            "mono and stereo streams, or channels, of 2, 6 or 8 channels in all make stereo, 5.1 or 7.1"
         )
     start_s = min(part.start_s for part in parts)
     return replace(
@@ -135,8 +193,18 @@ def _joined(parts: Sequence[AudioTrack]) -> AudioTrack:
         duration_s=max(part.start_s + part.duration_s for part in parts) - start_s,
         bit_rate_bps=sum(part.bit_rate_bps for part in parts),
         timeline=None,
-        parts=tuple(AudioPart(part.index, part.channels, part.start_s, part.timeline) for part in parts),
+        parts=tuple(one for part in parts for one in part.parts or (_whole(part),)),
     )
+
+
+def _numbered(programmes: Sequence[AudioTrack], tracks: Sequence[AudioTrack]) -> Iterator[AudioTrack]:
+    """Give programmes of which several come from one stream numbers that no stream has."""
+    taken: set[int] = set()
+    free = count(max((track.index for track in tracks), default=0) + 1)
+    for programme in programmes:
+        index = next(free) if programme.index in taken else programme.index
+        taken.add(index)
+        yield replace(programme, index=index)
 
 
 def _language(tag: str) -> str:
@@ -157,14 +225,10 @@ def _roles(track: AudioTrack) -> set[AudioRole]:
     return {_ROLES[disposition] for disposition in track.roles if disposition in _ROLES}
 
 
-def _streams(track: AudioTrack) -> str:
-    return "+".join(str(part.index) for part in track.parts or (track,))
-
-
 def _seconds(time_s: Fraction) -> str:
     return f"{abs(float(time_s)):.3f} s"
 
 
 def _listed(tracks: Sequence[AudioTrack]) -> str:
-    each = (f"{t.index} ({', '.join(filter(None, (t.language, t.layout, t.codec, t.title)))})" for t in tracks)
+    each = (f"{t.label} ({', '.join(filter(None, (t.language, t.layout, t.codec, t.title)))})" for t in tracks)
     return ", ".join(each) or "none"

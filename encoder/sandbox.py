@@ -5,6 +5,7 @@ address of a master in S3, and writes one document.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from its start to its end."""
 IDLE_S = 120.0
 """How long it may neither read nor take CPU time."""
 
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP})
 _ASKED, _QUESTION, _URL = "HEADEND_ASKED", "HEADEND_QUESTION", "HEADEND_MASTER_URL"
 Answer = TypeVar("Answer")
 
@@ -121,15 +123,31 @@ def _answer(
             limits={"AS": MEMORY_BYTES},
         )
     except ToolFailed as error:
+        stderr = error.facts.get("stderr", "")
         raise MasterError(
-            f"{master.url} can't be read: looking at it broke off; it is damaged, or made to do harm: deliver it again",
+            f"{master.url} can't be read: looking at it broke off, {_why(error.facts.get('status'), stderr)}",
             status=error.facts.get("status"),
-            stderr=error.facts.get("stderr", ""),
+            stderr=stderr,
         ) from None
     answer = lines[-1].encode() if lines else b""
     if answer.startswith(b"MasterError "):
         raise MasterError(msgspec.json.decode(answer.removeprefix(b"MasterError ")))
     return documents.read(kind, answer, key="what was seen of the master")
+
+
+def _why(status: int | None, stderr: str) -> str:
+    """Why looking at a master ended without an answer, and what to do."""
+    if status is not None and -status in _CRASHES:
+        return (
+            f"as the program that looks crashed ({signal.Signals(-status).name}); this is a fault of headend "
+            "or of its FFmpeg: report it, and deliver the film in another container"
+        )
+    last = stderr.rstrip().rpartition("\n")[2]
+    if "MemoryError" in last or "Cannot allocate memory" in last:
+        return f"as that takes more than {MEMORY_BYTES >> 30} GiB of memory; deliver it in another container"
+    if status is not None and status > 0:
+        return f"as the program that looks failed ({last or f'status {status}'}); this is a fault of headend: report it"
+    return "as it took too long; it is damaged, or the network or the disk is slow"
 
 
 def _main() -> None:

@@ -10,7 +10,8 @@ from threading import BoundedSemaphore
 import av
 
 from encoder import probing
-from encoder.command import language_code, light_of
+from encoder.command import light_of
+from encoder.sound.command import language_code
 from headend.errors import MasterError
 from headend.media import (
     AudioRendition,

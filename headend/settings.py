@@ -49,18 +49,34 @@ class Cropping(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel of a stream of sound.
+
+    Attributes:
+        stream: Stream number in the master.
+        number: From 0, in the order of the stream.
+    """
+
+    stream: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.stream}.{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
 class AudioChoice:
     """A programme of sound that a person picks from a master, and what is to be said of it.
 
     Attributes:
-        streams: Stream numbers in the master. Several are joined, channel after channel: two make stereo (L R), six
-            5.1 (L R C LFE Ls Rs), eight 7.1 (L R C LFE, then both pairs of surrounds).
+        streams: Stream numbers in the master, or single channels of streams. Several are joined, channel after channel:
+            two make stereo (L R), six 5.1 (L R C LFE Ls Rs), eight 7.1 (L R C LFE, then both pairs of surrounds).
         language: BCP 47 tag; None keeps the master's.
         role: What the programme is for; None keeps what the master says.
         name: What players show; None keeps the master's title.
     """
 
-    streams: tuple[int, ...]
+    streams: tuple[int | Channel, ...]
     language: str | None = None
     role: AudioRole | None = None
     name: str | None = None
@@ -112,6 +128,7 @@ class EncodeSettings:
         thumbnails: Whether thumbnails and a rendition for trick play are made.
         text: Files of text beside the master, and what is to be said of text in it.
         embedded_text: What is taken of the master's own text: stream numbers and `CAPTIONS`; None for all.
+        compressed: Whether the dynamic range compression that AC-3 and E-AC-3 carry is applied to them.
         subtitle_offset: Seconds that are added to the times of sidecars, or ``auto``.
         most_sound_gap_s: A master is refused if its sound has a longer hole in one place, or more than twice as much in
             all; shorter ones are filled with silence.
@@ -132,6 +149,7 @@ class EncodeSettings:
     most_sound_gap_s: Fraction = DEFAULT_MOST_SOUND_GAP_S
     allow_damaged: bool = False
     subtitle_offset: SubtitleOffset = Fraction(0)
+    compressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ All is computed from the probe; nothing is read and nothing is guessed without a
 """
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,6 +11,7 @@ from itertools import chain, count
 
 from headend.errors import MasterError
 from headend.media import AudioRendition, AudioTrack, Probe, VideoRange, VideoRendition, VideoTrack
+from headend.media.speakers import holds_surround
 from ladders.ladder import (
     CRF_LIMITS,
     WHOLE_CRF,
@@ -39,10 +39,6 @@ CLAMP_FROM = 5.0
 SAMPLE_RATE_HZ = 48_000
 
 _DELIVERY = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4"})
-_SURROUND = re.compile(r"[567]\.1\b.*")
-# Without a channel map, 6 and 8 channels stand in the order of 5.1 and 7.1, as FFmpeg reads them too.
-_UNMAPPED = re.compile(r"(\d+ channels)?")
-_UNMAPPED_SURROUND = (6, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +372,7 @@ def _fit_audio(ladder: Ladder, tracks: Sequence[AudioTrack], decisions: list[str
         rungs = [rung for rung in ladder.audio if _suits(rung, surround=surround, main=track is first)]
         language, name = _numbered(track.language, languages, "-"), _numbered(track.title or track.language, names, " ")
         decisions.append(
-            f"audio track {track.index} ({language}, {track.layout or track.channels}): {_rungs(len(rungs))}"
+            f"audio track {track.label} ({language}, {track.layout or track.channels}): {_rungs(len(rungs))}"
             + ("" if surround or len(rungs) == len(ladder.audio) else ", stereo only")
         )
         renditions += [
@@ -408,15 +404,12 @@ def _is_surround(track: AudioTrack) -> bool:
     Raises:
         MasterError: It has no channels, or more than two and nothing says which.
     """
-    unmapped = _UNMAPPED.fullmatch(track.layout) is not None
-    if track.channels < 1 or (unmapped and track.channels > 2 and track.channels not in _UNMAPPED_SURROUND):
+    if not track.speakers:
         raise MasterError(
-            f"audio track {track.index} has {track.channels} channels and no layout; "
-            "give it as mono, stereo, 5.1 or 7.1"
+            f"audio {track.label} has {track.channels} channels and nothing says what they are; "
+            f"pick those to deliver, such as --audio {track.index}.0+{track.index}.1"
         )
-    if track.channels < 6:
-        return False
-    return unmapped or _SURROUND.fullmatch(track.layout) is not None
+    return holds_surround(track.speakers)
 
 
 def _numbered(word: str, seen: set[str], mark: str) -> str:

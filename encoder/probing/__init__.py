@@ -8,12 +8,13 @@ Modules by what they read: `opening` the container, `indexing` the times of its 
 from encoder.probing.inspecting import probe
 from encoder.probing.opening import CONTAINERS, input_options, opened, picture_of, time_base_of
 from encoder.probing.rates import STANDARD_RATES, frame_rate
-from encoder.probing.sound import audio_track
+from encoder.probing.sound import audio_track, forget_order
 
 __all__ = [
     "CONTAINERS",
     "STANDARD_RATES",
     "audio_track",
+    "forget_order",
     "frame_rate",
     "input_options",
     "opened",

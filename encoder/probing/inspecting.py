@@ -14,8 +14,9 @@ from encoder.probing import indexing
 from encoder.probing.indexing import Seen, decoded, refreshed
 from encoder.probing.opening import opened, picture_of
 from encoder.probing.picture import video_track
-from encoder.probing.sound import heard_track, subtitle_track
-from headend.media import Master, Probe
+from encoder.probing.sound import decoded_sound, heard_track, subtitle_track
+from headend.media import AudioTrack, Master, Probe
+from headend.media.speakers import channel_count
 
 _CAPTIONED = frozenset({"h264", "hevc", "mpeg2video"})
 """Codecs that carry captions beside their frames."""
@@ -37,6 +38,7 @@ def probe(master: Master, input_url: str) -> Probe:
         MasterError: It can't be reached or read, is cut short, or has no picture.
     """
     found = _looked_at(master, input_url)
+    found = replace(found, audio=tuple(_heard(track, master, input_url) for track in found.audio))
     track = found.video
     if track is None or track.codec not in _CAPTIONED:
         return found
@@ -47,6 +49,15 @@ def probe(master: Master, input_url: str) -> Probe:
         captions = _has_captions(container, stream)
         frames = refreshed(container, stream, track.frames) if track.codec == "h264" else track.frames
     return replace(found, video=replace(track, captions=captions, frames=frames))
+
+
+def _heard(track: AudioTrack, master: Master, input_url: str) -> AudioTrack:
+    """A programme whose channels nothing has told of yet, though there are packets: they are decoded."""
+    if track.channels or not track.duration_s:
+        return track
+    with opened(master, input_url) as container:
+        rate_hz, layout = decoded_sound(container, track.index)
+    return replace(track, sample_rate_hz=rate_hz, layout=layout, channels=channel_count(layout))
 
 
 def _looked_at(master: Master, input_url: str) -> Probe:

@@ -3,14 +3,13 @@
 import re
 import struct
 from fractions import Fraction
-from threading import Lock
 
-import av.logging
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from encoder.probing import describing
 from encoder.probing.opening import time_base_of
 from encoder.probing.rates import declared_rate, frame_rate
 from headend.media import Colour, ContentLight, Crop, FieldOrder, FrameIndex, MasteringDisplay, VideoTrack
@@ -32,8 +31,6 @@ _MATRICES = {
     15: "ipt-c2", 16: "ycgco-re", 17: "ycgco-ro",
 }  # fmt: skip
 _RANGES = {1: "tv", 2: "pc"}
-_DESCRIBING = Lock()
-"""Held while FFmpeg's log level, which all threads share, is turned up."""
 _CHROMA_LOCATION = re.compile(r"[(, ](left|center|topleft|top|bottomleft|bottom)[,)]")
 _CROPPING = re.compile(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)")
 _FIELD_ORDERS = {
@@ -54,7 +51,7 @@ def video_track(container: InputContainer, picture: VideoStream, first: VideoFra
         frames: The frame index.
     """
     context = picture.codec_context
-    description = _description(container, picture)
+    description = describing.of_stream(describing.describe(container), picture.index)
     rate, constant = frame_rate(frames.pts_ticks, time_base_of(picture), declared_rate(picture))
     return VideoTrack(
         index=picture.index,
@@ -121,21 +118,6 @@ def _content_light(frame: VideoFrame) -> ContentLight | None:
         return None
     levels = ContentLight(*struct.unpack_from("=2I", bytes(data)))
     return levels if levels.max_cll_nits or levels.max_fall_nits else None
-
-
-def _description(container: InputContainer, picture: VideoStream) -> str:
-    """FFmpeg's own description of a stream, which tells what PyAV has no attributes for."""
-    with _DESCRIBING:
-        level = av.logging.get_level()
-        av.logging.set_level(av.logging.INFO)
-        av.logging.set_libav_level(av.logging.VERBOSE)
-        try:
-            description = container.dumps_format()  # type: ignore[attr-defined]  # missing in its stubs only
-        finally:
-            av.logging.set_libav_level(av.logging.INFO)
-            av.logging.set_level(level)
-    found = re.search(rf"Stream #0:{picture.index}\b.*(\n(?! *Stream #).*)*", description)
-    return found[0] if found else ""
 
 
 def _chroma_location(description: str) -> str:

@@ -1,36 +1,51 @@
 """What a master says of its sound and text."""
 
+from contextlib import suppress
 from dataclasses import replace
+from fractions import Fraction
+from itertools import islice
 
+import av
+from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 from langcodes import standardize_tag
 from langcodes.tag_parser import LanguageTagError
 
+from encoder.probing import describing
 from encoder.probing.opening import time_base_of
 from encoder.timelines import spans
 from encoder.timelines.spans import PacketTimes
 from headend.media import AudioTrack, SubtitleTrack
+from headend.media.speakers import LAYOUTS, channel_count
+
+_COMING_LATE = ("mpegts", "mpeg")
+"""Containers whose header promises streams that may begin at any time; what it says of their start is made up."""
+_LATE_PACKETS = 500
+"""How many packets of sound are decoded to learn what it is."""
 
 
-def audio_track(stream: AudioStream, end_ticks: int | None = None) -> AudioTrack:
+def audio_track(stream: AudioStream, end_ticks: int | None = None, start_ticks: int | None = None) -> AudioTrack:
     """Tell of a programme of sound what its header says.
 
     Args:
         stream: The programme.
         end_ticks: Where it ends, if that is known better than from the header.
+        start_ticks: Where it starts, likewise.
     """
     context, time_base = stream.codec_context, time_base_of(stream)
-    start = stream.start_time or 0
+    start = (stream.start_time or 0) if start_ticks is None else start_ticks
     duration = end_ticks - start if end_ticks is not None else stream.duration or 0
+    sample_rate_hz, layout = describing.sound(stream.container, stream.index)
     return AudioTrack(
         index=stream.index,
         codec=context.codec.canonical_name,
         profile=stream.profile or "",
-        sample_rate_hz=context.sample_rate,
-        channels=context.channels,
-        layout=context.layout.name,
+        sample_rate_hz=sample_rate_hz or context.sample_rate,
+        channels=channel_count(layout),
+        layout=layout,
         language=_language(stream),
         title=stream.metadata.get("title", ""),
         roles=_roles(stream),
@@ -49,14 +64,46 @@ def heard_track(stream: AudioStream, packets: PacketTimes | None, origin: str) -
         packets: When they are heard; None where they were not read.
         origin: What told of them: ``packets``, or ``container index``, which knows no end that its header doesn't.
     """
+    comes_late = stream.container.format.name in _COMING_LATE
     if packets is None or not packets.pts_ticks:
-        return audio_track(stream)
+        track = audio_track(stream)
+        return replace(track, channels=0, start_s=Fraction(0), duration_s=Fraction(0)) if comes_late else track
     ends = map(sum, zip(packets.pts_ticks, packets.duration_ticks, strict=True))
-    track = audio_track(stream, max(ends) if origin == "packets" else None)
+    start = min(packets.pts_ticks) if comes_late else None
+    track = audio_track(stream, max(ends) if origin == "packets" else None, start)
     samples, rate_hz = stream.codec_context.frame_size, track.sample_rate_hz
     frame = spans.frame_bytes(track.codec, track.channels)
     found = spans.timeline(packets, time_base_of(stream), rate_hz=rate_hz, packet_samples=samples, sample_bytes=frame)
     return replace(track, timeline=found)
+
+
+def decoded_sound(container: InputContainer, index: int) -> tuple[int, str]:
+    """What decoding shows of sound of which the container says nothing: samples per second, and channels by their name.
+
+    Args:
+        container: A container that was just opened.
+        index: Stream number.
+
+    Returns:
+        As `describing.sound`.
+    """
+    stream = container.streams[index]
+    for packet in islice(container.demux(stream), _LATE_PACKETS):
+        with suppress(av.FFmpegError):
+            for frame in packet.decode():
+                if isinstance(frame, AudioFrame):
+                    return frame.sample_rate, frame.layout.name
+    return 0, ""
+
+
+def forget_order(stream: AudioStream) -> None:
+    """Make a stream safe to decode with PyAV, whatever the order of its channels; they keep their order.
+
+    PyAV frees what belongs to FFmpeg where channels stand in an order of their own, and the process crashes.
+    """
+    _, layout = describing.sound(stream.container, stream.index)
+    if channel_count(layout) and layout not in LAYOUTS:
+        stream.codec_context.layout = f"{channel_count(layout)}C"
 
 
 def subtitle_track(stream: SubtitleStream) -> SubtitleTrack:

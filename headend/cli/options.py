@@ -21,6 +21,7 @@ from headend.settings import (
     DEFAULT_MOST_SOUND_GAP_S,
     DEFAULT_STORE,
     AudioChoice,
+    Channel,
     ClusterSettings,
     Cropping,
     EncodeSettings,
@@ -65,14 +66,18 @@ def _programmes(_ctx: click.Context, _param: click.Parameter, values: tuple[str,
 
 def _programme(value: str) -> AudioChoice:
     streams, language, role, name = (*value.split(":", 3), "", "", "")[:4]
-    numbers = streams.split("+")
-    if not all(number.isascii() and number.isdigit() for number in numbers):
+    places = [re.fullmatch(r"(\d{1,4})(?:\.(\d{1,3}))?", place, re.ASCII) for place in streams.split("+")]
+    if None in places:
         raise click.BadParameter(
-            f"{value!r} does not begin with stream numbers, such as 1 or 1+2; 'headend probe' tells them."
+            f"{value!r} does not begin with stream numbers, such as 1 or 1+2, or channels of streams, such as 1.0+1.1; "
+            "'headend probe' tells them."
         )
+    picked = tuple(
+        int(place[1]) if place[2] is None else Channel(int(place[1]), int(place[2])) for place in places if place
+    )
     if role and role not in list(AudioRole):
         raise click.BadParameter(f"{role!r} is no role; use one of {', '.join(AudioRole)}.")
-    return AudioChoice(tuple(map(int, numbers)), language or None, AudioRole(role) if role else None, name or None)
+    return AudioChoice(picked, language or None, AudioRole(role) if role else None, name or None)
 
 
 def _texts(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[TextChoice, ...]:
@@ -231,7 +236,8 @@ def fit(command: Command) -> Command:
         callback=_programmes,
         metavar="STREAMS[:LANGUAGE[:ROLE[:NAME]]]",
         help="A programme of sound, instead of every track of the master; give it once for each. STREAMS is a number "
-        "that probe tells, or several to be joined: 1+2 are left and right, six are L R C LFE Ls Rs. "
+        "that probe tells, or several to be joined: 1+2 are left and right, six are L R C LFE Ls Rs; 1.0+1.1 are the "
+        "first two channels of stream 1. "
         f"ROLE is {', '.join(AudioRole)}. What is left empty stays as the master says.",
     )
     @click.option(
@@ -353,6 +359,13 @@ def encode(command: Command) -> Command:
         "puts them on the film.",
     )
     @click.option(
+        "--dynamic-range",
+        type=click.Choice(["full", "compressed"]),
+        default="full",
+        show_default=True,
+        help="Whether AC-3 and E-AC-3 masters are decoded with the compression that they carry for small rooms.",
+    )
+    @click.option(
         "--allow-damaged",
         is_flag=True,
         help="Repeat frames and put in silence where the master can't be decoded, and put that on record.",
@@ -368,6 +381,7 @@ def encode(command: Command) -> Command:
         text: tuple[TextChoice, ...],
         embedded_text: tuple[str, ...] | None,
         subtitle_offset: SubtitleOffset,
+        dynamic_range: str,
         allow_damaged: bool,
         encode: EncodeSettings,
         **others: Any,
@@ -381,6 +395,7 @@ def encode(command: Command) -> Command:
             text=text,
             embedded_text=embedded_text,
             subtitle_offset=subtitle_offset,
+            compressed=dynamic_range == "compressed",
             allow_damaged=allow_damaged,
         )
         return command(encode=settings, **others)

@@ -72,7 +72,7 @@ def _show(probe: Probe) -> None:
                         a.index,
                         _codec(a.codec, a.profile),
                         f"{a.sample_rate_hz:,}",
-                        f"{a.channels} ({a.layout})",
+                        f"{a.channels} ({a.layout})" if a.channels else "never any sound",
                         a.language,
                         a.title,
                         ", ".join([*a.roles, *["default"] * a.default]),

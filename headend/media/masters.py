@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from headend.media.kinds import FieldOrder, TextRole, VideoRange
+from headend.media.speakers import ASSUMED, LAYOUTS, named_speakers
 from headend.media.timelines import Timeline
 
 
@@ -180,12 +181,20 @@ class VideoTrack:
 
 @dataclass(frozen=True, slots=True)
 class AudioPart:
-    """A stream of a master that is joined with others to one programme; fields as in `AudioTrack`."""
+    """A stream of a master, or a channel of one, that makes a programme with others; fields as in `AudioTrack`.
+
+    Attributes:
+        channel: The channel that is taken, from 0; None for all.
+    """
 
     index: int
     channels: int
     start_s: Fraction
     timeline: Timeline | None = None
+    channel: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.index) if self.channel is None else f"{self.index}.{self.channel}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +202,14 @@ class AudioTrack:
     """One programme of sound in a master.
 
     Attributes:
-        index: Stream number in the container.
+        index: Stream number in the container. It is unique among programmes: the second one that is made from a stream
+            has a number that no stream has.
         codec: FFmpeg's name of the codec.
         profile: The codec's profile, or an empty string.
         sample_rate_hz: Samples per second and channel.
-        channels: Number of channels.
-        layout: FFmpeg's name of the channel layout, such as ``stereo``, ``5.1``, ``5.1(side)``.
+        channels: Number of channels; 0 if the stream never carries sound.
+        layout: FFmpeg's name of the channel layout, such as ``stereo``, ``5.1``, ``5.1(side)``; a list such as ``6
+            channels (FL+FC+FR+BL+BR+LFE)`` for an order without a name, ``8 channels`` for channels without names.
         language: BCP 47 tag; ``und`` where the master does not say.
         title: What the master calls it, or an empty string.
         roles: FFmpeg's dispositions, such as ``comment`` or ``visual_impaired``; sorted.
@@ -206,8 +217,8 @@ class AudioTrack:
         start_s: When its first sample is heard.
         duration_s: From its first sample to its last; 0 when unknown.
         bit_rate_bps: The stream's rate, or 0 when the container does not say.
-        parts: The streams that were joined to this programme, channel after channel in the order of ``layout``; empty
-            when it is one stream.
+        parts: The streams and channels that were joined to this programme, channel after channel in the order of
+            ``layout``; empty when it is one stream.
         timeline: How its time runs; None where that is not known, and of a programme that was joined, whose parts have
             theirs.
     """
@@ -227,6 +238,27 @@ class AudioTrack:
     bit_rate_bps: int
     parts: tuple[AudioPart, ...] = ()
     timeline: Timeline | None = None
+
+    @property
+    def label(self) -> str:
+        """Where it comes from: a stream number, or the numbers of streams and channels that are joined."""
+        return "+".join(map(str, self.parts)) or str(self.index)
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The speakers that its channels are for, in their order; nothing if that is not known.
+
+        Channels without names are taken for what most programmes of that many channels are: see `speakers_stated`.
+        """
+        named = named_speakers(self.layout)
+        if named:
+            return named if len(named) == self.channels else ()
+        return LAYOUTS[ASSUMED[self.channels]] if self.channels in ASSUMED else ()
+
+    @property
+    def speakers_stated(self) -> bool:
+        """Whether its layout says which speakers its channels are for."""
+        return bool(named_speakers(self.layout))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder.command import VideoCommands, audio_command
+from encoder.command import VideoCommands
+from encoder.sound.command import audio_command
 from headend.errors import MasterError
 from headend.media import (
     Codec,
@@ -364,8 +365,14 @@ def test_sound_is_put_on_the_pictures_timeline(sound_s: Fraction, picture_s: Fra
 
 
 def test_an_unknown_layout_is_refused() -> None:
-    with pytest.raises(MasterError, match="deliver mono, stereo"):
-        audio_command(make_master(), make_audio_track(channels=7), GRID, Fraction(0), [make_audio_rendition()])
+    with pytest.raises(MasterError, match="pick those to deliver"):
+        audio_command(
+            make_master(),
+            make_audio_track(channels=7, layout="7 channels"),
+            GRID,
+            Fraction(0),
+            [make_audio_rendition()],
+        )
 
 
 # --- run for real -------------------------------------------------------------------------------------------------

@@ -207,7 +207,7 @@ def test_a_segment_out_of_range_is_refused() -> None:
 
 def test_channels_that_cannot_be_mixed_are_refused() -> None:
     with pytest.raises(MasterError, match="7 channels"):
-        make_plan(probe=replace(PROBE, audio=(make_audio_track(channels=7), PROBE.audio[1])))
+        make_plan(probe=replace(PROBE, audio=(make_audio_track(channels=7, layout="7 channels"), PROBE.audio[1])))
 
 
 # --- colour that a master does not state --------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from encoder.programmes import choose, tell
 from headend.errors import ConfigError
 from headend.media import AudioRole, AudioTrack, Codec
-from headend.settings import AudioChoice
+from headend.settings import AudioChoice, Channel
 from tests.support.encodes import encode_sound, look_at
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import make_audio_rendition, make_audio_track
@@ -116,8 +116,13 @@ def test_stereo_pairs_and_mono_tracks_may_be_mixed() -> None:
             r"no audio stream 7; it has 1 \(en, stereo, pcm_s24le\), 2 \(fr, 5.1, pcm_s24le, VF\), 3",
         ),
         ([AudioChoice((1,)), AudioChoice((1,), "fr")], "stream 1 is chosen twice"),
+        ([AudioChoice((1,)), AudioChoice((Channel(1, 0),), "fr")], "stream 1 is chosen twice"),
+        ([AudioChoice((Channel(1, 0), Channel(1, 0)))], "channel 1.0 is chosen twice"),
+        ([AudioChoice((Channel(1, 2),))], "stream 1 has no channel 2; its 2 channels are counted from 0"),
+        ([AudioChoice((Channel(9, 0),))], "no audio stream 9; it has 1"),
+        ([AudioChoice((Channel(1, 0), 3))], "can't be joined"),
         ([AudioChoice((1, 2))], r"1 \(en.*\), 2 \(fr.*\) can't be joined"),
-        ([AudioChoice((1, 3))], "can't be joined; mono and stereo streams of 2, 6 or 8 channels"),
+        ([AudioChoice((1, 3))], "can't be joined; mono and stereo streams, or channels, of 2, 6 or 8"),
         ([AudioChoice((1,), "english!")], "'english!' is no language; use tags such as en"),
         ([AudioChoice((1,), role=AudioRole.MAIN), AudioChoice((2,), role=AudioRole.MAIN)], "only one programme"),
     ],
@@ -130,6 +135,29 @@ def test_a_choice_that_cannot_be_met_says_what_there_is(choices: list[AudioChoic
 def test_a_silent_master_has_nothing_to_choose_from() -> None:
     with pytest.raises(ConfigError, match="no audio stream 1; it has none"):
         choose((), [AudioChoice((1,))])
+
+
+def test_streams_that_carry_nothing_are_left_out_and_can_not_be_chosen() -> None:
+    dead = make_audio_track(index=4, codec="ac3", channels=0, layout="0 channels", default=True)
+    tracks = (ENGLISH, dead)
+
+    assert [programme.index for programme in choose(tracks)] == [1]
+    assert lines(tracks=tracks) == ["audio 4 (ac3) never carries any sound → left out"]
+    with pytest.raises(ConfigError, match="stream 4 never carries any sound"):
+        choose(tracks, [AudioChoice((4,))])
+
+
+def test_programmes_that_are_picked_from_one_stream_have_numbers_of_their_own() -> None:
+    wide = make_audio_track(index=1, channels=8, layout="8 channels")
+    pairs = [AudioChoice((Channel(1, n), Channel(1, n + 1)), language) for n, language in ((0, "en"), (2, "fr"))]
+
+    made = choose((wide, TALK), [*pairs, AudioChoice((3,))])
+
+    assert [(p.index, p.label, p.layout) for p in made] == [
+        (1, "1.0+1.1", "stereo"), (4, "1.2+1.3", "stereo"), (3, "3", "stereo"),
+    ]  # fmt: skip
+    told = tell(made, (wide, TALK), start_s=Fraction(0), duration_s=Fraction(2))
+    assert next(told) == "audio 1.0+1.1 joined to one programme of stereo"
 
 
 # --- what is told -------------------------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from encoder import timestamps, tool
-from encoder.command import Look, VideoCommands, audio_command, levelling
+from encoder.command import Look, VideoCommands
 from encoder.conforming import Cadence, Conformed
 from encoder.probing import STANDARD_RATES
+from encoder.sound.command import audio_command, levelling
 from headend.media import AudioTrack, Effort, FieldOrder, Thumbnails
 from headend.timing import lay_grid
 from tests.support.nouns import (

@@ -140,7 +140,16 @@ def encode_a_chunk(probe: Probe, path: Path, scratch: Path) -> None:
 def test_a_master_that_kills_its_demuxer_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = make_film(tmp_path / "film.mp4", frame_count=30)
     monkeypatch.setattr(sandbox, "__name__", "faulthandler_is_no_program")
-    with pytest.raises(MasterError, match="looking at it broke off"):
+    with pytest.raises(MasterError, match=r"looking at it broke off, .* failed \(.*faulthandler_is_no_program"):
+        sandbox.probe(master_of(film), str(film))
+
+
+def test_a_crash_of_the_probe_is_called_a_crash_and_blames_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = make_film(tmp_path / "film.mp4", frame_count=30)
+    monkeypatch.setattr(sandbox, "__name__", "tests.support.crashing")
+    with pytest.raises(MasterError, match=r"crashed \(SIGABRT\); this is a fault of headend or of its FFmpeg"):
         sandbox.probe(master_of(film), str(film))
 
 

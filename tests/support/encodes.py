@@ -6,9 +6,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from encoder import encoding, probing
-from encoder.command import Look, VideoCommands, audio_command, levelling
+from encoder.command import Look, VideoCommands
 from encoder.conforming import conform
 from encoder.planning import complete_colour
+from encoder.sound.command import audio_command, levelling
 from headend.media import AudioRendition, AudioTrack, Effort, EncodeTask, Kind, Probe, VideoRendition, VideoTrack
 from headend.timing import Chunk, Grid, lay_grid
 from tests.support.masters import master_of

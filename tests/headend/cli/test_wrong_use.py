@@ -38,6 +38,7 @@ WRONG = [
         ["plan", "film.mov", "--title", "film", "--subtitles", "a.srt:en:cc"],
         "'cc' is no role; use one of subtitles, sdh",
     ),
+    (["plan", "film.mov", "--title", "film", "--audio", "1.x:en"], "'1.x:en' does not begin with stream numbers"),
     (["plan", "film.mov", "--title", "film", "--subtitle-offset", "1h"], "'1h' is not auto or a number of seconds"),
     (["plan", "film.mov", "--title", "film", "--embedded-text", "3,en"], "'3,en' is not all, none, or stream numbers"),
     (["plan", "film.mov", "--title", "-"], "'-' is not a title's name"),

@@ -6,20 +6,23 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from encoder.downmix import pan
+from encoder.sound.mixing import matrix, pan
 from headend.errors import MasterError
+from headend.media.speakers import LAYOUTS, channel_count, holds_surround
 from tests.support.masters import run_ffmpeg
 from tests.support.nouns import make_audio_track
 
 HALF_POWER = 2**-0.5
 CHANNELS = {
     "mono": "FC", "stereo": "FL FR", "2.1": "FL FR LFE", "3.0": "FL FR FC", "3.1": "FL FR FC LFE",
+    "3.0(back)": "FL FR BC", "4.0": "FL FR FC BC", "4.1": "FL FR FC LFE BC",
     "quad": "FL FR BL BR", "quad(side)": "FL FR SL SR", "5.0": "FL FR FC BL BR", "5.0(side)": "FL FR FC SL SR",
     "5.1": "FL FR FC LFE BL BR", "5.1(side)": "FL FR FC LFE SL SR", "7.1": "FL FR FC LFE BL BR SL SR",
-    "downmix": "DL DR",
+    "6.0": "FL FR FC BC SL SR", "6.1": "FL FR FC LFE BC SL SR", "hexagonal": "FL FR FC BL BR BC",
+    "7.0": "FL FR FC BL BR SL SR", "7.1(wide)": "FL FR FC LFE BL BR FLC FRC", "downmix": "DL DR",
 }  # fmt: skip
 """FFmpeg's channel orders (libavutil/channel_layout.c)."""
-LEFT, RIGHT = ("FL", "DL", "BL", "SL"), ("FR", "DR", "BR", "SR")
+LEFT, RIGHT = ("FL", "DL", "FLC", "BL", "SL"), ("FR", "DR", "FRC", "BR", "SR")
 SAMPLES = 480
 
 
@@ -45,7 +48,7 @@ def lo_ro(layout: str) -> Mapping[str, list[float]]:
     names = CHANNELS[layout].split()
     if layout == "mono":
         return {"FC": [1, 1]}
-    rows: dict[str, list[float]] = {"FC": [HALF_POWER, HALF_POWER], "LFE": [0, 0]}
+    rows: dict[str, list[float]] = {"FC": [HALF_POWER, HALF_POWER], "LFE": [0, 0], "BC": [0.5, 0.5]}
     for side, row in ((LEFT, 0), (RIGHT, 1)):
         for name in side:
             rows[name] = [0.0, 0.0]
@@ -115,20 +118,60 @@ def test_a_mix_may_clip_exactly_where_channels_add_up(layout: str, target: str) 
     assert may_clip == any(sum(row.values()) > 1 for row in coefficients(matrix).values())
 
 
-@pytest.mark.parametrize(("channels", "like"), [(1, "mono"), (2, "stereo"), (6, "5.1"), (8, "7.1")])
-@pytest.mark.parametrize("name", ["", "unknown", "6 channels", "7.1(wide)"])
-def test_a_programme_without_a_known_layout_is_taken_by_its_channels(channels: int, like: str, name: str) -> None:
-    nameless = make_audio_track(channels=channels, layout=name)
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_no_channel_of_a_named_layout_is_lost(layout: str) -> None:
+    names = LAYOUTS[layout]
+    track = make_audio_track(channels=len(names), layout=layout)
+    stereo = matrix(track, "2.0")
+    heard = {place for row in stereo.values() for place in row}
+    assert {name for place, name in enumerate(names) if place not in heard} <= {"LFE", "LFE2"}
+    if holds_surround(names):
+        assert {place for row in matrix(track, "5.1").values() for place in row} == {*range(len(names))}
 
+
+@pytest.mark.parametrize(
+    ("layout", "rows"),
+    [
+        ("6.1(back)", {"FL": {0: 1}, "FC": {2: 1}, "BL": {4: 1, 6: HALF_POWER}, "BR": {5: 1, 6: HALF_POWER}}),
+        ("6.1", {"LFE": {3: 1}, "BL": {4: HALF_POWER, 5: 1}, "BR": {4: HALF_POWER, 6: 1}}),
+        ("7.1(wide)", {"FL": {0: 1, 6: 1}, "FR": {1: 1, 7: 1}, "BL": {4: 1}}),
+        ("5.1.2", {"FL": {0: 1, 6: HALF_POWER}, "BL": {4: 1}}),
+        ("6 channels (FL+FC+FR+BL+BR+LFE)", {"FR": {2: 1}, "FC": {1: 1}, "LFE": {5: 1}, "BL": {3: 1}}),
+    ],
+)
+def test_five_one_is_made_by_name(layout: str, rows: dict[str, dict[int, float]]) -> None:
+    made = matrix(make_audio_track(channels=channel_count(layout), layout=layout), "5.1")
+    for name, row in rows.items():
+        assert made[name] == pytest.approx(row, abs=1e-5), name
+
+
+@pytest.mark.parametrize(("channels", "like"), [(1, "mono"), (2, "stereo"), (6, "5.1"), (8, "7.1")])
+@pytest.mark.parametrize("name", ["", "unknown", "{} channels"])
+def test_channels_without_names_are_taken_by_their_number(channels: int, like: str, name: str) -> None:
+    nameless = make_audio_track(channels=channels, layout=name.format(channels))
+
+    assert not nameless.speakers_stated
     assert pan(nameless, "2.0") == pan(make_audio_track(channels=channels, layout=like), "2.0")
 
 
 @pytest.mark.parametrize(
     ("channels", "layout", "target"),
-    [(7, "6.1", "2.0"), (3, "unknown", "2.0"), (24, "22.2", "2.0"), (2, "stereo", "5.1"), (5, "5.0", "5.1")],
-)
+    [
+        (3, "3 channels", "2.0"), (16, "16 channels", "2.0"), (4, "ambisonic 1", "2.0"), (2, "stereo", "5.1"),
+        (5, "5.0", "5.1"), (6, "hexagonal", "5.1"), (2, "2 channels (FL+USR64)", "2.0"), (3, "stereo", "2.0"),
+    ],
+)  # fmt: skip
 def test_what_has_no_matrix_is_refused_with_its_stream_and_layout(channels: int, layout: str, target: str) -> None:
-    with pytest.raises(MasterError, match=f"audio stream 3 has {channels} channels") as caught:
+    with pytest.raises(MasterError, match=f"audio 3 has {channels} channels") as caught:
         pan(make_audio_track(index=3, channels=channels, layout=layout), target)
     assert repr(layout) in str(caught.value)
     assert target in str(caught.value)
+    assert str(caught.value).endswith("--audio 3.0+3.1")
+
+
+@pytest.mark.parametrize(
+    ("layout", "channels"),
+    [("5.1(side)", 6), ("8 channels", 8), ("1 channels (FL)", 1), ("ambisonic 1+stereo", 6), ("", 0), ("nonsense", 0)],
+)
+def test_a_layout_tells_its_number_of_channels(layout: str, channels: int) -> None:
+    assert channel_count(layout) == channels

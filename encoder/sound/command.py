@@ -1,0 +1,219 @@
+"""The commands that encode sound, as data: one decode of a whole programme, many encoders.
+
+Source: FFmpeg's documentation, sections "Audio Filters" and "mov, mp4, ismv" (muxer options).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import ffmpeg
+from langcodes import Language
+from langcodes.tag_parser import LanguageTagError
+
+from encoder import timestamps
+from encoder.command import FRAGMENTS, GLOBAL, MASTER, MENDING, PROGRAM, SCRATCH, copies, source_options, words
+from encoder.families import AUDIO, LOUDNESS, Options
+from encoder.loudness import CEILING_DBTP, REDUCTION_DB, dialnorm_word, level_word, limiter, meter
+from encoder.sound.mixing import pan
+from encoder.timelines import policy
+from headend.media import AudioPart, AudioRendition, AudioTrack, Levelling, Master
+from headend.media.speakers import LAYOUTS
+from headend.timing import SOUND_TAIL_SAMPLES, Grid
+
+_NEUTRAL = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""What channels that were picked are called until they are mixed by their places; FFmpeg joins none without names."""
+GAP_S = 0.01
+"""Sound that is missing for so long gets silence in its place; times that are rounded to milliseconds are no gaps."""
+
+
+def language_code(tag: str) -> str:
+    """A BCP 47 tag as MP4 states it (``mdhd``): ISO 639-2/T, ``und`` where there is none."""
+    try:
+        return Language.get(tag).to_alpha3(variant="T")
+    except (LookupError, LanguageTagError):
+        return "und"
+
+
+def audio_command(
+    master: Master,
+    track: AudioTrack,
+    grid: Grid,
+    start_s: Fraction,
+    renditions: Sequence[AudioRendition],
+    *,
+    mended: bool = False,
+    compressed: bool = False,
+) -> tuple[str, ...]:
+    """Build the command that encodes a whole programme of sound into all its renditions.
+
+    The sound is put on the picture's timeline: what comes before the first frame is cut, a late start and an early end
+    are filled with silence, so that every rendition lasts exactly as long as the picture. Its level depends on what
+    `levelling` finds, for which placeholders stand.
+
+    Args:
+        master: The file; only where it lies matters here.
+        track: The programme.
+        grid: The title's grid.
+        start_s: When the master shows its first frame.
+        renditions: At least one, all of this programme.
+        mended: Whether silence takes the place of what can't be decoded.
+        compressed: Whether the dynamic range compression that AC-3 and E-AC-3 carry is applied.
+
+    Returns:
+        Arguments with placeholders; one output per rendition, named by its id.
+
+    Raises:
+        MasterError: The channel layout is unknown.
+    """
+    outputs = []
+    for layout, mixed in _mixes(master, track, grid, start_s, renditions, mended=mended, compressed=compressed).items():
+        levelled = mixed.filter(level_word(layout))
+        group = [rendition for rendition in renditions if rendition.layout == layout]
+        for rendition, tap in zip(group, copies(levelled, len(group), "asplit"), strict=True):
+            options: Options = {
+                **AUDIO[rendition.codec](rendition),
+                **(LOUDNESS[rendition.codec](dialnorm_word(layout)) if rendition.codec in LOUDNESS else {}),
+                **FRAGMENTS,
+                "flags:a": "+bitexact",
+                # Long fragments: they are cut anew at the codec frames nearest to the video's boundaries.
+                "frag_duration": 60_000_000,
+                # The edit list tells players how many samples of priming to drop.
+                "use_editlist": 1,
+                "metadata:s:a:0": f"language={language_code(rendition.language)}",
+            }
+            outputs.append(ffmpeg.output(tap, f"{SCRATCH}/{rendition.id}.mp4", **options))
+    return _argv(outputs, mended=mended)
+
+
+def levelling(
+    master: Master,
+    track: AudioTrack,
+    grid: Grid,
+    start_s: Fraction,
+    renditions: Sequence[AudioRendition],
+    target_lufs: float | None,
+    *,
+    mended: bool = False,
+    compressed: bool = False,
+) -> Levelling:
+    """Build the command that measures each layout exactly as `audio_command` will have it, and say what is aimed at.
+
+    Args:
+        master: As for `audio_command`, like all that follows.
+        track: The programme.
+        grid: The title's grid.
+        start_s: When the master shows its first frame.
+        renditions: At least one, all of this programme.
+        target_lufs: The integrated loudness to reach; None keeps the master's.
+        mended: As for `audio_command`.
+        compressed: As for `audio_command`.
+
+    Raises:
+        MasterError: The channel layout is unknown.
+    """
+    mixes = _mixes(master, track, grid, start_s, renditions, mended=mended, compressed=compressed)
+    metered = [mixed.filter(meter(layout), peak="true", framelog="quiet") for layout, mixed in mixes.items()]
+    argv = _argv([ffmpeg.output(stream, "-", f="null") for stream in metered], mended=mended)
+    return Levelling(
+        # Summaries are told at this level; progress goes to standard output, as always.
+        argv=tuple("info" if before == "-loglevel" else word for before, word in pairwise(("", *argv))),
+        layouts=tuple(rendition.layout for rendition in renditions),
+        mixed=tuple(layout for layout in mixes if pan(track, layout)[1]),
+        target_lufs=target_lufs,
+        ceiling_dbtp=CEILING_DBTP,
+        reduction_db=REDUCTION_DB,
+        limiter=limiter(renditions[0].sample_rate_hz),
+    )
+
+
+def _argv(outputs: Iterable[Any], *, mended: bool) -> tuple[str, ...]:
+    return PROGRAM, *GLOBAL, *(MENDING if mended else ()), *words(ffmpeg.merge_outputs(*outputs))
+
+
+def _mixes(
+    master: Master,
+    track: AudioTrack,
+    grid: Grid,
+    start_s: Fraction,
+    renditions: Sequence[AudioRendition],
+    *,
+    mended: bool,
+    compressed: bool,
+) -> dict[str, Any]:
+    """The programme on the picture's timeline, decoded once, in the channels of each layout."""
+    rate = renditions[0].sample_rate_hz
+    total_samples = round(grid.duration_s * rate)
+    source = ffmpeg.input(MASTER, **source_options(master), **_decoding(track, compressed=compressed))
+    whole = AudioPart(track.index, track.channels, track.start_s, track.timeline)
+    parts = {part.index: part for part in track.parts or (whole,)}
+    picked = _picked(track)
+    placed = [
+        _placed(_reordered(source[str(index)], picked.get(index)), part, start_s, rate, total_samples, mended=mended)
+        for index, part in parts.items()
+    ]
+    sound = _joined(placed, track, picked)
+    layouts = sorted({rendition.layout for rendition in renditions})
+    branches = zip(layouts, copies(sound, len(layouts), "asplit"), strict=True)
+    return {layout: branch.filter("pan", args=pan(track, layout)[0]) for layout, branch in branches}
+
+
+def _decoding(track: AudioTrack, *, compressed: bool) -> dict[str, Any]:
+    """Options of the decoders: FFmpeg's compress AC-3 for small rooms unless told otherwise (ETSI TS 102 366, 7.7)."""
+    if track.codec not in ("ac3", "eac3") or compressed:
+        return {}
+    return {f"drc_scale:{part.index}": 0 for part in track.parts or (track,)}
+
+
+def _picked(track: AudioTrack) -> dict[int, list[int]]:
+    """The channels that are taken of each stream, in the order of the programme; nothing for all of them as they are.
+
+    Only channels in a named layout are left as they are: filters would take those in an order of their own for names.
+    """
+    if not track.parts:
+        return {} if track.layout in LAYOUTS else {track.index: list(range(track.channels))}
+    found: dict[int, list[int]] = {}
+    for part in track.parts:
+        found.setdefault(part.index, []).extend(range(part.channels) if part.channel is None else [part.channel])
+    return found
+
+
+def _reordered(sound: Any, channels: Sequence[int] | None) -> Any:
+    if channels is None:
+        return sound
+    layout = _NEUTRAL.get(len(channels), f"{len(channels)}C")
+    return sound.filter("channelmap", map="|".join(map(str, channels)), channel_layout=layout)
+
+
+def _joined(streams: Sequence[Any], track: AudioTrack, picked: Mapping[int, Sequence[int]]) -> Any:
+    """One stream of a programme's channels, in its order."""
+    if len(streams) == 1:
+        return streams[0]
+    left = {index: iter(range(len(channels))) for index, channels in picked.items()}
+    inputs = list(picked)
+    places = [
+        f"{inputs.index(part.index)}.{next(left[part.index])}" for part in track.parts for _ in range(part.channels)
+    ]
+    channel_map = "|".join(f"{place}-{name}" for place, name in zip(places, LAYOUTS[track.layout], strict=True))
+    return ffmpeg.filter(streams, "join", inputs=len(streams), channel_layout=track.layout, map=channel_map)
+
+
+def _placed(sound: Any, part: AudioPart, start_s: Fraction, rate: int, total_samples: int, *, mended: bool) -> Any:
+    late_samples = round((part.start_s - start_s) * rate)
+    timed = policy.resampling(part.timeline, rate)
+    if mended:
+        timed = {"async": 1, **timed, "min_hard_comp": GAP_S}
+    sound = sound.filter("aresample", rate)
+    if timed:
+        # Samples keep their times, from the first on that there should be. That one is given in samples of what comes
+        # in, so the rate is changed before.
+        sound = sound.filter("aresample", first_pts=round(part.start_s * rate), **timed)
+    sound = timestamps.numbered_samples(sound, rate)
+    # Sums may exceed full scale until their level is set.
+    sound = sound.filter("aformat", sample_fmts="fltp")
+    if late_samples > 0:
+        sound = sound.filter("adelay", f"{late_samples}S", all=1)
+    elif late_samples < 0:
+        sound = timestamps.numbered_samples(sound.filter("atrim", start_sample=-late_samples), rate)
+    return sound.filter("atrim", end_sample=total_samples).filter("apad", whole_len=total_samples + SOUND_TAIL_SAMPLES)

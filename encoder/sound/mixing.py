@@ -1,0 +1,102 @@
+"""From a programme's channels to a rendition's, by explicit matrices over the names of the channels.
+
+FFmpeg's implicit mixing depends on the build and on the order of filters; this does not. Stereo from more channels
+follows ITU-R BS.775-4, annex 4 (Lo/Ro): centre and surrounds at -3 dB, a single rear channel at -6 dB on both sides,
+the LFE left out. 5.1 keeps what it has a channel for. Where both pairs of surrounds are there, each is 3 dB lower; a
+single rear channel goes to both surrounds at -3 dB. Wide fronts go to their side at full level, heights and floors to
+what is nearest to them at -3 dB.
+"""
+
+from collections.abc import Mapping
+from itertools import chain
+
+from headend.errors import MasterError
+from headend.media import AudioTrack
+from headend.media.speakers import LAYOUTS, holds_surround
+
+LESS_3_DB, LESS_6_DB = 0.707107, 0.5
+RENDERED: Mapping[str, tuple[str, ...]] = {"2.0": LAYOUTS["stereo"], "5.1": LAYOUTS["5.1"]}
+"""The channels of each layout that renditions have."""
+
+Gains = Mapping[str, float]
+"""What a speaker is worth in each channel of a rendition."""
+
+_UNUSED = frozenset({"LFE", "LFE2", "UNSD"})
+"""What is left out of stereo: effects, and channels that are marked unused."""
+_STEREO: Mapping[str, Gains] = {
+    **{name: {"FL": 1.0} for name in ("FL", "FLC", "WL", "DL", "BIL")},
+    **{name: {"FR": 1.0} for name in ("FR", "FRC", "WR", "DR", "BIR")},
+    **{name: {"FL": LESS_3_DB} for name in ("BL", "SL", "SDL", "TFL", "TSL", "TBL", "BFL")},
+    **{name: {"FR": LESS_3_DB} for name in ("BR", "SR", "SDR", "TFR", "TSR", "TBR", "BFR")},
+    "FC": {"FL": LESS_3_DB, "FR": LESS_3_DB},
+    **{name: {"FL": LESS_6_DB, "FR": LESS_6_DB} for name in ("BC", "TFC", "TC", "TBC", "BFC")},
+    **{name: {} for name in _UNUSED},
+}
+_FIVE_ONE: Mapping[str, Gains] = {
+    **{name: {name: 1.0} for name in ("FL", "FR", "FC", "LFE", "BL", "BR")},
+    "SL": {"BL": 1.0},
+    "SR": {"BR": 1.0},
+    "BC": {"BL": LESS_3_DB, "BR": LESS_3_DB},
+    **{name: {"FL": 1.0} for name in ("FLC", "WL")},
+    **{name: {"FR": 1.0} for name in ("FRC", "WR")},
+    **{name: {"FL": LESS_3_DB} for name in ("TFL", "BFL")},
+    **{name: {"FR": LESS_3_DB} for name in ("TFR", "BFR")},
+    **{name: {"FC": LESS_3_DB} for name in ("TFC", "BFC")},
+    **{name: {"BL": LESS_3_DB} for name in ("TSL", "TBL", "SDL")},
+    **{name: {"BR": LESS_3_DB} for name in ("TSR", "TBR", "SDR")},
+    "TC": {"FL": LESS_6_DB, "FR": LESS_6_DB},
+    "TBC": {"BL": LESS_6_DB, "BR": LESS_6_DB},
+    "LFE2": {"LFE": 1.0},
+    "UNSD": {},
+}
+_PAIRS = (("SL", "BL"), ("SR", "BR"), ("LFE", "LFE2"))
+"""Channels that share one of 5.1 where both are there."""
+
+
+def pan(track: AudioTrack, layout: str) -> tuple[str, bool]:
+    """Write the matrix for FFmpeg's ``pan`` filter.
+
+    Args:
+        track: The programme.
+        layout: The rendition's: ``2.0`` or ``5.1``.
+
+    Returns:
+        The filter's argument, and whether the sum of coefficients lets a channel exceed full scale.
+
+    Raises:
+        MasterError: A channel has no place in the rendition, or what the channels are is not known.
+    """
+    rows = matrix(track, layout)
+    text = "|".join(f"{name}={_terms(row) or '0*c0'}" for name, row in rows.items())
+    return f"{'stereo' if layout == '2.0' else layout}|{text}", any(sum(row.values()) > 1 for row in rows.values())
+
+
+def matrix(track: AudioTrack, layout: str) -> dict[str, dict[int, float]]:
+    """For each channel of a rendition, what it takes of each channel of a programme; as for `pan`."""
+    rows: dict[str, dict[int, float]] = {name: {} for name in RENDERED[layout]}
+    for place, gains in enumerate(_gains(track, layout)):
+        for name, gain in gains.items():
+            rows[name][place] = gain
+    return rows
+
+
+def _gains(track: AudioTrack, layout: str) -> list[Gains]:
+    speakers = track.speakers
+    if layout == "2.0" and len(speakers) == 1:
+        # Whatever it is called, it is all that there is.
+        return [{"FL": 1.0, "FR": 1.0}]
+    known = _STEREO if layout == "2.0" else _FIVE_ONE
+    strange = sorted(name for name in speakers if name not in known)
+    if not speakers or strange or (layout == "5.1" and not holds_surround(speakers)):
+        raise MasterError(
+            f"audio {track.label} has {track.channels} channels in layout {track.layout!r}"
+            f"{f' with {strange[0]}' if strange else ''}, which can't be brought to {layout}; "
+            f"pick those to deliver, such as --audio {track.index}.0+{track.index}.1"
+        )
+    twins = {pair for pair in _PAIRS if layout == "5.1" and {*pair} <= {*speakers}}
+    shared = frozenset(chain.from_iterable(twins))
+    return [{to: LESS_3_DB * gain if name in shared else gain for to, gain in known[name].items()} for name in speakers]
+
+
+def _terms(row: Mapping[int, float]) -> str:
+    return "+".join(f"c{place}" if gain == 1 else f"{gain:.6g}*c{place}" for place, gain in row.items())

@@ -1,0 +1,76 @@
+"""AC-3 that carries dynamic range compression is decoded at full range, unless it is asked for."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from encoder.sound.command import audio_command, levelling
+from headend.media import Kind
+from headend.timing import Chunk
+from tests.support.channels import heard, make_channels
+from tests.support.encodes import carry_out, look_at, task_of
+from tests.support.masters import run_ffmpeg
+from tests.support.nouns import make_audio_rendition
+from tests.support.playback import sound
+
+QUARTER = 0b110_00000
+"""A gain of -12.04 dB: ETSI TS 102 366, section 6.7.1.2 (``dynrng``)."""
+FRAME_BYTES = 1792
+"""Of 448 kb/s at 48 kHz: room for eight more bits in each frame of two sines."""
+
+
+def compress(stream: bytes) -> bytes:
+    """Have each frame of a stereo AC-3 stream say a gain, by putting eight bits into its first block."""
+    starts = range(0, len(stream) - FRAME_BYTES + 1, FRAME_BYTES)
+    return b"".join(_frame(stream[at : at + FRAME_BYTES]) for at in starts)
+
+
+def _frame(frame: bytes) -> bytes:
+    bits = f"{int.from_bytes(frame, 'big'):0{8 * len(frame)}b}"
+    assert bits[:16] == f"{0x0B77:016b}" and bits[48:51] == "010"
+    at = 51 + 2 + 1 + 5  # behind dsurmod, lfeon and dialnorm
+    for width in (8, 8, 7):  # compr, langcod, audprodi
+        at += 1 + width * (bits[at] == "1")
+    at += 2  # copyrightb, origbs
+    for width in (14, 14):  # timecod1, timecod2, or what stands in their place
+        at += 1 + width * (bits[at] == "1")
+    at += 1 + (bits[at] == "1") * (6 + 8 * (int(bits[at + 1 : at + 7], 2) + 1))  # addbsi
+    at += 2 + 2  # blksw, dithflag
+    assert bits[at] == "0", "the encoder says no gain"
+    made = f"{bits[:at]}1{QUARTER:08b}{bits[at + 1 :]}"
+    end = len(made) - 18 - 8  # before what protects the frame, nothing is left over
+    assert set(made[end : end + 8]) == {"0"}
+    made = made[:end] + made[end + 8 :]
+    return int(made, 2).to_bytes(len(frame), "big")
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dynamics")
+    plain = make_channels(folder / "plain.mkv", ["FL", "FR"], layout="stereo", codec="ac3", codec_args=("-b:a", "448k"))
+    raw = run_ffmpeg("-i", str(plain), "-map", "0:a", "-c", "copy", "-f", "ac3", "-")
+    (folder / "squeezed.ac3").write_bytes(compress(raw))
+    path = folder / "master.mkv"
+    run_ffmpeg(
+        "-i", str(plain), "-i", str(folder / "squeezed.ac3"), "-map", "0:v", "-map", "1:a", "-c", "copy", str(path)
+    )
+    return path
+
+
+@pytest.mark.parametrize(("compressed", "level"), [(False, 1.0), (True, 0.25)])
+def test_the_gain_that_the_stream_says_is_left_out_unless_asked_for(
+    compressed: bool, level: float, master: Path, tmp_path: Path
+) -> None:
+    film = look_at(master)
+    assert film.probe.video is not None
+    place = film.probe.master, film.probe.audio[0], film.grid, film.probe.video.start_s
+    kinds = [make_audio_rendition(id="aac", bit_rate_bps=320_000)]
+    task = task_of(
+        audio_command(*place, kinds, compressed=compressed), ["aac"], Chunk(0, 0, film.grid.frame_count, 1), Kind.AUDIO
+    )
+    measured = levelling(*place, kinds, None, compressed=compressed)
+    made = carry_out(replace(task, levelling=measured), master, tmp_path)
+    found = heard(sound(made["aac"]), ["FL", "FR"])
+    assert found["FL"] == pytest.approx([level, 0], abs=0.03)
+    assert found["FR"] == pytest.approx([0, level], abs=0.03)
