@@ -1,0 +1,82 @@
+"""A content key, and what every source of keys keeps to."""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn, Protocol
+
+from headend.errors import ConfigError
+from headend.media.protection import KeyName
+
+KEY_BYTES = 16
+
+
+class ContentKey:
+    """A key with its secret; refuses to be shown or pickled.
+
+    Attributes:
+        name: What is public of it.
+        secret: 16 bytes.
+    """
+
+    __slots__ = ("name", "secret")
+
+    def __init__(self, name: KeyName, secret: bytes) -> None:
+        if len(secret) != KEY_BYTES:
+            raise ConfigError(f"the key {name.kid} has {len(secret)} bytes: a content key has {KEY_BYTES}")
+        self.name = name
+        self.secret = secret
+
+    def __repr__(self) -> str:
+        """Name the key without its secret."""
+        return f"ContentKey({self.name.kid}, {self.name.scheme}, {self.name.key_class})"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: a pickled key could end up in a scheduler, a log or a file."""
+        raise TypeError("a content key can't be pickled: pass its name, and open the keys where they are needed")
+
+    __getstate__ = __reduce__
+
+
+class KeyStore(Protocol):
+    """A source of keys."""
+
+    @property
+    def url(self) -> str:
+        """Where keys come from, for people; holds no secret."""
+
+    def keys(self, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:
+        """Get the secrets of some keys of a title.
+
+        Args:
+            title: Catalogue entry.
+            names: The keys that are needed.
+
+        Returns:
+            A key for each name, by its id.
+
+        Raises:
+            ConfigError: A key is missing, or what the source gives is no key; the message names its id.
+            StorageError: The source can't be reached.
+        """
+
+
+def complete(names: Iterable[KeyName], found: Mapping[str, bytes], source: str) -> Mapping[str, ContentKey]:
+    """Pick the keys that are needed from those that a source has.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    keys = {}
+    for name in names:
+        if name.kid not in found:
+            raise ConfigError(
+                f"{source} has no key {name.kid} ({name.scheme}, {name.key_class}): make one with 'headend keys new'",
+                kid=name.kid,
+            )
+        keys[name.kid] = ContentKey(name, found[name.kid])
+    return keys
+
+
+def new_secret() -> bytes:
+    """Make a secret."""
+    return secrets.token_bytes(KEY_BYTES)

@@ -1,0 +1,54 @@
+"""Keys in a CPIX file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headend.errors import ConfigError
+from headend.keys import cpix
+from headend.keys.base import ContentKey, complete
+from headend.keys.file import read_private
+from headend.media.protection import KeyName
+
+
+@dataclass(frozen=True, slots=True)
+class CpixKeys:
+    """Keys in a CPIX file; one with secrets in the clear has to be readable by its owner only.
+
+    Attributes:
+        path: Where it is.
+        private_key: PEM file of the recipient's private key; None for documents in the clear.
+    """
+
+    path: Path
+    private_key: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """Where keys come from, for people."""
+        return f"cpix:{self.path}"
+
+    def keys(self, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:
+        """Get the secrets of some keys; see `headend.keys.base.KeyStore`."""
+        found = self.document()
+        if found.content and found.content != title:
+            raise ConfigError(f"{self.path} is about {found.content[:80]!r}, not about {title!r}")
+        for name in names:
+            if found.schemes.get(name.kid, name.scheme) is not name.scheme:
+                raise ConfigError(
+                    f"{self.path} has the key {name.kid} for {found.schemes[name.kid]}, not for {name.scheme}",
+                    kid=name.kid,
+                )
+        return complete(names, found.keys, str(self.path))
+
+    def document(self) -> cpix.Document:
+        """Read the file; raises `ConfigError`."""
+        try:
+            size_bytes = self.path.stat().st_size
+        except OSError as error:
+            raise ConfigError(f"{self.path} can't be read: {error.strerror}; give a CPIX file") from error
+        if size_bytes > cpix.LARGEST:
+            raise ConfigError(f"{self.path} has more than {cpix.LARGEST >> 20} MiB: it is no CPIX document of a title")
+        if self.private_key is None:
+            return cpix.read(read_private(self.path).encode(), str(self.path))
+        return cpix.read(self.path.read_bytes(), str(self.path), private_key=self.private_key)

@@ -1,0 +1,34 @@
+"""Keys in an environment variable, as a file would have them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from headend.errors import ConfigError
+from headend.keys import lines
+from headend.keys.base import ContentKey, complete
+from headend.media.protection import KeyName
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentKeys:
+    """Keys in a variable.
+
+    Attributes:
+        variable: Its name.
+    """
+
+    variable: str
+
+    @property
+    def url(self) -> str:
+        """Where keys come from, for people."""
+        return f"env:{self.variable}"
+
+    def keys(self, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:  # noqa: ARG002
+        """Get the secrets of some keys; see `headend.keys.base.KeyStore`."""
+        text = os.environ.get(self.variable)
+        if text is None:
+            raise ConfigError(f"the environment variable {self.variable} is not set: put keys there, or name a file")
+        found = {key.name.kid: key.secret for key in lines.read(text, self.variable)}
+        return complete(names, found, self.variable)

@@ -1,0 +1,57 @@
+"""Keys in a file that only its owner can read."""
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headend.errors import ConfigError
+from headend.keys import lines
+from headend.keys.base import ContentKey, complete
+from headend.media.protection import KeyName
+
+
+@dataclass(frozen=True, slots=True)
+class FileKeys:
+    """Keys in a file.
+
+    Attributes:
+        path: Where it is.
+    """
+
+    path: Path
+
+    @property
+    def url(self) -> str:
+        """Where keys come from, for people."""
+        return str(self.path)
+
+    def keys(self, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:  # noqa: ARG002
+        """Get the secrets of some keys; see `headend.keys.base.KeyStore`."""
+        found = {key.name.kid: key.secret for key in lines.read(read_private(self.path), str(self.path))}
+        return complete(names, found, str(self.path))
+
+    def all(self) -> tuple[ContentKey, ...]:
+        """All keys of the file."""
+        return lines.read(read_private(self.path), str(self.path))
+
+
+def read_private(path: Path) -> str:
+    """Read a file that only its owner may read.
+
+    Raises:
+        ConfigError: It can't be read, is not text, or others than its owner can read it.
+    """
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            data = file.read(lines.LARGEST + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}; give a file of keys") from error
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(f"others than its owner can read {path}: run chmod 600 {path}")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not text: give a file of keys") from None

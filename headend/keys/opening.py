@@ -1,0 +1,34 @@
+"""The door to all sources of keys."""
+
+from pathlib import Path
+
+from headend.errors import ConfigError
+from headend.keys.base import KeyStore
+from headend.keys.environment import EnvironmentKeys
+from headend.keys.file import FileKeys
+
+
+def open_keys(address: str, *, private_key: str | None = None) -> KeyStore:
+    """Open a source of keys; nothing is read yet.
+
+    Args:
+        address: A file, ``env:NAME``, ``cpix:FILE`` or ``speke+https://HOST/PATH``.
+        private_key: PEM file of the recipient's private key, for encrypted CPIX.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    if address.startswith("env:"):
+        return EnvironmentKeys(address.removeprefix("env:"))
+    if address.startswith("cpix:"):
+        from headend.keys.cpix_file import CpixKeys
+
+        key = Path(private_key).expanduser() if private_key else None
+        return CpixKeys(Path(address.removeprefix("cpix:")).expanduser(), key)
+    if address.startswith("speke+"):
+        from headend.keys.speke import SpekeKeys
+
+        return SpekeKeys(address.removeprefix("speke+"))
+    if not address or "://" in address:
+        raise ConfigError("keys come from a file, env:NAME, cpix:FILE or speke+https://HOST/PATH: give one of these")
+    return FileKeys(Path(address).expanduser())
