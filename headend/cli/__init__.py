@@ -31,6 +31,7 @@ COMMANDS = {
     "submit": "Make a playing title of a master.",
     "serve": "Serve the titles of a store to players and caches.",
     "token": "Let a viewer play a title, for a while.",
+    "keys": "Make, list, check and hand over content keys.",
     "probe": "Say what a master is.",
     "ladder": "List, show and fit ladders.",
     "plan": "Show what submit would do, without doing it.",

@@ -1,50 +1,207 @@
-"""Where the keys of tokens come from: a file or the environment, never the command line, which all users can read."""
+"""``headend keys``: make, list, hand over and check the content keys of protected titles."""
 
 import os
 import stat
+import sys
 from pathlib import Path
 
 import click
 
-from headend.access.tokens import Keyring, read_keys
-from headend.cli.options import Command
-from headend.cli.screen import console
-from headend.errors import ConfigError
+from headend.cli import options
+from headend.cli.exits import Status
+from headend.cli.screen import console, print_json, table
+from headend.errors import ConfigError, HeadendError
+from headend.keys import cpix, lines, open_keys
+from headend.keys.base import ContentKey, KeyStore, new_secret
+from headend.media.protection import KeyClass, KeyName, Scheme, key_name
 
-VARIABLE = "HEADEND_TOKEN_KEYS"
-"""The environment variable that may hold keys, as their file would."""
+CLASSES = (KeyClass.AUDIO, KeyClass.SD, KeyClass.HD, KeyClass.UHD)
 
 
-def token_keys(command: Command) -> Command:
-    """Add ``--token-keys``; the command gets a path or None."""
-    return click.option(
-        "--token-keys",
-        "keys_file",
+def _schemes(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[Scheme, ...]:
+    found = value.split(",")
+    if wrong := [scheme for scheme in found if scheme not in list(Scheme)]:
+        raise click.BadParameter(f"{wrong[0]!r} is no scheme: use {', '.join(Scheme)}, with commas between.")
+    return tuple(dict.fromkeys(map(Scheme, found)))
+
+
+def _named(command: options.Command) -> options.Command:
+    """Add what decides which keys a title has."""
+    for option in (
+        click.option(
+            "--key-epoch",
+            "epoch",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help="Counts the times that a title was given new keys.",
+        ),
+        click.option(
+            "--key-per",
+            type=click.Choice(["class", "all"]),
+            default="class",
+            show_default=True,
+            help="A key each for sound, SD, HD and UHD, so that a licence can withhold some, or one for all.",
+        ),
+        click.option(
+            "--scheme",
+            "schemes",
+            default="cbcs",
+            show_default=True,
+            callback=_schemes,
+            metavar="SCHEME,...",
+            help=f"{', '.join(Scheme)}; each has keys of its own.",
+        ),
+        options.title_argument,
+    ):
+        command = option(command)
+    return command
+
+
+def _sources(command: options.Command) -> options.Command:
+    """Add where keys come from."""
+    command = click.option(
+        "--cpix-key",
         metavar="FILE",
-        allow_from_autoenv=False,  # the variable holds keys, not the name of their file
-        help=f"Keys of tokens, one a line. Without it, those that {VARIABLE} holds, if it is set.",
+        help="Private key (PEM, readable by its owner only) of the one that an encrypted CPIX document is for.",
+    )(command)
+    return click.option(
+        "--keys",
+        "address",
+        required=True,
+        metavar="FILE|env:NAME|cpix:FILE|speke+https://HOST/PATH",
+        help="Where keys are.",
     )(command)
 
 
-def find_keys(path: str | None) -> Keyring | None:
-    """Read the keys of a file or, without one, of the environment; None if there are none.
+@click.group("keys")
+def command() -> None:
+    """Make, list, check and hand over content keys.
 
-    Raises:
-        ConfigError: The file can't be read, or holds something else.
+    A key's id is derived from the title, the scheme, the class and the epoch; its secret is random. Secrets are never
+    shown on a terminal, logged, or passed on a command line.
     """
-    if path is not None:
-        return read_keys(_read(Path(path)), path)
-    held = os.environ.get(VARIABLE)
-    return read_keys(held, VARIABLE) if held else None
 
 
-def _read(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-        exposed = path.stat().st_mode & stat.S_IROTH
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigError(f"{path} can't be read ({reason}): give a file of keys with --token-keys") from error
-    if exposed:
-        console(stderr=True).print(f"warning: every user of this machine can read {path}: chmod o= it")
-    return text
+@command.command(
+    "new",
+    epilog=options.examples(
+        "headend keys new film > film.keys", "headend keys new film --scheme cbcs,cenc > film.keys"
+    ),
+)
+@_named
+@options.common
+def new(title: str, schemes: tuple[Scheme, ...], key_per: str, epoch: int, as_json: bool) -> None:
+    """Make the keys of a title and write them to standard output, which must not be a terminal.
+
+    A file that standard output goes to is made readable by its owner only.
+    """
+    if sys.stdout.isatty():
+        raise ConfigError(
+            "secrets are not shown on a terminal: write them to a file, as in: headend keys new film > keys"
+        )
+    if as_json:
+        raise ConfigError("keys are lines of text, so that 'headend keys' reads them back: leave --json out")
+    if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+        os.fchmod(sys.stdout.fileno(), stat.S_IRUSR | stat.S_IWUSR)
+    click.echo(f"# keys of {title}: kid scheme class iv secret")
+    names = names_of(title, schemes, one_key=key_per == "all", epoch=epoch)
+    click.echo(lines.write(ContentKey(name, new_secret()) for name in names), nl=False)
+
+
+@command.command(
+    "list", epilog=options.examples("headend keys list film", "headend keys list film --scheme cenc --json")
+)
+@_named
+@options.common
+def list_keys(title: str, schemes: tuple[Scheme, ...], key_per: str, epoch: int, as_json: bool) -> None:
+    """List the ids of a title's keys; holds no secret, and needs no source of keys."""
+    names = names_of(title, schemes, one_key=key_per == "all", epoch=epoch)
+    if as_json:
+        rows = [{"kid": n.kid, "scheme": n.scheme.value, "class": n.key_class.value, "epoch": n.epoch} for n in names]
+        print_json({"title": title, "keys": rows})
+    else:
+        rows_shown = ((n.uuid, n.scheme.value, n.key_class.value, n.epoch) for n in names)
+        console().print(table(("key id", "scheme", "class", ">epoch"), rows_shown))
+
+
+@command.command(
+    "check",
+    epilog=options.examples(
+        "headend keys check film --keys film.keys", "headend keys check film --keys speke+https://keys.example/speke"
+    ),
+)
+@_named
+@_sources
+@options.common
+def check(
+    title: str, schemes: tuple[Scheme, ...], key_per: str, epoch: int, address: str, cpix_key: str | None, as_json: bool
+) -> int:
+    """Check that a source has every key of a title; the exit status is 1 if one is missing."""
+    source = open_keys(address, private_key=cpix_key)
+    found = []
+    for name in names_of(title, schemes, one_key=key_per == "all", epoch=epoch):
+        try:
+            source.keys(title, [name])
+        except HeadendError as error:
+            found.append((name, error.message))
+        else:
+            found.append((name, ""))
+    if as_json:
+        rows = [{"kid": n.kid, "class": n.key_class.value, "found": not why, "why": why or None} for n, why in found]
+        print_json({"title": title, "source": source.url, "keys": rows})
+    else:
+        rows_shown = ((n.uuid, n.scheme.value, n.key_class.value, why or "found") for n, why in found)
+        console().print(table(("key id", "scheme", "class", ""), rows_shown))
+    return Status.FAULTY if any(why for _, why in found) else Status.DONE
+
+
+@command.command(
+    "export",
+    epilog=options.examples(
+        "headend keys export film --keys film.keys --for drm-provider.pem > film.cpix",
+        "headend keys export film --keys film.keys --plain > film.cpix",
+    ),
+)
+@_named
+@_sources
+@click.option(
+    "--for",
+    "certificate",
+    type=click.Path(path_type=Path),
+    metavar="CERT.pem",
+    help="Encrypt the keys for the owner of this certificate.",
+)
+@click.option("--plain", is_flag=True, help="Write the keys in the clear.")
+@options.common
+def export(
+    title: str,
+    schemes: tuple[Scheme, ...],
+    key_per: str,
+    epoch: int,
+    address: str,
+    cpix_key: str | None,
+    certificate: Path | None,
+    plain: bool,
+    as_json: bool,
+) -> None:
+    """Write a title's keys as a CPIX document to standard output, for a DRM provider."""
+    if as_json:
+        raise ConfigError("a CPIX document is XML: leave --json out")
+    if (certificate is None) != plain:
+        raise ConfigError("give --for CERT.pem to encrypt the keys, or --plain to write them in the clear")
+    if plain and sys.stdout.isatty():
+        raise ConfigError("secrets are not shown on a terminal: write them to a file")
+    source: KeyStore = open_keys(address, private_key=cpix_key)
+    names = names_of(title, schemes, one_key=key_per == "all", epoch=epoch)
+    document = cpix.write(title, names, source.keys(title, names), certificate)
+    if plain and stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+        os.fchmod(sys.stdout.fileno(), stat.S_IRUSR | stat.S_IWUSR)
+    click.echo(document)
+
+
+def names_of(title: str, schemes: tuple[Scheme, ...], *, one_key: bool, epoch: int) -> tuple[KeyName, ...]:
+    """The names of all keys that a title may need."""
+    classes = (KeyClass.ALL,) if one_key else CLASSES
+    return tuple(key_name(title, scheme, key_class, epoch=epoch) for scheme in schemes for key_class in classes)

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from headend.access.tokens import Keyring
 from headend.cli import options
-from headend.cli.keys import VARIABLE, find_keys, token_keys
 from headend.cli.screen import console, print_json, table
+from headend.cli.token_keys import VARIABLE, find_keys, token_keys
 from headend.errors import ConfigError
 from headend.settings import StoreSettings
 from origin import serving

@@ -10,8 +10,8 @@ import click
 from headend import layout
 from headend.access.tokens import Grant, Keyring, Screens, Use, issue, make_key
 from headend.cli import options
-from headend.cli.keys import VARIABLE, find_keys, token_keys
 from headend.cli.screen import console, facts, print_json
+from headend.cli.token_keys import VARIABLE, find_keys, token_keys
 from headend.errors import ConfigError
 from headend.layout import check_title
 from origin.serving import DEFAULT_HOST, DEFAULT_PORT
