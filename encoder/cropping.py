@@ -13,7 +13,7 @@ import numpy.typing as npt
 from encoder import probing
 from headend.errors import ConfigError
 from headend.media import Crop, Master, VideoTrack
-from headend.settings import Cropping
+from headend.settings import Cropping, PictureChoice
 
 SAMPLES = 48
 """Frames that are looked at: one in two to three minutes of a film."""
@@ -43,11 +43,13 @@ class Sampling:
 
     Attributes:
         master: The film.
+        stream: Stream number of its picture.
         area: The part of its picture that is looked at.
         pts_ticks: When the frames are shown, in the stream's time base.
     """
 
     master: Master
+    stream: int
     area: Crop
     pts_ticks: tuple[int, ...]
 
@@ -151,7 +153,7 @@ def sampling(master: Master, track: VideoTrack, area: Crop) -> Sampling:
     """Choose frames from all over a film."""
     count = min(SAMPLES, track.frame_count)
     pts = track.frames.pts_ticks
-    return Sampling(master, area, tuple(pts[len(pts) * (2 * n + 1) // (2 * count)] for n in range(count)))
+    return Sampling(master, track.index, area, tuple(pts[len(pts) * (2 * n + 1) // (2 * count)] for n in range(count)))
 
 
 def look(samples: Sampling, input_url: str) -> Sighting:
@@ -163,7 +165,7 @@ def look(samples: Sampling, input_url: str) -> Sighting:
     # By their times: where keyframes are far apart, several samples come to be one frame, which speaks once.
     seen: dict[int | None, Borders | None] = {}
     with probing.opened(samples.master, input_url) as container:
-        picture = probing.picture_of(container, samples.master)
+        picture = probing.select(container, samples.master, PictureChoice(video=samples.stream)).picture
         for pts in samples.pts_ticks:
             container.seek(pts, stream=picture)
             frame = None

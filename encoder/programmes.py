@@ -14,7 +14,7 @@ from langcodes import standardize_tag
 from langcodes.tag_parser import LanguageTagError
 
 from headend.errors import ConfigError
-from headend.media import AudioPart, AudioRole, AudioTrack
+from headend.media import AudioPart, AudioRole, AudioTrack, Probe
 from headend.media.speakers import ASSUMED
 from headend.settings import AudioChoice, Channel
 
@@ -120,6 +120,16 @@ def tell(
             f"{len(single)} mono tracks → {len(single)} programmes; if they are the channels of one, "
             f"join them with --audio {together}"
         )
+
+
+def tell_picture(probe: Probe) -> Iterator[str]:
+    """Say which program and picture of a master are taken, of several."""
+    if len(probe.programs) > 1:
+        every = ", ".join(map(str, probe.programs))
+        yield f"program {probe.program} of programs {every} → its picture, sound and text; --program takes another"
+    if probe.video is not None and len(probe.pictures) > 1:
+        every = ", ".join(map(str, probe.pictures))
+        yield f"picture {probe.video.index} of pictures {every} → encoded; --video takes another"
 
 
 def _told_of_channels(programme: AudioTrack) -> Iterator[str]:

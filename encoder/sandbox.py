@@ -16,9 +16,10 @@ import msgspec
 from encoder import damage, probing
 from encoder.cropping import Sampling, Sighting, look
 from headend import documents
-from headend.errors import HeadendError, MasterError, ToolFailed
+from headend.errors import ConfigError, HeadendError, MasterError, ToolFailed
 from headend.media import Damage, Master, Probe, Reading
 from headend.process import Watch, run
+from headend.settings import PictureChoice
 
 MEMORY_BYTES = 4 << 30
 """Address space of the process; the index of a day of film takes a tenth."""
@@ -31,6 +32,14 @@ IDLE_S = 120.0
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP})
 _ASKED, _QUESTION, _URL = "HEADEND_ASKED", "HEADEND_QUESTION", "HEADEND_MASTER_URL"
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """Which picture of which master to probe."""
+
+    master: Master
+    choice: PictureChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,7 @@ class Found:
 def probe(
     master: Master,
     input_url: str,
+    choice: PictureChoice = probing.ANY_PICTURE,
     *,
     progress: Callable[[], int] = lambda: 0,
     on_read: Callable[[int], None] = lambda _: None,
@@ -60,13 +70,15 @@ def probe(
     Args:
         master: The master.
         input_url: Where it is read.
+        choice: Which picture is wanted, of a master that has several.
         progress: Changes as long as it is read, or waited for; of a file it need not.
         on_read: Told now and then how many bytes have been read.
 
     Raises:
         MasterError: It can't be used; also where it has crashed the demuxer, or kept it busy for too long.
+        ConfigError: The picture that is wanted is not there.
     """
-    return _answer(Probe, master, input_url, master, progress=progress, on_read=on_read)
+    return _answer(Probe, Probing(master, choice), input_url, master, progress=progress, on_read=on_read)
 
 
 def look_for_bars(samples: Sampling, input_url: str, *, progress: Callable[[], int] = lambda: 0) -> Sighting:
@@ -98,7 +110,7 @@ def look_through(
 
 def _answer(
     kind: type[Answer],
-    question: Master | Sampling | Search,
+    question: Probing | Sampling | Search,
     input_url: str,
     master: Master,
     *,
@@ -130,8 +142,10 @@ def _answer(
             stderr=stderr,
         ) from None
     answer = lines[-1].encode() if lines else b""
-    if answer.startswith(b"MasterError "):
-        raise MasterError(msgspec.json.decode(answer.removeprefix(b"MasterError ")))
+    for refusal in (MasterError, ConfigError):
+        mark = f"{refusal.__name__} ".encode()
+        if answer.startswith(mark):
+            raise refusal(msgspec.json.decode(answer.removeprefix(mark)))
     return documents.read(kind, answer, key="what was seen of the master")
 
 
@@ -159,9 +173,11 @@ def _main() -> None:
             search = documents.read(Search, question, key=_QUESTION)
             answer = documents.write(Found(damage.look_through(search.master, url, search.readings)))
         else:
-            answer = documents.write(probing.probe(documents.read(Master, question, key=_QUESTION), url))
+            wanted = documents.read(Probing, question, key=_QUESTION)
+            answer = documents.write(probing.probe(wanted.master, url, wanted.choice))
     except HeadendError as error:
-        answer = b"MasterError " + msgspec.json.encode(error.message)
+        name = ConfigError.__name__ if isinstance(error, ConfigError) else MasterError.__name__
+        answer = f"{name} ".encode() + msgspec.json.encode(error.message)
     sys.stdout.buffer.write(answer + b"\n")
 
 

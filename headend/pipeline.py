@@ -37,7 +37,7 @@ from headend.media import (
     TextTrack,
 )
 from headend.performing import order_of, perform
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.settings import ClusterSettings, EncodeSettings, PictureChoice, StoreSettings
 from headend.storage import Store, check_writable, masters, open_store
 from ladders import fitting
 from ladders.ladder import Ladder
@@ -140,7 +140,7 @@ def submit(request: Request, on_event: Callable[[Event], None] = lambda _: None)
     store = open_store(request.store)
     check_writable(store)
     on_event(Step("reading the master"))
-    probe = inspect(request.master, request.store, on_event)
+    probe = inspect(request.master, request.store, on_event, request.encode.picture)
     known = calibration(store)
     plan = settle(store, plan_for(request, probe, known))
     first = planning.first_release(plan) if request.publish_early else None
@@ -183,7 +183,12 @@ def calibration(store: Store) -> Calibration:
         return Calibration()
 
 
-def inspect(url: str, store: StoreSettings, on_event: Callable[[Event], None] = lambda _: None) -> Probe:
+def inspect(
+    url: str,
+    store: StoreSettings,
+    on_event: Callable[[Event], None] = lambda _: None,
+    choice: PictureChoice = PictureChoice(),  # noqa: B008  # frozen
+) -> Probe:
     """Identify and probe a master; of an object in S3 only what tells about it is read."""
     telling = _Telling(on_event)
     master = masters.identify(url, store.endpoint_url, on_progress=partial(telling.tell, "computing the digest of"))
@@ -192,7 +197,7 @@ def inspect(url: str, store: StoreSettings, on_event: Callable[[Event], None] = 
         def on_read(read_bytes: int) -> None:
             telling.tell("reading", max(read_bytes, source.progress()), master.size_bytes)
 
-        return sandbox.probe(master, source.url, progress=source.progress, on_read=on_read)
+        return sandbox.probe(master, source.url, choice, progress=source.progress, on_read=on_read)
 
 
 class _Telling:
@@ -265,6 +270,7 @@ def programmes_of(
     if not encode.allow_damaged:
         timing.check(probe.master, chosen, start_s=start_s, most_s=encode.most_sound_gap_s)
     told = (
+        *programmes.tell_picture(probe),
         *programmes.tell(chosen, probe.audio, start_s=start_s, duration_s=duration_s),
         *timing.tell(chosen, start_s=start_s),
     )

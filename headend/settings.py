@@ -49,6 +49,19 @@ class Cropping(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PictureChoice:
+    """Which picture a person picks from a master that has several.
+
+    Attributes:
+        program: Number of a program of a transport stream; None for the picture's own.
+        video: Stream number of the picture; None for the one that the master marks, else the first.
+    """
+
+    program: int | None = None
+    video: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Channel:
     """One channel of a stream of sound.
 
@@ -128,6 +141,7 @@ class EncodeSettings:
         thumbnails: Whether thumbnails and a rendition for trick play are made.
         text: Files of text beside the master, and what is to be said of text in it.
         embedded_text: What is taken of the master's own text: stream numbers and `CAPTIONS`; None for all.
+        picture: Which picture is encoded, and so which program of a transport stream.
         compressed: Whether the dynamic range compression that AC-3 and E-AC-3 carry is applied to them.
         subtitle_offset: Seconds that are added to the times of sidecars, or ``auto``.
         most_sound_gap_s: A master is refused if its sound has a longer hole in one place, or more than twice as much in
@@ -150,6 +164,7 @@ class EncodeSettings:
     allow_damaged: bool = False
     subtitle_offset: SubtitleOffset = Fraction(0)
     compressed: bool = False
+    picture: PictureChoice = PictureChoice()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ Modules by what they read: `opening` the container, `indexing` the times of its 
 """
 
 from encoder.probing.inspecting import probe
-from encoder.probing.opening import CONTAINERS, input_options, opened, picture_of, time_base_of
+from encoder.probing.opening import ANY_PICTURE, CONTAINERS, input_options, opened, select, time_base_of
 from encoder.probing.rates import STANDARD_RATES, frame_rate
 from encoder.probing.sound import audio_track, forget_order
 
 __all__ = [
+    "ANY_PICTURE",
     "CONTAINERS",
     "STANDARD_RATES",
     "audio_track",
@@ -18,7 +19,7 @@ __all__ = [
     "frame_rate",
     "input_options",
     "opened",
-    "picture_of",
     "probe",
+    "select",
     "time_base_of",
 ]

@@ -12,11 +12,12 @@ from av.video.stream import VideoStream
 
 from encoder.probing import indexing
 from encoder.probing.indexing import Seen, decoded, refreshed
-from encoder.probing.opening import opened, picture_of
+from encoder.probing.opening import ANY_PICTURE, Selected, opened, select
 from encoder.probing.picture import video_track
 from encoder.probing.sound import decoded_sound, heard_track, subtitle_track
 from headend.media import AudioTrack, Master, Probe
 from headend.media.speakers import channel_count
+from headend.settings import PictureChoice
 
 _CAPTIONED = frozenset({"h264", "hevc", "mpeg2video"})
 """Codecs that carry captions beside their frames."""
@@ -24,7 +25,7 @@ _CAPTION_FRAMES = 24
 """How many frames are looked at for captions: broadcasters send them with each, empty ones where nobody speaks."""
 
 
-def probe(master: Master, input_url: str) -> Probe:
+def probe(master: Master, input_url: str, choice: PictureChoice = ANY_PICTURE) -> Probe:
     """Look at a master: its tracks, and when each frame is shown.
 
     MOV and MP4 files are known by their own index, so that of a film in a store hardly more than the index and the
@@ -33,17 +34,19 @@ def probe(master: Master, input_url: str) -> Probe:
     Args:
         master: The file; named in errors.
         input_url: Where to read it: a path, or an ``http(s)`` URL, which may hold a secret and appears in no error.
+        choice: Which picture is wanted, of a master that has several.
 
     Raises:
         MasterError: It can't be reached or read, is cut short, or has no picture.
+        ConfigError: The picture that is wanted is not there.
     """
-    found = _looked_at(master, input_url)
+    found = _looked_at(master, input_url, choice)
     found = replace(found, audio=tuple(_heard(track, master, input_url) for track in found.audio))
     track = found.video
     if track is None or track.codec not in _CAPTIONED:
         return found
     with opened(master, input_url) as container:
-        stream = picture_of(container, master)
+        stream = select(container, master, choice).picture
         for audio in container.streams.audio:
             audio.discard = Discard.all
         captions = _has_captions(container, stream)
@@ -60,16 +63,16 @@ def _heard(track: AudioTrack, master: Master, input_url: str) -> AudioTrack:
     return replace(track, sample_rate_hz=rate_hz, layout=layout, channels=channel_count(layout))
 
 
-def _looked_at(master: Master, input_url: str) -> Probe:
+def _looked_at(master: Master, input_url: str, choice: PictureChoice) -> Probe:
     # From the cheapest way to the one that always works. Each gets a fresh container: seeking back is not exact.
     for look in (indexing.by_container_index, indexing.by_packets):
         with opened(master, input_url) as container:
-            stream = picture_of(container, master)
-            if seen := look(container, stream, master):
-                return _describe(master, container, stream, seen)
+            selected = select(container, master, choice)
+            if seen := look(container, selected.picture, master):
+                return _describe(master, container, selected, seen)
     with opened(master, input_url) as container:
-        stream = picture_of(container, master)
-        return _describe(master, container, stream, indexing.by_decoding(container, stream, master))
+        selected = select(container, master, choice)
+        return _describe(master, container, selected, indexing.by_decoding(container, selected.picture, master))
 
 
 def _has_captions(container: InputContainer, picture: VideoStream) -> bool:
@@ -85,13 +88,17 @@ def _has_captions(container: InputContainer, picture: VideoStream) -> bool:
     return False
 
 
-def _describe(master: Master, container: InputContainer, picture: VideoStream, seen: Seen) -> Probe:
-    decodable = [stream for stream in container.streams.audio if stream.codec_context is not None]
+def _describe(master: Master, container: InputContainer, selected: Selected, seen: Seen) -> Probe:
+    mine = selected.streams
+    decodable = [s for s in container.streams.audio if s.codec_context is not None and s.index in mine]
     return Probe(
         master=master,
         container=container.format.name,
         duration_s=Fraction(container.duration or 0, av.time_base),
-        video=video_track(container, picture, seen.first, seen.frames),
+        video=video_track(container, selected.picture, seen.first, seen.frames),
         audio=tuple(heard_track(stream, seen.sound.get(stream.index), seen.frames.origin) for stream in decodable),
-        subtitles=tuple(subtitle_track(stream) for stream in container.streams.subtitles),
+        subtitles=tuple(subtitle_track(stream) for stream in container.streams.subtitles if stream.index in mine),
+        program=selected.program,
+        programs=selected.programs,
+        pictures=selected.pictures,
     )

@@ -5,8 +5,9 @@ sequences, which name further files, are refused before they are parsed, and no 
 file itself is available.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from av.container import Flags, InputContainer
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
-from headend.errors import MasterError
+from encoder.probing import describing
+from headend.errors import ConfigError, MasterError
 from headend.media import Master
+from headend.settings import PictureChoice
 
 CONTAINERS = "mov,matroska,webm,mxf,mpegts,mpeg,avi,nut,yuv4mpegpipe,gxf,flv,ivf"
 """FFmpeg's names of the formats that a master may be in: those that hold media and name no other file."""
+ANY_PICTURE = PictureChoice()
 OPEN_TIMEOUT_S = 60
 READ_TIMEOUT_S = 30
 """How long one packet may take; a master in a store that stalls longer is given up."""
@@ -110,25 +114,73 @@ def _begins_like_mp4(location: str) -> bool:
     return False
 
 
-def picture_of(container: InputContainer, master: Master) -> VideoStream:
-    """The stream that is a film's picture; of the others, only sound is still read.
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What is read of a container.
+
+    Attributes:
+        picture: Its picture.
+        pictures: Stream numbers of all pictures that could be it.
+        program: Number of its program; None where there are no programs.
+        programs: Numbers of all programs.
+        streams: Numbers of the streams that belong to it.
+    """
+
+    picture: VideoStream
+    pictures: tuple[int, ...]
+    program: int | None
+    programs: tuple[int, ...]
+    streams: frozenset[int]
+
+
+def select(container: InputContainer, master: Master, choice: PictureChoice = ANY_PICTURE) -> Selected:
+    """Pick the picture of a film and the streams that go with it; of all others nothing is read any more.
+
+    Args:
+        container: The open master.
+        master: Named in errors.
+        choice: Which picture is wanted.
 
     Raises:
         MasterError: There is none that can be decoded.
+        ConfigError: The one that is wanted is not there.
     """
     not_a_film = Disposition.attached_pic | Disposition.timed_thumbnails
     pictures = [stream for stream in container.streams.video if not stream.disposition & not_a_film]
+    programs = describing.programs(describing.describe(container))
+    if choice.program is not None:
+        if choice.program not in programs:
+            raise ConfigError(f"--program {choice.program}: {master.url} has {_listed('programs', programs)}")
+        pictures = [stream for stream in pictures if stream.index in programs[choice.program]]
+    if choice.video is not None:
+        there = [stream.index for stream in pictures]
+        pictures = [stream for stream in pictures if stream.index == choice.video]
+        if not pictures:
+            raise ConfigError(f"--video {choice.video}: {master.url} has {_listed('pictures', there)}")
     if not pictures:
-        raise MasterError(f"{master.url} has no picture; deliver a file with a video track")
+        where = "" if choice.program is None else f" in program {choice.program}"
+        raise MasterError(f"{master.url} has no picture{where}; deliver a file with a video track")
     picture = next((stream for stream in pictures if stream.disposition & Disposition.default), pictures[0])
     if picture.codec_context is None:
         raise MasterError(f"{master.url} has a picture in a codec that FFmpeg can't decode; deliver it in another")
     # One thread: a decoder with many reads a packet ahead for each, and here one frame is wanted.
     picture.codec_context.thread_count = 1
+    program = choice.program
+    if program is None:
+        program = next((number for number, streams in programs.items() if picture.index in streams), None)
+    # What belongs to no program, or to this one, too.
+    own = frozenset() if program is None else frozenset(programs[program])
+    others = {stream for streams in programs.values() for stream in streams} - own
+    mine = frozenset(stream.index for stream in container.streams) - others
     for stream in container.streams:
-        if stream is not picture and stream.type != "audio":
+        if stream is not picture and (stream.type != "audio" or stream.index not in mine):
             stream.discard = Discard.all
-    return picture
+    alike = tuple(stream.index for stream in pictures if stream.index in mine)
+    return Selected(picture, alike, program, tuple(programs), mine)
+
+
+def _listed(what: str, numbers: Iterable[int]) -> str:
+    return f"{what} {', '.join(map(str, numbers))}" if numbers else f"no {what}"
 
 
 def time_base_of(stream: Stream) -> Fraction:

@@ -121,7 +121,9 @@ def show_ladder(ladder: str, as_json: bool) -> None:
 def fit_ladder(ladder: str, master: str, endpoint_url: str | None, encode: EncodeSettings, as_json: bool) -> None:
     """Show what a ladder becomes for one master: its renditions, and why they are these."""
     loaded, store = loading.load(ladder), StoreSettings(endpoint_url=endpoint_url)
-    probe, conformed, fitted = pipeline.fit(loaded, encode, store, pipeline.inspect(master, store))
+    probe, conformed, fitted = pipeline.fit(
+        loaded, encode, store, pipeline.inspect(master, store, choice=encode.picture)
+    )
     fitted = replace(fitted, decisions=(*planning.told(conformed), *fitted.decisions))
     if as_json:
         print_json({"ladder": loaded.name, "master": documents.as_plain(probe.master), **documents.as_plain(fitted)})

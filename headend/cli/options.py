@@ -25,6 +25,7 @@ from headend.settings import (
     ClusterSettings,
     Cropping,
     EncodeSettings,
+    PictureChoice,
     StoreSettings,
     SubtitleOffset,
     TextChoice,
@@ -227,9 +228,32 @@ def ladder(command: Command) -> Command:
     )(command)
 
 
+def picture(command: Command) -> Command:
+    """Add which picture of a master is wanted; the command gets it as ``picture``, a `PictureChoice`."""
+
+    @click.option(
+        "--program",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Take picture, sound and text of this program of a transport stream, instead of the first one's.",
+    )
+    @click.option(
+        "--video",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Stream number of the picture, of a master that has several.",
+    )
+    @wraps(command)
+    def wrapped(*, program: int | None, video: int | None, **others: Any) -> Any:
+        return command(picture=PictureChoice(program, video), **others)
+
+    return wrapped
+
+
 def fit(command: Command) -> Command:
     """Add what decides which renditions a master becomes; the command gets it as ``encode``, an `EncodeSettings`."""
 
+    @picture
     @click.option(
         "--audio",
         multiple=True,
@@ -283,9 +307,11 @@ def fit(command: Command) -> Command:
         crop: Crop | Cropping,
         most_changed_percent: float,
         most_sound_gap_s: Fraction,
+        picture: PictureChoice,
         **others: Any,
     ) -> Any:
         settings = EncodeSettings(
+            picture=picture,
             most_changed_percent=most_changed_percent,
             most_sound_gap_s=most_sound_gap_s,
             crop=crop,

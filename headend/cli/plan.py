@@ -57,7 +57,7 @@ def command(
     """
     store = StoreSettings(endpoint_url=endpoint_url)
     request = pipeline.Request(master, title, loading.load(ladder), store, cluster, encode)
-    plan = pipeline.plan_for(request, pipeline.inspect(master, store))
+    plan = pipeline.plan_for(request, pipeline.inspect(master, store, choice=encode.picture))
     document = documents.write(plan)
     if output is not None:
         _write(output, document)

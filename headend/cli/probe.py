@@ -9,7 +9,7 @@ from headend.cli import options
 from headend.cli.screen import console, facts, print_json, table
 from headend.cli.wording import clock_text, count_text, kbps_text, rate_text
 from headend.media import Probe, VideoTrack
-from headend.settings import StoreSettings
+from headend.settings import PictureChoice, StoreSettings
 
 
 @click.command(
@@ -22,15 +22,16 @@ from headend.settings import StoreSettings
 )
 @options.master
 @options.endpoint
+@options.picture
 @options.common
-def command(master: str, endpoint_url: str | None, as_json: bool) -> None:
+def command(master: str, endpoint_url: str | None, picture: PictureChoice, as_json: bool) -> None:
     """Say what a master is.
 
     Tells the exact frame rate and count, the keyframes, colour and HDR metadata, field order, rotation and pixel shape,
     and every track of sound and text. Nothing is decoded but the first frame; of an object in S3 only its index and
     that frame are read where the container allows it.
     """
-    probe = pipeline.inspect(master, StoreSettings(endpoint_url=endpoint_url))
+    probe = pipeline.inspect(master, StoreSettings(endpoint_url=endpoint_url), choice=picture)
     if as_json:
         print_json(probe_plain(probe))
     else:
@@ -58,6 +59,7 @@ def _show(probe: Probe) -> None:
                 ("master", probe.master.url),
                 ("file", f"{probe.master.size_bytes:,} bytes, {probe.master.digest}"),
                 ("container", f"{probe.container}, {clock_text(float(probe.duration_s))}"),
+                *_programs(probe),
                 *(_picture(probe.video) if probe.video else [("picture", "none")]),
             ]
         )
@@ -95,6 +97,15 @@ def _show(probe: Probe) -> None:
                 ),
             )
         )
+
+
+def _programs(probe: Probe) -> list[tuple[str, str]]:
+    rows = []
+    if len(probe.programs) > 1:
+        rows.append(("program", f"{probe.program} of {', '.join(map(str, probe.programs))}; see --program"))
+    if probe.video is not None and len(probe.pictures) > 1:
+        rows.append(("pictures", f"{', '.join(map(str, probe.pictures))}; see --video"))
+    return rows
 
 
 def _picture(video: VideoTrack) -> list[tuple[str, str]]:

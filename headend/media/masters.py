@@ -327,8 +327,11 @@ class Probe:
         container: FFmpeg's name of the format.
         duration_s: As the container says; 0 when unknown.
         video: The picture; None when there is none.
-        audio: Programmes of sound, in the container's order.
-        subtitles: Text tracks, in the container's order.
+        audio: Programmes of sound, in the container's order; of a transport stream those of the picture's program.
+        subtitles: Text tracks, likewise.
+        program: Number of the picture's program; None where the container has none.
+        programs: Numbers of all programs.
+        pictures: Stream numbers of all pictures of the program, or of the master.
     """
 
     master: Master
@@ -337,6 +340,9 @@ class Probe:
     video: VideoTrack | None
     audio: tuple[AudioTrack, ...]
     subtitles: tuple[SubtitleTrack, ...]
+    program: int | None = None
+    programs: tuple[int, ...] = ()
+    pictures: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
