@@ -43,7 +43,18 @@ def compiled(kernel: Kernel) -> Kernel:
     return made
 
 
+def called(kernel: Kernel) -> Kernel:
+    """Compile a kernel that others call, once for all of them: for large ones, that would slow compilation down."""
+    made: Kernel = _numba.njit(nogil=True)(kernel) if COMPILES else kernel
+    return made
+
+
 def inlined(kernel: Kernel) -> Kernel:
     """Compile a kernel as part of those that call it."""
     made: Kernel = _numba.njit(inline="always")(kernel) if COMPILES else kernel
     return made
+
+
+def is_warm() -> bool:
+    """Whether the engine was compiled on this machine before."""
+    return COMPILES and any(Path(_numba.config.CACHE_DIR).glob("**/engine.advance*.nbi"))

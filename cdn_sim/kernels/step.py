@@ -1,6 +1,6 @@
 """One step for all policies, chosen by number: one compiled loop then serves every mix of policies."""
 
-from cdn_sim.compiling import Array, compiled, inlined
+from cdn_sim.compiling import Array, called, compiled
 from cdn_sim.kernels.queues import (
     fifo_step,
     lru_step,
@@ -31,7 +31,7 @@ from cdn_sim.kernels.state import (
 )
 
 
-@inlined
+@called
 def step(
     policy: int,
     number: int,

@@ -39,7 +39,8 @@ COMMANDS = {
     "show": "Show a title's renditions as they were measured.",
     "verify": "Read a release back and check every byte of it.",
     "config": "Show the configuration files, and what they set.",
-    "replay": "Decide a cache log's requests anew, by the same policy or by others.",
+    "simulate": "Simulate providers' caches, with players, links and costs.",
+    "replay": "Decide a cache log's requests anew, by any cache policy.",
 }
 """The commands, most wanted first, with the first line of their help."""
 

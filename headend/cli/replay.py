@@ -63,7 +63,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 def command(
     log: Path, policies: tuple[str, ...], budgets: tuple[int, ...], warm_up_percent: float, as_json: bool
 ) -> int:
-    """Decide a cache log's requests anew, by the same policy or by others.
+    """Decide a cache log's requests anew, by any cache policy.
 
     LOG is the decision log of an edge, an access log of the origin or an edge, a CSV file with columns time, key and
     size, or an oracleGeneral trace; gzip is understood. A decision log alone is checked: every hit, miss and eviction

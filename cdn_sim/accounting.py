@@ -1,0 +1,145 @@
+"""What came out of a run: counts by hour, and the figures that follow from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cdn_sim.compiling import Array
+from cdn_sim.engine import DECISIONS, DELAYED, ENDED, FAILED, GAVE_UP, HIT, SESSIONS
+from headend.errors import HeadendError
+
+DAY_HOURS = 24
+BINS_PER_DAY = 288
+
+
+@dataclass(frozen=True, slots=True)
+class FillDay:
+    """One night's fill at one provider, in bytes of all its edges.
+
+    Attributes:
+        day: From 0.
+        planned: Bytes that were new in the plan.
+        arrived: Bytes that arrived within the window.
+        pulled: What of it crossed transit.
+        late: Bytes that did not arrive.
+        replaced: Bytes of the plan before that had to go.
+        held: Bytes of the whole plan.
+    """
+
+    day: int
+    planned: float
+    arrived: float
+    pulled: float
+    late: float
+    replaced: float
+    held: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Everything that is counted at one provider with one seed.
+
+    Attributes:
+        isp: Name of the provider.
+        seed: Of the run.
+        edges: How many edges it has; in ``requests`` and ``sent`` the shield follows them.
+        warm_up_hours: Hours at the beginning that no figure counts.
+        requests: By cache, decision and hour.
+        sent: Bytes, likewise.
+        traffic: Bytes by link (edges, transit, way to the origin) and five minutes, fill not included.
+        fill: Bytes of fill, likewise.
+        seen: What viewers saw, by hour.
+        fills: Each night.
+        peak_sessions: Most sessions at once.
+        active: Sessions that still played at the end.
+        tail: Bytes by link that no link had room for within four minutes.
+        away: Bytes that viewers got from the shield directly.
+        library_bytes: Bytes of all titles that ever come out, in their first version.
+        objects: Objects of all versions of all titles.
+        cpu_s: CPU seconds that it took; in no figure.
+    """
+
+    isp: str
+    seed: int
+    edges: int
+    warm_up_hours: int
+    requests: Array
+    sent: Array
+    traffic: Array
+    fill: Array
+    seen: Array
+    fills: tuple[FillDay, ...]
+    peak_sessions: int
+    active: int
+    tail: Array
+    away: float
+    library_bytes: int
+    objects: int
+    cpu_s: float = field(compare=False, default=0.0)
+
+    def check(self) -> None:
+        """Hold the books: bytes and sessions that go in come out.
+
+        Raises:
+            HeadendError: They don't, which is a defect of the simulation.
+        """
+        missed = [number for number in range(len(DECISIONS)) if number not in (HIT, DELAYED, FAILED)]
+        edges, shield = self.sent[: self.edges], self.sent[self.edges]
+        books = {
+            "bytes of edge misses = bytes from the shield": (edges[:, missed].sum(), shield.sum()),
+            "bytes from the shield = bytes over transit": (shield.sum(), self.traffic[self.edges].sum()),
+            "bytes of shield misses = bytes from the origin": (
+                shield[missed].sum(),
+                self.traffic[self.edges + 1].sum(),
+            ),
+            "bytes from edges = bytes over their links": (
+                edges.sum() - self.away,
+                self.traffic[: self.edges].sum(),
+            ),
+            "requests missed at edges = requests to the shield": (
+                self.requests[: self.edges][:, [*missed, FAILED]].sum(),
+                self.requests[self.edges].sum(),
+            ),
+            "sessions that came = that ended, gave up or still play": (
+                self.seen[:, SESSIONS].sum(),
+                self.seen[:, ENDED].sum() + self.seen[:, GAVE_UP].sum() + self.active,
+            ),
+        }
+        for name, (left, right) in books.items():
+            if abs(left - right) > 1e-6 * max(abs(left), abs(right), 1.0):
+                raise HeadendError(f"the books of {self.isp} don't balance: {name}: {left:,.0f} and {right:,.0f}")
+
+    def counted(self, hourly: Array) -> Array:
+        """Hours (the last axis, or the first of `seen`) after the warm-up."""
+        return hourly[..., self.warm_up_hours :]
+
+
+def hit_ratio(sent: Array) -> float:
+    """Share that a tier answers out of itself.
+
+    Args:
+        sent: Requests or bytes by decision (second to last axis) and hour (last axis).
+    """
+    by_decision = sent.sum(axis=-1)
+    total = by_decision[..., :FAILED].sum()
+    return float((by_decision[..., HIT] + by_decision[..., DELAYED]).sum() / total) if total else 0.0
+
+
+def p95_mbps(bins: Array) -> float:
+    """The rate that transit is billed by: 95th percentile of five-minute means, in Mb/s."""
+    if not len(bins):
+        return 0.0
+    ordered = np.sort(bins)
+    place = max(0, int(np.ceil(0.95 * len(ordered))) - 1)
+    return float(ordered[place] * 8 / 300 / 1e6)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and half the width of its 95 % interval by Student's t; 0 for a single value."""
+    numbers = np.asarray(values, dtype=np.float64)
+    if len(numbers) < 2:
+        return float(numbers.mean()), 0.0
+    quantiles = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+    quantile = quantiles[len(numbers) - 2] if len(numbers) - 2 < len(quantiles) else 2.0
+    return float(numbers.mean()), float(quantile * numbers.std(ddof=1) / np.sqrt(len(numbers)))

@@ -1,0 +1,208 @@
+"""Titles as objects: how many segments each has, and how large each segment of each rendition is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cdn_sim.compiling import Array
+from cdn_sim.model import Catalogue, Device
+from cdn_sim.streams import stream_of, uniform
+from headend.errors import ConfigError
+
+LADDERS: dict[str, dict[str, tuple[float, ...]]] = {
+    "web": {
+        "avc": (365, 730, 2000, 3000, 4500, 6000),
+        "hevc": (300, 600, 1600, 2400, 3400, 4500),
+        "av1": (240, 480, 1200, 1900, 2800, 3800),
+        "vp9": (310, 620, 1650, 2500, 3500, 4700),
+    },
+    "hd-only": {"avc": (2000, 3500, 6000)},
+    "one": {"avc": (3000,)},
+}
+"""Synthetic ladders: bit rates in kbit/s by codec, ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One rendition of a release as measured: what a store's index of a track says.
+
+    Attributes:
+        codec: ``avc``, ``hevc``, ``av1``, ``vp9``, or ``sound``.
+        kbps: Average bit rate.
+        sizes_bytes: Size of each segment.
+    """
+
+    codec: str
+    kbps: float
+    sizes_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One title of a store, with the tracks that players may ask for.
+
+    Attributes:
+        title: Its name.
+        segment_s: Length of a segment.
+        tracks: Its renditions.
+    """
+
+    title: str
+    segment_s: float
+    tracks: tuple[Track, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """All objects of a run, numbered without gaps.
+
+    The object of a title's rendition r and segment k is ``bases[title] + r * segments[title] + k``. A title that is
+    published anew gets another base.
+
+    Attributes:
+        sizes: int32, bytes of each object.
+        bases: int64, first object of each title's first version.
+        segments: int32, segments of each title.
+        rates: kbit/s by device and quality, padded with 0.
+        counts: Qualities by device.
+        firsts: First rendition number by device.
+        renditions: How many renditions each title has, sound included.
+        sound: Rendition number of sound, or -1.
+        segment_ms: Length of a segment.
+        extra: First object of each later version, in the order in which they are published: title by title.
+    """
+
+    sizes: Array
+    bases: Array
+    segments: Array
+    rates: Array
+    counts: Array
+    firsts: Array
+    renditions: int
+    sound: int
+    segment_ms: float
+    extra: tuple[tuple[int, int], ...]
+
+    @property
+    def library_bytes(self) -> int:
+        """Bytes of all titles that ever come out, in their first version."""
+        return int(self.sizes[: self._end].astype(np.int64).sum())
+
+    @property
+    def _end(self) -> int:
+        return int(self.bases[-1] + self.segments[-1] * self.renditions)
+
+    def title_bytes(self) -> Array:
+        """Bytes by title and rendition."""
+        rows = np.zeros((len(self.bases), self.renditions))
+        for title, (base, count) in enumerate(zip(self.bases, self.segments, strict=True)):
+            block = self.sizes[base : base + count * self.renditions].reshape(self.renditions, count)
+            rows[title] = block.sum(axis=1)
+        return rows
+
+
+def _rungs(catalogue: Catalogue, devices: Sequence[Device], releases: Sequence[Release]) -> list[list[float]]:
+    """Bit rates by device, of the ladder or of the first release."""
+    found = []
+    for device in devices:
+        if releases:
+            rates = sorted(track.kbps for track in releases[0].tracks if track.codec == device.codec)
+        else:
+            rates = list(LADDERS[catalogue.ladder].get(device.codec, ()))
+        rates = [rate for rate in rates if device.most_kbps is None or rate <= device.most_kbps] or rates[:1]
+        if not rates:
+            raise ConfigError(f"viewers.devices: no release has {device.codec} renditions; leave the device out")
+        found.append(rates)
+    return found
+
+
+def build(
+    catalogue: Catalogue,
+    devices: Sequence[Device],
+    titles: int,
+    seed: int,
+    *,
+    republished: Sequence[int] = (),
+    releases: Sequence[Release] = (),
+) -> Objects:
+    """Number all objects and give each one its size.
+
+    Args:
+        catalogue: What the scenario says of it.
+        devices: Only renditions that they play get objects.
+        titles: How many there will ever be.
+        seed: Of the run.
+        republished: Titles that are published anew, in this order.
+        releases: Of a store: their sizes are dealt out to the titles in turn, each one turned by some segments, so that
+            two titles of one release are not in step. Synthetic sizes if there are none.
+
+    Raises:
+        ConfigError: A device's codec is in no release.
+    """
+    ladders = _rungs(catalogue, devices, releases)
+    width = max(map(len, ladders))
+    rates = np.zeros((len(ladders), width))
+    firsts = np.zeros(len(ladders), dtype=np.int64)
+    flat: list[tuple[str, float]] = []
+    for number, (device, ladder) in enumerate(zip(devices, ladders, strict=True)):
+        known = [(device.codec, rate) for rate in ladder]
+        start = next((at for at in range(len(flat)) if flat[at : at + len(known)] == known), len(flat))
+        flat += known if start == len(flat) else []
+        firsts[number], rates[number, : len(ladder)] = start, ladder
+    sound = len(flat) if catalogue.sound_kbps > 0 else -1
+    if sound >= 0:
+        flat.append(("sound", catalogue.sound_kbps))
+    segment_s = releases[0].segment_s if releases else catalogue.segment_s
+    blocks, segments = [], np.zeros(titles, dtype=np.int32)
+    for title in range(titles):
+        block = _dealt(flat, releases, title, seed) if releases else _synthetic(flat, catalogue, title, seed)
+        segments[title] = block.shape[1]
+        blocks.append(block.ravel())
+    lengths = np.array([len(block) for block in blocks], dtype=np.int64)
+    bases = np.cumsum(lengths) - lengths
+    end, extra = int(lengths.sum()), []
+    for title in republished:
+        extra.append((title, end))
+        blocks.append(blocks[title])
+        end += int(lengths[title])
+    if end >= 1 << 31:
+        raise ConfigError("catalogue.titles: more than 2,147,483,647 objects; simulate fewer titles or shorter ones")
+    return Objects(
+        np.concatenate(blocks),
+        bases,
+        segments,
+        rates,
+        np.array([len(ladder) for ladder in ladders], dtype=np.int64),
+        firsts,
+        len(flat),
+        sound,
+        segment_s * 1000.0,
+        tuple(extra),
+    )
+
+
+def _synthetic(flat: Sequence[tuple[str, float]], catalogue: Catalogue, title: int, seed: int) -> Array:
+    """Sizes by rendition and segment: a scene costs all renditions alike, from 0.6 to 1.4 of their rate."""
+    shortest, longest = catalogue.minutes
+    minutes = shortest + (longest - shortest) * float(uniform(stream_of(seed, "lengths of titles"), [title])[0])
+    count = max(1, round(minutes * 60 / catalogue.segment_s))
+    scenes = 0.6 + 0.8 * uniform(stream_of(seed, "scenes"), np.arange(count) + (title << 20))
+    steady = np.ones(count)
+    rows = [rate * 125.0 * catalogue.segment_s * (steady if codec == "sound" else scenes) for codec, rate in flat]
+    return np.array(rows).astype(np.int32)
+
+
+def _dealt(flat: Sequence[tuple[str, float]], releases: Sequence[Release], title: int, seed: int) -> Array:
+    """Sizes by rendition and segment, out of a release; the nearest rate stands in where it lacks one."""
+    release = releases[title % len(releases)]
+    count = max(len(track.sizes_bytes) for track in release.tracks)
+    turn = int(uniform(stream_of(seed, "turns of titles"), [title])[0] * count) if title >= len(releases) else 0
+    rows = []
+    for codec, rate in flat:
+        candidates = [track for track in release.tracks if track.codec == codec]
+        if not candidates:
+            candidates = [track for track in release.tracks if track.codec != "sound"] or list(release.tracks)
+        track = min(candidates, key=lambda each: (abs(each.kbps - rate), each.kbps))
+        rows.append(np.roll(np.resize(np.array(track.sizes_bytes, dtype=np.int64), count), turn))
+    return np.array(rows).astype(np.int32)

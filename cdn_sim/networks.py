@@ -1,0 +1,55 @@
+"""How fast viewers' access is, and how that varies while they watch."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cdn_sim.compiling import Array
+from cdn_sim.model import Access
+from cdn_sim.streams import stream_of, uniform
+from headend.errors import ConfigError
+
+STEP_S = 2
+"""Seconds for which a factor holds."""
+STEPS = 1 << 13
+"""Factors per class: four and a half hours, then they repeat; each viewer begins somewhere else."""
+STATES = (0.3, 0.6, 1.0, 1.3, 1.6)
+"""Factors of the Markov model's states."""
+STAYS = 0.85
+"""Chance that a state holds for another step."""
+
+
+def factors(access: Sequence[Access], seed: int, traces: Mapping[str, Sequence[float]] | None = None) -> Array:
+    """By what the rate of each class is multiplied: rows of `STEPS` numbers.
+
+    Args:
+        access: The classes.
+        seed: Of the run.
+        traces: The files that classes name, as numbers; they are repeated and brought to a mean of 1.
+
+    Raises:
+        ConfigError: A trace is missing, empty or not positive.
+    """
+    rows = np.ones((len(access), STEPS))
+    for number, kind in enumerate(access):
+        if kind.trace:
+            values = np.array((traces or {}).get(kind.trace, ()), dtype=np.float64)
+            if not len(values) or not np.isfinite(values).all() or values.min() < 0 or values.mean() <= 0:
+                raise ConfigError(f"viewers.access: trace {kind.trace} must hold numbers, none negative, not all 0")
+            rows[number] = np.resize(values / values.mean(), STEPS)
+        elif kind.varies == "markov":
+            rows[number] = _markov(stream_of(seed, f"access {number}"))
+    return rows
+
+
+def _markov(stream: int) -> Array:
+    drawn = uniform(stream, np.arange(STEPS))
+    states = np.zeros(STEPS, dtype=np.int64)
+    state = 2
+    for step, value in enumerate(drawn):
+        if value >= STAYS:
+            up = value >= (1 + STAYS) / 2
+            state = min(max(state + (1 if up else -1), 0), len(STATES) - 1)
+        states[step] = state
+    chain = np.array(STATES)[states]
+    return np.asarray(chain / chain.mean())

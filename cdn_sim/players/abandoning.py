@@ -1,0 +1,85 @@
+"""Giving up a download that takes too long, in favour of a lower quality."""
+
+from cdn_sim.compiling import Array, inlined
+from cdn_sim.players.bola import bola_abandons
+from cdn_sim.players.bola_e import bola_e_abandons
+from cdn_sim.players.estimates import affordable
+from cdn_sim.players.state import BOLA_E, DYNAMIC, FIXED, LATENCY, ROBUST_MPC, THROUGHPUT
+from cdn_sim.players.throughput import SHARE
+
+GRACE_MS = 500.0
+PATIENCE = 1.8
+"""Segment lengths that a download may take before the throughput rule gives it up."""
+
+
+@inlined
+def throughput_abandons(
+    row: Array,
+    quality: int,
+    size_bits: float,
+    done_bits: float,
+    time_ms: float,
+    latency_ms: float,
+    rates: Array,
+    count: int,
+    segment_ms: float,
+) -> int:
+    """The quality to start over with, or -1 to go on."""
+    transfer_ms = time_ms - latency_ms
+    if time_ms < GRACE_MS or transfer_ms <= 0 or done_bits <= 0:
+        return -1
+    kbps = done_bits / transfer_ms
+    left_bits = size_bits - done_bits
+    if time_ms + left_bits / kbps <= PATIENCE * segment_ms:
+        return -1
+    lower = affordable(kbps * SHARE, row[LATENCY], rates, count, segment_ms)
+    if lower >= quality or size_bits * rates[lower] / rates[quality] >= left_bits:
+        return -1
+    return lower
+
+
+@inlined
+def abandons(
+    rule: int,
+    row: Array,
+    quality: int,
+    size_bits: float,
+    done_bits: float,
+    time_ms: float,
+    latency_ms: float,
+    buffer_ms: float,
+    vp: float,
+    rates: Array,
+    utilities: Array,
+    count: int,
+    segment_ms: float,
+    most_ms: float,
+) -> int:
+    """Look at a running download: the quality to start over with, or -1 to go on.
+
+    Args:
+        rule: A number of `cdn_sim.players.state`.
+        row: The player's state.
+        quality: What is being downloaded.
+        size_bits: Its size.
+        done_bits: What has arrived.
+        time_ms: How long it has taken, latency included.
+        latency_ms: Time to the first byte.
+        buffer_ms: What is buffered now.
+        vp: BOLA's scale at the time of the choice.
+        rates: Bit rates of the ladder in kbit/s.
+        utilities: Their utilities.
+        count: Rungs of the ladder.
+        segment_ms: Length of a segment.
+        most_ms: Size of the buffer.
+    """
+    chosen = -1
+    if rule in (THROUGHPUT, DYNAMIC):
+        chosen = throughput_abandons(row, quality, size_bits, done_bits, time_ms, latency_ms, rates, count, segment_ms)
+    elif rule == BOLA_E:
+        chosen = bola_e_abandons(
+            row, quality, size_bits, done_bits, time_ms, latency_ms, buffer_ms, rates, utilities, count, most_ms
+        )
+    elif rule not in (FIXED, ROBUST_MPC):
+        chosen = bola_abandons(rule, row, quality, size_bits, done_bits, buffer_ms, vp, rates, utilities)
+    return chosen

@@ -1,0 +1,99 @@
+"""BOLA: the buffer alone decides, by Lyapunov optimisation; variants differ in how they treat steps up.
+
+Source:
+    Spiteri, Urgaonkar, Sitaraman: BOLA: near-optimal bitrate adaptation for online videos, INFOCOM 2016.
+"""
+
+from cdn_sim.compiling import Array, inlined
+from cdn_sim.players.estimates import affordable
+from cdn_sim.players.state import BOLA_BASIC, BOLA_O, ESTIMATE, LAST, LATENCY, SEEK
+
+GAMMA_P = 5.0
+"""How much stalls weigh against quality."""
+
+
+@inlined
+def best_by_buffer(level_ms: float, vp: float, gp: float, rates: Array, utilities: Array, count: int) -> int:
+    """The quality with the highest score per bit at a buffer level."""
+    quality = 0
+    score = (vp * (utilities[0] + gp) - level_ms) / rates[0]
+    for candidate in range(1, count):
+        other = (vp * (utilities[candidate] + gp) - level_ms) / rates[candidate]
+        if other > score:
+            quality, score = candidate, other
+    return quality
+
+
+@inlined
+def scale(
+    rule: int, row: Array, segment: int, segments: int, utilities: Array, count: int, segment_ms: float, most_ms: float
+) -> float:
+    """BOLA's V p: smaller near the beginning and the end, where the buffer can't be full, but for the basic variant."""
+    if rule != BOLA_BASIC:
+        near = max(min(segment - row[SEEK], segments - segment) / 2, 3.0)
+        most_ms = min(most_ms, near * segment_ms)
+    vp: float = (most_ms - segment_ms) / (utilities[count - 1] + GAMMA_P)
+    return vp
+
+
+@inlined
+def bola(
+    rule: int,
+    row: Array,
+    buffer_ms: float,
+    segment: int,
+    segments: int,
+    rates: Array,
+    utilities: Array,
+    count: int,
+    segment_ms: float,
+    most_ms: float,
+) -> tuple[int, float]:
+    """Choose the next segment's quality, and how long to wait before asking for it (variant O only)."""
+    vp = scale(rule, row, segment, segments, utilities, count, segment_ms, most_ms)
+    quality = best_by_buffer(buffer_ms, vp, GAMMA_P, rates, utilities, count)
+    delay_ms = 0.0
+    last = int(row[LAST])
+    if quality > last:
+        carried = affordable(row[ESTIMATE], row[LATENCY], rates, count, segment_ms)
+        if quality > carried:
+            if last > carried:
+                quality = last
+            elif rule == BOLA_O:
+                quality = carried
+                if quality < count - 1:
+                    delay_ms = max(0.0, buffer_ms - vp * (GAMMA_P + utilities[quality]))
+            else:
+                quality = carried + 1
+    row[LAST] = quality
+    return quality, delay_ms
+
+
+@inlined
+def bola_abandons(
+    rule: int,
+    row: Array,
+    quality: int,
+    size_bits: float,
+    done_bits: float,
+    buffer_ms: float,
+    vp: float,
+    rates: Array,
+    utilities: Array,
+) -> int:
+    """The quality to start over with, or -1 to go on."""
+    left_bits = size_bits - done_bits
+    if rule == BOLA_BASIC or done_bits <= 0 or left_bits <= 0:
+        return -1
+    chosen = -1
+    score = (vp * (GAMMA_P + utilities[quality]) - buffer_ms) / left_bits
+    if score < 0:
+        return -1
+    for candidate in range(quality):
+        other_bits = size_bits * rates[candidate] / rates[quality]
+        other = (vp * (GAMMA_P + utilities[candidate]) - buffer_ms) / other_bits
+        if other_bits < left_bits and other > score:
+            chosen, score = candidate, other
+    if chosen >= 0:
+        row[LAST] = chosen
+    return chosen

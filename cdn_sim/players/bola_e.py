@@ -1,0 +1,146 @@
+"""BOLA-E: BOLA with a placeholder buffer, so that it starts fast, recovers after seeks and needs no full buffer.
+
+Utilities begin at 1 here, which is the buffer scale's doing; callers hand over those of `bola`, which begin at 0.
+
+Source:
+    Spiteri, Sitaraman, Sparacio: From theory to practice: improving bitrate adaptation in the DASH reference player,
+    MMSys 2018.
+"""
+
+from cdn_sim.compiling import Array, inlined
+from cdn_sim.players.bola import best_by_buffer
+from cdn_sim.players.estimates import affordable
+from cdn_sim.players.state import ESTIMATE, LAST, LATENCY, MODE, PLACEHOLDER, SAFETY, SAFETY_AT_START
+from cdn_sim.players.throughput import safe_quality
+
+MINIMUM_MS = 10_000.0
+MINIMUM_PER_LEVEL_MS = 2_000.0
+
+
+@inlined
+def weights(utilities: Array, count: int, most_ms: float) -> tuple[float, float]:
+    """BOLA-E's V p and gamma p; 1 is added to gamma p, since utilities begin at 0 here."""
+    buffer_ms = max(MINIMUM_MS + MINIMUM_PER_LEVEL_MS * count, most_ms)
+    gp = utilities[count - 1] / (buffer_ms / MINIMUM_MS - 1)
+    if gp <= 0.0:
+        gp = 1e-9  # a ladder of one rung
+    return MINIMUM_MS / gp, gp + 1.0
+
+
+@inlined
+def least_level(quality: int, vp: float, gp: float, rates: Array, utilities: Array) -> float:
+    """The buffer level from which BOLA prefers a quality to all lower ones."""
+    level = 0.0
+    rate, utility = rates[quality], utilities[quality]
+    for lower in range(quality):
+        if utilities[lower] < utility:
+            other = vp * (gp + (rate * utilities[lower] - rates[lower] * utility) / (rate - rates[lower]))
+            level = max(level, other)
+    return level
+
+
+@inlined
+def bola_e(
+    row: Array,
+    buffer_ms: float,
+    rates: Array,
+    utilities: Array,
+    count: int,
+    segment_ms: float,
+    most_ms: float,
+) -> tuple[int, float]:
+    """Choose the next segment's quality, and how long to wait before asking for it."""
+    vp, gp = weights(utilities, count, most_ms)
+    carried = affordable(row[ESTIMATE], row[LATENCY], rates, count, segment_ms)
+    if row[MODE] == 0.0:
+        row[MODE] = 1.0
+        row[SAFETY] = SAFETY_AT_START
+        row[PLACEHOLDER] = max(0.0, least_level(carried, vp, gp, rates, utilities) - buffer_ms)
+        return carried, 0.0
+    quality = best_by_buffer(buffer_ms + row[PLACEHOLDER], vp, gp, rates, utilities, count)
+    last = int(row[LAST])
+    if quality > last and quality > carried:
+        quality = min(max(last, carried) + 1, count - 1)
+    delay_ms = max(0.0, buffer_ms + row[PLACEHOLDER] - vp * (utilities[quality] + gp))
+    taken = min(delay_ms, row[PLACEHOLDER])
+    if delay_ms > 0.0:
+        row[PLACEHOLDER] -= taken
+        delay_ms -= taken
+    if quality == count - 1:
+        delay_ms = 0.0
+    lowered = safe_quality(row, quality, buffer_ms, rates, segment_ms)
+    if lowered < quality:
+        quality, delay_ms = lowered, 0.0
+        room_ms = max(0.0, least_level(quality, vp, gp, rates, utilities) - buffer_ms)
+        row[PLACEHOLDER] = min(room_ms, row[PLACEHOLDER])
+    return quality, delay_ms
+
+
+@inlined
+def bola_e_downloaded(
+    row: Array,
+    quality: int,
+    abandoned_to: int,
+    buffer_ms: float,
+    took_ms: float,
+    rates: Array,
+    utilities: Array,
+    count: int,
+    most_ms: float,
+) -> None:
+    """Keep the placeholder within what a finished or abandoned download justifies.
+
+    Args:
+        row: The player's state.
+        quality: What was downloaded.
+        abandoned_to: The quality to start over with, or -1 if the segment is complete.
+        buffer_ms: Buffer level now, the new segment included.
+        took_ms: How long it took, latency included.
+        rates: Bit rates of the ladder.
+        utilities: Their utilities, from 0.
+        count: Rungs of the ladder.
+        most_ms: Size of the buffer.
+    """
+    vp, gp = weights(utilities, count, most_ms)
+    row[LAST] = quality
+    if abandoned_to < 0:
+        before_ms = buffer_ms + took_ms
+        row[PLACEHOLDER] = min(row[PLACEHOLDER], max(0.0, vp * (utilities[quality] + gp) - before_ms))
+        if buffer_ms > 0:
+            row[PLACEHOLDER] = max(row[PLACEHOLDER], least_level(quality, vp, gp, rates, utilities) - before_ms)
+    else:
+        wanted_ms = least_level(abandoned_to, vp, gp, rates, utilities) if abandoned_to > 0 else MINIMUM_MS
+        row[PLACEHOLDER] = min(row[PLACEHOLDER], max(0.0, wanted_ms - buffer_ms))
+
+
+@inlined
+def bola_e_abandons(
+    row: Array,
+    quality: int,
+    size_bits: float,
+    done_bits: float,
+    time_ms: float,
+    latency_ms: float,
+    buffer_ms: float,
+    rates: Array,
+    utilities: Array,
+    count: int,
+    most_ms: float,
+) -> int:
+    """The quality to start over with, or -1 to go on."""
+    left_bits = size_bits - done_bits
+    if done_bits <= 0 or left_bits <= 0:
+        return -1
+    vp, gp = weights(utilities, count, most_ms)
+    level_ms = max(0.0, buffer_ms + row[PLACEHOLDER] - latency_ms)
+    left_bits -= latency_ms * done_bits / (time_ms - latency_ms)
+    if left_bits <= 0:
+        return -1
+    chosen = -1
+    score = (vp * (gp + utilities[quality]) - level_ms) / left_bits
+    for candidate in range(quality):
+        other_bits = size_bits * rates[candidate] / rates[quality]
+        other = (vp * (gp + utilities[candidate]) - level_ms) / other_bits
+        if other_bits < left_bits and other > score:
+            chosen, score = candidate, other
+    return chosen

@@ -1,0 +1,89 @@
+"""One door for all rules, chosen by number."""
+
+from cdn_sim.compiling import Array, called, inlined
+from cdn_sim.players.bola import bola
+from cdn_sim.players.bola_e import bola_e, bola_e_downloaded
+from cdn_sim.players.dynamic import dynamic
+from cdn_sim.players.estimates import observe
+from cdn_sim.players.robust_mpc import mpc_observe, robust_mpc
+from cdn_sim.players.state import BOLA_E, DYNAMIC, ESTIMATE, FIXED, LAST, PLACEHOLDER, ROBUST_MPC, THROUGHPUT
+from cdn_sim.players.throughput import throughput
+
+
+@called
+def choose(
+    rule: int,
+    row: Array,
+    buffer_ms: float,
+    segment: int,
+    segments: int,
+    rates: Array,
+    utilities: Array,
+    count: int,
+    segment_ms: float,
+    most_ms: float,
+) -> tuple[int, float]:
+    """Choose the next segment's quality.
+
+    Args:
+        rule: A number of `cdn_sim.players.state`.
+        row: The player's state.
+        buffer_ms: What is buffered.
+        segment: Number of the segment, from 0.
+        segments: Segments of the title.
+        rates: Bit rates of the ladder in kbit/s, ascending.
+        utilities: Logarithms of the rates over the lowest one.
+        count: Rungs of the ladder.
+        segment_ms: Length of a segment.
+        most_ms: Size of the buffer.
+
+    Returns:
+        The quality from 0, and how long to wait before asking for it, in ms.
+    """
+    quality, delay_ms = 0, 0.0
+    if row[ESTIMATE] == 0.0:
+        quality = int(row[LAST])
+    elif rule == DYNAMIC:
+        quality = dynamic(row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, most_ms)
+    elif rule == THROUGHPUT:
+        quality = throughput(row, buffer_ms, rates, count, segment_ms)
+    elif rule == BOLA_E:
+        quality, delay_ms = bola_e(row, buffer_ms, rates, utilities, count, segment_ms, most_ms)
+    elif rule == FIXED:
+        quality = int(row[LAST])
+    elif rule == ROBUST_MPC:
+        quality = robust_mpc(row, buffer_ms, rates, count, segment_ms, segments - segment)
+    else:
+        quality, delay_ms = bola(rule, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, most_ms)
+    return quality, delay_ms
+
+
+@called
+def downloaded(
+    rule: int,
+    row: Array,
+    quality: int,
+    buffer_ms: float,
+    size_bits: float,
+    latency_ms: float,
+    transfer_ms: float,
+    rates: Array,
+    utilities: Array,
+    count: int,
+    segment_ms: float,
+    most_ms: float,
+) -> None:
+    """Take in a finished download; ``buffer_ms`` includes the new segment."""
+    if rule == BOLA_E and row[ESTIMATE] > 0.0:
+        bola_e_downloaded(row, quality, -1, buffer_ms, latency_ms + transfer_ms, rates, utilities, count, most_ms)
+    kbps = size_bits / transfer_ms
+    observe(row, transfer_ms, kbps, latency_ms, segment_ms)
+    if rule == ROBUST_MPC:
+        mpc_observe(row, kbps)
+
+
+@inlined
+def waited(rule: int, row: Array, wait_ms: float) -> None:
+    """Note that the buffer was full for a while."""
+    if rule == BOLA_E:
+        row[PLACEHOLDER] += wait_ms

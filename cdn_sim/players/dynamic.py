@@ -1,0 +1,31 @@
+"""Dynamic, dash.js's default: throughput while the buffer is low, BOLA once that asks for at least as much."""
+
+from cdn_sim.compiling import Array, inlined
+from cdn_sim.players.bola import bola
+from cdn_sim.players.state import BOLA, MODE
+from cdn_sim.players.throughput import throughput
+
+LOW_MS = 10_000.0
+
+
+@inlined
+def dynamic(
+    row: Array,
+    buffer_ms: float,
+    segment: int,
+    segments: int,
+    rates: Array,
+    utilities: Array,
+    count: int,
+    segment_ms: float,
+    most_ms: float,
+) -> int:
+    """Choose the next segment's quality."""
+    by_buffer, _ = bola(BOLA, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, most_ms)
+    by_throughput = throughput(row, buffer_ms, rates, count, segment_ms)
+    if row[MODE] == 1.0:
+        if buffer_ms < LOW_MS and by_buffer < by_throughput:
+            row[MODE] = 0.0
+    elif buffer_ms > LOW_MS and by_buffer >= by_throughput:
+        row[MODE] = 1.0
+    return by_buffer if row[MODE] == 1.0 else by_throughput

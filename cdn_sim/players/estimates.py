@@ -1,0 +1,56 @@
+"""Estimates of throughput and latency: two exponentially weighted averages, of which the more careful one counts."""
+
+import math
+
+from cdn_sim.compiling import Array, inlined
+from cdn_sim.players.state import (
+    ESTIMATE,
+    FAST,
+    LATENCY,
+    LATENCY_FAST,
+    LATENCY_SLOW,
+    SLOW,
+    WEIGHT_COUNT,
+    WEIGHT_MS,
+)
+
+FAST_MS = 3000.0
+SLOW_MS = 8000.0
+"""Half-lives of the averages, as in dash.js."""
+
+
+@inlined
+def observe(row: Array, download_ms: float, kbps: float, latency_ms: float, segment_ms: float) -> None:
+    """Take in one download.
+
+    Args:
+        row: The player's state.
+        download_ms: How long the bytes took, latency excluded; above 0.
+        kbps: Their rate.
+        latency_ms: Time to the first byte.
+        segment_ms: Length of a segment, by which latencies are weighted.
+    """
+    fast, slow = math.pow(0.5, download_ms / FAST_MS), math.pow(0.5, download_ms / SLOW_MS)
+    row[FAST] = fast * row[FAST] + (1 - fast) * kbps
+    row[SLOW] = slow * row[SLOW] + (1 - slow) * kbps
+    row[WEIGHT_MS] += download_ms
+    fast = row[FAST] / (1 - math.pow(0.5, row[WEIGHT_MS] / FAST_MS))
+    slow = row[SLOW] / (1 - math.pow(0.5, row[WEIGHT_MS] / SLOW_MS))
+    row[ESTIMATE] = min(fast, slow)
+
+    fast, slow = math.pow(0.5, segment_ms / FAST_MS), math.pow(0.5, segment_ms / SLOW_MS)
+    row[LATENCY_FAST] = fast * row[LATENCY_FAST] + (1 - fast) * latency_ms
+    row[LATENCY_SLOW] = slow * row[LATENCY_SLOW] + (1 - slow) * latency_ms
+    row[WEIGHT_COUNT] += 1
+    fast = row[LATENCY_FAST] / (1 - math.pow(0.5, row[WEIGHT_COUNT] * segment_ms / FAST_MS))
+    slow = row[LATENCY_SLOW] / (1 - math.pow(0.5, row[WEIGHT_COUNT] * segment_ms / SLOW_MS))
+    row[LATENCY] = max(fast, slow)
+
+
+@inlined
+def affordable(kbps: float, latency_ms: float, rates: Array, count: int, segment_ms: float) -> int:
+    """The highest quality whose average segment arrives within its own length."""
+    quality = 0
+    while quality + 1 < count and latency_ms + segment_ms * rates[quality + 1] / kbps <= segment_ms:
+        quality += 1
+    return quality

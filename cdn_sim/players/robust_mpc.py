@@ -1,0 +1,69 @@
+"""Robust MPC: try all sequences of qualities over the next segments against a careful forecast of throughput.
+
+Some hundred times slower than the other rules, so it is offered but never a default.
+
+Source:
+    Yin, Jindal, Sekar, Sinopoli: A control-theoretic approach for dynamic adaptive video streaming over HTTP,
+    SIGCOMM 2015.
+"""
+
+from cdn_sim.compiling import Array, inlined
+from cdn_sim.players.state import LAST, RECENT, RECENT_COUNT
+
+HORIZON = 5
+STALL_WEIGHT = 4.3
+"""Mb/s of quality that one second of stalling costs."""
+
+
+@inlined
+def forecast(row: Array) -> float:
+    """Harmonic mean of the last throughputs over one plus their largest recent error, in kbit/s."""
+    inverse, count, error = 0.0, 0, 0.0
+    for place in range(RECENT, RECENT + RECENT_COUNT):
+        if row[place] > 0.0:
+            inverse += 1.0 / row[place]
+            count += 1
+        error = max(error, row[place + RECENT_COUNT])
+    if count == 0:
+        return 0.0
+    return count / inverse / (1.0 + error)
+
+
+@inlined
+def mpc_observe(row: Array, kbps: float) -> None:
+    """Take in the throughput of one download."""
+    last = RECENT + 2 * RECENT_COUNT
+    for place in range(RECENT, RECENT + RECENT_COUNT - 1):
+        row[place] = row[place + 1]
+        row[place + RECENT_COUNT] = row[place + RECENT_COUNT + 1]
+    row[RECENT + RECENT_COUNT - 1] = kbps
+    row[last - 1] = abs(row[last] - kbps) / kbps if row[last] > 0.0 else 0.0
+    row[last] = forecast(row)
+
+
+@inlined
+def robust_mpc(row: Array, buffer_ms: float, rates: Array, count: int, segment_ms: float, left: int) -> int:
+    """Choose the next segment's quality; ``left`` segments are to come."""
+    kbps = forecast(row)
+    last = int(row[LAST])
+    horizon = min(HORIZON, left)
+    best, best_score = 0, -1e300
+    if kbps > 0.0:
+        for plan in range(count**horizon):
+            rest, before = plan, last
+            level_ms, score = buffer_ms, 0.0
+            first = plan % count
+            for _ in range(horizon):
+                quality = rest % count
+                rest //= count
+                took_ms = rates[quality] * segment_ms / kbps
+                if took_ms > level_ms:
+                    score -= STALL_WEIGHT * (took_ms - level_ms) / 1e3
+                    level_ms = took_ms
+                level_ms += segment_ms - took_ms
+                score += (rates[quality] - abs(rates[quality] - rates[before])) / 1e3
+                before = quality
+            if score > best_score:
+                best, best_score = first, score
+    row[LAST] = best
+    return best

@@ -1,0 +1,267 @@
+"""One viewer on one link: a player's rule against a network whose capacity is given period by period.
+
+This is what other players' simulators do, and what the rules are checked with. The engine drives the same rules with
+throughput that its links and caches cause.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from cdn_sim.compiling import Array, compiled, inlined
+from cdn_sim.players.abandoning import abandons
+from cdn_sim.players.bola import scale
+from cdn_sim.players.bola_e import bola_e_downloaded
+from cdn_sim.players.choosing import choose, downloaded, waited
+from cdn_sim.players.state import BOLA_E, ESTIMATE, fresh
+
+PROGRESS_BITS = 12_000.0
+PROGRESS_MS = 50.0
+"""A download is looked at after so many bits and so much time, whichever takes longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A link by periods, which repeat from the first one after the last.
+
+    Attributes:
+        periods: Rows of length in ms, capacity in kbit/s and latency in ms.
+    """
+
+    periods: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a viewer saw.
+
+    Attributes:
+        utility: Mean of log(bit rate / lowest bit rate) per segment length of play time, stalls counted as zero.
+        kbps: Mean bit rate in the same way.
+        play_ms: From the start to the end of the last segment, stalls and start included.
+        stall_ms: Time without picture after the start.
+        stalls: How many times the buffer ran empty.
+        change_kbps: Sum of all changes of bit rate.
+        qualities: Quality of every segment.
+    """
+
+    utility: float
+    kbps: float
+    play_ms: float
+    stall_ms: float
+    stalls: int
+    change_kbps: float
+    qualities: Array
+
+
+def utilities_of(rates: Array) -> Array:
+    """Logarithms of bit rates over the lowest one."""
+    return np.array([math.log(rate) - math.log(rates[0]) for rate in rates])
+
+
+def watch(
+    rule: int,
+    network: Network,
+    sizes_bits: Array,
+    rates_kbps: Array,
+    segment_ms: float,
+    buffer_ms: float,
+    *,
+    may_abandon: bool,
+) -> Watched:
+    """Play a title to its end.
+
+    Args:
+        rule: A number of `cdn_sim.players.state`.
+        network: The link.
+        sizes_bits: Size of each segment (rows) at each quality (columns).
+        rates_kbps: Bit rates of the ladder, ascending.
+        segment_ms: Length of a segment.
+        buffer_ms: Size of the player's buffer.
+        may_abandon: Whether the player may give up downloads.
+    """
+    rates = np.asarray(rates_kbps, dtype=np.float64)
+    utilities = utilities_of(rates)
+    qualities = np.zeros(len(sizes_bits), dtype=np.int64)
+    row = fresh(1, with_mpc=True)[0]
+    play_ms, stall_ms, stalls = _play(
+        rule,
+        np.asarray(network.periods, dtype=np.float64),
+        np.asarray(sizes_bits, dtype=np.float64),
+        rates,
+        utilities,
+        float(segment_ms),
+        float(buffer_ms),
+        may_abandon,
+        row,
+        qualities,
+    )
+    seen = rates[qualities]
+    share = segment_ms / play_ms
+    return Watched(
+        utility=float(utilities[qualities].sum() * share),
+        kbps=float(seen.sum() * share),
+        play_ms=play_ms,
+        stall_ms=stall_ms,
+        stalls=stalls,
+        change_kbps=float(np.abs(np.diff(seen)).sum()),
+        qualities=qualities,
+    )
+
+
+@inlined
+def _wait(link: Array, periods: Array, time_ms: float) -> None:
+    """Let time pass on a link; ``link`` holds the period and what is left of it in ms."""
+    while time_ms > link[1]:
+        time_ms -= link[1]
+        _next(link, periods)
+    link[1] -= time_ms
+
+
+@inlined
+def _next(link: Array, periods: Array) -> None:
+    link[0] = (link[0] + 1) % len(periods)
+    link[1] = periods[int(link[0]), 0]
+
+
+@inlined
+def _latency(link: Array, periods: Array) -> float:
+    """Pass one round trip; a trip that spans periods takes its share of each."""
+    total_ms, left = 0.0, 1.0
+    while left > 0:
+        latency_ms = periods[int(link[0]), 2]
+        time_ms = left * latency_ms
+        if time_ms <= link[1]:
+            total_ms += time_ms
+            link[1] -= time_ms
+            left = 0.0
+        else:
+            total_ms += link[1]
+            left -= link[1] / latency_ms
+            _next(link, periods)
+    return total_ms
+
+
+@inlined
+def _transfer(link: Array, periods: Array, bits: float, least_bits: float, least_ms: float) -> tuple[float, float]:
+    """Receive at least so many bits and for at least so long, but no more than ``bits``; returns bits and ms."""
+    done_bits, done_ms = 0.0, 0.0
+    while bits > 0 and (least_bits > 0 or least_ms > 0):
+        kbps = periods[int(link[0]), 1]
+        period_bits = link[1] * kbps
+        wanted_bits = max(least_bits, least_ms * kbps)
+        if kbps > 0 and min(bits, wanted_bits) <= period_bits:
+            got_bits = min(bits, wanted_bits)
+            got_ms = got_bits / kbps
+            link[1] -= got_ms
+            if wanted_bits < bits:
+                least_bits, least_ms = 0.0, 0.0
+        else:
+            got_bits, got_ms = period_bits, link[1]
+            _next(link, periods)
+        done_bits += got_bits
+        done_ms += got_ms
+        bits -= got_bits
+        least_bits -= got_bits
+        least_ms -= got_ms
+    return done_bits, done_ms
+
+
+@compiled
+def _play(
+    rule: int,
+    periods: Array,
+    sizes: Array,
+    rates: Array,
+    utilities: Array,
+    segment_ms: float,
+    most_ms: float,
+    may_abandon: bool,
+    row: Array,
+    qualities: Array,
+) -> tuple[float, float, int]:
+    segments, count = sizes.shape
+    link = np.zeros(2)
+    link[1] = periods[0, 0]
+    buffer_ms, play_ms, stall_ms, stalls = 0.0, 0.0, 0.0, 0
+    segment = 0
+    while segment < segments:
+        quality, delay_ms = 0, 0.0
+        if segment > 0:
+            full_ms = buffer_ms + segment_ms - most_ms
+            if full_ms > 0:
+                buffer_ms -= full_ms
+                play_ms += full_ms
+                _wait(link, periods, full_ms)
+                waited(rule, row, full_ms)
+            quality, delay_ms = choose(
+                rule, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, most_ms
+            )
+            if delay_ms > 0:
+                _wait(link, periods, delay_ms)
+                play_ms += delay_ms
+                if delay_ms > buffer_ms:
+                    stalls += buffer_ms > 0
+                    stall_ms += delay_ms - buffer_ms
+                buffer_ms = max(0.0, buffer_ms - delay_ms)
+        size_bits = sizes[segment, quality]
+        vp = scale(rule, row, segment, segments, utilities, count, segment_ms, most_ms)
+        latency_ms = _latency(link, periods)
+        abandoned_to = -1
+        done_bits, done_ms = 0.0, 0.0
+        if may_abandon and segment > 0:
+            least_ms = PROGRESS_MS - latency_ms
+            while done_bits < size_bits and abandoned_to < 0:
+                got_bits, got_ms = _transfer(link, periods, size_bits - done_bits, PROGRESS_BITS, least_ms)
+                done_bits += got_bits
+                done_ms += got_ms
+                if done_bits < size_bits:
+                    level_ms = max(0.0, buffer_ms - latency_ms - done_ms)
+                    abandoned_to = abandons(
+                        rule,
+                        row,
+                        quality,
+                        size_bits,
+                        done_bits,
+                        latency_ms + done_ms,
+                        latency_ms,
+                        level_ms,
+                        vp,
+                        rates,
+                        utilities,
+                        count,
+                        segment_ms,
+                        most_ms,
+                    )
+                least_ms = PROGRESS_MS
+        else:
+            done_bits, done_ms = _transfer(link, periods, size_bits, size_bits, 0.0)
+        took_ms = latency_ms + done_ms
+        play_ms += took_ms
+        if segment > 0:
+            if took_ms > buffer_ms:
+                stalls += buffer_ms > 0
+                stall_ms += took_ms - buffer_ms
+            buffer_ms = max(0.0, buffer_ms - took_ms)
+        if abandoned_to < 0:
+            buffer_ms += segment_ms
+            qualities[segment] = quality
+            segment += 1
+            downloaded(
+                rule,
+                row,
+                quality,
+                buffer_ms,
+                size_bits,
+                latency_ms,
+                done_ms,
+                rates,
+                utilities,
+                count,
+                segment_ms,
+                most_ms,
+            )
+        elif rule == BOLA_E and row[ESTIMATE] > 0.0:
+            bola_e_downloaded(row, quality, abandoned_to, buffer_ms, took_ms, rates, utilities, count, most_ms)
+    return play_ms + buffer_ms, stall_ms, stalls

@@ -1,0 +1,26 @@
+"""The throughput rule: the highest quality that nine tenths of the estimate can carry."""
+
+from cdn_sim.compiling import Array, inlined
+from cdn_sim.players.estimates import affordable
+from cdn_sim.players.state import ESTIMATE, LATENCY, SAFETY, SAFETY_AT_LEAST, SAFETY_AT_START
+
+SHARE = 0.9
+"""How much of the estimate may be used."""
+
+
+@inlined
+def safe_quality(row: Array, quality: int, buffer_ms: float, rates: Array, segment_ms: float) -> int:
+    """The insufficient buffer rule: lower the quality until a segment fits into what the buffer can bridge."""
+    safe_bits = row[SAFETY] * (buffer_ms - row[LATENCY]) * row[ESTIMATE]
+    row[SAFETY] = max(row[SAFETY] * SAFETY_AT_START, SAFETY_AT_LEAST)
+    lowered = 0
+    while lowered < quality and rates[lowered + 1] * segment_ms <= safe_bits:
+        lowered += 1
+    return lowered
+
+
+@inlined
+def throughput(row: Array, buffer_ms: float, rates: Array, count: int, segment_ms: float) -> int:
+    """Choose the next segment's quality."""
+    quality = affordable(row[ESTIMATE] * SHARE, row[LATENCY], rates, count, segment_ms)
+    return safe_quality(row, quality, buffer_ms, rates, segment_ms)

@@ -1,0 +1,460 @@
+"""The report's pictures, each an SVG as text. Needs matplotlib, which the extra ``sim`` brings."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from cdn_sim.accounting import BINS_PER_DAY, DAY_HOURS, p95_mbps
+from cdn_sim.compiling import Array
+from cdn_sim.engine import CONTENT_MISS, DELAYED, FAILED, HEALTH_MISS, HIT, KBPS, LATE_FILL, PASSED, SEGMENTS, STALL_MS
+from cdn_sim.filling import window_bytes
+from cdn_sim.results import MISSES, Results, Run, bills_of, transit_bins
+from cdn_sim.scenario import time_ms
+from headend.errors import ConfigError
+
+INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
+EDGE, SHIELD, ORIGIN = "#0b7285", "#e8890c", "#c2255c"
+SERIES = ("#0b7285", "#e8890c", "#5f3dc4", "#2b8a3e", "#c2255c", "#495057", "#1971c2", "#a61e4d")
+DECISION_COLOURS = {
+    HIT: "#0b7285",
+    DELAYED: "#66b2c0",
+    CONTENT_MISS: "#e8890c",
+    LATE_FILL: "#f2c56b",
+    HEALTH_MISS: "#c2255c",
+    PASSED: "#adb5bd",
+    FAILED: "#212529",
+}
+DECISION_NAMES = {
+    HIT: "hit",
+    DELAYED: "delayed hit",
+    CONTENT_MISS: "content miss",
+    LATE_FILL: "late fill",
+    HEALTH_MISS: "health miss",
+    PASSED: "passed by",
+    FAILED: "failed",
+}
+WIDE, HALF = (10.6, 3.3), (5.2, 3.3)
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "headend",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+}
+
+
+def ready() -> None:
+    """Say at once if pictures can't be drawn.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    _library()
+
+
+def _library() -> Any:
+    try:
+        return import_module("matplotlib")
+    except ImportError:
+        raise ConfigError("the report's pictures need matplotlib: pip install 'headend[sim]', or give --json") from None
+
+
+@contextmanager
+def _drawing(size: tuple[float, float], into: list[str]) -> Iterator[Any]:
+    """Give one pair of axes, and put the finished SVG into a list."""
+    matplotlib = _library()
+    with matplotlib.rc_context(_STYLE):
+        figure = import_module("matplotlib.figure").Figure(figsize=size, layout="constrained")
+        yield figure.subplots()
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        svg = stream.getvalue()
+        head, _, rest = svg[svg.index("<svg") :].partition("<metadata>")
+        into.append(head + rest.partition("</metadata>")[2] if rest else head)
+
+
+def _hours(results: Results) -> Array:
+    """Hours of the counted days, as days counted from the run's beginning."""
+    days = results.scenario.days
+    return np.asarray(np.arange(days.warm_up * DAY_HOURS, days.all * DAY_HOURS) / DAY_HOURS + 1)
+
+
+def _day_axis(axes: Any, results: Results) -> None:
+    days = results.scenario.days
+    axes.set_xlim(days.warm_up + 1, days.all + 1)
+    step = max(1, days.counted // 12)
+    if days.counted <= 2:
+        ticks = np.arange(days.warm_up, days.all + 0.01, 0.25) + 1
+        axes.set_xticks(ticks, [f"{round((tick % 1) * 24):02}:00" for tick in ticks])
+    else:
+        ticks = np.arange(days.warm_up, days.all + 1, step) + 1
+        axes.set_xticks(ticks, [f"day {int(tick)}" for tick in ticks])
+    first = days.warm_up * 86_400_000
+    for event in results.scenario.events:
+        at = time_ms(event.at)
+        if at >= first:
+            axes.axvline(at / 86_400_000 + 1, color=ORIGIN, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
+            axes.annotate(
+                event.kind.replace("_", " "),
+                (at / 86_400_000 + 1, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, -8),
+                textcoords="offset points",
+                fontsize=7.5,
+                color=ORIGIN,
+            )
+
+
+def _percent(axes: Any) -> None:
+    axes.yaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=0))
+
+
+def _ratio(run: Run, tier: str) -> Array:
+    total = hits = np.zeros(0)
+    for number, tally in enumerate(run.tallies):
+        rows = tally.sent[: tally.edges].sum(axis=0) if tier == "edge" else tally.sent[tally.edges]
+        rows = tally.counted(rows)
+        served, asked = rows[HIT] + rows[DELAYED], rows[:FAILED].sum(axis=0)
+        hits, total = (hits + served, total + asked) if number else (served, asked)
+    return np.asarray(hits / np.maximum(total, 1))
+
+
+def hit_ratios(results: Results) -> str:
+    """Byte hit ratio by hour of edges and shields."""
+    made: list[str] = []
+    name = results.alternatives[0]
+    with _drawing(WIDE, made) as axes:
+        hours = _hours(results)
+        for tier, colour in (("edge", EDGE), ("shield", SHIELD)):
+            values = np.array([_ratio(run, tier) for run in results.of(name)])
+            axes.plot(hours, values.mean(axis=0), color=colour, label=f"{tier}s")
+            if len(values) > 1:
+                axes.fill_between(hours, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        axes.set_ylim(0, 1)
+        _percent(axes)
+        _day_axis(axes, results)
+        axes.legend(loc="lower right", ncols=2)
+    return made[0]
+
+
+def decisions(results: Results) -> str:
+    """Bytes by decision and hour, stacked."""
+    made: list[str] = []
+    name = results.alternatives[0]
+
+    def rows(run: Run) -> Array:
+        return np.asarray(sum(tally.counted(tally.sent[: tally.edges].sum(axis=0)) for tally in run.tallies))
+
+    def requests(run: Run) -> Array:
+        return np.asarray(sum(tally.counted(tally.requests[: tally.edges].sum(axis=0)) for tally in run.tallies))
+
+    sent, asked = results.over_seeds(name, rows) * 8 / 3600 / 1e9, results.over_seeds(name, requests)
+    with _drawing(WIDE, made) as axes:
+        shown = [number for number in DECISION_COLOURS if number != FAILED and sent[number].sum() > 0]
+        axes.stackplot(
+            _hours(results),
+            *(sent[number] for number in shown),
+            colors=[DECISION_COLOURS[number] for number in shown],
+            labels=[DECISION_NAMES[number] for number in shown],
+            linewidth=0,
+        )
+        if asked[FAILED].sum():
+            failed = axes.twinx()
+            failed.plot(_hours(results), asked[FAILED], color=DECISION_COLOURS[FAILED], label="failed requests, right")
+            failed.set_ylabel("failed requests an hour")
+            failed.grid(visible=False)
+            failed.spines["right"].set_visible(True)
+            failed.legend(loc="upper right")
+        axes.set_ylabel("Gb/s to viewers")
+        _day_axis(axes, results)
+        axes.legend(loc="upper left", ncols=4)
+    return made[0]
+
+
+def transit(results: Results, isp: int) -> str:
+    """Transit of a provider by five minutes, with fill apart and the billed rate."""
+    made: list[str] = []
+    name = results.alternatives[0]
+
+    def reactive(run: Run) -> Array:
+        tally = run.tallies[isp]
+        return np.asarray(tally.traffic[tally.edges])
+
+    def fill(run: Run) -> Array:
+        tally = run.tallies[isp]
+        return np.asarray(tally.fill[tally.edges])
+
+    first = results.scenario.days.warm_up * BINS_PER_DAY
+    scale = 8 / 300 / 1e6
+    misses, fills = results.over_seeds(name, reactive)[first:] * scale, results.over_seeds(name, fill)[first:] * scale
+    bins = np.arange(first, first + len(misses)) / BINS_PER_DAY + 1
+    billed = float(np.mean([p95_mbps(transit_bins(run.tallies[isp])) for run in results.of(name)]))
+    with _drawing(HALF, made) as axes:
+        axes.stackplot(bins, misses, fills, colors=[SHIELD, EDGE], labels=["misses", "fill"], linewidth=0)
+        axes.axhline(billed, color=ORIGIN, linewidth=1.2, label=f"95th percentile: {billed:,.0f} Mb/s")
+        axes.set_ylabel("Mb/s")
+        _day_axis(axes, results)
+        axes.legend(loc="upper left", fontsize=8)
+        axes.set_ylim(0, max(float((misses + fills).max()), billed, 1e-9) * 1.3)
+    return made[0]
+
+
+def fill_nights(results: Results) -> str | None:
+    """Each night's fill against what the window could bring; None if nothing was filled."""
+    name = results.alternatives[0]
+    scenario = results.variants[name]
+    nights: dict[int, list[Array]] = {}
+    for run in results.of(name):
+        by_day: dict[int, Array] = {}
+        for tally in run.tallies:
+            for night in tally.fills:
+                if night.day >= scenario.days.warm_up:
+                    row = np.array([night.arrived, night.late, night.replaced])
+                    by_day[night.day] = by_day.get(night.day, np.zeros(3)) + row
+        for day, row in by_day.items():
+            nights.setdefault(day, []).append(row)
+    if not nights:
+        return None
+    made: list[str] = []
+    days = sorted(nights)
+    rows = np.array([np.mean(nights[day], axis=0) for day in days]) / 1e12
+    room = sum(
+        isp.edges
+        * window_bytes(
+            min(
+                scenario.edge_of(isp).fill.mbps,
+                isp.transit.gbps * 1000 * scenario.edge_of(isp).fill.transit_share / isp.edges,
+            ),
+            scenario.edge_of(isp).fill.hours,
+        )
+        for isp in scenario.isps
+    )
+    with _drawing(HALF, made) as axes:
+        places = np.arange(len(days))
+        axes.bar(places, rows[:, 0], width=0.55, color=EDGE, label="arrived")
+        if rows[:, 1].any():
+            axes.bar(places, rows[:, 1], width=0.55, bottom=rows[:, 0], color=ORIGIN, label="late")
+        axes.plot(places, rows[:, 2], "o", color=INK, markersize=4, label="replaced")
+        most = float((rows[:, 0] + rows[:, 1]).max())
+        if room / 1e12 < 3 * most:
+            axes.axhline(room / 1e12, color=FAINT, linewidth=1, linestyle="--", label="what the windows can bring")
+        else:
+            axes.set_title(
+                f"the windows could bring {room / 1e12:,.1f} TB a night", fontsize=8.5, color=FAINT, loc="left"
+            )
+        axes.set_xticks(places, [f"day {day + 1}" for day in days])
+        axes.set_ylabel("TB, all edges")
+        axes.set_ylim(0, max(most, 1e-9) * 1.35)
+        axes.legend(loc="upper right", ncols=3, fontsize=8)
+    return made[0]
+
+
+def viewing(results: Results, what: str) -> str:
+    """``bitrate`` or ``stalls`` by hour and provider."""
+    made: list[str] = []
+    name = results.alternatives[0]
+    with _drawing(HALF, made) as axes:
+        for number, isp in enumerate(results.scenario.isps):
+
+            def series(run: Run, number: int = number) -> Array:
+                seen = run.tallies[number].seen[run.tallies[number].warm_up_hours :]
+                if what == "bitrate":
+                    return np.asarray(seen[:, KBPS] / np.maximum(seen[:, SEGMENTS], 1) / 1000)
+                watched = seen[:, SEGMENTS] * results.segment_ms
+                return np.asarray(seen[:, STALL_MS] / np.maximum(watched + seen[:, STALL_MS], 1))
+
+            axes.plot(_hours(results), results.over_seeds(name, series), color=SERIES[number % 8], label=isp.name)
+        axes.set_ylim(bottom=0)
+        if what == "bitrate":
+            axes.set_ylabel("Mb/s")
+        else:
+            axes.yaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=1))
+        _day_axis(axes, results)
+        axes.legend(loc="lower right" if what == "bitrate" else "upper right", ncols=3)
+    return made[0]
+
+
+def money(results: Results) -> str:
+    """A month's costs by alternative."""
+    made: list[str] = []
+    names = results.alternatives
+    parts = ("transit", "egress", "gets", "edges")
+    with _drawing((HALF[0], 1.1 + 0.45 * len(names)), made) as axes:
+        left = np.zeros(len(names))
+        for part, colour in zip(parts, (SHIELD, ORIGIN, "#5f3dc4", FAINT), strict=True):
+            values = np.array(
+                [
+                    np.mean(
+                        [
+                            sum(getattr(each, part) for each in bills_of(results.variants[name], run.tallies))
+                            for run in results.of(name)
+                        ]
+                    )
+                    for name in names
+                ]
+            )
+            label = {"gets": "S3 requests", "egress": "S3 egress"}.get(part, part)
+            axes.barh(range(len(names)), values, left=left, color=colour, height=0.55, label=label)
+            left += values
+        for place, total in enumerate(left):
+            axes.annotate(f"{total:,.0f}", (total, place), xytext=(4, 0), textcoords="offset points", va="center")
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.set_xlim(0, max(float(left.max()), 1e-9) * 1.18)
+        axes.xaxis.set_major_formatter(import_module("matplotlib.ticker").StrMethodFormatter("{x:,.0f}"))
+        axes.grid(axis="y", visible=False)
+        figure_legend(axes, 4)
+    return made[0]
+
+
+def figure_legend(axes: Any, columns: int) -> None:
+    """Put the legend above the axes."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.2)
+
+
+def alternatives(results: Results, key: str, title: str, *, percent: bool) -> str:
+    """A figure of all alternatives, with its 95 % interval over seeds and the seeds themselves."""
+    made: list[str] = []
+    names = results.alternatives
+    with _drawing((HALF[0], 0.9 + 0.42 * len(names)), made) as axes:
+        for place, name in enumerate(names):
+            mean, half = results.mean(name, key)
+            values = [results.figures(run)[key] for run in results.of(name)]
+            colour = EDGE if place == 0 else INK
+            axes.plot(values, [place] * len(values), "|", color=FAINT, markersize=9, alpha=0.8)
+            axes.errorbar(mean, place, xerr=half or None, fmt="o", color=colour, markersize=6, capsize=3)
+            text = f"{mean:.1%}" if percent else f"{mean:,.0f}"
+            axes.annotate(text, (mean, place), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8)
+        if percent:
+            axes.xaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=1))
+        else:
+            axes.xaxis.set_major_formatter(import_module("matplotlib.ticker").StrMethodFormatter("{x:,.0f}"))
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.7)
+        axes.margins(x=0.15)
+        axes.set_title(title, fontsize=9.5, loc="left")
+        axes.locator_params(axis="x", nbins=5)
+    return made[0]
+
+
+def topology(results: Results) -> str:
+    """Viewers, edges, shields and the origin; lines are as thick as what flows."""
+    made: list[str] = []
+    name = results.alternatives[0]
+    scenario = results.variants[name]
+    runs = results.of(name)
+    seconds = scenario.days.counted * 86_400
+    rows = sum(isp.edges for isp in scenario.isps)
+    height = max(2.6, 0.62 * rows + 0.7 * len(scenario.isps) + 0.4)
+    with _drawing((WIDE[0], height), made) as axes:
+        axes.set_axis_off()
+        axes.set_xlim(-0.4, 10.4)
+        top, middles = 0.0, []
+        widest = 0.0
+        flows: list[tuple[float, float, float, float | None, float, str]] = []
+        for number, isp in enumerate(scenario.isps):
+            tallies = [run.tallies[number] for run in runs]
+            ys = [top - 0.95 * place for place in range(isp.edges)]
+            middle = sum(ys) / len(ys)
+            middles.append(middle)
+            sent = np.mean([tally.counted(tally.sent).sum(axis=2) for tally in tallies], axis=0) * 8 / seconds / 1e9
+            pulled = (
+                np.mean(
+                    [
+                        sum(n.pulled for n in tally.fills if n.day >= scenario.days.warm_up) * 8 / seconds / 1e9
+                        for tally in tallies
+                    ]
+                )
+                if tallies
+                else 0.0
+            )
+            for place, y in enumerate(ys):
+                total, missed = float(sent[place].sum()), float(sent[place][list(MISSES)].sum())
+                ratio = 1 - missed / total if total else 0.0
+                flows.append((1.55, middle, 3.0, y, total, EDGE))
+                flows.append((4.6, y, 6.0, middle, missed, SHIELD))
+                widest = max(widest, total)
+                _box(axes, 3.8, y, f"{isp.name} edge {place + 1}", f"{ratio:.1%} of {total:,.3g} Gb/s", EDGE)
+            asked = float(sent[isp.edges].sum())
+            gone = float(sent[isp.edges][list(MISSES)].sum())
+            ratio = 1 - gone / asked if asked else 0.0
+            flows.append((7.6, middle, 9.0, None, gone + float(pulled), ORIGIN))
+            _box(axes, 0.75, middle, f"{isp.name} viewers", f"{isp.share:.0%}", FAINT)
+            note = f"{ratio:.1%} of {asked:,.3g} Gb/s"
+            _box(axes, 6.8, middle, f"{isp.name} shield", note, SHIELD)
+            if pulled:
+                axes.annotate(
+                    f"+ {float(pulled):,.2g} Gb/s fill",
+                    (5.3, middle),
+                    fontsize=7.5,
+                    color=EDGE,
+                    ha="center",
+                    va="bottom",
+                )
+            top = ys[-1] - 1.45
+        centre = sum(middles) / len(middles)
+        into = sum(flow[4] for flow in flows if flow[5] == ORIGIN)
+        _box(axes, 9.6, centre, "origin, S3", f"{into:,.3g} Gb/s", ORIGIN)
+        for x1, y1, x2, y2, rate, colour in flows:
+            y_end = centre if y2 is None else y2
+            t = np.linspace(0, 1, 40)
+            bend = t * t * (3 - 2 * t)
+            width = 0.6 + 11 * rate / max(widest, 1e-12)
+            axes.plot(
+                x1 + (x2 - x1) * t,
+                y1 + (y_end - y1) * bend,
+                color=colour,
+                linewidth=width,
+                alpha=0.35,
+                solid_capstyle="butt",
+                zorder=0,
+            )
+        axes.set_ylim(top + 0.85, 0.65)
+    return made[0]
+
+
+def _box(axes: Any, x: float, y: float, title: str, note: str, colour: str) -> None:
+    patches = import_module("matplotlib.patches")
+    axes.add_patch(
+        patches.FancyBboxPatch(
+            (x - 0.72, y - 0.27),
+            1.44,
+            0.54,
+            boxstyle="round,pad=0.06",
+            facecolor="white",
+            edgecolor=colour,
+            linewidth=1.3,
+        )
+    )
+    axes.text(x, y + 0.1, title, ha="center", va="center", fontsize=8.5, fontweight="bold")
+    axes.text(x, y - 0.15, note, ha="center", va="center", fontsize=7.8, color=INK)
+
+
+def wanted_differences(results: Results) -> Sequence[tuple[str, str, bool]]:
+    """Figures that alternatives are compared by: key, title, whether it is a share."""
+    found = [
+        ("byte_hit_ratio", "bytes from edges", True),
+        ("transit_p95_mbps", "transit, 95th percentile, Mb/s", False),
+        ("stall_ratio", "time without picture", True),
+        ("mean_kbps", "mean bit rate, kb/s", False),
+    ]
+    return found if len(results.alternatives) > 1 else ()

@@ -1,0 +1,85 @@
+"""``report.json``: every number of the report."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from cdn_sim.engine import DECISIONS, SEEN
+from cdn_sim.results import FIGURES, Results, bills_of, transit_bins
+
+VERSION = 1
+
+
+def document(results: Results) -> dict[str, Any]:
+    """All figures and series as plain data; the same results give the same data."""
+    return {
+        "kind": "SimulationReport",
+        "version": VERSION,
+        "scenario": msgspec.to_builtins(results.scenario),
+        "runs_missing": results.missing,
+        "figures": {
+            figure.key: {"title": figure.title, "unit": figure.unit, "higher_is_better": figure.higher_is_better}
+            for figure in FIGURES
+        },
+        "alternatives": {name: _alternative(results, name) for name in results.alternatives},
+    }
+
+
+def text(results: Results) -> str:
+    """The document as JSON."""
+    return json.dumps(document(results), indent=1, allow_nan=False) + "\n"
+
+
+def _alternative(results: Results, name: str) -> dict[str, Any]:
+    runs = results.of(name)
+    scenario = results.variants[name]
+    summary = {}
+    for figure in FIGURES:
+        mean, half = results.mean(name, figure.key)
+        difference = results.difference(name, figure.key)
+        summary[figure.key] = {"mean": mean, "interval_95": half}
+        if difference is not None and name != results.alternatives[0]:
+            summary[figure.key] |= {"difference": difference[0], "difference_interval_95": difference[1]}
+    return {
+        "summary": summary,
+        "runs": [
+            {
+                "seed": run.seed,
+                "figures": results.figures(run),
+                "isps": [
+                    {
+                        "name": tally.isp,
+                        "figures": results.figures(run, number),
+                        "bill_month": msgspec.to_builtins(bills_of(scenario, [tally])[0]),
+                        "peak_sessions": tally.peak_sessions,
+                        "objects": tally.objects,
+                        "library_bytes": tally.library_bytes,
+                        "requests_by_decision": {
+                            _cache(tally.edges, cache): dict(
+                                zip(DECISIONS, tally.counted(tally.requests[cache]).sum(axis=1).tolist(), strict=True)
+                            )
+                            for cache in range(tally.edges + 1)
+                        },
+                        "fill": [msgspec.to_builtins(night) for night in tally.fills],
+                        "series": {
+                            "edge_sent_bytes_by_hour": dict(
+                                zip(DECISIONS, tally.sent[: tally.edges].sum(axis=0).tolist(), strict=True)
+                            ),
+                            "shield_sent_bytes_by_hour": dict(
+                                zip(DECISIONS, tally.sent[tally.edges].tolist(), strict=True)
+                            ),
+                            "seen_by_hour": dict(zip(SEEN, tally.seen.T.tolist(), strict=True)),
+                            "transit_bytes_by_5_minutes": transit_bins(tally).tolist(),
+                        },
+                    }
+                    for number, tally in enumerate(run.tallies)
+                ],
+            }
+            for run in runs
+        ],
+    }
+
+
+def _cache(edges: int, cache: int) -> str:
+    return f"edge {cache + 1}" if cache < edges else "shield"

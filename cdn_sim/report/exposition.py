@@ -1,0 +1,56 @@
+"""The totals of a simulation in Prometheus' text format, by the names that live edges use."""
+
+from collections.abc import Iterator
+
+from cdn_sim import names
+from cdn_sim.accounting import Tally
+from cdn_sim.engine import DECISIONS, KBPS, SEGMENTS, STALL_MS
+from cdn_sim.results import MISSES, Results, disk_bytes
+
+
+def text(results: Results) -> str:
+    """Totals of every run after its warm-up; ``scenario``, ``alternative`` and ``seed`` are labels."""
+    samples: dict[str, list[str]] = {name: [] for name in names.HELP}
+    for name in results.alternatives:
+        for run in results.of(name):
+            for tally in run.tallies:
+                base = {"scenario": results.scenario.name, "alternative": name, "seed": str(run.seed), "isp": tally.isp}
+                sizes = disk_bytes(results.variants[name], tally)
+                for metric, labels, value in _samples(tally, sizes):
+                    samples[metric].append(f"{metric}{_labels({**base, **labels})} {value:.10g}")
+    lines = []
+    for metric, found in samples.items():
+        if found:
+            kind = "counter" if metric.endswith("_total") else "gauge"
+            lines += [f"# HELP {metric} {names.HELP[metric]}", f"# TYPE {metric} {kind}", *found]
+    return "\n".join([*lines, ""])
+
+
+def _samples(tally: Tally, sizes: list[int]) -> Iterator[tuple[str, dict[str, str], float]]:
+    for cache in range(tally.edges + 1):
+        tier = "edge" if cache < tally.edges else "shield"
+        where = {"tier": tier, "edge": str(cache + 1) if tier == "edge" else "shield"}
+        requests = tally.counted(tally.requests[cache]).sum(axis=1)
+        sent = tally.counted(tally.sent[cache]).sum(axis=1)
+        for number, decision in enumerate(DECISIONS):
+            labels = {**where, "decision": decision.replace(" ", "_")}
+            yield names.REQUESTS, labels, float(requests[number])
+            yield names.SENT_BYTES, labels, float(sent[number])
+        above = "shield" if tier == "edge" else "origin"
+        yield names.FETCHED_BYTES, {**where, "from": above}, float(sent[list(MISSES)].sum())
+        yield names.DISK_BYTES, where, float(sizes[cache])
+    fills = [night for night in tally.fills if night.day * 24 >= tally.warm_up_hours]
+    if fills:
+        for result in ("arrived", "late", "replaced"):
+            yield names.FILL_BYTES, {"result": result}, sum(getattr(night, result) for night in fills)
+    seen = tally.seen[tally.warm_up_hours :].sum(axis=0)
+    yield names.STALL_SECONDS, {}, float(seen[STALL_MS]) / 1000
+    yield names.BITRATE, {}, float(seen[KBPS] * 1000 / seen[SEGMENTS]) if seen[SEGMENTS] else 0.0
+
+
+def _labels(labels: dict[str, str]) -> str:
+    quoted = (
+        '{}="{}"'.format(key, value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n"))
+        for key, value in labels.items()
+    )
+    return "{" + ",".join(quoted) + "}"

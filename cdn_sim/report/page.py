@@ -1,0 +1,180 @@
+"""The report as one HTML page: no script, nothing from elsewhere."""
+
+from html import escape
+
+from cdn_sim.report import charts
+from cdn_sim.results import FIGURES, Figure, Results
+
+_CSS = """
+:root { --ink: #1f2933; --faint: #616e7c; --line: #e4e7eb; --good: #2b8a3e; --bad: #c2255c; --edge: #0b7285; }
+* { box-sizing: border-box }
+body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: var(--ink); background: #f5f7fa;
+  margin: 0 }
+main { max-width: 1120px; margin: 0 auto; padding: 32px 24px 64px }
+header { border-bottom: 3px solid var(--edge); margin-bottom: 24px; padding-bottom: 12px }
+h1 { font-size: 28px; margin: 0 } h2 { font-size: 18px; margin: 36px 0 10px }
+p { margin: 4px 0 10px; max-width: 78ch } .faint { color: var(--faint); font-size: 13px }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px }
+.tile, figure { background: white; border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px; margin: 0 }
+.tile b { display: block; font-size: 26px; line-height: 1.2; font-variant-numeric: tabular-nums }
+.tile span { color: var(--faint); font-size: 13px }
+figure { margin-bottom: 14px } figcaption { font-size: 14px; margin-bottom: 6px; font-weight: 600 }
+figcaption small { font-weight: 400; color: var(--faint) }
+figure svg { width: 100%; height: auto; display: block }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 14px; align-items: start }
+.pair figure { margin: 0 }
+.scroll { overflow-x: auto; background: white; border: 1px solid var(--line); border-radius: 8px }
+table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums }
+th, td { text-align: right; padding: 7px 12px; border-bottom: 1px solid var(--line); white-space: nowrap }
+th:first-child, td:first-child { text-align: left } thead th { background: #f0f4f8; font-weight: 600 }
+tr:last-child td { border-bottom: 0 } .good { color: var(--good) } .bad { color: var(--bad) }
+td small { color: var(--faint) }
+.warning { background: #fff4e6; border: 1px solid #ffc078; border-radius: 8px; padding: 10px 14px; margin: 12px 0 }
+@media print { body { background: white } }
+"""
+_TILES = (
+    "byte_hit_ratio",
+    "offload",
+    "transit_p95_mbps",
+    "mean_kbps",
+    "stall_ratio",
+    "start_ms",
+    "sessions",
+    "cost_month",
+)
+
+
+def page(results: Results) -> str:
+    """The whole page.
+
+    Args:
+        results: At least one complete run.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    scenario = results.scenario
+    days = scenario.days
+    parts = [
+        f"<header><h1>{escape(scenario.name)}</h1><p>{escape(scenario.summary)}</p>",
+        f'<p class="faint">{_count(days.counted, "day")} counted after {_count(days.warm_up, "day")} of warm-up · '
+        f"{_count(len(results.of(results.alternatives[0])), 'seed')} · {_count(len(scenario.isps), 'provider')} · "
+        f"a simulation by headend: no traffic of real viewers</p></header>",
+    ]
+    if results.missing:
+        parts.append(
+            f'<p class="warning">The simulation was stopped: {_count(results.missing, "run")} of it '
+            f"{'is' if results.missing == 1 else 'are'} missing here.</p>"
+        )
+    parts += [_tiles(results), "<h2>Where bytes come from</h2>", _figure("Topology", charts.topology(results))]
+    parts.append(_figure("Bytes answered out of the cache", charts.hit_ratios(results), _range_note(results)))
+    parts.append(_figure("What became of requests at edges", charts.decisions(results)))
+    parts.append("<h2>Transit and fill</h2>")
+    panels = [
+        _figure(f"Transit of {isp.name}", charts.transit(results, number), "by five minutes")
+        for number, isp in enumerate(scenario.isps)
+    ]
+    if fill := charts.fill_nights(results):
+        panels.append(_figure("Fill", fill, "each night"))
+    parts.append(f'<div class="pair">{"".join(panels)}</div>')
+    parts.append("<h2>What viewers saw</h2>")
+    seen = [
+        _figure("Mean bit rate", charts.viewing(results, "bitrate"), "by hour and provider"),
+        _figure("Time without picture", charts.viewing(results, "stalls"), "by hour and provider"),
+    ]
+    parts.append(f'<div class="pair">{"".join(seen)}</div>')
+    parts.append("<h2>Alternatives</h2>" if len(results.alternatives) > 1 else "<h2>Figures</h2>")
+    if len(results.alternatives) > 1:
+        compared = [
+            _figure("", charts.alternatives(results, key, title, percent=percent))
+            for key, title, percent in charts.wanted_differences(results)
+        ]
+        parts.append(f'<div class="pair">{"".join(compared)}</div>')
+        parts.append('<p class="faint">Dots are means, bars 95 % intervals over seeds, ticks the seeds.</p>')
+    parts += [_table(results), "<h2>Money</h2>"]
+    parts.append(f'<div class="pair">{_figure("Cost of a month", charts.money(results), "by the prices given")}</div>')
+    title = escape(f"{scenario.name}: simulation")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_CSS}</style></head>'
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _range_note(results: Results) -> str:
+    return "shaded: all seeds" if len(results.of(results.alternatives[0])) > 1 else "by hour"
+
+
+def _figure(title: str, svg: str, note: str = "") -> str:
+    small = f" <small>{escape(note)}</small>" if note else ""
+    caption = f"<figcaption>{escape(title)}{small}</figcaption>" if title else ""
+    return f"<figure>{caption}{svg}</figure>"
+
+
+def _tiles(results: Results) -> str:
+    known = {figure.key: figure for figure in FIGURES}
+    name = results.alternatives[0]
+    tiles = []
+    for key in _TILES:
+        mean, _ = results.mean(name, key)
+        note = known[key].title + (" a day" if key == "sessions" else "")
+        tiles.append(f'<div class="tile"><b>{value_text(known[key], mean)}</b><span>{escape(note)}</span></div>')
+    return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _table(results: Results) -> str:
+    names = results.alternatives
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    rows = []
+    for figure in FIGURES:
+        cells = []
+        for place, name in enumerate(names):
+            mean, half = results.mean(name, figure.key)
+            own = f" <small>± {value_text(figure, half)}</small>" if half else ""
+            cells.append(
+                f"<td>{value_text(figure, mean)}{own}{_difference(results, figure, name) if place else ''}</td>"
+            )
+        rows.append(f"<tr><td>{escape(figure.title)}</td>{''.join(cells)}</tr>")
+    note = (
+        '<p class="faint">Coloured: difference from the first column, paired by seed, where its 95 % interval leaves '
+        "out zero.</p>"
+        if len(names) > 1
+        else ""
+    )
+    return (
+        f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f"{note}"
+    )
+
+
+def _difference(results: Results, figure: Figure, name: str) -> str:
+    found = results.difference(name, figure.key)
+    if found is None or figure.higher_is_better is None:
+        return ""
+    mean, half = found
+    several = len(results.of(name)) > 1
+    if not several or abs(mean) <= half or mean == 0:
+        return ""
+    kind = "good" if (mean > 0) == figure.higher_is_better else "bad"
+    sign = "+" if mean > 0 else "−"
+    text = f"{abs(mean) * 100:.2f} points" if figure.unit == "share" else value_text(figure, abs(mean))
+    return f'<br><small class="{kind}">{sign}{text}</small>'
+
+
+def value_text(figure: Figure, value: float) -> str:
+    """A value with its unit."""
+    if figure.unit == "share":
+        return f"{value:.2%}" if value < 0.1 else f"{value:.1%}"
+    if figure.unit == "bytes":
+        for unit, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
+            if value >= unit:
+                return f"{value / unit:,.3g} {name}" if value < 1000 * unit else f"{value / unit:,.0f} {name}"
+        return f"{value:,.0f} B"
+    if figure.unit in ("Mb/s", "ms", "kb/s"):
+        return f"{value:,.3g} {figure.unit}" if value < 1000 else f"{value:,.0f} {figure.unit}"
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.3g}"

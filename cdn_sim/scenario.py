@@ -1,0 +1,349 @@
+"""Scenario files: TOML to `Scenario`, with one line for everything that is wrong."""
+
+import copy
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any, Union, get_args, get_origin
+
+import msgspec
+
+from cdn_sim.catalogue import LADDERS
+from cdn_sim.model import EVENT_KINDS, Isp, Scenario
+from headend.errors import ConfigError
+
+BASE = "as given"
+"""Name of the run with the scenario's own values."""
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+_UNITS |= {f"{unit}i": 1 << 10 * power for power, unit in enumerate("KMGTP", 1)}
+MOST_DAYS = 24
+"""Times are kept in 31 bits of milliseconds."""
+
+
+def presets() -> tuple[str, ...]:
+    """Names of the scenarios that come along."""
+    found = (entry.name for entry in files("cdn_sim.presets").iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
+
+
+def preset_text(name: str) -> str:
+    """A scenario that comes along, as TOML; `KeyError` if there is none of this name."""
+    if name not in presets():
+        raise KeyError(name)
+    return (files("cdn_sim.presets") / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def parse(text: str, name: str) -> Scenario:
+    """Read a scenario, its alternatives included.
+
+    Args:
+        text: TOML.
+        name: What to call it in errors.
+
+    Raises:
+        ConfigError: It is no TOML, a key is unknown, or a value is impossible; the message names the key.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is no TOML: {error}") from error
+    scenario = _convert(document, name)
+    for alternative in scenario.alternatives:
+        if alternative == BASE or not re.fullmatch(r"[\w .+-]{1,40}", alternative):
+            raise ConfigError(
+                f"{name}: alternatives.{alternative}: give it another name, of letters, digits and spaces"
+            )
+        with_alternative(document, alternative, name)
+    return scenario
+
+
+def variants(text: str, name: str) -> dict[str, Scenario]:
+    """The scenario as given, then each of its alternatives.
+
+    Raises:
+        ConfigError: As `parse`.
+    """
+    scenario = parse(text, name)
+    document = tomllib.loads(text)
+    others = {each: with_alternative(document, each, name) for each in scenario.alternatives}
+    return {BASE: scenario, **others}
+
+
+def with_alternative(document: dict[str, Any], alternative: str, name: str) -> Scenario:
+    """A scenario with the values of one alternative."""
+    merged = copy.deepcopy(document)
+    changes = merged.pop("alternatives")[alternative]
+    if not isinstance(changes, dict):
+        raise ConfigError(f'{name}: alternatives.{alternative} is no table; write {{ edge.policy = "lru" }}')
+    _merge(merged, changes)
+    return _convert(merged, f"{name}, alternative {alternative}")
+
+
+def _merge(into: dict[str, Any], changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(into.setdefault(key, {}), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def size_bytes(text: str) -> int:
+    """A size such as ``20T`` (10**12) or ``20Ti`` (2**40).
+
+    Raises:
+        ValueError: It is none.
+    """
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([KMGTP]i?)?B?", text.strip())
+    size = int(float(found[1]) * _UNITS[found[2] or ""]) if found else 0
+    if size < 1:
+        raise ValueError(text)
+    return size
+
+
+def time_ms(text: str) -> int:
+    """A moment such as ``day 9 20:30``, in ms since the run's beginning; days count from 1.
+
+    Raises:
+        ValueError: It is none.
+    """
+    found = re.fullmatch(r"day ([1-9][0-9]?) ([01][0-9]|2[0-3]):([0-5][0-9])", text)
+    if not found:
+        raise ValueError(text)
+    day, hour, minute = map(int, found.groups())
+    return ((day - 1) * 24 + hour) * 3_600_000 + minute * 60_000
+
+
+def clock_ms(text: str) -> int:
+    """A time of day such as ``02:00``, in ms; `ValueError` if it is none."""
+    return time_ms(f"day 1 {text}")
+
+
+def _convert(document: dict[str, Any], name: str) -> Scenario:
+    try:
+        scenario = msgspec.convert(document, Scenario)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {_told(str(error))}") from error
+    for place, problem in _problems(scenario):
+        raise ConfigError(f"{name}: {place}: {problem}")
+    return scenario
+
+
+def _told(message: str) -> str:
+    """Rewrite a message of msgspec with the key first, and the key that was probably meant."""
+    text, _, where = message.partition(" - at `$")
+    place = where.rstrip("`").lstrip(".").replace("[...]", "")
+    if found := re.search(r"unknown field `(.+)`", text):
+        known = _fields_at(place)
+        near = difflib.get_close_matches(found[1], known, 1)
+        key = f"{place}.{found[1]}".lstrip(".")
+        return f"{key} is no key; {f'did you mean {near[0]!r}?' if near else 'use one of ' + ', '.join(known)}"
+    if found := re.search(r"missing required field `(.+)`", text):
+        return f"{place}.{found[1]}".lstrip(".") + " is missing; add it"
+    return f"{place}: {text[:1].lower()}{text[1:]}" if place else text
+
+
+def _fields_at(place: str) -> list[str]:
+    kind: Any = Scenario
+    for part in re.sub(r"\[\d+\]", "", place).split("."):
+        if part:
+            field = next((each for each in msgspec.structs.fields(kind) if each.encode_name == part), None)
+            kind = _struct_in(field.type) if field else None
+        if kind is None:
+            return []
+    return [each.encode_name for each in msgspec.structs.fields(kind)]
+
+
+def _struct_in(kind: Any) -> Any:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    if get_origin(kind) in (Union, tuple) or type(kind).__name__ == "UnionType":
+        return next((found for part in get_args(kind) if (found := _struct_in(part))), None)
+    return None
+
+
+def _problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """What is impossible: the key, and what to do."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", scenario.name):
+        yield "name", f"{scenario.name!r} must be of a-z, 0-9 and '-'"
+    if not scenario.seeds or len(set(scenario.seeds)) != len(scenario.seeds) or min(scenario.seeds, default=0) < 0:
+        yield "seeds", "give at least one, all different and not negative, such as [1, 2, 3]"
+    if scenario.days.counted < 1 or scenario.days.warm_up < 0 or scenario.days.all > MOST_DAYS:
+        yield "days", f"counted must be at least 1, warm_up at least 0, and both together at most {MOST_DAYS}"
+    yield from _catalogue_problems(scenario)
+    yield from _viewer_problems(scenario)
+    yield from _network_problems(scenario)
+    for number, event in enumerate(scenario.events, 1):
+        place = f"events, number {number}"
+        if sum(getattr(event, kind) is not None for kind in EVENT_KINDS) != 1:
+            yield place, f"give exactly one of {', '.join(EVENT_KINDS)}"
+            continue
+        try:
+            late = time_ms(event.at) >= scenario.days.all * 86_400_000
+        except ValueError:
+            yield f"{place}, at", f"{event.at!r} is no moment, such as 'day 9 20:30'"
+            continue
+        if late:
+            yield f"{place}, at", f"{event.at!r} is after the last of {scenario.days.all} days"
+        yield from ((f"{place}, {event.kind}", problem) for problem in _event_problems(scenario, event))
+
+
+def _between(value: float, least: float, most: float) -> bool:
+    return least <= value <= most  # false for NaN
+
+
+def _catalogue_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    catalogue, popularity = scenario.catalogue, scenario.popularity
+    if not 1 <= catalogue.titles <= 1_000_000:
+        yield "catalogue.titles", f"{catalogue.titles} is not from 1 to 1,000,000"
+    if catalogue.ladder not in LADDERS:
+        yield "catalogue.ladder", f"{catalogue.ladder!r} is not known; use one of {', '.join(LADDERS)}"
+    if not _between(catalogue.segment_s, 0.5, 60):
+        yield "catalogue.segment_s", f"{catalogue.segment_s} is not from 0.5 to 60 seconds"
+    shortest, longest = catalogue.minutes
+    if not (_between(shortest, 0.1, longest) and longest <= 1440):
+        yield "catalogue.minutes", "give the shortest and the longest title, in this order and up to 1440"
+    if not _between(catalogue.sound_kbps, 0, 100_000):
+        yield "catalogue.sound_kbps", f"{catalogue.sound_kbps} is no bit rate; 0 leaves sound out"
+    bounds = {
+        "exponent": (0, 5),
+        "shift": (0, 1e6),
+        "half_life_days": (0.01, 1e5),
+        "floor": (0, 1),
+        "noise": (0, 3),
+        "regional": (0, 3),
+        "releases_per_day": (0, 1e5),
+        "republished_per_day": (0, 1e5),
+    }
+    for key, (least, most) in bounds.items():
+        value = getattr(popularity, key)
+        if not _between(value, least, most):
+            yield f"popularity.{key}", f"{value} is not from {least:g} to {most:g}"
+
+
+def _viewer_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    viewers = scenario.viewers
+    if not _between(viewers.sessions_per_day, 1, 1e9):
+        yield "viewers.sessions_per_day", f"{viewers.sessions_per_day} is not from 1 to 1,000,000,000"
+    if len(viewers.hours) != 24 or min(viewers.hours) < 0 or not 0 < sum(viewers.hours) < 1e12:
+        yield "viewers.hours", "give 24 numbers, none negative and not all 0"
+    if not _between(viewers.weekend, 0, 100):
+        yield "viewers.weekend", f"{viewers.weekend} is not from 0 to 100"
+    if not _between(viewers.seeks_per_hour, 0, 360):
+        yield "viewers.seeks_per_hour", f"{viewers.seeks_per_hour} is not from 0 to 360"
+    for key in ("lengths", "devices", "players", "access"):
+        shares = [each.share for each in getattr(viewers, key)]
+        if not shares or min(shares) < 0 or not _between(sum(shares), 0.999, 1.001):
+            yield f"viewers.{key}", f"the shares must add up to 1, not {sum(shares):g}"
+    for length in viewers.lengths:
+        if (length.leaves is None) == (length.leaves_after is None):
+            yield "viewers.lengths", "give leaves_after or leaves, one of them"
+        if length.leaves_after is not None and not _between(length.leaves_after, 0, 1):
+            yield "viewers.lengths", f"leaves_after is a part of the title, 0 to 1, not {length.leaves_after:g}"
+    codecs = LADDERS.get(scenario.catalogue.ladder, {})
+    for device in viewers.devices:
+        if not scenario.catalogue.store and codecs and device.codec not in codecs:
+            yield "viewers.devices", f"ladder {scenario.catalogue.ladder!r} has no {device.codec}"
+        if device.most_kbps is not None and not device.most_kbps > 0:
+            yield "viewers.devices", f"most_kbps must be above 0, not {device.most_kbps:g}"
+    for player in viewers.players:
+        if not _between(player.buffer_s, 2 * scenario.catalogue.segment_s, 600):
+            least = 2 * scenario.catalogue.segment_s
+            yield "viewers.players", f"buffer_s must be from two segments ({least:g} s) to 600, not {player.buffer_s:g}"
+        if player.quality < 0:
+            yield "viewers.players", f"quality counts from 0, not {player.quality}"
+    for access in viewers.access:
+        if not (_between(access.mbps, 0.01, 1e6) and _between(access.spread, 0, 3)):
+            yield "viewers.access", "mbps must be from 0.01 to 1,000,000 and spread from 0 to 3"
+        if not _between(access.rtt_ms, 0, 10_000):
+            yield "viewers.access", f"rtt_ms must be from 0 to 10,000, not {access.rtt_ms:g}"
+
+
+def _network_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    if not scenario.isps:
+        yield "isps", "give at least one [[isps]]"
+    names = [isp.name for isp in scenario.isps]
+    if len(set(names)) != len(names):
+        yield "isps", "two of them have the same name"
+    shares = sum(isp.share for isp in scenario.isps)
+    if any(isp.share < 0 for isp in scenario.isps) or not _between(shares, 0.999, 1.001):
+        yield "isps", f"the shares must add up to 1, not {shares:g}"
+    link = scenario.origin.link
+    if not (_between(link.gbps, 1e-6, 1e6) and _between(link.rtt_ms, 0, 10_000)):
+        yield "origin.link", "gbps must be above 0 and up to 1,000,000, and rtt_ms from 0 to 10,000"
+    for key in ("transit_per_mbps_month", "s3_get_per_1000", "s3_egress_per_gb", "edge_month"):
+        if not _between(getattr(scenario.origin.prices, key), 0, 1e12):
+            yield f"origin.prices.{key}", "a price can't be negative"
+    yield from _edge_problems("edge", scenario)
+    for isp in scenario.isps:
+        yield from _isp_problems(isp, scenario)
+
+
+def _isp_problems(isp: Isp, scenario: Scenario) -> Iterator[tuple[str, str]]:
+    place = f"isps, {isp.name!r}"
+    if not re.fullmatch(r"[\w-]{1,40}", isp.name):
+        yield place, "its name must be of letters, digits, '-' and '_'"
+    if not 1 <= isp.edges <= 64:
+        yield f"{place}, edges", f"{isp.edges} is not from 1 to 64"
+    if not 1 <= isp.replicas_of_top <= max(1, isp.edges):
+        yield f"{place}, replicas_of_top", f"{isp.replicas_of_top} is not from 1 to {isp.edges} edges"
+    if not (_between(isp.transit.gbps, 1e-6, 1e6) and _between(isp.transit.rtt_ms, 0, 10_000)):
+        yield f"{place}, transit", "gbps must be above 0 and up to 1,000,000, and rtt_ms from 0 to 10,000"
+    yield from _size_problems(f"{place}, shield.disk", isp.shield.disk)
+    if isp.edge is not None:
+        yield from _edge_problems(f"{place}, edge", scenario, isp)
+
+
+def _edge_problems(place: str, scenario: Scenario, isp: Isp | None = None) -> Iterator[tuple[str, str]]:
+    edge = scenario.edge_of(isp) if isp else scenario.edge
+    yield from _size_problems(f"{place}.disk", edge.disk)
+    yield from _size_problems(f"{place}.largest", edge.largest)
+    if not _between(edge.gbps, 1e-6, 1e6):
+        yield f"{place}.gbps", f"{edge.gbps} is not above 0 and up to 1,000,000"
+    if not _between(edge.pinned, 0, 1):
+        yield f"{place}.pinned", f"{edge.pinned} is a share of the disk, from 0 to 1"
+    if not _between(edge.fill.hours, 0.1, 24):
+        yield f"{place}.fill.hours", f"{edge.fill.hours} is not from 0.1 to 24"
+    if not _between(edge.fill.mbps, 0.001, 1e9):
+        yield f"{place}.fill.mbps", f"{edge.fill.mbps} is not above 0"
+    for key, least, most in (("transit_share", 0.001, 1), ("alpha", 0.001, 1), ("stays", 1, 100)):
+        value = getattr(edge.fill, key)
+        if not _between(value, least, most):
+            yield f"{place}.fill.{key}", f"{value} is not from {least:g} to {most:g}"
+    try:
+        clock_ms(edge.fill.starts)
+    except ValueError:
+        yield f"{place}.fill.from", f"{edge.fill.starts!r} is no time of day, such as '02:00'"
+
+
+def _size_problems(place: str, text: str) -> Iterator[tuple[str, str]]:
+    try:
+        size_bytes(text)
+    except ValueError:
+        yield place, f"{text!r} is no size, such as '20T'"
+
+
+def _event_problems(scenario: Scenario, event: Any) -> Iterator[str]:
+    what = getattr(event, event.kind)
+    names = [isp.name for isp in scenario.isps]
+    edges = [f"{isp.name}/{number}" for isp in scenario.isps for number in range(1, isp.edges + 1)]
+    if event.kind == "lost" and bool(what.edge) == bool(what.shield):
+        yield 'give edge = "provider/number" or shield = "provider", one of them'
+    edge = getattr(what, "edge", "")
+    if edge and edge not in edges:
+        yield f"there is no edge {edge!r}; use one of {', '.join(edges[:8])}"
+    for key in ("shield", "transit", "isp"):
+        name = getattr(what, key, "")
+        if name and name not in names:
+            yield f"there is no provider {name!r}; use one of {', '.join(names)}"
+    if not _between(getattr(what, "minutes", 1.0), 0.1, 1e6):
+        yield "minutes must be at least 0.1"
+    if event.kind == "slow" and not _between(what.keeps, 0, 1):
+        yield f"keeps is a share of the capacity, 0 to 1, not {what.keeps:g}"
+    if event.kind == "origin" and not (_between(what.fails, 0, 1) and _between(what.extra_ms, 0, 600_000)):
+        yield "fails is a share from 0 to 1, and extra_ms is from 0 to 600,000"
+    if event.kind == "premiere" and not (_between(what.sessions, 1, 1e8) and _between(what.within_minutes, 0.1, 1440)):
+        yield "sessions must be at least 1, and within_minutes from 0.1 to 1440"
+    if event.kind == "republish" and what.top < 1:
+        yield f"top must be at least 1, not {what.top}"

@@ -1,0 +1,24 @@
+"""Which edges of a site a title belongs to."""
+
+import numpy as np
+
+from cdn_sim.compiling import Array
+from cdn_sim.streams import draw, stream_of
+
+
+def order(titles: int, edges: int, site: str) -> Array:
+    """Edges of each title, the preferred one first, by rendezvous hashing: losing an edge moves only its own titles.
+
+    Args:
+        titles: How many.
+        edges: How many.
+        site: Name of the site, so that sites spread differently.
+
+    Returns:
+        int64, a row for each title.
+
+    Source:
+        Thaler, Ravishankar: Using name-based mappings to increase hit rates, IEEE/ACM ToN 6(1), 1998.
+    """
+    scores = np.array([draw(stream_of(0, f"{site}/{edge}"), np.arange(titles)) for edge in range(edges)])
+    return np.argsort(scores, axis=0, kind="stable")[::-1].T.astype(np.int64)

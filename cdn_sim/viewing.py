@@ -1,0 +1,111 @@
+"""Who comes when, watches what, for how long and with what: the sessions of one day at one provider."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cdn_sim.compiling import Array
+from cdn_sim.model import Isp, Scenario
+from cdn_sim.networks import STEPS
+from cdn_sim.players.state import RULES
+from cdn_sim.streams import draw, normal, stream_of, uniform
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Columns, one entry per session, in order of the start; see `cdn_sim.engine.Viewers`."""
+
+    start_ms: Array
+    title: Array
+    left: Array
+    device: Array
+    rule: Array
+    quality: Array
+    most_ms: Array
+    kbps: Array
+    rtt_ms: Array
+    access: Array
+    offset: Array
+    draw: Array
+
+
+def sessions(
+    scenario: Scenario,
+    isp_number: int,
+    day: int,
+    seed: int,
+    weights: Array,
+    segments: Array,
+    premieres: tuple[tuple[float, float, int, float], ...] = (),
+) -> Sessions:
+    """All sessions that begin on a day at a provider.
+
+    Args:
+        scenario: What the scenario says.
+        isp_number: Which provider.
+        day: From 0.
+        seed: Of the run.
+        weights: Weight of each title on this day.
+        segments: Segments of each title.
+        premieres: Start in ms since the run's beginning, length in ms, title and sessions of each premiere of the day.
+    """
+    viewers, isp = scenario.viewers, scenario.isps[isp_number]
+    count = _count(scenario, isp, day)
+    name = f"day {day} at provider {isp_number}"
+    numbers = np.arange(count)
+
+    hours = np.array(viewers.hours, dtype=np.float64)
+    edges = np.concatenate([[0.0], np.cumsum(hours) / hours.sum()])
+    at = np.interp((numbers + uniform(stream_of(seed, f"arrivals, {name}"), numbers)) / max(count, 1), edges, range(25))
+    start_ms = day * DAY_MS + at * 3_600_000
+    sums = np.cumsum(weights)
+    title = np.searchsorted(sums, uniform(stream_of(seed, f"titles, {name}"), numbers) * sums[-1], side="right")
+    title = np.minimum(title, len(weights) - 1)
+    for number, (begins_ms, lasts_ms, premiered, extra) in enumerate(premieres):
+        more = round(extra * isp.share)
+        when = uniform(stream_of(seed, f"premiere {number}, {name}"), np.arange(more))
+        start_ms = np.concatenate([start_ms, begins_ms + when * lasts_ms])
+        title = np.concatenate([title, np.full(more, premiered)])
+    arrival = np.argsort(start_ms, kind="stable")
+    start_ms, title = start_ms[arrival], title[arrival]
+    numbers = np.arange(len(start_ms))
+
+    def kind(purpose: str, shares: list[float]) -> Array:
+        bounds = np.cumsum(shares) / sum(shares)
+        return np.searchsorted(bounds, uniform(stream_of(seed, f"{purpose}, {name}"), numbers), side="right")
+
+    length = kind("lengths", [each.share for each in viewers.lengths])
+    part = uniform(stream_of(seed, f"stays, {name}"), numbers)
+    most = np.array([1.0 if each.leaves_after is None else each.leaves_after for each in viewers.lengths])[length]
+    to_end = np.array([each.leaves == "at the end" for each in viewers.lengths])[length]
+    whole = segments[title]
+    left = np.where(to_end, whole, np.ceil(part * most * whole)).clip(1, whole).astype(np.int32)
+
+    player = kind("players", [each.share for each in viewers.players])
+    access = kind("access", [each.share for each in viewers.access])
+    spread = np.array([each.spread for each in viewers.access])[access]
+    kbps = np.array([each.mbps * 1000 for each in viewers.access])[access]
+    kbps = kbps * np.exp(spread * normal(stream_of(seed, f"rates, {name}"), numbers))
+    own = draw(stream_of(seed, f"viewers, {name}"), numbers)
+    return Sessions(
+        start_ms,
+        title.astype(np.int64),
+        left,
+        kind("devices", [each.share for each in viewers.devices]).astype(np.int64),
+        np.array([RULES[each.rule] for each in viewers.players], dtype=np.int64)[player],
+        np.array([each.quality for each in viewers.players], dtype=np.int64)[player],
+        np.array([each.buffer_s * 1000 for each in viewers.players])[player],
+        kbps,
+        np.array([each.rtt_ms for each in viewers.access])[access],
+        access.astype(np.int64),
+        (own >> np.uint64(40)).astype(np.int64) % STEPS,
+        (own & np.uint64(0x7FFFFFFF)).astype(np.int64),
+    )
+
+
+def _count(scenario: Scenario, isp: Isp, day: int) -> int:
+    """Days 6 and 7 of each week are the weekend."""
+    weekend = scenario.viewers.weekend if day % 7 >= 5 else 1.0
+    return round(scenario.viewers.sessions_per_day * isp.share * weekend)

@@ -1,0 +1,237 @@
+"""``headend simulate``: what caches, links and players would do, without traffic."""
+
+import csv
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from cdn_sim import compiling, scenario, spreading
+from cdn_sim.accounting import Tally
+from cdn_sim.catalogue import Release
+from cdn_sim.model import Scenario
+from cdn_sim.report import charts, document, exposition, page
+from cdn_sim.results import FIGURES, Results, Run
+from cdn_sim.scenario import BASE
+from headend.cli import options
+from headend.cli.exits import status_of
+from headend.cli.screen import console, print_json, table
+from headend.cli.wording import clock_text, count_text
+from headend.errors import ConfigError
+from headend.settings import ClusterSettings, StoreSettings
+
+DEFAULT_FOLDER = "simulations"
+_SHOWN = (
+    "byte_hit_ratio",
+    "offload",
+    "transit_p95_mbps",
+    "fill_share_of_misses",
+    "mean_kbps",
+    "stall_ratio",
+    "start_ms",
+    "cost_month",
+)
+
+
+@click.command(
+    "simulate",
+    epilog=options.examples(
+        "headend simulate smoke",
+        "headend simulate metro --workers 4",
+        "headend simulate metro --show > mine.toml",
+        "headend simulate mine.toml --only reactive --seed 7 --out reports/mine",
+        "headend simulate mine.toml --scheduler tcp://10.0.0.5:8786 --json | jq .alternatives",
+    ),
+)
+@click.argument("name", metavar="SCENARIO")
+@click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, help="Only this seed; repeatable.")
+@click.option("--only", "alternatives", multiple=True, metavar="ALTERNATIVE", help="Only this one; repeatable.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes of this machine.  [default: cores]")
+@click.option("--scheduler", metavar="ADDR", help="Simulate on a running Dask cluster, such as tcp://10.0.0.5:8786.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=f"Folder of report.html, report.json and figures.prom.  [default: {DEFAULT_FOLDER}/NAME]",
+)
+@click.option("--show", is_flag=True, help="Print the scenario as TOML, to start one of your own, and do nothing.")
+@options.endpoint
+@options.common
+def command(
+    name: str,
+    seeds: tuple[int, ...],
+    alternatives: tuple[str, ...],
+    workers: int | None,
+    scheduler: str | None,
+    out: Path | None,
+    show: bool,
+    endpoint_url: str | None,
+    as_json: bool,
+) -> int:
+    """Simulate providers' caches, with players, links and costs.
+
+    SCENARIO is a TOML file, or one that comes along: smoke, metro, premiere, brown-out, live-small. Each alternative of
+    the scenario is run with each seed; the report sets them side by side, with 95 % intervals. The same seed gives the
+    same report on any number of workers. Ctrl-C keeps what is complete.
+    """
+    if workers and scheduler:
+        raise ConfigError("--workers starts a local cluster, --scheduler uses a running one: give one of them")
+    text = _text(name)
+    if show:
+        scenario.parse(text, name)
+        click.echo(text, nl=False)
+        return 0
+    variants = _chosen(scenario.variants(text, name), alternatives, seeds)
+    base = next(iter(variants.values()))
+    if not as_json:
+        charts.ready()
+    releases = _releases(base, endpoint_url)
+    traces = _traces(variants)
+    target = out or Path(DEFAULT_FOLDER) / base.name
+    if not as_json or out:
+        _make_folder(target)
+    settings = ClusterSettings(scheduler, workers or len(os.sched_getaffinity(0)))
+    results, stopped = _run(variants, releases, traces, settings)
+    if not results.runs:
+        raise stopped or ConfigError("nothing was simulated")
+    if not as_json or out:
+        _write(results, target, pictures=not as_json)
+    if as_json:
+        print_json(document.document(results))
+    else:
+        _show(results, target)
+    if stopped:
+        kept = f"; what is complete is in {target}" if not as_json or out else ""
+        click.echo(f"headend: stopped with {count_text(results.missing, 'run')} missing{kept}", err=True)
+        return status_of(stopped)
+    return 0
+
+
+def _text(name: str) -> str:
+    if name in scenario.presets():
+        return scenario.preset_text(name)
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(scenario.presets())
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigError(f"scenario {name} can't be read: {why}. Give a TOML file, or one of {known}") from error
+
+
+def _chosen(
+    variants: dict[str, Scenario], alternatives: tuple[str, ...], seeds: tuple[int, ...]
+) -> dict[str, Scenario]:
+    for wanted in alternatives:
+        if wanted not in variants:
+            raise ConfigError(f"there is no alternative {wanted!r}; use one of {', '.join(variants)}")
+    chosen = {name: each for name, each in variants.items() if not alternatives or name in alternatives}
+    if seeds:
+        chosen = {name: msgspec.structs.replace(each, seeds=tuple(seeds)) for name, each in chosen.items()}
+    return chosen
+
+
+def _releases(base: Scenario, endpoint_url: str | None) -> tuple[Release, ...]:
+    if not base.catalogue.store:
+        return ()
+    from headend.cli.segment_sizes import releases_of
+
+    return releases_of(StoreSettings(options.absolute(base.catalogue.store), endpoint_url))
+
+
+def _traces(variants: dict[str, Scenario]) -> dict[str, list[float]]:
+    """The files of relative rates that classes of access name: the last number of each line."""
+    found: dict[str, list[float]] = {}
+    for each in variants.values():
+        for access in each.viewers.access:
+            if access.trace and access.trace not in found:
+                try:
+                    with Path(access.trace).open(newline="", encoding="utf-8") as stream:
+                        found[access.trace] = [float(row[-1]) for row in csv.reader(stream) if row]
+                except (OSError, ValueError) as error:
+                    raise ConfigError(f"viewers.access: trace {access.trace} can't be read: {error}") from error
+    return found
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise ConfigError(f"--out {folder} can't be written to: {error.strerror or error}") from error
+
+
+def _run(
+    variants: dict[str, Scenario],
+    releases: Sequence[Release],
+    traces: dict[str, list[float]],
+    settings: ClusterSettings,
+) -> tuple[Results, KeyboardInterrupt | None]:
+    todo = spreading.tasks(variants)
+    began = last = time.monotonic()
+    if compiling.COMPILES and not compiling.is_warm():
+        click.echo("headend: compiling the simulation, once on this machine: about half a minute", err=True)
+    elif not compiling.COMPILES:
+        click.echo("headend: without numba this takes a hundred times longer: pip install 'headend[sim]'", err=True)
+
+    def on_progress(text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= 5:
+            last = now
+            click.echo(f"  {clock_text(now - began)}  {text}", err=True)
+
+    done: dict[tuple[str, int], dict[int, Tally]] = {}
+    stopped = None
+    try:
+        for task, tally in spreading.run(
+            todo,
+            workers=settings.workers or 1,
+            scheduler=settings.scheduler,
+            releases=releases,
+            traces=traces,
+            on_progress=on_progress,
+        ):
+            done.setdefault((task.alternative, task.seed), {})[task.isp] = tally
+    except KeyboardInterrupt as error:
+        stopped = error
+    runs = tuple(
+        Run(name, seed, tuple(tallies[isp] for isp in sorted(tallies)))
+        for (name, seed), tallies in sorted(
+            done.items(), key=lambda item: (list(variants).index(item[0][0]), item[0][1])
+        )
+        if len(tallies) == len(variants[name].isps)
+    )
+    wanted = sum(len(each.seeds) for each in variants.values())
+    segment_ms = (releases[0].segment_s if releases else next(iter(variants.values())).catalogue.segment_s) * 1000
+    if BASE not in variants:
+        variants = {BASE: next(iter(variants.values())), **variants}
+    return Results(variants, runs, segment_ms, wanted - len(runs)), stopped
+
+
+def _write(results: Results, folder: Path, *, pictures: bool) -> None:
+    texts = {"report.json": document.text(results), "figures.prom": exposition.text(results)}
+    if pictures:
+        texts["report.html"] = page.page(results)
+    for name, text in texts.items():
+        part = folder / f".{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(folder / name)
+
+
+def _show(results: Results, folder: Path) -> None:
+    known = {figure.key: figure for figure in FIGURES}
+    rows: list[list[Any]] = []
+    for key in _SHOWN:
+        cells = []
+        for name in results.alternatives:
+            mean, half = results.mean(name, key)
+            own = f" ± {page.value_text(known[key], half)}" if half else ""
+            cells.append(page.value_text(known[key], mean) + own)
+        rows.append([known[key].title, *cells])
+    screen = console()
+    screen.print(table(("", *(f">{name}" for name in results.alternatives)), rows))
+    screen.print(f"report: {folder / 'report.html'}")

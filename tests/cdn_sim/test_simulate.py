@@ -1,0 +1,198 @@
+"""``headend simulate`` from a scenario to its report."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from cdn_sim import names, spreading
+from cdn_sim.accounting import Tally
+from cdn_sim.spreading import Task
+from headend import layout, track_index
+from headend.cli import run
+from headend.media import Segment
+from headend.track_index import TrackFacts
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+SMALL = """
+name = "small"
+summary = "Two providers < one evening."
+seeds = [1, 2]
+days = { counted = 1, warm_up = 1 }
+[catalogue]
+titles = 12
+minutes = [5, 10]
+[popularity]
+releases_per_day = 1
+[viewers]
+sessions_per_day = 120
+seeks_per_hour = 1
+[edge]
+disk = "4G"
+gbps = 1
+pinned = 0.5
+[[isps]]
+name = "north"
+share = 0.5
+edges = 2
+shield = { disk = "6G" }
+[[isps]]
+name = "south"
+share = 0.5
+[[events]]
+at = "day 2 20:00"
+lost = { edge = "north/2", minutes = 30 }
+[alternatives]
+reactive = { edge.pinned = 0.0 }
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    (tmp_path / "small.toml").write_text(SMALL)
+    return tmp_path / "small.toml"
+
+
+def test_report_is_one_page_with_everything_inside(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = small.parent / "out"
+    assert run(["simulate", str(small), "--workers", "1", "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "bytes from edges" in shown and "reactive" in shown
+    page = (out / "report.html").read_text()
+    assert "<script" not in page and "http://" not in page.replace("http://www.w3.org", "")
+    assert "Two providers &lt; one evening." in page
+    assert page.count("<svg") >= 11
+    report = json.loads((out / "report.json").read_text())
+    assert list(report["alternatives"]) == ["as given", "reactive"]
+    summary = report["alternatives"]["reactive"]["summary"]["byte_hit_ratio"]
+    assert 0 < summary["mean"] < 1 and "difference_interval_95" in summary
+    assert report["alternatives"]["as given"]["runs"][0]["isps"][0]["fill"][0]["arrived"] > 0
+    families = {family.name for family in text_string_to_metric_families((out / "figures.prom").read_text())}
+    assert families == {name.removesuffix("_total") for name in names.HELP if name != names.INFLIGHT}
+    assert sorted(path.name for path in out.iterdir()) == ["figures.prom", "report.html", "report.json"]
+
+
+def test_totals_of_the_exposition_are_those_of_the_report(small: Path) -> None:
+    out = small.parent / "out"
+    assert run(["simulate", str(small), "--workers", "1", "--out", str(out), "--only", "reactive", "--seed", "1"]) == 0
+    report = json.loads((out / "report.json").read_text())
+    isps = report["alternatives"]["reactive"]["runs"][0]["isps"]
+    counted = sum(
+        sum(each.values()) for isp in isps for name, each in isp["requests_by_decision"].items() if name != "shield"
+    )
+    families = text_string_to_metric_families((out / "figures.prom").read_text())
+    samples = [sample for family in families for sample in family.samples if sample.name == names.REQUESTS]
+    assert sum(sample.value for sample in samples if sample.labels["tier"] == "edge") == counted
+
+
+def test_number_of_workers_changes_no_byte(small: Path) -> None:
+    outs = []
+    for workers in ("1", "2"):
+        out = small.parent / f"out-{workers}"
+        assert run(["simulate", str(small), "--workers", workers, "--out", str(out), "--only", "as given"]) == 0
+        outs.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert outs[0] == outs[1]
+
+
+def test_ctrl_c_keeps_what_is_complete(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = spreading.run
+
+    def stopped(todo: Any, **options: Any) -> Iterator[tuple[Task, Tally]]:
+        yield from whole(todo[:3], **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(spreading, "run", stopped)
+    out = small.parent / "out"
+    assert run(["simulate", str(small), "--workers", "1", "--out", str(out)]) == 130
+    assert f"stopped with 3 runs missing; what is complete is in {out}" in capsys.readouterr().err
+    assert json.loads((out / "report.json").read_text())["runs_missing"] == 3
+    assert "3 runs of it are missing here" in (out / "report.html").read_text()
+
+
+def test_ctrl_c_before_anything_is_complete_writes_nothing(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: Any, **__: Any) -> Iterator[tuple[Task, Tally]]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(spreading, "run", stopped)
+    assert run(["simulate", str(small), "--out", str(small.parent / "out")]) == 130
+    assert not list((small.parent / "out").iterdir())
+    assert "Ctrl-C" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nowhere.toml"], "scenario nowhere.toml can't be read"),
+        (["smoke", "--only", "nothing"], "there is no alternative 'nothing'; use one of as given, reactive"),
+        (["smoke", "--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "give one of them"),
+        (["smoke", "--out", "/proc/nothing"], "--out /proc/nothing can't be written to"),
+    ],
+)
+def test_wrong_use_is_one_line(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", *args]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_a_scheduler_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["simulate", "smoke", "--scheduler", "nonsense://x", "--out", str(tmp_path)]) == 2
+    assert "no Dask scheduler answers at nonsense://x" in capsys.readouterr().err
+
+
+def test_show_prints_a_scenario_to_start_from(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["simulate", "metro", "--show"]) == 0
+    (tmp_path / "mine.toml").write_text(capsys.readouterr().out)
+    assert run(["simulate", str(tmp_path / "mine.toml"), "--show"]) == 0
+
+
+def publish(store: Path, title: str, track: str, codec: str, sizes: list[int], kbps: int) -> None:
+    segments = tuple(
+        Segment(number + 1, number * 4000, 4000, 100, size, f"{number:064x}") for number, size in enumerate(sizes)
+    )
+    facts = TrackFacts(track, "video/mp4", codec, 1000, 700, "0" * 64, average_bps=kbps * 1000)
+    path = store / layout.track_index(title, track)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(track_index.encode(track_index.index_of(facts, segments)))
+
+
+def test_segment_sizes_come_from_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headend.cli import segment_sizes
+    from headend.settings import StoreSettings
+
+    sizes = [500_000 + 1000 * number for number in range(30)]
+    publish(tmp_path / "store", "film", "avc-720p-1000k-aa", "avc1.64001f", sizes, 1000)
+    publish(tmp_path / "store", "film", "avc-1080p-2000k-bb", "avc1.640028", [2 * size for size in sizes], 2000)
+    publish(tmp_path / "store", "film", "aac-2.0-128k-en-cc", "mp4a.40.2", [64_000] * 30, 128)
+    monkeypatch.setattr(segment_sizes.publishing, "titles", lambda _: {"film": None})
+    (release,) = segment_sizes.releases_of(StoreSettings(str(tmp_path / "store")))
+    assert release.segment_s == 4
+    assert sorted((track.codec, track.kbps) for track in release.tracks) == [
+        ("avc", 1000),
+        ("avc", 2000),
+        ("sound", 128),
+    ]
+    scenario = SMALL.replace("[catalogue]", f'[catalogue]\nstore = "{tmp_path / "store"}"').replace(
+        "seeds = [1, 2]", ""
+    )
+    (tmp_path / "mine.toml").write_text(scenario)
+    out = tmp_path / "out"
+    assert (
+        run(["simulate", str(tmp_path / "mine.toml"), "--workers", "1", "--out", str(out), "--only", "reactive"]) == 0
+    )
+    isp = json.loads((out / "report.json").read_text())["alternatives"]["reactive"]["runs"][0]["isps"][0]
+    assert isp["library_bytes"] == (12 + 2) * (3 * sum(sizes) + 30 * 64_000)
+
+
+def test_a_store_without_releases_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "mine.toml").write_text(SMALL.replace("[catalogue]", f'[catalogue]\nstore = "{tmp_path / "store"}"'))
+    assert run(["simulate", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "out")]) == 2
+    assert "has no release; publish a title, or leave the key out" in capsys.readouterr().err
