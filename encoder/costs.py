@@ -12,12 +12,18 @@ from functools import cache
 from importlib import resources
 from itertools import pairwise
 
+import numpy as np
+
 from encoder.conforming import Cadence, Conformed
 from headend import documents
 from headend.media import AudioRendition, Codec, Effort, EncodePlan, Kind, Receipt, VideoRange, VideoRendition
 
 SMOOTHING = 0.5
 """How much the newest release counts against all before: two odd titles in a row don't spoil a third."""
+MOST_OFF = 8.0
+"""By what factor a machine may differ from the one on which the coefficients were measured, either way."""
+_PULL = 0.01
+"""How strongly factors are drawn together where tasks don't tell them apart."""
 SAFE = 1.2
 """Memory that is set aside over what is expected: running out kills, and other pictures need other amounts."""
 _MEGA = 1_000_000
@@ -98,8 +104,7 @@ class Pricing:
 
     def frame_s(self, rendition: VideoRendition) -> float:
         """CPU seconds that the encoder alone takes for one frame of the grid."""
-        curve = self.costs.video[rendition.codec][self.effort]
-        return curve.frame_s * math.pow(_megapixels(rendition), curve.exponent) / rendition.rate_divisor
+        return _frame_s(self.costs.video[rendition.codec][self.effort], rendition)
 
     def video_s(self, renditions: Sequence[VideoRendition], frames: int) -> float:
         """CPU seconds of a task that encodes a chunk.
@@ -148,15 +153,17 @@ class Pricing:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """By how much the coefficients were off on the machines that fill one store.
+    """Ratios of measured to predicted costs, on the machines that fill one store.
 
     Attributes:
-        video: Factor on CPU seconds, by codec and effort; 1 where nothing is known.
+        video: Factor on the CPU seconds of encoders, by codec and effort; 1 where nothing is known.
         memory: Factor on memory.
+        source: Factor on the CPU seconds of all else: starting, decoding, scaling.
     """
 
     video: dict[Codec, dict[Effort, float]] = field(default_factory=dict)
     memory: float = 1.0
+    source: float = 1.0
 
     def applied(self, costs: Costs) -> Costs:
         """The coefficients, corrected."""
@@ -167,42 +174,84 @@ class Calibration:
             }
             for codec, efforts in costs.video.items()
         }
-        return replace(costs, video=video, memory_factor=costs.memory_factor * self.memory)
+        return replace(
+            costs,
+            video=video,
+            memory_factor=costs.memory_factor * self.memory,
+            start_s=costs.start_s * self.source,
+            decode_megapixel_s={codec: each_s * self.source for codec, each_s in costs.decode_megapixel_s.items()},
+            decode_other_s=costs.decode_other_s * self.source,
+            scale_megapixel_s=costs.scale_megapixel_s * self.source,
+            tone_map_megapixel_s={kind: each_s * self.source for kind, each_s in costs.tone_map_megapixel_s.items()},
+            deinterlace_megapixel_s=costs.deinterlace_megapixel_s * self.source,
+        )
 
-    def learned(self, plan: EncodePlan, receipts: Iterable[Receipt]) -> "Calibration":
+    def learned(self, plan: EncodePlan, receipts: Iterable[Receipt], costs: Costs | None = None) -> "Calibration":
         """What is known after another release, from what its tasks were expected to take and what they took.
 
-        A task's error is shared by its codecs in proportion to the renditions they have in it, so that groups of one
-        codec tell most. Errors are averaged as ratios: half and double cancel out.
+        What a task took is a sum: of each codec's encoders, and of all else. A factor for each is found by least
+        squares over all tasks, drawn towards 1 where the tasks don't tell them apart. So an error in the cost of
+        decoding does not end up in an encoder's, and equal jobs settle at what they take.
 
         Args:
             plan: With the costs that this calibration foretold.
             receipts: Of this plan's tasks; those that tell nothing, such as of sound, are left out.
+            costs: The coefficients without any calibration; None for those that came with the installation.
         """
-        codecs = {rendition.id: rendition.codec for rendition in plan.video}
+        curves = self.applied(costs or measured()).video
+        renditions = {rendition.id: rendition for rendition in (*plan.video, *plan.trick)}
         tasks = {task.id: task for task in plan.tasks if task.kind is Kind.VIDEO}
-        weights: dict[Codec, float] = {}
-        errors: dict[Codec, float] = {}
-        memory = []
+        codecs = sorted({rendition.codec for rendition in plan.video})
+        rows, took, memory = [], [], []
         for receipt in receipts:
             task = tasks.get(receipt.task)
             if task is None or not (receipt.cpu_s > 0 and task.cost > 0):
                 continue
-            ratio = math.log(receipt.cpu_s / task.cost)
-            shared = [codecs[rendition] for rendition in task.renditions if rendition in codecs]
-            for codec in shared:
-                weight = task.cost / len(shared)
-                weights[codec] = weights.get(codec, 0.0) + weight
-                errors[codec] = errors.get(codec, 0.0) + weight * ratio
-            if task.memory_bytes:
+            parts = dict.fromkeys(codecs, 0.0)
+            for id in task.renditions:
+                if (made := renditions.get(id)) is not None and made.codec in parts:
+                    parts[made.codec] += task.chunk.frame_count * _frame_s(curves[made.codec][plan.effort], made)
+            encoders_s = min(sum(parts.values()), task.cost)
+            rows.append([task.cost - encoders_s, *parts.values()])
+            took.append(receipt.cpu_s)
+            if task.memory_bytes and receipt.peak_memory_bytes:
                 memory.append(receipt.peak_memory_bytes * SAFE / task.memory_bytes)
+        source, *factors = _factors(rows, took) if rows else [1.0]
         video = {codec: dict(known) for codec, known in self.video.items()}
-        for codec, weight in weights.items():
+        for codec, factor in zip(codecs, factors, strict=False):
             known = video.setdefault(codec, {})
-            known[plan.effort] = known.get(plan.effort, 1.0) * math.exp(SMOOTHING * errors[codec] / weight)
+            known[plan.effort] = _clamped(known.get(plan.effort, 1.0) * factor**SMOOTHING)
         # Too little memory kills: it grows at once, and shrinks slowly.
         worst = max(memory, default=1.0)
-        return Calibration(video, self.memory * (worst if worst > 1 else worst**SMOOTHING))
+        return Calibration(
+            video,
+            _clamped(self.memory * (worst if worst > 1 else worst**SMOOTHING)),
+            _clamped(self.source * source**SMOOTHING),
+        )
+
+
+def _factors(rows: Sequence[Sequence[float]], took_s: Sequence[float]) -> list[float]:
+    """Factors on the parts of tasks, from 1/2 to 2, with which the parts come nearest to what the tasks took.
+
+    Args:
+        rows: Of each task, the CPU seconds that its parts were expected to take.
+        took_s: What each took.
+    """
+    parts = np.array(rows)
+    whole_s = parts.sum(axis=1)
+    # In proportion: that a long task misses by a second matters less. Long tasks count more all the same.
+    weight = np.sqrt(whole_s / whole_s.sum()) / whole_s
+    # Towards one common factor first, and that towards 1: what can't be told apart shares the error.
+    common = float(np.clip(np.sum(took_s) / whole_s.sum(), 0.5, 2.0))
+    count = parts.shape[1]
+    matrix = np.vstack([parts * weight[:, None], np.eye(count) * _PULL])
+    target = np.concatenate([np.array(took_s) * weight, np.full(count, common * _PULL)])
+    found = np.linalg.lstsq(matrix, target, rcond=None)[0]
+    return [float(factor) for factor in np.clip(found, 0.5, 2.0)]
+
+
+def _clamped(factor: float) -> float:
+    return min(MOST_OFF, max(1 / MOST_OFF, factor))
 
 
 @cache
@@ -210,6 +259,10 @@ def measured() -> Costs:
     """The coefficients that came with the installation."""
     file = resources.files("encoder") / "costs.json"
     return documents.read(Costs, file.read_bytes(), key="encoder/costs.json")
+
+
+def _frame_s(curve: Curve, rendition: VideoRendition) -> float:
+    return curve.frame_s * math.pow(_megapixels(rendition), curve.exponent) / rendition.rate_divisor
 
 
 def _megapixels(rendition: VideoRendition) -> float:

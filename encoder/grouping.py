@@ -6,6 +6,7 @@ wait for at the end. Pure: the same title and the same number of workers make th
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from functools import cache
 from heapq import heapreplace
 from itertools import cycle
@@ -24,6 +25,9 @@ must be short for any of them."""
 SPREAD = 0.15
 """By how much what a task takes differs from what was expected: standard deviation of the ratio. Without it, tasks
 of equal cost would seem to end together, by a luck that no real job has."""
+MEMORY = "workers' memory"
+"""How a decision begins that tells what their memory costs."""
+WORTH_TELLING = 1.1
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Numbers of groups that are tried for a chunk, beside one for each rendition."""
 
@@ -56,10 +60,11 @@ def arrange(
     Returns:
         The groups of each chunk, in the order of the chunks.
     """
+    alone, others = _apart(renditions, pricing, slot_bytes)
 
     @cache
     def groups(count: int) -> tuple[Group, ...]:
-        return share_out(renditions, count, pricing.frame_s)
+        return (*((rendition,) for rendition in alone), *share_out(others, count - len(alone), pricing.frame_s))
 
     @cache
     def costs_s(count: int, frames: int) -> tuple[float, ...]:
@@ -70,7 +75,7 @@ def arrange(
         counts = [coarse] * split + [fine] * tail
         return [c for chunk, count in zip(chunks, counts, strict=True) for c in costs_s(count, chunk.frame_count)]
 
-    least = _least_count(renditions, groups, pricing, slot_bytes)
+    least = _least_count(alone, others, pricing, slot_bytes)
     if workers <= 1:
         # Nobody waits for the last task: whatever is split is only decoded once more.
         return tuple(groups(least) for _ in chunks)
@@ -110,6 +115,8 @@ def share_out(
     Returns:
         The groups, none empty, each with its heaviest rendition first.
     """
+    if not renditions:
+        return ()
     if count >= len(renditions):
         return tuple((rendition,) for rendition in sorted(renditions, key=weigh, reverse=True))
     count = max(1, count)
@@ -156,17 +163,68 @@ def _ways(counts: Sequence[int], chunks: int, workers: int) -> Iterator[tuple[in
             yield from ((coarse, fine, tail) for tail in tails)
 
 
+def price_of_memory(
+    renditions: Sequence[VideoRendition], frames: int, pricing: Pricing, slot_bytes: int | None
+) -> tuple[float, float, int] | None:
+    """What it costs that workers have little memory.
+
+    Args:
+        renditions: At least one.
+        frames: Of a usual chunk.
+        pricing: What groups cost.
+        slot_bytes: Memory for each task; None if there is enough.
+
+    Returns:
+        CPU seconds of a chunk as it has to be grouped, those of a chunk as one task, and the memory in bytes that one
+        task would need; None if it fits.
+    """
+    whole_bytes = pricing.video_bytes(renditions)
+    if slot_bytes is None or whole_bytes <= slot_bytes:
+        return None
+    alone, others = _apart(renditions, pricing, slot_bytes)
+    count = _least_count(alone, others, pricing, slot_bytes) - len(alone)
+    groups = (*((rendition,) for rendition in alone), *share_out(others, count, pricing.frame_s))
+    split_s = sum(pricing.video_s(group, frames) for group in groups)
+    return split_s, pricing.video_s(renditions, frames), whole_bytes
+
+
+def tell_memory(
+    renditions: Sequence[VideoRendition], pricing: Pricing, *, chunk_s: Fraction, slot_bytes: int | None
+) -> tuple[str, ...]:
+    """Say by how much the workers' memory multiplies the work, where that is worth a line."""
+    frame_count, rate = pricing.picture.frame_count, pricing.picture.frame_rate
+    frames = max(1, min(frame_count, round(chunk_s * rate)))
+    found = price_of_memory(renditions, frames, pricing, slot_bytes) if renditions else None
+    if found is None or slot_bytes is None or found[0] < WORTH_TELLING * found[1]:
+        return ()
+    split_s, whole_s, whole_bytes = (found[0] * frame_count / frames, found[1] * frame_count / frames, found[2])
+    return (
+        f"{MEMORY} of {slot_bytes / 1e9:.1f} GB for each task splits the renditions: about {split_s:,.0f} CPU s "
+        f"instead of {whole_s:,.0f}; give {whole_bytes / 1e9:.1f} GB for each thread to avoid that",
+    )
+
+
+def _apart(
+    renditions: Sequence[VideoRendition], pricing: Pricing, slot_bytes: int | None
+) -> tuple[tuple[VideoRendition, ...], tuple[VideoRendition, ...]]:
+    """The renditions that need more than a slot each, which are groups of their own, and the others."""
+    alone = {r.id for r in renditions if slot_bytes is not None and pricing.video_bytes((r,)) > slot_bytes}
+    return tuple(r for r in renditions if r.id in alone), tuple(r for r in renditions if r.id not in alone)
+
+
 def _least_count(
-    renditions: Sequence[VideoRendition],
-    groups: Callable[[int], tuple[Group, ...]],
-    pricing: Pricing,
-    slot_bytes: int | None,
+    alone: Sequence[VideoRendition], others: Sequence[VideoRendition], pricing: Pricing, slot_bytes: int | None
 ) -> int:
-    """The least number of groups with which each fits into the memory of a slot."""
+    """The least number of groups with which each fits into the memory of a slot, but for those that never do."""
+    if not others:
+        return len(alone)
     if slot_bytes is None:
         return 1
-    fits = (n for n in range(1, len(renditions)) if all(pricing.video_bytes(g) <= slot_bytes for g in groups(n)))
-    return next(fits, len(renditions))
+    for count in range(1, len(others)):
+        groups = share_out(others, count, pricing.frame_s)
+        if all(pricing.video_bytes(group) <= slot_bytes for group in groups):
+            return len(alone) + count
+    return len(alone) + len(others)
 
 
 def _picture(rendition: VideoRendition) -> tuple[int, int, int, bool]:

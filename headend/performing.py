@@ -28,10 +28,12 @@ from headend.media import (
     TextRendition,
 )
 from headend.settings import StoreSettings
-from headend.storage import Store, masters, open_store
+from headend.storage import Store, masters, open_store, patiently
 from headend.timing import Chunk, Grid
 from packager import captions, segmenting
 
+LEAST_PATIENCE_S = 60.0
+"""How long a master in S3 is waited for at least, when it can't be reached."""
 UPLOADS = 4
 """Segments of a task that are written to the store at once: hides the latency of S3."""
 
@@ -102,16 +104,19 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
     """
     started = time.monotonic()
     tool.check_version(order.tool)
-    store = open_store(order.store)
-    masters.check_unchanged(order.master, order.store.endpoint_url)
+    store = open_store(order.store, cancelled=run.cancelled, on_wait=run.on_wait)
+    patience_s = max(LEAST_PATIENCE_S, order.store.patience_s)
+    patiently(
+        lambda: masters.check_unchanged(order.master, order.store.endpoint_url), patience_s, run.cancelled, run.on_wait
+    )
     found: tuple[Damage, ...] = ()
     with (
         TemporaryDirectory(prefix="headend-", dir=run.folder) as folder,
-        masters.opened(order.master, order.store.endpoint_url) as source,
+        masters.opened(order.master, order.store.endpoint_url, patience_s=patience_s) as source,
     ):
         scratch = Path(folder)
         try:
-            _lay_sidecar(order, run.task, scratch)
+            patiently(lambda: _lay_sidecar(order, run.task, scratch), patience_s, run.cancelled, run.on_wait)
             finished = encoding.encode(
                 run.task,
                 input_url=source.url,

@@ -5,6 +5,7 @@ master ─probe─▶ Probe ─fit─▶ renditions ─plan─▶ EncodePlan ─
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,6 +14,7 @@ from encoder import (
     conforming,
     cropping,
     damage,
+    grouping,
     loudness,
     planning,
     programmes,
@@ -21,7 +23,7 @@ from encoder import (
     tool,
     verifying,
 )
-from encoder.costs import Calibration, measured
+from encoder.costs import Calibration, Pricing, measured
 from encoder.scheduling import slot_bytes, slot_count
 from encoder.subtitles import sidecars
 from encoder.timelines import policy as timing
@@ -137,8 +139,8 @@ def submit(request: Request, on_event: Callable[[Event], None] = lambda _: None)
     """
     started = time.monotonic()
     layout.check_title(request.title)
-    store = open_store(request.store)
-    check_writable(store)
+    check_writable(open_store(replace(request.store, patience_s=0.0)))  # a wrong address is told at once
+    store = open_store(request.store, on_wait=lambda line: on_event(cluster.Notice(line)))
     on_event(Step("reading the master"))
     probe = inspect(request.master, request.store, on_event, request.encode.picture)
     known = calibration(store)
@@ -146,12 +148,16 @@ def submit(request: Request, on_event: Callable[[Event], None] = lambda _: None)
     first = planning.first_release(plan) if request.publish_early else None
     finished = done(store, plan)
     todo = [task for task in plan.tasks if task.id not in finished]
+    for line in plan.decisions:
+        if line.startswith(grouping.MEMORY):
+            on_event(cluster.Notice(line))
     on_event(Planned(plan, tuple(finished)))
     receipts = encode(plan, todo, first, request, store, on_event)
-    if receipts and not finished:  # a plan that was taken up was made from what was known then
-        store.put(layout.CALIBRATION, documents.write(known.learned(plan, receipts)))
     on_event(Step("publishing"))
     presentation = publishing.publish(store, plan)
+    if receipts and not finished:  # a plan that was taken up was made from what was known then
+        with suppress(StorageError):  # it is no part of the job
+            store.put(layout.CALIBRATION, documents.write(known.learned(plan, receipts)))
     return Outcome(
         plan=plan,
         presentation=presentation,
@@ -230,7 +236,17 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
         ladder=request.ladder.name,
         video=fitted.video,
         audio=fitted.audio,
-        decisions=(*fitted.decisions, *told_of_text, *damage.tell(missing, allowed=request.encode.allow_damaged)),
+        decisions=(
+            *fitted.decisions,
+            *told_of_text,
+            *damage.tell(missing, allowed=request.encode.allow_damaged),
+            *grouping.tell_memory(
+                fitted.video,
+                Pricing(known.applied(measured()) if known else measured(), conformed, request.encode.effort),
+                chunk_s=request.encode.chunk_s,
+                slot_bytes=slot_bytes(workers),
+            ),
+        ),
         settings=request.encode,
         tool=tool.version(),
         workers=slot_count(workers),
@@ -371,9 +387,12 @@ def encode(
                 before.remove(event.receipt.task)
                 publish_first()
         if isinstance(event, cluster.Failed):
-            records.write_attempt(
-                store, plan.title, plan.release, records.attempt_of(event.task, event.attempt, event.error)
-            )
+            try:
+                records.write_attempt(
+                    store, plan.title, plan.release, records.attempt_of(event.task, event.attempt, event.error)
+                )
+            except StorageError as error:  # a job must not end of it
+                on_event(cluster.Notice(f"a failed attempt is not on record: {error.message}"))
         on_event(event)
 
     if not before:

@@ -20,6 +20,8 @@ from headend.settings import (
     DEFAULT_MOST_CHANGED_PERCENT,
     DEFAULT_MOST_SOUND_GAP_S,
     DEFAULT_STORE,
+    DEFAULT_STORE_PATIENCE_S,
+    DEFAULT_WAIT_FOR_WORKERS_S,
     AudioChoice,
     Channel,
     ClusterSettings,
@@ -49,6 +51,33 @@ class ByteCount(click.ParamType[int]):
         if found is None:
             self.fail(f"{value!r} is no number of bytes, such as 256M or 10G.", param, ctx)
         return int(found[1]) << 10 * " KMGT".index(found[2] or " ")
+
+
+class Duration(click.ParamType[float]):
+    """A length of time, such as ``90s``, ``15m`` or ``2h``, in seconds."""
+
+    name = "duration"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        """How help names it."""
+        return "TIME"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read one; raises `click.BadParameter` for what is none."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(0|[1-9][0-9]{0,8})([smhd]?)", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a length of time, such as 90s, 15m or 2h.", param, ctx)
+        return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2] or "s"]
+
+
+def _existing_folder(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    if not Path(value).expanduser().is_dir():
+        raise click.BadParameter(f"there is no folder {value!r}; create it first.")
+    return absolute(value)
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> Fraction:
@@ -444,5 +473,49 @@ def cluster(command: Command) -> Command:
         if workers and scheduler:
             raise ConfigError("--workers starts a local cluster, --scheduler uses a running one: give one of them")
         return command(cluster=ClusterSettings(scheduler, workers), **others)
+
+    return wrapped
+
+
+def running(command: Command) -> Command:
+    """Add how a job meets trouble, to a command's ``store`` and ``cluster``; goes below these two."""
+
+    @click.option(
+        "--scratch",
+        metavar="DIR",
+        callback=_existing_folder,
+        help="Folder for scratch files of encoding on this machine; a cluster's workers have --local-directory.",
+    )
+    @click.option(
+        "--wait-for-workers",
+        "wait_for_workers_s",
+        type=Duration(),
+        default=f"{DEFAULT_WAIT_FOR_WORKERS_S / 60:.0f}m",
+        show_default=True,
+        help="How long to wait while the cluster has no worker that can take a task.",
+    )
+    @click.option(
+        "--store-patience",
+        "patience_s",
+        type=Duration(),
+        default=f"{DEFAULT_STORE_PATIENCE_S / 60:.0f}m",
+        show_default=True,
+        help="How long to repeat what the store does not take while it can't be reached.",
+    )
+    @wraps(command)
+    def wrapped(
+        *,
+        scratch: str | None,
+        wait_for_workers_s: float,
+        patience_s: float,
+        store: StoreSettings,
+        cluster: ClusterSettings,
+        **others: Any,
+    ) -> Any:
+        return command(
+            store=replace(store, patience_s=patience_s),
+            cluster=replace(cluster, scratch=scratch, wait_for_workers_s=wait_for_workers_s),
+            **others,
+        )
 
     return wrapped

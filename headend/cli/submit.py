@@ -29,6 +29,7 @@ from ladders import loading
 @options.ladder
 @options.store
 @options.cluster
+@options.running
 @options.encode
 @click.option(
     "--publish-early",

@@ -5,18 +5,30 @@ imported only when an address in S3 is opened.
 """
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from headend.errors import ConfigError, StorageError
 from headend.settings import StoreSettings
 from headend.storage.base import ObjectInfo, Reader, Store, check_key
 from headend.storage.local import LocalStore
+from headend.storage.patience import PatientStore, patiently
 
-__all__ = ["ObjectInfo", "Reader", "Store", "check_writable", "open_store"]
+__all__ = ["ObjectInfo", "Reader", "Store", "check_writable", "open_store", "patiently"]
 
 
-def open_store(settings: StoreSettings) -> Store:
+def open_store(
+    settings: StoreSettings,
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Store:
     """Open a store; nothing is read or written yet.
+
+    Args:
+        settings: Where it is, and how long it is waited for when it can't be reached.
+        cancelled: Becomes true when there is no use in waiting any more.
+        on_wait: Gets a line for people, now and then while it is waited for.
 
     Raises:
         ConfigError: The address is neither a path nor ``s3://bucket/prefix``.
@@ -27,7 +39,12 @@ def open_store(settings: StoreSettings) -> Store:
 
         bucket, path = split_url(settings.url)
         prefix = path.strip("/")
-        return S3Store(bucket, prefix and check_key(prefix), settings.endpoint_url)
+        prefix = prefix and check_key(prefix)
+        if settings.patience_s <= 0:
+            return S3Store(bucket, prefix, settings.endpoint_url)
+        # Few retries of its own: it must be told soon that the store does not answer.
+        store = S3Store(bucket, prefix, settings.endpoint_url, attempts=1)
+        return PatientStore(store, settings.patience_s, cancelled, on_wait)
     if not settings.url or "://" in settings.url:
         raise ConfigError("a store is a folder's path or s3://bucket/prefix; give one of these")
     return LocalStore(Path(settings.url).expanduser().absolute())

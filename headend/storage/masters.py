@@ -15,6 +15,7 @@ from pathlib import Path
 from headend.errors import HeadendError, MasterError, ObjectMissing
 from headend.media import Master
 from headend.settings import DEFAULT_STORE_PATIENCE_S
+from headend.storage import digests
 
 _BLOCK_BYTES = 8 << 20
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
@@ -40,8 +41,8 @@ def identify(
 ) -> Master:
     """Find out what a master is.
 
-    A local file is read whole for its digest. An object in S3 is only asked for its ETag, which stands for its
-    content.
+    A local file is read whole for its digest, unless that is known from before. An object in S3 is only asked for its
+    ETag, which stands for its content.
 
     Args:
         url: Path, or ``s3://bucket/key``.
@@ -59,7 +60,8 @@ def identify(
         raise MasterError("a master is a file's path or s3://bucket/key; copy it to one of these first")
     path = Path(url).expanduser().absolute()
     before = _stat_file(path)
-    digest = _digest(path, before.st_size, on_progress)
+    with _file_errors(path):
+        digest = digests.cached(path, lambda: _digest(path, before.st_size, on_progress))
     after = _stat_file(path)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise MasterError(f"{path} changed while it was read; wait until its delivery is complete", url=str(path))
@@ -69,12 +71,14 @@ def identify(
 def check_unchanged(master: Master, endpoint_url: str | None = None) -> None:
     """Make sure, at little cost, that the master is still the file that was identified.
 
+    S3 is asked once; `headend.storage.patiently` asks again.
+
     Raises:
         MasterError: It is gone, or has another size, modification time or ETag.
         StorageError: S3 refuses or can't be reached.
     """
     if master.url.startswith("s3://"):
-        found = _identify_object(master.url, endpoint_url)
+        found = _identify_object(master.url, endpoint_url, attempts=1)
         now = found.size_bytes, found.version
     else:
         status = _stat_file(Path(master.url))
@@ -190,15 +194,16 @@ def _file_errors(path: Path) -> Iterator[None]:
         raise MasterError(f"{path} can't be read: {error.strerror}", url=str(path)) from error
 
 
-def _identify_object(url: str, endpoint_url: str | None) -> Master:
-    from headend.storage.s3 import connect, split_url, translated
+def _identify_object(url: str, endpoint_url: str | None, *, attempts: int | None = None) -> Master:
+    from headend.storage.s3 import MAX_ATTEMPTS, connect, split_url, translated
 
     bucket, key = split_url(url)
     if not key or key.endswith("/"):
         raise MasterError(f"{url} is a folder; name the object in it", url=url)
     try:
         with translated(f"can't look at {url}", key):
-            found = connect(endpoint_url).head_object(Bucket=bucket, Key=key)
+            client = connect(endpoint_url, attempts=attempts or MAX_ATTEMPTS)
+            found = client.head_object(Bucket=bucket, Key=key)
     except ObjectMissing as error:
         raise MasterError(f"there is no {url}; check the bucket and the key", url=url) from error
     size_bytes, etag = found["ContentLength"], found["ETag"].strip('"')

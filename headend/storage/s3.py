@@ -73,14 +73,16 @@ class S3Store:
         bucket: An existing bucket.
         prefix: Empty, or the first part of all keys, without slashes at its ends.
         endpoint_url: S3 endpoint; None for the SDK's own choice.
+        attempts: How often a request is sent, at least 1.
     """
 
     bucket: str
     prefix: str = ""
     endpoint_url: str | None = None
+    attempts: int = MAX_ATTEMPTS
 
-    def __reduce__(self) -> tuple[type["S3Store"], tuple[str, str, str | None]]:
-        return S3Store, (self.bucket, self.prefix, self.endpoint_url)
+    def __reduce__(self) -> tuple[type["S3Store"], tuple[str, str, str | None, int]]:
+        return S3Store, (self.bucket, self.prefix, self.endpoint_url, self.attempts)
 
     @property
     def url(self) -> str:
@@ -176,7 +178,7 @@ class S3Store:
 
     @cached_property
     def _client(self) -> "S3Client":
-        return connect(self.endpoint_url)
+        return connect(self.endpoint_url, attempts=self.attempts)
 
     @property
     def _base(self) -> str:

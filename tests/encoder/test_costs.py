@@ -1,13 +1,14 @@
 """Costs are foretold from coefficients and corrected by what receipts say."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from encoder.conforming import conform
-from encoder.costs import SAFE, SMOOTHING, Calibration, Pricing, measured
-from headend.media import Codec, Effort, EncodePlan, Kind, Receipt, VideoRange
-from tests.encoder.test_planning import make_plan
+from encoder.costs import MOST_OFF, SAFE, Calibration, Costs, Pricing, measured
+from headend.media import Codec, Effort, EncodePlan, EncodeTask, Kind, Receipt, VideoRange
+from tests.encoder.test_planning import INPUTS, make_plan
 from tests.support.nouns import HDR10, TEXT_CODECS, make_audio_rendition, make_video_rendition, make_video_track
 
 LARGE = make_video_rendition(id="large")
@@ -72,34 +73,67 @@ def receipts(plan: EncodePlan, factor: float, memory: float = 1.0) -> list[Recei
     ]
 
 
-def test_what_took_longer_than_foretold_is_foretold_longer_step_by_step() -> None:
-    plan = make_plan()
-    known = Calibration().learned(plan, receipts(plan, 2.0))
+def truly(plan: EncodePlan, truth: Costs) -> list[Receipt]:
+    """What a plan's tasks take where coefficients are other ones."""
+    pricing = Pricing(truth, conform(INPUTS["probe"].video), plan.effort)
+    renditions = {rendition.id: rendition for rendition in (*plan.video, *plan.trick)}
 
-    assert known.video[Codec.HEVC][plan.effort] == pytest.approx(2.0**SMOOTHING)
-    corrected = known.applied(measured())
-    curve, before = (costs.video[Codec.HEVC][plan.effort] for costs in (corrected, measured()))
-    assert curve.frame_s == pytest.approx(before.frame_s * 2.0**SMOOTHING)
-    assert corrected.video[Codec.HEVC][Effort.HIGH] == measured().video[Codec.HEVC][Effort.HIGH]
-    back = known.learned(plan, receipts(plan, 0.5))
-    assert back.video[Codec.HEVC][plan.effort] == pytest.approx(1.0)
+    def took_s(task: EncodeTask) -> float:
+        return pricing.video_s([renditions[id] for id in task.renditions], task.chunk.frame_count)
+
+    return [Receipt(task.id, (), 1, "w", took_s(task), 1.0, 0) for task in plan.tasks if task.kind is Kind.VIDEO]
 
 
-def test_a_codec_is_judged_most_by_the_tasks_that_it_has_for_itself() -> None:
-    plan = make_plan(workers=100)
-    slow = {
-        task.id
-        for task in plan.tasks
-        if task.kind is Kind.VIDEO and all(id.startswith("hevc") for id in task.renditions)
-    }
-    assert slow
-    told = [
-        replace(receipt, cpu_s=receipt.cpu_s * (2 if receipt.task in slow else 1)) for receipt in receipts(plan, 1.0)
-    ]
-    known = Calibration().learned(plan, told).video
+def jobs(truth: Costs, count: int) -> list[tuple[float, Calibration]]:
+    """Ratios of what equal jobs take to what was foretold, and what is known after each."""
+    known, found = Calibration(), []
+    for _ in range(count):
+        costs = known.applied(measured())
+        fine, coarse = make_plan(costs=costs, workers=100), make_plan(costs=costs, workers=1)
+        # What belongs to whom shows where the same renditions are grouped in more than one way.
+        plan = replace(fine, tasks=(*fine.tasks, *coarse.tasks))
+        took = truly(plan, truth)
+        foretold_s = sum(task.cost for task in plan.tasks if task.kind is Kind.VIDEO)
+        known = known.learned(plan, took)
+        found.append((sum(receipt.cpu_s for receipt in took) / foretold_s, known))
+    return found
 
-    assert known[Codec.HEVC][plan.effort] == pytest.approx(2.0**SMOOTHING)
-    assert known[Codec.AV1][plan.effort] == pytest.approx(1.0)
+
+@pytest.mark.parametrize("factor", [0.44, 3.0])
+def test_equal_jobs_settle_at_what_they_take(factor: float) -> None:
+    ratios = [ratio for ratio, _ in jobs(Calibration(source=factor, video=all_codecs(factor)).applied(measured()), 8)]
+
+    assert ratios[0] == pytest.approx(factor, rel=0.01)
+    misses = [abs(math.log(ratio)) for ratio in ratios]
+    assert misses == sorted(misses, reverse=True)
+    assert misses[-1] < 0.05
+
+
+def test_what_decoding_takes_is_not_taken_for_the_encoders() -> None:
+    known = jobs(Calibration(source=0.25).applied(measured()), 10)[-1][1]
+
+    assert known.source < 0.5
+    assert all(0.8 < factor < 1.25 for efforts in known.video.values() for factor in efforts.values())
+
+
+def test_a_slow_codec_is_found_and_the_others_stay() -> None:
+    video = {Codec.HEVC: dict.fromkeys(Effort, 2.0)}
+    known = jobs(Calibration(video=video).applied(measured()), 8)[-1][1]
+    effort = next(iter(known.video[Codec.HEVC]))
+
+    assert known.video[Codec.HEVC][effort] == pytest.approx(2.0, rel=0.15)
+    assert known.video[Codec.AVC][effort] == pytest.approx(1.0, rel=0.15)
+
+
+def test_no_factor_runs_away() -> None:
+    known = jobs(Calibration(source=0.001, video=all_codecs(0.001)).applied(measured()), 12)[-1][1]
+
+    assert known.source == pytest.approx(1 / MOST_OFF)
+    assert all(factor >= 1 / MOST_OFF for efforts in known.video.values() for factor in efforts.values())
+
+
+def all_codecs(factor: float) -> dict[Codec, dict[Effort, float]]:
+    return {codec: dict.fromkeys(Effort, factor) for codec in measured().video}
 
 
 def test_memory_grows_at_once_and_shrinks_slowly() -> None:

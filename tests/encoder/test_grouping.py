@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from encoder.conforming import conform
 from encoder.costs import Pricing, measured
-from encoder.grouping import arrange, makespan_s, share_out
+from encoder.grouping import arrange, makespan_s, price_of_memory, share_out
 from headend.media import Codec, Effort, VideoRendition
 from headend.timing import Chunk
 from tests.support.nouns import make_video_rendition, make_video_track
@@ -118,6 +118,29 @@ def test_no_group_exceeds_the_memory_of_a_slot() -> None:
         arranged = arrange(LADDER, chunks(40), PRICING, workers=2, slot_bytes=slot)
         assert all(PRICING.video_bytes(group) <= slot for groups in arranged for group in groups)
     assert all(len(g) == 1 for groups in arrange(LADDER, chunks(2), PRICING, workers=1, slot_bytes=1) for g in groups)
+
+
+def test_only_what_needs_more_than_a_slot_goes_alone() -> None:
+    largest = max(LADDER, key=lambda rendition: PRICING.video_bytes([rendition]))
+    needs = sorted(PRICING.video_bytes([rendition]) for rendition in LADDER)
+    slot = max(needs[-2], PRICING.video_bytes([largest]) - 1)
+
+    (groups,) = arrange(LADDER, chunks(1), PRICING, workers=1, slot_bytes=slot)
+
+    assert (largest,) in groups
+    assert len(groups) < len(LADDER) / 2
+    assert all(PRICING.video_bytes(group) <= slot for group in groups if group != (largest,))
+
+
+def test_what_little_memory_costs_is_told() -> None:
+    whole = PRICING.video_bytes(LADDER)
+    assert price_of_memory(LADDER, 100, PRICING, None) is None
+    assert price_of_memory(LADDER, 100, PRICING, whole) is None
+    told = price_of_memory(LADDER, 100, PRICING, whole // 4)
+    assert told is not None
+    split_s, whole_s, bytes_ = told
+    assert split_s > whole_s == PRICING.video_s(LADDER, 100)
+    assert bytes_ == whole
 
 
 def test_a_task_beside_them_is_counted_in() -> None:

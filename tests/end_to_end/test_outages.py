@@ -1,0 +1,43 @@
+"""A store that goes away in the middle of a job costs waiting, not the job, and no attempt."""
+
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+from encoder.cluster import Done, Failed, Notice
+from headend import pipeline
+from headend.media import Effort
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.storage import open_store
+from ladders import loading
+from tests.end_to_end.test_s3 import upload
+from tests.support.gate import gate_before
+from tests.support.masters import make_film
+from tests.support.s3_servers import BUCKET, LocalS3
+
+
+def test_a_store_that_is_away_for_a_while_costs_waiting(tmp_path: Path, rclone_s3: LocalS3) -> None:
+    film = make_film(tmp_path / "film.mp4", frame_count=100, size=(160, 90), codec_args=("-g", "25"))
+    master = upload(film, rclone_s3, "masters/outage.mp4")
+    events: list[pipeline.Event] = []
+    with gate_before(rclone_s3.endpoint_url) as gate:
+        store = StoreSettings(f"s3://{BUCKET}/outage", gate.url, patience_s=120)
+        encode = EncodeSettings(segment_s=Fraction(1, 2), chunk_s=Fraction(1), effort=Effort.DRAFT, thumbnails=False)
+        request = pipeline.Request(master, "film", loading.load("smoke"), store, ClusterSettings(workers=1), encode)
+
+        def note(event: pipeline.Event) -> None:
+            events.append(event)
+            if isinstance(event, Done) and gate.mood == "open" and not closed:
+                closed.append(event)
+                gate.become("refuse")
+                threading.Timer(12, gate.become, ("open",)).start()
+
+        closed: list[pipeline.Event] = []
+        outcome = pipeline.submit(request, note)
+
+        assert closed
+        assert not [event for event in events if isinstance(event, Failed)]
+        assert any("waiting for the store" in event.text for event in events if isinstance(event, Notice))
+        verdict = pipeline.verify(open_store(store), "film")
+    assert not verdict.findings
+    assert outcome.encoded_tasks > 1
