@@ -30,7 +30,8 @@ def test_a_store_that_is_away_for_a_while_costs_waiting(tmp_path: Path, rclone_s
             if isinstance(event, Done) and gate.mood == "open" and not closed:
                 closed.append(event)
                 gate.become("refuse")
-                threading.Timer(12, gate.become, ("open",)).start()
+            if isinstance(event, Notice) and "waiting for the store" in event.text:
+                threading.Timer(5, gate.become, ("open",)).start()
 
         closed: list[pipeline.Event] = []
         outcome = pipeline.submit(request, note)
