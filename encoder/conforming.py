@@ -20,7 +20,7 @@ from encoder.probing import STANDARD_RATES, input_options
 from headend.errors import MasterError
 from headend.media import Crop, FieldOrder, VideoTrack
 from headend.process import run
-from headend.settings import DEFAULT_MOST_CHANGED_PERCENT
+from headend.settings import DEFAULT_LIMITS, Limits
 
 CYCLE_FRAMES, FILM_FRAMES = 5, 4
 """3:2 pull-down: five frames of video carry four of film."""
@@ -31,6 +31,15 @@ SAMPLE_STRETCHES, SAMPLE_FRAMES = 3, 96
 INTERLACED_RATES = (Fraction(25), Fraction(30000, 1001), Fraction(30))
 INTERLACED_LINES = (480, 486, 512, 576, 608, 1080)
 """What interlaced material comes in; anything else is looked at only where its flags say so."""
+
+
+FASTEST = Fraction(60)
+"""No player asks for more frames per second."""
+SLOWEST = Fraction(12)
+"""Slower pictures are slides: they are repeated."""
+SLIDES_RATE = Fraction(24)
+"""The least that repeated pictures come at."""
+_HELD_REPEATS = 2
 
 
 class Cadence(StrEnum):
@@ -173,7 +182,7 @@ class Conformed:
         base = timestamps.base_of(self.track.time_base, start)
         count = end - first
         return (
-            timestamps.counted_from(stream, start, base)
+            timestamps.not_before_start(timestamps.counted_from(stream, start, base))
             .filter("fps", timestamps.fraction(rate), start_time=0, round="near")
             .filter("tpad", stop=count, stop_mode="clone")
             .filter("trim", end_frame=count)
@@ -183,26 +192,25 @@ class Conformed:
     def _shown(self) -> npt.NDArray[np.int64]:
         """For each tick of the grid, the number of the master's frame that is shown."""
         ticks = _ticks(self.track, self.frame_rate)
-        grid = np.arange(ticks[-1] + 1)
+        grid = np.arange(_tick_count(self.track, self.frame_rate, ticks))
         return np.searchsorted(ticks, grid, side="right") - 1
 
 
-def conform(
-    track: VideoTrack, fields: Fields | None = None, *, most_changed_percent: float = DEFAULT_MOST_CHANGED_PERCENT
-) -> Conformed:
+def conform(track: VideoTrack, fields: Fields | None = None, limits: Limits = DEFAULT_LIMITS) -> Conformed:
     """Decide how the master's frames make the grid's.
 
     Args:
         track: The master's picture.
         fields: What a look at samples has shown; None where none was taken.
-        most_changed_percent: A master of variable rate is refused when more frames than this, in percent of the grid's,
-            would have to be repeated or dropped.
+        limits: How much may be dropped and repeated.
 
     Raises:
         MasterError: The frames are spaced too unevenly.
     """
     if not track.constant_rate:
-        return _variable(track, most_changed_percent)
+        return _variable(track, limits)
+    if track.frame_rate < SLOWEST or track.frame_count == 1:
+        return _slides(track, limits)
     flagged = track.field_order in (FieldOrder.TOP_FIRST, FieldOrder.BOTTOM_FIRST)
     if fields is not None:
         order = fields.order(flagged=flagged)
@@ -211,6 +219,8 @@ def conform(
     name = {FieldOrder.TOP_FIRST: "tff", FieldOrder.BOTTOM_FIRST: "bff"}.get(order, "")
     if not name:
         decisions = ("flagged interlaced, but its frames are whole → taken as progressive",) if flagged else ()
+        if _held_frames(track, track.frame_rate):
+            return _repeated(track, track.frame_rate, limits, decisions)
         return Conformed(track, Cadence.PROGRESSIVE, FieldOrder.PROGRESSIVE, track.frame_rate, decisions)
     if fields and fields.repeated > fields.seen / 4:
         rate = track.frame_rate * FILM_FRAMES / CYCLE_FRAMES
@@ -273,30 +283,90 @@ def _counts(said: str, heading: str) -> dict[str, int]:
     return {name: int(value) for name, value in re.findall(r"(\w+):\s*(\d+)", lines[-1])} if lines else {}
 
 
-def _variable(track: VideoTrack, most_changed_percent: float) -> Conformed:
-    best: tuple[int, Fraction, int, int] | None = None
-    for rate in STANDARD_RATES:
-        if rate > 60:
-            break
+def _slides(track: VideoTrack, limits: Limits) -> Conformed:
+    """A still, or pictures that follow each other slowly: each is repeated, as few screens show so low rates."""
+    multiples = (rate for rate in STANDARD_RATES if rate >= SLIDES_RATE and (rate / track.frame_rate).denominator == 1)
+    rate = SLIDES_RATE if track.frame_count == 1 else next(multiples, SLIDES_RATE)
+    return _repeated(track, rate, limits)
+
+
+def _variable(track: VideoTrack, limits: Limits) -> Conformed:
+    def cost(rate: Fraction) -> tuple[int, bool, Fraction]:
         ticks = _ticks(track, rate)
-        kept = len(np.unique(ticks))
-        dropped, repeated = len(ticks) - kept, int(ticks[-1]) + 1 - kept
-        # A dropped frame is lost to the viewer, a repeated one only costs.
-        cost = 3 * dropped + repeated
-        if best is None or cost < best[0]:
-            best = (cost, rate, dropped, repeated)
-    assert best is not None
-    _, rate, dropped, repeated = best
-    total = track.frame_count - dropped + repeated
-    changed = 100 * (dropped + repeated) / total
-    if changed > most_changed_percent:
-        raise MasterError(
-            f"the master's frames are spaced so unevenly that {changed:.0f} % would be repeated or dropped at the best "
-            f"rate, {float(rate):.3f}; deliver it at a constant rate, or raise --max-changed-frames from "
-            f"{most_changed_percent:g}"
+        dropped, repeats = _changes(track, rate, ticks)
+        # A dropped frame is lost to the viewer. Of a frame that is held for long, every rate repeats many.
+        return (
+            3 * dropped + int(np.minimum(repeats, _HELD_REPEATS).sum()),
+            rate < SLIDES_RATE,
+            abs(rate - track.frame_rate),
         )
-    decision = f"variable frame rate → {float(rate):.3f}p: {repeated} frames repeated, {dropped} dropped"
-    return Conformed(track, Cadence.VARIABLE, FieldOrder.PROGRESSIVE, rate, (decision,))
+
+    rate = min((rate for rate in STANDARD_RATES if rate <= FASTEST), key=cost)
+    return _repeated(track, rate, limits)
+
+
+def _repeated(track: VideoTrack, rate: Fraction, limits: Limits, decisions: tuple[str, ...] = ()) -> Conformed:
+    """Put frames on the nearest ticks of a grid, and hold each until the next one, the last until its own end.
+
+    Raises:
+        MasterError: More is dropped or repeated than the limits allow.
+    """
+    ticks = _ticks(track, rate)
+    dropped, repeats = _changes(track, rate, ticks)
+    total = _tick_count(track, rate, ticks)
+    repeated = int(repeats.sum())
+    lost, held = 100 * dropped / track.frame_count, 100 * repeated / total
+    for percent, most, what, option in (
+        (lost, limits.dropped_percent, "dropped", "--max-dropped-frames"),
+        (held, limits.repeated_percent, "repeated", "--max-repeated-frames"),
+    ):
+        if percent > most:
+            raise MasterError(
+                f"the master's frames are spaced so unevenly that {percent:.0f} % would be {what} at the best rate, "
+                f"{float(rate):.3f}; deliver it at a constant rate, or raise {option} from {most:g}"
+            )
+    if track.constant_rate and not repeated:
+        decision = f"one frame → a title of one frame at {float(rate):.3f}p"
+    elif track.constant_rate and track.frame_rate == rate:
+        decision = f"last frame is held for {float(_held_s(track)):.3f} s → repeated {repeated} times"
+    elif track.constant_rate:
+        decision = f"{_pictures(track)} → {float(rate):.3f}p: {repeated} frames repeated"
+    else:
+        decision = f"variable frame rate → {float(rate):.3f}p: {repeated} frames repeated, {dropped} dropped"
+        longest = int(np.argmax(repeats))
+        if (shown_s := Fraction(int(repeats[longest]) + 1) / rate) > 1:
+            from_s = Fraction(int(np.unique(ticks)[longest])) / rate
+            decision += f"; the longest is held for {float(shown_s):.3f} s from {float(from_s):.3f} s"
+    return Conformed(track, Cadence.VARIABLE, FieldOrder.PROGRESSIVE, rate, (*decisions, decision))
+
+
+def _pictures(track: VideoTrack) -> str:
+    if track.frame_count == 1:
+        return f"a still of {float(track.end_s - track.start_s):.3f} s"
+    return f"{track.frame_count} pictures, one every {float(1 / track.frame_rate):.3f} s"
+
+
+def _changes(track: VideoTrack, rate: Fraction, ticks: npt.NDArray[np.int64]) -> tuple[int, npt.NDArray[np.int64]]:
+    """How many frames are dropped, and how often each of the others is repeated."""
+    kept = np.unique(ticks)
+    ends = np.append(kept[1:], _tick_count(track, rate, ticks))
+    return len(ticks) - len(kept), ends - kept - 1
+
+
+def _tick_count(track: VideoTrack, rate: Fraction, ticks: npt.NDArray[np.int64]) -> int:
+    """Ticks of the grid up to the end of the last frame."""
+    return int(ticks[-1]) + 1 + _held_frames(track, rate)
+
+
+def _held_frames(track: VideoTrack, rate: Fraction) -> int:
+    """How often the last frame is repeated, for its own duration's sake."""
+    held_ticks = _held_s(track) * rate
+    # A little more than a frame, as rounding leaves it, is one frame.
+    return int(held_ticks + Fraction(1, 2)) - 1 if held_ticks > Fraction(3, 2) else 0
+
+
+def _held_s(track: VideoTrack) -> Fraction:
+    return track.end_s - track.frames.pts_ticks[-1] * track.time_base
 
 
 def _ticks(track: VideoTrack, rate: Fraction) -> npt.NDArray[np.int64]:

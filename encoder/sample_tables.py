@@ -1,10 +1,13 @@
-"""What FFmpeg keeps to itself of a MOV or MP4 file's index: how much later than decoded each sample is shown.
+"""What FFmpeg keeps to itself of a MOV or MP4 file's index: when samples are shown, and edits.
 
-Source: ISO/IEC 14496-12, sections 4.2 (boxes), 8.3.2 (``tkhd``), 8.6.1.3 (``ctts``) and 8.7.3 (``stsz``).
+Source: ISO/IEC 14496-12, sections 4.2 (boxes), 8.3.2 (``tkhd``), 8.6.1.3 (``ctts``), 8.6.6 (``elst``) and 8.7.3
+(``stsz``).
 """
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain, islice, repeat
 
 import av
@@ -17,21 +20,31 @@ MOST_BYTES = 256 << 20
 Read = Callable[[int, int], bytes]
 
 
-def composition_offsets(
-    location: str, size_bytes: int, options: Mapping[str, str], track_id: int, sample_bytes: Sequence[int]
-) -> tuple[int, ...] | None:
-    """Read how much later than decoded each sample of a track is shown.
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """An entry of a track's edit list.
+
+    Attributes:
+        duration_s: How long it lasts on the film's timeline.
+        media_s: When it starts in the track's own time; None for an empty edit, which shows nothing.
+        rate: How fast it plays; 0 dwells on one sample.
+    """
+
+    duration_s: Fraction
+    media_s: Fraction | None
+    rate: Fraction
+
+
+def read_index(location: str, size_bytes: int, options: Mapping[str, str]) -> memoryview:
+    """Read the body of ``moov``.
 
     Args:
         location: The file, as FFmpeg opens it.
         size_bytes: Its size.
         options: With which FFmpeg opens it.
-        track_id: Of the track.
-        sample_bytes: Sizes of the samples that FFmpeg knows of, in decoding order.
 
     Returns:
-        One offset for each sample, in the track's ticks; 0 where the track has none. None where the file has no such
-        table, or one of other samples: edit lists may leave some out, and fragments bring more.
+        Nothing where there is none, or none that makes sense.
 
     Raises:
         av.FFmpegError: The file can't be read.
@@ -51,19 +64,71 @@ def composition_offsets(
 
     for kind, start, end in islice(_boxes(read, size_bytes), MOST_BOXES):
         if kind == b"moov" and 0 < end - start <= MOST_BYTES:
-            try:
-                return _offsets_of(memoryview(read(start, end - start)), track_id, sample_bytes)
-            except (struct.error, ValueError):
-                return None  # cut short, or without what must be there
-    return None
+            return memoryview(read(start, end - start))
+    return memoryview(b"")
+
+
+def edits(moov: memoryview, track_id: int) -> tuple[Edit, ...]:
+    """Read a track's edit list; nothing where it has none, or none that makes sense.
+
+    Args:
+        moov: As `read_index` gives it.
+        track_id: Of the track.
+    """
+    try:
+        return tuple(_edits_of(moov, track_id))
+    except (struct.error, ValueError, ZeroDivisionError):
+        return ()
+
+
+def _edits_of(moov: memoryview, track_id: int) -> Iterator[Edit]:
+    film_ticks = _timescale(_body(moov, b"mvhd"))
+    for track in _tracks(moov, track_id):
+        media_ticks = _timescale(_body(_body(track, b"mdia"), b"mdhd"))
+        found = _body(_body(track, b"edts"), b"elst")
+        if not found:
+            return
+        version, count = struct.unpack_from(">B3xI", found)
+        shape = ">QqhH" if version else ">IihH"
+        for number in range(min(count, len(found) // struct.calcsize(shape))):
+            duration, media, whole, part = struct.unpack_from(shape, found, 8 + number * struct.calcsize(shape))
+            media_s = None if media == -1 else Fraction(media, media_ticks)
+            yield Edit(Fraction(duration, film_ticks), media_s, whole + Fraction(part, 1 << 16))
+
+
+def _timescale(header: memoryview) -> int:
+    """Ticks per second, of ``mvhd`` or ``mdhd``."""
+    version, narrow, wide = struct.unpack_from(">B11xI4xI", header)
+    return int(wide if version else narrow)
+
+
+def _tracks(moov: memoryview, track_id: int) -> Iterator[memoryview]:
+    for track in _bodies(moov, b"trak"):
+        version, narrow_id, wide_id = struct.unpack_from(">B11xI4xI", _body(track, b"tkhd"))
+        if track_id == (wide_id if version else narrow_id):
+            yield track
+
+
+def composition_offsets(moov: memoryview, track_id: int, sample_bytes: Sequence[int]) -> tuple[int, ...] | None:
+    """Read how much later than decoded each sample of a track is shown.
+
+    Args:
+        moov: As `read_index` gives it.
+        track_id: Of the track.
+        sample_bytes: Sizes of the samples that FFmpeg knows of, in decoding order.
+
+    Returns:
+        One offset for each sample, in the track's ticks; 0 where the track has none. None where the file has no such
+        table, or one of other samples: edit lists may leave some out, and fragments bring more.
+    """
+    try:
+        return _offsets_of(moov, track_id, sample_bytes)
+    except (struct.error, ValueError):
+        return None  # cut short, or without what must be there
 
 
 def _offsets_of(moov: memoryview, track_id: int, sample_bytes: Sequence[int]) -> tuple[int, ...] | None:
-    for track in _bodies(moov, b"trak"):
-        header = _body(track, b"tkhd")
-        version, narrow_id, wide_id = struct.unpack_from(">B11xI4xI", header)
-        if track_id != (wide_id if version else narrow_id):
-            continue
+    for track in _tracks(moov, track_id):
         tables = _body(_body(_body(track, b"mdia"), b"minf"), b"stbl")
         sizes, offsets = _body(tables, b"stsz"), _body(tables, b"ctts")
         size, count = struct.unpack_from(">4xII", sizes)

@@ -68,6 +68,11 @@ def counted_from(stream: Any, start_s: Fraction, base: int) -> Any:
     return stream.filter("settb", f"1/{base}").filter("setpts", f"PTS-({round(start_s * base)})")
 
 
+def not_before_start(stream: Any) -> Any:
+    """Have a frame begin at 0 that began before: the one that is still shown when a chunk starts."""
+    return stream.filter("setpts", "max(PTS,0)")
+
+
 def spread_sheets(stream: Any) -> Any:
     """Put frames at distances of `SHEET_S`."""
     return stream.filter("settb", "1").filter("setpts", f"{SHEET_S}*N")

@@ -318,7 +318,7 @@ def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> confo
     if conforming.worth_a_look(track):
         with masters.opened(master, store.endpoint_url) as source:
             fields = conforming.look(track, source.url)
-    conformed = conforming.conform(track, fields, most_changed_percent=encode.most_changed_percent)
+    conformed = conforming.conform(track, fields, encode.limits)
 
     def look_for_bars(area: Crop) -> cropping.Sighting:
         with masters.opened(master, store.endpoint_url) as source:

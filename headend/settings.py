@@ -14,8 +14,6 @@ DEFAULT_STORE = "./headend-store"
 DEFAULT_LADDER = "studio"
 DEFAULT_LOUDNESS_LUFS = -24
 """Integrated loudness of long-form programmes: ATSC A/85."""
-DEFAULT_MOST_CHANGED_PERCENT = 50.0
-"""More than that, and most of what is shown is no frame of the master's in its own place."""
 DEFAULT_MOST_SOUND_GAP_S = Fraction(1, 2)
 """A longer hole in the sound is heard as a fault, which a person should decide about."""
 ATTEMPTS = 3
@@ -39,6 +37,23 @@ class StoreSettings:
     url: str = DEFAULT_STORE
     endpoint_url: str | None = None
     patience_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How unevenly a master's frames may be spaced before it is refused.
+
+    Attributes:
+        dropped_percent: Of the master's frames, how many may be lost to the viewer.
+        repeated_percent: Of the title's frames, how many may be repeats: many in a recorded screen, nearly all of a
+            still.
+    """
+
+    dropped_percent: float = 20.0
+    repeated_percent: float = 100.0
+
+
+DEFAULT_LIMITS = Limits()
 
 
 class Cropping(StrEnum):
@@ -133,8 +148,7 @@ class EncodeSettings:
         segment_s: Wanted length of a segment.
         chunk_s: Wanted length of a chunk.
         effort: How much work the encoders do.
-        most_changed_percent: A master of variable frame rate is refused when more of the grid's frames than this would
-            have to be repeated or dropped.
+        limits: How many frames of a master may be dropped and repeated.
         crop: The part of the master's picture to keep, or whether to look for black bars.
         audio: The programmes of sound to make, the first one first; empty for all that the master has.
         loudness_lufs: Integrated loudness that every programme is brought to; None leaves it as it is.
@@ -153,7 +167,7 @@ class EncodeSettings:
     segment_s: Fraction = Fraction(6)
     chunk_s: Fraction = Fraction(30)
     effort: Effort = Effort.STANDARD
-    most_changed_percent: float = DEFAULT_MOST_CHANGED_PERCENT
+    limits: Limits = DEFAULT_LIMITS
     crop: Crop | Cropping = Cropping.NONE
     audio: tuple[AudioChoice, ...] = ()
     loudness_lufs: int | None = DEFAULT_LOUDNESS_LUFS

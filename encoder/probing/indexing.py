@@ -10,17 +10,20 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate, compress, islice, pairwise
 from math import ceil
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from encoder.probing.opening import input_options, time_base_of
 from encoder.probing.rates import declared_rate
-from encoder.sample_tables import composition_offsets
+from encoder.sample_tables import composition_offsets, read_index
+from encoder.timelines import restarts
 from encoder.timelines.spans import PacketTimes
 from headend.errors import MasterError
 from headend.media import FrameIndex, Master
@@ -43,6 +46,12 @@ class _Packet:
     dts_ticks: int | None
     keyframe: bool
     discard: bool
+    duration_ticks: int = 0
+
+    @property
+    def order_ticks(self) -> int | None:
+        """What never goes back within one timeline: the time of decoding."""
+        return self.dts_ticks if self.dts_ticks is not None else self.pts_ticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +90,8 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
     first, start = head[0], head[0].pts
     offsets: Sequence[int] | None = (0,) * len(entries)
     if picture.codec_context.has_b_frames:
-        offsets = composition_offsets(
-            container.name, container.size, input_options(container.name), picture.id, [entry.size for entry in entries]
-        )
+        moov = read_index(container.name, container.size, input_options(container.name))
+        offsets = composition_offsets(moov, picture.id, [entry.size for entry in entries])
     if offsets is None or packets[0].pts_ticks is None:
         return None
     # Edit lists and negative offsets move them all alike.
@@ -102,7 +110,10 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
     dts = {number: entry.timestamp for number, entry in zip(numbers, entries, strict=False) if entry.is_keyframe}
     late = min(compress(times, kept)) - entries[kept.index(True)].timestamp
     sound = {stream.index: _indexed_sound(stream) for stream in container.streams.audio if len(stream.index_entries)}
-    return Seen(_indexed(pts, _sought_in_mov(dts, late), "container index"), first, sound)
+    # A header's duration ends with the last frame's own.
+    end = (picture.start_time or 0) + (picture.duration or 0)
+    end_ticks = end if end > pts[-1] else None
+    return Seen(_indexed(pts, _sought_in_mov(dts, late), "container index", end_ticks), first, sound)
 
 
 def _indexed_sound(stream: AudioStream) -> PacketTimes:
@@ -126,6 +137,7 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
         head += frames
     if not head:
         raise _no_frames(master)
+    restarts.check(master, [packet.order_ticks for packet in packets], time_base_of(picture))
     start = head[0].pts
     if start is None or any(p.pts_ticks is None for p in packets):
         return None
@@ -135,7 +147,9 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     if [frame.pts for frame in head] != pts[: len(head)]:
         return None
     keyframes = {bisect_left(pts, p.pts_ticks): p for p in shown if p.keyframe and p.pts_ticks is not None}
-    return Seen(_indexed(pts, _sought(keyframes, shown, container, picture), "packets"), head[0], sound)
+    last = max(shown, key=lambda p: p.pts_ticks or 0)
+    end_ticks = pts[-1] + last.duration_ticks if last.duration_ticks > 0 else None
+    return Seen(_indexed(pts, _sought(keyframes, shown, container, picture), "packets", end_ticks), head[0], sound)
 
 
 def by_decoding(container: InputContainer, picture: VideoStream, master: Master) -> Seen:
@@ -146,7 +160,9 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     keyframes: dict[int, int] = {}
     sound: dict[int, PacketTimes] = {}
     step = round(1 / (declared_rate(picture) * time_base_of(picture)))
-    for _, frames in decoded(container, picture, frame_limit=None, sound=sound):
+    order: list[int | None] = []
+    for packet, frames in decoded(container, picture, frame_limit=None, sound=sound):
+        order += [packet.order_ticks] if packet else []
         for frame in frames:
             first = first or frame
             # FFmpeg's own order of preference; AVI has decoding times only.
@@ -157,13 +173,16 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
                 keyframes[len(pts) - 1] = pts[-1] - REORDER_FRAMES * step
     if first is None:
         raise _no_frames(master)
+    restarts.check(master, order, time_base_of(picture))
     return Seen(_indexed(sorted(pts), keyframes, "packets"), first, sound)
 
 
-def _indexed(pts: Sequence[int], seek_ticks: Mapping[int, int], origin: str) -> FrameIndex:
+def _indexed(
+    pts: Sequence[int], seek_ticks: Mapping[int, int], origin: str, end_ticks: int | None = None
+) -> FrameIndex:
     """The index, from the time to seek to for each keyframe; decoding can always start at the first frame."""
     known = sorted({0: pts[0], **{number: ticks for number, ticks in seek_ticks.items() if number < len(pts)}}.items())
-    return FrameIndex(tuple(pts), tuple(n for n, _ in known), tuple(ticks for _, ticks in known), origin)
+    return FrameIndex(tuple(pts), tuple(n for n, _ in known), tuple(ticks for _, ticks in known), origin, end_ticks)
 
 
 def _sought(
@@ -233,8 +252,11 @@ def decoded(
                 frames = [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
             decoded += len(frames)
         # The last packet is empty and flushes the decoder.
-        known = _Packet(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard) if packet.size else None
-        yield known, frames
+        yield _times_of(packet) if packet.size else None, frames
+
+
+def _times_of(packet: "Packet[Any]") -> _Packet:
+    return _Packet(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard, packet.duration or 0)
 
 
 def refreshed(container: InputContainer, picture: VideoStream, index: FrameIndex) -> FrameIndex:
@@ -251,7 +273,7 @@ def refreshed(container: InputContainer, picture: VideoStream, index: FrameIndex
     seen = next((time for time in times if time >= pts[number]), pts[number])
     late = bisect_left(pts, seen) - number
     known = {n + late: ticks for n, ticks in zip(index.keyframes[1:], index.seek_ticks[1:], strict=True)}
-    return _indexed(pts, known, index.origin) if late else index
+    return _indexed(pts, known, index.origin, index.end_ticks) if late else index
 
 
 def _no_frames(master: Master) -> MasterError:

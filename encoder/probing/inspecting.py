@@ -12,10 +12,13 @@ from av.video.stream import VideoStream
 
 from encoder.probing import indexing
 from encoder.probing.indexing import Seen, decoded, refreshed
-from encoder.probing.opening import ANY_PICTURE, Selected, opened, select
+from encoder.probing.opening import ANY_PICTURE, Selected, input_options, opened, select
 from encoder.probing.picture import video_track
 from encoder.probing.sound import decoded_sound, heard_track, subtitle_track
-from headend.media import AudioTrack, Master, Probe
+from encoder.sample_tables import edits as edits_of
+from encoder.sample_tables import read_index
+from encoder.timelines import edits
+from headend.media import AudioTrack, Master, Probe, VideoTrack
 from headend.media.speakers import channel_count
 from headend.settings import PictureChoice
 
@@ -68,11 +71,21 @@ def _looked_at(master: Master, input_url: str, choice: PictureChoice) -> Probe:
     for look in (indexing.by_container_index, indexing.by_packets):
         with opened(master, input_url) as container:
             selected = select(container, master, choice)
+            if look is indexing.by_container_index:
+                _check_edits(container, master, selected)
             if seen := look(container, selected.picture, master):
                 return _describe(master, container, selected, seen)
     with opened(master, input_url) as container:
         selected = select(container, master, choice)
         return _describe(master, container, selected, indexing.by_decoding(container, selected.picture, master))
+
+
+def _check_edits(container: InputContainer, master: Master, selected: Selected) -> None:
+    if not container.format.name.startswith("mov,"):
+        return
+    moov = read_index(container.name, container.size, input_options(container.name))
+    for stream in (selected.picture, *container.streams.audio):
+        edits.check(master, stream.index, edits_of(moov, stream.id))
 
 
 def _has_captions(container: InputContainer, picture: VideoStream) -> bool:
@@ -91,14 +104,23 @@ def _has_captions(container: InputContainer, picture: VideoStream) -> bool:
 def _describe(master: Master, container: InputContainer, selected: Selected, seen: Seen) -> Probe:
     mine = selected.streams
     decodable = [s for s in container.streams.audio if s.codec_context is not None and s.index in mine]
+    audio = tuple(heard_track(stream, seen.sound.get(stream.index), seen.frames.origin) for stream in decodable)
     return Probe(
         master=master,
         container=container.format.name,
         duration_s=Fraction(container.duration or 0, av.time_base),
-        video=video_track(container, selected.picture, seen.first, seen.frames),
-        audio=tuple(heard_track(stream, seen.sound.get(stream.index), seen.frames.origin) for stream in decodable),
+        video=_with_end(video_track(container, selected.picture, seen.first, seen.frames), audio),
+        audio=audio,
         subtitles=tuple(subtitle_track(stream) for stream in container.streams.subtitles if stream.index in mine),
         program=selected.program,
         programs=selected.programs,
         pictures=selected.pictures,
     )
+
+
+def _with_end(video: VideoTrack, audio: tuple[AudioTrack, ...]) -> VideoTrack:
+    """A single picture lasts as long as the sound that goes with it, unless it says that it lasts longer."""
+    if video.frame_count > 1 or not audio:
+        return video
+    end_s = max(video.end_s, *(track.start_s + track.duration_s for track in audio))
+    return replace(video, frames=replace(video.frames, end_ticks=int(end_s / video.time_base)))

@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 
 from encoder.probing import describing
 from encoder.probing.opening import time_base_of
-from encoder.probing.rates import declared_rate, frame_rate
+from encoder.probing.rates import declared_rates, frame_rate
 from headend.media import Colour, ContentLight, Crop, FieldOrder, FrameIndex, MasteringDisplay, VideoTrack
 
 # ITU-T H.273, tables 2, 3 and 4, in FFmpeg's words. What is missing here is unknown to FFmpeg, too.
@@ -52,7 +52,7 @@ def video_track(container: InputContainer, picture: VideoStream, first: VideoFra
     """
     context = picture.codec_context
     description = describing.of_stream(describing.describe(container), picture.index)
-    rate, constant = frame_rate(frames.pts_ticks, time_base_of(picture), declared_rate(picture))
+    rate, constant = frame_rate(frames.pts_ticks, time_base_of(picture), *declared_rates(picture))
     return VideoTrack(
         index=picture.index,
         codec=context.codec.canonical_name,

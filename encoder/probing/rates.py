@@ -5,6 +5,8 @@ from fractions import Fraction
 from itertools import pairwise
 from statistics import median_low
 
+import numpy as np
+import numpy.typing as npt
 from av.video.stream import VideoStream
 
 STANDARD_RATES = tuple(
@@ -21,31 +23,62 @@ DENOMINATORS = (1001, 8192)
 measured mean itself, the terms may be larger than the 32 bits of a time scale."""
 
 
+FILM_SHARE = Fraction(4, 5)
+"""3:2 pull-down: MPEG-2 that repeats fields of film declares five frames for each four that it has."""
+_AS_DECLARED = Fraction(3, 10_000)
+"""Some write 29.97 or 23.98 when they mean 30000/1001 or 24000/1001."""
+_TIE_FRAMES = 1 / 16
+"""A declared rate may fit worse than the best one by so much of a frame, root mean square."""
+_MOST_SPREAD_FRAMES = 0.9
+"""How far frames of a constant rate may be apart from their places, between the earliest and the latest of them; a
+missing frame makes it 1."""
+_MEAN_SPREAD_FRAMES = 1 / 4
+"""The same of a rate that is no standard one."""
+
+Seconds = npt.NDArray[np.float64]
+
+
 def declared_rate(picture: VideoStream) -> Fraction:
     """Frames per second as the container says, or as FFmpeg guesses."""
     return picture.average_rate or picture.guessed_rate or Fraction(25)
 
 
-def frame_rate(pts_ticks: Sequence[int], time_base: Fraction, declared: Fraction) -> tuple[Fraction, bool]:
+def declared_rates(picture: VideoStream) -> tuple[Fraction, ...]:
+    """Every rate that a stream can be taken to declare, the likeliest first.
+
+    FFmpeg's average is a mean of the first frames. MPEG-2 states a rate in its sequence header, of the fields that are
+    shown: where some are repeated (``repeat_first_field``), there is less film than that.
+    """
+    said = [rate for rate in (declared_rate(picture), picture.guessed_rate, picture.base_rate) if rate]
+    film = [rate * FILM_SHARE for rate in said] if picture.codec_context.name == "mpeg2video" else []
+    return (*said, *film)
+
+
+def frame_rate(pts_ticks: Sequence[int], time_base: Fraction, *declared: Fraction) -> tuple[Fraction, bool]:
     """Find the frame rate that the times of the frames follow.
+
+    Standard rates are tried against all times before any mean is taken: one late frame moves the mean of a short film.
 
     Args:
         pts_ticks: When each frame is shown, ascending, at least one.
         time_base: Seconds of a tick.
-        declared: What the container says; decides between standard rates that fit a short film equally well.
+        declared: What the container says, at least one rate; decides between rates that fit equally well.
 
     Returns:
         The rate, one of `STANDARD_RATES` wherever one fits, and whether it is constant: whether each frame lies within
-        half a frame of the grid that starts with the first. Where it is not, the rate is that of most frames.
+        half a frame of its place on a grid. Where it is not, the rate is that of most frames.
     """
     span = pts_ticks[-1] - pts_ticks[0]
     if span <= 0:
-        return _nearest(declared, Fraction(1, 1000), declared) or _rounded(declared), len(pts_ticks) == 1
+        rate = declared[0]
+        return _nearest(rate, Fraction(1, 1000), declared) or _rounded(rate), len(pts_ticks) == 1
+    seconds = _seconds(pts_ticks, time_base)
+    if standard := _best_standard(seconds, declared):
+        return standard, True
     mean = (len(pts_ticks) - 1) / (span * time_base)
-    # Both ends are rounded to ticks, and some write 29.97 or 23.98 when they mean 30000/1001 or 24000/1001.
-    standard = _nearest(mean, Fraction(3, 2 * span) + Fraction(3, 10_000), declared)
-    for rate in (standard, *(mean.limit_denominator(largest) for largest in DENOMINATORS)):
-        if rate and _follows(pts_ticks, time_base, rate):
+    for rate in (mean.limit_denominator(largest) for largest in DENOMINATORS):
+        # A mean hides a missing frame by moving all others: these must lie closer.
+        if rate and np.ptp(_off_frames(seconds, rate)) <= _MEAN_SPREAD_FRAMES + 2 * float(time_base * rate):
             return rate, True
     step = median_low([after - before for before, after in pairwise(pts_ticks)])
     typical = 1 / (max(step, 1) * time_base)
@@ -53,17 +86,50 @@ def frame_rate(pts_ticks: Sequence[int], time_base: Fraction, declared: Fraction
     return _nearest(typical, tolerance, declared) or _rounded(mean), False
 
 
+def _seconds(pts_ticks: Sequence[int], time_base: Fraction) -> Seconds:
+    return np.asarray((np.asarray(pts_ticks, np.int64) - pts_ticks[0]) * float(time_base), np.float64)
+
+
+def _best_standard(seconds: Seconds, declared: Sequence[Fraction]) -> Fraction | None:
+    """The standard rate that all frames follow; of several, a declared one unless it fits clearly worse."""
+    fits: dict[Fraction, float] = {}
+    for rate in STANDARD_RATES:
+        # Most rates are out by the last frame alone.
+        if abs(seconds[-1] * float(rate) - (len(seconds) - 1)) < 1:
+            off = _off_frames(seconds, rate)
+            if _follows(off):
+                fits[rate] = float(np.std(off))
+    best = min(fits.values(), default=0.0)
+    ties = [rate for rate, off in fits.items() if off <= best + _TIE_FRAMES]
+
+    def place(rate: Fraction) -> tuple[int, float]:
+        said = (number for number, other in enumerate(declared) if abs(rate / other - 1) <= _AS_DECLARED)
+        return next(said, len(declared)), fits[rate]
+
+    return min(ties, key=place, default=None)
+
+
+def _off_frames(seconds: Seconds, rate: Fraction) -> Seconds:
+    """By how many frames each frame is later than on a grid."""
+    off: Seconds = seconds * float(rate) - np.arange(len(seconds))
+    return off
+
+
+def _follows(off_frames: Seconds) -> bool:
+    # The first frame may be the one that is out of place.
+    return bool(np.max(np.abs(off_frames)) <= 0.5 + 1e-6 or np.ptp(off_frames) <= _MOST_SPREAD_FRAMES)
+
+
 def _rounded(rate: Fraction) -> Fraction:
     return rate.limit_denominator(DENOMINATORS[0])
 
 
-def _nearest(rate: Fraction, tolerance: Fraction, declared: Fraction) -> Fraction | None:
+def _nearest(rate: Fraction, tolerance: Fraction, declared: Sequence[Fraction]) -> Fraction | None:
     near = [standard for standard in STANDARD_RATES if abs(standard / rate - 1) <= tolerance]
+
+    def place(standard: Fraction) -> tuple[bool, Fraction]:
+        said = any(abs(standard / other - 1) <= _AS_DECLARED for other in declared)
+        return not said, abs(standard - rate)
+
     # Of those that are near enough, the one that the container means, and then the one nearest to what was measured.
-    return min(near, key=lambda s: (abs(s / declared - 1) > Fraction(3, 10_000), abs(s - rate)), default=None)
-
-
-def _follows(pts_ticks: Sequence[int], time_base: Fraction, rate: Fraction) -> bool:
-    tick, frame = time_base.numerator * rate.numerator, time_base.denominator * rate.denominator
-    start = pts_ticks[0]
-    return all(2 * abs((pts - start) * tick - number * frame) <= frame for number, pts in enumerate(pts_ticks))
+    return min(near, key=place, default=None)

@@ -16,8 +16,8 @@ from headend.media import AudioRole, Crop, Effort, TextRole
 from headend.settings import (
     CAPTIONS,
     DEFAULT_LADDER,
+    DEFAULT_LIMITS,
     DEFAULT_LOUDNESS_LUFS,
-    DEFAULT_MOST_CHANGED_PERCENT,
     DEFAULT_MOST_SOUND_GAP_S,
     DEFAULT_STORE,
     DEFAULT_STORE_PATIENCE_S,
@@ -27,6 +27,7 @@ from headend.settings import (
     ClusterSettings,
     Cropping,
     EncodeSettings,
+    Limits,
     PictureChoice,
     StoreSettings,
     SubtitleOffset,
@@ -310,13 +311,22 @@ def fit(command: Command) -> Command:
         "stored, X from the left and Y from above.",
     )
     @click.option(
-        "--max-changed-frames",
-        "most_changed_percent",
+        "--max-dropped-frames",
+        "dropped_percent",
         type=click.FloatRange(0, 100),
-        default=DEFAULT_MOST_CHANGED_PERCENT,
+        default=DEFAULT_LIMITS.dropped_percent,
         show_default=True,
         metavar="PERCENT",
-        help="Refuse a master of variable frame rate if more of its frames would be repeated or dropped.",
+        help="Refuse a master of variable frame rate if more of its frames would be dropped.",
+    )
+    @click.option(
+        "--max-repeated-frames",
+        "repeated_percent",
+        type=click.FloatRange(0, 100),
+        default=DEFAULT_LIMITS.repeated_percent,
+        show_default=True,
+        metavar="PERCENT",
+        help="Refuse a master if more of the title's frames would be repeats; nearly all of a still are.",
     )
     @click.option(
         "--max-sound-gap",
@@ -334,14 +344,15 @@ def fit(command: Command) -> Command:
         audio: tuple[AudioChoice, ...],
         loudness: str,
         crop: Crop | Cropping,
-        most_changed_percent: float,
+        dropped_percent: float,
+        repeated_percent: float,
         most_sound_gap_s: Fraction,
         picture: PictureChoice,
         **others: Any,
     ) -> Any:
         settings = EncodeSettings(
             picture=picture,
-            most_changed_percent=most_changed_percent,
+            limits=Limits(dropped_percent, repeated_percent),
             most_sound_gap_s=most_sound_gap_s,
             crop=crop,
             audio=audio,

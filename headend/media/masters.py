@@ -88,12 +88,14 @@ class FrameIndex:
         seek_ticks: For each keyframe, the time that makes FFmpeg's command line begin to read at it or a little before,
             never behind it; in the stream's time base.
         origin: ``container index`` or ``packets``.
+        end_ticks: When the last frame ends; None where the master does not say.
     """
 
     pts_ticks: tuple[int, ...]
     keyframes: tuple[int, ...]
     seek_ticks: tuple[int, ...]
     origin: str
+    end_ticks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,13 @@ class VideoTrack:
     def start_s(self) -> Fraction:
         """When the first frame is shown, in seconds."""
         return self.frames.pts_ticks[0] * self.time_base
+
+    @property
+    def end_s(self) -> Fraction:
+        """When the last frame ends, in seconds; a frame after its start where the master does not say."""
+        if self.frames.end_ticks is None:
+            return self.frames.pts_ticks[-1] * self.time_base + 1 / self.frame_rate
+        return self.frames.end_ticks * self.time_base
 
     @property
     def video_range(self) -> VideoRange:

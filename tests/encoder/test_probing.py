@@ -169,7 +169,7 @@ def test_milliseconds_of_matroska_count_as_constant() -> None:
 def test_every_standard_rate_is_found_again(rate: Fraction, count: int, ticks_per_second: int) -> None:
     pts = [round(ticks_per_second * number / rate) for number in range(count)]
 
-    assert frame_rate(pts, Fraction(1, ticks_per_second), declared=rate) == (rate, True)
+    assert frame_rate(pts, Fraction(1, ticks_per_second), rate) == (rate, True)
 
 
 def test_a_rate_that_nobody_standardised_is_measured() -> None:
@@ -177,13 +177,42 @@ def test_a_rate_that_nobody_standardised_is_measured() -> None:
 
 
 def test_the_container_is_not_believed_against_the_frames() -> None:
-    assert frame_rate(range(0, 1000, 40), Fraction(1, 1000), declared=Fraction(50)) == (Fraction(25), True)
+    assert frame_rate(range(0, 1000, 40), Fraction(1, 1000), Fraction(50)) == (Fraction(25), True)
 
 
 def test_23_98_that_drifts_from_the_standard_rate_keeps_its_own() -> None:
     pts = [number * 50 for number in range(6000)]
 
     assert frame_rate(pts, Fraction(1, 1199), Fraction(1199, 50)) == (Fraction(1199, 50), True)
+
+
+@pytest.mark.parametrize("late_ms", [-15, 5, 15])
+@pytest.mark.parametrize("place", [0, 60, 124])
+def test_one_frame_that_is_out_of_place_moves_no_rate(late_ms: int, place: int) -> None:
+    pts = [40 * number + 20 + (late_ms if number == place else 0) for number in range(125)]
+
+    assert frame_rate(pts, Fraction(1, 1000), Fraction(24975, 1000)) == (Fraction(25), True)
+
+
+@pytest.mark.parametrize("rate", [Fraction(24), Fraction(24000, 1001), Fraction(30), Fraction(30000, 1001)])
+def test_the_declared_rate_wins_a_tie(rate: Fraction) -> None:
+    pts = [round(1000 * number / rate) for number in range(30)]
+
+    assert frame_rate(pts, Fraction(1, 1000), Fraction(57, 2), rate) == (rate, True)
+
+
+def test_film_whose_fields_are_repeated_is_film() -> None:
+    fields = [5 * (number // 2) + 3 * (number % 2) for number in range(240)]
+    pts = [round(fields_before * 90_000 * 1001 / 60_000) for fields_before in fields]
+
+    found = frame_rate(pts, Fraction(1, 90_000), Fraction(30), Fraction(30000, 1001), Fraction(24000, 1001))
+    assert found == (Fraction(24000, 1001), True)
+
+
+def test_a_missing_frame_is_no_constant_rate() -> None:
+    pts = [40 * (number + (number > 50)) for number in range(100)]
+
+    assert frame_rate(pts, Fraction(1, 1000), Fraction(25)) == (Fraction(25), False)
 
 
 @pytest.mark.parametrize("suffix", CONTAINERS)

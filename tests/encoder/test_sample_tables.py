@@ -1,14 +1,16 @@
 """When samples are shown, from MOV's own tables."""
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
 
 from encoder.probing import input_options
-from encoder.sample_tables import composition_offsets
+from encoder.sample_tables import Edit, composition_offsets, edits, read_index
 from tests.support.masters import Sound, make_film, rewrap
+from tests.support.uneven_masters import with_edits
 
 B_FRAMES = ("-bf", "3", "-g", "12")
 
@@ -19,8 +21,8 @@ def packets_of(film: Path) -> list[av.Packet]:
 
 
 def offsets_of(film: Path, sample_bytes: list[int], track: int = 1) -> tuple[int, ...] | None:
-    options = input_options(str(film))
-    return composition_offsets(f"file:{film}", film.stat().st_size, options, track, sample_bytes)
+    moov = read_index(f"file:{film}", film.stat().st_size, input_options(str(film)))
+    return composition_offsets(moov, track, sample_bytes)
 
 
 @pytest.mark.parametrize("index", ["behind", "before"])
@@ -62,3 +64,19 @@ def test_damaged_tables_are_not_believed(box: bytes, size: int, tmp_path: Path) 
     film.write_bytes(data[:at] + struct.pack(">I", size) + data[at + 4 :])
 
     assert offsets_of(film, sizes) in (None, whole, (0,) * len(sizes))
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_edits_are_read_in_seconds(version: int, tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mov", frame_count=10, size=(160, 90), codec_args=("-bf", "0"))
+    entries = [(500, None, 1.0), (1500, 6400, 1.0), (1000, 0, 0.5)]
+    with_edits(film, entries, version=version)
+
+    moov = read_index(f"file:{film}", film.stat().st_size, input_options(str(film)))
+    assert edits(moov, 1) == (
+        Edit(Fraction(1, 2), None, Fraction(1)),
+        Edit(Fraction(3, 2), Fraction(1, 2), Fraction(1)),
+        Edit(Fraction(1), Fraction(0), Fraction(1, 2)),
+    )
+    assert edits(moov, 2) == ()
+    assert edits(moov[:40], 1) == ()

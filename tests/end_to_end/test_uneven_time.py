@@ -10,7 +10,7 @@ import pytest
 from headend.errors import MasterError
 from headend.settings import EncodeSettings
 from tests.support.deliveries import Delivered, deliver, planned
-from tests.support.uneven_masters import BEEPS_S, RATE, beeping, with_times, without_sound
+from tests.support.uneven_masters import BEEPS_S, RATE, beeping, with_edits, with_sound_of, with_times, without_sound
 
 BEEPS = [float(at) for at in BEEPS_S]
 PICTURES = [round(at * RATE) for at in BEEPS_S]
@@ -80,3 +80,29 @@ def test_time_that_jumps_forward_is_held_in_picture_and_sound(tmp_path: Path, su
 
     assert_in_sync(made)
     assert made.numbers == (*range(50), *[49] * 37, *range(50, 100))
+
+
+def test_times_that_begin_again_are_refused(tmp_path: Path) -> None:
+    bumper, film = beeping(tmp_path / "bumper.ts", frame_count=25), beeping(tmp_path / "film.ts")
+    film.write_bytes(bumper.read_bytes() + film.read_bytes())
+
+    with pytest.raises(MasterError, match=r"times begin again 0\.9\d+ s after the start \(frame 25\), at 1\.\d+ s"):
+        planned(film)
+
+
+def test_edits_that_are_not_carried_out_are_refused_by_name(tmp_path: Path) -> None:
+    film = beeping(tmp_path / "film.mov", "pcm_s16le")
+    with_edits(film, [(1000, 0, 1.0), (500, None, 1.0), (1000, 25600, 1.0)])
+
+    with pytest.raises(MasterError, match=r"stream 0 has an empty edit of 0\.500 s at 1\.000 s"):
+        planned(film)
+
+
+def test_a_still_is_shown_as_long_as_it_says(tmp_path: Path) -> None:
+    still = beeping(tmp_path / "film.mkv", frame_count=1)
+    master = with_sound_of(tmp_path / "still.mp4", still, beeping(tmp_path / "sound.mkv"), picture_s=4)
+    made = deliver(master, tmp_path / "made")
+
+    assert made.numbers == (0,) * 96
+    assert made.beeps_s == pytest.approx(BEEPS, abs=0.01)
+    assert made.decided("a still of .* → 24.000p: 95 frames repeated"), made.plan.decisions

@@ -1,8 +1,11 @@
 """Masters whose time does not run evenly: small films that beep at certain pictures, with their packets changed."""
 
+import struct
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from packager import boxes
 from tests.support.masters import Sound, make_film, run_ffmpeg
 
 RATE = Fraction(25)
@@ -32,4 +35,49 @@ def with_times(path: Path, film: Path, *, sound: str = "TS", picture: str = "TS"
 
 def _copied(path: Path, film: Path, *args: str) -> Path:
     run_ffmpeg("-i", str(film), "-map", "0", "-c", "copy", *args, "-strict", "-2", str(path))
+    return path
+
+
+def with_edits(path: Path, *tracks: Sequence[tuple[int, int | None, float]], version: int = 0) -> Path:
+    """Replace the edit lists of a MOV whose index is at its end.
+
+    Args:
+        path: The file.
+        tracks: Of each track in turn, its edits: a duration in ms, a start in ticks of the track (None for nothing),
+            and a speed.
+        version: Of the box.
+    """
+    data = path.read_bytes()
+    moov = boxes.find(data, "moov")
+    assert moov.end == len(data)
+    (film_ticks,) = struct.unpack_from(">I", data, boxes.find(data, "mvhd", moov).body + 12)
+    body = b""
+    entries = iter(tracks)
+    for child in boxes.children(data, moov.body, moov.end):
+        whole = data[child.start : child.end]
+        if child.kind == "trak" and (edits := next(entries, None)) is not None:
+            parts = [data[part.start : part.end] for part in boxes.children(data, child.body, child.end)]
+            parts = [part for part in parts if part[4:8] != b"edts"]
+            whole = boxes.box(b"trak", b"".join((parts[0], _edit_box(edits, version, film_ticks), *parts[1:])))
+        body += whole
+    path.write_bytes(data[: moov.start] + boxes.box(b"moov", body))
+    return path
+
+
+def _edit_box(edits: Sequence[tuple[int, int | None, float]], version: int, film_ticks: int) -> bytes:
+    shape = ">Qqi" if version else ">Iii"
+    rows = (
+        struct.pack(shape, duration_ms * film_ticks // 1000, -1 if start is None else start, round(speed * (1 << 16)))
+        for duration_ms, start, speed in edits
+    )
+    header = struct.pack(">B3xI", version, len(edits))
+    return boxes.box(b"edts", boxes.box(b"elst", header + b"".join(rows)))
+
+
+def with_sound_of(path: Path, picture: Path, sound: Path, *, picture_s: int) -> Path:
+    """Join the picture of one film, whose last frame lasts until ``picture_s``, and the sound of another."""
+    run_ffmpeg(
+        "-i", str(picture), "-i", str(sound), "-map", "0:v", "-map", "1:a", "-c", "copy",
+        "-bsf:v", f"setts=duration={picture_s}/TB-PTS", str(path),
+    )  # fmt: skip
     return path
