@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
+from mmap import MADV_DONTNEED, mmap
 from typing import BinaryIO
 
 from headend.errors import ChunkRejected, PlanMismatch
@@ -204,6 +205,7 @@ def cut_video(
     for number, (first, end) in enumerate(pairwise(bounds), start=chunk.first_segment):
         gops = found[first // grid.gop_frames - first_gop : _ceil_div(end, grid.gop_frames) - first_gop]
         parts = list(written(first, end))
+        _let_go(data)
         body = b"".join(parts)
         segments.append(
             Segment(
@@ -216,7 +218,13 @@ def cut_video(
                 sync=tuple(_sync_ranges(parts, gops)),
             )
         )
-    bodies = _Bodies(lambda: (b"".join(written(*bound)) for bound in pairwise(bounds)))
+
+    def again(first: int, end: int) -> bytes:
+        body = b"".join(written(first, end))
+        _let_go(data)
+        return body
+
+    bodies = _Bodies(lambda: (again(*bound) for bound in pairwise(bounds)))
     return joined(rendition, init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
 
 
@@ -277,6 +285,7 @@ def cut_audio(
         whole = zip(sizes[first:stop], durations(first, stop), strict=True)
         samples = [Sample(duration, size, True, 0) for size, duration in whole]
         media = b"".join(data[places[n] : places[n] + sizes[n]] for n in range(first, stop))
+        _let_go(data)
         return fragment_bytes(number, first * frame_samples, samples, media)
 
     spans = [(number, first, stop) for number, (first, stop) in enumerate(pairwise(bounds), start=1)]
@@ -326,9 +335,19 @@ def _codec_frames(
             sizes.append(sample.size_bytes)
             places.append(at)
             at += sample.size_bytes
+        _let_go(data)
     if not init:
         raise ChunkRejected(f"{rendition}: the encoder wrote no frames")
     return init, sizes, places
+
+
+def _let_go(data: memoryview) -> None:
+    """Let a file's pages, of which what is needed has been copied, no more count as this process's memory.
+
+    Otherwise all of a file that is read through a mapping does, however large, and Dask ends a worker for it.
+    """
+    if isinstance(data.obj, mmap):
+        data.obj.madvise(MADV_DONTNEED)
 
 
 def _read(data: memoryview, rendition: str) -> tuple[bytes, list[Fragment]]:

@@ -1,0 +1,254 @@
+"""A feature film: two hours, into a folder and into a real S3 server, killed half-way, and watched at its end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from headend.settings import StoreSettings
+from headend.storage import open_store
+from headend.storage.local_server import LocalS3, rclone_server
+from origin.serving import running
+from origin.watch import fetch, pages
+from packager.conformance import verify
+from tests.support.browsers import Viewer, chromium
+from tests.support.long_films import PITCHES_HZ, LongFilm, make_long_film
+from tests.support.text import srt
+
+pytestmark = pytest.mark.heavy
+
+ROOT = Path(__file__).parents[2]
+DURATION_S = 7200
+TITLE = "film"
+BUCKET = "titles"
+PLAYERS = [("hls", "hls"), ("dash", "dash"), ("shaka", "hls"), ("shaka", "dash")]
+MOST_BYTES = 600_000_000
+"""Memory of any process."""
+
+LADDER = """
+name = "long"
+summary = "Two small pictures, four kinds of sound."
+area_exponent = 0.75
+families = [
+    { codec = "avc", profile = "high", bit_depth = 8, at_most_25p = 1.0, above_30p = 1.4, crf_per_halving = 5.0 },
+]
+video = [
+    { codec = "avc", width_px = 160, height_px = 90, average_kbps = 60, cap_kbps = 90, buffer_kb = 120, crf = 30.0 },
+    { codec = "avc", width_px = 320, height_px = 180, average_kbps = 240, cap_kbps = 360, buffer_kb = 480, crf = 26.0, default = true },
+]
+audio = [
+    { codec = "aac", layout = "2.0", bit_rate_kbps = 96, every_programme = true, default = true },
+    { codec = "opus", layout = "2.0", bit_rate_kbps = 64 },
+    { codec = "ac3", layout = "2.0", bit_rate_kbps = 192 },
+    { codec = "eac3", layout = "2.0", bit_rate_kbps = 128 },
+]
+"""  # noqa: E501
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A title that was killed and resumed.
+
+    Attributes:
+        film: Its master.
+        store: Where it is.
+        reused: Tasks that the second run found done.
+        encoded: Tasks that it did.
+        peak_bytes: The most memory that a process of either run had.
+    """
+
+    film: LongFilm
+    store: StoreSettings
+    reused: int
+    encoded: int
+    peak_bytes: int
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> LongFilm:
+    return make_long_film(tmp_path_factory.mktemp("film") / "film.mov", DURATION_S)
+
+
+@pytest.fixture(scope="module", params=["folder", "S3"])
+def made(request: pytest.FixtureRequest, film: LongFilm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    folder = tmp_path_factory.mktemp("store")
+    if request.param == "folder":
+        yield make(film, StoreSettings(str(folder)), folder, {})
+        return
+    with rclone_server(folder, buckets=[BUCKET]) as server, credentials(server):
+        store = StoreSettings(f"s3://{BUCKET}", server.endpoint_url)
+        yield make(film, store, folder, server.environment())
+
+
+@contextmanager
+def credentials(server: LocalS3) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment().items():
+            patch.setenv(name, value)
+        yield
+
+
+def make(film: LongFilm, store: StoreSettings, folder: Path, environment: dict[str, str]) -> Made:
+    """Submit a film, kill everything half-way, and submit it again."""
+    (folder / "ladder.toml").write_text(LADDER)
+    (folder / "en.srt").write_text(srt(film.captions()))
+    argv = [sys.executable, "-m", "headend", "submit", str(film.path), "--title", TITLE, "--store", store.url]
+    argv += ["--ladder", str(folder / "ladder.toml"), "--subtitles", f"{folder}/en.srt:en", "--effort", "draft"]
+    argv += ["--json", "--workers", "2"]
+    argv += ["--endpoint-url", store.endpoint_url] if store.endpoint_url else []
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            argv,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def segments() -> int:
+        return sum(info.key.endswith(".m4s") for info in open_store(store).list("titles/"))
+
+    renditions = 7
+    half = renditions * film.duration_s / 6 / 2
+    first, peak_bytes = start(), 0
+    while segments() < half:
+        assert first.poll() is None, "it ended before it was half done"
+        peak_bytes = max(peak_bytes, memory_of(first.pid))
+        time.sleep(1)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    second = start()
+    while second.poll() is None:
+        peak_bytes = max(peak_bytes, memory_of(second.pid))
+        time.sleep(0.5)
+    out = second.stdout.read() if second.stdout else b""
+    assert second.returncode == 0
+    told = json.loads(out)
+    return Made(film, store, told["reused_tasks"], told["encoded_tasks"], peak_bytes)
+
+
+def memory_of(pid: int) -> int:
+    """The memory of the largest process of a tree."""
+    sizes = [0]
+    try:
+        root = psutil.Process(pid)
+        sizes += [process.memory_info().rss for process in (root, *root.children(recursive=True))]
+    except psutil.NoSuchProcess:
+        pass
+    return max(sizes)
+
+
+def test_the_second_run_takes_up_what_the_first_one_left(made: Made) -> None:
+    assert made.reused > 0
+    assert made.encoded > 0
+
+
+def test_no_process_takes_much_memory(made: Made) -> None:
+    assert 50_000_000 < made.peak_bytes < MOST_BYTES
+
+
+def test_it_verifies(made: Made) -> None:
+    verdict = verify(open_store(made.store), TITLE)
+    assert verdict.findings == ()
+    assert verdict.objects > 7 * film_segments(made.film)
+
+
+def film_segments(film: LongFilm) -> int:
+    return int(film.duration_s / Fraction(1001 * 6, 1000))
+
+
+# --- watched ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:  # noqa: ARG001 - made before
+    fetch.fetch()
+    pages.load.cache_clear()
+    with chromium(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def url(made: Made) -> Iterator[str]:
+    with running(made.store) as address:
+        yield address
+
+
+SHOWN = """[...video.textTracks].filter((track) => track.mode === 'showing')
+  .flatMap((track) => [...track.activeCues ?? []].map((cue) => cue.text))"""
+
+# The strength of the two languages' pitches, with the time of the film, for as long as it plays.
+LISTEN = """([pitches]) => {
+  const context = new AudioContext({ sampleRate: 48000 });
+  const ear = context.createAnalyser();
+  ear.fftSize = 2048;
+  ear.smoothingTimeConstant = 0;
+  const source = context.createMediaElementSource(video);
+  source.connect(ear);
+  source.connect(context.destination);
+  const bins = new Float32Array(ear.frequencyBinCount);
+  window.heard = [];
+  setInterval(() => {
+    if (video.paused || video.seeking) return;
+    ear.getFloatFrequencyData(bins);
+    heard.push([video.currentTime, ...pitches.map((hertz) => bins[Math.round(hertz * 2048 / 48000)])]);
+  }, 10);
+}"""
+
+
+@pytest.mark.parametrize(
+    ("player", "manifest"), PLAYERS, ids=["hls.js", "dash.js", "Shaka with HLS", "Shaka with DASH"]
+)
+def test_the_last_minute_is_there_with_picture_sound_text_and_thumbnail(
+    browser: Any, url: str, made: Made, player: str, manifest: str
+) -> None:
+    check_last_minute(browser, url, made.film, player, manifest)
+
+
+def check_last_minute(browser: Any, url: str, film: LongFilm, player: str, manifest: str) -> float:
+    """Jump to the last beep of the film; returns how long it took until the title could be played, in seconds."""
+    began_s = time.monotonic()
+    with Viewer(browser, url, TITLE, player, manifest) as viewer:
+        opened_s = time.monotonic() - began_s
+        assert viewer.ask("video.duration") == pytest.approx(float(film.duration_s), abs=0.1)
+        viewer.choose("text", "en")
+        beep_s = float(film.last_beep_s())
+        assert film.duration_s - film.last_beep_s() < 60
+
+        shown_s, number = viewer.seek(beep_s + 0.02)
+        assert number == film.number_at(beep_s + 0.02)
+        assert shown_s == pytest.approx(beep_s, abs=0.05)
+        _, before = viewer.seek(beep_s - 0.02)
+        assert before == number - 1
+
+        viewer.page.evaluate(LISTEN, [PITCHES_HZ])
+        viewer.seek(beep_s - 2)
+        viewer.play()
+        viewer.wait(f"video.currentTime > {beep_s + 0.3}")
+        cue = film.captions()[-1][2]
+        viewer.wait(f"{SHOWN}.includes('{cue}')")
+        loud = [(at_s, first - second) for at_s, first, second in viewer.ask("heard") if first > -60]
+        assert loud, "no beep was heard"
+        # The analyser looks at the last 43 ms, and a browser tells its time four times a second at worst.
+        assert loud[0][0] == pytest.approx(beep_s, abs=0.3)
+        assert min(difference for _, difference in loud) > 0, "it was the other language"
+
+        viewer.wait("video.ended")
+        start_s, thumbnail = viewer.hover(0.999)
+        assert thumbnail == film.number_at(start_s + 0.001)
+        assert float(film.duration_s) * 0.999 - start_s < 12.1
+        assert viewer.complaints == []
+    return opened_s
