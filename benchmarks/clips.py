@@ -78,6 +78,15 @@ def make_master(kind: Mezzanine, film: Path, folder: Path, frames: int, size_px:
     return path
 
 
+def with_sound(film: Path, path: Path) -> Path:
+    """Put a tone beside a film's picture, as long as it."""
+    ffmpeg(
+        *("-i", str(film), "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-map", "0:v", "-map", "1:a"),
+        *("-c:v", "copy", "-c:a", "aac", "-b:a", "96k", "-shortest", str(path)),
+    )
+    return path
+
+
 def ffmpeg(*args: str) -> Finished:
     """Run the FFmpeg that encodes."""
     argv = [ffmpeg_path(), "-hide_banner", "-nostdin", "-y", "-loglevel", "error", *args]

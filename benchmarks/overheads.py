@@ -25,8 +25,8 @@ FRAMES, QUICK_FRAMES = 384, 192
 ROUNDS, QUICK_ROUNDS = 3, 1
 CHUNK_S = Fraction(2)
 """Short, so that a short film has many: what is hidden at each counts, but for the last."""
-LONG_FRAMES, QUICK_LONG_FRAMES = 1440, 96
-"""Two chunks of the default length."""
+LONG_FRAMES, QUICK_LONG_FRAMES = 14_400, 96
+"""Ten minutes, with sound: twenty chunks of the default length."""
 UPLOAD_SHARE = 0.5
 """How long storing a task's results takes at least, as a share of encoding them."""
 BUCKET = "films"
@@ -116,7 +116,8 @@ def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: N
         uploads, scratch = _uploads(folder, quick, on_step)
         on_step("encoding chunks of the default length")
         default_s = EncodeSettings().chunk_s
-        master = _master(folder / "long", QUICK_LONG_FRAMES if quick else LONG_FRAMES)
+        frames = QUICK_LONG_FRAMES if quick else LONG_FRAMES
+        master = clips.with_sound(_master(folder / "long", frames), folder / "long" / "with-sound.mp4")
         job = watch(job_of(master, folder / "long-store", chunk_s=default_s), cores=WORKERS)
         on_step("starting a task")
         one_frame = ways.job_for(_master(folder / "one", 1), "web", lambda _: True, Effort.DRAFT)

@@ -84,19 +84,30 @@ def lay_thumbnails(picture: VideoRendition, grid: Grid) -> Thumbnails:
     gops = -(-grid.frame_count // grid.gop_frames)
     whole = len(grid.chunks()) == 1
     ways = []
-    for sheet_gops in range(1, gops + 1) if whole else _divisors(grid.chunk_frames // grid.gop_frames):
-        for interval_gops in _divisors(sheet_gops):
-            tiles = sheet_gops // interval_gops
-            columns, rows = min(
-                ((columns, tiles // columns) for columns in _divisors(tiles)),
-                key=lambda shape: max(shape[0] * width_px, shape[1] * height_px),
-            )
-            fits = tiles <= MOST_ON_SHEET and max(columns * width_px, rows * height_px) <= LONGEST_SIDE_PX
-            if fits:
-                excess = max(0, -(-gops // interval_gops) - MOST_TILES)
-                ways.append((excess, interval_gops, -tiles, columns, rows))
+    for interval_gops, tiles in _layings(gops) if whole else _layings_within(grid.chunk_frames // grid.gop_frames):
+        columns, rows = min(
+            ((columns, tiles // columns) for columns in _divisors(tiles)),
+            key=lambda shape: max(shape[0] * width_px, shape[1] * height_px),
+        )
+        if max(columns * width_px, rows * height_px) <= LONGEST_SIDE_PX:
+            excess = max(0, -(-gops // interval_gops) - MOST_TILES)
+            ways.append((excess, interval_gops, -tiles, columns, rows))
     _, interval_gops, _, columns, rows = min(ways)
     return Thumbnails(width_px, height_px, columns, rows, interval_gops * grid.gop_frames)
+
+
+def _layings(gops: int) -> Iterator[tuple[int, int]]:
+    """Distances of thumbnails, in GOPs, and how many a sheet may have, up to the first distance that is far enough."""
+    for interval_gops in range(1, -(-gops // MOST_TILES) + 1):
+        yield from ((interval_gops, tiles) for tiles in range(1, min(MOST_ON_SHEET, gops // interval_gops) + 1))
+
+
+def _layings_within(chunk_gops: int) -> Iterator[tuple[int, int]]:
+    """The same where a chunk is a whole number of sheets."""
+    for sheet_gops in _divisors(chunk_gops):
+        for interval_gops in _divisors(sheet_gops):
+            if sheet_gops // interval_gops <= MOST_ON_SHEET:
+                yield interval_gops, sheet_gops // interval_gops
 
 
 def tell(trick: Sequence[VideoRendition], thumbnails: Thumbnails, grid: Grid) -> Iterator[str]:

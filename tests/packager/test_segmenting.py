@@ -2,11 +2,14 @@
 
 import contextlib
 import io
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 
 import av
 import pytest
@@ -439,6 +442,20 @@ def test_an_empty_box_where_numbers_must_be_is_refused(kind: bytes) -> None:
     data = box(b"mdat", b"") + box(b"moof", mfhd + box(b"traf", traf)) + box(b"mdat", b"")
     with pytest.raises((ChunkRejected, PackagingError)):
         list(fragments(data))
+
+
+def test_a_file_that_is_cut_does_not_count_as_memory(tmp_path: Path) -> None:
+    """A film's sound has hundreds of megabytes, and a chunk may be a film."""
+    grid = lay_grid(Fraction(25), 25 * 60, segment_s=Fraction(2), chunk_s=Fraction(2))
+    path = tmp_path / "sound.mp4"
+    path.write_bytes(sound_file([500] * 2813, frame=1024, rate_hz=48_000, priming=0, per_fragment=1000))
+    with path.open("rb") as file:
+        data = mmap(file.fileno(), 0, access=ACCESS_READ)
+    made = cut_audio(memoryview(data), rendition="aac", grid=grid, sample_rate_hz=48_000, frame_samples=1024)
+    assert sum(len(body) for body in made.bodies) > 2812 * 500
+
+    mapped = Path("/proc/self/smaps").read_text().partition(str(path))[2]
+    assert int(re.findall(r"Rss: *(\d+) kB", mapped)[0]) == 0
 
 
 def loud(result_lufs: float | None, result_dbtp: float | None) -> Loudness:
