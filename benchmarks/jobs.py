@@ -198,8 +198,7 @@ def _workers_of(process: psutil.Process) -> Iterable[psutil.Process]:
 
 
 def _bytes_of(receipt: Receipt) -> int:
-    segments = (segment.size_bytes for track in receipt.tracks for segment in track.segments)
-    return sum(segments) + sum(sheet.size_bytes for sheet in receipt.sheets)
+    return sum(segment.size_bytes for track in receipt.tracks for segment in track.segments)
 
 
 def _bytes_in(folder: Path, pids: Iterable[int]) -> int:

@@ -25,15 +25,15 @@ from urllib.request import urlopen
 from benchmarks import charts
 from benchmarks.load import Load, run_wrk
 from benchmarks.packaging import film
-from benchmarks.synthetic import inits_of, receipts_of
-from headend import documents, layout
+from benchmarks.synthetic import presentation_of
+from headend import documents, layout, track_index
 from headend.errors import ConfigError, ToolFailed
 from headend.media import Current, Track, VideoRendition
 from headend.storage import Store
 from headend.storage.local import LocalStore
 from headend.storage.local_server import rclone_server
-from packager.presentation import assemble
-from packager.publishing import manifests
+from packager.presentation import index_of
+from packager.publishing import manifests, release_id
 
 NGINX, HEADEND, S3, S3_DISK = "nginx", "headend", "headend, S3", "headend, S3, disk cache"
 TWO = ", two workers"
@@ -292,17 +292,15 @@ class Paths:
 def publish(store: Store, hours: float) -> Paths:
     """Write a release of a synthetic film: all its manifests, and some segments of some renditions."""
     plan = film(hours)
-    inits = inits_of(plan)
-    presentation = assemble(plan, receipts_of(plan), inits.__getitem__)
-    for key, data in manifests(presentation).items():
-        store.put(key, data)
+    presentation = presentation_of(plan)
+    title = plan.title
 
     def put(track: Track[VideoRendition], sizes: Iterable[int]) -> tuple[Track[VideoRendition], list[str]]:
         written, keys = list(track.segments), []
         for place, size in zip(range(len(written)), sizes, strict=False):
             body = os.urandom(size)
             written[place] = replace(written[place], size_bytes=size, sha256=sha256(body).hexdigest())
-            keys.append(layout.segment(plan.title, plan.release, track.rendition.id, written[place].number))
+            keys.append(layout.track_segment(title, track.id, written[place].number))
             store.put(keys[-1], body)
         return replace(track, segments=tuple(written)), keys
 
@@ -314,11 +312,16 @@ def publish(store: Store, hours: float) -> Paths:
         track, keys = put(other, repeat(STALLED_BYTES, STALLED - len(stalled)))
         video.append(track)
         stalled += keys
-    written = replace(presentation, video=tuple(video))
-    store.put(layout.release_document(plan.title, plan.release), documents.write(written))
-    store.put(layout.current(plan.title), documents.write(Current(plan.release, "2026-01-01T00:00:00+00:00")))
-    id = first.rendition.id
-    listed = (layout.media_playlist(plan.title, plan.release, id), layout.multivariant(plan.title, plan.release))
+    for one in video:
+        index, sync = index_of(one)
+        store.put(layout.track_sync(title, one.id), sync)
+        store.put(layout.track_index(title, one.id), track_index.encode(index))
+    files = manifests(replace(presentation, video=tuple(video)))
+    release = release_id(files)
+    for name, data in files.items():
+        store.put(f"{layout.release_path(title, release)}/{name}", data)
+    store.put(layout.current(title), documents.write(Current(release, "2026-01-01T00:00:00+00:00", "", ())))
+    listed = (layout.media_playlist(title, release, first.id), layout.multivariant(title, release))
     return Paths(*(tuple(key.removeprefix(layout.TITLES) for key in keys) for keys in (segments, stalled, listed)))
 
 

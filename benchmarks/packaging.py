@@ -19,7 +19,8 @@ from headend.storage.base import ObjectInfo
 from headend.storage.memory import MemoryStore
 from headend.timing import lay_grid
 from packager import dash, hls, publishing
-from packager.presentation import all_tracks, assemble
+from packager.presentation import all_tracks, present
+from packager.stock import fold, take
 
 FRAME_RATE = Fraction(24000, 1001)
 SEGMENT_S, CHUNK_S = Fraction(6), Fraction(30)
@@ -68,7 +69,8 @@ class Report:
         renditions: Video and audio renditions.
         segments: Media segments of all renditions.
         objects: Objects in the store after publishing.
-        manifest_bytes: Size of all playlists, the MPD and the release document.
+        index_bytes: Size of the indexes of all tracks.
+        manifest_bytes: Size of all playlists and the MPD.
         steps: In order.
         peak_memory_bytes: Peak resident memory of this process, the synthetic title included.
     """
@@ -77,6 +79,7 @@ class Report:
     renditions: int
     segments: int
     objects: int
+    index_bytes: int
     manifest_bytes: int
     steps: tuple[Step, ...]
     peak_memory_bytes: int
@@ -84,14 +87,22 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class HollowStore(MemoryStore):
-    """A store that knows media segments by their size alone; everything else is really there."""
+    """A store that knows media segments by their size alone; everything else is really there.
 
-    sizes: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        sizes: Size of each segment by its key, for each folder of a track.
+    """
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    sizes: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         now = datetime.now(UTC)
-        hollow = (ObjectInfo(key, size, now, "") for key, size in self.sizes.items() if key.startswith(prefix))
-        return iter(sorted((*hollow, *MemoryStore.list(self, prefix)), key=lambda info: info.key))
+        folder, found = prefix.rstrip("/"), []
+        for name, sizes in self.sizes.items():
+            if name.startswith(folder) or folder.startswith(name):
+                found += [ObjectInfo(key, size, now, "") for key, size in sizes.items() if key.startswith(prefix)]
+        found += MemoryStore.list(self, prefix)
+        return iter(sorted((info for info in found if info.key > after), key=lambda info: info.key))
 
 
 def film(hours: float) -> EncodePlan:
@@ -139,12 +150,11 @@ def film(hours: float) -> EncodePlan:
 def measure(hours: float) -> Report:
     """Publish a synthetic film and say what each step took.
 
-    The steps of `packager.publishing.publish` are taken one by one first; ``publish`` is all of them at once.
+    The steps are taken one by one first; ``publish`` is all of them at once.
     """
     plan = film(hours)
     inits = inits_of(plan)
     store = _stored(plan, inits)
-    keys = {info.key for info in store.list(layout.release_path(plan.title, plan.release))}
     steps: list[Step] = []
 
     def timed(name: str, act: Callable[[], Result]) -> Result:
@@ -153,8 +163,9 @@ def measure(hours: float) -> Report:
         steps.append(Step(name, time.perf_counter() - wall, time.process_time() - cpu))
         return result
 
-    receipts = timed("read receipts", lambda: publishing.read_receipts(store, plan, keys))
-    presentation = timed("assemble", lambda: assemble(plan, receipts.values(), inits.__getitem__))
+    stock = timed("look what is there", lambda: take(store, plan))
+    tracks = timed("fold receipts into indexes", lambda: fold(store, stock, plan.tracks))
+    presentation = present(plan, tracks)
     video = [track for track in presentation.video if hls.in_hls(track)]
     listed = [track for track in all_tracks(presentation) if hls.in_hls(track)]
     grid = presentation.grid
@@ -162,14 +173,17 @@ def measure(hours: float) -> Report:
     timed("I-frame playlists", lambda: [hls.iframe_playlist(track, grid) for track in video])
     timed("multivariant playlist", lambda: hls.multivariant(presentation))
     timed("MPD", lambda: dash.mpd(presentation))
-    timed("release document", lambda: documents.write(presentation))
-    timed("publish", lambda: publishing.publish(store, plan))
-    timed("publish again", lambda: publishing.publish(store, plan))
+    timed("publish", lambda: publishing.publish(store, presentation))
+    timed("publish again", lambda: publishing.publish(store, presentation))
+    timed("read back", lambda: publishing.current_presentation(store, plan.title))
     return Report(
         hours=hours,
         renditions=len(plan.video) + len(plan.audio),
         segments=sum(len(track.segments) for track in all_tracks(presentation)),
         objects=sum(1 for _ in store.list(layout.TITLES)),
+        index_bytes=sum(
+            info.size_bytes for info in MemoryStore.list(store, layout.TITLES) if info.key.endswith("/index")
+        ),
         manifest_bytes=sum(len(data) for data in publishing.manifests(presentation).values()),
         steps=tuple(steps),
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -178,13 +192,13 @@ def measure(hours: float) -> Report:
 
 def _stored(plan: EncodePlan, inits: dict[str, bytes]) -> HollowStore:
     """What the workers would have left."""
-    store = HollowStore()
+    store, title = HollowStore(), plan.title
     for rendition, init in inits.items():
-        store.put(layout.init(plan.title, plan.release, rendition), init)
+        store.put(layout.track_init(title, plan.tracks[rendition]), init)
     for receipt in receipts_of(plan):
-        store.put(layout.receipt(plan.title, plan.release, receipt.task), documents.write(receipt))
+        store.put(layout.receipt(title, receipt.task), documents.write(receipt))
         for track in receipt.tracks:
+            sizes = store.sizes.setdefault(layout.track_path(title, track.track), {})
             for segment in track.segments:
-                key = layout.segment(plan.title, plan.release, track.rendition, segment.number)
-                store.sizes[key] = segment.size_bytes
+                sizes[layout.track_segment(title, track.track, segment.number)] = segment.size_bytes
     return store

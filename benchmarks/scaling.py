@@ -225,7 +225,7 @@ def plan_of(hours: float, workers: int, chunk_s: Fraction = Fraction(30)) -> Enc
     sound = AudioTrack(1, "pcm_s24le", "", 48_000, 6, "5.1", "en", "", (), True, Fraction(0), frames / rate, 6_912_000)
     probe = Probe(Master("/masters/film.mov", 1, "sha256:00", "1"), "mov", frames / rate, track, (sound,), ())
     fitted = fitting.fit(loading.load("studio"), probe, frame_rate=rate)
-    return planning.plan(
+    draft = planning.Draft(
         "film",
         probe,
         conform(track),
@@ -235,9 +235,9 @@ def plan_of(hours: float, workers: int, chunk_s: Fraction = Fraction(30)) -> Enc
         decisions=fitted.decisions,
         settings=EncodeSettings(chunk_s=chunk_s),
         tool="simulated",
-        workers=workers,
-        slot_bytes=WORKER_BYTES,
+        tool_digest="0" * 64,
     )
+    return draft.with_tasks(workers=workers, slot_bytes=WORKER_BYTES)
 
 
 def _simulate_all(hours: float, on_step: Callable[[str], None]) -> Iterator[Simulated]:
@@ -353,7 +353,7 @@ def simulate(tasks: Sequence[EncodeTask], count: int, case: Case) -> tuple[float
 
 
 def _nothing(run: cluster.TaskRun) -> Receipt:
-    return Receipt(run.task.id, (), run.attempt, run.worker, 0.0, 0.0, 0)
+    return Receipt(run.task.id, run.task.chunk.number, (), run.attempt, run.worker, 0.0, 0.0, 0)
 
 
 def hand_out(count: int, template: EncodeTask, task_s: float) -> Dask:

@@ -24,14 +24,16 @@ from headend.media import (
     EncodeTask,
     Kind,
     Master,
+    Poster,
+    Presentation,
     Receipt,
     Segment,
-    Sheet,
     Thumbnails,
     VideoRendition,
 )
 from headend.timing import Chunk, Grid, timescale
-from packager import boxes
+from packager import boxes, presentation
+from packager.presentation import StoredTrack, join, present
 
 AnyRendition = VideoRendition | AudioRendition
 
@@ -85,8 +87,8 @@ def plan_of(
     *,
     trick: Iterable[VideoRendition] = (),
     thumbnails: Thumbnails | None = None,
+    poster: Poster | None = None,
     title: str = "film",
-    release: str = "r1",
 ) -> EncodePlan:
     """A plan with one task per chunk and one per programme of sound."""
     pictures, winding, sounds = tuple(video), tuple(trick), tuple(audio)
@@ -100,6 +102,7 @@ def plan_of(
             (),
             1.0,
             sheets=thumbnails.sheet_numbers(chunk.first_frame, chunk.end_frame) if thumbnails else (),
+            posters=poster.numbers(chunk.first_frame, chunk.end_frame) if poster else (),
         )
         for chunk in grid.chunks()
     ]
@@ -107,9 +110,9 @@ def plan_of(
     for programme in dict.fromkeys(r.track_index for r in sounds):
         heard = tuple(r.id for r in sounds if r.track_index == programme)
         tasks.append(EncodeTask(f"audio-{programme}", Kind.AUDIO, everything, heard, (), 1.0))
+    beside = [one.id for one in (thumbnails, poster) if one is not None]
     return EncodePlan(
         title=title,
-        release=release,
         master=Master("/masters/film.mov", 1, "sha256:00", "1"),
         ladder="synthetic",
         effort=Effort.DRAFT,
@@ -121,6 +124,9 @@ def plan_of(
         tasks=tuple(tasks),
         trick=winding,
         thumbnails=thumbnails,
+        poster=poster,
+        chunks=grid.chunks(),
+        tracks={id: id for id in (*made, *(r.id for r in sounds), *beside)},
     )
 
 
@@ -140,22 +146,72 @@ def receipts_of(plan: EncodePlan) -> tuple[Receipt, ...]:
     return tuple(
         Receipt(
             task=task.id,
-            tracks=tuple(_track(renditions[id], inits[id], plan.grid, bounds, task.chunk) for id in task.renditions),
+            chunk=task.chunk.number,
+            tracks=(
+                *(
+                    _track(renditions[id], inits[id], plan.grid, bounds, task.chunk, plan.tracks[id])
+                    for id in task.renditions
+                ),
+                *_pictures_beside(plan, task),
+            ),
             attempt=1,
             worker="here",
             cpu_s=1.0,
             wall_s=1.0,
             peak_memory_bytes=1,
-            sheets=tuple(
-                Sheet(n, _size(layout.THUMBNAILS, n, SHEET_BPS, Fraction(30)), _digest(layout.THUMBNAILS, n))
-                for n in task.sheets
-            ),
         )
         for task in plan.tasks
     )
 
 
-def _track(rendition: AnyRendition, init: bytes, grid: Grid, bounds: Sequence[int], chunk: Chunk) -> EncodedTrack:
+def presentation_of(plan: EncodePlan, receipts: Iterable[Receipt] | None = None) -> Presentation:
+    """What players see of a plan whose tasks are done."""
+    return present(plan, tracks_of(plan, receipts_of(plan) if receipts is None else receipts))
+
+
+def tracks_of(plan: EncodePlan, receipts: Iterable[Receipt]) -> dict[str, StoredTrack]:
+    """The tracks of a plan, joined from what receipts say of them."""
+    renditions, inits = presentation.renditions_of(plan), inits_of(plan)
+    made = {(track.rendition, one.chunk): (track, one.damage) for one in receipts for track in one.tracks}
+    tracks: dict[str, StoredTrack] = {}
+    for id, track in plan.tracks.items():
+        parts = [(chunk, *made[id, chunk.number]) for chunk in plan.chunks_of(id)]
+        damage = [one for *_, found in parts for one in found]
+        joined = join(track, renditions[id], [part[:2] for part in parts], inits.get(id, b""), plan.grid, damage)
+        tracks[id] = joined
+    return tracks
+
+
+def _pictures_beside(plan: EncodePlan, task: EncodeTask) -> Iterator[EncodedTrack]:
+    ticks = timescale(plan.grid.frame_rate)
+    if task.sheets and plan.thumbnails:
+        laid = plan.thumbnails
+        ends = {n: min(n * laid.sheet_frames, plan.grid.frame_count) for n in task.sheets}
+        sheets = [
+            Segment(
+                number=n,
+                start_ticks=(n - 1) * laid.sheet_frames * ticks.frame_ticks,
+                duration_ticks=(ends[n] - (n - 1) * laid.sheet_frames) * ticks.frame_ticks,
+                samples=1,
+                size_bytes=_size(layout.THUMBNAILS, n, SHEET_BPS, Fraction(30)),
+                sha256=_digest(layout.THUMBNAILS, n),
+            )
+            for n in task.sheets
+        ]
+        yield _of_pictures(laid.id, plan.tracks[laid.id], ticks.ticks_per_second, sheets)
+    if task.posters and plan.poster:
+        stills = [Segment(n, n - 1, 1, 1, 1000 + n, _digest(layout.POSTER, n)) for n in task.posters]
+        yield _of_pictures(plan.poster.id, plan.tracks[plan.poster.id], 1, stills)
+
+
+def _of_pictures(id: str, track: str, ticks_per_second: int, segments: Sequence[Segment]) -> EncodedTrack:
+    nothing = hashlib.sha256(b"").hexdigest()
+    return EncodedTrack(id, nothing, 0, ticks_per_second, 0, 1, 1, tuple(segments), track=track)
+
+
+def _track(
+    rendition: AnyRendition, init: bytes, grid: Grid, bounds: Sequence[int], chunk: Chunk, id: str
+) -> EncodedTrack:
     if isinstance(rendition, VideoRendition):
         segments, priming = tuple(_pictures(rendition, grid, bounds, chunk)), 0
     else:
@@ -170,6 +226,7 @@ def _track(rendition: AnyRendition, init: bytes, grid: Grid, bounds: Sequence[in
         average_bps=8 * sum(s.size_bytes for s in segments) * ticks // sum(s.duration_ticks for s in segments),
         peak_bps=max(8 * s.size_bytes * ticks // s.duration_ticks for s in segments),
         segments=segments,
+        track=id,
     )
 
 

@@ -88,7 +88,7 @@ def job_for(
     request = pipeline.Request(str(path), "bench", rungs, StoreSettings(), ClusterSettings(), settings)
     probe = pipeline.inspect(request.master, request.store)
     probe, conformed, fitted = pipeline.fit(rungs, settings, request.store, probe)
-    plan = planning.plan(
+    draft = planning.Draft(
         request.title,
         probe,
         conformed,
@@ -98,10 +98,10 @@ def job_for(
         decisions=(),
         settings=settings,
         tool=tool.version(),
-        # As in a long film, whose chunks alone keep all workers busy: every chunk is one task.
-        workers=1,
+        tool_digest=tool.digest(),
     )
-    return Job(path, plan)
+    # As in a long film, whose chunks alone keep all workers busy: every chunk is one task.
+    return Job(path, draft.with_tasks(workers=1))
 
 
 def headend(job: Job, folder: Path, slots: int) -> Finished:

@@ -1,7 +1,8 @@
 """The encode commands as data: one decode, one scaling cascade, many encoders.
 
-The graph of a video task: the master's frames are cut to the chunk by presentation time and put on the grid; each size
-starts from the nearest larger one; each pixel format is made once per size; every encoder then takes its own copy.
+The graph of a video task: the master's frames are cut to the chunk by presentation time and put on the grid; they are
+scaled as `encoder.scaling` says; each pixel format is made once per size; every encoder then takes its own copy. So
+what an encoder gets never depends on what is encoded beside it.
 
 Source: FFmpeg's documentation, sections "Filtergraph description" and "mov, mp4, ismv" (muxer options).
 """
@@ -19,11 +20,13 @@ from encoder import seeking, timestamps
 from encoder.conforming import Conformed
 from encoder.families import VIDEO, Options, Style
 from encoder.probing import input_options
+from encoder.scaling import halvings, start_of
 from headend.media import (
     Colour,
     Effort,
     Light,
     Master,
+    Poster,
     Thumbnails,
     VideoRange,
     VideoRendition,
@@ -41,6 +44,8 @@ _FRAMES = "[0:v]"
 """What ffmpeg-python calls the picture of the first input."""
 SHEETS = f"{SCRATCH}/thumbnails-%d.jpg"
 """Where sheets of thumbnails go, counted from 1 in each task; number 0 is none of them: see `_sheets`."""
+POSTERS = f"{SCRATCH}/poster-%d.jpg"
+"""Where candidates for the poster go, likewise."""
 
 GLOBAL = (
     "-hide_banner", "-nostdin", "-y",
@@ -84,6 +89,11 @@ SHEET: Options = {
     "fps_mode": "passthrough",
     "flags:v": "+bitexact",
 }
+STILL: Options = {
+    **SHEET,
+    # A page shows it as large as it is; at this quality no block shows.
+    "q:v": 4,
+}
 
 REQUEST_BYTES = 4 << 20
 """How much of a master in S3 is asked for at a time; what a task reads beyond its part is less than this."""
@@ -115,16 +125,55 @@ class Look:
         return Light(self.colour, self.track.mastering_display, self.track.content_light)
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frames on the grid: cropped and upright; their pixels may not be square yet."""
+        kept = self.conformed.kept
+        if self.track.rotation_deg in (90, 270):
+            return kept.height_px, kept.width_px
+        return kept.width_px, kept.height_px
+
+    @property
     def working_format(self) -> str:
         """Pixel format of the scaling cascade: 4:2:0 as all renditions are, deep where the master is."""
         return "yuv420p10le" if self.track.bit_depth > 8 else "yuv420p"
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a task makes beside renditions, from the same frames.
+
+    Attributes:
+        thumbnails: How sheets of thumbnails are laid; None for none.
+        poster: The candidates for the poster; None for none.
+        first_frame: The frame of the grid with which the task's chunk begins, if there is a poster.
+        end_frame: The first one behind the chunk, likewise.
+    """
+
+    thumbnails: Thumbnails | None = None
+    poster: Poster | None = None
+    first_frame: int = 0
+    end_frame: int = 0
+
+    @property
+    def poster_frames(self) -> tuple[int, ...]:
+        """The candidates in the chunk, counted from its first frame."""
+        frames = self.poster.frames if self.poster else ()
+        return tuple(frame - self.first_frame for frame in frames if self.first_frame <= frame < self.end_frame)
+
+
+def beside_of(chunk: Chunk, thumbnails: Thumbnails | None, poster: Poster | None) -> Beside:
+    """What the task of a chunk makes beside its renditions, if it is to make these."""
+    if poster is None or not poster.numbers(chunk.first_frame, chunk.end_frame):
+        return Beside(thumbnails)
+    return Beside(thumbnails, poster, chunk.first_frame, chunk.end_frame)
+
+
 class VideoCommands:
     """The commands that encode the chunks of a title.
 
-    All chunks' frames go the same way once they are on the grid. That way is written once for each group of renditions:
-    it takes ffmpeg-python tens of milliseconds, and long films have thousands of tasks.
+    All chunks' frames go the same way once they are on the grid. That way is written once for each group of renditions,
+    and a chunk's frames once for all of its tasks: it takes ffmpeg-python tens of milliseconds, and long films have
+    thousands of tasks.
 
     Args:
         master: The file; only where it lies matters here.
@@ -138,42 +187,52 @@ class VideoCommands:
         self._look = look
         self._grid = grid
         self._effort = effort
+        self._opening = cache(self._open)
         self._encoding = cache(self._encode)
 
-    def of(
-        self, chunk: Chunk, renditions: Sequence[VideoRendition], thumbnails: Thumbnails | None = None
-    ) -> tuple[str, ...]:
+    def of(self, chunk: Chunk, renditions: Sequence[VideoRendition], beside: Beside = Beside()) -> tuple[str, ...]:
         """Build the command that encodes one chunk into a group of renditions.
 
         Args:
             chunk: The frames to encode.
-            renditions: At least one; their sizes are reached in a cascade.
-            thumbnails: What to make of the chunk beside; nothing if None.
+            renditions: Those to make of it; none only if something is made beside.
+            beside: What to make of the chunk beside.
 
         Returns:
-            Arguments with placeholders; one output per rendition, named by its id, then the sheets of thumbnails.
+            Arguments with placeholders; one output per rendition, named by its id, then the pictures.
         """
+        opening, graph = self._opening(chunk)
+        label = graph[graph.rindex("[") :]
+        encoding, outputs = self._encoding(tuple(renditions), beside)
+        graph = f"{graph};{encoding.replace(_FRAMES, label, 1)}"
+        mending = MENDING if self._look.conformed.mended else ()
+        return PROGRAM, *GLOBAL, *mending, *opening, "-filter_complex", graph, *outputs
+
+    def frames(self, chunk: Chunk) -> str:
+        """The graph that puts a chunk's frames on the grid: part of the identity of all that is made of them."""
+        return self._opening(chunk)[1]
+
+    def alone(self, rendition: VideoRendition | None, beside: Beside = Beside()) -> tuple[str, ...]:
+        """What is done to frames for one rendition, or for what is made beside: part of its identity."""
+        graph, outputs = self._encoding((rendition,) if rendition else (), beside)
+        return graph, *outputs
+
+    def _open(self, chunk: Chunk) -> tuple[tuple[str, ...], str]:
+        """The options that open the master, and the graph of the chunk's frames."""
         look = self._look
         source = ffmpeg.input(MASTER, **source_options(self._master), **_seek_options(look, chunk))
         frames = _frames_of(source[str(look.track.index)], look, chunk)
         written = words(ffmpeg.output(frames, "-"))
         at = written.index("-filter_complex")
-        opening, graph = written[:at], written[at + 1]
         # Frames come from a graph whose labels are its own, and go into one that takes them for an input.
-        graph = re.sub(r"\[s(\d+)\]", r"[chunk\1]", graph)
-        label = graph[graph.rindex("[") :]
-        encoding, outputs = self._encoding(tuple(renditions), thumbnails)
-        graph = f"{graph};{encoding.replace(_FRAMES, label, 1)}"
-        mending = MENDING if look.conformed.mended else ()
-        return PROGRAM, *GLOBAL, *mending, *opening, "-filter_complex", graph, *outputs
+        return written[:at], re.sub(r"\[s(\d+)\]", r"[chunk\1]", written[at + 1])
 
-    def _encode(
-        self, renditions: tuple[VideoRendition, ...], thumbnails: Thumbnails | None
-    ) -> tuple[str, tuple[str, ...]]:
+    def _encode(self, renditions: tuple[VideoRendition, ...], beside: Beside) -> tuple[str, tuple[str, ...]]:
         """The graph behind a chunk's frames, and the outputs."""
         look, grid = self._look, self._grid
-        frames = copies(ffmpeg.input("frames").video, 1 if thumbnails is None else 2, "split")
-        taps = _cascade(frames[0], look, renditions)
+        users = [bool(renditions), beside.thumbnails is not None, bool(beside.poster_frames)]
+        branches = iter(copies(ffmpeg.input("frames").video, sum(users), "split"))
+        taps = _cascade(next(branches), look, renditions) if renditions else {}
         outputs = []
         for rendition in renditions:
             light = light_of(rendition.video_range, look.light)
@@ -196,8 +255,11 @@ class VideoCommands:
             }
             options |= logged(rendition.id, options)
             outputs.append(ffmpeg.output(taps[rendition.id], f"{SCRATCH}/{rendition.id}.mp4", **options))
-        if thumbnails is not None:
-            outputs.append(ffmpeg.output(_sheets(frames[1], look, thumbnails), SHEETS, **SHEET))
+        if beside.thumbnails is not None:
+            outputs.append(ffmpeg.output(_sheets(next(branches), look, beside.thumbnails), SHEETS, **SHEET))
+        if beside.poster is not None:
+            stills = _stills(next(branches), look, beside.poster, beside.poster_frames)
+            outputs.append(ffmpeg.output(stills, POSTERS, **STILL))
         written = words(ffmpeg.merge_outputs(*outputs))
         at = written.index("-filter_complex")
         return written[at + 1], written[at + 2 :]
@@ -303,33 +365,62 @@ def _frames_of(stream: Any, look: Look, chunk: Chunk) -> Any:
 
 
 def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> dict[str, Any]:
-    """Give every rendition its stream; each size is scaled from the nearest larger one of the same kind."""
+    """Give every rendition its stream; each size is scaled once, from a half of the master."""
     taps: dict[str, Any] = {}
-    kinds = sorted({(r.video_range is VideoRange.SDR, r.rate_divisor) for r in renditions})
-    for (sdr, divisor), stream in zip(kinds, copies(frames, len(kinds), "split"), strict=True):
-        members = [r for r in renditions if (r.video_range is VideoRange.SDR, r.rate_divisor) == (sdr, divisor)]
+    divisors = sorted({r.rate_divisor for r in renditions})
+    for divisor, stream in zip(divisors, copies(frames, len(divisors), "split"), strict=True):
+        members = [r for r in renditions if r.rate_divisor == divisor]
         if divisor > 1:
             # The last picture counts however soon the chunk ends behind it.
             rate = timestamps.fraction(members[0].frame_rate)
             stream = stream.filter("framestep", divisor).filter("fps", rate, eof_action="pass")
-        sizes = sorted({(r.width_px, r.height_px) for r in members}, key=lambda size: size[0] * size[1], reverse=True)
-        tone_map = sdr and look.track.video_range is not VideoRange.SDR
-        for number, size in enumerate(sizes):
-            stream = _scaled(stream, size, look)
-            if tone_map and number == 0:
-                stream = tone_mapped(stream, look.track.video_range)
-            if sdr and number == 0 and (tone_map or look.track.mastering_display or look.track.content_light):
-                stream = _without_metadata(stream)
-            here = [r for r in members if (r.width_px, r.height_px) == size]
-            formats = sorted({r.pixel_format for r in here})
-            last = number == len(sizes) - 1
-            branches = copies(stream, len(formats) + (not last), "split")
-            for pixel_format, copy in zip(formats, branches, strict=False):
-                users = [r for r in here if r.pixel_format == pixel_format]
-                made = _as_format(copy, pixel_format, look)
-                taps |= zip((r.id for r in users), copies(made, len(users), "split"), strict=True)
+        starts = [start_of(look.size, _size(rendition)) for rendition in members]
+        steps = halvings(look.size)[: 1 + max(halvings(look.size).index(start) for start in starts)]
+        for number, half in enumerate(steps):
+            if number:
+                stream = _scaled(stream, half, look)
+            here = [r for r, start in zip(members, starts, strict=True) if start == half]
+            sides = [[r for r in here if _is_sdr(r) is sdr] for sdr in (False, True)]
+            kinds = [kind for kind in sides if kind]
+            last = number == len(steps) - 1
+            branches = copies(stream, len(kinds) + (not last), "split")
+            for kind, copy in zip(kinds, branches, strict=False):
+                taps |= _sizes_from(copy, half, look, kind, is_master=number == 0)
             stream = branches[-1]
     return taps
+
+
+def _sizes_from(
+    stream: Any, half: tuple[int, int], look: Look, members: Sequence[VideoRendition], *, is_master: bool
+) -> dict[str, Any]:
+    """Scale one half of the master to the sizes of renditions that are all SDR, or all of the master's own range."""
+    taps: dict[str, Any] = {}
+    sdr = _is_sdr(members[0])
+    if sdr and look.track.video_range is not VideoRange.SDR:
+        # Once for all sizes: this costs more than scaling.
+        stream = tone_mapped(_scaled(stream, half, look) if is_master else stream, look.track.video_range)
+        stream, is_master = _without_metadata(stream), False
+    elif sdr and (look.track.mastering_display or look.track.content_light):
+        stream = _without_metadata(stream)
+    sizes = sorted({_size(r) for r in members}, reverse=True)
+    for size, copy in zip(sizes, copies(stream, len(sizes), "split"), strict=True):
+        # A master may be of any format and range; its halves are what renditions are.
+        scaled = copy if size == half and not is_master else _scaled(copy, size, look)
+        here = [r for r in members if _size(r) == size]
+        formats = sorted({r.pixel_format for r in here})
+        for pixel_format, kept in zip(formats, copies(scaled, len(formats), "split"), strict=True):
+            users = [r for r in here if r.pixel_format == pixel_format]
+            made = _as_format(kept, pixel_format, look)
+            taps |= zip((r.id for r in users), copies(made, len(users), "split"), strict=True)
+    return taps
+
+
+def _size(rendition: VideoRendition) -> tuple[int, int]:
+    return rendition.width_px, rendition.height_px
+
+
+def _is_sdr(rendition: VideoRendition) -> bool:
+    return rendition.video_range is VideoRange.SDR
 
 
 def _scaled(stream: Any, size: tuple[int, int], look: Look) -> Any:
@@ -363,6 +454,18 @@ def _sheets(frames: Any, look: Look, thumbnails: Thumbnails) -> Any:
     # Both begin at the same time, and the encoder may count in sheets, of minutes each: an hour is later for sure. What
     # is joined would be taken for limited range.
     return timestamps.spread_sheets(sheets).filter("format", "yuvj420p")
+
+
+def _stills(frames: Any, look: Look, poster: Poster, places: Sequence[int]) -> Any:
+    """Some frames of a chunk as pictures of their own; before them one that is not kept, as for `_sheets`."""
+    chosen = "+".join(f"eq(n,{place})" for place in places)
+    first, rest = copies(frames, 2, "split")
+    stills = ffmpeg.concat(first.filter("trim", end_frame=1), rest.filter("select", chosen))
+    stream = _scaled(timestamps.spread_sheets(stills), (poster.width_px, poster.height_px), look)
+    if look.track.video_range is not VideoRange.SDR:
+        stream = tone_mapped(stream, look.track.video_range)
+    stream = stream.filter("zscale", matrix="470bg", range="full", dither="ordered").filter("format", "yuvj420p")
+    return timestamps.spread_sheets(stream)
 
 
 def _as_format(stream: Any, pixel_format: str, look: Look) -> Any:

@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from encoder.conforming import Cadence, Conformed
+from encoder.scaling import halvings, start_of
 from headend import documents
 from headend.media import AudioRendition, Codec, Effort, EncodePlan, Kind, Receipt, VideoRange, VideoRendition
 
@@ -136,19 +137,29 @@ class Pricing:
         return each_s * self._master_megapixels() * track.frame_count / self.picture.frame_count
 
     def _scale_s(self, renditions: Iterable[VideoRendition]) -> float:
-        """To bring one frame to all sizes, each from the nearest larger one."""
+        """To bring one frame to all sizes, each from the smallest half of the master that is not smaller."""
         tone_map_s = self.costs.tone_map_megapixel_s.get(self.picture.track.video_range, 0.0)
-        sizes: dict[tuple[bool, int], set[float]] = {}
-        for rendition in renditions:
-            kind = (rendition.video_range is VideoRange.SDR, rendition.rate_divisor)
-            sizes.setdefault(kind, set()).add(_megapixels(rendition))
+        kept = self.picture.kept
+        upright = self.picture.track.rotation_deg not in (90, 270)
+        master = (kept.width_px, kept.height_px) if upright else (kept.height_px, kept.width_px)
+        halves = halvings(master)
+        by_divisor: dict[int, set[tuple[bool, tuple[int, int]]]] = {}
+        for r in renditions:
+            kind = (r.video_range is VideoRange.SDR, (r.width_px, r.height_px))
+            by_divisor.setdefault(r.rate_divisor, set()).add(kind)
         total_s = 0.0
-        for (sdr, divisor), found in sizes.items():
-            steps = [self._master_megapixels(), *sorted(found, reverse=True)]
-            scaled = sum(larger + smaller for larger, smaller in pairwise(steps))
-            total_s += scaled * self.costs.scale_megapixel_s / divisor
-            total_s += steps[1] * tone_map_s / divisor if sdr else 0.0
+        for divisor, sizes in by_divisor.items():
+            starts = {size: start_of(master, size) for _, size in sizes}
+            deepest = max(halves.index(start) for start in starts.values())
+            scaled = sum(_area(larger) + _area(smaller) for larger, smaller in pairwise(halves[: deepest + 1]))
+            scaled += sum(_area(starts[size]) + _area(size) for _, size in sizes if starts[size] != size)
+            mapped = sum(_area(start) for start in {starts[size] for sdr, size in sizes if sdr})
+            total_s += (scaled * self.costs.scale_megapixel_s + mapped * tone_map_s) / divisor
         return total_s
+
+
+def _area(size: tuple[int, int]) -> float:
+    return size[0] * size[1] / _MEGA
 
 
 @dataclass(frozen=True, slots=True)

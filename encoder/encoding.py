@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoder import loudness, reencoding, tool
-from encoder.command import MASTER, PROGRAM, SCRATCH, SHEETS
+from encoder.command import MASTER, POSTERS, PROGRAM, SCRATCH, SHEETS
 from encoder.text import MASTER_IN_GRAPH, SIDECAR, in_graph, sidecar_path
 from headend.errors import CommandRefused, ToolFailed, WorkerUnfit
 from headend.media import EncodeTask, Kind, Loudness
@@ -245,3 +245,8 @@ def output(scratch: Path, rendition: str) -> Path:
 def sheet(scratch: Path, place: int) -> Path:
     """Where a task's command leaves a sheet of thumbnails; counted from 1 in each task, 0 is none that is kept."""
     return scratch / SHEETS.removeprefix(f"{SCRATCH}/").replace("%d", str(place))
+
+
+def still(scratch: Path, place: int) -> Path:
+    """Where a task's command leaves a candidate for the poster; counted as for `sheet`."""
+    return scratch / POSTERS.removeprefix(f"{SCRATCH}/").replace("%d", str(place))

@@ -1,21 +1,25 @@
-"""From what was probed and fitted to everything that will be done: pure, so that a plan can be looked at first."""
+"""From what was probed and fitted to everything that will be done: pure, so that a plan can be looked at first.
+
+A `Draft` knows what a title is to have: its renditions, and the track that each is in the store. From it follow the
+tasks for whatever is missing, grouped as suits the workers that are there.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import groupby
 
 from encoder import seeking
 from encoder import text as programmes_of_text
-from encoder.command import Look, VideoCommands
+from encoder.command import Beside, Look, VideoCommands, beside_of
 from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
 from encoder.grouping import Group, arrange
 from encoder.sound.command import audio_command, levelling
-from encoder.trick_play import lay_thumbnails, tell, trick_renditions
-from headend import documents
+from encoder.trick_play import lay_poster, lay_thumbnails, tell, trick_renditions
+from headend import documents, layout
 from headend.errors import ConfigError, MasterError
 from headend.media import (
     AudioRendition,
@@ -28,11 +32,11 @@ from headend.media import (
     Kind,
     Levelling,
     Master,
+    Part,
     Probe,
     Reading,
     TextRendition,
     TextTrack,
-    Thumbnails,
     VideoRendition,
     VideoTrack,
 )
@@ -40,30 +44,15 @@ from headend.settings import EncodeSettings
 from headend.timing import Chunk, Grid, lay_grid
 
 DIGEST_CHARACTERS = 20
-"""80 bits: no two tasks of a store collide."""
+"""80 bits: no two tasks of a title collide."""
+TRACK_CHARACTERS = 10
+"""40 bits: no two tracks of a title and a rendition's id collide."""
 EARLY = frozenset({Codec.AVC, Codec.AAC})
 """What every player takes: enough for a first release."""
 
 
-def plan(
-    title: str,
-    probe: Probe,
-    conformed: Conformed,
-    *,
-    ladder: str,
-    video: tuple[VideoRendition, ...],
-    audio: tuple[AudioRendition, ...],
-    decisions: tuple[str, ...],
-    settings: EncodeSettings,
-    tool: str,
-    workers: int,
-    slot_bytes: int | None = None,
-    early: bool = False,
-    costs: Costs | None = None,
-    text: tuple[TextTrack, ...] = (),
-    missing: tuple[Damage, ...] = (),
-) -> EncodePlan:
-    """Plan a title.
+class Draft:
+    """What a title is to have, and how any part of it is made.
 
     Args:
         title: Catalogue entry.
@@ -75,139 +64,309 @@ def plan(
         decisions: Why they are what they are.
         settings: What a person may choose.
         tool: FFmpeg's version line.
-        workers: How many tasks run at once. This and all that follows decides only how a chunk's renditions are
-            grouped, and which go first.
-        slot_bytes: Memory for each task; None for no limit.
-        early: Whether H.264 and AAC are tasks of their own, before all others.
+        tool_digest: SHA-256 of FFmpeg's program.
         costs: What encoding costs; None for what came with the installation.
         text: The programmes of text.
         missing: Frames that the master's index misses, and that are made up for.
 
-    Returns:
-        The plan; its release id depends on everything down to ``tool``.
+    Attributes:
+        plan: All of it but the tasks.
 
     Raises:
         MasterError: A programme of sound has channels that can't be mixed.
         ConfigError: The segment or chunk length is out of range.
     """
-    track = conformed.track
-    grid = lay_grid(
-        conformed.frame_rate,
-        conformed.frame_count,
-        segment_s=settings.segment_s,
-        chunk_s=settings.chunk_s,
-        gop_multiple=conformed.gop_multiple,
-    )
-    colour, _ = complete_colour(track)
-    look = Look(conformed, colour)
-    commands = VideoCommands(probe.master, look, grid, settings.effort)
-    chunks = seeking.joined(grid.chunks(), conformed)
-    trick: tuple[VideoRendition, ...] = ()
-    thumbnails = None
-    if settings.thumbnails:
-        trick, thumbnails = trick_renditions(video, grid), lay_thumbnails(video[0], grid)
-        decisions = (*decisions, *tell(trick, thumbnails, grid))
-    by_index = {programme.index: programme for programme in probe.audio}
-    mended, compressed = conformed.mended, settings.compressed
-    sound = {
-        members: (
-            audio_command(*place, mended=mended, compressed=compressed),
-            levelling(*place, settings.loudness_lufs, mended=mended, compressed=compressed),
+
+    def __init__(
+        self,
+        title: str,
+        probe: Probe,
+        conformed: Conformed,
+        *,
+        ladder: str,
+        video: tuple[VideoRendition, ...],
+        audio: tuple[AudioRendition, ...],
+        decisions: tuple[str, ...],
+        settings: EncodeSettings,
+        tool: str,
+        tool_digest: str,
+        costs: Costs | None = None,
+        text: tuple[TextTrack, ...] = (),
+        missing: tuple[Damage, ...] = (),
+    ) -> None:
+        track = conformed.track
+        grid = lay_grid(
+            conformed.frame_rate,
+            conformed.frame_count,
+            segment_s=settings.segment_s,
+            chunk_s=settings.chunk_s,
+            gop_multiple=conformed.gop_multiple,
         )
-        for index, members in _programmes(audio)
-        for place in [(probe.master, by_index[index], grid, track.start_s, members)]
-    }
-    written = programmes_of_text.renditions(text)
-    read_together = {
-        members: programmes_of_text.command(probe.master, members) for members in programmes_of_text.grouped(text)
-    }
-    release = _digest(
-        {
-            "master": probe.master.digest,
-            "renditions": [documents.as_plain(rendition) for rendition in (*video, *audio)],
-            "grid": documents.as_plain(grid),
-            "tool": tool,
-            # All that the encoders are told, whatever the grouping: other options are another release.
-            "commands": [
-                commands.of(chunks[0], (*video, *trick), thumbnails),
-                *documents.as_plain(tuple(sound.values())),
-            ],
-            # Sidecars are known by their bytes, wherever they lie.
-            "text": [
-                documents.as_plain(written),
-                *(
-                    [argv, *(f"{t.sidecar.digest} {t.start_s}" for t in members if t.sidecar)]
-                    for members, argv in read_together.items()
-                ),
-            ],
+        look = Look(conformed, complete_colour(track)[0])
+        self._probe, self._conformed, self._text, self._tool_digest = probe, conformed, text, tool_digest
+        self._commands = VideoCommands(probe.master, look, grid, settings.effort)
+        self._chunks = seeking.joined(grid.chunks(), conformed)
+        self._costs = costs or measured()
+        self._pricing = Pricing(self._costs, conformed, settings.effort)
+        self._programmes = {programme.index: programme for programme in probe.audio}
+        self._loudness_lufs, self._compressed = settings.loudness_lufs, settings.compressed
+        trick: tuple[VideoRendition, ...] = ()
+        thumbnails = poster = None
+        if settings.thumbnails and video:
+            trick, thumbnails = trick_renditions(video, grid), lay_thumbnails(video[0], grid)
+            poster = lay_poster(video[0], grid, self._chunks)
+            decisions = (*decisions, *tell(trick, thumbnails, grid))
+        written = programmes_of_text.renditions(text)
+        self.plan = EncodePlan(
+            title=title,
+            master=probe.master,
+            ladder=ladder,
+            effort=settings.effort,
+            tool=tool,
+            tool_digest=tool_digest,
+            grid=grid,
+            decisions=(
+                *told(conformed),
+                *filter(None, [seeking.tell(self._chunks, grid, conformed)]),
+                *decisions,
+            ),
+            video=video,
+            audio=audio,
+            tasks=(),
+            trick=trick,
+            thumbnails=thumbnails,
+            poster=poster,
+            text=written,
+            light=look.light,
+            allow_damaged=conformed.mended,
+            damage=missing,
+            chunks=self._chunks,
+        )
+        self.plan = replace(self.plan, tracks=self._tracks())
+
+    def with_tasks(
+        self,
+        missing: Collection[Part] | None = None,
+        *,
+        workers: int,
+        slot_bytes: int | None = None,
+        early: bool = False,
+    ) -> EncodePlan:
+        """The plan with the tasks that make what is missing.
+
+        Args:
+            missing: The parts to make; None for all.
+            workers: How many tasks run at once. This and all that follows decides only how a chunk's renditions are
+                grouped, and which go first.
+            slot_bytes: Memory for each task; None for no limit.
+            early: Whether H.264 and AAC are tasks of their own, before all others.
+        """
+        wanted = frozenset(self.plan.parts if missing is None else missing)
+        tasks = [*self._sound_tasks(wanted), *self._text_tasks(wanted)]
+        tasks += self._video_tasks(wanted, [task.cost for task in tasks], workers, slot_bytes, early=early)
+        urgent = _early_ids(self.plan) if early else frozenset()
+        tasks.sort(key=lambda task: (urgent.isdisjoint(rendition for rendition, _ in task.parts), -task.cost))
+        return replace(self.plan, tasks=tuple(tasks))
+
+    # --- identities -----------------------------------------------------------------------------------------------
+
+    def _tracks(self) -> dict[str, str]:
+        """The track that each rendition is in the store: named by all that decides its bytes.
+
+        Source:
+            The store's reference, docs/reference/store.md.
+        """
+        plan = self.plan
+        shared = {
+            "format": layout.SEGMENT_FORMAT,
+            "tool": self._tool_digest,
+            "grid": documents.as_plain(plan.grid),
+            "mended": self._conformed.mended,
         }
-    )
-    costs = costs or measured()
-    pricing = Pricing(costs, conformed, settings.effort)
-    whole = Chunk(0, 0, grid.frame_count, 1)
-    tasks = [
-        _task(
-            probe.master,
-            tool,
-            Kind.AUDIO,
-            whole,
-            tuple(rendition.id for rendition in members),
-            command,
-            costs.audio_s(members, float(grid.duration_s)),
-            costs.audio_bytes(),
-            _heard(by_index[members[0].track_index], grid, track),
-            levels,
-        )
-        for members, (command, levels) in sound.items()
-    ]
-    tasks += [
-        _text_task(probe.master, tool, whole, members, argv, written, track.start_s, pricing)
-        for members, argv in read_together.items()
-    ]
+        pictures = {
+            **shared,
+            "master": plan.master.digest,
+            "chunks": [[documents.as_plain(chunk), self._commands.frames(chunk)] for chunk in plan.chunks],
+        }
+        seen = _digest(pictures)
+        tracks = {
+            r.id: track_id(r.id, {"frames": seen, "encoder": self._commands.alone(r), "level": r.level})
+            for r in (*plan.video, *plan.trick)
+        }
+        for sound in plan.audio:
+            argv, levels = self._sound((sound,))
+            plain = documents.as_plain(replace(levels, argv=_behind_input(levels.argv)))
+            deciding = {**shared, "master": plan.master.digest, "encoder": _behind_input(argv), "levels": plain}
+            tracks[sound.id] = track_id(sound.id, deciding)
+        by_number = {programme.number: programme for programme in self._text}
+        for text in plan.text:
+            tracks[text.id] = text_track_id(
+                text,
+                by_number[text.programme],
+                plan.grid,
+                plan.master,
+                self._conformed.track.start_s,
+                self._tool_digest,
+            )
+        if plan.thumbnails is not None:
+            deciding = {"frames": seen, "encoder": self._commands.alone(None, Beside(plan.thumbnails))}
+            tracks[plan.thumbnails.id] = track_id(plan.thumbnails.id, deciding)
+        if plan.poster is not None:
+            whole = Beside(None, plan.poster, 0, plan.grid.frame_count)
+            deciding = {"frames": seen, "encoder": self._commands.alone(None, whole)}
+            tracks[plan.poster.id] = track_id(plan.poster.id, deciding)
+        return tracks
 
-    def video_task(chunk: Chunk, members: Group, sheets: Thumbnails | None = None) -> EncodeTask:
-        return _task(
-            probe.master,
-            tool,
-            Kind.VIDEO,
+    # --- tasks ----------------------------------------------------------------------------------------------------
+
+    def _sound(self, members: tuple[AudioRendition, ...]) -> tuple[tuple[str, ...], Levelling]:
+        """The commands that encode and that measure some renditions of one programme."""
+        programme = self._programmes[members[0].track_index]
+        place = (self.plan.master, programme, self.plan.grid, self._conformed.track.start_s, members)
+        mended, compressed = self._conformed.mended, self._compressed
+        return (
+            audio_command(*place, mended=mended, compressed=compressed),
+            levelling(*place, self._loudness_lufs, mended=mended, compressed=compressed),
+        )
+
+    def _sound_tasks(self, wanted: frozenset[Part]) -> Iterator[EncodeTask]:
+        plan = self.plan
+        for index, programme in _programmes(plan.audio):
+            members = tuple(rendition for rendition in programme if (rendition.id, 0) in wanted)
+            if members:
+                argv, levels = self._sound(members)
+                yield EncodeTask(
+                    id=self._task_id(plan.whole, [rendition.id for rendition in members]),
+                    kind=Kind.AUDIO,
+                    chunk=plan.whole,
+                    renditions=tuple(rendition.id for rendition in members),
+                    argv=argv,
+                    cost=self._costs.audio_s(members, float(plan.grid.duration_s)),
+                    memory_bytes=self._costs.audio_bytes(),
+                    levelling=levels,
+                    reads=_heard(self._programmes[index], plan.grid, self._conformed.track),
+                )
+
+    def _text_tasks(self, wanted: frozenset[Part]) -> Iterator[EncodeTask]:
+        """Tasks that read programmes of text."""
+        plan, pricing = self.plan, self._pricing
+        lacking = {rendition.programme for rendition in plan.text if (rendition.id, 0) in wanted}
+        for programmes in programmes_of_text.grouped([track for track in self._text if track.number in lacking]):
+            numbers = {track.number for track in programmes}
+            ids = tuple(r.id for r in plan.text if r.programme in numbers and (r.id, 0) in wanted)
+            decodes = any(track.codec == programmes_of_text.PICTURE_CAPTIONS for track in programmes)
+            yield EncodeTask(
+                id=self._task_id(plan.whole, ids),
+                kind=Kind.TEXT,
+                chunk=plan.whole,
+                renditions=ids,
+                argv=programmes_of_text.command(plan.master, programmes),
+                cost=pricing.video_s((), plan.whole.frame_count if decodes else 0),
+                memory_bytes=pricing.video_bytes(()) if decodes else self._costs.audio_bytes(),
+                text=programmes,
+                start_s=programmes[0].start_s if programmes[0].sidecar else self._conformed.track.start_s,
+            )
+
+    def _video_tasks(
+        self,
+        wanted: frozenset[Part],
+        beside_s: Sequence[float],
+        workers: int,
+        slot_bytes: int | None,
+        *,
+        early: bool,
+    ) -> Iterator[EncodeTask]:
+        plan, pricing = self.plan, self._pricing
+        told_s = list(beside_s)
+        laid: set[int] = set()
+        for wave in _waves(plan.video) if early else (plan.video,):
+            lacking = {
+                chunk: tuple(rendition for rendition in wave if (rendition.id, chunk.number) in wanted)
+                for chunk in plan.chunks
+            }
+            # Chunks that lack the same renditions are grouped alike: all of them, but where an earlier run was killed.
+            arranged: dict[Chunk, tuple[Group, ...]] = {}
+            for members in dict.fromkeys(lacking.values()):
+                chunks = [chunk for chunk in plan.chunks if lacking[chunk] == members]
+                if members:
+                    groups = arrange(members, chunks, pricing, workers=workers, slot_bytes=slot_bytes, beside_s=told_s)
+                    arranged |= zip(chunks, groups, strict=True)
+            for chunk in plan.chunks:
+                winding = tuple(
+                    r for r in plan.trick if (r.id, chunk.number) in wanted and any(r.codec is k.codec for k in wave)
+                )
+                beside = Beside() if chunk.number in laid else self._beside(chunk, wanted)
+                laid.add(chunk.number)
+                if chunk not in arranged and not winding and beside == Beside():
+                    continue
+                # Beside the least of each wave, which decodes the chunk's frames anyway; pictures go first.
+                groups_here = arranged.get(chunk, ((),))
+                *others, least = sorted(groups_here, key=lambda g: -pricing.video_s(g, chunk.frame_count))
+                for members in others:
+                    yield self._video_task(chunk, members, Beside())
+                yield self._video_task(chunk, (*least, *winding), beside)
+            told_s += [pricing.video_s(g, chunk.frame_count) for chunk, gs in arranged.items() for g in gs]
+
+    def _beside(self, chunk: Chunk, wanted: frozenset[Part]) -> Beside:
+        """The pictures that a chunk lacks."""
+        plan = self.plan
+        laid, poster = plan.thumbnails, plan.poster
+        return beside_of(
             chunk,
-            tuple(rendition.id for rendition in members),
-            commands.of(chunk, members, sheets),
-            pricing.video_s(members, chunk.frame_count),
-            pricing.video_bytes(members),
-            (_seen(conformed, chunk),),
-            sheets=sheets.sheet_numbers(chunk.first_frame, chunk.end_frame) if sheets else (),
+            laid if laid and (laid.id, chunk.number) in wanted else None,
+            poster if poster and (poster.id, chunk.number) in wanted else None,
         )
 
-    for number, wave in enumerate(_waves(video) if early else (video,)):
-        arranged = arrange(
-            wave, chunks, pricing, workers=workers, slot_bytes=slot_bytes, beside_s=[task.cost for task in tasks]
+    def _video_task(self, chunk: Chunk, members: Group, beside: Beside) -> EncodeTask:
+        sheets = beside.thumbnails.sheet_numbers(chunk.first_frame, chunk.end_frame) if beside.thumbnails else ()
+        posters = beside.poster.numbers(chunk.first_frame, chunk.end_frame) if beside.poster else ()
+        pictures = [one.id for one in (beside.thumbnails, beside.poster) if one]
+        return EncodeTask(
+            id=self._task_id(chunk, [*(rendition.id for rendition in members), *pictures]),
+            kind=Kind.VIDEO,
+            chunk=chunk,
+            renditions=tuple(rendition.id for rendition in members),
+            argv=self._commands.of(chunk, members, beside),
+            cost=self._pricing.video_s(members, chunk.frame_count),
+            memory_bytes=self._pricing.video_bytes(members),
+            sheets=sheets,
+            posters=posters,
+            reads=(_seen(self._conformed, chunk),),
         )
-        for chunk, groups in zip(chunks, arranged, strict=True):
-            # Beside the least of each wave, which decodes the chunk's frames anyway; thumbnails go first.
-            *others, least = sorted(groups, key=lambda group: -pricing.video_s(group, chunk.frame_count))
-            winding = tuple(r for r in trick if any(r.codec is kin.codec for kin in wave))
-            tasks += [video_task(chunk, members) for members in others]
-            tasks.append(video_task(chunk, (*least, *winding), thumbnails if number == 0 else None))
-    urgent = early_renditions((*video, *trick), audio) | {r.id for r in written} if early else frozenset()
-    return EncodePlan(
-        title=title,
-        release=release,
-        master=probe.master,
-        ladder=ladder,
-        effort=settings.effort,
-        tool=tool,
-        grid=grid,
-        decisions=(*told(conformed), *filter(None, [seeking.tell(chunks, grid, conformed)]), *decisions),
-        video=video,
-        audio=audio,
-        tasks=tuple(sorted(tasks, key=lambda task: (urgent.isdisjoint(task.renditions), -task.cost))),
-        trick=trick,
-        thumbnails=thumbnails,
-        text=written,
-        light=look.light,
-        allow_damaged=conformed.mended,
-        damage=missing,
+
+    def _task_id(self, chunk: Chunk, renditions: Iterable[str]) -> str:
+        return _digest({"chunk": chunk.number, "tracks": sorted(self.plan.tracks[id] for id in renditions)})
+
+
+def track_id(rendition: str, deciding: object) -> str:
+    """Name the track that a rendition is in the store.
+
+    Args:
+        rendition: The rendition's id, for people.
+        deciding: All that decides the track's bytes, as plain data.
+    """
+    return f"{rendition}-{_digest(deciding)[:TRACK_CHARACTERS]}"
+
+
+def text_track_id(
+    rendition: TextRendition, programme: TextTrack, grid: Grid, master: Master, start_s: Fraction, tool_digest: str
+) -> str:
+    """Name the track of a form of a programme of text; a sidecar is known by its bytes, wherever it lies."""
+    plain = replace(programme, number=0, name="")
+    return track_id(
+        rendition.id,
+        {
+            "format": layout.SEGMENT_FORMAT,
+            "tool": tool_digest,
+            "grid": documents.as_plain(grid),
+            "source": programme.sidecar.digest if programme.sidecar else master.digest,
+            "start": str(programme.start_s if programme.sidecar else start_s),
+            "stream": programme.index,
+            "encoder": _behind_input(programmes_of_text.command(master, (plain,))),
+            "codecs": [programme.codec, rendition.codec],
+            # Init segments of text state it.
+            "language": rendition.language,
+        },
     )
 
 
@@ -216,42 +375,39 @@ def told(conformed: Conformed) -> tuple[str, ...]:
     return *conformed.decisions, *complete_colour(conformed.track)[1]
 
 
-def early_renditions(video: Iterable[VideoRendition], audio: Iterable[AudioRendition]) -> frozenset[str]:
-    """Ids of the renditions that make a first release."""
-    return frozenset(r.id for group in (video, audio) for r in group if r.codec in EARLY)
-
-
 def first_release(plan: EncodePlan) -> EncodePlan | None:
-    """The part of a plan that can be published before the rest.
+    """The part of a title that can be published before the rest.
 
     Returns:
-        The tasks that make its H.264, AAC and text, and these renditions, as a release of its own; None if they are
-        not there before all is, since they share their tasks with the rest or are all there is.
+        Its H.264, AAC and text, with what is made beside them; None if that is all there is.
 
     Raises:
         ConfigError: The plan has no H.264, or sound but no AAC.
     """
-    wanted = early_renditions((*plan.video, *plan.trick), plan.audio)
-    video = tuple(rendition for rendition in plan.video if rendition.id in wanted)
-    audio = tuple(rendition for rendition in plan.audio if rendition.id in wanted)
+    video = tuple(rendition for rendition in plan.video if rendition.codec in EARLY)
+    audio = tuple(rendition for rendition in plan.audio if rendition.codec in EARLY)
     if not video or (plan.audio and not audio):
         raise ConfigError(
             f"an early release is made of H.264 and AAC, but ladder {plan.ladder!r} has no "
             f"{'AAC' if video else 'H.264'}: choose another ladder, or publish all at once"
         )
-    trick = tuple(rendition for rendition in plan.trick if rendition.id in wanted)
-    wanted |= {rendition.id for rendition in plan.text}
-    tasks = tuple(task for task in plan.tasks if not wanted.isdisjoint(task.renditions))
-    if len(tasks) == len(plan.tasks):
+    wanted = _early_ids(plan)
+    if wanted == plan.tracks.keys():
         return None
     return replace(
         plan,
-        release=_digest({"release": plan.release, "renditions": sorted(wanted)}),
         video=video,
         audio=audio,
-        tasks=tasks,
-        trick=trick,
+        trick=tuple(rendition for rendition in plan.trick if rendition.id in wanted),
+        tracks={rendition: track for rendition, track in plan.tracks.items() if rendition in wanted},
     )
+
+
+def _early_ids(plan: EncodePlan) -> frozenset[str]:
+    """Ids of what makes a first release."""
+    coded: tuple[VideoRendition | AudioRendition, ...] = (*plan.video, *plan.trick, *plan.audio)
+    beside = [one.id for one in (plan.thumbnails, plan.poster) if one is not None]
+    return frozenset({*(r.id for r in coded if r.codec in EARLY), *(text.id for text in plan.text), *beside})
 
 
 def usable(probe: Probe) -> VideoTrack:
@@ -309,26 +465,6 @@ def _programmes(audio: Sequence[AudioRendition]) -> Iterator[tuple[int, tuple[Au
         yield index, tuple(members)
 
 
-def _task(
-    master: Master,
-    tool: str,
-    kind: Kind,
-    chunk: Chunk,
-    renditions: tuple[str, ...],
-    argv: tuple[str, ...],
-    cost: float,
-    memory_bytes: int,
-    reads: tuple[Reading, ...],
-    levels: Levelling | None = None,
-    *,
-    sheets: tuple[int, ...] = (),
-) -> EncodeTask:
-    deciding = {"master": master.digest, "tool": tool, "argv": argv, "chunk": documents.as_plain(chunk)}
-    if levels is not None:
-        deciding["levelling"] = documents.as_plain(levels)
-    return EncodeTask(_digest(deciding), kind, chunk, renditions, argv, cost, memory_bytes, levels, sheets, reads=reads)
-
-
 def _seen(conformed: Conformed, chunk: Chunk) -> Reading:
     """What a task reads of the picture, apart from what it must decode before."""
     track, index = conformed.track, conformed.track.frames
@@ -351,41 +487,9 @@ def _heard(programme: AudioTrack, grid: Grid, track: VideoTrack) -> tuple[Readin
     return tuple(Reading(n, start_s, Fraction(0), None, start_s, start_s + grid.duration_s) for n in streams)
 
 
-def _text_task(
-    master: Master,
-    tool: str,
-    whole: Chunk,
-    programmes: tuple[TextTrack, ...],
-    argv: tuple[str, ...],
-    written: Iterable[TextRendition],
-    start_s: Fraction,
-    pricing: Pricing,
-) -> EncodeTask:
-    """The task that reads some programmes of text."""
-    numbers = {track.number for track in programmes}
-    decodes = any(track.codec == programmes_of_text.PICTURE_CAPTIONS for track in programmes)
-    from_s = programmes[0].start_s if programmes[0].sidecar else start_s
-    ids = tuple(rendition.id for rendition in written if rendition.programme in numbers)
-    deciding = {
-        "master": master.digest,
-        "tool": tool,
-        "argv": argv,
-        "start": str(from_s),
-        "sidecars": [track.sidecar.digest for track in programmes if track.sidecar],
-        "renditions": ids,
-        "chunk": documents.as_plain(whole),
-    }
-    return EncodeTask(
-        id=_digest(deciding),
-        kind=Kind.TEXT,
-        chunk=whole,
-        renditions=ids,
-        argv=argv,
-        cost=pricing.video_s((), whole.frame_count if decodes else 0),
-        memory_bytes=pricing.video_bytes(()) if decodes else pricing.costs.audio_bytes(),
-        text=programmes,
-        start_s=from_s,
-    )
+def _behind_input(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The part of a command that does not depend on where its input lies."""
+    return argv[argv.index("-i") + 2 :] if "-i" in argv else argv
 
 
 def _digest(content: object) -> str:

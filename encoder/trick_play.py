@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from headend.media import Codec, Thumbnails, VideoRange, VideoRendition
-from headend.timing import Grid
+from headend.media import Codec, Poster, Thumbnails, VideoRange, VideoRendition
+from headend.timing import Chunk, Grid
 
 TRICK_CODECS = {Codec.AVC: 51.0, Codec.AV1: 63.0, Codec.VP9: 63.0}
 """With the highest CRF that each encoder takes. Not HEVC: pictures that are all sync frames make it a range extensions
@@ -27,6 +27,13 @@ MOST_ON_SHEET = 30
 """A sheet is loaded whole for one thumbnail: a few hundred kilobytes, as long as one patiently waits."""
 LONGEST_SIDE_PX = 4096
 """What every browser and television decodes as one picture."""
+
+POSTER_LINES = 720
+"""Enough for a page; sharp on most screens."""
+POSTER_PLACES = (Fraction(1, 6), Fraction(1, 3), Fraction(1, 2))
+"""How far into a title pictures are looked at: past logos, before the end is given away."""
+MOST_CHUNKS_WITHIN = 6
+"""With as many chunks, the start of one is near to each place."""
 
 
 def trick_renditions(video: Sequence[VideoRendition], grid: Grid) -> tuple[VideoRendition, ...]:
@@ -108,6 +115,27 @@ def _layings_within(chunk_gops: int) -> Iterator[tuple[int, int]]:
         for interval_gops in _divisors(sheet_gops):
             if sheet_gops // interval_gops <= MOST_ON_SHEET:
                 yield interval_gops, sheet_gops // interval_gops
+
+
+def lay_poster(picture: VideoRendition, grid: Grid, chunks: Sequence[Chunk]) -> Poster:
+    """Choose the frames of which one becomes the poster.
+
+    Each begins a chunk, as far as there are enough of these: its task shows it at once, and need not run to its end.
+
+    Args:
+        picture: Any rendition; its shape counts.
+        grid: The title's grid.
+        chunks: Its chunks.
+    """
+    starts = [chunk.first_frame for chunk in chunks]
+    lines = min(POSTER_LINES, _lines(picture))
+    width_px, height_px = (
+        _even(side * Fraction(lines, _lines(picture))) for side in (picture.width_px, picture.height_px)
+    )
+    wanted = [int(grid.frame_count * place) for place in POSTER_PLACES]
+    if len(starts) >= MOST_CHUNKS_WITHIN:
+        wanted = [max(start for start in starts if start <= frame) for frame in wanted]
+    return Poster(width_px, height_px, tuple(sorted(set(wanted))))
 
 
 def tell(trick: Sequence[VideoRendition], thumbnails: Thumbnails, grid: Grid) -> Iterator[str]:

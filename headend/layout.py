@@ -1,16 +1,23 @@
 """Every object path in the store, spelled once.
 
-calibration.json                                by how much costs were misjudged
-titles/{title}/current.json                     the pointer: written last
-titles/{title}/{release}/plan.json              what was decided
-titles/{title}/{release}/receipts/{task}.json   what has been done
-titles/{title}/{release}/attempts/{task}-{n}.json   what failed on the way
-titles/{title}/{release}/multivariant.m3u8      HLS
-titles/{title}/{release}/manifest.mpd           DASH
-titles/{title}/{release}/release.json           the presentation, as a document
-titles/{title}/{release}/{rendition}/…          init.mp4, {number}.m4s or {number}.vtt, media.m3u8, iframes.m3u8
-titles/{title}/{release}/thumbnails.vtt         which thumbnail is shown when
-titles/{title}/{release}/thumbnails/…           {number}.jpg, images.m3u8
+calibration.json                                        ratio of measured to predicted costs
+published/{title}                                       an empty mark of each title that has a current release
+titles/{title}/current.json                             the pointer: written last
+titles/{title}/tracks/{track}/init.mp4, {number}.m4s    immutable media: .vtt for files of WebVTT, .jpg for pictures
+titles/{title}/tracks/{track}/index                     what there is of a complete track: see `headend.track_index`
+titles/{title}/tracks/{track}/sync                      where the sync frames of a picture's track lie
+titles/{title}/receipts/{task}.json                     what one task has written; removed once it is in the indexes
+titles/{title}/attempts/{task}-{n}.json                 what failed on the way
+titles/{title}/releases/{release}/multivariant.m3u8     HLS
+titles/{title}/releases/{release}/manifest.mpd          DASH
+titles/{title}/releases/{release}/{track}.m3u8          media playlist of a track, image playlist of thumbnails
+titles/{title}/releases/{release}/{track}.iframes.m3u8  I-frame playlist of a track
+titles/{title}/releases/{release}/thumbnails.vtt        which thumbnail is shown when
+titles/{title}/releases/{release}/poster.jpg            the picture that stands for the title
+titles/{title}/releases/{release}/release.json          what the release is, for people and tools
+titles/{title}/releases/{release}/deleted.json          since when the release is deleted
+titles/{title}/holds/{id}.json                          what running work needs, so that `gc` leaves it
+titles/{title}/sweeps/{id}.json                         a `gc` that removes something of the title now
 """
 
 import re
@@ -18,21 +25,26 @@ import re
 from headend.errors import ConfigError
 
 TITLES = "titles"
+PUBLISHED = "published"
 CALIBRATION = "calibration.json"
 MULTIVARIANT = "multivariant.m3u8"
 MPD = "manifest.mpd"
 INIT = "init.mp4"
-MEDIA_PLAYLIST = "media.m3u8"
-IFRAME_PLAYLIST = "iframes.m3u8"
+IFRAMES_SUFFIX = ".iframes.m3u8"
+RELEASE_DOCUMENT = "release.json"
 SEGMENT_SUFFIX = ".m4s"
 INDEX = "index"
 SYNC = "sync"
 POSTER = "poster"
+POSTER_PICTURE = "poster.jpg"
 THUMBNAILS = "thumbnails"
 THUMBNAIL_INDEX = "thumbnails.vtt"
-IMAGE_PLAYLIST = "images.m3u8"
 SHEET_SUFFIX = ".jpg"
 TEXT_SUFFIX = ".vtt"
+
+SEGMENT_FORMAT = 1
+"""Version of what segments are cut and stamped to; part of every track's identity. Raise it when `packager.segmenting`
+or `packager.captions` write other bytes than before for the same input."""
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 
@@ -58,39 +70,72 @@ def current(title: str) -> str:
     return f"{TITLES}/{title}/current.json"
 
 
+def published(title: str = "") -> str:
+    """The mark of a title that has a current release; without a title, the folder of all marks."""
+    return f"{PUBLISHED}/{title}"
+
+
+def receipts(title: str) -> str:
+    """The folder of all receipts."""
+    return f"{title_path(title)}/receipts/"
+
+
+def receipt(title: str, task: str) -> str:
+    """What a task has written."""
+    return f"{receipts(title)}{task}.json"
+
+
+def attempts(title: str) -> str:
+    """The folder of all records of failed attempts."""
+    return f"{title_path(title)}/attempts/"
+
+
+def attempt(title: str, task: str, number: int) -> str:
+    """The record of a failed attempt; numbered from 1."""
+    return f"{attempts(title)}{task}-{number}.json"
+
+
+def holds(title: str) -> str:
+    """The folder of what running work needs."""
+    return f"{title_path(title)}/holds/"
+
+
+def hold(title: str, id: str) -> str:
+    """What one run of something needs."""
+    return f"{holds(title)}{id}.json"
+
+
+def sweeps(title: str) -> str:
+    """The folder of the marks of those who are removing something of a title."""
+    return f"{title_path(title)}/sweeps/"
+
+
+def sweep(title: str, id: str) -> str:
+    """The mark of one who is removing something."""
+    return f"{sweeps(title)}{id}.json"
+
+
+# --- releases -----------------------------------------------------------------------------------------------------
+
+
+def releases(title: str) -> str:
+    """The folder of all releases of a title; ends with a slash."""
+    return f"{title_path(title)}/releases/"
+
+
 def release_path(title: str, release: str) -> str:
     """The folder of a release."""
-    return f"{TITLES}/{title}/{release}"
-
-
-def plan(title: str, release: str) -> str:
-    """What was decided for a release."""
-    return f"{release_path(title, release)}/plan.json"
+    return f"{releases(title)}{release}"
 
 
 def release_document(title: str, release: str) -> str:
-    """The presentation, as a document."""
-    return f"{release_path(title, release)}/release.json"
+    """What a release is, for people and tools."""
+    return f"{release_path(title, release)}/{RELEASE_DOCUMENT}"
 
 
-def receipts(title: str, release: str) -> str:
-    """The folder of all receipts."""
-    return f"{release_path(title, release)}/receipts/"
-
-
-def receipt(title: str, release: str, task: str) -> str:
-    """The proof that a task is done."""
-    return f"{receipts(title, release)}{task}.json"
-
-
-def attempts(title: str, release: str) -> str:
-    """The folder of all records of failed attempts."""
-    return f"{release_path(title, release)}/attempts/"
-
-
-def attempt(title: str, release: str, task: str, number: int) -> str:
-    """The record of a failed attempt; numbered from 1."""
-    return f"{attempts(title, release)}{task}-{number}.json"
+def deleted(title: str, release: str) -> str:
+    """Since when a release is deleted."""
+    return f"{release_path(title, release)}/deleted.json"
 
 
 def multivariant(title: str, release: str) -> str:
@@ -103,51 +148,50 @@ def mpd(title: str, release: str) -> str:
     return f"{release_path(title, release)}/{MPD}"
 
 
-def rendition_path(title: str, release: str, rendition: str) -> str:
-    """The folder of a rendition."""
-    return f"{release_path(title, release)}/{rendition}"
-
-
-def init(title: str, release: str, rendition: str) -> str:
-    """A rendition's init segment."""
-    return f"{rendition_path(title, release, rendition)}/{INIT}"
-
-
-def segment(title: str, release: str, rendition: str, number: int) -> str:
-    """A media segment; numbered from 1."""
-    return f"{rendition_path(title, release, rendition)}/{segment_name(rendition, number)}"
-
-
-def segment_name(rendition: str, number: int) -> str:
-    """A media segment's name in its rendition's folder; those of WebVTT are files of text, of thumbnails sheets."""
-    if rendition.partition("-")[0] in (THUMBNAILS, POSTER):
-        return f"{number}{SHEET_SUFFIX}"
-    return f"{number}{TEXT_SUFFIX if rendition.startswith('vtt-') else SEGMENT_SUFFIX}"
-
-
-def media_playlist(title: str, release: str, rendition: str) -> str:
-    """A rendition's HLS media playlist."""
-    return f"{rendition_path(title, release, rendition)}/{MEDIA_PLAYLIST}"
-
-
-def iframe_playlist(title: str, release: str, rendition: str) -> str:
-    """A rendition's HLS I-frame playlist."""
-    return f"{rendition_path(title, release, rendition)}/{IFRAME_PLAYLIST}"
-
-
-def sheet(title: str, release: str, number: int) -> str:
-    """A sheet of thumbnails; numbered from 1."""
-    return segment(title, release, THUMBNAILS, number)
-
-
-def image_playlist(title: str, release: str) -> str:
-    """The HLS media playlist of the sheets."""
-    return f"{rendition_path(title, release, THUMBNAILS)}/{IMAGE_PLAYLIST}"
-
-
 def thumbnail_index(title: str, release: str) -> str:
     """The WebVTT index of the thumbnails."""
     return f"{release_path(title, release)}/{THUMBNAIL_INDEX}"
+
+
+def poster(title: str, release: str) -> str:
+    """The picture that stands for the title."""
+    return f"{release_path(title, release)}/{POSTER_PICTURE}"
+
+
+def media_playlist(title: str, release: str, track: str) -> str:
+    """A track's HLS media playlist, or the image playlist of thumbnails."""
+    return f"{release_path(title, release)}/{media_playlist_name(track)}"
+
+
+def iframe_playlist(title: str, release: str, track: str) -> str:
+    """A track's HLS I-frame playlist."""
+    return f"{release_path(title, release)}/{iframe_playlist_name(track)}"
+
+
+def media_playlist_name(track: str) -> str:
+    """The name of a track's media playlist in the folder of a release."""
+    return f"{track}.m3u8"
+
+
+def iframe_playlist_name(track: str) -> str:
+    """The name of a track's I-frame playlist in the folder of a release."""
+    return f"{track}{IFRAMES_SUFFIX}"
+
+
+def track_uri(track: str) -> str:
+    """The folder of a track, relative to the folder of any release of its title."""
+    return f"../../tracks/{track}"
+
+
+def segment_name(track: str, number: int) -> str:
+    """A media segment's name in its track's folder; those of WebVTT are files of text, thumbnails and posters JPEGs."""
+    return f"{number}{segment_suffix(track)}"
+
+
+def segment_suffix(track: str) -> str:
+    """How the names of a track's segments end."""
+    kind = track.partition("-")[0]
+    return SHEET_SUFFIX if kind in (THUMBNAILS, POSTER) else TEXT_SUFFIX if kind == "vtt" else SEGMENT_SUFFIX
 
 
 # --- tracks -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""What a worker does with a task: encode it, cut it, put the segments into the store, and write the receipt last."""
+"""What a worker does with a task: encode it, cut it, put the segments into the store, and write the receipt last.
+
+A store that is away is waited for with the encoded files at hand; nothing is encoded anew for that. A long upload
+leaves a receipt now and then for the tracks that are complete, so that a worker that is killed loses little.
+"""
 
 import errno
 import hashlib
@@ -6,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from itertools import chain
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,18 +29,23 @@ from headend.media import (
     Loudness,
     Master,
     Receipt,
-    Sheet,
+    Segment,
     TextRendition,
+    Thumbnails,
 )
 from headend.settings import StoreSettings
 from headend.storage import Store, masters, open_store, patiently
-from headend.timing import Chunk, Grid
+from headend.timing import Chunk, Grid, timescale
 from packager import captions, segmenting
 
 LEAST_PATIENCE_S = 60.0
 """How long a master in S3 is waited for at least, when it can't be reached."""
 UPLOADS = 4
 """Segments of a task that are written to the store at once: hides the latency of S3."""
+
+
+RECEIPT_EVERY_S = 10.0
+"""How often a receipt is written while segments are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +55,33 @@ class Order:
     Attributes:
         store: Where segments go.
         title: Catalogue entry.
-        release: Its id.
         master: The file.
-        tool: FFmpeg's version line; no other may encode.
+        tool: FFmpeg's version line, for people.
+        tool_digest: SHA-256 of FFmpeg's program; no other may encode.
         grid: Where segments lie.
+        tracks: The track that each rendition is in the store, by its id.
         divisors: Of how many frames a rendition takes one, by its id, where not every one.
         vp9_levels: Levels of VP9 renditions by their ids.
         sample_rate_hz: Of all sound.
         frame_samples: Samples in a codec frame of each audio rendition, by its id.
         text: Text renditions.
+        thumbnails: How they are laid.
         allow_damaged: Whether damage in the master is put on record, instead of failing the task.
     """
 
     store: StoreSettings
     title: str
-    release: str
     master: Master
     tool: str
+    tool_digest: str
     grid: Grid
+    tracks: Mapping[str, str]
     divisors: Mapping[str, int]
     vp9_levels: Mapping[str, str]
     sample_rate_hz: int
     frame_samples: Mapping[str, int]
     text: tuple[TextRendition, ...]
+    thumbnails: Thumbnails | None = None
     allow_damaged: bool = False
 
 
@@ -76,15 +90,17 @@ def order_of(plan: EncodePlan, store: StoreSettings) -> Order:
     return Order(
         store=store,
         title=plan.title,
-        release=plan.release,
         master=plan.master,
         tool=plan.tool,
+        tool_digest=plan.tool_digest,
         grid=plan.grid,
+        tracks=plan.tracks,
         divisors={r.id: r.rate_divisor for r in (*plan.video, *plan.trick) if r.rate_divisor > 1},
         vp9_levels={r.id: r.level for r in (*plan.video, *plan.trick) if r.codec is Codec.VP9},
         sample_rate_hz=plan.audio[0].sample_rate_hz if plan.audio else 0,
         frame_samples={r.id: r.frame_samples for r in plan.audio},
         text=plan.text,
+        thumbnails=plan.thumbnails,
         allow_damaged=plan.allow_damaged,
     )
 
@@ -103,7 +119,7 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
         HeadendError: Whatever went wrong; what has been stored so far is written again by the next attempt.
     """
     started = time.monotonic()
-    tool.check_version(order.tool)
+    tool.check(order.tool, order.tool_digest)
     store = open_store(order.store, cancelled=run.cancelled, on_wait=run.on_wait)
     patience_s = max(LEAST_PATIENCE_S, order.store.patience_s)
     patiently(
@@ -132,8 +148,29 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
             held = _hold(order, run, source, scratch)
             finished = held.in_all(finished)
             run.on_encoded()
-            tracks = tuple(held.noted(t) for t in _keep(order, run.task, finished.loudness, scratch, store))
-            sheets = tuple(_keep_sheets(order, run.task, scratch, store))
+
+            def receipt_of(tracks: Sequence[EncodedTrack]) -> Receipt:
+                return Receipt(
+                    task=run.task.id,
+                    chunk=run.task.chunk.number,
+                    tracks=tuple(tracks),
+                    attempt=run.attempt,
+                    worker=run.worker,
+                    cpu_s=finished.cpu_s,
+                    wall_s=time.monotonic() - started,
+                    peak_memory_bytes=finished.peak_memory_bytes,
+                    decode_errors=finished.decode_errors,
+                    damage=found,
+                )
+
+            keeper = _Keeper(order, store)
+            tracks: list[EncodedTrack] = []
+            written = time.monotonic()
+            for track in keeper.keep(run.task, finished.loudness, scratch):
+                tracks.append(held.noted(track))
+                if time.monotonic() - written >= RECEIPT_EVERY_S:
+                    store.put(layout.receipt(order.title, run.task.id), documents.write(receipt_of(tracks)))
+                    written = time.monotonic()
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise encoding.no_space(scratch) from error
@@ -149,19 +186,8 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
                 # A local file is read the same way at every attempt.
                 raise PlanMismatch(error.message, **error.facts) from None
             raise
-    receipt = Receipt(
-        task=run.task.id,
-        tracks=tracks,
-        attempt=run.attempt,
-        worker=run.worker,
-        cpu_s=finished.cpu_s,
-        wall_s=time.monotonic() - started,
-        peak_memory_bytes=finished.peak_memory_bytes,
-        sheets=sheets,
-        decode_errors=finished.decode_errors,
-        damage=found,
-    )
-    store.put(layout.receipt(order.title, order.release, run.task.id), documents.write(receipt))
+    receipt = receipt_of(tracks)
+    store.put(layout.receipt(order.title, run.task.id), documents.write(receipt))
     return receipt
 
 
@@ -200,40 +226,83 @@ def _damage(order: Order, run: cluster.TaskRun, source: masters.Source) -> tuple
     return found
 
 
-def _keep(
-    order: Order, task: EncodeTask, decided: Sequence[Loudness], scratch: Path, store: Store
-) -> Iterator[EncodedTrack]:
-    cuts = _cut_text(order, task, scratch) if task.kind is Kind.TEXT else _cut_all(order, task, decided, scratch)
-    with ThreadPoolExecutor(UPLOADS) as pool:
-        # So many at a time, and no more read: a chunk may be a whole film, and more than fits into memory.
-        under_way: set[Future[None]] = set()
-        for cut in cuts:
-            rendition = cut.track.rendition
-            if task.chunk.number == 0 and cut.init:
-                store.put(layout.init(order.title, order.release, rendition), cut.init)
-            numbers = [part.number for part in cut.track.segments]
-            keys = (layout.segment(order.title, order.release, rendition, number) for number in numbers)
-            for key, body in zip(keys, cut.bodies, strict=True):
-                if len(under_way) == UPLOADS:
-                    ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                    for upload in ended:
-                        upload.result()
-                under_way.add(pool.submit(store.put, key, body))
-            yield cut.track
-        for upload in under_way:
-            upload.result()
+@dataclass(frozen=True, slots=True)
+class _Keeper:
+    """Puts what a task has made into the store.
+
+    Attributes:
+        order: What all tasks of the plan share.
+        store: Where segments go.
+    """
+
+    order: Order
+    store: Store
+
+    def keep(self, task: EncodeTask, decided: Sequence[Loudness], scratch: Path) -> Iterator[EncodedTrack]:
+        """Store a task's tracks; each is told when all of it is in the store."""
+        order = self.order
+        cuts = _cut_text(order, task, scratch) if task.kind is Kind.TEXT else _cut_all(order, task, decided, scratch)
+        pictures = chain(_cut_sheets(order, task, scratch), _cut_stills(task, scratch))
+        with ThreadPoolExecutor(UPLOADS) as pool:
+            for cut in chain(pictures, cuts):
+                track = order.tracks[cut.track.rendition]
+                if task.chunk.number == 0 and cut.init:
+                    self.store.put(layout.track_init(order.title, track), cut.init)
+                # So many at a time, and no more read: a chunk may be a whole film, and more than fits into memory.
+                under_way: set[Future[None]] = set()
+                numbers = [part.number for part in cut.track.segments]
+                keys = (layout.track_segment(order.title, track, number) for number in numbers)
+                for key, body in zip(keys, cut.bodies, strict=True):
+                    if len(under_way) == UPLOADS:
+                        ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                        for upload in ended:
+                            upload.result()
+                    under_way.add(pool.submit(self.store.put, key, body))
+                for upload in under_way:
+                    upload.result()
+                yield replace(cut.track, track=track)
 
 
-def _keep_sheets(order: Order, task: EncodeTask, scratch: Path, store: Store) -> Iterator[Sheet]:
-    made = len({*scratch.glob(f"*{layout.SHEET_SUFFIX}")} - {encoding.sheet(scratch, 0)})
+def _cut_sheets(order: Order, task: EncodeTask, scratch: Path) -> Iterator[segmenting.Cut]:
+    """The sheets of thumbnails, as segments of their track."""
+    laid = order.thumbnails
+    if not task.sheets or laid is None:
+        return
+    made = len({*scratch.glob(f"{layout.THUMBNAILS}-*{layout.SHEET_SUFFIX}")} - {encoding.sheet(scratch, 0)})
     if made != len(task.sheets):
         raise ChunkRejected(
             f"{made} sheets of thumbnails came out of chunk {task.chunk.number}, not {len(task.sheets)}"
         )
-    for place, number in enumerate(task.sheets, start=1):
-        data = encoding.sheet(scratch, place).read_bytes()
-        store.put(layout.sheet(order.title, order.release, number), data)
-        yield Sheet(number, len(data), hashlib.sha256(data).hexdigest())
+    ticks = timescale(order.grid.frame_rate)
+
+    def duration_ticks(number: int) -> int:
+        frames = min(number * laid.sheet_frames, order.grid.frame_count) - (number - 1) * laid.sheet_frames
+        return frames * ticks.frame_ticks
+
+    starts = {number: (number - 1) * laid.sheet_frames * ticks.frame_ticks for number in task.sheets}
+    paths = {number: encoding.sheet(scratch, place) for place, number in enumerate(task.sheets, start=1)}
+    yield _pictures(laid.id, paths, {n: (starts[n], duration_ticks(n)) for n in paths}, ticks.ticks_per_second)
+
+
+def _cut_stills(task: EncodeTask, scratch: Path) -> Iterator[segmenting.Cut]:
+    """The candidates for the poster, as segments of their track; they have no time of their own."""
+    if not task.posters:
+        return
+    paths = {number: encoding.still(scratch, place) for place, number in enumerate(task.posters, start=1)}
+    if missing := [number for number, path in paths.items() if not path.exists()]:
+        raise ChunkRejected(f"candidate {missing[0]} for the poster did not come out of chunk {task.chunk.number}")
+    yield _pictures(layout.POSTER, paths, {number: (number - 1, 1) for number in paths}, 1)
+
+
+def _pictures(
+    rendition: str, paths: Mapping[int, Path], times: Mapping[int, tuple[int, int]], ticks_per_second: int
+) -> segmenting.Cut:
+    bodies = {number: path.read_bytes() for number, path in paths.items()}
+    segments = [
+        Segment(number, *times[number], 1, len(body), hashlib.sha256(body).hexdigest())
+        for number, body in bodies.items()
+    ]
+    return segmenting.joined(rendition, b"", list(bodies.values()), segments, ticks_per_second, priming_samples=0)
 
 
 def _lay_sidecar(order: Order, task: EncodeTask, scratch: Path) -> None:
@@ -248,7 +317,7 @@ def _cut_text(order: Order, task: EncodeTask, scratch: Path) -> Iterator[segment
     for track in task.text:
         cues, document = text.read(track, scratch, start_s=task.start_s, duration_s=order.grid.duration_s)
         for rendition in order.text:
-            if rendition.programme == track.number:
+            if rendition.programme == track.number and rendition.id in task.renditions:
                 yield captions.cut(rendition, cues, document, order.grid)
 
 

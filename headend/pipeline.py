@@ -1,10 +1,11 @@
 """The way of a master through the house.
 
-master ─probe─▶ Probe ─fit─▶ renditions ─plan─▶ EncodePlan ─encode─▶ Receipt … ─publish─▶ Presentation
+master ─probe─▶ Probe ─fit─▶ renditions ─draft─▶ tracks ─take─▶ what is missing ─plan─▶ tasks ─encode─▶ Receipt …
+─fold─▶ indexes ─present─▶ Presentation ─publish─▶ release
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,12 +28,12 @@ from encoder.costs import Calibration, Pricing, measured
 from encoder.scheduling import slot_bytes, slot_count
 from encoder.subtitles import sidecars
 from encoder.timelines import policy as timing
-from headend import documents, layout, records
+from headend import documents, holds, layout, records
 from headend.errors import DamagedMaster, StorageError
 from headend.media import (
     Crop,
     EncodePlan,
-    EncodeTask,
+    Part,
     Presentation,
     Probe,
     Receipt,
@@ -44,6 +45,8 @@ from headend.storage import Store, check_writable, masters, open_store
 from ladders import fitting
 from ladders.ladder import Ladder
 from packager import conformance, publishing
+from packager.presentation import present
+from packager.stock import Stock, fold, take, tidy
 
 READ_EVERY_S = 10.0
 """How often it is told how much of a master has been read."""
@@ -61,6 +64,9 @@ class Request:
         cluster: Where it is encoded.
         encode: How it is encoded.
         publish_early: Whether H.264 and AAC go first, and are published before the rest is there.
+        force: Whether what the store has is encoded anew.
+        submitted_at: When it was asked for: UTC, ISO 8601; empty for now. A release of an older request does not take
+            the place of one of a newer request.
     """
 
     master: str
@@ -70,6 +76,8 @@ class Request:
     cluster: ClusterSettings
     encode: EncodeSettings
     publish_early: bool = False
+    force: bool = False
+    submitted_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +85,14 @@ class Planned:
     """The plan stands and the work begins.
 
     Attributes:
-        plan: What will be done.
-        reused: Tasks that an earlier run has finished already.
+        plan: What the title is to have, and the tasks that make what is missing.
+        reused_parts: How much of it an earlier run has made: chunks of renditions.
+        reused_tracks: The renditions that are complete already.
     """
 
     plan: EncodePlan
-    reused: tuple[str, ...]
+    reused_parts: int = 0
+    reused_tracks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +119,12 @@ class Outcome:
     Attributes:
         plan: What was decided.
         presentation: What players get.
-        reused_tasks: Tasks that an earlier run had finished.
+        is_current: Whether the release is the title's current one.
+        newer: The release of a newer request, which is current instead; else empty.
+        tracks: Renditions, thumbnails and poster in all.
+        reused_tracks: Those that an earlier run had finished.
+        parts: Chunks of these in all.
+        reused_parts: Those that an earlier run had made.
         encoded_tasks: Tasks that this run has finished.
         cpu_s: CPU seconds of this run's encoders.
         predicted_cpu_s: What they were expected to take.
@@ -118,7 +133,12 @@ class Outcome:
 
     plan: EncodePlan
     presentation: Presentation
-    reused_tasks: int
+    is_current: bool
+    newer: str
+    tracks: int
+    reused_tracks: int
+    parts: int
+    reused_parts: int
     encoded_tasks: int
     cpu_s: float
     predicted_cpu_s: float
@@ -128,7 +148,8 @@ class Outcome:
 def submit(request: Request, on_event: Callable[[Event], None] = lambda _: None) -> Outcome:
     """Make a playing title of a master.
 
-    A second call with the same request does only what the first one left undone.
+    Only the tracks that the store does not have yet are encoded: a second call with the same request does what the
+    first one left undone, one with more renditions makes these alone.
 
     Raises:
         ConfigError: The request is wrong, or the scheduler can't be reached.
@@ -138,33 +159,44 @@ def submit(request: Request, on_event: Callable[[Event], None] = lambda _: None)
         PackagingError: The parts don't make a release.
     """
     started = time.monotonic()
+    submitted_at = request.submitted_at or publishing.now()
     layout.check_title(request.title)
     check_writable(open_store(replace(request.store, patience_s=0.0)))  # a wrong address is told at once
     store = open_store(request.store, on_wait=lambda line: on_event(cluster.Notice(line)))
+    publishing.read_pointer(store, request.title)  # the store of an older headend is refused before anything is done
     on_event(Step("reading the master"))
     probe = inspect(request.master, request.store, on_event, request.encode.picture)
     known = calibration(store)
-    plan = settle(store, plan_for(request, probe, known))
-    first = planning.first_release(plan) if request.publish_early else None
-    finished = done(store, plan)
-    todo = [task for task in plan.tasks if task.id not in finished]
-    for line in plan.decisions:
-        if line.startswith(grouping.MEMORY):
-            on_event(cluster.Notice(line))
-    on_event(Planned(plan, tuple(finished)))
-    receipts = encode(plan, todo, first, request, store, on_event)
-    on_event(Step("publishing"))
-    presentation = publishing.publish(store, plan)
-    if receipts and not finished:  # a plan that was taken up was made from what was known then
+    draft = draft_for(request, probe, known)
+    first = planning.first_release(draft.plan) if request.publish_early else None
+    with holds.held(store, request.title, tracks=draft.plan.tracks.values(), reason="submit"):
+        stock = Stock(draft.plan) if request.force else take(store, draft.plan)
+        reused, done = tuple(stock.indexed), stock.done
+        plan = tasks_for(draft, request, frozenset(draft.plan.parts) - done)
+        for line in plan.decisions:
+            if line.startswith(grouping.MEMORY):
+                on_event(cluster.Notice(line))
+        on_event(Planned(plan, len(done), reused))
+        job = _Job(request, store, submitted_at, plan, first, stock, on_event)
+        receipts = job.encode()
+        on_event(Step("publishing"))
+        placed = job.publish(plan)
+        tidy(store, stock)
+    if receipts:
         with suppress(StorageError):  # it is no part of the job
             store.put(layout.CALIBRATION, documents.write(known.learned(plan, receipts)))
     return Outcome(
         plan=plan,
-        presentation=presentation,
-        reused_tasks=len(finished),
-        encoded_tasks=len(todo),
+        presentation=placed.presentation,
+        is_current=placed.is_current,
+        newer=placed.newer,
+        tracks=len(plan.tracks),
+        reused_tracks=len(reused),
+        parts=len(plan.parts),
+        reused_parts=len(done),
+        encoded_tasks=len(plan.tasks),
         cpu_s=sum(receipt.cpu_s for receipt in receipts),
-        predicted_cpu_s=sum(task.cost for task in todo),
+        predicted_cpu_s=sum(task.cost for task in plan.tasks),
         wall_s=time.monotonic() - started,
     )
 
@@ -222,14 +254,27 @@ class _Telling:
 
 
 def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -> EncodePlan:
-    """Fit the ladder and plan every task; nothing is written."""
+    """Fit the ladder and plan every task, as if the store were empty; nothing is written."""
+    return tasks_for(draft_for(request, probe, known), request, None)
+
+
+def tasks_for(draft: planning.Draft, request: Request, missing: frozenset[Part] | None) -> EncodePlan:
+    """The plan with the tasks for what is missing, grouped for the workers that there are."""
+    workers = cluster.workers_of(request.cluster) if missing is None or missing else ()
+    return draft.with_tasks(
+        missing, workers=slot_count(workers), slot_bytes=slot_bytes(workers), early=request.publish_early
+    )
+
+
+def draft_for(request: Request, probe: Probe, known: Calibration | None = None) -> planning.Draft:
+    """Fit the ladder, and decide what the title is to have."""
     missing = damage.holes(probe, planning.usable(probe))
     if missing and not request.encode.allow_damaged:
         raise damage.refusal(request.title, probe.master, missing)
     probe, conformed, fitted = fit(request.ladder, request.encode, request.store, probe)
-    workers = cluster.workers_of(request.cluster)
     written, told_of_text = text_of(request, probe, conformed)
-    return planning.plan(
+    workers = cluster.workers_of(request.cluster)
+    return planning.Draft(
         request.title,
         probe,
         conformed,
@@ -249,9 +294,7 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
         ),
         settings=request.encode,
         tool=tool.version(),
-        workers=slot_count(workers),
-        slot_bytes=slot_bytes(workers),
-        early=request.publish_early,
+        tool_digest=tool.digest(),
         costs=known.applied(measured()) if known else None,
         text=written,
         missing=missing,
@@ -328,84 +371,75 @@ def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> confo
     return replace(conformed, crop=crop, decisions=(*conformed.decisions, *decisions), mended=encode.allow_damaged)
 
 
-def settle(store: Store, plan: EncodePlan) -> EncodePlan:
-    """Write the plan, or take up the one that an earlier run of the same release has written.
+@dataclass(slots=True)
+class _Job:
+    """The part of a submit that encodes and publishes.
 
-    How renditions are grouped into tasks may differ between runs with other workers; a release has one grouping.
+    Attributes:
+        request: What was asked for.
+        store: Where it goes.
+        submitted_at: When it was asked for.
+        plan: The plan with its tasks.
+        first: What is published before the rest; None for nothing.
+        stock: What the store has of it.
+        on_event: Gets what happens.
     """
-    key = layout.plan(plan.title, plan.release)
-    if store.put_if_absent(key, documents.write(plan)):
-        return plan
-    return replace(documents.read(EncodePlan, store.get(key), key=key), master=plan.master)
 
+    request: Request
+    store: Store
+    submitted_at: str
+    plan: EncodePlan
+    first: EncodePlan | None
+    stock: Stock
+    on_event: Callable[[Event], None]
 
-def done(store: Store, plan: EncodePlan) -> frozenset[str]:
-    """The tasks of a plan that have a receipt and all that it names, at full size.
+    def publish(self, plan: EncodePlan) -> publishing.Placed:
+        """Make a release of a plan whose parts are all there."""
+        presentation = present(plan, fold(self.store, self.stock, plan.tracks))
+        return publishing.publish(self.store, presentation, submitted_at=self.submitted_at)
 
-    Digests are not compared here: `packager.conformance.verify` reads everything again when asked to.
-    """
-    prefix = f"{layout.release_path(plan.title, plan.release)}/"
-    sizes = {info.key: info.size_bytes for info in store.list(prefix)}
-    receipts = publishing.read_receipts(store, plan, sizes).values()
-    return frozenset(
-        receipt.task for receipt in receipts if all(sizes.get(key) == size for key, size in _objects(plan, receipt))
-    )
+    def encode(self) -> list[Receipt]:
+        """Run the tasks on the cluster, with failed attempts on record; publish what comes first when it is there."""
+        receipts: list[Receipt] = []
+        plan, store, request = self.plan, self.store, self.request
+        before = set(self.stock.missing(self.first.tracks)) if self.first else set()
 
+        def publish_first() -> None:
+            # Once all is there, the whole follows at once.
+            if self.first and not before and len(receipts) < len(plan.tasks):
+                self.on_event(PublishedEarly(self.publish(self.first).presentation))
 
-def _objects(plan: EncodePlan, receipt: Receipt) -> Iterator[tuple[str, int]]:
-    for sheet in receipt.sheets:
-        yield layout.sheet(plan.title, plan.release, sheet.number), sheet.size_bytes
-    for track in receipt.tracks:
-        for part in track.segments:
-            yield layout.segment(plan.title, plan.release, track.rendition, part.number), part.size_bytes
-        if track.init_bytes and track.segments[0].number == 1:
-            yield layout.init(plan.title, plan.release, track.rendition), track.init_bytes
+        def note(event: cluster.Event) -> None:
+            if isinstance(event, cluster.Done):
+                receipts.append(event.receipt)
+                self.stock.add(event.receipt)
+                if before:
+                    before.difference_update((made.rendition, event.receipt.chunk) for made in event.receipt.tracks)
+                    publish_first()
+            if isinstance(event, cluster.Failed):
+                try:
+                    records.write_attempt(store, plan.title, records.attempt_of(event.task, event.attempt, event.error))
+                except StorageError as error:  # a job must not end of it
+                    self.on_event(cluster.Notice(f"a failed attempt is not on record: {error.message}"))
+            self.on_event(event)
 
-
-def encode(
-    plan: EncodePlan,
-    tasks: Sequence[EncodeTask],
-    first: EncodePlan | None,
-    request: Request,
-    store: Store,
-    on_event: Callable[[Event], None],
-) -> list[Receipt]:
-    """Run tasks on the cluster, with failed attempts on record; publish what can be played first when it is there."""
-    receipts: list[Receipt] = []
-    todo = {task.id for task in tasks}
-    before = {task.id for task in first.tasks} & todo if first else set()
-
-    def publish_first() -> None:
-        if first and not before and todo:  # once all is there, the whole follows at once
-            on_event(PublishedEarly(publishing.publish_part(store, plan, first)))
-
-    def note(event: cluster.Event) -> None:
-        if isinstance(event, cluster.Done):
-            receipts.append(event.receipt)
-            todo.remove(event.receipt.task)
-            if event.receipt.task in before:
-                before.remove(event.receipt.task)
-                publish_first()
-        if isinstance(event, cluster.Failed):
-            try:
-                records.write_attempt(
-                    store, plan.title, plan.release, records.attempt_of(event.task, event.attempt, event.error)
+        if not before:
+            publish_first()
+        if not plan.tasks:
+            return receipts
+        try:
+            cluster.run_tasks(
+                plan.tasks, partial(perform, order_of(plan, request.store)), request.cluster, note, tool=plan.tool
+            )
+        except DamagedMaster:
+            if plan.allow_damaged:
+                raise
+            self.on_event(Step("looking through the whole master for damage"))
+            with masters.opened(plan.master, request.store.endpoint_url) as source:
+                found = sandbox.look_through(
+                    plan.master, source.url, damage.whole(plan.tasks), progress=source.progress
                 )
-            except StorageError as error:  # a job must not end of it
-                on_event(cluster.Notice(f"a failed attempt is not on record: {error.message}"))
-        on_event(event)
-
-    if not before:
-        publish_first()
-    try:
-        cluster.run_tasks(tasks, partial(perform, order_of(plan, request.store)), request.cluster, note, tool=plan.tool)
-    except DamagedMaster:
-        if plan.allow_damaged:
+            if found:
+                raise damage.refusal(plan.title, plan.master, found) from None
             raise
-        on_event(Step("looking through the whole master for damage"))
-        with masters.opened(plan.master, request.store.endpoint_url) as source:
-            found = sandbox.look_through(plan.master, source.url, damage.whole(plan.tasks), progress=source.progress)
-        if found:
-            raise damage.refusal(plan.title, plan.master, found) from None
-        raise
-    return receipts
+        return receipts

@@ -45,7 +45,7 @@ def attempt_of(task: str, number: int, error: HeadendError) -> Attempt:
     )
 
 
-def write_attempt(store: Store, title: str, release: str, attempt: Attempt) -> None:
+def write_attempt(store: Store, title: str, attempt: Attempt) -> None:
     """Put an attempt on record, without the secrets that its texts may hold.
 
     Where an earlier run of the job has left a record of that number, this one gets the next that is free.
@@ -59,16 +59,16 @@ def write_attempt(store: Store, title: str, release: str, attempt: Attempt) -> N
         argv=tuple(redact(argument) for argument in attempt.argv),
         stderr=redact(attempt.stderr),
     )
-    while not store.put_if_absent(layout.attempt(title, release, clean.task, clean.number), documents.write(clean)):
+    while not store.put_if_absent(layout.attempt(title, clean.task, clean.number), documents.write(clean)):
         clean = replace(clean, number=clean.number + 1)
 
 
-def attempts(store: Store, title: str, release: str) -> tuple[Attempt, ...]:
-    """Read all attempts on record for a release, by task and number.
+def attempts(store: Store, title: str) -> tuple[Attempt, ...]:
+    """Read all attempts on record for a title, by task and number.
 
     Raises:
         StorageError: The store can't be read, or a record is damaged.
     """
-    keys = [info.key for info in store.list(layout.attempts(title, release))]
+    keys = [info.key for info in store.list(layout.attempts(title))]
     found = (documents.read(Attempt, store.get(key), key=key) for key in keys)
     return tuple(sorted(found, key=lambda attempt: (attempt.task, attempt.number)))

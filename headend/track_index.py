@@ -21,7 +21,7 @@ Format, all numbers little-endian::
     uint16     version
     uint32     length of the facts
     uint32     number of segments, n
-    facts      JSON, UTF-8
+    facts      `TrackFacts` as a document of `headend.documents`
     n × uint32 sizes in bytes
     n × 32     SHA-256 of each segment
     uint64     start of the first segment in ticks
@@ -41,10 +41,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 
-import msgspec
-
+from headend import documents
 from headend.errors import StorageError
-from headend.media import Loudness, Segment
+from headend.media import Damage, Loudness, Segment
 
 VERSION = 1
 MAGIC, SYNC_MAGIC = b"HTIX", b"HTSY"
@@ -80,6 +79,7 @@ class TrackFacts:
         priming_samples: Sound: samples before the programme's first, which the init segment tells players to drop.
         loudness: Sound: as measured and set.
         sync_sha256: Hex digest of the object that holds the sync frames; empty where there is none.
+        damage: What was damaged in the master, and is concealed in this track.
     """
 
     track: str
@@ -95,6 +95,7 @@ class TrackFacts:
     priming_samples: int = 0
     loudness: Loudness | None = None
     sync_sha256: str = ""
+    damage: tuple[Damage, ...] = ()
 
     @property
     def short_side_px(self) -> int:
@@ -210,7 +211,7 @@ def index_of(facts: TrackFacts, segments: Sequence[Segment]) -> TrackIndex:
 
 def encode(index: TrackIndex) -> bytes:
     """Write an index. Equal indexes give equal bytes."""
-    facts = msgspec.json.encode(index.facts)
+    facts = documents.write(index.facts)
     starts = index.bounds_ticks
     durations = (end - start for start, end in pairwise(starts))
     body = b"".join(
@@ -238,10 +239,7 @@ def decode(data: bytes, *, key: str = "a track's index") -> TrackIndex:
         StorageError: It is of another version, cut short, or damaged.
     """
     reader = _Reader(data, MAGIC, key)
-    try:
-        facts = msgspec.json.decode(reader.take(reader.facts_bytes), type=TrackFacts)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise reader.damaged(str(error)) from error
+    facts = documents.read(TrackFacts, bytes(reader.take(reader.facts_bytes)), key=key)
     count = reader.segments
     sizes = _from_little_endian(reader.take(4 * count))
     digests = bytes(reader.take(_DIGEST_BYTES * count))

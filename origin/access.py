@@ -30,7 +30,7 @@ class Access:
         Args:
             token: The path's.
             territory: Where the request comes from, as an edge vouches for it.
-            path: The rest of the path, with groups ``title``, ``release`` and ``rendition`` as far as it has them.
+            path: The rest of the path, with groups ``title``, ``release`` and ``track`` as far as it has them.
             is_segment: Whether it is a segment, which takes a screen.
             client: Who asks.
 
@@ -43,11 +43,13 @@ class Access:
         """
         named = path.groupdict()
         grant = self.checker.grant(token, named.get("title"), territory)
+        if track := named.get("track"):
+            known = await self._library.track(named["title"], track, client)
+            self.checker.check_plan(grant, (known.height_px,))
+            if is_segment:
+                await self.checker.take_screen(grant, segment_s=known.segment_s)
+            return grant
         release = named.get("release") or await self._library.current(named["title"], client)
         index = await self._library.release(named["title"], release, client)
-        rendition = named.get("rendition")
-        wanted = [index.renditions[rendition]] if rendition in index.renditions else index.renditions.values()
-        self.checker.check_plan(grant, (known.height_px for known in wanted))
-        if is_segment:
-            await self.checker.take_screen(grant, segment_s=index.segment_s)
+        self.checker.check_plan(grant, index.heights_px.values())
         return grant

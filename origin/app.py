@@ -37,20 +37,22 @@ from origin.policy import PERSONAL
 log = logging.getLogger("headend.origin")
 
 TITLE = r"/(?P<title>[a-z0-9-]{1,64})"
-RELEASE = TITLE + r"/(?P<release>[A-Za-z0-9-]{1,64})"
-RENDITION = RELEASE + r"/(?P<rendition>[A-Za-z0-9-]{1,64}(?:\.[A-Za-z0-9-]{1,64}){0,3})"
+RELEASE = TITLE + r"/releases/(?P<release>[A-Za-z0-9-]{1,64})"
+ID = r"[A-Za-z0-9-]{1,64}(?:\.[A-Za-z0-9-]{1,64}){0,3}"
+TRACK = TITLE + rf"/tracks/(?P<track>{ID})"
+PLAYLIST = rf"/(?P<name>(?P<track>{ID}?)(?:\.iframes)?\.m3u8)"
 THUMBNAILS = r"/(?P<name>thumbnails\.vtt)"
 TOP = r"/(?P<name>multivariant\.m3u8|manifest\.mpd)"
 POSTER = r"/(?P<name>poster\.jpg)"
 ASSET = r"/(?P<digest>[0-9a-f]{16})/(?P<name>[a-z-]+(?:\.min)?\.(?:js|css|svg))"
 
 ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
-    ("segment", re.compile(RENDITION + r"/(?P<name>[1-9][0-9]{0,6}\.(?:m4s|vtt))"), Handlers.file),
-    ("init", re.compile(RENDITION + r"/(?P<name>init\.mp4)"), Handlers.file),
-    ("playlist", re.compile(RENDITION + r"/(?P<name>(?:media|iframes|images)\.m3u8)"), Handlers.file),
-    ("sheet", re.compile(RENDITION + r"/(?P<name>[1-9][0-9]{0,6}\.jpg)"), Handlers.file),
+    ("segment", re.compile(TRACK + r"/(?P<name>[1-9][0-9]{0,6}\.(?:m4s|vtt))"), Handlers.file),
+    ("init", re.compile(TRACK + r"/(?P<name>init\.mp4)"), Handlers.file),
+    ("sheet", re.compile(TRACK + r"/(?P<name>[1-9][0-9]{0,6}\.jpg)"), Handlers.file),
     ("thumbnails", re.compile(RELEASE + THUMBNAILS), Handlers.file),
     ("manifest", re.compile(RELEASE + TOP), Handlers.manifest),
+    ("playlist", re.compile(RELEASE + PLAYLIST), Handlers.playlist),
     ("poster", re.compile(RELEASE + POSTER), Handlers.file),
     ("entry", re.compile(TITLE + TOP), Handlers.entry_point),
     ("entry", re.compile(TITLE + POSTER), Handlers.entry_point),

@@ -1,4 +1,4 @@
-"""Which titles and releases exist, from listings of the store.
+"""Which titles, releases and tracks exist, from listings of the store.
 
 Names that no listing has are refused without a read of the store, so that clients who ask for random names cost
 nothing: neither a place in the queue of honest reads, nor a request that S3 bills.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from headend import layout
 from headend.caching.segmented_lru import SegmentedLRU
-from headend.errors import StorageError
+from headend.errors import ObjectMissing, StorageError
 
 REFRESH_S = 5.0
 """Least age of a listing that is read again because a name is not in it."""
@@ -19,8 +19,8 @@ REST_SHARE = 20
 """A listing that took long is not read again for so many times as long."""
 SHOWN_S = 30.0
 """How long a listing is good enough for a page of titles."""
-TITLES = 10_000
-"""Titles whose releases are remembered."""
+FOLDERS = 10_000
+"""Folders of releases and of tracks that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Listing:
 
 
 class Catalogue:
-    """Listings of titles and of their releases; belongs to one event loop.
+    """Listings of titles, and of their releases and tracks; belongs to one event loop.
 
     Args:
         names: Reads the names in a folder of the store; coalesces reads of the same folder.
@@ -54,27 +54,35 @@ class Catalogue:
         self._names = names
         self._clock = clock
         self._titles: Listing | None = None
-        self._releases: SegmentedLRU[str, Listing] = SegmentedLRU(TITLES)
+        self._folders: SegmentedLRU[str, Listing] = SegmentedLRU(FOLDERS)
 
     async def has_title(self, title: str) -> bool:
-        """Whether there is a folder for a title; a new one is seen after some seconds."""
+        """Whether a title is published; a new one is seen after some seconds."""
         if self._titles is None or (title not in self._titles.known and self._is_old(self._titles)):
             try:
-                self._titles = await self._read(f"{layout.TITLES}/")
+                self._titles = await self._read(layout.published())
             except StorageError as error:
                 return _is_possible(error)
         return title in self._titles.known
 
-    async def has_release(self, title: str, release: str) -> bool:
-        """Whether there is a folder for a release of a title."""
-        listing = self._releases.get(title)
-        if listing is None or (release not in listing.known and self._is_old(listing)):
+    async def check(self, folder: str, name: str) -> None:
+        """Raise `ObjectMissing` unless there is a folder of a release or a track; a new one is seen after some seconds.
+
+        Args:
+            folder: That of all releases, or of all tracks, of a title.
+            name: The release's or track's id.
+        """
+        listing = self._folders.get(folder)
+        if listing is None or (name not in listing.known and self._is_old(listing)):
             try:
-                listing = await self._read(f"{layout.title_path(title)}/")
+                listing = await self._read(folder)
             except StorageError as error:
-                return _is_possible(error)
-            self._releases.put(title, listing)
-        return release in listing.known
+                if error.retryable:
+                    raise
+                return  # credentials may allow reads and no listings
+            self._folders.put(folder, listing)
+        if name not in listing.known:
+            raise ObjectMissing(f"there is no {folder}{name}", key=f"{folder}{name}")
 
     async def titles_after(self, title: str, count: int) -> tuple[str, ...]:
         """The next titles in the order of their names.
@@ -85,7 +93,7 @@ class Catalogue:
         """
         if self._titles is None or self._clock() - self._titles.read_s >= SHOWN_S:
             try:
-                self._titles = await self._read(f"{layout.TITLES}/")
+                self._titles = await self._read(layout.published())
             except StorageError:
                 if self._titles is None:
                     raise

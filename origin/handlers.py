@@ -46,11 +46,19 @@ class Handlers:
         self.metrics_port: int | None = None
 
     async def file(self, request: Request, path: Path, _: int | None) -> Response:
-        """A file of a release."""
+        """A file of a release or of a track."""
         file = self._library.cached(f"{layout.TITLES}{path[0]}")
         if file is None:
             named = path.groupdict()
-            wanted = Wanted(named["title"], named["release"], named.get("rendition"), named["name"])
+            wanted = Wanted(named["title"], named.get("release"), named.get("track"), named["name"])
+            file = await self._library.file(wanted, client_key(request.client))
+        return responses.for_file(request.method, request.headers, file)
+
+    async def playlist(self, request: Request, path: Path, _: int | None) -> Response:
+        """A playlist of a track, as a release has it."""
+        file = self._library.cached(f"{layout.TITLES}{path[0]}")
+        if file is None:
+            wanted = Wanted(path["title"], path["release"], None, path["name"])
             file = await self._library.file(wanted, client_key(request.client))
         return responses.for_file(request.method, request.headers, file)
 
@@ -71,7 +79,7 @@ class Handlers:
         client = client_key(request.client)
         release = await self._library.current(path["title"], client)
         if path["name"] != layout.MPD:
-            return responses.redirect(f"{release}/{path['name']}", ENTRY_POINT)
+            return responses.redirect(f"releases/{release}/{path['name']}", ENTRY_POINT)
         wanted = Wanted(path["title"], release, None, layout.MPD)
         file = await self._library.based_mpd(wanted, max_height_px, client)
         found = responses.for_file(request.method, request.headers, file)

@@ -1,104 +1,99 @@
-"""What the origin keeps in memory of each release: what it needs to serve and check its files."""
+"""What the origin keeps in memory of releases and tracks: what it needs to serve and check their files."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from xml.etree import ElementTree as Xml
 
 from headend import layout
-from headend.media import AudioRendition, Codec, Presentation, TextRendition, Track, VideoRendition
-from origin.policy import WEBVTT_TYPE
+from headend.errors import StorageError
+from headend.track_index import TrackIndex
 
-POSTER = "poster.jpg"
-"""The name of a release's poster."""
-
-_AnyTrack = Track[VideoRendition] | Track[AudioRendition] | Track[TextRendition]
-_SEGMENT_BYTES_IN_MEMORY = 160
+_DASH = "{urn:mpeg:dash:schema:mpd:2011}"
+_ENTRY_BYTES = 200
+"""About what a track of a release takes in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file of a release.
+    """A file of a release or of a track.
 
     Attributes:
         title: Catalogue entry.
-        release: Its id.
-        rendition: None for files of the release itself.
+        release: The release's id; None for files of tracks.
+        track: The track's id; None for files of releases.
         name: The file's name.
     """
 
     title: str
-    release: str
-    rendition: str | None
+    release: str | None
+    track: str | None
     name: str
 
     @property
     def key(self) -> str:
         """Where it is in the store."""
-        if self.rendition is None:
-            return f"{layout.release_path(self.title, self.release)}/{self.name}"
-        return f"{layout.rendition_path(self.title, self.release, self.rendition)}/{self.name}"
+        if self.track is not None:
+            return f"{layout.track_path(self.title, self.track)}/{self.name}"
+        return f"{layout.release_path(self.title, self.release or '')}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
-class RenditionIndex:
-    """What a release says of a rendition.
+class KnownTrack:
+    """A track, as its index describes it.
 
     Attributes:
-        content_type: Of its init segment and media segments. Thumbnails count as a rendition: their sheets are its
-            segments.
-        init_bytes: Size of the init segment.
-        segments: SHA-256 and size of each media segment, in order.
-        height_px: Of pictures, the shorter side, so that upright ones count as what they are; 0 for sound and text.
+        index: The index.
+        published: When it was written: the date of all files of the track, which never change.
     """
 
-    content_type: str
-    init_bytes: int
-    segments: tuple[tuple[bytes, int], ...]
-    height_px: int = 0
+    index: TrackIndex
+    published: datetime
+
+    @property
+    def height_px(self) -> int:
+        """Of pictures, the shorter side; 0 for all that a limit of heights does not concern."""
+        facts = self.index.facts
+        return facts.short_side_px if facts.content_type.startswith("video/") else 0
+
+    @property
+    def segment_s(self) -> float:
+        """Length of a segment: all but the last are about as long as the first."""
+        return self.index.duration_ticks(1) / self.index.facts.timescale
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseIndex:
-    """What the origin keeps of a release's document.
+    """What the origin keeps of a release.
 
     Attributes:
-        published: When the document was written: the date of all files of the release, which never change.
-        renditions: By id.
-        segment_s: Length of a segment.
+        published: When its MPD was written: the date of all files of the release, which never change.
+        heights_px: Of its pictures, by the ids of their tracks: the shorter side, so that upright ones count as what
+            they are.
     """
 
     published: datetime
-    renditions: dict[str, RenditionIndex]
-    segment_s: float
+    heights_px: dict[str, int]
 
     @property
     def size_bytes(self) -> int:
         """About what it takes in memory."""
-        return _SEGMENT_BYTES_IN_MEMORY * sum(len(r.segments) + 2 for r in self.renditions.values())
+        return _ENTRY_BYTES * (1 + len(self.heights_px))
 
 
-def index_of(presentation: Presentation, published: datetime) -> ReleaseIndex:
-    """Keep what is needed of a release's document."""
-    kinds: tuple[tuple[str, Sequence[_AnyTrack]], ...] = (
-        ("video", (*presentation.video, *presentation.trick)),
-        ("audio", presentation.audio),
-        ("application", presentation.text),
-    )
-    renditions = {
-        track.rendition.id: RenditionIndex(
-            WEBVTT_TYPE if track.rendition.codec is Codec.VTT else f"{kind}/mp4",
-            track.init_bytes,
-            tuple((bytes.fromhex(s.sha256), s.size_bytes) for s in track.segments),
-            _height_px(track.rendition),
-        )
-        for kind, tracks in kinds
-        for track in tracks
-    }
-    if presentation.sheets:
-        sheets = tuple((bytes.fromhex(sheet.sha256), sheet.size_bytes) for sheet in presentation.sheets)
-        renditions[layout.THUMBNAILS] = RenditionIndex("image/jpeg", 0, sheets)
-    return ReleaseIndex(published, renditions, float(presentation.grid.segment_frames / presentation.grid.frame_rate))
+def index_of(mpd: bytes, published: datetime, key: str) -> ReleaseIndex:
+    """Keep what is needed of a release's MPD, which names all of its pictures.
 
-
-def _height_px(rendition: VideoRendition | AudioRendition | TextRendition) -> int:
-    return min(rendition.width_px, rendition.height_px) if isinstance(rendition, VideoRendition) else 0
+    Raises:
+        StorageError: It is damaged.
+    """
+    try:
+        root = Xml.fromstring(mpd)
+        heights = {
+            picture.get("id", ""): min(int(picture.get("width", "0")), int(picture.get("height", "0")))
+            for adaptation_set in root.iterfind(f"{_DASH}Period/{_DASH}AdaptationSet")
+            if adaptation_set.get("contentType") == "video"
+            for picture in adaptation_set.iterfind(f"{_DASH}Representation")
+        }
+    except (Xml.ParseError, ValueError) as error:
+        raise StorageError(f"{key} is damaged: {error}; run headend repackage on its title", key=key) from error
+    return ReleaseIndex(published, heights)

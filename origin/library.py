@@ -8,7 +8,6 @@ is away, what is in memory is still served.
 import asyncio
 import hashlib
 import logging
-import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -21,7 +20,7 @@ from typing import Any, Literal, TypeVar
 
 from aiohttp import hdrs
 
-from headend import documents, layout
+from headend import documents, layout, track_index
 from headend.caching.circuit_breaker import CircuitBreaker
 from headend.caching.disk_cache import DiskCache
 from headend.caching.segmented_lru import SegmentedLRU
@@ -29,11 +28,11 @@ from headend.caching.single_flight import SingleFlight, TookTooLong, TooMany
 from headend.errors import HeadendError, ObjectMissing, StorageError, StoreUnavailable
 from headend.http.blobs import Blob, in_memory
 from headend.http.responses import File, Representation, media_file, text_file
-from headend.media import Current, Presentation
+from headend.media import Current
 from headend.storage import Store
 from headend.storage.local import LocalStore
 from origin.catalogue import Catalogue
-from origin.index import POSTER, ReleaseIndex, Wanted, index_of
+from origin.index import KnownTrack, ReleaseIndex, Wanted, index_of
 from origin.metrics import Metrics
 from origin.policy import JPEG_TYPE, MPD_TYPE, PLAYLIST_TYPE, WEBVTT_TYPE
 from origin.reducing import reduced, with_base
@@ -44,7 +43,9 @@ CACHE_BYTES = 256 << 20
 BLOBS = 16_384
 """Default number of files that are held open."""
 INDEX_BYTES = 64 << 20
-"""Memory for indexes of releases."""
+"""Memory for indexes of tracks: about a thousand of two hours each."""
+RELEASES_BYTES = 8 << 20
+"""Memory for what is known of releases."""
 POINTERS = 10_000
 """Titles whose current release is remembered, and absent objects whose absence is."""
 POINTER_S = 2.0
@@ -77,7 +78,7 @@ class Document:
         name: Which one.
     """
 
-    kind: Literal["pointer", "release", "file", "listing", "health"]
+    kind: Literal["pointer", "release", "track", "file", "listing", "health"]
     name: str
 
 
@@ -134,7 +135,8 @@ class Library:
         # Each file counts for its share of the descriptors at least, so that the budget bounds these as well.
         self._least_bytes = cache_bytes // most_blobs
         self._files: SegmentedLRU[str, File] = SegmentedLRU(cache_bytes)
-        self._releases: SegmentedLRU[Document, ReleaseIndex] = SegmentedLRU(INDEX_BYTES)
+        self._releases: SegmentedLRU[Document, ReleaseIndex] = SegmentedLRU(RELEASES_BYTES)
+        self._tracks: SegmentedLRU[Document, KnownTrack] = SegmentedLRU(INDEX_BYTES)
         self._pointers: SegmentedLRU[str, tuple[str, float]] = SegmentedLRU(POINTERS)
         self._absent: SegmentedLRU[Document | Media, float] = SegmentedLRU(POINTERS)
         self._catalogue = Catalogue(self._names, clock)
@@ -203,28 +205,29 @@ class Library:
         return found
 
     async def file(self, wanted: Wanted, client: str = "") -> File:
-        """A file of a release, from the store; whole and verified, or arriving and verified at its end. It is kept."""
+        """A file from the store; whole and verified, or arriving and verified at its end. It is kept."""
         key = wanted.key
-        index = await self.release(wanted.title, wanted.release, client)
-        if wanted.rendition is None:
-            return await self._document(wanted, index, client)
-        rendition = index.renditions.get(wanted.rendition)
-        if rendition is None:
-            raise _missing(key)
-        if wanted.name == layout.INIT and rendition.init_bytes:
-            size, sha256 = rendition.init_bytes, None
-        elif wanted.name.endswith((layout.SEGMENT_SUFFIX, layout.TEXT_SUFFIX, layout.SHEET_SUFFIX)):
-            number = int(wanted.name.partition(".")[0])
-            if wanted.name != layout.segment_name(wanted.rendition, number) or number > len(rendition.segments):
-                raise _missing(key)
-            sha256, size = rendition.segments[number - 1]
+        if wanted.track is None:
+            release = await self.release(wanted.title, wanted.release or "", client)
+            return await self._document(wanted, release, client)
+        track = await self.track(wanted.title, wanted.track, client)
+        index = track.index
+        if wanted.name == layout.INIT and index.facts.init_bytes:
+            kind, size, sha256 = "init", index.facts.init_bytes, bytes.fromhex(index.facts.init_sha256)
         else:
-            return await self._document(wanted, index, client)
-        kind = rendition.content_type
+            digits = wanted.name.partition(".")[0]
+            number = int(digits) if digits.isdecimal() else 0
+            if not index.has(number) or wanted.name != layout.segment_name(wanted.track, number):
+                raise _missing(key)
+            kind, size, sha256 = "segment", index.size_bytes(number), index.sha256(number)
+        content_type = index.facts.content_type
         flight = Media(key)
         self._metrics.lookups.inc("shared" if flight in self._media else "miss")
         return await self._once(
-            self._media, flight, lambda: self._arrive(key, size, sha256, index.published, kind), client=client
+            self._media,
+            flight,
+            lambda: self._arrive(key, kind, size, sha256, track.published, content_type),
+            client=client,
         )
 
     async def close(self) -> None:
@@ -239,12 +242,12 @@ class Library:
 
     async def reduced_manifest(self, wanted: Wanted, max_height_px: int, client: str = "") -> File:
         """A manifest without the renditions above a height, from what was published; kept in memory."""
-        index = await self.release(wanted.title, wanted.release, client)
-        withheld = frozenset(id for id, known in index.renditions.items() if known.height_px > max_height_px)
+        index = await self.release(wanted.title, wanted.release or "", client)
+        withheld = frozenset(id for id, height_px in index.heights_px.items() if height_px > max_height_px)
         if not withheld:
             return await self.file(wanted, client)
         # All heights that come to the same share one file, so that tokens can't fill the memory with copies.
-        highest = max((known.height_px for id, known in index.renditions.items() if id not in withheld), default=0)
+        highest = max((height_px for id, height_px in index.heights_px.items() if id not in withheld), default=0)
         key = f"{wanted.key}?{highest}"
         if (found := self.cached(key)) is not None:
             return found
@@ -260,21 +263,36 @@ class Library:
         key = f"{wanted.key}?based={whole.etag}"
         if (found := self.cached(key)) is not None:
             return found
-        return await self._made(key, whole, lambda manifest: with_base(manifest, f"{wanted.release}/"))
+        return await self._made(key, whole, lambda manifest: with_base(manifest, f"releases/{wanted.release}/"))
 
     async def release(self, title: str, release: str, client: str = "") -> ReleaseIndex:
         """What is known of a release."""
-        key = Document("release", layout.release_document(title, release))
+        key = Document("release", layout.mpd(title, release))
         found = self._releases.get(key)
         if found is not None:
             return found
-        if release != await self.current(title, client) and not await self._catalogue.has_release(title, release):
-            raise _missing(key.name)
+        if release != await self.current(title, client):
+            await self._catalogue.check(layout.releases(title), release)
 
         async def look() -> ReleaseIndex:
             index = await self._noted(key, self._in_thread(partial(self._read_release, key.name)))
             self._releases.put(key, index, index.size_bytes)
             return index
+
+        return await self._once(self._documents, key, look, client=client)
+
+    async def track(self, title: str, track: str, client: str = "") -> KnownTrack:
+        """What is known of a track, whichever releases name it."""
+        key = Document("track", layout.track_index(title, track))
+        found = self._tracks.get(key)
+        if found is not None:
+            return found
+        await self._catalogue.check(layout.tracks(title), track)
+
+        async def look() -> KnownTrack:
+            known = await self._noted(key, self._in_thread(partial(self._read_track, key.name)))
+            self._tracks.put(key, known, known.index.memory_bytes)
+            return known
 
         return await self._once(self._documents, key, look, client=client)
 
@@ -290,9 +308,11 @@ class Library:
 
     async def _names(self, folder: str) -> tuple[str, ...]:
         key = Document("listing", folder)
-        return await self._once(
-            self._own, key, lambda: self._noted(key, self._in_thread(partial(self._store.folders, folder)))
-        )
+        read = partial(self._marks if folder == layout.published() else self._store.folders, folder)
+        return await self._once(self._own, key, lambda: self._noted(key, self._in_thread(read)))
+
+    def _marks(self, folder: str) -> tuple[str, ...]:
+        return tuple(info.key.removeprefix(folder) for info in self._store.list(folder))
 
     async def _is_published(self, title: str, client: str) -> bool:
         try:
@@ -361,18 +381,16 @@ class Library:
         return release
 
     async def _arrive(
-        self, key: str, size_bytes: int, sha256: bytes | None, published: datetime, content_type: str
+        self, key: str, kind: str, size_bytes: int, sha256: bytes, published: datetime, content_type: str
     ) -> File:
         """Have a segment or init segment read; returns as soon as there is something to send."""
         begun: asyncio.Future[File] = asyncio.get_running_loop().create_future()
 
         def describe(blob: Blob) -> File:
-            digest = sha256 or hashlib.sha256(os.pread(blob.fd, size_bytes, 0)).digest()
-            kind = "init" if sha256 is None else "segment"
-            return self._keep(key, media_file(kind, blob, digest.hex(), published, content_type))
+            return self._keep(key, media_file(kind, blob, sha256.hex(), published, content_type))
 
         def begin(blob: Blob) -> None:
-            if not begun.done() and (sha256 is not None or blob.is_whole):
+            if not begun.done():
                 begun.set_result(describe(blob))
 
         async def arrive() -> None:
@@ -397,12 +415,10 @@ class Library:
         task.add_done_callback(self._arrivals.discard)
         return await begun
 
-    async def _fetch(
-        self, key: str, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None]
-    ) -> Blob | None:
+    async def _fetch(self, key: str, size_bytes: int, sha256: bytes, begun: Callable[[Blob], None]) -> Blob | None:
         """Read media from the disk cache or the store; returns what was written to the disk cache."""
         media = Media(key)
-        if self._disk is None or sha256 is None:
+        if self._disk is None:
             await self._noted(media, self._source.fetch(key, size_bytes, sha256, begun))
             return None
         loop = asyncio.get_running_loop()
@@ -419,6 +435,8 @@ class Library:
 
     def _read_pointer(self, key: str) -> str:
         release = documents.read(Current, self._store.get(key), key=key).release
+        if not release:
+            raise _missing(key)  # it was withdrawn
         if not _RELEASE.fullmatch(release):  # it becomes part of a header
             raise Damaged(f"{key} in {self._store.url} names no release; submit the master again", key=key)
         return release
@@ -428,15 +446,18 @@ class Library:
             self._store.head(_PROBE)
 
     def _read_release(self, key: str) -> ReleaseIndex:
-        presentation = documents.read(Presentation, self._store.get(key), key=key)
-        return index_of(presentation, self._store.head(key).modified)
+        return index_of(self._store.get(key), self._store.head(key).modified, key)
+
+    def _read_track(self, key: str) -> KnownTrack:
+        return KnownTrack(track_index.decode(self._store.get(key), key=key), self._store.head(key).modified)
 
     def _read_document(self, wanted: Wanted, index: ReleaseIndex) -> File:
         body = self._store.get(wanted.key)
-        if wanted.name == POSTER:
+        if wanted.name == layout.POSTER_PICTURE:
             return media_file("poster", in_memory(body), hashlib.sha256(body).hexdigest(), index.published, JPEG_TYPE)
         content_type = {layout.MPD: MPD_TYPE, layout.THUMBNAIL_INDEX: WEBVTT_TYPE}.get(wanted.name, PLAYLIST_TYPE)
-        kind = "manifest" if wanted.rendition is None else "playlist"
+        is_top = wanted.name in (layout.MPD, layout.THUMBNAIL_INDEX, layout.MULTIVARIANT)
+        kind = "manifest" if is_top else "playlist"
         return text_file(kind, body, index.published, content_type)
 
 

@@ -8,7 +8,7 @@ from headend import layout
 
 _DASH = "urn:mpeg:dash:schema:mpd:2011"
 _VARIANT = "#EXT-X-STREAM-INF:"
-_ADDRESS = re.compile(r'[:,]URI="([^"/]+)/')
+_ADDRESS = re.compile(r'[:,]URI="([^"/]+)"')
 
 Xml.register_namespace("", _DASH)  # which is how it was written
 
@@ -19,7 +19,7 @@ def reduced(name: str, manifest: bytes, withheld: Set[str]) -> bytes:
     Args:
         name: The manifest's name, which tells HLS from DASH.
         manifest: As it was published.
-        withheld: Ids of renditions.
+        withheld: Ids of tracks.
     """
     return _mpd(manifest, withheld) if name == layout.MPD else _playlist(manifest, withheld)
 
@@ -35,17 +35,18 @@ def with_base(manifest: bytes, base: str) -> bytes:
 
 
 def _playlist(manifest: bytes, withheld: Set[str]) -> bytes:
-    """Drop each line whose address is in a withheld rendition's folder.
+    """Drop each line whose address is a playlist of a withheld track.
 
     A variant's address is a line of its own, after its tag (RFC 8216, section 4.3.4.2); other tags hold theirs.
     """
+    dropped = {name(id) for id in withheld for name in (layout.media_playlist_name, layout.iframe_playlist_name)}
     kept: list[str] = []
     for line in manifest.decode().splitlines(keepends=True):
         if line.startswith("#"):
             address = _ADDRESS.search(line)
-            if address is None or address[1] not in withheld:
+            if address is None or address[1] not in dropped:
                 kept.append(line)
-        elif line.partition("/")[0] not in withheld:
+        elif line.rstrip() not in dropped:
             kept.append(line)
         elif kept and kept[-1].startswith(_VARIANT):
             kept.pop()

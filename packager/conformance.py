@@ -1,7 +1,7 @@
 """Reading a release back from the store and finding everything that is not as it should be.
 
-Nothing is taken on trust but the plan: receipts are held against the plan, the presentation against the receipts, every
-segment's bytes against the presentation, and the stored manifests against those that the presentation gives.
+The manifests are held against the release's name, which is their digest; the tracks' indexes against the grid; every
+segment's bytes against the index; and the manifests against those that document and indexes give today.
 """
 
 import hashlib
@@ -13,34 +13,36 @@ from fractions import Fraction
 from functools import partial
 from itertools import pairwise, repeat, zip_longest
 from math import ceil
-from posixpath import dirname, join
+from posixpath import dirname, join, normpath
+from typing import Any, cast
 from xml.etree import ElementTree as Xml
 from zlib import crc32
 
 import m3u8
 
-from headend import documents, layout, rates
+from headend import __version__, documents, layout, rates, track_index
 from headend.documents import Noun
 from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PackagingError, StorageError
 from headend.media import (
     AudioRendition,
     Codec,
     Damage,
-    EncodePlan,
     Light,
+    Poster,
     Presentation,
-    Receipt,
+    Release,
     Segment,
-    Sheet,
-    TextRendition,
+    Thumbnails,
     VideoRendition,
 )
 from headend.storage.base import Store
 from headend.timing import Grid, timescale
+from headend.track_index import SyncRanges
 from packager import captions, dash, segmenting
 from packager.codec_strings import codec_string
-from packager.presentation import AnyTrack, all_tracks, assemble
-from packager.publishing import THREADS, current_release, manifests, read_inits
+from packager.presentation import StoredTrack, all_tracks, check, from_index, stored_tracks, with_tracks
+from packager.publishing import current_release, manifests, release_id
+from packager.stock import THREADS, read_all
 
 _SHOWN_BYTES = 120
 
@@ -136,13 +138,12 @@ def verify(
     """
     release = release or current_release(store, layout.check_title(title))
     folder = f"{layout.release_path(title, release)}/"
-    keys = frozenset(info.key for info in store.list(folder))
-    if not keys:
-        raise ConfigError(f"{title!r} has no release {release!r} in {store.url}; `headend titles` lists what there is")
+    if not any(True for _ in store.page(folder, limit=1)):
+        raise ConfigError(f"{title!r} has no release {release!r} in {store.url}; `headend releases {title}` lists them")
     findings: dict[Finding, None] = {}
     damage: tuple[Damage, ...] = ()
     objects = size_bytes = frames = 0
-    for seen in _examine(store, title, release, keys, on_progress, look, deep=deep):
+    for seen in _examine(store, title, release, on_progress, look, deep=deep):
         findings |= {Finding(seen.key, message): None for message in seen.wrong}
         objects += seen.size_bytes > 0
         size_bytes += seen.size_bytes
@@ -160,13 +161,14 @@ def references(key: str, manifest: bytes) -> Iterator[str]:
     """
     base = dirname(key)
     if key.endswith(layout.MPD):
-        yield from (join(base, address) for address in _addresses(Xml.fromstring(manifest)))
+        yield from (normpath(join(base, address)) for address in _addresses(Xml.fromstring(manifest)))
         return
     if key.endswith(layout.THUMBNAIL_INDEX):
-        yield from (join(base, line.partition("#")[0]) for line in manifest.decode().splitlines() if "#xywh=" in line)
+        lines = manifest.decode().splitlines()
+        yield from (normpath(join(base, line.partition("#")[0])) for line in lines if "#xywh=" in line)
         return
     playlist = m3u8.loads(manifest.decode())
-    lines = (
+    named = (
         *playlist.playlists,
         *playlist.iframe_playlists,
         *playlist.image_playlists,
@@ -174,7 +176,7 @@ def references(key: str, manifest: bytes) -> Iterator[str]:
         *playlist.segments,
         *playlist.segment_map,
     )
-    yield from (join(base, line.uri) for line in lines)
+    yield from (normpath(join(base, line.uri)) for line in named)
 
 
 def _addresses(mpd: Xml.Element) -> Iterator[str]:
@@ -205,46 +207,84 @@ def _evenly(template: Xml.Element, id: str, duration: str) -> Iterator[str]:
 
 
 def _examine(
-    store: Store,
-    title: str,
-    release: str,
-    keys: frozenset[str],
-    on_progress: Callable[[int, int], None],
-    look: Look,
-    *,
-    deep: bool,
+    store: Store, title: str, release: str, on_progress: Callable[[int, int], None], look: Look, *, deep: bool
 ) -> Iterator[_Seen]:
-    plan_seen, plan = _document(store, EncodePlan, layout.plan(title, release))
-    release_seen, published = _document(store, Presentation, layout.release_document(title, release))
-    yield plan_seen
-    yield replace(release_seen, damage=published.damage) if published else release_seen
-    if published is not None and (published.title, published.release) != (title, release):
-        yield _Seen(release_seen.key, 0, (f"it is of {published.title} {published.release}",))
-        published = None
-    presentation = published
-    if plan is not None:
-        seen, assembled = _assembled(store, plan, keys)
-        yield from seen
-        if assembled is not None and published is not None and assembled != published:
-            seen, presentation = _reconcile(store, plan, assembled, published)
-            yield from seen
-        presentation = presentation or assembled
-    if presentation is None:
+    seen, document = _document(store, Release, layout.release_document(title, release))
+    yield seen
+    if document is None:
         return
-    light = plan.light if plan is not None else None
+    stated = document.presentation
+    if (stated.title, stated.release) != (title, release):
+        yield _Seen(seen.key, 0, (f"it is of {stated.title} {stated.release}",))
+        return
+    yield replace(seen, size_bytes=0, damage=stated.damage)
+    tracks = dict(read_all(lambda track: _track(store, title, track), stored_tracks(stated)))
+    for told, track in tracks.values():
+        yield from told
+        if track is not None:
+            yield _off_grid(title, track, stated.grid)
+    whole = all(track is not None for _, track in tracks.values())
+    known = {track.id: track for _, track in tracks.values() if track is not None}
+    presentation = with_tracks(stated, lambda track: known.get(track.id, track))
     inits: dict[str, bytes] = {}
-    yield from _inits(store, presentation, inits)
+    yield from _inits(store, title, known.values(), inits)
 
-    def inside(track: AnyTrack, segment: Segment, data: bytes) -> Iterable[str]:
-        init = inits.get(track.rendition.id)
-        if init is None or isinstance(track.rendition, TextRendition) or not (deep or segment.number == _sample(track)):
+    def inside(track: StoredTrack, segment: Segment, data: bytes) -> Iterable[str]:
+        rendition, init = track.rendition, inits.get(track.id)
+        if init is None or not isinstance(rendition, VideoRendition | AudioRendition):
             return ()
-        return look(track.rendition, light, segment, init + data)
+        if not (deep or segment.number == _sample(track)):
+            return ()
+        return look(rendition, stated.light, segment, init + data)
 
-    yield from _segments(store, presentation, on_progress, inside)
-    yield from _peaks(presentation)
-    yield from _sheets(store, presentation)
-    yield from _manifests(store, presentation, keys)
+    yield from _segments(store, presentation, list(known.values()), on_progress, inside)
+    if whole:
+        yield from _peaks(presentation)
+        yield from _manifests(store, presentation, document)
+
+
+def _track(store: Store, title: str, stated: StoredTrack) -> tuple[list[_Seen], StoredTrack | None]:
+    """A track as its index describes it, with the labels of the release; None where the index can't be read."""
+    key = layout.track_index(title, stated.id)
+    data = _get(store, key)
+    if data is None:
+        return [_missing(key)], None
+    seen = [_Seen(key, len(data), ())]
+    try:
+        index = track_index.decode(data, key=key)
+    except StorageError as error:
+        return [_Seen(key, len(data), (error.message,))], None
+    if index.facts.track != stated.id:
+        return [_Seen(key, len(data), (f"it is of {index.facts.track}",))], None
+    sync: tuple[SyncRanges, ...] = ()
+    if index.facts.sync_sha256:
+        key = layout.track_sync(title, stated.id)
+        data = _get(store, key)
+        if data is None:
+            return [*seen, _missing(key)], None
+        try:
+            sync = track_index.decode_sync(data, key=key)
+        except StorageError as error:
+            return [*seen, _Seen(key, len(data), (error.message,))], None
+        other = hashlib.sha256(data).hexdigest() != index.facts.sync_sha256
+        seen.append(_Seen(key, len(data), ("it is not the one that the index names",) if other else ()))
+    try:
+        track: StoredTrack = from_index(cast(Any, stated.rendition), index, sync)
+    except StorageError as error:
+        return [*seen, _Seen(key, 0, (error.message,))], None
+    return seen, track
+
+
+def _off_grid(title: str, track: StoredTrack, grid: Grid) -> _Seen:
+    """Hold an index against the grid."""
+    key = layout.track_index(title, track.id)
+    try:
+        check(cast(Any, track), grid)
+    except PackagingError as error:
+        number = error.facts.get("segment")
+        named = layout.track_segment(title, track.id, number) if isinstance(number, int) else key
+        return _Seen(named, 0, (error.message,))
+    return _Seen(key, 0, ())
 
 
 def _document(store: Store, kind: type[Noun], key: str) -> tuple[_Seen, Noun | None]:
@@ -268,94 +308,23 @@ def _missing(key: str) -> _Seen:
     return _Seen(key, 0, ("it is missing",))
 
 
-# --- plan, receipts and presentation ------------------------------------------------------------------------------
-
-
-def _assembled(store: Store, plan: EncodePlan, keys: frozenset[str]) -> tuple[list[_Seen], Presentation | None]:
-    """The presentation that plan and receipts give, if they give one."""
-    wanted = [layout.receipt(plan.title, plan.release, task.id) for task in plan.tasks]
-    with ThreadPoolExecutor(THREADS) as pool:
-        read = list(pool.map(lambda key: _document(store, Receipt, key), wanted))
-    seen = [one for one, _ in read]
-    receipts = [receipt for _, receipt in read if receipt is not None]
-    if len(receipts) < len(wanted):
-        return seen, None
-    try:
-        return seen, assemble(plan, receipts, read_inits(store, plan, keys).__getitem__)
-    except PackagingError as error:
-        return [*seen, _Seen(_object_of(error, plan), 0, (error.message,))], None
-
-
-def _object_of(error: PackagingError, plan: EncodePlan) -> str:
-    """The object that an error of `assemble` is about."""
-    facts = error.facts
-    if "task" in facts:
-        return layout.receipt(plan.title, plan.release, facts["task"])
-    if "segment" in facts:
-        return layout.segment(plan.title, plan.release, facts["rendition"], facts["segment"])
-    return layout.init(plan.title, plan.release, facts["rendition"])
-
-
-def _reconcile(
-    store: Store, plan: EncodePlan, assembled: Presentation, published: Presentation
-) -> tuple[list[_Seen], Presentation]:
-    """Where receipts and presentation differ, let the segment itself say which of them is wrong.
-
-    Returns:
-        What is wrong, and the presentation to go on with.
-    """
-    document = layout.release_document(plan.title, plan.release)
-    if _without_segments(assembled) != _without_segments(published):
-        return [_Seen(document, 0, ("it is not what the plan and the receipts give",))], assembled
-    seen = []
-    for made, said in zip(all_tracks(assembled), all_tracks(published), strict=True):
-        for mine, other in zip(made.segments, said.segments, strict=False):
-            if mine == other:
-                continue
-            id = made.rendition.id
-            key = layout.segment(plan.title, plan.release, id, mine.number)
-            as_published = _examined(store, key, other, _gop_ticks(said, plan.grid))
-            wrong = document if as_published.wrong else _receipt_of(plan, id, mine.number)
-            seen.append(_Seen(wrong, 0, (f"it is wrong about segment {mine.number} of {id}",)))
-    lengths = [[len(track.segments) for track in all_tracks(one)] for one in (assembled, published)]
-    if lengths[0] != lengths[1]:
-        seen.append(_Seen(document, 0, ("it has other numbers of segments than the receipts",)))
-    return seen, assembled if any(one.key == document for one in seen) else published
-
-
-def _without_segments(presentation: Presentation) -> Presentation:
-    return replace(
-        presentation,
-        video=tuple(replace(track, segments=()) for track in presentation.video),
-        trick=tuple(replace(track, segments=()) for track in presentation.trick),
-        audio=tuple(replace(track, segments=()) for track in presentation.audio),
-        text=tuple(replace(track, segments=()) for track in presentation.text),
-    )
-
-
-def _receipt_of(plan: EncodePlan, rendition: str, segment: int) -> str:
-    """The receipt that speaks of a segment: of the last chunk that begins at or before it."""
-    tasks = [task for task in plan.tasks if rendition in task.renditions and task.chunk.first_segment <= segment]
-    return layout.receipt(plan.title, plan.release, max(tasks, key=lambda task: task.chunk.number).id)
-
-
 # --- segments -----------------------------------------------------------------------------------------------------
 
 
-def _inits(store: Store, presentation: Presentation, inits: dict[str, bytes]) -> Iterator[_Seen]:
-    """Check the init segments, and keep them by the renditions' ids."""
-    for track in all_tracks(presentation):
+def _inits(store: Store, title: str, tracks: Iterable[StoredTrack], inits: dict[str, bytes]) -> Iterator[_Seen]:
+    """Check the init segments, and keep them by the tracks' ids."""
+    for track in tracks:
         if not track.init_bytes:
             continue
-        key = layout.init(presentation.title, presentation.release, track.rendition.id)
+        key = layout.track_init(title, track.id)
         data = _get(store, key)
         if data is None:
             yield _missing(key)
             continue
-        inits[track.rendition.id] = data
+        inits[track.id] = data
         wrong = []
-        if len(data) != track.init_bytes:
-            wrong.append(f"it has {len(data)} bytes, not {track.init_bytes}")
+        if hashlib.sha256(data).hexdigest() != track.init_sha256:
+            wrong.append("its bytes are not those that were encoded (sha256 differs)")
         try:
             if codec_string(data) != track.codec_string:
                 wrong.append(f"its codec is {codec_string(data)}, not {track.codec_string} as the manifests say")
@@ -364,7 +333,7 @@ def _inits(store: Store, presentation: Presentation, inits: dict[str, bytes]) ->
         yield _Seen(key, len(data), tuple(wrong))
 
 
-def _sample(track: AnyTrack) -> int:
+def _sample(track: StoredTrack) -> int:
     """The number of a track's segment that is decoded: another one in each, so that together they cover much."""
     return 1 + crc32(track.rendition.id.encode()) % len(track.segments)
 
@@ -372,20 +341,22 @@ def _sample(track: AnyTrack) -> int:
 def _segments(
     store: Store,
     presentation: Presentation,
+    tracks: Sequence[StoredTrack],
     on_progress: Callable[[int, int], None],
-    inside: Callable[[AnyTrack, Segment, bytes], Iterable[str]],
+    inside: Callable[[StoredTrack, Segment, bytes], Iterable[str]],
 ) -> Iterator[_Seen]:
-    title, release, grid = presentation.title, presentation.release, presentation.grid
-    done, total = 0, sum(len(track.segments) for track in all_tracks(presentation))
+    title, grid = presentation.title, presentation.grid
+    done, total = 0, sum(len(track.segments) for track in tracks)
     with ThreadPoolExecutor(THREADS) as pool:
-        for track in all_tracks(presentation):
-            keys = (layout.segment(title, release, track.rendition.id, segment.number) for segment in track.segments)
+        for track in tracks:
+            keys = (layout.track_segment(title, track.id, segment.number) for segment in track.segments)
             places = (repeat(store), keys, track.segments, repeat(_gop_ticks(track, grid)))
-            examined = (
-                pool.map(_read_text, *places)
-                if track.rendition.codec is Codec.VTT
-                else pool.map(_examined, *places, repeat(partial(inside, track)))
-            )
+            if isinstance(track.rendition, Thumbnails | Poster):
+                examined = pool.map(_read_picture, *places)
+            elif track.rendition.codec is Codec.VTT:
+                examined = pool.map(_read_text, *places)
+            else:
+                examined = pool.map(_examined, *places, repeat(partial(inside, track)))
             last_sequence = 0
             for seen in examined:
                 done += 1
@@ -405,9 +376,8 @@ def _peaks(presentation: Presentation) -> Iterator[_Seen]:
         sizes, durations = ([getattr(s, name) for s in segments] for name in ("size_bytes", "duration_ticks"))
         worst = max(rates.windows(sizes, durations, track.timescale, bound), key=lambda window: window.rate_bps)
         if worst.rate_bps > bound.limit_bps:
-            key = layout.segment(presentation.title, presentation.release, rendition.id, segments[worst.first].number)
             yield _Seen(
-                key,
+                layout.track_segment(presentation.title, track.id, segments[worst.first].number),
                 0,
                 (
                     f"{worst.rate_bps // 1000} kb/s from here over {worst.end - worst.first} segment(s), more than "
@@ -416,20 +386,15 @@ def _peaks(presentation: Presentation) -> Iterator[_Seen]:
             )
 
 
-def _sheets(store: Store, presentation: Presentation) -> Iterator[_Seen]:
-    def examined(sheet: Sheet) -> _Seen:
-        key = layout.sheet(presentation.title, presentation.release, sheet.number)
-        data = _get(store, key)
-        if data is None:
-            return _missing(key)
-        wrong = _not_as_encoded(data, sheet)
-        return _Seen(key, len(data), (wrong,) if wrong else ())
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        yield from pool.map(examined, presentation.sheets)
+def _read_picture(store: Store, key: str, segment: Segment, _: int | None) -> _Seen:
+    data = _get(store, key)
+    if data is None:
+        return _missing(key)
+    wrong = _not_as_encoded(data, segment)
+    return _Seen(key, len(data), (wrong,) if wrong else ())
 
 
-def _not_as_encoded(data: bytes, said: Segment | Sheet) -> str:
+def _not_as_encoded(data: bytes, said: Segment) -> str:
     """What is wrong with an object's size or digest; nothing if it is the one that was stored."""
     if len(data) != said.size_bytes:
         return f"it has {len(data)} bytes, not {said.size_bytes}"
@@ -437,7 +402,7 @@ def _not_as_encoded(data: bytes, said: Segment | Sheet) -> str:
     return "" if intact else "its bytes are not those that were encoded (sha256 differs)"
 
 
-def _gop_ticks(track: AnyTrack, grid: Grid) -> int | None:
+def _gop_ticks(track: StoredTrack, grid: Grid) -> int | None:
     if isinstance(track.rendition, VideoRendition):
         return grid.gop_frames * timescale(grid.frame_rate).frame_ticks
     return None
@@ -522,24 +487,48 @@ def _sync_errors(found: Sequence[segmenting.Fragment], segment: Segment, gop_tic
 # --- manifests ----------------------------------------------------------------------------------------------------
 
 
-def _manifests(store: Store, presentation: Presentation, keys: frozenset[str]) -> Iterator[_Seen]:
+def _manifests(store: Store, presentation: Presentation, document: Release) -> Iterator[_Seen]:
+    """Hold the stored manifests against the release's name, and against those that this headend would write."""
+    title, release = presentation.title, presentation.release
+    folder = layout.release_path(title, release)
     try:
         wanted = manifests(presentation)
     except (ArithmeticError, ValueError, LookupError) as error:
-        key = layout.release_document(presentation.title, presentation.release)
-        yield _Seen(key, 0, (f"no manifest can be made of it: {error}",))
+        yield _Seen(layout.release_document(title, release), 0, (f"no manifest can be made of it: {error}",))
         return
-    for key, data in wanted.items():
-        stored = _get(store, key)
-        if stored is None:
+    if presentation.poster is not None:
+        wanted = {**wanted, layout.POSTER_PICTURE: b""}
+    stored = {name: _get(store, f"{folder}/{name}") for name in wanted}
+    there = {name: data for name, data in stored.items() if data is not None}
+    keys = {f"{folder}/{name}" for name in there} | _keys(store, presentation)
+    same = document.software == __version__
+    for name in wanted:
+        key = f"{folder}/{name}"
+        if name not in there:
             yield _missing(key)
-        elif stored != data:
-            yield _Seen(key, len(stored), (_first_difference(stored, data),))
-        elif key != layout.release_document(presentation.title, presentation.release):
-            missing = [name for name in dict.fromkeys(references(key, stored)) if name not in keys]
-            yield _Seen(key, len(stored), tuple(f"it names {name}, which is missing" for name in missing))
-    key = layout.multivariant(presentation.title, presentation.release)
-    yield _Seen(key, 0, tuple(_low_bandwidths(wanted[key].decode(), presentation)))
+        elif name == layout.POSTER_PICTURE:
+            yield _Seen(key, len(there[name]), ())
+        elif same and there[name] != wanted[name]:
+            yield _Seen(key, len(there[name]), (_first_difference(there[name], wanted[name]),))
+        else:
+            missing = [named for named in dict.fromkeys(references(key, there[name])) if named not in keys]
+            yield _Seen(key, len(there[name]), tuple(f"it names {named}, which is missing" for named in missing))
+    poster = there.pop(layout.POSTER_PICTURE, None)
+    complete = len(there) + (poster is not None) == len(wanted)
+    # Where a line can be told, that says more.
+    told = same and any(there[name] != wanted[name] for name in there)
+    if complete and not told and release_id(there, poster) != release:
+        yield _Seen(folder, 0, ("its manifests are not those that gave the release its name",))
+    yield _Seen(
+        f"{folder}/{layout.MULTIVARIANT}", 0, tuple(_low_bandwidths(wanted[layout.MULTIVARIANT].decode(), presentation))
+    )
+
+
+def _keys(store: Store, presentation: Presentation) -> set[str]:
+    """The keys of all objects of a presentation's tracks."""
+    folders = [f"{layout.track_path(presentation.title, track.id)}/" for track in stored_tracks(presentation)]
+    listed = read_all(lambda folder: [info.key for info in store.list(folder)], folders)
+    return {key for _, keys in listed for key in keys}
 
 
 def _first_difference(stored: bytes, wanted: bytes) -> str:
@@ -556,10 +545,10 @@ def _shown(line: bytes) -> str:
 
 def _low_bandwidths(multivariant: str, presentation: Presentation) -> Iterator[str]:
     """Variants that promise less than a player may meet: held against segment sizes, with another parser."""
-    peaks = {track.rendition.id: max(track.segment_bps()) for track in all_tracks(presentation)}
+    peaks = {layout.media_playlist_name(t.id): max(t.segment_bps()) for t in all_tracks(presentation)}
     playlist = m3u8.loads(multivariant)
     for variant in playlist.playlists:
         members = [media.uri for media in playlist.media if media.group_id == variant.stream_info.audio]
-        measured = peaks[dirname(variant.uri)] + max((peaks[dirname(uri)] for uri in members), default=0)
+        measured = peaks[variant.uri] + max((peaks[uri] for uri in members), default=0)
         if variant.stream_info.bandwidth < measured:
             yield f"BANDWIDTH of {variant.uri} is {variant.stream_info.bandwidth}, but {measured:.0f} was measured"

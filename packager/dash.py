@@ -15,8 +15,8 @@ from headend import layout
 from headend.media import (
     AudioRendition,
     Codec,
+    Playable,
     Presentation,
-    Rendition,
     TextRendition,
     TextRole,
     Thumbnails,
@@ -27,6 +27,9 @@ from headend.media import (
 from headend.timing import Grid, timescale
 from packager.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, DUB, clean, first_choice, language, names
 from packager.presentation import AnyTrack, all_tracks, presented_ticks
+
+_FOLDER = layout.track_uri("$RepresentationID$")
+"""Where a Representation's segments are: its id is that of its track."""
 
 NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
 PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
@@ -95,7 +98,7 @@ def mpd(presentation: Presentation) -> bytes:
         main = list(pictures).index((trick.rendition.codec, trick.rendition.video_range)) + 1
         _trick_set(period, main, trick, presentation.grid)
     if presentation.thumbnails is not None:
-        _image_set(period, presentation, presentation.thumbnails)
+        _image_set(period, presentation.thumbnails, presentation.grid)
     for number, adaptation_set in enumerate(period, start=1):
         adaptation_set.set("id", str(number))
     Xml.indent(root)
@@ -135,14 +138,14 @@ def _trick_set(period: Xml.Element, main: int, track: Track[VideoRendition], gri
     _pictures(adaptation_set, [track])
 
 
-def _image_set(period: Xml.Element, presentation: Presentation, laid: Thumbnails) -> None:
+def _image_set(period: Xml.Element, thumbnails: Track[Thumbnails], grid: Grid) -> None:
     """Sheets of thumbnails, each as long as the others, but for what the end of the title cuts off.
 
     Source:
         DASH-IF Interoperability Points, section 6.2.6.
     """
     adaptation_set = Xml.SubElement(period, "AdaptationSet", {"contentType": "image", "mimeType": "image/jpeg"})
-    ticks = timescale(presentation.grid.frame_rate)
+    laid, ticks = thumbnails.rendition, timescale(grid.frame_rate)
     duration_ticks = laid.sheet_frames * ticks.frame_ticks
     Xml.SubElement(
         adaptation_set,
@@ -151,15 +154,15 @@ def _image_set(period: Xml.Element, presentation: Presentation, laid: Thumbnails
             "timescale": str(ticks.ticks_per_second),
             "duration": str(duration_ticks),
             "startNumber": "1",
-            "media": f"$RepresentationID$/$Number${layout.SHEET_SUFFIX}",
+            "media": f"{_FOLDER}/$Number${layout.SHEET_SUFFIX}",
         },
     )
-    bits = 8 * max(sheet.size_bytes for sheet in presentation.sheets)
+    bits = 8 * max(sheet.size_bytes for sheet in thumbnails.segments)
     representation = Xml.SubElement(
         adaptation_set,
         "Representation",
         {
-            "id": layout.THUMBNAILS,
+            "id": thumbnails.id,
             "bandwidth": str(-(-bits * ticks.ticks_per_second // duration_ticks)),
             "width": str(laid.columns * laid.tile_width_px),
             "height": str(laid.rows * laid.tile_height_px),
@@ -232,8 +235,8 @@ def _adaptation_set(period: Xml.Element, content_type: str) -> Xml.Element:
 
 
 def _representations(
-    adaptation_set: Xml.Element, tracks: Sequence[Track[Rendition]]
-) -> Iterator[tuple[Rendition, Xml.Element]]:
+    adaptation_set: Xml.Element, tracks: Sequence[Track[Playable]]
+) -> Iterator[tuple[Playable, Xml.Element]]:
     """Add the set's representations, lowest rate first, and the segments that they share.
 
     A set has one timeline, but for one case: with an odd number of frames, the last segment of half-rate pictures is
@@ -246,7 +249,7 @@ def _representations(
         representation = Xml.SubElement(
             adaptation_set,
             "Representation",
-            {"id": track.rendition.id, "codecs": track.codec_string, "bandwidth": str(track.peak_bps)},
+            {"id": track.id, "codecs": track.codec_string, "bandwidth": str(track.peak_bps)},
         )
         if len(timelines) > 1:
             _template(representation, track)
@@ -264,8 +267,8 @@ def _template(parent: Xml.Element, track: AnyTrack) -> None:
         "SegmentTemplate",
         {
             "timescale": str(track.timescale),
-            "initialization": f"$RepresentationID$/{layout.INIT}",
-            "media": f"$RepresentationID$/$Number${layout.SEGMENT_SUFFIX}",
+            "initialization": f"{_FOLDER}/{layout.INIT}",
+            "media": f"{_FOLDER}/$Number${layout.SEGMENT_SUFFIX}",
             "startNumber": "1",
         },
     )

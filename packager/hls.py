@@ -1,6 +1,6 @@
 """HTTP Live Streaming: playlists as pure functions of a presentation.
 
-Each tag is spelled once, at the top. All URIs are relative, so that any file server can serve a release.
+Each tag is spelled once, at the top. All URIs are relative, so that any file server can serve a title.
 
 Sources: RFC 8216 and its successor draft-pantos-hls-rfc8216bis; Apple's HLS Authoring Specification; the Image Media
 Playlist specification of WarnerMedia and Disney, as Roku describes it.
@@ -38,7 +38,7 @@ FIRST_NUMBER = "#EXT-X-MEDIA-SEQUENCE:1"
 ON_DEMAND = "#EXT-X-PLAYLIST-TYPE:VOD"
 IFRAMES_ONLY = "#EXT-X-I-FRAMES-ONLY"
 IMAGES_ONLY = "#EXT-X-IMAGES-ONLY"
-MAP = f'#EXT-X-MAP:URI="{layout.INIT}"'
+MAP = "#EXT-X-MAP"
 SEGMENT = "#EXTINF"
 BYTE_RANGE = "#EXT-X-BYTERANGE"
 TILES = "#EXT-X-TILES"
@@ -87,12 +87,12 @@ def multivariant(presentation: Presentation) -> str:
     for group in groups:
         lines += [_media_line(group, member, labels, chosen) for member in group.members]
     text = [track for track in presentation.text if in_hls(track)]
-    lines += [_text_line(track.rendition, text) for track in text]
+    lines += [_text_line(track, text) for track in text]
     for track, sound in _variants(video, groups):
-        lines += [_variant_line(track, sound, text), f"{track.rendition.id}/{layout.MEDIA_PLAYLIST}"]
+        lines += [_variant_line(track, sound, text), layout.media_playlist_name(track.id)]
     lines += [_iframe_variant_line(track, presentation.grid) for track in (*video, *filter(in_hls, presentation.trick))]
     if presentation.thumbnails is not None:
-        lines.append(_image_variant_line(presentation, presentation.thumbnails))
+        lines.append(_image_variant_line(presentation.thumbnails, presentation.grid))
     return _text(lines)
 
 
@@ -107,9 +107,9 @@ def media_playlist(track: AnyTrack, grid: Grid) -> str:
     """
     durations = _segment_durations(track)
     bounds = [_microseconds(start.numerator, start.denominator) for start in grid.segment_starts_s()]
-    lines = [*_head([*durations, *_differences(bounds)]), INDEPENDENT, *([MAP] if track.init_bytes else [])]
+    lines = [*_head([*durations, *_differences(bounds)]), INDEPENDENT, *_map(track)]
     for segment, duration in zip(track.segments, durations, strict=True):
-        lines += [_duration_line(duration), layout.segment_name(track.rendition.id, segment.number)]
+        lines += [_duration_line(duration), _segment_uri(track, segment.number)]
     return _text([*lines, END])
 
 
@@ -120,32 +120,30 @@ def iframe_playlist(track: Track[VideoRendition], grid: Grid) -> str:
         RFC 8216, section 4.3.3.6: the duration is the time to the next I-frame.
     """
     durations = _sync_durations(track, grid)
-    lines = [*_head(durations), INDEPENDENT, IFRAMES_ONLY, MAP]
+    lines = [*_head(durations), INDEPENDENT, IFRAMES_ONLY, *_map(track)]
     ranges = ((segment.number, at, size) for segment in track.segments for at, size in segment.sync)
     for (number, at, size), duration in zip(ranges, durations, strict=True):
-        lines += [_duration_line(duration), f"{BYTE_RANGE}:{size}@{at}", f"{number}{layout.SEGMENT_SUFFIX}"]
+        lines += [_duration_line(duration), f"{BYTE_RANGE}:{size}@{at}", _segment_uri(track, number)]
     return _text([*lines, END])
 
 
-def image_playlist(presentation: Presentation) -> str:
+def image_playlist(thumbnails: Track[Thumbnails], grid: Grid) -> str:
     """The sheets of thumbnails. Players count tiles from each sheet's first one, and ignore those behind its duration.
 
     Source:
         Image Media Playlist specification, ``EXT-X-IMAGES-ONLY`` and ``EXT-X-TILES``.
     """
-    laid, rate = presentation.thumbnails, presentation.grid.frame_rate
-    if laid is None:
-        return ""
+    laid, rate = thumbnails.rendition, grid.frame_rate
     tile_s = _microseconds(laid.interval_frames * rate.denominator, rate.numerator)
     tiles = {
         "RESOLUTION": f"{laid.tile_width_px}x{laid.tile_height_px}",
         "LAYOUT": f"{laid.columns}x{laid.rows}",
         "DURATION": _seconds(tile_s),
     }
-    durations = _sheet_durations(presentation)
+    durations = _sheet_durations(thumbnails, grid)
     lines = [*_head(durations), IMAGES_ONLY]
-    for sheet, duration in zip(presentation.sheets, durations, strict=True):
-        lines += [_duration_line(duration), _tag(TILES, tiles), f"{sheet.number}{layout.SHEET_SUFFIX}"]
+    for sheet, duration in zip(thumbnails.segments, durations, strict=True):
+        lines += [_duration_line(duration), _tag(TILES, tiles), _segment_uri(thumbnails, sheet.number)]
     return _text([*lines, END])
 
 
@@ -266,7 +264,7 @@ def _media_line(group: _Group, member: Track[AudioRendition], labels: Mapping[in
             "AUTOSELECT": _yes(is_default or _is_autoselected(group, rendition, chosen)),
             "CHARACTERISTICS": _quoted(_characteristics(rendition)),
             "CHANNELS": _quoted(str(rendition.channels)),
-            "URI": _quoted(f"{rendition.id}/{layout.MEDIA_PLAYLIST}"),
+            "URI": _quoted(layout.media_playlist_name(member.id)),
         },
     )
 
@@ -301,13 +299,14 @@ def _characteristics(rendition: AudioRendition) -> str | None:
     return ",".join(held) or None
 
 
-def _text_line(rendition: TextRendition, text: Sequence[Track[TextRendition]]) -> str:
+def _text_line(track: Track[TextRendition], text: Sequence[Track[TextRendition]]) -> str:
     """Text is shown when a viewer, or a player on his behalf, wants it; never unasked.
 
     Source:
         RFC 8216, section 4.3.4.1: of members with the same language and characteristics, one is AUTOSELECT.
     """
-    others = (track.rendition for track in text)
+    rendition = track.rendition
+    others = (other.rendition for other in text)
     alike = [one for one in others if (one.language, one.role) == (rendition.language, rendition.role)]
     return _tag(
         MEDIA,
@@ -320,7 +319,7 @@ def _text_line(rendition: TextRendition, text: Sequence[Track[TextRendition]]) -
             "AUTOSELECT": _yes(rendition == alike[0]),
             "FORCED": _yes(rendition.role is TextRole.FORCED),
             "CHARACTERISTICS": _quoted(FOR_THE_DEAF) if rendition.role is TextRole.SDH else None,
-            "URI": _quoted(f"{rendition.id}/{layout.MEDIA_PLAYLIST}"),
+            "URI": _quoted(layout.media_playlist_name(track.id)),
         },
     )
 
@@ -360,14 +359,15 @@ def _iframe_variant_line(track: Track[VideoRendition], grid: Grid) -> str:
             "CODECS": _quoted(track.codec_string),
             "RESOLUTION": f"{rendition.width_px}x{rendition.height_px}",
             "VIDEO-RANGE": rendition.video_range,
-            "URI": _quoted(f"{rendition.id}/{layout.IFRAME_PLAYLIST}"),
+            "URI": _quoted(layout.iframe_playlist_name(track.id)),
         },
     )
 
 
-def _image_variant_line(presentation: Presentation, laid: Thumbnails) -> str:
-    sizes = [sheet.size_bytes for sheet in presentation.sheets]
-    durations = _sheet_durations(presentation)
+def _image_variant_line(thumbnails: Track[Thumbnails], grid: Grid) -> str:
+    laid = thumbnails.rendition
+    sizes = [sheet.size_bytes for sheet in thumbnails.segments]
+    durations = _sheet_durations(thumbnails, grid)
     return _tag(
         IMAGE_VARIANT,
         {
@@ -375,9 +375,19 @@ def _image_variant_line(presentation: Presentation, laid: Thumbnails) -> str:
             "AVERAGE-BANDWIDTH": str(_bps(sum(sizes), sum(durations))),
             "CODECS": _quoted("jpeg"),
             "RESOLUTION": f"{laid.tile_width_px}x{laid.tile_height_px}",
-            "URI": _quoted(f"{layout.THUMBNAILS}/{layout.IMAGE_PLAYLIST}"),
+            "URI": _quoted(layout.media_playlist_name(thumbnails.id)),
         },
     )
+
+
+def _map(track: AnyTrack) -> list[str]:
+    """Where the init segment is, for forms that have one."""
+    uri = f"{layout.track_uri(track.id)}/{layout.INIT}"
+    return [_tag(MAP, {"URI": _quoted(uri)})] if track.init_bytes else []
+
+
+def _segment_uri(track: AnyTrack | Track[Thumbnails], number: int) -> str:
+    return f"{layout.track_uri(track.id)}/{layout.segment_name(track.id, number)}"
 
 
 def _head(durations: Iterable[int]) -> list[str]:
@@ -425,9 +435,9 @@ def _segment_durations(track: AnyTrack) -> list[int]:
     return _differences(_microseconds(ticks, track.timescale) for ticks in presented_ticks(track))
 
 
-def _sheet_durations(presentation: Presentation) -> list[int]:
-    rate = presentation.grid.frame_rate
-    bounds = sheet_bounds(presentation)
+def _sheet_durations(thumbnails: Track[Thumbnails], grid: Grid) -> list[int]:
+    rate = grid.frame_rate
+    bounds = sheet_bounds(thumbnails, grid)
     return _differences(_microseconds(frame * rate.denominator, rate.numerator) for frame in bounds)
 
 

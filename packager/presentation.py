@@ -1,93 +1,274 @@
-"""From receipts to one presentation: every track complete, in order and exactly on the grid.
+"""From parts to tracks, and from tracks to one presentation: complete, in order and exactly on the grid.
 
-Nothing is published that has not passed through here.
+Nothing is published that has not passed through here. A track comes from the receipts of the tasks that made its
+chunks, or from the index that an earlier run has folded them into; both give the same noun.
 """
 
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from itertools import pairwise
+from typing import Any, TypeVar, cast
 
-from headend import layout
-from headend.errors import PackagingError
+from headend import track_index
+from headend.errors import PackagingError, StorageError
 from headend.media import (
     AudioRendition,
     Codec,
+    Damage,
     EncodedTrack,
     EncodePlan,
-    EncodeTask,
+    Poster,
     Presentation,
-    Receipt,
     Rendition,
     Segment,
-    Sheet,
     TextRendition,
+    Thumbnails,
     Track,
     VideoRendition,
     merged,
 )
-from headend.timing import Grid, timescale
+from headend.timing import Chunk, Grid, timescale
+from headend.track_index import SyncRanges, TrackFacts, TrackIndex
 from packager import boxes
 from packager.codec_strings import codec_of, codec_string
 
 AnyTrack = Track[VideoRendition] | Track[AudioRendition] | Track[TextRendition]
+"""What players choose from."""
+StoredTrack = AnyTrack | Track[Thumbnails] | Track[Poster]
+"""All that lies in the store as a track."""
+
+StoredT = TypeVar("StoredT", bound=StoredTrack)
+Change = Callable[[Any], Any]
+"""Gives a track for a track of the same kind."""
+
+JPEG = "jpeg"
+"""The codec string of pictures."""
 
 
-def assemble(plan: EncodePlan, receipts: Iterable[Receipt], init_of: Callable[[str], bytes]) -> Presentation:
-    """Join what the tasks made into the tracks that players see, and check that nothing is missing or off.
+def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation:
+    """Put the tracks of a plan together to what players see.
 
     Args:
         plan: What was to be made.
-        receipts: What has been made, in any order; those of other tasks are ignored.
-        init_of: Gives a rendition's init segment by the rendition's id.
+        tracks: All tracks of the plan, by the ids of their renditions.
 
     Returns:
         The presentation, its tracks in the plan's order.
 
     Raises:
-        PackagingError: A task has no receipt, the chunks of a rendition disagree about its init segment, or a track has
-            a gap, or more or fewer frames than the grid. The message says where; ``task``, ``rendition`` and
-            ``segment``, as far as they apply, are in the facts.
+        PackagingError: A track is missing.
     """
-    by_task = _by_task(plan, receipts)
-    parts = _parts(plan, by_task)
-    pictures = (*plan.video, *plan.trick)
-    shapes = {divisor: _video_shape(plan.grid, divisor) for divisor in {r.rate_divisor for r in pictures}}
-    seen, audio = [], []
-    for picture in pictures:
-        track = _join(picture, parts, init_of)
-        _check_video(track, plan.grid, shapes[picture.rate_divisor])
-        seen.append(track)
-    for sound in plan.audio:
-        heard = _join(sound, parts, init_of)
-        _check_audio(heard, plan.grid)
-        audio.append(heard)
-    text = [_join(rendition, parts, init_of) for rendition in plan.text]
-    for written in text:
-        _check_text(written, plan.grid)
+    missing = [rendition for rendition in plan.tracks if rendition not in tracks]
+    if missing:
+        raise PackagingError(
+            f"{len(missing)} of {len(plan.tracks)} tracks are not complete, such as {missing[0]}; submit again to have "
+            "them made",
+            rendition=missing[0],
+        )
+    text = [_of(Track[TextRendition], tracks[rendition.id]) for rendition in plan.text]
     # Captions may be empty to the end, which only reading them tells: nobody should find them in a menu.
     said = {
         t.rendition.programme for t in text if t.rendition.codec is Codec.VTT and any(s.samples for s in t.segments)
     }
-    told = tuple(track for track in text if track.rendition.programme in said)
-    concealed = (one for task in plan.tasks for one in by_task[task.id].damage)
     return Presentation(
         plan.title,
-        plan.release,
+        "",
         plan.grid,
-        video=tuple(seen[: len(plan.video)]),
-        audio=tuple(audio),
-        trick=tuple(seen[len(plan.video) :]),
-        thumbnails=plan.thumbnails,
-        sheets=_sheets(plan, by_task),
-        text=told,
-        damage=merged((*plan.damage, *concealed)),
+        video=tuple(_of(Track[VideoRendition], tracks[rendition.id]) for rendition in plan.video),
+        audio=tuple(_of(Track[AudioRendition], tracks[rendition.id]) for rendition in plan.audio),
+        trick=tuple(_of(Track[VideoRendition], tracks[rendition.id]) for rendition in plan.trick),
+        thumbnails=_of(Track[Thumbnails], tracks[plan.thumbnails.id]) if plan.thumbnails else None,
+        poster=_of(Track[Poster], tracks[plan.poster.id]) if plan.poster else None,
+        text=tuple(track for track in text if track.rendition.programme in said),
+        damage=merged((*plan.damage, *(one for id in plan.tracks for one in tracks[id].damage))),
+        light=plan.light,
+    )
+
+
+def renditions_of(plan: EncodePlan) -> dict[str, Any]:
+    """All that a plan makes tracks of, by id: renditions of each kind, thumbnails and poster."""
+    beside = [one for one in (plan.thumbnails, plan.poster) if one is not None]
+    return {one.id: one for one in (*plan.video, *plan.trick, *plan.audio, *plan.text, *beside)}
+
+
+def join(
+    id: str,
+    rendition: Rendition,
+    parts: Sequence[tuple[Chunk, EncodedTrack]],
+    init: bytes,
+    grid: Grid,
+    damage: Iterable[Damage] = (),
+) -> Track[Rendition]:
+    """Join what tasks made of a track's chunks, and check that nothing is missing or off.
+
+    Args:
+        id: The track's id.
+        rendition: What was asked for.
+        parts: What was made of each of its chunks, in the order of the chunks; at least one.
+        init: The init segment that is in the store; empty where the form has none.
+        grid: The title's grid.
+        damage: What was concealed.
+
+    Raises:
+        PackagingError: The chunks disagree about the init segment, or the track has a gap, or more or fewer frames than
+            the grid. The message says where; ``rendition``, ``chunk`` and ``segment``, as far as they apply, are in
+            the facts.
+    """
+    (first_chunk, first), *others = parts
+    for chunk, part in others:
+        if _init_facts(part) != _init_facts(first):
+            raise PackagingError(
+                f"{rendition.id}: chunk {chunk.number} was made for another init segment than chunk "
+                f"{first_chunk.number}; submit again with --force",
+                rendition=rendition.id,
+                chunk=chunk.number,
+            )
+    if (hashlib.sha256(init).hexdigest(), len(init)) != (first.init_sha256, first.init_bytes):
+        raise PackagingError(f"{rendition.id}: its init segment is not the one in the receipts", rendition=rendition.id)
+    if not isinstance(rendition, Thumbnails | Poster):
+        _check_init(rendition, init, first.timescale)
+    track = Track(
+        id=id,
+        rendition=rendition,
+        # Files of WebVTT have no sample entry; this is what its samples are called.
+        codec_string=codec_string(init) if init else JPEG if isinstance(rendition, Thumbnails | Poster) else "wvtt",
+        init_bytes=first.init_bytes,
+        timescale=first.timescale,
+        priming_samples=first.priming_samples,
+        segments=tuple(segment for _, part in parts for segment in part.segments),
+        loudness=first.loudness,
+        init_sha256=first.init_sha256,
+        damage=merged(damage),
+    )
+    check(track, grid)
+    return track
+
+
+def check(track: Track[Rendition], grid: Grid) -> None:
+    """Hold a track against the grid; raises `PackagingError` where they differ."""
+    rendition = track.rendition
+    if isinstance(rendition, VideoRendition):
+        _check_video(track, grid, _video_shape(grid, rendition.rate_divisor))
+    elif isinstance(rendition, AudioRendition):
+        _check_audio(track, grid, rendition.sample_rate_hz)
+    elif isinstance(rendition, TextRendition):
+        _check_text(track, grid)
+    else:
+        wanted = (
+            rendition.sheet_numbers(0, grid.frame_count)
+            if isinstance(rendition, Thumbnails)
+            else rendition.numbers(0, grid.frame_count)
+        )
+        if tuple(segment.number for segment in track.segments) != wanted:
+            raise PackagingError(
+                f"{rendition.id}: {len(track.segments)} pictures, not {len(wanted)}", rendition=rendition.id
+            )
+
+
+def index_of(track: StoredTrack) -> tuple[TrackIndex, bytes]:
+    """The index of a track, and the object of its sync frames; empty where it has none.
+
+    Raises:
+        PackagingError: Its segments do not follow each other.
+    """
+    rendition = track.rendition
+    sync = b""
+    if isinstance(rendition, VideoRendition):
+        sync = track_index.encode_sync([segment.sync for segment in track.segments])
+    width_px, height_px = 0, 0
+    if isinstance(rendition, VideoRendition | Poster):
+        width_px, height_px = rendition.width_px, rendition.height_px
+    elif isinstance(rendition, Thumbnails):
+        width_px, height_px = (
+            rendition.columns * rendition.tile_width_px,
+            rendition.rows * rendition.tile_height_px,
+        )
+    facts = TrackFacts(
+        track=track.id,
+        content_type=content_type(rendition),
+        codec_string=track.codec_string,
+        timescale=track.timescale,
+        init_bytes=track.init_bytes,
+        init_sha256=track.init_sha256,
+        width_px=width_px,
+        height_px=height_px,
+        average_bps=track.average_bps,
+        peak_bps=track.peak_bps,
+        priming_samples=track.priming_samples,
+        loudness=track.loudness,
+        sync_sha256=hashlib.sha256(sync).hexdigest() if sync else "",
+        damage=track.damage,
+    )
+    try:
+        return track_index.index_of(facts, track.segments), sync
+    except ValueError as error:
+        raise PackagingError(str(error), rendition=rendition.id) from error
+
+
+def content_type(rendition: VideoRendition | AudioRendition | TextRendition | Thumbnails | Poster) -> str:
+    """The media type of a track's segments."""
+    if isinstance(rendition, Thumbnails | Poster):
+        return "image/jpeg"
+    if rendition.codec is Codec.VTT:
+        return "text/vtt; charset=utf-8"
+    if isinstance(rendition, TextRendition):
+        return "application/mp4"  # text in MP4 has no type of its own (RFC 4337)
+    return "video/mp4" if isinstance(rendition, VideoRendition) else "audio/mp4"
+
+
+def from_index(rendition: Rendition, index: TrackIndex, sync: Sequence[SyncRanges]) -> Track[Rendition]:
+    """The track that an index describes.
+
+    Args:
+        rendition: What was asked for, with the labels that it is to have.
+        index: The track's index.
+        sync: Its sync frames; empty for all but pictures.
+
+    Raises:
+        StorageError: The sync frames are not those of the index.
+    """
+    facts = index.facts
+    if sync and len(sync) != index.segment_count:
+        raise StorageError(f"the sync frames of {facts.track} are not those of its index; submit again with --force")
+    return Track(
+        id=facts.track,
+        rendition=rendition,
+        codec_string=facts.codec_string,
+        init_bytes=facts.init_bytes,
+        timescale=facts.timescale,
+        priming_samples=facts.priming_samples,
+        segments=tuple(index.segments(sync)),
+        loudness=facts.loudness,
+        init_sha256=facts.init_sha256,
+        damage=facts.damage,
     )
 
 
 def all_tracks(presentation: Presentation) -> tuple[AnyTrack, ...]:
     """Video first, then that for trick play, then audio, then text."""
     return (*presentation.video, *presentation.trick, *presentation.audio, *presentation.text)
+
+
+def stored_tracks(presentation: Presentation) -> tuple[StoredTrack, ...]:
+    """All tracks, and those of thumbnails and poster."""
+    beside = [one for one in (presentation.thumbnails, presentation.poster) if one is not None]
+    return (*all_tracks(presentation), *beside)
+
+
+def with_tracks(presentation: Presentation, change: "Change") -> Presentation:
+    """The presentation with each of its tracks changed."""
+    return replace(
+        presentation,
+        video=tuple(map(change, presentation.video)),
+        trick=tuple(map(change, presentation.trick)),
+        audio=tuple(map(change, presentation.audio)),
+        text=tuple(map(change, presentation.text)),
+        thumbnails=presentation.thumbnails and change(presentation.thumbnails),
+        poster=presentation.poster and change(presentation.poster),
+    )
 
 
 def presented_ticks(track: AnyTrack) -> tuple[int, ...]:
@@ -104,82 +285,20 @@ def presented_ticks(track: AnyTrack) -> tuple[int, ...]:
     return (*starts, last.start_ticks + last.duration_ticks - track.priming_samples)
 
 
-def _by_task(plan: EncodePlan, receipts: Iterable[Receipt]) -> dict[str, Receipt]:
-    by_task = {receipt.task: receipt for receipt in receipts}
-    missing = [task for task in plan.tasks if task.id not in by_task]
-    if missing:
-        raise PackagingError(
-            f"{len(missing)} of {len(plan.tasks)} tasks have no receipt, such as {missing[0].id}; "
-            "submit the master again to have them done",
-            task=missing[0].id,
-        )
-    return by_task
+def _of(kind: type[StoredT], track: StoredTrack) -> StoredT:
+    """The track, which is of this kind since its rendition is."""
+    del kind
+    return cast(StoredT, track)
 
 
-def _parts(plan: EncodePlan, by_task: Mapping[str, Receipt]) -> dict[str, list[tuple[EncodeTask, EncodedTrack]]]:
-    """What was made of each rendition, in the order of the chunks."""
-    parts: dict[str, list[tuple[EncodeTask, EncodedTrack]]] = {}
-    for task in sorted(plan.tasks, key=lambda task: task.chunk.number):
-        made = {track.rendition: track for track in by_task[task.id].tracks}
-        if made.keys() != set(task.renditions):
-            raise PackagingError(f"the receipt of task {task.id} is not for the renditions of that task", task=task.id)
-        for rendition in task.renditions:
-            parts.setdefault(rendition, []).append((task, made[rendition]))
-    return parts
-
-
-def _sheets(plan: EncodePlan, by_task: Mapping[str, Receipt]) -> tuple[Sheet, ...]:
-    """All sheets of thumbnails, in order: each made by one task, and none missing."""
-    if plan.thumbnails is None:
-        return ()
-    for task in plan.tasks:
-        if tuple(sheet.number for sheet in by_task[task.id].sheets) != task.sheets:
-            raise PackagingError(f"the receipt of task {task.id} is not for its sheets of thumbnails", task=task.id)
-    found = sorted((s for task in plan.tasks for s in by_task[task.id].sheets), key=lambda sheet: sheet.number)
-    wanted = plan.thumbnails.sheet_numbers(0, plan.grid.frame_count)
-    if tuple(sheet.number for sheet in found) != wanted:
-        raise PackagingError(
-            f"the plan's tasks make {len(found)} sheets of thumbnails, not {len(wanted)}", rendition=layout.THUMBNAILS
-        )
-    return tuple(found)
-
-
-def _join(
-    rendition: Rendition, parts: dict[str, list[tuple[EncodeTask, EncodedTrack]]], init_of: Callable[[str], bytes]
-) -> Track[Rendition]:
-    if rendition.id not in parts:
-        raise PackagingError(f"{rendition.id}: no task of the plan makes it", rendition=rendition.id)
-    (first_task, first), *others = parts[rendition.id]
-    for task, track in others:
-        if _init_facts(track) != _init_facts(first):
-            raise PackagingError(
-                f"{rendition.id}: chunk {task.chunk.number} was made for another init segment than chunk "
-                f"{first_task.chunk.number}; delete its receipt and submit again",
-                rendition=rendition.id,
-                task=task.id,
-            )
-    init = init_of(rendition.id) if first.init_bytes else b""
-    if (hashlib.sha256(init).hexdigest(), len(init)) != (first.init_sha256, first.init_bytes):
-        raise PackagingError(f"{rendition.id}: its init segment is not the one in the receipts", rendition=rendition.id)
-    said = (
-        f"{codec_of(init)} at {boxes.timescale(init)} ticks/s" if init else f"{Codec.VTT} at {first.timescale} ticks/s"
-    )
-    wanted = f"{rendition.codec} at {first.timescale} ticks/s"
+def _check_init(rendition: VideoRendition | AudioRendition | TextRendition, init: bytes, ticks: int) -> None:
+    said = f"{codec_of(init)} at {boxes.timescale(init)} ticks/s" if init else f"{Codec.VTT} at {ticks} ticks/s"
+    wanted = f"{rendition.codec} at {ticks} ticks/s"
     if isinstance(rendition, VideoRendition):
         said += " in {}x{}".format(*_picture_size(init))
         wanted += f" in {rendition.width_px}x{rendition.height_px}"
     if said != wanted:
         raise PackagingError(f"{rendition.id}: its init segment is for {said}, not {wanted}", rendition=rendition.id)
-    return Track(
-        rendition=rendition,
-        # Files of WebVTT have no sample entry; this is what its samples are called.
-        codec_string=codec_string(init) if init else "wvtt",
-        init_bytes=first.init_bytes,
-        timescale=first.timescale,
-        priming_samples=first.priming_samples,
-        segments=tuple(segment for _, track in parts[rendition.id] for segment in track.segments),
-        loudness=first.loudness,
-    )
 
 
 def _picture_size(init: bytes) -> tuple[int, int]:
@@ -188,13 +307,14 @@ def _picture_size(init: bytes) -> tuple[int, int]:
     return width_px, height_px
 
 
-def _init_facts(track: EncodedTrack) -> tuple[str, int, int, int]:
-    return track.init_sha256, track.init_bytes, track.timescale, track.priming_samples
+def _init_facts(part: EncodedTrack) -> tuple[str, int, int, int]:
+    return part.init_sha256, part.init_bytes, part.timescale, part.priming_samples
 
 
 _SHAPE = ("number", "start_ticks", "duration_ticks", "samples", "sync frames")
 
 
+@cache
 def _video_shape(grid: Grid, rate_divisor: int) -> tuple[tuple[int, ...], ...]:
     """What the grid wants of each segment, in the order of `_SHAPE`."""
     frame_ticks = timescale(grid.frame_rate).frame_ticks
@@ -207,7 +327,7 @@ def _video_shape(grid: Grid, rate_divisor: int) -> tuple[tuple[int, ...], ...]:
     return tuple(shape)
 
 
-def _check_video(track: Track[VideoRendition], grid: Grid, shape: Sequence[tuple[int, ...]]) -> None:
+def _check_video(track: Track[Rendition], grid: Grid, shape: Sequence[tuple[int, ...]]) -> None:
     _check_timescale(track, timescale(grid.frame_rate).ticks_per_second)
     for segment, wanted in zip(track.segments, shape, strict=False):  # the first that is off tells more than a count
         made = (segment.number, segment.start_ticks, segment.duration_ticks, segment.samples, len(segment.sync))
@@ -217,8 +337,8 @@ def _check_video(track: Track[VideoRendition], grid: Grid, shape: Sequence[tuple
     _check_count(track, grid)
 
 
-def _check_audio(track: Track[AudioRendition], grid: Grid) -> None:
-    _check_timescale(track, track.rendition.sample_rate_hz)
+def _check_audio(track: Track[Rendition], grid: Grid, sample_rate_hz: int) -> None:
+    _check_timescale(track, sample_rate_hz)
     at = 0
     for number, segment in enumerate(track.segments, start=1):
         if (segment.number, segment.start_ticks) != (number, at):
@@ -230,7 +350,7 @@ def _check_audio(track: Track[AudioRendition], grid: Grid) -> None:
         raise _off(track, track.segments[-1], f"the sound ends at {at}, but the picture at {wanted}")
 
 
-def _check_text(track: Track[TextRendition], grid: Grid) -> None:
+def _check_text(track: Track[Rendition], grid: Grid) -> None:
     frame_ticks = timescale(grid.frame_rate).frame_ticks
     _check_timescale(track, timescale(grid.frame_rate).ticks_per_second)
     for number, ((first, end), segment) in enumerate(
@@ -242,14 +362,14 @@ def _check_text(track: Track[TextRendition], grid: Grid) -> None:
     _check_count(track, grid)
 
 
-def _check_timescale(track: AnyTrack, wanted: int) -> None:
+def _check_timescale(track: Track[Rendition], wanted: int) -> None:
     if track.timescale != wanted:
         raise PackagingError(
             f"{track.rendition.id}: {track.timescale} ticks/s, not {wanted}", rendition=track.rendition.id
         )
 
 
-def _check_count(track: AnyTrack, grid: Grid) -> None:
+def _check_count(track: Track[Rendition], grid: Grid) -> None:
     if len(track.segments) != grid.segment_count:
         raise PackagingError(
             f"{track.rendition.id}: {len(track.segments)} segments, not {grid.segment_count}",
@@ -257,7 +377,7 @@ def _check_count(track: AnyTrack, grid: Grid) -> None:
         )
 
 
-def _off(track: AnyTrack, segment: Segment, what: str) -> PackagingError:
+def _off(track: Track[Rendition], segment: Segment, what: str) -> PackagingError:
     return PackagingError(
         f"{track.rendition.id}: segment {segment.number} is not on the grid: {what}",
         rendition=track.rendition.id,

@@ -1,96 +1,186 @@
 """Publishing: checking that a release is complete, and then making it visible in an order that never lies.
 
-Media playlists come before the manifests that name them, manifests before the pointer. At no instant does a visible
-manifest name an object that is missing, whichever write is the last one that happens.
+Media playlists come before the manifests that name them, these before the document, and that before the pointer. At no
+instant does a visible manifest name an object that is missing, whichever write is the last one that happens. A release
+is named by the bytes of its manifests, so that no address ever changes what it gives.
 """
 
-from collections.abc import Container, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from headend import documents, layout
-from headend.errors import ConfigError, ObjectMissing, PackagingError
-from headend.media import Codec, Current, EncodePlan, Presentation, Receipt
+from headend import __version__, documents, layout
+from headend.errors import ConfigError, ObjectMissing, PackagingError, StorageError
+from headend.media import Current, Poster, Presentation, Published, Release, Track, TrackSummary
 from headend.storage.base import Store
 from packager import dash, hls, thumbnails
-from packager.presentation import AnyTrack, all_tracks, assemble
+from packager.presentation import AnyTrack, StoredTrack, from_index, stored_tracks, with_tracks
+from packager.stock import read_all, read_track
 
-THREADS = 16
-"""Reads under way at a time: a store across a network answers in tens of milliseconds."""
+ID_CHARACTERS = 20
+"""80 bits: no two releases of a title collide."""
+HISTORY = 100
+"""Former releases that a pointer remembers."""
+MOVES = 20
+"""How often a move of the pointer is tried again when somebody else has moved it meanwhile."""
+SUBMITTED = "submitted"
+"""Why most releases are made."""
 
 
-def publish(store: Store, plan: EncodePlan) -> Presentation:
-    """Check a release whose tasks are done, write its manifests and make it the title's current one.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A release that is in the store.
+
+    Attributes:
+        presentation: What its manifests describe.
+        is_current: Whether it is the title's current one; not where a newer request has been published already.
+        newer: The current release, if it is not this one; else empty.
+    """
+
+    presentation: Presentation
+    is_current: bool
+    newer: str = ""
+
+
+def publish(
+    store: Store, presentation: Presentation, *, submitted_at: str | None = None, reason: str = SUBMITTED
+) -> Placed:
+    """Check a presentation whose tracks are complete, write its release, and make it the title's current one.
 
     Publishing again is harmless: what stands there already is not written again.
 
     Args:
-        store: Where the segments and receipts are.
-        plan: What was to be made.
-
-    Returns:
-        The presentation that the manifests describe.
+        store: Where the tracks are.
+        presentation: What players are to see.
+        submitted_at: When the request came that this release answers: UTC, ISO 8601; None for now. The pointer is not
+            moved if it answers a newer one already.
+        reason: Why the release is made, in a line.
 
     Raises:
-        PackagingError: Something is missing, incomplete or not on the grid; nothing has been written then.
+        PackagingError: An object is missing or not of its size; nothing has been written then.
         StorageError: The store failed; the title's current release is what it was.
     """
-    title, release = plan.title, plan.release
-    sizes = _sizes(store, plan)
-    presentation = assemble(
-        plan, read_receipts(store, plan, sizes).values(), read_inits(store, plan, sizes).__getitem__
-    )
-    _check_objects(presentation, sizes)
-    for key, data in manifests(presentation).items():
-        if sizes.get(key) != len(data) or store.get(key) != data:
+    submitted_at = submitted_at or now()
+    placed = place(store, presentation, submitted_at=submitted_at, reason=reason)
+    pointer = move(store, placed.title, placed.release, submitted_at=submitted_at)
+    is_current = pointer.release == placed.release
+    return Placed(placed, is_current, "" if is_current else pointer.release)
+
+
+def place(store: Store, presentation: Presentation, *, submitted_at: str, reason: str) -> Presentation:
+    """Check a presentation and write its release, without making it current; arguments and errors as for `publish`."""
+    title = presentation.title
+    check_objects(store, presentation)
+    files = manifests(presentation)
+    poster = _poster(store, presentation.title, presentation.poster) if presentation.poster else None
+    made = replace(presentation, release=release_id(files, poster))
+    if poster is not None:
+        # Small, and the only address of it that people and pages know.
+        files = {layout.POSTER_PICTURE: poster, **files}
+    folder = layout.release_path(title, made.release)
+    there = {info.key: info.size_bytes for info in store.list(f"{folder}/")}
+    for name, data in files.items():
+        key = f"{folder}/{name}"
+        if there.get(key) != len(data) or store.get(key) != data:
             store.put(key, data)
-    pointer = _current(store, title)
-    if pointer is None or pointer.release != release:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        store.put(layout.current(title), documents.write(Current(release, now)))
-    return presentation
+    if layout.release_document(title, made.release) not in there:
+        document = Release(
+            presentation=with_tracks(made, lambda track: replace(track, segments=())),
+            tracks={track.id: _summary(track) for track in stored_tracks(made)},
+            created_at=now(),
+            submitted_at=submitted_at,
+            reason=reason,
+            software=__version__,
+        )
+        store.put(layout.release_document(title, made.release), documents.write(document))
+    if layout.deleted(title, made.release) in there:
+        store.delete(layout.deleted(title, made.release))
+    return made
 
 
-def publish_part(store: Store, plan: EncodePlan, part: EncodePlan) -> Presentation:
-    """Publish some renditions of a release, whose tasks are done, as a release of their own.
-
-    What it is made of is copied within the store, so that each release is complete in itself and can be served, checked
-    and removed alone. Doing it again is harmless.
+def move(store: Store, title: str, release: str, *, submitted_at: str) -> Current:
+    """Make a release the title's current one, unless the current one answers a newer request.
 
     Args:
-        store: Where the segments and receipts are.
-        plan: The whole.
-        part: Some renditions of it, the tasks that make them, and the id of their own release.
+        store: Where the title is.
+        title: Catalogue entry.
+        release: Its id; empty to withdraw the title.
+        submitted_at: When the request came: UTC, ISO 8601.
 
     Returns:
-        The presentation that is the title's current one now.
+        The pointer as it is now.
 
     Raises:
-        PackagingError: Something is missing, incomplete or not on the grid.
-        StorageError: The store failed.
+        StorageError: The store failed, or others move the pointer all the time.
     """
-    there = replace(part, release=plan.release)
-    sizes = _sizes(store, there)
-    receipts = read_receipts(store, there, sizes)
-    presentation = assemble(there, receipts.values(), read_inits(store, there, sizes).__getitem__)
-    _check_objects(presentation, sizes)
-    theirs, ours = (f"{layout.release_path(plan.title, release)}/" for release in (plan.release, part.release))
-    done = _sizes(store, part)
-    # Receipts come last, as everywhere.
-    for keys in (segment_sizes(presentation), receipts):
-        places = {key: ours + key.removeprefix(theirs) for key in keys}
-        missing = [key for key, place in places.items() if done.get(place) != sizes[key]]
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(store.copy, missing, [places[key] for key in missing]))
-    store.put_if_absent(layout.plan(part.title, part.release), documents.write(part))
-    return publish(store, part)
+    key = layout.current(title)
+    for _ in range(MOVES):
+        try:
+            etag: str | None = store.head(key).etag
+        except ObjectMissing:
+            etag = None
+        known = read_pointer(store, title)
+        if etag is None and known is not None:
+            continue  # somebody else has just been here
+        newer = known is not None and _newer(submitted_at, known.submitted_at)
+        if known is not None and not newer and (known.release == release or _newer(known.submitted_at, submitted_at)):
+            return known
+        if release:
+            _mark(store, title)
+        if known is not None and known.release == release:
+            # Confirmed by a newer request, so that older ones don't move it.
+            pointer = replace(known, submitted_at=submitted_at)
+        else:
+            at = now()
+            pointer = Current(release, at, submitted_at, _history(known, at))
+        if store.put_if_match(key, documents.write(pointer), etag):
+            if not release:
+                store.delete(layout.published(title))
+            return pointer
+    raise StorageError(f"{key} in {store.url} is moved by others all the time; try again in a moment", key=key)
 
 
-def titles(store: Store) -> dict[str, Current]:
-    """Every title that has a current release, in the order of their names."""
-    found = ((title, _current(store, title)) for title in store.folders(f"{layout.TITLES}/"))
-    return {title: pointer for title, pointer in found if pointer is not None}
+def read_pointer(store: Store, title: str) -> Current | None:
+    """The pointer of a title; None if it was never published.
+
+    Raises:
+        StorageError: The store failed, or was written by an older headend.
+    """
+    key = layout.current(title)
+    try:
+        data = store.get(key)
+    except ObjectMissing:
+        return None
+    return read_current(data, key)
+
+
+def read_current(data: bytes, key: str) -> Current:
+    """Read a pointer; raises `StorageError` for one that is damaged, or that an older headend has written."""
+    try:
+        return documents.read(Current, data, key=key)
+    except StorageError:
+        if b'"kind":"Current"' in data and b'"history"' not in data:
+            raise StorageError(
+                f"{key} was written by an older headend, whose stores this one does not read: use an empty store and "
+                "submit the masters again",
+                key=key,
+            ) from None
+        raise
+
+
+def titles(store: Store, *, after: str = "", limit: int | None = None) -> tuple[str, ...]:
+    """The names of the published titles, in their order; costs one request for each thousand.
+
+    Args:
+        store: Where they are.
+        after: The name after which to go on.
+        limit: At most so many; None for all.
+    """
+    prefix = layout.published()
+    start = layout.published(after) if after else ""
+    found = store.list(prefix, after=start) if limit is None else store.page(prefix, after=start, limit=limit)
+    return tuple(info.key.removeprefix(prefix) for info in found)
 
 
 def current_release(store: Store, title: str) -> str:
@@ -99,8 +189,8 @@ def current_release(store: Store, title: str) -> str:
     Raises:
         ConfigError: The title has none, or its name can't be a title's.
     """
-    pointer = _current(store, layout.check_title(title))
-    if pointer is None:
+    pointer = read_pointer(store, layout.check_title(title))
+    if pointer is None or not pointer.release:
         raise ConfigError(f"{title!r} is not published in {store.url}; `headend titles` lists what is")
     return pointer.release
 
@@ -111,88 +201,131 @@ def current_presentation(store: Store, title: str) -> Presentation:
     Raises:
         ConfigError: The title has none, or its name can't be a title's.
     """
-    key = layout.release_document(title, current_release(store, title))
-    return documents.read(Presentation, store.get(key), key=key)
+    return load(store, title, current_release(store, title))
+
+
+def read_release(store: Store, title: str, release: str) -> Release:
+    """The document of a release.
+
+    Raises:
+        ConfigError: There is no such release.
+        StorageError: The document is damaged, or the store failed.
+    """
+    key = layout.release_document(title, release)
+    try:
+        return documents.read(Release, store.get(key), key=key)
+    except ObjectMissing:
+        raise ConfigError(
+            f"{title!r} has no release {release!r} in {store.url}; `headend releases {title}` lists what there is"
+        ) from None
+
+
+def load(store: Store, title: str, release: str) -> Presentation:
+    """Read a release back, with all that its tracks' indexes say.
+
+    Raises:
+        ConfigError: There is no such release.
+        ObjectMissing: A track of it is gone.
+        StorageError: A document is damaged, or the store failed.
+    """
+    return fill(store, read_release(store, title, release).presentation)
+
+
+def fill(store: Store, presentation: Presentation) -> Presentation:
+    """Give the tracks of a presentation their segments, from the indexes."""
+    tracks = {track.id: track for track in stored_tracks(presentation)}
+    found = dict(read_all(lambda id: read_track(store, presentation.title, id), tracks))
+    return with_tracks(presentation, lambda track: from_index(track.rendition, *found[track.id]))
 
 
 def manifests(presentation: Presentation) -> dict[str, bytes]:
-    """All that describes a presentation, by key, in the order in which it may become visible."""
-    title, release, grid = presentation.title, presentation.release, presentation.grid
+    """All playlists and manifests of a release by name, in the order in which they may become visible."""
+    grid = presentation.grid
     files: dict[str, str] = {}
     played: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio, *presentation.text)
     for track in filter(hls.in_hls, played):
-        files[layout.media_playlist(title, release, track.rendition.id)] = hls.media_playlist(track, grid)
+        files[layout.media_playlist_name(track.id)] = hls.media_playlist(track, grid)
     for picture in filter(hls.in_hls, (*presentation.video, *presentation.trick)):
-        files[layout.iframe_playlist(title, release, picture.rendition.id)] = hls.iframe_playlist(picture, grid)
-    if presentation.sheets:
-        files[layout.image_playlist(title, release)] = hls.image_playlist(presentation)
-        files[layout.thumbnail_index(title, release)] = thumbnails.index(presentation)
+        files[layout.iframe_playlist_name(picture.id)] = hls.iframe_playlist(picture, grid)
+    if presentation.thumbnails is not None:
+        files[layout.media_playlist_name(presentation.thumbnails.id)] = hls.image_playlist(
+            presentation.thumbnails, grid
+        )
+        files[layout.THUMBNAIL_INDEX] = thumbnails.index(presentation.thumbnails, grid)
     return {
-        **{key: text.encode() for key, text in files.items()},
-        layout.release_document(title, release): documents.write(presentation),
-        layout.multivariant(title, release): hls.multivariant(presentation).encode(),
-        layout.mpd(title, release): dash.mpd(presentation),
+        **{name: text.encode() for name, text in files.items()},
+        layout.MULTIVARIANT: hls.multivariant(presentation).encode(),
+        layout.MPD: dash.mpd(presentation),
     }
 
 
-def read_receipts(store: Store, plan: EncodePlan, keys: Container[str]) -> dict[str, Receipt]:
-    """The receipts of a plan's tasks by their keys, as far as these are among ``keys``."""
-    wanted = [layout.receipt(plan.title, plan.release, task.id) for task in plan.tasks]
-    found = _get_all(store, [key for key in wanted if key in keys])
-    return {key: documents.read(Receipt, data, key=key) for key, data in found}
+def release_id(files: Mapping[str, bytes], poster: bytes | None = None) -> str:
+    """Name a release by the bytes of its manifests, and of its poster."""
+    digest = hashlib.sha256()
+    for name, data in sorted({**files, layout.POSTER_PICTURE: poster or b""}.items()):
+        digest.update(f"{name} {len(data)}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()[:ID_CHARACTERS]
 
 
-def read_inits(store: Store, plan: EncodePlan, keys: Container[str]) -> dict[str, bytes]:
-    """The init segments of a plan's renditions by the renditions' ids.
-
-    Raises:
-        PackagingError: One is not among ``keys``.
-    """
-    written = (text.id for text in plan.text if text.codec is not Codec.VTT)
-    ids = [*(picture.id for picture in (*plan.video, *plan.trick)), *(sound.id for sound in plan.audio), *written]
-    wanted = {layout.init(plan.title, plan.release, id): id for id in ids}
-    for key, id in wanted.items():
-        if key not in keys:
-            raise PackagingError(f"{key} is missing; {_AGAIN}", rendition=id)
-    return {wanted[key]: data for key, data in _get_all(store, list(wanted))}
-
-
-def segment_sizes(presentation: Presentation) -> dict[str, int]:
-    """Size of every init segment, media segment and sheet of thumbnails, by key."""
-    title, release = presentation.title, presentation.release
-    tracks = all_tracks(presentation)
-    sizes = {layout.init(title, release, track.rendition.id): track.init_bytes for track in tracks if track.init_bytes}
-    for track in tracks:
-        for segment in track.segments:
-            sizes[layout.segment(title, release, track.rendition.id, segment.number)] = segment.size_bytes
-    return sizes | {layout.sheet(title, release, sheet.number): sheet.size_bytes for sheet in presentation.sheets}
-
-
-_AGAIN = "delete the release's receipts and submit the master again"
-
-
-def _check_objects(presentation: Presentation, sizes: Mapping[str, int]) -> None:
-    wrong = [key for key, size in segment_sizes(presentation).items() if sizes.get(key) != size]
+def check_objects(store: Store, presentation: Presentation) -> None:
+    """Make sure that all media of a presentation is in the store; raises `PackagingError` if not."""
+    title, tracks = presentation.title, stored_tracks(presentation)
+    wrong: list[str] = []
+    for track, sizes in read_all(lambda track: _sizes(store, title, track.id), tracks):
+        wrong += [key for key, size in object_sizes(title, [track]).items() if sizes.get(key) != size]
     if wrong:
         raise PackagingError(
-            f"{len(wrong)} objects are missing or not of the size in their receipt, such as {wrong[0]}; {_AGAIN}",
+            f"{len(wrong)} objects are missing or not of their size, such as {wrong[0]}; submit the master again to "
+            "have them made",
             objects=wrong[:20],
         )
 
 
-def _sizes(store: Store, plan: EncodePlan) -> dict[str, int]:
-    """Size of every object of a release, by key."""
-    return {info.key: info.size_bytes for info in store.list(f"{layout.release_path(plan.title, plan.release)}/")}
+def object_sizes(title: str, tracks: Iterable[StoredTrack]) -> dict[str, int]:
+    """Size of every init segment, media segment and picture of some tracks, by key."""
+    sizes: dict[str, int] = {}
+    for track in tracks:
+        if track.init_bytes:
+            sizes[layout.track_init(title, track.id)] = track.init_bytes
+        for segment in track.segments:
+            sizes[layout.track_segment(title, track.id, segment.number)] = segment.size_bytes
+    return sizes
 
 
-def _get_all(store: Store, keys: Sequence[str]) -> list[tuple[str, bytes]]:
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(zip(keys, pool.map(store.get, keys), strict=True))
+def now() -> str:
+    """The time, as documents write it: UTC, ISO 8601, to the microsecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def _current(store: Store, title: str) -> Current | None:
-    key = layout.current(title)
-    try:
-        return documents.read(Current, store.get(key), key=key)
-    except ObjectMissing:
-        return None
+def _sizes(store: Store, title: str, track: str) -> dict[str, int]:
+    return {info.key: info.size_bytes for info in store.list(f"{layout.track_path(title, track)}/")}
+
+
+def _summary(track: StoredTrack) -> TrackSummary:
+    return TrackSummary(len(track.segments), track.total_bytes, track.average_bps, track.peak_bps)
+
+
+def _poster(store: Store, title: str, candidates: Track[Poster]) -> bytes:
+    """The candidate that shows most: a black or blurred one makes the smallest JPEG."""
+    best = max(candidates.segments, key=lambda segment: segment.size_bytes)
+    return store.get(layout.track_segment(title, candidates.id, best.number))
+
+
+def _mark(store: Store, title: str) -> None:
+    """Have the title listed; before the pointer, so that no published title is missing there."""
+    store.put_if_absent(layout.published(title), b"")
+
+
+def _newer(known: str, asked: str) -> bool:
+    """Whether one time of submission is after another; times of one form compare as text, others are parsed."""
+    if not known or not asked:
+        return False
+    return datetime.fromisoformat(known) > datetime.fromisoformat(asked)
+
+
+def _history(known: Current | None, until: str) -> tuple[Published, ...]:
+    if known is None:
+        return ()
+    latest = (Published(known.release, known.published_at, known.submitted_at, until),) if known.release else ()
+    return (*latest, *known.history)[:HISTORY]

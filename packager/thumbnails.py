@@ -8,23 +8,21 @@ Sources: W3C WebVTT, section 4; Media Fragments URI 1.0, section 4.2.2.
 from itertools import pairwise
 
 from headend import layout
-from headend.media import Presentation
+from headend.media import Thumbnails, Track
+from headend.timing import Grid
 from packager.captions import clock
 
 
-def sheet_bounds(presentation: Presentation) -> tuple[int, ...]:
+def sheet_bounds(thumbnails: Track[Thumbnails], grid: Grid) -> tuple[int, ...]:
     """First frame of each sheet and, last, the title's frame count."""
-    laid = presentation.thumbnails
-    if laid is None:
-        return ()
-    return (*(place * laid.sheet_frames for place in range(len(presentation.sheets))), presentation.grid.frame_count)
+    laid = thumbnails.rendition
+    return (*(place * laid.sheet_frames for place in range(len(thumbnails.segments))), grid.frame_count)
 
 
-def index(presentation: Presentation) -> str:
+def index(thumbnails: Track[Thumbnails], grid: Grid) -> str:
     """Say which thumbnail is shown when; addresses count from the release's folder."""
-    laid, grid = presentation.thumbnails, presentation.grid
-    if laid is None:
-        return ""
+    laid = thumbnails.rendition
+    folder = layout.track_uri(thumbnails.id)
     starts = [*range(0, grid.frame_count, laid.interval_frames), grid.frame_count]
     cues = ["WEBVTT"]
     for number, (first, end) in enumerate(pairwise(starts)):
@@ -33,7 +31,7 @@ def index(presentation: Presentation) -> str:
         width_px, height_px = laid.tile_width_px, laid.tile_height_px
         cues.append(
             f"{clock(round(1000 * first / grid.frame_rate))} --> {clock(round(1000 * end / grid.frame_rate))}\n"
-            f"{layout.THUMBNAILS}/{sheet + 1}{layout.SHEET_SUFFIX}"
+            f"{folder}/{layout.segment_name(thumbnails.id, sheet + 1)}"
             f"#xywh={column * width_px},{row * height_px},{width_px},{height_px}"
         )
     return "\n\n".join(cues) + "\n"

@@ -102,7 +102,7 @@ def command(master: str | None, times: int, s3: bool, folder: str | None, keep_s
         with following(console(stderr=True)) as note:
             outcome = pipeline.submit(request, note)
         with checking() as on_progress:
-            verdict = pipeline.verify(open_store(store), title, outcome.plan.release, on_progress)
+            verdict = pipeline.verify(open_store(store), title, outcome.presentation.release, on_progress)
         say(verdict_line(verdict))
         for finding in verdict.findings:
             say(printable(f"{finding.object}: {finding.message}"))
@@ -181,7 +181,7 @@ def _on_s3(root: Path, film: Path) -> Iterator[tuple[str, StoreSettings]]:
 def _play_hls(address: str, presentation: Presentation) -> Played:
     """Play the rendition that players start with, by its own playlist."""
     track = next(track for track in presentation.video if track.rendition.default)
-    key = layout.media_playlist(presentation.title, presentation.release, track.rendition.id)
+    key = layout.media_playlist(presentation.title, presentation.release, track.id)
     return _play(_address(address, key), "0:v:0", track)
 
 
@@ -193,7 +193,7 @@ def _play_dash(address: str, presentation: Presentation) -> Played:
     """
     track = next((track for track in presentation.video if track.rendition.codec is Codec.VP9), presentation.video[0])
     key = layout.mpd(presentation.title, presentation.release)
-    return _play(_address(address, key), f"0:m:id:{track.rendition.id}", track)
+    return _play(_address(address, key), f"0:m:id:{track.id}", track)
 
 
 def _address(address: str, key: str) -> str:

@@ -31,34 +31,36 @@ def release_plain(presentation: Presentation, store: StoreSettings) -> dict[str,
         "text": [_rendition_plain(track) for track in presentation.text],
         "trick_play": [_rendition_plain(track) for track in presentation.trick],
         "thumbnails": _thumbnails_plain(presentation),
+        "poster": layout.poster(title, release) if presentation.poster else None,
     }
 
 
 def _thumbnails_plain(presentation: Presentation) -> dict[str, Any] | None:
-    laid = presentation.thumbnails
-    if laid is None:
+    if presentation.thumbnails is None:
         return None
+    laid = presentation.thumbnails.rendition
     return {
+        "track": presentation.thumbnails.id,
         "index": layout.thumbnail_index(presentation.title, presentation.release),
         "width": laid.tile_width_px,
         "height": laid.tile_height_px,
         "every_s": float(laid.interval_frames / presentation.grid.frame_rate),
         "columns": laid.columns,
         "rows": laid.rows,
-        "sheets": len(presentation.sheets),
+        "sheets": len(presentation.thumbnails.segments),
     }
 
 
 def thumbnails_text(presentation: Presentation) -> str:
     """Tell of a release's thumbnails in one line."""
-    laid = presentation.thumbnails
-    if laid is None:
+    if presentation.thumbnails is None:
         return "none"
+    laid = presentation.thumbnails.rendition
     every_s = float(laid.interval_frames / presentation.grid.frame_rate)
-    size_bytes = sum(sheet.size_bytes for sheet in presentation.sheets)
     return (
         f"{laid.tile_width_px}x{laid.tile_height_px} every {every_s:.3f} s, {laid.columns}x{laid.rows} to a sheet, "
-        f"{count_text(len(presentation.sheets), 'sheet')}, {size_bytes / 1000:,.0f} kB"
+        f"{count_text(len(presentation.thumbnails.segments), 'sheet')}, "
+        f"{presentation.thumbnails.total_bytes / 1000:,.0f} kB"
     )
 
 
@@ -68,6 +70,7 @@ def _rendition_plain(track: AnyTrack) -> dict[str, Any]:
     sound = rendition if isinstance(rendition, AudioRendition) else None
     return {
         "id": rendition.id,
+        "track": track.id,
         "kind": Kind.VIDEO if picture else Kind.AUDIO if sound else Kind.TEXT,
         "codec": rendition.codec,
         "width": picture and picture.width_px,

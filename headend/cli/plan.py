@@ -1,12 +1,12 @@
 """``headend plan``: show what submit would do."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from encoder import text, tool
+from encoder import reencoding, text, tool
 from encoder.command import MASTER, PROGRAM, SCRATCH
 from encoder.encoding import fill
 from encoder.loudness import unmeasured_words
@@ -50,10 +50,10 @@ def command(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what submit would do, without doing it.
+    """Show what submit would do in an empty store, without doing it.
 
-    Tells each decision that the master led to, the grid of GOPs, segments and chunks, and the tasks. With --json the
-    plan is printed as the document that submit keeps in the store.
+    Tells each decision that the master led to, the grid of GOPs, segments and chunks, the track that each rendition
+    becomes, and the tasks.
     """
     store = StoreSettings(endpoint_url=endpoint_url)
     request = pipeline.Request(master, title, loading.load(ladder), store, cluster, encode)
@@ -75,9 +75,22 @@ def command(
                     f"{_pasteable(plan, task.levelling.argv, {})}"
                 )
             words = unmeasured_words(task.levelling) if task.levelling else _sidecar_words(task)
+            for line in _first_pass(plan, task):
+                click.echo(line)
             click.echo(f"{_pasteable(plan, task.argv, words)}\n")
     else:
         _show(plan)
+
+
+def _first_pass(plan: EncodePlan, task: EncodeTask) -> Iterator[str]:
+    """What has to run before a command whose encoders read the frames twice."""
+    argv = reencoding.first_pass(task.argv)
+    if argv:
+        yield _pasteable(plan, argv, {})
+        names = reencoding.log_names(task.argv)
+        for rendition, name in reencoding.log_names(argv).items():
+            if name != names[rendition]:
+                yield shlex.join(["mv", name, names[rendition]])
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -111,7 +124,8 @@ def _span(task: EncodeTask) -> str:
 
 def _made(task: EncodeTask) -> str:
     sheets = [count_text(len(task.sheets), "sheet") + " of thumbnails"] if task.sheets else []
-    return ", ".join((*task.renditions, *sheets))
+    stills = [f"{count_text(len(task.posters), 'candidate')} for the poster"] if task.posters else []
+    return ", ".join((*task.renditions, *sheets, *stills))
 
 
 def _show(plan: EncodePlan) -> None:
@@ -120,7 +134,7 @@ def _show(plan: EncodePlan) -> None:
     screen.print(
         facts(
             [
-                ("title", f"{plan.title}, release {plan.release}"),
+                ("title", plan.title),
                 ("master", f"{plan.master.url}, {plan.master.size_bytes:,} bytes"),
                 (
                     "ladder",

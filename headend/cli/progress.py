@@ -16,7 +16,7 @@ from rich.text import Text
 from encoder.cluster import Advance, Done, Failed, Notice, Tick
 from headend import layout
 from headend.cli.wording import clock_text, count_text, printable
-from headend.media import EncodePlan, EncodeTask, Kind
+from headend.media import EncodeTask, Kind
 from headend.pipeline import Event, Planned, PublishedEarly, Step
 from headend.settings import ATTEMPTS
 from headend.storage.masters import redact
@@ -32,10 +32,9 @@ class Progress:
     """How far the encoding of a job is at one moment.
 
     Attributes:
-        share: Part of all tasks' cost that is done, reused ones included, 0 to 1.
-        tasks: Tasks in all.
-        tasks_done: Those that are done, reused ones included.
-        tasks_reused: Those that an earlier run had done.
+        share: Part of all tasks' cost that is done, 0 to 1.
+        tasks: Tasks of this run.
+        tasks_done: Those that are done.
         retries: Attempts that failed and are made again.
         frames_per_s: Frames of all video renditions, in this run, per second of it.
         realtime: Seconds of the title that pass through the whole ladder in a second.
@@ -45,7 +44,6 @@ class Progress:
     share: float
     tasks: int
     tasks_done: int
-    tasks_reused: int
     retries: int
     frames_per_s: float
     realtime: float
@@ -58,14 +56,12 @@ class Encoding:
     def __init__(self, planned: Planned) -> None:
         self.plan = planned.plan
         self.retries = 0
-        self._reused = frozenset(planned.reused)
         self._divisors = {rendition.id: rendition.rate_divisor for rendition in (*self.plan.video, *self.plan.trick)}
         self._tasks = {task.id: task for task in self.plan.tasks}
-        self._shares = {task.id: float(task.id in self._reused) for task in self.plan.tasks}
+        self._shares = dict.fromkeys(self._tasks, 0.0)
         self._cost = sum(task.cost for task in self.plan.tasks) or 1.0
-        self._reused_cost = sum(self._tasks[id].cost for id in self._reused)
         self._done_cost = 0.0
-        self._done_tasks = len(self._reused)
+        self._done_tasks = 0
         self._frames_done = 0.0
 
     def note(self, event: Advance | Done | Failed) -> None:
@@ -83,18 +79,16 @@ class Encoding:
 
     def progress(self, elapsed_s: float) -> Progress:
         """Sum up, ``elapsed_s`` seconds after the plan was made."""
-        done = self._reused_cost + self._done_cost
         speed = self._done_cost / max(elapsed_s, 0.001)
         return Progress(
-            share=min(1.0, done / self._cost),
+            share=min(1.0, self._done_cost / self._cost) if self._tasks else 1.0,
             tasks=len(self.plan.tasks),
             tasks_done=self._done_tasks,
-            tasks_reused=len(self._reused),
             retries=self.retries,
             frames_per_s=self._frames_done / max(elapsed_s, 0.001),
             realtime=speed / self._cost * float(self.plan.grid.duration_s),
             # The first moments go into starting, and would foretell hours.
-            left_s=max(0.0, self._cost - done) / speed if self._done_cost > 0.02 * self._cost else None,
+            left_s=max(0.0, self._cost - self._done_cost) / speed if self._done_cost > 0.02 * self._cost else None,
         )
 
     def _set(self, id: str, share: float) -> None:
@@ -108,7 +102,8 @@ class Encoding:
         found = self._tasks[task]
         more = f" and {len(found.renditions) - 1} more" if len(found.renditions) > 1 else ""
         place = f"chunk {found.chunk.number} of " if found.kind is Kind.VIDEO else ""
-        return f"{place}{found.renditions[0]}{more}"
+        made = found.renditions or tuple(rendition for rendition, _ in found.parts)
+        return f"{place}{made[0]}{more}"
 
     def _frames(self, task: EncodeTask, renditions: tuple[str, ...]) -> int:
         if task.kind is not Kind.VIDEO:
@@ -123,7 +118,6 @@ def figures(progress: Progress) -> str:
         f"{progress.frames_per_s:,.0f} frames/s",
         f"{progress.realtime:.2f} × real time",
         f"{clock_text(progress.left_s)} left" if progress.left_s is not None else "time left not known yet",
-        *([f"{progress.tasks_reused:,} reused"] if progress.tasks_reused else []),
         *([count_text(progress.retries, "retry").replace("retrys", "retries")] if progress.retries else []),
     ]
     return ", ".join(parts)
@@ -167,7 +161,7 @@ class Follower:
         elif isinstance(event, Planned):
             self._encoding = Encoding(event)
             self._begin("encoding")
-            self._write(plan_line(event.plan, len(event.reused)))
+            self._write(plan_line(event))
         elif isinstance(event, PublishedEarly):
             made = event.presentation
             self._write(f"first release {made.release} can be played: {layout.multivariant(made.title, made.release)}")
@@ -216,9 +210,12 @@ class Follower:
         return encoding.progress(self._clock() - self._started)
 
 
-def plan_line(plan: EncodePlan, reused: int) -> str:
+def plan_line(planned: Planned) -> str:
     """What begins, in one line."""
-    known = f", {reused:,} of them done by an earlier run" if reused else ""
+    plan, reused = planned.plan, len(planned.reused_tracks)
+    known = f"; {reused:,} of {count_text(len(plan.tracks), 'track')} reused" if planned.reused_parts else ""
+    if planned.reused_parts and reused < len(plan.tracks):
+        known += f", {planned.reused_parts / len(plan.parts):.0%} of all work done by an earlier run"
     return (
         f"{count_text(len(plan.video) + len(plan.audio), 'rendition')} of {plan.grid.frame_count:,} frames in "
         f"{count_text(len(plan.tasks), 'task')}{known}"

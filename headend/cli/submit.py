@@ -36,6 +36,7 @@ from ladders import loading
     is_flag=True,
     help="Encode H.264 and AAC first, and publish them while the rest goes on.",
 )
+@click.option("--force", is_flag=True, help="Encode anew what the store has already.")
 @options.common
 def command(
     master: str,
@@ -45,14 +46,16 @@ def command(
     cluster: ClusterSettings,
     encode: EncodeSettings,
     publish_early: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Make a playing title of a master.
 
     The master is a file, or an object in S3 of which every task reads only its own part. A release becomes visible
-    when all of it is in the store. Stopped half-way, the same command does what is missing and no more.
+    when all of it is in the store. Only what the store does not have yet is encoded: stopped half-way, the same command
+    does the rest; with other codecs, languages or another ladder, it makes the new tracks alone.
     """
-    request = pipeline.Request(master, title, loading.load(ladder), store, cluster, encode, publish_early)
+    request = pipeline.Request(master, title, loading.load(ladder), store, cluster, encode, publish_early, force)
     with following(console(stderr=True)) as note:
         outcome = pipeline.submit(request, note)
     if as_json:
@@ -65,7 +68,11 @@ def outcome_plain(outcome: pipeline.Outcome, store: StoreSettings) -> dict[str, 
     """What ``--json`` tells of a job that is done."""
     return {
         **release_plain(outcome.presentation, store),
-        "reused_tasks": outcome.reused_tasks,
+        "is_current": outcome.is_current,
+        "tracks": outcome.tracks,
+        "reused_tracks": outcome.reused_tracks,
+        "parts": outcome.parts,
+        "reused_parts": outcome.reused_parts,
         "encoded_tasks": outcome.encoded_tasks,
         "cpu_s": round(outcome.cpu_s, 3),
         "predicted_cpu_s": round(outcome.predicted_cpu_s, 3),
@@ -87,13 +94,15 @@ def show_outcome(outcome: pipeline.Outcome, store: StoreSettings) -> None:
                     "made",
                     f"{count_text(len(made.video) + len(made.audio), 'rendition')} of "
                     f"{count_text(made.grid.frame_count, 'frame')}: "
-                    f"{count_text(outcome.encoded_tasks, 'task')} encoded, {outcome.reused_tasks:,} reused",
+                    f"{count_text(outcome.encoded_tasks, 'task')} encoded, "
+                    f"{outcome.reused_tracks:,} of {count_text(outcome.tracks, 'track')} reused",
                 ),
                 (
                     "took",
                     f"{clock_text(outcome.wall_s)}, {outcome.cpu_s:,.0f} CPU seconds of encoding, "
                     f"{outcome.predicted_cpu_s:,.0f} expected",
                 ),
+                *([] if outcome.is_current else [("current", f"{outcome.newer}, of a newer request")]),
                 *concealed_facts(made),
             ]
         )

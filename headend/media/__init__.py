@@ -24,19 +24,22 @@ from headend.media.masters import (
     VideoTrack,
     merged,
 )
-from headend.media.plans import EncodePlan, EncodeTask, Levelling
+from headend.media.plans import EncodePlan, EncodeTask, Levelling, Part
 from headend.media.releases import (
     Current,
     EncodedTrack,
     Loudness,
+    Playable,
     Presentation,
+    Published,
     Receipt,
+    Release,
     Rendition,
     Segment,
-    Sheet,
     Track,
+    TrackSummary,
 )
-from headend.media.renditions import AudioRendition, TextRendition, Thumbnails, VideoRendition
+from headend.media.renditions import AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.media.timelines import Span, Timeline
 
 __all__ = [
@@ -63,13 +66,17 @@ __all__ = [
     "Loudness",
     "Master",
     "MasteringDisplay",
+    "Part",
+    "Playable",
+    "Poster",
     "Presentation",
     "Probe",
+    "Published",
     "Reading",
     "Receipt",
+    "Release",
     "Rendition",
     "Segment",
-    "Sheet",
     "Span",
     "SubtitleTrack",
     "TextRendition",
@@ -78,6 +85,7 @@ __all__ = [
     "Thumbnails",
     "Timeline",
     "Track",
+    "TrackSummary",
     "VideoRange",
     "VideoRendition",
     "VideoTrack",

@@ -1,11 +1,11 @@
 """How renditions are made: tasks, and the plan of them all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from headend.media.kinds import Effort, Kind
 from headend.media.masters import Damage, Light, Master, Reading, TextTrack
-from headend.media.renditions import AudioRendition, TextRendition, Thumbnails, VideoRendition
+from headend.media.renditions import AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.timing import Chunk, Grid
 
 
@@ -37,7 +37,7 @@ class EncodeTask:
     """One child process: a chunk × a group of renditions, a programme × its audio renditions, or programmes of text.
 
     Attributes:
-        id: Digest of all that decides the result: master, frames, arguments, tool.
+        id: Digest of the tracks that it makes and of its chunk.
         kind: What the renditions carry; tasks of sound and text cover the whole title.
         chunk: The frames; of a task of sound or text, all of them.
         renditions: Their ids, in the order of the outputs.
@@ -49,6 +49,7 @@ class EncodeTask:
         memory_bytes: Memory that is to be set aside for it.
         levelling: Sound only: how its loudness is measured and set.
         sheets: Numbers of the sheets of thumbnails that are made beside.
+        posters: Numbers of the candidates for the poster that are made beside.
         text: Text only: the programmes that it reads.
         start_s: Text only: the time in its source at which the picture starts.
         reads: What it reads of the master, to be looked through where decoding goes wrong.
@@ -66,6 +67,13 @@ class EncodeTask:
     text: tuple[TextTrack, ...] = ()
     start_s: Fraction = Fraction(0)
     reads: tuple[Reading, ...] = ()
+    posters: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> tuple["Part", ...]:
+        """What it makes: its chunk of each of its renditions, and of thumbnails and poster."""
+        beside = (*(["thumbnails"] if self.sheets else []), *(["poster"] if self.posters else []))
+        return tuple((rendition, self.chunk.number) for rendition in (*self.renditions, *beside))
 
     @property
     def label(self) -> str:
@@ -74,13 +82,16 @@ class EncodeTask:
         return f"chunk {self.chunk.number} of {names}" if self.kind is Kind.VIDEO else names
 
 
+Part = tuple[str, int]
+"""The smallest piece of work: a rendition, by its id, and the number of a chunk."""
+
+
 @dataclass(frozen=True, slots=True)
 class EncodePlan:
-    """Everything that will be done to a master, decided before anything is done.
+    """Everything that a title is to have, and the work that is left, decided before anything is done.
 
     Attributes:
         title: Catalogue entry.
-        release: Digest of the master, the renditions, the grid, the effort and the tool.
         master: The file.
         ladder: Name of the ladder.
         effort: How much work the encoders do.
@@ -93,13 +104,16 @@ class EncodePlan:
         trick: Renditions of one picture for each GOP, to wind through a title; one for a codec, at most.
         thumbnails: How they are laid; None where none are made.
         text: Text renditions, programme by programme.
-        light: The master's, which HDR renditions keep; None in plans that were made before it was kept there.
+        light: The master's, which HDR renditions keep.
         allow_damaged: Whether damage is concealed and put on record; otherwise the job fails of it.
         damage: Frames that the master's own index misses.
+        poster: The candidates for the poster; None where none is made.
+        chunks: The chunks of the picture. Sound and text are one chunk, the whole.
+        tracks: For each rendition, thumbnails and poster, by their ids: the id of the track that it is in the store.
+        tool_digest: SHA-256 of the encoder's program.
     """
 
     title: str
-    release: str
     master: Master
     ladder: str
     effort: Effort
@@ -115,3 +129,25 @@ class EncodePlan:
     light: Light | None = None
     allow_damaged: bool = False
     damage: tuple[Damage, ...] = ()
+    poster: Poster | None = None
+    chunks: tuple[Chunk, ...] = ()
+    tracks: dict[str, str] = field(default_factory=dict)
+    tool_digest: str = ""
+
+    @property
+    def whole(self) -> Chunk:
+        """The one chunk of sound and text."""
+        return Chunk(0, 0, self.grid.frame_count, 1)
+
+    def chunks_of(self, rendition: str) -> tuple[Chunk, ...]:
+        """The chunks of which a rendition is made, as far as they hold anything of it."""
+        if rendition == "poster" and self.poster:
+            return tuple(c for c in self.chunks if self.poster.numbers(c.first_frame, c.end_frame))
+        if rendition in {*(sound.id for sound in self.audio), *(text.id for text in self.text)}:
+            return (self.whole,)
+        return self.chunks
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All work that the title needs, whether or not it is done."""
+        return tuple((rendition, chunk.number) for rendition in self.tracks for chunk in self.chunks_of(rendition))

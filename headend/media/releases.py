@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from headend.media.masters import Damage
-from headend.media.renditions import AudioRendition, TextRendition, Thumbnails, VideoRendition
+from headend.media.masters import Damage, Light
+from headend.media.renditions import AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.timing import Grid
 
 
@@ -60,26 +60,11 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """A sheet of thumbnails in the store: a JPEG.
-
-    Attributes:
-        number: From 1.
-        size_bytes: Size of the object.
-        sha256: Hex digest of the object.
-    """
-
-    number: int
-    size_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class EncodedTrack:
-    """What one task made of one rendition.
+    """What one task made of one track.
 
     Attributes:
-        rendition: Its id.
+        rendition: The id of the rendition that the track is.
         init_sha256: Hex digest of the init segment; the same in every chunk of a rendition.
         init_bytes: Size of the init segment; 0 where a form has none.
         timescale: Ticks per second.
@@ -88,6 +73,7 @@ class EncodedTrack:
         peak_bps: Of the segment with the highest rate.
         segments: In order.
         loudness: Audio: as measured and set.
+        track: The track's id.
         window_bps: Video: the highest rate in any window of this part, see `headend.rates.windows`.
         encoded_again: Video: numbers of the segments that came out above the cap, and were encoded again.
     """
@@ -101,40 +87,45 @@ class EncodedTrack:
     peak_bps: int
     segments: tuple[Segment, ...]
     loudness: Loudness | None = None
+    track: str = ""
     window_bps: int = 0
     encoded_again: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Proof that a task is done; written after everything that it names.
+    """What one task has written so far; written after everything that it names.
+
+    A task that is killed while it stores its segments leaves a receipt for the tracks that are complete.
 
     Attributes:
         task: The task's id.
-        tracks: One per rendition of the task.
+        chunk: Number of the chunk that it has encoded.
+        tracks: One per track of the task, as far as all of its segments are stored.
         attempt: Which attempt succeeded, from 1.
         worker: Where it ran.
         cpu_s: CPU seconds of the child process.
         wall_s: Seconds from start to end.
         peak_memory_bytes: Peak resident memory of the child process.
-        sheets: The thumbnails that were made beside.
         decode_errors: How often the decoders complained, also of what lies before the chunk and is not used.
         damage: What was concealed.
     """
 
     task: str
+    chunk: int
     tracks: tuple[EncodedTrack, ...]
     attempt: int
     worker: str
     cpu_s: float
     wall_s: float
     peak_memory_bytes: int
-    sheets: tuple[Sheet, ...] = ()
     decode_errors: int = 0
     damage: tuple[Damage, ...] = ()
 
 
-Rendition = TypeVar("Rendition", VideoRendition, AudioRendition, TextRendition)
+Rendition = TypeVar("Rendition", VideoRendition, AudioRendition, TextRendition, Thumbnails, Poster)
+
+Playable = TypeVar("Playable", VideoRendition, AudioRendition, TextRendition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +133,19 @@ class Track(Generic[Rendition]):
     """A rendition as it stands in the store, complete: all that a manifest says of it.
 
     Attributes:
-        rendition: What was asked for.
+        id: The track's id: that of the rendition, and a digest of all that decides its bytes.
+        rendition: What was asked for, with the labels that this release gives it.
         codec_string: RFC 6381, from the init segment's sample entry.
         init_bytes: Size of the init segment; 0 where a form has none.
         timescale: Ticks per second of the segments.
         priming_samples: Audio: samples before the programme's first, dropped by the init segment's edit list.
         segments: All of them, in order.
         loudness: Audio: as measured and set.
+        init_sha256: Hex digest of the init segment; that of nothing where a form has none.
+        damage: What was damaged in the master, and is concealed in this track.
     """
 
+    id: str
     rendition: Rendition
     codec_string: str
     init_bytes: int
@@ -158,6 +153,8 @@ class Track(Generic[Rendition]):
     priming_samples: int
     segments: tuple[Segment, ...]
     loudness: Loudness | None = None
+    init_sha256: str = ""
+    damage: tuple[Damage, ...] = ()
 
     def segment_bps(self) -> tuple[float, ...]:
         """Rate of each segment, in bits per second over its own duration."""
@@ -174,22 +171,28 @@ class Track(Generic[Rendition]):
         """Rate of the segment with the highest, rounded up (RFC 8216, section 4.3.4.2)."""
         return max(-(-8 * s.size_bytes * self.timescale // s.duration_ticks) for s in self.segments)
 
+    @property
+    def total_bytes(self) -> int:
+        """Size of the init segment and all segments."""
+        return self.init_bytes + sum(s.size_bytes for s in self.segments)
+
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """A release as players see it.
+    """A title as players see it.
 
     Attributes:
         title: Catalogue entry.
-        release: Its id.
+        release: The id of the release; empty before its manifests are made, since they decide it.
         grid: Where segments lie.
         video: Video tracks, best first within a codec.
         audio: Audio tracks.
         trick: Tracks of one picture for each GOP.
-        thumbnails: How they are laid; None where there are none.
-        sheets: All of them, in order.
+        thumbnails: Sheets of thumbnails; None where there are none.
         text: Tracks of text; programmes without a cue are left out.
         damage: What was damaged or missing in the master, and is concealed here.
+        poster: Candidates for the picture that stands for the title; None where there are none.
+        light: What the master's numbers mean, which HDR tracks keep.
     """
 
     title: str
@@ -198,10 +201,66 @@ class Presentation:
     video: tuple[Track[VideoRendition], ...]
     audio: tuple[Track[AudioRendition], ...]
     trick: tuple[Track[VideoRendition], ...] = ()
-    thumbnails: Thumbnails | None = None
-    sheets: tuple[Sheet, ...] = ()
+    thumbnails: Track[Thumbnails] | None = None
     text: tuple[Track[TextRendition], ...] = ()
     damage: tuple[Damage, ...] = ()
+    poster: Track[Poster] | None = None
+    light: Light | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSummary:
+    """What a release's document tells people of a track beside what players need.
+
+    Attributes:
+        segments: How many there are.
+        size_bytes: Of all segments and the init segment.
+        average_bps: Bits of all segments over their duration.
+        peak_bps: Rate of the segment with the highest.
+    """
+
+    segments: int
+    size_bytes: int
+    average_bps: int
+    peak_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The document of a release, for people and tools; servers do without it.
+
+    Attributes:
+        presentation: All of it but the segments, which are in the tracks' indexes.
+        tracks: What there is of each track, by its id.
+        created_at: UTC, ISO 8601.
+        submitted_at: When the request came that this release answers: UTC, ISO 8601.
+        reason: Why it was made, in a line.
+        software: The headend that wrote the manifests.
+    """
+
+    presentation: Presentation
+    tracks: dict[str, TrackSummary]
+    created_at: str
+    submitted_at: str
+    reason: str
+    software: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A release that is or was a title's current one.
+
+    Attributes:
+        release: Its id.
+        published_at: Since when: UTC, ISO 8601.
+        submitted_at: When the request came that it answers: UTC, ISO 8601.
+        until: When it was replaced or withdrawn; empty while it is current.
+    """
+
+    release: str
+    published_at: str
+    submitted_at: str = ""
+    until: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +268,13 @@ class Current:
     """The pointer at a title's current release.
 
     Attributes:
-        release: Its id.
-        published_at: UTC, ISO 8601.
+        release: Its id; empty while the title is withdrawn.
+        published_at: When the pointer was moved: UTC, ISO 8601.
+        submitted_at: When the request came that moved it: UTC, ISO 8601. An older request does not move it any more.
+        history: What was current before, the latest first.
     """
 
     release: str
     published_at: str
+    submitted_at: str
+    history: tuple[Published, ...]

@@ -110,6 +110,11 @@ class Thumbnails:
     interval_frames: int
 
     @property
+    def id(self) -> str:
+        """Thumbnails are one track of a title."""
+        return "thumbnails"
+
+    @property
     def sheet_tiles(self) -> int:
         """Thumbnails on a sheet; the last one of a title may have fewer, and black for the rest."""
         return self.columns * self.rows
@@ -122,6 +127,30 @@ class Thumbnails:
     def sheet_numbers(self, first_frame: int, end_frame: int) -> tuple[int, ...]:
         """Numbers, from 1, of the sheets for the frames of the grid from a sheet's first one, half-open."""
         return tuple(range(first_frame // self.sheet_frames + 1, -(-end_frame // self.sheet_frames) + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Poster:
+    """Pictures of a title, of which the one that shows most stands for it.
+
+    Attributes:
+        width_px: Width, even; pixels are square.
+        height_px: Height, even.
+        frames: The frames of the grid that are candidates, ascending.
+    """
+
+    width_px: int
+    height_px: int
+    frames: tuple[int, ...]
+
+    @property
+    def id(self) -> str:
+        """The candidates are one track of a title."""
+        return "poster"
+
+    def numbers(self, first_frame: int, end_frame: int) -> tuple[int, ...]:
+        """Numbers, from 1, of the candidates among the frames of the grid, half-open."""
+        return tuple(n for n, frame in enumerate(self.frames, start=1) if first_frame <= frame < end_frame)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,18 @@ class Store(Protocol):
         moment both may be told that they were first, and the later one wins.
         """
 
-    def copy(self, source: str, key: str) -> None:
-        """Write at ``key`` what is at ``source``, without moving the bytes here; raises `ObjectMissing` if none is."""
+    def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
+        """Write an object if it is still the one that was seen; whether it was written.
+
+        Exact in memory, in a folder whose file system has locks, and on S3 servers that honour ``If-Match``. Others,
+        rclone's among them, compare and write in two steps: two writers within some milliseconds may both be told that
+        they have written, and the later one wins.
+
+        Args:
+            key: Where it is.
+            data: What to write.
+            etag: As `head` gave it; None if there was no object.
+        """
 
     def get(self, key: str) -> bytes:
         """Read an object whole; raises `ObjectMissing` if there is none."""
@@ -97,8 +107,22 @@ class Store(Protocol):
     def head(self, key: str) -> ObjectInfo:
         """Describe an object; raises `ObjectMissing` if there is none."""
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Describe all objects whose keys start with ``prefix``, a plain string, in ascending order of keys."""
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """Describe all objects whose keys start with ``prefix``, a plain string, in ascending order of keys.
+
+        Args:
+            prefix: What their keys start with.
+            after: Leave out this key and all before it, to go on where a page has ended.
+        """
+
+    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
+        """Describe the first objects of `list`, at the cost of one request for each thousand.
+
+        Args:
+            prefix: As for `list`.
+            after: As for `list`.
+            limit: At most so many, at least 1.
+        """
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Name what lies directly below ``prefix``, which is empty or ends with ``/``, and has objects below it.

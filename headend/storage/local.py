@@ -5,6 +5,7 @@ flushed to the disk, and renamed. What a killed writer leaves is never shown, an
 """
 
 import errno
+import fcntl
 import os
 import shutil
 import time
@@ -14,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -78,16 +80,17 @@ class LocalStore:
                 return False
         return True
 
-    def copy(self, source: str, key: str) -> None:
-        """Write at one key what is at another: the same file twice, where the file system has hard links."""
-        self.head(source)
-        path, found = self._place(key), self._place(source)
-        try:
-            _make_folder(path.parent)
-            path.hardlink_to(found)
-            _sync_folder(path.parent)
-        except OSError:  # no hard links here, or an object that is to be replaced
-            self.put_file(key, found)
+    def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
+        """Write an object if it is still the one that was seen; exact where the file system has locks."""
+        with self._written(key, BytesIO(data)) as (temporary, path), _locked(path.parent):
+            try:
+                found: str | None = self.head(key).etag
+            except ObjectMissing:
+                found = None
+            if found != etag:
+                return False
+            temporary.replace(path)
+        return True
 
     def get(self, key: str) -> bytes:
         """Read an object whole."""
@@ -109,10 +112,14 @@ class LocalStore:
         with self._opened(key) as file:
             return _describe(key, os.fstat(file.fileno()))
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Describe all objects under a prefix, and remove what writers left that died long ago."""
         check_prefix(prefix)
-        return self._walk(prefix[: prefix.rfind("/") + 1], prefix)
+        return self._walk(prefix[: prefix.rfind("/") + 1], prefix, after)
+
+    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
+        """Describe the first objects under a prefix."""
+        return tuple(islice(self.list(prefix, after=after), limit))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Name what lies directly below a prefix and has objects below it."""
@@ -163,7 +170,7 @@ class LocalStore:
             finally:
                 temporary.unlink(missing_ok=True)
 
-    def _walk(self, folder: str, prefix: str) -> Iterator[ObjectInfo]:
+    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
         path = self._place(folder[:-1]) if folder else self.root
         try:
             with self._read_errors(folder), os.scandir(path) as found:
@@ -174,10 +181,10 @@ class LocalStore:
         for name, entry in entries:
             if name.startswith(RESERVED):
                 _sweep(entry)
-            elif not (folder + name).startswith(prefix):
+            elif not (folder + name).startswith(prefix) or _is_before(folder + name, after):
                 continue
             elif name.endswith("/"):
-                yield from self._walk(folder + name, prefix)
+                yield from self._walk(folder + name, prefix, after)
             elif entry.is_file(follow_symlinks=False):
                 with suppress(FileNotFoundError):
                     yield _describe(folder + name, entry.stat(follow_symlinks=False))
@@ -202,6 +209,23 @@ class LocalStore:
         kind = StoreUnavailable if error.errno in _MAY_PASS else StorageError
         advice = _ADVICE.get(error.errno or 0, error.strerror)
         return kind(f"can't {verb} {key} in {self.url}: {advice}", key=key, errno=error.errno)
+
+
+def _is_before(name: str, after: str) -> bool:
+    """Whether an object, or all objects in a folder, are left out; ``name`` of a folder ends with a slash."""
+    return name <= after and not (name.endswith("/") and after.startswith(name))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other writers that compare out of a folder; some network file systems have no locks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _describe(key: str, found: os.stat_result) -> ObjectInfo:

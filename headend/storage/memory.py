@@ -2,14 +2,19 @@
 
 import hashlib
 import io
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from headend.errors import ObjectMissing
 from headend.storage.base import ObjectInfo, Reader, check_key, check_prefix, open_source
+
+_LOCK = threading.Lock()
+"""For all stores: they are small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,14 @@ class MemoryStore:
         mine = (bytes(data), datetime.now(UTC))
         return self._objects.setdefault(check_key(key), mine) is mine
 
-    def copy(self, source: str, key: str) -> None:
-        """Write at one key what is at another."""
-        self.put(key, self.get(source))
+    def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
+        """Write an object if it is still the one that was seen; exact here."""
+        with _LOCK:
+            there = self._objects.get(check_key(key))
+            if (None if there is None else self.head(key).etag) != etag:
+                return False
+            self.put(key, data)
+            return True
 
     def get(self, key: str) -> bytes:
         """Read an object whole."""
@@ -58,10 +68,14 @@ class MemoryStore:
         data, modified = self._find(key)
         return ObjectInfo(key, len(data), modified, hashlib.md5(data, usedforsecurity=False).hexdigest())
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Describe all objects under a prefix."""
         check_prefix(prefix)
-        return (self.head(key) for key in sorted(self._objects) if key.startswith(prefix))
+        return (self.head(key) for key in sorted(self._objects) if key.startswith(prefix) and key > after)
+
+    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
+        """Describe the first objects under a prefix."""
+        return tuple(islice(self.list(prefix, after=after), limit))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Name what lies directly below a prefix and has objects below it."""

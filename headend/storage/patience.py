@@ -59,9 +59,9 @@ class PatientStore:
         """Write an object unless there is one; False also where an attempt of this call wrote it unnoticed."""
         return self._patiently(lambda: self._store.put_if_absent(key, data))
 
-    def copy(self, source: str, key: str) -> None:
-        """Copy an object."""
-        self._patiently(lambda: self._store.copy(source, key))
+    def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
+        """Write an object if it is still the one that was seen."""
+        return self._patiently(lambda: self._store.put_if_match(key, data, etag))
 
     def get(self, key: str) -> bytes:
         """Read an object whole."""
@@ -79,9 +79,13 @@ class PatientStore:
         """Describe an object."""
         return self._patiently(lambda: self._store.head(key))
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Describe all objects whose keys start with a prefix."""
-        return iter(self._patiently(lambda: tuple(self._store.list(prefix))))
+        return iter(self._patiently(lambda: tuple(self._store.list(prefix, after=after))))
+
+    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
+        """Describe the first objects whose keys start with a prefix."""
+        return self._patiently(lambda: self._store.page(prefix, after=after, limit=limit))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Name what lies directly below a prefix."""

@@ -115,12 +115,25 @@ class S3Store:
             raise
         return True
 
-    def copy(self, source: str, key: str) -> None:
-        """Write at one key what is at another; the server does it."""
-        with self._answers("copy", source):
-            self._client.copy_object(
-                Bucket=self.bucket, Key=self._path(key), CopySource={"Bucket": self.bucket, "Key": self._path(source)}
-            )
+    def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
+        """Write an object if it is still the one that was seen; looks first, for servers that ignore the condition."""
+        try:
+            found: str | None = self.head(key).etag
+        except ObjectMissing:
+            found = None
+        if found != etag:
+            return False
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'}
+        try:
+            with self._answers("write", key):
+                self._client.put_object(
+                    Bucket=self.bucket, Key=self._path(key), Body=data, ContentMD5=_md5(data), **condition
+                )
+        except StorageError as error:
+            if error.facts.get("code") in _LOST_RACE or isinstance(error, ObjectMissing):
+                return False
+            raise
+        return True
 
     def get(self, key: str) -> bytes:
         """Read an object whole."""
@@ -155,10 +168,14 @@ class S3Store:
         modified = found["LastModified"].astimezone(UTC)
         return ObjectInfo(key, found["ContentLength"], modified, found["ETag"].strip('"'))
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Describe all objects under a prefix; holds their descriptions in memory, as not every server sorts them."""
         check_prefix(prefix)
-        return self._listed(prefix)
+        return iter(self._listed(prefix, after, None))
+
+    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
+        """Describe the first objects under a prefix."""
+        return self._listed(check_prefix(prefix), after, limit)
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Name what lies directly below a prefix and has objects below it."""
@@ -187,18 +204,24 @@ class S3Store:
     def _path(self, key: str) -> str:
         return self._base + check_key(key)
 
-    def _listed(self, prefix: str) -> Iterator[ObjectInfo]:
+    def _listed(self, prefix: str, after: str, limit: int | None) -> tuple[ObjectInfo, ...]:
         skip = len(self._base)
+        place: dict[str, Any] = {"StartAfter": self._base + after} if after else {}
+        size: Any = {} if limit is None else {"MaxItems": limit, "PageSize": min(limit, 1000)}
         with self._answers("list", prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self._base + prefix
+                Bucket=self.bucket,
+                Prefix=self._base + prefix,
+                PaginationConfig=size,
+                **place,
             )
-            found = [
+            found = (
                 ObjectInfo(o["Key"][skip:], o["Size"], o["LastModified"].astimezone(UTC), o["ETag"].strip('"'))
                 for page in pages
                 for o in page.get("Contents", ())
-            ]
-        yield from sorted(found, key=lambda info: info.key)
+            )
+            # A server may ignore where to start.
+            return tuple(sorted((info for info in found if info.key > after), key=lambda info: info.key))
 
     def _answers(self, verb: str, key: str) -> AbstractContextManager[None]:
         return translated(f"can't {verb} {key or 'objects'} in {self.url}", key)

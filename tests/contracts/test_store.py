@@ -34,6 +34,10 @@ def keys(store: Store, prefix: str) -> list[str]:
     return [info.key for info in store.list(prefix)]
 
 
+def keys_after(store: Store, prefix: str, after: str) -> list[str]:
+    return [info.key for info in store.list(prefix, after=after)]
+
+
 class TestStore:
     def test_gives_back_what_was_put(self, store: Store) -> None:
         store.put("titles/film/1.m4s", EVERY_BYTE)
@@ -59,19 +63,28 @@ class TestStore:
         assert store.get(key) == b"x"
         assert keys(store, "odd/a b+") == [key]
 
-    def test_a_copy_is_an_object_of_its_own(self, store: Store) -> None:
-        store.put("titles/a b/1.m4s", EVERY_BYTE)
-        store.copy("titles/a b/1.m4s", "titles/other/2.m4s")
-        store.copy("titles/a b/1.m4s", "titles/other/2.m4s")
-        store.put("titles/a b/1.m4s", b"another")
-        assert store.get("titles/other/2.m4s") == EVERY_BYTE
-        store.delete("titles/a b/1.m4s")
-        assert keys(store, "titles/") == ["titles/other/2.m4s"]
+    def test_what_was_seen_is_replaced_and_nothing_else(self, store: Store) -> None:
+        assert store.put_if_match("titles/film/current.json", b"first", None)
+        assert not store.put_if_match("titles/film/current.json", b"second", None)
+        seen = store.head("titles/film/current.json").etag
+        assert store.put_if_match("titles/film/current.json", b"third", seen)
+        assert not store.put_if_match("titles/film/current.json", b"fourth", seen)
+        assert not store.put_if_match("titles/film/other.json", b"fifth", seen)
+        assert store.get("titles/film/current.json") == b"third"
+        assert keys(store, "") == ["titles/film/current.json"]
 
-    def test_what_is_not_there_can_not_be_copied(self, store: Store) -> None:
-        with pytest.raises(ObjectMissing):
-            store.copy("nothing", "here")
-        assert keys(store, "") == []
+    def test_a_page_goes_on_after_the_one_before(self, store: Store) -> None:
+        names = ["a", "a-b", "a/1", "a/2", "a0", "b/1"]
+        for name in ("a-b", "a0", "b/1", "a/2", "a/1"):
+            store.put(f"p/{name}", b"x")
+        everything = keys(store, "p/")
+        assert everything == [f"p/{name}" for name in names[1:]]
+        for place in range(len(everything)):
+            for limit in (1, 2, 9):
+                page = store.page("p/", after=everything[place], limit=limit)
+                assert [info.key for info in page] == everything[place + 1 : place + 1 + limit]
+            assert keys_after(store, "p/", everything[place]) == everything[place + 1 :]
+        assert [info.key for info in store.page("p/a/", after="p/a/1")] == ["p/a/2"]
 
     @pytest.mark.parametrize("start", [0, 1, 1000, 1279])
     @pytest.mark.parametrize("length", [1, 280, 5000])

@@ -43,7 +43,9 @@ def task(name: str, cost: float = 1.0) -> EncodeTask:
 
 
 def receipt(run_: TaskRun) -> Receipt:
-    return Receipt(run_.task.id, (), run_.attempt, run_.worker, cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0)
+    return Receipt(
+        run_.task.id, run_.task.chunk.number, (), run_.attempt, run_.worker, cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def sleep_in_a_child(mark: str, run_: TaskRun) -> Receipt:
 
 
 def ask_for_the_tool(run_: TaskRun) -> Receipt:
-    tool.check_version("ffmpeg version of the plan")
+    tool.check("ffmpeg version of the plan", "0" * 64)
     return receipt(run_)
 
 

@@ -1,6 +1,7 @@
 """The encode commands, read as data and run for real on films of seconds."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -157,14 +158,27 @@ def test_every_label_is_made_once_and_used_once() -> None:
     assert sorted([*made, "0:0"]) == sorted(used)
 
 
-def test_each_size_is_scaled_once_from_the_nearest_larger_one() -> None:
+def sizes(steps: Iterable[Step]) -> list[str]:
+    return [step.args.split(":filter")[0] for step in steps if ":filter" in step.args]
+
+
+def test_each_size_is_scaled_once_from_the_smallest_half_that_is_not_smaller() -> None:
     argv = command(LADDER[::-1])
 
-    def sizes(steps: Iterable[Step]) -> list[str]:
-        return [step.args.split(":filter")[0] for step in steps if ":filter" in step.args]
+    assert Counter(sizes(named(argv, "zscale"))) == Counter(["1920:1080", "1280:720", "960:540", "640:360"])
+    assert sizes(way_to(argv, "avc-360p")) == ["960:540", "640:360"]
+    assert sizes(way_to(argv, "avc-720p")) == ["1280:720"]
 
-    assert sizes(named(argv, "zscale")) == ["1920:1080", "1280:720", "960:540", "640:360"]
-    assert sizes(way_to(argv, "avc-360p")) == sizes(named(argv, "zscale"))
+
+def test_what_an_encoder_gets_does_not_depend_on_what_is_encoded_beside_it() -> None:
+    together = command()
+    for rendition in LADDER:
+        alone = way_to(command([rendition]), rendition.id)
+        beside = way_to(together, rendition.id)
+        copies = ("split",)
+        assert [(s.name, s.args) for s in alone if s.name not in copies] == [
+            (s.name, s.args) for s in beside if s.name not in copies
+        ]
 
 
 def test_each_pixel_format_is_made_once_for_each_size() -> None:
@@ -280,13 +294,14 @@ def test_hdr_renditions_state_the_mastering_display_and_sdr_ones_do_not() -> Non
 
 
 @pytest.mark.parametrize("colour", [HDR10, HLG], ids=["PQ", "HLG"])
-def test_sdr_of_an_hdr_master_is_tone_mapped_once_and_hdr_is_not(colour: object) -> None:
+def test_sdr_of_an_hdr_master_is_tone_mapped_once_for_each_half_and_hdr_is_not(colour: object) -> None:
     track = hdr_track(colour)
     small = make_video_rendition(id="small", width_px=640, height_px=360)
     hdr = make_video_rendition(codec=Codec.HEVC, video_range=track.video_range)
-    argv = command((LADDER[0], small, hdr), track=track)
+    smaller = make_video_rendition(id="smaller", width_px=512, height_px=288)
+    argv = command((LADDER[0], small, smaller, hdr), track=track)
 
-    assert len(named(argv, "tonemap")) == 1
+    assert len(named(argv, "tonemap")) == 2
     for rendition in (LADDER[0], small):
         assert [step.name for step in way_to(argv, rendition.id)].count("tonemap") == 1
     assert "tonemap" not in [step.name for step in way_to(argv, hdr.id)]

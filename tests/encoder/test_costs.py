@@ -68,7 +68,9 @@ def test_sound_costs_by_channel_and_second() -> None:
 
 def receipts(plan: EncodePlan, factor: float, memory: float = 1.0) -> list[Receipt]:
     return [
-        Receipt(task.id, (), 1, "w", factor * task.cost, 1.0, round(memory * task.memory_bytes / SAFE))
+        Receipt(
+            task.id, task.chunk.number, (), 1, "w", factor * task.cost, 1.0, round(memory * task.memory_bytes / SAFE)
+        )
         for task in plan.tasks
     ]
 
@@ -81,7 +83,11 @@ def truly(plan: EncodePlan, truth: Costs) -> list[Receipt]:
     def took_s(task: EncodeTask) -> float:
         return pricing.video_s([renditions[id] for id in task.renditions], task.chunk.frame_count)
 
-    return [Receipt(task.id, (), 1, "w", took_s(task), 1.0, 0) for task in plan.tasks if task.kind is Kind.VIDEO]
+    return [
+        Receipt(task.id, task.chunk.number, (), 1, "w", took_s(task), 1.0, 0)
+        for task in plan.tasks
+        if task.kind is Kind.VIDEO
+    ]
 
 
 def jobs(truth: Costs, count: int) -> list[tuple[float, Calibration]]:
@@ -149,7 +155,7 @@ def test_memory_grows_at_once_and_shrinks_slowly() -> None:
 
 def test_receipts_that_tell_nothing_are_left_out() -> None:
     plan = make_plan()
-    strangers = [Receipt("another", (), 1, "w", 5.0, 1.0, 1), *receipts(plan, 0.0)]
+    strangers = [Receipt("another", 0, (), 1, "w", 5.0, 1.0, 1), *receipts(plan, 0.0)]
 
     assert Calibration().learned(plan, strangers).video == {}
     assert Calibration().learned(plan, []) == Calibration()

@@ -1,17 +1,20 @@
-"""Plans are pure: the same inputs make the same release, and every deciding input makes another."""
+"""Plans are pure: the same inputs make the same tracks, and every deciding input makes others."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from encoder.command import SHEETS
+from encoder.command import POSTERS, SHEETS
 from encoder.conforming import conform
-from encoder.planning import complete_colour, first_release, plan, usable
+from encoder.planning import Draft, complete_colour, first_release, usable
 from headend.errors import ConfigError, MasterError
-from headend.media import Codec, Colour, Effort, EncodePlan, Kind, TextRole, TextTrack
+from headend.media import Codec, Colour, Effort, EncodePlan, Kind, Part, TextRole, TextTrack
 from headend.settings import EncodeSettings
 from tests.support.nouns import (
     BT709,
@@ -48,68 +51,135 @@ INPUTS: dict[str, Any] = {
     "decisions": ("a decision",),
     "settings": EncodeSettings(chunk_s=Fraction(12)),
     "tool": "ffmpeg version 9.0",
+    "tool_digest": "00" * 32,
     "workers": 2,
 }
 
 
 def make_plan(**changes: Any) -> EncodePlan:
     inputs = INPUTS | changes
-    return plan(inputs.pop("title"), inputs["probe"], conform(inputs.pop("probe").video), **inputs)
+    arranging = {
+        name: inputs.pop(name) for name in ("workers", "early", "slot_bytes", "missing_parts") if name in inputs
+    }
+    missing = arranging.pop("missing_parts", None)
+    draft = Draft(inputs.pop("title"), inputs["probe"], conform(inputs.pop("probe").video), **inputs)
+    return draft.with_tasks(missing, **arranging)
 
 
 def test_the_same_inputs_make_the_same_plan() -> None:
     assert make_plan() == make_plan()
 
 
+FULL_RANGE = replace(BT709, range="pc")
+PICTURES = {*(r.id for r in VIDEO), "avc-720p-trick", "av1-540p-trick", "vp9-360p-trick", "thumbnails", "poster"}
+ENGLISH, GERMAN = {"aac-en", "opus-en"}, {"aac-de"}
+ALL = PICTURES | ENGLISH | GERMAN
+
+
+def changed(**changes: Any) -> set[str]:
+    """The renditions that both plans have, and that are other tracks in each."""
+    before, after = make_plan().tracks, make_plan(**changes).tracks
+    return {id for id in before.keys() & after.keys() if before[id] != after[id]}
+
+
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "renditions"),
     [
-        {"probe": replace(PROBE, master=make_master(digest="sha256:01"))},
-        {"probe": replace(PROBE, video=make_video_track(frame_count=1001))},
-        {"probe": replace(PROBE, video=make_video_track(frame_count=1000, colour=replace(BT709, range="pc")))},
-        {"probe": replace(PROBE, video=make_video_track(frame_count=1000, rotation_deg=180))},
-        {"probe": replace(PROBE, video=make_video_track(frame_count=1000, frame_rate=Fraction(25)))},
-        {"probe": replace(PROBE, audio=(make_audio_track(channels=6), PROBE.audio[1]))},
-        {"probe": replace(PROBE, audio=(make_audio_track(start_s=Fraction(1, 10)), PROBE.audio[1]))},
-        {"video": VIDEO[:-1]},
-        {"video": (replace(VIDEO[0], crf=22.0), *VIDEO[1:])},
-        {"video": (replace(VIDEO[0], cap_bps=1), *VIDEO[1:])},
-        {"audio": AUDIO[:-1]},
-        {"audio": (replace(AUDIO[0], bit_rate_bps=96_000), *AUDIO[1:])},
-        {"audio": (replace(AUDIO[0], name="Original"), *AUDIO[1:])},
-        {"settings": EncodeSettings(chunk_s=Fraction(12), segment_s=Fraction(4))},
-        {"settings": EncodeSettings(chunk_s=Fraction(18))},
-        {"settings": EncodeSettings(chunk_s=Fraction(12), loudness_lufs=-27)},
-        {"settings": EncodeSettings(chunk_s=Fraction(12), effort=Effort.DRAFT)},
-        {"tool": "ffmpeg version 9.1"},
-        {"text": TEXT},
+        ({"probe": replace(PROBE, master=make_master(digest="sha256:01"))}, ALL),
+        ({"probe": replace(PROBE, video=make_video_track(frame_count=1001))}, ALL),
+        ({"probe": replace(PROBE, video=make_video_track(frame_count=1000, colour=FULL_RANGE))}, PICTURES),
+        ({"probe": replace(PROBE, video=make_video_track(frame_count=1000, rotation_deg=180))}, PICTURES),
+        ({"probe": replace(PROBE, audio=(make_audio_track(channels=6), PROBE.audio[1]))}, ENGLISH),
+        ({"probe": replace(PROBE, audio=(make_audio_track(start_s=Fraction(1, 10)), PROBE.audio[1]))}, ENGLISH),
+        ({"video": (replace(VIDEO[0], crf=22.0), *VIDEO[1:])}, {VIDEO[0].id}),
+        ({"video": (replace(VIDEO[0], cap_bps=1), *VIDEO[1:])}, {VIDEO[0].id}),
+        ({"audio": (replace(AUDIO[0], bit_rate_bps=96_000), *AUDIO[1:])}, {"aac-en"}),
+        ({"settings": EncodeSettings(chunk_s=Fraction(12), segment_s=Fraction(4))}, ALL),
+        ({"settings": EncodeSettings(chunk_s=Fraction(18))}, ALL),
+        ({"settings": EncodeSettings(chunk_s=Fraction(12), loudness_lufs=-27)}, ENGLISH | GERMAN),
+        ({"tool_digest": "01" * 32}, ALL),
     ],
 )  # fmt: skip
-def test_every_deciding_input_makes_another_release(changes: dict[str, Any]) -> None:
-    other = make_plan(**changes)
-
-    assert other.release != make_plan().release
+def test_what_decides_bytes_makes_other_tracks_of_those_alone(changes: dict[str, Any], renditions: set[str]) -> None:
+    assert changed(**changes) == renditions
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"workers": 40},
+        {"early": True},
         {"decisions": ()},
+        {"tool": "ffmpeg version 9.0, said otherwise"},
+        {"text": TEXT},
+        {"video": VIDEO[:2]},
+        {"video": (replace(VIDEO[0], default=False), replace(VIDEO[1], default=True), *VIDEO[2:])},
+        {"audio": AUDIO[:-1]},
+        {"audio": (replace(AUDIO[0], name="Original"), *AUDIO[1:])},
+        {"audio": (replace(AUDIO[0], roles=("comment",)), *AUDIO[1:])},
         {"probe": replace(PROBE, master=replace(PROBE.master, url="/elsewhere/copy.mov", version="2"))},
+        {"probe": replace(PROBE, master=replace(PROBE.master, url="s3://masters/copy.mov", version="2"))},
     ],
-)
-def test_what_changes_no_picture_and_no_sound_keeps_the_release(changes: dict[str, Any]) -> None:
-    assert make_plan(**changes).release == make_plan().release
+)  # fmt: skip
+def test_what_decides_no_bytes_keeps_all_tracks(changes: dict[str, Any]) -> None:
+    assert changed(**changes) == set()
 
 
-def test_a_tasks_id_tells_its_master_tool_frames_and_command() -> None:
+def test_effort_makes_other_tracks() -> None:
+    assert changed(settings=EncodeSettings(chunk_s=Fraction(12), effort=Effort.DRAFT)) >= {r.id for r in VIDEO}
+
+
+def test_a_tracks_name_tells_people_what_it_is() -> None:
+    for rendition, track in make_plan().tracks.items():
+        assert re.fullmatch(re.escape(rendition) + "-[0-9a-f]{10}", track)
+
+
+def test_a_tasks_id_tells_its_tracks_and_its_chunk() -> None:
     ids = {task.id for task in make_plan().tasks}
 
     assert len(ids) == len(make_plan().tasks)
-    assert ids.isdisjoint(task.id for task in make_plan(tool="ffmpeg version 9.1").tasks)
-    moved = replace(PROBE, master=make_master(digest="sha256:01"))
-    assert ids.isdisjoint(task.id for task in make_plan(probe=moved).tasks)
+    assert ids.isdisjoint(task.id for task in make_plan(tool_digest="01" * 32).tasks)
+    assert ids == {task.id for task in make_plan(decisions=()).tasks}
+
+
+# --- what is missing ----------------------------------------------------------------------------------------------
+
+
+def test_only_what_is_missing_is_made() -> None:
+    whole = make_plan()
+    missing = {("hevc-1080p", 1), ("avc-720p", 1), ("hevc-1080p", 2), ("thumbnails", 0), ("opus-en", 0), ("vtt-de", 0)}
+    made = make_plan(missing_parts=missing, text=TEXT)
+
+    assert made.tracks.items() >= whole.tracks.items()
+    parts = [part for task in made.tasks for part in task.parts]
+    assert Counter(parts) == Counter(missing)
+    for task in made.tasks:
+        assert [word for word in task.argv if word.endswith(".mp4")] == [
+            f"{{scratch}}/{rendition}.mp4" for rendition in task.renditions if task.kind is not Kind.TEXT
+        ]
+
+
+@given(st.sets(st.sampled_from(make_plan(text=TEXT).parts)), st.integers(1, 30), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_whatever_is_missing_is_made_once(missing: set[Part], workers: int, early: bool) -> None:
+    made = make_plan(missing_parts=missing, text=TEXT, workers=workers, early=early)
+    assert Counter(part for task in made.tasks for part in task.parts) == Counter(missing)
+
+
+def test_nothing_is_done_where_nothing_is_missing() -> None:
+    assert make_plan(missing_parts=()).tasks == ()
+
+
+def test_a_rendition_is_encoded_alike_whatever_is_made_beside_it() -> None:
+    alone = make_plan(missing_parts={("av1-540p", 1)}).tasks[0].argv
+    beside = next(task.argv for task in make_plan(workers=1).tasks if ("av1-540p", 1) in task.parts)
+
+    def options(argv: tuple[str, ...]) -> tuple[str, ...]:
+        end = argv.index("{scratch}/av1-540p.mp4")
+        return argv[len(argv) - argv[::-1].index("-map", len(argv) - end) + 1 : end]
+
+    assert options(alone) == options(beside)
+    assert "960:540" in alone[alone.index("-filter_complex") + 1].replace("zscale=", "")
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8, 100])
@@ -132,9 +202,10 @@ def test_sound_is_one_task_for_each_programme_over_the_whole_title() -> None:
 
 def test_a_tasks_outputs_are_its_renditions() -> None:
     for task in make_plan().tasks:
-        outputs = [word for word in task.argv if word.startswith("{scratch}/")]
+        outputs = [word for word in task.argv if word.startswith("{scratch}/") and word.endswith((".mp4", ".jpg"))]
         sheets = [SHEETS] if task.sheets else []
-        assert outputs == [*(f"{{scratch}}/{rendition}.mp4" for rendition in task.renditions), *sheets]
+        stills = [POSTERS] if task.posters else []
+        assert outputs == [*(f"{{scratch}}/{rendition}.mp4" for rendition in task.renditions), *sheets, *stills]
 
 
 @pytest.mark.parametrize("early", [False, True])
@@ -152,15 +223,15 @@ def test_each_chunk_makes_its_thumbnails_once_beside_what_goes_first(workers: in
     if early:
         part = first_release(made)
         assert part is not None
-        assert {task.id for task in beside} <= {task.id for task in part.tasks}
+        first = {id for task in beside for id in task.renditions}
+        assert first <= part.tracks.keys()
         assert (part.trick, part.thumbnails) == (made.trick[:1], made.thumbnails)
 
 
 def test_thumbnails_can_be_left_out() -> None:
     made = make_plan(settings=EncodeSettings(chunk_s=Fraction(12), thumbnails=False))
-    assert (made.trick, made.thumbnails) == ((), None)
-    assert not any(task.sheets for task in made.tasks)
-    assert made.release != make_plan().release
+    assert (made.trick, made.thumbnails, made.poster) == ((), None, None)
+    assert not any(task.sheets or task.posters for task in made.tasks)
 
 
 @pytest.mark.parametrize("workers", [1, 8])
@@ -186,9 +257,10 @@ def test_a_first_release_is_the_part_that_every_player_takes() -> None:
 
     assert first is not None
     assert {rendition.codec for rendition in (*first.video, *first.audio)} == {Codec.AVC, Codec.AAC}
-    assert first.tasks == whole.tasks[: len(first.tasks)]
-    assert first.release != whole.release == make_plan().release
-    assert first_release(make_plan(workers=1)) is None  # its tasks make all codecs at once
+    urgent = [not first.tracks.keys().isdisjoint(task.renditions) for task in whole.tasks]
+    assert urgent == sorted(urgent, reverse=True)
+    assert first.tracks.items() < whole.tracks.items()
+    assert whole.tracks == make_plan().tracks
     with pytest.raises(ConfigError, match="has no AAC: choose another ladder"):
         first_release(replace(whole, audio=AUDIO[1:2]))
 
@@ -266,28 +338,24 @@ def test_what_was_assumed_stands_among_the_decisions() -> None:
     )
 
 
-def test_another_sidecar_or_another_word_about_it_is_another_release_and_another_task() -> None:
+def test_text_is_known_by_its_bytes_and_its_language_wherever_it_lies() -> None:
     (text,) = TEXT
-    made = [
-        make_plan(text=(one,))
-        for one in (
-            text,
-            replace(text, sidecar=make_master("/films/de.srt", digest="sha256:other")),
-            replace(text, language="fr"),
-            replace(text, role=TextRole.SDH),
-            replace(text, name="Deutsch"),
-        )
-    ]
 
-    assert len({plan.release for plan in made}) == len(made)
-    assert len({task.id for plan in made for task in plan.tasks if task.kind is Kind.TEXT}) == len(made) - 1
-    moved = replace(text, sidecar=make_master("/elsewhere/de.srt"))
-    assert make_plan(text=(moved,)).release == made[0].release
+    def tracks(one: TextTrack) -> set[str]:
+        return {track for id, track in make_plan(text=(one,)).tracks.items() if "vtt" in id}
+
+    known = tracks(text)
+    assert len(known) == 2
+    assert tracks(replace(text, sidecar=make_master("/elsewhere/de.srt"))) == known
+    assert tracks(replace(text, name="Deutsch")) == known
+    assert known.isdisjoint(tracks(replace(text, sidecar=make_master("/films/de.srt", digest="sha256:other"))))
+    assert known.isdisjoint(tracks(replace(text, language="fr")))
 
 
 def test_a_first_release_has_all_text() -> None:
-    first = first_release(make_plan(text=TEXT, early=True))
+    whole = make_plan(text=TEXT, early=True)
+    first = first_release(whole)
 
     assert first is not None
     assert [rendition.id for rendition in first.text] == ["vtt-de", "wvtt-de"]
-    assert any(task.kind is Kind.TEXT for task in first.tasks)
+    assert first.tracks.keys() >= {"vtt-de", "wvtt-de"}

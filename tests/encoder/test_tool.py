@@ -1,5 +1,6 @@
 """Which FFmpeg encodes, and what is said when there is none."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -69,11 +70,38 @@ def test_a_file_that_cannot_be_executed_is_a_clear_failure(tmp_path: Path, monke
         tool.version()
 
 
-def test_the_version_of_the_plan_is_accepted() -> None:
-    tool.check_version(tool.version())
+def test_the_program_of_the_plan_is_accepted_whatever_it_calls_itself() -> None:
+    tool.check("ffmpeg version 8", tool.digest())
 
 
-def test_another_version_than_the_plans_is_refused_with_both() -> None:
-    with pytest.raises(WorkerUnfit, match="the plan was made with 'ffmpeg version 8'") as caught:
-        tool.check_version("ffmpeg version 8")
-    assert tool.version() in str(caught.value)
+def test_another_program_than_the_plans_is_refused_with_both() -> None:
+    with pytest.raises(WorkerUnfit, match=r"the plan was made with 'ffmpeg version 8' \(000000000000\)") as caught:
+        tool.check("ffmpeg version 8", "0" * 64)
+    assert tool.version() in str(caught.value) and tool.digest()[:12] in str(caught.value)
+
+
+def test_the_digest_is_that_of_the_bytes_and_is_kept_for_the_next_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    program = script(tmp_path / "ffmpeg", "echo one")
+    monkeypatch.setenv(tool.OVERRIDE, str(program))
+    first = tool.digest()
+    assert first == hashlib.sha256(program.read_bytes()).hexdigest()
+    (kept,) = (tmp_path / "cache" / "headend").iterdir()
+    assert kept.read_text() == first
+    tool._digest.cache_clear()
+    kept.write_text("1" * 64)
+    assert tool.digest() == "1" * 64
+    script(program, "echo another")
+    assert tool.digest() == hashlib.sha256(program.read_bytes()).hexdigest()
+
+
+def test_a_cache_that_can_not_be_written_or_is_damaged_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    program = script(tmp_path / "ffmpeg", "echo two")
+    monkeypatch.setenv(tool.OVERRIDE, str(program))
+    assert tool.digest() == hashlib.sha256(program.read_bytes()).hexdigest()

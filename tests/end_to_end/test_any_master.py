@@ -36,7 +36,7 @@ cadences = st.sampled_from([Cadence.PROGRESSIVE, Cadence.INTERLACED, Cadence.TEL
 
 
 def planned(probe: Probe, conformed: Conformed, fitted: Fitted, segment_s: Fraction, chunk_s: Fraction) -> EncodePlan:
-    return planning.plan(
+    return planning.Draft(
         "film",
         probe,
         conformed,
@@ -46,8 +46,8 @@ def planned(probe: Probe, conformed: Conformed, fitted: Fitted, segment_s: Fract
         decisions=(),
         settings=EncodeSettings(segment_s, chunk_s, Effort.DRAFT, thumbnails=False),
         tool=tool.version(),
-        workers=2,
-    )
+        tool_digest=tool.digest(),
+    ).with_tasks(workers=2)
 
 
 @settings(deadline=None, max_examples=200)

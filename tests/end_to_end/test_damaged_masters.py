@@ -110,7 +110,7 @@ def encode_a_chunk(probe: Probe, path: Path, scratch: Path) -> None:
     try:
         conformed = conform(planning.usable(probe))
         fitted = fit(ladder, probe, frame_rate=conformed.frame_rate)
-        plan = planning.plan(
+        plan = planning.Draft(
             "film",
             probe,
             conformed,
@@ -120,8 +120,8 @@ def encode_a_chunk(probe: Probe, path: Path, scratch: Path) -> None:
             decisions=(),
             settings=EncodeSettings(Fraction(1), Fraction(1), Effort.DRAFT),
             tool=tool.version(),
-            workers=1,
-        )
+            tool_digest=tool.digest(),
+        ).with_tasks(workers=1)
         task = next(task for task in plan.tasks if task.kind is Kind.VIDEO)
         encode(task, input_url=str(path), scratch=scratch, cancelled=lambda: False, on_frames=lambda _: None)
         (rendition,) = plan.video

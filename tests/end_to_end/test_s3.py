@@ -82,7 +82,7 @@ def plan_of(probe: Probe) -> EncodePlan:
     ladder = load("smoke")
     fitted = fitting.fit(ladder, probe)
     (top,) = (rendition for rendition in fitted.video if rendition.default)
-    return planning.plan(
+    return planning.Draft(
         "film",
         probe,
         conform(planning.usable(probe)),
@@ -92,8 +92,8 @@ def plan_of(probe: Probe) -> EncodePlan:
         decisions=fitted.decisions,
         settings=EncodeSettings(Fraction(1, 2), Fraction(1), Effort.DRAFT),
         tool=tool.version(),
-        workers=1,
-    )
+        tool_digest=tool.digest(),
+    ).with_tasks(workers=1)
 
 
 def test_master_and_store_in_s3(tmp_path: Path, rclone_s3: LocalS3) -> None:

@@ -6,7 +6,7 @@ import json
 from enum import Enum
 from fractions import Fraction
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +23,7 @@ NOUNS = tuple(
     if isinstance(noun, type) and dataclasses.is_dataclass(noun) and noun.__module__.startswith(f"{media.__name__}.")
 )
 GRID = Grid(Fraction(24000, 1001), 100, 48, 48, 96)
-CURRENT = Current(release="r1", published_at="2030-01-01T00:00:00Z")
+CURRENT = Current(release="r1", published_at="2030-01-01T00:00:00Z", submitted_at="", history=())
 LEAVES: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     int: st.integers(-(2**63), 2**63 - 1),
@@ -45,7 +45,9 @@ def values(kind: Any, rendition: Any = VideoRendition) -> st.SearchStrategy[Any]
         return st.lists(values(args[0], rendition), max_size=2).map(tuple)
     if origin is tuple:
         return st.tuples(*(values(arg, rendition) for arg in args))
-    if origin is UnionType:
+    if origin is dict:
+        return st.dictionaries(values(args[0], rendition), values(args[1], rendition), max_size=2)
+    if origin in (UnionType, Union):
         return st.one_of(*(values(arg, rendition) for arg in args))
     if origin is not None:
         return values(origin, *args)
@@ -142,7 +144,7 @@ def test_what_is_no_fraction_is_refused(rate: object) -> None:
 @given(st.data())
 def test_a_damaged_document_is_read_whole_or_refused(data: st.DataObject) -> None:
     track = EncodedTrack("avc", "00", 700, 24000, 0, 1000, 2000, (Segment(1, 0, 48048, 48, 9000, "11", ((0, 900),)),))
-    document = bytearray(documents.write(Receipt("t1", (track,), 1, "tcp://w", 1.5, 2.5, 1000)))
+    document = bytearray(documents.write(Receipt("t1", 0, (track,), 1, "tcp://w", 1.5, 2.5, 1000)))
     place = data.draw(st.integers(0, len(document) - 1))
     document[place] = data.draw(st.integers(0, 255))
     with contextlib.suppress(StorageError):

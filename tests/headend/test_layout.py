@@ -1,5 +1,6 @@
 """Every object path is spelled once, and no title's name leads out of its folder."""
 
+import posixpath
 import re
 
 import pytest
@@ -37,19 +38,30 @@ def test_a_title_that_passes_holds_nothing_but_small_letters_digits_and_dashes(t
 
 def test_paths_are_these() -> None:
     assert layout.current("film") == "titles/film/current.json"
-    assert layout.plan("film", "r1") == "titles/film/r1/plan.json"
-    assert layout.receipt("film", "r1", "t1") == "titles/film/r1/receipts/t1.json"
-    assert layout.attempt("film", "r1", "t1", 2) == "titles/film/r1/attempts/t1-2.json"
-    assert layout.multivariant("film", "r1") == "titles/film/r1/multivariant.m3u8"
-    assert layout.mpd("film", "r1") == "titles/film/r1/manifest.mpd"
-    assert layout.release_document("film", "r1") == "titles/film/r1/release.json"
-    assert layout.init("film", "r1", "avc-1080p-6000k") == "titles/film/r1/avc-1080p-6000k/init.mp4"
-    assert layout.segment("film", "r1", "avc-1080p-6000k", 7) == "titles/film/r1/avc-1080p-6000k/7.m4s"
-    assert layout.media_playlist("film", "r1", "aac-2.0-128k-en") == "titles/film/r1/aac-2.0-128k-en/media.m3u8"
-    assert layout.iframe_playlist("film", "r1", "avc-1080p-6000k") == "titles/film/r1/avc-1080p-6000k/iframes.m3u8"
+    assert layout.published("film") == "published/film"
+    assert layout.receipt("film", "t1") == "titles/film/receipts/t1.json"
+    assert layout.attempt("film", "t1", 2) == "titles/film/attempts/t1-2.json"
+    assert layout.multivariant("film", "r1") == "titles/film/releases/r1/multivariant.m3u8"
+    assert layout.mpd("film", "r1") == "titles/film/releases/r1/manifest.mpd"
+    assert layout.release_document("film", "r1") == "titles/film/releases/r1/release.json"
+    assert layout.media_playlist("film", "r1", "aac-en-3f") == "titles/film/releases/r1/aac-en-3f.m3u8"
+    assert layout.iframe_playlist("film", "r1", "avc-3f") == "titles/film/releases/r1/avc-3f.iframes.m3u8"
+    assert layout.track_init("film", "avc-3f") == "titles/film/tracks/avc-3f/init.mp4"
+    assert layout.track_segment("film", "avc-3f", 7) == "titles/film/tracks/avc-3f/7.m4s"
+    assert layout.track_segment("film", "vtt-en-3f", 7) == "titles/film/tracks/vtt-en-3f/7.vtt"
+    assert layout.track_segment("film", "wvtt-en-3f", 7) == "titles/film/tracks/wvtt-en-3f/7.m4s"
+    assert layout.track_segment("film", "thumbnails-3f", 7) == "titles/film/tracks/thumbnails-3f/7.jpg"
+    assert layout.track_index("film", "avc-3f") == "titles/film/tracks/avc-3f/index"
 
 
-def test_everything_but_the_pointer_lies_under_its_release() -> None:
-    paths = [layout.receipts("film", "r1"), layout.attempts("film", "r1"), layout.rendition_path("film", "r1", "avc")]
-    assert all(path.startswith(f"{layout.release_path('film', 'r1')}/") for path in paths)
-    assert not layout.current("film").startswith(layout.release_path("film", "r1"))
+def test_a_release_names_tracks_relative_to_its_own_folder() -> None:
+    named = posixpath.normpath(f"{layout.release_path('film', 'r1')}/{layout.track_uri('avc-3f')}/init.mp4")
+    assert named == layout.track_init("film", "avc-3f")
+
+
+def test_everything_of_a_title_but_its_mark_lies_in_its_folder() -> None:
+    paths = [
+        layout.current("film"), layout.receipts("film"), layout.attempts("film"), layout.tracks("film"),
+        layout.releases("film"), layout.holds("film"), layout.sweeps("film"),
+    ]  # fmt: skip
+    assert all(path.startswith(f"{layout.title_path('film')}/") for path in paths)

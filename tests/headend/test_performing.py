@@ -64,8 +64,8 @@ def test_a_task_has_a_receipt_when_all_of_its_results_are_stored_and_not_before(
     plan = pipeline.plan_for(request, pipeline.inspect(str(film), settings))
     task = next(task for task in plan.tasks if task.kind is Kind.VIDEO)
     run = TaskRun(task, 1, "here", tmp_path, lambda: False, lambda _: None, lambda: None)
-    receipt = layout.receipt("film", plan.release, task.id)
-    in_the_way = tmp_path / "store" / layout.segment("film", plan.release, task.renditions[-1], 3)
+    receipt = layout.receipt("film", task.id)
+    in_the_way = tmp_path / "store" / layout.track_segment("film", plan.tracks[task.renditions[-1]], 3)
     in_the_way.mkdir(parents=True)
 
     with pytest.raises(StorageError):
@@ -78,5 +78,5 @@ def test_a_task_has_a_receipt_when_all_of_its_results_are_stored_and_not_before(
     assert receipt in stored
     for track in made.tracks:
         for segment in track.segments:
-            assert stored[layout.segment("film", plan.release, track.rendition, segment.number)] == segment.size_bytes
+            assert stored[layout.track_segment("film", track.track, segment.number)] == segment.size_bytes
     assert not list(tmp_path.glob("headend-*"))

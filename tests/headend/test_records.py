@@ -17,27 +17,27 @@ def test_attempts_come_back_by_task_and_number() -> None:
     store = MemoryStore()
     written = [make_attempt("t2", 1), make_attempt("t1", 10), make_attempt("t1", 2)]
     for attempt in written:
-        records.write_attempt(store, "film", "r1", attempt)
-    records.write_attempt(store, "film", "r2", make_attempt())
-    assert records.attempts(store, "film", "r1") == (written[2], written[1], written[0])
-    assert records.attempts(store, "film", "r3") == ()
+        records.write_attempt(store, "film", attempt)
+    records.write_attempt(store, "other", make_attempt())
+    assert records.attempts(store, "film") == (written[2], written[1], written[0])
+    assert records.attempts(store, "third") == ()
 
 
 def test_a_second_run_keeps_what_the_first_has_put_on_record() -> None:
     store = MemoryStore()
     for number, said in [(1, "first run"), (2, "first run"), (1, "second run")]:
-        records.write_attempt(store, "film", "r1", make_attempt("t1", number, stderr=said))
+        records.write_attempt(store, "film", make_attempt("t1", number, stderr=said))
 
-    found = [(attempt.number, attempt.stderr) for attempt in records.attempts(store, "film", "r1")]
+    found = [(attempt.number, attempt.stderr) for attempt in records.attempts(store, "film")]
     assert found == [(1, "first run"), (2, "first run"), (3, "second run")]
 
 
 def test_no_secret_gets_on_record() -> None:
     store = MemoryStore()
     error = ToolFailed(f"ffmpeg can't open {URL}", argv=["ffmpeg", "-i", URL], stderr=f"{URL}: 403", worker="tcp://w:1")
-    records.write_attempt(store, "film", "r1", records.attempt_of("t1", 1, error))
-    assert b"5ec2e7" not in store.get(layout.attempt("film", "r1", "t1", 1))
-    (found,) = records.attempts(store, "film", "r1")
+    records.write_attempt(store, "film", records.attempt_of("t1", 1, error))
+    assert b"5ec2e7" not in store.get(layout.attempt("film", "t1", 1))
+    (found,) = records.attempts(store, "film")
     assert found.argv == ("ffmpeg", "-i", "http://s3.local/films/a.mov?…")
     assert found.worker == "tcp://w:1"
     assert found.at.endswith("+00:00")
@@ -50,7 +50,7 @@ def test_an_error_without_a_command_makes_a_record_too() -> None:
 
 def test_a_damaged_record_is_named() -> None:
     store = MemoryStore()
-    key = layout.attempt("film", "r1", "t1", 1)
+    key = layout.attempt("film", "t1", 1)
     store.put(key, msgspec.json.encode({"kind": "Attempt", "version": 1, "body": {"task": 1}}))
     with pytest.raises(StorageError, match=key):
-        records.attempts(store, "film", "r1")
+        records.attempts(store, "film")

@@ -5,18 +5,19 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from headend import documents, layout
+from headend import documents, layout, track_index
 from headend.errors import HeadendError
-from headend.media import Codec, Current, Presentation, Segment, Sheet, Thumbnails, Track
+from headend.media import Codec, Current, Presentation, Release, Segment, Thumbnails, Track
 from headend.storage import ObjectInfo, Reader, Store
 from headend.storage.memory import MemoryStore
 from headend.timing import lay_grid
+from packager.presentation import StoredTrack, index_of
 from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
 
 TITLE = "big-buck-bunny"
@@ -27,9 +28,18 @@ TEXT = "vtt-en"
 INIT = b"ftyp moov of " * 8
 PLAYLIST = b"#EXTM3U\n" + b"#EXTINF:6.000,\n1.m4s\n" * 100
 MULTIVARIANT = b"#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n" * 40
-MPD = b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011">' + b"<Period />" * 60 + b"</MPD>"
+MPD = b"".join(
+    (
+        b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011">',
+        b'<Period><AdaptationSet contentType="video">',
+        f'<Representation id="{PICTURE}" width="1920" height="1080" />'.encode(),
+        b"</AdaptationSet></Period>",
+        b"<Period />" * 60,
+        b"</MPD>",
+    )
+)
 SHEET = b"\xff\xd8 a sheet \xff\xd9" * 8
-INDEX = b"WEBVTT\n\n00:00:00.000 --> 00:00:18.000\nthumbnails/1.jpg#xywh=0,0,320,180\n"
+INDEX = b"WEBVTT\n\n00:00:00.000 --> 00:00:18.000\n../../tracks/thumbnails/1.jpg#xywh=0,0,320,180\n"
 SEGMENTS = tuple(bytes([number]) * (1000 + number) for number in range(1, 4))
 
 
@@ -65,9 +75,13 @@ class WatchedStore:
         self._read(f"head {key}")
         return self.inner.head(key)
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         self._read(f"list {prefix}")
-        return self.inner.list(prefix)
+        return self.inner.list(prefix, after=after)
+
+    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
+        self._read(f"page {prefix}")
+        return self.inner.page(prefix, after=after, limit=limit)
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         self._read(f"folders {prefix}")
@@ -81,6 +95,9 @@ class WatchedStore:
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         return self.inner.put_if_absent(key, data)
+
+    def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
+        return self.inner.put_if_match(key, data, etag)
 
     def delete(self, key: str) -> None:
         self.inner.delete(key)
@@ -102,7 +119,6 @@ def put_release(
     published: bool = True,
 ) -> None:
     """Write all objects of a release; ``published`` says whether its document is there, ``current`` its pointer."""
-    video, audio = make_video_rendition(id=PICTURE), make_audio_rendition(id=SOUND)
     described = tuple(
         Segment(
             number=number,
@@ -114,38 +130,42 @@ def put_release(
         )
         for number, data in enumerate(segments, 1)
     )
-    text = Track(make_text_rendition(id=TEXT), "wvtt", 0, 24, 0, described)
-    in_mp4 = Track(make_text_rendition(id="wvtt-en", codec=Codec.WVTT), "wvtt", len(INIT), 24, 0, described)
-    presentation = Presentation(
-        title=title,
-        release=release,
-        grid=lay_grid(Fraction(24), 144 * len(segments), segment_s=Fraction(6), chunk_s=Fraction(30)),
-        video=(Track(video, "avc1.640028", len(INIT), 24, 0, described),),
-        audio=(Track(audio, "mp4a.40.2", len(INIT), 24, 0, described),),
-        text=(text, in_mp4),
-        thumbnails=Thumbnails(320, 180, 1, 1, interval_frames=144 * len(segments)),
-        sheets=(Sheet(1, len(SHEET), hashlib.sha256(SHEET).hexdigest()),),
+    grid = lay_grid(Fraction(24), 144 * len(segments), segment_s=Fraction(6), chunk_s=Fraction(30))
+    init, nothing = hashlib.sha256(INIT).hexdigest(), hashlib.sha256(b"").hexdigest()
+    video = Track(PICTURE, make_video_rendition(id=PICTURE), "avc1.640028", len(INIT), 24, 0, described, None, init)
+    in_mp4 = make_text_rendition(id=f"w{TEXT}", codec=Codec.WVTT)
+    sheet = Segment(1, 0, 144 * len(segments), 1, len(SHEET), hashlib.sha256(SHEET).hexdigest())
+    laid = Thumbnails(320, 180, 1, 1, interval_frames=144 * len(segments))
+    tracks: tuple[StoredTrack, ...] = (
+        video,
+        Track(SOUND, make_audio_rendition(id=SOUND), "mp4a.40.2", len(INIT), 24, 0, described, None, init),
+        Track(TEXT, make_text_rendition(id=TEXT), "wvtt", 0, 24, 0, described, None, nothing),
+        Track(f"w{TEXT}", in_mp4, "wvtt", len(INIT), 24, 0, described, None, init),
+        Track("thumbnails", laid, "jpeg", 0, 24, 0, (sheet,), None, nothing),
     )
-    store.put(layout.sheet(title, release, 1), SHEET)
-    store.put(layout.image_playlist(title, release), PLAYLIST)
+    for track in tracks:
+        for number, data in enumerate((SHEET,) if track.id == "thumbnails" else segments, 1):
+            store.put(layout.track_segment(title, track.id, number), data)
+        if track.init_bytes:
+            store.put(layout.track_init(title, track.id), INIT)
+        if published:
+            store.put(layout.track_index(title, track.id), track_index.encode(index_of(track)[0]))
+        if track.id != TEXT:
+            store.put(layout.media_playlist(title, release, track.id), PLAYLIST)
     store.put(layout.thumbnail_index(title, release), INDEX)
-    for number, data in enumerate(segments, 1):
-        store.put(layout.segment(title, release, TEXT, number), data)
-    for rendition in (PICTURE, SOUND, "wvtt-en"):
-        store.put(layout.init(title, release, rendition), INIT)
-        store.put(layout.media_playlist(title, release, rendition), PLAYLIST)
-        for number, data in enumerate(segments, 1):
-            store.put(layout.segment(title, release, rendition, number), data)
+    store.put(layout.poster(title, release), SHEET)
     store.put(layout.iframe_playlist(title, release, PICTURE), PLAYLIST)
-    store.put(layout.plan(title, release), b"{}")
-    store.put(layout.receipt(title, release, "0a"), b"{}")
-    store.put(layout.attempt(title, release, "0a", 1), b"{}")
+    store.put(layout.receipt(title, "0a"), b"{}")
+    store.put(layout.attempt(title, "0a", 1), b"{}")
     store.put(layout.multivariant(title, release), MULTIVARIANT)
-    store.put(layout.mpd(title, release), MPD)
     if published:
-        store.put(layout.release_document(title, release), documents.write(presentation))
+        store.put(layout.mpd(title, release), MPD)
+        facts = Presentation(title, release, grid, (replace(video, segments=()),), ())
+        document = Release(facts, {}, "2026-01-01T00:00:00+00:00", "", "submitted", "0")
+        store.put(layout.release_document(title, release), documents.write(document))
     if current:
-        store.put(layout.current(title), documents.write(Current(release, "2026-01-01T00:00:00+00:00")))
+        store.put(layout.published(title), b"")
+        store.put(layout.current(title), documents.write(Current(release, "2026-01-01T00:00:00+00:00", "", ())))
 
 
 @dataclass(frozen=True)

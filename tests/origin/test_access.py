@@ -8,24 +8,27 @@ from typing import Any
 import pytest
 
 from encoder.tool import ffmpeg_path
-from headend import documents, layout
+from headend import documents, layout, track_index
 from headend.media import Current
 from headend.storage import Store
 from headend.storage.local import LocalStore
 from headend.storage.memory import MemoryStore
 from origin.serving import Serving, running
-from packager import dash, hls, publishing
+from packager import dash, hls
+from packager.presentation import index_of
 from tests.origin.grants import CLOSED, KEYS, STRANGE_KEYS, from_edge, token
 from tests.origin.releases import INIT, PICTURE, RELEASE, SEGMENTS, SOUND, TITLE, WatchedStore, ask, put_release
 from tests.support.nouns import make_video_rendition
-from tests.support.releases import make_presentation, store_real
+from tests.support.releases import make_presentation, publish_plan, store_real
 
-ROOT = f"/{TITLE}/{RELEASE}"
-SEGMENT = f"{ROOT}/{PICTURE}/1.m4s"
+ROOT = f"/{TITLE}/releases/{RELEASE}"
+TRACKS = f"/{TITLE}/tracks"
+SEGMENT = f"{TRACKS}/{PICTURE}/1.m4s"
 MANIFESTS = [f"{ROOT}/{layout.MULTIVARIANT}", f"{ROOT}/{layout.MPD}"]
 ENTRIES = [f"/{TITLE}/{layout.MULTIVARIANT}", f"/{TITLE}/{layout.MPD}"]
-MEDIA = [f"{ROOT}/{PICTURE}/{name}" for name in ("init.mp4", "1.m4s", "media.m3u8", "iframes.m3u8")]
-MEDIA += [f"{ROOT}/thumbnails/1.jpg", f"{ROOT}/thumbnails.vtt"]
+MEDIA = [f"{TRACKS}/{PICTURE}/{name}" for name in ("init.mp4", "1.m4s")]
+MEDIA += [f"{ROOT}/{PICTURE}.m3u8", f"{ROOT}/{PICTURE}.iframes.m3u8"]
+MEDIA += [f"{TRACKS}/thumbnails/1.jpg", f"{ROOT}/thumbnails.vtt"]
 NOW_S = int(time.time())
 
 
@@ -67,7 +70,7 @@ def test_a_token_opens_its_title_and_the_entry_point_keeps_it(url: str) -> None:
     for path in [*MANIFESTS, *MEDIA]:
         assert ask(url, f"/t/{good}{path}").status == 200
     entry = ask(url, f"/t/{good}{ENTRIES[0]}")
-    assert (entry.status, entry.headers["location"]) == (302, f"{RELEASE}/{layout.MULTIVARIANT}")
+    assert (entry.status, entry.headers["location"]) == (302, f"releases/{RELEASE}/{layout.MULTIVARIANT}")
     assert ask(url, f"/t/{good}{SEGMENT}").body == SEGMENTS[0]
     assert ask(url, f"/t/{good}{SEGMENT}", {"Range": "bytes=0-9"}).status == 206
 
@@ -83,7 +86,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("path", [MANIFESTS[0], *ENTRIES, SEGMENT, f"{ROOT}/{PICTURE}/media.m3u8"])
+@pytest.mark.parametrize("path", [MANIFESTS[0], *ENTRIES, SEGMENT, f"{ROOT}/{PICTURE}.m3u8"])
 @pytest.mark.parametrize(("changes", "reason"), REFUSED.values(), ids=REFUSED)
 def test_what_a_token_does_not_cover_is_refused_with_its_reason(
     url: str, path: str, changes: dict[str, Any], reason: str
@@ -114,7 +117,7 @@ def test_only_an_edge_says_where_a_viewer_is(url: str, made: Callable[[], dict[s
 
 
 def test_strangers_can_not_tell_what_exists(url: str) -> None:
-    bodies = {(got.status, got.body) for path in (SEGMENT, "/nothing/x/y/1.m4s") for got in [ask(url, path)]}
+    bodies = {(got.status, got.body) for path in (SEGMENT, "/nothing/tracks/y/1.m4s") for got in [ask(url, path)]}
     assert len(bodies) == 1
 
 
@@ -169,13 +172,14 @@ def put_ladder(store: Store) -> None:
     sizes = ((640, 360), (1080, 1920), (3840, 2160))
     video = [make_video_rendition(id=f"avc-{min(size)}p", width_px=size[0], height_px=size[1]) for size in sizes]
     made = make_presentation(None, video)
-    root = layout.release_path(made.title, made.release)
+    root = layout.release_path(made.title, "r1")
     for track in (*made.video, *made.audio):
-        store.put(f"{root}/{track.rendition.id}/{layout.MEDIA_PLAYLIST}", hls.media_playlist(track, made.grid).encode())
+        store.put(f"{root}/{layout.media_playlist_name(track.id)}", hls.media_playlist(track, made.grid).encode())
+        store.put(layout.track_index(made.title, track.id), track_index.encode(index_of(track)[0]))
     store.put(f"{root}/{layout.MULTIVARIANT}", hls.multivariant(made).encode())
     store.put(f"{root}/{layout.MPD}", dash.mpd(made))
-    store.put(layout.release_document(made.title, made.release), documents.write(made))
-    store.put(layout.current(made.title), documents.write(Current(made.release, "2026-01-01T00:00:00+00:00")))
+    store.put(layout.published(made.title), b"")
+    store.put(layout.current(made.title), documents.write(Current("r1", "2026-01-01T00:00:00+00:00", "", ())))
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +190,7 @@ def ladder() -> Iterator[tuple[str, str, str]]:
     title = next(iter(store.list(layout.TITLES))).key.split("/")[1]
     with running(store, serving=CLOSED) as url:
         entry = ask(url, f"/t/{token(title=title)}/{title}/{layout.MULTIVARIANT}")
-        yield url, title, f"/{title}/{entry.headers['location'].split('/')[0]}"
+        yield url, title, f"/{title}/{entry.headers['location'].rpartition('/')[0]}"
 
 
 @pytest.mark.parametrize("name", [layout.MULTIVARIANT, layout.MPD])
@@ -203,7 +207,7 @@ def test_manifests_leave_out_what_is_above_the_plan_and_so_does_the_rest(
         got = ask(url, f"/t/{good}{root}/{name}")
         assert {int(height) for height in re.findall(rb"avc-([0-9]+)p", got.body)} == heights
     for height in (360, 1080, 2160):
-        playlist = ask(url, f"/t/{good}{root}/avc-{height}p/{layout.MEDIA_PLAYLIST}")
+        playlist = ask(url, f"/t/{good}{root}/avc-{height}p.m3u8")
         assert playlist.status == (200 if height in heights else 403)
 
 
@@ -218,14 +222,14 @@ def test_reduced_manifests_have_tags_of_their_own(ladder: tuple[str, str, str]) 
 
 
 def test_sound_is_in_every_plan(url: str) -> None:
-    assert ask(url, f"/t/{token(max_height_px=100)}{ROOT}/{SOUND}/init.mp4").body == INIT
+    assert ask(url, f"/t/{token(max_height_px=100)}{TRACKS}/{SOUND}/init.mp4").body == INIT
 
 
 def test_a_player_follows_relative_addresses_with_the_token_in_them(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     plan = store_real(store)
-    publishing.publish(store, plan)
-    root = f"{plan.title}/{plan.release}"
+    release = publish_plan(store, plan).presentation.release
+    root = f"{plan.title}/releases/{release}"
     with running(store, serving=CLOSED) as url:
         for name in (layout.MULTIVARIANT, layout.MPD):
             manifest = f"{url}/t/{token(title=plan.title)}/{root}/{name}"

@@ -24,24 +24,25 @@ from tests.origin.releases import (
     ask,
 )
 
-ROOT = f"/{TITLE}/{RELEASE}"
-SEGMENT = f"{ROOT}/{PICTURE}/2.m4s"
+ROOT = f"/{TITLE}/releases/{RELEASE}"
+TRACKS = f"/{TITLE}/tracks"
+SEGMENT = f"{TRACKS}/{PICTURE}/2.m4s"
 
 FILES = {
     f"{ROOT}/multivariant.m3u8": (MULTIVARIANT, "application/vnd.apple.mpegurl"),
     f"{ROOT}/manifest.mpd": (MPD, "application/dash+xml"),
-    f"{ROOT}/{PICTURE}/media.m3u8": (PLAYLIST, "application/vnd.apple.mpegurl"),
-    f"{ROOT}/{PICTURE}/iframes.m3u8": (PLAYLIST, "application/vnd.apple.mpegurl"),
-    f"{ROOT}/thumbnails/images.m3u8": (PLAYLIST, "application/vnd.apple.mpegurl"),
-    f"{ROOT}/thumbnails/1.jpg": (SHEET, "image/jpeg"),
+    f"{ROOT}/{PICTURE}.m3u8": (PLAYLIST, "application/vnd.apple.mpegurl"),
+    f"{ROOT}/{PICTURE}.iframes.m3u8": (PLAYLIST, "application/vnd.apple.mpegurl"),
+    f"{ROOT}/thumbnails.m3u8": (PLAYLIST, "application/vnd.apple.mpegurl"),
+    f"{TRACKS}/thumbnails/1.jpg": (SHEET, "image/jpeg"),
     f"{ROOT}/thumbnails.vtt": (INDEX, "text/vtt; charset=utf-8"),
-    f"{ROOT}/{PICTURE}/init.mp4": (INIT, "video/mp4"),
-    f"{ROOT}/{PICTURE}/1.m4s": (SEGMENTS[0], "video/mp4"),
-    f"{ROOT}/{SOUND}/init.mp4": (INIT, "audio/mp4"),
-    f"{ROOT}/{SOUND}/3.m4s": (SEGMENTS[2], "audio/mp4"),
-    f"{ROOT}/{TEXT}/1.vtt": (SEGMENTS[0], "text/vtt; charset=utf-8"),
-    f"{ROOT}/w{TEXT}/init.mp4": (INIT, "application/mp4"),
-    f"{ROOT}/w{TEXT}/2.m4s": (SEGMENTS[1], "application/mp4"),
+    f"{TRACKS}/{PICTURE}/init.mp4": (INIT, "video/mp4"),
+    f"{TRACKS}/{PICTURE}/1.m4s": (SEGMENTS[0], "video/mp4"),
+    f"{TRACKS}/{SOUND}/init.mp4": (INIT, "audio/mp4"),
+    f"{TRACKS}/{SOUND}/3.m4s": (SEGMENTS[2], "audio/mp4"),
+    f"{TRACKS}/{TEXT}/1.vtt": (SEGMENTS[0], "text/vtt; charset=utf-8"),
+    f"{TRACKS}/w{TEXT}/init.mp4": (INIT, "application/mp4"),
+    f"{TRACKS}/w{TEXT}/2.m4s": (SEGMENTS[1], "application/mp4"),
 }
 
 
@@ -71,26 +72,26 @@ def test_head_says_what_get_would(base_url: str, path: str) -> None:
 def test_the_hls_entry_point_leads_to_the_current_release(base_url: str) -> None:
     got = ask(base_url, f"/{TITLE}/multivariant.m3u8?CMCD=sid%3D%22a%22")
     assert (got.status, got.body) == (302, b"")
-    assert got.headers["location"] == f"{RELEASE}/multivariant.m3u8"
+    assert got.headers["location"] == f"releases/{RELEASE}/multivariant.m3u8"
     assert "max-age=60" in got.headers["cache-control"]
     assert "stale-while-revalidate" in got.headers["cache-control"]
     assert "stale-if-error" in got.headers["cache-control"]
 
 
 def test_the_index_of_thumbnails_is_found_by_the_title_alone(base_url: str) -> None:
-    assert ask(base_url, f"/{TITLE}/thumbnails.vtt").headers["location"] == f"{RELEASE}/thumbnails.vtt"
+    assert ask(base_url, f"/{TITLE}/thumbnails.vtt").headers["location"] == f"releases/{RELEASE}/thumbnails.vtt"
 
 
 @pytest.mark.parametrize("path", ["thumbnails/2.jpg", "thumbnails/0.jpg", "thumbnails/1.m4s", f"{PICTURE}/1.jpg"])
 def test_a_sheet_that_is_not_there_is_not_found(base_url: str, path: str) -> None:
-    assert ask(base_url, f"{ROOT}/{path}").status == 404
+    assert ask(base_url, f"{TRACKS}/{path}").status == 404
 
 
 def test_the_dash_entry_point_is_the_manifest_with_its_base(base_url: str) -> None:
-    got, published = ask(base_url, f"/{TITLE}/manifest.mpd"), ask(base_url, f"/{TITLE}/{RELEASE}/manifest.mpd")
+    got, published = ask(base_url, f"/{TITLE}/manifest.mpd"), ask(base_url, f"/{TITLE}/releases/{RELEASE}/manifest.mpd")
     assert got.status == 200
-    assert got.body.count(f"<BaseURL>{RELEASE}/</BaseURL>".encode()) == 1
-    without = got.body.replace(f"<BaseURL>{RELEASE}/</BaseURL>".encode(), b"")
+    assert got.body.count(f"<BaseURL>releases/{RELEASE}/</BaseURL>".encode()) == 1
+    without = got.body.replace(f"<BaseURL>releases/{RELEASE}/</BaseURL>".encode(), b"")
     assert canonicalize(without.decode()) == canonicalize(published.body.decode())
     assert got.headers["etag"] != published.headers["etag"]
     assert ask(base_url, f"/{TITLE}/manifest.mpd", {"If-None-Match": got.headers["etag"]}).status == 304
@@ -213,19 +214,19 @@ def test_other_methods_are_refused(base_url: str, method: str) -> None:
 
 ABSENT = {
     "an unknown title": "/nothing/multivariant.m3u8",
-    "an unknown release": f"/{TITLE}/ffff/multivariant.m3u8",
+    "an unknown release": f"/{TITLE}/releases/ffff/multivariant.m3u8",
     "an unpublished title": "/secret/multivariant.m3u8",
-    "a manifest of an unpublished release": f"/secret/{RELEASE}/multivariant.m3u8",
-    "a segment of an unpublished release": f"/secret/{RELEASE}/{PICTURE}/1.m4s",
-    "an unknown rendition": f"{ROOT}/avc-9999p-1k/1.m4s",
-    "a segment past the end": f"{ROOT}/{PICTURE}/4.m4s",
-    "segment 0": f"{ROOT}/{PICTURE}/0.m4s",
-    "a number with a leading zero": f"{ROOT}/{PICTURE}/01.m4s",
-    "a number in other digits": f"{ROOT}/{PICTURE}/%D9%A1.m4s",
-    "a playlist that sound has not": f"{ROOT}/{SOUND}/iframes.m3u8",
-    "a segment of text in another form": f"{ROOT}/{TEXT}/1.m4s",
-    "a segment of MP4 as a file of text": f"{ROOT}/{PICTURE}/1.vtt",
-    "an init segment of a form that has none": f"{ROOT}/{TEXT}/init.mp4",
+    "a manifest of an unpublished release": f"/secret/releases/{RELEASE}/multivariant.m3u8",
+    "a segment of an unpublished release": f"/secret/tracks/{PICTURE}/1.m4s",
+    "an unknown rendition": f"{TRACKS}/avc-9999p-1k/1.m4s",
+    "a segment past the end": f"{TRACKS}/{PICTURE}/4.m4s",
+    "segment 0": f"{TRACKS}/{PICTURE}/0.m4s",
+    "a number with a leading zero": f"{TRACKS}/{PICTURE}/01.m4s",
+    "a number in other digits": f"{TRACKS}/{PICTURE}/%D9%A1.m4s",
+    "a playlist that sound has not": f"{ROOT}/{SOUND}.iframes.m3u8",
+    "a segment of text in another form": f"{TRACKS}/{TEXT}/1.m4s",
+    "a segment of MP4 as a file of text": f"{TRACKS}/{PICTURE}/1.vtt",
+    "an init segment of a form that has none": f"{TRACKS}/{TEXT}/init.mp4",
     "the plan": f"{ROOT}/plan.json",
     "the release's document": f"{ROOT}/release.json",
     "the pointer": f"/{TITLE}/current.json",

@@ -30,8 +30,8 @@ from tests.origin.troubled_s3 import (
 )
 
 LARGE = bytes(range(256)) * (4 << 10)  # 1 MiB: several pieces
-SEGMENT = f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s"
-KEY = layout.segment(TITLE, RELEASE, PICTURE, 1)
+SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
+KEY = layout.track_segment(TITLE, PICTURE, 1)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def day(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadDay]:
 @pytest.fixture
 def url(day: BadDay) -> Iterator[str]:
     with running(StoreSettings(f"s3://{BUCKET}", day.url)) as base_url:
-        ask(base_url, f"/{TITLE}/{RELEASE}/{PICTURE}/init.mp4")
+        ask(base_url, f"/{TITLE}/tracks/{PICTURE}/init.mp4")
         yield base_url
 
 
@@ -171,11 +171,11 @@ def test_a_server_that_stalls_is_given_up(day: BadDay, monkeypatch: pytest.Monke
 
 def test_while_the_bucket_is_away_what_is_in_memory_is_served_on(day: BadDay, url: str) -> None:
     assert ask(url, SEGMENT).body == LARGE
-    assert ask(url, f"/{TITLE}/{RELEASE}/multivariant.m3u8").status == 200
+    assert ask(url, f"/{TITLE}/releases/{RELEASE}/multivariant.m3u8").status == 200
     day.troubles += [refuses(503)] * 100
     assert ask(url, SEGMENT.replace("1.m4s", "2.m4s")).status == 503
     assert ask(url, SEGMENT).body == LARGE
-    assert ask(url, f"/{TITLE}/{RELEASE}/multivariant.m3u8").status == 200
+    assert ask(url, f"/{TITLE}/releases/{RELEASE}/multivariant.m3u8").status == 200
 
 
 def test_the_origin_ends_while_a_read_is_under_way(day: BadDay) -> None:

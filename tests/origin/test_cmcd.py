@@ -10,9 +10,9 @@ from multidict import CIMultiDict
 from headend import layout
 from headend.http.cmcd import OBJECTS, Told, read
 from origin.serving import running
-from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask
+from tests.origin.releases import PICTURE, SEGMENTS, TITLE, WatchedStore, ask
 
-SEGMENT = f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s"
+SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_players_that_tell_different_things_share_one_read_and_one_file(store: W
             assert told.body == SEGMENTS[0]
         assert ask(url, SEGMENT, {"CMCD-Request": "bs,mtp=3000", "CMCD-Object": "ot=v"}).body == SEGMENTS[0]
         figures = ask(url, "/metrics").body.decode()
-    assert store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+    assert store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
     assert 'headend_origin_lookups_total{result="hit"} 3.0' in figures
     assert 'headend_origin_cmcd_requests_total{object="v"} 4.0' in figures
     assert "headend_origin_cmcd_starved_total 1.0" in figures

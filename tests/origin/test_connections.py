@@ -11,7 +11,7 @@ from headend.storage.memory import MemoryStore
 from origin.serving import Serving, running
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask, put_release
 
-SEGMENT = f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s"
+SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
 LARGE = bytes(range(256)) * (64 << 10)  # 16 MiB: more than the kernel buffers for a connection
 
 
@@ -50,27 +50,27 @@ def figure(base_url: str, name: str) -> float:
 @pytest.mark.parametrize(
     "path",
     [
-        f"/{TITLE}/{RELEASE}/{PICTURE}/../{PICTURE}/1.m4s",
-        f"/{TITLE}/{RELEASE}/../{RELEASE}/{PICTURE}/1.m4s",
-        f"/{TITLE}/{RELEASE}/./{PICTURE}/1.m4s",
-        f"//{TITLE}/{RELEASE}/{PICTURE}/1.m4s",
-        f"/{TITLE}//{RELEASE}/{PICTURE}/1.m4s",
-        f"/{TITLE}/{RELEASE}/{PICTURE}//1.m4s",
-        f"/{TITLE}/{RELEASE}/{PICTURE}%2f1.m4s",
-        f"/{TITLE}/{RELEASE}/{PICTURE}/%31.m4s",
-        f"/{TITLE}/{RELEASE}/%2e%2e/plan.json",
-        f"/{TITLE}/{RELEASE}/%252e%252e/plan.json",
-        f"/{TITLE}/{RELEASE}\\{PICTURE}\\1.m4s",
-        f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s%00",
-        f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s;x",
-        f"/{TITLE}/{RELEASE}/../../../../etc/passwd",
+        f"/{TITLE}/tracks/{PICTURE}/../{PICTURE}/1.m4s",
+        f"/{TITLE}/tracks/../tracks/{PICTURE}/1.m4s",
+        f"/{TITLE}/tracks/./{PICTURE}/1.m4s",
+        f"//{TITLE}/tracks/{PICTURE}/1.m4s",
+        f"/{TITLE}//tracks/{PICTURE}/1.m4s",
+        f"/{TITLE}/tracks/{PICTURE}//1.m4s",
+        f"/{TITLE}/tracks/{PICTURE}%2f1.m4s",
+        f"/{TITLE}/tracks/{PICTURE}/%31.m4s",
+        f"/{TITLE}/releases/{RELEASE}/%2e%2e/plan.json",
+        f"/{TITLE}/releases/{RELEASE}/%252e%252e/plan.json",
+        f"/{TITLE}/tracks\\{PICTURE}\\1.m4s",
+        f"/{TITLE}/tracks/{PICTURE}/1.m4s%00",
+        f"/{TITLE}/tracks/{PICTURE}/1.m4s;x",
+        f"/{TITLE}/releases/{RELEASE}/../../../../etc/passwd",
         "/../../../../etc/passwd",
         "/%2e%2e/%2e%2e/etc/passwd",
         "/....//....//etc/passwd",
-        f"/{TITLE}/{RELEASE}/a..b/1.m4s",
+        f"/{TITLE}/tracks/a..b/1.m4s",
         f"/{'a' * 600}/multivariant.m3u8",
-        f"/{TITLE}/{RELEASE}/{'a' * 600}/1.m4s",
-        f"/{TITLE}/{RELEASE}/{PICTURE}/{'9' * 600}.m4s",
+        f"/{TITLE}/tracks/{'a' * 600}/1.m4s",
+        f"/{TITLE}/tracks/{PICTURE}/{'9' * 600}.m4s",
     ],
 )
 def test_a_path_that_could_mean_something_else_does_not_exist(base_url: str, path: str) -> None:

@@ -10,10 +10,10 @@ from headend.errors import ConfigError
 from headend.storage.local import LocalStore
 from headend.storage.memory import MemoryStore
 from origin.serving import Serving, running
-from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask, put_release
+from tests.origin.releases import PICTURE, SEGMENTS, TITLE, WatchedStore, ask, put_release
 
-SEGMENT = f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s"
-KEY = layout.segment(TITLE, RELEASE, PICTURE, 1)
+SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
+KEY = layout.track_segment(TITLE, PICTURE, 1)
 
 
 def test_a_store_on_this_machine_needs_no_disk_cache(tmp_path: Path) -> None:

@@ -37,8 +37,9 @@ from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStor
 from tests.support.command_line import environment
 from tests.support.s3_servers import BUCKET
 
-ROOT = f"/{TITLE}/{RELEASE}"
-SEGMENT = f"{ROOT}/{PICTURE}/1.m4s"
+ROOT = f"/{TITLE}/releases/{RELEASE}"
+TRACKS = f"/{TITLE}/tracks"
+SEGMENT = f"{TRACKS}/{PICTURE}/1.m4s"
 MPD = f"{ROOT}/manifest.mpd"
 LARGE = bytes(range(256)) * (64 << 10)  # 16 MiB: more than the kernel buffers for a connection
 NOT_FOUND = b'{"error": "not found"}\n'
@@ -163,16 +164,16 @@ def test_path_traversal_reaches_nothing(ground: Ground) -> None:
     store = LocalStore(ground.tmp_path / "store")
     put_release(store)
     (ground.tmp_path / "secret.m4s").write_text("secret")
-    folder = ground.tmp_path / "store" / layout.rendition_path(TITLE, RELEASE, PICTURE)
+    folder = ground.tmp_path / "store" / layout.track_path(TITLE, PICTURE)
     (folder / "4.m4s").symlink_to(ground.tmp_path / "secret.m4s")
     (folder / "2.m4s").unlink()
     (folder / "2.m4s").symlink_to(ground.tmp_path / "secret.m4s")
     url = ground.origin(store)
     up = "../" * 8
-    for path in (f"/{up}etc/passwd", f"{ROOT}/{up}etc/passwd", f"{ROOT}/{PICTURE}/../release.json", f"{SEGMENT}/.."):
+    for path in (f"/{up}etc/passwd", f"{ROOT}/{up}etc/passwd", f"{TRACKS}/{PICTURE}/../release.json", f"{SEGMENT}/.."):
         assert (get(url, path).status, get(url, path).body) == (404, NOT_FOUND)
     for number in (2, 4):
-        answer = get(url, f"{ROOT}/{PICTURE}/{number}.m4s")
+        answer = get(url, f"{TRACKS}/{PICTURE}/{number}.m4s")
         assert answer.status in (404, 502) and b"secret" not in answer.body
 
 
@@ -219,7 +220,7 @@ def test_ranges_do_not_amplify_reads_or_responses(ground: Ground) -> None:
     assert (answer.status, len(answer.body)) == (200, len(SEGMENTS[0]))
     for number in range(50):
         assert get(ground.url, f"{SEGMENT}?bust={number}", f"Range: bytes={number}-{number}").status == 206
-    assert ground.store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+    assert ground.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
 
 def test_requests_are_not_smuggled(ground: Ground) -> None:
@@ -328,7 +329,7 @@ def test_followers_survive_when_the_first_client_leaves(ground: Ground) -> None:
         leader.close()
         ground.store.gate.set()
         assert parse(read_all(follower)).body == SEGMENTS[0]
-    assert ground.store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+    assert ground.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
 
 def test_unkeyed_inputs_do_not_poison_responses(ground: Ground) -> None:
@@ -373,7 +374,7 @@ def test_errors_are_not_cached(ground: Ground) -> None:
 
 def test_vary_does_not_split_caches(ground: Ground) -> None:
     assert get(ground.url, MPD, "Accept-Encoding: gzip").headers["vary"] == "Accept-Encoding"
-    for path in (SEGMENT, f"{ROOT}/{PICTURE}/init.mp4", f"/{TITLE}/multivariant.m3u8"):
+    for path in (SEGMENT, f"{TRACKS}/{PICTURE}/init.mp4", f"/{TITLE}/multivariant.m3u8"):
         answer = get(ground.url, path, "Origin: https://page.example", "Accept-Encoding: gzip", "User-Agent: x")
         assert "vary" not in answer.headers
         assert answer.headers["access-control-allow-origin"] == "*"
@@ -403,7 +404,7 @@ def test_tokens_do_not_leak(ground: Ground) -> None:
     answers.append(get(url, f"/{TITLE}/manifest.mpd?token={good}"))
     answers.append(get(url, f"/t/{good}/{TITLE}/manifest.mpd"))
     ground.store.fault = StoreUnavailable("gone")
-    answers.append(get(url, f"/t/{good}{ROOT}/{PICTURE}/2.m4s"))
+    answers.append(get(url, f"/t/{good}{TRACKS}/{PICTURE}/2.m4s"))
     malformed = [say(url, request(f"/t/{good}{SEGMENT}", "X: \x01")), say(url, f"GET /t/{good}\x00 HTTP/1.1".encode())]
     malformed.append(say(url, f"/t/{good}{SEGMENT}\r\n\r\n".encode()))
     ground.store.fault = None
@@ -471,7 +472,7 @@ def test_headers_of_objects_are_not_passed_on(ground: Ground) -> None:
     put_release(store)
     boto3.session.Session().client("s3", endpoint_url=server.endpoint_url).put_object(
         Bucket=BUCKET,
-        Key=f"hostile/{layout.segment(TITLE, RELEASE, PICTURE, 1)}",
+        Key=f"hostile/{layout.track_segment(TITLE, PICTURE, 1)}",
         Body=SEGMENTS[0],
         ContentType="text/html",
         CacheControl="max-age=1",
@@ -495,7 +496,7 @@ def test_paths_are_not_requoted(ground: Ground) -> None:
     ):
         assert get(ground.url, path).status in (400, 404)
     assert get(ground.url, SEGMENT).status == 200
-    assert {key for key in ground.store.reads if key.endswith(".m4s")} == {layout.segment(TITLE, RELEASE, PICTURE, 1)}
+    assert {key for key in ground.store.reads if key.endswith(".m4s")} == {layout.track_segment(TITLE, PICTURE, 1)}
 
 
 def test_client_headers_do_not_reach_the_store(ground: Ground) -> None:
@@ -505,11 +506,11 @@ def test_client_headers_do_not_reach_the_store(ground: Ground) -> None:
     assert (answer.body, answer.headers.get("content-encoding")) == (packed, None)
     again = get(ground.url, SEGMENT, "Accept-Encoding: identity;q=0")
     assert (again.status, again.body) == (200, packed)
-    assert ground.store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+    assert ground.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
 
 def test_a_truncated_object_is_not_served_as_complete(ground: Ground) -> None:
-    key = layout.segment(TITLE, RELEASE, PICTURE, 1)
+    key = layout.track_segment(TITLE, PICTURE, 1)
     ground.store.put(key, SEGMENTS[0][:-1])
     answer = get(ground.url, SEGMENT)
     assert (answer.status, answer.headers["cache-control"]) == (502, "no-store")
@@ -518,7 +519,7 @@ def test_a_truncated_object_is_not_served_as_complete(ground: Ground) -> None:
 
 
 def test_an_overwritten_object_is_not_mixed(ground: Ground) -> None:
-    key = layout.segment(TITLE, RELEASE, PICTURE, 1)
+    key = layout.track_segment(TITLE, PICTURE, 1)
     ground.store.put(key, SEGMENTS[0][:500] + bytes(len(SEGMENTS[0]) - 500))  # as long, and another
     assert get(ground.url, SEGMENT).status == 502
     ground.store.put(key, SEGMENTS[0])
@@ -532,7 +533,7 @@ def test_an_overwritten_object_is_not_mixed(ground: Ground) -> None:
 def test_responses_do_not_tell_what_exists_or_echo_the_request(ground: Ground) -> None:
     put_release(ground.store, title="secret", current=False, published=False)
     mark = "k7f3a9"
-    for path in (f"/{mark}/manifest.mpd", f"/secret/{RELEASE}/manifest.mpd", f"{ROOT}/plan.json", f"/{mark}"):
+    for path in (f"/{mark}/manifest.mpd", f"/secret/releases/{RELEASE}/manifest.mpd", f"{ROOT}/plan.json", f"/{mark}"):
         answer = get(ground.url, f"{path}?{mark}", f"X: {mark}")
         assert (answer.status, answer.body) == (404, NOT_FOUND)
         assert mark not in str(answer)
@@ -545,7 +546,7 @@ def test_responses_do_not_tell_what_exists_or_echo_the_request(ground: Ground) -
     closed = ground.origin(serving=CLOSED)
     refusals = {
         (answer.status, answer.body)
-        for path in (SEGMENT, f"/{mark}/{RELEASE}/{PICTURE}/1.m4s", f"/secret/{RELEASE}/manifest.mpd")
+        for path in (SEGMENT, f"/{mark}/tracks/{PICTURE}/1.m4s", f"/secret/releases/{RELEASE}/manifest.mpd")
         for answer in (get(closed, path), get(closed, f"/t/{token(keys=STRANGE_KEYS)}{path}"))
     }
     assert refusals == {(403, b'{"error": "no valid token"}\n')}
@@ -557,7 +558,7 @@ def test_the_origin_is_no_proxy_and_does_not_loop(ground: Ground) -> None:
     assert get(ground.url, ground.url.removeprefix("http:"), *loop).status == 404
     assert get(ground.url, f"http://other.example{SEGMENT}", *loop).body == SEGMENTS[0]  # from here, not from there
     assert get(ground.url, "127.0.0.1:80", method="CONNECT").status == 405
-    assert ground.store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+    assert ground.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
 
 def test_a_failing_store_is_left_alone(ground: Ground) -> None:

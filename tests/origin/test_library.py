@@ -15,7 +15,7 @@ from origin.metrics import Metrics
 from origin.sources import Damaged
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, put_release
 
-KEY = layout.segment(TITLE, RELEASE, PICTURE, 1)
+KEY = layout.track_segment(TITLE, PICTURE, 1)
 POINTER = layout.current(TITLE)
 AWAY = StoreUnavailable("the store is away")
 Result = TypeVar("Result")
@@ -29,8 +29,12 @@ class Clock:
         return self.now_s
 
 
-def wanted(number: int = 1, *, title: str = TITLE, release: str = RELEASE) -> Wanted:
-    return Wanted(title, release, PICTURE, f"{number}.m4s")
+def pointing(release: str) -> bytes:
+    return documents.write(Current(release, "", "", ()))
+
+
+def wanted(number: int = 1, *, title: str = TITLE) -> Wanted:
+    return Wanted(title, None, PICTURE, f"{number}.m4s")
 
 
 def use(store: WatchedStore, work: Callable[[Library, Clock], Awaitable[Result]]) -> Result:
@@ -58,7 +62,7 @@ def test_a_hundred_clients_that_want_one_cold_segment_cause_one_read(store: Watc
 
     use(store, work)
     assert store.reads[KEY] == 1
-    assert store.reads[layout.release_document(TITLE, RELEASE)] == 1
+    assert store.reads[layout.track_index(TITLE, PICTURE)] == 1
 
 
 def test_the_first_of_many_clients_may_leave(store: WatchedStore) -> None:
@@ -100,16 +104,16 @@ def test_a_segment_that_is_not_what_the_release_says_is_refused_and_not_kept(sto
 
 
 def test_an_init_segment_that_is_cut_short_is_refused(store: WatchedStore) -> None:
-    store.put(layout.init(TITLE, RELEASE, PICTURE), b"ftyp")
+    store.put(layout.track_init(TITLE, PICTURE), b"ftyp")
     with pytest.raises(Damaged):
-        use(store, lambda held, _: held.file(Wanted(TITLE, RELEASE, PICTURE, "init.mp4")))
+        use(store, lambda held, _: held.file(Wanted(TITLE, None, PICTURE, "init.mp4")))
 
 
 def test_a_segment_that_the_release_does_not_have_is_not_looked_for(store: WatchedStore) -> None:
-    store.put(layout.segment(TITLE, RELEASE, PICTURE, 4), b"left behind by another run")
+    store.put(layout.track_segment(TITLE, PICTURE, 4), b"left behind by another run")
     with pytest.raises(ObjectMissing):
         use(store, lambda held, _: held.file(wanted(4)))
-    assert store.reads[layout.segment(TITLE, RELEASE, PICTURE, 4)] == 0
+    assert store.reads[layout.track_segment(TITLE, PICTURE, 4)] == 0
 
 
 def test_an_absence_is_believed_for_a_moment_only(store: WatchedStore) -> None:
@@ -227,7 +231,13 @@ def test_a_store_that_does_not_answer_is_not_waited_for_without_end(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", documents.write(Current("a\r\nSet-Cookie: a=b", "")), documents.write(Current("../..", ""))]
+    "content",
+    [
+        b"",
+        b"{",
+        documents.write(Current("a\r\nSet-Cookie: a=b", "", "", ())),
+        documents.write(Current("../..", "", "", ())),
+    ],
 )
 def test_a_damaged_pointer_is_an_error_and_leads_nowhere(store: WatchedStore, content: bytes) -> None:
     store.put(POINTER, content)
@@ -254,7 +264,7 @@ def test_titles_are_paged(store: WatchedStore) -> None:
         assert pages == [(TITLE, "title-0"), ("title-1", "title-2"), ("title-3", "title-4")]
 
     use(store, work)
-    assert store.reads[f"folders {layout.TITLES}/"] == 1
+    assert store.reads[f"list {layout.published()}"] == 1
 
 
 def test_one_client_can_not_take_all_the_room(store: WatchedStore) -> None:
@@ -279,6 +289,7 @@ def test_one_client_can_not_take_all_the_room(store: WatchedStore) -> None:
 def test_random_names_cost_no_read_and_no_room(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
         await held.file(wanted())
+        await held.current(TITLE)
         before = store.reads.total()
         for number in range(1000):
             with pytest.raises(ObjectMissing):

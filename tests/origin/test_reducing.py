@@ -36,12 +36,12 @@ def test_a_playlist_loses_variants_and_their_iframes_and_nothing_else(presentati
     whole = hls.multivariant(presentation)
     left = m3u8.loads(reduced(layout.MULTIVARIANT, whole.encode(), LARGE).decode())
     before = m3u8.loads(whole)
-    assert {variant.uri for variant in before.playlists} == {f"avc-{height}p/media.m3u8" for _, height in SIZES}
+    assert {variant.uri for variant in before.playlists} == {f"avc-{height}p.m3u8" for _, height in SIZES}
     assert [variant.uri for variant in left.playlists] == [
         variant.uri for variant in before.playlists if "1080p" not in variant.uri
     ]
     assert all(variant.stream_info.resolution[1] < 1080 for variant in left.playlists)
-    assert {variant.uri for variant in left.iframe_playlists} == {f"avc-{px}p/iframes.m3u8" for px in (180, 720)}
+    assert {variant.uri for variant in left.iframe_playlists} == {f"avc-{px}p.iframes.m3u8" for px in (180, 720)}
     assert [medium.uri for medium in left.media] == [medium.uri for medium in before.media]
 
 

@@ -24,8 +24,9 @@ from origin.serving import running, serve
 from tests.origin.releases import INIT, PICTURE, RELEASE, SEGMENTS, SOUND, TITLE, WatchedStore, ask, put_release
 from tests.support.s3_servers import BUCKET
 
-ROOT = f"/{TITLE}/{RELEASE}"
-SEGMENT = f"{ROOT}/{PICTURE}/1.m4s"
+ROOT = f"/{TITLE}/releases/{RELEASE}"
+TRACKS = f"/{TITLE}/tracks"
+SEGMENT = f"{TRACKS}/{PICTURE}/1.m4s"
 
 PROGRAM = """
 import sys
@@ -76,7 +77,7 @@ def test_a_client_that_follows_the_entry_point_resolves_relative_uris_rightly(st
         async with aiohttp.ClientSession() as session:
             async with session.get(f"{url}/{TITLE}/multivariant.m3u8") as answer:
                 base = answer.url
-            async with session.get(base.join(yarl.URL(f"{SOUND}/init.mp4"))) as answer:
+            async with session.get(base.join(yarl.URL(f"../../tracks/{SOUND}/init.mp4"))) as answer:
                 return await answer.read()
 
     with running(store) as url:
@@ -87,7 +88,7 @@ def test_a_hundred_players_on_a_cold_segment_are_one_read_of_the_store(store: Wa
     with running(store) as url:
         bodies = fetch_all([f"{url}{SEGMENT}"] * 100)
     assert bodies == [SEGMENTS[0]] * 100
-    assert store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+    assert store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
 
 def test_a_bucket_is_served_with_one_read_per_cold_segment(rclone_s3: LocalS3) -> None:
@@ -96,8 +97,8 @@ def test_a_bucket_is_served_with_one_read_per_cold_segment(rclone_s3: LocalS3) -
     put_release(store)
     with running(store) as url:
         assert fetch_all([f"{url}{SEGMENT}"] * 50) == [SEGMENTS[0]] * 50
-        assert ask(url, f"/{TITLE}/multivariant.m3u8").headers["location"] == f"{RELEASE}/multivariant.m3u8"
-    assert store.reads[layout.segment(TITLE, RELEASE, PICTURE, 1)] == 1
+        assert ask(url, f"/{TITLE}/multivariant.m3u8").headers["location"] == f"releases/{RELEASE}/multivariant.m3u8"
+    assert store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
 
 def test_while_the_store_is_away_the_rest_goes_on(store: WatchedStore) -> None:
@@ -105,7 +106,7 @@ def test_while_the_store_is_away_the_rest_goes_on(store: WatchedStore) -> None:
         ask(url, f"/{TITLE}/manifest.mpd")
         ask(url, SEGMENT)
         store.fault = StoreUnavailable("s3://films can't be reached at https://secret.example")
-        cold = ask(url, f"{ROOT}/{PICTURE}/2.m4s")
+        cold = ask(url, f"{TRACKS}/{PICTURE}/2.m4s")
         assert (cold.status, cold.headers["retry-after"], cold.headers["cache-control"]) == (503, "2", "no-store")
         assert cold.body == b'{"error": "service unavailable"}\n'
         assert ask(url, "/readyz").status == 503
@@ -113,7 +114,7 @@ def test_while_the_store_is_away_the_rest_goes_on(store: WatchedStore) -> None:
         assert ask(url, SEGMENT).body == SEGMENTS[0]
         assert ask(url, f"/{TITLE}/manifest.mpd").status == 200
         store.fault = None
-        assert ask(url, f"{ROOT}/{PICTURE}/2.m4s").body == SEGMENTS[1]
+        assert ask(url, f"{TRACKS}/{PICTURE}/2.m4s").body == SEGMENTS[1]
         assert ask(url, "/readyz").status == 200
 
 
@@ -144,7 +145,7 @@ def test_what_nobody_thought_of_is_a_constant_500_and_the_process_lives_on(store
 
 
 def test_a_damaged_segment_is_502_and_its_bytes_stay_here(store: WatchedStore) -> None:
-    store.put(layout.segment(TITLE, RELEASE, PICTURE, 1), SEGMENTS[0][:100])
+    store.put(layout.track_segment(TITLE, PICTURE, 1), SEGMENTS[0][:100])
     with running(store) as url:
         got = ask(url, SEGMENT)
         assert (got.status, got.headers["cache-control"]) == (502, "no-store")

@@ -30,7 +30,8 @@ from origin.serving import Serving, serve
 serving = Serving(cache_bytes={MEMORY})
 serve(StoreSettings("s3://{BUCKET}"), port=0, on_ready=lambda url: print(url, flush=True), serving=serving)
 """
-ROOT = f"/{TITLE}/{RELEASE}"
+ROOT = f"/{TITLE}/releases/{RELEASE}"
+TRACKS = f"/{TITLE}/tracks"
 BODIES = tuple(hashlib.shake_256(bytes([number])).digest(700_000 + number * 10_000) for number in range(64))
 TROUBLES: tuple[Trouble, ...] = (
     works,
@@ -61,20 +62,20 @@ async def play(url: str, seen: Counter[str], until_s: float) -> None:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40), headers=plain) as session:
 
         async def whole(number: int) -> None:
-            async with session.get(f"{url}{ROOT}/{PICTURE}/{number + 1}.m4s") as answer:
+            async with session.get(f"{url}{TRACKS}/{PICTURE}/{number + 1}.m4s") as answer:
                 body = await answer.read()
                 assert answer.status != 200 or body == BODIES[number]
                 seen[f"segment {answer.status}"] += 1
 
         async def part(number: int) -> None:
             wanted = {"Range": "bytes=1000-300999"}
-            async with session.get(f"{url}{ROOT}/{PICTURE}/{number + 1}.m4s", headers=wanted) as answer:
+            async with session.get(f"{url}{TRACKS}/{PICTURE}/{number + 1}.m4s", headers=wanted) as answer:
                 body = await answer.read()
                 assert answer.status != 206 or body == BODIES[number][1000:301_000]
                 seen[f"range {answer.status}"] += 1
 
         async def leave(number: int) -> None:
-            async with session.get(f"{url}{ROOT}/{PICTURE}/{number + 1}.m4s") as answer:
+            async with session.get(f"{url}{TRACKS}/{PICTURE}/{number + 1}.m4s") as answer:
                 if answer.status == 200:
                     start = await answer.content.read(10_000)
                     assert start == BODIES[number][: len(start)]
@@ -83,7 +84,9 @@ async def play(url: str, seen: Counter[str], until_s: float) -> None:
 
         async def revalidate(number: int) -> None:
             tag = f'"{hashlib.sha256(BODIES[number]).hexdigest()}"'
-            async with session.get(f"{url}{ROOT}/{PICTURE}/{number + 1}.m4s", headers={"If-None-Match": tag}) as answer:
+            async with session.get(
+                f"{url}{TRACKS}/{PICTURE}/{number + 1}.m4s", headers={"If-None-Match": tag}
+            ) as answer:
                 assert answer.status in (304, 502, 503)
                 seen[f"revalidation {answer.status}"] += 1
 
@@ -155,7 +158,7 @@ def test_no_byte_is_wrong_and_no_memory_stays_whatever_the_bucket_does() -> None
                 descriptors = len(list(Path(f"/proc/{child.pid}/fd").iterdir()))
                 figures = ask(url, "/metrics").body.decode()
                 for number, body in enumerate(BODIES, 1):
-                    assert ask(url, f"{ROOT}/{PICTURE}/{number}.m4s").body == body
+                    assert ask(url, f"{TRACKS}/{PICTURE}/{number}.m4s").body == body
             finally:
                 child.terminate()
     assert child.returncode == 0

@@ -19,10 +19,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from headend.http import workers as crew
 from headend.storage.local import LocalStore
 from tests.origin.grants import PLAYBACK, token
-from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, ask, put_release
+from tests.origin.releases import PICTURE, SEGMENTS, TITLE, ask, put_release
 from tests.support.command_line import command, environment
 
-SEGMENT = f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s"
+SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
 
 
 @contextmanager

@@ -64,13 +64,27 @@ class Answering(BaseHTTPRequestHandler):
         if self.most_bytes is not None:
             self.close_connection = True
 
+    def _list_objects(self, prefix: str) -> None:
+        found = "".join(
+            f"<Contents><Key>{info.key}</Key><Size>{info.size_bytes}</Size><ETag>x</ETag>"
+            f"<LastModified>{info.modified.isoformat()}</LastModified></Contents>"
+            for info in self.day.store.list(prefix)
+        )
+        self._send_listing(found)
+
     def _list(self, query: dict[str, list[str]]) -> None:
-        """Name the folders below a prefix."""
+        """Name the folders below a prefix, or all objects below it."""
         prefix = query.get("prefix", [""])[0]
+        if "delimiter" not in query:
+            self._list_objects(prefix)
+            return
         found = "".join(
             f"<CommonPrefixes><Prefix>{prefix}{name}/</Prefix></CommonPrefixes>"
             for name in self.day.store.folders(prefix)
         )
+        self._send_listing(found)
+
+    def _send_listing(self, found: str) -> None:
         body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

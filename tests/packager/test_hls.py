@@ -45,7 +45,7 @@ def parsed(presentation: Presentation) -> m3u8.M3U8:
 
 
 def rendition_of(uri: str) -> str:
-    return uri.partition("/")[0]
+    return uri.removesuffix(".m3u8").removesuffix(".iframes")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def full() -> Presentation:
 
 def test_players_start_with_the_default_rendition_and_aac_stereo(full: Presentation) -> None:
     first = parsed(full).playlists[0]
-    assert first.uri == "avc-540p-2000k/media.m3u8"
+    assert first.uri == "avc-540p-2000k.m3u8"
     assert first.stream_info.audio == "aac-2.0-128k"
     assert first.stream_info.resolution == (960, 540)
 
@@ -205,7 +205,7 @@ def test_names_from_a_hostile_master_stay_inside_their_quotes() -> None:
     name = 'x",URI="http://evil/\n#EXT-X-ENDLIST\r\0'
     text = hls.multivariant(make_presentation(audio=[make_audio_rendition(id="a", name=name, language='en"\n#EXTM3U')]))
     (media,) = m3u8.loads(text).media
-    assert media.uri == "a/media.m3u8"
+    assert media.uri == "a.m3u8"
     assert media.name == "x',URI='http://evil/ #EXT-X-ENDLIST"
     assert media.language is None
     assert not any(line.startswith(("#EXT-X-ENDLIST", "http")) for line in text.splitlines())
@@ -238,13 +238,13 @@ def test_a_media_playlist_reads_as_written_by_hand() -> None:
         "#EXT-X-MEDIA-SEQUENCE:1\n"
         "#EXT-X-PLAYLIST-TYPE:VOD\n"
         "#EXT-X-INDEPENDENT-SEGMENTS\n"
-        '#EXT-X-MAP:URI="init.mp4"\n'
+        '#EXT-X-MAP:URI="../../tracks/avc-1080p-6000k/init.mp4"\n'
         "#EXTINF:6.006000,\n"
-        "1.m4s\n"
+        "../../tracks/avc-1080p-6000k/1.m4s\n"
         "#EXTINF:6.006000,\n"
-        "2.m4s\n"
+        "../../tracks/avc-1080p-6000k/2.m4s\n"
         "#EXTINF:0.500500,\n"
-        "3.m4s\n"
+        "../../tracks/avc-1080p-6000k/3.m4s\n"
         "#EXT-X-ENDLIST\n"
     )
 
@@ -272,10 +272,12 @@ def test_iframe_ranges_are_those_of_the_segments() -> None:
     playlist = m3u8.loads(hls.iframe_playlist(track, grid))
     assert playlist.is_i_frames_only
     assert [(segment.uri, segment.byterange) for segment in playlist.segments] == [
-        (f"{segment.number}.m4s", f"{size}@{at}") for segment in track.segments for at, size in segment.sync
+        (f"../../tracks/{track.id}/{segment.number}.m4s", f"{size}@{at}")
+        for segment in track.segments
+        for at, size in segment.sync
     ]
     assert [segment.duration for segment in playlist.segments] == [2.002] * 6 + [0.5005]
-    assert playlist.segment_map[0].uri == "init.mp4"
+    assert playlist.segment_map[0].uri == f"../../tracks/{track.id}/init.mp4"
 
 
 def test_half_rate_pictures_have_their_sync_frames_at_the_same_times() -> None:
@@ -325,7 +327,7 @@ def subtitled() -> Presentation:
 def test_text_is_one_group_that_goes_with_every_picture() -> None:
     playlist = parsed(subtitled())
     text = [media for media in playlist.media if media.type == "SUBTITLES"]
-    assert [media.uri for media in text] == [f"vtt-{number}/media.m3u8" for number in range(4)]
+    assert [media.uri for media in text] == [f"vtt-{number}.m3u8" for number in range(4)]
     assert {media.group_id for media in text} == {variant.stream_info.subtitles for variant in playlist.playlists}
     assert [media.language for media in text] == ["en", "en", "en", None]
     assert [media.name for media in text] == ["en", "en '2'", "SDH", "forced"]
@@ -349,7 +351,8 @@ def test_a_playlist_of_text_lists_files_on_the_grid_of_the_picture_and_no_init_s
     presentation = subtitled()
     text = hls.media_playlist(presentation.text[0], presentation.grid)
     picture = hls.media_playlist(presentation.video[0], presentation.grid)
-    assert text == picture.replace(f"{hls.MAP}\n", "").replace(".m4s", ".vtt")
+    (named,) = (line for line in picture.splitlines(keepends=True) if line.startswith(hls.MAP))
+    assert text == picture.replace(named, "").replace(presentation.video[0].id, "vtt-0").replace(".m4s", ".vtt")
 
 
 def test_a_title_without_text_names_no_group() -> None:

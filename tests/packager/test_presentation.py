@@ -4,19 +4,19 @@ from fractions import Fraction
 
 import pytest
 
-from benchmarks.synthetic import inits_of, plan_of, receipts_of
+from benchmarks.synthetic import inits_of, plan_of, presentation_of, receipts_of
 from headend.errors import PackagingError
-from headend.media import Codec, EncodedTrack, EncodePlan, Presentation, Receipt, Segment
+from headend.media import Codec, EncodedTrack, EncodePlan, Presentation, Receipt, Segment, VideoRendition
 from headend.timing import lay_grid
-from packager.presentation import assemble, presented_ticks
-from tests.support.nouns import make_audio_rendition, make_video_rendition
+from packager.presentation import AnyTrack, join, present, presented_ticks
+from tests.support.nouns import make_video_rendition
 from tests.support.releases import make_grid, make_plan, make_presentation
 
 Change = Callable[[Segment], Segment]
 
 
 def assembled(plan: EncodePlan, receipts: tuple[Receipt, ...]) -> Presentation:
-    return assemble(plan, receipts, inits_of(plan).__getitem__)
+    return presentation_of(plan, receipts)
 
 
 def with_track(
@@ -55,25 +55,6 @@ def test_titles_of_any_length_pass(frame_count: int, divisor: int) -> None:
     assert sum(segment.samples for segment in track.segments) == -(-frame_count // divisor)
 
 
-def test_receipts_of_other_tasks_do_not_matter() -> None:
-    plan = make_plan()
-    stranger = replace(receipts_of(plan)[0], task="stranger")
-    assert assembled(plan, (*receipts_of(plan), stranger)) == assembled(plan, receipts_of(plan))
-
-
-def test_a_task_without_a_receipt_is_named() -> None:
-    plan = make_plan()
-    with pytest.raises(PackagingError, match=r"1 of 4 tasks have no receipt, such as video-1"):
-        assembled(plan, tuple(receipt for receipt in receipts_of(plan) if receipt.task != "video-1"))
-
-
-def test_a_receipt_for_other_renditions_is_refused() -> None:
-    plan = make_plan()
-    receipts = with_track(receipts_of(plan), "video-1", lambda track: replace(track, rendition="other"))
-    with pytest.raises(PackagingError, match="video-1 is not for the renditions"):
-        assembled(plan, receipts)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -86,13 +67,20 @@ def test_chunks_that_disagree_about_the_init_segment_are_named(change: Callable[
     plan = make_plan()
     with pytest.raises(PackagingError, match=r"avc-1080p-6000k: chunk 2 .* init segment than chunk 0") as caught:
         assembled(plan, with_track(receipts_of(plan), "video-2", change))
-    assert caught.value.facts == {"rendition": "avc-1080p-6000k", "task": "video-2"}
+    assert caught.value.facts == {"rendition": "avc-1080p-6000k", "chunk": 2}
+
+
+def picture_joined(plan: EncodePlan, picture: VideoRendition, init: bytes) -> AnyTrack:
+    """The plan's first picture, joined as another rendition or with another init segment."""
+    id = plan.video[0].id
+    made = {receipt.chunk: track for receipt in receipts_of(plan) for track in receipt.tracks if track.rendition == id}
+    return join(id, picture, [(chunk, made[chunk.number]) for chunk in plan.chunks], init, plan.grid)
 
 
 def test_an_init_segment_that_is_not_in_the_receipts_is_refused() -> None:
     plan = make_plan()
     with pytest.raises(PackagingError, match="is not the one in the receipts"):
-        assemble(plan, receipts_of(plan), lambda id: inits_of(plan)[id] + b"x")
+        picture_joined(plan, plan.video[0], inits_of(plan)[plan.video[0].id] + b"x")
 
 
 @pytest.mark.parametrize(
@@ -104,9 +92,8 @@ def test_an_init_segment_that_is_not_in_the_receipts_is_refused() -> None:
 )
 def test_an_init_segment_for_something_else_is_refused(rendition: dict[str, object], message: str) -> None:
     plan = make_plan()
-    asked = replace(plan, video=(replace(plan.video[0], **rendition),))
     with pytest.raises(PackagingError, match=message):
-        assemble(asked, receipts_of(plan), inits_of(plan).__getitem__)
+        picture_joined(plan, replace(plan.video[0], **rendition), inits_of(plan)[plan.video[0].id])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -153,11 +140,10 @@ def test_sound_with_a_gap_or_another_length_than_the_picture_is_refused(
         assembled(plan, with_segment(receipts_of(plan), "audio-1", place, change))
 
 
-def test_a_rendition_that_no_task_makes_is_named() -> None:
+def test_a_track_that_is_not_complete_is_named() -> None:
     plan = make_plan()
-    more = replace(plan, audio=(*plan.audio, make_audio_rendition(id="extra")))
-    with pytest.raises(PackagingError, match="extra: no task of the plan makes it"):
-        assembled(more, receipts_of(plan))
+    with pytest.raises(PackagingError, match=r"2 of 2 tracks are not complete, such as avc-1080p-6000k"):
+        present(plan, {})
 
 
 def test_priming_is_not_presented() -> None:
@@ -179,19 +165,20 @@ def test_sheets_of_thumbnails_are_joined_in_order(frame_count: int) -> None:
     plan = make_plan(make_grid(frame_count=frame_count), winding=True)
     assert plan.thumbnails is not None
     made = assembled(plan, tuple(reversed(receipts_of(plan))))
-    assert tuple(sheet.number for sheet in made.sheets) == plan.thumbnails.sheet_numbers(0, frame_count)
+    assert made.thumbnails is not None
+    numbers = tuple(sheet.number for sheet in made.thumbnails.segments)
+    assert numbers == plan.thumbnails.sheet_numbers(0, frame_count)
     assert sum(segment.samples for segment in made.trick[0].segments) == -(-frame_count // plan.grid.gop_frames)
+    assert made.poster is not None and made.poster.rendition.frames[0] <= frame_count // 6
 
 
-def test_a_receipt_without_its_sheets_is_refused() -> None:
+def test_a_missing_sheet_is_noticed() -> None:
     plan = make_plan(winding=True)
-    receipts = tuple(replace(r, sheets=()) if r.task == "video-1" else r for r in receipts_of(plan))
-    with pytest.raises(PackagingError, match="video-1 is not for its sheets"):
+    receipts = tuple(
+        replace(r, tracks=tuple(replace(t, segments=()) if t.rendition == "thumbnails" else t for t in r.tracks))
+        if r.task == "video-1"
+        else r
+        for r in receipts_of(plan)
+    )
+    with pytest.raises(PackagingError, match="thumbnails: 2 pictures, not 3"):
         assembled(plan, receipts)
-
-
-def test_a_plan_whose_tasks_do_not_make_all_sheets_is_refused() -> None:
-    plan = make_plan(winding=True)
-    fewer = replace(plan, tasks=tuple(replace(t, sheets=()) if t.id == "video-1" else t for t in plan.tasks))
-    with pytest.raises(PackagingError, match="make 2 sheets of thumbnails, not 3"):
-        assembled(fewer, receipts_of(fewer))

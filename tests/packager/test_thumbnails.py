@@ -21,8 +21,13 @@ def wound(frame_count: int = 48 * 16 + 24) -> Presentation:
     return make_presentation(make_grid(frame_count=frame_count), video, winding=True)
 
 
+def index(presentation: Presentation) -> str:
+    assert presentation.thumbnails is not None
+    return thumbnails.index(presentation.thumbnails, presentation.grid)
+
+
 def test_the_index_leads_through_all_tiles_without_a_gap() -> None:
-    lines = thumbnails.index(wound()).split("\n\n")
+    lines = index(wound()).split("\n\n")
     assert lines[0] == "WEBVTT"
     cues = [cue.strip().split("\n") for cue in lines[1:]]
     times = [timing.split(" --> ") for timing, _ in cues]
@@ -30,40 +35,42 @@ def test_the_index_leads_through_all_tiles_without_a_gap() -> None:
     assert times[-1] == ["00:00:32.032", "00:00:33.033"]
     assert all(end == start for (_, end), (start, _) in pairwise(times))
     assert [address for _, address in cues[4:8]] == [
-        "thumbnails/1.jpg#xywh=0,360,320,180",
-        "thumbnails/1.jpg#xywh=320,360,320,180",
-        "thumbnails/2.jpg#xywh=0,0,320,180",
-        "thumbnails/2.jpg#xywh=320,0,320,180",
+        "../../tracks/thumbnails/1.jpg#xywh=0,360,320,180",
+        "../../tracks/thumbnails/1.jpg#xywh=320,360,320,180",
+        "../../tracks/thumbnails/2.jpg#xywh=0,0,320,180",
+        "../../tracks/thumbnails/2.jpg#xywh=320,0,320,180",
     ]
     assert len(cues) == 17
 
 
 def test_a_title_of_hours_has_hours_in_its_index() -> None:
-    assert "\n01:40:06.000 --> 01:40:10.004\n" in thumbnails.index(wound(frame_count=round(6010 * RATE)))
+    assert "\n01:40:06.000 --> 01:40:10.004\n" in index(wound(frame_count=round(6010 * RATE)))
 
 
 def test_hls_names_the_sheets_and_how_to_read_them() -> None:
     presentation = wound()
-    laid = presentation.thumbnails
-    assert laid is not None
+    assert presentation.thumbnails is not None
+    laid = presentation.thumbnails.rendition
     top = m3u8.loads(hls.multivariant(presentation))
     (images,) = top.image_playlists
-    assert (images.uri, images.image_stream_info.codecs) == ("thumbnails/images.m3u8", "jpeg")
+    assert (images.uri, images.image_stream_info.codecs) == ("thumbnails.m3u8", "jpeg")
     assert images.image_stream_info.resolution == (laid.tile_width_px, laid.tile_height_px)
-    text = hls.image_playlist(presentation)
+    text = hls.image_playlist(presentation.thumbnails, presentation.grid)
     playlist = m3u8.loads(text)
     assert playlist.is_images_only
-    assert [segment.uri for segment in playlist.segments] == ["1.jpg", "2.jpg", "3.jpg"]
+    assert [segment.uri for segment in playlist.segments] == [f"../../tracks/thumbnails/{n}.jpg" for n in (1, 2, 3)]
     assert sum(segment.duration for segment in playlist.segments) == pytest.approx(float(presentation.grid.duration_s))
     assert text.count("#EXT-X-TILES:RESOLUTION=320x180,LAYOUT=2x3,DURATION=2.002000\n") == 3
-    heaviest = max(8 * sheet.size_bytes for sheet in presentation.sheets[:-1]) / float(laid.sheet_frames / RATE)
+    heaviest = max(8 * sheet.size_bytes for sheet in presentation.thumbnails.segments[:-1]) / float(
+        laid.sheet_frames / RATE
+    )
     assert images.image_stream_info.bandwidth >= heaviest
 
 
 def test_hls_names_the_trick_pictures_as_iframes_and_not_as_a_variant() -> None:
     presentation = wound()
     top = m3u8.loads(hls.multivariant(presentation))
-    assert "avc-1080p-trick/iframes.m3u8" in [line.uri for line in top.iframe_playlists]
+    assert "avc-1080p-trick.iframes.m3u8" in [line.uri for line in top.iframe_playlists]
     assert not any("trick" in line.uri for line in top.playlists)
     frames = m3u8.loads(hls.iframe_playlist(presentation.trick[0], presentation.grid))
     assert sum(frame.duration for frame in frames.segments) == pytest.approx(float(presentation.grid.duration_s))
@@ -88,12 +95,12 @@ def test_trick_pictures_end_with_the_title() -> None:
 
 def test_dash_has_the_sheets_as_tiled_images() -> None:
     presentation = wound()
-    laid = presentation.thumbnails
-    assert laid is not None
+    assert presentation.thumbnails is not None
+    laid = presentation.thumbnails.rendition
     (images,) = sets_of(etree.fromstring(dash.mpd(presentation)), "image")
     template = images.find("SegmentTemplate", NAMES)
     assert Fraction(int(template.get("duration")), int(template.get("timescale"))) == laid.sheet_frames / RATE
-    assert template.get("media") == "$RepresentationID$/$Number$.jpg"
+    assert template.get("media") == "../../tracks/$RepresentationID$/$Number$.jpg"
     (representation,) = images.findall("Representation", NAMES)
     assert value_of(representation, "EssentialProperty") == {dash.THUMBNAIL_TILE: f"{laid.columns}x{laid.rows}"}
     size = (laid.columns * laid.tile_width_px, laid.rows * laid.tile_height_px)

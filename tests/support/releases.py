@@ -8,9 +8,18 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.synthetic import ENCODERS, MOVFLAGS, AnyRendition, inits_of, plan_of, receipts_of, renditions_of
+from benchmarks.synthetic import (
+    ENCODERS,
+    MOVFLAGS,
+    AnyRendition,
+    inits_of,
+    plan_of,
+    presentation_of,
+    receipts_of,
+    renditions_of,
+)
 from encoder.tool import ffmpeg_path
-from encoder.trick_play import lay_thumbnails, trick_renditions
+from encoder.trick_play import lay_poster, lay_thumbnails, trick_renditions
 from headend import documents, layout
 from headend.media import (
     AudioRendition,
@@ -30,7 +39,9 @@ from headend.storage.memory import MemoryStore
 from headend.timing import Grid, lay_grid, timescale
 from packager import captions, segmenting
 from packager.codec_strings import codec_string
-from packager.presentation import assemble
+from packager.presentation import present
+from packager.publishing import Placed, publish
+from packager.stock import fold, take
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 
 
@@ -62,6 +73,7 @@ def make_plan(
         (make_audio_rendition(),) if audio is None else audio,
         trick=trick_renditions(pictures, grid) if winding else (),
         thumbnails=lay_thumbnails(pictures[0], grid) if winding else None,
+        poster=lay_poster(pictures[0], grid, grid.chunks()) if winding else None,
     )
 
 
@@ -73,23 +85,25 @@ def make_presentation(
     winding: bool = False,
 ) -> Presentation:
     """The presentation of a title whose encoding went well; its segments' sizes are made up."""
-    plan = make_plan(grid, video, audio, winding=winding)
-    return assemble(plan, receipts_of(plan), inits_of(plan).__getitem__)
+    return presentation_of(make_plan(grid, video, audio, winding=winding))
 
 
 def store_synthetic(store: Store, plan: EncodePlan) -> None:
-    """Leave in a store what the workers would: plan, init segments, segments (of zeros) and receipts."""
-    title, release = plan.title, plan.release
-    store.put(layout.plan(title, release), documents.write(plan))
+    """Leave in a store what the workers would: init segments, segments (of zeros) and receipts."""
+    title = plan.title
     for rendition, init in inits_of(plan).items():
-        store.put(layout.init(title, release, rendition), init)
+        store.put(layout.track_init(title, plan.tracks[rendition]), init)
     for receipt in receipts_of(plan):
         for track in receipt.tracks:
             for segment in track.segments:
-                store.put(layout.segment(title, release, track.rendition, segment.number), bytes(segment.size_bytes))
-        for sheet in receipt.sheets:
-            store.put(layout.sheet(title, release, sheet.number), bytes(sheet.size_bytes))
-        store.put(layout.receipt(title, release, receipt.task), documents.write(receipt))
+                store.put(layout.track_segment(title, track.track, segment.number), bytes(segment.size_bytes))
+        store.put(layout.receipt(title, receipt.task), documents.write(receipt))
+
+
+def publish_plan(store: Store, plan: EncodePlan, *, submitted_at: str = "2026-01-01T00:00:00+00:00") -> Placed:
+    """Publish what the workers have left of a plan."""
+    stock = take(store, plan)
+    return publish(store, present(plan, fold(store, stock, plan.tracks)), submitted_at=submitted_at)
 
 
 REAL_GRID = lay_grid(Fraction(24), 140, segment_s=Fraction(2), chunk_s=Fraction(4))
@@ -116,12 +130,13 @@ def store_real(store: Store) -> EncodePlan:
 @cache
 def _real() -> tuple[EncodePlan, dict[str, bytes]]:
     plan, store = plan_of(REAL_GRID, REAL_VIDEO, REAL_AUDIO), MemoryStore()
-    store.put(layout.plan(plan.title, plan.release), documents.write(plan))
     renditions = renditions_of(plan)
     for task in plan.tasks:
         tracks = tuple(_encode(store, plan, task, renditions[id]) for id in task.renditions)
-        receipt = Receipt(task.id, tracks, attempt=1, worker="here", cpu_s=1.0, wall_s=1.0, peak_memory_bytes=1)
-        store.put(layout.receipt(plan.title, plan.release, task.id), documents.write(receipt))
+        receipt = Receipt(
+            task.id, task.chunk.number, tracks, attempt=1, worker="here", cpu_s=1.0, wall_s=1.0, peak_memory_bytes=1
+        )
+        store.put(layout.receipt(plan.title, task.id), documents.write(receipt))
     return plan, {info.key: store.get(info.key) for info in store.list(layout.TITLES)}
 
 
@@ -166,11 +181,11 @@ def _encode(store: Store, plan: EncodePlan, task: EncodeTask, rendition: AnyRend
             sample_rate_hz=rendition.sample_rate_hz,
             frame_samples=rendition.frame_samples,
         )
-    title, release = plan.title, plan.release
-    store.put(layout.init(title, release, rendition.id), cut.init)
+    title, id = plan.title, plan.tracks[rendition.id]
+    store.put(layout.track_init(title, id), cut.init)
     for segment, body in zip(cut.track.segments, cut.bodies, strict=True):
-        store.put(layout.segment(title, release, rendition.id, segment.number), bytes(body))
-    return cut.track
+        store.put(layout.track_segment(title, id, segment.number), bytes(body))
+    return replace(cut.track, track=id)
 
 
 def with_text(presentation: Presentation, *renditions: TextRendition) -> Presentation:
@@ -182,5 +197,5 @@ def with_text(presentation: Presentation, *renditions: TextRendition) -> Present
         made = captions.cut(rendition, cues, document, presentation.grid)
         said = codec_string(made.init) if made.init else "wvtt"
         track = made.track
-        tracks.append(Track(rendition, said, track.init_bytes, track.timescale, 0, track.segments))
+        tracks.append(Track(rendition.id, rendition, said, track.init_bytes, track.timescale, 0, track.segments))
     return replace(presentation, text=tuple(tracks))

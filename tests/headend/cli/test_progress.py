@@ -23,10 +23,9 @@ def task(name: str, *renditions: str, cost: float = 1.0, kind: Kind = Kind.VIDEO
     return EncodeTask(name, kind, Chunk(0, 0, 100, 1), renditions, ("ffmpeg",), cost)
 
 
-def planned(*tasks: EncodeTask, reused: tuple[str, ...] = ()) -> Planned:
+def planned(*tasks: EncodeTask, reused_parts: int = 0, reused_tracks: tuple[str, ...] = ()) -> Planned:
     plan = EncodePlan(
         title="film",
-        release="r",
         master=make_master(),
         ladder="smoke",
         effort=Effort.DRAFT,
@@ -36,12 +35,14 @@ def planned(*tasks: EncodeTask, reused: tuple[str, ...] = ()) -> Planned:
         video=(FULL, HALF),
         audio=(SOUND,),
         tasks=tasks,
+        chunks=GRID.chunks(),
+        tracks={rendition.id: rendition.id for rendition in (FULL, HALF, SOUND)},
     )
-    return Planned(plan, reused)
+    return Planned(plan, reused_parts, reused_tracks)
 
 
 def done(name: str) -> Done:
-    return Done(Receipt(name, (), 1, "w", 1.0, 1.0, 1))
+    return Done(Receipt(name, 0, (), 1, "w", 1.0, 1.0, 1))
 
 
 def failed(name: str, attempt: int, error: ToolFailed, *, last: bool) -> Failed:
@@ -65,15 +66,18 @@ class TestProgress:
         encoding.note(Advance("b", 25))  # a half-rate rendition of 100 frames has 50
         assert encoding.progress(10).frames_per_s == pytest.approx(17.5)
 
-    def test_reused_tasks_count_as_done_but_not_as_speed(self) -> None:
-        encoding = Encoding(planned(task("old", FULL.id), task("new", FULL.id), reused=("old",)))
+    def test_the_time_left_follows_from_the_speed_so_far(self) -> None:
+        encoding = Encoding(planned(task("new", FULL.id)))
         begun = encoding.progress(10)
-        assert (begun.share, begun.tasks_done, begun.tasks_reused) == (0.5, 1, 1)
+        assert (begun.share, begun.tasks_done) == (0, 0)
         assert (begun.frames_per_s, begun.realtime, begun.left_s) == (0, 0, None)
         encoding.note(Advance("new", 50))
         later = encoding.progress(10)
         assert later.left_s == pytest.approx(10)
-        assert later.realtime == pytest.approx(0.25 * float(GRID.duration_s) / 10)
+        assert later.realtime == pytest.approx(0.5 * float(GRID.duration_s) / 10)
+
+    def test_nothing_to_do_is_all_done(self) -> None:
+        assert Encoding(planned()).progress(1).share == 1
 
     def test_a_failed_attempt_starts_anew_and_counts_unless_it_was_the_last(self) -> None:
         encoding = Encoding(planned(task("a", FULL.id)))
@@ -123,11 +127,11 @@ class TestPlainLines:
         )
 
 
-def test_figures_tell_reuse_and_retries_only_where_there_are_some() -> None:
-    encoding = Encoding(planned(task("a", FULL.id), task("b", FULL.id), reused=("b",)))
-    assert figures(encoding.progress(10)).endswith("time left not known yet, 1 reused")
+def test_figures_tell_retries_only_where_there_are_some() -> None:
+    encoding = Encoding(planned(task("a", FULL.id), task("b", FULL.id)))
+    assert figures(encoding.progress(10)).endswith("time left not known yet")
     encoding.note(failed("a", 1, ToolFailed("x"), last=False))
-    assert figures(encoding.progress(10)).endswith("1 reused, 1 retry")
+    assert figures(encoding.progress(10)).endswith("1 retry")
     encoding.note(failed("a", 2, ToolFailed("x"), last=False))
     assert figures(encoding.progress(10)).endswith("2 retries")
 
@@ -137,9 +141,9 @@ def test_a_terminal_shows_a_bar_and_is_left_clean() -> None:
     terminal = Console(file=screen, force_terminal=True, force_interactive=True, width=100, highlight=False)
     with following(terminal) as note:
         note(Step("reading the master"))
-        note(planned(task("a", FULL.id), task("b", FULL.id), reused=("b",)))
+        note(planned(task("a", FULL.id), reused_parts=3, reused_tracks=(HALF.id, SOUND.id)))
         note(Advance("a", 50))
     drawn = screen.getvalue()
-    assert "3 renditions of 48 frames in 2 tasks, 1 of them done by an earlier run" in drawn
-    assert "encoding" in drawn and "75%" in drawn and "━" in drawn
+    assert "3 renditions of 48 frames in 1 task; 2 of 3 tracks reused, " in drawn
+    assert "encoding" in drawn and "50%" in drawn and "━" in drawn
     assert drawn.endswith("\x1b[2K")  # the last drawing is wiped

@@ -40,7 +40,7 @@ def test_ladders_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_titles_and_show_tell_what_submit_has_made(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["titles", "--store", str(made.store), "--json"]) == 0
+    assert run(["titles", "--store", str(made.store), "--long", "--json"]) == 0
     titles = json.loads(capsys.readouterr().out)["titles"]
     assert [(title["title"], title["release"]) for title in titles] == [("film", made.said["release"])]
     assert run(["show", "film", "--store", str(made.store), "--json"]) == 0
@@ -56,14 +56,14 @@ def test_the_store_may_be_named_by_the_environment(
 ) -> None:
     monkeypatch.setenv("HEADEND_STORE", str(made.store))
     assert run(["titles"]) == 0
-    assert made.said["release"] in capsys.readouterr().out
+    assert "film" in capsys.readouterr().out
 
 
 def test_an_empty_store_has_no_titles_and_says_how_to_make_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["titles", "--store", str(tmp_path / "new"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"titles": []}
+    assert json.loads(capsys.readouterr().out) == {"titles": [], "after": None}
     assert run(["titles", "--store", str(tmp_path / "new")]) == 0
     assert "headend submit MASTER --title SLUG" in capsys.readouterr().out
     assert not (tmp_path / "new").exists()
@@ -87,14 +87,14 @@ def test_a_release_that_is_not_as_planned_ends_verify_with_the_rendition_named(
 ) -> None:
     store = shutil.copytree(made.store, tmp_path / "store")
     assert run(["verify", "film", "--store", str(store), "--deep"]) == 0
-    plan = next(store.glob("titles/film/*/plan.json"))
-    said = json.loads(plan.read_bytes())
-    said["body"]["light"]["colour"]["matrix"] = "bt2020nc"
-    plan.write_text(json.dumps(said))
+    document = store / "titles/film/releases" / made.said["release"] / "release.json"
+    said = json.loads(document.read_bytes())
+    said["body"]["presentation"]["light"]["colour"]["matrix"] = "bt2020nc"
+    document.write_text(json.dumps(said))
     capsys.readouterr()
     assert run(["verify", "film", "--store", str(store)]) == 1
     faults = [line for line in capsys.readouterr().out.splitlines() if "as planned" in line]
-    videos = {rendition["id"] for rendition in made.said["renditions"] if rendition["kind"] == "video"}
+    videos = {rendition["track"] for rendition in made.said["renditions"] if rendition["kind"] == "video"}
     assert {line.split("/")[3] for line in faults} >= videos
     assert all("matrix is smpte170m, not bt2020nc as planned" in line for line in faults)
 
@@ -103,7 +103,7 @@ def test_a_damaged_release_ends_verify_with_status_1_and_a_precise_list(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = shutil.copytree(made.store, tmp_path / "store")
-    segment = next(store.glob("titles/film/*/avc-180p-240k/2.m4s"))
+    segment = next(store.glob("titles/film/tracks/avc-180p-240k-*/2.m4s"))
     data = bytearray(segment.read_bytes())
     data[-1] ^= 1
     segment.write_bytes(data)

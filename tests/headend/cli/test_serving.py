@@ -90,7 +90,7 @@ def test_the_demo_goes_the_whole_way_through_s3_and_reuses_its_work(tmp_path: Pa
     first = headend(*demo, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     said = json.loads(first.stdout)
-    assert (said["title"], said["store"], said["reused_tasks"]) == ("my-film-1", "s3://titles", 0)
+    assert (said["title"], said["store"], said["reused_tracks"]) == ("my-film-1", "s3://titles", 0)
     assert [played["frames"] for played in said["played"]] == [26, 26]
     assert said["played"][1]["manifest"].endswith("/manifest.mpd")
     assert said["verified"]["frames"] >= 26

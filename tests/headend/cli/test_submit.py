@@ -25,7 +25,8 @@ def test_json_tells_the_release_in_one_object(made: Made) -> None:
     assert said["title"] == "film"
     assert said["store"] == str(made.store)
     assert (said["frames"], said["frame_rate"], said["duration_s"]) == (50, "25/1", 2.0)
-    assert (said["reused_tasks"], said["encoded_tasks"] > 2) == (0, True)
+    assert (said["reused_tracks"], said["reused_parts"], said["encoded_tasks"] > 2) == (0, 0, True)
+    assert said["is_current"]
     assert said["cpu_s"] > 0 and said["wall_s"] > 0
     for manifest in ("hls", "dash"):
         assert (made.store / said[manifest]).is_file()
@@ -61,7 +62,7 @@ def test_away_from_a_terminal_progress_is_plain_lines_on_stderr(made: Made) -> N
 def test_the_same_request_again_encodes_nothing(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(submit_again(made, "--json")) == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["encoded_tasks"], said["reused_tasks"]) == (0, made.said["encoded_tasks"])
+    assert (said["encoded_tasks"], said["reused_tracks"]) == (0, made.said["tracks"])
     assert said["release"] == made.said["release"]
     assert said["cpu_s"] == 0
 
@@ -72,7 +73,7 @@ def test_people_are_told_where_the_manifests_are_and_what_was_reused(
     assert run(submit_again(made)) == 0
     said = capsys.readouterr().out
     assert made.said["hls"] in said and made.said["dash"] in said
-    assert f"0 tasks encoded, {made.said['encoded_tasks']} reused" in said
+    assert f"0 tasks encoded, {made.said['tracks']} of {made.said['tracks']} tracks reused" in said
 
 
 def encoders_of(master: Path) -> list[psutil.Process]:

@@ -1,0 +1,277 @@
+"""What a store has of the tracks of a plan, and what is missing.
+
+The state is all in the store: receipts say what tasks have written, indexes what tracks are complete. An object that is
+not there at its full size does not count, whatever is said of it.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from headend import documents, layout, track_index
+from headend.errors import ObjectMissing, PackagingError
+from headend.media import Damage, EncodedTrack, EncodePlan, Part, Receipt
+from headend.storage.base import Store
+from headend.track_index import SyncRanges, TrackIndex
+from packager.presentation import StoredTrack, from_index, index_of, join, renditions_of
+
+THREADS = 16
+"""Requests under way at a time: a store across a network answers in tens of milliseconds."""
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True)
+class Stock:
+    """The tracks of a plan as far as they are there; grows as tasks are done.
+
+    Attributes:
+        plan: What the title is to have.
+        made: What was made of each part, and what of the master's damage it conceals.
+        indexed: The tracks that are complete and have an index, by the ids of their renditions.
+        receipts: The receipts that are in the store, by task: the renditions of each.
+    """
+
+    plan: EncodePlan
+    made: dict[Part, tuple[EncodedTrack, tuple[Damage, ...]]] = field(default_factory=dict)
+    indexed: dict[str, StoredTrack] = field(default_factory=dict)
+    receipts: dict[str, frozenset[str]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def done(self) -> frozenset[Part]:
+        """All parts that need no work."""
+        with self._lock:
+            return frozenset(self.made) | {part for part in self.plan.parts if part[0] in self.indexed}
+
+    def add(self, receipt: Receipt) -> None:
+        """Take in what a task has just written."""
+        names = {track: rendition for rendition, track in self.plan.tracks.items()}
+        with self._lock:
+            self.receipts[receipt.task] = frozenset(track.rendition for track in receipt.tracks)
+            for track in receipt.tracks:
+                if track.track in names:
+                    self.made[names[track.track], receipt.chunk] = (track, receipt.damage)
+
+    def missing(self, renditions: Iterable[str]) -> list[Part]:
+        """The parts of some renditions that are not there."""
+        done = self.done
+        return [
+            (rendition, chunk.number)
+            for rendition in renditions
+            for chunk in self.plan.chunks_of(rendition)
+            if (rendition, chunk.number) not in done
+        ]
+
+
+def take(store: Store, plan: EncodePlan) -> Stock:
+    """Look what a store has of the tracks of a plan.
+
+    Digests are not compared here: `packager.conformance.verify` reads everything again when asked to.
+
+    Raises:
+        StorageError: The store failed, or holds what another headend wrote.
+    """
+    stock = Stock(plan)
+    title = plan.title
+    with ThreadPoolExecutor(THREADS) as pool:
+        sizes_of = dict(
+            zip(plan.tracks, pool.map(lambda id: _sizes(store, title, plan.tracks[id]), plan.tracks), strict=True)
+        )
+        receipts = [info.key for info in store.list(layout.receipts(title))]
+        for receipt in pool.map(lambda key: _read_receipt(store, key), receipts):
+            if receipt is not None:
+                _take_receipt(stock, receipt, sizes_of)
+        # A track without a receipt has an index by now, if somebody else has just finished it.
+        begun = [id for id in plan.tracks if sizes_of[id] and (layout.INDEX in sizes_of[id] or not _is_made(stock, id))]
+        for id, track in zip(begun, pool.map(lambda id: _read_index(store, plan, id), begun), strict=True):
+            if track is not None:
+                _take_index(stock, id, track, sizes_of[id])
+    return stock
+
+
+def fold(store: Store, stock: Stock, renditions: Iterable[str]) -> dict[str, StoredTrack]:
+    """Give the tracks of renditions, and write the index of each that has none.
+
+    Args:
+        store: Where their segments are.
+        stock: What is known of them.
+        renditions: Their ids; all parts of these have to be done.
+
+    Raises:
+        PackagingError: A track is not complete, or does not fit the grid.
+        StorageError: The store failed.
+    """
+    wanted = list(renditions)
+    if missing := stock.missing(wanted):
+        rendition, chunk = missing[0]
+        raise PackagingError(
+            f"{len(missing)} parts are missing, such as chunk {chunk} of {rendition}; submit the master again to have "
+            "them made",
+            rendition=rendition,
+            chunk=chunk,
+        )
+    fresh = [id for id in wanted if id not in stock.indexed]
+    with ThreadPoolExecutor(THREADS) as pool:
+        for id, track in zip(fresh, pool.map(lambda id: _folded(store, stock, id), fresh), strict=True):
+            stock.indexed[id] = track
+    return {id: stock.indexed[id] for id in wanted}
+
+
+def tidy(store: Store, stock: Stock) -> None:
+    """Remove the receipts of which every track has an index."""
+    done = [task for task, renditions in stock.receipts.items() if renditions <= stock.indexed.keys()]
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda task: store.delete(layout.receipt(stock.plan.title, task)), done))
+    for task in done:
+        del stock.receipts[task]
+
+
+def read_track(store: Store, title: str, track: str) -> tuple[TrackIndex, tuple[SyncRanges, ...]]:
+    """Read the index of a complete track, and its sync frames where it has any.
+
+    Raises:
+        ObjectMissing: The track is not complete.
+        StorageError: Its index is damaged, or the store failed.
+    """
+    key = layout.track_index(title, track)
+    index = track_index.decode(store.get(key), key=key)
+    if not index.facts.sync_sha256:
+        return index, ()
+    key = layout.track_sync(title, track)
+    return index, track_index.decode_sync(store.get(key), key=key)
+
+
+def _sizes(store: Store, title: str, track: str) -> dict[str, int]:
+    """Size of every object of a track, by its name in the track's folder."""
+    folder = f"{layout.track_path(title, track)}/"
+    return {info.key.removeprefix(folder): info.size_bytes for info in store.list(folder)}
+
+
+def _read_receipt(store: Store, key: str) -> Receipt | None:
+    try:
+        return documents.read(Receipt, store.get(key), key=key)
+    except ObjectMissing:
+        return None  # folded and removed by another run, a moment ago
+
+
+def _take_receipt(stock: Stock, receipt: Receipt, sizes_of: Mapping[str, Mapping[str, int]]) -> None:
+    names = {track: rendition for rendition, track in stock.plan.tracks.items()}
+    mine = [track for track in receipt.tracks if track.track in names]
+    if mine:
+        stock.receipts[receipt.task] = frozenset(names.get(t.track, f"other plan: {t.track}") for t in receipt.tracks)
+    for track in mine:
+        rendition = names[track.track]
+        if all(sizes_of[rendition].get(name) == size for name, size in _objects(track, receipt.chunk)):
+            stock.made[rendition, receipt.chunk] = (track, receipt.damage)
+
+
+def _objects(track: EncodedTrack, chunk: int) -> Iterator[tuple[str, int]]:
+    for part in track.segments:
+        yield layout.segment_name(track.track, part.number), part.size_bytes
+    if track.init_bytes and chunk == 0:
+        yield layout.INIT, track.init_bytes
+
+
+def _is_made(stock: Stock, rendition: str) -> bool:
+    return all((rendition, chunk.number) in stock.made for chunk in stock.plan.chunks_of(rendition))
+
+
+def _read_index(store: Store, plan: EncodePlan, rendition: str) -> StoredTrack | None:
+    try:
+        index, sync = read_track(store, plan.title, plan.tracks[rendition])
+        track: StoredTrack = from_index(renditions_of(plan)[rendition], index, sync)
+    except ObjectMissing:
+        return None
+    return track
+
+
+def _take_index(stock: Stock, rendition: str, track: StoredTrack, sizes: Mapping[str, int]) -> None:
+    """Take a track that an earlier run has finished; where objects were lost since, only the chunks that are whole."""
+    lost = {s.number for s in track.segments if sizes.get(layout.segment_name(track.id, s.number)) != s.size_bytes}
+    no_init = bool(track.init_bytes) and sizes.get(layout.INIT) != track.init_bytes
+    if not lost and not no_init:
+        stock.indexed[rendition] = track
+        return
+    for chunk, numbers in _numbers(stock.plan, rendition, track):
+        if lost.isdisjoint(numbers) and not (no_init and chunk == 0):
+            kept = tuple(s for s in track.segments if s.number in numbers)
+            part = EncodedTrack(
+                rendition=rendition,
+                init_sha256=track.init_sha256,
+                init_bytes=track.init_bytes,
+                timescale=track.timescale,
+                priming_samples=track.priming_samples,
+                average_bps=track.average_bps,
+                peak_bps=track.peak_bps,
+                segments=kept,
+                loudness=track.loudness,
+                track=track.id,
+            )
+            stock.made.setdefault((rendition, chunk), (part, track.damage))
+
+
+def _numbers(plan: EncodePlan, rendition: str, track: StoredTrack) -> Iterator[tuple[int, frozenset[int]]]:
+    """The numbers of the segments of each chunk of a track."""
+    chunks = plan.chunks_of(rendition)
+    for place, chunk in enumerate(chunks):
+        if plan.thumbnails is not None and rendition == plan.thumbnails.id:
+            numbers: Iterable[int] = plan.thumbnails.sheet_numbers(chunk.first_frame, chunk.end_frame)
+        elif plan.poster is not None and rendition == plan.poster.id:
+            numbers = plan.poster.numbers(chunk.first_frame, chunk.end_frame)
+        else:
+            is_last = place == len(chunks) - 1
+            end = len(track.segments) + 1 if is_last else chunks[place + 1].first_segment
+            numbers = range(chunk.first_segment, end)
+        yield chunk.number, frozenset(numbers)
+
+
+def _folded(store: Store, stock: Stock, rendition: str) -> StoredTrack:
+    plan, title, id = stock.plan, stock.plan.title, stock.plan.tracks[rendition]
+    chunks = plan.chunks_of(rendition)
+    made = [(chunk, *stock.made[rendition, chunk.number]) for chunk in chunks]
+    init = _init(store, title, id, rendition) if made[0][1].init_bytes else b""
+    track: StoredTrack = join(
+        id,
+        renditions_of(plan)[rendition],
+        [(chunk, part) for chunk, part, _ in made],
+        init,
+        plan.grid,
+        damage=[one for *_, damage in made for one in damage],
+    )
+    index, sync = index_of(track)
+    if sync:
+        _put_once(store, layout.track_sync(title, id), sync)
+    _put_once(store, layout.track_index(title, id), track_index.encode(index))
+    return track
+
+
+def _init(store: Store, title: str, track: str, rendition: str) -> bytes:
+    try:
+        return store.get(layout.track_init(title, track))
+    except ObjectMissing:
+        raise PackagingError(
+            f"{layout.track_init(title, track)} is missing; submit the master again to have it made",
+            rendition=rendition,
+        ) from None
+
+
+def _put_once(store: Store, key: str, data: bytes) -> None:
+    """Write what is the same whoever writes it."""
+    try:
+        if store.get(key) == data:
+            return
+    except ObjectMissing:
+        pass
+    store.put(key, data)
+
+
+def read_all(
+    read: Callable[[Item], Result], items: Iterable[Item], *, threads: int = THREADS
+) -> list[tuple[Item, Result]]:
+    """Read several things at once, in their order."""
+    wanted = list(items)
+    with ThreadPoolExecutor(threads) as pool:
+        return list(zip(wanted, pool.map(read, wanted), strict=True))
