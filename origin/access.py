@@ -44,10 +44,10 @@ class Access:
         named = path.groupdict()
         grant = self.checker.grant(token, named.get("title"), territory)
         if track := named.get("track"):
-            known = await self._library.track(named["title"], track, client)
-            self.checker.check_plan(grant, (known.height_px,))
+            outline = await self._library.outline(named["title"], track, client)
+            self.checker.check_plan(grant, (outline.height_px,))
             if is_segment:
-                await self.checker.take_screen(grant, segment_s=known.segment_s)
+                await self.checker.take_screen(grant, segment_s=outline.segment_s)
             return grant
         release = named.get("release") or await self._library.current(named["title"], client)
         index = await self._library.release(named["title"], release, client)

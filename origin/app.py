@@ -12,6 +12,8 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
+from aiohttp import hdrs
+
 from headend import layout
 from headend.access.grants import Denied, GrantChecker, split_token
 from headend.access.leases import Leases
@@ -29,7 +31,7 @@ from headend.metrics.workers import SINGLE, WorkerIndex, merged
 from headend.storage import Store
 from headend.storage.local import LocalStore
 from origin.access import Access
-from origin.handlers import Handler, Handlers
+from origin.handlers import OPEN, Handler, Handlers, Terms
 from origin.library import BLOBS, Library
 from origin.metrics import Metrics
 from origin.policy import PERSONAL
@@ -47,13 +49,13 @@ POSTER = r"/(?P<name>poster\.jpg)"
 ASSET = r"/(?P<digest>[0-9a-f]{16})/(?P<name>[a-z-]+(?:\.min)?\.(?:js|css|svg))"
 
 ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
-    ("segment", re.compile(TRACK + r"/(?P<name>[1-9][0-9]{0,6}\.(?:m4s|vtt))"), Handlers.file),
-    ("init", re.compile(TRACK + r"/(?P<name>init\.mp4)"), Handlers.file),
-    ("sheet", re.compile(TRACK + r"/(?P<name>[1-9][0-9]{0,6}\.jpg)"), Handlers.file),
-    ("thumbnails", re.compile(RELEASE + THUMBNAILS), Handlers.file),
+    ("segment", re.compile(TRACK + r"/(?P<name>[1-9][0-9]{0,6}\.(?:m4s|vtt))"), Handlers.track_file),
+    ("init", re.compile(TRACK + r"/(?P<name>init\.mp4)"), Handlers.track_file),
+    ("sheet", re.compile(TRACK + r"/(?P<name>[1-9][0-9]{0,6}\.jpg)"), Handlers.track_file),
+    ("thumbnails", re.compile(RELEASE + THUMBNAILS), Handlers.release_file),
     ("manifest", re.compile(RELEASE + TOP), Handlers.manifest),
-    ("playlist", re.compile(RELEASE + PLAYLIST), Handlers.playlist),
-    ("poster", re.compile(RELEASE + POSTER), Handlers.file),
+    ("playlist", re.compile(RELEASE + PLAYLIST), Handlers.release_file),
+    ("poster", re.compile(RELEASE + POSTER), Handlers.release_file),
     ("entry", re.compile(TITLE + TOP), Handlers.entry_point),
     ("entry", re.compile(TITLE + POSTER), Handlers.entry_point),
     ("entry", re.compile(TITLE + THUMBNAILS), Handlers.entry_point),
@@ -172,7 +174,7 @@ class Origin:
     ) -> Response:
         try:
             if self._access is None or name in PUBLIC:
-                return await handler(self.handlers, request, path, None)
+                return await handler(self.handlers, request, path, OPEN)
             return await self._permitted(self._access, name, handler, request, token, path)
         except Denied as denied:
             self.metrics.denied.inc(denied.reason.name.lower())
@@ -192,10 +194,14 @@ class Origin:
         grant = await access.check(
             token, territory, path, is_segment=name == "segment", client=client_key(request.client)
         )
-        response = await handler(self.handlers, request, path, grant.max_height_px)
-        if response.status >= HTTPStatus.BAD_REQUEST or (name in SHARED and territory is not None):
+        if name not in SHARED:
+            caching = responses.NO_STORE
+        else:
+            caching = responses.IMMUTABLE if territory is not None else PERSONAL
+        response = await handler(self.handlers, request, path, Terms(grant.max_height_px, caching))
+        if response.status >= HTTPStatus.BAD_REQUEST or response.headers.get(hdrs.CACHE_CONTROL) == caching:
             return response
-        return responses.with_cache_control(response, PERSONAL if name in SHARED else responses.NO_STORE)
+        return responses.with_cache_control(response, caching)
 
 
 _BAD_GATEWAY = responses.error(HTTPStatus.BAD_GATEWAY)

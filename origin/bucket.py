@@ -1,7 +1,6 @@
 """Media from S3, on the path of requests.
 
-boto3 remains where it is fine: for documents, of which there are few, and to find out where objects are and with which
-credentials.
+boto3 remains for documents, of which there are few, and to find out where objects are and with which credentials.
 """
 
 import asyncio
@@ -27,20 +26,22 @@ from origin.signing import Signer
 from origin.sources import damaged
 
 PIECE_BYTES = 256 << 10
-"""What is handed over at a time: each piece costs a turn of the event loop."""
+"""Bytes handed over at a time: each piece costs a turn of the event loop."""
 READS = 64
-"""Reads at a time: each has some hundred KB on its way through this process."""
+"""Reads at a time: each has some hundred KB in this process."""
 STALL_S = 20.0
 """How long the next piece may take."""
+LEAST_BYTES_PER_S = 128 << 10
+"""A read that is slower than this over all, with `STALL_S` more for its start, is given up."""
 CONNECT_S = 5.0
 KEPT_S = 30.0
-"""How long a connection to the server is kept."""
+"""How long an idle connection to the server is kept."""
 CREDENTIALS_S = 60.0
-"""How long credentials are believed; boto3 renews them minutes before they end."""
+"""How long credentials are used without asking boto3 again, which renews them minutes before they expire."""
 ATTEMPTS = 3
 """How often a read is tried, if the budget for retries allows it."""
 PAUSE_S = 0.1
-"""How long a retry waits, doubled each time, and less by chance."""
+"""Longest pause before the first retry; doubled each time."""
 
 
 class Bucket:
@@ -48,7 +49,7 @@ class Bucket:
 
     Args:
         store: Where they are; what boto3 finds out about the server and the credentials holds here, too.
-        threads: Where credentials are asked for.
+        threads: Where boto3 is asked for credentials.
         on_retry: Called for each read that is tried again.
     """
 
@@ -60,18 +61,20 @@ class Bucket:
         self._session: aiohttp.ClientSession | None = None
         self._base = ""
         self._signer: tuple[float, Signer] | None = None
+        self._asking = asyncio.Lock()
 
     async def pieces(self, key: str, size_bytes: int) -> AsyncGenerator[bytes | memoryview, None]:
         """Read an object; a read that breaks off goes on from where it was."""
         at = 0
+        until_s = time.monotonic() + STALL_S + size_bytes / LEAST_BYTES_PER_S
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with aclosing(self._read(key, at, size_bytes)) as pieces:
+                async with aclosing(self._read(key, at, size_bytes, until_s)) as pieces:
                     async for piece in pieces:
                         at += len(piece)
                         yield piece
             except StoreUnavailable:
-                if attempt == ATTEMPTS or not self._budget.spend():
+                if attempt == ATTEMPTS or time.monotonic() >= until_s or not self._budget.spend():
                     raise
                 self._on_retry()
                 await asyncio.sleep(random.uniform(0, PAUSE_S * 2**attempt))
@@ -84,15 +87,18 @@ class Bucket:
         if self._session is not None:
             await self._session.close()
 
-    async def _read(self, key: str, start: int, size_bytes: int) -> AsyncGenerator[bytes, None]:
+    async def _read(self, key: str, start: int, size_bytes: int, until_s: float) -> AsyncGenerator[bytes, None]:
         session, signer = await self._ready()
         # What was signed is sent as it is, and nowhere else.
         address = URL(self._base + quote(key, safe="/-_.~"), encoded=True)
         headers = signer.headers(address.raw_path, time.time())
         if start:
             headers["range"] = f"bytes={start}-"
+        timeout = aiohttp.ClientTimeout(
+            total=max(0.001, until_s - time.monotonic()), sock_connect=CONNECT_S, sock_read=STALL_S
+        )
         try:
-            async with session.get(address, headers=headers, allow_redirects=False) as answer:
+            async with session.get(address, headers=headers, allow_redirects=False, timeout=timeout) as answer:
                 if answer.status != (HTTPStatus.PARTIAL_CONTENT if start else HTTPStatus.OK):
                     raise self._refusal(key, answer.status)
                 if answer.content_length not in (None, size_bytes - start):
@@ -106,11 +112,12 @@ class Bucket:
             ) from error
 
     async def _ready(self) -> tuple[aiohttp.ClientSession, Signer]:
-        now_s = time.monotonic()
-        if self._signer is None or now_s > self._signer[0]:
-            # May ask another server, and is quick only most of the time.
-            signer = await asyncio.get_running_loop().run_in_executor(self._threads, self._look)
-            self._signer = (now_s + CREDENTIALS_S, signer)
+        if self._signer is None or time.monotonic() > self._signer[0]:
+            async with self._asking:  # one of all reads that wait
+                if self._signer is None or time.monotonic() > self._signer[0]:
+                    # May ask another server, and is quick only most of the time.
+                    signer = await asyncio.get_running_loop().run_in_executor(self._threads, self._look)
+                    self._signer = (time.monotonic() + CREDENTIALS_S, signer)
         if self._session is None:
             bundle = os.environ.get("AWS_CA_BUNDLE")
             self._session = aiohttp.ClientSession(
@@ -121,7 +128,6 @@ class Bucket:
                 ),
                 read_bufsize=PIECE_BYTES,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-                timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=STALL_S),
             )
         return self._session, self._signer[1]
 

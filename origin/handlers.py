@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import msgspec
@@ -26,6 +27,23 @@ PAGE_TITLES = 60
 """Titles on one page of the list."""
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a request's token allows.
+
+    Attributes:
+        max_height_px: The plan's highest resolution; None for no limit.
+        caching: Cache-Control of files; None for their own.
+    """
+
+    max_height_px: int | None = None
+    caching: str | None = None
+
+
+OPEN = Terms()
+"""The terms of an origin that is open to everyone."""
+
+
 class Handlers:
     """The handlers of one origin.
 
@@ -45,32 +63,31 @@ class Handlers:
         self.is_draining = False
         self.metrics_port: int | None = None
 
-    async def file(self, request: Request, path: Path, _: int | None) -> Response:
-        """A file of a release or of a track."""
+    async def track_file(self, request: Request, path: Path, terms: Terms) -> Response:
+        """A file of a track."""
         file = self._library.cached(f"{layout.TITLES}{path[0]}")
         if file is None:
-            named = path.groupdict()
-            wanted = Wanted(named["title"], named.get("release"), named.get("track"), named["name"])
+            wanted = Wanted(path["title"], None, path["track"], path["name"])
             file = await self._library.file(wanted, client_key(request.client))
-        return responses.for_file(request.method, request.headers, file)
+        return responses.for_file(request.method, request.headers, file, terms.caching)
 
-    async def playlist(self, request: Request, path: Path, _: int | None) -> Response:
-        """A playlist of a track, as a release has it."""
+    async def release_file(self, request: Request, path: Path, terms: Terms) -> Response:
+        """A file of a release, such as a playlist of a track."""
         file = self._library.cached(f"{layout.TITLES}{path[0]}")
         if file is None:
             wanted = Wanted(path["title"], path["release"], None, path["name"])
             file = await self._library.file(wanted, client_key(request.client))
-        return responses.for_file(request.method, request.headers, file)
+        return responses.for_file(request.method, request.headers, file, terms.caching)
 
-    async def manifest(self, request: Request, path: Path, max_height_px: int | None) -> Response:
+    async def manifest(self, request: Request, path: Path, terms: Terms) -> Response:
         """A release's manifest, without what the plan leaves out."""
-        if max_height_px is None:
-            return await self.file(request, path, None)
+        if terms.max_height_px is None:
+            return await self.release_file(request, path, terms)
         wanted = Wanted(path["title"], path["release"], None, path["name"])
-        file = await self._library.reduced_manifest(wanted, max_height_px, client_key(request.client))
-        return responses.for_file(request.method, request.headers, file)
+        file = await self._library.reduced_manifest(wanted, terms.max_height_px, client_key(request.client))
+        return responses.for_file(request.method, request.headers, file, terms.caching)
 
-    async def entry_point(self, request: Request, path: Path, max_height_px: int | None) -> Response:
+    async def entry_point(self, request: Request, path: Path, terms: Terms) -> Response:
         """The current release's manifest, poster or index of thumbnails.
 
         Most are redirects, so that players resolve relative URIs against the release (RFC 3986, section 5.1.3). An MPD
@@ -81,26 +98,24 @@ class Handlers:
         if path["name"] != layout.MPD:
             return responses.redirect(f"releases/{release}/{path['name']}", ENTRY_POINT)
         wanted = Wanted(path["title"], release, None, layout.MPD)
-        file = await self._library.based_mpd(wanted, max_height_px, client)
-        found = responses.for_file(request.method, request.headers, file)
-        # A cached error would shut out clients whose requests are fine.
-        return responses.with_cache_control(found, ENTRY_POINT) if found.status < HTTPStatus.BAD_REQUEST else found
+        file = await self._library.based_mpd(wanted, terms.max_height_px, client)
+        return responses.for_file(request.method, request.headers, file, terms.caching or ENTRY_POINT)
 
-    async def watch(self, request: Request, path: Path, _: int | None) -> Response:
+    async def watch(self, request: Request, path: Path, _: Terms) -> Response:
         """The page of a title."""
         await self._library.current(path["title"], client_key(request.client))
         return self._pages.watch()
 
-    async def asset(self, request: Request, path: Path, _: int | None) -> Response:
+    async def asset(self, request: Request, path: Path, _: Terms) -> Response:
         """A script or style of a page."""
         return responses.for_file(request.method, request.headers, self._pages.asset(path["digest"], path["name"]))
 
-    async def catalogue(self, request: Request, _: Path, __: int | None) -> Response:
+    async def catalogue(self, request: Request, _: Path, __: Terms) -> Response:
         """The titles: a page for browsers; for programs, one page of relative links to entry points."""
         if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
             return self._pages.titles()
         after = _AFTER.search(request.query)
-        titles, last = await self._library.titles(after[1] if after else "", PAGE_TITLES, client_key(request.client))
+        titles, last = await self._library.titles(after[1] if after else "", PAGE_TITLES)
         listed = [
             {"title": title, "hls": f"{title}/{layout.MULTIVARIANT}", "dash": f"{title}/{layout.MPD}"}
             for title in titles
@@ -112,11 +127,11 @@ class Handlers:
         found.headers[hdrs.VARY] = hdrs.ACCEPT
         return found
 
-    async def alive(self, _: Request, __: Path, ___: int | None) -> Response:
+    async def alive(self, _: Request, __: Path, ___: Terms) -> Response:
         """That the process can answer."""
         return _OK
 
-    async def ready(self, _: Request, __: Path, ___: int | None) -> Response:
+    async def ready(self, _: Request, __: Path, ___: Terms) -> Response:
         """Whether a load balancer should send clients here: not while stopping, nor without a store."""
         if self.is_draining:
             return _STOPPING
@@ -126,7 +141,7 @@ class Handlers:
             return _STORE_AWAY
         return _OK
 
-    async def metrics(self, request: Request, _: Path, __: int | None) -> Response:
+    async def metrics(self, request: Request, _: Path, __: Terms) -> Response:
         """The metrics, for clients on this machine or at the port for metrics."""
         address, port = request.local
         if port != self.metrics_port and address.removeprefix("::ffff:") not in LOOPBACK:
@@ -134,8 +149,8 @@ class Handlers:
         return responses.document(await self._exposition(), CONTENT_TYPE_LATEST, responses.NO_STORE)
 
 
-Handler = Callable[[Handlers, Request, Path, int | None], Awaitable[Response]]
-"""Gets the request, the match of its path, and the plan's highest resolution in pixels, or None."""
+Handler = Callable[[Handlers, Request, Path, Terms], Awaitable[Response]]
+"""Gets the request, the match of its path, and what its token allows."""
 
 _STOPPING = responses.error(HTTPStatus.SERVICE_UNAVAILABLE, reason="this origin is about to stop")
 _STORE_AWAY = responses.error(HTTPStatus.SERVICE_UNAVAILABLE, reason="the store does not answer")

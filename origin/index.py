@@ -38,6 +38,19 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """What checks of tokens need of a track: small, so that all tracks that are watched stay in memory.
+
+    Attributes:
+        height_px: Of pictures, the shorter side; 0 for all that a limit of heights does not concern.
+        segment_s: Length of a segment: all but the last are about as long as the first.
+    """
+
+    height_px: int
+    segment_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class KnownTrack:
     """A track, as its index describes it.
 
@@ -50,15 +63,11 @@ class KnownTrack:
     published: datetime
 
     @property
-    def height_px(self) -> int:
-        """Of pictures, the shorter side; 0 for all that a limit of heights does not concern."""
+    def outline(self) -> Outline:
+        """What checks of tokens need of it."""
         facts = self.index.facts
-        return facts.short_side_px if facts.content_type.startswith("video/") else 0
-
-    @property
-    def segment_s(self) -> float:
-        """Length of a segment: all but the last are about as long as the first."""
-        return self.index.duration_ticks(1) / self.index.facts.timescale
+        height_px = facts.short_side_px if facts.content_type.startswith("video/") else 0
+        return Outline(height_px, self.index.duration_ticks(1) / facts.timescale)
 
 
 @dataclass(frozen=True, slots=True)

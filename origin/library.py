@@ -25,6 +25,7 @@ from headend.caching.circuit_breaker import CircuitBreaker
 from headend.caching.disk_cache import DiskCache
 from headend.caching.segmented_lru import SegmentedLRU
 from headend.caching.single_flight import SingleFlight, TookTooLong, TooMany
+from headend.caching.spilling import Spiller
 from headend.errors import HeadendError, ObjectMissing, StorageError, StoreUnavailable
 from headend.http.blobs import Blob, in_memory
 from headend.http.responses import File, Representation, media_file, text_file
@@ -32,7 +33,7 @@ from headend.media import Current
 from headend.storage import Store
 from headend.storage.local import LocalStore
 from origin.catalogue import Catalogue
-from origin.index import KnownTrack, ReleaseIndex, Wanted, index_of
+from origin.index import KnownTrack, Outline, ReleaseIndex, Wanted, index_of
 from origin.metrics import Metrics
 from origin.policy import JPEG_TYPE, MPD_TYPE, PLAYLIST_TYPE, WEBVTT_TYPE
 from origin.reducing import reduced, with_base
@@ -42,8 +43,12 @@ CACHE_BYTES = 256 << 20
 """Default memory for files."""
 BLOBS = 16_384
 """Default number of files that are held open."""
-INDEX_BYTES = 64 << 20
-"""Memory for indexes of tracks: about a thousand of two hours each."""
+INDEX_SHARE = 8
+"""Which part of the memory is for indexes of tracks: one of two hours takes 60 kB."""
+LEAST_INDEX_BYTES = 4 << 20
+"""Memory for them at least."""
+OUTLINES = 50_000
+"""Tracks of which all is remembered that checks of tokens need: some 10 MB."""
 RELEASES_BYTES = 8 << 20
 """Memory for what is known of releases."""
 POINTERS = 10_000
@@ -103,7 +108,7 @@ class Library:
     Args:
         store: Read from threads, or by aiohttp where it is in S3.
         metrics: Where lookups and reads are counted.
-        cache_bytes: Memory for files.
+        cache_bytes: Memory for files and for the indexes of tracks.
         most_blobs: How many files may be held open.
         disk: Where media is kept as well, unless the store is on this machine already.
         clock: Seconds, monotonic.
@@ -134,9 +139,12 @@ class Library:
         self._arrivals: set[asyncio.Task[None]] = set()
         # Each file counts for its share of the descriptors at least, so that the budget bounds these as well.
         self._least_bytes = cache_bytes // most_blobs
-        self._files: SegmentedLRU[str, File] = SegmentedLRU(cache_bytes)
+        index_bytes = max(LEAST_INDEX_BYTES, cache_bytes // INDEX_SHARE)
+        self._spiller = Spiller()
+        self._files: SegmentedLRU[str, File] = SegmentedLRU(max(1, cache_bytes - index_bytes), self._evicted)
         self._releases: SegmentedLRU[Document, ReleaseIndex] = SegmentedLRU(RELEASES_BYTES)
-        self._tracks: SegmentedLRU[Document, KnownTrack] = SegmentedLRU(INDEX_BYTES)
+        self._tracks: SegmentedLRU[Document, KnownTrack] = SegmentedLRU(index_bytes)
+        self._outlines: SegmentedLRU[tuple[str, str], Outline] = SegmentedLRU(OUTLINES)
         self._pointers: SegmentedLRU[str, tuple[str, float]] = SegmentedLRU(POINTERS)
         self._absent: SegmentedLRU[Document | Media, float] = SegmentedLRU(POINTERS)
         self._catalogue = Catalogue(self._names, clock)
@@ -175,22 +183,23 @@ class Library:
                 raise
             return self._keep_pointer(title, known[0])  # clients shall not all wait for a store that is away
 
-    async def titles(self, after: str, count: int, client: str = "") -> tuple[tuple[str, ...], str | None]:
+    async def titles(self, after: str, count: int) -> tuple[tuple[str, ...], str | None]:
         """One page of the titles with a current release, in the order of their names; some seconds old.
 
         Args:
             after: The last title of the page before; empty for the first page.
-            count: How many names of the store are looked at. Those without a current release are left out.
-            client: Who asks.
+            count: How many titles.
 
         Returns:
-            The titles, and where the next page starts; None at the end.
+            The titles, and the one after which the next page starts; None at the end.
         """
-        names = await self._catalogue.titles_after(after, count + 1)
-        wanted = names[:count]
-        found = await asyncio.gather(*(self._is_published(title, client) for title in wanted))
-        published = tuple(title for title, is_there in zip(wanted, found, strict=True) if is_there)
-        return published, wanted[-1] if len(names) > count else None
+        found = await self._catalogue.titles_after(after, count + 1)
+        return found[:count], found[count - 1] if len(found) > count else None
+
+    async def warm_up(self) -> None:
+        """List the titles before somebody asks; what prevents that is logged."""
+        with suppress(StorageError):
+            await self._catalogue.titles_after("", 0)
 
     async def check(self) -> None:
         """Ask the store for a sign of life; raises `StorageError` if there is none."""
@@ -287,14 +296,21 @@ class Library:
         found = self._tracks.get(key)
         if found is not None:
             return found
+        if not await self._catalogue.has_title(title):
+            raise _missing(title)
         await self._catalogue.check(layout.tracks(title), track)
 
         async def look() -> KnownTrack:
             known = await self._noted(key, self._in_thread(partial(self._read_track, key.name)))
             self._tracks.put(key, known, known.index.memory_bytes)
+            self._outlines.put((title, track), known.outline)
             return known
 
         return await self._once(self._documents, key, look, client=client)
+
+    async def outline(self, title: str, track: str, client: str = "") -> Outline:
+        """What checks of tokens need of a track."""
+        return self._outlines.get((title, track)) or (await self.track(title, track, client)).outline
 
     async def _document(self, wanted: Wanted, index: ReleaseIndex, client: str) -> File:
         key = Document("file", wanted.key)
@@ -313,13 +329,6 @@ class Library:
 
     def _marks(self, folder: str) -> tuple[str, ...]:
         return tuple(info.key.removeprefix(folder) for info in self._store.list(folder))
-
-    async def _is_published(self, title: str, client: str) -> bool:
-        try:
-            await self.current(title, client)
-        except ObjectMissing:
-            return False
-        return True
 
     async def _once(
         self,
@@ -374,7 +383,13 @@ class Library:
 
     def _keep(self, key: str, file: File) -> File:
         self._files.put(key, file, max(file.size_bytes, self._least_bytes))
+        if key not in self._files:  # it is larger than the cache
+            self._evicted(key, file)
         return file
+
+    def _evicted(self, _: str, file: File) -> None:
+        if isinstance(file.plain.body, Blob):
+            self._spiller.evicted(file.plain.body)
 
     def _keep_pointer(self, title: str, release: str) -> str:
         self._pointers.put(title, (release, self._clock() + POINTER_S))

@@ -239,7 +239,7 @@ async def _run(
         stop: Set to have it end.
         on_ready: Called once connections are accepted.
         worker: Which of the worker processes this is.
-        reload: Set to have keys read again.
+        reload: Set to have keys read again; None for an origin that is not a program of its own.
     """
     access_log = AccessLog(sys.stdout, redact=without_token) if serving.access_log else None
     async with contextlib.AsyncExitStack() as held:
@@ -274,6 +274,9 @@ async def _run(
             held.callback(reloading.cancel)
         gc.freeze()  # what is here now stays, and need not be looked at by each collection
         await server.start(listeners)
+        if reload is not None:
+            warming = asyncio.create_task(origin.library.warm_up())
+            held.callback(warming.cancel)
         try:
             on_ready()
             await stop.wait()

@@ -1,6 +1,6 @@
-"""Signatures of S3 requests, for the one kind that is made often.
+"""Signatures of S3 GET requests.
 
-botocore signs every kind of request, which takes it half as long as all the rest of a small read.
+botocore can sign every kind of request, which takes it half as long as all the rest of a small read.
 """
 
 import hmac

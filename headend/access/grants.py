@@ -12,12 +12,16 @@ from enum import StrEnum
 
 from headend.access.leases import Leases
 from headend.access.tokens import Grant, Keyring, granted, vouched
+from headend.caching.segmented_lru import SegmentedLRU
 from headend.http.conditions import Headers
 
 EDGE = "Headend-Edge"
 """The header in which an edge says where a request comes from; see `tokens.vouch`."""
 SKEW_S = 60
 """How long after its end a token is still good, since clocks differ. A licence's window is exact."""
+
+VERIFIED = 20_000
+"""Tokens whose signature is not checked again."""
 
 _TOKENED = re.compile(r"/t/([^/]+)(/.*)")
 
@@ -67,15 +71,23 @@ class GrantChecker:
         keys: What tokens and edges' statements are signed with.
         leases: Who is watching.
         clock: Unix time in seconds.
-
-    Attributes:
-        keys: The same; may be replaced at any time.
     """
 
     def __init__(self, keys: Keyring, leases: Leases, *, clock: Callable[[], float] = time.time) -> None:
-        self.keys = keys
+        self._keys = keys
         self._leases = leases
         self._clock = clock
+        self._verified: SegmentedLRU[str, Grant] = SegmentedLRU(VERIFIED)
+
+    @property
+    def keys(self) -> Keyring:
+        """What tokens are signed with; may be replaced at any time."""
+        return self._keys
+
+    @keys.setter
+    def keys(self, keys: Keyring) -> None:
+        self._keys = keys
+        self._verified = SegmentedLRU(VERIFIED)
 
     def territory(self, headers: Headers) -> str | None:
         """Where a request comes from, if an edge vouches for it."""
@@ -93,7 +105,7 @@ class GrantChecker:
         Raises:
             Denied: The request is not covered.
         """
-        grant = granted(token, self.keys) if token is not None else None
+        grant = self._verify(token) if token is not None else None
         if grant is None or grant.title != title:
             raise Denied(Reason.TOKEN)
         now_s = self._clock()
@@ -105,6 +117,13 @@ class GrantChecker:
             raise Denied(Reason.LICENCE, grant.licensed_from_s - now_s)
         if grant.licensed_until_s is not None and now_s >= grant.licensed_until_s:
             raise Denied(Reason.LICENCE)
+        return grant
+
+    def _verify(self, token: str) -> Grant | None:
+        """What a token grants; a token that was verified before is only looked up."""
+        grant = self._verified.get(token)
+        if grant is None and (grant := granted(token, self._keys)) is not None:
+            self._verified.put(token, grant)
         return grant
 
     def check_plan(self, grant: Grant, heights_px: Iterable[int]) -> None:

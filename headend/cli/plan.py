@@ -1,7 +1,7 @@
 """``headend plan``: show what submit would do."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -75,11 +75,22 @@ def command(
                     f"{_pasteable(plan, task.levelling.argv, {})}"
                 )
             words = unmeasured_words(task.levelling) if task.levelling else _sidecar_words(task)
-            if first := reencoding.first_pass(task.argv):
-                click.echo(f"# the first of two passes\n{_pasteable(plan, first, {})}")
+            for line in _first_pass(plan, task):
+                click.echo(line)
             click.echo(f"{_pasteable(plan, task.argv, words)}\n")
     else:
         _show(plan)
+
+
+def _first_pass(plan: EncodePlan, task: EncodeTask) -> Iterator[str]:
+    """What has to run before a command whose encoders read the frames twice."""
+    argv = reencoding.first_pass(task.argv)
+    if argv:
+        yield _pasteable(plan, argv, {})
+        names = reencoding.log_names(task.argv)
+        for rendition, name in reencoding.log_names(argv).items():
+            if name != names[rendition]:
+                yield shlex.join(["mv", name, names[rendition]])
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -227,54 +227,46 @@ class PreparedResponse(web.StreamResponse):
 
     async def write_eof(self, _: bytes = b"") -> None:
         """Send the response; raises `ConnectionError` if the client did not get all of it."""
-        connection = self._connection
-        transport = connection.transport
-        body_bytes = 0
+        connection, response = self._connection, self._response
+        transport, server = connection.transport, connection.server
+        sent_bytes = 0
         try:
             if transport is None or transport.is_closing():
                 raise ConnectionResetError
-            body_bytes = await self._send(transport)
+            body, start, stop = response.body, response.start, response.stop
+            if self._http.method == hdrs.METH_HEAD:
+                start = stop = 0
+            if isinstance(body, Blob) and start < stop and not server.in_flight.has_room(body):
+                response = self._response = responses.BUSY
+                body, start, stop = response.body, response.start, response.stop
+            # Connections are kept alive by default from HTTP/1.1 on.
+            ending = _CLOSE if self._is_last else _END if self._http.version == HttpVersion11 else _KEEP_ALIVE
+            head = response.head or head_of(response)
+            if isinstance(body, bytes):
+                part = body if stop - start == len(body) else body[start:stop]
+                transport.write(b"".join((head, server.date_line, ending, part)))
+                if transport.get_write_buffer_size():
+                    await self._drain(transport)
+            elif start == stop:
+                transport.write(b"".join((head, server.date_line, ending)))
+            else:
+                with server.in_flight.holding(body):
+                    await self._send_blob(transport, b"".join((head, server.date_line, ending)), body, start, stop)
+            sent_bytes = stop - start
             if self._is_last:
                 await self._linger(transport)
         except _Cut as cut:
-            body_bytes = cut.sent_bytes
+            sent_bytes = cut.sent_bytes
             cut.counter.inc()
             connection.reset()
             raise ConnectionResetError from cut.__cause__
         except ConnectionError:
-            connection.server.metrics.gone.inc()
+            server.metrics.gone.inc()
             connection.reset()
             raise
         finally:
             connection.is_busy = False
-            connection.server.completed(
-                self._request, self._route, self._response.status, body_bytes, monotonic() - self._started_s
-            )
-
-    async def _send(self, transport: asyncio.Transport) -> int:
-        """Send head and body; returns the size of the body."""
-        response, server = self._response, self._connection.server
-        body, start, stop = response.body, response.start, response.stop
-        if self._http.method == hdrs.METH_HEAD:
-            start = stop = 0
-        if isinstance(body, Blob) and stop > start:
-            if server.in_flight.has_room(body):
-                with server.in_flight.holding(body):
-                    await self._send_blob(transport, self._head(response), body, start, stop)
-                return stop - start
-            response = self._response = responses.BUSY
-            body, start, stop = response.body, response.start, response.stop
-        assert isinstance(body, bytes) or stop == start
-        part = body[start:stop] if isinstance(body, bytes) else b""
-        transport.write(self._head(response) + part)
-        if transport.get_write_buffer_size():
-            await self._drain(transport)
-        return stop - start
-
-    def _head(self, response: Response) -> bytes:
-        # Connections are kept alive by default from HTTP/1.1 on.
-        ending = _CLOSE if self._is_last else _END if self._http.version >= HttpVersion11 else _KEEP_ALIVE
-        return b"".join((head_of(response), self._connection.server.date_line, ending))
+            server.completed(self._request, self._route, response.status, sent_bytes, monotonic() - self._started_s)
 
     async def _send_blob(self, transport: asyncio.Transport, head: bytes, blob: Blob, start: int, stop: int) -> None:
         """Send a body by ``sendfile``: most often all of it in a few calls that don't block."""

@@ -70,26 +70,36 @@ def is_host(value: str) -> bool:
     return len(value) <= HOST_CHARACTERS and _HOST.fullmatch(value) is not None
 
 
-def refusal(request: web.BaseRequest) -> Response | None:
-    """The response to a request that no application should see; None for a valid one.
+def check(http: web.BaseRequest, client: str, local: tuple[str, int]) -> tuple[Request, Response | None]:
+    """Check a request before an application sees it.
 
     Refused are other versions than HTTP/1.0 and 1.1, a missing or malformed Host, bodies, methods other than GET and
     HEAD, and targets that are neither in origin-form nor absolute-form. OPTIONS gets its preflight response here.
+
+    Args:
+        http: aiohttp's request.
+        client: Address that it comes from.
+        local: Address and port that it came to.
+
+    Returns:
+        The request, and the response if it was refused; None for a valid one.
     """
-    if request.version not in _VERSIONS:
-        return _MALFORMED if request.version < HttpVersion10 else _NO_VERSION
-    hosts = request.headers.getall(hdrs.HOST, ())
-    if len(hosts) > 1 or (not hosts and request.version >= HttpVersion11) or (hosts and not is_host(hosts[0])):
-        return _MALFORMED
+    headers, version = http.headers, http.version
+    target = origin_form(http.raw_path)
+    request = Request(http.method, target or "/", headers, client, local)
+    if version != HttpVersion11 and version != HttpVersion10:
+        return request, _MALFORMED if version < HttpVersion10 else _NO_VERSION
+    host = headers.get(hdrs.HOST)  # aiohttp refuses a second one
+    if (host is None and version == HttpVersion11) or (host is not None and not is_host(host)):
+        return request, _MALFORMED
     if request.method not in _METHODS:
-        return _PREFLIGHT if request.method == hdrs.METH_OPTIONS and not request.body_exists else _NO_METHOD
-    if request.body_exists or origin_form(request.raw_path) is None:
+        return request, _PREFLIGHT if request.method == hdrs.METH_OPTIONS and not http.body_exists else _NO_METHOD
+    if target is None or http.body_exists:
         # No honest client sends a body with GET, and a cache in front may disagree on where it ends.
-        return _MALFORMED
-    return None
+        return request, _MALFORMED
+    return request, None
 
 
-_VERSIONS = frozenset({HttpVersion10, HttpVersion11})
 _METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _PREFLIGHT = responses.preflight()
 _NO_METHOD = responses.error(HTTPStatus.METHOD_NOT_ALLOWED, closes=True)

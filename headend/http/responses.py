@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import format_datetime
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from http import HTTPStatus
 
 import brotli
@@ -104,23 +104,37 @@ class Representation:
             **headers,
         }
         self._known = known
-        self.whole = _encoded(
-            HTTPStatus.OK, {**known, hdrs.CONTENT_LENGTH: str(self.size_bytes)}, body, self.size_bytes
-        )
+        self._encoded: dict[tuple[HTTPStatus, str], Response] = {}
+        self.whole = self.response(HTTPStatus.OK)
 
-    @cached_property
-    def unchanged(self) -> Response:
-        """The response to a client that has it already."""
-        return _encoded(HTTPStatus.NOT_MODIFIED, {n: v for n, v in self._known.items() if n != hdrs.CONTENT_TYPE})
+    def response(self, status: HTTPStatus, caching: str | None = None) -> Response:
+        """The response with all of it, or the one to a client that has it already; encoded once for each caching.
+
+        Args:
+            status: 200 or 304.
+            caching: Cache-Control instead of its own.
+        """
+        caching = caching or self._known[hdrs.CACHE_CONTROL]
+        found = self._encoded.get((status, caching))
+        if found is None:
+            headers = {**self._known, hdrs.CACHE_CONTROL: caching}
+            if status == HTTPStatus.OK:
+                headers[hdrs.CONTENT_LENGTH] = str(self.size_bytes)
+                found = _encoded(status, headers, self.body, self.size_bytes)
+            else:
+                headers.pop(hdrs.CONTENT_TYPE, None)
+                found = _encoded(status, headers)
+            self._encoded[status, caching] = found
+        return found
 
     def read(self) -> bytes:
         """All bytes of it; blocks if they are on disk."""
         return self.body if isinstance(self.body, bytes) else os.pread(self.body.fd, self.size_bytes, 0)
 
-    def part(self, start: int, stop: int) -> Response:
+    def part(self, start: int, stop: int, caching: str | None = None) -> Response:
         """The response with a range of it."""
         headers: dict[str, str] = {
-            **self.whole.headers,
+            **self.response(HTTPStatus.OK, caching).headers,
             hdrs.CONTENT_RANGE: f"bytes {start}-{stop - 1}/{self.size_bytes}",
             hdrs.CONTENT_LENGTH: str(stop - start),
         }
@@ -184,8 +198,15 @@ def text_file(kind: str, body: bytes, modified: datetime, content_type: str) -> 
     )
 
 
-def for_file(method: str, headers: Headers, file: File) -> Response:
-    """Answer a request for a file: negotiate the coding, evaluate conditions, select the range."""
+def for_file(method: str, headers: Headers, file: File, caching: str | None = None) -> Response:
+    """Answer a request for a file: negotiate the coding, evaluate conditions, select the range.
+
+    Args:
+        method: ``GET`` or ``HEAD``.
+        headers: The request's headers.
+        file: What is asked for.
+        caching: Cache-Control instead of the file's own; errors keep theirs.
+    """
     chosen = file.plain
     if file.coded and (accepted := headers.getall(hdrs.ACCEPT_ENCODING, None)) is not None:
         chosen = file.coded.get(preferred_coding(",".join(accepted)), chosen)
@@ -194,17 +215,15 @@ def for_file(method: str, headers: Headers, file: File) -> Response:
         and hdrs.IF_MATCH not in headers
         and hdrs.IF_UNMODIFIED_SINCE not in headers
     ):
-        return chosen.unchanged  # what `select` would find, at a tenth of its cost
+        return chosen.response(HTTPStatus.NOT_MODIFIED, caching)  # what `select` would find, at a tenth of its cost
     if not [name for name in CONDITIONS if name in headers]:
-        return chosen.whole
+        return chosen.whole if caching is None else chosen.response(HTTPStatus.OK, caching)
     part = select(method, headers, etag=chosen.etag, modified=chosen.modified, size_bytes=chosen.size_bytes)
     match part.status:
-        case HTTPStatus.OK:
-            return chosen.whole
-        case HTTPStatus.NOT_MODIFIED:
-            return chosen.unchanged
+        case HTTPStatus.OK | HTTPStatus.NOT_MODIFIED:
+            return chosen.response(part.status, caching)
         case HTTPStatus.PARTIAL_CONTENT:
-            return chosen.part(part.start, part.stop)
+            return chosen.part(part.start, part.stop, caching)
         case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return error(part.status, {hdrs.CONTENT_RANGE: f"bytes */{chosen.size_bytes}"})
         case _:

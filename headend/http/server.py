@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from aiohttp import web
 
 from headend.http.blobs import InFlightBudget
 from headend.http.connections import NO_ROUTE, Connection, PreparedResponse
-from headend.http.requests import Request, origin_form, refusal
+from headend.http.requests import Request, check
 from headend.http.responses import Response
 from headend.metrics import Registry
 from headend.metrics.primitives import CounterValue, HistogramValue
@@ -149,7 +150,8 @@ class HttpServer(web.Server):
         self.metrics = ServerMetrics(registry)
         self.in_flight = InFlightBudget(limits.in_flight_bytes)
         self.is_draining = False
-        self._application = application
+        self._respond = application.respond
+        self._completed = application.completed
         self.loop = asyncio.get_running_loop()
         self._runner: web.ServerRunner | None = None
         self._by_client: Counter[str] = Counter()
@@ -232,19 +234,16 @@ class HttpServer(web.Server):
     def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
         """Count a response."""
         self.metrics.completed(route, status, sent_bytes, seconds)
-        self._application.completed(request, route, status, sent_bytes, seconds)
+        self._completed(request, route, status, sent_bytes, seconds)
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         connection = http.protocol
         assert isinstance(connection, Connection)
         connection.begin()
-        headers = http.headers
-        refused = refusal(http)
-        target = origin_form(http.raw_path) or "/"
-        request = Request(http.method, target, headers, connection.client, connection.local)
-        if refused is not None:
-            return PreparedResponse(connection, http, request, NO_ROUTE, refused)
-        route, response = await self._application.respond(request)
+        request, response = check(http, connection.client, connection.local)
+        route = NO_ROUTE
+        if response is None:
+            route, response = await self._respond(request)
         return PreparedResponse(connection, http, request, route, response)
 
     def _tick(self) -> None:
@@ -259,6 +258,7 @@ class HttpServer(web.Server):
         self._check = self.loop.call_later(every_s, self._tick)
 
 
+@lru_cache(maxsize=4096)
 def client_key(address: str) -> str:
     """What one client's connections have in common: an IPv4 address, or an IPv6 network of 64 bits."""
     try:

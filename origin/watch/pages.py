@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -12,7 +13,7 @@ from aiohttp import hdrs
 
 from headend.errors import ObjectMissing
 from headend.http.responses import BRIEFLY, File, Response, document, text_file
-from origin.watch.players import CDN, PLAYERS
+from origin.watch.players import PLAYERS
 
 STATIC = Path(__file__).with_name("static")
 VENDOR = STATIC / "vendor"
@@ -74,7 +75,7 @@ def load(vendor: Path = VENDOR) -> Pages:
     return Pages(
         titles_html=_html("titles.html", f"watch/assets/{digest}", bodies),
         watch_html=_html("watch.html", f"assets/{digest}", bodies),
-        policy=_policy(from_cdn=any(player.file not in bodies for player in PLAYERS)),
+        policy=_policy([player.cdn_url for player in PLAYERS if player.file not in bodies]),
         digest=digest,
         assets={name: text_file("asset", body, read, TYPES[Path(name).suffix]) for name, body in bodies.items()},
     )
@@ -95,9 +96,13 @@ def _html(name: str, assets: str, bodies: dict[str, bytes]) -> bytes:
     return page.substitute(assets=assets, players=json.dumps(players)).encode()
 
 
-def _policy(*, from_cdn: bool) -> str:
-    """What a page may load: nothing but its own, the players, and what these make of segments and of themselves."""
-    scripts = f"'self' {CDN}/" if from_cdn else "'self'"
+def _policy(scripts_elsewhere: Sequence[str]) -> str:
+    """What a page may load: nothing but its own, the players, and what these make of segments and of themselves.
+
+    Args:
+        scripts_elsewhere: Addresses of players that come from the CDN: each script, not all of the CDN.
+    """
+    scripts = " ".join(("'self'", *scripts_elsewhere))
     return "; ".join(
         (
             "default-src 'none'",

@@ -14,6 +14,7 @@ from benchmarks.origin import (
     TWO,
     Report,
     Row,
+    Starts,
     draw,
     nginx,
     publish,
@@ -30,8 +31,9 @@ def row(case: str, server: str, cpu_us: float) -> Row:
     return Row(case, server, cpu_us, (cpu_us,), 1000.0, 1.0, 2.0, 800_000.0)
 
 
+STARTS = Starts(opened_s=0.9, empty_s=0.85, many_bytes=100_000_000)
 ROWS = (
-    *(row("segments", server, cost) for server, cost in ((NGINX, 100), (HEADEND, 150), (S3, 151), (S3_DISK, 120))),
+    *(row("segments", server, cost) for server, cost in ((NGINX, 100), (HEADEND, 130), (S3, 151), (S3_DISK, 120))),
     *(row(case, server, cost) for case in ("manifests", "304s") for server, cost in ((NGINX, 10), (HEADEND, 30))),
     row("cold segments", "cold", 1900),
     *(row("many clients", server, cost) for server, cost in ((HEADEND, 100), (HEADEND + TWO, 100))),
@@ -39,12 +41,12 @@ ROWS = (
 
 
 def test_targets_tell_what_was_reached_and_what_was_not() -> None:
-    found = targets(ROWS, stalled_bytes={S3: 50_000_001, S3_DISK: 0}, largest_share=0.5)
-    assert [(target.value, target.met) for target in found[:3]] == [(1.5, True), (1.51, False), (1.2, True)]
+    found = targets(ROWS, stalled_bytes={S3: 50_000_001, S3_DISK: 0}, largest_share=0.5, starts=STARTS)
+    assert [(target.value, target.met) for target in found[:3]] == [(1.3, True), (1.51, False), (1.2, True)]
     assert [target.met for target in found[3:5]] == [True, True]
-    assert [target.met for target in found[-4:]] == [True, False, True, True]
+    assert [target.met for target in found[-7:]] == [True, False, True, True, True, True, True]
     assert found[-1].value == pytest.approx(2.0)
-    assert not targets(ROWS, stalled_bytes={}, largest_share=0.6)[-1].met
+    assert not targets(ROWS, stalled_bytes={}, largest_share=0.6, starts=STARTS)[-1].met
 
 
 def test_nginx_and_the_origin_serve_the_same_files_to_wrk(tmp_path: Path) -> None:
@@ -67,6 +69,6 @@ def test_nginx_and_the_origin_serve_the_same_files_to_wrk(tmp_path: Path) -> Non
 
 def test_the_result_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    report = Report("nginx/1.0", ROWS, {}, 0.5, targets(ROWS, {}, 0.5))
+    report = Report("nginx/1.0", ROWS, {}, 0.5, STARTS, targets(ROWS, {}, 0.5, STARTS))
     draw(report, tmp_path / "origin.png")
     assert (tmp_path / "origin.png").read_bytes().startswith(b"\x89PNG")

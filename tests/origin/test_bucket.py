@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from headend.storage.local_server import LocalS3
 from headend.storage.memory import MemoryStore
 from origin import bucket
 from origin.serving import Serving, running
+from origin.signing import Signer
 from tests.origin.releases import PICTURE, RELEASE, TITLE, ask, put_release
 from tests.origin.troubled_s3 import (
     BUCKET,
@@ -25,6 +27,7 @@ from tests.origin.troubled_s3 import (
     breaks_off_after,
     claims,
     refuses,
+    trickles,
     waits_half_way,
     works,
 )
@@ -167,6 +170,38 @@ def test_a_server_that_stalls_is_given_up(day: BadDay, monkeypatch: pytest.Monke
         gate.set()
     assert said.endswith(b"!reset")
     assert len(said) < len(LARGE)
+
+
+def test_a_server_that_trickles_is_given_up(day: BadDay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "STALL_S", 0.5)
+    monkeypatch.setattr(bucket, "LEAST_BYTES_PER_S", 10 << 20)
+    day.troubles += [trickles(pause_s=0.1)] * 3
+    with running(StoreSettings(f"s3://{BUCKET}", day.url)) as impatient:
+        started_s = time.monotonic()
+        with asks(impatient) as client:
+            said = take_all(client)
+        assert time.monotonic() - started_s < 15
+    assert said.endswith(b"!reset") or b" 503 " in said
+
+
+@pytest.mark.usefixtures("day")
+def test_all_reads_share_one_request_for_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    look = bucket.Bucket._look
+
+    def slow_look(self: bucket.Bucket) -> Signer:
+        asked.append(time.monotonic())
+        time.sleep(0.2)
+        return look(self)
+
+    monkeypatch.setattr(bucket.Bucket, "_look", slow_look)
+    store = MemoryStore()
+    put_release(store, segments=tuple(bytes([number]) * 1000 for number in range(64)))
+    with bad_day(store) as busy, running(StoreSettings(f"s3://{BUCKET}", busy.url)) as url:
+        paths = [f"/{TITLE}/tracks/{PICTURE}/{number}.m4s" for number in range(1, 65)]
+        with ThreadPoolExecutor(32) as clients:
+            assert {got.status for got in clients.map(lambda path: ask(url, path), paths)} == {200}
+    assert len(asked) == 1
 
 
 def test_while_the_bucket_is_away_what_is_in_memory_is_served_on(day: BadDay, url: str) -> None:

@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from headend.storage.memory import MemoryStore
+from tests.origin.grants import PLAYBACK, token
 from tests.origin.releases import MULTIVARIANT, PICTURE, RELEASE, TITLE, ask, put_release
 from tests.origin.troubled_s3 import BUCKET, BadDay, Trouble, bad_day, breaks_off_after, claims, refuses, works
 from tests.support.command_line import environment
@@ -25,9 +26,12 @@ CLIENTS = 24
 MEMORY = 8 << 20
 """Budget of the origin for files: an eighth of the title."""
 PROGRAM = f"""
+import os
+from headend.access.tokens import read_keys
 from headend.settings import StoreSettings
 from origin.serving import Serving, serve
-serving = Serving(cache_bytes={MEMORY})
+keys = read_keys(os.environ["KEYS"], "keys") if os.environ.get("KEYS") else None
+serving = Serving(cache_bytes={MEMORY}, keys=keys)
 serve(StoreSettings("s3://{BUCKET}"), port=0, on_ready=lambda url: print(url, flush=True), serving=serving)
 """
 ROOT = f"/{TITLE}/releases/{RELEASE}"
@@ -56,26 +60,26 @@ def memory_bytes(pid: int) -> int:
     return own + files
 
 
-async def play(url: str, seen: Counter[str], until_s: float) -> None:
+async def play(url: str, prefix: str, seen: Counter[str], until_s: float) -> None:
     """One player after the other: each reads on from somewhere, and some leave in the middle."""
     plain = {"Accept-Encoding": "identity"}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40), headers=plain) as session:
 
         async def whole(number: int) -> None:
-            async with session.get(f"{url}{TRACKS}/{PICTURE}/{number + 1}.m4s") as answer:
+            async with session.get(f"{url}{prefix}{TRACKS}/{PICTURE}/{number + 1}.m4s") as answer:
                 body = await answer.read()
                 assert answer.status != 200 or body == BODIES[number]
                 seen[f"segment {answer.status}"] += 1
 
         async def part(number: int) -> None:
             wanted = {"Range": "bytes=1000-300999"}
-            async with session.get(f"{url}{TRACKS}/{PICTURE}/{number + 1}.m4s", headers=wanted) as answer:
+            async with session.get(f"{url}{prefix}{TRACKS}/{PICTURE}/{number + 1}.m4s", headers=wanted) as answer:
                 body = await answer.read()
                 assert answer.status != 206 or body == BODIES[number][1000:301_000]
                 seen[f"range {answer.status}"] += 1
 
         async def leave(number: int) -> None:
-            async with session.get(f"{url}{TRACKS}/{PICTURE}/{number + 1}.m4s") as answer:
+            async with session.get(f"{url}{prefix}{TRACKS}/{PICTURE}/{number + 1}.m4s") as answer:
                 if answer.status == 200:
                     start = await answer.content.read(10_000)
                     assert start == BODIES[number][: len(start)]
@@ -85,13 +89,13 @@ async def play(url: str, seen: Counter[str], until_s: float) -> None:
         async def revalidate(number: int) -> None:
             tag = f'"{hashlib.sha256(BODIES[number]).hexdigest()}"'
             async with session.get(
-                f"{url}{TRACKS}/{PICTURE}/{number + 1}.m4s", headers={"If-None-Match": tag}
+                f"{url}{prefix}{TRACKS}/{PICTURE}/{number + 1}.m4s", headers={"If-None-Match": tag}
             ) as answer:
                 assert answer.status in (304, 502, 503)
                 seen[f"revalidation {answer.status}"] += 1
 
         async def enter(_: int) -> None:
-            async with session.get(f"{url}/{TITLE}/multivariant.m3u8") as answer:
+            async with session.get(f"{url}{prefix}/{TITLE}/multivariant.m3u8") as answer:
                 assert (answer.status, await answer.read()) == (200, MULTIVARIANT)
                 seen["entry 200"] += 1
 
@@ -122,7 +126,8 @@ async def weather(store: MemoryStore, day: BadDay, held: ExitStack, until_s: flo
 
 
 @pytest.mark.heavy
-def test_no_byte_is_wrong_and_no_memory_stays_whatever_the_bucket_does() -> None:
+@pytest.mark.parametrize("with_tokens", [False, True], ids=["open", "with tokens"])
+def test_no_byte_is_wrong_and_no_memory_stays_whatever_the_bucket_does(with_tokens: bool) -> None:
     random.seed(5)
     store = MemoryStore()
     put_release(store, segments=BODIES)
@@ -134,6 +139,7 @@ def test_no_byte_is_wrong_and_no_memory_stays_whatever_the_bucket_does() -> None
             "AWS_SECRET_ACCESS_KEY": "a" * 40,
             "AWS_ENDPOINT_URL_S3": day.url,
             "AWS_DEFAULT_REGION": "us-east-1",
+            "KEYS": PLAYBACK.line if with_tokens else "",
         }
         argv = [sys.executable, "-c", PROGRAM]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment(**settings)) as child:
@@ -144,7 +150,8 @@ def test_no_byte_is_wrong_and_no_memory_stays_whatever_the_bucket_does() -> None
                 async def soak() -> list[int]:
                     start_s = time.monotonic()
                     until_s = start_s + SOAK_S
-                    players = [asyncio.create_task(play(url, seen, until_s)) for _ in range(CLIENTS)]
+                    prefixes = [f"/t/{token(account=f'a-{n}')}" if with_tokens else "" for n in range(CLIENTS)]
+                    players = [asyncio.create_task(play(url, prefix, seen, until_s)) for prefix in prefixes]
                     sky = asyncio.create_task(weather(store, day, held, until_s))
                     sizes = []
                     while time.monotonic() < until_s:
@@ -158,7 +165,8 @@ def test_no_byte_is_wrong_and_no_memory_stays_whatever_the_bucket_does() -> None
                 descriptors = len(list(Path(f"/proc/{child.pid}/fd").iterdir()))
                 figures = ask(url, "/metrics").body.decode()
                 for number, body in enumerate(BODIES, 1):
-                    assert ask(url, f"{TRACKS}/{PICTURE}/{number}.m4s").body == body
+                    prefix = f"/t/{token(account='last')}" if with_tokens else ""
+                    assert ask(url, f"{prefix}{TRACKS}/{PICTURE}/{number}.m4s").body == body
             finally:
                 child.terminate()
     assert child.returncode == 0

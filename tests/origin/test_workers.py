@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from headend.access.tokens import read_keys
 from headend.http import workers as crew
 from headend.storage.local import LocalStore
-from tests.origin.grants import PLAYBACK, token
+from tests.origin.grants import PLAYBACK, STRANGE, token
 from tests.origin.releases import PICTURE, SEGMENTS, TITLE, ask, put_release
 from tests.support.command_line import command, environment
 
@@ -134,6 +135,30 @@ def test_screens_are_counted_over_all_of_them(tmp_path: Path) -> None:
     with two_workers(tmp_path, HEADEND_TOKEN_KEYS=PLAYBACK.line) as (_, url):
         assert {ask(url, f"/t/{token(session='one')}{SEGMENT}").status for _ in range(20)} == {200}
         assert {ask(url, f"/t/{token(session='two')}{SEGMENT}").status for _ in range(20)} == {403}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sighup_reads_the_keys_again_in_all_workers(tmp_path: Path, workers: int) -> None:
+    store, keys = tmp_path / "store", tmp_path / "keys"
+    put_release(LocalStore(store))
+    keys.write_text(f"{PLAYBACK.line}\n")
+    keys.chmod(0o600)
+    new = read_keys(STRANGE.line, "keys")
+
+    def statuses(**changes: Any) -> set[int]:
+        return {ask(url, f"/t/{token(**changes)}{SEGMENT}").status for _ in range(8)}
+
+    with two_workers(store, "--token-keys", str(keys), "--workers", str(workers)) as (child, url):
+        assert (statuses(), statuses(keys=new)) == ({200}, {403})
+        keys.write_text(f"{STRANGE.line}\n{PLAYBACK.line}\n")
+        child.send_signal(signal.SIGHUP)
+        until(lambda: statuses(keys=new) == {200})
+        assert statuses() == {200}
+        keys.write_text("nonsense\n")
+        child.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert (statuses(), statuses(keys=new)) == ({200}, {200})  # keys that can't be read change nothing
+        assert child.poll() is None
 
 
 def test_all_finish_what_they_do_and_end(tmp_path: Path) -> None:

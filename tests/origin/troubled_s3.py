@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ class Answering(BaseHTTPRequestHandler):
         status: Sent instead of the object, unless it is 200.
         most_bytes: Sent of the body before the connection ends; None for all of it.
         gate: Waited for after the first half of the body.
+        pause_s: After every thousand bytes of the body.
         location: Where the client is sent.
         claimed: Sent instead of the object, with its own length.
     """
@@ -29,6 +31,7 @@ class Answering(BaseHTTPRequestHandler):
     status = 200
     most_bytes: int | None = None
     gate: threading.Event | None = None
+    pause_s: float = 0.0
     location: str | None = None
     claimed: bytes | None = None
     day: "BadDay"
@@ -41,7 +44,8 @@ class Answering(BaseHTTPRequestHandler):
         wanted = re.fullmatch(r"bytes=([0-9]+)-", self.headers.get("Range", ""))
         start = int(wanted[1]) if wanted else 0
         self.day.asked.append((key, start))
-        self.status, self.most_bytes, self.gate, self.location, self.claimed = 200, None, None, None, None
+        self.status, self.most_bytes, self.gate = 200, None, None
+        self.location, self.claimed, self.pause_s = None, None, 0.0
         if key.endswith(".m4s") and self.day.troubles:
             self.day.troubles.pop(0)(self)
         body = b"<Error><Code>Trouble</Code></Error>"
@@ -60,6 +64,10 @@ class Answering(BaseHTTPRequestHandler):
                 self.wfile.write(body[:half])
                 self.gate.wait(30)
                 body = body[half:]
+            while self.pause_s and body:
+                self.wfile.write(body[:1000])
+                body = body[1000:]
+                time.sleep(self.pause_s)
             self.wfile.write(body[: self.most_bytes])
         if self.most_bytes is not None:
             self.close_connection = True
@@ -154,6 +162,13 @@ def refuses(status: int, location: str | None = None) -> Trouble:
 def breaks_off_after(sent_bytes: int) -> Trouble:
     def trouble(answering: Answering) -> None:
         answering.most_bytes = sent_bytes
+
+    return trouble
+
+
+def trickles(pause_s: float) -> Trouble:
+    def trouble(answering: Answering) -> None:
+        answering.pause_s = pause_s
 
     return trouble
 

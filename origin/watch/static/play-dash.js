@@ -8,10 +8,21 @@ export async function open(video, url, { fail, from }) {
     debug: { logLevel: dashjs.Debug.LOG_LEVEL_NONE },
     streaming: { trackSwitchMode: { video: 'alwaysReplace', audio: 'alwaysReplace' }, buffer: { fastSwitchEnabled: true } },
   });
-  const ready = new Promise((resolve) => player.on(dashjs.MediaPlayer.events.STREAM_INITIALIZED, resolve));
-  player.on(dashjs.MediaPlayer.events.ERROR, ({ error }) => fail(error.message ?? String(error)));
+  const ready = new Promise((resolve, reject) => {
+    player.on(dashjs.MediaPlayer.events.STREAM_INITIALIZED, resolve);
+    player.on(dashjs.MediaPlayer.events.ERROR, ({ error }) => {
+      const reason = error.message ?? String(error);
+      reject(new Error(reason)); // for who still waits; otherwise it does nothing
+      fail(reason);
+    });
+  });
   player.initialize(video, url, false, from || NaN);
-  await ready;
+  try {
+    await ready;
+  } catch (error) {
+    player.destroy();
+    throw error;
+  }
 
   // Each codec of pictures, and each codec and layout of a programme, is a track of its own with some representations.
   const choose = (kind, id) => {

@@ -1,12 +1,14 @@
 // hls.js behind the interface that all players have here; see watch.js.
 
-import { programme } from './title.js';
-
-const idOf = (uri) => /([^/]+)\/media\.m3u8/.exec(uri)?.[1];
+import { idOfPlaylist as idOf, programme } from './title.js';
 
 export async function open(video, url, { fail, from }) {
   const hls = new Hls({ startPosition: from || -1 });
-  const ready = new Promise((resolve) => hls.once(Hls.Events.MANIFEST_PARSED, resolve));
+  let giveUp;
+  const ready = new Promise((resolve, reject) => {
+    giveUp = reject;
+    hls.once(Hls.Events.MANIFEST_PARSED, resolve);
+  });
   const recovered = { mediaError: false };
   hls.on(Hls.Events.ERROR, (_, error) => {
     if (!error.fatal) return;
@@ -15,12 +17,18 @@ export async function open(video, url, { fail, from }) {
       recovered.mediaError = true;
       hls.recoverMediaError();
     } else {
+      giveUp(new Error(error.details)); // for who still waits; otherwise it does nothing
       fail(error.details);
     }
   });
   hls.loadSource(url);
   hls.attachMedia(video);
-  await ready;
+  try {
+    await ready;
+  } catch (error) {
+    hls.destroy();
+    throw error;
+  }
 
   // A picture stands there once for each sound that it goes with.
   const level = (id) => {

@@ -1,16 +1,21 @@
 // Shaka Player behind the interface that all players have here; see watch.js.
 
-import { programme } from './title.js';
+import { idOfPlaylist, programme } from './title.js';
 
 // An id in DASH, the address of a playlist in HLS.
-const idOf = (original) => /([^/]+)\/media\.m3u8/.exec(original)?.[1] ?? original;
+const idOf = (original) => idOfPlaylist(original) ?? original;
 
 export async function open(video, url, { fail, from, codecOf }) {
   shaka.polyfill.installAll();
   const player = new shaka.Player();
-  await player.attach(video);
   player.addEventListener('error', ({ detail }) => fail(`error ${detail.code}`));
-  await player.load(url, from || null);
+  try {
+    await player.attach(video);
+    await player.load(url, from || null);
+  } catch (error) {
+    await player.destroy();
+    throw error;
+  }
   // With HLS it learns from media that comes in later where text belongs, so it has to know early that text is wanted.
   const [text] = player.getTextTracks();
   if (text) {

@@ -26,8 +26,25 @@ export async function readTitle(folder) {
   };
 }
 
-/** `vtt-en-sdh` and `wvtt-en-sdh` are the programme `en-sdh`; what is no WebVTT is none. */
-export const programme = (id) => /^w?vtt-(.+)/.exec(id)?.[1];
+/** `vtt-en-sdh-0123456789` and `wvtt-en-sdh-9876543210` are the programme `en-sdh`; other tracks are none. */
+export const programme = (id) => /^w?vtt-(.+?)(?:-[0-9a-f]{10})?$/.exec(id)?.[1];
+
+/** The id of the track that a media playlist is of. */
+export const idOfPlaylist = (uri) => /([^/]+)\.m3u8(?:$|\?)/.exec(uri)?.[1];
+
+export const HLS_TYPE = 'application/vnd.apple.mpegurl';
+
+// iPhones have a Media Source of their own kind, or none.
+const source = globalThis.ManagedMediaSource ?? globalThis.MediaSource;
+
+/** Whether scripts can feed a video element in this browser. */
+export const hasMediaSource = Boolean(source);
+
+const probe = document.createElement('video');
+const decodes = (type) => (source ? source.isTypeSupported(type) : probe.canPlayType(type) !== '');
+
+/** Whether the browser has an HLS player of its own. */
+export const hasNativeHls = probe.canPlayType(HLS_TYPE) !== '';
 
 function describe(node, playlist) {
   const set = node.parentNode;
@@ -44,8 +61,8 @@ function describe(node, playlist) {
     language: of('lang'), label: set.querySelector('Label')?.textContent,
     // Dolby says which loudspeakers there are, others how many: only 5.1 and stereo are made.
     channels: { F801: 6, A000: 2 }[channels] ?? Number(channels),
-    decodes: MediaSource.isTypeSupported(`${kind}/mp4; codecs="${codec}"`),
-    manifests: playlist.includes(`${id}/media.m3u8`) ? ['hls', 'dash'] : ['dash'],
+    decodes: decodes(`${kind}/mp4; codecs="${codec}"`),
+    manifests: playlist.includes(`${id}.m3u8`) ? ['hls', 'dash'] : ['dash'],
   };
 }
 

@@ -30,27 +30,41 @@ function card(title) {
   return { item: element('li', {}, link), tell };
 }
 
-async function show() {
-  const answer = await fetch('./', { headers: { Accept: 'application/json' } });
+// Manifests are read only for the cards that are seen, and the next page of titles when the last card is.
+const seen = new Map();
+const observer = new IntersectionObserver((entries) => {
+  for (const { target } of entries.filter((entry) => entry.isIntersecting)) {
+    observer.unobserve(target);
+    seen.get(target)();
+  }
+});
+
+async function show(page) {
+  const answer = await fetch(page, { headers: { Accept: 'application/json' } });
   if (!answer.ok) throw new Error();
-  const { titles } = await answer.json();
-  lead.textContent = titles.length
-    ? `${titles.length} ${titles.length === 1 ? 'title' : 'titles'} to watch`
-    : 'Nothing is published yet. Make a title with “headend submit”.';
-  // Manifests are read only for the cards that are seen.
-  const seen = new Map();
-  const observer = new IntersectionObserver((entries) => {
-    for (const { target } of entries.filter((entry) => entry.isIntersecting)) {
-      observer.unobserve(target);
-      seen.get(target)();
-    }
-  });
+  const { titles, next } = await answer.json();
   for (const { title } of titles) {
     const { item, tell } = card(title);
     seen.set(item, tell);
     shelf.append(item);
     observer.observe(item);
   }
+  const count = shelf.childElementCount;
+  lead.textContent = count
+    ? `${count}${next ? ' and more' : ''} ${count === 1 ? 'title' : 'titles'} to watch`
+    : 'Nothing is published yet. Make a title with “headend submit”.';
+  if (!next) return;
+  const last = shelf.lastElementChild;
+  if (!titles.length || !last) {
+    await show(`./${next}`);
+    return;
+  }
+  const tell = seen.get(last);
+  seen.set(last, () => {
+    tell();
+    show(`./${next}`).catch(trouble);
+  });
 }
 
-show().catch(() => { lead.textContent = 'The titles can’t be listed at the moment. Try again in a minute.'; });
+const trouble = () => { lead.textContent = 'The titles can’t be listed at the moment. Try again in a minute.'; };
+show('./').catch(trouble);

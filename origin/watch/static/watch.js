@@ -2,18 +2,20 @@
 //
 // A player is opened by `open(video, url, { fail, from, codecOf })` of its module, which gives: `picture()` and `sound()`,
 // the ids of the renditions that play; `choosePicture(id)`, null for the player's own choice, and `chooseSound(id)`;
-// `chooseText(programme)`, null for none; `throughput()` in bits per second; and `close()`.
+// `chooseText(programme, label)`, null for none; `throughput()` in bits per second; and `close()`. A player that chooses
+// renditions by itself is `isAutomatic`. `open` fails, and `fail` is told later, after which the player is closed.
 
 import { chart } from './chart.js';
 import { previews } from './thumbnails.js';
-import { clock, families, lines, rate, readTitle, spoken } from './title.js';
+import { clock, families, hasMediaSource, hasNativeHls, lines, rate, readTitle, spoken } from './title.js';
 
 const EVERY_MS = 500;
 const AUTOMATIC = '';
 
 const at = (id) => document.getElementById(id);
 const video = at('video');
-const players = JSON.parse(at('players').textContent);
+const native = { name: 'native', label: 'Browser', manifests: ['hls'] };
+const players = [...(hasMediaSource ? JSON.parse(at('players').textContent) : []), ...(hasNativeHls ? [native] : [])];
 const name = location.pathname.split('/').at(-1);
 const wanted = new URLSearchParams(location.search);
 
@@ -65,7 +67,13 @@ async function start(player, manifest) {
     if (!current()) return;
     const file = manifest === 'hls' ? 'multivariant.m3u8' : 'manifest.mpd';
     const opened = await open(video, new URL(`../${name}/${file}`, location.href).href, {
-      from, fail: (reason) => { if (current()) trouble(`${player.label} can’t play this: ${reason}.`); },
+      from,
+      fail: (reason) => {
+        if (!current()) return;
+        trouble(`${player.label} can’t play this: ${reason}.`);
+        state.open?.close();
+        state.open = null;
+      },
       codecOf: (id) => find(id).codec });
     if (!current()) {
       await opened.close();
@@ -81,6 +89,7 @@ async function start(player, manifest) {
 
 const scripts = new Map();
 function script({ name: of, script: src, integrity }) {
+  if (!src) return undefined;
   if (!scripts.has(of)) {
     scripts.set(of, new Promise((resolve, reject) => {
       const node = Object.assign(document.createElement('script'), { src: new URL(src, location.href).href, integrity, crossOrigin: 'anonymous' });
@@ -106,16 +115,18 @@ const find = (id) => [...state.title.pictures, ...state.title.sounds].find((one)
 const playable = (renditions) => renditions.filter((one) => one.decodes && one.manifests.includes(state.manifest));
 
 function showMenus() {
-  const pictures = playable(state.title.pictures);
+  const automatic = Boolean(state.open?.isAutomatic);
+  const pictures = automatic ? [] : playable(state.title.pictures);
   at('picture').replaceChildren(new Option('Automatic', AUTOMATIC), ...families(pictures).map((family) => {
     const group = Object.assign(document.createElement('optgroup'), { label: family });
     group.append(...pictures.filter((one) => one.family === family).map((one) => new Option(`${lines(one)} · ${family} · ${rate(one.bps)}`, one.id)));
     return group;
   }));
   const several = new Set(state.title.sounds.map((one) => one.label)).size > 1;
-  at('sound').replaceChildren(...playable(state.title.sounds).map((one) => new Option(
+  at('sound').replaceChildren(...(automatic ? [] : playable(state.title.sounds)).map((one) => new Option(
     `${several ? `${one.label} · ` : ''}${one.channels > 2 ? '5.1' : 'Stereo'} · ${one.family} · ${rate(one.bps)}`, one.id)));
-  at('sound').closest('label').hidden = !state.title.sounds.length;
+  at('picture').disabled = automatic;
+  at('sound').closest('label').hidden = automatic || !state.title.sounds.length;
   at('text').replaceChildren(new Option('Off', ''), ...state.title.texts.map((one) => new Option(one.label, one.id)));
   at('text').closest('label').hidden = !state.title.texts.length;
 }
@@ -123,12 +134,12 @@ function showMenus() {
 const choosing = (choose) => Promise.resolve(choose).catch((error) => trouble(`This can’t be played: ${error.message || error.code}.`));
 at('picture').addEventListener('change', ({ target }) => choosing(state.open?.choosePicture(target.value || null)));
 at('sound').addEventListener('change', ({ target }) => choosing(state.open?.chooseSound(target.value)));
-at('text').addEventListener('change', ({ target }) => choosing(state.open?.chooseText(target.value || null)));
+at('text').addEventListener('change', ({ target }) => choosing(state.open?.chooseText(target.value || null, target.selectedOptions[0].textContent)));
 
 // --- what it does ------------------------------------------------------------------------------------------------
 
 function frames() {
-  const { totalVideoFrames: decoded, droppedVideoFrames: dropped } = video.getVideoPlaybackQuality();
+  const { totalVideoFrames: decoded, droppedVideoFrames: dropped } = video.getVideoPlaybackQuality?.() ?? { totalVideoFrames: 0, droppedVideoFrames: 0 };
   return { decoded, dropped };
 }
 
@@ -151,7 +162,8 @@ function look() {
   }
   const bps = picture ? picture.bps + (sound?.bps ?? 0) : null;
   const { decoded, dropped } = frames();
-  at('now-size').textContent = picture ? lines(picture) : '–';
+  const shown = picture ?? (video.videoWidth ? { width: video.videoWidth, height: video.videoHeight } : null);
+  at('now-size').textContent = shown ? lines(shown) : '–';
   at('now-codec').textContent = picture ? picture.family : '';
   at('now-id').textContent = [picture?.id, sound?.id].filter(Boolean).join(' + ');
   at('now-id').dataset.picture = picture?.id ?? '';
@@ -194,6 +206,7 @@ try {
   at('facts').textContent = [clock(state.title.duration), `${best.width} × ${best.height}`,
     `${Number(best.frameRate.toFixed(3))} frames/s`, counts, families(state.title.pictures).join(', ')].join(' · ');
   const player = players.find((one) => one.name === wanted.get('player')) ?? players[0];
+  if (!player) throw new Error('This browser can play neither HLS nor DASH.');
   const manifest = player.manifests.includes(wanted.get('manifest')) ? wanted.get('manifest') : player.manifests[0];
   setInterval(look, EVERY_MS);
   if (state.title.thumbnails) previews(at('seek'), video, `../${name}/thumbnails.vtt`, state.title.duration).catch((error) => trouble(error.message));
