@@ -233,13 +233,27 @@ def overheads(out: Path | None, quick: bool) -> None:
     _write(out, "overheads", report, draw)
 
 
+@main.command()
+@_out
+@click.option("--titles", type=click.IntRange(min=5), default=20, show_default=True, help="Titles in the queue.")
+def jobs(out: Path | None, titles: int) -> None:
+    """Run a night's queue in small: makespan, an urgent title, takeover, and what the dispatcher takes itself."""
+    from benchmarks.queueing import findings, measure
+
+    report = measure(Console(stderr=True).print, titles)
+    console = Console()
+    for line in findings(report):
+        console.print(line)
+    _write(out, "jobs", report)
+
+
 PIECES = (
     "packaging",
     *("encoding --case prores", "encoding --case h264", "encoding --case codecs"),
     *("quality --part ladder", "quality --part cascade", "quality --part joins"),
     *("presets --codec avc", "presets --codec hevc", "presets --codec av1", "presets --codec vp9"),
     *("scaling --part simulated", "scaling --part dask", "scaling --part local"),
-    *("overheads", "costs", "origin"),
+    *("overheads", "costs", "origin", "jobs"),
 )
 """All there is, each piece at most some six minutes on two idle cores."""
 

@@ -270,3 +270,17 @@ def job_command(job: str, command: str) -> str:
 def lease(fence: int) -> str:
     """The dispatchers' lease under a fencing number."""
     return f"{LEASES}{fence:09}.json"
+
+
+DEAD_LETTERS = f"{JOBS}/dead-letters/"
+"""The folder of events that a receiver did not take."""
+
+
+def dead_letter(job: str, number: int, position: int) -> str:
+    """An event that was not delivered: change ``number`` of a job, to its receiver ``position``."""
+    return f"{DEAD_LETTERS}{job}.{number:06}.{position}.json"
+
+
+def ingested(digest: str) -> str:
+    """What became of a file of a watched folder."""
+    return f"{JOBS}/ingested/{digest}.json"

@@ -145,11 +145,20 @@ class Outcome:
     wall_s: float
 
 
-def submit(request: Request, on_event: Callable[[Event], None] = lambda _: None) -> Outcome:
+def submit(
+    request: Request,
+    on_event: Callable[[Event], None] = lambda _: None,
+    run: cluster.RunTasks = cluster.run_tasks,
+) -> Outcome:
     """Make a playing title of a master.
 
     Only the tracks that the store does not have yet are encoded: a second call with the same request does what the
     first one left undone, one with more renditions makes these alone.
+
+    Args:
+        request: What a person asks for.
+        on_event: Told of everything that happens.
+        run: Runs tasks; jobs that share a cluster bring their own.
 
     Raises:
         ConfigError: The request is wrong, or the scheduler can't be reached.
@@ -177,7 +186,7 @@ def submit(request: Request, on_event: Callable[[Event], None] = lambda _: None)
             if line.startswith(grouping.MEMORY):
                 on_event(cluster.Notice(line))
         on_event(Planned(plan, len(done), reused))
-        job = _Job(request, store, submitted_at, plan, first, stock, on_event)
+        job = _Job(request, store, submitted_at, plan, first, stock, on_event, run)
         receipts = job.encode()
         on_event(Step("publishing"))
         placed = job.publish(plan)
@@ -383,6 +392,7 @@ class _Job:
         first: What is published before the rest; None for nothing.
         stock: What the store has of it.
         on_event: Gets what happens.
+        run: Runs the tasks.
     """
 
     request: Request
@@ -392,6 +402,7 @@ class _Job:
     first: EncodePlan | None
     stock: Stock
     on_event: Callable[[Event], None]
+    run: cluster.RunTasks
 
     def publish(self, plan: EncodePlan) -> publishing.Placed:
         """Make a release of a plan whose parts are all there."""
@@ -428,9 +439,7 @@ class _Job:
         if not plan.tasks:
             return receipts
         try:
-            cluster.run_tasks(
-                plan.tasks, partial(perform, order_of(plan, request.store)), request.cluster, note, tool=plan.tool
-            )
+            self.run(plan.tasks, partial(perform, order_of(plan, request.store)), request.cluster, note, tool=plan.tool)
         except DamagedMaster:
             if plan.allow_damaged:
                 raise

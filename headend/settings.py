@@ -6,7 +6,6 @@ Credentials are not here: S3's come from the usual AWS chain, on each machine fr
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import Literal
 
 from headend.media import AudioRole, Crop, Effort, TextRole
 
@@ -136,8 +135,8 @@ class TextChoice:
         return self.source != CAPTIONS and not self.source.isdecimal()
 
 
-SubtitleOffset = Fraction | Literal["auto"]
-"""Seconds that are added to the times of sidecars; ``auto`` takes off whole hours where that puts them on the film."""
+SubtitleOffset = Fraction | None
+"""Seconds that are added to the times of sidecars; None takes off whole hours where that puts them on the film."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,7 @@ class EncodeSettings:
         embedded_text: What is taken of the master's own text: stream numbers and `CAPTIONS`; None for all.
         picture: Which picture is encoded, and so which program of a transport stream.
         compressed: Whether the dynamic range compression that AC-3 and E-AC-3 carry is applied to them.
-        subtitle_offset: Seconds that are added to the times of sidecars, or ``auto``.
+        subtitle_offset: Seconds that are added to the times of sidecars; None takes off whole hours where that helps.
         most_sound_gap_s: A master is refused if its sound has a longer hole in one place, or more than twice as much in
             all; shorter ones are filled with silence.
         allow_damaged: Whether what can't be decoded of the master is concealed and put on record; otherwise the job

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from distributed import Client
 
+from encoder.board import Run
 from encoder.cluster import inquiry, running
 from encoder.cluster.events import Advance, Done, Event, Failed, Notice, Tick
 from encoder.cluster.local import local_cluster, local_workers
@@ -33,14 +34,21 @@ __all__ = [
     "Job",
     "Notice",
     "Perform",
+    "Run",
+    "RunTasks",
     "Runner",
     "TaskRun",
     "Tick",
+    "Work",
+    "Worker",
     "available_cores",
     "run_tasks",
+    "shared_runner",
     "workers_of",
 ]
 
+RunTasks = Callable[..., None]
+"""`run_tasks`, or what stands in its place for jobs that share a cluster."""
 ASK_S = 10.0
 """How long workers may take to say what they have, before a plan is made without them."""
 EXPECTED = tuple(Worker(f"expected-{number}", 1, 8 << 30) for number in range(8))
@@ -107,6 +115,29 @@ def run_tasks(
         runner.work(until=lambda: bool(ended))
     if ended[0] is not None:
         raise ended[0]
+
+
+@contextlib.contextmanager
+def shared_runner(
+    settings: ClusterSettings,
+    tool: str | None,
+    on_event: Callable[[Event], None],
+    on_ended: Callable[[str, HeadendError | None], None],
+) -> Iterator[Runner]:
+    """Open a cluster for several jobs; the caller runs `Runner.work` in a thread, and adds jobs from others.
+
+    Args:
+        settings: Which cluster.
+        tool: FFmpeg's version line; workers of a remote cluster that have another get no tasks. None for any.
+        on_event: Told of everything that happens, in the thread of `Runner.work`.
+        on_ended: Told when a job has ended: its id, and the error that ended it or None.
+
+    Raises:
+        ConfigError: The scheduler can't be reached.
+    """
+    with _connecting(settings, ()) as connect:
+        remote = settings.scheduler is not None
+        yield Runner(connect, settings, running.wanted(tool) if remote else None, on_event, on_ended)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ message in one inbox, and one thread takes them, so that the board needs no lock
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from encoder.cluster import inquiry
 from encoder.cluster.events import Advance, Done, Event, Failed, Notice, Tick
 from encoder.cluster.performing import Perform, on_worker
 from encoder.cluster.roster import Roster, Seen, Wanted
-from encoder.scheduling import Work, misfit
+from encoder.scheduling import Work, Worker, misfit
 from headend.errors import Cancelled, ConfigError, EncodingError, HeadendError, TaskCrashed, WorkerUnfit
 from headend.settings import ClusterSettings
 
@@ -125,6 +126,23 @@ class Runner:
         """Change a job's priority."""
         self._inbox.put(partial(self._prioritise, job, priority))
 
+    # --- from the thread of `work`, such as in `on_event` ---
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """What runs now."""
+        return self._board.runs
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """The workers that get tasks."""
+        return self._roster.workers
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tasks of all jobs are ``waiting``, ``delayed`` after a failure, and ``running``."""
+        return dict(self._board.counts())
+
     # --- the loop ---
 
     def work(self, until: Callable[[], bool]) -> None:
@@ -195,7 +213,8 @@ class Runner:
                 "or wait longer with --wait-for-workers"
             )
         if waited_s >= min(SAY_NO_WORKERS_S, most_s / 2):
-            self._say_again(f"{reason}; waiting for {most_s - waited_s:.0f} s more")
+            until = f"waiting for {most_s - waited_s:.0f} s more" if math.isfinite(most_s) else "waiting"
+            self._say_again(f"{reason}; {until}")
 
     def _say_again(self, text: str) -> None:
         now_s = time.monotonic()

@@ -84,15 +84,15 @@ def aligned(sidecar: Sidecar, offset: SubtitleOffset, duration_s: Fraction) -> S
     Raises:
         MasterError: More than `MOST_OUTSIDE` of its cues would lie outside of the film.
     """
-    hours = range(_MOST_HOURS + 1) if offset == "auto" else ()
-    starts_s = [Fraction(hour * _HOUR_S) for hour in hours] or [-Fraction(offset)]
+    hours = [Fraction(hour * _HOUR_S) for hour in range(_MOST_HOURS + 1)]
+    starts_s = hours if offset is None else [-offset]
     for start_s in starts_s:
         if outside(replace(sidecar, start_s=start_s), duration_s).share <= MOST_OUTSIDE:
             return replace(sidecar, start_s=start_s)
     there = outside(replace(sidecar, start_s=starts_s[0]), duration_s)
     mend = (
         "no number of whole hours puts it on the film: give --subtitle-offset SECONDS"
-        if offset == "auto"
+        if offset is None
         else "if its times start at another hour, give --subtitle-offset auto; else give the seconds to add to them"
     )
     raise MasterError(

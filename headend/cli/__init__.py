@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from click.exceptions import NoArgsIsHelpError
@@ -29,6 +29,11 @@ from headend.storage.masters import redact
 COMMANDS = {
     "demo": "Make a short film into a full title, serve it and play it back.",
     "submit": "Make a playing title of a master.",
+    "jobs": "List the jobs of a store and where they are.",
+    "job": "Look at one job, cancel it, or change its priority.",
+    "dispatch": "Run the jobs of a store's queue on one cluster.",
+    "watch": "Queue every master that is delivered into a folder.",
+    "doctor": "Check FFmpeg, the store, scratch space and the cluster.",
     "serve": "Serve the titles of a store to players and caches.",
     "token": "Let a viewer play a title, for a while.",
     "keys": "Make, list, check and hand over content keys.",
@@ -51,9 +56,13 @@ class Manner:
 
     Attributes:
         verbose: Whether errors are told with all their facts.
+        args: The words of the command line.
+        collected: Where ``submit`` leaves what it is asked for, instead of doing it; None where it does it.
     """
 
     verbose: bool = False
+    args: tuple[str, ...] = ()
+    collected: list[Any] | None = None
 
 
 class _Commands(click.Group):
@@ -117,7 +126,7 @@ def main() -> NoReturn:
 
 def run(args: Sequence[str]) -> int:
     """Run the command; every error becomes one line on standard error, and a status."""
-    manner = Manner()
+    manner = Manner(args=tuple(args))
     try:
         status = cli.main(list(args), prog_name="headend", standalone_mode=False, obj=manner)
         sys.stdout.flush()

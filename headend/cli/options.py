@@ -13,6 +13,8 @@ import click
 from headend.errors import ConfigError
 from headend.layout import check_title
 from headend.media import AudioRole, Crop, Effort, TextRole
+from headend.prices import DEFAULT as DEFAULT_PRICES
+from headend.prices import load as load_prices
 from headend.settings import (
     CAPTIONS,
     DEFAULT_LADDER,
@@ -138,7 +140,7 @@ def _embedded(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple
 
 def _offset(_ctx: click.Context, _param: click.Parameter, value: str) -> SubtitleOffset:
     if value == "auto":
-        return "auto"
+        return None
     if re.fullmatch(r"[+-]?\d{1,6}(\.\d{1,6})?", value, re.ASCII) is None:
         raise click.BadParameter(f"{value!r} is not auto or a number of seconds, such as -3600 or 2.5.")
     return Fraction(value)
@@ -530,3 +532,15 @@ def running(command: Command) -> Command:
         )
 
     return wrapped
+
+
+def prices(command: Command) -> Command:
+    """Add ``--prices``; the command gets a `headend.prices.Prices`."""
+    return click.option(
+        "--prices",
+        default=DEFAULT_PRICES,
+        show_default=True,
+        metavar="NAME|FILE",
+        callback=lambda _ctx, _param, value: load_prices(value),
+        help="What CPU, storage and requests cost: an example that comes with headend, or a TOML file of your own.",
+    )(command)

@@ -1,21 +1,27 @@
 """``headend plan``: show what submit would do."""
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 
+from encoder import cluster as encoder_cluster
 from encoder import reencoding, text, tool
 from encoder.command import MASTER, PROGRAM, SCRATCH
+from encoder.costs import measured
 from encoder.encoding import fill
 from encoder.loudness import unmeasured_words
-from headend import documents, pipeline
+from encoder.scheduling import slot_count
+from headend import documents, estimating, pipeline
 from headend.cli import options
-from headend.cli.screen import console, facts, table
-from headend.cli.wording import count_text, rate_text
+from headend.cli.screen import console, facts, print_json, table
+from headend.cli.wording import clock_text, count_text, rate_text
 from headend.errors import ConfigError
+from headend.estimating import Estimate
 from headend.media import EncodePlan, EncodeTask, Kind
+from headend.prices import Prices
 from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders import loading
 
@@ -37,6 +43,7 @@ from ladders import loading
 @options.cluster
 @options.endpoint
 @click.option("--commands", is_flag=True, help="Print every task's command instead, to be pasted into a shell.")
+@options.prices
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write plan.json here, too.")
 @options.common
 def command(
@@ -47,13 +54,15 @@ def command(
     cluster: ClusterSettings,
     endpoint_url: str | None,
     commands: bool,
+    prices: Prices,
     output: Path | None,
     as_json: bool,
 ) -> None:
     """Show what submit would do in an empty store, without doing it.
 
     Tells each decision that the master led to, the grid of GOPs, segments and chunks, the track that each rendition
-    becomes, and the tasks.
+    becomes, the tasks, and what all of it is expected to take and to cost. With --json the plan is printed as a
+    document, with the estimate beside it.
     """
     store = StoreSettings(endpoint_url=endpoint_url)
     request = pipeline.Request(master, title, loading.load(ladder), store, cluster, encode)
@@ -61,8 +70,10 @@ def command(
     document = documents.write(plan)
     if output is not None:
         _write(output, document)
+    slots = slot_count(encoder_cluster.workers_of(cluster))
+    expected = estimating.estimate(plan, measured())
     if as_json:
-        click.echo(document)
+        print_json({**json.loads(document), "estimate": estimate_plain(expected, prices, slots)})
     elif commands:
         for task in plan.tasks:
             click.echo(f"# {task.id}: {_span(task)}, {_made(task)}")
@@ -80,6 +91,58 @@ def command(
             click.echo(f"{_pasteable(plan, task.argv, words)}\n")
     else:
         _show(plan)
+        _show_estimate(expected, prices, slots)
+
+
+def estimate_plain(expected: Estimate, prices: Prices, slots: int) -> dict[str, object]:
+    """What a plan is expected to take, for programs."""
+    return {
+        "cpu_s": round(expected.cpu_s, 3),
+        "slots": slots,
+        "wall_s": round(expected.wall_s(slots), 3),
+        "stored_bytes": expected.stored_bytes,
+        "put_requests": expected.put_requests,
+        "cost": {
+            "compute": round(prices.compute(expected.cpu_s), 4),
+            "requests": round(prices.requests(expected.put_requests), 4),
+            "storage_month": round(prices.storage(expected.stored_bytes), 4),
+            "currency": prices.currency,
+            "prices": f"{prices.name}, {prices.as_of}",
+        },
+        "renditions": [
+            {
+                "id": each.id,
+                "codec": each.codec,
+                "cpu_s": round(each.cpu_s, 3),
+                "stored_bytes": each.stored_bytes,
+                "compute": round(prices.compute(each.cpu_s), 4),
+            }
+            for each in expected.renditions
+        ],
+    }
+
+
+def _show_estimate(expected: Estimate, prices: Prices, slots: int) -> None:
+    """What a plan is expected to take: by codec, then by the renditions that cost most."""
+    screen = console()
+    screen.print()
+    screen.print(
+        table(
+            ("expected", ">CPU hours", ">GB", f">{prices.currency}", f">{prices.currency}/month stored"),
+            [
+                (name, f"{cpu_s / 3600:,.3f}", f"{size / 1e9:,.3f}", f"{prices.compute(cpu_s):,.4f}",
+                 f"{prices.storage(size):,.4f}")
+                for name, (cpu_s, size) in [
+                    *expected.by_codec().items(), ("all", (expected.cpu_s, expected.stored_bytes))
+                ]
+            ],
+        )
+    )  # fmt: skip
+    screen.print(
+        f"{clock_text(expected.wall_s(slots))} on {count_text(slots, 'core')}; "
+        f"{count_text(expected.put_requests, 'object')} written, {prices.requests(expected.put_requests):,.4f} "
+        f"{prices.currency}; prices of {prices.name}, {prices.as_of}; --json has every rendition"
+    )
 
 
 def _first_pass(plan: EncodePlan, task: EncodeTask) -> Iterator[str]:

@@ -3,12 +3,15 @@
 import click
 
 from headend import pipeline
-from headend.cli import options
+from headend.cli import Manner, options, queueing
 from headend.cli.describing import concealed_facts, release_plain
+from headend.cli.event_lines import Lines
 from headend.cli.progress import following
 from headend.cli.screen import console, facts, print_json
 from headend.cli.wording import clock_text, count_text
+from headend.errors import ConfigError, HeadendError
 from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.storage.masters import redact
 from ladders import loading
 
 
@@ -22,6 +25,8 @@ from ladders import loading
         "headend submit film.mov --title film --audio 1:en:main:English --audio 2:fr:dub --audio 3:en:commentary",
         "headend submit film.mxf --title film --audio 1+2+3+4+5+6:en --loudness -27",
         "headend submit film.mov --title film --publish-early",
+        "headend submit film.mov --title film --queue --priority 80 --label season=2",
+        "headend submit --from titles.csv --ladder web",
     ),
 )
 @options.master
@@ -37,8 +42,12 @@ from ladders import loading
     help="Encode H.264 and AAC first, and publish them while the rest goes on.",
 )
 @click.option("--force", is_flag=True, help="Encode anew what the store has already.")
+@queueing.options
+@click.option("--json-lines", is_flag=True, help="Print one JSON object per event while the job runs, the result last.")
 @options.common
+@click.pass_obj
 def command(
+    manner: Manner | None,
     master: str,
     title: str,
     ladder: str,
@@ -47,6 +56,11 @@ def command(
     encode: EncodeSettings,
     publish_early: bool,
     force: bool,
+    queue: bool,
+    priority: int,
+    labels: tuple[tuple[str, str], ...],
+    notify: tuple[str, ...],
+    json_lines: bool,
     as_json: bool,
 ) -> None:
     """Make a playing title of a master.
@@ -54,8 +68,28 @@ def command(
     The master is a file, or an object in S3 of which every task reads only its own part. A release becomes visible
     when all of it is in the store. Only what the store does not have yet is encoded: stopped half-way, the same command
     does the rest; with other codecs, languages or another ladder, it makes the new tracks alone.
+
+    With --queue the job is only queued, and this command returns at once; 'headend dispatch' runs it.
     """
     request = pipeline.Request(master, title, loading.load(ladder), store, cluster, encode, publish_early, force)
+    submission = queueing.Submission(request, queueing.Queueing(queue, priority, labels, notify))
+    if manner is not None and manner.collected is not None:
+        manner.collected.append(submission)
+        return
+    if queue:
+        queueing.show(queueing.enqueue([submission], store), store, as_json=as_json)
+        return
+    if labels or notify:
+        raise ConfigError("--label and --notify are for jobs in the queue: add --queue")
+    if json_lines:
+        lines = Lines()
+        try:
+            outcome = pipeline.submit(request, lines.note)
+        except HeadendError as error:
+            lines.write("failed", error=type(error).__name__, message=redact(error.message))
+            raise
+        lines.write("done", **outcome_plain(outcome, store))
+        return
     with following(console(stderr=True)) as note:
         outcome = pipeline.submit(request, note)
     if as_json:

@@ -7,6 +7,8 @@ effect at once, even while no dispatcher runs.
 
 import re
 import secrets
+import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +19,9 @@ from headend.pipeline import Request
 
 PRIORITIES = range(101)
 DEFAULT_PRIORITY = 50
-_ID = re.compile(r"[0-9]{8}t[0-9]{6}-[0-9a-f]{8}")
+_ID = re.compile(r"[0-9]{8}t[0-9]{9}-[0-9a-f]{6}")
+_making_id = threading.Lock()
+_last_ms = 0
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 
 
@@ -117,10 +121,10 @@ class Progress:
     Attributes:
         at: UTC, ISO 8601.
         share: Part of the work that is done, 0 to 1.
-        tasks: Number of tasks.
-        tasks_done: Those that are done, reused ones included.
+        tasks: Number of tasks of this run.
+        tasks_done: Those that are done.
         tasks_running: Those that run now.
-        tasks_reused: Those whose results were in the store before.
+        reused_parts: Chunks of renditions that were in the store before.
         retries: Failed attempts that were followed by another.
         frames_per_s: Frames of all video renditions a second.
         realtime: Seconds of the title that pass through the whole ladder in a second.
@@ -132,7 +136,7 @@ class Progress:
     tasks: int = 0
     tasks_done: int = 0
     tasks_running: int = 0
-    tasks_reused: int = 0
+    reused_parts: int = 0
     retries: int = 0
     frames_per_s: float = 0.0
     realtime: float = 0.0
@@ -145,6 +149,7 @@ class Account:
 
     Attributes:
         cpu_s: CPU seconds of encoders by codec, in attempts that succeeded; sorted by codec.
+        task_s: Seconds of workers' time in attempts that succeeded, storing included.
         failed_cpu_s: CPU seconds of attempts that failed, as far as they are known.
         predicted_cpu_s: CPU seconds that the plan predicted for the tasks that were run.
         stored_bytes: Bytes written to the store.
@@ -152,6 +157,7 @@ class Account:
     """
 
     cpu_s: tuple[tuple[str, float], ...] = ()
+    task_s: float = 0.0
     failed_cpu_s: float = 0.0
     predicted_cpu_s: float = 0.0
     stored_bytes: int = 0
@@ -196,6 +202,7 @@ class Job:
         state: Where the job is.
         priority: As it stands.
         history: All states, those that a waiting command brings included.
+        taken: Id of the last command that this includes; empty for none.
         cancelling: Whether a running job was told to stop and has not stopped yet.
     """
 
@@ -204,6 +211,7 @@ class Job:
     state: State
     priority: int
     history: tuple[Change, ...]
+    taken: str = ""
     cancelling: bool = False
 
     @property
@@ -232,10 +240,10 @@ def fold(request: JobRequest, status: Status, commands: Iterable[Command]) -> Jo
     """
     history = status.history or (Change(State.QUEUED, request.submitted_at),)
     priority = request.priority if status.priority is None else status.priority
-    job = Job(request, status, history[-1].state, priority, history)
+    job = Job(request, status, history[-1].state, priority, history, status.taken)
     for command in sorted(commands, key=lambda command: command.id):
         if command.id > status.taken:
-            job = apply(job, command)
+            job = replace(apply(job, command), taken=command.id)
     return job
 
 
@@ -269,16 +277,23 @@ def refusal(job: Job, verb: Verb) -> str | None:
     return None if allowed[verb] else f"job {job.id} is {job.state}: it can't be {_PAST[verb]} now"
 
 
-def new_id(now: datetime | None = None) -> str:
-    """Make an id for a job or a command; ids sort by the second in which they were made."""
-    return f"{(now or datetime.now(UTC)).astimezone(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(4)}"
+def new_id() -> str:
+    """Make an id for a job or a command: UTC to the millisecond, and a random end.
+
+    Ids that one process makes are in ascending order.
+    """
+    global _last_ms
+    with _making_id:
+        _last_ms = max(time.time_ns() // 1_000_000, _last_ms + 1)
+        now = datetime.fromtimestamp(_last_ms // 1000, UTC)
+        return f"{now:%Y%m%dt%H%M%S}{_last_ms % 1000:03}-{secrets.token_hex(3)}"
 
 
 def check_id(text: str) -> str:
     """Return ``text`` if it is a job's id; raises `ConfigError` if not."""
     if not _ID.fullmatch(text):
         raise ConfigError(
-            f"{text[:80]!r} is not a job's id, such as 20261128t201500-1a2b3c4d; 'headend jobs' lists them"
+            f"{text[:80]!r} is not a job's id, such as 20261128t201500123-1a2b3c; 'headend jobs' lists them"
         )
     return text
 

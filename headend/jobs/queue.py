@@ -33,7 +33,7 @@ from headend.storage import Store
 
 READERS = 16
 """Documents that are read at once: hides the latency of S3."""
-_MARKER = re.compile(r"([0-9]{8}t[0-9]{6}-[0-9a-f]{8})\.([0-9]{6})\.([a-z]+)\.([0-9]{3})\.([a-z0-9-]+)")
+_MARKER = re.compile(r"([0-9]{8}t[0-9]{9}-[0-9a-f]{6})\.([0-9]{6})\.([a-z]+)\.([0-9]{3})\.([a-z0-9-]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,20 +157,32 @@ class Queue:
             check_priority(priority)
         given = Command(new_id(), verb, whoami(), utc_now(), priority)
         last = max((command.id for command in self.commands(job)), default="")
-        if given.id <= last:  # two in one second: the later one must sort behind
+        if given.id <= last:  # another machine's clock is ahead: the later command must sort behind
             given = replace(given, id=f"{last}+")
         self._store.put(layout.job_command(job, given.id), documents.write(given))
         after = self.read(job)
-        self.mark(after)
+        self.mark(after, touch=True)
         return after
 
-    def write(self, job: Job) -> None:
-        """Write a job's status, and mark it; only the dispatcher that holds the lease may."""
-        self._store.put(layout.job_status(job.id), documents.write(job.status))
-        self.mark(job)
+    def write(self, job: Job) -> int:
+        """Write a job's status, and mark it; only the dispatcher that holds the lease may.
 
-    def mark(self, job: Job) -> None:
-        """Bring a job's marker up to date."""
+        Returns:
+            The marker's serial number.
+        """
+        self._store.put(layout.job_status(job.id), documents.write(job.status))
+        return self.mark(job)
+
+    def mark(self, job: Job, *, touch: bool = False) -> int:
+        """Bring a job's marker up to date.
+
+        Args:
+            job: As it stands.
+            touch: Whether it gets a new marker in any case, so that the dispatcher reads the job again.
+
+        Returns:
+            The marker's serial number.
+        """
         markers = [
             (entry, ended)
             for ended in (False, True)
@@ -178,9 +190,10 @@ class Queue:
         ]
         newest = max((entry for entry, _ in markers), key=lambda entry: entry.serial, default=None)
         wanted = Entry(job.id, newest.serial + 1 if newest else 1, job.state, job.priority, job.title)
-        if newest and replace(wanted, serial=newest.serial) == newest and len(markers) == 1:
-            return
+        if newest and replace(wanted, serial=newest.serial) == newest and len(markers) == 1 and not touch:
+            return newest.serial
         self._mark(wanted, markers)
+        return wanted.serial
 
     def mend(self) -> None:
         """Mark jobs whose request is there but whose marker is not: the submitter was killed in between."""

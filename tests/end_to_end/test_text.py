@@ -89,7 +89,7 @@ def request_(tmp_path_factory: pytest.TempPathFactory, scheduler: str, rclone_s3
                 TextChoice(f"s3://{BUCKET}/masters/pt.ttml", "pt-br"),
                 TextChoice(str(folder / "it.vtt"), "it", name="Italiano"),
             ),
-            subtitle_offset="auto",
+            subtitle_offset=None,
         ),
     )
 

@@ -657,7 +657,7 @@ KINDS: tuple[HardMaster, ...] = (
         "SRT beside it: the programme's time code, and a broken block (`--subtitle-offset auto`)",
         text=(TextChoice("tape.srt", "en"),),
         beside=(("tape.srt", f"{srt(_LATER[:1])}\n7\n10:00:00;950 --> 10:00:01,000\n?\n\n{srt(_LATER[1:])}"),),
-        subtitle_offset="auto",
+        subtitle_offset=None,
         says=(("en", _LINES),),
         decided="shown 10:00:00.000 earlier than the file says",
     ),

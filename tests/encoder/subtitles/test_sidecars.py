@@ -102,12 +102,12 @@ def test_cues_behind_the_end_are_refused_with_the_first_ones_time(
 @pytest.mark.parametrize("hours", [0, 1, 10])
 def test_whole_hours_are_taken_off_when_asked(hours: int, tmp_path: Path) -> None:
     sidecar = looked_at(tmp_path / "a.srt", srt(late(hours)))
-    assert sidecars.aligned(sidecar, "auto", FILM_S).start_s == hours * 3600
+    assert sidecars.aligned(sidecar, None, FILM_S).start_s == hours * 3600
 
 
 def test_a_film_of_hours_keeps_the_times_that_fit_it(tmp_path: Path) -> None:
     sidecar = looked_at(tmp_path / "a.srt", srt(late(2)))
-    assert sidecars.aligned(sidecar, "auto", Fraction(3 * 3600)).start_s == 0
+    assert sidecars.aligned(sidecar, None, Fraction(3 * 3600)).start_s == 0
 
 
 def test_seconds_are_added_as_asked_and_refused_where_they_lead_outside(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_seconds_are_added_as_asked_and_refused_where_they_lead_outside(tmp_path
         with pytest.raises(MasterError, match="2 of 2 cues lie outside of the film"):
             sidecars.aligned(sidecar, offset, FILM_S)
     with pytest.raises(MasterError, match="no number of whole hours"):
-        sidecars.aligned(sidecar, "auto", FILM_S)
+        sidecars.aligned(sidecar, None, FILM_S)
 
 
 def test_half_of_the_cues_behind_the_end_are_too_many_and_one_of_many_is_not(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import pytest
 from rich.console import Console
 
 from encoder.cluster import Advance, Done, Failed
-from headend.cli.progress import PLAIN_EVERY_S, Encoding, Follower, figures, following
+from headend.cli.progress import PLAIN_EVERY_S, Follower, figures, following
 from headend.errors import ToolFailed
 from headend.media import Effort, EncodePlan, EncodeTask, Kind, Receipt
 from headend.pipeline import Event, Planned, Step
+from headend.progress import Encoding
 from headend.timing import Chunk, lay_grid
 from tests.support.nouns import make_audio_rendition, make_master, make_video_rendition
 

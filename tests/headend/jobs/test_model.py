@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from headend import documents
 from headend.errors import ConfigError
 from headend.jobs.model import Change, JobRequest, State, Status, Verb, apply, check_id, fold, label_of, new_id, refusal
-from tests.headend.jobs.makers import AT, make_command, make_job_request
+from headend.settings import ClusterSettings, EncodeSettings
+from tests.headend.jobs.makers import AT, make_command, make_job_request, make_request
 
 VERBS = [verb for verb in Verb if verb is not Verb.PRIORITISE]
 
@@ -51,6 +52,12 @@ def test_the_last_priority_holds() -> None:
     assert fold(make_job_request(priority=30), Status(), commands).priority == 10
 
 
+@given(st.builds(EncodeSettings), st.builds(ClusterSettings))
+def test_whatever_can_be_asked_for_survives_the_queue(encode: EncodeSettings, cluster: ClusterSettings) -> None:
+    asked = replace(make_job_request(), request=replace(make_request(), encode=encode, cluster=cluster))
+    assert documents.read(JobRequest, documents.write(asked)) == asked
+
+
 @given(st.lists(st.sampled_from(VERBS), max_size=12))
 def test_a_command_changes_the_state_exactly_when_it_is_not_refused(verbs: list[Verb]) -> None:
     job = fold(make_job_request(), Status(), ())
@@ -62,7 +69,7 @@ def test_a_command_changes_the_state_exactly_when_it_is_not_refused(verbs: list[
 
 def test_ids_sort_by_time_and_are_checked() -> None:
     assert check_id(new_id())
-    for wrong in ("", "../x", "20261128t200000", "20261128T200000-0000000a", "20261128t200000-0000000a/x"):
+    for wrong in ("", "../x", "20261128t200000000", "20261128T200000000-00000a", "20261128t200000000-00000a/x"):
         with pytest.raises(ConfigError):
             check_id(wrong)
 

@@ -1,0 +1,201 @@
+"""A night's queue: how well a dispatcher uses a cluster, what it takes itself, how soon an urgent title begins."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+
+from encoder.encoding import QUIET
+from encoder.tool import ffmpeg_path
+from headend.jobs.model import Job, State
+from headend.jobs.queue import Queue
+from headend.pipeline import Request
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.storage import Store, open_store
+from headend.storage.memory import MemoryStore
+from ladders import loading
+
+TITLES = 20
+MANY = 10_000
+WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came out.
+
+    Attributes:
+        titles: Titles in the queue, the urgent one included.
+        makespan_s: From the first job's start to the last one's end.
+        work_s: Wall seconds of all tasks on their workers.
+        makespan_ratio: Makespan over work by workers; 1 is the bound.
+        urgent_wait_s: From the submission of an urgent title to its first task.
+        longest_task_s: Wall seconds of the longest task.
+        takeover_s: From the death of a dispatcher to the stand-by's first job.
+        encoder_cpu_s: CPU seconds of the jobs' tasks.
+        dispatcher_cpu_s: CPU seconds of the dispatching process itself, its start included.
+        dispatcher_share: Dispatcher's over encoders'.
+        listed: Jobs in the long queue.
+        list_s: Seconds to list all of it in a folder.
+        look_cpu_s: CPU seconds of one look at the long queue by a dispatcher, in memory.
+    """
+
+    titles: int
+    makespan_s: float
+    work_s: float
+    makespan_ratio: float
+    urgent_wait_s: float
+    longest_task_s: float
+    takeover_s: float
+    encoder_cpu_s: float
+    dispatcher_cpu_s: float
+    dispatcher_share: float
+    listed: int
+    list_s: float
+    look_cpu_s: float
+
+
+def measure(on_step: Callable[[str], None], titles: int = TITLES) -> Report:
+    """Run a night in small, and look at a long queue."""
+    with TemporaryDirectory(prefix="headend-bench-") as folder:
+        on_step("listing a long queue")
+        list_s = _list_many(Path(folder) / "many")
+        look_cpu_s = _look_many()
+        master = _make_master(Path(folder) / "film.mov")
+        on_step(f"{titles} titles through one dispatcher, an urgent one in between")
+        store = open_store(StoreSettings(str(Path(folder) / "night")))
+        night = _run_night(store, master, titles)
+        on_step("killing a dispatcher")
+        takeover_s = _take_over(open_store(StoreSettings(str(Path(folder) / "killed"))), master)
+    return Report(**night, titles=titles, takeover_s=takeover_s, listed=MANY, list_s=list_s, look_cpu_s=look_cpu_s)
+
+
+def findings(report: Report) -> list[str]:
+    """What a person should know."""
+    return [
+        f"makespan {report.makespan_ratio:.3f} × (work / workers); 1.10 asked",
+        f"an urgent title had its first task after {report.urgent_wait_s:.1f} s; the longest task takes "
+        f"{report.longest_task_s:.1f} s",
+        f"the dispatcher took {report.dispatcher_share:.1%} of the encoders' CPU; 2 % asked",
+        f"{report.listed:,} jobs listed in {report.list_s:.2f} s; 2 s asked",
+        f"a stand-by had taken over after {report.takeover_s:.1f} s; 30 s asked",
+    ]
+
+
+def _make_master(path: Path) -> Path:
+    source = "testsrc2=s=640x360:r=24:d=8,noise=alls=6:allf=t:all_seed=1"
+    subprocess.run(
+        [ffmpeg_path(), *QUIET, "-f", "lavfi", "-i", source, "-f", "lavfi", "-i", "sine=r=48000:d=8",
+         "-c:v", "libx264", "-preset", "ultrafast", "-crf", "12", "-c:a", "pcm_s16le", str(path)], check=True
+    )  # fmt: skip
+    return path
+
+
+def _add(queue: Queue, store: Store, master: Path, title: str, priority: int = 50) -> str:
+    request = Request(
+        str(master), title, loading.load("web"), StoreSettings(store.url), ClusterSettings(), EncodeSettings()
+    )
+    return queue.add(request, priority=priority).id
+
+
+def _dispatch(store: Store, *more: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "headend", "dispatch", "--store", store.url, "--workers", str(WORKERS), *more],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def _run_night(store: Store, master: Path, titles: int) -> dict[str, float]:
+    queue = Queue(store)
+    jobs = [_add(queue, store, master, f"title-{number}") for number in range(titles - 1)]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    process = _dispatch(store, "--until-idle", "--max-jobs", "4", "--http", address)
+    own = psutil.Process(process.pid)
+    urgent, cpu_s, submitted_s = "", 0.0, 0.0
+    runs: dict[int, dict[str, Any]] = {}
+    while process.poll() is None:
+        with suppress(psutil.NoSuchProcess, OSError):
+            times = own.cpu_times()
+            cpu_s = times.user + times.system
+            with urllib.request.urlopen(f"http://{address}/api/v1/overview", timeout=5) as answer:
+                overview = json.load(answer)
+            runs |= {run["run"]: run for run in overview["runs"]}
+            if not urgent and overview["jobs"]["done"] >= 3:
+                urgent = _add(queue, store, master, "urgent", 95)
+                submitted_s = time.time()
+        time.sleep(0.5)
+    found = queue.read_all([*jobs, urgent])
+    encoder_cpu_s = sum(job.status.account.total_cpu_s for job in found)
+    work_s = sum(job.status.account.task_s for job in found)
+    makespan_s = max(_at(job, State.DONE) for job in found) - min(_at(job, State.RUNNING) for job in found)
+    return {
+        "makespan_s": makespan_s,
+        "work_s": work_s,
+        "makespan_ratio": makespan_s / (work_s / WORKERS),
+        "urgent_wait_s": min(run["began_s"] for run in runs.values() if run["job"] == urgent) - submitted_s,
+        "longest_task_s": max(run["ended_s"] - run["began_s"] for run in runs.values() if run["ended_s"]),
+        "encoder_cpu_s": encoder_cpu_s,
+        "dispatcher_cpu_s": cpu_s,
+        "dispatcher_share": cpu_s / encoder_cpu_s,
+    }
+
+
+def _at(job: Job, state: State) -> float:
+    """Seconds since 1970 at which a job came into a state first."""
+    return next(datetime.fromisoformat(change.at).timestamp() for change in job.history if change.state is state)
+
+
+def _take_over(store: Store, master: Path) -> float:
+    queue = Queue(store)
+    job = _add(queue, store, master, "film")
+    first = _dispatch(store)
+    while queue.read(job).state is not State.RUNNING:
+        time.sleep(0.1)
+    second = _dispatch(store, "--until-idle")
+    time.sleep(3)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    killed_s = time.monotonic()
+    while queue.read(job).status.fence != 2:
+        time.sleep(0.1)
+    taken_s = time.monotonic() - killed_s
+    second.send_signal(signal.SIGTERM)
+    second.wait()
+    return taken_s
+
+
+def _list_many(folder: Path) -> float:
+    queue = Queue(open_store(StoreSettings(str(folder))))
+    _fill(queue)
+    started_s = time.monotonic()
+    assert len(queue.all_entries()) == MANY
+    return time.monotonic() - started_s
+
+
+def _look_many() -> float:
+    queue = Queue(MemoryStore())
+    _fill(queue)
+    started_s = time.process_time()
+    queue.entries(ended=False)
+    return time.process_time() - started_s
+
+
+def _fill(queue: Queue) -> None:
+    request = Request(
+        "/masters/film.mov", "film", loading.load("smoke"), StoreSettings("/x"), ClusterSettings(), EncodeSettings()
+    )
+    for _ in range(MANY):
+        queue.add(request, priority=50)

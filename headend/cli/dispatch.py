@@ -1,0 +1,120 @@
+"""``headend dispatch``: work through the queue."""
+
+import json
+import shlex
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from headend.cli import options
+from headend.cli.screen import console
+from headend.cli.wording import printable
+from headend.errors import ConfigError
+from headend.jobs.console.app import Console, Server, address_of
+from headend.jobs.console.rights import Tokens
+from headend.jobs.console.rights import load as load_tokens
+from headend.jobs.dispatcher import MAX_JOBS, Dispatcher, Line
+from headend.jobs.notifying import Notifier
+from headend.jobs.queue import Queue
+from headend.prices import Prices
+from headend.settings import ClusterSettings, StoreSettings
+from headend.storage import check_writable, open_store
+from headend.storage.masters import redact
+
+
+@click.command(
+    "dispatch",
+    epilog=options.examples(
+        "headend dispatch",
+        "headend dispatch --scheduler tcp://10.0.0.5:8786 --store s3://films/vod --max-jobs 20",
+        "headend dispatch --http :8090",
+        "headend dispatch --until-idle",
+        "headend dispatch --hook '/usr/local/bin/on-job'",
+    ),
+)
+@click.option(
+    "--max-jobs",
+    type=click.IntRange(1, 1000),
+    default=MAX_JOBS,
+    show_default=True,
+    metavar="N",
+    help="Jobs that run at once; a more urgent one may start beside them.",
+)
+@click.option("--until-idle", is_flag=True, help="End when no job waits or runs.")
+@click.option(
+    "--hook",
+    default="",
+    metavar="COMMAND",
+    help="Run this at every change of a job, with the event as JSON on its standard input.",
+)
+@click.option(
+    "--http",
+    "listen",
+    metavar="[HOST]:PORT",
+    help="Serve a console, a JSON API and metrics there; at loopback, unless --http-tokens says who may look.",
+)
+@click.option(
+    "--http-tokens",
+    "tokens_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Lines of 'read TOKEN' or 'operate TOKEN', in a file that only its owner can read.",
+)
+@options.prices
+@options.cluster
+@options.store
+@options.common
+def command(
+    max_jobs: int,
+    until_idle: bool,
+    hook: str,
+    listen: str | None,
+    tokens_file: Path | None,
+    prices: Prices,
+    cluster: ClusterSettings,
+    store: StoreSettings,
+    as_json: bool,
+) -> None:
+    """Run the jobs of a store's queue on one cluster.
+
+    Tasks of a job of higher priority go first; jobs of equal priority share the cluster. A second dispatcher of the
+    same store stands by and takes over within 30 seconds when the first one dies. SIGTERM and Ctrl-C put running jobs
+    back into the queue; what was encoded is kept.
+
+    HEADEND_WEBHOOK_SECRET signs notifications.
+    """
+    opened = open_store(store)
+    check_writable(opened)
+    screen = console(stderr=True)
+
+    def say(line: Line) -> None:
+        text = printable(redact(line.text))
+        if as_json:
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            click.echo(json.dumps({"at": at, "job": line.job or None, "text": text}))
+        else:
+            screen.print(f"headend: {text}")
+
+    try:
+        words = shlex.split(hook)
+    except ValueError as error:
+        raise ConfigError(f"--hook {hook!r} is not a command: {error}") from error
+    dispatcher = Dispatcher(
+        opened, cluster, max_jobs=max_jobs, say=say, notifier=Notifier(opened, words), until_idle=until_idle
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: dispatcher.stop())
+    if listen is None:
+        dispatcher.run()
+        return
+    tokens = load_tokens(tokens_file) if tokens_file else Tokens()
+    host, port = address_of(listen, tokens)
+
+    def make() -> Console:
+        return Console(Queue(opened), dispatcher, prices, tokens, opened.url, dispatcher.figures.registry)
+
+    with Server(make, host, port) as server:
+        say(Line(f"console at {server.url}"))
+        dispatcher.run()

@@ -1,0 +1,230 @@
+"""``headend job``: look at one job, and say what is to become of it."""
+
+import json
+import time
+
+import click
+
+from headend import records
+from headend.cli import options
+from headend.cli.exits import Status
+from headend.cli.screen import console, facts, print_json, table
+from headend.cli.wording import clock_text, count_text
+from headend.errors import ConfigError
+from headend.jobs.model import Job, State, Verb
+from headend.jobs.plain import job_plain, spent
+from headend.jobs.queue import Queue
+from headend.prices import Prices
+from headend.settings import StoreSettings
+from headend.storage import open_store
+
+POLL_S = 1.0
+"""How often ``wait`` looks."""
+SAY_EVERY_S = 30.0
+"""How often ``wait`` writes a line where nothing changes."""
+ENDED = {State.DONE: Status.DONE, State.FAILED: Status.ENCODING, State.CANCELLED: Status.INTERRUPTED}
+"""Exit status of ``wait``."""
+
+
+@click.group("job")
+def command() -> None:
+    """Look at one job, cancel it, or change its priority.
+
+    'headend jobs' lists the ids.
+    """
+
+
+def _id(command: options.Command) -> options.Command:
+    return click.argument("job", metavar="ID")(command)
+
+
+@command.command("show", epilog=options.examples("headend job show 20261128t201500123-1a2b3c"))
+@_id
+@options.prices
+@options.store
+@options.common
+def show(job: str, prices: Prices, store: StoreSettings, as_json: bool) -> None:
+    """Show a job: its state and history, progress, and what it has used."""
+    found = Queue(open_store(store)).read(job)
+    if as_json:
+        print_json(job_plain(found, prices))
+        return
+    screen = console()
+    screen.print(facts(_facts(found, prices)))
+    screen.print()
+    screen.print(table(("since", "state", "why"), ((c.at, c.state.value, c.why) for c in found.history)))
+
+
+@command.command("logs", epilog=options.examples("headend job logs 20261128t201500123-1a2b3c"))
+@_id
+@options.store
+@options.common
+def logs(job: str, store: StoreSettings, as_json: bool) -> None:
+    """Show the failed attempts at a job's tasks, with what the encoder said last."""
+    opened = open_store(store)
+    found = Queue(opened).read(job)
+    attempts = records.attempts(opened, found.title)
+    if as_json:
+        rows = [
+            {
+                "task": a.task, "attempt": a.number, "worker": a.worker, "at": a.at, "error": a.error,
+                "argv": list(a.argv), "stderr": a.stderr,
+            }
+            for a in attempts
+        ]  # fmt: skip
+        print_json({"job": found.id, "title": found.title, "attempts": rows})
+        return
+    screen = console()
+    for attempt in attempts:
+        where = f", on {attempt.worker}" if attempt.worker else ""
+        screen.print(f"{attempt.at}  {attempt.task}, attempt {attempt.number}{where}: {attempt.error}")
+        for line in attempt.stderr.strip().splitlines()[-10:]:
+            screen.print(f"    {line}")
+    if not attempts:
+        screen.print(f"no attempt at a task of {found.title} has failed")
+
+
+def _give(job: str, store: StoreSettings, verb: Verb, *, as_json: bool, priority: int | None = None) -> None:
+    after = Queue(open_store(store)).command(job, verb, priority=priority)
+    if as_json:
+        print_json(
+            {"job": after.id, "state": after.state.value, "cancelling": after.cancelling, "priority": after.priority}
+        )
+    else:
+        state = "is being cancelled" if after.cancelling else f"is {after.state}"
+        console().print(f"job {after.id} ({after.title}) {state}, priority {after.priority}")
+
+
+@command.command("cancel", epilog=options.examples("headend job cancel 20261128t201500123-1a2b3c"))
+@_id
+@options.store
+@options.common
+def cancel(job: str, store: StoreSettings, as_json: bool) -> None:
+    """Cancel a job: one that waits at once, one that runs within seconds.
+
+    What it has encoded stays, so that a retry goes on from there.
+    """
+    _give(job, store, Verb.CANCEL, as_json=as_json)
+
+
+@command.command("retry", epilog=options.examples("headend job retry 20261128t201500123-1a2b3c"))
+@_id
+@options.store
+@options.common
+def retry(job: str, store: StoreSettings, as_json: bool) -> None:
+    """Queue a job again that has failed or was cancelled; what was encoded is used."""
+    _give(job, store, Verb.RETRY, as_json=as_json)
+
+
+@command.command("hold", epilog=options.examples("headend job hold 20261128t201500123-1a2b3c"))
+@_id
+@options.store
+@options.common
+def hold(job: str, store: StoreSettings, as_json: bool) -> None:
+    """Keep a queued job from being started."""
+    _give(job, store, Verb.HOLD, as_json=as_json)
+
+
+@command.command("release", epilog=options.examples("headend job release 20261128t201500123-1a2b3c"))
+@_id
+@options.store
+@options.common
+def release(job: str, store: StoreSettings, as_json: bool) -> None:
+    """Let a job that was held be started."""
+    _give(job, store, Verb.RELEASE, as_json=as_json)
+
+
+@command.command("prioritise", epilog=options.examples("headend job prioritise 20261128t201500123-1a2b3c 90"))
+@_id
+@click.argument("priority", type=click.IntRange(0, 100))
+@options.store
+@options.common
+def prioritise(job: str, priority: int, store: StoreSettings, as_json: bool) -> None:
+    """Change a job's priority, 0 to 100; the tasks of a higher one go first."""
+    _give(job, store, Verb.PRIORITISE, as_json=as_json, priority=priority)
+
+
+@command.command(
+    "wait",
+    epilog=options.examples(
+        "headend job wait 20261128t201500123-1a2b3c", "headend job wait 20261128t201500123-1a2b3c --timeout 3600"
+    ),
+)
+@_id
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="S", help="Stop waiting after S seconds.")
+@click.option("--json-lines", is_flag=True, help="Print one JSON object per change of the job.")
+@options.prices
+@options.store
+@options.common
+def wait(
+    job: str, timeout_s: float | None, json_lines: bool, prices: Prices, store: StoreSettings, as_json: bool
+) -> int:
+    """Wait until a job has ended.
+
+    The exit status is 0 if it is done, 4 if it has failed, 130 if it was cancelled, and 2 if the time ran out.
+    """
+    queue = Queue(open_store(store))
+    started_s = said_s = time.monotonic()
+    before: tuple[object, ...] = ()
+    while True:
+        found = queue.read(job)
+        now = (found.state, found.priority, found.status.progress)
+        if json_lines and now != before:
+            click.echo(json.dumps(job_plain(found, prices)))
+        elif not as_json and (now[:1] != before[:1] or time.monotonic() - said_s >= SAY_EVERY_S):
+            said_s = time.monotonic()
+            console(stderr=True).print(f"headend: {_line(found)}")
+        before = now
+        if found.state.ended:
+            if as_json:
+                print_json(job_plain(found, prices))
+            return ENDED[found.state]
+        if timeout_s is not None and time.monotonic() - started_s > timeout_s:
+            raise ConfigError(f"job {job} is still {found.state} after {timeout_s:g} s: wait longer, or look at it")
+        time.sleep(POLL_S)
+
+
+def _line(job: Job) -> str:
+    progress = job.status.progress
+    parts = [f"job {job.id} ({job.title}) is {job.state}"]
+    if progress and job.state.active:
+        left = f"{clock_text(progress.left_s)} left" if progress.left_s is not None else "time left not known yet"
+        parts += [f"{progress.share:.0%}, {progress.tasks_done:,} of {count_text(progress.tasks, 'task')}", left]
+    return ", ".join([*parts, *([job.why] if job.why else [])])
+
+
+def _facts(job: Job, prices: Prices) -> list[tuple[str, object]]:
+    progress, account = job.status.progress, job.status.account
+    rows: list[tuple[str, object]] = [
+        ("job", job.id),
+        ("title", job.title),
+        ("master", job.request.request.master),
+        ("state", _line(job).partition(" is ")[2] + (", is being cancelled" if job.cancelling else "")),
+        ("priority", job.priority),
+        ("submitted", f"{job.request.submitted_at} by {job.request.submitted_by}"),
+    ]
+    if job.request.labels:
+        rows.append(("labels", ", ".join(f"{name}={value}" for name, value in job.request.labels)))
+    if job.status.release:
+        rows.append(("release", job.status.release))
+    if progress:
+        rows.append(
+            (
+                "tasks",
+                f"{progress.tasks_done:,} of {progress.tasks:,} done, {progress.tasks_running:,} running, "
+                f"{progress.retries:,} retried; {count_text(progress.reused_parts, 'chunk')} of renditions reused",
+            )
+        )
+        rows.append(("speed", f"{progress.frames_per_s:,.0f} frames/s, {progress.realtime:.2f} × real time"))
+    if account.total_cpu_s:
+        by_codec = ", ".join(f"{codec} {cpu_s:,.0f}" for codec, cpu_s in account.cpu_s)
+        rows.append(
+            (
+                "CPU",
+                f"{account.total_cpu_s:,.0f} s ({by_codec}; {account.failed_cpu_s:,.0f} in failed attempts), "
+                f"{account.predicted_cpu_s:,.0f} s predicted",
+            )
+        )
+        rows.append(("cost", f"{spent(account, prices):,.2f} {prices.currency} by {prices.name} ({prices.as_of})"))
+        rows.append(("stored", f"{account.stored_bytes:,} bytes in {count_text(account.put_requests, 'object')}"))
+    return rows

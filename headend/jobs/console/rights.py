@@ -1,0 +1,73 @@
+"""Who may look, and who may operate: bearer tokens from a file that only its owner can read."""
+
+import hmac
+import os
+import re
+import stat
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from headend.errors import ConfigError
+
+SHORTEST = 24
+_LINE = re.compile(r"(read|operate)[ \t]+(\S+)")
+
+
+class Right(IntEnum):
+    """What a caller may do; a higher one includes those below."""
+
+    NONE = 0
+    READ = 1
+    OPERATE = 2
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Tokens:
+    """Tokens with their rights; empty lets everybody operate, which only loopback may do."""
+
+    secrets: tuple[tuple[bytes, Right], ...] = ()
+
+    def right_of(self, header: str | None) -> Right:
+        """What the caller with this ``Authorization`` header may do; every token is compared in constant time."""
+        if not self.secrets:
+            return Right.OPERATE
+        scheme, _, secret = (header or "").partition(" ")
+        found = Right.NONE
+        if scheme.lower() == "bearer":
+            for known, right in self.secrets:
+                if hmac.compare_digest(known, secret.strip().encode()):
+                    found = max(found, right)
+        return found
+
+
+def load(path: Path) -> Tokens:
+    """Read a file of tokens: lines of ``read TOKEN`` or ``operate TOKEN``; ``#`` begins a comment.
+
+    Raises:
+        ConfigError: It can't be read, others than its owner can read it, a line is something else, a token is shorter
+            than 24 characters, or there is none.
+    """
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can't be read: {error}; give a file of tokens") from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO) and os.name == "posix":
+        raise ConfigError(f"others than its owner can read {path}: run chmod 600 {path}")
+    secrets = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].strip()
+        if not words:
+            continue
+        found = _LINE.fullmatch(words)
+        if found is None:
+            raise ConfigError(f"{path}, line {number} is neither 'read TOKEN' nor 'operate TOKEN'")
+        if len(found[2]) < SHORTEST:
+            raise ConfigError(
+                f"{path}, line {number} has a token of less than {SHORTEST} characters: make a longer one"
+            )
+        secrets.append((found[2].encode(), Right[found[1].upper()]))
+    if not secrets:
+        raise ConfigError(f"{path} holds no token: write 'operate' and the output of: openssl rand -hex 24")
+    return Tokens(tuple(secrets))

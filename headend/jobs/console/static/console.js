@@ -1,0 +1,259 @@
+// The console: reads the API, draws what it says, and asks for what an operator wants. No framework, no network but its own.
+
+const STATES = ["queued", "held", "running", "publishing", "done", "failed", "cancelled"];
+const ACTIONS = {
+  queued: [["hold", "Hold"], ["cancel", "Cancel"]],
+  held: [["release", "Release"], ["cancel", "Cancel"]],
+  running: [["cancel", "Cancel"]],
+  publishing: [],
+  done: [],
+  failed: [["retry", "Retry"]],
+  cancelled: [["retry", "Retry"]],
+};
+const SHOWN = { all: () => true, open: (s) => !["done", "failed", "cancelled"].includes(s), failed: (s) => s === "failed", done: (s) => s === "done" };
+const WINDOW_S = 600;
+const LONGEST_LIST = 500;
+const HUES = [36, 200, 140, 280, 330, 90, 0, 240, 60, 170];
+
+const jobs = new Map();
+let filter = "all";
+let right = "read";
+let total = 0;
+let opened = null;
+const $ = (id) => document.getElementById(id);
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "class") element.className = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+async function call(path, options = {}) {
+  const headers = { ...(options.body ? { "Content-Type": "application/json" } : {}) };
+  const token = sessionStorage.getItem("token");
+  if (token) headers.Authorization = `Bearer ${token}`;
+  const answer = await fetch(path, { ...options, headers, cache: "no-store" });
+  if (answer.status === 401) {
+    sessionStorage.removeItem("token");
+    $("sign-in").hidden = false;
+    $("content").hidden = true;
+    throw new Error(token ? "This token is not known." : "");
+  }
+  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error || `Status ${answer.status}`);
+  return answer;
+}
+
+function tell(text) {
+  $("notice").textContent = text;
+  $("notice").hidden = !text;
+}
+
+const pad = (n) => String(n).padStart(2, "0");
+const clock = (s) => `${Math.floor(s / 3600)}:${pad(Math.floor(s / 60) % 60)}:${pad(Math.floor(s) % 60)}`;
+const bytes = (n) => (n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : `${(n / 1e6).toFixed(0)} MB`);
+const local = (text) => new Date(text).toLocaleString();
+const hue = (job) => HUES[[...job].reduce((sum, c) => (sum * 31 + c.charCodeAt(0)) >>> 0, 7) % HUES.length];
+
+async function command(job, verb, priority) {
+  try {
+    const body = JSON.stringify(priority === undefined ? { verb } : { verb, priority });
+    const now = await (await call(`api/v1/jobs/${job}/commands`, { method: "POST", body })).json();
+    jobs.set(job, { job, title: now.title, state: now.state, priority: now.priority });
+    tell("");
+    drawJobs();
+    if (opened === job) drawDetails(now);
+  } catch (error) {
+    tell(error.message);
+  }
+}
+
+function drawTiles(counts) {
+  $("tiles").replaceChildren(
+    ...STATES.filter((state) => counts[state] || !["held", "publishing", "cancelled"].includes(state)).map((state) => {
+      const tone = state === "failed" && counts[state] ? " bad" : state === "running" && counts[state] ? " now" : "";
+      return make("div", { class: `tile${tone}`, "data-state": state }, make("strong", {}, String(counts[state])), make("span", {}, state));
+    }),
+  );
+}
+
+function drawJobs() {
+  const rows = [...jobs.values()].filter((job) => SHOWN[filter](job.state)).sort((a, b) => (a.job < b.job ? 1 : -1));
+  $("jobs-count").textContent = total > jobs.size ? `newest ${jobs.size} of ${total}` : `${total}`;
+  $("no-jobs").hidden = rows.length > 0;
+  $("jobs").hidden = rows.length === 0;
+  $("jobs").tBodies[0].replaceChildren(
+    ...rows.slice(0, LONGEST_LIST).map((job) => {
+      const actions = right !== "operate" ? [] : ACTIONS[job.state].map(([verb, label]) =>
+        make("button", { onclick: (event) => { event.stopPropagation(); command(job.job, verb); } }, label));
+      const urgent = right === "operate" && SHOWN.open(job.state)
+        ? [make("button", { title: "Priority up by 10", onclick: (event) => { event.stopPropagation(); command(job.job, "prioritise", Math.min(100, job.priority + 10)); } }, "Up")]
+        : [];
+      return make("tr", { tabindex: "0", "data-job": job.job, onclick: () => open(job.job), onkeydown: (event) => { if (event.key === "Enter") open(job.job); } },
+        make("td", {}, job.title),
+        make("td", {}, make("span", { class: `state ${job.state}` }, job.state)),
+        make("td", { class: "right" }, String(job.priority)),
+        make("td", { class: "id" }, job.job),
+        make("td", { class: "actions" }, ...urgent, ...actions));
+    }),
+  );
+}
+
+function drawGantt(overview) {
+  const names = [...new Set([...overview.workers.map((w) => w.worker), ...overview.runs.filter((r) => (r.ended_s ?? overview.now_s) > overview.now_s - WINDOW_S).map((r) => r.worker)])].sort();
+  const busy = overview.workers.reduce((sum, w) => sum + w.busy, 0);
+  const threads = overview.workers.reduce((sum, w) => sum + w.threads, 0);
+  $("workers-count").textContent = overview.workers.length ? `${overview.workers.length}, ${busy} of ${threads} threads busy` : "";
+  $("no-workers").hidden = names.length > 0;
+  if (!names.length) { $("gantt").replaceChildren(); return; }
+  const width = 1200, left = 250, lane = 16, top = 6;
+  const from = overview.now_s - WINDOW_S;
+  const x = (s) => left + ((Math.max(s, from) - from) / WINDOW_S) * (width - left - 10);
+  let y = top;
+  const parts = [];
+  for (const name of names) {
+    const worker = overview.workers.find((w) => w.worker === name);
+    const lanes = [];
+    const bars = [];
+    for (const run of overview.runs.filter((r) => r.worker === name && (r.ended_s ?? overview.now_s) > from)) {
+      let place = lanes.findIndex((end) => end <= run.began_s + 0.001);
+      if (place < 0) place = lanes.push(0) - 1;
+      lanes[place] = run.ended_s ?? Infinity;
+      bars.push([run, place]);
+    }
+    const rows = Math.max(lanes.length, worker ? Math.min(worker.threads, 4) : 1, 1);
+    const memory = worker && worker.memory_bytes ? `${bytes(worker.used_bytes)} of ${bytes(worker.memory_bytes)}` : "";
+    parts.push(text(0, y + lane * 0.75, name.replace(/^tcp:\/\//, ""), "name"), ...(rows > 1 || !memory ? [] : []));
+    if (memory) parts.push(text(left - 8, y + lane * 0.75, memory, "", "end"));
+    for (const [run, place] of bars) {
+      const began = x(run.began_s), ended = x(run.ended_s ?? overview.now_s);
+      const fill = run.failed ? "var(--bad)" : `hsl(${hue(run.job)} 70% ${run.ended_s ? 45 : 62}%)`;
+      const bar = svg("rect", { x: began, y: y + place * lane + 1, width: Math.max(1.5, ended - began - 1), height: lane - 3, rx: 3, fill });
+      bar.append(svg("title", {}, `${run.title}: ${run.task}, attempt ${run.attempt}, ${Math.round((run.ended_s ?? overview.now_s) - run.began_s)} s${run.failed ? ", failed" : ""}`));
+      parts.push(bar);
+    }
+    y += rows * lane + 6;
+    parts.push(svg("line", { x1: 0, x2: width, y1: y - 3, y2: y - 3, class: "row" }));
+  }
+  for (let minutes = 10; minutes >= 0; minutes -= 2) parts.push(text(x(overview.now_s - minutes * 60), y + 12, minutes ? `-${minutes} min` : "now", "", minutes === 10 ? "start" : minutes ? "middle" : "end"));
+  const picture = svg("svg", { viewBox: `0 0 ${width} ${y + 18}` });
+  picture.append(...parts);
+  $("gantt").replaceChildren(picture);
+}
+
+function svg(tag, attributes, content) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  if (content !== undefined) element.textContent = content;
+  return element;
+}
+
+const text = (x, y, content, kind = "", anchor = "start") => svg("text", { x, y, class: kind, "text-anchor": anchor }, content);
+
+async function open(job) {
+  opened = job;
+  try {
+    drawDetails(await (await call(`api/v1/jobs/${job}`)).json());
+    if (!$("details").open) $("details").showModal();
+  } catch (error) {
+    tell(error.message);
+  }
+}
+
+function drawDetails(job) {
+  $("details-title").textContent = job.title;
+  $("details-why").textContent = job.state === "failed" ? job.why : "";
+  const progress = job.progress;
+  $("details-bar").hidden = !progress;
+  if (progress) $("details-bar").firstElementChild.style.width = `${progress.share * 100}%`;
+  const cpu = Object.entries(job.account.cpu_s).map(([codec, s]) => `${codec} ${Math.round(s)} s`).join(", ");
+  const facts = [
+    ["State", job.cancelling ? `${job.state}, is being cancelled` : job.state],
+    ["Job", job.job],
+    ["Master", job.master],
+    ["Submitted", `${local(job.submitted_at)} by ${job.submitted_by}`],
+    ...Object.entries(job.labels).map(([name, value]) => [name, value]),
+    ...(progress ? [
+      ["Tasks", `${progress.tasks_done} of ${progress.tasks} done, ${progress.tasks_running} running, ${progress.reused_parts} parts reused, ${progress.retries} retried`],
+      ["Speed", `${Math.round(progress.frames_per_s)} frames/s, ${progress.realtime.toFixed(2)} × real time${progress.left_s === null ? "" : `, ${clock(progress.left_s)} left`}`],
+    ] : []),
+    ...(job.account.total_cpu_s ? [
+      ["CPU", `${Math.round(job.account.total_cpu_s)} s: ${cpu}${job.account.failed_cpu_s ? `, ${Math.round(job.account.failed_cpu_s)} s in failed attempts` : ""}`],
+      ["Cost", `${job.account.cost.amount.toFixed(2)} ${job.account.cost.currency} by ${job.account.cost.prices}`],
+      ["Stored", bytes(job.account.stored_bytes)],
+    ] : []),
+    ...(job.release ? [["Release", job.release]] : []),
+  ];
+  $("details-facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+  $("details-history").replaceChildren(...job.history.map((change) =>
+    make("li", {}, make("time", { datetime: change.at }, local(change.at)), make("span", { class: `state ${change.state}` }, change.state), make("span", {}, change.why))));
+}
+
+function take(name, document) {
+  if (name === "jobs") {
+    for (const job of document.jobs) jobs.set(job.job, job);
+    for (const job of [...jobs.keys()].sort().slice(0, Math.max(0, jobs.size - 2 * LONGEST_LIST))) jobs.delete(job);
+    total = document.total;
+    drawJobs();
+    if (opened && $("details").open && document.jobs.some((job) => job.job === opened)) open(opened);
+  } else if (name === "overview") {
+    const before = right;
+    right = document.right;
+    $("where").textContent = `${document.store} · ${document.fence ? `${document.dispatcher}, lease ${document.fence}` : "standing by"}`;
+    $("content").hidden = false;
+    $("sign-in").hidden = true;
+    drawTiles(document.jobs);
+    drawGantt(document);
+    if (right !== before) drawJobs();
+    if (!total) { $("no-jobs").hidden = false; $("jobs").hidden = true; $("jobs-count").textContent = ""; }
+  }
+}
+
+async function listen() {
+  const answer = await call("api/v1/events");
+  tell("");
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error("The dispatcher has gone away; looking for it.");
+    held += value;
+    for (let end = held.indexOf("\n\n"); end >= 0; end = held.indexOf("\n\n")) {
+      const fields = Object.fromEntries(held.slice(0, end).split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]));
+      held = held.slice(end + 2);
+      take(fields.event, JSON.parse(fields.data));
+    }
+  }
+}
+
+async function run() {
+  for (;;) {
+    try {
+      await listen();
+    } catch (error) {
+      tell(error instanceof TypeError ? "The dispatcher does not answer; trying again." : error.message);
+      if (!$("sign-in").hidden) return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+  }
+}
+
+$("filters").replaceChildren(...Object.keys(SHOWN).map((name) =>
+  make("button", { "aria-pressed": String(name === filter), onclick: (event) => {
+    filter = name;
+    for (const button of $("filters").children) button.setAttribute("aria-pressed", String(button === event.target));
+    drawJobs();
+  } }, name)));
+$("close").addEventListener("click", () => $("details").close());
+$("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("token", $("token").value.trim());
+  $("token").value = "";
+  $("sign-in").hidden = true;
+  run();
+});
+run();

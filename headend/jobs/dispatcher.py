@@ -1,0 +1,405 @@
+"""The one process that takes jobs and runs them on one cluster.
+
+A thread for each running job goes the whole way of `headend.pipeline`; all of them share a cluster. The main thread
+alone reads the queue and writes statuses, so that a job's documents have one writer, and holds the lease.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
+
+from encoder import tool
+from encoder.cluster import Failed, Notice
+from headend import pipeline
+from headend.errors import Cancelled, HeadendError, StorageError
+from headend.jobs.accounting import Ledger
+from headend.jobs.console.view import RunRecord, Timeline, WorkerRecord
+from headend.jobs.figures import Figures
+from headend.jobs.lease import Lease, LeaseLost
+from headend.jobs.model import Account, Change, Job, Progress, State, Status, utc_now
+from headend.jobs.notifying import Notifier
+from headend.jobs.queue import Entry, Queue, whoami
+from headend.jobs.sharing import Seen, SharedCluster
+from headend.settings import ClusterSettings
+from headend.storage import Store
+
+POLL_S = 1.0
+"""How often the queue is looked at."""
+WRITE_S = 5.0
+"""How often a running job's progress is written."""
+MAX_JOBS = 8
+"""Jobs that run at once, unless told otherwise; more of a higher priority may start beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Something that the dispatcher says.
+
+    Attributes:
+        text: One line.
+        job: Whose it is; empty for the dispatcher's own.
+    """
+
+    text: str
+    job: str = ""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A job that runs here."""
+
+    job: Job
+    thread: threading.Thread | None = None
+    ledger: Ledger | None = None
+    changes: SimpleQueue[Change] = field(default_factory=SimpleQueue)
+    """What the job's thread has seen happen, and the main thread has not written yet."""
+    cancelled: bool = False
+    error: BaseException | None = None
+    release: str = ""
+    finished: threading.Event = field(default_factory=threading.Event)
+    written_s: float = 0.0
+    serial: int = 0
+    counted: Account = field(default_factory=Account)
+
+
+class Dispatcher:
+    """Takes jobs from a queue and runs them.
+
+    Args:
+        store: Where jobs are.
+        cluster: Where tasks run; takes the place of what the requests say.
+        max_jobs: Jobs that run at once.
+        say: Told what people should know.
+        notifier: Tells others of changes.
+        until_idle: Whether to end when no job waits or runs.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        cluster: ClusterSettings,
+        *,
+        max_jobs: int = MAX_JOBS,
+        say: Callable[[Line], None] = lambda _line: None,
+        notifier: Notifier | None = None,
+        until_idle: bool = False,
+    ) -> None:
+        self._store = store
+        self._queue = Queue(store)
+        self._cluster_settings = cluster
+        self._max_jobs = max_jobs
+        self._say = say
+        self._notifier = notifier or Notifier(store)
+        self._until_idle = until_idle
+        self._running: dict[str, _Running] = {}
+        self._timeline = Timeline()
+        self._seen = Seen()
+        self._figures = Figures()
+        self._telling: dict[str, threading.Thread] = {}
+        self._lease = Lease(store, whoami())
+        self._stop = threading.Event()
+
+    @property
+    def fence(self) -> int:
+        """The number of the lease that is held; 0 while standing by."""
+        return self._lease.fence
+
+    @property
+    def who(self) -> str:
+        """User and machine."""
+        return whoami()
+
+    @property
+    def figures(self) -> Figures:
+        """What Prometheus is shown."""
+        return self._figures
+
+    def workers(self) -> tuple[WorkerRecord, ...]:
+        """The workers there are."""
+        busy = Counter(run.worker for run in self._seen.runs)
+        used: Counter[str] = Counter()
+        for run in self._seen.runs:
+            used[run.worker] += run.task.memory_bytes
+        return tuple(
+            WorkerRecord(
+                worker.address, worker.threads, busy[worker.address], worker.memory_bytes, used[worker.address]
+            )
+            for worker in self._seen.workers
+        )
+
+    def runs(self) -> tuple[RunRecord, ...]:
+        """What runs, and what has ended lately, in order of their beginning."""
+        return self._timeline.runs()
+
+    def stop(self) -> None:
+        """Stop in order: running jobs go back to the queue. May be called from any thread or signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work until stopped; stand by while another dispatcher works.
+
+        Raises:
+            ConfigError: The scheduler can't be reached.
+            StorageError: The store refuses.
+        """
+        try:
+            while not self._stop.is_set():
+                if not self._stand_by():
+                    return
+                try:
+                    with SharedCluster(self._cluster_settings, tool.version()) as cluster:
+                        self._work(cluster)
+                    return
+                except LeaseLost as lost:
+                    self._say(Line(str(lost)))
+        finally:
+            self._lease.release()
+
+    # --- lease ---
+
+    def _stand_by(self) -> bool:
+        """Wait for the lease; whether it is held."""
+        said = False
+        while not self._stop.is_set():
+            if self._lease.try_take():
+                self._say(Line(f"dispatching the jobs of {self._store.url} (lease {self._lease.fence})"))
+                return True
+            if not said and (other := self._lease.other):
+                said = True
+                self._say(Line(f"{other.who} dispatches already: standing by"))
+            self._stop.wait(POLL_S)
+        return False
+
+    # --- loop ---
+
+    def _work(self, cluster: SharedCluster) -> None:
+        self._queue.mend()
+        try:
+            while not self._stop.is_set():
+                self._lease.renew()
+                self._step(cluster)
+                if cluster.lost is not None:
+                    raise cluster.lost
+                if self._until_idle and not self._running and not self._waiting(self._queue.entries(ended=False)):
+                    return
+                self._stop.wait(POLL_S)
+        finally:
+            self._halt(cluster)
+
+    def _step(self, cluster: SharedCluster) -> None:
+        """Look at the queue once, start what may start, and write what has changed."""
+        try:
+            entries = self._queue.entries(ended=False)
+            for entry in entries:
+                if (running := self._running.get(entry.id)) and entry.serial != running.serial:
+                    self._take_commands(running, entry, cluster)
+            for entry in self._startable(entries):
+                self._start(entry, cluster)
+            for running in list(self._running.values()):
+                self._write(running)
+            self._see(cluster, entries)
+        except StorageError as error:
+            if not error.retryable:
+                raise
+            self._say(Line(f"the store can't be reached; trying again: {error.message}"))
+
+    def _see(self, cluster: SharedCluster, entries: Sequence[Entry]) -> None:
+        """Take in how the cluster is, for the console and for Prometheus."""
+        self._seen = cluster.seen
+        now_s = time.time()
+        titles = {job: running.job.title for job, running in self._running.items()}
+        self._timeline.see(
+            RunRecord(run.number, run.job, titles.get(run.job, ""), run.task.label, run.attempt, run.worker, now_s)
+            for run in self._seen.runs
+        )
+        self._figures.see(entries, self.workers(), self._seen.tasks, self._lease.fence)
+
+    def _waiting(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Jobs that may start, the most urgent first; those that a dispatcher left behind are taken up first."""
+        waiting = [
+            entry
+            for entry in entries
+            if entry.id not in self._running and (entry.state is State.QUEUED or entry.state.active)
+        ]
+        return sorted(waiting, key=lambda entry: (-entry.priority, not entry.state.active, entry.id))
+
+    def _startable(self, entries: Sequence[Entry]) -> list[Entry]:
+        waiting = self._waiting(entries)
+        free = self._max_jobs - len(self._running)
+        lowest = min((running.job.priority for running in self._running.values()), default=0)
+        # A more urgent job need not wait for a place: its tasks go before those of all others.
+        urgent = [entry for entry in waiting[max(free, 0) :] if entry.priority > lowest and self._running]
+        room = 2 * self._max_jobs - len(self._running)
+        return (waiting[: max(free, 0)] + urgent)[: max(room, 0)]
+
+    def _start(self, entry: Entry, cluster: SharedCluster) -> None:
+        job = self._queue.read(entry.id)
+        if not (job.state is State.QUEUED or job.state.active):
+            self._queue.mark(job)
+            return
+        if job.cancelling:
+            self._end(_Running(job), State.CANCELLED, "cancelled while no dispatcher ran")
+            return
+        # What commands have made of the job so far goes into its status; a later one stands beside it.
+        job = replace(job, status=replace(job.status, taken=job.taken, priority=job.priority))
+        again = job.state.active
+        running = _Running(job, serial=entry.serial, counted=job.status.account)
+        self._running[job.id] = running
+        why = f"taken up again by {whoami()}" if again else f"started by {whoami()}"
+        self._change(running, State.RUNNING, why)
+        self._say(Line(f"{job.title}: {why}", job.id))
+        running.thread = threading.Thread(target=self._go, args=(running, cluster), name=job.id, daemon=True)
+        running.thread.start()
+
+    def _take_commands(self, running: _Running, entry: Entry, cluster: SharedCluster) -> None:
+        job = self._queue.read(running.job.id)
+        running.serial = entry.serial
+        if job.priority != running.job.priority:
+            running.job = replace(running.job, priority=job.priority)
+            cluster.prioritise(job.id, job.priority)
+            self._say(Line(f"{job.title}: priority {job.priority}", job.id))
+        if job.cancelling and not running.cancelled:
+            running.cancelled = True
+            cluster.cancel(job.id)
+            self._say(Line(f"{job.title}: being cancelled", job.id))
+
+    # --- a job's own thread ---
+
+    def _go(self, running: _Running, cluster: SharedCluster) -> None:
+        asked = running.job.request
+        # An older job must not take the place of a newer one's release, whichever ends first.
+        request = replace(asked.request, cluster=self._cluster_settings, submitted_at=asked.submitted_at)
+
+        def note(event: pipeline.Event) -> None:
+            if running.cancelled or self._stop.is_set():
+                raise Cancelled("the job was cancelled")
+            if isinstance(event, pipeline.Step) and event.name == "publishing":
+                self._lease.check()
+                running.changes.put(Change(State.PUBLISHING, utc_now()))
+            if isinstance(event, pipeline.Planned):
+                running.ledger = Ledger(event)
+            elif running.ledger is not None:
+                running.ledger.note(event)
+            if isinstance(event, Failed):
+                self._timeline.failed(running.job.id, event.task, event.attempt)
+                self._figures.failures.inc()
+            if isinstance(event, Notice):
+                self._say(Line(f"{running.job.title}: {event.text}", running.job.id))
+
+        try:
+            run = cluster.runner_of(running.job.id, running.job.priority)
+            outcome = pipeline.submit(request, note, run=run)
+            running.release = outcome.presentation.release
+        except BaseException as error:
+            running.error = error
+        finally:
+            running.finished.set()
+
+    # --- statuses ---
+
+    def _write(self, running: _Running) -> None:
+        finished = running.finished.is_set()
+        with suppress(Empty):
+            while True:
+                self._note(running, running.changes.get_nowait())
+        if finished:
+            self._finish(running)
+        elif time.monotonic() - running.written_s >= WRITE_S:
+            self._save(running)
+
+    def _finish(self, running: _Running) -> None:
+        error = running.error
+        if error is None:
+            self._end(running, State.DONE, "")
+        elif isinstance(error, LeaseLost):
+            raise error
+        elif running.cancelled:
+            self._end(running, State.CANCELLED, "stopped")
+        elif isinstance(error, HeadendError):
+            self._end(running, State.FAILED, error.message)
+        else:
+            self._end(running, State.FAILED, f"unexpected {type(error).__name__}: {error}")
+
+    def _end(self, running: _Running, state: State, why: str) -> None:
+        now = self._queue.read(running.job.id)  # commands that came while it ran have had their effect, or have none
+        status = replace(running.job.status, taken=now.taken, priority=now.priority)
+        running.job = replace(running.job, status=status, priority=now.priority)
+        self._change(running, state, why)
+        self._running.pop(running.job.id, None)
+        self._figures.ended.labels(state.value).inc()
+        self._say(Line(f"{running.job.title}: {state}{f', {why}' if why else ''}", running.job.id))
+
+    def _change(self, running: _Running, state: State, why: str) -> None:
+        self._note(running, Change(state, utc_now(), why))
+
+    def _note(self, running: _Running, change: Change) -> None:
+        history = (*running.job.history, change)
+        running.job = replace(running.job, state=change.state, history=history)
+        self._save(running)
+        self._tell(running.job, len(history) - 1)
+
+    def _save(self, running: _Running) -> None:
+        progress: Progress | None = running.job.status.progress
+        account = running.job.status.account
+        if running.ledger is not None:
+            on = 0 if running.finished.is_set() else sum(run.job == running.job.id for run in self._seen.runs)
+            progress, account = running.ledger.progress(on), running.ledger.account(running.job.status.account)
+            self._count(running, account)
+        status: Status = replace(
+            running.job.status,
+            history=running.job.history,
+            fence=self._lease.fence,
+            release=running.release,
+            progress=progress,
+            account=account,
+        )
+        self._lease.check()
+        serial = self._queue.write(replace(running.job, status=status))
+        running.written_s = time.monotonic()
+        # The ledger adds to what earlier runs have used, so that is what stays here.
+        running.job = replace(running.job, status=replace(status, account=running.job.status.account))
+        if serial == running.serial + 1:  # no command came in between
+            running.serial = serial
+
+    def _count(self, running: _Running, account: Account) -> None:
+        """Add to the figures what a job has used since the last time."""
+        before = dict(running.counted.cpu_s)
+        for codec, cpu_s in account.cpu_s:
+            self._figures.cpu.labels(codec).inc(max(0.0, cpu_s - before.get(codec, 0.0)))
+        self._figures.stored.inc(max(0, account.stored_bytes - running.counted.stored_bytes))
+        running.counted = account
+
+    def _tell(self, job: Job, number: int) -> None:
+        """Tell others of a change, in the background and in order for each job."""
+        before = self._telling.get(job.id)
+
+        def tell() -> None:
+            if before is not None:
+                before.join()
+            try:
+                self._notifier.tell(job, number)
+            except HeadendError as error:
+                self._say(Line(f"{job.title}: a notification was lost: {error.message}", job.id))
+
+        thread = threading.Thread(target=tell, name=f"tell-{job.id}", daemon=True)
+        self._telling[job.id] = thread
+        thread.start()
+
+    def _halt(self, cluster: SharedCluster) -> None:
+        """Stop all jobs, and put them back into the queue if the lease is still held."""
+        for running in self._running.values():
+            cluster.cancel(running.job.id)
+        for running in list(self._running.values()):
+            running.finished.wait(30)
+            if self._lease.fence:
+                if running.error is None and running.finished.is_set():
+                    self._finish(running)
+                else:
+                    self._change(running, State.QUEUED, "the dispatcher was stopped; goes on where it stood")
+        self._running.clear()
+        for thread in self._telling.values():
+            thread.join(5)

@@ -1,0 +1,116 @@
+"""Lists of titles: CSV, JSON or TOML, whose columns are the options of ``headend submit``.
+
+master,title,ladder,audio
+/in/one.mov,one,web,1:en;2:fr
+
+[[titles]]
+master = "/in/one.mov"
+title = "one"
+audio = ["1:en", "2:fr"]
+"""
+
+import csv
+import io
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from headend.errors import ConfigError
+
+LARGEST_BYTES = 16 << 20
+BETWEEN = ";"
+"""Between values in a cell of CSV, for options that may be given more than once."""
+
+
+def read(path: Path) -> tuple[tuple[str, ...], ...]:
+    """Read a list.
+
+    Returns:
+        For each title the words of the command line that submit it: the master, then its options.
+
+    Raises:
+        ConfigError: The file can't be read, is empty, or is none of these; the message names the line or entry.
+    """
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise ConfigError(f"{path} has more than {LARGEST_BYTES >> 20} MiB: split the list")
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}; check its name") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: save it as such") from error
+    kinds = {".csv": _csv, ".json": _json, ".toml": _toml}
+    if path.suffix.lower() not in kinds:
+        raise ConfigError(f"{path} does not end in .csv, .json or .toml")
+    rows = tuple(words(row, f"{path}, {place}") for place, row in kinds[path.suffix.lower()](text, path))
+    if not rows:
+        raise ConfigError(f"{path} lists no titles")
+    return rows
+
+
+def words(row: Mapping[str, Any], place: str) -> tuple[str, ...]:
+    """The words of the command line for one title; raises `ConfigError` with ``place`` if it can't have any."""
+    found: list[str] = []
+    master = ""
+    for name, value in row.items():
+        if name == "master":
+            master = str(value)
+        elif isinstance(value, bool):
+            found += [f"--{name}"] if value else []
+        elif isinstance(value, list):
+            found += [word for item in value for word in (f"--{name}={_text(item, name, place)}",)]
+        elif value not in ("", None):
+            found.append(f"--{name}={_text(value, name, place)}")
+    if not master:
+        raise ConfigError(f"{place} has no master")
+    return (*found, "--", master)
+
+
+def _text(value: Any, name: str, place: str) -> str:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    raise ConfigError(f"{place}: {name} is neither text nor a number")
+
+
+def _csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    try:
+        for row in reader:
+            place = f"line {reader.line_num}"
+            if None in row or None in row.values():
+                raise ConfigError(f"{path}, {place} has another number of cells than the first line")
+            yield place, {name.strip(): _cell(value) for name, value in row.items() if value.strip()}
+    except csv.Error as error:
+        raise ConfigError(f"{path}, line {reader.line_num} is not CSV: {error}") from error
+
+
+def _cell(value: str) -> str | bool | list[str]:
+    flags = {"true": True, "false": False}
+    if value.strip().lower() in flags:
+        return flags[value.strip().lower()]
+    return [item.strip() for item in value.split(BETWEEN)] if BETWEEN in value else value.strip()
+
+
+def _json(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    yield from _entries(found.get("titles") if isinstance(found, dict) else found, path)
+
+
+def _toml(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        found = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    yield from _entries(found.get("titles"), path)
+
+
+def _entries(found: Any, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ConfigError(f"{path} is not a list of titles: write [[titles]] in TOML, or an array of objects in JSON")
+    for number, row in enumerate(found, 1):
+        yield f"title {number}", {str(name).replace("_", "-"): value for name, value in row.items()}

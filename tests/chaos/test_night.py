@@ -1,0 +1,137 @@
+"""Ten minutes of kills at random with twenty jobs queued: everything comes out, and nothing is encoded in vain."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from headend import records
+from headend.jobs.model import State
+from headend.jobs.queue import Queue
+from headend.pipeline import Request, verify
+from headend.process import leashed
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.storage import open_store
+from headend.storage.local_server import rclone_program
+from tests.support.command_line import command, environment
+from tests.support.jobs import picture_ladder
+from tests.support.masters import make_film
+
+TITLES = 20
+CHAOS_S = 600.0
+END_S = 900.0
+SEED = 20261128
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIA0123456789ABCDEF", "AWS_SECRET_ACCESS_KEY": "0123456789" * 4}
+
+
+class Part:
+    """A process that starts again when it has died, as under systemd."""
+
+    def __init__(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
+        self.name = name
+        self.kills = 0
+        self._start = start
+        self._process = start()
+
+    def kill(self) -> None:
+        """Kill it with all its children, and start it again a second later."""
+        self._end()
+        self.kills += 1
+        time.sleep(1)
+        self._process = self._start()
+
+    def look(self) -> None:
+        """Start it again if it has ended by itself."""
+        if self._process.poll() is not None:
+            self._process = self._start()
+
+    def _end(self) -> None:
+        with suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(self._process.pid)
+            for process in (*parent.children(recursive=True), parent):
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def __enter__(self) -> "Part":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._end()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def plant(folder: Path) -> Iterator[tuple[dict[str, Part], StoreSettings]]:
+    """An S3 server, a scheduler, two workers and two dispatchers."""
+    (folder / "s3" / "films").mkdir(parents=True)
+    s3_port, port = free_port(), free_port()
+    store = StoreSettings("s3://films/vod", f"http://127.0.0.1:{s3_port}")
+    variables = environment(**KEYS, RCLONE_AUTH_KEY=f'"{",".join(KEYS.values())}"', RCLONE_CONFIG="")
+    scheduler = f"tcp://127.0.0.1:{port}"
+
+    def start(*words: str) -> Callable[[], subprocess.Popen[bytes]]:
+        log = (folder / "log.txt").open("ab")
+        return lambda: subprocess.Popen(
+            leashed(words), env=variables, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+
+    dask = [sys.executable, "-m", "dask"]
+    where = ("--store", store.url, "--s3-endpoint", str(store.endpoint_url), "--scheduler", scheduler)
+    commands = {
+        "s3": [rclone_program(), "serve", "s3", str(folder / "s3"), "--addr", f"127.0.0.1:{s3_port}"],
+        "scheduler": [*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
+        **{f"worker-{n}": [*dask, "worker", scheduler, "--nthreads", "1", "--memory-limit", "2GB", "--no-dashboard",
+                           "--host", "127.0.0.1"] for n in (1, 2)},
+        **{f"dispatcher-{n}": command("dispatch", *where) for n in (1, 2)},
+    }  # fmt: skip
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(Part(name, start(*words))) for name, words in commands.items()}, store
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(2400)
+def test_a_night_of_kills_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    seconds = float(os.environ.get("HEADEND_CHAOS_SECONDS", CHAOS_S))
+    master = make_film(tmp_path / "film.mov", frame_count=250, size=(320, 180))
+    chance = random.Random(SEED)
+    with plant(tmp_path) as (parts, settings):
+        store = open_store(replace(settings, patience_s=60))
+        queue = Queue(store)
+        request = Request(str(master), "film", picture_ladder(), settings, ClusterSettings(), EncodeSettings())
+        jobs = [queue.add(replace(request, title=f"title-{n}"), priority=50).id for n in range(TITLES)]
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            time.sleep(chance.uniform(5, 20))
+            for part in parts.values():
+                part.look()
+            chance.choice(list(parts.values())).kill()
+        until_s = time.monotonic() + END_S
+        while any(not entry.state.ended for entry in queue.all_entries()):
+            assert time.monotonic() < until_s, {e.title: e.state.value for e in queue.all_entries()}
+            for part in parts.values():
+                part.look()
+            time.sleep(2)
+        found = queue.read_all(jobs)
+        assert {job.title: (job.state, job.why) for job in found if job.state is not State.DONE} == {}
+        for job in found:
+            assert not verify(store, job.title).findings
+        kills = sum(part.kills for part in parts.values())
+        failed = sum(len(records.attempts(store, job.title)) for job in found)
+        assert failed <= kills * 2, "a kill costs at most what ran on two workers of one thread each"

@@ -1,0 +1,128 @@
+"""Jobs through a real dispatcher: a process of its own, on a local cluster."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from headend.jobs.model import Job, State, Verb
+from headend.jobs.queue import Queue
+from headend.pipeline import Request, verify
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.storage import Store, open_store
+from tests.support.command_line import command, environment, headend
+from tests.support.jobs import picture_ladder
+from tests.support.masters import make_film
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(StoreSettings(str(tmp_path / "store")))
+
+
+@pytest.fixture
+def queue(store: Store) -> Queue:
+    return Queue(store)
+
+
+def add(queue: Queue, store: Store, master: Path, title: str, priority: int = 50) -> str:
+    request = Request(
+        str(master), title, picture_ladder(), StoreSettings(store.url), ClusterSettings(), EncodeSettings()
+    )
+    return queue.add(request, priority=priority).id
+
+
+@contextmanager
+def dispatching(store: Store, *more: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command("dispatch", "--store", store.url, "--workers", "1", "--json", *more),
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 120) -> None:
+    deadline_s = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.2)
+
+
+def states(job: Job) -> list[State]:
+    return [change.state for change in job.history]
+
+
+def test_queued_titles_come_out_the_urgent_one_first_and_the_broken_one_says_why(
+    queue: Queue, store: Store, tmp_path: Path
+) -> None:
+    master = make_film(tmp_path / "film.mov", frame_count=25, size=(160, 90))
+    slow, urgent = add(queue, store, master, "slow", 10), add(queue, store, master, "urgent", 90)
+    broken = add(queue, store, tmp_path / "nowhere.mov", "broken")
+    held = add(queue, store, master, "held")
+    queue.command(held, Verb.HOLD)
+    done = headend("dispatch", "--store", store.url, "--workers", "1", "--max-jobs", "1", "--until-idle")
+    assert done.returncode == 0, done.stderr
+    jobs = {job.title: job for job in queue.read_all([slow, urgent, broken, held])}
+    assert states(jobs["slow"]) == [State.QUEUED, State.RUNNING, State.PUBLISHING, State.DONE]
+    assert jobs["urgent"].history[-1].at <= jobs["slow"].history[1].at
+    assert (jobs["broken"].state, "nowhere.mov" in jobs["broken"].why) == (State.FAILED, True)
+    assert states(jobs["held"]) == [State.QUEUED, State.HELD]
+    for title in ("slow", "urgent"):
+        assert not verify(store, title).findings
+        account = jobs[title].status.account
+        assert account.total_cpu_s > 0 and account.predicted_cpu_s > 0 and account.stored_bytes > 0
+        assert jobs[title].status.progress and jobs[title].status.progress.share == 1
+
+
+def test_a_dispatcher_that_is_killed_is_replaced_and_nothing_is_encoded_twice(
+    queue: Queue, store: Store, tmp_path: Path
+) -> None:
+    master = make_film(tmp_path / "film.mov", frame_count=150, size=(160, 90))
+    job = add(queue, store, master, "film")
+    with dispatching(store) as first:
+        wait_until(lambda: queue.read(job).state is State.RUNNING)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    with dispatching(store, "--until-idle") as second:
+        wait_until(lambda: queue.read(job).status.fence == 2)
+        assert second.wait(120) == 0
+    found = queue.read(job)
+    assert found.state is State.DONE
+    assert [change.why.split(" by ")[0] for change in found.history][1:3] == ["started", "taken up again"]
+    assert not verify(store, "film").findings
+
+
+def test_sigterm_puts_running_jobs_back_and_leaves_no_process(queue: Queue, store: Store, tmp_path: Path) -> None:
+    master = make_film(tmp_path / "film.mov", frame_count=500, size=(320, 180))
+    job = add(queue, store, master, "film")
+    with dispatching(store) as process:
+        wait_until(lambda: queue.read(job).status.progress is not None)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, "Traceback" in err) == (0, False), err
+        lines = [json.loads(line) for line in out.splitlines()]
+        assert lines[0]["text"].startswith("dispatching the jobs of")
+    found = queue.read(job)
+    assert (found.state, found.why) == (State.QUEUED, "the dispatcher was stopped; goes on where it stood")
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+
+
+def test_a_running_job_is_cancelled_within_seconds(queue: Queue, store: Store, tmp_path: Path) -> None:
+    master = make_film(tmp_path / "film.mov", frame_count=500, size=(320, 180))
+    job = add(queue, store, master, "film")
+    with dispatching(store, "--until-idle") as process:
+        wait_until(lambda: queue.read(job).state is State.RUNNING)
+        assert queue.command(job, Verb.CANCEL).cancelling
+        assert process.wait(60) == 0
+    assert queue.read(job).state is State.CANCELLED
