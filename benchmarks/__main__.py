@@ -258,6 +258,46 @@ PIECES = (
 """All there is, each piece at most some six minutes on two idle cores."""
 
 
+@main.command()
+@_out
+@click.option("--quick", is_flag=True, help="Small cases: shows that all works, not what it costs.")
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice(["kernels", "players", "engine", "workers", "fill"]),
+    multiple=True,
+    help="Only this; repeatable.",
+)
+def simulation(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
+    """Simulate caches: kernels beside libcachesim, players, a day of a country, two workers, planned fill."""
+    from benchmarks.simulation import PARTS, measure
+
+    report = measure(parts or PARTS, quick=quick, on_step=Console(stderr=True).print)
+    console = Console()
+    if report.kernels:
+        table = Table("policy", "M requests/s", "× libcachesim", "misses", "its misses", "target", "")
+        for row in report.kernels:
+            speed, misses = f"{row.requests / row.cpu_s / 1e6:.1f}", (f"{row.misses:,}", f"{row.peer_misses:,}")
+            verdict = "reached" if row.met else "missed"
+            table.add_row(row.policy, speed, f"{row.ratio:.1f}", *misses, f"{row.target:g} ×", verdict)
+        console.print(table)
+    if report.speeds:
+        table = Table("what", "count", "CPU s", "wall s", "peak MB", "target", "")
+        for each in report.speeds:
+            numbers = (f"{each.count:,}", f"{each.cpu_s:.1f}", f"{each.wall_s:.1f}", f"{each.peak_bytes / 1e6:.0f}")
+            table.add_row(each.what, *numbers, each.target, "reached" if each.met else "missed")
+        console.print(table)
+    if report.fill:
+        table = Table("way", "byte hits", "p95 of transit", "fill of misses")
+        for way in report.fill:
+            hit = f"{way.byte_hit:.2%} ± {way.byte_hit_interval * 100:.2f}"
+            table.add_row(way.way, hit, f"{way.p95:.3f}", f"{way.fill_of_misses:.1%}")
+        console.print(table)
+    for line in report.findings:
+        console.print(f"  {line}")
+    _write(out, "simulation", report)
+
+
 @main.command("all")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def everything(folder: Path) -> None:

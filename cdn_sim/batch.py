@@ -65,13 +65,13 @@ def play(policy: str, numbers: Array, sizes: Array, budget_bytes: int, state: St
     if number in _LOOPS:
         _LOOPS[number](asked, weights, int(budget_bytes), state.nodes, state.totals, hits)
     else:
-        next_uses = _next_uses(asked, len(sizes)) if number == BELADY else np.zeros(1, dtype=np.int32)
+        coming = next_uses(asked, len(sizes)) if number == BELADY else np.zeros(1, dtype=np.int32)
         _ranked(
             number,
             asked,
             weights,
             int(budget_bytes),
-            next_uses,
+            coming,
             state.nodes,
             state.totals,
             state.heap,
@@ -110,7 +110,7 @@ def cascade(tiers: tuple[tuple[str, int], ...], numbers: Array, sizes: Array) ->
 
 
 @compiled
-def _next_uses(numbers: Array, objects: int) -> Array:
+def next_uses(numbers: Array, objects: int) -> Array:
     """For each request the number of the next one for the same object, or the number of requests if there is none."""
     coming = np.full(objects, len(numbers), dtype=np.int32)
     next_uses = np.empty(len(numbers), dtype=np.int32)

@@ -24,11 +24,26 @@ COMPILES = _numba is not None and not _numba.config.DISABLE_JIT
 """Whether kernels are compiled here."""
 
 
+_SOURCES = (
+    "batch.py",
+    "compiling.py",
+    "engine.py",
+    "simulation.py",
+    "steering.py",
+    "kernels/*.py",
+    "players/*.py",
+    "policies/*.py",
+)
+"""Files that kernels are made of."""
+
+
 def _cache_folder() -> Path:
     """A folder for this version of the kernels: numba itself notices changes in the calling file only."""
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("**/*.py")):
-        digest.update(source.read_bytes())
+    folder = Path(__file__).parent
+    for pattern in _SOURCES:
+        for source in sorted(folder.glob(pattern)):
+            digest.update(source.read_bytes())
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "headend" / "kernels" / digest.hexdigest()[:16]
 

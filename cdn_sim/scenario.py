@@ -36,7 +36,16 @@ def preset_text(name: str) -> str:
 
 
 def parse(text: str, name: str) -> Scenario:
-    """Read a scenario, its alternatives included.
+    """Read a scenario; its alternatives are checked, too.
+
+    Raises:
+        ConfigError: As `variants`.
+    """
+    return variants(text, name)[BASE]
+
+
+def variants(text: str, name: str) -> dict[str, Scenario]:
+    """Read a scenario: as given, then with each of its alternatives.
 
     Args:
         text: TOML.
@@ -49,26 +58,20 @@ def parse(text: str, name: str) -> Scenario:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is no TOML: {error}") from error
-    scenario = _convert(document, name)
-    for alternative in scenario.alternatives:
-        if alternative == BASE or not re.fullmatch(r"[\w .+-]{1,40}", alternative):
+    return variants_of(document, name)
+
+
+def variants_of(document: dict[str, Any], name: str) -> dict[str, Scenario]:
+    """As `variants`, from a document that is read already."""
+    given = _convert(document, name)
+    found = {BASE: given}
+    for alternative in given.alternatives:
+        if alternative == BASE or not re.fullmatch(r"[\w .,%+-]{1,40}", alternative):
             raise ConfigError(
                 f"{name}: alternatives.{alternative}: give it another name, of letters, digits and spaces"
             )
-        with_alternative(document, alternative, name)
-    return scenario
-
-
-def variants(text: str, name: str) -> dict[str, Scenario]:
-    """The scenario as given, then each of its alternatives.
-
-    Raises:
-        ConfigError: As `parse`.
-    """
-    scenario = parse(text, name)
-    document = tomllib.loads(text)
-    others = {each: with_alternative(document, each, name) for each in scenario.alternatives}
-    return {BASE: scenario, **others}
+        found[alternative] = with_alternative(document, alternative, name)
+    return found
 
 
 def with_alternative(document: dict[str, Any], alternative: str, name: str) -> Scenario:

@@ -1,5 +1,8 @@
 """Which edges of a site a title belongs to."""
 
+from collections.abc import Sequence
+from hashlib import blake2b
+
 import numpy as np
 
 from cdn_sim.compiling import Array
@@ -22,3 +25,13 @@ def order(titles: int, edges: int, site: str) -> Array:
     """
     scores = np.array([draw(stream_of(0, f"{site}/{edge}"), np.arange(titles)) for edge in range(edges)])
     return np.argsort(scores, axis=0, kind="stable")[::-1].T.astype(np.int64)
+
+
+def rendezvous(title: str, edges: Sequence[str]) -> tuple[str, ...]:
+    """Edges by name in the order in which they are responsible for a title; what live edges, steering and fill use.
+
+    Args:
+        title: Its slug.
+        edges: Names of a site's edges, such as ``north/1``.
+    """
+    return tuple(sorted(edges, key=lambda edge: blake2b(f"{edge}\n{title}".encode(), digest_size=8).digest()))

@@ -109,18 +109,20 @@ def _day_axis(axes: Any, results: Results) -> None:
         ticks = np.arange(days.warm_up, days.all + 1, step) + 1
         axes.set_xticks(ticks, [f"day {int(tick)}" for tick in ticks])
     first = days.warm_up * 86_400_000
-    for event in results.scenario.events:
+    for number, event in enumerate(results.scenario.events, 1):
         at = time_ms(event.at)
         if at >= first:
             axes.axvline(at / 86_400_000 + 1, color=ORIGIN, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
             axes.annotate(
-                event.kind.replace("_", " "),
+                str(number),
                 (at / 86_400_000 + 1, 1),
                 xycoords=("data", "axes fraction"),
-                xytext=(3, -8),
+                xytext=(0, 2),
                 textcoords="offset points",
                 fontsize=7.5,
                 color=ORIGIN,
+                ha="center",
+                annotation_clip=False,
             )
 
 
@@ -186,11 +188,12 @@ def decisions(results: Results) -> str:
             failed.legend(loc="upper right")
         axes.set_ylabel("Gb/s to viewers")
         _day_axis(axes, results)
-        axes.legend(loc="upper left", ncols=4)
+        axes.set_ylim(0, max(float(sent[shown].sum(axis=0).max()), 1e-9) * 1.2)
+        axes.legend(loc="upper left", ncols=7)
     return made[0]
 
 
-def transit(results: Results, isp: int) -> str:
+def transit(results: Results, isp: int, *, wide: bool = False) -> str:
     """Transit of a provider by five minutes, with fill apart and the billed rate."""
     made: list[str] = []
     name = results.alternatives[0]
@@ -208,7 +211,7 @@ def transit(results: Results, isp: int) -> str:
     misses, fills = results.over_seeds(name, reactive)[first:] * scale, results.over_seeds(name, fill)[first:] * scale
     bins = np.arange(first, first + len(misses)) / BINS_PER_DAY + 1
     billed = float(np.mean([p95_mbps(transit_bins(run.tallies[isp])) for run in results.of(name)]))
-    with _drawing(HALF, made) as axes:
+    with _drawing(WIDE if wide else HALF, made) as axes:
         axes.stackplot(bins, misses, fills, colors=[SHIELD, EDGE], labels=["misses", "fill"], linewidth=0)
         axes.axhline(billed, color=ORIGIN, linewidth=1.2, label=f"95th percentile: {billed:,.0f} Mb/s")
         axes.set_ylabel("Mb/s")
@@ -287,7 +290,7 @@ def viewing(results: Results, what: str) -> str:
         if what == "bitrate":
             axes.set_ylabel("Mb/s")
         else:
-            axes.yaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=1))
+            axes.yaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=2))
         _day_axis(axes, results)
         axes.legend(loc="lower right" if what == "bitrate" else "upper right", ncols=3)
     return made[0]
@@ -298,7 +301,7 @@ def money(results: Results) -> str:
     made: list[str] = []
     names = results.alternatives
     parts = ("transit", "egress", "gets", "edges")
-    with _drawing((HALF[0], 1.1 + 0.45 * len(names)), made) as axes:
+    with _drawing((WIDE[0], 1.0 + 0.36 * len(names)), made) as axes:
         left = np.zeros(len(names))
         for part, colour in zip(parts, (SHIELD, ORIGIN, "#5f3dc4", FAINT), strict=True):
             values = np.array(
@@ -342,15 +345,19 @@ def alternatives(results: Results, key: str, title: str, *, percent: bool) -> st
             colour = EDGE if place == 0 else INK
             axes.plot(values, [place] * len(values), "|", color=FAINT, markersize=9, alpha=0.8)
             axes.errorbar(mean, place, xerr=half or None, fmt="o", color=colour, markersize=6, capsize=3)
-            text = f"{mean:.1%}" if percent else f"{mean:,.0f}"
+            text = (f"{mean:.1%}" if mean >= 0.1 else f"{mean:.2%}") if percent else f"{mean:,.0f}"
             axes.annotate(text, (mean, place), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8)
-        if percent:
-            axes.xaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=1))
-        else:
-            axes.xaxis.set_major_formatter(import_module("matplotlib.ticker").StrMethodFormatter("{x:,.0f}"))
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.7)
-        axes.margins(x=0.15)
+        # Differences below a thousandth are none that a picture should magnify.
+        low, high = axes.get_xlim()
+        span = max((high - low) * 1.3, abs(high) * 2e-3, 1e-4)
+        axes.set_xlim((low + high - span) / 2, (low + high + span) / 2)
+        digits = 2 if span < 0.02 else 1 if span < 0.3 else 0
+        if percent:
+            axes.xaxis.set_major_formatter(import_module("matplotlib.ticker").PercentFormatter(1.0, decimals=digits))
+        else:
+            axes.xaxis.set_major_formatter(import_module("matplotlib.ticker").StrMethodFormatter("{x:,.0f}"))
         axes.set_title(title, fontsize=9.5, loc="left")
         axes.locator_params(axis="x", nbins=5)
     return made[0]
@@ -393,18 +400,18 @@ def topology(results: Results) -> str:
                 flows.append((1.55, middle, 3.0, y, total, EDGE))
                 flows.append((4.6, y, 6.0, middle, missed, SHIELD))
                 widest = max(widest, total)
-                _box(axes, 3.8, y, f"{isp.name} edge {place + 1}", f"{ratio:.1%} of {total:,.3g} Gb/s", EDGE)
+                _box(axes, 3.8, y, f"{isp.name} edge {place + 1}", f"{ratio:.1%} of {_rate(total)}", EDGE)
             asked = float(sent[isp.edges].sum())
             gone = float(sent[isp.edges][list(MISSES)].sum())
             ratio = 1 - gone / asked if asked else 0.0
             flows.append((7.6, middle, 9.0, None, gone + float(pulled), ORIGIN))
             _box(axes, 0.75, middle, f"{isp.name} viewers", f"{isp.share:.0%}", FAINT)
-            note = f"{ratio:.1%} of {asked:,.3g} Gb/s"
+            note = f"{ratio:.1%} of {_rate(asked)}"
             _box(axes, 6.8, middle, f"{isp.name} shield", note, SHIELD)
             if pulled:
                 axes.annotate(
-                    f"+ {float(pulled):,.2g} Gb/s fill",
-                    (5.3, middle),
+                    f"+ {_rate(float(pulled))} fill",
+                    (6.8, middle + 0.42),
                     fontsize=7.5,
                     color=EDGE,
                     ha="center",
@@ -413,7 +420,7 @@ def topology(results: Results) -> str:
             top = ys[-1] - 1.45
         centre = sum(middles) / len(middles)
         into = sum(flow[4] for flow in flows if flow[5] == ORIGIN)
-        _box(axes, 9.6, centre, "origin, S3", f"{into:,.3g} Gb/s", ORIGIN)
+        _box(axes, 9.6, centre, "origin, S3", _rate(into), ORIGIN)
         for x1, y1, x2, y2, rate, colour in flows:
             y_end = centre if y2 is None else y2
             t = np.linspace(0, 1, 40)
@@ -430,6 +437,10 @@ def topology(results: Results) -> str:
             )
         axes.set_ylim(top + 0.85, 0.65)
     return made[0]
+
+
+def _rate(gbps: float) -> str:
+    return f"{gbps:,.3g} Gb/s" if gbps >= 1 else f"{gbps * 1000:,.3g} Mb/s"
 
 
 def _box(axes: Any, x: float, y: float, title: str, note: str, colour: str) -> None:

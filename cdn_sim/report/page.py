@@ -2,6 +2,8 @@
 
 from html import escape
 
+import msgspec
+
 from cdn_sim.report import charts
 from cdn_sim.results import FIGURES, Figure, Results
 
@@ -14,7 +16,7 @@ main { max-width: 1120px; margin: 0 auto; padding: 32px 24px 64px }
 header { border-bottom: 3px solid var(--edge); margin-bottom: 24px; padding-bottom: 12px }
 h1 { font-size: 28px; margin: 0 } h2 { font-size: 18px; margin: 36px 0 10px }
 p { margin: 4px 0 10px; max-width: 78ch } .faint { color: var(--faint); font-size: 13px }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(225px, 1fr)); gap: 12px }
 .tile, figure { background: white; border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px; margin: 0 }
 .tile b { display: block; font-size: 26px; line-height: 1.2; font-variant-numeric: tabular-nums }
 .tile span { color: var(--faint); font-size: 13px }
@@ -29,6 +31,9 @@ th, td { text-align: right; padding: 7px 12px; border-bottom: 1px solid var(--li
 th:first-child, td:first-child { text-align: left } thead th { background: #f0f4f8; font-weight: 600 }
 tr:last-child td { border-bottom: 0 } .good { color: var(--good) } .bad { color: var(--bad) }
 td small { color: var(--faint) }
+.events { list-style: none; margin: 14px 0 0; padding: 0; display: flex; flex-wrap: wrap; gap: 4px 22px;
+  font-size: 13px }
+.events b { color: var(--bad) } .events small { color: var(--faint) }
 .warning { background: #fff4e6; border: 1px solid #ffc078; border-radius: 8px; padding: 10px 14px; margin: 12px 0 }
 @media print { body { background: white } }
 """
@@ -66,17 +71,20 @@ def page(results: Results) -> str:
             f'<p class="warning">The simulation was stopped: {_count(results.missing, "run")} of it '
             f"{'is' if results.missing == 1 else 'are'} missing here.</p>"
         )
-    parts += [_tiles(results), "<h2>Where bytes come from</h2>", _figure("Topology", charts.topology(results))]
+    parts += [_tiles(results), _events(results)]
+    parts += ["<h2>Where bytes come from</h2>", _figure("Topology", charts.topology(results))]
     parts.append(_figure("Bytes answered out of the cache", charts.hit_ratios(results), _range_note(results)))
     parts.append(_figure("What became of requests at edges", charts.decisions(results)))
     parts.append("<h2>Transit and fill</h2>")
+    fill = charts.fill_nights(results)
+    alone = len(scenario.isps) == 1 and fill is None
     panels = [
-        _figure(f"Transit of {isp.name}", charts.transit(results, number), "by five minutes")
+        _figure(f"Transit of {isp.name}", charts.transit(results, number, wide=alone), "by five minutes")
         for number, isp in enumerate(scenario.isps)
     ]
-    if fill := charts.fill_nights(results):
+    if fill:
         panels.append(_figure("Fill", fill, "each night"))
-    parts.append(f'<div class="pair">{"".join(panels)}</div>')
+    parts.append(panels[0] if alone else f'<div class="pair">{"".join(panels)}</div>')
     parts.append("<h2>What viewers saw</h2>")
     seen = [
         _figure("Mean bit rate", charts.viewing(results, "bitrate"), "by hour and provider"),
@@ -92,7 +100,7 @@ def page(results: Results) -> str:
         parts.append(f'<div class="pair">{"".join(compared)}</div>')
         parts.append('<p class="faint">Dots are means, bars 95 % intervals over seeds, ticks the seeds.</p>')
     parts += [_table(results), "<h2>Money</h2>"]
-    parts.append(f'<div class="pair">{_figure("Cost of a month", charts.money(results), "by the prices given")}</div>')
+    parts.append(_figure("Cost of a month", charts.money(results), "by the prices given"))
     title = escape(f"{scenario.name}: simulation")
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -103,6 +111,19 @@ def page(results: Results) -> str:
 
 def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _events(results: Results) -> str:
+    """The events by the numbers that mark them in the pictures."""
+    if not results.scenario.events:
+        return ""
+    rows = []
+    for number, event in enumerate(results.scenario.events, 1):
+        what = msgspec.to_builtins(getattr(event, event.kind))
+        facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in what.items() if value not in ("", 0.0))
+        kind = event.kind.replace("_", " ")
+        rows.append(f"<li><b>{number}</b> {escape(event.at)}: {escape(kind)} <small>{escape(facts)}</small></li>")
+    return f'<ul class="events">{"".join(rows)}</ul>'
 
 
 def _range_note(results: Results) -> str:

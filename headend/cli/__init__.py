@@ -45,6 +45,7 @@ COMMANDS = {
     "verify": "Read a release back and check every byte of it.",
     "config": "Show the configuration files, and what they set.",
     "simulate": "Simulate providers' caches, with players, links and costs.",
+    "fill": "Plan what edges hold tomorrow, from what was watched.",
     "replay": "Decide a cache log's requests anew, by any cache policy.",
 }
 """The commands, most wanted first, with the first line of their help."""

@@ -1,7 +1,7 @@
 """Segment sizes of a store's releases, for simulations: one read per track."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from cdn_sim.catalogue import Release, Track
 from headend import layout, track_index
@@ -57,3 +57,19 @@ def _tracks(store: Store, title: str) -> Iterator[tuple[Track, float]]:
 
 def _segment_s(index: TrackIndex) -> float:
     return (index.bounds_ticks[-1] - index.bounds_ticks[0]) / index.facts.timescale / index.segment_count
+
+
+def stored_tracks(settings: StoreSettings, titles: Iterable[str]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Bytes and number of segments of all complete tracks of some titles, by title and track.
+
+    Raises:
+        StorageError: The store can't be read.
+    """
+    store = open_store(settings)
+    found = {}
+    for title in sorted(titles):
+        for key in (entry.key for entry in store.list(layout.tracks(title))):
+            if key.endswith(f"/{layout.INDEX}"):
+                index = track_index.decode(store.get(key), key=key)
+                found[title, index.facts.track] = index.total_bytes, index.segment_count
+    return found

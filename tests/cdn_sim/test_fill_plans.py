@@ -1,0 +1,126 @@
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from cdn_sim.fill_plans import FillPlan
+from cdn_sim.policies import make
+from cdn_sim.request_logs.decisions import DecisionLog
+from cdn_sim.topology import rendezvous
+from headend import documents
+from headend.cli import run
+from tests.cdn_sim.test_simulate import publish
+
+EDGES = """
+name = "site"
+[viewers]
+sessions_per_day = 100
+[edge]
+disk = "20M"
+pinned = 0.5
+[[isps]]
+name = "north"
+edges = 2
+"""
+DAY_MS = 86_400_000
+
+
+def log(days: list[dict[str, int]], *, segments: int = 10, size: int = 100_000) -> str:
+    """A decision log: so many whole views of titles by day."""
+    stream = io.StringIO()
+    written, policy = DecisionLog(stream), make("lru", 10**9)
+    written.start(0, "lru", 10**9)
+    for day, views in enumerate(days):
+        for title, count in views.items():
+            for _ in range(count):
+                for segment in range(1, segments + 1):
+                    key = f"titles/{title}/tracks/avc-720p-1000k-{title}/{segment}.m4s"
+                    written.request(day * DAY_MS, key, size, policy.request(key, size))
+    return stream.getvalue()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    (tmp_path / "site.toml").write_text(EDGES)
+    return tmp_path
+
+
+def plans(site: Path, days: list[dict[str, int]], *args: str) -> dict[str, FillPlan]:
+    (site / "edge.decisions").write_text(log(days))
+    out = site / "plans"
+    assert (
+        run(
+            ["fill", "plan", str(site / "edge.decisions"), "--edges", str(site / "site.toml"), "--out", str(out), *args]
+        )
+        == 0
+    )
+    found = [documents.read(FillPlan, path.read_bytes()) for path in sorted(out.iterdir())]
+    return {plan.edge: plan for plan in found}
+
+
+def test_each_edge_gets_its_own_titles_the_most_wanted_first(site: Path) -> None:
+    days = [{f"t{number}": number + 1 for number in range(8)}]
+    found = plans(site, days)
+    assert list(found) == ["north/1", "north/2"]
+    for edge, plan in found.items():
+        assert plan.budget_bytes == 10_000_000
+        assert all(rendezvous(item.title, ["north/1", "north/2"])[0] == edge == item.pulled_by for item in plan.items)
+        assert [item.worth for item in plan.items] == sorted((item.worth for item in plan.items), reverse=True)
+    assert sum(len(plan.items) for plan in found.values()) == 8
+
+
+def test_recent_days_weigh_more(site: Path) -> None:
+    (site / "site.toml").write_text(EDGES.replace("edges = 2", "edges = 1").replace("20M", "2M"))
+    found = plans(site, [{"old": 5, "new": 1}, {"old": 1, "new": 9}])
+    assert [item.title for item in found["north/1"].items] == ["new"]
+
+
+def test_expected_releases_are_planned_with_sizes_of_the_store(site: Path) -> None:
+    publish(site / "store", "premiere", "avc-720p-1000k-zz", "avc1.64001f", [90_000] * 12, 1000)
+    found = plans(site, [{"film": 3}], "--store", str(site / "store"), "--expect", "premiere=500")
+    items = [item for plan in found.values() for item in plan.items]
+    assert {item.title for item in items} == {"film", "premiere"}
+    premiere = next(item for item in items if item.title == "premiere")
+    assert (premiere.bytes, premiere.worth) == (12 * 90_000 + 700, 500)
+
+
+def test_what_the_window_can_not_bring_is_told(site: Path) -> None:
+    slow = EDGES.replace("pinned = 0.5", "pinned = 0.5\nfill = { mbps = 0.001, hours = 1 }")
+    (site / "site.toml").write_text(slow)
+    found = plans(site, [{"film": 3}])
+    assert sum(plan.late_bytes for plan in found.values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("args", "edges", "text", "message"),
+    [
+        ([], EDGES, "time,key,size\n1,/other,5\n", "no request of these logs is for a segment"),
+        ([], EDGES.replace("pinned = 0.5", "pinned = 0"), None, "edge.pinned is 0"),
+        (["--expect", "nowhere=5"], EDGES, None, "--expect nowhere: the title has no track"),
+        (["--expect", "film"], EDGES, None, "'film' is no title with its expected views"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    site: Path, args: list[str], edges: str, text: str | None, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (site / "site.toml").write_text(edges)
+    (site / "log").write_text(text or log([{"film": 1}]))
+    command = [
+        "fill",
+        "plan",
+        str(site / "log"),
+        "--edges",
+        str(site / "site.toml"),
+        "--out",
+        str(site / "plans"),
+        *args,
+    ]
+    assert run(command) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_json_says_what_is_written(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plans(site, [{"film": 1}], "--json")
+    assert [plan["edge"] for plan in json.loads(capsys.readouterr().out)["plans"]] == ["north/1", "north/2"]
