@@ -59,7 +59,7 @@ def test_classes_give_the_golden_decisions(policy: str) -> None:
         assert digest(hits) == expected["sha256_of_hits_one_byte_each"]
 
 
-def test_slru_is_the_memory_of_the_origin() -> None:
+def test_slru_is_the_memory_of_origin_and_edges() -> None:
     numbers, sizes = (values.tolist() for values in TRACES["watching"]())
     evicted: list[str] = []
     shelf: SegmentedLRU[str, int] = SegmentedLRU(2_088_273_230, on_eviction=lambda key, _: evicted.append(key))
