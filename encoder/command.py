@@ -313,6 +313,9 @@ def _seek_options(look: Look, chunk: Chunk) -> dict[str, Any]:
         "noautorotate": None,
         "apply_cropping": "codec",
     }
+    if look.track.changes:
+        # Frames of another size reach the filter that scales them; a new graph would count from 0 again.
+        options["reinit_filter"] = 0
     if place == 0:
         return options
     start = track.frames.seek_ticks[place] * track.time_base
@@ -339,6 +342,8 @@ def _frames_of(stream: Any, look: Look, chunk: Chunk) -> Any:
         bounds["end_pts"] = (pts[end - 1] + pts[end]) // 2 + 1
     if bounds:
         stream = stream.filter("trim", **bounds)
+    if look.track.changes:
+        stream = _unified(stream, look)
     if look.track.captions:
         # They are delivered as text; in the picture, players would offer them a second time.
         stream = stream.filter("sidedata", mode="delete", type="A53_CC")
@@ -361,6 +366,29 @@ def _frames_of(stream: Any, look: Look, chunk: Chunk) -> Any:
         color_primaries=look.colour.primaries,
         color_trc=look.colour.transfer,
         **known,
+    )
+
+
+def _unified(stream: Any, look: Look) -> Any:
+    """Bring frames of other formats to the title's own; those of another shape get bars."""
+    track, colour = look.track, look.colour
+    width, height, shape = track.width_px, track.height_px, timestamps.fraction(track.sample_aspect_ratio)
+    # How much larger or smaller than the title's the shape of a frame is; up to 3 % is what rounding of sizes makes.
+    relative = f"(dar/({width}/{height}*{shape}))"
+    alike = f"lt(abs({relative}-1),0.03)"
+    known = {} if _is_rgb(look) else {"out_color_matrix": colour.matrix, "out_range": colour.range}
+    return (
+        stream.filter(
+            "scale",
+            f"if({alike}+gte({relative},1),{width},2*round({width}*{relative}/2))",
+            f"if({alike}+lte({relative},1),{height},2*round({height}/{relative}/2))",
+            eval="frame",
+            flags="bicubic",
+            **known,
+        )
+        .filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2", eval="frame")
+        .filter("format", track.pixel_format)
+        .filter("setsar", shape)
     )
 
 

@@ -372,7 +372,12 @@ def text_track_id(
 
 def told(conformed: Conformed) -> tuple[str, ...]:
     """What is decided of a master's picture before a ladder is fitted to it, one line each."""
-    return *conformed.decisions, *complete_colour(conformed.track)[1]
+    changes = tuple(
+        f"picture changes at {float(change.at_s - conformed.track.start_s):.3f} s from {change.before} to "
+        f"{change.after} → brought to what most of it is"
+        for change in conformed.track.changes
+    )
+    return *changes, *conformed.decisions, *complete_colour(conformed.track)[1]
 
 
 def first_release(plan: EncodePlan) -> EncodePlan | None:

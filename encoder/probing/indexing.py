@@ -20,10 +20,11 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from encoder.probing.formats import FormatFrom, Formats, changes_format
 from encoder.probing.opening import input_options, time_base_of
 from encoder.probing.rates import declared_rate
 from encoder.sample_tables import composition_offsets, read_index
-from encoder.timelines import restarts
+from encoder.timelines import parameters, restarts
 from encoder.timelines.spans import PacketTimes
 from headend.errors import MasterError
 from headend.media import FrameIndex, Master
@@ -61,6 +62,7 @@ class Seen:
     frames: FrameIndex
     first: VideoFrame
     sound: dict[int, PacketTimes] = field(default_factory=dict)
+    formats: tuple[FormatFrom, ...] = ()
 
 
 def by_container_index(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
@@ -78,6 +80,8 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
         raise MasterError(
             f"{master.url} is cut short: {container.size} bytes of at least {media_end}; deliver it again, whole"
         )
+    if changes_format(container, picture, entries):
+        return None
     packets: list[_Packet] = []
     head: list[VideoFrame] = []
     for packet, frames in decoded(container, picture, frame_limit=_INDEXED_HEAD_FRAMES):
@@ -132,7 +136,8 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     packets: list[_Packet] = []
     head: list[VideoFrame] = []
     sound: dict[int, PacketTimes] = {}
-    for packet, frames in decoded(container, picture, frame_limit=_HEAD_FRAMES, sound=sound):
+    formats = Formats(picture)
+    for packet, frames in decoded(container, picture, frame_limit=_HEAD_FRAMES, sound=sound, formats=formats):
         packets += [packet] if packet else []
         head += frames
     if not head:
@@ -149,7 +154,8 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     keyframes = {bisect_left(pts, p.pts_ticks): p for p in shown if p.keyframe and p.pts_ticks is not None}
     last = max(shown, key=lambda p: p.pts_ticks or 0)
     end_ticks = pts[-1] + last.duration_ticks if last.duration_ticks > 0 else None
-    return Seen(_indexed(pts, _sought(keyframes, shown, container, picture), "packets", end_ticks), head[0], sound)
+    frames_found = _indexed(pts, _sought(keyframes, shown, container, picture), "packets", end_ticks)
+    return Seen(frames_found, head[0], sound, formats.found())
 
 
 def by_decoding(container: InputContainer, picture: VideoStream, master: Master) -> Seen:
@@ -232,20 +238,26 @@ def decoded(
     *,
     frame_limit: int | None = 1,
     sound: dict[int, PacketTimes] | None = None,
+    formats: Formats | None = None,
 ) -> Iterator[tuple[_Packet | None, list[VideoFrame]]]:
     """Walk the picture's packets with the frames that come out, until ``frame_limit`` frames have been decoded.
 
     Packets of sound only leave their times in ``sound``.
     """
     decoded = 0
+    sound_codecs = {s.index: s.codec_context.codec.canonical_name for s in container.streams.audio if s.codec_context}
     wanted = [picture, *(container.streams.audio if sound is not None else ())]
     for packet in container.demux(wanted):
         if packet.stream_index != picture.index:
             if sound is not None and packet.pts is not None and not packet.is_discard:
                 times = sound.setdefault(packet.stream_index, PacketTimes())
                 times.add(packet.pts, packet.duration or 0, packet.size)
+                if codec := sound_codecs.get(packet.stream_index):
+                    times.say(packet.pts, parameters.of_sound(codec, memoryview(packet)[:16].tobytes()))
             continue
         frames: list[VideoFrame] = []
+        if formats is not None and packet.is_keyframe and packet.size and not packet.is_discard:
+            formats.see(packet)
         if frame_limit is None or decoded < frame_limit:
             # The encoder's decoder steps over damaged packets, too.
             with suppress(av.FFmpegError):

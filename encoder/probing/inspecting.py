@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 from encoder.probing import indexing
 from encoder.probing.indexing import Seen, decoded, refreshed
 from encoder.probing.opening import ANY_PICTURE, Selected, input_options, opened, select
-from encoder.probing.picture import video_track
+from encoder.probing.picture import video_track, with_formats
 from encoder.probing.sound import decoded_sound, heard_track, subtitle_track
 from encoder.sample_tables import edits as edits_of
 from encoder.sample_tables import read_index
@@ -103,13 +103,14 @@ def _has_captions(container: InputContainer, picture: VideoStream) -> bool:
 
 def _describe(master: Master, container: InputContainer, selected: Selected, seen: Seen) -> Probe:
     mine = selected.streams
+    video = video_track(container, selected.picture, seen.first, seen.frames)
     decodable = [s for s in container.streams.audio if s.codec_context is not None and s.index in mine]
     audio = tuple(heard_track(stream, seen.sound.get(stream.index), seen.frames.origin) for stream in decodable)
     return Probe(
         master=master,
         container=container.format.name,
         duration_s=Fraction(container.duration or 0, av.time_base),
-        video=_with_end(video_track(container, selected.picture, seen.first, seen.frames), audio),
+        video=_with_end(with_formats(video, seen.formats), audio),
         audio=audio,
         subtitles=tuple(subtitle_track(stream) for stream in container.streams.subtitles if stream.index in mine),
         program=selected.program,

@@ -2,7 +2,11 @@
 
 import re
 import struct
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
@@ -10,9 +14,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from encoder.probing import describing
+from encoder.probing.formats import FormatFrom
 from encoder.probing.opening import time_base_of
 from encoder.probing.rates import declared_rates, frame_rate
-from headend.media import Colour, ContentLight, Crop, FieldOrder, FrameIndex, MasteringDisplay, VideoTrack
+from headend.media import Change, Colour, ContentLight, Crop, FieldOrder, FrameIndex, MasteringDisplay, VideoTrack
 
 # ITU-T H.273, tables 2, 3 and 4, in FFmpeg's words. What is missing here is unknown to FFmpeg, too.
 
@@ -39,6 +44,56 @@ _FIELD_ORDERS = {
     4: FieldOrder.TOP_FIRST,
     5: FieldOrder.BOTTOM_FIRST,
 }
+
+
+def with_formats(track: VideoTrack, formats: Sequence[FormatFrom]) -> VideoTrack:
+    """Take a track for what most of it is, and note where its format changes.
+
+    Args:
+        track: As its first frame has it.
+        formats: In the order in which they are shown; empty where there is only one.
+    """
+    if not formats:
+        return track
+    shown = Counter[tuple[object, ...]]()
+    ends = (*(one.pts_ticks for one in formats[1:]), track.frames.pts_ticks[-1] + 1)
+    for one, end in zip(formats, ends, strict=True):
+        shown[one.deciding] += end - one.pts_ticks
+    most = max(formats, key=lambda one: shown[one.deciding])
+    changes = (
+        Change(after.pts_ticks * track.time_base, _in_words(before), _in_words(after))
+        for before, after in pairwise(formats)
+    )
+    frame = most.frame
+    return replace(
+        track,
+        width_px=frame.width,
+        height_px=frame.height,
+        sample_aspect_ratio=most.sample_aspect_ratio or Fraction(1),
+        pixel_format=frame.format.name,
+        bit_depth=max(component.bits for component in frame.format.components),
+        colour=replace(
+            track.colour,
+            primaries=_named(_PRIMARIES, frame.color_primaries),
+            transfer=_named(_TRANSFERS, frame.color_trc),
+            matrix=_named(_MATRICES, frame.colorspace),
+            range=_named(_RANGES, frame.color_range),
+        ),
+        changes=tuple(changes),
+    )
+
+
+def _in_words(one: FormatFrom) -> str:
+    frame = one.frame
+    shape = f" with {one.sample_aspect_ratio} pixels" if one.sample_aspect_ratio not in (None, 0, 1) else ""
+    colour = (
+        _named(_PRIMARIES, frame.color_primaries),
+        _named(_TRANSFERS, frame.color_trc),
+        _named(_MATRICES, frame.colorspace),
+        _named(_RANGES, frame.color_range),
+    )
+    stated = "/".join(dict.fromkeys(name for name in colour if name != "unknown"))
+    return " ".join(filter(None, (f"{frame.width}x{frame.height}{shape}", frame.format.name, stated)))
 
 
 def video_track(container: InputContainer, picture: VideoStream, first: VideoFrame, frames: FrameIndex) -> VideoTrack:

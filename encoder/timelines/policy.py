@@ -43,6 +43,12 @@ def check(master: Master, programmes: Sequence[AudioTrack], *, start_s: Fraction
         MasterError: There is more. The message names the place, and how to go on.
     """
     for stream, timeline in _timelines(programmes):
+        for change in timeline.changes:
+            raise MasterError(
+                f"{master.url}: audio {stream} changes from {change.before} to {change.after} at "
+                f"{_seconds(change.at_s - start_s)}; deliver it with the same channels and rate throughout",
+                stream=stream,
+            )
         for what, found, done in (
             ("no sound", list(timeline.gaps()), "have silence put there"),
             ("sound twice", list(timeline.overlaps()), "have the later one cut"),

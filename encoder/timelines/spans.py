@@ -8,12 +8,13 @@ import re
 from array import array
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from math import lcm
 
 import numpy as np
 import numpy.typing as npt
 
-from headend.media import Span, Timeline
+from headend.media import Change, Span, Timeline
 
 BREAK_S = Fraction(1, 100)
 """A longer step between packets is a gap or an overlap: shorter than a codec's frame, longer than rounding."""
@@ -23,6 +24,7 @@ LONGEST_FRAME_S = Fraction(13, 100)
 """Longer than any codec's frame; Opus has the longest, with 120 ms (RFC 6716, section 2.1.4)."""
 _RETURN_PACKETS = 3
 """A step that is undone within so many packets is a wrong time stamp, as MPEG-PS has them, and no break."""
+_LASTING_PACKETS = 3
 _PCM = re.compile(r"pcm_(?:s|u|f)(8|16|24|32|64)(?:le|be)?$")
 
 Numbers = npt.NDArray[np.int64]
@@ -36,11 +38,33 @@ class PacketTimes:
         pts_ticks: When each starts.
         duration_ticks: How long it lasts; 0 where that is not known.
         size_bytes: How large it is.
+        kinds: What packets say of their channels and sample rate: from when on, in words, and for how many packets.
     """
 
     pts_ticks: "array[int]" = field(default_factory=lambda: array("q"))
     duration_ticks: "array[int]" = field(default_factory=lambda: array("q"))
     size_bytes: "array[int]" = field(default_factory=lambda: array("q"))
+
+    kinds: list[tuple[int, str, int]] = field(default_factory=list)
+
+    def say(self, pts_ticks: int, kind: str) -> None:
+        """Note what a packet says of itself; nothing changes where it says nothing."""
+        if not kind:
+            return
+        if self.kinds and self.kinds[-1][1] == kind:
+            start, _, count = self.kinds[-1]
+            self.kinds[-1] = (start, kind, count + 1)
+        else:
+            self.kinds.append((pts_ticks, kind, 1))
+
+    def changes(self, time_base: Fraction) -> tuple[Change, ...]:
+        """Where they change for longer than damage does."""
+        lasting = [(start, kind) for start, kind, count in self.kinds if count >= _LASTING_PACKETS]
+        return tuple(
+            Change(start * time_base, before, after)
+            for (_, before), (start, after) in pairwise(lasting)
+            if before != after
+        )
 
     def add(self, pts_ticks: int, duration_ticks: int, size_bytes: int) -> None:
         """Take one more packet."""
@@ -92,7 +116,7 @@ def timeline(
     small = np.ones(len(steps), bool)
     small[breaks - 1] = False
     drift_s = Fraction(int(steps[small].sum()), unit) if counted else Fraction(0)
-    return Timeline(spans, drift_s if abs(drift_s) > DRIFT_S else Fraction(0))
+    return Timeline(spans, drift_s if abs(drift_s) > DRIFT_S else Fraction(0), packets.changes(time_base))
 
 
 def _lengths(

@@ -40,13 +40,14 @@ from headend.media.releases import (
     TrackSummary,
 )
 from headend.media.renditions import AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
-from headend.media.timelines import Span, Timeline
+from headend.media.timelines import Change, Span, Timeline
 
 __all__ = [
     "AudioPart",
     "AudioRendition",
     "AudioRole",
     "AudioTrack",
+    "Change",
     "Codec",
     "Colour",
     "ContentLight",

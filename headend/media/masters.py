@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from headend.media.kinds import FieldOrder, TextRole, VideoRange
 from headend.media.speakers import ASSUMED, LAYOUTS, named_speakers
-from headend.media.timelines import Timeline
+from headend.media.timelines import Change, Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,8 @@ class VideoTrack:
         frames: The frame index.
         captions: Whether CEA-608 captions were seen beside the first frames (ATSC A/53, part 4, ``cc_data``).
         clean_aperture: The part that is meant to be seen, where the container says that it is not all.
+        changes: Where size, shape of pixels, pixel format or colour change; what is said here of them holds for most of
+            the film.
     """
 
     index: int
@@ -164,6 +166,7 @@ class VideoTrack:
     frames: FrameIndex
     captions: bool = False
     clean_aperture: Crop | None = None
+    changes: tuple[Change, ...] = ()
 
     @property
     def frame_count(self) -> int:

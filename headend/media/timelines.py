@@ -20,6 +20,21 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A place at which the parameters of a stream change.
+
+    Attributes:
+        at_s: When, by the master's clock.
+        before: What they were, in words.
+        after: What they are from there on.
+    """
+
+    at_s: Fraction
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Timeline:
     """How the time of a stream of sound runs, by its time stamps.
 
@@ -27,10 +42,12 @@ class Timeline:
         spans: In the order of the file. Each starts after the one before ends (a gap) or before that (an overlap).
         drift_s: How much longer the stream is by its time stamps than by the number of its samples, gaps and overlaps
             aside; negative where it is shorter, 0 where that is too little to hear or not known.
+        changes: Where channels or sample rate change.
     """
 
     spans: tuple[Span, ...]
     drift_s: Fraction = Fraction(0)
+    changes: tuple[Change, ...] = ()
 
     @property
     def even(self) -> bool:

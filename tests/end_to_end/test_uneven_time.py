@@ -10,7 +10,17 @@ import pytest
 from headend.errors import MasterError
 from headend.settings import EncodeSettings
 from tests.support.deliveries import Delivered, deliver, planned
-from tests.support.uneven_masters import BEEPS_S, RATE, beeping, with_edits, with_sound_of, with_times, without_sound
+from tests.support.masters import Sound, make_sound, run_ffmpeg
+from tests.support.uneven_masters import (
+    BEEPS_S,
+    RATE,
+    beeping,
+    joined_pictures,
+    with_edits,
+    with_sound_of,
+    with_times,
+    without_sound,
+)
 
 BEEPS = [float(at) for at in BEEPS_S]
 PICTURES = [round(at * RATE) for at in BEEPS_S]
@@ -106,3 +116,32 @@ def test_a_still_is_shown_as_long_as_it_says(tmp_path: Path) -> None:
     assert made.numbers == (0,) * 96
     assert made.beeps_s == pytest.approx(BEEPS, abs=0.01)
     assert made.decided("a still of .* → 24.000p: 95 frames repeated"), made.plan.decisions
+
+
+@pytest.mark.parametrize(
+    ("suffix", "first", "second", "line"),
+    [
+        # Within a chunk, and at its border; the shorter part is brought to the longer one.
+        (".ts", (60, "scale=160:90"), (40, "scale=128:72"), "at 2.400 s from 160x90 yuv420p.* to 128x72"),
+        (".mp4", (25, "scale=120:90,setsar=4/3"), (75, "scale=160:90,setsar=1"), "at 1.000 s from 120x90 with 4/3"),
+        (".mkv", (50, "format=yuv422p"), (50, "format=yuv420p"), "at 2.000 s from 160x90 yuv422p.* to 160x90 yuv420p"),
+    ],
+)
+def test_pictures_that_change_their_format_are_brought_to_the_titles_own(
+    tmp_path: Path, suffix: str, first: tuple[int, str], second: tuple[int, str], line: str
+) -> None:
+    made = deliver(joined_pictures(tmp_path / f"joined{suffix}", first, second), tmp_path / "made")
+
+    assert made.numbers == (*range(first[0]), *range(second[0]))
+    assert made.decided(line), made.plan.decisions
+
+
+def test_sound_that_changes_its_channels_is_refused_with_the_time(tmp_path: Path) -> None:
+    stereo = beeping(tmp_path / "film.ts", "ac3")
+    six = make_sound(tmp_path / "six.ac3", sound=(Sound(layout="5.1", codec="ac3"),))
+    two = run_ffmpeg("-i", str(stereo), "-map", "0:a", "-c", "copy", "-f", "ac3", "-")
+    (tmp_path / "both.ac3").write_bytes(two + six.read_bytes())
+    master = with_sound_of(tmp_path / "changing.ts", stereo, tmp_path / "both.ac3", picture_s=4)
+
+    with pytest.raises(MasterError, match=r"audio 1 changes from 2\.0, 48000 Hz to 3\.2 and LFE, 48000 Hz at 4\.\d+ s"):
+        planned(master)

@@ -81,3 +81,20 @@ def with_sound_of(path: Path, picture: Path, sound: Path, *, picture_s: int) -> 
         "-bsf:v", f"setts=duration={picture_s}/TB-PTS", str(path),
     )  # fmt: skip
     return path
+
+
+def joined_pictures(path: Path, *parts: tuple[int, str]) -> Path:
+    """Join films of H.264, each of so many pictures after a filter, whose parameter sets stand in the stream."""
+    whole = path.with_suffix(".264")
+    data = b""
+    for frame_count, filters in parts:
+        film = make_film(
+            path.with_stem("part").with_suffix(".mkv"), frame_rate=RATE, frame_count=frame_count, size=(160, 90),
+            codec_args=("-g", "25", "-bf", "0"), filters=filters,
+            pixel_format="yuv422p" if "422" in filters else "yuv420p",
+        )  # fmt: skip
+        data += run_ffmpeg("-i", str(film), "-map", "0:v", "-c", "copy", "-f", "h264", "-")
+    whole.write_bytes(data)
+    tag = ("-tag:v", "avc3") if path.suffix == ".mp4" else ()
+    run_ffmpeg("-r", str(RATE), "-i", str(whole), "-c", "copy", *tag, str(path))
+    return path

@@ -1,0 +1,54 @@
+import pytest
+
+from encoder.timelines.parameters import of_picture, of_sound
+
+SPS, OTHER, PPS = bytes.fromhex("6764000cacb202"), bytes.fromhex("6764001facd940"), bytes.fromhex("68eb")
+
+
+def in_lengths(*units: bytes) -> bytes:
+    return b"".join(len(unit).to_bytes(4) + unit for unit in units)
+
+
+def after_start_codes(*units: bytes) -> bytes:
+    return b"".join(b"\0\0\0\1" + unit for unit in units)
+
+
+@pytest.mark.parametrize("packed", [in_lengths, after_start_codes])
+def test_parameter_sets_of_h264_are_found_however_they_are_packed(packed) -> None:  # type: ignore[no-untyped-def]
+    picture = b"\x65" + bytes(range(1, 200))
+
+    assert of_picture("h264", packed(b"\x09\x10", SPS, PPS, picture)) == SPS
+    assert of_picture("h264", packed(OTHER, PPS, picture)) == OTHER
+    assert of_picture("h264", packed(picture)) == b""
+
+
+def test_a_sequence_header_of_mpeg_2_tells_its_size_and_shape() -> None:
+    wide, tall = (b"\0\0\1\xb3" + size + b"\x34\xff\xff" for size in (b"\x14\x00\xb4", b"\x0f\x00\x88"))
+
+    assert of_picture("mpeg2video", b"\0\0\1\xb8" + wide) != of_picture("mpeg2video", tall)
+    assert of_picture("mpeg2video", b"\0\0\1\xb3") == b""
+
+
+@pytest.mark.parametrize(
+    ("codec", "head", "words"),
+    [
+        ("ac3", "0b77 0000 1e 40 e1 8000", "3.2 and LFE, 48000 Hz"),
+        ("ac3", "0b77 0000 14 40 43 e100", "2.0, 48000 Hz"),
+        ("ac3", "0000 0000 14 40 43 e100", ""),
+        ("mp3", "fffb 9064 00 00 00 00", "stereo, 44100 Hz"),
+        ("mp2", "fffd 94c4 00 00 00 00", "mono, 48000 Hz"),
+        ("aac", "fff1 4c80 00 00 00 00", "channel configuration 2, 48000 Hz"),
+        ("aac", "2110 0464 00 00 00 00", ""),
+        ("flac", "fff8 0000 00 00 00 00", ""),
+    ],
+)
+def test_packets_of_sound_tell_channels_and_rate(codec: str, head: str, words: str) -> None:
+    assert of_sound(codec, bytes.fromhex(head)) == words
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "mpeg2video", "prores", "ac3", "eac3", "mp2", "mp3", "aac", "vp9"])
+@pytest.mark.parametrize("length", [0, 1, 4, 7, 8, 40])
+def test_any_bytes_are_survived(codec: str, length: int) -> None:
+    for filling in (0, 0x0B, 0xFF):
+        of_picture(codec, bytes([filling]) * length)
+        of_sound(codec, bytes([filling]) * length)
