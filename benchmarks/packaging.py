@@ -14,12 +14,14 @@ from typing import TypeVar
 
 from benchmarks.synthetic import inits_of, plan_of, receipts_of
 from headend import documents, layout
+from headend.manifests import dash, hls
+from headend.manifests.tracks import all_tracks
 from headend.media import AudioRendition, Codec, EncodePlan, VideoRendition
 from headend.storage.base import ObjectInfo
 from headend.storage.memory import MemoryStore
 from headend.timing import lay_grid
-from packager import dash, hls, publishing
-from packager.presentation import all_tracks, present
+from packager import publishing
+from packager.presentation import present
 from packager.stock import fold, take
 
 FRAME_RATE = Fraction(24000, 1001)

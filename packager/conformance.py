@@ -23,6 +23,8 @@ import m3u8
 from headend import __version__, documents, layout, rates, track_index
 from headend.documents import Noun
 from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PackagingError, StorageError
+from headend.manifests import dash
+from headend.manifests.tracks import all_tracks
 from headend.media import (
     AudioRendition,
     Codec,
@@ -38,9 +40,9 @@ from headend.media import (
 from headend.storage.base import Store
 from headend.timing import Grid, timescale
 from headend.track_index import SyncRanges
-from packager import captions, dash, segmenting
+from packager import captions, segmenting
 from packager.codec_strings import codec_string
-from packager.presentation import StoredTrack, all_tracks, check, from_index, stored_tracks, with_tracks
+from packager.presentation import StoredTrack, check, from_index, stored_tracks, with_tracks
 from packager.publishing import current_release, manifests, release_id
 from packager.stock import THREADS, read_all
 

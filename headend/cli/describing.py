@@ -8,9 +8,9 @@ from rich.table import Table
 from headend import documents, layout
 from headend.cli.screen import table
 from headend.cli.wording import count_text, kbps_text, rate_text
+from headend.manifests.tracks import AnyTrack, all_tracks
 from headend.media import AudioRendition, Kind, Presentation, TextRendition, VideoRendition
 from headend.settings import StoreSettings
-from packager.presentation import AnyTrack, all_tracks
 
 
 def release_plain(presentation: Presentation, store: StoreSettings) -> dict[str, Any]:

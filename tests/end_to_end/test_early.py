@@ -8,6 +8,7 @@ import pytest
 
 from headend import layout, pipeline
 from headend.errors import ConfigError
+from headend.manifests.tracks import all_tracks
 from headend.media import Codec, Effort
 from headend.pipeline import PublishedEarly, Request, submit
 from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
@@ -15,7 +16,6 @@ from headend.storage import open_store
 from ladders.loading import load
 from packager import publishing
 from packager.conformance import verify
-from packager.presentation import all_tracks
 from tests.support.masters import Sound, decoded_times_s, make_film
 
 FIRST = {Codec.AVC, Codec.AAC}

@@ -8,9 +8,9 @@ import pytest
 from lxml import etree
 
 from headend import documents, layout
+from headend.manifests import dash
 from headend.media import AudioRole, Receipt
 from headend.settings import AudioChoice, StoreSettings
-from packager import dash
 from packager.conformance import verify
 from packager.publishing import current_presentation
 from tests.support.jobs import Published, submit_small

@@ -9,12 +9,12 @@ import pytest
 
 from encoder.tool import ffmpeg_path
 from headend import documents, layout, track_index
+from headend.manifests import dash, hls
 from headend.media import Current
 from headend.storage import Store
 from headend.storage.local import LocalStore
 from headend.storage.memory import MemoryStore
 from origin.serving import Serving, running
-from packager import dash, hls
 from packager.presentation import index_of
 from tests.origin.grants import CLOSED, KEYS, STRANGE_KEYS, from_edge, token
 from tests.origin.releases import INIT, PICTURE, RELEASE, SEGMENTS, SOUND, TITLE, WatchedStore, ask, put_release

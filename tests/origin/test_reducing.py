@@ -4,9 +4,9 @@ import m3u8
 import pytest
 
 from headend import layout
+from headend.manifests import dash, hls
 from headend.media import Codec, Presentation
 from origin.reducing import reduced
-from packager import dash, hls
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_presentation
 

@@ -216,7 +216,7 @@ def test_damaged_documents_are_findings(key: str) -> None:
 
 
 def test_a_bandwidth_below_what_was_measured_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from packager import hls
+    from headend.manifests import hls
 
     honest = hls.multivariant
     monkeypatch.setattr(hls, "multivariant", lambda p: re.sub(r":BANDWIDTH=\d+", ":BANDWIDTH=1000", honest(p)))

@@ -5,10 +5,11 @@ import m3u8
 import pytest
 from lxml import etree
 
+from headend.manifests import dash, hls
+from headend.manifests.tracks import presented_ticks
 from headend.media import Codec, Presentation
-from packager import dash, hls, thumbnails
-from packager.presentation import presented_ticks
-from tests.packager.test_dash import NAMES, SCHEMA, ids_of, sets_of, value_of
+from packager import thumbnails
+from tests.headend.manifests.test_dash import NAMES, SCHEMA, ids_of, sets_of, value_of
 from tests.support.nouns import make_video_rendition
 from tests.support.releases import make_grid, make_presentation
 

@@ -12,6 +12,17 @@ from itertools import groupby, pairwise
 from xml.etree import ElementTree as Xml
 
 from headend import layout
+from headend.manifests.labelling import (
+    CLEAR_SPEECH,
+    COMMENTARY,
+    DESCRIBES_VIDEO,
+    DUB,
+    clean,
+    first_choice,
+    language,
+    names,
+)
+from headend.manifests.tracks import AnyTrack, all_tracks, presented_ticks
 from headend.media import (
     AudioRendition,
     Codec,
@@ -25,8 +36,6 @@ from headend.media import (
     VideoRendition,
 )
 from headend.timing import Grid, timescale
-from packager.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, DUB, clean, first_choice, language, names
-from packager.presentation import AnyTrack, all_tracks, presented_ticks
 
 _FOLDER = layout.track_uri("$RepresentationID$")
 """Where a Representation's segments are: its id is that of its track."""

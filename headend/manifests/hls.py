@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from headend import layout
+from headend.manifests.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, clean, first_choice, language, names
+from headend.manifests.tracks import AnyTrack, presented_ticks, sheet_bounds
 from headend.media import (
     AudioRendition,
     Codec,
@@ -23,9 +25,6 @@ from headend.media import (
     VideoRendition,
 )
 from headend.timing import Grid
-from packager.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, clean, first_choice, language, names
-from packager.presentation import AnyTrack, presented_ticks
-from packager.thumbnails import sheet_bounds
 
 CODECS = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.AAC, Codec.AC3, Codec.EAC3, Codec.VTT})
 """What HLS may name: Apple's HLS Authoring Specification knows neither VP9 nor Opus."""
@@ -168,29 +167,42 @@ class _Group:
 
 
 def _groups(audio: Sequence[Track[AudioRendition]]) -> list[_Group]:
-    """One group per codec, layout and rate.
+    """One group per codec, layout and rate, of codecs in which every programme was made.
 
-    Every group has to offer every programme (RFC 8216, section 4.3.4.1.1). A programme that was not made in a group's
-    codec, layout and rate stands there in the nearest that it was made in.
+    Every group has to offer every programme (RFC 8216, section 4.3.4.1.1), and all members of a group have one codec:
+    players prepare for a group's codec, and fail on a member that needs another decoder. So a codec in which a
+    programme is missing has no group. A programme that was not made in a group's layout and rate stands there in the
+    nearest that it was made in.
     """
-    programmes: dict[int, list[Track[AudioRendition]]] = defaultdict(list)
-    kinds: dict[tuple[str, str, int], AudioRendition] = {}
+    made: dict[Codec, dict[int, list[Track[AudioRendition]]]] = defaultdict(lambda: defaultdict(list))
     for track in audio:
-        made = track.rendition
-        programmes[made.track_index].append(track)
-        kinds.setdefault((made.codec, made.layout, made.bit_rate_bps), made)
+        made[track.rendition.codec][track.rendition.track_index].append(track)
+    offered = frozenset(track.rendition.track_index for track in audio)
+    complete = [codec for codec, programmes in made.items() if programmes.keys() == offered]
+    if audio and not complete:
+        complete = [_widest(made, first_choice(track.rendition for track in audio))]
+    return [_group(kind, made[kind.codec].values()) for kind in _kinds(audio) if kind.codec in complete]
 
-    def nearest(kind: AudioRendition, programme: list[Track[AudioRendition]]) -> Track[AudioRendition]:
-        def distance(track: Track[AudioRendition]) -> tuple[bool, bool, int]:
-            made = track.rendition
-            rate = abs(made.bit_rate_bps - kind.bit_rate_bps)
-            return made.codec is not kind.codec, made.layout != kind.layout, rate
 
-        return min(programme, key=distance)
+def _widest(made: Mapping[Codec, Mapping[int, object]], chosen: int | None) -> Codec:
+    """The codec that most programmes were made in; of several, one that has the programme to play unasked, then AAC."""
+    return max(made, key=lambda codec: (len(made[codec]), chosen in made[codec], codec is Codec.AAC))
 
-    return [
-        _Group(kind, tuple(nearest(kind, programme) for programme in programmes.values())) for kind in kinds.values()
-    ]
+
+def _kinds(audio: Iterable[Track[AudioRendition]]) -> Iterable[AudioRendition]:
+    """The first rendition of each codec, layout and rate."""
+    kinds: dict[tuple[str, str, int], AudioRendition] = {}
+    for rendition in (track.rendition for track in audio):
+        kinds.setdefault((rendition.codec, rendition.layout, rendition.bit_rate_bps), rendition)
+    return kinds.values()
+
+
+def _group(kind: AudioRendition, programmes: Iterable[Sequence[Track[AudioRendition]]]) -> _Group:
+    def distance(track: Track[AudioRendition]) -> tuple[bool, int]:
+        rendition = track.rendition
+        return rendition.layout != kind.layout, abs(rendition.bit_rate_bps - kind.bit_rate_bps)
+
+    return _Group(kind, tuple(min(programme, key=distance) for programme in programmes))
 
 
 def _variants(

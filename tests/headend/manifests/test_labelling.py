@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.labelling import clean, first_choice, language, names
+from headend.manifests.labelling import clean, first_choice, language, names
 from tests.support.nouns import make_audio_rendition
 
 

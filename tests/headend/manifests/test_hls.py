@@ -4,9 +4,9 @@ from fractions import Fraction
 import m3u8
 import pytest
 
+from headend.manifests import hls
 from headend.media import AudioRendition, Codec, Presentation, TextRole, VideoRange, VideoRendition
 from headend.timing import lay_grid
-from packager import hls
 from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_presentation, with_text
 
@@ -153,7 +153,7 @@ def in_french(rendition: AudioRendition, **changes: object) -> AudioRendition:
 
 
 def test_every_group_offers_every_programme_in_what_comes_nearest() -> None:
-    sound = (*SOUND, in_french(SOUND[2]), in_french(SOUND[6]))
+    sound = (*SOUND, in_french(SOUND[2]), in_french(SOUND[6]), in_french(SOUND[8]))
     playlist = parsed(make_presentation(video=LADDER, audio=sound))
     members: dict[str, list[tuple[str, str]]] = {}
     for media in playlist.media:
@@ -161,15 +161,30 @@ def test_every_group_offers_every_programme_in_what_comes_nearest() -> None:
     assert {tuple(name for name, _ in group) for group in members.values()} == {("English", "Français")}
     assert members["aac-2.0-64k"][1][1] == SOUND[2].id + "-fr"
     assert members["ac3-5.1-384k"][1][1] == SOUND[6].id + "-fr"
-    # Made neither in this codec nor in its layout: the same layout in another codec.
-    assert members["eac3-5.1-192k"][1][1] == SOUND[6].id + "-fr"
+    assert members["eac3-5.1-192k"][1][1] == SOUND[8].id + "-fr"
+    assert members["aac-5.1-320k"][1][1] == SOUND[2].id + "-fr"
 
 
-def test_codecs_name_all_that_a_group_holds() -> None:
+@pytest.mark.parametrize("lacking", [(Codec.EAC3,), (Codec.AC3,), (Codec.AC3, Codec.EAC3)])
+def test_a_codec_that_a_programme_lacks_has_no_group(lacking: tuple[Codec, ...]) -> None:
+    sound = (*SOUND, *(in_french(one) for one in SOUND if one.codec not in lacking))
+    playlist = parsed(make_presentation(video=LADDER, audio=sound))
+    groups = {media.group_id for media in playlist.media}
+    assert {group.partition("-")[0] for group in groups} == {"aac", "ac3", "eac3"} - set(lacking)
+    assert groups == {variant.stream_info.audio for variant in playlist.playlists}
+    for variant in playlist.playlists:
+        assert variant.stream_info.codecs.count(",") == 1, "a group of several codecs"
+    for group in groups:
+        members = [media for media in playlist.media if media.group_id == group]
+        assert [media.name for media in members] == ["English", "Français"]
+        assert {media.uri.partition("-")[0] for media in members} == {group.partition("-")[0]}
+
+
+def test_programmes_without_a_common_codec_never_share_a_group() -> None:
     sound = (SOUND[6], in_french(SOUND[2]))
-    variants = parsed(make_presentation(video=LADDER[:1], audio=sound)).playlists
-    codecs = {variant.stream_info.codecs.partition(",")[2] for variant in variants}
-    assert codecs == {"ac-3,mp4a.40.2"}
+    playlist = parsed(make_presentation(video=LADDER[:1], audio=sound))
+    assert {variant.stream_info.codecs.partition(",")[2] for variant in playlist.playlists} == {"ac-3"}
+    assert [media.name for media in playlist.media] == ["English"]
 
 
 def test_one_programme_is_the_default_and_the_undetermined_language_is_not_named() -> None:

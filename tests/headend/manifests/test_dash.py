@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from lxml import etree
 
+from headend.manifests import dash
 from headend.media import Codec, Presentation, TextRole, VideoRange
 from headend.timing import lay_grid
-from packager import dash
 from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_presentation, with_text
 
 SCHEMA = Path(
-    os.environ.get("HEADEND_DASH_XSD", Path(__file__).parents[2].parent / "shared" / "schema" / "DASH-MPD.xsd")
+    os.environ.get("HEADEND_DASH_XSD", Path(__file__).parents[3].parent / "shared" / "schema" / "DASH-MPD.xsd")
 )
 NAMES = {"": dash.NAMESPACE}
 RATE = Fraction(24000, 1001)
