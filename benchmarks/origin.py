@@ -546,6 +546,8 @@ def _run(server: Server, case: Case, seconds: int, folder: Path) -> tuple[Load, 
     load = run_wrk(
         server.url, case.paths, headers=headers, connections=case.connections, seconds=seconds, folder=folder
     )
+    if not load.requests:
+        raise ToolFailed(f"{case.name}: nothing was answered in {seconds} s; measure on a machine with less to do")
     return load, {pid: used - before.get(pid, 0.0) for pid, used in server.cpu_s().items()}
 
 
