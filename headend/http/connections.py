@@ -337,7 +337,10 @@ class PreparedResponse(web.StreamResponse):
         connection.close()  # ignore data from now on
         if connection.is_half_closed or transport.is_closing():
             return
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:
+            return  # the client is gone
         connection.is_busy = False
         try:
             async with asyncio.timeout(connection.server.limits.linger_s):

@@ -1,6 +1,7 @@
 """The server's behaviour on raw sockets, with an application of a few bodies."""
 
 import asyncio
+import errno
 import os
 import socket
 import struct
@@ -331,6 +332,49 @@ def test_a_stop_cuts_what_takes_too_long(run: Run) -> None:
         server.__exit__()
         assert time.monotonic() - started_s < 10
         assert read_all(client).endswith(b"!reset")
+
+
+class GoneTransport(asyncio.Transport):
+    """A transport whose client left between the response and the end of the connection."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2), "socket": socket.socket()})
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def write_eof(self) -> None:
+        raise OSError(errno.ENOTCONN, "not connected")
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def close(self) -> None:
+        self.get_extra_info("socket").close()
+
+
+def test_a_client_that_leaves_after_its_last_response_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        connection = HttpServer(Application(tmp_path), Registry("test"))()
+        transport = GoneTransport()
+        connection.connection_made(transport)
+        connection.data_received(LAST)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert transport.written.endswith(b"small")
+        connection.connection_lost(None)
+
+    asyncio.run(main())
+    assert not caplog.records
 
 
 def test_a_client_that_resets_while_its_answer_is_looked_up_is_let_go(run: Run) -> None:
