@@ -20,9 +20,9 @@ import msgspec
 import encoder
 from benchmarks import clips
 from benchmarks.clips import ffmpeg
-from encoder.command import tone_mapped
 from encoder.costs import SAFE, Costs, Curve
 from encoder.families import AUDIO, VIDEO, Style
+from encoder.picture.colour import tone_mapped
 from headend import documents
 from headend.media import AudioRendition, Codec, Colour, Effort, VideoRange, VideoRendition
 from headend.process import Finished

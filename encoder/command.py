@@ -9,7 +9,7 @@ Source: FFmpeg's documentation, sections "Filtergraph description" and "mov, mp4
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,6 +19,7 @@ import ffmpeg
 from encoder import seeking, timestamps
 from encoder.conforming import Conformed
 from encoder.families import VIDEO, Options, Style
+from encoder.picture.colour import is_wide, light_of, narrowed, peak_nits, tone_mapped, without_metadata
 from encoder.probing import input_options
 from encoder.scaling import halvings, start_of
 from headend.media import (
@@ -97,9 +98,6 @@ STILL: Options = {
 
 REQUEST_BYTES = 4 << 20
 """How much of a master in S3 is asked for at a time; what a task reads beyond its part is less than this."""
-
-SDR_COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
-"""What tone-mapped renditions are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +233,7 @@ class VideoCommands:
         taps = _cascade(next(branches), look, renditions) if renditions else {}
         outputs = []
         for rendition in renditions:
-            light = light_of(rendition.video_range, look.light)
+            light = light_of(rendition.video_range, look.light, bit_depth=bit_depth_of(rendition))
             style = Style(
                 effort=self._effort,
                 gop_frames=grid.gop_frames // rendition.rate_divisor,
@@ -268,19 +266,6 @@ class VideoCommands:
 def logged(rendition: str, options: Mapping[str, str | int | float]) -> Options:
     """Where an encoder of two passes keeps what it has learned in the first one; nothing for others."""
     return {"passlogfile": f"{SCRATCH}/{rendition}"} if "pass" in options else {}
-
-
-def light_of(video_range: VideoRange, master: Light) -> Light:
-    """What the numbers of a rendition mean.
-
-    Args:
-        video_range: The rendition's.
-        master: The master's.
-    """
-    if video_range is not VideoRange.SDR:
-        return replace(master, colour=replace(master.colour, range="tv"))
-    hdr = master.colour.transfer in ("smpte2084", "arib-std-b67")
-    return Light(SDR_COLOUR if hdr else replace(master.colour, range="tv"))
 
 
 def words(stream: Any) -> tuple[str, ...]:
@@ -348,10 +333,12 @@ def _frames_of(stream: Any, look: Look, chunk: Chunk) -> Any:
         # They are delivered as text; in the picture, players would offer them a second time.
         stream = stream.filter("sidedata", mode="delete", type="A53_CC")
     stream = look.conformed.apply(stream, chunk.first_frame, chunk.end_frame)
+    if look.track.mirrored:
+        stream = stream.filter("hflip")
     turns = {90: ("clock",), 180: ("clock", "clock"), 270: ("cclock",)}
     for direction in turns.get(look.track.rotation_deg, ()):
         stream = stream.filter("transpose", direction)
-    if look.track.rotation_deg:
+    if look.track.rotation_deg or look.track.mirrored:
         # Said again in a rendition's header, it would have players turn the picture once more.
         stream = stream.filter("sidedata", mode="delete", type="DISPLAYMATRIX")
     if look.track.pixel_format.startswith("xyz"):
@@ -408,8 +395,8 @@ def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> d
             if number:
                 stream = _scaled(stream, half, look)
             here = [r for r, start in zip(members, starts, strict=True) if start == half]
-            sides = [[r for r in here if _is_sdr(r) is sdr] for sdr in (False, True)]
-            kinds = [kind for kind in sides if kind]
+            kind_of = {r.id: (_is_sdr(r), _is_narrowed(r, look)) for r in here}
+            kinds = [[r for r in here if kind_of[r.id] == kind] for kind in sorted({*kind_of.values()})]
             last = number == len(steps) - 1
             branches = copies(stream, len(kinds) + (not last), "split")
             for kind, copy in zip(kinds, branches, strict=False):
@@ -421,15 +408,19 @@ def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> d
 def _sizes_from(
     stream: Any, half: tuple[int, int], look: Look, members: Sequence[VideoRendition], *, is_master: bool
 ) -> dict[str, Any]:
-    """Scale one half of the master to the sizes of renditions that are all SDR, or all of the master's own range."""
+    """Scale one half of the master to the sizes of renditions that are all of one range and gamut."""
     taps: dict[str, Any] = {}
     sdr = _is_sdr(members[0])
     if sdr and look.track.video_range is not VideoRange.SDR:
         # Once for all sizes: this costs more than scaling.
-        stream = tone_mapped(_scaled(stream, half, look) if is_master else stream, look.track.video_range)
-        stream, is_master = _without_metadata(stream), False
+        stream = _scaled(stream, half, look) if is_master else stream
+        stream = tone_mapped(stream, look.track.video_range, peak_nits(look.light))
+        stream, is_master = without_metadata(stream), False
     elif sdr and (look.track.mastering_display or look.track.content_light):
-        stream = _without_metadata(stream)
+        stream = without_metadata(stream)
+    if _is_narrowed(members[0], look):
+        stream = narrowed(_scaled(stream, half, look) if is_master else stream, look.working_format)
+        is_master = False
     sizes = sorted({_size(r) for r in members}, reverse=True)
     for size, copy in zip(sizes, copies(stream, len(sizes), "split"), strict=True):
         # A master may be of any format and range; its halves are what renditions are.
@@ -449,6 +440,16 @@ def _size(rendition: VideoRendition) -> tuple[int, int]:
 
 def _is_sdr(rendition: VideoRendition) -> bool:
     return rendition.video_range is VideoRange.SDR
+
+
+def bit_depth_of(rendition: VideoRendition) -> int:
+    """Bits of a rendition's samples."""
+    return max(component.bits for component in av.VideoFormat(rendition.pixel_format).components)
+
+
+def _is_narrowed(rendition: VideoRendition, look: Look) -> bool:
+    """Whether a rendition is brought from a wide gamut to BT.709."""
+    return is_wide(look.colour) and bit_depth_of(rendition) == 8
 
 
 def _scaled(stream: Any, size: tuple[int, int], look: Look) -> Any:
@@ -471,7 +472,9 @@ def _sheets(frames: Any, look: Look, thumbnails: Thumbnails) -> Any:
     stream = frames.filter("framestep", thumbnails.interval_frames)
     stream = _scaled(stream, (thumbnails.tile_width_px, thumbnails.tile_height_px), look)
     if look.track.video_range is not VideoRange.SDR:
-        stream = tone_mapped(stream, look.track.video_range)
+        stream = tone_mapped(stream, look.track.video_range, peak_nits(look.light))
+    elif is_wide(look.colour):
+        stream = narrowed(stream, look.working_format)
     # JFIF knows only the matrix of BT.601, in full range.
     stream = stream.filter("zscale", matrix="470bg", range="full", dither="ordered").filter("format", "yuvj420p")
     # FFmpeg tells of no progress before all its outputs have begun, and a sheet is complete when the chunk nearly is: a
@@ -491,7 +494,9 @@ def _stills(frames: Any, look: Look, poster: Poster, places: Sequence[int]) -> A
     stills = ffmpeg.concat(first.filter("trim", end_frame=1), rest.filter("select", chosen))
     stream = _scaled(timestamps.spread_sheets(stills), (poster.width_px, poster.height_px), look)
     if look.track.video_range is not VideoRange.SDR:
-        stream = tone_mapped(stream, look.track.video_range)
+        stream = tone_mapped(stream, look.track.video_range, peak_nits(look.light))
+    elif is_wide(look.colour):
+        stream = narrowed(stream, look.working_format)
     stream = stream.filter("zscale", matrix="470bg", range="full", dither="ordered").filter("format", "yuvj420p")
     return timestamps.spread_sheets(stream)
 
@@ -506,35 +511,6 @@ def _as_format(stream: Any, pixel_format: str, look: Look) -> Any:
 def _is_rgb(look: Look) -> bool:
     name = look.track.pixel_format
     return av.VideoFormat(name).is_rgb or name.startswith(("pal", "xyz"))
-
-
-def tone_mapped(stream: Any, video_range: VideoRange) -> Any:
-    """From PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps mid-tones, then BT.709's own curve.
-
-    Args:
-        stream: Frames that say their colour, of ffmpeg-python.
-        video_range: Theirs.
-    """
-    # HLG's system gamma is one of luminance (ITU-R BT.2100, table 5); zimg's quick way applies it to each channel,
-    # which put a patch 3.5 CIEDE2000 off instead of 0.2. PQ has none and would only be slower.
-    exact = {"agamma": 0} if video_range is VideoRange.HLG else {}
-    return (
-        # 203 cd/m² is the reference white of HDR production (ITU-R BT.2408, section 2.2).
-        stream.filter("zscale", transfer="linear", npl=203, **exact)
-        .filter("format", "gbrpf32le")
-        .filter("zscale", primaries="bt709")
-        # Mobius leaves everything below the knee as it is and rolls off highlights.
-        .filter("tonemap", "mobius", desat=0)
-        .filter("zscale", transfer="bt709", matrix="bt709", range="limited")
-        .filter("format", "yuv420p10le")
-    )
-
-
-def _without_metadata(stream: Any) -> Any:
-    """What a master says of its light does not hold for SDR, even where the master itself is SDR and says it."""
-    return stream.filter("sidedata", mode="delete", type="MASTERING_DISPLAY_METADATA").filter(
-        "sidedata", mode="delete", type="CONTENT_LIGHT_LEVEL"
-    )
 
 
 def copies(stream: Any, count: int, kind: str) -> list[Any]:

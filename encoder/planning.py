@@ -17,6 +17,8 @@ from encoder.command import Beside, Look, VideoCommands, beside_of
 from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
 from encoder.grouping import Group, arrange
+from encoder.picture.colour import check, complete_colour
+from encoder.picture.colour import tell as tell_colour
 from encoder.sound.command import audio_command, levelling
 from encoder.trick_play import lay_poster, lay_thumbnails, tell, trick_renditions
 from headend import documents, layout
@@ -25,7 +27,6 @@ from headend.media import (
     AudioRendition,
     AudioTrack,
     Codec,
-    Colour,
     Damage,
     EncodePlan,
     EncodeTask,
@@ -377,7 +378,8 @@ def told(conformed: Conformed) -> tuple[str, ...]:
         f"{change.after} → brought to what most of it is"
         for change in conformed.track.changes
     )
-    return *changes, *conformed.decisions, *complete_colour(conformed.track)[1]
+    colour, assumed = complete_colour(conformed.track)
+    return *changes, *conformed.decisions, *assumed, *tell_colour(conformed.track, colour)
 
 
 def first_release(plan: EncodePlan) -> EncodePlan | None:
@@ -419,42 +421,12 @@ def usable(probe: Probe) -> VideoTrack:
     """Return the master's picture.
 
     Raises:
-        MasterError: There is none.
+        MasterError: There is none, or none that can be shown.
     """
     if probe.video is None or not probe.video.frame_count:
         raise MasterError(f"{probe.master.url} has no video stream: headend encodes films")
+    check(probe.master, probe.video)
     return probe.video
-
-
-def complete_colour(track: VideoTrack) -> tuple[Colour, tuple[str, ...]]:
-    """Fill in what the master does not say of its colour.
-
-    Returns:
-        The colour, and one line for what had to be assumed.
-
-    Source:
-        The usual reading of untagged material: BT.709 from 720 lines up, else BT.601 of 525 or 625 lines.
-    """
-    lines = min(track.width_px, track.height_px)
-    primaries = "bt709" if lines >= 720 else "bt470bg" if lines == 576 else "smpte170m"
-    said = track.colour
-    assumed = Colour(
-        primaries=primaries,
-        transfer="bt709" if primaries == "bt709" else "smpte170m",
-        matrix="bt2020nc" if said.primaries == "bt2020" else primaries,
-        range="tv",
-        chroma_location="left",
-    )
-    # RGB has no matrix of its own, but its renditions need one.
-    unknown = ("unknown", "unspecified", "reserved", "", "gbr")
-    names = ("primaries", "transfer", "matrix", "range", "chroma_location")
-    full = Colour(*(getattr(assumed if getattr(said, name) in unknown else said, name) for name in names))
-    open_names = [name for name in names[:3] if getattr(said, name) in unknown]
-    if not open_names:
-        return full, ()
-    if open_names == ["matrix"]:
-        return full, (f"colour matrix not stated → taken as {full.matrix}",)
-    return full, (f"colour {', '.join(open_names)} not stated → taken as {primaries}",)
 
 
 def _waves(video: Sequence[VideoRendition]) -> Iterator[tuple[VideoRendition, ...]]:

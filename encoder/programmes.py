@@ -139,7 +139,7 @@ def _told_of_channels(programme: AudioTrack) -> Iterator[str]:
             f"{name} has {channels} channels without names → taken for {ASSUMED[channels]} ({speakers}); "
             f"if they are something else, pick channels, such as --audio {programme.index}.0+{programme.index}.1"
         )
-    elif programme.layout not in _USUAL and programme.channels > 1:
+    elif programme.speakers_stated and programme.layout not in _USUAL and channels > 1:
         yield f"{name} has the channels {speakers} → mixed by their names"
 
 

@@ -10,7 +10,8 @@ from threading import BoundedSemaphore
 import av
 
 from encoder import probing
-from encoder.command import light_of
+from encoder.command import bit_depth_of
+from encoder.picture.colour import light_of
 from encoder.sound.command import language_code
 from headend.errors import MasterError
 from headend.media import (
@@ -71,6 +72,7 @@ def _of_picture(rendition: VideoRendition, light: Light | None, segment: Segment
         ("size", f"{track.width_px}x{track.height_px}", f"{rendition.width_px}x{rendition.height_px}"),
         ("shape of pixels", track.sample_aspect_ratio, Fraction(1)),
         ("turn in degrees", track.rotation_deg, 0),
+        ("mirroring", track.mirrored, False),
         ("pixel format", track.pixel_format, rendition.pixel_format),
         ("field order", track.field_order, "progressive"),
         ("number of decoded frames", _frames(path), segment.samples),
@@ -78,7 +80,7 @@ def _of_picture(rendition: VideoRendition, light: Light | None, segment: Segment
     if track.frame_count > 1:  # one frame has no rate
         yield from _told(("frame rate", track.frame_rate, rendition.frame_rate))
     if light is not None:
-        yield from _of_light(track, light_of(rendition.video_range, light))
+        yield from _of_light(track, light_of(rendition.video_range, light, bit_depth=bit_depth_of(rendition)))
 
 
 def _of_light(track: VideoTrack, planned: Light) -> Iterator[str]:

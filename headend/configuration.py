@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from headend.errors import ConfigError
+from headend.paths import expanded
 
 FILE = "headend.toml"
 VARIABLE = "HEADEND_CONFIG"
@@ -99,7 +100,7 @@ def find(folder: Path | None = None) -> tuple[Path, ...]:
     project = next((above / FILE for above in (here, *here.parents) if (above / FILE).is_file()), None)
     found = [path for path in (base / "headend" / FILE, project) if path is not None and path.is_file()]
     if named := os.environ.get(VARIABLE):
-        path = Path(named).expanduser().absolute()
+        path = expanded(named)
         if not path.is_file():
             raise ConfigError(f"{VARIABLE} names {path}, which is not a file; correct or unset it")
         found.append(path)

@@ -428,6 +428,8 @@ def _tell_geometry(track: VideoTrack, geometry: Geometry) -> Iterator[str]:
         shape = f"{track.sample_aspect_ratio.numerator}:{track.sample_aspect_ratio.denominator}"
         square = f"{geometry.square_width_px}x{geometry.square_height_px}"
         yield f"source {track.width_px}x{track.height_px} with {shape} pixels: {square} with square ones"
+    if track.mirrored:
+        yield "picture mirrored: left and right change places"
     if geometry.rotation_deg:
         yield f"picture turned by {geometry.rotation_deg} degrees: {geometry.width_px}x{geometry.height_px} upright"
     if geometry.aspect < 1:

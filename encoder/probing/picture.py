@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from math import atan2, degrees
 
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
@@ -17,7 +18,17 @@ from encoder.probing import describing
 from encoder.probing.formats import FormatFrom
 from encoder.probing.opening import time_base_of
 from encoder.probing.rates import declared_rates, frame_rate
-from headend.media import Change, Colour, ContentLight, Crop, FieldOrder, FrameIndex, MasteringDisplay, VideoTrack
+from headend.media import (
+    Change,
+    Colour,
+    ContentLight,
+    Crop,
+    DolbyVision,
+    FieldOrder,
+    FrameIndex,
+    MasteringDisplay,
+    VideoTrack,
+)
 
 # ITU-T H.273, tables 2, 3 and 4, in FFmpeg's words. What is missing here is unknown to FFmpeg, too.
 
@@ -38,6 +49,8 @@ _MATRICES = {
 _RANGES = {1: "tv", 2: "pc"}
 _CHROMA_LOCATION = re.compile(r"[(, ](left|center|topleft|top|bottomleft|bottom)[,)]")
 _CROPPING = re.compile(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)")
+_DOLBY_RECORD = re.compile(r"DOVI configuration record:.*?\bprofile: (\d+),.*?\bcompatibility id: (\d+)")
+_DOLBY_TAG = re.compile(r"\((?:dvh1|dvhe|dva1|dvav|dav1) / ")
 _FIELD_ORDERS = {
     2: FieldOrder.TOP_FIRST,
     3: FieldOrder.BOTTOM_FIRST,
@@ -107,6 +120,7 @@ def video_track(container: InputContainer, picture: VideoStream, first: VideoFra
     """
     context = picture.codec_context
     description = describing.of_stream(describing.describe(container), picture.index)
+    rotation_deg, mirrored = orientation(_side_data(first, "DISPLAYMATRIX"))
     rate, constant = frame_rate(frames.pts_ticks, time_base_of(picture), *declared_rates(picture))
     return VideoTrack(
         index=picture.index,
@@ -115,8 +129,8 @@ def video_track(container: InputContainer, picture: VideoStream, first: VideoFra
         width_px=first.width,
         height_px=first.height,
         sample_aspect_ratio=picture.sample_aspect_ratio or Fraction(1),
-        # FFmpeg turns counter-clockwise.
-        rotation_deg=-90 * round(first.rotation / 90) % 360,
+        rotation_deg=rotation_deg,
+        mirrored=mirrored,
         pixel_format=first.format.name,
         bit_depth=max(component.bits for component in first.format.components),
         colour=Colour(
@@ -136,7 +150,43 @@ def video_track(container: InputContainer, picture: VideoStream, first: VideoFra
         bit_rate_bps=picture.bit_rate or 0,
         frames=frames,
         clean_aperture=_clean_aperture(description, first),
+        dolby_vision=_dolby_vision(description, first),
     )
+
+
+def orientation(matrix: bytes | None) -> tuple[int, bool]:
+    """What a display matrix does to a picture.
+
+    Args:
+        matrix: libavutil's ``AV_FRAME_DATA_DISPLAYMATRIX``: nine numbers, row by row; None for none.
+
+    Returns:
+        The clockwise turn in degrees, in quarters, and whether left and right change places before it.
+
+    Source:
+        ISO/IEC 14496-12, section 8.3.2: ``(x, y, 1)`` times the matrix is where a pixel is shown.
+    """
+    if matrix is None or len(matrix) < 36:
+        return 0, False
+    a, b, _, c, d = struct.unpack_from("=5i", matrix)
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    return round(degrees(atan2(b, a)) / 90) % 4 * 90, mirrored
+
+
+def _side_data(frame: VideoFrame, kind: str) -> bytes | None:
+    data = frame.side_data.get(kind)
+    return bytes(data) if isinstance(data, SideData) else None
+
+
+def _dolby_vision(description: str, first: VideoFrame) -> DolbyVision | None:
+    """What a container's configuration record says, or that there is Dolby Vision of which nothing more is said."""
+    if found := _DOLBY_RECORD.search(description):
+        return DolbyVision(int(found[1]), int(found[2]))
+    if _DOLBY_TAG.search(description.partition("\n")[0]) or _side_data(first, "DOVI_METADATA") is not None:
+        return DolbyVision(0, 0)
+    return None
 
 
 def _named(names: dict[int, str], *values: int) -> str:

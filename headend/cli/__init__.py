@@ -24,6 +24,7 @@ from headend import __version__
 from headend.cli.exits import MEANING, Status, Terminated, status_of
 from headend.cli.wording import evidence, printable
 from headend.errors import HeadendError
+from headend.paths import check_text
 from headend.storage.masters import redact
 
 COMMANDS = {
@@ -129,6 +130,8 @@ def run(args: Sequence[str]) -> int:
     """Run the command; every error becomes one line on standard error, and a status."""
     manner = Manner(args=tuple(args))
     try:
+        for word in args:
+            check_text(word)
         status = cli.main(list(args), prog_name="headend", standalone_mode=False, obj=manner)
         sys.stdout.flush()
     except NoArgsIsHelpError as error:

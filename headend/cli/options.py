@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ import click
 from headend.errors import ConfigError
 from headend.layout import check_title
 from headend.media import AudioRole, Crop, Effort, TextRole
+from headend.paths import expanded
 from headend.prices import DEFAULT as DEFAULT_PRICES
 from headend.prices import load as load_prices
 from headend.settings import (
@@ -78,7 +78,7 @@ class Duration(click.ParamType[float]):
 def _existing_folder(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     if value is None:
         return None
-    if not Path(value).expanduser().is_dir():
+    if not expanded(value).is_dir():
         raise click.BadParameter(f"there is no folder {value!r}; create it first.")
     return absolute(value)
 
@@ -167,7 +167,7 @@ def examples(*lines: str) -> str:
 
 def absolute(address: str) -> str:
     """Make a path independent of the folder that one stands in: workers stand in others. URLs stay as they are."""
-    return address if not address or "://" in address else str(Path(address).expanduser().absolute())
+    return address if not address or "://" in address else str(expanded(address))
 
 
 def _told_verbose(ctx: click.Context, _param: click.Parameter, value: bool) -> None:

@@ -116,7 +116,8 @@ def _picture(video: VideoTrack) -> list[tuple[str, str]]:
         (
             "shape",
             f"{video.width_px}x{video.height_px}, pixels {video.sample_aspect_ratio.numerator}:"
-            f"{video.sample_aspect_ratio.denominator}, turned {video.rotation_deg}°",
+            f"{video.sample_aspect_ratio.denominator}, turned {video.rotation_deg}°"
+            f"{', mirrored' if video.mirrored else ''}",
         ),
         ("samples", f"{video.pixel_format}, {video.bit_depth} bit, {video.field_order}"),
         (
@@ -131,6 +132,8 @@ def _picture(video: VideoTrack) -> list[tuple[str, str]]:
         ),
         ("keyframes", f"{count_text(len(video.frames.keyframes), 'keyframe')}, from {video.frames.origin}"),
     ]
+    if video.dolby_vision:
+        rows.append(("Dolby Vision", f"profile {video.dolby_vision}"))
     if video.captions:
         rows.append(("captions", "CEA-608 beside the frames"))
     if clean := video.clean_aperture:

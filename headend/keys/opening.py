@@ -1,11 +1,10 @@
 """The door to all sources of keys."""
 
-from pathlib import Path
-
 from headend.errors import ConfigError
 from headend.keys.base import KeyStore
 from headend.keys.environment import EnvironmentKeys
 from headend.keys.file import FileKeys
+from headend.paths import expanded
 
 
 def open_keys(address: str, *, private_key: str | None = None) -> KeyStore:
@@ -23,12 +22,12 @@ def open_keys(address: str, *, private_key: str | None = None) -> KeyStore:
     if address.startswith("cpix:"):
         from headend.keys.cpix_file import CpixKeys
 
-        key = Path(private_key).expanduser() if private_key else None
-        return CpixKeys(Path(address.removeprefix("cpix:")).expanduser(), key)
+        key = expanded(private_key) if private_key else None
+        return CpixKeys(expanded(address.removeprefix("cpix:")), key)
     if address.startswith("speke+"):
         from headend.keys.speke import SpekeKeys
 
         return SpekeKeys(address.removeprefix("speke+"))
     if not address or "://" in address:
         raise ConfigError("keys come from a file, env:NAME, cpix:FILE or speke+https://HOST/PATH: give one of these")
-    return FileKeys(Path(address).expanduser())
+    return FileKeys(expanded(address))

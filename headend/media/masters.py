@@ -116,6 +116,25 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True)
+class DolbyVision:
+    """What a master says of its Dolby Vision.
+
+    Attributes:
+        profile: The profile, such as 5 or 8; 0 where the master does not say.
+        compatibility: What its base layer is, by Dolby's number: 0 for nothing that anything else can show, 1 for
+            HDR10, 2 for SDR, 4 for HLG, 6 for HDR10 of a disc.
+    """
+
+    profile: int
+    compatibility: int
+
+    def __str__(self) -> str:
+        if not self.profile:
+            return "unknown"
+        return f"{self.profile}.{self.compatibility}" if self.profile in (8, 10) else str(self.profile)
+
+
+@dataclass(frozen=True, slots=True)
 class VideoTrack:
     """The picture of a master.
 
@@ -143,6 +162,8 @@ class VideoTrack:
         clean_aperture: The part that is meant to be seen, where the container says that it is not all.
         changes: Where size, shape of pixels, pixel format or colour change; what is said here of them holds for most of
             the film.
+        mirrored: Whether left and right change places before it is turned.
+        dolby_vision: What it says of Dolby Vision; None where it is none.
     """
 
     index: int
@@ -167,6 +188,8 @@ class VideoTrack:
     captions: bool = False
     clean_aperture: Crop | None = None
     changes: tuple[Change, ...] = ()
+    mirrored: bool = False
+    dolby_vision: DolbyVision | None = None
 
     @property
     def frame_count(self) -> int:

@@ -6,9 +6,9 @@ imported only when an address in S3 is opened.
 
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 from headend.errors import ConfigError, StorageError
+from headend.paths import expanded
 from headend.settings import StoreSettings
 from headend.storage.base import ObjectInfo, Reader, Store, check_key
 from headend.storage.local import LocalStore
@@ -47,7 +47,7 @@ def open_store(
         return PatientStore(store, settings.patience_s, cancelled, on_wait)
     if not settings.url or "://" in settings.url:
         raise ConfigError("a store is a folder's path or s3://bucket/prefix; give one of these")
-    return LocalStore(Path(settings.url).expanduser().absolute())
+    return LocalStore(expanded(settings.url))
 
 
 def check_writable(store: Store) -> None:

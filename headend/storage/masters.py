@@ -14,6 +14,7 @@ from pathlib import Path
 
 from headend.errors import HeadendError, MasterError, ObjectMissing
 from headend.media import Master
+from headend.paths import expanded
 from headend.settings import DEFAULT_STORE_PATIENCE_S
 from headend.storage import digests
 
@@ -58,7 +59,7 @@ def identify(
         return _identify_object(url, endpoint_url)
     if not url or "://" in url:
         raise MasterError("a master is a file's path or s3://bucket/key; copy it to one of these first")
-    path = Path(url).expanduser().absolute()
+    path = expanded(url)
     before = _stat_file(path)
     with _file_errors(path):
         digest = digests.cached(path, lambda: _digest(path, before.st_size, on_progress))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder.command import light_of
+from encoder.picture.colour import light_of
 from encoder.verifying import differences
 from headend.media import (
     AudioRendition,

@@ -111,7 +111,8 @@ def picture_of(path: Path) -> VideoTrack:
 def check_metadata(kind: HardMaster, delivered: VideoTrack, rendition: VideoRendition, told: VideoTrack) -> None:
     """What the rendition says of itself is what the master meant, or BT.709 of what was tone-mapped."""
     tone_mapped = kind.hdr and rendition.video_range is VideoRange.SDR
-    meant, colour = BT709 if tone_mapped else kind.colour, told.colour
+    narrowed = kind.wide and told.bit_depth == 8
+    meant, colour = BT709 if tone_mapped or narrowed else kind.colour, told.colour
     assert (colour.primaries, colour.transfer, colour.matrix) == (meant.primaries, meant.transfer, meant.matrix)
     assert colour.range == "tv", rendition.id
     display = None if tone_mapped else delivered.mastering_display
@@ -119,6 +120,7 @@ def check_metadata(kind: HardMaster, delivered: VideoTrack, rendition: VideoRend
     assert numbers_of(told.mastering_display) == pytest.approx(numbers_of(display), abs=1e-4), rendition.id
     assert told.content_light == (None if tone_mapped else delivered.content_light), rendition.id
     assert (told.sample_aspect_ratio, told.rotation_deg, told.field_order) == (1, 0, FieldOrder.PROGRESSIVE)
+    assert not told.mirrored
     assert told.frame_rate == rendition.frame_rate == kind.frame_rate / rendition.rate_divisor
     assert (told.width_px, told.height_px) == (rendition.width_px, rendition.height_px)
 

@@ -20,7 +20,7 @@ from tests.support.captions import PLAIN, add_captions
 from tests.support.colours import Array, codes_of, signal_of
 from tests.support.damage import blank
 from tests.support.frame_numbers import number_cells, read_frame_number
-from tests.support.masters import Sound, encode_pictures, rewrap, run_ffmpeg, with_clean_aperture
+from tests.support.masters import Sound, encode_pictures, rewrap, run_ffmpeg, with_clean_aperture, with_dolby_vision
 from tests.support.text import Shown, ass, srt, ttml
 
 NUMBER_SHARE, BAND_SHARE = 0.6, 0.7
@@ -40,6 +40,8 @@ BT601_525 = Colour("smpte170m", "smpte170m", "smpte170m", "tv", "left")
 BT601_625 = Colour("bt470bg", "smpte170m", "bt470bg", "tv", "left")
 FULL_RANGE = Colour("bt709", "bt709", "bt709", "pc", "left")
 PQ = Colour("bt2020", "smpte2084", "bt2020nc", "tv", "left")
+DISPLAY_P3 = Colour("smpte432", "bt709", "bt709", "tv", "left")
+BT2020_SDR = Colour("bt2020", "bt2020-10", "bt2020nc", "tv", "left")
 HLG = Colour("bt2020", "arib-std-b67", "bt2020nc", "tv", "left")
 
 _X265_PQ = (
@@ -140,6 +142,11 @@ class HardMaster:
     def hdr(self) -> bool:
         """Whether it is PQ or HLG."""
         return self.colour in (PQ, HLG)
+
+    @property
+    def wide(self) -> bool:
+        """Whether it is SDR of a wider gamut than BT.709."""
+        return self.colour in (DISPLAY_P3, BT2020_SDR)
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -468,6 +475,58 @@ KINDS: tuple[HardMaster, ...] = (
         rewrapped=(("-display_rotation:v:0", "-90"), ()),
         rendition_size=(180, 320),
         decided="turned by 90 degrees",
+    ),
+    HardMaster(
+        "mirrored",
+        "left and right change places, as a telephone's front camera has it: a display matrix says so",
+        suffix="mov",
+        filters="hflip",
+        rewrapped=(("-display_hflip:v:0",), ()),
+        decided="picture mirrored",
+    ),
+    HardMaster(
+        "mirrored and turned",
+        "upside down and then turned, by a display matrix",
+        suffix="mov",
+        size=(180, 320),
+        filters="vflip,transpose=cclock",
+        rewrapped=(("-display_rotation:v:0", "-90", "-display_vflip:v:0"), ()),
+        rendition_size=(180, 320),
+        decided="picture mirrored",
+    ),
+    HardMaster(
+        "Display P3, 10 bits",
+        "a wide gamut in SDR: kept where there are 10 bits, BT.709 in H.264",
+        suffix="mov",
+        colour=DISPLAY_P3,
+        raw_format="yuv422p10le",
+        codec="prores_ks",
+        codec_args=(),
+        sound=_PCM,
+        all_codecs=True,
+        decided="Display P3 in SDR → kept in renditions of 10 bits, converted to BT.709 in those of 8",
+    ),
+    HardMaster(
+        "BT.2020 in SDR",
+        "UHD broadcasts without HDR",
+        suffix="mkv",
+        colour=BT2020_SDR,
+        raw_format="yuv420p10le",
+        codec="libx265",
+        codec_args=("-preset", "ultrafast", "-crf", "10", "-x265-params", "keyint=25:log-level=error"),
+        sound=_PCM,
+        decided="BT.2020 in SDR",
+    ),
+    HardMaster(
+        "Dolby Vision 8.1",
+        "HDR10 with Dolby's metadata beside it: the base layer is what is encoded",
+        picture_rate=Fraction(24),
+        colour=PQ,
+        raw_format="yuv420p10le",
+        codec="libx265",
+        codec_args=("-preset", "ultrafast", "-crf", "10", "-x265-params", _X265_PQ, "-tag:v", "hvc1"),
+        altered=lambda path: with_dolby_vision(path, 8, 1),
+        decided="Dolby Vision profile 8.1 → its base layer (HDR10)",
     ),
     HardMaster(
         "anamorphic pixels",

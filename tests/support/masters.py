@@ -154,23 +154,35 @@ def rewrap(path: Path, source: Path, *output_args: str, input_args: Sequence[str
     return path
 
 
+def with_dolby_vision(path: Path, profile: int, compatibility: int) -> Path:
+    """State Dolby Vision in an MP4 or MOV, whose index is at its end (``dvcC``, ``dvvC`` from profile 8 on)."""
+    # Version 1.0, level 1, and that there is a base layer with metadata.
+    record = bytes([1, 0, profile << 1, 1 << 3 | 0b101, compatibility << 4]) + bytes(19)
+    return _with_box(path, b"dvcC" if profile < 8 else b"dvvC", record)
+
+
 def with_clean_aperture(path: Path, size: tuple[int, int], crop: Crop) -> Path:
     """State in a MOV, whose index is at its end, which part of the picture is to be seen (``clap``)."""
-    data = path.read_bytes()
-    parents: list[boxes.Box] = []
-    for kind in ("moov", "trak", "mdia", "minf", "stbl", "stsd"):
-        parents.append(boxes.find(data, kind, parents[-1] if parents else None))
-    parents.append(next(boxes.children(data, parents[-1].body + 8, parents[-1].end)))
     # Where the centre lies, against that of the whole.
     across, down = (
         2 * start + length - whole
         for start, length, whole in zip((crop.left_px, crop.top_px), (crop.width_px, crop.height_px), size, strict=True)
     )
     numbers = (crop.width_px, 1, crop.height_px, 1, across, 2, down, 2)
-    clap = struct.pack(">I4sIIIIiIiI", 40, b"clap", *numbers)
-    grown = bytearray(data[: parents[-1].end] + clap + data[parents[-1].end :])
+    return _with_box(path, b"clap", struct.pack(">IIIIiIiI", *numbers))
+
+
+def _with_box(path: Path, kind: bytes, body: bytes) -> Path:
+    """Put a box at the end of the first track's sample entry."""
+    data = path.read_bytes()
+    parents: list[boxes.Box] = []
+    for name in ("moov", "trak", "mdia", "minf", "stbl", "stsd"):
+        parents.append(boxes.find(data, name, parents[-1] if parents else None))
+    parents.append(next(boxes.children(data, parents[-1].body + 8, parents[-1].end)))
+    added = struct.pack(">I4s", len(body) + 8, kind) + body
+    grown = bytearray(data[: parents[-1].end] + added + data[parents[-1].end :])
     for box in parents:
-        struct.pack_into(">I", grown, box.start, box.end - box.start + len(clap))
+        struct.pack_into(">I", grown, box.start, box.end - box.start + len(added))
     path.write_bytes(grown)
     return path
 

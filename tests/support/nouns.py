@@ -9,6 +9,7 @@ from headend.media import (
     Colour,
     ContentLight,
     Crop,
+    DolbyVision,
     FieldOrder,
     FrameIndex,
     Master,
@@ -72,6 +73,8 @@ def make_video_track(
     frame_count: int = 48,
     frames: FrameIndex | None = None,
     clean_aperture: Crop | None = None,
+    mirrored: bool = False,
+    dolby_vision: DolbyVision | None = None,
 ) -> VideoTrack:
     """Make a track whose time base is one frame, unless told otherwise; give ``frames`` together with ``time_base``."""
     return VideoTrack(
@@ -95,6 +98,8 @@ def make_video_track(
         bit_rate_bps=bit_rate_bps,
         frames=make_frame_index(frame_count) if frames is None else frames,
         clean_aperture=clean_aperture,
+        mirrored=mirrored,
+        dolby_vision=dolby_vision,
     )
 
 

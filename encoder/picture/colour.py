@@ -1,0 +1,181 @@
+"""Colour: what a master leaves unsaid, what becomes of HDR and of wide gamuts in renditions, and what can't be shown.
+
+Sources: ITU-T H.273 (names); ITU-R BT.2408 (reference white); Dolby Vision Streams Within the ISO Base Media File
+Format, version 2.1.2, and Dolby Vision Profiles and Levels, version 1.3.3 (profiles).
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from headend.errors import MasterError
+from headend.media import Colour, DolbyVision, Light, Master, VideoRange, VideoTrack
+
+SDR_COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
+"""What tone-mapped renditions are, and those of 8 bits of a wide gamut."""
+WHITE_NITS = 203
+"""Reference white of HDR production: ITU-R BT.2408, section 2.2."""
+HLG_PEAK_NITS = 1000
+"""Nominal peak of a display of HLG: ITU-R BT.2100, table 5."""
+USUAL_PEAK_NITS = 1000
+"""What PQ is taken to reach that does not say: the display that most films are graded on."""
+HIGHEST_PEAK_NITS = 10_000
+"""What PQ can say at most."""
+
+_UNKNOWN = ("unknown", "unspecified", "reserved", "", "gbr")
+"""RGB has no matrix of its own, but its renditions need one."""
+_WIDE = {"bt2020": "BT.2020", "smpte431": "DCI-P3", "smpte432": "Display P3"}
+_HDR = ("smpte2084", "arib-std-b67")
+_FULL_RANGE = ("gray", "ya", "mono")
+"""Pixel formats without colour: full range unless they say otherwise, as every reader of still pictures takes them."""
+_TRANSPARENT = ("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "ya16", "yaf", "ayuv", "vuya", "pal8")
+_BASE_LAYERS = {1: "HDR10", 2: "SDR", 4: "HLG", 6: "HDR10 of a disc"}
+"""Dolby Vision, ``bl_signal_compatibility_id``; 0 is for those whose base layer nothing else can show."""
+_OLD_PROFILES = (4, 7, 8)
+"""Whose base layer can be shown though early files leave that open."""
+
+
+def complete_colour(track: VideoTrack) -> tuple[Colour, tuple[str, ...]]:
+    """Fill in what the master does not say of its colour.
+
+    Returns:
+        The colour, and one line for what had to be assumed.
+
+    Source:
+        The usual reading of untagged material: BT.709 from 720 lines up, else BT.601 of 525 or 625 lines.
+    """
+    lines = min(track.width_px, track.height_px)
+    primaries = "bt709" if lines >= 720 else "bt470bg" if lines == 576 else "smpte170m"
+    said, grey = track.colour, track.pixel_format.startswith(_FULL_RANGE)
+    assumed = Colour(
+        primaries=primaries,
+        transfer="bt709" if primaries == "bt709" else "smpte170m",
+        matrix="bt2020nc" if said.primaries == "bt2020" else primaries,
+        range="pc" if grey else "tv",
+        chroma_location="left",
+    )
+    names = ("primaries", "transfer", "matrix", "range", "chroma_location")
+    full = Colour(*(getattr(assumed if getattr(said, name) in _UNKNOWN else said, name) for name in names))
+    told = []
+    open_names = [name for name in names[:3] if getattr(said, name) in _UNKNOWN and not (grey and name == "matrix")]
+    if open_names == ["matrix"]:
+        told.append(f"colour matrix not stated → taken as {full.matrix}")
+    elif open_names:
+        told.append(f"colour {', '.join(open_names)} not stated → taken as {primaries}")
+    if grey and said.range in _UNKNOWN:
+        told.append("grey without a stated range → taken as full range")
+    return full, tuple(told)
+
+
+def is_wide(colour: Colour) -> bool:
+    """Whether an SDR colour has a wider gamut than BT.709."""
+    return colour.primaries in _WIDE and colour.transfer not in _HDR
+
+
+def light_of(video_range: VideoRange, master: Light, *, bit_depth: int = 10) -> Light:
+    """What the numbers of a rendition mean.
+
+    Args:
+        video_range: The rendition's.
+        master: The master's.
+        bit_depth: The rendition's; players take 8 bits for BT.709, whatever they say.
+    """
+    limited = replace(master.colour, range="tv")
+    if video_range is not VideoRange.SDR:
+        return replace(master, colour=limited)
+    hdr = master.colour.transfer in _HDR
+    return Light(SDR_COLOUR if hdr or (bit_depth == 8 and is_wide(master.colour)) else limited)
+
+
+def peak_nits(light: Light) -> Fraction:
+    """How bright the brightest parts of an HDR master are taken to be, in cd/m²; tone mapping leads them to white."""
+    if light.colour.transfer == "arib-std-b67":
+        return Fraction(HLG_PEAK_NITS)
+    stated = Fraction(0)
+    if light.content_light is not None:
+        stated = Fraction(light.content_light.max_cll_nits)
+    if not stated and light.mastering_display is not None:
+        stated = light.mastering_display.max_nits
+    return min(max(stated or Fraction(USUAL_PEAK_NITS), Fraction(WHITE_NITS)), Fraction(HIGHEST_PEAK_NITS))
+
+
+def check(master: Master, track: VideoTrack) -> None:
+    """Refuse a picture whose numbers only a Dolby Vision decoder can turn into light.
+
+    Raises:
+        MasterError: It has no base layer that anything else can show.
+    """
+    dolby = track.dolby_vision
+    if dolby is not None and not _has_base_layer(dolby, track):
+        profile = f"profile {dolby.profile}" if dolby.profile else "of a profile that it does not state"
+        raise MasterError(
+            f"{master.url} is Dolby Vision {profile}, whose colours (IPT-PQ-c2) need a Dolby Vision decoder; "
+            "deliver profile 8.1, HDR10 or SDR"
+        )
+
+
+def tell(track: VideoTrack, colour: Colour) -> Iterator[str]:
+    """Say what is done to colours, one line for each decision.
+
+    Args:
+        track: The master's picture.
+        colour: Its colour with nothing left unknown.
+    """
+    if (dolby := track.dolby_vision) is not None:
+        base = _BASE_LAYERS.get(dolby.compatibility, "what its tags say")
+        yield f"Dolby Vision profile {dolby} → its base layer ({base}); what Dolby Vision adds is left out"
+    if has_alpha(track.pixel_format):
+        yield f"picture has transparency ({track.pixel_format}) → left out; what lies below it is shown"
+    if is_wide(colour):
+        yield f"{_WIDE[colour.primaries]} in SDR → kept in renditions of 10 bits, converted to BT.709 in those of 8"
+    if colour.transfer in _HDR:
+        peak = peak_nits(Light(colour, track.mastering_display, track.content_light))
+        yield f"HDR → in SDR renditions, {float(peak):g} cd/m² become white, {WHITE_NITS} cd/m² nearly so"
+
+
+def has_alpha(pixel_format: str) -> bool:
+    """Whether a pixel format says how far each pixel is to be seen through."""
+    return pixel_format.startswith(_TRANSPARENT)
+
+
+def tone_mapped(stream: Any, video_range: VideoRange, peak: Fraction = Fraction(USUAL_PEAK_NITS)) -> Any:
+    """From PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps mid-tones, then BT.709's own curve.
+
+    Args:
+        stream: Frames that say their colour, of ffmpeg-python.
+        video_range: Theirs.
+        peak: What becomes white, in cd/m². It is the same for all frames: metadata of single frames are not followed.
+    """
+    # HLG's system gamma is one of luminance (ITU-R BT.2100, table 5); zimg's quick way applies it to each channel,
+    # which put a patch 3.5 CIEDE2000 off instead of 0.2. PQ has none and would only be slower.
+    exact = {"agamma": 0} if video_range is VideoRange.HLG else {}
+    return (
+        stream.filter("zscale", transfer="linear", npl=WHITE_NITS, **exact)
+        .filter("format", "gbrpf32le")
+        .filter("zscale", primaries="bt709")
+        # Mobius leaves everything below the knee as it is and rolls off highlights.
+        .filter("tonemap", "mobius", desat=0, peak=f"{float(peak / WHITE_NITS):.6f}")
+        .filter("zscale", transfer="bt709", matrix="bt709", range="limited")
+        .filter("format", "yuv420p10le")
+    )
+
+
+def narrowed(stream: Any, working_format: str) -> Any:
+    """From a wide gamut in SDR to BT.709; colours outside of it come to its border."""
+    return stream.filter("zscale", primaries="bt709", transfer="bt709", matrix="bt709", range="limited").filter(
+        "format", working_format
+    )
+
+
+def without_metadata(stream: Any) -> Any:
+    """What a master says of its light does not hold for SDR, even where the master itself is SDR and says it."""
+    return stream.filter("sidedata", mode="delete", type="MASTERING_DISPLAY_METADATA").filter(
+        "sidedata", mode="delete", type="CONTENT_LIGHT_LEVEL"
+    )
+
+
+def _has_base_layer(dolby: DolbyVision, track: VideoTrack) -> bool:
+    if dolby.compatibility in _BASE_LAYERS or dolby.profile in _OLD_PROFILES:
+        return True
+    return dolby.profile == 0 and track.colour.transfer not in _UNKNOWN
