@@ -39,7 +39,7 @@ def test_a_plan_is_made_of_a_master_whatever_it_is_called(name: bytes, status: i
     film = make_film(tmp_path / "film.mp4", frame_count=5, size=(64, 64))
     folder = tmp_path / "a[" / "b]"
     folder.mkdir(parents=True)
-    film.rename(os.fsencode(folder) + b"/" + name)
+    os.rename(os.fsencode(film), os.fsencode(folder) + b"/" + name)  # noqa: PTH104  # bytes
     done = subprocess.run(
         [sys.executable, "-m", "headend", "plan", "--title", "film", "--ladder", "smoke", "--", name],
         cwd=folder, capture_output=True, text=True, errors="surrogateescape", check=False,
