@@ -247,13 +247,31 @@ def jobs(out: Path | None, titles: int) -> None:
     _write(out, "jobs", report)
 
 
+@main.command()
+@_out
+@click.option("--quick", is_flag=True, help="One short round: shows that all works, not what it costs.")
+def edges(out: Path | None, quick: bool) -> None:
+    """Cache a title beside nginx's proxy_cache: hits, misses, a crowd on a cold segment, and the log's replay."""
+    from benchmarks.edges import findings, measure
+
+    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    table = Table("case", "server", "CPU µs")
+    for row in report.rows:
+        table.add_row(row.case, row.server, f"{row.cpu_us:,.0f}")
+    console = Console()
+    console.print(table)
+    for line in findings(report):
+        console.print(f"  {line}")
+    _write(out, "edges", report)
+
+
 PIECES = (
     "packaging",
     *("encoding --case prores", "encoding --case h264", "encoding --case codecs"),
     *("quality --part ladder", "quality --part cascade", "quality --part joins"),
     *("presets --codec avc", "presets --codec hevc", "presets --codec av1", "presets --codec vp9"),
     *("scaling --part simulated", "scaling --part dask", "scaling --part local"),
-    *("overheads", "costs", "origin", "jobs"),
+    *("overheads", "costs", "origin", "jobs", "edges"),
 )
 """All there is, each piece at most some six minutes on two idle cores."""
 

@@ -52,6 +52,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
     ("segment", re.compile(TRACK + r"/(?P<name>[1-9][0-9]{0,6}\.(?:m4s|vtt))"), Handlers.track_file),
     ("init", re.compile(TRACK + r"/(?P<name>init\.mp4)"), Handlers.track_file),
     ("sheet", re.compile(TRACK + r"/(?P<name>[1-9][0-9]{0,6}\.jpg)"), Handlers.track_file),
+    ("index", re.compile(TRACK + r"/(?P<name>index)"), Handlers.track_file),
     ("thumbnails", re.compile(RELEASE + THUMBNAILS), Handlers.release_file),
     ("manifest", re.compile(RELEASE + TOP), Handlers.manifest),
     ("playlist", re.compile(RELEASE + PLAYLIST), Handlers.release_file),
@@ -69,7 +70,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
 """The name of a route in metrics and logs, the paths that it takes, and what answers."""
 PUBLIC = frozenset({"asset", "health", "metrics"})
 """Routes that need no token."""
-SHARED = frozenset({"segment", "init", "playlist", "poster", "sheet", "thumbnails"})
+SHARED = frozenset({"segment", "init", "index", "playlist", "poster", "sheet", "thumbnails"})
 """Routes whose responses are the same for everyone who may have them. An edge that checks tokens may share them."""
 _MOST_CHARACTERS = 512
 """No path of a route is longer, apart from its token."""

@@ -221,6 +221,12 @@ class Library:
             return await self._document(wanted, release, client)
         track = await self.track(wanted.title, wanted.track, client)
         index = track.index
+        if wanted.name == layout.INDEX:  # for edges, which check what they get against it
+            body = await self._in_thread(partial(track_index.encode, index))
+            digest = hashlib.sha256(body).hexdigest()
+            return self._keep(
+                key, media_file("index", in_memory(body), digest, track.published, "application/octet-stream")
+            )
         if wanted.name == layout.INIT and index.facts.init_bytes:
             kind, size, sha256 = "init", index.facts.init_bytes, bytes.fromhex(index.facts.init_sha256)
         else:

@@ -14,9 +14,14 @@ class Mismatch(Exception):
 
 
 async def receive(
-    pieces: Pieces, *, size_bytes: int, sha256: bytes | None, begun: Callable[[Blob], None] = lambda _: None
+    pieces: Pieces,
+    *,
+    size_bytes: int,
+    sha256: bytes | None,
+    begun: Callable[[Blob], None] = lambda _: None,
+    place: Blob | None = None,
 ) -> Blob:
-    """Receive a body into memory and verify it.
+    """Receive a body and verify it.
 
     Args:
         pieces: The body, from its start to its end.
@@ -24,15 +29,16 @@ async def receive(
         sha256: Its expected digest; None if only the size is known.
         begun: Called with the blob whenever there is more to send, also before it is whole. Readers of the blob get all
             but its last byte before it was verified, and are cut if it turns out to be wrong.
+        place: An empty blob to receive it in, such as a file's; memory by default.
 
     Returns:
         The whole blob.
 
     Raises:
         Mismatch: Size or digest differ.
-        OSError: There is no room in memory, or there are too many open files.
+        OSError: There is no room, or there are too many open files.
     """
-    blob = arriving(size_bytes)
+    blob = arriving(size_bytes) if place is None else place
     digest = hashlib.sha256()
     try:
         async with aclosing(pieces):

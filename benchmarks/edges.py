@@ -1,0 +1,303 @@
+"""What an edge costs: beside nginx with `proxy_cache`, in front of the same upstream, one worker each.
+
+Servers take turns; what is compared is their own CPU time, which depends less than the clock on what else runs. nginx
+checks no digest of what it fetches.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import aiohttp
+
+from benchmarks.load import run_wrk
+from benchmarks.origin import Server
+from headend import track_index
+from headend.errors import ConfigError
+from headend.media import Segment
+from headend.track_index import TrackFacts
+
+TRACK = "avc-1080p-6000k-0123456789"
+SEGMENT_BYTES = 800 << 10
+MANIFEST_BYTES = 25_000
+COUNT = 160
+HOT = 16
+ROUNDS, QUICK_ROUNDS = 5, 2
+SECONDS, QUICK_SECONDS = 2, 1
+CONNECTIONS = 16
+CROWD = 1000
+NGINX, HEADEND = "nginx proxy_cache", "headend edge"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a kind of request cost a server.
+
+    Attributes:
+        case: The kind.
+        server: Its name.
+        cpu_us: CPU microseconds per request; of misses, per MiB; median of ``runs``.
+        runs: Of each run.
+    """
+
+    case: str
+    server: str
+    cpu_us: float
+    runs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that was measured.
+
+    Attributes:
+        rows: Costs.
+        ratios: headend's cost over nginx's, by case.
+        memory_bytes: Resident memory of the edge's process after all of it.
+        crowd_requests: How often upstream was asked by `CROWD` clients on one cold segment.
+        decisions_differ: Decisions of the run's log that are different offline.
+        decisions: How many there were.
+    """
+
+    rows: tuple[Row, ...]
+    ratios: dict[str, float]
+    memory_bytes: int
+    crowd_requests: int
+    decisions_differ: int
+    decisions: int
+
+
+def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -> Report:
+    """Measure all cases."""
+    rounds, seconds = (QUICK_ROUNDS, QUICK_SECONDS) if quick else (ROUNDS, SECONDS)
+    with TemporaryDirectory(prefix="headend-edges-") as name, ExitStack() as held:
+        folder = Path(name)
+        publish(folder / "upstream")
+        upstream, log = held.enter_context(static(folder / "upstream", folder))
+        edge = held.enter_context(headend(upstream.url, folder))
+        servers = {NGINX: held.enter_context(proxy_cache(upstream.url, folder)), HEADEND: edge}
+        hot = [_path("film", number) for number in range(1, HOT + 1)]
+        rows = []
+        for case, paths in (("hits, segments", hot), ("hits, manifests", ["/film/multivariant.m3u8"])):
+            on_step(case)
+            runs: dict[str, list[float]] = {server: [] for server in servers}
+            for server in list(servers) * (1 + rounds):
+                runs[server].append(_load(servers[server], paths, seconds, folder))
+            rows += [Row(case, server, median(found[1:]), tuple(found[1:])) for server, found in runs.items()]
+        on_step("misses")
+        cold: dict[str, list[float]] = {server: [] for server in servers}
+        for turn in range(rounds):
+            for server in servers:
+                cold[server].append(_miss(servers[server], f"cold-{turn}"))
+        rows += [Row("misses, per MiB", server, median(found), tuple(found)) for server, found in cold.items()]
+        on_step(f"{CROWD} clients on a cold segment")
+        before = log.read_text().count(_path("crowd", 1))
+        asyncio.run(_crowd(edge.url + _path("crowd", 1)))
+        time.sleep(1.5)
+        asked = log.read_text().count(_path("crowd", 1)) - before
+        memory_bytes = _resident(edge.pid)
+        time.sleep(1.5)
+        verdict = json.loads(
+            subprocess.run(
+                [sys.executable, "-m", "headend", "replay", str(folder / "decisions.log"), "--json"],
+                capture_output=True, text=True, check=True,
+            ).stdout
+        )  # fmt: skip
+    costs = {(row.case, row.server): row.cpu_us for row in rows}
+    ratios = {case: costs[case, HEADEND] / costs[case, NGINX] for case, server in costs if server == HEADEND}
+    return Report(
+        tuple(rows),
+        ratios,
+        memory_bytes,
+        asked,
+        verdict["different"],
+        verdict["requests"],
+    )
+
+
+def findings(report: Report) -> list[str]:
+    """What a person should know."""
+    limits = {"hits, segments": 1.5, "hits, manifests": 1.5, "misses, per MiB": 3.0}
+    return [
+        *(f"{case}: CPU {ratio:.2f} x nginx's; {limits[case]:g} asked" for case, ratio in report.ratios.items()),
+        f"process {report.memory_bytes / 1e6:.0f} MB; 80 asked",
+        f"{CROWD} clients on one cold segment: {report.crowd_requests} upstream request",
+        f"{report.decisions_differ} of {report.decisions:,} decisions differ offline",
+    ]
+
+
+def publish(root: Path) -> None:
+    """Write titles of one track each, as an origin would give them."""
+    random_bytes = random.Random(1)
+    titles = ("film", "crowd", *(f"cold-{turn}" for turn in range(ROUNDS)))
+    for title in titles:
+        folder = root / title / "tracks" / TRACK
+        folder.mkdir(parents=True)
+        segments = []
+        for number in range(1, COUNT // (1 if title.startswith("cold") else 4) + 1):
+            body = random_bytes.randbytes(SEGMENT_BYTES + number)
+            (folder / f"{number}.m4s").write_bytes(body)
+            segments.append(
+                Segment(
+                    number=number,
+                    size_bytes=len(body),
+                    sha256=hashlib.sha256(body).hexdigest(),
+                    start_ticks=(number - 1) * 150_000,
+                    duration_ticks=150_000,
+                    samples=150,
+                )
+            )
+        empty = hashlib.sha256(b"").hexdigest()
+        facts = TrackFacts(TRACK, "video/mp4", "avc1.640028", 25_000, 0, empty, 1920, 1080)
+        (folder / "index").write_bytes(track_index.encode(track_index.index_of(facts, segments)))
+        line = "#EXTINF:6.00000,\n{}.m4s\n"
+        playlist = "#EXTM3U\n" + "".join(line.format(number) for number in range(1, MANIFEST_BYTES // 25))
+        (root / title / "multivariant.m3u8").write_text(playlist)
+
+
+@contextmanager
+def static(root: Path, folder: Path) -> Iterator[tuple[Server, Path]]:
+    """The upstream: nginx over files, with a log of what it was asked for."""
+    log = folder / "upstream.log"
+    config = f"""
+        access_log {log}; sendfile on; tcp_nopush on; keepalive_requests 1000000000;
+        types {{ video/mp4 m4s; application/vnd.apple.mpegurl m3u8; }}
+        server {{
+            listen 127.0.0.1:PORT backlog=1024; root {root};
+            location / {{ add_header Cache-Control "public, max-age=31536000, immutable"; }}
+        }}
+    """
+    with _nginx("upstream", config, folder) as server:
+        yield server, log
+
+
+@contextmanager
+def proxy_cache(upstream: str, folder: Path) -> Iterator[Server]:
+    """Run nginx as a cache, with all that makes it fast."""
+    config = f"""
+        access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; open_file_cache max=1000;
+        proxy_cache_path {folder}/nginx-cache levels=1:2 keys_zone=edge:10m max_size=10g inactive=1d use_temp_path=off;
+        upstream origin {{ server {upstream.removeprefix("http://")}; keepalive 32; }}
+        server {{
+            listen 127.0.0.1:PORT backlog=1024 reuseport;
+            location / {{
+                proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
+                proxy_cache edge; proxy_cache_lock on;
+            }}
+        }}
+    """
+    with _nginx("cache", config, folder) as server:
+        yield server
+
+
+@contextmanager
+def _nginx(name: str, http: str, folder: Path) -> Iterator[Server]:
+    if shutil.which("nginx") is None:
+        raise ConfigError("nginx is not installed: get it with 'apt-get install nginx-light'")
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    place = folder / f"nginx-{name}"
+    place.mkdir()
+    bodies = "".join(
+        f"{kind}_temp_path {place}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = place / "nginx.conf"
+    config.write_text(
+        f"{'user root;' if os.geteuid() == 0 else ''} worker_processes 1; daemon off; pid {place}/nginx.pid; "
+        f"error_log {place}/nginx.log; events {{ worker_connections 4096; }} "
+        f"http {{ {bodies} {http.replace('PORT', str(port))} }}"
+    )
+    with subprocess.Popen(["nginx", "-c", str(config), "-p", str(place), "-e", f"{place}/nginx.log"]) as child:
+        try:
+            deadline_s = time.monotonic() + 10
+            while not (place / "nginx.pid").exists():
+                if child.poll() is not None or time.monotonic() > deadline_s:
+                    raise ConfigError(f"nginx does not start: {(place / 'nginx.log').read_text()}")
+                time.sleep(0.02)
+            yield Server(f"http://127.0.0.1:{port}", child.pid)
+        finally:
+            child.terminate()
+            child.wait()
+
+
+@contextmanager
+def headend(upstream: str, folder: Path) -> Iterator[Server]:
+    """Run an edge as people do."""
+    argv = [
+        *(sys.executable, "-m", "headend", "edge", "--origin", upstream, "--disk", str(folder / "edge")),
+        *("--disk-bytes", "10G", "--decisions", str(folder / "decisions.log"), "--port", "0", "--json"),
+    ]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            text = ""
+            while not text.rstrip().endswith("}"):
+                line = child.stdout.readline()
+                if not line:
+                    raise ConfigError("the edge does not start")
+                text += line
+            yield Server(json.loads(text)["url"], child.pid)
+        finally:
+            child.terminate()
+            child.wait()
+
+
+def _path(title: str, number: int) -> str:
+    return f"/{title}/tracks/{TRACK}/{number}.m4s"
+
+
+def _load(server: Server, paths: Sequence[str], seconds: int, folder: Path) -> float:
+    """CPU microseconds per request."""
+    before = sum(server.cpu_s().values())
+    load = run_wrk(server.url, paths, headers={}, connections=CONNECTIONS, seconds=seconds, folder=folder)
+    return (sum(server.cpu_s().values()) - before) / load.requests * 1e6
+
+
+def _miss(server: Server, title: str) -> float:
+    """CPU microseconds per MiB of segments that nobody has asked for yet."""
+    paths = [_path(title, number) for number in range(1, COUNT + 1)]
+    before = sum(server.cpu_s().values())
+    size_bytes = asyncio.run(_fetch([server.url + path for path in paths]))
+    time.sleep(0.2)
+    return (sum(server.cpu_s().values()) - before) / (size_bytes / (1 << 20)) * 1e6
+
+
+async def _fetch(urls: Sequence[str]) -> int:
+    gate = asyncio.Semaphore(4)
+    async with aiohttp.ClientSession() as session:
+
+        async def one(url: str) -> int:
+            async with gate, session.get(url) as answer:
+                assert answer.status == 200
+                return len(await answer.read())
+
+        return sum(await asyncio.gather(*map(one, urls)))
+
+
+async def _crowd(url: str) -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def one() -> None:
+            async with session.get(url) as answer:
+                assert answer.status == 200
+                await answer.read()
+
+        await asyncio.gather(*(one() for _ in range(CROWD)))
+
+
+def _resident(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")

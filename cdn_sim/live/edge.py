@@ -1,0 +1,401 @@
+"""A caching edge: what it answers, and how it decides.
+
+Every request for an object of a track goes through the policy, at the moment it is made: its size and digest are known
+from the track index, so whether its bytes have arrived yet makes no difference. So the log of all decisions, replayed
+offline, gives the same hits and misses.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from aiohttp import hdrs
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from cdn_sim.live.documents import Documents, with_age
+from cdn_sim.live.folder import ArrivingFile, Folder, NoRoom
+from cdn_sim.live.tracks import Tracks, Wanted
+from cdn_sim.live.upstream import LOOP, Absent, Told, Unreachable, Upstreams
+from cdn_sim.policies import Verdict
+from cdn_sim.request_logs.decisions import LoggedPolicy
+from headend import layout
+from headend.access.grants import Denied, GrantChecker, split_token
+from headend.access.tokens import Grant
+from headend.caching.receiving import Mismatch, receive
+from headend.caching.segmented_lru import SegmentedLRU
+from headend.caching.single_flight import SingleFlight, TookTooLong, TooMany
+from headend.http import cmcd, responses
+from headend.http.access_log import AccessLog
+from headend.http.blobs import Blob
+from headend.http.connections import NO_ROUTE
+from headend.http.requests import Request
+from headend.http.responses import File, Response
+from headend.http.server import client_key
+from headend.metrics import Registry
+
+log = logging.getLogger("headend.edge")
+
+OBJECT = re.compile(
+    r"/(?P<title>[a-z0-9-]{1,64})/tracks/(?P<track>[A-Za-z0-9-]{1,64}(?:\.[A-Za-z0-9-]{1,64}){0,3})"
+    r"/(?P<name>init\.mp4|[1-9][0-9]{0,6}\.(?:m4s|vtt|jpg))"
+)
+DOCUMENT = re.compile(r"/(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,5})?")
+QUERY = re.compile(r"[A-Za-z0-9._~=&,:+%/-]{0,1024}")
+HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
+LONGEST_PATH = 512
+LOOPS = re.compile(r"[A-Za-z0-9._:;=, -]{0,512}")
+OPEN_FILES = 2048
+"""Files that are held open, ready to be sent."""
+WAIT_S = 30.0
+FLIGHTS = 1024
+FLIGHTS_PER_CLIENT = 64
+CMCD_PARAMETER = re.compile(r"(?:^|&)CMCD=[^&]*", re.IGNORECASE)
+LOOPBACK = frozenset({"127.0.0.1", "::1"})
+_LOOP = responses.error(HTTPStatus.LOOP_DETECTED)
+_GATEWAY_TIMEOUT = responses.error(HTTPStatus.GATEWAY_TIMEOUT)
+_BAD_GATEWAY = responses.error(HTTPStatus.BAD_GATEWAY)
+_STOPPING = responses.error(HTTPStatus.SERVICE_UNAVAILABLE, reason="this edge is about to stop")
+_OK = responses.document(b"ok\n", "text/plain; charset=utf-8", responses.NO_STORE)
+
+
+@dataclass(slots=True)
+class _Ready:
+    """An object that can be sent.
+
+    Attributes:
+        file: With its open blob.
+        since_s: When it came from upstream; monotonic.
+    """
+
+    file: File
+    since_s: float
+
+
+class Figures:
+    """What an edge counts; the names are those of the simulation's report."""
+
+    def __init__(self, registry: Registry, tier: str, name: str) -> None:
+        self._tier, self._name = tier, name
+        self._requests = registry.counter("decisions", "Requests by decision.", "tier", "edge", "decision")
+        self._fetched = registry.counter("fetched_bytes", "Bytes from upstream.", "from")
+        self.damaged = registry.counter("damaged", "Bodies from upstream whose digest was wrong.")
+        self.no_room = registry.counter("no_room", "Objects that the disk had no room for.")
+        self.denied = registry.counter("denied", "Requests that a token does not cover.", "reason")
+        self.players = registry.counter("players_starved", "Requests whose player says that its buffer ran empty.")
+
+    def decided(self, decision: str) -> None:
+        """Count a request."""
+        self._requests.inc(self._tier, self._name, decision)
+
+    def fetched(self, role: str, size_bytes: int) -> None:
+        """Count bytes from upstream."""
+        self._fetched.labels(role).value += size_bytes
+
+
+class Edge:
+    """Answers requests from its disk and its upstreams; belongs to one event loop.
+
+    Args:
+        name: Unique among the edges of a plant.
+        upstreams: Where objects come from.
+        folder: The disk.
+        policy: Decides what stays there.
+        documents_bytes: Memory for manifests.
+        registry: Where metrics are exported.
+        tier: ``edge`` or ``shield``.
+        checker: Checks tokens; None serves everything to everyone.
+        territory: Where the edge is, ISO 3166-1 alpha-2; empty if that is not known.
+        peers: Addresses of the cluster's other edges, under which they are upstreams.
+        itself: The edge's own address among them; empty without peers.
+        access_log: Where requests are logged; None for nowhere.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        upstreams: Upstreams,
+        folder: Folder,
+        policy: LoggedPolicy,
+        documents_bytes: int,
+        registry: Registry,
+        tier: str = "edge",
+        checker: GrantChecker | None = None,
+        territory: str = "",
+        peers: Sequence[str] = (),
+        itself: str = "",
+        access_log: AccessLog | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.is_draining = False
+        self.figures = Figures(registry, tier, name)
+        self._registry = registry
+        self._upstreams = upstreams
+        self._folder = folder
+        self._policy = policy
+        self._clock = clock
+        self._tracks = Tracks(upstreams, clock)
+        self._documents = Documents(upstreams, documents_bytes, self._count_document, clock)
+        self._checker = checker
+        self._territory = territory
+        self._peers = tuple(peers)
+        self._itself = itself
+        self._access_log = access_log
+        self._open: SegmentedLRU[str, _Ready] = SegmentedLRU(OPEN_FILES)
+        self._arriving: dict[str, _Ready] = {}
+        self._flights: SingleFlight[str, _Ready] = SingleFlight(FLIGHTS, FLIGHTS_PER_CLIENT)
+        self._tasks: set[asyncio.Task[None]] = set()
+        registry.gauge("disk_bytes", "Bytes that the policy keeps on the disk.", lambda: policy.policy.used_bytes)
+        registry.gauge("pinned_bytes", "Bytes of the planned part.", lambda: policy.policy.pinned_bytes)
+        registry.gauge("inflight", "Objects that are arriving.", lambda: len(self._arriving))
+        registry.gauge("document_bytes", "Memory for manifests.", lambda: self._documents.size_bytes)
+
+    async def close(self) -> None:
+        """End all reads, and close all connections upstream."""
+        for task in self._tasks:
+            task.cancel()
+        self._flights.cancel()
+        self._tracks.cancel()
+        self._documents.cancel()
+        await self._upstreams.close()
+
+    # --- requests ---
+
+    async def respond(self, request: Request) -> tuple[str, Response]:
+        """The name of the request's route, and the response."""
+        path = request.path
+        if path in HEALTH:
+            return "health", _STOPPING if self.is_draining and path == "/readyz" else _OK
+        if path == "/metrics":
+            return "metrics", self._metrics(request)
+        loops = ", ".join(request.headers.getall(LOOP, ()))
+        if not LOOPS.fullmatch(loops):
+            return NO_ROUTE, responses.MALFORMED
+        if self.name in re.split(r"[\s,;]+", loops):
+            return NO_ROUTE, _LOOP
+        token, rest = split_token(path)
+        if len(rest) > LONGEST_PATH:
+            return NO_ROUTE, responses.NOT_FOUND
+        found = OBJECT.fullmatch(rest)
+        if found is not None:
+            return "segment", await self._guarded(self._object(request, found, token, loops))
+        # Of a track, only its index is a document: another cache in front of this one asks for it.
+        if not DOCUMENT.fullmatch(rest) or ("/tracks/" in rest and not rest.endswith(f"/{layout.INDEX}")):
+            return NO_ROUTE, responses.NOT_FOUND
+        return "document", await self._guarded(self._document(request, rest, token, loops))
+
+    def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
+        """Count what the player reports, and log the request."""
+        if request is None:
+            return
+        if (cmcd.MARK in request.target or cmcd.REQUEST in request.headers) and cmcd.read(
+            request.target, request.headers
+        ).starved:
+            self.figures.players.inc()
+        if self._access_log is not None:
+            self._access_log.add(request.client, request.method, request.target, route, status, sent_bytes, seconds)
+
+    async def _guarded(self, answer: Awaitable[Response]) -> Response:
+        try:
+            return await answer
+        except Denied as denied:
+            self.figures.denied.inc(denied.reason.name.lower())
+            return responses.forbidden(denied.reason, denied.retry_s)
+        except Absent:
+            return responses.NOT_FOUND
+        except TooMany:
+            return responses.BUSY
+        except TookTooLong:
+            return _GATEWAY_TIMEOUT
+        except (Unreachable, Mismatch):
+            self.figures.decided("failed")
+            return _BAD_GATEWAY
+        except Exception:
+            log.exception("a request could not be answered")
+            return responses.FAILED
+
+    def _metrics(self, request: Request) -> Response:
+        if request.local[0].removeprefix("::ffff:") not in LOOPBACK:
+            return responses.NOT_FOUND
+        return responses.document(self._registry.exposition(), CONTENT_TYPE_LATEST, responses.NO_STORE)
+
+    def _grant(self, token: str | None, title: str, request: Request) -> Grant | None:
+        if self._checker is None:
+            return None
+        territory = self._checker.territory(request.headers) or self._territory or None
+        return self._checker.grant(token, title, territory)
+
+    # --- documents ---
+
+    async def _document(self, request: Request, rest: str, token: str | None, loops: str) -> Response:
+        query = CMCD_PARAMETER.sub("", request.query).lstrip("&")
+        if not QUERY.fullmatch(query):
+            return responses.MALFORMED
+        title = rest.split("/")[1] if rest != "/" else ""
+        grant = self._grant(token, title, request) if title and title != "watch" else None
+        prefix = f"/t/{token}" if token is not None else ""
+        wants_page = "text/html" in request.headers.get(hdrs.ACCEPT, "")[:1024]
+        accept = "text/html" if wants_page else "*/*"
+        plan = "" if grant is None or grant.max_height_px is None else str(grant.max_height_px)
+        target = f"{prefix}{rest}{'?' + query if query else ''}"
+        # A document depends on the plan at most, which is part of the key, never on the token itself.
+        key = (rest, query, accept, plan, "" if self._checker is not None else prefix)
+        found, now_s = await self._documents.get(
+            key, target, client=client_key(request.client), loops=loops, accept=accept
+        )
+        return found.response(request.method, request.headers, now_s)
+
+    def _count_document(self, decision: str) -> None:
+        self.figures.decided(f"document {decision}")
+
+    # --- objects of tracks ---
+
+    async def _object(self, request: Request, path: re.Match[str], token: str | None, loops: str) -> Response:
+        grant = self._grant(token, path["title"], request)
+        client = client_key(request.client)
+        prefix = f"/t/{token}" if token is not None else ""
+        wanted = await self._tracks.find(
+            path["title"], path["track"], path["name"], prefix=prefix, client=client, loops=loops
+        )
+        if wanted is None:
+            return responses.NOT_FOUND
+        if grant is not None and self._checker is not None:
+            self._checker.check_plan(grant, (wanted.height_px,))
+            if wanted.is_segment:
+                await self._checker.take_screen(grant, segment_s=wanted.segment_s)
+        ready = await self._ready(wanted, f"{prefix}{path[0]}", client, loops)
+        found = responses.for_file(request.method, request.headers, ready.file)
+        return with_age(found, self._clock() - ready.since_s)
+
+    async def _ready(self, wanted: Wanted, target: str, client: str, loops: str) -> _Ready:
+        """Let the policy decide, and give the object from where it is."""
+        key = wanted.key
+        arriving = self._arriving.get(key)
+        under_way = arriving is not None or key in self._flights
+        verdict = self._request(wanted, delayed=under_way)
+        if verdict.hit and not under_way:
+            ready = self._open.get(key) or self._opened(wanted)
+            if ready is not None:
+                self.figures.decided("hit")
+                return ready
+            # The file is missing or damaged: the policy must not count on it.
+            self._policy.remove(key)
+            self._forget(key)
+            verdict = self._request(wanted, delayed=False)
+        self.figures.decided("delayed" if verdict.hit else "miss" if verdict.admitted else "passed")
+        if arriving is not None:
+            return arriving
+        try:
+            return await self._flights.do(key, lambda: self._begin(wanted, target, loops), wait_s=WAIT_S, client=client)
+        except TooMany:
+            if verdict.admitted:
+                self._policy.failed(key)
+            raise
+
+    def _request(self, wanted: Wanted, *, delayed: bool) -> Verdict:
+        verdict = self._policy.request(wanted.key, wanted.size_bytes, delayed=delayed)
+        for gone in verdict.evicted:
+            self._forget(str(gone))
+        return verdict
+
+    def _opened(self, wanted: Wanted) -> _Ready | None:
+        blob = self._folder.open(wanted.key, wanted.size_bytes, wanted.sha256)
+        if blob is None:
+            return None
+        modified = datetime.fromtimestamp(os.fstat(blob.fd).st_mtime, UTC)
+        ready = _Ready(_file(wanted, blob, modified), self._clock())
+        self._open.put(wanted.key, ready)
+        return ready
+
+    def _forget(self, key: str) -> None:
+        """Remove an object from the disk; what is being sent from it goes on."""
+        self._open.drop(key)
+        self._folder.remove(key)
+
+    async def _begin(self, wanted: Wanted, target: str, loops: str) -> _Ready:
+        """Start to fetch an object; returns when its first bytes are here."""
+        first: asyncio.Future[_Ready] = asyncio.get_running_loop().create_future()
+        task = asyncio.get_running_loop().create_task(self._fetch(wanted, target, loops, first))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await first
+
+    async def _fetch(self, wanted: Wanted, target: str, loops: str, first: "asyncio.Future[_Ready]") -> None:
+        key, told = wanted.key, Told()
+        place = self._placed(wanted)
+
+        def begun(blob: Blob) -> None:
+            if not first.done():
+                ready = _Ready(_file(wanted, blob, told.modified), self._clock())
+                self._arriving[key] = ready
+                first.set_result(ready)
+
+        pieces = self._upstreams.body(target, wanted.size_bytes, peers=self._ranked(key), loops=loops, told=told)
+        try:
+            await receive(
+                pieces,
+                size_bytes=wanted.size_bytes,
+                sha256=wanted.sha256,
+                begun=begun,
+                place=place.blob if place is not None else None,
+            )
+            if place is not None and key in self._policy.policy:
+                place.finish(told.modified.timestamp())
+                self._open.put(key, first.result())
+            elif place is not None:
+                place.discard()  # evicted while it arrived
+        except BaseException as error:
+            if place is not None:
+                place.discard()
+            self._failed(key, error, told)
+            if not first.done():
+                first.set_exception(error)
+            elif not isinstance(error, Exception):
+                raise
+        finally:
+            self._arriving.pop(key, None)
+            self.figures.fetched(str(told.role or "nobody"), told.bytes)
+
+    def _placed(self, wanted: Wanted) -> ArrivingFile | None:
+        """Room on the disk for an object that the policy keeps; None if it keeps it not, or there is none."""
+        if wanted.key not in self._policy.policy:
+            return None
+        try:
+            return self._folder.create(wanted.key, wanted.size_bytes)
+        except NoRoom as error:
+            self.figures.no_room.inc()
+            log.warning("%s can't be kept: %s", wanted.key, error)
+            self._policy.failed(wanted.key)
+            return None
+
+    def _failed(self, key: str, error: BaseException, told: Told) -> None:
+        if key in self._policy.policy:
+            self._policy.failed(key)
+        if isinstance(error, Mismatch):
+            self.figures.damaged.inc()
+            log.warning("%s came damaged from the %s", key, told.role)
+            if told.role is not None:
+                self._upstreams.blame(told.role)
+
+    def _ranked(self, key: str) -> tuple[str, ...]:
+        """Peers that are likelier to have an object than this edge: by rendezvous hashing."""
+        ranked = sorted((*self._peers, self._itself), key=lambda url: _weight(url, key), reverse=True)
+        return tuple(ranked[: ranked.index(self._itself)])[:1]
+
+
+def _weight(url: str, key: str) -> bytes:
+    return hashlib.blake2b(key.encode(), key=url.encode()[:64], digest_size=8).digest()
+
+
+def _file(wanted: Wanted, blob: Blob, modified: datetime) -> File:
+    """Describe an object as the origin does: the same type, tag and lifetime."""
+    return responses.media_file("segment", blob, wanted.sha256.hex(), modified, wanted.content_type)

@@ -1,0 +1,127 @@
+"""What the edge knows of tracks before it is asked: sizes, digests and heights, from their compact indexes."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from cdn_sim.live.upstream import Unreachable, Upstreams
+from headend import layout, track_index
+from headend.caching.segmented_lru import SegmentedLRU
+from headend.caching.single_flight import SingleFlight
+from headend.errors import StorageError
+from headend.track_index import TrackIndex
+
+MEMORY_BYTES = 32 << 20
+"""Memory for indexes: those of some 700 tracks of two hours."""
+ABSENT_S = 5.0
+"""How long a track that is not there is taken for absent."""
+WAIT_S = 20.0
+FLIGHTS = 256
+FLIGHTS_PER_CLIENT = 32
+_NUMBER = re.compile(r"([1-9][0-9]{0,6})\.[a-z0-9]{3,4}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object of a track.
+
+    Attributes:
+        key: What the policy and the disk call it.
+        size_bytes: Its size.
+        sha256: Its digest.
+        content_type: Its media type.
+        height_px: Shorter side of the track's pictures; 0 for sound and text.
+        segment_s: Length of the track's first segment.
+        is_segment: Whether it is a media segment.
+    """
+
+    key: str
+    size_bytes: int
+    sha256: bytes
+    content_type: str
+    height_px: int
+    segment_s: float
+    is_segment: bool
+
+
+class Tracks:
+    """Indexes of tracks, read when they are asked for; belongs to one event loop.
+
+    Args:
+        upstreams: Where they come from.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, upstreams: Upstreams, clock: Callable[[], float] = time.monotonic) -> None:
+        self._upstreams = upstreams
+        self._clock = clock
+        self._known: SegmentedLRU[str, TrackIndex] = SegmentedLRU(MEMORY_BYTES)
+        self._absent: SegmentedLRU[str, float] = SegmentedLRU(10_000)
+        self._flights: SingleFlight[str, TrackIndex | None] = SingleFlight(FLIGHTS, FLIGHTS_PER_CLIENT)
+
+    async def find(self, title: str, track: str, name: str, *, prefix: str, client: str, loops: str) -> Wanted | None:
+        """Look an object up; None if there is no such track or object.
+
+        Args:
+            title: Catalogue entry.
+            track: The track.
+            name: The object's name in it.
+            prefix: What the client's token puts before paths.
+            client: Who asks.
+            loops: The client's ``CDN-Loop``.
+
+        Raises:
+            Unreachable: The index is not here, and nobody upstream gives it.
+            TooMany: Too many are being asked for.
+            TookTooLong: Upstream takes too long.
+        """
+        place = f"{title}/{track}"
+        index = self._known.get(place)
+        if index is None:
+            absent_s = self._absent.get(place)
+            if absent_s is not None and self._clock() < absent_s:
+                return None
+            target = f"{prefix}/{title}/tracks/{track}/{layout.INDEX}"
+            index = await self._flights.do(
+                place, lambda: self._fetch(place, target, loops), wait_s=WAIT_S, client=client
+            )
+        return wanted(place, name, index) if index is not None else None
+
+    async def _fetch(self, place: str, target: str, loops: str) -> TrackIndex | None:
+        answered = await self._upstreams.document(target, loops=loops)
+        if answered.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+            self._absent.put(place, self._clock() + ABSENT_S)
+            return None
+        if answered.status != HTTPStatus.OK:
+            raise Unreachable
+        try:
+            index = await asyncio.to_thread(track_index.decode, answered.body, key=place)
+        except StorageError as error:
+            raise Unreachable from error
+        self._known.put(place, index, index.memory_bytes)
+        return index
+
+    def cancel(self) -> None:
+        """End all reads."""
+        self._flights.cancel()
+
+
+def wanted(place: str, name: str, index: TrackIndex) -> Wanted | None:
+    """An object of a track by its name; None if there is none."""
+    facts = index.facts
+    bounds = index.bounds_ticks
+    segment_s = (bounds[1] - bounds[0]) / facts.timescale if len(bounds) > 1 else 0.0
+    key = f"{place}/{name}"
+    if name == layout.INIT:
+        if not facts.init_bytes:
+            return None
+        digest = bytes.fromhex(facts.init_sha256)
+        return Wanted(key, facts.init_bytes, digest, facts.content_type, facts.short_side_px, segment_s, False)
+    found = _NUMBER.fullmatch(name)
+    if found is None or not index.has(number := int(found[1])) or layout.segment_name(facts.track, number) != name:
+        return None
+    size_bytes, digest = index.size_bytes(number), index.sha256(number)
+    return Wanted(key, size_bytes, digest, facts.content_type, facts.short_side_px, segment_s, True)

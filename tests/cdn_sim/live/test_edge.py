@@ -1,0 +1,296 @@
+import asyncio
+import hashlib
+import http.client
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from email.message import Message
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from cdn_sim.live.serving import EdgeSettings
+from cdn_sim.live.serving import running as edge_running
+from cdn_sim.request_logs.decisions import parse, verify
+from headend.errors import ConfigError
+from tests.cdn_sim.live.plant import FaultyOrigin, files, path_of, running, segment
+
+
+@pytest.fixture
+def origin() -> Iterator[FaultyOrigin]:
+    with running(FaultyOrigin()) as made:
+        yield made
+
+
+@pytest.fixture
+def settings(origin: FaultyOrigin, tmp_path: Path) -> EdgeSettings:
+    return EdgeSettings(origin.url, tmp_path / "disk", 10_000_000, name="one", decisions=tmp_path / "decisions.log")
+
+
+def get(url: str, **headers: str) -> tuple[int, bytes, Message]:
+    request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read(), answer.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(), error.headers
+
+
+def metric(url: str, name: str) -> float:
+    lines = get(f"{url}/metrics")[1].decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+def test_a_segment_is_fetched_once_and_then_served_from_the_disk(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+    with edge_running(settings) as url:
+        for _ in range(3):
+            status, body, headers = get(url + path_of("film", 7))
+            assert (status, body) == (200, segment("film", 7))
+            assert headers["ETag"] == f'"{hashlib.sha256(body).hexdigest()}"'
+            assert "immutable" in headers["Cache-Control"] and headers["Age"].isdigit()
+            assert headers["Last-Modified"] == "Sat, 28 Nov 2026 12:00:00 GMT"
+        assert origin.asked[path_of("film", 7)] == 1
+        assert 'decision="hit"' in get(f"{url}/metrics")[1].decode()
+    assert files(settings.disk) == [path_of("film", 7).strip("/").replace("/tracks", "")]
+
+
+def test_ranges_and_conditions_are_answered_here(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+    with edge_running(settings) as url:
+        whole = get(url + path_of("film", 1))
+        assert get(url + path_of("film", 1), Range="bytes=10-19")[:2] == (206, whole[1][10:20])
+        assert get(url + path_of("film", 1), If_None_Match=whole[2]["ETag"])[0] == 304
+        assert get(url + path_of("film", 1), Range="bytes=9999999-")[0] == 416
+    assert origin.asked[path_of("film", 1)] == 1
+
+
+def test_a_thousand_clients_on_a_cold_segment_make_one_request(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+    async def ask(session: aiohttp.ClientSession, url: str) -> bytes:
+        async with session.get(url) as answer:
+            assert answer.status == 200
+            return await answer.read()
+
+    async def crowd(url: str) -> set[bytes]:
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            return set(await asyncio.gather(*(ask(session, url + path_of("film", 2)) for _ in range(1000))))
+
+    with edge_running(settings) as url:
+        assert asyncio.run(crowd(url)) == {segment("film", 2)}
+    assert origin.asked[path_of("film", 2)] == 1
+
+
+def test_the_first_byte_is_sent_on_before_the_last_one_has_arrived(settings: EdgeSettings) -> None:
+    slow = FaultyOrigin(size_bytes=2_000_000)
+    with running(slow) as origin, edge_running(replace(settings, origin=origin.url)) as url:
+        started, release = threading.Event(), threading.Event()
+
+        async def pause() -> None:
+            started.set()
+            await asyncio.to_thread(release.wait, 20)
+
+        class Pause:
+            wait = staticmethod(pause)
+
+        origin.pause = Pause()  # type: ignore[assignment]
+        with urllib.request.urlopen(url + path_of("film", 3), timeout=20) as answer:
+            first = answer.read(1000)
+            assert started.wait(5) and not release.is_set()
+            release.set()
+            assert first + answer.read() == segment("film", 3, 2_000_000)
+
+
+def test_damaged_bytes_are_never_served_whole_and_never_kept(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+    with edge_running(settings) as url:
+        origin.damage = True
+        try:
+            status = get(url + path_of("film", 4))[0]
+        except (http.client.IncompleteRead, ConnectionError):
+            status = 502  # bytes were on their way to the client when the digest was found wrong
+        assert status == 502
+        assert metric(url, "headend_edge_damaged_total") == 1
+        assert files(settings.disk) == []
+        origin.damage = False
+        assert get(url + path_of("film", 4))[1] == segment("film", 4)
+
+
+def test_a_body_that_breaks_off_goes_on_from_the_next_upstream(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+    with running(FaultyOrigin(cut=True)) as shield:
+        with edge_running(replace(settings, shield=shield.url)) as url:
+            assert get(url + path_of("film", 5))[1] == segment("film", 5)
+        assert origin.headers[path_of("film", 5)]["Range"].startswith("bytes=")
+
+
+def test_a_restart_takes_the_disk_over_and_checks_it(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+    with edge_running(settings) as url:
+        for number in range(1, 6):
+            get(url + path_of("film", number))
+    damaged = settings.disk / "film" / path_of("film", 2).split("/")[3] / "2.m4s"
+    damaged.write_bytes(b"x" * damaged.stat().st_size)
+    origin.asked.clear()
+    with edge_running(settings) as url:
+        for number in range(1, 6):
+            assert get(url + path_of("film", number))[1] == segment("film", number)
+    assert origin.asked[path_of("film", 1)] == 0
+    assert origin.asked[path_of("film", 2)] == 1
+
+
+def test_the_policy_rules_the_disk_and_the_log_replays_to_the_same_decisions(settings: EdgeSettings) -> None:
+    small = replace(settings, disk_bytes=400_000)
+    for _ in range(2):  # with a restart in between
+        with edge_running(small) as url:
+            for number in [*range(1, 12), *range(1, 4), *range(1, 12)]:
+                assert get(url + path_of("film", number))[0] == 200
+            used = metric(url, "headend_edge_disk_bytes")
+            assert used <= 400_000
+        kept = sum((small.disk / name).stat().st_size for name in files(small.disk))
+        assert kept == used
+    assert small.decisions is not None
+    with small.decisions.open() as lines:
+        found = verify(parse(lines, "log"), "log")
+    assert (found.different, found.starts) == (0, 2)
+    assert found.requests >= 50 and found.hits > 0
+
+
+def test_documents_follow_their_cache_control(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+    path = "/film/multivariant.m3u8"
+    with edge_running(settings) as url:
+        for _ in range(3):
+            assert get(url + path)[:2] == (200, origin.playlist)
+        assert origin.asked[path] == 1
+        assert int(get(url + path)[2]["Age"]) >= 0
+        origin.caching = "public, max-age=0"
+        assert get(url + "/other/multivariant.m3u8")[0] == 200
+        assert get(url + "/other/multivariant.m3u8")[0] == 200
+        assert origin.asked["/other/multivariant.m3u8"] == 2
+        assert origin.headers["/other/multivariant.m3u8"]["If-None-Match"], (
+            "the second one only asks whether it changed"
+        )
+
+
+def test_without_upstream_stale_documents_and_kept_segments_are_served(
+    origin: FaultyOrigin, settings: EdgeSettings
+) -> None:
+    origin.caching = "public, max-age=0"
+    with edge_running(settings) as url:
+        assert get(url + "/film/multivariant.m3u8")[0] == 200
+        assert get(url + path_of("film", 1))[0] == 200
+        origin.status = 503
+        assert get(url + "/film/multivariant.m3u8")[:2] == (200, origin.playlist)
+        assert get(url + path_of("film", 1))[0] == 200
+        assert get(url + path_of("film", 2))[0] == 502
+        origin.status = 0
+        assert get(url + path_of("film", 2))[0] in (200, 502)
+
+
+def test_what_does_not_exist_is_asked_for_once_in_a_while(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+    with edge_running(settings) as url:
+        for _ in range(5):
+            assert get(f"{url}/film/nothing.txt")[0] == 404
+            assert get(url + path_of("film", 999))[0] == 404
+        assert origin.asked["/film/nothing.txt"] == 1
+        assert origin.asked[path_of("film", 999)] == 0
+
+
+def test_compressed_manifests_are_made_once_for_all(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+    with edge_running(settings) as url:
+        status, body, headers = get(f"{url}/film/multivariant.m3u8", Accept_Encoding="br")
+        assert (status, headers["Content-Encoding"], headers["Vary"]) == (200, "br", "Accept-Encoding")
+        assert len(body) < len(origin.playlist)
+
+
+def test_loops_are_cut_and_clients_headers_stay_here(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+    with edge_running(settings) as url:
+        assert get(url + path_of("film", 1), CDN_Loop="other, one")[0] == 508
+        get(url + path_of("film", 1), Cookie="secret=1", X_Evil="1", CDN_Loop="other")
+        sent = {name.lower(): value for name, value in origin.headers[path_of("film", 1)].items()}
+        assert "cookie" not in sent and "x-evil" not in sent
+        assert sent["cdn-loop"] == "other, one"
+
+
+def test_two_edges_in_a_ring_end_with_an_error_not_with_a_storm(settings: EdgeSettings, tmp_path: Path) -> None:
+    from headend.http.listening import listen, url_of
+
+    [listener] = listen("127.0.0.1", 0, 1)
+    place, port = url_of("127.0.0.1", listener), listener.getsockname()[1]
+    listener.close()
+    first = replace(settings, origin=place)
+    with edge_running(first) as url:
+        second = replace(settings, origin=url, name="two", disk=tmp_path / "two", decisions=None)
+        with edge_running(second, port=port) as other:
+            assert get(other + path_of("film", 1))[0] in (502, 508)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/../etc/passwd", 404),
+        ("/%2e%2e/x", 404),
+        ("/film//x", 404),
+        ("/film/" + "a" * 600, 404),
+        ("/film/multivariant.m3u8?" + "a" * 2000, 400),
+        ("/film/multivariant.m3u8?x=<script>", 400),
+        ("/film/tracks/x/0.m4s", 404),
+    ],
+)
+def test_strange_paths_never_reach_upstream(
+    path: str, status: int, origin: FaultyOrigin, settings: EdgeSettings
+) -> None:
+    with edge_running(settings) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), 10) as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            answer = client.makefile("rb").readline()
+        assert answer.split()[1] == str(status).encode()
+    assert not origin.asked
+
+
+def test_a_full_disk_costs_the_keeping_not_the_answer(settings: EdgeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with edge_running(settings) as url:
+        for _ in range(2):
+            assert get(url + path_of("film", 1))[1] == segment("film", 1)
+        assert metric(url, "headend_edge_no_room_total") == 2
+        assert metric(url, "headend_edge_disk_bytes") == 0
+    assert files(settings.disk) == []
+
+
+def test_wrong_settings_get_one_line(settings: EdgeSettings, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x")
+    for wrong in (
+        replace(settings, disk=file),
+        replace(settings, origin="ftp://x"),
+        replace(settings, origin="http://user:pass@x"),
+        replace(settings, peers=("http://127.0.0.1:1",)),
+        replace(settings, decisions=file),
+    ):
+        with pytest.raises(ConfigError), edge_running(wrong):
+            pass
+
+
+def test_peers_share_what_one_of_them_has(origin: FaultyOrigin, settings: EdgeSettings, tmp_path: Path) -> None:
+    from headend.http.listening import listen, url_of
+
+    listeners = [listen("127.0.0.1", 0, 1)[0] for _ in range(2)]
+    urls = [url_of("127.0.0.1", each) for each in listeners]
+    ports = [each.getsockname()[1] for each in listeners]
+    for each in listeners:
+        each.close()
+    made = [
+        replace(
+            settings, name=name, disk=tmp_path / name, decisions=None, peers=(urls[1 - number],), itself=urls[number]
+        )
+        for number, name in enumerate(("a", "b"))
+    ]
+    with edge_running(made[0], port=ports[0]) as a, edge_running(made[1], port=ports[1]) as b:
+        for number in range(1, 21):
+            for url in (a, b):
+                assert get(url + path_of("film", number))[1] == segment("film", number)
+        assert sum(origin.asked[path_of("film", number)] for number in range(1, 21)) == 20
