@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from benchmarks.clips import STALL_S, ffmpeg
-from encoder import encoding, planning, tool
+from encoder import encoding, planning, reencoding, tool
 from encoder.command import MASTER
 from headend import pipeline
 from headend.media import Effort, EncodePlan, EncodeTask, VideoRendition
@@ -28,6 +28,7 @@ MUXER_OPTIONS = frozenset(
     {"-f", "-movflags", "-write_btrt", "-map_metadata", "-map_chapters", "-fflags", "-video_track_timescale"}
     | {"-use_editlist", "-fps_mode"}
 )
+TWO_PASSES = frozenset({"pass", "passlogfile"})
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,16 @@ class Job:
     @cached_property
     def options(self) -> dict[str, list[str]]:
         """What each rendition's encoder and muxer are told, by the rendition's id, taken from headend's command."""
-        argv = self.plan.tasks[0].argv
-        starts = [place for place, word in enumerate(argv) if word == "-map"]
-        outputs = [argv[start + 2 : end] for start, end in zip(starts, [*starts[1:], len(argv)], strict=True)]
-        return {Path(words[-1]).stem: list(words[:-1]) for words in outputs}
+        return {
+            # Others run each encoder once.
+            output.id: [
+                word
+                for name, value in output.options.items()
+                if name not in TWO_PASSES
+                for word in (f"-{name}", str(value))
+            ]
+            for output in reencoding.outputs(self.plan.tasks[0].argv)
+        }
 
     @cached_property
     def encoder_options(self) -> dict[str, list[str]]:
@@ -137,7 +144,7 @@ def ready_frames(job: Job, folder: Path) -> dict[str, Path]:
     for task in sorted(job.plan.tasks, key=lambda task: task.chunk.number):
         argv = list(task.argv)
         graph = argv[: argv.index("-map")]
-        taps = dict(zip(task.renditions, _taps(argv), strict=True))
+        taps = {output.id: output.label for output in reencoding.outputs(argv)}
         unused = [tap for id, tap in taps.items() if id not in users.values()]
         outputs = [word for tap in unused for word in ("-map", tap, "-f", "null", "-")]
         for path, id in users.items():
@@ -150,11 +157,6 @@ def ready_frames(job: Job, folder: Path) -> dict[str, Path]:
                 shutil.copyfileobj(more, whole, 1 << 24)
             part.unlink()
     return paths
-
-
-def _taps(argv: Sequence[str]) -> list[str]:
-    """The graph's outputs, in the order of the renditions."""
-    return [argv[place + 1] for place, word in enumerate(argv) if word == "-map"]
 
 
 def decode(job: Job) -> Finished:

@@ -231,7 +231,8 @@ class VideoCommands:
         users = [bool(renditions), beside.thumbnails is not None, bool(beside.poster_frames)]
         branches = iter(copies(ffmpeg.input("frames").video, sum(users), "split"))
         taps = _cascade(next(branches), look, renditions) if renditions else {}
-        outputs = []
+        outputs: list[Any] = []
+        others: list[Any] = []
         for rendition in renditions:
             light = light_of(rendition.video_range, look.light, bit_depth=bit_depth_of(rendition))
             style = Style(
@@ -252,7 +253,9 @@ class VideoCommands:
                 "fps_mode": "passthrough",
             }
             options |= logged(rendition.id, options)
-            outputs.append(ffmpeg.output(taps[rendition.id], f"{SCRATCH}/{rendition.id}.mp4", **options))
+            output = ffmpeg.output(taps[rendition.id], f"{SCRATCH}/{rendition.id}.mp4", **options)
+            (outputs if "pass" in options else others).append(output)
+        outputs += others
         if beside.thumbnails is not None:
             outputs.append(ffmpeg.output(_sheets(next(branches), look, beside.thumbnails), SHEETS, **SHEET))
         if beside.poster is not None:
@@ -264,7 +267,11 @@ class VideoCommands:
 
 
 def logged(rendition: str, options: Mapping[str, str | int | float]) -> Options:
-    """Where an encoder of two passes keeps what it has learned in the first one; nothing for others."""
+    """Where an encoder of two passes keeps what it has learned in the first one; nothing for others.
+
+    FFmpeg appends the output's place in its command. So that this is the same in both passes, of which the first has no
+    other outputs, these come first.
+    """
     return {"passlogfile": f"{SCRATCH}/{rendition}"} if "pass" in options else {}
 
 

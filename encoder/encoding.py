@@ -147,7 +147,7 @@ def encode(
     if not task.argv:
         return Encoded(cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0, stderr="")
     if task.kind is Kind.VIDEO:
-        learned = _first_pass(task, scratch, lambda argv: carry_out(argv, placeholders))
+        learned = _first_pass(task, lambda argv: carry_out(argv, placeholders))
         errors = 0  # the same frames are decoded once more
         made = carry_out(task.argv, placeholders)
         return Encoded(
@@ -174,16 +174,10 @@ def encode(
     )
 
 
-def _first_pass(task: EncodeTask, scratch: Path, carry_out: Callable[[Sequence[str]], Finished]) -> Finished:
+def _first_pass(task: EncodeTask, carry_out: Callable[[Sequence[str]], Finished]) -> Finished:
     """Let encoders of two passes read the chunk once, before all outputs are made."""
     argv = reencoding.first_pass(task.argv)
-    if not argv:
-        return Finished(cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0, stderr="")
-    done = carry_out(argv)
-    names = reencoding.log_names(task.argv)
-    for rendition, name in reencoding.log_names(argv).items():
-        (scratch / name).rename(scratch / names[rendition])
-    return done
+    return carry_out(argv) if argv else Finished(cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0, stderr="")
 
 
 def no_space(scratch: Path, share_done: float = 0.0, **facts: object) -> WorkerUnfit:

@@ -98,6 +98,11 @@ def bounds(argv: Sequence[str], segment_s: Fraction) -> dict[str, Bound]:
     }
 
 
+def outputs(argv: Sequence[str]) -> tuple[Output, ...]:
+    """Read the outputs of a task's command, in their order."""
+    return _parsed(argv).outputs
+
+
 def first_pass(argv: Sequence[str]) -> tuple[str, ...]:
     """Derive the command that must run before one whose outputs have a second pass.
 
@@ -115,13 +120,6 @@ def first_pass(argv: Sequence[str]) -> tuple[str, ...]:
     return _Command(command.opening, _without(command, {o.label for o in wanted}), tuple(analysed)).words()
 
 
-def log_names(argv: Sequence[str]) -> dict[str, str]:
-    """Names of the files between two passes, by rendition: FFmpeg appends the place of the output in its command."""
-    outputs = enumerate(_parsed(argv).outputs)
-    logs = {place: str(output.options["passlogfile"]) for place, output in outputs if PASS in output.options}
-    return {PurePosixPath(log).name: f"{PurePosixPath(log).name}-{place}.log" for place, log in logs.items()}
-
-
 def encode_again(argv: Sequence[str], segments: Iterable[Again]) -> tuple[str, ...]:
     """Derive the command that encodes single segments once more.
 
@@ -135,7 +133,7 @@ def encode_again(argv: Sequence[str], segments: Iterable[Again]) -> tuple[str, .
     command = _parsed(argv)
     by_id = {output.id: output for output in command.outputs}
     graph = _without(command, {by_id[segment.rendition].label for segment in segments})
-    outputs = []
+    chosen = []
     for number, segment in enumerate(segments):
         output = by_id[segment.rendition]
         label = f"[again{number}]"
@@ -146,8 +144,11 @@ def encode_again(argv: Sequence[str], segments: Iterable[Again]) -> tuple[str, .
             factors = factors[:1]  # what came after says how coarse the encoder can be, not what it needs
         graph += f";{output.label}{','.join(steps)}{label}"
         changed = TIGHTER[str(output.options["c:v"])](output.options, factors)
-        outputs.append(Output(label, {**changed, **logged(output.id, changed)}, output.path))
-    return _Command(command.opening, graph, tuple(outputs)).words()
+        chosen.append(Output(label, {**changed, **logged(output.id, changed)}, output.path))
+    # As in the task's own command: see `encoder.command.logged`.
+    return _Command(
+        command.opening, graph, tuple(sorted(chosen, key=lambda output: PASS not in output.options))
+    ).words()
 
 
 def _without(command: _Command, labels: set[str]) -> str:
@@ -159,7 +160,7 @@ def _without(command: _Command, labels: set[str]) -> str:
 def _parsed(argv: Sequence[str]) -> _Command:
     """Take a task's command apart. Each option of an output has a value."""
     at = list(argv).index("-filter_complex") + 1
-    outputs = []
+    found = []
     words = iter(argv[at + 1 :])
     for word in words:
         label = next(words)
@@ -167,7 +168,7 @@ def _parsed(argv: Sequence[str]) -> _Command:
         assert word == "-map", word
         for name in words:
             if not name.startswith("-") or name == "-":
-                outputs.append(Output(label, options, name))
+                found.append(Output(label, options, name))
                 break
             options[name.removeprefix("-")] = next(words)
-    return _Command(tuple(argv[:at]), argv[at], tuple(outputs))
+    return _Command(tuple(argv[:at]), argv[at], tuple(found))

@@ -111,6 +111,7 @@ def hold(
                 renditions=tuple(factors),
                 argv=reencoding.encode_again(task.argv, asked),
                 sheets=(),
+                posters=(),
             )
             with TemporaryDirectory(prefix="again-", dir=scratch) as name:
                 folder = Path(name)

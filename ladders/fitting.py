@@ -16,6 +16,7 @@ from ladders.ladder import (
     CRF_LIMITS,
     WHOLE_CRF,
     AudioRung,
+    Family,
     FramePolicy,
     Ladder,
     RungRange,
@@ -31,7 +32,11 @@ UPSCALE_TOLERANCE_PX = 2
 NATIVE_BELOW = Fraction(9, 10)
 """A codec whose largest rung is narrower than this share of the master gets rungs of the master's own size."""
 SECOND_NATIVE = 0.7
-"""Rate of the second native rung over the first's: Apple, 9.10, wants two variants at the highest resolution."""
+"""Rate of a second native rung over the first's: Apple, 9.10, wants two variants at the highest resolution."""
+STEP = 1.33
+"""Ratio of the averages of rungs that fitting adds, about that of the presets."""
+REST = 0.75
+"""A rest of less than this share of a step makes no rung of its own."""
 CLAMP = 0.8
 """Least share of a rung's cap that is kept for the sake of a lower level; below it the level is raised."""
 CLAMP_FROM = 5.0
@@ -205,11 +210,11 @@ def _fit_video(
         all_steps = [_step(rung, geometry) for rung in wanted if (rung.codec, rung.range) == group]
         fitting = [step for step in all_steps if _fits(step, geometry)]
         too_large = [step for step in all_steps if not _fits(step, geometry)]
-        native = _native(ladder, geometry, fitting, too_large)
+        added = _added(ladder, geometry, fitting, too_large)
         dropped += len(too_large)
-        steps += sorted(fitting + native, key=lambda step: (step.area_px, step.rung.average_kbps), reverse=True)
-        if native:
-            decisions.append(f"native {_rungs(len(native))} {_size(native[0])} added for {_group(native[0].rung)}")
+        steps += sorted(fitting + added, key=lambda step: (step.area_px, step.rung.average_kbps), reverse=True)
+        if added:
+            decisions.append(f"{_rungs(len(added))} of {_size(added[0])} added for {_group(added[0].rung)}")
     if dropped:
         decisions.append(f"source {geometry.width_px}x{geometry.height_px}: {_rungs(dropped)} above it dropped")
     made = [(step, _rendition(ladder, step, track.video_range, rate, decisions)) for step in steps]
@@ -235,33 +240,57 @@ def _fits(step: _Step, geometry: Geometry) -> bool:
     )
 
 
-def _native(ladder: Ladder, geometry: Geometry, fitting: Sequence[_Step], too_large: Sequence[_Step]) -> list[_Step]:
-    """Rungs of the master's own size, for a codec that would go on above it but has nothing near it."""
-    best = max(fitting, key=lambda step: (step.area_px, step.rung.average_kbps), default=None)
-    if not too_large or (best and best.width_px >= NATIVE_BELOW * geometry.width_px):
+def _added(ladder: Ladder, geometry: Geometry, fitting: Sequence[_Step], too_large: Sequence[_Step]) -> list[_Step]:
+    """Rungs for a codec that would go on above the master's size.
+
+    A ladder gives each size the range of quality in which no other size looks better. The master's largest size has no
+    larger one above it, so it goes on to the finest quality that the ladder knows. Where the ladder has nothing near
+    the master's own size, these rungs have that.
+    """
+    if not too_large:
         return []
-    smallest_px = min(step.area_px for step in too_large)
-    above = max((step for step in too_large if step.area_px == smallest_px), key=lambda step: step.rung.average_kbps)
+    best = max(fitting, key=lambda step: (step.area_px, step.rung.average_kbps), default=None)
+    family = ladder.family(too_large[0].rung.codec)
+    finest = min(step.rung.crf for step in (*fitting, *too_large))
+    if best and best.width_px >= NATIVE_BELOW * geometry.width_px:
+        return _finer(best, family, finest)
     size_px = (geometry.width_px, geometry.height_px)
-    area_px = geometry.width_px * geometry.height_px
-    top = _average_kbps(ladder, above)
+    above = min(too_large, key=lambda step: (step.area_px, step.rung.average_kbps))
+    share = min(1.0, geometry.width_px * geometry.height_px / above.area_px)
+    average, crf = _average_kbps(ladder, above) * share**ladder.area_exponent, above.rung.crf
+
+    def native(average_kbps: float, crf: float) -> _Step:
+        rung = _resized(above.rung, size_px, average_kbps, crf)
+        return _Step(rung, f"{size_px[0]}x{size_px[1]}", *size_px)
+
     if best is None:
         # Smaller than the smallest rung: one rung is all that there is to choose from.
-        average, crfs = top * min(1.0, area_px / above.area_px) ** ladder.area_exponent, [above.rung.crf]
-    else:
-        share = math.log(area_px / best.area_px) / math.log(above.area_px / best.area_px)
-        bottom = _average_kbps(ladder, best)
-        average = bottom * (top / bottom) ** share
-        crf = best.rung.crf + share * (above.rung.crf - best.rung.crf)
-        crfs = [crf, crf - ladder.family(best.rung.codec).crf_per_halving * math.log2(SECOND_NATIVE)]
-    return [
-        _Step(_native_rung(above.rung, size_px, average * factor, crf), f"{size_px[0]}x{size_px[1]}", *size_px)
-        for factor, crf in zip((1.0, SECOND_NATIVE), crfs, strict=False)
-    ]
+        return [native(average * 2 ** ((crf - finest) / family.crf_per_halving), finest)]
+    least = STEP * _average_kbps(ladder, best)
+    if average < least:
+        average, crf = least, max(finest, crf - family.crf_per_halving * math.log2(least / average))
+    first = native(average, crf)
+    if finer := _finer(first, family, finest):
+        return [first, *finer]
+    # Two variants at the highest resolution, of which none is cheaper than the next smaller size.
+    apart = SECOND_NATIVE if SECOND_NATIVE * average >= STEP * _average_kbps(ladder, best) else 1 / SECOND_NATIVE
+    return [first, native(apart * average, crf - family.crf_per_halving * math.log2(apart))]
 
 
-def _native_rung(like: VideoRung, size_px: tuple[int, int], average_kbps: float, crf: float) -> VideoRung:
-    """A rung whose box is the master's size and whose cap and buffer keep their ratios to the average."""
+def _finer(step: _Step, family: Family, finest: float) -> list[_Step]:
+    """Rungs of a step's size and finer quality, the coarsest first."""
+    span = step.rung.crf - finest
+    count = int(span / (family.crf_per_halving * math.log2(STEP)) + 1 - REST)
+    rungs = []
+    for number in range(1, count + 1):
+        crf = round(step.rung.crf - span * number / count, 0 if family.codec in WHOLE_CRF else 1)
+        average_kbps = step.rung.average_kbps * 2 ** ((step.rung.crf - crf) / family.crf_per_halving)
+        rungs.append(_resized(step.rung, (step.rung.width_px, step.rung.height_px), average_kbps, crf))
+    return [replace(step, rung=rung) for rung in rungs]
+
+
+def _resized(like: VideoRung, size_px: tuple[int, int], average_kbps: float, crf: float) -> VideoRung:
+    """A rung of another size and rate, whose cap and buffer keep their ratios to the average."""
     factor = average_kbps / like.average_kbps
     width_px, height_px = sorted(size_px, reverse=True)
     return replace(

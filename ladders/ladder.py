@@ -4,6 +4,7 @@ Rates of video rungs hold for 30 frames per second and for a picture that fills 
 them into those of a given master.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -138,6 +139,20 @@ class Ladder:
 def video_id(codec: Codec, size: str, average_kbps: int, *, hdr: bool) -> str:
     """Spell the id of a video rung or rendition: ``avc-1080p-6000k``, with ``-hdr`` where it is."""
     return f"{codec}-{size}-{average_kbps}k{'-hdr' if hdr else ''}"
+
+
+def modelled_rate(ladder: Ladder, rung: VideoRung) -> float:
+    """What a rung takes of a picture that fills its box, without its cap; in a unit that its codec's rungs share.
+
+    Size and constant rate factor decide that, whatever average the rung was meant to have.
+
+    Args:
+        ladder: The rung's; it has a family for the rung's codec.
+        rung: Of video.
+    """
+    area_px = rung.width_px * rung.height_px
+    halvings = rung.crf / ladder.family(rung.codec).crf_per_halving
+    return float(math.pow(area_px, ladder.area_exponent) * math.pow(2, -halvings))
 
 
 def is_hdr(video_range: VideoRange) -> bool:

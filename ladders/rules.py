@@ -15,11 +15,14 @@ from ladders.ladder import (
     Ladder,
     RungRange,
     VideoRung,
+    modelled_rate,
     rate_factor,
 )
 
 APART = 1.1
 """Least ratio of the averages of two renditions of one codec and size."""
+RISING = 1.1
+"""Least ratio of the modelled rates of neighbours: a codec's rungs must also rise in rate as they are encoded."""
 CELLULAR_KBPS = 192
 """Highest peak of the lowest variant: Apple, HLS Authoring Specification, 9.21."""
 
@@ -195,6 +198,19 @@ def _crf_order(ladder: Ladder) -> Iterator[str]:
         yield from (f"{low.id} and {high.id}" for low, high in pairwise(rungs) if low.crf <= high.crf)
 
 
+def _rising(ladder: Ladder) -> Iterator[str]:
+    known = {family.codec for family in ladder.families}
+    for group in _groups(ladder):
+        if group[0].codec in known:
+            for low, high in pairwise(group):
+                in_order = high.height_px >= low.height_px and high.average_kbps > low.average_kbps
+                finer = high.height_px > low.height_px or high.crf < low.crf
+                if not (in_order and finer):
+                    continue  # other rules say so
+                if modelled_rate(ladder, high) < RISING * modelled_rate(ladder, low):
+                    yield f"{low.id} at crf {low.crf:g} and {high.id} at crf {high.crf:g}"
+
+
 def _caps(ladder: Ladder) -> Iterator[str]:
     for rung in ladder.video:
         if not 1.1 * rung.average_kbps <= rung.cap_kbps <= 2 * rung.average_kbps:
@@ -279,6 +295,12 @@ RULES = (
         _crf_limits,
     ),
     Rule("crf-order", "of one codec and size, give the rung of the lower average the higher crf", _crf_order),
+    Rule(
+        "rising",
+        "rates follow from size and crf: lower the crf of the second or raise that of the first, until the second "
+        "takes a tenth more bits",
+        _rising,
+    ),
     Rule("cap", "set cap_kbps to 1.1 to 2 times average_kbps", _caps),
     Rule("buffer", "set buffer_kb to at least average_kbps and at most twice cap_kbps", _buffers),
     Rule(

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -86,8 +86,8 @@ def command(
                     f"{_pasteable(plan, task.levelling.argv, {})}"
                 )
             words = unmeasured_words(task.levelling) if task.levelling else _sidecar_words(task)
-            for line in _first_pass(plan, task):
-                click.echo(line)
+            if first := reencoding.first_pass(task.argv):
+                click.echo(f"# the first of two passes\n{_pasteable(plan, first, {})}")
             click.echo(f"{_pasteable(plan, task.argv, words)}\n")
     else:
         _show(plan)
@@ -143,17 +143,6 @@ def _show_estimate(expected: Estimate, prices: Prices, slots: int) -> None:
         f"{count_text(expected.put_requests, 'object')} written, {prices.requests(expected.put_requests):,.4f} "
         f"{prices.currency}; prices of {prices.name}, {prices.as_of}; --json has every rendition"
     )
-
-
-def _first_pass(plan: EncodePlan, task: EncodeTask) -> Iterator[str]:
-    """What has to run before a command whose encoders read the frames twice."""
-    argv = reencoding.first_pass(task.argv)
-    if argv:
-        yield _pasteable(plan, argv, {})
-        names = reencoding.log_names(task.argv)
-        for rendition, name in reencoding.log_names(argv).items():
-            if name != names[rendition]:
-                yield shlex.join(["mv", name, names[rendition]])
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -40,7 +40,7 @@ class EncodeTask:
         id: Digest of the tracks that it makes and of its chunk.
         kind: What the renditions carry; tasks of sound and text cover the whole title.
         chunk: The frames; of a task of sound or text, all of them.
-        renditions: Their ids, in the order of the outputs.
+        renditions: Their ids.
         argv: The command. ``{master}`` stands for the input and ``{scratch}`` for the folder of the outputs, which are
             named ``{scratch}/{rendition}.mp4``. Of sound, ``{level-…}`` and ``{dialnorm-…}`` stand for what
             follows from the measured loudness of a layout. Of text, the outputs are ``{scratch}/text-{number}.mkv`` for

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from encoder.command import POSTERS, SHEETS
 from encoder.conforming import conform
 from encoder.planning import Draft, complete_colour, first_release, usable
+from encoder.reencoding import first_pass
 from headend.errors import ConfigError, MasterError
 from headend.media import Codec, Colour, Effort, EncodePlan, Kind, Part, TextRole, TextTrack
 from headend.settings import EncodeSettings
@@ -205,7 +206,22 @@ def test_a_tasks_outputs_are_its_renditions() -> None:
         outputs = [word for word in task.argv if word.startswith("{scratch}/") and word.endswith((".mp4", ".jpg"))]
         sheets = [SHEETS] if task.sheets else []
         stills = [POSTERS] if task.posters else []
-        assert outputs == [*(f"{{scratch}}/{rendition}.mp4" for rendition in task.renditions), *sheets, *stills]
+        assert sorted(outputs) == sorted(
+            [*(f"{{scratch}}/{rendition}.mp4" for rendition in task.renditions), *sheets, *stills]
+        )
+
+
+def test_outputs_of_two_passes_have_the_same_places_in_both() -> None:
+    tasks = [task for task in make_plan().tasks if task.kind is Kind.VIDEO]
+    for task in tasks:
+        logs = [
+            [word for word in argv if word.startswith("{scratch}/") and not word.endswith((".mp4", ".jpg"))]
+            for argv in (task.argv, first_pass(task.argv))
+        ]
+        assert logs[0] == logs[1]
+        paths = [word for word in task.argv if word.startswith("{scratch}/") and word.endswith((".mp4", ".jpg"))]
+        assert paths[: len(logs[0])] == [f"{log}.mp4" for log in logs[0]]
+    assert any(first_pass(task.argv) for task in tasks)
 
 
 @pytest.mark.parametrize("early", [False, True])

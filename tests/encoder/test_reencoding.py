@@ -8,7 +8,7 @@ from itertools import pairwise
 from encoder.command import Look, VideoCommands
 from encoder.conforming import conform
 from encoder.planning import complete_colour
-from encoder.reencoding import Again, bounds, encode_again, first_pass, log_names
+from encoder.reencoding import Again, bounds, encode_again, first_pass
 from headend.media import Codec, Effort, VideoRendition
 from headend.rates import Bound
 from headend.timing import lay_grid
@@ -60,11 +60,12 @@ def test_no_first_pass_without_such_an_encoder() -> None:
     assert first_pass(argv_of([AVC, VP9], Effort.DRAFT)) == ()
 
 
-def test_logs_of_two_passes_are_named_by_the_place_of_the_output() -> None:
+def test_outputs_of_two_passes_come_first_as_their_logs_are_named_by_place() -> None:
     argv = argv_of([AVC, VP9])
 
-    assert log_names(argv) == {"vp9": "vp9-1.log"}
-    assert log_names(first_pass(argv)) == {"vp9": "vp9-0.log"}
+    for whole in (argv, encode_again(argv, [again("avc"), again("vp9")])):
+        assert [word for word in whole if word.endswith(".mp4")] == ["{scratch}/vp9.mp4", "{scratch}/avc.mp4"]
+        assert option(whole, "passlogfile") == option(first_pass(whole), "passlogfile") == ["{scratch}/vp9"]
 
 
 def test_segment_is_encoded_again_with_less_rate_and_the_same_quality() -> None:

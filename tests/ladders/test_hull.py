@@ -1,0 +1,191 @@
+"""The hull of trial encodes: exact on curves whose crossings are known, and on trials of real clips."""
+
+import json
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headend.media import Codec
+from ladders.hull import Hull, Spot, TrialPoint, hull, inverted, monotone_cubic, rate_saving
+from ladders.ladder import Ladder, RungRange
+from ladders.loading import load
+
+TRIALS = json.loads((Path(__file__).parents[1] / "data" / "trials.json").read_text())
+MASTER_LINES: dict[str, int] = TRIALS["master_lines"]
+
+
+def synthetic(lines: int, ceiling: float) -> list[TrialPoint]:
+    """Rates halve every six steps of crf; quality falls in a straight line, the faster the more lines."""
+    return [
+        TrialPoint(lines, crf, 1000 * (lines / 720) ** 1.5 * 2 ** (-(crf - 20) / 6), ceiling - crf * lines / 720)
+        for crf in range(16, 44, 4)
+    ]
+
+
+def hull_of(clip: str, codec: str) -> Hull:
+    return hull(TrialPoint(*point[2:]) for point in TRIALS["points"] if point[:2] == [clip, codec])
+
+
+def test_a_curve_goes_through_its_points_and_a_rate_is_found_again() -> None:
+    (curve,) = hull(synthetic(720, 110)).curves
+
+    assert curve.at(24).kbps == pytest.approx(1000 * 2 ** (-4 / 6))
+    assert curve.at(24).vmaf == pytest.approx(86)
+    # Exactly exponential, so also between points.
+    assert curve.at_rate(1000 * 2 ** (-5 / 6)).crf == pytest.approx(25)
+
+
+def test_the_best_size_changes_where_curves_cross() -> None:
+    both = hull([*synthetic(720, 110), *synthetic(360, 95)])
+    # 720 lines at crf c and 360 at c - 9 take the same bits; they look the same where 110 - c = 95 - (c - 9) / 2.
+    crossing = both.curves[1].at(21)
+
+    assert both.best(crossing.kbps * 0.98).lines == 360
+    assert both.best(crossing.kbps * 1.02).lines == 720
+    assert both.best(crossing.kbps).vmaf == pytest.approx(89, abs=0.01)
+
+
+def test_sizes_never_fall_along_rising_rates() -> None:
+    # Beyond its first trials the larger size falls behind: alone, the smaller one would be taken again.
+    points = [
+        *synthetic(720, 110),
+        *(TrialPoint(360, p.crf, p.kbps, p.vmaf + 30 * (p.crf < 22)) for p in synthetic(360, 95)),
+    ]
+    spots = list(hull(points).along([100, 200, 400, 600, 800, 1200]))
+
+    assert [spot.lines for spot in spots] == sorted(spot.lines for spot in spots)
+    assert [spot.kbps for spot in spots] == pytest.approx([100, 200, 400, 600, 800, 1200], rel=0.001)
+
+
+def test_a_hull_needs_two_trials_of_a_size() -> None:
+    with pytest.raises(ValueError, match="two trials"):
+        hull([TrialPoint(720, 20, 1000, 90), TrialPoint(360, 20, 400, 80)])
+
+
+def monotone(points: list[TrialPoint]) -> list[TrialPoint]:
+    """The same trials, with rates and quality that fall as the factor rises."""
+    made = []
+    for lines in {point.lines for point in points}:
+        group = {point.crf: point for point in points if point.lines == lines}
+        rates, scores = (
+            sorted(values, reverse=True)
+            for values in ([p.kbps for p in group.values()], [p.vmaf for p in group.values()])
+        )
+        made += [
+            TrialPoint(lines, crf, kbps, vmaf) for crf, kbps, vmaf in zip(sorted(group), rates, scores, strict=True)
+        ]
+    return made
+
+
+trials = st.lists(
+    st.builds(TrialPoint, st.sampled_from([234, 360, 720]), st.integers(18, 40), st.floats(50, 9000), st.floats(5, 99)),
+    min_size=2, max_size=30,
+).filter(lambda points: any(a.lines == b.lines and a.crf != b.crf for a in points for b in points))  # fmt: skip
+
+
+@given(trials.map(monotone), st.data())
+def test_the_order_of_trials_does_not_matter(points: list[TrialPoint], data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(points))
+
+    assert [hull(points).best(rate) for rate in (80, 900, 5000)] == [
+        hull(shuffled).best(rate) for rate in (80, 900, 5000)
+    ]
+
+
+@given(trials, st.floats(0.25, 4))
+def test_rates_that_are_scaled_shift_the_hull_and_change_no_size(points: list[TrialPoint], scale: float) -> None:
+    points = monotone(points)
+    scaled = [TrialPoint(p.lines, p.crf, scale * p.kbps, p.vmaf) for p in points]
+
+    for rate in (80.0, 900.0, 5000.0):
+        before, after = hull(points).best(rate), hull(scaled).best(scale * rate)
+        assert after.vmaf == pytest.approx(before.vmaf, rel=1e-3, abs=1e-3)
+
+
+@given(st.lists(st.tuples(st.floats(0.5, 5), st.floats(0, 9)), min_size=2, max_size=9))
+def test_curves_rise_where_their_points_do(steps: list[tuple[float, float]]) -> None:
+    xs, ys = [0.0], [0.0]
+    for across, up in steps:
+        xs.append(xs[-1] + across)
+        ys.append(ys[-1] + up)
+    curve = monotone_cubic(xs, ys)
+    values = [curve(xs[-1] * n / 100) for n in range(101)]
+
+    assert [curve(x) for x in xs] == pytest.approx(ys)
+    assert all(b >= a - 1e-9 for a, b in pairwise(values))
+
+
+def test_half_the_rate_at_equal_quality_is_a_saving_of_half() -> None:
+    ladder = [Spot(720, 30 - n, 100 * 2**n, 50 + 10 * n) for n in range(5)]
+    halved = [Spot(720, s.crf, s.kbps / 2, s.vmaf) for s in ladder]
+
+    assert rate_saving(halved, ladder) == pytest.approx(-0.5)
+    assert rate_saving(ladder, halved) == pytest.approx(1.0)
+
+
+def test_rungs_that_a_cheaper_one_beats_count_for_nothing() -> None:
+    ladder = [Spot(720, 30 - n, 100 * 2**n, 50 + 10 * n) for n in range(5)]
+
+    assert rate_saving([*ladder, Spot(360, 20, 350, 55)], ladder) == pytest.approx(0)
+
+
+def test_ladders_without_quality_in_common_are_not_compared() -> None:
+    assert rate_saving([Spot(1, 1, 1, 10), Spot(1, 1, 2, 20)], [Spot(1, 1, 1, 30), Spot(1, 1, 2, 40)]) == 0
+
+
+def test_neighbours_that_cost_more_and_look_worse_are_inverted() -> None:
+    low, high, worse = Spot(360, 30, 100, 60), Spot(540, 30, 200, 80), Spot(720, 40, 300, 79)
+
+    assert inverted([low, high, worse]) == [(high, worse)]
+    assert inverted([low, high, worse], tolerance=2) == []
+    assert inverted([high, low]) == [(high, low)]
+
+
+# --- the presets on clips -----------------------------------------------------------------------------------------
+
+
+def played(ladder: Ladder, codec: Codec, clip: str) -> list[Spot]:
+    """The rungs as they come out on a clip, by its trials: sizes between those are interpolated, caps hold."""
+    curves = {curve.lines: curve for curve in hull_of(clip, codec).curves}
+    factor = ladder.family(codec).at_most_25p
+    spots = []
+    for rung in ladder.video:
+        lines = rung.height_px
+        if rung.codec is not codec or rung.range is not RungRange.SDR or lines > MASTER_LINES[clip] or lines < 234:
+            continue
+        below, above = max(n for n in curves if n <= lines), min(n for n in curves if n >= lines)
+        share = math.log(lines / below) / math.log(above / below) if above > below else 0.0
+        low, high = curves[below].at(rung.crf), curves[above].at(rung.crf)
+        kbps = math.exp((1 - share) * math.log(low.kbps) + share * math.log(high.kbps))
+        vmaf = (1 - share) * low.vmaf + share * high.vmaf
+        if kbps > rung.cap_kbps * factor and lines in curves:
+            capped = curves[lines].at_rate(rung.cap_kbps * factor)
+            kbps, vmaf = capped.kbps, capped.vmaf
+        spots.append(Spot(lines, rung.crf, kbps, vmaf))
+    return spots
+
+
+CLIPS = [(Codec(codec), clip) for clip, codec in sorted({(p[0], p[1]) for p in TRIALS["points"]})]
+
+
+@pytest.mark.parametrize(("codec", "clip"), [pair for pair in CLIPS if pair[0] is not Codec.HEVC and pair[1] != "cars"])
+def test_neighbours_of_the_presets_are_not_inverted_on_real_clips(codec: Codec, clip: str) -> None:
+    spots = played(load("studio"), codec, clip)
+
+    assert len(spots) >= 9
+    assert inverted(spots, tolerance=0.5) == []
+
+
+@pytest.mark.parametrize(
+    ("clip", "most"), [("bbb", 0.03), ("grain", 0.06), ("composite", 0.05), ("text", 0.2), ("dark", 0.15)]
+)
+def test_h264_is_near_the_hull_of_real_clips(clip: str, most: float) -> None:
+    spots = played(load("studio"), Codec.AVC, clip)
+    best = hull_of(clip, "avc")
+    ideal = [best.best(spots[0].kbps * (spots[-1].kbps / spots[0].kbps) ** (n / 20)) for n in range(21)]
+
+    assert rate_saving(spots, ideal) < most
