@@ -8,7 +8,7 @@ hardly depend on what else the machine does.
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from statistics import median
@@ -33,6 +33,8 @@ from ladders.levels import smallest_level
 SIZES_PX = ((640, 360), (1280, 720))
 FRAMES, QUICK_FRAMES = 48, 6
 """Of both films together: more than any encoder looks ahead."""
+COARSER = 8.0
+"""Steps of crf between the two encodes that show what coarser pictures save."""
 LARGE_PX, LARGE_FRAMES = (3840, 2160), 40
 RATE = 25
 SOUND_S = 60
@@ -242,16 +244,19 @@ def _checks(bench: _Bench, costs: Costs) -> Iterator[Check]:
 def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:
     """A power law through two sizes."""
     seconds, pixels, memory_mb = [], [], 0.0
-    for size in SIZES_PX:
-        rendition = _rendition(codec, size)
-        words = _words(VIDEO[codec](rendition, Style(effort, 2 * RATE, COLOUR)))
-        done = bench.run(f"{codec} {effort} {size[1]}", *bench.ready(size, rendition.pixel_format), *words)
-        reading = bench.bare(size, rendition.pixel_format)
-        seconds.append(max(1e-6, done.cpu_s - reading.cpu_s) / bench.frames)
+    small, large = SIZES_PX
+    fine = _rendition(codec, large)
+    coarse = replace(fine, crf=fine.crf + COARSER)
+    for size, made in ((small, _rendition(codec, small, fine.crf)), (large, fine), (large, coarse)):
+        cpu_s, peak_bytes = _encoded(bench, made, effort, size)
+        reading = bench.bare(size, made.pixel_format)
+        seconds.append(max(1e-6, cpu_s - reading.cpu_s) / bench.frames)
         pixels.append(size[0] * size[1] / MEGA)
-        memory_mb = (done.peak_memory_bytes - reading.peak_memory_bytes) / MEGA
+        memory_mb = max(memory_mb, (peak_bytes - reading.peak_memory_bytes) / MEGA)
     exponent = math.log(seconds[1] / seconds[0]) / math.log(pixels[1] / pixels[0])
     return Curve(
+        crf=fine.crf,
+        crf_growth=math.log(seconds[2] / seconds[1]) / COARSER,
         frame_s=seconds[1] / pixels[1] ** exponent,
         exponent=exponent,
         # Of the larger size alone: a small process seems as large as the one that has started it.
@@ -259,8 +264,25 @@ def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:
     )
 
 
-def _rendition(codec: Codec, size: tuple[int, int]) -> VideoRendition:
-    """The studio ladder's best rung of a size, for a picture that fills it."""
+def _encoded(bench: _Bench, rendition: VideoRendition, effort: Effort, size: tuple[int, int]) -> tuple[float, int]:
+    """CPU seconds and peak memory of an encode, with both passes where there are two."""
+    options = VIDEO[rendition.codec](rendition, Style(effort, 2 * RATE, COLOUR))
+    log = ("-passlogfile", str(bench.folder / "pass")) if "pass" in options else ()
+    runs = [
+        bench.run(
+            f"{rendition.codec} {effort} {size[1]} crf {rendition.crf:g}" + (f", pass {number}" if log else ""),
+            *bench.ready(size, rendition.pixel_format),
+            *_words({**options, "pass": number} if log else options),
+            *log,
+        )
+        for number in ((1, 2) if log else (1,))
+    ]
+    # Frames are read once more for a first pass, as a worker decodes them once more.
+    return sum(run.cpu_s for run in runs), max(run.peak_memory_bytes for run in runs)
+
+
+def _rendition(codec: Codec, size: tuple[int, int], crf: float | None = None) -> VideoRendition:
+    """The studio ladder's best rung of a size, for a picture that fills it; ``crf`` in the place of its own."""
     rungs = [r for r in loading.load("studio").video if r.codec is codec and r.range is RungRange.SDR]
     rung: VideoRung = min(rungs, key=lambda r: (abs(r.height_px - size[1]), -r.average_kbps))
     deep = codec in (Codec.HEVC, Codec.AV1)
@@ -276,7 +298,7 @@ def _rendition(codec: Codec, size: tuple[int, int]) -> VideoRendition:
         average_bps=rung.average_kbps * 1000,
         cap_bps=rung.cap_kbps * 1000,
         buffer_bits=rung.buffer_kb * 1000,
-        crf=rung.crf,
+        crf=rung.crf if crf is None else crf,
         profile={Codec.AVC: "high", Codec.HEVC: "main10", Codec.AV1: "main", Codec.VP9: "0"}[codec],
         level=level.name,
         pixel_format="yuv420p10le" if deep else "yuv420p",

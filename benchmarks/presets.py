@@ -23,8 +23,8 @@ from encoder.families import VIDEO, Options, Style
 from headend.media import Codec, Colour, Effort, VideoRendition
 
 FRAMES, QUICK_FRAMES = 48, 8
-EVERY = 3
-"""Each third frame is scored."""
+EVERY = vmaf.EVERY
+"""One frame in so many is scored."""
 CLIPS = {clips.FILM: (960, 540), clips.STREET: (640, 272)}
 """Films and the sizes at which they are encoded."""
 CRFS: Mapping[Codec, tuple[int, ...]] = {
@@ -51,7 +51,7 @@ PRESETS: Mapping[Codec, dict[str, Options]] = {
 """What is tried, fastest first."""
 REFERENCE = {Codec.AVC: "medium", Codec.HEVC: "medium", Codec.AV1: "7", Codec.VP9: "good 4"}
 """What the others of a codec are compared with."""
-UNCAPPED = ("maxrate", "bufsize")
+UNCAPPED = ("maxrate", "bufsize", "pass")
 COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
 
 

@@ -34,8 +34,7 @@ CASCADE_FRAMES, QUICK_CASCADE_FRAMES = 24, 6
 JOINS_SIZE_PX = (640, 360)
 JOINS, QUICK_JOINS = ((24, 6), (60, 30)), ((8, 4),)
 """Lengths of films and of their chunks in seconds: short ones, to see what happens, and those that are the default."""
-EVERY = 3
-"""Each third frame is scored."""
+EVERY = vmaf.EVERY
 CASCADE_TARGET, CHUNKED_TARGET, JOIN_TARGET, SIZE_TARGET = 0.2, 0.2, 2.0, 0.02
 """How much worse, in VMAF, the cascade, the mean of a chunked film, and the worst second at a join may be; and by what
 share the sizes of a chunked and a whole film may differ."""
@@ -264,14 +263,15 @@ def _cascade(film: str, frames: int, on_step: Callable[[str], None]) -> Iterator
         reference = vmaf.file_input(master)
         plan = partial(ways.job_for, master, "studio", _is_avc, Effort.DRAFT, chunk_s=Fraction(frames))
         together = plan()
-        shown_px = size_px or (together.renditions[0].width_px, together.renditions[0].height_px)
 
         def score(job: ways.Job) -> dict[str, float]:
             """What the encoders get, by the id of one rendition of each size."""
             with TemporaryDirectory(dir=folder) as ready_folder:
                 ready = ways.ready_frames(job, Path(ready_folder))
                 return {
-                    r.id: mean(vmaf.scores([_raw(ready[r.id], r)], reference, shown_px, frames, every=EVERY))
+                    r.id: mean(
+                        vmaf.scores([_raw(ready[r.id], r)], reference, (r.width_px, r.height_px), frames, every=EVERY)
+                    )
                     for r in {ready[r.id]: r for r in job.renditions}.values()
                 }
 

@@ -38,11 +38,16 @@ class Curve:
         frame_s: CPU seconds for a frame of a million pixels.
         exponent: By which power of the size that grows: a little under 1, since small pictures hold more detail.
         megapixel_mb: Megabytes for a million pixels.
+        crf: The constant rate factor that ``frame_s`` holds for.
+        crf_growth: Natural logarithm of the ratio by which one step of that factor changes it: negative, since coarser
+            pictures have fewer coefficients to code.
     """
 
     frame_s: float
     exponent: float
     megapixel_mb: float
+    crf: float = 0.0
+    crf_growth: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +278,8 @@ def measured() -> Costs:
 
 
 def _frame_s(curve: Curve, rendition: VideoRendition) -> float:
-    return curve.frame_s * math.pow(_megapixels(rendition), curve.exponent) / rendition.rate_divisor
+    quality = math.exp(curve.crf_growth * (rendition.crf - curve.crf))
+    return curve.frame_s * math.pow(_megapixels(rendition), curve.exponent) * quality / rendition.rate_divisor
 
 
 def _megapixels(rendition: VideoRendition) -> float:

@@ -1,0 +1,218 @@
+"""How good renditions look, by VMAF: one decode of the master, many renditions.
+
+Comes in: a master, renditions of it, a screen. Goes out: a score from 0 to 100 for each frame that is measured. Both
+pictures are brought to the screen and compared at 10 bits. Frames are paired by their numbers; none is taken away
+before VMAF, which needs the frame before to judge motion.
+
+Source:
+    FFmpeg's documentation, section "libvmaf"; Netflix, "VMAF v1", 2026.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import gcd
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from encoder import tool
+from encoder.encoding import QUIET
+from headend.errors import ConfigError, ToolFailed
+from headend.media.quality import Viewing
+from headend.process import Watch, run
+from headend.storage.masters import redact
+
+MOST_RENDITIONS = 8
+"""Renditions that are measured at once: each takes 190 MB on a screen of 1080 lines."""
+STALL_S = 600
+"""How long FFmpeg may say nothing: VMAF of 2160 lines takes seconds for a frame."""
+
+_NO_MODEL = "could not load libvmaf model"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Frames to look at.
+
+    Attributes:
+        parts: FFmpeg's input options of each file, which follow each other in time; at least one.
+        filters: What is done to the frames first, such as turning them upright.
+    """
+
+    parts: tuple[tuple[str, ...], ...]
+    filters: str = "null"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A rendition to judge.
+
+    Attributes:
+        picture: Its frames.
+        width_px: Width that it was encoded at; VMAF looks for banding at this size.
+        height_px: Height that it was encoded at.
+        bit_depth: Bits of its samples.
+    """
+
+    picture: Picture
+    width_px: int
+    height_px: int
+    bit_depth: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was found, and what it cost.
+
+    Attributes:
+        scores: For each rendition: one score for each measured frame, in order.
+        frames: The numbers of the measured frames, from 0.
+        cpu_s: CPU seconds.
+    """
+
+    scores: tuple[tuple[float, ...], ...]
+    frames: tuple[int, ...]
+    cpu_s: float
+
+
+def file_picture(*paths: Path) -> Picture:
+    """The frames of files that follow each other."""
+    return Picture(tuple(("-i", str(path)) for path in paths))
+
+
+def raw_picture(path: Path, size_px: tuple[int, int], pixel_format: str) -> Picture:
+    """Frames without a header."""
+    size = f"{size_px[0]}x{size_px[1]}"
+    return Picture((("-f", "rawvideo", "-pix_fmt", pixel_format, "-s", size, "-i", str(path)),))
+
+
+def spacing(gop_frames: int) -> int:
+    """From one measured frame to the next, when not all are measured.
+
+    Returns:
+        The smallest odd number from 3 that has no divisor in common with the GOP: others would meet the same places of
+        all GOPs, where frames are better or worse than the mean.
+    """
+    return next(n for n in range(3, 2 * gop_frames + 5, 2) if gcd(n, gop_frames) == 1)
+
+
+def measure(
+    master: Picture,
+    renditions: Sequence[Shown],
+    viewing: Viewing,
+    frames: int,
+    *,
+    every: int = 1,
+    threads: int = 1,
+    cancelled: Callable[[], bool] = lambda: False,
+    on_frames: Callable[[int], None] = lambda _: None,
+) -> Measured:
+    """Score renditions against their master.
+
+    Args:
+        master: What they were made from, with as many frames.
+        renditions: At least one and at most `MOST_RENDITIONS`.
+        viewing: The screen.
+        frames: How many frames there are.
+        every: From one measured frame to the next, see `spacing`.
+        threads: Of each comparison.
+        cancelled: Becomes true when this is to stop.
+        on_frames: Gets the number of frames done, now and then.
+
+    Raises:
+        ConfigError: FFmpeg does not know the model.
+        ToolFailed: FFmpeg failed, or a rendition is shorter than its master.
+        Cancelled: It was told to stop.
+    """
+    if not 1 <= len(renditions) <= MOST_RENDITIONS:
+        raise ValueError(f"{len(renditions)} renditions can't be measured at once")
+
+    def heard(line: str) -> None:
+        name, _, value = line.partition("=")
+        if name == "frame" and value.strip().isdigit():
+            on_frames(int(value))
+
+    with TemporaryDirectory(prefix="headend-") as name:
+        logs = [Path(name) / f"{number}.json" for number in range(len(renditions))]
+        argv = command(master, renditions, viewing, frames, logs, every=every, threads=threads)
+        try:
+            done = run(
+                [tool.ffmpeg_path(), *argv],
+                cancelled=cancelled,
+                on_line=heard,
+                watch=Watch(stall_s=STALL_S),
+                environment=QUIET,
+            )
+        except ToolFailed as error:
+            told = redact(error.facts.get("stderr", ""))
+            if _NO_MODEL in told:
+                raise ConfigError(
+                    f"this FFmpeg has no VMAF model {viewing.model}; unset HEADEND_FFMPEG to take the one that "
+                    "headend brings"
+                ) from None
+            raise ToolFailed(redact(error.message), **{**error.facts, "stderr": told}) from None
+        scores = tuple(_scores(log) for log in logs)
+    wanted = tuple(range(0, frames, every))
+    for told_scores in scores:
+        if len(told_scores) != len(wanted):
+            raise ToolFailed(
+                f"VMAF has scored {len(told_scores)} frames instead of {len(wanted)}: the two differ in length"
+            )
+    return Measured(scores, wanted, done.cpu_s)
+
+
+def command(
+    master: Picture,
+    renditions: Sequence[Shown],
+    viewing: Viewing,
+    frames: int,
+    logs: Sequence[Path],
+    *,
+    every: int,
+    threads: int,
+) -> tuple[str, ...]:
+    """Build the command: arguments as for `measure`, and where the scores of each rendition go.
+
+    Returns:
+        FFmpeg's arguments, without the program.
+    """
+    pictures = [master, *(shown.picture for shown in renditions)]
+    inputs = [word for picture in pictures for part in picture.parts for word in part]
+    # Each picture's own time does not matter: frames are counted.
+    counted = "settb=1/1000,setpts=N"
+    fitted = (
+        f"scale=w={viewing.width_px}:h={viewing.height_px}:force_original_aspect_ratio=decrease:force_divisible_by=2"
+    )
+    screen = f"{fitted}:flags=bicubic,setsar=1,format=yuv420p10le"
+    graph, first = [], 0
+    for number, picture in enumerate(pictures):
+        parts = "".join(f"[{first + place}:v]" for place in range(len(picture.parts)))
+        first += len(picture.parts)
+        end = f"split={len(renditions)}" + "".join(f"[m{n}]" for n in range(len(renditions)))
+        graph.append(
+            f"{parts}concat=n={len(picture.parts)},{picture.filters},trim=end_frame={frames},{counted},{screen}"
+            + (f",{end}" if number == 0 else f"[r{number - 1}]")
+        )
+    for number, (shown, log) in enumerate(zip(renditions, logs, strict=True)):
+        model = ":".join(
+            (
+                f"version={viewing.model}",
+                f"cambi.enc_width={shown.width_px}",
+                f"cambi.enc_height={shown.height_px}",
+                f"cambi.enc_bitdepth={shown.bit_depth}",
+            )
+        ).replace(":", "\\:")
+        options = f"n_threads={threads}:n_subsample={every}:shortest=1:log_fmt=json:log_path={log}"
+        graph.append(f"[r{number}][m{number}]libvmaf=model='{model}':{options}[v{number}]")
+    outputs = [word for n in range(len(renditions)) for word in ("-map", f"[v{n}]", "-f", "null", "-")]
+    return (
+        *("-hide_banner", "-nostdin", "-y", "-loglevel", "error", "-progress", "pipe:1", "-stats_period", "0.5"),
+        *inputs,
+        *("-filter_complex", ";".join(graph)),
+        *outputs,
+    )
+
+
+def _scores(log: Path) -> tuple[float, ...]:
+    frames = json.loads(log.read_text())["frames"] if log.exists() else []
+    return tuple(float(frame["metrics"]["vmaf"]) for frame in frames)
