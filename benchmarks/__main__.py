@@ -306,10 +306,10 @@ def simulation(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
             table.add_row(each.what, *numbers, each.target, "reached" if each.met else "missed")
         console.print(table)
     if report.fill:
-        table = Table("way", "byte hits", "p95 of transit", "fill of misses")
+        table = Table("churn", "way", "byte hits", "p95 of transit", "fill of misses")
         for way in report.fill:
             hit = f"{way.byte_hit:.2%} ± {way.byte_hit_interval * 100:.2f}"
-            table.add_row(way.way, hit, f"{way.p95:.3f}", f"{way.fill_of_misses:.1%}")
+            table.add_row(way.churn, way.way, hit, f"{way.p95:.3f}", f"{way.fill_of_misses:.1%}")
         console.print(table)
     for line in report.findings:
         console.print(f"  {line}")

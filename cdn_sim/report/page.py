@@ -120,7 +120,11 @@ def _events(results: Results) -> str:
     rows = []
     for number, event in enumerate(results.scenario.events, 1):
         what = msgspec.to_builtins(getattr(event, event.kind))
-        facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in what.items() if value not in ("", 0.0))
+        facts = ", ".join(
+            f"{key.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{key.replace('_', ' ')} {value}"
+            for key, value in what.items()
+            if value not in ("", 0.0)
+        )
         kind = event.kind.replace("_", " ")
         rows.append(f"<li><b>{number}</b> {escape(event.at)}: {escape(kind)} <small>{escape(facts)}</small></li>")
     return f'<ul class="events">{"".join(rows)}</ul>'
