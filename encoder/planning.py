@@ -139,6 +139,7 @@ class Draft:
             poster=poster,
             text=written,
             light=look.light,
+            picture_stream=track.index,
             allow_damaged=conformed.mended,
             damage=missing,
             chunks=self._chunks,

@@ -28,7 +28,7 @@ from encoder.costs import Calibration, Pricing, measured
 from encoder.scheduling import slot_bytes, slot_count
 from encoder.subtitles import sidecars
 from encoder.timelines import policy as timing
-from headend import documents, holds, layout, records
+from headend import comparison, documents, holds, layout, records
 from headend.errors import DamagedMaster, StorageError
 from headend.media import (
     Crop,
@@ -217,9 +217,20 @@ def verify(
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     *,
     deep: bool = False,
+    endpoint_url: str | None = None,
 ) -> conformance.Verdict:
-    """Read a release back, and decode a segment of each rendition, or all: see `packager.conformance.verify`."""
-    return conformance.verify(store, title, release, on_progress, look=verifying.differences, deep=deep)
+    """Read a release back, decode a segment of each rendition, or all, and compare it with its master.
+
+    See `packager.conformance.verify` and `headend.comparison.compare`; ``endpoint_url`` is where a master in S3 is.
+    """
+    verdict = conformance.verify(store, title, release, on_progress, look=verifying.differences, deep=deep)
+    compared = comparison.compare(store, title, verdict.release, endpoint_url, deep=deep)
+    return replace(
+        verdict,
+        findings=(*verdict.findings, *compared.findings),
+        compared=compared.places,
+        not_compared=compared.hindrance,
+    )
 
 
 def calibration(store: Store) -> Calibration:

@@ -74,6 +74,8 @@ class Verdict:
         bytes: How much was read of them.
         frames: How many video frames were counted, over all renditions.
         damage: What was damaged in the master and is concealed: no fault of the release.
+        compared: At how many places pictures and sound were compared with the master.
+        not_compared: Why that was nowhere; empty where it was somewhere.
     """
 
     title: str
@@ -83,6 +85,8 @@ class Verdict:
     bytes: int
     frames: int
     damage: tuple[Damage, ...] = ()
+    compared: int = 0
+    not_compared: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,8 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
         text=tuple(track for track in text if track.rendition.programme in said),
         damage=merged((*plan.damage, *(one for id in plan.tracks for one in tracks[id].damage))),
         light=plan.light,
+        master=plan.master,
+        picture_stream=plan.picture_stream,
     )
 
 

@@ -34,11 +34,14 @@ def command(title: str, release: str | None, deep: bool, store: StoreSettings, a
 
     Checks digests and sizes, the continuity of time, frame counts, that all renditions have their sync frames at the
     same places, and that the manifests say what the segments are. Decodes a segment of each rendition and compares
-    size, rate, depth, colour, HDR metadata, channels and language with the plan. Ends with status 1 and a list if
-    anything is wrong.
+    size, rate, depth, colour, HDR metadata, channels and language with the plan. Where the master still is where it
+    was, compares pictures and sound with what it has at their times, at some places or, with --deep, everywhere. Ends
+    with status 1 and a list if anything is wrong.
     """
     with checking() as on_progress:
-        verdict = pipeline.verify(open_store(store), title, release, on_progress, deep=deep)
+        verdict = pipeline.verify(
+            open_store(store), title, release, on_progress, deep=deep, endpoint_url=store.endpoint_url
+        )
     if as_json:
         print_json({"sound": not verdict.findings, **documents.as_plain(verdict)})
     else:
@@ -47,6 +50,8 @@ def command(title: str, release: str | None, deep: bool, store: StoreSettings, a
             screen.print(printable(f"{finding.object}: {finding.message}"))
         for one in verdict.damage:
             screen.print(f"concealed: damage of the master at {one}")
+        if verdict.not_compared:
+            screen.print(printable(f"not compared with the master: {verdict.not_compared}"))
         screen.print(verdict_line(verdict))
     return Status.FAULTY if verdict.findings else Status.DONE
 
@@ -56,7 +61,8 @@ def verdict_line(verdict: conformance.Verdict) -> str:
     said = count_text(len(verdict.findings), "fault") if verdict.findings else "sound"
     return (
         f"{verdict.title}, release {verdict.release}: {said}; {count_text(verdict.objects, 'object')}, "
-        f"{verdict.bytes:,} bytes and {count_text(verdict.frames, 'frame')} of picture checked"
+        f"{verdict.bytes:,} bytes and {count_text(verdict.frames, 'frame')} of picture checked, "
+        f"{count_text(verdict.compared, 'place')} compared with the master"
     )
 
 

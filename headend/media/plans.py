@@ -111,6 +111,7 @@ class EncodePlan:
         chunks: The chunks of the picture. Sound and text are one chunk, the whole.
         tracks: For each rendition, thumbnails and poster, by their ids: the id of the track that it is in the store.
         tool_digest: SHA-256 of the encoder's program.
+        picture_stream: Number of the picture in the master.
     """
 
     title: str
@@ -133,6 +134,7 @@ class EncodePlan:
     chunks: tuple[Chunk, ...] = ()
     tracks: dict[str, str] = field(default_factory=dict)
     tool_digest: str = ""
+    picture_stream: int = 0
 
     @property
     def whole(self) -> Chunk:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from headend.media.masters import Damage, Light
+from headend.media.masters import Damage, Light, Master
 from headend.media.renditions import AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.timing import Grid
 
@@ -193,6 +193,8 @@ class Presentation:
         damage: What was damaged or missing in the master, and is concealed here.
         poster: Candidates for the picture that stands for the title; None where there are none.
         light: What the master's numbers mean, which HDR tracks keep.
+        master: The file that it was made of; None in releases of before.
+        picture_stream: Number of the picture in it.
     """
 
     title: str
@@ -206,6 +208,8 @@ class Presentation:
     damage: tuple[Damage, ...] = ()
     poster: Track[Poster] | None = None
     light: Light | None = None
+    master: Master | None = None
+    picture_stream: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,206 @@
+"""Comparing a release with its master: whether what is seen and heard at a time is what the master has at that time.
+
+Nothing is taken from the plan but where the film begins. Pictures are compared as small grey ones, sound by how loud it
+is; both survive scaling, tone mapping, mixing and coding. Places at which nothing moves, or is heard, tell nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.frame import AudioFrame
+from av.container import InputContainer
+from av.stream import Stream
+from av.video.frame import VideoFrame
+
+from encoder.probing import opened
+from headend.media import Master
+
+AROUND_S = Fraction(4)
+"""How far around its time a picture or a sound is looked for."""
+SOUND_OFF_S = Fraction(1, 20)
+"""How far sound may be off: little more than a frame of picture, and of a codec."""
+PICTURE_OFF_FRAMES = Fraction(3, 2)
+"""How far a picture may be off, in frames of the master: fields and uneven times come to one."""
+_BIN_HZ = 200
+_THUMB_PX = (48, 27)
+_SURE, _CLEARLY = 0.9, 0.02
+"""How alike pictures or sounds must be to be the same, and how much less alike those of the expected time."""
+_FLAT = 0.05
+"""Sound that varies less around its mean, relative to it, tells no time."""
+
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a rendition, as a file that a decoder opens.
+
+    Attributes:
+        path: The file: an init segment and a media segment.
+        stream: Number of the master's stream that it was made of.
+    """
+
+    path: Path
+    stream: int
+
+
+def of_sound(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -> str:
+    """Compare a stretch of sound; what is wrong, or nothing.
+
+    Args:
+        master: The file; named in errors.
+        input_url: Where to read it.
+        piece: The stretch.
+        zero_s: When the master shows its first frame.
+
+    Raises:
+        MasterError: The master can't be read.
+    """
+    with av.open(str(piece.path)) as container:
+        first_s, made = _loudness(container, 0, None)
+    if len(made) < _BIN_HZ // 2 or made.std() <= _FLAT * max(made.mean(), 1e-4):
+        return ""
+    from_s = first_s + zero_s - AROUND_S
+    with opened(master, input_url) as container:
+        _seek(container, piece.stream, from_s - 1)
+        end_s = from_s + 2 * AROUND_S + Fraction(len(made), _BIN_HZ)
+        start_s, meant = _loudness(container, piece.stream, end_s)
+    if not len(meant):
+        return f"it has sound at {float(first_s):.3f} s, the master has none"
+    # The master's loudness on the bins of the stretch and around it.
+    around = round(AROUND_S * _BIN_HZ)
+    wide = np.zeros(len(made) + 2 * around)
+    offset = round((start_s - from_s) * _BIN_HZ)
+    low, high = max(0, offset), min(len(wide), offset + len(meant))
+    wide[low:high] = meant[low - offset : high - offset]
+    alike = np.array([_alike(made, wide[at : at + len(made)]) for at in range(2 * around + 1)])
+    best = int(alike.argmax())
+    off_s = Fraction(best - around, _BIN_HZ)
+    expected = alike[around - 2 : around + 3].max()
+    if alike[best] < _SURE or abs(off_s) <= SOUND_OFF_S or alike[best] - expected < 5 * _CLEARLY:
+        return ""
+    how = "early" if off_s > 0 else "late"
+    return f"its sound at {float(first_s):.3f} s is {abs(float(off_s)):.3f} s {how} against the master's times"
+
+
+def of_picture(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -> str:
+    """Compare a stretch of picture, by its first, its middle and its last frame; the rest as for `of_sound`."""
+    with av.open(str(piece.path)) as container:
+        made = [(_time_s(frame), _thumb(frame)) for frame in container.decode(video=0)]
+    if not made:
+        return ""
+    chosen = [made[number] for number in sorted({0, len(made) // 2, len(made) - 1})]
+    meant: list[tuple[Fraction, Numbers]] = []
+    first_s, last_s = chosen[0][0] + zero_s - AROUND_S, chosen[-1][0] + zero_s + AROUND_S
+    with opened(master, input_url) as container:
+        stream = container.streams[piece.stream]
+        _seek(container, piece.stream, first_s - AROUND_S)
+        for frame in container.decode(stream):
+            if isinstance(frame, VideoFrame) and frame.pts is not None:
+                at_s = frame.pts * (stream.time_base or Fraction(1))
+                if at_s > last_s:
+                    break
+                if at_s >= first_s:
+                    meant.append((at_s, _thumb(frame)))
+    if len(meant) < 2:
+        return f"it shows something at {float(chosen[0][0]):.3f} s, the master shows nothing"
+    meant.sort(key=lambda one: one[0])
+    steps = sorted(after[0] - here[0] for here, after in pairwise(meant))
+    allowed_s = PICTURE_OFF_FRAMES * max(steps[len(steps) // 2], Fraction(1, 100))
+    for at_s, thumb in chosen:
+        near = [(time_s, _alike(thumb, other)) for time_s, other in meant if abs(time_s - zero_s - at_s) <= AROUND_S]
+        # What is shown: the last frame that begins before, however long it stands.
+        shown = [likeness for time_s, likeness in near if time_s - zero_s <= at_s + allowed_s][-1:]
+        expected = max(
+            (likeness for time_s, likeness in near if abs(time_s - zero_s - at_s) <= allowed_s),
+            default=shown[0] if shown else -1.0,
+        )
+        expected = max(expected, *shown) if shown else expected
+        if not near:
+            continue
+        best_s, best = max(near, key=lambda one: one[1])
+        if best >= _SURE and best - expected > _CLEARLY:
+            return f"its picture at {float(at_s):.3f} s is what the master shows at {float(best_s - zero_s):.3f} s"
+    return ""
+
+
+def first_frame_s(master: Master, input_url: str, stream: int) -> Fraction:
+    """When a master shows its first frame, by decoding it.
+
+    Raises:
+        MasterError: The master can't be read.
+    """
+    with opened(master, input_url) as container:
+        picture = container.streams[stream]
+        for frame in container.decode(picture):
+            if frame.pts is not None:
+                return Fraction(frame.pts * (picture.time_base or Fraction(1)))
+    return Fraction(0)
+
+
+def places(count: int, wanted: int, special: Sequence[int] = ()) -> list[int]:
+    """Numbers of segments to compare, from 1: some that lie evenly, and ``special`` ones."""
+    even = {1 + (count - 1) * number // max(1, wanted - 1) for number in range(wanted)}
+    return sorted({number for number in (*even, *special) if 1 <= number <= count})
+
+
+def _seek(container: InputContainer, stream: int, at_s: Fraction) -> None:
+    if at_s <= 0:
+        return
+    chosen = container.streams[stream]
+    container.seek(int(at_s / (chosen.time_base or Fraction(1))), stream=chosen)
+
+
+def _loudness(container: InputContainer, stream: int, end_s: Fraction | None) -> tuple[Fraction, Numbers]:
+    """Mean level of all channels in bins of `_BIN_HZ`, and when the first one begins."""
+    chosen = container.streams[stream] if end_s is not None else container.streams.audio[0]
+    bins: dict[int, float] = {}
+    for at_s, values in _levels(container, chosen, end_s):
+        for number, value in enumerate(values):
+            place = int(at_s * _BIN_HZ) + number
+            bins[place] = max(bins.get(place, 0.0), value)
+    if not bins:
+        return Fraction(0), np.zeros(0)
+    first, last = min(bins), max(bins)
+    return Fraction(first, _BIN_HZ), np.array([bins.get(place, 0.0) for place in range(first, last + 1)])
+
+
+def _levels(container: InputContainer, stream: Stream, end_s: Fraction | None) -> Iterator[tuple[Fraction, Numbers]]:
+    """Time of each decoded frame, and its level in bins."""
+    resampler: av.AudioResampler | None = None
+    for frame in container.decode(stream):
+        if not isinstance(frame, AudioFrame) or frame.pts is None or frame.time_base is None:
+            continue
+        at_s = frame.pts * frame.time_base
+        if end_s is not None and at_s > end_s:
+            return
+        resampler = resampler or av.AudioResampler(format="fltp")
+        samples = np.concatenate([part.to_ndarray() for part in resampler.resample(frame)], axis=1)
+        size = max(1, frame.sample_rate // _BIN_HZ)
+        # From the next border of a bin on, so that bins of both sides lie alike.
+        level = np.abs(samples).mean(axis=0)
+        count = -(-len(level) // size)
+        padded = np.pad(level, (0, count * size - len(level)), mode="edge")
+        yield at_s, padded.reshape(count, size).mean(axis=1)
+
+
+def _thumb(frame: VideoFrame) -> Numbers:
+    small = frame.reformat(width=_THUMB_PX[0], height=_THUMB_PX[1], format="gray")
+    return np.asarray(small.to_ndarray(), np.float64).ravel()
+
+
+def _alike(one: Numbers, other: Numbers) -> float:
+    """Correlation of two pictures or sounds; 0 where one of them is flat."""
+    a, b = one - one.mean(), other - other.mean()
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 0 else 0.0
+
+
+def _time_s(frame: VideoFrame) -> Fraction:
+    return Fraction((frame.pts or 0) * (frame.time_base or Fraction(1)))

@@ -1,0 +1,116 @@
+"""Comparing a release with the master that it was made of."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from encoder import comparing, sandbox
+from headend import documents, layout
+from headend.errors import HeadendError, MasterError, StorageError
+from headend.media import AudioRendition, Master, Presentation, Probe, Release, Track, VideoRendition
+from headend.settings import PictureChoice
+from headend.storage import Store, masters
+from packager.conformance import Finding
+
+SAMPLES = 6
+"""How many places of a rendition are compared, unless all are."""
+SHORT_SEGMENTS = 12
+"""A rendition of no more segments is compared whole."""
+
+Compared = Track[VideoRendition] | Track[AudioRendition]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What comparing has shown.
+
+    Attributes:
+        findings: What is not as the master has it.
+        places: How many stretches of renditions were compared.
+        hindrance: Why nothing was compared; empty where something was.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    places: int = 0
+    hindrance: str = ""
+
+
+def compare(store: Store, title: str, release: str, endpoint_url: str | None, *, deep: bool) -> Comparison:
+    """Compare pictures and sound of a release with what its master has at their times.
+
+    Args:
+        store: Where the release is.
+        title: Catalogue entry.
+        release: Its id.
+        endpoint_url: S3 endpoint of the master.
+        deep: Whether all of every rendition is compared; otherwise some places of the smallest picture and of each
+            programme of sound, and those behind each gap and overlap of the master's sound.
+    """
+    key = layout.release_document(title, release)
+    try:
+        document = documents.read(Release, store.get(key), key=key)
+    except StorageError:
+        return Comparison(hindrance="the release's document can't be read")
+    made = document.presentation
+    if made.master is None:
+        return Comparison(hindrance="the release does not say what it was made of")
+    try:
+        masters.check_unchanged(made.master, endpoint_url)
+    except HeadendError as error:
+        return Comparison(hindrance=error.message)
+    try:
+        with masters.opened(made.master, endpoint_url) as source:
+            choice = PictureChoice(video=made.picture_stream)
+            probe = sandbox.probe(made.master, source.url, choice, progress=source.progress)
+            findings, places = [], 0
+            for track in _tracks(made, deep=deep):
+                numbers = _numbers(document.tracks[track.id].segments, made, probe, deep=deep)
+                places += len(numbers)
+                findings += list(_compared(store, made, probe.master, source.url, track, numbers))
+    except MasterError as error:
+        return Comparison((Finding(key, f"its master has no times that a title can have: {error.message}"),))
+    return Comparison(tuple(findings), places)
+
+
+def _tracks(made: Presentation, *, deep: bool) -> Sequence[Compared]:
+    if deep:
+        return (*made.video, *made.audio)
+    smallest = min(made.video, key=lambda track: track.rendition.width_px * track.rendition.height_px)
+    heard = {track.rendition.track_index: track for track in reversed(made.audio)}
+    return smallest, *heard.values()
+
+
+def _numbers(count: int, made: Presentation, probe: Probe, *, deep: bool) -> list[int]:
+    if deep or count <= SHORT_SEGMENTS:
+        return list(range(1, count + 1))
+    zero_s = probe.video.start_s if probe.video else Fraction(0)
+    length_s = made.grid.segment_frames / made.grid.frame_rate
+    timelines = [part.timeline for programme in probe.audio for part in programme.parts or (programme,)]
+    breaks = [one.end_s for line in timelines if line for one in (*line.gaps(), *line.overlaps())]
+    behind = [1 + later + int((at_s - zero_s) / length_s) for at_s in breaks[:SAMPLES] for later in range(3)]
+    return comparing.places(count, SAMPLES, behind)
+
+
+def _compared(
+    store: Store, made: Presentation, master: Master, url: str, track: Compared, numbers: Sequence[int]
+) -> Iterator[Finding]:
+    zero_s = comparing.first_frame_s(master, url, made.picture_stream)
+    init = store.get(layout.track_init(made.title, track.id))
+    for number in numbers:
+        key = layout.track_segment(made.title, track.id, number)
+        with TemporaryDirectory(prefix="headend-") as folder:
+            path = Path(folder) / "piece.mp4"
+            try:
+                path.write_bytes(init + store.get(key))
+            except StorageError:
+                continue  # a finding of its own
+            rendition = track.rendition
+            if isinstance(rendition, AudioRendition):
+                piece = comparing.Piece(path, rendition.track_index)
+                wrong = comparing.of_sound(master, url, piece, zero_s)
+            else:
+                wrong = comparing.of_picture(master, url, comparing.Piece(path, made.picture_stream), zero_s)
+        if wrong:
+            yield Finding(key, wrong)
