@@ -35,8 +35,8 @@ INTERLACED_LINES = (480, 486, 512, 576, 608, 1080)
 
 FASTEST = Fraction(60)
 """No player asks for more frames per second."""
-SLOWEST = Fraction(12)
-"""Slower pictures are slides: they are repeated."""
+SLOWEST = Fraction(23, 2)
+"""Slower pictures are slides, which are repeated: a little less than 12000/1001, the slowest standard rate."""
 SLIDES_RATE = Fraction(24)
 """The least that repeated pictures come at."""
 _HELD_REPEATS = 2
@@ -209,7 +209,7 @@ def conform(track: VideoTrack, fields: Fields | None = None, limits: Limits = DE
     """
     if not track.constant_rate:
         return _variable(track, limits)
-    if track.frame_rate < SLOWEST or track.frame_count == 1:
+    if track.frame_rate < SLOWEST or (track.frame_count == 1 and track.frames.end_ticks is not None):
         return _slides(track, limits)
     flagged = track.field_order in (FieldOrder.TOP_FIRST, FieldOrder.BOTTOM_FIRST)
     if fields is not None:

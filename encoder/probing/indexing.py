@@ -50,9 +50,9 @@ class _Packet:
     duration_ticks: int = 0
 
     @property
-    def order_ticks(self) -> int | None:
-        """What never goes back within one timeline: the time of decoding."""
-        return self.dts_ticks if self.dts_ticks is not None else self.pts_ticks
+    def shown(self) -> tuple[int | None, bool]:
+        """When it is shown, as far as that is known, and whether it is a keyframe."""
+        return self.pts_ticks if self.pts_ticks is not None else self.dts_ticks, self.keyframe
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
         head += frames
     if not head:
         raise _no_frames(master)
-    restarts.check(master, [packet.order_ticks for packet in packets], time_base_of(picture))
+    restarts.check(master, [packet.shown for packet in packets], time_base_of(picture))
     start = head[0].pts
     if start is None or any(p.pts_ticks is None for p in packets):
         return None
@@ -166,9 +166,9 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     keyframes: dict[int, int] = {}
     sound: dict[int, PacketTimes] = {}
     step = round(1 / (declared_rate(picture) * time_base_of(picture)))
-    order: list[int | None] = []
+    times: list[tuple[int | None, bool]] = []
     for packet, frames in decoded(container, picture, frame_limit=None, sound=sound):
-        order += [packet.order_ticks] if packet else []
+        times += [packet.shown] if packet else []
         for frame in frames:
             first = first or frame
             # FFmpeg's own order of preference; AVI has decoding times only.
@@ -179,7 +179,7 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
                 keyframes[len(pts) - 1] = pts[-1] - REORDER_FRAMES * step
     if first is None:
         raise _no_frames(master)
-    restarts.check(master, order, time_base_of(picture))
+    restarts.check(master, times, time_base_of(picture))
     return Seen(_indexed(sorted(pts), keyframes, "packets"), first, sound)
 
 
