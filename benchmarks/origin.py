@@ -579,12 +579,18 @@ def _stall(server: Server, paths: Sequence[str]) -> int:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
         deadline = time.monotonic() + SETTLED_S
-        while not re.search(rf'store_reads_total{{result="ok"}} {len(paths) + 1}\.0', _figures(server)):
+        while not _has_read(_figures(server), len(paths)):
             if time.monotonic() > deadline:
                 raise ToolFailed("the origin does not read what was asked for; see what it wrote above")
             time.sleep(0.1)
         time.sleep(SPILL_S)  # for the origin to send what the kernel takes, and to write the rest to a disk
         return max(0, server.memory_bytes() - before - STALLED_CACHE)
+
+
+def _has_read(figures: str, count: int) -> bool:
+    """Whether so many objects were read, and no read is under way."""
+    done = re.search(r'store_reads_total{result="ok"} ([0-9.]+)', figures)
+    return done is not None and float(done[1]) > count and "reads_under_way 0.0" in figures
 
 
 def _figures(server: Server) -> str:

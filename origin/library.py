@@ -65,7 +65,7 @@ DOCUMENT_THREADS, MEDIA_THREADS = 8, 16
 """Reads of the store at a time."""
 QUEUE = 256
 """Reads wanted at a time, of documents and of media; beyond, clients are asked to come back."""
-QUEUE_PER_CLIENT = 64
+QUEUE_PER_CLIENT = 128
 """The same for one client, so that it can't take all the room."""
 
 _RELEASE = re.compile("[A-Za-z0-9-]{1,64}")
