@@ -117,6 +117,10 @@ class Roster:
             self._problems[address] = problem
         return problem
 
+    def gone(self, address: str) -> None:
+        """A worker has died; the next look tells whether its scheduler knows it again."""
+        self._seen.pop(address, None)
+
     def unasked(self, address: str) -> None:
         """A worker could not be asked; it will be when it is seen again."""
         self._asked.discard(address)

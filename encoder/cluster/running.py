@@ -263,7 +263,8 @@ class Runner:
             self._on_event(Notice(f"worker {address} answers again"))
         for key, (_, run, submitted_s) in list(self._keys.items()):
             if run.worker not in self._roster.known and self._seen_s - submitted_s > LOST_S and key in self._keys:
-                self._give_up(run, f"worker {run.worker} went away while it ran {run.task.label}")
+                # Had it run there, Dask would have told of the death.
+                self._give_up(run, f"worker {run.worker} went away before it began {run.task.label}", Interrupted)
         self._workers_changed(had_any)
         self._show_backlog()
 
@@ -334,16 +335,23 @@ class Runner:
             self._drop(run.job)
             self._on_ended(run.job, None)
 
-    def _give_up(self, run: Run, message: str) -> None:
+    def _give_up(self, run: Run, message: str, kind: "type[WorkerLost | Interrupted] | None" = None) -> None:
         """A run will not end by itself: its worker is lost."""
         if (future := self._forget(run)) is not None:
             self._cancel([future])
-            self._failed(run, WorkerLost(message, worker=run.worker))
+            self._failed(run, (kind or WorkerLost)(message, worker=run.worker))
 
     def _failed(self, run: Run, error: HeadendError) -> None:
+        if isinstance(error, WorkerLost):
+            # It must not get another task before the next look.
+            self._roster.gone(run.worker)
+            self._board.see(self._roster.workers)
         again = self._board.failed(run.number, _blame(error), time.monotonic()) and error.retryable
-        worker = str(error.facts.get("worker", run.worker))
-        self._on_event(Failed(run.task.id, run.attempt, worker, error, not again, run.job))
+        if again and isinstance(error, Interrupted):
+            self._on_event(Notice(f"{error.message}; it is run again"))
+        else:
+            worker = str(error.facts.get("worker", run.worker))
+            self._on_event(Failed(run.task.id, run.attempt, worker, error, not again, run.job))
         if not again and run.job in self._jobs:
             self._fail(run.job, _final(error, run))
 

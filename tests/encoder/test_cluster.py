@@ -412,7 +412,7 @@ def test_a_worker_that_is_killed_costs_one_attempt_and_no_other_task(
 
     assert sorted(made.task for made in done(events)) == sorted(each.id for each in tasks)
     assert [(failed.task, failed.attempt, failed.last) for failed in failures(events)] == [("victim", 1, False)]
-    assert "died while it ran task victim" in str(failures(events)[0].error)
+    assert "died while it ran chunk 0 of victim" in str(failures(events)[0].error)
     assert {made.task: made.attempt for made in done(events)}["victim"] == 2
     assert all(notes.of(f"good{n}") == 1 for n in range(6))
 

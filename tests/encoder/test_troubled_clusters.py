@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from encoder.scheduling import slot_count
 from headend.errors import ConfigError, EncodingError, HeadendError, TaskCrashed, WorkerUnfit
 from headend.media import Receipt
 from headend.settings import ClusterSettings
-from tests.encoder.test_cluster import Notes, done, failures, receipt, succeed, task
+from tests.encoder.test_cluster import Notes, done, failures, receipt, succeed, task, until
 from tests.support.dask_cluster import DaskCluster, dask_cluster
 
 
@@ -44,6 +45,14 @@ def take_a_while(notes: Notes, seconds: float, run_: TaskRun) -> Receipt:
     return receipt(run_)
 
 
+def wait_for_workers(notes: Notes, run_: TaskRun) -> Receipt:
+    """Take half a second as long as only one worker has had a task."""
+    notes.add(f"worker{os.getpid()}")
+    if len({path.name.partition("-")[0] for path in notes.folder.iterdir()}) < 2:
+        time.sleep(0.5)
+    return receipt(run_)
+
+
 def full_at(address: str, run_: TaskRun) -> Receipt:
     if run_.worker == address or address == "all":
         raise WorkerUnfit(f"no space left on {run_.worker}")
@@ -56,15 +65,9 @@ def find_another_tool_at(address: str, run_: TaskRun) -> Receipt:
     return receipt(run_)
 
 
-def worker_process(launcher: psutil.Process | int) -> psutil.Process:
-    """The worker itself, below Dask's nanny."""
-    process = psutil.Process(launcher) if isinstance(launcher, int) else launcher
-    return next(child for child in process.children() if any("spawn_main" in word for word in child.cmdline()))
-
-
 def worker_of(dask: DaskCluster, number: int = 0) -> str:
     """The address of a worker, by its process."""
-    pid = worker_process(dask.workers[number].pid).pid
+    pid = dask.workers[number].pid
     with Client(dask.address) as client:
         return next(address for address, found in client.run(os.getpid).items() if found == pid)
 
@@ -109,14 +112,15 @@ def test_workers_that_join_get_tasks_while_others_are_busy(tmp_path: Path, event
             if isinstance(event, Done) and len(dask.workers) == 1:
                 dask.start_worker()
 
-        tasks = [task(f"t{number:02}") for number in range(80)]
-        run_tasks(tasks, partial(take_a_while, notes, 0.4), ClusterSettings(dask.address), note)
+        tasks = [task(f"t{number:03}") for number in range(200)]
+        run_tasks(tasks, partial(wait_for_workers, notes), ClusterSettings(dask.address), note)
 
     used = {made.worker for made in done(events)}
     assert len(used) == 2
     assert not failures(events)
 
 
+@pytest.mark.heavy
 def test_a_cluster_that_adapts_grows_for_a_job_and_the_job_starts_without_workers(
     events: list[Event], notes: Notes
 ) -> None:
@@ -125,34 +129,21 @@ def test_a_cluster_that_adapts_grows_for_a_job_and_the_job_starts_without_worker
     ) as adaptive:
         adaptive.adapt(minimum=0, maximum=2, interval="200ms", wait_count=10)
         settings = ClusterSettings(adaptive.scheduler_address)
-        run_tasks([task(f"t{n}") for n in range(24)], partial(take_a_while, notes, 0.5), settings, events.append)
+        run_tasks([task(f"t{n}") for n in range(200)], partial(wait_for_workers, notes), settings, events.append)
 
-    assert len(done(events)) == 24
+    assert len(done(events)) == 200
     assert len({made.worker for made in done(events)}) == 2
 
 
 # --- workers that lack something ----------------------------------------------------------------------------------
 
 
-def test_a_worker_without_headend_is_named_and_gets_no_tasks(tmp_path: Path, events: list[Event]) -> None:
-    with dask_cluster(tmp_path, workers=1) as dask:
-        dask.start_worker(environment=without_headend(tmp_path))
-        dask.wait_for(2)
-        run_tasks(
-            [task(f"t{n}") for n in range(8)], partial(wait_for_both, 2), ClusterSettings(dask.address), events.append
-        )
-
-    assert len({made.worker for made in done(events)}) == 1
-    assert not failures(events)
-    assert any("gets no tasks: it has no Python package 'headend'" in text for text in notices(events))
-
-
-def wait_for_both(seconds: float, run_: TaskRun) -> Receipt:
-    if run_.task.id == "t0":
-        time.sleep(seconds)
+def wait_for_file(path: str, run_: TaskRun) -> Receipt:
+    until(Path(path).exists)
     return receipt(run_)
 
 
+@pytest.mark.heavy
 def test_only_workers_without_headend_are_told_with_the_package(
     tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +154,7 @@ def test_only_workers_without_headend_are_told_with_the_package(
             run_tasks([task("one")], succeed, settings, events.append)
 
 
-def test_a_worker_with_another_headend_or_ffmpeg_is_left_out_and_the_job_goes_on(
+def test_a_worker_with_no_or_another_headend_or_ffmpeg_is_left_out_and_the_job_goes_on(
     tmp_path: Path, events: list[Event]
 ) -> None:
     root = Path(headend.__file__).parents[1]
@@ -178,22 +169,37 @@ def test_a_worker_with_another_headend_or_ffmpeg_is_left_out_and_the_job_goes_on
     with dask_cluster(tmp_path, workers=1) as dask:
         dask.start_worker(environment={"PYTHONPATH": str(other), "PYTHONSAFEPATH": "1"})
         dask.start_worker(environment={tool.OVERRIDE: str(fake)})
-        dask.wait_for(3)
+        dask.start_worker(environment=without_headend(tmp_path))
+        dask.wait_for(4)
         good = worker_of(dask)
         tasks = [task(f"t{n}") for n in range(6)]
-        run_tasks(tasks, partial(wait_for_both, 3), ClusterSettings(dask.address), events.append, tool=tool.version())
+
+        def note(event: Event) -> None:
+            events.append(event)
+            if len(notices(events)) == 3:
+                (tmp_path / "all answered").touch()
+
+        performer = partial(wait_for_file, str(tmp_path / "all answered"))
+        run_tasks(tasks, performer, ClusterSettings(dask.address), note, tool=tool.version())
 
     assert {made.worker for made in done(events)} == {good}
     assert not failures(events)
     assert any(f"it has headend 0.0.1, and this is {headend.__version__}" in text for text in notices(events))
     assert any("it has 'ffmpeg version 1.0-other'" in text for text in notices(events))
+    assert any("gets no tasks: it has no Python package 'headend'" in text for text in notices(events))
 
 
-def test_an_ffmpeg_that_changes_under_a_worker_is_the_workers_fault(tmp_path: Path, events: list[Event]) -> None:
-    with dask_cluster(tmp_path, workers=2) as dask:
-        changed = worker_of(dask, 0)
-        tasks = [task(f"t{n}") for n in range(6)]
-        run_tasks(tasks, partial(find_another_tool_at, changed), ClusterSettings(dask.address), events.append)
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """Two workers that state no memory."""
+    with dask_cluster(tmp_path_factory.mktemp("pair"), arguments=["--memory-limit", "0"]) as dask:
+        yield dask
+
+
+def test_an_ffmpeg_that_changes_under_a_worker_is_the_workers_fault(pair: DaskCluster, events: list[Event]) -> None:
+    changed = worker_of(pair, 0)
+    tasks = [task(f"t{n}") for n in range(6)]
+    run_tasks(tasks, partial(find_another_tool_at, changed), ClusterSettings(pair.address), events.append)
 
     assert {made.worker for made in done(events)} == {worker for worker in _workers(events) if worker != changed}
     assert {made.attempt for made in done(events)} == {1}
@@ -204,22 +210,18 @@ def _workers(events: list[Event]) -> set[str]:
     return {made.worker for made in done(events)} | {failed.worker for failed in failures(events)}
 
 
-def test_a_full_disk_is_not_tried_again_on_the_same_worker(tmp_path: Path, events: list[Event]) -> None:
-    with dask_cluster(tmp_path, workers=2) as dask:
-        full = worker_of(dask, 1)
-        run_tasks(
-            [task(f"t{n}") for n in range(6)], partial(full_at, full), ClusterSettings(dask.address), events.append
-        )
-        assert [failed.worker for failed in failures(events)] == [full]
-        assert len(done(events)) == 6
+def test_a_full_disk_is_not_tried_again_on_the_same_worker(pair: DaskCluster, events: list[Event]) -> None:
+    full = worker_of(pair, 1)
+    run_tasks([task(f"t{n}") for n in range(6)], partial(full_at, full), ClusterSettings(pair.address), events.append)
+    assert [failed.worker for failed in failures(events)] == [full]
+    assert len(done(events)) == 6
 
-        with pytest.raises(WorkerUnfit, match="no space left on tcp"):
-            run_tasks([task("one")], partial(full_at, "all"), ClusterSettings(dask.address), events.append)
+    with pytest.raises(WorkerUnfit, match="no space left on tcp"):
+        run_tasks([task("one")], partial(full_at, "all"), ClusterSettings(pair.address), events.append)
 
 
-def test_memory_that_a_worker_does_not_state_is_measured(tmp_path: Path) -> None:
-    with dask_cluster(tmp_path, workers=2, arguments=["--memory-limit", "0"]) as dask:
-        found = cluster.workers_of(ClusterSettings(dask.address))
+def test_memory_that_a_worker_does_not_state_is_measured(pair: DaskCluster) -> None:
+    found = cluster.workers_of(ClusterSettings(pair.address))
 
     machine_bytes = psutil.virtual_memory().total
     assert slot_count(found) == 2
@@ -233,9 +235,9 @@ def test_memory_that_a_worker_does_not_state_is_measured(tmp_path: Path) -> None
 def test_the_task_of_a_frozen_worker_goes_elsewhere(
     tmp_path: Path, events: list[Event], notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rosters, "FROZEN_S", 3.0)
+    monkeypatch.setattr(rosters, "FROZEN_S", 8.0)
     with dask_cluster(tmp_path, workers=2) as dask:
-        frozen = worker_process(dask.workers[0].pid)
+        frozen = psutil.Process(dask.workers[0].pid)
 
         def note(event: Event) -> None:
             events.append(event)
@@ -252,9 +254,8 @@ def test_the_task_of_a_frozen_worker_goes_elsewhere(
     assert len(failures(events)) <= 1
 
 
-def test_a_paused_worker_finishes_its_task(tmp_path: Path, events: list[Event]) -> None:
-    with dask_cluster(tmp_path, workers=1) as dask:
-        run_tasks([task("one")], pause_and_look, ClusterSettings(dask.address), events.append)
+def test_a_paused_worker_finishes_its_task(pair: DaskCluster, events: list[Event]) -> None:
+    run_tasks([task("one")], pause_and_look, ClusterSettings(pair.address), events.append)
 
     assert not failures(events)
     assert [made.attempt for made in done(events)] == [1]
@@ -295,6 +296,7 @@ def test_a_killed_scheduler_ends_the_job_with_one_line(
     assert not [failed for failed in failures(events) if failed.last]
 
 
+@pytest.mark.heavy
 def test_a_scheduler_that_comes_back_is_found_again(tmp_path: Path, events: list[Event], notes: Notes) -> None:
     again: list[threading.Thread] = []
     with dask_cluster(tmp_path, workers=1) as dask:

@@ -26,8 +26,9 @@ class DaskCluster:
         folder: Where they run.
         environment: Variables of all of them.
         scheduler: The scheduler's process.
-        workers: The workers' processes: Dask's nannies, whose children are the workers themselves.
+        workers: The workers' processes, or their nannies'.
         address: The scheduler's.
+        nannies: Whether a process starts each worker, and starts it again when it dies.
     """
 
     folder: Path
@@ -35,10 +36,12 @@ class DaskCluster:
     scheduler: subprocess.Popen[bytes]
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     address: str = ""
+    nannies: bool = True
 
     def start_worker(self, *args: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Start one more worker of one thread; does not wait for it."""
-        command = ["worker", self.address, "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", *args]
+        command = ["worker", self.address, "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1"]
+        command += [*([] if self.nannies else ["--no-nanny"]), *args]
         worker = _start(self.folder, {**self.environment, **(environment or {})}, *command)
         self.workers.append(worker)
         return worker
@@ -57,7 +60,12 @@ class DaskCluster:
 
 @contextmanager
 def dask_cluster(
-    folder: Path, *, workers: int = 2, environment: dict[str, str] | None = None, arguments: Sequence[str] = ()
+    folder: Path,
+    *,
+    workers: int = 2,
+    environment: dict[str, str] | None = None,
+    arguments: Sequence[str] = (),
+    nannies: bool = False,
 ) -> Iterator[DaskCluster]:
     """Run ``dask scheduler`` and some ``dask worker`` processes."""
     address_file = folder / "scheduler.json"
@@ -72,7 +80,7 @@ def dask_cluster(
         folder, env, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
         "--scheduler-file", str(address_file),
     )  # fmt: skip
-    cluster = DaskCluster(folder, env, scheduler)
+    cluster = DaskCluster(folder, env, scheduler, nannies=nannies)
     try:
         deadline = time.monotonic() + START_S
         while not address_file.exists() or not address_file.read_text().endswith("}"):
@@ -96,7 +104,7 @@ def dask_cluster(
 @contextmanager
 def dask_processes(folder: Path, *, workers: int = 2, environment: dict[str, str] | None = None) -> Iterator[str]:
     """Run a cluster; yield the scheduler's address."""
-    with dask_cluster(folder, workers=workers, environment=environment) as cluster:
+    with dask_cluster(folder, workers=workers, environment=environment, nannies=True) as cluster:
         yield cluster.address
 
 
