@@ -15,6 +15,7 @@ from typing import TypeVar
 from benchmarks.synthetic import inits_of, plan_of, receipts_of
 from headend import documents, layout
 from headend.manifests import dash, hls
+from headend.manifests.outline import outline_of
 from headend.manifests.tracks import all_tracks
 from headend.media import AudioRendition, Codec, EncodePlan, VideoRendition
 from headend.storage.base import ObjectInfo
@@ -173,8 +174,8 @@ def measure(hours: float) -> Report:
     grid = presentation.grid
     timed("media playlists", lambda: [hls.media_playlist(track, grid) for track in listed])
     timed("I-frame playlists", lambda: [hls.iframe_playlist(track, grid) for track in video])
-    timed("multivariant playlist", lambda: hls.multivariant(presentation))
-    timed("MPD", lambda: dash.mpd(presentation))
+    timed("multivariant playlist", lambda: hls.multivariant(outline_of(presentation)))
+    timed("MPD", lambda: dash.mpd(outline_of(presentation)))
     timed("publish", lambda: publishing.publish(store, presentation))
     timed("publish again", lambda: publishing.publish(store, presentation))
     timed("read back", lambda: publishing.current_presentation(store, plan.title))

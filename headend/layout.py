@@ -14,6 +14,7 @@ titles/{title}/releases/{release}/{track}.m3u8          media playlist of a trac
 titles/{title}/releases/{release}/{track}.iframes.m3u8  I-frame playlist of a track
 titles/{title}/releases/{release}/thumbnails.vtt        which thumbnail is shown when
 titles/{title}/releases/{release}/poster.jpg            the picture that stands for the title
+titles/{title}/releases/{release}/outline.json          what manifests of a part of the release are rendered from
 titles/{title}/releases/{release}/release.json          what the release is, for people and tools
 titles/{title}/releases/{release}/deleted.json          since when the release is deleted
 titles/{title}/holds/{id}.json                          what running work needs, so that `gc` leaves it
@@ -32,6 +33,7 @@ MPD = "manifest.mpd"
 INIT = "init.mp4"
 IFRAMES_SUFFIX = ".iframes.m3u8"
 RELEASE_DOCUMENT = "release.json"
+OUTLINE = "outline.json"
 SEGMENT_SUFFIX = ".m4s"
 INDEX = "index"
 SYNC = "sync"
@@ -131,6 +133,11 @@ def release_path(title: str, release: str) -> str:
 def release_document(title: str, release: str) -> str:
     """What a release is, for people and tools."""
     return f"{release_path(title, release)}/{RELEASE_DOCUMENT}"
+
+
+def outline(title: str, release: str) -> str:
+    """What manifests of a part of a release are rendered from."""
+    return f"{release_path(title, release)}/{OUTLINE}"
 
 
 def deleted(title: str, release: str) -> str:

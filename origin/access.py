@@ -51,5 +51,5 @@ class Access:
             return grant
         release = named.get("release") or await self._library.current(named["title"], client)
         index = await self._library.release(named["title"], release, client)
-        self.checker.check_plan(grant, index.heights_px.values())
+        self.checker.check_plan(grant, index.heights_px)
         return grant

@@ -148,9 +148,10 @@ class Origin:
         """The name of the request's route, and the response."""
         path = request.path
         if self._access is None:
-            # A file that is cached was asked for by this path before, so the path needs no matching.
+            # A file that is cached was asked for by this path before, so the path needs no matching. A manifest's query
+            # may be a filter.
             file = self.library.cached(layout.TITLES + path)
-            if file is not None:
+            if file is not None and not (file.kind == "manifest" and "?" in request.target):
                 return file.kind, responses.for_file(request.method, request.headers, file)
             token = None
         else:

@@ -15,9 +15,10 @@ from headend.http import responses
 from headend.http.requests import Request
 from headend.http.responses import Response
 from headend.http.server import client_key
+from headend.manifests.selection import ALL, SelectionError, parse
 from origin.index import Wanted
 from origin.library import Library
-from origin.policy import ENTRY_POINT
+from origin.policy import ENTRY_POINT, RENDERED
 from origin.watch import pages
 
 Path = re.Match[str]
@@ -80,12 +81,17 @@ class Handlers:
         return responses.for_file(request.method, request.headers, file, terms.caching)
 
     async def manifest(self, request: Request, path: Path, terms: Terms) -> Response:
-        """A release's manifest, without what the plan leaves out."""
-        if terms.max_height_px is None:
-            return await self.release_file(request, path, terms)
-        wanted = Wanted(path["title"], path["release"], None, path["name"])
-        file = await self._library.reduced_manifest(wanted, terms.max_height_px, client_key(request.client))
-        return responses.for_file(request.method, request.headers, file, terms.caching)
+        """A release's manifest, without what the query and the plan leave out."""
+        try:
+            selection = parse(request.query)
+            if selection is ALL and terms.max_height_px is None:
+                return await self.release_file(request, path, terms)
+            wanted = Wanted(path["title"], path["release"], None, path["name"])
+            client = client_key(request.client)
+            file = await self._library.manifest(wanted, selection, terms.max_height_px, client=client)
+        except SelectionError as error:
+            return _refused(error)
+        return responses.for_file(request.method, request.headers, file, terms.caching or RENDERED)
 
     async def entry_point(self, request: Request, path: Path, terms: Terms) -> Response:
         """The current release's manifest, poster or index of thumbnails.
@@ -94,11 +100,16 @@ class Handlers:
         is sent from here, with its base: FFmpeg resolves what it names against the address before a redirect.
         """
         client = client_key(request.client)
-        release = await self._library.current(path["title"], client)
-        if path["name"] != layout.MPD:
-            return responses.redirect(f"releases/{release}/{path['name']}", ENTRY_POINT)
-        wanted = Wanted(path["title"], release, None, layout.MPD)
-        file = await self._library.based_mpd(wanted, terms.max_height_px, client)
+        try:
+            selection = parse(request.query) if path["name"] in (layout.MPD, layout.MULTIVARIANT) else ALL
+            release = await self._library.current(path["title"], client)
+            if path["name"] != layout.MPD:
+                query = f"?{selection.canonical}" if selection.canonical else ""
+                return responses.redirect(f"releases/{release}/{path['name']}{query}", ENTRY_POINT)
+            wanted = Wanted(path["title"], release, None, layout.MPD)
+            file = await self._library.manifest(wanted, selection, terms.max_height_px, is_above=True, client=client)
+        except SelectionError as error:
+            return _refused(error)
         return responses.for_file(request.method, request.headers, file, terms.caching or ENTRY_POINT)
 
     async def watch(self, request: Request, path: Path, _: Terms) -> Response:
@@ -151,6 +162,11 @@ class Handlers:
 
 Handler = Callable[[Handlers, Request, Path, Terms], Awaitable[Response]]
 """Gets the request, the match of its path, and what its token allows."""
+
+
+def _refused(error: SelectionError) -> Response:
+    return responses.error(HTTPStatus.BAD_REQUEST, reason=str(error))
+
 
 _STOPPING = responses.error(HTTPStatus.SERVICE_UNAVAILABLE, reason="this origin is about to stop")
 _STORE_AWAY = responses.error(HTTPStatus.SERVICE_UNAVAILABLE, reason="the store does not answer")

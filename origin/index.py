@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from xml.etree import ElementTree as Xml
 
-from headend import layout
-from headend.errors import StorageError
+from headend import documents, layout
+from headend.manifests.outline import ReleaseOutline
+from headend.manifests.selection import short_side_px
 from headend.track_index import TrackIndex
 
-_DASH = "{urn:mpeg:dash:schema:mpd:2011}"
-_ENTRY_BYTES = 200
-"""About what a track of a release takes in memory."""
+_TRACK_BYTES, _RUN_BYTES = 2000, 120
+"""About what a track of a release, and a run of a timeline, take in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,34 +74,27 @@ class ReleaseIndex:
     """What the origin keeps of a release.
 
     Attributes:
-        published: When its MPD was written: the date of all files of the release, which never change.
-        heights_px: Of its pictures, by the ids of their tracks: the shorter side, so that upright ones count as what
-            they are.
+        published: When its outline was written: the date of all files of the release, which never change.
+        outline: What its manifests are rendered from.
+        size_bytes: About what it takes in memory.
     """
 
     published: datetime
-    heights_px: dict[str, int]
+    outline: ReleaseOutline
+    size_bytes: int
 
     @property
-    def size_bytes(self) -> int:
-        """About what it takes in memory."""
-        return _ENTRY_BYTES * (1 + len(self.heights_px))
+    def heights_px(self) -> tuple[int, ...]:
+        """Of its pictures: the shorter side, so that upright ones count as what they are."""
+        return tuple(short_side_px(track.rendition) for track in self.outline.video)
 
 
-def index_of(mpd: bytes, published: datetime, key: str) -> ReleaseIndex:
-    """Keep what is needed of a release's MPD, which names all of its pictures.
+def index_of(document: bytes, published: datetime, key: str) -> ReleaseIndex:
+    """Read a release's outline.
 
     Raises:
         StorageError: It is damaged.
     """
-    try:
-        root = Xml.fromstring(mpd)
-        heights = {
-            picture.get("id", ""): min(int(picture.get("width", "0")), int(picture.get("height", "0")))
-            for adaptation_set in root.iterfind(f"{_DASH}Period/{_DASH}AdaptationSet")
-            if adaptation_set.get("contentType") == "video"
-            for picture in adaptation_set.iterfind(f"{_DASH}Representation")
-        }
-    except (Xml.ParseError, ValueError) as error:
-        raise StorageError(f"{key} is damaged: {error}; run headend repackage on its title", key=key) from error
-    return ReleaseIndex(published, heights)
+    outline = documents.read(ReleaseOutline, document, key=key)
+    runs = sum(len(timeline.runs) for timeline in outline.timelines)
+    return ReleaseIndex(published, outline, _TRACK_BYTES * len(outline.played()) + _RUN_BYTES * runs)

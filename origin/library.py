@@ -18,8 +18,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from aiohttp import hdrs
-
 from headend import documents, layout, track_index
 from headend.caching.circuit_breaker import CircuitBreaker
 from headend.caching.disk_cache import DiskCache
@@ -28,7 +26,10 @@ from headend.caching.single_flight import SingleFlight, TookTooLong, TooMany
 from headend.caching.spilling import Spiller
 from headend.errors import HeadendError, ObjectMissing, StorageError, StoreUnavailable
 from headend.http.blobs import Blob, in_memory
-from headend.http.responses import File, Representation, media_file, text_file
+from headend.http.responses import File, media_file, text_file
+from headend.manifests import dash, hls
+from headend.manifests.outline import ReleaseOutline
+from headend.manifests.selection import Selection, select
 from headend.media import Current
 from headend.storage import Store
 from headend.storage.local import LocalStore
@@ -36,7 +37,6 @@ from origin.catalogue import Catalogue
 from origin.index import KnownTrack, Outline, ReleaseIndex, Wanted, index_of
 from origin.metrics import Metrics
 from origin.policy import JPEG_TYPE, MPD_TYPE, PLAYLIST_TYPE, WEBVTT_TYPE
-from origin.reducing import reduced, with_base
 from origin.sources import Damaged, Folder, Remote, Source, in_threads
 
 CACHE_BYTES = 256 << 20
@@ -49,8 +49,8 @@ LEAST_INDEX_BYTES = 4 << 20
 """Memory for them at least."""
 OUTLINES = 50_000
 """Tracks of which all is remembered that checks of tokens need: some 10 MB."""
-RELEASES_BYTES = 8 << 20
-"""Memory for what is known of releases."""
+RELEASES_BYTES = 32 << 20
+"""Memory for outlines of releases: about a hundred of two hours each."""
 POINTERS = 10_000
 """Titles whose current release is remembered, and absent objects whose absence is."""
 POINTER_S = 2.0
@@ -83,7 +83,7 @@ class Document:
         name: Which one.
     """
 
-    kind: Literal["pointer", "release", "track", "file", "listing", "health"]
+    kind: Literal["pointer", "release", "track", "file", "manifest", "listing", "health"]
     name: str
 
 
@@ -255,34 +255,46 @@ class Library:
         for threads in (self._document_threads, self._media_threads):
             threads.shutdown(wait=False, cancel_futures=True)
 
-    async def reduced_manifest(self, wanted: Wanted, max_height_px: int, client: str = "") -> File:
-        """A manifest without the renditions above a height, from what was published; kept in memory."""
-        index = await self.release(wanted.title, wanted.release or "", client)
-        withheld = frozenset(id for id, height_px in index.heights_px.items() if height_px > max_height_px)
-        if not withheld:
-            return await self.file(wanted, client)
-        # All heights that come to the same share one file, so that tokens can't fill the memory with copies.
-        highest = max((height_px for id, height_px in index.heights_px.items() if id not in withheld), default=0)
-        key = f"{wanted.key}?{highest}"
-        if (found := self.cached(key)) is not None:
-            return found
-        whole = (await self.file(wanted, client)).plain
-        return await self._made(key, whole, lambda manifest: reduced(wanted.name, manifest, withheld))
+    async def manifest(
+        self,
+        wanted: Wanted,
+        selection: Selection,
+        max_height_px: int | None,
+        *,
+        is_above: bool = False,
+        client: str = "",
+    ) -> File:
+        """A manifest of a part of a release; as it was published, if nothing is left out. It is kept in memory.
 
-    async def based_mpd(self, wanted: Wanted, max_height_px: int | None, client: str = "") -> File:
-        """A release's MPD for an address above the release, with the base that leads there; kept in memory."""
-        if max_height_px is None:
-            whole = (self.cached(wanted.key) or await self.file(wanted, client)).plain
-        else:
-            whole = (await self.reduced_manifest(wanted, max_height_px, client)).plain
-        key = f"{wanted.key}?based={whole.etag}"
+        Args:
+            wanted: The manifest.
+            selection: What is asked for.
+            max_height_px: The plan's limit, which no selection can widen.
+            is_above: Whether the client has it from an address above the release, so that it names where that is.
+            client: Who asks.
+
+        Raises:
+            SelectionError: Nothing is left to play.
+        """
+        index = await self.release(wanted.title, wanted.release or "", client)
+        chosen = select(index.outline, selection, max_height_px)
+        if chosen == index.outline and not is_above:
+            return self.cached(wanted.key) or await self.file(wanted, client)
+        # Filters that come to the same share one file, so that clients can't fill the memory with copies.
+        left = hashlib.sha256(" ".join(track.id for track in chosen.played()).encode()).hexdigest()
+        key = f"{wanted.key}?{left}{'&above' * is_above}"
         if (found := self.cached(key)) is not None:
             return found
-        return await self._made(key, whole, lambda manifest: with_base(manifest, f"releases/{wanted.release}/"))
+        base = f"releases/{wanted.release}/" if is_above else ""
+
+        async def render() -> File:
+            return self._keep(key, await self._in_thread(lambda: _rendered(wanted.name, chosen, base, index.published)))
+
+        return await self._once(self._documents, Document("manifest", key), render, client=client)
 
     async def release(self, title: str, release: str, client: str = "") -> ReleaseIndex:
         """What is known of a release."""
-        key = Document("release", layout.mpd(title, release))
+        key = Document("release", layout.outline(title, release))
         found = self._releases.get(key)
         if found is not None:
             return found
@@ -378,14 +390,6 @@ class Library:
 
     async def _in_thread(self, read: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._document_threads, read)
-
-    async def _made(self, key: str, whole: Representation, make: Callable[[bytes], bytes]) -> File:
-        """Make a manifest from another one in a thread, and keep it."""
-        kind, content_type = "manifest", whole.whole.headers[hdrs.CONTENT_TYPE]
-        return self._keep(
-            key,
-            await self._in_thread(lambda: text_file(kind, make(whole.read()), whole.modified, content_type)),
-        )
 
     def _keep(self, key: str, file: File) -> File:
         self._files.put(key, file, max(file.size_bytes, self._least_bytes))
@@ -504,6 +508,12 @@ def _source(
             bucket = Bucket(store, threads, metrics.retries.inc)
             return Remote(store, bucket.pieces), bucket.close
     return Remote(store, in_threads(store, threads)), nothing
+
+
+def _rendered(name: str, outline: ReleaseOutline, base: str, published: datetime) -> File:
+    if name == layout.MPD:
+        return text_file("manifest", dash.mpd(outline, base), published, MPD_TYPE)
+    return text_file("manifest", hls.multivariant(outline).encode(), published, PLAYLIST_TYPE)
 
 
 def _missing(name: str) -> ObjectMissing:

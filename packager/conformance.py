@@ -159,13 +159,15 @@ def verify(
 
 
 def references(key: str, manifest: bytes) -> Iterator[str]:
-    """Every object that a playlist or an MPD names, as paths from the store's root.
+    """Every object that a playlist or an MPD names, as paths from the store's root; an outline names none.
 
     Args:
         key: The manifest's own path, which its relative addresses start from.
         manifest: Its bytes.
     """
     base = dirname(key)
+    if key.endswith(layout.OUTLINE):
+        return
     if key.endswith(layout.MPD):
         yield from (normpath(join(base, address)) for address in _addresses(Xml.fromstring(manifest)))
         return

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from headend import __version__, documents, layout
 from headend.errors import ConfigError, ObjectMissing, PackagingError, StorageError
 from headend.manifests import dash, hls
+from headend.manifests.outline import outline_of
 from headend.manifests.tracks import AnyTrack
 from headend.media import Current, Poster, Presentation, Published, Release, Track, TrackSummary
 from headend.storage.base import Store
@@ -241,7 +242,7 @@ def fill(store: Store, presentation: Presentation) -> Presentation:
 
 
 def manifests(presentation: Presentation) -> dict[str, bytes]:
-    """All playlists and manifests of a release by name, in the order in which they may become visible."""
+    """All playlists, the outline and the manifests of a release by name, in the order in which they may be visible."""
     grid = presentation.grid
     files: dict[str, str] = {}
     played: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio, *presentation.text)
@@ -254,10 +255,12 @@ def manifests(presentation: Presentation) -> dict[str, bytes]:
             presentation.thumbnails, grid
         )
         files[layout.THUMBNAIL_INDEX] = thumbnails.index(presentation.thumbnails, grid)
+    outline = outline_of(presentation)
     return {
         **{name: text.encode() for name, text in files.items()},
-        layout.MULTIVARIANT: hls.multivariant(presentation).encode(),
-        layout.MPD: dash.mpd(presentation),
+        layout.OUTLINE: documents.write(outline),
+        layout.MULTIVARIANT: hls.multivariant(outline).encode(),
+        layout.MPD: dash.mpd(outline),
     }
 
 

@@ -1,4 +1,4 @@
-"""MPEG-DASH: one MPD as a pure function of a presentation.
+"""MPEG-DASH: one MPD as a pure function of a outline.
 
 Every set between whose renditions a player may switch is an AdaptationSet of its own. All addresses are relative.
 
@@ -8,7 +8,6 @@ Sources: ISO/IEC 23009-1; DASH-IF Interoperability Points; ISO/IEC 23091 (ITU-T 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import groupby, pairwise
 from xml.etree import ElementTree as Xml
 
 from headend import layout
@@ -22,20 +21,20 @@ from headend.manifests.labelling import (
     language,
     names,
 )
-from headend.manifests.tracks import AnyTrack, all_tracks, presented_ticks
+from headend.manifests.outline import OutlinedTrack, ReleaseOutline, Timeline
 from headend.media import (
     AudioRendition,
     Codec,
     Playable,
-    Presentation,
     TextRendition,
     TextRole,
     Thumbnails,
-    Track,
     VideoRange,
     VideoRendition,
 )
 from headend.timing import Grid, timescale
+
+Timelines = Sequence[Timeline]
 
 _FOLDER = layout.track_uri("$RepresentationID$")
 """Where a Representation's segments are: its id is that of its track."""
@@ -65,56 +64,61 @@ DOLBY_MASKS = {"2.0": "A000", "5.1": "F801"}
 """ETSI TS 102 366, table I.1.1: left and right; left, centre, right, both surrounds and LFE."""
 
 
-def mpd(presentation: Presentation) -> bytes:
-    """Describe a presentation in one static MPD.
+def mpd(outline: ReleaseOutline, base: str = "") -> bytes:
+    """Describe a title in one static MPD.
+
+    Args:
+        outline: The title.
+        base: Where relative addresses start, relative to the MPD's own address; empty for where it is.
 
     ``@bandwidth`` is the rate of the segment with the highest, and ``@minBufferTime`` the longest segment's duration.
     So what ISO/IEC 23009-1, section 5.3.5.4 promises holds: a channel of that rate that starts with that much buffer
     never runs dry.
     """
-    longest_s = max(
-        Fraction(max(segment.duration_ticks for segment in track.segments), track.timescale)
-        for track in all_tracks(presentation)
-    )
+    longest_s = max(outline.timelines[track.timeline].longest_s for track in outline.played())
     root = Xml.Element(
         "MPD",
         {
             "xmlns": NAMESPACE,
             "profiles": PROFILES,
             "type": "static",
-            "mediaPresentationDuration": _duration(presentation.grid.duration_s),
+            "mediaPresentationDuration": _duration(outline.grid.duration_s),
             "minBufferTime": _duration(longest_s),
         },
     )
+    if base:
+        Xml.SubElement(root, "BaseURL").text = base
     period = Xml.SubElement(root, "Period", {"id": "1", "start": "PT0S"})
-    pictures: dict[tuple[Codec, VideoRange], list[Track[VideoRendition]]] = defaultdict(list)
-    for track in presentation.video:
+    pictures: dict[tuple[Codec, VideoRange], list[OutlinedTrack[VideoRendition]]] = defaultdict(list)
+    for track in outline.video:
         pictures[track.rendition.codec, track.rendition.video_range].append(track)
     for (_, video_range), seen in pictures.items():
-        _video_set(period, video_range, seen)
-    sounds: dict[tuple[int, Codec, str], list[Track[AudioRendition]]] = defaultdict(list)
-    for sound in presentation.audio:
+        _video_set(period, outline.timelines, video_range, seen)
+    sounds: dict[tuple[int, Codec, str], list[OutlinedTrack[AudioRendition]]] = defaultdict(list)
+    for sound in outline.audio:
         sounds[sound.rendition.track_index, sound.rendition.codec, sound.rendition.layout].append(sound)
-    labels = names(track.rendition for track in presentation.audio)
-    chosen = first_choice(track.rendition for track in presentation.audio)
+    labels = names(track.rendition for track in outline.audio)
+    chosen = first_choice(track.rendition for track in outline.audio)
     for (programme, _, _), heard in sounds.items():
-        _audio_set(period, labels[programme], programme == chosen, heard)
-    for written in presentation.text:
+        _audio_set(period, outline.timelines, labels[programme], programme == chosen, heard)
+    for written in outline.text:
         if written.rendition.codec is not Codec.VTT:
-            _text_set(period, written)
-    for trick in presentation.trick:
+            _text_set(period, outline.timelines, written)
+    for trick in outline.trick:
         # Sets of pictures come first.
         main = list(pictures).index((trick.rendition.codec, trick.rendition.video_range)) + 1
-        _trick_set(period, main, trick, presentation.grid)
-    if presentation.thumbnails is not None:
-        _image_set(period, presentation.thumbnails, presentation.grid)
+        _trick_set(period, outline.timelines, main, trick, outline.grid)
+    if outline.thumbnails is not None:
+        _image_set(period, outline.thumbnails, outline.grid)
     for number, adaptation_set in enumerate(period, start=1):
         adaptation_set.set("id", str(number))
     Xml.indent(root)
     return bytes(Xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
-def _video_set(period: Xml.Element, video_range: VideoRange, tracks: Sequence[Track[VideoRendition]]) -> None:
+def _video_set(
+    period: Xml.Element, timelines: Timelines, video_range: VideoRange, tracks: Sequence[OutlinedTrack[VideoRendition]]
+) -> None:
     adaptation_set = _adaptation_set(period, "video")
     # PQ looks wrong where it isn't understood, so such players must leave the set alone; HLG was made to be watchable.
     kind = "EssentialProperty" if video_range is VideoRange.PQ else "SupplementalProperty"
@@ -122,18 +126,22 @@ def _video_set(period: Xml.Element, video_range: VideoRange, tracks: Sequence[Tr
         if video_range in values:
             _descriptor(adaptation_set, kind, scheme, values[video_range])
     _descriptor(adaptation_set, "Role", ROLE, "main")
-    _pictures(adaptation_set, tracks)
+    _pictures(adaptation_set, timelines, tracks)
 
 
-def _pictures(adaptation_set: Xml.Element, tracks: Sequence[Track[VideoRendition]]) -> None:
-    for rendition, representation in _representations(adaptation_set, tracks):
+def _pictures(
+    adaptation_set: Xml.Element, timelines: Timelines, tracks: Sequence[OutlinedTrack[VideoRendition]]
+) -> None:
+    for rendition, representation in _representations(adaptation_set, timelines, tracks):
         representation.set("width", str(rendition.width_px))
         representation.set("height", str(rendition.height_px))
         representation.set("sar", "1:1")
         representation.set("frameRate", str(rendition.frame_rate))
 
 
-def _trick_set(period: Xml.Element, main: int, track: Track[VideoRendition], grid: Grid) -> None:
+def _trick_set(
+    period: Xml.Element, timelines: Timelines, main: int, track: OutlinedTrack[VideoRendition], grid: Grid
+) -> None:
     """One picture for each GOP, for players that wind through the set ``main``; others must leave it alone.
 
     Source:
@@ -144,10 +152,10 @@ def _trick_set(period: Xml.Element, main: int, track: Track[VideoRendition], gri
     adaptation_set.set("maxPlayoutRate", str(grid.gop_frames))
     adaptation_set.set("codingDependency", "false")
     _descriptor(adaptation_set, "EssentialProperty", TRICK_MODE, str(main))
-    _pictures(adaptation_set, [track])
+    _pictures(adaptation_set, timelines, [track])
 
 
-def _image_set(period: Xml.Element, thumbnails: Track[Thumbnails], grid: Grid) -> None:
+def _image_set(period: Xml.Element, thumbnails: OutlinedTrack[Thumbnails], grid: Grid) -> None:
     """Sheets of thumbnails, each as long as the others, but for what the end of the title cuts off.
 
     Source:
@@ -155,24 +163,22 @@ def _image_set(period: Xml.Element, thumbnails: Track[Thumbnails], grid: Grid) -
     """
     adaptation_set = Xml.SubElement(period, "AdaptationSet", {"contentType": "image", "mimeType": "image/jpeg"})
     laid, ticks = thumbnails.rendition, timescale(grid.frame_rate)
-    duration_ticks = laid.sheet_frames * ticks.frame_ticks
     Xml.SubElement(
         adaptation_set,
         "SegmentTemplate",
         {
             "timescale": str(ticks.ticks_per_second),
-            "duration": str(duration_ticks),
+            "duration": str(laid.sheet_frames * ticks.frame_ticks),
             "startNumber": "1",
             "media": f"{_FOLDER}/$Number${layout.SHEET_SUFFIX}",
         },
     )
-    bits = 8 * max(sheet.size_bytes for sheet in thumbnails.segments)
     representation = Xml.SubElement(
         adaptation_set,
         "Representation",
         {
             "id": thumbnails.id,
-            "bandwidth": str(-(-bits * ticks.ticks_per_second // duration_ticks)),
+            "bandwidth": str(thumbnails.image_peak_bps),
             "width": str(laid.columns * laid.tile_width_px),
             "height": str(laid.rows * laid.tile_height_px),
         },
@@ -180,7 +186,9 @@ def _image_set(period: Xml.Element, thumbnails: Track[Thumbnails], grid: Grid) -
     _descriptor(representation, "EssentialProperty", THUMBNAIL_TILE, f"{laid.columns}x{laid.rows}")
 
 
-def _audio_set(period: Xml.Element, label: str, chosen: bool, tracks: Sequence[Track[AudioRendition]]) -> None:
+def _audio_set(
+    period: Xml.Element, timelines: Timelines, label: str, chosen: bool, tracks: Sequence[OutlinedTrack[AudioRendition]]
+) -> None:
     first = tracks[0].rendition
     adaptation_set = _adaptation_set(period, "audio")
     tag = language(first)
@@ -198,11 +206,11 @@ def _audio_set(period: Xml.Element, label: str, chosen: bool, tracks: Sequence[T
         _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_DEAF)
     for role in _roles(first, chosen):
         _descriptor(adaptation_set, "Role", ROLE, role)
-    for rendition, representation in _representations(adaptation_set, tracks):
+    for rendition, representation in _representations(adaptation_set, timelines, tracks):
         representation.set("audioSamplingRate", str(rendition.sample_rate_hz))
 
 
-def _text_set(period: Xml.Element, track: Track[TextRendition]) -> None:
+def _text_set(period: Xml.Element, timelines: Timelines, track: OutlinedTrack[TextRendition]) -> None:
     rendition = track.rendition
     adaptation_set = _adaptation_set(period, "text")
     tag = language(rendition)
@@ -212,7 +220,7 @@ def _text_set(period: Xml.Element, track: Track[TextRendition]) -> None:
     if rendition.role is TextRole.SDH:
         _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_DEAF)
     _descriptor(adaptation_set, "Role", ROLE, TEXT_ROLES[rendition.role])
-    list(_representations(adaptation_set, [track]))
+    list(_representations(adaptation_set, timelines, [track]))
 
 
 def _roles(rendition: AudioRendition, chosen: bool) -> Iterator[str]:
@@ -244,28 +252,28 @@ def _adaptation_set(period: Xml.Element, content_type: str) -> Xml.Element:
 
 
 def _representations(
-    adaptation_set: Xml.Element, tracks: Sequence[Track[Playable]]
+    adaptation_set: Xml.Element, timelines: Timelines, tracks: Sequence[OutlinedTrack[Playable]]
 ) -> Iterator[tuple[Playable, Xml.Element]]:
     """Add the set's representations, lowest rate first, and the segments that they share.
 
     A set has one timeline, but for one case: with an odd number of frames, the last segment of half-rate pictures is
     one frame longer. Then each representation has its own.
     """
-    timelines = {(track.timescale, presented_ticks(track)) for track in tracks}
-    if len(timelines) == 1:
-        _template(adaptation_set, tracks[0])
+    used = {track.timeline for track in tracks}
+    if len(used) == 1:
+        _template(adaptation_set, timelines[tracks[0].timeline])
     for track in sorted(tracks, key=lambda track: track.peak_bps):
         representation = Xml.SubElement(
             adaptation_set,
             "Representation",
             {"id": track.id, "codecs": track.codec_string, "bandwidth": str(track.peak_bps)},
         )
-        if len(timelines) > 1:
-            _template(representation, track)
+        if len(used) > 1:
+            _template(representation, timelines[track.timeline])
         yield track.rendition, representation
 
 
-def _template(parent: Xml.Element, track: AnyTrack) -> None:
+def _template(parent: Xml.Element, timeline: Timeline) -> None:
     """Where the segments are and when they are shown.
 
     Times are those after the edit list, as players see them: where sound begins with priming, the first segment starts
@@ -275,18 +283,16 @@ def _template(parent: Xml.Element, track: AnyTrack) -> None:
         parent,
         "SegmentTemplate",
         {
-            "timescale": str(track.timescale),
+            "timescale": str(timeline.timescale),
             "initialization": f"{_FOLDER}/{layout.INIT}",
             "media": f"{_FOLDER}/$Number${layout.SEGMENT_SUFFIX}",
             "startNumber": "1",
         },
     )
-    timeline = Xml.SubElement(template, "SegmentTimeline")
-    durations = (end - start for start, end in pairwise(presented_ticks(track)))
-    for number, (duration, run) in enumerate(groupby(durations)):
-        repeats = sum(1 for _ in run) - 1
+    listed = Xml.SubElement(template, "SegmentTimeline")
+    for number, (count, duration) in enumerate(timeline.runs):
         start = {"t": "0"} if number == 0 else {}
-        Xml.SubElement(timeline, "S", start | {"d": str(duration)} | ({"r": str(repeats)} if repeats else {}))
+        Xml.SubElement(listed, "S", start | {"d": str(duration)} | ({"r": str(count - 1)} if count > 1 else {}))
 
 
 def _descriptor(parent: Xml.Element, kind: str, scheme: str, value: str) -> None:

@@ -9,15 +9,23 @@ Playlist specification of WarnerMedia and Disney, as Roku describes it.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from headend import layout
 from headend.manifests.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, clean, first_choice, language, names
-from headend.manifests.tracks import AnyTrack, presented_ticks, sheet_bounds
+from headend.manifests.outline import (
+    SECOND,
+    AnyOutlined,
+    OutlinedTrack,
+    ReleaseOutline,
+    differences,
+    microseconds,
+    sheet_durations,
+    sync_durations,
+)
+from headend.manifests.tracks import AnyTrack, presented_ticks
 from headend.media import (
     AudioRendition,
     Codec,
-    Presentation,
     TextRendition,
     TextRole,
     Thumbnails,
@@ -59,16 +67,13 @@ SURROUND_LONG_SIDE_PX = 960
 START_AUDIO_BPS = 128_000
 """Stereo that nobody objects to, on any connection that carries the default picture."""
 
-_SECOND = 1_000_000
-"""Microseconds, in which durations are written."""
 
-
-def in_hls(track: AnyTrack) -> bool:
+def in_hls(track: AnyTrack | AnyOutlined) -> bool:
     """Whether HLS may name this track."""
     return track.rendition.codec in CODECS
 
 
-def multivariant(presentation: Presentation) -> str:
+def multivariant(outline: ReleaseOutline) -> str:
     """The playlist that players open: every audio group, every sensible pairing, I-frame playlists and thumbnails.
 
     BANDWIDTH is the sum of the picture's peak and of the highest peak in the audio group, whether or not the two fall
@@ -78,20 +83,20 @@ def multivariant(presentation: Presentation) -> str:
     Source:
         RFC 8216, section 4.3.4; the quotation is from 4.3.4.2.
     """
-    video = [track for track in presentation.video if in_hls(track)]
-    groups = _groups([track for track in presentation.audio if in_hls(track)])
-    labels = names(track.rendition for track in presentation.audio)
-    chosen = first_choice(track.rendition for track in presentation.audio if in_hls(track))
+    video = [track for track in outline.video if in_hls(track)]
+    groups = _groups([track for track in outline.audio if in_hls(track)])
+    labels = names(track.rendition for track in outline.audio)
+    chosen = first_choice(track.rendition for track in outline.audio if in_hls(track))
     lines = [HEADER, VERSION, INDEPENDENT]
     for group in groups:
         lines += [_media_line(group, member, labels, chosen) for member in group.members]
-    text = [track for track in presentation.text if in_hls(track)]
+    text = [track for track in outline.text if in_hls(track)]
     lines += [_text_line(track, text) for track in text]
     for track, sound in _variants(video, groups):
         lines += [_variant_line(track, sound, text), layout.media_playlist_name(track.id)]
-    lines += [_iframe_variant_line(track, presentation.grid) for track in (*video, *filter(in_hls, presentation.trick))]
-    if presentation.thumbnails is not None:
-        lines.append(_image_variant_line(presentation.thumbnails, presentation.grid))
+    lines += [_iframe_variant_line(track) for track in (*video, *filter(in_hls, outline.trick))]
+    if outline.thumbnails is not None:
+        lines.append(_image_variant_line(outline.thumbnails))
     return _text(lines)
 
 
@@ -105,8 +110,8 @@ def media_playlist(track: AnyTrack, grid: Grid) -> str:
         RFC 8216, sections 4.3.2 and 4.3.3.
     """
     durations = _segment_durations(track)
-    bounds = [_microseconds(start.numerator, start.denominator) for start in grid.segment_starts_s()]
-    lines = [*_head([*durations, *_differences(bounds)]), INDEPENDENT, *_map(track)]
+    bounds = [microseconds(start.numerator, start.denominator) for start in grid.segment_starts_s()]
+    lines = [*_head([*durations, *differences(bounds)]), INDEPENDENT, *_map(track)]
     for segment, duration in zip(track.segments, durations, strict=True):
         lines += [_duration_line(duration), _segment_uri(track, segment.number)]
     return _text([*lines, END])
@@ -118,7 +123,7 @@ def iframe_playlist(track: Track[VideoRendition], grid: Grid) -> str:
     Source:
         RFC 8216, section 4.3.3.6: the duration is the time to the next I-frame.
     """
-    durations = _sync_durations(track, grid)
+    durations = sync_durations(track, grid)
     lines = [*_head(durations), INDEPENDENT, IFRAMES_ONLY, *_map(track)]
     ranges = ((segment.number, at, size) for segment in track.segments for at, size in segment.sync)
     for (number, at, size), duration in zip(ranges, durations, strict=True):
@@ -133,13 +138,13 @@ def image_playlist(thumbnails: Track[Thumbnails], grid: Grid) -> str:
         Image Media Playlist specification, ``EXT-X-IMAGES-ONLY`` and ``EXT-X-TILES``.
     """
     laid, rate = thumbnails.rendition, grid.frame_rate
-    tile_s = _microseconds(laid.interval_frames * rate.denominator, rate.numerator)
+    tile_s = microseconds(laid.interval_frames * rate.denominator, rate.numerator)
     tiles = {
         "RESOLUTION": f"{laid.tile_width_px}x{laid.tile_height_px}",
         "LAYOUT": f"{laid.columns}x{laid.rows}",
         "DURATION": _seconds(tile_s),
     }
-    durations = _sheet_durations(thumbnails, grid)
+    durations = sheet_durations(thumbnails, grid)
     lines = [*_head(durations), IMAGES_ONLY]
     for sheet, duration in zip(thumbnails.segments, durations, strict=True):
         lines += [_duration_line(duration), _tag(TILES, tiles), _segment_uri(thumbnails, sheet.number)]
@@ -159,14 +164,14 @@ class _Group:
     """
 
     kind: AudioRendition
-    members: tuple[Track[AudioRendition], ...]
+    members: tuple[OutlinedTrack[AudioRendition], ...]
 
     @property
     def id(self) -> str:
         return f"{self.kind.codec}-{self.kind.layout}-{self.kind.bit_rate_bps // 1000}k"
 
 
-def _groups(audio: Sequence[Track[AudioRendition]]) -> list[_Group]:
+def _groups(audio: Sequence[OutlinedTrack[AudioRendition]]) -> list[_Group]:
     """One group per codec, layout and rate, of codecs in which every programme was made.
 
     Every group has to offer every programme (RFC 8216, section 4.3.4.1.1), and all members of a group have one codec:
@@ -174,7 +179,7 @@ def _groups(audio: Sequence[Track[AudioRendition]]) -> list[_Group]:
     programme is missing has no group. A programme that was not made in a group's layout and rate stands there in the
     nearest that it was made in.
     """
-    made: dict[Codec, dict[int, list[Track[AudioRendition]]]] = defaultdict(lambda: defaultdict(list))
+    made: dict[Codec, dict[int, list[OutlinedTrack[AudioRendition]]]] = defaultdict(lambda: defaultdict(list))
     for track in audio:
         made[track.rendition.codec][track.rendition.track_index].append(track)
     offered = frozenset(track.rendition.track_index for track in audio)
@@ -189,7 +194,7 @@ def _widest(made: Mapping[Codec, Mapping[int, object]], chosen: int | None) -> C
     return max(made, key=lambda codec: (len(made[codec]), chosen in made[codec], codec is Codec.AAC))
 
 
-def _kinds(audio: Iterable[Track[AudioRendition]]) -> Iterable[AudioRendition]:
+def _kinds(audio: Iterable[OutlinedTrack[AudioRendition]]) -> Iterable[AudioRendition]:
     """The first rendition of each codec, layout and rate."""
     kinds: dict[tuple[str, str, int], AudioRendition] = {}
     for rendition in (track.rendition for track in audio):
@@ -197,8 +202,8 @@ def _kinds(audio: Iterable[Track[AudioRendition]]) -> Iterable[AudioRendition]:
     return kinds.values()
 
 
-def _group(kind: AudioRendition, programmes: Iterable[Sequence[Track[AudioRendition]]]) -> _Group:
-    def distance(track: Track[AudioRendition]) -> tuple[bool, int]:
+def _group(kind: AudioRendition, programmes: Iterable[Sequence[OutlinedTrack[AudioRendition]]]) -> _Group:
+    def distance(track: OutlinedTrack[AudioRendition]) -> tuple[bool, int]:
         rendition = track.rendition
         return rendition.layout != kind.layout, abs(rendition.bit_rate_bps - kind.bit_rate_bps)
 
@@ -206,8 +211,8 @@ def _group(kind: AudioRendition, programmes: Iterable[Sequence[Track[AudioRendit
 
 
 def _variants(
-    video: Sequence[Track[VideoRendition]], groups: Sequence[_Group]
-) -> list[tuple[Track[VideoRendition], _Group | None]]:
+    video: Sequence[OutlinedTrack[VideoRendition]], groups: Sequence[_Group]
+) -> list[tuple[OutlinedTrack[VideoRendition], _Group | None]]:
     """All variants in their order: where players start, then AAC stereo, then other sound."""
     if not video or not groups:
         return [(track, None) for track in sorted(video, key=lambda track: not track.rendition.default)]
@@ -217,20 +222,20 @@ def _variants(
 
 
 def _pairings(
-    video: Sequence[Track[VideoRendition]], groups: Sequence[_Group]
-) -> list[tuple[Track[VideoRendition], _Group]]:
+    video: Sequence[OutlinedTrack[VideoRendition]], groups: Sequence[_Group]
+) -> list[tuple[OutlinedTrack[VideoRendition], _Group]]:
     """Every picture with each codec and layout of sound, at the rate that fits: low with low, top with top.
 
     Done for each family of pictures between which a player switches, so that every group is used in each of them.
     """
-    families: dict[tuple[str, str], list[Track[VideoRendition]]] = defaultdict(list)
+    families: dict[tuple[str, str], list[OutlinedTrack[VideoRendition]]] = defaultdict(list)
     for track in sorted(video, key=lambda track: track.peak_bps):
         families[track.rendition.codec, track.rendition.video_range].append(track)
     kinds: dict[tuple[str, str], list[_Group]] = defaultdict(list)
     for group in sorted(groups, key=lambda group: group.kind.bit_rate_bps):
         kinds[group.kind.codec, group.kind.layout].append(group)
     any_stereo = any(layout_name == STEREO for _, layout_name in kinds)
-    rows: list[tuple[Track[VideoRendition], _Group]] = []
+    rows: list[tuple[OutlinedTrack[VideoRendition], _Group]] = []
     for family in families.values():
         for (_, layout_name), rates in kinds.items():
             partners = family
@@ -248,7 +253,9 @@ def _is_large(rendition: VideoRendition) -> bool:
     return max(rendition.width_px, rendition.height_px) >= SURROUND_LONG_SIDE_PX
 
 
-def _start(video: Sequence[Track[VideoRendition]], groups: Sequence[_Group]) -> tuple[Track[VideoRendition], _Group]:
+def _start(
+    video: Sequence[OutlinedTrack[VideoRendition]], groups: Sequence[_Group]
+) -> tuple[OutlinedTrack[VideoRendition], _Group]:
     """The variant that players start with: the default picture and plain sound."""
     picture = next((track for track in video if track.rendition.default), video[0])
     plain = [group for group in groups if _is_plain(group)] or groups
@@ -262,7 +269,9 @@ def _is_plain(group: _Group) -> bool:
 # --- lines --------------------------------------------------------------------------------------------------------
 
 
-def _media_line(group: _Group, member: Track[AudioRendition], labels: Mapping[int, str], chosen: int | None) -> str:
+def _media_line(
+    group: _Group, member: OutlinedTrack[AudioRendition], labels: Mapping[int, str], chosen: int | None
+) -> str:
     rendition = member.rendition
     is_default = rendition.track_index == chosen
     return _tag(
@@ -311,7 +320,7 @@ def _characteristics(rendition: AudioRendition) -> str | None:
     return ",".join(held) or None
 
 
-def _text_line(track: Track[TextRendition], text: Sequence[Track[TextRendition]]) -> str:
+def _text_line(track: OutlinedTrack[TextRendition], text: Sequence[OutlinedTrack[TextRendition]]) -> str:
     """Text is shown when a viewer, or a player on his behalf, wants it; never unasked.
 
     Source:
@@ -336,11 +345,13 @@ def _text_line(track: Track[TextRendition], text: Sequence[Track[TextRendition]]
     )
 
 
-def _variant_line(track: Track[VideoRendition], sound: _Group | None, text: Sequence[Track[TextRendition]]) -> str:
+def _variant_line(
+    track: OutlinedTrack[VideoRendition], sound: _Group | None, text: Sequence[OutlinedTrack[TextRendition]]
+) -> str:
     # CODECS leaves WebVTT out: it needs no decoder, and players take a variant for its picture and sound.
     rendition = track.rendition
     members = sound.members if sound else ()
-    beside: tuple[Sequence[AnyTrack], ...] = (members, text)
+    beside: tuple[Sequence[AnyOutlined], ...] = (members, text)
     codecs = dict.fromkeys([track.codec_string, *(member.codec_string for member in members)])
     return _tag(
         VARIANT,
@@ -359,15 +370,13 @@ def _variant_line(track: Track[VideoRendition], sound: _Group | None, text: Sequ
     )
 
 
-def _iframe_variant_line(track: Track[VideoRendition], grid: Grid) -> str:
+def _iframe_variant_line(track: OutlinedTrack[VideoRendition]) -> str:
     rendition = track.rendition
-    sizes = [size for segment in track.segments for _, size in segment.sync]
-    durations = _sync_durations(track, grid)
     return _tag(
         IFRAME_VARIANT,
         {
-            "BANDWIDTH": str(_peak_bps(sizes, durations)),
-            "AVERAGE-BANDWIDTH": str(_bps(sum(sizes), sum(durations))),
+            "BANDWIDTH": str(track.image_peak_bps),
+            "AVERAGE-BANDWIDTH": str(track.image_average_bps),
             "CODECS": _quoted(track.codec_string),
             "RESOLUTION": f"{rendition.width_px}x{rendition.height_px}",
             "VIDEO-RANGE": rendition.video_range,
@@ -376,15 +385,13 @@ def _iframe_variant_line(track: Track[VideoRendition], grid: Grid) -> str:
     )
 
 
-def _image_variant_line(thumbnails: Track[Thumbnails], grid: Grid) -> str:
+def _image_variant_line(thumbnails: OutlinedTrack[Thumbnails]) -> str:
     laid = thumbnails.rendition
-    sizes = [sheet.size_bytes for sheet in thumbnails.segments]
-    durations = _sheet_durations(thumbnails, grid)
     return _tag(
         IMAGE_VARIANT,
         {
-            "BANDWIDTH": str(_peak_bps(sizes, durations)),
-            "AVERAGE-BANDWIDTH": str(_bps(sum(sizes), sum(durations))),
+            "BANDWIDTH": str(thumbnails.image_peak_bps),
+            "AVERAGE-BANDWIDTH": str(thumbnails.image_average_bps),
             "CODECS": _quoted("jpeg"),
             "RESOLUTION": f"{laid.tile_width_px}x{laid.tile_height_px}",
             "URI": _quoted(layout.media_playlist_name(thumbnails.id)),
@@ -403,7 +410,7 @@ def _segment_uri(track: AnyTrack | Track[Thumbnails], number: int) -> str:
 
 
 def _head(durations: Iterable[int]) -> list[str]:
-    longest_s = (max(durations) + _SECOND // 2) // _SECOND  # RFC 8216, 4.3.3.1: to the nearest second
+    longest_s = (max(durations) + SECOND // 2) // SECOND  # RFC 8216, 4.3.3.1: to the nearest second
     return [HEADER, VERSION, f"{TARGET_DURATION}:{max(1, longest_s)}", FIRST_NUMBER, ON_DEMAND]
 
 
@@ -431,46 +438,8 @@ def _duration_line(duration: int) -> str:
 
 
 def _seconds(duration: int) -> str:
-    return f"{duration // _SECOND}.{duration % _SECOND:06}"
-
-
-def _microseconds(numerator: int, denominator: int) -> int:
-    """A fraction of seconds, rounded to the nearest microsecond."""
-    return (2 * numerator * _SECOND + denominator) // (2 * denominator)
-
-
-def _differences(times: Iterable[int]) -> list[int]:
-    return [end - start for start, end in pairwise(times)]
+    return f"{duration // SECOND}.{duration % SECOND:06}"
 
 
 def _segment_durations(track: AnyTrack) -> list[int]:
-    return _differences(_microseconds(ticks, track.timescale) for ticks in presented_ticks(track))
-
-
-def _sheet_durations(thumbnails: Track[Thumbnails], grid: Grid) -> list[int]:
-    rate = grid.frame_rate
-    bounds = sheet_bounds(thumbnails, grid)
-    return _differences(_microseconds(frame * rate.denominator, rate.numerator) for frame in bounds)
-
-
-def _sync_durations(track: Track[VideoRendition], grid: Grid) -> list[int]:
-    rate = grid.frame_rate
-    frames = (n for first, end in pairwise(grid.segment_bounds()) for n in range(first, end, grid.gop_frames))
-    starts = (_microseconds(frame * rate.denominator, rate.numerator) for frame in frames)
-    return _differences([*starts, _microseconds(presented_ticks(track)[-1], track.timescale)])
-
-
-def _peak_bps(sizes: Sequence[int], durations: Sequence[int]) -> int:
-    """The highest rate; an end of less than half the longest duration counts together with what is before it.
-
-    Source:
-        RFC 8216bis, section 2: the peak segment bit rate is that of a run of 0.5 to 1.5 target durations.
-    """
-    runs = list(zip(sizes, durations, strict=True))
-    if len(runs) > 1 and 2 * durations[-1] < max(durations):
-        runs[-1] = (sizes[-2] + sizes[-1], durations[-2] + durations[-1])
-    return max(_bps(size, duration) for size, duration in runs)
-
-
-def _bps(size_bytes: int, duration: int) -> int:
-    return -(-8 * size_bytes * _SECOND // duration)
+    return differences(microseconds(ticks, track.timescale) for ticks in presented_ticks(track))

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from headend import documents, layout, track_index
 from headend.errors import HeadendError
+from headend.manifests import dash
+from headend.manifests.outline import outline_of
 from headend.media import Codec, Current, Presentation, Release, Segment, Thumbnails, Track
 from headend.storage import ObjectInfo, Reader, Store
 from headend.storage.memory import MemoryStore
@@ -28,16 +30,6 @@ TEXT = "vtt-en"
 INIT = b"ftyp moov of " * 8
 PLAYLIST = b"#EXTM3U\n" + b"#EXTINF:6.000,\n1.m4s\n" * 100
 MULTIVARIANT = b"#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n" * 40
-MPD = b"".join(
-    (
-        b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011">',
-        b'<Period><AdaptationSet contentType="video">',
-        f'<Representation id="{PICTURE}" width="1920" height="1080" />'.encode(),
-        b"</AdaptationSet></Period>",
-        b"<Period />" * 60,
-        b"</MPD>",
-    )
-)
 SHEET = b"\xff\xd8 a sheet \xff\xd9" * 8
 INDEX = b"WEBVTT\n\n00:00:00.000 --> 00:00:18.000\n../../tracks/thumbnails/1.jpg#xywh=0,0,320,180\n"
 SEGMENTS = tuple(bytes([number]) * (1000 + number) for number in range(1, 4))
@@ -109,16 +101,7 @@ class WatchedStore:
             raise self.fault
 
 
-def put_release(
-    store: Store,
-    *,
-    title: str = TITLE,
-    release: str = RELEASE,
-    segments: tuple[bytes, ...] = SEGMENTS,
-    current: bool = True,
-    published: bool = True,
-) -> None:
-    """Write all objects of a release; ``published`` says whether its document is there, ``current`` its pointer."""
+def _presentation(title: str, release: str, segments: tuple[bytes, ...]) -> Presentation:
     described = tuple(
         Segment(
             number=number,
@@ -131,14 +114,34 @@ def put_release(
         for number, data in enumerate(segments, 1)
     )
     grid = lay_grid(Fraction(24), 144 * len(segments), segment_s=Fraction(6), chunk_s=Fraction(30))
-    init, nothing = hashlib.sha256(INIT).hexdigest(), hashlib.sha256(b"").hexdigest()
+    init = hashlib.sha256(INIT).hexdigest()
     video = Track(PICTURE, make_video_rendition(id=PICTURE), "avc1.640028", len(INIT), 24, 0, described, None, init)
+    sound = Track(SOUND, make_audio_rendition(id=SOUND), "mp4a.40.2", len(INIT), 24, 0, described, None, init)
+    return Presentation(title, release, grid, (video,), (sound,))
+
+
+MPD = dash.mpd(outline_of(_presentation(TITLE, RELEASE, SEGMENTS)))
+
+
+def put_release(
+    store: Store,
+    *,
+    title: str = TITLE,
+    release: str = RELEASE,
+    segments: tuple[bytes, ...] = SEGMENTS,
+    current: bool = True,
+    published: bool = True,
+) -> None:
+    """Write all objects of a release; ``published`` says whether its document is there, ``current`` its pointer."""
+    whole = _presentation(title, release, segments)
+    grid, (video,), (sound,) = whole.grid, whole.video, whole.audio
+    described, init, nothing = video.segments, video.init_sha256, hashlib.sha256(b"").hexdigest()
     in_mp4 = make_text_rendition(id=f"w{TEXT}", codec=Codec.WVTT)
     sheet = Segment(1, 0, 144 * len(segments), 1, len(SHEET), hashlib.sha256(SHEET).hexdigest())
     laid = Thumbnails(320, 180, 1, 1, interval_frames=144 * len(segments))
     tracks: tuple[StoredTrack, ...] = (
         video,
-        Track(SOUND, make_audio_rendition(id=SOUND), "mp4a.40.2", len(INIT), 24, 0, described, None, init),
+        sound,
         Track(TEXT, make_text_rendition(id=TEXT), "wvtt", 0, 24, 0, described, None, nothing),
         Track(f"w{TEXT}", in_mp4, "wvtt", len(INIT), 24, 0, described, None, init),
         Track("thumbnails", laid, "jpeg", 0, 24, 0, (sheet,), None, nothing),
@@ -159,7 +162,8 @@ def put_release(
     store.put(layout.attempt(title, "0a", 1), b"{}")
     store.put(layout.multivariant(title, release), MULTIVARIANT)
     if published:
-        store.put(layout.mpd(title, release), MPD)
+        store.put(layout.mpd(title, release), dash.mpd(outline_of(whole)))
+        store.put(layout.outline(title, release), documents.write(outline_of(whole)))
         facts = Presentation(title, release, grid, (replace(video, segments=()),), ())
         document = Release(facts, {}, "2026-01-01T00:00:00+00:00", "", "submitted", "0")
         store.put(layout.release_document(title, release), documents.write(document))

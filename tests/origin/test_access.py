@@ -10,6 +10,7 @@ import pytest
 from encoder.tool import ffmpeg_path
 from headend import documents, layout, track_index
 from headend.manifests import dash, hls
+from headend.manifests.outline import outline_of
 from headend.media import Current
 from headend.storage import Store
 from headend.storage.local import LocalStore
@@ -176,8 +177,9 @@ def put_ladder(store: Store) -> None:
     for track in (*made.video, *made.audio):
         store.put(f"{root}/{layout.media_playlist_name(track.id)}", hls.media_playlist(track, made.grid).encode())
         store.put(layout.track_index(made.title, track.id), track_index.encode(index_of(track)[0]))
-    store.put(f"{root}/{layout.MULTIVARIANT}", hls.multivariant(made).encode())
-    store.put(f"{root}/{layout.MPD}", dash.mpd(made))
+    store.put(f"{root}/{layout.MULTIVARIANT}", hls.multivariant(outline_of(made)).encode())
+    store.put(layout.outline(made.title, "r1"), documents.write(outline_of(made)))
+    store.put(f"{root}/{layout.MPD}", dash.mpd(outline_of(made)))
     store.put(layout.published(made.title), b"")
     store.put(layout.current(made.title), documents.write(Current("r1", "2026-01-01T00:00:00+00:00", "", ())))
 
@@ -209,6 +211,23 @@ def test_manifests_leave_out_what_is_above_the_plan_and_so_does_the_rest(
     for height in (360, 1080, 2160):
         playlist = ask(url, f"/t/{good}{root}/avc-{height}p.m3u8")
         assert playlist.status == (200 if height in heights else 403)
+
+
+@pytest.mark.parametrize("name", [layout.MULTIVARIANT, layout.MPD])
+def test_a_filter_can_not_widen_a_plan(ladder: tuple[str, str, str], name: str) -> None:
+    url, title, root = ladder
+    place = url, f"/t/{token(title=title, max_height_px=1080)}{root}/{name}"
+
+    def heights(query: str) -> set[int]:
+        got = ask(place[0], place[1] + query)
+        assert got.headers["cache-control"] == "no-store"
+        return {int(height) for height in re.findall(rb"avc-([0-9]+)p", got.body)}
+
+    for query in ("?height=360..", "?height=..4320", "?height=..9999&codec=avc"):
+        assert heights(query) == {360, 1080}
+    assert heights("?height=..400") == {360}
+    assert heights("?height=2160") == set()
+    assert ask(place[0], f"{place[1]}?height=2160").status == 400
 
 
 def test_reduced_manifests_have_tags_of_their_own(ladder: tuple[str, str, str]) -> None:

@@ -195,7 +195,7 @@ def test_a_release_document_of_something_else_is_found() -> None:
 def test_a_release_document_with_other_labels_is_found_by_the_manifests() -> None:
     store, _ = published()
     rewrite_release(store, lambda r: replace(r, presentation=replace(r.presentation, video=r.presentation.video[:1])))
-    assert set(findings(store)) == {"multivariant.m3u8", "manifest.mpd"}
+    assert set(findings(store)) == {"multivariant.m3u8", "manifest.mpd", "outline.json"}
 
 
 def test_manifests_of_another_headend_are_known_by_the_name_of_the_release() -> None:

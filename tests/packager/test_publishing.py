@@ -119,6 +119,7 @@ def test_manifests_come_before_what_names_them_and_the_pointer_comes_last() -> N
         "avc-1080p-trick.iframes.m3u8",
         "thumbnails.m3u8",
         "thumbnails.vtt",
+        "outline.json",
         "multivariant.m3u8",
         "manifest.mpd",
         "release.json",

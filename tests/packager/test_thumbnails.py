@@ -6,6 +6,7 @@ import pytest
 from lxml import etree
 
 from headend.manifests import dash, hls
+from headend.manifests.outline import outline_of
 from headend.manifests.tracks import presented_ticks
 from headend.media import Codec, Presentation
 from packager import thumbnails
@@ -52,7 +53,7 @@ def test_hls_names_the_sheets_and_how_to_read_them() -> None:
     presentation = wound()
     assert presentation.thumbnails is not None
     laid = presentation.thumbnails.rendition
-    top = m3u8.loads(hls.multivariant(presentation))
+    top = m3u8.loads(hls.multivariant(outline_of(presentation)))
     (images,) = top.image_playlists
     assert (images.uri, images.image_stream_info.codecs) == ("thumbnails.m3u8", "jpeg")
     assert images.image_stream_info.resolution == (laid.tile_width_px, laid.tile_height_px)
@@ -70,7 +71,7 @@ def test_hls_names_the_sheets_and_how_to_read_them() -> None:
 
 def test_hls_names_the_trick_pictures_as_iframes_and_not_as_a_variant() -> None:
     presentation = wound()
-    top = m3u8.loads(hls.multivariant(presentation))
+    top = m3u8.loads(hls.multivariant(outline_of(presentation)))
     assert "avc-1080p-trick.iframes.m3u8" in [line.uri for line in top.iframe_playlists]
     assert not any("trick" in line.uri for line in top.playlists)
     frames = m3u8.loads(hls.iframe_playlist(presentation.trick[0], presentation.grid))
@@ -78,7 +79,7 @@ def test_hls_names_the_trick_pictures_as_iframes_and_not_as_a_variant() -> None:
 
 
 def test_dash_has_a_set_for_trick_play_that_points_at_its_pictures() -> None:
-    root = etree.fromstring(dash.mpd(wound()))
+    root = etree.fromstring(dash.mpd(outline_of(wound())))
     sets = {ids_of(s)[0]: s for s in sets_of(root, "video")}
     trick, main = sets["avc-1080p-trick"], sets["avc-1080p-6000k"]
     assert value_of(trick, "EssentialProperty") == {dash.TRICK_MODE: main.get("id")}
@@ -98,7 +99,7 @@ def test_dash_has_the_sheets_as_tiled_images() -> None:
     presentation = wound()
     assert presentation.thumbnails is not None
     laid = presentation.thumbnails.rendition
-    (images,) = sets_of(etree.fromstring(dash.mpd(presentation)), "image")
+    (images,) = sets_of(etree.fromstring(dash.mpd(outline_of(presentation))), "image")
     template = images.find("SegmentTemplate", NAMES)
     assert Fraction(int(template.get("duration")), int(template.get("timescale"))) == laid.sheet_frames / RATE
     assert template.get("media") == "../../tracks/$RepresentationID$/$Number$.jpg"
@@ -111,4 +112,4 @@ def test_dash_has_the_sheets_as_tiled_images() -> None:
 @pytest.mark.skipif(not SCHEMA.exists(), reason=f"no DASH-MPD.xsd at {SCHEMA}; name one with HEADEND_DASH_XSD")
 def test_the_mpd_with_all_that_is_valid() -> None:
     schema = etree.XMLSchema(etree.parse(str(SCHEMA), etree.XMLParser(no_network=True)))
-    schema.assertValid(etree.fromstring(dash.mpd(wound())))
+    schema.assertValid(etree.fromstring(dash.mpd(outline_of(wound()))))

@@ -8,6 +8,7 @@ import pytest
 from lxml import etree
 
 from headend.manifests import dash
+from headend.manifests.outline import outline_of
 from headend.media import Codec, Presentation, TextRole, VideoRange
 from headend.timing import lay_grid
 from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
@@ -21,7 +22,7 @@ RATE = Fraction(24000, 1001)
 
 
 def parsed(presentation: Presentation) -> Any:
-    return etree.fromstring(dash.mpd(presentation))
+    return etree.fromstring(dash.mpd(outline_of(presentation)))
 
 
 def sets_of(root: Any, content_type: str) -> list[Any]:

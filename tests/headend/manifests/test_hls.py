@@ -5,6 +5,7 @@ import m3u8
 import pytest
 
 from headend.manifests import hls
+from headend.manifests.outline import outline_of
 from headend.media import AudioRendition, Codec, Presentation, TextRole, VideoRange, VideoRendition
 from headend.timing import lay_grid
 from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
@@ -41,7 +42,7 @@ SOUND = (
 
 
 def parsed(presentation: Presentation) -> m3u8.M3U8:
-    return m3u8.loads(hls.multivariant(presentation), custom_tags_parser=None)
+    return m3u8.loads(hls.multivariant(outline_of(presentation)), custom_tags_parser=None)
 
 
 def rendition_of(uri: str) -> str:
@@ -61,7 +62,7 @@ def test_players_start_with_the_default_rendition_and_aac_stereo(full: Presentat
 
 
 def test_hls_names_neither_vp9_nor_opus(full: Presentation) -> None:
-    text = hls.multivariant(full)
+    text = hls.multivariant(outline_of(full))
     assert "vp9" not in text
     assert "vp09" not in text
     assert "opus" not in text.lower()
@@ -129,7 +130,7 @@ def test_attributes_of_a_variant_say_what_is_there() -> None:
     picture = replace(make_picture(720, 2400, Codec.HEVC), video_range=VideoRange.PQ)
     (line,) = [
         line
-        for line in hls.multivariant(make_presentation(video=[picture])).splitlines()
+        for line in hls.multivariant(outline_of(make_presentation(video=[picture]))).splitlines()
         if line.startswith("#EXT-X-STREAM-INF")
     ]
     assert line.endswith(
@@ -138,7 +139,7 @@ def test_attributes_of_a_variant_say_what_is_there() -> None:
 
 
 def test_a_title_without_sound_has_no_audio_groups() -> None:
-    text = hls.multivariant(make_presentation(audio=[]))
+    text = hls.multivariant(outline_of(make_presentation(audio=[])))
     assert "AUDIO" not in text
     assert len(m3u8.loads(text).playlists) == 1
 
@@ -218,7 +219,9 @@ def test_clear_speech_is_told_apart_and_may_be_selected_by_itself() -> None:
 
 def test_names_from_a_hostile_master_stay_inside_their_quotes() -> None:
     name = 'x",URI="http://evil/\n#EXT-X-ENDLIST\r\0'
-    text = hls.multivariant(make_presentation(audio=[make_audio_rendition(id="a", name=name, language='en"\n#EXTM3U')]))
+    text = hls.multivariant(
+        outline_of(make_presentation(audio=[make_audio_rendition(id="a", name=name, language='en"\n#EXTM3U')]))
+    )
     (media,) = m3u8.loads(text).media
     assert media.uri == "a.m3u8"
     assert media.name == "x',URI='http://evil/ #EXT-X-ENDLIST"
@@ -371,4 +374,4 @@ def test_a_playlist_of_text_lists_files_on_the_grid_of_the_picture_and_no_init_s
 
 
 def test_a_title_without_text_names_no_group() -> None:
-    assert "SUBTITLES" not in hls.multivariant(make_presentation())
+    assert "SUBTITLES" not in hls.multivariant(outline_of(make_presentation()))
