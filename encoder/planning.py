@@ -238,7 +238,7 @@ class Draft:
             if members:
                 argv, levels = self._sound(members)
                 yield EncodeTask(
-                    id=self._task_id(plan.whole, [rendition.id for rendition in members]),
+                    id=task_id(plan, plan.whole, [rendition.id for rendition in members]),
                     kind=Kind.AUDIO,
                     chunk=plan.whole,
                     renditions=tuple(rendition.id for rendition in members),
@@ -258,7 +258,7 @@ class Draft:
             ids = tuple(r.id for r in plan.text if r.programme in numbers and (r.id, 0) in wanted)
             decodes = any(track.codec == programmes_of_text.PICTURE_CAPTIONS for track in programmes)
             yield EncodeTask(
-                id=self._task_id(plan.whole, ids),
+                id=task_id(plan, plan.whole, ids),
                 kind=Kind.TEXT,
                 chunk=plan.whole,
                 renditions=ids,
@@ -324,7 +324,7 @@ class Draft:
         posters = beside.poster.numbers(chunk.first_frame, chunk.end_frame) if beside.poster else ()
         pictures = [one.id for one in (beside.thumbnails, beside.poster) if one]
         return EncodeTask(
-            id=self._task_id(chunk, [*(rendition.id for rendition in members), *pictures]),
+            id=task_id(self.plan, chunk, [*(rendition.id for rendition in members), *pictures]),
             kind=Kind.VIDEO,
             chunk=chunk,
             renditions=tuple(rendition.id for rendition in members),
@@ -336,8 +336,10 @@ class Draft:
             reads=(_seen(self._conformed, chunk),),
         )
 
-    def _task_id(self, chunk: Chunk, renditions: Iterable[str]) -> str:
-        return _digest({"chunk": chunk.number, "tracks": sorted(self.plan.tracks[id] for id in renditions)})
+
+def task_id(plan: EncodePlan, chunk: Chunk, renditions: Iterable[str]) -> str:
+    """Name the task that makes a chunk of some renditions, thumbnails and poster included."""
+    return _digest({"chunk": chunk.number, "tracks": sorted(plan.tracks[id] for id in renditions)})
 
 
 def track_id(rendition: str, deciding: object) -> str:

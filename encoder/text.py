@@ -267,13 +267,14 @@ def _relabelled(track: TextTrack, choice: TextChoice | None) -> TextTrack:
         return track
     return replace(
         track,
-        language=track.language if choice.language is None else _language(choice.language),
+        language=track.language if choice.language is None else language(choice.language),
         role=choice.role or track.role,
         name=track.name if choice.name is None else choice.name,
     )
 
 
-def _language(tag: str) -> str:
+def language(tag: str) -> str:
+    """Write a BCP 47 tag in its usual form; raises `ConfigError` for what is none."""
     try:
         return standardize_tag(tag)
     except LanguageTagError as error:

@@ -191,6 +191,39 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
     return receipt
 
 
+def make_text(plan: EncodePlan, task: EncodeTask, settings: StoreSettings, scratch: Path) -> Receipt:
+    """Carry out a task that reads a file of text, in this process and without a master.
+
+    Args:
+        plan: What the title gets.
+        task: The task.
+        settings: The store.
+        scratch: An empty folder.
+
+    Returns:
+        The receipt, which is in the store already.
+
+    Raises:
+        HeadendError: Whatever went wrong.
+    """
+    started = time.monotonic()
+    order, store = order_of(plan, settings), open_store(settings)
+    _lay_sidecar(order, task, scratch)
+    finished = encoding.encode(task, input_url="", scratch=scratch, cancelled=lambda: False, on_frames=lambda _: None)
+    receipt = Receipt(
+        task=task.id,
+        chunk=task.chunk.number,
+        tracks=tuple(_Keeper(order, store).keep(task, (), scratch)),
+        attempt=1,
+        worker="",
+        cpu_s=finished.cpu_s,
+        wall_s=time.monotonic() - started,
+        peak_memory_bytes=finished.peak_memory_bytes,
+    )
+    store.put(layout.receipt(order.title, task.id), documents.write(receipt))
+    return receipt
+
+
 def _hold(order: Order, run: cluster.TaskRun, source: masters.Source, scratch: Path) -> capping.Held:
     """Keep the renditions of a task of video below their caps."""
     if run.task.kind is not Kind.VIDEO:

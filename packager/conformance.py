@@ -243,6 +243,8 @@ def _examine(
             return ()
         if not (deep or segment.number == _sample(track)):
             return ()
+        if isinstance(rendition, AudioRendition) and rendition.coded_language:
+            rendition = replace(rendition, language=rendition.coded_language)
         return look(rendition, stated.light, segment, init + data)
 
     yield from _segments(store, presentation, list(known.values()), on_progress, inside)

@@ -264,6 +264,12 @@ def manifests(presentation: Presentation) -> dict[str, bytes]:
     }
 
 
+def preview(store: Store, presentation: Presentation) -> str:
+    """The id that a release of a presentation would have; nothing is written."""
+    poster = _poster(store, presentation.title, presentation.poster) if presentation.poster else None
+    return release_id(manifests(presentation), poster)
+
+
 def release_id(files: Mapping[str, bytes], poster: bytes | None = None) -> str:
     """Name a release by the bytes of its manifests, and of its poster."""
     digest = hashlib.sha256()

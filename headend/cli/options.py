@@ -113,7 +113,8 @@ def _programme(value: str) -> AudioChoice:
     return AudioChoice(picked, language or None, AudioRole(role) if role else None, name or None)
 
 
-def _texts(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[TextChoice, ...]:
+def texts(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[TextChoice, ...]:
+    """Read ``FILE:LANG:ROLE:NAME``, as often as it was given."""
     return tuple(map(_text, values))
 
 
@@ -403,7 +404,7 @@ def encode(command: Command) -> Command:
         "--subtitles",
         "text",
         multiple=True,
-        callback=_texts,
+        callback=texts,
         metavar="FILE[:LANGUAGE[:ROLE[:NAME]]]",
         help="A file of subtitles beside the master: SRT, WebVTT, ASS or TTML, a path or s3:// address; give it once "
         f"for each. A stream number that probe tells, or {CAPTIONS!r}, in place of FILE says more of the master's own "

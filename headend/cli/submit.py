@@ -12,7 +12,7 @@ from headend.cli.wording import clock_text, count_text
 from headend.errors import ConfigError, HeadendError
 from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.storage.masters import redact
-from ladders import loading
+from ladders import choosing, loading
 
 
 @click.command(
@@ -27,6 +27,7 @@ from ladders import loading
         "headend submit film.mov --title film --publish-early",
         "headend submit film.mov --title film --queue --priority 80 --label season=2",
         "headend submit --from titles.csv --ladder web",
+        "headend submit film.mov --title film --only-codecs avc,aac",
     ),
 )
 @options.master
@@ -40,6 +41,18 @@ from ladders import loading
     "--publish-early",
     is_flag=True,
     help="Encode H.264 and AAC first, and publish them while the rest goes on.",
+)
+@click.option(
+    "--only-codecs",
+    metavar="CODEC,...",
+    default="",
+    help="Take these codecs of the ladder alone, such as avc,hevc,aac.",
+)
+@click.option(
+    "--only-rungs",
+    metavar="GLOB,...",
+    default="",
+    help="Take these rungs of the ladder alone, such as 'avc-*,aac-2.0-*'; headend ladder show lists them.",
 )
 @click.option("--force", is_flag=True, help="Encode anew what the store has already.")
 @queueing.options
@@ -55,6 +68,8 @@ def command(
     cluster: ClusterSettings,
     encode: EncodeSettings,
     publish_early: bool,
+    only_codecs: str,
+    only_rungs: str,
     force: bool,
     queue: bool,
     priority: int,
@@ -71,7 +86,8 @@ def command(
 
     With --queue the job is only queued, and this command returns at once; 'headend dispatch' runs it.
     """
-    request = pipeline.Request(master, title, loading.load(ladder), store, cluster, encode, publish_early, force)
+    chosen = choosing.part(loading.load(ladder), codecs=_listed(only_codecs), rungs=_listed(only_rungs))
+    request = pipeline.Request(master, title, chosen, store, cluster, encode, publish_early, force)
     submission = queueing.Submission(request, queueing.Queueing(queue, priority, labels, notify))
     if manner is not None and manner.collected is not None:
         manner.collected.append(submission)
@@ -96,6 +112,10 @@ def command(
         print_json(outcome_plain(outcome, store))
     else:
         show_outcome(outcome, store)
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(filter(None, value.split(",")))
 
 
 def outcome_plain(outcome: pipeline.Outcome, store: StoreSettings) -> dict[str, object]:

@@ -71,6 +71,7 @@ class AudioRendition:
         name: What players show, unique among the programmes of a release.
         roles: As in `AudioTrack`.
         default: Whether this rung's programme is the one to play unasked.
+        coded_language: What the init segment states, if that is another language: labels can be changed, tracks can't.
     """
 
     id: str
@@ -84,6 +85,7 @@ class AudioRendition:
     name: str
     roles: tuple[str, ...] = ()
     default: bool = False
+    coded_language: str = ""
 
     @property
     def frame_samples(self) -> int:

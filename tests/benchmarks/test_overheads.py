@@ -44,8 +44,8 @@ def test_a_job_is_seen_as_it_was(tmp_path: Path) -> None:
     seen = watch(job_of(master, tmp_path / "store", chunk_s=Fraction(2)), cores=2)
 
     stored = [info for info in LocalStore(tmp_path / "store").list("titles/") if not info.key.endswith("init.mp4")]
-    assert seen.tasks == sum("/receipts/" in info.key for info in stored)
-    media = sum(info.size_bytes for info in stored if info.key.endswith((".m4s", ".jpg")))
+    assert seen.tasks >= 2 and not any("/receipts/" in info.key for info in stored)
+    media = sum(info.size_bytes for info in stored if "/tracks/" in info.key and info.key.endswith((".m4s", ".jpg")))
     assert seen.output_bytes == media > seen.task_bytes > 0
     assert min(seen.task_s, seen.encode_s, seen.end_s) > 0
     assert min(parts(seen).values()) >= 0 < seen.encoder_cpu_s

@@ -18,8 +18,11 @@ def test_what_is_measured_is_a_real_release() -> None:
     assert report.segments == 57 * 12
     assert report.renditions == 57
     # Media and init segments, receipts, playlists, I-frame playlists, the top manifests, the document and the pointer.
-    assert report.objects == report.segments + 57 + (3 + 1) + (34 + 10) + 34 + 4
-    assert [step.name for step in report.steps][-2:] == ["publish", "publish again"]
+    objects = report.segments + 57 + (3 + 1) + (34 + 10) + 34 + 4
+    # Indexes, and the sync frames of pictures.
+    assert report.objects == objects + 57 + 43
+    assert report.index_bytes < 57 * (1000 + 36 * 12)
+    assert [step.name for step in report.steps][-3:] == ["publish", "publish again", "read back"]
     assert report.manifest_bytes > 100_000
 
 

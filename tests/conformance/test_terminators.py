@@ -14,11 +14,11 @@ import pytest
 from headend.storage.memory import MemoryStore
 from origin.serving import running
 from tests.origin.grants import CLOSED, from_edge, token
-from tests.origin.releases import PICTURE, RELEASE, TITLE, put_release
+from tests.origin.releases import PICTURE, TITLE, put_release
 from tests.support.command_line import ROOT
 
 LARGE = bytes(range(256)) * 4000
-SEGMENT = f"/{TITLE}/{RELEASE}/{PICTURE}/1.m4s"
+SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
 
 
 def program(name: str) -> str:

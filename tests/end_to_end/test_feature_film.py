@@ -66,7 +66,7 @@ class Made:
     Attributes:
         film: Its master.
         store: Where it is.
-        reused: Tasks that the second run found done.
+        reused: Chunks of renditions that the second run found done.
         encoded: Tasks that it did.
         peak_bytes: The most memory that a process of either run had.
     """
@@ -139,7 +139,7 @@ def make(film: LongFilm, store: StoreSettings, folder: Path, environment: dict[s
     out = second.stdout.read() if second.stdout else b""
     assert second.returncode == 0
     told = json.loads(out)
-    return Made(film, store, told["reused_tasks"], told["encoded_tasks"], peak_bytes)
+    return Made(film, store, told["reused_parts"], told["encoded_tasks"], peak_bytes)
 
 
 def memory_of(pid: int) -> int:

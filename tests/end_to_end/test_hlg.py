@@ -72,14 +72,14 @@ def test_bitstream_and_box_say_hlg_in_every_chunk(codec: Codec, hlg: Published, 
     (track,) = (track for track in presentation.video if track.rendition.codec is codec)
     assert track.rendition.video_range is VideoRange.HLG
     assert track.rendition.pixel_format == "yuv420p10le"
-    init = hlg.store.get(layout.init(presentation.title, presentation.release, track.rendition.id))
+    init = hlg.store.get(layout.track_init(presentation.title, track.id))
     colr = boxes.entry_box(init, "colr")
     assert colr is not None
     assert struct.unpack_from(">4sHHHB", init, colr.body) == (b"nclx", 9, 18, 9, 0)
     assert len(hlg.outcome.plan.grid.chunks()) == 3
     for segment in track.segments:
         film, bare = tmp_path / f"{segment.number}.mp4", tmp_path / f"{segment.number}.obu"
-        key = layout.segment(presentation.title, presentation.release, track.rendition.id, segment.number)
+        key = layout.track_segment(presentation.title, track.id, segment.number)
         film.write_bytes(init + hlg.store.get(key))
         # Without the container, nothing but the bitstream can say it.
         form = "hevc" if codec is Codec.HEVC else "obu"

@@ -107,7 +107,7 @@ def test_master_and_store_in_s3(tmp_path: Path, rclone_s3: LocalS3) -> None:
         assert frame_numbers(track_bytes(published.store, presentation, track)) == list(
             range(0, 60, track.rendition.rate_divisor)
         )
-    assert presentation.sheets
+    assert presentation.thumbnails and presentation.thumbnails.segments
     assert verify(published.store, "film").findings == ()
     assert rclone_s3.secret_key not in repr(published)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from headend import pipeline
+from headend import layout, pipeline
 from headend.errors import MasterError
 from headend.media import Codec, Effort, Presentation, Track
 from headend.pipeline import Request
@@ -119,7 +119,8 @@ def test_what_was_moved_and_skipped_is_told(request_: Request) -> None:
 def test_the_release_verifies_and_what_is_in_the_text_is_checked(published: tuple[Store, Presentation]) -> None:
     store, presentation = published
     assert verify(store, "film").findings == ()
-    key = f"titles/film/{presentation.release}/vtt-en/2.vtt"
+    (english,) = (track for track in presentation.text if track.rendition.id == "vtt-en")
+    key = layout.track_segment("film", english.id, 2)
     whole = store.get(key)
     try:
         store.put(key, whole.replace(b"borders", b"BORDERS"))

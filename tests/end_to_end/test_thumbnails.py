@@ -1,13 +1,17 @@
 """Thumbnails and trick play of a whole job: made once, checked, and made again where they are lost."""
 
+import io
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from headend import layout
 from headend.settings import StoreSettings
 from packager.conformance import verify
+from tests.support.frame_numbers import read_frame_number
 from tests.support.jobs import Published, submit_small
 from tests.support.masters import make_film
 
@@ -26,13 +30,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Path:
 
 def test_a_lost_sheet_is_found_and_only_its_chunk_is_done_again(folder: Path, scheduler: str) -> None:
     published = submit(folder, scheduler)
-    plan, store = published.outcome.plan, published.store
+    made, store = published.outcome.presentation, published.store
+    assert made.thumbnails is not None and made.poster is not None
     assert published.outcome.encoded_tasks == 0
     assert verify(store, "film").findings == ()
-    assert len(published.outcome.presentation.sheets) == 3
-    assert [len(track.segments) for track in published.outcome.presentation.trick] == [5, 5, 5]
+    assert len(made.thumbnails.segments) == 3
+    assert [len(track.segments) for track in made.trick] == [5, 5, 5]
 
-    lost = layout.sheet("film", plan.release, 2)
+    lost = layout.track_segment("film", made.thumbnails.id, 2)
     data = store.get(lost)
     store.put(lost, data[:-1] + b"?")
     (finding,) = verify(store, "film").findings
@@ -40,9 +45,22 @@ def test_a_lost_sheet_is_found_and_only_its_chunk_is_done_again(folder: Path, sc
     store.delete(lost)
     named = {finding.object: finding.message for finding in verify(store, "film").findings}
     assert named.pop(lost) == "it is missing"
-    whole = (layout.image_playlist, layout.thumbnail_index, layout.mpd)
-    assert set(named) == {path("film", plan.release) for path in whole}
+    images = layout.media_playlist("film", made.release, made.thumbnails.id)
+    whole = (layout.thumbnail_index, layout.mpd)
+    assert set(named) == {images, *(path("film", made.release) for path in whole)}
 
     again = submit(folder, scheduler)
     assert (again.outcome.encoded_tasks, store.get(lost)) == (1, data)
+    assert again.outcome.presentation.release == made.release
     assert verify(store, "film").findings == ()
+
+
+def test_the_poster_is_one_of_the_films_frames(folder: Path, scheduler: str) -> None:
+    made = submit(folder, scheduler)
+    presentation = made.outcome.presentation
+    assert presentation.poster is not None
+    data = made.store.get(layout.poster("film", presentation.release))
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.size == (presentation.poster.rendition.width_px, presentation.poster.rendition.height_px)
+        number = read_frame_number(np.asarray(picture.convert("L")))
+    assert number in presentation.poster.rendition.frames

@@ -14,9 +14,8 @@ from tests.support.frame_numbers import read_frame_number
 
 def track_bytes(store: Store, presentation: Presentation, track: Track) -> bytes:
     """A whole rendition, as it would reach a decoder."""
-    title, release, rendition = presentation.title, presentation.release, track.rendition.id
-    keys = [layout.init(title, release, rendition)]
-    keys += [layout.segment(title, release, rendition, part.number) for part in track.segments]
+    keys = [layout.track_init(presentation.title, track.id)]
+    keys += [layout.track_segment(presentation.title, track.id, part.number) for part in track.segments]
     return b"".join(store.get(key) for key in keys)
 
 

@@ -58,8 +58,8 @@ def shown(found: Iterable[Cue]) -> list[Shown]:
 
 def track_cues(store: Store, presentation: Presentation, track: Track[TextRendition]) -> list[Cue]:
     """All cues of a track, each once, read from its segments one by one."""
-    title, release, rendition = presentation.title, presentation.release, track.rendition
-    keys = [layout.segment(title, release, rendition.id, segment.number) for segment in track.segments]
+    rendition = track.rendition
+    keys = [layout.track_segment(presentation.title, track.id, segment.number) for segment in track.segments]
     segments = [store.get(key) for key in keys]
     if rendition.codec is Codec.VTT:
         return merged_files(segments)

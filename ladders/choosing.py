@@ -1,0 +1,65 @@
+"""A part of a ladder: some of its codecs, some of its rungs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import TypeVar
+
+from headend.errors import ConfigError
+from headend.media import Codec
+from ladders.ladder import AudioRung, Ladder, VideoRung
+
+Rung = TypeVar("Rung", VideoRung, AudioRung)
+
+
+def part(ladder: Ladder, *, codecs: Sequence[str] = (), rungs: Sequence[str] = ()) -> Ladder:
+    """Take some codecs and rungs of a ladder.
+
+    Pictures and sound are chosen apart: where only codecs of pictures are named, all sound stays, and the reverse.
+
+    Args:
+        ladder: The whole.
+        codecs: Names of codecs; empty for all.
+        rungs: Patterns of the ids of rungs, such as ``avc-*``; empty for all.
+
+    Raises:
+        ConfigError: A name or a pattern fits nothing.
+    """
+    everything: tuple[VideoRung | AudioRung, ...] = (*ladder.video, *ladder.audio)
+    known = dict.fromkeys(rung.codec for rung in everything)
+    for name in codecs:
+        if name not in known:
+            raise ConfigError(f"--only-codecs: ladder {ladder.name!r} has no {name!r}; it has {', '.join(known)}")
+    for pattern in rungs:
+        if not any(fnmatchcase(rung.id, pattern) for rung in everything):
+            raise ConfigError(
+                f"--only-rungs: no rung of ladder {ladder.name!r} fits {pattern!r}; "
+                f"`headend ladder show {ladder.name}` lists them"
+            )
+    video = _chosen(_chosen_codecs(ladder.video, codecs), rungs)
+    audio = _chosen(_chosen_codecs(ladder.audio, codecs), rungs)
+    return replace(ladder, video=_with_start(video, ladder.video), audio=_with_default(audio))
+
+
+def _chosen_codecs(rungs: tuple[Rung, ...], codecs: Sequence[str]) -> tuple[Rung, ...]:
+    return tuple(rung for rung in rungs if rung.codec in map(Codec, codecs)) or rungs
+
+
+def _chosen(rungs: tuple[Rung, ...], patterns: Sequence[str]) -> tuple[Rung, ...]:
+    return tuple(rung for rung in rungs if any(fnmatchcase(rung.id, pattern) for pattern in patterns)) or rungs
+
+
+def _with_start(video: tuple[VideoRung, ...], whole: tuple[VideoRung, ...]) -> tuple[VideoRung, ...]:
+    """Players have to start somewhere: with what comes nearest to where they start in the whole ladder."""
+    if not video or any(rung.default for rung in video):
+        return video
+    start_kbps = next((rung.average_kbps for rung in whole if rung.default), 0)
+    nearest = min(video, key=lambda rung: abs(rung.average_kbps - start_kbps))
+    return tuple(replace(rung, default=rung is nearest) for rung in video)
+
+
+def _with_default(audio: tuple[AudioRung, ...]) -> tuple[AudioRung, ...]:
+    """Every programme has to have one rung."""
+    if not audio or any(rung.default for rung in audio):
+        return audio
+    return (replace(audio[0], default=True), *audio[1:])

@@ -1,0 +1,204 @@
+"""Removing what nobody needs.
+
+That is releases beyond those that are kept, and tracks that no kept release and no running work names. Nothing goes
+before its grace period is over, so that no reader can be in the middle of it: a release counts from when it was current
+last, a track from when it was written last. What would go is found first and can be shown; before it goes, holds are
+looked at once more under the mark of a sweep (`headend.holds`), so that a job that begins at the same moment either
+keeps its tracks or waits.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from headend import holds, layout
+from headend.errors import ConfigError, StorageError
+from headend.media import Current
+from headend.storage.base import ObjectInfo, Store
+from packager.lifecycle import deleted_at, former
+from packager.publishing import read_pointer, read_release
+
+KEEP = 5
+"""Former releases of a title that are kept, unless told otherwise."""
+GRACE = timedelta(days=7)
+"""How long what nobody names is kept, unless told otherwise: longer than a manifest lives in any cache."""
+DEAD = timedelta(days=7)
+"""A hold of this age is of work that was killed."""
+WRITTEN_WITHIN = timedelta(hours=1)
+"""A release without a document is being written for so long at most; whoever writes it holds its tracks."""
+THREADS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """What nobody needs of a title.
+
+    Attributes:
+        title: Catalogue entry.
+        releases: Ids of the releases that go.
+        tracks: Ids of the tracks that go.
+        objects: Everything that goes, in the order in which it is removed.
+        size_bytes: Of all that.
+        waiting_bytes: Of what nobody names either, but whose grace period is not over.
+    """
+
+    title: str
+    releases: tuple[str, ...] = ()
+    tracks: tuple[str, ...] = ()
+    objects: tuple[str, ...] = field(default=(), repr=False)
+    size_bytes: int = 0
+    waiting_bytes: int = 0
+
+
+def titles(store: Store) -> tuple[str, ...]:
+    """All titles of which the store holds anything."""
+    return store.folders(f"{layout.TITLES}/")
+
+
+def find(
+    store: Store, title: str, *, keep: int = KEEP, grace: timedelta = GRACE, at: datetime | None = None
+) -> Garbage:
+    """Find what nobody needs of a title. Tracks that are needed cost no listing.
+
+    Args:
+        store: Where the title is.
+        title: Catalogue entry.
+        keep: How many former releases are kept; the latest ones.
+        grace: How long what nobody names is kept.
+        at: The time; None for now.
+
+    Raises:
+        StorageError: The store failed, or a document is damaged; then nothing can be told to be garbage.
+    """
+    at = at or datetime.now(UTC)
+    oldest = at - grace
+    # What may go is listed before what is needed is read, so that nothing can come to be needed in between unseen.
+    folders = store.folders(layout.tracks(title))
+    by_release = _by_folder(store, layout.releases(title))
+    others = [*store.list(layout.receipts(title)), *store.list(layout.attempts(title))]
+    held, dead = holds.read(store, title, dead_after=DEAD)
+    pointer = read_pointer(store, title)
+    kept = _kept(store, title, by_release, pointer, {r for hold in held for r in hold.releases}, keep, oldest)
+    needed = {track for hold in held for track in hold.tracks} | _named(store, title, kept, by_release, pointer, at)
+    going = [release for release in by_release if release not in kept]
+    objects = [_last_first(by_release[release]) for release in going]
+    tracks, waiting_bytes = [], 0
+    for track in folders:
+        if track in needed:
+            continue
+        found = list(store.list(f"{layout.track_path(title, track)}/"))
+        if found and max(info.modified for info in found) < oldest:
+            tracks.append(track)
+            objects.append(_last_first(found))
+        else:
+            waiting_bytes += sum(info.size_bytes for info in found)
+    # A receipt is needed as long as a job may come to finish what it began.
+    objects.append([info for info in others if info.modified < oldest])
+    infos = [info for group in objects for info in group]
+    keys = (*(info.key for info in infos), *dead)
+    return Garbage(title, tuple(going), tuple(tracks), keys, sum(info.size_bytes for info in infos), waiting_bytes)
+
+
+def remove(
+    store: Store, title: str, *, keep: int = KEEP, grace: timedelta = GRACE, at: datetime | None = None
+) -> Garbage:
+    """Remove what nobody needs of a title, and tell what that was; arguments and errors as for `find`."""
+    with holds.sweeping(store, title):
+        # Found anew under the mark: who has begun to hold something since is seen, who begins now waits.
+        garbage = find(store, title, keep=keep, grace=grace, at=at)
+        with ThreadPoolExecutor(THREADS) as pool:
+            first = [key for key in garbage.objects if key.endswith((layout.MULTIVARIANT, layout.MPD, layout.INDEX))]
+            list(pool.map(store.delete, first))
+            list(pool.map(store.delete, [key for key in garbage.objects if key not in set(first)]))
+        pointer = read_pointer(store, title)
+        if pointer is None or not pointer.release:
+            store.delete(layout.published(title))
+    _forget(store, title, pointer)
+    return garbage
+
+
+def _forget(store: Store, title: str, pointer: Current | None) -> None:
+    """Remove the last trace of a title of which nothing is left."""
+    if pointer is None or pointer.release:
+        return
+    left = {info.key for info in store.page(f"{layout.title_path(title)}/", limit=2)}
+    if left == {layout.current(title)}:
+        store.delete(layout.current(title))
+
+
+def _by_folder(store: Store, prefix: str) -> dict[str, list[ObjectInfo]]:
+    found: dict[str, list[ObjectInfo]] = {}
+    for info in store.list(prefix):
+        found.setdefault(info.key[len(prefix) :].partition("/")[0], []).append(info)
+    return found
+
+
+def _kept(
+    store: Store,
+    title: str,
+    by_release: dict[str, list[ObjectInfo]],
+    pointer: Current | None,
+    held: set[str],
+    keep: int,
+    oldest: datetime,
+) -> set[str]:
+    """The releases that stay: the current one, those that are held or too young to go, and the latest former ones."""
+    past = former(pointer)
+    marked = {
+        release: deleted_at(store, title, release)
+        for release, found in by_release.items()
+        if any(info.key == layout.deleted(title, release) for info in found)
+    }
+    kept = {pointer.release} if pointer and pointer.release else set()
+    kept |= held & by_release.keys()
+    for release, found in by_release.items():
+        times = [info.modified for info in found]
+        if release in past and past[release].until:
+            times.append(datetime.fromisoformat(past[release].until))
+        if marked.get(release):
+            times.append(datetime.fromisoformat(marked[release]))
+        if max(times) >= oldest:
+            kept.add(release)
+    latest = [release for release in past if release in by_release and release not in marked and release not in kept]
+    return kept | set(latest[:keep])
+
+
+def _named(
+    store: Store,
+    title: str,
+    releases: set[str],
+    by_release: dict[str, list[ObjectInfo]],
+    pointer: Current | None,
+    at: datetime,
+) -> set[str]:
+    """The tracks that releases name; one that was never finished, and never current, needs none.
+
+    Raises:
+        StorageError: A release that players got has no document: its tracks are not known.
+    """
+    named: set[str] = set()
+    shown = {pointer.release, *former(pointer)} if pointer else set()
+    for release in releases & by_release.keys():
+        try:
+            named |= read_release(store, title, release).tracks.keys()
+        except ConfigError:
+            if release in shown and max(info.modified for info in by_release[release]) < at - WRITTEN_WITHIN:
+                raise StorageError(
+                    f"{layout.release_document(title, release)} is missing, so nobody can tell what {title!r} needs; "
+                    f"submit the master again, or `headend delete {title} --release {release}`",
+                    key=layout.release_document(title, release),
+                ) from None
+    return named
+
+
+def _last_first(found: list[ObjectInfo]) -> list[ObjectInfo]:
+    return sorted(found, key=lambda info: info.key, reverse=True)
+
+
+def all_garbage(
+    store: Store, *, keep: int = KEEP, grace: timedelta = GRACE, only: tuple[str, ...] = ()
+) -> Iterator[Garbage]:
+    """Find what nobody needs, title by title; nothing is held in memory of those that are done."""
+    for title in only or titles(store):
+        yield find(store, title, keep=keep, grace=grace)

@@ -1,0 +1,197 @@
+"""The life of a title after its first release: list, roll back, withdraw, delete, and write manifests anew.
+
+Comes in: a store and a title. Goes out: other pointers and releases over the same tracks. Nothing is encoded, and
+nothing is removed: what is no longer wanted is marked, and `packager.garbage` removes it when no reader can need it.
+"""
+
+from dataclasses import dataclass
+
+from headend import __version__, documents, holds, layout
+from headend.errors import ConfigError, ObjectMissing
+from headend.media import Current, Published, Release
+from headend.storage.base import Store
+from packager.publishing import Placed, check_objects, load, move, now, publish, read_pointer, read_release
+from packager.stock import read_all
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The mark of a release that is no longer wanted.
+
+    Attributes:
+        at: When it was deleted: UTC, ISO 8601.
+    """
+
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A release, as people see it in a list.
+
+    Attributes:
+        release: Its id.
+        created_at: UTC, ISO 8601.
+        reason: Why it was made.
+        tracks: How many tracks it names.
+        size_bytes: Of these tracks.
+        is_current: Whether it is what players get.
+        until: When it was current last, UTC, ISO 8601; empty if it is, or never was.
+        deleted_at: When it was deleted; empty if it is kept.
+    """
+
+    release: str
+    created_at: str
+    reason: str
+    tracks: int
+    size_bytes: int
+    is_current: bool
+    until: str
+    deleted_at: str
+
+
+def releases(store: Store, title: str) -> tuple[Listed, ...]:
+    """All releases of a title, the newest first.
+
+    Raises:
+        ConfigError: The title has none, or its name can't be a title's.
+        StorageError: The store failed, or a document is damaged.
+    """
+    names = store.folders(layout.releases(layout.check_title(title)))
+    if not names:
+        raise ConfigError(f"{title!r} has no release in {store.url}; `headend titles` lists what there is")
+    pointer = read_pointer(store, title)
+    found = [
+        _listed(release, document, deleted_at(store, title, release), pointer)
+        for release, document in read_all(lambda name: _document(store, title, name), names)
+        if document is not None
+    ]
+    return tuple(sorted(found, key=lambda row: row.created_at, reverse=True))
+
+
+def roll(store: Store, title: str, release: str) -> Current:
+    """Make an existing release the current one: back to a former one, or forward again.
+
+    Returns:
+        The pointer.
+
+    Raises:
+        ConfigError: There is no such release.
+        PackagingError: Objects of it are missing.
+        StorageError: The store failed.
+    """
+    layout.check_title(title)
+    tracks = read_release(store, title, release).tracks
+    with holds.held(store, title, tracks=tracks, releases=[release], reason="publish"):
+        try:
+            check_objects(store, load(store, title, release))
+        except ObjectMissing as error:
+            raise ConfigError(
+                f"release {release!r} of {title!r} has lost a track: {error.message}; submit the master again"
+            ) from None
+        store.delete(layout.deleted(title, release))
+        return move(store, title, release, submitted_at=now())
+
+
+def withdraw(store: Store, title: str) -> Current:
+    """Take a title out of circulation; its releases stay, and any can be published again.
+
+    Raises:
+        ConfigError: It is not published.
+    """
+    pointer = read_pointer(store, layout.check_title(title))
+    if pointer is None or not pointer.release:
+        raise ConfigError(f"{title!r} is not published in {store.url}; `headend titles` lists what is")
+    return move(store, title, "", submitted_at=now())
+
+
+def delete(store: Store, title: str, release: str | None = None) -> tuple[str, ...]:
+    """Mark a release as deleted, or a whole title, which is withdrawn first.
+
+    What is marked is removed by `headend gc` after its grace period, as far as no other release names it.
+
+    Returns:
+        The ids of the releases that are marked now and were not before.
+
+    Raises:
+        ConfigError: There is no such title or release, or the release is the current one.
+    """
+    names = store.folders(layout.releases(layout.check_title(title)))
+    pointer = read_pointer(store, title)
+    if release is None:
+        if pointer is not None and pointer.release:
+            move(store, title, "", submitted_at=now())
+        wanted = names
+    else:
+        if pointer is not None and pointer.release == release:
+            raise ConfigError(
+                f"release {release!r} is what players of {title!r} get: publish another one, or run "
+                f"`headend unpublish {title}`"
+            )
+        wanted = tuple(name for name in names if name == release)
+    if not wanted:
+        raise ConfigError(
+            f"{title!r} has no {release or 'release'} in {store.url}; `headend titles` lists what there is"
+        )
+    mark = documents.write(Deleted(now()))
+    return tuple(name for name in wanted if store.put_if_absent(layout.deleted(title, name), mark))
+
+
+def repackage(store: Store, title: str, release: str | None = None) -> Placed:
+    """Write the manifests of a release anew, by this headend, over the same tracks.
+
+    Args:
+        store: Where the title is.
+        title: Catalogue entry.
+        release: Which release; None for the current one. The new one becomes current.
+
+    Raises:
+        ConfigError: The title is not published.
+        PackagingError: Objects are missing.
+    """
+    pointer = read_pointer(store, layout.check_title(title))
+    chosen = release or (pointer.release if pointer else "")
+    if not chosen:
+        raise ConfigError(f"{title!r} is not published in {store.url}; `headend titles` lists what is")
+    tracks = read_release(store, title, chosen).tracks
+    with holds.held(store, title, tracks=tracks, releases=[chosen], reason="repackage"):
+        return publish(store, load(store, title, chosen), reason=f"repackaged by headend {__version__}")
+
+
+def deleted_at(store: Store, title: str, release: str) -> str:
+    """When a release was deleted; empty if it is kept."""
+    key = layout.deleted(title, release)
+    try:
+        return documents.read(Deleted, store.get(key), key=key).at
+    except ObjectMissing:
+        return ""
+
+
+def former(pointer: Current | None) -> dict[str, Published]:
+    """What was current before, by the id of the release: the latest time of each."""
+    found: dict[str, Published] = {}
+    for past in pointer.history if pointer else ():
+        found.setdefault(past.release, past)
+    return found
+
+
+def _document(store: Store, title: str, release: str) -> Release | None:
+    try:
+        return read_release(store, title, release)
+    except ConfigError:
+        return None  # being written, or being removed
+
+
+def _listed(release: str, document: Release, deleted: str, pointer: Current | None) -> Listed:
+    is_current = pointer is not None and pointer.release == release
+    past = former(pointer).get(release)
+    return Listed(
+        release=release,
+        created_at=document.created_at,
+        reason=document.reason,
+        tracks=len(document.tracks),
+        size_bytes=sum(track.size_bytes for track in document.tracks.values()),
+        is_current=is_current,
+        until="" if is_current or past is None else past.until,
+        deleted_at=deleted,
+    )

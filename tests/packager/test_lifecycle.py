@@ -1,0 +1,370 @@
+"""A title after its first release; whatever is done to it, what is visible is complete."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from headend import documents, holds, layout
+from headend.errors import ConfigError, StorageError, StoreUnavailable
+from headend.media import Codec, EncodePlan
+from headend.storage.base import ObjectInfo, Store
+from headend.storage.memory import MemoryStore
+from packager import garbage, lifecycle
+from packager.conformance import references
+from packager.presentation import present
+from packager.publishing import current_release, load, manifests, publish, read_pointer, release_id, titles
+from packager.stock import fold, take, tidy
+from tests.support.nouns import make_audio_rendition, make_video_rendition
+from tests.support.releases import make_grid, make_plan, store_synthetic
+
+RATE = Fraction(24000, 1001)
+VIDEO = tuple(
+    make_video_rendition(id=id, codec=codec, frame_rate=RATE, average_bps=50_000, default=codec is Codec.AVC)
+    for id, codec in (("avc-a", Codec.AVC), ("vp9-a", Codec.VP9), ("av1-a", Codec.AV1))
+)
+SOUND = (make_audio_rendition(id="aac-en"), make_audio_rendition(id="aac-fr", track_index=2, language="fr"))
+LATER = timedelta(days=30)
+
+
+def plan_with(video: int = 3, audio: int = 2) -> EncodePlan:
+    return make_plan(make_grid(frame_count=200), VIDEO[:video], SOUND[:audio])
+
+
+def submit(store: Store, plan: EncodePlan, *, at: str) -> str:
+    """What a job does once its tasks are done."""
+    with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit", sleep=lambda _: None):
+        store_synthetic(store, plan)
+        stock = take(store, plan)
+        placed = publish(store, present(plan, fold(store, stock, plan.tracks)), submitted_at=at)
+        tidy(store, stock)
+    return placed.presentation.release
+
+
+@dataclass(frozen=True, slots=True)
+class OldStore(MemoryStore):
+    """A store whose objects are as old as they are told to be."""
+
+    ages: dict[str, datetime] = field(default_factory=dict)
+
+    def head(self, key: str) -> ObjectInfo:
+        info = MemoryStore.head(self, key)
+        return replace(info, modified=self.ages.get(key, info.modified))
+
+    def age(self, by: timedelta) -> None:
+        for info in list(self.list("")):
+            self.ages[info.key] = info.modified - by
+
+
+@pytest.fixture
+def store() -> OldStore:
+    return OldStore()
+
+
+def tracks_in(store: Store) -> set[str]:
+    return set(store.folders(layout.tracks("film")))
+
+
+# --- list, roll back, withdraw, delete ----------------------------------------------------------------------------
+
+
+def test_releases_are_listed_with_what_is_current_and_why(store: OldStore) -> None:
+    one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
+    two = submit(store, plan_with(), at="2026-01-02T00:00:00+00:00")
+    rows = {row.release: row for row in lifecycle.releases(store, "film")}
+    assert rows.keys() == {one, two}
+    assert (rows[two].is_current, rows[one].is_current) == (True, False)
+    assert (rows[one].tracks, rows[two].tracks, rows[one].reason) == (3, 5, "submitted")
+    assert 0 < rows[one].size_bytes < rows[two].size_bytes
+    assert rows[one].until and not rows[two].until
+    with pytest.raises(ConfigError, match="'other' has no release"):
+        lifecycle.releases(store, "other")
+
+
+def test_a_former_release_is_brought_back_and_older_jobs_do_not_move_it(store: OldStore) -> None:
+    one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
+    submit(store, plan_with(), at="2026-01-02T00:00:00+00:00")
+    assert lifecycle.roll(store, "film", one).release == one
+    submit(store, plan_with(2), at="2026-01-03T00:00:00+00:00")
+    assert current_release(store, "film") == one
+    with pytest.raises(ConfigError, match="has no release 'nothing'"):
+        lifecycle.roll(store, "film", "nothing")
+
+
+def test_a_release_that_has_lost_something_is_not_brought_back(store: OldStore) -> None:
+    one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
+    two = submit(store, plan_with(2, 1), at="2026-01-02T00:00:00+00:00")
+    store.delete(layout.track_index("film", "aac-fr"))
+    with pytest.raises(ConfigError, match="has lost a track"):
+        lifecycle.roll(store, "film", one)
+    assert current_release(store, "film") == two
+
+
+def test_a_title_that_is_withdrawn_is_not_listed_and_can_come_back(store: OldStore) -> None:
+    one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
+    lifecycle.withdraw(store, "film")
+    assert titles(store) == ()
+    with pytest.raises(ConfigError, match="is not published"):
+        lifecycle.withdraw(store, "film")
+    lifecycle.roll(store, "film", one)
+    assert titles(store) == ("film",)
+
+
+def test_the_current_release_is_not_deleted(store: OldStore) -> None:
+    one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
+    with pytest.raises(ConfigError, match="is what players of 'film' get"):
+        lifecycle.delete(store, "film", one)
+    two = submit(store, plan_with(2), at="2026-01-02T00:00:00+00:00")
+    assert lifecycle.delete(store, "film", one) == (one,)
+    assert lifecycle.delete(store, "film", one) == ()
+    assert lifecycle.delete(store, "film") == (two,)
+    assert titles(store) == ()
+    # Whoever publishes it takes the mark off.
+    lifecycle.roll(store, "film", one)
+    assert not next(row for row in lifecycle.releases(store, "film") if row.is_current).deleted_at
+
+
+def test_repackaging_by_the_same_headend_changes_nothing(store: OldStore) -> None:
+    one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
+    assert lifecycle.repackage(store, "film").presentation.release == one
+    assert len(lifecycle.releases(store, "film")) == 1
+
+
+def test_repackaging_by_another_headend_makes_a_release_over_the_same_tracks(
+    store: OldStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headend.manifests import hls
+
+    one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
+    before = {info.key: info.etag for info in store.list(layout.tracks("film"))}
+    honest = hls.multivariant
+    monkeypatch.setattr(hls, "multivariant", lambda presentation: honest(presentation) + "# of tomorrow\n")
+    two = lifecycle.repackage(store, "film").presentation.release
+    assert two != one and current_release(store, "film") == two
+    assert {info.key: info.etag for info in store.list(layout.tracks("film"))} == before
+
+
+# --- garbage ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_goes_before_its_grace_period_is_over(store: OldStore) -> None:
+    submit(store, plan_with(), at="2026-01-01T00:00:00+00:00")
+    submit(store, plan_with(1), at="2026-01-02T00:00:00+00:00")
+    found = garbage.find(store, "film", keep=0)
+    assert (found.releases, found.tracks, found.objects) == ((), (), ())
+    later = datetime.now(UTC) + LATER
+    going = garbage.find(store, "film", keep=0, at=later)
+    assert set(going.tracks) == {"vp9-a", "av1-a"}
+    assert len(going.releases) == 1
+    assert going.size_bytes == sum(store.head(key).size_bytes for key in going.objects)
+    garbage.remove(store, "film", keep=0, at=later)
+    assert tracks_in(store) == {"avc-a", "aac-en", "aac-fr"}
+    assert garbage.find(store, "film", keep=0, at=later).objects == ()
+    load(store, "film", current_release(store, "film"))
+
+
+def test_as_many_former_releases_stay_as_are_kept(store: OldStore) -> None:
+    names = [submit(store, plan_with(n), at=f"2026-01-0{n}T00:00:00+00:00") for n in (1, 2, 3)]
+    later = datetime.now(UTC) + LATER
+    assert garbage.find(store, "film", keep=2, at=later).releases == ()
+    assert garbage.find(store, "film", keep=1, at=later).releases == (names[0],)
+    lifecycle.delete(store, "film", names[1])
+    assert set(garbage.find(store, "film", keep=2, at=later).releases) == {names[1]}
+
+
+def test_a_deleted_title_goes_to_its_last_object(store: OldStore) -> None:
+    submit(store, plan_with(), at="2026-01-01T00:00:00+00:00")
+    lifecycle.delete(store, "film")
+    assert garbage.remove(store, "film").objects == ()
+    garbage.remove(store, "film", at=datetime.now(UTC) + LATER)
+    assert list(store.list("")) == []
+
+
+def test_what_running_work_holds_stays_and_what_dead_work_held_goes(store: OldStore) -> None:
+    submit(store, plan_with(), at="2026-01-01T00:00:00+00:00")
+    submit(store, plan_with(1), at="2026-01-02T00:00:00+00:00")
+    later = datetime.now(UTC) + LATER
+    with holds.held(store, "film", tracks=["vp9-a"], reason="submit"):
+        assert garbage.find(store, "film", keep=0, at=later).tracks == ("av1-a",)
+    key = layout.hold("film", "dead")
+    store.put(key, documents.write(holds.Hold("submit", "", ("vp9-a",))))
+    store.ages[key] = datetime.now(UTC) - timedelta(days=8)
+    going = garbage.find(store, "film", keep=0, at=later)
+    assert set(going.tracks) == {"av1-a", "vp9-a"} and key in going.objects
+
+
+def test_work_that_begins_during_a_sweep_waits_for_its_end(store: OldStore) -> None:
+    waited: list[float] = []
+    with holds.sweeping(store, "film") as _:
+        with (
+            pytest.raises(StoreUnavailable, match="headend gc is removing"),
+            holds.held(store, "film", tracks=["t"], reason="submit", sleep=waited.append),
+        ):
+            pass
+        assert len(waited) == holds.WAIT_S
+    assert not list(store.list(layout.holds("film")))
+    with holds.held(store, "film", tracks=["t"], reason="submit", sleep=waited.append):
+        assert len(waited) == holds.WAIT_S
+
+
+def test_a_release_without_a_document_keeps_gc_from_guessing(store: OldStore) -> None:
+    one = submit(store, plan_with(), at="2026-01-01T00:00:00+00:00")
+    store.delete(layout.release_document("film", one))
+    store.age(timedelta(hours=2))
+    with pytest.raises(StorageError, match="nobody can tell what 'film' needs"):
+        garbage.find(store, "film")
+
+
+def test_tracks_that_are_needed_are_not_listed(store: OldStore) -> None:
+    submit(store, plan_with(), at="2026-01-01T00:00:00+00:00")
+    listed: list[str] = []
+
+    @dataclass(frozen=True, slots=True)
+    class Watching(MemoryStore):
+        def list(self, prefix: str, *, after: str = "") -> object:  # type: ignore[override]
+            listed.append(prefix)
+            return store.list(prefix, after=after)
+
+        def folders(self, prefix: str) -> tuple[str, ...]:
+            return store.folders(prefix)
+
+    garbage.find(Watching(store._objects), "film")
+    assert not any("/tracks/" in prefix for prefix in listed)
+
+
+# --- any sequence -------------------------------------------------------------------------------------------------
+
+
+class Killed(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class MortalStore(OldStore):
+    """A store whose user is killed after so many writes."""
+
+    writes_left: list[int] = field(default_factory=lambda: [1_000_000])
+
+    def put(self, key: str, data: bytes) -> None:
+        self._spend()
+        MemoryStore.put(self, key, data)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        self._spend()
+        return MemoryStore.put_if_absent(self, key, data)
+
+    def delete(self, key: str) -> None:
+        self._spend()
+        MemoryStore.delete(self, key)
+
+    def _spend(self) -> None:
+        if self.writes_left[0] <= 0:
+            raise Killed
+        self.writes_left[0] -= 1
+
+
+class TitleMachine(RuleBasedStateMachine):
+    """Submits, edits, rollbacks, deletes, sweeps and deaths in any order."""
+
+    @initialize()
+    def start(self) -> None:
+        self.store = MortalStore()
+        self.hours = 0
+        self.made: set[str] = set()
+        self.bytes: dict[str, bytes] = {}
+
+    def time(self) -> str:
+        self.hours += 1
+        return (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.hours)).isoformat()
+
+    @rule(video=st.integers(1, 3), audio=st.integers(0, 2), writes=st.none() | st.integers(0, 60))
+    def submit(self, video: int, audio: int, writes: int | None) -> None:
+        self.mortally(writes, lambda: submit(self.store, plan_with(video, audio), at=self.time()))
+
+    @precondition(lambda self: self.known())
+    @rule(data=st.data(), writes=st.none() | st.integers(0, 10))
+    def roll(self, data: st.DataObject, writes: int | None) -> None:
+        release = data.draw(st.sampled_from(sorted(self.known())))
+        self.mortally(writes, lambda: lifecycle.roll(self.store, "film", release))
+
+    @precondition(lambda self: self.current())
+    @rule(name=st.sampled_from(["One", "Two"]), writes=st.none() | st.integers(0, 20))
+    def relabel(self, name: str, writes: int | None) -> None:
+        def edit() -> None:
+            before = load(self.store, "film", self.current())
+            names = [track.id for track in (*before.video, *before.audio)]
+            with holds.held(self.store, "film", tracks=names, releases=[self.current()], reason="edit"):
+                audio = tuple(replace(t, rendition=replace(t.rendition, name=name)) for t in before.audio)
+                publish(self.store, replace(before, audio=audio), reason="relabelled")
+
+        self.mortally(writes, edit)
+
+    @precondition(lambda self: self.known())
+    @rule(data=st.data(), whole=st.booleans(), writes=st.none() | st.integers(0, 5))
+    def delete(self, data: st.DataObject, whole: bool, writes: int | None) -> None:
+        release = None if whole else data.draw(st.sampled_from(sorted(self.known())))
+        self.mortally(writes, lambda: lifecycle.delete(self.store, "film", release))
+
+    @precondition(lambda self: self.current())
+    @rule()
+    def withdraw(self) -> None:
+        lifecycle.withdraw(self.store, "film")
+
+    @rule(keep=st.integers(0, 2), days=st.sampled_from([0, 3, 30]), writes=st.none() | st.integers(0, 40))
+    def collect(self, keep: int, days: int, writes: int | None) -> None:
+        at = datetime.now(UTC) + timedelta(days=days)
+        before = self.current()
+        self.mortally(writes, lambda: garbage.remove(self.store, "film", keep=keep, at=at))
+        assert self.current() == before
+
+    def mortally(self, writes: int | None, act: object) -> None:
+        self.store.writes_left[0] = 1_000_000 if writes is None else writes
+        try:
+            act()  # type: ignore[operator]
+        except (Killed, ConfigError):
+            pass
+        finally:
+            self.store.writes_left[0] = 1_000_000
+        for prefix in (layout.holds("film"), layout.sweeps("film")):  # time passes: the dead are taken for dead
+            for info in list(self.store.list(prefix)):
+                MemoryStore.delete(self.store, info.key)
+
+    def current(self) -> str:
+        pointer = read_pointer(self.store, "film")
+        return pointer.release if pointer else ""
+
+    def known(self) -> set[str]:
+        return {
+            name
+            for name in self.store.folders(layout.releases("film"))
+            if layout.release_document("film", name) in self.store._objects
+        }
+
+    @invariant()
+    def what_is_visible_is_complete(self) -> None:
+        if not hasattr(self, "store") or not self.current():
+            return
+        release = self.current()
+        presentation = load(self.store, "film", release)
+        files = manifests(presentation)
+        assert release_id(files) == release
+        keys = self.store._objects.keys()
+        for name in files:
+            key = f"{layout.release_path('film', release)}/{name}"
+            assert set(references(key, self.store.get(key))) <= keys
+
+    @invariant()
+    def no_address_has_changed_what_it_gives(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        for key, (data, _) in self.store._objects.items():
+            if "/tracks/" in key or ("/releases/" in key and not key.endswith(".json")):
+                assert self.bytes.setdefault(key, data) == data, key
+
+
+TestTitle = TitleMachine.TestCase
+TestTitle.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
