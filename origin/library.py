@@ -33,6 +33,7 @@ from headend.manifests.selection import Selection, select
 from headend.media import Current
 from headend.storage import Store
 from headend.storage.local import LocalStore
+from origin import cmsd
 from origin.catalogue import Catalogue
 from origin.index import KnownTrack, Outline, ReleaseIndex, Wanted, index_of
 from origin.metrics import Metrics
@@ -228,7 +229,7 @@ class Library:
                 key, media_file("index", in_memory(body), digest, track.published, "application/octet-stream")
             )
         if wanted.name == layout.INIT and index.facts.init_bytes:
-            kind, size, sha256 = "init", index.facts.init_bytes, bytes.fromhex(index.facts.init_sha256)
+            number, kind, size, sha256 = 0, "init", index.facts.init_bytes, bytes.fromhex(index.facts.init_sha256)
         else:
             digits = wanted.name.partition(".")[0]
             number = int(digits) if digits.isdecimal() else 0
@@ -236,12 +237,13 @@ class Library:
                 raise _missing(key)
             kind, size, sha256 = "segment", index.size_bytes(number), index.sha256(number)
         content_type = index.facts.content_type
+        told = cmsd.static(index, number if kind == "segment" else None)
         flight = Media(key)
         self._metrics.lookups.inc("shared" if flight in self._media else "miss")
         return await self._once(
             self._media,
             flight,
-            lambda: self._arrive(key, kind, size, sha256, track.published, content_type),
+            lambda: self._arrive(key, kind, size, sha256, track.published, content_type, told),
             client=client,
         )
 
@@ -406,13 +408,13 @@ class Library:
         return release
 
     async def _arrive(
-        self, key: str, kind: str, size_bytes: int, sha256: bytes, published: datetime, content_type: str
+        self, key: str, kind: str, size_bytes: int, sha256: bytes, published: datetime, content_type: str, told: str
     ) -> File:
         """Have a segment or init segment read; returns as soon as there is something to send."""
         begun: asyncio.Future[File] = asyncio.get_running_loop().create_future()
 
         def describe(blob: Blob) -> File:
-            return self._keep(key, media_file(kind, blob, sha256.hex(), published, content_type))
+            return self._keep(key, media_file(kind, blob, sha256.hex(), published, content_type, {cmsd.STATIC: told}))
 
         def begin(blob: Blob) -> None:
             if not begun.done():

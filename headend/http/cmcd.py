@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+import msgspec
 from multidict import istr
 
 from headend.http.conditions import Headers
@@ -22,7 +23,12 @@ OBJECTS = frozenset({"m", "a", "v", "av", "i", "c", "tt", "k", "o"})
 """The kinds of object that the specification knows."""
 
 _QUERY = re.compile(r"[?&]CMCD=([^&#]*)")
-_PAIR = re.compile(r'([A-Za-z0-9.-]{1,64})(?:=("(?:[^"\\]|\\.)*"|[^,"]*))?(?:,|$)')
+_PAIR = re.compile(r'([A-Za-z0-9.-]{1,64})(?:=("(?:[^"\\]|\\.)*"|\([^()]*\)|[^,"()]*))?(?:,|$)')
+
+_FIRST = re.compile(r"\(?([0-9]{1,9})(?:;[a-z]+)?(?: [0-9;a-z ]{0,64})?\)?", re.ASCII)
+"""A number, or the first one of a list, as version 2 writes what it tells of several kinds of object."""
+REBUFFERING = "r"
+"""The state of a player whose buffer has run dry: version 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +56,40 @@ def read(target: str, headers: Headers) -> Told:
         headers: The request's.
 
     Source:
-        CTA-5004, sections 2 (modes of transmission) and 3 (keys).
+        CTA-5004, sections 2 (modes of transmission) and 3 (keys); CTA-5004-A for version 2.
     """
     found = _QUERY.search(target)
-    said = unquote(found[1]) if found else ",".join(headers.get(name, "") for name in HEADERS)
-    pairs = dict(_PAIR.findall(said[:CHARACTERS]))
+    said = unquote(found[1]) if found else ",".join(filter(None, (headers.get(name) for name in HEADERS)))
+    pairs = _pairs(said[:CHARACTERS])
     kind = pairs.get("ot", "")
     return Told(
         object=kind if kind in OBJECTS else "o",
         buffer_s=_number(pairs.get("bl"), 0.001),
         throughput_bps=_number(pairs.get("mtp"), 1000.0),
-        starved=pairs.get("bs") in ("", "true"),
+        starved=pairs.get("bs") in ("", "true") or pairs.get("sta") == REBUFFERING,
     )
 
 
+def _pairs(said: str) -> dict[str, str]:
+    """Keys and values, of which those of a JSON object are written as the other forms write them."""
+    if not said.startswith("{"):
+        return dict(_PAIR.findall(said))
+    try:
+        told = msgspec.json.decode(said)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return {key: _written(value) for key, value in told.items()}
+
+
+def _written(value: object) -> str:
+    """A value of JSON; the first of a list, since lists begin with what belongs to the object itself."""
+    if isinstance(value, list):
+        value = value[0] if value else ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | str) else ""
+
+
 def _number(text: str | None, unit: float) -> float | None:
-    return int(text) * unit if text and text.isascii() and text.isdigit() and len(text) <= 9 else None
+    found = _FIRST.fullmatch(text) if text else None
+    return int(found[1]) * unit if found else None

@@ -40,8 +40,8 @@ EVERYWHERE: dict[str, str] = {
     "Referrer-Policy": "no-referrer",
     # Fixed values instead of an echo of Origin, so that caches need no Vary.
     hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
-    hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "Accept-Ranges, Age, Content-Encoding, Content-Length, Content-Range, Date, "
-    "ETag, Last-Modified, Retry-After",
+    hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "Accept-Ranges, Age, CMSD-Static, Content-Encoding, Content-Length, "
+    "Content-Range, Date, ETag, Last-Modified, Retry-After",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Timing-Allow-Origin": "*",
 }

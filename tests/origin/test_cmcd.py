@@ -23,6 +23,12 @@ SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
         ('sid="a, bs, ot=v",ot=m', Told("m")),
         (r'nor="..%2F2.m4s\",bs",mtp=100', Told("o", None, 100_000.0)),
         ("ot=<script>,bl=-1,mtp=1e9", Told()),
+        ("v=2,bl=(21300;v 4000;a),mtp=(25400),ot=v,sta=r", Told("v", 21.3, 25_400_000.0, True)),
+        ("v=2,bl=(8000),ot=a,sta=p", Told("a", 8.0, None, False)),
+        ("bl=(((1),ot=v", Told("v")),
+        ('{"bl": 21300, "bs": true, "mtp": 25400, "ot": "v"}', Told("v", 21.3, 25_400_000.0, True)),
+        ('{"v": 2, "bl": [4000, 1], "ot": "a", "sta": "r"}', Told("a", 4.0, None, True)),
+        ('{"bl": {"a": [1]}, "ot": ["m"', Told()),
         ("bl=99999999999,mtp=,ot", Told()),
         ("", Told()),
     ],
@@ -56,3 +62,12 @@ def test_players_that_tell_different_things_share_one_read_and_one_file(store: W
     assert "headend_origin_cmcd_starved_total 1.0" in figures
     assert "headend_origin_cmcd_buffer_seconds_count 3.0" in figures
     assert "headend_origin_cmcd_throughput_bps_sum 3e+06" in figures
+
+
+def test_segments_tell_what_they_are(base_url: str) -> None:
+    got = ask(base_url, SEGMENT)
+    told = dict(pair.split("=") for pair in got.headers["cmsd-static"].split(","))
+    assert (told["ot"], told["d"], told["st"]) == ("v", "6000", "v")
+    assert int(told["br"]) > 0
+    assert "CMSD-Static" in got.headers["access-control-expose-headers"]
+    assert ask(base_url, f"/{TITLE}/tracks/{PICTURE}/init.mp4").headers["cmsd-static"] == "ot=i,st=v,v=1"
