@@ -170,7 +170,10 @@ def submit(
     started = time.monotonic()
     submitted_at = request.submitted_at or publishing.now()
     layout.check_title(request.title)
-    check_writable(open_store(replace(request.store, patience_s=0.0)))  # a wrong address is told at once
+    # What may be wrong is tried before anything is made or takes long: the master, the cluster, then the store.
+    masters.check_there(request.master, request.store.endpoint_url)
+    cluster.check_reachable(request.cluster)
+    check_writable(open_store(replace(request.store, patience_s=0.0)))
     store = open_store(request.store, on_wait=lambda line: on_event(cluster.Notice(line)))
     publishing.read_pointer(store, request.title)  # the store of an older headend is refused before anything is done
     on_event(Step("reading the master"))

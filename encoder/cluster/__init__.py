@@ -42,6 +42,7 @@ __all__ = [
     "Work",
     "Worker",
     "available_cores",
+    "check_reachable",
     "run_tasks",
     "shared_runner",
     "workers_of",
@@ -53,6 +54,12 @@ ASK_S = 10.0
 """How long workers may take to say what they have, before a plan is made without them."""
 EXPECTED = tuple(Worker(f"expected-{number}", 1, 8 << 30) for number in range(8))
 """What a plan is made for where there are no workers yet, such as on a cluster that grows when it has work."""
+
+
+def check_reachable(settings: ClusterSettings) -> None:
+    """Make sure that the scheduler answers, if one is named; raises `ConfigError` if it does not."""
+    if settings.scheduler is not None:
+        running.connect(settings.scheduler).close()
 
 
 def workers_of(settings: ClusterSettings) -> tuple[Worker, ...]:

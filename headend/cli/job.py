@@ -41,7 +41,7 @@ def _id(command: options.Command) -> options.Command:
 @command.command("show", epilog=options.examples("headend job show 20261128t201500123-1a2b3c"))
 @_id
 @options.prices
-@options.store
+@options.existing_store
 @options.common
 def show(job: str, prices: Prices, store: StoreSettings, as_json: bool) -> None:
     """Show a job: its state and history, progress, and what it has used."""
@@ -57,7 +57,7 @@ def show(job: str, prices: Prices, store: StoreSettings, as_json: bool) -> None:
 
 @command.command("logs", epilog=options.examples("headend job logs 20261128t201500123-1a2b3c"))
 @_id
-@options.store
+@options.existing_store
 @options.common
 def logs(job: str, store: StoreSettings, as_json: bool) -> None:
     """Show the failed attempts at a job's tasks, with what the encoder said last."""
@@ -97,7 +97,7 @@ def _give(job: str, store: StoreSettings, verb: Verb, *, as_json: bool, priority
 
 @command.command("cancel", epilog=options.examples("headend job cancel 20261128t201500123-1a2b3c"))
 @_id
-@options.store
+@options.existing_store
 @options.common
 def cancel(job: str, store: StoreSettings, as_json: bool) -> None:
     """Cancel a job: one that waits at once, one that runs within seconds.
@@ -109,7 +109,7 @@ def cancel(job: str, store: StoreSettings, as_json: bool) -> None:
 
 @command.command("retry", epilog=options.examples("headend job retry 20261128t201500123-1a2b3c"))
 @_id
-@options.store
+@options.existing_store
 @options.common
 def retry(job: str, store: StoreSettings, as_json: bool) -> None:
     """Queue a job again that has failed or was cancelled; what was encoded is used."""
@@ -118,7 +118,7 @@ def retry(job: str, store: StoreSettings, as_json: bool) -> None:
 
 @command.command("hold", epilog=options.examples("headend job hold 20261128t201500123-1a2b3c"))
 @_id
-@options.store
+@options.existing_store
 @options.common
 def hold(job: str, store: StoreSettings, as_json: bool) -> None:
     """Keep a queued job from being started."""
@@ -127,7 +127,7 @@ def hold(job: str, store: StoreSettings, as_json: bool) -> None:
 
 @command.command("release", epilog=options.examples("headend job release 20261128t201500123-1a2b3c"))
 @_id
-@options.store
+@options.existing_store
 @options.common
 def release(job: str, store: StoreSettings, as_json: bool) -> None:
     """Let a job that was held be started."""
@@ -137,7 +137,7 @@ def release(job: str, store: StoreSettings, as_json: bool) -> None:
 @command.command("prioritise", epilog=options.examples("headend job prioritise 20261128t201500123-1a2b3c 90"))
 @_id
 @click.argument("priority", type=click.IntRange(0, 100))
-@options.store
+@options.existing_store
 @options.common
 def prioritise(job: str, priority: int, store: StoreSettings, as_json: bool) -> None:
     """Change a job's priority, 0 to 100; the tasks of a higher one go first."""
@@ -154,7 +154,7 @@ def prioritise(job: str, priority: int, store: StoreSettings, as_json: bool) -> 
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="S", help="Stop waiting after S seconds.")
 @click.option("--json-lines", is_flag=True, help="Print one JSON object per change of the job.")
 @options.prices
-@options.store
+@options.existing_store
 @options.common
 def wait(
     job: str, timeout_s: float | None, json_lines: bool, prices: Prices, store: StoreSettings, as_json: bool

@@ -61,7 +61,7 @@ def _month(_ctx: click.Context, _param: click.Parameter, value: str | None) -> s
     help="Print what the jobs of a month have used and cost as CSV, instead.",
 )
 @options.prices
-@options.store
+@options.existing_store
 @options.common
 def command(
     states: tuple[str, ...],

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -246,6 +247,23 @@ def store(command: Command) -> Command:
     @wraps(command)
     def wrapped(*, store_url: str, endpoint_url: str | None, **others: Any) -> Any:
         return command(store=StoreSettings(absolute(store_url), endpoint_url), **others)
+
+    return wrapped
+
+
+def existing_store(command: Command) -> Command:
+    """Add the same as `store`, for commands that only read: a folder that is not there is a mistake.
+
+    Raises:
+        ConfigError: There is no store at the address.
+    """
+
+    @store
+    @wraps(command)
+    def wrapped(*, store: StoreSettings, **others: Any) -> Any:
+        if "://" not in store.url and not Path(store.url).is_dir():
+            raise ConfigError(f"there is no store at {store.url}: correct --store, or make one with 'headend submit'")
+        return command(store=store, **others)
 
     return wrapped
 

@@ -18,7 +18,7 @@ from packager import publishing
     ),
 )
 @options.title_argument
-@options.store
+@options.existing_store
 @options.common
 def command(title: str, store: StoreSettings, as_json: bool) -> None:
     """Show a title's renditions as they were measured.

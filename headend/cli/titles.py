@@ -28,7 +28,7 @@ PAGE = 100
 @click.option(
     "--long", "detailed", is_flag=True, help="Read the current release of each, too: a request for each title."
 )
-@options.store
+@options.existing_store
 @options.common
 def command(limit: int, after: str, everything: bool, detailed: bool, store: StoreSettings, as_json: bool) -> None:
     """List the published titles of a store, page by page."""

@@ -27,7 +27,7 @@ from packager import conformance
 @options.title_argument
 @click.option("--release", metavar="ID", help="Another release than the current one.")
 @click.option("--deep", is_flag=True, help="Decode all segments, not one of each rendition.")
-@options.store
+@options.existing_store
 @options.common
 def command(title: str, release: str | None, deep: bool, store: StoreSettings, as_json: bool) -> int:
     """Read a release back and check every byte of it.

@@ -69,6 +69,21 @@ def identify(
     return Master(str(path), after.st_size, f"sha256:{digest}", str(after.st_mtime_ns))
 
 
+def check_there(url: str, endpoint_url: str | None = None) -> None:
+    """Make sure that there is a master to be read, without reading it.
+
+    Raises:
+        MasterError: There is no such file or object, it is empty, can't be read, or is no ordinary file.
+        StorageError: S3 refuses or can't be reached.
+    """
+    if url.startswith("s3://"):
+        _identify_object(url, endpoint_url)
+    elif not url or "://" in url:
+        raise MasterError("a master is a file's path or s3://bucket/key; copy it to one of these first")
+    else:
+        _stat_file(Path(url).expanduser().absolute())
+
+
 def check_unchanged(master: Master, endpoint_url: str | None = None) -> None:
     """Make sure, at little cost, that the master is still the file that was identified.
 

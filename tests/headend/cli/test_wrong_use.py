@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from headend.cli import exits, run
@@ -126,3 +128,23 @@ def test_verbose_tells_the_facts_of_an_error_without_its_secrets(
 def test_a_hostile_name_can_not_steer_the_terminal() -> None:
     assert printable("film\x1b[2J\n.mov") == "film�[2J�.mov"
     assert "\x1b" not in evidence(HeadendError("x", argv=["\x1b[2J"], stderr="a\n\x1b[2J"))
+
+
+def test_a_wrong_master_or_scheduler_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    master = tmp_path / "film.mov"
+    argv = ["submit", str(master), "--title", "film", "--store", str(store)]
+    assert run(argv) == 3
+    assert f"there is no file {master}" in capsys.readouterr().err
+    master.write_bytes(b"x")
+    assert run([*argv, "--scheduler", "tcp://127.0.0.1:9"]) == 2
+    assert "no Dask scheduler answers" in capsys.readouterr().err
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("words", [["titles"], ["show", "film"], ["verify", "film"], ["jobs"]])
+def test_a_store_that_is_not_there_is_a_mistake(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words, "--store", str(tmp_path / "stoer")]) == 2
+    assert f"there is no store at {tmp_path / 'stoer'}" in capsys.readouterr().err
