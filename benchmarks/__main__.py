@@ -271,7 +271,7 @@ PIECES = (
     *("quality --part ladder", "quality --part cascade", "quality --part joins"),
     *("presets --codec avc", "presets --codec hevc", "presets --codec av1", "presets --codec vp9"),
     *("scaling --part simulated", "scaling --part dask", "scaling --part local"),
-    *("overheads", "costs", "origin", "jobs", "edges"),
+    *("overheads", "costs", "origin", "jobs", "edges", "simulation"),
 )
 """All there is, each piece at most some six minutes on two idle cores."""
 
