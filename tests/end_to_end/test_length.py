@@ -108,7 +108,8 @@ def test_both_manifests_tell_the_exact_length(url: str, film: LongFilm) -> None:
     top = urlopen(f"{url}/{TITLE}/multivariant.m3u8")
     playlist = m3u8.loads(top.read().decode(), uri=top.geturl())
     named = [p.absolute_uri for p in playlist.playlists] + [m.absolute_uri for m in playlist.media if m.uri]
-    assert len(named) >= 5
+    # The picture, sound of each language, and text. A second language without Dolby leaves Dolby out of HLS.
+    assert len(named) >= 4
     for uri in named:
         parts = m3u8.loads(urlopen(uri).read().decode()).segments
         assert sum(part.duration for part in parts) == pytest.approx(float(film.duration_s), abs=0.03), uri
