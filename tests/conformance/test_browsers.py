@@ -44,7 +44,7 @@ def watch(browser: Any, served: Served, player: str, manifest: str) -> Viewer:
 def decodable(served: Served, manifest: str) -> set[str]:
     codecs = ANYWHERE | ONLY_DASH if manifest == "dash" else ANYWHERE
     tracks = (*served.presentation.video, *served.presentation.audio)
-    return {track.rendition.id for track in tracks if track.rendition.codec in codecs}
+    return {track.id for track in tracks if track.rendition.codec in codecs}
 
 
 @each_player
@@ -64,15 +64,15 @@ def test_a_title_plays_to_its_end_with_every_frame_and_no_stall(
 
 @each_player
 def test_pictures_are_switched_up_and_down(browser: Any, served: Served, player: str, manifest: str) -> None:
-    tracks = [t.rendition for t in served.presentation.video if t.rendition.codec is Codec.AVC]
-    small, large = sorted(tracks, key=lambda rendition: rendition.height_px)
+    tracks = [track for track in served.presentation.video if track.rendition.codec is Codec.AVC]
+    small, large = sorted(tracks, key=lambda track: track.rendition.height_px)
     with watch(browser, served, player, manifest) as viewer:
         viewer.play()
-        for rendition in (small, large, small):
-            viewer.choose("picture", rendition.id)
+        for track in (small, large, small):
+            viewer.choose("picture", track.id)
             viewer.wait(
-                f"video.videoHeight === {rendition.height_px}"
-                f" && document.getElementById('now-id').dataset.picture === '{rendition.id}'"
+                f"video.videoHeight === {track.rendition.height_px}"
+                f" && document.getElementById('now-id').dataset.picture === '{track.id}'"
             )
             viewer.ask("(video.currentTime = 0, video.play())")
         assert int(viewer.figure("switches")) >= 2
@@ -83,7 +83,7 @@ def test_pictures_are_switched_up_and_down(browser: Any, served: Served, player:
 def test_jumps_over_chunk_borders_show_the_very_frame(browser: Any, served: Served, player: str, manifest: str) -> None:
     grid = served.presentation.grid
     borders = [chunk.first_frame for chunk in grid.chunks()[1:]]
-    reordered = next(t.rendition for t in served.presentation.video if t.rendition.codec is Codec.AVC)
+    reordered = next(track for track in served.presentation.video if track.rendition.codec is Codec.AVC)
     with watch(browser, served, player, manifest) as viewer:
         viewer.play()
         viewer.choose("picture", reordered.id)
@@ -106,7 +106,7 @@ def test_jumps_over_chunk_borders_show_the_very_frame(browser: Any, served: Serv
 def test_every_rendition_that_this_browser_decodes_plays(
     browser: Any, served: Served, player: str, manifest: str
 ) -> None:
-    heights = {track.rendition.id: track.rendition.height_px for track in served.presentation.video}
+    heights = {track.id: track.rendition.height_px for track in served.presentation.video}
     with watch(browser, served, player, manifest) as viewer:
         pictures, sounds = viewer.offered("picture"), viewer.offered("sound")
         assert {*pictures, *sounds} == decodable(served, manifest)

@@ -131,6 +131,6 @@ def test_vlc_plays_to_the_end(served: Served, manifest: str) -> None:
     asked = re.findall(r"^GET \S+/([^/]+)/([0-9]+)\.m4s", said, re.MULTILINE)
     numbers = list(range(1, len(served.presentation.video[0].segments) + 1))
     for tracks in (served.presentation.video, served.presentation.audio):
-        of_kind = {track.rendition.id for track in tracks}
+        of_kind = {track.id for track in tracks}
         assert sorted({int(number) for rendition, number in asked if rendition in of_kind}) == numbers
     assert "EOF reached" in said
