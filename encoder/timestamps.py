@@ -69,7 +69,10 @@ def counted_from(stream: Any, start_s: Fraction, base: int) -> Any:
 
 
 def not_before_start(stream: Any) -> Any:
-    """Have a frame begin at 0 that began before: the one that is still shown when a chunk starts."""
+    """Have a frame begin at 0 that began before: the one that is still shown when a chunk starts.
+
+    Exact: the larger of two whole numbers, which `base_of` keeps where a double holds each.
+    """
     return stream.filter("setpts", "max(PTS,0)")
 
 

@@ -1,6 +1,11 @@
 """Options and fixtures of all tests."""
 
 import pytest
+from hypothesis import settings
+
+# No test asserts on timing, and a deadline for each example would.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 pytest_plugins = ["tests.support.s3_servers", "tests.support.dask_cluster"]
 

@@ -104,7 +104,9 @@ def test_rates_that_are_scaled_shift_the_hull_and_change_no_size(scale: float, r
     before, after = hull(points).best(rate), hull(scaled).best(scale * rate)
 
     assert after.vmaf == pytest.approx(before.vmaf, abs=1e-3)
-    assert after.lines == before.lines or before.vmaf == pytest.approx(89, abs=0.1)
+    # Where two sizes are equally good, rounding may choose either.
+    as_good = hull([point for point in points if point.lines == after.lines]).best(rate)
+    assert as_good.vmaf == pytest.approx(before.vmaf, abs=1e-3)
 
 
 @given(st.lists(st.tuples(st.floats(0.5, 5), st.floats(0, 9)), min_size=2, max_size=9))
