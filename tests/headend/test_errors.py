@@ -17,6 +17,7 @@ from headend.errors import (
     StoreUnavailable,
     TaskCrashed,
     ToolFailed,
+    WorkerUnfit,
 )
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, HeadendError)]
@@ -35,7 +36,7 @@ def test_an_error_survives_pickling_with_its_message_and_facts(kind: type[Headen
 
 
 def test_only_faults_that_may_pass_are_retryable() -> None:
-    assert {kind for kind in KINDS if kind.retryable} == {ToolFailed, ChunkRejected, StoreUnavailable}
+    assert {kind for kind in KINDS if kind.retryable} == {ToolFailed, WorkerUnfit, ChunkRejected, StoreUnavailable}
 
 
 @pytest.mark.parametrize("kind", [PlanMismatch, CommandRefused, TaskCrashed])
