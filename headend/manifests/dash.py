@@ -16,6 +16,7 @@ from headend.manifests.labelling import (
     COMMENTARY,
     DESCRIBES_VIDEO,
     DUB,
+    UNDETERMINED,
     clean,
     first_choice,
     language,
@@ -45,6 +46,8 @@ ROLE = "urn:mpeg:dash:role:2011"
 AUDIO_PURPOSE = "urn:tva:metadata:cs:AudioPurposeCS:2007"
 FOR_THE_BLIND, FOR_THE_DEAF = "1", "2"
 """ETSI TS 102 822-3-1, AudioPurposeCS: audio description; audio for the hard of hearing."""
+SWITCHING = "urn:mpeg:dash:adaptation-set-switching:2016"
+"""DASH-IF Interoperability Points, section 3.8: sets of other codecs to which a player may change on the way."""
 TRICK_MODE = "http://dashif.org/guidelines/trickmode"
 THUMBNAIL_TILE = "http://dashif.org/guidelines/thumbnail_tile"
 CHANNELS = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
@@ -92,8 +95,10 @@ def mpd(outline: ReleaseOutline, base: str = "") -> bytes:
     pictures: dict[tuple[Codec, VideoRange], list[OutlinedTrack[VideoRendition]]] = defaultdict(list)
     for track in outline.video:
         pictures[track.rendition.codec, track.rendition.video_range].append(track)
-    for (_, video_range), seen in pictures.items():
-        _video_set(period, outline.timelines, video_range, seen)
+    families = list(pictures)  # their sets come first, so their numbers are known
+    for family, seen in pictures.items():
+        same_range = [n for n, other in enumerate(families, start=1) if other != family and other[1] == family[1]]
+        _video_set(period, outline.timelines, family[1], seen, same_range)
     sounds: dict[tuple[int, Codec, str], list[OutlinedTrack[AudioRendition]]] = defaultdict(list)
     for sound in outline.audio:
         sounds[sound.rendition.track_index, sound.rendition.codec, sound.rendition.layout].append(sound)
@@ -105,8 +110,7 @@ def mpd(outline: ReleaseOutline, base: str = "") -> bytes:
         if written.rendition.codec is not Codec.VTT:
             _text_set(period, outline.timelines, written)
     for trick in outline.trick:
-        # Sets of pictures come first.
-        main = list(pictures).index((trick.rendition.codec, trick.rendition.video_range)) + 1
+        main = families.index((trick.rendition.codec, trick.rendition.video_range)) + 1
         _trick_set(period, outline.timelines, main, trick, outline.grid)
     if outline.thumbnails is not None:
         _image_set(period, outline.thumbnails, outline.grid)
@@ -117,7 +121,11 @@ def mpd(outline: ReleaseOutline, base: str = "") -> bytes:
 
 
 def _video_set(
-    period: Xml.Element, timelines: Timelines, video_range: VideoRange, tracks: Sequence[OutlinedTrack[VideoRendition]]
+    period: Xml.Element,
+    timelines: Timelines,
+    video_range: VideoRange,
+    tracks: Sequence[OutlinedTrack[VideoRendition]],
+    switchable: Sequence[int],
 ) -> None:
     adaptation_set = _adaptation_set(period, "video")
     # PQ looks wrong where it isn't understood, so such players must leave the set alone; HLG was made to be watchable.
@@ -125,6 +133,8 @@ def _video_set(
     for scheme, values in COLOUR.items():
         if video_range in values:
             _descriptor(adaptation_set, kind, scheme, values[video_range])
+    if switchable:
+        _descriptor(adaptation_set, "SupplementalProperty", SWITCHING, ",".join(map(str, switchable)))
     _descriptor(adaptation_set, "Role", ROLE, "main")
     _pictures(adaptation_set, timelines, tracks)
 
@@ -132,6 +142,17 @@ def _video_set(
 def _pictures(
     adaptation_set: Xml.Element, timelines: Timelines, tracks: Sequence[OutlinedTrack[VideoRendition]]
 ) -> None:
+    renditions = [track.rendition for track in tracks]
+    largest = max(renditions, key=lambda one: one.width_px * one.height_px)
+    rates = {rendition.frame_rate for rendition in renditions}
+    # Pixels are square, so the largest picture, which is rounded least, has the shape of all.
+    shape = Fraction(largest.width_px, largest.height_px)
+    adaptation_set.set("par", f"{shape.numerator}:{shape.denominator}")
+    adaptation_set.set("maxWidth", str(max(rendition.width_px for rendition in renditions)))
+    adaptation_set.set("maxHeight", str(max(rendition.height_px for rendition in renditions)))
+    if len(rates) > 1:
+        adaptation_set.set("minFrameRate", str(min(rates)))
+    adaptation_set.set("maxFrameRate", str(max(rates)))
     for rendition, representation in _representations(adaptation_set, timelines, tracks):
         representation.set("width", str(rendition.width_px))
         representation.set("height", str(rendition.height_px))
@@ -191,9 +212,7 @@ def _audio_set(
 ) -> None:
     first = tracks[0].rendition
     adaptation_set = _adaptation_set(period, "audio")
-    tag = language(first)
-    if tag is not None:
-        adaptation_set.set("lang", tag)
+    adaptation_set.set("lang", language(first) or UNDETERMINED)
     if first.codec in DOLBY:
         _descriptor(adaptation_set, "AudioChannelConfiguration", DOLBY_CHANNELS, DOLBY_MASKS[first.layout])
     else:
@@ -213,9 +232,7 @@ def _audio_set(
 def _text_set(period: Xml.Element, timelines: Timelines, track: OutlinedTrack[TextRendition]) -> None:
     rendition = track.rendition
     adaptation_set = _adaptation_set(period, "text")
-    tag = language(rendition)
-    if tag is not None:
-        adaptation_set.set("lang", tag)
+    adaptation_set.set("lang", language(rendition) or UNDETERMINED)
     Xml.SubElement(adaptation_set, "Label").text = clean(rendition.name)
     if rendition.role is TextRole.SDH:
         _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_DEAF)

@@ -30,6 +30,7 @@ from headend.media import (
     TextRole,
     Thumbnails,
     Track,
+    VideoRange,
     VideoRendition,
 )
 from headend.timing import Grid
@@ -53,12 +54,19 @@ END = "#EXT-X-ENDLIST"
 MEDIA = "#EXT-X-MEDIA"
 VARIANT = "#EXT-X-STREAM-INF"
 IFRAME_VARIANT = "#EXT-X-I-FRAME-STREAM-INF"
+SESSION_DATA = "#EXT-X-SESSION-DATA"
 IMAGE_VARIANT = "#EXT-X-IMAGE-STREAM-INF"
+
+EFFICIENCY = (Codec.AVC, Codec.HEVC, Codec.AV1)
+"""From the one that needs most bits for a picture to the one that needs least."""
 
 TEXT_GROUP = "text"
 """All text is one group: every picture goes with all of it."""
 FOR_THE_DEAF = "public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound"
 """Apple, HLS Authoring Specification: what subtitles for the deaf and hard of hearing say of themselves."""
+
+TITLE_DATA = "com.apple.hls.title"
+"""What Apple's players show as the title."""
 
 STEREO = "2.0"
 SURROUND_LONG_SIDE_PX = 960
@@ -88,12 +96,15 @@ def multivariant(outline: ReleaseOutline) -> str:
     labels = names(track.rendition for track in outline.audio)
     chosen = first_choice(track.rendition for track in outline.audio if in_hls(track))
     lines = [HEADER, VERSION, INDEPENDENT]
+    lines.append(_tag(SESSION_DATA, {"DATA-ID": _quoted(TITLE_DATA), "VALUE": _quoted(outline.title)}))
     for group in groups:
         lines += [_media_line(group, member, labels, chosen) for member in group.members]
     text = [track for track in outline.text if in_hls(track)]
     lines += [_text_line(track, text) for track in text]
-    for track, sound in _variants(video, groups):
-        lines += [_variant_line(track, sound, text), layout.media_playlist_name(track.id)]
+    variants = _variants(video, groups)
+    scores = _scores(variants)
+    for (track, sound), score in zip(variants, scores, strict=True):
+        lines += [_variant_line(track, sound, text, score), layout.media_playlist_name(track.id)]
     lines += [_iframe_variant_line(track) for track in (*video, *filter(in_hls, outline.trick))]
     if outline.thumbnails is not None:
         lines.append(_image_variant_line(outline.thumbnails))
@@ -266,6 +277,33 @@ def _is_plain(group: _Group) -> bool:
     return group.kind.codec is Codec.AAC and group.kind.layout == STEREO
 
 
+def _scores(variants: Sequence[tuple[OutlinedTrack[VideoRendition], _Group | None]]) -> list[int]:
+    """How much is to be preferred if bandwidth allows: 1 for the least.
+
+    More lines come first, then HDR, frames a second, the rate within a codec, and the sound. Between codecs at the same
+    size, the newer one is preferred: it needs less for the same.
+
+    Source:
+        RFC 8216bis, section 4.4.6.2: SCORE.
+    """
+
+    def worth(variant: tuple[OutlinedTrack[VideoRendition], _Group | None]) -> tuple[object, ...]:
+        track, sound = variant
+        picture = track.rendition
+        heard = (sound.kind.channels, sound.kind.bit_rate_bps) if sound else (0, 0)
+        return (
+            min(picture.width_px, picture.height_px),
+            picture.video_range is not VideoRange.SDR,
+            picture.frame_rate,
+            EFFICIENCY.index(picture.codec),
+            track.average_bps,
+            *heard,
+        )
+
+    ranks = {value: number for number, value in enumerate(sorted({worth(one) for one in variants}), start=1)}
+    return [ranks[worth(one)] for one in variants]
+
+
 # --- lines --------------------------------------------------------------------------------------------------------
 
 
@@ -285,6 +323,7 @@ def _media_line(
             "AUTOSELECT": _yes(is_default or _is_autoselected(group, rendition, chosen)),
             "CHARACTERISTICS": _quoted(_characteristics(rendition)),
             "CHANNELS": _quoted(str(rendition.channels)),
+            "STABLE-RENDITION-ID": _quoted(rendition.id),
             "URI": _quoted(layout.media_playlist_name(member.id)),
         },
     )
@@ -340,13 +379,17 @@ def _text_line(track: OutlinedTrack[TextRendition], text: Sequence[OutlinedTrack
             "AUTOSELECT": _yes(rendition == alike[0]),
             "FORCED": _yes(rendition.role is TextRole.FORCED),
             "CHARACTERISTICS": _quoted(FOR_THE_DEAF) if rendition.role is TextRole.SDH else None,
+            "STABLE-RENDITION-ID": _quoted(rendition.id),
             "URI": _quoted(layout.media_playlist_name(track.id)),
         },
     )
 
 
 def _variant_line(
-    track: OutlinedTrack[VideoRendition], sound: _Group | None, text: Sequence[OutlinedTrack[TextRendition]]
+    track: OutlinedTrack[VideoRendition],
+    sound: _Group | None,
+    text: Sequence[OutlinedTrack[TextRendition]],
+    score: int,
 ) -> str:
     # CODECS leaves WebVTT out: it needs no decoder, and players take a variant for its picture and sound.
     rendition = track.rendition
@@ -366,6 +409,10 @@ def _variant_line(
             "VIDEO-RANGE": rendition.video_range,
             "AUDIO": _quoted(sound.id if sound else None),
             "SUBTITLES": _quoted(TEXT_GROUP if text else None),
+            # Nothing is in the pictures: captions have become text.
+            "CLOSED-CAPTIONS": "NONE",
+            "STABLE-VARIANT-ID": _quoted(rendition.id),
+            "SCORE": str(score),
         },
     )
 

@@ -110,7 +110,7 @@ def test_sound_says_its_language_its_role_and_its_channels() -> None:
         "d": "description",
         "f": "alternate",
     }
-    assert {id: s.get("lang") for id, s in sets.items() if id in "xdf"} == {"x": None, "d": "de", "f": "fr"}
+    assert {id: s.get("lang") for id, s in sets.items() if id in "xdf"} == {"x": "und", "d": "de", "f": "fr"}
     channels = {id: value_of(s, "AudioChannelConfiguration") for id, s in sets.items()}
     assert channels["aac-2.0-64k-en"] == {dash.CHANNELS: "2"}
     assert channels["opus-5.1-128k-en"] == {dash.CHANNELS: "6"}
@@ -219,7 +219,7 @@ def test_text_says_its_form_its_language_and_what_it_is_for() -> None:
     ]  # fmt: skip
     assert {s.get("mimeType") for s in sets} == {"application/mp4"}
     assert [s.find("Representation", NAMES).get("codecs") for s in sets] == ["wvtt"] * 3 + ["stpp.ttml.im1t"] * 3
-    assert [s.get("lang") for s in sets[:3]] == ["en", None, "pt-BR"]
+    assert [s.get("lang") for s in sets[:3]] == ["en", "und", "pt-BR"]
     assert [value_of(s, "Role")[dash.ROLE] for s in sets[:3]] == ["subtitle", "caption", "forced-subtitle"]
     assert [value_of(s, "Accessibility") for s in sets[:3]] == [{}, {dash.AUDIO_PURPOSE: dash.FOR_THE_DEAF}, {}]
 
@@ -231,3 +231,15 @@ def test_text_has_the_segments_of_the_picture() -> None:
         (s.get("d"), s.get("r")) for s in text.iterfind("SegmentTemplate/SegmentTimeline/S", NAMES)
     ]  # 721 frames of 1001 ticks: five segments of 144 and a frame
     assert lasting == [(str(144 * 1001), "3"), (str(145 * 1001), None)]
+
+
+def test_a_set_of_pictures_states_its_shape_its_limits_and_where_else_to_go() -> None:
+    sets = {ids_of(s)[-1]: s for s in sets_of(parsed(full()), "video")}
+    avc, hdr = sets["avc-1080p-6000k"], sets["hevc-1080p-6000k-hdr"]
+    assert (avc.get("par"), avc.get("maxWidth"), avc.get("maxHeight")) == ("16:9", "1920", "1080")
+    assert (avc.get("minFrameRate"), avc.get("maxFrameRate")) == ("12000/1001", "24000/1001")
+    assert (hdr.get("minFrameRate"), hdr.get("maxFrameRate")) == (None, "24000/1001")
+    numbers = {id: s.get("id") for id, s in sets.items()}
+    others = [numbers[f"{codec}-1080p-6000k"] for codec in ("hevc", "av1", "vp9")]
+    assert value_of(avc, "SupplementalProperty")[dash.SWITCHING] == ",".join(others)
+    assert dash.SWITCHING not in value_of(hdr, "SupplementalProperty")

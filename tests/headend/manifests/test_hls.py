@@ -134,7 +134,8 @@ def test_attributes_of_a_variant_say_what_is_there() -> None:
         if line.startswith("#EXT-X-STREAM-INF")
     ]
     assert line.endswith(
-        'CODECS="hvc1.2.4.L30.90,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=23.976,VIDEO-RANGE=PQ,AUDIO="aac-2.0-128k"'
+        'CODECS="hvc1.2.4.L30.90,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=23.976,VIDEO-RANGE=PQ,AUDIO="aac-2.0-128k",'
+        'CLOSED-CAPTIONS=NONE,STABLE-VARIANT-ID="hevc-720p-2400k",SCORE=1'
     )
 
 
@@ -375,3 +376,21 @@ def test_a_playlist_of_text_lists_files_on_the_grid_of_the_picture_and_no_init_s
 
 def test_a_title_without_text_names_no_group() -> None:
     assert "SUBTITLES" not in hls.multivariant(outline_of(make_presentation()))
+
+
+def test_the_title_and_the_same_ids_in_every_release_are_stated() -> None:
+    text = hls.multivariant(outline_of(subtitled()))
+    assert f'{hls.SESSION_DATA}:DATA-ID="com.apple.hls.title",VALUE="{subtitled().title}"\n' in text
+    lines = [line for line in text.splitlines() if line.startswith((hls.VARIANT + ":", hls.MEDIA + ":"))]
+    assert lines and all("STABLE-VARIANT-ID=" in line or "STABLE-RENDITION-ID=" in line for line in lines)
+    assert all("CLOSED-CAPTIONS=NONE" in line for line in lines if line.startswith(hls.VARIANT))
+
+
+def test_scores_rise_with_what_is_seen_and_heard(full: Presentation) -> None:
+    lines = [line for line in hls.multivariant(outline_of(full)).splitlines() if line.startswith(hls.VARIANT + ":")]
+    scores = [int(line.partition("SCORE=")[2].partition(",")[0]) for line in lines]
+    assert set(scores) == set(range(1, max(scores) + 1))  # AC-3 and E-AC-3 of one rate are worth the same
+    assert max(scores) > len(lines) - 5
+    best, least = lines[scores.index(max(scores))], lines[scores.index(1)]
+    assert "1920x1080" in best and "5.1" in best
+    assert "416x234" in least and "aac-2.0-64k" in least
