@@ -155,7 +155,7 @@ def test_another_init_segment_is_found() -> None:
 @pytest.mark.parametrize(
     ("key", "old", "new", "message"),
     [
-        ("multivariant.m3u8", rb"BANDWIDTH=\d+", b"BANDWIDTH=1", "line 5 is "),
+        ("multivariant.m3u8", rb"BANDWIDTH=\d+", b"BANDWIDTH=1", "line 6 is "),
         ("avc-90p.m3u8", rb"2\.000000", b"2.100000", "line 8 is '#EXTINF:2.100000,', not '#EXTINF:2.000000,'"),
         ("avc-90p.iframes.m3u8", rb"@0", b"@1", "#EXT-X-BYTERANGE"),
         ("manifest.mpd", rb"PT5\.8", b"PT9.9", "line 2 is "),
