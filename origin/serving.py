@@ -18,10 +18,11 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from headend import layout
 from headend.access.grants import without_token
 from headend.access.tokens import Keyring
 from headend.caching.disk_cache import BYTES as DISK_CACHE_BYTES
-from headend.errors import ConfigError
+from headend.errors import ConfigError, StorageError
 from headend.http import workers
 from headend.http.access_log import FLUSH_S, AccessLog
 from headend.http.listening import listen, url_of
@@ -39,6 +40,8 @@ DEFAULT_PORT = 8080
 OTHER_FILES = 128
 """Open files beside connections and media: the store's, the leases', the interpreter's."""
 LIMITS = Limits()
+WRONG_STORE_S = 1.0
+"""How long the start waits for the store to say that its address or the credentials are wrong."""
 LEAST_BLOBS = 32
 """Media files that are held open even where few may be; among the other ones."""
 
@@ -105,7 +108,9 @@ def serve(
 
     Raises:
         ConfigError: The store's address is malformed, the port or host can't be listened on, or leases can't be kept.
+        StorageError: There is no such bucket, or the credentials are wrong.
     """
+    _refuse_wrong_store(_opened(store))
     with _listening(host, port, serving) as sockets:
         url = url_of(host, sockets[0][0])
 
@@ -284,6 +289,26 @@ async def _run(
             await asyncio.sleep(own.linger_s)
         finally:
             await server.stop()
+
+
+def _refuse_wrong_store(store: Store) -> None:
+    """Raise what is wrong with a store's address or credentials, if that shows within `WRONG_STORE_S`.
+
+    A store that is slow or away is none of these: the origin starts, and readiness tells.
+    """
+    found: list[StorageError] = []
+
+    def look() -> None:
+        try:
+            store.page(f"{layout.TITLES}/", limit=1)
+        except StorageError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(WRONG_STORE_S)
+    if found and not found[0].retryable:
+        raise found[0]
 
 
 async def _reload(origin: Origin, read: Callable[[], Keyring], wanted: asyncio.Event) -> None:
