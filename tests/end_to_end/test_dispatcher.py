@@ -106,7 +106,7 @@ def test_sigterm_puts_running_jobs_back_and_leaves_no_process(queue: Queue, stor
     master = make_film(tmp_path / "film.mov", frame_count=500, size=(320, 180))
     job = add(queue, store, master, "film")
     with dispatching(store) as process:
-        wait_until(lambda: queue.read(job).status.progress is not None)
+        wait_until(lambda: queue.read(job).state is State.RUNNING)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, "Traceback" in err) == (0, False), err
