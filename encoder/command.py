@@ -423,7 +423,9 @@ def _sizes_from(
         stream = _scaled(stream, half, look) if is_master else stream
         stream = tone_mapped(stream, look.track.video_range, peak_nits(look.light))
         stream, is_master = without_metadata(stream), False
-    elif sdr and (look.track.mastering_display or look.track.content_light):
+    elif look.track.mastering_display or look.track.content_light:
+        # Encoders of HDR are told by their own options. A decoder says it with some frames and not with others, and
+        # FFmpeg would then write it into the header of one chunk and not into that of the next.
         stream = without_metadata(stream)
     if _is_narrowed(members[0], look):
         stream = narrowed(_scaled(stream, half, look) if is_master else stream, look.working_format)

@@ -169,7 +169,7 @@ def narrowed(stream: Any, working_format: str) -> Any:
 
 
 def without_metadata(stream: Any) -> Any:
-    """What a master says of its light does not hold for SDR, even where the master itself is SDR and says it."""
+    """Take from the frames what a master says of its light: encoders of HDR are told, and of SDR it does not hold."""
     return stream.filter("sidedata", mode="delete", type="MASTERING_DISPLAY_METADATA").filter(
         "sidedata", mode="delete", type="CONTENT_LIGHT_LEVEL"
     )
