@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from headend import layout
 from headend.settings import StoreSettings
@@ -89,6 +90,7 @@ def test_a_worker_that_dies_costs_one_attempt_and_no_frame(tmp_path: Path) -> No
     assert verify(store, "film").findings == ()
 
 
+@pytest.mark.flaky(reruns=1)  # it waits for real work, and a busy machine may be late
 def test_an_interrupt_leaves_no_process_and_no_release(tmp_path: Path) -> None:
     master = make_film(tmp_path / "master.mp4", frame_count=250, codec_args=("-preset", "ultrafast"))
     job = start(master, tmp_path)

@@ -31,6 +31,7 @@ class SlowStore(WatchedStore):
         super()._read(what)
 
 
+@pytest.mark.flaky(reruns=1)  # it waits for real work, and a busy machine may be late
 def test_honest_clients_are_served_while_hundreds_ask_for_random_names() -> None:
     store = SlowStore()
     for number in range(4):
