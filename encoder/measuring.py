@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from encoder import tool
 from encoder.encoding import QUIET
-from headend.errors import ConfigError, ToolFailed
+from headend.errors import Cancelled, ConfigError, ToolFailed
 from headend.media.quality import Viewing
 from headend.process import Watch, run
 from headend.storage.masters import redact
@@ -126,6 +126,9 @@ def measure(
     """
     if not 1 <= len(renditions) <= MOST_RENDITIONS:
         raise ValueError(f"{len(renditions)} renditions can't be measured at once")
+    if cancelled():
+        # A short film is measured before anybody looks again.
+        raise Cancelled("measuring was cancelled")
 
     def heard(line: str) -> None:
         name, _, value = line.partition("=")

@@ -113,7 +113,6 @@ def test_a_model_that_is_missing_is_named(film: Path) -> None:
         measure(file_picture(film), [shown(film)], Viewing("new", "vmaf_v9", 640, 360), FRAMES)
 
 
-@pytest.mark.flaky(reruns=1)  # it waits for real work, and a busy machine may be late
 def test_measuring_can_be_cancelled(film: Path) -> None:
     with pytest.raises(Cancelled):
         measure(file_picture(film), [shown(film)], SMALL, FRAMES, cancelled=lambda: True)
