@@ -9,8 +9,6 @@ import hashlib
 import json
 import os
 import random
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -24,7 +22,7 @@ from tempfile import TemporaryDirectory
 import aiohttp
 
 from benchmarks.load import run_wrk
-from benchmarks.origin import Server
+from benchmarks.servers import Server, run_nginx
 from headend import track_index
 from headend.errors import ConfigError
 from headend.media import Segment
@@ -180,7 +178,7 @@ def static(root: Path, folder: Path) -> Iterator[tuple[Server, Path]]:
             location / {{ add_header Cache-Control "public, max-age=31536000, immutable"; }}
         }}
     """
-    with _nginx("upstream", config, folder) as server:
+    with run_nginx("upstream", config, folder) as server:
         yield server, log
 
 
@@ -199,38 +197,8 @@ def proxy_cache(upstream: str, folder: Path) -> Iterator[Server]:
             }}
         }}
     """
-    with _nginx("cache", config, folder) as server:
+    with run_nginx("cache", config, folder) as server:
         yield server
-
-
-@contextmanager
-def _nginx(name: str, http: str, folder: Path) -> Iterator[Server]:
-    if shutil.which("nginx") is None:
-        raise ConfigError("nginx is not installed: get it with 'apt-get install nginx-light'")
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    place = folder / f"nginx-{name}"
-    place.mkdir()
-    bodies = "".join(
-        f"{kind}_temp_path {place}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = place / "nginx.conf"
-    config.write_text(
-        f"{'user root;' if os.geteuid() == 0 else ''} worker_processes 1; daemon off; pid {place}/nginx.pid; "
-        f"error_log {place}/nginx.log; events {{ worker_connections 4096; }} "
-        f"http {{ {bodies} {http.replace('PORT', str(port))} }}"
-    )
-    with subprocess.Popen(["nginx", "-c", str(config), "-p", str(place), "-e", f"{place}/nginx.log"]) as child:
-        try:
-            deadline_s = time.monotonic() + 10
-            while not (place / "nginx.pid").exists():
-                if child.poll() is not None or time.monotonic() > deadline_s:
-                    raise ConfigError(f"nginx does not start: {(place / 'nginx.log').read_text()}")
-                time.sleep(0.02)
-            yield Server(f"http://127.0.0.1:{port}", child.pid)
-        finally:
-            child.terminate()
-            child.wait()
 
 
 @contextmanager

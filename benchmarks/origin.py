@@ -26,10 +26,11 @@ from urllib.request import urlopen
 from benchmarks import charts
 from benchmarks.load import Load, run_wrk
 from benchmarks.packaging import film
+from benchmarks.servers import Server, run_nginx
 from benchmarks.synthetic import presentation_of
 from headend import documents, layout, track_index
 from headend.access.tokens import Grant, Keyring, Use, issue, make_key, read_keys
-from headend.errors import ConfigError, ToolFailed
+from headend.errors import ToolFailed
 from headend.media import Current, Track, VideoRendition
 from headend.storage import Store
 from headend.storage.local import LocalStore
@@ -174,45 +175,6 @@ class Case:
     headers: Callable[[str, str], dict[str, str]] = lambda _url, _path: {}
     connections: int = CONNECTIONS
     before: Callable[[Sequence[str]], object] = lambda _paths: None
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A running server.
-
-    Attributes:
-        url: Without a slash at its end.
-        pid: Of the process whose children work, or which works itself.
-    """
-
-    url: str
-    pid: int
-
-    def pids(self) -> list[int]:
-        """All its processes."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [self.pid, *map(int, children)]
-
-    def cpu_s(self) -> dict[int, float]:
-        """What each process has used so far, user and system."""
-        tick = os.sysconf("SC_CLK_TCK")
-        used = {}
-        for pid in self.pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            used[pid] = (int(fields[11]) + int(fields[12])) / tick
-        return used
-
-    def own_bytes(self) -> int:
-        """What its processes take for themselves."""
-        status = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self.pids())
-        return sum(int(found) << 10 for found in re.findall(r"^RssAnon:\s+([0-9]+) kB$", status, re.M))
-
-    def memory_bytes(self) -> int:
-        """What its processes take, and all of this machine's files in memory and sockets: its own are in no process."""
-        status = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self.pids())
-        kilobytes = re.findall(r"^(?:RssAnon|Shmem):\s+([0-9]+) kB$", status + Path("/proc/meminfo").read_text(), re.M)
-        pages = re.findall(r"^TCP: .* mem ([0-9]+)$", Path("/proc/net/sockstat").read_text(), re.M)
-        return (sum(map(int, kilobytes)) << 10) + sum(map(int, pages)) * os.sysconf("SC_PAGE_SIZE")
 
 
 def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -> Report:
@@ -482,40 +444,13 @@ def headend(
 @contextmanager
 def nginx(root: Path, folder: Path, *, workers: int = 1) -> Iterator[Server]:
     """Run nginx with all that makes it fast for files."""
-    if shutil.which("nginx") is None:
-        raise ConfigError("nginx is not installed: get it with 'apt-get install nginx-light'")
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    folder = folder / f"nginx-{workers}"
-    folder.mkdir()
-    bodies = "".join(
-        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"""
-        {"user root;" if os.geteuid() == 0 else ""}
-        worker_processes {workers}; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
-        events {{ worker_connections 4096; }}
-        http {{
-            {bodies}
-            access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; open_file_cache max=1000;
-            types {{ video/mp4 m4s; application/vnd.apple.mpegurl m3u8; application/dash+xml mpd; }}
-            server {{ listen 127.0.0.1:{port} backlog=1024 reuseport; root {root}; }}
-        }}
-        """
-    )
-    with subprocess.Popen(["nginx", "-c", str(config), "-p", str(folder), "-e", f"{folder}/nginx.log"]) as child:
-        try:
-            deadline = time.monotonic() + 10
-            while not (folder / "nginx.pid").exists():
-                if child.poll() is not None or time.monotonic() > deadline:
-                    raise ConfigError(f"nginx does not start: {(folder / 'nginx.log').read_text()}")
-                time.sleep(0.02)
-            yield Server(f"http://127.0.0.1:{port}", child.pid)
-        finally:
-            child.terminate()
-            child.wait()
+    http = f"""
+        access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; open_file_cache max=1000;
+        types {{ video/mp4 m4s; application/vnd.apple.mpegurl m3u8; application/dash+xml mpd; }}
+        server {{ listen 127.0.0.1:PORT backlog=1024 reuseport; root {root}; }}
+    """
+    with run_nginx(str(workers), http, folder, workers=workers) as server:
+        yield server
 
 
 def draw(report: Report, path: Path) -> None:
