@@ -18,6 +18,8 @@ PASS = "pass"
 """FFmpeg's option for encoders that read the frames twice."""
 SECOND = "2"
 FIRST_PASS = {PASS: "1", "f": "null"}
+RATES = ("maxrate", "bufsize")
+"""Options that say how many bits may come in how long a time."""
 SOFT_FROM = 3
 """From this attempt on, detail is taken from the picture: the encoder's coarsest quantizer alone was not enough."""
 
@@ -58,12 +60,15 @@ class Again:
         first_frame: Its first frame, counted in the rendition's own frames from the start of the chunk.
         end_frame: The first frame behind it.
         factors: By how much each encode before was too large: cap over rate, the oldest first; at least one.
+        share: How long it is shown, as a share of how long its encoder takes its frames to last, above 0 to 1. The
+            picture of a short last GOP is shown until its end, and no longer.
     """
 
     rendition: str
     first_frame: int
     end_frame: int
     factors: tuple[Fraction, ...]
+    share: Fraction = Fraction(1)
 
     @property
     def attempt(self) -> int:
@@ -143,7 +148,8 @@ def encode_again(argv: Sequence[str], segments: Iterable[Again]) -> tuple[str, .
             steps.append(f"gblur=sigma={2 ** (segment.attempt - SOFT_FROM)}")
             factors = factors[:1]  # what came after says how coarse the encoder can be, not what it needs
         graph += f";{output.label}{','.join(steps)}{label}"
-        changed = TIGHTER[str(output.options["c:v"])](output.options, factors)
+        shown = {name: int(segment.share * int(output.options[name])) for name in RATES}
+        changed = TIGHTER[str(output.options["c:v"])]({**output.options, **shown}, factors)
         chosen.append(Output(label, {**changed, **logged(output.id, changed)}, output.path))
     # As in the task's own command: see `encoder.command.logged`.
     return _Command(

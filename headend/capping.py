@@ -167,7 +167,7 @@ def _windows(segments: Sequence[Segment], bound: Bound, grid: Grid, chunk: Chunk
 
 def _again(id: str, part: Chunk, chunk: Chunk, divisor: int, factors: tuple[Fraction, ...]) -> Again:
     first, end = (-(-(frame - chunk.first_frame) // divisor) for frame in (part.first_frame, part.end_frame))
-    return Again(id, first, end, factors)
+    return Again(id, first, end, factors, Fraction(part.frame_count, (end - first) * divisor))
 
 
 def _splice(path: Path, first_gop: int, part: Path) -> None:

@@ -98,6 +98,13 @@ def test_constant_quality_becomes_an_average_below_the_cap() -> None:
         assert first_pass(argv)
 
 
+def test_a_last_picture_that_is_shown_for_less_than_its_encoder_thinks_has_fewer_bits() -> None:
+    argv = encode_again(argv_of([VP9]), [Again("vp9", 24, 48, (Fraction(9, 10),), share=Fraction(7, 8))])
+
+    assert option(argv, "maxrate") == [str(VP9.cap_bps * 7 // 8)]
+    assert option(argv, "b:v") == [str(int(VP9.cap_bps * 7 // 8 * 0.95))]
+
+
 def test_later_attempts_shrink_what_was_still_too_large() -> None:
     factors = (Fraction(1, 2), Fraction(4, 5))
 

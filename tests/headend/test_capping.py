@@ -94,3 +94,24 @@ def test_every_codec_keeps_its_cap(effort: Effort, film: Film, tmp_path: Path) -
         assert [s.samples for s in cut.track.segments] == [24, 24, 24]
         for number, (old, new) in enumerate(zip(first[id].track.segments, cut.track.segments, strict=True), start=1):
             assert (old != new) == (number in held.encoded_again.get(id, ())), (id, number)
+
+
+def test_the_rate_of_trick_pictures_counts_the_last_one_for_as_long_as_it_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "noise.mkv"
+    run_ffmpeg(
+        "-f", "lavfi", "-i", f"testsrc2=size={SIZE[0]}x{SIZE[1]}:rate=24:duration=2.25",
+        "-vf", "noise=alls=60:allf=t:all_seed=1", "-pix_fmt", "yuv420p", "-c:v", "ffv1", str(path),
+    )  # fmt: skip
+    noise = look_at(path, segment_s=Fraction(3), chunk_s=Fraction(3))
+    gop = noise.grid.gop_frames
+    assert noise.grid.frame_count % gop
+    trick = make_video_rendition(
+        id="vp9", codec=Codec.VP9, width_px=SIZE[0], height_px=SIZE[1], frame_rate=noise.grid.frame_rate / gop,
+        rate_divisor=gop, average_bps=20_000, cap_bps=40_000, buffer_bits=80_000, crf=20.0, level="1.0",
+    )  # fmt: skip
+
+    first, last, held = made(noise, [trick], tmp_path / "scratch")
+
+    assert max(rates_of(first["vp9"])) > LIMIT * trick.cap_bps
+    assert max(rates_of(last["vp9"])) <= LIMIT * trick.cap_bps
+    assert held.encoded_again == {"vp9": (1,)}
