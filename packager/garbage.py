@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from headend import holds, layout
+from headend import documents, holds, layout
 from headend.errors import ConfigError, StorageError
 from headend.media import Current
 from headend.storage.base import ObjectInfo, Store
-from packager.lifecycle import deleted_at, former
-from packager.publishing import read_pointer, read_release
+from packager.lifecycle import Deleted, deleted_at, former
+from packager.publishing import now, read_pointer, read_release
 
 KEEP = 5
 """Former releases of a title that are kept, unless told otherwise."""
@@ -107,10 +107,20 @@ def remove(
     with holds.sweeping(store, title):
         # Found anew under the mark: who has begun to hold something since is seen, who begins now waits.
         garbage = find(store, title, keep=keep, grace=grace, at=at)
+        # A release is whole as long as its document is there, so that this goes first and nobody brings back the rest;
+        # its mark goes last, and tells until then that the document is not lost.
+        marks = {layout.deleted(title, release) for release in garbage.releases}
+        for mark in marks:
+            store.put_if_absent(mark, documents.write(Deleted(now())))
+        whole = {layout.release_document(title, release) for release in garbage.releases}
+        entries = (layout.MULTIVARIANT, layout.MPD, layout.INDEX)
+        waves: tuple[list[str], ...] = ([], [], [])
+        for key in garbage.objects:
+            if key not in marks:
+                waves[0 if key in whole else 1 if key.endswith(entries) else 2].append(key)
         with ThreadPoolExecutor(THREADS) as pool:
-            first = [key for key in garbage.objects if key.endswith((layout.MULTIVARIANT, layout.MPD, layout.INDEX))]
-            list(pool.map(store.delete, first))
-            list(pool.map(store.delete, [key for key in garbage.objects if key not in set(first)]))
+            for wave in (*waves, marks):
+                list(pool.map(store.delete, wave))
         pointer = read_pointer(store, title)
         if pointer is None or not pointer.release:
             store.delete(layout.published(title))
@@ -172,7 +182,7 @@ def _named(
     pointer: Current | None,
     at: datetime,
 ) -> set[str]:
-    """The tracks that releases name; one that was never finished, and never current, needs none.
+    """The tracks that releases name; one that was never finished, or is partly removed, needs none.
 
     Raises:
         StorageError: A release that players got has no document: its tracks are not known.
@@ -183,7 +193,12 @@ def _named(
         try:
             named |= read_release(store, title, release).tracks.keys()
         except ConfigError:
-            if release in shown and max(info.modified for info in by_release[release]) < at - WRITTEN_WITHIN:
+            marked = any(info.key == layout.deleted(title, release) for info in by_release[release])
+            if (
+                release in shown
+                and not marked
+                and max(info.modified for info in by_release[release]) < at - WRITTEN_WITHIN
+            ):
                 raise StorageError(
                     f"{layout.release_document(title, release)} is missing, so nobody can tell what {title!r} needs; "
                     f"submit the master again, or `headend delete {title} --release {release}`",

@@ -267,6 +267,26 @@ class MortalStore(OldStore):
         self.writes_left[0] -= 1
 
 
+@pytest.mark.parametrize("writes", range(1, 12))
+def test_a_release_that_is_partly_removed_is_not_brought_back(writes: int) -> None:
+    store = MortalStore()
+    one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
+    lifecycle.withdraw(store, "film")
+    store.writes_left[0] = writes
+    with pytest.raises(Killed):
+        garbage.remove(store, "film", keep=0, at=datetime.now(UTC) + LATER)
+    store.writes_left[0] = 1_000_000
+    for info in list(store.list(layout.sweeps("film"))):
+        store.delete(info.key)
+    try:
+        lifecycle.roll(store, "film", one)
+    except ConfigError:
+        assert writes > 1
+        return
+    files = {f"{layout.release_path('film', one)}/{name}" for name in manifests(load(store, "film", one))}
+    assert files <= {info.key for info in store.list("")}
+
+
 class TitleMachine(RuleBasedStateMachine):
     """Submits, edits, rollbacks, deletes, sweeps and deaths in any order."""
 
