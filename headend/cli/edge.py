@@ -71,22 +71,8 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
 @click.option(
     "--territory", default="", callback=_territory, metavar="CC", help="The country that this edge's viewers are in."
 )
-@click.option("--host", default=serving.DEFAULT_HOST, show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=serving.DEFAULT_PORT,
-    show_default=True,
-    help="Port to listen on; 0 for a free one.",
-)
-@click.option(
-    "--linger",
-    "linger_s",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    metavar="SECONDS",
-    help="How long to go on, and say at /readyz that it ends, when told to stop. [default: 0]",
-)
+@options.address(serving.DEFAULT_HOST, serving.DEFAULT_PORT)
+@options.linger
 @click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")
 @options.common
 def command(

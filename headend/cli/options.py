@@ -196,6 +196,34 @@ def common(command: Command) -> Command:
     )
 
 
+def address(host: str, port: int) -> Callable[[Command], Command]:
+    """Add ``--host`` and ``--port``, with these defaults, for what listens."""
+
+    def add(command: Command) -> Command:
+        command = click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=port,
+            show_default=True,
+            help="Port to listen on; 0 for a free one.",
+        )(command)
+        return click.option("--host", default=host, show_default=True, help="Address to listen on.")(command)
+
+    return add
+
+
+def linger(command: Command) -> Command:
+    """Add ``--linger``, given to the command as ``linger_s``."""
+    return click.option(
+        "--linger",
+        "linger_s",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        metavar="SECONDS",
+        help="How long to go on, and say at /readyz that it ends, when told to stop. [default: 0]",
+    )(command)
+
+
 def master(command: Command) -> Command:
     """Add the argument MASTER."""
     return click.argument("master", callback=lambda _ctx, _param, value: absolute(value))(command)

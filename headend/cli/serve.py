@@ -26,14 +26,7 @@ from origin import serving
     ),
 )
 @options.store
-@click.option("--host", default=serving.DEFAULT_HOST, show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=serving.DEFAULT_PORT,
-    show_default=True,
-    help="Port to listen on; 0 for a free one.",
-)
+@options.address(serving.DEFAULT_HOST, serving.DEFAULT_PORT)
 @token_keys
 @click.option("--open", "is_open", is_flag=True, help="Serve all to everyone. [default: on loopback without keys]")
 @click.option("--state-dir", metavar="DIR", help="Where several origins count screens together. [default: apart]")
@@ -62,14 +55,7 @@ from origin import serving
     show_default=True,
     help="Room for that, for all workers together.",
 )
-@click.option(
-    "--linger",
-    "linger_s",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
-    default=0.0,
-    help="How long to go on, and say at /readyz that it ends, when told to stop. [default: 0]",
-)
+@options.linger
 @click.option(
     "--keepalive",
     "keepalive_s",
