@@ -20,7 +20,7 @@ from packager import lifecycle
 @options.title_argument
 @click.option("--release", metavar="ID", help="Only this one; it can't be the current one.")
 @confirmed
-@options.store
+@options.existing_store
 @options.common
 def command(title: str, release: str | None, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool) -> None:
     """Mark a release, or a whole title, as no longer wanted.

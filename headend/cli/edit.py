@@ -58,7 +58,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
 )
 @click.option("--order", default="", metavar="TRACK,...", callback=_names, help="These first, in this order.")
 @confirmed
-@options.store
+@options.existing_store
 @options.common
 def command(
     title: str,

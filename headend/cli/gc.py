@@ -47,7 +47,7 @@ def _period(_ctx: click.Context, _param: click.Parameter, value: str) -> timedel
     help="How long what nobody names any more is kept for those who are in the middle of it.",
 )
 @confirmed
-@options.store
+@options.existing_store
 @options.common
 def command(
     titles: tuple[str, ...],

@@ -280,7 +280,7 @@ def store(command: Command) -> Command:
 
 
 def existing_store(command: Command) -> Command:
-    """Add the same as `store`, for commands that only read: a folder that is not there is a mistake.
+    """Add the same as `store`, for commands that need what a job has made: a folder that is not there is a mistake.
 
     Raises:
         ConfigError: There is no store at the address.

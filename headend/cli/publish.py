@@ -22,7 +22,7 @@ from packager.publishing import read_pointer, read_release
 @options.title_argument
 @click.option("--release", metavar="ID", required=True, help="Which one; headend releases lists them.")
 @confirmed
-@options.store
+@options.existing_store
 @options.common
 def command(title: str, release: str, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool) -> None:
     """Make an existing release of a title the current one.

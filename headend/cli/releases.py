@@ -14,7 +14,7 @@ from packager import lifecycle
     "releases", epilog=options.examples("headend releases big-buck-bunny", "headend releases big-buck-bunny --json")
 )
 @options.title_argument
-@options.store
+@options.existing_store
 @options.common
 def command(title: str, store: StoreSettings, as_json: bool) -> None:
     """List the releases of a title.

@@ -20,7 +20,7 @@ from packager import lifecycle, publishing
 @click.argument("titles", nargs=-1, metavar="[TITLE]...")
 @click.option("--all", "everything", is_flag=True, help="All published titles.")
 @confirmed
-@options.store
+@options.existing_store
 @options.common
 def command(
     titles: tuple[str, ...], everything: bool, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool

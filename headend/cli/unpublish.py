@@ -14,7 +14,7 @@ from packager.publishing import current_release
 @click.command("unpublish", epilog=options.examples("headend unpublish big-buck-bunny --yes"))
 @options.title_argument
 @confirmed
-@options.store
+@options.existing_store
 @options.common
 def command(title: str, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool) -> None:
     """Take a title out of circulation.

@@ -62,11 +62,12 @@ def test_the_store_may_be_named_by_the_environment(
 def test_an_empty_store_has_no_titles_and_says_how_to_make_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "new").mkdir()
     assert run(["titles", "--store", str(tmp_path / "new"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"titles": [], "after": None}
     assert run(["titles", "--store", str(tmp_path / "new")]) == 0
     assert "headend submit MASTER --title SLUG" in capsys.readouterr().out
-    assert not (tmp_path / "new").exists()
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_an_unknown_title_is_wrong_use(made: Made, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,7 +142,13 @@ def test_a_wrong_master_or_scheduler_makes_no_store(tmp_path: Path, capsys: pyte
     assert not store.exists()
 
 
-@pytest.mark.parametrize("words", [["titles"], ["show", "film"], ["verify", "film"], ["jobs"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["titles"], ["show", "film"], ["verify", "film"], ["jobs"], ["gc"], ["releases", "film"], ["repackage", "film"],
+        ["unpublish", "film"], ["delete", "film", "--yes"], ["publish", "film", "--release", "0"],
+    ],
+)  # fmt: skip
 def test_a_store_that_is_not_there_is_a_mistake(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
