@@ -279,7 +279,7 @@ def _track(store: Store, title: str, stated: StoredTrack) -> tuple[list[_Seen], 
         other = hashlib.sha256(data).hexdigest() != index.facts.sync_sha256
         seen.append(_Seen(key, len(data), ("it is not the one that the index names",) if other else ()))
     try:
-        track: StoredTrack = from_index(cast(Any, stated.rendition), index, sync)
+        track: StoredTrack = replace(from_index(cast(Any, stated.rendition), index, sync), kid=stated.kid)
     except StorageError as error:
         return [*seen, _Seen(key, 0, (error.message,))], None
     return seen, track

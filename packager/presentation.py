@@ -249,9 +249,12 @@ def from_index(rendition: Rendition, index: TrackIndex, sync: Sequence[SyncRange
 
 
 def stored_tracks(presentation: Presentation) -> tuple[StoredTrack, ...]:
-    """All tracks, and those of thumbnails and poster."""
+    """All tracks, those of thumbnails and poster, and the copies in other schemes."""
     beside = [one for one in (presentation.thumbnails, presentation.poster) if one is not None]
-    return (*all_tracks(presentation), *beside)
+    copied: list[StoredTrack] = []
+    for copy in presentation.copies:
+        copied += (*copy.video, *copy.trick, *copy.audio)
+    return (*all_tracks(presentation), *beside, *copied)
 
 
 def with_tracks(presentation: Presentation, change: "Change") -> Presentation:
@@ -264,6 +267,15 @@ def with_tracks(presentation: Presentation, change: "Change") -> Presentation:
         text=tuple(map(change, presentation.text)),
         thumbnails=presentation.thumbnails and change(presentation.thumbnails),
         poster=presentation.poster and change(presentation.poster),
+        copies=tuple(
+            replace(
+                copy,
+                video=tuple(map(change, copy.video)),
+                trick=tuple(map(change, copy.trick)),
+                audio=tuple(map(change, copy.audio)),
+            )
+            for copy in presentation.copies
+        ),
     )
 
 

@@ -238,7 +238,9 @@ def fill(store: Store, presentation: Presentation) -> Presentation:
     """Give the tracks of a presentation their segments, from the indexes."""
     tracks = {track.id: track for track in stored_tracks(presentation)}
     found = dict(read_all(lambda id: read_track(store, presentation.title, id), tracks))
-    return with_tracks(presentation, lambda track: from_index(track.rendition, *found[track.id]))
+    return with_tracks(
+        presentation, lambda track: replace(from_index(track.rendition, *found[track.id]), kid=track.kid)
+    )
 
 
 def manifests(presentation: Presentation) -> dict[str, bytes]:

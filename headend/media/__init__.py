@@ -26,7 +26,9 @@ from headend.media.masters import (
     merged,
 )
 from headend.media.plans import EncodePlan, EncodeTask, Levelling, Part
+from headend.media.protection import KeyClass, KeyName, Protection, Scheme, Signal
 from headend.media.releases import (
+    Copy,
     Current,
     EncodedTrack,
     Loudness,
@@ -52,6 +54,7 @@ __all__ = [
     "Codec",
     "Colour",
     "ContentLight",
+    "Copy",
     "Crop",
     "Cue",
     "Current",
@@ -63,6 +66,8 @@ __all__ = [
     "EncodedTrack",
     "FieldOrder",
     "FrameIndex",
+    "KeyClass",
+    "KeyName",
     "Kind",
     "Levelling",
     "Light",
@@ -74,12 +79,15 @@ __all__ = [
     "Poster",
     "Presentation",
     "Probe",
+    "Protection",
     "Published",
     "Reading",
     "Receipt",
     "Release",
     "Rendition",
+    "Scheme",
     "Segment",
+    "Signal",
     "Span",
     "SubtitleTrack",
     "TextRendition",

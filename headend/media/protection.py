@@ -39,6 +39,9 @@ class KeyName:
         epoch: Counts the times that the title was given new keys, from 1.
         period: Counts the keys of a rotation, from 1.
         iv: The constant initialisation vector of ``cbcs``: 32 hexadecimal digits; empty for schemes that have none.
+        checksum: First 8 bytes of the key id (as a little-endian GUID) encrypted under the key by AES-ECB, as 16
+            hexadecimal digits. It tells two secrets under one id apart, and PlayReady publishes it. Empty if the secret
+            is not known.
     """
 
     kid: str
@@ -47,6 +50,7 @@ class KeyName:
     epoch: int = 1
     period: int = 1
     iv: str = ""
+    checksum: str = ""
 
     @property
     def uuid(self) -> str:
@@ -90,6 +94,13 @@ class Protection:
     clear_lead_frames: int = 0
     period_frames: int = 0
     signals: tuple[Signal, ...] = ()
+
+    def name(self, kid: str) -> KeyName:
+        """The key of an id; raises `KeyError` for a key of something else."""
+        for name in self.names:
+            if name.kid == kid:
+                return name
+        raise KeyError(kid)
 
 
 def video_class(width_px: int, height_px: int, *, one_key: bool = False) -> KeyClass:

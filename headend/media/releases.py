@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from headend.media.masters import Damage, Light, Master
+from headend.media.protection import Protection
 from headend.media.renditions import AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.timing import Grid
 
@@ -143,6 +144,8 @@ class Track(Generic[Rendition]):
         loudness: Audio: as measured and set.
         init_sha256: Hex digest of the init segment; that of nothing where a form has none.
         damage: What was damaged in the master, and is concealed in this track.
+        kid: Id of the key that the track is encrypted with; empty for a clear track, such as text and thumbnails. The
+            release's `Protection` of the track's scheme has the key's name.
     """
 
     id: str
@@ -155,6 +158,7 @@ class Track(Generic[Rendition]):
     loudness: Loudness | None = None
     init_sha256: str = ""
     damage: tuple[Damage, ...] = ()
+    kid: str = ""
 
     def segment_bps(self) -> tuple[float, ...]:
         """Rate of each segment, in bits per second over its own duration."""
@@ -178,6 +182,25 @@ class Track(Generic[Rendition]):
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """Tracks of a release once more, in another scheme, for players that don't play the first one.
+
+    The renditions are those of the first tracks, with the same ids. Text, thumbnails and poster are not copied.
+
+    Attributes:
+        protection: The scheme and its keys.
+        video: The video tracks that old devices decode, in the order of the first ones.
+        audio: The same of sound.
+        trick: The same of trick play; empty in ``aes-128``, where no byte range can be decrypted alone.
+    """
+
+    protection: Protection
+    video: tuple[Track[VideoRendition], ...]
+    audio: tuple[Track[AudioRendition], ...]
+    trick: tuple[Track[VideoRendition], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Presentation:
     """A title as players see it.
 
@@ -195,6 +218,8 @@ class Presentation:
         light: What the master's numbers mean, which HDR tracks keep.
         master: The file that it was made of; None in releases of before.
         picture_stream: Number of the picture in it.
+        protection: How video, audio and trick tracks are encrypted; None for a clear title.
+        copies: The same tracks in other schemes.
     """
 
     title: str
@@ -210,6 +235,8 @@ class Presentation:
     light: Light | None = None
     master: Master | None = None
     picture_stream: int = 0
+    protection: Protection | None = None
+    copies: tuple[Copy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
