@@ -90,6 +90,8 @@ class _Job:
     running_count: int = 0
     first: int = 0
     """Urgency of the last task that was put in front of all others."""
+    next: int = 0
+    """Urgency of the next task that is put behind all others."""
 
 
 @dataclass(slots=True)
@@ -148,9 +150,15 @@ class Board:
             tasks: The most urgent first.
             priority: 0 to 100; while a job of a higher one has tasks that fit, no other job's task begins.
         """
-        made = self._jobs[job] = _Job(job, priority, next(self._numbers))
-        for urgency, task in enumerate(tasks):
-            self._wait(_Item(made, task, urgency))
+        self._jobs[job] = _Job(job, priority, next(self._numbers))
+        self.extend(job, tasks)
+
+    def extend(self, job: str, tasks: Iterable[Work]) -> None:
+        """Give a job more tasks; they stand behind all that it has, the most urgent of them first."""
+        made = self._jobs[job]
+        for task in tasks:
+            self._wait(_Item(made, task, made.next))
+            made.next += 1
 
     def prioritise(self, job: str, priority: int) -> None:
         """Change a job's priority; what runs goes on."""

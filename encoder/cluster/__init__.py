@@ -20,7 +20,7 @@ from encoder.cluster.events import Advance, Done, Event, Failed, Notice, Tick
 from encoder.cluster.local import local_cluster, local_workers
 from encoder.cluster.performing import Perform, TaskRun
 from encoder.cluster.roster import Roster, Seen
-from encoder.cluster.running import Job, Runner
+from encoder.cluster.running import Follow, Job, Runner, nothing_follows
 from encoder.scheduling import Work, Worker
 from headend.errors import HeadendError
 from headend.process import available_cores
@@ -31,6 +31,7 @@ __all__ = [
     "Done",
     "Event",
     "Failed",
+    "Follow",
     "Job",
     "Notice",
     "Perform",
@@ -43,6 +44,7 @@ __all__ = [
     "Worker",
     "available_cores",
     "check_reachable",
+    "nothing_follows",
     "run_tasks",
     "shared_runner",
     "workers_of",
@@ -91,6 +93,7 @@ def run_tasks(
     on_event: Callable[[Event], None],
     *,
     tool: str | None = None,
+    follow: Follow = nothing_follows,
 ) -> None:
     """Run the tasks of one job on a cluster, each at most three times.
 
@@ -100,6 +103,8 @@ def run_tasks(
         settings: Which cluster.
         on_event: Told of everything that happens, in this thread.
         tool: FFmpeg's version line; workers of a remote cluster that have another get no tasks. None for any.
+        follow: Given what a worker returned, the tasks that can begin now and could not before. They stand behind all
+            others. Must be quick, and is called in this thread or in another one.
 
     Raises:
         EncodingError: A task has failed for good, or the cluster is lost. All others are stopped.
@@ -118,7 +123,7 @@ def run_tasks(
             on_event,
             lambda _job, error: ended.append(error),
         )
-        runner.add(Job("job", tasks, perform))
+        runner.add(Job("job", tasks, perform, follow=follow))
         runner.work(until=lambda: bool(ended))
     if ended[0] is not None:
         raise ended[0]

@@ -53,6 +53,15 @@ _ASKERS = 8
 cloudpickle.register_pickle_by_value(inquiry)
 
 
+Follow = Callable[[Any], Sequence[Work]]
+"""Given what a worker returned for a task, the tasks that follow it."""
+
+
+def nothing_follows(_receipt: Any) -> Sequence[Work]:
+    """The `Follow` of a job all of whose tasks are known when it begins."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Tasks that belong together.
@@ -62,12 +71,15 @@ class Job:
         tasks: The most urgent first.
         perform: What a worker does with a task; picklable. Writes all results itself and returns a small document.
         priority: 0 to 100, see `encoder.board.Board.add`.
+        follow: Given what a worker returned, the tasks that can begin now and could not before. They stand behind all
+            other tasks of the job. Called in the thread of `Runner.work`; must be quick.
     """
 
     id: str
     tasks: Sequence[Work]
     perform: Perform
     priority: int = DEFAULT_PRIORITY
+    follow: Follow = nothing_follows
 
 
 class Runner:
@@ -330,6 +342,8 @@ class Runner:
         receipt = future.result()
         future.release()
         self._board.done(run.number)
+        if run.job in self._jobs:
+            self._board.extend(run.job, self._jobs[run.job].follow(receipt))
         self._on_event(Done(receipt, run.job))
         if run.job in self._jobs and self._board.finished(run.job):
             self._drop(run.job)

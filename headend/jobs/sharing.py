@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from encoder import cluster
-from encoder.cluster import Event, Job, Perform, Run, Runner, Tick, Work, Worker
+from encoder.cluster import Event, Follow, Job, Perform, Run, Runner, Tick, Work, Worker, nothing_follows
 from headend.errors import Cancelled, EncodingError, HeadendError
 from headend.settings import ClusterSettings
 
@@ -108,9 +108,10 @@ class SharedCluster:
             on_event: Callable[[Event], None],
             *,
             tool: str | None = None,  # noqa: ARG001
+            follow: Follow = nothing_follows,
         ) -> None:
             if tasks:
-                self._run(job, tasks, perform, on_event)
+                self._run(Job(job, tasks, perform, self._priorities[job], follow), on_event)
 
         return run
 
@@ -125,10 +126,10 @@ class SharedCluster:
         if (line := self._lines.get(job)) is not None:
             line.cancelled = True
 
-    def _run(self, job: str, tasks: Sequence[Work], perform: Perform, on_event: Callable[[Event], None]) -> None:
+    def _run(self, job: Job, on_event: Callable[[Event], None]) -> None:
         assert self._runner is not None
-        line = self._lines[job] = _Line()
-        self._runner.add(Job(job, tasks, perform, self._priorities[job]))
+        line = self._lines[job.id] = _Line()
+        self._runner.add(job)
         try:
             while True:
                 ended = line.ended.is_set()  # before the queue is read: nothing comes behind it
@@ -142,10 +143,10 @@ class SharedCluster:
                 if self._stop.is_set():
                     raise Cancelled("the dispatcher is stopping")
         except BaseException:
-            self._runner.cancel(job)
+            self._runner.cancel(job.id)
             raise
         finally:
-            del self._lines[job]
+            del self._lines[job.id]
         if line.error is not None:
             raise line.error
 

@@ -256,3 +256,17 @@ def test_the_first_placement_on_a_thousand_workers_looks_at_each_task_once() -> 
     assert len(placed) > 9_000  # memory, not threads, is what there is too little of
     # Quadratic work took over ten seconds for these numbers.
     assert took_s < 5
+
+
+def test_tasks_that_come_later_stand_behind_all_others_of_their_job() -> None:
+    made = board(task("t0"), task("t1"), workers=[Worker("a", 1)])
+    made.add("other", [task("o0")])
+
+    made.extend("job", [task("m0"), task("m1")])
+    begun = []
+    while (placed := made.place(0)) and placed:
+        begun += names(placed)
+        made.done(placed[0].number)
+
+    assert [name for name in begun if name != "o0"] == ["t0", "t1", "m0", "m1"]
+    assert made.finished("job")

@@ -324,6 +324,40 @@ def sleep_or_fail(mark: str, run_: TaskRun) -> Receipt:
     return sleep_in_a_child(mark, run_)
 
 
+# --- tasks of other kinds -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A task that encodes nothing."""
+
+    id: str
+    cost: float = 1.0
+    memory_bytes: int = 0
+
+    @property
+    def label(self) -> str:
+        return f"a look at {self.id}"
+
+
+def encode_or_look(run_: TaskRun) -> Receipt | str:
+    return f"seen {run_.task.id}" if isinstance(run_.task, Look) else receipt(run_)
+
+
+def test_tasks_of_another_kind_follow_what_they_need_and_stand_behind_the_rest(
+    scheduler: str, events: list[Event]
+) -> None:
+    def follow(made: Receipt | str) -> list[Look]:
+        return [Look(made.task)] if isinstance(made, Receipt) else []
+
+    tasks = [task("t0"), task("t1")]
+    run_tasks(tasks, encode_or_look, ClusterSettings(scheduler), events.append, follow=follow)
+
+    made = [event.receipt for event in events if isinstance(event, Done)]
+    assert sorted(each for each in made if isinstance(each, str)) == ["seen t0", "seen t1"]
+    assert sorted(each.task for each in made if isinstance(each, Receipt)) == ["t0", "t1"]
+
+
 # --- places -------------------------------------------------------------------------------------------------------
 
 
