@@ -15,6 +15,9 @@ from math import gcd
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+import numpy.typing as npt
+
 from encoder import tool
 from encoder.encoding import QUIET
 from headend.errors import Cancelled, ConfigError, ToolFailed
@@ -27,7 +30,13 @@ MOST_RENDITIONS = 8
 STALL_S = 600
 """How long FFmpeg may say nothing: VMAF of 2160 lines takes seconds for a frame."""
 
+MINIATURE_PX = (160, 90)
+"""Size of the small grey pictures by which black, frozen and wrong pictures are found."""
+
 _NO_MODEL = "could not load libvmaf model"
+
+Miniatures = npt.NDArray[np.uint16]
+"""Luma of small pictures at 10 bits: frames × height × width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +46,13 @@ class Picture:
     Attributes:
         parts: FFmpeg's input options of each file, which follow each other in time; at least one.
         filters: What is done to the frames first, such as turning them upright.
+        graph: Of the first picture in a command only: makes the frames of its one file, in place of joining files. It
+            names the file as input 0 and ends in a label.
     """
 
     parts: tuple[tuple[str, ...], ...]
     filters: str = "null"
+    graph: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +64,14 @@ class Shown:
         width_px: Width that it was encoded at; VMAF looks for banding at this size.
         height_px: Height that it was encoded at.
         bit_depth: Bits of its samples.
+        divisor: Of how many frames of the master it has one. Those are compared, at the rendition's own rate.
     """
 
     picture: Picture
     width_px: int
     height_px: int
     bit_depth: int = 8
+    divisor: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +80,16 @@ class Measured:
 
     Attributes:
         scores: For each rendition: one score for each measured frame, in order.
-        frames: The numbers of the measured frames, from 0.
+        frames: The numbers of the measured frames, from 0; of a rendition with fewer frames, those numbers times its
+            divisor, as far as there are so many.
         cpu_s: CPU seconds.
+        miniatures: If asked for: the measured frames of the master and of each rendition, small.
     """
 
     scores: tuple[tuple[float, ...], ...]
     frames: tuple[int, ...]
     cpu_s: float
+    miniatures: tuple[Miniatures, ...] = ()
 
 
 def file_picture(*paths: Path) -> Picture:
@@ -104,6 +121,7 @@ def measure(
     *,
     every: int = 1,
     threads: int = 1,
+    miniatures: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
     on_frames: Callable[[int], None] = lambda _: None,
 ) -> Measured:
@@ -116,6 +134,7 @@ def measure(
         frames: How many frames there are.
         every: From one measured frame to the next, see `spacing`.
         threads: Of each comparison.
+        miniatures: Whether to make small pictures of the measured frames, too.
         cancelled: Becomes true when this is to stop.
         on_frames: Gets the number of frames done, now and then.
 
@@ -137,7 +156,8 @@ def measure(
 
     with TemporaryDirectory(prefix="headend-") as name:
         logs = [Path(name) / f"{number}.json" for number in range(len(renditions))]
-        argv = command(master, renditions, viewing, frames, logs, every=every, threads=threads)
+        small = [Path(name) / f"{number}.gray" for number in range(1 + len(renditions))] if miniatures else []
+        argv = command(master, renditions, viewing, frames, logs, small, every=every, threads=threads)
         try:
             done = run(
                 [tool.ffmpeg_path(), *argv],
@@ -155,13 +175,15 @@ def measure(
                 ) from None
             raise ToolFailed(redact(error.message), **{**error.facts, "stderr": told}) from None
         scores = tuple(_scores(log) for log in logs)
-    wanted = tuple(range(0, frames, every))
-    for told_scores in scores:
-        if len(told_scores) != len(wanted):
-            raise ToolFailed(
-                f"VMAF has scored {len(told_scores)} frames instead of {len(wanted)}: the two differ in length"
-            )
-    return Measured(scores, wanted, done.cpu_s)
+        made = tuple(_miniatures(path) for path in small)
+    for shown, told_scores in zip(renditions, scores, strict=True):
+        wanted = _measured(frames, shown.divisor, every)
+        if len(told_scores) != wanted:
+            raise ToolFailed(f"VMAF has scored {len(told_scores)} frames instead of {wanted}: the two differ in length")
+    for divisor, pictures in zip((1, *(shown.divisor for shown in renditions)), made, strict=False):
+        if len(pictures) != (wanted := _measured(frames, divisor, every)):
+            raise ToolFailed(f"{len(pictures)} small pictures were made instead of {wanted}")
+    return Measured(scores, tuple(range(0, frames, every)), done.cpu_s, made)
 
 
 def command(
@@ -170,52 +192,91 @@ def command(
     viewing: Viewing,
     frames: int,
     logs: Sequence[Path],
+    small: Sequence[Path] = (),
     *,
     every: int,
     threads: int,
 ) -> tuple[str, ...]:
-    """Build the command: arguments as for `measure`, and where the scores of each rendition go.
+    """Build the command: arguments as for `measure`, where the scores of each rendition go, and its small pictures.
 
     Returns:
         FFmpeg's arguments, without the program.
     """
     pictures = [master, *(shown.picture for shown in renditions)]
     inputs = [word for picture in pictures for part in picture.parts for word in part]
+    # One size for all, as VMAF needs: renditions of one shape differ by rounding.
+    width_px, height_px = viewing.fitted(*max((s.width_px, s.height_px) for s in renditions))
+    screen = f"scale={width_px}:{height_px}:flags=bicubic,setsar=1,format=yuv420p10le"
     # Each picture's own time does not matter: frames are counted.
     counted = "settb=1/1000,setpts=N"
-    fitted = (
-        f"scale=w={viewing.width_px}:h={viewing.height_px}:force_original_aspect_ratio=decrease:force_divisible_by=2"
+    miniature = (
+        f"framestep={every},scale={MINIATURE_PX[0]}:{MINIATURE_PX[1]}:flags=area,format=yuv420p10le,extractplanes=y"
     )
-    screen = f"{fitted}:flags=bicubic,setsar=1,format=yuv420p10le"
-    graph, first = [], 0
+    graph: list[str] = []
+    outputs: list[str] = []
+
+    def tap(label: str, path: Path, kept: str) -> str:
+        """Make small pictures of a label's frames; returns the label that is left for VMAF."""
+        graph.append(f"{label}split=2{kept}[small{path.stem}]")
+        graph.append(f"[small{path.stem}]{miniature}[miniature{path.stem}]")
+        outputs.extend(("-map", f"[miniature{path.stem}]", "-f", "rawvideo", "-fps_mode", "passthrough", str(path)))
+        return kept
+
+    first = 0
     for number, picture in enumerate(pictures):
         parts = "".join(f"[{first + place}:v]" for place in range(len(picture.parts)))
         first += len(picture.parts)
-        end = f"split={len(renditions)}" + "".join(f"[m{n}]" for n in range(len(renditions)))
-        graph.append(
-            f"{parts}concat=n={len(picture.parts)},{picture.filters},trim=end_frame={frames},{counted},{screen}"
-            + (f",{end}" if number == 0 else f"[r{number - 1}]")
-        )
-    for number, (shown, log) in enumerate(zip(renditions, logs, strict=True)):
+        if picture.graph:
+            graph.append(picture.graph)
+            opened = picture.graph[picture.graph.rindex("[") :]
+        else:
+            opened = f"{parts}concat=n={len(picture.parts)},"
+        count = frames if number == 0 else -(-frames // renditions[number - 1].divisor)
+        graph.append(f"{opened}{picture.filters},trim=end_frame={count},{counted},{screen}[shown{number}]")
+        shown = f"[shown{number}]"
+        if small:
+            shown = tap(shown, small[number], f"[kept{number}]")
+        if number == 0:
+            graph.append(f"{shown}split={len(renditions)}" + "".join(f"[m{n}]" for n in range(len(renditions))))
+        else:
+            graph.append(f"{shown}null[r{number - 1}]")
+    for number, (judged, log) in enumerate(zip(renditions, logs, strict=True)):
+        reference = f"[m{number}]"
+        if judged.divisor > 1:
+            graph.append(f"{reference}framestep={judged.divisor},{counted}[stepped{number}]")
+            reference = f"[stepped{number}]"
         model = ":".join(
             (
                 f"version={viewing.model}",
-                f"cambi.enc_width={shown.width_px}",
-                f"cambi.enc_height={shown.height_px}",
-                f"cambi.enc_bitdepth={shown.bit_depth}",
+                f"cambi.enc_width={judged.width_px}",
+                f"cambi.enc_height={judged.height_px}",
+                f"cambi.enc_bitdepth={judged.bit_depth}",
             )
         ).replace(":", "\\:")
         options = f"n_threads={threads}:n_subsample={every}:shortest=1:log_fmt=json:log_path={log}"
-        graph.append(f"[r{number}][m{number}]libvmaf=model='{model}':{options}[v{number}]")
-    outputs = [word for n in range(len(renditions)) for word in ("-map", f"[v{n}]", "-f", "null", "-")]
+        graph.append(f"[r{number}]{reference}libvmaf=model='{model}':{options}[v{number}]")
+        outputs.extend(("-map", f"[v{number}]", "-f", "null", "-"))
     return (
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "error", "-progress", "pipe:1", "-stats_period", "0.5"),
+        *("-filter_complex_threads", str(threads)),
         *inputs,
         *("-filter_complex", ";".join(graph)),
         *outputs,
     )
 
 
+def _measured(frames: int, divisor: int, every: int) -> int:
+    """How many frames of a rendition are measured."""
+    return len(range(0, len(range(0, frames, divisor)), every))
+
+
 def _scores(log: Path) -> tuple[float, ...]:
     frames = json.loads(log.read_text())["frames"] if log.exists() else []
     return tuple(float(frame["metrics"]["vmaf"]) for frame in frames)
+
+
+def _miniatures(path: Path) -> Miniatures:
+    width_px, height_px = MINIATURE_PX
+    data = path.read_bytes() if path.exists() else b""
+    whole = len(data) // (2 * width_px * height_px)
+    return np.frombuffer(data, "<u2", whole * width_px * height_px).reshape(whole, height_px, width_px)

@@ -121,3 +121,28 @@ def test_measuring_can_be_cancelled(film: Path) -> None:
 def test_no_more_renditions_than_memory_allows(film: Path) -> None:
     with pytest.raises(ValueError, match="9 renditions"):
         measure(file_picture(film), [shown(film)] * (measuring.MOST_RENDITIONS + 1), SMALL, FRAMES)
+
+
+def test_small_pictures_of_the_measured_frames_are_made_beside(film: Path, tmp_path: Path) -> None:
+    grey = made_worse(film, tmp_path / "grey.mp4", "drawbox=c=gray:t=fill:enable='gte(n,5)'", crf=20)
+
+    measured = measure(file_picture(film), [shown(film), shown(grey)], SMALL, FRAMES, every=5, miniatures=True)
+
+    master, same, other = (pictures.astype(float) for pictures in measured.miniatures)
+    assert master.shape == (3, 90, 160)
+    assert abs(master - same).max() <= 1
+    assert other[0].std() > 20 > other[1:].std()
+
+
+def test_half_the_frames_are_compared_with_half_of_the_masters(film: Path, tmp_path: Path) -> None:
+    half = made_worse(film, tmp_path / "half.mp4", "framestep=2", crf=10)
+    late = made_worse(film, tmp_path / "late.mp4", "trim=start_frame=1,framestep=2", crf=10)
+    slow = [Shown(file_picture(path), *SIZE, divisor=2) for path in (half, late)]
+
+    measured = measure(file_picture(film), [shown(film), *slow], SMALL, FRAMES, every=5, miniatures=True)
+
+    assert [len(scores) for scores in measured.scores] == [3, 2, 2]
+    assert [len(pictures) for pictures in measured.miniatures] == [3, 3, 2, 2]
+    assert min(measured.scores[1]) > 90 > mean(measured.scores[2])
+    # Frame 5 of the half is frame 10 of the film.
+    assert abs(measured.miniatures[2][1].astype(float) - measured.miniatures[0][2]).mean() < 4
