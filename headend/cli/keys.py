@@ -3,17 +3,25 @@
 import os
 import stat
 import sys
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
+from headend.access.grants import without_token
 from headend.cli import options
 from headend.cli.exits import Status
 from headend.cli.screen import console, print_json, table
+from headend.cli.token_keys import VARIABLE, find_keys, read_again, token_keys
 from headend.errors import ConfigError, HeadendError
+from headend.http.access_log import AccessLog
+from headend.http.listening import is_loopback
 from headend.keys import cpix, lines, open_keys
 from headend.keys.base import ContentKey, KeyStore, new_secret
 from headend.media.protection import KeyClass, KeyName, Scheme, key_name
+from origin import licences
 
 CLASSES = (KeyClass.AUDIO, KeyClass.SD, KeyClass.HD, KeyClass.UHD)
 
@@ -199,6 +207,70 @@ def export(
     if plain and stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
         os.fchmod(sys.stdout.fileno(), stat.S_IRUSR | stat.S_IWUSR)
     click.echo(document)
+
+
+@command.command(
+    "serve",
+    epilog=options.examples(
+        "headend keys serve --keys film.keys --token-keys tokens",
+        "headend keys serve --keys film.keys --open",
+        "headend keys serve --host 0.0.0.0 --keys speke+https://keys.example/speke --token-keys tokens",
+    ),
+)
+@options.address(licences.DEFAULT_HOST, licences.DEFAULT_PORT)
+@_sources
+@token_keys
+@click.option("--open", "is_open", is_flag=True, help="Give keys to everyone; on loopback only.")
+@click.option(
+    "--state-dir", metavar="DIR", help="Where screens are counted, together with the origin. [default: apart]"
+)
+@click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")
+@options.common
+def serve(
+    host: str,
+    port: int,
+    address: str,
+    cpix_key: str | None,
+    keys_file: str | None,
+    is_open: bool,
+    state_dir: str | None,
+    access_log: bool,
+    as_json: bool,
+) -> None:
+    """Serve ClearKey licences and single keys to holders of playback tokens.
+
+    POST /t/TOKEN/TITLE/licence answers a ClearKey request; GET /t/TOKEN/TITLE/keys/KID gives the 16 bytes of a key. The
+    token decides by title, clock, territory, licence and screens, and keys of pictures above the plan are left out.
+    SIGHUP reads all keys again. ClearKey keeps no key from its viewer: use a DRM for what must not be copied.
+    """
+    if as_json and access_log:
+        raise ConfigError("--json and --access-log both want standard output: give one of them")
+    if is_open and keys_file is not None:
+        raise ConfigError("--open needs no token keys: give one of --open and --token-keys")
+    tokens = None if is_open else find_keys(keys_file)
+    if tokens is None and not is_open:
+        raise ConfigError(f"everyone could get every key: give --token-keys FILE or set {VARIABLE}, or choose --open")
+    if is_open and not is_loopback(host):
+        raise ConfigError(f"--open gives keys to everyone, and {host} is not loopback: give --token-keys FILE instead")
+    source = open_keys(address, private_key=cpix_key)
+
+    def ready(url: str) -> None:
+        if as_json:
+            print_json({"url": url, "keys": source.url, "open": tokens is None})
+        else:
+            console(stderr=True).print(f"giving keys of {source.url} at {url}, until Ctrl-C")
+
+    with ExitStack() as held:
+        if state_dir is None and tokens is not None:
+            state_dir = held.enter_context(TemporaryDirectory(prefix="headend-"))
+        licensing = licences.Licensing(
+            source,
+            tokens,
+            reload_tokens=None if tokens is None else partial(read_again, keys_file),
+            state_dir=None if state_dir is None else Path(state_dir),
+            access_log=AccessLog(sys.stdout, redact=without_token) if access_log else None,
+        )
+        licences.serve(host, port, licensing, ready)
 
 
 def names_of(title: str, schemes: tuple[Scheme, ...], *, one_key: bool, epoch: int) -> tuple[KeyName, ...]:

@@ -2,17 +2,16 @@
 
 from dataclasses import replace
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 
 import click
 from rich.table import Table
 
-from headend.access.tokens import Keyring
 from headend.cli import options
 from headend.cli.screen import console, print_json, table
-from headend.cli.token_keys import VARIABLE, find_keys, token_keys
+from headend.cli.token_keys import VARIABLE, find_keys, read_again, token_keys
 from headend.errors import ConfigError
+from headend.http.listening import is_loopback
 from headend.settings import StoreSettings
 from origin import serving
 
@@ -96,7 +95,7 @@ def command(
     if is_open and keys_file is not None:
         raise ConfigError("--open needs no keys, and --token-keys is for an origin that is not open: give one of them")
     keys = None if is_open else find_keys(keys_file)
-    if keys is None and not is_open and not _is_loopback(host):
+    if keys is None and not is_open and not is_loopback(host):
         raise ConfigError(
             f"on {host} everyone could see every title: give --token-keys FILE, set {VARIABLE}, or choose --open"
         )
@@ -122,25 +121,10 @@ def command(
         access_log=access_log,
         metrics_port=metrics_port,
         keys=keys,
-        reload_keys=None if keys is None else partial(_keys, keys_file),
+        reload_keys=None if keys is None else partial(read_again, keys_file),
         state_dir=None if state_dir is None else Path(state_dir),
     )
     serving.serve(store, host=host, port=port, on_ready=ready, serving=manner)
-
-
-def _keys(keys_file: str | None) -> Keyring:
-    """Read the keys again; an origin that has them never opens itself to everyone."""
-    keys = find_keys(keys_file)
-    if keys is None:
-        raise ConfigError(f"there are no keys: give --token-keys FILE or set {VARIABLE}")
-    return keys
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def addresses(url: str, titles: tuple[str, ...]) -> Table:

@@ -38,6 +38,18 @@ def find_keys(path: str | None) -> Keyring | None:
     return read_keys(held, VARIABLE) if held else None
 
 
+def read_again(path: str | None) -> Keyring:
+    """Read the keys again, for a server that had some: it never opens itself to everyone.
+
+    Raises:
+        ConfigError: There are none, or as in `find_keys`.
+    """
+    keys = find_keys(path)
+    if keys is None:
+        raise ConfigError(f"there are no keys: give --token-keys FILE or set {VARIABLE}")
+    return keys
+
+
 def _read(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
