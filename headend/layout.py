@@ -12,6 +12,8 @@ titles/{title}/releases/{release}/multivariant.m3u8     HLS
 titles/{title}/releases/{release}/manifest.mpd          DASH
 titles/{title}/releases/{release}/{track}.m3u8          media playlist of a track, image playlist of thumbnails
 titles/{title}/releases/{release}/{track}.iframes.m3u8  I-frame playlist of a track
+titles/{title}/releases/{release}/{track}.identity.m3u8 the same two for players that fetch keys by themselves
+titles/{title}/releases/{release}/manifest-cenc.mpd     manifests of tracks in a second scheme
 titles/{title}/releases/{release}/thumbnails.vtt        which thumbnail is shown when
 titles/{title}/releases/{release}/poster.jpg            the picture that stands for the title
 titles/{title}/releases/{release}/outline.json          what manifests of a part of the release are rendered from
@@ -31,7 +33,10 @@ CALIBRATION = "calibration.json"
 MULTIVARIANT = "multivariant.m3u8"
 MPD = "manifest.mpd"
 INIT = "init.mp4"
+HLS_SUFFIX = ".m3u8"
+DASH_SUFFIX = ".mpd"
 IFRAMES_SUFFIX = ".iframes.m3u8"
+IDENTITY = "identity"
 RELEASE_DOCUMENT = "release.json"
 OUTLINE = "outline.json"
 SEGMENT_SUFFIX = ".m4s"
@@ -175,14 +180,29 @@ def iframe_playlist(title: str, release: str, track: str) -> str:
     return f"{release_path(title, release)}/{iframe_playlist_name(track)}"
 
 
-def media_playlist_name(track: str) -> str:
-    """The name of a track's media playlist in the folder of a release."""
-    return f"{track}.m3u8"
+def media_playlist_name(track: str, *, identity: bool = False) -> str:
+    """The name of a track's media playlist in the folder of a release; ``identity`` for the one that names its key."""
+    return f"{track}{f'.{IDENTITY}' if identity else ''}{HLS_SUFFIX}"
 
 
-def iframe_playlist_name(track: str) -> str:
-    """The name of a track's I-frame playlist in the folder of a release."""
-    return f"{track}{IFRAMES_SUFFIX}"
+def iframe_playlist_name(track: str, *, identity: bool = False) -> str:
+    """The name of a track's I-frame playlist in the folder of a release, as above."""
+    return f"{track}{f'.{IDENTITY}' if identity else ''}{IFRAMES_SUFFIX}"
+
+
+def multivariant_name(form: str = "") -> str:
+    """The name of a top HLS manifest: of the release's first tracks, of a second scheme's, or ``identity``."""
+    return f"multivariant-{form}{HLS_SUFFIX}" if form else MULTIVARIANT
+
+
+def mpd_name(form: str = "") -> str:
+    """The name of a DASH manifest: of the release's first tracks, or of a second scheme's."""
+    return f"manifest-{form}{DASH_SUFFIX}" if form else MPD
+
+
+def key_uri(kid: str) -> str:
+    """Where a key is, relative to the folder of any release of its title; whoever serves titles leads on from there."""
+    return f"../../keys/{kid}"
 
 
 def track_uri(track: str) -> str:

@@ -42,10 +42,11 @@ TITLE = r"/(?P<title>[a-z0-9-]{1,64})"
 RELEASE = TITLE + r"/releases/(?P<release>[A-Za-z0-9-]{1,64})"
 ID = r"[A-Za-z0-9-]{1,64}(?:\.[A-Za-z0-9-]{1,64}){0,3}"
 TRACK = TITLE + rf"/tracks/(?P<track>{ID})"
-PLAYLIST = rf"/(?P<name>(?P<track>{ID}?)(?:\.iframes)?\.m3u8)"
+PLAYLIST = rf"/(?P<name>(?P<track>{ID}?)(?:\.identity)?(?:\.iframes)?\.m3u8)"
 THUMBNAILS = r"/(?P<name>thumbnails\.vtt)"
-TOP = r"/(?P<name>multivariant\.m3u8|manifest\.mpd)"
+TOP = r"/(?P<name>multivariant(?:-identity|-cbcs|-cenc|-aes-128)?\.m3u8|manifest(?:-cbcs|-cenc)?\.mpd)"
 POSTER = r"/(?P<name>poster\.jpg)"
+KEY = r"/keys/(?P<kid>[0-9a-f]{32})"
 ASSET = r"/(?P<digest>[0-9a-f]{16})/(?P<name>[a-z-]+(?:\.min)?\.(?:js|css|svg))"
 
 ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
@@ -60,6 +61,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
     ("entry", re.compile(TITLE + TOP), Handlers.entry_point),
     ("entry", re.compile(TITLE + POSTER), Handlers.entry_point),
     ("entry", re.compile(TITLE + THUMBNAILS), Handlers.entry_point),
+    ("key", re.compile(TITLE + KEY), Handlers.key),
     ("page", re.compile("/watch" + TITLE), Handlers.watch),
     ("asset", re.compile("/watch/assets" + ASSET), Handlers.asset),
     ("catalogue", re.compile("/"), Handlers.catalogue),
@@ -88,6 +90,7 @@ class Origin:
         disk: Where media is kept as well; None for nowhere.
         disk_bytes: Room for it, for all workers together.
         most_blobs: How many files may be held open.
+        licence_url: Where the keys of protected titles are; None for nowhere.
         worker: Which of the worker processes this is.
 
     Attributes:
@@ -110,6 +113,7 @@ class Origin:
         disk: Path | None = None,
         disk_bytes: int = disk_cache.BYTES,
         most_blobs: int = BLOBS,
+        licence_url: str | None = None,
         worker: WorkerIndex = SINGLE,
     ) -> None:
         self.metrics = Metrics()
@@ -125,7 +129,7 @@ class Origin:
                 count=partial(asyncio.get_running_loop().call_soon_threadsafe, self.metrics.disk.inc),
             )
         self.library = Library(store, self.metrics, cache_bytes=cache_bytes, most_blobs=most_blobs, disk=kept)
-        self.handlers = Handlers(self.library, lambda: merged(worker, self.metrics.registry))
+        self.handlers = Handlers(self.library, lambda: merged(worker, self.metrics.registry), licence_url=licence_url)
         self._access_log = access_log
         self._leases: Leases | None = None
         self._access: Access | None = None

@@ -51,16 +51,20 @@ class Handlers:
     Args:
         library: What can be served.
         exposition: All metrics, in Prometheus' text format.
+        licence_url: Where the licence service is, for pages and players; None if there is none.
 
     Attributes:
         is_draining: Whether the origin is about to stop; readiness says so.
         metrics_port: The port where metrics are for everyone, if there is one.
     """
 
-    def __init__(self, library: Library, exposition: Callable[[], Awaitable[bytes]]) -> None:
+    def __init__(
+        self, library: Library, exposition: Callable[[], Awaitable[bytes]], *, licence_url: str | None = None
+    ) -> None:
         self._library = library
         self._exposition = exposition
-        self._pages = pages.load()
+        self._licence_url = licence_url
+        self._pages = pages.load(licence_url=licence_url or "")
         self.is_draining = False
         self.metrics_port: int | None = None
 
@@ -101,16 +105,26 @@ class Handlers:
         """
         client = client_key(request.client)
         try:
-            selection = parse(request.query) if path["name"] in (layout.MPD, layout.MULTIVARIANT) else ALL
+            is_manifest = path["name"].endswith((layout.DASH_SUFFIX, layout.HLS_SUFFIX))
+            selection = parse(request.query) if is_manifest else ALL
             release = await self._library.current(path["title"], client)
-            if path["name"] != layout.MPD:
+            if not path["name"].endswith(layout.DASH_SUFFIX):
                 query = f"?{selection.canonical}" if selection.canonical else ""
                 return responses.redirect(f"releases/{release}/{path['name']}{query}", ENTRY_POINT)
-            wanted = Wanted(path["title"], release, None, layout.MPD)
+            wanted = Wanted(path["title"], release, None, path["name"])
             file = await self._library.manifest(wanted, selection, terms.max_height_px, is_above=True, client=client)
         except SelectionError as error:
             return _refused(error)
         return responses.for_file(request.method, request.headers, file, terms.caching or ENTRY_POINT)
+
+    async def key(self, request: Request, _: Path, __: Terms) -> Response:
+        """Where a content key is: playlists name keys relative to their title, and the licence service has them.
+
+        The path is repeated there as it is, so that its token decides.
+        """
+        if self._licence_url is None:
+            return responses.NOT_FOUND
+        return responses.redirect(f"{self._licence_url}{request.path}", responses.NO_STORE)
 
     async def watch(self, request: Request, path: Path, _: Terms) -> Response:
         """The page of a title."""

@@ -97,4 +97,5 @@ def index_of(document: bytes, published: datetime, key: str) -> ReleaseIndex:
     """
     outline = documents.read(ReleaseOutline, document, key=key)
     runs = sum(len(timeline.runs) for timeline in outline.timelines)
-    return ReleaseIndex(published, outline, _TRACK_BYTES * len(outline.played()) + _RUN_BYTES * runs)
+    tracks = len(outline.played()) + sum(len((*copy.video, *copy.audio, *copy.trick)) for copy in outline.copies)
+    return ReleaseIndex(published, outline, _TRACK_BYTES * tracks + _RUN_BYTES * runs)

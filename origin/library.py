@@ -13,9 +13,10 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar
 
 from headend import documents, layout, track_index
@@ -27,8 +28,7 @@ from headend.caching.spilling import Spiller
 from headend.errors import HeadendError, ObjectMissing, StorageError, StoreUnavailable
 from headend.http.blobs import Blob, in_memory
 from headend.http.responses import File, media_file, text_file
-from headend.manifests import dash, hls
-from headend.manifests.outline import ReleaseOutline
+from headend.manifests.forms import TopManifest, top_manifest
 from headend.manifests.selection import Selection, select
 from headend.media import Current
 from headend.storage import Store
@@ -279,18 +279,21 @@ class Library:
             SelectionError: Nothing is left to play.
         """
         index = await self.release(wanted.title, wanted.release or "", client)
-        chosen = select(index.outline, selection, max_height_px)
-        if chosen == index.outline and not is_above:
+        top = top_manifest(index.outline, wanted.name)
+        if top is None:
+            raise _missing(wanted.name)
+        chosen = replace(top, outline=select(top.outline, selection, max_height_px))
+        if chosen == top and not is_above:
             return self.cached(wanted.key) or await self.file(wanted, client)
         # Filters that come to the same share one file, so that clients can't fill the memory with copies.
-        left = hashlib.sha256(" ".join(track.id for track in chosen.played()).encode()).hexdigest()
+        left = hashlib.sha256(" ".join(track.id for track in chosen.outline.played()).encode()).hexdigest()
         key = f"{wanted.key}?{left}{'&above' * is_above}"
         if (found := self.cached(key)) is not None:
             return found
         base = f"releases/{wanted.release}/" if is_above else ""
 
         async def render() -> File:
-            return self._keep(key, await self._in_thread(lambda: _rendered(wanted.name, chosen, base, index.published)))
+            return self._keep(key, await self._in_thread(lambda: _rendered(chosen, base, index.published)))
 
         return await self._once(self._documents, Document("manifest", key), render, client=client)
 
@@ -482,8 +485,9 @@ class Library:
         body = self._store.get(wanted.key)
         if wanted.name == layout.POSTER_PICTURE:
             return media_file("poster", in_memory(body), hashlib.sha256(body).hexdigest(), index.published, JPEG_TYPE)
-        content_type = {layout.MPD: MPD_TYPE, layout.THUMBNAIL_INDEX: WEBVTT_TYPE}.get(wanted.name, PLAYLIST_TYPE)
-        is_top = wanted.name in (layout.MPD, layout.THUMBNAIL_INDEX, layout.MULTIVARIANT)
+        types = {layout.DASH_SUFFIX: MPD_TYPE, layout.HLS_SUFFIX: PLAYLIST_TYPE, layout.TEXT_SUFFIX: WEBVTT_TYPE}
+        content_type = types[PurePosixPath(wanted.name).suffix]
+        is_top = wanted.name == layout.THUMBNAIL_INDEX or top_manifest(index.outline, wanted.name) is not None
         kind = "manifest" if is_top else "playlist"
         return text_file(kind, body, index.published, content_type)
 
@@ -512,10 +516,8 @@ def _source(
     return Remote(store, in_threads(store, threads)), nothing
 
 
-def _rendered(name: str, outline: ReleaseOutline, base: str, published: datetime) -> File:
-    if name == layout.MPD:
-        return text_file("manifest", dash.mpd(outline, base), published, MPD_TYPE)
-    return text_file("manifest", hls.multivariant(outline).encode(), published, PLAYLIST_TYPE)
+def _rendered(top: TopManifest, base: str, published: datetime) -> File:
+    return text_file("manifest", top.render(base), published, MPD_TYPE if top.is_dash else PLAYLIST_TYPE)
 
 
 def _missing(name: str) -> ObjectMissing:

@@ -63,6 +63,7 @@ class Serving:
         state_dir: Where leases are kept, for all origins that serve the same accounts; None for this one alone.
         disk_cache: Where media from a distant store is kept as well; None for nowhere.
         disk_cache_bytes: Room for it.
+        licence_url: Where the keys of protected titles are, without a slash at its end; None for nowhere.
         workers: Processes on the port, which share all of the above.
     """
 
@@ -76,6 +77,7 @@ class Serving:
     state_dir: Path | None = None
     disk_cache: Path | None = None
     disk_cache_bytes: int = DISK_CACHE_BYTES
+    licence_url: str | None = None
     workers: int = 1
 
     def share(self) -> "Serving":
@@ -262,6 +264,7 @@ async def _run(
             state_dir=held.enter_context(_state_dir(own)),
             disk=own.disk_cache,
             disk_bytes=own.disk_cache_bytes,
+            licence_url=own.licence_url,
             worker=worker,
         )
         held.push_async_callback(origin.close)

@@ -168,7 +168,7 @@ def references(key: str, manifest: bytes) -> Iterator[str]:
     base = dirname(key)
     if key.endswith(layout.OUTLINE):
         return
-    if key.endswith(layout.MPD):
+    if key.endswith(layout.DASH_SUFFIX):
         yield from (normpath(join(base, address)) for address in _addresses(Xml.fromstring(manifest)))
         return
     if key.endswith(layout.THUMBNAIL_INDEX):

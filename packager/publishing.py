@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 
 from headend import __version__, documents, layout
 from headend.errors import ConfigError, ObjectMissing, PackagingError, StorageError
-from headend.manifests import dash, hls
+from headend.manifests import hls
+from headend.manifests.forms import top_manifests
 from headend.manifests.outline import outline_of
 from headend.manifests.tracks import AnyTrack
-from headend.media import Current, Poster, Presentation, Published, Release, Track, TrackSummary
+from headend.media import Current, Poster, Presentation, Protection, Published, Release, Scheme, Track, TrackSummary
 from headend.storage.base import Store
 from packager import thumbnails
 from packager.presentation import StoredTrack, from_index, stored_tracks, with_tracks
@@ -245,13 +246,14 @@ def fill(store: Store, presentation: Presentation) -> Presentation:
 
 def manifests(presentation: Presentation) -> dict[str, bytes]:
     """All playlists, the outline and the manifests of a release by name, in the order in which they may be visible."""
-    grid = presentation.grid
-    files: dict[str, str] = {}
-    played: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio, *presentation.text)
-    for track in filter(hls.in_hls, played):
-        files[layout.media_playlist_name(track.id)] = hls.media_playlist(track, grid)
-    for picture in filter(hls.in_hls, (*presentation.video, *presentation.trick)):
-        files[layout.iframe_playlist_name(picture.id)] = hls.iframe_playlist(picture, grid)
+    grid, protection = presentation.grid, presentation.protection
+    files = _playlists(presentation, protection)
+    if protection is not None and protection.scheme is not Scheme.AES_128:
+        files |= _playlists(presentation, protection, identity=True)
+    for copy in presentation.copies:
+        files |= _playlists(
+            replace(presentation, video=copy.video, audio=copy.audio, trick=copy.trick), copy.protection
+        )
     if presentation.thumbnails is not None:
         files[layout.media_playlist_name(presentation.thumbnails.id)] = hls.image_playlist(
             presentation.thumbnails, grid
@@ -261,9 +263,27 @@ def manifests(presentation: Presentation) -> dict[str, bytes]:
     return {
         **{name: text.encode() for name, text in files.items()},
         layout.OUTLINE: documents.write(outline),
-        layout.MULTIVARIANT: hls.multivariant(outline).encode(),
-        layout.MPD: dash.mpd(outline),
+        **{top.name: top.render() for top in top_manifests(outline)},
     }
+
+
+def _playlists(presentation: Presentation, protection: Protection | None, *, identity: bool = False) -> dict[str, str]:
+    """The media and I-frame playlists of tracks; those of text, which is clear, are the same in all forms."""
+    grid = presentation.grid
+    text = () if identity else presentation.text
+    played: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio, *text)
+    files = {
+        layout.media_playlist_name(track.id, identity=identity): hls.media_playlist(
+            track, grid, protection, identity=identity
+        )
+        for track in played
+        if hls.in_hls(track)
+    }
+    if hls.has_iframe_playlists(protection):
+        for picture in filter(hls.in_hls, (*presentation.video, *presentation.trick)):
+            name = layout.iframe_playlist_name(picture.id, identity=identity)
+            files[name] = hls.iframe_playlist(picture, grid, protection, identity=identity)
+    return files
 
 
 def preview(store: Store, presentation: Presentation) -> str:

@@ -112,21 +112,6 @@ def playready_object(name: KeyName) -> bytes:
     return struct.pack("<IH", 6 + len(record), 1) + record
 
 
-def playready_of(pssh: str) -> str:
-    """The PlayReady Object in a PlayReady ``pssh`` box; both base64.
-
-    Args:
-        pssh: The box; of version 0, or of version 1 with a list of key ids.
-    """
-    data = base64.b64decode(pssh)
-    version = data[8]
-    at = 28
-    if version > 0:
-        at += 4 + 16 * int.from_bytes(data[at : at + 4])
-    size = int.from_bytes(data[at : at + 4])
-    return base64.b64encode(data[at + 4 : at + 4 + size]).decode()
-
-
 def _widevine_data(name: KeyName) -> bytes:
     """WidevinePsshData: field 2 is a key id, field 9 the scheme's four characters as a number."""
     scheme = int.from_bytes(name.scheme.encode())

@@ -7,6 +7,7 @@ from fractions import Fraction
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -55,6 +56,26 @@ class ByteCount(click.ParamType[int]):
         if found is None:
             self.fail(f"{value!r} is no number of bytes, such as 256M or 10G.", param, ctx)
         return int(found[1]) << 10 * " KMGT".index(found[2] or " ")
+
+
+class WebAddress(click.ParamType[str]):
+    """An address that players reach, without a slash at its end; nothing secret may stand in it."""
+
+    name = "URL"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check it."""
+        try:
+            parts = urlsplit(value)
+            is_good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            is_good = False
+        is_plain = is_good and not parts.username and not parts.query and not parts.fragment
+        if not is_plain or parts.scheme not in ("http", "https") or not value.isascii() or not value.isprintable():
+            self.fail("it is not an address such as https://licences.example.", param, ctx)
+        if any(character in value for character in "\"' <>;,"):
+            self.fail("it is not an address such as https://licences.example.", param, ctx)
+        return value.rstrip("/")
 
 
 class Duration(click.ParamType[float]):

@@ -54,6 +54,12 @@ from origin import serving
     show_default=True,
     help="Room for that, for all workers together.",
 )
+@click.option(
+    "--licence-url",
+    type=options.WebAddress(),
+    metavar="URL",
+    help="Where 'headend keys serve' gives the keys of protected titles, as players reach it.",
+)
 @options.linger
 @click.option(
     "--keepalive",
@@ -78,6 +84,7 @@ def command(
     cache_bytes: int,
     disk_cache: str | None,
     disk_cache_bytes: int,
+    licence_url: str | None,
     linger_s: float,
     keepalive_s: float,
     access_log: bool,
@@ -116,6 +123,7 @@ def command(
         cache_bytes=cache_bytes,
         disk_cache=None if disk_cache is None else Path(disk_cache),
         disk_cache_bytes=disk_cache_bytes,
+        licence_url=licence_url,
         limits=replace(serving.LIMITS, keepalive_s=keepalive_s),
         linger_s=linger_s,
         access_log=access_log,

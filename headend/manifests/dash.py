@@ -11,6 +11,7 @@ from fractions import Fraction
 from xml.etree import ElementTree as Xml
 
 from headend import layout
+from headend.manifests import content_protection
 from headend.manifests.labelling import (
     CLEAR_SPEECH,
     COMMENTARY,
@@ -27,6 +28,7 @@ from headend.media import (
     AudioRendition,
     Codec,
     Playable,
+    Protection,
     TextRendition,
     TextRole,
     Thumbnails,
@@ -79,10 +81,12 @@ def mpd(outline: ReleaseOutline, base: str = "") -> bytes:
     never runs dry.
     """
     longest_s = max(outline.timelines[track.timeline].longest_s for track in outline.played())
+    protection = outline.protection
     root = Xml.Element(
         "MPD",
         {
             "xmlns": NAMESPACE,
+            **(content_protection.NAMESPACES if protection is not None else {}),
             "profiles": PROFILES,
             "type": "static",
             "mediaPresentationDuration": _duration(outline.grid.duration_s),
@@ -92,26 +96,28 @@ def mpd(outline: ReleaseOutline, base: str = "") -> bytes:
     if base:
         Xml.SubElement(root, "BaseURL").text = base
     period = Xml.SubElement(root, "Period", {"id": "1", "start": "PT0S"})
-    pictures: dict[tuple[Codec, VideoRange], list[OutlinedTrack[VideoRendition]]] = defaultdict(list)
+    # Renditions with another key are a set of their own: players ignore the protection of single renditions.
+    pictures: dict[tuple[Codec, VideoRange, str], list[OutlinedTrack[VideoRendition]]] = defaultdict(list)
     for track in outline.video:
-        pictures[track.rendition.codec, track.rendition.video_range].append(track)
+        pictures[track.rendition.codec, track.rendition.video_range, track.kid].append(track)
     families = list(pictures)  # their sets come first, so their numbers are known
     for family, seen in pictures.items():
         same_range = [n for n, other in enumerate(families, start=1) if other != family and other[1] == family[1]]
-        _video_set(period, outline.timelines, family[1], seen, same_range)
+        _video_set(period, outline.timelines, family[1], seen, same_range, protection)
     sounds: dict[tuple[int, Codec, str], list[OutlinedTrack[AudioRendition]]] = defaultdict(list)
     for sound in outline.audio:
         sounds[sound.rendition.track_index, sound.rendition.codec, sound.rendition.layout].append(sound)
     labels = names(track.rendition for track in outline.audio)
     chosen = first_choice(track.rendition for track in outline.audio)
     for (programme, _, _), heard in sounds.items():
-        _audio_set(period, outline.timelines, labels[programme], programme == chosen, heard)
+        _audio_set(period, outline.timelines, labels[programme], programme == chosen, heard, protection)
     for written in outline.text:
         if written.rendition.codec is not Codec.VTT:
             _text_set(period, outline.timelines, written)
     for trick in outline.trick:
-        main = families.index((trick.rendition.codec, trick.rendition.video_range)) + 1
-        _trick_set(period, outline.timelines, main, trick, outline.grid)
+        wanted = (trick.rendition.codec, trick.rendition.video_range)
+        main = [number for number, family in enumerate(families, start=1) if family[:2] == wanted]
+        _trick_set(period, outline.timelines, main, trick, outline.grid, protection)
     if outline.thumbnails is not None:
         _image_set(period, outline.thumbnails, outline.grid)
     for number, adaptation_set in enumerate(period, start=1):
@@ -126,8 +132,10 @@ def _video_set(
     video_range: VideoRange,
     tracks: Sequence[OutlinedTrack[VideoRendition]],
     switchable: Sequence[int],
+    protection: Protection | None,
 ) -> None:
     adaptation_set = _adaptation_set(period, "video")
+    _protect(adaptation_set, tracks, protection)
     # PQ looks wrong where it isn't understood, so such players must leave the set alone; HLG was made to be watchable.
     kind = "EssentialProperty" if video_range is VideoRange.PQ else "SupplementalProperty"
     for scheme, values in COLOUR.items():
@@ -161,9 +169,14 @@ def _pictures(
 
 
 def _trick_set(
-    period: Xml.Element, timelines: Timelines, main: int, track: OutlinedTrack[VideoRendition], grid: Grid
+    period: Xml.Element,
+    timelines: Timelines,
+    main: Sequence[int],
+    track: OutlinedTrack[VideoRendition],
+    grid: Grid,
+    protection: Protection | None,
 ) -> None:
-    """One picture for each GOP, for players that wind through the set ``main``; others must leave it alone.
+    """One picture for each GOP, for trick play in the sets ``main``; players that don't know this skip the set.
 
     Source:
         DASH-IF Interoperability Points, section 3.2.9.
@@ -172,7 +185,8 @@ def _trick_set(
     # What decodes the main pictures decodes as many of these in the same time.
     adaptation_set.set("maxPlayoutRate", str(grid.gop_frames))
     adaptation_set.set("codingDependency", "false")
-    _descriptor(adaptation_set, "EssentialProperty", TRICK_MODE, str(main))
+    _protect(adaptation_set, [track], protection)
+    _descriptor(adaptation_set, "EssentialProperty", TRICK_MODE, " ".join(map(str, main)))
     _pictures(adaptation_set, timelines, [track])
 
 
@@ -208,7 +222,12 @@ def _image_set(period: Xml.Element, thumbnails: OutlinedTrack[Thumbnails], grid:
 
 
 def _audio_set(
-    period: Xml.Element, timelines: Timelines, label: str, chosen: bool, tracks: Sequence[OutlinedTrack[AudioRendition]]
+    period: Xml.Element,
+    timelines: Timelines,
+    label: str,
+    chosen: bool,
+    tracks: Sequence[OutlinedTrack[AudioRendition]],
+    protection: Protection | None,
 ) -> None:
     first = tracks[0].rendition
     adaptation_set = _adaptation_set(period, "audio")
@@ -218,6 +237,7 @@ def _audio_set(
     else:
         # Code points 2 and 6 of ISO/IEC 23091-3 are stereo and 5.1: as many as there are channels.
         _descriptor(adaptation_set, "AudioChannelConfiguration", CHANNELS, str(first.channels))
+    _protect(adaptation_set, tracks, protection)
     Xml.SubElement(adaptation_set, "Label").text = label
     if not DESCRIBES_VIDEO.isdisjoint(first.roles):
         _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_BLIND)
@@ -310,6 +330,16 @@ def _template(parent: Xml.Element, timeline: Timeline) -> None:
     for number, (count, duration) in enumerate(timeline.runs):
         start = {"t": "0"} if number == 0 else {}
         Xml.SubElement(listed, "S", start | {"d": str(duration)} | ({"r": str(count - 1)} if count > 1 else {}))
+
+
+def _protect(
+    adaptation_set: Xml.Element,
+    tracks: Sequence[OutlinedTrack[VideoRendition]] | Sequence[OutlinedTrack[AudioRendition]],
+    protection: Protection | None,
+) -> None:
+    """Say how a set is encrypted; all of its renditions have one key."""
+    if protection is not None and tracks[0].kid:
+        adaptation_set.extend(content_protection.elements(protection, tracks[0].kid))
 
 
 def _descriptor(parent: Xml.Element, kind: str, scheme: str, value: str) -> None:

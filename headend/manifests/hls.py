@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from headend import layout
+from headend.manifests.key_lines import key_attributes
 from headend.manifests.labelling import CLEAR_SPEECH, COMMENTARY, DESCRIBES_VIDEO, clean, first_choice, language, names
 from headend.manifests.outline import (
     SECOND,
@@ -26,6 +27,8 @@ from headend.manifests.tracks import AnyTrack, presented_ticks
 from headend.media import (
     AudioRendition,
     Codec,
+    Protection,
+    Scheme,
     TextRendition,
     TextRole,
     Thumbnails,
@@ -47,6 +50,8 @@ ON_DEMAND = "#EXT-X-PLAYLIST-TYPE:VOD"
 IFRAMES_ONLY = "#EXT-X-I-FRAMES-ONLY"
 IMAGES_ONLY = "#EXT-X-IMAGES-ONLY"
 MAP = "#EXT-X-MAP"
+KEY = "#EXT-X-KEY"
+SESSION_KEY = "#EXT-X-SESSION-KEY"
 SEGMENT = "#EXTINF"
 BYTE_RANGE = "#EXT-X-BYTERANGE"
 TILES = "#EXT-X-TILES"
@@ -81,12 +86,16 @@ def in_hls(track: AnyTrack | AnyOutlined) -> bool:
     return track.rendition.codec in CODECS
 
 
-def multivariant(outline: ReleaseOutline) -> str:
+def multivariant(outline: ReleaseOutline, *, identity: bool = False) -> str:
     """The playlist that players open: every audio group, every sensible pairing, I-frame playlists and thumbnails.
 
     BANDWIDTH is the sum of the picture's peak and of the highest peak in the audio group, whether or not the two fall
     together: "the largest sum of peak segment bit rates that is produced by any playable combination of Renditions".
     The default rendition with plain stereo is listed first, since players start there.
+
+    Args:
+        outline: The title.
+        identity: Whether playlists name the addresses of keys, for players that fetch them by themselves.
 
     Source:
         RFC 8216, section 4.3.4; the quotation is from 4.3.4.2.
@@ -97,45 +106,60 @@ def multivariant(outline: ReleaseOutline) -> str:
     chosen = first_choice(track.rendition for track in outline.audio if in_hls(track))
     lines = [HEADER, VERSION, INDEPENDENT]
     lines.append(_tag(SESSION_DATA, {"DATA-ID": _quoted(TITLE_DATA), "VALUE": _quoted(outline.title)}))
+    lines += _session_keys(outline, identity=identity)
     for group in groups:
-        lines += [_media_line(group, member, labels, chosen) for member in group.members]
+        lines += [_media_line(group, member, labels, chosen, identity) for member in group.members]
     text = [track for track in outline.text if in_hls(track)]
     lines += [_text_line(track, text) for track in text]
     variants = _variants(video, groups)
     scores = _scores(variants)
     for (track, sound), score in zip(variants, scores, strict=True):
-        lines += [_variant_line(track, sound, text, score), layout.media_playlist_name(track.id)]
-    lines += [_iframe_variant_line(track) for track in (*video, *filter(in_hls, outline.trick))]
+        lines += [_variant_line(track, sound, text, score), layout.media_playlist_name(track.id, identity=identity)]
+    if has_iframe_playlists(outline.protection):
+        lines += [_iframe_variant_line(track, identity) for track in (*video, *filter(in_hls, outline.trick))]
     if outline.thumbnails is not None:
         lines.append(_image_variant_line(outline.thumbnails))
     return _text(lines)
 
 
-def media_playlist(track: AnyTrack, grid: Grid) -> str:
+def media_playlist(track: AnyTrack, grid: Grid, protection: Protection | None = None, *, identity: bool = False) -> str:
     """All segments of one rendition.
 
     Durations are differences of rounded times, so that rounding never adds up: the sum of all EXTINF is the track's
     length to the microsecond.
+
+    Args:
+        track: The rendition.
+        grid: Where segments lie.
+        protection: How it is encrypted, if it is.
+        identity: As for `multivariant`.
 
     Source:
         RFC 8216, sections 4.3.2 and 4.3.3.
     """
     durations = _segment_durations(track)
     bounds = [microseconds(start.numerator, start.denominator) for start in grid.segment_starts_s()]
-    lines = [*_head([*durations, *differences(bounds)]), INDEPENDENT, *_map(track)]
+    lines = [*_head([*durations, *differences(bounds)]), INDEPENDENT, *_map(track, protection, identity=identity)]
     for segment, duration in zip(track.segments, durations, strict=True):
         lines += [_duration_line(duration), _segment_uri(track, segment.number)]
     return _text([*lines, END])
 
 
-def iframe_playlist(track: Track[VideoRendition], grid: Grid) -> str:
-    """The sync frames of one rendition, as byte ranges of the very segments that are played.
+def has_iframe_playlists(protection: Protection | None) -> bool:
+    """Whether single pictures can be read: not where whole segments are encrypted, since CBC is read from its start."""
+    return protection is None or protection.scheme is not Scheme.AES_128
+
+
+def iframe_playlist(
+    track: Track[VideoRendition], grid: Grid, protection: Protection | None = None, *, identity: bool = False
+) -> str:
+    """The sync frames of one rendition, as byte ranges of the very segments that are played; see `media_playlist`.
 
     Source:
         RFC 8216, section 4.3.3.6: the duration is the time to the next I-frame.
     """
     durations = sync_durations(track, grid)
-    lines = [*_head(durations), INDEPENDENT, IFRAMES_ONLY, *_map(track)]
+    lines = [*_head(durations), INDEPENDENT, IFRAMES_ONLY, *_map(track, protection, identity=identity)]
     ranges = ((segment.number, at, size) for segment in track.segments for at, size in segment.sync)
     for (number, at, size), duration in zip(ranges, durations, strict=True):
         lines += [_duration_line(duration), f"{BYTE_RANGE}:{size}@{at}", _segment_uri(track, number)]
@@ -308,7 +332,11 @@ def _scores(variants: Sequence[tuple[OutlinedTrack[VideoRendition], _Group | Non
 
 
 def _media_line(
-    group: _Group, member: OutlinedTrack[AudioRendition], labels: Mapping[int, str], chosen: int | None
+    group: _Group,
+    member: OutlinedTrack[AudioRendition],
+    labels: Mapping[int, str],
+    chosen: int | None,
+    identity: bool,
 ) -> str:
     rendition = member.rendition
     is_default = rendition.track_index == chosen
@@ -324,7 +352,7 @@ def _media_line(
             "CHARACTERISTICS": _quoted(_characteristics(rendition)),
             "CHANNELS": _quoted(str(rendition.channels)),
             "STABLE-RENDITION-ID": _quoted(rendition.id),
-            "URI": _quoted(layout.media_playlist_name(member.id)),
+            "URI": _quoted(layout.media_playlist_name(member.id, identity=identity)),
         },
     )
 
@@ -417,7 +445,7 @@ def _variant_line(
     )
 
 
-def _iframe_variant_line(track: OutlinedTrack[VideoRendition]) -> str:
+def _iframe_variant_line(track: OutlinedTrack[VideoRendition], identity: bool) -> str:
     rendition = track.rendition
     return _tag(
         IFRAME_VARIANT,
@@ -427,7 +455,7 @@ def _iframe_variant_line(track: OutlinedTrack[VideoRendition]) -> str:
             "CODECS": _quoted(track.codec_string),
             "RESOLUTION": f"{rendition.width_px}x{rendition.height_px}",
             "VIDEO-RANGE": rendition.video_range,
-            "URI": _quoted(layout.iframe_playlist_name(track.id)),
+            "URI": _quoted(layout.iframe_playlist_name(track.id, identity=identity)),
         },
     )
 
@@ -446,10 +474,38 @@ def _image_variant_line(thumbnails: OutlinedTrack[Thumbnails]) -> str:
     )
 
 
-def _map(track: AnyTrack) -> list[str]:
-    """Where the init segment is, for forms that have one."""
+def _map(track: AnyTrack, protection: Protection | None, *, identity: bool) -> list[str]:
+    """Where the init segment is, for forms that have one, and the keys.
+
+    Whole encrypted segments include the init segment, so their key comes before it; otherwise it is clear.
+
+    Source:
+        RFC 8216, section 4.3.2.5: a key before ``EXT-X-MAP`` applies to the init segment, too.
+    """
     uri = f"{layout.track_uri(track.id)}/{layout.INIT}"
-    return [_tag(MAP, {"URI": _quoted(uri)})] if track.init_bytes else []
+    init = [_tag(MAP, {"URI": _quoted(uri)})] if track.init_bytes else []
+    if protection is None or not track.kid:
+        return init
+    keys = [_tag(KEY, attributes) for attributes in key_attributes(protection, track.kid, identity=identity)]
+    return [*keys, *init] if protection.scheme is Scheme.AES_128 else [*init, *keys]
+
+
+def _session_keys(outline: ReleaseOutline, *, identity: bool) -> list[str]:
+    """All keys that the playlists name, each once, so that players can ask for licences early.
+
+    Source:
+        RFC 8216, section 4.3.4.5.
+    """
+    protection = outline.protection
+    if protection is None:
+        return []
+    kids = dict.fromkeys(track.kid for track in outline.played() if track.kid and in_hls(track))
+    lines = (
+        _tag(SESSION_KEY, attributes)
+        for kid in kids
+        for attributes in key_attributes(protection, kid, identity=identity)
+    )
+    return list(dict.fromkeys(lines))
 
 
 def _segment_uri(track: AnyTrack | Track[Thumbnails], number: int) -> str:

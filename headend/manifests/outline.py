@@ -14,6 +14,7 @@ from headend.manifests.tracks import AnyTrack, presented_ticks, sheet_bounds
 from headend.media import (
     AudioRendition,
     Presentation,
+    Protection,
     TextRendition,
     Thumbnails,
     Track,
@@ -57,6 +58,7 @@ class OutlinedTrack(Generic[Rendition]):
         average_bps: Bits of all segments over their duration.
         image_peak_bps: Pictures: the same of sync frames alone; thumbnails: of sheets, by the grid.
         image_average_bps: As above.
+        kid: Id of the key that it is encrypted with; empty for a clear track.
     """
 
     id: str
@@ -67,10 +69,28 @@ class OutlinedTrack(Generic[Rendition]):
     average_bps: int
     image_peak_bps: int = 0
     image_average_bps: int = 0
+    kid: str = ""
 
 
 AnyOutlined = OutlinedTrack[VideoRendition] | OutlinedTrack[AudioRendition] | OutlinedTrack[TextRendition]
 """What players choose from."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutlinedCopy:
+    """The tracks of a release in another scheme.
+
+    Attributes:
+        protection: The scheme and its keys.
+        video: As in the release.
+        audio: As above.
+        trick: As above; empty where no byte range can be decrypted alone.
+    """
+
+    protection: Protection
+    video: tuple[OutlinedTrack[VideoRendition], ...]
+    audio: tuple[OutlinedTrack[AudioRendition], ...]
+    trick: tuple[OutlinedTrack[VideoRendition], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +106,8 @@ class ReleaseOutline:
         trick: Tracks of one picture for each GOP.
         text: Tracks of text.
         thumbnails: Sheets of thumbnails; None where there are none.
+        protection: How video, audio and trick tracks are encrypted; None for a clear title.
+        copies: The same tracks in other schemes.
     """
 
     title: str
@@ -96,6 +118,8 @@ class ReleaseOutline:
     trick: tuple[OutlinedTrack[VideoRendition], ...] = ()
     text: tuple[OutlinedTrack[TextRendition], ...] = ()
     thumbnails: OutlinedTrack[Thumbnails] | None = None
+    protection: Protection | None = None
+    copies: tuple[OutlinedCopy, ...] = ()
 
     def played(self) -> tuple[AnyOutlined, ...]:
         """Video first, then that for trick play, then audio, then text."""
@@ -118,6 +142,7 @@ def outline_of(presentation: Presentation) -> ReleaseOutline:
             track.peak_bps,
             track.average_bps,
             *image,
+            kid=track.kid,
         )
 
     def picture(track: Track[VideoRendition]) -> OutlinedTrack[VideoRendition]:
@@ -134,7 +159,27 @@ def outline_of(presentation: Presentation) -> ReleaseOutline:
     video, trick = tuple(map(picture, presentation.video)), tuple(map(picture, presentation.trick))
     audio = tuple(plain(track, _timeline(track)) for track in presentation.audio)
     text = tuple(plain(track, _timeline(track)) for track in presentation.text)
-    return ReleaseOutline(presentation.title, presentation.grid, tuple(places), video, audio, trick, text, outlined)
+    copies = tuple(
+        OutlinedCopy(
+            copy.protection,
+            tuple(map(picture, copy.video)),
+            tuple(plain(track, _timeline(track)) for track in copy.audio),
+            tuple(map(picture, copy.trick)),
+        )
+        for copy in presentation.copies
+    )
+    return ReleaseOutline(
+        presentation.title,
+        presentation.grid,
+        tuple(places),
+        video,
+        audio,
+        trick,
+        text,
+        outlined,
+        presentation.protection,
+        copies,
+    )
 
 
 def microseconds(numerator: int, denominator: int) -> int:

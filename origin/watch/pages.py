@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from string import Template
+from urllib.parse import urlsplit
 
 from aiohttp import hdrs
 
@@ -61,11 +62,12 @@ class Pages:
 
 
 @cache
-def load(vendor: Path = VENDOR) -> Pages:
+def load(vendor: Path = VENDOR, *, licence_url: str = "") -> Pages:
     """Read all pages, once.
 
     Args:
         vendor: Where players are that were fetched; those that are not there come from the CDN.
+        licence_url: Where players get licences of protected titles; empty for nowhere.
     """
     paths = [path for folder in (STATIC, vendor) for path in sorted(folder.glob("*")) if path.suffix in TYPES]
     bodies = {path.name: path.read_bytes() for path in paths}
@@ -73,15 +75,15 @@ def load(vendor: Path = VENDOR) -> Pages:
     digest = named.hexdigest()[:16]
     read = datetime.now(UTC)
     return Pages(
-        titles_html=_html("titles.html", f"watch/assets/{digest}", bodies),
-        watch_html=_html("watch.html", f"assets/{digest}", bodies),
-        policy=_policy([player.cdn_url for player in PLAYERS if player.file not in bodies]),
+        titles_html=_html("titles.html", f"watch/assets/{digest}", bodies, licence_url),
+        watch_html=_html("watch.html", f"assets/{digest}", bodies, licence_url),
+        policy=_policy([player.cdn_url for player in PLAYERS if player.file not in bodies], licence_url),
         digest=digest,
         assets={name: text_file("asset", body, read, TYPES[Path(name).suffix]) for name, body in bodies.items()},
     )
 
 
-def _html(name: str, assets: str, bodies: dict[str, bytes]) -> bytes:
+def _html(name: str, assets: str, bodies: dict[str, bytes], licence_url: str) -> bytes:
     players = [
         {
             "name": player.name,
@@ -93,15 +95,18 @@ def _html(name: str, assets: str, bodies: dict[str, bytes]) -> bytes:
         for player in PLAYERS
     ]
     page = Template((STATIC / name).read_text(encoding="utf-8"))
-    return page.substitute(assets=assets, players=json.dumps(players)).encode()
+    return page.substitute(assets=assets, players=json.dumps(players), licences=json.dumps(licence_url)).encode()
 
 
-def _policy(scripts_elsewhere: Sequence[str]) -> str:
+def _policy(scripts_elsewhere: Sequence[str], licence_url: str) -> str:
     """What a page may load: nothing but its own, the players, and what these make of segments and of themselves.
 
     Args:
         scripts_elsewhere: Addresses of players that come from the CDN: each script, not all of the CDN.
+        licence_url: Where licences are; empty for nowhere.
     """
+    parts = urlsplit(licence_url)
+    connections = f"'self' {parts.scheme}://{parts.netloc}" if licence_url else "'self'"
     scripts = " ".join(("'self'", *scripts_elsewhere))
     return "; ".join(
         (
@@ -109,7 +114,7 @@ def _policy(scripts_elsewhere: Sequence[str]) -> str:
             f"script-src {scripts}",
             "style-src 'self'",
             "img-src 'self' data:",
-            "connect-src 'self'",
+            f"connect-src {connections}",
             # hls.js and Shaka Player begin their tracks of text with an empty one, written into its address.
             "media-src 'self' blob: data:",
             "worker-src 'self' blob:",

@@ -54,8 +54,8 @@ PLAYERS = (
         "dash.js",
         "dashjs",
         "5.2.1",
-        "dist/modern/umd/dash.mediaplayer.min.js",
-        "sha384-Jcki1Hfil8KEdDKI6Q8umDXlik6GBZ+oiY3Bj3JLH12m3vJWaV6NApw5Z2oLpVTG",
+        "dist/modern/umd/dash.all.min.js",
+        "sha384-NwbBGevMmVf2Lv50ZqQWLZ0dLH69dxVHYeS+8t54klP9odovQ2+Ms0J4SWfKzPkr",
         ("dash",),
     ),
     Player(

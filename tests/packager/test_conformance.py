@@ -219,7 +219,9 @@ def test_a_bandwidth_below_what_was_measured_is_found(monkeypatch: pytest.Monkey
     from headend.manifests import hls
 
     honest = hls.multivariant
-    monkeypatch.setattr(hls, "multivariant", lambda p: re.sub(r":BANDWIDTH=\d+", ":BANDWIDTH=1000", honest(p)))
+    monkeypatch.setattr(
+        hls, "multivariant", lambda p, **how: re.sub(r":BANDWIDTH=\d+", ":BANDWIDTH=1000", honest(p, **how))
+    )
     store, _ = published()
     assert "BANDWIDTH of avc-90p.m3u8 is 1000, but" in findings(store)["multivariant.m3u8"]
 

@@ -2,12 +2,13 @@
 
 import { programme } from './title.js';
 
-export async function open(video, url, { fail, from }) {
+export async function open(video, url, { fail, from, licence }) {
   const player = dashjs.MediaPlayer().create();
   player.updateSettings({
     debug: { logLevel: dashjs.Debug.LOG_LEVEL_NONE },
     streaming: { trackSwitchMode: { video: 'alwaysReplace', audio: 'alwaysReplace' }, buffer: { fastSwitchEnabled: true } },
   });
+  if (licence) player.setProtectionData({ 'org.w3.clearkey': { serverURL: licence, priority: 0 } });
   const ready = new Promise((resolve, reject) => {
     player.on(dashjs.MediaPlayer.events.STREAM_INITIALIZED, resolve);
     player.on(dashjs.MediaPlayer.events.ERROR, ({ error }) => {

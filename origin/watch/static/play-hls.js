@@ -2,8 +2,9 @@
 
 import { idOfPlaylist as idOf, programme } from './title.js';
 
-export async function open(video, url, { fail, from }) {
-  const hls = new Hls({ startPosition: from || -1 });
+export async function open(video, url, { fail, from, licence }) {
+  const protection = licence && { emeEnabled: true, drmSystems: { 'org.w3.clearkey': { licenseUrl: licence } } };
+  const hls = new Hls({ startPosition: from || -1, ...protection });
   let giveUp;
   const ready = new Promise((resolve, reject) => {
     giveUp = reject;

@@ -5,9 +5,10 @@ import { idOfPlaylist, programme } from './title.js';
 // An id in DASH, the address of a playlist in HLS.
 const idOf = (original) => idOfPlaylist(original) ?? original;
 
-export async function open(video, url, { fail, from, codecOf }) {
+export async function open(video, url, { fail, from, codecOf, licence }) {
   shaka.polyfill.installAll();
   const player = new shaka.Player();
+  if (licence) player.configure({ drm: { servers: { 'org.w3.clearkey': licence } } });
   player.addEventListener('error', ({ detail }) => fail(`error ${detail.code}`));
   try {
     await player.attach(video);

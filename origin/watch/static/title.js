@@ -17,6 +17,7 @@ export async function readTitle(folder) {
   const [, hours, minutes, seconds] = /^PT(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?$/.exec(
     document.documentElement.getAttribute('mediaPresentationDuration'));
   return {
+    isProtected: document.getElementsByTagName('ContentProtection').length > 0,
     thumbnails: renditions.some((one) => one.kind === 'image'),
     duration: 3600 * (hours ?? 0) + 60 * (minutes ?? 0) + Number(seconds ?? 0),
     pictures: renditions.filter((one) => one.kind === 'video').sort((a, b) => b.height - a.height || b.bps - a.bps),
@@ -30,7 +31,7 @@ export async function readTitle(folder) {
 export const programme = (id) => /^w?vtt-(.+?)(?:-[0-9a-f]{10})?$/.exec(id)?.[1];
 
 /** The id of the track that a media playlist is of. */
-export const idOfPlaylist = (uri) => /([^/]+)\.m3u8(?:$|\?)/.exec(uri)?.[1];
+export const idOfPlaylist = (uri) => /([^/]+?)(?:\.identity)?\.m3u8(?:$|\?)/.exec(uri)?.[1];
 
 export const HLS_TYPE = 'application/vnd.apple.mpegurl';
 

@@ -1,6 +1,7 @@
 // The page of one title: one film, one of three players, and what it does.
 //
-// A player is opened by `open(video, url, { fail, from, codecOf })` of its module, which gives: `picture()` and `sound()`,
+// A player is opened by `open(video, url, { fail, from, codecOf, licence })` of its module, where `licence` is the address
+// that gives ClearKey licences of a protected title, undefined for a clear one. It gives: `picture()` and `sound()`,
 // the ids of the renditions that play; `choosePicture(id)`, null for the player's own choice, and `chooseSound(id)`;
 // `chooseText(programme, label)`, null for none; `throughput()` in bits per second; and `close()`. A player that chooses
 // renditions by itself is `isAutomatic`. `open` fails, and `fail` is told later, after which the player is closed.
@@ -18,6 +19,8 @@ const native = { name: 'native', label: 'Browser', manifests: ['hls'] };
 const players = [...(hasMediaSource ? JSON.parse(at('players').textContent) : []), ...(hasNativeHls ? [native] : [])];
 const name = location.pathname.split('/').at(-1);
 const wanted = new URLSearchParams(location.search);
+const licences = JSON.parse(at('licences').textContent);
+const token = /\/t\/[^/]+(?=\/watch\/)/.exec(location.pathname)?.[0] ?? '';
 
 const state = { title: null, player: null, manifest: null, open: null, generation: 0, last: null };
 const figures = { switches: 0, stalls: 0, dropped: 0, decoded: 0 };
@@ -65,9 +68,11 @@ async function start(player, manifest) {
     await script(player);
     const { open } = await import(`./play-${player.name}.js`);
     if (!current()) return;
-    const file = manifest === 'hls' ? 'multivariant.m3u8' : 'manifest.mpd';
-    const opened = await open(video, new URL(`../${name}/${file}`, location.href).href, {
+    const { isProtected } = state.title;
+    if (isProtected && !licences) throw new Error('it is protected, and this origin names no licence service');
+    const opened = await open(video, new URL(`../${name}/${fileOf(manifest, player, isProtected)}`, location.href).href, {
       from,
+      licence: isProtected ? `${licences}${token}/${name}/licence` : undefined,
       fail: (reason) => {
         if (!current()) return;
         trouble(`${player.label} can’t play this: ${reason}.`);
@@ -85,6 +90,12 @@ async function start(player, manifest) {
   } catch (error) {
     if (current()) trouble(`${player.label} can’t play this: ${error.message || error.code || error}.`);
   }
+}
+
+// Shaka Player and browsers know no ClearKey in HLS: they fetch keys from the addresses in the identity playlists.
+function fileOf(manifest, { name: of }, isProtected) {
+  if (manifest === 'dash') return 'manifest.mpd';
+  return isProtected && of !== 'hls' ? 'multivariant-identity.m3u8' : 'multivariant.m3u8';
 }
 
 const scripts = new Map();

@@ -1,0 +1,276 @@
+"""The licence service, asked by a real client over a real socket."""
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from headend.keys import lines, open_keys
+from headend.keys.base import ContentKey, new_secret
+from headend.media.protection import KeyClass, KeyName, Scheme, key_name
+from origin.licences import KeyCache, LicenceService, Licensing, covers
+from tests.origin import grants
+
+TITLE = "film"
+NAMES = {key_class: key_name(TITLE, Scheme.CBCS, key_class) for key_class in KeyClass}
+OTHER = key_name("other", Scheme.CBCS, KeyClass.SD)
+SECRETS = {name.kid: new_secret() for name in (*NAMES.values(), OTHER)}
+UNKNOWN = "00" * 16
+
+
+@pytest.fixture(scope="module")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "keys"
+    path.touch(0o600)
+    path.write_text(lines.write(ContentKey(name, SECRETS[name.kid]) for name in (*NAMES.values(), OTHER)))
+    return path
+
+
+def b64(kid: str) -> str:
+    return base64.urlsafe_b64encode(bytes.fromhex(kid)).rstrip(b"=").decode()
+
+
+def token(**changes: Any) -> str:
+    return grants.token(title=TITLE, **changes)
+
+
+def answers(licensing: Licensing, *requests: tuple[str, str, Any]) -> list[tuple[int, bytes, Any]]:
+    """What the service answers to some requests: status, body and headers."""
+
+    async def ask() -> list[tuple[int, bytes, Any]]:
+        service = LicenceService(licensing)
+        runner = web.AppRunner(service.application(), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        [(host, port, *_)] = runner.addresses
+        found = []
+        try:
+            async with aiohttp.ClientSession() as session:
+                for method, path, body in requests:
+                    async with session.request(method, f"http://{host}:{port}{path}", data=body) as answer:
+                        found.append((answer.status, await answer.read(), answer.headers))
+        finally:
+            await runner.cleanup()
+            service.close()
+        return found
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture
+def licensing(key_file: Path, tmp_path: Path) -> Licensing:
+    return Licensing(open_keys(str(key_file)), grants.KEYS, state_dir=tmp_path)
+
+
+def asked(*kids: str) -> str:
+    return json.dumps({"kids": [b64(kid) for kid in kids], "type": "temporary"})
+
+
+def given(body: bytes) -> dict[str, bytes]:
+    document = json.loads(body)
+    assert document["type"] == "temporary"
+
+    def raw(text: str) -> bytes:
+        return base64.urlsafe_b64decode(text + "==")
+
+    return {raw(key["kid"]).hex(): raw(key["k"]) for key in document["keys"] if key["kty"] == "oct"}
+
+
+def test_a_licence_has_the_keys_that_were_asked_for(licensing: Licensing) -> None:
+    kids = [NAMES[KeyClass.AUDIO].kid, NAMES[KeyClass.SD].kid]
+    for path in (f"/t/{token()}/film/licence", f"/t/{token()}/film/0123456789abcdef/licence"):
+        [(status, body, headers)] = answers(licensing, ("POST", path, asked(*kids)))
+        assert status == 200
+        assert given(body) == {kid: SECRETS[kid] for kid in kids}
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_a_key_is_its_sixteen_bytes(licensing: Licensing) -> None:
+    kid = NAMES[KeyClass.HD].kid
+    [(status, body, headers)] = answers(licensing, ("GET", f"/t/{token()}/film/keys/{kid}", None))
+    assert (status, body, headers["Cache-Control"]) == (200, SECRETS[kid], "no-store")
+
+
+@pytest.mark.parametrize(
+    ("limit", "classes"),
+    [
+        (None, {KeyClass.AUDIO, KeyClass.SD, KeyClass.HD, KeyClass.UHD, KeyClass.ALL}),
+        (1080, {KeyClass.AUDIO, KeyClass.SD, KeyClass.HD, KeyClass.ALL}),
+        (720, {KeyClass.AUDIO, KeyClass.SD, KeyClass.HD, KeyClass.ALL}),
+        (576, {KeyClass.AUDIO, KeyClass.SD, KeyClass.ALL}),
+    ],
+)
+def test_keys_of_pictures_above_the_plan_are_left_out(
+    licensing: Licensing, limit: int | None, classes: set[KeyClass]
+) -> None:
+    assert {key_class for key_class in KeyClass if covers(key_class, limit)} == classes
+    wanted = asked(*(name.kid for name in NAMES.values()))
+    [(status, body, _)] = answers(licensing, ("POST", f"/t/{token(max_height_px=limit)}/film/licence", wanted))
+    assert status == 200
+    assert given(body).keys() == {NAMES[key_class].kid for key_class in classes}
+
+
+def test_a_key_above_the_plan_looks_like_one_that_is_not_there(licensing: Licensing) -> None:
+    where = f"/t/{token(max_height_px=576)}/film"
+    refused = [
+        answer[:2]
+        for answer in answers(
+            licensing,
+            *(("POST", f"{where}/licence", asked(kid)) for kid in (NAMES[KeyClass.UHD].kid, OTHER.kid, UNKNOWN)),
+            *(("GET", f"{where}/keys/{kid}", None) for kid in (NAMES[KeyClass.UHD].kid, OTHER.kid, UNKNOWN, "-" * 32)),
+        )
+    ]
+    assert len(set(refused)) == 1
+    assert refused[0][0] == 403
+
+
+NOT_COVERING: dict[str, Callable[[], str]] = {
+    "no token": lambda: "x.y.z",
+    "of another title": lambda: grants.token(title="other"),
+    "signed by a stranger": lambda: token(keys=grants.STRANGE_KEYS),
+    "expired": lambda: token(expires_s=int(time.time()) - 120),
+    "after the licence's end": lambda: token(licensed_until_s=int(time.time()) - 1),
+    "for another territory": lambda: token(territories=("DE",)),
+}
+
+
+@pytest.mark.parametrize("word", NOT_COVERING.values(), ids=NOT_COVERING)
+def test_a_token_that_does_not_cover_the_title_gets_no_key(licensing: Licensing, word: Callable[[], str]) -> None:
+    kid = NAMES[KeyClass.SD].kid
+    for status, body, _ in answers(
+        licensing,
+        ("POST", f"/t/{word()}/film/licence", asked(kid)),
+        ("GET", f"/t/{word()}/film/keys/{kid}", None),
+    ):
+        assert status == 403
+        assert SECRETS[kid] not in body
+
+
+def test_a_licence_takes_a_screen(licensing: Licensing) -> None:
+    kid = NAMES[KeyClass.SD].kid
+    path = "/t/{}/film/licence"
+    found = answers(
+        licensing,
+        ("POST", path.format(token(session="one")), asked(kid)),
+        ("POST", path.format(token(session="two")), asked(kid)),
+        ("POST", path.format(token(session="one")), asked(kid)),
+    )
+    assert [status for status, _, _ in found] == [200, 403, 200]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("", 400),
+        ("{", 400),
+        ("[]", 400),
+        ("null", 400),
+        (b"\xff\xfe", 400),
+        ('{"kids": "x"}', 400),
+        ('{"kids": []}', 400),
+        ('{"kids": ["AAAA"]}', 400),
+        ('{"kids": ["!!!!!!!!!!!!!!!!!!!!!!"]}', 400),
+        (json.dumps({"kids": [b64(UNKNOWN)], "type": "persistent-license"}), 400),
+        (json.dumps({"kids": [b64(UNKNOWN)] * 65}), 400),
+        (json.dumps({"kids": [b64(UNKNOWN)], "pad": "x" * 4096}), 413),
+        ("[" * 4000, 400),
+    ],
+)
+def test_what_is_no_request_for_a_licence_gets_one_status(licensing: Licensing, body: Any, status: int) -> None:
+    [(found, _, _)] = answers(licensing, ("POST", f"/t/{token()}/film/licence", body))
+    assert found == status
+
+
+def test_a_body_may_have_four_kibibytes_and_not_a_byte_more(licensing: Licensing) -> None:
+    request = asked(NAMES[KeyClass.SD].kid)
+    whole = request + " " * (4096 - len(request))
+    found = answers(
+        licensing,
+        ("POST", f"/t/{token()}/film/licence", whole),
+        ("POST", f"/t/{token()}/film/licence", whole + " "),
+    )
+    assert [status for status, _, _ in found] == [200, 413]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/film/licence", 404),
+        ("POST", "/film/licence", 404),
+        ("GET", "/t/TOKEN/film/licence", 405),
+        ("POST", f"/t/TOKEN/film/keys/{UNKNOWN}", 405),
+        ("GET", "/t/TOKEN/film/keys/..%2f..%2fkeys", 404),
+        ("GET", f"/t/TOKEN/%2e%2e/keys/{UNKNOWN}", 404),
+        ("GET", "/healthz", 200),
+        ("GET", "/metrics", 200),
+        ("OPTIONS", "/t/TOKEN/film/licence", 204),
+    ],
+)
+def test_only_the_routes_exist(licensing: Licensing, method: str, path: str, status: int) -> None:
+    [(found, _, headers)] = answers(licensing, (method, path.replace("TOKEN", token()), None))
+    assert found == status
+    if status == 204:
+        assert "Content-Type" in headers["Access-Control-Allow-Headers"]
+
+
+def test_an_open_service_asks_for_no_token(key_file: Path) -> None:
+    kid = NAMES[KeyClass.UHD].kid
+    open_to_all = Licensing(open_keys(str(key_file)), None)
+    found = answers(open_to_all, ("POST", "/film/licence", asked(kid)), ("GET", f"/film/keys/{kid}", None))
+    assert given(found[0][1]) == {kid: SECRETS[kid]}
+    assert found[1][1] == SECRETS[kid]
+
+
+class Source:
+    """A source of keys that counts how often it is asked, and may be away."""
+
+    url = "source"
+
+    def __init__(self, path: Path) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self._keys = open_keys(str(path))
+
+    def keys(self, title: str, names: Any) -> Any:
+        self.asked.append(tuple(name.kid for name in names))
+        return self._keys.keys(title, names)
+
+
+@contextmanager
+def cached(key_file: Path) -> Iterator[tuple[Source, KeyCache, list[float]]]:
+    source, clock = Source(key_file), [0.0]
+    yield source, KeyCache(source, clock=lambda: clock[0]), clock
+
+
+def test_the_source_is_asked_once_a_minute_for_a_key_and_for_one_that_it_lacks(key_file: Path) -> None:
+    lacking = key_name("film", Scheme.CENC, KeyClass.SD)
+    names: list[KeyName] = [NAMES[KeyClass.SD], lacking]
+    with cached(key_file) as (source, cache, clock):
+        for _ in range(3):
+            found = asyncio.run(cache.secrets("film", names))
+            assert found == {names[0].kid: SECRETS[names[0].kid]}
+        assert len(source.asked) == 3  # both, and each alone
+        clock[0] = 61.0
+        asyncio.run(cache.secrets("film", names))
+        assert len(source.asked) == 6
+
+
+def test_a_source_that_is_away_is_a_fault_of_the_service_and_not_of_the_token(
+    licensing: Licensing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headend.errors import StoreUnavailable
+
+    def away(*_: Any) -> Any:
+        raise StoreUnavailable("it does not answer")
+
+    monkeypatch.setattr(type(licensing.source), "keys", away)
+    [(status, body, _)] = answers(licensing, ("POST", f"/t/{token()}/film/licence", asked(NAMES[KeyClass.SD].kid)))
+    assert (status, json.loads(body)) == (503, {"error": "service unavailable"})
