@@ -142,7 +142,7 @@ def test_repackaging_by_another_headend_makes_a_release_over_the_same_tracks(
     one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
     before = {info.key: info.etag for info in store.list(layout.tracks("film"))}
     honest = hls.multivariant
-    monkeypatch.setattr(hls, "multivariant", lambda presentation: honest(presentation) + "# of tomorrow\n")
+    monkeypatch.setattr(hls, "multivariant", lambda outline, **form: honest(outline, **form) + "# of tomorrow\n")
     two = lifecycle.repackage(store, "film").presentation.release
     assert two != one and current_release(store, "film") == two
     assert {info.key: info.etag for info in store.list(layout.tracks("film"))} == before
