@@ -33,7 +33,7 @@ from headend.errors import ConfigError, HeadendError
 from headend.http.access_log import FLUSH_S, AccessLog
 from headend.http.listening import listen, url_of
 from headend.http.responses import EVERYWHERE
-from headend.keys import KeyStore
+from headend.keys import KeyStore, cpix
 from headend.media.protection import KeyClass, KeyName, Scheme, check_kid, key_name
 from headend.metrics import Registry
 
@@ -87,10 +87,12 @@ class Licensing:
 
     Attributes:
         source: Where content keys come from.
-        tokens: What playback tokens are signed with; None gives keys to everyone, for tests on one machine.
+        tokens: What playback tokens are signed with; None gives no player a key, unless it ``is_open``.
         reload_tokens: Reads them again, on SIGHUP; None if they never change.
         state_dir: Where leases of screens are kept; None counts none.
         access_log: Where requests are logged; None for nowhere.
+        is_open: Whether players get licences without tokens.
+        speke: Answers SPEKE requests of packagers; None where there is no such route.
     """
 
     source: KeyStore
@@ -98,6 +100,8 @@ class Licensing:
     reload_tokens: Callable[[], Keyring] | None = None
     state_dir: Path | None = None
     access_log: AccessLog | None = None
+    is_open: bool = False
+    speke: Callable[[bytes], bytes] | None = None
 
 
 class KeyCache:
@@ -206,8 +210,14 @@ class LicenceService:
                 log.error("the token keys stay as they were: %s", error)
 
     def application(self) -> web.Application:
-        """The routes; those with a token exist only where tokens are checked."""
-        app = web.Application(middlewares=[self._counted], client_max_size=LARGEST_REQUEST)
+        """The routes; where tokens are checked, those for players begin with one."""
+        app = web.Application(middlewares=[self._counted])
+        app.router.add_get("/healthz", _alive, name="health")
+        app.router.add_get("/metrics", self._metrics, name="metrics")
+        if self._licensing.speke is not None:
+            app.router.add_post("/speke", self.speke, name="speke")
+        if self._checker is None and not self._licensing.is_open:
+            return app
         base = TOKEN if self._checker is not None else ""
         for path in (base + TITLE + RELEASE + "/licence", base + TITLE + "/licence"):
             app.router.add_post(path, self.licence, name="licence" if RELEASE in path else "title-licence")
@@ -215,8 +225,6 @@ class LicenceService:
         for path in (base + TITLE + RELEASE + KID, base + TITLE + KID):
             app.router.add_get(path, self.key, name="key" if RELEASE in path else "title-key", allow_head=False)
             app.router.add_route(hdrs.METH_OPTIONS, path, _preflight)
-        app.router.add_get("/healthz", _alive, name="health")
-        app.router.add_get("/metrics", self._metrics, name="metrics")
         return app
 
     async def licence(self, request: web.Request) -> web.Response:
@@ -240,6 +248,18 @@ class LicenceService:
             raise _Refused(HTTPStatus.FORBIDDEN, NO_KEY) from None
         [(_, secret)] = await self._keys(request.match_info["title"], [kid], grant)
         return _response(HTTPStatus.OK, secret, "application/octet-stream")
+
+    async def speke(self, request: web.Request) -> web.Response:
+        """The keys that a packager asks for, with the signalling of DRM systems."""
+        assert self._licensing.speke is not None
+        body = await _body(request, cpix.LARGEST)
+        try:
+            found = await asyncio.to_thread(self._licensing.speke, body)
+        except ConfigError as error:
+            return _error(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        response = _response(HTTPStatus.OK, found, "application/xml")
+        response.headers["X-Speke-Version"] = "2.0"
+        return response
 
     async def _grant(self, request: web.Request) -> Grant | None:
         """What the token allows, which takes a screen; None where everyone gets keys."""
@@ -341,9 +361,19 @@ async def _guarded(
     return response
 
 
-async def _asked(request: web.Request) -> LicenceRequest:
+async def _body(request: web.Request, most_bytes: int) -> bytes:
+    """A request's body; raises `_Refused` if it is larger, and `TimeoutError` if it does not arrive."""
+    body = bytearray()
     async with asyncio.timeout(BODY_S):
-        body = await request.read()
+        async for piece in request.content.iter_any():
+            body += piece
+            if len(body) > most_bytes:
+                raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request is too large")
+    return bytes(body)
+
+
+async def _asked(request: web.Request) -> LicenceRequest:
+    body = await _body(request, LARGEST_REQUEST)
     try:
         asked = msgspec.json.decode(body, type=LicenceRequest)
     except (msgspec.DecodeError, UnicodeDecodeError):

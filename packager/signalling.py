@@ -73,6 +73,12 @@ def signals(names: Sequence[KeyName], systems: Iterable[System]) -> tuple[Signal
     )
 
 
+def signals_for(names: Sequence[KeyName], system_ids: Iterable[str]) -> tuple[Signal, ...]:
+    """The same for systems that are given by their UUIDs; those that are not known here have no signals."""
+    systems = {id: system for system, id in SYSTEM_IDS.items()}
+    return signals(names, [systems[id] for id in system_ids if id in systems])
+
+
 def _clearkey(name: KeyName) -> Signal:
     kid = base64.b64encode(bytes.fromhex(name.kid)).decode()
     return Signal(SYSTEM_IDS[System.CLEARKEY], name.kid, "", f"data:;base64,{kid}", "org.w3.clearkey")

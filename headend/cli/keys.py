@@ -20,8 +20,11 @@ from headend.http.access_log import AccessLog
 from headend.http.listening import is_loopback
 from headend.keys import cpix, lines, open_keys
 from headend.keys.base import ContentKey, KeyStore, new_secret
+from headend.keys.file import FileKeys
+from headend.keys.provider import Provider
 from headend.media.protection import KeyClass, KeyName, Scheme, key_name
 from origin import licences
+from packager.signalling import signals_for
 
 CLASSES = (KeyClass.AUDIO, KeyClass.SD, KeyClass.HD, KeyClass.UHD)
 
@@ -214,6 +217,7 @@ def export(
     epilog=options.examples(
         "headend keys serve --keys film.keys --token-keys tokens",
         "headend keys serve --keys film.keys --open",
+        "headend keys serve --keys dev.keys --speke",
         "headend keys serve --host 0.0.0.0 --keys speke+https://keys.example/speke --token-keys tokens",
     ),
 )
@@ -233,6 +237,7 @@ def serve(
     cpix_key: str | None,
     keys_file: str | None,
     is_open: bool,
+    is_provider: bool,
     state_dir: str | None,
     access_log: bool,
     as_json: bool,
@@ -248,11 +253,17 @@ def serve(
     if is_open and keys_file is not None:
         raise ConfigError("--open needs no token keys: give one of --open and --token-keys")
     tokens = None if is_open else find_keys(keys_file)
-    if tokens is None and not is_open:
+    if tokens is None and not is_open and not is_provider:
         raise ConfigError(f"everyone could get every key: give --token-keys FILE or set {VARIABLE}, or choose --open")
-    if is_open and not is_loopback(host):
-        raise ConfigError(f"--open gives keys to everyone, and {host} is not loopback: give --token-keys FILE instead")
+    if (is_open or is_provider) and not is_loopback(host):
+        option = "--open" if is_open else "--speke"
+        raise ConfigError(f"{option} gives keys to everyone, and {host} is not loopback: leave it out")
     source = open_keys(address, private_key=cpix_key)
+    speke = None
+    if is_provider:
+        if not isinstance(source, FileKeys):
+            raise ConfigError("--speke adds keys to a file: give --keys FILE")
+        speke = Provider(source.path, signals_for).answer
 
     def ready(url: str) -> None:
         if as_json:
@@ -269,6 +280,8 @@ def serve(
             reload_tokens=None if tokens is None else partial(read_again, keys_file),
             state_dir=None if state_dir is None else Path(state_dir),
             access_log=AccessLog(sys.stdout, redact=without_token) if access_log else None,
+            is_open=is_open,
+            speke=speke,
         )
         licences.serve(host, port, licensing, ready)
 

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import secrets
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -158,6 +159,72 @@ def request(title: str, names: Sequence[KeyName], systems: Iterable[str]) -> byt
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for.
+
+    Attributes:
+        title: The content's id.
+        names: The keys.
+        systems: The DRM systems whose signalling is wanted: UUIDs in small letters.
+    """
+
+    title: str
+    names: tuple[KeyName, ...]
+    systems: tuple[str, ...]
+
+
+def read_request(data: bytes, place: str, *, most_keys: int) -> Asked:
+    """Read a request for keys, as `request` writes it.
+
+    Args:
+        data: The document.
+        place: Where it came from, for errors.
+        most_keys: How many keys it may ask for.
+
+    Raises:
+        ConfigError: It is no such request, mixes schemes, asks for too many keys, or for one twice.
+    """
+    root = parse(data, place)
+    classes = {element.get("kid", ""): element.get("intendedTrackType", "") for element in _rules(root)}
+    by_type = {text: key_class for key_class, text in _TRACK_TYPES.items()}
+    names: dict[str, KeyName] = {}
+    for element in root.iterfind("ContentKeyList/ContentKey", _NS):
+        kid, scheme = _kid(element, place), element.get("commonEncryptionScheme", Scheme.AES_128)
+        if kid in names or len(names) >= most_keys:
+            raise ConfigError(f"{place} asks for more than {most_keys} keys, or for one twice", kid=kid)
+        if scheme not in list(Scheme):
+            raise ConfigError(f"{place} asks for a key of a scheme that is none of {', '.join(Scheme)}", kid=kid)
+        iv = _sixteen(_decode(element.get("explicitIV"), place), "an IV").hex() if element.get("explicitIV") else ""
+        key_class = by_type.get(classes.get(element.get("kid", ""), ""), KeyClass.ALL)
+        names[kid] = KeyName(kid, Scheme(scheme), key_class, iv=iv)
+    if not names:
+        raise ConfigError(f"{place} asks for no key")
+    if len({name.scheme for name in names.values()}) > 1:
+        raise ConfigError(f"{place} mixes schemes: ask for the keys of each one apart")
+    systems = dict.fromkeys(e.get("systemId", "").lower() for e in root.iterfind("DRMSystemList/DRMSystem", _NS))
+    return Asked(root.get("contentId", ""), tuple(names.values()), tuple(systems))
+
+
+def response(asked: Asked, keys: Mapping[str, ContentKey], signals: Iterable[Signal]) -> bytes:
+    """Write what a server answers to a request: its keys in the clear, and what manifests say to DRM systems."""
+    root = parse(write(asked.title, asked.names, keys), "response")
+    listed = _element(None, "DRMSystemList")
+    for signal in signals:
+        drm = _element(listed, "DRMSystem", kid=str(uuid.UUID(signal.kid)), systemId=signal.system)
+        if signal.pssh:
+            _element(drm, "PSSH").text = signal.pssh
+        line = f'#EXT-X-KEY:METHOD=SAMPLE-AES,URI="{signal.hls_uri}",KEYFORMAT="{signal.hls_keyformat}"'
+        if signal.hls_uri:
+            _element(drm, "HLSSignalingData", playlist="media").text = base64.b64encode(line.encode()).decode()
+    root.insert(1, listed)
+    return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _rules(root: Any) -> Iterable[Any]:
+    return root.iterfind("ContentKeyUsageRuleList/ContentKeyUsageRule", _NS)  # type: ignore[no-any-return]
+
+
 def parse(data: bytes, place: str) -> Any:
     """Read XML of strangers: no DTD, no entities, at most `LARGEST` bytes.
 
@@ -255,14 +322,22 @@ def _signals(root: Any, place: str) -> Iterable[Signal]:
         except ValueError:
             raise ConfigError(f"{place}: a DRMSystem's systemId is not a UUID") from None
         pssh = (element.findtext("PSSH", "", _NS) or "").strip()
-        if pssh:
-            _decode(pssh, place)
+        if pssh and not _is_pssh(_decode(pssh, place)):
+            raise ConfigError(f"{place}: a PSSH element holds no pssh box")
         uri = keyformat = ""
         for data in element.iterfind("HLSSignalingData", _NS):
             text = _decode(data.text or "", place).decode("utf-8", "replace")
             if data.get("playlist", "media") == "media" and text:
                 uri, keyformat = _attribute(text, "URI"), _attribute(text, "KEYFORMAT")
         yield Signal(system, _kid(element, place), pssh, uri, keyformat)
+
+
+def _is_pssh(box: bytes) -> bool:
+    """Whether this is one whole ``pssh`` box, whose parts are as long as they say (ISO/IEC 23001-7, section 8.1.1)."""
+    if len(box) < 32 or int.from_bytes(box[:4]) != len(box) or box[4:8] != b"pssh" or box[8] > 1:
+        return False
+    at = 28 + (4 + 16 * int.from_bytes(box[28:32]) if box[8] else 0)
+    return at + 4 <= len(box) and at + 4 + int.from_bytes(box[at : at + 4]) == len(box)
 
 
 def _attribute(line: str, name: str) -> str:

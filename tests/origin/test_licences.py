@@ -13,10 +13,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from headend.keys import lines, open_keys
+from headend.keys import cpix, lines, open_keys
 from headend.keys.base import ContentKey, new_secret
+from headend.keys.file import FileKeys
+from headend.keys.provider import Provider
 from headend.media.protection import KeyClass, KeyName, Scheme, key_name
 from origin.licences import KeyCache, LicenceService, Licensing, covers
+from packager.signalling import SYSTEM_IDS, signals_for
 from tests.origin import grants
 
 TITLE = "film"
@@ -224,10 +227,54 @@ def test_only_the_routes_exist(licensing: Licensing, method: str, path: str, sta
 
 def test_an_open_service_asks_for_no_token(key_file: Path) -> None:
     kid = NAMES[KeyClass.UHD].kid
-    open_to_all = Licensing(open_keys(str(key_file)), None)
+    open_to_all = Licensing(open_keys(str(key_file)), None, is_open=True)
     found = answers(open_to_all, ("POST", "/film/licence", asked(kid)), ("GET", f"/film/keys/{kid}", None))
     assert given(found[0][1]) == {kid: SECRETS[kid]}
     assert found[1][1] == SECRETS[kid]
+
+
+def test_a_service_that_knows_no_tokens_gives_players_nothing(key_file: Path) -> None:
+    kid = NAMES[KeyClass.UHD].kid
+    closed = Licensing(open_keys(str(key_file)), None)
+    found = answers(closed, ("POST", "/film/licence", asked(kid)), ("GET", f"/film/keys/{kid}", None))
+    assert [status for status, _, _ in found] == [404, 404]
+
+
+def test_a_provider_makes_the_keys_that_are_asked_for_and_gives_the_same_ones_again(tmp_path: Path) -> None:
+    path = tmp_path / "dev.keys"
+    provider = Licensing(open_keys(str(path)), None, speke=Provider(path, signals_for).answer)
+    names = list(NAMES.values())
+    request = cpix.request(TITLE, names, list(SYSTEM_IDS.values()))
+    (status, body, headers), again = answers(provider, ("POST", "/speke", request), ("POST", "/speke", request))
+    assert (status, headers["X-Speke-Version"]) == (200, "2.0")
+    document = cpix.read(body, "answer")
+    assert document.keys == cpix.read(again[1], "answer").keys
+    assert document.keys.keys() == {name.kid for name in names}
+    assert len(document.signals) == len(SYSTEM_IDS) * len(names)
+    assert document.signals[0] in signals_for(names, SYSTEM_IDS.values())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert {key.name.kid: key.secret for key in FileKeys(path).all()} == document.keys
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"<x/>", 422),
+        (b"no XML", 422),
+        (b"", 422),
+        (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', 422),
+        (cpix.request(TITLE, [], []), 422),
+        (cpix.request(TITLE, [NAMES[KeyClass.SD], NAMES[KeyClass.SD]], []), 422),
+        (cpix.request(TITLE, [NAMES[KeyClass.SD], key_name(TITLE, Scheme.CENC, KeyClass.SD)], []), 422),
+        (b" " * ((1 << 20) + 1), 413),
+    ],
+)
+def test_a_provider_refuses_what_is_no_request(tmp_path: Path, body: bytes, status: int) -> None:
+    path = tmp_path / "dev.keys"
+    provider = Licensing(open_keys(str(path)), None, speke=Provider(path, signals_for).answer)
+    [(found, _, _)] = answers(provider, ("POST", "/speke", body))
+    assert found == status
+    assert not path.exists()
 
 
 class Source:
