@@ -20,7 +20,7 @@ from encoder import seeking, timestamps
 from encoder.conforming import Conformed
 from encoder.families import VIDEO, Options, Style
 from encoder.picture.colour import is_wide, light_of, narrowed, peak_nits, tone_mapped, without_metadata
-from encoder.probing import input_options
+from encoder.probing import CONTAINERS, input_options
 from encoder.scaling import halvings, start_of
 from headend.media import (
     Colour,
@@ -281,11 +281,11 @@ def words(stream: Any) -> tuple[str, ...]:
     return tuple(str(word).replace(r"\\=", "=") for word in ffmpeg.get_args(stream))
 
 
-def source_options(master: Master) -> dict[str, Any]:
-    """The options with which a task's command opens the master."""
+def source_options(master: Master, containers: str = CONTAINERS) -> dict[str, Any]:
+    """The options with which a task's command opens the master, which may be in these containers."""
     remote = "://" in master.url
     options: dict[str, Any] = {
-        **input_options("https://" if remote else master.url),
+        **input_options("https://" if remote else master.url, containers),
         # Times as the master has them: cutting goes by them.
         "copyts": None,
         # Chunks run side by side.

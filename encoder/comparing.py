@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from encoder.probing import opened
+from encoder.probing import SOUND_CONTAINERS, opened
 from headend.media import Master
 
 AROUND_S = Fraction(4)
@@ -67,7 +67,7 @@ def of_sound(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -> 
     if len(made) < _BIN_HZ // 2 or made.std() <= _FLAT * max(made.mean(), 1e-4):
         return ""
     from_s = first_s + zero_s - AROUND_S
-    with opened(master, input_url) as container:
+    with opened(master, input_url, SOUND_CONTAINERS) as container:
         _seek(container, piece.stream, from_s - 1)
         end_s = from_s + 2 * AROUND_S + Fraction(len(made), _BIN_HZ)
         start_s, meant = _loudness(container, piece.stream, end_s)

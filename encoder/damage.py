@@ -20,7 +20,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from encoder.probing import forget_order, opened
+from encoder.probing import SOUND_CONTAINERS, forget_order, opened
 from headend.errors import DamagedMaster
 from headend.media import Damage, EncodeTask, Master, Probe, Reading, VideoTrack, merged
 
@@ -48,7 +48,7 @@ def look_through(master: Master, input_url: str, readings: Iterable[Reading]) ->
     """
     found: list[Damage] = []
     for reading in readings:
-        with opened(master, input_url) as container:
+        with opened(master, input_url, SOUND_CONTAINERS) as container:
             stream = container.streams[reading.stream]
             if reading.seek_s is not None and stream.time_base:
                 container.seek(int(reading.seek_s / stream.time_base), stream=stream)

@@ -4,12 +4,9 @@ A `Draft` knows what a title is to have: its renditions, and the track that each
 tasks for whatever is missing, grouped as suits the workers that are there.
 """
 
-import hashlib
-import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import groupby
 
 from encoder import seeking
 from encoder import text as programmes_of_text
@@ -17,21 +14,22 @@ from encoder.command import Beside, Look, VideoCommands, beside_of
 from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
 from encoder.grouping import Group, arrange
+from encoder.identities import behind_input, digest, task_id, track_id
 from encoder.picture.colour import check, complete_colour
 from encoder.picture.colour import tell as tell_colour
-from encoder.sound.command import audio_command, levelling
+from encoder.sound.work import SoundWork
 from encoder.trick_play import lay_poster, lay_thumbnails, tell, trick_renditions
 from headend import documents, layout
 from headend.errors import ConfigError, MasterError
 from headend.media import (
+    AudioLadder,
     AudioRendition,
-    AudioTrack,
+    AudioRung,
     Codec,
     Damage,
     EncodePlan,
     EncodeTask,
     Kind,
-    Levelling,
     Master,
     Part,
     Probe,
@@ -44,10 +42,6 @@ from headend.media import (
 from headend.settings import EncodeSettings
 from headend.timing import Chunk, Grid, lay_grid
 
-DIGEST_CHARACTERS = 20
-"""80 bits: no two tasks of a title collide."""
-TRACK_CHARACTERS = 10
-"""40 bits: no two tracks of a title and a rendition's id collide."""
 EARLY = frozenset({Codec.AVC, Codec.AAC})
 """What every player takes: enough for a first release."""
 
@@ -69,6 +63,7 @@ class Draft:
         costs: What encoding costs; None for what came with the installation.
         text: The programmes of text.
         missing: Frames that the master's index misses, and that are made up for.
+        rungs: The ladder's rungs of sound, which the release keeps for sound that is added later.
 
     Attributes:
         plan: All of it but the tasks.
@@ -94,6 +89,7 @@ class Draft:
         costs: Costs | None = None,
         text: tuple[TextTrack, ...] = (),
         missing: tuple[Damage, ...] = (),
+        rungs: tuple[AudioRung, ...] = (),
     ) -> None:
         track = conformed.track
         grid = lay_grid(
@@ -109,8 +105,17 @@ class Draft:
         self._chunks = seeking.joined(grid.chunks(), conformed)
         self._costs = costs or measured()
         self._pricing = Pricing(self._costs, conformed, settings.effort)
-        self._programmes = {programme.index: programme for programme in probe.audio}
-        self._loudness_lufs, self._compressed = settings.loudness_lufs, settings.compressed
+        self._sound = SoundWork(
+            master=probe.master,
+            programmes={programme.index: programme for programme in probe.audio},
+            grid=grid,
+            start_s=track.start_s,
+            loudness_lufs=settings.loudness_lufs,
+            costs=self._costs,
+            tool_digest=tool_digest,
+            mended=conformed.mended,
+            compressed=settings.compressed,
+        )
         trick: tuple[VideoRendition, ...] = ()
         thumbnails = poster = None
         if settings.thumbnails and video:
@@ -143,6 +148,7 @@ class Draft:
             allow_damaged=conformed.mended,
             damage=missing,
             chunks=self._chunks,
+            sound=AudioLadder(rungs, settings.loudness_lufs, settings.compressed),
         )
         self.plan = replace(self.plan, tracks=self._tracks())
 
@@ -164,7 +170,7 @@ class Draft:
             early: Whether H.264 and AAC are tasks of their own, before all others.
         """
         wanted = frozenset(self.plan.parts if missing is None else missing)
-        tasks = [*self._sound_tasks(wanted), *self._text_tasks(wanted)]
+        tasks = [*self._sound.tasks(self.plan, wanted), *self._text_tasks(wanted)]
         tasks += self._video_tasks(wanted, [task.cost for task in tasks], workers, slot_bytes, early=early)
         urgent = _early_ids(self.plan) if early else frozenset()
         tasks.sort(key=lambda task: (urgent.isdisjoint(rendition for rendition, _ in task.parts), -task.cost))
@@ -190,16 +196,13 @@ class Draft:
             "master": plan.master.digest,
             "chunks": [[documents.as_plain(chunk), self._commands.frames(chunk)] for chunk in plan.chunks],
         }
-        seen = _digest(pictures)
+        seen = digest(pictures)
         tracks = {
             r.id: track_id(r.id, {"frames": seen, "encoder": self._commands.alone(r), "level": r.level})
             for r in (*plan.video, *plan.trick)
         }
         for sound in plan.audio:
-            argv, levels = self._sound((sound,))
-            plain = documents.as_plain(replace(levels, argv=_behind_input(levels.argv)))
-            deciding = {**shared, "master": plan.master.digest, "encoder": _behind_input(argv), "levels": plain}
-            tracks[sound.id] = track_id(sound.id, deciding)
+            tracks[sound.id] = self._sound.track_id(sound)
         by_number = {programme.number: programme for programme in self._text}
         for text in plan.text:
             tracks[text.id] = text_track_id(
@@ -220,34 +223,6 @@ class Draft:
         return tracks
 
     # --- tasks ----------------------------------------------------------------------------------------------------
-
-    def _sound(self, members: tuple[AudioRendition, ...]) -> tuple[tuple[str, ...], Levelling]:
-        """The commands that encode and that measure some renditions of one programme."""
-        programme = self._programmes[members[0].track_index]
-        place = (self.plan.master, programme, self.plan.grid, self._conformed.track.start_s, members)
-        mended, compressed = self._conformed.mended, self._compressed
-        return (
-            audio_command(*place, mended=mended, compressed=compressed),
-            levelling(*place, self._loudness_lufs, mended=mended, compressed=compressed),
-        )
-
-    def _sound_tasks(self, wanted: frozenset[Part]) -> Iterator[EncodeTask]:
-        plan = self.plan
-        for index, programme in _programmes(plan.audio):
-            members = tuple(rendition for rendition in programme if (rendition.id, 0) in wanted)
-            if members:
-                argv, levels = self._sound(members)
-                yield EncodeTask(
-                    id=task_id(plan, plan.whole, [rendition.id for rendition in members]),
-                    kind=Kind.AUDIO,
-                    chunk=plan.whole,
-                    renditions=tuple(rendition.id for rendition in members),
-                    argv=argv,
-                    cost=self._costs.audio_s(members, float(plan.grid.duration_s)),
-                    memory_bytes=self._costs.audio_bytes(),
-                    levelling=levels,
-                    reads=_heard(self._programmes[index], plan.grid, self._conformed.track),
-                )
 
     def _text_tasks(self, wanted: frozenset[Part]) -> Iterator[EncodeTask]:
         """Tasks that read programmes of text."""
@@ -337,21 +312,6 @@ class Draft:
         )
 
 
-def task_id(plan: EncodePlan, chunk: Chunk, renditions: Iterable[str]) -> str:
-    """Name the task that makes a chunk of some renditions, thumbnails and poster included."""
-    return _digest({"chunk": chunk.number, "tracks": sorted(plan.tracks[id] for id in renditions)})
-
-
-def track_id(rendition: str, deciding: object) -> str:
-    """Name the track that a rendition is in the store.
-
-    Args:
-        rendition: The rendition's id, for people.
-        deciding: All that decides the track's bytes, as plain data.
-    """
-    return f"{rendition}-{_digest(deciding)[:TRACK_CHARACTERS]}"
-
-
 def text_track_id(
     rendition: TextRendition, programme: TextTrack, grid: Grid, master: Master, start_s: Fraction, tool_digest: str
 ) -> str:
@@ -366,7 +326,7 @@ def text_track_id(
             "source": programme.sidecar.digest if programme.sidecar else master.digest,
             "start": str(programme.start_s if programme.sidecar else start_s),
             "stream": programme.index,
-            "encoder": _behind_input(programmes_of_text.command(master, (plain,))),
+            "encoder": behind_input(programmes_of_text.command(master, (plain,))),
             "codecs": [programme.codec, rendition.codec],
             # Init segments of text state it.
             "language": rendition.language,
@@ -439,12 +399,6 @@ def _waves(video: Sequence[VideoRendition]) -> Iterator[tuple[VideoRendition, ..
             yield wave
 
 
-def _programmes(audio: Sequence[AudioRendition]) -> Iterator[tuple[int, tuple[AudioRendition, ...]]]:
-    """The renditions of each programme of the master, by its stream number."""
-    for index, members in groupby(audio, key=lambda rendition: rendition.track_index):
-        yield index, tuple(members)
-
-
 def _seen(conformed: Conformed, chunk: Chunk) -> Reading:
     """What a task reads of the picture, apart from what it must decode before."""
     track, index = conformed.track, conformed.track.frames
@@ -458,20 +412,3 @@ def _seen(conformed: Conformed, chunk: Chunk) -> Reading:
         start_s=index.pts_ticks[first] * track.time_base,
         end_s=index.pts_ticks[end - 1] * track.time_base + 1 / track.frame_rate,
     )
-
-
-def _heard(programme: AudioTrack, grid: Grid, track: VideoTrack) -> tuple[Reading, ...]:
-    """What a task reads of sound: all of it, as long as there is picture."""
-    start_s = track.start_s
-    streams = [part.index for part in programme.parts] or [programme.index]
-    return tuple(Reading(n, start_s, Fraction(0), None, start_s, start_s + grid.duration_s) for n in streams)
-
-
-def _behind_input(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """The part of a command that does not depend on where its input lies."""
-    return argv[argv.index("-i") + 2 :] if "-i" in argv else argv
-
-
-def _digest(content: object) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-    return hashlib.sha256(canonical).hexdigest()[:DIGEST_CHARACTERS]

@@ -10,9 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import count
 
-from langcodes import standardize_tag
-from langcodes.tag_parser import LanguageTagError
-
+from encoder.languages import standardized
 from headend.errors import ConfigError
 from headend.media import AudioPart, AudioRole, AudioTrack, Probe
 from headend.media.speakers import ASSUMED
@@ -178,7 +176,7 @@ def _chosen(parts: Sequence[AudioTrack], choice: AudioChoice) -> AudioTrack:
     first = parts[0] if len(parts) == 1 else _joined(parts)
     return replace(
         first,
-        language=first.language if choice.language is None else _language(choice.language),
+        language=first.language if choice.language is None else standardized(choice.language, "--audio"),
         title=first.title if choice.name is None else choice.name,
         roles=first.roles
         if choice.role is None
@@ -215,13 +213,6 @@ def _numbered(programmes: Sequence[AudioTrack], tracks: Sequence[AudioTrack]) ->
         index = next(free) if programme.index in taken else programme.index
         taken.add(index)
         yield replace(programme, index=index)
-
-
-def _language(tag: str) -> str:
-    try:
-        return standardize_tag(tag)
-    except LanguageTagError as error:
-        raise ConfigError(f"--audio: {tag!r} is no language; use tags such as en, pt-BR or zh-Hant") from error
 
 
 def _named(track: AudioTrack) -> AudioTrack:

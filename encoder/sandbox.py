@@ -43,6 +43,13 @@ class Probing:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """Which file to probe whose sound is wanted."""
+
+    master: Master
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
     """What to look through for damage."""
 
@@ -81,6 +88,15 @@ def probe(
     return _answer(Probe, Probing(master, choice), input_url, master, progress=progress, on_read=on_read)
 
 
+def probe_sound(master: Master, input_url: str, *, progress: Callable[[], int] = lambda: 0) -> Probe:
+    """Probe a file whose sound is wanted, as `encoder.probing.probe_sound` does, in another process.
+
+    Raises:
+        MasterError: As for `probe`.
+    """
+    return _answer(Probe, Listening(master), input_url, master, progress=progress)
+
+
 def look_for_bars(samples: Sampling, input_url: str, *, progress: Callable[[], int] = lambda: 0) -> Sighting:
     """Look at samples of a master as `encoder.cropping.look` does, in another process.
 
@@ -110,7 +126,7 @@ def look_through(
 
 def _answer(
     kind: type[Answer],
-    question: Probing | Sampling | Search,
+    question: Probing | Listening | Sampling | Search,
     input_url: str,
     master: Master,
     *,
@@ -172,6 +188,9 @@ def _main() -> None:
         elif os.environ[_ASKED] == Search.__name__:
             search = documents.read(Search, question, key=_QUESTION)
             answer = documents.write(Found(damage.look_through(search.master, url, search.readings)))
+        elif os.environ[_ASKED] == Listening.__name__:
+            file = documents.read(Listening, question, key=_QUESTION).master
+            answer = documents.write(probing.probe_sound(file, url))
         else:
             wanted = documents.read(Probing, question, key=_QUESTION)
             answer = documents.write(probing.probe(wanted.master, url, wanted.choice))

@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain, count
 from pathlib import Path
 from typing import TypeGuard
 
 import av
-from langcodes import standardize_tag
-from langcodes.tag_parser import LanguageTagError
 
 from encoder.command import GLOBAL, MASTER, PROGRAM, SCRATCH, source_options
+from encoder.languages import standardized
 from encoder.subtitles import cues, ttml, webvtt
 from encoder.subtitles.sidecars import ASS, SRT, TTML, WEBVTT, Sidecar, outside
 from headend.errors import ChunkRejected, ConfigError, MasterError
@@ -119,14 +119,20 @@ def tell(
         yield from _told_of(sidecar, duration_s)
 
 
-def renditions(programmes: Iterable[TextTrack]) -> tuple[TextRendition, ...]:
-    """The forms in which each programme is made: WebVTT twice, for HLS and for DASH, and of TTML also IMSC."""
+def renditions(programmes: Iterable[TextTrack], labels: Iterable[str] = ()) -> tuple[TextRendition, ...]:
+    """The forms in which each programme is made: WebVTT twice, for HLS and for DASH, and of TTML also IMSC.
+
+    Args:
+        programmes: The programmes.
+        labels: Ends of ids that other renditions of the title have.
+    """
     made: list[TextRendition] = []
-    taken: Counter[str] = Counter()
+    taken = {label.lower() for label in labels}
     for track in programmes:
-        label = track.language if track.role is TextRole.SUBTITLES else f"{track.language}-{track.role}"
-        taken[label.lower()] += 1
-        label += f"-{taken[label.lower()]}" if taken[label.lower()] > 1 else ""
+        usual = track.language if track.role is TextRole.SUBTITLES else f"{track.language}-{track.role}"
+        numbered = (f"{usual}-{number}" for number in count(2))
+        label = next(label for label in chain([usual], numbered) if label.lower() not in taken)
+        taken.add(label.lower())
         codecs = (Codec.VTT, Codec.WVTT, *([Codec.IMSC] if track.codec == TTML else []))
         made += [
             TextRendition(f"{codec}-{label}", codec, track.number, track.language, track.name, track.role)
@@ -267,18 +273,10 @@ def _relabelled(track: TextTrack, choice: TextChoice | None) -> TextTrack:
         return track
     return replace(
         track,
-        language=track.language if choice.language is None else language(choice.language),
+        language=track.language if choice.language is None else standardized(choice.language, "--subtitles"),
         role=choice.role or track.role,
         name=track.name if choice.name is None else choice.name,
     )
-
-
-def language(tag: str) -> str:
-    """Write a BCP 47 tag in its usual form; raises `ConfigError` for what is none."""
-    try:
-        return standardize_tag(tag)
-    except LanguageTagError as error:
-        raise ConfigError(f"--subtitles: {tag!r} is no language; use tags such as en, pt-BR or zh-Hant") from error
 
 
 def _named(tracks: Iterable[TextTrack]) -> Iterator[TextTrack]:

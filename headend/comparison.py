@@ -1,6 +1,6 @@
 """Comparing a release with the master that it was made of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from encoder import comparing, sandbox
 from headend import documents, layout
 from headend.errors import HeadendError, MasterError, StorageError
-from headend.media import AudioRendition, Master, Presentation, Probe, Release, Track, VideoRendition
+from headend.media import AudioFile, AudioRendition, Master, Presentation, Probe, Release, Track, VideoRendition
 from headend.settings import PictureChoice
 from headend.storage import Store, masters
 from packager.conformance import Finding
@@ -56,22 +56,70 @@ def compare(store: Store, title: str, release: str, endpoint_url: str | None, *,
     made = document.presentation
     if made.master is None:
         return Comparison(hindrance="the release does not say what it was made of")
+    origins = {file.track_index: file for file in made.audio_files}
+    tracks = [(track, _origin(origins, track)) for track in _tracks(made, deep=deep)]
+    own = [track for track, file in tracks if file is None]
+    parts = [
+        _with_master(store, document, made.master, endpoint_url, own, deep=deep),
+        *(_with_file(store, document, track, file, endpoint_url, deep=deep) for track, file in tracks if file),
+    ]
+    return Comparison(
+        tuple(finding for part in parts for finding in part.findings),
+        sum(part.places for part in parts),
+        next((part.hindrance for part in parts if part.hindrance), ""),
+    )
+
+
+def _with_master(
+    store: Store,
+    document: Release,
+    master: Master,
+    endpoint_url: str | None,
+    tracks: Sequence[Compared],
+    *,
+    deep: bool,
+) -> Comparison:
+    made = document.presentation
     try:
-        masters.check_unchanged(made.master, endpoint_url)
+        masters.check_unchanged(master, endpoint_url)
     except HeadendError as error:
         return Comparison(hindrance=error.message)
     try:
-        with masters.opened(made.master, endpoint_url) as source:
+        with masters.opened(master, endpoint_url) as source:
             choice = PictureChoice(video=made.picture_stream)
-            probe = sandbox.probe(made.master, source.url, choice, progress=source.progress)
+            probe = sandbox.probe(master, source.url, choice, progress=source.progress)
             findings, places = [], 0
-            for track in _tracks(made, deep=deep):
+            for track in tracks:
                 numbers = _numbers(document.tracks[track.id].segments, made, probe, deep=deep)
                 places += len(numbers)
-                findings += list(_compared(store, made, probe.master, source.url, track, numbers))
+                zero_s = comparing.first_frame_s(master, source.url, made.picture_stream)
+                findings += list(_compared(store, made, probe.master, source.url, track, numbers, zero_s))
     except MasterError as error:
+        key = layout.release_document(made.title, made.release)
         return Comparison((Finding(key, f"its master has no times that a title can have: {error.message}"),))
     return Comparison(tuple(findings), places)
+
+
+def _with_file(
+    store: Store, document: Release, track: Compared, file: AudioFile, endpoint_url: str | None, *, deep: bool
+) -> Comparison:
+    """Compare sound that was added with the file that it came from."""
+    made, count = document.presentation, document.tracks[track.id].segments
+    every = deep or count <= SHORT_SEGMENTS
+    numbers = list(range(1, count + 1)) if every else comparing.places(count, SAMPLES)
+    try:
+        masters.check_unchanged(file.file, endpoint_url)
+        with masters.opened(file.file, endpoint_url) as source:
+            found = _compared(store, made, file.file, source.url, track, numbers, file.start_s, file.stream)
+            return Comparison(tuple(found), len(numbers))
+    except HeadendError as error:
+        return Comparison(hindrance=error.message)
+
+
+def _origin(origins: Mapping[int, AudioFile], track: Compared) -> AudioFile | None:
+    """The file that a track's sound was added from; None for what is the master's."""
+    rendition = track.rendition
+    return origins.get(rendition.track_index) if isinstance(rendition, AudioRendition) else None
 
 
 def _tracks(made: Presentation, *, deep: bool) -> Sequence[Compared]:
@@ -94,9 +142,15 @@ def _numbers(count: int, made: Presentation, probe: Probe, *, deep: bool) -> lis
 
 
 def _compared(
-    store: Store, made: Presentation, master: Master, url: str, track: Compared, numbers: Sequence[int]
+    store: Store,
+    made: Presentation,
+    master: Master,
+    url: str,
+    track: Compared,
+    numbers: Sequence[int],
+    zero_s: Fraction,
+    stream: int | None = None,
 ) -> Iterator[Finding]:
-    zero_s = comparing.first_frame_s(master, url, made.picture_stream)
     init = store.get(layout.track_init(made.title, track.id))
     for number in numbers:
         key = layout.track_segment(made.title, track.id, number)
@@ -108,7 +162,7 @@ def _compared(
                 continue  # a finding of its own
             rendition = track.rendition
             if isinstance(rendition, AudioRendition):
-                piece = comparing.Piece(path, rendition.track_index)
+                piece = comparing.Piece(path, rendition.track_index if stream is None else stream)
                 wrong = comparing.of_sound(master, url, piece, zero_s)
             else:
                 wrong = comparing.of_picture(master, url, comparing.Piece(path, made.picture_stream), zero_s)

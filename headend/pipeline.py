@@ -321,6 +321,7 @@ def draft_for(request: Request, probe: Probe, known: Calibration | None = None) 
         costs=known.applied(measured()) if known else None,
         text=written,
         missing=missing,
+        rungs=request.ladder.audio,
     )
 
 

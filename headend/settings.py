@@ -109,6 +109,21 @@ class AudioChoice:
     name: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AudioFileChoice:
+    """A file whose sound a person adds to a published title; the rest as in `AudioChoice`.
+
+    Attributes:
+        source: A file's path or ``s3://bucket/key``.
+        language: BCP 47 tag.
+    """
+
+    source: str
+    language: str
+    role: AudioRole | None = None
+    name: str | None = None
+
+
 CAPTIONS = "captions"
 """What people call CEA-608 captions in the picture, where others are stream numbers."""
 

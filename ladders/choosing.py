@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from headend.errors import ConfigError
-from headend.media import Codec
-from ladders.ladder import AudioRung, Ladder, VideoRung
+from headend.media import AudioRung, Codec
+from ladders.ladder import Ladder, VideoRung
 
 Rung = TypeVar("Rung", VideoRung, AudioRung)
 

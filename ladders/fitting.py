@@ -10,12 +10,11 @@ from fractions import Fraction
 from itertools import chain, count
 
 from headend.errors import MasterError
-from headend.media import AudioRendition, AudioTrack, Probe, VideoRange, VideoRendition, VideoTrack
+from headend.media import AudioRendition, AudioRung, AudioTrack, Probe, VideoRange, VideoRendition, VideoTrack
 from headend.media.speakers import holds_surround
 from ladders.ladder import (
     CRF_LIMITS,
     WHOLE_CRF,
-    AudioRung,
     Family,
     FramePolicy,
     Ladder,
@@ -394,33 +393,52 @@ def _fit_audio(ladder: Ladder, tracks: Sequence[AudioTrack], decisions: list[str
         return ()
     first = next((track for track in tracks if track.default), tracks[0])
     renditions: list[AudioRendition] = []
-    languages: set[str] = set()
+    labels: set[str] = set()
     names: set[str] = set()
     for track in tracks:
-        surround = _is_surround(track)
-        rungs = [rung for rung in ladder.audio if _suits(rung, surround=surround, main=track is first)]
-        language, name = _numbered(track.language, languages, "-"), _numbered(track.title or track.language, names, " ")
+        label, name = numbered(track.language, labels, "-"), numbered(track.title or track.language, names, " ")
+        fitted = fit_programme(ladder.audio, track, label=label, name=name, main=track is first)
+        renditions += fitted
         decisions.append(
-            f"audio track {track.label} ({language}, {track.layout or track.channels}): {_rungs(len(rungs))}"
-            + ("" if surround or len(rungs) == len(ladder.audio) else ", stereo only")
+            f"audio track {track.label} ({label}, {track.layout or track.channels}): {_rungs(len(fitted))}"
+            + ("" if _is_surround(track) or len(fitted) == len(ladder.audio) else ", stereo only")
         )
-        renditions += [
-            AudioRendition(
-                id=f"{rung.id}-{language}",
-                codec=rung.codec,
-                layout=rung.layout,
-                channels={"2.0": 2, "5.1": 6}[rung.layout],
-                bit_rate_bps=1000 * rung.bit_rate_kbps,
-                sample_rate_hz=SAMPLE_RATE_HZ,
-                track_index=track.index,
-                language=track.language,
-                name=name,
-                roles=track.roles,
-                default=track is first,
-            )
-            for rung in rungs
-        ]
     return tuple(renditions)
+
+
+def fit_programme(
+    rungs: Sequence[AudioRung], track: AudioTrack, *, label: str, name: str, main: bool
+) -> tuple[AudioRendition, ...]:
+    """Choose the renditions of one programme of sound.
+
+    Args:
+        rungs: Of the ladder.
+        track: The programme.
+        label: How the ids of its renditions end, such as ``pt-BR`` or ``en-2``; no other programme has it.
+        name: What players show; no other programme has it.
+        main: Whether it is the one to play unasked, which gets every rung.
+
+    Raises:
+        MasterError: It has channels that nothing is known of.
+    """
+    surround = _is_surround(track)
+    return tuple(
+        AudioRendition(
+            id=f"{rung.id}-{label}",
+            codec=rung.codec,
+            layout=rung.layout,
+            channels={"2.0": 2, "5.1": 6}[rung.layout],
+            bit_rate_bps=1000 * rung.bit_rate_kbps,
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            track_index=track.index,
+            language=track.language,
+            name=name,
+            roles=track.roles,
+            default=main,
+        )
+        for rung in rungs
+        if _suits(rung, surround=surround, main=main)
+    )
 
 
 def _suits(rung: AudioRung, *, surround: bool, main: bool) -> bool:
@@ -441,7 +459,7 @@ def _is_surround(track: AudioTrack) -> bool:
     return holds_surround(track.speakers)
 
 
-def _numbered(word: str, seen: set[str], mark: str) -> str:
+def numbered(word: str, seen: set[str], mark: str) -> str:
     """``word``, or where that is taken, ``word`` with the first number from 2 that is free; ``seen`` learns it."""
     numbered = (f"{word}{mark}{number}" for number in count(2))
     chosen = next(candidate for candidate in chain([word], numbered) if candidate not in seen)

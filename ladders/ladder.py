@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headend.media import Codec, VideoRange
+from headend.media import AudioRung, Codec, VideoRange
 
 VIDEO_CODECS = (Codec.AVC, Codec.HEVC, Codec.AV1, Codec.VP9)
 AUDIO_CODECS = (Codec.AAC, Codec.OPUS, Codec.AC3, Codec.EAC3)
@@ -85,30 +85,6 @@ class VideoRung:
     def id(self) -> str:
         """Such as ``avc-1080p-6000k`` or ``hevc-1080p-7000k-hdr``."""
         return video_id(self.codec, f"{self.height_px}p", self.average_kbps, hdr=self.range is RungRange.HDR)
-
-
-@dataclass(frozen=True, slots=True)
-class AudioRung:
-    """A step of a ladder's sound.
-
-    Attributes:
-        codec: One of the audio codecs.
-        layout: ``2.0`` or ``5.1``.
-        bit_rate_kbps: Rate asked of the encoder.
-        every_programme: Whether programmes beside the first get this rung too.
-        default: The rung that every programme has and that players start with.
-    """
-
-    codec: Codec
-    layout: str
-    bit_rate_kbps: int
-    every_programme: bool = False
-    default: bool = False
-
-    @property
-    def id(self) -> str:
-        """Such as ``aac-2.0-128k``, before the language is known."""
-        return f"{self.codec}-{self.layout}-{self.bit_rate_kbps}k"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from headend.errors import ConfigError
-from ladders.ladder import AudioRung, Family, Ladder, VideoRung
+from headend.media import AudioRung
+from ladders.ladder import Family, Ladder, VideoRung
 from ladders.rules import check
 
 _SUFFIX = ".toml"

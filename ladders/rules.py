@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from headend.media import Codec
+from headend.media import AudioRung, Codec
 from ladders.ladder import (
     AUDIO_CODECS,
     CRF_LIMITS,
     VIDEO_CODECS,
     WHOLE_CRF,
-    AudioRung,
     FramePolicy,
     Ladder,
     RungRange,

@@ -86,6 +86,7 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
         light=plan.light,
         master=plan.master,
         picture_stream=plan.picture_stream,
+        sound=plan.sound,
     )
 
 

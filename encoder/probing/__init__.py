@@ -5,14 +5,23 @@ Modules by what they read: `opening` the container, `indexing` the times of its 
 `picture` and `sound` what headers say; `inspecting` puts them together. It must not import planning.
 """
 
-from encoder.probing.inspecting import probe
-from encoder.probing.opening import ANY_PICTURE, CONTAINERS, input_options, opened, select, time_base_of
+from encoder.probing.inspecting import probe, probe_sound
+from encoder.probing.opening import (
+    ANY_PICTURE,
+    CONTAINERS,
+    SOUND_CONTAINERS,
+    input_options,
+    opened,
+    select,
+    time_base_of,
+)
 from encoder.probing.rates import STANDARD_RATES, frame_rate
 from encoder.probing.sound import audio_track, forget_order
 
 __all__ = [
     "ANY_PICTURE",
     "CONTAINERS",
+    "SOUND_CONTAINERS",
     "STANDARD_RATES",
     "audio_track",
     "forget_order",
@@ -20,6 +29,7 @@ __all__ = [
     "input_options",
     "opened",
     "probe",
+    "probe_sound",
     "select",
     "time_base_of",
 ]

@@ -12,12 +12,22 @@ from av.video.stream import VideoStream
 
 from encoder.probing import indexing
 from encoder.probing.indexing import Seen, decoded, refreshed
-from encoder.probing.opening import ANY_PICTURE, Selected, input_options, opened, select
+from encoder.probing.opening import (
+    ANY_PICTURE,
+    SOUND_CONTAINERS,
+    Selected,
+    input_options,
+    opened,
+    pictures_of,
+    select,
+)
 from encoder.probing.picture import video_track, with_formats
 from encoder.probing.sound import decoded_sound, heard_track, subtitle_track
 from encoder.sample_tables import edits as edits_of
 from encoder.sample_tables import read_index
 from encoder.timelines import edits
+from encoder.timelines.spans import PacketTimes
+from headend.errors import MasterError
 from headend.media import AudioTrack, Master, Probe, VideoTrack
 from headend.media.speakers import channel_count
 from headend.settings import PictureChoice
@@ -55,6 +65,49 @@ def probe(master: Master, input_url: str, choice: PictureChoice = ANY_PICTURE) -
         captions = _has_captions(container, stream)
         frames = refreshed(container, stream, track.frames) if track.codec == "h264" else track.frames
     return replace(found, video=replace(track, captions=captions, frames=frames))
+
+
+def probe_sound(master: Master, input_url: str) -> Probe:
+    """Look at a file whose sound is wanted: a film, or a file of sound alone, which is read through once.
+
+    Args:
+        master: The file; named in errors.
+        input_url: As for `probe`.
+
+    Returns:
+        What was found; without a picture where the file holds none.
+
+    Raises:
+        MasterError: It can't be reached or read, or holds no sound.
+    """
+    with opened(master, input_url, SOUND_CONTAINERS) as container:
+        has_picture = bool(pictures_of(container))
+        found = None if has_picture else _listened(master, container)
+    found = found or probe(master, input_url)
+    if not found.audio:
+        raise MasterError(f"{master.url} holds no sound that can be decoded; deliver a file with a track of sound")
+    return found
+
+
+def _listened(master: Master, container: InputContainer) -> Probe:
+    """What a file without a picture holds, by the times of its packets."""
+    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    if container.format.name.startswith("mov,"):
+        moov = read_index(container.name, container.size, input_options(container.name))
+        for stream in streams:
+            edits.check(master, stream.index, edits_of(moov, stream.id))
+    times: dict[int, PacketTimes] = {stream.index: PacketTimes() for stream in streams}
+    for packet in container.demux(streams) if streams else ():
+        if packet.pts is not None and packet.size and not packet.is_discard:
+            times[packet.stream_index].add(packet.pts, packet.duration or 0, packet.size)
+    return Probe(
+        master=master,
+        container=container.format.name,
+        duration_s=Fraction(container.duration or 0, av.time_base),
+        video=None,
+        audio=tuple(heard_track(stream, times[stream.index], "packets") for stream in streams),
+        subtitles=(),
+    )
 
 
 def _heard(track: AudioTrack, master: Master, input_url: str) -> AudioTrack:

@@ -23,22 +23,25 @@ from headend.settings import PictureChoice
 
 CONTAINERS = "mov,matroska,webm,mxf,mpegts,mpeg,avi,nut,yuv4mpegpipe,gxf,flv,ivf"
 """FFmpeg's names of the formats that a master may be in: those that hold media and name no other file."""
+SOUND_CONTAINERS = f"{CONTAINERS},wav,w64,flac,ogg,aiff,caf,mp3,aac,ac3,eac3"
+"""The same of files whose sound alone is wanted, which may be in formats that hold nothing else."""
 ANY_PICTURE = PictureChoice()
 OPEN_TIMEOUT_S = 60
 READ_TIMEOUT_S = 30
 """How long one packet may take; a master in a store that stalls longer is given up."""
 
 
-def input_options(input_url: str) -> dict[str, str]:
+def input_options(input_url: str, containers: str = CONTAINERS) -> dict[str, str]:
     """The options with which FFmpeg may open a master, on its command line or through PyAV.
 
     Args:
         input_url: A path, or an ``http(s)`` URL such as S3's presigned ones.
+        containers: The formats that it may be in.
     """
     if not _is_remote(input_url):
-        return {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+        return {"format_whitelist": containers, "protocol_whitelist": "file"}
     return {
-        "format_whitelist": CONTAINERS,
+        "format_whitelist": containers,
         "protocol_whitelist": "http,https,tcp,tls",
         # A store drops connections now and then; without these a read of two hours dies of one.
         "reconnect": "1",
@@ -60,12 +63,13 @@ def _is_remote(input_url: str) -> bool:
 
 
 @contextmanager
-def opened(master: Master, input_url: str) -> Iterator[InputContainer]:
+def opened(master: Master, input_url: str, containers: str = CONTAINERS) -> Iterator[InputContainer]:
     """Open a master, and turn whatever FFmpeg says against it, now or later, into a MasterError.
 
     Args:
         master: The file; named in errors.
         input_url: Where to read it, as for `probe`.
+        containers: The formats that it may be in.
 
     Raises:
         MasterError: It can't be reached or read.
@@ -79,7 +83,7 @@ def opened(master: Master, input_url: str) -> Iterator[InputContainer]:
         with av.open(
             location,
             "r",
-            options=input_options(input_url),
+            options=input_options(input_url, containers),
             timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S),
             metadata_errors="replace",  # a title in no known alphabet is no reason to refuse a film
         ) as container:
@@ -88,14 +92,16 @@ def opened(master: Master, input_url: str) -> Iterator[InputContainer]:
             yield container
     except av.FFmpegError as error:
         # Its text and its chain hold the URL, which may hold a signature: neither leaves this function.
-        reason = _reason(error, location)
+        reason = _reason(error, location, containers)
         raise MasterError(f"{master.url} {reason}", ffmpeg=error.strerror) from None
 
 
-def _reason(error: av.FFmpegError, location: str) -> str:
+def _reason(error: av.FFmpegError, location: str, containers: str) -> str:
     if isinstance(error, av.ArgumentError | av.InvalidDataError | av.EOFError):
         if _begins_like_mp4(location):
             return "has no usable index (moov box): it is cut short or was never finished; deliver it again, whole"
+        if containers == SOUND_CONTAINERS:
+            return "holds no sound that can be read; deliver WAV, AIFF, CAF, FLAC, Ogg, AAC, AC-3, MP3, or a film"
         return (
             "is not a film that can be read; deliver MOV, MP4, MXF, Matroska, WebM, MPEG-TS, MPEG-PS, AVI, NUT or Y4M"
         )
@@ -133,6 +139,12 @@ class Selected:
     streams: frozenset[int]
 
 
+def pictures_of(container: InputContainer) -> list[VideoStream]:
+    """The pictures of a container that may be a film's: no covers and no thumbnails."""
+    not_a_film = Disposition.attached_pic | Disposition.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & not_a_film]
+
+
 def select(container: InputContainer, master: Master, choice: PictureChoice = ANY_PICTURE) -> Selected:
     """Pick the picture of a film and the streams that go with it; of all others nothing is read any more.
 
@@ -145,8 +157,7 @@ def select(container: InputContainer, master: Master, choice: PictureChoice = AN
         MasterError: There is none that can be decoded.
         ConfigError: The one that is wanted is not there.
     """
-    not_a_film = Disposition.attached_pic | Disposition.timed_thumbnails
-    pictures = [stream for stream in container.streams.video if not stream.disposition & not_a_film]
+    pictures = pictures_of(container)
     programs = describing.programs(describing.describe(container))
     if choice.program is not None:
         if choice.program not in programs:

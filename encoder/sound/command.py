@@ -16,6 +16,7 @@ from encoder import timestamps
 from encoder.command import FRAGMENTS, GLOBAL, MASTER, MENDING, PROGRAM, SCRATCH, copies, source_options, words
 from encoder.families import AUDIO, LOUDNESS, Options
 from encoder.loudness import CEILING_DBTP, REDUCTION_DB, dialnorm_word, level_word, limiter, meter
+from encoder.probing import CONTAINERS
 from encoder.sound.mixing import pan
 from encoder.timelines import policy
 from headend.media import AudioPart, AudioRendition, AudioTrack, Levelling, Master
@@ -45,6 +46,7 @@ def audio_command(
     *,
     mended: bool = False,
     compressed: bool = False,
+    containers: str = CONTAINERS,
 ) -> tuple[str, ...]:
     """Build the command that encodes a whole programme of sound into all its renditions.
 
@@ -60,6 +62,7 @@ def audio_command(
         renditions: At least one, all of this programme.
         mended: Whether silence takes the place of what can't be decoded.
         compressed: Whether the dynamic range compression that AC-3 and E-AC-3 carry is applied.
+        containers: The formats that the file may be in, as FFmpeg names them.
 
     Returns:
         Arguments with placeholders; one output per rendition, named by its id.
@@ -68,7 +71,10 @@ def audio_command(
         MasterError: The channel layout is unknown.
     """
     outputs = []
-    for layout, mixed in _mixes(master, track, grid, start_s, renditions, mended=mended, compressed=compressed).items():
+    mixes = _mixes(
+        master, track, grid, start_s, renditions, mended=mended, compressed=compressed, containers=containers
+    )
+    for layout, mixed in mixes.items():
         levelled = mixed.filter(level_word(layout))
         group = [rendition for rendition in renditions if rendition.layout == layout]
         for rendition, tap in zip(group, copies(levelled, len(group), "asplit"), strict=True):
@@ -97,6 +103,7 @@ def levelling(
     *,
     mended: bool = False,
     compressed: bool = False,
+    containers: str = CONTAINERS,
 ) -> Levelling:
     """Build the command that measures each layout exactly as `audio_command` will have it, and say what is aimed at.
 
@@ -109,11 +116,14 @@ def levelling(
         target_lufs: The integrated loudness to reach; None keeps the master's.
         mended: As for `audio_command`.
         compressed: As for `audio_command`.
+        containers: As for `audio_command`.
 
     Raises:
         MasterError: The channel layout is unknown.
     """
-    mixes = _mixes(master, track, grid, start_s, renditions, mended=mended, compressed=compressed)
+    mixes = _mixes(
+        master, track, grid, start_s, renditions, mended=mended, compressed=compressed, containers=containers
+    )
     metered = [mixed.filter(meter(layout), peak="true", framelog="quiet") for layout, mixed in mixes.items()]
     argv = _argv([ffmpeg.output(stream, "-", f="null") for stream in metered], mended=mended)
     return Levelling(
@@ -141,11 +151,12 @@ def _mixes(
     *,
     mended: bool,
     compressed: bool,
+    containers: str,
 ) -> dict[str, Any]:
     """The programme on the picture's timeline, decoded once, in the channels of each layout."""
     rate = renditions[0].sample_rate_hz
     total_samples = round(grid.duration_s * rate)
-    source = ffmpeg.input(MASTER, **source_options(master), **_decoding(track, compressed=compressed))
+    source = ffmpeg.input(MASTER, **source_options(master, containers), **_decoding(track, compressed=compressed))
     whole = AudioPart(track.index, track.channels, track.start_s, track.timeline)
     parts = {part.index: part for part in track.parts or (whole,)}
     picked = _picked(track)

@@ -30,7 +30,14 @@ def resampling(timeline: Timeline | None, rate_hz: int) -> dict[str, object]:
     return options
 
 
-def check(master: Master, programmes: Sequence[AudioTrack], *, start_s: Fraction, most_s: Fraction) -> None:
+def check(
+    master: Master,
+    programmes: Sequence[AudioTrack],
+    *,
+    start_s: Fraction,
+    most_s: Fraction,
+    option: str = "--max-sound-gap",
+) -> None:
     """Refuse sound with gaps and overlaps that are too long to be mended unasked.
 
     Args:
@@ -38,6 +45,7 @@ def check(master: Master, programmes: Sequence[AudioTrack], *, start_s: Fraction
         programmes: What is delivered.
         start_s: When the master shows its first frame; times are told from there.
         most_s: How long a gap or an overlap may be in one place; twice as much is allowed in all.
+        option: The option that allows more, for the error's advice; empty for none.
 
     Raises:
         MasterError: There is more. The message names the place, and how to go on.
@@ -56,10 +64,10 @@ def check(master: Master, programmes: Sequence[AudioTrack], *, start_s: Fraction
             longest_s, total_s = max(map(_length, found), default=Fraction(0)), _total(found)
             if longest_s <= most_s and total_s <= 2 * most_s:
                 continue
+            advice = f", or {done} by {option} {_upwards(max(longest_s, total_s / 2))}" if option else ""
             raise MasterError(
                 f"{master.url}: audio {stream} has {what} for {_seconds(total_s)} in all, at "
-                f"{_listed(found, start_s)}; deliver it again, or {done} by "
-                f"--max-sound-gap {_upwards(max(longest_s, total_s / 2))}",
+                f"{_listed(found, start_s)}; deliver it again{advice}",
                 stream=stream,
                 places=[_text(span, start_s) for span in found],
             )

@@ -1,4 +1,6 @@
-"""``headend edit``: change a published title without encoding it."""
+"""``headend edit``: change a published title without encoding what it has."""
+
+from contextlib import nullcontext
 
 import click
 
@@ -6,9 +8,12 @@ from headend import editing
 from headend.cli import options
 from headend.cli.confirming import ask, confirmed
 from headend.cli.describing import release_plain
+from headend.cli.progress import following
 from headend.cli.screen import console, print_json
+from headend.cli.wording import count_text
 from headend.errors import ConfigError
-from headend.settings import StoreSettings, TextChoice
+from headend.media import AudioRole
+from headend.settings import AudioFileChoice, ClusterSettings, StoreSettings, TextChoice
 
 
 def _labels(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[editing.Label, ...]:
@@ -29,6 +34,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     "edit",
     epilog=options.examples(
         "headend edit film --add-subtitles film.de.srt:de --add-subtitles film.en.srt:en:sdh",
+        "headend edit film --add-audio film.fr.wav:fr:dub:Français",
         "headend edit film --remove vp9-360p-276k --remove vp9-180p-144k",
         "headend edit film --relabel aac-2.0-128k-und:fr:dub:Français",
         "headend edit film --default avc-720p-3000k --default aac-2.0-128k-fr --dry-run",
@@ -43,6 +49,15 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     metavar="FILE:LANG[:ROLE[:NAME]]",
     callback=options.texts,
     help="A file of text beside the film. May be given again.",
+)
+@click.option(
+    "--add-audio",
+    "audio",
+    multiple=True,
+    metavar="FILE:LANG[:ROLE[:NAME]]",
+    callback=options.audio_files,
+    help="The sound of another file, which must be as long as the film; it is encoded. May be given again. ROLE is "
+    f"{', '.join(AudioRole)}.",
 )
 @click.option("--remove", multiple=True, metavar="TRACK", help="Leave a track out. May be given again.")
 @click.option(
@@ -59,10 +74,13 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
 @click.option("--order", default="", metavar="TRACK,...", callback=_names, help="These first, in this order.")
 @confirmed
 @options.existing_store
+@options.cluster
+@options.running
 @options.common
 def command(
     title: str,
     subtitles: tuple[TextChoice, ...],
+    audio: tuple[AudioFileChoice, ...],
     remove: tuple[str, ...],
     labels: tuple[editing.Label, ...],
     defaults: tuple[str, ...],
@@ -70,26 +88,40 @@ def command(
     yes: bool,
     dry_run: bool,
     store: StoreSettings,
+    cluster: ClusterSettings,
     as_json: bool,
 ) -> None:
-    """Change a published title without encoding it.
+    """Change a published title without encoding what it has.
 
     Makes a new release over the tracks that there are and publishes it. A track is named by its id or by that of its
     rendition; headend show lists them. No segment changes its address, so that all caches keep theirs. The release
     before stays, and headend publish brings it back.
+
+    Only sound that is added is encoded, on the cluster that --scheduler names or on this machine: in the renditions
+    that the release's ladder has for a further programme, and as loud as the others.
     """
     if inside := [choice.source for choice in subtitles if not choice.is_sidecar]:
         raise ConfigError(f"--add-subtitles takes files; {inside[0]} is a stream of a master: submit the master again")
-    wanted = editing.Edit(remove, subtitles, labels, defaults, order)
+    wanted = editing.Edit(remove, subtitles, audio, labels, defaults, order)
     if wanted == editing.Edit():
         raise ConfigError("say what to change: see headend edit --help")
     if not dry_run:
         ask(f"Publish {title!r} {editing.tell(wanted)}?", yes=yes)
-    placed = editing.edit(store, title, wanted, dry_run=dry_run)
+    with following(console(stderr=True)) if audio else nullcontext(lambda _: None) as note:
+        edited = editing.edit(store, title, wanted, workers=cluster, dry_run=dry_run, on_event=note)
+    placed = edited.placed
     made = placed.presentation
     if as_json:
-        print_json({**release_plain(made, store), "is_current": placed.is_current, "dry_run": dry_run})
-    elif dry_run:
-        console().print(f"{title}: a release {editing.tell(wanted)} can be made")
+        facts = {"is_current": placed.is_current, "added": edited.added, "encoded_tracks": edited.encoded}
+        print_json({**release_plain(made, store), **facts, "dry_run": dry_run})
+        return
+    told = editing.tell(wanted)
+    if dry_run:
+        tracks = f"; {count_text(edited.encoded, 'track')} would be made" if edited.added else ""
+        console().print(f"{title}: a release {told} can be made{tracks}")
+    elif placed.is_current:
+        console().print(f"{title}: release {made.release} is current, {told}")
     else:
-        console().print(f"{title}: release {made.release} is current, {editing.tell(wanted)}")
+        console().print(
+            f"{title}: release {made.release} is made, {told}; {placed.newer}, of a newer request, stays current"
+        )

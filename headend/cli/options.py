@@ -27,6 +27,7 @@ from headend.settings import (
     DEFAULT_STORE_PATIENCE_S,
     DEFAULT_WAIT_FOR_WORKERS_S,
     AudioChoice,
+    AudioFileChoice,
     Channel,
     ClusterSettings,
     Cropping,
@@ -141,15 +142,34 @@ def texts(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...])
 
 
 def _text(value: str) -> TextChoice:
-    scheme, mark, rest = value.partition("://")
-    address, language, role, name = (*(rest if mark else value).split(":", 3), "", "", "")[:4]
-    if not address:
+    source, language, role, name = _file_parts(value)
+    if not source:
         raise click.BadParameter(f"{value!r} does not begin with a file, a stream number or {CAPTIONS!r}.")
     if role and role not in list(TextRole):
         raise click.BadParameter(f"{role!r} is no role; use one of {', '.join(TextRole)}.")
-    source = f"{scheme}{mark}{address}" if mark else address
     choice = TextChoice(source, language or None, TextRole(role) if role else None, name or None)
     return replace(choice, source=absolute(source)) if choice.is_sidecar else choice
+
+
+def audio_files(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[AudioFileChoice, ...]:
+    """Read ``FILE:LANG:ROLE:NAME`` of files of sound, as often as it was given."""
+    return tuple(map(_audio_file, values))
+
+
+def _audio_file(value: str) -> AudioFileChoice:
+    source, language, role, name = _file_parts(value)
+    if not source or not language:
+        raise click.BadParameter(f"{value!r} does not read FILE:LANG[:ROLE[:NAME]], such as film.fr.wav:fr:dub.")
+    if role and role not in list(AudioRole):
+        raise click.BadParameter(f"{role!r} is no role; use one of {', '.join(AudioRole)}.")
+    return AudioFileChoice(absolute(source), language, AudioRole(role) if role else None, name or None)
+
+
+def _file_parts(value: str) -> tuple[str, str, str, str]:
+    """File, language, role and name of ``FILE:LANG:ROLE:NAME``; the file may be a URL, and the rest be missing."""
+    scheme, mark, rest = value.partition("://")
+    address, language, role, name = (*(rest if mark else value).split(":", 3), "", "", "")[:4]
+    return f"{scheme}{mark}{address}" if mark and address else address, language, role, name
 
 
 def _embedded(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...] | None:

@@ -28,6 +28,7 @@ from headend.media.masters import (
 from headend.media.plans import EncodePlan, EncodeTask, Levelling, Part
 from headend.media.protection import KeyClass, KeyName, Protection, Scheme, Signal
 from headend.media.releases import (
+    AudioFile,
     Copy,
     Current,
     EncodedTrack,
@@ -42,13 +43,24 @@ from headend.media.releases import (
     Track,
     TrackSummary,
 )
-from headend.media.renditions import AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
+from headend.media.renditions import (
+    AudioLadder,
+    AudioRendition,
+    AudioRung,
+    Poster,
+    TextRendition,
+    Thumbnails,
+    VideoRendition,
+)
 from headend.media.timelines import Change, Span, Timeline
 
 __all__ = [
+    "AudioFile",
+    "AudioLadder",
     "AudioPart",
     "AudioRendition",
     "AudioRole",
+    "AudioRung",
     "AudioTrack",
     "Change",
     "Codec",

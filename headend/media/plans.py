@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from headend.media.kinds import Effort, Kind
 from headend.media.masters import Damage, Light, Master, Reading, TextTrack
-from headend.media.renditions import AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
+from headend.media.renditions import AudioLadder, AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.timing import Chunk, Grid
 
 
@@ -112,6 +112,7 @@ class EncodePlan:
         tracks: For each rendition, thumbnails and poster, by their ids: the id of the track that it is in the store.
         tool_digest: SHA-256 of the encoder's program.
         picture_stream: Number of the picture in the master.
+        sound: How its sound is encoded.
     """
 
     title: str
@@ -135,6 +136,7 @@ class EncodePlan:
     tracks: dict[str, str] = field(default_factory=dict)
     tool_digest: str = ""
     picture_stream: int = 0
+    sound: AudioLadder | None = None
 
     @property
     def whole(self) -> Chunk:

@@ -1,11 +1,12 @@
 """What has been made: receipts of tasks, and what a release consists of."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Generic, TypeVar
 
 from headend.media.masters import Damage, Light, Master
 from headend.media.protection import Protection
-from headend.media.renditions import AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
+from headend.media.renditions import AudioLadder, AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.timing import Grid
 
 
@@ -201,6 +202,23 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioFile:
+    """A file whose sound was added to a title.
+
+    Attributes:
+        track_index: Number of the programme in the title, see `AudioRendition`.
+        file: Where the sound came from.
+        stream: Its stream number there.
+        start_s: The time in the file at which the picture starts.
+    """
+
+    track_index: int
+    file: Master
+    stream: int
+    start_s: Fraction
+
+
+@dataclass(frozen=True, slots=True)
 class Presentation:
     """A title as players see it.
 
@@ -220,6 +238,8 @@ class Presentation:
         picture_stream: Number of the picture in it.
         protection: How video, audio and trick tracks are encrypted; None for a clear title.
         copies: The same tracks in other schemes.
+        sound: How its sound was encoded; None in releases of before.
+        audio_files: Where programmes of sound come from that are not in the master.
     """
 
     title: str
@@ -237,6 +257,8 @@ class Presentation:
     picture_stream: int = 0
     protection: Protection | None = None
     copies: tuple[Copy, ...] = ()
+    sound: AudioLadder | None = None
+    audio_files: tuple[AudioFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

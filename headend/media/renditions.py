@@ -56,6 +56,45 @@ class VideoRendition:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioRung:
+    """A step of a ladder's sound, of no particular title.
+
+    Attributes:
+        codec: One of the audio codecs.
+        layout: ``2.0`` or ``5.1``.
+        bit_rate_kbps: Rate asked of the encoder.
+        every_programme: Whether programmes beside the first get this rung too.
+        default: The rung that every programme has and that players start with.
+    """
+
+    codec: Codec
+    layout: str
+    bit_rate_kbps: int
+    every_programme: bool = False
+    default: bool = False
+
+    @property
+    def id(self) -> str:
+        """Such as ``aac-2.0-128k``, before the language is known."""
+        return f"{self.codec}-{self.layout}-{self.bit_rate_kbps}k"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLadder:
+    """How the sound of a title is encoded. A release keeps it, so that sound that is added later gets the same.
+
+    Attributes:
+        rungs: The rungs that a programme may get.
+        loudness_lufs: Integrated loudness that every programme is brought to; None leaves it as it is.
+        compressed: Whether AC-3 and E-AC-3 sources are decoded with the dynamic range compression that they carry.
+    """
+
+    rungs: tuple[AudioRung, ...]
+    loudness_lufs: int | None
+    compressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AudioRendition:
     """A rung of a ladder applied to one programme of a title's sound.
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from headend.media import Codec
-from ladders.ladder import AudioRung, FramePolicy, Ladder, RungRange, VideoRung
+from headend.media import AudioRung, Codec
+from ladders.ladder import FramePolicy, Ladder, RungRange, VideoRung
 from ladders.loading import load
 from ladders.rules import RULES, check
 

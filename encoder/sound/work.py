@@ -1,0 +1,101 @@
+"""The work of encoding sound: the track that each rendition becomes, and the tasks that make those that are missing."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import groupby
+
+from encoder.costs import Costs
+from encoder.identities import behind_input, task_id, track_id
+from encoder.probing import CONTAINERS
+from encoder.sound.command import audio_command, levelling
+from headend import documents, layout
+from headend.media import AudioRendition, AudioTrack, EncodePlan, EncodeTask, Kind, Levelling, Master, Part, Reading
+from headend.timing import Grid
+
+
+@dataclass(frozen=True, slots=True)
+class SoundWork:
+    """How the programmes of sound of one file are encoded.
+
+    Attributes:
+        master: The file.
+        programmes: By their numbers in the title.
+        grid: The title's grid.
+        start_s: When the picture starts, in the file's time.
+        loudness_lufs: The integrated loudness to reach; None keeps the file's.
+        costs: What encoding costs.
+        tool_digest: SHA-256 of FFmpeg's program.
+        mended: Whether silence takes the place of what can't be decoded.
+        compressed: Whether the dynamic range compression that AC-3 and E-AC-3 carry is applied.
+        containers: The formats that the file may be in, as FFmpeg names them.
+    """
+
+    master: Master
+    programmes: Mapping[int, AudioTrack]
+    grid: Grid
+    start_s: Fraction
+    loudness_lufs: float | None
+    costs: Costs
+    tool_digest: str
+    mended: bool = False
+    compressed: bool = False
+    containers: str = CONTAINERS
+
+    def track_id(self, rendition: AudioRendition) -> str:
+        """Name the track that a rendition becomes, by all that decides its bytes."""
+        argv, levels = self._commands((rendition,))
+        deciding = {
+            "format": layout.SEGMENT_FORMAT,
+            "tool": self.tool_digest,
+            "grid": documents.as_plain(self.grid),
+            "mended": self.mended,
+            "master": self.master.digest,
+            "encoder": behind_input(argv),
+            "levels": documents.as_plain(replace(levels, argv=behind_input(levels.argv))),
+        }
+        return track_id(rendition.id, deciding)
+
+    def tasks(self, plan: EncodePlan, wanted: Collection[Part]) -> Iterator[EncodeTask]:
+        """Give the tasks that make what is wanted: one for each programme, with all its renditions that are missing.
+
+        Args:
+            plan: What the title is to have; its sound is that of this file.
+            wanted: The parts to make.
+        """
+        for index, programme in groupby(plan.audio, key=lambda rendition: rendition.track_index):
+            members = tuple(rendition for rendition in programme if (rendition.id, 0) in wanted)
+            if members:
+                argv, levels = self._commands(members)
+                yield EncodeTask(
+                    id=task_id(plan, plan.whole, [rendition.id for rendition in members]),
+                    kind=Kind.AUDIO,
+                    chunk=plan.whole,
+                    renditions=tuple(rendition.id for rendition in members),
+                    argv=argv,
+                    cost=self.costs.audio_s(members, float(plan.grid.duration_s)),
+                    memory_bytes=self.costs.audio_bytes(),
+                    levelling=levels,
+                    reads=self._reads(self.programmes[index]),
+                )
+
+    def _commands(self, members: Sequence[AudioRendition]) -> tuple[tuple[str, ...], Levelling]:
+        """The commands that encode and that measure some renditions of one programme."""
+        programme = self.programmes[members[0].track_index]
+        place = (self.master, programme, self.grid, self.start_s, members)
+        return (
+            audio_command(*place, mended=self.mended, compressed=self.compressed, containers=self.containers),
+            levelling(
+                *place,
+                self.loudness_lufs,
+                mended=self.mended,
+                compressed=self.compressed,
+                containers=self.containers,
+            ),
+        )
+
+    def _reads(self, programme: AudioTrack) -> tuple[Reading, ...]:
+        """What a task reads of the file: all sound, as long as there is picture."""
+        streams = [part.index for part in programme.parts] or [programme.index]
+        end_s = self.start_s + self.grid.duration_s
+        return tuple(Reading(n, self.start_s, Fraction(0), None, self.start_s, end_s) for n in streams)
