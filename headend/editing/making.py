@@ -8,6 +8,7 @@ from headend import holds, pipeline
 from headend.editing import adding_sound, adding_text, changes
 from headend.editing.adding_sound import Added
 from headend.editing.changes import Edit
+from headend.errors import ConfigError
 from headend.media import AudioRendition, Playable, Presentation, Segment, TextRendition, Track
 from headend.pipeline import Event, Step
 from headend.settings import ClusterSettings, StoreSettings
@@ -67,6 +68,8 @@ def edit(
     store = open_store(settings)
     release = current_release(store, title)
     before = load(store, title, release)
+    if before.protection is not None and wanted.audio:
+        raise ConfigError(f"{title!r} is encrypted: add sound to its clear release, and protect that again")
     left = changes.without(before, wanted.remove)
     # What can be wrong is found before anything is made.
     texts = adding_text.programmes(wanted.subtitles, settings, left)
