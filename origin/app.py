@@ -91,6 +91,7 @@ class Origin:
         disk_bytes: Room for it, for all workers together.
         most_blobs: How many files may be held open.
         licence_url: Where the keys of protected titles are; None for nowhere.
+        steering: Address of the steering server, which entry points name; empty for none.
         worker: Which of the worker processes this is.
 
     Attributes:
@@ -114,6 +115,7 @@ class Origin:
         disk_bytes: int = disk_cache.BYTES,
         most_blobs: int = BLOBS,
         licence_url: str | None = None,
+        steering: str = "",
         worker: WorkerIndex = SINGLE,
     ) -> None:
         self.metrics = Metrics()
@@ -129,7 +131,12 @@ class Origin:
                 count=partial(asyncio.get_running_loop().call_soon_threadsafe, self.metrics.disk.inc),
             )
         self.library = Library(store, self.metrics, cache_bytes=cache_bytes, most_blobs=most_blobs, disk=kept)
-        self.handlers = Handlers(self.library, lambda: merged(worker, self.metrics.registry), licence_url=licence_url)
+        self.handlers = Handlers(
+            self.library,
+            lambda: merged(worker, self.metrics.registry),
+            licence_url=licence_url,
+            steering=steering,
+        )
         self._access_log = access_log
         self._leases: Leases | None = None
         self._access: Access | None = None

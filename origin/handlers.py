@@ -24,6 +24,9 @@ from origin.watch import pages
 Path = re.Match[str]
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _AFTER = re.compile(r"(?:^|&)after=([a-z0-9-]{1,64})(?=&|$)")
+STEERED = "steering=on"
+"""Term of a query: the manifest is to name the steering server."""
+_STEERED = re.compile(rf"(?:^|&){STEERED}(?=&|$)")
 PAGE_TITLES = 60
 """Titles on one page of the list."""
 
@@ -52,6 +55,7 @@ class Handlers:
         library: What can be served.
         exposition: All metrics, in Prometheus' text format.
         licence_url: Where the licence service is, for pages and players; None if there is none.
+        steering: Address of the steering server, which entry points name; empty for none.
 
     Attributes:
         is_draining: Whether the origin is about to stop; readiness says so.
@@ -59,12 +63,18 @@ class Handlers:
     """
 
     def __init__(
-        self, library: Library, exposition: Callable[[], Awaitable[bytes]], *, licence_url: str | None = None
+        self,
+        library: Library,
+        exposition: Callable[[], Awaitable[bytes]],
+        *,
+        licence_url: str | None = None,
+        steering: str = "",
     ) -> None:
         self._library = library
         self._exposition = exposition
         self._licence_url = licence_url
-        self._pages = pages.load(licence_url=licence_url or "")
+        self._steering = steering
+        self._pages = pages.load(licence_url=licence_url or "", is_steered=bool(steering))
         self.is_draining = False
         self.metrics_port: int | None = None
 
@@ -85,17 +95,24 @@ class Handlers:
         return responses.for_file(request.method, request.headers, file, terms.caching)
 
     async def manifest(self, request: Request, path: Path, terms: Terms) -> Response:
-        """A release's manifest, without what the query and the plan leave out."""
+        """A release's manifest, without what the query and the plan leave out.
+
+        The address of a release never changes its bytes, so it names a steering server only if the query asks for it.
+        """
+        steering = self._steering_of(path["title"]) if _STEERED.search(request.query) else ""
         try:
             selection = parse(request.query)
-            if selection is ALL and terms.max_height_px is None:
+            if selection is ALL and terms.max_height_px is None and not steering:
                 return await self.release_file(request, path, terms)
             wanted = Wanted(path["title"], path["release"], None, path["name"])
             client = client_key(request.client)
-            file = await self._library.manifest(wanted, selection, terms.max_height_px, client=client)
+            file = await self._library.manifest(
+                wanted, selection, terms.max_height_px, steering=steering, client=client
+            )
         except SelectionError as error:
             return _refused(error)
-        return responses.for_file(request.method, request.headers, file, terms.caching or RENDERED)
+        caching = terms.caching or (ENTRY_POINT if steering else RENDERED)
+        return responses.for_file(request.method, request.headers, file, caching)
 
     async def entry_point(self, request: Request, path: Path, terms: Terms) -> Response:
         """The current release's manifest, poster or index of thumbnails.
@@ -108,11 +125,14 @@ class Handlers:
             is_manifest = path["name"].endswith((layout.DASH_SUFFIX, layout.HLS_SUFFIX))
             selection = parse(request.query) if is_manifest else ALL
             release = await self._library.current(path["title"], client)
+            steering = self._steering_of(path["title"]) if is_manifest else ""
             if not path["name"].endswith(layout.DASH_SUFFIX):
-                query = f"?{selection.canonical}" if selection.canonical else ""
-                return responses.redirect(f"releases/{release}/{path['name']}{query}", ENTRY_POINT)
+                query = "&".join(filter(None, (selection.canonical, STEERED if steering else "")))
+                return responses.redirect(f"releases/{release}/{path['name']}{'?' * bool(query)}{query}", ENTRY_POINT)
             wanted = Wanted(path["title"], release, None, path["name"])
-            file = await self._library.manifest(wanted, selection, terms.max_height_px, is_above=True, client=client)
+            file = await self._library.manifest(
+                wanted, selection, terms.max_height_px, is_above=True, steering=steering, client=client
+            )
         except SelectionError as error:
             return _refused(error)
         return responses.for_file(request.method, request.headers, file, terms.caching or ENTRY_POINT)
@@ -125,6 +145,9 @@ class Handlers:
         if self._licence_url is None:
             return responses.NOT_FOUND
         return responses.redirect(f"{self._licence_url}{request.path}", responses.NO_STORE)
+
+    def _steering_of(self, title: str) -> str:
+        return f"{self._steering}/{title}" if self._steering else ""
 
     async def watch(self, request: Request, path: Path, _: Terms) -> Response:
         """The page of a title."""

@@ -264,6 +264,7 @@ class Library:
         max_height_px: int | None,
         *,
         is_above: bool = False,
+        steering: str = "",
         client: str = "",
     ) -> File:
         """A manifest of a part of a release; as it was published, if nothing is left out. It is kept in memory.
@@ -273,6 +274,7 @@ class Library:
             selection: What is asked for.
             max_height_px: The plan's limit, which no selection can widen.
             is_above: Whether the client has it from an address above the release, so that it names where that is.
+            steering: Address of the steering server's answer for the title, which the manifest names; empty for none.
             client: Who asks.
 
         Raises:
@@ -283,17 +285,18 @@ class Library:
         if top is None:
             raise _missing(wanted.name)
         chosen = replace(top, outline=select(top.outline, selection, max_height_px))
-        if chosen == top and not is_above:
+        if chosen == top and not is_above and not steering:
             return self.cached(wanted.key) or await self.file(wanted, client)
         # Filters that come to the same share one file, so that clients can't fill the memory with copies.
         left = hashlib.sha256(" ".join(track.id for track in chosen.outline.played()).encode()).hexdigest()
-        key = f"{wanted.key}?{left}{'&above' * is_above}"
+        key = f"{wanted.key}?{left}{'&above' * is_above}{'&steered' * bool(steering)}"
         if (found := self.cached(key)) is not None:
             return found
         base = f"releases/{wanted.release}/" if is_above else ""
 
         async def render() -> File:
-            return self._keep(key, await self._in_thread(lambda: _rendered(chosen, base, index.published)))
+            made = partial(_rendered, chosen, base, steering, index.published)
+            return self._keep(key, await self._in_thread(made))
 
         return await self._once(self._documents, Document("manifest", key), render, client=client)
 
@@ -516,8 +519,8 @@ def _source(
     return Remote(store, in_threads(store, threads)), nothing
 
 
-def _rendered(top: TopManifest, base: str, published: datetime) -> File:
-    return text_file("manifest", top.render(base), published, MPD_TYPE if top.is_dash else PLAYLIST_TYPE)
+def _rendered(top: TopManifest, base: str, steering: str, published: datetime) -> File:
+    return text_file("manifest", top.render(base, steering), published, MPD_TYPE if top.is_dash else PLAYLIST_TYPE)
 
 
 def _missing(name: str) -> ObjectMissing:

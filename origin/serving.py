@@ -64,6 +64,7 @@ class Serving:
         disk_cache: Where media from a distant store is kept as well; None for nowhere.
         disk_cache_bytes: Room for it.
         licence_url: Where the keys of protected titles are, without a slash at its end; None for nowhere.
+        steering: Address of the steering server, which manifests at entry points name; empty for none.
         workers: Processes on the port, which share all of the above.
     """
 
@@ -78,6 +79,7 @@ class Serving:
     disk_cache: Path | None = None
     disk_cache_bytes: int = DISK_CACHE_BYTES
     licence_url: str | None = None
+    steering: str = ""
     workers: int = 1
 
     def share(self) -> "Serving":
@@ -259,6 +261,7 @@ async def _run(
             store,
             cache_bytes=own.cache_bytes,
             most_blobs=blobs,
+            steering=own.steering,
             access_log=access_log,
             keys=keys,
             state_dir=held.enter_context(_state_dir(own)),

@@ -27,7 +27,8 @@ IF_ERROR_S = 3600.0
 """How long a document is served although nobody upstream answers, unless the origin says otherwise."""
 LONGEST_S = 365 * 86400.0
 _DIRECTIVE = re.compile(r'([a-z-]+)(?:="?([0-9]{1,10})"?)?')
-_KEPT = (hdrs.CONTENT_TYPE, hdrs.CACHE_CONTROL, hdrs.LOCATION, hdrs.RETRY_AFTER)
+PAGE_POLICY = "Content-Security-Policy"
+_KEPT = (hdrs.CONTENT_TYPE, hdrs.CACHE_CONTROL, hdrs.LOCATION, hdrs.RETRY_AFTER, PAGE_POLICY)
 _CACHEABLE = frozenset({200, 301, 302, 307, 308, 404, 410})
 
 
@@ -229,6 +230,8 @@ def _document(answered: Answered, allowed: Freshness, now_s: float) -> Document:
         return Document(answered.status, None, other, None, allowed, now_s, age_s)
     kind = headers.pop(hdrs.CONTENT_TYPE, "application/octet-stream")
     caching: dict[str, str] = {hdrs.CACHE_CONTROL: headers.get(hdrs.CACHE_CONTROL, responses.NO_STORE)}
+    if PAGE_POLICY in headers:
+        caching[PAGE_POLICY] = headers[PAGE_POLICY]
     plain = Representation(
         answered.body if len(answered.body) <= responses.INLINE_BYTES else in_memory(answered.body),
         etag or f'"{len(answered.body)}"',

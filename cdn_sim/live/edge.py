@@ -8,11 +8,12 @@ offline, gives the same hits and misses.
 import asyncio
 import hashlib
 import logging
+import math
 import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -21,6 +22,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from cdn_sim.live.documents import Documents, with_age
 from cdn_sim.live.folder import ArrivingFile, Folder, NoRoom
+from cdn_sim.live.load import HEADER as LOAD
+from cdn_sim.live.load import LoadMeter
 from cdn_sim.live.tracks import Tracks, Wanted
 from cdn_sim.live.upstream import LOOP, Absent, Told, Unreachable, Upstreams
 from cdn_sim.policies import Verdict
@@ -115,6 +118,7 @@ class Edge:
         peers: Addresses of the cluster's other edges, under which they are upstreams.
         itself: The edge's own address among them; empty without peers.
         access_log: Where requests are logged; None for nowhere.
+        rate_bps: What the edge may send, which ``/readyz`` tells its load by.
         clock: Seconds, monotonic.
     """
 
@@ -133,6 +137,7 @@ class Edge:
         peers: Sequence[str] = (),
         itself: str = "",
         access_log: AccessLog | None = None,
+        rate_bps: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -150,12 +155,14 @@ class Edge:
         self._peers = tuple(peers)
         self._itself = itself
         self._access_log = access_log
+        self._meter = LoadMeter(rate_bps, clock)
         self._open: SegmentedLRU[str, _Ready] = SegmentedLRU(OPEN_FILES)
         self._arriving: dict[str, _Ready] = {}
         self._flights: SingleFlight[str, _Ready] = SingleFlight(FLIGHTS, FLIGHTS_PER_CLIENT)
         self._tasks: set[asyncio.Task[None]] = set()
         registry.gauge("disk_bytes", "Bytes that the policy keeps on the disk.", lambda: policy.policy.used_bytes)
         registry.gauge("pinned_bytes", "Bytes of the planned part.", lambda: policy.policy.pinned_bytes)
+        registry.gauge("load", "Share of the edge's rate that is taken.", lambda: self._meter.load)
         registry.gauge("inflight", "Objects that are arriving.", lambda: len(self._arriving))
         registry.gauge("document_bytes", "Memory for manifests.", lambda: self._documents.size_bytes)
 
@@ -174,7 +181,7 @@ class Edge:
         """The name of the request's route, and the response."""
         path = request.path
         if path in HEALTH:
-            return "health", _STOPPING if self.is_draining and path == "/readyz" else _OK
+            return "health", self._health(path)
         if path == "/metrics":
             return "metrics", self._metrics(request)
         loops = ", ".join(request.headers.getall(LOOP, ()))
@@ -194,7 +201,8 @@ class Edge:
         return "document", await self._guarded(self._document(request, rest, token, loops))
 
     def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
-        """Count what the player reports, and log the request."""
+        """Count what was sent and what the player reports, and log the request."""
+        self._meter.add(sent_bytes)
         if request is None:
             return
         if (cmcd.MARK in request.target or cmcd.REQUEST in request.headers) and cmcd.read(
@@ -203,6 +211,13 @@ class Edge:
             self.figures.players.inc()
         if self._access_log is not None:
             self._access_log.add(request.client, request.method, request.target, route, status, sent_bytes, seconds)
+
+    def _health(self, path: str) -> Response:
+        if path != "/readyz":
+            return _OK
+        if self.is_draining:
+            return _STOPPING
+        return replace(_OK, headers={**_OK.headers, LOAD: f"{min(self._meter.load, 999.0):.3f}"}, head=b"")
 
     async def _guarded(self, answer: Awaitable[Response]) -> Response:
         try:

@@ -4,20 +4,19 @@ import asyncio
 import contextlib
 import gc
 import logging
-import signal
+import math
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from cdn_sim.live.edge import Edge
 from cdn_sim.live.folder import Folder
+from cdn_sim.live.running import in_thread, until_signalled
 from cdn_sim.live.upstream import Role, Upstream, Upstreams
 from cdn_sim.request_logs.decisions import MAGIC, DecisionLog, LoggedPolicy
 from headend.access.grants import EDGE, GrantChecker, without_token
@@ -25,7 +24,6 @@ from headend.access.leases import Leases
 from headend.access.tokens import Keyring, vouch
 from headend.errors import ConfigError
 from headend.http.access_log import FLUSH_S, AccessLog
-from headend.http.listening import listen, url_of
 from headend.http.server import HttpServer, Limits
 from headend.metrics import Registry
 
@@ -61,6 +59,7 @@ class EdgeSettings:
         state_dir: Where screens are counted; needed with keys.
         territory: Where the edge is, ISO 3166-1 alpha-2; empty if that is not known.
         access_log: Whether each request is written to standard output, as a line of JSON.
+        rate_bps: What the edge may send; the steering server sends no more viewers to an edge that is full.
         linger_s: How long the edge goes on after it is told to stop, while it says that it is not ready.
     """
 
@@ -80,6 +79,7 @@ class EdgeSettings:
     state_dir: Path | None = None
     territory: str = ""
     access_log: bool = False
+    rate_bps: float = math.inf
     linger_s: float = 0.0
 
 
@@ -95,47 +95,14 @@ def serve(
     Raises:
         ConfigError: An address is malformed, the port can't be listened on, or the folder can't be used.
     """
-    [listener] = listen(host, port, 1)
-    with contextlib.closing(listener):
-        url = url_of(host, listener)
-
-        async def main() -> None:
-            stop = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, stop.set)
-            await _run(settings, listener, stop, lambda: on_ready(url))
-
-        asyncio.run(main())
+    until_signalled(partial(_run, settings), host, port, on_ready)
 
 
-@contextmanager
-def running(settings: EdgeSettings, *, host: str = DEFAULT_HOST, port: int = 0) -> Iterator[str]:
+def running(
+    settings: EdgeSettings, *, host: str = DEFAULT_HOST, port: int = 0
+) -> contextlib.AbstractContextManager[str]:
     """Serve from a thread of this process until the block is left; yields the base URL, without a slash at its end."""
-    [listener] = listen(host, port, 1)
-    url = url_of(host, listener)
-    ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def main() -> None:
-        stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        await _run(settings, listener, stop, lambda: ready.set_result((loop, stop)))
-
-    def work() -> None:
-        try:
-            asyncio.run(main())
-        except BaseException as error:
-            if not ready.done():
-                ready.set_exception(error)
-
-    thread = threading.Thread(target=work, name="edge", daemon=True)
-    thread.start()
-    with contextlib.closing(listener):
-        loop, stop = ready.result()
-        try:
-            yield url
-        finally:
-            loop.call_soon_threadsafe(stop.set)
-            thread.join()
+    return in_thread(partial(_run, settings), "edge", host, port)
 
 
 async def _run(
@@ -180,6 +147,7 @@ async def _run(
             peers=settings.peers,
             itself=settings.itself,
             access_log=access_log,
+            rate_bps=settings.rate_bps,
         )
         server = HttpServer(edge, registry, LIMITS)
         await server.start([listener])

@@ -1,5 +1,6 @@
 """``headend edge``: a caching edge in front of an origin."""
 
+import math
 import re
 from pathlib import Path
 
@@ -71,6 +72,12 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
 @click.option(
     "--territory", default="", callback=_territory, metavar="CC", help="The country that this edge's viewers are in."
 )
+@click.option(
+    "--mbps",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="What this edge may send, in Mb/s: 'headend steer' sends nobody more to a full one.  [default: no limit]",
+)
 @options.address(serving.DEFAULT_HOST, serving.DEFAULT_PORT)
 @options.linger
 @click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")
@@ -91,6 +98,7 @@ def command(
     keys_file: str | None,
     state_dir: str | None,
     territory: str,
+    mbps: float | None,
     host: str,
     port: int,
     linger_s: float,
@@ -126,6 +134,7 @@ def command(
         state_dir=state if keys is not None else None,
         territory=territory,
         access_log=access_log,
+        rate_bps=math.inf if mbps is None else mbps * 1e6,
         linger_s=linger_s,
     )
 

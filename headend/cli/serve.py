@@ -60,6 +60,12 @@ from origin import serving
     metavar="URL",
     help="Where 'headend keys serve' gives the keys of protected titles, as players reach it.",
 )
+@click.option(
+    "--steering",
+    type=options.WebAddress(),
+    metavar="URL",
+    help="Name this steering server ('headend steer') in manifests, so that players are sent to edges.",
+)
 @options.linger
 @click.option(
     "--keepalive",
@@ -85,6 +91,7 @@ def command(
     disk_cache: str | None,
     disk_cache_bytes: int,
     licence_url: str | None,
+    steering: str | None,
     linger_s: float,
     keepalive_s: float,
     access_log: bool,
@@ -124,6 +131,7 @@ def command(
         disk_cache=None if disk_cache is None else Path(disk_cache),
         disk_cache_bytes=disk_cache_bytes,
         licence_url=licence_url,
+        steering=steering or "",
         limits=replace(serving.LIMITS, keepalive_s=keepalive_s),
         linger_s=linger_s,
         access_log=access_log,

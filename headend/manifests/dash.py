@@ -42,6 +42,8 @@ Timelines = Sequence[Timeline]
 _FOLDER = layout.track_uri("$RepresentationID$")
 """Where a Representation's segments are: its id is that of its track."""
 
+HERE = "."
+"""Name of the server that an MPD comes from, for content steering; as in HLS."""
 NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
 PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
 ROLE = "urn:mpeg:dash:role:2011"
@@ -69,12 +71,13 @@ DOLBY_MASKS = {"2.0": "A000", "5.1": "F801"}
 """ETSI TS 102 366, table I.1.1: left and right; left, centre, right, both surrounds and LFE."""
 
 
-def mpd(outline: ReleaseOutline, base: str = "") -> bytes:
+def mpd(outline: ReleaseOutline, base: str = "", steering: str = "") -> bytes:
     """Describe a title in one static MPD.
 
     Args:
         outline: The title.
         base: Where relative addresses start, relative to the MPD's own address; empty for where it is.
+        steering: Address of the steering server's answer for the title; empty for none.
 
     ``@bandwidth`` is the rate of the segment with the highest, and ``@minBufferTime`` the longest segment's duration.
     So what ISO/IEC 23009-1, section 5.3.5.4 promises holds: a channel of that rate that starts with that much buffer
@@ -93,7 +96,12 @@ def mpd(outline: ReleaseOutline, base: str = "") -> bytes:
             "minBufferTime": _duration(longest_s),
         },
     )
-    if base:
+    if steering:
+        # The one location that the MPD names; the steering server gives it other hosts (ETSI TS 103 998).
+        Xml.SubElement(root, "BaseURL", {"serviceLocation": HERE}).text = base or "./"
+        asked_first = {"defaultServiceLocation": HERE, "queryBeforeStart": "true"}
+        Xml.SubElement(root, "ContentSteering", asked_first).text = steering
+    elif base:
         Xml.SubElement(root, "BaseURL").text = base
     period = Xml.SubElement(root, "Period", {"id": "1", "start": "PT0S"})
     # Renditions with another key are a set of their own: players ignore the protection of single renditions.

@@ -32,15 +32,16 @@ class TopManifest:
         """Whether it is an MPD."""
         return self.name.endswith(layout.DASH_SUFFIX)
 
-    def render(self, base: str = "") -> bytes:
+    def render(self, base: str = "", steering: str = "") -> bytes:
         """Write it.
 
         Args:
             base: MPD: where relative addresses start, relative to its own address; empty for where it is.
+            steering: Address of the steering server's answer for the title; empty for none.
         """
         if self.is_dash:
-            return dash.mpd(self.outline, base)
-        return hls.multivariant(self.outline, identity=self.identity).encode()
+            return dash.mpd(self.outline, base, steering)
+        return hls.multivariant(self.outline, identity=self.identity, steering=steering).encode()
 
 
 def top_manifests(outline: ReleaseOutline) -> Iterator[TopManifest]:

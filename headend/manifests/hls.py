@@ -44,6 +44,9 @@ CODECS = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.AAC, Codec.AC3, Code
 HEADER = "#EXTM3U"
 VERSION = "#EXT-X-VERSION:7"
 INDEPENDENT = "#EXT-X-INDEPENDENT-SEGMENTS"
+STEERING = "#EXT-X-CONTENT-STEERING"
+HERE = "."
+"""The pathway of all that names no other (draft-pantos-hls-rfc8216bis, section 4.4.6.6)."""
 TARGET_DURATION = "#EXT-X-TARGETDURATION"
 FIRST_NUMBER = "#EXT-X-MEDIA-SEQUENCE:1"
 ON_DEMAND = "#EXT-X-PLAYLIST-TYPE:VOD"
@@ -86,7 +89,7 @@ def in_hls(track: AnyTrack | AnyOutlined) -> bool:
     return track.rendition.codec in CODECS
 
 
-def multivariant(outline: ReleaseOutline, *, identity: bool = False) -> str:
+def multivariant(outline: ReleaseOutline, *, identity: bool = False, steering: str = "") -> str:
     """The playlist that players open: every audio group, every sensible pairing, I-frame playlists and thumbnails.
 
     BANDWIDTH is the sum of the picture's peak and of the highest peak in the audio group, whether or not the two fall
@@ -96,6 +99,7 @@ def multivariant(outline: ReleaseOutline, *, identity: bool = False) -> str:
     Args:
         outline: The title.
         identity: Whether playlists name the addresses of keys, for players that fetch them by themselves.
+        steering: Address of the steering server's answer for the title; empty for none.
 
     Source:
         RFC 8216, section 4.3.4; the quotation is from 4.3.4.2.
@@ -105,6 +109,9 @@ def multivariant(outline: ReleaseOutline, *, identity: bool = False) -> str:
     labels = names(track.rendition for track in outline.audio)
     chosen = first_choice(track.rendition for track in outline.audio if in_hls(track))
     lines = [HEADER, VERSION, INDEPENDENT]
+    if steering:
+        # Variants name no pathway, so all belong to this one; the steering server gives it other hosts.
+        lines.append(_tag(STEERING, {"SERVER-URI": _quoted(steering), "PATHWAY-ID": _quoted(HERE)}))
     lines.append(_tag(SESSION_DATA, {"DATA-ID": _quoted(TITLE_DATA), "VALUE": _quoted(outline.title)}))
     lines += _session_keys(outline, identity=identity)
     for group in groups:

@@ -62,12 +62,13 @@ class Pages:
 
 
 @cache
-def load(vendor: Path = VENDOR, *, licence_url: str = "") -> Pages:
+def load(vendor: Path = VENDOR, *, licence_url: str = "", is_steered: bool = False) -> Pages:
     """Read all pages, once.
 
     Args:
         vendor: Where players are that were fetched; those that are not there come from the CDN.
         licence_url: Where players get licences of protected titles; empty for nowhere.
+        is_steered: Whether players are sent to other servers, which nobody knows beforehand.
     """
     paths = [path for folder in (STATIC, vendor) for path in sorted(folder.glob("*")) if path.suffix in TYPES]
     bodies = {path.name: path.read_bytes() for path in paths}
@@ -77,7 +78,9 @@ def load(vendor: Path = VENDOR, *, licence_url: str = "") -> Pages:
     return Pages(
         titles_html=_html("titles.html", f"watch/assets/{digest}", bodies, licence_url),
         watch_html=_html("watch.html", f"assets/{digest}", bodies, licence_url),
-        policy=_policy([player.cdn_url for player in PLAYERS if player.file not in bodies], licence_url),
+        policy=_policy(
+            [player.cdn_url for player in PLAYERS if player.file not in bodies], licence_url, is_steered=is_steered
+        ),
         digest=digest,
         assets={name: text_file("asset", body, read, TYPES[Path(name).suffix]) for name, body in bodies.items()},
     )
@@ -98,12 +101,13 @@ def _html(name: str, assets: str, bodies: dict[str, bytes], licence_url: str) ->
     return page.substitute(assets=assets, players=json.dumps(players), licences=json.dumps(licence_url)).encode()
 
 
-def _policy(scripts_elsewhere: Sequence[str], licence_url: str) -> str:
+def _policy(scripts_elsewhere: Sequence[str], licence_url: str, *, is_steered: bool) -> str:
     """What a page may load: nothing but its own, the players, and what these make of segments and of themselves.
 
     Args:
         scripts_elsewhere: Addresses of players that come from the CDN: each script, not all of the CDN.
         licence_url: Where licences are; empty for nowhere.
+        is_steered: Whether players may ask any server for manifests and segments.
     """
     parts = urlsplit(licence_url)
     connections = f"'self' {parts.scheme}://{parts.netloc}" if licence_url else "'self'"
@@ -114,7 +118,7 @@ def _policy(scripts_elsewhere: Sequence[str], licence_url: str) -> str:
             f"script-src {scripts}",
             "style-src 'self'",
             "img-src 'self' data:",
-            f"connect-src {connections}",
+            "connect-src 'self' http: https:" if is_steered else f"connect-src {connections}",
             # hls.js and Shaka Player begin their tracks of text with an empty one, written into its address.
             "media-src 'self' blob: data:",
             "worker-src 'self' blob:",

@@ -1,0 +1,80 @@
+"""Running a server: as a program until it is told to stop, or beside something else for a while."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+from headend.http.listening import listen, url_of
+
+Work = Callable[[socket.socket, asyncio.Event, Callable[[], object]], Awaitable[None]]
+"""Serves on a listening socket until the event is set; calls the function once connections are accepted."""
+
+
+def until_signalled(work: Work, host: str, port: int, on_ready: Callable[[str], object]) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are finished first.
+
+    Args:
+        work: Serves.
+        host: Address or name to listen on.
+        port: To listen on; 0 for a free one.
+        on_ready: Told the base URL, without a slash at its end, once connections are accepted.
+
+    Raises:
+        ConfigError: The port or host can't be listened on.
+    """
+    [listener] = listen(host, port, 1)
+    with contextlib.closing(listener):
+        url = url_of(host, listener)
+
+        async def main() -> None:
+            stop = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stop.set)
+            await work(listener, stop, lambda: on_ready(url))
+
+        asyncio.run(main())
+
+
+@contextmanager
+def in_thread(work: Work, name: str, host: str, port: int = 0) -> Iterator[str]:
+    """Serve from a thread of this process until the block is left; yields the base URL, without a slash at its end.
+
+    Args:
+        work: Serves.
+        name: Of the thread.
+        host: Address or name to listen on.
+        port: To listen on; 0 for a free one.
+
+    Raises:
+        ConfigError: The port or host can't be listened on.
+    """
+    [listener] = listen(host, port, 1)
+    url = url_of(host, listener)
+    ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def main() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        await work(listener, stop, lambda: ready.set_result((loop, stop)))
+
+    def run() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            if not ready.done():
+                ready.set_exception(error)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    with contextlib.closing(listener):
+        loop, stop = ready.result()
+        try:
+            yield url
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join()

@@ -1,0 +1,220 @@
+"""The steering server: tells players which edges to use, from what the edges say of themselves.
+
+Answers hold no state: a viewer's number, which spreads viewers over replicas, stands in the address that the answer
+names for the next time. So any number of steering servers with the same options give the same answers.
+"""
+
+import asyncio
+import contextlib
+import gc
+import ipaddress
+import json
+import logging
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import aiohttp
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from cdn_sim.live.load import HEADER as LOAD
+from cdn_sim.live.running import in_thread, until_signalled
+from cdn_sim.pathways import Address, Health, Network, Plan, SteeredEdge, manifest, order
+from headend.http import responses
+from headend.http.connections import NO_ROUTE
+from headend.http.requests import Request
+from headend.http.responses import Response
+from headend.http.server import HttpServer
+from headend.metrics import Registry
+
+log = logging.getLogger("headend.steering")
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8083
+CHECK_S = 2.0
+"""How often each edge is asked whether it takes requests."""
+PATIENCE_S = 2.0
+"""How long an edge may take to say so."""
+RISES = 2
+"""How often in a row an edge that was away must say that it is there, so that nobody swings."""
+PATHWAY = re.compile(r"(?:^|&)_(?:HLS|DASH)_pathway=(?:%22|\")?([A-Za-z0-9._-]{1,96})")
+TITLE = re.compile(r"/([a-z0-9-]{1,64})")
+VIEWER = re.compile(r"(?:^|&)viewer=([0-9]{1,10})(?=&|$)")
+LONGEST_QUERY = 2048
+HOPS = 512
+"""Longest X-Forwarded-For that is read."""
+LOOPBACK = frozenset({"127.0.0.1", "::1"})
+_OK = responses.document(b"ok\n", "text/plain; charset=utf-8", responses.NO_STORE)
+
+
+@dataclass(frozen=True, slots=True)
+class SteeringSettings:
+    """How a steering server runs.
+
+    Attributes:
+        plan: The edges, and who belongs to them.
+        proxies: Networks of the proxies in front, whose X-Forwarded-For is believed.
+        check_s: How often each edge is asked how it is.
+    """
+
+    plan: Plan
+    proxies: tuple[Network, ...] = ()
+    check_s: float = CHECK_S
+
+
+def serve(
+    settings: SteeringSettings,
+    *,
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    on_ready: Callable[[str], object] = lambda _url: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; raises `ConfigError` if the port can't be listened on."""
+    until_signalled(partial(_run, settings), host, port, on_ready)
+
+
+def running(
+    settings: SteeringSettings, *, host: str = DEFAULT_HOST, port: int = 0
+) -> contextlib.AbstractContextManager[str]:
+    """Serve from a thread of this process until the block is left; yields the base URL."""
+    return in_thread(partial(_run, settings), "steering", host, port)
+
+
+class Steering:
+    """Answers players; belongs to one event loop.
+
+    Args:
+        settings: How.
+        registry: Where metrics are exported.
+    """
+
+    def __init__(self, settings: SteeringSettings, registry: Registry) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._health = {edge.name: Health() for edge in settings.plan.edges}
+        self._rises = dict.fromkeys(self._health, 0)
+        self._replies = registry.counter("replies", "Answers by the edge that stands first.", "edge")
+        self._changes = registry.counter("changes", "How often an edge went away or came back.", "edge")
+        registry.gauge(
+            "edges_up", "Edges that take requests.", lambda: sum(each.is_up for each in self._health.values())
+        )
+
+    async def respond(self, request: Request) -> tuple[str, Response]:
+        """The name of the request's route, and the response."""
+        path = request.path
+        if path in ("/healthz", "/livez", "/readyz"):
+            return "health", _OK
+        if path == "/metrics":
+            if request.local[0].removeprefix("::ffff:") not in LOOPBACK:
+                return NO_ROUTE, responses.NOT_FOUND
+            return "metrics", responses.document(self._registry.exposition(), CONTENT_TYPE_LATEST, responses.NO_STORE)
+        found = TITLE.fullmatch(path)
+        if found is None:
+            return NO_ROUTE, responses.NOT_FOUND
+        query = request.query[:LONGEST_QUERY]
+        viewer, current = VIEWER.search(query), PATHWAY.search(query)
+        draw = int(viewer[1]) & 0x7FFFFFFF if viewer else secrets.randbits(31)
+        ordered = order(
+            self._settings.plan,
+            self._health,
+            address=self._viewer(request),
+            title=found[1],
+            draw=draw,
+            current=current[1] if current else None,
+        )
+        self._replies.inc(ordered[0].name if ordered else "none")
+        reload_uri = f"{found[1]}?viewer={draw}"
+        body = json.dumps(manifest(self._settings.plan, ordered, reload_uri, keeps_port="_HLS_" in query))
+        return "steering", responses.document(body.encode(), responses.JSON_TYPE, responses.NO_STORE)
+
+    def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
+        """Nothing more is counted than the server does."""
+
+    def note(self, name: str, health: Health) -> None:
+        """Take in what an edge said of itself, or that it said nothing."""
+        known = self._health[name]
+        self._rises[name] = self._rises[name] + 1 if health.is_up else 0
+        is_up = health.is_up and (known.is_up or self._rises[name] >= RISES)
+        if is_up != known.is_up:
+            self._changes.inc(name)
+            log.warning("%s %s", name, "is back" if is_up else "is away")
+        self._health[name] = replace(health, is_up=is_up)
+
+    def _viewer(self, request: Request) -> Address | None:
+        """The viewer's address: the connection's, or the last one that a proxy of ours did not add."""
+        address = _address(request.client)
+        if address is None or not any(_holds(network, address) for network in self._settings.proxies):
+            return address
+        hops = ",".join(request.headers.getall("X-Forwarded-For", ()))[-HOPS:].split(",")
+        for hop in reversed(hops):
+            found = _address(hop.strip())
+            if found is None:
+                return None
+            if not any(_holds(network, found) for network in self._settings.proxies):
+                return found
+        return None
+
+
+async def check(steering: Steering, edges: Sequence[SteeredEdge], every_s: float) -> None:
+    """Ask each edge how it is, again and again; never returns."""
+    timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
+    async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session:
+
+        async def ask(edge: SteeredEdge) -> None:
+            while True:
+                steering.note(edge.name, await _health(session, edge))
+                await asyncio.sleep(every_s)
+
+        async with asyncio.TaskGroup() as group:
+            for edge in edges:
+                group.create_task(ask(edge))
+
+
+async def _health(session: aiohttp.ClientSession, edge: SteeredEdge) -> Health:
+    try:
+        async with session.get(f"{edge.url}/readyz", allow_redirects=False) as answer:
+            load = answer.headers.get(LOAD, "0")[:16]
+            return Health(
+                answer.status == 200, float(load) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", load) else 0.0
+            )
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        return Health(is_up=False)
+
+
+async def _run(
+    settings: SteeringSettings, listener: socket.socket, stop: asyncio.Event, on_ready: Callable[[], object]
+) -> None:
+    registry = Registry("headend_steering")
+    steering = Steering(settings, registry)
+    server = HttpServer(steering, registry)
+    await server.start([listener])
+    gc.freeze()
+    with _checking(steering, settings):
+        on_ready()
+        await stop.wait()
+        await server.stop()
+
+
+@contextmanager
+def _checking(steering: Steering, settings: SteeringSettings) -> Iterator[None]:
+    task = asyncio.get_running_loop().create_task(check(steering, settings.plan.edges, settings.check_s))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _address(text: str) -> Address | None:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
+
+
+def _holds(network: Network, address: Address) -> bool:
+    return network.version == address.version and address in network

@@ -1,0 +1,124 @@
+import ipaddress
+
+import pytest
+
+from cdn_sim.pathways import HERE, Health, Plan, check, manifest, order, steered_edge
+from headend.errors import ConfigError
+
+EDGES = tuple(
+    steered_edge(f"{name}=http://{host}.example:8081")
+    for name, host in (("north/1", "n1"), ("north/2", "n2"), ("north/3", "n3"), ("south/1", "s1"))
+)
+NORTH, SOUTH = ipaddress.ip_address("10.1.2.3"), ipaddress.ip_address("10.2.0.9")
+PLAN = Plan(
+    EDGES,
+    (("north", ipaddress.ip_network("10.1.0.0/16")), ("south", ipaddress.ip_network("10.2.0.0/16"))),
+    replicas=2,
+)
+DOWN = Health(is_up=False)
+
+
+def names(address: ipaddress.IPv4Address | None = NORTH, plan: Plan = PLAN, **changes: object) -> list[str]:
+    given: dict[str, object] = {"title": "film", "draw": 0, **changes}
+    health = given.pop("health", {})
+    return [edge.name for edge in order(plan, health, address=address, **given)]  # type: ignore[arg-type]
+
+
+def test_a_viewer_gets_the_edges_of_his_own_provider_first() -> None:
+    assert [name.split("/")[0] for name in names()] == ["north"] * 3 + ["south"]
+    assert names(SOUTH)[0] == "south/1"
+
+
+def test_a_viewer_of_no_provider_gets_all_edges() -> None:
+    assert sorted(names(ipaddress.ip_address("192.0.2.1"))) == sorted(edge.name for edge in EDGES)
+    assert sorted(names(None)) == sorted(edge.name for edge in EDGES)
+
+
+def test_the_longest_prefix_decides() -> None:
+    inner = Plan(EDGES, (*PLAN.networks, ("south", ipaddress.ip_network("10.1.2.0/24"))))
+    assert names(plan=inner)[0] == "south/1"
+
+
+def test_a_provider_without_networks_takes_everyone_else() -> None:
+    plan = Plan(EDGES, PLAN.networks[:1])
+    assert names(SOUTH, plan)[0] == "south/1"
+    assert names(NORTH, plan)[0].startswith("north/")
+
+
+def test_edges_that_are_away_are_left_out_and_full_ones_come_last() -> None:
+    first, second, third, _ = names()
+    assert first not in names(health={first: DOWN})
+    assert names(health={first: Health(load=1.1)})[:3] == [second, third, first]
+    assert names(health=dict.fromkeys((first, second, third), DOWN)) == ["south/1"]
+    assert names(health={edge.name: DOWN for edge in EDGES}) == []
+
+
+def test_a_title_has_its_edges_and_viewers_are_spread_over_replicas() -> None:
+    assert len({names(title=f"title-{number}")[0] for number in range(40)}) == 3
+    assert len({names(draw=draw)[0] for draw in range(10)}) == 2
+
+
+def test_a_viewer_stays_where_he_is_while_that_edge_has_room() -> None:
+    first, _, third, _ = names()
+    assert names(current=third.replace("/", "."))[0] == third
+    assert names(current="nobody")[0] == first
+
+
+def test_the_document_gives_the_manifests_pathway_other_hosts() -> None:
+    found = manifest(PLAN, EDGES[:2], "film?viewer=1", keeps_port=True)
+    assert found == {
+        "VERSION": 1,
+        "TTL": 10,
+        "RELOAD-URI": "film?viewer=1",
+        "PATHWAY-PRIORITY": ["north.1", "north.2", HERE],
+        "PATHWAY-CLONES": [
+            {"BASE-ID": HERE, "ID": "north.1", "URI-REPLACEMENT": {"HOST": "n1.example"}},
+            {"BASE-ID": HERE, "ID": "north.2", "URI-REPLACEMENT": {"HOST": "n2.example"}},
+        ],
+    }
+    nobody = manifest(PLAN, (), "film", keeps_port=True)
+    assert nobody["PATHWAY-PRIORITY"] == [HERE] and "PATHWAY-CLONES" not in nobody
+
+
+@pytest.mark.parametrize(
+    ("address", "kept", "dropped"),
+    [
+        ("http://e.example:8081", "e.example", "e.example:8081"),
+        ("https://e.example", "e.example", "e.example"),
+        ("http://[2001:db8::1]:81", "[2001:db8::1]", "[2001:db8::1]:81"),
+    ],
+)
+def test_players_that_drop_the_port_get_it_with_the_host(address: str, kept: str, dropped: str) -> None:
+    edge = steered_edge(f"north/1={address}")
+    for keeps_port, host in ((True, kept), (False, dropped)):
+        [clone] = manifest(Plan((edge,)), (edge,), "", keeps_port=keeps_port)["PATHWAY-CLONES"]  # type: ignore[misc]
+        assert clone["URI-REPLACEMENT"] == {"HOST": host}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "north=http://a",
+        "north/1",
+        "north/1=ftp://a",
+        "north/1=http://a/path",
+        "north/1=http://a?x=1",
+        "north/1=http://user:pw@a",
+        "north/1=http://a:99999",
+        "north/1=http://",
+        "North/1=http://a",
+        "a/b/c=http://a",
+    ],
+)
+def test_what_is_no_edge_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        steered_edge(text)
+
+
+def test_edges_that_players_cannot_be_sent_to_are_refused() -> None:
+    check(EDGES)
+    for other in ("north/1=http://x.example:8081", "north/9=http://n1.example:8081", "north/9=http://x.example:8082"):
+        with pytest.raises(ConfigError):
+            check((*EDGES, steered_edge(other)))
+    with pytest.raises(ConfigError, match="scheme or port"):
+        check((steered_edge("a/1=http://x:443"), steered_edge("a/2=https://y")))

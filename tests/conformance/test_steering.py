@@ -1,0 +1,162 @@
+"""Content steering in a real Chromium: an edge is killed in mid-play, and players go on from another one."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pytest
+
+from cdn_sim.live.steering_server import SteeringSettings
+from cdn_sim.live.steering_server import running as steering_running
+from cdn_sim.pathways import Plan, steered_edge
+from headend.http.listening import listen
+from headend.settings import StoreSettings
+from origin.serving import Serving, running
+from origin.watch import fetch, pages
+from tests.support.browsers import chromium, wait_for
+from tests.support.command_line import environment
+from tests.support.jobs import picture_ladder, submit_small
+from tests.support.masters import Sound, make_film
+
+TITLE = "film"
+LENGTH_S = 30
+BUFFER_S = 6
+SPEED = 2
+
+# A film goes on while a machine that is busy lets the browser wait. What is broken fails three times.
+pytestmark = pytest.mark.flaky(reruns=2)
+
+HLS = """async ([url, buffer]) => {
+  const hls = new Hls({ maxBufferLength: buffer, maxMaxBufferLength: buffer });
+  hls.loadSource(url);
+  hls.attachMedia(film);
+  await new Promise((resolve) => hls.once(Hls.Events.MANIFEST_PARSED, resolve));
+}"""
+DASH = """async ([url, buffer]) => {
+  const player = dashjs.MediaPlayer().create();
+  player.updateSettings({ streaming: { buffer: {
+    bufferTimeDefault: buffer, bufferTimeAtTopQuality: buffer, bufferTimeAtTopQualityLongForm: buffer } } });
+  player.initialize(film, url, false);
+}"""
+# How far the film is, the longest time in ms in which it did not move, and where segments came from, in order.
+FOLLOW = """() => {
+  const film = Object.assign(document.createElement('video'), { muted: true });
+  document.body.append(film);
+  Object.assign(window, { film, longest: 0 });
+  performance.setResourceTimingBufferSize(5000);
+  let [at, since] = [0, performance.now()];
+  setInterval(() => {
+    const now = performance.now();
+    if (film.currentTime !== at || film.ended || film.currentTime < 0.5) [at, since] = [film.currentTime, now];
+    window.longest = Math.max(window.longest, now - since);
+  }, 50);
+}"""
+SOURCES = """performance.getEntriesByType('resource').filter(({ name }) => /\\.m4s$/.test(name))
+  .map(({ name }) => new URL(name).host)"""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Two edges of one provider, as processes, and who steers players to them.
+
+    Attributes:
+        origin: The origin's address.
+        steering: The steering server's.
+        processes: By host and port.
+    """
+
+    origin: str
+    steering: str
+    processes: dict[str, subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> StoreSettings:
+    folder = tmp_path_factory.mktemp("steering")
+    master = make_film(folder / "master.mov", frame_count=25 * LENGTH_S, sound=[Sound(codec="pcm_s16le")])
+    made = StoreSettings(str(folder / "store"))
+    submit_small(
+        master, made, scheduler, title=TITLE, ladder=picture_ladder(), segment_s=Fraction(1), chunk_s=Fraction(15)
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def browser(store: StoreSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:  # noqa: ARG001
+    if not all(fetch.is_there(pages.VENDOR, player) for player in pages.PLAYERS):
+        pytest.skip("the players are not here; 'python -m origin.watch.fetch' brings them, with npm")
+    with chromium(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@contextmanager
+def edge(origin: str, folder: Path, host: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """An edge at the origin's own port, as players need it."""
+    argv = [
+        *(sys.executable, "-m", "headend", "edge", "--origin", origin, "--disk", str(folder / host)),
+        *("--disk-bytes", "100M", "--host", host, "--port", str(urlsplit(origin).port), "--json"),
+    ]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment()) as child:
+        try:
+            assert child.stdout is not None
+            text = ""
+            while not text.rstrip().endswith("}"):
+                text += child.stdout.readline()
+            yield json.loads(text)["url"], child
+        finally:
+            child.kill()
+
+
+@pytest.fixture
+def edges(store: StoreSettings, tmp_path: Path) -> Iterator[Edges]:
+    with ExitStack() as held:
+        [listener] = listen("127.0.0.1", 0)
+        port = listener.getsockname()[1]
+        listener.close()
+        hosts = ("127.0.0.2", "127.0.0.3")
+        plan = Plan(tuple(steered_edge(f"north/{n}=http://{host}:{port}") for n, host in enumerate(hosts, 1)), ttl_s=1)
+        steering = held.enter_context(steering_running(SteeringSettings(plan, check_s=0.2)))
+        origin = held.enter_context(running(store, port=port, serving=Serving(steering=steering)))
+        made = [held.enter_context(edge(origin, tmp_path, host)) for host in hosts]
+        yield Edges(origin, steering, {url.removeprefix("http://"): child for url, child in made})
+
+
+@pytest.mark.parametrize(
+    ("player", "manifest", "script"), [("hls", "multivariant.m3u8", HLS), ("dash", "manifest.mpd", DASH)]
+)
+def test_an_edge_is_killed_in_mid_play_and_the_film_goes_on(
+    browser: Any, edges: Edges, player: str, manifest: str, script: str
+) -> None:
+    page = browser.new_page()
+    with closing(page):
+        page.goto(edges.origin)
+        page.add_script_tag(url=f"{edges.origin}/watch/assets/{pages.load(is_steered=True).digest}/{player}.min.js")
+        page.evaluate(FOLLOW)
+        page.evaluate(script, [f"{edges.origin}/{TITLE}/{manifest}", BUFFER_S])
+        wait_for(page, "film.readyState >= 2")
+        page.evaluate(f"(film.playbackRate = {SPEED}, film.play())")
+        wait_for(page, f"film.currentTime > 4 && {SOURCES}.slice(-3).every((host) => host !== location.host)")
+        used = page.evaluate(f"{SOURCES}.at(-1)")
+        edges.processes[used].kill()
+        killed = page.evaluate(f"{SOURCES}.length")
+        wait_for(page, "film.currentTime > 14")
+        [other] = set(edges.processes) - {used}
+        with urlopen(f"{edges.steering}/{TITLE}", timeout=5) as answer:
+            steered = json.load(answer)
+        assert [each["URI-REPLACEMENT"]["HOST"] for each in steered["PATHWAY-CLONES"]] == [other]
+        deadline = time.monotonic() + 20
+        while not page.evaluate("film.ended"):
+            assert time.monotonic() < deadline, page.evaluate("[film.currentTime, window.longest]")
+            page.wait_for_timeout(100)
+        after = page.evaluate(f"{SOURCES}.slice({killed} + 2)")
+        assert after and set(after) == {other}, "segments come from the edge that is left, not from the origin"
+        assert page.evaluate("window.longest") < BUFFER_S / SPEED * 1000
