@@ -19,6 +19,7 @@ titles/{title}/releases/{release}/poster.jpg            the picture that stands 
 titles/{title}/releases/{release}/outline.json          what manifests of a part of the release are rendered from
 titles/{title}/releases/{release}/release.json          what the release is, for people and tools
 titles/{title}/releases/{release}/deleted.json          since when the release is deleted
+titles/{title}/releases/{release}/held.json             since when the release waits for somebody to publish it
 titles/{title}/holds/{id}.json                          what running work needs, so that `gc` leaves it
 titles/{title}/sweeps/{id}.json                         a `gc` that removes something of the title now
 """
@@ -148,6 +149,11 @@ def outline(title: str, release: str) -> str:
 def deleted(title: str, release: str) -> str:
     """Since when a release is deleted."""
     return f"{release_path(title, release)}/deleted.json"
+
+
+def held(title: str, release: str) -> str:
+    """Since when a release waits for somebody to publish it."""
+    return f"{release_path(title, release)}/held.json"
 
 
 def multivariant(title: str, release: str) -> str:

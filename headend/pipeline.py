@@ -65,6 +65,7 @@ class Request:
         encode: How it is encoded.
         publish_early: Whether H.264 and AAC go first, and are published before the rest is there.
         force: Whether what the store has is encoded anew.
+        hold: Whether the release is made but left to a person to publish.
         submitted_at: When it was asked for: UTC, ISO 8601; empty for now. A release of an older request does not take
             the place of one of a newer request.
     """
@@ -77,6 +78,7 @@ class Request:
     encode: EncodeSettings
     publish_early: bool = False
     force: bool = False
+    hold: bool = False
     submitted_at: str = ""
 
 
@@ -114,13 +116,14 @@ Event = Step | Planned | PublishedEarly | cluster.Event
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A published title.
+    """A title whose release is in the store.
 
     Attributes:
         plan: What was decided.
         presentation: What players get.
         is_current: Whether the release is the title's current one.
         newer: The release of a newer request, which is current instead; else empty.
+        held: Whether the release waits for somebody to publish it.
         tracks: Renditions, thumbnails and poster in all.
         reused_tracks: Those that an earlier run had finished.
         parts: Chunks of these in all.
@@ -135,6 +138,7 @@ class Outcome:
     presentation: Presentation
     is_current: bool
     newer: str
+    held: bool
     tracks: int
     reused_tracks: int
     parts: int
@@ -202,6 +206,7 @@ def submit(
         presentation=placed.presentation,
         is_current=placed.is_current,
         newer=placed.newer,
+        held=placed.held,
         tracks=len(plan.tracks),
         reused_tracks=len(reused),
         parts=len(plan.parts),
@@ -422,6 +427,8 @@ class _Job:
     def publish(self, plan: EncodePlan) -> publishing.Placed:
         """Make a release of a plan whose parts are all there."""
         presentation = present(plan, fold(self.store, self.stock, plan.tracks))
+        if self.request.hold:
+            return publishing.hold(self.store, presentation, submitted_at=self.submitted_at)
         return publishing.publish(self.store, presentation, submitted_at=self.submitted_at)
 
     def encode(self) -> list[Receipt]:

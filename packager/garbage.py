@@ -1,10 +1,10 @@
 """Removing what nobody needs.
 
-That is releases beyond those that are kept, and tracks that no kept release and no running work names. Nothing goes
-before its grace period is over, so that no reader can be in the middle of it: a release counts from when it was current
-last, a track from when it was written last. What would go is found first and can be shown; before it goes, holds are
-looked at once more under the mark of a sweep (`headend.holds`), so that a job that begins at the same moment either
-keeps its tracks or waits.
+That is releases beyond those that are kept (a release that waits to be published is), and tracks that no kept release
+and no running work names. Nothing goes before its grace period is over, so that no reader can be in the middle of it: a
+release counts from when it was current last, a track from when it was written last. What would go is found first and
+can be shown; before it goes, holds are looked at once more under the mark of a sweep (`headend.holds`), so that a job
+that begins at the same moment either keeps its tracks or waits.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from headend.errors import ConfigError, StorageError
 from headend.media import Current
 from headend.storage.base import ObjectInfo, Store
 from packager.lifecycle import Deleted, deleted_at, former
-from packager.publishing import now, read_pointer, read_release
+from packager.publishing import held_since, now, read_pointer, read_release
 
 KEEP = 5
 """Former releases of a title that are kept, unless told otherwise."""
@@ -153,7 +153,11 @@ def _kept(
     keep: int,
     oldest: datetime,
 ) -> set[str]:
-    """The releases that stay: the current one, those that are held or too young to go, and the latest former ones."""
+    """The releases that stay.
+
+    These are the current one, those that running work holds, those that wait to be published, those that are too young
+    to go, and the latest former ones.
+    """
     past = former(pointer)
     marked = {
         release: deleted_at(store, title, release)
@@ -162,6 +166,13 @@ def _kept(
     }
     kept = {pointer.release} if pointer and pointer.release else set()
     kept |= held & by_release.keys()
+    kept |= {
+        release
+        for release, found in by_release.items()
+        if release not in marked
+        and any(info.key == layout.held(title, release) for info in found)
+        and held_since(store, title, release, pointer)
+    }
     for release, found in by_release.items():
         times = [info.modified for info in found]
         if release in past and past[release].until:

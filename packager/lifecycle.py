@@ -10,7 +10,17 @@ from headend import __version__, documents, holds, layout
 from headend.errors import ConfigError, ObjectMissing
 from headend.media import Current, Published, Release
 from headend.storage.base import Store
-from packager.publishing import Placed, check_objects, load, move, now, publish, read_pointer, read_release
+from packager.publishing import (
+    Placed,
+    check_objects,
+    held_since,
+    load,
+    move,
+    now,
+    publish,
+    read_pointer,
+    read_release,
+)
 from packager.stock import read_all
 
 
@@ -38,6 +48,7 @@ class Listed:
         is_current: Whether it is what players get.
         until: When it was current last, UTC, ISO 8601; empty if it is, or never was.
         deleted_at: When it was deleted; empty if it is kept.
+        held_since: Since when it waits for somebody to publish it; empty if it does not.
     """
 
     release: str
@@ -48,6 +59,7 @@ class Listed:
     is_current: bool
     until: str
     deleted_at: str
+    held_since: str = ""
 
 
 def releases(store: Store, title: str) -> tuple[Listed, ...]:
@@ -62,7 +74,13 @@ def releases(store: Store, title: str) -> tuple[Listed, ...]:
         raise ConfigError(f"{title!r} has no release in {store.url}; `headend titles` lists what there is")
     pointer = read_pointer(store, title)
     found = [
-        _listed(release, document, deleted_at(store, title, release), pointer)
+        _listed(
+            release,
+            document,
+            deleted_at(store, title, release),
+            held_since(store, title, release, pointer),
+            pointer,
+        )
         for release, document in read_all(lambda name: _document(store, title, name), names)
         if document is not None
     ]
@@ -90,7 +108,9 @@ def roll(store: Store, title: str, release: str) -> Current:
                 f"release {release!r} of {title!r} has lost a track: {error.message}; submit the master again"
             ) from None
         store.delete(layout.deleted(title, release))
-        return move(store, title, release, submitted_at=now())
+        pointer = move(store, title, release, submitted_at=now())
+        store.delete(layout.held(title, release))
+        return pointer
 
 
 def withdraw(store: Store, title: str) -> Current:
@@ -182,7 +202,7 @@ def _document(store: Store, title: str, release: str) -> Release | None:
         return None  # being written, or being removed
 
 
-def _listed(release: str, document: Release, deleted: str, pointer: Current | None) -> Listed:
+def _listed(release: str, document: Release, deleted: str, held: str, pointer: Current | None) -> Listed:
     is_current = pointer is not None and pointer.release == release
     past = former(pointer).get(release)
     return Listed(
@@ -194,4 +214,5 @@ def _listed(release: str, document: Release, deleted: str, pointer: Current | No
         is_current=is_current,
         until="" if is_current or past is None else past.until,
         deleted_at=deleted,
+        held_since="" if deleted else held,
     )

@@ -39,12 +39,25 @@ class Placed:
     Attributes:
         presentation: What its manifests describe.
         is_current: Whether it is the title's current one; not where a newer request has been published already.
-        newer: The current release, if it is not this one; else empty.
+        newer: The current release of a newer request, if that is why this one is not current; else empty.
+        held: Whether it waits for somebody to publish it.
     """
 
     presentation: Presentation
     is_current: bool
     newer: str = ""
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The mark of a release that waits for somebody to publish it.
+
+    Attributes:
+        at: When it was made: UTC, ISO 8601.
+    """
+
+    at: str
 
 
 def publish(
@@ -69,7 +82,41 @@ def publish(
     placed = place(store, presentation, submitted_at=submitted_at, reason=reason)
     pointer = move(store, placed.title, placed.release, submitted_at=submitted_at)
     is_current = pointer.release == placed.release
+    if is_current:
+        store.delete(layout.held(placed.title, placed.release))
     return Placed(placed, is_current, "" if is_current else pointer.release)
+
+
+def hold(store: Store, presentation: Presentation, *, submitted_at: str, reason: str = SUBMITTED) -> Placed:
+    """Check a presentation and write its release, and leave it to a person to publish it.
+
+    Players go on to get what is current. A release that is current already stays so. Arguments and errors as for
+    `publish`.
+    """
+    placed = place(store, presentation, submitted_at=submitted_at, reason=reason)
+    pointer = read_pointer(store, placed.title)
+    if pointer is not None and pointer.release == placed.release:
+        return Placed(placed, is_current=True)
+    store.put(layout.held(placed.title, placed.release), documents.write(Held(now())))
+    return Placed(placed, is_current=False, held=True)
+
+
+def held_since(store: Store, title: str, release: str, pointer: Current | None) -> str:
+    """Since when a release waits for somebody to publish it; empty if it does not.
+
+    The mark of a release that has been current since is void: whoever published it was killed before removing it.
+    """
+    key = layout.held(title, release)
+    try:
+        at = documents.read(Held, store.get(key), key=key).at
+    except ObjectMissing:
+        return ""
+    if pointer is None:
+        return at
+    shown = [past.published_at for past in pointer.history if past.release == release]
+    if pointer.release == release or any(not _newer(at, published_at) for published_at in shown):
+        return ""
+    return at
 
 
 def place(store: Store, presentation: Presentation, *, submitted_at: str, reason: str) -> Presentation:

@@ -93,8 +93,8 @@ def command(
     if as_json:
         print_json({"jobs": [entry_plain(entry) for entry in entries], "total": len(found)})
     elif entries:
-        rows = ((e.id, e.title, e.state.value, e.priority) for e in entries)
-        console().print(table(("job", "title", "state", ">priority"), rows))
+        rows = ((e.id, e.title, e.state.value, e.priority, "held" if e.hold else "") for e in entries)
+        console().print(table(("job", "title", "state", ">priority", "release"), rows))
         if len(found) > len(entries):
             console().print(f"the newest {len(entries):,} of {len(found):,}; --limit shows more")
     else:

@@ -27,8 +27,8 @@ from packager.publishing import read_pointer, read_release
 def command(title: str, release: str, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool) -> None:
     """Make an existing release of a title the current one.
 
-    Rolls back to a former release, or forward again. Nothing is encoded and no manifest is written. Jobs that were
-    submitted before don't take its place when they end.
+    Publishes a release that 'headend submit --hold' has made, rolls back to a former one, or forward again. Nothing is
+    encoded and no manifest is written. Jobs that were submitted before don't take its place when they end.
     """
     opened = open_store(store)
     pointer = read_pointer(opened, title)

@@ -20,6 +20,7 @@ def command(title: str, store: StoreSettings, as_json: bool) -> None:
     """List the releases of a title.
 
     The newest comes first. Sizes are those of all tracks that a release names; releases share their tracks.
+    A held release was made by 'headend submit --hold' and waits for 'headend publish'.
     """
     found = lifecycle.releases(open_store(store), title)
     if as_json:
@@ -37,4 +38,6 @@ def _state(row: lifecycle.Listed) -> str:
         return "current"
     if row.deleted_at:
         return f"deleted {row.deleted_at[:10]}"
+    if row.held_since:
+        return f"held since {row.held_since[:10]}"
     return f"until {row.until[:10]}" if row.until else "kept"

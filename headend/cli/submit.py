@@ -28,6 +28,7 @@ from ladders import choosing, loading
         "headend submit film.mov --title film --queue --priority 80 --label season=2",
         "headend submit --from titles.csv --ladder web",
         "headend submit film.mov --title film --only-codecs avc,aac",
+        "headend submit film.mov --title film --hold",
     ),
 )
 @options.master
@@ -54,6 +55,11 @@ from ladders import choosing, loading
     default="",
     help="Take these rungs of the ladder alone, such as 'avc-*,aac-2.0-*'; headend ladder show lists them.",
 )
+@click.option(
+    "--hold",
+    is_flag=True,
+    help="Make the release, but leave players what they have until 'headend publish' makes it current.",
+)
 @click.option("--force", is_flag=True, help="Encode anew what the store has already.")
 @queueing.options
 @click.option("--json-lines", is_flag=True, help="Print one JSON object per event while the job runs, the result last.")
@@ -71,6 +77,7 @@ def command(
     only_codecs: str,
     only_rungs: str,
     force: bool,
+    hold: bool,
     queue: bool,
     priority: int,
     labels: tuple[tuple[str, str], ...],
@@ -86,8 +93,10 @@ def command(
 
     With --queue the job is only queued, and this command returns at once; 'headend dispatch' runs it.
     """
+    if hold and publish_early:
+        raise ConfigError("--hold keeps a release from players, and --publish-early shows it early: give one of them")
     chosen = choosing.part(loading.load(ladder), codecs=_listed(only_codecs), rungs=_listed(only_rungs))
-    request = pipeline.Request(master, title, chosen, store, cluster, encode, publish_early, force)
+    request = pipeline.Request(master, title, chosen, store, cluster, encode, publish_early, force, hold)
     submission = queueing.Submission(request, queueing.Queueing(queue, priority, labels, notify))
     if manner is not None and manner.collected is not None:
         manner.collected.append(submission)
@@ -123,6 +132,7 @@ def outcome_plain(outcome: pipeline.Outcome, store: StoreSettings) -> dict[str, 
     return {
         **release_plain(outcome.presentation, store),
         "is_current": outcome.is_current,
+        "held": outcome.held,
         "tracks": outcome.tracks,
         "reused_tracks": outcome.reused_tracks,
         "parts": outcome.parts,
@@ -156,7 +166,12 @@ def show_outcome(outcome: pipeline.Outcome, store: StoreSettings) -> None:
                     f"{clock_text(outcome.wall_s)}, {outcome.cpu_s:,.0f} CPU seconds of encoding, "
                     f"{outcome.predicted_cpu_s:,.0f} expected",
                 ),
-                *([] if outcome.is_current else [("current", f"{outcome.newer}, of a newer request")]),
+                *([("current", f"{outcome.newer}, of a newer request")] if outcome.newer else []),
+                *(
+                    [("held", f"'headend publish {made.title} --release {made.release}' makes it current")]
+                    if outcome.held
+                    else []
+                ),
                 *concealed_facts(made),
             ]
         )

@@ -60,6 +60,8 @@ class _Running:
     cancelled: bool = False
     error: BaseException | None = None
     release: str = ""
+    note: str = ""
+    """What a person should know of the release that was made."""
     finished: threading.Event = field(default_factory=threading.Event)
     written_s: float = 0.0
     serial: int = 0
@@ -294,6 +296,7 @@ class Dispatcher:
             run = cluster.runner_of(running.job.id, running.job.priority)
             outcome = pipeline.submit(request, note, run=run)
             running.release = outcome.presentation.release
+            running.note = _note_of(outcome)
         except BaseException as error:
             running.error = error
         finally:
@@ -314,7 +317,7 @@ class Dispatcher:
     def _finish(self, running: _Running) -> None:
         error = running.error
         if error is None:
-            self._end(running, State.DONE, "")
+            self._end(running, State.DONE, running.note)
         elif isinstance(error, LeaseLost):
             raise error
         elif running.cancelled:
@@ -403,3 +406,12 @@ class Dispatcher:
         self._running.clear()
         for thread in self._telling.values():
             thread.join(5)
+
+
+def _note_of(outcome: pipeline.Outcome) -> str:
+    made = outcome.presentation
+    if outcome.held:
+        return f"release {made.release} is held: 'headend publish {made.title} --release {made.release}' publishes it"
+    if outcome.newer:
+        return f"release {outcome.newer} of a newer request stays current"
+    return ""

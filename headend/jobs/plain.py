@@ -7,7 +7,13 @@ from headend.prices import Prices
 
 def entry_plain(entry: Entry) -> dict[str, object]:
     """A line of the list for programs."""
-    return {"job": entry.id, "title": entry.title, "state": entry.state.value, "priority": entry.priority}
+    return {
+        "job": entry.id,
+        "title": entry.title,
+        "state": entry.state.value,
+        "priority": entry.priority,
+        "hold": entry.hold,
+    }
 
 
 def job_plain(job: Job, prices: Prices) -> dict[str, object]:
@@ -24,6 +30,7 @@ def job_plain(job: Job, prices: Prices) -> dict[str, object]:
         "state": job.state.value,
         "cancelling": job.cancelling,
         "priority": job.priority,
+        "hold": job.request.request.hold,
         "master": job.request.request.master,
         "submitted_at": job.request.submitted_at,
         "submitted_by": job.request.submitted_by,

@@ -33,7 +33,7 @@ from headend.storage import Store
 
 READERS = 16
 """Documents that are read at once: hides the latency of S3."""
-_MARKER = re.compile(r"([0-9]{8}t[0-9]{9}-[0-9a-f]{6})\.([0-9]{6})\.([a-z]+)\.([0-9]{3})\.([a-z0-9-]+)")
+_MARKER = re.compile(r"([0-9]{8}t[0-9]{9}-[0-9a-f]{6})\.([0-9]{6})\.([a-z]+)\.([0-9]{3})\.([a-z0-9-]+)(\.hold)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Entry:
         state: Where it is.
         priority: 0 to 100.
         title: The title that it makes.
+        hold: Whether its release is left to a person to publish.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Entry:
     state: State
     priority: int
     title: str
+    hold: bool = False
 
 
 class Queue:
@@ -97,7 +99,7 @@ class Queue:
             notify=tuple(notify),
         )
         if self._store.put_if_absent(layout.job_request(asked.id), documents.write(asked)):
-            self._mark(Entry(asked.id, 1, State.QUEUED, priority, request.title), ())
+            self._mark(Entry(asked.id, 1, State.QUEUED, priority, request.title, request.hold), ())
         return asked
 
     def entries(self, *, ended: bool) -> tuple[Entry, ...]:
@@ -189,7 +191,8 @@ class Queue:
             for entry in self._markers(f"{layout.job_markers(ended=ended)}{job.id}.")
         ]
         newest = max((entry for entry, _ in markers), key=lambda entry: entry.serial, default=None)
-        wanted = Entry(job.id, newest.serial + 1 if newest else 1, job.state, job.priority, job.title)
+        serial = newest.serial + 1 if newest else 1
+        wanted = Entry(job.id, serial, job.state, job.priority, job.title, job.request.request.hold)
         if newest and replace(wanted, serial=newest.serial) == newest and len(markers) == 1 and not touch:
             return newest.serial
         self._mark(wanted, markers)
@@ -209,7 +212,7 @@ class Queue:
         for info in self._store.list(prefix):
             found = _MARKER.fullmatch(info.key.rpartition("/")[2])
             if found and found[3] in set(State):
-                yield Entry(found[1], int(found[2]), State(found[3]), int(found[4]), found[5])
+                yield Entry(found[1], int(found[2]), State(found[3]), int(found[4]), found[5], bool(found[6]))
 
     def _mark(self, entry: Entry, older: Iterable[tuple[Entry, bool]]) -> None:
         self._store.put(_marker_key(entry, ended=entry.state.ended), b"")
@@ -218,7 +221,9 @@ class Queue:
 
 
 def _marker_key(entry: Entry, *, ended: bool) -> str:
-    name = f"{entry.id}.{entry.serial:06}.{entry.state}.{entry.priority:03}.{entry.title}"
+    name = (
+        f"{entry.id}.{entry.serial:06}.{entry.state}.{entry.priority:03}.{entry.title}{'.hold' if entry.hold else ''}"
+    )
     return f"{layout.job_markers(ended=ended)}{name}"
 
 

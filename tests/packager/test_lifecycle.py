@@ -17,7 +17,7 @@ from headend.storage.memory import MemoryStore
 from packager import garbage, lifecycle
 from packager.conformance import references
 from packager.presentation import present
-from packager.publishing import current_release, load, manifests, publish, read_pointer, release_id, titles
+from packager.publishing import current_release, hold, load, manifests, publish, read_pointer, release_id, titles
 from packager.stock import fold, take, tidy
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_plan, store_synthetic
@@ -35,12 +35,13 @@ def plan_with(video: int = 3, audio: int = 2) -> EncodePlan:
     return make_plan(make_grid(frame_count=200), VIDEO[:video], SOUND[:audio])
 
 
-def submit(store: Store, plan: EncodePlan, *, at: str) -> str:
+def submit(store: Store, plan: EncodePlan, *, at: str, held: bool = False) -> str:
     """What a job does once its tasks are done."""
+    finish = hold if held else publish
     with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit", sleep=lambda _: None):
         store_synthetic(store, plan)
         stock = take(store, plan)
-        placed = publish(store, present(plan, fold(store, stock, plan.tracks)), submitted_at=at)
+        placed = finish(store, present(plan, fold(store, stock, plan.tracks)), submitted_at=at)
         tidy(store, stock)
     return placed.presentation.release
 
@@ -146,6 +147,60 @@ def test_repackaging_by_another_headend_makes_a_release_over_the_same_tracks(
     two = lifecycle.repackage(store, "film").presentation.release
     assert two != one and current_release(store, "film") == two
     assert {info.key: info.etag for info in store.list(layout.tracks("film"))} == before
+
+
+# --- held releases ------------------------------------------------------------------------------------------------
+
+
+def test_a_held_release_is_complete_but_not_what_players_get(store: OldStore) -> None:
+    shown = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
+    held = submit(store, plan_with(2), at="2026-01-02T00:00:00+00:00", held=True)
+    assert current_release(store, "film") == shown
+    assert {row.release: bool(row.held_since) for row in lifecycle.releases(store, "film")} == {
+        held: True,
+        shown: False,
+    }
+    lifecycle.roll(store, "film", held)
+    assert current_release(store, "film") == held
+    assert not any(row.held_since for row in lifecycle.releases(store, "film"))
+
+
+def test_a_title_whose_only_release_is_held_is_not_published(store: OldStore) -> None:
+    held = submit(store, plan_with(1), at="2026-01-02T00:00:00+00:00", held=True)
+    assert (titles(store), read_pointer(store, "film")) == ((), None)
+    # The same request without --hold publishes what is there.
+    assert submit(store, plan_with(1), at="2026-01-03T00:00:00+00:00") == held
+    assert (titles(store), lifecycle.releases(store, "film")[0].held_since) == (("film",), "")
+
+
+def test_holding_what_is_current_changes_nothing(store: OldStore) -> None:
+    shown = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
+    assert submit(store, plan_with(1), at="2026-01-02T00:00:00+00:00", held=True) == shown
+    [row] = lifecycle.releases(store, "film")
+    assert (row.is_current, row.held_since) == (True, "")
+
+
+@pytest.mark.parametrize("published_before", [False, True])
+def test_gc_keeps_a_held_release_until_it_is_published_or_deleted(store: OldStore, *, published_before: bool) -> None:
+    later = datetime.now(UTC) + LATER
+    if published_before:
+        submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
+    held = submit(store, plan_with(2), at="2026-01-02T00:00:00+00:00", held=True)
+    garbage.remove(store, "film", keep=0, at=later)
+    load(store, "film", held)
+    lifecycle.delete(store, "film", held)
+    garbage.remove(store, "film", keep=0, at=later)
+    assert held not in store.folders(layout.releases("film"))
+
+
+def test_the_mark_of_a_publisher_that_was_killed_keeps_nothing_for_ever(store: OldStore) -> None:
+    held = submit(store, plan_with(2), at="2026-01-02T00:00:00+00:00", held=True)
+    mark = store.get(layout.held("film", held))
+    lifecycle.roll(store, "film", held)
+    store.put(layout.held("film", held), mark)
+    assert not lifecycle.releases(store, "film")[0].held_since
+    submit(store, plan_with(1), at="2999-01-03T00:00:00+00:00")
+    assert garbage.find(store, "film", keep=0, at=datetime.now(UTC) + LATER).releases == (held,)
 
 
 # --- garbage ------------------------------------------------------------------------------------------------------

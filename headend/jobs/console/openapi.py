@@ -31,7 +31,9 @@ def _ref(name: str) -> dict[str, Any]:
 
 
 SCHEMAS: dict[str, Any] = {
-    "Entry": _object({"job": _TEXT, "title": _TEXT, "state": _STATE, "priority": _PRIORITY}),
+    "Entry": _object(
+        {"job": _TEXT, "title": _TEXT, "state": _STATE, "priority": _PRIORITY, "hold": {"type": "boolean"}}
+    ),
     "Entries": _object({"jobs": _array(_ref("Entry")), "total": _COUNT}),
     "Change": _object({"state": _STATE, "at": _TIME, "why": _TEXT}),
     "Progress": _object(
@@ -67,6 +69,7 @@ SCHEMAS: dict[str, Any] = {
             "state": _STATE,
             "cancelling": {"type": "boolean"},
             "priority": _PRIORITY,
+            "hold": {"type": "boolean"},
             "master": _TEXT,
             "submitted_at": _TIME,
             "submitted_by": _TEXT,
