@@ -275,6 +275,10 @@ def job_markers(*, ended: bool) -> str:
     return f"{JOBS}/{'ended' if ended else 'open'}/"
 
 
+JOB_NEWS = f"{JOBS}/news/"
+"""The folder of what the dispatcher has not heard of yet: jobs that were added, and commands."""
+
+
 def job_path(job: str) -> str:
     """The folder of a job's documents."""
     return f"{JOB_DOCUMENTS}{job}"

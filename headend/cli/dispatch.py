@@ -102,7 +102,7 @@ def command(
     except ValueError as error:
         raise ConfigError(f"--hook {hook!r} is not a command: {error}") from error
     dispatcher = Dispatcher(
-        opened, cluster, max_jobs=max_jobs, say=say, notifier=Notifier(opened, words), until_idle=until_idle
+        store, cluster, max_jobs=max_jobs, say=say, notifier=Notifier(opened, words), until_idle=until_idle
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: dispatcher.stop())

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import click
 from headend.cli.screen import console, print_json, table
 from headend.errors import ConfigError
 from headend.jobs import lists
-from headend.jobs.model import DEFAULT_PRIORITY, JobRequest, label_of
+from headend.jobs.model import DEFAULT_PRIORITY, JobRequest, label_of, new_id
 from headend.jobs.notifying import check_url
-from headend.jobs.queue import Queue
+from headend.jobs.queue import READERS, Queue
 from headend.pipeline import Request
 from headend.settings import StoreSettings
 from headend.storage import check_writable, open_store
+
+MANY = 50
+"""Above so many jobs at once, the dispatcher is told to list them, instead of being told of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +94,19 @@ def enqueue(submissions: Sequence[Submission], store: StoreSettings) -> tuple[Jo
     """Queue requests in their order."""
     opened = open_store(store)
     check_writable(opened)
-    queue = Queue(opened)
-    return tuple(
-        queue.add(
-            each.request, priority=each.queueing.priority, labels=each.queueing.labels, notify=each.queueing.notify
+    queue, many = Queue(opened), len(submissions) > MANY
+
+    def add(each: Submission, job: str) -> JobRequest:
+        asked = each.queueing
+        return queue.add(
+            each.request, priority=asked.priority, labels=asked.labels, notify=asked.notify, job=job, news=not many
         )
-        for each in submissions
-    )
+
+    with ThreadPoolExecutor(READERS) as pool:
+        queued = tuple(pool.map(add, submissions, [new_id() for _ in submissions]))
+    if many:
+        queue.tell_of_many()
+    return queued
 
 
 def parse(

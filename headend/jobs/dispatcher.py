@@ -4,11 +4,12 @@ A thread for each running job goes the whole way of `headend.pipeline`; all of t
 alone reads the queue and writes statuses, so that a job's documents have one writer, and holds the lease.
 """
 
+import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 
@@ -17,6 +18,7 @@ from encoder.cluster import Failed, Notice
 from headend import pipeline
 from headend.errors import Cancelled, HeadendError, StorageError
 from headend.jobs.accounting import Ledger
+from headend.jobs.backlog import Backlog
 from headend.jobs.console.view import RunRecord, Timeline, WorkerRecord
 from headend.jobs.figures import Figures
 from headend.jobs.lease import Lease, LeaseLost
@@ -24,11 +26,15 @@ from headend.jobs.model import Account, Change, Job, Progress, State, Status, ut
 from headend.jobs.notifying import Notifier
 from headend.jobs.queue import Entry, Queue, whoami
 from headend.jobs.sharing import Seen, SharedCluster
-from headend.settings import ClusterSettings
-from headend.storage import Store
+from headend.settings import ClusterSettings, StoreSettings
+from headend.storage import open_store, patiently
 
 POLL_S = 1.0
 """How often the queue is looked at."""
+LIST_S = 120.0
+"""How often all open jobs are listed, beside the news: what a killed submitter did not tell of is found so."""
+SAY_AGAIN_S = 20.0
+"""How often it is said that the store is waited for."""
 WRITE_S = 5.0
 """How often a running job's progress is written."""
 MAX_JOBS = 8
@@ -53,6 +59,8 @@ class _Running:
     """A job that runs here."""
 
     job: Job
+    told: int
+    """How many changes of its history others were told of."""
     thread: threading.Thread | None = None
     ledger: Ledger | None = None
     changes: SimpleQueue[Change] = field(default_factory=SimpleQueue)
@@ -64,7 +72,6 @@ class _Running:
     """What a person should know of the release that was made."""
     finished: threading.Event = field(default_factory=threading.Event)
     written_s: float = 0.0
-    serial: int = 0
     counted: Account = field(default_factory=Account)
 
 
@@ -72,8 +79,9 @@ class Dispatcher:
     """Takes jobs from a queue and runs them.
 
     Args:
-        store: Where jobs are.
-        cluster: Where tasks run; takes the place of what the requests say.
+        store: Where jobs are; takes the place of what the requests say, since submitters may reach it by another
+            address.
+        cluster: Where tasks run; likewise.
         max_jobs: Jobs that run at once.
         say: Told what people should know.
         notifier: Tells others of changes.
@@ -82,7 +90,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        store: Store,
+        store: StoreSettings,
         cluster: ClusterSettings,
         *,
         max_jobs: int = MAX_JOBS,
@@ -90,19 +98,22 @@ class Dispatcher:
         notifier: Notifier | None = None,
         until_idle: bool = False,
     ) -> None:
-        self._store = store
-        self._queue = Queue(store)
+        self._settings = store
+        self._store = open_store(store)
+        self._queue = Queue(self._store)
         self._cluster_settings = cluster
         self._max_jobs = max_jobs
         self._say = say
-        self._notifier = notifier or Notifier(store)
+        self._notifier = notifier or Notifier(self._store)
         self._until_idle = until_idle
         self._running: dict[str, _Running] = {}
+        self._backlog = Backlog()
+        self._listed_s = self._said_s = -math.inf
         self._timeline = Timeline()
         self._seen = Seen()
         self._figures = Figures()
         self._telling: dict[str, threading.Thread] = {}
-        self._lease = Lease(store, whoami())
+        self._lease = Lease(self._store, whoami())
         self._stop = threading.Event()
 
     @property
@@ -159,7 +170,8 @@ class Dispatcher:
                 except LeaseLost as lost:
                     self._say(Line(str(lost)))
         finally:
-            self._lease.release()
+            with suppress(StorageError):  # it expires by itself
+                self._lease.release()
 
     # --- lease ---
 
@@ -167,9 +179,10 @@ class Dispatcher:
         """Wait for the lease; whether it is held."""
         said = False
         while not self._stop.is_set():
-            if self._lease.try_take():
-                self._say(Line(f"dispatching the jobs of {self._store.url} (lease {self._lease.fence})"))
-                return True
+            with self._outlasting():
+                if self._lease.try_take():
+                    self._say(Line(f"dispatching the jobs of {self._store.url} (lease {self._lease.fence})"))
+                    return True
             if not said and (other := self._lease.other):
                 said = True
                 self._say(Line(f"{other.who} dispatches already: standing by"))
@@ -179,14 +192,18 @@ class Dispatcher:
     # --- loop ---
 
     def _work(self, cluster: SharedCluster) -> None:
-        self._queue.mend()
+        mended = False
         try:
             while not self._stop.is_set():
-                self._lease.renew()
-                self._step(cluster)
+                with self._outlasting():
+                    self._lease.renew()
+                    if not mended:
+                        self._queue.mend()
+                        mended = True
+                    self._step(cluster)
                 if cluster.lost is not None:
                     raise cluster.lost
-                if self._until_idle and not self._running and not self._waiting(self._queue.entries(ended=False)):
+                if self._until_idle and not self._running and not self._backlog.waits:
                     return
                 self._stop.wait(POLL_S)
         finally:
@@ -194,22 +211,50 @@ class Dispatcher:
 
     def _step(self, cluster: SharedCluster) -> None:
         """Look at the queue once, start what may start, and write what has changed."""
+        for running in self._hear():
+            self._take_commands(running, cluster)
+        while (entry := self._next()) is not None:
+            self._start(entry, cluster)
+        for running in list(self._running.values()):
+            self._write(running)
+        self._see(cluster)
+
+    @contextmanager
+    def _outlasting(self) -> Iterator[None]:
+        """A store that is away is waited for; what was on its way is looked at anew then."""
         try:
-            entries = self._queue.entries(ended=False)
-            for entry in entries:
-                if (running := self._running.get(entry.id)) and entry.serial != running.serial:
-                    self._take_commands(running, entry, cluster)
-            for entry in self._startable(entries):
-                self._start(entry, cluster)
-            for running in list(self._running.values()):
-                self._write(running)
-            self._see(cluster, entries)
+            yield
         except StorageError as error:
             if not error.retryable:
                 raise
-            self._say(Line(f"the store can't be reached; trying again: {error.message}"))
+            self._listed_s = -math.inf
+            if time.monotonic() - self._said_s >= SAY_AGAIN_S:
+                self._said_s = time.monotonic()
+                self._say(Line(f"the store can't be reached; trying again: {error.message}"))
 
-    def _see(self, cluster: SharedCluster, entries: Sequence[Entry]) -> None:
+    def _hear(self) -> list[_Running]:
+        """Take in what has happened in the queue; returns the running jobs that may have got commands."""
+        entries, keys = self._queue.news()
+        if time.monotonic() - self._listed_s >= LIST_S or None in entries:
+            self._backlog.load(self._queue.entries(ended=False))
+            self._listed_s = time.monotonic()
+            concerned = set(self._running)
+        else:
+            for entry in filter(None, entries):
+                self._backlog.see(entry)
+            concerned = {entry.id for entry in entries if entry} & self._running.keys()
+        self._queue.forget(keys)
+        return [self._running[job] for job in concerned]
+
+    def _next(self) -> Entry | None:
+        """The job to start now; None if none may start."""
+        priorities = [running.job.priority for running in self._running.values()]
+        while (entry := self._backlog.take_next(priorities, self._max_jobs)) is not None:
+            if entry.id not in self._running:
+                return entry
+        return None
+
+    def _see(self, cluster: SharedCluster) -> None:
         """Take in how the cluster is, for the console and for Prometheus."""
         self._seen = cluster.seen
         now_s = time.time()
@@ -218,48 +263,35 @@ class Dispatcher:
             RunRecord(run.number, run.job, titles.get(run.job, ""), run.task.label, run.attempt, run.worker, now_s)
             for run in self._seen.runs
         )
-        self._figures.see(entries, self.workers(), self._seen.tasks, self._lease.fence)
-
-    def _waiting(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Jobs that may start, the most urgent first; those that a dispatcher left behind are taken up first."""
-        waiting = [
-            entry
-            for entry in entries
-            if entry.id not in self._running and (entry.state is State.QUEUED or entry.state.active)
-        ]
-        return sorted(waiting, key=lambda entry: (-entry.priority, not entry.state.active, entry.id))
-
-    def _startable(self, entries: Sequence[Entry]) -> list[Entry]:
-        waiting = self._waiting(entries)
-        free = self._max_jobs - len(self._running)
-        lowest = min((running.job.priority for running in self._running.values()), default=0)
-        # A more urgent job need not wait for a place: its tasks go before those of all others.
-        urgent = [entry for entry in waiting[max(free, 0) :] if entry.priority > lowest and self._running]
-        room = 2 * self._max_jobs - len(self._running)
-        return (waiting[: max(free, 0)] + urgent)[: max(room, 0)]
+        self._figures.see(self._backlog, self.workers(), self._seen.tasks, self._lease.fence)
 
     def _start(self, entry: Entry, cluster: SharedCluster) -> None:
-        job = self._queue.read(entry.id)
+        try:
+            job = self._queue.read(entry.id)
+        except HeadendError as error:
+            if error.retryable:
+                raise
+            self._say(Line(f"{entry.title}: the job can't be read and is left alone: {error.message}", entry.id))
+            return
         if not (job.state is State.QUEUED or job.state.active):
-            self._queue.mark(job)
+            self._backlog.see(self._queue.mark(job))
             return
         if job.cancelling:
-            self._end(_Running(job), State.CANCELLED, "cancelled while no dispatcher ran")
+            self._end(_Running(job, told=len(job.history)), State.CANCELLED, "cancelled while no dispatcher ran")
             return
         # What commands have made of the job so far goes into its status; a later one stands beside it.
         job = replace(job, status=replace(job.status, taken=job.taken, priority=job.priority))
         again = job.state.active
-        running = _Running(job, serial=entry.serial, counted=job.status.account)
-        self._running[job.id] = running
+        running = _Running(job, told=len(job.history), counted=job.status.account)
         why = f"taken up again by {whoami()}" if again else f"started by {whoami()}"
         self._change(running, State.RUNNING, why)
+        self._running[job.id] = running
         self._say(Line(f"{job.title}: {why}", job.id))
         running.thread = threading.Thread(target=self._go, args=(running, cluster), name=job.id, daemon=True)
         running.thread.start()
 
-    def _take_commands(self, running: _Running, entry: Entry, cluster: SharedCluster) -> None:
+    def _take_commands(self, running: _Running, cluster: SharedCluster) -> None:
         job = self._queue.read(running.job.id)
-        running.serial = entry.serial
         if job.priority != running.job.priority:
             running.job = replace(running.job, priority=job.priority)
             cluster.prioritise(job.id, job.priority)
@@ -274,13 +306,21 @@ class Dispatcher:
     def _go(self, running: _Running, cluster: SharedCluster) -> None:
         asked = running.job.request
         # An older job must not take the place of a newer one's release, whichever ends first.
-        request = replace(asked.request, cluster=self._cluster_settings, submitted_at=asked.submitted_at)
+        request = replace(
+            asked.request,
+            store=replace(self._settings, patience_s=asked.request.store.patience_s),
+            cluster=self._cluster_settings,
+            submitted_at=asked.submitted_at,
+        )
+
+        def stopped() -> bool:
+            return running.cancelled or self._stop.is_set()
 
         def note(event: pipeline.Event) -> None:
-            if running.cancelled or self._stop.is_set():
+            if stopped():
                 raise Cancelled("the job was cancelled")
             if isinstance(event, pipeline.Step) and event.name == "publishing":
-                self._lease.check()
+                patiently(self._lease.check, request.store.patience_s, stopped, lambda _line: None)
                 running.changes.put(Change(State.PUBLISHING, utc_now()))
             if isinstance(event, pipeline.Planned):
                 running.ledger = Ledger(event)
@@ -328,10 +368,14 @@ class Dispatcher:
             self._end(running, State.FAILED, f"unexpected {type(error).__name__}: {error}")
 
     def _end(self, running: _Running, state: State, why: str) -> None:
-        now = self._queue.read(running.job.id)  # commands that came while it ran have had their effect, or have none
+        # Commands that came while it ran have had their effect, or have none.
+        now = self._queue.read(running.job.id)
         status = replace(running.job.status, taken=now.taken, priority=now.priority)
         running.job = replace(running.job, status=status, priority=now.priority)
-        self._change(running, state, why)
+        if running.job.state is state:  # the store went away while this was written
+            self._save(running)
+        else:
+            self._change(running, state, why)
         self._running.pop(running.job.id, None)
         self._figures.ended.labels(state.value).inc()
         self._say(Line(f"{running.job.title}: {state}{f', {why}' if why else ''}", running.job.id))
@@ -343,7 +387,6 @@ class Dispatcher:
         history = (*running.job.history, change)
         running.job = replace(running.job, state=change.state, history=history)
         self._save(running)
-        self._tell(running.job, len(history) - 1)
 
     def _save(self, running: _Running) -> None:
         progress: Progress | None = running.job.status.progress
@@ -361,12 +404,13 @@ class Dispatcher:
             account=account,
         )
         self._lease.check()
-        serial = self._queue.write(replace(running.job, status=status))
+        self._backlog.see(self._queue.write(replace(running.job, status=status)))
         running.written_s = time.monotonic()
+        for number in range(running.told, len(running.job.history)):
+            self._tell(running.job, number)
+        running.told = len(running.job.history)
         # The ledger adds to what earlier runs have used, so that is what stays here.
         running.job = replace(running.job, status=replace(status, account=running.job.status.account))
-        if serial == running.serial + 1:  # no command came in between
-            running.serial = serial
 
     def _count(self, running: _Running, account: Account) -> None:
         """Add to the figures what a job has used since the last time."""
@@ -398,11 +442,15 @@ class Dispatcher:
             cluster.cancel(running.job.id)
         for running in list(self._running.values()):
             running.finished.wait(30)
-            if self._lease.fence:
+            if not self._lease.fence:
+                continue
+            try:
                 if running.error is None and running.finished.is_set():
                     self._finish(running)
                 else:
                     self._change(running, State.QUEUED, "the dispatcher was stopped; goes on where it stood")
+            except StorageError as error:  # another dispatcher takes it up again
+                self._say(Line(f"{running.job.title}: its state is not on record: {error.message}", running.job.id))
         self._running.clear()
         for thread in self._telling.values():
             thread.join(5)

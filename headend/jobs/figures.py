@@ -1,15 +1,14 @@
 """The dispatcher's figures for Prometheus; each name is spelled here, once."""
 
 import time
-from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from headend.jobs.backlog import Backlog
 from headend.jobs.console.view import WorkerRecord
 from headend.jobs.model import State
-from headend.jobs.queue import Entry
 
 
 class Figures:
@@ -23,7 +22,7 @@ class Figures:
         self.registry = CollectorRegistry()
         self._jobs = Gauge(
             "headend_jobs",
-            "Jobs that are open, and those that have ended, by state.",
+            "Open jobs by state.",
             ["state"],
             registry=self.registry,
         )
@@ -41,17 +40,13 @@ class Figures:
         self.stored = Counter("headend_stored_bytes", "Bytes of segments that were written.", registry=self.registry)
         self.ended = Counter("headend_jobs_ended", "Jobs that ended.", ["state"], registry=self.registry)
 
-    def see(
-        self, open_jobs: Iterable[Entry], workers: Iterable[WorkerRecord], tasks: Mapping[str, int], fence: int
-    ) -> None:
+    def see(self, backlog: Backlog, workers: Iterable[WorkerRecord], tasks: Mapping[str, int], fence: int) -> None:
         """Bring what can go up and down up to date."""
-        entries = tuple(open_jobs)
-        states = Tally(entry.state for entry in entries)
         for state in State:
             if not state.ended:
-                self._jobs.labels(state.value).set(states[state])
-        queued = [entry.id for entry in entries if entry.state is State.QUEUED]
-        self._queue_age.set(max(0.0, time.time() - _submitted_s(min(queued))) if queued else 0)
+                self._jobs.labels(state.value).set(backlog.states.get(state, 0))
+        oldest = backlog.oldest
+        self._queue_age.set(0 if oldest is None else max(0.0, time.time() - _submitted_s(oldest)))
         here = tuple(workers)
         self._workers.set(len(here))
         self._threads.set(sum(worker.threads for worker in here))

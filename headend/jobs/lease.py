@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from headend import documents, layout
-from headend.errors import ObjectMissing
+from headend.errors import ObjectMissing, StorageError
 from headend.jobs.model import new_id, utc_now
 from headend.storage import Store
 
@@ -97,7 +97,12 @@ class Lease:
         Raises:
             StorageError: The store can't be read or written.
         """
-        found = self._read()
+        try:
+            found = self._read()
+        except StorageError:
+            # The holder can't renew it either while the store is away: it gets its time when the store is back.
+            self._seen = None
+            raise
         if found != self._seen:
             self._seen, self._seen_s = found, self._clock()
         if found and not found.released and self._clock() - self._seen_s < EXPIRES_S:

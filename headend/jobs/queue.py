@@ -3,6 +3,8 @@
 A marker is an empty object whose key holds what a list shows: id, a serial number, state, priority and title. Those of
 jobs that have ended lie in a folder of their own, so that a dispatcher lists only what is open, however many jobs there
 have been. A new marker is written before the older one is removed; if both are found, the higher serial number counts.
+
+News are copies of markers that the dispatcher has not heard of yet: it looks at these instead of listing all jobs.
 """
 
 import getpass
@@ -33,6 +35,7 @@ from headend.storage import Store
 
 READERS = 16
 """Documents that are read at once: hides the latency of S3."""
+_STATES = frozenset(State)
 _MARKER = re.compile(r"([0-9]{8}t[0-9]{9}-[0-9a-f]{6})\.([0-9]{6})\.([a-z]+)\.([0-9]{3})\.([a-z0-9-]+)(\.hold)?")
 
 
@@ -75,6 +78,7 @@ class Queue:
         labels: Iterable[tuple[str, str]] = (),
         notify: Iterable[str] = (),
         job: str | None = None,
+        news: bool = True,
     ) -> JobRequest:
         """Queue a request.
 
@@ -84,6 +88,7 @@ class Queue:
             labels: Names with values.
             notify: URLs that are told of the job's events.
             job: The job's id, if the caller has made one with `new_id`, so that asking twice is harmless.
+            news: Whether the dispatcher is told; who adds many tells it at the end, with `tell_of_many`.
 
         Raises:
             ConfigError: The priority is out of range.
@@ -99,8 +104,29 @@ class Queue:
             notify=tuple(notify),
         )
         if self._store.put_if_absent(layout.job_request(asked.id), documents.write(asked)):
-            self._mark(Entry(asked.id, 1, State.QUEUED, priority, request.title, request.hold), ())
+            entry = Entry(asked.id, 1, State.QUEUED, priority, request.title, request.hold)
+            self._mark(entry, ())
+            if news:
+                self._tell(entry)
         return asked
+
+    def tell_of_many(self) -> None:
+        """Have the dispatcher list all jobs."""
+        self._store.put(f"{layout.JOB_NEWS}many.{new_id()}", b"")
+
+    def news(self) -> tuple[tuple[Entry | None, ...], tuple[str, ...]]:
+        """What has happened since the dispatcher looked last.
+
+        Returns:
+            The jobs that it is about, None for many of them; and the keys to `forget` once it is taken in.
+        """
+        keys = tuple(info.key for info in self._store.page(layout.JOB_NEWS))
+        return tuple(map(_entry_of, keys)), keys
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Remove news that were taken in."""
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(self._store.delete, keys))
 
     def entries(self, *, ended: bool) -> tuple[Entry, ...]:
         """List jobs that are open, or those that have ended, in order of submission: one listing, no reads."""
@@ -163,19 +189,19 @@ class Queue:
             given = replace(given, id=f"{last}+")
         self._store.put(layout.job_command(job, given.id), documents.write(given))
         after = self.read(job)
-        self.mark(after, touch=True)
+        self._tell(self.mark(after, touch=True))
         return after
 
-    def write(self, job: Job) -> int:
+    def write(self, job: Job) -> Entry:
         """Write a job's status, and mark it; only the dispatcher that holds the lease may.
 
         Returns:
-            The marker's serial number.
+            The marker.
         """
         self._store.put(layout.job_status(job.id), documents.write(job.status))
         return self.mark(job)
 
-    def mark(self, job: Job, *, touch: bool = False) -> int:
+    def mark(self, job: Job, *, touch: bool = False) -> Entry:
         """Bring a job's marker up to date.
 
         Args:
@@ -183,7 +209,7 @@ class Queue:
             touch: Whether it gets a new marker in any case, so that the dispatcher reads the job again.
 
         Returns:
-            The marker's serial number.
+            The marker.
         """
         markers = [
             (entry, ended)
@@ -194,9 +220,9 @@ class Queue:
         serial = newest.serial + 1 if newest else 1
         wanted = Entry(job.id, serial, job.state, job.priority, job.title, job.request.request.hold)
         if newest and replace(wanted, serial=newest.serial) == newest and len(markers) == 1 and not touch:
-            return newest.serial
+            return newest
         self._mark(wanted, markers)
-        return wanted.serial
+        return wanted
 
     def mend(self) -> None:
         """Mark jobs whose request is there but whose marker is not: the submitter was killed in between."""
@@ -210,21 +236,34 @@ class Queue:
 
     def _markers(self, prefix: str) -> Iterator[Entry]:
         for info in self._store.list(prefix):
-            found = _MARKER.fullmatch(info.key.rpartition("/")[2])
-            if found and found[3] in set(State):
-                yield Entry(found[1], int(found[2]), State(found[3]), int(found[4]), found[5], bool(found[6]))
+            if (entry := _entry_of(info.key)) is not None:
+                yield entry
 
     def _mark(self, entry: Entry, older: Iterable[tuple[Entry, bool]]) -> None:
         self._store.put(_marker_key(entry, ended=entry.state.ended), b"")
         for old, ended in older:
             self._store.delete(_marker_key(old, ended=ended))
 
+    def _tell(self, entry: Entry) -> None:
+        self._store.put(f"{layout.JOB_NEWS}{_marker_name(entry)}", b"")
 
-def _marker_key(entry: Entry, *, ended: bool) -> str:
-    name = (
+
+def _entry_of(key: str) -> Entry | None:
+    """The job that a marker or a piece of news tells of; None for another object."""
+    found = _MARKER.fullmatch(key.rpartition("/")[2])
+    if found is None or found[3] not in _STATES:
+        return None
+    return Entry(found[1], int(found[2]), State(found[3]), int(found[4]), found[5], bool(found[6]))
+
+
+def _marker_name(entry: Entry) -> str:
+    return (
         f"{entry.id}.{entry.serial:06}.{entry.state}.{entry.priority:03}.{entry.title}{'.hold' if entry.hold else ''}"
     )
-    return f"{layout.job_markers(ended=ended)}{name}"
+
+
+def _marker_key(entry: Entry, *, ended: bool) -> str:
+    return f"{layout.job_markers(ended=ended)}{_marker_name(entry)}"
 
 
 def whoami() -> str:

@@ -1,9 +1,12 @@
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from headend import documents, layout
+from headend.errors import StoreUnavailable
 from headend.jobs.lease import EXPIRES_S, RENEW_S, Holding, Lease, LeaseLost
+from headend.storage.base import ObjectInfo
 from headend.storage.memory import MemoryStore
 
 
@@ -87,5 +90,33 @@ def test_a_clock_of_another_machine_does_not_matter() -> None:
     held = documents.read(Holding, store.get(layout.lease(1)))
     store.put(layout.lease(1), documents.write(replace(held, renewed_at="1999-01-01T00:00:00.000+00:00")))
     assert not second.try_take()
+    clock.sleep(EXPIRES_S - 1)
+    assert not second.try_take()
+
+
+class AwayStore(MemoryStore):
+    """A store that can't be reached for a while."""
+
+    away = False
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        if type(self).away:
+            raise StoreUnavailable("no answer")
+        return super().list(prefix, after=after)
+
+
+def test_a_holder_has_its_time_to_renew_after_the_store_was_away() -> None:
+    store, clock = AwayStore(), Clock()
+    first, second = make_lease(store, clock), make_lease(store, clock)
+    assert first.try_take()
+    assert not second.try_take()
+    AwayStore.away = True
+    for _ in range(60):
+        clock.sleep(1)
+        with pytest.raises(StoreUnavailable):
+            second.try_take()
+    AwayStore.away = False
+    assert not second.try_take()
+    first.renew()
     clock.sleep(EXPIRES_S - 1)
     assert not second.try_take()

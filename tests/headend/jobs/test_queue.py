@@ -98,3 +98,21 @@ def test_commands_in_quick_succession_keep_their_order() -> None:
     for priority in range(20):
         queue.command(job, Verb.PRIORITISE, priority=priority)
     assert queue.read(job).priority == 19
+
+
+def test_news_tell_of_what_was_added_and_asked_once() -> None:
+    queue = Queue(MemoryStore())
+    job = queue.add(make_request(), priority=50).id
+    queue.command(job, Verb.PRIORITISE, priority=70)
+    entries, keys = queue.news()
+    assert [(entry.id, entry.priority) for entry in entries if entry] == [(job, 50), (job, 70)]
+    queue.forget(keys)
+    assert queue.news() == ((), ())
+
+
+def test_many_jobs_make_one_piece_of_news() -> None:
+    queue = Queue(MemoryStore())
+    for number in range(3):
+        queue.add(make_request(f"film-{number}"), priority=50, news=False)
+    queue.tell_of_many()
+    assert queue.news()[0] == (None,)
