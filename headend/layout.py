@@ -8,6 +8,7 @@ titles/{title}/tracks/{track}/index                     what there is of a compl
 titles/{title}/tracks/{track}/sync                      where the sync frames of a picture's track lie
 titles/{title}/receipts/{task}.json                     what one task has written; removed once it is in the indexes
 titles/{title}/attempts/{task}-{n}.json                 what failed on the way
+titles/{title}/attempts/{run}.begun.json                a run of a task that goes on, or was lost: removed when it ends
 titles/{title}/releases/{release}/multivariant.m3u8     HLS
 titles/{title}/releases/{release}/manifest.mpd          DASH
 titles/{title}/releases/{release}/{track}.m3u8          media playlist of a track, image playlist of thumbnails
@@ -101,6 +102,11 @@ def attempts(title: str) -> str:
 def attempt(title: str, task: str, number: int) -> str:
     """The record of a failed attempt; numbered from 1."""
     return f"{attempts(title)}{task}-{number}.json"
+
+
+def begun(title: str, run: str) -> str:
+    """The record of a run of a task that has begun; ``run`` is the task's id, the attempt and something random."""
+    return f"{attempts(title)}{run}.begun.json"
 
 
 def holds(title: str) -> str:

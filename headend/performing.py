@@ -9,7 +9,9 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import chain
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -17,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 from encoder import cluster, damage, encoding, sandbox, text, tool
 from encoder.subtitles import sidecars
-from headend import capping, documents, layout
+from headend import capping, documents, layout, records
 from headend.errors import ChunkRejected, PlanMismatch, ToolFailed
 from headend.media import (
     Codec,
@@ -33,8 +35,10 @@ from headend.media import (
     TextRendition,
     Thumbnails,
 )
+from headend.records import Attempt
 from headend.settings import StoreSettings
 from headend.storage import Store, masters, open_store, patiently
+from headend.task_log import TaskLog
 from headend.timing import Chunk, Grid, timescale
 from packager import captions, segmenting
 
@@ -67,6 +71,7 @@ class Order:
         text: Text renditions.
         thumbnails: How they are laid.
         allow_damaged: Whether damage in the master is put on record, instead of failing the task.
+        logged: Whether workers log their tasks.
     """
 
     store: StoreSettings
@@ -83,9 +88,10 @@ class Order:
     text: tuple[TextRendition, ...]
     thumbnails: Thumbnails | None = None
     allow_damaged: bool = False
+    logged: bool = False
 
 
-def order_of(plan: EncodePlan, store: StoreSettings) -> Order:
+def order_of(plan: EncodePlan, store: StoreSettings, *, logged: bool = False) -> Order:
     """Tell workers what a plan's tasks have in common."""
     return Order(
         store=store,
@@ -102,6 +108,7 @@ def order_of(plan: EncodePlan, store: StoreSettings) -> Order:
         text=plan.text,
         thumbnails=plan.thumbnails,
         allow_damaged=plan.allow_damaged,
+        logged=logged,
     )
 
 
@@ -118,9 +125,29 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
     Raises:
         HeadendError: Whatever went wrong; what has been stored so far is written again by the next attempt.
     """
+    log = TaskLog(order.title, run.task, run.attempt, run.worker)
+    with log.following() if order.logged else nullcontext():
+        receipt = _on_record(order, run)
+    if order.logged:
+        log.done(receipt)
+    return receipt
+
+
+def _on_record(order: Order, run: cluster.TaskRun) -> Receipt:
+    """Carry out a task, with its beginning on record until its receipt is there."""
+    store = open_store(order.store, cancelled=run.cancelled, on_wait=run.on_wait)
+    if not run.name:
+        return _perform(order, run, store)
+    begun = Attempt(run.task.id, run.attempt, run.worker, datetime.now(UTC).isoformat(timespec="milliseconds"), "")
+    records.begin(store, order.title, run.name, begun)
+    receipt = _perform(order, run, store)
+    records.end(store, order.title, run.name)
+    return receipt
+
+
+def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt:
     started = time.monotonic()
     tool.check(order.tool, order.tool_digest)
-    store = open_store(order.store, cancelled=run.cancelled, on_wait=run.on_wait)
     patience_s = max(LEAST_PATIENCE_S, order.store.patience_s)
     patiently(
         lambda: masters.check_unchanged(order.master, order.store.endpoint_url), patience_s, run.cancelled, run.on_wait

@@ -193,10 +193,12 @@ def submit(
             if line.startswith(grouping.MEMORY):
                 on_event(cluster.Notice(line))
         on_event(Planned(plan, len(done), reused))
+        records.settle(store, request.title)
         job = _Job(request, store, submitted_at, plan, first, stock, on_event, run)
         receipts = job.encode()
         on_event(Step("publishing"))
         placed = job.publish(plan)
+        records.settle(store, request.title)
         tidy(store, stock)
     if receipts:
         with suppress(StorageError):  # it is no part of the job
@@ -461,7 +463,8 @@ class _Job:
         if not plan.tasks:
             return receipts
         try:
-            self.run(plan.tasks, partial(perform, order_of(plan, request.store)), request.cluster, note, tool=plan.tool)
+            order = order_of(plan, request.store, logged=request.cluster.scheduler is not None)
+            self.run(plan.tasks, partial(perform, order), request.cluster, note, tool=plan.tool)
         except DamagedMaster:
             if plan.allow_damaged:
                 raise

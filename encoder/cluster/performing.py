@@ -29,6 +29,7 @@ class TaskRun:
         on_frames: Gets the number of frames done.
         on_encoded: Told when what remains needs next to no CPU and memory, so that the next task may begin.
         on_wait: Gets a line for people when the task has to wait for something, such as the store.
+        name: The run's own: the task's id, the attempt and something random; empty where nobody gave it one.
     """
 
     task: Any
@@ -39,6 +40,7 @@ class TaskRun:
     on_frames: Callable[[int], None]
     on_encoded: Callable[[], None]
     on_wait: Callable[[str], None] = lambda _: None
+    name: str = ""
 
 
 Perform = Callable[[TaskRun], Any]
@@ -69,7 +71,9 @@ def on_worker(perform: Perform, task: Any, attempt: int, topic: str) -> Any:
 
     folder = Path(worker.local_directory)
     try:
-        return perform(TaskRun(task, attempt, worker.address, folder, cancelled, on_frames, on_encoded, on_wait))
+        return perform(
+            TaskRun(task, attempt, worker.address, folder, cancelled, on_frames, on_encoded, on_wait, str(key))
+        )
     except HeadendError as error:
         error.facts.setdefault("worker", worker.address)
         raise

@@ -54,3 +54,48 @@ def test_a_damaged_record_is_named() -> None:
     store.put(key, msgspec.json.encode({"kind": "Attempt", "version": 1, "body": {"task": 1}}))
     with pytest.raises(StorageError, match=key):
         records.attempts(store, "film")
+
+
+def begun(task: str, number: int, worker: str = "tcp://10.0.0.5:1234") -> tuple[str, Attempt]:
+    return f"{task}-{number}-{number:08x}", Attempt(task, number, worker, f"2026-01-02T03:04:0{number}+00:00", "")
+
+
+def test_a_run_that_is_done_leaves_nothing_on_record() -> None:
+    store = MemoryStore()
+    run, attempt = begun("t1", 1)
+    records.begin(store, "film", run, attempt)
+    assert records.attempts(store, "film") == ()
+    records.end(store, "film", run)
+    records.settle(store, "film")
+    assert list(store.list("")) == []
+
+
+def test_a_run_of_which_nobody_can_tell_the_end_was_lost() -> None:
+    store = MemoryStore()
+    for number in (1, 2):
+        records.begin(store, "film", *begun("t1", number))
+    records.begin(store, "film", *begun("t1-2", 1))
+    records.settle(store, "film")
+    records.settle(store, "film")
+    found = [(attempt.task, attempt.number, attempt.error) for attempt in records.attempts(store, "film")]
+    assert found == [("t1", 1, records.LOST), ("t1", 2, records.LOST), ("t1-2", 1, records.LOST)]
+    assert not [info.key for info in store.list("") if info.key.endswith(records.BEGUN_SUFFIX)]
+
+
+def test_a_failure_takes_the_place_of_its_beginning_and_earlier_ones_were_lost() -> None:
+    store = MemoryStore()
+    records.begin(store, "film", *begun("t1", 1, "tcp://10.0.0.9:1"))
+    records.begin(store, "film", *begun("t1", 2))
+    records.begin(store, "film", *begun("t1-2", 1))
+    records.write_attempt(store, "film", make_attempt("t1", 1))
+    assert [(a.number, a.error) for a in records.attempts(store, "film")] == [(1, records.LOST), (2, "it failed")]
+    assert [info.key for info in store.list("") if info.key.endswith(records.BEGUN_SUFFIX)] == [
+        layout.begun("film", "t1-2-1-00000001")
+    ]
+
+
+def test_a_run_that_was_killed_before_it_began_hides_no_lost_one() -> None:
+    store = MemoryStore()
+    records.begin(store, "film", *begun("t1", 1, "tcp://10.0.0.9:1"))
+    records.write_attempt(store, "film", make_attempt("t1", 2))
+    assert [a.number for a in records.attempts(store, "film")] == [1, 2]
