@@ -1,6 +1,7 @@
 """``headend dispatch``: work through the queue."""
 
 import json
+import os
 import shlex
 import signal
 from datetime import UTC, datetime
@@ -12,9 +13,8 @@ from headend.cli import options
 from headend.cli.screen import console
 from headend.cli.wording import printable
 from headend.errors import ConfigError
+from headend.jobs.console import rights
 from headend.jobs.console.app import Console, Server, address_of
-from headend.jobs.console.rights import Tokens
-from headend.jobs.console.rights import load as load_tokens
 from headend.jobs.dispatcher import MAX_JOBS, Dispatcher, Line
 from headend.jobs.notifying import Notifier
 from headend.jobs.queue import Queue
@@ -83,7 +83,7 @@ def command(
     same store stands by and takes over within 30 seconds when the first one dies. SIGTERM and Ctrl-C put running jobs
     back into the queue; what was encoded is kept.
 
-    HEADEND_WEBHOOK_SECRET signs notifications.
+    HEADEND_WEBHOOK_SECRET signs notifications. HEADEND_CONSOLE_TOKENS may hold what --http-tokens has in a file.
     """
     opened = open_store(store)
     check_writable(opened)
@@ -109,7 +109,7 @@ def command(
     if listen is None:
         dispatcher.run()
         return
-    tokens = load_tokens(tokens_file) if tokens_file else Tokens()
+    tokens = _tokens(tokens_file)
     host, port = address_of(listen, tokens)
 
     def make() -> Console:
@@ -118,3 +118,11 @@ def command(
     with Server(make, host, port) as server:
         say(Line(f"console at {server.url}"))
         dispatcher.run()
+
+
+def _tokens(file: Path | None) -> rights.Tokens:
+    if file is not None:
+        return rights.load(file)
+    if text := os.environ.get(rights.VARIABLE):
+        return rights.parse(text.replace(";", "\n"), rights.VARIABLE)
+    return rights.Tokens()

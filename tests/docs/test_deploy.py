@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,12 +51,47 @@ def test_every_command_and_option_exists(words: list[str]) -> None:
 
 
 def test_other_commands_are_those_of_what_is_installed() -> None:
-    for words in commands():
-        if words[0] == "dask":
-            said = subprocess.run(
-                [sys.executable, "-m", "dask", words[1], "--help"], capture_output=True, text=True, check=True
-            ).stdout
-            assert all(word in said for word in words if word.startswith("--")), words
+    found = [words for words in commands() if words[0] == "dask"]
+    for name in {words[1] for words in found}:
+        said = subprocess.run(
+            [sys.executable, "-m", "dask", name, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        for words in found:
+            if words[1] == name:
+                assert all(word in said for word in words if word.startswith("--")), words
+
+
+def test_the_compose_file_keeps_to_the_specification() -> None:
+    compose_spec = pytest.importorskip("compose_spec")
+    document = {name: part for name, part in compose().items() if not name.startswith("x-")}
+    compose_spec.ComposeSpecification.model_validate(document, extra="forbid")
+    assert set(compose()["services"]) >= {"dispatcher", "scheduler", "worker", "s3", "origin", "edge"}
+
+
+def test_ports_that_are_published_are_those_that_services_listen_at() -> None:
+    for name, service in compose()["services"].items():
+        words = shlex.split(service["command"])
+        for published in service.get("ports", ()):
+            assert any(word.endswith(published.rpartition(":")[2]) for word in words), name
+
+
+@pytest.mark.parametrize(
+    "document", manifests(), ids=lambda document: f"{document['kind']} {document['metadata']['name']}"
+)
+def test_manifests_keep_to_the_schemas_of_kubernetes(document: dict[str, Any]) -> None:
+    pytest.importorskip("kubernetes_validate").validate(document, "1.31", strict=True)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+@pytest.mark.parametrize("unit", sorted((DEPLOY / "systemd").glob("*.service")), ids=lambda unit: unit.stem)
+def test_units_are_what_systemd_understands(unit: Path, tmp_path: Path) -> None:
+    for name in ("headend", "dask"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    copy = tmp_path / unit.name
+    copy.write_text(unit.read_text().replace("/usr/local/bin", str(tmp_path)))
+    said = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (0, "")
 
 
 def test_manifests_refer_to_what_they_define() -> None:

@@ -1,4 +1,4 @@
-"""Who may look, and who may operate: bearer tokens from a file that only its owner can read."""
+"""Who may look, and who may operate: bearer tokens from a file that no other user can read, or from the environment."""
 
 import hmac
 import os
@@ -11,6 +11,8 @@ from pathlib import Path
 from headend.errors import ConfigError
 
 SHORTEST = 24
+VARIABLE = "HEADEND_CONSOLE_TOKENS"
+"""Holds the tokens where there is no file; ``;`` may stand for the end of a line."""
 _LINE = re.compile(r"(read|operate)[ \t]+(\S+)")
 
 
@@ -44,17 +46,25 @@ class Tokens:
 def load(path: Path) -> Tokens:
     """Read a file of tokens: lines of ``read TOKEN`` or ``operate TOKEN``; ``#`` begins a comment.
 
+    A group may read it only if the file is another user's, such as root's: so Kubernetes hands secrets to a pod.
+
     Raises:
-        ConfigError: It can't be read, others than its owner can read it, a line is something else, a token is shorter
-            than 24 characters, or there is none.
+        ConfigError: It can't be read, others can read it, a line is something else, a token is shorter than 24
+            characters, or there is none.
     """
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} can't be read: {error}; give a file of tokens") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO) and os.name == "posix":
+    forbidden = stat.S_IRWXO | (stat.S_IRWXG if found.st_uid == os.getuid() else stat.S_IWGRP)
+    if found.st_mode & forbidden:
         raise ConfigError(f"others than its owner can read {path}: run chmod 600 {path}")
+    return parse(text, str(path))
+
+
+def parse(text: str, place: str) -> Tokens:
+    """Read tokens from lines as `load` does; ``place`` names them in messages. Raises `ConfigError` likewise."""
     secrets = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].strip()
@@ -62,12 +72,12 @@ def load(path: Path) -> Tokens:
             continue
         found = _LINE.fullmatch(words)
         if found is None:
-            raise ConfigError(f"{path}, line {number} is neither 'read TOKEN' nor 'operate TOKEN'")
+            raise ConfigError(f"{place}, line {number} is neither 'read TOKEN' nor 'operate TOKEN'")
         if len(found[2]) < SHORTEST:
             raise ConfigError(
-                f"{path}, line {number} has a token of less than {SHORTEST} characters: make a longer one"
+                f"{place}, line {number} has a token of less than {SHORTEST} characters: make a longer one"
             )
         secrets.append((found[2].encode(), Right[found[1].upper()]))
     if not secrets:
-        raise ConfigError(f"{path} holds no token: write 'operate' and the output of: openssl rand -hex 24")
+        raise ConfigError(f"{place} holds no token: write 'operate' and the output of: openssl rand -hex 24")
     return Tokens(tuple(secrets))
