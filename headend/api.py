@@ -169,9 +169,10 @@ def show_job(id: str, *, store: str | None = None, s3_endpoint: str | None = Non
         ConfigError: There is no such job.
     """
     from headend import prices
-    from headend.jobs.plain import job_plain
+    from headend.jobs.plain import full_plain
 
-    return job_plain(_queue(store, s3_endpoint).read(id), prices.load(prices.DEFAULT))
+    queue = _queue(store, s3_endpoint)
+    return full_plain(queue, queue.read(id), prices.load(prices.DEFAULT))
 
 
 def command_job(

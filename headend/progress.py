@@ -44,6 +44,21 @@ class Encoding:
         self._done_tasks = 0
         self._frames_done = 0.0
 
+    @property
+    def done_cost(self) -> float:
+        """Cost of what is done."""
+        return self._done_cost
+
+    @property
+    def left_cost(self) -> float:
+        """Cost of what is not done."""
+        return max(0.0, self._cost - self._done_cost) if self._tasks else 0.0
+
+    @property
+    def done_frames(self) -> float:
+        """Frames of all video renditions that are done."""
+        return self._frames_done
+
     def note(self, event: Advance | Done | Failed) -> None:
         """Take in an event."""
         if isinstance(event, Done):

@@ -5,19 +5,22 @@ import time
 
 import click
 
-from headend import records
 from headend.cli import options
 from headend.cli.exits import Status
 from headend.cli.screen import console, facts, print_json, table
 from headend.cli.wording import clock_text, count_text
 from headend.errors import ConfigError
 from headend.jobs.model import Job, State, Verb
-from headend.jobs.plain import job_plain, spent
+from headend.jobs.plain import full_plain, spent
 from headend.jobs.queue import Queue
+from headend.media import Current
 from headend.prices import Prices
 from headend.settings import StoreSettings
 from headend.storage import open_store
+from packager import publishing
 
+ATTEMPTS_SHOWN = 20
+"""Failed attempts that ``show`` lists."""
 POLL_S = 1.0
 """How often ``wait`` looks."""
 SAY_EVERY_S = 30.0
@@ -45,14 +48,21 @@ def _id(command: options.Command) -> options.Command:
 @options.common
 def show(job: str, prices: Prices, store: StoreSettings, as_json: bool) -> None:
     """Show a job: its state and history, progress, and what it has used."""
-    found = Queue(open_store(store)).read(job)
+    opened = open_store(store)
+    queue = Queue(opened)
+    found = queue.read(job)
     if as_json:
-        print_json(job_plain(found, prices))
+        print_json(full_plain(queue, found, prices))
         return
     screen = console()
-    screen.print(facts(_facts(found, prices)))
+    screen.print(facts(_facts(queue, found, prices, publishing.read_pointer(opened, found.title))))
     screen.print()
     screen.print(table(("since", "state", "why"), ((c.at, c.state.value, c.why) for c in found.history)))
+    if attempts := queue.attempts(found):
+        rows = ((a.at, a.task, a.number, a.worker, a.error) for a in attempts[-ATTEMPTS_SHOWN:])
+        screen.print(table(("failed at", "task", ">attempt", "worker", "error"), rows))
+        if len(attempts) > ATTEMPTS_SHOWN:
+            screen.print(f"the latest {ATTEMPTS_SHOWN} of {len(attempts):,}; 'headend job logs {job}' shows all")
 
 
 @command.command("logs", epilog=options.examples("headend job logs 20261128t201500123-1a2b3c"))
@@ -61,9 +71,9 @@ def show(job: str, prices: Prices, store: StoreSettings, as_json: bool) -> None:
 @options.common
 def logs(job: str, store: StoreSettings, as_json: bool) -> None:
     """Show the failed attempts at a job's tasks, with what the encoder said last."""
-    opened = open_store(store)
-    found = Queue(opened).read(job)
-    attempts = records.attempts(opened, found.title)
+    queue = Queue(open_store(store))
+    found = queue.read(job)
+    attempts = queue.attempts(found)
     if as_json:
         rows = [
             {
@@ -170,14 +180,14 @@ def wait(
         found = queue.read(job)
         now = (found.state, found.priority, found.status.progress)
         if json_lines and now != before:
-            click.echo(json.dumps(job_plain(found, prices)))
+            click.echo(json.dumps(full_plain(queue, found, prices)))
         elif not as_json and (now[:1] != before[:1] or time.monotonic() - said_s >= SAY_EVERY_S):
             said_s = time.monotonic()
             console(stderr=True).print(f"headend: {_line(found)}")
         before = now
         if found.state.ended:
             if as_json:
-                print_json(job_plain(found, prices))
+                print_json(full_plain(queue, found, prices))
             return ENDED[found.state]
         if timeout_s is not None and time.monotonic() - started_s > timeout_s:
             raise ConfigError(f"job {job} is still {found.state} after {timeout_s:g} s: wait longer, or look at it")
@@ -193,7 +203,7 @@ def _line(job: Job) -> str:
     return ", ".join([*parts, *([job.why] if job.why else [])])
 
 
-def _facts(job: Job, prices: Prices) -> list[tuple[str, object]]:
+def _facts(queue: Queue, job: Job, prices: Prices, pointer: Current | None) -> list[tuple[str, object]]:
     progress, account = job.status.progress, job.status.account
     rows: list[tuple[str, object]] = [
         ("job", job.id),
@@ -205,14 +215,20 @@ def _facts(job: Job, prices: Prices) -> list[tuple[str, object]]:
     ]
     if job.request.labels:
         rows.append(("labels", ", ".join(f"{name}={value}" for name, value in job.request.labels)))
-    if job.status.release:
-        rows.append(("release", job.status.release))
+    if job.state is State.QUEUED:
+        rows.append(("before it", count_text(queue.ahead(job), "job")))
+    if release := job.status.release:
+        is_current = pointer is not None and pointer.release == release
+        rows.append(("release", f"{release}, {'current' if is_current else 'not current'}"))
+    elif job.request.request.hold:
+        rows.append(("release", "will be held until 'headend publish' makes it current"))
     if progress:
         rows.append(
             (
                 "tasks",
                 f"{progress.tasks_done:,} of {progress.tasks:,} done, {progress.tasks_running:,} running, "
-                f"{progress.retries:,} retried; {count_text(progress.reused_parts, 'chunk')} of renditions reused",
+                f"{progress.tasks_waiting:,} waiting, {progress.retries:,} retried; "
+                f"{count_text(progress.reused_parts, 'chunk')} of renditions reused",
             )
         )
         rows.append(("speed", f"{progress.frames_per_s:,.0f} frames/s, {progress.realtime:.2f} × real time"))

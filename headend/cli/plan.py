@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -123,7 +123,7 @@ def estimate_plain(expected: Estimate, prices: Prices, slots: int) -> dict[str, 
 
 
 def _show_estimate(expected: Estimate, prices: Prices, slots: int) -> None:
-    """What a plan is expected to take: by codec, then by the renditions that cost most."""
+    """What a plan is expected to take, by codec and by rendition."""
     screen = console()
     screen.print()
     screen.print(
@@ -132,8 +132,8 @@ def _show_estimate(expected: Estimate, prices: Prices, slots: int) -> None:
             [
                 (name, f"{cpu_s / 3600:,.3f}", f"{size / 1e9:,.3f}", f"{prices.compute(cpu_s):,.4f}",
                  f"{prices.storage(size):,.4f}")
-                for name, (cpu_s, size) in [
-                    *expected.by_codec().items(), ("all", (expected.cpu_s, expected.stored_bytes))
+                for name, cpu_s, size in [
+                    *_by_codec(expected), ("all", expected.cpu_s, expected.stored_bytes)
                 ]
             ],
         )
@@ -141,8 +141,15 @@ def _show_estimate(expected: Estimate, prices: Prices, slots: int) -> None:
     screen.print(
         f"{clock_text(expected.wall_s(slots))} on {count_text(slots, 'core')}; "
         f"{count_text(expected.put_requests, 'object')} written, {prices.requests(expected.put_requests):,.4f} "
-        f"{prices.currency}; prices of {prices.name}, {prices.as_of}; --json has every rendition"
+        f"{prices.currency}; prices of {prices.name}, {prices.as_of}"
     )
+
+
+def _by_codec(expected: Estimate) -> Iterator[tuple[str, float, int]]:
+    """Name, CPU seconds and bytes of each codec, and of each of its renditions below it."""
+    for codec, (cpu_s, size) in expected.by_codec().items():
+        yield codec, cpu_s, size
+        yield from ((f"  {one.id}", one.cpu_s, one.stored_bytes) for one in expected.renditions if one.codec == codec)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -52,11 +52,24 @@ class Ledger:
             if isinstance(event, Advance | Done | Failed):
                 self._encoding.note(event)
 
-    def progress(self, running: int = 0) -> Progress:
+    @property
+    def costs(self) -> tuple[float, float]:
+        """Predicted CPU seconds of what is done, and of what is left."""
+        with self._lock:
+            return self._encoding.done_cost, self._encoding.left_cost
+
+    @property
+    def done_frames(self) -> int:
+        """Frames of all video renditions that this run has done."""
+        with self._lock:
+            return int(self._encoding.done_frames)
+
+    def progress(self, running: int = 0, left_s: float | None = None) -> Progress:
         """How far the job is.
 
         Args:
             running: Number of its tasks that run now.
+            left_s: Seconds until it is done.
         """
         with self._lock:
             now = self._encoding.progress(self._clock() - self._began_s)
@@ -70,7 +83,7 @@ class Ledger:
             retries=now.retries,
             frames_per_s=now.frames_per_s,
             realtime=now.realtime,
-            left_s=now.left_s,
+            left_s=left_s,
         )
 
     def account(self, before: Account) -> Account:

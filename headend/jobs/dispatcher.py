@@ -21,6 +21,7 @@ from headend.jobs.accounting import Ledger
 from headend.jobs.backlog import Backlog
 from headend.jobs.console.view import RunRecord, Timeline, WorkerRecord
 from headend.jobs.figures import Figures
+from headend.jobs.forecast import Pace, Rest, left_s
 from headend.jobs.lease import Lease, LeaseLost
 from headend.jobs.model import Account, Change, Job, Progress, State, Status, utc_now
 from headend.jobs.notifying import Notifier
@@ -33,10 +34,14 @@ POLL_S = 1.0
 """How often the queue is looked at."""
 LIST_S = 120.0
 """How often all open jobs are listed, beside the news: what a killed submitter did not tell of is found so."""
+REPORT_S = 30.0
+"""How often it is said how everything stands, while there is work."""
 SAY_AGAIN_S = 20.0
 """How often it is said that the store is waited for."""
 WRITE_S = 5.0
 """How often a running job's progress is written."""
+NAMED = 5
+"""Running jobs that are named in such a line."""
 MAX_JOBS = 8
 """Jobs that run at once, unless told otherwise; more of a higher priority may start beside them."""
 
@@ -72,6 +77,8 @@ class _Running:
     """What a person should know of the release that was made."""
     finished: threading.Event = field(default_factory=threading.Event)
     written_s: float = 0.0
+    frames: int = 0
+    """Those of all video renditions that the figures have."""
     counted: Account = field(default_factory=Account)
 
 
@@ -108,6 +115,7 @@ class Dispatcher:
         self._until_idle = until_idle
         self._running: dict[str, _Running] = {}
         self._backlog = Backlog()
+        self._pace = Pace()
         self._listed_s = self._said_s = -math.inf
         self._timeline = Timeline()
         self._seen = Seen()
@@ -159,6 +167,7 @@ class Dispatcher:
             ConfigError: The scheduler can't be reached.
             StorageError: The store refuses.
         """
+        threading.Thread(target=self._report_forever, name="report", daemon=True).start()
         try:
             while not self._stop.is_set():
                 if not self._stand_by():
@@ -172,6 +181,34 @@ class Dispatcher:
         finally:
             with suppress(StorageError):  # it expires by itself
                 self._lease.release()
+
+    def _report_forever(self) -> None:
+        """Say now and then how everything stands, whatever the main thread waits for."""
+        said = ""
+        while not self._stop.wait(REPORT_S):
+            text = self._standing()
+            if text != said or self._running:
+                self._say(Line(text))
+            said = text
+
+    def _standing(self) -> str:
+        if not self._lease.fence:
+            return "standing by"
+        running, queued = list(self._running.values()), self._backlog.states.get(State.QUEUED, 0)
+        if not running and not queued:
+            return "no job waits or runs"
+        if not running:
+            return f"{queued:,} queued, none running"
+        shares = [
+            f"{one.job.title} {one.job.status.progress.share:.0%}" if one.job.status.progress else one.job.title
+            for one in running[:NAMED]
+        ]
+        more = [f"{len(running) - NAMED} more"] if len(running) > NAMED else []
+        threads = sum(worker.threads for worker in self._seen.workers)
+        return (
+            f"{len(running)} running ({', '.join([*shares, *more])}), {queued:,} queued; "
+            f"{len(self._seen.runs)} tasks on {len(self._seen.workers)} workers of {threads} threads"
+        )
 
     # --- lease ---
 
@@ -263,6 +300,7 @@ class Dispatcher:
             RunRecord(run.number, run.job, titles.get(run.job, ""), run.task.label, run.attempt, run.worker, now_s)
             for run in self._seen.runs
         )
+        self._pace.see({job: one.ledger.costs[0] for job, one in self._running.items() if one.ledger is not None})
         self._figures.see(self._backlog, self.workers(), self._seen.tasks, self._lease.fence)
 
     def _start(self, entry: Entry, cluster: SharedCluster) -> None:
@@ -393,8 +431,9 @@ class Dispatcher:
         account = running.job.status.account
         if running.ledger is not None:
             on = 0 if running.finished.is_set() else sum(run.job == running.job.id for run in self._seen.runs)
-            progress, account = running.ledger.progress(on), running.ledger.account(running.job.status.account)
-            self._count(running, account)
+            progress = running.ledger.progress(on, left_s(running.job.id, self._rests(running), self._pace.speed))
+            account = running.ledger.account(running.job.status.account)
+            self._count(running, running.ledger, account)
         status: Status = replace(
             running.job.status,
             history=running.job.history,
@@ -412,11 +451,23 @@ class Dispatcher:
         # The ledger adds to what earlier runs have used, so that is what stays here.
         running.job = replace(running.job, status=replace(status, account=running.job.status.account))
 
-    def _count(self, running: _Running, account: Account) -> None:
+    def _rests(self, this: _Running) -> dict[str, Rest]:
+        """What is left of the jobs that run; of those that are being planned nobody knows yet."""
+        here = {running.job.id: running for running in (*self._running.values(), this)}
+        return {
+            job: Rest(running.job.priority, running.ledger.costs[1])
+            for job, running in here.items()
+            if running.ledger is not None
+        }
+
+    def _count(self, running: _Running, ledger: Ledger, account: Account) -> None:
         """Add to the figures what a job has used since the last time."""
         before = dict(running.counted.cpu_s)
         for codec, cpu_s in account.cpu_s:
             self._figures.cpu.labels(codec).inc(max(0.0, cpu_s - before.get(codec, 0.0)))
+        # A failed attempt's frames are taken back, which a counter can't do.
+        running.frames, frames = max(running.frames, ledger.done_frames), running.frames
+        self._figures.frames.inc(running.frames - frames)
         self._figures.stored.inc(max(0, account.stored_bytes - running.counted.stored_bytes))
         running.counted = account
 

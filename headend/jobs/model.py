@@ -142,6 +142,11 @@ class Progress:
     realtime: float = 0.0
     left_s: float | None = None
 
+    @property
+    def tasks_waiting(self) -> int:
+        """Tasks that have not begun, or wait for another attempt."""
+        return max(0, self.tasks - self.tasks_done - self.tasks_running)
+
 
 @dataclass(frozen=True, slots=True)
 class Account:

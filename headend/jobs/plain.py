@@ -1,8 +1,11 @@
 """Jobs as plain documents, for ``--json`` and for the API; `headend.jobs.console.openapi` describes them."""
 
-from headend.jobs.model import Account, Job
-from headend.jobs.queue import Entry
+from collections.abc import Sequence
+
+from headend.jobs.model import Account, Job, State
+from headend.jobs.queue import Entry, Queue
 from headend.prices import Prices
+from headend.records import Attempt
 
 
 def entry_plain(entry: Entry) -> dict[str, object]:
@@ -16,12 +19,16 @@ def entry_plain(entry: Entry) -> dict[str, object]:
     }
 
 
-def job_plain(job: Job, prices: Prices) -> dict[str, object]:
+def job_plain(
+    job: Job, prices: Prices, *, ahead: int | None = None, attempts: Sequence[Attempt] = ()
+) -> dict[str, object]:
     """A job for programs.
 
     Args:
         job: As it stands.
         prices: Turn its account into money.
+        ahead: How many jobs go before it, if it is queued and that was asked for.
+        attempts: Those at its tasks that have failed.
     """
     progress, account = job.status.progress, job.status.account
     return {
@@ -36,6 +43,7 @@ def job_plain(job: Job, prices: Prices) -> dict[str, object]:
         "submitted_by": job.request.submitted_by,
         "labels": dict(job.request.labels),
         "why": job.why,
+        "ahead": ahead,
         "release": job.status.release or None,
         "history": [{"state": c.state.value, "at": c.at, "why": c.why} for c in job.history],
         "progress": None
@@ -46,12 +54,16 @@ def job_plain(job: Job, prices: Prices) -> dict[str, object]:
             "tasks": progress.tasks,
             "tasks_done": progress.tasks_done,
             "tasks_running": progress.tasks_running,
+            "tasks_waiting": progress.tasks_waiting,
             "reused_parts": progress.reused_parts,
             "retries": progress.retries,
             "frames_per_s": round(progress.frames_per_s, 1),
             "realtime": round(progress.realtime, 3),
             "left_s": None if progress.left_s is None else round(progress.left_s),
         },
+        "attempts": [
+            {"task": a.task, "attempt": a.number, "worker": a.worker, "at": a.at, "error": a.error} for a in attempts
+        ],
         "account": {
             "cpu_s": {codec: round(cpu_s, 3) for codec, cpu_s in account.cpu_s},
             "task_s": round(account.task_s, 3),
@@ -72,3 +84,9 @@ def job_plain(job: Job, prices: Prices) -> dict[str, object]:
 def spent(account: Account, prices: Prices) -> float:
     """What a job has cost so far: CPU of all attempts, and objects written; storage is paid by the month."""
     return prices.compute(account.total_cpu_s) + prices.requests(account.put_requests)
+
+
+def full_plain(queue: Queue, job: Job, prices: Prices) -> dict[str, object]:
+    """A job for programs, with all that is known of it; raises `StorageError` if the store can't be read."""
+    ahead = queue.ahead(job) if job.state is State.QUEUED else None
+    return job_plain(job, prices, ahead=ahead, attempts=queue.attempts(job))

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from headend import documents, layout
+from headend import documents, layout, records
 from headend.errors import ConfigError, ObjectMissing, StorageError
 from headend.jobs.model import (
     Command,
@@ -31,6 +31,7 @@ from headend.jobs.model import (
     utc_now,
 )
 from headend.pipeline import Request
+from headend.records import Attempt
 from headend.storage import Store
 
 READERS = 16
@@ -135,6 +136,21 @@ class Queue:
             if entry.id not in found or entry.serial > found[entry.id].serial:
                 found[entry.id] = entry
         return tuple(found.values())
+
+    def ahead(self, job: Job) -> int:
+        """How many jobs go before one that is queued: those that run, and those that start first."""
+        mine = (-job.priority, job.id)
+        return sum(
+            entry.state.active or (entry.state is State.QUEUED and (-entry.priority, entry.id) < mine)
+            for entry in self.entries(ended=False)
+        )
+
+    def attempts(self, job: Job) -> tuple[Attempt, ...]:
+        """The attempts at a job's tasks that have failed: those of its title since it was started first."""
+        began = next((change.at for change in job.history if change.state is State.RUNNING), None)
+        if began is None:
+            return ()
+        return tuple(attempt for attempt in records.attempts(self._store, job.title) if attempt.at >= began)
 
     def all_entries(self) -> tuple[Entry, ...]:
         """List all jobs in order of submission."""

@@ -24,13 +24,15 @@ from headend.jobs.console import openapi
 from headend.jobs.console.rights import Right, Tokens
 from headend.jobs.console.view import View
 from headend.jobs.model import State, Verb
-from headend.jobs.plain import entry_plain, job_plain
+from headend.jobs.plain import entry_plain, full_plain
 from headend.jobs.queue import Entry, Queue
 from headend.prices import Prices
 
 STATIC = Path(__file__).with_name("static")
 PUSH_S = 2.0
 """How often pages are told of what has changed."""
+LIST_SHARE = 20.0
+"""Between two looks at the queue lies at least so many times what one takes."""
 BODY_BYTES = 4096
 DEFAULT_LIMIT = 500
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
@@ -77,7 +79,7 @@ class Console:
         self._store = store
         self._registry = metrics or CollectorRegistry()
         self._entries: tuple[Entry, ...] = ()
-        self._read_s = float("-inf")
+        self._due_s = float("-inf")
         self._reading = asyncio.Lock()
 
     def app(self) -> web.Application:
@@ -144,9 +146,12 @@ class Console:
     async def entries(self, *, fresh: bool = False) -> tuple[Entry, ...]:
         """All jobs; read again when the last look is some seconds old."""
         async with self._reading:
-            if fresh or time.monotonic() - self._read_s >= PUSH_S:
+            began_s = time.monotonic()
+            if fresh or began_s >= self._due_s:
                 self._entries = await asyncio.to_thread(self._queue.all_entries)
-                self._read_s = time.monotonic()
+                now_s = time.monotonic()
+                # A long queue takes its time to list: a page that is open must not take a core for it.
+                self._due_s = now_s + max(PUSH_S, LIST_SHARE * (now_s - began_s))
         return self._entries
 
     async def _jobs(self, request: web.Request) -> web.Response:
@@ -160,10 +165,12 @@ class Console:
 
     async def _job(self, request: web.Request) -> web.Response:
         try:
-            job = await asyncio.to_thread(self._queue.read, request.match_info["job"])
+            return _json(await asyncio.to_thread(self._full, request.match_info["job"]))
         except ConfigError as error:
             return _error(404, error.message)
-        return _json(job_plain(job, self._prices))
+
+    def _full(self, job: str) -> dict[str, object]:
+        return full_plain(self._queue, self._queue.read(job), self._prices)
 
     async def _command(self, request: web.Request) -> web.Response:
         if request[RIGHT] is not Right.OPERATE:
@@ -188,7 +195,7 @@ class Console:
         except ConfigError as error:
             return _error(409, error.message)
         await self.entries(fresh=True)
-        return _json(job_plain(job, self._prices))
+        return _json(await asyncio.to_thread(full_plain, self._queue, job, self._prices))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse(

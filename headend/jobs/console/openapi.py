@@ -35,6 +35,7 @@ SCHEMAS: dict[str, Any] = {
         {"job": _TEXT, "title": _TEXT, "state": _STATE, "priority": _PRIORITY, "hold": {"type": "boolean"}}
     ),
     "Entries": _object({"jobs": _array(_ref("Entry")), "total": _COUNT}),
+    "Attempt": _object({"task": _TEXT, "attempt": _COUNT, "worker": _TEXT, "at": _TIME, "error": _TEXT}),
     "Change": _object({"state": _STATE, "at": _TIME, "why": _TEXT}),
     "Progress": _object(
         {
@@ -43,6 +44,7 @@ SCHEMAS: dict[str, Any] = {
             "tasks": _COUNT,
             "tasks_done": _COUNT,
             "tasks_running": _COUNT,
+            "tasks_waiting": _COUNT,
             "reused_parts": _COUNT,
             "retries": _COUNT,
             "frames_per_s": _NUMBER,
@@ -75,9 +77,11 @@ SCHEMAS: dict[str, Any] = {
             "submitted_by": _TEXT,
             "labels": {"type": "object", "additionalProperties": _TEXT},
             "why": _TEXT,
+            "ahead": _or_null(_COUNT),
             "release": _or_null(_TEXT),
             "history": _array(_ref("Change")),
             "progress": _or_null(_ref("Progress")),
+            "attempts": _array(_ref("Attempt")),
             "account": _ref("Account"),
         }
     ),

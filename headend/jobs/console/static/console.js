@@ -13,9 +13,13 @@ const ACTIONS = {
 const SHOWN = { all: () => true, open: (s) => !["done", "failed", "cancelled"].includes(s), failed: (s) => s === "failed", done: (s) => s === "done" };
 const WINDOW_S = 600;
 const LONGEST_LIST = 500;
+const ASKED_AT_ONCE = 40; // ended jobs whose reason and cost are asked for
+const ATTEMPTS_SHOWN = 100;
 const HUES = [36, 200, 140, 280, 330, 90, 0, 240, 60, 170];
 
 const jobs = new Map();
+const ended = new Map(); // what is known of jobs that have ended: their reason and cost
+let asking = false;
 let filter = "all";
 let right = "read";
 let total = 0;
@@ -63,7 +67,7 @@ async function command(job, verb, priority) {
   try {
     const body = JSON.stringify(priority === undefined ? { verb } : { verb, priority });
     const now = await (await call(`api/v1/jobs/${job}/commands`, { method: "POST", body })).json();
-    jobs.set(job, { job, title: now.title, state: now.state, priority: now.priority });
+    jobs.set(job, { job, title: now.title, state: now.state, priority: now.priority, hold: now.hold });
     tell("");
     drawJobs();
     if (opened === job) drawDetails(now);
@@ -91,16 +95,42 @@ function drawJobs() {
       const actions = right !== "operate" ? [] : ACTIONS[job.state].map(([verb, label]) =>
         make("button", { onclick: (event) => { event.stopPropagation(); command(job.job, verb); } }, label));
       const urgent = right === "operate" && SHOWN.open(job.state)
-        ? [make("button", { title: "Priority up by 10", onclick: (event) => { event.stopPropagation(); command(job.job, "prioritise", Math.min(100, job.priority + 10)); } }, "Up")]
+        ? [["Up", 10], ["Down", -10]].map(([label, by]) =>
+          make("button", { title: `Priority ${by > 0 ? "up" : "down"} by 10`, onclick: (event) => { event.stopPropagation(); command(job.job, "prioritise", Math.max(0, Math.min(100, job.priority + by))); } }, label))
         : [];
       return make("tr", { tabindex: "0", "data-job": job.job, onclick: () => open(job.job), onkeydown: (event) => { if (event.key === "Enter") open(job.job); } },
-        make("td", {}, job.title),
-        make("td", {}, make("span", { class: `state ${job.state}` }, job.state)),
+        make("td", {}, job.title, ...reason(job)),
+        make("td", {}, make("span", { class: `state ${job.state}` }, job.state), ...(job.hold ? [make("span", { class: "held-release" }, "release held")] : [])),
         make("td", { class: "right" }, String(job.priority)),
+        make("td", { class: "right cost" }, cost(job)),
         make("td", { class: "id" }, job.job),
         make("td", { class: "actions" }, ...urgent, ...actions));
     }),
   );
+  askForEnded(rows.slice(0, 2 * ASKED_AT_ONCE));
+}
+
+const isEnded = (job) => ["done", "failed", "cancelled"].includes(job.state);
+const known = (job) => { const found = ended.get(job.job); return found && found.state === job.state ? found : null; };
+const reason = (job) => (job.state === "failed" && known(job) ? [make("span", { class: "reason" }, known(job).why)] : []);
+const cost = (job) => (isEnded(job) && known(job) ? known(job).cost : "");
+
+async function askForEnded(rows) {
+  if (asking) return;
+  asking = true;
+  try {
+    const unknown = rows.filter((job) => isEnded(job) && !known(job)).slice(0, ASKED_AT_ONCE);
+    for (const job of unknown) {
+      const found = await (await call(`api/v1/jobs/${job.job}`)).json();
+      const { amount, currency } = found.account.cost;
+      ended.set(job.job, { state: found.state, why: found.why, cost: amount ? `${amount.toFixed(2)} ${currency}` : "" });
+    }
+    if (unknown.length) setTimeout(drawJobs);
+  } catch (error) {
+    tell(error.message);
+  } finally {
+    asking = false;
+  }
 }
 
 function drawGantt(overview) {
@@ -178,19 +208,30 @@ function drawDetails(job) {
     ["Submitted", `${local(job.submitted_at)} by ${job.submitted_by}`],
     ...Object.entries(job.labels).map(([name, value]) => [name, value]),
     ...(progress ? [
-      ["Tasks", `${progress.tasks_done} of ${progress.tasks} done, ${progress.tasks_running} running, ${progress.reused_parts} parts reused, ${progress.retries} retried`],
-      ["Speed", `${Math.round(progress.frames_per_s)} frames/s, ${progress.realtime.toFixed(2)} × real time${progress.left_s === null ? "" : `, ${clock(progress.left_s)} left`}`],
+      ["Tasks", `${progress.tasks_done} of ${progress.tasks} done, ${progress.tasks_running} running, ${progress.tasks_waiting} waiting, ${progress.reused_parts} parts reused, ${progress.retries} retried`],
+      ["Speed", `${Math.round(progress.frames_per_s)} frames/s, ${progress.realtime.toFixed(2)} × real time${progress.left_s === null || isEnded(job) ? "" : `, ${clock(progress.left_s)} left`}`],
     ] : []),
     ...(job.account.total_cpu_s ? [
       ["CPU", `${Math.round(job.account.total_cpu_s)} s: ${cpu}${job.account.failed_cpu_s ? `, ${Math.round(job.account.failed_cpu_s)} s in failed attempts` : ""}`],
       ["Cost", `${job.account.cost.amount.toFixed(2)} ${job.account.cost.currency} by ${job.account.cost.prices}`],
       ["Stored", bytes(job.account.stored_bytes)],
     ] : []),
-    ...(job.release ? [["Release", job.release]] : []),
+    ...(job.ahead === null ? [] : [["Before it", `${job.ahead} job${job.ahead === 1 ? "" : "s"}`]]),
+    ...(job.release ? [["Release", job.hold ? `${job.release}, held until headend publish makes it current` : job.release]] : []),
   ];
   $("details-facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
   $("details-history").replaceChildren(...job.history.map((change) =>
     make("li", {}, make("time", { datetime: change.at }, local(change.at)), make("span", { class: `state ${change.state}` }, change.state), make("span", {}, change.why))));
+  drawAttempts(job.attempts);
+}
+
+function drawAttempts(attempts) {
+  $("attempts").hidden = !attempts.length;
+  const tasks = Map.groupBy ? Map.groupBy(attempts.slice(-ATTEMPTS_SHOWN), (a) => a.task) : new Map([["", attempts.slice(-ATTEMPTS_SHOWN)]]);
+  $("attempts-count").textContent = attempts.length > ATTEMPTS_SHOWN ? `latest ${ATTEMPTS_SHOWN} of ${attempts.length}` : `${attempts.length}`;
+  $("details-attempts").replaceChildren(...[...tasks].map(([task, made]) =>
+    make("li", {}, make("strong", {}, task), make("ol", {}, ...made.map((a) =>
+      make("li", {}, make("time", { datetime: a.at }, local(a.at)), make("span", { class: "id" }, `attempt ${a.attempt}`), make("span", {}, a.worker ? `${a.error} (${a.worker.replace(/^tcp:\/\//, "")})` : a.error)))))));
 }
 
 function take(name, document) {
