@@ -41,7 +41,7 @@ from headend.media import (
 )
 from headend.performing import order_of, perform
 from headend.settings import ClusterSettings, EncodeSettings, PictureChoice, StoreSettings
-from headend.storage import Store, check_writable, masters, open_store
+from headend.storage import Store, check_writable, masters, open_store, patiently
 from ladders import fitting
 from ladders.ladder import Ladder
 from packager import conformance, publishing
@@ -111,6 +111,8 @@ class PublishedEarly:
     presentation: Presentation
 
 
+Workers = Callable[[], tuple[cluster.Worker, ...]]
+"""Tells which workers there are."""
 Event = Step | Planned | PublishedEarly | cluster.Event
 
 
@@ -153,6 +155,7 @@ def submit(
     request: Request,
     on_event: Callable[[Event], None] = lambda _: None,
     run: cluster.RunTasks = cluster.run_tasks,
+    workers: Workers | None = None,
 ) -> Outcome:
     """Make a playing title of a master.
 
@@ -163,6 +166,7 @@ def submit(
         request: What a person asks for.
         on_event: Told of everything that happens.
         run: Runs tasks; jobs that share a cluster bring their own.
+        workers: Tells which workers there are; likewise. None asks the cluster, which must answer.
 
     Raises:
         ConfigError: The request is wrong, or the scheduler can't be reached.
@@ -174,21 +178,31 @@ def submit(
     started = time.monotonic()
     submitted_at = request.submitted_at or publishing.now()
     layout.check_title(request.title)
-    # What may be wrong is tried before anything is made or takes long: the master, the cluster, then the store.
-    masters.check_there(request.master, request.store.endpoint_url)
-    cluster.check_reachable(request.cluster)
-    check_writable(open_store(replace(request.store, patience_s=0.0)))
-    store = open_store(request.store, on_wait=lambda line: on_event(cluster.Notice(line)))
+    if workers is None:
+        # What may be wrong is tried before anything is made or takes long: the master, the cluster, then the store. Who
+        # brings workers has tried it, and waits for what has gone away since.
+        masters.check_there(request.master, request.store.endpoint_url)
+        cluster.check_reachable(request.cluster)
+        check_writable(open_store(replace(request.store, patience_s=0.0)))
+
+    def on_wait(line: str) -> None:
+        on_event(cluster.Notice(line))
+
+    store = open_store(request.store, on_wait=on_wait)
     publishing.read_pointer(store, request.title)  # the store of an older headend is refused before anything is done
     on_event(Step("reading the master"))
-    probe = inspect(request.master, request.store, on_event, request.encode.picture)
+    probe = patiently(
+        lambda: inspect(request.master, request.store, on_event, request.encode.picture),
+        request.store.patience_s,
+        on_wait=on_wait,
+    )
     known = calibration(store)
-    draft = draft_for(request, probe, known)
+    draft = draft_for(request, probe, known, workers)
     first = planning.first_release(draft.plan) if request.publish_early else None
     with holds.held(store, request.title, tracks=draft.plan.tracks.values(), reason="submit"):
         stock = Stock(draft.plan) if request.force else take(store, draft.plan)
         reused, done = tuple(stock.indexed), stock.done
-        plan = tasks_for(draft, request, frozenset(draft.plan.parts) - done)
+        plan = tasks_for(draft, request, frozenset(draft.plan.parts) - done, workers)
         for line in plan.decisions:
             if line.startswith(grouping.MEMORY):
                 on_event(cluster.Notice(line))
@@ -288,22 +302,28 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
     return tasks_for(draft_for(request, probe, known), request, None)
 
 
-def tasks_for(draft: planning.Draft, request: Request, missing: frozenset[Part] | None) -> EncodePlan:
+def tasks_for(
+    draft: planning.Draft, request: Request, missing: frozenset[Part] | None, workers: Workers | None = None
+) -> EncodePlan:
     """The plan with the tasks for what is missing, grouped for the workers that there are."""
-    workers = cluster.workers_of(request.cluster) if missing is None or missing else ()
-    return draft.with_tasks(
-        missing, workers=slot_count(workers), slot_bytes=slot_bytes(workers), early=request.publish_early
-    )
+    here = _workers(request, workers) if missing is None or missing else ()
+    return draft.with_tasks(missing, workers=slot_count(here), slot_bytes=slot_bytes(here), early=request.publish_early)
 
 
-def draft_for(request: Request, probe: Probe, known: Calibration | None = None) -> planning.Draft:
+def _workers(request: Request, workers: Workers | None) -> tuple[cluster.Worker, ...]:
+    return cluster.workers_of(request.cluster) if workers is None else workers()
+
+
+def draft_for(
+    request: Request, probe: Probe, known: Calibration | None = None, workers: Workers | None = None
+) -> planning.Draft:
     """Fit the ladder, and decide what the title is to have."""
     missing = damage.holes(probe, planning.usable(probe))
     if missing and not request.encode.allow_damaged:
         raise damage.refusal(request.title, probe.master, missing)
     probe, conformed, fitted = fit(request.ladder, request.encode, request.store, probe)
     written, told_of_text = text_of(request, probe, conformed)
-    workers = cluster.workers_of(request.cluster)
+    here = _workers(request, workers)
     return planning.Draft(
         request.title,
         probe,
@@ -319,7 +339,7 @@ def draft_for(request: Request, probe: Probe, known: Calibration | None = None) 
                 fitted.video,
                 Pricing(known.applied(measured()) if known else measured(), conformed, request.encode.effort),
                 chunk_s=request.encode.chunk_s,
-                slot_bytes=slot_bytes(workers),
+                slot_bytes=slot_bytes(here),
             ),
         ),
         settings=request.encode,

@@ -27,6 +27,7 @@ from headend.process import available_cores
 from headend.settings import ClusterSettings
 
 __all__ = [
+    "EXPECTED",
     "Advance",
     "Done",
     "Event",
@@ -77,7 +78,11 @@ def workers_of(settings: ClusterSettings) -> tuple[Worker, ...]:
         return local_workers(settings)
     with running.connect(settings.scheduler) as client:
         roster = Roster(running.wanted(None))
-        changes = roster.see(Seen(*each) for each in client.run_on_scheduler(inquiry.describe_workers))
+        try:
+            found = client.run_on_scheduler(inquiry.describe_workers)
+        except OSError as error:  # it went away this very moment
+            raise running.unreachable(settings.scheduler) from error
+        changes = roster.see(Seen(*each) for each in found)
         asking = [threading.Thread(target=_ask, args=(client, address, roster), daemon=True) for address in changes.new]
         for thread in asking:
             thread.start()

@@ -504,7 +504,12 @@ def connect(address: str) -> Client:
     try:
         return Client(address, timeout=CONNECT_S)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"no Dask scheduler answers at {address}: start one with 'dask scheduler'") from error
+        raise unreachable(address) from error
+
+
+def unreachable(address: str) -> ConfigError:
+    """The error of a scheduler that does not answer."""
+    return ConfigError(f"no Dask scheduler answers at {address}: start one with 'dask scheduler'")
 
 
 def ask(client: Client, addresses: Sequence[str], modules: tuple[str, ...]) -> dict[str, dict[str, Any]]:

@@ -116,6 +116,7 @@ class Dispatcher:
         self._running: dict[str, _Running] = {}
         self._backlog = Backlog()
         self._pace = Pace()
+        self._cluster: SharedCluster | None = None
         self._listed_s = self._said_s = -math.inf
         self._timeline = Timeline()
         self._seen = Seen()
@@ -230,6 +231,7 @@ class Dispatcher:
 
     def _work(self, cluster: SharedCluster) -> None:
         mended = False
+        self._cluster = cluster
         try:
             while not self._stop.is_set():
                 with self._outlasting():
@@ -372,7 +374,7 @@ class Dispatcher:
 
         try:
             run = cluster.runner_of(running.job.id, running.job.priority)
-            outcome = pipeline.submit(request, note, run=run)
+            outcome = pipeline.submit(request, note, run=run, workers=cluster.workers)
             running.release = outcome.presentation.release
             running.note = _note_of(outcome)
         except BaseException as error:
@@ -398,12 +400,17 @@ class Dispatcher:
             self._end(running, State.DONE, running.note)
         elif isinstance(error, LeaseLost):
             raise error
+        elif error is self._cluster_lost():
+            pass  # the loop ends of it, and the job goes back to the queue
         elif running.cancelled:
             self._end(running, State.CANCELLED, "stopped")
         elif isinstance(error, HeadendError):
             self._end(running, State.FAILED, error.message)
         else:
             self._end(running, State.FAILED, f"unexpected {type(error).__name__}: {error}")
+
+    def _cluster_lost(self) -> HeadendError | None:
+        return None if self._cluster is None else self._cluster.lost
 
     def _end(self, running: _Running, state: State, why: str) -> None:
         # Commands that came while it ran have had their effect, or have none.

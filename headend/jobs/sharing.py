@@ -94,6 +94,12 @@ class SharedCluster:
         """The cluster as it was about a second ago."""
         return self._seen
 
+    def workers(self) -> tuple[Worker, ...]:
+        """The workers to plan for: those that get tasks now, or what the cluster is expected to have."""
+        if self._settings.scheduler is None:
+            return cluster.workers_of(self._settings)
+        return (self._runner.workers if self._runner is not None else ()) or cluster.EXPECTED
+
     def runner_of(self, job: str, priority: int) -> Callable[..., None]:
         """What runs the tasks of a job, in place of `encoder.cluster.run_tasks`.
 
