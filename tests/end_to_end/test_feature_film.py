@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
@@ -23,11 +24,12 @@ from origin.serving import running
 from origin.watch import fetch, pages
 from packager.conformance import verify
 from tests.support.browsers import Viewer, chromium
-from tests.support.long_films import PITCHES_HZ, LongFilm, make_long_film
+from tests.support.long_films import BEEP_S, PITCHES_HZ, RATE_HZ, LongFilm, make_long_film
 from tests.support.text import srt
 
-# A film goes on while a machine that is busy lets the browser wait. What is broken fails three times.
-pytestmark = [pytest.mark.heavy, pytest.mark.flaky(reruns=2)]
+# A browser plays in real time, also where other work takes its turn. What is broken fails three times.
+# Two hours are encoded in a quarter of an hour on two quiet cores, for each kind of store.
+pytestmark = [pytest.mark.heavy, pytest.mark.flaky(reruns=2), pytest.mark.timeout(3 * 3600)]
 
 ROOT = Path(__file__).parents[2]
 DURATION_S = 7200
@@ -189,25 +191,32 @@ def url(made: Made) -> Iterator[str]:
         yield address
 
 
-SHOWN = """[...video.textTracks].filter((track) => track.mode === 'showing')
-  .flatMap((track) => [...track.activeCues ?? []].map((cue) => cue.text))"""
-
-# The strength of the two languages' pitches, with the time of the film, for as long as it plays.
-LISTEN = """([pitches]) => {
+# What is heard and read while the film plays, with the film's time, in seconds. The first beep is kept with its
+# samples. The analyser holds the last 683 ms of the sound, so a page that gets little of a busy machine misses nothing.
+ATTEND = """(beepSamples) => {
   const context = new AudioContext({ sampleRate: 48000 });
   const ear = context.createAnalyser();
-  ear.fftSize = 2048;
-  ear.smoothingTimeConstant = 0;
+  ear.fftSize = 32768;
   const source = context.createMediaElementSource(video);
   source.connect(ear);
   source.connect(context.destination);
-  const bins = new Float32Array(ear.frequencyBinCount);
-  window.heard = [];
+  const sound = new Float32Array(ear.fftSize);
+  window.beep = null;
+  window.cues = {};
   setInterval(() => {
     if (video.paused || video.seeking) return;
-    ear.getFloatFrequencyData(bins);
-    heard.push([video.currentTime, ...pitches.map((hertz) => bins[Math.round(hertz * 2048 / 48000)])]);
-  }, 10);
+    const now = video.currentTime;
+    for (const track of video.textTracks) {
+      if (track.mode !== 'showing') continue;
+      for (const cue of track.activeCues ?? []) cues[cue.text] ??= now;
+    }
+    if (beep !== null) return;
+    ear.getFloatTimeDomainData(sound);
+    const start = sound.findIndex((sample) => Math.abs(sample) > 0.05);
+    if (start < 0 || start + beepSamples > sound.length) return;
+    const samples = Array.from(sound.subarray(start, start + beepSamples));
+    beep = { time: now - (sound.length - start) / 48000, samples };
+  }, 50);
 }"""
 
 
@@ -220,6 +229,12 @@ def test_the_last_minute_is_there_with_picture_sound_text_and_thumbnail(
     check_last_minute(browser, url, made.film, player, manifest)
 
 
+def strength(samples: Sequence[float], pitch_hz: int) -> float:
+    """How strong a pitch is in a sound."""
+    times_s = np.arange(len(samples)) / RATE_HZ
+    return float(abs(np.dot(samples, np.exp(-2j * np.pi * pitch_hz * times_s))))
+
+
 def check_last_minute(browser: Any, url: str, film: LongFilm, player: str, manifest: str) -> float:
     """Jump to the last beep of the film; returns how long it took until the title could be played, in seconds."""
     began_s = time.monotonic()
@@ -227,6 +242,8 @@ def check_last_minute(browser: Any, url: str, film: LongFilm, player: str, manif
         opened_s = time.monotonic() - began_s
         assert viewer.ask("video.duration") == pytest.approx(float(film.duration_s), abs=0.1)
         viewer.choose("text", "en")
+        if player == "shaka":  # it loses text whose first segment is still under way when somebody jumps
+            viewer.wait("[...video.textTracks].some((track) => track.mode === 'showing' && track.cues?.length)")
         beep_s = float(film.last_beep_s())
         assert film.duration_s - film.last_beep_s() < 60
 
@@ -236,19 +253,21 @@ def check_last_minute(browser: Any, url: str, film: LongFilm, player: str, manif
         _, before = viewer.seek(beep_s - 0.02)
         assert before == number - 1
 
-        viewer.page.evaluate(LISTEN, [PITCHES_HZ])
+        viewer.page.evaluate(ATTEND, int(BEEP_S * RATE_HZ))
         viewer.seek(beep_s - 2)
         viewer.play()
-        viewer.wait(f"video.currentTime > {beep_s + 0.3}")
-        cue = film.captions()[-1][2]
-        viewer.wait(f"{SHOWN}.includes('{cue}')")
-        loud = [(at_s, first - second) for at_s, first, second in viewer.ask("heard") if first > -60]
-        assert loud, "no beep was heard"
-        # The analyser looks at the last 43 ms, and a browser tells its time four times a second at worst.
-        assert loud[0][0] == pytest.approx(beep_s, abs=0.3)
-        assert min(difference for _, difference in loud) > 0, "it was the other language"
+        viewer.wait("beep !== null")
+        heard = viewer.ask("beep")
+        # A browser tells its time four times a second at worst.
+        assert heard["time"] == pytest.approx(beep_s, abs=0.3)
+        first, second = (strength(heard["samples"], pitch_hz) for pitch_hz in PITCHES_HZ)
+        assert first > 5 * second, "it was the other language"
+        start_ms, stop_ms, cue = film.captions()[-1]
+        viewer.wait(f"'{cue}' in cues")
+        assert start_ms / 1000 - 0.05 <= viewer.ask(f"cues['{cue}']") <= stop_ms / 1000 + 0.05
 
-        viewer.wait("video.ended")
+        # dash.js pauses at the end by itself, sometimes before the browser says that the film has ended.
+        viewer.wait(f"video.currentTime > {float(film.duration_s) - 0.1}")
         start_s, thumbnail = viewer.hover(0.999)
         assert thumbnail == film.number_at(start_s + 0.001)
         assert float(film.duration_s) * 0.999 - start_s < 12.1
