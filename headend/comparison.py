@@ -1,6 +1,6 @@
 """Comparing a release with the master that it was made of."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -37,7 +37,15 @@ class Comparison:
     hindrance: str = ""
 
 
-def compare(store: Store, title: str, release: str, endpoint_url: str | None, *, deep: bool) -> Comparison:
+def compare(
+    store: Store,
+    title: str,
+    release: str,
+    endpoint_url: str | None,
+    *,
+    deep: bool,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> Comparison:
     """Compare pictures and sound of a release with what its master has at their times.
 
     Args:
@@ -47,6 +55,7 @@ def compare(store: Store, title: str, release: str, endpoint_url: str | None, *,
         endpoint_url: S3 endpoint of the master.
         deep: Whether all of every rendition is compared; otherwise some places of the smallest picture and of each
             programme of sound, and those behind each gap and overlap of the master's sound.
+        is_stopped: Whether nobody waits for the rest; asked before each place.
     """
     key = layout.release_document(title, release)
     try:
@@ -60,8 +69,12 @@ def compare(store: Store, title: str, release: str, endpoint_url: str | None, *,
     tracks = [(track, _origin(origins, track)) for track in _tracks(made, deep=deep)]
     own = [track for track, file in tracks if file is None]
     parts = [
-        _with_master(store, document, made.master, endpoint_url, own, deep=deep),
-        *(_with_file(store, document, track, file, endpoint_url, deep=deep) for track, file in tracks if file),
+        _with_master(store, document, made.master, endpoint_url, own, is_stopped, deep=deep),
+        *(
+            _with_file(store, document, track, file, endpoint_url, is_stopped, deep=deep)
+            for track, file in tracks
+            if file
+        ),
     ]
     return Comparison(
         tuple(finding for part in parts for finding in part.findings),
@@ -76,6 +89,7 @@ def _with_master(
     master: Master,
     endpoint_url: str | None,
     tracks: Sequence[Compared],
+    is_stopped: Callable[[], bool],
     *,
     deep: bool,
 ) -> Comparison:
@@ -88,12 +102,12 @@ def _with_master(
         with masters.opened(master, endpoint_url) as source:
             choice = PictureChoice(video=made.picture_stream)
             probe = sandbox.probe(master, source.url, choice, progress=source.progress)
+            zero_s = comparing.first_frame_s(master, source.url, made.picture_stream)
             findings, places = [], 0
             for track in tracks:
                 numbers = _numbers(document.tracks[track.id].segments, made, probe, deep=deep)
                 places += len(numbers)
-                zero_s = comparing.first_frame_s(master, source.url, made.picture_stream)
-                findings += list(_compared(store, made, probe.master, source.url, track, numbers, zero_s))
+                findings += list(_compared(store, made, master, source.url, track, numbers, zero_s, is_stopped))
     except MasterError as error:
         key = layout.release_document(made.title, made.release)
         return Comparison((Finding(key, f"its master has no times that a title can have: {error.message}"),))
@@ -101,7 +115,14 @@ def _with_master(
 
 
 def _with_file(
-    store: Store, document: Release, track: Compared, file: AudioFile, endpoint_url: str | None, *, deep: bool
+    store: Store,
+    document: Release,
+    track: Compared,
+    file: AudioFile,
+    endpoint_url: str | None,
+    is_stopped: Callable[[], bool],
+    *,
+    deep: bool,
 ) -> Comparison:
     """Compare sound that was added with the file that it came from."""
     made, count = document.presentation, document.tracks[track.id].segments
@@ -110,7 +131,7 @@ def _with_file(
     try:
         masters.check_unchanged(file.file, endpoint_url)
         with masters.opened(file.file, endpoint_url) as source:
-            found = _compared(store, made, file.file, source.url, track, numbers, file.start_s, file.stream)
+            found = _compared(store, made, file.file, source.url, track, numbers, file.start_s, is_stopped, file.stream)
             return Comparison(tuple(found), len(numbers))
     except HeadendError as error:
         return Comparison(hindrance=error.message)
@@ -149,10 +170,13 @@ def _compared(
     track: Compared,
     numbers: Sequence[int],
     zero_s: Fraction,
+    is_stopped: Callable[[], bool],
     stream: int | None = None,
 ) -> Iterator[Finding]:
     init = store.get(layout.track_init(made.title, track.id))
     for number in numbers:
+        if is_stopped():
+            return
         key = layout.track_segment(made.title, track.id, number)
         with TemporaryDirectory(prefix="headend-") as folder:
             path = Path(folder) / "piece.mp4"

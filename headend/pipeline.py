@@ -4,8 +4,10 @@ master ─probe─▶ Probe ─fit─▶ renditions ─draft─▶ tracks ─tak
 ─fold─▶ indexes ─present─▶ Presentation ─publish─▶ release
 """
 
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -247,8 +249,17 @@ def verify(
 
     See `packager.conformance.verify` and `headend.comparison.compare`; ``endpoint_url`` is where a master in S3 is.
     """
-    verdict = conformance.verify(store, title, release, on_progress, look=verifying.differences, deep=deep)
-    compared = comparison.compare(store, title, verdict.release, endpoint_url, deep=deep)
+    release = release or publishing.current_release(store, layout.check_title(title))
+    is_stopped = threading.Event()
+    with ThreadPoolExecutor(1) as beside:
+        comparing = beside.submit(
+            comparison.compare, store, title, release, endpoint_url, deep=deep, is_stopped=is_stopped.is_set
+        )
+        try:
+            verdict = conformance.verify(store, title, release, on_progress, look=verifying.differences, deep=deep)
+            compared = comparing.result()
+        finally:
+            is_stopped.set()
     return replace(
         verdict,
         findings=(*verdict.findings, *compared.findings),

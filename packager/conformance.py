@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
-from itertools import pairwise, repeat, zip_longest
+from itertools import pairwise, zip_longest
 from math import ceil
 from posixpath import dirname, join, normpath
 from typing import Any, cast
@@ -45,6 +45,9 @@ from packager.codec_strings import codec_string
 from packager.presentation import StoredTrack, check, from_index, stored_tracks, with_tracks
 from packager.publishing import current_release, manifests, release_id
 from packager.stock import THREADS, read_all
+
+BATCH = 16
+"""Segments that a thread reads one after the other, since a task for each would cost as much as to check it."""
 
 _SHOWN_BYTES = 120
 
@@ -357,18 +360,31 @@ def _segments(
 ) -> Iterator[_Seen]:
     title, grid = presentation.title, presentation.grid
     done, total = 0, sum(len(track.segments) for track in tracks)
-    with ThreadPoolExecutor(THREADS) as pool:
-        for track in tracks:
-            keys = (layout.track_segment(title, track.id, segment.number) for segment in track.segments)
-            places = (repeat(store), keys, track.segments, repeat(_gop_ticks(track, grid)))
+
+    def examined(track: StoredTrack, segments: Sequence[Segment]) -> list[_Seen]:
+        gop_ticks = _gop_ticks(track, grid)
+        seen = []
+        for segment in segments:
+            key = layout.track_segment(title, track.id, segment.number)
             if isinstance(track.rendition, Thumbnails | Poster):
-                examined = pool.map(_read_picture, *places)
+                seen.append(_read_picture(store, key, segment))
             elif track.rendition.codec is Codec.VTT:
-                examined = pool.map(_read_text, *places)
+                seen.append(_read_text(store, key, segment))
             else:
-                examined = pool.map(_examined, *places, repeat(partial(inside, track)))
-            last_sequence = 0
-            for seen in examined:
+                seen.append(_examined(store, key, segment, gop_ticks, partial(inside, track)))
+        return seen
+
+    batches = [
+        (track, track.segments[first : first + BATCH])
+        for track in tracks
+        for first in range(0, len(track.segments), BATCH)
+    ]
+    with ThreadPoolExecutor(THREADS) as pool:
+        before, last_sequence = None, 0
+        for (track, _), batch in zip(batches, pool.map(examined, *zip(*batches, strict=True)), strict=True):
+            if track is not before:
+                before, last_sequence = track, 0
+            for seen in batch:
                 done += 1
                 on_progress(done, total)
                 yield seen
@@ -396,7 +412,7 @@ def _peaks(presentation: Presentation) -> Iterator[_Seen]:
             )
 
 
-def _read_picture(store: Store, key: str, segment: Segment, _: int | None) -> _Seen:
+def _read_picture(store: Store, key: str, segment: Segment) -> _Seen:
     data = _get(store, key)
     if data is None:
         return _missing(key)
@@ -433,7 +449,7 @@ def _examined(
     return seen if seen.wrong else replace(seen, wrong=tuple(inside(segment, data)))
 
 
-def _read_text(store: Store, key: str, segment: Segment, _: int | None) -> _Seen:
+def _read_text(store: Store, key: str, segment: Segment) -> _Seen:
     """A file of WebVTT is known by its digest; what is said of its cues is held against the file."""
     data = _get(store, key)
     if data is None:

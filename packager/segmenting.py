@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from mmap import MADV_DONTNEED, mmap
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from headend.errors import ChunkRejected, PlanMismatch
 from headend.media import EncodedTrack, Loudness, Segment
@@ -42,9 +42,8 @@ _REORDERED = frozenset({"avc1", "hvc1"})
 """Sample entries of codecs whose frames are coded in another order than shown; AV1 and VP9 hide that in a frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A coded frame as a fragment describes it.
+class Sample(NamedTuple):
+    """A coded frame as a fragment describes it. A tuple, since a title of two hours has more than a million.
 
     Attributes:
         duration_ticks: How long it lasts, in the track's timescale.
@@ -190,12 +189,12 @@ def cut_video(
     if gop_frames == 1:  # the picture of a short last GOP is shown until its end, and no longer
         shown_frames = chunk.end_frame - (first_gop + len(found) - 1) * grid.gop_frames
         (picture,) = found[-1].samples
-        found[-1] = replace(found[-1], samples=(replace(picture, duration_ticks=shown_frames * ticks.frame_ticks),))
+        found[-1] = replace(found[-1], samples=(picture._replace(duration_ticks=shown_frames * ticks.frame_ticks),))
 
     def written(first: int, end: int) -> Iterator[bytes]:
         for place in range(first // grid.gop_frames, _ceil_div(end, grid.gop_frames)):
             gop = found[place - first_gop]
-            samples = [replace(s, composition_ticks=s.composition_ticks + late_ticks) for s in gop.samples]
+            samples = [s._replace(composition_ticks=s.composition_ticks + late_ticks) for s in gop.samples]
             if min(sample.composition_ticks for sample in samples) < 0:
                 raise PlanMismatch(f"{rendition}: frames of chunk {chunk.number} are reordered further than planned")
             media = data[gop.media : gop.media + sum(sample.size_bytes for sample in samples)]
@@ -450,21 +449,24 @@ def _run(
     row = struct.Struct(">" + "".join("i" if f == _TRUN_CTS and version_flags >> 24 else "I" for f in fields))
     if at + count * row.size > trun.end or count > most:
         raise ChunkRejected("a fragment describes more samples than it has room for")
-    samples = []
-    for number in range(count):
-        own = dict(zip(fields, row.unpack_from(data, at + number * row.size), strict=True))
-        sample_flags = own.get(_TRUN_FLAGS, defaults.get(_TFHD_FLAGS, 0))
-        if number == 0 and first_flags is not None:
-            sample_flags = first_flags
-        samples.append(
-            Sample(
-                duration_ticks=own.get(_TRUN_DURATION, defaults.get(_TFHD_DURATION, 0)),
-                size_bytes=own.get(_TRUN_SIZE, defaults.get(_TFHD_SIZE, 0)),
-                sync=not sample_flags & _NOT_SYNC,
-                composition_ticks=own.get(_TRUN_CTS, 0),
-            )
-        )
-    return moof.start + offset, tuple(samples)
+    rows = row.iter_unpack(data[at : at + count * row.size]) if fields else ()
+    columns = dict(zip(fields, zip(*rows, strict=True), strict=False))
+
+    def column(field: int, default: int) -> Sequence[int]:
+        found: Sequence[int] = columns.get(field, (default,) * count)
+        return found
+
+    sample_flags = list(column(_TRUN_FLAGS, defaults.get(_TFHD_FLAGS, 0)))
+    if first_flags is not None and count:
+        sample_flags[0] = first_flags
+    samples = zip(
+        column(_TRUN_DURATION, defaults.get(_TFHD_DURATION, 0)),
+        column(_TRUN_SIZE, defaults.get(_TFHD_SIZE, 0)),
+        [not each & _NOT_SYNC for each in sample_flags],
+        column(_TRUN_CTS, 0),
+        strict=True,
+    )
+    return moof.start + offset, tuple(map(Sample._make, samples))
 
 
 def _with_vp9_level(init: bytes, level: str) -> bytes:

@@ -133,7 +133,7 @@ def test_samples_are_as_the_encoder_wrote_them(rendition: VideoRendition, number
             at = fragment.media
             for sample in fragment.samples:
                 media = data[at : at + sample.size_bytes]
-                found.append((replace(sample, composition_ticks=sample.composition_ticks + late_ticks), media))
+                found.append((sample._replace(composition_ticks=sample.composition_ticks + late_ticks), media))
                 at += sample.size_bytes
         return found
 
