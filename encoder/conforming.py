@@ -154,7 +154,11 @@ class Conformed:
             Exactly ``end - first`` frames, at the grid's rate, their times from 0.
         """
         source_first, source_end = self.source_range(first, end)
-        if self.cadence is Cadence.VARIABLE:
+        alone = self.track.frame_count == 1 if self.mended else source_end - source_first == 1
+        if self.cadence is Cadence.VARIABLE and alone:
+            # Its own time and end may lie before the chunk, where nothing would be left of it.
+            stream = _held(timestamps.numbered_frames(stream, self.frame_rate), end - first)
+        elif self.cadence is Cadence.VARIABLE:
             stream = self._evenly(stream, self.frame_rate, first, end)
         elif self.mended:
             stream = self._evenly(stream, self.track.frame_rate, source_first, source_end)
@@ -180,13 +184,8 @@ class Conformed:
     def _evenly(self, stream: Any, rate: Fraction, first: int, end: int) -> Any:
         start = self.track.start_s + first / rate
         base = timestamps.base_of(self.track.time_base, start)
-        count = end - first
-        return (
-            timestamps.not_before_start(timestamps.counted_from(stream, start, base))
-            .filter("fps", timestamps.fraction(rate), start_time=0, round="near")
-            .filter("tpad", stop=count, stop_mode="clone")
-            .filter("trim", end_frame=count)
-        )
+        shown = timestamps.not_before_start(timestamps.counted_from(stream, start, base))
+        return _held(shown.filter("fps", timestamps.fraction(rate), start_time=0, round="near"), end - first)
 
     @cached_property
     def _shown(self) -> npt.NDArray[np.int64]:
@@ -281,6 +280,11 @@ def _counts(said: str, heading: str) -> dict[str, int]:
     """The last line under a heading of idet's report, which it gives for an empty graph, too."""
     lines = [line.partition(f"{heading}:")[2] for line in said.splitlines() if f"{heading}:" in line]
     return {name: int(value) for name, value in re.findall(r"(\w+):\s*(\d+)", lines[-1])} if lines else {}
+
+
+def _held(stream: Any, count: int) -> Any:
+    """Exactly so many frames, of which the last is repeated where there are fewer."""
+    return stream.filter("tpad", stop=count, stop_mode="clone").filter("trim", end_frame=count)
 
 
 def _slides(track: VideoTrack, limits: Limits) -> Conformed:

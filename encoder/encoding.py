@@ -12,7 +12,7 @@ from pathlib import Path
 
 from encoder import loudness, reencoding, tool
 from encoder.command import MASTER, POSTERS, PROGRAM, SCRATCH, SHEETS
-from encoder.text import MASTER_IN_GRAPH, SIDECAR, in_graph, sidecar_path
+from encoder.text import SIDECAR, sidecar_path
 from headend.errors import CommandRefused, ToolFailed, WorkerUnfit
 from headend.media import EncodeTask, Kind, Loudness
 from headend.process import Finished, Watch, run
@@ -143,7 +143,7 @@ def encode(
             refused = error.facts.get("status") in REFUSALS
             raise (CommandRefused if refused else ToolFailed)(redact(error.message), **facts) from None
 
-    placeholders = {SCRATCH: str(scratch), MASTER_IN_GRAPH: in_graph(input_url)}
+    placeholders = {SCRATCH: str(scratch)}
     if not task.argv:
         return Encoded(cpu_s=0.0, wall_s=0.0, peak_memory_bytes=0, stderr="")
     if task.kind is Kind.VIDEO:

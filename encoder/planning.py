@@ -231,15 +231,14 @@ class Draft:
         for programmes in programmes_of_text.grouped([track for track in self._text if track.number in lacking]):
             numbers = {track.number for track in programmes}
             ids = tuple(r.id for r in plan.text if r.programme in numbers and (r.id, 0) in wanted)
-            decodes = any(track.codec == programmes_of_text.PICTURE_CAPTIONS for track in programmes)
             yield EncodeTask(
                 id=task_id(plan, plan.whole, ids),
                 kind=Kind.TEXT,
                 chunk=plan.whole,
                 renditions=ids,
                 argv=programmes_of_text.command(plan.master, programmes),
-                cost=pricing.video_s((), plan.whole.frame_count if decodes else 0),
-                memory_bytes=pricing.video_bytes(()) if decodes else self._costs.audio_bytes(),
+                cost=pricing.video_s((), 0),
+                memory_bytes=self._costs.audio_bytes(),
                 text=programmes,
                 start_s=programmes[0].start_s if programmes[0].sidecar else self._conformed.track.start_s,
             )

@@ -15,6 +15,7 @@ import msgspec
 
 from encoder import damage, probing
 from encoder.cropping import Sampling, Sighting, look
+from encoder.subtitles.captions import Captions
 from headend import documents
 from headend.errors import ConfigError, HeadendError, MasterError, ToolFailed
 from headend.media import Damage, Master, Probe, Reading
@@ -55,6 +56,14 @@ class Search:
 
     master: Master
     readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Captioned:
+    """Which picture of which master has captions."""
+
+    master: Master
+    stream: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +133,27 @@ def look_through(
     return _answer(Found, question, input_url, master, progress=progress, cancelled=cancelled).damage
 
 
+def read_captions(
+    master: Master,
+    input_url: str,
+    stream: int,
+    *,
+    progress: Callable[[], int] = lambda: 0,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Captions:
+    """Read the captions of a picture, as `encoder.probing.read_captions` does, in another process.
+
+    Raises:
+        MasterError: As for `probe`.
+        Cancelled: ``cancelled`` became true.
+    """
+    question = Captioned(master, stream)
+    return _answer(Captions, question, input_url, master, progress=progress, cancelled=cancelled)
+
+
 def _answer(
     kind: type[Answer],
-    question: Probing | Listening | Sampling | Search,
+    question: Probing | Listening | Sampling | Search | Captioned,
     input_url: str,
     master: Master,
     *,
@@ -191,6 +218,9 @@ def _main() -> None:
         elif os.environ[_ASKED] == Listening.__name__:
             file = documents.read(Listening, question, key=_QUESTION).master
             answer = documents.write(probing.probe_sound(file, url))
+        elif os.environ[_ASKED] == Captioned.__name__:
+            captioned = documents.read(Captioned, question, key=_QUESTION)
+            answer = documents.write(probing.read_captions(captioned.master, url, captioned.stream))
         else:
             wanted = documents.read(Probing, question, key=_QUESTION)
             answer = documents.write(probing.probe(wanted.master, url, wanted.choice))

@@ -4,7 +4,6 @@ Comes in: what a probe has found, sidecars, and what a person chose. Goes out: p
 decision, and for each programme the command that leaves its cues in a file.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,17 +16,17 @@ import av
 
 from encoder.command import GLOBAL, MASTER, PROGRAM, SCRATCH, source_options
 from encoder.languages import standardized
-from encoder.subtitles import cues, ttml, webvtt
+from encoder.subtitles import captions, cues, ttml, webvtt
+from encoder.subtitles.captions import Captions
 from encoder.subtitles.sidecars import ASS, SRT, TTML, WEBVTT, Sidecar, outside
+from headend import documents
 from headend.errors import ChunkRejected, ConfigError, MasterError
 from headend.media import Codec, Cue, Master, Probe, SubtitleTrack, TextRendition, TextRole, TextTrack, VideoTrack
 from headend.settings import CAPTIONS, TextChoice
 
 SIDECAR = "{sidecar}"
-"""Stands for a sidecar's text; a worker puts the path of its own copy there, in UTF-8."""
-MASTER_IN_GRAPH = "{master-in-graph}"
-"""Stands for the input within a description of filters; see `in_graph`."""
-
+"""Stands for a sidecar's text, or for captions that were read from the picture; a worker puts the path of its copy
+there."""
 PICTURE_CAPTIONS = "cea-608"
 """Codec of captions that lie beside the picture's frames."""
 READABLE = frozenset({"subrip", "ass", "mov_text", "webvtt", "text", "eia_608"})
@@ -115,8 +114,35 @@ def tell(
             yield f"text {stream.index} left out by --embedded-text"
     if _has_captions(probe.video) and not any(track.codec == PICTURE_CAPTIONS for track in programmes):
         yield "captions (CEA-608) in the picture left out by --embedded-text"
+    start_s = probe.video.start_s if probe.video else Fraction(0)
+    for stream in probe.subtitles:
+        if stream.index in taken:
+            there = cues.outside(stream.times_ms, start_s=start_s, duration_s=duration_s)
+            yield from _told_of_outside(f"text {stream.index}", there)
     for sidecar in sidecars:
         yield from _told_of(sidecar, duration_s)
+
+
+def check(programmes: Sequence[TextTrack], probe: Probe, *, start_s: Fraction, duration_s: Fraction) -> None:
+    """Refuse text of a master that lies outside of the picture as a whole; of sidecars, `sidecars.aligned` does.
+
+    Args:
+        programmes: As `choose` returns them.
+        probe: The master.
+        start_s: When it shows its first frame.
+        duration_s: How long the picture lasts.
+
+    Raises:
+        MasterError: No cue of a programme would be shown.
+    """
+    by_index = {stream.index: stream for stream in probe.subtitles}
+    for track in programmes:
+        stream = None if track.sidecar or track.index is None else by_index.get(track.index)
+        if stream is None or track.codec == PICTURE_CAPTIONS:
+            continue
+        there = cues.outside(stream.times_ms, start_s=start_s, duration_s=duration_s)
+        if there.of and there.count == there.of:
+            raise _all_outside(track, there.of, there.first_ms)
 
 
 def renditions(programmes: Iterable[TextTrack], labels: Iterable[str] = ()) -> tuple[TextRendition, ...]:
@@ -142,7 +168,7 @@ def renditions(programmes: Iterable[TextTrack], labels: Iterable[str] = ()) -> t
 
 
 def grouped(programmes: Sequence[TextTrack]) -> tuple[tuple[TextTrack, ...], ...]:
-    """What is read together: all streams of the master; captions, whose pictures are decoded; each sidecar."""
+    """What is read together: all streams of the master; captions, that lie in packets of the picture; each sidecar."""
     streams = tuple(t for t in programmes if t.sidecar is None and t.codec != PICTURE_CAPTIONS)
     return tuple(filter(None, (streams, *((t,) for t in programmes if t not in streams))))
 
@@ -163,19 +189,10 @@ def command(master: Master, programmes: Sequence[TextTrack]) -> tuple[str, ...]:
             return ()
         source: tuple[str, ...] = ("-f", first.codec, "-i", SIDECAR)
     elif first.codec == PICTURE_CAPTIONS:
-        source = ("-copyts", "-f", "lavfi", "-i", _captions_graph(master, first))
+        source = ("-f", "scc", "-i", SIDECAR)
     else:
         source = (*_words(source_options(master)), "-i", MASTER)
     return (PROGRAM, *GLOBAL, *source, *(word for track in programmes for word in _output(track)))
-
-
-def in_graph(text: str) -> str:
-    """Write a text as the value of an option within a description of filters.
-
-    Source:
-        FFmpeg's documentation, "Notes on filtergraph escaping": first as an option's value, then as a part of a graph.
-    """
-    return re.sub(r"([\\'\[\],;])", r"\\\1", re.sub(r"([\\':])", r"\\\1", text))
 
 
 def output(scratch: Path, programme: int) -> Path:
@@ -186,6 +203,16 @@ def output(scratch: Path, programme: int) -> Path:
 def sidecar_path(scratch: Path) -> Path:
     """Where a worker puts its copy of a sidecar."""
     return scratch / "sidecar"
+
+
+def lay_captions(found: Captions, scratch: Path) -> None:
+    """Put captions that were read from the picture where a task's command, and then `read`, find them."""
+    sidecar_path(scratch).write_bytes(captions.scenarist(found))
+    _captions_path(scratch).write_bytes(documents.write(found))
+
+
+def _captions_path(scratch: Path) -> Path:
+    return scratch / "captions"
 
 
 def read(
@@ -218,13 +245,20 @@ def read(
             found = cues.read(output(scratch, track.number))
         except (av.FFmpegError, IndexError) as error:
             raise ChunkRejected(f"the cues of text {track.number} can't be read back", reason=str(error)) from error
+    if track.codec == PICTURE_CAPTIONS:
+        there = _captions_path(scratch).read_bytes()
+        found = captions.timed(found, documents.read(Captions, there, key="the captions of the picture"))
     placed = cues.placed(found, start_s=start_s, duration_s=duration_s)
     if found and not placed:
-        raise MasterError(
-            f"all {len(found)} cues of text {track.number} ({track.name}) lie outside of the picture, the first at "
-            f"{cues.clock(found[0].start_ms)}; mend their times, or leave the track out with --embedded-text"
-        )
+        raise _all_outside(track, len(found), found[0].start_ms)
     return placed, document
+
+
+def _all_outside(track: TextTrack, count: int, first_ms: int) -> MasterError:
+    return MasterError(
+        f"all {count} cues of text {track.number} ({track.name}) lie outside of the picture, the first at "
+        f"{cues.clock(first_ms)}; mend their times, or leave the track out with --embedded-text"
+    )
 
 
 def _told_of(sidecar: Sidecar, duration_s: Fraction) -> Iterator[str]:
@@ -238,10 +272,19 @@ def _told_of(sidecar: Sidecar, duration_s: Fraction) -> Iterator[str]:
             f"{name}: {blocks} can't be read as cues → skipped, {first}at line {sidecar.skipped_lines[0]:,}; "
             f"{len(sidecar.times_ms):,} cues are read"
         )
-    if (there := outside(sidecar, duration_s)).count:
+    yield from _told_of_outside(name, outside(sidecar, duration_s))
+
+
+def _told_of_outside(name: str, there: cues.Outside) -> Iterator[str]:
+    if there.count:
         yield (
             f"{name}: {there.count:,} of {there.of:,} cues lie outside of the picture → left out, "
             f"the first at {cues.clock(there.first_ms)}"
+        )
+    if there.cut:
+        yield (
+            f"{name}: {there.cut:,} of {there.of:,} cues reach over the picture's start or end → cut there, "
+            f"the first at {cues.clock(there.first_cut_ms)}"
         )
 
 
@@ -297,18 +340,6 @@ def _listed(probe: Probe) -> str:
     streams = [f"{s.index} ({', '.join(filter(None, (s.language, s.codec, s.title)))})" for s in probe.subtitles]
     captions = [f"{CAPTIONS} (CEA-608)"] if _has_captions(probe.video) else []
     return ", ".join([*streams, *captions]) or "none"
-
-
-def _captions_graph(master: Master, track: TextTrack) -> str:
-    options = {name: value for name, value in source_options(master).items() if name not in ("copyts", "threads")}
-    pairs = ":".join(f"{name}={_in_dictionary(str(value))}" for name, value in options.items())
-    # Captions leave the decoder beside the frames; "subcc" makes a stream of them (FFmpeg's documentation, "lavfi").
-    opened = f"filename={MASTER_IN_GRAPH}:streams={track.index}:dec_threads=1:format_opts={in_graph(pairs)}"
-    return f"movie={opened}[out0+subcc]"
-
-
-def _in_dictionary(value: str) -> str:
-    return re.sub(r"([\\':=])", r"\\\1", value)
 
 
 def _output(track: TextTrack) -> tuple[str, ...]:

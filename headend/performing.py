@@ -160,6 +160,7 @@ def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt:
         scratch = Path(folder)
         try:
             patiently(lambda: _lay_sidecar(order, run.task, scratch), patience_s, run.cancelled, run.on_wait)
+            _lay_captions(order, run, source, scratch)
             finished = encoding.encode(
                 run.task,
                 input_url=source.url,
@@ -371,6 +372,17 @@ def _lay_sidecar(order: Order, task: EncodeTask, scratch: Path) -> None:
         if track.sidecar is not None:
             data = sidecars.read(track.sidecar, order.store.endpoint_url)
             text.sidecar_path(scratch).write_bytes(sidecars.prepared(data, track.codec, track.sidecar.url))
+
+
+def _lay_captions(order: Order, run: cluster.TaskRun, source: masters.Source, scratch: Path) -> None:
+    """Read the captions in the picture, where the task's command finds them."""
+    for track in run.task.text:
+        if track.codec == text.PICTURE_CAPTIONS:
+            assert track.index is not None
+            found = sandbox.read_captions(
+                order.master, source.url, track.index, progress=source.progress, cancelled=run.cancelled
+            )
+            text.lay_captions(found, scratch)
 
 
 def _cut_text(order: Order, task: EncodeTask, scratch: Path) -> Iterator[segmenting.Cut]:

@@ -411,6 +411,7 @@ def text_of(
         if choice.is_sidecar
     }
     chosen = text.choose(probe, choices, beside, request.encode.embedded_text)
+    text.check(chosen, probe, start_s=conformed.track.start_s, duration_s=duration_s)
     return chosen, tuple(text.tell(chosen, probe, beside.values(), duration_s))
 
 

@@ -5,6 +5,7 @@ Modules by what they read: `opening` the container, `indexing` the times of its 
 `picture` and `sound` what headers say; `inspecting` puts them together. It must not import planning.
 """
 
+from encoder.probing.captions import read_captions
 from encoder.probing.inspecting import probe, probe_sound
 from encoder.probing.opening import (
     ANY_PICTURE,
@@ -30,6 +31,7 @@ __all__ = [
     "opened",
     "probe",
     "probe_sound",
+    "read_captions",
     "select",
     "time_base_of",
 ]

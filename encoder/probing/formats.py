@@ -59,7 +59,9 @@ class Formats:
         self._found: list[FormatFrom] = []
 
     def see(self, packet: "Packet[Any]") -> None:
-        """Look at a packet at which decoding can start."""
+        """Look at a packet, if decoding can start there."""
+        if not packet.is_keyframe:
+            return
         extradata = bytes(packet.get_sidedata("new_extradata")) if packet.has_sidedata("new_extradata") else b""
         head = memoryview(packet)[: parameters.HEAD_BYTES].tobytes()
         stated = extradata + parameters.of_picture(self._codec, head)

@@ -4,7 +4,7 @@ From the cheapest way to the one that always works: the container's own index, a
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,9 +17,11 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
+from av.subtitles.stream import SubtitleStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from encoder.probing.captions import Watcher
 from encoder.probing.formats import FormatFrom, Formats, changes_format
 from encoder.probing.opening import input_options, time_base_of
 from encoder.probing.rates import declared_rate
@@ -37,6 +39,12 @@ _INDEXED_HEAD_FRAMES = 3
 """Frames to decode before a container's index is believed: few, since those of masters are large."""
 _HEAD_FRAMES = 8
 """Frames to decode before a scan of packets is believed."""
+
+
+CUES = frozenset({"subrip", "ass", "mov_text", "webvtt", "text"})
+"""Codecs, by FFmpeg's names, of which each packet is a cue."""
+_EMPTY_CUE_BYTES = 2
+"""MOV has text throughout: where nothing is shown, it is of length 0, which takes two bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +65,23 @@ class _Packet:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What reading a master has shown, next to what its header says."""
+    """What reading a master has shown, next to what its header says.
+
+    Attributes:
+        frames: When each frame is shown.
+        first: The first frame.
+        sound: When packets of sound are heard, by stream number, as far as they were read.
+        text: When cues start and end, in milliseconds, by stream number.
+        formats: Formats of the picture, where there are several.
+        captions: Whether CEA-608 lies beside a frame; None where not all packets were read.
+    """
 
     frames: FrameIndex
     first: VideoFrame
     sound: dict[int, PacketTimes] = field(default_factory=dict)
     formats: tuple[FormatFrom, ...] = ()
+    captions: bool | None = None
+    text: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
 
 def by_container_index(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
@@ -117,7 +136,8 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
     # A header's duration ends with the last frame's own.
     end = (picture.start_time or 0) + (picture.duration or 0)
     end_ticks = end if end > pts[-1] else None
-    return Seen(_indexed(pts, _sought_in_mov(dts, late), "container index", end_ticks), first, sound)
+    text = {stream.index: list(_indexed_text(stream)) for stream in text_streams(container)}
+    return Seen(_indexed(pts, _sought_in_mov(dts, late), "container index", end_ticks), first, sound, text=text)
 
 
 def _indexed_sound(stream: AudioStream) -> PacketTimes:
@@ -136,13 +156,23 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     packets: list[_Packet] = []
     head: list[VideoFrame] = []
     sound: dict[int, PacketTimes] = {}
-    formats = Formats(picture)
-    for packet, frames in decoded(container, picture, frame_limit=_HEAD_FRAMES, sound=sound, formats=formats):
+    text: dict[int, list[tuple[int, int]]] = {}
+    formats, captions = Formats(picture), Watcher(picture)
+    all_of_it = decoded(
+        container,
+        picture,
+        frame_limit=_HEAD_FRAMES,
+        sound=sound,
+        text=text,
+        watching=(formats.see, captions.see),
+    )
+    for packet, frames in all_of_it:
         packets += [packet] if packet else []
         head += frames
     if not head:
         raise _no_frames(master)
-    restarts.check(master, [packet.shown for packet in packets], time_base_of(picture))
+    # What an edit list cuts off is decoded, but never shown.
+    restarts.check(master, [packet.shown for packet in packets if not packet.discard], time_base_of(picture))
     start = head[0].pts
     if start is None or any(p.pts_ticks is None for p in packets):
         return None
@@ -155,7 +185,7 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     last = max(shown, key=lambda p: p.pts_ticks or 0)
     end_ticks = pts[-1] + last.duration_ticks if last.duration_ticks > 0 else None
     frames_found = _indexed(pts, _sought(keyframes, shown, container, picture), "packets", end_ticks)
-    return Seen(frames_found, head[0], sound, formats.found())
+    return Seen(frames_found, head[0], sound, formats.found(), captions.found, text)
 
 
 def by_decoding(container: InputContainer, picture: VideoStream, master: Master) -> Seen:
@@ -165,9 +195,12 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     pts: list[int] = []
     keyframes: dict[int, int] = {}
     sound: dict[int, PacketTimes] = {}
+    text: dict[int, list[tuple[int, int]]] = {}
     step = round(1 / (declared_rate(picture) * time_base_of(picture)))
     times: list[tuple[int | None, bool]] = []
-    for packet, frames in decoded(container, picture, frame_limit=None, sound=sound):
+    captions = Watcher(picture)
+    watching = (captions.see,)
+    for packet, frames in decoded(container, picture, frame_limit=None, sound=sound, text=text, watching=watching):
         times += [packet.shown] if packet else []
         for frame in frames:
             first = first or frame
@@ -180,7 +213,7 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     if first is None:
         raise _no_frames(master)
     restarts.check(master, times, time_base_of(picture))
-    return Seen(_indexed(sorted(pts), keyframes, "packets"), first, sound)
+    return Seen(_indexed(sorted(pts), keyframes, "packets"), first, sound, (), captions.found, text)
 
 
 def _indexed(
@@ -238,26 +271,35 @@ def decoded(
     *,
     frame_limit: int | None = 1,
     sound: dict[int, PacketTimes] | None = None,
-    formats: Formats | None = None,
+    text: dict[int, list[tuple[int, int]]] | None = None,
+    watching: Sequence[Callable[["Packet[Any]"], object]] = (),
 ) -> Iterator[tuple[_Packet | None, list[VideoFrame]]]:
     """Walk the picture's packets with the frames that come out, until ``frame_limit`` frames have been decoded.
 
-    Packets of sound only leave their times in ``sound``.
+    Packets of sound and text only leave their times in ``sound`` and ``text``; ``watching`` get each packet of the
+    picture that is shown.
     """
     decoded = 0
     sound_codecs = {s.index: s.codec_context.codec.canonical_name for s in container.streams.audio if s.codec_context}
-    wanted = [picture, *(container.streams.audio if sound is not None else ())]
+    written = {stream.index: stream for stream in text_streams(container)} if text is not None else {}
+    wanted = [picture, *(container.streams.audio if sound is not None else ()), *written.values()]
     for packet in container.demux(wanted):
+        if text is not None and packet.stream_index in written:
+            text.setdefault(packet.stream_index, []).extend(_cue_times(packet, written[packet.stream_index]))
+            continue
         if packet.stream_index != picture.index:
             if sound is not None and packet.pts is not None and not packet.is_discard:
-                times = sound.setdefault(packet.stream_index, PacketTimes())
+                if packet.stream_index not in sound:
+                    sound[packet.stream_index] = PacketTimes(skipped_samples=_skipped_samples(packet))
+                times = sound[packet.stream_index]
                 times.add(packet.pts, packet.duration or 0, packet.size)
                 if codec := sound_codecs.get(packet.stream_index):
                     times.say(packet.pts, parameters.of_sound(codec, memoryview(packet)[:16].tobytes()))
             continue
         frames: list[VideoFrame] = []
-        if formats is not None and packet.is_keyframe and packet.size and not packet.is_discard:
-            formats.see(packet)
+        if packet.size and not packet.is_discard:
+            for watch in watching:
+                watch(packet)
         if frame_limit is None or decoded < frame_limit:
             # The encoder's decoder steps over damaged packets, too.
             with suppress(av.FFmpegError):
@@ -269,6 +311,40 @@ def decoded(
 
 def _times_of(packet: "Packet[Any]") -> _Packet:
     return _Packet(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard, packet.duration or 0)
+
+
+def text_streams(container: InputContainer) -> list[SubtitleStream]:
+    """The streams of text whose packets are cues, with the time of each."""
+    return [
+        stream
+        for stream in container.streams.subtitles
+        if stream.codec_context is not None and stream.codec_context.codec.canonical_name in CUES
+    ]
+
+
+def _cue_times(packet: "Packet[Any]", stream: SubtitleStream) -> Iterator[tuple[int, int]]:
+    if packet.pts is not None and packet.duration and packet.size > _EMPTY_CUE_BYTES:
+        tick_ms = time_base_of(stream) * 1000
+        yield round(packet.pts * tick_ms), round((packet.pts + packet.duration) * tick_ms)
+
+
+def _indexed_text(stream: SubtitleStream) -> Iterator[tuple[int, int]]:
+    """The same by a container's index: each cue lasts until the next one begins, which may be empty."""
+    entries, tick_ms = list(stream.index_entries), time_base_of(stream) * 1000
+    end = (stream.start_time or 0) + (stream.duration or 0)
+    for entry, after in zip(entries, (*(one.timestamp for one in entries[1:]), end), strict=True):
+        if entry.size > _EMPTY_CUE_BYTES and not entry.is_discard and after > entry.timestamp:
+            yield round(entry.timestamp * tick_ms), round(after * tick_ms)
+
+
+def _skipped_samples(packet: "Packet[Any]") -> int:
+    """How many samples a decoder drops of a packet: what the encoder put before the first one.
+
+    Source: FFmpeg's ``AV_PKT_DATA_SKIP_SAMPLES``, whose first number it is.
+    """
+    if not packet.has_sidedata("skip_samples"):
+        return 0
+    return int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[:4], "little")
 
 
 def refreshed(container: InputContainer, picture: VideoStream, index: FrameIndex) -> FrameIndex:

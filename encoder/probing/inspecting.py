@@ -2,16 +2,14 @@
 
 from dataclasses import replace
 from fractions import Fraction
-from itertools import islice
 
 import av
 from av.container import InputContainer
-from av.sidedata.sidedata import SideData
 from av.stream import Discard
-from av.video.stream import VideoStream
 
 from encoder.probing import indexing
-from encoder.probing.indexing import Seen, decoded, refreshed
+from encoder.probing.captions import sampled
+from encoder.probing.indexing import Seen, refreshed
 from encoder.probing.opening import (
     ANY_PICTURE,
     SOUND_CONTAINERS,
@@ -25,17 +23,13 @@ from encoder.probing.picture import video_track, with_formats
 from encoder.probing.sound import decoded_sound, heard_track, subtitle_track
 from encoder.sample_tables import edits as edits_of
 from encoder.sample_tables import read_index
+from encoder.subtitles.captions import CODECS
 from encoder.timelines import edits
 from encoder.timelines.spans import PacketTimes
 from headend.errors import MasterError
 from headend.media import AudioTrack, Master, Probe, VideoTrack
 from headend.media.speakers import channel_count
 from headend.settings import PictureChoice
-
-_CAPTIONED = frozenset({"h264", "hevc", "mpeg2video"})
-"""Codecs that carry captions beside their frames."""
-_CAPTION_FRAMES = 24
-"""How many frames are looked at for captions: broadcasters send them with each, empty ones where nobody speaks."""
 
 
 def probe(master: Master, input_url: str, choice: PictureChoice = ANY_PICTURE) -> Probe:
@@ -53,16 +47,17 @@ def probe(master: Master, input_url: str, choice: PictureChoice = ANY_PICTURE) -
         MasterError: It can't be reached or read, is cut short, or has no picture.
         ConfigError: The picture that is wanted is not there.
     """
-    found = _looked_at(master, input_url, choice)
+    found, captions = _looked_at(master, input_url, choice)
     found = replace(found, audio=tuple(_heard(track, master, input_url) for track in found.audio))
     track = found.video
-    if track is None or track.codec not in _CAPTIONED:
+    if track is None or track.codec not in CODECS:
         return found
     with opened(master, input_url) as container:
         stream = select(container, master, choice).picture
-        for audio in container.streams.audio:
-            audio.discard = Discard.all
-        captions = _has_captions(container, stream)
+        for beside in (*container.streams.audio, *container.streams.subtitles):
+            beside.discard = Discard.all
+        if captions is None:
+            captions = sampled(container, stream)
         frames = refreshed(container, stream, track.frames) if track.codec == "h264" else track.frames
     return replace(found, video=replace(track, captions=captions, frames=frames))
 
@@ -119,7 +114,8 @@ def _heard(track: AudioTrack, master: Master, input_url: str) -> AudioTrack:
     return replace(track, sample_rate_hz=rate_hz, layout=layout, channels=channel_count(layout))
 
 
-def _looked_at(master: Master, input_url: str, choice: PictureChoice) -> Probe:
+def _looked_at(master: Master, input_url: str, choice: PictureChoice) -> tuple[Probe, bool | None]:
+    """The master, and whether it has captions; None where that is not known yet."""
     # From the cheapest way to the one that always works. Each gets a fresh container: seeking back is not exact.
     for look in (indexing.by_container_index, indexing.by_packets):
         with opened(master, input_url) as container:
@@ -127,10 +123,11 @@ def _looked_at(master: Master, input_url: str, choice: PictureChoice) -> Probe:
             if look is indexing.by_container_index:
                 _check_edits(container, master, selected)
             if seen := look(container, selected.picture, master):
-                return _describe(master, container, selected, seen)
+                return _describe(master, container, selected, seen), seen.captions
     with opened(master, input_url) as container:
         selected = select(container, master, choice)
-        return _describe(master, container, selected, indexing.by_decoding(container, selected.picture, master))
+        seen = indexing.by_decoding(container, selected.picture, master)
+        return _describe(master, container, selected, seen), seen.captions
 
 
 def _check_edits(container: InputContainer, master: Master, selected: Selected) -> None:
@@ -139,19 +136,6 @@ def _check_edits(container: InputContainer, master: Master, selected: Selected) 
     moov = read_index(container.name, container.size, input_options(container.name))
     for stream in (selected.picture, *container.streams.audio):
         edits.check(master, stream.index, edits_of(moov, stream.id))
-
-
-def _has_captions(container: InputContainer, picture: VideoStream) -> bool:
-    """Whether CEA-608 lies beside one of the first frames.
-
-    Source: ATSC A/53, part 4, table 6.10: of each triple, a valid flag and a type; 0 and 1 are the two fields of 608.
-    """
-    frames = (frame for _, some in decoded(container, picture, frame_limit=_CAPTION_FRAMES) for frame in some)
-    for frame in islice(frames, _CAPTION_FRAMES):
-        data = frame.side_data.get("A53_CC")
-        if isinstance(data, SideData) and any(byte & 0b111 in (0b100, 0b101) for byte in bytes(data)[::3]):
-            return True
-    return False
 
 
 def _describe(master: Master, container: InputContainer, selected: Selected, seen: Seen) -> Probe:
@@ -165,7 +149,11 @@ def _describe(master: Master, container: InputContainer, selected: Selected, see
         duration_s=Fraction(container.duration or 0, av.time_base),
         video=_with_end(with_formats(video, seen.formats), audio),
         audio=audio,
-        subtitles=tuple(subtitle_track(stream) for stream in container.streams.subtitles if stream.index in mine),
+        subtitles=tuple(
+            subtitle_track(stream, seen.text.get(stream.index, ()))
+            for stream in container.streams.subtitles
+            if stream.index in mine
+        ),
         program=selected.program,
         programs=selected.programs,
         pictures=selected.pictures,

@@ -184,7 +184,7 @@ def select(container: InputContainer, master: Master, choice: PictureChoice = AN
     others = {stream for streams in programs.values() for stream in streams} - own
     mine = frozenset(stream.index for stream in container.streams) - others
     for stream in container.streams:
-        if stream is not picture and (stream.type != "audio" or stream.index not in mine):
+        if stream is not picture and (stream.type not in ("audio", "subtitle") or stream.index not in mine):
             stream.discard = Discard.all
     alike = tuple(stream.index for stream in pictures if stream.index in mine)
     return Selected(picture, alike, program, tuple(programs), mine)

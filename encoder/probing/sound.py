@@ -1,5 +1,6 @@
 """What a master says of its sound and text."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -69,7 +70,11 @@ def heard_track(stream: AudioStream, packets: PacketTimes | None, origin: str) -
         track = audio_track(stream)
         return replace(track, channels=0, start_s=Fraction(0), duration_s=Fraction(0)) if comes_late else track
     ends = map(sum, zip(packets.pts_ticks, packets.duration_ticks, strict=True))
-    start = min(packets.pts_ticks) if comes_late else None
+    start = None
+    if origin == "packets":
+        # What lies far behind the file's start is taken to start with it, by FFmpeg's guess.
+        skipped_s = Fraction(packets.skipped_samples, stream.codec_context.sample_rate or 1)
+        start = min(packets.pts_ticks) + round(skipped_s / time_base_of(stream))
     track = audio_track(stream, max(ends) if origin == "packets" else None, start)
     samples, rate_hz = stream.codec_context.frame_size, track.sample_rate_hz
     frame = spans.frame_bytes(track.codec, track.channels)
@@ -106,8 +111,8 @@ def forget_order(stream: AudioStream) -> None:
         stream.codec_context.layout = f"{channel_count(layout)}C"
 
 
-def subtitle_track(stream: SubtitleStream) -> SubtitleTrack:
-    """Describe a text track by its header."""
+def subtitle_track(stream: SubtitleStream, times_ms: Sequence[tuple[int, int]] = ()) -> SubtitleTrack:
+    """Describe a text track by its header, and by the times of its cues in milliseconds."""
     return SubtitleTrack(
         index=stream.index,
         codec=stream.codec_context.codec.canonical_name if stream.codec_context else "unknown",
@@ -115,6 +120,7 @@ def subtitle_track(stream: SubtitleStream) -> SubtitleTrack:
         title=stream.metadata.get("title", ""),
         roles=_roles(stream),
         default=bool(stream.disposition & Disposition.default),
+        times_ms=tuple(times_ms),
     )
 
 

@@ -23,19 +23,23 @@ from headend.media import Cue
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Cues that are never shown, since they lie before or behind the picture.
+    """Cues that are never shown, since they lie before or behind the picture, and cues of which a part does.
 
     Attributes:
         before: How many end before the first frame.
         behind: How many start after the last.
         of: How many cues there are in all.
         first_ms: When the first of those outside starts, in the time of their source; 0 without any.
+        cut: How many are shown in part.
+        first_cut_ms: When the first of these starts, likewise.
     """
 
     before: int
     behind: int
     of: int
     first_ms: int
+    cut: int = 0
+    first_cut_ms: int = 0
 
     @property
     def count(self) -> int:
@@ -91,7 +95,7 @@ def placed(cues: Iterable[Cue], *, start_s: Fraction, duration_s: Fraction) -> t
 
 
 def outside(times_ms: Iterable[tuple[int, int]], *, start_s: Fraction, duration_s: Fraction) -> Outside:
-    """Count the cues that `placed` drops.
+    """Count the cues that `placed` drops, and those that it cuts.
 
     Args:
         times_ms: When each cue starts and ends, in the time of their source.
@@ -102,7 +106,9 @@ def outside(times_ms: Iterable[tuple[int, int]], *, start_s: Fraction, duration_
     all_of_them = list(times_ms)
     before = [start for start, end in all_of_them if end <= start_ms]
     behind = [start for start, _ in all_of_them if start >= end_ms]
-    return Outside(len(before), len(behind), len(all_of_them), min((*before, *behind), default=0))
+    cut = [start for start, end in all_of_them if start < start_ms < end or start < end_ms < end]
+    first_ms, first_cut_ms = (min(starts, default=0) for starts in ((*before, *behind), cut))
+    return Outside(len(before), len(behind), len(all_of_them), first_ms, len(cut), first_cut_ms)
 
 
 def clock(time_ms: int) -> str:

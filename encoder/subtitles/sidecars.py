@@ -20,6 +20,8 @@ from headend.storage import masters
 
 MOST_BYTES = 16 << 20
 """Far beyond the text of any film, whatever its styles."""
+MOST_CUE_CHARACTERS = 1 << 16
+"""Far beyond what a screen can hold, with all its tags."""
 SRT, WEBVTT, ASS, TTML = "srt", "webvtt", "ass", "ttml"
 MOST_OUTSIDE = Fraction(1, 20)
 """Share of a sidecar's cues that may lie outside of the film; more, and it is another film's, or its times are."""
@@ -56,7 +58,8 @@ def look(url: str, endpoint_url: str | None = None) -> Sidecar:
         endpoint_url: S3 endpoint; None for the SDK's own choice.
 
     Raises:
-        MasterError: It can't be read, is too large, in no known encoding or format, broken, or has no cue.
+        MasterError: It can't be read, is too large, in no known encoding or format, broken, or has no cue, or a cue
+            that is too long.
         StorageError: S3 refuses or can't be reached.
     """
     file = masters.identify(url, endpoint_url)
@@ -68,6 +71,11 @@ def look(url: str, endpoint_url: str | None = None) -> Sidecar:
         raise MasterError(f"{url} begins as {codec}, but can't be read; have it exported anew") from error
     if not parsed.cues:
         raise MasterError(f"{url} has no cue: it is empty or damaged; have it exported anew")
+    if long := next((cue for cue in parsed.cues if len(cue.text) > MOST_CUE_CHARACTERS), None):
+        raise MasterError(
+            f"{url}: the cue at {cues.clock(long.start_ms)} has {len(long.text):,} characters, more than a screen "
+            "holds; an empty line or a time is missing in it: have it exported anew"
+        )
     times_ms = tuple((cue.start_ms, cue.end_ms) for cue in parsed.cues)
     return Sidecar(replace(file, digest=_digest(data)), codec, times_ms, parsed.skipped_lines)
 

@@ -38,13 +38,14 @@ class PacketTimes:
         pts_ticks: When each starts.
         duration_ticks: How long it lasts; 0 where that is not known.
         size_bytes: How large it is.
+        skipped_samples: Samples at the start of the first packet that are never heard, such as an encoder's delay.
         kinds: What packets say of their channels and sample rate: from when on, in words, and for how many packets.
     """
 
     pts_ticks: "array[int]" = field(default_factory=lambda: array("q"))
     duration_ticks: "array[int]" = field(default_factory=lambda: array("q"))
     size_bytes: "array[int]" = field(default_factory=lambda: array("q"))
-
+    skipped_samples: int = 0
     kinds: list[tuple[int, str, int]] = field(default_factory=list)
 
     def say(self, pts_ticks: int, kind: str) -> None:

@@ -165,7 +165,6 @@ def _pasteable(plan: EncodePlan, argv: Sequence[str], level: Mapping[str, str]) 
     placeholders = {SCRATCH: ".", **level}
     if not plan.master.url.startswith("s3://"):
         words[MASTER] = plan.master.url
-        placeholders[text.MASTER_IN_GRAPH] = text.in_graph(plan.master.url)
     return shlex.join(words[word] if word in words else fill(word, placeholders) for word in argv)
 
 

@@ -39,7 +39,7 @@ def command(master: str, endpoint_url: str | None, picture: PictureChoice, as_js
 
 
 def probe_plain(probe: Probe) -> dict[str, Any]:
-    """A probe as plain data, with the count of its frames in place of their times."""
+    """A probe as plain data, with counts of its frames and cues in place of their times."""
     plain: dict[str, Any] = documents.as_plain(probe)
     if probe.video is not None:
         frames = plain["video"].pop("frames")
@@ -48,6 +48,8 @@ def probe_plain(probe: Probe) -> dict[str, Any]:
             "keyframes": frames["keyframes"],
             "index_origin": frames["origin"],
         }
+    for text in plain["subtitles"]:
+        text["cue_count"] = len(text.pop("times_ms"))
     return plain
 
 

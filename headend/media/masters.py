@@ -298,7 +298,11 @@ class AudioTrack:
 
 @dataclass(frozen=True, slots=True)
 class SubtitleTrack:
-    """Text or pictures of text in a master; fields as in `AudioTrack`."""
+    """Text or pictures of text in a master; fields as in `AudioTrack`.
+
+    Attributes:
+        times_ms: When each cue starts and ends, in the master's time, as far as that was read.
+    """
 
     index: int
     codec: str
@@ -306,6 +310,7 @@ class SubtitleTrack:
     title: str
     roles: tuple[str, ...]
     default: bool
+    times_ms: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Which text is delivered, and how its cues are read: with real files and the FFmpeg that encodes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +13,7 @@ from headend.errors import ConfigError, MasterError
 from headend.media import Codec, Cue, EncodeTask, Kind, Probe, SubtitleTrack, TextRole, TextTrack
 from headend.settings import TextChoice
 from headend.timing import Chunk
+from tests.support import captions
 from tests.support.captions import make_captioned_film
 from tests.support.masters import make_film, master_of, rewrap, run_ffmpeg
 from tests.support.nouns import make_master, make_probe, make_video_track
@@ -39,6 +40,10 @@ def cues_of(path: Path, tracks: Sequence[TextTrack], scratch: Path, probe: Probe
     task = EncodeTask(
         "t", Kind.TEXT, Chunk(0, 0, 50, 1), (), text.command(probe.master, tracks), 1.0, text=tuple(tracks)
     )
+    for track in tracks:
+        if track.codec == text.PICTURE_CAPTIONS:
+            assert track.index is not None
+            text.lay_captions(probing.read_captions(probe.master, str(path), track.index), scratch)
     encoding.encode(task, input_url=str(path), scratch=scratch, cancelled=lambda: False, on_frames=lambda _: None)
     start_s, duration_s = probe.video.start_s, probe.video.frame_count / probe.video.frame_rate
     return [text.read(track, scratch, start_s=start_s, duration_s=duration_s)[0] for track in tracks]
@@ -83,9 +88,49 @@ def test_cues_before_and_after_the_picture_are_cut(film: Path, tmp_path: Path) -
     run_ffmpeg("-copyts", "-i", str(late), "-i", str(written), "-map", "0", "-map", "1", "-c", "copy", str(path))
     probe = probing.probe(master_of(path), str(path))
     assert probe.video is not None and probe.video.start_s == Fraction(1, 2)
-    assert read(path, text.choose(probe), tmp_path, probe) == [
-        [(0, 700, "over the start"), (1000, 2000, "over the end")]
+    (track,) = text.choose(probe)
+    assert read(path, [track], tmp_path, probe) == [[(0, 700, "over the start"), (1000, 2000, "over the end")]]
+    assert [line for line in text.tell([track], probe, duration_s=Fraction(2)) if "picture" in line] == [
+        "text 1: 1 of 3 cues lie outside of the picture → left out, the first at 00:00:00.000",
+        "text 1: 2 of 3 cues reach over the picture's start or end → cut there, the first at 00:00:00.200",
     ]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "mov_text"), ("mov", "mov_text"), ("mkv", "subrip")])
+def test_it_is_known_before_anything_is_done_which_embedded_cues_are_cut(
+    film: Path, tmp_path: Path, suffix: str, codec: str
+) -> None:
+    (tmp_path / "text.srt").write_text(srt([(100, 300, "one"), (1900, 2500, "over"), (3000, 3500, "behind")]))
+    path = tmp_path / f"film.{suffix}"
+    run_ffmpeg(
+        "-i",
+        str(film),
+        "-i",
+        str(tmp_path / "text.srt"),
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c",
+        "copy",
+        "-c:s",
+        codec,
+        str(path),
+    )
+    probe = probing.probe(master_of(path), str(path))
+    assert probe.subtitles[0].times_ms == ((100, 300), (1900, 2500), (3000, 3500))
+    told = list(text.tell(text.choose(probe), probe, duration_s=Fraction(2)))
+    assert any("1 of 3 cues lie outside of the picture → left out, the first at 00:00:03.000" in line for line in told)
+    assert any("1 of 3 cues reach over" in line and line.endswith("at 00:00:01.900") for line in told)
+
+
+def test_embedded_text_that_lies_outside_of_the_picture_as_a_whole_is_refused(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.srt").write_text(srt([(3_600_500, 3_601_000, "an hour late")]))
+    path = tmp_path / "film.mkv"
+    run_ffmpeg("-i", str(film), "-i", str(tmp_path / "text.srt"), "-map", "0", "-map", "1", "-c", "copy", str(path))
+    probe = probing.probe(master_of(path), str(path))
+    with pytest.raises(MasterError, match=r"all 1 cues of text 1 .* the first at 01:00:00\.500; .*--embedded-text"):
+        text.check(text.choose(probe), probe, start_s=Fraction(0), duration_s=Fraction(2))
 
 
 @pytest.mark.parametrize(("codec", "container"), [("mov_text", "mov"), ("subrip", "mkv"), ("ass", "mkv")])
@@ -132,6 +177,43 @@ def test_captions_in_the_picture_are_found_and_read_whatever_the_file_is_called(
     (track,) = text.choose(probe)
     assert (track.codec, track.language, track.role, track.name) == ("cea-608", "und", TextRole.SDH, "SDH")
     assert read(path, [track], tmp_path, probe) == [[(800, 1200, "HELLO WORLD"), (1680, 1920, "ONE: MORE")]]
+
+
+@pytest.mark.parametrize(
+    ("codec", "codec_args", "suffix", "put"),
+    [
+        ("mpeg2video", ("-bf", "2", "-g", "12", "-q:v", "3"), ".vob", captions.in_mpeg2),
+        ("libx265", ("-x265-params", "bframes=0:log-level=error"), ".mov", captions.in_hevc),
+        ("libx265", ("-x265-params", "bframes=0:log-level=error"), ".ts", captions.in_hevc),
+    ],
+)
+def test_captions_are_read_in_the_order_in_which_frames_are_shown(
+    tmp_path: Path, codec: str, codec_args: tuple[str, ...], suffix: str, put: Callable[..., bytes]
+) -> None:
+    plain = make_film(tmp_path / "plain.mkv", codec=codec, codec_args=codec_args, size=(160, 90))
+    kind = "mpeg2video" if codec == "mpeg2video" else "hevc"
+    stream = run_ffmpeg("-i", str(plain), "-map", "0:v", "-c", "copy", "-f", kind, "-")
+    (tmp_path / f"stream.{kind}").write_bytes(put(stream, captions.pop_on([(20, 30, "HELLO WORLD"), (42, 48, "ONE")])))
+    tag = ("-tag:v", "hvc1") if suffix == ".mov" else ()
+    path = tmp_path / f"film{suffix}"
+    demuxer = "mpegvideo" if codec == "mpeg2video" else kind
+    run_ffmpeg("-r", "25", "-f", demuxer, "-i", str(tmp_path / f"stream.{kind}"), "-c", "copy", *tag, str(path))
+    probe = probing.probe(master_of(path), str(path))
+
+    assert read(path, text.choose(probe), tmp_path, probe) == [[(800, 1200, "HELLO WORLD"), (1680, 1920, "ONE")]]
+
+
+def test_captions_that_begin_late_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "film.mov"
+    make_captioned_film(path, [(1190, 1200, "LATE")], sparse=True, size=(160, 90), frame_count=1250)
+    probe = probing.probe(master_of(path), str(path))
+    assert probe.video is not None and probe.video.captions
+
+
+def test_a_caption_that_nothing_erases_stays_to_the_end(tmp_path: Path) -> None:
+    path = make_captioned_film(tmp_path / "film.mov", [(20, None, "LAST")], size=(160, 90))
+    probe = probing.probe(master_of(path), str(path))
+    assert read(path, text.choose(probe), tmp_path, probe) == [[(800, 2000, "LAST")]]
 
 
 def test_a_film_without_captions_has_none(film: Path) -> None:

@@ -2,7 +2,9 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from encoder import probing
 from headend import layout
+from headend.errors import MasterError
 from headend.media import (
     AudioRendition,
     Codec,
@@ -27,13 +30,17 @@ from ladders import loading
 from ladders.ladder import Ladder, RungRange
 from packager.conformance import verify
 from tests.support.colours import delta_e, light_of, signal_from
+from tests.support.dask_cluster import dask_cluster
 from tests.support.hard_masters import BT709, KINDS, PATCHES, HardMaster, Reading, read_picture
 from tests.support.jobs import Published, submit_small
 from tests.support.masters import BEEP_S, master_of, run_ffmpeg
 from tests.support.playback import frames, planes_of, sound, track_bytes
 from tests.support.text import shown, track_cues
+from tests.support.uneven_masters import KINDS as UNEVEN
+from tests.support.uneven_masters import UnevenMaster
 
 SMOKE = loading.load("smoke")
+NARROW = replace(SMOKE, video=tuple(rung for rung in SMOKE.video if rung.height_px == 180))
 LARGE = tuple(rung for rung in SMOKE.video if rung.height_px == 180)
 
 
@@ -87,6 +94,39 @@ def test_what_comes_out_is_what_the_master_means(kind: HardMaster, tmp_path: Pat
     assert verify(published.store, "film").findings == ()
     for manifest in (layout.multivariant, layout.mpd):
         check_clean(made, tmp_path / "store" / manifest("film", made.release))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("kind", (*KINDS, *UNEVEN), ids=lambda kind: kind.name)
+def test_five_workers_make_the_tracks_that_two_make(
+    kind: HardMaster | UnevenMaster, tmp_path: Path, scheduler: str, five_workers: str
+) -> None:
+    master = kind.make(tmp_path)
+    asked = kind.asked(tmp_path) if isinstance(kind, HardMaster) else {}
+    made: list[Mapping[str, str] | str] = []
+    for name, cluster in (("two", scheduler), ("five", five_workers)):
+        store = StoreSettings(str(tmp_path / name))
+        try:
+            submit_small(master, store, cluster, ladder=NARROW, **asked)
+        except MasterError as refused:
+            made.append(refused.message)
+        else:
+            made.append(digests_of(tmp_path / name / "titles/film/tracks"))
+
+    assert made[0] == made[1]
+    assert made[0]
+
+
+@pytest.fixture(scope="module")
+def five_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with dask_cluster(tmp_path_factory.mktemp("five"), workers=5) as cluster:
+        yield cluster.address
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file below a folder, by its path there."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def readings_of(published: Published, track: Track[VideoRendition]) -> list[Reading]:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from headend.errors import MasterError
-from headend.settings import EncodeSettings
+from headend.pipeline import inspect
+from headend.settings import EncodeSettings, StoreSettings
 from tests.support.deliveries import Delivered, deliver, planned
-from tests.support.masters import Sound, make_sound, run_ffmpeg
+from tests.support.masters import Sound, make_film, make_sound, run_ffmpeg
 from tests.support.uneven_masters import (
     BEEPS_S,
     RATE,
@@ -116,6 +117,39 @@ def test_a_still_is_shown_as_long_as_it_says(tmp_path: Path) -> None:
     assert made.numbers == (0,) * 96
     assert made.beeps_s == pytest.approx(BEEPS, abs=0.01)
     assert made.decided("a still of .* → 24.000p: 95 frames repeated"), made.plan.decisions
+
+
+def test_a_still_that_says_nothing_of_its_length_lasts_as_long_as_its_sound(tmp_path: Path) -> None:
+    still, sound = beeping(tmp_path / "film.mkv", frame_count=1), beeping(tmp_path / "sound.mkv")
+    master = tmp_path / "still.mkv"
+    run_ffmpeg("-i", str(still), "-i", str(sound), "-map", "0:v", "-map", "1:a", "-c", "copy", str(master))
+    made = deliver(master, tmp_path / "made")
+
+    assert made.numbers == (0,) * 96
+    assert made.beeps_s == pytest.approx(BEEPS, abs=0.01)
+
+
+def test_edits_that_follow_each_other_are_one(tmp_path: Path) -> None:
+    film = beeping(tmp_path / "film.mov", "pcm_s16le", codec_args=("-bf", "2"))
+    # The first frame is shown two frames late, as reordering needs.
+    picture, sound = [(2000, 1024, 1.0), (2000, 26624, 1.0)], [(2000, 0, 1.0), (2000, 96_000, 1.0)]
+    made = deliver(with_edits(film, picture, sound), tmp_path / "made")
+
+    assert made.numbers == tuple(range(100))
+    assert_in_sync(made)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+def test_sound_that_begins_far_behind_the_picture_stays_there(tmp_path: Path, suffix: str) -> None:
+    picture = make_film(tmp_path / "picture.mkv", frame_rate=Fraction(5), frame_count=500, size=(64, 36))
+    sound, master = beeping(tmp_path / "sound.mkv"), tmp_path / f"late{suffix}"
+    late = ("-itsoffset", "90", "-i", str(sound))
+    run_ffmpeg("-i", str(picture), *late, "-map", "0:v", "-map", "1:a", "-c", "copy", "-muxdelay", "0", str(master))
+
+    found = inspect(str(master), StoreSettings(str(tmp_path)))
+    assert found.video is not None
+    # A priming of 21 ms may be a part of it.
+    assert float(found.audio[0].start_s - found.video.start_s) == pytest.approx(90, abs=0.025)
 
 
 @pytest.mark.parametrize(

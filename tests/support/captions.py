@@ -18,24 +18,35 @@ PLAIN = ("-bf", "0", "-slices", "1")
 _FIRST_SLICE = re.compile(rb"\x00\x00\x00?\x01[\x65\x41\x61\x01\x21](?=[\x80-\xff])")
 
 
-def make_captioned_film(path: Path, captions: Sequence[tuple[int, int, str]], **film: object) -> Path:
+def make_captioned_film(
+    path: Path, captions: Sequence[tuple[int, int | None, str]], *, sparse: bool = False, **film: object
+) -> Path:
     """Make a film of H.264 whose frames carry captions of one line.
 
     Args:
         path: Where to; the suffix chooses the container.
-        captions: First frame and first frame no more, and what is to be read meanwhile; each needs some frames before.
+        captions: First frame, first frame no more (None where nothing erases it), and what is to be read meanwhile;
+            each needs some frames before.
+        sparse: Whether only frames carry any that say something.
         **film: As `make_film` takes it.
     """
     make_film(path, codec_args=PLAIN, **film)  # type: ignore[arg-type]
-    return add_captions(path, captions, frame_rate=Fraction(film.get("frame_rate", 25)))  # type: ignore[arg-type]
+    rate = Fraction(film.get("frame_rate", 25))  # type: ignore[arg-type]
+    return add_captions(path, captions, frame_rate=rate, sparse=sparse)
 
 
-def add_captions(path: Path, captions: Sequence[tuple[int, int, str]], *, frame_rate: Fraction = Fraction(25)) -> Path:
+def add_captions(
+    path: Path,
+    captions: Sequence[tuple[int, int | None, str]],
+    *,
+    frame_rate: Fraction = Fraction(25),
+    sparse: bool = False,
+) -> Path:
     """Put captions, as for `make_captioned_film`, into a film of H.264 that was encoded with `PLAIN`."""
     with TemporaryDirectory() as scratch:
         plain, captioned = Path(scratch) / "plain.h264", Path(scratch) / "captioned.h264"
         run_ffmpeg("-i", str(path), "-map", "0:v", "-c", "copy", str(plain))
-        captioned.write_bytes(_with_captions(plain.read_bytes(), pop_on(captions)))
+        captioned.write_bytes(_with_captions(plain.read_bytes(), pop_on(captions), sparse=sparse))
         whole = Path(scratch) / f"film{path.suffix}"
         run_ffmpeg(
             "-r", str(frame_rate), "-i", str(captioned), "-i", str(path), "-map", "0:v", "-map", "1:a?", "-c", "copy",
@@ -45,7 +56,7 @@ def add_captions(path: Path, captions: Sequence[tuple[int, int, str]], *, frame_
     return path
 
 
-def pop_on(captions: Sequence[tuple[int, int, str]]) -> Mapping[int, tuple[int, int]]:
+def pop_on(captions: Sequence[tuple[int, int | None, str]]) -> Mapping[int, tuple[int, int]]:
     """Byte pairs by frame, so that each caption pops up and goes away at its frames."""
     pairs: dict[int, tuple[int, int]] = {}
     for first, end, text in captions:
@@ -55,18 +66,61 @@ def pop_on(captions: Sequence[tuple[int, int, str]]) -> Mapping[int, tuple[int, 
         for place, pair in enumerate(loading, start=first - len(loading)):
             assert place >= 0 and place not in pairs, "no room to load a caption"
             pairs[place] = pair
-        pairs[first], pairs[end] = END_OF_CAPTION, ERASE_DISPLAYED
+        pairs[first] = END_OF_CAPTION
+        if end is not None:
+            pairs[end] = ERASE_DISPLAYED
     return pairs
 
 
-def _with_captions(stream: bytes, pairs: Mapping[int, tuple[int, int]]) -> bytes:
-    """Put a message with captions before every picture of an H.264 stream, empty ones included."""
+def in_mpeg2(stream: bytes, pairs: Mapping[int, tuple[int, int]]) -> bytes:
+    """Put user data with captions before the slices of each picture of an MPEG-2 stream, as it is shown.
+
+    Source: ISO/IEC 13818-2, section 6.2.2.2.2; pictures are numbered by their ``temporal_reference`` in each GOP.
+    """
+    made, taken, base, number, gop = bytearray(), 0, 0, 0, -1
+    waiting = False
+    at = stream.find(b"\0\0\1")
+    while at >= 0:
+        code = stream[at + 3]
+        if code == 0xB8:
+            base, gop = max(base, gop + 1), gop
+        elif code == 0x00:
+            number = base + (stream[at + 4] << 2 | stream[at + 5] >> 6)
+            gop, waiting = max(gop, number), True
+        elif waiting and 0x01 <= code <= 0xAF:
+            made += stream[taken:at] + b"\0\0\1\xb2" + _atsc(pairs.get(number, (0, 0)))
+            taken, waiting = at, False
+        at = stream.find(b"\0\0\1", at + 3)
+    return bytes(made + stream[taken:])
+
+
+def in_hevc(stream: bytes, pairs: Mapping[int, tuple[int, int]]) -> bytes:
+    """Put a message with captions before each picture of an HEVC stream without reordering."""
+    made, taken, number = bytearray(), 0, 0
+    at = stream.find(b"\0\0\1")
+    while at >= 0:
+        if stream[at + 3] >> 1 & 0x3F < 32 and stream[at + 5] & 0x80:
+            data = b"\xb5\x00\x31" + _atsc(pairs.get(number, (0, 0)))
+            made += stream[taken:at] + b"\0\0\1\x4e\x01\x04" + bytes([len(data)]) + data + b"\x80"
+            taken, number = at, number + 1
+        at = stream.find(b"\0\0\1", at + 3)
+    return bytes(made + stream[taken:])
+
+
+def _atsc(pair: tuple[int, int]) -> bytes:
+    """``cc_data`` of one pair of the first field, with a pair of the second that says something else."""
+    return b"GA94\x03\x42\xff\xfc" + bytes(map(_odd, pair)) + b"\xfd" + bytes(map(_odd, b"xy")) + b"\xff"
+
+
+def _with_captions(stream: bytes, pairs: Mapping[int, tuple[int, int]], *, sparse: bool) -> bytes:
+    """Put a message with captions before every picture of an H.264 stream, empty ones included unless it is sparse."""
     starts = [found.start() for found in _FIRST_SLICE.finditer(stream)]
     assert len(starts) > max(pairs)
     bounds = [0, *starts, len(stream)]
     parts = [stream[: bounds[1]]]
     for number, start in enumerate(starts):
-        parts += [_message(pairs.get(number, (0, 0))), stream[start : bounds[number + 2]]]
+        message = b"" if sparse and number not in pairs else _message(pairs.get(number, (0, 0)))
+        parts += [message, stream[start : bounds[number + 2]]]
     return b"".join(parts)
 
 

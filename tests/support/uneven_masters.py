@@ -1,12 +1,13 @@
 """Masters whose time does not run evenly: small films that beep at certain pictures, with their packets changed."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from packager import boxes
-from tests.support.masters import Sound, make_film, run_ffmpeg
+from tests.support.masters import Sound, make_film, make_sound, run_ffmpeg
 
 RATE = Fraction(25)
 BEEPS_S = tuple(number / RATE for number in (13, 38, 63, 88))
@@ -98,3 +99,71 @@ def joined_pictures(path: Path, *parts: tuple[int, str]) -> Path:
     tag = ("-tag:v", "avc3") if path.suffix == ".mp4" else ()
     run_ffmpeg("-r", str(RATE), "-i", str(whole), "-c", "copy", *tag, str(path))
     return path
+
+
+JUMP = r"TS+gte(TS*TB\,2)*0.4/TB"
+BACK = r"TS-gte(TS*TB\,1.7)*0.3/TB"
+
+
+@dataclass(frozen=True, slots=True)
+class UnevenMaster:
+    """A kind of master, and how it is made in a folder."""
+
+    name: str
+    about: str
+    make: Callable[[Path], Path]
+
+
+def _film(folder: Path, codec: str = "aac", suffix: str = ".mkv") -> Path:
+    return beeping(folder / f"film{suffix}", codec)
+
+
+def _twice(folder: Path) -> Path:
+    film = _film(folder, suffix=".ts")
+    film.write_bytes(beeping(folder / "bumper.ts", frame_count=25).read_bytes() + film.read_bytes())
+    return film
+
+
+def _edited(folder: Path) -> Path:
+    film = _film(folder, "pcm_s16le", ".mov")
+    return with_edits(film, [(1000, 0, 1.0), (500, None, 1.0), (1000, 25600, 1.0)])
+
+
+def _still(folder: Path) -> Path:
+    picture = beeping(folder / "one.mkv", frame_count=1)
+    return with_sound_of(folder / "still.mp4", picture, _film(folder), picture_s=4)
+
+
+def _held(folder: Path) -> Path:
+    picture = beeping(folder / "half.mkv", frame_count=50)
+    return with_sound_of(folder / "held.mp4", picture, _film(folder), picture_s=4)
+
+
+def _six_then_two(folder: Path) -> Path:
+    film = _film(folder, "ac3", ".ts")
+    six = make_sound(folder / "six.ac3", sound=(Sound(layout="5.1", codec="ac3"),))
+    two = run_ffmpeg("-i", str(film), "-map", "0:a", "-c", "copy", "-f", "ac3", "-")
+    (folder / "both.ac3").write_bytes(two + six.read_bytes())
+    return with_sound_of(folder / "changing.ts", film, folder / "both.ac3", picture_s=4)
+
+
+KINDS: tuple[UnevenMaster, ...] = (
+    UnevenMaster("hole in the sound", "packets of AAC are missing for 0.45 s in MP4",
+         lambda d: without_sound(d / "gap.mp4", _film(d), (0.7, 1.15))),
+    UnevenMaster("long hole", "the same for 1.5 s", lambda d: without_sound(d / "gap.mp4", _film(d), (0.7, 2.2))),
+    UnevenMaster("sound that drifts", "time stamps run 1 % slower than samples",
+         lambda d: with_times(d / "drift.mkv", _film(d), sound="TS*1.01")),
+    UnevenMaster("sound that is there twice", "time stamps go back by 0.3 s",
+         lambda d: with_times(d / "twice.ts", _film(d), sound=BACK)),
+    UnevenMaster("jump forward", "picture and sound jump by 0.4 s",
+         lambda d: with_times(d / "jump.mkv", _film(d), sound=JUMP, picture=JUMP)),
+    UnevenMaster("times begin again", "a bumper, then the film from 0", _twice),
+    UnevenMaster("one late picture", "the last of 100 pictures comes 15 ms late",
+         lambda d: with_times(d / "late.mkv", _film(d), picture=r"TS+gte(TS*TB\,3.95)*0.015/TB")),
+    UnevenMaster("edit list with a pause", "two stretches, and half a second of nothing between them", _edited),
+    UnevenMaster("still", "one picture that lasts 4 s", _still),
+    UnevenMaster("held last picture", "50 pictures, of which the last lasts for 2 s", _held),
+    UnevenMaster("other size on the way", "160x90, from 2.4 s on 128x72",
+         lambda d: joined_pictures(d / "joined.ts", (60, "scale=160:90"), (40, "scale=128:72"))),
+    UnevenMaster("other channels on the way", "AC-3 stereo, then 5.1", _six_then_two),
+)  # fmt: skip

@@ -37,12 +37,14 @@ def test_a_sidecar_is_told_by_what_is_in_it_in_any_unicode(
         (b"Chapter one.\n", "none of SRT"),
         (b"WEBVTT\n\n", "no cue"),
         (ttml([]).encode(), "no cue"),
+        (srt([(500, 1500, "x" * 100_000)]).encode(), r"the cue at 00:00:00\.500 has 100,000 characters"),
         (b"", "is empty"),
         (b"<tt>\xff\xfe</tt>", "broken XML"),
         (b"\xff\xfea", "not in UTF-8"),
     ],
     ids=[
-        "Latin-1", "noise", "zeros at the end", "prose", "WebVTT without a cue", "TTML without a cue", "nothing",
+        "Latin-1", "noise", "zeros at the end", "prose", "WebVTT without a cue", "TTML without a cue", "one long cue",
+        "nothing",
         "XML in no encoding", "half a character",
     ],
 )  # fmt: skip
