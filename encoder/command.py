@@ -10,6 +10,7 @@ Source: FFmpeg's documentation, sections "Filtergraph description" and "mov, mp4
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -94,6 +95,34 @@ STILL: Options = {
     **SHEET,
     # A page shows it as large as it is; at this quality no block shows.
     "q:v": 4,
+}
+
+REFERENCE = "reference"
+"""Id of the master's own picture, as trial encodes are compared with it."""
+REFERENCE_FILE = f"{SCRATCH}/{REFERENCE}.nut"
+LOSSLESS: Options = {
+    "f": "nut",
+    # Lossless and quick at 8 and 10 bits; half of what raw frames take.
+    "c:v": "ffvhuff",
+    "threads": 1,
+    "fps_mode": "passthrough",
+}
+SURVEY_LINES = 360
+"""Shorter side of the picture of a survey."""
+SURVEY_FILE = f"{SCRATCH}/survey.txt"
+"""Where a survey lists the packets of its quick encode."""
+DETECTORS = "blackdetect=d=0.08:pix_th=0.1,freezedetect=n=0.001:d=0.5,scdet=t=10"
+"""What a survey looks for: pictures that are black or stand still, and cuts."""
+SURVEY: Options = {
+    "f": "framecrc",
+    "c:v": "libx264",
+    # Bytes of a GOP tell how hard it is next to others; that takes no more than this.
+    "preset": "superfast",
+    "crf": 27,
+    "sc_threshold": 0,
+    "threads": 1,
+    "fps_mode": "passthrough",
+    "flags:v": "+bitexact",
 }
 
 REQUEST_BYTES = 4 << 20
@@ -206,6 +235,52 @@ class VideoCommands:
         mending = MENDING if self._look.conformed.mended else ()
         return PROGRAM, *GLOBAL, *mending, *opening, "-filter_complex", graph, *outputs
 
+    def trial(self, frames: Chunk, renditions: Sequence[VideoRendition], reference: VideoRendition) -> tuple[str, ...]:
+        """Build the command of trial encodes.
+
+        Args:
+            frames: A stretch of the grid.
+            renditions: Those to make of it, of one frame rate.
+            reference: The size and pixel format in which the master's own picture is kept beside them.
+
+        Returns:
+            As of `of`; the reference is written to `REFERENCE_FILE`, at the full frame rate.
+        """
+        opening, graph = self._opening(frames)
+        label = graph[graph.rindex("[") :]
+        encoding, outputs = self._encode(tuple(renditions), Beside(), reference)
+        mending = MENDING if self._look.conformed.mended else ()
+        whole = f"{graph};{encoding.replace(_FRAMES, label, 1)}"
+        return PROGRAM, *GLOBAL, *mending, *opening, "-filter_complex", whole, *outputs
+
+    def survey(self, chunk: Chunk) -> tuple[str, ...]:
+        """Build the command of a survey.
+
+        The packets of a quick encode are listed in `SURVEY_FILE`; black and frozen pictures and cuts are told on
+        standard error.
+        """
+        opening, graph = self._opening(chunk)
+        label = graph[graph.rindex("[") :]
+        width_px, height_px = self._look.size
+        wide = (
+            width_px * self._look.track.sample_aspect_ratio if self._look.track.rotation_deg in (0, 180) else width_px
+        )
+        high = (
+            height_px if self._look.track.rotation_deg in (0, 180) else height_px * self._look.track.sample_aspect_ratio
+        )
+        share = min(Fraction(1), SURVEY_LINES / min(Fraction(wide), Fraction(high)))
+        size = [max(16, 2 * round(side * share / 2)) for side in (wide, high)]
+        look = f"scale={size[0]}:{size[1]}:flags=bilinear,setsar=1,format=yuv420p,{DETECTORS}"
+        mending = MENDING if self._look.conformed.mended else ()
+        options = {**SURVEY, "g": self._grid.gop_frames, "keyint_min": self._grid.gop_frames}
+        return (
+            PROGRAM, *GLOBAL,
+            # Detectors speak at this level.
+            "-loglevel", "repeat+info",
+            *mending, *opening, "-filter_complex", f"{graph};{label}{look}[seen]", "-map", "[seen]",
+            *(word for name, value in options.items() for word in (f"-{name}", str(value))), SURVEY_FILE,
+        )  # fmt: skip
+
     def frames(self, chunk: Chunk) -> str:
         """The graph that puts a chunk's frames on the grid: part of the identity of all that is made of them."""
         return self._opening(chunk)[1]
@@ -225,12 +300,15 @@ class VideoCommands:
         # Frames come from a graph whose labels are its own, and go into one that takes them for an input.
         return written[:at], re.sub(r"\[s(\d+)\]", r"[chunk\1]", written[at + 1])
 
-    def _encode(self, renditions: tuple[VideoRendition, ...], beside: Beside) -> tuple[str, tuple[str, ...]]:
+    def _encode(
+        self, renditions: tuple[VideoRendition, ...], beside: Beside, reference: VideoRendition | None = None
+    ) -> tuple[str, tuple[str, ...]]:
         """The graph behind a chunk's frames, and the outputs."""
         look, grid = self._look, self._grid
         users = [bool(renditions), beside.thumbnails is not None, bool(beside.poster_frames)]
         branches = iter(copies(ffmpeg.input("frames").video, sum(users), "split"))
-        taps = _cascade(next(branches), look, renditions) if renditions else {}
+        scaled = (*renditions, reference) if reference else renditions
+        taps = _cascade(next(branches), look, scaled) if scaled else {}
         outputs: list[Any] = []
         others: list[Any] = []
         for rendition in renditions:
@@ -256,6 +334,8 @@ class VideoCommands:
             output = ffmpeg.output(taps[rendition.id], f"{SCRATCH}/{rendition.id}.mp4", **options)
             (outputs if "pass" in options else others).append(output)
         outputs += others
+        if reference is not None:
+            outputs.append(ffmpeg.output(taps[reference.id], REFERENCE_FILE, **LOSSLESS))
         if beside.thumbnails is not None:
             outputs.append(ffmpeg.output(_sheets(next(branches), look, beside.thumbnails), SHEETS, **SHEET))
         if beside.poster is not None:

@@ -71,6 +71,7 @@ def encode(
     on_frames: Callable[[int], None],
     master_bytes: int = 0,
     source_progress: Callable[[], int] = lambda: 0,
+    on_error_line: Callable[[str], None] = lambda _: None,
 ) -> Encoded:
     """Run a task's command; of sound, measure its loudness first. Text that FFmpeg does not read has none.
 
@@ -82,6 +83,7 @@ def encode(
         on_frames: Gets the number of frames done, now and then.
         master_bytes: Size of the master, all of which a task may have to read.
         source_progress: Changes as long as the master is read, or waited for.
+        on_error_line: Gets what FFmpeg says on standard error, line by line.
 
     Returns:
         What it cost. Every rendition lies at `output`, every sheet of thumbnails at `sheet`, cues of text at
@@ -98,6 +100,7 @@ def encode(
     def listen(line: str) -> None:
         nonlocal errors
         errors += tells_of_damage(line, task)
+        on_error_line(line)
 
     advanced: dict[str, int] = {}
 

@@ -119,6 +119,7 @@ def measure(
     viewing: Viewing,
     frames: int,
     *,
+    shown_px: tuple[int, int] | None = None,
     every: int = 1,
     threads: int = 1,
     miniatures: bool = False,
@@ -132,6 +133,8 @@ def measure(
         renditions: At least one and at most `MOST_RENDITIONS`.
         viewing: The screen.
         frames: How many frames there are.
+        shown_px: Width and height of the picture on the screen, where renditions that are
+            measured elsewhere must have the same; None for what the largest of these fills.
         every: From one measured frame to the next, see `spacing`.
         threads: Of each comparison.
         miniatures: Whether to make small pictures of the measured frames, too.
@@ -157,7 +160,9 @@ def measure(
     with TemporaryDirectory(prefix="headend-") as name:
         logs = [Path(name) / f"{number}.json" for number in range(len(renditions))]
         small = [Path(name) / f"{number}.gray" for number in range(1 + len(renditions))] if miniatures else []
-        argv = command(master, renditions, viewing, frames, logs, small, every=every, threads=threads)
+        argv = command(
+            master, renditions, viewing, frames, logs, small, shown_px=shown_px, every=every, threads=threads
+        )
         try:
             done = run(
                 [tool.ffmpeg_path(), *argv],
@@ -194,6 +199,7 @@ def command(
     logs: Sequence[Path],
     small: Sequence[Path] = (),
     *,
+    shown_px: tuple[int, int] | None = None,
     every: int,
     threads: int,
 ) -> tuple[str, ...]:
@@ -205,7 +211,7 @@ def command(
     pictures = [master, *(shown.picture for shown in renditions)]
     inputs = [word for picture in pictures for part in picture.parts for word in part]
     # One size for all, as VMAF needs: renditions of one shape differ by rounding.
-    width_px, height_px = viewing.fitted(*max((s.width_px, s.height_px) for s in renditions))
+    width_px, height_px = shown_px or viewing.fitted(*max((s.width_px, s.height_px) for s in renditions))
     screen = f"scale={width_px}:{height_px}:flags=bicubic,setsar=1,format=yuv420p10le"
     # Each picture's own time does not matter: frames are counted.
     counted = "settb=1/1000,setpts=N"

@@ -33,7 +33,6 @@ from headend.media import (
     Master,
     Part,
     Probe,
-    Reading,
     TextRendition,
     TextTrack,
     VideoRendition,
@@ -67,6 +66,8 @@ class Draft:
 
     Attributes:
         plan: All of it but the tasks.
+        conformed: The master's picture on the grid.
+        commands: What makes its chunks.
 
     Raises:
         MasterError: A programme of sound has channels that can't be mixed.
@@ -100,8 +101,8 @@ class Draft:
             gop_multiple=conformed.gop_multiple,
         )
         look = Look(conformed, complete_colour(track)[0])
-        self._probe, self._conformed, self._text, self._tool_digest = probe, conformed, text, tool_digest
-        self._commands = VideoCommands(probe.master, look, grid, settings.effort)
+        self._probe, self.conformed, self._text, self._tool_digest = probe, conformed, text, tool_digest
+        self.commands = VideoCommands(probe.master, look, grid, settings.effort)
         self._chunks = seeking.joined(grid.chunks(), conformed)
         self._costs = costs or measured()
         self._pricing = Pricing(self._costs, conformed, settings.effort)
@@ -189,16 +190,16 @@ class Draft:
             "format": layout.SEGMENT_FORMAT,
             "tool": self._tool_digest,
             "grid": documents.as_plain(plan.grid),
-            "mended": self._conformed.mended,
+            "mended": self.conformed.mended,
         }
         pictures = {
             **shared,
             "master": plan.master.digest,
-            "chunks": [[documents.as_plain(chunk), self._commands.frames(chunk)] for chunk in plan.chunks],
+            "chunks": [[documents.as_plain(chunk), self.commands.frames(chunk)] for chunk in plan.chunks],
         }
         seen = digest(pictures)
         tracks = {
-            r.id: track_id(r.id, {"frames": seen, "encoder": self._commands.alone(r), "level": r.level})
+            r.id: track_id(r.id, {"frames": seen, "encoder": self.commands.alone(r), "level": r.level})
             for r in (*plan.video, *plan.trick)
         }
         for sound in plan.audio:
@@ -210,15 +211,15 @@ class Draft:
                 by_number[text.programme],
                 plan.grid,
                 plan.master,
-                self._conformed.track.start_s,
+                self.conformed.track.start_s,
                 self._tool_digest,
             )
         if plan.thumbnails is not None:
-            deciding = {"frames": seen, "encoder": self._commands.alone(None, Beside(plan.thumbnails))}
+            deciding = {"frames": seen, "encoder": self.commands.alone(None, Beside(plan.thumbnails))}
             tracks[plan.thumbnails.id] = track_id(plan.thumbnails.id, deciding)
         if plan.poster is not None:
             whole = Beside(None, plan.poster, 0, plan.grid.frame_count)
-            deciding = {"frames": seen, "encoder": self._commands.alone(None, whole)}
+            deciding = {"frames": seen, "encoder": self.commands.alone(None, whole)}
             tracks[plan.poster.id] = track_id(plan.poster.id, deciding)
         return tracks
 
@@ -240,7 +241,7 @@ class Draft:
                 cost=pricing.video_s((), 0),
                 memory_bytes=self._costs.audio_bytes(),
                 text=programmes,
-                start_s=programmes[0].start_s if programmes[0].sidecar else self._conformed.track.start_s,
+                start_s=programmes[0].start_s if programmes[0].sidecar else self.conformed.track.start_s,
             )
 
     def _video_tasks(
@@ -302,12 +303,12 @@ class Draft:
             kind=Kind.VIDEO,
             chunk=chunk,
             renditions=tuple(rendition.id for rendition in members),
-            argv=self._commands.of(chunk, members, beside),
+            argv=self.commands.of(chunk, members, beside),
             cost=self._pricing.video_s(members, chunk.frame_count),
             memory_bytes=self._pricing.video_bytes(members),
             sheets=sheets,
             posters=posters,
-            reads=(_seen(self._conformed, chunk),),
+            reads=(seeking.reading(self.conformed, chunk),),
         )
 
 
@@ -396,18 +397,3 @@ def _waves(video: Sequence[VideoRendition]) -> Iterator[tuple[VideoRendition, ..
     for first in (True, False):
         if wave := tuple(rendition for rendition in video if (rendition.codec in EARLY) is first):
             yield wave
-
-
-def _seen(conformed: Conformed, chunk: Chunk) -> Reading:
-    """What a task reads of the picture, apart from what it must decode before."""
-    track, index = conformed.track, conformed.track.frames
-    first, end = conformed.source_range(chunk.first_frame, chunk.end_frame)
-    place = seeking.keyframe_place(conformed, chunk)
-    return Reading(
-        stream=track.index,
-        zero_s=track.start_s,
-        frame_s=1 / track.frame_rate,
-        seek_s=index.seek_ticks[place] * track.time_base if place else None,
-        start_s=index.pts_ticks[first] * track.time_base,
-        end_s=index.pts_ticks[end - 1] * track.time_base + 1 / track.frame_rate,
-    )

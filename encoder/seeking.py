@@ -12,6 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from encoder.conforming import Conformed
+from headend.media import Reading
 from headend.timing import Chunk, Grid
 
 LEAD_S = Fraction(15)
@@ -37,6 +38,21 @@ def lead_s(conformed: Conformed, chunk: Chunk) -> Fraction:
     first, _ = conformed.source_range(chunk.first_frame, chunk.end_frame)
     start = index.keyframes[keyframe_place(conformed, chunk)]
     return (index.pts_ticks[first] - index.pts_ticks[start]) * conformed.track.time_base
+
+
+def reading(conformed: Conformed, chunk: Chunk) -> Reading:
+    """What a task reads of the picture, apart from what it must decode before."""
+    track, index = conformed.track, conformed.track.frames
+    first, end = conformed.source_range(chunk.first_frame, chunk.end_frame)
+    place = keyframe_place(conformed, chunk)
+    return Reading(
+        stream=track.index,
+        zero_s=track.start_s,
+        frame_s=1 / track.frame_rate,
+        seek_s=index.seek_ticks[place] * track.time_base if place else None,
+        start_s=index.pts_ticks[first] * track.time_base,
+        end_s=index.pts_ticks[end - 1] * track.time_base + 1 / track.frame_rate,
+    )
 
 
 def joined(chunks: Sequence[Chunk], conformed: Conformed) -> tuple[Chunk, ...]:

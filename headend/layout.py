@@ -23,8 +23,12 @@ titles/{title}/releases/{release}/deleted.json          since when the release i
 titles/{title}/releases/{release}/held.json             since when the release waits for somebody to publish it
 titles/{title}/holds/{id}.json                          what running work needs, so that `gc` leaves it
 titles/{title}/sweeps/{id}.json                         a `gc` that removes something of the title now
+analysis/{master}/ladders/{digest}.json                 a ladder that was fitted to a master
+analysis/{master}/surveys/{digest}.json                 how complex a chunk of a master is
+analysis/{master}/trials/{digest}.json                  what a trial encode of an excerpt came to
 """
 
+import hashlib
 import re
 
 from headend.errors import ConfigError
@@ -264,6 +268,38 @@ def track_index(title: str, track: str) -> str:
 def track_sync(title: str, track: str) -> str:
     """Where a track's sync frames lie; written before the index, video only."""
     return f"{track_path(title, track)}/{SYNC}"
+
+
+# --- analysis ---------------------------------------------------------------------------------------------------
+
+
+ANALYSIS = "analysis"
+_PLAIN = re.compile(r"[a-z0-9]+:[A-Za-z0-9-]{1,80}")
+
+
+def analysis(digest: str) -> str:
+    """The folder of what was learned of a master, whatever titles are made of it; ends with a slash.
+
+    Args:
+        digest: The master's, such as ``sha256:…``.
+    """
+    name = digest.replace(":", "-") if _PLAIN.fullmatch(digest) else hashlib.sha256(digest.encode()).hexdigest()
+    return f"{ANALYSIS}/{name}/"
+
+
+def survey(master_digest: str, task: str) -> str:
+    """How complex a chunk of a master is."""
+    return f"{analysis(master_digest)}surveys/{task}.json"
+
+
+def trial(master_digest: str, key: str) -> str:
+    """What a trial encode of an excerpt of a master came to."""
+    return f"{analysis(master_digest)}trials/{key}.json"
+
+
+def fitted_ladder(master_digest: str, digest: str) -> str:
+    """A ladder that was fitted to a master, by the digest of all that was asked for."""
+    return f"{analysis(master_digest)}ladders/{digest}.json"
 
 
 # --- jobs ---------------------------------------------------------------------------------------------------------

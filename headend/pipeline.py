@@ -30,7 +30,7 @@ from encoder.costs import Calibration, Pricing, measured
 from encoder.scheduling import slot_bytes, slot_count
 from encoder.subtitles import sidecars
 from encoder.timelines import policy as timing
-from headend import comparison, documents, holds, layout, records
+from headend import analysis, comparison, documents, holds, layout, records
 from headend.errors import DamagedMaster, StorageError
 from headend.media import (
     Crop,
@@ -42,7 +42,7 @@ from headend.media import (
     TextTrack,
 )
 from headend.performing import order_of, perform
-from headend.settings import ClusterSettings, EncodeSettings, PictureChoice, StoreSettings
+from headend.settings import ClusterSettings, EncodeSettings, PictureChoice, StoreSettings, Targets
 from headend.storage import Store, check_writable, masters, open_store, patiently
 from ladders import fitting
 from ladders.ladder import Ladder
@@ -68,6 +68,7 @@ class Request:
         publish_early: Whether H.264 and AAC go first, and are published before the rest is there.
         force: Whether what the store has is encoded anew.
         hold: Whether the release is made but left to a person to publish.
+        targets: What is wanted of a ladder that is fitted to the title; None takes the ladder as it is.
         submitted_at: When it was asked for: UTC, ISO 8601; empty for now. A release of an older request does not take
             the place of one of a newer request.
     """
@@ -82,6 +83,7 @@ class Request:
     force: bool = False
     hold: bool = False
     submitted_at: str = ""
+    targets: Targets | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,13 @@ class Planned:
         plan: What the title is to have, and the tasks that make what is missing.
         reused_parts: How much of it an earlier run has made: chunks of renditions.
         reused_tracks: The renditions that are complete already.
+        analysis_cpu_s: CPU seconds of the analysis that the ladder was fitted by.
     """
 
     plan: EncodePlan
     reused_parts: int = 0
     reused_tracks: tuple[str, ...] = ()
+    analysis_cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +203,7 @@ def submit(
         on_wait=on_wait,
     )
     known = calibration(store)
-    draft = draft_for(request, probe, known, workers)
+    draft, analysed = fitted_draft(request, probe, store, known, on_event, run, workers)
     first = planning.first_release(draft.plan) if request.publish_early else None
     with holds.held(store, request.title, tracks=draft.plan.tracks.values(), reason="submit"):
         stock = Stock(draft.plan) if request.force else take(store, draft.plan)
@@ -208,7 +212,7 @@ def submit(
         for line in plan.decisions:
             if line.startswith(grouping.MEMORY):
                 on_event(cluster.Notice(line))
-        on_event(Planned(plan, len(done), reused))
+        on_event(Planned(plan, len(done), reused, analysed.cpu_s if analysed else 0.0))
         records.settle(store, request.title)
         job = _Job(request, store, submitted_at, plan, first, stock, on_event, run)
         receipts = job.encode()
@@ -325,14 +329,96 @@ def _workers(request: Request, workers: Workers | None) -> tuple[cluster.Worker,
     return cluster.workers_of(request.cluster) if workers is None else workers()
 
 
+def fitted_draft(
+    request: Request,
+    probe: Probe,
+    store: Store,
+    known: Calibration | None = None,
+    on_event: Callable[[Event], None] = lambda _: None,
+    run: cluster.RunTasks = cluster.run_tasks,
+    workers: Workers | None = None,
+) -> tuple[planning.Draft, analysis.Analysed | None]:
+    """Decide what the title is to have, by a ladder that is fitted to it if the request says so.
+
+    What the analysis finds is written to the store, and taken from there if it is known.
+
+    Returns:
+        The draft, and the analysis; None without one.
+    """
+    draft = draft_for(request, probe, known, workers)
+    if request.targets is None:
+        return draft, None
+    found = analyse(request, probe, draft, store, on_event, run)
+    fitted = draft_for(
+        replace(request, ladder=found.analysis.ladder),
+        probe,
+        known,
+        workers,
+        conformed=draft.conformed,
+        beside=found.analysis.decisions,
+    )
+    return fitted, found
+
+
+def analyse(
+    request: Request,
+    probe: Probe,
+    draft: planning.Draft,
+    store: Store,
+    on_event: Callable[[Event], None] = lambda _: None,
+    run: cluster.RunTasks = cluster.run_tasks,
+) -> analysis.Analysed:
+    """Fit the request's ladder to the title: as `fitted_draft`, from the draft by the ladder as it is."""
+
+    def note(event: cluster.Event) -> None:
+        if isinstance(event, cluster.Failed):
+            again = "no further attempt" if event.last else "trying again"
+            on_event(cluster.Notice(f"analysis: attempt {event.attempt} failed, {again}: {event.error.message}"))
+        on_event(event)
+
+    analyst = analysis.Analyst(
+        draft,
+        probe,
+        request.ladder,
+        request.targets or Targets(),
+        settings=request.store,
+        store=store,
+        clusters=request.cluster,
+        run=run,
+        on_event=note,
+        on_step=lambda name: on_event(Step(name)),
+    )
+    found = analyst.analyse()
+    if not found.results:
+        on_event(cluster.Notice(f"the ladder {found.analysis.ladder.name} of this master is known"))
+    elif found.reused:
+        on_event(cluster.Notice(f"analysis: {found.reused:,} of {found.results:,} results were in the store"))
+    return found
+
+
 def draft_for(
-    request: Request, probe: Probe, known: Calibration | None = None, workers: Workers | None = None
+    request: Request,
+    probe: Probe,
+    known: Calibration | None = None,
+    workers: Workers | None = None,
+    *,
+    conformed: conforming.Conformed | None = None,
+    beside: tuple[str, ...] = (),
 ) -> planning.Draft:
-    """Fit the ladder, and decide what the title is to have."""
+    """Fit the ladder, and decide what the title is to have.
+
+    Args:
+        request: What a person asks for.
+        probe: The master.
+        known: By how much costs were misjudged.
+        workers: Those that there are, where the caller knows.
+        conformed: The picture on the grid, if that has been decided.
+        beside: Decisions that were taken before.
+    """
     missing = damage.holes(probe, planning.usable(probe))
     if missing and not request.encode.allow_damaged:
         raise damage.refusal(request.title, probe.master, missing)
-    probe, conformed, fitted = fit(request.ladder, request.encode, request.store, probe)
+    probe, conformed, fitted = fit(request.ladder, request.encode, request.store, probe, conformed)
     written, told_of_text = text_of(request, probe, conformed)
     here = _workers(request, workers)
     return planning.Draft(
@@ -343,6 +429,7 @@ def draft_for(
         video=fitted.video,
         audio=fitted.audio,
         decisions=(
+            *beside,
             *fitted.decisions,
             *told_of_text,
             *damage.tell(missing, allowed=request.encode.allow_damaged),
@@ -364,9 +451,20 @@ def draft_for(
 
 
 def fit(
-    ladder: Ladder, encode: EncodeSettings, store: StoreSettings, probe: Probe
+    ladder: Ladder,
+    encode: EncodeSettings,
+    store: StoreSettings,
+    probe: Probe,
+    conformed: conforming.Conformed | None = None,
 ) -> tuple[Probe, conforming.Conformed, fitting.Fitted]:
     """Decide what is delivered of a master, and which renditions it becomes.
+
+    Args:
+        ladder: The ladder.
+        encode: How it is encoded.
+        store: Where S3 is.
+        probe: The master.
+        conformed: The picture on the grid, if that has been decided.
 
     Returns:
         The probe, whose programmes are those that are delivered; the picture on the grid; and the ladder for both.
@@ -375,7 +473,7 @@ def fit(
         ConfigError: What was asked for is not in the master.
         MasterError: The master can't be used.
     """
-    conformed = conform(encode, store, probe)
+    conformed = conformed or conform(encode, store, probe)
     probe, heard = programmes_of(encode, probe, conformed)
     fitted = fitting.fit(ladder, replace(probe, video=conformed.kept), frame_rate=conformed.frame_rate)
     return probe, conformed, replace(fitted, decisions=(*fitted.decisions, *heard))

@@ -154,6 +154,28 @@ SubtitleOffset = Fraction | None
 """Seconds that are added to the times of sidecars; None takes off whole hours where that puts them on the film."""
 
 
+class Fit(StrEnum):
+    """How the rungs of a ladder are placed for a master."""
+
+    FIXED = "fixed"
+    PER_TITLE = "per-title"
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What is wanted of a ladder that is fitted to one title.
+
+    Attributes:
+        renditions: SDR renditions of picture in all; None for as many as the pattern gives.
+        top_vmaf: VMAF of each codec's highest rung: more bits are not seen any more.
+        analysis_share: What the analysis may take, as a share of the encode's CPU.
+    """
+
+    renditions: int | None = None
+    top_vmaf: float = 95.0
+    analysis_share: float = 0.05
+
+
 @dataclass(frozen=True, slots=True)
 class EncodeSettings:
     """What a person may choose of an encode.

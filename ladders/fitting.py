@@ -314,7 +314,7 @@ def _rendition(
     ladder: Ladder, step: _Step, master_range: VideoRange, rate: Fraction, decisions: list[str]
 ) -> VideoRendition | None:
     rung, family = step.rung, ladder.family(step.rung.codec)
-    divisor = _divisor(rung, rate)
+    divisor = divisor_of(rung, rate)
     frame_rate = rate / divisor
     factor = rate_factor(family, float(frame_rate))
     average_kbps = max(1, round(_average_kbps(ladder, step) * factor))
@@ -346,7 +346,7 @@ def _rendition(
     )
 
 
-def _divisor(rung: VideoRung, rate: Fraction) -> int:
+def divisor_of(rung: VideoRung, rate: Fraction) -> int:
     """Every second frame of masters above 60 frames per second, and above 30 for low rungs; else every frame."""
     nominal = round(rate)
     return 2 if nominal > 60 or (nominal > 30 and rung.frame_rate is FramePolicy.AT_MOST_30) else 1

@@ -131,6 +131,39 @@ def hull(points: Iterable[TrialPoint]) -> Hull:
     return Hull(tuple(curves))
 
 
+def estimated(of: Hull, lines: int, crf: float, cap_kbps: float) -> Spot:
+    """What a rung of any size would come to, between the sizes that were tried.
+
+    Args:
+        of: The hull.
+        lines: Height of the rung; beyond the sizes that were tried, the nearest one is taken.
+        crf: Its constant rate factor.
+        cap_kbps: A rate that it can't exceed.
+    """
+    places = [curve.lines for curve in of.curves]
+    above = min(bisect_right(places, lines), len(places) - 1)
+    low, high = of.curves[max(0, above - 1)], of.curves[above]
+    if lines <= low.lines or low.lines == high.lines:
+        low = high = low if lines <= low.lines else high
+    share = 0.0 if low.lines == high.lines else min(1.0, math.log(lines / low.lines) / math.log(high.lines / low.lines))
+
+    def between(spots: tuple[Spot, Spot]) -> Spot:
+        a, b = spots
+        kbps = math.exp((1 - share) * math.log(a.kbps) + share * math.log(b.kbps))
+        return Spot(lines, (1 - share) * a.crf + share * b.crf, kbps, (1 - share) * a.vmaf + share * b.vmaf)
+
+    spot = between((low.at(crf), high.at(crf)))
+    if spot.kbps <= cap_kbps:
+        return spot
+    # A cap that holds acts as a higher factor would.
+    least, most = crf, crf + 30.0
+    for _ in range(40):
+        middle = (least + most) / 2
+        held = between((low.at(middle), high.at(middle)))
+        least, most = (middle, most) if held.kbps > cap_kbps else (least, middle)
+    return held
+
+
 def rate_saving(tried: Sequence[Spot], against: Sequence[Spot]) -> float:
     """How many bits one ladder takes over another for equal quality.
 

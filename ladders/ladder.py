@@ -98,6 +98,7 @@ class Ladder:
         families: One per video codec.
         video: Rungs, ascending within a codec and range.
         audio: Rungs.
+        measured: Whether averages are what trial encodes of one title came to, so that no model of rates applies.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Ladder:
     families: tuple[Family, ...]
     video: tuple[VideoRung, ...]
     audio: tuple[AudioRung, ...] = ()
+    measured: bool = False
 
     def family(self, codec: Codec) -> Family:
         """What the rungs of ``codec`` have in common; a checked ladder has it for each codec that it uses."""

@@ -51,6 +51,21 @@ class Garbage:
     waiting_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was learned of masters that no title is made of any more.
+
+    Attributes:
+        masters: Names of their folders.
+        objects: Everything that goes.
+        size_bytes: Of all that.
+    """
+
+    masters: tuple[str, ...] = ()
+    objects: tuple[str, ...] = field(default=(), repr=False)
+    size_bytes: int = 0
+
+
 def titles(store: Store) -> tuple[str, ...]:
     """All titles of which the store holds anything."""
     return store.folders(f"{layout.TITLES}/")
@@ -228,3 +243,47 @@ def all_garbage(
     """Find what nobody needs, title by title; nothing is held in memory of those that are done."""
     for title in only or titles(store):
         yield find(store, title, keep=keep, grace=grace)
+
+
+def find_forgotten(store: Store, *, grace: timedelta = GRACE, at: datetime | None = None) -> Forgotten:
+    """Find what was learned of masters that no release names, and that nobody has added to within the grace period.
+
+    Args:
+        store: Where it is.
+        grace: How long it is kept in any case.
+        at: The time; None for now.
+
+    Raises:
+        StorageError: The store failed, or a release's document is damaged; then nothing can be told to be forgotten.
+    """
+    oldest = (at or datetime.now(UTC)) - grace
+    old: dict[str, list[ObjectInfo]] = {}
+    for name in store.folders(f"{layout.ANALYSIS}/"):
+        found = list(store.list(f"{layout.ANALYSIS}/{name}/"))
+        if found and max(info.modified for info in found) < oldest:
+            old[name] = found
+    if old:
+        for folder in _masters_in_use(store):
+            old.pop(folder, None)
+            if not old:
+                break
+    infos = [info for found in old.values() for info in found]
+    return Forgotten(tuple(old), tuple(info.key for info in infos), sum(info.size_bytes for info in infos))
+
+
+def forget(store: Store, forgotten: Forgotten) -> None:
+    """Remove what `find_forgotten` has found. Whoever needs a part of it in the meantime makes it anew."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(store.delete, forgotten.objects))
+
+
+def _masters_in_use(store: Store) -> Iterator[str]:
+    """Names of the folders of what was learned of the masters of all releases."""
+    for title in titles(store):
+        for release in store.folders(layout.releases(title)):
+            try:
+                master = read_release(store, title, release).presentation.master
+            except ConfigError:
+                continue  # it is being removed
+            if master is not None:
+                yield layout.analysis(master.digest).rstrip("/").rpartition("/")[2]

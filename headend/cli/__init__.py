@@ -42,6 +42,7 @@ COMMANDS = {
     "keys": "Make, list, check and hand over content keys.",
     "probe": "Say what a master is.",
     "ladder": "List, show and fit ladders.",
+    "analyse": "Show the ladder that fits a master, by trial encodes.",
     "plan": "Show what submit would do in an empty store, without doing it.",
     "titles": "List the published titles of a store, page by page.",
     "show": "Show a title's renditions as they were measured.",

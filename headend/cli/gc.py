@@ -62,17 +62,24 @@ def command(
 
     Looks through all titles, or through those that are named. Of each title it keeps the current release, the latest
     former ones, and whatever was current, written or named by running work within the grace period. Tells what goes
-    and asks before anything does. Safe beside running jobs, origins and another gc.
+    and asks before anything does. Without titles it also removes what was learned, for per-title ladders, of masters
+    that no release is made of. Safe beside running jobs, origins and another gc.
     """
     opened = open_store(store)
     wanted = tuple(check_title(title) for title in titles) or garbage.titles(opened)
     found = [one for one in garbage.all_garbage(opened, keep=keep, grace=grace, only=wanted) if one.objects]
-    total = sum(one.size_bytes for one in found)
+    forgotten = garbage.Forgotten() if titles else garbage.find_forgotten(opened, grace=grace)
+    total = sum(one.size_bytes for one in found) + forgotten.size_bytes
     if not as_json:
         _show(found)
-    if found and not dry_run:
-        ask(f"Remove {total / 1_000_000:,.1f} MB of {count_text(len(found), 'title')}?", yes=yes)
+        if forgotten.masters:
+            masters = count_text(len(forgotten.masters), "master")
+            console().print(f"{forgotten.size_bytes / 1e6:,.1f} MB of analyses of {masters} that no release is made of")
+    if (found or forgotten.objects) and not dry_run:
+        of = count_text(len(found), "title") if found else "analyses"
+        ask(f"Remove {total / 1_000_000:,.1f} MB of {of}?", yes=yes)
         found = [garbage.remove(opened, one.title, keep=keep, grace=grace) for one in found]
+        garbage.forget(opened, forgotten)
     if as_json:
         rows = [
             {
@@ -84,11 +91,18 @@ def command(
             }
             for one in found
         ]
-        print_json({"dry_run": dry_run, "bytes": sum(one.size_bytes for one in found), "titles": rows})
-    elif not found:
+        removed_bytes = sum(one.size_bytes for one in found) + forgotten.size_bytes
+        analyses = {
+            "masters": forgotten.masters,
+            "objects": len(forgotten.objects),
+            "bytes": forgotten.size_bytes,
+        }
+        print_json({"dry_run": dry_run, "bytes": removed_bytes, "titles": rows, "analyses": analyses})
+    elif not found and not forgotten.objects:
         console().print("nothing to remove")
     elif not dry_run:
-        console().print(f"removed {sum(one.size_bytes for one in found) / 1_000_000:,.1f} MB")
+        removed_bytes = sum(one.size_bytes for one in found) + forgotten.size_bytes
+        console().print(f"removed {removed_bytes / 1_000_000:,.1f} MB")
 
 
 def _show(found: list[garbage.Garbage]) -> None:

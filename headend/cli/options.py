@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 
 from headend.errors import ConfigError
 from headend.layout import check_title
@@ -32,14 +33,17 @@ from headend.settings import (
     ClusterSettings,
     Cropping,
     EncodeSettings,
+    Fit,
     Limits,
     PictureChoice,
     StoreSettings,
     SubtitleOffset,
+    Targets,
     TextChoice,
 )
 
 Command = Callable[..., Any]
+TARGETS = Targets()
 
 
 class ByteCount(click.ParamType[int]):
@@ -555,6 +559,69 @@ def encode(command: Command) -> Command:
             allow_damaged=allow_damaged,
         )
         return command(encode=settings, **others)
+
+    return wrapped
+
+
+def per_title(command: Command) -> Command:
+    """Add what is wanted of a ladder for one title; the command gets it as ``targets``, a `Targets`."""
+
+    @click.option(
+        "--renditions",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="SDR renditions of picture that a per-title ladder has in all, at least 3 for each codec. "
+        "[default: as many as the ladder gives this master]",
+    )
+    @click.option(
+        "--top-vmaf",
+        type=click.FloatRange(50, 100),
+        default=TARGETS.top_vmaf,
+        show_default=True,
+        metavar="V",
+        help="VMAF at which a per-title ladder ends, since more bits would not be seen.",
+    )
+    @click.option(
+        "--analysis-share",
+        type=click.FloatRange(0, 100, min_open=True),
+        default=100 * TARGETS.analysis_share,
+        show_default=True,
+        metavar="PERCENT",
+        help="Share of the encode's expected CPU that trial encodes may take; four excerpts are tried in any case.",
+    )
+    @wraps(command)
+    def wrapped(*, renditions: int | None, top_vmaf: float, analysis_share: float, **others: Any) -> Any:
+        return command(targets=Targets(renditions, top_vmaf, analysis_share / 100), **others)
+
+    return wrapped
+
+
+def fit_per_title(command: Command) -> Command:
+    """Add ``--fit`` and the options of `per_title`; ``targets`` is None for a ladder that is taken as it is.
+
+    Raises:
+        ConfigError: An option of a per-title ladder is given without one.
+    """
+
+    @click.option(
+        "--fit",
+        "wanted",
+        type=click.Choice([each.value for each in Fit]),
+        default=Fit.FIXED.value,
+        show_default=True,
+        help="Take the ladder's rungs as they are, or place as many anew for this master by trial encodes.",
+    )
+    @per_title
+    @wraps(command)
+    def wrapped(*, wanted: str, targets: Targets, **others: Any) -> Any:
+        ctx = click.get_current_context()
+        if Fit(wanted) is Fit.PER_TITLE:
+            return command(targets=targets, **others)
+        for name in ("renditions", "top_vmaf", "analysis_share"):
+            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{flag} is for a ladder that is fitted to the title: add --fit {Fit.PER_TITLE}")
+        return command(targets=None, **others)
 
     return wrapped
 

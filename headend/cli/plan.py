@@ -16,14 +16,17 @@ from encoder.loudness import unmeasured_words
 from encoder.scheduling import slot_count
 from headend import documents, estimating, pipeline
 from headend.cli import options
+from headend.cli.progress import following
 from headend.cli.screen import console, facts, print_json, table
 from headend.cli.wording import clock_text, count_text, rate_text
 from headend.errors import ConfigError
 from headend.estimating import Estimate
 from headend.media import EncodePlan, EncodeTask, Kind
 from headend.prices import Prices
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
+from headend.storage import check_writable, open_store
 from ladders import loading
+from ladders.titled import check_renditions
 
 
 @click.command(
@@ -32,6 +35,7 @@ from ladders import loading
         "headend plan film.mov --title film",
         "headend plan film.mov --title film --ladder web --commands > encode.sh",
         "headend plan film.mov --title film --output plan.json",
+        "headend plan film.mov --title film --fit per-title",
         "headend plan film.mxf --title film --audio 1+2:en --audio 3+4:fr:dub",
         "headend plan film.mov --title film --subtitles film.de.srt:de --subtitles film.ttml:en:sdh",
     ),
@@ -39,9 +43,10 @@ from ladders import loading
 @options.master
 @options.title
 @options.ladder
+@options.fit_per_title
 @options.encode
 @options.cluster
-@options.endpoint
+@options.store
 @click.option("--commands", is_flag=True, help="Print every task's command instead, to be pasted into a shell.")
 @options.prices
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write plan.json here, too.")
@@ -52,7 +57,8 @@ def command(
     ladder: str,
     encode: EncodeSettings,
     cluster: ClusterSettings,
-    endpoint_url: str | None,
+    store: StoreSettings,
+    targets: Targets | None,
     commands: bool,
     prices: Prices,
     output: Path | None,
@@ -63,10 +69,15 @@ def command(
     Tells each decision that the master led to, the grid of GOPs, segments and chunks, the track that each rendition
     becomes, the tasks, and what all of it is expected to take and to cost. With --json the plan is printed as a
     document, with the estimate beside it.
+
+    With --fit per-title excerpts are encoded, unless the store knows already what comes of it; what is found is left
+    there.
     """
-    store = StoreSettings(endpoint_url=endpoint_url)
-    request = pipeline.Request(master, title, loading.load(ladder), store, cluster, encode)
-    plan = pipeline.plan_for(request, pipeline.inspect(master, store, choice=encode.picture))
+    chosen = loading.load(ladder)
+    if targets is not None:
+        check_renditions(chosen, targets)
+    request = pipeline.Request(master, title, chosen, store, cluster, encode, targets=targets)
+    plan = _planned(request)
     document = documents.write(plan)
     if output is not None:
         _write(output, document)
@@ -92,6 +103,19 @@ def command(
     else:
         _show(plan)
         _show_estimate(expected, prices, slots)
+
+
+def _planned(request: pipeline.Request) -> EncodePlan:
+    if request.targets is None:
+        return pipeline.plan_for(
+            request, pipeline.inspect(request.master, request.store, choice=request.encode.picture)
+        )
+    opened = open_store(request.store)
+    check_writable(opened)
+    with following(console(stderr=True)) as note:
+        probe = pipeline.inspect(request.master, request.store, note, request.encode.picture)
+        draft, _ = pipeline.fitted_draft(request, probe, opened, on_event=note)
+    return pipeline.tasks_for(draft, request, None)
 
 
 def estimate_plain(expected: Estimate, prices: Prices, slots: int) -> dict[str, object]:

@@ -10,9 +10,10 @@ from headend.cli.progress import following
 from headend.cli.screen import console, facts, print_json
 from headend.cli.wording import clock_text, count_text
 from headend.errors import ConfigError, HeadendError
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
 from headend.storage.masters import redact
 from ladders import choosing, loading
+from ladders.titled import check_renditions
 
 
 @click.command(
@@ -29,11 +30,13 @@ from ladders import choosing, loading
         "headend submit --from titles.csv --ladder web",
         "headend submit film.mov --title film --only-codecs avc,aac",
         "headend submit film.mov --title film --hold",
+        "headend submit film.mov --title film --fit per-title",
     ),
 )
 @options.master
 @options.title
 @options.ladder
+@options.fit_per_title
 @options.store
 @options.cluster
 @options.running
@@ -76,6 +79,7 @@ def command(
     publish_early: bool,
     only_codecs: str,
     only_rungs: str,
+    targets: Targets | None,
     force: bool,
     hold: bool,
     queue: bool,
@@ -91,12 +95,19 @@ def command(
     when all of it is in the store. Only what the store does not have yet is encoded: stopped half-way, the same command
     does the rest; with other codecs, languages or another ladder, it makes the new tracks alone.
 
+    With --fit per-title the rungs are placed for this master: excerpts are encoded in several sizes first, and what
+    is found stays in the store for other jobs of the same master. 'headend analyse' shows it.
+
     With --queue the job is only queued, and this command returns at once; 'headend dispatch' runs it.
     """
     if hold and publish_early:
         raise ConfigError("--hold keeps a release from players, and --publish-early shows it early: give one of them")
     chosen = choosing.part(loading.load(ladder), codecs=_listed(only_codecs), rungs=_listed(only_rungs))
-    request = pipeline.Request(master, title, chosen, store, cluster, encode, publish_early, force, hold)
+    if targets is not None:
+        check_renditions(chosen, targets)
+    request = pipeline.Request(
+        master, title, chosen, store, cluster, encode, publish_early, force, hold, targets=targets
+    )
     submission = queueing.Submission(request, queueing.Queueing(queue, priority, labels, notify))
     if manner is not None and manner.collected is not None:
         manner.collected.append(submission)

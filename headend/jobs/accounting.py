@@ -13,6 +13,8 @@ from headend.media import Receipt
 from headend.pipeline import Event, Planned
 from headend.progress import Encoding
 
+ANALYSIS = "analysis"
+"""Under which CPU is booked that fitting a ladder to the title took."""
 TEXT = "text"
 """Under which CPU of tasks is booked that make no picture and no sound."""
 
@@ -37,7 +39,7 @@ class Ledger:
         self._codecs = {picture.id: picture.codec.value for picture in pictures}
         self._codecs |= {sound.id: sound.codec.value for sound in planned.plan.audio}
         self._weights = estimating.weights(planned.plan, measured())
-        self._cpu_s: dict[str, float] = {}
+        self._cpu_s: dict[str, float] = {ANALYSIS: planned.analysis_cpu_s} if planned.analysis_cpu_s else {}
         self._task_s = self._failed_cpu_s = self._predicted_cpu_s = 0.0
         self._stored_bytes = self._put_requests = 0
         self._lock = threading.Lock()

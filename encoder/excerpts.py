@@ -1,0 +1,108 @@
+"""Which GOPs stand for a title, and what trial encodes of them foretell of the whole. Pure, and without chance.
+
+GOPs are drawn in proportion to the bytes of the survey's quick encode, in even steps along the title, so that what is
+hard to encode is seen often. Each excerpt's weight makes up for that. The rate follows by ratio: bytes of the trials
+over those of the survey, times the title's, which is exact where the two are in proportion.
+
+Source:
+    W. G. Cochran, Sampling Techniques, 3rd edition, chapters 6 and 9A.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
+
+from headend.media.analysis import Excerpt, GopComplexity, TrialScore
+from headend.timing import Grid
+
+FLOOR = 0.05
+"""Share of the mean GOP's bytes that each counts more than it has, so that quiet GOPs have a finite weight."""
+SHORTEST = 4
+"""A last GOP of less than one in so many frames of the others is no excerpt, unless it is the only one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """What trials foretell of a whole title.
+
+    Attributes:
+        kbps: Mean rate.
+        vmaf: Mean VMAF.
+        vmaf_p5: Weighted mean of the excerpts' 5th percentiles.
+    """
+
+    kbps: float
+    vmaf: float
+    vmaf_p5: float
+
+
+def draw(gops: Sequence[GopComplexity], gop_frames: int, count: int) -> tuple[Excerpt, ...]:
+    """Choose excerpts.
+
+    Args:
+        gops: Of the whole title, in order.
+        gop_frames: Frames of a whole GOP.
+        count: Number of draws, at least 1. A GOP that is drawn twice is one excerpt of twice the weight.
+
+    Returns:
+        In order; all GOPs, of equal weight, where there are no more than ``count``.
+    """
+    starts = [0, *accumulate(gop.frames for gop in gops)]
+    usable = [number for number, gop in enumerate(gops) if gop.frames * SHORTEST >= gop_frames] or [0]
+
+    def excerpt(number: int, weight: float) -> Excerpt:
+        return Excerpt(number, starts[number], starts[number + 1], gops[number].size_bytes, weight)
+
+    if len(usable) <= count:
+        return tuple(excerpt(number, 1.0) for number in usable)
+    mean_bytes = sum(gops[number].size_bytes for number in usable) / len(usable)
+    chances = [gops[number].size_bytes + FLOOR * mean_bytes + 1 for number in usable]
+    ends = list(accumulate(chances))
+    drawn = Counter(usable[bisect_right(ends, (step + 0.5) / count * ends[-1])] for step in range(count))
+    chance = dict(zip(usable, chances, strict=True))
+    least = min(drawn[number] / chance[number] for number in drawn)
+    return tuple(excerpt(number, drawn[number] / chance[number] / least) for number in sorted(drawn))
+
+
+def foretell(
+    excerpts: Sequence[Excerpt], scores: Mapping[int, TrialScore], gops: Sequence[GopComplexity], grid: Grid
+) -> Foretold:
+    """Foretell what one trial's size and rate factor would come to over the whole title.
+
+    Args:
+        excerpts: As drawn.
+        scores: By the excerpt's number; one for each.
+        gops: Of the whole title.
+        grid: The title's grid.
+    """
+    tried = sum(excerpt.weight * scores[excerpt.number].size_bytes for excerpt in excerpts)
+    surveyed = sum(excerpt.weight * excerpt.size_bytes for excerpt in excerpts)
+    frames = sum(excerpt.weight * excerpt.frame_count for excerpt in excerpts)
+    if surveyed:
+        whole_bytes = tried / surveyed * sum(gop.size_bytes for gop in gops)
+    else:
+        whole_bytes = tried / frames * grid.frame_count
+
+    def mean(values: Mapping[int, float]) -> float:
+        return sum(e.weight * e.frame_count * values[e.number] for e in excerpts) / frames
+
+    return Foretold(
+        float(whole_bytes * 8 / 1000 / grid.duration_s),
+        mean({number: score.vmaf for number, score in scores.items()}),
+        mean({number: score.vmaf_p5 for number, score in scores.items()}),
+    )
+
+
+def peak_ratio(gops: Sequence[GopComplexity], gops_in_segment: int) -> float:
+    """How much more bytes than the mean the hardest segments of a title have: those above 95 % of the others.
+
+    Returns:
+        At least 1.
+    """
+    groups = [gops[start : start + gops_in_segment] for start in range(0, len(gops), gops_in_segment)]
+    rates = sorted(Fraction(sum(gop.size_bytes for gop in group), sum(gop.frames for gop in group)) for group in groups)
+    mean = Fraction(sum(gop.size_bytes for gop in gops), sum(gop.frames for gop in gops))
+    return max(1.0, float(rates[int(0.95 * (len(rates) - 1))] / mean)) if mean else 1.0

@@ -1,0 +1,96 @@
+"""The survey: a quick encode of a whole title, which tells how hard each of its GOPs is.
+
+The command is built in `encoder.command`; here is what is read from its output.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from encoder.command import SCRATCH, SURVEY_FILE
+from encoder.encoding import fill
+from headend.errors import ChunkRejected
+from headend.media.analysis import Complexity, GopComplexity
+from headend.timing import Chunk
+
+_BLACK = re.compile(r"black_start:\s*([\d.]+)\s+black_end:\s*([\d.]+)")
+_FREEZE_START = re.compile(r"freeze_start:\s*([\d.]+)")
+_FREEZE_END = re.compile(r"freeze_end:\s*([\d.]+)")
+_CUT = re.compile(r"scd\.time:\s*([\d.]+)")
+
+
+@dataclass(slots=True)
+class Sightings:
+    """What detectors say on standard error while a survey runs, in seconds from the chunk's start.
+
+    Source: FFmpeg's filters ``blackdetect``, ``freezedetect`` and ``scdet``.
+    """
+
+    black_s: list[tuple[float, float]] = field(default_factory=list)
+    frozen_s: list[tuple[float, float]] = field(default_factory=list)
+    cuts_s: list[float] = field(default_factory=list)
+    _since_s: float | None = None
+
+    def hear(self, line: str) -> None:
+        """Take in a line."""
+        if found := _BLACK.search(line):
+            self.black_s.append((float(found[1]), float(found[2])))
+        elif found := _FREEZE_START.search(line):
+            self._since_s = float(found[1])
+        elif found := _FREEZE_END.search(line):
+            self.frozen_s.append((self._since_s or 0.0, float(found[1])))
+            self._since_s = None
+        elif found := _CUT.search(line):
+            self.cuts_s.append(float(found[1]))
+
+    def frozen(self, end_s: float) -> list[tuple[float, float]]:
+        """Stretches that stand still; one that has not ended lasts until ``end_s``."""
+        return self.frozen_s if self._since_s is None else [*self.frozen_s, (self._since_s, end_s)]
+
+
+def packets_file(scratch: Path) -> Path:
+    """Where a survey leaves its list of packets."""
+    return Path(fill(SURVEY_FILE, {SCRATCH: str(scratch)}))
+
+
+def complexity(
+    chunk: Chunk, packets: str, seen: Sightings, *, gop_frames: int, frames_per_s: float, cpu_s: float
+) -> Complexity:
+    """Put together what a survey of a chunk has found.
+
+    Args:
+        chunk: The frames.
+        packets: FFmpeg's ``framecrc`` list: GOPs follow each other whole, whatever the order of frames inside.
+        seen: What detectors said.
+        gop_frames: Distance of sync frames.
+        frames_per_s: Of the grid.
+        cpu_s: What it took.
+
+    Raises:
+        ChunkRejected: The list has another number of frames than the chunk.
+    """
+    sizes = [int(line.split(",")[4]) for line in packets.splitlines() if line.strip() and not line.startswith("#")]
+    if len(sizes) != chunk.frame_count:
+        raise ChunkRejected(f"the survey of chunk {chunk.number} has {len(sizes)} frames, not {chunk.frame_count}")
+    black = set(_frames(seen.black_s, frames_per_s, chunk.frame_count))
+    frozen = set(_frames(seen.frozen(chunk.frame_count / frames_per_s), frames_per_s, chunk.frame_count))
+    cuts = sorted({round(time_s * frames_per_s) for time_s in seen.cuts_s})
+    gops = []
+    for first in range(0, chunk.frame_count, gop_frames):
+        end = min(first + gop_frames, chunk.frame_count)
+        gops.append(
+            GopComplexity(
+                end - first,
+                sum(sizes[first:end]),
+                sum(frame in black for frame in range(first, end)),
+                sum(frame in frozen for frame in range(first, end)),
+                tuple(cut - first for cut in cuts if first <= cut < end),
+            )
+        )
+    return Complexity(chunk.first_frame, tuple(gops), cpu_s)
+
+
+def _frames(stretches_s: Iterable[tuple[float, float]], frames_per_s: float, count: int) -> Iterator[int]:
+    for start_s, end_s in stretches_s:
+        yield from range(max(0, round(start_s * frames_per_s)), min(count, round(end_s * frames_per_s)))

@@ -1,0 +1,325 @@
+"""Trial encodes: which sizes and rate factors are tried of a title, by which commands, and at what price. Pure.
+
+A trial uses the title's own effort and options, without a cap, and is compared with the master's own picture, which the
+same command keeps losslessly. Sizes are never interpolated, rate factors are.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import log2
+
+from encoder import measuring, seeking
+from encoder.command import REFERENCE, VideoCommands, bit_depth_of
+from encoder.conforming import Conformed
+from encoder.costs import SAFE, Pricing
+from headend.media import Codec, EncodeTask, Kind, Reading, VideoRendition
+from headend.media.analysis import Excerpt, SurveyTask, Trial, TrialTask
+from headend.media.quality import Viewing
+from headend.timing import Chunk, Grid
+
+_OF_X26X, _OF_OTHERS = (20.0, 28.0, 36.0), (22.0, 38.0, 54.0)
+CRFS = {Codec.AVC: _OF_X26X, Codec.HEVC: _OF_X26X, Codec.AV1: _OF_OTHERS, Codec.VP9: _OF_OTHERS}
+"""Constant rate factors that every size is tried with."""
+STEEP = 3.3
+"""Where the rates of neighbours differ by more than this, one between them is tried, too."""
+FINER, FINEST = 4.0, 16.0
+"""How much finer the finest trial is tried once more where it is not good enough yet, and how fine at most."""
+WORTH_VMAF = 2.0
+"""What a doubling of the rate must still gain for that."""
+COARSER = {Codec.AVC: 44.0, Codec.HEVC: 44.0, Codec.AV1: 62.0, Codec.VP9: 62.0}
+"""A coarser trial of the smallest size, where the lowest rung needs it."""
+MOST_MEGAPIXELS = 4.2
+"""Pixels of all encoders of a task together, in millions: it needs no more memory than two encoders of 1080 lines."""
+MEASURE_MB = 190
+"""Megabytes for each rendition that is measured at once on a screen of 1080 lines."""
+MEASURE_START_MB = 150
+MEASURE_FRAME_S = {1: 0.0277, 3: 0.0145, 5: 0.0124, 7: 0.0115}
+"""CPU seconds to measure a frame of one rendition on that screen, by the distance of measured frames."""
+SURVEY_FRAME_S = 0.0027
+"""CPU seconds to encode a frame of 360 lines quickly and to look at it; decoding comes on top."""
+LOSSLESS_S = 0.004
+"""CPU seconds to keep a million pixels losslessly, and to read them again."""
+_SCREEN = 1920 * 1080
+_MEGA = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A size that is tried.
+
+    Attributes:
+        lines: Height of the box of the rung that it stands for.
+        rendition: The rung applied to the title, with any rate factor.
+    """
+
+    lines: int
+    rendition: VideoRendition
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A trial of an excerpt."""
+
+    excerpt: Excerpt
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPoint:
+    """What a trial is foretold to come to over the whole title: `headend.media.analysis.Trial` with its outcome."""
+
+    trial: Trial
+    kbps: float
+    vmaf: float
+
+
+def first_trials(sizes: Iterable[Tried]) -> tuple[Trial, ...]:
+    """What is tried first: each size with three rate factors."""
+    return tuple(Trial(size.rendition.codec, size.lines, crf) for size in sizes for crf in CRFS[size.rendition.codec])
+
+
+def further_trials(
+    points: Sequence[TrialPoint], *, top_vmaf: float, lowest_kbps: Mapping[Codec, float]
+) -> tuple[Trial, ...]:
+    """What is tried after that, where three factors are too few.
+
+    Args:
+        points: What the first trials came to.
+        top_vmaf: VMAF that is good enough.
+        lowest_kbps: By codec, the rate of the lowest rung.
+    """
+    return tuple(dict.fromkeys(_further(points, top_vmaf, lowest_kbps)))
+
+
+def _further(points: Sequence[TrialPoint], top_vmaf: float, lowest_kbps: Mapping[Codec, float]) -> Iterator[Trial]:
+    by_size: dict[tuple[Codec, int], list[TrialPoint]] = {}
+    for point in points:
+        by_size.setdefault((point.trial.codec, point.trial.lines), []).append(point)
+    smallest = {codec: min(lines for other, lines in by_size if other is codec) for codec, _ in by_size}
+    for (codec, lines), found in by_size.items():
+        found.sort(key=lambda point: point.trial.crf)
+        for finer, coarser in pairwise(found):
+            if finer.kbps > STEEP * coarser.kbps:
+                yield Trial(codec, lines, float(round((finer.trial.crf + coarser.trial.crf) / 2)))
+        finest, crf = found[0], found[0].trial.crf - FINER
+        rivals = [p for p in points if p.trial.codec is codec and p.trial.lines != lines and p.kbps <= finest.kbps]
+        beaten = any(rival.vmaf >= finest.vmaf for rival in rivals)
+        if finest.vmaf < top_vmaf and not beaten and crf >= FINEST and _per_doubling(found) >= WORTH_VMAF:
+            yield Trial(codec, lines, crf)
+        if lines == smallest[codec] and found[-1].kbps > lowest_kbps.get(codec, 0.0):
+            yield Trial(codec, lines, COARSER[codec])
+
+
+def _per_doubling(found: Sequence[TrialPoint]) -> float:
+    """VMAF that a doubling of the rate gains between the two finest trials."""
+    finest, next_ = found[0], found[1]
+    doublings = log2(finest.kbps / next_.kbps) if finest.kbps > next_.kbps else 0.0
+    return (finest.vmaf - next_.vmaf) / doublings if doublings > 0 else 0.0
+
+
+class Analysing:
+    """Makes the tasks of an analysis.
+
+    Args:
+        commands: Of the title, at its effort.
+        conformed: Its picture on the grid.
+        grid: The grid.
+        pricing: What encodes cost; it must not depend on what a store has learned, or a resumed analysis would choose
+            other excerpts.
+        viewing: The screen.
+        shown_px: Width and height of the picture on it.
+        size_px: Width and height of the master's picture, upright and with square pixels.
+        master_digest: Of the master.
+        tool_digest: Of FFmpeg's program.
+    """
+
+    def __init__(
+        self,
+        commands: VideoCommands,
+        conformed: Conformed,
+        grid: Grid,
+        pricing: Pricing,
+        *,
+        viewing: Viewing,
+        shown_px: tuple[int, int],
+        size_px: tuple[int, int],
+        master_digest: str,
+        tool_digest: str,
+    ) -> None:
+        self._commands, self._conformed, self._grid, self._pricing = commands, conformed, grid, pricing
+        self._viewing, self._shown_px, self._size_px = viewing, shown_px, size_px
+        self._shared = {"master": master_digest, "tool": tool_digest}
+
+    # --- survey ---
+
+    def surveys(self, chunks: Sequence[Chunk]) -> tuple[SurveyTask, ...]:
+        """A task for each chunk."""
+        return tuple(self._survey(chunk) for chunk in chunks)
+
+    def _survey(self, chunk: Chunk) -> SurveyTask:
+        argv = self._commands.survey(chunk)
+        work = EncodeTask(
+            id=self._digest({"frames": [chunk.first_frame, chunk.end_frame], "argv": argv[argv.index("-i") + 2 :]}),
+            kind=Kind.VIDEO,
+            chunk=chunk,
+            renditions=(),
+            argv=argv,
+            cost=self.survey_s(chunk.frame_count) + self._lead_s(chunk),
+            memory_bytes=self._pricing.video_bytes(()),
+            reads=(self._reading(chunk),),
+        )
+        return SurveyTask(work, self._grid.gop_frames, float(self._grid.frame_rate))
+
+    def survey_s(self, frames: int) -> float:
+        """CPU seconds to survey so many frames."""
+        return self._pricing.video_s((), frames) + frames * SURVEY_FRAME_S
+
+    # --- trials ---
+
+    def keys(self, excerpts: Iterable[Excerpt], trials: Sequence[Trial], sizes: Sequence[Tried]) -> dict[str, Wanted]:
+        """What is to be tried, by the digest of all that decides what it comes to.
+
+        What is tried beside it does not matter, and neither does where the master lies.
+        """
+        known = _by_place(sizes)
+        found: dict[str, Wanted] = {}
+        for excerpt in excerpts:
+            for trial in trials:
+                rendition = _without_cap(known[trial.codec, trial.lines], trial)
+                found[self._key(excerpt, rendition)] = Wanted(excerpt, trial)
+        return found
+
+    def trials(self, wanted: Mapping[str, Wanted], sizes: Sequence[Tried]) -> tuple[TrialTask, ...]:
+        """Tasks that make what is wanted, of `keys`."""
+        keys = {each: key for key, each in wanted.items()}
+        by_excerpt: dict[Excerpt, list[Trial]] = {}
+        for each in wanted.values():
+            by_excerpt.setdefault(each.excerpt, []).append(each.trial)
+        return tuple(
+            self._trial(excerpt, group, tuple(keys[Wanted(excerpt, trial)] for trial, _ in group))
+            for excerpt, trials in by_excerpt.items()
+            for group in grouped(trials, sizes)
+        )
+
+    def excerpt_s(self, trials: Sequence[Trial], sizes: Sequence[Tried], frames: int) -> float:
+        """CPU seconds to try so many frames."""
+        return sum(self._trial_s(group, frames) for group in grouped(trials, sizes))
+
+    def _key(self, excerpt: Excerpt, rendition: VideoRendition) -> str:
+        return self._digest(
+            {
+                "frames": [self._commands.frames(_chunk(excerpt)), excerpt.first_frame, excerpt.end_frame],
+                "encoder": self._commands.alone(rendition),
+                "reference": self._size_px,
+                "judged": [self._viewing.model, self._shown_px, self._every(rendition)],
+            }
+        )
+
+    def _every(self, rendition: VideoRendition) -> int:
+        return measuring.spacing(self._grid.gop_frames // rendition.rate_divisor)
+
+    def _trial(self, excerpt: Excerpt, group: "Group", keys: tuple[str, ...]) -> TrialTask:
+        chunk = _chunk(excerpt)
+        renditions = [rendition for _, rendition in group]
+        reference = replace(
+            renditions[0],
+            id=REFERENCE,
+            width_px=self._size_px[0],
+            height_px=self._size_px[1],
+            rate_divisor=1,
+            frame_rate=self._grid.frame_rate,
+        )
+        argv = self._commands.trial(chunk, renditions, reference)
+        encoders_bytes = self._pricing.video_bytes(renditions)
+        work = EncodeTask(
+            id=self._digest(keys),
+            kind=Kind.VIDEO,
+            chunk=chunk,
+            renditions=tuple(rendition.id for rendition in renditions),
+            argv=argv,
+            cost=self._trial_s(group, excerpt.frame_count) + self._lead_s(chunk),
+            memory_bytes=max(encoders_bytes, round(self._measure_mb(len(renditions)) * SAFE * _MEGA)),
+            reads=(self._reading(chunk),),
+        )
+        return TrialTask(
+            work=work,
+            trials=tuple(trial for trial, _ in group),
+            keys=keys,
+            sizes_px=tuple((rendition.width_px, rendition.height_px) for rendition in renditions),
+            bit_depth=bit_depth_of(renditions[0]),
+            rate_divisor=renditions[0].rate_divisor,
+            viewing=self._viewing,
+            shown_px=self._shown_px,
+            every=self._every(renditions[0]),
+        )
+
+    def _trial_s(self, group: "Group", frames: int) -> float:
+        renditions = [rendition for _, rendition in group]
+        every = self._every(renditions[0])
+        screen = self._shown_px[0] * self._shown_px[1] / _SCREEN
+        measured = frames / renditions[0].rate_divisor * len(renditions)
+        frame_s = MEASURE_FRAME_S.get(every, MEASURE_FRAME_S[7])
+        kept = frames * self._size_px[0] * self._size_px[1] / _MEGA * LOSSLESS_S
+        return self._pricing.video_s(renditions, frames) + measured * frame_s * screen + kept
+
+    def _measure_mb(self, renditions: int) -> float:
+        screen = self._shown_px[0] * self._shown_px[1] / _SCREEN
+        return MEASURE_START_MB + MEASURE_MB * screen * min(renditions, measured_at_once(self._shown_px))
+
+    # --- both ---
+
+    def _lead_s(self, chunk: Chunk) -> float:
+        """CPU seconds to decode what lies between a keyframe and the first frame."""
+        lead = seeking.lead_s(self._conformed, chunk) * self._grid.frame_rate
+        return float(lead) * (self._pricing.video_s((), 1) - self._pricing.video_s((), 0))
+
+    def _reading(self, chunk: Chunk) -> Reading:
+        return seeking.reading(self._conformed, chunk)
+
+    def _digest(self, deciding: object) -> str:
+        canonical = json.dumps([self._shared, deciding], sort_keys=True, separators=(",", ":")).encode()
+        return hashlib.sha256(canonical).hexdigest()[:20]
+
+
+Group = Sequence[tuple[Trial, VideoRendition]]
+
+
+def grouped(trials: Sequence[Trial], sizes: Sequence[Tried]) -> Iterator[Group]:
+    """Share trials out into tasks: of one codec and frame rate each, and of no more pixels than memory allows."""
+    known = _by_place(sizes)
+    made = [(trial, _without_cap(known[trial.codec, trial.lines], trial)) for trial in trials]
+    kinds = dict.fromkeys((trial.codec, rendition.rate_divisor) for trial, rendition in made)
+    for codec, divisor in kinds:
+        group: list[tuple[Trial, VideoRendition]] = []
+        room = MOST_MEGAPIXELS
+        members = [each for each in made if (each[0].codec, each[1].rate_divisor) == (codec, divisor)]
+        for trial, rendition in sorted(members, key=lambda each: (-each[0].lines, each[0].crf)):
+            pixels = rendition.width_px * rendition.height_px / _MEGA
+            if group and (pixels > room or len(group) == measuring.MOST_RENDITIONS):
+                yield group
+                group, room = [], MOST_MEGAPIXELS
+            group.append((trial, rendition))
+            room -= pixels
+        yield group
+
+
+def measured_at_once(shown_px: tuple[int, int]) -> int:
+    """How many renditions are measured together: two on a screen of 2160 lines take as much memory as eight on HD."""
+    return max(
+        1, min(measuring.MOST_RENDITIONS, round(measuring.MOST_RENDITIONS * _SCREEN / (shown_px[0] * shown_px[1])))
+    )
+
+
+def _by_place(sizes: Iterable[Tried]) -> dict[tuple[Codec, int], VideoRendition]:
+    return {(size.rendition.codec, size.lines): size.rendition for size in sizes}
+
+
+def _chunk(excerpt: Excerpt) -> Chunk:
+    return Chunk(excerpt.number, excerpt.first_frame, excerpt.end_frame, 1)
+
+
+def _without_cap(rendition: VideoRendition, trial: Trial) -> VideoRendition:
+    return replace(rendition, id=trial.id, crf=trial.crf, cap_bps=0, buffer_bits=0)

@@ -1,0 +1,89 @@
+"""Which trials are made, and how they are shared out into tasks."""
+
+from dataclasses import replace
+
+from encoder.trials import TrialPoint, Tried, first_trials, further_trials, grouped, measured_at_once
+from headend.media import Codec
+from headend.media.analysis import Trial
+from tests.support.nouns import make_video_rendition
+
+SIZES = [
+    Tried(lines, make_video_rendition(codec=codec, width_px=width, height_px=lines))
+    for codec in (Codec.AVC, Codec.AV1)
+    for lines, width in ((360, 640), (720, 1280), (1080, 1920))
+]
+
+
+def points(*told: tuple[float, float, float], lines: int = 720, codec: Codec = Codec.AVC) -> list[TrialPoint]:
+    return [TrialPoint(Trial(codec, lines, crf), kbps, vmaf) for crf, kbps, vmaf in told]
+
+
+def test_every_size_is_tried_with_three_factors() -> None:
+    tried = first_trials(SIZES)
+
+    assert [(t.lines, t.crf) for t in tried if t.codec is Codec.AVC] == [
+        (lines, crf) for lines in (360, 720, 1080) for crf in (20.0, 28.0, 36.0)
+    ]
+    assert {t.crf for t in tried if t.codec is Codec.AV1} == {22.0, 38.0, 54.0}
+    assert tried[0].id == "avc-360p-crf20"
+
+
+def test_factors_between_are_tried_where_the_rate_is_steep() -> None:
+    steep = points((20, 8000, 96), (28, 2000, 90), (36, 900, 80))
+
+    assert further_trials(steep, top_vmaf=95, lowest_kbps={Codec.AVC: 1000}) == (Trial(Codec.AVC, 720, 24.0),)
+
+
+def test_a_finer_one_is_tried_where_quality_is_wanting_and_still_rises() -> None:
+    def further(vmaf: float, gain: float) -> tuple[Trial, ...]:
+        # Two doublings between neighbours at a ratio of 3 are log2(3) = 1.58.
+        told = points((20, 3000, vmaf), (28, 1000, vmaf - gain * 1.585), (36, 400, vmaf - 20))
+        return further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 1000})
+
+    assert further(90, 2.1) == (Trial(Codec.AVC, 720, 16.0),)
+    assert further(90, 1.9) == ()
+    assert further(95.5, 3) == ()
+
+
+def test_a_size_that_another_one_beats_is_not_tried_finer() -> None:
+    told = [
+        *points((20, 3000, 80), (28, 1000, 70), (36, 400, 60), lines=360),
+        *points((20, 6000, 97), (28, 2000, 88), (36, 700, 75), lines=720),
+    ]
+
+    assert further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 1000}) == ()
+
+
+def test_the_smallest_size_is_tried_coarser_where_the_lowest_rung_needs_it() -> None:
+    told = points((20, 900, 96), (28, 300, 90), (36, 120, 80), lines=234)
+
+    assert further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 85}) == (Trial(Codec.AVC, 234, 44.0),)
+    assert further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 130}) == ()
+
+
+def test_tasks_hold_one_codec_and_frame_rate_and_no_more_pixels_than_two_encoders_of_1080_lines() -> None:
+    sizes = [*SIZES, Tried(234, make_video_rendition(codec=Codec.AVC, width_px=416, height_px=234, rate_divisor=2))]
+    trials = first_trials(sizes)
+
+    groups = list(grouped(trials, sizes))
+
+    assert sorted(trial.id for group in groups for trial, _ in group) == sorted(trial.id for trial in trials)
+    for group in groups:
+        assert len({(trial.codec, rendition.rate_divisor) for trial, rendition in group}) == 1
+        assert len(group) == 1 or sum(r.width_px * r.height_px for _, r in group) <= 4_200_000
+        assert all((r.id, r.crf, r.cap_bps) == (trial.id, trial.crf, 0) for trial, r in group)
+    # The same trials make the same tasks, in whatever order they are asked for.
+    again = list(grouped(trials[::-1], sizes))
+    assert {frozenset(t.id for t, _ in group) for group in groups} == {frozenset(t.id for t, _ in g) for g in again}
+
+
+def test_one_picture_of_4320_lines_is_a_task_of_its_own() -> None:
+    large = Tried(4320, replace(SIZES[0].rendition, width_px=7680, height_px=4320))
+
+    assert [len(group) for group in grouped(first_trials([large]), [large])] == [1, 1, 1]
+
+
+def test_fewer_renditions_are_measured_at_once_on_a_larger_screen() -> None:
+    assert measured_at_once((1920, 1080)) == 8
+    assert measured_at_once((3840, 2160)) == 2
+    assert measured_at_once((640, 360)) == 8
