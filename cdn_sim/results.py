@@ -170,12 +170,14 @@ class Results:
         runs: All runs that are complete.
         segment_ms: Length of a segment.
         missing: How many runs are not complete, since the simulation was stopped.
+        played_s: Seconds that were played live, with real servers and clients; None for simulated days.
     """
 
     variants: Mapping[str, Scenario]
     runs: tuple[Run, ...]
     segment_ms: float
     missing: int = 0
+    played_s: float | None = None
 
     @property
     def scenario(self) -> Scenario:

@@ -369,7 +369,7 @@ def topology(results: Results) -> str:
     name = results.alternatives[0]
     scenario = results.variants[name]
     runs = results.of(name)
-    seconds = scenario.days.counted * 86_400
+    seconds = results.played_s or scenario.days.counted * 86_400
     rows = sum(isp.edges for isp in scenario.isps)
     height = max(2.6, 0.62 * rows + 0.7 * len(scenario.isps) + 0.4)
     with _drawing((WIDE[0], height), made) as axes:

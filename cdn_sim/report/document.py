@@ -18,6 +18,7 @@ def document(results: Results) -> dict[str, Any]:
         "version": VERSION,
         "scenario": msgspec.to_builtins(results.scenario),
         "runs_missing": results.missing,
+        "played_live_s": results.played_s,
         "figures": {
             figure.key: {"title": figure.title, "unit": figure.unit, "higher_is_better": figure.higher_is_better}
             for figure in FIGURES

@@ -1,9 +1,12 @@
 """The report as one HTML page: no script, nothing from elsewhere."""
 
+from collections.abc import Sequence
 from html import escape
 
 import msgspec
 
+from cdn_sim.accounting import hit_ratio
+from cdn_sim.engine import DECISIONS
 from cdn_sim.report import charts
 from cdn_sim.results import FIGURES, Figure, Results
 
@@ -47,6 +50,10 @@ _TILES = (
     "sessions",
     "cost_month",
 )
+_OF_WHOLE_DAYS = frozenset({"cost_month", "fill_bytes", "fill_share_of_misses", "late_bytes"})
+"""Figures that a slice of some seconds has not."""
+_BYTES = Figure("", "", "bytes", None)
+_SHARE = Figure("", "", "share", None)
 
 
 def page(results: Results) -> str:
@@ -59,20 +66,22 @@ def page(results: Results) -> str:
         ConfigError: matplotlib is not installed.
     """
     scenario = results.scenario
-    days = scenario.days
     parts = [
         f"<header><h1>{escape(scenario.name)}</h1><p>{escape(scenario.summary)}</p>",
-        f'<p class="faint">{_count(days.counted, "day")} counted after {_count(days.warm_up, "day")} of warm-up · '
-        f"{_count(len(results.of(results.alternatives[0])), 'seed')} · {_count(len(scenario.isps), 'provider')} · "
-        f"a simulation by headend: no traffic of real viewers</p></header>",
+        f'<p class="faint">{_what(results)}</p></header>',
     ]
-    if results.missing:
+    if results.missing and results.played_s is None:
         parts.append(
             f'<p class="warning">The simulation was stopped: {_count(results.missing, "run")} of it '
             f"{'is' if results.missing == 1 else 'are'} missing here.</p>"
         )
+    elif results.missing:
+        parts.append('<p class="warning">It was stopped before its end: these are the figures up to then.</p>')
     parts += [_tiles(results), _events(results)]
     parts += ["<h2>Where bytes come from</h2>", _figure("Topology", charts.topology(results))]
+    if results.played_s is not None:
+        parts += ["<h2>Who answered</h2>", _caches(results), "<h2>Figures</h2>", _table(results)]
+        return _document(scenario.name, parts)
     parts.append(_figure("Bytes answered out of the cache", charts.hit_ratios(results), _range_note(results)))
     parts.append(_figure("What became of requests at edges", charts.decisions(results)))
     parts.append("<h2>Transit and fill</h2>")
@@ -101,11 +110,49 @@ def page(results: Results) -> str:
         parts.append('<p class="faint">Dots are means, bars 95 % intervals over seeds, ticks the seeds.</p>')
     parts += [_table(results), "<h2>Money</h2>"]
     parts.append(_figure("Cost of a month", charts.money(results), "by the prices given"))
-    title = escape(f"{scenario.name}: simulation")
+    return _document(scenario.name, parts)
+
+
+def _document(name: str, parts: Sequence[str]) -> str:
+    title = escape(f"{name}: simulation")
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_CSS}</style></head>'
         f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _what(results: Results) -> str:
+    """What the figures are of, in one line."""
+    providers = _count(len(results.scenario.isps), "provider")
+    if results.played_s is not None:
+        return f"{results.played_s:.0f} seconds played live by headend, over loopback · {providers}"
+    days = results.scenario.days
+    return (
+        f"{_count(days.counted, 'day')} counted after {_count(days.warm_up, 'day')} of warm-up · "
+        f"{_count(len(results.of(results.alternatives[0])), 'seed')} · {providers} · "
+        "a simulation by headend: no traffic of real viewers"
+    )
+
+
+def _caches(results: Results) -> str:
+    """Requests of each cache by decision."""
+    [run] = results.of(results.alternatives[0])
+    shown = [number for number in range(len(DECISIONS)) if any(t.requests[:, number].sum() for t in run.tallies)]
+    head = "".join(f"<th>{escape(DECISIONS[number])}</th>" for number in shown)
+    rows = []
+    for tally in run.tallies:
+        for cache in range(tally.edges + 1):
+            name = f"{tally.isp}, edge {cache + 1}" if cache < tally.edges else f"{tally.isp}, shield"
+            counts = tally.requests[cache].sum(axis=1)
+            sent = tally.sent[cache].sum(axis=1)
+            cells = "".join(f"<td>{counts[number]:,.0f}</td>" for number in shown)
+            size = value_text(_BYTES, float(sent.sum()))
+            rows.append(f"<tr><td>{escape(name)}</td><td>{counts.sum():,.0f}</td>{cells}<td>{size}</td>")
+            rows.append(f"<td>{value_text(_SHARE, hit_ratio(tally.sent[cache]))}</td></tr>")
+    return (
+        f'<div class="scroll"><table><thead><tr><th></th><th>requests</th>{head}<th>sent</th><th>bytes hit</th></tr>'
+        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -145,8 +192,10 @@ def _tiles(results: Results) -> str:
     name = results.alternatives[0]
     tiles = []
     for key in _TILES:
+        if results.played_s is not None and key in _OF_WHOLE_DAYS:
+            continue
         mean, _ = results.mean(name, key)
-        note = known[key].title + (" a day" if key == "sessions" else "")
+        note = known[key].title + (" a day" if key == "sessions" and results.played_s is None else "")
         tiles.append(f'<div class="tile"><b>{value_text(known[key], mean)}</b><span>{escape(note)}</span></div>')
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
@@ -156,6 +205,8 @@ def _table(results: Results) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     rows = []
     for figure in FIGURES:
+        if results.played_s is not None and figure.key in _OF_WHOLE_DAYS:
+            continue
         cells = []
         for place, name in enumerate(names):
             mean, half = results.mean(name, figure.key)

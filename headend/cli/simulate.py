@@ -4,7 +4,9 @@ import csv
 import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -45,6 +47,7 @@ _SHOWN = (
         "headend simulate metro --show > mine.toml",
         "headend simulate mine.toml --only reactive --seed 7 --out reports/mine",
         "headend simulate mine.toml --scheduler tcp://10.0.0.5:8786 --json | jq .alternatives",
+        "headend simulate live-small --live --store s3://films/vod --seconds 120",
     ),
 )
 @click.argument("name", metavar="SCENARIO")
@@ -58,6 +61,22 @@ _SHOWN = (
     help=f"Folder of report.html, report.json and figures.prom.  [default: {DEFAULT_FOLDER}/NAME]",
 )
 @click.option("--show", is_flag=True, help="Print the scenario as TOML, to start one of your own, and do nothing.")
+@click.option(
+    "--store", "store_url", metavar="URL", help="Where releases are, instead of the scenario's catalogue.store."
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Play a slice in real time: an origin over the store, shields, edges, steering and shaped links on loopback, "
+    "with real HTTP clients.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 86_400),
+    default=60.0,
+    show_default=True,
+    help="With --live: how long, from the first event or in the busiest hour.",
+)
 @options.endpoint
 @options.common
 def command(
@@ -68,6 +87,9 @@ def command(
     scheduler: str | None,
     out: Path | None,
     show: bool,
+    store_url: str | None,
+    live: bool,
+    seconds: float,
     endpoint_url: str | None,
     as_json: bool,
 ) -> int:
@@ -76,6 +98,9 @@ def command(
     SCENARIO is a TOML file, or one that comes along: smoke, metro, premiere, brown-out, live-small. Each alternative of
     the scenario is run with each seed; the report sets them side by side, with 95 % intervals. The same seed gives the
     same report on any number of workers. Ctrl-C keeps what is complete.
+
+    With --live nothing is simulated but viewers and links: releases of a store are played through real servers on this
+    machine, and the report has the same figures. 'headend replay' reads the decision logs that lie beside it.
     """
     if workers and scheduler:
         raise ConfigError("--workers starts a local cluster, --scheduler uses a running one: give one of them")
@@ -85,16 +110,23 @@ def command(
         click.echo(text, nl=False)
         return 0
     variants = _chosen(scenario.variants(text, name), alternatives, seeds)
+    if store_url:
+        variants = {key: _with_store(each, store_url) for key, each in variants.items()}
     base = next(iter(variants.values()))
+    if live and (workers or scheduler or len(alternatives) > 1 or len(seeds) > 1):
+        raise ConfigError("--live plays one alternative with one seed on this machine: leave the others out")
     if not as_json:
         charts.ready()
-    releases = _releases(base, endpoint_url)
-    traces = _traces(variants)
-    target = out or Path(DEFAULT_FOLDER) / base.name
+    target = out or Path(DEFAULT_FOLDER) / (f"{base.name}-live" if live else base.name)
     if not as_json or out:
         _make_folder(target)
-    settings = ClusterSettings(scheduler, workers or len(os.sched_getaffinity(0)))
-    results, stopped = _run(variants, releases, traces, settings)
+    stopped: KeyboardInterrupt | None
+    if live:
+        results, stopped = _play(base, endpoint_url, seconds, None if as_json and not out else target)
+    else:
+        releases = _releases(base, endpoint_url)
+        settings = ClusterSettings(scheduler, workers or len(os.sched_getaffinity(0)))
+        results, stopped = _run(variants, releases, _traces(variants), settings)
     if not results.runs:
         raise stopped or ConfigError("nothing was simulated")
     if not as_json or out:
@@ -105,7 +137,8 @@ def command(
         _show(results, target)
     if stopped:
         kept = f"; what is complete is in {target}" if not as_json or out else ""
-        click.echo(f"headend: stopped with {count_text(results.missing, 'run')} missing{kept}", err=True)
+        what = "before its end" if live else f"with {count_text(results.missing, 'run')} missing"
+        click.echo(f"headend: stopped {what}{kept}", err=True)
         return status_of(stopped)
     return 0
 
@@ -131,6 +164,32 @@ def _chosen(
     if seeds:
         chosen = {name: msgspec.structs.replace(each, seeds=tuple(seeds)) for name, each in chosen.items()}
     return chosen
+
+
+def _with_store(given: Scenario, url: str) -> Scenario:
+    return msgspec.structs.replace(given, catalogue=msgspec.structs.replace(given.catalogue, store=url))
+
+
+def _play(
+    base: Scenario, endpoint_url: str | None, seconds: float, target: Path | None
+) -> tuple[Results, KeyboardInterrupt | None]:
+    """Play a slice live; decision logs go to the folder of the report, if there is one."""
+    from cdn_sim.live import playing
+
+    if not base.catalogue.store:
+        raise ConfigError("--live plays the releases of a store: give --store URL, or set catalogue.store")
+    began = time.monotonic()
+
+    def on_progress(text: str) -> None:
+        click.echo(f"  {clock_text(time.monotonic() - began)}  {text}", err=True)
+
+    with ExitStack() as held:
+        folder = target or Path(held.enter_context(TemporaryDirectory()))
+        wanted = playing.Slice(
+            base, options.absolute(base.catalogue.store), endpoint_url, base.seeds[0], seconds, folder / "decisions"
+        )
+        results, is_stopped = playing.play(wanted, on_progress)
+    return results, KeyboardInterrupt() if is_stopped else None
 
 
 def _releases(base: Scenario, endpoint_url: str | None) -> tuple[Release, ...]:
@@ -226,6 +285,8 @@ def _show(results: Results, folder: Path) -> None:
     known = {figure.key: figure for figure in FIGURES}
     rows: list[list[Any]] = []
     for key in _SHOWN:
+        if results.played_s is not None and key in ("fill_share_of_misses", "cost_month"):
+            continue
         cells = []
         for name in results.alternatives:
             mean, half = results.mean(name, key)

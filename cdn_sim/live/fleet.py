@@ -1,0 +1,83 @@
+"""The servers of a live run: the commands that people use, as children that end with this process."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from headend.errors import ConfigError
+from headend.process import leashed
+
+START_S = 60.0
+"""How long a server may take to say where it is."""
+STOP_S = 10.0
+"""How long it may take to finish when it is told to stop."""
+
+
+class Child:
+    """One server.
+
+    Args:
+        words: The command and its arguments, without ``headend``; it must print one JSON object with its ``url``.
+        log: File for what it writes to standard error.
+    """
+
+    def __init__(self, words: Sequence[str], log: Path) -> None:
+        self.words = tuple(words)
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> str:
+        """Start it; returns its base URL.
+
+        Raises:
+            ConfigError: It ends, or does not say where it is.
+        """
+        argv = [sys.executable, "-m", "headend", *self.words]
+        with self._log.open("ab") as log:
+            # A session of its own: Ctrl-C is for this process, which then ends its children in order.
+            self._process = await asyncio.create_subprocess_exec(
+                *leashed(argv), stdout=asyncio.subprocess.PIPE, stderr=log, start_new_session=True
+            )
+        assert self._process.stdout is not None
+        text = b""
+        try:
+            async with asyncio.timeout(START_S):
+                while not text.rstrip().endswith(b"}"):
+                    line = await self._process.stdout.readline()
+                    if not line:
+                        break
+                    text += line
+            return str(json.loads(text)["url"])
+        except (TimeoutError, ValueError, KeyError) as error:
+            last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise ConfigError(
+                f"headend {self.words[0]} did not start: {' '.join(last) or 'it said nothing'}"
+            ) from error
+
+    async def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+    async def stop(self) -> None:
+        """Tell it to stop, and see that it does."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+
+
+def empty(folder: Path) -> None:
+    """Remove what a cache holds, as a machine that comes back with a new disk."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,370 @@
+"""A slice of a scenario in real time: its servers as processes, its links shaped, its viewers as real HTTP clients."""
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from cdn_sim import popularity, viewing
+from cdn_sim.accounting import DAY_HOURS, Tally
+from cdn_sim.engine import CONTENT_MISS, DECISIONS, DELAYED, FAILED, HIT, PASSED
+from cdn_sim.live.fleet import Child, empty
+from cdn_sim.live.shaping import BIN_S, Link
+from cdn_sim.live.titles import LiveTitle, read_titles
+from cdn_sim.live.watching import Audience, Viewer, warm_up
+from cdn_sim.model import Days, Event, Isp, Scenario
+from cdn_sim.request_logs.decisions import Answer, Kind, parse
+from cdn_sim.results import Results, Run
+from cdn_sim.scenario import BASE, size_bytes, time_ms
+from cdn_sim.viewing import DAY_MS
+from headend.errors import ConfigError
+from headend.http.listening import listen
+
+CHECK_S = 0.5
+TTL_S = 3
+PROGRESS_S = 5.0
+STEERED_S = 60.0
+_ANSWERS = {Answer.HIT: HIT, Answer.DELAYED: DELAYED, Answer.MISS: CONTENT_MISS, Answer.PASSED: PASSED}
+LIVE_EVENTS = ("lost", "slow", "origin")
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What is played.
+
+    Attributes:
+        scenario: One variant.
+        store: Where the releases are that are watched.
+        endpoint_url: Its S3 endpoint; None for AWS or a folder.
+        seed: Of the viewers.
+        seconds: How long.
+        folder: For decision logs; made if it is missing.
+    """
+
+    scenario: Scenario
+    store: str
+    endpoint_url: str | None
+    seed: int
+    seconds: float
+    folder: Path
+
+    @property
+    def starts_ms(self) -> int:
+        """When it begins: with the first event that can be played live, or in the busiest hour of the first day."""
+        first_ms = self.scenario.days.warm_up * DAY_MS
+        at = [time_ms(event.at) for event in self.scenario.events if event.kind in LIVE_EVENTS]
+        if at and min(at) >= first_ms:
+            return min(at)
+        hours = self.scenario.viewers.hours
+        return first_ms + hours.index(max(hours)) * 3_600_000
+
+
+def play(wanted: Slice, on_progress: Callable[[str], object]) -> tuple[Results, bool]:
+    """Play it; returns what came out, and whether it was stopped before its end by SIGINT or SIGTERM.
+
+    Raises:
+        ConfigError: A server does not start, or the store has no release.
+    """
+    warm_up()
+    return asyncio.run(_play(wanted, on_progress))
+
+
+class _Site:
+    """One provider's servers and links."""
+
+    def __init__(self, number: int, isp: Isp) -> None:
+        self.number, self.isp = number, isp
+        self.shield: Child
+        self.edges: list[Child] = []
+        self.edge_links: list[Link] = []
+        self.transit: Link
+        self.origin_link: Link
+        self.audience: Audience
+        self.logs: list[Path] = []
+
+    def host(self, edge: int) -> str:
+        """Where viewers reach an edge, from 0; all of 127.0.0.0/8 is this machine."""
+        return f"127.{10 + self.number}.0.{edge + 1}"
+
+    @property
+    def network(self) -> str:
+        """Addresses of its viewers."""
+        return f"127.{10 + self.number}.0.0/16"
+
+    @property
+    def viewers(self) -> str:
+        """Where its viewers' connections come from."""
+        return f"127.{10 + self.number}.1.1"
+
+
+async def _play(wanted: Slice, on_progress: Callable[[str], object]) -> tuple[Results, bool]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    wanted.folder.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as held:
+        scratch = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="headend-live-")))
+        sites = [_Site(number, isp) for number, isp in enumerate(wanted.scenario.isps)]
+        on_progress(f"starting an origin and {sum(isp.edges + 1 for isp in wanted.scenario.isps)} caches")
+        starting = asyncio.ensure_future(_start(wanted, sites, held, scratch))
+        stopping = asyncio.ensure_future(stop.wait())
+        held.callback(stopping.cancel)
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            with suppress(asyncio.CancelledError):
+                await starting
+            raise KeyboardInterrupt
+        try:
+            titles = starting.result()
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        played_s = await _slice(wanted, sites, titles, stop, on_progress)
+    return _results(wanted, sites, titles, played_s), played_s < wanted.seconds
+
+
+async def _start(wanted: Slice, sites: Sequence[_Site], held: AsyncExitStack, scratch: Path) -> tuple[LiveTitle, ...]:
+    """Start all servers at once; they only need to know each other's addresses."""
+    scenario = wanted.scenario
+    children: list[Child] = []
+
+    def child(name: str, *words: str) -> tuple[Child, tuple[str, int]]:
+        # A port of its own from the beginning, so that a server that was killed can come back to the same place.
+        place = "127.0.0.1", _free_port("127.0.0.1")
+        children.append(Child((*words, "--port", str(place[1]), "--json"), scratch / f"{name}.err"))
+        held.push_async_callback(children[-1].stop)
+        return children[-1], place
+
+    def cache(site: _Site, name: str, policy: str, disk: str, *words: str) -> tuple[Child, tuple[str, int]]:
+        full = f"{site.isp.name}-{name}"
+        log = wanted.folder / f"{full}.decisions"
+        log.unlink(missing_ok=True)
+        site.logs.append(log)
+        common = ("--disk", str(scratch / full), "--disk-bytes", str(size_bytes(disk)), "--decisions", str(log))
+        return child(full, "edge", "--name", full, "--policy", policy, *common, *words)
+
+    endpoint = ("--endpoint-url", wanted.endpoint_url) if wanted.endpoint_url else ()
+    _, origin = child("origin", "serve", "--store", wanted.store, *endpoint, "--open")
+    port = _free_port(sites[0].host(0))
+    steered: list[str] = []
+    for site in sites:
+        isp, edge = site.isp, scenario.edge_of(site.isp)
+        site.origin_link = Link(max(scenario.origin.link.gbps * isp.share * 1e9, 1e3), scenario.origin.link.rtt_ms)
+        above = await held.enter_async_context(site.origin_link.proxy("127.0.0.1", 0, origin))
+        site.shield, shield = cache(
+            site, "shield", isp.shield.policy, isp.shield.disk, "--origin", above, "--tier", "shield"
+        )
+        site.transit = Link(isp.transit.gbps * 1e9, isp.transit.rtt_ms)
+        transit = await held.enter_async_context(site.transit.proxy("127.0.0.1", 0, shield))
+        for number in range(isp.edges):
+            words = ("--origin", above, "--shield", transit, "--admission", edge.admission)
+            rate = ("--mbps", str(edge.gbps * 1000))
+            made, place = cache(site, str(number + 1), edge.policy, edge.disk, *words, *rate)
+            link = Link(edge.gbps * 1e9)
+            url = await held.enter_async_context(link.proxy(site.host(number), port, place))
+            site.edges.append(made)
+            site.edge_links.append(link)
+            steered += ["--edge", f"{_slug(isp.name)}/{number + 1}={url}"]
+        steered += ["--network", f"{_slug(isp.name)}={site.network}"]
+    often = ("--replicas", str(max(isp.replicas_of_top for isp in scenario.isps)), "--check", str(CHECK_S))
+    _, steering = child("steering", "steer", *steered, *often, "--ttl", str(TTL_S))
+    for site in sites:
+        site.audience = Audience(f"http://{steering[0]}:{steering[1]}", site.viewers)
+        held.push_async_callback(site.audience.close)
+    async with asyncio.TaskGroup() as starting:
+        for each in children:
+            starting.create_task(each.start())
+    await _until_steered(sites)
+    return await read_titles(f"http://{origin[0]}:{origin[1]}", scenario.catalogue.titles)
+
+
+async def _until_steered(sites: Sequence[_Site]) -> None:
+    """Wait until the steering server has heard of all edges; on a busy machine that takes a moment."""
+    edges = sum(len(site.edges) for site in sites)
+    deadline_s = asyncio.get_running_loop().time() + STEERED_S
+    while asyncio.get_running_loop().time() < deadline_s:
+        pathways, _, _ = await sites[0].audience.order("title", 0, "")
+        if len(pathways) == edges:
+            return
+        await asyncio.sleep(CHECK_S)
+    raise ConfigError("the edges don't answer in time: play a smaller scenario, or on a machine that is less busy")
+
+
+async def _slice(
+    wanted: Slice,
+    sites: Sequence[_Site],
+    titles: Sequence[LiveTitle],
+    stop: asyncio.Event,
+    on_progress: Callable[[str], object],
+) -> float:
+    """Let viewers come, and events happen; returns for how long."""
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def come(site: _Site, viewer: Viewer) -> None:
+        await asyncio.sleep(max(0.0, began_s + viewer.starts_s - loop.time()))
+        await site.audience.watch(viewer)
+
+    for site in sites:
+        tasks |= {loop.create_task(come(site, viewer)) for viewer in viewers(wanted, site.number, titles)}
+    expected = len(tasks)
+    for event in wanted.scenario.events:
+        after_s = (time_ms(event.at) - wanted.starts_ms) / 1000
+        if event.kind in LIVE_EVENTS and 0 <= after_s < wanted.seconds:
+            tasks.add(loop.create_task(_happen(event, began_s + after_s, sites)))
+    try:
+        while not stop.is_set() and (left_s := began_s + wanted.seconds - loop.time()) > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), min(PROGRESS_S, left_s))
+            active = sum(site.audience.active for site in sites)
+            came = int(sum(site.audience.seen[0] for site in sites))
+            on_progress(f"{active} of {came} viewers play; {expected} come in all")
+        return min(wanted.seconds, loop.time() - began_s)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def viewers(wanted: Slice, isp_number: int, titles: Sequence[LiveTitle]) -> list[Viewer]:
+    """Who comes in the slice: the sessions of the scenario's simulation at this time, of the titles that there are."""
+    scenario = wanted.scenario
+    day = wanted.starts_ms // DAY_MS
+    chart = popularity.charts(scenario.popularity, len(titles), scenario.days.all, wanted.seed)
+    segments = np.array([title.segments for title in titles])
+    weights = chart.weights(day, isp_number)[: len(titles)]
+    found = viewing.sessions(scenario, isp_number, day, wanted.seed, weights, segments)
+    inside = np.flatnonzero(
+        (found.start_ms >= wanted.starts_ms) & (found.start_ms < wanted.starts_ms + wanted.seconds * 1000)
+    )
+    return [
+        Viewer(
+            float(found.start_ms[each] - wanted.starts_ms) / 1000,
+            titles[int(found.title[each])],
+            scenario.viewers.devices[int(found.device[each])].codec,
+            scenario.viewers.devices[int(found.device[each])].most_kbps,
+            int(found.left[each]),
+            int(found.rule[each]),
+            int(found.quality[each]),
+            float(found.most_ms[each]),
+            float(found.kbps[each]),
+            float(found.rtt_ms[each]),
+            int(found.draw[each]),
+        )
+        for each in inside
+    ]
+
+
+async def _happen(event: Event, at_s: float, sites: Sequence[_Site]) -> None:
+    """Do to servers and links what an event says, and undo it when it is over."""
+    await asyncio.sleep(max(0.0, at_s - asyncio.get_running_loop().time()))
+    if event.lost is not None:
+        isp, _, number = (event.lost.edge or event.lost.shield).partition("/")
+        site = next(each for each in sites if each.isp.name == isp)
+        server = site.edges[int(number) - 1] if number else site.shield
+        await server.kill()
+        await asyncio.sleep(event.lost.minutes * 60)
+        if event.lost.returns == "cold":
+            await asyncio.to_thread(empty, Path(server.words[server.words.index("--disk") + 1]))
+        await server.start()
+    elif event.slow is not None:
+        link = next(each for each in sites if each.isp.name == event.slow.transit).transit
+        whole_bps = link.bps
+        if event.slow.keeps > 0:
+            link.bps = whole_bps * event.slow.keeps
+        else:
+            link.cut()
+        await asyncio.sleep(event.slow.minutes * 60)
+        link.bps = whole_bps
+        link.mend()
+    elif event.origin is not None:
+        for site in sites:
+            site.origin_link.delay_s += event.origin.extra_ms / 2000
+        await asyncio.sleep(event.origin.minutes * 60)
+        for site in sites:
+            site.origin_link.delay_s -= event.origin.extra_ms / 2000
+
+
+def _results(wanted: Slice, sites: Sequence[_Site], titles: Sequence[LiveTitle], played_s: float) -> Results:
+    scenario = wanted.scenario
+    hour = wanted.starts_ms % DAY_MS // 3_600_000
+    day_ms = wanted.starts_ms // DAY_MS * DAY_MS
+    events = tuple(
+        msgspec.structs.replace(event, at=f"day 1 {event.at.rpartition(' ')[2]}")
+        for event in scenario.events
+        if event.kind in LIVE_EVENTS and 0 <= time_ms(event.at) - wanted.starts_ms < wanted.seconds * 1000
+    )
+    clock = f"{(wanted.starts_ms - day_ms) // 3_600_000:02}:{(wanted.starts_ms - day_ms) // 60_000 % 60:02}"
+    played = msgspec.structs.replace(
+        scenario,
+        summary=f"{scenario.summary} Played live from {clock} for {played_s:.0f} s, with real servers and clients.",
+        days=Days(counted=1),
+        events=events,
+        alternatives={},
+        seeds=(wanted.seed,),
+    )
+    tallies = tuple(_tally(wanted, site, titles, hour, played_s) for site in sites)
+    segment_ms = titles[0].segment_ms
+    missing = int(played_s < wanted.seconds)
+    return Results({BASE: played}, (Run(BASE, wanted.seed, tallies),), segment_ms, missing, played_s)
+
+
+def _tally(wanted: Slice, site: _Site, titles: Sequence[LiveTitle], hour: int, played_s: float) -> Tally:
+    isp = site.isp
+    requests = np.zeros((isp.edges + 1, len(DECISIONS), DAY_HOURS))
+    sent = np.zeros_like(requests)
+    # The first log is the shield's, which the tables have last.
+    for cache, log in enumerate((*site.logs[1:], site.logs[0])):
+        counts, sizes = _decisions(log)
+        requests[cache, :, hour], sent[cache, :, hour] = counts, sizes
+    bins = max(1, int(np.ceil(played_s / BIN_S)))
+    traffic = np.zeros((isp.edges + 2, bins))
+    for row, link in enumerate((*site.edge_links, site.transit, site.origin_link)):
+        for number, size in link.carried.items():
+            traffic[row, min(number, bins - 1)] += size
+    # Rates are of whole bins, so the last one is counted as if it went on as it began.
+    traffic[:, -1] *= BIN_S / max(1.0, played_s - BIN_S * (bins - 1))
+    seen = np.zeros((DAY_HOURS, len(site.audience.seen)))
+    seen[hour] = site.audience.seen
+    renditions = sum(len(levels) for levels in titles[0].levels.values())
+    return Tally(
+        isp.name, wanted.seed, isp.edges, 0, requests, sent, traffic, np.zeros_like(traffic), seen, (),
+        site.audience.peak, site.audience.active, np.zeros(isp.edges + 2), 0.0, 0,
+        sum(title.segments for title in titles) * renditions,
+    )  # fmt: skip
+
+
+def _decisions(log: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Requests and bytes by decision, from a log; a fetch that failed turns its miss into a failure."""
+    counts, sizes = np.zeros(len(DECISIONS)), np.zeros(len(DECISIONS))
+    known: dict[str, int] = {}
+    with suppress(FileNotFoundError), log.open(encoding="ascii") as lines:
+        for record in parse(lines, log.name):
+            if record.kind is Kind.REQUEST and record.answer is not None:
+                counts[_ANSWERS[record.answer]] += 1
+                sizes[_ANSWERS[record.answer]] += record.size_bytes
+                known[record.key] = record.size_bytes
+            elif record.kind is Kind.FAILED and counts[CONTENT_MISS]:
+                counts[CONTENT_MISS] -= 1
+                counts[FAILED] += 1
+                sizes[CONTENT_MISS] -= known.get(record.key, 0)
+    return counts, sizes
+
+
+def _free_port(host: str) -> int:
+    [listener] = listen(host, 0)
+    with listener:
+        return int(listener.getsockname()[1])
+
+
+def _slug(name: str) -> str:
+    """A provider's name as steering takes it."""
+    return "".join(each if each.isalnum() else "-" for each in name.lower())

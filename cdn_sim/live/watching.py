@@ -1,0 +1,284 @@
+"""Viewers of a live run: each asks as a player does, over an access line of its own, in real time."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import aiohttp
+import numpy as np
+
+from cdn_sim.compiling import Array, compiled
+from cdn_sim.engine import (
+    CHANGE_KBPS,
+    ENDED,
+    GAVE_UP,
+    KBPS,
+    MOST_RETRIES,
+    RETRY_MS,
+    SEEN,
+    SEGMENTS,
+    SESSIONS,
+    STALL_MS,
+    STALLS,
+    START_MS,
+)
+from cdn_sim.live.shaping import Link
+from cdn_sim.live.titles import Level, LiveTitle
+from cdn_sim.players.choosing import choose, downloaded, waited
+from cdn_sim.players.session import utilities_of
+from cdn_sim.players.state import LAST, fresh
+
+READ_BYTES = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who watches.
+
+    Attributes:
+        starts_s: When, since the run's beginning.
+        title: What.
+        codec: Which switching set the device plays.
+        most_kbps: The device's highest rate; None for any.
+        left: How many segments are watched.
+        rule: A number of `cdn_sim.players.state`.
+        quality: For the rule ``fixed``.
+        most_ms: Size of the player's buffer.
+        kbps: Rate of the access line.
+        rtt_ms: Its round trip.
+        draw: A number of the viewer's own.
+    """
+
+    starts_s: float
+    title: LiveTitle
+    codec: str
+    most_kbps: float | None
+    left: int
+    rule: int
+    quality: int
+    most_ms: float
+    kbps: float
+    rtt_ms: float
+    draw: int
+
+
+class Audience:
+    """What the viewers of one provider have seen; belongs to one event loop.
+
+    Args:
+        steering: Base URL of the steering server.
+        address: Where these viewers' connections come from.
+
+    Attributes:
+        seen: Sums, in the order of `cdn_sim.engine.SEEN`.
+        active: Viewers who play at this moment.
+        peak: The most who ever did at once.
+    """
+
+    def __init__(self, steering: str, address: str) -> None:
+        self.seen = np.zeros(len(SEEN))
+        self.active = self.peak = 0
+        self._steering = steering
+        connector = aiohttp.TCPConnector(limit=0, local_addr=(address, 0), force_close=False)
+        timeout = aiohttp.ClientTimeout(total=60, sock_connect=5, sock_read=10)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def watch(self, viewer: Viewer) -> None:
+        """Play a session to its end."""
+        self.seen[SESSIONS] += 1
+        self.active += 1
+        self.peak = max(self.peak, self.active)
+        try:
+            await _Playing(self, viewer).play()
+            self.seen[ENDED] += 1
+        except _GaveUp:
+            self.seen[GAVE_UP] += 1
+        finally:
+            self.active -= 1
+
+    async def order(self, title: str, draw: int, current: str) -> tuple[tuple[str, ...], dict[str, str], float]:
+        """Ask the steering server: pathways, the host of each, and for how long that holds."""
+        query = f"viewer={draw}&_DASH_pathway=%22{current}%22" if current else f"viewer={draw}"
+        async with self._session.get(f"{self._steering}/{title}?{query}") as answer:
+            document = await answer.json()
+        hosts = {each["ID"]: each["URI-REPLACEMENT"]["HOST"] for each in document.get("PATHWAY-CLONES", ())}
+        return tuple(each for each in document["PATHWAY-PRIORITY"] if each in hosts), hosts, float(document["TTL"])
+
+    async def get(self, url: str, line: Link) -> tuple[int, float, float]:
+        """Read something over an access line; returns its size, and ms to the first byte and from there to the last.
+
+        Raises:
+            aiohttp.ClientError: It does not come; also `TimeoutError` and `OSError`.
+        """
+        began_s = time.monotonic()
+        await asyncio.sleep(2 * line.delay_s)
+        async with self._session.get(url) as answer:
+            answer.raise_for_status()
+            first_s = time.monotonic()
+            size = 0
+            while piece := await answer.content.read(READ_BYTES):
+                size += len(piece)
+                await line.carry(len(piece))
+        return size, (first_s - began_s) * 1000, (time.monotonic() - first_s) * 1000
+
+
+class _GaveUp(Exception):
+    """A viewer has seen nothing for too long."""
+
+
+class _Playing:
+    """One session."""
+
+    def __init__(self, audience: Audience, viewer: Viewer) -> None:
+        self._audience, self._viewer = audience, viewer
+        self._line = Link(viewer.kbps * 1000, viewer.rtt_ms)
+        self._pathways: tuple[str, ...] = ()
+        self._hosts: dict[str, str] = {}
+        self._asked_s = -1e9
+        self._ttl_s = 0.0
+
+    async def play(self) -> None:
+        viewer, seen = self._viewer, self._audience.seen
+        levels = levels_of(viewer.title, viewer.codec, viewer.most_kbps)
+        rates = np.array([level.kbps for level in levels])
+        utilities = utilities_of(rates)
+        row = fresh(1, with_mpc=True)[0]
+        row[LAST] = min(viewer.quality, len(levels) - 1)
+        segment_ms = viewer.title.segment_ms
+        began_s, dry_s, last = time.monotonic(), 0.0, -1
+        await self._fetch(viewer.title.manifest)
+        count = min(viewer.left, len(levels[0].paths))
+        for number in range(count):
+            buffer_ms = max(0.0, (dry_s - time.monotonic()) * 1000)
+            if number and (full_ms := buffer_ms + segment_ms - viewer.most_ms) > 0:
+                await asyncio.sleep(full_ms / 1000)
+                note_wait(viewer.rule, row, full_ms)
+                buffer_ms -= full_ms
+            quality, delay_ms = next_quality(
+                viewer.rule, row, buffer_ms, number, count, rates, utilities, len(levels), segment_ms, viewer.most_ms
+            )
+            if delay_ms > 0:
+                await asyncio.sleep(delay_ms / 1000)
+            size, latency_ms, transfer_ms = await self._fetch(levels[quality].paths[number])
+            if number < len(viewer.title.sound):
+                await self._fetch(viewer.title.sound[number])
+            now_s = time.monotonic()
+            if not number:
+                seen[START_MS] += (now_s - began_s) * 1000
+            elif now_s > dry_s:
+                seen[STALLS] += 1
+                seen[STALL_MS] += (now_s - dry_s) * 1000
+            dry_s = max(dry_s, now_s) + segment_ms / 1000
+            seen[SEGMENTS] += 1
+            seen[KBPS] += rates[quality]
+            seen[CHANGE_KBPS] += abs(rates[quality] - rates[last]) if last >= 0 else 0.0
+            last = quality
+            note_download(
+                viewer.rule,
+                row,
+                quality,
+                (dry_s - now_s) * 1000,
+                size * 8.0,
+                latency_ms,
+                max(transfer_ms, 1.0),
+                rates,
+                utilities,
+                len(levels),
+                segment_ms,
+                viewer.most_ms,
+            )
+        await asyncio.sleep(max(0.0, dry_s - time.monotonic()))
+
+    async def _fetch(self, path: str) -> tuple[int, float, float]:
+        """Read something from the first edge that gives it."""
+        for _ in range(MOST_RETRIES):
+            await self._steer()
+            for pathway in self._pathways:
+                try:
+                    found = await self._audience.get(f"http://{self._hosts[pathway]}{path}", self._line)
+                except (aiohttp.ClientError, TimeoutError, OSError):
+                    continue
+                if pathway != self._pathways[0]:  # stay there until steering says otherwise
+                    others = (each for each in self._pathways if each != pathway)
+                    self._pathways = (pathway, *others)
+                return found
+            await asyncio.sleep(RETRY_MS / 1000)
+        raise _GaveUp
+
+    async def _steer(self) -> None:
+        if time.monotonic() < self._asked_s + self._ttl_s and self._pathways:
+            return
+        current = self._pathways[0] if self._pathways else ""
+        try:
+            found = await self._audience.order(self._viewer.title.name, self._viewer.draw, current)
+            self._pathways, self._hosts, self._ttl_s = found
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            self._ttl_s = 5.0  # the last order holds
+        self._asked_s = time.monotonic()
+
+
+def levels_of(title: LiveTitle, codec: str, most_kbps: float | None) -> Sequence[Level]:
+    """What a device plays of a title: its codec up to its rate, or H.264 where the title has not that codec."""
+    levels = title.levels.get(codec) or title.levels.get("avc") or next(iter(title.levels.values()))
+    return [level for level in levels if most_kbps is None or level.kbps <= most_kbps] or levels[:1]
+
+
+# The players' rules, compiled once for this machine.
+
+
+@compiled
+def next_quality(
+    rule: int,
+    row: Array,
+    buffer_ms: float,
+    segment: int,
+    segments: int,
+    rates: Array,
+    utilities: Array,
+    count: int,
+    segment_ms: float,
+    most_ms: float,
+) -> tuple[int, float]:
+    """As `cdn_sim.players.choosing.choose`."""
+    return choose(rule, row, buffer_ms, segment, segments, rates, utilities, count, segment_ms, most_ms)
+
+
+@compiled
+def note_download(
+    rule: int,
+    row: Array,
+    quality: int,
+    buffer_ms: float,
+    size_bits: float,
+    latency_ms: float,
+    transfer_ms: float,
+    rates: Array,
+    utilities: Array,
+    count: int,
+    segment_ms: float,
+    most_ms: float,
+) -> None:
+    """As `cdn_sim.players.choosing.downloaded`."""
+    downloaded(
+        rule, row, quality, buffer_ms, size_bits, latency_ms, transfer_ms, rates, utilities, count, segment_ms, most_ms
+    )
+
+
+@compiled
+def note_wait(rule: int, row: Array, wait_ms: float) -> None:
+    """As `cdn_sim.players.choosing.waited`."""
+    waited(rule, row, wait_ms)
+
+
+def warm_up() -> None:
+    """Have the rules compiled before somebody waits for them."""
+    rates, row = np.array([100.0, 200.0]), fresh(1, with_mpc=True)[0]
+    utilities = utilities_of(rates)
+    next_quality(0, row, 0.0, 0, 9, rates, utilities, 2, 1000.0, 9000.0)
+    note_wait(0, row, 1.0)
+    note_download(0, row, 0, 1000.0, 1e5, 1.0, 10.0, rates, utilities, 2, 1000.0, 9000.0)
