@@ -10,12 +10,16 @@ from cdn_sim import forecasting, placement, topology
 from cdn_sim.compiling import Array
 from cdn_sim.filling import window_bytes
 from cdn_sim.model import Scenario
+from cdn_sim.plans import FillItem, FillPlan
 from cdn_sim.request_logs.reading import Requests
 from cdn_sim.scenario import size_bytes
 from headend.errors import ConfigError
 
 DAY_MS = 86_400_000
-_SEGMENT = re.compile(r"/?titles/([^/]+)/tracks/([^/]+)/(\d+)\.\w+")
+_SEGMENT = re.compile(
+    r"/?(?:titles/)?([a-z0-9-]{1,64})/(?:tracks/)?([A-Za-z0-9][A-Za-z0-9.-]{0,255})/([1-9][0-9]{0,6})\.(?:m4s|vtt)"
+)
+"""A segment as edges' decision logs, access logs and stores name it."""
 
 Rendition = tuple[str, str]
 """A title and one of its tracks."""
@@ -32,48 +36,6 @@ class Stored:
 
     bytes: int
     segments: int
-
-
-@dataclass(frozen=True, slots=True)
-class FillItem:
-    """One track that an edge is to hold.
-
-    Attributes:
-        title: The title's slug.
-        track: The track's id; all its objects lie below ``titles/{title}/tracks/{track}/``.
-        bytes: How large it is.
-        worth: Forecast requests per segment tomorrow.
-        pulled_by: The edge of the same site that pulls it from above; the others copy it from that one.
-    """
-
-    title: str
-    track: str
-    bytes: int
-    worth: float
-    pulled_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class FillPlan:
-    """What one edge is to hold, the most wanted first.
-
-    Attributes:
-        edge: Its name, such as ``north/1``.
-        starts: Local time at which the window opens, ``HH:MM``.
-        hours: How long it stays open.
-        mbps: What the edge may take in.
-        budget_bytes: Size of the planned part.
-        items: What it is to hold, in the order in which it is pulled.
-        late_bytes: What of it can't arrive in one window if nothing is there yet.
-    """
-
-    edge: str
-    starts: str
-    hours: float
-    mbps: float
-    budget_bytes: int
-    items: tuple[FillItem, ...]
-    late_bytes: int
 
 
 def views_by_day(logs: Iterable[Requests]) -> tuple[tuple[Rendition, ...], list[Array], dict[Rendition, Stored]]:
@@ -109,7 +71,7 @@ def views_by_day(logs: Iterable[Requests]) -> tuple[tuple[Rendition, ...], list[
             for place in np.flatnonzero(found_counts).tolist():
                 into[place] = into.get(place, 0) + int(found_counts[place])
     if not tracks:
-        raise ConfigError("no request of these logs is for a segment, such as /titles/film/tracks/avc-…/7.m4s")
+        raise ConfigError("no request of these logs is for a segment, such as film/avc-…/7.m4s")
     history = []
     for day in range(min(counts), max(counts) + 1):
         row = np.zeros(len(tracks))

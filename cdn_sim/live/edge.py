@@ -12,7 +12,8 @@ import math
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -31,7 +32,7 @@ from cdn_sim.request_logs.decisions import LoggedPolicy
 from headend import layout
 from headend.access.grants import Denied, GrantChecker, split_token
 from headend.access.tokens import Grant
-from headend.caching.receiving import Mismatch, receive
+from headend.caching.receiving import Mismatch, Pieces, receive
 from headend.caching.segmented_lru import SegmentedLRU
 from headend.caching.single_flight import SingleFlight, TookTooLong, TooMany
 from headend.http import cmcd, responses
@@ -88,6 +89,7 @@ class Figures:
         self._tier, self._name = tier, name
         self._requests = registry.counter("decisions", "Requests by decision.", "tier", "edge", "decision")
         self._fetched = registry.counter("fetched_bytes", "Bytes from upstream.", "from")
+        self._filled = registry.counter("fill_bytes", "Bytes of planned fill by result.", "result")
         self.damaged = registry.counter("damaged", "Bodies from upstream whose digest was wrong.")
         self.no_room = registry.counter("no_room", "Objects that the disk had no room for.")
         self.denied = registry.counter("denied", "Requests that a token does not cover.", "reason")
@@ -100,6 +102,14 @@ class Figures:
     def fetched(self, role: str, size_bytes: int) -> None:
         """Count bytes from upstream."""
         self._fetched.labels(role).value += size_bytes
+
+    def filled(self, result: str, size_bytes: int) -> None:
+        """Count bytes of fill: ``arrived``, ``late`` or ``replaced``."""
+        self._filled.labels(result).value += size_bytes
+
+
+Pace = Callable[[int], Awaitable[None]]
+"""Waits until so many bytes may have arrived."""
 
 
 class Edge:
@@ -160,6 +170,7 @@ class Edge:
         self._arriving: dict[str, _Ready] = {}
         self._flights: SingleFlight[str, _Ready] = SingleFlight(FLIGHTS, FLIGHTS_PER_CLIENT)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._paced: set[str] = set()
         registry.gauge("disk_bytes", "Bytes that the policy keeps on the disk.", lambda: policy.policy.used_bytes)
         registry.gauge("pinned_bytes", "Bytes of the planned part.", lambda: policy.policy.pinned_bytes)
         registry.gauge("load", "Share of the edge's rate that is taken.", lambda: self._meter.load)
@@ -296,6 +307,7 @@ class Edge:
         key = wanted.key
         arriving = self._arriving.get(key)
         under_way = arriving is not None or key in self._flights
+        self._paced.discard(key)  # somebody waits for it now
         verdict = self._request(wanted, delayed=under_way)
         if verdict.hit and not under_way:
             ready = self._open.get(key) or self._opened(wanted)
@@ -336,16 +348,35 @@ class Edge:
         self._open.drop(key)
         self._folder.remove(key)
 
-    async def _begin(self, wanted: Wanted, target: str, loops: str) -> _Ready:
+    async def _begin(
+        self, wanted: Wanted, target: str, loops: str, peers: Sequence[str] | None = None, pace: Pace | None = None
+    ) -> _Ready:
         """Start to fetch an object; returns when its first bytes are here."""
         first: asyncio.Future[_Ready] = asyncio.get_running_loop().create_future()
-        task = asyncio.get_running_loop().create_task(self._fetch(wanted, target, loops, first))
+        told = Told()
+        asked = self._ranked(wanted.key) if peers is None else peers
+        pieces: Pieces = self._upstreams.body(target, wanted.size_bytes, peers=asked, loops=loops, told=told)
+        if pace is not None:
+            pieces = self._slowly(wanted.key, pieces, pace)
+        task = asyncio.get_running_loop().create_task(self._fetch(wanted, pieces, told, first))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await first
 
-    async def _fetch(self, wanted: Wanted, target: str, loops: str, first: "asyncio.Future[_Ready]") -> None:
-        key, told = wanted.key, Told()
+    async def _slowly(self, key: str, pieces: Pieces, pace: Pace) -> Pieces:
+        """Pass fill on at its rate, until somebody waits for it."""
+        self._paced.add(key)
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    if key in self._paced:
+                        await pace(len(piece))
+                    yield piece
+        finally:
+            self._paced.discard(key)
+
+    async def _fetch(self, wanted: Wanted, pieces: Pieces, told: Told, first: "asyncio.Future[_Ready]") -> None:
+        key = wanted.key
         place = self._placed(wanted)
 
         def begun(blob: Blob) -> None:
@@ -354,7 +385,6 @@ class Edge:
                 self._arriving[key] = ready
                 first.set_result(ready)
 
-        pieces = self._upstreams.body(target, wanted.size_bytes, peers=self._ranked(key), loops=loops, told=told)
         try:
             await receive(
                 pieces,
@@ -400,6 +430,74 @@ class Edge:
             log.warning("%s came damaged from the %s", key, told.role)
             if told.role is not None:
                 self._upstreams.blame(told.role)
+
+    # --- the planned part ---
+
+    @property
+    def budget_bytes(self) -> int:
+        """Size of the cache, the planned part included."""
+        return self._policy.policy.budget_bytes
+
+    @property
+    def pinned_bytes(self) -> int:
+        """Bytes of the planned part."""
+        return self._policy.policy.pinned_bytes
+
+    def has_pinned(self, wanted: Wanted) -> bool:
+        """Whether an object is in the planned part."""
+        return self._policy.policy.is_pinned(wanted.key)
+
+    async def track(self, title: str, track: str, prefix: str) -> tuple[Wanted, ...]:
+        """All objects of a track; raises as `Tracks.find`."""
+        return await self._tracks.all(title, track, prefix=prefix)
+
+    async def pin(self, wanted: Wanted, target: str, pace: Pace, *, from_peers: bool) -> bool:
+        """Have an object in the planned part: take it over from the reactive part, or fetch it.
+
+        Args:
+            wanted: The object.
+            target: How upstream is asked for it.
+            pace: Fill's rate.
+            from_peers: Whether another edge of the site pulls it from above, so that peers are asked first.
+
+        Returns:
+            Whether it is there now, with all its bytes; False while it passes by without being kept.
+
+        Raises:
+            Absent, Unreachable, Mismatch, Incomplete, TooMany, TookTooLong: It can't be fetched.
+        """
+        key = wanted.key
+        held = key in self._policy.policy
+        if not held and (key in self._arriving or key in self._flights):
+            return False
+        if not self.has_pinned(wanted):
+            for gone in self._policy.pin(key, wanted.size_bytes):
+                self._forget(str(gone))
+        if held and (key in self._arriving or key in self._flights or self._open.get(key) or self._opened(wanted)):
+            return True
+        peers = self._all_ranked(key) if from_peers else ()
+        ready = await self._flights.do(
+            key, lambda: self._begin(wanted, target, "", peers, pace), wait_s=WAIT_S, client=""
+        )
+        body = ready.file.plain.body
+        if isinstance(body, Blob) and wanted.size_bytes:
+            await body.wait_beyond(wanted.size_bytes - 1)
+        self.figures.filled("arrived", wanted.size_bytes)
+        return self.has_pinned(wanted)
+
+    def unpin_others(self, tracks: Collection[str]) -> None:
+        """Remove from the planned part, and from the disk, what belongs to none of these tracks."""
+        for key in self._policy.policy.pinned:
+            name = str(key)
+            if name.rpartition("/")[0] not in tracks:
+                before = self.pinned_bytes
+                if self._policy.unpin(name):
+                    self._forget(name)
+                    self.figures.filled("replaced", before - self.pinned_bytes)
+
+    def _all_ranked(self, key: str) -> tuple[str, ...]:
+        """All peers, the likeliest to have an object first."""
+        return tuple(sorted(self._peers, key=lambda url: _weight(url, key), reverse=True))
 
     def _ranked(self, key: str) -> tuple[str, ...]:
         """Peers that are likelier to have an object than this edge: by rendezvous hashing."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cdn_sim.live.edge import Edge
+from cdn_sim.live.filler import Filler
 from cdn_sim.live.folder import Folder
 from cdn_sim.live.running import in_thread, until_signalled
 from cdn_sim.live.upstream import Role, Upstream, Upstreams
@@ -60,6 +61,7 @@ class EdgeSettings:
         territory: Where the edge is, ISO 3166-1 alpha-2; empty if that is not known.
         access_log: Whether each request is written to standard output, as a line of JSON.
         rate_bps: What the edge may send; the steering server sends no more viewers to an edge that is full.
+        fill: A plan that ``headend fill plan`` wrote; None for none.
         linger_s: How long the edge goes on after it is told to stop, while it says that it is not ready.
     """
 
@@ -80,6 +82,7 @@ class EdgeSettings:
     territory: str = ""
     access_log: bool = False
     rate_bps: float = math.inf
+    fill: Path | None = None
     linger_s: float = 0.0
 
 
@@ -149,9 +152,11 @@ async def _run(
             access_log=access_log,
             rate_bps=settings.rate_bps,
         )
+        filler = Filler(edge, settings.fill, settings.keys) if settings.fill is not None else None
         server = HttpServer(edge, registry, LIMITS)
         await server.start([listener])
         writing = asyncio.create_task(_write(stream, access_log))
+        filling = asyncio.create_task(filler.run()) if filler is not None else None
         gc.freeze()
         on_ready()
         try:
@@ -159,6 +164,8 @@ async def _run(
             edge.is_draining = True
             await asyncio.sleep(settings.linger_s)
         finally:
+            if filling is not None:
+                filling.cancel()
             await server.stop()
             await edge.close()
             writing.cancel()

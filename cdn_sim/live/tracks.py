@@ -79,16 +79,35 @@ class Tracks:
             TookTooLong: Upstream takes too long.
         """
         place = f"{title}/{track}"
+        index = await self._index(place, prefix, client, loops)
+        return wanted(place, name, index) if index is not None else None
+
+    async def all(self, title: str, track: str, *, prefix: str) -> tuple[Wanted, ...]:
+        """All objects of a track, in the order in which they are played; none if there is no such track.
+
+        Raises:
+            Unreachable, TooMany, TookTooLong: As `find`.
+        """
+        place = f"{title}/{track}"
+        index = await self._index(place, prefix, "", "")
+        if index is None:
+            return ()
+        names = (layout.INIT, *(layout.segment_name(track, number) for number in range(1, index.segment_count + 1)))
+        found = (wanted(place, name, index) for name in names)
+        return tuple(each for each in found if each is not None)
+
+    async def _index(self, place: str, prefix: str, client: str, loops: str) -> TrackIndex | None:
         index = self._known.get(place)
         if index is None:
             absent_s = self._absent.get(place)
             if absent_s is not None and self._clock() < absent_s:
                 return None
+            title, _, track = place.partition("/")
             target = f"{prefix}/{title}/tracks/{track}/{layout.INDEX}"
             index = await self._flights.do(
                 place, lambda: self._fetch(place, target, loops), wait_s=WAIT_S, client=client
             )
-        return wanted(place, name, index) if index is not None else None
+        return index
 
     async def _fetch(self, place: str, target: str, loops: str) -> TrackIndex | None:
         answered = await self._upstreams.document(target, loops=loops)

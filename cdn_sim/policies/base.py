@@ -72,6 +72,15 @@ class Policy(ABC):
         return self._pinned_bytes
 
     @property
+    def pinned(self) -> tuple[Key, ...]:
+        """Objects of the planned part, in the order in which they joined it."""
+        return tuple(self._pinned)
+
+    def is_pinned(self, key: Key) -> bool:
+        """Whether an object is in the planned part."""
+        return key in self._pinned
+
+    @property
     def room_bytes(self) -> int:
         """Budget of the reactive part."""
         return self.budget_bytes - self._pinned_bytes

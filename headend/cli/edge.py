@@ -27,6 +27,7 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
         "headend edge --origin http://127.0.0.1:8080 --disk /var/cache/edge",
         "headend edge --origin http://origin:8080 --shield http://shield:8082 --disk /cache --disk-bytes 200G",
         "headend edge --tier shield --origin http://origin:8080 --disk /cache --disk-bytes 2T --port 8082",
+        "headend edge --origin http://origin:8080 --disk /cache --disk-bytes 2T --fill plans/north-1.json",
         "headend edge --origin http://origin:8080 --disk /cache --decisions /var/log/edge.log --policy s3fifo",
     ),
 )
@@ -65,6 +66,12 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     metavar="FILE",
     help="Write down every decision; 'headend replay' reads it.",
 )
+@click.option(
+    "--fill",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PLAN",
+    help="Pull what this plan names in its window and at its rate, and keep it; 'headend fill plan' makes plans.",
+)
 @click.option("--name", default="", metavar="NAME", help="Unique among all edges. [default: host and port]")
 @click.option("--tier", type=click.Choice(["edge", "shield"]), default="edge", show_default=True, help="For metrics.")
 @token_keys
@@ -93,6 +100,7 @@ def command(
     admission: str,
     memory_bytes: int,
     decisions: Path | None,
+    fill: Path | None,
     name: str,
     tier: str,
     keys_file: str | None,
@@ -130,6 +138,7 @@ def command(
         admission=admission,
         memory_bytes=memory_bytes,
         decisions=decisions,
+        fill=fill,
         keys=keys,
         state_dir=state if keys is not None else None,
         territory=territory,

@@ -1,0 +1,171 @@
+"""Fill of a live edge: what a plan names is pulled in its window, at its rate, and stays whatever viewers ask for.
+
+The window is looked up on the wall clock before each object, so a clock that is set does no harm. What has not arrived
+when the window closes is late: it is pulled in the next one. The plan is read again whenever a window opens.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from cdn_sim.live.edge import Edge
+from cdn_sim.live.upstream import Absent, Unreachable
+from cdn_sim.plans import FillItem, FillPlan
+from headend import documents
+from headend.access.tokens import Grant, Keyring, issue
+from headend.caching.receiving import Mismatch
+from headend.caching.single_flight import TookTooLong, TooMany
+from headend.errors import ConfigError, StorageError
+from headend.http.blobs import Incomplete
+
+log = logging.getLogger("headend.edge")
+
+DAY_S = 86_400.0
+IDLE_S = 30.0
+"""How often the clock is looked at while there is nothing to do, at most."""
+AGAIN_S = 60.0
+"""How long after a pass in which something failed the next one begins."""
+TOKEN_S = 3600
+BURST_S = 0.1
+
+
+def read_plan(path: Path) -> FillPlan:
+    """Read a plan that ``headend fill plan`` wrote.
+
+    Raises:
+        ConfigError: There is none, or it is impossible.
+    """
+    try:
+        plan = documents.read(FillPlan, path.read_bytes(), key=str(path))
+        _starts_s(plan)
+    except (OSError, StorageError, ValueError) as error:
+        raise ConfigError(f"--fill {path} is no fill plan; make one with 'headend fill plan': {error}") from error
+    if not (0 < plan.hours <= 24 and plan.mbps > 0 and plan.budget_bytes >= 0):
+        raise ConfigError(f"--fill {path}: its hours, mbps or budget_bytes are impossible; make it anew")
+    return plan
+
+
+def left_s(plan: FillPlan, now: datetime) -> float:
+    """Seconds for which a plan's window stays open; 0 while it is closed.
+
+    Args:
+        plan: Its window is in local time.
+        now: Local time.
+    """
+    since_s = (now.hour * 3600 + now.minute * 60 + now.second - _starts_s(plan)) % DAY_S
+    return max(0.0, plan.hours * 3600 - since_s)
+
+
+def _starts_s(plan: FillPlan) -> int:
+    """Seconds from midnight to the window; `ValueError` if the plan says no time of day."""
+    found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", plan.starts)
+    if found is None:
+        raise ValueError(f"{plan.starts!r} is no time of day")
+    return int(found[1]) * 3600 + int(found[2]) * 60
+
+
+class Pace:
+    """A rate for bytes of fill: whoever calls waits until they may have arrived."""
+
+    def __init__(self, mbps: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bytes_per_s = mbps * 1e6 / 8
+        self._clock = clock
+        self._free_s = clock()
+
+    async def __call__(self, size_bytes: int) -> None:
+        """Wait for so many bytes."""
+        now_s = self._clock()
+        self._free_s = max(self._free_s, now_s - BURST_S) + size_bytes / self._bytes_per_s
+        if self._free_s > now_s:
+            await asyncio.sleep(self._free_s - now_s)
+
+
+class Filler:
+    """Follows a plan; belongs to one event loop.
+
+    Args:
+        edge: The edge, which pulls, pins and unpins.
+        path: The plan.
+        keys: What tokens are signed with, where upstream checks them.
+        local: Tells local time.
+    """
+
+    def __init__(
+        self, edge: Edge, path: Path, keys: Keyring | None, local: Callable[[], datetime] = datetime.now
+    ) -> None:
+        self._edge = edge
+        self._path = path
+        self._keys = keys
+        self._local = local
+        self._plan = read_plan(path)
+        if self._plan.budget_bytes > edge.budget_bytes:
+            raise ConfigError(
+                f"--fill {path} is for an edge with {self._plan.budget_bytes:,} planned bytes, more than --disk-bytes"
+            )
+
+    async def run(self) -> None:
+        """Fill, window after window; never returns."""
+        while True:
+            open_s = left_s(self._plan, self._local())
+            if not open_s:
+                await asyncio.sleep(IDLE_S)
+                continue
+            self._read_again()
+            await self._window()
+            while left_s(self._plan, self._local()):
+                await asyncio.sleep(IDLE_S)
+
+    async def _window(self) -> None:
+        """Pull until everything is here or the window closes."""
+        plan = self._plan
+        pace = Pace(plan.mbps)
+        self._edge.unpin_others({f"{item.title}/{item.track}" for item in plan.items})
+        late_bytes = 0
+        while left_s(plan, self._local()):
+            late_bytes = 0
+            for item in plan.items:
+                late_bytes += await self._item(item, plan, pace)
+            if not late_bytes:
+                log.info("all that is planned for %s is here", plan.edge)
+                return
+            await asyncio.sleep(min(AGAIN_S, left_s(plan, self._local())))
+        self._edge.figures.filled("late", late_bytes)
+        log.warning("the window of %s closed with %s bytes missing; they are late", plan.edge, f"{late_bytes:,}")
+
+    async def _item(self, item: FillItem, plan: FillPlan, pace: Pace) -> int:
+        """Pull one track; returns how much of it is not here yet, at least 1 if that is not known."""
+        prefix = f"/t/{self._token(item.title)}" if self._keys is not None else ""
+        missing_bytes = 0
+        try:
+            for wanted in await self._edge.track(item.title, item.track, prefix):
+                if not left_s(plan, self._local()):
+                    return missing_bytes + wanted.size_bytes
+                if self._edge.pinned_bytes + wanted.size_bytes > plan.budget_bytes and not self._edge.has_pinned(
+                    wanted
+                ):
+                    continue  # tracks are larger than the plan knew: the last ones stay out
+                target = f"{prefix}/{item.title}/tracks/{wanted.key.partition('/')[2]}"
+                if not await self._edge.pin(wanted, target, pace, from_peers=item.pulled_by != plan.edge):
+                    missing_bytes += wanted.size_bytes
+        except (Absent, Unreachable, Mismatch, Incomplete, TooMany, TookTooLong) as error:
+            log.warning("%s of %s could not be filled: %s", item.track, item.title, type(error).__name__)
+            return missing_bytes + 1
+        return missing_bytes
+
+    def _read_again(self) -> None:
+        try:
+            found = read_plan(self._path)
+        except ConfigError as error:
+            log.error("the plan stays as it was: %s", error)
+            return
+        if found.budget_bytes <= self._edge.budget_bytes:
+            self._plan = found
+
+    def _token(self, title: str) -> str:
+        assert self._keys is not None
+        who = f"fill-{self._edge.name}"[:64]
+        return issue(Grant(title, who, who, int(time.time()) + TOKEN_S), self._keys)
