@@ -226,6 +226,12 @@ def export(
 @token_keys
 @click.option("--open", "is_open", is_flag=True, help="Give keys to everyone; on loopback only.")
 @click.option(
+    "--speke",
+    "is_provider",
+    is_flag=True,
+    help="Also be a SPEKE v2 provider at /speke, for development; makes missing keys. On loopback only.",
+)
+@click.option(
     "--state-dir", metavar="DIR", help="Where screens are counted, together with the origin. [default: apart]"
 )
 @click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")

@@ -1,13 +1,19 @@
 import json
 import os
+import signal
 import stat
 import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from headend.cli import run
 from headend.keys import cpix, lines
+from headend.keys.file import FileKeys
 from tests.headend.keys.makers import make_certificate
 from tests.support.command_line import ROOT, command, environment, headend
 
@@ -85,3 +91,54 @@ def test_an_error_names_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run(["keys", "check", "film", "--keys", str(path), "--verbose"]) == 1
     said = "".join(capsys.readouterr())
     assert secret[:8] not in said and "line 6" in said
+
+
+@contextmanager
+def keys_served(*options: str | Path) -> Iterator[str]:
+    """A licence service as people run it; gives its address."""
+    argv = command("keys", "serve", "--port", "0", "--json", *options)
+    with subprocess.Popen(
+        argv, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as service:
+        try:
+            assert service.stdout is not None
+            said = "".join(iter(service.stdout.readline, "}\n"))
+            yield str(json.loads(said + "}")["url"])
+            service.send_signal(signal.SIGTERM)
+            assert (service.wait(30), service.communicate()) == (0, ("", ""))
+        finally:
+            service.kill()
+
+
+def test_keys_are_served_from_a_file_until_the_service_is_told_to_stop(tmp_path: Path) -> None:
+    [first, *_] = FileKeys(make_keys(tmp_path / "keys")).all()
+    with keys_served("--keys", tmp_path / "keys", "--open") as url:
+        with urllib.request.urlopen(f"{url}/film/keys/{first.name.kid}") as answer:
+            assert answer.read() == first.secret
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"{url}/other/keys/{first.name.kid}")
+
+
+def test_keys_from_a_provider_for_development_are_those_that_it_keeps(tmp_path: Path) -> None:
+    with keys_served("--keys", tmp_path / "dev.keys", "--speke") as url:
+        checked = headend("keys", "check", "film", "--keys", f"speke+{url}/speke")
+        assert (checked.returncode, checked.stderr) == (0, "")
+    assert headend("keys", "check", "film", "--keys", tmp_path / "dev.keys").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "everyone could get every key: give --token-keys FILE"),
+        (["--open", "--host", "0.0.0.0"], "--open gives keys to everyone, and 0.0.0.0 is not loopback"),
+        (["--speke", "--host", "0.0.0.0"], "--speke gives keys to everyone, and 0.0.0.0 is not loopback"),
+        (["--speke", "--keys", "env:NOTHING"], "--speke adds keys to a file"),
+        (["--open", "--token-keys", "x"], "--open needs no token keys"),
+    ],
+)
+def test_keys_are_not_served_to_everyone_by_mistake(
+    tmp_path: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_keys(tmp_path / "keys")
+    assert run(["keys", "serve", "--keys", str(tmp_path / "keys"), "--port", "0", *options]) == 2
+    assert said in capsys.readouterr().err
