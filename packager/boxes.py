@@ -6,7 +6,7 @@ Source: ISO/IEC 14496-12, section 4.2 (box structure) and 8.8 (movie fragments).
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headend.errors import PackagingError
 
@@ -15,6 +15,8 @@ VIDEO_ENTRY_BYTES = 78
 """Fields of VisualSampleEntry before its boxes (section 12.1.3)."""
 AUDIO_ENTRY_BYTES = 28
 """Fields of AudioSampleEntry before its boxes (section 12.2.3)."""
+ENCRYPTED = frozenset({"encv", "enca"})
+"""Sample entries of encrypted pictures and sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,20 @@ def find(data: bytes | memoryview, path: str, within: Box | None = None) -> Box:
 def sample_entry(init: bytes | memoryview) -> Box:
     """The first sample entry of the first track: its kind is the codec's four-character code.
 
+    Of an encrypted track, it is the code of what was encrypted (``frma``, ISO/IEC 14496-12, section 8.12.2).
+
     Raises:
         PackagingError: There is no track or it describes no samples.
     """
     stsd = find(init, "moov/trak/mdia/minf/stbl/stsd")
     for box in children(init, stsd.body + 8, stsd.end):
+        if box.kind in ENCRYPTED:
+            skip = VIDEO_ENTRY_BYTES if box.kind == "encv" else AUDIO_ENTRY_BYTES
+            sinf = next((one for one in children(init, box.body + skip, box.end) if one.kind == "sinf"), None)
+            if sinf is None:
+                raise PackagingError("an encrypted sample entry does not say what it was")
+            original = find(init, "frma", sinf)
+            return replace(box, kind=bytes(init[original.body : original.body + 4]).decode("latin-1"))
         return box
     raise PackagingError("the init segment describes no samples")
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from mmap import MADV_DONTNEED, mmap
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 from headend.errors import ChunkRejected, PlanMismatch
 from headend.media import EncodedTrack, Loudness, Segment
@@ -33,6 +33,7 @@ _BASE_IS_MOOF = 0x20000
 _NOT_SYNC = 0x10000
 _IS_SYNC_SAMPLE = 0x02000000
 _IS_OTHER_SAMPLE = 0x01010000
+_SAIO_BYTES, _SENC_HEADER_BYTES, _SENC_MAPS = 20, 16, 2
 _PROGRAM_LOUDNESS, _BS_1770, _UNVERIFIED, _ACCURATE = 1, 2, 1, 3
 """Method, system and reliability of a measurement: ISO/IEC 23003-4, annex A."""
 
@@ -101,6 +102,61 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Auxiliary:
+    """What decryptors need to know of each sample of a fragment (``senc``).
+
+    Attributes:
+        rows: For each sample: its initialisation vector and its map, as far as the scheme has them.
+        has_maps: Whether there are maps of clear and encrypted bytes.
+    """
+
+    rows: Sequence[bytes]
+    has_maps: bool
+
+
+class Protector(Protocol):
+    """Encrypts a track while it is cut; see `packager.protecting`."""
+
+    @property
+    def init(self) -> bytes:
+        """The init segment of the encrypted track."""
+
+    def fragment(
+        self, sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview, *, first: int
+    ) -> bytes:
+        """Encrypt a fragment: as `fragment_bytes`; ``first`` is the ordinal of its first sample in the title."""
+
+    def segment(self, body: bytes) -> bytes:
+        """Encrypt a segment as a whole, where the scheme does that."""
+
+
+Protect = Callable[[bytes], Protector]
+"""Makes the protector of a track from its clear init segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Leaves a track as it is.
+
+    Attributes:
+        init: The init segment.
+    """
+
+    init: bytes
+
+    def fragment(
+        self, sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview, *, first: int
+    ) -> bytes:
+        """Write a fragment; see `Protector`."""
+        del first
+        return fragment_bytes(sequence, decode_ticks, samples, media)
+
+    def segment(self, body: bytes) -> bytes:
+        """Give the segment back; see `Protector`."""
+        return body
+
+
+@dataclass(frozen=True, slots=True)
 class _Bodies:
     """Bytes that are put together anew each time that they are gone through."""
 
@@ -131,7 +187,14 @@ def fragments(data: memoryview | bytes) -> Iterator[Fragment]:
 
 @boxes.damage_reported()
 def cut_video(
-    data: memoryview, *, rendition: str, grid: Grid, chunk: Chunk, rate_divisor: int, vp9_level: str | None = None
+    data: memoryview,
+    *,
+    rendition: str,
+    grid: Grid,
+    chunk: Chunk,
+    rate_divisor: int,
+    vp9_level: str | None = None,
+    protect: Protect = Clear,
 ) -> Cut:
     """Cut an encoded chunk into its segments and give them their place in the title.
 
@@ -143,6 +206,7 @@ def cut_video(
         rate_divisor: Of how many frames of the grid one was taken.
         vp9_level: The level to state in ``vpcC``: FFmpeg's muxer derives one from the size alone, which is too
             low at high frame rates.
+        protect: Encrypts what is cut.
 
     Returns:
         The init segment, the segments and their description.
@@ -183,6 +247,7 @@ def cut_video(
     late_ticks = REORDER_FRAMES * frame_ticks if reordered else 0
     if late_ticks:
         init = _with_offset_edit(init, late_ticks)
+    protector = protect(init)
     bounds = [b for b in grid.segment_bounds() if chunk.first_frame <= b <= chunk.end_frame]
     first_gop = chunk.first_frame // grid.gop_frames
     offset_ticks = chunk.first_frame * ticks.frame_ticks
@@ -198,14 +263,16 @@ def cut_video(
             if min(sample.composition_ticks for sample in samples) < 0:
                 raise PlanMismatch(f"{rendition}: frames of chunk {chunk.number} are reordered further than planned")
             media = data[gop.media : gop.media + sum(sample.size_bytes for sample in samples)]
-            yield fragment_bytes(place + 1, gop.decode_ticks + offset_ticks, samples, media)
+            yield protector.fragment(
+                place + 1, gop.decode_ticks + offset_ticks, samples, media, first=place * gop_frames
+            )
 
     segments = []
     for number, (first, end) in enumerate(pairwise(bounds), start=chunk.first_segment):
         gops = found[first // grid.gop_frames - first_gop : _ceil_div(end, grid.gop_frames) - first_gop]
         parts = list(written(first, end))
         _let_go(data)
-        body = b"".join(parts)
+        body = protector.segment(b"".join(parts))
         segments.append(
             Segment(
                 number=number,
@@ -221,10 +288,10 @@ def cut_video(
     def again(first: int, end: int) -> bytes:
         body = b"".join(written(first, end))
         _let_go(data)
-        return body
+        return protector.segment(body)
 
     bodies = _Bodies(lambda: (again(*bound) for bound in pairwise(bounds)))
-    return joined(rendition, init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
+    return joined(rendition, protector.init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
 
 
 @boxes.damage_reported()
@@ -236,6 +303,7 @@ def cut_audio(
     sample_rate_hz: int,
     frame_samples: int,
     loudness: Loudness | None = None,
+    protect: Protect = Clear,
 ) -> Cut:
     """Cut a programme's sound at the codec frames nearest to the video's segment boundaries.
 
@@ -251,6 +319,7 @@ def cut_audio(
         sample_rate_hz: Samples per second; also the track's timescale.
         frame_samples: Samples in one codec frame, as the codec's standard says.
         loudness: The programme's; the init segment tells it, unless it is silence.
+        protect: Encrypts what is cut.
 
     Returns:
         The init segment, whose edit list tells players to drop the priming, the segments and their description.
@@ -276,6 +345,9 @@ def cut_audio(
 
     starts = [round((start * sample_rate_hz + priming) / frame_samples) for start in grid.segment_starts_s()[1:-1]]
     bounds = [0, *starts, kept]
+    if loudness is not None and loudness.result_lufs is not None:
+        init = _with_loudness(init, loudness.result_lufs, loudness.result_dbtp)
+    protector = protect(init)
 
     def durations(first: int, stop: int) -> list[int]:
         return [frame_samples] * (stop - first - 1) + [last if stop == kept else frame_samples]
@@ -285,7 +357,7 @@ def cut_audio(
         samples = [Sample(duration, size, True, 0) for size, duration in whole]
         media = b"".join(data[places[n] : places[n] + sizes[n]] for n in range(first, stop))
         _let_go(data)
-        return fragment_bytes(number, first * frame_samples, samples, media)
+        return protector.segment(protector.fragment(number, first * frame_samples, samples, media, first=first))
 
     spans = [(number, first, stop) for number, (first, stop) in enumerate(pairwise(bounds), start=1)]
     segments = []
@@ -301,10 +373,8 @@ def cut_audio(
                 sha256=hashlib.sha256(body).hexdigest(),
             )
         )
-    if loudness is not None and loudness.result_lufs is not None:
-        init = _with_loudness(init, loudness.result_lufs, loudness.result_dbtp)
     bodies = _Bodies(lambda: (written(*span) for span in spans))
-    cut = joined(rendition, init, bodies, segments, sample_rate_hz, priming_samples=priming)
+    cut = joined(rendition, protector.init, bodies, segments, sample_rate_hz, priming_samples=priming)
     return replace(cut, track=replace(cut.track, loudness=loudness))
 
 
@@ -541,8 +611,22 @@ def _sync_ranges(written: Sequence[bytes], gops: Sequence[Fragment]) -> Iterator
         at += len(body)
 
 
-def fragment_bytes(sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview) -> bytes:
-    """One ``moof`` and ``mdat``: a sync sample, then samples that are all or none of them sync samples."""
+def fragment_bytes(
+    sequence: int,
+    decode_ticks: int,
+    samples: Sequence[Sample],
+    media: bytes | memoryview,
+    auxiliary: Auxiliary | None = None,
+) -> bytes:
+    """One ``moof`` and ``mdat``: a sync sample, then samples that are all or none of them sync samples.
+
+    Args:
+        sequence: Its number (``mfhd``).
+        decode_ticks: Decode time of the first sample.
+        samples: In decoding order.
+        media: Their bytes.
+        auxiliary: Of encrypted samples, what decryptors need to know; None for clear ones, and where they need nothing.
+    """
     frame = samples[0].duration_ticks
     others = _IS_SYNC_SAMPLE if all(sample.sync for sample in samples) else _IS_OTHER_SAMPLE
     flags = _TRUN_OFFSET | _TRUN_FIRST_FLAGS | _TRUN_SIZE
@@ -562,15 +646,32 @@ def fragment_bytes(sequence: int, decode_ticks: int, samples: Sequence[Sample], 
     tfhd = boxes.box(b"tfhd", struct.pack(">IIIII", tfhd_flags, 1, 1, frame, others))
     tfdt = boxes.box(b"tfdt", struct.pack(">IQ", 1 << 24, decode_ticks))
     trun_bytes = 24 + len(rows)
-    offset = 8 + len(mfhd) + 8 + len(tfhd) + len(tfdt) + trun_bytes + 8
+    extra_at = 8 + len(mfhd) + 8 + len(tfhd) + len(tfdt) + trun_bytes
+    extra = _auxiliary_boxes(auxiliary, extra_at) if auxiliary is not None else b""
+    offset = extra_at + len(extra) + 8
     trun = boxes.box(b"trun", struct.pack(">IIII", flags, len(samples), offset, _IS_SYNC_SAMPLE) + rows)
     return b"".join(
         (
-            boxes.box(b"moof", mfhd + boxes.box(b"traf", tfhd + tfdt + trun)),
+            boxes.box(b"moof", mfhd + boxes.box(b"traf", tfhd + tfdt + trun + extra)),
             struct.pack(">I4s", 8 + len(media), b"mdat"),
             media,
         )
     )
+
+
+def _auxiliary_boxes(auxiliary: Auxiliary, at: int) -> bytes:
+    """``saiz``, ``saio`` and ``senc``, which begin at an offset from their ``moof``.
+
+    Source: ISO/IEC 14496-12, sections 8.7.8 and 8.7.9; ISO/IEC 23001-7, section 7.2.
+    """
+    sizes = bytes(map(len, auxiliary.rows))
+    same = sizes[0] if len(set(sizes)) == 1 else 0
+    saiz = boxes.box(b"saiz", struct.pack(">IBI", 0, same, len(sizes)) + (b"" if same else sizes))
+    senc_at = at + len(saiz) + _SAIO_BYTES
+    saio = boxes.box(b"saio", struct.pack(">III", 0, 1, senc_at + _SENC_HEADER_BYTES))
+    flags = _SENC_MAPS if auxiliary.has_maps else 0
+    senc = boxes.box(b"senc", struct.pack(">II", flags, len(sizes)) + b"".join(auxiliary.rows))
+    return saiz + saio + senc
 
 
 def _ceil_div(value: int, by: int) -> int:

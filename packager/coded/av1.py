@@ -1,0 +1,672 @@
+"""AV1: where the data of tiles lies.
+
+The length of a frame's header hangs on nearly all of it, and on what earlier frames have left: sizes, segments, global
+motion. So it is read whole, and what later frames refer to is kept.
+
+Source: AV1 Bitstream & Decoding Process Specification, sections 5.3 to 5.11 and 7.20; "AV1 Codec ISO Media File Format
+Binding", section 2.3.3 (``av1C``) and 4 (Common Encryption).
+"""
+
+from dataclasses import dataclass
+
+from headend.errors import PackagingError
+from packager.coded.bits import Bits, Buffer, Ranges, Short, leb128
+
+_SEQUENCE, _FRAME_HEADER, _TILE_GROUP, _FRAME, _REDUNDANT, _TILE_LIST = 1, 3, 4, 6, 7, 8
+_KEY, _INTRA_ONLY, _SWITCH = 0, 2, 3
+_ALL, _NO_REFERENCE, _REFERENCES = 0xFF, 7, 7
+_SELECT = 2
+_WIDEST_TILE_PX, _LARGEST_TILE_PX, _MOST_TILES = 4096, 4096 * 2304, 64
+_FEATURE_BITS = (8, 6, 6, 6, 6, 3, 0, 0)
+_SIGNED_FEATURES = 5
+_IDENTITY, _TRANSLATION, _ROTATE_ZOOM, _AFFINE = range(4)
+_WARP_BITS = 16
+_NO_MOTION = ((0, 0, 1 << _WARP_BITS, 0, 0, 1 << _WARP_BITS),) * _REFERENCES
+_NO_SEGMENTS: tuple[int | None, ...] = (None,) * 8
+
+
+@dataclass(slots=True)
+class _Sequence:
+    reduced: bool = False
+    equal_intervals: bool = False
+    removal_bits: int = 0
+    presentation_bits: int = 0
+    has_decoder_model: bool = False
+    modelled: tuple[tuple[int, bool], ...] = ()
+    width_bits: int = 0
+    height_bits: int = 0
+    width_px: int = 0
+    height_px: int = 0
+    id_bits: int = 0
+    delta_id_bits: int = 0
+    large_blocks: bool = False
+    warped_motion: bool = False
+    motion_vectors: bool = False
+    screen_content: int = _SELECT
+    integer_vectors: int = _SELECT
+    order_bits: int = 0
+    superres: bool = False
+    cdef: bool = False
+    restoration: bool = False
+    planes: int = 3
+    subsampled: bool = True
+    separate_uv: bool = False
+    film_grain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """What later frames use of an earlier one."""
+
+    upscaled_px: int
+    width_px: int
+    height_px: int
+    kind: int
+    order: int
+    quantizers: tuple[int | None, ...]
+    motion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiles:
+    """How a frame is divided."""
+
+    columns: int
+    rows: int
+    index_bits: int
+    size_bytes: int
+
+
+class Av1:
+    """Finds the data of tiles.
+
+    Args:
+        configuration: The body of ``av1C``.
+    """
+
+    def __init__(self, configuration: bytes) -> None:
+        self._sequence: _Sequence | None = None
+        self._saved: list[_Saved | None] = [None] * 8
+        self._tiles: _Tiles | None = None
+        for kind, start, end, _ in _units(configuration, 4):
+            if kind == _SEQUENCE:
+                self._sequence = _read_sequence(Bits(configuration[start:end]))
+
+    def start(self) -> None:
+        """Forget earlier frames; the sequence stays."""
+        self._saved = [None] * 8
+        self._tiles = None
+
+    def ranges(self, sample: Buffer) -> Ranges:
+        """Find the data of each tile of a sample; see `packager.coded.Reader`."""
+        found: Ranges = []
+        for kind, start, end, layers in _units(sample, 0):
+            if kind == _SEQUENCE:
+                self._sequence = _read_sequence(Bits(sample[start:end]))
+            elif kind == _FRAME_HEADER:
+                if self._tiles is None:
+                    self._tiles = self._frame(sample, start, end, layers)[0]
+            elif kind == _FRAME:
+                self._tiles, header_bytes = self._frame(sample, start, end, layers)
+                self._group(sample, start + header_bytes, end, found)
+            elif kind == _TILE_GROUP:
+                self._group(sample, start, end, found)
+            elif kind == _TILE_LIST:
+                raise PackagingError("AV1 with lists of tiles can't be encrypted")
+        return found
+
+    def _frame(self, sample: Buffer, start: int, end: int, layers: tuple[int, int]) -> tuple[_Tiles | None, int]:
+        if self._sequence is None:
+            raise PackagingError("an AV1 frame comes before its sequence header")
+        header = _FrameHeader(self._sequence, self._saved, Bits(sample[start : min(end, start + 512)]), layers)
+        try:
+            tiles = header.read()
+        except Short:
+            header = _FrameHeader(self._sequence, self._saved, Bits(sample[start:end]), layers)
+            tiles = header.read()
+        for number in range(8):
+            if header.refreshed >> number & 1:
+                self._saved[number] = header.saved
+        return tiles, (header.bits.position + 7) // 8
+
+    def _group(self, sample: Buffer, start: int, end: int, found: Ranges) -> None:
+        """``tile_group_obu``, section 5.11.1."""
+        tiles = self._tiles
+        if tiles is None:
+            raise PackagingError("AV1 tiles come before their frame's header")
+        count = tiles.columns * tiles.rows
+        first, last = 0, count - 1
+        at = start
+        if count > 1:
+            bits = Bits(sample[start : start + 4])
+            if bits.flag():
+                first, last = bits.u(tiles.index_bits), bits.u(tiles.index_bits)
+            at += (bits.position + 7) // 8
+        for number in range(first, last + 1):
+            tile_end = end
+            if number < last:
+                size_end = at + tiles.size_bytes
+                tile_end = size_end + int.from_bytes(sample[at:size_end], "little") + 1
+                at = size_end
+            if tile_end > end or at >= tile_end:
+                raise PackagingError("an AV1 tile does not fit into its unit")
+            found.append((at, tile_end))
+            at = tile_end
+        if last == count - 1:
+            self._tiles = None
+
+
+def _units(data: Buffer, at: int) -> "list[tuple[int, int, int, tuple[int, int]]]":
+    """Open bitstream units: kind, start and end of the payload, temporal and spatial layer (section 5.3)."""
+    found, size = [], len(data)
+    while at < size:
+        head = data[at]
+        at += 1
+        layers = (0, 0)
+        if head & 4:
+            if at >= size:
+                raise Short("an AV1 unit is cut short")
+            layers = data[at] >> 5, data[at] >> 3 & 3
+            at += 1
+        end = size
+        if head & 2:
+            payload, at = leb128(data, at)
+            end = at + payload
+        if end > size:
+            raise PackagingError("an AV1 unit does not fit into its sample")
+        found.append((head >> 3 & 15, at, end, layers))
+        at = end
+    return found
+
+
+def _read_sequence(bits: Bits) -> _Sequence:
+    """``sequence_header_obu``, section 5.5."""
+    sequence = _Sequence()
+    profile = bits.u(3)
+    bits.flag()
+    sequence.reduced = bool(bits.flag())
+    if sequence.reduced:
+        bits.skip(5)
+        sequence.modelled = ((0, False),)
+    else:
+        _read_operating_points(bits, sequence)
+    sequence.width_bits, sequence.height_bits = bits.u(4) + 1, bits.u(4) + 1
+    sequence.width_px, sequence.height_px = bits.u(sequence.width_bits) + 1, bits.u(sequence.height_bits) + 1
+    if not sequence.reduced and bits.flag():
+        sequence.delta_id_bits = bits.u(4) + 2
+        sequence.id_bits = bits.u(3) + sequence.delta_id_bits + 1
+    sequence.large_blocks = bool(bits.flag())
+    bits.skip(2)
+    if not sequence.reduced:
+        bits.skip(2)
+        sequence.warped_motion = bool(bits.flag())
+        bits.flag()
+        has_order = bits.flag()
+        if has_order:
+            bits.flag()
+            sequence.motion_vectors = bool(bits.flag())
+        sequence.screen_content = _SELECT if bits.flag() else bits.flag()
+        if sequence.screen_content:
+            sequence.integer_vectors = _SELECT if bits.flag() else bits.flag()
+        if has_order:
+            sequence.order_bits = bits.u(3) + 1
+    sequence.superres, sequence.cdef, sequence.restoration = bool(bits.flag()), bool(bits.flag()), bool(bits.flag())
+    _read_colour(bits, sequence, profile)
+    sequence.film_grain = bool(bits.flag())
+    return sequence
+
+
+def _read_operating_points(bits: Bits, sequence: _Sequence) -> None:
+    delay_bits = 0
+    if bits.flag():
+        bits.skip(64)
+        sequence.equal_intervals = bool(bits.flag())
+        if sequence.equal_intervals:
+            bits.ue()
+        sequence.has_decoder_model = bool(bits.flag())
+        if sequence.has_decoder_model:
+            delay_bits = bits.u(5) + 1
+            bits.skip(32)
+            sequence.removal_bits, sequence.presentation_bits = bits.u(5) + 1, bits.u(5) + 1
+    has_delays = bits.flag()
+    points = []
+    for _ in range(bits.u(5) + 1):
+        layers = bits.u(12)
+        if bits.u(5) > 7:
+            bits.flag()
+        modelled = bits.flag() if sequence.has_decoder_model else 0
+        if modelled:
+            bits.skip(2 * delay_bits + 1)
+        if has_delays and bits.flag():
+            bits.skip(4)
+        points.append((layers, bool(modelled)))
+    sequence.modelled = tuple(points)
+
+
+def _read_colour(bits: Bits, sequence: _Sequence, profile: int) -> None:
+    """``color_config``, section 5.5.2."""
+    high = bits.flag()
+    twelve = bits.flag() if profile == 2 and high else 0
+    grey = bits.flag() if profile != 1 else 0
+    described = bits.flag()
+    kind = (bits.u(8), bits.u(8), bits.u(8)) if described else (2, 2, 2)
+    if grey:
+        bits.flag()
+        sequence.planes = 1
+        return
+    across = down = 0
+    if kind != (1, 13, 0):  # sRGB as it is
+        bits.flag()
+        if profile == 0:
+            across = down = 1
+        elif profile == 2 and twelve:
+            across = bits.flag()
+            down = bits.flag() if across else 0
+        elif profile == 2:
+            across = 1
+        if across and down:
+            bits.skip(2)
+    sequence.subsampled = bool(across and down)
+    sequence.separate_uv = bool(bits.flag())
+
+
+class _FrameHeader:
+    """Reads ``uncompressed_header`` (section 5.9) to its last bit.
+
+    Attributes:
+        bits: Where it has got to.
+        refreshed: Which saved frames this one replaces, a bit each.
+        saved: What it leaves for them.
+    """
+
+    def __init__(self, sequence: _Sequence, saved: list[_Saved | None], bits: Bits, layers: tuple[int, int]) -> None:
+        self.bits = bits
+        self.refreshed = 0
+        self.saved: _Saved | None = None
+        self._sequence, self._references, self._layers = sequence, list(saved), layers
+        self._kind = _KEY
+        self._is_intra = self._shown = True
+        self._showable = False
+        self._order = 0
+        self._used: list[int] = []
+        self._upscaled_px = self._width_px = self._height_px = 0
+        self._override_size = False
+        self._fine_vectors = False
+        self._block_copy = False
+        self._quantizer = 0
+        self._lossless_deltas = True
+        self._quantizers: tuple[int | None, ...] = _NO_SEGMENTS
+
+    def read(self) -> _Tiles | None:
+        """Read all of it; gives how the frame is divided, None if an earlier frame is shown once more."""
+        bits, sequence = self.bits, self._sequence
+        resilient = 1
+        if not sequence.reduced:
+            if bits.flag():
+                self._show_existing()
+                return None
+            self._kind = bits.u(2)
+            self._is_intra = self._kind in (_KEY, _INTRA_ONLY)
+            self._shown = bool(bits.flag())
+            if self._shown:
+                self._skip_presentation_time()
+                self._showable = self._kind != _KEY
+            else:
+                self._showable = bool(bits.flag())
+            if not (self._kind == _SWITCH or (self._kind == _KEY and self._shown)):
+                resilient = bits.flag()
+        if self._kind == _KEY and self._shown:
+            self._references = [None] * 8
+        fixed_cdfs = bits.flag()
+        screen_content = bits.flag() if sequence.screen_content == _SELECT else sequence.screen_content
+        integer_vectors = 0
+        if screen_content:
+            integer_vectors = bits.flag() if sequence.integer_vectors == _SELECT else sequence.integer_vectors
+        bits.skip(sequence.id_bits)
+        if self._kind == _SWITCH:
+            self._override_size = True
+        elif not sequence.reduced:
+            self._override_size = bool(bits.flag())
+        self._order = bits.u(sequence.order_bits)
+        primary = _NO_REFERENCE if self._is_intra or resilient else bits.u(3)
+        if sequence.has_decoder_model and bits.flag():
+            self._skip_removal_times()
+        self.refreshed = _ALL if self._kind == _SWITCH or (self._kind == _KEY and self._shown) else bits.u(8)
+        if (not self._is_intra or self.refreshed != _ALL) and resilient and sequence.order_bits:
+            bits.skip(8 * sequence.order_bits)
+            # Where these differ from what is there, frames were lost: no encoder's output has that.
+        if self._is_intra:
+            self._read_size()
+            self._skip_render_size()
+            if screen_content and self._upscaled_px == self._width_px:
+                self._block_copy = bool(bits.flag())
+        else:
+            self._read_inter(resilient=resilient, integer_vectors=integer_vectors)
+        if not (sequence.reduced or fixed_cdfs):
+            bits.flag()
+        past = None if primary == _NO_REFERENCE else self._reference(self._used[primary])
+        tiles = self._read_tiles()
+        self._read_quantization()
+        self._read_segmentation(past)
+        self._read_deltas()
+        lossless = self._is_lossless()
+        if not (lossless or self._block_copy):
+            self._skip_filters()
+        if not ((lossless and self._width_px == self._upscaled_px) or self._block_copy) and sequence.restoration:
+            self._skip_restoration()
+        if not lossless:
+            bits.flag()
+        both = 0 if self._is_intra else bits.flag()
+        if both and sequence.order_bits and self._may_skip():
+            bits.flag()
+        if not (self._is_intra or resilient) and sequence.warped_motion:
+            bits.flag()
+        bits.flag()
+        motion = self._read_motion(past.motion if past else _NO_MOTION)
+        if sequence.film_grain and (self._shown or self._showable):
+            self._skip_film_grain()
+        self.saved = _Saved(
+            self._upscaled_px, self._width_px, self._height_px, self._kind, self._order, self._quantizers, motion
+        )
+        return tiles
+
+    def _show_existing(self) -> None:
+        bits = self.bits
+        shown = bits.u(3)
+        self._skip_presentation_time()
+        bits.skip(self._sequence.id_bits)
+        self.saved = self._reference(shown)
+        if self.saved.kind == _KEY:
+            self.refreshed = _ALL
+
+    def _reference(self, number: int) -> _Saved:
+        found = self._references[number]
+        if found is None:
+            raise PackagingError("an AV1 frame refers to one that is not there")
+        return found
+
+    def _skip_presentation_time(self) -> None:
+        sequence = self._sequence
+        if sequence.has_decoder_model and not sequence.equal_intervals:
+            self.bits.skip(sequence.presentation_bits)
+
+    def _skip_removal_times(self) -> None:
+        temporal, spatial = self._layers
+        for layers, modelled in self._sequence.modelled:
+            if modelled and (not layers or (layers >> temporal & 1 and layers >> (spatial + 8) & 1)):
+                self.bits.skip(self._sequence.removal_bits)
+
+    # --- sizes ----------------------------------------------------------------------------------------------------
+
+    def _read_size(self) -> None:
+        bits, sequence = self.bits, self._sequence
+        if self._override_size:
+            self._upscaled_px, self._height_px = bits.u(sequence.width_bits) + 1, bits.u(sequence.height_bits) + 1
+        else:
+            self._upscaled_px, self._height_px = sequence.width_px, sequence.height_px
+        self._read_superres()
+
+    def _read_superres(self) -> None:
+        bits = self.bits
+        denominator = bits.u(3) + 9 if self._sequence.superres and bits.flag() else 8
+        self._width_px = (self._upscaled_px * 8 + denominator // 2) // denominator
+
+    def _skip_render_size(self) -> None:
+        if self.bits.flag():
+            self.bits.skip(32)
+
+    def _read_inter(self, *, resilient: int, integer_vectors: int) -> None:
+        bits, sequence = self.bits, self._sequence
+        if sequence.order_bits and bits.flag():
+            raise PackagingError("AV1 that leaves its references to be guessed can't be encrypted")
+        for _ in range(_REFERENCES):
+            self._used.append(bits.u(3))
+            bits.skip(sequence.delta_id_bits)
+        if self._override_size and not resilient:
+            same = next((number for number in self._used if bits.flag()), None)
+            if same is None:
+                self._read_size()
+                self._skip_render_size()
+            else:
+                reference = self._reference(same)
+                self._upscaled_px, self._height_px = reference.upscaled_px, reference.height_px
+                self._read_superres()
+        else:
+            self._read_size()
+            self._skip_render_size()
+        self._fine_vectors = False if integer_vectors else bool(bits.flag())
+        if not bits.flag():
+            bits.skip(2)
+        bits.flag()
+        if not resilient and sequence.motion_vectors:
+            bits.flag()
+
+    def _read_tiles(self) -> _Tiles:
+        """``tile_info``, section 5.9.15."""
+        bits = self.bits
+        shift = 5 if self._sequence.large_blocks else 4
+        columns, rows = (
+            2 * (side_px + 7 >> 3) + (1 << shift) - 1 >> shift for side_px in (self._width_px, self._height_px)
+        )
+        block_log2 = shift + 2
+        widest = _WIDEST_TILE_PX >> block_log2
+        least_columns = _log2(widest, columns)
+        least = max(least_columns, _log2(_LARGEST_TILE_PX >> 2 * block_log2, columns * rows))
+        most_rows = _log2(1, min(rows, _MOST_TILES))
+        if bits.flag():
+            columns_log2 = self._read_increments(least_columns, _log2(1, min(columns, _MOST_TILES)))
+            rows_log2 = self._read_increments(max(least - columns_log2, 0), most_rows)
+            across, down = _count(columns, columns_log2), _count(rows, rows_log2)
+        else:
+            across, broadest = self._read_spans(columns, widest)
+            area = columns * rows >> (least + 1) if least else columns * rows
+            down, _ = self._read_spans(rows, max(area // broadest, 1))
+            columns_log2, rows_log2 = _log2(1, across), _log2(1, down)
+        size_bytes = 0
+        if columns_log2 or rows_log2:
+            bits.skip(columns_log2 + rows_log2)
+            size_bytes = bits.u(2) + 1
+        return _Tiles(across, down, columns_log2 + rows_log2, size_bytes)
+
+    def _read_increments(self, value: int, most: int) -> int:
+        while value < most and self.bits.flag():
+            value += 1
+        return value
+
+    def _read_spans(self, blocks: int, most: int) -> tuple[int, int]:
+        count = at = broadest = 0
+        while at < blocks:
+            span = self.bits.ns(min(blocks - at, most)) + 1
+            broadest = max(broadest, span)
+            at += span
+            count += 1
+        return count, broadest
+
+    # --- quantization and filters ---------------------------------------------------------------------------------
+
+    def _read_quantization(self) -> None:
+        bits, sequence = self.bits, self._sequence
+        self._quantizer = bits.u(8)
+        deltas = [self._read_delta()]
+        if sequence.planes > 1:
+            differ = bits.flag() if sequence.separate_uv else 0
+            deltas += [self._read_delta() for _ in range(4 if differ else 2)]
+        self._lossless_deltas = not any(deltas)
+        if bits.flag():
+            bits.skip(12 if sequence.separate_uv else 8)
+
+    def _read_delta(self) -> int:
+        return self.bits.su(7) if self.bits.flag() else 0
+
+    def _read_segmentation(self, past: _Saved | None) -> None:
+        bits = self.bits
+        if not bits.flag():
+            return
+        update = 1
+        if past is not None:
+            if bits.flag():
+                bits.flag()
+            update = bits.flag()
+        if not update:
+            self._quantizers = past.quantizers if past else _NO_SEGMENTS
+            return
+        quantizers: list[int | None] = []
+        for _ in range(8):
+            quantizers.append(None)
+            for feature, width in enumerate(_FEATURE_BITS):
+                if bits.flag():
+                    value = bits.su(1 + width) if feature < _SIGNED_FEATURES else bits.u(width)
+                    if feature == 0:
+                        quantizers[-1] = value
+        self._quantizers = tuple(quantizers)
+
+    def _read_deltas(self) -> None:
+        bits = self.bits
+        if self._quantizer and bits.flag():
+            bits.skip(2)
+            if not self._block_copy and bits.flag():
+                bits.skip(3)
+
+    def _is_lossless(self) -> bool:
+        if not self._lossless_deltas:
+            return False
+        return not any(min(255, max(0, self._quantizer + (delta or 0))) for delta in self._quantizers)
+
+    def _skip_filters(self) -> None:
+        bits, coloured = self.bits, self._sequence.planes > 1
+        levels = bits.u(12)
+        if coloured and levels:
+            bits.skip(12)
+        bits.skip(3)
+        if bits.flag() and bits.flag():
+            for _ in range(10):
+                if bits.flag():
+                    bits.skip(7)
+        if self._sequence.cdef:
+            bits.skip(2)
+            bits.skip((12 if coloured else 6) << bits.u(2))
+
+    def _skip_restoration(self) -> None:
+        bits, sequence = self.bits, self._sequence
+        kinds = [bits.u(2) for _ in range(sequence.planes)]
+        if any(kinds):
+            if bits.flag() and not sequence.large_blocks:
+                bits.flag()
+            if sequence.subsampled and any(kinds[1:]):
+                bits.flag()
+
+    # --- prediction -----------------------------------------------------------------------------------------------
+
+    def _may_skip(self) -> bool:
+        """Whether there are two references to skip to (section 5.9.22)."""
+        distances = [self._distance(self._reference(number).order) for number in self._used]
+        before = [distance for distance in distances if distance < 0]
+        if not before:
+            return False
+        return any(distance > 0 for distance in distances) or len(set(before)) > 1
+
+    def _distance(self, order: int) -> int:
+        half = 1 << (self._sequence.order_bits - 1)
+        return ((order - self._order) & (2 * half - 1) ^ half) - half
+
+    def _read_motion(self, past: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+        """``global_motion_params``, section 5.9.24."""
+        if self._is_intra:
+            return _NO_MOTION
+        bits = self.bits
+        motion = []
+        for number in range(_REFERENCES):
+            kind = _IDENTITY
+            if bits.flag():
+                kind = _ROTATE_ZOOM if bits.flag() else _TRANSLATION if bits.flag() else _AFFINE
+            values = list(_NO_MOTION[0])
+            if kind >= _ROTATE_ZOOM:
+                for place in (2, 3, 4, 5) if kind == _AFFINE else (2, 3):
+                    values[place] = self._read_parameter(kind, place, past[number][place])
+                if kind == _ROTATE_ZOOM:
+                    values[4], values[5] = -values[3], values[2]
+            if kind >= _TRANSLATION:
+                for place in (0, 1):
+                    values[place] = self._read_parameter(kind, place, past[number][place])
+            motion.append(tuple(values))
+        return tuple(motion)
+
+    def _read_parameter(self, kind: int, place: int, past: int) -> int:
+        width, precision = 12, 15
+        if place < 2:
+            coarse = 0 if self._fine_vectors else 1
+            width, precision = (9 - coarse, 3 - coarse) if kind == _TRANSLATION else (12, 6)
+        difference = _WARP_BITS - precision
+        is_scale = place in (2, 5)
+        reference = (past >> difference) - (1 << precision if is_scale else 0)
+        most = 1 << width
+        value = self._read_recentred(2 * most + 1, reference + most) - most
+        return (value << difference) + (1 << _WARP_BITS if is_scale else 0)
+
+    def _read_recentred(self, values: int, reference: int) -> int:
+        code = self._read_subexp(values)
+        if reference << 1 <= values:
+            return _recentred(reference, code)
+        return values - 1 - _recentred(values - 1 - reference, code)
+
+    def _read_subexp(self, values: int) -> int:
+        bits, at, step = self.bits, 0, 0
+        while True:
+            width = 3 + step - 1 if step else 3
+            if values <= at + 3 * (1 << width):
+                return bits.ns(values - at) + at
+            if not bits.flag():
+                return bits.u(width) + at
+            step += 1
+            at += 1 << width
+
+    def _skip_film_grain(self) -> None:
+        """``film_grain_params``, section 5.9.30."""
+        bits, sequence = self.bits, self._sequence
+        if not bits.flag():
+            return
+        bits.skip(16)
+        if not self._is_intra and self._kind != _SWITCH and not bits.flag():
+            bits.skip(3)
+            return
+        luma = bits.u(4)
+        bits.skip(16 * luma)
+        from_luma = bits.flag() if sequence.planes > 1 else 0
+        chroma = [0, 0]
+        if sequence.planes > 1 and not from_luma and not (sequence.subsampled and not luma):
+            for plane in range(2):
+                chroma[plane] = bits.u(4)
+                bits.skip(16 * chroma[plane])
+        bits.skip(2)
+        lag = bits.u(2)
+        places = 2 * lag * (lag + 1)
+        if luma:
+            bits.skip(8 * places)
+            places += 1
+        for points in chroma:
+            if from_luma or points:
+                bits.skip(8 * places)
+        bits.skip(4)
+        for points in chroma:
+            if points:
+                bits.skip(25)
+        bits.skip(2)
+
+
+def _recentred(reference: int, code: int) -> int:
+    if code > 2 * reference:
+        return code
+    return reference - (code + 1 >> 1) if code & 1 else reference + (code >> 1)
+
+
+def _log2(unit: int, target: int) -> int:
+    """The smallest ``k`` with ``unit << k`` not below the target."""
+    log2 = 0
+    while unit << log2 < target:
+        log2 += 1
+    return log2
+
+
+def _count(blocks: int, log2: int) -> int:
+    span = blocks + (1 << log2) - 1 >> log2
+    return -(-blocks // span)

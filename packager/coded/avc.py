@@ -1,0 +1,260 @@
+"""AVC: slice headers.
+
+Source: ITU-T H.264, sections 7.3.2 and 7.3.3; ISO/IEC 14496-15, section 5.3.3.1 (``avcC``).
+"""
+
+from dataclasses import dataclass
+
+from headend.errors import PackagingError
+from packager.coded.bits import Bits, Buffer, Ranges, Unescaped
+from packager.coded.nal import header_bytes, units
+
+SLICE, IDR, SPS, PPS = 1, 5, 7, 8
+_PARTITIONS_AND_EXTENSIONS = frozenset({2, 3, 4, 20, 21})
+_P, _B, _I, _SP, _SI = range(5)
+_HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
+_MOST_REFERENCES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Sps:
+    chroma: bool
+    separate_planes: bool
+    frame_num_bits: int
+    poc_type: int
+    poc_lsb_bits: int
+    delta_always_zero: bool
+    frames_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Pps:
+    sps: int
+    cabac: bool
+    field_poc_present: bool
+    references: tuple[int, int]
+    weighted: bool
+    weighted_b: int
+    deblocking_control: bool
+    redundant_count: bool
+
+
+class Avc:
+    """Finds slice data.
+
+    Args:
+        configuration: The body of ``avcC``.
+    """
+
+    def __init__(self, configuration: bytes) -> None:
+        self._sps: dict[int, _Sps] = {}
+        self._pps: dict[int, _Pps] = {}
+        self._length_bytes = 1 + (configuration[4] & 3)
+        at = 6
+        for mask in (0x1F, 0xFF):
+            for _ in range(configuration[at - 1] & mask):
+                size = int.from_bytes(configuration[at : at + 2], "big")
+                self._parameters(configuration[at + 2 : at + 2 + size])
+                at += 2 + size
+            at += 1
+
+    def start(self) -> None:
+        """Slices need nothing of earlier pictures."""
+
+    def ranges(self, sample: Buffer) -> Ranges:
+        """Find the slice data of a sample; see `packager.coded.Reader`."""
+        found = []
+        for start, end in units(sample, self._length_bytes):
+            header = sample[start]
+            kind = header & 0x1F
+            if kind in (SLICE, IDR):
+                data = start + 1 + header_bytes(sample, start + 1, end, _SliceHeader(self, header).read)
+                if data < end:
+                    found.append((data, end))
+            elif kind in (SPS, PPS):
+                self._parameters(bytes(sample[start:end]))
+            elif kind in _PARTITIONS_AND_EXTENSIONS:
+                raise PackagingError(f"AVC with NAL units of type {kind} can't be encrypted")
+        return found
+
+    def _parameters(self, unit: bytes) -> None:
+        bits = Unescaped(unit[1:]).bits
+        if unit[0] & 0x1F == SPS:
+            id, sps = _read_sps(bits)
+            self._sps[id] = sps
+        else:
+            id, pps = _read_pps(bits)
+            self._pps[id] = pps
+
+    def sets(self, pps_id: int) -> tuple[_Sps, _Pps]:
+        """The parameter sets of a slice."""
+        try:
+            pps = self._pps[pps_id]
+            return self._sps[pps.sps], pps
+        except KeyError:
+            raise PackagingError(f"an AVC slice names parameter set {pps_id}, which is not there") from None
+
+
+def _read_sps(bits: Bits) -> tuple[int, _Sps]:
+    profile = bits.u(8)
+    bits.skip(16)
+    id = bits.ue()
+    chroma_format, separate = 1, 0
+    if profile in _HIGH_PROFILES:
+        chroma_format = bits.ue()
+        separate = bits.flag() if chroma_format == 3 else 0
+        bits.ue()
+        bits.ue()
+        bits.flag()
+        if bits.flag():
+            for number in range(8 if chroma_format != 3 else 12):
+                if bits.flag():
+                    _skip_scaling_list(bits, 16 if number < 6 else 64)
+    frame_num_bits = bits.ue() + 4
+    poc_type = bits.ue()
+    poc_lsb_bits, always_zero = 0, 0
+    if poc_type == 0:
+        poc_lsb_bits = bits.ue() + 4
+    elif poc_type == 1:
+        always_zero = bits.flag()
+        bits.se()
+        bits.se()
+        for _ in range(bits.ue()):
+            bits.se()
+    bits.ue()
+    bits.flag()
+    bits.ue()
+    bits.ue()
+    frames_only = bits.flag()
+    return id, _Sps(
+        chroma=chroma_format != 0 and not separate,
+        separate_planes=bool(separate),
+        frame_num_bits=frame_num_bits,
+        poc_type=poc_type,
+        poc_lsb_bits=poc_lsb_bits,
+        delta_always_zero=bool(always_zero),
+        frames_only=bool(frames_only),
+    )
+
+
+def _skip_scaling_list(bits: Bits, size: int) -> None:
+    last, following = 8, 8
+    for _ in range(size):
+        if following:
+            following = (last + bits.se()) % 256
+        last = following or last
+
+
+def _read_pps(bits: Bits) -> tuple[int, _Pps]:
+    id, sps = bits.ue(), bits.ue()
+    cabac, field_poc = bits.flag(), bits.flag()
+    if bits.ue():
+        raise PackagingError("AVC with slice groups can't be encrypted")
+    references = (bits.ue() + 1, bits.ue() + 1)
+    weighted, weighted_b = bits.flag(), bits.u(2)
+    bits.se()
+    bits.se()
+    bits.se()
+    deblocking = bits.flag()
+    bits.flag()
+    redundant = bits.flag()
+    return id, _Pps(
+        sps, bool(cabac), bool(field_poc), references, bool(weighted), weighted_b, bool(deblocking), bool(redundant)
+    )
+
+
+class _SliceHeader:
+    """Reads a slice header to its last bit (section 7.3.3)."""
+
+    def __init__(self, stream: Avc, nal_header: int) -> None:
+        self._stream = stream
+        self._is_idr = nal_header & 0x1F == IDR
+        self._is_reference = bool(nal_header & 0x60)
+
+    def read(self, head: Unescaped) -> None:
+        bits = head.bits
+        bits.ue()
+        kind = bits.ue() % 5
+        sps, pps = self._stream.sets(bits.ue())
+        if sps.separate_planes:
+            bits.skip(2)
+        bits.skip(sps.frame_num_bits)
+        field = 0
+        if not sps.frames_only:
+            field = bits.flag()
+            if field:
+                bits.flag()
+        if self._is_idr:
+            bits.ue()
+        _skip_order(bits, sps, pps, field)
+        if pps.redundant_count:
+            bits.ue()
+        if kind == _B:
+            bits.flag()
+        if kind in (_P, _SP, _B):
+            references = list(pps.references)
+            if bits.flag():
+                references[0] = bits.ue() + 1
+                if kind == _B:
+                    references[1] = bits.ue() + 1
+            lists = 2 if kind == _B else 1
+            for _ in range(lists):
+                _skip_modification(bits)
+            if (pps.weighted and kind != _B) or (pps.weighted_b == 1 and kind == _B):
+                _skip_weights(bits, references[:lists], chroma=sps.chroma)
+        if self._is_reference:
+            _skip_marking(bits, is_idr=self._is_idr)
+        if pps.cabac and kind not in (_I, _SI):
+            bits.ue()
+        bits.se()
+        if kind in (_SP, _SI):
+            if kind == _SP:
+                bits.flag()
+            bits.se()
+        if pps.deblocking_control and bits.ue() != 1:
+            bits.se()
+            bits.se()
+
+
+def _skip_order(bits: Bits, sps: _Sps, pps: _Pps, field: int) -> None:
+    if sps.poc_type == 0:
+        bits.skip(sps.poc_lsb_bits)
+        if pps.field_poc_present and not field:
+            bits.se()
+    elif sps.poc_type == 1 and not sps.delta_always_zero:
+        bits.se()
+        if pps.field_poc_present and not field:
+            bits.se()
+
+
+def _skip_modification(bits: Bits) -> None:
+    if bits.flag():
+        while bits.ue() != 3:
+            bits.ue()
+
+
+def _skip_weights(bits: Bits, references: list[int], *, chroma: bool) -> None:
+    if max(references) > _MOST_REFERENCES:
+        raise PackagingError("an AVC slice has more references than there can be")
+    bits.ue()
+    if chroma:
+        bits.ue()
+    for count in references:
+        for _ in range(count):
+            if bits.flag():
+                bits.se()
+                bits.se()
+            if chroma and bits.flag():
+                for _ in range(4):
+                    bits.se()
+
+
+def _skip_marking(bits: Bits, *, is_idr: bool) -> None:
+    if is_idr:
+        bits.skip(2)
+    elif bits.flag():
+        while operation := bits.ue():
+            if operation != 5:
+                bits.ue()
+            if operation == 3:
+                bits.ue()

@@ -1,0 +1,127 @@
+"""Reading numbers of bits.
+
+Sources: ITU-T H.264 and H.265, sections 7.2 and 9 (``u``, ``ue``, ``se``); AV1 Bitstream & Decoding Process
+Specification, section 4.10 (``ns``, ``su``, ``leb128``).
+"""
+
+from headend.errors import PackagingError
+
+Buffer = bytes | memoryview
+Ranges = list[tuple[int, int]]
+"""Half-open ranges of bytes of a sample."""
+
+
+class Short(PackagingError):
+    """The data ends before what is read."""
+
+
+class Bits:
+    """Reads bits, most significant first.
+
+    Attributes:
+        left: How many are left.
+    """
+
+    __slots__ = ("_size", "_value", "left")
+
+    def __init__(self, data: Buffer) -> None:
+        self._value = int.from_bytes(data, "big")
+        self._size = self.left = 8 * len(data)
+
+    @property
+    def position(self) -> int:
+        """How many have been read."""
+        return self._size - self.left
+
+    def u(self, count: int) -> int:
+        """An unsigned number of so many bits."""
+        left = self.left - count
+        if left < 0:
+            raise Short("a header of a coded picture is cut short")
+        self.left = left
+        return self._value >> left & (1 << count) - 1
+
+    def flag(self) -> int:
+        """One bit."""
+        left = self.left - 1
+        if left < 0:
+            raise Short("a header of a coded picture is cut short")
+        self.left = left
+        return self._value >> left & 1
+
+    def skip(self, count: int) -> None:
+        """Pass over so many bits."""
+        if count > self.left:
+            raise Short("a header of a coded picture is cut short")
+        self.left -= count
+
+    def ue(self) -> int:
+        """An unsigned number as Exp-Golomb code; also ``uvlc`` of AV1, for values below 2^32 - 1."""
+        rest = self._value & (1 << self.left) - 1
+        zeros = self.left - rest.bit_length()
+        left = self.left - 2 * zeros - 1
+        if left < 0:
+            raise Short("a header of a coded picture is cut short")
+        self.left = left
+        return (rest >> left) - 1
+
+    def se(self) -> int:
+        """A signed number as Exp-Golomb code."""
+        code = self.ue()
+        return (code + 1) // 2 if code & 1 else -(code // 2)
+
+    def su(self, count: int) -> int:
+        """A signed number in two's complement, of so many bits."""
+        value = self.u(count)
+        return value - (1 << count) if value >> (count - 1) else value
+
+    def ns(self, values: int) -> int:
+        """A number below ``values``, in as few bits as its code needs."""
+        width = values.bit_length()
+        short = (1 << width) - values
+        value = self.u(width - 1)
+        return value if value < short else (value << 1) - short + self.flag()
+
+
+def leb128(data: Buffer, at: int) -> tuple[int, int]:
+    """A number of seven bits in each byte, and the offset behind it."""
+    value = 0
+    for place in range(8):
+        if at + place >= len(data):
+            raise Short("an AV1 unit is cut short")
+        byte = data[at + place]
+        value |= (byte & 0x7F) << 7 * place
+        if not byte & 0x80:
+            return value, at + place + 1
+    raise PackagingError("an AV1 unit says its size in more than eight bytes")
+
+
+class Unescaped:
+    """The first bytes of a NAL unit without the bytes that keep start codes out of it.
+
+    Source: ITU-T H.264, section 7.4.1.1; H.265, section 7.4.2.
+
+    Attributes:
+        bits: Reader of what the bytes hold.
+    """
+
+    __slots__ = ("_removed", "bits")
+
+    def __init__(self, data: bytes) -> None:
+        self._removed: list[int] = []
+        if b"\0\0\3" in data:
+            data = self._without(data)
+        self.bits = Bits(data)
+
+    def _without(self, data: bytes) -> bytes:
+        parts, at = [], 0
+        while (found := data.find(b"\0\0\3", at)) >= 0:
+            parts.append(data[at : found + 2])
+            self._removed.append(sum(map(len, parts)))
+            at = found + 3
+        return b"".join((*parts, data[at:]))
+
+    def escaped_bytes(self) -> int:
+        """How many bytes of the unit hold what has been read, rounded up to whole bytes."""
+        used = (self.bits.position + 7) // 8
+        return used + sum(1 for place in self._removed if place < used)

@@ -1,0 +1,424 @@
+"""HEVC: slice segment headers.
+
+Source: ITU-T H.265, sections 7.3.1 to 7.3.6; ISO/IEC 14496-15, section 8.3.3.1 (``hvcC``).
+"""
+
+from dataclasses import dataclass
+
+from headend.errors import PackagingError
+from packager.coded.bits import Bits, Buffer, Ranges, Unescaped
+from packager.coded.nal import header_bytes, units
+
+NAL_HEADER_BYTES = 2
+VPS, SPS, PPS = 32, 33, 34
+_IDR = frozenset({19, 20})
+_IRAP = range(16, 24)
+_B, _P, _I = range(3)
+_MOST_REFERENCES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _References:
+    """A short-term reference picture set: distances in order, and which of them the picture itself uses."""
+
+    before: tuple[tuple[int, bool], ...]
+    after: tuple[tuple[int, bool], ...]
+
+    @property
+    def used(self) -> int:
+        return sum(used for _, used in (*self.before, *self.after))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sps:
+    chroma: bool
+    separate_planes: bool
+    address_bits: int
+    poc_lsb_bits: int
+    references: tuple[_References, ...]
+    long_term: bool
+    long_term_used: tuple[bool, ...]
+    temporal_mvp: bool
+    sao: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Pps:
+    sps: int
+    dependent_slices: bool
+    output_flag: bool
+    extra_bits: int
+    cabac_init: bool
+    references: tuple[int, int]
+    chroma_offsets: bool
+    weighted: bool
+    weighted_b: bool
+    entry_points: bool
+    filter_across: bool
+    deblocking_override: bool
+    deblocking_off: bool
+    lists_modification: bool
+    extension: bool
+    chroma_offset_lists: bool
+
+
+class Hevc:
+    """Finds slice segment data.
+
+    Args:
+        configuration: The body of ``hvcC``.
+    """
+
+    def __init__(self, configuration: bytes) -> None:
+        self._sps: dict[int, _Sps] = {}
+        self._pps: dict[int, _Pps] = {}
+        self._length_bytes = 1 + (configuration[21] & 3)
+        at = 23
+        for _ in range(configuration[22]):
+            count = int.from_bytes(configuration[at + 1 : at + 3], "big")
+            at += 3
+            for _ in range(count):
+                size = int.from_bytes(configuration[at : at + 2], "big")
+                self._parameters(configuration[at + 2 : at + 2 + size])
+                at += 2 + size
+
+    def start(self) -> None:
+        """Slices need nothing of earlier pictures."""
+
+    def ranges(self, sample: Buffer) -> Ranges:
+        """Find the slice segment data of a sample; see `packager.coded.Reader`."""
+        found = []
+        for start, end in units(sample, self._length_bytes):
+            kind = sample[start] >> 1 & 0x3F
+            if kind < VPS:
+                head = start + NAL_HEADER_BYTES
+                data = head + header_bytes(sample, head, end, _SliceHeader(self, kind).read)
+                if data < end:
+                    found.append((data, end))
+            elif kind in (SPS, PPS):
+                self._parameters(bytes(sample[start:end]))
+        return found
+
+    def _parameters(self, unit: bytes) -> None:
+        kind = unit[0] >> 1 & 0x3F
+        if kind in (SPS, PPS):
+            bits = Unescaped(unit[NAL_HEADER_BYTES:]).bits
+            if kind == SPS:
+                id, sps = _read_sps(bits)
+                self._sps[id] = sps
+            else:
+                id, pps = _read_pps(bits)
+                self._pps[id] = pps
+
+    def sets(self, pps_id: int) -> tuple[_Sps, _Pps]:
+        """The parameter sets of a slice segment."""
+        try:
+            pps = self._pps[pps_id]
+            return self._sps[pps.sps], pps
+        except KeyError:
+            raise PackagingError(f"an HEVC slice names parameter set {pps_id}, which is not there") from None
+
+
+# --- parameter sets -----------------------------------------------------------------------------------------------
+
+
+def _read_sps(bits: Bits) -> tuple[int, _Sps]:
+    bits.skip(4)
+    sub_layers = bits.u(3)
+    bits.skip(1)
+    _skip_profile(bits, sub_layers)
+    id = bits.ue()
+    chroma_format = bits.ue()
+    separate = bits.flag() if chroma_format == 3 else 0
+    width_px, height_px = bits.ue(), bits.ue()
+    if bits.flag():
+        for _ in range(4):
+            bits.ue()
+    bits.ue()
+    bits.ue()
+    poc_lsb_bits = bits.ue() + 4
+    for _ in range(sub_layers + 1 if bits.flag() else 1):
+        for _ in range(3):
+            bits.ue()
+    smallest_log2 = bits.ue() + 3
+    block_log2 = smallest_log2 + bits.ue()
+    for _ in range(4):
+        bits.ue()
+    if bits.flag() and bits.flag():
+        _skip_scaling_lists(bits)
+    bits.flag()
+    sao = bits.flag()
+    if bits.flag():
+        bits.skip(8)
+        bits.ue()
+        bits.ue()
+        bits.flag()
+    sets: list[_References] = []
+    count = bits.ue()
+    for number in range(count):
+        sets.append(_read_references(bits, number, sets, in_slice=False))
+    long_term = bits.flag()
+    used = []
+    if long_term:
+        for _ in range(bits.ue()):
+            bits.skip(poc_lsb_bits)
+            used.append(bool(bits.flag()))
+    temporal_mvp = bits.flag()
+    blocks = -(-width_px >> block_log2) * -(-height_px >> block_log2)
+    return id, _Sps(
+        chroma=chroma_format != 0 and not separate,
+        separate_planes=bool(separate),
+        address_bits=(blocks - 1).bit_length(),
+        poc_lsb_bits=poc_lsb_bits,
+        references=tuple(sets),
+        long_term=bool(long_term),
+        long_term_used=tuple(used),
+        temporal_mvp=bool(temporal_mvp),
+        sao=bool(sao),
+    )
+
+
+def _skip_profile(bits: Bits, sub_layers: int) -> None:
+    """``profile_tier_level(1, sub_layers)``."""
+    bits.skip(88 + 8)
+    present = [(bits.flag(), bits.flag()) for _ in range(sub_layers)]
+    if sub_layers:
+        bits.skip(2 * (8 - sub_layers))
+    for profile, level in present:
+        bits.skip(88 * profile + 8 * level)
+
+
+def _skip_scaling_lists(bits: Bits) -> None:
+    for size in range(4):
+        for _ in range(0, 6, 3 if size == 3 else 1):
+            if not bits.flag():
+                bits.ue()
+                continue
+            if size > 1:
+                bits.se()
+            for _ in range(min(64, 1 << (4 + (size << 1)))):
+                bits.se()
+
+
+def _read_references(bits: Bits, number: int, sets: list[_References], *, in_slice: bool) -> _References:
+    """``st_ref_pic_set``, section 7.3.7; what is predicted from another set is derived as in 7.4.8."""
+    if number and bits.flag():
+        back = bits.ue() + 1 if in_slice else 1
+        sign = bits.flag()
+        delta = (1 - 2 * sign) * (bits.ue() + 1)
+        if back > number:
+            raise PackagingError("an HEVC picture set is predicted from one that is not there")
+        other = sets[number - back]
+        distances = [*(d for d, _ in other.before), *(d for d, _ in other.after)]
+        used, kept = [], []
+        for _ in range(len(distances) + 1):
+            is_used = bits.flag()
+            used.append(bool(is_used))
+            kept.append(bool(is_used or bits.flag()))
+        moved = [
+            (distance + delta, used[place])
+            for place, distance in enumerate((*distances, 0))
+            if kept[place] and distance + delta
+        ]
+        return _References(
+            tuple(sorted((one for one in moved if one[0] < 0), key=lambda one: -one[0])),
+            tuple(sorted((one for one in moved if one[0] > 0), key=lambda one: one[0])),
+        )
+    counts = bits.ue(), bits.ue()
+    if max(counts) > _MOST_REFERENCES:
+        raise PackagingError("an HEVC picture set has more references than there can be")
+    sides: list[tuple[tuple[int, bool], ...]] = []
+    for count, sign in zip(counts, (-1, 1), strict=True):
+        at, side = 0, []
+        for _ in range(count):
+            at += sign * (bits.ue() + 1)
+            side.append((at, bool(bits.flag())))
+        sides.append(tuple(side))
+    return _References(*sides)
+
+
+def _read_pps(bits: Bits) -> tuple[int, _Pps]:
+    id, sps = bits.ue(), bits.ue()
+    dependent, output_flag, extra_bits = bits.flag(), bits.flag(), bits.u(3)
+    bits.flag()
+    cabac_init = bits.flag()
+    references = (bits.ue() + 1, bits.ue() + 1)
+    bits.se()
+    bits.flag()
+    transform_skip = bits.flag()
+    if bits.flag():
+        bits.ue()
+    bits.se()
+    bits.se()
+    chroma_offsets, weighted, weighted_b = bits.flag(), bits.flag(), bits.flag()
+    bits.flag()
+    tiles, synchronised = bits.flag(), bits.flag()
+    if tiles:
+        columns, rows = bits.ue(), bits.ue()
+        if not bits.flag():
+            for _ in range(columns + rows):
+                bits.ue()
+        bits.flag()
+    filter_across = bits.flag()
+    override, off = 0, 0
+    if bits.flag():
+        override, off = bits.flag(), bits.flag()
+        if not off:
+            bits.se()
+            bits.se()
+    if bits.flag():
+        _skip_scaling_lists(bits)
+    lists_modification = bits.flag()
+    bits.ue()
+    extension = bits.flag()
+    offset_lists = 0
+    if bits.flag():
+        in_range, others = bits.flag(), bits.u(7)
+        if others:
+            raise PackagingError("HEVC with extensions for layers, 3D or screen content can't be encrypted")
+        if in_range:
+            if transform_skip:
+                bits.ue()
+            bits.flag()
+            offset_lists = bits.flag()
+    return id, _Pps(
+        sps=sps,
+        dependent_slices=bool(dependent),
+        output_flag=bool(output_flag),
+        extra_bits=extra_bits,
+        cabac_init=bool(cabac_init),
+        references=references,
+        chroma_offsets=bool(chroma_offsets),
+        weighted=bool(weighted),
+        weighted_b=bool(weighted_b),
+        entry_points=bool(tiles or synchronised),
+        filter_across=bool(filter_across),
+        deblocking_override=bool(override),
+        deblocking_off=bool(off),
+        lists_modification=bool(lists_modification),
+        extension=bool(extension),
+        chroma_offset_lists=bool(offset_lists),
+    )
+
+
+# --- slices -------------------------------------------------------------------------------------------------------
+
+
+class _SliceHeader:
+    """Reads a slice segment header with its ``byte_alignment`` (section 7.3.6)."""
+
+    def __init__(self, stream: Hevc, kind: int) -> None:
+        self._stream = stream
+        self._kind = kind
+
+    def read(self, head: Unescaped) -> None:
+        bits = head.bits
+        first = bits.flag()
+        if self._kind in _IRAP:
+            bits.flag()
+        sps, pps = self._stream.sets(bits.ue())
+        dependent = 0
+        if not first:
+            dependent = bits.flag() if pps.dependent_slices else 0
+            bits.skip(sps.address_bits)
+        if not dependent:
+            self._independent(bits, sps, pps)
+        if pps.entry_points and (count := bits.ue()):
+            bits.skip(count * (bits.ue() + 1))
+        if pps.extension:
+            bits.skip(8 * bits.ue())
+        bits.skip(1)  # byte_alignment(); zeros fill the byte
+
+    def _independent(self, bits: Bits, sps: _Sps, pps: _Pps) -> None:
+        bits.skip(pps.extra_bits)
+        kind = bits.ue()
+        if pps.output_flag:
+            bits.flag()
+        if sps.separate_planes:
+            bits.skip(2)
+        used, temporal_mvp = 0, 0
+        if self._kind not in _IDR:
+            bits.skip(sps.poc_lsb_bits)
+            used = _read_used(bits, sps)
+            temporal_mvp = bits.flag() if sps.temporal_mvp else 0
+        filtered = 0
+        if sps.sao:
+            filtered = bits.flag()
+            if sps.chroma:
+                filtered |= bits.flag()
+        if kind in (_P, _B):
+            _skip_inter(bits, sps, pps, is_b=kind == _B, used=used, temporal_mvp=temporal_mvp)
+        bits.se()
+        if pps.chroma_offsets:
+            bits.se()
+            bits.se()
+        if pps.chroma_offset_lists:
+            bits.flag()
+        off = pps.deblocking_off
+        if pps.deblocking_override and bits.flag():
+            off = bool(bits.flag())
+            if not off:
+                bits.se()
+                bits.se()
+        if pps.filter_across and (filtered or not off):
+            bits.flag()
+
+
+def _read_used(bits: Bits, sps: _Sps) -> int:
+    """Read the sets of references; gives how many pictures this one may use."""
+    if not bits.flag():
+        used = _read_references(bits, len(sps.references), list(sps.references), in_slice=True).used
+    else:
+        count = len(sps.references)
+        used = sps.references[bits.u((count - 1).bit_length()) if count > 1 else 0].used
+    if sps.long_term:
+        known = len(sps.long_term_used)
+        from_sps = bits.ue() if known else 0
+        for number in range(from_sps + bits.ue()):
+            if number < from_sps:
+                used += sps.long_term_used[bits.u((known - 1).bit_length()) if known > 1 else 0]
+            else:
+                bits.skip(sps.poc_lsb_bits)
+                used += bits.flag()
+            if bits.flag():
+                bits.ue()
+    return used
+
+
+def _skip_inter(bits: Bits, sps: _Sps, pps: _Pps, *, is_b: bool, used: int, temporal_mvp: int) -> None:
+    references = list(pps.references)
+    if bits.flag():
+        references[0] = bits.ue() + 1
+        if is_b:
+            references[1] = bits.ue() + 1
+    if max(references) > _MOST_REFERENCES:
+        raise PackagingError("an HEVC slice has more references than there can be")
+    lists = references if is_b else references[:1]
+    if pps.lists_modification and used > 1:
+        width = (used - 1).bit_length()
+        for count in lists:
+            if bits.flag():
+                bits.skip(width * count)
+    if is_b:
+        bits.flag()
+    if pps.cabac_init:
+        bits.flag()
+    if temporal_mvp:
+        side = 0 if not is_b or bits.flag() else 1
+        if references[side] > 1:
+            bits.ue()
+    if (pps.weighted and not is_b) or (pps.weighted_b and is_b):
+        _skip_weights(bits, lists, chroma=sps.chroma)
+    bits.ue()
+
+
+def _skip_weights(bits: Bits, lists: list[int], *, chroma: bool) -> None:
+    bits.ue()
+    if chroma:
+        bits.se()
+    for count in lists:
+        luma = [bits.flag() for _ in range(count)]
+        colours = [bits.flag() if chroma else 0 for _ in range(count)]
+        for light, colour in zip(luma, colours, strict=True):
+            for _ in range(2 * light + 4 * colour):
+                bits.se()
