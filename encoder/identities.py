@@ -15,7 +15,9 @@ TRACK_CHARACTERS = 10
 
 def task_id(plan: EncodePlan, chunk: Chunk, renditions: Iterable[str]) -> str:
     """Name the task that makes a chunk of some renditions, thumbnails and poster included."""
-    return digest({"chunk": chunk.number, "tracks": sorted(plan.tracks[id] for id in renditions)})
+    made = set(renditions)
+    tracks = (track for name, track in plan.tracks.items() if plan.encoded_for(name) in made)
+    return digest({"chunk": chunk.number, "tracks": sorted(tracks)})
 
 
 def track_id(rendition: str, deciding: object) -> str:

@@ -170,7 +170,8 @@ class Draft:
             slot_bytes: Memory for each task; None for no limit.
             early: Whether H.264 and AAC are tasks of their own, before all others.
         """
-        wanted = frozenset(self.plan.parts if missing is None else missing)
+        parts = self.plan.parts if missing is None else missing
+        wanted = frozenset((self.plan.encoded_for(name), chunk) for name, chunk in parts)
         tasks = [*self._sound.tasks(self.plan, wanted), *self._text_tasks(wanted)]
         tasks += self._video_tasks(wanted, [task.cost for task in tasks], workers, slot_bytes, early=early)
         urgent = _early_ids(self.plan) if early else frozenset()
@@ -369,7 +370,8 @@ def first_release(plan: EncodePlan) -> EncodePlan | None:
         video=video,
         audio=audio,
         trick=tuple(rendition for rendition in plan.trick if rendition.id in wanted),
-        tracks={rendition: track for rendition, track in plan.tracks.items() if rendition in wanted},
+        tracks={name: track for name, track in plan.tracks.items() if name in wanted},
+        sealings={name: sealing for name, sealing in plan.sealings.items() if name in wanted},
     )
 
 
@@ -377,7 +379,8 @@ def _early_ids(plan: EncodePlan) -> frozenset[str]:
     """Ids of what makes a first release."""
     coded: tuple[VideoRendition | AudioRendition, ...] = (*plan.video, *plan.trick, *plan.audio)
     beside = [one.id for one in (plan.thumbnails, plan.poster) if one is not None]
-    return frozenset({*(r.id for r in coded if r.codec in EARLY), *(text.id for text in plan.text), *beside})
+    first = {*(r.id for r in coded if r.codec in EARLY), *(text.id for text in plan.text), *beside}
+    return frozenset({*first, *(name for name, sealing in plan.sealings.items() if sealing.rendition in first)})
 
 
 def usable(probe: Probe) -> VideoTrack:

@@ -1,5 +1,6 @@
 """Looking into what was encoded: whether what a decoder makes of a rendition is what the plan says of it."""
 
+import io
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -60,6 +61,32 @@ def differences(
             return tuple(_of_sound(rendition, segment, path))
         except (av.FFmpegError, MasterError) as error:
             return (f"it can't be decoded: {error}",)
+
+
+def decryption_differences(stored: bytes, clear: bytes, secret: bytes) -> tuple[str, ...]:
+    """Have FFmpeg decrypt a segment, and tell where it makes something else of it.
+
+    Args:
+        stored: The init segment and the segment, encrypted.
+        clear: The same in the clear.
+        secret: The key. It stays in this process: FFmpeg's libraries get it as an option, not on a command line.
+
+    Returns:
+        A line for what differs; nothing where all packets are equal.
+    """
+    try:
+        made = list(_packets(stored, {"decryption_key": secret.hex()}))
+        meant = list(_packets(clear, {}))
+    except av.FFmpegError as error:
+        return (f"FFmpeg can't decrypt it: {type(error).__name__}",)
+    if made != meant:
+        return (f"FFmpeg decrypts {sum(a != b for a, b in zip(made, meant, strict=False))} samples to something else",)
+    return ()
+
+
+def _packets(data: bytes, options: dict[str, str]) -> Iterator[bytes]:
+    with av.open(io.BytesIO(data), mode="r", format="mp4", options=options) as container:
+        yield from (bytes(packet) for packet in container.demux() if packet.size)
 
 
 def _of_picture(rendition: VideoRendition, light: Light | None, segment: Segment, path: Path) -> Iterator[str]:

@@ -8,10 +8,12 @@ from tempfile import TemporaryDirectory
 
 from encoder import comparing, sandbox
 from headend import documents, layout
-from headend.errors import HeadendError, MasterError, StorageError
+from headend.errors import HeadendError, MasterError, PackagingError, StorageError
+from headend.keys import ContentKey
 from headend.media import AudioFile, AudioRendition, Master, Presentation, Probe, Release, Track, VideoRendition
 from headend.settings import PictureChoice
 from headend.storage import Store, masters
+from packager import conformance
 from packager.conformance import Finding
 
 SAMPLES = 6
@@ -45,6 +47,7 @@ def compare(
     *,
     deep: bool,
     is_stopped: Callable[[], bool] = lambda: False,
+    keys: Mapping[str, ContentKey] | None = None,
 ) -> Comparison:
     """Compare pictures and sound of a release with what its master has at their times.
 
@@ -56,6 +59,7 @@ def compare(
         deep: Whether all of every rendition is compared; otherwise some places of the smallest picture and of each
             programme of sound, and those behind each gap and overlap of the master's sound.
         is_stopped: Whether nobody waits for the rest; asked before each place.
+        keys: The keys of encrypted tracks, by their ids.
     """
     key = layout.release_document(title, release)
     try:
@@ -63,15 +67,18 @@ def compare(
     except StorageError:
         return Comparison(hindrance="the release's document can't be read")
     made = document.presentation
+    if made.protection is not None and not keys:
+        return Comparison(hindrance=conformance.NO_KEYS)
     if made.master is None:
         return Comparison(hindrance="the release does not say what it was made of")
     origins = {file.track_index: file for file in made.audio_files}
     tracks = [(track, _origin(origins, track)) for track in _tracks(made, deep=deep)]
     own = [track for track, file in tracks if file is None]
+    pieces = _Pieces(store, title, keys or {})
     parts = [
-        _with_master(store, document, made.master, endpoint_url, own, is_stopped, deep=deep),
+        _with_master(pieces, document, made.master, endpoint_url, own, is_stopped, deep=deep),
         *(
-            _with_file(store, document, track, file, endpoint_url, is_stopped, deep=deep)
+            _with_file(pieces, document, track, file, endpoint_url, is_stopped, deep=deep)
             for track, file in tracks
             if file
         ),
@@ -83,8 +90,35 @@ def compare(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The segments of a release, in the clear.
+
+    Attributes:
+        store: Where they are.
+        title: Catalogue entry.
+        keys: The keys of encrypted tracks, by their ids.
+    """
+
+    store: Store
+    title: str
+    keys: Mapping[str, ContentKey]
+
+    def init(self, track: Compared) -> bytes:
+        return self.store.get(layout.track_init(self.title, track.id))
+
+    def read(self, track: Compared, init: bytes, key: str) -> bytes:
+        """A segment behind its init segment."""
+        data = self.store.get(key)
+        if not track.kid:
+            return init + data
+        from packager.decrypting import decrypted
+
+        return b"".join(decrypted(init, data, self.keys[track.kid]))
+
+
 def _with_master(
-    store: Store,
+    pieces: _Pieces,
     document: Release,
     master: Master,
     endpoint_url: str | None,
@@ -107,7 +141,7 @@ def _with_master(
             for track in tracks:
                 numbers = _numbers(document.tracks[track.id].segments, made, probe, deep=deep)
                 places += len(numbers)
-                findings += list(_compared(store, made, master, source.url, track, numbers, zero_s, is_stopped))
+                findings += list(_compared(pieces, made, master, source.url, track, numbers, zero_s, is_stopped))
     except MasterError as error:
         key = layout.release_document(made.title, made.release)
         return Comparison((Finding(key, f"its master has no times that a title can have: {error.message}"),))
@@ -115,7 +149,7 @@ def _with_master(
 
 
 def _with_file(
-    store: Store,
+    pieces: _Pieces,
     document: Release,
     track: Compared,
     file: AudioFile,
@@ -131,7 +165,9 @@ def _with_file(
     try:
         masters.check_unchanged(file.file, endpoint_url)
         with masters.opened(file.file, endpoint_url) as source:
-            found = _compared(store, made, file.file, source.url, track, numbers, file.start_s, is_stopped, file.stream)
+            found = _compared(
+                pieces, made, file.file, source.url, track, numbers, file.start_s, is_stopped, file.stream
+            )
             return Comparison(tuple(found), len(numbers))
     except HeadendError as error:
         return Comparison(hindrance=error.message)
@@ -163,7 +199,7 @@ def _numbers(count: int, made: Presentation, probe: Probe, *, deep: bool) -> lis
 
 
 def _compared(
-    store: Store,
+    pieces: _Pieces,
     made: Presentation,
     master: Master,
     url: str,
@@ -173,7 +209,7 @@ def _compared(
     is_stopped: Callable[[], bool],
     stream: int | None = None,
 ) -> Iterator[Finding]:
-    init = store.get(layout.track_init(made.title, track.id))
+    init = pieces.init(track)
     for number in numbers:
         if is_stopped():
             return
@@ -181,8 +217,8 @@ def _compared(
         with TemporaryDirectory(prefix="headend-") as folder:
             path = Path(folder) / "piece.mp4"
             try:
-                path.write_bytes(init + store.get(key))
-            except StorageError:
+                path.write_bytes(pieces.read(track, init, key))
+            except (StorageError, PackagingError):
                 continue  # a finding of its own
             rendition = track.rendition
             if isinstance(rendition, AudioRendition):

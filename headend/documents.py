@@ -4,6 +4,7 @@ A document is one JSON object ``{"kind": "Receipt", "version": 1, "body": {…}}
 ``"24000/1001"``, enums as their values, tuples as arrays. Reading checks types and names the field that is wrong.
 """
 
+from collections.abc import Collection
 from fractions import Fraction
 from typing import Any, TypeVar
 
@@ -30,9 +31,24 @@ def _rich(kind: type[Any], value: Any) -> Any:
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 
 
-def write(noun: Any) -> bytes:
-    """Turn a noun of `headend.media` into the bytes of its document."""
-    return _ENCODER.encode({"kind": type(noun).__name__, "version": VERSION, "body": noun})
+def write(noun: Any, *, omitted: Collection[str] = ()) -> bytes:
+    """Turn a noun of `headend.media` into the bytes of its document.
+
+    Args:
+        noun: The noun.
+        omitted: Names of fields that are left out where they are empty, at every level.
+    """
+    body = _without_empty(as_plain(noun), frozenset(omitted)) if omitted else noun
+    return _ENCODER.encode({"kind": type(noun).__name__, "version": VERSION, "body": body})
+
+
+def _without_empty(plain: Any, omitted: frozenset[str]) -> Any:
+    if isinstance(plain, dict):
+        kept = ((name, value) for name, value in plain.items() if value or name not in omitted)
+        return {name: _without_empty(value, omitted) for name, value in kept}
+    if isinstance(plain, list | tuple):
+        return [_without_empty(value, omitted) for value in plain]
+    return plain
 
 
 def as_plain(noun: Any) -> Any:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from mmap import ACCESS_READ, mmap
@@ -20,13 +20,14 @@ from tempfile import TemporaryDirectory
 from encoder import cluster, damage, encoding, sandbox, text, tool
 from encoder.subtitles import sidecars
 from headend import capping, documents, layout, records
-from headend.errors import ChunkRejected, PlanMismatch, ToolFailed
+from headend.errors import ChunkRejected, ConfigError, PlanMismatch, ToolFailed
 from headend.media import (
     Codec,
     Damage,
     EncodedTrack,
     EncodePlan,
     EncodeTask,
+    KeyName,
     Kind,
     Loudness,
     Master,
@@ -36,11 +37,11 @@ from headend.media import (
     Thumbnails,
 )
 from headend.records import Attempt
-from headend.settings import StoreSettings
+from headend.settings import KeySettings, StoreSettings
 from headend.storage import Store, masters, open_store, patiently
 from headend.task_log import TaskLog
 from headend.timing import Chunk, Grid, timescale
-from packager import captions, segmenting
+from packager import captions, sealing, segmenting
 
 LEAST_PATIENCE_S = 60.0
 """How long a master in S3 is waited for at least, when it can't be reached."""
@@ -72,6 +73,9 @@ class Order:
         thumbnails: How they are laid.
         allow_damaged: Whether damage in the master is put on record, instead of failing the task.
         logged: Whether workers log their tasks.
+        sealed: For each encrypted rendition, by its id: the tracks that it becomes, and the key of each.
+        kids: Ids of all keys that init segments list, by scheme.
+        keys: Where keys come from; None for a clear title.
     """
 
     store: StoreSettings
@@ -89,10 +93,18 @@ class Order:
     thumbnails: Thumbnails | None = None
     allow_damaged: bool = False
     logged: bool = False
+    sealed: Mapping[str, tuple[tuple[str, KeyName], ...]] = field(default_factory=dict)
+    kids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    keys: KeySettings | None = None
 
 
-def order_of(plan: EncodePlan, store: StoreSettings, *, logged: bool = False) -> Order:
+def order_of(plan: EncodePlan, store: StoreSettings, keys: KeySettings | None = None, *, logged: bool = False) -> Order:
     """Tell workers what a plan's tasks have in common."""
+    sealed: dict[str, tuple[tuple[str, KeyName], ...]] = {}
+    protections = {protection.scheme: protection for protection in plan.protection}
+    for name, one in plan.sealings.items():
+        pair = plan.tracks[name], protections[one.scheme].name(one.kid)
+        sealed[one.rendition] = (*sealed.get(one.rendition, ()), pair)
     return Order(
         store=store,
         title=plan.title,
@@ -109,6 +121,9 @@ def order_of(plan: EncodePlan, store: StoreSettings, *, logged: bool = False) ->
         thumbnails=plan.thumbnails,
         allow_damaged=plan.allow_damaged,
         logged=logged,
+        sealed=sealed,
+        kids={scheme: sealing.kids_of(plan.title, protection) for scheme, protection in protections.items()},
+        keys=keys,
     )
 
 
@@ -148,6 +163,10 @@ def _on_record(order: Order, run: cluster.TaskRun) -> Receipt:
 def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt:
     started = time.monotonic()
     tool.check(order.tool, order.tool_digest)
+    # Before anything is encoded: without its keys the task's work would be lost.
+    seals = patiently(
+        lambda: _seals(order, run.task), max(LEAST_PATIENCE_S, order.store.patience_s), run.cancelled, run.on_wait
+    )
     patience_s = max(LEAST_PATIENCE_S, order.store.patience_s)
     patiently(
         lambda: masters.check_unchanged(order.master, order.store.endpoint_url), patience_s, run.cancelled, run.on_wait
@@ -191,7 +210,7 @@ def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt:
                     damage=found,
                 )
 
-            keeper = _Keeper(order, store)
+            keeper = _Keeper(order, store, seals)
             tracks: list[EncodedTrack] = []
             written = time.monotonic()
             for track in keeper.keep(run.task, finished.loudness, scratch):
@@ -294,19 +313,25 @@ class _Keeper:
     Attributes:
         order: What all tasks of the plan share.
         store: Where segments go.
+        seals: How the task's renditions are encrypted; none of a clear title.
     """
 
     order: Order
     store: Store
+    seals: "Seals" = field(default_factory=dict)
 
     def keep(self, task: EncodeTask, decided: Sequence[Loudness], scratch: Path) -> Iterator[EncodedTrack]:
         """Store a task's tracks; each is told when all of it is in the store."""
         order = self.order
-        cuts = _cut_text(order, task, scratch) if task.kind is Kind.TEXT else _cut_all(order, task, decided, scratch)
+        cuts = (
+            _cut_text(order, task, scratch)
+            if task.kind is Kind.TEXT
+            else _cut_all(order, task, decided, scratch, self.seals)
+        )
         pictures = chain(_cut_sheets(order, task, scratch), _cut_stills(task, scratch))
         with ThreadPoolExecutor(UPLOADS) as pool:
             for cut in chain(pictures, cuts):
-                track = order.tracks[cut.track.rendition]
+                track = cut.track.track or order.tracks[cut.track.rendition]
                 if task.chunk.number == 0 and cut.init:
                     self.store.put(layout.track_init(order.title, track), cut.init)
                 # So many at a time, and no more read: a chunk may be a whole film, and more than fits into memory.
@@ -393,7 +418,42 @@ def _cut_text(order: Order, task: EncodeTask, scratch: Path) -> Iterator[segment
                 yield captions.cut(rendition, cues, document, order.grid)
 
 
-def _cut_all(order: Order, task: EncodeTask, decided: Sequence[Loudness], scratch: Path) -> Iterator[segmenting.Cut]:
+def _seals(order: Order, task: EncodeTask) -> "Seals":
+    """Open the keys of a task's renditions; a clear title needs none, and loads nothing for it.
+
+    Raises:
+        ConfigError: A key is missing, or is not the one that the job was planned with.
+        StorageError: The source of keys can't be reached.
+    """
+    wanted = {id: order.sealed[id] for id in task.renditions if id in order.sealed}
+    if not wanted:
+        return {}
+    from headend import content_keys
+    from packager.protecting import protection_of
+
+    if order.keys is None:
+        raise ConfigError("the task makes encrypted tracks, but does not say where keys are: submit the master again")
+    names = {name.kid: name for pairs in wanted.values() for _, name in pairs}
+    keys = content_keys.opened(order.keys, order.title, tuple(names.values()))
+    return {
+        id: tuple(
+            (
+                track,
+                protection_of(keys[name.kid], kids=order.kids[name.scheme], salt=sealing.salt_of(track)),
+            )
+            for track, name in pairs
+        )
+        for id, pairs in wanted.items()
+    }
+
+
+Seals = Mapping[str, tuple[tuple[str, segmenting.Protect], ...]]
+"""For each encrypted rendition: the tracks that it becomes, and how each is encrypted."""
+
+
+def _cut_all(
+    order: Order, task: EncodeTask, decided: Sequence[Loudness], scratch: Path, seals: Seals
+) -> Iterator[segmenting.Cut]:
     by_layout = {one.layout: one for one in decided}
     layouts = task.levelling.layouts if task.levelling else ()
     loudness = {id: by_layout[layout] for id, layout in zip(task.renditions, layouts, strict=False)}
@@ -404,10 +464,19 @@ def _cut_all(order: Order, task: EncodeTask, decided: Sequence[Loudness], scratc
         with path.open("rb") as file:
             data = mmap(file.fileno(), 0, access=ACCESS_READ)
         path.unlink()
-        yield _cut(order, task, rendition, loudness.get(rendition), memoryview(data))
+        for track, protect in seals.get(rendition, (("", segmenting.Clear),)):
+            cut = _cut(order, task, rendition, loudness.get(rendition), memoryview(data), protect)
+            yield replace(cut, track=replace(cut.track, track=track))
 
 
-def _cut(order: Order, task: EncodeTask, rendition: str, loudness: Loudness | None, data: memoryview) -> segmenting.Cut:
+def _cut(
+    order: Order,
+    task: EncodeTask,
+    rendition: str,
+    loudness: Loudness | None,
+    data: memoryview,
+    protect: segmenting.Protect = segmenting.Clear,
+) -> segmenting.Cut:
     if task.kind is Kind.AUDIO:
         return segmenting.cut_audio(
             data,
@@ -416,6 +485,7 @@ def _cut(order: Order, task: EncodeTask, rendition: str, loudness: Loudness | No
             sample_rate_hz=order.sample_rate_hz,
             frame_samples=order.frame_samples[rendition],
             loudness=loudness,
+            protect=protect,
         )
     return segmenting.cut_video(
         data,
@@ -424,4 +494,5 @@ def _cut(order: Order, task: EncodeTask, rendition: str, loudness: Loudness | No
         chunk=task.chunk,
         rate_divisor=order.divisors.get(rendition, 1),
         vp9_level=order.vp9_levels.get(rendition),
+        protect=protect,
     )

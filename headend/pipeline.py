@@ -6,7 +6,7 @@ master ─probe─▶ Probe ─fit─▶ renditions ─draft─▶ tracks ─tak
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,6 +32,7 @@ from encoder.subtitles import sidecars
 from encoder.timelines import policy as timing
 from headend import analysis, comparison, documents, holds, layout, records
 from headend.errors import DamagedMaster, StorageError
+from headend.keys import ContentKey
 from headend.media import (
     Crop,
     EncodePlan,
@@ -42,7 +43,15 @@ from headend.media import (
     TextTrack,
 )
 from headend.performing import order_of, perform
-from headend.settings import ClusterSettings, EncodeSettings, PictureChoice, StoreSettings, Targets
+from headend.settings import (
+    ClusterSettings,
+    EncodeSettings,
+    KeySettings,
+    PictureChoice,
+    ProtectionSettings,
+    StoreSettings,
+    Targets,
+)
 from headend.storage import Store, check_writable, masters, open_store, patiently
 from ladders import fitting
 from ladders.ladder import Ladder
@@ -71,6 +80,7 @@ class Request:
         targets: What is wanted of a ladder that is fitted to the title; None takes the ladder as it is.
         submitted_at: When it was asked for: UTC, ISO 8601; empty for now. A release of an older request does not take
             the place of one of a newer request.
+        protection: How the title is encrypted; None leaves it clear.
     """
 
     master: str
@@ -84,6 +94,7 @@ class Request:
     hold: bool = False
     submitted_at: str = ""
     targets: Targets | None = None
+    protection: ProtectionSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +215,9 @@ def submit(
     )
     known = calibration(store)
     draft, analysed = fitted_draft(request, probe, store, known, on_event, run, workers)
+    if request.protection is not None:
+        on_event(Step("asking for content keys"))
+        draft.plan = sealed(draft.plan, request.protection, store)
     first = planning.first_release(draft.plan) if request.publish_early else None
     with holds.held(store, request.title, tracks=draft.plan.tracks.values(), reason="submit"):
         stock = Stock(draft.plan) if request.force else take(store, draft.plan)
@@ -248,19 +262,35 @@ def verify(
     *,
     deep: bool = False,
     endpoint_url: str | None = None,
+    keys: KeySettings | None = None,
 ) -> conformance.Verdict:
     """Read a release back, decode a segment of each rendition, or all, and compare it with its master.
 
-    See `packager.conformance.verify` and `headend.comparison.compare`; ``endpoint_url`` is where a master in S3 is.
+    See `packager.conformance.verify` and `headend.comparison.compare`; ``endpoint_url`` is where a master in S3 is, and
+    ``keys`` where the keys of an encrypted release come from.
     """
     release = release or publishing.current_release(store, layout.check_title(title))
+    opened: Mapping[str, ContentKey] = {}
+    if keys is not None:
+        from headend import content_keys
+
+        opened = content_keys.of_release(keys, store, title, release)
     is_stopped = threading.Event()
     with ThreadPoolExecutor(1) as beside:
         comparing = beside.submit(
-            comparison.compare, store, title, release, endpoint_url, deep=deep, is_stopped=is_stopped.is_set
+            comparison.compare,
+            store,
+            title,
+            release,
+            endpoint_url,
+            deep=deep,
+            is_stopped=is_stopped.is_set,
+            keys=opened,
         )
         try:
-            verdict = conformance.verify(store, title, release, on_progress, look=verifying.differences, deep=deep)
+            verdict = conformance.verify(
+                store, title, release, on_progress, look=verifying.differences, judge=_judged, keys=opened, deep=deep
+            )
             compared = comparing.result()
         finally:
             is_stopped.set()
@@ -270,6 +300,26 @@ def verify(
         compared=compared.places,
         not_compared=compared.hindrance,
     )
+
+
+def _judged(stored: bytes, clear: bytes, key: ContentKey) -> tuple[str, ...]:
+    return verifying.decryption_differences(stored, clear, key.secret)
+
+
+def sealed(plan: EncodePlan, protection: ProtectionSettings, store: Store) -> EncodePlan:
+    """Have a plan's tracks encrypted.
+
+    Raises:
+        ConfigError: A key is missing or wrong, a scheme can't encrypt what it is for, or two tracks would share
+            initialisation vectors.
+        StorageError: The source of keys, or the store, can't be reached.
+    """
+    from headend import content_keys
+    from packager import sealing
+
+    plan = sealing.sealed(plan, content_keys.scopes(protection, plan))
+    sealing.check_vectors(plan, store.folders(layout.tracks(plan.title)))
+    return plan
 
 
 def calibration(store: Store) -> Calibration:
@@ -592,8 +642,9 @@ class _Job:
             publish_first()
         if not plan.tasks:
             return receipts
+        keys = request.protection.keys if request.protection is not None else None
         try:
-            order = order_of(plan, request.store, logged=request.cluster.scheduler is not None)
+            order = order_of(plan, request.store, keys, logged=request.cluster.scheduler is not None)
             self.run(plan.tasks, partial(perform, order), request.cluster, note, tool=plan.tool)
         except DamagedMaster:
             if plan.allow_damaged:

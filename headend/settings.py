@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
-from headend.media import AudioRole, Crop, Effort, TextRole
+from headend.media import AudioRole, Codec, Crop, Effort, Scheme, TextRole
 
 DEFAULT_STORE = "./headend-store"
 DEFAULT_LADDER = "studio"
@@ -17,6 +17,8 @@ DEFAULT_MOST_SOUND_GAP_S = Fraction(1, 2)
 """A longer hole in the sound is heard as a fault, which a person should decide about."""
 ATTEMPTS = 3
 """How often a task is tried before the job fails."""
+COPIED_CODECS = (Codec.AVC, Codec.HEVC, Codec.AAC, Codec.AC3, Codec.EAC3)
+"""What old devices decode, which can't decrypt ``cbcs``."""
 DEFAULT_STORE_PATIENCE_S = 900.0
 """How long a job waits for a store that can't be reached."""
 DEFAULT_WAIT_FOR_WORKERS_S = 600.0
@@ -36,6 +38,40 @@ class StoreSettings:
     url: str = DEFAULT_STORE
     endpoint_url: str | None = None
     patience_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """Where content keys come from; each worker opens it by itself, so that no key travels.
+
+    Attributes:
+        address: A file, ``env:NAME``, ``cpix:FILE`` or ``speke+https://HOST/PATH``.
+        private_key: PEM file of the recipient's private key, for encrypted CPIX documents.
+    """
+
+    address: str
+    private_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionSettings:
+    """How a title is encrypted.
+
+    Attributes:
+        schemes: The scheme of the release's tracks, and those of further copies.
+        keys: Where keys come from.
+        one_key: Whether one key opens all; otherwise sound, SD, HD and UHD each have their own.
+        epoch: Counts the times that the title was given new keys, from 1.
+        systems: DRM systems that manifests address, by their names.
+        copied_codecs: What the copy in ``cenc`` has, as far as the title has it.
+    """
+
+    schemes: tuple[Scheme, ...]
+    keys: KeySettings
+    one_key: bool = False
+    epoch: int = 1
+    systems: tuple[str, ...] = ("clearkey",)
+    copied_codecs: tuple[Codec, ...] = COPIED_CODECS
 
 
 @dataclass(frozen=True, slots=True)

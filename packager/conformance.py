@@ -6,7 +6,7 @@ segment's bytes against the index; and the manifests against those that document
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -23,16 +23,19 @@ import m3u8
 from headend import __version__, documents, layout, rates, track_index
 from headend.documents import Noun
 from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PackagingError, StorageError
+from headend.keys import ContentKey
 from headend.manifests import dash
 from headend.manifests.tracks import all_tracks
 from headend.media import (
     AudioRendition,
     Codec,
     Damage,
+    KeyName,
     Light,
     Poster,
     Presentation,
     Release,
+    Scheme,
     Segment,
     Thumbnails,
     VideoRendition,
@@ -50,6 +53,8 @@ BATCH = 16
 """Segments that a thread reads one after the other, since a task for each would cost as much as to check it."""
 
 _SHOWN_BYTES = 120
+_SEALED_SAMPLE_BYTES, _SEALED_GOP_BYTES = 24, 64
+"""What encryption adds to a sample, and to a fragment, at most: a vector, a map of two entries, and three boxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class Verdict:
         damage: What was damaged in the master and is concealed: no fault of the release.
         compared: At how many places pictures and sound were compared with the master.
         not_compared: Why that was nowhere; empty where it was somewhere.
+        not_decoded: Why tracks were not looked into; empty if they were.
     """
 
     title: str
@@ -90,6 +96,7 @@ class Verdict:
     damage: tuple[Damage, ...] = ()
     compared: int = 0
     not_compared: str = ""
+    not_decoded: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,7 @@ class _Seen:
         frames: Samples in it.
         damage: Of the release's document: what it says is concealed.
         sequences: The fragments' sequence numbers.
+        sealed: Whether it could not be looked into, for lack of its key.
     """
 
     key: str
@@ -111,10 +119,14 @@ class _Seen:
     frames: int = 0
     sequences: tuple[int, ...] = ()
     damage: tuple[Damage, ...] = ()
+    sealed: bool = False
 
 
 Look = Callable[[VideoRendition | AudioRendition, Light | None, Segment, bytes], Iterable[str]]
 """Looks into a segment, which follows its init segment, and tells what is not as planned."""
+Judge = Callable[[bytes, bytes, ContentKey], Iterable[str]]
+"""Tells where another decryptor makes something else of a segment: gets it as stored, in the clear, and its key."""
+NO_KEYS = "its tracks are encrypted: give --keys to have them decrypted and decoded"
 
 
 def verify(
@@ -124,6 +136,8 @@ def verify(
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     *,
     look: Look = lambda _rendition, _light, _segment, _data: (),
+    judge: Judge = lambda _stored, _clear, _key: (),
+    keys: Mapping[str, ContentKey] | None = None,
     deep: bool = False,
 ) -> Verdict:
     """Read a release back and check every byte of it.
@@ -136,6 +150,8 @@ def verify(
         release: Its id; None for the current one.
         on_progress: Gets the number of segments checked and of all.
         look: Decodes; gets a segment of each rendition, at another place of the title in each.
+        judge: Decrypts; gets the same segments of encrypted renditions.
+        keys: The keys of encrypted tracks, by their ids; without them, only what is clear of these tracks is checked.
         deep: Whether it gets all of them.
 
     Returns:
@@ -152,13 +168,16 @@ def verify(
     findings: dict[Finding, None] = {}
     damage: tuple[Damage, ...] = ()
     objects = size_bytes = frames = 0
-    for seen in _examine(store, title, release, on_progress, look, deep=deep):
+    sealed = False
+    for seen in _examine(store, title, release, on_progress, Looking(look, judge, keys or {}, deep)):
+        sealed = sealed or seen.sealed
         findings |= {Finding(seen.key, message): None for message in seen.wrong}
         objects += seen.size_bytes > 0
         size_bytes += seen.size_bytes
         frames += seen.frames
         damage += seen.damage
-    return Verdict(title, release, tuple(findings), objects, size_bytes, frames, damage)
+    not_decoded = NO_KEYS if sealed else ""
+    return Verdict(title, release, tuple(findings), objects, size_bytes, frames, damage, not_decoded=not_decoded)
 
 
 def references(key: str, manifest: bytes) -> Iterator[str]:
@@ -217,8 +236,67 @@ def _evenly(template: Xml.Element, id: str, duration: str) -> Iterator[str]:
         yield template.get("media", "").replace("$RepresentationID$", id).replace("$Number$", str(number))
 
 
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """How segments are looked into; see `verify`.
+
+    Attributes:
+        look: Decodes.
+        judge: Decrypts.
+        keys: The keys that there are, by their ids.
+        deep: Whether all segments are looked into.
+    """
+
+    look: Look
+    judge: Judge
+    keys: Mapping[str, ContentKey]
+    deep: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Locks:
+    """What the tracks of a release are encrypted with, and the keys that there are.
+
+    Attributes:
+        names: The keys of the release, by their ids.
+        keys: Those that can be opened.
+    """
+
+    names: Mapping[str, KeyName]
+    keys: Mapping[str, ContentKey]
+
+    @classmethod
+    def of(cls, stated: Presentation, keys: Mapping[str, ContentKey]) -> "_Locks":
+        protections = [stated.protection, *(copy.protection for copy in stated.copies)]
+        return cls({name.kid: name for one in protections if one is not None for name in one.names}, keys)
+
+    def lacks(self, track: StoredTrack) -> bool:
+        """Whether a track can't be opened."""
+        return bool(track.kid) and track.kid not in self.keys
+
+    def is_whole(self, track: StoredTrack) -> bool:
+        """Whether segments of a track are encrypted as a whole, their boxes included."""
+        return track.kid in self.names and self.names[track.kid].scheme is Scheme.AES_128
+
+    def opened(self, track: StoredTrack, init: bytes, data: bytes) -> tuple[bytes, bytes]:
+        """A track's init segment and a segment in the clear; raises `PackagingError` where they can't be decrypted."""
+        if not track.kid:
+            return init, data
+        from packager.decrypting import decrypted
+
+        return decrypted(init, data, self.keys[track.kid])
+
+    def unwrapped(self, track: StoredTrack, data: bytes) -> bytes:
+        """A segment whose boxes can be read."""
+        if not self.is_whole(track):
+            return data
+        from packager.decrypting import decrypted_whole
+
+        return decrypted_whole(data, self.keys[track.kid])
+
+
 def _examine(
-    store: Store, title: str, release: str, on_progress: Callable[[int, int], None], look: Look, *, deep: bool
+    store: Store, title: str, release: str, on_progress: Callable[[int, int], None], looking: Looking
 ) -> Iterator[_Seen]:
     seen, document = _document(store, Release, layout.release_document(title, release))
     yield seen
@@ -237,20 +315,29 @@ def _examine(
     whole = all(track is not None for _, track in tracks.values())
     known = {track.id: track for _, track in tracks.values() if track is not None}
     presentation = with_tracks(stated, lambda track: known.get(track.id, track))
+    locks = _Locks.of(stated, looking.keys)
     inits: dict[str, bytes] = {}
-    yield from _inits(store, title, known.values(), inits)
+    yield from _inits(store, title, known.values(), inits, locks)
+    yield from (_Seen(layout.track_index(title, t.id), 0, (), sealed=True) for t in known.values() if locks.lacks(t))
 
     def inside(track: StoredTrack, segment: Segment, data: bytes) -> Iterable[str]:
-        rendition, init = track.rendition, inits.get(track.id)
-        if init is None or not isinstance(rendition, VideoRendition | AudioRendition):
+        rendition = track.rendition
+        if track.id not in inits or not isinstance(rendition, VideoRendition | AudioRendition) or locks.lacks(track):
             return ()
-        if not (deep or segment.number == _sample(track)):
+        if not (looking.deep or segment.number == _sample(track)):
             return ()
         if isinstance(rendition, AudioRendition) and rendition.coded_language:
             rendition = replace(rendition, language=rendition.coded_language)
-        return look(rendition, stated.light, segment, init + data)
+        try:
+            clear = b"".join(locks.opened(track, inits[track.id], data))
+        except PackagingError as error:
+            return (f"it can't be decrypted: {error.message}",)
+        wrong = tuple(looking.look(rendition, stated.light, segment, clear))
+        if track.kid and not locks.is_whole(track):
+            wrong += tuple(looking.judge(inits[track.id] + data, clear, locks.keys[track.kid]))
+        return wrong
 
-    yield from _segments(store, presentation, list(known.values()), on_progress, inside)
+    yield from _segments(store, presentation, list(known.values()), on_progress, inside, locks)
     if whole:
         yield from _peaks(presentation)
         yield from _manifests(store, presentation, document)
@@ -324,7 +411,13 @@ def _missing(key: str) -> _Seen:
 # --- segments -----------------------------------------------------------------------------------------------------
 
 
-def _inits(store: Store, title: str, tracks: Iterable[StoredTrack], inits: dict[str, bytes]) -> Iterator[_Seen]:
+def _inits(
+    store: Store,
+    title: str,
+    tracks: Iterable[StoredTrack],
+    inits: dict[str, bytes],
+    locks: "_Locks",
+) -> Iterator[_Seen]:
     """Check the init segments, and keep them by the tracks' ids."""
     for track in tracks:
         if not track.init_bytes:
@@ -339,11 +432,13 @@ def _inits(store: Store, title: str, tracks: Iterable[StoredTrack], inits: dict[
         if hashlib.sha256(data).hexdigest() != track.init_sha256:
             wrong.append("its bytes are not those that were encoded (sha256 differs)")
         try:
-            if codec_string(data) != track.codec_string:
+            if locks.is_whole(track):
+                data = locks.opened(track, data, b"")[0] if not locks.lacks(track) else b""
+            if data and codec_string(data) != track.codec_string:
                 wrong.append(f"its codec is {codec_string(data)}, not {track.codec_string} as the manifests say")
         except (PackagingError, struct.error, IndexError) as error:
             wrong.append(f"it can't be read: {error}")
-        yield _Seen(key, len(data), tuple(wrong))
+        yield _Seen(key, len(inits[track.id]), tuple(wrong))
 
 
 def _sample(track: StoredTrack) -> int:
@@ -357,6 +452,7 @@ def _segments(
     tracks: Sequence[StoredTrack],
     on_progress: Callable[[int, int], None],
     inside: Callable[[StoredTrack, Segment, bytes], Iterable[str]],
+    locks: "_Locks",
 ) -> Iterator[_Seen]:
     title, grid = presentation.title, presentation.grid
     done, total = 0, sum(len(track.segments) for track in tracks)
@@ -370,8 +466,11 @@ def _segments(
                 seen.append(_read_picture(store, key, segment))
             elif track.rendition.codec is Codec.VTT:
                 seen.append(_read_text(store, key, segment))
+            elif locks.is_whole(track) and locks.lacks(track):
+                seen.append(_read_picture(store, key, segment))  # nothing of it is clear
             else:
-                seen.append(_examined(store, key, segment, gop_ticks, partial(inside, track)))
+                opened = partial(locks.unwrapped, track)
+                seen.append(_examined(store, key, segment, gop_ticks, partial(inside, track), opened))
         return seen
 
     batches = [
@@ -399,7 +498,10 @@ def _peaks(presentation: Presentation) -> Iterator[_Seen]:
     for track in (*presentation.video, *presentation.trick):
         rendition, segments = track.rendition, track.segments
         bound = rates.Bound(rendition.cap_bps, rendition.buffer_bits, grid.segment_frames / grid.frame_rate)
-        sizes, durations = ([getattr(s, name) for s in segments] for name in ("size_bytes", "duration_ticks"))
+        # Caps are kept by what is encoded; its encryption comes on top.
+        extra = (_SEALED_SAMPLE_BYTES, _SEALED_GOP_BYTES) if track.kid else (0, 0)
+        sizes = [s.size_bytes - extra[0] * s.samples - extra[1] * len(s.sync) for s in segments]
+        durations = [s.duration_ticks for s in segments]
         worst = max(rates.windows(sizes, durations, track.timescale, bound), key=lambda window: window.rate_bps)
         if worst.rate_bps > bound.limit_bps:
             yield _Seen(
@@ -440,11 +542,23 @@ def _examined(
     segment: Segment,
     gop_ticks: int | None,
     inside: Callable[[Segment, bytes], Iterable[str]] = lambda _segment, _data: (),
+    opened: Callable[[bytes], bytes] = lambda data: data,
 ) -> _Seen:
     data = _get(store, key)
     if data is None:
         return _missing(key)
-    seen = _segment(key, data, segment, gop_ticks)
+    try:
+        clear = opened(data)
+    except PackagingError as error:
+        wrong = filter(None, (_not_as_encoded(data, segment), f"it can't be decrypted: {error.message}"))
+        return _Seen(key, len(data), tuple(wrong))
+    if clear is data:
+        seen = _segment(key, data, segment, gop_ticks)
+    elif other := _not_as_encoded(data, segment):
+        seen = _Seen(key, len(data), (other,))
+    else:
+        sha256 = hashlib.sha256(clear).hexdigest()
+        seen = _segment(key, clear, replace(segment, size_bytes=len(clear), sha256=sha256), gop_ticks)
     # Nobody needs to know what a damaged segment decodes to.
     return seen if seen.wrong else replace(seen, wrong=tuple(inside(segment, data)))
 

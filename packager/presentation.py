@@ -18,11 +18,13 @@ from headend.manifests.tracks import AnyTrack, all_tracks
 from headend.media import (
     AudioRendition,
     Codec,
+    Copy,
     Damage,
     EncodedTrack,
     EncodePlan,
     Poster,
     Presentation,
+    Protection,
     Rendition,
     Segment,
     TextRendition,
@@ -72,6 +74,10 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
     said = {
         t.rendition.programme for t in text if t.rendition.codec is Codec.VTT and any(s.samples for s in t.segments)
     }
+    tracks = {
+        name: replace(track, kid=plan.sealings[name].kid) if name in plan.sealings else track
+        for name, track in tracks.items()
+    }
     return Presentation(
         plan.title,
         "",
@@ -87,13 +93,31 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
         master=plan.master,
         picture_stream=plan.picture_stream,
         sound=plan.sound,
+        protection=plan.protection[0] if plan.protection else None,
+        copies=tuple(_copy(plan, protection, tracks) for protection in plan.protection[1:]),
+    )
+
+
+def _copy(plan: EncodePlan, protection: Protection, tracks: Mapping[str, StoredTrack]) -> Copy:
+    """The tracks of a plan in a further scheme."""
+    copied = {
+        sealing.rendition: tracks[name]
+        for name, sealing in plan.sealings.items()
+        if sealing.scheme is protection.scheme and name in tracks
+    }
+    return Copy(
+        protection,
+        video=tuple(_of(Track[VideoRendition], copied[one.id]) for one in plan.video if one.id in copied),
+        audio=tuple(_of(Track[AudioRendition], copied[one.id]) for one in plan.audio if one.id in copied),
+        trick=tuple(_of(Track[VideoRendition], copied[one.id]) for one in plan.trick if one.id in copied),
     )
 
 
 def renditions_of(plan: EncodePlan) -> dict[str, Any]:
-    """All that a plan makes tracks of, by id: renditions of each kind, thumbnails and poster."""
+    """What each track of a plan holds, by its name: renditions of each kind, thumbnails and poster."""
     beside = [one for one in (plan.thumbnails, plan.poster) if one is not None]
-    return {one.id: one for one in (*plan.video, *plan.trick, *plan.audio, *plan.text, *beside)}
+    encoded = {one.id: one for one in (*plan.video, *plan.trick, *plan.audio, *plan.text, *beside)}
+    return {name: encoded[plan.encoded_for(name)] for name in (*encoded, *plan.sealings)}
 
 
 def join(
@@ -130,13 +154,12 @@ def join(
             )
     if (hashlib.sha256(init).hexdigest(), len(init)) != (first.init_sha256, first.init_bytes):
         raise PackagingError(f"{rendition.id}: its init segment is not the one in the receipts", rendition=rendition.id)
-    if not isinstance(rendition, Thumbnails | Poster):
+    if not (isinstance(rendition, Thumbnails | Poster) or first.codec_string):
         _check_init(rendition, init, first.timescale)
     track = Track(
         id=id,
         rendition=rendition,
-        # Files of WebVTT have no sample entry; this is what its samples are called.
-        codec_string=codec_string(init) if init else JPEG if isinstance(rendition, Thumbnails | Poster) else "wvtt",
+        codec_string=first.codec_string or _codec_string(rendition, init),
         init_bytes=first.init_bytes,
         timescale=first.timescale,
         priming_samples=first.priming_samples,
@@ -147,6 +170,13 @@ def join(
     )
     check(track, grid)
     return track
+
+
+def _codec_string(rendition: VideoRendition | AudioRendition | TextRendition | Thumbnails | Poster, init: bytes) -> str:
+    if isinstance(rendition, Thumbnails | Poster):
+        return JPEG
+    # Files of WebVTT have no sample entry; this is what its samples are called.
+    return codec_string(init) if init else "wvtt"
 
 
 def check(track: Track[Rendition], grid: Grid) -> None:

@@ -19,14 +19,14 @@ from headend.errors import PackagingError, PlanMismatch
 from headend.keys import ContentKey
 from headend.media.protection import Scheme
 from packager import boxes, coded
-from packager.coded import Ranges
+from packager.codec_strings import codec_string
+from packager.coded.bits import Ranges
 from packager.segmenting import Auxiliary, Protect, Protector, Sample, fragment_bytes
+from packager.signalling import common_pssh
 
 BLOCK_BYTES = 16
 CLEAR_BLOCKS = 9
 """Of pictures in ``cbcs``, for each block that is encrypted."""
-COMMON_SYSTEM = bytes.fromhex("1077efecc0b24d02ace33c1e52e2fb4b")
-"""The system id of W3C's common ``pssh`` format, which lists ids of keys and nothing else."""
 _LONGEST_CLEAR = 0xFFFF
 _LONGEST_ROW = 0xFF
 _PICTURE_ENTRIES = frozenset(coded.CONFIGURATIONS)
@@ -77,10 +77,13 @@ class SampleProtector:
 
     Attributes:
         init: The init segment of the encrypted track.
+        codec_string: Nothing: the init segment tells.
 
     Raises:
         PackagingError: The codec can't be encrypted.
     """
+
+    codec_string = ""
 
     def __init__(self, key: ContentKey, kids: Sequence[str], salt: bytes, init: bytes) -> None:
         entry = boxes.sample_entry(init)
@@ -163,6 +166,7 @@ class SegmentProtector:
 
     Attributes:
         init: The encrypted init segment.
+        codec_string: RFC 6381.
 
     Raises:
         PackagingError: Players of this scheme don't decode the codec.
@@ -174,6 +178,7 @@ class SegmentProtector:
             raise PackagingError(f"{entry.kind!r} can't be encrypted in {key.name.scheme}")
         self._cipher = Cipher(algorithms.AES(key.secret), modes.CBC(bytes.fromhex(key.name.iv)))
         self.init = self.segment(init)
+        self.codec_string = codec_string(init)
 
     def fragment(
         self, sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview, *, first: int
@@ -230,10 +235,7 @@ def _encrypted_init(init: bytes, key: ContentKey, kids: Sequence[str], *, has_pa
         + boxes.box(b"schm", struct.pack(">I4sI", 0, name.scheme.encode(), 1 << 16))
         + boxes.box(b"schi", boxes.box(b"tenc", tenc)),
     )
-    listed = b"".join(bytes.fromhex(kid) for kid in kids)
-    pssh = boxes.box(
-        b"pssh", struct.pack(">I", 1 << 24) + COMMON_SYSTEM + struct.pack(">I", len(kids)) + listed + bytes(4)
-    )
+    pssh = common_pssh(kids)
     entry, moov = boxes.sample_entry(init), boxes.find(init, "moov")
     grown = bytearray(init)
     grown[moov.end : moov.end] = pssh

@@ -28,6 +28,8 @@ HISTORY = 100
 """Former releases that a pointer remembers."""
 MOVES = 20
 """How often a move of the pointer is tried again when somebody else has moved it meanwhile."""
+PROTECTION_FIELDS = frozenset({"kid", "protection", "copies"})
+"""Left out of the outlines of clear releases, whose ids thus stay what they were before releases could be encrypted."""
 SUBMITTED = "submitted"
 """Why most releases are made."""
 
@@ -309,7 +311,7 @@ def manifests(presentation: Presentation) -> dict[str, bytes]:
     outline = outline_of(presentation)
     return {
         **{name: text.encode() for name, text in files.items()},
-        layout.OUTLINE: documents.write(outline),
+        layout.OUTLINE: documents.write(outline, omitted=PROTECTION_FIELDS),
         **{top.name: top.render() for top in top_manifests(outline)},
     }
 

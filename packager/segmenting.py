@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from mmap import MADV_DONTNEED, mmap
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, ClassVar, NamedTuple, Protocol
 
 from headend.errors import ChunkRejected, PlanMismatch
 from headend.media import EncodedTrack, Loudness, Segment
@@ -121,6 +121,10 @@ class Protector(Protocol):
     def init(self) -> bytes:
         """The init segment of the encrypted track."""
 
+    @property
+    def codec_string(self) -> str:
+        """What the init segment can't tell any more, being encrypted as a whole; else empty."""
+
     def fragment(
         self, sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview, *, first: int
     ) -> bytes:
@@ -140,9 +144,11 @@ class Clear:
 
     Attributes:
         init: The init segment.
+        codec_string: Nothing: the init segment tells.
     """
 
     init: bytes
+    codec_string: ClassVar[str] = ""
 
     def fragment(
         self, sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview, *, first: int
@@ -281,7 +287,7 @@ def cut_video(
                 samples=sum(len(gop.samples) for gop in gops),
                 size_bytes=len(body),
                 sha256=hashlib.sha256(body).hexdigest(),
-                sync=tuple(_sync_ranges(parts, gops)),
+                sync=tuple(sync_ranges(parts, gops)),
             )
         )
 
@@ -291,7 +297,8 @@ def cut_video(
         return protector.segment(body)
 
     bodies = _Bodies(lambda: (again(*bound) for bound in pairwise(bounds)))
-    return joined(rendition, protector.init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
+    cut = joined(rendition, protector.init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
+    return replace(cut, track=replace(cut.track, codec_string=protector.codec_string))
 
 
 @boxes.damage_reported()
@@ -375,7 +382,7 @@ def cut_audio(
         )
     bodies = _Bodies(lambda: (written(*span) for span in spans))
     cut = joined(rendition, protector.init, bodies, segments, sample_rate_hz, priming_samples=priming)
-    return replace(cut, track=replace(cut.track, loudness=loudness))
+    return replace(cut, track=replace(cut.track, loudness=loudness, codec_string=protector.codec_string))
 
 
 def _codec_frames(
@@ -602,7 +609,7 @@ def _in_track(init: bytes, box: bytes, *, at: int) -> bytes:
     return bytes(grown)
 
 
-def _sync_ranges(written: Sequence[bytes], gops: Sequence[Fragment]) -> Iterator[tuple[int, int]]:
+def sync_ranges(written: Sequence[bytes], gops: Sequence[Fragment]) -> Iterator[tuple[int, int]]:
     """Where each GOP's ``moof`` begins in the segment, and how far from there its first frame ends."""
     at = 0
     for body, gop in zip(written, gops, strict=True):
@@ -615,7 +622,7 @@ def fragment_bytes(
     sequence: int,
     decode_ticks: int,
     samples: Sequence[Sample],
-    media: bytes | memoryview,
+    media: bytes | bytearray | memoryview,
     auxiliary: Auxiliary | None = None,
 ) -> bytes:
     """One ``moof`` and ``mdat``: a sync sample, then samples that are all or none of them sync samples.

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from headend import documents, layout, track_index
 from headend.errors import ObjectMissing, PackagingError
-from headend.media import Damage, EncodedTrack, EncodePlan, Part, Receipt
+from headend.media import Damage, EncodedTrack, EncodePlan, Part, Receipt, Scheme
 from headend.storage.base import Store
 from headend.track_index import SyncRanges, TrackIndex
 from packager.presentation import StoredTrack, from_index, index_of, join, renditions_of
@@ -209,8 +209,14 @@ def _take_index(stock: Stock, rendition: str, track: StoredTrack, sizes: Mapping
                 segments=kept,
                 loudness=track.loudness,
                 track=track.id,
+                codec_string=track.codec_string if _is_whole(stock.plan, rendition) else "",
             )
             stock.made.setdefault((rendition, chunk), (part, track.damage))
+
+
+def _is_whole(plan: EncodePlan, rendition: str) -> bool:
+    """Whether a track is encrypted as a whole, its init segment included."""
+    return rendition in plan.sealings and plan.sealings[rendition].scheme is Scheme.AES_128
 
 
 def _numbers(plan: EncodePlan, rendition: str, track: StoredTrack) -> Iterator[tuple[int, frozenset[int]]]:

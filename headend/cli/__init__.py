@@ -50,6 +50,7 @@ COMMANDS = {
     "releases": "List the releases of a title.",
     "publish": "Make an existing release of a title the current one.",
     "edit": "Change a published title without encoding what it has.",
+    "protect": "Encrypt a published title without encoding it.",
     "unpublish": "Take a title out of circulation.",
     "delete": "Mark a release, or a whole title, as no longer wanted.",
     "repackage": "Write the manifests of titles anew, over the same tracks.",

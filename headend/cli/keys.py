@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from headend.access.grants import without_token
-from headend.cli import options
+from headend.cli import options, protecting
 from headend.cli.exits import Status
 from headend.cli.screen import console, print_json, table
 from headend.cli.token_keys import VARIABLE, find_keys, read_again, token_keys
@@ -22,18 +22,9 @@ from headend.keys import cpix, lines, open_keys
 from headend.keys.base import ContentKey, KeyStore, new_secret
 from headend.keys.file import FileKeys
 from headend.keys.provider import Provider
-from headend.media.protection import KeyClass, KeyName, Scheme, key_name
+from headend.media.protection import KeyName, Scheme, key_names
 from origin import licences
 from packager.signalling import signals_for
-
-CLASSES = (KeyClass.AUDIO, KeyClass.SD, KeyClass.HD, KeyClass.UHD)
-
-
-def _schemes(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[Scheme, ...]:
-    found = value.split(",")
-    if wrong := [scheme for scheme in found if scheme not in list(Scheme)]:
-        raise click.BadParameter(f"{wrong[0]!r} is no scheme: use {', '.join(Scheme)}, with commas between.")
-    return tuple(dict.fromkeys(map(Scheme, found)))
 
 
 def _named(command: options.Command) -> options.Command:
@@ -60,7 +51,7 @@ def _named(command: options.Command) -> options.Command:
             "schemes",
             default="cbcs",
             show_default=True,
-            callback=_schemes,
+            callback=protecting.schemes,
             metavar="SCHEME,...",
             help=f"{', '.join(Scheme)}; each has keys of its own.",
         ),
@@ -294,5 +285,4 @@ def serve(
 
 def names_of(title: str, schemes: tuple[Scheme, ...], *, one_key: bool, epoch: int) -> tuple[KeyName, ...]:
     """The names of all keys that a title may need."""
-    classes = (KeyClass.ALL,) if one_key else CLASSES
-    return tuple(key_name(title, scheme, key_class, epoch=epoch) for scheme in schemes for key_class in classes)
+    return tuple(name for scheme in schemes for name in key_names(title, scheme, one_key=one_key, epoch=epoch))

@@ -7,10 +7,11 @@ from headend.cli import Manner, options, queueing
 from headend.cli.describing import concealed_facts, release_plain
 from headend.cli.event_lines import Lines
 from headend.cli.progress import following
+from headend.cli.protecting import protection
 from headend.cli.screen import console, facts, print_json
 from headend.cli.wording import clock_text, count_text
 from headend.errors import ConfigError, HeadendError
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
+from headend.settings import ClusterSettings, EncodeSettings, ProtectionSettings, StoreSettings, Targets
 from headend.storage.masters import redact
 from ladders import choosing, loading
 from ladders.titled import check_renditions
@@ -31,6 +32,9 @@ from ladders.titled import check_renditions
         "headend submit film.mov --title film --only-codecs avc,aac",
         "headend submit film.mov --title film --hold",
         "headend submit film.mov --title film --fit per-title",
+        "headend submit film.mov --title film --protect cbcs --keys film.keys",
+        "headend submit film.mov --title film --protect cbcs,cenc --keys speke+https://keys.example/speke "
+        "--drm widevine,playready,fairplay",
     ),
 )
 @options.master
@@ -63,6 +67,7 @@ from ladders.titled import check_renditions
     is_flag=True,
     help="Make the release, but leave players what they have until 'headend publish' makes it current.",
 )
+@protection(required=False)
 @click.option("--force", is_flag=True, help="Encode anew what the store has already.")
 @queueing.options
 @click.option("--json-lines", is_flag=True, help="Print one JSON object per event while the job runs, the result last.")
@@ -80,6 +85,7 @@ def command(
     only_codecs: str,
     only_rungs: str,
     targets: Targets | None,
+    protection: ProtectionSettings | None,
     force: bool,
     hold: bool,
     queue: bool,
@@ -98,6 +104,9 @@ def command(
     With --fit per-title the rungs are placed for this master: excerpts are encoded in several sizes first, and what
     is found stays in the store for other jobs of the same master. 'headend analyse' shows it.
 
+    With --protect, workers encrypt segments before they store them. Each worker reads the keys itself, so --keys has to
+    name something that all of them can read. 'headend keys new' makes keys.
+
     With --queue the job is only queued, and this command returns at once; 'headend dispatch' runs it.
     """
     if hold and publish_early:
@@ -106,7 +115,17 @@ def command(
     if targets is not None:
         check_renditions(chosen, targets)
     request = pipeline.Request(
-        master, title, chosen, store, cluster, encode, publish_early, force, hold, targets=targets
+        master,
+        title,
+        chosen,
+        store,
+        cluster,
+        encode,
+        publish_early,
+        force,
+        hold,
+        targets=targets,
+        protection=protection,
     )
     submission = queueing.Submission(request, queueing.Queueing(queue, priority, labels, notify))
     if manner is not None and manner.collected is not None:

@@ -9,9 +9,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from headend import documents, pipeline
 from headend.cli import options
 from headend.cli.exits import Status
+from headend.cli.protecting import source
 from headend.cli.screen import console, print_json
 from headend.cli.wording import count_text, printable
-from headend.settings import StoreSettings
+from headend.settings import KeySettings, StoreSettings
 from headend.storage import open_store
 from packager import conformance
 
@@ -22,14 +23,18 @@ from packager import conformance
         "headend verify big-buck-bunny",
         "headend verify big-buck-bunny --deep",
         "headend verify big-buck-bunny --release 4c1f0d2e9b7a65830c1d --json",
+        "headend verify film --keys film.keys",
     ),
 )
 @options.title_argument
 @click.option("--release", metavar="ID", help="Another release than the current one.")
+@source(required=False)
 @click.option("--deep", is_flag=True, help="Decode all segments, not one of each rendition.")
 @options.existing_store
 @options.common
-def command(title: str, release: str | None, deep: bool, store: StoreSettings, as_json: bool) -> int:
+def command(
+    title: str, release: str | None, keys: KeySettings | None, deep: bool, store: StoreSettings, as_json: bool
+) -> int:
     """Read a release back and check every byte of it.
 
     Checks digests and sizes, the continuity of time, frame counts, that all renditions have their sync frames at the
@@ -37,10 +42,13 @@ def command(title: str, release: str | None, deep: bool, store: StoreSettings, a
     size, rate, depth, colour, HDR metadata, channels and language with the plan. Where the master still is where it
     was, compares pictures and sound with what it has at their times, at some places or, with --deep, everywhere. Ends
     with status 1 and a list if anything is wrong.
+
+    Of an encrypted title, samples can only be looked into with --keys. Then they are decrypted in this process, and by
+    FFmpeg's libraries as well, which have to agree.
     """
     with checking() as on_progress:
         verdict = pipeline.verify(
-            open_store(store), title, release, on_progress, deep=deep, endpoint_url=store.endpoint_url
+            open_store(store), title, release, on_progress, deep=deep, endpoint_url=store.endpoint_url, keys=keys
         )
     if as_json:
         print_json({"sound": not verdict.findings, **documents.as_plain(verdict)})
@@ -50,6 +58,8 @@ def command(title: str, release: str | None, deep: bool, store: StoreSettings, a
             screen.print(printable(f"{finding.object}: {finding.message}"))
         for one in verdict.damage:
             screen.print(f"concealed: damage of the master at {one}")
+        if verdict.not_decoded:
+            screen.print(f"not decoded: {verdict.not_decoded}")
         if verdict.not_compared:
             screen.print(printable(f"not compared with the master: {verdict.not_compared}"))
         screen.print(verdict_line(verdict))

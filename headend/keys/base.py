@@ -1,13 +1,16 @@
 """A content key, and what every source of keys keeps to."""
 
 import secrets
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NoReturn, Protocol
 
 from headend.errors import ConfigError
-from headend.media.protection import KeyName
+from headend.media.protection import KeyName, Scheme, Signal
 
 KEY_BYTES = 16
+CHECKSUM_DIGITS = 16
 
 
 class ContentKey:
@@ -36,6 +39,13 @@ class ContentKey:
 
     __getstate__ = __reduce__
 
+    def checksum(self) -> str:
+        """What tells this secret from others under the same id; see `KeyName.checksum`."""
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+        encryptor = Cipher(algorithms.AES(self.secret), modes.ECB()).encryptor()
+        return encryptor.update(uuid.UUID(self.name.kid).bytes_le).hex()[:CHECKSUM_DIGITS]
+
 
 class KeyStore(Protocol):
     """A source of keys."""
@@ -52,16 +62,38 @@ class KeyStore(Protocol):
             names: The keys that are needed.
 
         Returns:
-            A key for each name, by its id.
+            A key for each name, by its id. Its name has the constant initialisation vector that the source says, and
+            else the one that was given.
 
         Raises:
             ConfigError: A key is missing, or what the source gives is no key; the message names its id.
             StorageError: The source can't be reached.
         """
 
+    def signals(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> tuple[Signal, ...]:
+        """Ask what manifests are to tell DRM systems of some keys, as far as the source knows.
 
-def complete(names: Iterable[KeyName], found: Mapping[str, bytes], source: str) -> Mapping[str, ContentKey]:
+        Args:
+            title: Catalogue entry.
+            names: The keys.
+            systems: UUIDs of the systems.
+
+        Raises:
+            ConfigError: The source can't be read.
+            StorageError: It can't be reached.
+        """
+
+
+def complete(
+    names: Iterable[KeyName], found: Mapping[str, bytes], source: str, ivs: Mapping[str, str] | None = None
+) -> Mapping[str, ContentKey]:
     """Pick the keys that are needed from those that a source has.
+
+    Args:
+        names: The keys.
+        found: Secrets by the ids of keys.
+        source: Where they come from, for errors.
+        ivs: Constant initialisation vectors that the source says, by the ids of keys, as hexadecimal digits.
 
     Raises:
         ConfigError: One is missing.
@@ -73,7 +105,8 @@ def complete(names: Iterable[KeyName], found: Mapping[str, bytes], source: str) 
                 f"{source} has no key {name.kid} ({name.scheme}, {name.key_class}): make one with 'headend keys new'",
                 kid=name.kid,
             )
-        keys[name.kid] = ContentKey(name, found[name.kid])
+        iv = (ivs or {}).get(name.kid) if name.scheme is not Scheme.CENC else None
+        keys[name.kid] = ContentKey(replace(name, iv=iv) if iv else name, found[name.kid])
     return keys
 
 

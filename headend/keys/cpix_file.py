@@ -8,7 +8,7 @@ from headend.errors import ConfigError
 from headend.keys import cpix
 from headend.keys.base import ContentKey, complete
 from headend.keys.file import read_private
-from headend.media.protection import KeyName
+from headend.media.protection import KeyName, Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,12 @@ class CpixKeys:
                     f"{self.path} has the key {name.kid} for {found.schemes[name.kid]}, not for {name.scheme}",
                     kid=name.kid,
                 )
-        return complete(names, found.keys, str(self.path))
+        return complete(names, found.keys, str(self.path), found.ivs)
+
+    def signals(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> tuple[Signal, ...]:  # noqa: ARG002
+        """What the document says of DRM systems; see `headend.keys.base.KeyStore`."""
+        kids = {name.kid for name in names}
+        return tuple(one for one in self.document().signals if one.kid in kids and one.system in systems)
 
     def document(self) -> cpix.Document:
         """Read the file; raises `ConfigError`."""

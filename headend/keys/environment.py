@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from headend.errors import ConfigError
 from headend.keys import lines
-from headend.keys.base import ContentKey, complete
-from headend.media.protection import KeyName
+from headend.keys.base import ContentKey
+from headend.media.protection import KeyName, Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +30,8 @@ class EnvironmentKeys:
         text = os.environ.get(self.variable)
         if text is None:
             raise ConfigError(f"the environment variable {self.variable} is not set: put keys there, or name a file")
-        found = {key.name.kid: key.secret for key in lines.read(text, self.variable)}
-        return complete(names, found, self.variable)
+        return lines.pick(lines.read(text, self.variable), names, self.variable)
+
+    def signals(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> tuple[Signal, ...]:  # noqa: ARG002
+        """None; see `headend.keys.base.KeyStore`."""
+        return ()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from headend.errors import ConfigError
 from headend.keys import lines
-from headend.keys.base import ContentKey, complete
-from headend.media.protection import KeyName
+from headend.keys.base import ContentKey
+from headend.media.protection import KeyName, Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,11 @@ class FileKeys:
 
     def keys(self, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:  # noqa: ARG002
         """Get the secrets of some keys; see `headend.keys.base.KeyStore`."""
-        found = {key.name.kid: key.secret for key in lines.read(read_private(self.path), str(self.path))}
-        return complete(names, found, str(self.path))
+        return lines.pick(self.all(), names, str(self.path))
+
+    def signals(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> tuple[Signal, ...]:  # noqa: ARG002
+        """None; see `headend.keys.base.KeyStore`."""
+        return ()
 
     def all(self) -> tuple[ContentKey, ...]:
         """All keys of the file."""

@@ -1,9 +1,9 @@
 """Keys as lines of text, for files and the environment: ``kid scheme class iv secret``; ``-`` stands for no iv."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from headend.errors import ConfigError
-from headend.keys.base import KEY_BYTES, ContentKey
+from headend.keys.base import KEY_BYTES, ContentKey, complete
 from headend.media.protection import KeyClass, KeyName, Scheme, check_kid
 
 LARGEST = 4 << 20
@@ -31,6 +31,18 @@ def read(text: str, place: str) -> tuple[ContentKey, ...]:
             raise ConfigError(f"{where}: the key {key.name.kid} stands there twice; remove one of them")
         found[key.name.kid] = key
     return tuple(found.values())
+
+
+def pick(keys: Iterable[ContentKey], names: Sequence[KeyName], place: str) -> Mapping[str, ContentKey]:
+    """The keys of some names; raises `ConfigError` if one is missing, or is for another scheme."""
+    found = {key.name.kid: key for key in keys}
+    for name in names:
+        if name.kid in found and found[name.kid].name.scheme is not name.scheme:
+            raise ConfigError(
+                f"{place} has the key {name.kid} for {found[name.kid].name.scheme}, not for {name.scheme}", kid=name.kid
+            )
+    secrets = {kid: key.secret for kid, key in found.items()}
+    return complete(names, secrets, place, {kid: key.name.iv for kid, key in found.items()})
 
 
 def write(keys: Iterable[ContentKey]) -> str:

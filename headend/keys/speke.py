@@ -15,7 +15,7 @@ import urllib3
 from headend.errors import ConfigError, StorageError, StoreUnavailable
 from headend.keys import cpix
 from headend.keys.base import ContentKey, complete
-from headend.media.protection import KeyName, Scheme
+from headend.media.protection import KeyName, Scheme, Signal
 
 ANSWER_S = 30.0
 ATTEMPTS = 4
@@ -61,6 +61,16 @@ class SpekeKeys:
         """
         return cpix.read(self._post(cpix.request(title, names, systems)), self.url)
 
+    def signals(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> tuple[Signal, ...]:
+        """What the server says of DRM systems; see `headend.keys.base.KeyStore`."""
+        found: list[Signal] = []
+        for scheme in dict.fromkeys(name.scheme for name in names if name.scheme is not Scheme.AES_128):
+            asked = [name for name in names if name.scheme is scheme]
+            kids = {name.kid for name in asked}
+            answer = self.document(title, asked, systems).signals
+            found += (one for one in answer if one.kid in kids and one.system in systems)
+        return tuple(found)
+
     def _ask(self, title: str, names: Sequence[KeyName], scheme: Scheme) -> Mapping[str, ContentKey]:
         answer = self.document(title, names, ())
         wanted = {name.kid for name in names}
@@ -69,7 +79,7 @@ class SpekeKeys:
         for kid, given in answer.schemes.items():
             if given is not scheme:
                 raise ConfigError(f"{self.url} gives the key {kid} for {given} instead of {scheme}", kid=kid)
-        return complete(names, answer.keys, self.url)
+        return complete(names, answer.keys, self.url, answer.ivs)
 
     def _post(self, body: bytes) -> bytes:
         headers = {"Content-Type": "application/xml", "X-Speke-Version": "2.0", "X-Speke-User-Agent": "headend"}

@@ -26,7 +26,7 @@ from headend.media.masters import (
     merged,
 )
 from headend.media.plans import EncodePlan, EncodeTask, Levelling, Part
-from headend.media.protection import KeyClass, KeyName, Protection, Scheme, Signal
+from headend.media.protection import KeyClass, KeyName, Protection, Scheme, Sealing, Signal
 from headend.media.releases import (
     AudioFile,
     Copy,
@@ -98,6 +98,7 @@ __all__ = [
     "Release",
     "Rendition",
     "Scheme",
+    "Sealing",
     "Segment",
     "Signal",
     "Span",

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from headend.media.kinds import Effort, Kind
 from headend.media.masters import Damage, Light, Master, Reading, TextTrack
+from headend.media.protection import Protection, Sealing
 from headend.media.renditions import AudioLadder, AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.timing import Chunk, Grid
 
@@ -113,6 +114,9 @@ class EncodePlan:
         tool_digest: SHA-256 of the encoder's program.
         picture_stream: Number of the picture in the master.
         sound: How its sound is encoded.
+        protection: How the title is encrypted: the scheme of its tracks, then those of copies; empty for a clear title.
+        sealings: For each encrypted track, by its name in ``tracks``. Tracks of copies have names of their own, such as
+            ``avc-1080p-6000k.cenc``; what is encoded for them is the rendition that both have in common.
     """
 
     title: str
@@ -137,6 +141,8 @@ class EncodePlan:
     tool_digest: str = ""
     picture_stream: int = 0
     sound: AudioLadder | None = None
+    protection: tuple[Protection, ...] = ()
+    sealings: dict[str, Sealing] = field(default_factory=dict)
 
     @property
     def whole(self) -> Chunk:
@@ -145,11 +151,17 @@ class EncodePlan:
 
     def chunks_of(self, rendition: str) -> tuple[Chunk, ...]:
         """The chunks of which a rendition is made, as far as they hold anything of it."""
+        rendition = self.encoded_for(rendition)
         if rendition == "poster" and self.poster:
             return tuple(c for c in self.chunks if self.poster.numbers(c.first_frame, c.end_frame))
         if rendition in {*(sound.id for sound in self.audio), *(text.id for text in self.text)}:
             return (self.whole,)
         return self.chunks
+
+    def encoded_for(self, name: str) -> str:
+        """The rendition that is encoded for a track, by the track's name in ``tracks``."""
+        sealing = self.sealings.get(name)
+        return sealing.rendition if sealing is not None else name
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -103,6 +103,21 @@ class Protection:
         raise KeyError(kid)
 
 
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """How a track of a plan is encrypted.
+
+    Attributes:
+        rendition: Id of the rendition that it holds.
+        scheme: The scheme.
+        kid: Id of its key.
+    """
+
+    rendition: str
+    scheme: Scheme
+    kid: str
+
+
 def video_class(width_px: int, height_px: int, *, one_key: bool = False) -> KeyClass:
     """The class of a picture by its number of pixels; SPEKE v2, PRESET-VIDEO-3."""
     if one_key:
@@ -111,6 +126,16 @@ def video_class(width_px: int, height_px: int, *, one_key: bool = False) -> KeyC
     if pixels <= SD_PIXELS:
         return KeyClass.SD
     return KeyClass.HD if pixels <= HD_PIXELS else KeyClass.UHD
+
+
+def classes(*, one_key: bool = False) -> tuple[KeyClass, ...]:
+    """The classes that a title's keys may have, whatever renditions it has."""
+    return (KeyClass.ALL,) if one_key else (KeyClass.AUDIO, KeyClass.SD, KeyClass.HD, KeyClass.UHD)
+
+
+def key_names(title: str, scheme: Scheme, *, one_key: bool = False, epoch: int = 1) -> tuple[KeyName, ...]:
+    """The names of all keys that a title may need in a scheme."""
+    return tuple(key_name(title, scheme, key_class, epoch=epoch) for key_class in classes(one_key=one_key))
 
 
 def key_name(title: str, scheme: Scheme, key_class: KeyClass, *, epoch: int = 1, period: int = 1) -> KeyName:

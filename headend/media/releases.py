@@ -78,6 +78,7 @@ class EncodedTrack:
         track: The track's id.
         window_bps: Video: the highest rate in any window of this part, see `headend.rates.windows`.
         encoded_again: Video: numbers of the segments that came out above the cap, and were encoded again.
+        codec_string: RFC 6381, where the init segment is encrypted as a whole and can't tell; else empty.
     """
 
     rendition: str
@@ -92,6 +93,7 @@ class EncodedTrack:
     track: str = ""
     window_bps: int = 0
     encoded_again: tuple[int, ...] = ()
+    codec_string: str = ""
 
 
 @dataclass(frozen=True, slots=True)

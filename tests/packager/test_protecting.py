@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from headend.errors import PackagingError, PlanMismatch
 from headend.media.protection import Scheme
 from packager import boxes, coded
 from packager.codec_strings import codec_string
-from packager.protecting import COMMON_SYSTEM, _row, iv_of, protection_of
+from packager.protecting import _row, iv_of, protection_of
 from packager.segmenting import fragments
+from packager.signalling import COMMON
 from tests.support import encryption
 from tests.support.encryption import AV1, AVC, CLIPS, HEVC, SALT, VP9, make_key, maps, packets, protected, rows
 
@@ -134,7 +136,7 @@ def test_common_pssh_lists_all_keys_of_the_title(encoded: Encoded) -> None:
     init = protection_of(key, kids=kids, salt=SALT)(clear[: next(fragments(clear)).start]).init
     pssh = boxes.find(init, "moov/pssh")
     body = init[pssh.body : pssh.end]
-    assert body[4:20] == COMMON_SYSTEM
+    assert body[4:20] == uuid.UUID(COMMON).bytes
     assert body[20:24] == struct.pack(">I", 2)
     assert body[24:56] == b"".join(map(bytes.fromhex, kids))
 

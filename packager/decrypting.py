@@ -1,0 +1,143 @@
+"""Back from encrypted segments to clear ones, so that what is stored can be looked into.
+
+Source: as for `packager.protecting`.
+"""
+
+import struct
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from headend.errors import PackagingError
+from headend.keys import ContentKey
+from headend.media import Scheme
+from packager import boxes, segmenting
+
+_BLOCK_BYTES = 16
+_Map = list[tuple[int, int]]
+
+
+@boxes.damage_reported()
+def decrypted(init: bytes, segment: bytes, key: ContentKey) -> tuple[bytes, bytes]:
+    """Decrypt an init segment and a segment.
+
+    Args:
+        init: The init segment, as it is stored.
+        segment: A media segment of the same track.
+        key: The track's key.
+
+    Returns:
+        Both in the clear. The boxes that tell of the encryption of samples stay, and mean nothing any more.
+
+    Raises:
+        PackagingError: They are damaged, or not encrypted with this key.
+    """
+    if key.name.scheme is Scheme.AES_128:
+        return decrypted_whole(init, key), decrypted_whole(segment, key) if segment else b""
+    pattern, iv_bytes, constant_iv = _tenc(init, key)
+    clear = bytearray(segment)
+    for moof, fragment in zip(boxes.find_all(segment, "moof"), segmenting.fragments(segment), strict=True):
+        senc = next(boxes.find_all(segment, "traf/senc", moof), None)
+        rows = _rows(segment, senc, len(fragment.samples), iv_bytes)
+        at = fragment.media
+        for sample, (iv, entries) in zip(fragment.samples, rows, strict=True):
+            _open(clear, at, sample.size_bytes, entries, iv or constant_iv, pattern, key)
+            at += sample.size_bytes
+    return _clear_init(init), bytes(clear)
+
+
+def decrypted_whole(data: bytes, key: ContentKey) -> bytes:
+    """Decrypt an object of ``aes-128``; raises `PackagingError` if it is not encrypted with this key."""
+    if not data or len(data) % _BLOCK_BYTES:
+        raise PackagingError("its length is not a whole number of blocks")
+    cipher = Cipher(algorithms.AES(key.secret), modes.CBC(bytes.fromhex(key.name.iv)))
+    padded = cipher.decryptor().update(data)
+    pad = padded[-1]
+    if not 1 <= pad <= _BLOCK_BYTES or padded[-pad:] != bytes([pad]) * pad:
+        raise PackagingError("it is not encrypted with this key")
+    return padded[:-pad]
+
+
+def _tenc(init: bytes, key: ContentKey) -> tuple[tuple[int, int], int, bytes]:
+    """How samples are encrypted: the pattern, the bytes of each sample's vector, and the constant one."""
+    sinf = _sinf(init)
+    tenc = boxes.find(init, "schi/tenc", sinf)
+    schm = boxes.find(init, "schm", sinf)
+    body = init[tenc.body : tenc.end]
+    scheme, kid, iv_bytes = init[schm.body + 4 : schm.body + 8].decode("latin-1"), body[8:24].hex(), body[7]
+    if (scheme, kid) != (key.name.scheme, key.name.kid):
+        raise PackagingError(f"it is encrypted in {scheme} with the key {kid}")
+    constant = body[25 : 25 + body[24]] if not iv_bytes else b""
+    return (body[5] >> 4, body[5] & 15), iv_bytes, constant
+
+
+def _sinf(init: bytes) -> boxes.Box:
+    stsd = boxes.find(init, "moov/trak/mdia/minf/stbl/stsd")
+    entry = next(boxes.children(init, stsd.body + 8, stsd.end))
+    if entry.kind not in boxes.ENCRYPTED:
+        raise PackagingError("its sample entry is clear")
+    skip = boxes.VIDEO_ENTRY_BYTES if entry.kind == "encv" else boxes.AUDIO_ENTRY_BYTES
+    for box in boxes.children(init, entry.body + skip, entry.end):
+        if box.kind == "sinf":
+            return box
+    raise PackagingError("its sample entry does not say how it is encrypted")
+
+
+def _rows(data: bytes, senc: boxes.Box | None, count: int, iv_bytes: int) -> list[tuple[bytes, _Map | None]]:
+    """Each sample's vector and map; no map where whole samples are encrypted."""
+    if senc is None:
+        return [(b"", None)] * count
+    flags, said = struct.unpack_from(">II", data, senc.body)
+    if said != count:
+        raise PackagingError(f"senc tells of {said} samples, not {count}")
+    rows: list[tuple[bytes, _Map | None]] = []
+    at = senc.body + 8
+    for _ in range(count):
+        iv, at = data[at : at + iv_bytes], at + iv_bytes
+        entries: _Map | None = None
+        if flags & 2:
+            (parts,) = struct.unpack_from(">H", data, at)
+            entries = [struct.unpack_from(">HI", data, at + 2 + 6 * place) for place in range(parts)]
+            at += 2 + 6 * parts
+        rows.append((iv, entries))
+    if at != senc.end:
+        raise PackagingError("senc is longer or shorter than it says")
+    return rows
+
+
+def _open(
+    data: bytearray, at: int, size: int, entries: _Map | None, iv: bytes, pattern: tuple[int, int], key: ContentKey
+) -> None:
+    """Decrypt a sample in place."""
+    if entries is not None and sum(map(sum, entries)) != size:
+        raise PackagingError("the map of a sample does not cover it")
+    aes = algorithms.AES(key.secret)
+    counter = Cipher(aes, modes.CTR(iv.ljust(_BLOCK_BYTES, b"\0"))).decryptor()
+    for clear, encrypted in entries if entries is not None else [(0, size)]:
+        start = at + clear
+        at = start + encrypted
+        if key.name.scheme is Scheme.CENC:
+            data[start:at] = counter.update(data[start:at])
+            continue
+        blocks = encrypted // _BLOCK_BYTES
+        end = start + blocks * _BLOCK_BYTES
+        chain = Cipher(aes, modes.CBC(iv)).decryptor()
+        crypt, skip = pattern
+        if not crypt and not skip:
+            data[start:end] = chain.update(data[start:end])
+        elif blocks:
+            numbers = np.arange(blocks)
+            striped = np.frombuffer(data, np.uint8)[start:end].reshape(blocks, _BLOCK_BYTES)
+            chosen = numbers % (crypt + skip) < crypt
+            striped[chosen] = np.frombuffer(chain.update(striped[chosen].tobytes()), np.uint8).reshape(-1, _BLOCK_BYTES)
+
+
+def _clear_init(init: bytes) -> bytes:
+    """The init segment with its sample entry as it was; the space of ``sinf`` becomes free."""
+    sinf = _sinf(init)
+    original = boxes.find(init, "frma", sinf)
+    entry = boxes.sample_entry(init)
+    clear = bytearray(init)
+    clear[entry.start + 4 : entry.start + 8] = init[original.body : original.body + 4]
+    clear[sinf.start + 4 : sinf.start + 8] = b"free"
+    return bytes(clear)
