@@ -76,7 +76,31 @@ def applied(presentation: Presentation, wanted: Edit) -> Presentation:
         raise ConfigError("--default names two tracks of one kind; players start with one picture and one sound")
     for name in wanted.defaults:
         presentation = with_default(presentation, name)
-    return ordered(presentation, wanted.order)
+    return with_copies(ordered(presentation, wanted.order))
+
+
+def with_copies(presentation: Presentation) -> Presentation:
+    """Let copies in other schemes follow their first tracks: which there are, in which order, and with which labels."""
+
+    def followed(tracks: Sequence[Track[Playable]], first: Sequence[Track[Playable]]) -> tuple[Track[Playable], ...]:
+        by_rendition = {track.rendition.id: track for track in tracks}
+        return tuple(
+            replace(by_rendition[one.rendition.id], rendition=one.rendition)
+            for one in first
+            if one.rendition.id in by_rendition
+        )
+
+    copies = (
+        replace(
+            copy,
+            video=followed(copy.video, presentation.video),
+            audio=followed(copy.audio, presentation.audio),
+            trick=followed(copy.trick, presentation.trick),
+        )
+        for copy in presentation.copies
+    )
+    # A copy without a picture is none.
+    return replace(presentation, copies=tuple(copy for copy in copies if copy.video))
 
 
 # --- what is there ------------------------------------------------------------------------------------------------
@@ -88,9 +112,10 @@ def _is(track: StoredTrack, name: str) -> bool:
 
 def find(presentation: Presentation, name: str) -> StoredTrack:
     """The track of this name: its own id, or that of its rendition; raises `ConfigError` if there is none."""
-    found = [track for track in stored_tracks(presentation) if _is(track, name)]
+    tracks = stored_tracks(replace(presentation, copies=()))
+    found = [track for track in tracks if _is(track, name)]
     if not found:
-        there = ", ".join(track.rendition.id for track in stored_tracks(presentation))
+        there = ", ".join(track.rendition.id for track in tracks)
         raise ConfigError(f"{presentation.title!r} has no track {name!r}; it has {there}")
     return found[0]
 

@@ -1,0 +1,347 @@
+"""Encrypted titles: what decryptors that are not headend's make of them, and what nobody else gets."""
+
+import base64
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cloudpickle
+import psutil
+import pytest
+
+from encoder import tool
+from headend import encrypting, layout, pipeline
+from headend.editing import Edit, Label, edit
+from headend.errors import ConfigError, PackagingError
+from headend.keys import ContentKey, lines
+from headend.media import Effort, Presentation, Scheme
+from headend.media.protection import key_names
+from headend.performing import order_of
+from headend.pipeline import Request, submit
+from headend.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
+from headend.storage import Store, open_store
+from ladders import choosing
+from ladders.loading import load
+from packager import publishing
+from packager.conformance import NO_KEYS
+from tests.support import encryption
+from tests.support.command_line import command, environment, headend
+from tests.support.in_process import run_tasks
+from tests.support.masters import Sound, make_film
+
+SCHEMES = (Scheme.CBCS, Scheme.CENC, Scheme.AES_128)
+RUNGS = ("avc-*", "hevc-90p-*", "av1-90p-*", "vp9-90p-*", "aac-*", "opus-*", "eac3-*")
+
+
+def secret_of(number: int) -> bytes:
+    """A secret that stands nowhere by chance."""
+    return bytes((number * 37 + place * 101) % 251 for place in range(16))
+
+
+def make_keys(*schemes: Scheme) -> list[ContentKey]:
+    names = [name for scheme in schemes for name in key_names("film", scheme)]
+    return [ContentKey(name, secret_of(number)) for number, name in enumerate(names, 1)]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A title that was encoded in the clear and encrypted then, and one that was encrypted while it was encoded."""
+
+    clear: Presentation
+    after: Presentation
+    within: Presentation
+    after_store: Store
+    within_store: Store
+    keys: dict[str, ContentKey]
+    settings: ProtectionSettings
+    folder: Path
+
+
+def request_for(master: Path, store: Path, protection: ProtectionSettings | None) -> Request:
+    encode = EncodeSettings(segment_s=Fraction(1, 2), chunk_s=Fraction(1), effort=Effort.DRAFT)
+    ladder = choosing.part(load("smoke"), rungs=RUNGS)
+    cluster = ClusterSettings(workers=1)
+    return Request(str(master), "film", ladder, StoreSettings(str(store)), cluster, encode, protection=protection)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("protection")
+    master = make_film(folder / "master.mp4", frame_count=50, size=(320, 180), sound=[Sound()])
+    keys = make_keys(*SCHEMES)
+    path = folder / "keys"
+    path.write_text(lines.write(keys))
+    path.chmod(0o600)
+    settings = ProtectionSettings(SCHEMES, KeySettings(str(path)))
+    clear = submit(request_for(master, folder / "after", None), run=run_tasks).presentation
+    after = encrypting.encrypt(StoreSettings(str(folder / "after")), "film", settings).placed.presentation
+    within = submit(request_for(master, folder / "within", settings), run=run_tasks).presentation
+    stores = [open_store(StoreSettings(str(folder / name))) for name in ("after", "within")]
+    return Made(clear, after, within, *stores, {key.name.kid: key for key in keys}, settings, folder)
+
+
+def track_files(made: Made, presentation: Presentation, folder: Path) -> Iterator[tuple[str, str, Path, str]]:
+    """Rendition, scheme, file and key id of each track that FFmpeg can open."""
+    sets = [("", presentation), *((one.protection.scheme.value, one) for one in presentation.copies)]
+    for scheme, one in sets:
+        for track in (*one.video, *one.trick, *one.audio):
+            keys = [layout.track_init("film", track.id)]
+            keys += [layout.track_segment("film", track.id, segment.number) for segment in track.segments]
+            path = folder / f"{track.id}.mp4"
+            path.write_bytes(b"".join(made.after_store.get(key) for key in keys))
+            yield track.rendition.id, scheme, path, track.kid
+
+
+def test_both_ways_make_the_same_release_byte_for_byte(made: Made) -> None:
+    assert made.after == made.within
+    for info in made.within_store.list(layout.tracks("film")):
+        assert made.after_store.get(info.key) == made.within_store.get(info.key), info.key
+
+
+def test_ffmpeg_and_shaka_packager_decrypt_every_rendition_to_the_packets_of_the_clear_title(
+    made: Made, tmp_path: Path
+) -> None:
+    clear = {id: encryption.packets(path) for id, _, path, _ in track_files(made, made.clear, tmp_path)}
+    judged = 0
+    for id, scheme, path, kid in track_files(made, made.after, tmp_path):
+        if scheme == Scheme.AES_128:
+            continue
+        assert encryption.packets(path, made.keys[kid]) == clear[id], (id, scheme)
+        opened = tmp_path / "opened.mp4"
+        stream = "audio" if id.startswith(("aac", "opus", "eac3")) else "video"
+        encryption.shaka_decrypted(path, opened, stream, made.keys[kid])
+        assert encryption.packets(opened) == clear[id], (id, scheme)
+        judged += 1
+    assert judged == len(clear) + sum(len((*c.video, *c.trick, *c.audio)) for c in made.after.copies[:1])
+
+
+def test_ffmpeg_plays_whole_encrypted_segments(made: Made, tmp_path: Path) -> None:
+    copied = tmp_path / "titles" / "film"
+    shutil.copytree(made.folder / "after" / "titles" / "film", copied)
+    (copied / "keys").mkdir()
+    for kid, key in made.keys.items():
+        (copied / "keys" / kid).write_bytes(key.secret)
+    by_id = {track.rendition.id: track for track in (*made.clear.video, *made.clear.audio)}
+    [whole] = [copy for copy in made.after.copies if copy.protection.scheme is Scheme.AES_128]
+    assert {track.rendition.codec for track in (*whole.video, *whole.audio)} == {"avc", "hevc", "aac"}
+    assert not whole.trick
+    for track in (*whole.video, *whole.audio):
+        prints = []
+        for release, played in ((made.clear, by_id[track.rendition.id]), (made.after, track)):
+            playlist = copied / "releases" / release.release / f"{played.id}.m3u8"
+            argv = [tool.ffmpeg_path(), "-v", "error", "-allowed_extensions", "ALL", "-i", str(playlist)]
+            done = subprocess.run([*argv, "-f", "framemd5", "-"], check=True, capture_output=True, text=True)
+            prints.append([line.rsplit(",", 1)[-1] for line in done.stdout.splitlines() if not line.startswith("#")])
+        assert prints[0] == prints[1]
+        assert prints[0]
+
+
+def test_nothing_can_be_decoded_without_the_key(made: Made, tmp_path: Path) -> None:
+    for id, scheme, path, _ in track_files(made, made.after, tmp_path):
+        if scheme == Scheme.AES_128 or "trick" in id:
+            continue
+        with av.open(str(path)) as container:
+            try:
+                frames = [frame for frame in container.decode() if getattr(frame, "is_corrupt", False) is False]
+            except av.FFmpegError:
+                continue
+        assert len(frames) <= 60  # some decoders conceal; what they show is no film
+        packets = set(encryption.packets(path, at_least_bytes=64))
+        assert packets.isdisjoint(encryption.packets(path, made.keys[track_kid(made, path)], at_least_bytes=64))
+
+
+def track_kid(made: Made, path: Path) -> str:
+    tracks = [*made.after.video, *made.after.trick, *made.after.audio]
+    tracks += [track for copy in made.after.copies for track in (*copy.video, *copy.trick, *copy.audio)]  # type: ignore[list-item]
+    return next(track.kid for track in tracks if track.id == path.stem)
+
+
+def test_no_two_samples_under_one_key_share_a_vector(made: Made, tmp_path: Path) -> None:
+    seen: set[tuple[str, bytes]] = set()
+    count = 0
+    for _, scheme, path, kid in track_files(made, made.after, tmp_path):
+        if scheme == Scheme.CENC:
+            for iv, _ in encryption.rows(path.read_bytes()):
+                seen.add((kid, iv))
+                count += 1
+    assert len(seen) == count > 100
+
+
+def test_verify_decrypts_and_finds_what_is_wrong(made: Made, tmp_path: Path) -> None:
+    store = StoreSettings(str(tmp_path / "store"))
+    shutil.copytree(made.folder / "after", store.url)
+    opened = open_store(store)
+    sound = pipeline.verify(opened, "film", keys=made.settings.keys, deep=True)
+    assert sound.findings == ()
+    assert (sound.not_decoded, sound.not_compared) == ("", "")
+    assert sound.compared > 0
+    blind = pipeline.verify(opened, "film")
+    assert blind.findings == ()
+    assert blind.not_decoded == blind.not_compared == NO_KEYS
+
+    wrong = [ContentKey(key.name, bytes(16)) for key in made.keys.values()]
+    path = tmp_path / "wrong"
+    path.write_text(lines.write(wrong))
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match="is not the one that the tracks of 'film' are encrypted with"):
+        pipeline.verify(opened, "film", keys=KeySettings(str(path)))
+
+    track = made.after.copies[1].audio[0]
+    key = layout.track_segment("film", track.id, 1)
+    opened.put(key, opened.get(key)[:-16])
+    [finding, *_] = pipeline.verify(opened, "film", keys=made.settings.keys).findings
+    assert finding.object == key
+
+
+def test_labels_and_order_reach_the_copies_when_a_title_is_edited(made: Made, tmp_path: Path) -> None:
+    store = StoreSettings(str(tmp_path / "store"))
+    shutil.copytree(made.folder / "after", store.url)
+    sound = made.after.audio[0].rendition.id
+    dropped = made.after.video[-1].rendition.id
+    edited = edit(store, "film", Edit(remove=("avc-90p-60k", dropped), labels=(Label(sound, "fr", "dub", "Français"),)))
+    release = edited.placed.presentation
+    assert release.protection == made.after.protection
+    for copy in release.copies:
+        assert {track.rendition.language for track in copy.audio} == {"fr"}
+        assert "avc-90p-60k" not in {track.rendition.id for track in copy.video}
+    assert pipeline.verify(open_store(store), "film", keys=made.settings.keys).findings == ()
+
+
+def test_a_clear_release_of_an_encrypted_title_can_get_new_keys(made: Made, tmp_path: Path) -> None:
+    store = StoreSettings(str(tmp_path / "store"))
+    shutil.copytree(made.folder / "after", store.url)
+    with pytest.raises(ConfigError, match="is encrypted already: name a clear one with --release"):
+        encrypting.encrypt(store, "film", made.settings)
+    names = key_names("film", Scheme.CBCS, epoch=2)
+    path = tmp_path / "keys-2"
+    path.write_text(lines.write(ContentKey(name, bytes([number]) * 16) for number, name in enumerate(names)))
+    path.chmod(0o600)
+    settings = ProtectionSettings((Scheme.CBCS,), KeySettings(str(path)), epoch=2)
+    again = encrypting.encrypt(store, "film", settings, release=made.clear.release).placed.presentation
+    assert {track.kid for track in again.video}.isdisjoint({track.kid for track in made.after.video})
+    assert pipeline.verify(open_store(store), "film", keys=settings.keys).findings == ()
+    twice = encrypting.encrypt(store, "film", settings, release=made.clear.release)
+    assert (twice.reused_tracks, twice.written_bytes) == (twice.tracks, 0)
+    assert twice.placed.presentation == again
+
+
+def test_damage_of_a_clear_track_is_not_sealed(made: Made, tmp_path: Path) -> None:
+    store = StoreSettings(str(tmp_path / "store"))
+    shutil.copytree(made.folder / "after", store.url)
+    [damaged] = [track for track in made.clear.video if track.rendition.codec == "av1"]  # it has no copy in cenc yet
+    key = layout.track_segment("film", damaged.id, 1)
+    opened = open_store(store)
+    opened.put(key, opened.get(key)[:-1] + b"!")
+    before = publishing.current_release(opened, "film")
+    settings = replace(made.settings, schemes=(Scheme.CENC,))
+    with pytest.raises(PackagingError, match="is not as it was stored"):
+        encrypting.encrypt(store, "film", settings, release=made.clear.release)
+    assert publishing.current_release(opened, "film") == before
+
+
+def forms(secret: bytes) -> set[bytes]:
+    """How a secret could be written."""
+    plain = base64.b64encode(secret)
+    url = base64.urlsafe_b64encode(secret)
+    hexed = secret.hex().encode()
+    return {secret, hexed, hexed.upper(), plain, plain.rstrip(b"="), url, url.rstrip(b"=")}
+
+
+def test_keys_occur_in_no_object_log_message_or_command_line(made: Made, tmp_path: Path) -> None:
+    canaries = {form for key in made.keys.values() for form in forms(key.secret)}
+    master = made.folder / "master.mp4"
+    store = tmp_path / "store"
+    words = command(
+        "submit", master, "--title", "film", "--ladder", "smoke", "--only-rungs", "avc-90p-*,aac-*", "--store", store,
+        "--protect", "cbcs,cenc,aes-128", "--keys", made.settings.keys.address, "--segment-seconds", "1",
+        "--chunk-seconds", "1", "--effort", "draft", "--workers", "1", "--verbose",
+    )  # fmt: skip
+    said: set[bytes] = set()
+    stop = threading.Event()
+
+    def poll() -> None:
+        while not stop.is_set():
+            for process in psutil.process_iter():
+                try:
+                    said.add(Path(f"/proc/{process.pid}/cmdline").read_bytes())
+                    if process.pid != os.getpid():
+                        said.add(Path(f"/proc/{process.pid}/environ").read_bytes())
+                except (OSError, psutil.Error):
+                    pass
+            time.sleep(0.05)
+
+    poller = threading.Thread(target=poll)
+    poller.start()
+    try:
+        done = subprocess.run(words, capture_output=True, env=environment(), timeout=240, check=True)
+    finally:
+        stop.set()
+        poller.join()
+    said |= {done.stdout, done.stderr}
+    verified = headend("verify", "film", "--store", store, "--keys", made.settings.keys.address, "--json", "--verbose")
+    said |= {verified.stdout.encode(), verified.stderr.encode()}
+    said |= {path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    for form in canaries:
+        assert not any(form in one for one in said)
+
+
+def test_what_goes_over_dask_holds_no_key(made: Made) -> None:
+    canaries = {form for key in made.keys.values() for form in forms(key.secret)}
+    request = request_for(made.folder / "master.mp4", made.folder / "nothing", made.settings)
+    probe = pipeline.inspect(request.master, request.store)
+    plan = pipeline.sealed(pipeline.plan_for(request, probe), made.settings, made.within_store)
+    sent = cloudpickle.dumps((order_of(plan, request.store, made.settings.keys), plan.tasks))
+    assert made.settings.keys.address.encode() in sent
+    assert not any(form in sent for form in canaries)
+
+
+def test_clear_titles_load_no_cryptography() -> None:
+    code = """
+import sys
+from headend import performing, pipeline, editing
+from headend.media import EncodeTask, Kind
+from headend.timing import Chunk
+from packager import conformance, publishing, segmenting
+order = performing.Order(None, "film", None, "", "", None, {}, {}, {}, 0, {}, ())
+assert performing._seals(order, EncodeTask("t", Kind.VIDEO, Chunk(0, 0, 1, 1), ("avc",), (), 0.0)) == {}
+assert not [name for name in sys.modules if name.split(".")[0] == "cryptography"], "cryptography is loaded"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment(), timeout=60)
+
+
+@pytest.mark.heavy
+def test_killed_and_submitted_again_it_makes_the_same_bytes(made: Made, tmp_path: Path) -> None:
+    words = [
+        "submit", made.folder / "master.mp4", "--title", "film", "--ladder", "smoke", "--only-rungs", ",".join(RUNGS),
+        "--protect", "cbcs,cenc,aes-128", "--keys", made.settings.keys.address, "--segment-seconds", "1/2",
+        "--chunk-seconds", "1", "--effort", "draft", "--workers", "1",
+    ]  # fmt: skip
+    store = tmp_path / "store"
+    opened = open_store(StoreSettings(str(store)))
+    for wanted in (1, 2, 4):
+        job = subprocess.Popen(
+            command(*words, "--store", store), env=environment(), start_new_session=True, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while sum(1 for _ in opened.list(layout.receipts("film"))) < wanted and time.monotonic() < deadline:
+            if job.poll() is not None:
+                break
+            time.sleep(0.05)
+        os.killpg(job.pid, signal.SIGKILL)
+        job.wait()
+        assert not [info.key for info in opened.list("titles/") if info.key.endswith((".m3u8", ".mpd"))] or (
+            job.returncode == 0
+        )
+    subprocess.run(command(*words, "--store", store), env=environment(), check=True, timeout=240, capture_output=True)
+    for info in made.within_store.list(layout.tracks("film")):
+        assert opened.get(info.key) == made.within_store.get(info.key), info.key
+    assert publishing.current_release(opened, "film") == made.within.release
