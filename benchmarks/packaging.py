@@ -157,7 +157,7 @@ def measure(hours: float) -> Report:
     """
     plan = film(hours)
     inits = inits_of(plan)
-    store = _stored(plan, inits)
+    store = stored(plan, inits)
     steps: list[Step] = []
 
     def timed(name: str, act: Callable[[], Result]) -> Result:
@@ -193,7 +193,7 @@ def measure(hours: float) -> Report:
     )
 
 
-def _stored(plan: EncodePlan, inits: dict[str, bytes]) -> HollowStore:
+def stored(plan: EncodePlan, inits: dict[str, bytes]) -> HollowStore:
     """What the workers would have left."""
     store, title = HollowStore(), plan.title
     for rendition, init in inits.items():

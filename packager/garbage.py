@@ -7,13 +7,14 @@ can be shown; before it goes, holds are looked at once more under the mark of a 
 that begins at the same moment either keeps its tracks or waits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from headend import documents, holds, layout
-from headend.errors import ConfigError, StorageError
+from headend.errors import ConfigError, StorageError, StoreUnavailable
 from headend.media import Current
 from headend.storage.base import ObjectInfo, Store
 from packager.lifecycle import Deleted, deleted_at, former
@@ -41,6 +42,7 @@ class Garbage:
         objects: Everything that goes, in the order in which it is removed.
         size_bytes: Of all that.
         waiting_bytes: Of what nobody names either, but whose grace period is not over.
+        error: Why it can't be told what the title needs, so that nothing of it goes.
     """
 
     title: str
@@ -49,6 +51,7 @@ class Garbage:
     objects: tuple[str, ...] = field(default=(), repr=False)
     size_bytes: int = 0
     waiting_bytes: int = 0
+    error: StorageError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,11 @@ class Forgotten:
 def titles(store: Store) -> tuple[str, ...]:
     """All titles of which the store holds anything."""
     return store.folders(f"{layout.TITLES}/")
+
+
+def is_there(store: Store, title: str) -> bool:
+    """Whether the store holds anything of a title."""
+    return bool(store.page(f"{layout.title_path(title)}/", limit=1))
 
 
 def find(
@@ -238,11 +246,32 @@ def _last_first(found: list[ObjectInfo]) -> list[ObjectInfo]:
 
 
 def all_garbage(
-    store: Store, *, keep: int = KEEP, grace: timedelta = GRACE, only: tuple[str, ...] = ()
+    store: Store, titles: Iterable[str], *, keep: int = KEEP, grace: timedelta = GRACE
 ) -> Iterator[Garbage]:
-    """Find what nobody needs, title by title; nothing is held in memory of those that are done."""
-    for title in only or titles(store):
-        yield find(store, title, keep=keep, grace=grace)
+    """Find what nobody needs, several titles at a time, in their order; what is yielded is not kept.
+
+    Args:
+        store: Where the titles are.
+        titles: Catalogue entries.
+        keep: How many former releases of each are kept.
+        grace: How long what nobody names is kept.
+
+    Raises:
+        StoreUnavailable: The store can't be reached; other errors are told of their title.
+    """
+
+    def found(title: str) -> Garbage:
+        try:
+            return find(store, title, keep=keep, grace=grace)
+        except StoreUnavailable:
+            raise
+        except StorageError as error:
+            return Garbage(title, error=error)
+
+    wanted = iter(titles)
+    with ThreadPoolExecutor(THREADS) as pool:
+        while batch := list(islice(wanted, 4 * THREADS)):
+            yield from pool.map(found, batch)
 
 
 def find_forgotten(store: Store, *, grace: timedelta = GRACE, at: datetime | None = None) -> Forgotten:

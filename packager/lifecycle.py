@@ -150,9 +150,8 @@ def delete(store: Store, title: str, release: str | None = None) -> tuple[str, .
             )
         wanted = tuple(name for name in names if name == release)
     if not wanted:
-        raise ConfigError(
-            f"{title!r} has no {release or 'release'} in {store.url}; `headend titles` lists what there is"
-        )
+        named = "release" if release is None else f"release {release!r}"
+        raise ConfigError(f"{title!r} has no {named} in {store.url}; `headend titles` lists what there is")
     mark = documents.write(Deleted(now()))
     return tuple(name for name in wanted if store.put_if_absent(layout.deleted(title, name), mark))
 

@@ -1,6 +1,8 @@
 """``headend gc``: remove releases and tracks that nobody needs."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 import click
@@ -8,7 +10,9 @@ import click
 from headend.cli import options
 from headend.cli.confirming import ask, confirmed
 from headend.cli.screen import console, print_json, table
+from headend.cli.several import Several
 from headend.cli.wording import count_text
+from headend.errors import ConfigError, StorageError
 from headend.layout import check_title
 from headend.settings import StoreSettings
 from headend.storage import open_store
@@ -66,50 +70,71 @@ def command(
     that no release is made of. Safe beside running jobs, origins and another gc.
     """
     opened = open_store(store)
-    wanted = tuple(check_title(title) for title in titles) or garbage.titles(opened)
-    found = [one for one in garbage.all_garbage(opened, keep=keep, grace=grace, only=wanted) if one.objects]
-    forgotten = garbage.Forgotten() if titles else garbage.find_forgotten(opened, grace=grace)
-    total = sum(one.size_bytes for one in found) + forgotten.size_bytes
+    wanted = tuple(dict.fromkeys(map(check_title, titles)))
+    for title in wanted:
+        if not garbage.is_there(opened, title):
+            raise ConfigError(f"there is no title {title!r} in {store.url}; `headend titles` lists what is published")
+    wanted = wanted or garbage.titles(opened)
+    several = Several(len(wanted))
+    rows = []
+    for one in several.told(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "looked at"):
+        if one.error is not None:
+            several.fail(one.title, one.error)
+        elif one.objects:
+            rows.append(_row(one))
+    # Where it can't be told what titles are made of, nothing was forgotten.
+    forgotten = garbage.Forgotten() if titles or several.errors else garbage.find_forgotten(opened, grace=grace)
+    total_bytes = sum(row.bytes for row in rows) + forgotten.size_bytes
     if not as_json:
-        _show(found)
+        _show(rows)
         if forgotten.masters:
             masters = count_text(len(forgotten.masters), "master")
             console().print(f"{forgotten.size_bytes / 1e6:,.1f} MB of analyses of {masters} that no release is made of")
-    if (found or forgotten.objects) and not dry_run:
-        of = count_text(len(found), "title") if found else "analyses"
-        ask(f"Remove {total / 1_000_000:,.1f} MB of {of}?", yes=yes)
-        found = [garbage.remove(opened, one.title, keep=keep, grace=grace) for one in found]
+    if (rows or forgotten.objects) and not dry_run:
+        of = count_text(len(rows), "title") if rows else "analyses"
+        ask(f"Remove {total_bytes / 1_000_000:,.1f} MB of {of}?", yes=yes)
+        going, rows = rows, []
+        for row in several.told(going, "removed from"):
+            try:
+                rows.append(_row(garbage.remove(opened, row.title, keep=keep, grace=grace)))
+            except StorageError as error:
+                several.fail(row.title, error)
         garbage.forget(opened, forgotten)
+        total_bytes = sum(row.bytes for row in rows) + forgotten.size_bytes
     if as_json:
-        rows = [
-            {
-                "title": one.title,
-                "releases": one.releases,
-                "tracks": one.tracks,
-                "objects": len(one.objects),
-                "bytes": one.size_bytes,
-            }
-            for one in found
-        ]
-        removed_bytes = sum(one.size_bytes for one in found) + forgotten.size_bytes
         analyses = {
             "masters": forgotten.masters,
             "objects": len(forgotten.objects),
             "bytes": forgotten.size_bytes,
         }
-        print_json({"dry_run": dry_run, "bytes": removed_bytes, "titles": rows, "analyses": analyses})
-    elif not found and not forgotten.objects:
+        told = [asdict(row) for row in rows]
+        print_json({"dry_run": dry_run, "bytes": total_bytes, "titles": told, "analyses": analyses})
+    elif not rows and not forgotten.objects:
         console().print("nothing to remove")
     elif not dry_run:
-        removed_bytes = sum(one.size_bytes for one in found) + forgotten.size_bytes
-        console().print(f"removed {removed_bytes / 1_000_000:,.1f} MB")
+        console().print(f"removed {total_bytes / 1_000_000:,.1f} MB")
+    several.end()
 
 
-def _show(found: list[garbage.Garbage]) -> None:
-    if not found:
-        return
-    rows = (
-        (one.title, len(one.releases), len(one.tracks), len(one.objects), f"{one.size_bytes / 1_000_000:,.1f}")
-        for one in found
-    )
-    console().print(table(("title", ">releases", ">tracks", ">objects", ">MB"), rows))
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What is told of a title; the names of what goes are not kept, as they may be millions."""
+
+    title: str
+    releases: tuple[str, ...]
+    tracks: tuple[str, ...]
+    objects: int
+    bytes: int
+
+
+def _row(found: garbage.Garbage) -> _Row:
+    return _Row(found.title, found.releases, found.tracks, len(found.objects), found.size_bytes)
+
+
+def _show(rows: Sequence[_Row]) -> None:
+    if rows:
+        cells = (
+            (row.title, len(row.releases), len(row.tracks), row.objects, f"{row.bytes / 1_000_000:,.1f}")
+            for row in rows
+        )
+        console().print(table(("title", ">releases", ">tracks", ">objects", ">MB"), cells))

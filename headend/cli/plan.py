@@ -1,11 +1,11 @@
 """``headend plan``: show what submit would do."""
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
+import msgspec
 
 from encoder import cluster as encoder_cluster
 from encoder import reencoding, text, tool
@@ -14,7 +14,7 @@ from encoder.costs import measured
 from encoder.encoding import fill
 from encoder.loudness import unmeasured_words
 from encoder.scheduling import slot_count
-from headend import documents, estimating, pipeline
+from headend import estimating, pipeline, plan_document
 from headend.cli import options
 from headend.cli.progress import following
 from headend.cli.screen import console, facts, print_json, table
@@ -68,7 +68,7 @@ def command(
 
     Tells each decision that the master led to, the grid of GOPs, segments and chunks, the track that each rendition
     becomes, the tasks, and what all of it is expected to take and to cost. With --json the plan is printed as a
-    document, with the estimate beside it.
+    document, with the estimate beside it; commands that differ in a few words only are written once.
 
     With --fit per-title excerpts are encoded, unless the store knows already what comes of it; what is found is left
     there.
@@ -78,13 +78,13 @@ def command(
         check_renditions(chosen, targets)
     request = pipeline.Request(master, title, chosen, store, cluster, encode, targets=targets)
     plan = _planned(request)
-    document = documents.write(plan)
+    document = plan_document.as_plain(plan)
     if output is not None:
-        _write(output, document)
+        _write(output, msgspec.json.encode(document))
     slots = slot_count(encoder_cluster.workers_of(cluster))
     expected = estimating.estimate(plan, measured())
     if as_json:
-        print_json({**json.loads(document), "estimate": estimate_plain(expected, prices, slots)})
+        print_json({**document, "estimate": estimate_plain(expected, prices, slots)})
     elif commands:
         for task in plan.tasks:
             click.echo(f"# {task.id}: {_span(task)}, {_made(task)}")

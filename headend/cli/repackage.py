@@ -5,8 +5,9 @@ import click
 from headend.cli import options
 from headend.cli.confirming import ask, confirmed
 from headend.cli.screen import console, print_json
+from headend.cli.several import Several
 from headend.cli.wording import count_text
-from headend.errors import ConfigError
+from headend.errors import ConfigError, HeadendError
 from headend.layout import check_title
 from headend.settings import StoreSettings
 from headend.storage import open_store
@@ -33,19 +34,25 @@ def command(
     opened = open_store(store)
     if bool(titles) == everything:
         raise ConfigError("name the titles to repackage, or give --all for all of them")
-    wanted = publishing.titles(opened) if everything else tuple(check_title(title) for title in titles)
+    wanted = publishing.titles(opened) if everything else tuple(dict.fromkeys(map(check_title, titles)))
     if not dry_run:
         ask(f"Write manifests of {count_text(len(wanted), 'title')} anew?", yes=yes)
     rows = []
+    several = Several(len(wanted))
     for title in wanted:
-        before = publishing.current_release(opened, title)
-        if dry_run:
-            made = publishing.preview(opened, publishing.load(opened, title, before))
-        else:
-            made = lifecycle.repackage(opened, title).presentation.release
+        try:
+            before = publishing.current_release(opened, title)
+            if dry_run:
+                made = publishing.preview(opened, publishing.load(opened, title, before))
+            else:
+                made = lifecycle.repackage(opened, title).presentation.release
+        except HeadendError as error:
+            several.fail(title, error)
+            continue
         rows.append({"title": title, "before": before, "release": made, "changed": made != before})
         if not as_json:
             verb = "would become" if dry_run else "is now"
             console().print(f"{title}: {before} {f'{verb} {made}' if made != before else 'stays as it is'}")
     if as_json:
         print_json({"dry_run": dry_run, "titles": rows})
+    several.end()

@@ -7,6 +7,7 @@ from pathlib import Path
 from encoder.languages import standardized
 from encoder.programmes import DISPOSITIONS
 from headend.errors import ConfigError
+from headend.manifests import hls
 from headend.media import AudioRendition, AudioRole, Playable, Presentation, TextRendition, TextRole, Track
 from headend.settings import AudioFileChoice, TextChoice
 from packager.presentation import StoredTrack, stored_tracks
@@ -147,6 +148,11 @@ def without(presentation: Presentation, names: Iterable[str]) -> Presentation:
     if not video:
         raise ConfigError(f"{presentation.title!r} would have no picture left; keep one, or use headend unpublish")
     audio = kept(presentation.audio)
+    for kind, before, left in (("picture", presentation.video, video), ("sound", presentation.audio, audio)):
+        if left and any(map(hls.in_hls, before)) and not any(map(hls.in_hls, left)):
+            raise ConfigError(
+                f"{presentation.title!r} would have no {kind} for HLS left, but for DASH: keep one in another codec"
+            )
     if audio and not any(track.rendition.default for track in audio):
         audio = played(audio, _first_to_play(audio))
     heard = {track.rendition.track_index for track in audio}

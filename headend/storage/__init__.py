@@ -53,10 +53,15 @@ def open_store(
 def check_writable(store: Store) -> None:
     """Write, read back and delete a small object, so that a job that can't be stored fails before it starts.
 
+    The folder of a store that does not exist yet is not made: a job that fails for another reason leaves nothing.
+
     Raises:
         StorageError: The store refuses one of these, or gives back something else.
         StoreUnavailable: It can't be reached.
     """
+    if isinstance(store, LocalStore) and not store.root.exists():
+        store.check_can_be_made()
+        return
     key, data = f"probe-{uuid.uuid4().hex}", uuid.uuid4().bytes
     store.put(key, data)
     found = store.get(key)

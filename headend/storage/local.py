@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from headend.errors import ObjectMissing, StorageError, StoreUnavailable
@@ -60,6 +61,12 @@ class LocalStore:
     def url(self) -> str:
         """The folder."""
         return str(self.root)
+
+    def check_can_be_made(self) -> None:
+        """Make sure that the folder can be made; raises `StorageError` if not."""
+        there = next(folder for folder in self.root.parents if folder.exists())
+        with self._write_errors(""), TemporaryDirectory(prefix=RESERVED, dir=there):
+            pass
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, in place of the one that may be there."""

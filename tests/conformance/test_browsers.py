@@ -1,11 +1,14 @@
 """The page to watch in a real Chromium: each player, each manifest, each rendition that it can decode."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.servers import run_nginx
+from headend import layout
 from headend.media import Codec
 from origin.serving import running
 from origin.watch import fetch, pages
@@ -297,3 +300,56 @@ def test_shaka_winds_through_the_trick_pictures_and_plays_on(browser: Any, serve
         assert any(f"/{codec}-180p-trick-" in url for url in wound)
         assert not any("-trick-" in url for url in after)
         assert viewer.complaints == []
+
+
+# --- without an origin --------------------------------------------------------------------------------------------
+
+
+STATIC = """server {
+  listen 127.0.0.1:PORT;
+  root STORE;
+  types { application/vnd.apple.mpegurl m3u8; application/dash+xml mpd; video/mp4 mp4 m4s; text/vtt vtt;
+          image/jpeg jpg; text/html html; text/javascript js; }
+  location /player/ { alias PAGE/; }
+  location /vendor/ { alias VENDOR/; }
+}"""
+PAGE = '<!doctype html><meta charset="utf-8"><script src="/vendor/FILE"></script><video id="video" muted></video>'
+START = {
+    "hls": "(url) => { const player = new Hls(); player.loadSource(url); player.attachMedia(video); }",
+    "dash": "(url) => dashjs.MediaPlayer().create().initialize(video, url, true)",
+    "shaka": "async (url) => { const it = new shaka.Player(); await it.attach(video); await it.load(url); }",
+}
+
+
+@pytest.fixture(scope="module")
+def static(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """nginx, as it comes, in front of the folder of the store."""
+    if shutil.which("nginx") is None:
+        pytest.skip("nginx is not installed; Debian has it")
+    folder = tmp_path_factory.mktemp("static")
+    for player in SCRIPTS:
+        (folder / f"{player.name}.html").write_text(PAGE.replace("FILE", player.file))
+    http = STATIC.replace("STORE", served.store.url).replace("PAGE", str(folder)).replace("VENDOR", str(pages.VENDOR))
+    with run_nginx("static", http, folder) as server:
+        yield server.url
+
+
+@each_player
+def test_a_server_of_static_files_plays_a_title_from_the_stores_folder(
+    browser: Any, served: Served, static: str, player: str, manifest: str
+) -> None:
+    release, grid = served.presentation.release, served.presentation.grid
+    name = {"hls": layout.multivariant, "dash": layout.mpd}[manifest](TITLE, release)
+    page, failed = browser.new_page(), []
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.on("response", lambda answer: answer.status >= 400 and failed.append(answer.url))
+    page.goto(f"{static}/player/{player}.html")
+    page.evaluate(START[player], f"{static}/{name}")
+    wait_for(page, "video.readyState >= 2", lambda: str(failed))
+    page.evaluate("(video.playbackRate = 2, video.play())")
+    wait_for(page, "video.ended", lambda: str(failed))
+    assert page.evaluate("video.duration") == pytest.approx(float(grid.duration_s), abs=0.03)
+    assert page.evaluate("video.getVideoPlaybackQuality().totalVideoFrames") >= grid.frame_count
+    assert page.evaluate("video.webkitAudioDecodedByteCount") > 0
+    assert [one for one in failed if "favicon" not in one] == []
+    page.close()

@@ -1,5 +1,6 @@
 """A title after its first release; whatever is done to it, what is visible is complete."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -64,6 +65,34 @@ class OldStore(MemoryStore):
 @pytest.fixture
 def store() -> OldStore:
     return OldStore()
+
+
+def edit(store: Store, name: str) -> None:
+    """What an edit of a label does."""
+    release = current_release(store, "film")
+    before = load(store, "film", release)
+    names = [track.id for track in (*before.video, *before.audio)]
+    with holds.held(store, "film", tracks=names, releases=[release], reason="edit"):
+        audio = tuple(replace(track, rendition=replace(track.rendition, name=name)) for track in before.audio)
+        publish(store, replace(before, audio=audio), reason="relabelled")
+
+
+def kept_releases(store: Store) -> set[str]:
+    """The releases that are whole and that nobody has given up."""
+    found: dict[str, set[str]] = {}
+    for info in store.list(layout.releases("film")):
+        release, _, name = info.key.removeprefix(layout.releases("film")).partition("/")
+        found.setdefault(release, set()).add(name)
+    return {name for name, files in found.items() if "release.json" in files and "deleted.json" not in files}
+
+
+def check_release(store: Store, release: str, keys: Collection[str]) -> None:
+    """All that a release names is there, and its manifests are those that it is named by."""
+    files = manifests(load(store, "film", release))
+    assert release_id(files) == release
+    for name in files:
+        key = f"{layout.release_path('film', release)}/{name}"
+        assert set(references(key, store.get(key))) <= set(keys)
 
 
 def tracks_in(store: Store) -> set[str]:
@@ -369,14 +398,7 @@ class TitleMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.current())
     @rule(name=st.sampled_from(["One", "Two"]), writes=st.none() | st.integers(0, 20))
     def relabel(self, name: str, writes: int | None) -> None:
-        def edit() -> None:
-            before = load(self.store, "film", self.current())
-            names = [track.id for track in (*before.video, *before.audio)]
-            with holds.held(self.store, "film", tracks=names, releases=[self.current()], reason="edit"):
-                audio = tuple(replace(t, rendition=replace(t.rendition, name=name)) for t in before.audio)
-                publish(self.store, replace(before, audio=audio), reason="relabelled")
-
-        self.mortally(writes, edit)
+        self.mortally(writes, lambda: edit(self.store, name))
 
     @precondition(lambda self: self.known())
     @rule(data=st.data(), whole=st.booleans(), writes=st.none() | st.integers(0, 5))
@@ -420,17 +442,11 @@ class TitleMachine(RuleBasedStateMachine):
         }
 
     @invariant()
-    def what_is_visible_is_complete(self) -> None:
-        if not hasattr(self, "store") or not self.current():
+    def what_is_visible_or_kept_is_complete(self) -> None:
+        if not hasattr(self, "store"):
             return
-        release = self.current()
-        presentation = load(self.store, "film", release)
-        files = manifests(presentation)
-        assert release_id(files) == release
-        keys = self.store._objects.keys()
-        for name in files:
-            key = f"{layout.release_path('film', release)}/{name}"
-            assert set(references(key, self.store.get(key))) <= keys
+        for release in kept_releases(self.store) | ({self.current()} - {""}):
+            check_release(self.store, release, self.store._objects.keys())
 
     @invariant()
     def no_address_has_changed_what_it_gives(self) -> None:

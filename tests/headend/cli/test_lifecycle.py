@@ -13,6 +13,17 @@ from packager.conformance import verify
 from packager.publishing import current_presentation, current_release
 from tests.headend.cli.conftest import Made
 
+HLS_PICTURES = [
+    f"{codec}-{size}"
+    for codec, sizes in {
+        "avc": ("180p-240k", "90p-60k"),
+        "hevc": ("180p-144k", "90p-36k"),
+        "av1": ("180p-144k", "90p-36k"),
+    }.items()
+    for size in sizes
+]
+HLS_SOUND = ["aac-2.0-96k-en", "ac3-2.0-192k-en", "eac3-2.0-128k-en"]
+"""VP9 and Opus are left, which HLS does not list."""
 GERMAN = "1\n00:00:00,500 --> 00:00:01,500\nGuten Tag\n"
 
 
@@ -82,9 +93,19 @@ def test_subtitles_labels_and_order_change_without_a_segment_that_moves(
         (["edit", "film", "--relabel", "aac-2.0-96k-en:xx-nothing"], "--relabel: 'xx-nothing' is no language"),
         (["edit", "other", "--remove", "x"], "'other' is not published"),
         (["publish", "film", "--release", "nothing"], "has no release 'nothing'"),
-        (["delete", "film", "--release", "nothing"], "has no nothing"),
+        (["delete", "film", "--release", "nothing"], "has no release 'nothing'"),
         (["repackage"], "name the titles to repackage"),
         (["gc", "--grace", "soon"], "is no period"),
+        (["gc", "--grace", "-1"], "is no period"),
+        (["gc", "--keep", "-1"], "is not in the range"),
+        (["gc", "nothing"], "there is no title 'nothing'"),
+        (["delete", "film", "--release", ""], "has no release ''"),
+        (["edit", "film", "--default", "avc-90p-60k", "--default", "avc-180p-240k"], "two tracks of one kind"),
+        (["edit", "film", "--default", "thumbnails"], "can't be a default"),
+        (["edit", "film", "--remove", "avc-90p-60k", "--default", "avc-90p-60k"], "has no track 'avc-90p-60k'"),
+        (["edit", "film", "--order", "avc-90p-60k,nothing"], "has no track 'nothing'"),
+        (["edit", "film", *(word for name in HLS_PICTURES for word in ("--remove", name))], "no picture for HLS"),
+        (["edit", "film", *(word for name in HLS_SOUND for word in ("--remove", name))], "no sound for HLS"),
     ],
 )
 def test_what_can_not_be_done_is_said_in_one_line(

@@ -139,7 +139,10 @@ def test_a_wrong_master_or_scheduler_makes_no_store(tmp_path: Path, capsys: pyte
     master.write_bytes(b"x")
     assert run([*argv, "--scheduler", "tcp://127.0.0.1:9"]) == 2
     assert "no Dask scheduler answers" in capsys.readouterr().err
+    assert run(argv) == 3
+    assert "is not a film that can be read" in capsys.readouterr().err
     assert not store.exists()
+    assert list(tmp_path.iterdir()) == [master]
 
 
 @pytest.mark.parametrize(

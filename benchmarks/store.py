@@ -1,0 +1,470 @@
+"""What a large store costs: listing, collecting garbage and publishing among many titles, long tracks, large plans.
+
+Every title is the same synthetic film of `benchmarks.packaging`, with an earlier release and tracks that only this one
+needs. The store is in memory and makes its listings up, so that ten thousand titles take no more memory than one; it
+counts requests as S3 does: a listing of more than a thousand keys is several.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from itertools import islice
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.packaging import CHUNK_S, FRAME_RATE, SEGMENT_S, HollowStore, film, stored
+from benchmarks.scaling import plan_of
+from benchmarks.synthetic import ENCODERS, MOVFLAGS, inits_of
+from encoder.tool import ffmpeg_path
+from headend import documents, layout, plan_document
+from headend.errors import ObjectMissing
+from headend.media import Codec, Cue, EncodePlan, TextRendition, TextRole
+from headend.storage.base import ObjectInfo, Reader
+from headend.storage.local import LocalStore
+from headend.storage.memory import MemoryStore
+from headend.timing import Grid, lay_grid
+from packager import captions, garbage, publishing, segmenting
+from packager.presentation import present
+from packager.stock import fold, take, tidy
+
+TITLES, QUICK_TITLES = 10_000, 200
+FEW = 10
+HOURS, QUICK_HOURS = 2.0, 0.05
+PLAN_WORKERS = 1000
+PAGE = 1000
+"""Keys that S3 lists in one answer."""
+CUE_MS = 4_000
+"""A cue begins so often: films have fewer."""
+OLD = timedelta(days=30)
+RUNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What ``headend titles`` costs.
+
+    Attributes:
+        titles: How many there are.
+        page_s: Wall seconds of the whole command for the first page, on a folder.
+        all_s: The same for ``--all``.
+        requests: Listing requests for all of them, as S3 counts.
+    """
+
+    titles: int
+    page_s: float
+    all_s: float
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What ``headend gc --dry-run`` costs.
+
+    Attributes:
+        titles: How many there are.
+        found: In how many of them something may go.
+        found_bytes: How much that is.
+        wall_s: Seconds.
+        cpu_s: CPU seconds of this process.
+        peak_memory_bytes: Peak resident memory of this process, the made up store included.
+        requests: Requests for each title, as S3 counts.
+    """
+
+    titles: int
+    found: int
+    found_bytes: int
+    wall_s: float
+    cpu_s: float
+    peak_memory_bytes: int
+    requests: float
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """What publishing a title costs among others.
+
+    Attributes:
+        titles: How many others there are.
+        requests: Requests to the store.
+        cpu_s: CPU seconds, the median of some runs.
+    """
+
+    titles: int
+    requests: int
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """What cutting a long programme of text takes.
+
+    Attributes:
+        form: WebVTT as files, in MP4, or IMSC.
+        hours: Length.
+        cpu_s: CPU seconds.
+    """
+
+    form: str
+    hours: float
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What cutting a long programme of sound takes.
+
+    Attributes:
+        hours: Length.
+        size_bytes: Of the encoder's file.
+        peak_memory_bytes: Most memory that the cutter has asked for at a time.
+        cpu_s: CPU seconds, digests of segments included.
+    """
+
+    hours: float
+    size_bytes: int
+    peak_memory_bytes: int
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """What planning a film in 2160p takes.
+
+    Attributes:
+        hours: Its length.
+        workers: How many the plan is for.
+        tasks: How many tasks it has.
+        cpu_s: CPU seconds.
+        document_bytes: Size of the plan's document.
+    """
+
+    hours: float
+    workers: int
+    tasks: int
+    cpu_s: float
+    document_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All of it.
+
+    Attributes:
+        hours: Length of each film.
+        renditions: How many each has.
+        listing: The catalogue.
+        sweep: Collecting garbage.
+        publishing: Publishing among few titles and among many.
+        cutting: Text of two lengths.
+        sound: Sound.
+        planning: A plan.
+    """
+
+    hours: float
+    renditions: int
+    listing: Listing
+    sweep: Sweep
+    publishing: tuple[Publishing, ...]
+    cutting: tuple[Cutting, ...]
+    sound: Sound
+    planning: Planning
+
+
+@dataclass(slots=True)
+class ManyTitles:
+    """A store in which titles are alike; one more is really there.
+
+    Attributes:
+        names: The titles that are alike, ascending.
+        objects: What each of them has beside media, by its path in the title's folder.
+        old: Sizes of the media that only the earlier release needs, likewise.
+        own: What is really there.
+        requests: How many there were, as S3 counts.
+    """
+
+    names: tuple[str, ...]
+    objects: dict[str, bytes] = field(repr=False)
+    old: dict[str, int] = field(repr=False)
+    own: HollowStore = field(default_factory=HollowStore, repr=False)
+    requests: int = 0
+    _known: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._known = frozenset(self.names)
+
+    @property
+    def url(self) -> str:
+        """For errors."""
+        return "many:"
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object of the title that is really there."""
+        self.requests += 1
+        self.own.put(key, data)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """The same."""
+        self.requests += 1
+        return self.own.put_if_absent(key, data)
+
+    def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
+        """The same."""
+        self.requests += 1
+        return self.own.put_if_match(key, data, etag)
+
+    def delete(self, key: str) -> None:
+        """The same."""
+        self.requests += 1
+        self.own.delete(key)
+
+    def get(self, key: str) -> bytes:
+        """Read an object of any title."""
+        self.requests += 1
+        title, path = _split(key)
+        if title not in self._known:
+            return self.own.get(key)
+        if path not in self.objects:
+            raise ObjectMissing(f"no object {key}", key=key)
+        return self.objects[path]
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Write an object of the title that is really there."""
+        self.put(key, path.read_bytes())
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Read a part of an object."""
+        return self.get(key)[start : start + length]
+
+    def open(self, key: str) -> AbstractContextManager[Reader]:
+        """Read an object piece by piece."""
+        return nullcontext(BytesIO(self.get(key)))
+
+    def head(self, key: str) -> ObjectInfo:
+        """Tell of an object."""
+        title, _ = _split(key)
+        if title not in self._known:
+            self.requests += 1
+            return self.own.head(key)
+        return ObjectInfo(key, len(self.get(key)), _now() - OLD, "")
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """List objects in the order of their keys."""
+        self.requests += 1
+        for number, info in enumerate(self._listed(prefix, after)):
+            self.requests += number > 0 and number % PAGE == 0
+            yield info
+
+    def page(self, prefix: str, *, after: str = "", limit: int = PAGE) -> tuple[ObjectInfo, ...]:
+        """The first objects of a listing."""
+        return tuple(islice(self.list(prefix, after=after), limit))
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """The names of the folders below a prefix."""
+        if prefix == f"{layout.TITLES}/":
+            self.requests += -(-len(self.names) // PAGE)
+            return tuple(sorted({*self.names, *self.own.folders(prefix)}))
+        self.requests += 1
+        title, path = _split(prefix)
+        if title not in self._known:
+            return self.own.folders(prefix)
+        below = (key[len(path) :] for key in (*self.objects, *self.old) if key.startswith(path))
+        return tuple(sorted({key.partition("/")[0] for key in below if "/" in key}))
+
+    def _listed(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        then = _now() - OLD
+        if prefix.startswith(layout.published()):
+            marks = (layout.published(name) for name in self.names)
+            yield from (ObjectInfo(key, 0, then, "") for key in marks if key.startswith(prefix) and key > after)
+            return
+        title, path = _split(prefix)
+        if title not in self._known:
+            yield from self.own.list(prefix, after=after)
+            return
+        sizes = {key: len(data) for key, data in self.objects.items()} | self.old
+        for key in sorted(key for key in sizes if key.startswith(path)):
+            whole = f"{layout.title_path(title)}/{key}"
+            if whole > after:
+                yield ObjectInfo(whole, sizes[key], then, "")
+
+
+def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: None) -> Report:
+    """Measure all.
+
+    Args:
+        quick: Few titles and short films: shows that all works.
+        on_step: Told what is measured.
+    """
+    hours, count = (QUICK_HOURS, QUICK_TITLES) if quick else (HOURS, TITLES)
+    on_step("publishing one film twice")
+    plan = film(hours)
+    like = _titles_like(plan, count)
+    on_step(f"gc --dry-run of {count:,} titles")
+    # First, so that the peak is that of this alone.
+    swept = _sweep(like)
+    on_step(f"listing {count:,} titles")
+    listing = _listing(like)
+    on_step("publishing among few and many titles")
+    published = tuple(_publishing(plan, _with(like, number)) for number in (FEW, count))
+    on_step("cutting text")
+    cutting = tuple(
+        _cutting(codec, length) for codec in (Codec.VTT, Codec.WVTT, Codec.IMSC) for length in (hours / 2, hours)
+    )
+    on_step("cutting sound")
+    sound = _sound(hours)
+    on_step(f"planning for {PLAN_WORKERS:,} workers")
+    return Report(hours, len(plan.video) + len(plan.audio), listing, swept, published, cutting, sound, _planning(hours))
+
+
+def _titles_like(plan: EncodePlan, count: int) -> ManyTitles:
+    """Titles of which each has two releases, the earlier one with renditions that the current one does without."""
+    base = stored(plan, inits_of(plan))
+    dropped = plan.video[-1]
+    stock = take(base, plan)
+    whole = present(plan, fold(base, stock, plan.tracks))
+    publishing.publish(base, whole, submitted_at="2026-01-01T00:00:00+00:00")
+    tidy(base, stock)
+    publishing.publish(base, replace(whole, video=whole.video[:-1]), submitted_at="2026-01-02T00:00:00+00:00")
+    folder = f"{layout.title_path(plan.title)}/"
+    objects = {info.key.removeprefix(folder): base.get(info.key) for info in MemoryStore.list(base, folder)}
+    # The pointer's times are those of today: a month later, the earlier release may go.
+    then = (_now() - OLD).isoformat()
+    pointer = publishing.read_current(objects["current.json"], "current.json")
+    past = tuple(replace(one, published_at=then, until=then) for one in pointer.history)
+    objects["current.json"] = documents.write(replace(pointer, published_at=then, history=past))
+    gone = layout.track_path(plan.title, plan.tracks[dropped.id])
+    old = {key.removeprefix(folder): size for key, size in base.sizes[gone].items()}
+    return ManyTitles(tuple(f"title-{number:05}" for number in range(count)), objects, old)
+
+
+def _with(like: ManyTitles, count: int) -> ManyTitles:
+    """The same store with so many titles."""
+    return ManyTitles(like.names[:count], like.objects, like.old)
+
+
+def _sweep(store: ManyTitles) -> Sweep:
+    started_s, cpu_s = time.perf_counter(), time.process_time()
+    found = found_bytes = 0
+    for one in garbage.all_garbage(store, garbage.titles(store), keep=0):
+        found += bool(one.objects)
+        found_bytes += one.size_bytes
+    return Sweep(
+        titles=len(store.names),
+        found=found,
+        found_bytes=found_bytes,
+        wall_s=time.perf_counter() - started_s,
+        cpu_s=time.process_time() - cpu_s,
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        requests=store.requests / len(store.names),
+    )
+
+
+def _listing(like: ManyTitles) -> Listing:
+    counted = _with(like, len(like.names))
+    assert len(publishing.titles(counted)) == len(like.names)
+    with TemporaryDirectory(prefix="headend-") as folder:
+        store = LocalStore(Path(folder))
+        store.put(layout.published(like.names[0]), b"")
+        for name in like.names[1:]:
+            (Path(folder) / layout.published(name)).touch()
+
+        def command_s(*words: str) -> float:
+            started_s = time.perf_counter()
+            argv = [sys.executable, "-m", "headend", "titles", "--store", folder, *words]
+            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "HEADEND_CONFIG": ""})
+            return time.perf_counter() - started_s
+
+        return Listing(
+            titles=len(like.names),
+            page_s=sorted(command_s() for _ in range(RUNS))[RUNS // 2],
+            all_s=sorted(command_s("--all") for _ in range(RUNS))[RUNS // 2],
+            requests=counted.requests,
+        )
+
+
+def _publishing(plan: EncodePlan, store: ManyTitles) -> Publishing:
+    """Publish a film that workers have just made, some times."""
+    inits, times_s = inits_of(plan), []
+    for _ in range(RUNS):
+        store.own = stored(plan, inits)
+        store.requests, cpu_s = 0, time.process_time()
+        stock = take(store, plan)
+        publishing.publish(store, present(plan, fold(store, stock, plan.tracks)))
+        tidy(store, stock)
+        times_s.append(time.process_time() - cpu_s)
+    return Publishing(len(store.names), store.requests, sorted(times_s)[RUNS // 2])
+
+
+def _cutting(codec: Codec, hours: float) -> Cutting:
+    grid = _grid(hours)
+    cues = [
+        Cue(start_ms, start_ms + CUE_MS * 3 // 4, f"What is said at {start_ms // 1000} s")
+        for start_ms in range(0, int(grid.duration_s * 1000) - CUE_MS, CUE_MS)
+    ]
+    document = _ttml(cues) if codec is Codec.IMSC else b""
+    rendition = TextRendition(f"{codec}-en", codec, 1, "en", "English", TextRole.SUBTITLES)
+    cpu_s = time.process_time()
+    cut = captions.cut(rendition, cues, document, grid)
+    for _ in cut.bodies:
+        pass
+    return Cutting(codec.value, hours, time.process_time() - cpu_s)
+
+
+def _ttml(cues: Iterable[Cue]) -> bytes:
+    paragraphs = "".join(f'<p begin="{_clock(cue.start_ms)}" end="{_clock(cue.end_ms)}">{cue.text}</p>' for cue in cues)
+    return f'<tt xmlns="http://www.w3.org/ns/ttml"><body><div>{paragraphs}</div></body></tt>'.encode()
+
+
+def _clock(time_ms: int) -> str:
+    seconds, milliseconds = divmod(time_ms, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{milliseconds:03}"
+
+
+def _sound(hours: float) -> Sound:
+    grid, rate_hz = _grid(hours), 48_000
+    with TemporaryDirectory(prefix="headend-") as folder:
+        path = Path(folder) / "sound.mp4"
+        # A little more than the picture, as encoders give.
+        source = f"anullsrc=channel_layout=5.1:sample_rate={rate_hz}:duration={float(grid.duration_s) + 0.1}"
+        argv = [ffmpeg_path(), "-v", "error", "-f", "lavfi", "-i", source, "-c:a", *ENCODERS[Codec.AC3]]
+        argv += ["-b:a", "384k", "-frag_duration", "60000000", "-use_editlist", "1", "-movflags", MOVFLAGS]
+        subprocess.run([*argv, "-write_btrt", "0", str(path)], check=True)
+        with path.open("rb") as file:
+            data = memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
+        cpu_s = time.process_time()
+        tracemalloc.start()
+        cut = segmenting.cut_audio(data, rendition="ac3", grid=grid, sample_rate_hz=rate_hz, frame_samples=1536)
+        for _ in cut.bodies:
+            pass
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return Sound(hours, path.stat().st_size, peak_bytes, time.process_time() - cpu_s)
+
+
+def _planning(hours: float) -> Planning:
+    cpu_s = time.process_time()
+    plan = plan_of(hours, PLAN_WORKERS)
+    cpu_s = time.process_time() - cpu_s
+    return Planning(hours, PLAN_WORKERS, len(plan.tasks), cpu_s, len(plan_document.write(plan)))
+
+
+def _grid(hours: float) -> Grid:
+    return lay_grid(FRAME_RATE, max(1, round(hours * 3600 * FRAME_RATE)), segment_s=SEGMENT_S, chunk_s=CHUNK_S)
+
+
+def _split(key: str) -> tuple[str, str]:
+    """The title of a key, and the path in its folder."""
+    title, _, path = key.removeprefix(f"{layout.TITLES}/").partition("/")
+    return title, path
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,203 @@
+"""A title on a real S3 server that ignores conditions of writes: submits side by side, gc between, and ``kill -9``.
+
+What happens runs in processes of its own, so that nothing of a killed one runs on: its holds and sweeps stay, too.
+"""
+
+import multiprocessing
+import os
+import secrets
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from headend import layout
+from headend.errors import ConfigError, PackagingError, StoreUnavailable
+from headend.settings import StoreSettings
+from headend.storage import Store, open_store
+from headend.storage.base import ObjectInfo
+from packager import garbage, lifecycle
+from packager.publishing import read_pointer
+from tests.packager.test_lifecycle import check_release, edit, kept_releases, plan_with, submit
+from tests.support.s3_servers import BUCKET, LocalS3
+
+# A fork of a server that has all modules takes milliseconds; of this process, it could take a lock that is held.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__])
+KILLED = -signal.SIGKILL
+REFUSED = 3
+"""How a process ends that was told that it can't be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that is done to the title.
+
+    Attributes:
+        act: What to do.
+        words: Its arguments.
+        writes: How many writes it gets to do before it is killed; None for all.
+    """
+
+    act: Callable[..., object]
+    words: tuple[Any, ...]
+    writes: int | None = None
+
+
+class Mortal:
+    """A store whose process is killed instead of a write."""
+
+    def __init__(self, store: Store, writes: int | None) -> None:
+        self._store, self._left = store, writes
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("put", "put_if_absent", "put_if_match", "delete") and self._left is not None:
+            if self._left <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            self._left -= 1
+        return getattr(self._store, name)
+
+
+def carry_out(address: StoreSettings, environment: dict[str, str], act: Act) -> None:
+    os.environ.update(environment)
+    try:
+        act.act(Mortal(open_store(address), act.writes), *act.words)
+    except (ConfigError, PackagingError, StoreUnavailable):
+        raise SystemExit(REFUSED) from None
+
+
+def sweep(store: Store, keep: int, days: int) -> None:
+    garbage.remove(store, "film", keep=keep, at=datetime.now(UTC) + timedelta(days=days))
+
+
+def put(store: Store, video: int, audio: int, at: str) -> None:
+    submit(store, plan_with(video, audio), at=at)
+
+
+class TitleOnS3(RuleBasedStateMachine):
+    server: LocalS3
+
+    @initialize()
+    def start(self) -> None:
+        self.address = StoreSettings(f"s3://{BUCKET}/titles-{secrets.token_hex(4)}", self.server.endpoint_url)
+        self.store = open_store(self.address)
+        self.hours = 0
+        self.seen: dict[str, tuple[int, str]] = {}
+
+    def time(self) -> str:
+        self.hours += 1
+        return (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.hours)).isoformat()
+
+    def do(self, *acts: Act) -> Sequence[int]:
+        """Do things side by side; how each ended."""
+        children = [
+            PROCESSES.Process(target=carry_out, args=(self.address, self.server.environment(), act)) for act in acts
+        ]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(60)
+            assert child.exitcode in (0, KILLED, REFUSED)
+        # Time passes: what the dead held counts no more.
+        for folder in (layout.holds("film"), layout.sweeps("film")):
+            for info in self.store.list(folder):
+                self.store.delete(info.key)
+        return [child.exitcode for child in children]
+
+    writes = st.none() | st.integers(0, 40)
+
+    @rule(video=st.integers(1, 3), audio=st.integers(0, 2), writes=writes)
+    def submit(self, video: int, audio: int, writes: int | None) -> None:
+        self.do(Act(put, (video, audio, self.time()), writes))
+
+    @rule(first=st.integers(1, 3), second=st.integers(1, 3), writes=writes, gc=st.booleans())
+    def submit_twice_at_once(self, first: int, second: int, writes: int | None, gc: bool) -> None:
+        older, newer = self.time(), self.time()
+        acts = [Act(put, (first, 1, older), writes), Act(put, (second, 2, newer))]
+        ended = self.do(*acts, *([Act(sweep, (0, 30))] if gc else []))
+        assert ended[1] == 0
+        pointer = read_pointer(self.store, "film")
+        assert pointer is not None
+        # The server ignores conditions: two that end in the same moment may leave either, but nothing else.
+        assert pointer.submitted_at in (older, newer) if ended[0] == 0 else pointer.submitted_at == newer
+
+    @rule(name=st.sampled_from(["One", "Two"]), writes=writes)
+    def relabel(self, name: str, writes: int | None) -> None:
+        self.do(Act(edit, (name,), writes))
+
+    @rule(number=st.integers(0, 5), writes=writes)
+    def roll(self, number: int, writes: int | None) -> None:
+        self.do(Act(lifecycle.roll, ("film", self.some_release(number)), writes))
+
+    @rule(number=st.none() | st.integers(0, 5), writes=writes)
+    def delete(self, number: int | None, writes: int | None) -> None:
+        release = None if number is None else self.some_release(number)
+        self.do(Act(lifecycle.delete, ("film", release), writes))
+
+    def some_release(self, number: int) -> str:
+        """One of those that are kept, if there is any; which ones there are depends on who came first."""
+        kept = sorted(kept_releases(self.store))
+        return kept[number % len(kept)] if kept else "nothing"
+
+    @rule(keep=st.integers(0, 2), days=st.sampled_from([0, 30]), writes=writes, twice=st.booleans())
+    def collect(self, keep: int, days: int, writes: int | None, twice: bool) -> None:
+        before = self.current()
+        self.do(Act(sweep, (keep, days), writes), *([Act(sweep, (keep, days))] if twice else []))
+        assert self.current() == before
+
+    def current(self) -> str:
+        pointer = read_pointer(self.store, "film")
+        return pointer.release if pointer else ""
+
+    @invariant()
+    def what_is_kept_is_complete_and_nothing_has_changed(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        there = list(self.store.list(""))
+        for info in there:
+            if immutable(info):
+                assert self.seen.setdefault(info.key, (info.size_bytes, info.etag)) == (info.size_bytes, info.etag)
+        keys = {info.key for info in there}
+        for release in kept_releases(self.store) | ({self.current()} - {""}):
+            check_release(self.store, release, keys)
+
+
+def immutable(info: ObjectInfo) -> bool:
+    return "/tracks/" in info.key or ("/releases/" in info.key and not info.key.endswith(".json"))
+
+
+def run(server: LocalS3, *, examples: int, steps: int) -> None:
+    TitleOnS3.server = server
+    run_state_machine_as_test(
+        TitleOnS3,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            # Processes meet at other moments when a sequence is run again.
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_any_sequence_on_a_server_that_ignores_conditions(rclone_s3: LocalS3) -> None:
+    run(rclone_s3, examples=3, steps=8)
+
+
+@pytest.mark.heavy
+def test_many_sequences_on_a_server_that_ignores_conditions(rclone_s3: LocalS3) -> None:
+    run(rclone_s3, examples=30, steps=15)
