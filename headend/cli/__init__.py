@@ -37,7 +37,7 @@ COMMANDS = {
     "doctor": "Check FFmpeg, the store, scratch space and the cluster.",
     "serve": "Serve the titles of a store to players and caches.",
     "edge": "Cache an origin's titles near the players that ask for them.",
-    "steer": "Tell players which edges to use: content steering for HLS and DASH.",
+    "steer": "Tell players which edges to use, by content steering.",
     "token": "Let a viewer play a title, for a while.",
     "keys": "Make, list, check and hand over content keys.",
     "probe": "Say what a master is.",

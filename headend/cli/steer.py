@@ -106,7 +106,7 @@ def command(
     port: int,
     as_json: bool,
 ) -> None:
-    """Tell players which edges to use: content steering for HLS and DASH.
+    """Tell players which edges to use, by content steering.
 
     Players find this server in the manifests of an origin that runs with --steering, and ask it again every few
     seconds. It sends each viewer to an edge of his own provider that holds the title, works and is not full; edges that
