@@ -131,6 +131,41 @@ def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
 
 @main.command()
 @_out
+@click.option("--quick", is_flag=True, help="Clips of a second.")
+@click.option(
+    "--codec", "codecs", type=click.Choice(["avc", "hevc", "av1", "vp9"]), multiple=True, help="Only this; repeatable."
+)
+@click.option("--clip", "only", multiple=True, help="Only this clip; repeatable. Others are kept from the earlier run.")
+def titles(out: Path | None, quick: bool, codecs: tuple[str, ...], only: tuple[str, ...]) -> None:
+    """Fit ladders to titles, and compare them with the preset at equal VMAF."""
+    from benchmarks.titles import DEFAULT_CODECS, Report, draw, findings, measure
+    from headend.media import Codec
+
+    chosen = [Codec(codec) for codec in codecs] or DEFAULT_CODECS
+    screen = Console(stderr=True)
+    report = measure(chosen, quick=quick, only=only, earlier=_earlier(out, Report), on_step=screen.print)
+    table = Table(
+        "clip", "codec", "bits", "against before", "preset against before", "top kb/s", "VMAF", "inverted", "rate off",
+        "VMAF off",
+    )  # fmt: skip
+    for row in report.rows:
+        before = [f"{value:+.1%}" if value is not None else "" for value in (row.saving_before, row.fixed_saving)]
+        was, top = row.fixed[-1], row.titled[-1]
+        table.add_row(
+            row.clip, row.codec, f"{row.saving:+.1%}", *before, f"{was.kbps:.0f} → {top.kbps:.0f}",
+            f"{was.vmaf:.1f} → {top.vmaf:.1f}", "{} → {}".format(*row.inversions), f"{row.rate_error:.1%}",
+            f"{row.vmaf_error:.2f}",
+        )  # fmt: skip
+    Console().print(table)
+    table = Table("what", "found", "wanted", "")
+    for finding in findings(report):
+        table.add_row(finding.what, finding.found, finding.wanted, "reached" if finding.met else "missed")
+    Console().print(table)
+    _write(out, "titles", report, draw)
+
+
+@main.command()
+@_out
 @click.option("--quick", is_flag=True, help="A third of a second of each clip: shows that all works.")
 @click.option(
     "--codec", "codecs", type=click.Choice(["avc", "hevc", "av1", "vp9"]), multiple=True, help="Only this; repeatable."

@@ -199,7 +199,7 @@ class Analysing:
         for each in wanted.values():
             by_excerpt.setdefault(each.excerpt, []).append(each.trial)
         return tuple(
-            self._trial(excerpt, group, tuple(keys[Wanted(excerpt, trial)] for trial, _ in group))
+            self.trial(excerpt, group, tuple(keys[Wanted(excerpt, trial)] for trial, _ in group))
             for excerpt, trials in by_excerpt.items()
             for group in grouped(trials, sizes)
         )
@@ -221,7 +221,8 @@ class Analysing:
     def _every(self, rendition: VideoRendition) -> int:
         return measuring.spacing(self._grid.gop_frames // rendition.rate_divisor)
 
-    def _trial(self, excerpt: Excerpt, group: "Group", keys: tuple[str, ...]) -> TrialTask:
+    def trial(self, excerpt: Excerpt, group: "Group", keys: tuple[str, ...]) -> TrialTask:
+        """The task that tries some renditions, of one codec and frame rate, with an excerpt."""
         chunk = _chunk(excerpt)
         renditions = [rendition for _, rendition in group]
         reference = replace(

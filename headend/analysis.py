@@ -163,7 +163,7 @@ class Analyst:
         self._tried, renditions = titled.fit_candidates(pattern, shown, conformed.frame_rate)
         self._sizes = [Tried(rung.height_px, r) for rung, r in zip(self._tried.video, renditions, strict=True)]
         self._viewing = viewing_of(geometry.width_px, geometry.height_px, plan.grid.frame_rate)
-        self._makes = Analysing(
+        self.makes = Analysing(
             draft.commands,
             conformed,
             plan.grid,
@@ -185,7 +185,7 @@ class Analyst:
         Raises:
             HeadendError: A task has failed for good.
         """
-        surveys = self._makes.surveys(self._draft.plan.chunks)
+        surveys = self.makes.surveys(self._draft.plan.chunks)
         first = trials.first_trials(self._sizes)
         key = layout.fitted_ladder(self._draft.plan.master.digest, self._digest(surveys, first))
         try:
@@ -255,8 +255,8 @@ class Analyst:
     ) -> tuple[int, tuple[str, ...]]:
         """How many excerpts the share of CPU buys, and what is to be said of it."""
         frames = self._draft.plan.grid.frame_count
-        each_s = FURTHER * self._makes.excerpt_s(first, self._sizes, max(gop.frames for gop in gops))
-        survey_s = self._makes.survey_s(frames)
+        each_s = FURTHER * self.makes.excerpt_s(first, self._sizes, max(gop.frames for gop in gops))
+        survey_s = self.makes.survey_s(frames)
         budget_s = self._targets.analysis_share * encode_s
         count = min(len(gops), max(LEAST_EXCERPTS, int((budget_s - survey_s) / each_s)))
         share = (survey_s + count * each_s) / encode_s
@@ -327,10 +327,10 @@ class Analyst:
 
     def _scores(self, chosen: Sequence[Excerpt], wanted: Sequence[Trial], step: str) -> list[TrialScore]:
         """The scores of trials of excerpts."""
-        keys = self._makes.keys(chosen, wanted, self._sizes)
+        keys = self.makes.keys(chosen, wanted, self._sizes)
         found = self._known(TrialScore, {key: layout.trial(self._master, key) for key in keys})
         missing = {key: each for key, each in keys.items() if key not in found}
-        made = self._made(self._makes.trials(missing, self._sizes), step)
+        made = self._made(self.makes.trials(missing, self._sizes), step)
         return [*found.values(), *(score for scores in made for score in scores)]
 
     def _known(self, kind: type[Found], places: Mapping[str, str]) -> dict[str, Found]:

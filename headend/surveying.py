@@ -4,7 +4,7 @@ What was found is written to the store before the task is done, by the digest of
 asked for a second time, by this title or another one of the same master, is answered from there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -93,13 +93,23 @@ def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialS
             )
             store.put(layout.survey(inquiry.master.digest, task.id), documents.write(found))
             return found
-        scores = _scored(task, scratch, finished.cpu_s, run)
+        scores = scored(task, scratch, finished.cpu_s, run.cancelled)
     for key, score in zip(task.keys, scores, strict=True):
         store.put(layout.trial(inquiry.master.digest, key), documents.write(score))
     return scores
 
 
-def _scored(task: TrialTask, scratch: Path, encode_cpu_s: float, run: cluster.TaskRun) -> tuple[TrialScore, ...]:
+def scored(
+    task: TrialTask, scratch: Path, encode_cpu_s: float, cancelled: Callable[[], bool] = lambda: False
+) -> tuple[TrialScore, ...]:
+    """Compare what a task has encoded with the master.
+
+    Args:
+        task: The task.
+        scratch: Where its files lie.
+        encode_cpu_s: What encoding took.
+        cancelled: Becomes true when this is to stop.
+    """
     reference = Path(encoding.fill(REFERENCE_FILE, {SCRATCH: str(scratch)}))
     filters = "null" if task.rate_divisor == 1 else f"framestep={task.rate_divisor}"
     frames = -(-task.work.chunk.frame_count // task.rate_divisor)
@@ -121,7 +131,7 @@ def _scored(task: TrialTask, scratch: Path, encode_cpu_s: float, run: cluster.Ta
             frames,
             shown_px=task.shown_px,
             every=task.every,
-            cancelled=run.cancelled,
+            cancelled=cancelled,
         )
         vmaf += measured.scores
         measure_cpu_s += measured.cpu_s

@@ -1,0 +1,422 @@
+"""What ladders per title save: on clips that no ladder was tuned on, foretold, then really encoded and scored.
+
+Each clip is analysed as ``headend submit --fit per-title`` does. Then three ladders are encoded with their caps: that of
+the title, the preset, and for H.264 the preset's rungs of before they were placed along a hull. All are scored on the
+same screen, and compared by the bits that they take at equal VMAF.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from math import exp, log, sqrt
+from pathlib import Path
+from statistics import mean
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks import charts, clips
+from encoder import encoding
+from encoder.cluster import Done, TaskRun
+from encoder.costs import Pricing, measured
+from encoder.planning import Draft
+from headend import pipeline, surveying
+from headend.analysis import Analyst
+from headend.media import Codec, Effort, VideoRendition
+from headend.media.analysis import Excerpt, Trial
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
+from headend.storage import open_store
+from ladders import choosing, fitting, loading
+from ladders.hull import Spot, inverted, rate_saving
+from ladders.ladder import FramePolicy, Ladder, VideoRung
+
+FRAMES, QUICK_FRAMES = 48, 24
+SEGMENT_S = Fraction(1)
+"""Short GOPs, so that a clip has more than one."""
+CLIPS: dict[str, tuple[str, str, str]] = {
+    "street": ("film", clips.STREET, "null"),
+    "street, dark and noisy": ("film", clips.STREET, "lutyuv=y=val*0.45,noise=alls=5:allf=t:all_seed=2"),
+    "fractal": ("source", "mandelbrot=s=1280x720:rate=24:start_scale=0.4:end_scale=0.05:end_pts=300", "null"),
+    "shapes and digits": ("source", "testsrc2=s=1280x720:rate=24", "null"),
+    "slides": ("source", "mandelbrot=s=1280x720:rate=2:start_scale=1:end_scale=0.01:end_pts=8", "fps=24"),
+}
+"""Clips that no ladder was tuned on: a film of the package or one of FFmpeg's sources, and what is done to it."""
+DEFAULT_CODECS = (Codec.AVC,)
+_BEFORE = (
+    (320, 180, 75, 31.0), (416, 234, 105, 31.3), (416, 234, 145, 29.0), (480, 270, 220, 28.5), (512, 288, 290, 28.0),
+    (640, 360, 365, 27.6), (640, 360, 600, 24.0), (768, 432, 730, 25.5), (768, 432, 1100, 22.5),
+    (854, 480, 1400, 22.5), (960, 540, 2000, 22.0), (1024, 576, 2400, 22.0), (1280, 720, 3000, 22.9),
+    (1280, 720, 4500, 20.0), (1920, 1080, 6000, 21.9), (1920, 1080, 7800, 20.0),
+)  # fmt: skip
+"""H.264 in ``studio`` before its rungs were placed along a hull: width, height, average in kb/s, rate factor."""
+TARGETS = {Codec.AVC: -0.03, Codec.HEVC: -0.02, Codec.AV1: -0.02, Codec.VP9: -0.02}
+BEFORE_TARGET = -0.15
+RATE_TARGET, VMAF_TARGET = 0.04, 0.8
+FILM_S, TRAILER_S = 7200, 120
+FILM_TARGET, TRAILER_TARGET = 0.05, 0.15
+FILM_EXCERPTS = 75
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A rung as it came out.
+
+    Attributes:
+        lines: Height of its picture.
+        crf: Constant rate factor.
+        kbps: Rate.
+        vmaf: Mean.
+    """
+
+    lines: int
+    crf: float
+    kbps: float
+    vmaf: float
+
+    @property
+    def spot(self) -> Spot:
+        """As hulls know it."""
+        return Spot(self.lines, self.crf, self.kbps, self.vmaf)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A clip and a codec.
+
+    Attributes:
+        clip: Its name.
+        codec: The codec.
+        foretold: The title's rungs, as foretold.
+        titled: The same, encoded.
+        fixed: The preset's rungs, encoded.
+        before: The preset's rungs of before; empty where there are none.
+        trial_frame_s: CPU seconds of all trials of a frame.
+        encode_frame_s: CPU seconds to encode a frame into all rungs of the preset.
+        encode_predicted: What encoding the preset's rungs took, over what it was expected to take.
+    """
+
+    clip: str
+    codec: Codec
+    foretold: tuple[Spot, ...]
+    titled: tuple[Encoded, ...]
+    fixed: tuple[Encoded, ...]
+    before: tuple[Encoded, ...]
+    trial_frame_s: float
+    encode_frame_s: float
+    encode_predicted: float
+
+    @property
+    def saving(self) -> float:
+        """Bits of the title's rungs at equal VMAF, less the preset's."""
+        return _saving(self.titled, self.fixed)
+
+    @property
+    def saving_before(self) -> float | None:
+        """The same against the rungs of before."""
+        return _saving(self.titled, self.before) if self.before else None
+
+    @property
+    def fixed_saving(self) -> float | None:
+        """What the preset saves against its rungs of before."""
+        return _saving(self.fixed, self.before) if self.before else None
+
+    @property
+    def inversions(self) -> tuple[int, int]:
+        """Neighbours of which the dearer one looks worse: of the preset, and of the title."""
+        return len(inverted([each.spot for each in self.fixed])), len(inverted([each.spot for each in self.titled]))
+
+    @property
+    def rate_error(self) -> float:
+        """Root mean square of what rates were misjudged by, as a share."""
+        pairs = zip(self.foretold, self.titled, strict=True)
+        return sqrt(mean((made.kbps / told.kbps - 1) ** 2 for told, made in pairs))
+
+    @property
+    def vmaf_error(self) -> float:
+        """The same of VMAF."""
+        pairs = zip(self.foretold, self.titled, strict=True)
+        return sqrt(mean((made.vmaf - told.vmaf) ** 2 for told, made in pairs))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All clips.
+
+    Attributes:
+        frames: Of each.
+        effort: Of the encoders.
+        model: Of VMAF.
+        survey_frame_s: CPU seconds of the survey of a frame.
+        rows: By clip and codec.
+    """
+
+    frames: int
+    effort: Effort
+    model: str
+    survey_frame_s: float
+    rows: tuple[Row, ...]
+
+    def share(self, codec: Codec, duration_s: float, count: int) -> float:
+        """What an analysis takes of an encode with one codec, by what was measured here.
+
+        Args:
+            codec: The codec; a survey's cost is shared among four.
+            duration_s: Of the title.
+            count: Excerpts of two seconds.
+        """
+        rows = [row for row in self.rows if row.codec is codec]
+        trial_s, encode_s = mean(row.trial_frame_s for row in rows), mean(row.encode_frame_s for row in rows)
+        return (self.survey_frame_s / 4 + trial_s * min(1.0, 2 * count / duration_s)) / encode_s
+
+
+def measure(
+    codecs: Collection[Codec] = DEFAULT_CODECS,
+    *,
+    quick: bool,
+    only: Collection[str] = (),
+    effort: Effort = Effort.STANDARD,
+    earlier: Report | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Analyse, encode and score.
+
+    Args:
+        codecs: What to try.
+        quick: Shorter clips.
+        only: Names of clips; all if empty.
+        effort: Of the encoders.
+        earlier: What an earlier run has found; other clips and codecs are kept from there.
+        on_step: Told what runs.
+
+    Raises:
+        ConfigError: The films are not installed.
+        ToolFailed: FFmpeg failed.
+    """
+    frames = QUICK_FRAMES if quick else FRAMES
+    alike = earlier if earlier and (earlier.frames, earlier.effort) == (frames, effort) else None
+    rows = {(row.clip, row.codec): row for row in alike.rows} if alike else {}
+    surveys = [alike.survey_frame_s] if alike else []
+    model = ""
+    for name, recipe in CLIPS.items():
+        if only and name not in only:
+            continue
+        with TemporaryDirectory(prefix="headend-bench-") as scratch:
+            folder = Path(scratch)
+            master = _master(recipe, folder, frames)
+            for codec in codecs:
+                on_step(f"{name}, {codec}")
+                row, survey_s, model = _measure(name, codec, master, folder, effort)
+                rows[name, codec] = row
+                surveys.append(survey_s / frames)
+    return Report(frames, effort, model, mean(surveys), tuple(rows.values()))
+
+
+def _master(recipe: tuple[str, str, str], folder: Path, frames: int) -> Path:
+    kind, source, filters = recipe
+    path = folder / "master.mkv"
+    rate = str(clips.FRAME_RATE)
+    inputs = (
+        ("-stream_loop", "-1", "-r", rate, "-i", str(clips.locate(source)))
+        if kind == "film"
+        else ("-f", "lavfi", "-i", source)
+    )
+    colour = ("-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709")
+    clips.ffmpeg(
+        *inputs, *("-map", "0:v", "-vf", f"{filters},format=yuv420p", "-frames:v", str(frames), "-r", rate),
+        *("-c:v", "ffv1", *colour, str(path)),
+    )  # fmt: skip
+    return path
+
+
+def _measure(name: str, codec: Codec, master: Path, folder: Path, effort: Effort) -> tuple[Row, float, str]:
+    ladder = choosing.part(loading.load("studio"), codecs=[codec.value])
+    settings = StoreSettings(str(folder / f"store-{codec}"))
+    encode = EncodeSettings(effort=effort, thumbnails=False, segment_s=SEGMENT_S, chunk_s=Fraction(600))
+    request = pipeline.Request(
+        str(master), "clip", ladder, settings, ClusterSettings(), encode, targets=Targets(analysis_share=1e9)
+    )
+    probe = pipeline.inspect(str(master), settings)
+    fixed = pipeline.draft_for(request, probe)
+    run = partial(_run, folder)
+    titled, found = pipeline.fitted_draft(request, probe, open_store(settings), run=run)
+    assert found is not None
+    analysis, grid = found.analysis, fixed.plan.grid
+    analyst = Analyst(
+        fixed, probe, ladder, Targets(), settings=settings, store=open_store(settings), clusters=request.cluster,
+        run=run, on_event=lambda _: None, on_step=lambda _: None,
+    )  # fmt: skip
+    old: tuple[VideoRendition, ...] = ()
+    if codec is Codec.AVC:
+        shown = replace(probe, video=fixed.conformed.kept, audio=())
+        old = fitting.fit(_of_before(ladder), shown, frame_rate=grid.frame_rate).video
+    encoded, encode_s = {}, {}
+    for kind, renditions in (("titled", titled.plan.video), ("fixed", fixed.plan.video), ("before", old)):
+        encoded[kind], encode_s[kind] = _encode(analyst, fixed, renditions, folder)
+    spots = analysis.codecs[0].rungs or analysis.codecs[0].pattern
+    predicted_s = Pricing(measured(), fixed.conformed, effort).video_s(fixed.plan.video, grid.frame_count)
+    trial_s = analysis.trials_cpu_s / grid.frame_count
+    row = Row(
+        clip=name,
+        codec=codec,
+        foretold=spots,
+        titled=encoded["titled"],
+        fixed=encoded["fixed"],
+        before=encoded["before"],
+        trial_frame_s=trial_s,
+        encode_frame_s=encode_s["fixed"] / grid.frame_count,
+        encode_predicted=encode_s["fixed"] / predicted_s,
+    )
+    return row, analysis.survey_cpu_s, analysis.model
+
+
+def _of_before(ladder: Ladder) -> Ladder:
+    rungs = [
+        VideoRung(
+            Codec.AVC, width, height, average, round(1.5 * average), 2 * average, crf,
+            FramePolicy.SOURCE, default=average == 2000,
+        )
+        for width, height, average, crf in _BEFORE
+    ]  # fmt: skip
+    return replace(ladder, name="studio-before", video=tuple(rungs))
+
+
+def _encode(
+    analyst: Analyst, draft: Draft, renditions: Sequence[VideoRendition], folder: Path
+) -> tuple[tuple[Encoded, ...], float]:
+    """Encode a clip whole into renditions with their caps, and score them; by rising rate of the ladder."""
+    frames, grid = draft.plan.grid.frame_count, draft.plan.grid
+    whole = Excerpt(0, 0, frames, 1, 1.0)
+    made: list[Encoded] = []
+    cpu_s = 0.0
+    ordered = sorted(renditions, key=lambda rendition: rendition.average_bps)
+    for start in range(0, len(ordered), 8):
+        group = [
+            (Trial(r.codec, r.height_px, r.crf + number / 1000), r)
+            for number, r in enumerate(ordered[start : start + 8])
+        ]
+        named = [(trial, replace(rendition, id=trial.id)) for trial, rendition in group]
+        task = analyst.makes.trial(whole, named, tuple(trial.id for trial, _ in named))
+        with TemporaryDirectory(dir=folder) as name:
+            scratch = Path(name)
+            done = encoding.encode(
+                task.work, input_url=draft.plan.master.url, scratch=scratch,
+                cancelled=lambda: False, on_frames=lambda _: None,
+            )  # fmt: skip
+            cpu_s += done.cpu_s
+            scores = surveying.scored(task, scratch, done.cpu_s)
+        for (_, rendition), score in zip(group, scores, strict=True):
+            kbps = float(score.size_bytes * 8 / 1000 / grid.duration_s)
+            made.append(Encoded(rendition.height_px, rendition.crf, kbps, score.vmaf))
+    return tuple(made), cpu_s
+
+
+def _run(
+    folder: Path, tasks: Sequence[Any], perform: Callable[[TaskRun], Any], _settings: Any,
+    on_event: Callable[[Any], None], *, tool: str | None = None, **_others: Any,  # noqa: ARG001
+) -> None:  # fmt: skip
+    """Run tasks here, two at once, without a cluster."""
+
+    def one(task: Any) -> Any:
+        return perform(TaskRun(task, 1, "here", folder, lambda: False, lambda _: None, lambda: None))
+
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(one, tasks):
+            on_event(Done(found))
+
+
+def _saving(ours: Sequence[Encoded], theirs: Sequence[Encoded]) -> float:
+    return rate_saving([each.spot for each in ours], [each.spot for each in theirs])
+
+
+def mean_saving(savings: Sequence[float]) -> float:
+    """The mean of savings, by their logarithms."""
+    return exp(mean(log(1 + saving) for saving in savings)) - 1 if savings else 0.0
+
+
+# --- targets and picture ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A target, and whether it is reached.
+
+    Attributes:
+        what: For people.
+        found: The value.
+        wanted: The target.
+        met: Whether it is reached.
+    """
+
+    what: str
+    found: str
+    wanted: str
+    met: bool
+
+
+def findings(report: Report) -> tuple[Finding, ...]:
+    """Hold a report against all targets."""
+    return tuple(_findings(report))
+
+
+def _findings(report: Report) -> Iterator[Finding]:
+    for codec, wanted in TARGETS.items():
+        rows = [row for row in report.rows if row.codec is codec]
+        if not rows:
+            continue
+        saving, worst = mean_saving([row.saving for row in rows]), max(row.saving for row in rows)
+        yield Finding(
+            f"{codec}: bits at equal VMAF against the preset, mean",
+            f"{saving:+.1%}",
+            f"{wanted:+.0%}",
+            saving <= wanted,
+        )
+        yield Finding(f"{codec}: the same, worst clip", f"{worst:+.1%}", "+1%", worst <= 0.01)
+        before = [row.saving_before for row in rows if row.saving_before is not None]
+        if before:
+            mean_before, worst_before = mean_saving(before), max(before)
+            yield Finding(
+                f"{codec}: against the rungs of before, mean", f"{mean_before:+.1%}", f"{BEFORE_TARGET:+.0%}",
+                mean_before <= BEFORE_TARGET,
+            )  # fmt: skip
+            yield Finding(f"{codec}: the same, worst clip", f"{worst_before:+.1%}", "0%", worst_before <= 0)
+        inversions = sum(row.inversions[1] for row in rows)
+        yield Finding(f"{codec}: inverted rungs", str(inversions), "0", inversions == 0)
+        rate = sqrt(mean(row.rate_error**2 for row in rows))
+        vmaf = sqrt(mean(row.vmaf_error**2 for row in rows))
+        yield Finding(f"{codec}: rate off, rms", f"{rate:.1%}", f"{RATE_TARGET:.0%}", rate <= RATE_TARGET)
+        yield Finding(f"{codec}: VMAF off, rms", f"{vmaf:.2f}", f"{VMAF_TARGET}", vmaf <= VMAF_TARGET)
+        film, trailer = report.share(codec, FILM_S, FILM_EXCERPTS), report.share(codec, TRAILER_S, 4)
+        yield Finding(
+            f"{codec}: analysis of two hours by {FILM_EXCERPTS} excerpts", f"{film:.1%}", f"{FILM_TARGET:.0%}",
+            film <= FILM_TARGET,
+        )  # fmt: skip
+        yield Finding(
+            f"{codec}: analysis of two minutes by 4 excerpts", f"{trailer:.1%}", f"{TRAILER_TARGET:.0%}",
+            trailer <= TRAILER_TARGET,
+        )  # fmt: skip
+
+
+def draw(report: Report, path: Path) -> None:
+    """Draw the rungs of each clip and codec: of the title and of the preset.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    if not report.rows:
+        return
+    names = [f"{row.clip}, {row.codec}" for row in report.rows]
+    with charts.panels(path, names, f"Ladders per title, {report.effort} effort") as axes:
+        for axis, row in zip(axes, report.rows, strict=True):
+            for rungs, colour, marker, label in (
+                (row.before, charts.OTHERS, "x", "before"),
+                (row.fixed, charts.OTHERS, "o", "preset"),
+                (row.titled, charts.OURS, "o", "title"),
+            ):
+                if rungs:
+                    rates, scores = [each.kbps for each in rungs], [each.vmaf for each in rungs]
+                    axis.plot(rates, scores, marker, color=colour, markersize=5, label=label)
+            axis.set_xscale("log")
+            axis.set_xlabel("kb/s")
+            axis.set_ylabel("VMAF")
+            axis.legend(frameon=False, fontsize=8)
