@@ -46,7 +46,7 @@ FURTHER = 1.15
 """What further trials add to the price of the first ones."""
 TELL_EVERY_S = 10.0
 """How often it is told how many tasks are done."""
-HULL_STEPS = 24
+HULL_STEPS = 40
 """Places at which a hull is kept, for drawing."""
 MOST_CAP = 4.0
 Found = TypeVar("Found", Complexity, TrialScore)
@@ -289,9 +289,6 @@ class Analyst:
     def _of_codec(
         self, codec: Codec, found: Hull, points: Sequence[trials.TrialPoint], rungs: tuple[Spot, ...]
     ) -> CodecAnalysis:
-        low = min(curve.range_kbps[0] for curve in found.curves)
-        high = max(curve.range_kbps[1] for curve in found.curves)
-        rates = [low * (high / low) ** (step / HULL_STEPS) for step in range(HULL_STEPS + 1)]
         lines = {(r.width_px, r.height_px): size.lines for size in self._sizes for r in [size.rendition]}
         pattern = tuple(
             sorted(
@@ -310,7 +307,7 @@ class Analyst:
                 for point in points
                 if point.trial.codec is codec
             ),
-            tuple(found.along(rates)),
+            titled.outline(found, codec, HULL_STEPS),
             rungs,
             pattern,
             rate_saving(rungs, pattern) if rungs and pattern else 0.0,

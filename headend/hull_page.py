@@ -13,7 +13,7 @@ from ladders.hull import Spot
 
 NAMES = {"avc": "H.264", "hevc": "HEVC", "av1": "AV1", "vp9": "VP9"}
 WIDTH, HEIGHT = 640, 400
-LEFT, RIGHT, TOP, BOTTOM = 48, 18, 16, 44
+LEFT, RIGHT, TOP, BOTTOM = 48, 18, 30, 44
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --soft: #667079; --line: #d9dee3; --hull: #9aa7b4;
   --rung: #0b66c3; --old: #c2571a; }
@@ -134,7 +134,7 @@ def chart(codec: CodecAnalysis) -> str:
         label = f"{kbps:,.0f}"
         parts.append(f'<text x="{x(kbps):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{label}</text>')
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">kb/s</text>')
-    parts.append(f'<text x="{LEFT - 8}" y="{HEIGHT - 8}" text-anchor="end">VMAF</text>')
+    parts.append(f'<text x="{LEFT - 8}" y="14" text-anchor="end">VMAF</text>')
     by_size = sorted(codec.points, key=lambda point: (point.lines, point.kbps))
     for lines, group in groupby(by_size, key=lambda point: point.lines):
         seen = [(x(point.kbps), y(point.vmaf)) for point in group if inside(point.kbps, point.vmaf)]

@@ -237,6 +237,15 @@ def titled(
     return Titled(fitted, spots, tuple(decisions))
 
 
+def outline(hull: Hull, codec: Codec, steps: int) -> tuple[Spot, ...]:
+    """Places along the hull, ascending, for drawing: those that a rung may have and that no cheaper one beats."""
+    front = _Table(hull, codec).front
+    low, high = front[0].kbps, front[-1].kbps
+    rates = [low * (high / low) ** (step / steps) for step in range(steps + 1)]
+    places = [max(0, bisect_right(front, rate * 1.0001, key=lambda spot: spot.kbps) - 1) for rate in rates]
+    return tuple(front[place] for place in dict.fromkeys(places))
+
+
 # --- one codec ----------------------------------------------------------------------------------------------------
 
 
