@@ -111,8 +111,8 @@ def _section(codec: CodecAnalysis) -> str:
 
 def chart(codec: CodecAnalysis) -> str:
     """Draw one codec: rate across in steps of doublings, VMAF upwards."""
-    drawn: list[Spot] = [*codec.hull, *codec.rungs, *codec.pattern]
-    low, high = min(spot.kbps for spot in drawn), max(spot.kbps for spot in drawn)
+    drawn: list[Spot] = [*codec.rungs, *codec.pattern]
+    low, high = 0.8 * min(spot.kbps for spot in drawn), 1.25 * max(spot.kbps for spot in drawn)
     floor = 10 * math.floor(max(0.0, min(spot.vmaf for spot in drawn)) / 10)
     span = max(math.log2(high / low), 0.1)
 
