@@ -288,13 +288,8 @@ def decoded(
             text.setdefault(packet.stream_index, []).extend(_cue_times(packet, written[packet.stream_index]))
             continue
         if packet.stream_index != picture.index:
-            if sound is not None and packet.pts is not None and not packet.is_discard:
-                if packet.stream_index not in sound:
-                    sound[packet.stream_index] = PacketTimes(skipped_samples=_skipped_samples(packet))
-                times = sound[packet.stream_index]
-                times.add(packet.pts, packet.duration or 0, packet.size)
-                if codec := sound_codecs.get(packet.stream_index):
-                    times.say(packet.pts, parameters.of_sound(codec, memoryview(packet)[:16].tobytes()))
+            if sound is not None:
+                note_sound(sound, packet, sound_codecs.get(packet.stream_index, ""))
             continue
         frames: list[VideoFrame] = []
         if packet.size and not packet.is_discard:
@@ -311,6 +306,23 @@ def decoded(
 
 def _times_of(packet: "Packet[Any]") -> _Packet:
     return _Packet(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard, packet.duration or 0)
+
+
+def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str) -> None:
+    """Note when a packet of sound is heard, and what it says of itself.
+
+    Args:
+        sound: By stream number.
+        packet: The packet.
+        codec: FFmpeg's name of its codec; empty where that is not known.
+    """
+    if packet.pts is None or not packet.size or packet.is_discard:
+        return
+    if packet.stream_index not in sound:
+        sound[packet.stream_index] = PacketTimes(skipped_samples=_skipped_samples(packet))
+    times = sound[packet.stream_index]
+    times.add(packet.pts, packet.duration or 0, packet.size)
+    times.say(packet.pts, parameters.of_sound(codec, memoryview(packet)[:16].tobytes()))
 
 
 def text_streams(container: InputContainer) -> list[SubtitleStream]:

@@ -6,10 +6,12 @@ from fractions import Fraction
 import av
 from av.container import InputContainer
 from av.stream import Discard
+from av.video.stream import VideoStream
 
 from encoder.probing import indexing
 from encoder.probing.captions import sampled
-from encoder.probing.indexing import Seen, refreshed
+from encoder.probing.edit_units import by_edit_units
+from encoder.probing.indexing import Seen, note_sound, refreshed
 from encoder.probing.opening import (
     ANY_PICTURE,
     SOUND_CONTAINERS,
@@ -91,16 +93,16 @@ def _listened(master: Master, container: InputContainer) -> Probe:
         moov = read_index(container.name, container.size, input_options(container.name))
         for stream in streams:
             edits.check(master, stream.index, edits_of(moov, stream.id))
-    times: dict[int, PacketTimes] = {stream.index: PacketTimes() for stream in streams}
+    codecs = {stream.index: stream.codec_context.codec.canonical_name for stream in streams}
+    times: dict[int, PacketTimes] = {}
     for packet in container.demux(streams) if streams else ():
-        if packet.pts is not None and packet.size and not packet.is_discard:
-            times[packet.stream_index].add(packet.pts, packet.duration or 0, packet.size)
+        note_sound(times, packet, codecs[packet.stream_index])
     return Probe(
         master=master,
         container=container.format.name,
         duration_s=Fraction(container.duration or 0, av.time_base),
         video=None,
-        audio=tuple(heard_track(stream, times[stream.index], "packets") for stream in streams),
+        audio=tuple(heard_track(stream, times.get(stream.index), "packets") for stream in streams),
         subtitles=(),
     )
 
@@ -117,11 +119,9 @@ def _heard(track: AudioTrack, master: Master, input_url: str) -> AudioTrack:
 def _looked_at(master: Master, input_url: str, choice: PictureChoice) -> tuple[Probe, bool | None]:
     """The master, and whether it has captions; None where that is not known yet."""
     # From the cheapest way to the one that always works. Each gets a fresh container: seeking back is not exact.
-    for look in (indexing.by_container_index, indexing.by_packets):
+    for look in (_by_index, indexing.by_packets):
         with opened(master, input_url) as container:
             selected = select(container, master, choice)
-            if look is indexing.by_container_index:
-                _check_edits(container, master, selected)
             if seen := look(container, selected.picture, master):
                 return _describe(master, container, selected, seen), seen.captions
     with opened(master, input_url) as container:
@@ -130,12 +130,16 @@ def _looked_at(master: Master, input_url: str, choice: PictureChoice) -> tuple[P
         return _describe(master, container, selected, seen), seen.captions
 
 
-def _check_edits(container: InputContainer, master: Master, selected: Selected) -> None:
+def _by_index(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
+    """What the container's own index tells, if it has one that will do."""
+    if container.format.name == "mxf":
+        return by_edit_units(container, picture)
     if not container.format.name.startswith("mov,"):
-        return
+        return None
     moov = read_index(container.name, container.size, input_options(container.name))
-    for stream in (selected.picture, *container.streams.audio):
+    for stream in (picture, *container.streams.audio):
         edits.check(master, stream.index, edits_of(moov, stream.id))
+    return indexing.by_container_index(container, picture, master)
 
 
 def _describe(master: Master, container: InputContainer, selected: Selected, seen: Seen) -> Probe:

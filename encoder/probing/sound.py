@@ -76,9 +76,15 @@ def heard_track(stream: AudioStream, packets: PacketTimes | None, origin: str) -
         skipped_s = Fraction(packets.skipped_samples, stream.codec_context.sample_rate or 1)
         start = min(packets.pts_ticks) + round(skipped_s / time_base_of(stream))
     track = audio_track(stream, max(ends) if origin == "packets" else None, start)
-    samples, rate_hz = stream.codec_context.frame_size, track.sample_rate_hz
-    frame = spans.frame_bytes(track.codec, track.channels)
-    found = spans.timeline(packets, time_base_of(stream), rate_hz=rate_hz, packet_samples=samples, sample_bytes=frame)
+    context = stream.codec_context
+    found = spans.timeline(
+        packets,
+        time_base_of(stream),
+        rate_hz=track.sample_rate_hz,
+        packet_samples=spans.packet_samples(track.codec, context.frame_size, context.extradata or b""),
+        sample_bytes=spans.frame_bytes(track.codec, track.channels),
+        codec=track.codec,
+    )
     return replace(track, timeline=found)
 
 

@@ -25,6 +25,13 @@ LONGEST_FRAME_S = Fraction(13, 100)
 _RETURN_PACKETS = 3
 """A step that is undone within so many packets is a wrong time stamp, as MPEG-PS has them, and no break."""
 _LASTING_PACKETS = 3
+_MOST, _NEARLY_ALL = 0.9, 0.99
+"""Shares of packets that must last alike to be taken for alike."""
+_QUANTA = {"ac3": 1536, "eac3": 256, "dts": 512, "opus": 120}
+"""What the samples of a packet are a multiple of, by codec, where FFmpeg does not say how many they are.
+
+Source: ETSI TS 102 366, sections 4.2 and E.1.2; ETSI TS 102 114, section 5.4; RFC 6716, section 2.1.4.
+"""
 _PCM = re.compile(r"pcm_(?:s|u|f)(8|16|24|32|64)(?:le|be)?$")
 
 Numbers = npt.NDArray[np.int64]
@@ -80,8 +87,33 @@ def frame_bytes(codec: str, channels: int) -> int:
     return int(found[1]) // 8 * channels if found else 0
 
 
+def packet_samples(codec: str, frame_size: int, extradata: bytes) -> int:
+    """Samples that a codec has in each packet, as far as its header tells; 0 where that varies.
+
+    Args:
+        codec: FFmpeg's name.
+        frame_size: What FFmpeg says; 0 for many codecs.
+        extradata: The codec's header.
+
+    Source: RFC 9639, section 8.2 (block sizes); Apple Lossless Format, ``ALACSpecificConfig``.
+    """
+    if frame_size:
+        return frame_size
+    if codec == "flac" and len(extradata) >= 4 and extradata[:2] == extradata[2:4]:
+        return int.from_bytes(extradata[:2])
+    if codec == "alac" and len(extradata) >= 16:
+        return int.from_bytes(extradata[12:16])
+    return 0
+
+
 def timeline(
-    packets: PacketTimes, time_base: Fraction, *, rate_hz: int, packet_samples: int = 0, sample_bytes: int = 0
+    packets: PacketTimes,
+    time_base: Fraction,
+    *,
+    rate_hz: int,
+    packet_samples: int = 0,
+    sample_bytes: int = 0,
+    codec: str = "",
 ) -> Timeline | None:
     """Find the spans of a stream of sound.
 
@@ -92,6 +124,7 @@ def timeline(
         rate_hz: Samples per second.
         packet_samples: Samples that the codec has in each packet; 0 where that varies or is not known.
         sample_bytes: Bytes of a sample of all channels, of PCM; 0 for other codecs.
+        codec: FFmpeg's name; of some, packets hold multiples of so many samples.
 
     Returns:
         The timeline; None where packets have no useful times.
@@ -105,7 +138,8 @@ def timeline(
     pts: Numbers = np.asarray(packets.pts_ticks, np.int64) * scale
     durations: Numbers = np.asarray(packets.duration_ticks, np.int64) * scale
     sample = unit // rate_hz
-    lengths, counted = _lengths(pts, durations, packets, sample, packet_samples, sample_bytes, unit)
+    quantum = _QUANTA.get(codec, 0) * sample
+    lengths, counted = _lengths(pts, durations, packets, sample, packet_samples, sample_bytes, quantum, unit)
     steps = pts[1:] - (pts[:-1] + lengths[:-1])
     breaks = _breaks(steps, unit)
     starts = np.concatenate(([0], breaks))
@@ -127,6 +161,7 @@ def _lengths(
     sample: int,
     packet_samples: int,
     sample_bytes: int,
+    quantum: int,
     unit: int,
 ) -> tuple[Numbers, bool]:
     """How long each packet lasts, and whether that was counted in samples."""
@@ -137,7 +172,10 @@ def _lengths(
         known = np.diff(pts)
     usual = int(np.median(known))
     exact = packet_samples * sample
-    constant = np.mean(np.abs(known - usual) <= max(usual // 100, unit // 900)) > 0.9
+    alike = np.mean(np.abs(known - usual) <= max(usual // 100, unit // 900))
+    constant = alike > _MOST
+    if not exact and quantum and alike > _NEARLY_ALL:
+        exact = round(usual / quantum) * quantum
     if exact and constant and abs(usual - exact) <= exact // 10:
         lengths = np.full(len(pts), exact, np.int64)
         # The last one may be shorter: what it holds beyond its duration is padding.

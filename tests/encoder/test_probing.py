@@ -2,6 +2,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -543,6 +544,26 @@ def test_a_film_in_a_store_is_known_from_a_small_part_of_it(
     assert film.stat().st_size > 25_000_000
     # One of its twenty-five seconds is looked at for captions.
     assert server.body_bytes < film.stat().st_size / 10
+
+
+def test_mxf_of_keyframes_is_known_by_its_edit_units(tmp_path: Path) -> None:
+    film = make_film(
+        tmp_path / "film.mxf", codec="prores_ks", codec_args=("-profile:v", "4", "-qscale:v", "1"),
+        pixel_format="yuv444p10le", frame_count=625, noise=80, sound=(Sound(codec="pcm_s16le"),),
+    )  # fmt: skip
+    with serve_counted(tmp_path) as server:
+        found = probe(master_of(film), f"{server.url}/{film.name}")
+    with opening.opened(master_of(film), str(film)) as container:
+        read = indexing.by_packets(container, opening.select(container, master_of(film)).picture, master_of(film))
+
+    assert read is not None and found.video is not None
+    assert found.video.frames == replace(read.frames, origin="container index")
+    assert (found.audio[0].start_s, found.audio[0].duration_s) == (0, 25)
+    assert server.body_bytes < film.stat().st_size / 2
+
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    cut = look(film).video
+    assert cut is None or cut.frames.origin == "packets"
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".ts"])

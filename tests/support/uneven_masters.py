@@ -75,6 +75,13 @@ def _edit_box(edits: Sequence[tuple[int, int | None, float]], version: int, film
     return boxes.box(b"edts", boxes.box(b"elst", header + b"".join(rows)))
 
 
+def in_two_edits(film: Path) -> Path:
+    """Show a MOV of 4 s with reordered pictures in two stretches, of which the second begins where the first ends."""
+    # The first frame is shown two frames late, as reordering needs.
+    picture, sound = [(2000, 1024, 1.0), (2000, 26624, 1.0)], [(2000, 0, 1.0), (2000, 96_000, 1.0)]
+    return with_edits(film, picture, sound)
+
+
 def with_sound_of(path: Path, picture: Path, sound: Path, *, picture_s: int) -> Path:
     """Join the picture of one film, whose last frame lasts until ``picture_s``, and the sound of another."""
     run_ffmpeg(
@@ -134,6 +141,18 @@ def _still(folder: Path) -> Path:
     return with_sound_of(folder / "still.mp4", picture, _film(folder), picture_s=4)
 
 
+def _open_still(folder: Path) -> Path:
+    picture, sound = beeping(folder / "one.mkv", frame_count=1), _film(folder)
+    run_ffmpeg(
+        "-i", str(picture), "-i", str(sound), "-map", "0:v", "-map", "1:a", "-c", "copy", str(folder / "still.mkv")
+    )
+    return folder / "still.mkv"
+
+
+def _joined(folder: Path) -> Path:
+    return in_two_edits(beeping(folder / "film.mov", "pcm_s16le", codec_args=("-bf", "2")))
+
+
 def _held(folder: Path) -> Path:
     picture = beeping(folder / "half.mkv", frame_count=50)
     return with_sound_of(folder / "held.mp4", picture, _film(folder), picture_s=4)
@@ -161,7 +180,11 @@ KINDS: tuple[UnevenMaster, ...] = (
     UnevenMaster("one late picture", "the last of 100 pictures comes 15 ms late",
          lambda d: with_times(d / "late.mkv", _film(d), picture=r"TS+gte(TS*TB\,3.95)*0.015/TB")),
     UnevenMaster("edit list with a pause", "two stretches, and half a second of nothing between them", _edited),
+    UnevenMaster(
+        "edits that follow each other", "two stretches of H.264, the second where the first ends", _joined
+    ),
     UnevenMaster("still", "one picture that lasts 4 s", _still),
+    UnevenMaster("still without a length", "one picture in Matroska, and 4 s of sound", _open_still),
     UnevenMaster("held last picture", "50 pictures, of which the last lasts for 2 s", _held),
     UnevenMaster("other size on the way", "160x90, from 2.4 s on 128x72",
          lambda d: joined_pictures(d / "joined.ts", (60, "scale=160:90"), (40, "scale=128:72"))),

@@ -1,0 +1,58 @@
+"""MXF whose frames are all keyframes: the frame index from its count of edit units, without reading it through.
+
+Each frame is an edit unit, and the file's index table leads to each. Edit units of sound are counted, too, so that none
+can be missing.
+
+Source: SMPTE ST 377-1, section 11 (index tables).
+"""
+
+from contextlib import suppress
+
+import av
+from av.container import InputContainer
+from av.stream import Discard
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from encoder.probing.indexing import Seen
+from headend.media import FrameIndex
+
+_TRIED = 16
+"""At how many places the index table is tried before it is believed."""
+
+
+def by_edit_units(container: InputContainer, picture: VideoStream) -> Seen | None:
+    """Take the frame index from the count of edit units; None where there are other frames than keyframes, or no index.
+
+    Args:
+        container: MXF that was just opened.
+        picture: Its picture.
+    """
+    start, count = picture.start_time or 0, picture.duration or 0
+    if not picture.codec_context.codec.intra_only or count <= _TRIED:
+        return None
+    for stream in container.streams:
+        if stream is not picture:
+            stream.discard = Discard.all
+    first = _frame_at(container, picture, start)
+    places = (*(count * number // _TRIED for number in range(1, _TRIED)), count - 1)
+    if first is None or any(_frame_at(container, picture, start + place) is None for place in places):
+        return None
+    if any(packet.size for packet in container.demux(picture)):
+        return None  # there is more than the header knows
+    pts = tuple(range(start, start + count))
+    return Seen(FrameIndex(pts, tuple(range(count)), pts, "container index", start + count), first)
+
+
+def _frame_at(container: InputContainer, picture: VideoStream, pts_ticks: int) -> VideoFrame | None:
+    """The frame to which the index table leads, if it is the right one, and whole."""
+    container.seek(pts_ticks, stream=picture)
+    packet = next((one for one in container.demux(picture) if one.size), None)
+    if packet is None or (packet.pts, packet.is_keyframe) != (pts_ticks, True):
+        return None
+    with suppress(av.FFmpegError):
+        frames = (*packet.decode(), *picture.codec_context.decode(None))
+        picture.codec_context.flush_buffers()
+        if [frame.pts for frame in frames] == [pts_ticks]:
+            return frames[0]
+    return None
