@@ -270,6 +270,27 @@ def overheads(out: Path | None, quick: bool) -> None:
 
 @main.command()
 @_out
+@click.option("--quick", is_flag=True, help="A short film, once: shows that all works, not what it costs.")
+def protection(out: Path | None, quick: bool) -> None:
+    """Encrypt a ladder in cbcs and cenc: what workers, samples of each codec, and headend protect take."""
+    from benchmarks.protection import findings, measure
+
+    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    table = Table(
+        "rendition", "scheme", "samples", "bytes each", "µs each", "grows by", title=f"{report.frames} frames"
+    )
+    for row in report.samples:
+        cells = (f"{row.samples:,}", f"{row.bytes_per_sample:,.0f}", f"{row.sample_us:.1f}", f"{row.growth_bytes:.1f}")
+        table.add_row(row.rendition, row.scheme, *cells)
+    console = Console()
+    console.print(table)
+    for line in findings(report):
+        console.print(f"  {line}")
+    _write(out, "protection", report)
+
+
+@main.command()
+@_out
 @click.option("--titles", type=click.IntRange(min=5), default=20, show_default=True, help="Titles in the queue.")
 def jobs(out: Path | None, titles: int) -> None:
     """Run a night's queue in small: makespan, an urgent title, takeover, and what the dispatcher takes itself."""

@@ -128,7 +128,7 @@ def encrypt(
         def make(name: str, one: Sealing) -> StoredTrack:
             salt = sealing.salt_of(plan.tracks[name])
             protect = protection_of(keys[one.kid], kids=kids[one.scheme], salt=salt)
-            return _encrypted(store, title, sources[one.rendition], plan.tracks[name], protect, told)
+            return encrypted(store, title, sources[one.rendition], plan.tracks[name], protect, told.add)
 
         with ThreadPoolExecutor(TRACKS) as pool:
             made = dict(zip(missing, pool.map(make, missing, missing.values()), strict=True))
@@ -191,10 +191,28 @@ def _there(store: Store, title: str, id: str, clear: AnyTrack) -> StoredTrack | 
     return track if all(sizes.get(key) == size for key, size in wanted.items()) else None
 
 
-def _encrypted(
-    store: Store, title: str, clear: AnyTrack, id: str, protect: segmenting.Protect, told: "_Telling"
+def encrypted(
+    store: Store,
+    title: str,
+    clear: AnyTrack,
+    id: str,
+    protect: segmenting.Protect,
+    on_bytes: Callable[[int], None] = lambda _: None,
 ) -> StoredTrack:
-    """Write the encrypted track of a clear one; its index last."""
+    """Write the encrypted track of a clear one; its index last.
+
+    Args:
+        store: Where both are.
+        title: Catalogue entry.
+        clear: The clear track.
+        id: The id of the encrypted one.
+        protect: How it is encrypted.
+        on_bytes: Told how many clear bytes are done since it was told last.
+
+    Raises:
+        PackagingError: The clear track is not as it was stored, or can't be encrypted.
+        StorageError: The store failed.
+    """
     protector = protect(_read(store, layout.track_init(title, clear.id), clear.init_bytes, clear.init_sha256))
     store.put(layout.track_init(title, id), protector.init)
     first = 0
@@ -207,7 +225,7 @@ def _encrypted(
         sync = tuple(segmenting.sync_ranges(parts, list(segmenting.fragments(body)))) if segment.sync else ()
         segments.append(replace(segment, size_bytes=len(sealed), sha256=hashlib.sha256(sealed).hexdigest(), sync=sync))
         first += segment.samples
-        told.add(len(body))
+        on_bytes(len(body))
     track: StoredTrack = replace(
         clear,
         id=id,

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from encoder import cluster, damage, encoding, sandbox, text, tool
 from encoder.subtitles import sidecars
 from headend import capping, documents, layout, records
-from headend.errors import ChunkRejected, ConfigError, PlanMismatch, ToolFailed
+from headend.errors import ChunkRejected, ConfigError, PlanMismatch, ToolFailed, WorkerUnfit
 from headend.media import (
     Codec,
     Damage,
@@ -422,7 +422,7 @@ def _seals(order: Order, task: EncodeTask) -> "Seals":
     """Open the keys of a task's renditions; a clear title needs none, and loads nothing for it.
 
     Raises:
-        ConfigError: A key is missing, or is not the one that the job was planned with.
+        WorkerUnfit: A key is missing here, or is not the one that the job was planned with.
         StorageError: The source of keys can't be reached.
     """
     wanted = {id: order.sealed[id] for id in task.renditions if id in order.sealed}
@@ -434,7 +434,10 @@ def _seals(order: Order, task: EncodeTask) -> "Seals":
     if order.keys is None:
         raise ConfigError("the task makes encrypted tracks, but does not say where keys are: submit the master again")
     names = {name.kid: name for pairs in wanted.values() for _, name in pairs}
-    keys = content_keys.opened(order.keys, order.title, tuple(names.values()))
+    try:
+        keys = content_keys.opened(order.keys, order.title, tuple(names.values()))
+    except ConfigError as error:  # the job has opened them where it was submitted
+        raise WorkerUnfit(f"a worker can't open the keys of {order.title!r}: {error.message}") from None
     return {
         id: tuple(
             (

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -21,11 +22,11 @@ import pytest
 from encoder import tool
 from headend import encrypting, layout, pipeline
 from headend.editing import Edit, Label, edit
-from headend.errors import ConfigError, PackagingError
+from headend.errors import ConfigError, PackagingError, WorkerUnfit
 from headend.keys import ContentKey, lines
 from headend.media import Effort, Presentation, Scheme
 from headend.media.protection import key_names
-from headend.performing import order_of
+from headend.performing import order_of, perform
 from headend.pipeline import Request, submit
 from headend.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
 from headend.storage import Store, open_store
@@ -345,3 +346,17 @@ def test_killed_and_submitted_again_it_makes_the_same_bytes(made: Made, tmp_path
     for info in made.within_store.list(layout.tracks("film")):
         assert opened.get(info.key) == made.within_store.get(info.key), info.key
     assert publishing.current_release(opened, "film") == made.within.release
+
+
+def test_a_worker_without_the_keys_says_so_before_it_encodes(made: Made, tmp_path: Path) -> None:
+    request = request_for(made.folder / "master.mp4", tmp_path / "store", made.settings)
+    plan = pipeline.plan_for(request, pipeline.inspect(request.master, request.store))
+    plan = pipeline.sealed(plan, made.settings, open_store(request.store))
+    missing, other = tmp_path / "missing", tmp_path / "other"
+    other.write_text(lines.write(ContentKey(key.name, bytes(16)) for key in made.keys.values()))
+    other.chmod(0o600)
+    for path, told in ((missing, "can't be read"), (other, "is not the one that the tracks of 'film'")):
+        order = order_of(plan, request.store, KeySettings(str(path)))
+        with pytest.raises(WorkerUnfit, match=told):
+            run_tasks(plan.tasks[:1], partial(perform, order), request.cluster, lambda _: None)
+    assert not list(open_store(request.store).list(layout.tracks("film")))

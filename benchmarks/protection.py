@@ -1,0 +1,278 @@
+"""What encryption costs: workers beside their encoders, samples of each codec, and encrypting a clear title.
+
+A worker's tasks are carried out in this process, one after the other, in the clear and encrypted in turn, so that the
+difference is all that encryption adds: opening keys, reading headers, AES, boxes, and the second pass of the upload.
+"""
+
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks import clips
+from benchmarks.clips import Mezzanine
+from encoder.cluster import Done, Perform, TaskRun
+from headend import encrypting, layout, pipeline
+from headend.keys import ContentKey, lines
+from headend.manifests.tracks import AnyTrack
+from headend.media import Effort, EncodeTask, Presentation, Receipt, Scheme
+from headend.media.protection import key_names
+from headend.performing import order_of, perform
+from headend.pipeline import Request
+from headend.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
+from headend.storage import Store, open_store
+from ladders import choosing, loading
+from packager.protecting import protection_of
+from packager.publishing import current_presentation
+from packager.segmenting import fragment_bytes, fragments
+
+FRAMES, QUICK_FRAMES = 240, 48
+ROUNDS, QUICK_ROUNDS = 5, 1
+LONG_FRAMES, QUICK_LONG_FRAMES = 1440, 96
+"""A minute: what writing a track takes whatever its length weighs little then, as in films."""
+RUNGS = ("avc-234p-*", "avc-720p-1850k", "hevc-234p-*", "hevc-720p-2400k", "av1-234p-*", "av1-720p-1270k", "vp9-234p-*",
+         "vp9-720p-2540k", "aac-2.0-128k", "opus-2.0-128k", "ac3-2.0-*", "eac3-2.0-*")  # fmt: skip
+"""The smallest pictures of each codec, whose samples cost most for their size, and some of 1280x720."""
+LARGE_RUNGS = ("avc-720p-*",)
+LADDER = "studio"
+TITLE = "film"
+OVERHEAD_GOAL = 0.01
+"""Most that encryption may add to a worker's CPU time."""
+SAMPLE_GOALS_US = {"avc": 25, "hevc": 25, "vp9": 25, "av1": 50, "aac": 10, "opus": 10, "ac3": 10, "eac3": 10}
+RATE_GOAL_BYTES = 100e6
+"""Least that a core encrypts of a clear title in a second, of renditions of 2 Mb/s and more."""
+LEAST_BPS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker's CPU time, median over rounds.
+
+    Attributes:
+        encoding_s: Of its encoders.
+        clear_s: Of itself, for clear tracks.
+        encrypted_s: Of itself, for encrypted tracks.
+    """
+
+    encoding_s: float
+    clear_s: float
+    encrypted_s: float
+
+    @property
+    def overhead(self) -> float:
+        """What encryption adds, as a share of all."""
+        return (self.encrypted_s - self.clear_s) / (self.encoding_s + self.clear_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What encrypting the samples of a rendition takes once, beside writing them in the clear.
+
+    Attributes:
+        rendition: Which.
+        scheme: The scheme.
+        samples: How many.
+        bytes_per_sample: Of the clear ones.
+        sample_us: CPU microseconds of each, least over rounds.
+        growth_bytes: What each grows by.
+    """
+
+    rendition: str
+    scheme: str
+    samples: int
+    bytes_per_sample: float
+    sample_us: float
+    growth_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Encrypting a clear title.
+
+    Attributes:
+        clear_bytes: What was read.
+        cpu_s: CPU time, median over rounds.
+    """
+
+    clear_bytes: int
+    cpu_s: float
+
+    @property
+    def bytes_per_s(self) -> float:
+        """What a core encrypts in a second."""
+        return self.clear_bytes / self.cpu_s
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What encryption costs.
+
+    Attributes:
+        frames: Of the film.
+        renditions: How many it has.
+        worker: A worker's CPU time in ``cbcs``.
+        samples: Of each rendition and scheme.
+        whole: Encrypting all renditions of 2 Mb/s and more in ``cbcs``.
+    """
+
+    frames: int
+    renditions: int
+    worker: Worker
+    samples: tuple[Samples, ...]
+    whole: Whole
+
+
+def measure(*, quick: bool, on_step: Callable[[str], None]) -> Report:
+    """Measure; takes some five minutes, or one if it is to be quick."""
+    frames, rounds = (QUICK_FRAMES, QUICK_ROUNDS) if quick else (FRAMES, ROUNDS)
+    with TemporaryDirectory(prefix="headend-") as name:
+        folder = Path(name)
+        master = _film(folder, frames)
+        keys = _keys(folder / "keys")
+        on_step("carrying out a worker's tasks, in the clear and encrypted")
+        worker = _worker(master, folder, keys, rounds)
+        settings = StoreSettings(str(folder / "clear"))
+        store = open_store(settings)
+        pipeline.submit(_request(master, settings, None), run=_run)
+        clear = current_presentation(store, TITLE)
+        on_step("encrypting samples of each rendition")
+        samples = tuple(_samples(store, clear, rounds))
+        on_step("encrypting the clear title")
+        whole = _whole(_film(folder, QUICK_LONG_FRAMES if quick else LONG_FRAMES), folder, rounds)
+    return Report(frames, len(clear.video) + len(clear.audio), worker, samples, whole)
+
+
+def findings(report: Report) -> Iterator[str]:
+    """What was found, beside what was hoped for; a line each."""
+    worker = report.worker
+    yield (
+        f"a worker's tasks take {worker.overhead:.2%} more CPU with encryption, at most {OVERHEAD_GOAL:.0%} hoped for: "
+        f"{worker.encrypted_s - worker.clear_s:.2f} s beside {worker.encoding_s:.1f} s of encoders"
+    )
+    for codec, goal_us in SAMPLE_GOALS_US.items():
+        mine = [one for one in report.samples if one.rendition.startswith(f"{codec}-") and one.scheme == "cbcs"]
+        if mine:
+            took_us = sum(one.sample_us * one.samples for one in mine) / sum(one.samples for one in mine)
+            yield f"a sample of {codec} takes {took_us:.1f} µs in cbcs, at most {goal_us} hoped for"
+    yield (
+        f"headend protect encrypts {report.whole.bytes_per_s / 1e6:.0f} MB/s on a core, at least "
+        f"{RATE_GOAL_BYTES / 1e6:.0f} hoped for"
+    )
+
+
+def _film(folder: Path, frames: int) -> Path:
+    picture = clips.make_master(Mezzanine.H264, clips.locate(), folder, frames, None)
+    return clips.with_sound(picture, folder / f"film-{frames}.mp4")
+
+
+def _request(
+    master: Path, store: StoreSettings, protection: ProtectionSettings | None, rungs: Sequence[str] = RUNGS
+) -> Request:
+    encode = EncodeSettings(chunk_s=Fraction(12), effort=Effort.DRAFT, thumbnails=False)
+    ladder = choosing.part(loading.load(LADDER), rungs=rungs)
+    return Request(str(master), TITLE, ladder, store, ClusterSettings(workers=1), encode, protection=protection)
+
+
+def _run(
+    tasks: Sequence[EncodeTask],
+    perform_task: Perform,
+    _settings: ClusterSettings,
+    on_event: Callable[[Done], None],
+    **_others: object,
+) -> None:
+    for task in tasks:
+        on_event(Done(_carried_out(task, perform_task)))
+
+
+def _carried_out(task: EncodeTask, perform_task: Perform) -> Receipt:
+    with TemporaryDirectory(prefix="headend-") as name:
+        run = TaskRun(task, 1, "here", Path(name), lambda: False, lambda _: None, lambda: None)
+        receipt: Receipt = perform_task(run)
+        return receipt
+
+
+def _keys(path: Path) -> KeySettings:
+    names = [name for scheme in (Scheme.CBCS, Scheme.CENC) for name in key_names(TITLE, scheme)]
+    path.write_text(lines.write(ContentKey(name, bytes([number]) * 16) for number, name in enumerate(names)))
+    path.chmod(0o600)
+    return KeySettings(str(path))
+
+
+def _worker(master: Path, folder: Path, keys: KeySettings, rounds: int) -> Worker:
+    settings = {"clear": None, "sealed": ProtectionSettings((Scheme.CBCS,), keys)}
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in settings}
+    for number in range(rounds):
+        for name, protection in settings.items():
+            store = StoreSettings(str(folder / f"{name}-{number}"))
+            request = _request(master, store, protection)
+            plan = pipeline.plan_for(request, pipeline.inspect(request.master, store))
+            if protection is not None:
+                plan = pipeline.sealed(plan, protection, open_store(store))
+            order = order_of(plan, store, keys)
+            own_s, children_s = time.process_time(), _children_s()
+            for task in plan.tasks:
+                _carried_out(task, partial(perform, order))
+            spent[name].append((time.process_time() - own_s, _children_s() - children_s))
+    encoding_s = median(children_s for runs in spent.values() for _, children_s in runs)
+    clear_s, encrypted_s = (median(own_s for own_s, _ in spent[name]) for name in settings)
+    return Worker(encoding_s, clear_s, encrypted_s)
+
+
+def _children_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _samples(store: Store, clear: Presentation, rounds: int) -> Iterator[Samples]:
+    tracks: tuple[AnyTrack, ...] = (*clear.video, *clear.audio)
+    for track in tracks:
+        init = store.get(layout.track_init(TITLE, track.id))
+        bodies = [store.get(layout.track_segment(TITLE, track.id, segment.number)) for segment in track.segments]
+        parts = [
+            (one, body[one.media : one.media + sum(sample.size_bytes for sample in one.samples)])
+            for body in bodies
+            for one in fragments(body)
+        ]
+        count = sum(len(one.samples) for one, _ in parts)
+        for scheme in (Scheme.CBCS, Scheme.CENC):
+            key = ContentKey(key_names(TITLE, scheme)[1], bytes(range(16)))
+            protector = protection_of(key, kids=[key.name.kid], salt=b"salt")(init)
+            spent_s = []
+            for _ in range(rounds):
+                started_s = time.process_time()
+                plain = [fragment_bytes(1, one.decode_ticks, one.samples, media) for one, media in parts]
+                between_s = time.process_time()
+                sealed = [protector.fragment(1, one.decode_ticks, one.samples, media, first=0) for one, media in parts]
+                spent_s.append(time.process_time() - between_s - (between_s - started_s))
+            yield Samples(
+                rendition=track.rendition.id,
+                scheme=scheme.value,
+                samples=count,
+                bytes_per_sample=sum(len(media) for _, media in parts) / count,
+                sample_us=1e6 * min(spent_s) / count,
+                growth_bytes=(sum(map(len, sealed)) - sum(map(len, plain))) / count,
+            )
+
+
+def _whole(master: Path, folder: Path, rounds: int) -> Whole:
+    """Encrypt pictures whose rate is worth it: what small samples cost shows above."""
+    settings = StoreSettings(str(folder / "long"))
+    pipeline.submit(_request(master, settings, None, LARGE_RUNGS), run=_run)
+    store = open_store(settings)
+    clear = current_presentation(store, TITLE)
+    large = [track for track in clear.video if track.average_bps >= LEAST_BPS]
+    large = large or [max(clear.video, key=lambda track: track.average_bps)]
+    key = ContentKey(key_names(TITLE, Scheme.CBCS)[2], bytes(range(16)))
+    spent_s = []
+    for number in range(rounds):
+        started_s = time.process_time()
+        for track in large:
+            protect = protection_of(key, kids=[key.name.kid], salt=b"salt")
+            encrypting.encrypted(store, TITLE, track, f"{track.rendition.id}-{number:010x}", protect)
+        spent_s.append(time.process_time() - started_s)
+    return Whole(sum(track.total_bytes for track in large), median(spent_s))
