@@ -49,9 +49,10 @@ def source(*, required: bool) -> Callable[[Command], Command]:
             metavar="FILE",
             help="Private key (PEM, readable by its owner only) of the one that an encrypted CPIX document is for.",
         )
-        @click.option("--keys", "address", required=required, metavar=SOURCES, help="Where content keys are.")
+        @click.option("--keys", "keys_address", required=required, metavar=SOURCES, help="Where content keys are.")
         @wraps(command)
-        def wrapped(*, address: str | None, cpix_key: str | None, **others: Any) -> Any:
+        def wrapped(*, keys_address: str | None, cpix_key: str | None, **others: Any) -> Any:
+            address = keys_address
             if address is None and cpix_key is not None:
                 raise ConfigError("--cpix-key opens an encrypted CPIX document: add --keys cpix:FILE")
             keys = None if address is None else key_settings(address, cpix_key)
@@ -83,7 +84,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
     def add(command: Command) -> Command:
         @click.option(
             "--protect",
-            "wanted",
+            "protection_schemes",
             required=required,
             callback=schemes,
             metavar="SCHEME,...",
@@ -125,7 +126,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
         @wraps(command)
         def wrapped(
             *,
-            wanted: tuple[Scheme, ...],
+            protection_schemes: tuple[Scheme, ...],
             keys: KeySettings | None,
             key_per: str,
             key_epoch: int,
@@ -133,6 +134,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             cenc_codecs: tuple[Codec, ...],
             **others: Any,
         ) -> Any:
+            wanted = protection_schemes
             if bool(wanted) != (keys is not None):
                 missing = "--keys, which says where keys are" if wanted else "--protect, which says how, such as cbcs"
                 raise ConfigError(f"to encrypt a title, add {missing}")
