@@ -18,7 +18,6 @@ from typing import Any
 
 import psutil
 
-from encoder.encoding import QUIET
 from encoder.tool import ffmpeg_path
 from headend.jobs.backlog import Backlog
 from headend.jobs.model import Job, State, new_id
@@ -115,7 +114,8 @@ def findings(report: Report) -> list[str]:
 def _make_master(path: Path) -> Path:
     source = "testsrc2=s=640x360:r=24:d=8,noise=alls=6:allf=t:all_seed=1"
     subprocess.run(
-        [ffmpeg_path(), *QUIET, "-f", "lavfi", "-i", source, "-f", "lavfi", "-i", "sine=r=48000:d=8",
+        [ffmpeg_path(), "-hide_banner", "-loglevel", "error", "-f", "lavfi", "-i", source,
+         "-f", "lavfi", "-i", "sine=r=48000:d=8",
          "-c:v", "libx264", "-preset", "ultrafast", "-crf", "12", "-c:a", "pcm_s16le", str(path)], check=True
     )  # fmt: skip
     return path

@@ -149,8 +149,10 @@ def queue(master: str | os.PathLike[str], *, title: str, **options: Option) -> s
         StorageError: The store refuses.
     """
     from headend.cli import queueing
+    from headend.jobs.lists import Row
 
-    [submission] = queueing.parse([command_line("submit", master, {"title": title, "queue": True, **options})[1:]])
+    words = command_line("submit", master, {"title": title, "queue": True, **options})[1:]
+    [submission] = queueing.parse([Row(os.fspath(master), tuple(words))])
     [job] = queueing.enqueue([submission], submission.request.store)
     return job.id
 

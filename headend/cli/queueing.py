@@ -1,6 +1,7 @@
 """What ``submit`` needs to queue a request, a list of them, or what a watched folder brings."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import click
 
+from headend.cli.configuring import settable
 from headend.cli.screen import console, print_json, table
 from headend.errors import ConfigError
 from headend.jobs import lists
@@ -19,6 +21,8 @@ from headend.pipeline import Request
 from headend.settings import StoreSettings
 from headend.storage import check_writable, open_store
 
+OF_ALL = frozenset({"from", "queue", "json-lines", "store", "s3-endpoint"})
+"""Options of ``submit`` that are not about one title."""
 MANY = 50
 """Above so many jobs at once, the dispatcher is told to list them, instead of being told of each."""
 
@@ -110,12 +114,12 @@ def enqueue(submissions: Sequence[Submission], store: StoreSettings) -> tuple[Jo
 
 
 def parse(
-    rows: Iterable[Sequence[str]], base: Sequence[str] = (), defaults: Mapping[str, Any] | None = None
+    rows: Iterable[lists.Row], base: Sequence[str] = (), defaults: Mapping[str, Any] | None = None
 ) -> list[Submission]:
     """Read command lines of ``submit`` without carrying them out.
 
     Args:
-        rows: Words behind ``submit``.
+        rows: Words behind ``submit``, and what messages call their place.
         base: Words that go before each of them, so that a row has the last word.
         defaults: Values from configuration files by parameter name.
 
@@ -126,17 +130,22 @@ def parse(
     from headend.cli.submit import command
 
     found = []
-    for number, row in enumerate(rows, 1):
+    for row in rows:
         manner = Manner(collected=[])
         try:
-            with command.make_context("submit", [*base, *row], obj=manner, default_map=defaults) as context:
+            with command.make_context("submit", [*base, *row.words], obj=manner, default_map=defaults) as context:
                 command.invoke(context)
         except click.ClickException as error:
-            raise ConfigError(f"title {number} ({row[-1]}): {error.format_message()}") from error
+            raise ConfigError(f"{row.place}: {error.format_message()}") from error
         except ConfigError as error:
-            raise ConfigError(f"title {number} ({row[-1]}): {error.message}") from error
+            raise ConfigError(f"{row.place}: {error.message}") from error
         found += manner.collected or []
     return found
+
+
+def columns(command: click.Command) -> frozenset[str]:
+    """What a row of a list, or a sidecar, may set: every option that says something of one title."""
+    return frozenset(option for option, _ in settable(command)) - OF_ALL
 
 
 def show(queued: Sequence[JobRequest], store: StoreSettings, *, as_json: bool) -> None:
@@ -157,14 +166,11 @@ def _queue_list(ctx: click.Context, _param: click.Parameter, path: Path | None) 
     base = _without_list(ctx.obj.args)
     if any(not word.startswith("-") for word in base[:1]):
         raise click.UsageError("give --from or a master, not both.", ctx)
-    submissions = parse(lists.read(path), base, ctx.default_map)
-    stores = {submission.request.store for submission in submissions}
-    if len(stores) > 1:
-        raise ConfigError(f"{path} names more than one store: give each a list of its own")
-    titles = [submission.request.title for submission in submissions]
-    if twice := sorted({title for title in titles if titles.count(title) > 1}):
+    submissions = parse(lists.read(path, columns(ctx.command)), base, ctx.default_map)
+    titles = Counter(submission.request.title for submission in submissions)
+    if twice := [title for title, count in titles.items() if count > 1]:
         raise ConfigError(f"{path} has {twice[0]!r} twice: a title stands in a list once")
-    store = stores.pop()
+    store = submissions[0].request.store
     show(enqueue([replace(each, queueing=replace(each.queueing, wanted=True)) for each in submissions], store), store,
          as_json="--json" in base)  # fmt: skip
     ctx.exit()

@@ -13,6 +13,7 @@ from headend.cli.screen import console
 from headend.cli.wording import printable
 from headend.errors import ConfigError, StorageError
 from headend.jobs.ingest import SETTLE_S, Watcher
+from headend.jobs.lists import Row
 from headend.jobs.queue import Queue
 from headend.settings import StoreSettings
 from headend.storage import check_writable, open_store
@@ -63,7 +64,7 @@ def command(ctx: click.Context, folder: str, settle_s: float, once: bool, store:
     base = [f"--store={store.url}", *([f"--s3-endpoint={store.endpoint_url}"] if store.endpoint_url else [])]
 
     def enqueue(words: Sequence[str], job: str) -> None:
-        [submission] = queueing.parse([words], base, defaults)
+        [submission] = queueing.parse([Row(words[-1], tuple(words))], base, defaults)
         asked = submission.queueing
         queue.add(submission.request, priority=asked.priority, labels=asked.labels, notify=asked.notify, job=job)
 

@@ -13,7 +13,9 @@ import csv
 import io
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,25 @@ BETWEEN = ";"
 """Between values in a cell of CSV, for options that may be given more than once."""
 
 
-def read(path: Path) -> tuple[tuple[str, ...], ...]:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A title of a list.
+
+    Attributes:
+        place: The file, and the line or entry in it.
+        words: The words of the command line that submits it: its options, then the master.
+    """
+
+    place: str
+    words: tuple[str, ...]
+
+
+def read(path: Path, columns: Collection[str] | None = None) -> tuple[Row, ...]:
     """Read a list.
 
-    Returns:
-        For each title the words of the command line that submit it: the master, then its options.
+    Args:
+        path: The file.
+        columns: Names that columns may have beside ``master``; None for any.
 
     Raises:
         ConfigError: The file can't be read, is empty, or is none of these; the message names the line or entry.
@@ -44,10 +60,23 @@ def read(path: Path) -> tuple[tuple[str, ...], ...]:
     kinds = {".csv": _csv, ".json": _json, ".toml": _toml}
     if path.suffix.lower() not in kinds:
         raise ConfigError(f"{path} does not end in .csv, .json or .toml")
-    rows = tuple(words(row, f"{path}, {place}") for place, row in kinds[path.suffix.lower()](text, path))
+    rows = []
+    for where, row in kinds[path.suffix.lower()](text, path):
+        place = f"{path}, {where}"
+        if columns is not None:
+            _check(row, columns, place)
+        rows.append(Row(place, words(row, place)))
     if not rows:
         raise ConfigError(f"{path} lists no titles")
-    return rows
+    return tuple(rows)
+
+
+def _check(row: Mapping[str, Any], columns: Collection[str], place: str) -> None:
+    for name in row:
+        if name != "master" and name not in columns:
+            near = get_close_matches(name, ("master", *columns), 1)
+            hint = f"did you mean {near[0]!r}?" if near else "'headend submit --help' lists the options"
+            raise ConfigError(f"{place} has {name[:60]!r}, which is not an option of a title: {hint}")
 
 
 def words(row: Mapping[str, Any], place: str) -> tuple[str, ...]:
@@ -82,6 +111,9 @@ def _csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             if None in row or None in row.values():
                 raise ConfigError(f"{path}, {place} has another number of cells than the first line")
             yield place, {name.strip(): _cell(value) for name, value in row.items() if value.strip()}
+        names = reader.fieldnames or ()
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ConfigError(f"{path} has the column {twice[0]!r} twice")
     except csv.Error as error:
         raise ConfigError(f"{path}, line {reader.line_num} is not CSV: {error}") from error
 
