@@ -61,9 +61,11 @@ class Notice:
 
     Attributes:
         text: One line.
+        job: Whose task it is about; empty if it is about the cluster.
     """
 
     text: str
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)

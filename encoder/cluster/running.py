@@ -324,7 +324,7 @@ class Runner:
         elif isinstance(said, int):
             self._on_event(Advance(run.task.id, said, run.job))
         else:
-            self._on_event(Notice(f"{run.task.label}, on worker {run.worker}: {said}"))
+            self._on_event(Notice(f"{run.task.label}, on worker {run.worker}: {said}", run.job))
 
     def _future_ended(self, key: str) -> None:
         if key not in self._keys:
@@ -362,7 +362,7 @@ class Runner:
             self._board.see(self._roster.workers)
         again = self._board.failed(run.number, _blame(error), time.monotonic()) and error.retryable
         if again and isinstance(error, Interrupted):
-            self._on_event(Notice(f"{error.message}; it is run again"))
+            self._on_event(Notice(f"{error.message}; it is run again", run.job))
         else:
             worker = str(error.facts.get("worker", run.worker))
             self._on_event(Failed(run.task.id, run.attempt, worker, error, not again, run.job))

@@ -174,7 +174,7 @@ class Dispatcher:
                 if not self._stand_by():
                     return
                 try:
-                    with SharedCluster(self._cluster_settings, tool.version()) as cluster:
+                    with SharedCluster(self._cluster_settings, tool.version(), self._notice) as cluster:
                         self._work(cluster)
                     return
                 except LeaseLost as lost:
@@ -182,6 +182,9 @@ class Dispatcher:
         finally:
             with suppress(StorageError):  # it expires by itself
                 self._lease.release()
+
+    def _notice(self, text: str) -> None:
+        self._say(Line(text))
 
     def _report_forever(self) -> None:
         """Say now and then how everything stands, whatever the main thread waits for."""

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from encoder import cluster
-from encoder.cluster import Event, Follow, Job, Perform, Run, Runner, Tick, Work, Worker, nothing_follows
+from encoder.cluster import Event, Follow, Job, Notice, Perform, Run, Runner, Tick, Work, Worker, nothing_follows
 from headend.errors import Cancelled, EncodingError, HeadendError
 from headend.settings import ClusterSettings
 
@@ -53,12 +53,14 @@ class SharedCluster:
     Args:
         settings: Which cluster.
         tool: FFmpeg's version line, which workers of a running cluster must have.
+        on_notice: Gets a line about the cluster, in the cluster's thread.
     """
 
-    def __init__(self, settings: ClusterSettings, tool: str | None) -> None:
+    def __init__(self, settings: ClusterSettings, tool: str | None, on_notice: Callable[[str], None]) -> None:
         # A dispatcher without workers waits for some: a cluster may grow, or come back after an upgrade.
         self._settings = replace(settings, wait_for_workers_s=math.inf)
         self._tool = tool
+        self._on_notice = on_notice
         self._lines: dict[str, _Line] = {}
         self._priorities: dict[str, int] = {}
         self._stop = threading.Event()
@@ -169,6 +171,9 @@ class SharedCluster:
         if isinstance(event, Tick) and self._runner is not None:
             self._seen = Seen(self._runner.workers, self._runner.runs, self._runner.counts)
         job = getattr(event, "job", "")
+        if isinstance(event, Notice) and not job:
+            self._on_notice(event.text)
+            return
         for name, line in list(self._lines.items()):
             if job in ("", name):
                 line.events.put(event)
