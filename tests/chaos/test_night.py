@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import psutil
@@ -30,8 +31,10 @@ from tests.support.jobs import picture_ladder
 from tests.support.masters import make_film
 
 TITLES = 20
+FRAMES = 1250
+"""Of each title: so much that workers have work through most of the night."""
 CHAOS_S = 600.0
-END_S = 900.0
+END_S = 1500.0
 SEED = 20261128
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA0123456789ABCDEF", "AWS_SECRET_ACCESS_KEY": "0123456789" * 4}
 
@@ -111,12 +114,14 @@ def test_a_night_of_kills_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     seconds = float(os.environ.get("HEADEND_CHAOS_SECONDS", CHAOS_S))
-    master = make_film(tmp_path / "film.mov", frame_count=250, size=(320, 180))
+    master = make_film(tmp_path / "film.mov", frame_count=FRAMES, size=(320, 180))
     chance = random.Random(SEED)
     with plant(tmp_path) as (parts, settings):
         store = open_store(replace(settings, patience_s=60))
         queue = Queue(store)
-        request = Request(str(master), "film", picture_ladder(), settings, ClusterSettings(), EncodeSettings())
+        patient = replace(settings, patience_s=900)
+        encode = EncodeSettings(Fraction(2), Fraction(10))
+        request = Request(str(master), "film", picture_ladder(), patient, ClusterSettings(), encode)
         jobs = [queue.add(replace(request, title=f"title-{n}"), priority=50).id for n in range(TITLES)]
         until_s = time.monotonic() + seconds
         while time.monotonic() < until_s:
