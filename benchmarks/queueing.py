@@ -215,7 +215,7 @@ def _look_many() -> tuple[float, float]:
         for entry in filter(None, entries):
             backlog.see(entry)
         queue.forget(keys)
-        assert backlog.take_next((), 8) is not None
+        assert backlog.take_next({}, 8) is not None
     return loaded_s - started_s, (time.process_time() - loaded_s) / LOOKS
 
 

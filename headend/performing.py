@@ -140,23 +140,17 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
     Raises:
         HeadendError: Whatever went wrong; what has been stored so far is written again by the next attempt.
     """
+    store = open_store(order.store, cancelled=run.cancelled, on_wait=run.on_wait)
+    if run.name:
+        begun = Attempt(run.task.id, run.attempt, run.worker, datetime.now(UTC).isoformat(timespec="milliseconds"), "")
+        records.begin(store, order.title, run.name, begun)
     log = TaskLog(order.title, run.task, run.attempt, run.worker)
     with log.following() if order.logged else nullcontext():
-        receipt = _on_record(order, run)
+        receipt = _perform(order, run, store)
     if order.logged:
         log.done(receipt)
-    return receipt
-
-
-def _on_record(order: Order, run: cluster.TaskRun) -> Receipt:
-    """Carry out a task, with its beginning on record until its receipt is there."""
-    store = open_store(order.store, cancelled=run.cancelled, on_wait=run.on_wait)
-    if not run.name:
-        return _perform(order, run, store)
-    begun = Attempt(run.task.id, run.attempt, run.worker, datetime.now(UTC).isoformat(timespec="milliseconds"), "")
-    records.begin(store, order.title, run.name, begun)
-    receipt = _perform(order, run, store)
-    records.end(store, order.title, run.name)
+    if run.name:
+        records.end(store, order.title, run.name)
     return receipt
 
 

@@ -8,7 +8,7 @@ import click
 from headend import configuration
 
 PREFIX = "HEADEND_"
-EXCLUDED = frozenset({"help", "version", "json", "verbose", "profile"})
+EXCLUDED = frozenset({"help", "version", "json", "verbose", "profile", "from"})
 """Options that are said each time, or that choose among files."""
 
 

@@ -10,7 +10,7 @@ from headend.cli.exits import Status
 from headend.cli.screen import console, facts, print_json, table
 from headend.cli.wording import clock_text, count_text
 from headend.errors import ConfigError
-from headend.jobs.model import Job, State, Verb
+from headend.jobs.model import Account, Job, State, Verb
 from headend.jobs.plain import full_plain, spent
 from headend.jobs.queue import Queue
 from headend.media import Current
@@ -238,9 +238,16 @@ def _facts(queue: Queue, job: Job, prices: Prices, pointer: Current | None) -> l
             (
                 "CPU",
                 f"{account.total_cpu_s:,.0f} s ({by_codec}; {account.failed_cpu_s:,.0f} in failed attempts), "
-                f"{account.predicted_cpu_s:,.0f} s predicted",
+                f"{account.predicted_cpu_s:,.0f} s predicted{_off(account)}",
             )
         )
-        rows.append(("cost", f"{spent(account, prices):,.2f} {prices.currency} by {prices.name} ({prices.as_of})"))
+        rows.append(("cost", f"{spent(account, prices):,.4f} {prices.currency} by {prices.name} ({prices.as_of})"))
         rows.append(("stored", f"{account.stored_bytes:,} bytes in {count_text(account.put_requests, 'object')}"))
     return rows
+
+
+def _off(account: Account) -> str:
+    """How far the prediction was off; failed attempts are no part of it."""
+    if not account.predicted_cpu_s:
+        return ""
+    return f" ({(account.total_cpu_s - account.failed_cpu_s) / account.predicted_cpu_s - 1:+.0%})"

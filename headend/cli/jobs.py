@@ -122,7 +122,9 @@ def _print_accounts(queue: Queue, month: str, prices: Prices) -> None:
     )  # fmt: skip
     for job in queue.read_all(ids):
         used = job.status.account
-        off = f"{(used.total_cpu_s / used.predicted_cpu_s - 1) * 100:.1f}" if used.predicted_cpu_s else ""
+        # What failed attempts took was not predicted.
+        made_cpu_s = used.total_cpu_s - used.failed_cpu_s
+        off = f"{(made_cpu_s / used.predicted_cpu_s - 1) * 100:.1f}" if used.predicted_cpu_s else ""
         writer.writerow(
             (job.id, job.title, job.state.value, job.request.submitted_by, job.request.submitted_at,
              job.history[-1].at if job.state.ended else "",

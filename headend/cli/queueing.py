@@ -21,7 +21,7 @@ from headend.pipeline import Request
 from headend.settings import StoreSettings
 from headend.storage import check_writable, open_store
 
-OF_ALL = frozenset({"from", "queue", "json-lines", "store", "s3-endpoint"})
+OF_ALL = frozenset({"queue", "json-lines", "store", "s3-endpoint"})
 """Options of ``submit`` that are not about one title."""
 MANY = 50
 """Above so many jobs at once, the dispatcher is told to list them, instead of being told of each."""

@@ -69,7 +69,9 @@ def command(ctx: click.Context, folder: str, settle_s: float, once: bool, store:
         queue.add(submission.request, priority=asked.priority, labels=asked.labels, notify=asked.notify, job=job)
 
     ingest = open_store(StoreSettings(folder, store.endpoint_url))
-    watcher = Watcher(ingest, opened, lambda key: f"{folder.rstrip('/')}/{key}", enqueue, settle_s=settle_s)
+    watcher = Watcher(
+        ingest, opened, lambda key: f"{folder.rstrip('/')}/{key}", enqueue, queueing.columns(submit), settle_s=settle_s
+    )
     screen = console(stderr=True)
     if not as_json:
         screen.print(f"headend: watching {folder}; Ctrl-C ends it")

@@ -5,7 +5,7 @@ when it comes to the top.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from heapq import heapify, heappop, heappush
 
 from headend.jobs.model import State
@@ -50,29 +50,37 @@ class Backlog:
         if (known := self._entries.pop(job, None)) is not None:
             self._states[known.state] -= 1
 
-    def take_next(self, running: Collection[int], places: int) -> Entry | None:
+    def take_next(self, running: Mapping[str, int], places: int) -> Entry | None:
         """Take the job that is to start next; None if none may start now.
 
         A job waits for a place, unless it is more urgent than one that runs: its tasks go before those of all others,
-        so that up to twice as many jobs may run as there are places. Jobs that a dispatcher left behind go before
-        others of their priority. A job that is taken is not offered again until `see` or `load` tells of it.
+        so that up to twice as many jobs may run as there are places. It also waits for another job of its title: both
+        would encode the same tracks. Jobs that a dispatcher left behind go before others of their priority. A job that
+        is taken is not offered again until `see` or `load` tells of it.
 
         Args:
-            running: Priorities of the jobs that run.
+            running: Titles of the jobs that run, with their priorities.
             places: How many jobs run at once.
         """
-        while self._urgent:
-            _, _, job, serial = self._urgent[0]
-            entry = self._entries.get(job)
-            if entry is None or entry.serial != serial or not _may_start(entry):
+        passed = []
+        found = None
+        while found is None and self._urgent:
+            top = self._urgent[0]
+            entry = self._entries.get(top[2])
+            if entry is None or entry.serial != top[3] or not _may_start(entry):
                 heappop(self._urgent)
-                continue
-            overtakes = len(running) < 2 * places and running and entry.priority > min(running)
-            if len(running) >= places and not overtakes:
-                return None
-            heappop(self._urgent)
-            return entry
-        return None
+            elif entry.title in running:
+                passed.append(heappop(self._urgent))
+            elif len(running) < places or (
+                len(running) < 2 * places and running and entry.priority > min(running.values())
+            ):
+                heappop(self._urgent)
+                found = entry
+            else:
+                break
+        for top in passed:
+            heappush(self._urgent, top)
+        return found
 
     @property
     def states(self) -> Mapping[State, int]:

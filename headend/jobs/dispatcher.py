@@ -290,11 +290,8 @@ class Dispatcher:
 
     def _next(self) -> Entry | None:
         """The job to start now; None if none may start."""
-        priorities = [running.job.priority for running in self._running.values()]
-        while (entry := self._backlog.take_next(priorities, self._max_jobs)) is not None:
-            if entry.id not in self._running:
-                return entry
-        return None
+        running = {one.job.title: one.job.priority for one in self._running.values()}
+        return self._backlog.take_next(running, self._max_jobs)
 
     def _see(self, cluster: SharedCluster) -> None:
         """Take in how the cluster is, for the console and for Prometheus."""
@@ -455,11 +452,11 @@ class Dispatcher:
         self._lease.check()
         self._backlog.see(self._queue.write(replace(running.job, status=status)))
         running.written_s = time.monotonic()
+        # The ledger adds to what earlier runs have used, so that is what stays here.
+        running.job = replace(running.job, status=replace(status, account=running.job.status.account))
         for number in range(running.told, len(running.job.history)):
             self._tell(running.job, number)
         running.told = len(running.job.history)
-        # The ledger adds to what earlier runs have used, so that is what stays here.
-        running.job = replace(running.job, status=replace(status, account=running.job.status.account))
 
     def _rests(self, this: _Running) -> dict[str, Rest]:
         """What is left of the jobs that run; of those that are being planned nobody knows yet."""

@@ -8,14 +8,14 @@ import hashlib
 import re
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from headend import documents, layout
 from headend.errors import ConfigError, HeadendError, StorageError
-from headend.jobs.lists import words
+from headend.jobs.lists import check, words
 from headend.jobs.model import utc_now
 from headend.storage import ObjectInfo, Store
 
@@ -69,6 +69,7 @@ class Watcher:
         store: Where it is put on record what was taken.
         address: Gives the master's address for a key of the folder.
         submit: Queues a command line under an id; harmless when repeated. Raises `ConfigError` for what can't be.
+        options: What a sidecar may set.
         settle_s: How long a file without mark must stay as it is.
         clock: Seconds that never go back.
     """
@@ -79,6 +80,7 @@ class Watcher:
         store: Store,
         address: Callable[[str], str],
         submit: Callable[[Sequence[str], str], None],
+        options: Collection[str],
         *,
         settle_s: float = SETTLE_S,
         clock: Callable[[], float] = time.monotonic,
@@ -87,6 +89,7 @@ class Watcher:
         self._store = store
         self._address = address
         self._submit = submit
+        self._options = options
         self._settle_s = settle_s
         self._clock = clock
         self._seen: dict[str, tuple[str, float]] = {}
@@ -150,6 +153,7 @@ class Watcher:
             raise ConfigError(f"{place} is not TOML: {error}") from error
         folder = PurePosixPath(place).parent
         options = {name.replace("_", "-"): value for name, value in row.items()}
+        check(options, self._options, place)
         if isinstance(texts := options.get("subtitles"), list):
             # Names of files count from the sidecar's own folder.
             options["subtitles"] = [

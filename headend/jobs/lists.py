@@ -64,14 +64,15 @@ def read(path: Path, columns: Collection[str] | None = None) -> tuple[Row, ...]:
     for where, row in kinds[path.suffix.lower()](text, path):
         place = f"{path}, {where}"
         if columns is not None:
-            _check(row, columns, place)
+            check(row, columns, place)
         rows.append(Row(place, words(row, place)))
     if not rows:
         raise ConfigError(f"{path} lists no titles")
     return tuple(rows)
 
 
-def _check(row: Mapping[str, Any], columns: Collection[str], place: str) -> None:
+def check(row: Mapping[str, Any], columns: Collection[str], place: str) -> None:
+    """Raise `ConfigError` with ``place`` if a row has another column than ``master`` and these."""
     for name in row:
         if name != "master" and name not in columns:
             near = get_close_matches(name, ("master", *columns), 1)

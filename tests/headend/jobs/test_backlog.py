@@ -17,7 +17,7 @@ def backlog_of(*entries: Entry) -> Backlog:
 
 def order(backlog: Backlog) -> list[str]:
     found = []
-    while (entry := backlog.take_next((), 1)) is not None:
+    while (entry := backlog.take_next({}, 1)) is not None:
         found.append(entry.title)
     return found
 
@@ -52,9 +52,17 @@ def test_what_was_cancelled_is_not_started() -> None:
 
 def test_only_a_more_urgent_job_overtakes_where_all_places_are_taken() -> None:
     backlog = backlog_of(make_entry(1), make_entry(2, priority=60))
-    assert backlog.take_next([60], 1) is None
-    assert backlog.take_next([50], 1) == make_entry(2, priority=60)
-    assert backlog.take_next([50, 60], 1) is None  # no more than twice as many as places
+    assert backlog.take_next({"a": 60}, 1) is None
+    assert backlog.take_next({"a": 50}, 1) == make_entry(2, priority=60)
+    assert backlog.take_next({"a": 50, "b": 60}, 1) is None  # no more than twice as many as places
+
+
+def test_a_job_waits_for_another_one_of_its_title_and_holds_up_no_third() -> None:
+    first, second = make_entry(1, priority=90), make_entry(2)
+    backlog = backlog_of(first, second)
+    assert backlog.take_next({first.title: 50}, 8) == second
+    assert backlog.take_next({first.title: 50}, 8) is None
+    assert backlog.take_next({}, 8) == first
 
 
 def test_hearing_of_the_same_again_costs_nothing() -> None:
@@ -79,7 +87,7 @@ def test_a_look_at_ten_thousand_jobs_costs_a_few_steps() -> None:
 
     backlog = backlog_of(*(make_entry(n, priority=Priority(n % 101)) for n in range(10_000)))
     compared = 0
-    entry = backlog.take_next((), 8)
+    entry = backlog.take_next({}, 8)
     assert entry is not None and entry.priority == 100
     backlog.see(make_entry(10_001, priority=Priority(50)))
     assert compared < 100

@@ -6,6 +6,8 @@ from headend.errors import ConfigError
 from headend.jobs.ingest import Watcher, slug
 from headend.storage.memory import MemoryStore
 
+OPTIONS = ("title", "audio", "subtitles", "ladder")
+
 
 class Desk:
     """Takes what a watcher submits."""
@@ -39,7 +41,7 @@ def clock() -> Clock:
 
 
 def make_watcher(ingest: MemoryStore, store: MemoryStore, desk: Desk, clock: Clock) -> Watcher:
-    return Watcher(ingest, store, lambda key: f"s3://ingest/{key}", desk, clock=clock)
+    return Watcher(ingest, store, lambda key: f"s3://ingest/{key}", desk, OPTIONS, clock=clock)
 
 
 def test_a_file_that_grows_is_left_until_it_has_stopped(desk: Desk, clock: Clock) -> None:
@@ -103,7 +105,13 @@ def test_a_sidecar_says_what_the_options_of_submit_say(desk: Desk, clock: Clock)
 
 @pytest.mark.parametrize(
     ("sidecar", "why"),
-    [(b"title = ", "is not TOML"), (b'title = "refused"', "no such title"), (b"\xff", "is not TOML")],
+    [
+        (b"title = ", "is not TOML"),
+        (b'title = "refused"', "no such title"),
+        (b"\xff", "is not TOML"),
+        (b'titel = "one"', "did you mean 'title'"),
+        (b'from = "x.csv"', "is not an option"),
+    ],
 )
 def test_what_is_refused_is_reported_once_and_left_alone(sidecar: bytes, why: str, desk: Desk, clock: Clock) -> None:
     ingest = MemoryStore()
