@@ -64,6 +64,7 @@ from headend.storage.masters import redact
 )
 @options.prices
 @options.cluster
+@options.scratch
 @options.store
 @options.common
 def command(

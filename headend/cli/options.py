@@ -645,8 +645,8 @@ def cluster(command: Command) -> Command:
     return wrapped
 
 
-def running(command: Command) -> Command:
-    """Add how a job meets trouble, to a command's ``store`` and ``cluster``; goes below these two."""
+def scratch(command: Command) -> Command:
+    """Add ``--scratch`` to a command's ``cluster``; goes below it."""
 
     @click.option(
         "--scratch",
@@ -654,6 +654,17 @@ def running(command: Command) -> Command:
         callback=_existing_folder,
         help="Folder for scratch files of encoding on this machine; a cluster's workers have --local-directory.",
     )
+    @wraps(command)
+    def wrapped(*, scratch: str | None, cluster: ClusterSettings, **others: Any) -> Any:
+        return command(cluster=replace(cluster, scratch=scratch), **others)
+
+    return wrapped
+
+
+def running(command: Command) -> Command:
+    """Add how a job meets trouble, to a command's ``store`` and ``cluster``; goes below these two."""
+
+    @scratch
     @click.option(
         "--wait-for-workers",
         "wait_for_workers_s",
@@ -673,7 +684,6 @@ def running(command: Command) -> Command:
     @wraps(command)
     def wrapped(
         *,
-        scratch: str | None,
         wait_for_workers_s: float,
         patience_s: float,
         store: StoreSettings,
@@ -682,7 +692,7 @@ def running(command: Command) -> Command:
     ) -> Any:
         return command(
             store=replace(store, patience_s=patience_s),
-            cluster=replace(cluster, scratch=scratch, wait_for_workers_s=wait_for_workers_s),
+            cluster=replace(cluster, wait_for_workers_s=wait_for_workers_s),
             **others,
         )
 
