@@ -31,6 +31,8 @@ from ladders import loading
 TITLES = 20
 MANY = 10_000
 LOOKS = 100
+ASK_S = 10.0
+"""How often the console is asked: what that takes is on the dispatcher's account."""
 WORKERS = 2
 REQUEST = Request(
     "/masters/film.mov", "film", loading.load("smoke"), StoreSettings("/x"), ClusterSettings(), EncodeSettings()
@@ -128,10 +130,10 @@ def _add(queue: Queue, store: Store, master: Path, title: str, priority: int = 5
     return queue.add(request, priority=priority).id
 
 
-def _dispatch(store: Store, *more: str) -> "subprocess.Popen[bytes]":
+def _dispatch(store: Store, *more: str, out: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-m", "headend", "dispatch", "--store", store.url, "--workers", str(WORKERS), *more],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=out, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
 
@@ -144,16 +146,18 @@ def _run_night(store: Store, master: Path, titles: int) -> dict[str, float]:
     own = psutil.Process(process.pid)
     urgent, cpu_s, submitted_s = "", 0.0, 0.0
     runs: dict[int, dict[str, Any]] = {}
+    asked_s = 0.0
     while process.poll() is None:
         with suppress(psutil.NoSuchProcess, OSError):
             times = own.cpu_times()
             cpu_s = times.user + times.system
-            with urllib.request.urlopen(f"http://{address}/api/v1/overview", timeout=5) as answer:
-                overview = json.load(answer)
-            runs |= {run["run"]: run for run in overview["runs"]}
-            if not urgent and overview["jobs"]["done"] >= 3:
+            if not urgent and len(queue.entries(ended=True)) >= 3:
                 urgent = _add(queue, store, master, "urgent", 95)
                 submitted_s = time.time()
+            if time.monotonic() - asked_s >= ASK_S:
+                asked_s = time.monotonic()
+                with urllib.request.urlopen(f"http://{address}/api/v1/overview", timeout=5) as answer:
+                    runs |= {run["run"]: run for run in json.load(answer)["runs"]}
         time.sleep(0.5)
     found = queue.read_all([*jobs, urgent])
     encoder_cpu_s = sum(job.status.account.total_cpu_s for job in found)
@@ -182,7 +186,10 @@ def _take_over(store: Store, master: Path) -> float:
     first = _dispatch(store)
     while queue.read(job).state is not State.RUNNING:
         time.sleep(0.1)
-    second = _dispatch(store, "--until-idle")
+    second = _dispatch(store, "--until-idle", "--json", out=subprocess.PIPE)
+    assert second.stdout is not None
+    while b"standing by" not in second.stdout.readline():
+        assert second.poll() is None
     time.sleep(3)
     first.send_signal(signal.SIGKILL)
     first.wait()
