@@ -11,6 +11,7 @@ from headend.settings import (
     ClusterSettings,
     Cropping,
     EncodeSettings,
+    ProtectionSettings,
     StoreSettings,
     SubtitleOffset,
     TextChoice,
@@ -49,6 +50,7 @@ def submit_small(
     crop: Crop | Cropping = Cropping.NONE,
     allow_damaged: bool = False,
     subtitle_offset: SubtitleOffset = Fraction(0),
+    protection: ProtectionSettings | None = None,
 ) -> Published:
     """Submit a master as content ops would, with segments and chunks short enough for a film of seconds.
 
@@ -71,5 +73,6 @@ def submit_small(
             allow_damaged=allow_damaged,
             subtitle_offset=subtitle_offset,
         ),
+        protection=protection,
     )
     return Published(submit(request), open_store(store))

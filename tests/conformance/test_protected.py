@@ -1,0 +1,237 @@
+"""Protected titles in a real Chromium: its own decryption (EME, ClearKey), three players, a real licence service."""
+
+import contextlib
+import io
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headend.errors import ConfigError
+from headend.keys import lines
+from headend.keys.base import ContentKey, new_secret
+from headend.media import Codec, KeyClass, Scheme
+from headend.media.protection import key_names
+from headend.settings import KeySettings, ProtectionSettings, StoreSettings
+from ladders.ladder import Ladder
+from ladders.loading import load
+from origin.serving import Serving, running
+from origin.watch import fetch, pages
+from origin.watch.players import PLAYERS as SCRIPTS
+from tests.origin.grants import EDGE, KEYS, PLAYBACK, token
+from tests.support.browsers import Viewer, chromium, wait_for
+from tests.support.command_line import command, environment
+from tests.support.jobs import submit_small
+from tests.support.masters import Sound, make_film
+
+TITLES = {Scheme.CBCS: "film", Scheme.CENC: "counter"}
+FRAMES, RATE = 100, 25
+PLAYERS = [("hls", "hls"), ("dash", "dash"), ("shaka", "hls"), ("shaka", "dash")]
+NAMES = ["hls.js", "dash.js", "Shaka with HLS", "Shaka with DASH"]
+DASH = [one for one in PLAYERS if one[1] == "dash"]
+
+# As for clear titles: a busy machine lets the browser wait, and what is broken fails three times.
+pytestmark = pytest.mark.flaky(reruns=2)
+
+
+@dataclass(frozen=True)
+class Protected:
+    """Titles in two schemes, the same title in the clear, and all keys."""
+
+    store: StoreSettings
+    keys: Path
+    folder: Path
+    pictures: dict[str, tuple[str, int]]
+
+
+def ladder() -> Ladder:
+    """H.264 in SD and HD, AV1 and VP9 in SD, AAC and Opus: what Debian's Chromium decodes."""
+    smoke = load("smoke")
+    codecs = (Codec.AVC, Codec.AV1, Codec.VP9)
+    small = [rung for rung in smoke.video if rung.codec in codecs and rung.height_px == 180]
+    large = replace(
+        small[0], width_px=1280, height_px=720, average_kbps=900, cap_kbps=1400, buffer_kb=1800, default=False
+    )
+    sound = [one for one in smoke.audio if one.codec in (Codec.AAC, Codec.OPUS)]
+    return replace(smoke, video=(large, *small), audio=tuple(sound))
+
+
+@pytest.fixture(scope="module")
+def protected(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Protected:
+    folder = tmp_path_factory.mktemp("protected")
+    store = StoreSettings(str(folder / "store"))
+    master = make_film(folder / "film.mov", size=(1280, 720), frame_count=FRAMES, sound=[Sound(codec="pcm_s16le")])
+    keys = folder / "keys"
+    keys.touch(0o600)
+    names = [name for scheme, title in TITLES.items() for name in key_names(title, scheme)]
+    keys.write_text(lines.write(ContentKey(name, new_secret()) for name in names))
+    pictures = {}
+    for scheme, title in ((None, "clear"), *TITLES.items()):
+        protection = ProtectionSettings((scheme,), KeySettings(str(keys))) if scheme is not None else None
+        done = submit_small(
+            master, store, scheduler, title=title, ladder=ladder(), segment_s=Fraction(1), chunk_s=Fraction(2),
+            thumbnails=True, protection=protection,
+        )  # fmt: skip
+        for track in done.outcome.presentation.video:
+            pictures[track.id] = (track.kid, track.rendition.height_px)
+    return Protected(store, keys, folder, pictures)
+
+
+@pytest.fixture(scope="module")
+def browser(
+    protected: Protected,  # noqa: ARG001 - a cluster's client must not find the event loop of the browser's driver
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Any]:
+    fetch_players()
+    with chromium(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def fetch_players() -> None:
+    with contextlib.suppress(ConfigError):
+        fetch.fetch()  # pages look for the players once, when the first origin starts
+        pages.load.cache_clear()
+    if not all(fetch.is_there(pages.VENDOR, player) for player in SCRIPTS):
+        pytest.skip("the players are not here; 'python -m origin.watch.fetch' brings them, with npm")
+
+
+@contextmanager
+def licences(*options: str | Path, **more: str) -> Iterator[str]:
+    """A licence service as people run it; gives its address."""
+    argv = command("keys", "serve", "--port", "0", "--json", *options)
+    with subprocess.Popen(argv, env=environment(**more), stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        text = ""
+        while not text.rstrip().endswith("}"):
+            line = service.stdout.readline()
+            assert line, "the licence service has ended"
+            text += line
+        try:
+            yield str(json.loads(text)["url"])
+        finally:
+            service.terminate()
+
+
+@pytest.fixture(scope="module")
+def url(protected: Protected) -> Iterator[str]:
+    """An origin whose licence service gives every key."""
+    with (
+        licences("--keys", protected.keys, "--open") as where,
+        running(protected.store, serving=Serving(licence_url=where)) as found,
+    ):
+        yield found
+
+
+def shown(viewer: Viewer) -> Any:
+    """The picture as it is on the screen: a canvas of a protected film is black."""
+    pillow = pytest.importorskip("PIL.Image")
+    viewer.ask("(video.controls = false, document.getElementById('trouble').hidden = true)")
+    picture = viewer.page.locator("#video").screenshot(type="png")
+    return np.asarray(pillow.open(io.BytesIO(picture)).convert("RGB"), np.float64)
+
+
+def jump(viewer: Viewer, frame: int) -> None:
+    viewer.page.evaluate(
+        """(time) => new Promise((resolve) => {
+          video.requestVideoFrameCallback(() => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+          video.currentTime = time;
+        })""",
+        (frame + 0.5) / RATE,
+    )
+
+
+def plays_to_its_end(viewer: Viewer) -> None:
+    viewer.play()
+    viewer.wait("video.ended")
+    assert viewer.ask("video.mediaKeys !== null")
+    assert viewer.decoded_frames() >= FRAMES
+    assert viewer.figure("stalls") == "0"
+    assert viewer.complaints == []
+
+
+@pytest.mark.parametrize(("player", "manifest"), PLAYERS, ids=NAMES)
+@pytest.mark.parametrize("scheme", [Scheme.CBCS, pytest.param(Scheme.CENC, marks=pytest.mark.heavy)])
+def test_a_protected_title_plays_to_its_end(browser: Any, url: str, scheme: Scheme, player: str, manifest: str) -> None:
+    with Viewer(browser, url, TITLES[scheme], player, manifest) as viewer:
+        plays_to_its_end(viewer)
+
+
+@pytest.mark.parametrize(("player", "manifest"), [PLAYERS[0], PLAYERS[3]], ids=[NAMES[0], NAMES[3]])
+def test_it_looks_like_the_clear_title(browser: Any, url: str, player: str, manifest: str) -> None:
+    def look(title: str) -> list[Any]:
+        with Viewer(browser, url, title, player, manifest) as viewer:
+            viewer.choose("picture", next(id for id in viewer.offered("picture") if id.startswith("avc-180p")))
+            viewer.wait("document.getElementById('now-id').dataset.picture.startsWith('avc-180p')")
+            viewer.wait("video.videoHeight === 180")
+            pictures = []
+            for frame in (10, 60, 30):
+                jump(viewer, frame)
+                pictures.append(shown(viewer))
+            return pictures
+
+    for clear, decrypted in zip(look("clear"), look(TITLES[Scheme.CBCS]), strict=True):
+        assert clear.std() > 20  # a film, not a grey field
+        assert np.abs(clear - decrypted).max() <= 3
+
+
+@pytest.mark.parametrize(("player", "manifest"), [PLAYERS[1], PLAYERS[3]], ids=[NAMES[1], NAMES[3]])
+def test_pictures_are_switched_across_keys(
+    browser: Any, protected: Protected, url: str, player: str, manifest: str
+) -> None:
+    with Viewer(browser, url, TITLES[Scheme.CBCS], player, manifest) as viewer:
+        offered = viewer.offered("picture")
+        small = next(id for id in offered if id.startswith("avc-180p"))
+        large = next(id for id in offered if id.startswith("avc-720p"))
+        assert protected.pictures[small][0] != protected.pictures[large][0]
+        viewer.play()
+        for id in (small, large, small):
+            viewer.choose("picture", id)
+            viewer.wait(f"video.videoHeight === {protected.pictures[id][1]}")
+            viewer.ask("(video.currentTime = 0, video.play())")
+        assert viewer.complaints == []
+
+
+@pytest.mark.parametrize(("player", "manifest"), DASH, ids=["dash.js", "Shaka with DASH"])
+def test_without_the_key_of_hd_the_title_plays_in_sd(
+    browser: Any, protected: Protected, player: str, manifest: str
+) -> None:
+    path = protected.folder / "sd.keys"
+    path.touch(0o600)
+    path.write_text("".join(line for line in protected.keys.open() if f" {KeyClass.HD} " not in line))
+    with (
+        licences("--keys", path, "--open") as where,
+        running(protected.store, serving=Serving(licence_url=where)) as origin,
+        Viewer(browser, origin, TITLES[Scheme.CBCS], player, manifest) as viewer,
+    ):
+        viewer.play(speed=2)
+        viewer.wait("video.ended")
+        assert viewer.ask("video.videoHeight") == 180
+
+
+def test_a_token_opens_the_title_and_its_keys(browser: Any, protected: Protected) -> None:
+    tokens = protected.folder / "tokens"
+    tokens.touch(0o600)
+    tokens.write_text(f"{PLAYBACK.line}\n{EDGE.line}\n")
+    title = TITLES[Scheme.CBCS]
+    with (
+        licences("--keys", protected.keys, "--token-keys", tokens) as where,
+        running(protected.store, serving=Serving(licence_url=where, keys=KEYS)) as origin,
+        Viewer(browser, f"{origin}/t/{token(title=title)}", title, "dash", "dash") as viewer,
+    ):
+        plays_to_its_end(viewer)
+
+
+def test_a_page_without_a_licence_service_says_so(browser: Any, protected: Protected) -> None:
+    with running(protected.store) as origin:
+        page = browser.new_page()
+        page.goto(f"{origin}/watch/{TITLES[Scheme.CBCS]}")
+        wait_for(page, "!document.getElementById('trouble').hidden")
+        assert "protected" in page.inner_text("#trouble")
+        page.close()
