@@ -68,6 +68,21 @@ def packaging(out: Path | None, hours: float) -> None:
 
 @main.command()
 @_out
+@click.option("--quick", is_flag=True, help="Few titles and short films: shows that all works, not what it costs.")
+def store(out: Path | None, quick: bool) -> None:
+    """List, collect garbage and publish among ten thousand titles; cut long text and sound; plan a long film."""
+    from benchmarks.store import measure, rows
+
+    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    table = Table("what", "measured", "at most", "", title=f"{report.renditions} renditions of {report.hours:g} h")
+    for row in rows(report):
+        table.add_row(row.what, row.measured, row.limit, "reached" if row.met else "missed")
+    Console().print(table)
+    _write(out, "store", report)
+
+
+@main.command()
+@_out
 @click.option(
     "--case", "names", type=click.Choice(["prores", "h264", "codecs"]), multiple=True, help="Only this; repeatable."
 )
@@ -322,7 +337,7 @@ def edges(out: Path | None, quick: bool) -> None:
 
 
 PIECES = (
-    "packaging",
+    *("packaging", "store"),
     *("encoding --case prores", "encoding --case h264", "encoding --case codecs"),
     *("quality --part ladder", "quality --part cascade", "quality --part joins"),
     *("presets --codec avc", "presets --codec hevc", "presets --codec av1", "presets --codec vp9"),

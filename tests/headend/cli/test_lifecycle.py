@@ -1,6 +1,7 @@
 """A published title is changed by its commands: nothing is encoded again, and no address of a segment changes."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -137,3 +138,22 @@ def test_a_deleted_title_is_removed_when_its_grace_is_over(store: Path, capsys: 
     assert (store / "titles/film/tracks").exists() and isinstance(found["bytes"], int) and found["bytes"] > 100_000
     assert said_by(capsys, "gc", "--store", store, "--grace", "0s", "--keep", "0", "--yes")["bytes"] == found["bytes"]
     assert not (store / "titles/film").exists()
+
+
+def test_a_title_that_is_damaged_does_not_keep_others_from_being_cleared(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = Path(shutil.copytree(store / "titles/film", store / "titles/damaged"))
+    next(damaged.glob("releases/*/release.json")).unlink()
+    for path in damaged.rglob("*"):
+        os.utime(path, (0, 0))
+    assert run(["delete", "film", "--store", str(store), "--yes"]) == 0
+    capsys.readouterr()
+    assert run(["gc", "--store", str(store), "--grace", "0s", "--keep", "0", "--yes", "--json"]) == 5
+    said = capsys.readouterr()
+    assert [row["title"] for row in json.loads(said.out)["titles"]] == ["film"]
+    assert "headend: damaged: titles/damaged/releases/" in said.err
+    assert "1 of 2 titles failed; the lines above say why" in said.err
+    assert damaged.exists() and not (store / "titles/film").exists()
+    assert run(["gc", "damaged", "--store", str(store), "--yes"]) == 5
+    assert "release.json is missing, so nobody can tell" in capsys.readouterr().err

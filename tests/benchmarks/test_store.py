@@ -1,0 +1,44 @@
+"""The benchmark of large stores measures what it says, on a small one."""
+
+from datetime import timedelta
+
+from benchmarks import store
+from benchmarks.packaging import film
+from headend import layout
+from packager import garbage, publishing
+
+
+def test_titles_that_are_made_up_are_whole_and_have_garbage() -> None:
+    plan = film(0.01)
+    like = store.titles_like(plan, 11)
+    assert publishing.titles(like)[:2] == ("title-00000", "title-00001")
+    assert (
+        len(publishing.read_release(like, "title-00001", publishing.current_release(like, "title-00001")).tracks) == 56
+    )
+    found = list(garbage.all_garbage(like, garbage.titles(like), keep=0, grace=timedelta(days=7)))
+    assert [one.title for one in found] == [*publishing.titles(like)]
+    assert [one.title for one in found if one.objects] == ["title-00000", "title-00010"]
+    for one in (found[0], found[10]):
+        assert len(one.releases) == 1 and one.tracks == (plan.tracks[plan.video[-1].id],)
+        assert one.size_bytes > 0
+    assert garbage.find(like, "title-00000", keep=0, grace=timedelta(days=90)).objects == ()
+
+
+def test_listings_count_as_many_requests_as_s3_would_take() -> None:
+    like = store.titles_like(film(0.01), 2500)
+    like.requests = 0
+    assert len(publishing.titles(like)) == 2500
+    assert like.requests == 3
+    like.requests = 0
+    assert len(publishing.titles(like, limit=101)) == 101
+    assert like.requests == 1
+    assert next(like.list(layout.published(), after=layout.published("title-02000"))).key.endswith("title-02001")
+
+
+def test_all_of_it_can_be_measured() -> None:
+    report = store.measure(quick=True)
+    rows = store.rows(report)
+    assert report.sweep.found * 10 == report.sweep.titles == report.listing.titles
+    assert report.publishing[0].requests == report.publishing[1].requests
+    assert [one.form for one in report.cutting] == ["vtt", "vtt", "wvtt", "wvtt", "imsc", "imsc"]
+    assert all(row.met for row in rows if "requests" in row.what or "document" in row.what)
