@@ -17,6 +17,15 @@ from packager import sealing, signalling
 from packager.publishing import read_release
 
 
+def check(settings: KeySettings, title: str) -> None:
+    """Make sure that a source of keys can be read, as far as that needs no request.
+
+    Raises:
+        ConfigError: It can't.
+    """
+    open_keys(settings.address, private_key=settings.private_key).keys(title, ())
+
+
 def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scope, ...]:
     """Ask for the keys that a plan's renditions need, and say what each scheme is for.
 

@@ -206,6 +206,10 @@ def submit(
         on_event(cluster.Notice(line))
 
     store = open_store(request.store, on_wait=on_wait)
+    if request.protection is not None:
+        from headend import content_keys
+
+        content_keys.check(request.protection.keys, request.title)
     publishing.read_pointer(store, request.title)  # the store of an older headend is refused before anything is done
     on_event(Step("reading the master"))
     probe = patiently(

@@ -89,9 +89,10 @@ def members(plan: EncodePlan, scheme: Scheme, codecs: frozenset[Codec] | None) -
         ConfigError: There is no picture among them.
     """
     if not any(codecs is None or one.codec in codecs for one in plan.video):
+        there = ", ".join(dict.fromkeys(one.codec for one in plan.video))
         raise ConfigError(
-            f"a copy in {scheme} would have no picture: of this title's codecs, {scheme} is for none "
-            f"({', '.join(sorted(codecs or ()))})"
+            f"a copy in {scheme} would have no picture: it takes {', '.join(sorted(codecs or ()))}, and the title has "
+            f"{there}"
         )
     trick = () if scheme is Scheme.AES_128 else plan.trick
     coded: tuple[Coded, ...] = (*plan.video, *trick, *plan.audio)

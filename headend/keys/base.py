@@ -102,7 +102,8 @@ def complete(
     for name in names:
         if name.kid not in found:
             raise ConfigError(
-                f"{source} has no key {name.kid} ({name.scheme}, {name.key_class}): make one with 'headend keys new'",
+                f"{source} has no key {name.kid} ({name.scheme}, {name.key_class}): 'headend keys new TITLE --scheme "
+                f"{name.scheme}' makes the keys of a title",
                 kid=name.kid,
             )
         iv = (ivs or {}).get(name.kid) if name.scheme is not Scheme.CENC else None
