@@ -622,6 +622,7 @@ class _Job:
         receipts: list[Receipt] = []
         plan, store, request = self.plan, self.store, self.request
         before = set(self.stock.missing(self.first.tracks)) if self.first else set()
+        names = {track: name for name, track in plan.tracks.items()}
 
         def publish_first() -> None:
             # Once all is there, the whole follows at once.
@@ -633,7 +634,9 @@ class _Job:
                 receipts.append(event.receipt)
                 self.stock.add(event.receipt)
                 if before:
-                    before.difference_update((made.rendition, event.receipt.chunk) for made in event.receipt.tracks)
+                    # A rendition may be several tracks, each in a scheme of its own.
+                    made = (names[track.track] for track in event.receipt.tracks if track.track in names)
+                    before.difference_update((name, event.receipt.chunk) for name in made)
                     publish_first()
             if isinstance(event, cluster.Failed):
                 try:

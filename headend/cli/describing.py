@@ -32,6 +32,34 @@ def release_plain(presentation: Presentation, store: StoreSettings) -> dict[str,
         "trick_play": [_rendition_plain(track) for track in presentation.trick],
         "thumbnails": _thumbnails_plain(presentation),
         "poster": layout.poster(title, release) if presentation.poster else None,
+        **_protection_plain(presentation),
+    }
+
+
+def protection_facts(presentation: Presentation) -> list[tuple[str, str]]:
+    """Tell of a release's encryption, a line each; nothing of a clear one."""
+    if presentation.protection is None:
+        return []
+    schemes = [presentation.protection.scheme, *(copy.protection.scheme for copy in presentation.copies)]
+    classes = ", ".join(name.key_class for name in presentation.protection.names)
+    first, *copies = schemes
+    told = f"{first}, with keys for {classes}"
+    return [("encrypted", f"{told}; copies in {', '.join(copies)}" if copies else told)]
+
+
+def _protection_plain(presentation: Presentation) -> dict[str, Any]:
+    """How a release is encrypted; no facts of a clear one, which is told as ever."""
+    if presentation.protection is None:
+        return {}
+    protections = [presentation.protection, *(copy.protection for copy in presentation.copies)]
+    return {
+        "protection": [
+            {
+                "scheme": one.scheme.value,
+                "keys": [{"kid": name.uuid, "class": name.key_class.value} for name in one.names],
+            }
+            for one in protections
+        ]
     }
 
 

@@ -3,7 +3,14 @@
 import click
 
 from headend.cli import options
-from headend.cli.describing import concealed_facts, loudness_table, measured_table, release_plain, thumbnails_text
+from headend.cli.describing import (
+    concealed_facts,
+    loudness_table,
+    measured_table,
+    protection_facts,
+    release_plain,
+    thumbnails_text,
+)
 from headend.cli.screen import console, facts, print_json
 from headend.cli.wording import clock_text, rate_text
 from headend.settings import StoreSettings
@@ -42,6 +49,7 @@ def command(title: str, store: StoreSettings, as_json: bool) -> None:
                 ("HLS", f"{plain['hls']} in the store, /{title}/multivariant.m3u8 by headend serve"),
                 ("DASH", f"{plain['dash']} in the store, /{title}/manifest.mpd by headend serve"),
                 ("thumbnails", thumbnails_text(presentation)),
+                *protection_facts(presentation),
                 *concealed_facts(presentation),
             ]
         )

@@ -4,7 +4,7 @@ import click
 
 from headend import pipeline
 from headend.cli import Manner, options, queueing
-from headend.cli.describing import concealed_facts, release_plain
+from headend.cli.describing import concealed_facts, protection_facts, release_plain
 from headend.cli.event_lines import Lines
 from headend.cli.progress import following
 from headend.cli.protecting import protection
@@ -202,6 +202,7 @@ def show_outcome(outcome: pipeline.Outcome, store: StoreSettings) -> None:
                     if outcome.held
                     else []
                 ),
+                *protection_facts(made),
                 *concealed_facts(made),
             ]
         )

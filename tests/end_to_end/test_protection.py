@@ -360,3 +360,20 @@ def test_a_worker_without_the_keys_says_so_before_it_encodes(made: Made, tmp_pat
         with pytest.raises(WorkerUnfit, match=told):
             run_tasks(plan.tasks[:1], partial(perform, order), request.cluster, lambda _: None)
     assert not list(open_store(request.store).list(layout.tracks("film")))
+
+
+def test_what_is_published_early_is_encrypted_in_all_schemes(made: Made, tmp_path: Path) -> None:
+    request = request_for(made.folder / "master.mp4", tmp_path / "store", made.settings)
+    early: list[Presentation] = []
+
+    def note(event: pipeline.Event) -> None:
+        if isinstance(event, pipeline.PublishedEarly):
+            early.append(event.presentation)
+
+    outcome = submit(replace(request, publish_early=True), note, run=run_tasks)
+    [first] = early
+    assert {track.rendition.codec for track in first.video} == {"avc"}
+    assert all(track.kid for track in (*first.video, *first.trick, *first.audio))
+    assert [copy.protection for copy in first.copies] == [copy.protection for copy in outcome.presentation.copies]
+    assert all(copy.video and copy.audio for copy in first.copies)
+    assert outcome.presentation == made.within
