@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -12,7 +12,7 @@ import click
 
 from encoder import tool
 from headend import documents, layout, pipeline
-from headend.cli import options
+from headend.cli import demo_edges, options
 from headend.cli.describing import measured_table
 from headend.cli.exits import Status
 from headend.cli.looping import looped
@@ -62,6 +62,7 @@ class Played:
         "headend demo",
         "headend demo --serve",
         "headend demo --s3",
+        "headend demo --edges",
         "headend demo --loop 20",
         "headend demo --master film.mov --store /data/titles",
     ),
@@ -77,15 +78,30 @@ class Played:
     metavar="DIR",
     help=f"Where titles go. [default: {DEFAULT_STORE}, with --s3 {S3_FOLDER}]",
 )
+@click.option(
+    "--edges",
+    "with_edges",
+    is_flag=True,
+    help="Play it through a shield and the edges of two providers, and show who was served from where.",
+)
 @click.option("--serve", "keep_serving", is_flag=True, help="Go on serving at the end, until Ctrl-C.")
 @options.common
-def command(master: str | None, times: int, s3: bool, folder: str | None, keep_serving: bool, as_json: bool) -> int:
+def command(
+    master: str | None,
+    times: int,
+    s3: bool,
+    folder: str | None,
+    with_edges: bool,
+    keep_serving: bool,
+    as_json: bool,
+) -> int:
     """Make a short film into a full title, serve it and play it back.
 
     Encodes five seconds of Big Buck Bunny into the whole studio ladder on this machine, reads the release back and
     checks it, serves it over HTTP, and decodes a rendition of HLS and one of DASH from there. A few minutes on two
     cores; a second run finds its work done. With --loop, the film is as long as you like: it is written several times
-    into a file beside the titles.
+    into a file beside the titles. With --edges, two viewers of each of two providers watch it through caches, by hls.js
+    in Chromium where it is installed (Debian: chromium), else by FFmpeg.
     """
     film = Path(options.absolute(master)) if master else find_clip()
     title = slug(film.stem) if master else CLIP_TITLE
@@ -112,17 +128,41 @@ def command(master: str | None, times: int, s3: bool, folder: str | None, keep_s
             played = [_play_hls(address, outcome.presentation), _play_dash(address, outcome.presentation)]
         for one in played:
             say(f"{one.manifest}: {one.frames:,} frames of {one.rendition} decoded, none missing")
+        served = _through_edges(store, outcome.presentation, say) if with_edges else ()
         if as_json:
             checked = {"objects": verdict.objects, "bytes": verdict.bytes, "frames": verdict.frames}
-            print_json({**outcome_plain(outcome, store), "verified": checked, "played": documents.as_plain(played)})
+            seen = {"played": documents.as_plain(played), **({"served": documents.as_plain(served)} if served else {})}
+            print_json({**outcome_plain(outcome, store), "verified": checked, **seen})
         else:
             console().print(measured_table(outcome.presentation))
             show_outcome(outcome, store)
+            if served:
+                console().print(demo_edges.served_table(served))
         if keep_serving:
             serving.serve(store, port=0, on_ready=lambda at: say(addresses(at, (title,)), "until Ctrl-C"))
         else:
             say(f"watch it: headend serve --store {root / TITLES if s3 else root}")
     return Status.DONE
+
+
+def _through_edges(
+    store: StoreSettings, presentation: Presentation, say: Callable[[str], object]
+) -> tuple[demo_edges.Served, ...]:
+    """Play a title through two providers' edges, by a browser if there is one."""
+
+    def by_ffmpeg(url: str) -> None:
+        _play_hls(url, presentation)
+        _play_dash(url, presentation)
+
+    with demo_edges.browser(presentation.title, say) as play:
+        player = "hls.js in Chromium" if play is not None else "FFmpeg"
+        say(f"two viewers of each of two providers watch it through edges, by {player}")
+        try:
+            return demo_edges.play_through(store, play or by_ffmpeg)
+        except TimeoutError as error:
+            raise PackagingError(
+                f"the browser can't play the title: {error}; see what 'headend verify' finds"
+            ) from error
 
 
 def _looped(film: Path, times: int, path: Path) -> Path:
