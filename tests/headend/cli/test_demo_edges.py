@@ -26,7 +26,7 @@ def test_the_table_tells_who_was_served_from_where(tmp_path: Path) -> None:
         Served("shield", "", 2 * count, count, 2 * size, size),
         Served("origin", "", count, count, size, size),
     )
-    columns = [list(column.cells) for column in demo_edges.served_table(served).columns]
+    columns = [[str(cell) for cell in column.cells] for column in demo_edges.served_table(served).columns]
     assert columns[0] == ["edge of north", "edge of south", "shield", "origin"]
     assert columns[1] == [f"{2 * count}"] * 3 + [f"{count}"]
     assert columns[4] == ["50%"] * 3 + [""]
