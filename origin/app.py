@@ -34,7 +34,6 @@ from origin.access import Access
 from origin.handlers import OPEN, Handler, Handlers, Terms
 from origin.library import BLOBS, Library
 from origin.metrics import Metrics
-from origin.policy import PERSONAL
 
 log = logging.getLogger("headend.origin")
 
@@ -210,7 +209,7 @@ class Origin:
         if name not in SHARED:
             caching = responses.NO_STORE
         else:
-            caching = responses.IMMUTABLE if territory is not None else PERSONAL
+            caching = responses.IMMUTABLE if territory is not None else responses.PERSONAL
         response = await handler(self.handlers, request, path, Terms(grant.max_height_px, caching))
         if response.status >= HTTPStatus.BAD_REQUEST or response.headers.get(hdrs.CACHE_CONTROL) == caching:
             return response

@@ -4,8 +4,6 @@ ENTRY_POINT = "public, max-age=60, stale-while-revalidate=30, stale-if-error=864
 """For what leads to the current release: a cache may go on with it while the origin is away (RFC 5861)."""
 RENDERED = "public, max-age=3600"
 """For manifests of a part of a release: a newer origin may write them in other words."""
-PERSONAL = "private, max-age=31536000, immutable"
-"""For immutable files that were reached by a token: only the viewer's own cache may keep them."""
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 MPD_TYPE = "application/dash+xml"

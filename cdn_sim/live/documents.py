@@ -97,10 +97,22 @@ class Document:
         """Memory that it takes."""
         return 1024 + (self.file.size_bytes if self.file else 0)
 
-    def response(self, method: str, headers: Headers, now_s: float) -> Response:
-        """The response to one client, with its age."""
-        found = self.other if self.file is None else responses.for_file(method, headers, self.file)
-        assert found is not None
+    def response(self, method: str, headers: Headers, now_s: float, *, is_personal: bool = False) -> Response:
+        """The response to one client, with its age.
+
+        Args:
+            method: ``GET`` or ``HEAD``.
+            headers: The client's.
+            now_s: The clock.
+            is_personal: Whether it was reached by a token, so that no cache may share it from here on.
+        """
+        if self.file is None:
+            assert self.other is not None
+            found = self.other
+        else:
+            caching = self.file.plain.whole.headers[hdrs.CACHE_CONTROL]
+            personal = caching.replace("public", "private", 1) if is_personal else None
+            found = responses.for_file(method, headers, self.file, personal)
         return with_age(found, self.age_s + now_s - self.at_s)
 
 

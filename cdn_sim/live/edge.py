@@ -278,7 +278,7 @@ class Edge:
         found, now_s = await self._documents.get(
             key, target, client=client_key(request.client), loops=loops, accept=accept
         )
-        return found.response(request.method, request.headers, now_s)
+        return found.response(request.method, request.headers, now_s, is_personal=grant is not None)
 
     def _count_document(self, decision: str) -> None:
         self.figures.decided(f"document {decision}")
@@ -299,7 +299,8 @@ class Edge:
             if wanted.is_segment:
                 await self._checker.take_screen(grant, segment_s=wanted.segment_s)
         ready = await self._ready(wanted, f"{prefix}{path[0]}", client, loops)
-        found = responses.for_file(request.method, request.headers, ready.file)
+        caching = responses.PERSONAL if grant is not None else None
+        found = responses.for_file(request.method, request.headers, ready.file, caching)
         return with_age(found, self._clock() - ready.since_s)
 
     async def _ready(self, wanted: Wanted, target: str, client: str, loops: str) -> _Ready:

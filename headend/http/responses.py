@@ -19,6 +19,8 @@ from headend.http.conditions import CONDITIONS, Headers, select
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 """For paths whose content never changes (RFC 8246)."""
+PERSONAL = "private, max-age=31536000, immutable"
+"""For the same where a token was needed: only the viewer's own cache may keep it."""
 BRIEFLY = "public, max-age=5"
 """For what may exist in a moment."""
 NO_STORE = "no-store"
