@@ -188,6 +188,10 @@ class Documents:
         self._count("miss")
         return found, self._clock()
 
+    def is_fresh(self, key: tuple[str, ...], document: Document, now_s: float) -> bool:
+        """Whether this is still what is kept for a key, and may be used without asking; counts as a use."""
+        return document.age_s + now_s - document.at_s < document.allowed.fresh_s and self._kept.get(key) is document
+
     def _refresh(self, key: tuple[str, ...], target: str, kept: Document, loops: str, accept: str) -> None:
         if key in self._flights:
             return

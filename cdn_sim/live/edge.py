@@ -21,7 +21,7 @@ from http import HTTPStatus
 from aiohttp import hdrs
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from cdn_sim.live.documents import Documents, with_age
+from cdn_sim.live.documents import Document, Documents, with_age
 from cdn_sim.live.folder import ArrivingFile, Folder, NoRoom
 from cdn_sim.live.load import HEADER as LOAD
 from cdn_sim.live.load import LoadMeter
@@ -38,11 +38,13 @@ from headend.caching.single_flight import SingleFlight, TookTooLong, TooMany
 from headend.http import cmcd, responses
 from headend.http.access_log import AccessLog
 from headend.http.blobs import Blob
+from headend.http.conditions import CONDITIONS
 from headend.http.connections import NO_ROUTE
 from headend.http.requests import Request
 from headend.http.responses import File, Response
 from headend.http.server import client_key
 from headend.metrics import Registry
+from headend.metrics.primitives import CounterValue
 
 log = logging.getLogger("headend.edge")
 
@@ -62,6 +64,10 @@ FLIGHTS = 1024
 FLIGHTS_PER_CLIENT = 64
 CMCD_PARAMETER = re.compile(r"(?:^|&)CMCD=[^&]*", re.IGNORECASE)
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
+PREPARED = 4096
+"""Ways of asking for documents whose answers are prepared."""
+PLAIN = (LOOP, *(name for name in CONDITIONS if name != hdrs.IF_NONE_MATCH))
+"""Headers on which an answer depends that is not prepared."""
 _LOOP = responses.error(HTTPStatus.LOOP_DETECTED)
 _GATEWAY_TIMEOUT = responses.error(HTTPStatus.GATEWAY_TIMEOUT)
 _BAD_GATEWAY = responses.error(HTTPStatus.BAD_GATEWAY)
@@ -82,11 +88,31 @@ class _Ready:
     since_s: float
 
 
+@dataclass(slots=True)
+class _Prepared:
+    """The answer to one way of asking for a document.
+
+    Attributes:
+        key: The document's.
+        document: What is answered with.
+        response: Without its age.
+        age: In whole seconds, as in ``aged``.
+        aged: The response with its age.
+    """
+
+    key: tuple[str, ...]
+    document: Document
+    response: Response
+    age: int
+    aged: Response
+
+
 class Figures:
     """What an edge counts; the names are those of the simulation's report."""
 
     def __init__(self, registry: Registry, tier: str, name: str) -> None:
         self._tier, self._name = tier, name
+        self._decisions: dict[str, CounterValue] = {}
         self._requests = registry.counter("decisions", "Requests by decision.", "tier", "edge", "decision")
         self._fetched = registry.counter("fetched_bytes", "Bytes from upstream.", "from")
         self._filled = registry.counter("fill_bytes", "Bytes of planned fill by result.", "result")
@@ -97,7 +123,10 @@ class Figures:
 
     def decided(self, decision: str) -> None:
         """Count a request."""
-        self._requests.inc(self._tier, self._name, decision)
+        known = self._decisions.get(decision)
+        if known is None:
+            known = self._decisions[decision] = self._requests.labels(self._tier, self._name, decision)
+        known.value += 1
 
     def fetched(self, role: str, size_bytes: int) -> None:
         """Count bytes from upstream."""
@@ -171,6 +200,7 @@ class Edge:
         self._flights: SingleFlight[str, _Ready] = SingleFlight(FLIGHTS, FLIGHTS_PER_CLIENT)
         self._tasks: set[asyncio.Task[None]] = set()
         self._paced: set[str] = set()
+        self._prepared: dict[tuple[object, ...], _Prepared] = {}
         registry.gauge("disk_bytes", "Bytes that the policy keeps on the disk.", lambda: policy.policy.used_bytes)
         registry.gauge("pinned_bytes", "Bytes of the planned part.", lambda: policy.policy.pinned_bytes)
         registry.gauge("load", "Share of the edge's rate that is taken.", lambda: self._meter.load)
@@ -190,6 +220,9 @@ class Edge:
 
     async def respond(self, request: Request) -> tuple[str, Response]:
         """The name of the request's route, and the response."""
+        prepared = self._prepared_for(request)
+        if prepared is not None:
+            return "document", prepared
         path = request.path
         if path in HEALTH:
             return "health", self._health(path)
@@ -262,6 +295,21 @@ class Edge:
 
     # --- documents ---
 
+    def _prepared_for(self, request: Request) -> Response | None:
+        """The answer that was given before to the same question, if it still holds; most hits of manifests end here."""
+        headers = request.headers
+        found = self._prepared.get(_asked(request))
+        if found is None or any(name in headers for name in PLAIN):
+            return None
+        now_s = self._clock()
+        if not self._documents.is_fresh(found.key, found.document, now_s):
+            return None
+        age = int(found.document.age_s + now_s - found.document.at_s)
+        if age != found.age:
+            found.age, found.aged = age, with_age(found.response, age)
+        self.figures.decided("document hit")
+        return found.aged
+
     async def _document(self, request: Request, rest: str, token: str | None, loops: str) -> Response:
         query = CMCD_PARAMETER.sub("", request.query).lstrip("&")
         if not QUERY.fullmatch(query):
@@ -278,6 +326,11 @@ class Edge:
         found, now_s = await self._documents.get(
             key, target, client=client_key(request.client), loops=loops, accept=accept
         )
+        if token is None and found.file is not None and not any(name in request.headers for name in PLAIN):
+            response = responses.for_file(request.method, request.headers, found.file)
+            if len(self._prepared) >= PREPARED:
+                self._prepared.clear()
+            self._prepared[_asked(request)] = _Prepared(key, found, response, -1, response)
         return found.response(request.method, request.headers, now_s, is_personal=grant is not None)
 
     def _count_document(self, decision: str) -> None:
@@ -504,6 +557,13 @@ class Edge:
         """Peers that are likelier to have an object than this edge: by rendezvous hashing."""
         ranked = sorted((*self._peers, self._itself), key=lambda url: _weight(url, key), reverse=True)
         return tuple(ranked[: ranked.index(self._itself)])[:1]
+
+
+def _asked(request: Request) -> tuple[object, ...]:
+    """All that a prepared answer depends on."""
+    headers = request.headers
+    codings, known = headers.getall(hdrs.ACCEPT_ENCODING, ()), headers.getall(hdrs.IF_NONE_MATCH, ())
+    return request.target, tuple(codings), tuple(known), headers.get(hdrs.ACCEPT)
 
 
 def _weight(url: str, key: str) -> bytes:

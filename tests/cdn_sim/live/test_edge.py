@@ -3,6 +3,7 @@ import hashlib
 import http.client
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -193,6 +194,56 @@ def test_what_does_not_exist_is_asked_for_once_in_a_while(origin: FaultyOrigin, 
             assert get(url + path_of("film", 999))[0] == 404
         assert origin.asked["/film/nothing.txt"] == 1
         assert origin.asked[path_of("film", 999)] == 0
+
+
+def test_prepared_answers_differ_in_all_that_they_depend_on(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+    origin.playlist = bytes(range(256)) * 20
+    path = "/film/multivariant.m3u8"
+    with edge_running(settings) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+
+        def ask(*headers: str, target: str = path) -> tuple[str, bytes]:
+            lines = [f"GET {target} HTTP/1.1", "Host: a", "Connection: close", *headers, "", ""]
+            with socket.create_connection((host, int(port)), 10) as client:
+                client.sendall("\r\n".join(lines).encode())
+                head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+            return head.decode().split()[1], body
+
+        whole = ask()
+        assert whole == ("200", origin.playlist)
+        tag = get(url + path)[2]["ETag"]
+        for _ in range(2):  # the second time they are prepared
+            assert ask() == whole
+            assert ask("range: bytes=0-9") == ("206", origin.playlist[:10])
+            assert ask("RANGE: bytes=5-9", "accept-encoding: br") != whole
+            assert ask(f"if-none-match: {tag}") == ("304", b"")
+            assert ask('If-None-Match: "x"') == whole
+            assert ask('If-None-Match: "x"', f"If-None-Match: {tag}")[0] == "304"
+            assert ask("if-match: nothing")[0] == "412"
+            assert ask("cdn-loop: other, one")[0] == "508"
+            packed = ask("Accept-Encoding: gzip")
+            assert packed[0] == "200" and packed[1][:2] == b"\x1f\x8b"
+            assert ask("Accept-Encoding: x", "Accept-Encoding: gzip") == packed
+            assert ask("Accept-Encoding: x") == whole
+        assert ask(target="/film/other.txt")[0] == "404"
+        origin.playlist = b"#EXTM3U\n"
+        assert ask() == whole, "it is fresh"
+        assert origin.asked[path] == 1
+
+
+def test_a_prepared_answer_ends_with_the_freshness_of_its_document(
+    origin: FaultyOrigin, settings: EdgeSettings
+) -> None:
+    origin.caching = "public, max-age=1"
+    path = "/film/multivariant.m3u8"
+    with edge_running(settings) as url:
+        for _ in range(3):
+            assert get(url + path)[1] == origin.playlist
+        origin.playlist = b"#EXTM3U\n# another\n"
+        time.sleep(1.1)
+        for _ in range(3):
+            status, body, headers = get(url + path)
+            assert (status, body) == (200, origin.playlist) and int(headers["Age"]) <= 1
 
 
 def test_compressed_manifests_are_made_once_for_all(origin: FaultyOrigin, settings: EdgeSettings) -> None:
