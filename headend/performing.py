@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from encoder import cluster, damage, encoding, sandbox, text, tool
 from encoder.subtitles import sidecars
 from headend import capping, documents, layout, records
-from headend.errors import ChunkRejected, ConfigError, PlanMismatch, ToolFailed, WorkerUnfit
+from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PlanMismatch, ToolFailed, WorkerUnfit
 from headend.media import (
     Codec,
     Damage,
@@ -73,6 +73,7 @@ class Order:
         thumbnails: How they are laid.
         allow_damaged: Whether damage in the master is put on record, instead of failing the task.
         logged: Whether workers log their tasks.
+        submission: Random. A run that is repeated takes up a receipt of the same one; empty for none.
         sealed: For each encrypted rendition, by its id: the tracks that it becomes, and the key of each.
         kids: Ids of all keys that init segments list, by scheme.
         keys: Where keys come from; None for a clear title.
@@ -93,12 +94,20 @@ class Order:
     thumbnails: Thumbnails | None = None
     allow_damaged: bool = False
     logged: bool = False
+    submission: str = ""
     sealed: Mapping[str, tuple[tuple[str, KeyName], ...]] = field(default_factory=dict)
     kids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     keys: KeySettings | None = None
 
 
-def order_of(plan: EncodePlan, store: StoreSettings, keys: KeySettings | None = None, *, logged: bool = False) -> Order:
+def order_of(
+    plan: EncodePlan,
+    store: StoreSettings,
+    keys: KeySettings | None = None,
+    *,
+    logged: bool = False,
+    submission: str = "",
+) -> Order:
     """Tell workers what a plan's tasks have in common."""
     sealed: dict[str, tuple[tuple[str, KeyName], ...]] = {}
     protections = {protection.scheme: protection for protection in plan.protection}
@@ -121,6 +130,7 @@ def order_of(plan: EncodePlan, store: StoreSettings, keys: KeySettings | None = 
         thumbnails=plan.thumbnails,
         allow_damaged=plan.allow_damaged,
         logged=logged,
+        submission=submission,
         sealed=sealed,
         kids={scheme: sealing.kids_of(plan.title, protection) for scheme, protection in protections.items()},
         keys=keys,
@@ -141,6 +151,8 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
         HeadendError: Whatever went wrong; what has been stored so far is written again by the next attempt.
     """
     store = open_store(order.store, cancelled=run.cancelled, on_wait=run.on_wait)
+    if (made := _made_before(order, run.task, store)) is not None:
+        return made
     if run.name:
         begun = Attempt(run.task.id, run.attempt, run.worker, datetime.now(UTC).isoformat(timespec="milliseconds"), "")
         records.begin(store, order.title, run.name, begun)
@@ -152,6 +164,19 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
     if run.name:
         records.end(store, order.title, run.name)
     return receipt
+
+
+def _made_before(order: Order, task: EncodeTask, store: Store) -> Receipt | None:
+    """The receipt of an earlier run whose end got lost: the worker or the scheduler was killed just then."""
+    if not order.submission:
+        return None
+    key = layout.receipt(order.title, task.id)
+    try:
+        receipt = documents.read(Receipt, store.get(key), key=key)
+    except ObjectMissing:
+        return None
+    whole = {(track.rendition, receipt.chunk) for track in receipt.tracks} >= set(task.parts)
+    return receipt if whole and receipt.submission == order.submission else None
 
 
 def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt:
@@ -202,6 +227,7 @@ def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt:
                     peak_memory_bytes=finished.peak_memory_bytes,
                     decode_errors=finished.decode_errors,
                     damage=found,
+                    submission=order.submission,
                 )
 
             keeper = _Keeper(order, store, seals)

@@ -4,6 +4,7 @@ master ─probe─▶ Probe ─fit─▶ renditions ─draft─▶ tracks ─tak
 ─fold─▶ indexes ─present─▶ Presentation ─publish─▶ release
 """
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -651,7 +652,9 @@ class _Job:
             return receipts
         keys = request.protection.keys if request.protection is not None else None
         try:
-            order = order_of(plan, request.store, keys, logged=request.cluster.scheduler is not None)
+            order = order_of(
+                plan, request.store, keys, logged=request.cluster.scheduler is not None, submission=secrets.token_hex(8)
+            )
             self.run(plan.tasks, partial(perform, order), request.cluster, note, tool=plan.tool)
         except DamagedMaster:
             if plan.allow_damaged:

@@ -113,6 +113,7 @@ class Receipt:
         peak_memory_bytes: Peak resident memory of the child process.
         decode_errors: How often the decoders complained, also of what lies before the chunk and is not used.
         damage: What was concealed.
+        submission: The `Order.submission` that it answers.
     """
 
     task: str
@@ -125,6 +126,7 @@ class Receipt:
     peak_memory_bytes: int
     decode_errors: int = 0
     damage: tuple[Damage, ...] = ()
+    submission: str = ""
 
 
 Rendition = TypeVar("Rendition", VideoRendition, AudioRendition, TextRendition, Thumbnails, Poster)

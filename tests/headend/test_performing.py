@@ -8,7 +8,7 @@ import pytest
 
 from encoder.cluster import TaskRun
 from headend import layout, pipeline
-from headend.errors import ChunkRejected, StorageError
+from headend.errors import ChunkRejected, HeadendError, StorageError
 from headend.media import Effort, EncodeTask, Kind, Receipt
 from headend.performing import Order, order_of, perform
 from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
@@ -80,3 +80,14 @@ def test_a_task_has_a_receipt_when_all_of_its_results_are_stored_and_not_before(
         for segment in track.segments:
             assert stored[layout.track_segment("film", track.track, segment.number)] == segment.size_bytes
     assert not list(tmp_path.glob("headend-*"))
+
+
+def test_a_run_whose_end_got_lost_is_not_made_again(smoke: tuple[Order, EncodeTask], tmp_path: Path) -> None:
+    order, task = smoke
+    order = replace(order, submission="this one")
+    made = carry_out(order, task, tmp_path)
+    broken = replace(task, argv=("ffmpeg", "-bogus"))
+    assert carry_out(order, broken, tmp_path) == made
+    for other in ("another one", ""):  # such as one that encodes anew what is there
+        with pytest.raises(HeadendError):
+            carry_out(replace(order, submission=other), broken, tmp_path)
