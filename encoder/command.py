@@ -253,6 +253,13 @@ class VideoCommands:
         whole = f"{graph};{encoding.replace(_FRAMES, label, 1)}"
         return PROGRAM, *GLOBAL, *mending, *opening, "-filter_complex", whole, *outputs
 
+    def reference_format(self, rendition: VideoRendition) -> str:
+        """Pixel format in which the master's own picture is kept beside trials of a rendition.
+
+        It is the cascade's, so that nothing is lost; where a rendition's gamut is narrowed with its depth, its own.
+        """
+        return rendition.pixel_format if _is_narrowed(rendition, self._look) else self._look.working_format
+
     def survey(self, chunk: Chunk) -> tuple[str, ...]:
         """Build the command of a survey.
 

@@ -213,7 +213,7 @@ class Analysing:
             {
                 "frames": [self._commands.frames(_chunk(excerpt)), excerpt.first_frame, excerpt.end_frame],
                 "encoder": self._commands.alone(rendition),
-                "reference": self._size_px,
+                "reference": [self._size_px, self._commands.reference_format(rendition)],
                 "judged": [self._viewing.model, self._shown_px, self._every(rendition)],
             }
         )
@@ -232,6 +232,7 @@ class Analysing:
             height_px=self._size_px[1],
             rate_divisor=1,
             frame_rate=self._grid.frame_rate,
+            pixel_format=self._commands.reference_format(renditions[0]),
         )
         argv = self._commands.trial(chunk, renditions, reference)
         encoders_bytes = self._pricing.video_bytes(renditions)

@@ -235,10 +235,13 @@ class Analyst:
         ]
         if cap > titled.CAP:
             decisions.append(f"rate varies much: caps are {cap:.1f} × the average instead of {titled.CAP:g} ×")
+        codecs = tuple(self._of_codec(codec, hulls[codec], points, made.spots[codec]) for codec in self._wanted)
+        if savings := [f"{each.codec} {each.saving:+.1%}" for each in codecs if each.rungs]:
+            decisions.append(f"bits at equal VMAF, foretold against {self._pattern.name}: {', '.join(savings)}")
         return Analysis(
             ladder=made.ladder,
             pattern=self._pattern.name,
-            codecs=tuple(self._of_codec(codec, hulls[codec], points, made.spots[codec]) for codec in self._wanted),
+            codecs=codecs,
             decisions=tuple(decisions),
             gops=len(gops),
             excerpts=len(chosen),

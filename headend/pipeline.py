@@ -443,7 +443,11 @@ def analyse(
         on_event=note,
         on_step=lambda name: on_event(Step(name)),
     )
-    found = analyst.analyse()
+    try:
+        found = analyst.analyse()
+    except DamagedMaster:
+        look_for_all_damage(draft.with_tasks(workers=1), request.store, on_event)
+        raise
     if not found.results:
         on_event(cluster.Notice(f"the ladder {found.analysis.ladder.name} of this master is known"))
     elif found.reused:
@@ -659,12 +663,19 @@ class _Job:
         except DamagedMaster:
             if plan.allow_damaged:
                 raise
-            self.on_event(Step("looking through the whole master for damage"))
-            with masters.opened(plan.master, request.store.endpoint_url) as source:
-                found = sandbox.look_through(
-                    plan.master, source.url, damage.whole(plan.tasks), progress=source.progress
-                )
-            if found:
-                raise damage.refusal(plan.title, plan.master, found) from None
+            look_for_all_damage(plan, request.store, self.on_event)
             raise
         return receipts
+
+
+def look_for_all_damage(plan: EncodePlan, store: StoreSettings, on_event: Callable[[Event], None]) -> None:
+    """Look through a whole master after a task has met damage, so that the error names all of it.
+
+    Raises:
+        DamagedMaster: With all that was found; nothing is raised where nothing was found.
+    """
+    on_event(Step("looking through the whole master for damage"))
+    with masters.opened(plan.master, store.endpoint_url) as source:
+        found = sandbox.look_through(plan.master, source.url, damage.whole(plan.tasks), progress=source.progress)
+    if found:
+        raise damage.refusal(plan.title, plan.master, found)

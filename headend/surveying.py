@@ -83,14 +83,18 @@ def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialS
         if finished.decode_errors and not inquiry.allow_damaged:
             _refuse_damage(inquiry, task.work, source, run)
         if isinstance(task, SurveyTask):
-            found = surveying.complexity(
-                task.work.chunk,
-                surveying.packets_file(scratch).read_text(),
-                seen,
-                gop_frames=task.gop_frames,
-                frames_per_s=task.frames_per_s,
-                cpu_s=finished.cpu_s,
-            )
+            try:
+                found = surveying.complexity(
+                    task.work.chunk,
+                    surveying.packets_file(scratch).read_text(),
+                    seen,
+                    gop_frames=task.gop_frames,
+                    frames_per_s=task.frames_per_s,
+                    cpu_s=finished.cpu_s,
+                )
+            except ChunkRejected:
+                _refuse_damage(inquiry, task.work, source, run)
+                raise
             store.put(layout.survey(inquiry.master.digest, task.id), documents.write(found))
             return found
         scores = scored(task, scratch, finished.cpu_s, run.cancelled)

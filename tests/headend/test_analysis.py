@@ -14,14 +14,17 @@ from encoder.cluster import Done, TaskRun
 from encoder.planning import Draft
 from headend import analysis, layout, pipeline
 from headend.analysis import Analysed
-from headend.errors import ConfigError
-from headend.media import Effort
+from headend.errors import ConfigError, DamagedMaster
+from headend.media import Effort, VideoRange
 from headend.media.quality import HD
 from headend.settings import ClusterSettings, Cropping, EncodeSettings, StoreSettings, Targets
 from headend.storage import open_store
 from ladders import loading
+from ladders.ladder import FramePolicy
 from ladders.rules import check
 from tests.support.command_line import ROOT
+from tests.support.damage import garble
+from tests.support.masters import make_film
 
 LADDER = ROOT / "tests" / "data" / "one_codec.toml"
 
@@ -45,12 +48,14 @@ def here(folder: Path) -> Callable[..., None]:
     return run
 
 
-def fitted(master: Path, folder: Path, **encode: Any) -> tuple[Draft, Analysed]:
+def fitted(
+    master: Path, folder: Path, *, policy: FramePolicy = FramePolicy.SOURCE, **encode: Any
+) -> tuple[Draft, Analysed]:
     store = StoreSettings(str(folder / "store"))
     settings = EncodeSettings(effort=Effort.DRAFT, thumbnails=False, segment_s=Fraction(1), **encode)
-    request = pipeline.Request(
-        str(master), "film", loading.load(str(LADDER)), store, ClusterSettings(), settings, targets=Targets()
-    )
+    ladder = loading.load(str(LADDER))
+    ladder = replace(ladder, video=tuple(replace(rung, frame_rate=policy) for rung in ladder.video))
+    request = pipeline.Request(str(master), "film", ladder, store, ClusterSettings(), settings, targets=Targets())
     draft, found = pipeline.fitted_draft(
         request, pipeline.inspect(str(master), store), open_store(store), run=here(folder)
     )
@@ -99,6 +104,32 @@ def test_titles_of_any_rate_are_tried_at_the_rate_that_is_delivered(
     assert max(r.frame_rate for r in draft.plan.video) == rate
     assert len(found.analysis.codecs[0].points) >= 3
     assert all(0 <= point.vmaf <= 100 and point.kbps > 0 for point in found.analysis.codecs[0].points)
+
+
+def test_rungs_of_half_the_frames_are_compared_with_these(tmp_path: Path) -> None:
+    master = clip(tmp_path / "film.mkv", "testsrc2=s=320x180:r=50", 12)
+    draft, found = fitted(master, tmp_path, policy=FramePolicy.AT_MOST_30)
+
+    assert {r.rate_divisor for r in draft.plan.video} == {2}
+    # Frames that were paired wrongly would look like nothing at all.
+    assert max(point.vmaf for point in found.analysis.codecs[0].points) > 40
+
+
+def test_hdr_is_tried_as_it_is_tone_mapped(tmp_path: Path) -> None:
+    tags = "setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv"
+    master = clip(tmp_path / "hdr.mkv", f"testsrc2=s=320x180:r=25,format=yuv420p10le,{tags}", 4)
+    draft, found = fitted(master, tmp_path)
+
+    assert draft.conformed.track.video_range is VideoRange.PQ
+    assert max(point.vmaf for point in found.analysis.codecs[0].points) > 40
+
+
+def test_damage_is_told_as_for_an_encode(tmp_path: Path) -> None:
+    master = make_film(tmp_path / "film.mp4", frame_count=50, codec_args=("-preset", "ultrafast", "-g", "12"))
+    garble(master, [30])
+
+    with pytest.raises(DamagedMaster, match="--allow-damaged"):
+        fitted(master, tmp_path)
 
 
 def test_bars_that_are_cut_off_are_not_tried(tmp_path: Path) -> None:
