@@ -42,6 +42,8 @@ SURVEY_FRAME_S = 0.0027
 """CPU seconds to encode a frame of 360 lines quickly and to look at it; decoding comes on top."""
 LOSSLESS_S = 0.004
 """CPU seconds to keep a million pixels losslessly, and to read them again."""
+FORMAT = 1
+"""Part of the identity of all results. Raise it when the same commands are read or scored in another way."""
 _SCREEN = 1920 * 1080
 _MEGA = 1_000_000
 
@@ -151,7 +153,7 @@ class Analysing:
     ) -> None:
         self._commands, self._conformed, self._grid, self._pricing = commands, conformed, grid, pricing
         self._viewing, self._shown_px, self._size_px = viewing, shown_px, size_px
-        self._shared = {"master": master_digest, "tool": tool_digest}
+        self._shared = {"format": FORMAT, "master": master_digest, "tool": tool_digest}
 
     # --- survey ---
 

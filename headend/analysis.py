@@ -46,6 +46,8 @@ FURTHER = 1.15
 """What further trials add to the price of the first ones."""
 TELL_EVERY_S = 10.0
 """How often it is told how many tasks are done."""
+FORMAT = 1
+"""Part of the identity of a ladder. Raise it when excerpts are drawn or rungs are placed in another way."""
 HULL_STEPS = 40
 """Places at which a hull is kept, for drawing."""
 MOST_CAP = 4.0
@@ -383,6 +385,7 @@ class Analyst:
     def _digest(self, surveys: Sequence[SurveyTask], first: Sequence[Trial]) -> str:
         """Name the ladder by all that it follows from."""
         content = {
+            "format": FORMAT,
             "surveys": [task.id for task in surveys],
             "trials": [trial.id for trial in first],
             "encoders": [self._draft.commands.alone(size.rendition) for size in self._sizes],
