@@ -30,6 +30,8 @@ MOST_RENDITIONS = 8
 STALL_S = 600
 """How long FFmpeg may say nothing: VMAF of 2160 lines takes seconds for a frame."""
 
+LEAST_ENCODED_PX = (320, 180)
+"""CAMBI, the part of VMAF that looks for banding, takes no encoded size below 180x150, and fails at these limits."""
 MINIATURE_PX = (160, 90)
 """Size of the small grey pictures by which black, frozen and wrong pictures are found."""
 
@@ -254,8 +256,8 @@ def command(
         model = ":".join(
             (
                 f"version={viewing.model}",
-                f"cambi.enc_width={judged.width_px}",
-                f"cambi.enc_height={judged.height_px}",
+                f"cambi.enc_width={max(judged.width_px, LEAST_ENCODED_PX[0])}",
+                f"cambi.enc_height={max(judged.height_px, LEAST_ENCODED_PX[1])}",
                 f"cambi.enc_bitdepth={judged.bit_depth}",
             )
         ).replace(":", "\\:")
