@@ -4,7 +4,7 @@ import hashlib
 import struct
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -111,7 +111,7 @@ def protected(clear: bytes, key: ContentKey) -> bytes:
     for number, fragment in enumerate(found, start=1):
         media = clear[fragment.media : fragment.media + sum(s.size_bytes for s in fragment.samples)]
         late_ticks = max(0, *(-s.composition_ticks for s in fragment.samples), 0)
-        samples = [replace(s, composition_ticks=s.composition_ticks + late_ticks) for s in fragment.samples]
+        samples = [s._replace(composition_ticks=s.composition_ticks + late_ticks) for s in fragment.samples]
         parts.append(made.fragment(number, fragment.decode_ticks, samples, media, first=first))
         first += len(samples)
     return b"".join(parts)
