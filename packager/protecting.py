@@ -100,7 +100,7 @@ class SampleProtector:
         # Only whole blocks of VP9 are encrypted in cbcs, too: its binding knows no other way.
         self._aligned = not self._is_cbcs or entry.kind == "vp09"
         self._aes = algorithms.AES(key.secret)
-        self._cbc = modes.CBC(bytes.fromhex(key.name.iv)) if self._is_cbcs else None
+        self._cbc = Cipher(self._aes, modes.CBC(bytes.fromhex(key.name.iv))) if self._is_cbcs else None
         self._salt = salt
         self.init = _encrypted_init(init, key, kids, has_pattern=self._is_cbcs and self._reader is not None)
 
@@ -149,7 +149,7 @@ class SampleProtector:
             if not blocks:
                 continue
             end = start + blocks * BLOCK_BYTES
-            encryptor = Cipher(self._aes, self._cbc).encryptor()  # the vector is constant: every range begins anew
+            encryptor = self._cbc.encryptor()  # the vector is constant: every range begins anew
             if self._reader is None:
                 body[start:end] = encryptor.update(body[start:end])
                 continue
