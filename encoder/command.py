@@ -258,7 +258,7 @@ class VideoCommands:
 
         It is the cascade's, so that nothing is lost; where a rendition's gamut is narrowed with its depth, its own.
         """
-        return rendition.pixel_format if _is_narrowed(rendition, self._look) else self._look.working_format
+        return rendition.pixel_format if is_narrowed(rendition, self._look) else self._look.working_format
 
     def survey(self, chunk: Chunk) -> tuple[str, ...]:
         """Build the command of a survey.
@@ -291,6 +291,10 @@ class VideoCommands:
     def frames(self, chunk: Chunk) -> str:
         """The graph that puts a chunk's frames on the grid: part of the identity of all that is made of them."""
         return self._opening(chunk)[1]
+
+    def opening(self, chunk: Chunk) -> tuple[tuple[str, ...], str]:
+        """The options that open the master for a chunk, and the graph that puts its frames on the grid."""
+        return self._opening(chunk)
 
     def alone(self, rendition: VideoRendition | None, beside: Beside = Beside()) -> tuple[str, ...]:
         """What is done to frames for one rendition, or for what is made beside: part of its identity."""
@@ -487,9 +491,9 @@ def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> d
         steps = halvings(look.size)[: 1 + max(halvings(look.size).index(start) for start in starts)]
         for number, half in enumerate(steps):
             if number:
-                stream = _scaled(stream, half, look)
+                stream = scaled(stream, half, look)
             here = [r for r, start in zip(members, starts, strict=True) if start == half]
-            kind_of = {r.id: (_is_sdr(r), _is_narrowed(r, look)) for r in here}
+            kind_of = {r.id: (_is_sdr(r), is_narrowed(r, look)) for r in here}
             kinds = [[r for r in here if kind_of[r.id] == kind] for kind in sorted({*kind_of.values()})]
             last = number == len(steps) - 1
             branches = copies(stream, len(kinds) + (not last), "split")
@@ -507,23 +511,23 @@ def _sizes_from(
     sdr = _is_sdr(members[0])
     if sdr and look.track.video_range is not VideoRange.SDR:
         # Once for all sizes: this costs more than scaling.
-        stream = _scaled(stream, half, look) if is_master else stream
+        stream = scaled(stream, half, look) if is_master else stream
         stream = tone_mapped(stream, look.track.video_range, peak_nits(look.light))
         stream, is_master = without_metadata(stream), False
     elif look.track.mastering_display or look.track.content_light:
         # Encoders of HDR are told by their own options. A decoder says it with some frames and not with others, and
         # FFmpeg would then write it into the header of one chunk and not into that of the next.
         stream = without_metadata(stream)
-    if _is_narrowed(members[0], look):
-        stream = narrowed(_scaled(stream, half, look) if is_master else stream, look.working_format)
+    if is_narrowed(members[0], look):
+        stream = narrowed(scaled(stream, half, look) if is_master else stream, look.working_format)
         is_master = False
     sizes = sorted({_size(r) for r in members}, reverse=True)
     for size, copy in zip(sizes, copies(stream, len(sizes), "split"), strict=True):
         # A master may be of any format and range; its halves are what renditions are.
-        scaled = copy if size == half and not is_master else _scaled(copy, size, look)
+        sized = copy if size == half and not is_master else scaled(copy, size, look)
         here = [r for r in members if _size(r) == size]
         formats = sorted({r.pixel_format for r in here})
-        for pixel_format, kept in zip(formats, copies(scaled, len(formats), "split"), strict=True):
+        for pixel_format, kept in zip(formats, copies(sized, len(formats), "split"), strict=True):
             users = [r for r in here if r.pixel_format == pixel_format]
             made = _as_format(kept, pixel_format, look)
             taps |= zip((r.id for r in users), copies(made, len(users), "split"), strict=True)
@@ -543,12 +547,13 @@ def bit_depth_of(rendition: VideoRendition) -> int:
     return max(component.bits for component in av.VideoFormat(rendition.pixel_format).components)
 
 
-def _is_narrowed(rendition: VideoRendition, look: Look) -> bool:
+def is_narrowed(rendition: VideoRendition, look: Look) -> bool:
     """Whether a rendition is brought from a wide gamut to BT.709."""
     return is_wide(look.colour) and bit_depth_of(rendition) == 8
 
 
-def _scaled(stream: Any, size: tuple[int, int], look: Look) -> Any:
+def scaled(stream: Any, size: tuple[int, int], look: Look) -> Any:
+    """Frames of another size, of limited range and square pixels, in the working format."""
     options: dict[str, Any] = {
         # Bicubic steps blur a little each; on the one clip that was tried, Lanczos ones leave 360 lines 5 VMAF better.
         # zimg does them at about half of swscale's cost, and minds where chroma samples lie.
@@ -566,7 +571,7 @@ def _sheets(frames: Any, look: Look, thumbnails: Thumbnails) -> Any:
     """Every so many frames one, small, in rows on sheets; what is left of the last sheet is black."""
     # Only those few are scaled, from the master's own size.
     stream = frames.filter("framestep", thumbnails.interval_frames)
-    stream = _scaled(stream, (thumbnails.tile_width_px, thumbnails.tile_height_px), look)
+    stream = scaled(stream, (thumbnails.tile_width_px, thumbnails.tile_height_px), look)
     if look.track.video_range is not VideoRange.SDR:
         stream = tone_mapped(stream, look.track.video_range, peak_nits(look.light))
     elif is_wide(look.colour):
@@ -588,7 +593,7 @@ def _stills(frames: Any, look: Look, poster: Poster, places: Sequence[int]) -> A
     chosen = "+".join(f"eq(n,{place})" for place in places)
     first, rest = copies(frames, 2, "split")
     stills = ffmpeg.concat(first.filter("trim", end_frame=1), rest.filter("select", chosen))
-    stream = _scaled(timestamps.spread_sheets(stills), (poster.width_px, poster.height_px), look)
+    stream = scaled(timestamps.spread_sheets(stills), (poster.width_px, poster.height_px), look)
     if look.track.video_range is not VideoRange.SDR:
         stream = tone_mapped(stream, look.track.video_range, peak_nits(look.light))
     elif is_wide(look.colour):

@@ -35,7 +35,7 @@ LEAST_ENCODED_PX = (320, 180)
 MINIATURE_PX = (160, 90)
 """Size of the small grey pictures by which black, frozen and wrong pictures are found."""
 
-_NO_MODEL = "could not load libvmaf model"
+_NO_MODEL, _NO_FILTER = "could not load libvmaf model", "No such filter: 'libvmaf'"
 
 Miniatures = npt.NDArray[np.uint16]
 """Luma of small pictures at 10 bits: frames × height × width."""
@@ -175,7 +175,7 @@ def measure(
             )
         except ToolFailed as error:
             told = redact(error.facts.get("stderr", ""))
-            if _NO_MODEL in told:
+            if _NO_MODEL in told or _NO_FILTER in told:
                 raise ConfigError(
                     f"this FFmpeg has no VMAF model {viewing.model}; unset HEADEND_FFMPEG to take the one that "
                     "headend brings"
@@ -191,6 +191,17 @@ def measure(
         if len(pictures) != (wanted := _measured(frames, divisor, every)):
             raise ToolFailed(f"{len(pictures)} small pictures were made instead of {wanted}")
     return Measured(scores, tuple(range(0, frames, every)), done.cpu_s, made)
+
+
+def check_model(viewing: Viewing) -> None:
+    """Make sure that the FFmpeg in use knows a screen's model, before hours of encoding.
+
+    Raises:
+        ConfigError: It does not.
+        ToolFailed: It does not run.
+    """
+    frame = Picture((("-f", "lavfi", "-i", "color=s=320x180:r=25:d=0.04"),))
+    measure(frame, [Shown(frame, 320, 180)], Viewing(viewing.name, viewing.model, 320, 180), 1)
 
 
 def command(

@@ -15,6 +15,7 @@ from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
 from encoder.grouping import Group, arrange
 from encoder.identities import behind_input, digest, task_id, track_id
+from encoder.measure_tasks import Measuring
 from encoder.picture.colour import check, complete_colour
 from encoder.picture.colour import tell as tell_colour
 from encoder.sound.work import SoundWork
@@ -102,6 +103,7 @@ class Draft:
         )
         look = Look(conformed, complete_colour(track)[0])
         self._probe, self.conformed, self._text, self._tool_digest = probe, conformed, text, tool_digest
+        self._look = look
         self.commands = VideoCommands(probe.master, look, grid, settings.effort)
         self._chunks = seeking.joined(grid.chunks(), conformed)
         self._costs = costs or measured()
@@ -177,6 +179,11 @@ class Draft:
         urgent = _early_ids(self.plan) if early else frozenset()
         tasks.sort(key=lambda task: (urgent.isdisjoint(rendition for rendition, _ in task.parts), -task.cost))
         return replace(self.plan, tasks=tuple(tasks))
+
+    def measuring(self) -> Measuring:
+        """How the renditions are measured once they are made."""
+        plan = self.plan
+        return Measuring(plan.title, self._look, plan.grid, self.commands, plan.video, plan.tracks)
 
     # --- identities -----------------------------------------------------------------------------------------------
 

@@ -42,8 +42,8 @@ class Event:
     """Something that a job has said.
 
     Attributes:
-        name: ``step``, ``planned``, ``progress``, ``attempt_failed``, ``notice``, ``published_early``, ``failed`` or
-            ``done``.
+        name: ``step``, ``planned``, ``progress``, ``measured``, ``attempt_failed``, ``notice``, ``published_early``,
+            ``failed`` or ``done``.
         facts: What belongs to it, as ``headend submit --json-lines`` prints it.
     """
 

@@ -12,6 +12,7 @@ HeadendError
 │   │   └── PlanMismatch no attempt would make it so: headend's own fault
 │   ├── TaskCrashed      a task met an error that nobody foresaw: headend's own fault
 │   └── Cancelled        the task was told to stop
+├── QualityRefused       a release does not look or sound as the rules want         exit 6
 ├── PackagingError       a release can't be described or does not verify            exit 4
 └── StorageError         the store refused or lost something                        exit 5
     ├── ObjectMissing    no such object
@@ -111,6 +112,10 @@ class TaskCrashed(EncodingError):
 
 class Cancelled(EncodingError):
     """The task was told to stop and its child processes are gone."""
+
+
+class QualityRefused(HeadendError):
+    """A release is complete, but does not look or sound as the rules want; ``release`` in the facts says which."""
 
 
 class PackagingError(HeadendError):

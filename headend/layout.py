@@ -21,6 +21,11 @@ titles/{title}/releases/{release}/outline.json          what manifests of a part
 titles/{title}/releases/{release}/release.json          what the release is, for people and tools
 titles/{title}/releases/{release}/deleted.json          since when the release is deleted
 titles/{title}/releases/{release}/held.json             since when the release waits for somebody to publish it
+titles/{title}/measurements/{task}.json                 what a task has measured; removed once it is in a report
+titles/{title}/references/{id}.json                     how renditions are compared with their master
+titles/{title}/reports/{release}/report.json            how a release looks; private, as all that follows
+titles/{title}/reports/{release}/report.html            the same for people
+titles/{title}/reports/{release}/{track}-{frame}.jpg    a picture of the report: master on the left, track on the right
 titles/{title}/holds/{id}.json                          what running work needs, so that `gc` leaves it
 titles/{title}/sweeps/{id}.json                         a `gc` that removes something of the title now
 analysis/{master}/ladders/{digest}.json                 a ladder that was fitted to a master
@@ -131,6 +136,54 @@ def sweeps(title: str) -> str:
 def sweep(title: str, id: str) -> str:
     """The mark of one who is removing something."""
     return f"{sweeps(title)}{id}.json"
+
+
+# --- quality ------------------------------------------------------------------------------------------------------
+
+
+def measurements(title: str) -> str:
+    """The folder of what tasks have measured."""
+    return f"{title_path(title)}/measurements/"
+
+
+def measurement(title: str, task: str) -> str:
+    """What a task has measured."""
+    return f"{measurements(title)}{task}.json"
+
+
+def references(title: str) -> str:
+    """The folder of what says how renditions are compared with their master."""
+    return f"{title_path(title)}/references/"
+
+
+def reference(title: str, id: str) -> str:
+    """What says how some renditions are compared with their master."""
+    return f"{references(title)}{id}.json"
+
+
+def reports(title: str) -> str:
+    """The folder of all reports on quality."""
+    return f"{title_path(title)}/reports/"
+
+
+def report_path(title: str, release: str) -> str:
+    """The folder of the report on a release."""
+    return f"{reports(title)}{release}"
+
+
+def report(title: str, release: str) -> str:
+    """The report on a release, for programs."""
+    return f"{report_path(title, release)}/report.json"
+
+
+def report_page(title: str, release: str) -> str:
+    """The report on a release, for people."""
+    return f"{report_path(title, release)}/report.html"
+
+
+def report_picture(title: str, release: str, track: str, frame: int) -> str:
+    """A frame of a track beside that of its master."""
+    return f"{report_path(title, release)}/{track}-{frame}.jpg"
 
 
 # --- releases -----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 from encoder import cluster, damage, encoding, sandbox, text, tool
 from encoder.subtitles import sidecars
-from headend import capping, documents, layout, records
+from headend import capping, documents, layout, records, scoring
 from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PlanMismatch, ToolFailed, WorkerUnfit
 from headend.media import (
     Codec,
@@ -36,6 +36,7 @@ from headend.media import (
     TextRendition,
     Thumbnails,
 )
+from headend.media.quality import Measurement, MeasureTask
 from headend.records import Attempt
 from headend.settings import KeySettings, StoreSettings
 from headend.storage import Store, masters, open_store, patiently
@@ -137,15 +138,15 @@ def order_of(
     )
 
 
-def perform(order: Order, run: cluster.TaskRun) -> Receipt:
-    """Carry out a task.
+def perform(order: Order, run: cluster.TaskRun) -> Receipt | Measurement:
+    """Carry out a task, of encoding or of measuring.
 
     Args:
         order: What all tasks of the plan share.
         run: The task, and how it is watched.
 
     Returns:
-        The receipt, which is in the store already.
+        The receipt, or what was measured; it is in the store already.
 
     Raises:
         HeadendError: Whatever went wrong; what has been stored so far is written again by the next attempt.
@@ -166,9 +167,9 @@ def perform(order: Order, run: cluster.TaskRun) -> Receipt:
     return receipt
 
 
-def _made_before(order: Order, task: EncodeTask, store: Store) -> Receipt | None:
+def _made_before(order: Order, task: EncodeTask | MeasureTask, store: Store) -> Receipt | None:
     """The receipt of an earlier run whose end got lost: the worker or the scheduler was killed just then."""
-    if not order.submission:
+    if not order.submission or isinstance(task, MeasureTask):
         return None
     key = layout.receipt(order.title, task.id)
     try:
@@ -179,7 +180,7 @@ def _made_before(order: Order, task: EncodeTask, store: Store) -> Receipt | None
     return receipt if whole and receipt.submission == order.submission else None
 
 
-def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt:
+def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt | Measurement:
     started = time.monotonic()
     tool.check(order.tool, order.tool_digest)
     # Before anything is encoded: without its keys the task's work would be lost.
@@ -190,6 +191,10 @@ def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt:
     patiently(
         lambda: masters.check_unchanged(order.master, order.store.endpoint_url), patience_s, run.cancelled, run.on_wait
     )
+    if isinstance(run.task, MeasureTask):
+        return scoring.score(
+            run, store, order.master, order.grid, endpoint_url=order.store.endpoint_url, patience_s=patience_s
+        )
     found: tuple[Damage, ...] = ()
     with (
         TemporaryDirectory(prefix="headend-", dir=run.folder) as folder,

@@ -7,10 +7,10 @@ master ─probe─▶ Probe ─fit─▶ renditions ─draft─▶ tracks ─tak
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from encoder import (
@@ -20,6 +20,7 @@ from encoder import (
     damage,
     grouping,
     loudness,
+    measuring,
     planning,
     programmes,
     sandbox,
@@ -31,7 +32,7 @@ from encoder.costs import Calibration, Pricing, measured
 from encoder.scheduling import slot_bytes, slot_count
 from encoder.subtitles import sidecars
 from encoder.timelines import policy as timing
-from headend import analysis, comparison, documents, holds, layout, records
+from headend import analysis, checking, comparison, documents, holds, layout, records
 from headend.errors import DamagedMaster, StorageError
 from headend.keys import ContentKey
 from headend.media import (
@@ -42,6 +43,14 @@ from headend.media import (
     Probe,
     Receipt,
     TextTrack,
+)
+from headend.media.quality import (
+    DEFAULT_THRESHOLDS,
+    Checking,
+    Measurement,
+    MeasureTask,
+    QualityReport,
+    Thresholds,
 )
 from headend.performing import order_of, perform
 from headend.settings import (
@@ -78,6 +87,8 @@ class Request:
         publish_early: Whether H.264 and AAC go first, and are published before the rest is there.
         force: Whether what the store has is encoded anew.
         hold: Whether the release is made but left to a person to publish.
+        checking: How much of the title is measured before it is published.
+        thresholds: What the best renditions have to reach then.
         targets: What is wanted of a ladder that is fitted to the title; None takes the ladder as it is.
         submitted_at: When it was asked for: UTC, ISO 8601; empty for now. A release of an older request does not take
             the place of one of a newer request.
@@ -93,6 +104,8 @@ class Request:
     publish_early: bool = False
     force: bool = False
     hold: bool = False
+    checking: Checking = Checking.OFF
+    thresholds: Thresholds = DEFAULT_THRESHOLDS
     submitted_at: str = ""
     targets: Targets | None = None
     protection: ProtectionSettings | None = None
@@ -131,7 +144,22 @@ class PublishedEarly:
 
 Workers = Callable[[], tuple[cluster.Worker, ...]]
 """Tells which workers there are."""
-Event = Step | Planned | PublishedEarly | cluster.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Quality has been measured further.
+
+    Attributes:
+        done: Tasks of measuring that are done.
+        tasks: Those that are known so far.
+    """
+
+    done: int
+    tasks: int
+
+
+Event = Step | Planned | PublishedEarly | Measured | cluster.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +180,7 @@ class Outcome:
         cpu_s: CPU seconds of this run's encoders.
         predicted_cpu_s: What they were expected to take.
         wall_s: Seconds from the request to the release.
+        quality: How the release looks and sounds; None if it was not measured.
     """
 
     plan: EncodePlan
@@ -167,6 +196,7 @@ class Outcome:
     cpu_s: float
     predicted_cpu_s: float
     wall_s: float
+    quality: QualityReport | None = None
 
 
 def submit(
@@ -192,6 +222,7 @@ def submit(
         EncodingError: A task has failed for good.
         StorageError: The store refused or lost something.
         PackagingError: The parts don't make a release.
+        QualityRefused: The release is complete, but fails the rules on quality: it is not made current.
     """
     started = time.monotonic()
     submitted_at = request.submitted_at or publishing.now()
@@ -233,15 +264,20 @@ def submit(
                 on_event(cluster.Notice(line))
         on_event(Planned(plan, len(done), reused, analysed.cpu_s if analysed else 0.0))
         records.settle(store, request.title)
-        job = _Job(request, store, submitted_at, plan, first, stock, on_event, run)
+        check = check_for(draft, request, store, workers)
+        if request.protection is not None and request.checking is not Checking.OFF:
+            on_event(cluster.Notice("the quality of encrypted renditions is not measured"))
+        job = _Job(request, store, submitted_at, plan, first, stock, on_event, run, check)
         receipts = job.encode()
-        on_event(Step("publishing"))
-        placed = job.publish(plan)
-        records.settle(store, request.title)
+        if receipts:
+            with suppress(StorageError):  # it is no part of the job
+                store.put(layout.CALIBRATION, documents.write(known.learned(plan, receipts)))
+        presentation = present(plan, fold(store, stock, plan.tracks))
         tidy(store, stock)
-    if receipts:
-        with suppress(StorageError):  # it is no part of the job
-            store.put(layout.CALIBRATION, documents.write(known.learned(plan, receipts)))
+        quality = job.judge(presentation)
+        on_event(Step("publishing"))
+        placed = job.place(presentation)
+        records.settle(store, request.title)
     return Outcome(
         plan=plan,
         presentation=placed.presentation,
@@ -256,7 +292,30 @@ def submit(
         cpu_s=sum(receipt.cpu_s for receipt in receipts),
         predicted_cpu_s=sum(task.cost for task in plan.tasks),
         wall_s=time.monotonic() - started,
+        quality=quality,
     )
+
+
+def check_for(draft: planning.Draft, request: Request, store: Store, workers: Workers | None) -> checking.Check:
+    """How the renditions of a draft are measured, and what is known of them; what is needed for that is kept."""
+    plan = draft.plan
+    level = request.checking if request.protection is None else Checking.OFF
+    check = checking.Check(
+        store=store,
+        title=plan.title,
+        measuring=draft.measuring(),
+        chunks=plan.chunks,
+        settings=request.encode,
+        tracks=tuple(plan.tracks[rendition.id] for rendition in plan.video),
+        level=level,
+        thresholds=request.thresholds,
+        slot_bytes=slot_bytes(_workers(request, workers)) if level is not Checking.OFF else None,
+        segment_count=plan.grid.segment_count,
+    )
+    if level is not Checking.OFF:
+        measuring.check_model(check.measuring.viewing)
+    check.begin(anew=request.force)
+    return check
 
 
 def verify(
@@ -593,7 +652,7 @@ def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> confo
 
 @dataclass(slots=True)
 class _Job:
-    """The part of a submit that encodes and publishes.
+    """The part of a submit that encodes, measures and publishes.
 
     Attributes:
         request: What was asked for.
@@ -604,6 +663,10 @@ class _Job:
         stock: What the store has of it.
         on_event: Gets what happens.
         run: Runs the tasks.
+        check: What is measured.
+        measuring: Tasks of measuring that were begun, by id.
+        measured: How many of them are done.
+        submission: Tells the receipts of this run from those of earlier ones.
     """
 
     request: Request
@@ -614,58 +677,130 @@ class _Job:
     stock: Stock
     on_event: Callable[[Event], None]
     run: cluster.RunTasks
+    check: checking.Check
+    measuring: dict[str, MeasureTask] = field(default_factory=dict)
+    measured: int = 0
+    submission: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def publish(self, plan: EncodePlan) -> publishing.Placed:
         """Make a release of a plan whose parts are all there."""
-        presentation = present(plan, fold(self.store, self.stock, plan.tracks))
+        return self.place(present(plan, fold(self.store, self.stock, plan.tracks)))
+
+    def place(self, presentation: Presentation) -> publishing.Placed:
+        """Make a release, and make it current unless a person is to do that."""
         if self.request.hold:
             return publishing.hold(self.store, presentation, submitted_at=self.submitted_at)
         return publishing.publish(self.store, presentation, submitted_at=self.submitted_at)
 
     def encode(self) -> list[Receipt]:
-        """Run the tasks on the cluster, with failed attempts on record; publish what comes first when it is there."""
+        """Run the tasks on the cluster, with failed attempts on record; publish what comes first when it is there.
+
+        What is to be measured in any case follows as soon as its chunk is there.
+        """
         receipts: list[Receipt] = []
-        plan, store, request = self.plan, self.store, self.request
+        plan, request = self.plan, self.request
         before = set(self.stock.missing(self.first.tracks)) if self.first else set()
         names = {track: name for name, track in plan.tracks.items()}
+        gated = self.check.level is not Checking.OFF
 
         def publish_first() -> None:
             # Once all is there, the whole follows at once.
             if self.first and not before and len(receipts) < len(plan.tasks):
+                if gated:
+                    self.on_event(cluster.Notice("the first release is published before its quality is measured"))
                 self.on_event(PublishedEarly(self.publish(self.first).presentation))
 
-        def note(event: cluster.Event) -> None:
-            if isinstance(event, cluster.Done):
-                receipts.append(event.receipt)
-                self.stock.add(event.receipt)
-                if before:
-                    # A rendition may be several tracks, each in a scheme of its own.
-                    made = (names[track.track] for track in event.receipt.tracks if track.track in names)
-                    before.difference_update((name, event.receipt.chunk) for name in made)
-                    publish_first()
-            if isinstance(event, cluster.Failed):
-                try:
-                    records.write_attempt(store, plan.title, records.attempt_of(event.task, event.attempt, event.error))
-                except StorageError as error:  # a job must not end of it
-                    self.on_event(cluster.Notice(f"a failed attempt is not on record: {error.message}"))
-            self.on_event(event)
+        def done(receipt: Receipt) -> None:
+            receipts.append(receipt)
+            self.stock.add(receipt)
+            if before:
+                # A rendition may be several tracks, each in a scheme of its own.
+                made = (names[track.track] for track in receipt.tracks if track.track in names)
+                before.difference_update((name, receipt.chunk) for name in made)
+                publish_first()
 
         if not before:
             publish_first()
-        if not plan.tasks:
-            return receipts
-        keys = request.protection.keys if request.protection is not None else None
+        waits = checking.waiting(
+            self.check.first_tasks(),
+            plan.chunks,
+            self.stock.missing(rendition.id for rendition in plan.video),
+            (rendition.id for rendition in plan.video),
+        )
         try:
-            order = order_of(
-                plan, request.store, keys, logged=request.cluster.scheduler is not None, submission=secrets.token_hex(8)
-            )
-            self.run(plan.tasks, partial(perform, order), request.cluster, note, tool=plan.tool)
+            self._run((*plan.tasks, *self._begun(waits.ready())), done, lambda made: self._begun(waits.follow(made)))
         except DamagedMaster:
             if plan.allow_damaged:
                 raise
             look_for_all_damage(plan, request.store, self.on_event)
             raise
         return receipts
+
+    def judge(self, presentation: Presentation) -> QualityReport | None:
+        """Measure what is left, write the report, and hold the release against the rules.
+
+        Raises:
+            QualityRefused: It fails one; the release is complete and not current.
+        """
+        if self.check.level is Checking.OFF:
+            return None
+        if tasks := self.check.suspect_tasks(presentation):
+            self.on_event(Step("measuring quality"))
+            self._run(self._begun(tasks), lambda _: None, cluster.nothing_follows)
+        self.on_event(Step("reporting quality"))
+        # Whatever comes of it, the release is complete and stays until a person publishes or deletes it.
+        placed = publishing.hold(self.store, presentation, submitted_at=self.submitted_at)
+        report, _ = checking.conclude(
+            self.check, placed.presentation, self.plan.master, self.request.store.endpoint_url
+        )
+        checking.refuse(report, self.store)
+        return report
+
+    def _begun(self, tasks: Sequence[MeasureTask]) -> Sequence[MeasureTask]:
+        self.measuring.update((task.id, task) for task in tasks)
+        return tasks
+
+    def _run(
+        self, tasks: Sequence[cluster.Work], on_receipt: Callable[[Receipt], None], follow: cluster.Follow
+    ) -> None:
+        """Run tasks of encoding and of measuring."""
+        store, plan = self.store, self.plan
+
+        def note(event: cluster.Event) -> None:
+            if isinstance(event, cluster.Done):
+                if isinstance(event.receipt, Measurement):
+                    self.check.known.add(event.receipt)
+                    self.measured += 1
+                    self.on_event(Measured(self.measured, len(self.measuring)))
+                    return
+                on_receipt(event.receipt)
+            if isinstance(event, cluster.Failed):
+                try:
+                    records.write_attempt(store, plan.title, records.attempt_of(event.task, event.attempt, event.error))
+                except StorageError as error:  # a job must not end of it
+                    self.on_event(cluster.Notice(f"a failed attempt is not on record: {error.message}"))
+                if (task := self.measuring.get(event.task)) is not None:
+                    again = "no further attempt" if event.last else "trying again"
+                    self.on_event(
+                        cluster.Notice(
+                            f"attempt {event.attempt} at {task.label} failed, {again}: {event.error.message}"
+                        )
+                    )
+                    return
+            if isinstance(event, cluster.Advance) and event.task in self.measuring:
+                return
+            self.on_event(event)
+
+        if tasks:
+            keys = self.request.protection.keys if self.request.protection is not None else None
+            order = order_of(
+                plan,
+                self.request.store,
+                keys,
+                logged=self.request.cluster.scheduler is not None,
+                submission=self.submission,
+            )
+            self.run(tasks, partial(perform, order), self.request.cluster, note, tool=plan.tool, follow=follow)
 
 
 def look_for_all_damage(plan: EncodePlan, store: StoreSettings, on_event: Callable[[Event], None]) -> None:

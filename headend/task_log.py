@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from headend.errors import Cancelled, HeadendError
 from headend.media import EncodeTask, Receipt
+from headend.media.quality import Measurement, MeasureTask
 from headend.storage.masters import redact
 
 
@@ -26,7 +27,7 @@ class TaskLog:
         worker: The worker's address.
     """
 
-    def __init__(self, title: str, task: EncodeTask, attempt: int, worker: str) -> None:
+    def __init__(self, title: str, task: EncodeTask | MeasureTask, attempt: int, worker: str) -> None:
         self._facts = {
             "title": title,
             "task": task.id,
@@ -34,7 +35,7 @@ class TaskLog:
             "attempt": attempt,
             "worker": worker,
         }
-        self._command = redact(shlex.join(task.argv))
+        self._command = redact(shlex.join(task.argv)) if isinstance(task, EncodeTask) else ""
         self._began_s = time.monotonic()
 
     @contextmanager
@@ -53,12 +54,11 @@ class TaskLog:
             self._write("error", "task failed", error=type(error).__name__, message=redact(str(error)))
             raise
 
-    def done(self, receipt: Receipt) -> None:
+    def done(self, receipt: Receipt | Measurement) -> None:
         """Log the end."""
-        self._write(
-            "info", "task done", cpu_s=round(receipt.cpu_s, 3), peak_memory_bytes=receipt.peak_memory_bytes,
-            segments=sum(len(track.segments) for track in receipt.tracks),
-        )  # fmt: skip
+        memory = {"peak_memory_bytes": receipt.peak_memory_bytes} if isinstance(receipt, Receipt) else {}
+        segments = sum(len(track.segments) for track in receipt.tracks)
+        self._write("info", "task done", cpu_s=round(receipt.cpu_s, 3), segments=segments, **memory)
 
     def _write(self, level: str, event: str, **more: object) -> None:
         line = {

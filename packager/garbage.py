@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from headend import documents, holds, layout
+from headend import documents, holds, layout, measured
 from headend.errors import ConfigError, StorageError, StoreUnavailable
 from headend.media import Current
 from headend.storage.base import ObjectInfo, Store
@@ -99,13 +99,17 @@ def find(
     # What may go is listed before what is needed is read, so that nothing can come to be needed in between unseen.
     folders = store.folders(layout.tracks(title))
     by_release = _by_folder(store, layout.releases(title))
-    others = [*store.list(layout.receipts(title)), *store.list(layout.attempts(title))]
+    lists = (layout.receipts(title), layout.attempts(title), layout.measurements(title))
+    others = [info for prefix in lists for info in store.list(prefix)]
+    reports = _by_folder(store, layout.reports(title))
+    references = list(store.list(layout.references(title)))
     held, dead = holds.read(store, title, dead_after=DEAD)
     pointer = read_pointer(store, title)
     kept = _kept(store, title, by_release, pointer, {r for hold in held for r in hold.releases}, keep, oldest)
     needed = {track for hold in held for track in hold.tracks} | _named(store, title, kept, by_release, pointer, at)
     going = [release for release in by_release if release not in kept]
     objects = [_last_first(by_release[release]) for release in going]
+    objects += [found for release, found in reports.items() if release in going or release not in by_release]
     tracks, waiting_bytes = [], 0
     for track in folders:
         if track in needed:
@@ -118,6 +122,8 @@ def find(
             waiting_bytes += sum(info.size_bytes for info in found)
     # A receipt is needed as long as a job may come to finish what it began.
     objects.append([info for info in others if info.modified < oldest])
+    left = set(folders) - set(tracks)
+    objects.append([info for info in references if info.modified < oldest and not _is_named(store, info.key, left)])
     infos = [info for group in objects for info in group]
     keys = (*(info.key for info in infos), *dead)
     return Garbage(title, tuple(going), tuple(tracks), keys, sum(info.size_bytes for info in infos), waiting_bytes)
@@ -239,6 +245,11 @@ def _named(
                     key=layout.release_document(title, release),
                 ) from None
     return named
+
+
+def _is_named(store: Store, key: str, tracks: set[str]) -> bool:
+    """Whether what says how renditions are compared is of use for any of the tracks that stay."""
+    return not tracks.isdisjoint(documents.read(measured.Reference, store.get(key), key=key).tracks)
 
 
 def _last_first(found: list[ObjectInfo]) -> list[ObjectInfo]:

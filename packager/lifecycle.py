@@ -6,9 +6,10 @@ nothing is removed: what is no longer wanted is marked, and `packager.garbage` r
 
 from dataclasses import dataclass
 
-from headend import __version__, documents, holds, layout
-from headend.errors import ConfigError, ObjectMissing
+from headend import __version__, documents, holds, layout, measured
+from headend.errors import ConfigError, ObjectMissing, QualityRefused
 from headend.media import Current, Published, Release
+from headend.media.quality import Override
 from headend.storage.base import Store
 from packager.publishing import (
     Placed,
@@ -87,19 +88,36 @@ def releases(store: Store, title: str) -> tuple[Listed, ...]:
     return tuple(sorted(found, key=lambda row: row.created_at, reverse=True))
 
 
-def roll(store: Store, title: str, release: str) -> Current:
+def roll(store: Store, title: str, release: str, *, despite_quality: Override | None = None) -> Current:
     """Make an existing release the current one: back to a former one, or forward again.
+
+    Args:
+        store: Where the title is.
+        title: Catalogue entry.
+        release: Its id.
+        despite_quality: Who publishes it although it fails the rules on quality, which goes into its report; None
+            refuses such a release.
 
     Returns:
         The pointer.
 
     Raises:
+        QualityRefused: It fails the rules on quality.
         ConfigError: There is no such release.
         PackagingError: Objects of it are missing.
         StorageError: The store failed.
     """
     layout.check_title(title)
     tracks = read_release(store, title, release).tracks
+    report = measured.read_report(store, title, release)
+    refused = report is not None and bool(report.failures) and not report.overrides
+    if report is not None and refused and despite_quality is None:
+        raise QualityRefused(
+            f"release {release} of {title!r} fails the rules on quality: {report.failures[0].message}. See "
+            f"'headend quality {title} {release}'; --despite-quality publishes it all the same",
+            title=title,
+            release=release,
+        )
     with holds.held(store, title, tracks=tracks, releases=[release], reason="publish"):
         try:
             check_objects(store, load(store, title, release))
@@ -107,6 +125,8 @@ def roll(store: Store, title: str, release: str) -> Current:
             raise ConfigError(
                 f"release {release!r} of {title!r} has lost a track: {error.message}; submit the master again"
             ) from None
+        if report is not None and refused and despite_quality is not None:
+            measured.override(store, report, despite_quality)
         store.delete(layout.deleted(title, release))
         pointer = move(store, title, release, submitted_at=now())
         store.delete(layout.held(title, release))

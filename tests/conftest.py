@@ -1,8 +1,12 @@
 """Options and fixtures of all tests."""
 
+import os
+
 import pytest
 from hypothesis import settings
 
+# Measuring costs more than encoding what most tests encode; those about quality ask for it.
+os.environ.setdefault("HEADEND_QC", "off")
 # No test asserts on timing, and a deadline for each example would.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

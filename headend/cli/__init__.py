@@ -46,6 +46,7 @@ COMMANDS = {
     "plan": "Show what submit would do in an empty store, without doing it.",
     "titles": "List the published titles of a store, page by page.",
     "show": "Show a title's renditions as they were measured.",
+    "quality": "Show how a release looks and sounds, as it was measured.",
     "verify": "Read a release back and check every byte of it.",
     "releases": "List the releases of a title.",
     "publish": "Make an existing release of a title the current one.",

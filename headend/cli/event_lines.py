@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from encoder.cluster import Advance, Done, Failed, Notice, Tick
-from headend.pipeline import Event, Planned, PublishedEarly, Step
+from headend.pipeline import Event, Measured, Planned, PublishedEarly, Step
 from headend.progress import Encoding
 from headend.storage.masters import redact
 
@@ -40,6 +40,8 @@ class Lines:
             self.write("planned", tasks=len(event.plan.tasks), reused_parts=event.reused_parts)
         elif isinstance(event, PublishedEarly):
             self.write("published_early", release=event.presentation.release)
+        elif isinstance(event, Measured):
+            self.write("measured", done=event.done, tasks=event.tasks)
         elif isinstance(event, Notice):
             self.write("notice", text=redact(event.text))
         elif isinstance(event, Advance | Done | Failed | Tick):

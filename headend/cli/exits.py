@@ -2,7 +2,15 @@
 
 from enum import IntEnum
 
-from headend.errors import ConfigError, EncodingError, HeadendError, MasterError, PackagingError, StorageError
+from headend.errors import (
+    ConfigError,
+    EncodingError,
+    HeadendError,
+    MasterError,
+    PackagingError,
+    QualityRefused,
+    StorageError,
+)
 
 
 class Status(IntEnum):
@@ -14,6 +22,7 @@ class Status(IntEnum):
     MASTER = 3
     ENCODING = 4
     STORAGE = 5
+    QUALITY = 6
     UNEXPECTED = 70
     INTERRUPTED = 130
     TERMINATED = 143
@@ -26,6 +35,7 @@ MEANING = {
     Status.MASTER: "the master can't be used",
     Status.ENCODING: "encoding or packaging has failed",
     Status.STORAGE: "the store refused or lost something, or can't be reached",
+    Status.QUALITY: "complete, but it fails the rules on quality; players do not get it",
     Status.UNEXPECTED: "headend itself has failed: please report it",
     Status.INTERRUPTED: "interrupted (Ctrl-C); the same command goes on where it stopped",
     Status.TERMINATED: "terminated (SIGTERM); likewise",
@@ -37,6 +47,7 @@ _BY_ERROR: tuple[tuple[type[HeadendError], Status], ...] = (
     (EncodingError, Status.ENCODING),
     (PackagingError, Status.ENCODING),
     (StorageError, Status.STORAGE),
+    (QualityRefused, Status.QUALITY),
 )
 
 

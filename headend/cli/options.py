@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from headend.errors import ConfigError
 from headend.layout import check_title
 from headend.media import AudioRole, Crop, Effort, TextRole
+from headend.media.quality import DEFAULT_THRESHOLDS, Checking, Thresholds
 from headend.paths import expanded
 from headend.prices import DEFAULT as DEFAULT_PRICES
 from headend.prices import load as load_prices
@@ -453,6 +454,55 @@ def fit(command: Command) -> Command:
             loudness_lufs=None if loudness == "off" else int(loudness),
         )
         return command(encode=settings, **others)
+
+    return wrapped
+
+
+def thresholds(command: Command) -> Command:
+    """Add what the best renditions have to reach; the command gets it as ``thresholds``."""
+
+    @click.option(
+        "--qc-min-vmaf",
+        "min_vmaf",
+        type=click.FloatRange(0, 100),
+        default=DEFAULT_THRESHOLDS.min_vmaf,
+        show_default=True,
+        metavar="VMAF",
+        help="Least mean VMAF of the best SDR rendition of each codec.",
+    )
+    @click.option(
+        "--qc-min-segment",
+        "min_segment",
+        type=click.FloatRange(0, 100),
+        default=DEFAULT_THRESHOLDS.min_segment,
+        show_default=True,
+        metavar="VMAF",
+        help="Least mean VMAF of any measured segment of these.",
+    )
+    @wraps(command)
+    def wrapped(*, min_vmaf: float, min_segment: float, **others: Any) -> Any:
+        return command(thresholds=Thresholds(min_vmaf, min_segment), **others)
+
+    return wrapped
+
+
+def quality(command: Command) -> Command:
+    """Add what is measured before publishing; the command gets ``checking`` and ``thresholds``."""
+
+    @click.option(
+        "--qc",
+        type=click.Choice([str(level) for level in Checking]),
+        default=str(Checking.SAMPLED),
+        envvar="HEADEND_QC",
+        show_envvar=True,
+        show_default=True,
+        help="How much of the picture is measured before the release is published: nothing, a tenth, or "
+        "all of it. A release that fails the rules is complete, but not made current, and the status is 6.",
+    )
+    @thresholds
+    @wraps(command)
+    def wrapped(*, qc: str, **others: Any) -> Any:
+        return command(checking=Checking(qc), **others)
 
     return wrapped
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from encoder.cluster import Advance, Done, Failed, Notice, Tick
 from headend import layout
 from headend.cli.wording import clock_text, count_text, printable
-from headend.pipeline import Event, Planned, PublishedEarly, Step
+from headend.pipeline import Event, Measured, Planned, PublishedEarly, Step
 from headend.progress import Encoding, Progress
 from headend.settings import ATTEMPTS
 from headend.storage.masters import redact
@@ -80,6 +80,8 @@ class Follower:
         elif isinstance(event, PublishedEarly):
             made = event.presentation
             self._write(f"first release {made.release} can be played: {layout.multivariant(made.title, made.release)}")
+        elif isinstance(event, Measured):
+            self._measured(event)
         elif isinstance(event, Notice):
             self._write(printable(redact(event.text)))
         elif isinstance(event, Advance | Done | Failed) and self._encoding is not None:
@@ -94,6 +96,15 @@ class Follower:
                 self._write_progress(self._encoding)
         elif isinstance(event, Tick):
             self.tick()
+
+    def _measured(self, event: Measured) -> None:
+        """Measuring follows encoding, and fills what is left of it."""
+        line = f"measuring quality: {event.done:,} of {count_text(event.tasks, 'task')}"
+        if self._encoding is None or self._progress(self._encoding).share >= 1:
+            self._encoding = None
+            self._step = line
+            if self._plain and self._clock() - self._said >= PLAIN_EVERY_S:
+                self._write(line)
 
     def __rich__(self) -> RenderableType:
         """Draw the last lines of a terminal."""

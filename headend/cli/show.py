@@ -2,6 +2,7 @@
 
 import click
 
+from headend import layout, measured
 from headend.cli import options
 from headend.cli.describing import (
     concealed_facts,
@@ -11,8 +12,10 @@ from headend.cli.describing import (
     release_plain,
     thumbnails_text,
 )
+from headend.cli.reporting import quality_plain
 from headend.cli.screen import console, facts, print_json
 from headend.cli.wording import clock_text, rate_text
+from headend.media.quality import QualityReport
 from headend.settings import StoreSettings
 from headend.storage import open_store
 from packager import publishing
@@ -32,8 +35,10 @@ def command(title: str, store: StoreSettings, as_json: bool) -> None:
 
     Rates are those of the finished segments. Paths count from the store's root; headend serve gives them addresses.
     """
-    presentation = publishing.current_presentation(open_store(store), title)
-    plain = release_plain(presentation, store)
+    opened = open_store(store)
+    presentation = publishing.current_presentation(opened, title)
+    report = measured.read_report(opened, title, presentation.release)
+    plain = {**release_plain(presentation, store), "quality": quality_plain(report) if report else None}
     if as_json:
         print_json(plain)
         return
@@ -49,6 +54,7 @@ def command(title: str, store: StoreSettings, as_json: bool) -> None:
                 ("HLS", f"{plain['hls']} in the store, /{title}/multivariant.m3u8 by headend serve"),
                 ("DASH", f"{plain['dash']} in the store, /{title}/manifest.mpd by headend serve"),
                 ("thumbnails", thumbnails_text(presentation)),
+                ("quality", _quality_text(report, title)),
                 *protection_facts(presentation),
                 *concealed_facts(presentation),
             ]
@@ -58,3 +64,10 @@ def command(title: str, store: StoreSettings, as_json: bool) -> None:
     if any(track.loudness for track in presentation.audio):
         screen.print()
         screen.print(loudness_table(presentation))
+
+
+def _quality_text(report: QualityReport | None, title: str) -> str:
+    if report is None:
+        return f"not measured; 'headend quality {title}' does that"
+    page = layout.report_page(title, report.release)
+    return f"{report.outcome}, {page} in the store, 'headend quality {title}' shows it"

@@ -8,9 +8,12 @@ from headend.cli.describing import concealed_facts, protection_facts, release_pl
 from headend.cli.event_lines import Lines
 from headend.cli.progress import following
 from headend.cli.protecting import protection
+from headend.cli.reporting import quality_plain
 from headend.cli.screen import console, facts, print_json
 from headend.cli.wording import clock_text, count_text
 from headend.errors import ConfigError, HeadendError
+from headend.media.quality import Checking, Thresholds
+from headend.report import sentence
 from headend.settings import ClusterSettings, EncodeSettings, ProtectionSettings, StoreSettings, Targets
 from headend.storage.masters import redact
 from ladders import choosing, loading
@@ -45,10 +48,11 @@ from ladders.titled import check_renditions
 @options.cluster
 @options.running
 @options.encode
+@options.quality
 @click.option(
     "--publish-early",
     is_flag=True,
-    help="Encode H.264 and AAC first, and publish them while the rest goes on.",
+    help="Encode H.264 and AAC first, and publish them while the rest goes on, before quality is measured.",
 )
 @click.option(
     "--only-codecs",
@@ -81,6 +85,8 @@ def command(
     store: StoreSettings,
     cluster: ClusterSettings,
     encode: EncodeSettings,
+    checking: Checking,
+    thresholds: Thresholds,
     publish_early: bool,
     only_codecs: str,
     only_rungs: str,
@@ -107,6 +113,8 @@ def command(
     With --protect, workers encrypt segments before they store them. Each worker reads the keys itself, so --keys has to
     name something that all of them can read. 'headend keys new' makes keys.
 
+    Before a release is published, its quality is measured and held against rules; 'headend quality' shows the report.
+
     With --queue the job is only queued, and this command returns at once; 'headend dispatch' runs it.
     """
     if hold and publish_early:
@@ -124,6 +132,8 @@ def command(
         publish_early,
         force,
         hold,
+        checking,
+        thresholds,
         targets=targets,
         protection=protection,
     )
@@ -171,6 +181,7 @@ def outcome_plain(outcome: pipeline.Outcome, store: StoreSettings) -> dict[str, 
         "cpu_s": round(outcome.cpu_s, 3),
         "predicted_cpu_s": round(outcome.predicted_cpu_s, 3),
         "wall_s": round(outcome.wall_s, 3),
+        "quality": quality_plain(outcome.quality) if outcome.quality else None,
     }
 
 
@@ -196,6 +207,7 @@ def show_outcome(outcome: pipeline.Outcome, store: StoreSettings) -> None:
                     f"{clock_text(outcome.wall_s)}, {outcome.cpu_s:,.0f} CPU seconds of encoding, "
                     f"{outcome.predicted_cpu_s:,.0f} expected",
                 ),
+                *([("quality", sentence(outcome.quality))] if outcome.quality else []),
                 *([("current", f"{outcome.newer}, of a newer request")] if outcome.newer else []),
                 *(
                     [("held", f"'headend publish {made.title} --release {made.release}' makes it current")]

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from encoder import tool
 from encoder.cluster import Failed, Notice
 from headend import pipeline
-from headend.errors import Cancelled, HeadendError, StorageError
+from headend.errors import Cancelled, HeadendError, QualityRefused, StorageError
 from headend.jobs.accounting import Ledger
 from headend.jobs.backlog import Backlog
 from headend.jobs.console.view import RunRecord, Timeline, WorkerRecord
@@ -377,6 +377,9 @@ class Dispatcher:
             outcome = pipeline.submit(request, note, run=run, workers=cluster.workers)
             running.release = outcome.presentation.release
             running.note = _note_of(outcome)
+        except QualityRefused as error:
+            # It is complete, and a person may publish it.
+            running.error, running.release = error, str(error.facts.get("release", ""))
         except BaseException as error:
             running.error = error
         finally:

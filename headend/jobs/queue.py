@@ -145,6 +145,21 @@ class Queue:
             for entry in self.entries(ended=False)
         )
 
+    def quality_page(self, job: Job) -> bytes:
+        """The page of the report on a job's release.
+
+        Raises:
+            ConfigError: It has no release yet, or its quality was not measured.
+        """
+        release = job.status.release
+        try:
+            if release:
+                return self._store.get(layout.report_page(job.title, release))
+        except ObjectMissing:
+            pass
+        what = f"the quality of its release {release} was not measured" if release else "it has no release yet"
+        raise ConfigError(f"job {job.id} of {job.title!r} has no report: {what}")
+
     def attempts(self, job: Job) -> tuple[Attempt, ...]:
         """The attempts at a job's tasks that have failed: those of its title since it was started first."""
         began = next((change.at for change in job.history if change.state is State.RUNNING), None)

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
+from headend.media.kinds import Codec, VideoRange
+from headend.timing import Grid
+
 HD_LINES = 1440
 """Masters with more lines are judged on a screen of 2160 lines."""
 STANDARD_RATE = 40
@@ -220,3 +223,204 @@ class Measurement:
     worker: str
     cpu_s: float
     wall_s: float
+
+
+# --- what is said of a release ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What the best SDR rendition of each codec has to reach.
+
+    Attributes:
+        min_vmaf: Mean score, 0 to 100.
+        min_segment: Mean score of its worst segment, 0 to 100.
+    """
+
+    min_vmaf: float = 75.0
+    min_segment: float = 55.0
+
+
+DEFAULT_THRESHOLDS = Thresholds()
+
+
+class Severity(StrEnum):
+    """What something that was found means."""
+
+    FAILURE = "failure"
+    """The release is not made current."""
+    REMARK = "remark"
+    """Somebody should look at it."""
+    NOTE = "note"
+    """It is as the master has it."""
+
+
+class Outcome(StrEnum):
+    """What a report says in all."""
+
+    PASSED = "passed"
+    REMARKS = "passed with remarks"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """Something that is not as a rule wants it.
+
+    Attributes:
+        rule: The rule's name.
+        severity: What it means.
+        message: What is wrong and where, in a line.
+        rendition: Whose; empty for the master or the title.
+        frame: Where on the grid; None for everywhere.
+    """
+
+    rule: str
+    severity: Severity
+    message: str
+    rendition: str = ""
+    frame: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionQuality:
+    """How a video rendition looks and what it takes.
+
+    Attributes:
+        rendition: Its id.
+        track: The track that it is in the store.
+        codec: Its codec.
+        width_px: Width.
+        height_px: Height.
+        rate_divisor: Of how many frames of the grid it has one.
+        video_range: SDR, or the master's own; scores of HDR only compare renditions with each other.
+        average_bps: As measured over all segments.
+        peak_bps: The highest rate in any window, see `headend.rates`.
+        cap_bps: What bounds it.
+        mean: Mean score of the segments that are spread evenly; None where nothing was measured.
+        low: The score that 95 % of all measured seconds exceed; None likewise.
+        segments: As far as they were measured, in order.
+        black: Where it is black and the master is not.
+        frozen: Where it stands still and the master moves.
+        other: Where it shows another picture than the master.
+    """
+
+    rendition: str
+    track: str
+    codec: Codec
+    width_px: int
+    height_px: int
+    rate_divisor: int
+    video_range: VideoRange
+    average_bps: int
+    peak_bps: int
+    cap_bps: int
+    mean: float | None
+    low: float | None
+    segments: tuple[SegmentQuality, ...]
+    black: tuple[Span, ...] = ()
+    frozen: tuple[Span, ...] = ()
+    other: tuple[Span, ...] = ()
+
+    @property
+    def tone_mapped(self) -> bool:
+        """Whether its scores only compare it with other renditions."""
+        return self.video_range is not VideoRange.SDR
+
+    @property
+    def worst(self) -> SegmentQuality | None:
+        """Its worst segment; None where nothing was measured."""
+        return min(self.segments, key=lambda segment: segment.mean, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class SoundQuality:
+    """How loud an audio rendition is.
+
+    Attributes:
+        rendition: Its id.
+        target_lufs: Integrated loudness that it was to have; None where it was left as it is.
+        result_lufs: Integrated loudness; None for silence.
+        result_dbtp: Highest true peak; None for silence.
+        raised_most: Whether it was raised as far as anything is: what is still below its target is taken for silence.
+    """
+
+    rendition: str
+    target_lufs: float | None
+    result_lufs: float | None
+    result_dbtp: float | None
+    raised_most: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Somebody has published a release although it failed.
+
+    Attributes:
+        who: User and machine.
+        at: UTC, ISO 8601.
+    """
+
+    who: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """How a release looks and sounds, as far as it was measured.
+
+    Attributes:
+        title: Catalogue entry.
+        release: Its id.
+        made_at: UTC, ISO 8601.
+        software: The headend that wrote it.
+        checking: How much was to be measured.
+        viewing: The screen and the model.
+        every: From one measured frame to the next.
+        grid: The title's grid.
+        evenly: Numbers of the segments that are spread evenly, or of all.
+        suspects: Numbers of the segments in which faults were likely.
+        thresholds: What was asked for.
+        video: Video renditions in their order.
+        audio: Audio renditions in their order.
+        master: What the master shows where it was looked at.
+        loudness_lufs: Short-term loudness of the default sound at even distances over the title; None for silence.
+            Empty where there is no sound.
+        shortfalls: What was found, the worst first.
+        not_measured: What was not measured and why, in a line each.
+        cpu_s: CPU seconds of measuring.
+        overrides: Who has published it although it failed.
+    """
+
+    title: str
+    release: str
+    made_at: str
+    software: str
+    checking: Checking
+    viewing: Viewing
+    every: int
+    grid: Grid
+    evenly: tuple[int, ...]
+    suspects: tuple[int, ...]
+    thresholds: Thresholds
+    video: tuple[RenditionQuality, ...]
+    audio: tuple[SoundQuality, ...]
+    master: MasterLook
+    loudness_lufs: tuple[float | None, ...] = ()
+    shortfalls: tuple[Shortfall, ...] = ()
+    not_measured: tuple[str, ...] = ()
+    cpu_s: float = 0.0
+    overrides: tuple[Override, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it says in all."""
+        found = {shortfall.severity for shortfall in self.shortfalls}
+        if Severity.FAILURE in found:
+            return Outcome.FAILED
+        return Outcome.REMARKS if Severity.REMARK in found else Outcome.PASSED
+
+    @property
+    def failures(self) -> tuple[Shortfall, ...]:
+        """What keeps the release from being made current."""
+        return tuple(one for one in self.shortfalls if one.severity is Severity.FAILURE)

@@ -146,3 +146,11 @@ def test_half_the_frames_are_compared_with_half_of_the_masters(film: Path, tmp_p
     assert min(measured.scores[1]) > 90 > mean(measured.scores[2])
     # Frame 5 of the half is frame 10 of the film.
     assert abs(measured.miniatures[2][1].astype(float) - measured.miniatures[0][2]).mean() < 4
+
+
+def test_the_smallest_renditions_are_scored(film: Path, tmp_path: Path) -> None:
+    tiny = made_worse(film, tmp_path / "tiny.mp4", "scale=128:72")
+
+    measured = measure(file_picture(film), [Shown(file_picture(tiny), 128, 72)], SMALL, FRAMES, every=5)
+
+    assert len(measured.scores[0]) == 3

@@ -94,6 +94,7 @@ class Console:
         app.router.add_get("/api/v1/overview", self._overview)
         app.router.add_get("/api/v1/jobs", self._jobs)
         app.router.add_get("/api/v1/jobs/{job}", self._job)
+        app.router.add_get("/api/v1/jobs/{job}/quality", self._quality)
         app.router.add_post("/api/v1/jobs/{job}/commands", self._command)
         app.router.add_get("/api/v1/events", self._events)
         return app
@@ -168,6 +169,15 @@ class Console:
             return _json(await asyncio.to_thread(self._full, request.match_info["job"]))
         except ConfigError as error:
             return _error(404, error.message)
+
+    async def _quality(self, request: web.Request) -> web.Response:
+        """The page of the report on a job's release."""
+        try:
+            job = await asyncio.to_thread(self._queue.read, request.match_info["job"])
+            page = await asyncio.to_thread(self._queue.quality_page, job)
+        except ConfigError as error:
+            return _error(404, error.message)
+        return web.Response(body=page, content_type="text/html", charset="utf-8")
 
     def _full(self, job: str) -> dict[str, object]:
         return full_plain(self._queue, self._queue.read(job), self._prices)

@@ -175,6 +175,16 @@ def document() -> dict[str, Any]:
                     "responses": {"200": _answer("The job.", "Job"), **_errors(404)},
                 }
             },
+            "/api/v1/jobs/{job}/quality": {
+                "get": {
+                    "summary": "The report on the quality of a job's release, as a page.",
+                    "parameters": [_ID],
+                    "responses": {
+                        "200": {"description": "The page.", "content": {"text/html": {"schema": _TEXT}}},
+                        **_errors(404),
+                    },
+                }
+            },
             "/api/v1/jobs/{job}/commands": {
                 "post": {
                     "summary": "Ask something of a job; needs the right to operate.",

@@ -220,9 +220,22 @@ function drawDetails(job) {
     ...(job.release ? [["Release", job.hold ? `${job.release}, held until headend publish makes it current` : job.release]] : []),
   ];
   $("details-facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+  if (job.release) {
+    const button = make("button", { type: "button", onclick: () => openReport(job.job) }, "Open the report");
+    $("details-facts").append(make("dt", {}, "Quality"), make("dd", {}, button));
+  }
   $("details-history").replaceChildren(...job.history.map((change) =>
     make("li", {}, make("time", { datetime: change.at }, local(change.at)), make("span", { class: `state ${change.state}` }, change.state), make("span", {}, change.why))));
   drawAttempts(job.attempts);
+}
+
+async function openReport(job) {
+  try {
+    const page = await (await call(`api/v1/jobs/${job}/quality`)).blob();
+    window.open(URL.createObjectURL(page), "_blank");
+  } catch (error) {
+    tell(error.message);
+  }
 }
 
 function drawAttempts(attempts) {

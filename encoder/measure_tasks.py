@@ -1,0 +1,190 @@
+"""Tasks that measure: which segments of which renditions one process looks at, and how it reads the master. Pure.
+
+One process decodes the master's frames once, for as many renditions as fit into its memory. What has been measured
+already is left out, so that work which was stopped goes on where it stood.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, pairwise
+
+from encoder import pairs
+from encoder.command import MENDING, Look, VideoCommands, bit_depth_of
+from encoder.measuring import MOST_RENDITIONS, spacing
+from encoder.pairs import Pair
+from encoder.references import View, views
+from headend import documents
+from headend.media import VideoRendition
+from headend.media.quality import MeasureTask, Subject, Viewing, viewing_of
+from headend.timing import Chunk, Grid
+
+HD_PIXELS = 1920 * 1080
+BYTES, BYTES_OF_RENDITION = 300_000_000, 190_000_000
+"""Memory on a screen of 1080 lines: for the master, and for each rendition."""
+MASTER_S, RENDITION_S, TONE_S = 0.018, 0.0145, 0.030
+"""CPU seconds of a frame on such a screen: for decoding the master, for each rendition, and for each tone mapping."""
+DIGEST_CHARACTERS = 20
+
+IsMeasured = Callable[[str, int, bool], bool]
+"""Whether a segment of a track has been measured already: the track's id, the segment's number, tone-mapped or not."""
+
+
+class Measuring:
+    """How the renditions of a title are measured.
+
+    Args:
+        title: Catalogue entry.
+        look: The master's picture.
+        grid: The title's grid.
+        commands: How the master is read.
+        renditions: The video renditions.
+        tracks: The track of each rendition, by its id.
+
+    Attributes:
+        viewing: The screen.
+        every: From one measured frame to the next.
+        views: Renditions that are compared with the same frames.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        look: Look,
+        grid: Grid,
+        commands: VideoCommands,
+        renditions: Sequence[VideoRendition],
+        tracks: Mapping[str, str],
+    ) -> None:
+        self._title, self._grid, self._commands, self._tracks = title, grid, commands, tracks
+        self._mended = look.conformed.mended
+        self.viewing: Viewing = viewing_of(*look.size, grid.frame_rate)
+        self.every = spacing(grid.gop_frames)
+        self.views: tuple[View, ...] = views(look, renditions)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the master's frames as renditions are compared with them; of a sample of the title's segments."""
+        bounds = list(pairwise(self._grid.segment_bounds()))
+        sample = {0, len(bounds) // 2, len(bounds) - 1}
+        frames = [self._opened(place + 1, place + 1)[1] for place in sorted(sample)]
+        return _digest({"frames": frames, "grid": documents.as_plain(self._grid)})
+
+    def tasks(
+        self,
+        segments: Iterable[int],
+        chunks: Sequence[Chunk],
+        is_measured: IsMeasured = lambda _track, _segment, _toned: False,
+        *,
+        toned_segments: Iterable[int] | None = None,
+        slot_bytes: int | None = None,
+    ) -> Iterator[MeasureTask]:
+        """The tasks that measure segments of all renditions.
+
+        Args:
+            segments: Numbers of the segments.
+            chunks: Consecutive segments of one chunk are one task.
+            is_measured: What needs no work.
+            toned_segments: Numbers of the segments of HDR renditions; None for the same.
+            slot_bytes: Memory for each task; None for no limit.
+        """
+        numbers = sorted(set(segments))
+        toned_numbers = numbers if toned_segments is None else sorted(set(toned_segments))
+        most = self._most(slot_bytes)
+        for view in self.views:
+            lacking = {
+                number: tuple(
+                    r for r in view.renditions if not is_measured(self._tracks[r.id], number, view.tone_mapped)
+                )
+                for number in (toned_numbers if view.tone_mapped else numbers)
+            }
+            for run in _runs(sorted(lacking), chunks, lacking):
+                members = lacking[run[0]]
+                for place in range(0, len(members), most):
+                    yield self._task(view, members[place : place + most], run)
+
+    def pair(self, rendition: str, segment: int, frame: int) -> Pair:
+        """A frame of a rendition beside that of its master.
+
+        Args:
+            rendition: The rendition's id.
+            segment: Number of the segment.
+            frame: The frame on the grid, in that segment.
+        """
+        view, shown = next((view, r) for view in self.views for r in view.renditions if r.id == rendition)
+        first = self._grid.segment_bounds()[segment - 1]
+        opening, frames = self._commands.opening(Chunk(0, frame, frame + 1, segment))
+        return Pair(
+            (*(MENDING if self._mended else ()), *opening),
+            frames,
+            view.master_filters,
+            view.rendition_filters,
+            (frame - first) // shown.rate_divisor,
+            *pairs.side(shown.width_px, shown.height_px),
+        )
+
+    def _most(self, slot_bytes: int | None) -> int:
+        scale = self._scale()
+        if slot_bytes is None:
+            return MOST_RENDITIONS if scale <= 1 else 3
+        return max(1, min(MOST_RENDITIONS, int((slot_bytes / scale - BYTES) // BYTES_OF_RENDITION)))
+
+    def _scale(self) -> float:
+        return self.viewing.width_px * self.viewing.height_px / HD_PIXELS
+
+    def _opened(self, first: int, last: int) -> tuple[tuple[str, ...], str, Chunk]:
+        bounds = self._grid.segment_bounds()
+        chunk = Chunk(0, bounds[first - 1], bounds[last], first)
+        return *self._commands.opening(chunk), chunk
+
+    def _task(self, view: View, members: Sequence[VideoRendition], segments: tuple[int, ...]) -> MeasureTask:
+        opening, frames, chunk = self._opened(segments[0], segments[-1])
+        subjects = tuple(
+            Subject(r.id, self._tracks[r.id], r.width_px, r.height_px, bit_depth_of(r), r.rate_divisor) for r in members
+        )
+        toned = view.tone_mapped
+        frame_s = MASTER_S + len(members) * RENDITION_S + (TONE_S * (1 + len(members)) if toned else 0)
+        deciding = {
+            "tracks": [subject.track for subject in subjects],
+            "segments": segments,
+            "model": self.viewing.model,
+            "every": self.every,
+            "filters": [view.master_filters, view.rendition_filters],
+        }
+        return MeasureTask(
+            id=f"measure-{_digest(deciding)}",
+            title=self._title,
+            segments=segments,
+            first_frame=chunk.first_frame,
+            end_frame=chunk.end_frame,
+            opening=(*(MENDING if self._mended else ()), *opening),
+            frames=frames,
+            master_filters=view.master_filters,
+            rendition_filters=view.rendition_filters,
+            tone_mapped=toned,
+            subjects=subjects,
+            viewing=self.viewing,
+            every=self.every,
+            cost=chunk.frame_count * frame_s * self._scale(),
+            memory_bytes=int((BYTES + len(members) * BYTES_OF_RENDITION) * self._scale()),
+        )
+
+
+def _runs(
+    numbers: Sequence[int], chunks: Sequence[Chunk], lacking: Mapping[int, tuple[VideoRendition, ...]]
+) -> Iterator[tuple[int, ...]]:
+    """Consecutive segments of one chunk that lack the same renditions; none that lacks nothing."""
+    starts = sorted(chunk.first_segment for chunk in chunks)
+
+    def place(at: tuple[int, int]) -> tuple[int, int, tuple[VideoRendition, ...]]:
+        index, number = at
+        return number - index, sum(start <= number for start in starts), lacking[number]
+
+    for (_, _, members), run in groupby(enumerate(numbers), key=place):
+        if members:
+            yield tuple(number for _, number in run)
+
+
+def _digest(content: object) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.sha256(canonical).hexdigest()[:DIGEST_CHARACTERS]

@@ -1,0 +1,79 @@
+"""What renditions are compared with: the master's frames as they were before scaling and encoding. Pure.
+
+An SDR rendition of an HDR master is compared with the tone-mapped master, since tone mapping is a decision and no
+loss. For HDR no model of viewers is public. So HDR renditions and their master are tone-mapped alike, and what comes of
+that only compares renditions with each other.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import ffmpeg
+
+from encoder.command import Look, is_narrowed, scaled, words
+from encoder.picture.colour import narrowed, peak_nits, tone_mapped, without_metadata
+from headend.media import VideoRange, VideoRendition
+
+_FRAMES = ffmpeg.input("frames").video
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Renditions that are compared with the same frames.
+
+    Attributes:
+        master_filters: From the master's frames on the grid to these.
+        rendition_filters: What is done to a rendition's frames first.
+        tone_mapped: Whether both are tone-mapped HDR.
+        renditions: The renditions, in their order.
+    """
+
+    master_filters: str
+    rendition_filters: str
+    tone_mapped: bool
+    renditions: tuple[VideoRendition, ...]
+
+
+def views(look: Look, renditions: Sequence[VideoRendition]) -> tuple[View, ...]:
+    """Group renditions by what they are compared with, in the order of each group's first rendition."""
+    groups: dict[tuple[bool, bool], list[VideoRendition]] = {}
+    for rendition in renditions:
+        hdr = rendition.video_range is not VideoRange.SDR
+        groups.setdefault((hdr, is_narrowed(rendition, look)), []).append(rendition)
+    return tuple(
+        View(
+            _filters(_master(_FRAMES, look, narrow=narrow)),
+            _filters(_toned(_FRAMES, look)) if hdr else "null",
+            hdr,
+            tuple(members),
+        )
+        for (hdr, narrow), members in groups.items()
+    )
+
+
+def _master(frames: Any, look: Look, *, narrow: bool) -> Any:
+    """The master's frames, of square pixels and limited range, as SDR."""
+    width_px, height_px = look.size
+    shape = look.track.sample_aspect_ratio
+    if look.track.rotation_deg in (90, 270):
+        shape = 1 / shape
+    # A picture never loses lines or columns here.
+    wide, high = max(shape, Fraction(1)), max(1 / shape, Fraction(1))
+    made = scaled(frames, (2 * round(width_px * wide / 2), 2 * round(height_px * high / 2)), look)
+    if look.track.video_range is not VideoRange.SDR:
+        return _toned(made, look)
+    return narrowed(made, look.working_format) if narrow else made
+
+
+def _toned(frames: Any, look: Look) -> Any:
+    return without_metadata(tone_mapped(frames, look.track.video_range, peak_nits(look.light)))
+
+
+def _filters(frames: Any) -> str:
+    """A chain of filters as FFmpeg reads it, without labels."""
+    written = words(ffmpeg.output(frames, "-"))
+    graph = written[written.index("-filter_complex") + 1]
+    return ",".join(re.sub(r"^\[[^\]]*\]|\[[^\]]*\]$", "", part) for part in graph.split(";"))

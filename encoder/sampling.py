@@ -1,0 +1,95 @@
+"""Which segments are measured, when not all are. Pure.
+
+Half of them are spread evenly, so that means are fair. The other half are suspects, known from what encoding has left
+behind: segments at their cap, the darkest, the most complex, and those whose sizes differ from those of the other
+renditions, as a segment does whose picture is missing.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from math import log2
+from statistics import median
+
+SHARE = 0.05
+"""Share of the segments that are spread evenly, and of those that are suspects."""
+TONED_SHARE = 0.02
+"""Share of the segments whose HDR renditions are measured: tone mapping costs more than measuring."""
+AT_CAP = 0.9
+"""From this share of its cap on, a segment is a suspect."""
+UNLIKE = 0.7
+"""From how many doublings on the size of a segment is unlike that of the other renditions."""
+BLACK = 0.02
+"""Segments darker than this, as a share of white, show nothing."""
+
+
+def evenly(count: int, share: float = SHARE) -> tuple[int, ...]:
+    """Numbers of segments, from 1, that are spread evenly over ``count`` of them; at least one."""
+    wanted = min(count, max(1, round(count * share)))
+    return tuple(1 + (2 * place + 1) * count // (2 * wanted) for place in range(wanted))
+
+
+def suspects(
+    sizes_bytes: Mapping[str, Sequence[int]],
+    caps: Mapping[str, Sequence[float]],
+    luma: Sequence[float] = (),
+    *,
+    but: Sequence[int] = (),
+    share: float = SHARE,
+) -> tuple[int, ...]:
+    """Choose the segments in which faults are likely.
+
+    Args:
+        sizes_bytes: Size of each segment of each rendition.
+        caps: Rate of each segment of each rendition, as a share of its cap.
+        luma: Mean luma of each segment, 0 to 1; empty where it is not known.
+        but: Numbers of segments that are measured anyway.
+        share: How many to choose, as a share of all segments; at least one, if there are so many.
+
+    Returns:
+        Their numbers, from 1, ascending. Each kind of suspect gives one in turn.
+    """
+    count = max((len(sizes) for sizes in sizes_bytes.values()), default=0)
+    wanted = max(1, round(count * share))
+    kinds = (_at_cap(caps), _unlike(sizes_bytes), _dark(luma), _complex(sizes_bytes))
+    chosen: dict[int, None] = {}
+    for turn in zip_longest(*kinds):
+        for number in turn:
+            if number is not None and number not in but and len(chosen) < wanted:
+                chosen.setdefault(number)
+    return tuple(sorted(chosen))
+
+
+def _at_cap(caps: Mapping[str, Sequence[float]]) -> Iterator[int]:
+    worst = _columns(caps, max)
+    yield from (place + 1 for place in _ranked(worst) if worst[place] >= AT_CAP)
+
+
+def _unlike(sizes_bytes: Mapping[str, Sequence[int]]) -> Iterator[int]:
+    """The size of a segment, over the mean of its rendition, is about the same in all renditions."""
+    relative = {
+        id: [log2(max(size, 1) * len(sizes) / max(sum(sizes), 1)) for size in sizes]
+        for id, sizes in sizes_bytes.items()
+    }
+    usual = _columns(relative, median)
+    off = _columns(
+        {id: [abs(one - usual[place]) for place, one in enumerate(row)] for id, row in relative.items()}, max
+    )
+    yield from (place + 1 for place in _ranked(off) if off[place] >= UNLIKE)
+
+
+def _dark(luma: Sequence[float]) -> Iterator[int]:
+    yield from (place + 1 for place in reversed(_ranked(luma)) if luma[place] >= BLACK)
+
+
+def _complex(sizes_bytes: Mapping[str, Sequence[int]]) -> Iterator[int]:
+    shares = {id: [size / max(sum(sizes), 1) for size in sizes] for id, sizes in sizes_bytes.items()}
+    yield from (place + 1 for place in _ranked(_columns(shares, sum)))
+
+
+def _columns(rows: Mapping[str, Sequence[float]], together: Callable[[Sequence[float]], float]) -> list[float]:
+    return [float(together(column)) for column in zip(*rows.values(), strict=False)]
+
+
+def _ranked(values: Sequence[float]) -> list[int]:
+    """Places by their values, the largest first; equal ones in order."""
+    return sorted(range(len(values)), key=lambda place: (-values[place], place))

@@ -1,0 +1,106 @@
+"""What small pictures show: black, frozen and wrong pictures, where the master has something else."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from encoder.looking import Timing, of_master, of_rendition
+from encoder.measuring import Miniatures
+
+COUNT = 40
+TIMING = Timing(100, 100 + 3 * COUNT, 3, Fraction(24))
+"""Forty pictures, three frames apart: five seconds."""
+
+
+def film(seed: int = 1, *, still: bool = False, level: float = 400.0) -> Miniatures:
+    """Stripes that wander, or stand."""
+    across = np.arange(160)
+    rows = []
+    for number in range(COUNT):
+        shift = 0 if still else 4 * number
+        rows.append(np.tile(level + 150 * np.sin((across + shift + 17 * seed) / 7), (90, 1)))
+    return np.array(rows).round().astype(np.uint16)
+
+
+def noisy(pictures: Miniatures, strength: float, seed: int = 5) -> Miniatures:
+    noise = np.random.default_rng(seed).normal(0, strength, pictures.shape)
+    return np.clip(pictures + noise, 64, 940).astype(np.uint16)
+
+
+def changed(pictures: Miniatures, places: slice, value: int) -> Miniatures:
+    made = pictures.copy()
+    made[places] = value
+    return made
+
+
+def test_a_rendition_that_shows_its_master_has_no_fault() -> None:
+    assert of_rendition(noisy(film(), 4), film(), TIMING) == of_rendition(film(), film(), TIMING)
+    faults = of_rendition(noisy(film(), 4), film(), TIMING)
+    assert (faults.black, faults.frozen, faults.other) == ((), (), ())
+
+
+@pytest.mark.parametrize("value", [500, 940, 200], ids=["grey", "white", "dark"])
+def test_a_second_of_something_else_is_found(value: int) -> None:
+    faults = of_rendition(changed(film(), slice(8, 16), value), film(), TIMING)
+
+    assert faults.other == ((124, 148),)
+    assert faults.black == ()
+
+
+def test_black_is_found_where_the_master_is_not_black() -> None:
+    made = changed(film(), slice(0, 8), 64)
+
+    assert of_rendition(made, film(), TIMING).black == ((100, 124),)
+    assert of_rendition(made, made, TIMING).black == ()
+    # A master that is nearly black may come out black.
+    nearly = changed(film(), slice(0, 8), 150)
+    assert of_rendition(made, nearly, TIMING).black == ()
+
+
+def test_a_frozen_picture_is_found_where_the_master_moves() -> None:
+    frozen = film()
+    frozen[10:30] = frozen[10]
+
+    faults = of_rendition(frozen, film(), TIMING)
+
+    assert len(faults.frozen) == 1
+    first, end = faults.frozen[0]
+    assert first <= 136 and end >= 187
+    assert of_rendition(film(still=True), film(still=True), TIMING).frozen == ()
+
+
+def test_grain_that_encoding_took_away_is_no_frozen_picture() -> None:
+    grainy = noisy(film(still=True), 9)
+
+    assert of_rendition(film(still=True), grainy, TIMING).frozen == ()
+
+
+def test_a_sync_frame_does_not_end_a_frozen_stretch() -> None:
+    frozen = film()
+    frozen[10:30] = frozen[10]
+    frozen[20:30] += 12  # the next sync frame is a little lighter
+
+    (only,) = of_rendition(frozen, film(), TIMING).frozen
+    assert only[1] - only[0] >= 48
+
+
+def test_of_a_master_black_still_and_cuts_are_told() -> None:
+    master = film()
+    master[0:10] = 64
+    master[20:40] = film(seed=9, level=700)[5]
+
+    look = of_master(master, TIMING)
+
+    assert look.black == ((100, 130),)
+    assert look.frozen[-1] == (160, 220) or look.frozen[-1] == (163, 220)
+    assert look.cuts == (130, 160)
+    assert look.seen == ((100, 220),)
+
+
+def test_one_picture_alone_is_no_fault_and_no_error() -> None:
+    one = film()[:1]
+    timing = Timing(0, 3, 3, Fraction(24))
+
+    assert of_rendition(one, one, timing).other == ()
+    assert of_master(one, timing).frozen == ()

@@ -1,0 +1,50 @@
+"""Which segments are measured: some spread evenly, some where faults are likely."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encoder.sampling import evenly, suspects
+
+
+@given(st.integers(1, 3000))
+def test_even_ones_are_a_twentieth_and_lie_apart(count: int) -> None:
+    chosen = evenly(count)
+
+    assert len(chosen) == max(1, round(count * 0.05))
+    assert 1 <= chosen[0] <= chosen[-1] <= count
+    gaps = [after - here for here, after in pairwise(chosen)]
+    assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+SIZES = {"high": [1000] * 20, "low": [200] * 20}
+CAPS = {"high": [0.5] * 20, "low": [0.6] * 20}
+
+
+def test_a_segment_at_its_cap_comes_first() -> None:
+    caps = {**CAPS, "low": [*[0.6] * 11, 0.95, *[0.6] * 8]}
+
+    assert suspects(SIZES, caps) == (12,)
+
+
+def test_a_segment_whose_picture_is_missing_is_smaller_than_its_siblings() -> None:
+    sizes = {**SIZES, "low": [*[200] * 6, 60, *[200] * 13], "mid": [400] * 20}
+
+    assert suspects(sizes, CAPS) == (7,)
+
+
+def test_the_darkest_and_the_most_complex_follow_but_black_shows_nothing() -> None:
+    sizes = {name: [*row[:3], 3 * row[3], *row[4:]] for name, row in SIZES.items()}
+    luma = [0.4] * 20
+    luma[9], luma[15] = 0.01, 0.05
+
+    assert suspects(sizes, CAPS, luma, share=0.1) == (4, 16)
+
+
+def test_what_is_measured_anyway_is_no_suspect() -> None:
+    caps = {**CAPS, "low": [*[0.6] * 11, 0.95, *[0.6] * 8]}
+
+    assert 12 not in suspects(SIZES, caps, but=(12,))
+    assert suspects({}, {}) == ()
+    assert suspects({"only": [10]}, {"only": [0.1]}, but=(1,)) == ()

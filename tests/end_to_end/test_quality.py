@@ -1,0 +1,261 @@
+"""The gate: real encodes with one fault each are complete and refused, and what players get stays what it was."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encoder import cluster
+from headend import layout, measured, quality
+from headend.errors import ConfigError, MasterError, QualityRefused
+from headend.media import Effort, EncodeTask, Kind
+from headend.media.quality import Checking, Outcome, Override, QualityReport, Thresholds, Viewing
+from headend.pipeline import Event, Measured, Request, submit
+from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.storage import Store, open_store
+from ladders import choosing
+from ladders.loading import load
+from packager import lifecycle
+from packager.publishing import current_release
+from tests.support.masters import Sound, make_film
+
+SCREEN = Viewing("small", "vmaf_v1.0.16_3d0h", 640, 360)
+"""A ninth of the cost."""
+FRAMES = 125
+"""Five seconds."""
+SETTINGS = EncodeSettings(segment_s=Fraction(1), chunk_s=Fraction(2), effort=Effort.DRAFT)
+HIGH, LOW = "avc-180p-240k", "avc-90p-60k"
+
+
+@pytest.fixture(autouse=True)
+def small_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("encoder.measure_tasks.viewing_of", lambda *_: SCREEN)
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quality")
+    return make_film(folder / "master.mp4", frame_count=FRAMES, sound=[Sound()])
+
+
+def request_for(master: Path, store: Path, scheduler: str, **changes: object) -> Request:
+    ladder = choosing.part(load("smoke"), codecs=("avc", "aac"))
+    made = Request(
+        str(master), "film", ladder, StoreSettings(str(store)), ClusterSettings(scheduler), SETTINGS,
+        checking=Checking.FULL,
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+# --- faults -------------------------------------------------------------------------------------------------------
+
+Fault = Callable[[EncodeTask], EncodeTask]
+
+
+def filtered(rendition: str, graph: str) -> Fault:
+    """What a rendition's encoder gets goes through a graph first, whose ends are ``{from}`` and ``{to}``."""
+
+    def change(task: EncodeTask) -> EncodeTask:
+        if rendition not in task.renditions:
+            return task
+        argv = list(task.argv)
+        output = argv.index(f"{{scratch}}/{rendition}.mp4")
+        at = max(place for place, word in enumerate(argv[:output]) if word == "-map") + 1
+        added = graph.replace("{from}", argv[at]).replace("{to}", "[faulty]")
+        argv[argv.index("-filter_complex") + 1] += f";{added}"
+        argv[at] = "[faulty]"
+        return replace(task, argv=tuple(argv))
+
+    return change
+
+
+def options(rendition: str, **values: str) -> Fault:
+    """A rendition's encoder gets other options."""
+
+    def change(task: EncodeTask) -> EncodeTask:
+        if rendition not in task.renditions:
+            return task
+        argv = list(task.argv)
+        output = argv.index(f"{{scratch}}/{rendition}.mp4")
+        first = max(place for place, word in enumerate(argv[:output]) if word == "-map")
+        for name, value in values.items():
+            argv[argv.index(f"-{name}", first, output) + 1] = value
+        return replace(task, argv=tuple(argv))
+
+    return change
+
+
+def louder(task: EncodeTask) -> EncodeTask:
+    if task.kind is not Kind.AUDIO or task.levelling is None:
+        return task
+    return replace(task, levelling=replace(task.levelling, target_lufs=-14.0))
+
+
+def running(*faults: Fault) -> Callable[..., None]:
+    """Runs tasks, of which some have faults."""
+
+    def run(tasks: Sequence[Any], *others: Any, **named: Any) -> None:
+        changed = []
+        for task in tasks:
+            made = task
+            if isinstance(made, EncodeTask):
+                for fault in faults:
+                    made = fault(made)
+            changed.append(made)
+        cluster.run_tasks(changed, *others, **named)
+
+    return run
+
+
+GREY = filtered(LOW, "{from}drawbox=c=gray:t=fill:enable='between(n,10,34)'{to}")
+BLACK = filtered(HIGH, "{from}drawbox=c=black:t=fill:enable='lt(n,20)'{to}")
+FROZEN = filtered(HIGH, "{from}split[a][b];[a][b]freezeframes=first=0:last=1000:replace=0{to}")
+BLURRED = filtered(HIGH, "{from}scale=32:18,scale=320:180{to}")
+LARGE = options(HIGH, crf="1", maxrate="20000000", bufsize="20000000")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A release that was refused."""
+
+    error: QualityRefused
+    report: QualityReport
+    store: Store
+
+
+@pytest.fixture(scope="module")
+def good(master: Path, tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Path:
+    """A store with a release that players get."""
+    store = tmp_path_factory.mktemp("good") / "store"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("encoder.measure_tasks.viewing_of", lambda *_: SCREEN)
+        outcome = submit(request_for(master, store, scheduler))
+    assert outcome.quality is not None
+    assert outcome.quality.outcome is not Outcome.FAILED
+    assert outcome.is_current
+    return store
+
+
+@pytest.mark.parametrize(
+    ("faults", "rules"),
+    [
+        pytest.param([GREY], ("other picture",), id="a grey second"),
+        pytest.param([BLACK], ("black",), id="a black second"),
+        pytest.param([FROZEN], ("frozen",), id="two frozen seconds"),
+        pytest.param([BLURRED, LARGE, louder], ("order", "peak", "loudness"), id="swapped, over its cap and too loud"),
+    ],
+)
+def test_a_fault_keeps_a_release_from_players(
+    faults: list[Fault], rules: tuple[str, ...], good: Path, master: Path, scheduler: str
+) -> None:
+    store = open_store(StoreSettings(str(good)))
+    before, pointer = current_release(store, "film"), store.get(layout.current("film"))
+    # Other tracks than the ones that are there.
+    encode = replace(SETTINGS, effort=Effort.STANDARD, loudness_lufs=-23)
+    request = request_for(master, good, scheduler, encode=encode, force=True)
+
+    with pytest.raises(QualityRefused) as caught:
+        submit(request, run=running(*faults))
+
+    release = caught.value.facts["release"]
+    report = measured.read_report(store, "film", release)
+    assert report is not None
+    assert report.outcome is Outcome.FAILED
+    assert set(rules) <= set(caught.value.facts["rules"])
+    assert release != before
+    assert store.get(layout.current("film")) == pointer
+    assert lifecycle.releases(store, "film")[0].held_since
+    assert b"failed" in store.get(layout.report_page("film", release))
+
+
+def test_a_refused_release_is_published_by_who_takes_the_blame(good: Path, master: Path, scheduler: str) -> None:
+    request = request_for(master, good, scheduler, thresholds=Thresholds(100, 100))
+    store = open_store(request.store)
+    fresh = replace(request, title="blamed", encode=replace(SETTINGS, loudness_lufs=None))
+    with pytest.raises(QualityRefused) as caught:
+        submit(fresh, run=running(GREY))
+    release = caught.value.facts["release"]
+
+    with pytest.raises(QualityRefused):
+        lifecycle.roll(store, "blamed", release)
+    lifecycle.roll(store, "blamed", release, despite_quality=Override("me@here", "2026-11-28T12:00:00+00:00"))
+
+    assert current_release(store, "blamed") == release
+    report = measured.read_report(store, "blamed", release)
+    assert report is not None
+    assert report.overrides == (Override("me@here", "2026-11-28T12:00:00+00:00"),)
+    # From then on it is a release like any other.
+    lifecycle.roll(store, "blamed", release)
+    assert submit(fresh).is_current
+
+
+def measure_tasks(events: list[Event]) -> int:
+    return max((event.done for event in events if isinstance(event, Measured)), default=0)
+
+
+def test_measuring_that_was_killed_goes_on_where_it_stood(master: Path, tmp_path: Path, scheduler: str) -> None:
+    request = request_for(master, tmp_path / "store", scheduler)
+    store = open_store(request.store)
+
+    def kill(event: Event) -> None:
+        if isinstance(event, Measured):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        submit(request, kill)
+    documents = [info.key for info in store.list(layout.measurements("film"))]
+    assert documents
+
+    events: list[Event] = []
+    outcome = submit(request, events.append)
+
+    assert outcome.encoded_tasks + outcome.reused_parts > 0
+    assert outcome.quality is not None
+    chunks = len(outcome.plan.chunks)
+    assert measure_tasks(events) <= chunks - len(documents)
+    # What tasks have left is in the report, and nowhere else.
+    assert not list(store.list(layout.measurements("film")))
+    again: list[Event] = []
+    assert submit(request, again.append).quality is not None
+    assert measure_tasks(again) == 0
+
+
+def test_a_sample_is_extended_to_all_and_needs_the_master(master: Path, tmp_path: Path, scheduler: str) -> None:
+    copy = tmp_path / "film.mp4"
+    copy.write_bytes(master.read_bytes())
+    request = request_for(copy, tmp_path / "store", scheduler, checking=Checking.SAMPLED)
+    outcome = submit(request)
+    assert outcome.quality is not None
+    assert outcome.quality.not_measured
+
+    def assess(level: Checking) -> QualityReport:
+        return quality.assess(
+            request.store, "film", None, level, thresholds=Thresholds(), where=request.cluster, on_event=events.append
+        )
+
+    events: list[Event] = []
+    sampled = assess(Checking.SAMPLED)
+    assert sampled == measured.read_report(open_store(request.store), "film", sampled.release)
+    assert measure_tasks(events) == 0
+    full = assess(Checking.FULL)
+    assert measure_tasks(events) > 0
+    assert all(len(one.segments) == full.grid.segment_count for one in full.video)
+
+    copy.unlink()
+    assert assess(Checking.FULL) == full
+    with pytest.raises(MasterError, match="measured against the master"):
+        quality.assess(request.store, "film", None, Checking.FULL, thresholds=Thresholds(1, 1), where=request.cluster)
+
+
+def test_a_release_of_before_says_what_to_do(tmp_path: Path, master: Path, scheduler: str) -> None:
+    request = request_for(master, tmp_path / "store", scheduler, checking=Checking.OFF)
+    submit(request)
+    store = open_store(request.store)
+    for info in list(store.list(layout.references("film"))):
+        store.delete(info.key)
+
+    with pytest.raises(ConfigError, match="submit the master again"):
+        quality.assess(request.store, "film", None, Checking.FULL, thresholds=Thresholds(), where=request.cluster)
