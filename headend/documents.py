@@ -6,6 +6,7 @@ A document is one JSON object ``{"kind": "Receipt", "version": 1, "body": {…}}
 
 from collections.abc import Collection
 from fractions import Fraction
+from threading import Lock
 from typing import Any, TypeVar
 
 import msgspec
@@ -78,8 +79,20 @@ def read(kind: type[Noun], data: bytes, *, key: str = "document") -> Noun:
     return noun
 
 
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
+_DECODERS_LOCK = Lock()
+
+
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    # Two threads that look into the same type for the first time at once crash msgspec, when garbage is collected then.
+    with _DECODERS_LOCK:
+        if kind not in _DECODERS:
+            _DECODERS[kind] = msgspec.json.Decoder(kind, dec_hook=_rich)
+        return _DECODERS[kind]
+
+
 def _decode(kind: Any, data: bytes | msgspec.Raw, key: str) -> Any:
     try:
-        return msgspec.json.decode(data, type=kind, dec_hook=_rich)
+        return _decoder(kind).decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, ZeroDivisionError, RecursionError) as error:
         raise StorageError(f"{key} can't be read: {error}", key=key) from error
