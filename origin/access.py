@@ -22,6 +22,25 @@ class Access:
         self.checker = checker
         self._library = library
 
+    def recalled(
+        self, token: str | None, territory: str | None, path: re.Match[str], *, is_segment: bool
+    ) -> Grant | None:
+        """Decide as `check` does, without waiting; None where something has to be read or written first."""
+        named = path.groupdict()
+        grant = self.checker.grant(token, named.get("title"), territory)
+        if track := named.get("track"):
+            outline = self._library.known_outline(grant.title, track)
+            if outline is None:
+                return None
+            self.checker.check_plan(grant, (outline.height_px,))
+            return None if is_segment and not self.checker.has_screen(grant) else grant
+        release = named.get("release")
+        index = self._library.known_release(grant.title, release) if release else None
+        if index is None:
+            return None
+        self.checker.check_plan(grant, index.heights_px)
+        return grant
+
     async def check(
         self, token: str | None, territory: str | None, path: re.Match[str], *, is_segment: bool, client: str
     ) -> Grant:

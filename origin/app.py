@@ -25,8 +25,9 @@ from headend.http import cmcd, responses
 from headend.http.access_log import AccessLog
 from headend.http.connections import NO_ROUTE
 from headend.http.requests import Request
-from headend.http.responses import Response
+from headend.http.responses import File, Response
 from headend.http.server import client_key
+from headend.manifests.selection import may_select
 from headend.metrics.workers import SINGLE, WorkerIndex, merged
 from headend.storage import Store
 from headend.storage.local import LocalStore
@@ -73,6 +74,7 @@ PUBLIC = frozenset({"asset", "health", "metrics"})
 """Routes that need no token."""
 SHARED = frozenset({"segment", "init", "index", "playlist", "poster", "sheet", "thumbnails"})
 """Routes whose responses are the same for everyone who may have them. An edge that checks tokens may share them."""
+_SHARED_ROUTES = {name: pattern for name, pattern, _ in ROUTES if name in SHARED}
 _MOST_CHARACTERS = 512
 """No path of a route is longer, apart from its token."""
 
@@ -156,21 +158,39 @@ class Origin:
 
     async def respond(self, request: Request) -> tuple[str, Response]:
         """The name of the request's route, and the response."""
-        path = request.path
-        if self._access is None:
-            # A file that is cached was asked for by this path before, so the path needs no matching. A manifest's query
-            # may be a filter.
-            file = self.library.cached(layout.TITLES + path)
-            if file is not None and not (file.kind == "manifest" and "?" in request.target):
-                return file.kind, responses.for_file(request.method, request.headers, file)
-            token = None
-        else:
-            token, path = split_token(path)
+        token, path = (None, request.path) if self._access is None else split_token(request.path)
+        # A file that is cached was asked for by this path before, so it is there and of its kind's route.
+        file = self.library.cached(layout.TITLES + path)
+        if file is not None and (response := self._recalled(request, token, path, file)) is not None:
+            return file.kind, response
         if len(path) <= _MOST_CHARACTERS:
             for name, pattern, handler in ROUTES:
                 if (found := pattern.fullmatch(path)) is not None:
                     return name, await self._guarded(name, handler, request, token, found)
         return NO_ROUTE, responses.NOT_FOUND
+
+    def _recalled(self, request: Request, token: str | None, path: str, file: File) -> Response | None:
+        """The response with a cached file, if nothing else has to be known for it; most are of this kind."""
+        if self._access is None:
+            if file.kind == "manifest" and "?" in request.target and may_select(request.query):
+                return None
+            return responses.for_file(request.method, request.headers, file)
+        route = _SHARED_ROUTES.get(file.kind)
+        found = route.fullmatch(path) if route is not None else None
+        if found is None:
+            return None
+        territory = self._access.checker.territory(request.headers)
+        try:
+            grant = self._access.recalled(token, territory, found, is_segment=file.kind == "segment")
+        except Denied as denied:
+            return self._refused(denied)
+        if grant is None:
+            return None
+        return responses.for_file(request.method, request.headers, file, _shared_caching(territory))
+
+    def _refused(self, denied: Denied) -> Response:
+        self.metrics.denied.inc(denied.reason.name.lower())
+        return responses.forbidden(denied.reason, denied.retry_s)
 
     def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
         """Count what the player reports, and log the request."""
@@ -189,8 +209,7 @@ class Origin:
                 return await handler(self.handlers, request, path, OPEN)
             return await self._permitted(self._access, name, handler, request, token, path)
         except Denied as denied:
-            self.metrics.denied.inc(denied.reason.name.lower())
-            return responses.forbidden(denied.reason, denied.retry_s)
+            return self._refused(denied)
         except ObjectMissing:
             return responses.NOT_FOUND
         except HeadendError as error:
@@ -206,14 +225,16 @@ class Origin:
         grant = await access.check(
             token, territory, path, is_segment=name == "segment", client=client_key(request.client)
         )
-        if name not in SHARED:
-            caching = responses.NO_STORE
-        else:
-            caching = responses.IMMUTABLE if territory is not None else responses.PERSONAL
+        caching = _shared_caching(territory) if name in SHARED else responses.NO_STORE
         response = await handler(self.handlers, request, path, Terms(grant.max_height_px, caching))
         if response.status >= HTTPStatus.BAD_REQUEST or response.headers.get(hdrs.CACHE_CONTROL) == caching:
             return response
         return responses.with_cache_control(response, caching)
+
+
+def _shared_caching(territory: str | None) -> str:
+    """Cache-Control of a file behind a token: an edge that vouches for its client may share it."""
+    return responses.IMMUTABLE if territory is not None else responses.PERSONAL
 
 
 _BAD_GATEWAY = responses.error(HTTPStatus.BAD_GATEWAY)

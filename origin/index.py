@@ -77,16 +77,13 @@ class ReleaseIndex:
         published: When its outline was written: the date of all files of the release, which never change.
         outline: What its manifests are rendered from.
         size_bytes: About what it takes in memory.
+        heights_px: Of its pictures, in ascending order: the shorter side, so that upright ones count as what they are.
     """
 
     published: datetime
     outline: ReleaseOutline
     size_bytes: int
-
-    @property
-    def heights_px(self) -> tuple[int, ...]:
-        """Of its pictures: the shorter side, so that upright ones count as what they are."""
-        return tuple(short_side_px(track.rendition) for track in self.outline.video)
+    heights_px: tuple[int, ...]
 
 
 def index_of(document: bytes, published: datetime, key: str) -> ReleaseIndex:
@@ -98,4 +95,5 @@ def index_of(document: bytes, published: datetime, key: str) -> ReleaseIndex:
     outline = documents.read(ReleaseOutline, document, key=key)
     runs = sum(len(timeline.runs) for timeline in outline.timelines)
     tracks = len(outline.played()) + sum(len((*copy.video, *copy.audio, *copy.trick)) for copy in outline.copies)
-    return ReleaseIndex(published, outline, _TRACK_BYTES * tracks + _RUN_BYTES * runs)
+    heights_px = tuple(sorted({short_side_px(track.rendition) for track in outline.video}))
+    return ReleaseIndex(published, outline, _TRACK_BYTES * tracks + _RUN_BYTES * runs, heights_px)

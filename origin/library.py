@@ -235,9 +235,10 @@ class Library:
             number = int(digits) if digits.isdecimal() else 0
             if not index.has(number) or wanted.name != layout.segment_name(wanted.track, number):
                 raise _missing(key)
-            kind, size, sha256 = "segment", index.size_bytes(number), index.sha256(number)
+            kind = "sheet" if wanted.name.endswith(layout.SHEET_SUFFIX) else "segment"
+            size, sha256 = index.size_bytes(number), index.sha256(number)
         content_type = index.facts.content_type
-        told = cmsd.static(index, number if kind == "segment" else None)
+        told = cmsd.static(index, number or None)
         flight = Media(key)
         self._metrics.lookups.inc("shared" if flight in self._media else "miss")
         return await self._once(
@@ -334,9 +335,17 @@ class Library:
 
         return await self._once(self._documents, key, look, client=client)
 
+    def known_release(self, title: str, release: str) -> ReleaseIndex | None:
+        """What is known of a release, if it is in memory."""
+        return self._releases.get(Document("release", layout.outline(title, release)))
+
+    def known_outline(self, title: str, track: str) -> Outline | None:
+        """What checks of tokens need of a track, if it is in memory."""
+        return self._outlines.get((title, track))
+
     async def outline(self, title: str, track: str, client: str = "") -> Outline:
         """What checks of tokens need of a track."""
-        return self._outlines.get((title, track)) or (await self.track(title, track, client)).outline
+        return self.known_outline(title, track) or (await self.track(title, track, client)).outline
 
     async def _document(self, wanted: Wanted, index: ReleaseIndex, client: str) -> File:
         key = Document("file", wanted.key)

@@ -41,8 +41,8 @@ class Metrics:
         )
         self._played = registry.counter("cmcd_requests", "Requests in which players report (CMCD).", "object")
         self._starved = registry.counter("cmcd_starved", "Requests of players whose buffer ran empty.")
-        self._buffer = registry.histogram("cmcd_buffer_seconds", "Media in players' buffers.", _BUFFER_S)
-        self._throughput = registry.histogram("cmcd_throughput_bps", "Throughput as players measure it.", _BPS)
+        self._buffer = registry.histogram("cmcd_buffer_seconds", "Media in players' buffers.", _BUFFER_S).labels()
+        self._throughput = registry.histogram("cmcd_throughput_bps", "Throughput as players measure it.", _BPS).labels()
 
     def told(self, told: Told) -> None:
         """Count what a player reports of itself."""
@@ -50,6 +50,6 @@ class Metrics:
         if told.starved:
             self._starved.inc()
         if told.buffer_s is not None:
-            self._buffer.labels().observe(told.buffer_s)
+            self._buffer.observe(told.buffer_s)
         if told.throughput_bps is not None:
-            self._throughput.labels().observe(told.throughput_bps)
+            self._throughput.observe(told.throughput_bps)

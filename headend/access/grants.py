@@ -5,17 +5,18 @@ the manifests stay as they were published. Where a request comes from is what an
 says. A refusal is a constant that names its reason, and never repeats anything of the request.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+
+from multidict import istr
 
 from headend.access.leases import Leases
 from headend.access.tokens import Grant, Keyring, granted, vouched
 from headend.caching.segmented_lru import SegmentedLRU
 from headend.http.conditions import Headers
 
-EDGE = "Headend-Edge"
+EDGE = istr("Headend-Edge")
 """The header in which an edge says where a request comes from; see `tokens.vouch`."""
 SKEW_S = 60
 """How long after its end a token is still good, since clocks differ. A licence's window is exact."""
@@ -23,7 +24,7 @@ SKEW_S = 60
 VERIFIED = 20_000
 """Tokens whose signature is not checked again."""
 
-_TOKENED = re.compile(r"/t/([^/]+)(/.*)")
+_TOKENED = "/t/"
 
 
 class Reason(StrEnum):
@@ -53,8 +54,11 @@ class Denied(Exception):
 
 def split_token(path: str) -> tuple[str | None, str]:
     """Separate the token from a path; None where there is none."""
-    found = _TOKENED.fullmatch(path)
-    return (found[1], found[2]) if found else (None, path)
+    if path.startswith(_TOKENED):
+        token, slash, rest = path[len(_TOKENED) :].partition("/")
+        if token and slash:
+            return token, f"/{rest}"
+    return None, path
 
 
 def without_token(path: str) -> str:
@@ -91,8 +95,10 @@ class GrantChecker:
 
     def territory(self, headers: Headers) -> str | None:
         """Where a request comes from, if an edge vouches for it."""
-        statements = headers.getall(EDGE, ())
-        return vouched(statements[0], self.keys, self._clock()) if len(statements) == 1 else None
+        statements = headers.getall(EDGE, None)
+        if statements is None or len(statements) != 1:
+            return None
+        return vouched(statements[0], self.keys, self._clock())
 
     def grant(self, token: str | None, title: str | None, territory: str | None) -> Grant:
         """Check a token against title, clock, territory and licence.
@@ -142,6 +148,10 @@ class GrantChecker:
         heights = [height for height in heights_px if height]
         if heights and min(heights) > limit:
             raise Denied(Reason.PLAN)
+
+    def has_screen(self, grant: Grant) -> bool:
+        """Whether the session's lease was taken or renewed a moment ago, so that it need not be now."""
+        return self._leases.is_settled(grant.account, grant.session)
 
     async def take_screen(self, grant: Grant, *, segment_s: float) -> None:
         """Take or renew the session's lease on one of the account's screens.

@@ -72,6 +72,10 @@ class Leases:
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"{folder} can't hold leases ({error}): choose another with --state-dir") from error
 
+    def is_settled(self, account: str, session: str) -> bool:
+        """Whether a session's lease was written so lately that `take` would only look into memory."""
+        return self._clock() < (self._settled.get(f"{account}\0{session}") or 0.0)
+
     async def take(self, account: str, session: str, *, screens: int, segment_s: float) -> float:
         """Take or renew a session's lease.
 
@@ -87,10 +91,9 @@ class Leases:
         Returns:
             0 if the session has its lease; otherwise in how many seconds the first lease of the account may end.
         """
-        now_s = self._clock()
-        name = f"{account}\0{session}"
-        if now_s < (self._settled.get(name) or 0.0):
+        if self.is_settled(account, session):
             return 0.0
+        now_s = self._clock()
         life_s = max(SHORTEST_S, SEGMENTS * segment_s)
         try:
             wait_s = await asyncio.get_running_loop().run_in_executor(
@@ -101,7 +104,7 @@ class Leases:
             self._on_fault()
             wait_s = 0.0
         if not wait_s:
-            self._settled.put(name, now_s + life_s / WRITES)
+            self._settled.put(f"{account}\0{session}", now_s + life_s / WRITES)
         return wait_s
 
     def close(self) -> None:

@@ -22,8 +22,9 @@ CHARACTERS = 4096
 OBJECTS = frozenset({"m", "a", "v", "av", "i", "c", "tt", "k", "o"})
 """The kinds of object that the specification knows."""
 
-_QUERY = re.compile(r"[?&]CMCD=([^&#]*)")
-_PAIR = re.compile(r'([A-Za-z0-9.-]{1,64})(?:=("(?:[^"\\]|\\.)*"|\([^()]*\)|[^,"()]*))?(?:,|$)')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
+_ESCAPES = (("%2C", ","), ("%3D", "="), ("%22", '"'), ("%20", " "), ("%3B", ";"))
+"""How players write what stands between keys and values; a general decoder takes longer than all the rest."""
 
 _FIRST = re.compile(r"\(?([0-9]{1,9})(?:;[a-z]+)?(?: [0-9;a-z ]{0,64})?\)?", re.ASCII)
 """A number, or the first one of a list, as version 2 writes what it tells of several kinds of object."""
@@ -58,8 +59,9 @@ def read(target: str, headers: Headers) -> Told:
     Source:
         CTA-5004, sections 2 (modes of transmission) and 3 (keys); CTA-5004-A for version 2.
     """
-    found = _QUERY.search(target)
-    said = unquote(found[1]) if found else ",".join(filter(None, (headers.get(name) for name in HEADERS)))
+    said = _from_query(target)
+    if said is None:
+        said = ",".join(filter(None, (headers.get(name) for name in HEADERS)))
     pairs = _pairs(said[:CHARACTERS])
     kind = pairs.get("ot", "")
     return Told(
@@ -70,10 +72,25 @@ def read(target: str, headers: Headers) -> Told:
     )
 
 
+def _from_query(target: str) -> str | None:
+    """The value of the query's term ``CMCD``, decoded; None if there is none."""
+    _, mark, said = target.partition(f"?{MARK}")
+    if not mark:
+        _, mark, said = target.partition(f"&{MARK}")
+        if not mark:
+            return None
+    said = said.partition("&")[0].partition("#")[0]
+    for escape, character in _ESCAPES:
+        said = said.replace(escape, character)
+    return unquote(said) if "%" in said else said
+
+
 def _pairs(said: str) -> dict[str, str]:
     """Keys and values, of which those of a JSON object are written as the other forms write them."""
     if not said.startswith("{"):
-        return dict(_PAIR.findall(said))
+        # Strings are of no interest here, and may hold what separates pairs elsewhere.
+        bare = _QUOTED.sub("", said) if '"' in said else said
+        return {key: value for key, _, value in (pair.partition("=") for pair in bare.split(","))}
     try:
         told = msgspec.json.decode(said)
     except (msgspec.DecodeError, RecursionError):
@@ -91,5 +108,7 @@ def _written(value: object) -> str:
 
 
 def _number(text: str | None, unit: float) -> float | None:
+    if text is not None and len(text) < 10 and text.isascii() and text.isdecimal():
+        return int(text) * unit
     found = _FIRST.fullmatch(text) if text else None
     return int(found[1]) * unit if found else None

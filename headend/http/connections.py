@@ -203,7 +203,7 @@ class PreparedResponse(web.StreamResponse):
     def __init__(
         self, connection: Connection, http: web.BaseRequest, request: Request | None, route: str, response: Response
     ) -> None:
-        super().__init__(status=response.status)
+        # aiohttp's own part of a response is not set up: its server asks for what is defined here, and nothing else.
         self._connection = connection
         self._http = http
         self._request = request

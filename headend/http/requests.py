@@ -84,16 +84,16 @@ def check(http: web.BaseRequest, client: str, local: tuple[str, int]) -> tuple[R
     Returns:
         The request, and the response if it was refused; None for a valid one.
     """
-    headers, version = http.headers, http.version
+    headers, version, method = http.headers, http.version, http.method
     target = origin_form(http.raw_path)
-    request = Request(http.method, target or "/", headers, client, local)
+    request = Request(method, target or "/", headers, client, local)
     if version != HttpVersion11 and version != HttpVersion10:
         return request, _MALFORMED if version < HttpVersion10 else _NO_VERSION
     host = headers.get(hdrs.HOST)  # aiohttp refuses a second one
     if (host is None and version == HttpVersion11) or (host is not None and not is_host(host)):
         return request, _MALFORMED
-    if request.method not in _METHODS:
-        return request, _PREFLIGHT if request.method == hdrs.METH_OPTIONS and not http.body_exists else _NO_METHOD
+    if method not in _METHODS:
+        return request, _PREFLIGHT if method == hdrs.METH_OPTIONS and not http.body_exists else _NO_METHOD
     if target is None or http.body_exists:
         # No honest client sends a body with GET, and a cache in front may disagree on where it ends.
         return request, _MALFORMED

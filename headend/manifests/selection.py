@@ -132,6 +132,11 @@ def parse(query: str) -> Selection:
     return replace(ALL, **found) if found else ALL  # type: ignore[arg-type]
 
 
+def may_select(query: str) -> bool:
+    """Whether a query has a term of a filter, so that `parse` may find something in it."""
+    return any(term.partition("=")[0] in _TERMS for term in query.split("&"))
+
+
 def select(outline: ReleaseOutline, selection: Selection, max_height_px: int | None = None) -> ReleaseOutline:
     """Leave out what a filter leaves out and then, whatever the filter says, what is above a plan's limit.
 

@@ -37,7 +37,10 @@ class Counter(Collector):
 
     def labels(self, *values: str) -> CounterValue:
         """The counter for these label values."""
-        return self._values.setdefault(values, CounterValue())
+        found = self._values.get(values)
+        if found is None:
+            found = self._values[values] = CounterValue()
+        return found
 
     def inc(self, *values: str) -> None:
         """Count one."""
@@ -80,7 +83,10 @@ class Histogram(Collector):
 
     def labels(self, *values: str) -> HistogramValue:
         """The histogram for these label values."""
-        return self._values.setdefault(values, HistogramValue(self._bounds))
+        found = self._values.get(values)
+        if found is None:
+            found = self._values[values] = HistogramValue(self._bounds)
+        return found
 
     def collect(self) -> Iterable[Metric]:
         """Export the numbers; each bucket includes those below it."""

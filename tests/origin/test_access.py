@@ -66,6 +66,18 @@ def test_health_needs_no_token(url: str, path: str) -> None:
     assert ask(url, path).status == 200
 
 
+def test_what_others_have_had_is_refused_all_the_same(url: str) -> None:
+    for path in (MEDIA[1], MEDIA[2]):  # a segment and a playlist
+        for _ in range(2):
+            assert asked(url, path) == (200, "")
+        assert asked(url, path, title="other") == (403, "no valid token")
+        assert asked(url, path, expires_s=NOW_S - 3600) == (403, "the token has expired")
+        assert asked(url, path, max_height_px=1) == (403, "not in the plan")
+        assert asked(url, path, territories=("DE",)) == (403, "not available here")
+        assert (ask(url, path).status, ask(url, f"/t/x{path}").status) == (403, 403)
+        assert asked(url, path) == (200, "")
+
+
 def test_a_token_opens_its_title_and_the_entry_point_keeps_it(url: str) -> None:
     good = token()
     for path in [*MANIFESTS, *MEDIA]:

@@ -1,6 +1,6 @@
 """What players tell of themselves is counted, and changes nothing else."""
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
@@ -36,6 +36,11 @@ SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
 def test_the_same_is_read_from_the_query_and_from_headers(said: str, told: Told) -> None:
     assert read(f"{SEGMENT}?a=b&CMCD={quote(said)}#c", CIMultiDict()) == told
     assert read(SEGMENT, CIMultiDict({"cmcd-request": said})) == told
+
+
+@given(st.text(alphabet='%234CcDd2B5bl=,"(); 0', max_size=40))
+def test_a_query_is_read_as_if_it_were_decoded_first(said: str) -> None:
+    assert read(f"/?CMCD={said}", CIMultiDict()) == read("/", CIMultiDict({"CMCD-Request": unquote(said)}))
 
 
 def test_headers_are_read_together() -> None:
