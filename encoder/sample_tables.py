@@ -1,7 +1,7 @@
 """What FFmpeg keeps to itself of a MOV or MP4 file's index: when samples are shown, and edits.
 
-Source: ISO/IEC 14496-12, sections 4.2 (boxes), 8.3.2 (``tkhd``), 8.6.1.3 (``ctts``), 8.6.6 (``elst``) and 8.7.3
-(``stsz``).
+Source: ISO/IEC 14496-12, sections 4.2 (boxes), 8.3.2 (``tkhd``), 8.5.2 (``stsd``), 8.6.1.3 (``ctts``), 8.6.6
+(``elst``) and 8.7.3 (``stsz``).
 """
 
 import struct
@@ -107,6 +107,22 @@ def _tracks(moov: memoryview, track_id: int) -> Iterator[memoryview]:
         version, narrow_id, wide_id = struct.unpack_from(">B11xI4xI", _body(track, b"tkhd"))
         if track_id == (wide_id if version else narrow_id):
             yield track
+
+
+def sample_entries(moov: memoryview, track_id: int) -> int:
+    """How many descriptions a track has of its samples; with several, they change in mid-stream. 0 if that is unclear.
+
+    Args:
+        moov: As `read_index` gives it.
+        track_id: Of the track.
+    """
+    try:
+        for track in _tracks(moov, track_id):
+            tables = _body(_body(_body(track, b"mdia"), b"minf"), b"stbl")
+            return int(struct.unpack_from(">4xI", _body(tables, b"stsd"))[0])
+    except (struct.error, ValueError):
+        pass
+    return 0
 
 
 def composition_offsets(moov: memoryview, track_id: int, sample_bytes: Sequence[int]) -> tuple[int, ...] | None:

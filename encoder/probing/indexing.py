@@ -318,11 +318,16 @@ def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str)
     """
     if packet.pts is None or not packet.size or packet.is_discard:
         return
+    header = bytes(packet.get_sidedata("new_extradata")) if packet.has_sidedata("new_extradata") else b""
     if packet.stream_index not in sound:
+        context = packet.stream.codec_context
+        header = header or (context.extradata if context is not None else None) or b""
         sound[packet.stream_index] = PacketTimes(skipped_samples=_skipped_samples(packet))
     times = sound[packet.stream_index]
     times.add(packet.pts, packet.duration or 0, packet.size)
-    times.say(packet.pts, parameters.of_sound(codec, memoryview(packet)[:16].tobytes()))
+    if header:
+        times.stated = parameters.of_sound_header(codec, header)
+    times.say(packet.pts, parameters.of_sound(codec, memoryview(packet)[:16].tobytes()) or times.stated)
 
 
 def text_streams(container: InputContainer) -> list[SubtitleStream]:

@@ -24,7 +24,7 @@ from encoder.probing.opening import (
 from encoder.probing.picture import video_track, with_formats
 from encoder.probing.sound import decoded_sound, heard_track, subtitle_track
 from encoder.sample_tables import edits as edits_of
-from encoder.sample_tables import read_index
+from encoder.sample_tables import read_index, sample_entries
 from encoder.subtitles.captions import CODECS
 from encoder.timelines import edits
 from encoder.timelines.spans import PacketTimes
@@ -139,6 +139,8 @@ def _by_index(container: InputContainer, picture: VideoStream, master: Master) -
     moov = read_index(container.name, container.size, input_options(container.name))
     for stream in (picture, *container.streams.audio):
         edits.check(master, stream.index, edits_of(moov, stream.id))
+    if any(sample_entries(moov, stream.id) > 1 for stream in (picture, *container.streams.audio)):
+        return None  # packets tell which holds where
     return indexing.by_container_index(container, picture, master)
 
 

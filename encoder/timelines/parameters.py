@@ -4,11 +4,13 @@ Headers are compared, not parsed, where the decoder can be asked what they mean;
 tell channels and sample rate.
 
 Source: ITU-T H.264, section 7.3.2.1; ITU-T H.265, section 7.3.2; ISO/IEC 13818-2, section 6.2.2.1; SMPTE RDD 36,
-section 5.1; ETSI TS 102 366, sections 4.3 and E.1.2; ISO/IEC 11172-3, section 2.4.1.3; ISO/IEC 14496-3, section
-1.A.2.2.
+section 5.1; AV1 Bitstream & Decoding Process Specification, section 5.3; VP9 Bitstream & Decoding Process
+Specification, section 6.2; RFC 6386, section 9.1 (VP8); ITU-T T.81, section B.2.2 (JPEG); ITU-T T.800, section A.5.1
+(JPEG 2000); ISO/IEC 14496-2, section 6.2.3; SMPTE ST 2019-1, section 8.2. ETSI TS 102 366, sections 4.3 and E.1.2;
+ISO/IEC 11172-3, section 2.4.1.3; ISO/IEC 14496-3, sections 1.6.2 and 1.A.2.2; RFC 9639, section 9.1 (FLAC).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 HEAD_BYTES = 4096
 """How much of a packet is looked at: parameter sets come first."""
@@ -34,19 +36,102 @@ def of_picture(codec: str, head: bytes) -> bytes:
     if codec in _SETS:
         mask, shift, types = _SETS[codec]
         return b"".join(unit for unit in _units(head) if unit and (unit[0] & mask) >> shift in types)
-    if codec == "mpeg2video":
-        at = head.find(b"\0\0\1\xb3")
-        # Width, height, and the shape of pixels.
-        return bytes((*head[at + 4 : at + 7], head[at + 7] & 0xF0)) if 0 <= at <= len(head) - 8 else b""
-    if codec == "prores" and head[4:8] == b"icpf":
-        return head[16:21] + head[22:25]
-    return b""
+    found = _PICTURES.get(codec)
+    return found(head) if found is not None else b""
 
 
 def of_sound(codec: str, head: bytes) -> str:
     """Channels and sample rate of a packet, in words; nothing for codecs whose container states them once."""
-    found = {"ac3": _ac3, "eac3": _ac3, "mp2": _mpeg, "mp3": _mpeg, "aac": _adts}.get(codec)
+    found = {"ac3": _ac3, "eac3": _ac3, "mp2": _mpeg, "mp3": _mpeg, "aac": _adts, "flac": _flac}.get(codec)
     return found(head) if found is not None and len(head) >= 8 else ""
+
+
+def of_sound_header(codec: str, header: bytes) -> str:
+    """The same of a codec's header, which a container may state anew in mid-stream; nothing where it can't be read.
+
+    Only the header of AAC is read so far, whose packets say nothing of themselves in MP4 and Matroska.
+    """
+    if codec != "aac" or len(header) < 2:
+        return ""
+    bits = int.from_bytes(header[:2])
+    kind, rate, channels = bits >> 11, bits >> 7 & 0xF, bits >> 3 & 0xF
+    return f"channel configuration {channels}, {_AAC_RATES_HZ[rate]} Hz" if kind < 31 and rate < 13 else ""
+
+
+def _mpeg2(head: bytes) -> bytes:
+    at = head.find(b"\0\0\1\xb3")
+    # Width, height, and the shape of pixels.
+    return bytes((*head[at + 4 : at + 7], head[at + 7] & 0xF0)) if 0 <= at <= len(head) - 8 else b""
+
+
+def _prores(head: bytes) -> bytes:
+    return head[16:21] + head[22:25] if head[4:8] == b"icpf" else b""
+
+
+def _mpeg4(head: bytes) -> bytes:
+    """The header of a video object layer."""
+    parts = head.split(b"\0\0\1")
+    return b"".join(part for part in parts if part and 0x20 <= part[0] <= 0x2F)
+
+
+def _jpeg(head: bytes) -> bytes:
+    """Precision, size and sampling, behind the mark of a frame."""
+    at = 2
+    while at + 4 <= len(head) and head[at] == 0xFF:
+        if head[at + 1] in (0xC0, 0xC1, 0xC2, 0xC3):
+            return head[at + 4 : at + 2 + int.from_bytes(head[at + 2 : at + 4])]
+        at += 2 + int.from_bytes(head[at + 2 : at + 4])
+    return b""
+
+
+def _jpeg2000(head: bytes) -> bytes:
+    at = head.find(b"\xff\x51")
+    return head[at + 4 : at + 2 + int.from_bytes(head[at + 2 : at + 4])] if at >= 0 else b""
+
+
+def _vp8(head: bytes) -> bytes:
+    return head[6:10] if head[3:6] == b"\x9d\x01\x2a" else b""
+
+
+def _vp9(head: bytes) -> bytes:
+    """Profile, colour and size; what follows the height in its last byte is left out."""
+    if head[1:4] != b"\x49\x83\x42" or len(head) < 9:
+        return b""
+    return bytes((head[0] & 0xF0, *head[4:8], head[8] & 0xF0))
+
+
+def _av1(head: bytes) -> bytes:
+    """The sequence header, among the first units that state their sizes."""
+    at = 0
+    while at < len(head) and head[at] & 0b10:
+        start = at + 1 + (head[at] >> 2 & 1)
+        size = shift = 0
+        while start < len(head) and shift < 56:
+            size |= (head[start] & 0x7F) << shift
+            shift, start = shift + 7, start + 1
+            if not head[start - 1] & 0x80:
+                break
+        if head[at] >> 3 & 0xF == 1:
+            return head[start : start + size]
+        at = start + size
+    return b""
+
+
+def _dnxhd(head: bytes) -> bytes:
+    return head[0x18:0x1C] + head[0x28:0x2C] if head[:3] == b"\0\0\2" else b""
+
+
+_PICTURES: Mapping[str, Callable[[bytes], bytes]] = {
+    "mpeg2video": _mpeg2,
+    "prores": _prores,
+    "mpeg4": _mpeg4,
+    "mjpeg": _jpeg,
+    "jpeg2000": _jpeg2000,
+    "vp8": _vp8,
+    "vp9": _vp9,
+    "av1": _av1,
+    "dnxhd": _dnxhd,
+}
 
 
 def _units(head: bytes) -> Iterator[bytes]:
@@ -83,6 +168,15 @@ def _mpeg(head: bytes) -> str:
         return ""
     divisor = {3: 1, 2: 2, 0: 4}[version]
     return f"{'mono' if head[3] >> 6 == 3 else 'stereo'}, {_MPEG_RATES_HZ[rate] // divisor} Hz"
+
+
+def _flac(head: bytes) -> str:
+    """Nothing where the frame leaves it to the header."""
+    rates_hz = (0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
+    rate, channels = head[2] & 0xF, head[3] >> 4
+    if head[0] != 0xFF or head[1] & 0xFE != 0xF8 or not 0 < rate < len(rates_hz) or channels > 10:
+        return ""
+    return f"{channels + 1 if channels < 8 else 2} channels, {rates_hz[rate]} Hz"
 
 
 def _adts(head: bytes) -> str:

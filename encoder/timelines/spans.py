@@ -13,6 +13,7 @@ from math import lcm
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from headend.media import Change, Span, Timeline
 
@@ -46,6 +47,7 @@ class PacketTimes:
         duration_ticks: How long it lasts; 0 where that is not known.
         size_bytes: How large it is.
         skipped_samples: Samples at the start of the first packet that are never heard, such as an encoder's delay.
+        stated: What the latest header of the codec says of channels and sample rate, in words.
         kinds: What packets say of their channels and sample rate: from when on, in words, and for how many packets.
     """
 
@@ -53,6 +55,7 @@ class PacketTimes:
     duration_ticks: "array[int]" = field(default_factory=lambda: array("q"))
     size_bytes: "array[int]" = field(default_factory=lambda: array("q"))
     skipped_samples: int = 0
+    stated: str = ""
     kinds: list[tuple[int, str, int]] = field(default_factory=list)
 
     def say(self, pts_ticks: int, kind: str) -> None:
@@ -150,7 +153,7 @@ def timeline(
     )
     small = np.ones(len(steps), bool)
     small[breaks - 1] = False
-    drift_s = Fraction(int(steps[small].sum()), unit) if counted else Fraction(0)
+    drift_s = Fraction(_furthest(np.cumsum(np.where(small, steps, 0))), unit) if counted else Fraction(0)
     return Timeline(spans, drift_s if abs(drift_s) > DRIFT_S else Fraction(0), packets.changes(time_base))
 
 
@@ -186,6 +189,14 @@ def _lengths(
         return np.where(durations > 0, np.minimum(durations, usual), usual), False
     longest = round(LONGEST_FRAME_S * unit)
     return np.where((durations > 0) & (durations < longest), durations, usual), False
+
+
+def _furthest(drifted: Numbers) -> int:
+    """How far time stamps have drifted where it is most, since they may come back; single wrong ones don't count."""
+    lasting = sliding_window_view(drifted, min(len(drifted), _RETURN_PACKETS + 1))
+    least = np.abs(lasting).min(axis=1)
+    place = int(np.argmax(least))
+    return int(least[place]) * (1 if lasting[place].sum() > 0 else -1)
 
 
 def _breaks(steps: Numbers, unit: int) -> npt.NDArray[np.int64]:

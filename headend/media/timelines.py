@@ -41,7 +41,7 @@ class Timeline:
     Attributes:
         spans: In the order of the file. Each starts after the one before ends (a gap) or before that (an overlap).
         drift_s: How much longer the stream is by its time stamps than by the number of its samples, gaps and overlaps
-            aside; negative where it is shorter, 0 where that is too little to hear or not known.
+            aside, where that is most; negative where it is shorter, 0 where that is too little to hear or not known.
         changes: Where channels or sample rate change.
     """
 

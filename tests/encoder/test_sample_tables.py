@@ -8,7 +8,7 @@ import av
 import pytest
 
 from encoder.probing import input_options
-from encoder.sample_tables import Edit, composition_offsets, edits, read_index
+from encoder.sample_tables import Edit, composition_offsets, edits, read_index, sample_entries
 from tests.support.masters import Sound, make_film, rewrap
 from tests.support.uneven_masters import with_edits
 
@@ -36,6 +36,20 @@ def test_offsets_are_those_of_the_packets(index: str, tmp_path: Path) -> None:
 
     assert offsets == tuple(packet.pts - packet.dts for packet in packets)
     assert len(set(offsets)) > 1
+
+
+def test_descriptions_of_samples_are_counted(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mov", sound=(Sound(codec="pcm_s16le"),))
+    data = film.read_bytes()
+    size = film.stat().st_size
+    moov = read_index(str(film), size, input_options(str(film)))
+    assert [sample_entries(moov, track) for track in (1, 2, 3)] == [1, 1, 0]
+
+    # The sound has a second one, as where a file was joined of two.
+    at = data.rindex(b"stsd") + 8
+    film.write_bytes(data[:at] + (2).to_bytes(4) + data[at + 4 :])
+    moov = read_index(str(film), size, input_options(str(film)))
+    assert [sample_entries(moov, track) for track in (1, 2)] == [1, 2]
 
 
 def test_without_reordering_there_is_no_offset(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from ladders.ladder import Ladder, RungRange
 from packager.conformance import verify
 from tests.support.colours import delta_e, light_of, signal_from
 from tests.support.dask_cluster import dask_cluster
+from tests.support.deliveries import smallest_ladder
 from tests.support.hard_masters import BT709, KINDS, PATCHES, HardMaster, Reading, read_picture
 from tests.support.jobs import Published, submit_small
 from tests.support.masters import BEEP_S, master_of, run_ffmpeg
@@ -40,7 +41,6 @@ from tests.support.uneven_masters import KINDS as UNEVEN
 from tests.support.uneven_masters import UnevenMaster
 
 SMOKE = loading.load("smoke")
-NARROW = replace(SMOKE, video=tuple(rung for rung in SMOKE.video if rung.height_px == 180))
 LARGE = tuple(rung for rung in SMOKE.video if rung.height_px == 180)
 
 
@@ -102,12 +102,14 @@ def test_five_workers_make_the_tracks_that_two_make(
     kind: HardMaster | UnevenMaster, tmp_path: Path, scheduler: str, five_workers: str
 ) -> None:
     master = kind.make(tmp_path)
-    asked = kind.asked(tmp_path) if isinstance(kind, HardMaster) else {}
+    asked, ladder = {}, smallest_ladder()
+    if isinstance(kind, HardMaster):
+        asked, ladder = kind.asked(tmp_path), ladder_of(kind)
     made: list[Mapping[str, str] | str] = []
     for name, cluster in (("two", scheduler), ("five", five_workers)):
         store = StoreSettings(str(tmp_path / name))
         try:
-            submit_small(master, store, cluster, ladder=NARROW, **asked)
+            submit_small(master, store, cluster, ladder=ladder, **asked)
         except MasterError as refused:
             made.append(refused.message)
         else:

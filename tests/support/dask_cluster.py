@@ -15,7 +15,7 @@ import psutil
 import pytest
 from distributed import Client
 
-START_S = 60
+START_S = 240
 
 
 @dataclass

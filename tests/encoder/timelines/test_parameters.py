@@ -1,6 +1,10 @@
+from pathlib import Path
+
+import av
 import pytest
 
-from encoder.timelines.parameters import of_picture, of_sound
+from encoder.timelines.parameters import HEAD_BYTES, of_picture, of_sound, of_sound_header
+from tests.support.masters import run_ffmpeg
 
 SPS, OTHER, PPS = bytes.fromhex("6764000cacb202"), bytes.fromhex("6764001facd940"), bytes.fromhex("68eb")
 
@@ -52,3 +56,36 @@ def test_any_bytes_are_survived(codec: str, length: int) -> None:
     for filling in (0, 0x0B, 0xFF):
         of_picture(codec, bytes([filling]) * length)
         of_sound(codec, bytes([filling]) * length)
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [
+        ("mpeg2video", ()), ("mpeg4", ()), ("mjpeg", ("-pix_fmt", "yuvj420p")), ("libvpx", ("-deadline", "realtime")),
+        ("libvpx-vp9", ("-deadline", "realtime", "-cpu-used", "8")), ("libsvtav1", ("-preset", "11")),
+        ("prores_ks", ("-pix_fmt", "yuv422p10le")), ("jpeg2000", ()),
+        ("dnxhd", ("-profile:v", "dnxhr_lb", "-pix_fmt", "yuv422p")),
+    ],
+)  # fmt: skip
+def test_keyframes_of_another_size_say_so(codec: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    stated = []
+    for size in ("320x192", "256x192"):
+        # Matroska holds the header of MPEG-4 apart.
+        path = tmp_path / f"{size}.{'avi' if codec == 'mpeg4' else 'mkv'}"
+        source = ("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=0.2", "-c:v", codec, "-g", "2")
+        run_ffmpeg(*source, *options, str(path))
+        with av.open(str(path)) as container:
+            name = container.streams.video[0].codec_context.codec.canonical_name
+            keyframes = [bytes(packet) for packet in container.demux(video=0) if packet.is_keyframe and packet.size]
+        assert len(keyframes) > 1
+        stated.append({of_picture(name, packet[:HEAD_BYTES]) for packet in keyframes})
+
+    assert [len(one) for one in stated] == [1, 1]
+    assert b"" not in stated[0] | stated[1]
+    assert stated[0] != stated[1]
+
+
+def test_a_header_of_aac_tells_channels_and_rate() -> None:
+    assert of_sound_header("aac", bytes.fromhex("1190")) == "channel configuration 2, 48000 Hz"
+    assert of_sound_header("aac", bytes.fromhex("1208")) == "channel configuration 1, 44100 Hz"
+    assert of_sound_header("opus", b"OpusHead") == ""

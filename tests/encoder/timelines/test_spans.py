@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.timelines.spans import PacketTimes, frame_bytes, timeline
+from encoder.timelines.spans import PacketTimes, frame_bytes, packet_samples, timeline
 from headend.media import Span, Timeline
 
 MS = Fraction(1, 1000)
@@ -85,6 +85,36 @@ def test_time_stamps_that_run_faster_or_slower_than_samples_drift(step: int) -> 
 
     assert len(found.spans) == 1
     assert abs(found.drift_s - Fraction((step - 1024) * 999, 48_000)) < 2 * MS
+
+
+def test_drift_that_comes_back_is_drift() -> None:
+    out = [1024 * number + 40 * min(number, 100 - number) for number in range(100)]
+
+    assert float(aac(out, TICK_90K).drift_s) == pytest.approx(40 * 50 / 48_000, abs=0.003)
+
+
+@pytest.mark.parametrize(
+    ("codec", "samples"), [("ac3", 1536), ("eac3", 1536), ("eac3", 256), ("dts", 512), ("opus", 960)]
+)
+@pytest.mark.parametrize("ratio", [Fraction(101, 100), Fraction(99, 100), Fraction(1)])
+def test_packets_are_counted_where_ffmpeg_does_not_say_how_long_they_are(
+    codec: str, samples: int, ratio: Fraction
+) -> None:
+    # Containers that state times state durations up to the next packet, or as the codec has them.
+    for length in (samples * ratio, Fraction(samples)):
+        starts = [samples * number * ratio / 48_000 for number in range(1000)]
+        packets = packets_of(starts, TICK_90K, length / 48_000)
+        found = timeline(packets, TICK_90K, rate_hz=48_000, codec=codec)
+
+        assert found is not None and len(found.spans) == 1
+        assert float(found.drift_s) == pytest.approx(float(999 * samples * (ratio - 1) / 48_000), abs=0.012)
+
+
+def test_headers_tell_how_many_samples_are_in_a_packet() -> None:
+    assert packet_samples("flac", 0, bytes.fromhex("10001000")) == 4096
+    assert packet_samples("flac", 0, bytes.fromhex("00101000")) == 0  # they differ
+    assert packet_samples("alac", 0, bytes.fromhex("00000024616c61630000000000001000")) == 4096
+    assert packet_samples("aac", 1024, b"") == 1024
 
 
 def test_a_single_wrong_time_stamp_breaks_nothing() -> None:
