@@ -86,14 +86,15 @@ def first_trials(sizes: Iterable[Tried]) -> tuple[Trial, ...]:
 def further_trials(
     points: Sequence[TrialPoint], *, top_vmaf: float, lowest_kbps: Mapping[Codec, float]
 ) -> tuple[Trial, ...]:
-    """What is tried after that, where three factors are too few.
+    """What is tried after that, where the factors so far are too few; nothing where they are enough.
 
     Args:
-        points: What the first trials came to.
+        points: What the trials so far came to.
         top_vmaf: VMAF that is good enough.
         lowest_kbps: By codec, the rate of the lowest rung.
     """
-    return tuple(dict.fromkeys(_further(points, top_vmaf, lowest_kbps)))
+    known = {point.trial for point in points}
+    return tuple(t for t in dict.fromkeys(_further(points, top_vmaf, lowest_kbps)) if t not in known)
 
 
 def _further(points: Sequence[TrialPoint], top_vmaf: float, lowest_kbps: Mapping[Codec, float]) -> Iterator[Trial]:

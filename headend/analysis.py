@@ -42,6 +42,8 @@ from ladders.ladder import Ladder
 READERS = 16
 """Documents that are read at once: hides the latency of S3."""
 LEAST_EXCERPTS = 4
+FURTHER_ROUNDS = 3
+"""How often more is tried where that is too little: with noise, a step of 4 may be a tenfold rate."""
 FURTHER = 1.15
 """What further trials add to the price of the first ones."""
 TELL_EVERY_S = 10.0
@@ -213,8 +215,12 @@ class Analyst:
         scores = self._scores(chosen, first, "trial encodes")
         points = self._points(chosen, scores, gops)
         lowest = {codec: wanted.lowest_kbps for codec, wanted in self._wanted.items()}
-        further = trials.further_trials(points, top_vmaf=self._targets.top_vmaf, lowest_kbps=lowest)
-        if further:
+        tried = list(first)
+        for _ in range(FURTHER_ROUNDS):
+            further = trials.further_trials(points, top_vmaf=self._targets.top_vmaf, lowest_kbps=lowest)
+            if not further:
+                break
+            tried += further
             scores = [*scores, *self._scores(chosen, further, "further trial encodes")]
             points = self._points(chosen, scores, gops)
         hulls = {codec: self._hull(points, codec) for codec in self._wanted}
@@ -231,7 +237,7 @@ class Analyst:
         )
         decisions = [
             f"per-title ladder: {len(gops):,} GOPs surveyed, {len(chosen):,} of them tried with "
-            f"{len(first) + len(further):,} sizes and rate factors, scored by {self._viewing.model}",
+            f"{len(tried):,} sizes and rate factors, scored by {self._viewing.model}",
             *told,
             *made.decisions,
         ]
@@ -247,7 +253,7 @@ class Analyst:
             decisions=tuple(decisions),
             gops=len(gops),
             excerpts=len(chosen),
-            trials=len(first) + len(further),
+            trials=len(tried),
             screen=f"{self._viewing.width_px}x{self._viewing.height_px}",
             model=self._viewing.model,
             survey_cpu_s=survey_cpu_s,

@@ -34,6 +34,12 @@ def test_factors_between_are_tried_where_the_rate_is_steep() -> None:
     assert further_trials(steep, top_vmaf=95, lowest_kbps={Codec.AVC: 1000}) == (Trial(Codec.AVC, 720, 24.0),)
 
 
+def test_nothing_is_tried_twice_however_steep() -> None:
+    told = points((20, 8000, 96), (21, 2000, 90), (36, 1000, 80), (44, 900, 70))
+
+    assert further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 85}) == ()
+
+
 def test_a_finer_one_is_tried_where_quality_is_wanting_and_still_rises() -> None:
     def further(vmaf: float, gain: float) -> tuple[Trial, ...]:
         # Two doublings between neighbours at a ratio of 3 are log2(3) = 1.58.

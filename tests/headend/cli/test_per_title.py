@@ -6,6 +6,7 @@ import pytest
 
 from headend import documents
 from headend.cli import queueing, run
+from headend.jobs.lists import Row
 from headend.jobs.model import JobRequest
 from headend.settings import Targets
 
@@ -45,7 +46,7 @@ def test_a_master_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Capt
 
 def test_a_queued_job_keeps_what_is_wanted_of_its_ladder() -> None:
     row = [*SUBMIT[1:], "--fit", "per-title", "--renditions", "24", "--top-vmaf", "93", "--queue"]
-    [submission] = queueing.parse([row])
+    [submission] = queueing.parse([Row("film.mov", tuple(row))])
 
     asked = JobRequest("20260101t000000000-000000", submission.request, "", "")
     kept = documents.read(JobRequest, documents.write(asked))
@@ -54,6 +55,6 @@ def test_a_queued_job_keeps_what_is_wanted_of_its_ladder() -> None:
 
 
 def test_a_profile_may_hold_options_that_a_fixed_ladder_does_without() -> None:
-    [submission] = queueing.parse([list(SUBMIT[1:])], defaults={"renditions": 24, "top_vmaf": 93.0})
+    [submission] = queueing.parse([Row("film.mov", SUBMIT[1:])], defaults={"renditions": 24, "top_vmaf": 93.0})
 
     assert submission.request.targets is None
