@@ -6,13 +6,14 @@ import pytest
 
 from headend.cli import queueing
 from headend.errors import ConfigError
+from headend.jobs.lists import Row
 from headend.media import Codec, Scheme
 from headend.settings import COPIED_CODECS, KeySettings, ProtectionSettings
 from tests.support.command_line import headend
 
 
 def protection_of(*words: str) -> ProtectionSettings | None:
-    [submission] = queueing.parse([["--title", "film", *words, "film.mov"]])
+    [submission] = queueing.parse([Row("film.mov", ("--title", "film", *words, "film.mov"))])
     return submission.request.protection
 
 
