@@ -120,8 +120,8 @@ def find(
             objects.append(_last_first(found))
         else:
             waiting_bytes += sum(info.size_bytes for info in found)
-    # A receipt is needed as long as a job may come to finish what it began.
-    objects.append([info for info in others if info.modified < oldest])
+    # A receipt is needed as long as a job may come to finish what it began, and while one runs.
+    objects.append([] if held else [info for info in others if info.modified < oldest])
     left = set(folders) - set(tracks)
     objects.append([info for info in references if info.modified < oldest and not _is_named(store, info.key, left)])
     infos = [info for group in objects for info in group]

@@ -281,6 +281,17 @@ def test_what_running_work_holds_stays_and_what_dead_work_held_goes(store: OldSt
     assert set(going.tracks) == {"av1-a", "vp9-a"} and key in going.objects
 
 
+def test_receipts_stay_while_work_goes_on(store: OldStore) -> None:
+    plan = plan_with(1)
+    later = datetime.now(UTC) + LATER
+    with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit"):
+        store_synthetic(store, plan)
+        garbage.remove(store, "film", keep=0, at=later)
+        assert take(store, plan).missing(plan.tracks) == []
+    garbage.remove(store, "film", keep=0, at=later)
+    assert list(store.list(layout.receipts("film"))) == []
+
+
 def test_work_that_begins_during_a_sweep_waits_for_its_end(store: OldStore) -> None:
     waited: list[float] = []
     with holds.sweeping(store, "film") as _:
