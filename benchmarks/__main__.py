@@ -113,10 +113,12 @@ def encoding(out: Path | None, names: tuple[str, ...], rounds: int | None, quick
 
 @main.command()
 @_out
-@click.option("--part", "parts", type=click.Choice(["ladder", "cascade", "joins"]), multiple=True, help="Only this.")
+@click.option(
+    "--part", "parts", type=click.Choice(["ladder", "cascade", "joins", "measuring"]), multiple=True, help="Only this."
+)
 @click.option("--quick", is_flag=True, help="Shorter films.")
 def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
-    """Score by VMAF: ladders beside those of peers, scaling in steps and at once, a film in chunks and whole."""
+    """Score by VMAF: ladders beside those of peers, scaling in steps, films in chunks; and what measuring costs."""
     from benchmarks.quality import PARTS, Report, draw, measure
 
     report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
@@ -140,6 +142,13 @@ def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
         whole = (f"{row.whole.bytes / 1000:.0f}", f"{row.whole.vmaf:.2f}")
         differences = (f"{-row.loss:+.2f}", f"{-row.join_loss:+.2f}", f"{row.growth:+.1%}")
         table.add_row(row.rendition, str(row.chunk_s), *whole, *differences, "reached" if row.met else "missed")
+    console.print(table)
+    table = Table("measured", "encoding, CPU s", "measuring", "share", "a tenth", "8 on one decode", "")
+    for cost in report.measuring:
+        values = (f"{cost.full:.0%}", f"{cost.sampled:.1%}", f"{cost.share_of_apart:.2f} of a process each")
+        what = f"{cost.renditions} renditions of {cost.frames} frames, {cost.effort}"
+        costs = (f"{cost.encoded_s:,.0f}", f"{cost.together_s:,.0f}")
+        table.add_row(what, *costs, *values, "reached" if cost.met else "missed")
     console.print(table)
     _write(out, "quality", report, draw)
 

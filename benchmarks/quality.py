@@ -19,8 +19,12 @@ from typing import TYPE_CHECKING
 from benchmarks import charts, clips, encoding, shaka, vmaf, ways
 from benchmarks.clips import FRAME_RATE, Mezzanine
 from benchmarks.encoding import HEADEND, SHAKA, TOGETHER
+from encoder import measuring, sampling
+from encoder.command import bit_depth_of
+from encoder.measuring import Shown, file_picture
 from headend.errors import HeadendError
 from headend.media import Codec, Effort, VideoRendition
+from headend.media.quality import HD
 from ladders.ladder import RungRange, VideoRung
 
 if TYPE_CHECKING:
@@ -38,7 +42,13 @@ EVERY = vmaf.EVERY
 CASCADE_TARGET, CHUNKED_TARGET, JOIN_TARGET, SIZE_TARGET = 0.2, 0.2, 2.0, 0.02
 """How much worse, in VMAF, the cascade, the mean of a chunked film, and the worst second at a join may be; and by what
 share the sizes of a chunked and a whole film may differ."""
-PARTS = ("ladder", "cascade", "joins")
+TOGETHER_TARGET, FULL_TARGET, SAMPLED_TARGET = 0.5, 0.5, 0.06
+"""What measuring may cost: several renditions on one decode of the master as a share of a process each; all segments,
+and a tenth of them, as a share of encoding."""
+MEASURED_SIZE_PX = (1920, 1080)
+MEASURED_FRAMES, QUICK_MEASURED_FRAMES = 96, 24
+MEASURED_TOGETHER = 8
+PARTS = ("ladder", "cascade", "joins", "measuring")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +173,50 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
+class Measuring:
+    """What it costs to measure, in CPU seconds.
+
+    Attributes:
+        effort: Of the encoders.
+        renditions: How many were measured.
+        frames: Of the master.
+        encoded_s: Encoding them.
+        together_s: Measuring them, as many at once as go into a process.
+        apart_s: Measuring as many as go into a process, with a process for each.
+        together_of_those_s: Measuring the same ones in one process.
+    """
+
+    effort: Effort
+    renditions: int
+    frames: int
+    encoded_s: float
+    together_s: float
+    apart_s: float
+    together_of_those_s: float
+
+    @property
+    def share_of_apart(self) -> float:
+        """Cost of one process as a share of a process for each rendition."""
+        return self.together_of_those_s / self.apart_s
+
+    @property
+    def full(self) -> float:
+        """Cost of measuring all segments as a share of encoding."""
+        return self.together_s / self.encoded_s
+
+    @property
+    def sampled(self) -> float:
+        """The same for a tenth of the segments."""
+        return 2 * sampling.SHARE * self.full
+
+    @property
+    def met(self) -> bool:
+        """Whether all targets are reached."""
+        cheap = self.full <= FULL_TARGET and self.sampled <= SAMPLED_TARGET
+        return cheap and self.share_of_apart <= TOGETHER_TARGET
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All parts; one that has not been run is empty.
 
@@ -172,6 +226,7 @@ class Report:
         ladders: By `CASES`.
         cascade: By film, from the largest size down.
         joins: By length of chunks, then by codec.
+        measuring: What it costs to measure.
     """
 
     effort: Effort
@@ -179,6 +234,7 @@ class Report:
     ladders: tuple[Ladder, ...] = ()
     cascade: tuple[Scaled, ...] = ()
     joins: tuple[Joined, ...] = ()
+    measuring: tuple[Measuring, ...] = ()
 
 
 def measure(
@@ -209,7 +265,38 @@ def measure(
     if "joins" in parts:
         lengths = QUICK_JOINS if quick else JOINS
         report = replace(report, joins=tuple(row for each in lengths for row in _joins(*each, on_step)))
+    if "measuring" in parts:
+        report = replace(report, measuring=(_measuring(QUICK_MEASURED_FRAMES if quick else MEASURED_FRAMES, on_step),))
     return report
+
+
+# --- measuring ----------------------------------------------------------------------------------------------------
+
+
+def _measuring(frames: int, on_step: Callable[[str], None]) -> Measuring:
+    """All of `studio` from a ProRes master of 1080 lines, encoded and measured by headend's own work."""
+    with TemporaryDirectory(prefix="headend-bench-") as scratch:
+        folder = Path(scratch)
+        on_step("measuring: making the master")
+        master = clips.make_master(Mezzanine.PRORES, clips.locate(), folder, frames, MEASURED_SIZE_PX)
+        job = ways.job_for(master, "studio", lambda _: True, Effort.STANDARD, chunk_s=Fraction(frames))
+        on_step(f"measuring: encoding {len(job.renditions)} renditions")
+        encoded = ways.headend(job, folder, slots=1)
+        shown = [
+            Shown(file_picture(folder / "0" / f"{r.id}.mp4"), r.width_px, r.height_px, bit_depth_of(r), r.rate_divisor)
+            for r in job.renditions
+        ]
+        every = measuring.spacing(job.plan.grid.gop_frames)
+
+        def cost(chosen: Sequence[Shown]) -> float:
+            made = measuring.measure(file_picture(master), chosen, HD, frames, every=every, miniatures=True)
+            return made.cpu_s
+
+        on_step("measuring: together")
+        costs = [cost(shown[at : at + MEASURED_TOGETHER]) for at in range(0, len(shown), MEASURED_TOGETHER)]
+        on_step("measuring: apart")
+        apart = sum(cost([one]) for one in shown[:MEASURED_TOGETHER])
+    return Measuring(Effort.STANDARD, len(shown), frames, encoded.cpu_s, sum(costs), apart, costs[0])
 
 
 # --- the ladder ---------------------------------------------------------------------------------------------------

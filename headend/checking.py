@@ -22,6 +22,7 @@ from headend.measured import Known, Reference
 from headend.media import Master, Part, Presentation, Receipt, Track, VideoRange, VideoRendition
 from headend.media.quality import (
     Checking,
+    Foretold,
     MeasureTask,
     QualityReport,
     RenditionQuality,
@@ -56,6 +57,8 @@ class Check:
         thresholds: What the best renditions have to reach.
         slot_bytes: Memory for a task; None for no limit.
         segment_count: Segments of the title.
+        foretold: What an analysis of the title has foretold of its renditions, by track.
+        hulls: By codec: the best score for each rate, as such an analysis has found it.
         known: What was measured so far.
         suspects: Numbers of the segments in which faults are likely, once they are known.
     """
@@ -70,6 +73,8 @@ class Check:
     thresholds: Thresholds
     slot_bytes: int | None
     segment_count: int
+    foretold: dict[str, Foretold] = field(default_factory=dict)
+    hulls: dict[str, tuple[Foretold, ...]] = field(default_factory=dict)
     known: Known = field(init=False)
     suspects: tuple[int, ...] = ()
 
@@ -78,7 +83,9 @@ class Check:
 
     def begin(self, *, anew: bool = False) -> None:
         """Write down how renditions are compared, and read what was measured before; nothing where that is void."""
-        reference = Reference(self.measuring.digest, self.settings, tuple(sorted(self.tracks)))
+        reference = Reference(
+            self.measuring.digest, self.settings, tuple(sorted(self.tracks)), self.foretold, self.hulls
+        )
         measured.keep_reference(self.store, self.title, reference)
         if self.level is Checking.OFF or anew:
             return
@@ -171,6 +178,7 @@ class Check:
             master=self.known.master,
             not_measured=tuple(self._not_measured(presentation, len(wanted))),
             cpu_s=self.known.cpu_s,
+            hulls=self.hulls,
         )
         return replace(report, shortfalls=judging.judge(report))
 
@@ -221,6 +229,7 @@ class Check:
             black=found.black,
             frozen=found.frozen,
             other=found.other,
+            foretold=self.foretold.get(track.id),
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from headend import documents, layout
 from headend.errors import ObjectMissing
 from headend.media.quality import (
+    Foretold,
     MasterLook,
     Measurement,
     Override,
@@ -39,11 +40,15 @@ class Reference:
             another headend reads them.
         settings: What a person has chosen of the encode.
         tracks: The video tracks that were made of these frames.
+        foretold: What an analysis of the title has foretold of some of them, by track.
+        hulls: By codec: the best score for each rate, as such an analysis has found it.
     """
 
     digest: str
     settings: EncodeSettings
     tracks: tuple[str, ...]
+    foretold: dict[str, Foretold] = field(default_factory=dict)
+    hulls: dict[str, tuple[Foretold, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -132,9 +137,14 @@ def keep_reference(store: Store, title: str, reference: Reference) -> None:
     key = layout.reference(title, reference.digest)
     with suppress(ObjectMissing):
         known = documents.read(Reference, store.get(key), key=key)
-        if set(reference.tracks) <= set(known.tracks):
+        reference = replace(
+            reference,
+            tracks=tuple(sorted({*reference.tracks, *known.tracks})),
+            foretold={**known.foretold, **reference.foretold},
+            hulls={**known.hulls, **reference.hulls},
+        )
+        if reference == known:
             return
-        reference = replace(reference, tracks=tuple(sorted({*reference.tracks, *known.tracks})))
     store.put(key, documents.write(reference))
 
 

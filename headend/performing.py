@@ -180,9 +180,19 @@ def _made_before(order: Order, task: EncodeTask | MeasureTask, store: Store) -> 
     return receipt if whole and receipt.submission == order.submission else None
 
 
+def _score(order: Order, run: cluster.TaskRun, store: Store) -> Measurement:
+    """Carry out a task of measuring."""
+    patience_s = max(LEAST_PATIENCE_S, order.store.patience_s)
+    url = order.store.endpoint_url
+    patiently(lambda: masters.check_unchanged(order.master, url), patience_s, run.cancelled, run.on_wait)
+    return scoring.score(run, store, order.master, order.grid, endpoint_url=url, patience_s=patience_s)
+
+
 def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt | Measurement:
     started = time.monotonic()
     tool.check(order.tool, order.tool_digest)
+    if isinstance(run.task, MeasureTask):
+        return _score(order, run, store)
     # Before anything is encoded: without its keys the task's work would be lost.
     seals = patiently(
         lambda: _seals(order, run.task), max(LEAST_PATIENCE_S, order.store.patience_s), run.cancelled, run.on_wait
@@ -191,10 +201,6 @@ def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt | Meas
     patiently(
         lambda: masters.check_unchanged(order.master, order.store.endpoint_url), patience_s, run.cancelled, run.on_wait
     )
-    if isinstance(run.task, MeasureTask):
-        return scoring.score(
-            run, store, order.master, order.grid, endpoint_url=order.store.endpoint_url, patience_s=patience_s
-        )
     found: tuple[Damage, ...] = ()
     with (
         TemporaryDirectory(prefix="headend-", dir=run.folder) as folder,

@@ -43,10 +43,12 @@ from headend.media import (
     Probe,
     Receipt,
     TextTrack,
+    VideoRange,
 )
 from headend.media.quality import (
     DEFAULT_THRESHOLDS,
     Checking,
+    Foretold,
     Measurement,
     MeasureTask,
     QualityReport,
@@ -64,6 +66,7 @@ from headend.settings import (
 )
 from headend.storage import Store, check_writable, masters, open_store, patiently
 from ladders import fitting
+from ladders.hull import Spot
 from ladders.ladder import Ladder
 from packager import conformance, publishing
 from packager.presentation import present
@@ -264,7 +267,7 @@ def submit(
                 on_event(cluster.Notice(line))
         on_event(Planned(plan, len(done), reused, analysed.cpu_s if analysed else 0.0))
         records.settle(store, request.title)
-        check = check_for(draft, request, store, workers)
+        check = check_for(draft, request, store, workers, analysed.analysis if analysed else None)
         if request.protection is not None and request.checking is not Checking.OFF:
             on_event(cluster.Notice("the quality of encrypted renditions is not measured"))
         job = _Job(request, store, submitted_at, plan, first, stock, on_event, run, check)
@@ -296,7 +299,13 @@ def submit(
     )
 
 
-def check_for(draft: planning.Draft, request: Request, store: Store, workers: Workers | None) -> checking.Check:
+def check_for(
+    draft: planning.Draft,
+    request: Request,
+    store: Store,
+    workers: Workers | None,
+    found: analysis.Analysis | None = None,
+) -> checking.Check:
     """How the renditions of a draft are measured, and what is known of them; what is needed for that is kept."""
     plan = draft.plan
     level = request.checking if request.protection is None else Checking.OFF
@@ -311,11 +320,28 @@ def check_for(draft: planning.Draft, request: Request, store: Store, workers: Wo
         thresholds=request.thresholds,
         slot_bytes=slot_bytes(_workers(request, workers)) if level is not Checking.OFF else None,
         segment_count=plan.grid.segment_count,
+        foretold={plan.tracks[id]: one for id, one in foretold(plan, found).items()} if found else {},
+        hulls={str(one.codec): tuple(map(_as_foretold, one.hull)) for one in found.codecs} if found else {},
     )
     if level is not Checking.OFF:
         measuring.check_model(check.measuring.viewing)
     check.begin(anew=request.force)
     return check
+
+
+def foretold(plan: EncodePlan, found: analysis.Analysis) -> dict[str, Foretold]:
+    """What an analysis has foretold of the SDR renditions of a plan, by their ids."""
+    spots = {(one.codec, round(spot.kbps)): spot for one in found.codecs for spot in one.rungs}
+    return {
+        rendition.id: _as_foretold(spot)
+        for rendition in plan.video
+        if rendition.video_range is VideoRange.SDR
+        and (spot := spots.get((rendition.codec, round(rendition.average_bps / 1000)))) is not None
+    }
+
+
+def _as_foretold(spot: Spot) -> Foretold:
+    return Foretold(round(spot.kbps * 1000), round(spot.vmaf, 2))
 
 
 def verify(

@@ -98,6 +98,8 @@ def assess(
         thresholds=thresholds,
         slot_bytes=slot_bytes(cluster.workers_of(where)),
         segment_count=presentation.grid.segment_count,
+        foretold=reference.foretold,
+        hulls=reference.hulls,
     )
     tracks = [track.id for track in presentation.video]
     with holds.held(store, title, tracks=tracks, releases=[release], reason="quality"):

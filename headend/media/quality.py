@@ -1,6 +1,6 @@
 """Quality: the screen and the model that judge a picture, what is measured, and what was found."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
@@ -283,6 +283,19 @@ class Shortfall:
 
 
 @dataclass(frozen=True, slots=True)
+class Foretold:
+    """A rate and the score that it gives, as an analysis of the title has foretold it.
+
+    Attributes:
+        bps: Bits per second, over the whole title.
+        vmaf: Mean score.
+    """
+
+    bps: int
+    vmaf: float
+
+
+@dataclass(frozen=True, slots=True)
 class RenditionQuality:
     """How a video rendition looks and what it takes.
 
@@ -303,6 +316,7 @@ class RenditionQuality:
         black: Where it is black and the master is not.
         frozen: Where it stands still and the master moves.
         other: Where it shows another picture than the master.
+        foretold: What an analysis of the title has foretold of it; None without one.
     """
 
     rendition: str
@@ -321,6 +335,7 @@ class RenditionQuality:
     black: tuple[Span, ...] = ()
     frozen: tuple[Span, ...] = ()
     other: tuple[Span, ...] = ()
+    foretold: Foretold | None = None
 
     @property
     def tone_mapped(self) -> bool:
@@ -390,6 +405,7 @@ class QualityReport:
         not_measured: What was not measured and why, in a line each.
         cpu_s: CPU seconds of measuring.
         overrides: Who has published it although it failed.
+        hulls: By codec: the best score for each rate, as an analysis of the title has found it.
     """
 
     title: str
@@ -411,6 +427,7 @@ class QualityReport:
     not_measured: tuple[str, ...] = ()
     cpu_s: float = 0.0
     overrides: tuple[Override, ...] = ()
+    hulls: dict[str, tuple[Foretold, ...]] = field(default_factory=dict)
 
     @property
     def outcome(self) -> Outcome:

@@ -6,7 +6,7 @@ from itertools import groupby
 from math import ceil, floor, log2
 
 from headend.judging import clock
-from headend.media.quality import QualityReport, RenditionQuality, SegmentQuality, Span
+from headend.media.quality import Foretold, QualityReport, RenditionQuality, SegmentQuality, Span
 from headend.report.colours import colour
 
 ROW_PX, NAME_PX, WIDTH_PX = 13, 168, 1120
@@ -65,7 +65,7 @@ def rates(report: QualityReport) -> Iterator[tuple[str, str]]:
     bottom = min(90.0, 10.0 * floor(min(one.mean or 0.0 for one in measured) / 10))
     for codec in dict.fromkeys(one.codec for one in measured):
         members = [one for one in measured if one.codec is codec]
-        yield str(codec), _chart(members, low, max(high, low + 1), bottom)
+        yield str(codec), _chart(members, report.hulls.get(str(codec), ()), low, max(high, low + 1), bottom)
 
 
 def timeline(report: QualityReport) -> str:
@@ -149,7 +149,9 @@ def _paths(cells: dict[int, SegmentQuality], width: float, y: int) -> Iterator[s
         yield f'<path d="{"".join(moves)}" stroke="{fill}" stroke-width="{ROW_PX - 2}"/>'
 
 
-def _chart(members: Sequence[RenditionQuality], low: float, high: float, bottom: float) -> str:
+def _chart(
+    members: Sequence[RenditionQuality], hull: Sequence[Foretold], low: float, high: float, bottom: float
+) -> str:
     width, height = CHART_PX
     left, right, top, foot = 40, 14, 12, 34
 
@@ -171,6 +173,15 @@ def _chart(members: Sequence[RenditionQuality], low: float, high: float, bottom:
             f'<text x="{at:.1f}" y="{height - foot + 14}" text-anchor="middle" class="axis">{2**step:,}</text>'
         )
     drawn.append(f'<text x="{width / 2}" y="{height - 4}" text-anchor="middle" class="axis">kb/s</text>')
+    inside = [spot for spot in hull if low <= log2(spot.bps / 1000) <= high and spot.vmaf >= bottom]
+    if inside:
+        points = " ".join(f"{x(spot.bps):.1f},{y(spot.vmaf):.1f}" for spot in inside)
+        drawn.append(f'<polyline points="{points}" fill="none" stroke="#b6bfca" stroke-width="5"/>')
+    drawn += [
+        f'<circle cx="{x(meant.bps):.1f}" cy="{y(meant.vmaf):.1f}" r="5.5" fill="none" stroke="#5b6675"/>'
+        for meant in (one.foretold for one in members if one.foretold)
+        if low <= log2(meant.bps / 1000) <= high and meant.vmaf >= bottom
+    ]
     for toned in (False, True):
         rungs = sorted((one for one in members if one.tone_mapped is toned), key=lambda one: one.average_bps)
         if not rungs:

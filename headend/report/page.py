@@ -155,11 +155,12 @@ def _strip(report: QualityReport) -> Iterator[str]:
 def _charts(report: QualityReport) -> Iterator[str]:
     drawn = [f'<div class="card"><h3>{escape(name.upper())}</h3>{svg}</div>' for name, svg in charts.rates(report)]
     if drawn:
+        hull = " Grey: what the analysis has found; rings: the rungs as foretold." if report.hulls else ""
         hdr = " Dashed: HDR, tone-mapped, comparison only." if any(one.tone_mapped for one in report.video) else ""
         yield (
             "<section><h2>Rate and quality</h2>"
             '<p class="dim">Rungs as measured: mean VMAF, labelled by lines; the bar reaches down to the worst segment.'
-            f'{hdr}</p><div class="grid">{"".join(drawn)}</div></section>'
+            f'{hull}{hdr}</p><div class="grid">{"".join(drawn)}</div></section>'
         )
 
 

@@ -12,6 +12,7 @@ from headend.media import Codec, VideoRange
 from headend.media.quality import (
     HD,
     Checking,
+    Foretold,
     MasterLook,
     Outcome,
     QualityReport,
@@ -151,6 +152,18 @@ CASES: list[tuple[str, Callable[[], QualityReport], str, Severity]] = [
         Severity.REMARK,
     ),
     (
+        "looks other than foretold",
+        lambda: report(replace(rendition(3000, 90), foretold=Foretold(3_000_000, 95.1)), evenly=tuple(range(1, 21))),
+        "foretold",
+        Severity.FAILURE,
+    ),
+    (
+        "takes more than foretold",
+        lambda: report(replace(rendition(3000, 90), foretold=Foretold(2_700_000, 90)), evenly=tuple(range(1, 21))),
+        "foretold",
+        Severity.REMARK,
+    ),
+    (
         "HDR far below its mean",
         lambda: report(rendition(3000, 90, segment(1, 95, 95), segment(6, 74, 74), hdr=True)),
         "HDR segment",
@@ -191,6 +204,8 @@ def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, 
         lambda: report(rendition(3000, 95), audio=[sound(-40, target=None)]),
         # What is so quiet is taken for silence.
         lambda: report(rendition(3000, 95), audio=[replace(sound(-40), raised_most=True)]),
+        # Few segments tell little of what was foretold.
+        lambda: report(replace(rendition(3000, 95), foretold=Foretold(1_000_000, 80))),
         # No figure is asked of HDR.
         lambda: report(rendition(3000, 40, hdr=True)),
         # A rendition at half the rate is not compared with those at the full rate.
