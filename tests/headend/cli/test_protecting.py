@@ -13,7 +13,7 @@ from tests.support.command_line import headend
 
 
 def protection_of(*words: str) -> ProtectionSettings | None:
-    [submission] = queueing.parse([Row("film.mov", ("--title", "film", *words, "film.mov"))])
+    [submission] = queueing.parse([Row("title 1 (film.mov)", ("--title", "film", *words, "film.mov"))])
     return submission.request.protection
 
 
