@@ -236,8 +236,8 @@ class Analyst:
             cap=cap,
         )
         decisions = [
-            f"per-title ladder: {len(gops):,} GOPs surveyed, {len(chosen):,} of them tried with "
-            f"{len(tried):,} sizes and rate factors, scored by {self._viewing.model}",
+            f"per-title ladder: {_count(len(gops), 'GOP')} surveyed, {len(chosen):,} of them tried with "
+            f"{_count(len(tried), 'size and factor', 'sizes and factors')}, scored by {self._viewing.model}",
             *told,
             *made.decisions,
         ]
@@ -275,7 +275,7 @@ class Analyst:
             return count, ()
         return count, (
             f"analysis takes about {share:.0%} of the encode's CPU, above {self._targets.analysis_share:.0%}: "
-            f"{count} excerpts are the least",
+            f"no fewer than {_count(count, 'excerpt')} can be tried",
         )
 
     def _points(
@@ -367,7 +367,7 @@ class Analyst:
             return []
         made: list[Any] = []
         said_s = time.monotonic()
-        self._on_step(f"{step}: {len(tasks):,} tasks")
+        self._on_step(f"{step}: {_count(len(tasks), 'task')}")
 
         def note(event: cluster.Event) -> None:
             nonlocal said_s
@@ -375,7 +375,7 @@ class Analyst:
                 made.append(event.receipt)
                 if time.monotonic() - said_s >= TELL_EVERY_S:
                     said_s = time.monotonic()
-                    self._on_step(f"{step}: {len(made):,} of {len(tasks):,} tasks")
+                    self._on_step(f"{step}: {len(made):,} of {_count(len(tasks), 'task')}")
             self._on_event(event)
 
         plan = self._draft.plan
@@ -405,3 +405,7 @@ class Analyst:
 
 def _cpu_s(found: Complexity | tuple[TrialScore, ...]) -> float:
     return found.cpu_s if isinstance(found, Complexity) else sum(score.cpu_s for score in found)
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
