@@ -348,10 +348,10 @@ def edges(out: Path | None, quick: bool) -> None:
 PIECES = (
     *("packaging", "store"),
     *("encoding --case prores", "encoding --case h264", "encoding --case codecs"),
-    *("quality --part ladder", "quality --part cascade", "quality --part joins"),
+    *("quality --part ladder", "quality --part cascade", "quality --part joins", "quality --part measuring"),
     *("presets --codec avc", "presets --codec hevc", "presets --codec av1", "presets --codec vp9"),
     *("scaling --part simulated", "scaling --part dask", "scaling --part local"),
-    *("overheads", "costs", "origin", "jobs", "edges", "simulation"),
+    *("titles", "overheads", "costs", "origin", "jobs", "edges", "simulation", "protection"),
 )
 """All there is, each piece at most some six minutes on two idle cores."""
 
