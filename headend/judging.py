@@ -134,7 +134,10 @@ def _best(report: QualityReport) -> Iterator[Shortfall]:
                 worst.worst_frame,
             )
         low, segment = _worst_second(best)
-        if severity is not Severity.FAILURE and (severity := _mild(SECOND.severity(-low), small)):
+        second = _mild(SECOND.severity(-low), small)
+        # A segment that is named already says as much.
+        if second is not None and second is not severity and severity is not Severity.FAILURE:
+            severity = second
             yield Shortfall(
                 "worst segment",
                 severity,

@@ -36,10 +36,12 @@ th{text-align:right;color:#5b6675;font-weight:500;padding:4px 8px;border-bottom:
 td{text-align:right;padding:3px 8px;border-bottom:1px solid #f1f3f5;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
 .text td,.text th{text-align:left;white-space:normal;vertical-align:top}
+.text td:nth-child(-n+2){white-space:nowrap}
 .dot{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:8px}
 svg{display:block;width:100%;height:auto;font:10px system-ui,sans-serif;fill:#1f2733}
 svg .axis{fill:#5b6675;font-size:9.5px}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:14px}
+.grid>.card{max-width:620px}
 figure{margin:0 0 16px}figure img{display:block;width:100%;border-radius:6px;background:#000}
 figcaption{font-size:13px;padding:6px 0 0;display:flex;gap:10px;flex-wrap:wrap}
 .chip{border-radius:4px;padding:0 7px;color:#fff;font-weight:600}.legend{height:10px;border-radius:5px;width:260px;
