@@ -97,6 +97,7 @@ def test_what_comes_out_is_what_the_master_means(kind: HardMaster, tmp_path: Pat
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(1800)  # seven workers start first, on a machine that may be busy
 @pytest.mark.parametrize("kind", (*KINDS, *UNEVEN), ids=lambda kind: kind.name)
 def test_five_workers_make_the_tracks_that_two_make(
     kind: HardMaster | UnevenMaster, tmp_path: Path, scheduler: str, five_workers: str
