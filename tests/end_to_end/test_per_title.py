@@ -58,6 +58,7 @@ def killed_when(condition: Callable[[], bool], argv: list[str]) -> None:
     job.wait()
 
 
+@pytest.mark.heavy
 def test_a_job_that_is_killed_in_survey_and_trials_goes_on_and_does_nothing_twice(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

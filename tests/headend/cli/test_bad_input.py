@@ -107,6 +107,7 @@ def test_wrong_credentials_end_with_status_5(
 
 
 @pytest.mark.flaky(reruns=1)  # the store says so within a second, unless the machine is busy
+@pytest.mark.timeout(60)
 def test_wrong_credentials_end_serve_with_status_5(
     rclone_s3: LocalS3, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
