@@ -15,11 +15,10 @@ from datetime import UTC, datetime
 from itertools import chain
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from encoder import cluster, damage, encoding, sandbox, text, tool
 from encoder.subtitles import sidecars
-from headend import capping, documents, layout, records, scoring
+from headend import capping, documents, layout, records, scoring, task_master
 from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PlanMismatch, ToolFailed, WorkerUnfit
 from headend.media import (
     Codec,
@@ -44,8 +43,6 @@ from headend.task_log import TaskLog
 from headend.timing import Chunk, Grid, timescale
 from packager import captions, sealing, segmenting
 
-LEAST_PATIENCE_S = 60.0
-"""How long a master in S3 is waited for at least, when it can't be reached."""
 UPLOADS = 4
 """Segments of a task that are written to the store at once: hides the latency of S3."""
 
@@ -180,33 +177,16 @@ def _made_before(order: Order, task: EncodeTask | MeasureTask, store: Store) -> 
     return receipt if whole and receipt.submission == order.submission else None
 
 
-def _score(order: Order, run: cluster.TaskRun, store: Store) -> Measurement:
-    """Carry out a task of measuring."""
-    patience_s = max(LEAST_PATIENCE_S, order.store.patience_s)
-    url = order.store.endpoint_url
-    patiently(lambda: masters.check_unchanged(order.master, url), patience_s, run.cancelled, run.on_wait)
-    return scoring.score(run, store, order.master, order.grid, endpoint_url=url, patience_s=patience_s)
-
-
 def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt | Measurement:
     started = time.monotonic()
     tool.check(order.tool, order.tool_digest)
     if isinstance(run.task, MeasureTask):
-        return _score(order, run, store)
+        return scoring.score(run, store, order.store, order.master, order.grid)
     # Before anything is encoded: without its keys the task's work would be lost.
-    seals = patiently(
-        lambda: _seals(order, run.task), max(LEAST_PATIENCE_S, order.store.patience_s), run.cancelled, run.on_wait
-    )
-    patience_s = max(LEAST_PATIENCE_S, order.store.patience_s)
-    patiently(
-        lambda: masters.check_unchanged(order.master, order.store.endpoint_url), patience_s, run.cancelled, run.on_wait
-    )
+    patience_s = task_master.patience_s(order.store)
+    seals = patiently(lambda: _seals(order, run.task), patience_s, run.cancelled, run.on_wait)
     found: tuple[Damage, ...] = ()
-    with (
-        TemporaryDirectory(prefix="headend-", dir=run.folder) as folder,
-        masters.opened(order.master, order.store.endpoint_url, patience_s=patience_s) as source,
-    ):
-        scratch = Path(folder)
+    with task_master.opened(order.master, order.store, run) as (scratch, source):
         try:
             patiently(lambda: _lay_sidecar(order, run.task, scratch), patience_s, run.cancelled, run.on_wait)
             _lay_captions(order, run, source, scratch)

@@ -9,34 +9,31 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
-from tempfile import TemporaryDirectory
 
 from encoder import cluster, looking, measuring
 from encoder.command import MASTER
 from encoder.looking import Timing
 from encoder.measuring import Measured, Picture, Shown
-from headend import documents, layout
+from headend import documents, layout, task_master
 from headend.errors import ToolFailed
 from headend.media import Master
 from headend.media.quality import Measurement, MeasureTask, SegmentQuality, TrackQuality
-from headend.storage import Store, masters
+from headend.settings import StoreSettings
+from headend.storage import Store
 from headend.timing import Grid
 
 DIGITS = 2
 
 
-def score(
-    run: cluster.TaskRun, store: Store, master: Master, grid: Grid, *, endpoint_url: str | None, patience_s: float
-) -> Measurement:
+def score(run: cluster.TaskRun, store: Store, settings: StoreSettings, master: Master, grid: Grid) -> Measurement:
     """Carry out a task of measuring.
 
     Args:
         run: The task, and how it is watched.
         store: Where segments are, and where the result goes.
+        settings: Its settings, by which the master is read, too.
         master: The file.
         grid: Where segments lie.
-        endpoint_url: S3 endpoint of the master.
-        patience_s: How long a master in S3 is waited for.
 
     Returns:
         What was found; it is in the store already.
@@ -46,12 +43,9 @@ def score(
     """
     started = time.monotonic()
     task: MeasureTask = run.task
-    with (
-        TemporaryDirectory(prefix="headend-", dir=run.folder) as folder,
-        masters.opened(master, endpoint_url, patience_s=patience_s) as source,
-    ):
+    with task_master.opened(master, settings, run) as (scratch, source):
         try:
-            measured = compare(task, store, source.url, Path(folder), run.cancelled, run.on_frames)
+            measured = compare(task, store, source.url, scratch, run.cancelled, run.on_frames)
         except ToolFailed:
             if (failure := source.failure()) is not None:  # FFmpeg only saw that the master ended early
                 raise failure from None

@@ -7,20 +7,17 @@ asked for a second time, by this title or another one of the same master, is ans
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from encoder import cluster, damage, encoding, measuring, sandbox, surveying, tool
 from encoder.command import REFERENCE_FILE, SCRATCH
 from encoder.trials import measured_at_once
-from headend import documents, layout
+from headend import documents, layout, task_master
 from headend.errors import ChunkRejected
 from headend.media import EncodeTask, Master
 from headend.media.analysis import Complexity, SurveyTask, TrialScore, TrialTask
 from headend.settings import StoreSettings
-from headend.storage import masters, open_store, patiently
+from headend.storage import masters, open_store
 
-LEAST_PATIENCE_S = 60.0
-"""How long a master in S3 is waited for at least, when it can't be reached."""
 _FRAGMENT = frozenset({b"moof", b"mdat"})
 
 
@@ -57,18 +54,7 @@ def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialS
     tool.check(inquiry.tool, inquiry.tool_digest)
     store = open_store(inquiry.store, cancelled=run.cancelled, on_wait=run.on_wait)
     task: SurveyTask | TrialTask = run.task
-    patience_s = max(LEAST_PATIENCE_S, inquiry.store.patience_s)
-    patiently(
-        lambda: masters.check_unchanged(inquiry.master, inquiry.store.endpoint_url),
-        patience_s,
-        run.cancelled,
-        run.on_wait,
-    )
-    with (
-        TemporaryDirectory(prefix="headend-", dir=run.folder) as folder,
-        masters.opened(inquiry.master, inquiry.store.endpoint_url, patience_s=patience_s) as source,
-    ):
-        scratch = Path(folder)
+    with task_master.opened(inquiry.master, inquiry.store, run) as (scratch, source):
         seen = surveying.Sightings()
         finished = encoding.encode(
             task.work,

@@ -39,16 +39,14 @@ from headend.metrics import Registry
 
 log = logging.getLogger("headend.licences")
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8070
 LARGEST_REQUEST = 4096
 """Bytes of a licence request; one with 64 keys has 2,000."""
 MOST_KIDS = 64
 """Keys of one licence; a title has one per class and period."""
 BODY_S = 10.0
 """How long a client may take to send a request's body."""
-MOST_EPOCHS, MOST_PERIODS = 8, 32
-"""How many keys of a title are tried for one with a given id."""
+MOST_EPOCHS = 8
+"""How many epochs of a title's keys are tried for a given id."""
 REMEMBERED = 20_000
 """Keys that are looked up only once in `FRESH_S`."""
 FRESH_S = 60.0
@@ -126,10 +124,8 @@ class KeyCache:
         found = self._names.get((title, kid))
         if found is None:
             tried = (
-                key_name(title, scheme, key_class, epoch=epoch, period=period)
-                for epoch, period, scheme, key_class in product(
-                    range(1, MOST_EPOCHS + 1), range(1, MOST_PERIODS + 1), Scheme, KeyClass
-                )
+                key_name(title, scheme, key_class, epoch=epoch)
+                for epoch, scheme, key_class in product(range(1, MOST_EPOCHS + 1), Scheme, KeyClass)
             )
             found = (next((name for name in tried if name.kid == kid), None),)
             self._names.put((title, kid), found)

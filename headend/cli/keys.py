@@ -10,42 +10,27 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from headend.access.grants import without_token
 from headend.cli import options, protecting
 from headend.cli.exits import Status
 from headend.cli.screen import console, print_json, table
 from headend.cli.token_keys import VARIABLE, find_keys, read_again, token_keys
 from headend.errors import ConfigError, HeadendError
-from headend.http.access_log import AccessLog
-from headend.http.listening import is_loopback
+from headend.hosts import is_loopback
 from headend.keys import cpix, lines, open_keys
 from headend.keys.base import ContentKey, KeyStore, new_secret
 from headend.keys.file import FileKeys
 from headend.keys.provider import Provider
 from headend.media.protection import KeyName, Scheme, key_names
-from origin import licences
 from packager.signalling import signals_for
+
+LICENCE_PORT = 8070
 
 
 def _named(command: options.Command) -> options.Command:
     """Add what decides which keys a title has."""
     for option in (
-        click.option(
-            "--key-epoch",
-            "epoch",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            metavar="N",
-            help="Counts the times that a title was given new keys.",
-        ),
-        click.option(
-            "--key-per",
-            type=click.Choice(["class", "all"]),
-            default="class",
-            show_default=True,
-            help="A key each for sound, SD, HD and UHD, so that a licence can withhold some, or one for all.",
-        ),
+        protecting.key_epoch,
+        protecting.key_per,
         click.option(
             "--scheme",
             "schemes",
@@ -61,20 +46,7 @@ def _named(command: options.Command) -> options.Command:
     return command
 
 
-def _sources(command: options.Command) -> options.Command:
-    """Add where keys come from."""
-    command = click.option(
-        "--cpix-key",
-        metavar="FILE",
-        help="Private key (PEM, readable by its owner only) of the one that an encrypted CPIX document is for.",
-    )(command)
-    return click.option(
-        "--keys",
-        "address",
-        required=True,
-        metavar="FILE|env:NAME|cpix:FILE|speke+https://HOST/PATH",
-        help="Where keys are.",
-    )(command)
+_sources = protecting.sources(required=True)
 
 
 @click.group("keys")
@@ -94,7 +66,7 @@ def command() -> None:
 )
 @_named
 @options.common
-def new(title: str, schemes: tuple[Scheme, ...], key_per: str, epoch: int, as_json: bool) -> None:
+def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, as_json: bool) -> None:
     """Make the keys of a title and write them to standard output, which must not be a terminal.
 
     A file that standard output goes to is made readable by its owner only.
@@ -108,7 +80,7 @@ def new(title: str, schemes: tuple[Scheme, ...], key_per: str, epoch: int, as_js
     if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
         os.fchmod(sys.stdout.fileno(), stat.S_IRUSR | stat.S_IWUSR)
     click.echo(f"# keys of {title}: kid scheme class iv secret")
-    names = names_of(title, schemes, one_key=key_per == "all", epoch=epoch)
+    names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch)
     click.echo(lines.write(ContentKey(name, new_secret()) for name in names), nl=False)
 
 
@@ -117,9 +89,9 @@ def new(title: str, schemes: tuple[Scheme, ...], key_per: str, epoch: int, as_js
 )
 @_named
 @options.common
-def list_keys(title: str, schemes: tuple[Scheme, ...], key_per: str, epoch: int, as_json: bool) -> None:
+def list_keys(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, as_json: bool) -> None:
     """List the ids of a title's keys; holds no secret, and needs no source of keys."""
-    names = names_of(title, schemes, one_key=key_per == "all", epoch=epoch)
+    names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch)
     if as_json:
         rows = [{"kid": n.kid, "scheme": n.scheme.value, "class": n.key_class.value, "epoch": n.epoch} for n in names]
         print_json({"title": title, "keys": rows})
@@ -138,12 +110,18 @@ def list_keys(title: str, schemes: tuple[Scheme, ...], key_per: str, epoch: int,
 @_sources
 @options.common
 def check(
-    title: str, schemes: tuple[Scheme, ...], key_per: str, epoch: int, address: str, cpix_key: str | None, as_json: bool
+    title: str,
+    schemes: tuple[Scheme, ...],
+    key_per: str,
+    key_epoch: int,
+    keys_address: str,
+    cpix_key: str | None,
+    as_json: bool,
 ) -> int:
     """Check that a source has every key of a title; the exit status is 1 if one is missing."""
-    source = open_keys(address, private_key=cpix_key)
+    source = open_keys(keys_address, private_key=cpix_key)
     found = []
-    for name in names_of(title, schemes, one_key=key_per == "all", epoch=epoch):
+    for name in names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch):
         try:
             source.keys(title, [name])
         except HeadendError as error:
@@ -181,8 +159,8 @@ def export(
     title: str,
     schemes: tuple[Scheme, ...],
     key_per: str,
-    epoch: int,
-    address: str,
+    key_epoch: int,
+    keys_address: str,
     cpix_key: str | None,
     certificate: Path | None,
     plain: bool,
@@ -195,8 +173,8 @@ def export(
         raise ConfigError("give --for CERT.pem to encrypt the keys, or --plain to write them in the clear")
     if plain and sys.stdout.isatty():
         raise ConfigError("secrets are not shown on a terminal: write them to a file")
-    source: KeyStore = open_keys(address, private_key=cpix_key)
-    names = names_of(title, schemes, one_key=key_per == "all", epoch=epoch)
+    source: KeyStore = open_keys(keys_address, private_key=cpix_key)
+    names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch)
     document = cpix.write(title, names, source.keys(title, names), certificate)
     if plain and stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
         os.fchmod(sys.stdout.fileno(), stat.S_IRUSR | stat.S_IWUSR)
@@ -212,7 +190,7 @@ def export(
         "headend keys serve --host 0.0.0.0 --keys speke+https://keys.example/speke --token-keys tokens",
     ),
 )
-@options.address(licences.DEFAULT_HOST, licences.DEFAULT_PORT)
+@options.address("127.0.0.1", LICENCE_PORT)
 @_sources
 @token_keys
 @click.option("--open", "is_open", is_flag=True, help="Give keys to everyone; on loopback only.")
@@ -230,7 +208,7 @@ def export(
 def serve(
     host: str,
     port: int,
-    address: str,
+    keys_address: str,
     cpix_key: str | None,
     keys_file: str | None,
     is_open: bool,
@@ -255,7 +233,7 @@ def serve(
     if (is_open or is_provider) and not is_loopback(host):
         option = "--open" if is_open else "--speke"
         raise ConfigError(f"{option} gives keys to everyone, and {host} is not loopback: leave it out")
-    source = open_keys(address, private_key=cpix_key)
+    source = open_keys(keys_address, private_key=cpix_key)
     speke = None
     if is_provider:
         if not isinstance(source, FileKeys):
@@ -267,6 +245,11 @@ def serve(
             print_json({"url": url, "keys": source.url, "open": tokens is None})
         else:
             console(stderr=True).print(f"giving keys of {source.url} at {url}, until Ctrl-C")
+
+    # An HTTP server, which the other commands of keys do without.
+    from headend.access.grants import without_token
+    from headend.http.access_log import AccessLog
+    from origin import licences
 
     with ExitStack() as held:
         if state_dir is None and tokens is not None:

@@ -40,16 +40,50 @@ def _codecs(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[C
     return tuple(map(Codec, found))
 
 
+def sources(*, required: bool) -> Callable[[Command], Command]:
+    """Add ``--keys`` and ``--cpix-key``, given to the command as ``keys_address`` and ``cpix_key``."""
+
+    def add(command: Command) -> Command:
+        command = click.option(
+            "--keys", "keys_address", required=required, metavar=SOURCES, help="Where content keys are."
+        )(command)
+        return click.option(
+            "--cpix-key",
+            metavar="FILE",
+            help="Private key (PEM, readable by its owner only) of the one that an encrypted CPIX document is for.",
+        )(command)
+
+    return add
+
+
+def key_per(command: Command) -> Command:
+    """Add ``--key-per``, given to the command as ``key_per``."""
+    return click.option(
+        "--key-per",
+        type=click.Choice(["class", "all"]),
+        default="class",
+        show_default=True,
+        help="A key each for sound, SD, HD and UHD, so that a licence can withhold some, or one for all.",
+    )(command)
+
+
+def key_epoch(command: Command) -> Command:
+    """Add ``--key-epoch``, given to the command as ``key_epoch``."""
+    return click.option(
+        "--key-epoch",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Counts the times that a title was given new keys.",
+    )(command)
+
+
 def source(*, required: bool) -> Callable[[Command], Command]:
     """Add where keys come from; the command gets it as ``keys``, `KeySettings` or None."""
 
     def add(command: Command) -> Command:
-        @click.option(
-            "--cpix-key",
-            metavar="FILE",
-            help="Private key (PEM, readable by its owner only) of the one that an encrypted CPIX document is for.",
-        )
-        @click.option("--keys", "keys_address", required=required, metavar=SOURCES, help="Where content keys are.")
+        @sources(required=required)
         @wraps(command)
         def wrapped(*, keys_address: str | None, cpix_key: str | None, **others: Any) -> Any:
             address = keys_address
@@ -92,21 +126,8 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             "old players: cenc, and aes-128 for HLS. Needs --keys.",
         )
         @source(required=required)
-        @click.option(
-            "--key-per",
-            type=click.Choice(["class", "all"]),
-            default="class",
-            show_default=True,
-            help="A key each for sound, SD, HD and UHD, so that a licence can withhold some, or one for all.",
-        )
-        @click.option(
-            "--key-epoch",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            metavar="N",
-            help="Counts the times that the title was given new keys.",
-        )
+        @key_per
+        @key_epoch
         @click.option(
             "--drm",
             default="clearkey",

@@ -11,7 +11,7 @@ from headend.cli import options
 from headend.cli.screen import console, print_json, table
 from headend.cli.token_keys import VARIABLE, find_keys, read_again, token_keys
 from headend.errors import ConfigError
-from headend.http.listening import is_loopback
+from headend.hosts import is_loopback
 from headend.settings import StoreSettings
 from origin import serving
 

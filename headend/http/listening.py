@@ -2,7 +2,6 @@
 
 import errno
 import socket
-from ipaddress import ip_address
 
 from aiohttp import http_parser
 
@@ -53,11 +52,3 @@ def url_of(host: str, listener: socket.socket) -> str:
     """The base URL of a listening socket, without a slash at its end."""
     port = listener.getsockname()[1]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host: ``localhost``, or an address of loopback."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -5,7 +5,6 @@ address: ``HEADEND_SPEKE_TOKEN`` (bearer) or ``HEADEND_SPEKE_USER`` and ``HEADEN
 """
 
 import base64
-import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 import urllib3
 
 from headend.errors import ConfigError, StorageError, StoreUnavailable
+from headend.hosts import is_loopback
 from headend.keys import cpix
 from headend.keys.base import ContentKey, complete
 from headend.media.protection import KeyName, Scheme, Signal
@@ -37,7 +37,7 @@ class SpekeKeys:
         parsed = urllib3.util.parse_url(self.address)
         if parsed.auth:
             raise ConfigError(f"a SPEKE server's address has no password in it: set {USER} and {PASSWORD}")
-        if parsed.scheme != "https" and not (parsed.scheme == "http" and _loopback(parsed.host or "")):
+        if parsed.scheme != "https" and not (parsed.scheme == "http" and is_loopback(parsed.host or "")):
             raise ConfigError("keys are asked for over https:// only, or at loopback")
 
     @property
@@ -108,10 +108,3 @@ class SpekeKeys:
         if answer.status != 200:
             raise StorageError(f"{self.url} answers {answer.status}: it does not take the request for these keys")
         return bytes(data)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

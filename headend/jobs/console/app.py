@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import json
 import threading
 import time
@@ -20,6 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import CollectorRegistry
 
 from headend.errors import ConfigError, StorageError
+from headend.hosts import is_loopback
 from headend.jobs.console import openapi
 from headend.jobs.console.rights import Right, Tokens
 from headend.jobs.console.view import View
@@ -295,23 +295,14 @@ def address_of(text: str, tokens: Tokens) -> tuple[str, int]:
     host = host.strip("[]") or "127.0.0.1"
     if not colon or not (port.isascii() and port.isdigit() and int(port[:6]) < 65536):
         raise ConfigError(f"{text[:80]!r} is not HOST:PORT or :PORT, such as :8090")
-    if not tokens.secrets and not _loopback(host):
+    if not tokens.secrets and not is_loopback(host):
         raise ConfigError(f"{host} can be reached by others: give --http-tokens FILE, or listen at 127.0.0.1")
     return host, int(port)
 
 
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _loopback_name(host: str) -> bool:
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
-    return _loopback(name.strip("[]"))
+    return is_loopback(name.strip("[]"))
 
 
 def _page(name: str) -> Handler:
