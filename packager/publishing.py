@@ -297,12 +297,12 @@ def manifests(presentation: Presentation) -> dict[str, bytes]:
     """All playlists, the outline and the manifests of a release by name, in the order in which they may be visible."""
     grid, protection = presentation.grid, presentation.protection
     files = _playlists(presentation, protection)
+    textless = replace(presentation, text=())  # text is clear, so its playlists serve all forms
     if protection is not None and protection.scheme is not Scheme.AES_128:
-        files |= _playlists(presentation, protection, identity=True)
+        files |= _playlists(textless, protection, identity=True)
     for copy in presentation.copies:
-        files |= _playlists(
-            replace(presentation, video=copy.video, audio=copy.audio, trick=copy.trick), copy.protection
-        )
+        tracks = replace(textless, video=copy.video, audio=copy.audio, trick=copy.trick)
+        files |= _playlists(tracks, copy.protection)
     if presentation.thumbnails is not None:
         files[layout.media_playlist_name(presentation.thumbnails.id)] = hls.image_playlist(
             presentation.thumbnails, grid
@@ -317,10 +317,9 @@ def manifests(presentation: Presentation) -> dict[str, bytes]:
 
 
 def _playlists(presentation: Presentation, protection: Protection | None, *, identity: bool = False) -> dict[str, str]:
-    """The media and I-frame playlists of tracks; those of text, which is clear, are the same in all forms."""
+    """The media and I-frame playlists of a presentation's tracks."""
     grid = presentation.grid
-    text = () if identity else presentation.text
-    played: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio, *text)
+    played: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio, *presentation.text)
     files = {
         layout.media_playlist_name(track.id, identity=identity): hls.media_playlist(
             track, grid, protection, identity=identity

@@ -108,18 +108,14 @@ class TrialScore:
 
 
 @dataclass(frozen=True, slots=True)
-class SurveyTask:
-    """A chunk to be surveyed.
+class _AnalysisTask:
+    """A command that is run to learn something of a master.
 
     Attributes:
         work: The command, and what it is expected to cost.
-        gop_frames: Distance of sync frames.
-        frames_per_s: Frames of the grid per second, for times that the tool tells.
     """
 
     work: EncodeTask
-    gop_frames: int
-    frames_per_s: float
 
     @property
     def id(self) -> str:
@@ -136,6 +132,19 @@ class SurveyTask:
         """Memory that is set aside for it."""
         return self.work.memory_bytes
 
+
+@dataclass(frozen=True, slots=True)
+class SurveyTask(_AnalysisTask):
+    """A chunk to be surveyed.
+
+    Attributes:
+        gop_frames: Distance of sync frames.
+        frames_per_s: Frames of the grid per second, for times that the tool tells.
+    """
+
+    gop_frames: int
+    frames_per_s: float
+
     @property
     def label(self) -> str:
         """For people."""
@@ -143,11 +152,11 @@ class SurveyTask:
 
 
 @dataclass(frozen=True, slots=True)
-class TrialTask:
+class TrialTask(_AnalysisTask):
     """An excerpt to be encoded in several ways, and to be compared with the master.
 
     Attributes:
-        work: The command, and what it is expected to cost; its renditions are the ids of ``trials``.
+        work: The command; its renditions are the ids of ``trials``.
         trials: What is tried; all of one codec and frame rate.
         keys: Of each, the digest of all that decides what it comes to.
         sizes_px: Width and height of each.
@@ -158,7 +167,6 @@ class TrialTask:
         every: From one measured frame to the next.
     """
 
-    work: EncodeTask
     trials: tuple[Trial, ...]
     keys: tuple[str, ...]
     sizes_px: tuple[tuple[int, int], ...]
@@ -167,21 +175,6 @@ class TrialTask:
     viewing: Viewing
     shown_px: tuple[int, int]
     every: int
-
-    @property
-    def id(self) -> str:
-        """Digest of its keys."""
-        return self.work.id
-
-    @property
-    def cost(self) -> float:
-        """CPU seconds that it is expected to take."""
-        return self.work.cost
-
-    @property
-    def memory_bytes(self) -> int:
-        """Memory that is set aside for it."""
-        return self.work.memory_bytes
 
     @property
     def label(self) -> str:

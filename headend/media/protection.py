@@ -84,15 +84,11 @@ class Protection:
     Attributes:
         scheme: The scheme of its tracks.
         names: Its keys, by class and period.
-        clear_lead_frames: Frames of the grid at the start that stay clear.
-        period_frames: Frames of the grid after which the key changes; 0 for never.
         signals: What manifests say to DRM systems.
     """
 
     scheme: Scheme
     names: tuple[KeyName, ...]
-    clear_lead_frames: int = 0
-    period_frames: int = 0
     signals: tuple[Signal, ...] = ()
 
     def name(self, kid: str) -> KeyName:
