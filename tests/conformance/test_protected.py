@@ -2,8 +2,6 @@
 
 import contextlib
 import io
-import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +25,7 @@ from origin.watch import fetch, pages
 from origin.watch.players import PLAYERS as SCRIPTS
 from tests.origin.grants import EDGE, KEYS, PLAYBACK, token
 from tests.support.browsers import Viewer, chromium, wait_for
-from tests.support.command_line import command, environment
+from tests.support.command_line import serving
 from tests.support.jobs import submit_small
 from tests.support.masters import Sound, make_film
 
@@ -102,20 +100,10 @@ def fetch_players() -> None:
 
 
 @contextmanager
-def licences(*options: str | Path, **more: str) -> Iterator[str]:
+def licences(*options: str | Path) -> Iterator[str]:
     """A licence service as people run it; gives its address."""
-    argv = command("keys", "serve", "--port", "0", "--json", *options)
-    with subprocess.Popen(argv, env=environment(**more), stdout=subprocess.PIPE, text=True) as service:
-        assert service.stdout is not None
-        text = ""
-        while not text.rstrip().endswith("}"):
-            line = service.stdout.readline()
-            assert line, "the licence service has ended"
-            text += line
-        try:
-            yield str(json.loads(text)["url"])
-        finally:
-            service.terminate()
+    with serving("keys", "serve", *options) as (url, _):
+        yield url
 
 
 @pytest.fixture(scope="module")

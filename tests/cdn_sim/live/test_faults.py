@@ -2,13 +2,12 @@
 
 import asyncio
 import io
-import json
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from origin.serving import running as origin_running
 from tests.cdn_sim.live.plant import FaultyOrigin, files, path_of, running, segment
 from tests.cdn_sim.live.test_edge import get, metric
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, put_release
-from tests.support.command_line import command, environment
+from tests.support.command_line import serving
 from tests.support.s3_servers import BUCKET, with_credentials
 
 DISK_BYTES = 500 << 10
@@ -38,23 +37,6 @@ DISK_BYTES = 500 << 10
 def origin() -> Iterator[FaultyOrigin]:
     with running(FaultyOrigin()) as made:
         yield made
-
-
-@contextmanager
-def server(*words: str, inside: tuple[str, ...] = ()) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    argv = [*inside, *command(*words, "--port", "0", "--json")]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment()) as child:
-        try:
-            assert child.stdout is not None
-            text = ""
-            while not text.rstrip().endswith("}"):
-                line = child.stdout.readline()
-                assert line, "the server does not start"
-                text += line
-            yield json.loads(text)["url"], child
-        finally:
-            child.terminate()  # so that its log is whole
-            child.wait(30)
 
 
 def edge(origin: str, folder: Path, *words: str) -> tuple[str, ...]:
@@ -70,7 +52,7 @@ def test_an_edge_that_is_killed_while_bytes_arrive_comes_back_with_whole_objects
             async def wait() -> None:
                 await asyncio.to_thread(release.wait, 30)
 
-        with server(*edge(origin.url, tmp_path)) as (url, child):
+        with serving(*edge(origin.url, tmp_path)) as (url, child):
             assert get(url + path_of("film", 1))[0] == 200
             origin.pause = Pause()  # type: ignore[assignment]
             client = threading.Thread(target=_try, args=(url + path_of("film", 2),))
@@ -83,7 +65,7 @@ def test_an_edge_that_is_killed_while_bytes_arrive_comes_back_with_whole_objects
         release.set()
         origin.pause = None
         origin.asked.clear()
-        with server(*edge(origin.url, tmp_path)) as (url, _):
+        with serving(*edge(origin.url, tmp_path)) as (url, _):
             assert not [name for name in files(tmp_path / "disk") if ".arriving" in name]
             for number in (1, 2):
                 assert get(url + path_of("film", number))[1] == segment("film", number, 2_000_000)
@@ -113,7 +95,7 @@ def small_disk(folder: Path) -> tuple[str, ...]:
 def test_a_full_disk_costs_the_keeping_not_the_answer(tmp_path: Path) -> None:
     with (
         running(FaultyOrigin(size_bytes=200_000)) as origin,
-        server(*edge(origin.url, tmp_path), inside=small_disk(tmp_path / "disk")) as (url, _),
+        serving(*edge(origin.url, tmp_path), inside=small_disk(tmp_path / "disk")) as (url, _),
     ):
         for _ in range(2):
             for number in range(1, 5):
@@ -128,8 +110,8 @@ def test_a_full_disk_costs_the_keeping_not_the_answer(tmp_path: Path) -> None:
 def test_a_shield_that_is_killed_is_passed_by(origin: FaultyOrigin, tmp_path: Path) -> None:
     (tmp_path / "shield").mkdir()
     with (
-        server(*edge(origin.url, tmp_path / "shield", "--tier", "shield")) as (shield, child),
-        server(*edge(origin.url, tmp_path, "--shield", shield)) as (url, _),
+        serving(*edge(origin.url, tmp_path / "shield", "--tier", "shield")) as (shield, child),
+        serving(*edge(origin.url, tmp_path, "--shield", shield)) as (url, _),
     ):
         assert get(url + path_of("film", 1))[0] == 200
         child.kill()
@@ -141,13 +123,13 @@ def test_a_shield_that_is_killed_is_passed_by(origin: FaultyOrigin, tmp_path: Pa
 
 
 def test_while_the_origin_is_gone_what_is_here_is_served_and_the_rest_fails_at_once(tmp_path: Path) -> None:
-    with running(FaultyOrigin(caching="public, max-age=0")) as origin, server(*edge(origin.url, tmp_path)) as (url, _):
+    with running(FaultyOrigin(caching="public, max-age=0")) as origin, serving(*edge(origin.url, tmp_path)) as (url, _):
         for path in ("/film/multivariant.m3u8", path_of("film", 1)):
             assert get(url + path)[0] == 200
         origin.status = 500
         assert get(url + path_of("film", 2))[0] == 502
     gone = f"http://127.0.0.1:{_closed_port()}"
-    with server(*edge(gone, tmp_path)) as (url, _):
+    with serving(*edge(gone, tmp_path)) as (url, _):
         began = time.monotonic()
         assert get(f"{url}/film/multivariant.m3u8")[0] == 502
         assert time.monotonic() - began < 5
@@ -163,7 +145,7 @@ def _closed_port() -> int:
 def test_a_slow_origin_holds_up_those_who_want_what_is_not_here_and_nobody_else(
     origin: FaultyOrigin, tmp_path: Path
 ) -> None:
-    with server(*edge(origin.url, tmp_path)) as (url, _):
+    with serving(*edge(origin.url, tmp_path)) as (url, _):
         assert get(url + path_of("film", 1))[0] == 200
         release = threading.Event()
 
@@ -209,7 +191,7 @@ def test_an_edge_serves_on_while_the_origins_bucket_is_gone(tmp_path: Path, monk
         s3 = held.enter_context(rclone_server(tmp_path / "s3", buckets=[BUCKET]))
         settings = replace(settings, endpoint_url=with_credentials(s3, monkeypatch).endpoint_url)
         put_release(open_store(settings))
-        with origin_running(settings) as origin, server(*edge(origin, tmp_path)) as (url, _):
+        with origin_running(settings) as origin, serving(*edge(origin, tmp_path)) as (url, _):
             kept = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
             manifest = f"/{TITLE}/releases/{RELEASE}/multivariant.m3u8"
             before = get(url + kept)[:2], get(url + manifest)[:2]
