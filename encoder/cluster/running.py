@@ -4,6 +4,7 @@ All that happens (a future that ends, a look at the workers, a line from a task,
 message in one inbox, and one thread takes them, so that the board needs no lock.
 """
 
+import asyncio
 import contextlib
 import logging
 import math
@@ -334,12 +335,27 @@ class Runner:
             self._lost()
         if key not in self._keys:
             return
-        self._forget(run)
-        error = _error_of(future, run)
-        if error is not None:
-            self._failed(run, error)
+        if (error := _error_of(future, run)) is None:
+            assert self._client is not None and self._client.loop is not None
+            self._client.loop.add_callback(self._fetch, self._client, key, future)
             return
-        receipt = future.result()
+        self._forget(run)
+        self._failed(run, error)
+
+    async def _fetch(self, client: Client, key: str, future: Any) -> None:
+        """Bring a result over, in Dask's loop: it lies on its worker, which may have frozen and never give it."""
+        try:
+            receipt = await client.gather(future, asynchronous=True)
+        except (Exception, asyncio.CancelledError) as error:
+            self._inbox.put(partial(self._not_fetched, key, error))
+        else:
+            self._inbox.put(partial(self._fetched, key, receipt))
+
+    def _fetched(self, key: str, receipt: Any) -> None:
+        if key not in self._keys:
+            return  # its worker had been given up
+        future, run, _ = self._keys[key]
+        self._forget(run)
         future.release()
         self._board.done(run.number)
         if run.job in self._jobs:
@@ -348,6 +364,11 @@ class Runner:
         if run.job in self._jobs and self._board.finished(run.job):
             self._drop(run.job)
             self._on_ended(run.job, None)
+
+    def _not_fetched(self, key: str, error: BaseException) -> None:
+        if key in self._keys:
+            run = self._keys[key][1]
+            self._give_up(run, f"the result of {run.task.label} did not arrive ({error})", Interrupted)
 
     def _give_up(self, run: Run, message: str, kind: "type[WorkerLost | Interrupted] | None" = None) -> None:
         """A run will not end by itself: its worker is lost."""

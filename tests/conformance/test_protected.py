@@ -155,7 +155,7 @@ def test_it_looks_like_the_clear_title(browser: Any, url: str, player: str, mani
     def look(title: str) -> list[Any]:
         with Viewer(browser, url, title, player, manifest) as viewer:
             viewer.choose("picture", next(id for id in viewer.offered("picture") if id.startswith("avc-180p")))
-            viewer.wait("document.getElementById('now-id').dataset.picture.startsWith('avc-180p')")
+            viewer.wait("document.getElementById('now-id').dataset.picture?.startsWith('avc-180p')")
             viewer.wait("video.videoHeight === 180")
             pictures = []
             for frame in (10, 60, 30):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -252,6 +253,31 @@ def test_the_task_of_a_frozen_worker_goes_elsewhere(
     assert sorted({made.task for made in done(events)}) == [f"t{number:02}" for number in range(12)]
     assert any("does not answer: its tasks go to other workers" in text for text in notices(events))
     assert len(failures(events)) <= 1
+
+
+class Stopping:
+    """Stops the process that sends it to another."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return (Stopping, ())
+
+
+def freeze_with_the_result(run_: TaskRun) -> Receipt | Stopping:
+    return Stopping() if (run_.task.id, run_.attempt) == ("t0", 1) else receipt(run_)
+
+
+def test_a_worker_that_freezes_while_it_sends_a_result_does_not_hold_up_the_job(
+    tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rosters, "FROZEN_S", 8.0)
+    with dask_cluster(tmp_path, workers=2) as dask:
+        tasks = [task(f"t{number}") for number in range(6)]
+        run_tasks(tasks, freeze_with_the_result, ClusterSettings(dask.address), events.append)
+
+    assert sorted(made.task for made in done(events)) == [each.id for each in tasks]
+    assert {made.attempt for made in done(events) if made.task == "t0"} == {2}
+    assert any("does not answer: its tasks go to other workers" in text for text in notices(events))
 
 
 def test_a_paused_worker_finishes_its_task(pair: DaskCluster, events: list[Event]) -> None:
