@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine
-from headend.errors import HeadendError
+from headend.core.errors import HeadendError
 
 R = TypeVar("R")
 
@@ -163,7 +163,7 @@ def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
 def titles(out: Path | None, quick: bool, codecs: tuple[str, ...], only: tuple[str, ...]) -> None:
     """Fit ladders to titles, and compare them with the preset at equal VMAF."""
     from benchmarks.titles import DEFAULT_CODECS, Report, draw, findings, measure
-    from headend.media import Codec
+    from headend.core.media import Codec
 
     chosen = [Codec(codec) for codec in codecs] or DEFAULT_CODECS
     screen = Console(stderr=True)

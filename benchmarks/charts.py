@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

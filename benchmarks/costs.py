@@ -23,9 +23,9 @@ from benchmarks.clips import ffmpeg
 from encoder.costs import SAFE, Costs, Curve
 from encoder.families import AUDIO, VIDEO, Style
 from encoder.picture.colour import tone_mapped
-from headend import documents
-from headend.media import AudioRendition, Codec, Colour, Effort, VideoRange, VideoRendition
-from headend.process import Finished
+from headend.core import documents
+from headend.core.media import AudioRendition, Codec, Colour, Effort, VideoRange, VideoRendition
+from headend.core.process import Finished
 from ladders import loading
 from ladders.ladder import RungRange, VideoRung
 from ladders.levels import smallest_level

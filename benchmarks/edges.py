@@ -23,10 +23,10 @@ import aiohttp
 
 from benchmarks.load import run_wrk
 from benchmarks.servers import Server, run_nginx
-from headend import track_index
-from headend.errors import ConfigError
-from headend.media import Segment
-from headend.track_index import TrackFacts
+from headend.core import track_index
+from headend.core.errors import ConfigError
+from headend.core.media import Segment
+from headend.core.track_index import TrackFacts
 
 TRACK = "avc-1080p-6000k-0123456789"
 SEGMENT_BYTES = 800 << 10

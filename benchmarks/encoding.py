@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import charts, clips, shaka, ways
 from benchmarks.clips import Mezzanine
-from headend.errors import HeadendError
-from headend.media import Codec, Effort
-from headend.process import Finished
+from headend.core.errors import HeadendError
+from headend.core.media import Codec, Effort
+from headend.core.process import Finished
 from ladders.ladder import RungRange, VideoRung
 
 HEADEND, LIMIT = "headend", "limit"

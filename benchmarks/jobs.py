@@ -17,9 +17,9 @@ import dask
 import psutil
 
 from encoder import cluster
-from headend import pipeline
-from headend.media import Effort, Receipt
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.app import pipeline
+from headend.core.media import Effort, Receipt
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders import loading
 
 LOOK_S = 0.1

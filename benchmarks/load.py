@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headend.errors import ConfigError, ToolFailed
+from headend.core.errors import ConfigError, ToolFailed
 
 _SCRIPT = """
 local paths = {{ {paths} }}

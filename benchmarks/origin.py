@@ -28,13 +28,13 @@ from benchmarks.load import Load, run_wrk
 from benchmarks.packaging import film
 from benchmarks.servers import Server, run_nginx
 from benchmarks.synthetic import presentation_of
-from headend import documents, layout, track_index
-from headend.access.tokens import Grant, Keyring, Use, issue, make_key, read_keys
-from headend.errors import ToolFailed
-from headend.media import Current, Track, VideoRendition
-from headend.storage import Store
-from headend.storage.local import LocalStore
-from headend.storage.local_server import rclone_server
+from headend.core import documents, layout, track_index
+from headend.core.access.tokens import Grant, Keyring, Use, issue, make_key, read_keys
+from headend.core.errors import ToolFailed
+from headend.core.media import Current, Track, VideoRendition
+from headend.core.storage import Store
+from headend.core.storage.local import LocalStore
+from headend.core.storage.local_server import rclone_server
 from packager.presentation import index_of
 from packager.publishing import manifests, release_id
 

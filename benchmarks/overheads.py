@@ -15,10 +15,10 @@ from benchmarks import charts, clips, ways
 from benchmarks.clips import Mezzanine
 from benchmarks.jobs import Watched, job_of, watch
 from benchmarks.slow_link import slowed
-from headend.media import Effort
-from headend.performing import UPLOADS
-from headend.settings import EncodeSettings, StoreSettings
-from headend.storage.local_server import rclone_server
+from headend.app.performing import UPLOADS
+from headend.core.media import Effort
+from headend.core.settings import EncodeSettings, StoreSettings
+from headend.core.storage.local_server import rclone_server
 
 WORKERS = 2
 FRAMES, QUICK_FRAMES = 384, 192

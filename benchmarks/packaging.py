@@ -13,14 +13,14 @@ from fractions import Fraction
 from typing import TypeVar
 
 from benchmarks.synthetic import inits_of, plan_of, receipts_of
-from headend import documents, layout
-from headend.manifests import dash, hls
-from headend.manifests.outline import outline_of
-from headend.manifests.tracks import all_tracks
-from headend.media import AudioRendition, Codec, EncodePlan, VideoRendition
-from headend.storage.base import ObjectInfo
-from headend.storage.memory import MemoryStore
-from headend.timing import lay_grid
+from headend.core import documents, layout
+from headend.core.manifests import dash, hls
+from headend.core.manifests.outline import outline_of
+from headend.core.manifests.tracks import all_tracks
+from headend.core.media import AudioRendition, Codec, EncodePlan, VideoRendition
+from headend.core.storage.base import ObjectInfo
+from headend.core.storage.memory import MemoryStore
+from headend.core.timing import lay_grid
 from packager import publishing
 from packager.presentation import present
 from packager.stock import fold, take

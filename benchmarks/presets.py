@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks import charts, clips, vmaf
 from encoder.families import VIDEO, Options, Style
-from headend.media import Codec, Colour, Effort, VideoRendition
+from headend.core.media import Codec, Colour, Effort, VideoRendition
 
 FRAMES, QUICK_FRAMES = 48, 8
 EVERY = vmaf.EVERY

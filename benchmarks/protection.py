@@ -17,15 +17,16 @@ from tempfile import TemporaryDirectory
 from benchmarks import clips
 from benchmarks.clips import Mezzanine
 from encoder.cluster import Done, Perform, TaskRun
-from headend import encrypting, layout, pipeline
-from headend.keys import ContentKey, lines
-from headend.manifests.tracks import AnyTrack
-from headend.media import Effort, EncodeTask, Presentation, Receipt, Scheme
-from headend.media.protection import key_names
-from headend.performing import order_of, perform
-from headend.pipeline import Request
-from headend.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
-from headend.storage import Store, open_store
+from headend.app import encrypting, pipeline
+from headend.app.performing import order_of, perform
+from headend.app.pipeline import Request
+from headend.core import layout
+from headend.core.keys import ContentKey, lines
+from headend.core.manifests.tracks import AnyTrack
+from headend.core.media import Effort, EncodeTask, Presentation, Receipt, Scheme
+from headend.core.media.protection import key_names
+from headend.core.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
+from headend.core.storage import Store, open_store
 from ladders import choosing, loading
 from packager.protecting import protection_of
 from packager.publishing import current_presentation

@@ -22,9 +22,9 @@ from benchmarks.encoding import HEADEND, SHAKA, TOGETHER
 from encoder import measuring, sampling
 from encoder.command import bit_depth_of
 from encoder.measuring import Shown, file_picture
-from headend.errors import HeadendError
-from headend.media import Codec, Effort, VideoRendition
-from headend.media.quality import HD
+from headend.core.errors import HeadendError
+from headend.core.media import Codec, Effort, VideoRendition
+from headend.core.media.quality import HD
 from ladders.ladder import RungRange, VideoRung
 
 if TYPE_CHECKING:

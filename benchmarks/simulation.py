@@ -20,7 +20,7 @@ from cdn_sim.players.state import DYNAMIC
 from cdn_sim.results import Results, Run
 from cdn_sim.scenario import BASE
 from cdn_sim.streams import draw, uniform
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 PARTS = ("kernels", "players", "engine", "workers", "fill")
 TARGETS = {"lru": 4.0, "sieve": 6.0, "s3fifo": 10.0, "gdsf": 4.0, "belady": 1.5}

@@ -26,13 +26,13 @@ from benchmarks.packaging import CHUNK_S, FRAME_RATE, SEGMENT_S, HollowStore, fi
 from benchmarks.scaling import plan_of
 from benchmarks.synthetic import ENCODERS, MOVFLAGS, inits_of
 from encoder.tool import ffmpeg_path
-from headend import documents, layout, plan_document
-from headend.errors import ObjectMissing
-from headend.media import Codec, Cue, EncodePlan, TextRendition, TextRole
-from headend.storage.base import ObjectInfo, Reader
-from headend.storage.local import LocalStore
-from headend.storage.memory import MemoryStore
-from headend.timing import SOUND_TAIL_SAMPLES, Grid, lay_grid
+from headend.core import documents, layout, plan_document
+from headend.core.errors import ObjectMissing
+from headend.core.media import Codec, Cue, EncodePlan, TextRendition, TextRole
+from headend.core.storage.base import ObjectInfo, Reader
+from headend.core.storage.local import LocalStore
+from headend.core.storage.memory import MemoryStore
+from headend.core.timing import SOUND_TAIL_SAMPLES, Grid, lay_grid
 from packager import captions, garbage, publishing, segmenting
 from packager.presentation import present
 from packager.stock import fold, take, tidy

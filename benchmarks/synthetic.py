@@ -14,8 +14,8 @@ from functools import cache
 from itertools import pairwise
 
 from encoder.tool import ffmpeg_path
-from headend import layout
-from headend.media import (
+from headend.core import layout
+from headend.core.media import (
     AudioRendition,
     Codec,
     Effort,
@@ -31,7 +31,7 @@ from headend.media import (
     Thumbnails,
     VideoRendition,
 )
-from headend.timing import Chunk, Grid, timescale
+from headend.core.timing import Chunk, Grid, timescale
 from packager import boxes, presentation
 from packager.presentation import StoredTrack, join, present
 

@@ -21,12 +21,12 @@ from encoder import encoding
 from encoder.cluster import Done, TaskRun
 from encoder.costs import Pricing, measured
 from encoder.planning import Draft
-from headend import pipeline, surveying
-from headend.analysis import LEAST_EXCERPTS, Analyst
-from headend.media import Codec, Effort, VideoRendition
-from headend.media.analysis import Excerpt, Trial
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
-from headend.storage import open_store
+from headend.app import pipeline, surveying
+from headend.app.analysis import LEAST_EXCERPTS, Analyst
+from headend.core.media import Codec, Effort, VideoRendition
+from headend.core.media.analysis import Excerpt, Trial
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
+from headend.core.storage import open_store
 from ladders import choosing, fitting, loading
 from ladders.hull import Spot, inverted, rate_saving
 from ladders.ladder import FramePolicy, Ladder, VideoRung

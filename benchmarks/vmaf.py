@@ -6,7 +6,7 @@ from pathlib import Path
 
 from encoder import measuring
 from encoder.measuring import Picture, Shown
-from headend.media.quality import HD
+from headend.core.media.quality import HD
 
 MODEL = HD.model
 """For a television of 1080 lines, seen from three times its height."""

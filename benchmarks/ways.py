@@ -15,10 +15,10 @@ from pathlib import Path
 from benchmarks.clips import STALL_S, ffmpeg
 from encoder import encoding, planning, reencoding, tool
 from encoder.command import MASTER
-from headend import pipeline
-from headend.media import Effort, EncodePlan, EncodeTask, VideoRendition
-from headend.process import Finished, Watch, run
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.app import pipeline
+from headend.core.media import Effort, EncodePlan, EncodeTask, VideoRendition
+from headend.core.process import Finished, Watch, run
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders import loading
 from ladders.ladder import VideoRung
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from cdn_sim.compiling import Array
 from cdn_sim.engine import DECISIONS, DELAYED, ENDED, FAILED, GAVE_UP, HIT, SESSIONS
-from headend.errors import HeadendError
+from headend.core.errors import HeadendError
 
 DAY_HOURS = 24
 BINS_PER_DAY = 288

@@ -9,7 +9,7 @@ from cdn_sim.kernels.queues import fifo_step, lru_step, sieve_step, slru_step
 from cdn_sim.kernels.ranked import ranked_step
 from cdn_sim.kernels.s3fifo import s3fifo_step
 from cdn_sim.kernels.state import BELADY, FIFO, LRU, NUMBERS, S3FIFO, SIEVE, SLRU, State, empty
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 from cdn_sim.compiling import Array
 from cdn_sim.model import Catalogue, Device
 from cdn_sim.streams import stream_of, uniform
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 LADDERS: dict[str, dict[str, tuple[float, ...]]] = {
     "web": {

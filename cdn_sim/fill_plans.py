@@ -13,7 +13,7 @@ from cdn_sim.model import Scenario
 from cdn_sim.plans import FillItem, FillPlan
 from cdn_sim.request_logs.reading import Requests
 from cdn_sim.scenario import size_bytes
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 DAY_MS = 86_400_000
 _SEGMENT = re.compile(

@@ -7,7 +7,7 @@ import numpy as np
 from cdn_sim.compiling import Array
 from cdn_sim.model import Access
 from cdn_sim.streams import stream_of, uniform
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 STEP_S = 2
 """Seconds for which a factor holds."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from cdn_sim.steering import rank
 from cdn_sim.topology import rendezvous
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 HERE = "."
 """The pathway that manifests name: the server that the manifest came from."""

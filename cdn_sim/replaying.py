@@ -11,7 +11,7 @@ from cdn_sim.compiling import COMPILES, Array
 from cdn_sim.kernels.state import NUMBERS
 from cdn_sim.policies import Belady
 from cdn_sim.request_logs.reading import Requests
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

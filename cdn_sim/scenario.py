@@ -12,7 +12,7 @@ import msgspec
 
 from cdn_sim.catalogue import LADDERS
 from cdn_sim.model import EVENT_KINDS, Isp, Scenario
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 BASE = "as given"
 """Name of the run with the scenario's own values."""

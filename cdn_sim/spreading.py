@@ -17,7 +17,7 @@ from cdn_sim import simulation
 from cdn_sim.accounting import Tally
 from cdn_sim.catalogue import Release
 from cdn_sim.model import Scenario
-from headend.errors import ConfigError, HeadendError
+from headend.core.errors import ConfigError, HeadendError
 
 CONNECT_S = 10
 HEARTBEAT_S = 20.0

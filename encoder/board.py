@@ -19,7 +19,7 @@ from heapq import heappop, heappush
 from itertools import count
 
 from encoder.scheduling import Work, Worker
-from headend.settings import ATTEMPTS
+from headend.core.settings import ATTEMPTS
 
 BACKOFF_S = (2.0, 10.0)
 """How long a task waits after its first failure, and after each that follows."""

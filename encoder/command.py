@@ -23,7 +23,7 @@ from encoder.families import VIDEO, Options, Style
 from encoder.picture.colour import is_wide, light_of, narrowed, peak_nits, tone_mapped, without_metadata
 from encoder.probing import CONTAINERS, input_options
 from encoder.scaling import halvings, start_of
-from headend.media import (
+from headend.core.media import (
     Colour,
     Effort,
     Light,
@@ -34,7 +34,7 @@ from headend.media import (
     VideoRendition,
     VideoTrack,
 )
-from headend.timing import Chunk, Grid, timescale
+from headend.core.timing import Chunk, Grid, timescale
 
 PROGRAM = "ffmpeg"
 """First word of every command; a worker puts its own FFmpeg's path there."""

@@ -19,7 +19,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 
 from encoder.probing import SOUND_CONTAINERS, opened
-from headend.media import Master
+from headend.core.media import Master
 
 AROUND_S = Fraction(4)
 """How far around its time a picture or a sound is looked for."""

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from encoder import timestamps, tool
 from encoder.probing import STANDARD_RATES, input_options
-from headend.errors import MasterError
-from headend.media import Crop, FieldOrder, VideoTrack
-from headend.process import run
-from headend.settings import DEFAULT_LIMITS, Limits
+from headend.core.errors import MasterError
+from headend.core.media import Crop, FieldOrder, VideoTrack
+from headend.core.process import run
+from headend.core.settings import DEFAULT_LIMITS, Limits
 
 CYCLE_FRAMES, FILM_FRAMES = 5, 4
 """3:2 pull-down: five frames of video carry four of film."""

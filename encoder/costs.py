@@ -16,8 +16,8 @@ import numpy as np
 
 from encoder.conforming import Cadence, Conformed
 from encoder.scaling import halvings, start_of
-from headend import documents
-from headend.media import AudioRendition, Codec, Effort, EncodePlan, Kind, Receipt, VideoRange, VideoRendition
+from headend.core import documents
+from headend.core.media import AudioRendition, Codec, Effort, EncodePlan, Kind, Receipt, VideoRange, VideoRendition
 
 SMOOTHING = 0.5
 """How much the newest release counts against all before: two odd titles in a row don't spoil a third."""

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from encoder import probing
-from headend.errors import ConfigError
-from headend.media import Crop, Master, VideoTrack
-from headend.settings import Cropping, PictureChoice
+from headend.core.errors import ConfigError
+from headend.core.media import Crop, Master, VideoTrack
+from headend.core.settings import Cropping, PictureChoice
 
 SAMPLES = 48
 """Frames that are looked at: one in two to three minutes of a film."""

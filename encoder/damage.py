@@ -21,8 +21,8 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from encoder.probing import SOUND_CONTAINERS, forget_order, opened
-from headend.errors import DamagedMaster
-from headend.media import Damage, EncodeTask, Master, Probe, Reading, VideoTrack, merged
+from headend.core.errors import DamagedMaster
+from headend.core.media import Damage, EncodeTask, Master, Probe, Reading, VideoTrack, merged
 
 LOSING_CONTAINERS = ("mpegts", "mpeg")
 """Streams that are sent, and lose packets on their way. What has a hole in other containers was made so."""

@@ -13,10 +13,10 @@ from pathlib import Path
 from encoder import loudness, reencoding, tool
 from encoder.command import MASTER, POSTERS, PROGRAM, SCRATCH, SHEETS
 from encoder.text import SIDECAR, sidecar_path
-from headend.errors import CommandRefused, ToolFailed, WorkerUnfit
-from headend.media import EncodeTask, Kind, Loudness
-from headend.process import Finished, Watch, run
-from headend.storage.masters import redact
+from headend.core.errors import CommandRefused, ToolFailed, WorkerUnfit
+from headend.core.media import EncodeTask, Kind, Loudness
+from headend.core.process import Finished, Watch, run
+from headend.core.storage.masters import redact
 
 QUIET = {"SVT_LOG": "1"}
 """SVT-AV1 writes its settings past FFmpeg's log level; 1 leaves errors."""
@@ -77,7 +77,7 @@ def encode(
 
     Args:
         task: What to do.
-        input_url: The master, as FFmpeg opens it, see `headend.storage.masters.opened`.
+        input_url: The master, as FFmpeg opens it, see `headend.core.storage.masters.opened`.
         scratch: An empty folder.
         cancelled: Becomes true when the task is to stop.
         on_frames: Gets the number of frames done, now and then.

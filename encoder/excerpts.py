@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
 
-from headend.media.analysis import Excerpt, GopComplexity, TrialScore
-from headend.timing import Grid
+from headend.core.media.analysis import Excerpt, GopComplexity, TrialScore
+from headend.core.timing import Grid
 
 FLOOR = 0.05
 """Share of the mean GOP's bytes that each counts more than it has, so that quiet GOPs have a finite weight."""

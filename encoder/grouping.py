@@ -12,8 +12,8 @@ from heapq import heapreplace
 from itertools import cycle
 
 from encoder.costs import Pricing
-from headend.media import VideoRange, VideoRendition
-from headend.timing import Chunk
+from headend.core.media import VideoRange, VideoRendition
+from headend.core.timing import Chunk
 
 Group = tuple[VideoRendition, ...]
 

@@ -4,8 +4,8 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from headend.media import EncodePlan
-from headend.timing import Chunk
+from headend.core.media import EncodePlan
+from headend.core.timing import Chunk
 
 DIGEST_CHARACTERS = 20
 """80 bits: no two tasks of a title collide."""

@@ -2,7 +2,7 @@
 
 from langcodes import standardize_tag, tag_is_valid
 
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 
 def standardized(tag: str, option: str) -> str:

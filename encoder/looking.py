@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoder.measuring import Miniatures
-from headend.media.quality import MasterLook, Span
+from headend.core.media.quality import MasterLook, Span
 
 Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.float64]

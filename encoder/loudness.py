@@ -11,8 +11,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from headend.errors import ToolFailed
-from headend.media import Levelling, Loudness
+from headend.core.errors import ToolFailed
+from headend.core.media import Levelling, Loudness
 
 CEILING_DBTP = -1.0
 """EBU R 128 and AES TD1008: what a lossy encoder needs to stay below full scale."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from encoder import tool
-from headend.process import Watch, run
+from headend.core.process import Watch, run
 
 MOST_POINTS = 600
 """A curve of more shows no more."""

@@ -14,10 +14,10 @@ from encoder.command import MENDING, Look, VideoCommands, bit_depth_of
 from encoder.measuring import MOST_RENDITIONS, spacing
 from encoder.pairs import Pair
 from encoder.references import View, views
-from headend import documents
-from headend.media import VideoRendition
-from headend.media.quality import MeasureTask, Subject, Viewing, viewing_of
-from headend.timing import Chunk, Grid
+from headend.core import documents
+from headend.core.media import VideoRendition
+from headend.core.media.quality import MeasureTask, Subject, Viewing, viewing_of
+from headend.core.timing import Chunk, Grid
 
 HD_PIXELS = 1920 * 1080
 BYTES, BYTES_OF_RENDITION = 300_000_000, 190_000_000

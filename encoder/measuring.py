@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from encoder import tool
 from encoder.encoding import QUIET
-from headend.errors import Cancelled, ConfigError, ToolFailed
-from headend.media.quality import Viewing
-from headend.process import Watch, run
-from headend.storage.masters import redact
+from headend.core.errors import Cancelled, ConfigError, ToolFailed
+from headend.core.media.quality import Viewing
+from headend.core.process import Watch, run
+from headend.core.storage.masters import redact
 
 MOST_RENDITIONS = 8
 """Renditions that are measured at once: each takes 190 MB on a screen of 1080 lines."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from encoder import tool
 from encoder.command import MASTER
 from encoder.encoding import QUIET
-from headend.errors import ToolFailed
-from headend.process import Watch, run
-from headend.storage.masters import redact
+from headend.core.errors import ToolFailed
+from headend.core.process import Watch, run
+from headend.core.storage.masters import redact
 
 SIDE_PX = (960, 540)
 """Each of the two fits into this."""

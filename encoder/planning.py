@@ -20,9 +20,9 @@ from encoder.picture.colour import check, complete_colour
 from encoder.picture.colour import tell as tell_colour
 from encoder.sound.work import SoundWork
 from encoder.trick_play import lay_poster, lay_thumbnails, tell, trick_renditions
-from headend import documents, layout
-from headend.errors import ConfigError, MasterError
-from headend.media import (
+from headend.core import documents, layout
+from headend.core.errors import ConfigError, MasterError
+from headend.core.media import (
     AudioLadder,
     AudioRendition,
     AudioRung,
@@ -39,8 +39,8 @@ from headend.media import (
     VideoRendition,
     VideoTrack,
 )
-from headend.settings import EncodeSettings
-from headend.timing import Chunk, Grid, lay_grid
+from headend.core.settings import EncodeSettings
+from headend.core.timing import Chunk, Grid, lay_grid
 
 EARLY = frozenset({Codec.AVC, Codec.AAC})
 """What every player takes: enough for a first release."""

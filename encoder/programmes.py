@@ -11,10 +11,10 @@ from fractions import Fraction
 from itertools import count
 
 from encoder.languages import standardized
-from headend.errors import ConfigError
-from headend.media import AudioPart, AudioRole, AudioTrack, Probe
-from headend.media.speakers import ASSUMED
-from headend.settings import AudioChoice, Channel
+from headend.core.errors import ConfigError
+from headend.core.media import AudioPart, AudioRole, AudioTrack, Probe
+from headend.core.media.speakers import ASSUMED
+from headend.core.settings import AudioChoice, Channel
 
 DISPOSITIONS: Mapping[AudioRole, str] = {
     AudioRole.ORIGINAL: "original",

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from encoder.command import MUXING, logged
 from encoder.families import TIGHTER
-from headend.rates import Bound
+from headend.core.rates import Bound
 
 PASS = "pass"
 """FFmpeg's option for encoders that read the frames twice."""

@@ -15,7 +15,7 @@ import ffmpeg
 
 from encoder.command import Look, is_narrowed, scaled, words
 from encoder.picture.colour import narrowed, peak_nits, tone_mapped, without_metadata
-from headend.media import VideoRange, VideoRendition
+from headend.core.media import VideoRange, VideoRendition
 
 _FRAMES = ffmpeg.input("frames").video
 

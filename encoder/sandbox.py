@@ -16,11 +16,11 @@ import msgspec
 from encoder import damage, probing
 from encoder.cropping import Sampling, Sighting, look
 from encoder.subtitles.captions import Captions
-from headend import documents
-from headend.errors import ConfigError, HeadendError, MasterError, ToolFailed
-from headend.media import Damage, Master, Probe, Reading
-from headend.process import Watch, run
-from headend.settings import PictureChoice
+from headend.core import documents
+from headend.core.errors import ConfigError, HeadendError, MasterError, ToolFailed
+from headend.core.media import Damage, Master, Probe, Reading
+from headend.core.process import Watch, run
+from headend.core.settings import PictureChoice
 
 MEMORY_BYTES = 4 << 30
 """Address space of the process; the index of a day of film takes a tenth."""

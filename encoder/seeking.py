@@ -12,8 +12,8 @@ from fractions import Fraction
 from itertools import pairwise
 
 from encoder.conforming import Conformed
-from headend.media import Reading
-from headend.timing import Chunk, Grid
+from headend.core.media import Reading
+from headend.core.timing import Chunk, Grid
 
 LEAD_S = Fraction(15)
 """What a task may decode before its first frame: half of a usual chunk, so that a film is decoded half as often again

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from encoder.command import SCRATCH, SURVEY_FILE
 from encoder.encoding import fill
-from headend.errors import ChunkRejected
-from headend.media.analysis import Complexity, GopComplexity
-from headend.timing import Chunk
+from headend.core.errors import ChunkRejected
+from headend.core.media.analysis import Complexity, GopComplexity
+from headend.core.timing import Chunk
 
 _BLACK = re.compile(r"black_start:\s*([\d.]+)\s+black_end:\s*([\d.]+)")
 _FREEZE_START = re.compile(r"freeze_start:\s*([\d.]+)")

@@ -19,10 +19,10 @@ from encoder.languages import standardized
 from encoder.subtitles import captions, cues, ttml, webvtt
 from encoder.subtitles.captions import Captions
 from encoder.subtitles.sidecars import ASS, SRT, TTML, WEBVTT, Sidecar, outside
-from headend import documents
-from headend.errors import ChunkRejected, ConfigError, MasterError
-from headend.media import Codec, Cue, Master, Probe, SubtitleTrack, TextRendition, TextRole, TextTrack, VideoTrack
-from headend.settings import CAPTIONS, TextChoice
+from headend.core import documents
+from headend.core.errors import ChunkRejected, ConfigError, MasterError
+from headend.core.media import Codec, Cue, Master, Probe, SubtitleTrack, TextRendition, TextRole, TextTrack, VideoTrack
+from headend.core.settings import CAPTIONS, TextChoice
 
 SIDECAR = "{sidecar}"
 """Stands for a sidecar's text, or for captions that were read from the picture; a worker puts the path of its copy

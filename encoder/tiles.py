@@ -5,7 +5,7 @@ from io import BytesIO
 import av
 import numpy as np
 
-from headend.media import Thumbnails
+from headend.core.media import Thumbnails
 
 
 def luma(sheet: bytes, laid: Thumbnails) -> tuple[float, ...]:

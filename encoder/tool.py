@@ -10,7 +10,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from headend.errors import ToolFailed, WorkerUnfit
+from headend.core.errors import ToolFailed, WorkerUnfit
 
 OVERRIDE = "HEADEND_FFMPEG"
 

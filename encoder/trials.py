@@ -15,10 +15,10 @@ from encoder import measuring, seeking
 from encoder.command import REFERENCE, VideoCommands, bit_depth_of
 from encoder.conforming import Conformed
 from encoder.costs import SAFE, Pricing
-from headend.media import Codec, EncodeTask, Kind, Reading, VideoRendition
-from headend.media.analysis import Excerpt, SurveyTask, Trial, TrialTask
-from headend.media.quality import Viewing
-from headend.timing import Chunk, Grid
+from headend.core.media import Codec, EncodeTask, Kind, Reading, VideoRendition
+from headend.core.media.analysis import Excerpt, SurveyTask, Trial, TrialTask
+from headend.core.media.quality import Viewing
+from headend.core.timing import Chunk, Grid
 
 _OF_X26X, _OF_OTHERS = (20.0, 28.0, 36.0), (22.0, 38.0, 54.0)
 CRFS = {Codec.AVC: _OF_X26X, Codec.HEVC: _OF_X26X, Codec.AV1: _OF_OTHERS, Codec.VP9: _OF_OTHERS}
@@ -71,7 +71,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class TrialPoint:
-    """What a trial is foretold to come to over the whole title: `headend.media.analysis.Trial` with its outcome."""
+    """What a trial predicts for the whole title: `headend.core.media.analysis.Trial` with its outcome."""
 
     trial: Trial
     kbps: float

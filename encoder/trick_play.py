@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from headend.media import Codec, Poster, Thumbnails, VideoRange, VideoRendition
-from headend.timing import Chunk, Grid
+from headend.core.media import Codec, Poster, Thumbnails, VideoRange, VideoRendition
+from headend.core.timing import Chunk, Grid
 
 TRICK_CODECS = {Codec.AVC: 51.0, Codec.AV1: 63.0, Codec.VP9: 63.0}
 """With the highest CRF that each encoder takes. Not HEVC: pictures that are all sync frames make it a range extensions

@@ -14,8 +14,8 @@ from encoder import probing
 from encoder.command import bit_depth_of
 from encoder.picture.colour import light_of
 from encoder.sound.command import language_code
-from headend.errors import MasterError
-from headend.media import (
+from headend.core.errors import MasterError
+from headend.core.media import (
     AudioRendition,
     AudioTrack,
     Codec,

@@ -1,6 +1,6 @@
 """``python -m headend`` is the command ``headend``."""
 
-from headend.cli import main
+from headend.app.cli import main
 
 if __name__ == "__main__":
     main()

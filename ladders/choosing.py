@@ -5,8 +5,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
-from headend.errors import ConfigError
-from headend.media import AudioRung, Codec
+from headend.core.errors import ConfigError
+from headend.core.media import AudioRung, Codec
 from ladders.ladder import Ladder, VideoRung
 
 Rung = TypeVar("Rung", VideoRung, AudioRung)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, count
 
-from headend.errors import MasterError
-from headend.media import AudioRendition, AudioRung, AudioTrack, Probe, VideoRange, VideoRendition, VideoTrack
-from headend.media.speakers import holds_surround
+from headend.core.errors import MasterError
+from headend.core.media import AudioRendition, AudioRung, AudioTrack, Probe, VideoRange, VideoRendition, VideoTrack
+from headend.core.media.speakers import holds_surround
 from ladders.ladder import (
     CRF_LIMITS,
     WHOLE_CRF,

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headend.media import AudioRung, Codec, VideoRange
+from headend.core.media import AudioRung, Codec, VideoRange
 
 VIDEO_CODECS = (Codec.AVC, Codec.HEVC, Codec.AV1, Codec.VP9)
 AUDIO_CODECS = (Codec.AAC, Codec.OPUS, Codec.AC3, Codec.EAC3)

@@ -8,8 +8,8 @@ A level that is too low makes hardware decoders stall; one that is too high make
 from dataclasses import dataclass
 from fractions import Fraction
 
-from headend.errors import ConfigError
-from headend.media import Codec
+from headend.core.errors import ConfigError
+from headend.core.media import Codec
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from headend.errors import ConfigError
-from headend.media import AudioRung
+from headend.core.errors import ConfigError
+from headend.core.media import AudioRung
 from ladders.ladder import Family, Ladder, VideoRung
 from ladders.rules import check
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from headend.media import AudioRung, Codec
+from headend.core.media import AudioRung, Codec
 from ladders.ladder import (
     AUDIO_CODECS,
     CRF_LIMITS,

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from headend.errors import ConfigError
-from headend.media import Codec, Probe, VideoRendition
-from headend.settings import Targets
+from headend.core.errors import ConfigError
+from headend.core.media import Codec, Probe, VideoRendition
+from headend.core.settings import Targets
 from ladders.fitting import Fitted, Geometry, divisor_of, fit, fit_box, upright
 from ladders.hull import Hull, Spot
 from ladders.ladder import (

@@ -2,7 +2,7 @@
 
 Comes in: a store with published releases, and HTTP/1.1 requests. Goes out: entry points that lead to a title's current
 release, the immutable files of every release, pages for browsers, health, and metrics for Prometheus. Serving HTTP,
-caching and token checks are shared ground (`headend.http`, `headend.caching`, `headend.access`); routes, policy,
+caching and token checks are in `headend.core` (``http``, ``caching``, ``access``); routes, policy,
 reading the store and the pages are here.
 
 A request goes through `app` (routes, access), `handlers`, `library` (the store, cached) and back as a response. This

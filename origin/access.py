@@ -2,8 +2,8 @@
 
 import re
 
-from headend.access.grants import GrantChecker
-from headend.access.tokens import Grant
+from headend.core.access.grants import GrantChecker
+from headend.core.access.tokens import Grant
 from origin.library import Library
 
 

@@ -14,23 +14,23 @@ from pathlib import Path
 
 from aiohttp import hdrs
 
-from headend import layout
-from headend.access.grants import Denied, GrantChecker, split_token
-from headend.access.leases import Leases
-from headend.access.tokens import Keyring
-from headend.caching import disk_cache
-from headend.caching.disk_cache import DiskCache
-from headend.errors import ConfigError, HeadendError, ObjectMissing
-from headend.http import cmcd, responses
-from headend.http.access_log import AccessLog
-from headend.http.connections import NO_ROUTE
-from headend.http.requests import Request
-from headend.http.responses import File, Response
-from headend.http.server import client_key
-from headend.manifests.selection import may_select
-from headend.metrics.workers import SINGLE, WorkerIndex, merged
-from headend.storage import Store
-from headend.storage.local import LocalStore
+from headend.core import layout
+from headend.core.access.grants import Denied, GrantChecker, split_token
+from headend.core.access.leases import Leases
+from headend.core.access.tokens import Keyring
+from headend.core.caching import disk_cache
+from headend.core.caching.disk_cache import DiskCache
+from headend.core.errors import ConfigError, HeadendError, ObjectMissing
+from headend.core.http import cmcd, responses
+from headend.core.http.access_log import AccessLog
+from headend.core.http.connections import NO_ROUTE
+from headend.core.http.requests import Request
+from headend.core.http.responses import File, Response
+from headend.core.http.server import client_key
+from headend.core.manifests.selection import may_select
+from headend.core.metrics.workers import SINGLE, WorkerIndex, merged
+from headend.core.storage import Store
+from headend.core.storage.local import LocalStore
 from origin.access import Access
 from origin.handlers import OPEN, Handler, Handlers, Terms
 from origin.library import BLOBS, Library

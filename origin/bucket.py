@@ -19,9 +19,9 @@ import botocore.session
 from botocore.exceptions import NoCredentialsError
 from yarl import URL
 
-from headend.caching.circuit_breaker import RetryBudget
-from headend.errors import ObjectMissing, StorageError, StoreUnavailable
-from headend.storage.s3 import S3Store, connect, translated
+from headend.core.caching.circuit_breaker import RetryBudget
+from headend.core.errors import ObjectMissing, StorageError, StoreUnavailable
+from headend.core.storage.s3 import S3Store, connect, translated
 from origin.signing import Signer
 from origin.sources import damaged
 

@@ -9,9 +9,9 @@ from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from headend import layout
-from headend.caching.segmented_lru import SegmentedLRU
-from headend.errors import ObjectMissing, StorageError
+from headend.core import layout
+from headend.core.caching.segmented_lru import SegmentedLRU
+from headend.core.errors import ObjectMissing, StorageError
 
 REFRESH_S = 5.0
 """Least age of a listing that is read again because a name is not in it."""

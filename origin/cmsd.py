@@ -1,6 +1,6 @@
 """What the origin tells caches and players of a segment: Common Media Server Data, the part that never changes."""
 
-from headend.track_index import TrackIndex
+from headend.core.track_index import TrackIndex
 
 STATIC = "CMSD-Static"
 

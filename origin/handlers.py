@@ -9,13 +9,13 @@ import msgspec
 from aiohttp import hdrs
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from headend import layout
-from headend.errors import StorageError
-from headend.http import responses
-from headend.http.requests import Request
-from headend.http.responses import Response
-from headend.http.server import client_key
-from headend.manifests.selection import ALL, SelectionError, parse
+from headend.core import layout
+from headend.core.errors import StorageError
+from headend.core.http import responses
+from headend.core.http.requests import Request
+from headend.core.http.responses import Response
+from headend.core.http.server import client_key
+from headend.core.manifests.selection import ALL, SelectionError, parse
 from origin.index import Wanted
 from origin.library import Library
 from origin.policy import ENTRY_POINT, RENDERED

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from headend import documents, layout
-from headend.manifests.outline import ReleaseOutline
-from headend.manifests.selection import short_side_px
-from headend.track_index import TrackIndex
+from headend.core import documents, layout
+from headend.core.manifests.outline import ReleaseOutline
+from headend.core.manifests.selection import short_side_px
+from headend.core.track_index import TrackIndex
 
 _TRACK_BYTES, _RUN_BYTES = 2000, 120
 """About what a track of a release, and a run of a timeline, take in memory."""

@@ -19,20 +19,20 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar
 
-from headend import documents, layout, track_index
-from headend.caching.circuit_breaker import CircuitBreaker
-from headend.caching.disk_cache import DiskCache
-from headend.caching.segmented_lru import SegmentedLRU
-from headend.caching.single_flight import SingleFlight, TookTooLong, TooMany
-from headend.caching.spilling import Spiller
-from headend.errors import HeadendError, ObjectMissing, StorageError, StoreUnavailable
-from headend.http.blobs import Blob, in_memory
-from headend.http.responses import File, media_file, text_file
-from headend.manifests.forms import TopManifest, top_manifest
-from headend.manifests.selection import Selection, select
-from headend.media import Current
-from headend.storage import Store
-from headend.storage.local import LocalStore
+from headend.core import documents, layout, track_index
+from headend.core.caching.circuit_breaker import CircuitBreaker
+from headend.core.caching.disk_cache import DiskCache
+from headend.core.caching.segmented_lru import SegmentedLRU
+from headend.core.caching.single_flight import SingleFlight, TookTooLong, TooMany
+from headend.core.caching.spilling import Spiller
+from headend.core.errors import HeadendError, ObjectMissing, StorageError, StoreUnavailable
+from headend.core.http.blobs import Blob, in_memory
+from headend.core.http.responses import File, media_file, text_file
+from headend.core.manifests.forms import TopManifest, top_manifest
+from headend.core.manifests.selection import Selection, select
+from headend.core.media import Current
+from headend.core.storage import Store
+from headend.core.storage.local import LocalStore
 from origin import cmsd
 from origin.catalogue import Catalogue
 from origin.index import KnownTrack, Outline, ReleaseIndex, Wanted, index_of
@@ -519,7 +519,7 @@ def _source(
     if isinstance(store, LocalStore):
         return Folder(store, threads), nothing
     if store.url.startswith("s3://"):
-        from headend.storage.s3 import S3Store
+        from headend.core.storage.s3 import S3Store
         from origin.bucket import Bucket
 
         if isinstance(store, S3Store):

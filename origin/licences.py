@@ -25,17 +25,17 @@ import msgspec
 from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from headend.access.grants import Denied, GrantChecker
-from headend.access.leases import Leases
-from headend.access.tokens import Grant, Keyring
-from headend.caching.segmented_lru import SegmentedLRU
-from headend.errors import ConfigError, HeadendError
-from headend.http.access_log import FLUSH_S, AccessLog
-from headend.http.listening import listen, url_of
-from headend.http.responses import EVERYWHERE
-from headend.keys import KeyStore, cpix
-from headend.media.protection import KeyClass, KeyName, Scheme, check_kid, key_name
-from headend.metrics import Registry
+from headend.core.access.grants import Denied, GrantChecker
+from headend.core.access.leases import Leases
+from headend.core.access.tokens import Grant, Keyring
+from headend.core.caching.segmented_lru import SegmentedLRU
+from headend.core.errors import ConfigError, HeadendError
+from headend.core.http.access_log import FLUSH_S, AccessLog
+from headend.core.http.listening import listen, url_of
+from headend.core.http.responses import EVERYWHERE
+from headend.core.keys import KeyStore, cpix
+from headend.core.media.protection import KeyClass, KeyName, Scheme, check_kid, key_name
+from headend.core.metrics import Registry
 
 log = logging.getLogger("headend.licences")
 

@@ -1,7 +1,7 @@
 """What the origin counts beside what its server does."""
 
-from headend.http.cmcd import Told
-from headend.metrics import Registry
+from headend.core.http.cmcd import Told
+from headend.core.metrics import Registry
 
 _BUFFER_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 _BPS = (250e3, 500e3, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6, 128e6)

@@ -18,18 +18,18 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from headend import layout
-from headend.access.grants import without_token
-from headend.access.tokens import Keyring
-from headend.caching.disk_cache import BYTES as DISK_CACHE_BYTES
-from headend.errors import ConfigError, StorageError
-from headend.http import workers
-from headend.http.access_log import FLUSH_S, AccessLog
-from headend.http.listening import listen, url_of
-from headend.http.server import HttpServer, Limits
-from headend.metrics.workers import SINGLE, WorkerIndex, exposed
-from headend.settings import StoreSettings
-from headend.storage import Store, open_store
+from headend.core import layout
+from headend.core.access.grants import without_token
+from headend.core.access.tokens import Keyring
+from headend.core.caching.disk_cache import BYTES as DISK_CACHE_BYTES
+from headend.core.errors import ConfigError, StorageError
+from headend.core.http import workers
+from headend.core.http.access_log import FLUSH_S, AccessLog
+from headend.core.http.listening import listen, url_of
+from headend.core.http.server import HttpServer, Limits
+from headend.core.metrics.workers import SINGLE, WorkerIndex, exposed
+from headend.core.settings import StoreSettings
+from headend.core.storage import Store, open_store
 from origin.app import Origin
 from origin.library import BLOBS, CACHE_BYTES
 

@@ -12,12 +12,12 @@ from concurrent.futures import Executor
 from io import FileIO
 from typing import Protocol, cast
 
-from headend.caching.receiving import Mismatch, Pieces, receive
-from headend.caching.segmented_lru import SegmentedLRU
-from headend.errors import StorageError, StoreUnavailable
-from headend.http.blobs import Blob, in_file
-from headend.storage import Store
-from headend.storage.local import LocalStore
+from headend.core.caching.receiving import Mismatch, Pieces, receive
+from headend.core.caching.segmented_lru import SegmentedLRU
+from headend.core.errors import StorageError, StoreUnavailable
+from headend.core.http.blobs import Blob, in_file
+from headend.core.storage import Store
+from headend.core.storage.local import LocalStore
 
 VERIFIED_FILES = 200_000
 """Files whose digest is remembered to be right."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from headend.errors import PackagingError
+from headend.core.errors import PackagingError
 
 CONTAINERS = frozenset({"moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "moof", "traf", "dinf"})
 VIDEO_ENTRY_BYTES = 78

@@ -21,9 +21,9 @@ from xml.etree import ElementTree as Xml
 
 from langcodes import Language
 
-from headend.errors import PackagingError
-from headend.media import Codec, Cue, Segment, TextRendition
-from headend.timing import Grid, timescale
+from headend.core.errors import PackagingError
+from headend.core.media import Codec, Cue, Segment, TextRendition
+from headend.core.timing import Grid, timescale
 from packager.boxes import box
 from packager.segmenting import Cut, Sample, fragment_bytes, joined
 

@@ -7,8 +7,8 @@ Sources: RFC 6381 (the form); ISO/IEC 14496-15, annex E (``hvc1``); "AV1 Codec I
 import struct
 from collections.abc import Callable, Iterator
 
-from headend.errors import PackagingError
-from headend.media import Codec
+from headend.core.errors import PackagingError
+from headend.core.media import Codec
 from packager import boxes
 
 SAMPLE_ENTRIES = {

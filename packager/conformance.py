@@ -20,13 +20,14 @@ from zlib import crc32
 
 import m3u8
 
-from headend import __version__, documents, layout, rates, track_index
-from headend.documents import Noun
-from headend.errors import ChunkRejected, ConfigError, ObjectMissing, PackagingError, StorageError
-from headend.keys import ContentKey
-from headend.manifests import dash
-from headend.manifests.tracks import all_tracks
-from headend.media import (
+from headend import __version__
+from headend.core import documents, layout, rates, track_index
+from headend.core.documents import Noun
+from headend.core.errors import ChunkRejected, ConfigError, ObjectMissing, PackagingError, StorageError
+from headend.core.keys import ContentKey
+from headend.core.manifests import dash
+from headend.core.manifests.tracks import all_tracks
+from headend.core.media import (
     AudioRendition,
     Codec,
     Damage,
@@ -40,9 +41,9 @@ from headend.media import (
     Thumbnails,
     VideoRendition,
 )
-from headend.storage.base import Store
-from headend.timing import Grid, timescale
-from headend.track_index import SyncRanges
+from headend.core.storage.base import Store
+from headend.core.timing import Grid, timescale
+from headend.core.track_index import SyncRanges
 from packager import captions, segmenting
 from packager.codec_strings import codec_string
 from packager.presentation import StoredTrack, check, from_index, stored_tracks, with_tracks

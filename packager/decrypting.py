@@ -8,9 +8,9 @@ import struct
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from headend.errors import PackagingError
-from headend.keys import ContentKey
-from headend.media import Scheme
+from headend.core.errors import PackagingError
+from headend.core.keys import ContentKey
+from headend.core.media import Scheme
 from packager import boxes, segmenting
 
 _BLOCK_BYTES = 16

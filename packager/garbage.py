@@ -3,7 +3,7 @@
 That is releases beyond those that are kept (a release that waits to be published is), and tracks that no kept release
 and no running work names. Nothing goes before its grace period is over, so that no reader can be in the middle of it: a
 release counts from when it was current last, a track from when it was written last. What would go is found first and
-can be shown; before it goes, holds are looked at once more under the mark of a sweep (`headend.holds`), so that a job
+can be shown; before it goes, holds are looked at once more under the mark of a sweep (`headend.core.holds`): a job
 that begins at the same moment either keeps its tracks or waits.
 """
 
@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from headend import documents, holds, layout, measured
-from headend.errors import ConfigError, StorageError, StoreUnavailable
-from headend.media import Current
-from headend.storage.base import ObjectInfo, Store
+from headend.core import documents, holds, layout, measured
+from headend.core.errors import ConfigError, StorageError, StoreUnavailable
+from headend.core.media import Current
+from headend.core.storage.base import ObjectInfo, Store
 from packager.lifecycle import Deleted, deleted_at, former
 from packager.publishing import held_since, now, read_pointer, read_release
 

@@ -6,11 +6,12 @@ nothing is removed: what is no longer wanted is marked, and `packager.garbage` r
 
 from dataclasses import dataclass
 
-from headend import __version__, documents, holds, layout, measured
-from headend.errors import ConfigError, ObjectMissing, QualityRefused
-from headend.media import Current, Published, Release
-from headend.media.quality import Override
-from headend.storage.base import Store
+from headend import __version__
+from headend.core import documents, holds, layout, measured
+from headend.core.errors import ConfigError, ObjectMissing, QualityRefused
+from headend.core.media import Current, Published, Release
+from headend.core.media.quality import Override
+from headend.core.storage.base import Store
 from packager.publishing import (
     Placed,
     check_objects,

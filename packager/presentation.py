@@ -12,10 +12,10 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
-from headend import track_index
-from headend.errors import PackagingError, StorageError
-from headend.manifests.tracks import AnyTrack, all_tracks
-from headend.media import (
+from headend.core import track_index
+from headend.core.errors import PackagingError, StorageError
+from headend.core.manifests.tracks import AnyTrack, all_tracks
+from headend.core.media import (
     AudioRendition,
     Codec,
     Copy,
@@ -33,8 +33,8 @@ from headend.media import (
     VideoRendition,
     merged,
 )
-from headend.timing import Chunk, Grid, timescale
-from headend.track_index import SyncRanges, TrackFacts, TrackIndex
+from headend.core.timing import Chunk, Grid, timescale
+from headend.core.track_index import SyncRanges, TrackFacts, TrackIndex
 from packager import boxes
 from packager.codec_strings import codec_of, codec_string
 

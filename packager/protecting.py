@@ -15,9 +15,9 @@ from functools import partial
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from headend.errors import PackagingError, PlanMismatch
-from headend.keys import ContentKey
-from headend.media.protection import Scheme
+from headend.core.errors import PackagingError, PlanMismatch
+from headend.core.keys import ContentKey
+from headend.core.media.protection import Scheme
 from packager import boxes, coded
 from packager.codec_strings import codec_string
 from packager.coded.bits import Ranges

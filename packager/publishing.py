@@ -10,14 +10,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from headend import __version__, documents, layout
-from headend.errors import ConfigError, ObjectMissing, PackagingError, StorageError
-from headend.manifests import hls
-from headend.manifests.forms import top_manifests
-from headend.manifests.outline import outline_of
-from headend.manifests.tracks import AnyTrack
-from headend.media import Current, Poster, Presentation, Protection, Published, Release, Scheme, Track, TrackSummary
-from headend.storage.base import Store
+from headend import __version__
+from headend.core import documents, layout
+from headend.core.errors import ConfigError, ObjectMissing, PackagingError, StorageError
+from headend.core.manifests import hls
+from headend.core.manifests.forms import top_manifests
+from headend.core.manifests.outline import outline_of
+from headend.core.manifests.tracks import AnyTrack
+from headend.core.media import (
+    Current,
+    Poster,
+    Presentation,
+    Protection,
+    Published,
+    Release,
+    Scheme,
+    Track,
+    TrackSummary,
+)
+from headend.core.storage.base import Store
 from packager import thumbnails
 from packager.presentation import StoredTrack, from_index, stored_tracks, with_tracks
 from packager.stock import read_all, read_track

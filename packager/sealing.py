@@ -11,8 +11,8 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from headend.errors import ConfigError
-from headend.media import (
+from headend.core.errors import ConfigError
+from headend.core.media import (
     AudioRendition,
     Codec,
     EncodePlan,
@@ -23,7 +23,7 @@ from headend.media import (
     Sealing,
     VideoRendition,
 )
-from headend.media.protection import key_names, video_class
+from headend.core.media.protection import key_names, video_class
 
 FORMAT = 1
 """Version of what encrypted tracks are written as. Raise it when `packager.protecting` writes other bytes than before

@@ -21,9 +21,9 @@ from itertools import pairwise
 from mmap import MADV_DONTNEED, mmap
 from typing import BinaryIO, ClassVar, NamedTuple, Protocol
 
-from headend.errors import ChunkRejected, PlanMismatch
-from headend.media import EncodedTrack, Loudness, Segment
-from headend.timing import SOUND_TAIL_SAMPLES, Chunk, Grid, timescale
+from headend.core.errors import ChunkRejected, PlanMismatch
+from headend.core.media import EncodedTrack, Loudness, Segment
+from headend.core.timing import SOUND_TAIL_SAMPLES, Chunk, Grid, timescale
 from packager import boxes
 
 _TRUN_OFFSET, _TRUN_FIRST_FLAGS = 0x1, 0x4

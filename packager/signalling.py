@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
-from headend.media.protection import KeyName, Scheme, Signal
+from headend.core.media.protection import KeyName, Scheme, Signal
 from packager.boxes import box
 
 

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from headend import documents, layout, track_index
-from headend.errors import ObjectMissing, PackagingError
-from headend.media import Damage, EncodedTrack, EncodePlan, Part, Receipt, Scheme
-from headend.storage.base import Store
-from headend.track_index import SyncRanges, TrackIndex
+from headend.core import documents, layout, track_index
+from headend.core.errors import ObjectMissing, PackagingError
+from headend.core.media import Damage, EncodedTrack, EncodePlan, Part, Receipt, Scheme
+from headend.core.storage.base import Store
+from headend.core.track_index import SyncRanges, TrackIndex
 from packager.presentation import StoredTrack, from_index, index_of, join, renditions_of
 
 THREADS = 16

@@ -7,9 +7,9 @@ Sources: W3C WebVTT, section 4; Media Fragments URI 1.0, section 4.2.2.
 
 from itertools import pairwise
 
-from headend import layout
-from headend.media import Thumbnails, Track
-from headend.timing import Grid
+from headend.core import layout
+from headend.core.media import Thumbnails, Track
+from headend.core.timing import Grid
 from packager.captions import clock
 
 

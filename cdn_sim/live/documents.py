@@ -13,12 +13,12 @@ from http import HTTPStatus
 from aiohttp import hdrs
 
 from cdn_sim.live.upstream import Answered, Unreachable, Upstreams
-from headend.caching.segmented_lru import SegmentedLRU
-from headend.caching.single_flight import SingleFlight
-from headend.http import responses
-from headend.http.blobs import in_memory
-from headend.http.conditions import Headers
-from headend.http.responses import EVERYWHERE, File, Representation, Response
+from headend.core.caching.segmented_lru import SegmentedLRU
+from headend.core.caching.single_flight import SingleFlight
+from headend.core.http import responses
+from headend.core.http.blobs import in_memory
+from headend.core.http.conditions import Headers
+from headend.core.http.responses import EVERYWHERE, File, Representation, Response
 
 WAIT_S = 20.0
 FLIGHTS = 256

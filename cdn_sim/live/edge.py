@@ -29,22 +29,22 @@ from cdn_sim.live.tracks import Tracks, Wanted
 from cdn_sim.live.upstream import LOOP, Absent, Told, Unreachable, Upstreams
 from cdn_sim.policies import Verdict
 from cdn_sim.request_logs.decisions import LoggedPolicy
-from headend import layout
-from headend.access.grants import Denied, GrantChecker, split_token
-from headend.access.tokens import Grant
-from headend.caching.receiving import Mismatch, Pieces, receive
-from headend.caching.segmented_lru import SegmentedLRU
-from headend.caching.single_flight import SingleFlight, TookTooLong, TooMany
-from headend.http import cmcd, responses
-from headend.http.access_log import AccessLog
-from headend.http.blobs import Blob
-from headend.http.conditions import CONDITIONS
-from headend.http.connections import NO_ROUTE
-from headend.http.requests import Request
-from headend.http.responses import File, Response
-from headend.http.server import client_key
-from headend.metrics import Registry
-from headend.metrics.primitives import CounterValue
+from headend.core import layout
+from headend.core.access.grants import Denied, GrantChecker, split_token
+from headend.core.access.tokens import Grant
+from headend.core.caching.receiving import Mismatch, Pieces, receive
+from headend.core.caching.segmented_lru import SegmentedLRU
+from headend.core.caching.single_flight import SingleFlight, TookTooLong, TooMany
+from headend.core.http import cmcd, responses
+from headend.core.http.access_log import AccessLog
+from headend.core.http.blobs import Blob
+from headend.core.http.conditions import CONDITIONS
+from headend.core.http.connections import NO_ROUTE
+from headend.core.http.requests import Request
+from headend.core.http.responses import File, Response
+from headend.core.http.server import client_key
+from headend.core.metrics import Registry
+from headend.core.metrics.primitives import CounterValue
 
 log = logging.getLogger("headend.edge")
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from cdn_sim.live.edge import Edge
 from cdn_sim.live.upstream import Absent, Unreachable
 from cdn_sim.plans import FillItem, FillPlan
-from headend import documents
-from headend.access.tokens import Grant, Keyring, issue
-from headend.caching.receiving import Mismatch
-from headend.caching.single_flight import TookTooLong, TooMany
-from headend.errors import ConfigError, StorageError
-from headend.http.blobs import Incomplete
+from headend.core import documents
+from headend.core.access.tokens import Grant, Keyring, issue
+from headend.core.caching.receiving import Mismatch
+from headend.core.caching.single_flight import TookTooLong, TooMany
+from headend.core.errors import ConfigError, StorageError
+from headend.core.http.blobs import Incomplete
 
 log = logging.getLogger("headend.edge")
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from headend.errors import ConfigError
-from headend.process import leashed
+from headend.core.errors import ConfigError
+from headend.core.process import leashed
 
 START_S = 60.0
 """How long a server may take to say where it is."""

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from headend.errors import ConfigError
-from headend.http.blobs import Blob, in_file
+from headend.core.errors import ConfigError
+from headend.core.http.blobs import Blob, in_file
 
 _ARRIVING = ".arriving-"
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

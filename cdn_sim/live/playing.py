@@ -23,8 +23,8 @@ from cdn_sim.request_logs.decisions import Answer, Kind, parse
 from cdn_sim.results import Results, Run
 from cdn_sim.scenario import BASE, size_bytes, time_ms
 from cdn_sim.viewing import DAY_MS
-from headend.errors import ConfigError
-from headend.http.listening import listen
+from headend.core.errors import ConfigError
+from headend.core.http.listening import listen
 
 CHECK_S = 0.5
 TTL_S = 3

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from headend.http.listening import listen, url_of
+from headend.core.http.listening import listen, url_of
 
 Work = Callable[[socket.socket, asyncio.Event, Callable[[], object]], Awaitable[None]]
 """Serves on a listening socket until the event is set; calls the function once connections are accepted."""

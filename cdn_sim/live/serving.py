@@ -20,13 +20,13 @@ from cdn_sim.live.folder import Folder
 from cdn_sim.live.running import in_thread, until_signalled
 from cdn_sim.live.upstream import Role, Upstream, Upstreams
 from cdn_sim.request_logs.decisions import MAGIC, DecisionLog, LoggedPolicy
-from headend.access.grants import EDGE, GrantChecker, without_token
-from headend.access.leases import Leases
-from headend.access.tokens import Keyring, vouch
-from headend.errors import ConfigError
-from headend.http.access_log import FLUSH_S, AccessLog
-from headend.http.server import HttpServer, Limits
-from headend.metrics import Registry
+from headend.core.access.grants import EDGE, GrantChecker, without_token
+from headend.core.access.leases import Leases
+from headend.core.access.tokens import Keyring, vouch
+from headend.core.errors import ConfigError
+from headend.core.http.access_log import FLUSH_S, AccessLog
+from headend.core.http.server import HttpServer, Limits
+from headend.core.metrics import Registry
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8081

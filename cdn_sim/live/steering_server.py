@@ -24,12 +24,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from cdn_sim.live.load import HEADER as LOAD
 from cdn_sim.live.running import in_thread, until_signalled
 from cdn_sim.pathways import Address, Health, Network, Plan, SteeredEdge, manifest, order
-from headend.http import responses
-from headend.http.connections import NO_ROUTE
-from headend.http.requests import Request
-from headend.http.responses import Response
-from headend.http.server import HttpServer
-from headend.metrics import Registry
+from headend.core.http import responses
+from headend.core.http.connections import NO_ROUTE
+from headend.core.http.requests import Request
+from headend.core.http.responses import Response
+from headend.core.http.server import HttpServer
+from headend.core.metrics import Registry
 
 log = logging.getLogger("headend.steering")
 

@@ -6,7 +6,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 import m3u8
 
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 CODECS = {"avc1": "avc", "avc3": "avc", "hvc1": "hevc", "hev1": "hevc", "av01": "av1"}
 """By the first part of RFC 6381's names. VP9 is not in HLS."""

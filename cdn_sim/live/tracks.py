@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from cdn_sim.live.upstream import Unreachable, Upstreams
-from headend import layout, track_index
-from headend.caching.segmented_lru import SegmentedLRU
-from headend.caching.single_flight import SingleFlight
-from headend.errors import StorageError
-from headend.track_index import TrackIndex
+from headend.core import layout, track_index
+from headend.core.caching.segmented_lru import SegmentedLRU
+from headend.core.caching.single_flight import SingleFlight
+from headend.core.errors import StorageError
+from headend.core.track_index import TrackIndex
 
 MEMORY_BYTES = 32 << 20
 """Memory for indexes: those of some 700 tracks of two hours."""

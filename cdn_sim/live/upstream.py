@@ -15,8 +15,8 @@ from typing import Any
 import aiohttp
 from aiohttp import hdrs
 
-from headend.caching.circuit_breaker import CircuitBreaker, RetryBudget
-from headend.errors import ConfigError
+from headend.core.caching.circuit_breaker import CircuitBreaker, RetryBudget
+from headend.core.errors import ConfigError
 
 LOOP = "CDN-Loop"
 """RFC 8586."""

@@ -13,7 +13,7 @@ from cdn_sim.policies.lru import Lru
 from cdn_sim.policies.s3fifo import S3Fifo
 from cdn_sim.policies.sieve import Sieve
 from cdn_sim.policies.slru import Slru
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 POLICIES: dict[str, type[Policy]] = {policy.name: policy for policy in (Slru, Lru, Fifo, Sieve, S3Fifo, Gdsf, Lfuda)}
 """The policies that can run live, by name; the default first."""

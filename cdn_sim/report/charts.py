@@ -14,7 +14,7 @@ from cdn_sim.engine import CONTENT_MISS, DELAYED, FAILED, HEALTH_MISS, HIT, KBPS
 from cdn_sim.filling import window_bytes
 from cdn_sim.results import MISSES, Results, Run, bills_of, transit_bins
 from cdn_sim.scenario import time_ms
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 EDGE, SHIELD, ORIGIN = "#0b7285", "#e8890c", "#c2255c"

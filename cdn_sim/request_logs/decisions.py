@@ -27,7 +27,7 @@ from typing import TextIO
 from cdn_sim import policies
 from cdn_sim.admission import RULES, rule
 from cdn_sim.policies import Policy, Verdict
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 MAGIC = "#headend-decisions 1"
 _FIELDS = 7

@@ -25,7 +25,7 @@ import numpy as np
 
 from cdn_sim.compiling import Array
 from cdn_sim.request_logs.decisions import MAGIC, Kind, Record, parse
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 _ORACLE = np.dtype([("time_s", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next", "<i8")])
 _COLUMNS = {

@@ -20,8 +20,8 @@ from PIL import Image
 
 from benchmarks.shaka import Shaka, install
 from encoder import probing
-from headend.media import Codec, Colour, VideoRange, VideoTrack
-from headend.settings import Cropping, StoreSettings
+from headend.core.media import Codec, Colour, VideoRange, VideoTrack
+from headend.core.settings import Cropping, StoreSettings
 from ladders.loading import load
 from tests.support.colours import Array, delta_e, light_of, signal_from
 from tests.support.dask_cluster import dask_processes

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 
-from headend.errors import MasterError
+from headend.core.errors import MasterError
 from tests.support import uneven_masters as made_as
 from tests.support.deliveries import Delivered, deliver
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from headend.cli import cli
+from headend.app.cli import cli
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 100

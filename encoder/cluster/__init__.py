@@ -22,9 +22,9 @@ from encoder.cluster.performing import Perform, TaskRun
 from encoder.cluster.roster import Roster, Seen
 from encoder.cluster.running import Follow, Job, Runner, nothing_follows
 from encoder.scheduling import Work, Worker
-from headend.errors import HeadendError
-from headend.process import available_cores
-from headend.settings import ClusterSettings
+from headend.core.errors import HeadendError
+from headend.core.process import available_cores
+from headend.core.settings import ClusterSettings
 
 __all__ = [
     "EXPECTED",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from headend.errors import HeadendError
+from headend.core.errors import HeadendError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Done:
     """A task is done.
 
     Attributes:
-        receipt: What the worker returned; of encoding, a `headend.media.Receipt`.
+        receipt: What the worker returned; of encoding, a `headend.core.media.Receipt`.
         job: Whose task it is.
     """
 

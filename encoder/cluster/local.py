@@ -15,8 +15,8 @@ from distributed.system import MEMORY_LIMIT
 
 from encoder.cluster.roster import MEMORY_SHARE
 from encoder.scheduling import Work, Worker
-from headend.process import available_cores
-from headend.settings import ClusterSettings
+from headend.core.process import available_cores
+from headend.core.settings import ClusterSettings
 
 _QUIET: dict[str, object] = {
     # A dead worker's task comes back to us at once, which counts the attempt and tries elsewhere.

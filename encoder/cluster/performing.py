@@ -8,7 +8,7 @@ from typing import Any
 
 from distributed import get_worker, secede
 
-from headend.errors import HeadendError
+from headend.core.errors import HeadendError
 
 TELL_S = 1.0
 """How often a task tells how far it is, at most: thousands of tasks talk to one scheduler."""

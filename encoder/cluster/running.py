@@ -28,8 +28,8 @@ from encoder.cluster.events import Advance, Done, Event, Failed, Notice, Tick
 from encoder.cluster.performing import Perform, on_worker
 from encoder.cluster.roster import Roster, Seen, Wanted
 from encoder.scheduling import Work, Worker, misfit
-from headend.errors import Cancelled, ConfigError, EncodingError, HeadendError, TaskCrashed, WorkerUnfit
-from headend.settings import ClusterSettings
+from headend.core.errors import Cancelled, ConfigError, EncodingError, HeadendError, TaskCrashed, WorkerUnfit
+from headend.core.settings import ClusterSettings
 
 CONNECT_S = 10
 """How long to wait for a scheduler."""

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from encoder.families import aac, av1, avc, dolby, hevc, opus, vp9
 from encoder.families.base import Options, Style, tighter_buffer
-from headend.media import AudioRendition, Codec, VideoRendition
+from headend.core.media import AudioRendition, Codec, VideoRendition
 
 VIDEO: Mapping[Codec, Callable[[VideoRendition, Style], Options]] = {
     Codec.AVC: avc.options,

@@ -1,7 +1,7 @@
 """AAC-LC by FFmpeg's own encoder."""
 
 from encoder.families.base import Options
-from headend.media import AudioRendition
+from headend.core.media import AudioRendition
 
 
 def options(rendition: AudioRendition) -> Options:

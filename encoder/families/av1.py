@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from encoder.families.base import Options, Style, colon_list
-from headend.media import Effort, MasteringDisplay, VideoRendition
+from headend.core.media import Effort, MasteringDisplay, VideoRendition
 
 # Presets above 9 visibly break small pictures.
 PRESETS = {Effort.DRAFT: 9, Effort.STANDARD: 6, Effort.HIGH: 4}

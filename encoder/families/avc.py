@@ -1,7 +1,7 @@
 """H.264 by libx264."""
 
 from encoder.families.base import Options, Style, colon_list
-from headend.media import Effort, VideoRendition
+from headend.core.media import Effort, VideoRendition
 
 PRESETS = {Effort.DRAFT: "veryfast", Effort.STANDARD: "medium", Effort.HIGH: "slow"}
 

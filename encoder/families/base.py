@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 
-from headend.media import Colour, ContentLight, Effort, MasteringDisplay
+from headend.core.media import Colour, ContentLight, Effort, MasteringDisplay
 
 Options = dict[str, str | int | float]
 """FFmpeg output options, by name, without the dash."""

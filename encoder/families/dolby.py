@@ -1,7 +1,7 @@
 """AC-3 and E-AC-3 by FFmpeg's own encoders."""
 
 from encoder.families.base import Options
-from headend.media import AudioRendition
+from headend.core.media import AudioRendition
 
 
 def ac3_options(rendition: AudioRendition) -> Options:

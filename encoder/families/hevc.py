@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from encoder.families.base import Options, Style, colon_list
-from headend.media import Effort, MasteringDisplay, VideoRange, VideoRendition
+from headend.core.media import Effort, MasteringDisplay, VideoRange, VideoRendition
 
 PRESETS = {Effort.DRAFT: "superfast", Effort.STANDARD: "medium", Effort.HIGH: "slow"}
 

@@ -1,7 +1,7 @@
 """Opus by libopus."""
 
 from encoder.families.base import Options
-from headend.media import AudioRendition
+from headend.core.media import AudioRendition
 
 VORBIS_MAPPING = 1
 """Channel mapping family of more than two channels: RFC 7845, section 5.1.1.2."""

@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import prod
 
 from encoder.families.base import Options, Style
-from headend.media import Effort, VideoRendition
+from headend.core.media import Effort, VideoRendition
 
 # The real-time mode gives up hidden reference frames and is four times faster than the fastest other one.
 PRESETS = {Effort.DRAFT: ("realtime", 7), Effort.STANDARD: ("good", 5), Effort.HIGH: ("good", 2)}

@@ -9,8 +9,8 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from headend.errors import MasterError
-from headend.media import Colour, DolbyVision, Light, Master, VideoRange, VideoTrack
+from headend.core.errors import MasterError
+from headend.core.media import Colour, DolbyVision, Light, Master, VideoRange, VideoTrack
 
 SDR_COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
 """What tone-mapped renditions are, and those of 8 bits of a wide gamut."""

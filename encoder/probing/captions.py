@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from encoder.probing.opening import opened, time_base_of
 from encoder.subtitles.captions import CODECS, Captions, Reader, cc_data, holds_captions
-from headend.media import Master
+from headend.core.media import Master
 
 _PACKETS = 24
 """Of a master in a store, which sends and bills what is read, the first packets are looked at."""

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from encoder.probing.indexing import Seen
-from headend.media import FrameIndex
+from headend.core.media import FrameIndex
 
 _TRIED = 16
 """At how many places the index table is tried before it is believed."""

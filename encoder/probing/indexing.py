@@ -28,8 +28,8 @@ from encoder.probing.rates import declared_rate
 from encoder.sample_tables import composition_offsets, read_index
 from encoder.timelines import parameters, restarts
 from encoder.timelines.spans import PacketTimes
-from headend.errors import MasterError
-from headend.media import FrameIndex, Master
+from headend.core.errors import MasterError
+from headend.core.media import FrameIndex, Master
 
 REORDER_FRAMES = 16
 """How far a frame may be shown from its place in decoding order: the picture buffer of H.264 and HEVC."""

@@ -28,10 +28,10 @@ from encoder.sample_tables import read_index, sample_entries
 from encoder.subtitles.captions import CODECS
 from encoder.timelines import edits
 from encoder.timelines.spans import PacketTimes
-from headend.errors import MasterError
-from headend.media import AudioTrack, Master, Probe, VideoTrack
-from headend.media.speakers import channel_count
-from headend.settings import PictureChoice
+from headend.core.errors import MasterError
+from headend.core.media import AudioTrack, Master, Probe, VideoTrack
+from headend.core.media.speakers import channel_count
+from headend.core.settings import PictureChoice
 
 
 def probe(master: Master, input_url: str, choice: PictureChoice = ANY_PICTURE) -> Probe:

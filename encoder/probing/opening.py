@@ -17,9 +17,9 @@ from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from encoder.probing import describing
-from headend.errors import ConfigError, MasterError
-from headend.media import Master
-from headend.settings import PictureChoice
+from headend.core.errors import ConfigError, MasterError
+from headend.core.media import Master
+from headend.core.settings import PictureChoice
 
 CONTAINERS = "mov,matroska,webm,mxf,mpegts,mpeg,avi,nut,yuv4mpegpipe,gxf,flv,ivf"
 """FFmpeg's names of the formats that a master may be in: those that hold media and name no other file."""

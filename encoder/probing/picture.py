@@ -18,7 +18,7 @@ from encoder.probing import describing
 from encoder.probing.formats import FormatFrom
 from encoder.probing.opening import time_base_of
 from encoder.probing.rates import declared_rates, frame_rate
-from headend.media import (
+from headend.core.media import (
     Change,
     Colour,
     ContentLight,

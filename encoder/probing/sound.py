@@ -19,8 +19,8 @@ from encoder.probing import describing
 from encoder.probing.opening import time_base_of
 from encoder.timelines import spans
 from encoder.timelines.spans import PacketTimes
-from headend.media import AudioTrack, SubtitleTrack
-from headend.media.speakers import LAYOUTS, channel_count
+from headend.core.media import AudioTrack, SubtitleTrack
+from headend.core.media.speakers import LAYOUTS, channel_count
 
 _COMING_LATE = ("mpegts", "mpeg")
 """Containers whose header promises streams that may begin at any time; what it says of their start is made up."""

@@ -19,9 +19,9 @@ from encoder.loudness import CEILING_DBTP, REDUCTION_DB, dialnorm_word, level_wo
 from encoder.probing import CONTAINERS
 from encoder.sound.mixing import pan
 from encoder.timelines import policy
-from headend.media import AudioPart, AudioRendition, AudioTrack, Levelling, Master
-from headend.media.speakers import LAYOUTS
-from headend.timing import SOUND_TAIL_SAMPLES, Grid
+from headend.core.media import AudioPart, AudioRendition, AudioTrack, Levelling, Master
+from headend.core.media.speakers import LAYOUTS
+from headend.core.timing import SOUND_TAIL_SAMPLES, Grid
 
 _NEUTRAL = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 """What channels that were picked are called until they are mixed by their places; FFmpeg joins none without names."""

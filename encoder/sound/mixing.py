@@ -10,9 +10,9 @@ what is nearest to them at -3 dB.
 from collections.abc import Mapping
 from itertools import chain
 
-from headend.errors import MasterError
-from headend.media import AudioTrack
-from headend.media.speakers import LAYOUTS, holds_surround
+from headend.core.errors import MasterError
+from headend.core.media import AudioTrack
+from headend.core.media.speakers import LAYOUTS, holds_surround
 
 LESS_3_DB, LESS_6_DB = 0.707107, 0.5
 RENDERED: Mapping[str, tuple[str, ...]] = {"2.0": LAYOUTS["stereo"], "5.1": LAYOUTS["5.1"]}

@@ -9,9 +9,19 @@ from encoder.costs import Costs
 from encoder.identities import behind_input, task_id, track_id
 from encoder.probing import CONTAINERS
 from encoder.sound.command import audio_command, levelling
-from headend import documents, layout
-from headend.media import AudioRendition, AudioTrack, EncodePlan, EncodeTask, Kind, Levelling, Master, Part, Reading
-from headend.timing import Grid
+from headend.core import documents, layout
+from headend.core.media import (
+    AudioRendition,
+    AudioTrack,
+    EncodePlan,
+    EncodeTask,
+    Kind,
+    Levelling,
+    Master,
+    Part,
+    Reading,
+)
+from headend.core.timing import Grid
 
 
 @dataclass(frozen=True, slots=True)

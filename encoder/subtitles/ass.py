@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from encoder.subtitles.webvtt import clean
-from headend.media import Cue
+from headend.core.media import Cue
 
 _FIELDS = 9
 """Of an event, as FFmpeg's packets hold it: number, layer, style, name, three margins, effect, text."""

@@ -15,7 +15,7 @@ from typing import Any
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from headend.media import Cue
+from headend.core.media import Cue
 
 CODECS = frozenset({"h264", "hevc", "mpeg2video"})
 """Codecs that carry captions beside their frames."""

@@ -18,7 +18,7 @@ from av.subtitles.stream import SubtitleStream
 
 from encoder.subtitles import ass
 from encoder.subtitles.webvtt import clean
-from headend.media import Cue
+from headend.core.media import Cue
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from hashlib import sha256
 import av
 
 from encoder.subtitles import cues, srt, ttml, webvtt
-from headend.errors import MasterError
-from headend.media import Cue, Master
-from headend.settings import SubtitleOffset
-from headend.storage import masters
+from headend.core.errors import MasterError
+from headend.core.media import Cue, Master
+from headend.core.settings import SubtitleOffset
+from headend.core.storage import masters
 
 MOST_BYTES = 16 << 20
 """Far beyond the text of any film, whatever its styles."""

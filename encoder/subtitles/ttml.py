@@ -18,8 +18,8 @@ from ttconv.imsc.config import IMSCWriterConfiguration
 from ttconv.style_properties import DisplayAlignType, FontStyleType, FontWeightType, StyleProperties
 
 from encoder.subtitles.cues import escaped, milliseconds
-from headend.errors import MasterError
-from headend.media import Cue
+from headend.core.errors import MasterError
+from headend.core.media import Cue
 
 PROFILE = "http://www.w3.org/ns/ttml/profile/imsc1/text"
 """IMSC 1.0.1, section 5.1: the text profile's designator; documents of 1.1 without its additions are of it, too."""

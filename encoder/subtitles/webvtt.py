@@ -6,7 +6,7 @@ Source: W3C, WebVTT: The Web Video Text Tracks Format, section 6 (parsing).
 import re
 from dataclasses import dataclass
 
-from headend.media import Cue
+from headend.core.media import Cue
 
 _TIMESTAMP = re.compile(r"(?:(\d{1,9}):)?([0-5]\d):([0-5]\d)\.(\d{3})(?!\d)", re.ASCII)
 _SIGNATURE = re.compile(r"WEBVTT(?:[ \t][^\n]*)?(?:\n|$)")

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from encoder.sample_tables import Edit
-from headend.errors import MasterError
-from headend.media import Master
+from headend.core.errors import MasterError
+from headend.core.media import Master
 
 _SAME_S = Fraction(1, 1000)
 """Edits that lie nearer together in the media are one: their durations are rounded to ticks of the film."""

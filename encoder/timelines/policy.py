@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
-from headend.errors import MasterError
-from headend.media import AudioTrack, Master, Span, Timeline
+from headend.core.errors import MasterError
+from headend.core.media import AudioTrack, Master, Span, Timeline
 
 _SHOWN = 3
 """How many places a line names."""

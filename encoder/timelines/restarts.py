@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from fractions import Fraction
 
-from headend.errors import MasterError
-from headend.media import Master
+from headend.core.errors import MasterError
+from headend.core.media import Master
 
 BACK_S = Fraction(1, 5)
 """A keyframe is shown later than all that comes before it in the file; times that are damaged may go back a little."""

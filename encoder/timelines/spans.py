@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from headend.media import Change, Span, Timeline
+from headend.core.media import Change, Span, Timeline
 
 BREAK_S = Fraction(1, 100)
 """A longer step between packets is a gap or an overlap: shorter than a codec's frame, longer than rounding."""

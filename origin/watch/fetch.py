@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from headend.errors import ConfigError, HeadendError
+from headend.core.errors import ConfigError, HeadendError
 from origin.watch.pages import VENDOR
 from origin.watch.players import PLAYERS, Player
 

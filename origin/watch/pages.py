@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs
 
-from headend.errors import ObjectMissing
-from headend.http.responses import BRIEFLY, File, Response, document, text_file
+from headend.core.errors import ObjectMissing
+from headend.core.http.responses import BRIEFLY, File, Response, document, text_file
 from origin.watch.players import PLAYERS
 
 STATIC = Path(__file__).with_name("static")

@@ -8,7 +8,7 @@ samples and derive the same ranges from the headers, so one wrong byte shows as 
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from headend.errors import PackagingError
+from headend.core.errors import PackagingError
 from packager.coded import av1, avc, hevc, vp9
 from packager.coded.bits import Buffer, Ranges
 

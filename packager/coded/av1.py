@@ -9,7 +9,7 @@ Binding", section 2.3.3 (``av1C``) and 4 (Common Encryption).
 
 from dataclasses import dataclass
 
-from headend.errors import PackagingError
+from headend.core.errors import PackagingError
 from packager.coded.bits import Bits, Buffer, Ranges, Short, leb128
 
 _SEQUENCE, _FRAME_HEADER, _TILE_GROUP, _FRAME, _REDUNDANT, _TILE_LIST = 1, 3, 4, 6, 7, 8

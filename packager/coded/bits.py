@@ -4,7 +4,7 @@ Sources: ITU-T H.264 and H.265, sections 7.2 and 9 (``u``, ``ue``, ``se``); AV1 
 Specification, section 4.10 (``ns``, ``su``, ``leb128``).
 """
 
-from headend.errors import PackagingError
+from headend.core.errors import PackagingError
 
 Buffer = bytes | memoryview
 Ranges = list[tuple[int, int]]

@@ -5,7 +5,7 @@ Source: ITU-T H.265, sections 7.3.1 to 7.3.6; ISO/IEC 14496-15, section 8.3.3.1 
 
 from dataclasses import dataclass
 
-from headend.errors import PackagingError
+from headend.core.errors import PackagingError
 from packager.coded.bits import Bits, Buffer, Ranges, Unescaped
 from packager.coded.nal import header_bytes, units
 

@@ -5,7 +5,7 @@ Source: ISO/IEC 14496-15, sections 5.3.3 and 8.3.3.
 
 from collections.abc import Callable, Iterator
 
-from headend.errors import PackagingError
+from headend.core.errors import PackagingError
 from packager.coded.bits import Buffer, Short, Unescaped
 
 FIRST_BYTES = 64

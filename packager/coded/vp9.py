@@ -4,7 +4,7 @@ Source: VP9 Bitstream & Decoding Process Specification, sections 6.1, 6.2 and an
 Binding", section on Common Encryption.
 """
 
-from headend.errors import PackagingError
+from headend.core.errors import PackagingError
 from packager.coded.bits import Bits, Buffer, Ranges
 
 _SYNC = 0x498342

@@ -20,9 +20,9 @@ from benchmarks.origin import (
     publish,
     targets,
 )
-from headend import layout
-from headend.errors import ToolFailed
-from headend.storage.local import LocalStore
+from headend.core import layout
+from headend.core.errors import ToolFailed
+from headend.core.storage.local import LocalStore
 from origin.serving import running
 from tests.origin.releases import ask
 

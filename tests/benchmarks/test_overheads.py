@@ -17,8 +17,8 @@ import pytest
 from benchmarks.jobs import Watched, _bytes_in, job_of, watch
 from benchmarks.overheads import Report, Scratch, Uploads, draw, findings, parts
 from benchmarks.slow_link import slowed
-from headend.media import Effort
-from headend.storage.local import LocalStore
+from headend.core.media import Effort
+from headend.core.storage.local import LocalStore
 from tests.support.masters import make_film
 
 JOB = Watched(

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.presets import PRESETS, REFERENCE, Point, relative_size
 from encoder.families import av1, avc, hevc, vp9
-from headend.media import Codec, Effort
+from headend.core.media import Codec, Effort
 
 
 def points(*pairs: tuple[int, float], clip: str = "film") -> list[Point]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.scaling import CASES, Case, Dask, Local, Report, Simulated, draw, findings, hand_out, simulate
-from headend.media import Effort, EncodeTask
+from headend.core.media import Effort, EncodeTask
 from tests.support.encodes import task_of
 
 CALM, SLOW, LOST = CASES

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from benchmarks import store
 from benchmarks.packaging import film
-from headend import layout
+from headend.core import layout
 from packager import garbage, publishing
 
 

@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 
 from benchmarks import clips, vmaf
-from headend.errors import ToolFailed
+from headend.core.errors import ToolFailed
 from tests.support.masters import make_film
 
 SIZE_PX = (320, 180)

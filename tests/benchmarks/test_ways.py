@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import ways
 from benchmarks.shaka_shim import rewrite
-from headend.media import Effort
+from headend.core.media import Effort
 from tests.support.masters import make_film
 
 FRAMES = 96

@@ -24,7 +24,7 @@ from cdn_sim.engine import (
 from cdn_sim.model import Scenario
 from cdn_sim.players.session import Network, watch
 from cdn_sim.players.state import RULES
-from headend.errors import HeadendError
+from headend.core.errors import HeadendError
 from tests.cdn_sim.makers import scenario
 
 pytestmark = pytest.mark.usefixtures("engine")

@@ -8,8 +8,8 @@ from cdn_sim.fill_plans import FillPlan
 from cdn_sim.policies import make
 from cdn_sim.request_logs.decisions import DecisionLog
 from cdn_sim.topology import rendezvous
-from headend import documents
-from headend.cli import run
+from headend.app.cli import run
+from headend.core import documents
 from tests.cdn_sim.test_simulate import publish
 
 EDGES = """

@@ -3,7 +3,7 @@ import ipaddress
 import pytest
 
 from cdn_sim.pathways import HERE, Health, Plan, check, manifest, order, steered_edge
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 EDGES = tuple(
     steered_edge(f"{name}=http://{host}.example:8081")

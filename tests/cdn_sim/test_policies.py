@@ -13,8 +13,8 @@ from cdn_sim.admission import AdmitBySize, AdmitNone, AdmitSecondRequest
 from cdn_sim.kernels.state import ABSENT, GHOST, MARK, NUMBERS, USED, empty
 from cdn_sim.kernels.step import make_room, remove
 from cdn_sim.policies import POLICIES, Belady, Policy
-from headend.caching.segmented_lru import SegmentedLRU
-from headend.errors import ConfigError
+from headend.core.caching.segmented_lru import SegmentedLRU
+from headend.core.errors import ConfigError
 from tests.cdn_sim.traces import TRACES
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/policies.json").read_text())["traces"]

@@ -12,8 +12,8 @@ from cdn_sim import replaying
 from cdn_sim.policies import POLICIES
 from cdn_sim.request_logs import decisions, reading
 from cdn_sim.request_logs.decisions import MAGIC, DecisionLog, LoggedPolicy
-from headend.cli import run
-from headend.errors import ConfigError
+from headend.app.cli import run
+from headend.core.errors import ConfigError
 from tests.cdn_sim.traces import watching
 
 

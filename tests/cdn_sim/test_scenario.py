@@ -4,7 +4,7 @@ import pytest
 
 from cdn_sim import scenario
 from cdn_sim.scenario import BASE, parse, presets, size_bytes, time_ms, variants
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 
 SMOKE = scenario.preset_text("smoke")
 

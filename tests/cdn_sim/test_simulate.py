@@ -11,10 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from cdn_sim import names, spreading
 from cdn_sim.accounting import Tally
 from cdn_sim.spreading import Task
-from headend import layout, track_index
-from headend.cli import run
-from headend.media import Segment
-from headend.track_index import TrackFacts
+from headend.app.cli import run
+from headend.core import layout, track_index
+from headend.core.media import Segment
+from headend.core.track_index import TrackFacts
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -164,8 +164,8 @@ def publish(store: Path, title: str, track: str, codec: str, sizes: list[int], k
 
 
 def test_segment_sizes_come_from_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from headend.cli import segment_sizes
-    from headend.settings import StoreSettings
+    from headend.app.cli import segment_sizes
+    from headend.core.settings import StoreSettings
 
     sizes = [500_000 + 1000 * number for number in range(30)]
     publish(tmp_path / "store", "film", "avc-720p-1000k-aa", "avc1.64001f", sizes, 1000)

@@ -18,14 +18,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from headend import records
-from headend.jobs.model import State
-from headend.jobs.queue import Queue
-from headend.pipeline import Request, verify
-from headend.process import leashed
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
-from headend.storage import open_store
-from headend.storage.local_server import rclone_program
+from headend.app.jobs.model import State
+from headend.app.jobs.queue import Queue
+from headend.app.pipeline import Request, verify
+from headend.core import records
+from headend.core.process import leashed
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.storage import open_store
+from headend.core.storage.local_server import rclone_program
 from tests.support.command_line import command, environment
 from tests.support.jobs import picture_ladder
 from tests.support.masters import make_film

@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import pytest
 
-from headend.errors import ConfigError
-from headend.media import Presentation
-from headend.settings import StoreSettings, TextChoice
+from headend.core.errors import ConfigError
+from headend.core.media import Presentation
+from headend.core.settings import StoreSettings, TextChoice
 from origin.serving import running
 from origin.watch import fetch, pages
 from tests.support.jobs import submit_small

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.servers import run_nginx
-from headend import layout
-from headend.media import Codec
+from headend.core import layout
+from headend.core.media import Codec
 from origin.serving import running
 from origin.watch import fetch, pages
 from origin.watch.players import PLAYERS as SCRIPTS

@@ -10,7 +10,7 @@ from fractions import Fraction
 import pytest
 
 from encoder.tool import ffmpeg_path
-from headend.media import AudioRendition, Codec, Track
+from headend.core.media import AudioRendition, Codec, Track
 from tests.conformance.conftest import TITLE, Served
 
 NOT_IN_HLS = {Codec.VP9, Codec.OPUS}

@@ -1,6 +1,6 @@
 import pytest
 
-from headend.cli.demo_edges import browser
+from headend.app.cli.demo_edges import browser
 from tests.conformance.conftest import TITLE, Served
 
 

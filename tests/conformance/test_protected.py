@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headend.errors import ConfigError
-from headend.keys import lines
-from headend.keys.base import ContentKey, new_secret
-from headend.media import Codec, KeyClass, Scheme
-from headend.media.protection import key_names
-from headend.settings import KeySettings, ProtectionSettings, StoreSettings
+from headend.core.errors import ConfigError
+from headend.core.keys import lines
+from headend.core.keys.base import ContentKey, new_secret
+from headend.core.media import Codec, KeyClass, Scheme
+from headend.core.media.protection import key_names
+from headend.core.settings import KeySettings, ProtectionSettings, StoreSettings
 from ladders.ladder import Ladder
 from ladders.loading import load
 from origin.serving import Serving, running

@@ -18,9 +18,9 @@ import pytest
 from cdn_sim.live.steering_server import SteeringSettings
 from cdn_sim.live.steering_server import running as steering_running
 from cdn_sim.pathways import Plan, steered_edge
-from headend.errors import ConfigError
-from headend.http.listening import listen
-from headend.settings import StoreSettings
+from headend.core.errors import ConfigError
+from headend.core.http.listening import listen
+from headend.core.settings import StoreSettings
 from origin.serving import Serving, running
 from origin.watch import fetch, pages
 from tests.support.browsers import chromium, wait_for

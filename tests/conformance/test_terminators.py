@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from headend.storage.memory import MemoryStore
+from headend.core.storage.memory import MemoryStore
 from origin.serving import running
 from tests.origin.grants import CLOSED, from_edge, token
 from tests.origin.releases import PICTURE, TITLE, put_release

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from headend.errors import ObjectMissing, StorageError
-from headend.settings import StoreSettings
-from headend.storage import Store, check_writable, open_store
-from headend.storage.memory import MemoryStore
+from headend.core.errors import ObjectMissing, StorageError
+from headend.core.settings import StoreSettings
+from headend.core.storage import Store, check_writable, open_store
+from headend.core.storage.memory import MemoryStore
 from tests.support.s3_servers import BUCKET, PAGE_KEYS
 
 EVERY_BYTE = bytes(range(256)) * 5

@@ -13,8 +13,8 @@ import click
 import pytest
 import yaml
 
-from headend.cli import cli
-from headend.jobs.figures import Figures
+from headend.app.cli import cli
+from headend.app.jobs.figures import Figures
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from encoder.board import BACKOFF_S, FREE_FAILURES, REST_S, Blame, Board, Run
 from encoder.scheduling import Worker
-from headend.settings import ATTEMPTS
+from headend.core.settings import ATTEMPTS
 
 GB = 1_000_000_000
 

@@ -17,7 +17,7 @@ from encoder import cluster, tool
 from encoder.cluster import Advance, Done, Event, Failed, TaskRun, run_tasks, running
 from encoder.cluster.local import local_workers
 from encoder.scheduling import slot_count
-from headend.errors import (
+from headend.core.errors import (
     ChunkRejected,
     ConfigError,
     EncodingError,
@@ -26,9 +26,9 @@ from headend.errors import (
     StoreUnavailable,
     ToolFailed,
 )
-from headend.media import EncodeTask, Receipt
-from headend.process import run
-from headend.settings import ATTEMPTS, ClusterSettings
+from headend.core.media import EncodeTask, Receipt
+from headend.core.process import run
+from headend.core.settings import ATTEMPTS, ClusterSettings
 from tests.support.dask_cluster import dask_processes
 from tests.support.encodes import task_of
 

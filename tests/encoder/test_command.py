@@ -13,8 +13,8 @@ import pytest
 
 from encoder.command import VideoCommands
 from encoder.sound.command import audio_command
-from headend.errors import MasterError
-from headend.media import (
+from headend.core.errors import MasterError
+from headend.core.media import (
     Codec,
     ContentLight,
     Effort,
@@ -24,7 +24,7 @@ from headend.media import (
     VideoRendition,
     VideoTrack,
 )
-from headend.timing import Chunk, Grid, lay_grid
+from headend.core.timing import Chunk, Grid, lay_grid
 from packager.segmenting import fragments
 from tests.support.encodes import encode_chunk, encode_sound, look_at, look_of
 from tests.support.masters import Sound, make_film

@@ -6,9 +6,9 @@ from fractions import Fraction
 import pytest
 
 from encoder.conforming import Cadence, Fields, conform
-from headend.errors import MasterError
-from headend.media import FieldOrder, FrameIndex, VideoTrack
-from headend.settings import Limits
+from headend.core.errors import MasterError
+from headend.core.media import FieldOrder, FrameIndex, VideoTrack
+from headend.core.settings import Limits
 from tests.support.nouns import make_video_track
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from encoder.conforming import conform
 from encoder.costs import MOST_OFF, SAFE, Calibration, Costs, Pricing, measured
-from headend.media import Codec, Effort, EncodePlan, EncodeTask, Kind, Receipt, VideoRange
+from headend.core.media import Codec, Effort, EncodePlan, EncodeTask, Kind, Receipt, VideoRange
 from tests.encoder.test_planning import INPUTS, make_plan
 from tests.support.nouns import HDR10, TEXT_CODECS, make_audio_rendition, make_video_rendition, make_video_track
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from encoder import sandbox
 from encoder.cropping import SAMPLES, Borders, Sighting, between_bars, borders_of, crop, look, sampling
 from encoder.probing import probe
-from headend.errors import ConfigError, MasterError
-from headend.media import Crop
-from headend.settings import Cropping
+from headend.core.errors import ConfigError, MasterError
+from headend.core.media import Crop
+from headend.core.settings import Cropping
 from tests.support.masters import make_film, master_of
 from tests.support.nouns import make_video_track
 

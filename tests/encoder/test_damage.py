@@ -10,8 +10,8 @@ from encoder import damage, sandbox
 from encoder.conforming import conform
 from encoder.planning import usable
 from encoder.probing import probe
-from headend.errors import MasterError
-from headend.media import Damage, FrameIndex, Probe, Reading, merged
+from headend.core.errors import MasterError
+from headend.core.media import Damage, FrameIndex, Probe, Reading, merged
 from tests.support.damage import blank, garble, lose, skip_frames
 from tests.support.masters import Sound, make_film, master_of
 from tests.support.nouns import make_probe, make_video_track

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from encoder import encoding, tool
-from headend.errors import Cancelled, CommandRefused, ToolFailed, WorkerUnfit
+from headend.core.errors import Cancelled, CommandRefused, ToolFailed, WorkerUnfit
 from tests.support.encodes import carry_out, task_of
 from tests.support.playback import frames
 

@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from headend.media import AudioRendition, Codec
-from headend.timing import Grid
+from headend.core.media import AudioRendition, Codec
+from headend.core.timing import Grid
 from packager.segmenting import cut_audio
 from tests.support.encodes import encode_sound, look_at
 from tests.support.masters import Sound, make_film

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoder.excerpts import draw, foretell, peak_ratio
-from headend.media import Codec
-from headend.media.analysis import GopComplexity, Trial, TrialScore
-from headend.timing import Grid
+from headend.core.media import Codec
+from headend.core.media.analysis import GopComplexity, Trial, TrialScore
+from headend.core.timing import Grid
 
 TRIAL = Trial(Codec.AVC, 720, 28.0)
 

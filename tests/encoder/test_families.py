@@ -9,7 +9,7 @@ import pytest
 
 from encoder.families import AUDIO, VIDEO
 from encoder.families.base import Style
-from headend.media import Codec, ContentLight, Effort, MasteringDisplay, VideoRange, VideoRendition
+from headend.core.media import Codec, ContentLight, Effort, MasteringDisplay, VideoRange, VideoRendition
 from packager import boxes
 from packager.segmenting import Cut, cut_video, fragments
 from tests.support.encodes import Film, encode_chunk, look_at

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from encoder.conforming import conform
 from encoder.costs import Pricing, measured
 from encoder.grouping import arrange, makespan_s, price_of_memory, share_out
-from headend.media import Codec, Effort, VideoRendition
-from headend.timing import Chunk
+from headend.core.media import Codec, Effort, VideoRendition
+from headend.core.timing import Chunk
 from tests.support.nouns import make_video_rendition, make_video_track
 
 SIZES = ((1920, 1080), (1280, 720), (960, 540), (640, 360))

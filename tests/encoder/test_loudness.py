@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from encoder import encoding
 from encoder.loudness import LARGEST_GAIN_DB, level, levels, limiter, unmeasured_words, words
-from headend.errors import ToolFailed
-from headend.media import Codec, Levelling, Loudness
+from headend.core.errors import ToolFailed
+from headend.core.media import Codec, Levelling, Loudness
 from tests.support.encodes import Film, look_at, sound_task
 from tests.support.masters import Sound, make_film, run_ffmpeg
 from tests.support.nouns import make_audio_rendition

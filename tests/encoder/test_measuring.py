@@ -9,8 +9,8 @@ import pytest
 
 from encoder import measuring
 from encoder.measuring import Measured, Picture, Shown, file_picture, measure, spacing
-from headend.errors import Cancelled, ConfigError, ToolFailed
-from headend.media.quality import HD, HD_HIGH_RATE, UHD, UHD_HIGH_RATE, Viewing, viewing_of
+from headend.core.errors import Cancelled, ConfigError, ToolFailed
+from headend.core.media.quality import HD, HD_HIGH_RATE, UHD, UHD_HIGH_RATE, Viewing, viewing_of
 from tests.support.masters import make_film, run_ffmpeg
 
 SMALL = Viewing("small", HD.model, 640, 360)

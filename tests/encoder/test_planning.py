@@ -14,9 +14,9 @@ from encoder.command import POSTERS, SHEETS
 from encoder.conforming import conform
 from encoder.planning import Draft, complete_colour, first_release, usable
 from encoder.reencoding import first_pass
-from headend.errors import ConfigError, MasterError
-from headend.media import Codec, Colour, Effort, EncodePlan, Kind, Part, TextRole, TextTrack
-from headend.settings import EncodeSettings
+from headend.core.errors import ConfigError, MasterError
+from headend.core.media import Codec, Colour, Effort, EncodePlan, Kind, Part, TextRole, TextTrack
+from headend.core.settings import EncodeSettings
 from tests.support.nouns import (
     BT709,
     HDR10,

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.probing import STANDARD_RATES, frame_rate, indexing, opening, probe
-from headend.errors import MasterError
-from headend.media import Colour, ContentLight, FieldOrder, MasteringDisplay, Probe, VideoRange, VideoTrack
+from headend.core.errors import MasterError
+from headend.core.media import Colour, ContentLight, FieldOrder, MasteringDisplay, Probe, VideoRange, VideoTrack
 from tests.support.byte_counter import serve_counted
 from tests.support.damage import skip_frames
 from tests.support.masters import Sound, decoded_times_s, make_film, make_sound, master_of, rewrap, run_ffmpeg
@@ -497,8 +497,8 @@ def test_nothing_reaches_standard_error(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(film.read_bytes()[:5000])
     script = (
-        "import sys; from encoder.probing import probe; from headend.media import Master\n"
-        "from headend.errors import MasterError\n"
+        "import sys; from encoder.probing import probe; from headend.core.media import Master\n"
+        "from headend.core.errors import MasterError\n"
         "for path in sys.argv[1:]:\n"
         "    try: probe(Master(path, 1, '', ''), path)\n"
         "    except MasterError as error: print(error)\n"

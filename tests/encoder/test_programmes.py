@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from encoder.programmes import choose, tell
-from headend.errors import ConfigError
-from headend.media import AudioRole, AudioTrack, Codec
-from headend.settings import AudioChoice, Channel
+from headend.core.errors import ConfigError
+from headend.core.media import AudioRole, AudioTrack, Codec
+from headend.core.settings import AudioChoice, Channel
 from tests.support.encodes import encode_sound, look_at
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import make_audio_rendition, make_audio_track

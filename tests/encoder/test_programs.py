@@ -6,8 +6,8 @@ import pytest
 
 from encoder import probing, sandbox
 from encoder.programmes import tell_picture
-from headend.errors import ConfigError, MasterError
-from headend.settings import PictureChoice
+from headend.core.errors import ConfigError, MasterError
+from headend.core.settings import PictureChoice
 from tests.support.masters import Sound, make_film, master_of, run_ffmpeg
 
 

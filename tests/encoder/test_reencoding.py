@@ -9,9 +9,9 @@ from encoder.command import Look, VideoCommands
 from encoder.conforming import conform
 from encoder.planning import complete_colour
 from encoder.reencoding import Again, bounds, encode_again, first_pass
-from headend.media import Codec, Effort, VideoRendition
-from headend.rates import Bound
-from headend.timing import lay_grid
+from headend.core.media import Codec, Effort, VideoRendition
+from headend.core.rates import Bound
+from headend.core.timing import lay_grid
 from tests.support.nouns import make_master, make_video_rendition, make_video_track
 
 GRID = lay_grid(Fraction(24), 48, segment_s=Fraction(1), chunk_s=Fraction(2))

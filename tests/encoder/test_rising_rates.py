@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headend.media import Codec, Effort
+from headend.core.media import Codec, Effort
 from ladders.fitting import fit
 from ladders.loading import load
 from tests.support.encodes import Film, encode_chunk, look_at

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from encoder.scheduling import Worker, misfit, slot_bytes, slot_count
-from headend.media import EncodeTask
+from headend.core.media import EncodeTask
 from tests.support.encodes import task_of
 
 GB = 1_000_000_000

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from encoder import seeking, tool
 from encoder.conforming import Conformed, conform
-from headend.media import FrameIndex
-from headend.timing import Chunk, Grid, lay_grid
+from headend.core.media import FrameIndex
+from headend.core.timing import Chunk, Grid, lay_grid
 from packager.segmenting import cut_video
 from tests.support.encodes import Film, commands_of, look_at
 from tests.support.masters import make_film

@@ -3,8 +3,8 @@
 import pytest
 
 from encoder.surveying import Sightings, complexity
-from headend.errors import ChunkRejected
-from headend.timing import Chunk
+from headend.core.errors import ChunkRejected
+from headend.core.timing import Chunk
 
 PACKETS = (
     "#tb 0: 1/25\n" + "\n".join(f"0, {n}, {n}, 1, {1000 if n % 10 == 0 else 10}, 0xdeadbeef" for n in range(25)) + "\n"

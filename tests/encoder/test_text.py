@@ -9,10 +9,10 @@ import pytest
 
 from encoder import encoding, probing, text
 from encoder.subtitles.sidecars import Sidecar
-from headend.errors import ConfigError, MasterError
-from headend.media import Codec, Cue, EncodeTask, Kind, Probe, SubtitleTrack, TextRole, TextTrack
-from headend.settings import TextChoice
-from headend.timing import Chunk
+from headend.core.errors import ConfigError, MasterError
+from headend.core.media import Codec, Cue, EncodeTask, Kind, Probe, SubtitleTrack, TextRole, TextTrack
+from headend.core.settings import TextChoice
+from headend.core.timing import Chunk
 from tests.support import captions
 from tests.support.captions import make_captioned_film
 from tests.support.masters import make_film, master_of, rewrap, run_ffmpeg

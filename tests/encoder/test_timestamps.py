@@ -18,8 +18,8 @@ from encoder.command import Beside, Look, VideoCommands
 from encoder.conforming import Cadence, Conformed
 from encoder.probing import STANDARD_RATES
 from encoder.sound.command import audio_command, levelling
-from headend.media import AudioTrack, Effort, FieldOrder, Thumbnails
-from headend.timing import lay_grid
+from headend.core.media import AudioTrack, Effort, FieldOrder, Thumbnails
+from headend.core.timing import lay_grid
 from tests.support.nouns import (
     BT709,
     make_audio_rendition,

@@ -8,7 +8,7 @@ import imageio_ffmpeg
 import pytest
 
 from encoder import tool
-from headend.errors import ToolFailed, WorkerUnfit
+from headend.core.errors import ToolFailed, WorkerUnfit
 
 
 def script(path: Path, body: str) -> Path:

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from encoder.trials import TrialPoint, Tried, first_trials, further_trials, grouped, measured_at_once
-from headend.media import Codec
-from headend.media.analysis import Trial
+from headend.core.media import Codec
+from headend.core.media.analysis import Trial
 from tests.support.nouns import make_video_rendition
 
 SIZES = [

@@ -18,9 +18,9 @@ from encoder import cluster, tool
 from encoder.cluster import Done, Event, Failed, Job, Notice, Runner, TaskRun, run_tasks, running
 from encoder.cluster import roster as rosters
 from encoder.scheduling import slot_count
-from headend.errors import ConfigError, EncodingError, HeadendError, TaskCrashed, WorkerUnfit
-from headend.media import Receipt
-from headend.settings import ClusterSettings
+from headend.core.errors import ConfigError, EncodingError, HeadendError, TaskCrashed, WorkerUnfit
+from headend.core.media import Receipt
+from headend.core.settings import ClusterSettings
 from tests.encoder.test_cluster import Notes, done, failures, receipt, succeed, task, until
 from tests.support.dask_cluster import DaskCluster, dask_cluster
 

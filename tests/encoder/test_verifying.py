@@ -9,7 +9,7 @@ import pytest
 
 from encoder.picture.colour import light_of
 from encoder.verifying import differences
-from headend.media import (
+from headend.core.media import (
     AudioRendition,
     Codec,
     Colour,

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headend import editing, layout
-from headend.editing import Edit
-from headend.errors import ConfigError, MasterError
-from headend.manifests import hls
-from headend.manifests.outline import outline_of
-from headend.media import AudioRole
-from headend.pipeline import Planned, verify
-from headend.settings import AudioFileChoice, ClusterSettings, StoreSettings
-from headend.storage import Store, open_store
+from headend.app import editing
+from headend.app.editing import Edit
+from headend.app.pipeline import Planned, verify
+from headend.core import layout
+from headend.core.errors import ConfigError, MasterError
+from headend.core.manifests import hls
+from headend.core.manifests.outline import outline_of
+from headend.core.media import AudioRole
+from headend.core.settings import AudioFileChoice, ClusterSettings, StoreSettings
+from headend.core.storage import Store, open_store
 from packager.publishing import current_presentation, current_release
 from tests.support.command_line import command, environment
 from tests.support.jobs import submit_small

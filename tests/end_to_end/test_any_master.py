@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from encoder import encoding, planning, probing, tool
 from encoder.conforming import Cadence, Conformed, Fields, conform
 from encoder.probing import STANDARD_RATES
-from headend.media import Codec, Effort, EncodePlan, FieldOrder, Probe
-from headend.settings import EncodeSettings
+from headend.core.media import Codec, Effort, EncodePlan, FieldOrder, Probe
+from headend.core.settings import EncodeSettings
 from ladders.fitting import Fitted, fit
 from ladders.ladder import Ladder
 from ladders.loading import load

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from encoder.timelines import policy
-from headend import documents, layout, pipeline
-from headend.media import Effort, Release
-from headend.pipeline import Request, submit
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
-from headend.storage import Store, masters, open_store
+from headend.app import pipeline
+from headend.app.pipeline import Request, submit
+from headend.core import documents, layout
+from headend.core.media import Effort, Release
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.storage import Store, masters, open_store
 from packager.conformance import Verdict
 from packager.publishing import current_release
 from tests.support.deliveries import smallest_ladder

@@ -12,10 +12,10 @@ import pytest
 from encoder import planning, probing, sandbox, tool
 from encoder.conforming import conform
 from encoder.encoding import encode, output
-from headend.errors import HeadendError, MasterError
-from headend.media import Effort, Kind, Probe
-from headend.settings import EncodeSettings, StoreSettings
-from headend.storage import open_store
+from headend.core.errors import HeadendError, MasterError
+from headend.core.media import Effort, Kind, Probe
+from headend.core.settings import EncodeSettings, StoreSettings
+from headend.core.storage import open_store
 from ladders.fitting import fit
 from ladders.loading import load
 from packager.segmenting import cut_video

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headend.errors import DamagedMaster
-from headend.settings import StoreSettings
-from headend.storage import open_store
+from headend.core.errors import DamagedMaster
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
 from packager.conformance import verify
 from packager.publishing import current_presentation
 from tests.support.damage import blank, garble, lose, skip_frames

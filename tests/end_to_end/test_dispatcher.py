@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from headend.jobs.model import Job, State, Verb
-from headend.jobs.queue import Queue
-from headend.pipeline import Request, verify
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
-from headend.storage import Store, open_store
+from headend.app.jobs.model import Job, State, Verb
+from headend.app.jobs.queue import Queue
+from headend.app.pipeline import Request, verify
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.storage import Store, open_store
 from tests.support.command_line import command, environment, headend
 from tests.support.jobs import picture_ladder
 from tests.support.masters import make_film

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from headend import layout, pipeline
-from headend.errors import ConfigError
-from headend.manifests.tracks import all_tracks
-from headend.media import Codec, Effort
-from headend.pipeline import PublishedEarly, Request, submit
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
-from headend.storage import open_store
+from headend.app import pipeline
+from headend.app.pipeline import PublishedEarly, Request, submit
+from headend.core import layout
+from headend.core.errors import ConfigError
+from headend.core.manifests.tracks import all_tracks
+from headend.core.media import Codec, Effort
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.storage import open_store
 from ladders.loading import load
 from packager import publishing
 from packager.conformance import verify

@@ -17,9 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from headend.settings import StoreSettings
-from headend.storage import open_store
-from headend.storage.local_server import LocalS3, rclone_server
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
+from headend.core.storage.local_server import LocalS3, rclone_server
 from origin.serving import running
 from origin.watch import fetch, pages
 from packager.conformance import verify

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from encoder import probing
-from headend import layout
-from headend.errors import MasterError
-from headend.media import (
+from headend.core import layout
+from headend.core.errors import MasterError
+from headend.core.media import (
     AudioRendition,
     Codec,
     FieldOrder,
@@ -25,7 +25,7 @@ from headend.media import (
     VideoRendition,
     VideoTrack,
 )
-from headend.settings import StoreSettings
+from headend.core.settings import StoreSettings
 from ladders import loading
 from ladders.ladder import Ladder, RungRange
 from packager.conformance import verify

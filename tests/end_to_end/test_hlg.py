@@ -8,10 +8,10 @@ from pathlib import Path
 import av
 import pytest
 
-from headend import layout
-from headend.media import Codec, VideoRange
-from headend.pipeline import verify
-from headend.settings import StoreSettings
+from headend.app.pipeline import verify
+from headend.core import layout
+from headend.core.media import Codec, VideoRange
+from headend.core.settings import StoreSettings
 from ladders.ladder import Ladder, RungRange
 from ladders.loading import load
 from packager import boxes

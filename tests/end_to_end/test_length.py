@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from headend.media import Codec
-from headend.settings import StoreSettings, TextChoice
+from headend.core.media import Codec
+from headend.core.settings import StoreSettings, TextChoice
 from ladders.ladder import Ladder
 from origin.serving import running
 from packager.conformance import verify

@@ -5,10 +5,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from encoder.cluster import Done, Failed, Notice
-from headend import pipeline
-from headend.media import Effort
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
-from headend.storage import open_store
+from headend.app import pipeline
+from headend.core.media import Effort
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.storage import open_store
 from ladders import loading
 from tests.end_to_end.test_s3 import upload
 from tests.support.gate import gate_before

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from encoder import tool
-from headend import documents
-from headend.analysis import Analysis
-from headend.cli import run
-from headend.settings import StoreSettings
-from headend.storage import open_store
+from headend.app.analysis import Analysis
+from headend.app.cli import run
+from headend.core import documents
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
 from ladders.rules import check
 from packager import garbage
 from packager.conformance import verify

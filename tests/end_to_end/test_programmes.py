@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from headend import layout
-from headend.manifests import dash
-from headend.media import AudioRole
-from headend.settings import AudioChoice, StoreSettings
+from headend.core import layout
+from headend.core.manifests import dash
+from headend.core.media import AudioRole
+from headend.core.settings import AudioChoice, StoreSettings
 from packager.conformance import verify
 from packager.publishing import current_presentation
 from packager.stock import read_track

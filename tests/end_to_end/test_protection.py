@@ -20,16 +20,17 @@ import psutil
 import pytest
 
 from encoder import tool
-from headend import encrypting, layout, pipeline
-from headend.editing import Edit, Label, edit
-from headend.errors import ConfigError, PackagingError, WorkerUnfit
-from headend.keys import ContentKey, lines
-from headend.media import Effort, Presentation, Scheme
-from headend.media.protection import key_names
-from headend.performing import order_of, perform
-from headend.pipeline import Request, submit
-from headend.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
-from headend.storage import Store, open_store
+from headend.app import encrypting, pipeline
+from headend.app.editing import Edit, Label, edit
+from headend.app.performing import order_of, perform
+from headend.app.pipeline import Request, submit
+from headend.core import layout
+from headend.core.errors import ConfigError, PackagingError, WorkerUnfit
+from headend.core.keys import ContentKey, lines
+from headend.core.media import Effort, Presentation, Scheme
+from headend.core.media.protection import key_names
+from headend.core.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
+from headend.core.storage import Store, open_store
 from ladders import choosing
 from ladders.loading import load
 from packager import publishing
@@ -308,9 +309,9 @@ def test_what_goes_over_dask_holds_no_key(made: Made) -> None:
 def test_clear_titles_load_no_cryptography() -> None:
     code = """
 import sys
-from headend import performing, pipeline, editing
-from headend.media import EncodeTask, Kind
-from headend.timing import Chunk
+from headend.app import performing, pipeline, editing
+from headend.core.media import EncodeTask, Kind
+from headend.core.timing import Chunk
 from packager import conformance, publishing, segmenting
 order = performing.Order(None, "film", None, "", "", None, {}, {}, {}, 0, {}, ())
 assert performing._seals(order, EncodeTask("t", Kind.VIDEO, Chunk(0, 0, 1, 1), ("avc",), (), 0.0)) == {}

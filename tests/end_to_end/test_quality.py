@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from encoder import cluster
-from headend import layout, measured, quality
-from headend.errors import ConfigError, MasterError, QualityRefused
-from headend.media import Effort, EncodeTask, Kind
-from headend.media.quality import Checking, Outcome, Override, QualityReport, Thresholds, Viewing
-from headend.pipeline import Event, Measured, Request, submit
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
-from headend.storage import Store, open_store
+from headend.app import quality
+from headend.app.pipeline import Event, Measured, Request, submit
+from headend.core import layout, measured
+from headend.core.errors import ConfigError, MasterError, QualityRefused
+from headend.core.media import Effort, EncodeTask, Kind
+from headend.core.media.quality import Checking, Outcome, Override, QualityReport, Thresholds, Viewing
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.storage import Store, open_store
 from ladders import choosing
 from ladders.loading import load
 from packager import lifecycle

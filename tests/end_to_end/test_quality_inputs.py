@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from headend.media import Effort
-from headend.media.quality import Checking, Outcome, QualityReport, Viewing
-from headend.pipeline import Request, submit
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.app.pipeline import Request, submit
+from headend.core.media import Effort
+from headend.core.media.quality import Checking, Outcome, QualityReport, Viewing
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders import choosing
 from ladders.loading import load
 from tests.support.masters import run_ffmpeg

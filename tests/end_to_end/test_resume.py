@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from headend import layout
-from headend.settings import StoreSettings
-from headend.storage import open_store
+from headend.core import layout
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
 from packager.conformance import verify
 from tests.support.masters import make_film
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import headend
-from headend.jobs.model import State
-from headend.jobs.queue import Queue
-from headend.pipeline import Request, verify
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
-from headend.storage import open_store
+from headend.app.jobs.model import State
+from headend.app.jobs.queue import Queue
+from headend.app.pipeline import Request, verify
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.storage import open_store
 from tests.support.command_line import ROOT, command, environment
 from tests.support.dask_cluster import DaskCluster, dask_cluster
 from tests.support.jobs import picture_ladder

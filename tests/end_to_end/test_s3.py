@@ -9,12 +9,12 @@ import pytest
 
 from encoder import encoding, planning, tool
 from encoder.conforming import conform
-from headend import pipeline
-from headend.errors import MasterError
-from headend.media import Effort, EncodePlan, Kind, Probe
-from headend.settings import EncodeSettings, StoreSettings
-from headend.storage import masters
-from headend.storage.local_server import LocalS3
+from headend.app import pipeline
+from headend.core.errors import MasterError
+from headend.core.media import Effort, EncodePlan, Kind, Probe
+from headend.core.settings import EncodeSettings, StoreSettings
+from headend.core.storage import masters
+from headend.core.storage.local_server import LocalS3
 from ladders import fitting
 from ladders.loading import load
 from packager.conformance import verify

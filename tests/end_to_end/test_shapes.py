@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from headend.media import Crop, VideoRendition
-from headend.settings import Cropping, StoreSettings
+from headend.core.media import Crop, VideoRendition
+from headend.core.settings import Cropping, StoreSettings
 from packager.conformance import verify
 from tests.support.frame_numbers import read_frame_number
 from tests.support.jobs import Published, picture_ladder, submit_small

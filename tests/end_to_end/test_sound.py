@@ -5,9 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from headend.media import AudioRendition, Track
-from headend.pipeline import Outcome
-from headend.settings import StoreSettings
+from headend.app.pipeline import Outcome
+from headend.core.media import AudioRendition, Track
+from headend.core.settings import StoreSettings
 from tests.support.jobs import Published, submit_small
 from tests.support.masters import Sound, make_film
 from tests.support.playback import sound, track_bytes

@@ -8,13 +8,14 @@ from pathlib import Path
 import boto3
 import pytest
 
-from headend import layout, pipeline
-from headend.errors import MasterError
-from headend.media import Codec, Effort, Presentation, Track
-from headend.pipeline import Request
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings, TextChoice
-from headend.storage import Store, open_store
-from headend.storage.local_server import LocalS3
+from headend.app import pipeline
+from headend.app.pipeline import Request
+from headend.core import layout
+from headend.core.errors import MasterError
+from headend.core.media import Codec, Effort, Presentation, Track
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings, TextChoice
+from headend.core.storage import Store, open_store
+from headend.core.storage.local_server import LocalS3
 from ladders.loading import load
 from packager.conformance import verify
 from tests.support.captions import make_captioned_film

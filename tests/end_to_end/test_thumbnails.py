@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headend import layout
-from headend.settings import StoreSettings
+from headend.core import layout
+from headend.core.settings import StoreSettings
 from packager.conformance import verify
 from tests.support.frame_numbers import read_frame_number
 from tests.support.jobs import Published, submit_small

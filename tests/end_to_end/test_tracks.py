@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from headend import layout, pipeline
-from headend.media import Codec, Effort
-from headend.pipeline import Outcome, Request, submit
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
-from headend.storage import Store, open_store
+from headend.app import pipeline
+from headend.app.pipeline import Outcome, Request, submit
+from headend.core import layout
+from headend.core.media import Codec, Effort
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.storage import Store, open_store
 from ladders import choosing
 from ladders.loading import load
 from packager.conformance import verify

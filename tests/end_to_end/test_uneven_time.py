@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from headend.errors import MasterError
-from headend.pipeline import inspect
-from headend.settings import EncodeSettings, StoreSettings
+from headend.app.pipeline import inspect
+from headend.core.errors import MasterError
+from headend.core.settings import EncodeSettings, StoreSettings
 from tests.support.deliveries import Delivered, deliver, planned
 from tests.support.masters import Sound, make_film, make_sound, run_ffmpeg
 from tests.support.uneven_masters import (

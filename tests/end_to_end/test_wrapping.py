@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headend.settings import StoreSettings
+from headend.core.settings import StoreSettings
 from tests.support.jobs import picture_ladder, submit_small
 from tests.support.masters import Sound, make_film
 from tests.support.playback import frame_numbers, sound, track_bytes

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from headend.errors import MasterError
-from headend.media import Codec, Colour, VideoRange, VideoRendition
+from headend.core.errors import MasterError
+from headend.core.media import Codec, Colour, VideoRange, VideoRendition
 from ladders.fitting import Fitted, fit, fit_box, upright
 from ladders.ladder import FramePolicy, Ladder
 from ladders.loading import load

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headend.media import Codec
+from headend.core.media import Codec
 from ladders.hull import Hull, Spot, TrialPoint, hull, inverted, monotone_cubic, rate_saving
 from ladders.ladder import Ladder, RungRange
 from ladders.loading import load

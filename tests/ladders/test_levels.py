@@ -3,8 +3,8 @@ from itertools import pairwise
 
 import pytest
 
-from headend.errors import ConfigError
-from headend.media import Codec
+from headend.core.errors import ConfigError
+from headend.core.media import Codec
 from ladders.levels import LEVELS, smallest_level
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 from ladders.loading import load, presets
 from ladders.rules import check
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from headend.media import AudioRung, Codec
+from headend.core.media import AudioRung, Codec
 from ladders.ladder import FramePolicy, Ladder, RungRange, VideoRung
 from ladders.loading import load
 from ladders.rules import RULES, check

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headend.errors import ConfigError
-from headend.media import Codec, Colour, Probe, VideoRange
-from headend.settings import Targets
+from headend.core.errors import ConfigError
+from headend.core.media import Codec, Colour, Probe, VideoRange
+from headend.core.settings import Targets
 from ladders import fitting, titled
 from ladders.hull import Hull, Spot, TrialPoint, estimated, hull, inverted, rate_saving
 from ladders.ladder import RungRange

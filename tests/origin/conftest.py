@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from headend.storage.memory import MemoryStore
+from headend.core.storage.memory import MemoryStore
 from origin.serving import running
 from tests.origin.releases import WatchedStore, put_release
 

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from headend.access.tokens import Grant, Use, issue, make_key, read_keys, vouch
+from headend.core.access.tokens import Grant, Use, issue, make_key, read_keys, vouch
 from origin.serving import Serving
 from tests.origin.releases import TITLE
 

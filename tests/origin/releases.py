@@ -11,14 +11,14 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from headend import documents, layout, track_index
-from headend.errors import HeadendError
-from headend.manifests import dash
-from headend.manifests.outline import outline_of
-from headend.media import Codec, Current, Presentation, Release, Segment, Thumbnails, Track
-from headend.storage import ObjectInfo, Reader, Store
-from headend.storage.memory import MemoryStore
-from headend.timing import lay_grid
+from headend.core import documents, layout, track_index
+from headend.core.errors import HeadendError
+from headend.core.manifests import dash
+from headend.core.manifests.outline import outline_of
+from headend.core.media import Codec, Current, Presentation, Release, Segment, Thumbnails, Track
+from headend.core.storage import ObjectInfo, Reader, Store
+from headend.core.storage.memory import MemoryStore
+from headend.core.timing import lay_grid
 from packager.presentation import StoredTrack, index_of
 from tests.support.nouns import make_audio_rendition, make_text_rendition, make_video_rendition
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from encoder.tool import ffmpeg_path
-from headend import documents, layout, track_index
-from headend.manifests import dash, hls
-from headend.manifests.outline import outline_of
-from headend.media import Current
-from headend.storage import Store
-from headend.storage.local import LocalStore
-from headend.storage.memory import MemoryStore
+from headend.core import documents, layout, track_index
+from headend.core.manifests import dash, hls
+from headend.core.manifests.outline import outline_of
+from headend.core.media import Current
+from headend.core.storage import Store
+from headend.core.storage.local import LocalStore
+from headend.core.storage.memory import MemoryStore
 from origin.serving import Serving, running
 from packager.presentation import index_of
 from tests.origin.grants import CLOSED, KEYS, STRANGE_KEYS, from_edge, token

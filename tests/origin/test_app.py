@@ -8,7 +8,7 @@ from xml.etree.ElementTree import canonicalize
 import brotli
 import pytest
 
-from headend import layout
+from headend.core import layout
 from origin.serving import running
 from tests.origin.releases import (
     INDEX,

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from headend import layout
-from headend.settings import StoreSettings
-from headend.storage import open_store
-from headend.storage.local_server import LocalS3
-from headend.storage.memory import MemoryStore
+from headend.core import layout
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
+from headend.core.storage.local_server import LocalS3
+from headend.core.storage.memory import MemoryStore
 from origin import bucket
 from origin.serving import Serving, running
 from origin.signing import Signer

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from headend import layout
-from headend.http.cmcd import OBJECTS, Told, read
+from headend.core import layout
+from headend.core.http.cmcd import OBJECTS, Told, read
 from origin.serving import running
 from tests.origin.releases import PICTURE, SEGMENTS, TITLE, WatchedStore, ask
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from headend.http.server import Limits
-from headend.storage.memory import MemoryStore
+from headend.core.http.server import Limits
+from headend.core.storage.memory import MemoryStore
 from origin.serving import Serving, running
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask, put_release
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from headend import layout
-from headend.errors import ConfigError
-from headend.storage.local import LocalStore
-from headend.storage.memory import MemoryStore
+from headend.core import layout
+from headend.core.errors import ConfigError
+from headend.core.storage.local import LocalStore
+from headend.core.storage.memory import MemoryStore
 from origin.serving import Serving, running
 from tests.origin.releases import PICTURE, SEGMENTS, TITLE, WatchedStore, ask, put_release
 

@@ -26,14 +26,14 @@ import pytest
 
 from cdn_sim.live import serving as edge_serving
 from cdn_sim.live.serving import EdgeSettings
-from headend import layout
-from headend.caching.circuit_breaker import FAILURES
-from headend.errors import ConfigError, StoreUnavailable
-from headend.http.server import Limits
-from headend.settings import StoreSettings
-from headend.storage import Store, open_store
-from headend.storage.local import LocalStore
-from headend.storage.local_server import LocalS3
+from headend.core import layout
+from headend.core.caching.circuit_breaker import FAILURES
+from headend.core.errors import ConfigError, StoreUnavailable
+from headend.core.http.server import Limits
+from headend.core.settings import StoreSettings
+from headend.core.storage import Store, open_store
+from headend.core.storage.local import LocalStore
+from headend.core.storage.local_server import LocalS3
 from origin.serving import Serving, running
 from tests.origin.grants import CLOSED, STRANGE_KEYS, token
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, put_release
@@ -176,7 +176,7 @@ def test_an_origin_that_may_open_few_files_takes_few_connections(tmp_path: Path)
     put_release(LocalStore(tmp_path))
     room = 5
     program = (
-        "import resource, sys; from headend.settings import StoreSettings; from origin.serving import *;"
+        "import resource, sys; from headend.core.settings import StoreSettings; from origin.serving import *;"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, (OTHER_FILES + {room},) * 2);"
         "serve(StoreSettings(sys.argv[1]), port=0, on_ready=lambda url: print(url, flush=True))"
     )

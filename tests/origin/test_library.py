@@ -4,10 +4,10 @@ from typing import TypeVar
 
 import pytest
 
-from headend import documents, layout
-from headend.caching import circuit_breaker
-from headend.errors import ObjectMissing, StorageError, StoreUnavailable
-from headend.media import Current
+from headend.core import documents, layout
+from headend.core.caching import circuit_breaker
+from headend.core.errors import ObjectMissing, StorageError, StoreUnavailable
+from headend.core.media import Current
 from origin import catalogue, library
 from origin.index import Wanted
 from origin.library import Library

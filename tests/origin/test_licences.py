@@ -13,11 +13,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from headend.keys import cpix, lines, open_keys
-from headend.keys.base import ContentKey, new_secret
-from headend.keys.file import FileKeys
-from headend.keys.provider import Provider
-from headend.media.protection import KeyClass, KeyName, Scheme, key_name
+from headend.core.keys import cpix, lines, open_keys
+from headend.core.keys.base import ContentKey, new_secret
+from headend.core.keys.file import FileKeys
+from headend.core.keys.provider import Provider
+from headend.core.media.protection import KeyClass, KeyName, Scheme, key_name
 from origin.licences import KeyCache, LicenceService, Licensing, covers
 from packager.signalling import SYSTEM_IDS, signals_for
 from tests.origin import grants
@@ -313,7 +313,7 @@ def test_the_source_is_asked_once_a_minute_for_a_key_and_for_one_that_it_lacks(k
 def test_a_source_that_is_away_is_a_fault_of_the_service_and_not_of_the_token(
     licensing: Licensing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headend.errors import StoreUnavailable
+    from headend.core.errors import StoreUnavailable
 
     def away(*_: Any) -> Any:
         raise StoreUnavailable("it does not answer")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from headend import layout
-from headend.errors import StoreUnavailable
-from headend.http import connections
-from headend.storage.local import LocalStore
-from headend.storage.memory import MemoryStore
+from headend.core import layout
+from headend.core.errors import StoreUnavailable
+from headend.core.http import connections
+from headend.core.storage.local import LocalStore
+from headend.core.storage.memory import MemoryStore
 from origin.serving import Serving, running
 from tests.origin.grants import CLOSED, token
 from tests.origin.releases import INIT, PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask, put_release

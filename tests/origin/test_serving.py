@@ -14,12 +14,12 @@ import aiohttp
 import pytest
 import yarl
 
-from headend import layout
-from headend.errors import ConfigError, StorageError, StoreUnavailable
-from headend.settings import StoreSettings
-from headend.storage import open_store
-from headend.storage.local import LocalStore
-from headend.storage.local_server import LocalS3
+from headend.core import layout
+from headend.core.errors import ConfigError, StorageError, StoreUnavailable
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
+from headend.core.storage.local import LocalStore
+from headend.core.storage.local_server import LocalS3
 from origin.serving import running, serve
 from tests.origin.releases import INIT, PICTURE, RELEASE, SEGMENTS, SOUND, TITLE, WatchedStore, ask, put_release
 from tests.support.s3_servers import BUCKET
@@ -30,7 +30,7 @@ SEGMENT = f"{TRACKS}/{PICTURE}/1.m4s"
 
 PROGRAM = """
 import sys
-from headend.settings import StoreSettings
+from headend.core.settings import StoreSettings
 from origin.serving import Serving, serve
 serve(
     StoreSettings(sys.argv[1]),
@@ -122,7 +122,7 @@ def test_a_bucket_that_can_not_be_reached_is_503(rclone_s3: LocalS3, monkeypatch
     assert rclone_s3  # for the credentials
     with closing(socket.create_server(("127.0.0.1", 0))) as unused:
         port = unused.getsockname()[1]
-    monkeypatch.setattr("headend.storage.s3.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("headend.core.storage.s3.MAX_ATTEMPTS", 1)
     with running(StoreSettings(f"s3://{BUCKET}", f"http://127.0.0.1:{port}")) as url:
         assert ask(url, f"/{TITLE}/manifest.mpd").status == 503
         assert ask(url, "/readyz").status == 503

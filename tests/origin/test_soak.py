@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from headend.storage.memory import MemoryStore
+from headend.core.storage.memory import MemoryStore
 from tests.origin.grants import PLAYBACK, token
 from tests.origin.releases import MULTIVARIANT, PICTURE, RELEASE, TITLE, ask, put_release
 from tests.origin.troubled_s3 import BUCKET, BadDay, Trouble, bad_day, breaks_off_after, claims, refuses, works
@@ -27,8 +27,8 @@ MEMORY = 8 << 20
 """Budget of the origin for files: an eighth of the title."""
 PROGRAM = f"""
 import os
-from headend.access.tokens import read_keys
-from headend.settings import StoreSettings
+from headend.core.access.tokens import read_keys
+from headend.core.settings import StoreSettings
 from origin.serving import Serving, serve
 keys = read_keys(os.environ["KEYS"], "keys") if os.environ.get("KEYS") else None
 serving = Serving(cache_bytes={MEMORY}, keys=keys)

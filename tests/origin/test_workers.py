@@ -16,9 +16,9 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from headend.access.tokens import read_keys
-from headend.http import workers as crew
-from headend.storage.local import LocalStore
+from headend.core.access.tokens import read_keys
+from headend.core.http import workers as crew
+from headend.core.storage.local import LocalStore
 from tests.origin.grants import PLAYBACK, STRANGE, token
 from tests.origin.releases import PICTURE, SEGMENTS, TITLE, ask, put_release
 from tests.support.command_line import command, environment

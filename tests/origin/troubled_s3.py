@@ -10,7 +10,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
-from headend.storage import Store
+from headend.core.storage import Store
 
 Trouble = Callable[["Answering"], None]
 

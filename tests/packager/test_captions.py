@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headend.errors import PackagingError
-from headend.media import Codec, Cue, TextRendition, TextRole
-from headend.timing import lay_grid
+from headend.core.errors import PackagingError
+from headend.core.media import Codec, Cue, TextRendition, TextRole
+from headend.core.timing import lay_grid
 from packager import boxes, captions
 from packager.codec_strings import codec_string
 from packager.segmenting import Cut

@@ -5,8 +5,8 @@ import pytest
 
 from benchmarks.synthetic import ENCODERS, init_of_codec
 from encoder.tool import ffmpeg_path
-from headend.errors import PackagingError
-from headend.media import Codec
+from headend.core.errors import PackagingError
+from headend.core.media import Codec
 from packager import boxes
 from packager.codec_strings import codec_of, codec_string
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from headend import documents, layout, track_index
-from headend.errors import ConfigError, StoreUnavailable
-from headend.media import EncodePlan, Light, Release, Segment
-from headend.storage.memory import MemoryStore
+from headend.core import documents, layout, track_index
+from headend.core.errors import ConfigError, StoreUnavailable
+from headend.core.media import EncodePlan, Light, Release, Segment
+from headend.core.storage.memory import MemoryStore
 from packager.conformance import Finding, verify
 from packager.publishing import current_release
 from packager.stock import read_track
@@ -216,7 +216,7 @@ def test_damaged_documents_are_findings(key: str) -> None:
 
 
 def test_a_bandwidth_below_what_was_measured_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from headend.manifests import hls
+    from headend.core.manifests import hls
 
     honest = hls.multivariant
     monkeypatch.setattr(

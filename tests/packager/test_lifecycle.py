@@ -10,11 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from headend import documents, holds, layout
-from headend.errors import ConfigError, StorageError, StoreUnavailable
-from headend.media import Codec, EncodePlan
-from headend.storage.base import ObjectInfo, Store
-from headend.storage.memory import MemoryStore
+from headend.core import documents, holds, layout
+from headend.core.errors import ConfigError, StorageError, StoreUnavailable
+from headend.core.media import Codec, EncodePlan
+from headend.core.storage.base import ObjectInfo, Store
+from headend.core.storage.memory import MemoryStore
 from packager import garbage, lifecycle
 from packager.conformance import references
 from packager.presentation import present
@@ -167,7 +167,7 @@ def test_repackaging_by_the_same_headend_changes_nothing(store: OldStore) -> Non
 def test_repackaging_by_another_headend_makes_a_release_over_the_same_tracks(
     store: OldStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headend.manifests import hls
+    from headend.core.manifests import hls
 
     one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
     before = {info.key: info.etag for info in store.list(layout.tracks("film"))}

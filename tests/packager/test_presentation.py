@@ -5,10 +5,10 @@ from fractions import Fraction
 import pytest
 
 from benchmarks.synthetic import inits_of, plan_of, presentation_of, receipts_of
-from headend.errors import PackagingError
-from headend.manifests.tracks import AnyTrack, presented_ticks
-from headend.media import Codec, EncodedTrack, EncodePlan, Presentation, Receipt, Segment, VideoRendition
-from headend.timing import lay_grid
+from headend.core.errors import PackagingError
+from headend.core.manifests.tracks import AnyTrack, presented_ticks
+from headend.core.media import Codec, EncodedTrack, EncodePlan, Presentation, Receipt, Segment, VideoRendition
+from headend.core.timing import lay_grid
 from packager.presentation import join, present
 from tests.support.nouns import make_video_rendition
 from tests.support.releases import make_grid, make_plan, make_presentation

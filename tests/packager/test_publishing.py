@@ -5,11 +5,11 @@ from fractions import Fraction
 import pytest
 
 from benchmarks.synthetic import receipts_of
-from headend import documents, layout
-from headend.errors import ConfigError, PackagingError, StorageError, StoreUnavailable
-from headend.media import Codec, EncodePlan, Presentation, Receipt
-from headend.storage.base import Store
-from headend.storage.memory import MemoryStore
+from headend.core import documents, layout
+from headend.core.errors import ConfigError, PackagingError, StorageError, StoreUnavailable
+from headend.core.media import Codec, EncodePlan, Presentation, Receipt
+from headend.core.storage.base import Store
+from headend.core.storage.memory import MemoryStore
 from packager.conformance import references, verify
 from packager.presentation import present
 from packager.publishing import (

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from headend.errors import ConfigError
-from headend.media import Codec, Effort, EncodePlan, KeyClass, Protection, Scheme
-from headend.media.protection import key_names
-from headend.timing import Grid
+from headend.core.errors import ConfigError
+from headend.core.media import Codec, Effort, EncodePlan, KeyClass, Protection, Scheme
+from headend.core.media.protection import key_names
+from headend.core.timing import Grid
 from packager import sealing
 from packager.protecting import iv_of
 from packager.sealing import Scope, check_vectors, codecs_of, salt_of, sealed

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headend.errors import ChunkRejected, HeadendError, PackagingError, PlanMismatch
-from headend.media import Codec, Loudness, VideoRendition
-from headend.timing import Chunk, Grid, lay_grid
+from headend.core.errors import ChunkRejected, HeadendError, PackagingError, PlanMismatch
+from headend.core.media import Codec, Loudness, VideoRendition
+from headend.core.timing import Chunk, Grid, lay_grid
 from packager import boxes
 from packager.boxes import box
 from packager.segmenting import REORDER_FRAMES, Cut, Sample, cut_audio, cut_video, fragment_bytes, fragments

@@ -5,8 +5,8 @@ import pytest
 from cpix.drm import playready, widevine
 from lxml import etree
 
-from headend.media import KeyName, Scheme, Signal
-from headend.media.protection import KeyClass, key_name
+from headend.core.media import KeyName, Scheme, Signal
+from headend.core.media.protection import KeyClass, key_name
 from packager.signalling import SYSTEM_IDS, System, common_pssh, playready_object, signals
 
 NAME = key_name("film", Scheme.CBCS, KeyClass.HD)

@@ -5,12 +5,12 @@ import m3u8
 import pytest
 from lxml import etree
 
-from headend.manifests import dash, hls
-from headend.manifests.outline import outline_of
-from headend.manifests.tracks import presented_ticks
-from headend.media import Codec, Presentation
+from headend.core.manifests import dash, hls
+from headend.core.manifests.outline import outline_of
+from headend.core.manifests.tracks import presented_ticks
+from headend.core.media import Codec, Presentation
 from packager import thumbnails
-from tests.headend.manifests.test_dash import NAMES, SCHEMA, ids_of, sets_of, value_of
+from tests.headend.core.manifests.test_dash import NAMES, SCHEMA, ids_of, sets_of, value_of
 from tests.support.nouns import make_video_rendition
 from tests.support.releases import make_grid, make_presentation
 

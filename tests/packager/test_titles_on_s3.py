@@ -23,11 +23,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from headend import layout
-from headend.errors import ConfigError, PackagingError, StoreUnavailable
-from headend.settings import StoreSettings
-from headend.storage import Store, open_store
-from headend.storage.base import ObjectInfo
+from headend.core import layout
+from headend.core.errors import ConfigError, PackagingError, StoreUnavailable
+from headend.core.settings import StoreSettings
+from headend.core.storage import Store, open_store
+from headend.core.storage.base import ObjectInfo
 from packager import garbage, lifecycle
 from packager.publishing import read_pointer
 from tests.packager.test_lifecycle import check_release, edit, kept_releases, plan_with, submit

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from coloraide import Color
 
-from headend.media import Colour
+from headend.core.media import Colour
 
 Array = npt.NDArray[np.float64]
 

@@ -10,9 +10,9 @@ import av
 import numpy as np
 
 from encoder import encoding
-from headend.media import Codec, Effort, EncodePlan, Kind
-from headend.pipeline import Request, inspect, plan_for
-from headend.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.app.pipeline import Request, inspect, plan_for
+from headend.core.media import Codec, Effort, EncodePlan, Kind
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders.ladder import Ladder
 from ladders.loading import load
 from tests.support.playback import frame_number, frames, sound

@@ -10,8 +10,8 @@ from encoder.command import Look, VideoCommands
 from encoder.conforming import conform
 from encoder.planning import complete_colour
 from encoder.sound.command import audio_command, levelling
-from headend.media import AudioRendition, AudioTrack, Effort, EncodeTask, Kind, Probe, VideoRendition, VideoTrack
-from headend.timing import Chunk, Grid, lay_grid
+from headend.core.media import AudioRendition, AudioTrack, Effort, EncodeTask, Kind, Probe, VideoRendition, VideoTrack
+from headend.core.timing import Chunk, Grid, lay_grid
 from tests.support.masters import master_of
 
 SECOND = Fraction(1)

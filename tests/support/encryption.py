@@ -11,8 +11,8 @@ import av
 import pytest
 
 from encoder import tool
-from headend.keys import ContentKey
-from headend.media.protection import KeyClass, Scheme, key_name
+from headend.core.keys import ContentKey
+from headend.core.media.protection import KeyClass, Scheme, key_name
 from packager import boxes, segmenting
 from packager.protecting import protection_of
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headend.media import Colour, Crop
-from headend.settings import AudioChoice, Cropping, SubtitleOffset, TextChoice
+from headend.core.media import Colour, Crop
+from headend.core.settings import AudioChoice, Cropping, SubtitleOffset, TextChoice
 from tests.support.captions import PLAIN, add_captions
 from tests.support.colours import Array, codes_of, signal_of
 from tests.support.damage import blank

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from encoder import cluster
-from headend.media import EncodeTask
-from headend.settings import ClusterSettings
+from headend.core.media import EncodeTask
+from headend.core.settings import ClusterSettings
 
 
 def run_tasks(
@@ -17,7 +17,7 @@ def run_tasks(
     on_event: Callable[[cluster.Event], None],
     **_others: Any,
 ) -> None:
-    """Stand in for `encoder.cluster.run_tasks`; give it to `headend.pipeline.submit` as ``run``."""
+    """Stand in for `encoder.cluster.run_tasks`; give it to `headend.app.pipeline.submit` as ``run``."""
     with tempfile.TemporaryDirectory() as folder:
         for task in tasks:
             run = cluster.TaskRun(task, 1, "here", Path(folder), lambda: False, lambda _: None, lambda: None)

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from headend.media import Codec, Crop, Effort
-from headend.pipeline import Outcome, Request, submit
-from headend.settings import (
+from headend.app.pipeline import Outcome, Request, submit
+from headend.core.media import Codec, Crop, Effort
+from headend.core.settings import (
     AudioChoice,
     ClusterSettings,
     Cropping,
@@ -16,7 +16,7 @@ from headend.settings import (
     SubtitleOffset,
     TextChoice,
 )
-from headend.storage import Store, open_store
+from headend.core.storage import Store, open_store
 from ladders.ladder import Ladder
 from ladders.loading import load
 

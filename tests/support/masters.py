@@ -16,7 +16,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from headend.media import Crop, Master
+from headend.core.media import Crop, Master
 from packager import boxes
 from tests.support.frame_numbers import draw_frame
 

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from headend.media import (
+from headend.core.media import (
     AudioRendition,
     AudioTrack,
     Codec,

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import av
 import numpy as np
 
-from headend import layout
-from headend.media import Presentation, Track
-from headend.storage import Store
+from headend.core import layout
+from headend.core.media import Presentation, Track
+from headend.core.storage import Store
 from tests.support.frame_numbers import read_frame_number
 
 

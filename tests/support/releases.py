@@ -20,8 +20,8 @@ from benchmarks.synthetic import (
 )
 from encoder.tool import ffmpeg_path
 from encoder.trick_play import lay_poster, lay_thumbnails, trick_renditions
-from headend import documents, layout
-from headend.media import (
+from headend.core import documents, layout
+from headend.core.media import (
     AudioRendition,
     Codec,
     Cue,
@@ -34,9 +34,9 @@ from headend.media import (
     Track,
     VideoRendition,
 )
-from headend.storage.base import Store
-from headend.storage.memory import MemoryStore
-from headend.timing import Grid, lay_grid, timescale
+from headend.core.storage.base import Store
+from headend.core.storage.memory import MemoryStore
+from headend.core.timing import Grid, lay_grid, timescale
 from packager import captions, segmenting
 from packager.codec_strings import codec_string
 from packager.presentation import present

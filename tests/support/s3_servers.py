@@ -8,7 +8,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from headend.storage.local_server import LocalS3, rclone_server, serving
+from headend.core.storage.local_server import LocalS3, rclone_server, serving
 
 BUCKET = "films"
 PAGE_KEYS = 7

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from headend.media import Colour
+from headend.core.media import Colour
 from tests.support.colours import delta_e, light_of, signal_from
 from tests.support.hard_masters import (
     BT601_525,

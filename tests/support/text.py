@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from encoder.subtitles import cues
 from encoder.subtitles import ttml as timed_text
-from headend import layout
-from headend.media import Codec, Cue, Presentation, TextRendition, Track
-from headend.storage import Store
+from headend.core import layout
+from headend.core.media import Codec, Cue, Presentation, TextRendition, Track
+from headend.core.storage import Store
 from packager import boxes, segmenting
 
 Shown = tuple[int, int, str]

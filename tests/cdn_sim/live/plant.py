@@ -13,9 +13,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from headend import track_index
-from headend.media import Segment
-from headend.track_index import TrackFacts
+from headend.core import track_index
+from headend.core.media import Segment
+from headend.core.track_index import TrackFacts
 
 TRACK = "avc-360p-365k-0123456789"
 MODIFIED = "Sat, 28 Nov 2026 12:00:00 GMT"

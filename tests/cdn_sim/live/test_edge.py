@@ -17,7 +17,7 @@ import pytest
 from cdn_sim.live.serving import EdgeSettings
 from cdn_sim.live.serving import running as edge_running
 from cdn_sim.request_logs.decisions import parse, verify
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 from tests.cdn_sim.live.plant import FaultyOrigin, files, path_of, running, segment
 
 
@@ -263,7 +263,7 @@ def test_loops_are_cut_and_clients_headers_stay_here(origin: FaultyOrigin, setti
 
 
 def test_two_edges_in_a_ring_end_with_an_error_not_with_a_storm(settings: EdgeSettings, tmp_path: Path) -> None:
-    from headend.http.listening import listen, url_of
+    from headend.core.http.listening import listen, url_of
 
     [listener] = listen("127.0.0.1", 0, 1)
     place, port = url_of("127.0.0.1", listener), listener.getsockname()[1]
@@ -327,7 +327,7 @@ def test_wrong_settings_get_one_line(settings: EdgeSettings, tmp_path: Path) -> 
 
 
 def test_peers_share_what_one_of_them_has(origin: FaultyOrigin, settings: EdgeSettings, tmp_path: Path) -> None:
-    from headend.http.listening import listen, url_of
+    from headend.core.http.listening import listen, url_of
 
     listeners = [listen("127.0.0.1", 0, 1)[0] for _ in range(2)]
     urls = [url_of("127.0.0.1", each) for each in listeners]

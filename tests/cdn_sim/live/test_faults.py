@@ -19,10 +19,10 @@ from cdn_sim.live.titles import Level, LiveTitle
 from cdn_sim.live.watching import Audience, Viewer, _Playing
 from cdn_sim.pathways import Plan, steered_edge
 from cdn_sim.request_logs.decisions import DecisionLog, LoggedPolicy, parse, verify
-from headend.http.listening import listen
-from headend.settings import StoreSettings
-from headend.storage import open_store
-from headend.storage.local_server import rclone_server
+from headend.core.http.listening import listen
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
+from headend.core.storage.local_server import rclone_server
 from origin.serving import running as origin_running
 from tests.cdn_sim.live.plant import FaultyOrigin, files, path_of, running, segment
 from tests.cdn_sim.live.test_edge import get, metric

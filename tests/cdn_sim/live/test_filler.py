@@ -15,9 +15,9 @@ from cdn_sim.live.serving import running as edge_running
 from cdn_sim.plans import FillItem, FillPlan
 from cdn_sim.request_logs import reading
 from cdn_sim.request_logs.decisions import Kind, parse, verify
-from headend import documents
-from headend.errors import ConfigError
-from headend.storage.memory import MemoryStore
+from headend.core import documents
+from headend.core.errors import ConfigError
+from headend.core.storage.memory import MemoryStore
 from origin.serving import Serving
 from origin.serving import running as real_origin
 from tests.cdn_sim.live.plant import TRACK, FaultyOrigin, files, path_of, segment

@@ -13,7 +13,7 @@ import pytest
 from cdn_sim.live.serving import EdgeSettings
 from cdn_sim.live.serving import running as edge_running
 from cdn_sim.request_logs.decisions import parse, verify
-from headend.storage.memory import MemoryStore
+from headend.core.storage.memory import MemoryStore
 from origin.serving import Serving
 from origin.serving import running as origin_running
 from tests.cdn_sim.live.test_edge import get, metric

@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from cdn_sim.live.shaping import Link
-from headend import documents, layout
-from headend.cli import run
-from headend.manifests import hls
-from headend.manifests.outline import ReleaseOutline
-from headend.settings import StoreSettings
-from headend.storage import open_store
+from headend.app.cli import run
+from headend.core import documents, layout
+from headend.core.manifests import hls
+from headend.core.manifests.outline import ReleaseOutline
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, SOUND, put_release
 from tests.support.command_line import command, environment, headend
 

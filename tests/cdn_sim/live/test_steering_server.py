@@ -14,7 +14,7 @@ from cdn_sim.live.serving import EdgeSettings
 from cdn_sim.live.serving import running as edge_running
 from cdn_sim.live.steering_server import SteeringSettings, running
 from cdn_sim.pathways import Plan, steered_edge
-from headend.http.listening import listen
+from headend.core.http.listening import listen
 from tests.cdn_sim.live.plant import FaultyOrigin, path_of
 from tests.cdn_sim.live.plant import running as origin_running
 from tests.cdn_sim.live.test_edge import get, metric

@@ -12,8 +12,8 @@ from encoder import probing
 from encoder.picture.colour import check, complete_colour, has_alpha, is_wide, light_of, peak_nits, tell
 from encoder.planning import usable
 from encoder.probing.picture import orientation
-from headend.errors import MasterError
-from headend.media import Colour, ContentLight, DolbyVision, Light, MasteringDisplay, VideoRange
+from headend.core.errors import MasterError
+from headend.core.media import Colour, ContentLight, DolbyVision, Light, MasteringDisplay, VideoRange
 from tests.support.colours import codes_of, signal_of
 from tests.support.encodes import encode_chunk, look_at
 from tests.support.hard_masters import DISPLAY_P3, PQ

@@ -6,9 +6,9 @@ import pytest
 
 from encoder import damage, sandbox
 from encoder.programmes import choose, tell
-from headend.media import AudioRendition, Codec, Reading
-from headend.media.speakers import LAYOUTS
-from headend.settings import AudioChoice, Channel
+from headend.core.media import AudioRendition, Codec, Reading
+from headend.core.media.speakers import LAYOUTS
+from headend.core.settings import AudioChoice, Channel
 from tests.support.channels import heard, make_channels
 from tests.support.encodes import Film, encode_sound, look_at
 from tests.support.masters import master_of

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from encoder.sound.command import audio_command, levelling
-from headend.media import Kind
-from headend.timing import Chunk
+from headend.core.media import Kind
+from headend.core.timing import Chunk
 from tests.support.channels import heard, make_channels
 from tests.support.encodes import carry_out, look_at, task_of
 from tests.support.masters import run_ffmpeg

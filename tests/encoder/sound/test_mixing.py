@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from encoder.sound.mixing import matrix, pan
-from headend.errors import MasterError
-from headend.media.speakers import LAYOUTS, channel_count, holds_surround
+from headend.core.errors import MasterError
+from headend.core.media.speakers import LAYOUTS, channel_count, holds_surround
 from tests.support.masters import run_ffmpeg
 from tests.support.nouns import make_audio_track
 

@@ -3,7 +3,7 @@
 import pytest
 
 from encoder.subtitles import ass, cues
-from headend.media import Cue
+from headend.core.media import Cue
 
 HEAD = """[Script Info]
 ScriptType: v4.00+

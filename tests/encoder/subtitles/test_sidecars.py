@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from encoder.subtitles import sidecars
-from headend.errors import MasterError
+from headend.core.errors import MasterError
 from tests.support.text import ass, srt, ttml, webvtt
 
 LINES = [(500, 1500, "Grüße"), (1200, 2000, "two\nlines")]

@@ -3,7 +3,7 @@
 import pytest
 
 from encoder.subtitles import srt, webvtt
-from headend.media import Cue
+from headend.core.media import Cue
 
 
 def block(number: int, start_s: int, text: str) -> str:

@@ -3,8 +3,8 @@ from fractions import Fraction
 import pytest
 
 from encoder.subtitles import ttml
-from headend.errors import MasterError
-from headend.media import Cue
+from headend.core.errors import MasterError
+from headend.core.media import Cue
 
 HEAD = (
     '<tt xmlns="http://www.w3.org/ns/ttml" xmlns:tts="http://www.w3.org/ns/ttml#styling" '

@@ -3,7 +3,7 @@
 import pytest
 
 from encoder.subtitles import webvtt
-from headend.media import Cue
+from headend.core.media import Cue
 
 
 def cue(start_s: int, text: str, end_s: int | None = None) -> Cue:

@@ -4,7 +4,7 @@ import pytest
 
 from encoder.sample_tables import Edit
 from encoder.timelines.edits import check
-from headend.errors import MasterError
+from headend.core.errors import MasterError
 from tests.support.nouns import make_master
 
 ONE = Fraction(1)

@@ -4,8 +4,8 @@ from fractions import Fraction
 import pytest
 
 from encoder.timelines import policy
-from headend.errors import MasterError
-from headend.media import AudioPart, AudioTrack, Span, Timeline
+from headend.core.errors import MasterError
+from headend.core.media import AudioPart, AudioTrack, Span, Timeline
 from tests.support.nouns import make_audio_track, make_master
 
 SECOND = Fraction(1)

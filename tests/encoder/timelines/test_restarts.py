@@ -3,7 +3,7 @@ from fractions import Fraction
 import pytest
 
 from encoder.timelines.restarts import check
-from headend.errors import MasterError
+from headend.core.errors import MasterError
 from tests.support.nouns import make_master
 
 TICK = Fraction(1, 100)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.timelines.spans import PacketTimes, frame_bytes, packet_samples, timeline
-from headend.media import Span, Timeline
+from headend.core.media import Span, Timeline
 
 MS = Fraction(1, 1000)
 TICK_90K = Fraction(1, 90_000)

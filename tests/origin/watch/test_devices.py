@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from headend.storage.memory import MemoryStore
+from headend.core.storage.memory import MemoryStore
 from origin.serving import running
 from origin.watch import fetch, pages
 from origin.watch.players import PLAYERS

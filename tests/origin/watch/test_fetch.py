@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from headend.errors import ConfigError
+from headend.core.errors import ConfigError
 from origin.watch import fetch
 from origin.watch.players import PLAYERS
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headend.errors import ObjectMissing
+from headend.core.errors import ObjectMissing
 from origin.watch import pages
 from origin.watch.players import PLAYERS
 from tests.origin.releases import TITLE, ask

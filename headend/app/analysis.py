@@ -1,0 +1,411 @@
+"""A ladder for one title: survey, excerpts, trial encodes, hulls, rungs.
+
+Comes in: the draft of a title with a ladder as the pattern. Goes out: an `Analysis`, whose ladder takes the pattern's
+place. Tasks run on the cluster as encodes do. What they find lies in the store below the master's digest; whoever asks
+for the same again, to resume, for another title, with other targets, gets it from there.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from encoder import cluster, excerpts, trials
+from encoder.costs import Pricing, measured
+from encoder.planning import Draft
+from encoder.scheduling import Work
+from encoder.trials import Analysing, Tried
+from headend.app.surveying import Inquiry, perform
+from headend.core import documents, layout
+from headend.core.errors import ObjectMissing, StorageError
+from headend.core.media import Codec, Probe
+from headend.core.media.analysis import (
+    Complexity,
+    Excerpt,
+    GopComplexity,
+    SurveyTask,
+    Trial,
+    TrialScore,
+    whole,
+)
+from headend.core.media.quality import viewing_of
+from headend.core.settings import ClusterSettings, StoreSettings, Targets
+from headend.core.storage import Store
+from ladders import fitting, titled
+from ladders.hull import Hull, Spot, TrialPoint, estimated, hull, rate_saving
+from ladders.ladder import Ladder
+
+READERS = 16
+"""Documents that are read at once: hides the latency of S3."""
+LEAST_EXCERPTS = 4
+FURTHER_ROUNDS = 3
+"""How often more is tried where that is too little: with noise, a step of 4 may be a tenfold rate."""
+FURTHER = 1.15
+"""What further trials add to the price of the first ones."""
+TELL_EVERY_S = 10.0
+"""How often it is told how many tasks are done."""
+FORMAT = 1
+"""Part of the identity of a ladder. Raise it when excerpts are drawn or rungs are placed in another way."""
+HULL_STEPS = 40
+"""Places at which a hull is kept, for drawing."""
+MOST_CAP = 4.0
+Found = TypeVar("Found", Complexity, TrialScore)
+
+
+@dataclass(frozen=True, slots=True)
+class CodecAnalysis:
+    """What was found for one codec.
+
+    Attributes:
+        codec: The codec.
+        points: Each trial, foretold for the whole title.
+        hull: Places along the hull, ascending.
+        rungs: The rungs that were placed; empty where those of the pattern are kept.
+        pattern: The pattern's rungs as they are foretold for this title; between sizes that were tried, interpolated.
+        saving: Bits of the rungs at the pattern's quality, less those of the pattern, as a share: negative is fewer.
+    """
+
+    codec: Codec
+    points: tuple[TrialPoint, ...]
+    hull: tuple[Spot, ...]
+    rungs: tuple[Spot, ...]
+    pattern: tuple[Spot, ...]
+    saving: float
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A ladder for one title, and how it was found.
+
+    Attributes:
+        ladder: The ladder.
+        pattern: Name of the ladder that served as the pattern.
+        codecs: One for each codec.
+        decisions: One line per decision.
+        gops: GOPs of the title.
+        excerpts: Those that were tried.
+        trials: Sizes and rate factors that each was tried with.
+        screen: What was scored for.
+        model: The VMAF model.
+        survey_cpu_s: CPU seconds of the survey, by whichever run it was made.
+        trials_cpu_s: The same of the trials.
+        encode_cpu_s: What the title's encode is expected to take.
+    """
+
+    ladder: Ladder
+    pattern: str
+    codecs: tuple[CodecAnalysis, ...]
+    decisions: tuple[str, ...]
+    gops: int
+    excerpts: int
+    trials: int
+    screen: str
+    model: str
+    survey_cpu_s: float
+    trials_cpu_s: float
+    encode_cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """An analysis, and what of it this run has done.
+
+    Attributes:
+        analysis: What was found.
+        results: Surveys of chunks and trials of excerpts that it needed in all; 0 where the ladder itself was there.
+        reused: How many of them the store had.
+        cpu_s: CPU seconds that the others took.
+    """
+
+    analysis: Analysis
+    results: int
+    reused: int
+    cpu_s: float
+
+
+class Analyst:
+    """Carries out one analysis.
+
+    Args:
+        draft: The title as the pattern would have it.
+        probe: Of the master.
+        pattern: The ladder.
+        targets: What is wanted.
+        settings: The store.
+        store: The same, opened.
+        clusters: Where tasks run.
+        run: Runs tasks.
+        on_event: Told what happens.
+        on_step: Told how far it is, for people.
+    """
+
+    def __init__(
+        self,
+        draft: Draft,
+        probe: Probe,
+        pattern: Ladder,
+        targets: Targets,
+        *,
+        settings: StoreSettings,
+        store: Store,
+        clusters: ClusterSettings,
+        run: cluster.RunTasks,
+        on_event: Callable[[cluster.Event], None],
+        on_step: Callable[[str], None],
+    ) -> None:
+        plan, conformed = draft.plan, draft.conformed
+        self._draft, self._targets, self._pattern = draft, targets, pattern
+        self._settings, self._store, self._clusters, self._run = settings, store, clusters, run
+        self._on_event, self._on_step = on_event, on_step
+        shown = replace(probe, video=conformed.kept, audio=())
+        self._fixed = fitting.fit(pattern, shown, frame_rate=conformed.frame_rate)
+        geometry = self._fixed.geometry
+        self._tried, renditions = titled.fit_candidates(pattern, shown, conformed.frame_rate)
+        self._sizes = [Tried(rung.height_px, r) for rung, r in zip(self._tried.video, renditions, strict=True)]
+        self._viewing = viewing_of(geometry.width_px, geometry.height_px, plan.grid.frame_rate)
+        self.makes = Analysing(
+            draft.commands,
+            conformed,
+            plan.grid,
+            Pricing(measured(), conformed, plan.effort),
+            viewing=self._viewing,
+            shown_px=self._viewing.fitted(geometry.width_px, geometry.height_px),
+            size_px=(geometry.width_px, geometry.height_px),
+            master_digest=plan.master.digest,
+            tool_digest=plan.tool_digest,
+        )
+        self._master = plan.master.digest
+        self._wanted = titled.wanted_of(self._fixed, renditions=targets.renditions, top_vmaf=targets.top_vmaf)
+        self._results = self._reused = 0
+        self._cpu_s = 0.0
+
+    def analyse(self) -> Analysed:
+        """Find the ladder.
+
+        Raises:
+            HeadendError: A task has failed for good.
+        """
+        surveys = self.makes.surveys(self._draft.plan.chunks)
+        first = trials.first_trials(self._sizes)
+        key = layout.fitted_ladder(self._draft.plan.master.digest, self._digest(surveys, first))
+        try:
+            kept = documents.read(Analysis, self._store.get(key), key=key)
+        except ObjectMissing:
+            pass
+        else:
+            return Analysed(kept, 0, 0, 0.0)
+        parts = self._surveyed(surveys)
+        gops = whole(parts)
+        found = self._place(gops, first, sum(part.cpu_s for part in parts))
+        if not self._store.put_if_absent(key, documents.write(found)):
+            found = documents.read(Analysis, self._store.get(key), key=key)
+        return Analysed(found, self._results, self._reused, self._cpu_s)
+
+    # --- steps ---
+
+    def _place(self, gops: Sequence[GopComplexity], first: Sequence[Trial], survey_cpu_s: float) -> Analysis:
+        plan, pricing = self._draft.plan, Pricing(measured(), self._draft.conformed, self._draft.plan.effort)
+        encode_s = pricing.video_s(plan.video, plan.grid.frame_count)
+        count, told = self._count(gops, first, encode_s)
+        chosen = excerpts.draw(gops, plan.grid.gop_frames, count)
+        scores = self._scores(chosen, first, "trial encodes")
+        points = self._points(chosen, scores, gops)
+        lowest = {codec: wanted.lowest_kbps for codec, wanted in self._wanted.items()}
+        tried = list(first)
+        for _ in range(FURTHER_ROUNDS):
+            further = trials.further_trials(points, top_vmaf=self._targets.top_vmaf, lowest_kbps=lowest)
+            if not further:
+                break
+            tried += further
+            scores = [*scores, *self._scores(chosen, further, "further trial encodes")]
+            points = self._points(chosen, scores, gops)
+        hulls = {codec: self._hull(points, codec) for codec in self._wanted}
+        peak = excerpts.peak_ratio(gops, plan.grid.segment_frames // plan.grid.gop_frames)
+        cap = min(MOST_CAP, max(titled.CAP, peak))
+        made = titled.titled(
+            self._pattern,
+            self._tried,
+            hulls,
+            self._wanted,
+            self._fixed,
+            frame_rate=plan.grid.frame_rate,
+            cap=cap,
+        )
+        decisions = [
+            f"per-title ladder: {_count(len(gops), 'GOP')} surveyed, {len(chosen):,} of them tried with "
+            f"{_count(len(tried), 'size and factor', 'sizes and factors')}, scored by {self._viewing.model}",
+            *told,
+            *made.decisions,
+        ]
+        if cap > titled.CAP:
+            decisions.append(f"rate varies much: caps are {cap:.1f} × the average instead of {titled.CAP:g} ×")
+        codecs = tuple(self._of_codec(codec, hulls[codec], points, made.spots[codec]) for codec in self._wanted)
+        if savings := [f"{each.codec} {each.saving:+.1%}" for each in codecs if each.rungs]:
+            decisions.append(f"bits at equal VMAF, foretold against {self._pattern.name}: {', '.join(savings)}")
+        return Analysis(
+            ladder=made.ladder,
+            pattern=self._pattern.name,
+            codecs=codecs,
+            decisions=tuple(decisions),
+            gops=len(gops),
+            excerpts=len(chosen),
+            trials=len(tried),
+            screen=f"{self._viewing.width_px}x{self._viewing.height_px}",
+            model=self._viewing.model,
+            survey_cpu_s=survey_cpu_s,
+            trials_cpu_s=sum(score.cpu_s for score in scores),
+            encode_cpu_s=encode_s,
+        )
+
+    def _count(
+        self, gops: Sequence[GopComplexity], first: Sequence[Trial], encode_s: float
+    ) -> tuple[int, tuple[str, ...]]:
+        """How many excerpts the share of CPU buys, and what is to be said of it."""
+        frames = self._draft.plan.grid.frame_count
+        each_s = FURTHER * self.makes.excerpt_s(first, self._sizes, max(gop.frames for gop in gops))
+        survey_s = self.makes.survey_s(frames)
+        budget_s = self._targets.analysis_share * encode_s
+        count = min(len(gops), max(LEAST_EXCERPTS, int((budget_s - survey_s) / each_s)))
+        share = (survey_s + count * each_s) / encode_s
+        if share <= self._targets.analysis_share:
+            return count, ()
+        return count, (
+            f"analysis takes about {share:.0%} of the encode's CPU, above {self._targets.analysis_share:.0%}: "
+            f"no fewer than {_count(count, 'excerpt')} can be tried",
+        )
+
+    def _points(
+        self, chosen: Sequence[Excerpt], found: Sequence[TrialScore], gops: Sequence[GopComplexity]
+    ) -> list[trials.TrialPoint]:
+        by_trial: dict[Trial, dict[int, TrialScore]] = {}
+        for score in found:
+            by_trial.setdefault(score.trial, {})[score.excerpt] = score
+        points = []
+        for trial, scores in by_trial.items():
+            foretold = excerpts.foretell(chosen, scores, gops, self._draft.plan.grid)
+            points.append(trials.TrialPoint(trial, foretold.kbps, foretold.vmaf))
+        return points
+
+    def _hull(self, points: Sequence[trials.TrialPoint], codec: Codec) -> Hull:
+        return hull(
+            TrialPoint(point.trial.lines, point.trial.crf, max(0.1, point.kbps), point.vmaf)
+            for point in points
+            if point.trial.codec is codec
+        )
+
+    def _of_codec(
+        self, codec: Codec, found: Hull, points: Sequence[trials.TrialPoint], rungs: tuple[Spot, ...]
+    ) -> CodecAnalysis:
+        lines = {(r.width_px, r.height_px): size.lines for size in self._sizes for r in [size.rendition]}
+        pattern = tuple(
+            sorted(
+                (
+                    estimated(found, lines.get((r.width_px, r.height_px), r.height_px), r.crf, r.cap_bps / 1000)
+                    for r in self._fixed.video
+                    if r.codec is codec and not r.id.endswith("-hdr")
+                ),
+                key=lambda spot: spot.kbps,
+            )
+        )
+        return CodecAnalysis(
+            codec,
+            tuple(
+                TrialPoint(point.trial.lines, point.trial.crf, point.kbps, point.vmaf)
+                for point in points
+                if point.trial.codec is codec
+            ),
+            titled.outline(found, codec, HULL_STEPS),
+            rungs,
+            pattern,
+            rate_saving(rungs, pattern) if rungs and pattern else 0.0,
+        )
+
+    # --- tasks ---
+
+    def _surveyed(self, tasks: Sequence[SurveyTask]) -> list[Complexity]:
+        """The complexity of all chunks."""
+        found = self._known(Complexity, {task.id: layout.survey(self._master, task.id) for task in tasks})
+        missing = [task for task in tasks if task.id not in found]
+        made = self._made(missing, "surveying the master")
+        return [*found.values(), *made]
+
+    def _scores(self, chosen: Sequence[Excerpt], wanted: Sequence[Trial], step: str) -> list[TrialScore]:
+        """The scores of trials of excerpts."""
+        keys = self.makes.keys(chosen, wanted, self._sizes)
+        found = self._known(TrialScore, {key: layout.trial(self._master, key) for key in keys})
+        missing = {key: each for key, each in keys.items() if key not in found}
+        made = self._made(self.makes.trials(missing, self._sizes), step)
+        return [*found.values(), *(score for scores in made for score in scores)]
+
+    def _known(self, kind: type[Found], places: Mapping[str, str]) -> dict[str, Found]:
+        """What the store has of some results, by their digests."""
+
+        def look(place: str) -> Found | None:
+            try:
+                return documents.read(kind, self._store.get(place), key=place)
+            except ObjectMissing:
+                return None
+            except StorageError as error:
+                if error.retryable:
+                    raise
+                return None  # damaged, or of another headend: it is made anew
+
+        with ThreadPoolExecutor(READERS) as pool:
+            found = dict(zip(places, pool.map(look, places.values()), strict=True))
+        known = {digest: each for digest, each in found.items() if each is not None}
+        self._results += len(places)
+        self._reused += len(known)
+        return known
+
+    def _made(self, tasks: Sequence[Work], step: str) -> list[Any]:
+        """Run tasks; returns what each has found."""
+        if not tasks:
+            return []
+        made: list[Any] = []
+        said_s = time.monotonic()
+        self._on_step(f"{step}: {_count(len(tasks), 'task')}")
+
+        def note(event: cluster.Event) -> None:
+            nonlocal said_s
+            if isinstance(event, cluster.Done):
+                made.append(event.receipt)
+                if time.monotonic() - said_s >= TELL_EVERY_S:
+                    said_s = time.monotonic()
+                    self._on_step(f"{step}: {len(made):,} of {_count(len(tasks), 'task')}")
+            self._on_event(event)
+
+        plan = self._draft.plan
+        inquiry = Inquiry(
+            self._settings, plan.title, plan.master, plan.tool, plan.tool_digest, self._draft.conformed.mended
+        )
+        # The longest first: nobody waits for one of them at the end.
+        queue = sorted(tasks, key=lambda task: -task.cost)
+        self._run(queue, partial(perform, inquiry), self._clusters, note, tool=plan.tool)
+        self._cpu_s += sum(_cpu_s(each) for each in made)
+        return made
+
+    def _digest(self, surveys: Sequence[SurveyTask], first: Sequence[Trial]) -> str:
+        """Name the ladder by all that it follows from."""
+        content = {
+            "format": FORMAT,
+            "surveys": [task.id for task in surveys],
+            "trials": [trial.id for trial in first],
+            "encoders": [self._draft.commands.alone(size.rendition) for size in self._sizes],
+            "model": self._viewing.model,
+            "pattern": documents.as_plain(self._pattern),
+            "targets": documents.as_plain(self._targets),
+        }
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+        return hashlib.sha256(canonical).hexdigest()[:20]
+
+
+def _cpu_s(found: Complexity | tuple[TrialScore, ...]) -> float:
+    return found.cpu_s if isinstance(found, Complexity) else sum(score.cpu_s for score in found)
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

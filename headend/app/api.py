@@ -1,0 +1,230 @@
+"""headend from Python: scripts, notebooks and schedulers such as Airflow.
+
+    import headend
+
+    title = headend.submit("film.mov", title="film", ladder="web").result()
+
+    job = headend.submit("film.mov", title="film", store="s3://films/vod", scheduler="tcp://10.0.0.5:8786")
+    async for event in job.events():
+        print(event.name, event.facts)
+    title = await job
+
+`submit` runs the command of the same name in a process of its own. So it needs no ``if __name__ == "__main__"`` guard,
+works where an event loop runs already, and can be cancelled without harm. Keyword arguments are the command's options,
+with underscores. `queue`, `list_jobs`, `show_job` and `command_job` work on the queue of a store, which
+``headend dispatch`` carries out.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headend.core import errors
+from headend.core.errors import HeadendError
+
+if TYPE_CHECKING:
+    from headend.app.jobs.queue import Queue
+
+Option = str | int | float | bool | Sequence[str] | None
+"""A value for an option: True sets a flag, a sequence gives the option several times, None leaves it out."""
+_STOP_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a job has said.
+
+    Attributes:
+        name: ``step``, ``planned``, ``progress``, ``measured``, ``attempt_failed``, ``notice``, ``published_early``,
+            ``failed`` or ``done``.
+        facts: What belongs to it, as ``headend submit --json-lines`` prints it.
+    """
+
+    name: str
+    facts: Mapping[str, Any]
+
+
+class Submission:
+    """A job that runs; made by `submit`.
+
+    Events can be read once, by `events` or by iterating; `result` and ``await`` read those that nobody has.
+    """
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self._last: Event | None = None
+        self._stderr: deque[str] = deque(maxlen=20)
+
+    def __iter__(self) -> Iterator[Event]:
+        """Read events as they come, to the job's end; blocks."""
+        while (event := self._next()) is not None:
+            yield event
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Read events as they come, to the job's end, without blocking the event loop."""
+        while (event := await asyncio.to_thread(self._next)) is not None:
+            yield event
+
+    def result(self) -> Mapping[str, Any]:
+        """Wait for the title; what ``headend submit --json`` prints.
+
+        Raises:
+            HeadendError: Of the kind that the job ended with.
+        """
+        for _ in self:
+            pass
+        return self._outcome()
+
+    def __await__(self) -> Generator[Any, None, Mapping[str, Any]]:
+        """Wait for the title without blocking the event loop; as `result`."""
+        return asyncio.to_thread(self.result).__await__()
+
+    def cancel(self) -> None:
+        """Stop the job in order; what was encoded is kept, and the same submission goes on from there."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+    def _next(self) -> Event | None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            try:
+                facts = json.loads(line)
+                self._last = Event(facts.pop("event"), facts)
+            except (ValueError, KeyError, AttributeError):
+                self._stderr.append(line.rstrip())  # an error: both streams come here, so that neither fills up
+                continue
+            return self._last
+        self._process.wait()
+        return None
+
+    def _outcome(self) -> Mapping[str, Any]:
+        if self._process.returncode == 0 and self._last is not None and self._last.name == "done":
+            return self._last.facts
+        if self._last is not None and self._last.name == "failed":
+            kind = getattr(errors, str(self._last.facts.get("error")), HeadendError)
+            raise kind(str(self._last.facts.get("message")), status=self._process.returncode)
+        said = self._stderr[-1] if self._stderr else f"the job ended with status {self._process.returncode}"
+        kind = errors.ConfigError if self._process.returncode == 2 else HeadendError
+        raise kind(said.removeprefix("headend: error: "), status=self._process.returncode)
+
+
+def submit(master: str | os.PathLike[str], *, title: str, **options: Option) -> Submission:
+    """Start to make a playing title of a master, and return at once.
+
+    Args:
+        master: A path, or ``s3://bucket/key``.
+        title: The title's name in the catalogue.
+        **options: Options of ``headend submit`` with underscores, such as ``ladder="web"``.
+    """
+    words = command_line("submit", master, {"title": title, "json_lines": True, **options})
+    return Submission(
+        subprocess.Popen(
+            [sys.executable, "-m", "headend", *words],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, errors="replace",
+        )
+    )  # fmt: skip
+
+
+def queue(master: str | os.PathLike[str], *, title: str, **options: Option) -> str:
+    """Queue a job for ``headend dispatch``; returns its id.
+
+    Args:
+        master: A path, or ``s3://bucket/key``.
+        title: The title's name in the catalogue.
+        **options: Options of ``headend submit`` with underscores, such as ``priority=80`` or ``label=["season=2"]``.
+
+    Raises:
+        ConfigError: An option is wrong.
+        StorageError: The store refuses.
+    """
+    from headend.app.cli import queueing
+    from headend.app.jobs.lists import Row
+
+    words = command_line("submit", master, {"title": title, "queue": True, **options})[1:]
+    [submission] = queueing.parse([Row(os.fspath(master), tuple(words))])
+    [job] = queueing.enqueue([submission], submission.request.store)
+    return job.id
+
+
+def list_jobs(*, store: str | None = None, s3_endpoint: str | None = None) -> list[Mapping[str, Any]]:
+    """List the jobs of a store: what ``headend jobs --json`` prints of each."""
+    from headend.app.jobs.plain import entry_plain
+
+    return [entry_plain(entry) for entry in _queue(store, s3_endpoint).all_entries()]
+
+
+def show_job(id: str, *, store: str | None = None, s3_endpoint: str | None = None) -> Mapping[str, Any]:
+    """Look at a job: what ``headend job show --json`` prints.
+
+    Raises:
+        ConfigError: There is no such job.
+    """
+    from headend.app.jobs.plain import full_plain
+    from headend.core import prices
+
+    queue = _queue(store, s3_endpoint)
+    return full_plain(queue, queue.read(id), prices.load(prices.DEFAULT))
+
+
+def command_job(
+    id: str, verb: str, *, priority: int | None = None, store: str | None = None, s3_endpoint: str | None = None
+) -> str:
+    """Ask something of a job, and return its state.
+
+    Args:
+        id: The job.
+        verb: ``cancel``, ``retry``, ``hold``, ``release`` or ``prioritise``.
+        priority: 0 to 100; with ``prioritise`` only.
+        store: As ``--store``.
+        s3_endpoint: As ``--s3-endpoint``.
+
+    Raises:
+        ConfigError: There is no such job or verb, or it makes no sense in the job's state.
+    """
+    from headend.app.jobs.model import Verb
+
+    if verb not in list(Verb):
+        raise errors.ConfigError(f"{verb!r} is not something to ask of a job: use one of {', '.join(Verb)}")
+    return _queue(store, s3_endpoint).command(id, Verb(verb), priority=priority).state.value
+
+
+def command_line(name: str, master: str | os.PathLike[str], options: Mapping[str, Option]) -> list[str]:
+    """The words of a command, from Python's names of its options.
+
+    Raises:
+        ConfigError: A value is none of `Option`.
+    """
+    words = [name]
+    for option, value in options.items():
+        flag = f"--{option.replace('_', '-')}"
+        if value is None or value is False:
+            continue
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, str | int | float):
+            words.append(f"{flag}={value}")
+        elif isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
+            words += [f"{flag}={item}" for item in value]
+        else:
+            raise errors.ConfigError(f"{option} has a value that is no text, number, flag or list of texts")
+    return [*words, "--", os.fspath(master)]
+
+
+def _queue(store: str | None, s3_endpoint: str | None) -> "Queue":
+    from headend.app.jobs.queue import Queue
+    from headend.core.settings import DEFAULT_STORE, StoreSettings
+    from headend.core.storage import open_store
+
+    url = store or os.environ.get("HEADEND_STORE") or DEFAULT_STORE
+    return Queue(open_store(StoreSettings(url, s3_endpoint or os.environ.get("AWS_ENDPOINT_URL_S3"))))

@@ -1,0 +1,177 @@
+"""Keeping renditions below their caps: segments that came out too large are encoded again.
+
+Encoders miss their caps: constant quality knows none, and a rate model only aims at it. So a worker measures what it
+has made, and encodes single segments again until they fit. What becomes of a segment depends on its own rendition and
+chunk alone, so that every grouping of renditions gives the same bytes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import pairwise
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from encoder import encoding, reencoding
+from encoder.encoding import Encoded
+from encoder.reencoding import Again
+from headend.core import rates
+from headend.core.media import EncodedTrack, EncodeTask, Segment
+from headend.core.rates import Bound, Window
+from headend.core.timing import Chunk, Grid, timescale
+from packager import segmenting
+
+ATTEMPTS = 6
+"""How often a segment is encoded again, at most: two ordinary attempts, then four with less and less detail."""
+
+Encode = Callable[[EncodeTask, Path], Encoded]
+"""Carries out a task in a scratch folder."""
+Measure = Callable[[str, Chunk, memoryview], EncodedTrack]
+"""Describes what an encoder made of a rendition's part of a title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What it took to keep a task's renditions below their caps.
+
+    Attributes:
+        window_bps: By rendition: the highest rate in any window of its part of the title.
+        encoded_again: By rendition: numbers of the segments that were encoded again.
+        runs: What the encodes cost.
+    """
+
+    window_bps: Mapping[str, int] = field(default_factory=dict)
+    encoded_again: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    runs: tuple[Encoded, ...] = ()
+
+    def noted(self, track: EncodedTrack) -> EncodedTrack:
+        """A rendition's record, with what is known of it here."""
+        id = track.rendition
+        return replace(track, window_bps=self.window_bps.get(id, 0), encoded_again=self.encoded_again.get(id, ()))
+
+    def in_all(self, first: Encoded) -> Encoded:
+        """What the task cost, with its first encode."""
+        return replace(
+            first,
+            cpu_s=first.cpu_s + sum(run.cpu_s for run in self.runs),
+            wall_s=first.wall_s + sum(run.wall_s for run in self.runs),
+            peak_memory_bytes=max(first.peak_memory_bytes, *(run.peak_memory_bytes for run in self.runs), 0),
+        )
+
+
+def hold(
+    task: EncodeTask,
+    scratch: Path,
+    grid: Grid,
+    divisors: Mapping[str, int],
+    *,
+    encode: Encode,
+    measure: Measure,
+) -> Held:
+    """Encode the segments of a task's renditions again that are above their caps, in the files that it has left.
+
+    Args:
+        task: A task of video that was carried out.
+        scratch: The folder with its outputs.
+        grid: The title's.
+        divisors: Of how many frames of the grid a rendition takes one, where not every one.
+        encode: Carries out a task that is derived from this one.
+        measure: Describes an encoder's file.
+
+    Raises:
+        ToolFailed: FFmpeg failed.
+        ChunkRejected: What came out is not what was asked for.
+    """
+    chunk = task.chunk
+    bounds = {
+        id: bound
+        for id, bound in reencoding.bounds(task.argv, grid.segment_frames / grid.frame_rate).items()
+        if _is_there(encoding.output(scratch, id))
+    }
+    segments = {id: _segments(encoding.output(scratch, id), id, chunk, measure) for id in bounds}
+    again: dict[str, tuple[int, ...]] = {}
+    runs: list[Encoded] = []
+    for place, part in enumerate(_parts(chunk, grid)):
+        factors: dict[str, tuple[Fraction, ...]] = {}
+        for _ in range(ATTEMPTS):
+            large = {
+                id: shrinking[place]
+                for id, bound in bounds.items()
+                if place in (shrinking := rates.shrinking(_windows(segments[id], bound, grid, chunk), bound))
+            }
+            if not large:
+                break
+            factors = {id: (*factors.get(id, ()), factor) for id, factor in large.items()}
+            asked = [_again(id, part, chunk, divisors.get(id, 1), known) for id, known in factors.items()]
+            derived = replace(
+                task,
+                chunk=part,
+                renditions=tuple(factors),
+                argv=reencoding.encode_again(task.argv, asked),
+                sheets=(),
+                posters=(),
+            )
+            with TemporaryDirectory(prefix="again-", dir=scratch) as name:
+                folder = Path(name)
+                runs.append(encode(derived, folder))
+                for id in factors:
+                    (made,) = _segments(encoding.output(folder, id), id, part, measure)
+                    if made.size_bytes < segments[id][place].size_bytes:
+                        first_gop = (part.first_frame - chunk.first_frame) // grid.gop_frames
+                        _splice(encoding.output(scratch, id), first_gop, encoding.output(folder, id))
+                        segments[id][place] = made
+                        again[id] = (*(n for n in again.get(id, ()) if n != made.number), made.number)
+    worst = {
+        id: max(window.rate_bps for window in _windows(segments[id], bound, grid, chunk))
+        for id, bound in bounds.items()
+    }
+    return Held(worst, again, tuple(runs))
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _parts(chunk: Chunk, grid: Grid) -> list[Chunk]:
+    """The segments of a chunk, each as a chunk of its own."""
+    ends = [bound for bound in grid.segment_bounds() if chunk.first_frame <= bound <= chunk.end_frame]
+    return [
+        Chunk(chunk.number, first, end, chunk.first_segment + place)
+        for place, (first, end) in enumerate(pairwise(ends))
+    ]
+
+
+def _segments(path: Path, id: str, chunk: Chunk, measure: Measure) -> list[Segment]:
+    with path.open("rb") as file:
+        return list(measure(id, chunk, _mapped(file)).segments)
+
+
+def _mapped(file: BinaryIO) -> memoryview:
+    return memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
+
+
+def _windows(segments: Sequence[Segment], bound: Bound, grid: Grid, chunk: Chunk) -> list[Window]:
+    return list(
+        rates.windows(
+            [segment.size_bytes for segment in segments],
+            [segment.duration_ticks for segment in segments],
+            timescale(grid.frame_rate).ticks_per_second,
+            bound,
+            begins=chunk.first_frame == 0,
+            ends=chunk.end_frame == grid.frame_count,
+        )
+    )
+
+
+def _again(id: str, part: Chunk, chunk: Chunk, divisor: int, factors: tuple[Fraction, ...]) -> Again:
+    first, end = (-(-(frame - chunk.first_frame) // divisor) for frame in (part.first_frame, part.end_frame))
+    return Again(id, first, end, factors, Fraction(part.frame_count, (end - first) * divisor))
+
+
+def _splice(path: Path, first_gop: int, part: Path) -> None:
+    new = path.with_suffix(".spliced")
+    with path.open("rb") as old_file, part.open("rb") as part_file, new.open("wb") as out:
+        segmenting.splice(_mapped(old_file), first_gop, _mapped(part_file), out)
+    new.replace(path)

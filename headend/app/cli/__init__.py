@@ -1,0 +1,202 @@
+"""The command ``headend``: words in, one clear result out.
+
+Comes in: arguments. Goes out: what people or, with ``--json``, programs read on standard output; progress and errors on
+standard error; an exit status from `headend.app.cli.exits`. Each command is a file of its own here, imported when it is
+called, so that ``headend --help`` costs next to nothing.
+"""
+
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from io import TextIOWrapper
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+from click.exceptions import NoArgsIsHelpError
+
+from headend import __version__
+from headend.app.cli.exits import MEANING, Status, Terminated, status_of
+from headend.app.cli.wording import evidence, printable
+from headend.core.errors import HeadendError
+from headend.core.paths import check_text
+from headend.core.storage.masters import redact
+
+COMMANDS = {
+    "demo": "Make a short film into a full title, serve it and play it back.",
+    "submit": "Make a playing title of a master.",
+    "jobs": "List the jobs of a store and where they are.",
+    "job": "Look at one job, cancel it, or change its priority.",
+    "dispatch": "Run the jobs of a store's queue on one cluster.",
+    "watch": "Queue every master that is delivered into a folder.",
+    "doctor": "Check FFmpeg, the store, scratch space and the cluster.",
+    "serve": "Serve the titles of a store to players and caches.",
+    "edge": "Cache an origin's titles near the players that ask for them.",
+    "steer": "Tell players which edges to use, by content steering.",
+    "token": "Let a viewer play a title, for a while.",
+    "keys": "Make, list, check and hand over content keys.",
+    "probe": "Say what a master is.",
+    "ladder": "List, show and fit ladders.",
+    "analyse": "Show the ladder that fits a master, by trial encodes.",
+    "plan": "Show what submit would do in an empty store, without doing it.",
+    "titles": "List the published titles of a store, page by page.",
+    "show": "Show a title's renditions as they were measured.",
+    "quality": "Show how a release looks and sounds, as it was measured.",
+    "verify": "Read a release back and check every byte of it.",
+    "releases": "List the releases of a title.",
+    "publish": "Make an existing release of a title the current one.",
+    "edit": "Change a published title without encoding what it has.",
+    "protect": "Encrypt a published title without encoding it.",
+    "unpublish": "Take a title out of circulation.",
+    "delete": "Mark a release, or a whole title, as no longer wanted.",
+    "repackage": "Write the manifests of titles anew, over the same tracks.",
+    "gc": "Remove releases and tracks that nobody needs.",
+    "config": "Show the configuration files, and what they set.",
+    "simulate": "Simulate providers' caches, with players, links and costs.",
+    "fill": "Plan what edges hold tomorrow, from what was watched.",
+    "replay": "Decide a cache log's requests anew, by any cache policy.",
+}
+"""The commands, most wanted first, with the first line of their help."""
+
+
+@dataclass(slots=True)
+class Manner:
+    """How to speak; known only while options are read, and needed even when that fails.
+
+    Attributes:
+        verbose: Whether errors are told with all their facts.
+        args: The words of the command line.
+        collected: Where ``submit`` leaves what it is asked for, instead of doing it; None where it does it.
+    """
+
+    verbose: bool = False
+    args: tuple[str, ...] = ()
+    collected: list[Any] | None = None
+
+
+class _Commands(click.Group):
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"headend.app.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and command:
+            from headend.app.cli.configuring import configure, option_names, profile_of
+
+            ctx.default_map = {name: configure(command, profile_of(ctx), lambda: option_names(self, ctx))}
+        return name, command, rest
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit status"):
+            formatter.write_dl([(str(int(status)), meaning) for status, meaning in MEANING.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="headend")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    envvar="HEADEND_PROFILE",
+    show_envvar=True,
+    expose_value=False,
+    callback=lambda ctx, _param, value: ctx.meta.__setitem__("headend.profile", value),
+    help="Take the options of a profile in headend.toml.",
+)
+def cli() -> None:
+    """Encode a film master into a ladder of renditions, and serve them as HLS and DASH.
+
+    Begin with 'headend demo'. Each command explains itself: headend COMMAND --help.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command with this process's arguments, and exit."""
+    signal.signal(signal.SIGTERM, _terminate)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # they speak to developers
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks must not end a job.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: Sequence[str]) -> int:
+    """Run the command; every error becomes one line on standard error, and a status."""
+    manner = Manner(args=tuple(args))
+    try:
+        for word in args:
+            check_text(word)
+        status = cli.main(list(args), prog_name="headend", standalone_mode=False, obj=manner)
+        sys.stdout.flush()
+    except NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return Status.WRONG_USE
+    except click.ClickException as error:
+        return _wrong_use(error)
+    except click.Abort as error:
+        return _interrupted(error.__cause__ or KeyboardInterrupt())
+    except KeyboardInterrupt as error:
+        return _interrupted(error)
+    except HeadendError as error:
+        return _failed(error, manner)
+    except BrokenPipeError:
+        # Who reads has gone, which is his right: `headend titles | head -1`.
+        with suppress(OSError):
+            sys.stdout.close()
+        return Status.DONE
+    except Exception as error:
+        return _unexpected(error, manner)
+    return status if isinstance(status, int) else Status.DONE
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _wrong_use(error: click.ClickException) -> int:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    _say(f"error: {error.format_message()} Try '{context.command_path if context else 'headend'} --help'.")
+    return Status.WRONG_USE
+
+
+def _interrupted(error: BaseException) -> int:
+    status = status_of(error)
+    _say(MEANING[status])
+    return status
+
+
+def _failed(error: HeadendError, manner: Manner) -> int:
+    _say(f"error: {error.message}")
+    if manner.verbose:
+        click.echo(evidence(error), err=True, nl=False)
+    return status_of(error)
+
+
+def _unexpected(error: Exception, manner: Manner) -> int:
+    _say(f"error: unexpected {type(error).__name__}: {error}; run again with --verbose and report what it shows")
+    if manner.verbose:
+        click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
+    return Status.UNEXPECTED
+
+
+def _say(text: str) -> None:
+    """Write one line to standard error, whatever is in the text: it may hold a hostile file's name, or a signed URL."""
+    click.echo(f"headend: {printable(redact(text))}", err=True)

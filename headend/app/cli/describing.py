@@ -1,0 +1,188 @@
+"""Releases and renditions as tables and as plain data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from headend.app.cli.screen import table
+from headend.app.cli.wording import count_text, kbps_text, rate_text
+from headend.core import documents, layout
+from headend.core.manifests.tracks import AnyTrack, all_tracks
+from headend.core.media import AudioRendition, Kind, Presentation, TextRendition, VideoRendition
+from headend.core.settings import StoreSettings
+
+
+def release_plain(presentation: Presentation, store: StoreSettings) -> dict[str, Any]:
+    """What ``--json`` tells of a release; paths are those of objects, from the store's root."""
+    title, release, grid = presentation.title, presentation.release, presentation.grid
+    renditions: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio)
+    return {
+        "title": title,
+        "release": release,
+        "store": store.url,
+        "hls": layout.multivariant(title, release),
+        "dash": layout.mpd(title, release),
+        "frames": grid.frame_count,
+        "frame_rate": f"{grid.frame_rate.numerator}/{grid.frame_rate.denominator}",
+        "duration_s": float(grid.duration_s),
+        "damage": documents.as_plain(presentation.damage),
+        "renditions": [_rendition_plain(track) for track in renditions],
+        "text": [_rendition_plain(track) for track in presentation.text],
+        "trick_play": [_rendition_plain(track) for track in presentation.trick],
+        "thumbnails": _thumbnails_plain(presentation),
+        "poster": layout.poster(title, release) if presentation.poster else None,
+        **_protection_plain(presentation),
+    }
+
+
+def protection_facts(presentation: Presentation) -> list[tuple[str, str]]:
+    """Tell of a release's encryption, a line each; nothing of a clear one."""
+    if presentation.protection is None:
+        return []
+    schemes = [presentation.protection.scheme, *(copy.protection.scheme for copy in presentation.copies)]
+    classes = ", ".join(name.key_class for name in presentation.protection.names)
+    first, *copies = schemes
+    told = f"{first}, with keys for {classes}"
+    return [("encrypted", f"{told}; copies in {', '.join(copies)}" if copies else told)]
+
+
+def _protection_plain(presentation: Presentation) -> dict[str, Any]:
+    """How a release is encrypted; no facts of a clear one, which is told as ever."""
+    if presentation.protection is None:
+        return {}
+    protections = [presentation.protection, *(copy.protection for copy in presentation.copies)]
+    return {
+        "protection": [
+            {
+                "scheme": one.scheme.value,
+                "keys": [{"kid": name.uuid, "class": name.key_class.value} for name in one.names],
+            }
+            for one in protections
+        ]
+    }
+
+
+def _thumbnails_plain(presentation: Presentation) -> dict[str, Any] | None:
+    if presentation.thumbnails is None:
+        return None
+    laid = presentation.thumbnails.rendition
+    return {
+        "track": presentation.thumbnails.id,
+        "index": layout.thumbnail_index(presentation.title, presentation.release),
+        "width": laid.tile_width_px,
+        "height": laid.tile_height_px,
+        "every_s": float(laid.interval_frames / presentation.grid.frame_rate),
+        "columns": laid.columns,
+        "rows": laid.rows,
+        "sheets": len(presentation.thumbnails.segments),
+    }
+
+
+def thumbnails_text(presentation: Presentation) -> str:
+    """Tell of a release's thumbnails in one line."""
+    if presentation.thumbnails is None:
+        return "none"
+    laid = presentation.thumbnails.rendition
+    every_s = float(laid.interval_frames / presentation.grid.frame_rate)
+    return (
+        f"{laid.tile_width_px}x{laid.tile_height_px} every {every_s:.3f} s, {laid.columns}x{laid.rows} to a sheet, "
+        f"{count_text(len(presentation.thumbnails.segments), 'sheet')}, "
+        f"{presentation.thumbnails.total_bytes / 1000:,.0f} kB"
+    )
+
+
+def _rendition_plain(track: AnyTrack) -> dict[str, Any]:
+    rendition = track.rendition
+    picture = rendition if isinstance(rendition, VideoRendition) else None
+    sound = rendition if isinstance(rendition, AudioRendition) else None
+    return {
+        "id": rendition.id,
+        "track": track.id,
+        "kind": Kind.VIDEO if picture else Kind.AUDIO if sound else Kind.TEXT,
+        "codec": rendition.codec,
+        "width": picture and picture.width_px,
+        "height": picture and picture.height_px,
+        "channels": sound and sound.channels,
+        "language": None if isinstance(rendition, VideoRendition) else rendition.language,
+        "loudness": track.loudness and documents.as_plain(track.loudness),
+        "average_bps": track.average_bps,
+        "peak_bps": track.peak_bps,
+        "segments": len(track.segments),
+    }
+
+
+def measured_table(presentation: Presentation) -> Table:
+    """Lay out what a release holds, with the rates that were measured."""
+    return table(
+        ("rendition", "picture, sound or text", "codecs", ">average", ">peak", ">segments", ">kB"),
+        (
+            (
+                track.rendition.id,
+                _look(track.rendition),
+                track.codec_string,
+                kbps_text(track.average_bps),
+                kbps_text(track.peak_bps),
+                len(track.segments),
+                f"{sum(segment.size_bytes for segment in track.segments) / 1000:,.0f}",
+            )
+            for track in all_tracks(presentation)
+        ),
+    )
+
+
+def concealed_facts(presentation: Presentation) -> list[tuple[str, str]]:
+    """What was damaged in the master, a line for each stretch."""
+    return [("concealed", f"damage of the master at {one}") for one in presentation.damage]
+
+
+def loudness_table(presentation: Presentation) -> Table:
+    """Lay out how loud each programme was, in each layout, and how loud it is; nothing where none was measured."""
+    heard = {
+        (track.rendition.track_index, track.rendition.layout): (track.rendition, track.loudness)
+        for track in presentation.audio
+        if track.loudness is not None
+    }
+    return table(
+        ("sound", ">LUFS", ">range LU", ">dBTP", ">gain dB", ">made LUFS", ">dBTP", "limited"),
+        (
+            (
+                _look(rendition),
+                _level(loud.integrated_lufs),
+                _level(loud.range_lu),
+                _level(loud.true_peak_dbtp),
+                f"{loud.gain_db:+.1f}",
+                _level(loud.result_lufs),
+                _level(loud.result_dbtp),
+                "peaks" if loud.limited else "",
+            )
+            for rendition, loud in heard.values()
+        ),
+    )
+
+
+def _level(value: float | None) -> str:
+    return "silent" if value is None else f"{value:.1f}"
+
+
+def planned_table(video: Sequence[VideoRendition], audio: Sequence[AudioRendition]) -> Table:
+    """Lay out renditions as they will be asked of the encoders."""
+    return table(
+        ("rendition", "picture or sound", "profile", "level", ">aim", ">cap", ">crf"),
+        [
+            *(
+                (r.id, _look(r), r.profile, r.level, kbps_text(r.average_bps), kbps_text(r.cap_bps), f"{r.crf:g}")
+                for r in video
+            ),
+            *((r.id, _look(r), "", "", kbps_text(r.bit_rate_bps), "", "") for r in audio),
+        ],
+    )
+
+
+def _look(rendition: VideoRendition | AudioRendition | TextRendition) -> str:
+    if isinstance(rendition, TextRendition):
+        return f"{rendition.language} {rendition.role}, {rendition.name}"
+    if isinstance(rendition, AudioRendition):
+        name = f", {rendition.name}" if rendition.name != rendition.language else ""
+        return f"{rendition.layout} {rendition.language}{name}"
+    return f"{rendition.width_px}x{rendition.height_px} {rate_text(rendition.frame_rate)}p {rendition.video_range}"

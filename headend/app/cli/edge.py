@@ -1,0 +1,156 @@
+"""``headend edge``: a caching edge in front of an origin."""
+
+import math
+import re
+from pathlib import Path
+
+import click
+
+from cdn_sim import policies
+from cdn_sim.admission import RULES
+from cdn_sim.live import serving
+from headend.app.cli import options
+from headend.app.cli.screen import console, print_json
+from headend.app.cli.token_keys import find_keys, token_keys
+from headend.core.errors import ConfigError
+
+
+def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if value and not re.fullmatch("[A-Za-z]{2}", value):
+        raise click.BadParameter(f"{value!r} is not a country's code, such as DE.")
+    return value.upper()
+
+
+@click.command(
+    "edge",
+    epilog=options.examples(
+        "headend edge --origin http://127.0.0.1:8080 --disk /var/cache/edge",
+        "headend edge --origin http://origin:8080 --shield http://shield:8082 --disk /cache --disk-bytes 200G",
+        "headend edge --tier shield --origin http://origin:8080 --disk /cache --disk-bytes 2T --port 8082",
+        "headend edge --origin http://origin:8080 --disk /cache --disk-bytes 2T --fill plans/north-1.json",
+        "headend edge --origin http://origin:8080 --disk /cache --decisions /var/log/edge.log --policy s3fifo",
+    ),
+)
+@click.option("--origin", required=True, metavar="URL", help="The origin.")
+@click.option(
+    "--disk",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where to keep objects.",
+)
+@click.option("--disk-bytes", type=options.ByteCount(), default="20G", show_default=True, help="Room for them.")
+@click.option("--shield", metavar="URL", help="A cache that is asked before the origin.")
+@click.option("--peer", "peers", multiple=True, metavar="URL", help="Another edge of the cluster; repeatable.")
+@click.option("--self", "itself", default="", metavar="URL", help="This edge's own address among its peers.")
+@click.option(
+    "--policy",
+    type=click.Choice(list(policies.POLICIES)),
+    default="slru",
+    show_default=True,
+    help="What stays.",
+)
+@click.option(
+    "--admission",
+    type=click.Choice(list(RULES)),
+    default="all",
+    show_default=True,
+    help="What gets in.",
+)
+@click.option(
+    "--memory", "memory_bytes", type=options.ByteCount(), default="32M", show_default=True, help="Memory for manifests."
+)
+@click.option(
+    "--decisions",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write down every decision; 'headend replay' reads it.",
+)
+@click.option(
+    "--fill",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PLAN",
+    help="Pull what this plan names in its window and at its rate, and keep it; 'headend fill plan' makes plans.",
+)
+@click.option("--name", default="", metavar="NAME", help="Unique among all edges. [default: host and port]")
+@click.option("--tier", type=click.Choice(["edge", "shield"]), default="edge", show_default=True, help="For metrics.")
+@token_keys
+@click.option("--state-dir", metavar="DIR", help="Where several edges count screens together. [default: DIR of --disk]")
+@click.option(
+    "--territory", default="", callback=_territory, metavar="CC", help="The country that this edge's viewers are in."
+)
+@click.option(
+    "--mbps",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="What this edge may send, in Mb/s: 'headend steer' sends nobody more to a full one.  [default: no limit]",
+)
+@options.address(serving.DEFAULT_HOST, serving.DEFAULT_PORT)
+@options.linger
+@click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")
+@options.common
+def command(
+    origin: str,
+    disk: Path,
+    disk_bytes: int,
+    shield: str | None,
+    peers: tuple[str, ...],
+    itself: str,
+    policy: str,
+    admission: str,
+    memory_bytes: int,
+    decisions: Path | None,
+    fill: Path | None,
+    name: str,
+    tier: str,
+    keys_file: str | None,
+    state_dir: str | None,
+    territory: str,
+    mbps: float | None,
+    host: str,
+    port: int,
+    linger_s: float,
+    access_log: bool,
+    as_json: bool,
+) -> None:
+    """Cache an origin's titles near the players that ask for them.
+
+    Segments are kept on the disk by a policy, manifests in memory by their Cache-Control. Every segment is checked
+    against the digest in its track's index before its last byte is sent on. With keys, tokens are checked here by the
+    origin's own rules. A restart takes the disk over. Ends on Ctrl-C or SIGTERM, when the requests under way are done.
+    """
+    if as_json and access_log:
+        raise ConfigError("--json and --access-log both want standard output: give one of them")
+    keys = find_keys(keys_file)
+    state = Path(state_dir) if state_dir else disk.with_name(f"{disk.name}.state")
+    if keys is not None:
+        state.mkdir(parents=True, exist_ok=True)
+    settings = serving.EdgeSettings(
+        origin=origin,
+        disk=disk,
+        disk_bytes=disk_bytes,
+        name=name,
+        tier=tier,
+        shield=shield,
+        peers=peers,
+        itself=itself,
+        policy=policy,
+        admission=admission,
+        memory_bytes=memory_bytes,
+        decisions=decisions,
+        fill=fill,
+        keys=keys,
+        state_dir=state if keys is not None else None,
+        territory=territory,
+        access_log=access_log,
+        rate_bps=math.inf if mbps is None else mbps * 1e6,
+        linger_s=linger_s,
+    )
+
+    def ready(url: str) -> None:
+        if as_json:
+            print_json({"url": url, "origin": origin, "tier": tier})
+        elif not access_log:
+            console(stderr=True).print(f"headend: {tier} at {url}, in front of {shield or origin}")
+
+    serving.serve(settings, host=host, port=port, on_ready=ready)

@@ -1,0 +1,127 @@
+"""``headend edit``: change a published title without encoding what it has."""
+
+from contextlib import nullcontext
+
+import click
+
+from headend.app import editing
+from headend.app.cli import options
+from headend.app.cli.confirming import ask, confirmed
+from headend.app.cli.describing import release_plain
+from headend.app.cli.progress import following
+from headend.app.cli.screen import console, print_json
+from headend.app.cli.wording import count_text
+from headend.core.errors import ConfigError
+from headend.core.media import AudioRole
+from headend.core.settings import AudioFileChoice, ClusterSettings, StoreSettings, TextChoice
+
+
+def _labels(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[editing.Label, ...]:
+    labels = []
+    for value in values:
+        track, language, role, name = (*value.split(":", 3), "", "", "")[:4]
+        if not track or not (language or role or name):
+            raise click.BadParameter(f"{value!r} does not read TRACK:LANG:ROLE:NAME; leave empty what stays as it is.")
+        labels.append(editing.Label(track, language or None, role or None, name or None))
+    return tuple(labels)
+
+
+def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(filter(None, value.split(",")))
+
+
+@click.command(
+    "edit",
+    epilog=options.examples(
+        "headend edit film --add-subtitles film.de.srt:de --add-subtitles film.en.srt:en:sdh",
+        "headend edit film --add-audio film.fr.wav:fr:dub:Français",
+        "headend edit film --remove vp9-360p-276k --remove vp9-180p-144k",
+        "headend edit film --relabel aac-2.0-128k-und:fr:dub:Français",
+        "headend edit film --default avc-720p-3000k --default aac-2.0-128k-fr --dry-run",
+        "headend edit film --order aac-2.0-128k-fr,aac-2.0-128k-en --yes",
+    ),
+)
+@options.title_argument
+@click.option(
+    "--add-subtitles",
+    "subtitles",
+    multiple=True,
+    metavar="FILE:LANG[:ROLE[:NAME]]",
+    callback=options.texts,
+    help="A file of text beside the film. May be given again.",
+)
+@click.option(
+    "--add-audio",
+    "audio",
+    multiple=True,
+    metavar="FILE:LANG[:ROLE[:NAME]]",
+    callback=options.audio_files,
+    help="The sound of another file, which must be as long as the film; it is encoded. May be given again. ROLE is "
+    f"{', '.join(AudioRole)}.",
+)
+@click.option("--remove", multiple=True, metavar="TRACK", help="Leave a track out. May be given again.")
+@click.option(
+    "--relabel",
+    "labels",
+    multiple=True,
+    metavar="TRACK:LANG:ROLE:NAME",
+    callback=_labels,
+    help="What players are told of the track's programme; what is left empty stays. May be given again.",
+)
+@click.option(
+    "--default", "defaults", multiple=True, metavar="TRACK", help="What players start with: a picture, or a sound."
+)
+@click.option("--order", default="", metavar="TRACK,...", callback=_names, help="These first, in this order.")
+@confirmed
+@options.existing_store
+@options.cluster
+@options.running
+@options.common
+def command(
+    title: str,
+    subtitles: tuple[TextChoice, ...],
+    audio: tuple[AudioFileChoice, ...],
+    remove: tuple[str, ...],
+    labels: tuple[editing.Label, ...],
+    defaults: tuple[str, ...],
+    order: tuple[str, ...],
+    yes: bool,
+    dry_run: bool,
+    store: StoreSettings,
+    cluster: ClusterSettings,
+    as_json: bool,
+) -> None:
+    """Change a published title without encoding what it has.
+
+    Makes a new release over the tracks that there are and publishes it. A track is named by its id or by that of its
+    rendition; headend show lists them. No segment changes its address, so that all caches keep theirs. The release
+    before stays, and headend publish brings it back.
+
+    Only sound that is added is encoded, on the cluster that --scheduler names or on this machine: in the renditions
+    that the release's ladder has for a further programme, and as loud as the others.
+    """
+    if inside := [choice.source for choice in subtitles if not choice.is_sidecar]:
+        raise ConfigError(f"--add-subtitles takes files; {inside[0]} is a stream of a master: submit the master again")
+    wanted = editing.Edit(remove, subtitles, audio, labels, defaults, order)
+    if wanted == editing.Edit():
+        raise ConfigError("say what to change: see headend edit --help")
+    if not dry_run:
+        ask(f"Publish {title!r} {editing.tell(wanted)}?", yes=yes)
+    with following(console(stderr=True)) if audio else nullcontext(lambda _: None) as note:
+        edited = editing.edit(store, title, wanted, workers=cluster, dry_run=dry_run, on_event=note)
+    placed = edited.placed
+    made = placed.presentation
+    if as_json:
+        facts = {"is_current": placed.is_current, "added": edited.added, "encoded_tracks": edited.encoded}
+        print_json({**release_plain(made, store), **facts, "dry_run": dry_run})
+        return
+    told = editing.tell(wanted)
+    if dry_run:
+        tracks = f"; {count_text(edited.encoded, 'track')} would be made" if edited.added else ""
+        console().print(f"{title}: a release {told} can be made{tracks}")
+    elif placed.is_current:
+        console().print(f"{title}: release {made.release} is current, {told}")
+    else:
+        console().print(
+            f"{title}: release {made.release} is made, {told}; {placed.newer}, of a newer request, stays current"
+        )

@@ -1,0 +1,64 @@
+"""What the command's exit status says: the one table of it."""
+
+from enum import IntEnum
+
+from headend.core.errors import (
+    ConfigError,
+    EncodingError,
+    HeadendError,
+    MasterError,
+    PackagingError,
+    QualityRefused,
+    StorageError,
+)
+
+
+class Status(IntEnum):
+    """Exit statuses; 70 is EX_SOFTWARE of sysexits(3), 130 and 143 are 128 and the signal's number."""
+
+    DONE = 0
+    FAULTY = 1
+    WRONG_USE = 2
+    MASTER = 3
+    ENCODING = 4
+    STORAGE = 5
+    QUALITY = 6
+    UNEXPECTED = 70
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+MEANING = {
+    Status.DONE: "done",
+    Status.FAULTY: "verify has found faults, or replay decisions that differ",
+    Status.WRONG_USE: "wrong use: an option, a ladder, a title's name",
+    Status.MASTER: "the master can't be used",
+    Status.ENCODING: "encoding or packaging has failed",
+    Status.STORAGE: "the store refused or lost something, or can't be reached",
+    Status.QUALITY: "complete, but it fails the rules on quality; players do not get it",
+    Status.UNEXPECTED: "headend itself has failed: please report it",
+    Status.INTERRUPTED: "interrupted (Ctrl-C); the same command goes on where it stopped",
+    Status.TERMINATED: "terminated (SIGTERM); likewise",
+}
+
+_BY_ERROR: tuple[tuple[type[HeadendError], Status], ...] = (
+    (ConfigError, Status.WRONG_USE),
+    (MasterError, Status.MASTER),
+    (EncodingError, Status.ENCODING),
+    (PackagingError, Status.ENCODING),
+    (StorageError, Status.STORAGE),
+    (QualityRefused, Status.QUALITY),
+)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has arrived; it is met in the same clean way as Ctrl-C."""
+
+
+def status_of(error: BaseException) -> Status:
+    """The exit status that an error of any kind leads to."""
+    if isinstance(error, Terminated):
+        return Status.TERMINATED
+    if isinstance(error, KeyboardInterrupt):
+        return Status.INTERRUPTED
+    return next((status for kind, status in _BY_ERROR if isinstance(error, kind)), Status.UNEXPECTED)

@@ -1,0 +1,122 @@
+"""``headend fill``: plan what live edges are to hold."""
+
+from pathlib import Path
+
+import click
+
+from cdn_sim import fill_plans
+from cdn_sim.fill_plans import Stored
+from cdn_sim.request_logs import reading
+from cdn_sim.scenario import parse
+from headend.app.cli import options
+from headend.app.cli.screen import console, print_json, table
+from headend.app.cli.wording import count_text
+from headend.core import documents
+from headend.core.errors import ConfigError
+from headend.core.settings import StoreSettings
+
+
+@click.group("fill")
+def command() -> None:
+    """Plan what edges hold tomorrow, from what was watched."""
+
+
+def _expected(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for value in values:
+        title, _, views = value.partition("=")
+        try:
+            found[title] = float(views)
+        except ValueError:
+            found[title] = -1.0
+        if not title or not 0 <= found[title] < 1e12:
+            raise click.BadParameter(f"{value!r} is no title with its expected views, such as film=2000.")
+    return found
+
+
+@command.command(
+    "plan",
+    epilog=options.examples(
+        "headend fill plan edge-1.decisions edge-2.decisions --edges metro.toml --out plans",
+        "headend fill plan *.decisions --edges metro.toml --store s3://films/vod --expect premiere=5000 --out plans",
+    ),
+)
+@click.argument("logs", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--edges",
+    "scenario_file",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Scenario whose providers, disks, planned share and window the plans are for.",
+)
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the plans.")
+@click.option(
+    "--store",
+    "store_url",
+    metavar="URL",
+    help="Where the titles are: exact sizes of tracks. Without it, a track is what the logs have seen of it.",
+)
+@click.option(
+    "--expect",
+    "expected",
+    multiple=True,
+    callback=_expected,
+    metavar="TITLE=VIEWS",
+    help="A title that comes out, and how many whole views it is expected to get; repeatable.",
+)
+@options.endpoint
+@options.common
+def plan(
+    logs: tuple[Path, ...],
+    scenario_file: Path,
+    out: Path,
+    store_url: str | None,
+    expected: dict[str, float],
+    endpoint_url: str | None,
+    as_json: bool,
+) -> None:
+    """Write a plan for each edge, from decision logs or access logs of some days.
+
+    Views are forecast by title and track, with more weight on recent days. Each edge gets the tracks with the most
+    forecast views per stored byte, up to the planned share of its disk. The edges pull them in their window with
+    'headend edge --fill'.
+    """
+    try:
+        scenario = parse(scenario_file.read_text(encoding="utf-8"), scenario_file.name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--edges {scenario_file} can't be read: {error}") from error
+    if not any(scenario.edge_of(isp).pinned > 0 for isp in scenario.isps):
+        raise ConfigError(f"{scenario_file.name}: edge.pinned is 0, so nothing is planned; set it, such as to 0.8")
+    tracks, history, stored = fill_plans.views_by_day(map(reading.read, logs))
+    if store_url is not None:
+        from headend.app.cli.segment_sizes import stored_tracks
+
+        settings = StoreSettings(options.absolute(store_url), endpoint_url)
+        sizes = stored_tracks(settings, {title for title, _ in tracks} | set(expected))
+        stored = stored | {rendition: Stored(*size) for rendition, size in sizes.items()}
+    plans = fill_plans.plan(scenario, tracks, history, stored, expected)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for each in plans:
+            target = out / f"{each.edge.replace('/', '-')}.json"
+            part = target.with_name(f".{target.name}.part")
+            part.write_bytes(documents.write(each))
+            part.replace(target)
+    except OSError as error:
+        raise ConfigError(f"--out {out} can't be written to: {error.strerror or error}") from error
+    if as_json:
+        print_json({"plans": [documents.as_plain(each) for each in plans]})
+        return
+    screen = console()
+    rows = (
+        (
+            each.edge,
+            f"{len(each.items):,}",
+            f"{sum(item.bytes for item in each.items) / 1e9:,.1f} GB",
+            f"{each.budget_bytes / 1e9:,.1f} GB",
+            f"{each.late_bytes / 1e9:,.1f} GB",
+        )
+        for each in plans
+    )
+    screen.print(table(("edge", ">tracks", ">planned", ">room", ">late if cold"), rows))
+    screen.print(f"{count_text(len(plans), 'plan')} in {out}, from {count_text(len(history), 'day')} of requests")

@@ -1,0 +1,140 @@
+"""``headend gc``: remove releases and tracks that nobody needs."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+
+import click
+
+from headend.app.cli import options
+from headend.app.cli.confirming import ask, confirmed
+from headend.app.cli.screen import console, print_json, table
+from headend.app.cli.several import Several
+from headend.app.cli.wording import count_text
+from headend.core.errors import ConfigError, StorageError
+from headend.core.layout import check_title
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
+from packager import garbage
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _period(_ctx: click.Context, _param: click.Parameter, value: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,6})([smhd])", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no period, such as 7d, 36h or 90m.")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+@click.command(
+    "gc",
+    epilog=options.examples(
+        "headend gc --dry-run", "headend gc --keep 2 --grace 30d --yes", "headend gc big-buck-bunny --yes --json"
+    ),
+)
+@click.argument("titles", nargs=-1, metavar="[TITLE]...")
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    default=garbage.KEEP,
+    show_default=True,
+    help="Former releases to keep of a title.",
+)
+@click.option(
+    "--grace",
+    callback=_period,
+    default=f"{garbage.GRACE.days}d",
+    show_default=True,
+    metavar="PERIOD",
+    help="How long what nobody names any more is kept for those who are in the middle of it.",
+)
+@confirmed
+@options.existing_store
+@options.common
+def command(
+    titles: tuple[str, ...],
+    keep: int,
+    grace: timedelta,
+    yes: bool,
+    dry_run: bool,
+    store: StoreSettings,
+    as_json: bool,
+) -> None:
+    """Remove releases and tracks that nobody needs.
+
+    Looks through all titles, or through those that are named. Of each title it keeps the current release, the latest
+    former ones, and whatever was current, written or named by running work within the grace period. Tells what goes
+    and asks before anything does. Without titles it also removes what was learned, for per-title ladders, of masters
+    that no release is made of. Safe beside running jobs, origins and another gc.
+    """
+    opened = open_store(store)
+    wanted = tuple(dict.fromkeys(map(check_title, titles)))
+    for title in wanted:
+        if not garbage.is_there(opened, title):
+            raise ConfigError(f"there is no title {title!r} in {store.url}; `headend titles` lists what is published")
+    wanted = wanted or garbage.titles(opened)
+    several = Several(len(wanted))
+    rows = []
+    for one in several.told(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "looked at"):
+        if one.error is not None:
+            several.fail(one.title, one.error)
+        elif one.objects:
+            rows.append(_row(one))
+    # Where it can't be told what titles are made of, nothing was forgotten.
+    forgotten = garbage.Forgotten() if titles or several.errors else garbage.find_forgotten(opened, grace=grace)
+    total_bytes = sum(row.bytes for row in rows) + forgotten.size_bytes
+    if not as_json:
+        _show(rows)
+        if forgotten.masters:
+            masters = count_text(len(forgotten.masters), "master")
+            console().print(f"{forgotten.size_bytes / 1e6:,.1f} MB of analyses of {masters} that no release is made of")
+    if (rows or forgotten.objects) and not dry_run:
+        of = count_text(len(rows), "title") if rows else "analyses"
+        ask(f"Remove {total_bytes / 1_000_000:,.1f} MB of {of}?", yes=yes)
+        going, rows = rows, []
+        for row in several.told(going, "removed from"):
+            try:
+                rows.append(_row(garbage.remove(opened, row.title, keep=keep, grace=grace)))
+            except StorageError as error:
+                several.fail(row.title, error)
+        garbage.forget(opened, forgotten)
+        total_bytes = sum(row.bytes for row in rows) + forgotten.size_bytes
+    if as_json:
+        analyses = {
+            "masters": forgotten.masters,
+            "objects": len(forgotten.objects),
+            "bytes": forgotten.size_bytes,
+        }
+        told = [asdict(row) for row in rows]
+        print_json({"dry_run": dry_run, "bytes": total_bytes, "titles": told, "analyses": analyses})
+    elif not rows and not forgotten.objects:
+        console().print("nothing to remove")
+    elif not dry_run:
+        console().print(f"removed {total_bytes / 1_000_000:,.1f} MB")
+    several.end()
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What is told of a title; the names of what goes are not kept, as they may be millions."""
+
+    title: str
+    releases: tuple[str, ...]
+    tracks: tuple[str, ...]
+    objects: int
+    bytes: int
+
+
+def _row(found: garbage.Garbage) -> _Row:
+    return _Row(found.title, found.releases, found.tracks, len(found.objects), found.size_bytes)
+
+
+def _show(rows: Sequence[_Row]) -> None:
+    if rows:
+        cells = (
+            (row.title, len(row.releases), len(row.tracks), row.objects, f"{row.bytes / 1_000_000:,.1f}")
+            for row in rows
+        )
+        console().print(table(("title", ">releases", ">tracks", ">objects", ">MB"), cells))

@@ -1,0 +1,160 @@
+"""``headend jobs``: list what was queued."""
+
+import csv
+import json
+import re
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+import click
+
+from headend.app.cli import options
+from headend.app.cli.screen import console, print_json, table
+from headend.app.jobs.model import State, label_of
+from headend.app.jobs.notifying import dead_letters
+from headend.app.jobs.plain import entry_plain, spent
+from headend.app.jobs.queue import Entry, Queue
+from headend.core.prices import Prices
+from headend.core.settings import StoreSettings
+from headend.core.storage import Store, open_store
+
+FOLLOW_S = 2.0
+"""How often ``--json-lines`` looks for changes."""
+
+
+def _labels(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(map(label_of, values))
+
+
+def _month(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", value):
+        raise click.BadParameter(f"{value!r} is not a month, such as 2026-11.")
+    return value
+
+
+@click.command(
+    "jobs",
+    epilog=options.examples(
+        "headend jobs",
+        "headend jobs --state running --state queued",
+        "headend jobs --label season=2 --json",
+        "headend jobs --json-lines | jq -c .state",
+        "headend jobs --undelivered",
+        "headend jobs --accounts 2026-11 --prices mine.toml > november.csv",
+    ),
+)
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice([state.value for state in State]), help="Only such jobs."
+)
+@click.option("--label", "labels", multiple=True, callback=_labels, metavar="NAME=VALUE", help="Only jobs with it.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="The newest N of them."
+)
+@click.option("--json-lines", is_flag=True, help="Print one JSON object per change, and go on until interrupted.")
+@click.option("--undelivered", is_flag=True, help="List the notifications that no receiver took, instead.")
+@click.option(
+    "--accounts",
+    "month",
+    callback=_month,
+    metavar="YYYY-MM",
+    help="Print what the jobs of a month have used and cost as CSV, instead.",
+)
+@options.prices
+@options.existing_store
+@options.common
+def command(
+    states: tuple[str, ...],
+    labels: tuple[tuple[str, str], ...],
+    limit: int,
+    json_lines: bool,
+    undelivered: bool,
+    month: str | None,
+    prices: Prices,
+    store: StoreSettings,
+    as_json: bool,
+) -> None:
+    """List the jobs of a store and where they are.
+
+    Jobs come from 'headend submit --queue' or 'headend watch', and 'headend dispatch' works through them.
+    """
+    opened = open_store(store)
+    if undelivered:
+        _show_undelivered(opened, as_json=as_json)
+        return
+    queue = Queue(opened)
+    if month is not None:
+        _print_accounts(queue, month, prices)
+        return
+    if json_lines:
+        _follow(queue, states, labels)
+    found = chosen(queue, states, labels)
+    entries = found[-limit:]
+    if as_json:
+        print_json({"jobs": [entry_plain(entry) for entry in entries], "total": len(found)})
+    elif entries:
+        rows = ((e.id, e.title, e.state.value, e.priority, "held" if e.hold else "") for e in entries)
+        console().print(table(("job", "title", "state", ">priority", "release"), rows))
+        if len(found) > len(entries):
+            console().print(f"the newest {len(entries):,} of {len(found):,}; --limit shows more")
+    else:
+        console().print(f"no such job in {store.url}; queue one with: headend submit MASTER --title SLUG --queue")
+
+
+def chosen(queue: Queue, states: Sequence[str], labels: Iterable[tuple[str, str]]) -> list[Entry]:
+    """Jobs of some states and with all of some labels, in order of submission; empty means any."""
+    ended = {State(state).ended for state in states} if states else {True, False}
+    entries = queue.all_entries() if len(ended) == 2 else queue.entries(ended=ended.pop())
+    found = [entry for entry in entries if not states or entry.state in states]
+    if wanted := set(labels):
+        jobs = queue.read_all([entry.id for entry in found])
+        found = [entry for entry, job in zip(found, jobs, strict=True) if wanted <= set(job.request.labels)]
+    return found
+
+
+def _print_accounts(queue: Queue, month: str, prices: Prices) -> None:
+    """One line of CSV for each job that was submitted in a month."""
+    ids = [entry.id for entry in queue.all_entries() if entry.id.startswith(month.replace("-", ""))]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(
+        ("job", "title", "state", "submitted_by", "submitted_at", "ended_at", "labels", "cpu_s", "failed_cpu_s",
+         "predicted_cpu_s", "off_percent", "stored_bytes", "put_requests", "cost", "storage_month", "currency")
+    )  # fmt: skip
+    for job in queue.read_all(ids):
+        used = job.status.account
+        # What failed attempts took was not predicted.
+        made_cpu_s = used.total_cpu_s - used.failed_cpu_s
+        off = f"{(made_cpu_s / used.predicted_cpu_s - 1) * 100:.1f}" if used.predicted_cpu_s else ""
+        writer.writerow(
+            (job.id, job.title, job.state.value, job.request.submitted_by, job.request.submitted_at,
+             job.history[-1].at if job.state.ended else "",
+             " ".join(f"{name}={value}" for name, value in job.request.labels),
+             f"{used.total_cpu_s:.3f}", f"{used.failed_cpu_s:.3f}", f"{used.predicted_cpu_s:.3f}", off,
+             used.stored_bytes, used.put_requests, f"{spent(used, prices):.4f}",
+             f"{prices.storage(used.stored_bytes):.4f}", prices.currency)
+        )  # fmt: skip
+
+
+def _follow(queue: Queue, states: Sequence[str], labels: Sequence[tuple[str, str]]) -> None:
+    seen: dict[str, Entry] = {}
+    while True:
+        for entry in chosen(queue, (), labels):
+            known = seen.get(entry.id)
+            if known is None or (known.state, known.priority) != (entry.state, entry.priority):
+                seen[entry.id] = entry
+                if not states or entry.state in states:
+                    click.echo(json.dumps(entry_plain(entry)))
+        time.sleep(FOLLOW_S)
+
+
+def _show_undelivered(store: Store, *, as_json: bool) -> None:
+    letters = dead_letters(store)
+    if as_json:
+        rows = [{"job": x.job, "change": x.number, "to": x.url, "at": x.at, "error": x.error} for x in letters]
+        print_json({"undelivered": rows})
+    elif letters:
+        console().print(
+            table(("job", ">change", "to", "at", "error"), [(x.job, x.number, x.url, x.at, x.error) for x in letters])
+        )
+    else:
+        console().print("every notification was delivered")

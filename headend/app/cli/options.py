@@ -1,0 +1,762 @@
+"""Options that several commands share."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+from click.core import ParameterSource
+
+from headend.core.errors import ConfigError
+from headend.core.layout import check_title
+from headend.core.media import AudioRole, Crop, Effort, TextRole
+from headend.core.media.quality import DEFAULT_THRESHOLDS, Checking, Thresholds
+from headend.core.paths import expanded
+from headend.core.prices import DEFAULT as DEFAULT_PRICES
+from headend.core.prices import load as load_prices
+from headend.core.settings import (
+    CAPTIONS,
+    DEFAULT_LADDER,
+    DEFAULT_LIMITS,
+    DEFAULT_LOUDNESS_LUFS,
+    DEFAULT_MOST_SOUND_GAP_S,
+    DEFAULT_STORE,
+    DEFAULT_STORE_PATIENCE_S,
+    DEFAULT_WAIT_FOR_WORKERS_S,
+    AudioChoice,
+    AudioFileChoice,
+    Channel,
+    ClusterSettings,
+    Cropping,
+    EncodeSettings,
+    Fit,
+    Limits,
+    PictureChoice,
+    StoreSettings,
+    SubtitleOffset,
+    Targets,
+    TextChoice,
+)
+
+Command = Callable[..., Any]
+TARGETS = Targets()
+
+
+class ByteCount(click.ParamType[int]):
+    """A number of bytes, such as ``256M`` or ``10G``."""
+
+    name = "bytes"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        """How help names it."""
+        return "BYTES"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read one; raises `click.BadParameter` for what is none."""
+        found = re.fullmatch(r"([1-9][0-9]{0,15})([KMGT]?)", str(value).upper())
+        if found is None:
+            self.fail(f"{value!r} is no number of bytes, such as 256M or 10G.", param, ctx)
+        return int(found[1]) << 10 * " KMGT".index(found[2] or " ")
+
+
+class WebAddress(click.ParamType[str]):
+    """An address that players reach, without a slash at its end; nothing secret may stand in it."""
+
+    name = "URL"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check it."""
+        try:
+            parts = urlsplit(value)
+            is_good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            is_good = False
+        is_plain = is_good and not parts.username and not parts.query and not parts.fragment
+        if not is_plain or parts.scheme not in ("http", "https") or not value.isascii() or not value.isprintable():
+            self.fail("it is not an address such as https://licences.example.", param, ctx)
+        if any(character in value for character in "\"' <>;,"):
+            self.fail("it is not an address such as https://licences.example.", param, ctx)
+        return value.rstrip("/")
+
+
+class Duration(click.ParamType[float]):
+    """A length of time, such as ``90s``, ``15m`` or ``2h``, in seconds."""
+
+    name = "duration"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        """How help names it."""
+        return "TIME"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read one; raises `click.BadParameter` for what is none."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(0|[1-9][0-9]{0,8})([smhd]?)", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a length of time, such as 90s, 15m or 2h.", param, ctx)
+        return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2] or "s"]
+
+
+def _existing_folder(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    if not expanded(value).is_dir():
+        raise click.BadParameter(f"there is no folder {value!r}; create it first.")
+    return absolute(value)
+
+
+def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> Fraction:
+    try:
+        seconds = Fraction(value)
+    except (ValueError, ZeroDivisionError):
+        seconds = Fraction(0)
+    if seconds <= 0:
+        raise click.BadParameter(f"{value!r} is not a number of seconds above 0, such as 6 or 5.005.")
+    return seconds
+
+
+def _programmes(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[AudioChoice, ...]:
+    return tuple(map(_programme, values))
+
+
+def _programme(value: str) -> AudioChoice:
+    streams, language, role, name = (*value.split(":", 3), "", "", "")[:4]
+    places = [re.fullmatch(r"(\d{1,4})(?:\.(\d{1,3}))?", place, re.ASCII) for place in streams.split("+")]
+    if None in places:
+        raise click.BadParameter(
+            f"{value!r} does not begin with stream numbers, such as 1 or 1+2, or channels of streams, such as 1.0+1.1; "
+            "'headend probe' tells them."
+        )
+    picked = tuple(
+        int(place[1]) if place[2] is None else Channel(int(place[1]), int(place[2])) for place in places if place
+    )
+    if role and role not in list(AudioRole):
+        raise click.BadParameter(f"{role!r} is no role; use one of {', '.join(AudioRole)}.")
+    return AudioChoice(picked, language or None, AudioRole(role) if role else None, name or None)
+
+
+def texts(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[TextChoice, ...]:
+    """Read ``FILE:LANG:ROLE:NAME``, as often as it was given."""
+    return tuple(map(_text, values))
+
+
+def _text(value: str) -> TextChoice:
+    source, language, role, name = _file_parts(value)
+    if not source:
+        raise click.BadParameter(f"{value!r} does not begin with a file, a stream number or {CAPTIONS!r}.")
+    if role and role not in list(TextRole):
+        raise click.BadParameter(f"{role!r} is no role; use one of {', '.join(TextRole)}.")
+    choice = TextChoice(source, language or None, TextRole(role) if role else None, name or None)
+    return replace(choice, source=absolute(source)) if choice.is_sidecar else choice
+
+
+def audio_files(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[AudioFileChoice, ...]:
+    """Read ``FILE:LANG:ROLE:NAME`` of files of sound, as often as it was given."""
+    return tuple(map(_audio_file, values))
+
+
+def _audio_file(value: str) -> AudioFileChoice:
+    source, language, role, name = _file_parts(value)
+    if not source or not language:
+        raise click.BadParameter(f"{value!r} does not read FILE:LANG[:ROLE[:NAME]], such as film.fr.wav:fr:dub.")
+    if role and role not in list(AudioRole):
+        raise click.BadParameter(f"{role!r} is no role; use one of {', '.join(AudioRole)}.")
+    return AudioFileChoice(absolute(source), language, AudioRole(role) if role else None, name or None)
+
+
+def _file_parts(value: str) -> tuple[str, str, str, str]:
+    """File, language, role and name of ``FILE:LANG:ROLE:NAME``; the file may be a URL, and the rest be missing."""
+    scheme, mark, rest = value.partition("://")
+    address, language, role, name = (*(rest if mark else value).split(":", 3), "", "", "")[:4]
+    return f"{scheme}{mark}{address}" if mark and address else address, language, role, name
+
+
+def _embedded(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...] | None:
+    if value in ("all", "none"):
+        return None if value == "all" else ()
+    names = tuple(value.split(","))
+    if not all(name == CAPTIONS or (name.isascii() and name.isdigit()) for name in names):
+        raise click.BadParameter(f"{value!r} is not all, none, or stream numbers and {CAPTIONS!r}, such as 3,4.")
+    return names
+
+
+def _offset(_ctx: click.Context, _param: click.Parameter, value: str) -> SubtitleOffset:
+    if value == "auto":
+        return None
+    if re.fullmatch(r"[+-]?\d{1,6}(\.\d{1,6})?", value, re.ASCII) is None:
+        raise click.BadParameter(f"{value!r} is not auto or a number of seconds, such as -3600 or 2.5.")
+    return Fraction(value)
+
+
+def _crop(_ctx: click.Context, _param: click.Parameter, value: str) -> Crop | Cropping:
+    if value in list(Cropping):
+        return Cropping(value)
+    found = re.fullmatch(r"(\d{1,5}):(\d{1,5}):(\d{1,5}):(\d{1,5})", value, re.ASCII)
+    crop = Crop(*map(int, found.groups())) if found else Crop(0, 0)
+    if not (crop.width_px and crop.height_px) or any(
+        length_px % 2 for length_px in (crop.width_px, crop.height_px, crop.left_px, crop.top_px)
+    ):
+        raise click.BadParameter(
+            f"{value!r} is not auto, none, or four even numbers: width, height, left and top, such as 1920:804:0:138."
+        )
+    return crop
+
+
+def examples(*lines: str) -> str:
+    """Set examples as the end of a command's help; the backspace tells click to keep the lines."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
+
+
+def absolute(address: str) -> str:
+    """Make a path independent of the folder that one stands in: workers stand in others. URLs stay as they are."""
+    return address if not address or "://" in address else str(expanded(address))
+
+
+def _told_verbose(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if ctx.obj is not None and value:
+        ctx.obj.verbose = True
+
+
+def _titled(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else check_title(value)
+
+
+def common(command: Command) -> Command:
+    """Add ``--json`` (given to the command as ``as_json``) and ``--verbose``."""
+    command = click.option(
+        "--verbose",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_told_verbose,
+        help="Tell all that is known of an error.",
+    )(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, on stdout.")(
+        command
+    )
+
+
+def address(host: str, port: int) -> Callable[[Command], Command]:
+    """Add ``--host`` and ``--port``, with these defaults, for what listens."""
+
+    def add(command: Command) -> Command:
+        command = click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=port,
+            show_default=True,
+            help="Port to listen on; 0 for a free one.",
+        )(command)
+        return click.option("--host", default=host, show_default=True, help="Address to listen on.")(command)
+
+    return add
+
+
+def linger(command: Command) -> Command:
+    """Add ``--linger``, given to the command as ``linger_s``."""
+    return click.option(
+        "--linger",
+        "linger_s",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        metavar="SECONDS",
+        help="How long to go on, and say at /readyz that it ends, when told to stop. [default: 0]",
+    )(command)
+
+
+def master(command: Command) -> Command:
+    """Add the argument MASTER."""
+    return click.argument("master", callback=lambda _ctx, _param, value: absolute(value))(command)
+
+
+def title(command: Command) -> Command:
+    """Add ``--title``; checked before anything is done."""
+    return click.option(
+        "--title",
+        required=True,
+        metavar="SLUG",
+        callback=_titled,
+        is_eager=True,
+        help="The title's name in the catalogue: a-z, 0-9 and '-'.",
+    )(command)
+
+
+def title_argument(command: Command) -> Command:
+    """Add the argument TITLE."""
+    return click.argument("title", callback=_titled)(command)
+
+
+def endpoint(command: Command) -> Command:
+    """Add ``--s3-endpoint``."""
+    return click.option(
+        "--s3-endpoint",
+        "endpoint_url",
+        metavar="URL",
+        envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
+        show_envvar=True,
+        help="S3 server of s3:// addresses, if not AWS.",
+    )(command)
+
+
+def store(command: Command) -> Command:
+    """Add ``--store`` and ``--s3-endpoint``; the command gets both as ``store``, a `StoreSettings`."""
+
+    @click.option(
+        "--store",
+        "store_url",
+        metavar="URL",
+        envvar="HEADEND_STORE",
+        default=DEFAULT_STORE,
+        show_envvar=True,
+        show_default=True,
+        help="Where titles are: a folder or s3://bucket/prefix.",
+    )
+    @endpoint
+    @wraps(command)
+    def wrapped(*, store_url: str, endpoint_url: str | None, **others: Any) -> Any:
+        return command(store=StoreSettings(absolute(store_url), endpoint_url), **others)
+
+    return wrapped
+
+
+def existing_store(command: Command) -> Command:
+    """Add the same as `store`, for commands that need what a job has made: a folder that is not there is a mistake.
+
+    Raises:
+        ConfigError: There is no store at the address.
+    """
+
+    @store
+    @wraps(command)
+    def wrapped(*, store: StoreSettings, **others: Any) -> Any:
+        if "://" not in store.url and not Path(store.url).is_dir():
+            raise ConfigError(f"there is no store at {store.url}: correct --store, or make one with 'headend submit'")
+        return command(store=store, **others)
+
+    return wrapped
+
+
+def ladder(command: Command) -> Command:
+    """Add ``--ladder``."""
+    return click.option(
+        "--ladder",
+        default=DEFAULT_LADDER,
+        show_default=True,
+        metavar="NAME|FILE",
+        help="A ladder's name, or a TOML file.",
+    )(command)
+
+
+def picture(command: Command) -> Command:
+    """Add which picture of a master is wanted; the command gets it as ``picture``, a `PictureChoice`."""
+
+    @click.option(
+        "--program",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Take picture, sound and text of this program of a transport stream, instead of the first one's.",
+    )
+    @click.option(
+        "--video",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Stream number of the picture, of a master that has several.",
+    )
+    @wraps(command)
+    def wrapped(*, program: int | None, video: int | None, **others: Any) -> Any:
+        return command(picture=PictureChoice(program, video), **others)
+
+    return wrapped
+
+
+def fit(command: Command) -> Command:
+    """Add what decides which renditions a master becomes; the command gets it as ``encode``, an `EncodeSettings`."""
+
+    @picture
+    @click.option(
+        "--audio",
+        multiple=True,
+        callback=_programmes,
+        metavar="STREAMS[:LANGUAGE[:ROLE[:NAME]]]",
+        help="A programme of sound, instead of every track of the master; give it once for each. STREAMS is a number "
+        "that probe tells, or several to be joined: 1+2 are left and right, six are L R C LFE Ls Rs; 1.0+1.1 are the "
+        "first two channels of stream 1. "
+        f"ROLE is {', '.join(AudioRole)}. What is left empty stays as the master says.",
+    )
+    @click.option(
+        "--loudness",
+        type=click.Choice(["-27", "-24", "-23", "off"]),
+        default=str(DEFAULT_LOUDNESS_LUFS),
+        show_default=True,
+        help="Integrated loudness in LUFS that each programme is brought to by one static gain.",
+    )
+    @click.option(
+        "--crop",
+        default=Cropping.NONE.value,
+        show_default=True,
+        callback=_crop,
+        metavar="auto|none|W:H:X:Y",
+        help="Cut off black bars that are the same all through the film, or keep W x H pixels of the picture as "
+        "stored, X from the left and Y from above.",
+    )
+    @click.option(
+        "--max-dropped-frames",
+        "dropped_percent",
+        type=click.FloatRange(0, 100),
+        default=DEFAULT_LIMITS.dropped_percent,
+        show_default=True,
+        metavar="PERCENT",
+        help="Refuse a master of variable frame rate if more of its frames would be dropped.",
+    )
+    @click.option(
+        "--max-repeated-frames",
+        "repeated_percent",
+        type=click.FloatRange(0, 100),
+        default=DEFAULT_LIMITS.repeated_percent,
+        show_default=True,
+        metavar="PERCENT",
+        help="Refuse a master if more of the title's frames would be repeats; nearly all of a still are.",
+    )
+    @click.option(
+        "--max-sound-gap",
+        "most_sound_gap_s",
+        callback=_seconds,
+        default=str(float(DEFAULT_MOST_SOUND_GAP_S)),
+        show_default=True,
+        metavar="S",
+        help="Refuse a master whose sound is missing for longer than this in one place, or twice as long in all; "
+        "shorter gaps are filled with silence.",
+    )
+    @wraps(command)
+    def wrapped(
+        *,
+        audio: tuple[AudioChoice, ...],
+        loudness: str,
+        crop: Crop | Cropping,
+        dropped_percent: float,
+        repeated_percent: float,
+        most_sound_gap_s: Fraction,
+        picture: PictureChoice,
+        **others: Any,
+    ) -> Any:
+        settings = EncodeSettings(
+            picture=picture,
+            limits=Limits(dropped_percent, repeated_percent),
+            most_sound_gap_s=most_sound_gap_s,
+            crop=crop,
+            audio=audio,
+            loudness_lufs=None if loudness == "off" else int(loudness),
+        )
+        return command(encode=settings, **others)
+
+    return wrapped
+
+
+def thresholds(command: Command) -> Command:
+    """Add what the best renditions have to reach; the command gets it as ``thresholds``."""
+
+    @click.option(
+        "--qc-min-vmaf",
+        "min_vmaf",
+        type=click.FloatRange(0, 100),
+        default=DEFAULT_THRESHOLDS.min_vmaf,
+        show_default=True,
+        metavar="VMAF",
+        help="Least mean VMAF of the best SDR rendition of each codec.",
+    )
+    @click.option(
+        "--qc-min-segment",
+        "min_segment",
+        type=click.FloatRange(0, 100),
+        default=DEFAULT_THRESHOLDS.min_segment,
+        show_default=True,
+        metavar="VMAF",
+        help="Least mean VMAF of any measured segment of these.",
+    )
+    @wraps(command)
+    def wrapped(*, min_vmaf: float, min_segment: float, **others: Any) -> Any:
+        return command(thresholds=Thresholds(min_vmaf, min_segment), **others)
+
+    return wrapped
+
+
+def quality(command: Command) -> Command:
+    """Add what is measured before publishing; the command gets ``checking`` and ``thresholds``."""
+
+    @click.option(
+        "--qc",
+        type=click.Choice([str(level) for level in Checking]),
+        # Thresholds come from a few clips, and refuse sound encodes of small or synthetic ones.
+        default=str(Checking.OFF),
+        envvar="HEADEND_QC",
+        show_envvar=True,
+        show_default=True,
+        help="How much of the picture is measured before the release is published: nothing, a tenth, or "
+        "all of it. A release that fails the rules is complete, but not made current, and the status is 6.",
+    )
+    @thresholds
+    @wraps(command)
+    def wrapped(*, qc: str, **others: Any) -> Any:
+        return command(checking=Checking(qc), **others)
+
+    return wrapped
+
+
+def encode(command: Command) -> Command:
+    """Add what may be chosen of an encode; the command gets it as ``encode``, an `EncodeSettings`."""
+
+    @click.option(
+        "--segment-seconds",
+        "segment_s",
+        callback=_seconds,
+        default="6",
+        show_default=True,
+        metavar="S",
+        help="Length of a segment.",
+    )
+    @click.option(
+        "--chunk-seconds",
+        "chunk_s",
+        callback=_seconds,
+        default="30",
+        show_default=True,
+        metavar="S",
+        help="Length of a chunk, the unit of parallel work.",
+    )
+    @click.option(
+        "--effort",
+        type=click.Choice([effort.value for effort in Effort]),
+        default=Effort.STANDARD.value,
+        show_default=True,
+        help="How much work the encoders do.",
+    )
+    @click.option(
+        "--thumbnails/--no-thumbnails",
+        default=True,
+        show_default=True,
+        help="Make what players show while one winds: sheets of thumbnails, and renditions of a picture for each GOP.",
+    )
+    @click.option(
+        "--subtitles",
+        "text",
+        multiple=True,
+        callback=texts,
+        metavar="FILE[:LANGUAGE[:ROLE[:NAME]]]",
+        help="A file of subtitles beside the master: SRT, WebVTT, ASS or TTML, a path or s3:// address; give it once "
+        f"for each. A stream number that probe tells, or {CAPTIONS!r}, in place of FILE says more of the master's own "
+        f"text. ROLE is {', '.join(TextRole)}.",
+    )
+    @click.option(
+        "--embedded-text",
+        callback=_embedded,
+        default="all",
+        show_default=True,
+        metavar="all|none|STREAMS",
+        help=f"Which of the master's own text is delivered: stream numbers and {CAPTIONS!r}, with commas between.",
+    )
+    @click.option(
+        "--subtitle-offset",
+        default="0",
+        show_default=True,
+        callback=_offset,
+        metavar="auto|SECONDS",
+        help="Seconds to add to the times of --subtitles files, such as -3600; auto takes off whole hours where that "
+        "puts them on the film.",
+    )
+    @click.option(
+        "--dynamic-range",
+        type=click.Choice(["full", "compressed"]),
+        default="full",
+        show_default=True,
+        help="Whether AC-3 and E-AC-3 masters are decoded with the compression that they carry for small rooms.",
+    )
+    @click.option(
+        "--allow-damaged",
+        is_flag=True,
+        help="Repeat frames and put in silence where the master can't be decoded, and put that on record.",
+    )
+    @fit
+    @wraps(command)
+    def wrapped(
+        *,
+        segment_s: Fraction,
+        chunk_s: Fraction,
+        effort: str,
+        thumbnails: bool,
+        text: tuple[TextChoice, ...],
+        embedded_text: tuple[str, ...] | None,
+        subtitle_offset: SubtitleOffset,
+        dynamic_range: str,
+        allow_damaged: bool,
+        encode: EncodeSettings,
+        **others: Any,
+    ) -> Any:
+        settings = replace(
+            encode,
+            segment_s=segment_s,
+            chunk_s=chunk_s,
+            effort=Effort(effort),
+            thumbnails=thumbnails,
+            text=text,
+            embedded_text=embedded_text,
+            subtitle_offset=subtitle_offset,
+            compressed=dynamic_range == "compressed",
+            allow_damaged=allow_damaged,
+        )
+        return command(encode=settings, **others)
+
+    return wrapped
+
+
+def per_title(command: Command) -> Command:
+    """Add what is wanted of a ladder for one title; the command gets it as ``targets``, a `Targets`."""
+
+    @click.option(
+        "--renditions",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="SDR renditions of picture that a per-title ladder has in all, at least 3 for each codec. "
+        "[default: as many as the ladder gives this master]",
+    )
+    @click.option(
+        "--top-vmaf",
+        type=click.FloatRange(50, 100),
+        default=TARGETS.top_vmaf,
+        show_default=True,
+        metavar="V",
+        help="VMAF at which a per-title ladder ends, since more bits would not be seen.",
+    )
+    @click.option(
+        "--analysis-share",
+        type=click.FloatRange(0, 100, min_open=True),
+        default=100 * TARGETS.analysis_share,
+        show_default=True,
+        metavar="PERCENT",
+        help="Share of the encode's expected CPU that trial encodes may take; four excerpts are tried in any case.",
+    )
+    @wraps(command)
+    def wrapped(*, renditions: int | None, top_vmaf: float, analysis_share: float, **others: Any) -> Any:
+        return command(targets=Targets(renditions, top_vmaf, analysis_share / 100), **others)
+
+    return wrapped
+
+
+def fit_per_title(command: Command) -> Command:
+    """Add ``--fit`` and the options of `per_title`; ``targets`` is None for a ladder that is taken as it is.
+
+    Raises:
+        ConfigError: An option of a per-title ladder is given without one.
+    """
+
+    @click.option(
+        "--fit",
+        "wanted",
+        type=click.Choice([each.value for each in Fit]),
+        default=Fit.FIXED.value,
+        show_default=True,
+        help="Take the ladder's rungs as they are, or place as many anew for this master by trial encodes.",
+    )
+    @per_title
+    @wraps(command)
+    def wrapped(*, wanted: str, targets: Targets, **others: Any) -> Any:
+        ctx = click.get_current_context()
+        if Fit(wanted) is Fit.PER_TITLE:
+            return command(targets=targets, **others)
+        for name in ("renditions", "top_vmaf", "analysis_share"):
+            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{flag} is for a ladder that is fitted to the title: add --fit {Fit.PER_TITLE}")
+        return command(targets=None, **others)
+
+    return wrapped
+
+
+def cluster(command: Command) -> Command:
+    """Add where tasks run; the command gets it as ``cluster``, a `ClusterSettings`."""
+
+    @click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Encode on N processes of this machine, instead of one per core.",
+    )
+    @click.option("--scheduler", metavar="ADDR", help="Encode on a running Dask cluster, such as tcp://10.0.0.5:8786.")
+    @wraps(command)
+    def wrapped(*, workers: int | None, scheduler: str | None, **others: Any) -> Any:
+        if workers and scheduler:
+            raise ConfigError("--workers starts a local cluster, --scheduler uses a running one: give one of them")
+        return command(cluster=ClusterSettings(scheduler, workers), **others)
+
+    return wrapped
+
+
+def scratch(command: Command) -> Command:
+    """Add ``--scratch`` to a command's ``cluster``; goes below it."""
+
+    @click.option(
+        "--scratch",
+        metavar="DIR",
+        callback=_existing_folder,
+        help="Folder for scratch files of encoding on this machine; a cluster's workers have --local-directory.",
+    )
+    @wraps(command)
+    def wrapped(*, scratch: str | None, cluster: ClusterSettings, **others: Any) -> Any:
+        return command(cluster=replace(cluster, scratch=scratch), **others)
+
+    return wrapped
+
+
+def running(command: Command) -> Command:
+    """Add how a job meets trouble, to a command's ``store`` and ``cluster``; goes below these two."""
+
+    @scratch
+    @click.option(
+        "--wait-for-workers",
+        "wait_for_workers_s",
+        type=Duration(),
+        default=f"{DEFAULT_WAIT_FOR_WORKERS_S / 60:.0f}m",
+        show_default=True,
+        help="How long to wait while the cluster has no worker that can take a task.",
+    )
+    @click.option(
+        "--store-patience",
+        "patience_s",
+        type=Duration(),
+        default=f"{DEFAULT_STORE_PATIENCE_S / 60:.0f}m",
+        show_default=True,
+        help="How long to repeat what the store does not take while it can't be reached.",
+    )
+    @wraps(command)
+    def wrapped(
+        *,
+        wait_for_workers_s: float,
+        patience_s: float,
+        store: StoreSettings,
+        cluster: ClusterSettings,
+        **others: Any,
+    ) -> Any:
+        return command(
+            store=replace(store, patience_s=patience_s),
+            cluster=replace(cluster, wait_for_workers_s=wait_for_workers_s),
+            **others,
+        )
+
+    return wrapped
+
+
+def prices(command: Command) -> Command:
+    """Add ``--prices``; the command gets a `headend.core.prices.Prices`."""
+    return click.option(
+        "--prices",
+        default=DEFAULT_PRICES,
+        show_default=True,
+        metavar="NAME|FILE",
+        callback=lambda _ctx, _param, value: load_prices(value),
+        help="What CPU, storage and requests cost: an example that comes with headend, or a TOML file of your own.",
+    )(command)

@@ -1,0 +1,252 @@
+"""``headend plan``: show what submit would do."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from encoder import cluster as encoder_cluster
+from encoder import reencoding, text, tool
+from encoder.command import MASTER, PROGRAM, SCRATCH
+from encoder.costs import measured
+from encoder.encoding import fill
+from encoder.loudness import unmeasured_words
+from encoder.scheduling import slot_count
+from headend.app import estimating, pipeline
+from headend.app.cli import options
+from headend.app.cli.progress import following
+from headend.app.cli.screen import console, facts, print_json, table
+from headend.app.cli.wording import clock_text, count_text, rate_text
+from headend.app.estimating import Estimate
+from headend.core import plan_document
+from headend.core.errors import ConfigError
+from headend.core.media import EncodePlan, EncodeTask, Kind
+from headend.core.prices import Prices
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
+from headend.core.storage import check_writable, open_store
+from ladders import loading
+from ladders.titled import check_renditions
+
+
+@click.command(
+    "plan",
+    epilog=options.examples(
+        "headend plan film.mov --title film",
+        "headend plan film.mov --title film --ladder web --commands > encode.sh",
+        "headend plan film.mov --title film --output plan.json",
+        "headend plan film.mov --title film --fit per-title",
+        "headend plan film.mxf --title film --audio 1+2:en --audio 3+4:fr:dub",
+        "headend plan film.mov --title film --subtitles film.de.srt:de --subtitles film.ttml:en:sdh",
+    ),
+)
+@options.master
+@options.title
+@options.ladder
+@options.fit_per_title
+@options.encode
+@options.cluster
+@options.store
+@click.option("--commands", is_flag=True, help="Print every task's command instead, to be pasted into a shell.")
+@options.prices
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write plan.json here, too.")
+@options.common
+def command(
+    master: str,
+    title: str,
+    ladder: str,
+    encode: EncodeSettings,
+    cluster: ClusterSettings,
+    store: StoreSettings,
+    targets: Targets | None,
+    commands: bool,
+    prices: Prices,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Show what submit would do in an empty store, without doing it.
+
+    Tells each decision that the master led to, the grid of GOPs, segments and chunks, the track that each rendition
+    becomes, the tasks, and what all of it is expected to take and to cost. With --json the plan is printed as a
+    document, with the estimate beside it; commands that differ in a few words only are written once.
+
+    With --fit per-title excerpts are encoded, unless the store knows already what comes of it; what is found is left
+    there.
+    """
+    chosen = loading.load(ladder)
+    if targets is not None:
+        check_renditions(chosen, targets)
+    request = pipeline.Request(master, title, chosen, store, cluster, encode, targets=targets)
+    plan = _planned(request)
+    document = plan_document.as_plain(plan)
+    if output is not None:
+        _write(output, msgspec.json.encode(document))
+    slots = slot_count(encoder_cluster.workers_of(cluster))
+    expected = estimating.estimate(plan, measured())
+    if as_json:
+        print_json({**document, "estimate": estimate_plain(expected, prices, slots)})
+    elif commands:
+        for task in plan.tasks:
+            click.echo(f"# {task.id}: {_span(task)}, {_made(task)}")
+            if not task.argv:
+                click.echo("# headend reads this itself\n")
+                continue
+            if task.levelling is not None:
+                click.echo(
+                    "# a worker measures first, and sets the level; below, it is the master's own\n"
+                    f"{_pasteable(plan, task.levelling.argv, {})}"
+                )
+            words = unmeasured_words(task.levelling) if task.levelling else _sidecar_words(task)
+            if first := reencoding.first_pass(task.argv):
+                click.echo(f"# the first of two passes\n{_pasteable(plan, first, {})}")
+            click.echo(f"{_pasteable(plan, task.argv, words)}\n")
+    else:
+        _show(plan)
+        _show_estimate(expected, prices, slots)
+
+
+def _planned(request: pipeline.Request) -> EncodePlan:
+    if request.targets is None:
+        return pipeline.plan_for(
+            request, pipeline.inspect(request.master, request.store, choice=request.encode.picture)
+        )
+    opened = open_store(request.store)
+    check_writable(opened)
+    with following(console(stderr=True)) as note:
+        probe = pipeline.inspect(request.master, request.store, note, request.encode.picture)
+        draft, _ = pipeline.fitted_draft(request, probe, opened, on_event=note)
+    return pipeline.tasks_for(draft, request, None)
+
+
+def estimate_plain(expected: Estimate, prices: Prices, slots: int) -> dict[str, object]:
+    """What a plan is expected to take, for programs."""
+    return {
+        "cpu_s": round(expected.cpu_s, 3),
+        "slots": slots,
+        "wall_s": round(expected.wall_s(slots), 3),
+        "stored_bytes": expected.stored_bytes,
+        "put_requests": expected.put_requests,
+        "cost": {
+            "compute": round(prices.compute(expected.cpu_s), 4),
+            "requests": round(prices.requests(expected.put_requests), 4),
+            "storage_month": round(prices.storage(expected.stored_bytes), 4),
+            "currency": prices.currency,
+            "prices": f"{prices.name}, {prices.as_of}",
+        },
+        "renditions": [
+            {
+                "id": each.id,
+                "codec": each.codec,
+                "cpu_s": round(each.cpu_s, 3),
+                "stored_bytes": each.stored_bytes,
+                "compute": round(prices.compute(each.cpu_s), 4),
+            }
+            for each in expected.renditions
+        ],
+    }
+
+
+def _show_estimate(expected: Estimate, prices: Prices, slots: int) -> None:
+    """What a plan is expected to take, by codec and by rendition."""
+    screen = console()
+    screen.print()
+    screen.print(
+        table(
+            ("expected", ">CPU hours", ">GB", f">{prices.currency}", f">{prices.currency}/month stored"),
+            [
+                (name, f"{cpu_s / 3600:,.3f}", f"{size / 1e9:,.3f}", f"{prices.compute(cpu_s):,.4f}",
+                 f"{prices.storage(size):,.4f}")
+                for name, cpu_s, size in [
+                    *_by_codec(expected), ("all", expected.cpu_s, expected.stored_bytes)
+                ]
+            ],
+        )
+    )  # fmt: skip
+    screen.print(
+        f"{clock_text(expected.wall_s(slots))} on {count_text(slots, 'core')}; "
+        f"{count_text(expected.put_requests, 'object')} written, {prices.requests(expected.put_requests):,.4f} "
+        f"{prices.currency}; prices of {prices.name}, {prices.as_of}"
+    )
+
+
+def _by_codec(expected: Estimate) -> Iterator[tuple[str, float, int]]:
+    """Name, CPU seconds and bytes of each codec, and of each of its renditions below it."""
+    for codec, (cpu_s, size) in expected.by_codec().items():
+        yield codec, cpu_s, size
+        yield from ((f"  {one.id}", one.cpu_s, one.stored_bytes) for one in expected.renditions if one.codec == codec)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"--output {path} can't be written: {error.strerror}; choose another place") from error
+
+
+def _pasteable(plan: EncodePlan, argv: Sequence[str], level: Mapping[str, str]) -> str:
+    """The command as it runs here: outputs in the current folder; a master in S3 keeps its placeholder."""
+    words = {PROGRAM: tool.ffmpeg_path()}
+    placeholders = {SCRATCH: ".", **level}
+    if not plan.master.url.startswith("s3://"):
+        words[MASTER] = plan.master.url
+    return shlex.join(words[word] if word in words else fill(word, placeholders) for word in argv)
+
+
+def _sidecar_words(task: EncodeTask) -> dict[str, str]:
+    """A sidecar that lies here; a task reads one at most."""
+    for track in task.text:
+        if track.sidecar and not track.sidecar.url.startswith("s3://"):
+            return {text.SIDECAR: track.sidecar.url}
+    return {}
+
+
+def _span(task: EncodeTask) -> str:
+    return f"{task.kind} {task.chunk.number}, frames {task.chunk.first_frame:,} to {task.chunk.end_frame - 1:,}"
+
+
+def _made(task: EncodeTask) -> str:
+    sheets = [count_text(len(task.sheets), "sheet") + " of thumbnails"] if task.sheets else []
+    stills = [f"{count_text(len(task.posters), 'candidate')} for the poster"] if task.posters else []
+    return ", ".join((*task.renditions, *sheets, *stills))
+
+
+def _show(plan: EncodePlan) -> None:
+    grid, screen = plan.grid, console()
+    chunks = len({task.chunk for task in plan.tasks if task.kind is Kind.VIDEO})
+    screen.print(
+        facts(
+            [
+                ("title", plan.title),
+                ("master", f"{plan.master.url}, {plan.master.size_bytes:,} bytes"),
+                (
+                    "ladder",
+                    f"{plan.ladder}: {len(plan.video) + len(plan.audio)} renditions, {len(plan.video)} of picture and "
+                    f"{len(plan.audio)} of sound, effort {plan.effort}; {len(plan.text)} of text",
+                ),
+                ("encoder", plan.tool),
+                (
+                    "grid",
+                    f"{grid.frame_count:,} frames at {rate_text(grid.frame_rate)} frames/s; GOPs of {grid.gop_frames}, "
+                    f"segments of {grid.segment_frames}, chunks of {grid.chunk_frames} frames",
+                ),
+                (
+                    "work",
+                    f"{count_text(grid.segment_count, 'segment')}, {count_text(chunks, 'chunk')}, "
+                    f"{count_text(len(plan.tasks), 'task')}",
+                ),
+            ]
+        )
+    )
+    screen.print()
+    screen.print("Decisions")
+    for decision in plan.decisions:
+        screen.print(f"  {decision}")
+    total = sum(task.cost for task in plan.tasks)
+    screen.print()
+    screen.print(
+        table(
+            ("task", "frames", ">cost", "renditions"),
+            ((task.id, _span(task), f"{task.cost / total:.1%}", _made(task)) for task in plan.tasks),
+        )
+    )

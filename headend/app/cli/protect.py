@@ -1,0 +1,92 @@
+"""``headend protect``: encrypt a published title without encoding it."""
+
+import click
+
+from headend.app import encrypting
+from headend.app.cli import options
+from headend.app.cli.confirming import ask, confirmed
+from headend.app.cli.describing import release_plain
+from headend.app.cli.protecting import protection
+from headend.app.cli.screen import console, facts, print_json
+from headend.app.cli.wording import clock_text, count_text
+from headend.core.settings import ProtectionSettings, StoreSettings
+
+
+@click.command(
+    "protect",
+    epilog=options.examples(
+        "headend keys new film > film.keys",
+        "headend protect film --protect cbcs --keys film.keys",
+        "headend protect film --protect cbcs,cenc --keys speke+https://keys.example/speke --drm widevine,playready",
+        "headend protect film --release 4c1f0d2e9b7a65830c1d --protect cbcs --keys film-2.keys --key-epoch 2",
+    ),
+)
+@options.title_argument
+@protection(required=True)
+@click.option("--release", metavar="ID", help="The clear release to encrypt, instead of the current one.")
+@confirmed
+@options.existing_store
+@options.common
+def command(
+    title: str,
+    protection: ProtectionSettings,
+    release: str | None,
+    yes: bool,
+    dry_run: bool,
+    store: StoreSettings,
+    as_json: bool,
+) -> None:
+    """Encrypt a published title without encoding it.
+
+    Reads the tracks of a clear release, writes encrypted ones, and publishes a release over these. They are the tracks
+    that headend submit --protect makes. Text and thumbnails stay clear. Stopped half-way, nothing has changed for
+    viewers, and the same command does the rest.
+
+    The clear release stays in the store, and so do its tracks: to have nothing clear there, delete it with headend
+    delete, and remove its tracks with headend gc.
+    """
+    if not dry_run:
+        ask(f"Encrypt {title!r} in {' and '.join(protection.schemes)}, and publish that?", yes=yes)
+    screen = console(stderr=True)
+
+    def tell(progress: encrypting.Progress) -> None:
+        screen.print(f"encrypted {progress.done_bytes / 1e9:,.2f} of {progress.total_bytes / 1e9:,.2f} GB")
+
+    made = encrypting.encrypt(store, title, protection, release=release, dry_run=dry_run, on_progress=tell)
+    presentation = made.placed.presentation
+    if as_json:
+        print_json(
+            {
+                **release_plain(presentation, store),
+                "is_current": made.placed.is_current,
+                "dry_run": dry_run,
+                "tracks": made.tracks,
+                "reused_tracks": made.reused_tracks,
+                "written_bytes": made.written_bytes,
+                "cpu_s": round(made.cpu_s, 3),
+                "wall_s": round(made.wall_s, 3),
+            }
+        )
+    elif dry_run:
+        console().print(
+            f"{title}: {count_text(made.tracks - made.reused_tracks, 'track')} would be encrypted, "
+            f"{made.reused_tracks:,} reused"
+        )
+    else:
+        plain = release_plain(presentation, store)
+        console().print(
+            facts(
+                [
+                    ("title", f"{presentation.title}, release {presentation.release}"),
+                    ("HLS", plain["hls"]),
+                    ("DASH", plain["dash"]),
+                    (
+                        "made",
+                        f"{count_text(made.tracks - made.reused_tracks, 'track')} encrypted, {made.reused_tracks:,} "
+                        f"reused; {made.written_bytes:,} bytes written",
+                    ),
+                    ("took", f"{clock_text(made.wall_s)}, {made.cpu_s:,.1f} CPU seconds"),
+                    *([] if made.placed.is_current else [("current", f"{made.placed.newer}, of a newer request")]),
+                ]
+            )
+        )

@@ -1,0 +1,173 @@
+"""The options that say how a title is encrypted."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from headend.app.cli.options import Command
+from headend.core.errors import ConfigError
+from headend.core.keys import open_keys
+from headend.core.media import Codec, Scheme
+from headend.core.paths import expanded
+from headend.core.settings import COPIED_CODECS, KeySettings, ProtectionSettings
+
+SYSTEMS = ("clearkey", "widevine", "playready", "fairplay")
+SOURCES = "FILE|env:NAME|cpix:FILE|speke+https://HOST/PATH"
+
+
+def schemes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[Scheme, ...]:
+    """Read a list of schemes; none is an empty one."""
+    found = value.split(",") if value is not None else []
+    if wrong := [scheme for scheme in found if scheme not in list(Scheme)]:
+        raise click.BadParameter(f"{wrong[0]!r} is no scheme: use {', '.join(Scheme)}, with commas between.")
+    return tuple(dict.fromkeys(map(Scheme, found)))
+
+
+def _systems(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(value.split(",")))
+    if wrong := [system for system in found if system not in SYSTEMS]:
+        raise click.BadParameter(f"{wrong[0]!r} is no DRM system: use {', '.join(SYSTEMS)}, with commas between.")
+    return found
+
+
+def _codecs(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[Codec, ...]:
+    codecs = [codec for codec in Codec if codec not in (Codec.VTT, Codec.WVTT, Codec.IMSC)]
+    found = tuple(dict.fromkeys(value.split(",")))
+    if wrong := [codec for codec in found if codec not in codecs]:
+        raise click.BadParameter(f"{wrong[0]!r} is no codec: use {', '.join(codecs)}, with commas between.")
+    return tuple(map(Codec, found))
+
+
+def sources(*, required: bool) -> Callable[[Command], Command]:
+    """Add ``--keys`` and ``--cpix-key``, given to the command as ``keys_address`` and ``cpix_key``."""
+
+    def add(command: Command) -> Command:
+        command = click.option(
+            "--keys", "keys_address", required=required, metavar=SOURCES, help="Where content keys are."
+        )(command)
+        return click.option(
+            "--cpix-key",
+            metavar="FILE",
+            help="Private key (PEM, readable by its owner only) of the one that an encrypted CPIX document is for.",
+        )(command)
+
+    return add
+
+
+def key_per(command: Command) -> Command:
+    """Add ``--key-per``, given to the command as ``key_per``."""
+    return click.option(
+        "--key-per",
+        type=click.Choice(["class", "all"]),
+        default="class",
+        show_default=True,
+        help="A key each for sound, SD, HD and UHD, so that a licence can withhold some, or one for all.",
+    )(command)
+
+
+def key_epoch(command: Command) -> Command:
+    """Add ``--key-epoch``, given to the command as ``key_epoch``."""
+    return click.option(
+        "--key-epoch",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Counts the times that a title was given new keys.",
+    )(command)
+
+
+def source(*, required: bool) -> Callable[[Command], Command]:
+    """Add where keys come from; the command gets it as ``keys``, `KeySettings` or None."""
+
+    def add(command: Command) -> Command:
+        @sources(required=required)
+        @wraps(command)
+        def wrapped(*, keys_address: str | None, cpix_key: str | None, **others: Any) -> Any:
+            address = keys_address
+            if address is None and cpix_key is not None:
+                raise ConfigError("--cpix-key opens an encrypted CPIX document: add --keys cpix:FILE")
+            keys = None if address is None else key_settings(address, cpix_key)
+            return command(keys=keys, **others)
+
+        return wrapped
+
+    return add
+
+
+def key_settings(address: str, cpix_key: str | None = None) -> KeySettings:
+    """Where keys come from, with absolute paths: workers run in folders of their own.
+
+    Raises:
+        ConfigError: It is no source of keys.
+    """
+    open_keys(address)
+    scheme, colon, path = address.partition(":")
+    if scheme == "cpix" and colon:
+        address = f"cpix:{expanded(path)}"
+    elif scheme != "env" and not address.startswith("speke+"):
+        address = str(expanded(address))
+    return KeySettings(address, None if cpix_key is None else str(expanded(cpix_key)))
+
+
+def protection(*, required: bool) -> Callable[[Command], Command]:
+    """Add how a title is encrypted; the command gets it as ``protection``, `ProtectionSettings` or None."""
+
+    def add(command: Command) -> Command:
+        @click.option(
+            "--protect",
+            "protection_schemes",
+            required=required,
+            callback=schemes,
+            metavar="SCHEME,...",
+            help="Encrypt sound and pictures: cbcs, which every DRM of today plays, or cenc; then further copies for "
+            "old players: cenc, and aes-128 for HLS. Needs --keys.",
+        )
+        @source(required=required)
+        @key_per
+        @key_epoch
+        @click.option(
+            "--drm",
+            default="clearkey",
+            show_default=True,
+            callback=_systems,
+            metavar="SYSTEM,...",
+            help=f"DRM systems that manifests address: {', '.join(SYSTEMS)}.",
+        )
+        @click.option(
+            "--cenc-codecs",
+            default=",".join(COPIED_CODECS),
+            show_default=True,
+            callback=_codecs,
+            metavar="CODEC,...",
+            help="What a copy in cenc has, as far as the title has it.",
+        )
+        @wraps(command)
+        def wrapped(
+            *,
+            protection_schemes: tuple[Scheme, ...],
+            keys: KeySettings | None,
+            key_per: str,
+            key_epoch: int,
+            drm: tuple[str, ...],
+            cenc_codecs: tuple[Codec, ...],
+            **others: Any,
+        ) -> Any:
+            wanted = protection_schemes
+            if bool(wanted) != (keys is not None):
+                missing = "--keys, which says where keys are" if wanted else "--protect, which says how, such as cbcs"
+                raise ConfigError(f"to encrypt a title, add {missing}")
+            if wanted and wanted[0] is Scheme.AES_128:
+                raise ConfigError(
+                    "aes-128 is for old HLS players only and can't be the first scheme: use --protect cbcs,aes-128"
+                )
+            settings = None
+            if wanted and keys is not None:
+                settings = ProtectionSettings(wanted, keys, key_per == "all", key_epoch, drm, cenc_codecs)
+            return command(protection=settings, **others)
+
+        return wrapped
+
+    return add

@@ -1,0 +1,88 @@
+"""``headend quality``: how a release looks and sounds, as it was measured."""
+
+from pathlib import Path
+
+import click
+
+from headend.app import quality
+from headend.app.cli import options
+from headend.app.cli.exits import Status
+from headend.app.cli.progress import following
+from headend.app.cli.reporting import findings, quality_plain, renditions
+from headend.app.cli.screen import console, print_json
+from headend.app.cli.wording import printable
+from headend.app.report import sentence
+from headend.core import layout, measured
+from headend.core.errors import ConfigError
+from headend.core.media.quality import Checking, Outcome, Thresholds
+from headend.core.paths import expanded
+from headend.core.settings import ClusterSettings, StoreSettings
+from headend.core.storage import open_store
+
+
+@click.command(
+    "quality",
+    epilog=options.examples(
+        "headend quality big-buck-bunny",
+        "headend quality big-buck-bunny --html report.html",
+        "headend quality big-buck-bunny 4c1f0d2e9b7a65830c1d --full",
+        "headend quality big-buck-bunny --json | jq .outcome",
+    ),
+)
+@options.title_argument
+@click.argument("release", required=False)
+@click.option("--full", is_flag=True, help="Measure all segments, not a tenth of them.")
+@click.option("--html", "page", metavar="FILE", help="Write the report as a page, too.")
+@options.thresholds
+@options.existing_store
+@options.cluster
+@options.common
+def command(
+    title: str,
+    release: str | None,
+    full: bool,
+    page: str | None,
+    thresholds: Thresholds,
+    store: StoreSettings,
+    cluster: ClusterSettings,
+    as_json: bool,
+) -> int:
+    """Show how a release looks and sounds, as it was measured.
+
+    Measures what was not measured yet, for which the master has to be where it was. RELEASE is the current one unless
+    it is named. Ends with status 6 if the release fails a rule; nothing is published or withdrawn.
+    """
+    target = expanded(page) if page else None
+    if target is not None:
+        _check_writable(target)
+    level = Checking.FULL if full else Checking.SAMPLED
+    with following(console(stderr=True)) as note:
+        report = quality.assess(store, title, release, level, thresholds=thresholds, where=cluster, on_event=note)
+    if target is not None:
+        target.write_bytes(open_store(store).get(layout.report_page(title, report.release)))
+    if as_json:
+        print_json({"title": title, "release": report.release, **quality_plain(report), **measured.plain(report)})
+    else:
+        screen = console()
+        screen.print(printable(sentence(report)))
+        for line in findings(report):
+            screen.print(line)
+        screen.print(renditions(report))
+        for missing in report.not_measured:
+            screen.print(printable(f"not measured: {missing}"))
+        screen.print(f"report: {target or layout.report_page(title, report.release)}")
+    return Status.QUALITY if report.outcome is Outcome.FAILED else Status.DONE
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before hours of measuring that the page can't be written."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError
+        existed = path.exists()
+        path.open("ab").close()
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        reason = error.strerror or "it is a folder"
+        raise ConfigError(f"{path} can't be written: {reason}; choose another file with --html") from None

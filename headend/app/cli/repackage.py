@@ -1,0 +1,58 @@
+"""``headend repackage``: write manifests anew, over the same tracks."""
+
+import click
+
+from headend.app.cli import options
+from headend.app.cli.confirming import ask, confirmed
+from headend.app.cli.screen import console, print_json
+from headend.app.cli.several import Several
+from headend.app.cli.wording import count_text
+from headend.core.errors import ConfigError, HeadendError
+from headend.core.layout import check_title
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
+from packager import lifecycle, publishing
+
+
+@click.command(
+    "repackage",
+    epilog=options.examples("headend repackage big-buck-bunny --yes", "headend repackage --all --dry-run"),
+)
+@click.argument("titles", nargs=-1, metavar="[TITLE]...")
+@click.option("--all", "everything", is_flag=True, help="All published titles.")
+@confirmed
+@options.existing_store
+@options.common
+def command(
+    titles: tuple[str, ...], everything: bool, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool
+) -> None:
+    """Write the manifests of titles anew, over the same tracks.
+
+    What an upgrade of headend changed in playlists and MPDs comes to titles that are published already. Nothing is
+    encoded; no segment changes its address, so that all caches keep theirs.
+    """
+    opened = open_store(store)
+    if bool(titles) == everything:
+        raise ConfigError("name the titles to repackage, or give --all for all of them")
+    wanted = publishing.titles(opened) if everything else tuple(dict.fromkeys(map(check_title, titles)))
+    if not dry_run:
+        ask(f"Write manifests of {count_text(len(wanted), 'title')} anew?", yes=yes)
+    rows = []
+    several = Several(len(wanted))
+    for title in wanted:
+        try:
+            before = publishing.current_release(opened, title)
+            if dry_run:
+                made = publishing.preview(opened, publishing.load(opened, title, before))
+            else:
+                made = lifecycle.repackage(opened, title).presentation.release
+        except HeadendError as error:
+            several.fail(title, error)
+            continue
+        rows.append({"title": title, "before": before, "release": made, "changed": made != before})
+        if not as_json:
+            verb = "would become" if dry_run else "is now"
+            console().print(f"{title}: {before} {f'{verb} {made}' if made != before else 'stays as it is'}")
+    if as_json:
+        print_json({"dry_run": dry_run, "titles": rows})
+    several.end()

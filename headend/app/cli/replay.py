@@ -1,0 +1,168 @@
+"""``headend replay``: decide a log's requests anew, by the same policy or by others."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cdn_sim import replaying
+from cdn_sim.compiling import COMPILES
+from cdn_sim.kernels.state import NUMBERS
+from cdn_sim.policies import DEFAULT_POLICY
+from cdn_sim.replaying import WhatIf
+from cdn_sim.request_logs import decisions, reading
+from headend.app.cli import options
+from headend.app.cli.exits import Status
+from headend.app.cli.screen import console, facts, print_json, table
+from headend.app.cli.wording import count_text
+from headend.core import documents
+from headend.core.errors import ConfigError
+
+_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+
+
+def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[int, ...]:
+    parts = [part for value in values for part in value.split(",")]
+    return tuple(options.ByteCount().convert(part, param, ctx) for part in parts)
+
+
+@click.command(
+    "replay",
+    epilog=options.examples(
+        "headend replay edge.decisions",
+        "headend replay edge.decisions --policy lru --policy s3fifo --disk-bytes 500G,1T,2T",
+        "headend replay access.log --policy slru --policy belady --disk-bytes 1T --warm-up 20 --json",
+    ),
+)
+@click.argument("log", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--policy",
+    "policies",
+    type=click.Choice(list(NUMBERS)),
+    multiple=True,
+    help=f"A cache policy; repeatable. belady knows the future and bounds the others.  [default: {DEFAULT_POLICY}]",
+)
+@click.option(
+    "--disk-bytes",
+    "budgets",
+    multiple=True,
+    callback=_sizes,
+    metavar="BYTES[,BYTES]…",
+    help="Sizes of the cache, such as 500G,1T,2T.",
+)
+@click.option(
+    "--warm-up",
+    "warm_up_percent",
+    type=click.FloatRange(0, 100, max_open=True),
+    default=0.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="First part of the log that fills the cache and is not counted.",
+)
+@options.common
+def command(
+    log: Path, policies: tuple[str, ...], budgets: tuple[int, ...], warm_up_percent: float, as_json: bool
+) -> int:
+    """Decide a cache log's requests anew, by any cache policy.
+
+    LOG is the decision log of an edge, an access log of the origin or an edge, a CSV file with columns time, key and
+    size, or an oracleGeneral trace; gzip is understood. A decision log alone is checked: every hit, miss and eviction
+    has to come out as it was live, otherwise the exit status is 1. With --disk-bytes, the log is put through each
+    policy at each size.
+    """
+    if not budgets:
+        if policies or not reading.is_decision_log(log):
+            raise ConfigError("how large is the cache? Give --disk-bytes, such as --disk-bytes 500G,1T,2T")
+        return _check(log, as_json)
+    requests = reading.read(log)
+    if requests.note:
+        click.echo(f"headend: {log.name}: {requests.note}", err=True)
+    if not COMPILES and len(requests.numbers) > 1_000_000:
+        click.echo("headend: this is some thirty times faster with numba: pip install 'headend[sim]'", err=True)
+    results = replaying.compare(
+        requests,
+        policies or (DEFAULT_POLICY,),
+        budgets,
+        warm_up=warm_up_percent / 100,
+        on_done=lambda result: None if as_json else _progress(result),
+    )
+    if as_json:
+        print_json(
+            {
+                "log": {
+                    "format": requests.format,
+                    "requests": len(requests.numbers),
+                    "objects": len(requests.sizes),
+                    "bytes": requests.bytes,
+                    "footprint_bytes": requests.footprint_bytes,
+                    "note": requests.note,
+                },
+                "results": [replaying.as_plain(result) for result in results],
+            }
+        )
+    else:
+        _show(requests, results)
+    return Status.DONE
+
+
+def _check(log: Path, as_json: bool) -> int:
+    with reading.decision_records(log) as records:
+        found = decisions.verify(records, log.name)
+    if as_json:
+        print_json(documents.as_plain(found))
+    else:
+        screen = console()
+        delayed = f", {count_text(found.delayed, 'delayed hit')}" if found.delayed else ""
+        screen.print(
+            f"{count_text(found.requests, 'request')}, {count_text(found.hits, 'hit')}{delayed}, "
+            f"{count_text(found.starts, 'start')}, {count_text(found.failed, 'failed fetch')}: "
+            f"{found.different:,} decisions differ"
+        )
+        for difference in found.first:
+            screen.print(
+                f"  request {difference.number:,}, {difference.key}: live {difference.live}, "
+                f"offline {difference.offline}"
+            )
+    return Status.FAULTY if found.different else Status.DONE
+
+
+def _progress(result: WhatIf) -> None:
+    click.echo(f"  {result.policy} at {_bytes_text(result.budget_bytes)}: done", err=True)
+
+
+def _show(requests: reading.Requests, results: tuple[WhatIf, ...]) -> None:
+    screen = console()
+    screen.print(
+        facts(
+            [
+                ("log", f"{requests.format}, {count_text(len(requests.numbers), 'request')}"),
+                ("asked for", _bytes_text(requests.bytes)),
+                (
+                    "objects",
+                    f"{len(requests.sizes):,}, {_bytes_text(requests.footprint_bytes)} together: a cache that large "
+                    "misses each only once",
+                ),
+            ]
+        )
+    )
+    screen.print()
+    screen.print(table(("policy", ">disk", ">byte hits", ">hits", ">misses", ">missed"), map(_row, results)))
+
+
+def _row(result: WhatIf) -> tuple[Any, ...]:
+    outcome = result.outcome
+    return (
+        result.policy,
+        _bytes_text(result.budget_bytes),
+        f"{outcome.byte_hit_ratio:.2%}",
+        f"{outcome.object_hit_ratio:.2%}",
+        f"{outcome.misses:,}",
+        _bytes_text(outcome.missed_bytes),
+    )
+
+
+def _bytes_text(count: int) -> str:
+    for unit, name in _UNITS:
+        if count >= unit:
+            return f"{count / unit:,.4g} {name}"
+    return f"{count} bytes"

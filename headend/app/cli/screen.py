@@ -1,0 +1,60 @@
+"""What stands on the screen: tables for people, one object for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from headend.app.cli.wording import printable
+
+PLAIN_WIDTH = 200
+"""Columns where there is no terminal: a file or a pipe must not cost a table its words."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Make a console on standard output, or error; rich leaves colours out where there is no terminal or NO_COLOR."""
+    stream = sys.stderr if stderr else sys.stdout
+    # Texts come from masters and stores: none of them may be taken for markup.
+    return Console(
+        file=stream,
+        width=None if stream.isatty() else PLAIN_WIDTH,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        soft_wrap=not stream.isatty(),
+    )
+
+
+def print_json(document: Any) -> None:
+    """Print the one object that ``--json`` asks for."""
+    click.echo(json.dumps(document, indent=2))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
+    """Lay out rows; columns whose names begin with ``>`` are flush right."""
+    laid = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        laid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    for row in rows:
+        laid.add_row(*(_cell(value) for value in row))
+    return laid
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> Table:
+    """Lay out names with their values."""
+    laid = Table.grid(padding=(0, 2))
+    laid.add_column(style="bold", no_wrap=True)
+    laid.add_column(overflow="fold")
+    for name, value in pairs:
+        laid.add_row(name, _cell(value))
+    return laid
+
+
+def _cell(value: object) -> Text:
+    return Text(printable("" if value is None else str(value)))

@@ -1,0 +1,75 @@
+"""Segment sizes of a store's releases, for simulations: one read per track."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from cdn_sim.catalogue import Release, Track
+from headend.core import layout, track_index
+from headend.core.errors import ConfigError
+from headend.core.settings import StoreSettings
+from headend.core.storage import Store, open_store
+from headend.core.track_index import TrackIndex
+from packager import publishing
+
+MOST_TITLES = 64
+"""Titles that are read; more would say little more of sizes."""
+_CODECS = {"avc1": "avc", "avc3": "avc", "hvc1": "hevc", "hev1": "hevc", "av01": "av1", "vp09": "vp9"}
+_SOUND = ("mp4a", "ac-3", "ec-3", "opus", "Opus", "fLaC")
+
+
+def releases_of(settings: StoreSettings) -> tuple[Release, ...]:
+    """The renditions of a store's titles with the sizes of all their segments.
+
+    Args:
+        settings: Which store.
+
+    Raises:
+        ConfigError: It has no release.
+        StorageError: It can't be read.
+    """
+    store = open_store(settings)
+    found = []
+    for title in sorted(publishing.titles(store))[:MOST_TITLES]:
+        tracks = tuple(_tracks(store, title))
+        if any(track.codec != "sound" for track, _ in tracks):
+            seconds = max(segment_s for _, segment_s in tracks)
+            found.append(Release(title, seconds, tuple(track for track, _ in tracks)))
+    if not found:
+        raise ConfigError(f"catalogue.store: {settings.url} has no release; publish a title, or leave the key out")
+    common: dict[float, list[Release]] = defaultdict(list)
+    for release in found:
+        common[round(release.segment_s, 1)].append(release)
+    return tuple(max(common.values(), key=lambda each: len(tuple(each))))  # one length of segments: that of most titles
+
+
+def _tracks(store: Store, title: str) -> Iterator[tuple[Track, float]]:
+    sound = False
+    for key in (found.key for found in store.list(layout.tracks(title))):
+        if not key.endswith(f"/{layout.INDEX}"):
+            continue
+        index = track_index.decode(store.get(key), key=key)
+        codec = _CODECS.get(index.facts.codec_string.partition(".")[0], "")
+        if not codec and index.facts.codec_string.startswith(_SOUND) and not sound:
+            codec, sound = "sound", True
+        if codec:
+            yield Track(codec, index.facts.average_bps / 1000, tuple(index.sizes_bytes)), _segment_s(index)
+
+
+def _segment_s(index: TrackIndex) -> float:
+    return (index.bounds_ticks[-1] - index.bounds_ticks[0]) / index.facts.timescale / index.segment_count
+
+
+def stored_tracks(settings: StoreSettings, titles: Iterable[str]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Bytes and number of segments of all complete tracks of some titles, by title and track.
+
+    Raises:
+        StorageError: The store can't be read.
+    """
+    store = open_store(settings)
+    found = {}
+    for title in sorted(titles):
+        for key in (entry.key for entry in store.list(layout.tracks(title))):
+            if key.endswith(f"/{layout.INDEX}"):
+                index = track_index.decode(store.get(key), key=key)
+                found[title, index.facts.track] = index.total_bytes, index.segment_count
+    return found

@@ -1,0 +1,73 @@
+"""``headend show``: a title's renditions as they were measured."""
+
+import click
+
+from headend.app.cli import options
+from headend.app.cli.describing import (
+    concealed_facts,
+    loudness_table,
+    measured_table,
+    protection_facts,
+    release_plain,
+    thumbnails_text,
+)
+from headend.app.cli.reporting import quality_plain
+from headend.app.cli.screen import console, facts, print_json
+from headend.app.cli.wording import clock_text, rate_text
+from headend.core import layout, measured
+from headend.core.media.quality import QualityReport
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
+from packager import publishing
+
+
+@click.command(
+    "show",
+    epilog=options.examples(
+        "headend show big-buck-bunny", "headend show big-buck-bunny --json | jq '.renditions | length'"
+    ),
+)
+@options.title_argument
+@options.existing_store
+@options.common
+def command(title: str, store: StoreSettings, as_json: bool) -> None:
+    """Show a title's renditions as they were measured.
+
+    Rates are those of the finished segments. Paths count from the store's root; headend serve gives them addresses.
+    """
+    opened = open_store(store)
+    presentation = publishing.current_presentation(opened, title)
+    report = measured.read_report(opened, title, presentation.release)
+    plain = {**release_plain(presentation, store), "quality": quality_plain(report) if report else None}
+    if as_json:
+        print_json(plain)
+        return
+    screen, grid = console(), presentation.grid
+    length = (
+        f"{clock_text(float(grid.duration_s))}, {grid.frame_count:,} frames at {rate_text(grid.frame_rate)} frames/s"
+    )
+    screen.print(
+        facts(
+            [
+                ("title", f"{title}, release {presentation.release}"),
+                ("length", length),
+                ("HLS", f"{plain['hls']} in the store, /{title}/multivariant.m3u8 by headend serve"),
+                ("DASH", f"{plain['dash']} in the store, /{title}/manifest.mpd by headend serve"),
+                ("thumbnails", thumbnails_text(presentation)),
+                ("quality", _quality_text(report, title)),
+                *protection_facts(presentation),
+                *concealed_facts(presentation),
+            ]
+        )
+    )
+    screen.print(measured_table(presentation))
+    if any(track.loudness for track in presentation.audio):
+        screen.print()
+        screen.print(loudness_table(presentation))
+
+
+def _quality_text(report: QualityReport | None, title: str) -> str:
+    if report is None:
+        return f"not measured; 'headend quality {title}' does that"
+    page = layout.report_page(title, report.release)
+    return f"{report.outcome}, {page} in the store, 'headend quality {title}' shows it"

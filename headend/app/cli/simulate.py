@@ -1,0 +1,298 @@
+"""``headend simulate``: what caches, links and players would do, without traffic."""
+
+import csv
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import msgspec
+
+from cdn_sim import compiling, scenario, spreading
+from cdn_sim.accounting import Tally
+from cdn_sim.catalogue import Release
+from cdn_sim.model import Scenario
+from cdn_sim.report import charts, document, exposition, page
+from cdn_sim.results import FIGURES, Results, Run
+from cdn_sim.scenario import BASE
+from headend.app.cli import options
+from headend.app.cli.exits import status_of
+from headend.app.cli.screen import console, print_json, table
+from headend.app.cli.wording import clock_text, count_text
+from headend.core.errors import ConfigError
+from headend.core.settings import ClusterSettings, StoreSettings
+
+DEFAULT_FOLDER = "simulations"
+_SHOWN = (
+    "byte_hit_ratio",
+    "offload",
+    "transit_p95_mbps",
+    "fill_share_of_misses",
+    "mean_kbps",
+    "stall_ratio",
+    "start_ms",
+    "cost_month",
+)
+
+
+@click.command(
+    "simulate",
+    epilog=options.examples(
+        "headend simulate smoke",
+        "headend simulate metro --workers 4",
+        "headend simulate metro --show > mine.toml",
+        "headend simulate mine.toml --only reactive --seed 7 --out reports/mine",
+        "headend simulate mine.toml --scheduler tcp://10.0.0.5:8786 --json | jq .alternatives",
+        "headend simulate live-small --live --store s3://films/vod --seconds 120",
+    ),
+)
+@click.argument("name", metavar="SCENARIO")
+@click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, help="Only this seed; repeatable.")
+@click.option("--only", "alternatives", multiple=True, metavar="ALTERNATIVE", help="Only this one; repeatable.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes of this machine.  [default: cores]")
+@click.option("--scheduler", metavar="ADDR", help="Simulate on a running Dask cluster, such as tcp://10.0.0.5:8786.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=f"Folder of report.html, report.json and figures.prom.  [default: {DEFAULT_FOLDER}/NAME]",
+)
+@click.option("--show", is_flag=True, help="Print the scenario as TOML, to start one of your own, and do nothing.")
+@click.option(
+    "--store", "store_url", metavar="URL", help="Where releases are, instead of the scenario's catalogue.store."
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Play a slice in real time: an origin over the store, shields, edges, steering and shaped links on loopback, "
+    "with real HTTP clients.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 86_400),
+    default=60.0,
+    show_default=True,
+    help="With --live: how long, from the first event or in the busiest hour.",
+)
+@options.endpoint
+@options.common
+def command(
+    name: str,
+    seeds: tuple[int, ...],
+    alternatives: tuple[str, ...],
+    workers: int | None,
+    scheduler: str | None,
+    out: Path | None,
+    show: bool,
+    store_url: str | None,
+    live: bool,
+    seconds: float,
+    endpoint_url: str | None,
+    as_json: bool,
+) -> int:
+    """Simulate providers' caches, with players, links and costs.
+
+    SCENARIO is a TOML file, or one that comes along: smoke, metro, premiere, brown-out, live-small. Each alternative of
+    the scenario is run with each seed; the report sets them side by side, with 95 % intervals. The same seed gives the
+    same report on any number of workers. Ctrl-C keeps what is complete.
+
+    With --live nothing is simulated but viewers and links: releases of a store are played through real servers on this
+    machine, and the report has the same figures. 'headend replay' reads the decision logs that lie beside it.
+    """
+    if workers and scheduler:
+        raise ConfigError("--workers starts a local cluster, --scheduler uses a running one: give one of them")
+    text = _text(name)
+    if show:
+        scenario.parse(text, name)
+        click.echo(text, nl=False)
+        return 0
+    variants = _chosen(scenario.variants(text, name), alternatives, seeds)
+    if store_url:
+        variants = {key: _with_store(each, store_url) for key, each in variants.items()}
+    base = next(iter(variants.values()))
+    if live and (workers or scheduler or len(alternatives) > 1 or len(seeds) > 1):
+        raise ConfigError("--live plays one alternative with one seed on this machine: leave the others out")
+    if not as_json:
+        charts.ready()
+    target = out or Path(DEFAULT_FOLDER) / (f"{base.name}-live" if live else base.name)
+    if not as_json or out:
+        _make_folder(target)
+    stopped: KeyboardInterrupt | None
+    if live:
+        results, stopped = _play(base, endpoint_url, seconds, None if as_json and not out else target)
+    else:
+        releases = _releases(base, endpoint_url)
+        settings = ClusterSettings(scheduler, workers or len(os.sched_getaffinity(0)))
+        results, stopped = _run(variants, releases, _traces(variants), settings)
+    if not results.runs:
+        raise stopped or ConfigError("nothing was simulated")
+    if not as_json or out:
+        _write(results, target, pictures=not as_json)
+    if as_json:
+        print_json(document.document(results))
+    else:
+        _show(results, target)
+    if stopped:
+        kept = f"; what is complete is in {target}" if not as_json or out else ""
+        what = "before its end" if live else f"with {count_text(results.missing, 'run')} missing"
+        click.echo(f"headend: stopped {what}{kept}", err=True)
+        return status_of(stopped)
+    return 0
+
+
+def _text(name: str) -> str:
+    if name in scenario.presets():
+        return scenario.preset_text(name)
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(scenario.presets())
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigError(f"scenario {name} can't be read: {why}. Give a TOML file, or one of {known}") from error
+
+
+def _chosen(
+    variants: dict[str, Scenario], alternatives: tuple[str, ...], seeds: tuple[int, ...]
+) -> dict[str, Scenario]:
+    for wanted in alternatives:
+        if wanted not in variants:
+            raise ConfigError(f"there is no alternative {wanted!r}; use one of {', '.join(variants)}")
+    chosen = {name: each for name, each in variants.items() if not alternatives or name in alternatives}
+    if seeds:
+        chosen = {name: msgspec.structs.replace(each, seeds=tuple(seeds)) for name, each in chosen.items()}
+    return chosen
+
+
+def _with_store(given: Scenario, url: str) -> Scenario:
+    return msgspec.structs.replace(given, catalogue=msgspec.structs.replace(given.catalogue, store=url))
+
+
+def _play(
+    base: Scenario, endpoint_url: str | None, seconds: float, target: Path | None
+) -> tuple[Results, KeyboardInterrupt | None]:
+    """Play a slice live; decision logs go to the folder of the report, if there is one."""
+    from cdn_sim.live import playing
+
+    if not base.catalogue.store:
+        raise ConfigError("--live plays the releases of a store: give --store URL, or set catalogue.store")
+    began = time.monotonic()
+
+    def on_progress(text: str) -> None:
+        click.echo(f"  {clock_text(time.monotonic() - began)}  {text}", err=True)
+
+    with ExitStack() as held:
+        folder = target or Path(held.enter_context(TemporaryDirectory()))
+        wanted = playing.Slice(
+            base, options.absolute(base.catalogue.store), endpoint_url, base.seeds[0], seconds, folder / "decisions"
+        )
+        results, is_stopped = playing.play(wanted, on_progress)
+    return results, KeyboardInterrupt() if is_stopped else None
+
+
+def _releases(base: Scenario, endpoint_url: str | None) -> tuple[Release, ...]:
+    if not base.catalogue.store:
+        return ()
+    from headend.app.cli.segment_sizes import releases_of
+
+    return releases_of(StoreSettings(options.absolute(base.catalogue.store), endpoint_url))
+
+
+def _traces(variants: dict[str, Scenario]) -> dict[str, list[float]]:
+    """The files of relative rates that classes of access name: the last number of each line."""
+    found: dict[str, list[float]] = {}
+    for each in variants.values():
+        for access in each.viewers.access:
+            if access.trace and access.trace not in found:
+                try:
+                    with Path(access.trace).open(newline="", encoding="utf-8") as stream:
+                        found[access.trace] = [float(row[-1]) for row in csv.reader(stream) if row]
+                except (OSError, ValueError) as error:
+                    raise ConfigError(f"viewers.access: trace {access.trace} can't be read: {error}") from error
+    return found
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise ConfigError(f"--out {folder} can't be written to: {error.strerror or error}") from error
+
+
+def _run(
+    variants: dict[str, Scenario],
+    releases: Sequence[Release],
+    traces: dict[str, list[float]],
+    settings: ClusterSettings,
+) -> tuple[Results, KeyboardInterrupt | None]:
+    todo = spreading.tasks(variants)
+    began = last = time.monotonic()
+    if compiling.COMPILES and not compiling.is_warm():
+        click.echo("headend: compiling the simulation, once on this machine: about half a minute", err=True)
+    elif not compiling.COMPILES:
+        click.echo("headend: without numba this takes a hundred times longer: pip install 'headend[sim]'", err=True)
+
+    def on_progress(text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= 5:
+            last = now
+            click.echo(f"  {clock_text(now - began)}  {text}", err=True)
+
+    done: dict[tuple[str, int], dict[int, Tally]] = {}
+    stopped = None
+    try:
+        for task, tally in spreading.run(
+            todo,
+            workers=settings.workers or 1,
+            scheduler=settings.scheduler,
+            releases=releases,
+            traces=traces,
+            on_progress=on_progress,
+        ):
+            done.setdefault((task.alternative, task.seed), {})[task.isp] = tally
+    except KeyboardInterrupt as error:
+        stopped = error
+    runs = tuple(
+        Run(name, seed, tuple(tallies[isp] for isp in sorted(tallies)))
+        for (name, seed), tallies in sorted(
+            done.items(), key=lambda item: (list(variants).index(item[0][0]), item[0][1])
+        )
+        if len(tallies) == len(variants[name].isps)
+    )
+    wanted = sum(len(each.seeds) for each in variants.values())
+    segment_ms = (releases[0].segment_s if releases else next(iter(variants.values())).catalogue.segment_s) * 1000
+    if BASE not in variants:
+        variants = {BASE: next(iter(variants.values())), **variants}
+    return Results(variants, runs, segment_ms, wanted - len(runs)), stopped
+
+
+def _write(results: Results, folder: Path, *, pictures: bool) -> None:
+    texts = {"report.json": document.text(results), "figures.prom": exposition.text(results)}
+    if pictures:
+        texts["report.html"] = page.page(results)
+    for name, text in texts.items():
+        part = folder / f".{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(folder / name)
+
+
+def _show(results: Results, folder: Path) -> None:
+    known = {figure.key: figure for figure in FIGURES}
+    rows: list[list[Any]] = []
+    for key in _SHOWN:
+        if results.played_s is not None and key in ("fill_share_of_misses", "cost_month"):
+            continue
+        cells = []
+        for name in results.alternatives:
+            mean, half = results.mean(name, key)
+            own = f" ± {page.value_text(known[key], half)}" if half else ""
+            cells.append(page.value_text(known[key], mean) + own)
+        rows.append([known[key].title, *cells])
+    screen = console()
+    screen.print(table(("", *(f">{name}" for name in results.alternatives)), rows))
+    screen.print(f"report: {folder / 'report.html'}")

@@ -1,0 +1,127 @@
+"""``headend steer``: tell players which edges to use."""
+
+import ipaddress
+import re
+
+import click
+
+from cdn_sim.live import steering_server
+from cdn_sim.live.steering_server import SteeringSettings
+from cdn_sim.pathways import Network, Plan, SteeredEdge, check, steered_edge
+from headend.app.cli import options
+from headend.app.cli.screen import console, print_json
+from headend.core.errors import ConfigError
+
+
+def _edges(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[SteeredEdge, ...]:
+    try:
+        found = tuple(map(steered_edge, values))
+        check(found)
+    except ConfigError as error:
+        raise click.BadParameter(f"{error}.") from error
+    return found
+
+
+def _networks(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, Network], ...]:
+    return tuple((value.partition("=")[0], _network(value.partition("=")[2])) for value in values)
+
+
+def _proxies(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(map(_network, values))
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a network, such as 10.1.0.0/16.") from None
+
+
+@click.command(
+    "steer",
+    epilog=options.examples(
+        "headend steer --edge north/1=http://edge-1:8081 --edge north/2=http://edge-2:8081",
+        "headend steer --edge north/1=https://e1.example --edge south/1=https://e2.example --network north=10.1.0.0/16",
+        "headend serve --steering http://steer.example:8083",
+    ),
+)
+@click.option(
+    "--edge",
+    "edges",
+    multiple=True,
+    required=True,
+    callback=_edges,
+    metavar="PROVIDER/NAME=URL",
+    help="An edge, by its provider and its name there; repeatable.",
+)
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    callback=_networks,
+    metavar="PROVIDER=CIDR",
+    help="Addresses of a provider's viewers; repeatable. A provider without any takes everyone else.",
+)
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="How many edges of a provider share the viewers of one title.",
+)
+@click.option(
+    "--ttl",
+    "ttl_s",
+    type=click.IntRange(1, 3600),
+    default=10,
+    show_default=True,
+    help="Seconds after which players ask again.",
+)
+@click.option(
+    "--check",
+    "check_s",
+    type=click.FloatRange(0.1, 60),
+    default=steering_server.CHECK_S,
+    show_default=True,
+    help="Seconds after which each edge is asked again whether it takes requests.",
+)
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    callback=_proxies,
+    metavar="CIDR",
+    help="A proxy in front of this server, whose X-Forwarded-For is believed; repeatable.",
+)
+@options.address(steering_server.DEFAULT_HOST, steering_server.DEFAULT_PORT)
+@options.common
+def command(
+    edges: tuple[SteeredEdge, ...],
+    networks: tuple[tuple[str, Network], ...],
+    replicas: int,
+    ttl_s: int,
+    check_s: float,
+    proxies: tuple[Network, ...],
+    host: str,
+    port: int,
+    as_json: bool,
+) -> None:
+    """Tell players which edges to use, by content steering.
+
+    Players find this server in the manifests of an origin that runs with --steering, and ask it again every few
+    seconds. It sends each viewer to an edge of his own provider that holds the title, works and is not full; edges that
+    do not answer, or say that they are about to stop, are left out. Ends on Ctrl-C or SIGTERM.
+    """
+    known = sorted({edge.isp for edge in edges})
+    for isp, _ in networks:
+        if not re.fullmatch(r"[a-z0-9-]+", isp) or isp not in known:
+            raise ConfigError(f"--network {isp}: no --edge belongs to this provider; there are {', '.join(known)}")
+    settings = SteeringSettings(Plan(edges, networks, replicas, ttl_s), proxies, check_s)
+
+    def ready(url: str) -> None:
+        if as_json:
+            print_json({"url": url, "edges": [edge.name for edge in edges]})
+        else:
+            console(stderr=True).print(f"steering at {url}, until Ctrl-C; origins name it by --steering {url}")
+
+    steering_server.serve(settings, host=host, port=port, on_ready=ready)

@@ -1,0 +1,150 @@
+"""``headend token``: let a viewer play a title for a while, and make the keys for that."""
+
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+
+import click
+
+from headend.app.cli import options
+from headend.app.cli.screen import console, facts, print_json
+from headend.app.cli.token_keys import VARIABLE, find_keys, token_keys
+from headend.core import layout
+from headend.core.access.tokens import Grant, Keyring, Screens, Use, issue, make_key
+from headend.core.errors import ConfigError
+from headend.core.layout import check_title
+from origin.serving import DEFAULT_HOST, DEFAULT_PORT
+
+_SCREENS: dict[str, Screens] = {"1": 1, "2": 2, "4": 4}
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration_s(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
+    found = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is not a length of time, such as 90m, 4h or 2d.")
+    return int(found[1]) * _UNITS_S[found[2]]
+
+
+def _time_s(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a time, such as 2026-05-01 or 2026-05-01T20:00+02:00.") from None
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+
+
+def _territories(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    found = tuple(code.strip().upper() for code in value.split(",")) if value is not None else ()
+    if not all(re.fullmatch("[A-Z]{2}", code) for code in found):
+        raise click.BadParameter(f"{value!r} are not codes of countries, such as DE,FR.")
+    return found
+
+
+@click.command(
+    "token",
+    epilog=options.examples(
+        "(umask 77; headend token --new-key playback > keys)",
+        "headend token film --account a-17 --token-keys keys",
+        "headend token film --account a-17 --token-keys keys --screens 2 --max-height 1080 --territories DE,FR",
+        "headend token film --account a-17 --token-keys keys --url https://vod.example --json | jq -r .hls",
+    ),
+)
+@click.argument("title", required=False, callback=lambda _ctx, _param, value: value and check_title(value))
+@click.option("--account", metavar="ID", help="Whose screens are counted. Viewers can read it.")
+@click.option("--session", metavar="ID", help="This player's name among the account's screens. [default: a new one]")
+@click.option(
+    "--screens",
+    type=click.Choice(list(_SCREENS)),
+    default="1",
+    show_default=True,
+    help="Players that the account may have at a time.",
+)
+@click.option("--max-height", type=click.IntRange(min=1), metavar="PX", help="Leave larger pictures out.")
+@click.option(
+    "--expires",
+    "valid_s",
+    callback=_duration_s,
+    default="4h",
+    show_default=True,
+    metavar="TIME",
+    help="How long it is good.",
+)
+@click.option(
+    "--territories", callback=_territories, metavar="CC,...", help="Countries where it is good. [default: all]"
+)
+@click.option("--licensed-from", callback=_time_s, metavar="WHEN", help="Start of the licence; UTC unless it says.")
+@click.option("--licensed-until", callback=_time_s, metavar="WHEN", help="End of the licence.")
+@click.option(
+    "--url",
+    default=f"http://{DEFAULT_HOST}:{DEFAULT_PORT}",
+    show_default=True,
+    metavar="URL",
+    help="Where players find the origin.",
+)
+@click.option(
+    "--new-key",
+    type=click.Choice([use.value for use in Use]),
+    help="Make a key instead, and print its line of the file.",
+)
+@token_keys
+@options.common
+def command(
+    title: str | None,
+    account: str | None,
+    session: str | None,
+    screens: str,
+    max_height: int | None,
+    valid_s: int,
+    territories: tuple[str, ...],
+    licensed_from: int | None,
+    licensed_until: int | None,
+    url: str,
+    new_key: str | None,
+    keys_file: str | None,
+    as_json: bool,
+) -> None:
+    """Let a viewer play a title, for a while.
+
+    Prints addresses that hold a signed token, for an origin that 'headend serve' runs with the same keys. The first
+    key of a file signs, all of them are honoured: put a new one first, and take the old one out when its last token
+    has ended.
+    """
+    if new_key is not None:
+        key = make_key(Use(new_key))
+        print_json({"use": key.use, "id": key.id, "line": key.line}) if as_json else click.echo(key.line)
+        return
+    if not title or not account:
+        raise ConfigError("a token is for a title and an account: give TITLE and --account")
+    keys = find_keys(keys_file)
+    if keys is None:
+        raise ConfigError(
+            f"there is no key to sign with: give --token-keys FILE or set {VARIABLE}; "
+            "'headend token --new-key playback' makes one"
+        )
+    grant = Grant(
+        title,
+        account,
+        session or secrets.token_hex(8),
+        int(time.time()) + valid_s,
+        max_height,
+        _SCREENS[screens],
+        territories,
+        licensed_from,
+        licensed_until,
+    )
+    _show(grant, url.rstrip("/"), keys, as_json)
+
+
+def _show(grant: Grant, url: str, keys: Keyring, as_json: bool) -> None:
+    token = issue(grant, keys)
+    hls, dash = (f"{url}/t/{token}/{grant.title}/{name}" for name in (layout.MULTIVARIANT, layout.MPD))
+    until = datetime.fromtimestamp(grant.expires_s, UTC).isoformat()
+    if as_json:
+        plain = {name: getattr(grant, name) for name in grant.__struct_fields__}
+        print_json({"hls": hls, "dash": dash, "token": token, "expires_at": until, **plain})
+    else:
+        console().print(facts([("HLS", hls), ("DASH", dash), ("good until", until), ("session", grant.session)]))

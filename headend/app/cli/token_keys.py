@@ -1,0 +1,62 @@
+"""Where the keys of tokens come from: a file or the environment, never the command line, which all users can read."""
+
+import os
+import stat
+from pathlib import Path
+
+import click
+
+from headend.app.cli.options import Command
+from headend.app.cli.screen import console
+from headend.core.access.tokens import Keyring, read_keys
+from headend.core.errors import ConfigError
+
+VARIABLE = "HEADEND_TOKEN_KEYS"
+"""The environment variable that may hold keys, as their file would."""
+
+
+def token_keys(command: Command) -> Command:
+    """Add ``--token-keys``; the command gets a path or None."""
+    return click.option(
+        "--token-keys",
+        "keys_file",
+        metavar="FILE",
+        allow_from_autoenv=False,  # the variable holds keys, not the name of their file
+        help=f"Keys of tokens, one a line. Without it, those that {VARIABLE} holds, if it is set.",
+    )(command)
+
+
+def find_keys(path: str | None) -> Keyring | None:
+    """Read the keys of a file or, without one, of the environment; None if there are none.
+
+    Raises:
+        ConfigError: The file can't be read, or holds something else.
+    """
+    if path is not None:
+        return read_keys(_read(Path(path)), path)
+    held = os.environ.get(VARIABLE)
+    return read_keys(held, VARIABLE) if held else None
+
+
+def read_again(path: str | None) -> Keyring:
+    """Read the keys again, for a server that had some: it never opens itself to everyone.
+
+    Raises:
+        ConfigError: There are none, or as in `find_keys`.
+    """
+    keys = find_keys(path)
+    if keys is None:
+        raise ConfigError(f"there are no keys: give --token-keys FILE or set {VARIABLE}")
+    return keys
+
+
+def _read(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+        exposed = path.stat().st_mode & stat.S_IROTH
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"{path} can't be read ({reason}): give a file of keys with --token-keys") from error
+    if exposed:
+        console(stderr=True).print(f"warning: every user of this machine can read {path}: chmod o= it")
+    return text

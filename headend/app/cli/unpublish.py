@@ -1,0 +1,34 @@
+"""``headend unpublish``: take a title out of circulation."""
+
+import click
+
+from headend.app.cli import options
+from headend.app.cli.confirming import ask, confirmed
+from headend.app.cli.screen import console, print_json
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
+from packager import lifecycle
+from packager.publishing import current_release
+
+
+@click.command("unpublish", epilog=options.examples("headend unpublish big-buck-bunny --yes"))
+@options.title_argument
+@confirmed
+@options.existing_store
+@options.common
+def command(title: str, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool) -> None:
+    """Take a title out of circulation.
+
+    Players that open it find nothing any more. Its releases and tracks stay, and headend publish brings any of them
+    back. Caches may go on with what they have for as long as they were allowed to.
+    """
+    opened = open_store(store)
+    before = current_release(opened, title)
+    if not dry_run:
+        ask(f"Take {title!r} out of circulation? Players that open it will find nothing.", yes=yes)
+        lifecycle.withdraw(opened, title)
+    if as_json:
+        print_json({"title": title, "before": before, "dry_run": dry_run})
+    else:
+        verb = "would be" if dry_run else "is"
+        console().print(f"{title} {verb} withdrawn; back again: headend publish {title} --release {before}")

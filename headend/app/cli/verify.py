@@ -1,0 +1,95 @@
+"""``headend verify``: read a release back and check every byte of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from headend.app import pipeline
+from headend.app.cli import options
+from headend.app.cli.exits import Status
+from headend.app.cli.protecting import source
+from headend.app.cli.screen import console, print_json
+from headend.app.cli.wording import count_text, printable
+from headend.core import documents
+from headend.core.settings import KeySettings, StoreSettings
+from headend.core.storage import open_store
+from packager import conformance
+
+
+@click.command(
+    "verify",
+    epilog=options.examples(
+        "headend verify big-buck-bunny",
+        "headend verify big-buck-bunny --deep",
+        "headend verify big-buck-bunny --release 4c1f0d2e9b7a65830c1d --json",
+        "headend verify film --keys film.keys",
+    ),
+)
+@options.title_argument
+@click.option("--release", metavar="ID", help="Another release than the current one.")
+@source(required=False)
+@click.option("--deep", is_flag=True, help="Decode all segments, not one of each rendition.")
+@options.existing_store
+@options.common
+def command(
+    title: str, release: str | None, keys: KeySettings | None, deep: bool, store: StoreSettings, as_json: bool
+) -> int:
+    """Read a release back and check every byte of it.
+
+    Checks digests and sizes, the continuity of time, frame counts, that all renditions have their sync frames at the
+    same places, and that the manifests say what the segments are. Decodes a segment of each rendition and compares
+    size, rate, depth, colour, HDR metadata, channels and language with the plan. Where the master still is where it
+    was, compares pictures and sound with what it has at their times, at some places or, with --deep, everywhere. Ends
+    with status 1 and a list if anything is wrong.
+
+    Of an encrypted title, samples can only be looked into with --keys. Then they are decrypted in this process, and by
+    FFmpeg's libraries as well, which have to agree.
+    """
+    with checking() as on_progress:
+        verdict = pipeline.verify(
+            open_store(store), title, release, on_progress, deep=deep, endpoint_url=store.endpoint_url, keys=keys
+        )
+    if as_json:
+        print_json({"sound": not verdict.findings, **documents.as_plain(verdict)})
+    else:
+        screen = console()
+        for finding in verdict.findings:
+            screen.print(printable(f"{finding.object}: {finding.message}"))
+        for one in verdict.damage:
+            screen.print(f"concealed: damage of the master at {one}")
+        if verdict.not_decoded:
+            screen.print(f"not decoded: {verdict.not_decoded}")
+        if verdict.not_compared:
+            screen.print(printable(f"not compared with the master: {verdict.not_compared}"))
+        screen.print(verdict_line(verdict))
+    return Status.FAULTY if verdict.findings else Status.DONE
+
+
+def verdict_line(verdict: conformance.Verdict) -> str:
+    """A verdict in one line."""
+    said = count_text(len(verdict.findings), "fault") if verdict.findings else "sound"
+    return (
+        f"{verdict.title}, release {verdict.release}: {said}; {count_text(verdict.objects, 'object')}, "
+        f"{verdict.bytes:,} bytes and {count_text(verdict.frames, 'frame')} of picture checked, "
+        f"{count_text(verdict.compared, 'place')} compared with the master"
+    )
+
+
+@contextmanager
+def checking() -> Iterator[Callable[[int, int], None]]:
+    """Show how many segments are checked, on a terminal."""
+    screen = console(stderr=True)
+    with Progress(
+        TextColumn("checking"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("segments"),
+        console=screen,
+        transient=True,
+        disable=not screen.is_interactive,
+        redirect_stdout=False,
+    ) as bar:
+        task = bar.add_task("checking", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,94 @@
+"""``headend watch``: masters that are delivered into a folder become jobs."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from headend.app.cli import options, queueing
+from headend.app.cli.configuring import configure, profile_of
+from headend.app.cli.screen import console
+from headend.app.cli.wording import printable
+from headend.app.jobs.ingest import SETTLE_S, Watcher
+from headend.app.jobs.lists import Row
+from headend.app.jobs.queue import Queue
+from headend.core.errors import ConfigError, StorageError
+from headend.core.settings import StoreSettings
+from headend.core.storage import check_writable, open_store
+
+LOOK_S = 5.0
+"""How often the folder is looked at."""
+
+
+@click.command(
+    "watch",
+    epilog=options.examples(
+        "headend watch /srv/ingest",
+        "headend --profile feature watch s3://ingest/films --store s3://films/vod",
+        "headend watch /srv/ingest --once --settle 0",
+    ),
+)
+@click.argument("folder", callback=lambda _ctx, _param, value: options.absolute(value))
+@click.option(
+    "--settle",
+    "settle_s",
+    type=click.FloatRange(min=0),
+    default=SETTLE_S,
+    show_default=True,
+    metavar="S",
+    help="Take a file without mark when it has not changed for S seconds.",
+)
+@click.option("--once", is_flag=True, help="Look once, and end.")
+@options.store
+@options.common
+@click.pass_context
+def command(ctx: click.Context, folder: str, settle_s: float, once: bool, store: StoreSettings, as_json: bool) -> None:
+    """Queue every master that is delivered into a folder.
+
+    FOLDER is a path or s3://bucket/prefix, and a file is taken once, also after a restart.
+
+    A master is whole when NAME.EXT.done lies beside it, or when it has not changed for a while. A sidecar NAME.toml may
+    set the options of 'headend submit', such as title, audio = ["1:en"] or subtitles = ["NAME.de.srt:de"]; without one
+    the title is made of the file's name. What can't be queued is reported and left alone until it changes.
+    """
+    from headend.app.cli.submit import command as submit
+
+    if "://" not in folder and not Path(folder).is_dir():
+        raise ConfigError(f"there is no folder {folder}; make it, or correct the path")
+    opened = open_store(store)
+    check_writable(opened)
+    queue = Queue(opened)
+    defaults = dict(configure(submit, profile_of(ctx), lambda: frozenset()))
+    base = [f"--store={store.url}", *([f"--s3-endpoint={store.endpoint_url}"] if store.endpoint_url else [])]
+
+    def enqueue(words: Sequence[str], job: str) -> None:
+        [submission] = queueing.parse([Row(words[-1], tuple(words))], base, defaults)
+        asked = submission.queueing
+        queue.add(submission.request, priority=asked.priority, labels=asked.labels, notify=asked.notify, job=job)
+
+    ingest = open_store(StoreSettings(folder, store.endpoint_url))
+    watcher = Watcher(
+        ingest, opened, lambda key: f"{folder.rstrip('/')}/{key}", enqueue, queueing.columns(submit), settle_s=settle_s
+    )
+    screen = console(stderr=True)
+    if not as_json:
+        screen.print(f"headend: watching {folder}; Ctrl-C ends it")
+    while True:
+        try:
+            taken = watcher.look()
+        except StorageError as error:
+            if once or not error.retryable:
+                raise
+            screen.print(f"headend: trying again: {printable(error.message)}")
+            taken = ()
+        for each in taken:
+            if as_json:
+                click.echo(json.dumps({"master": each.url, "job": each.job or None, "refused": each.why or None}))
+            else:
+                outcome = f"is job {each.job}" if each.job else f"is refused: {each.why}"
+                screen.print(f"headend: {printable(each.url)} {printable(outcome)}")
+        if once:
+            return
+        time.sleep(LOOK_S)

@@ -1,0 +1,230 @@
+"""Comparing a release with the master that it was made of."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from encoder import comparing, sandbox
+from headend.core import documents, layout
+from headend.core.errors import HeadendError, MasterError, PackagingError, StorageError
+from headend.core.keys import ContentKey
+from headend.core.media import AudioFile, AudioRendition, Master, Presentation, Probe, Release, Track, VideoRendition
+from headend.core.settings import PictureChoice
+from headend.core.storage import Store, masters
+from packager import conformance
+from packager.conformance import Finding
+
+SAMPLES = 6
+"""How many places of a rendition are compared, unless all are."""
+SHORT_SEGMENTS = 12
+"""A rendition of no more segments is compared whole."""
+
+Compared = Track[VideoRendition] | Track[AudioRendition]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What comparing has shown.
+
+    Attributes:
+        findings: What is not as the master has it.
+        places: How many stretches of renditions were compared.
+        hindrance: Why nothing was compared; empty where something was.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    places: int = 0
+    hindrance: str = ""
+
+
+def compare(
+    store: Store,
+    title: str,
+    release: str,
+    endpoint_url: str | None,
+    *,
+    deep: bool,
+    is_stopped: Callable[[], bool] = lambda: False,
+    keys: Mapping[str, ContentKey] | None = None,
+) -> Comparison:
+    """Compare pictures and sound of a release with what its master has at their times.
+
+    Args:
+        store: Where the release is.
+        title: Catalogue entry.
+        release: Its id.
+        endpoint_url: S3 endpoint of the master.
+        deep: Whether all of every rendition is compared; otherwise some places of the smallest picture and of each
+            programme of sound, and those behind each gap and overlap of the master's sound.
+        is_stopped: Whether nobody waits for the rest; asked before each place.
+        keys: The keys of encrypted tracks, by their ids.
+    """
+    key = layout.release_document(title, release)
+    try:
+        document = documents.read(Release, store.get(key), key=key)
+    except StorageError:
+        return Comparison(hindrance="the release's document can't be read")
+    made = document.presentation
+    if made.protection is not None and not keys:
+        return Comparison(hindrance=conformance.NO_KEYS)
+    if made.master is None:
+        return Comparison(hindrance="the release does not say what it was made of")
+    origins = {file.track_index: file for file in made.audio_files}
+    tracks = [(track, _origin(origins, track)) for track in _tracks(made, deep=deep)]
+    own = [track for track, file in tracks if file is None]
+    pieces = _Pieces(store, title, keys or {})
+    parts = [
+        _with_master(pieces, document, made.master, endpoint_url, own, is_stopped, deep=deep),
+        *(
+            _with_file(pieces, document, track, file, endpoint_url, is_stopped, deep=deep)
+            for track, file in tracks
+            if file
+        ),
+    ]
+    return Comparison(
+        tuple(finding for part in parts for finding in part.findings),
+        sum(part.places for part in parts),
+        next((part.hindrance for part in parts if part.hindrance), ""),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The segments of a release, in the clear.
+
+    Attributes:
+        store: Where they are.
+        title: Catalogue entry.
+        keys: The keys of encrypted tracks, by their ids.
+    """
+
+    store: Store
+    title: str
+    keys: Mapping[str, ContentKey]
+
+    def init(self, track: Compared) -> bytes:
+        return self.store.get(layout.track_init(self.title, track.id))
+
+    def read(self, track: Compared, init: bytes, key: str) -> bytes:
+        """A segment behind its init segment."""
+        data = self.store.get(key)
+        if not track.kid:
+            return init + data
+        from packager.decrypting import decrypted
+
+        return b"".join(decrypted(init, data, self.keys[track.kid]))
+
+
+def _with_master(
+    pieces: _Pieces,
+    document: Release,
+    master: Master,
+    endpoint_url: str | None,
+    tracks: Sequence[Compared],
+    is_stopped: Callable[[], bool],
+    *,
+    deep: bool,
+) -> Comparison:
+    made = document.presentation
+    try:
+        masters.check_unchanged(master, endpoint_url)
+    except HeadendError as error:
+        return Comparison(hindrance=error.message)
+    try:
+        with masters.opened(master, endpoint_url) as source:
+            choice = PictureChoice(video=made.picture_stream)
+            probe = sandbox.probe(master, source.url, choice, progress=source.progress)
+            zero_s = comparing.first_frame_s(master, source.url, made.picture_stream)
+            findings, places = [], 0
+            for track in tracks:
+                numbers = _numbers(document.tracks[track.id].segments, made, probe, deep=deep)
+                places += len(numbers)
+                findings += list(_compared(pieces, made, master, source.url, track, numbers, zero_s, is_stopped))
+    except MasterError as error:
+        key = layout.release_document(made.title, made.release)
+        return Comparison((Finding(key, f"its master has no times that a title can have: {error.message}"),))
+    return Comparison(tuple(findings), places)
+
+
+def _with_file(
+    pieces: _Pieces,
+    document: Release,
+    track: Compared,
+    file: AudioFile,
+    endpoint_url: str | None,
+    is_stopped: Callable[[], bool],
+    *,
+    deep: bool,
+) -> Comparison:
+    """Compare sound that was added with the file that it came from."""
+    made, count = document.presentation, document.tracks[track.id].segments
+    every = deep or count <= SHORT_SEGMENTS
+    numbers = list(range(1, count + 1)) if every else comparing.places(count, SAMPLES)
+    try:
+        masters.check_unchanged(file.file, endpoint_url)
+        with masters.opened(file.file, endpoint_url) as source:
+            found = _compared(
+                pieces, made, file.file, source.url, track, numbers, file.start_s, is_stopped, file.stream
+            )
+            return Comparison(tuple(found), len(numbers))
+    except HeadendError as error:
+        return Comparison(hindrance=error.message)
+
+
+def _origin(origins: Mapping[int, AudioFile], track: Compared) -> AudioFile | None:
+    """The file that a track's sound was added from; None for what is the master's."""
+    rendition = track.rendition
+    return origins.get(rendition.track_index) if isinstance(rendition, AudioRendition) else None
+
+
+def _tracks(made: Presentation, *, deep: bool) -> Sequence[Compared]:
+    if deep:
+        return (*made.video, *made.audio)
+    smallest = min(made.video, key=lambda track: track.rendition.width_px * track.rendition.height_px)
+    heard = {track.rendition.track_index: track for track in reversed(made.audio)}
+    return smallest, *heard.values()
+
+
+def _numbers(count: int, made: Presentation, probe: Probe, *, deep: bool) -> list[int]:
+    if deep or count <= SHORT_SEGMENTS:
+        return list(range(1, count + 1))
+    zero_s = probe.video.start_s if probe.video else Fraction(0)
+    length_s = made.grid.segment_frames / made.grid.frame_rate
+    timelines = [part.timeline for programme in probe.audio for part in programme.parts or (programme,)]
+    breaks = [one.end_s for line in timelines if line for one in (*line.gaps(), *line.overlaps())]
+    behind = [1 + later + int((at_s - zero_s) / length_s) for at_s in breaks[:SAMPLES] for later in range(3)]
+    return comparing.places(count, SAMPLES, behind)
+
+
+def _compared(
+    pieces: _Pieces,
+    made: Presentation,
+    master: Master,
+    url: str,
+    track: Compared,
+    numbers: Sequence[int],
+    zero_s: Fraction,
+    is_stopped: Callable[[], bool],
+    stream: int | None = None,
+) -> Iterator[Finding]:
+    init = pieces.init(track)
+    for number in numbers:
+        if is_stopped():
+            return
+        key = layout.track_segment(made.title, track.id, number)
+        with TemporaryDirectory(prefix="headend-") as folder:
+            path = Path(folder) / "piece.mp4"
+            try:
+                path.write_bytes(pieces.read(track, init, key))
+            except (StorageError, PackagingError):
+                continue  # a finding of its own
+            rendition = track.rendition
+            if isinstance(rendition, AudioRendition):
+                piece = comparing.Piece(path, rendition.track_index if stream is None else stream)
+                wrong = comparing.of_sound(master, url, piece, zero_s)
+            else:
+                wrong = comparing.of_picture(master, url, comparing.Piece(path, made.picture_stream), zero_s)
+        if wrong:
+            yield Finding(key, wrong)

@@ -1,0 +1,107 @@
+"""Content keys for a title: asked for when it is planned, and opened again by every worker that encrypts.
+
+What a plan learns is public: ids, initialisation vectors, checksums, and what manifests tell DRM systems. Secrets are
+opened where samples are encrypted or decrypted, and go nowhere from there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from headend.core.errors import ConfigError
+from headend.core.keys import ContentKey, open_keys
+from headend.core.media import EncodePlan, KeyName, Protection, Signal
+from headend.core.media.protection import key_names
+from headend.core.settings import KeySettings, ProtectionSettings
+from headend.core.storage import Store
+from packager import sealing, signalling
+from packager.publishing import read_release
+
+
+def check(settings: KeySettings, title: str) -> None:
+    """Make sure that a source of keys can be read, as far as that needs no request.
+
+    Raises:
+        ConfigError: It can't.
+    """
+    open_keys(settings.address, private_key=settings.private_key).keys(title, ())
+
+
+def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scope, ...]:
+    """Ask for the keys that a plan's renditions need, and say what each scheme is for.
+
+    Args:
+        settings: How the title is encrypted.
+        plan: Its renditions.
+
+    Raises:
+        ConfigError: A key is missing or wrong, or a scheme can't encrypt what it is for.
+        StorageError: The source of keys can't be reached.
+    """
+    source = open_keys(settings.keys.address, private_key=settings.keys.private_key)
+    systems = tuple(signalling.System(name) for name in settings.systems)
+    found = []
+    for place, scheme in enumerate(settings.schemes):
+        codecs = sealing.codecs_of(scheme, place, settings.copied_codecs)
+        used = {sealing.class_of(one, one_key=settings.one_key) for one in sealing.members(plan, scheme, codecs)}
+        wanted = [
+            name
+            for name in key_names(plan.title, scheme, one_key=settings.one_key, epoch=settings.epoch)
+            if name.key_class in used
+        ]
+        keys = source.keys(plan.title, wanted)
+        names = tuple(replace(keys[name.kid].name, checksum=keys[name.kid].checksum()) for name in wanted)
+        given = source.signals(plan.title, names, [signalling.SYSTEM_IDS[system] for system in systems])
+        signals = _completed(given, signalling.signals(names, systems))
+        found.append(sealing.Scope(Protection(scheme, names, signals=signals), codecs))
+    return tuple(found)
+
+
+def opened(settings: KeySettings, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:
+    """Open the keys that a plan names, by their ids.
+
+    Raises:
+        ConfigError: A key is missing, or has another secret than when the title was planned.
+        StorageError: The source can't be reached.
+    """
+    source = open_keys(settings.address, private_key=settings.private_key)
+    found = source.keys(title, names)
+    keys = {name.kid: ContentKey(name, found[name.kid].secret) for name in names}
+    for name in names:
+        if name.checksum and keys[name.kid].checksum() != name.checksum:
+            raise ConfigError(
+                f"the key {name.kid} in {source.url} is not the one that the tracks of {title!r} are encrypted with: "
+                "give the keys of that time",
+                kid=name.kid,
+            )
+    return keys
+
+
+def of_release(settings: KeySettings, store: Store, title: str, release: str) -> Mapping[str, ContentKey]:
+    """Open the keys of an encrypted release, by their ids; none for a clear one.
+
+    Raises:
+        ConfigError: There is no such release, or a key is missing or not the one of its tracks.
+        StorageError: The store, or the source of keys, can't be reached.
+    """
+    made = read_release(store, title, release).presentation
+    protections = [made.protection, *(copy.protection for copy in made.copies)]
+    names = tuple(name for one in protections if one is not None for name in one.names)
+    return opened(settings, title, names) if names else {}
+
+
+def _completed(given: Sequence[Signal], built: Sequence[Signal]) -> tuple[Signal, ...]:
+    """What headend would tell each system, with what the source of keys says in its place."""
+    by_key = {(signal.system, signal.kid): signal for signal in given}
+    return tuple(_merged(by_key.get((signal.system, signal.kid)), signal) for signal in built)
+
+
+def _merged(given: Signal | None, built: Signal) -> Signal:
+    if given is None:
+        return built
+    has_hls = bool(given.hls_uri)
+    return replace(
+        built,
+        pssh=given.pssh or built.pssh,
+        hls_uri=given.hls_uri if has_hls else built.hls_uri,
+        hls_keyformat=given.hls_keyformat if has_hls else built.hls_keyformat,
+    )

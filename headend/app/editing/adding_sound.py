@@ -1,0 +1,264 @@
+"""Adding the sound of other files to a title: what fits the film becomes the renditions that its ladder has for it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+
+from encoder import cluster, programmes, sandbox, tool
+from encoder.costs import Calibration, measured
+from encoder.languages import standardized
+from encoder.probing import SOUND_CONTAINERS
+from encoder.sound.work import SoundWork
+from encoder.timelines import policy as timing
+from headend.app.performing import order_of, perform
+from headend.app.pipeline import Event, Planned, Step
+from headend.core import records
+from headend.core.errors import ConfigError, DamagedMaster, MasterError, StorageError
+from headend.core.media import (
+    AudioFile,
+    AudioLadder,
+    AudioRendition,
+    AudioRole,
+    AudioRung,
+    AudioTrack,
+    Codec,
+    Effort,
+    EncodePlan,
+    Presentation,
+    Probe,
+    Track,
+)
+from headend.core.settings import (
+    DEFAULT_LOUDNESS_LUFS,
+    DEFAULT_MOST_SOUND_GAP_S,
+    AudioChoice,
+    AudioFileChoice,
+    ClusterSettings,
+    StoreSettings,
+)
+from headend.core.storage import Store, masters
+from ladders.fitting import fit_programme, numbered
+from packager.stock import fold, take, tidy
+
+TOLERANCE_S = Fraction(1, 5)
+"""How much shorter or longer than the film a file's sound may be.
+
+Codecs and containers make sound up to two codec frames longer or shorter, and editors cut it at frames of their own
+picture: that is less than 0.1 s in all, and nobody hears it at the end of a film. A file that was made for another cut,
+or for another frame rate, is off by more: 0.1 % between 24 and 23.976 frames a second are 0.2 s after 200 s.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A programme of sound that a title is to get.
+
+    Attributes:
+        origin: Where it comes from.
+        plan: The tracks that it becomes.
+        work: How these are made.
+    """
+
+    origin: AudioFile
+    plan: EncodePlan
+    work: SoundWork
+
+
+def look(
+    choices: Sequence[AudioFileChoice],
+    settings: StoreSettings,
+    presentation: Presentation,
+    known: Calibration,
+    on_event: Callable[[Event], None],
+) -> tuple[Added, ...]:
+    """Look at files of sound, and plan what becomes of them.
+
+    Args:
+        choices: The files.
+        settings: The store, and where files in S3 are.
+        presentation: The release that gets them.
+        known: By how much costs were misjudged.
+        on_event: Told what is done.
+
+    Raises:
+        ConfigError: A language is none, or a file is given twice or is in the title already.
+        MasterError: A file can't be read, holds no sound or several programmes, or does not fit the film.
+    """
+    for choice in choices:
+        standardized(choice.language, "--add-audio")
+    if len({choice.source for choice in choices}) < len(choices):
+        raise ConfigError("--add-audio: a file is given twice; name each once")
+    if sum(choice.role is AudioRole.MAIN for choice in choices) > 1:
+        raise ConfigError("--add-audio: only one programme can be main; give the others another role")
+    added: list[Added] = []
+    labels = {track.rendition.id.split("-", 3)[3] for track in presentation.audio}
+    names = {track.rendition.name for track in presentation.audio}
+    last = max((track.rendition.track_index for track in presentation.audio), default=0)
+    for number, choice in enumerate(choices, start=last + 1):
+        on_event(Step(f"reading {choice.source}"))
+        one = _look_at(choice, settings, presentation, known, number, labels, names)
+        if any(one.origin.file.digest == other.file.digest for other in (*presentation.audio_files, *_origins(added))):
+            raise ConfigError(f"{presentation.title!r} has the sound of {choice.source} already; --remove that first")
+        added.append(one)
+    return tuple(added)
+
+
+def make(
+    added: Added,
+    store: Store,
+    settings: StoreSettings,
+    workers: ClusterSettings,
+    on_event: Callable[[Event], None],
+    run: cluster.RunTasks = cluster.run_tasks,
+) -> tuple[Mapping[str, Track[AudioRendition]], int]:
+    """Encode what the store does not have yet of a programme.
+
+    Returns:
+        Its tracks, by the ids of their renditions, and how many of these were encoded.
+
+    Raises:
+        EncodingError: The task has failed for good.
+        MasterError: The file has changed, or is damaged.
+        StorageError: The store failed.
+    """
+    stock = take(store, added.plan)
+    reused, done = tuple(stock.indexed), stock.done
+    plan = replace(added.plan, tasks=tuple(added.work.tasks(added.plan, frozenset(added.plan.parts) - done)))
+    on_event(Planned(plan, len(done), reused))
+
+    def note(event: cluster.Event) -> None:
+        if isinstance(event, cluster.Done):
+            stock.add(event.receipt)
+        elif isinstance(event, cluster.Failed):
+            try:
+                records.write_attempt(store, plan.title, records.attempt_of(event.task, event.attempt, event.error))
+            except StorageError as error:  # the work must not end of it
+                on_event(cluster.Notice(f"a failed attempt is not on record: {error.message}"))
+        on_event(event)
+
+    try:
+        run(plan.tasks, partial(perform, order_of(plan, settings)), workers, note, tool=plan.tool)
+    except DamagedMaster as error:
+        places = ", ".join(error.facts.get("damage", ()))
+        raise MasterError(f"{plan.master.url} is damaged at {places}; deliver it again") from None
+    made = fold(store, stock, plan.tracks)
+    tidy(store, stock)
+    return made, len(plan.tracks) - len(done)  # type: ignore[return-value]
+
+
+def check_length(file: str, title: str, programme: AudioTrack, *, start_s: Fraction, film_s: Fraction) -> None:
+    """Make sure that sound ends when the film does.
+
+    Args:
+        file: Where the sound is; named in the error.
+        title: Catalogue entry, likewise.
+        programme: The sound.
+        start_s: When the film starts, in the file's time.
+        film_s: How long it lasts.
+
+    Raises:
+        MasterError: It ends more than `TOLERANCE_S` before or after the film.
+    """
+    end_s = programme.start_s + programme.duration_s - start_s
+    if abs(end_s - film_s) > TOLERANCE_S:
+        differs = "shorter" if end_s < film_s else "longer"
+        raise MasterError(
+            f"{file} has {float(end_s):.3f} s of sound and {title!r} lasts {float(film_s):.3f} s: it is "
+            f"{float(abs(end_s - film_s)):.3f} s {differs}, and {float(TOLERANCE_S):g} s are allowed. "
+            "Deliver sound that was made for this film",
+            sound_s=float(end_s),
+            film_s=float(film_s),
+        )
+
+
+def _look_at(
+    choice: AudioFileChoice,
+    settings: StoreSettings,
+    presentation: Presentation,
+    known: Calibration,
+    number: int,
+    labels: set[str],
+    names: set[str],
+) -> Added:
+    probe = _probed(choice, settings)
+    [found] = programmes.choose(probe.audio, [_choice_of(choice, probe)])
+    start_s = probe.video.start_s if probe.video else found.start_s
+    _check(choice.source, presentation, found, probe, start_s)
+    main = choice.role is AudioRole.MAIN or not presentation.audio
+    sound = presentation.sound or _ladder_of(presentation)
+    label = numbered(found.language, labels, "-")
+    name = numbered(found.title or found.language, names, " ")
+    renditions = tuple(
+        replace(rendition, track_index=number)
+        for rendition in fit_programme(sound.rungs, found, label=label, name=name, main=main)
+    )
+    work = SoundWork(
+        master=probe.master,
+        programmes={number: found},
+        grid=presentation.grid,
+        start_s=start_s,
+        loudness_lufs=sound.loudness_lufs,
+        costs=known.applied(measured()),
+        tool_digest=tool.digest(),
+        compressed=sound.compressed,
+        containers=SOUND_CONTAINERS,
+    )
+    plan = EncodePlan(
+        title=presentation.title,
+        master=probe.master,
+        ladder="",
+        effort=Effort.STANDARD,
+        tool=tool.version(),
+        tool_digest=tool.digest(),
+        grid=presentation.grid,
+        decisions=(),
+        video=(),
+        audio=renditions,
+        tasks=(),
+        chunks=presentation.grid.chunks(),
+        tracks={rendition.id: work.track_id(rendition) for rendition in renditions},
+    )
+    return Added(AudioFile(number, probe.master, found.index, start_s), plan, work)
+
+
+def _probed(choice: AudioFileChoice, settings: StoreSettings) -> Probe:
+    master = masters.identify(choice.source, settings.endpoint_url)
+    with masters.opened(master, settings.endpoint_url) as source:
+        return sandbox.probe_sound(master, source.url, progress=source.progress)
+
+
+def _choice_of(choice: AudioFileChoice, probe: Probe) -> AudioChoice:
+    """The one programme of a file, with what a person says of it."""
+    heard = [track for track in probe.audio if track.channels]
+    if not heard:
+        raise MasterError(f"{choice.source} holds no sound: its tracks are empty; deliver it again")
+    if len(heard) > 1:
+        each = ", ".join(f"{track.index} ({track.language}, {track.layout})" for track in heard)
+        raise MasterError(
+            f"{choice.source} holds {len(heard)} tracks of sound: {each}. Give a file with one, such as by "
+            f"'ffmpeg -i {choice.source} -map 0:{heard[0].index} -c copy one.mka'"
+        )
+    return AudioChoice((heard[0].index,), choice.language, choice.role, choice.name)
+
+
+def _check(file: str, presentation: Presentation, found: AudioTrack, probe: Probe, start_s: Fraction) -> None:
+    if not found.speakers:
+        raise MasterError(
+            f"{file} has {found.channels} channels and nothing says what they are; deliver mono, stereo, 5.1 or 7.1"
+        )
+    check_length(file, presentation.title, found, start_s=start_s, film_s=presentation.grid.duration_s)
+    timing.check(probe.master, [found], start_s=start_s, most_s=DEFAULT_MOST_SOUND_GAP_S, option="")
+
+
+def _origins(added: Sequence[Added]) -> tuple[AudioFile, ...]:
+    return tuple(one.origin for one in added)
+
+
+def _ladder_of(presentation: Presentation) -> AudioLadder:
+    """The rungs that a release has, where it does not keep those of its ladder."""
+    found = {(t.rendition.codec, t.rendition.layout, t.rendition.bit_rate_bps // 1000) for t in presentation.audio}
+    rungs = [AudioRung(*one, every_programme=True, default=one[0] is Codec.AAC) for one in sorted(found)]
+    if not rungs:
+        raise ConfigError(f"{presentation.title!r} has no sound and keeps no ladder: submit its master again")
+    return AudioLadder(tuple(rungs), DEFAULT_LOUDNESS_LUFS)

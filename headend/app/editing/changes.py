@@ -1,0 +1,301 @@
+"""What an edit changes of a presentation: which tracks it has, what they are called, and their order. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from encoder.languages import standardized
+from encoder.programmes import DISPOSITIONS
+from headend.core.errors import ConfigError
+from headend.core.manifests import hls
+from headend.core.media import AudioRendition, AudioRole, Playable, Presentation, TextRendition, TextRole, Track
+from headend.core.settings import AudioFileChoice, TextChoice
+from packager.presentation import StoredTrack, stored_tracks
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What players are told of a programme from now on.
+
+    Attributes:
+        track: Any track of the programme, or its rendition.
+        language: BCP 47 tag; None keeps it.
+        role: One of `AudioRole` or `TextRole`; None keeps it.
+        name: What players show; None keeps it.
+    """
+
+    track: str
+    language: str | None = None
+    role: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What is to change of a title; all of it is done in the order of the attributes.
+
+    Attributes:
+        remove: Tracks, or renditions, that the new release leaves out.
+        subtitles: Files of text that it gets.
+        audio: Files whose sound it gets.
+        labels: Programmes that get other labels.
+        defaults: Tracks, or renditions, that players start with: one of picture, one of sound.
+        order: Tracks, or renditions, that come first, in this order; the rest keeps its order behind them.
+    """
+
+    remove: tuple[str, ...] = ()
+    subtitles: tuple[TextChoice, ...] = ()
+    audio: tuple[AudioFileChoice, ...] = ()
+    labels: tuple[Label, ...] = ()
+    defaults: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+
+
+def tell(wanted: Edit) -> str:
+    """Say in one line what changes."""
+    parts = [
+        *(f"without {name}" for name in wanted.remove),
+        *(f"with {Path(choice.source).name}" for choice in wanted.subtitles),
+        *(f"with the sound of {Path(choice.source).name}" for choice in wanted.audio),
+        *(f"{label.track} relabelled" for label in wanted.labels),
+        *(f"{name} by default" for name in wanted.defaults),
+        *(["in another order"] if wanted.order else []),
+    ]
+    return ", ".join(parts) or "nothing"
+
+
+def applied(presentation: Presentation, wanted: Edit) -> Presentation:
+    """Carry out what an edit wants of labels, defaults and order.
+
+    Raises:
+        ConfigError: A track that is named is not there, or what is wanted of it can't be.
+    """
+    for label in wanted.labels:
+        presentation = relabelled(presentation, label)
+    kinds = [type(find(presentation, name).rendition) for name in wanted.defaults]
+    if len(set(kinds)) < len(kinds):
+        raise ConfigError("--default names two tracks of one kind; players start with one picture and one sound")
+    for name in wanted.defaults:
+        presentation = with_default(presentation, name)
+    return with_copies(ordered(presentation, wanted.order))
+
+
+def with_copies(presentation: Presentation) -> Presentation:
+    """Let copies in other schemes follow their first tracks: which there are, in which order, and with which labels."""
+
+    def followed(tracks: Sequence[Track[Playable]], first: Sequence[Track[Playable]]) -> tuple[Track[Playable], ...]:
+        by_rendition = {track.rendition.id: track for track in tracks}
+        return tuple(
+            replace(by_rendition[one.rendition.id], rendition=one.rendition)
+            for one in first
+            if one.rendition.id in by_rendition
+        )
+
+    copies = (
+        replace(
+            copy,
+            video=followed(copy.video, presentation.video),
+            audio=followed(copy.audio, presentation.audio),
+            trick=followed(copy.trick, presentation.trick),
+        )
+        for copy in presentation.copies
+    )
+    # A copy without a picture is none.
+    return replace(presentation, copies=tuple(copy for copy in copies if copy.video))
+
+
+# --- what is there ------------------------------------------------------------------------------------------------
+
+
+def _is(track: StoredTrack, name: str) -> bool:
+    return name in (track.id, track.rendition.id)
+
+
+def find(presentation: Presentation, name: str) -> StoredTrack:
+    """The track of this name: its own id, or that of its rendition; raises `ConfigError` if there is none."""
+    tracks = stored_tracks(replace(presentation, copies=()))
+    found = [track for track in tracks if _is(track, name)]
+    if not found:
+        there = ", ".join(track.rendition.id for track in tracks)
+        raise ConfigError(f"{presentation.title!r} has no track {name!r}; it has {there}")
+    return found[0]
+
+
+def without(presentation: Presentation, names: Iterable[str]) -> Presentation:
+    """Leave tracks out. Where those go that players start with, what comes nearest takes their place.
+
+    Args:
+        presentation: What there is.
+        names: Ids of tracks or of their renditions.
+
+    Raises:
+        ConfigError: There is no such track, or no picture would be left.
+    """
+    for name in names:
+        find(presentation, name)
+    gone = set(names)
+
+    def kept(tracks: Sequence[Track[Playable]]) -> tuple[Track[Playable], ...]:
+        return tuple(track for track in tracks if gone.isdisjoint((track.id, track.rendition.id)))
+
+    video = kept(presentation.video)
+    codecs = {track.rendition.codec for track in video}
+    if video and not any(track.rendition.default for track in video):
+        # Players have to start somewhere: with what comes nearest to what they started with.
+        old = next((t.rendition.average_bps for t in presentation.video if t.rendition.default), 0)
+        nearest = min(video, key=lambda track: abs(track.rendition.average_bps - old))
+        video = tuple(replace(track, rendition=replace(track.rendition, default=track is nearest)) for track in video)
+    if not video:
+        raise ConfigError(f"{presentation.title!r} would have no picture left; keep one, or use headend unpublish")
+    audio = kept(presentation.audio)
+    for kind, before, left in (("picture", presentation.video, video), ("sound", presentation.audio, audio)):
+        if left and any(map(hls.in_hls, before)) and not any(map(hls.in_hls, left)):
+            raise ConfigError(
+                f"{presentation.title!r} would have no {kind} for HLS left, but for DASH: keep one in another codec"
+            )
+    if audio and not any(track.rendition.default for track in audio):
+        audio = played(audio, _first_to_play(audio))
+    heard = {track.rendition.track_index for track in audio}
+    thumbnails, poster = presentation.thumbnails, presentation.poster
+    return replace(
+        presentation,
+        video=video,
+        # Trick play belongs to pictures of its codec.
+        trick=tuple(track for track in kept(presentation.trick) if track.rendition.codec in codecs),
+        audio=audio,
+        audio_files=tuple(file for file in presentation.audio_files if file.track_index in heard),
+        text=kept(presentation.text),
+        thumbnails=None if thumbnails and any(_is(thumbnails, name) for name in gone) else thumbnails,
+        poster=None if poster and any(_is(poster, name) for name in gone) else poster,
+    )
+
+
+def _first_to_play(audio: Sequence[Track[AudioRendition]]) -> int:
+    """The number of the programme to play unasked: the first one that is made for everybody."""
+    apart = {DISPOSITIONS[role] for role in (AudioRole.COMMENTARY, AudioRole.DESCRIPTION, AudioRole.HEARING_IMPAIRED)}
+    plain = (track for track in audio if apart.isdisjoint(track.rendition.roles))
+    return next(plain, audio[0]).rendition.track_index
+
+
+def played(audio: Sequence[Track[AudioRendition]], index: int | None) -> tuple[Track[AudioRendition], ...]:
+    """The same tracks, with this programme as the one to play unasked; None for none of them."""
+    return tuple(
+        replace(track, rendition=replace(track.rendition, default=track.rendition.track_index == index))
+        for track in audio
+    )
+
+
+# --- labels, defaults and order -----------------------------------------------------------------------------------
+
+
+def relabelled(presentation: Presentation, label: Label) -> Presentation:
+    """Give a programme of sound or text another label.
+
+    Raises:
+        ConfigError: There is no such track, it is a picture, or the label can't be: an unknown language or role, or a
+            name that another programme has.
+    """
+    track = find(presentation, label.track)
+    rendition = track.rendition
+    _check_name(presentation, rendition, label)
+    if isinstance(rendition, AudioRendition):
+        if label.role is not None and label.role not in list(AudioRole):
+            raise ConfigError(f"{label.role!r} is no role of sound; use one of {', '.join(AudioRole)}")
+        index = rendition.track_index
+        return replace(
+            presentation,
+            audio=tuple(
+                replace(one, rendition=_heard_as(one.rendition, label)) if one.rendition.track_index == index else one
+                for one in presentation.audio
+            ),
+        )
+    if isinstance(rendition, TextRendition):
+        if label.role is not None and label.role not in list(TextRole):
+            raise ConfigError(f"{label.role!r} is no role of text; use one of {', '.join(TextRole)}")
+        programme = rendition.programme
+        return replace(
+            presentation,
+            text=tuple(
+                replace(one, rendition=_read_as(one.rendition, label)) if one.rendition.programme == programme else one
+                for one in presentation.text
+            ),
+        )
+    raise ConfigError(f"{label.track} is a picture; only sound and text have labels")
+
+
+def _check_name(presentation: Presentation, rendition: object, label: Label) -> None:
+    """Make sure that players can tell programmes of one kind apart by their names."""
+    if isinstance(rendition, AudioRendition):
+        others = {t.rendition.name for t in presentation.audio if t.rendition.track_index != rendition.track_index}
+    elif isinstance(rendition, TextRendition):
+        others = {t.rendition.name for t in presentation.text if t.rendition.programme != rendition.programme}
+    else:
+        return
+    if label.name in others:
+        raise ConfigError(f"another programme of {presentation.title!r} is named {label.name!r}; choose another name")
+
+
+def _heard_as(rendition: AudioRendition, label: Label) -> AudioRendition:
+    roles = rendition.roles
+    if label.role is not None:
+        disposition = DISPOSITIONS.get(AudioRole(label.role))
+        roles = (disposition,) if disposition else ()
+    language = _language(label.language) or rendition.language
+    coded = rendition.coded_language or rendition.language
+    return replace(
+        rendition,
+        language=language,
+        coded_language="" if coded == language else coded,
+        roles=roles,
+        name=label.name or rendition.name,
+    )
+
+
+def _read_as(rendition: TextRendition, label: Label) -> TextRendition:
+    return replace(
+        rendition,
+        language=_language(label.language) or rendition.language,
+        role=TextRole(label.role) if label.role else rendition.role,
+        name=label.name or rendition.name,
+    )
+
+
+def _language(tag: str | None) -> str | None:
+    return standardized(tag, "--relabel") if tag else None
+
+
+def with_default(presentation: Presentation, name: str) -> Presentation:
+    """Have players start with a picture, or with a programme of sound.
+
+    Raises:
+        ConfigError: There is no such track, or it is none that players start with.
+    """
+    chosen = find(presentation, name)
+    rendition = chosen.rendition
+    if isinstance(rendition, AudioRendition):
+        return replace(presentation, audio=played(presentation.audio, rendition.track_index))
+    if any(track.id == chosen.id for track in presentation.video):
+        return replace(
+            presentation,
+            video=tuple(
+                replace(one, rendition=replace(one.rendition, default=one.id == chosen.id))
+                for one in presentation.video
+            ),
+        )
+    raise ConfigError(f"{name} can't be a default: only pictures and sound are played unasked")
+
+
+def ordered(presentation: Presentation, names: Sequence[str]) -> Presentation:
+    """Put tracks first, in this order; raises `ConfigError` for one that is not there."""
+    for name in names:
+        find(presentation, name)
+
+    def place(track: StoredTrack) -> int:
+        return next((number for number, name in enumerate(names) if _is(track, name)), len(names))
+
+    return replace(
+        presentation,
+        video=tuple(sorted(presentation.video, key=place)),
+        audio=tuple(sorted(presentation.audio, key=place)),
+        text=tuple(sorted(presentation.text, key=place)),
+    )

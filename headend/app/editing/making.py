@@ -1,0 +1,134 @@
+"""Making the release that an edit asks for."""
+
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, replace
+
+from encoder import cluster
+from headend.app import pipeline
+from headend.app.editing import adding_sound, adding_text, changes
+from headend.app.editing.adding_sound import Added
+from headend.app.editing.changes import Edit
+from headend.app.pipeline import Event, Step
+from headend.core import holds
+from headend.core.errors import ConfigError
+from headend.core.media import AudioRendition, Playable, Presentation, Segment, TextRendition, Track
+from headend.core.settings import ClusterSettings, StoreSettings
+from headend.core.storage import open_store
+from packager import publishing
+from packager.presentation import stored_tracks
+from packager.publishing import Placed, current_release, load, publish
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What has become of an edit.
+
+    Attributes:
+        placed: The release; of a dry run, one without a name and without the tracks that would be made.
+        added: Ids of the renditions that are new in the title.
+        encoded: How many tracks of these were encoded; of a dry run, how many are new.
+    """
+
+    placed: Placed
+    added: tuple[str, ...]
+    encoded: int
+
+
+def edit(
+    settings: StoreSettings,
+    title: str,
+    wanted: Edit,
+    *,
+    workers: ClusterSettings = ClusterSettings(),  # noqa: B008  # frozen
+    dry_run: bool = False,
+    on_event: Callable[[Event], None] = lambda _: None,
+    run: cluster.RunTasks = cluster.run_tasks,
+) -> Edited:
+    """Make a release of a title's current one with changes, and make it current.
+
+    A second call with the same changes goes on where a first one was killed.
+
+    Args:
+        settings: The store.
+        title: Catalogue entry.
+        wanted: The changes.
+        workers: Where sound is encoded.
+        dry_run: Whether to write nothing.
+        on_event: Told what is done.
+        run: Runs the tasks that encode sound.
+
+    Raises:
+        ConfigError: The title is not published, a track that is named is not there, or a label can't be.
+        MasterError: A file of text or sound can't be read, or does not fit the film.
+        EncodingError: Sound could not be encoded.
+        PackagingError: Objects of the title are missing.
+        StorageError: The store failed.
+    """
+    # The release is one of what is current now: what is published meanwhile stays current.
+    submitted_at = publishing.now()
+    store = open_store(settings)
+    release = current_release(store, title)
+    before = load(store, title, release)
+    if before.protection is not None and wanted.audio:
+        raise ConfigError(f"{title!r} is encrypted: add sound to its clear release, and protect that again")
+    left = changes.without(before, wanted.remove)
+    # What can be wrong is found before anything is made.
+    texts = adding_text.programmes(wanted.subtitles, settings, left)
+    text_plan = adding_text.plan(left, texts)
+    if wanted.audio:
+        cluster.check_reachable(workers)
+    sounds = adding_sound.look(wanted.audio, settings, left, pipeline.calibration(store), on_event)
+    plans = (text_plan, *(one.plan for one in sounds))
+    hollow = _extended(
+        left,
+        [_hollow(text_plan.tracks[one.id], one) for one in text_plan.text],
+        [_hollow(one.plan.tracks[rendition.id], rendition) for one in sounds for rendition in one.plan.audio],
+        sounds,
+    )
+    changed = changes.applied(hollow, wanted)
+    new = {track: rendition for plan in plans for rendition, track in plan.tracks.items()}
+    if dry_run:
+        there = replace(changed, release="", audio=_but(changed.audio, new), text=_but(changed.text, new))
+        return Edited(Placed(there, is_current=False), tuple(new.values()), len(new))
+    needed = [*(track.id for track in stored_tracks(before)), *new]
+    with holds.held(store, title, tracks=needed, releases=[release], reason="edit"):
+        written = list(adding_text.make(store, settings, text_plan, texts).values()) if texts else []
+        heard: list[Track[AudioRendition]] = []
+        encoded = 0
+        for one in sounds:
+            tracks, count = adding_sound.make(one, store, settings, workers, on_event, run)
+            heard += tracks.values()
+            encoded += count
+        whole = _extended(left, written, heard, sounds)
+        if sounds:
+            on_event(Step("publishing"))
+        reason = f"edited: {changes.tell(wanted)}"
+        placed = publish(store, changes.applied(whole, wanted), submitted_at=submitted_at, reason=reason)
+        return Edited(placed, tuple(new.values()), encoded)
+
+
+def _extended(
+    presentation: Presentation,
+    text: Sequence[Track[TextRendition]],
+    audio: Sequence[Track[AudioRendition]],
+    sounds: Sequence[Added],
+) -> Presentation:
+    """The presentation with tracks that are added, behind those that there are."""
+    there = presentation.audio
+    if any(track.rendition.default for track in audio):
+        there = changes.played(there, None)
+    return replace(
+        presentation,
+        text=(*presentation.text, *text),
+        audio=(*there, *audio),
+        audio_files=(*presentation.audio_files, *(one.origin for one in sounds)),
+    )
+
+
+def _hollow(track: str, rendition: Playable) -> Track[Playable]:
+    """A track that is not made yet, so that what is said of it can be tried."""
+    return Track(track, rendition, "", 0, 1, 0, (Segment(1, 0, 1, 0, 0, ""),))
+
+
+def _but(tracks: Sequence[Track[Playable]], gone: Container[str]) -> tuple[Track[Playable], ...]:
+    return tuple(track for track in tracks if track.id not in gone)

@@ -1,0 +1,274 @@
+"""Encrypting a clear release: encrypted tracks of its tracks, and a release over these. Nothing is encoded.
+
+The tracks are those that a job would have made that encrypts while it encodes: the same names and the same bytes.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from headend.app import content_keys
+from headend.core import holds, layout, track_index
+from headend.core.errors import ConfigError, PackagingError
+from headend.core.manifests.tracks import AnyTrack
+from headend.core.media import Effort, EncodePlan, Master, Presentation, Segment
+from headend.core.media.protection import Sealing
+from headend.core.settings import ProtectionSettings, StoreSettings
+from headend.core.storage import Store, open_store
+from packager import sealing, segmenting
+from packager.presentation import StoredTrack, from_index, index_of, present
+from packager.protecting import protection_of
+from packager.publishing import Placed, current_release, load, publish
+from packager.stock import read_track
+
+TRACKS = 4
+"""Tracks that are encrypted at once: hides the latency of the store."""
+TELL_EVERY_S = 10.0
+_NO_MASTER = Master("", 0, "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far encrypting has come.
+
+    Attributes:
+        done_bytes: Clear bytes that are encrypted and stored.
+        total_bytes: All there are to encrypt.
+    """
+
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encrypted:
+    """A release that was encrypted.
+
+    Attributes:
+        placed: The release.
+        tracks: Encrypted tracks in all.
+        reused_tracks: Those that the store had already.
+        written_bytes: What was written of the others.
+        cpu_s: CPU seconds of this process that it took.
+        wall_s: Seconds that it took.
+    """
+
+    placed: Placed
+    tracks: int
+    reused_tracks: int
+    written_bytes: int
+    cpu_s: float
+    wall_s: float
+
+
+def encrypt(
+    settings: StoreSettings,
+    title: str,
+    protection: ProtectionSettings,
+    *,
+    release: str | None = None,
+    dry_run: bool = False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Encrypted:
+    """Make an encrypted release of a clear one, and make it current.
+
+    Killed at any instant, nothing of it is visible; the same call makes what is missing.
+
+    Args:
+        settings: The store.
+        title: Catalogue entry.
+        protection: How it is encrypted.
+        release: The clear release; None for the current one.
+        dry_run: Whether to write nothing; then the presentation is the clear one.
+        on_progress: Told every few seconds how far it is.
+
+    Raises:
+        ConfigError: There is no such release, it is encrypted already, or a key is missing or wrong.
+        PackagingError: A track is damaged, or can't be encrypted.
+        StorageError: The store failed, or the source of keys can't be reached.
+    """
+    started_s, cpu_started_s = time.monotonic(), time.process_time()
+    store = open_store(settings)
+    release = release or current_release(store, layout.check_title(title))
+    clear = load(store, title, release)
+    if clear.protection is not None:
+        raise ConfigError(
+            f"release {release} of {title!r} is encrypted already: name a clear one with --release, or submit the "
+            "master again"
+        )
+    plan = _plan(clear)
+    plan = sealing.sealed(plan, content_keys.scopes(protection, plan))
+    sealing.check_vectors(plan, store.folders(layout.tracks(title)))
+    names = {name.kid: name for one in plan.protection for name in one.names}
+    keys = content_keys.opened(protection.keys, title, tuple(names.values()))
+    coded: tuple[AnyTrack, ...] = (*clear.video, *clear.trick, *clear.audio)
+    sources = {track.rendition.id: track for track in coded}
+    with holds.held(
+        store,
+        title,
+        tracks=[*(track.id for track in sources.values()), *plan.tracks.values()],
+        releases=[release],
+        reason="protect",
+    ):
+        there = {
+            name: track
+            for name, one in plan.sealings.items()
+            if (track := _there(store, title, plan.tracks[name], sources[one.rendition])) is not None
+        }
+        missing = {name: one for name, one in plan.sealings.items() if name not in there}
+        if dry_run:
+            nothing = Placed(replace(clear, release=""), is_current=False)
+            return Encrypted(nothing, len(plan.sealings), len(there), 0, 0.0, time.monotonic() - started_s)
+        told = _Telling(on_progress, sum(sources[one.rendition].total_bytes for one in missing.values()))
+        kids = {one.scheme: sealing.kids_of(title, one) for one in plan.protection}
+
+        def make(name: str, one: Sealing) -> StoredTrack:
+            salt = sealing.salt_of(plan.tracks[name])
+            protect = protection_of(keys[one.kid], kids=kids[one.scheme], salt=salt)
+            return encrypted(store, title, sources[one.rendition], plan.tracks[name], protect, told.add)
+
+        with ThreadPoolExecutor(TRACKS) as pool:
+            made = dict(zip(missing, pool.map(make, missing, missing.values()), strict=True))
+        placed = publish(store, _presentation(clear, plan, {**there, **made}), reason=_reason(protection))
+    return Encrypted(
+        placed=placed,
+        tracks=len(plan.sealings),
+        reused_tracks=len(there),
+        written_bytes=sum(track.total_bytes for track in made.values()),
+        cpu_s=time.process_time() - cpu_started_s,
+        wall_s=time.monotonic() - started_s,
+    )
+
+
+def _reason(protection: ProtectionSettings) -> str:
+    return f"encrypted in {' and '.join(protection.schemes)}"
+
+
+def _plan(clear: Presentation) -> EncodePlan:
+    """The clear tracks of a release, as a plan names them."""
+    coded: tuple[AnyTrack, ...] = (*clear.video, *clear.trick, *clear.audio)
+    return EncodePlan(
+        title=clear.title,
+        master=clear.master or _NO_MASTER,
+        ladder="",
+        effort=Effort.STANDARD,
+        tool="",
+        grid=clear.grid,
+        decisions=(),
+        video=tuple(track.rendition for track in clear.video),
+        audio=tuple(track.rendition for track in clear.audio),
+        tasks=(),
+        trick=tuple(track.rendition for track in clear.trick),
+        tracks={track.rendition.id: track.id for track in coded},
+    )
+
+
+def _presentation(clear: Presentation, plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation:
+    """The clear release with encrypted tracks in the place of its own."""
+    encrypted = present(plan, tracks)
+    return replace(
+        clear,
+        release="",
+        video=encrypted.video,
+        audio=encrypted.audio,
+        trick=encrypted.trick,
+        protection=encrypted.protection,
+        copies=encrypted.copies,
+    )
+
+
+def _there(store: Store, title: str, id: str, clear: AnyTrack) -> StoredTrack | None:
+    """An encrypted track that the store has, all of its objects included; None if it lacks any."""
+    sizes = {info.key: info.size_bytes for info in store.list(f"{layout.track_path(title, id)}/")}
+    if layout.track_index(title, id) not in sizes:
+        return None
+    track: StoredTrack = from_index(cast(Any, clear.rendition), *read_track(store, title, id))
+    wanted = {layout.track_segment(title, id, one.number): one.size_bytes for one in track.segments}
+    wanted[layout.track_init(title, id)] = track.init_bytes
+    return track if all(sizes.get(key) == size for key, size in wanted.items()) else None
+
+
+def encrypted(
+    store: Store,
+    title: str,
+    clear: AnyTrack,
+    id: str,
+    protect: segmenting.Protect,
+    on_bytes: Callable[[int], None] = lambda _: None,
+) -> StoredTrack:
+    """Write the encrypted track of a clear one; its index last.
+
+    Args:
+        store: Where both are.
+        title: Catalogue entry.
+        clear: The clear track.
+        id: The id of the encrypted one.
+        protect: How it is encrypted.
+        on_bytes: Told how many clear bytes are done since it was told last.
+
+    Raises:
+        PackagingError: The clear track is not as it was stored, or can't be encrypted.
+        StorageError: The store failed.
+    """
+    protector = protect(_read(store, layout.track_init(title, clear.id), clear.init_bytes, clear.init_sha256))
+    store.put(layout.track_init(title, id), protector.init)
+    first = 0
+    segments: list[Segment] = []
+    for segment in clear.segments:
+        body = _read(store, layout.track_segment(title, clear.id, segment.number), segment.size_bytes, segment.sha256)
+        parts = list(_fragments(body, protector, first))
+        sealed = protector.segment(b"".join(parts))
+        store.put(layout.track_segment(title, id, segment.number), sealed)
+        sync = tuple(segmenting.sync_ranges(parts, list(segmenting.fragments(body)))) if segment.sync else ()
+        segments.append(replace(segment, size_bytes=len(sealed), sha256=hashlib.sha256(sealed).hexdigest(), sync=sync))
+        first += segment.samples
+        on_bytes(len(body))
+    track: StoredTrack = replace(
+        clear,
+        id=id,
+        init_bytes=len(protector.init),
+        init_sha256=hashlib.sha256(protector.init).hexdigest(),
+        segments=tuple(segments),
+    )
+    index, sync_object = index_of(track)
+    if sync_object:
+        store.put(layout.track_sync(title, id), sync_object)
+    store.put(layout.track_index(title, id), track_index.encode(index))
+    return track
+
+
+def _fragments(body: bytes, protector: segmenting.Protector, first: int) -> Iterator[bytes]:
+    for fragment in segmenting.fragments(body):
+        media = memoryview(body)[fragment.media : fragment.media + sum(one.size_bytes for one in fragment.samples)]
+        yield protector.fragment(fragment.sequence, fragment.decode_ticks, fragment.samples, media, first=first)
+        first += len(fragment.samples)
+
+
+def _read(store: Store, key: str, size_bytes: int, sha256: str) -> bytes:
+    """Read a clear object, which must be the one that was stored: damage must not be sealed."""
+    data = store.get(key)
+    if len(data) != size_bytes or hashlib.sha256(data).hexdigest() != sha256:
+        raise PackagingError(f"{key} is not as it was stored: submit the master again to have it made", key=key)
+    return data
+
+
+class _Telling:
+    """Tells every few seconds how much is encrypted."""
+
+    def __init__(self, on_progress: Callable[[Progress], None], total_bytes: int) -> None:
+        self._on_progress = on_progress
+        self._total_bytes = total_bytes
+        self._done_bytes = 0
+        self._told_s = time.monotonic()
+        self._lock = threading.Lock()
+
+    def add(self, size_bytes: int) -> None:
+        with self._lock:
+            self._done_bytes += size_bytes
+            if time.monotonic() - self._told_s >= TELL_EVERY_S:
+                self._told_s = time.monotonic()
+                self._on_progress(Progress(self._done_bytes, self._total_bytes))

@@ -1,0 +1,118 @@
+"""What a plan will take before it is carried out: CPU, time, bytes and requests, by codec and rendition. Pure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from encoder.costs import Costs
+from headend.core.media import EncodePlan, EncodeTask, Kind
+
+DOCUMENTS = 8
+"""Objects of a release beside segments and playlists: manifests, the release's own, indexes of thumbnails."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionEstimate:
+    """What one rendition takes.
+
+    Attributes:
+        id: The rendition.
+        codec: Its codec, as FFmpeg's users write it.
+        cpu_s: CPU seconds, with its part of decoding and scaling.
+        stored_bytes: Bytes at its nominal rate.
+    """
+
+    id: str
+    codec: str
+    cpu_s: float
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a plan takes.
+
+    Attributes:
+        cpu_s: CPU seconds of all tasks.
+        longest_s: CPU seconds of the longest task.
+        stored_bytes: Bytes of all segments at nominal rates.
+        put_requests: Objects that are written.
+        renditions: The same by rendition, in the plan's order.
+    """
+
+    cpu_s: float
+    longest_s: float
+    stored_bytes: int
+    put_requests: int
+    renditions: tuple[RenditionEstimate, ...]
+
+    def wall_s(self, slots: int) -> float:
+        """Seconds on a number of cores that do nothing else; no schedule is shorter."""
+        return max(self.cpu_s / max(slots, 1), self.longest_s)
+
+    def by_codec(self) -> Mapping[str, tuple[float, int]]:
+        """CPU seconds and bytes by codec, in the plan's order."""
+        found: dict[str, tuple[float, int]] = {}
+        for each in self.renditions:
+            cpu_s, stored_bytes = found.get(each.codec, (0.0, 0))
+            found[each.codec] = (cpu_s + each.cpu_s, stored_bytes + each.stored_bytes)
+        return found
+
+
+def estimate(plan: EncodePlan, costs: Costs) -> Estimate:
+    """Add up what a plan's tasks are predicted to take.
+
+    A task's cost is shared among its renditions by what their encoders take; decoding and scaling are part of it.
+    """
+    known = weights(plan, costs)
+    cpu_s: dict[str, float] = {}
+    for task in plan.tasks:
+        for rendition, share_s in shares(task, known):
+            cpu_s[rendition] = cpu_s.get(rendition, 0.0) + share_s
+    duration_s = float(plan.grid.duration_s)
+    pictures = (*plan.video, *plan.trick)
+    renditions = tuple(
+        RenditionEstimate(
+            rendition.id,
+            rendition.codec.value,
+            cpu_s.get(rendition.id, 0.0),
+            round(rendition.average_bps * duration_s / 8),
+        )
+        for rendition in pictures
+    ) + tuple(
+        RenditionEstimate(
+            rendition.id,
+            rendition.codec.value,
+            cpu_s.get(rendition.id, 0.0),
+            round(rendition.bit_rate_bps * duration_s / 8),
+        )
+        for rendition in plan.audio
+    )
+    tracks = len(renditions) + len(plan.text)
+    return Estimate(
+        cpu_s=sum(task.cost for task in plan.tasks),
+        longest_s=max((task.cost for task in plan.tasks), default=0.0),
+        stored_bytes=sum(rendition.stored_bytes for rendition in renditions),
+        put_requests=tracks * (plan.grid.segment_count + 3) + len(plan.tasks) + DOCUMENTS,
+        renditions=renditions,
+    )
+
+
+def weights(plan: EncodePlan, costs: Costs) -> Mapping[str, float]:
+    """CPU seconds that each video rendition's encoder alone takes for a frame, by rendition."""
+    found = {}
+    for rendition in (*plan.video, *plan.trick):
+        curve = costs.video[rendition.codec][plan.effort]
+        megapixels = rendition.width_px * rendition.height_px / 1e6
+        found[rendition.id] = curve.frame_s * math.pow(megapixels, curve.exponent) / rendition.rate_divisor
+    return found
+
+
+def shares(task: EncodeTask, known: Mapping[str, float]) -> list[tuple[str, float]]:
+    """How a task's cost is shared among its renditions: by their `weights`; sound and text equally."""
+    if not task.renditions:
+        return []
+    if task.kind is not Kind.VIDEO:
+        return [(rendition, task.cost / len(task.renditions)) for rendition in task.renditions]
+    total = sum(known[rendition] for rendition in task.renditions)
+    return [(rendition, task.cost * known[rendition] / total) for rendition in task.renditions]

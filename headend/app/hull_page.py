@@ -1,0 +1,169 @@
+"""A page that shows how a ladder was fitted to a title: hull and rungs of each codec. Without script or network.
+
+Pure: an `Analysis` comes in, HTML goes out.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from html import escape
+from itertools import groupby
+
+from headend.app.analysis import Analysis, CodecAnalysis
+from ladders.hull import Spot
+
+NAMES = {"avc": "H.264", "hevc": "HEVC", "av1": "AV1", "vp9": "VP9"}
+WIDTH, HEIGHT = 640, 400
+LEFT, RIGHT, TOP, BOTTOM = 48, 18, 30, 44
+STYLE = """
+:root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --soft: #667079; --line: #d9dee3; --hull: #9aa7b4;
+  --rung: #0b66c3; --old: #c2571a; }
+@media (prefers-color-scheme: dark) { :root { --paper: #15181c; --ink: #e8ebee; --soft: #9aa4ad; --line: #343b43;
+  --hull: #5d6a77; --rung: #5cabff; --old: #ff9a5c; } }
+body { margin: 0 auto; max-width: 1360px; padding: 24px; background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 22px; margin: 0 0 4px; } h2 { font-size: 17px; margin: 0; }
+p { margin: 4px 0; } .soft { color: var(--soft); }
+.codecs { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr)); gap: 28px;
+  margin: 24px 0; }
+section { min-width: 0; } svg { width: 100%; height: auto; display: block; }
+svg text { font: 12px system-ui, sans-serif; fill: var(--soft); } svg .size { fill: var(--ink); }
+.grid { stroke: var(--line); } .trial { stroke: var(--line); fill: none; } .dot { fill: var(--hull); }
+.hull { stroke: var(--hull); stroke-width: 2.5; fill: none; }
+.rung { fill: var(--rung); } .old { fill: var(--paper); stroke: var(--old); stroke-width: 1.5; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
+th, td { text-align: right; padding: 2px 14px 2px 0; } th { color: var(--soft); font-weight: 500; }
+.wide { overflow-x: auto; } details { margin-top: 8px; } summary { cursor: pointer; color: var(--soft); }
+ul { padding-left: 20px; } .key { display: inline-block; width: 10px; height: 10px; border-radius: 5px; }
+.key.new { background: var(--rung); } .key.was { border: 1.5px solid var(--old); box-sizing: border-box; }
+"""
+
+
+def page(analysis: Analysis, *, master: str, cost: str) -> str:
+    """Write the page.
+
+    Args:
+        analysis: What was found.
+        master: The master's name, for people.
+        cost: A sentence on what the analysis took.
+    """
+    name = master.rpartition("/")[2]
+    sections = "\n".join(_section(codec) for codec in analysis.codecs)
+    decisions = "".join(f"<li>{escape(line)}</li>" for line in analysis.decisions)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Ladder of {escape(name)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<h1>Ladder of {escape(name)}</h1>
+<p>{escape(sentence(analysis))}</p>
+<p class="soft">{escape(cost)}</p>
+<p class="soft"><span class="key new"></span> rungs of this title &nbsp; <span class="key was"></span> rungs of
+{escape(analysis.pattern)}, as foretold for it &nbsp; thick line: the best that the codec can do at each rate</p>
+<div class="codecs">
+{sections}
+</div>
+<h2>Decisions</h2>
+<ul>{decisions}</ul>
+<p class="soft">VMAF by {escape(analysis.model)} on a screen of {escape(analysis.screen)}. Rates are foretold from
+{analysis.excerpts:,} of {analysis.gops:,} GOPs; manifests state what is measured after encoding.</p>
+</body>
+</html>
+"""
+
+
+def sentence(analysis: Analysis) -> str:
+    """What the ladder is expected to save, in a sentence."""
+    fitted = [codec for codec in analysis.codecs if codec.rungs]
+    if not fitted:
+        return f"Trials of all sizes look the same, so the rungs of {analysis.pattern} are kept."
+    parts = [f"{NAMES.get(each.codec, each.codec)} {_percent(each.saving)}" for each in fitted]
+    return f"Bits at equal VMAF, against {analysis.pattern}: {', '.join(parts)}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:+.1f} %".replace("-", "−")
+
+
+def _section(codec: CodecAnalysis) -> str:
+    name = NAMES.get(codec.codec, codec.codec)
+    told = f"{_percent(codec.saving)} bits at equal VMAF" if codec.rungs else "the rungs are kept as they were"
+    if codec.rungs:
+        top, was = codec.rungs[-1], codec.pattern[-1]
+        told += (
+            f"; highest rung {was.kbps:,.0f} kb/s at VMAF {was.vmaf:.1f} → {top.kbps:,.0f} kb/s at VMAF {top.vmaf:.1f}"
+        )
+    rows = "".join(
+        f"<tr><td>{spot.lines}p</td><td>{spot.crf:g}</td><td>{spot.kbps:,.0f}</td><td>{spot.vmaf:.1f}</td></tr>"
+        for spot in reversed(codec.rungs)
+    )
+    table = (
+        f'<details><summary>{len(codec.rungs)} rungs</summary><div class="wide"><table>'
+        f"<tr><th>size</th><th>CRF</th><th>kb/s</th><th>VMAF</th></tr>{rows}</table></div></details>"
+        if rows
+        else ""
+    )
+    return f'<section><h2>{escape(name)}</h2><p class="soft">{escape(told)}</p>{chart(codec)}{table}</section>'
+
+
+def chart(codec: CodecAnalysis) -> str:
+    """Draw one codec: rate across in steps of doublings, VMAF upwards."""
+    drawn: list[Spot] = [*codec.rungs, *codec.pattern]
+    low, high = 0.8 * min(spot.kbps for spot in drawn), 1.25 * max(spot.kbps for spot in drawn)
+    floor = 10 * math.floor(max(0.0, min(spot.vmaf for spot in drawn)) / 10)
+    span = max(math.log2(high / low), 0.1)
+
+    def x(kbps: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * math.log2(kbps / low) / span
+
+    def y(vmaf: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (100 - vmaf) / (100 - floor)
+
+    def inside(kbps: float, vmaf: float) -> bool:
+        return low <= kbps <= high and vmaf >= floor
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Hull and rungs of {escape(codec.codec)}">']
+    for vmaf in range(floor, 101, 10):
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(vmaf):.1f}" y2="{y(vmaf):.1f}"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y(vmaf) + 4:.1f}" text-anchor="end">{vmaf}</text>')
+    for kbps in _ticks(low, high):
+        parts.append(f'<line class="grid" x1="{x(kbps):.1f}" x2="{x(kbps):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        label = f"{kbps:,.0f}"
+        parts.append(f'<text x="{x(kbps):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{label}</text>')
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">kb/s</text>')
+    parts.append(f'<text x="{LEFT - 8}" y="14" text-anchor="end">VMAF</text>')
+    by_size = sorted(codec.points, key=lambda point: (point.lines, point.kbps))
+    for lines, group in groupby(by_size, key=lambda point: point.lines):
+        seen = [(x(point.kbps), y(point.vmaf)) for point in group if inside(point.kbps, point.vmaf)]
+        parts.append(_line("trial", seen))
+        parts += [
+            f'<circle class="dot" cx="{a:.1f}" cy="{b:.1f}" r="2"><title>trial of {lines}p</title></circle>'
+            for a, b in seen
+        ]
+    parts.append(_line("hull", [(x(spot.kbps), y(spot.vmaf)) for spot in codec.hull if inside(spot.kbps, spot.vmaf)]))
+    parts += [_mark("old", spot, x(spot.kbps), y(spot.vmaf), 4) for spot in codec.pattern]
+    parts += [_mark("rung", spot, x(spot.kbps), y(spot.vmaf), 5) for spot in codec.rungs]
+    for lines, sized in groupby(codec.rungs, key=lambda spot: spot.lines):
+        first = next(iter(sized))
+        parts.append(
+            f'<text class="size" x="{x(first.kbps) - 7:.1f}" y="{y(first.vmaf) - 7:.1f}" '
+            f'text-anchor="end">{lines}p</text>'
+        )
+    return "".join([*parts, "</svg>"])
+
+
+def _ticks(low: float, high: float) -> Iterator[float]:
+    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+        yield from (kbps for kbps in (10.0**power, 2 * 10.0**power, 5 * 10.0**power) if low <= kbps <= high)
+
+
+def _line(kind: str, places: Sequence[tuple[float, float]]) -> str:
+    return f'<polyline class="{kind}" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in places)}"/>' if places else ""
+
+
+def _mark(kind: str, spot: Spot, a: float, b: float, radius: int) -> str:
+    told = f"{spot.lines}p at CRF {spot.crf:g}: {spot.kbps:,.0f} kb/s, VMAF {spot.vmaf:.1f}"
+    return f'<circle class="{kind}" cx="{a:.1f}" cy="{b:.1f}" r="{radius}"><title>{told}</title></circle>'

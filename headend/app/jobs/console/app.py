@@ -1,0 +1,331 @@
+"""The routes of the console, and the thread that serves them beside the dispatcher."""
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from aiohttp import web
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import CollectorRegistry
+
+from headend.app.jobs.console import openapi
+from headend.app.jobs.console.rights import Right, Tokens
+from headend.app.jobs.console.view import View
+from headend.app.jobs.model import State, Verb
+from headend.app.jobs.plain import entry_plain, full_plain
+from headend.app.jobs.queue import Entry, Queue
+from headend.core.errors import ConfigError, StorageError
+from headend.core.hosts import is_loopback
+from headend.core.prices import Prices
+
+STATIC = Path(__file__).with_name("static")
+PUSH_S = 2.0
+"""How often pages are told of what has changed."""
+LIST_SHARE = 20.0
+"""Between two looks at the queue lies at least so many times what one takes."""
+BODY_BYTES = 4096
+DEFAULT_LIMIT = 500
+TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+RIGHT = web.RequestKey("right", Right)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class CommandBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What a command's body holds."""
+
+    verb: Verb
+    priority: int | None = None
+
+
+class Console:
+    """The console's state: what is read from the store at most once every `PUSH_S`, for all who look.
+
+    Args:
+        queue: The jobs.
+        view: The dispatcher.
+        prices: Turn accounts into money.
+        tokens: Who may do what.
+        store: The store's address, for people.
+        metrics: The dispatcher's figures for Prometheus.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        view: View,
+        prices: Prices,
+        tokens: Tokens,
+        store: str,
+        metrics: CollectorRegistry | None = None,
+    ) -> None:
+        self._queue = queue
+        self._view = view
+        self._prices = prices
+        self._tokens = tokens
+        self._store = store
+        self._registry = metrics or CollectorRegistry()
+        self._entries: tuple[Entry, ...] = ()
+        self._due_s = float("-inf")
+        self._reading = asyncio.Lock()
+
+    def app(self) -> web.Application:
+        """All routes."""
+        app = web.Application(middlewares=[self._guard], client_max_size=BODY_BYTES)
+        app.router.add_get("/", _page("index.html"))
+        for path in sorted(STATIC.iterdir()):
+            app.router.add_get(f"/{path.name}", _page(path.name))
+        app.router.add_get("/healthz", _healthy)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/api/v1/openapi.json", _openapi)
+        app.router.add_get("/api/v1/overview", self._overview)
+        app.router.add_get("/api/v1/jobs", self._jobs)
+        app.router.add_get("/api/v1/jobs/{job}", self._job)
+        app.router.add_get("/api/v1/jobs/{job}/quality", self._quality)
+        app.router.add_post("/api/v1/jobs/{job}/commands", self._command)
+        app.router.add_get("/api/v1/events", self._events)
+        return app
+
+    # --- who may ---
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not self._tokens.secrets and not _loopback_name(request.host):
+            # A page of another site may have this machine's address under a name of its own.
+            return _error(403, f"{request.host!r} is not this machine: open the console as http://127.0.0.1")
+        if request.path.startswith("/api/") or request.path == "/metrics":
+            right = self._tokens.right_of(request.headers.get("Authorization"))
+            if right is Right.NONE:
+                refused = _error(401, "give a token: Authorization: Bearer TOKEN")
+                refused.headers["WWW-Authenticate"] = 'Bearer realm="headend"'
+                return refused
+            request[RIGHT] = right
+        try:
+            answer = await handler(request)
+        except web.HTTPNotFound:
+            return _error(404, f"there is nothing at {request.path}")
+        except StorageError as error:
+            return _error(503, error.message)
+        if not answer.prepared:
+            answer.headers.setdefault("Cache-Control", "no-store")
+            answer.headers["X-Content-Type-Options"] = "nosniff"
+        return answer
+
+    # --- what there is ---
+
+    async def _overview(self, request: web.Request) -> web.Response:
+        return _json(await self.overview(request[RIGHT]))
+
+    async def overview(self, right: Right) -> dict[str, Any]:
+        """The dispatcher as a document."""
+        entries = await self.entries()
+        counts = Counter(entry.state.value for entry in entries)
+        return {
+            "dispatcher": self._view.who,
+            "fence": self._view.fence,
+            "store": self._store,
+            "now_s": time.time(),
+            "right": "operate" if right is Right.OPERATE else "read",
+            "jobs": {state.value: counts[state.value] for state in State},
+            "workers": [asdict(worker) for worker in self._view.workers()],
+            "runs": [asdict(run) for run in self._view.runs()],
+        }
+
+    async def entries(self, *, fresh: bool = False) -> tuple[Entry, ...]:
+        """All jobs; read again when the last look is some seconds old."""
+        async with self._reading:
+            began_s = time.monotonic()
+            if fresh or began_s >= self._due_s:
+                self._entries = await asyncio.to_thread(self._queue.all_entries)
+                now_s = time.monotonic()
+                # A long queue takes its time to list: a page that is open must not take a core for it.
+                self._due_s = now_s + max(PUSH_S, LIST_SHARE * (now_s - began_s))
+        return self._entries
+
+    async def _jobs(self, request: web.Request) -> web.Response:
+        state, limit = request.query.get("state"), request.query.get("limit", str(DEFAULT_LIMIT))
+        if state is not None and state not in set(State):
+            return _error(400, f"{state[:40]!r} is not a state: use one of {', '.join(State)}")
+        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:6]) <= 10_000):
+            return _error(400, f"limit {limit[:40]!r} is not 1 to 10000")
+        found = [entry for entry in await self.entries() if state is None or entry.state.value == state]
+        return _json({"jobs": [entry_plain(entry) for entry in found[-int(limit) :]], "total": len(found)})
+
+    async def _job(self, request: web.Request) -> web.Response:
+        try:
+            return _json(await asyncio.to_thread(self._full, request.match_info["job"]))
+        except ConfigError as error:
+            return _error(404, error.message)
+
+    async def _quality(self, request: web.Request) -> web.Response:
+        """The page of the report on a job's release."""
+        try:
+            job = await asyncio.to_thread(self._queue.read, request.match_info["job"])
+            page = await asyncio.to_thread(self._queue.quality_page, job)
+        except ConfigError as error:
+            return _error(404, error.message)
+        return web.Response(body=page, content_type="text/html", charset="utf-8")
+
+    def _full(self, job: str) -> dict[str, object]:
+        return full_plain(self._queue, self._queue.read(job), self._prices)
+
+    async def _command(self, request: web.Request) -> web.Response:
+        if request[RIGHT] is not Right.OPERATE:
+            return _error(403, "this token may look, not operate")
+        if request.content_type != "application/json":
+            return _error(415, "send application/json")
+        try:
+            body = msgspec.json.decode(await request.read(), type=CommandBody)
+        except (msgspec.DecodeError, web.HTTPRequestEntityTooLarge, UnicodeDecodeError) as error:
+            return _error(400, f"the body is not a command: {error}")
+        if (body.verb is Verb.PRIORITISE) != (body.priority is not None):
+            return _error(400, "a priority goes with 'prioritise', and with nothing else")
+        if body.priority is not None and not 0 <= body.priority <= 100:
+            return _error(400, f"priority {body.priority} is not 0 to 100")
+        name = request.match_info["job"]
+        try:
+            await asyncio.to_thread(self._queue.read, name)
+        except ConfigError as error:
+            return _error(404, error.message)
+        try:
+            job = await asyncio.to_thread(self._queue.command, name, body.verb, priority=body.priority)
+        except ConfigError as error:
+            return _error(409, error.message)
+        await self.entries(fresh=True)
+        return _json(await asyncio.to_thread(full_plain, self._queue, job, self._prices))
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        )
+        await answer.prepare(request)
+        with contextlib.suppress(ConnectionResetError):
+            async for name, document in self._changes(request[RIGHT]):
+                await answer.write(f"event: {name}\ndata: {json.dumps(document)}\n\n".encode())
+        return answer
+
+    async def _changes(self, right: Right) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        known: dict[str, Entry] = {}
+        while True:
+            entries = await self.entries()
+            changed = [entry for entry in entries if known.get(entry.id) != entry]
+            known = {entry.id: entry for entry in entries}
+            if changed:
+                newest = changed[-DEFAULT_LIMIT:]
+                yield "jobs", {"jobs": [entry_plain(entry) for entry in newest], "total": len(entries)}
+            yield "overview", await self.overview(right)
+            await asyncio.sleep(PUSH_S)
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        body = await asyncio.to_thread(generate_latest, self._registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class Server:
+    """Serves a console in a thread of its own; a context manager.
+
+    Args:
+        make: Makes the console, in that thread.
+        host: Address to listen at.
+        port: Port; 0 takes a free one.
+    """
+
+    def __init__(self, make: Callable[[], Console], host: str, port: int) -> None:
+        self._make = make
+        self._host = host
+        self._port = port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="console", daemon=True)
+        self._runner: web.AppRunner | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+        except OSError as error:
+            self.__exit__(None, None, None)
+            raise ConfigError(
+                f"the console can't listen at {self._host}:{self._port}: {error.strerror}; choose another --http"
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner is not None:
+            asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}/"
+
+    async def _start(self) -> None:
+        self._runner = web.AppRunner(self._make().app(), access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+
+
+def address_of(text: str, tokens: Tokens) -> tuple[str, int]:
+    """Read ``[HOST]:PORT``; without tokens the host has to be loopback.
+
+    Raises:
+        ConfigError: It is something else, or open to others without tokens.
+    """
+    host, colon, port = text.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    if not colon or not (port.isascii() and port.isdigit() and int(port[:6]) < 65536):
+        raise ConfigError(f"{text[:80]!r} is not HOST:PORT or :PORT, such as :8090")
+    if not tokens.secrets and not is_loopback(host):
+        raise ConfigError(f"{host} can be reached by others: give --http-tokens FILE, or listen at 127.0.0.1")
+    return host, int(port)
+
+
+def _loopback_name(host: str) -> bool:
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
+    return is_loopback(name.strip("[]"))
+
+
+def _page(name: str) -> Handler:
+    body = (STATIC / name).read_bytes()
+    kind = TYPES[Path(name).suffix]
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type=kind, charset="utf-8", headers={"Content-Security-Policy": POLICY})
+
+    return answer
+
+
+async def _healthy(_request: web.Request) -> web.StreamResponse:
+    return web.Response(text="ok\n")
+
+
+async def _openapi(_request: web.Request) -> web.StreamResponse:
+    return _json(openapi.document())
+
+
+def _json(document: Any) -> web.Response:
+    return web.json_response(document)
+
+
+def _error(status: int, text: str) -> web.Response:
+    return web.json_response({"error": text}, status=status)

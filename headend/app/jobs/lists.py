@@ -1,0 +1,149 @@
+"""Lists of titles: CSV, JSON or TOML, whose columns are the options of ``headend submit``.
+
+master,title,ladder,audio
+/in/one.mov,one,web,1:en;2:fr
+
+[[titles]]
+master = "/in/one.mov"
+title = "one"
+audio = ["1:en", "2:fr"]
+"""
+
+import csv
+import io
+import json
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from headend.core.errors import ConfigError
+
+LARGEST_BYTES = 16 << 20
+BETWEEN = ";"
+"""Between values in a cell of CSV, for options that may be given more than once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A title of a list.
+
+    Attributes:
+        place: The file, and the line or entry in it.
+        words: The words of the command line that submits it: its options, then the master.
+    """
+
+    place: str
+    words: tuple[str, ...]
+
+
+def read(path: Path, columns: Collection[str] | None = None) -> tuple[Row, ...]:
+    """Read a list.
+
+    Args:
+        path: The file.
+        columns: Names that columns may have beside ``master``; None for any.
+
+    Raises:
+        ConfigError: The file can't be read, is empty, or is none of these; the message names the line or entry.
+    """
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise ConfigError(f"{path} has more than {LARGEST_BYTES >> 20} MiB: split the list")
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}; check its name") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: save it as such") from error
+    kinds = {".csv": _csv, ".json": _json, ".toml": _toml}
+    if path.suffix.lower() not in kinds:
+        raise ConfigError(f"{path} does not end in .csv, .json or .toml")
+    rows = []
+    for where, row in kinds[path.suffix.lower()](text, path):
+        place = f"{path}, {where}"
+        if columns is not None:
+            check(row, columns, place)
+        rows.append(Row(place, words(row, place)))
+    if not rows:
+        raise ConfigError(f"{path} lists no titles")
+    return tuple(rows)
+
+
+def check(row: Mapping[str, Any], columns: Collection[str], place: str) -> None:
+    """Raise `ConfigError` with ``place`` if a row has another column than ``master`` and these."""
+    for name in row:
+        if name != "master" and name not in columns:
+            near = get_close_matches(name, ("master", *columns), 1)
+            hint = f"did you mean {near[0]!r}?" if near else "'headend submit --help' lists the options"
+            raise ConfigError(f"{place} has {name[:60]!r}, which is not an option of a title: {hint}")
+
+
+def words(row: Mapping[str, Any], place: str) -> tuple[str, ...]:
+    """The words of the command line for one title; raises `ConfigError` with ``place`` if it can't have any."""
+    found: list[str] = []
+    master = ""
+    for name, value in row.items():
+        if name == "master":
+            master = str(value)
+        elif isinstance(value, bool):
+            found += [f"--{name}"] if value else []
+        elif isinstance(value, list):
+            found += [word for item in value for word in (f"--{name}={_text(item, name, place)}",)]
+        elif value not in ("", None):
+            found.append(f"--{name}={_text(value, name, place)}")
+    if not master:
+        raise ConfigError(f"{place} has no master")
+    return (*found, "--", master)
+
+
+def _text(value: Any, name: str, place: str) -> str:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    raise ConfigError(f"{place}: {name} is neither text nor a number")
+
+
+def _csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    try:
+        for row in reader:
+            place = f"line {reader.line_num}"
+            if None in row or None in row.values():
+                raise ConfigError(f"{path}, {place} has another number of cells than the first line")
+            yield place, {name.strip(): _cell(value) for name, value in row.items() if value.strip()}
+        names = reader.fieldnames or ()
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ConfigError(f"{path} has the column {twice[0]!r} twice")
+    except csv.Error as error:
+        raise ConfigError(f"{path}, line {reader.line_num} is not CSV: {error}") from error
+
+
+def _cell(value: str) -> str | bool | list[str]:
+    flags = {"true": True, "false": False}
+    if value.strip().lower() in flags:
+        return flags[value.strip().lower()]
+    return [item.strip() for item in value.split(BETWEEN)] if BETWEEN in value else value.strip()
+
+
+def _json(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    yield from _entries(found.get("titles") if isinstance(found, dict) else found, path)
+
+
+def _toml(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        found = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    yield from _entries(found.get("titles"), path)
+
+
+def _entries(found: Any, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ConfigError(f"{path} is not a list of titles: write [[titles]] in TOML, or an array of objects in JSON")
+    for number, row in enumerate(found, 1):
+        yield f"title {number}", {str(name).replace("_", "-"): value for name, value in row.items()}

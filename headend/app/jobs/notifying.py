@@ -1,0 +1,141 @@
+"""Telling others of a job's changes: signed webhooks with retries, a dead-letter list, and a command to run.
+
+A change is told after it was written, and counted as told after it was delivered. A dispatcher that is killed in
+between tells it again: at least once, and receivers drop repeats by the event's id.
+"""
+
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import urllib3
+
+from headend.app.jobs.events import SECRET_VARIABLE, body_of, event, secret_of, signed_headers
+from headend.app.jobs.model import Job, utc_now
+from headend.core import documents, layout
+from headend.core.errors import ConfigError
+from headend.core.storage import Store
+
+ATTEMPTS = 6
+"""Deliveries of an event before it goes to the dead-letter list."""
+BACKOFF_S = 2.0
+"""Wait before the second attempt; doubles with each, so that all take about a minute."""
+ANSWER_S = 10.0
+"""How long a receiver may take to answer."""
+HOOK_S = 60.0
+"""How long the command may run."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that a receiver did not take.
+
+    Attributes:
+        job: The job's id.
+        number: Which change of its history, from 0.
+        url: Where it was to go, without its query.
+        at: When it was given up: UTC, ISO 8601.
+        error: What happened at the last attempt.
+        body: The event.
+    """
+
+    job: str
+    number: int
+    url: str
+    at: str
+    error: str
+    body: str
+
+
+def check_url(url: str) -> str:
+    """Return ``url`` if events can be sent there; raises `ConfigError` if not."""
+    try:
+        parsed = urllib3.util.parse_url(url)
+    except urllib3.exceptions.LocationParseError:
+        parsed = urllib3.util.Url()
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.auth:
+        raise ConfigError(f"{url[:80]!r} is not an http:// or https:// address without a password in it")
+    return url
+
+
+def shown(url: str) -> str:
+    """An address for people: a query may hold a secret."""
+    return url.partition("?")[0]
+
+
+class Notifier:
+    """Tells webhooks and the hook command of changes.
+
+    Args:
+        store: Where the dead-letter list lies.
+        hook: A command that gets each event on its standard input; empty for none.
+        sleep: Waits for seconds.
+    """
+
+    def __init__(self, store: Store, hook: Sequence[str] = (), sleep: Callable[[float], None] = time.sleep) -> None:
+        self._store = store
+        self._hook = tuple(hook)
+        self._sleep = sleep
+        self._pool = urllib3.PoolManager(timeout=ANSWER_S, retries=False)
+        secret = os.environ.get(SECRET_VARIABLE)
+        self._secret = secret_of(secret) if secret else None
+
+    def tell(self, job: Job, number: int) -> None:
+        """Tell everyone of a change; what can't be delivered goes to the dead-letter list.
+
+        Args:
+            job: As it stands.
+            number: Which change of its history, from 0.
+
+        Raises:
+            StorageError: The dead-letter list can't be written.
+        """
+        told = event(job, number)
+        body = body_of(told)
+        for position, url in enumerate(job.request.notify):
+            if error := self._deliver(url, str(told["id"]), body):
+                letter = DeadLetter(job.id, number, shown(url), utc_now(), error, body.decode())
+                self._store.put(layout.dead_letter(job.id, number, position), documents.write(letter))
+        if self._hook and (error := self._run(body, job)):
+            letter = DeadLetter(job.id, number, shlex.join(self._hook), utc_now(), error, body.decode())
+            self._store.put(layout.dead_letter(job.id, number, len(job.request.notify)), documents.write(letter))
+
+    def _deliver(self, url: str, event_id: str, body: bytes) -> str | None:
+        """Send an event; what went wrong at the last attempt, or None."""
+        error = ""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._sleep(BACKOFF_S * 2 ** (attempt - 1))
+            headers = signed_headers(event_id, body, sent_s=int(time.time()), secret=self._secret)
+            try:
+                answer = self._pool.request("POST", url, body=body, headers=headers, redirect=False)
+            except urllib3.exceptions.HTTPError as failure:
+                error = f"{type(failure).__name__}: no answer from {urllib3.util.parse_url(url).host}"
+                continue
+            if 200 <= answer.status < 300:
+                return None
+            error = f"status {answer.status}"
+            if answer.status in (400, 401, 403, 404, 405, 410, 413, 415, 422):
+                return error  # the receiver does not want it: asking again changes nothing
+        return error
+
+    def _run(self, body: bytes, job: Job) -> str | None:
+        names = {"HEADEND_JOB": job.id, "HEADEND_TITLE": job.title, "HEADEND_STATE": job.state.value}
+        inherited = {name: value for name, value in os.environ.items() if name != SECRET_VARIABLE}
+        try:
+            done = subprocess.run(
+                self._hook, input=body, env={**inherited, **names}, capture_output=True, timeout=HOOK_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as failure:
+            return str(failure)
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        return f"exit status {done.returncode}: {' '.join(last)}" if done.returncode else None
+
+
+def dead_letters(store: Store) -> tuple[DeadLetter, ...]:
+    """All events that were not delivered, by job and number."""
+    keys = [info.key for info in store.list(layout.DEAD_LETTERS)]
+    return tuple(documents.read(DeadLetter, store.get(key), key=key) for key in keys)

@@ -1,0 +1,426 @@
+"""The rules that a release has to keep before players get it. Pure: a report comes in, what breaks a rule goes out.
+
+Each rule has a limit beyond which it fails a release and a lower one beyond which it makes a remark. Scores of HDR
+renditions compare them with each other only: there is no public model of how HDR looks, so no rule asks for a figure.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import groupby
+
+from headend.core.media.quality import (
+    QualityReport,
+    RenditionQuality,
+    SegmentQuality,
+    Severity,
+    Shortfall,
+    Span,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How far something may be off.
+
+    Attributes:
+        failure: Beyond this, the release fails.
+        remark: Beyond this, a remark is made.
+    """
+
+    failure: float
+    remark: float
+
+    def severity(self, off: float) -> Severity | None:
+        """What it means to be off by so much; None for nothing."""
+        if off > self.failure:
+            return Severity.FAILURE
+        return Severity.REMARK if off > self.remark else None
+
+
+GOOD_VMAF, GOOD_SEGMENT = 88.0, 70.0
+"""What the best SDR rendition of a codec reaches without a remark: its mean, and its worst segment."""
+LEAST_LINES = 300
+"""A codec whose best rendition has fewer lines is not meant for a screen of this size: it gets remarks only."""
+SECOND = Limit(failure=-25.0, remark=-45.0)
+"""How low, negated, the worst second of the best SDR rendition of a codec may score."""
+ORDER = Limit(failure=3.0, remark=0.5)
+"""By how much a rendition may look worse than a cheaper one of its codec."""
+ORDER_SECOND = Limit(failure=25.0, remark=15.0)
+"""The same for a single second."""
+PEAK = Limit(failure=1.1, remark=1.0)
+"""The highest rate, as a share of the cap."""
+LOUDNESS_LU = Limit(failure=2.0, remark=1.0)
+"""By how much the integrated loudness may miss its target."""
+TRUE_PEAK_DBTP = Limit(failure=0.0, remark=-1.0)
+FORETOLD_VMAF, FORETOLD_RATE = Limit(failure=5.0, remark=2.0), Limit(failure=0.2, remark=0.1)
+"""By how much a rendition may differ from what an analysis of the title has foretold: in VMAF, and as a share of its
+rate."""
+FAIR_SEGMENTS = 20
+"""A title of fewer segments is foretold by few excerpts, and its sample is small: it gets remarks only."""
+OWN_MEAN = Limit(failure=15.0, remark=10.0)
+"""How far the worst segment of the best HDR rendition of a codec may lie below the rendition's own mean."""
+BLACK_S, FROZEN_S, OTHER_S = Fraction(1, 2), Fraction(2), Fraction(3, 10)
+"""From what length on a picture that is black, stands still, or is another one fails a release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a release has to keep.
+
+    Attributes:
+        name: For people and programs.
+        wants: What it wants, in a line.
+        mend: What to do about a failure.
+        check: Finds what breaks it.
+    """
+
+    name: str
+    wants: str
+    mend: str
+    check: Callable[[QualityReport], Iterator[Shortfall]]
+
+
+def judge(report: QualityReport) -> tuple[Shortfall, ...]:
+    """Hold a report against all rules.
+
+    Args:
+        report: What was measured; its own shortfalls are not looked at.
+
+    Returns:
+        What was found: failures first, then remarks, then notes; each in the order of the rules.
+    """
+    found = [one for rule in RULES for one in rule.check(report)]
+    order = list(Severity)
+    return tuple(sorted(found, key=lambda one: order.index(one.severity)))
+
+
+def clock(frame: int, report: QualityReport) -> str:
+    """The time of a frame, such as ``1:02:03.4``."""
+    tenths = int(10 * frame / report.grid.frame_rate)
+    minutes, tenths = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    place = f"{minutes:02}:{tenths / 10:04.1f}"
+    return f"{hours}:{place}" if hours else place
+
+
+# --- the rules ----------------------------------------------------------------------------------------------------
+
+
+def _best(report: QualityReport) -> Iterator[Shortfall]:
+    thresholds = report.thresholds
+    mean_limit = Limit(-thresholds.min_vmaf, -max(GOOD_VMAF, thresholds.min_vmaf))
+    segment_limit = Limit(-thresholds.min_segment, -max(GOOD_SEGMENT, thresholds.min_segment))
+    for best in best_of_codecs(report, tone_mapped=False):
+        if best.mean is None or (worst := best.worst) is None:
+            continue
+        small = min(best.width_px, best.height_px) < LEAST_LINES
+        if severity := _mild(mean_limit.severity(-best.mean), small):
+            wanted = -mean_limit.failure if -best.mean > mean_limit.failure else -mean_limit.remark
+            yield Shortfall(
+                "best rendition",
+                severity,
+                f"{best.rendition}, the best of {best.codec}, has a mean VMAF of {best.mean:.1f}, below {wanted:g}",
+                best.rendition,
+            )
+        if severity := _mild(segment_limit.severity(-worst.mean), small):
+            wanted = -segment_limit.failure if -worst.mean > segment_limit.failure else -segment_limit.remark
+            yield Shortfall(
+                "worst segment",
+                severity,
+                f"segment {worst.number} of {best.rendition}, the best of {best.codec}, at "
+                f"{clock(worst.worst_frame, report)} has a mean VMAF of {worst.mean:.1f}, below {wanted:g}",
+                best.rendition,
+                worst.worst_frame,
+            )
+        low, segment = _worst_second(best)
+        second = _mild(SECOND.severity(-low), small)
+        # A segment that is named already says as much.
+        if second is not None and second is not severity and severity is not Severity.FAILURE:
+            severity = second
+            yield Shortfall(
+                "worst segment",
+                severity,
+                f"a second of segment {segment.number} of {best.rendition}, the best of {best.codec}, near "
+                f"{clock(segment.worst_frame, report)} has a VMAF of {low:.1f}",
+                best.rendition,
+                segment.worst_frame,
+            )
+
+
+def _mild(severity: Severity | None, excused: bool) -> Severity | None:
+    """No more than a remark where there is a reason."""
+    return Severity.REMARK if severity is Severity.FAILURE and excused else severity
+
+
+def _own_mean(report: QualityReport) -> Iterator[Shortfall]:
+    for best in best_of_codecs(report, tone_mapped=True):
+        if best.mean is None or (worst := best.worst) is None:
+            continue
+        if severity := OWN_MEAN.severity(best.mean - worst.mean):
+            yield Shortfall(
+                "HDR segment",
+                severity,
+                f"segment {worst.number} of {best.rendition} at {clock(worst.worst_frame, report)} lies "
+                f"{best.mean - worst.mean:.1f} below the rendition's own mean (tone-mapped)",
+                best.rendition,
+                worst.worst_frame,
+            )
+
+
+def _order(report: QualityReport) -> Iterator[Shortfall]:
+    for members in _comparable(report):
+        for place, dear in enumerate(members):
+            worst: tuple[float, RenditionQuality] | None = None
+            second: tuple[float, RenditionQuality, SegmentQuality] | None = None
+            for cheap in members[:place]:
+                if cheap.average_bps >= dear.average_bps:
+                    continue
+                off, off_second, where = _worse(dear, cheap)
+                if worst is None or off > worst[0]:
+                    worst = off, cheap
+                if where is not None and (second is None or off_second > second[0]):
+                    second = off_second, cheap, where
+            if worst and (severity := ORDER.severity(worst[0])):
+                yield Shortfall(
+                    "order",
+                    severity,
+                    f"{dear.rendition} takes more bits than {worst[1].rendition} and looks worse by "
+                    f"{worst[0]:.1f} VMAF",
+                    dear.rendition,
+                )
+            elif second and (severity := ORDER_SECOND.severity(second[0])):
+                yield Shortfall(
+                    "order",
+                    severity,
+                    f"{dear.rendition} takes more bits than {second[1].rendition} and looks worse by {second[0]:.1f} "
+                    f"VMAF in a second near {clock(second[2].worst_frame, report)}",
+                    dear.rendition,
+                    second[2].worst_frame,
+                )
+
+
+def _peaks(report: QualityReport) -> Iterator[Shortfall]:
+    for one in report.video:
+        share = one.peak_bps / one.cap_bps if one.cap_bps else 0.0
+        if severity := PEAK.severity(share):
+            yield Shortfall(
+                "peak",
+                severity,
+                f"{one.rendition} reaches {one.peak_bps / 1000:,.0f} kb/s, {share:.2f} times its cap of "
+                f"{one.cap_bps / 1000:,.0f} kb/s",
+                one.rendition,
+            )
+
+
+def _pictures(report: QualityReport) -> Iterator[Shortfall]:
+    kinds: tuple[tuple[str, Fraction, str, Callable[[RenditionQuality], tuple[Span, ...]]], ...] = (
+        ("black", BLACK_S, "is black", lambda one: one.black),
+        ("frozen", FROZEN_S, "stands still", lambda one: one.frozen),
+        ("other picture", OTHER_S, "shows another picture than the master", lambda one: one.other),
+    )
+    for name, least_s, what, spans_of in kinds:
+        for one in report.video:
+            spans = [span for span in spans_of(one) if _length_s(span, report) >= least_s]
+            if name == "other picture":
+                spans = [span for span in spans if not any(_overlap(span, black) for black in one.black)]
+            if spans:
+                longest = max(spans, key=lambda span: span[1] - span[0])
+                more = f", and at {len(spans) - 1} more places" if len(spans) > 1 else ""
+                beside = "" if name == "other picture" else ", the master does not"
+                yield Shortfall(
+                    name,
+                    Severity.FAILURE,
+                    f"{one.rendition} {what} for {_length_s(longest, report):.1f} s at {clock(longest[0], report)}"
+                    f"{more}{beside}",
+                    one.rendition,
+                    longest[0],
+                )
+    for name, least_s, what, shown in (
+        ("black", BLACK_S, "is black", report.master.black),
+        ("frozen", FROZEN_S, "stands still", report.master.frozen),
+    ):
+        told = [span for span in shown if _length_s(span, report) >= least_s]
+        if told:
+            at = ", ".join(f"{clock(first, report)} to {clock(end, report)}" for first, end in told[:5])
+            more = f" and {len(told) - 5} more times" if len(told) > 5 else ""
+            yield Shortfall(name, Severity.NOTE, f"the master {what} from {at}{more}", frame=told[0][0])
+
+
+def _sound(report: QualityReport) -> Iterator[Shortfall]:
+    for one in report.audio:
+        if one.result_lufs is not None and one.target_lufs is not None:
+            off = one.result_lufs - one.target_lufs
+            if severity := _mild(LOUDNESS_LU.severity(round(abs(off), 2)), one.raised_most):
+                yield Shortfall(
+                    "loudness",
+                    severity,
+                    f"{one.rendition} has {one.result_lufs:.1f} LUFS, {abs(off):.1f} LU "
+                    f"{'above' if off > 0 else 'below'} the target of {one.target_lufs:g}",
+                    one.rendition,
+                )
+        if one.result_dbtp is not None and (severity := TRUE_PEAK_DBTP.severity(one.result_dbtp)):
+            yield Shortfall(
+                "true peak", severity, f"{one.rendition} has a true peak of {one.result_dbtp:.1f} dBTP", one.rendition
+            )
+
+
+def _foretold(report: QualityReport) -> Iterator[Shortfall]:
+    small = len(report.evenly) < FAIR_SEGMENTS
+    for one in report.video:
+        if (meant := one.foretold) is None or one.mean is None:
+            continue
+        off, share = one.mean - meant.vmaf, one.average_bps / meant.bps - 1
+        if severity := _mild(FORETOLD_VMAF.severity(abs(off)), small):
+            yield Shortfall(
+                "foretold",
+                severity,
+                f"{one.rendition} has a mean VMAF of {one.mean:.1f}, {abs(off):.1f} {'above' if off > 0 else 'below'} "
+                f"what was foretold",
+                one.rendition,
+            )
+        if severity := _mild(FORETOLD_RATE.severity(abs(share)), small):
+            yield Shortfall(
+                "foretold",
+                severity,
+                f"{one.rendition} takes {one.average_bps / 1000:,.0f} kb/s, {abs(share):.0%} "
+                f"{'more' if share > 0 else 'less'} than foretold",
+                one.rendition,
+            )
+
+
+def _measured(report: QualityReport) -> Iterator[Shortfall]:
+    for one in report.video:
+        wanted = {*report.evenly, *report.suspects}
+        if not one.segments:
+            if report.not_measured:
+                continue  # the report says why
+            yield Shortfall(
+                "frames measured", Severity.FAILURE, f"no frame of {one.rendition} was measured", one.rendition
+            )
+        elif not one.tone_mapped and (left := wanted - {segment.number for segment in one.segments}):
+            yield Shortfall(
+                "frames measured",
+                Severity.REMARK,
+                f"{len(left)} of {len(wanted)} segments of {one.rendition} were not measured",
+                one.rendition,
+            )
+
+
+RULES = (
+    Rule(
+        "best rendition",
+        "the best SDR rendition of each codec has a mean VMAF of at least --qc-min-vmaf",
+        "give the codec a dearer rung, or lower its constant rate factor",
+        _best,
+    ),
+    Rule(
+        "HDR segment", "no segment of the best HDR rendition lies far below its mean", "look at the segment", _own_mean
+    ),
+    Rule("order", "a dearer rendition looks no worse than a cheaper one of its codec", "move or drop the rung", _order),
+    Rule("peak", "no window of a rendition exceeds its cap", "submit again with --force", _peaks),
+    Rule(
+        "black, frozen, other picture",
+        "a rendition is black, stands still or shows something else only where the master does",
+        "submit again with --force",
+        _pictures,
+    ),
+    Rule(
+        "foretold",
+        "renditions of a ladder that was fitted to the title come out as foretold",
+        "submit with a larger --analysis-share",
+        _foretold,
+    ),
+    Rule(
+        "loudness, true peak", "sound is as loud as asked for", "choose another --loudness, or mend the master", _sound
+    ),
+    Rule("frames measured", "frames of every rendition were measured", "headend quality TITLE --full", _measured),
+)
+"""All rules, in the order in which they are told."""
+
+
+# --- what rules share ---------------------------------------------------------------------------------------------
+
+
+def best_of_codecs(report: QualityReport, *, tone_mapped: bool) -> Iterator[RenditionQuality]:
+    """The dearest rendition of each codec: of SDR, or of HDR."""
+    members = [one for one in report.video if one.tone_mapped is tone_mapped]
+    for codec in dict.fromkeys(one.codec for one in members):
+        yield max((one for one in members if one.codec is codec), key=lambda one: one.average_bps)
+
+
+def _comparable(report: QualityReport) -> Iterator[list[RenditionQuality]]:
+    """Renditions of one codec, range and frame rate, the cheapest first."""
+
+    def kind(one: RenditionQuality) -> tuple[str, str, int]:
+        return one.codec, one.video_range, one.rate_divisor
+
+    measured = sorted((one for one in report.video if one.segments), key=kind)
+    for _, members in groupby(measured, key=kind):
+        yield sorted(members, key=lambda one: one.average_bps)
+
+
+def _worse(dear: RenditionQuality, cheap: RenditionQuality) -> tuple[float, float, SegmentQuality | None]:
+    """By how much a rendition looks worse than another where both were measured: the mean, and the worst second."""
+    theirs = {segment.number: segment for segment in cheap.segments}
+    pairs = [(segment, theirs[segment.number]) for segment in dear.segments if segment.number in theirs]
+    if not pairs:
+        return 0.0, 0.0, None
+    off = sum(its.mean - our.mean for our, its in pairs) / len(pairs)
+    worst, where = max(
+        ((after - before, our) for our, its in pairs for before, after in zip(our.seconds, its.seconds, strict=False)),
+        key=lambda each: each[0],
+        default=(0.0, None),
+    )
+    return off, worst, where
+
+
+def _worst_second(one: RenditionQuality) -> tuple[float, SegmentQuality]:
+    return min(
+        ((second, segment) for segment in one.segments for second in segment.seconds or (segment.mean,)),
+        key=lambda each: each[0],
+    )
+
+
+def _length_s(span: Span, report: QualityReport) -> float:
+    return float((span[1] - span[0]) / report.grid.frame_rate)
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
+
+
+def rules_broken(shortfalls: Iterable[Shortfall]) -> tuple[str, ...]:
+    """The names of the rules that failures break, in order."""
+    return tuple(dict.fromkeys(one.rule for one in shortfalls if one.severity is Severity.FAILURE))
+
+
+def worst_segments(report: QualityReport, most: int) -> tuple[tuple[RenditionQuality, SegmentQuality], ...]:
+    """The segments to look at: the worst of each codec's best rendition, and where a rendition shows a fault."""
+    at = {(one.rendition, one.frame) for one in report.failures if one.rendition and one.frame is not None}
+    bounds = report.grid.segment_bounds()
+    faulty = [
+        (rendition, segment)
+        for rendition in report.video
+        for segment in rendition.segments
+        if any(
+            name == rendition.rendition and bounds[segment.number - 1] <= frame < bounds[segment.number]
+            for name, frame in at
+        )
+    ]
+    best = [
+        (rendition, segment)
+        for toned in (False, True)
+        for rendition in best_of_codecs(report, tone_mapped=toned)
+        for segment in rendition.segments
+    ]
+    ranked = [*sorted(faulty, key=_score)[: most // 2], *sorted(best, key=_score)]
+    chosen: dict[tuple[str, int], tuple[RenditionQuality, SegmentQuality]] = {}
+    for rendition, segment in ranked:
+        if len(chosen) < most:
+            chosen.setdefault((rendition.rendition, segment.number), (rendition, segment))
+    return tuple(chosen.values())
+
+
+def _score(place: tuple[RenditionQuality, SegmentQuality]) -> float:
+    return place[1].mean

@@ -1,0 +1,206 @@
+"""Measuring a release that is there: what was not measured before, and the report."""
+
+from collections.abc import Callable
+from functools import partial
+
+from encoder import cluster, planning, sandbox, tool
+from encoder.command import Look, VideoCommands
+from encoder.measure_tasks import Measuring
+from encoder.picture.colour import complete_colour
+from encoder.scheduling import slot_bytes
+from headend.app import checking, pipeline
+from headend.app.performing import Order, perform
+from headend.app.pipeline import Event, Measured, Step
+from headend.core import holds, measured
+from headend.core.errors import ConfigError, MasterError, StorageError
+from headend.core.measured import Reference
+from headend.core.media import Effort, Master, Presentation
+from headend.core.media.quality import Checking, Measurement, MeasureTask, QualityReport, Thresholds
+from headend.core.settings import ClusterSettings, StoreSettings
+from headend.core.storage import Store, masters, open_store
+from packager import lifecycle, publishing
+
+ENOUGH = {Checking.SAMPLED: (Checking.SAMPLED, Checking.FULL), Checking.FULL: (Checking.FULL,)}
+"""Which reports say as much as is asked for."""
+
+
+def release_of(store: Store, title: str, release: str | None) -> str:
+    """The release that is meant: the one that was named, else the current one, else the newest.
+
+    Raises:
+        ConfigError: The title has none.
+    """
+    if release is not None:
+        return release
+    pointer = publishing.read_pointer(store, title)
+    if pointer is not None and pointer.release:
+        return pointer.release
+    kept = [row.release for row in lifecycle.releases(store, title) if not row.deleted_at]
+    if not kept:
+        raise ConfigError(
+            f"every release of {title!r} in {store.url} is deleted; name one of 'headend releases {title}'"
+        )
+    return kept[0]
+
+
+def assess(
+    settings: StoreSettings,
+    title: str,
+    release: str | None,
+    level: Checking,
+    *,
+    thresholds: Thresholds,
+    where: ClusterSettings,
+    on_event: Callable[[Event], None] = lambda _: None,
+    run: cluster.RunTasks = cluster.run_tasks,
+) -> QualityReport:
+    """Give the report on a release; what it lacks is measured first, for which the master has to be there.
+
+    Args:
+        settings: The store.
+        title: Catalogue entry.
+        release: Its id; None for the current one, or else the newest.
+        level: How much is to be measured.
+        thresholds: What the best renditions have to reach.
+        where: The cluster.
+        on_event: Told of everything that happens.
+        run: Runs tasks.
+
+    Raises:
+        ConfigError: There is no such release, or it can't be measured.
+        MasterError: The master is not where it was, or has changed.
+        EncodingError: A task has failed for good.
+        StorageError: The store refused or lost something.
+    """
+    store = open_store(settings, on_wait=lambda line: on_event(cluster.Notice(line)))
+    release = release_of(store, title, release)
+    known = measured.read_report(store, title, release)
+    if known is not None and known.checking in ENOUGH[level] and known.thresholds == thresholds:
+        return known
+    presentation = publishing.load(store, title, release)
+    master = _master(presentation)
+    reference = _reference(store, presentation)
+    try:
+        masters.check_unchanged(master, settings.endpoint_url)
+    except (MasterError, StorageError) as error:
+        raise MasterError(
+            f"quality is measured against the master, which can't be used: {error.message}", **error.facts
+        ) from None
+    on_event(Step("reading the master"))
+    measuring = _measuring(presentation, master, reference, settings)
+    check = checking.Check(
+        store=store,
+        title=title,
+        measuring=measuring,
+        chunks=presentation.grid.chunks(),
+        settings=reference.settings,
+        tracks=tuple(track.id for track in presentation.video),
+        level=level,
+        thresholds=thresholds,
+        slot_bytes=slot_bytes(cluster.workers_of(where)),
+        segment_count=presentation.grid.segment_count,
+        foretold=reference.foretold,
+        hulls=reference.hulls,
+    )
+    tracks = [track.id for track in presentation.video]
+    with holds.held(store, title, tracks=tracks, releases=[release], reason="quality"):
+        check.begin()
+        check.first_tasks()
+        tasks = check.suspect_tasks(presentation)
+        on_event(Step("measuring quality"))
+        _run(tasks, check, presentation, master, settings, where, on_event, run)
+        on_event(Step("reporting quality"))
+        report, _ = checking.conclude(check, presentation, master, settings.endpoint_url)
+    return report
+
+
+def _master(presentation: Presentation) -> Master:
+    if presentation.protection is not None:
+        raise ConfigError(
+            f"release {presentation.release} of {presentation.title!r} is encrypted, and is not measured: measure the "
+            "release that it was made from"
+        )
+    if presentation.master is None:
+        raise ConfigError(
+            f"release {presentation.release} of {presentation.title!r} does not say which master it was made of; "
+            "submit the master again, which encodes nothing anew"
+        )
+    return presentation.master
+
+
+def _reference(store: Store, presentation: Presentation) -> Reference:
+    tracks = {track.id for track in presentation.video}
+    for reference in measured.references(store, presentation.title):
+        if tracks <= set(reference.tracks):
+            return reference
+    raise ConfigError(
+        f"the store does not say how release {presentation.release} of {presentation.title!r} was made from its "
+        "master; submit the master again, which encodes nothing anew"
+    )
+
+
+def _measuring(presentation: Presentation, master: Master, reference: Reference, settings: StoreSettings) -> Measuring:
+    """How the renditions are compared, by the same decisions as when they were made."""
+    with masters.opened(master, settings.endpoint_url) as source:
+        probe = sandbox.probe(master, source.url, reference.settings.picture, progress=source.progress)
+    planning.usable(probe)
+    conformed = pipeline.conform(reference.settings, settings, probe)
+    look = Look(conformed, complete_colour(conformed.track)[0])
+    made = Measuring(
+        presentation.title,
+        look,
+        presentation.grid,
+        VideoCommands(master, look, presentation.grid, Effort.STANDARD),
+        [track.rendition for track in presentation.video],
+        {track.rendition.id: track.id for track in presentation.video},
+    )
+    if made.digest != reference.digest:
+        raise ConfigError(
+            f"this headend reads {master.url} in another way than the one that encoded it; submit the master again"
+        )
+    return made
+
+
+def _run(
+    tasks: tuple[MeasureTask, ...],
+    check: checking.Check,
+    presentation: Presentation,
+    master: Master,
+    settings: StoreSettings,
+    where: ClusterSettings,
+    on_event: Callable[[Event], None],
+    run: cluster.RunTasks,
+) -> None:
+    labels = {task.id: task.label for task in tasks}
+    done = 0
+
+    def note(event: cluster.Event) -> None:
+        nonlocal done
+        if isinstance(event, cluster.Done) and isinstance(event.receipt, Measurement):
+            check.known.add(event.receipt)
+            done += 1
+            on_event(Measured(done, len(tasks)))
+        elif isinstance(event, cluster.Failed):
+            again = "no further attempt" if event.last else "trying again"
+            on_event(cluster.Notice(f"attempt {event.attempt} at {labels[event.task]} failed, {again}: "
+                                    f"{event.error.message}"))  # fmt: skip
+        elif not isinstance(event, cluster.Advance):
+            on_event(event)
+
+    if tasks:
+        order = Order(
+            store=settings,
+            title=presentation.title,
+            master=master,
+            tool=tool.version(),
+            tool_digest=tool.digest(),
+            grid=presentation.grid,
+            tracks={},
+            divisors={},
+            vp9_levels={},
+            sample_rate_hz=0,
+            frame_samples={},
+            text=(),
+            logged=where.scheduler is not None,
+        )
+        run(tasks, partial(perform, order), where, note, tool=tool.version())

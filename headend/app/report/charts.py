@@ -1,0 +1,232 @@
+"""The charts of a report, as SVG: scores of segments, rate against quality, and what happens over time."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from itertools import groupby
+from math import ceil, floor, log2
+
+from headend.app.judging import clock
+from headend.app.report.colours import colour
+from headend.core.media.quality import Foretold, QualityReport, RenditionQuality, SegmentQuality, Span
+
+ROW_PX, NAME_PX, WIDTH_PX = 13, 168, 1120
+MOST_COLUMNS = 240
+"""A strip of more segments has several in a column, and shows the worst of them."""
+MOST_TITLED = 2500
+"""So many cells tell their score when they are pointed at; more would make the page large."""
+CHART_PX = (548, 300)
+HATCH = (
+    '<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    '<rect width="6" height="6" fill="#f3f4f6"/><rect width="1.5" height="6" fill="#d5d9e0"/></pattern>'
+)
+_PALETTE = {"SDR": "#313695", "HDR": "#b45309"}
+
+
+def strip(report: QualityReport) -> str:
+    """Renditions × segments in the colours of their scores; what was not measured is hatched."""
+    count = report.grid.segment_count
+    per_column = ceil(count / MOST_COLUMNS)
+    columns = ceil(count / per_column)
+    width = (WIDTH_PX - NAME_PX - 60) / columns
+    rows: list[str] = []
+    y = 0
+    titled = columns * len(report.video) <= MOST_TITLED
+    for _, members in groupby(report.video, key=lambda one: one.codec):
+        for one in members:
+            cells = _cells(one, per_column)
+            rows.append(f'<text x="{NAME_PX - 8}" y="{y + 10}" text-anchor="end">{escape(one.rendition)}</text>')
+            mean = "–" if one.mean is None else f"{one.mean:.1f}"
+            rows.append(f'<text x="{WIDTH_PX - 52}" y="{y + 10}">{mean}{" *" if one.tone_mapped else ""}</text>')
+            drawn = _titled(cells, width, y, report) if titled else _paths(cells, width, y)
+            rows.append(
+                f'<rect x="{NAME_PX}" y="{y}" width="{columns * width:.1f}" height="{ROW_PX - 2}" fill="url(#hatch)"/>'
+                + "".join(drawn)
+            )
+            y += ROW_PX
+        y += 6
+    axis = "".join(
+        f'<text x="{NAME_PX + place * width:.1f}" y="{y + 8}" text-anchor="middle" class="axis">'
+        f"{escape(clock(report.grid.segment_bounds()[place * per_column], report))}</text>"
+        for place in range(0, columns, max(1, columns // 8))
+    )
+    return (
+        f'<svg viewBox="0 0 {WIDTH_PX} {y + 16}" role="img" aria-label="Scores of all segments of all renditions">'
+        f"<defs>{HATCH}</defs>{''.join(rows)}{axis}</svg>"
+    )
+
+
+def rates(report: QualityReport) -> Iterator[tuple[str, str]]:
+    """For each codec: its name, and its renditions by rate and score."""
+    measured = [one for one in report.video if one.mean is not None]
+    if not measured:
+        return
+    low = floor(log2(min(one.average_bps for one in measured) / 1000) * 2) / 2
+    high = ceil(log2(max(one.average_bps for one in measured) / 1000) * 2) / 2
+    bottom = min(90.0, 10.0 * floor(min(one.mean or 0.0 for one in measured) / 10))
+    for codec in dict.fromkeys(one.codec for one in measured):
+        members = [one for one in measured if one.codec is codec]
+        yield str(codec), _chart(members, report.hulls.get(str(codec), ()), low, max(high, low + 1), bottom)
+
+
+def timeline(report: QualityReport) -> str:
+    """What master and renditions show over time, and how loud it is."""
+    frames = report.grid.frame_count
+
+    def x(frame: float) -> float:
+        return NAME_PX + (WIDTH_PX - NAME_PX - 20) * frame / frames
+
+    def bars(spans: Sequence[Span], fill: str) -> str:
+        return "".join(
+            f'<rect x="{x(first):.1f}" width="{max(1.5, x(end) - x(first)):.1f}" height="12" '
+            f'fill="{fill}"><title>{escape(clock(first, report))} to {escape(clock(end, report))}</title></rect>'
+            for first, end in spans
+        )
+
+    faults = [
+        ("black, master not", [span for one in report.video for span in one.black]),
+        ("still, master not", [span for one in report.video for span in one.frozen]),
+        ("another picture", [span for one in report.video for span in one.other]),
+    ]
+    lines = [
+        ("looked at", bars(report.master.seen, "#cbd5e1")),
+        ("master black", bars(report.master.black, "#111827")),
+        ("master still", bars(report.master.frozen, "#64748b")),
+        ("cuts", bars([(frame, frame) for frame in report.master.cuts], "#313695")),
+        *((name, bars(spans, "#b2182b")) for name, spans in faults if spans),
+    ]
+    drawn, y = [], 0
+    for name, content in lines:
+        drawn.append(
+            f'<text x="{NAME_PX - 8}" y="{y + 10}" text-anchor="end">{name}</text>'
+            f'<line x1="{NAME_PX}" x2="{WIDTH_PX - 20}" y1="{y + 6}" y2="{y + 6}" stroke="#eef0f3"/>'
+            f'<g transform="translate(0 {y})">{content}</g>'
+        )
+        y += 20
+    if report.loudness_lufs:
+        drawn.append(_loudness(report.loudness_lufs, y))
+        y += 76
+    drawn += [
+        f'<text x="{x(share * frames / 8):.1f}" y="{y + 10}" text-anchor="middle" class="axis">'
+        f"{escape(clock(int(share * frames / 8), report))}</text>"
+        for share in range(9)
+    ]
+    return f'<svg viewBox="0 0 {WIDTH_PX} {y + 16}" role="img" aria-label="Timeline">{"".join(drawn)}</svg>'
+
+
+def _cells(one: RenditionQuality, per_column: int) -> dict[int, SegmentQuality]:
+    """By column: the worst segment in it that was measured."""
+    found: dict[int, SegmentQuality] = {}
+    for segment in one.segments:
+        column = (segment.number - 1) // per_column
+        if column not in found or segment.mean < found[column].mean:
+            found[column] = segment
+    return found
+
+
+def _titled(cells: dict[int, SegmentQuality], width: float, y: int, report: QualityReport) -> Iterator[str]:
+    gap = 0.6 if width > 3 else 0
+    for column, segment in cells.items():
+        told = (
+            f"segment {segment.number} at {clock(report.grid.segment_bounds()[segment.number - 1], report)}: "
+            f"{segment.mean:.1f}, worst frame {segment.worst:.1f}"
+        )
+        yield (
+            f'<rect x="{NAME_PX + column * width:.1f}" y="{y}" width="{width - gap:.1f}" height="{ROW_PX - 2}" '
+            f'fill="{colour(segment.mean)}"><title>{escape(told)}</title></rect>'
+        )
+
+
+def _paths(cells: dict[int, SegmentQuality], width: float, y: int) -> Iterator[str]:
+    """A path for each colour, and a stroke for each run of columns."""
+    by_colour: dict[str, list[int]] = {}
+    for column, segment in cells.items():
+        by_colour.setdefault(colour(5 * round(segment.mean / 5)), []).append(column)
+    for fill, columns in by_colour.items():
+        moves = []
+        for _, run in groupby(enumerate(sorted(columns)), key=lambda each: each[1] - each[0]):
+            places = [column for _, column in run]
+            moves.append(f"M{NAME_PX + places[0] * width:.1f},{y + ROW_PX / 2 - 1}h{len(places) * width:.1f}")
+        yield f'<path d="{"".join(moves)}" stroke="{fill}" stroke-width="{ROW_PX - 2}"/>'
+
+
+def _chart(
+    members: Sequence[RenditionQuality], hull: Sequence[Foretold], low: float, high: float, bottom: float
+) -> str:
+    width, height = CHART_PX
+    left, right, top, foot = 40, 14, 12, 34
+
+    def x(bps: float) -> float:
+        return left + (width - left - right) * (log2(bps / 1000) - low) / (high - low)
+
+    def y(score: float) -> float:
+        return top + (height - top - foot) * (100 - score) / (100 - bottom)
+
+    drawn = [
+        f'<line x1="{left}" x2="{width - right}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" stroke="#e5e7eb"/>'
+        f'<text x="{left - 6}" y="{y(mark) + 3:.1f}" text-anchor="end" class="axis">{mark}</text>'
+        for mark in range(int(bottom), 101, 10)
+    ]
+    for step in range(ceil(low), floor(high) + 1):
+        at = x(1000 * 2**step)
+        drawn.append(
+            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{height - foot}" stroke="#f3f4f6"/>'
+            f'<text x="{at:.1f}" y="{height - foot + 14}" text-anchor="middle" class="axis">{2**step:,}</text>'
+        )
+    drawn.append(f'<text x="{width / 2}" y="{height - 4}" text-anchor="middle" class="axis">kb/s</text>')
+    inside = [spot for spot in hull if low <= log2(spot.bps / 1000) <= high and spot.vmaf >= bottom]
+    if inside:
+        points = " ".join(f"{x(spot.bps):.1f},{y(spot.vmaf):.1f}" for spot in inside)
+        drawn.append(f'<polyline points="{points}" fill="none" stroke="#b6bfca" stroke-width="5"/>')
+    drawn += [
+        f'<circle cx="{x(meant.bps):.1f}" cy="{y(meant.vmaf):.1f}" r="5.5" fill="none" stroke="#5b6675"/>'
+        for meant in (one.foretold for one in members if one.foretold)
+        if low <= log2(meant.bps / 1000) <= high and meant.vmaf >= bottom
+    ]
+    for toned in (False, True):
+        rungs = sorted((one for one in members if one.tone_mapped is toned), key=lambda one: one.average_bps)
+        if not rungs:
+            continue
+        stroke = _PALETTE["HDR" if toned else "SDR"]
+        points = " ".join(f"{x(one.average_bps):.1f},{y(one.mean or 0):.1f}" for one in rungs)
+        dash = ' stroke-dasharray="5 4"' if toned else ""
+        drawn.append(f'<polyline points="{points}" fill="none" stroke="{stroke}" stroke-width="1.5"{dash}/>')
+        last = -100.0
+        for one in rungs:
+            at, score = x(one.average_bps), one.mean or 0.0
+            worst = one.worst.mean if one.worst else score
+            drawn.append(
+                f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y(score):.1f}" y2="{y(max(bottom, worst)):.1f}" '
+                f'stroke="{stroke}" stroke-opacity=".35" stroke-width="3"/>'
+                f'<circle cx="{at:.1f}" cy="{y(score):.1f}" r="4" fill="{stroke}"><title>'
+                f"{escape(one.rendition)}: {one.average_bps / 1000:,.0f} kb/s, mean {score:.1f}, worst segment "
+                f"{worst:.1f}</title></circle>"
+            )
+            if at - last > 34:
+                drawn.append(
+                    f'<text x="{at:.1f}" y="{y(score) - 9:.1f}" text-anchor="middle" class="axis">'
+                    f"{one.height_px}</text>"
+                )
+                last = at
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Rate and quality">{"".join(drawn)}</svg>'
+
+
+def _loudness(values: Sequence[float | None], top: int) -> str:
+    high, low, height = 0.0, -60.0, 64
+    step = (WIDTH_PX - NAME_PX - 20) / len(values)
+
+    def y(value: float) -> float:
+        return top + height * (high - max(low, min(high, value))) / (high - low)
+
+    lines = "".join(
+        f'<line x1="{NAME_PX}" x2="{WIDTH_PX - 20}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" stroke="#eef0f3"/>'
+        f'<text x="{NAME_PX - 8}" y="{y(mark) + 4:.1f}" text-anchor="end" class="axis">{mark:g}</text>'
+        for mark in (0.0, -24.0, -60.0)
+    )
+    points = " ".join(
+        f"{NAME_PX + place * step:.1f},{y(low if value is None else value):.1f}" for place, value in enumerate(values)
+    )
+    return (
+        f'{lines}<polyline points="{points}" fill="none" stroke="#313695" stroke-width="1.2"/>'
+        f'<text x="{NAME_PX - 38}" y="{top + 20}" text-anchor="end">loudness,</text>'
+        f'<text x="{NAME_PX - 38}" y="{top + 34}" text-anchor="end">LUFS</text>'
+    )

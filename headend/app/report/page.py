@@ -1,0 +1,249 @@
+"""The page: from the outcome in a sentence down to what was not measured."""
+
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+
+from headend.app import judging
+from headend.app.judging import clock
+from headend.app.report import charts
+from headend.app.report.colours import colour, scale
+from headend.app.report.shown import Shown
+from headend.core.media.quality import Checking, Outcome, QualityReport, RenditionQuality, Severity
+
+MOST_BYTES = 2_000_000
+"""What a mail takes."""
+MOST_FINDINGS = 60
+_BADGE = {Outcome.PASSED: "#1d6f42", Outcome.REMARKS: "#8a5a00", Outcome.FAILED: "#a61b29"}
+_DOT = {Severity.FAILURE: "#b2182b", Severity.REMARK: "#e08e0b", Severity.NOTE: "#94a3b8"}
+_STYLE = """
+:root{color-scheme:light}
+*{box-sizing:border-box}
+body{margin:0;background:#f6f7f9;color:#1f2733;font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+main{max-width:1180px;margin:0 auto;padding:28px 28px 60px}
+header{background:#fff;border-radius:12px;padding:24px 28px;border-top:6px solid VERDICT;box-shadow:0 1px 3px #0001}
+h1{font-size:24px;margin:0 0 2px;font-weight:650}h2{font-size:17px;margin:34px 0 6px;font-weight:650}
+h3{font-size:14px;margin:0 0 2px;font-weight:600}
+p{margin:4px 0}
+.badge{display:inline-block;background:VERDICT;color:#fff;border-radius:99px;padding:2px 12px;
+font-weight:600;font-size:13px;margin-right:8px}
+.lead{font-size:17px;margin:12px 0 14px}.dim{color:#5b6675;font-size:13px}
+.card{background:#fff;border-radius:12px;padding:16px 18px;box-shadow:0 1px 3px #0001;overflow-x:auto}
+dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:6px 24px;margin:0}
+dt{color:#5b6675;font-size:12px}dd{margin:0 0 4px}
+table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
+th{text-align:right;color:#5b6675;font-weight:500;padding:4px 8px;border-bottom:1px solid #e5e7eb}
+td{text-align:right;padding:3px 8px;border-bottom:1px solid #f1f3f5;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}
+.text td,.text th{text-align:left;white-space:normal;vertical-align:top}
+.text td:nth-child(-n+2){white-space:nowrap}
+.dot{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:8px}
+svg{display:block;width:100%;height:auto;font:10px system-ui,sans-serif;fill:#1f2733}
+svg .axis{fill:#5b6675;font-size:9.5px}
+.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:14px}
+.grid>.card{max-width:620px}
+figure{margin:0 0 16px}figure img{display:block;width:100%;border-radius:6px;background:#000}
+figcaption{font-size:13px;padding:6px 0 0;display:flex;gap:10px;flex-wrap:wrap}
+.chip{border-radius:4px;padding:0 7px;color:#fff;font-weight:600}.legend{height:10px;border-radius:5px;width:260px;
+background:linear-gradient(90deg,SCALE)}.scale{display:flex;gap:8px;align-items:center;font-size:12px;color:#5b6675;
+margin:0 0 10px}
+@media print{body{background:#fff}.card,header{box-shadow:none}}
+"""
+
+
+def render(report: QualityReport, shown: Sequence[Shown]) -> str:
+    """Write the page of a report.
+
+    Args:
+        report: What was found.
+        shown: Pictures of the worst segments; those that would make the page larger than `MOST_BYTES` are left out.
+    """
+    verdict = _BADGE[report.outcome]
+    style = _STYLE.replace("VERDICT", verdict).replace("SCALE", scale())
+    sections = [
+        _header(report),
+        *_findings(report),
+        *_strip(report),
+        *_charts(report),
+        *_table(report),
+    ]
+    tail = [*_timeline(report), *_not_measured(report)]
+    size = sum(len(part.encode()) for part in (style, *sections, *tail)) + 1000
+    sections += _pictures(report, shown, MOST_BYTES - size)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'\">"
+        f"<title>Quality of {escape(report.title)}: {report.outcome}</title><style>{style}</style></head><body><main>"
+        f"{''.join(sections)}{''.join(tail)}</main></body></html>\n"
+    )
+
+
+def sentence(report: QualityReport) -> str:
+    """The outcome in a sentence."""
+    failures = report.failures
+    remarks = sum(one.severity is Severity.REMARK for one in report.shortfalls)
+    if failures:
+        rules = judging.rules_broken(failures)
+        worst = failures[0].message
+        count = f"{len(rules)} rules" if len(rules) > 1 else f"the rule on {rules[0]}"
+        published = "; it was published all the same" if report.overrides else " and is not made current"
+        return f"The release fails {count}{published}: {worst}."
+    best = [one for one in judging.best_of_codecs(report, tone_mapped=False) if one.mean is not None]
+    if not best:
+        return "The release breaks no rule."
+    low = min(best, key=lambda one: one.mean or 0)
+    worst_segment = min((one.worst.mean for one in best if one.worst), default=0.0)
+    remarked = f"; {remarks} remark{'s' if remarks > 1 else ''} below" if remarks else ""
+    return (
+        f"The release passes: the best rendition of every codec has a mean VMAF of {low.mean:.1f} or more, and no "
+        f"measured segment of these is below {worst_segment:.1f}{remarked}."
+    )
+
+
+def _header(report: QualityReport) -> str:
+    grid, viewing = report.grid, report.viewing
+    count = len({*report.evenly, *report.suspects})
+    share = "all segments" if report.checking is Checking.FULL else f"{count:,} of {grid.segment_count:,} segments"
+    facts = {
+        "Release": report.release,
+        "Measured": f"{share}, {report.made_at.replace('T', ' ').replace('+00:00', ' UTC')}",
+        "Screen": f"{viewing.width_px} × {viewing.height_px} ({viewing.name})",
+        "Model": f"{viewing.model}, one frame in {report.every}" if report.every > 1 else viewing.model,
+        "Length": f"{clock(grid.frame_count, report)}, {grid.frame_count:,} frames at {float(grid.frame_rate):g}/s",
+        "Took": f"{report.cpu_s:,.0f} CPU seconds",
+    }
+    listed = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    overrides = "".join(
+        f'<p class="dim">Published despite its failures by {escape(one.who)} at {escape(one.at)}.</p>'
+        for one in report.overrides
+    )
+    return (
+        f"<header><h1>{escape(report.title)}</h1>"
+        f'<p class="lead"><span class="badge">{escape(str(report.outcome))}</span>{escape(sentence(report))}</p>'
+        f"{overrides}<dl>{listed}</dl></header>"
+    )
+
+
+def _findings(report: QualityReport) -> Iterator[str]:
+    if not report.shortfalls:
+        return
+    mends = {name.strip(): rule.mend for rule in judging.RULES for name in rule.name.split(",")}
+    rows = "".join(
+        f'<tr><td><span class="dot" style="background:{_DOT[one.severity]}"></span>{one.severity}</td>'
+        f"<td>{escape(one.rule)}</td><td>{escape(_capital(one.message))}</td>"
+        f"<td>{escape(mends.get(one.rule, '')) if one.severity is Severity.FAILURE else ''}</td></tr>"
+        for one in report.shortfalls[:MOST_FINDINGS]
+    )
+    left = len(report.shortfalls) - MOST_FINDINGS
+    more = f'<p class="dim">{left} more are in report.json.</p>' if left > 0 else ""
+    yield (
+        '<section><h2>What was found</h2><div class="card"><table class="text"><tr><th>what</th><th>rule</th>'
+        f"<th>where</th><th>how to mend it</th></tr>{rows}</table>{more}</div></section>"
+    )
+
+
+def _strip(report: QualityReport) -> Iterator[str]:
+    note = " * tone-mapped, comparison only." if any(one.tone_mapped for one in report.video) else ""
+    yield (
+        '<section><h2>Every rendition, every segment</h2><div class="card">'
+        '<div class="scale"><span>VMAF 0</span><div class="legend"></div><span>100</span>'
+        f"<span>&nbsp;Hatched: not measured. On the right: the mean.{note}</span></div>{charts.strip(report)}</div>"
+        "</section>"
+    )
+
+
+def _charts(report: QualityReport) -> Iterator[str]:
+    drawn = [f'<div class="card"><h3>{escape(name.upper())}</h3>{svg}</div>' for name, svg in charts.rates(report)]
+    if drawn:
+        hull = " Grey: what the analysis has found; rings: the rungs as foretold." if report.hulls else ""
+        hdr = " Dashed: HDR, tone-mapped, comparison only." if any(one.tone_mapped for one in report.video) else ""
+        yield (
+            "<section><h2>Rate and quality</h2>"
+            '<p class="dim">Rungs as measured: mean VMAF, labelled by lines; the bar reaches down to the worst segment.'
+            f'{hull}{hdr}</p><div class="grid">{"".join(drawn)}</div></section>'
+        )
+
+
+def _table(report: QualityReport) -> Iterator[str]:
+    head = ("rendition", "size", "kb/s", "peak ÷ cap", "mean", "5 % of seconds below", "worst segment", "at")
+    rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _row(one, report))}</tr>" for one in report.video)
+    sound = "".join(
+        f"<tr><td>{escape(one.rendition)}</td><td>{_number(one.target_lufs)}</td><td>{_number(one.result_lufs)}</td>"
+        f"<td>{_number(one.result_dbtp)}</td></tr>"
+        for one in report.audio
+    )
+    yield (
+        '<section><h2>Renditions</h2><div class="card"><table><tr>'
+        f"{''.join(f'<th>{name}</th>' for name in head)}</tr>{rows}</table></div></section>"
+    )
+    if sound:
+        yield (
+            '<section><h2>Sound</h2><div class="card"><table><tr><th>rendition</th><th>target, LUFS</th>'
+            f"<th>loudness, LUFS</th><th>true peak, dBTP</th></tr>{sound}</table></div></section>"
+        )
+
+
+def _row(one: RenditionQuality, report: QualityReport) -> Iterable[str]:
+    worst = one.worst
+    share = one.peak_bps / one.cap_bps if one.cap_bps else 0
+    yield escape(one.rendition)
+    yield f"{one.width_px} × {one.height_px}"
+    yield f"{one.average_bps / 1000:,.0f}"
+    yield f"{share:.2f}"
+    yield _chip(one.mean) if not one.tone_mapped else f"{_number(one.mean)} *"
+    yield _number(one.low)
+    yield _number(worst.mean if worst else None)
+    yield clock(worst.worst_frame, report) if worst else ""
+
+
+def _pictures(report: QualityReport, shown: Sequence[Shown], room_bytes: int) -> Iterator[str]:
+    figures = []
+    for one in shown:
+        data = b64encode(one.jpeg).decode()
+        room_bytes -= len(data) + 600
+        if room_bytes < 0:
+            break
+        toned = " (tone-mapped, comparison only)" if one.rendition.tone_mapped else ""
+        figures.append(
+            f'<figure><img alt="Master and {escape(one.rendition.rendition)}" '
+            f'src="data:image/jpeg;base64,{data}"><figcaption><b>{escape(one.rendition.rendition)}</b>{toned}'
+            f"<span>{clock(one.segment.worst_frame, report)}</span>"
+            f"<span>segment {one.segment.number}: {_chip(one.segment.mean)}</span>"
+            f"<span>this frame: {one.segment.worst:.1f}</span></figcaption></figure>"
+        )
+    if figures:
+        yield (
+            "<section><h2>The worst segments, seen</h2>"
+            '<p class="dim">The master on the left, the rendition on the right, at the segment\'s worst frame.</p>'
+            f'<div class="card">{"".join(figures)}</div></section>'
+        )
+
+
+def _timeline(report: QualityReport) -> Iterator[str]:
+    yield f'<section><h2>Over time</h2><div class="card">{charts.timeline(report)}</div></section>'
+
+
+def _not_measured(report: QualityReport) -> Iterator[str]:
+    if report.not_measured:
+        lines = "".join(f"<li>{escape(_capital(line))}.</li>" for line in report.not_measured)
+        yield f'<section><h2>What was not measured</h2><div class="card"><ul>{lines}</ul></div></section>'
+    yield f'<p class="dim">Written by headend {escape(report.software)}.</p>'
+
+
+def _chip(score: float | None) -> str:
+    if score is None:
+        return "–"
+    ink = "#1f2733" if 66 < score < 95 else "#fff"
+    return f'<span class="chip" style="background:{colour(score)};color:{ink}">{score:.1f}</span>'
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _capital(text: str) -> str:
+    """A sentence of a line: its first letter is large, unless it is a name."""
+    first = text.split(" ", 1)[0]
+    return text if "-" in first else text[:1].upper() + text[1:]

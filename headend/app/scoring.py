@@ -1,0 +1,164 @@
+"""What a worker does with a task of measuring: read segments from the store and frames from the master, compare, write.
+
+The result is one document, written when all of it is known. A task that was killed leaves nothing, and is done again.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean
+
+from encoder import cluster, looking, measuring
+from encoder.command import MASTER
+from encoder.looking import Timing
+from encoder.measuring import Measured, Picture, Shown
+from headend.app import task_master
+from headend.core import documents, layout
+from headend.core.errors import ToolFailed
+from headend.core.media import Master
+from headend.core.media.quality import Measurement, MeasureTask, SegmentQuality, TrackQuality
+from headend.core.settings import StoreSettings
+from headend.core.storage import Store
+from headend.core.timing import Grid
+
+DIGITS = 2
+
+
+def score(run: cluster.TaskRun, store: Store, settings: StoreSettings, master: Master, grid: Grid) -> Measurement:
+    """Carry out a task of measuring.
+
+    Args:
+        run: The task, and how it is watched.
+        store: Where segments are, and where the result goes.
+        settings: Its settings, by which the master is read, too.
+        master: The file.
+        grid: Where segments lie.
+
+    Returns:
+        What was found; it is in the store already.
+
+    Raises:
+        HeadendError: Whatever went wrong.
+    """
+    started = time.monotonic()
+    task: MeasureTask = run.task
+    with task_master.opened(master, settings, run) as (scratch, source):
+        try:
+            measured = compare(task, store, source.url, scratch, run.cancelled, run.on_frames)
+        except ToolFailed:
+            if (failure := source.failure()) is not None:  # FFmpeg only saw that the master ended early
+                raise failure from None
+            raise
+    found = Measurement(
+        task=task.id,
+        segments=task.segments,
+        model=task.viewing.model,
+        every=task.every,
+        tone_mapped=task.tone_mapped,
+        tracks=tuple(_tracks(task, measured, grid)),
+        master=looking.of_master(measured.miniatures[0], _timing(task, grid, 1)),
+        attempt=run.attempt,
+        worker=run.worker,
+        cpu_s=measured.cpu_s,
+        wall_s=time.monotonic() - started,
+    )
+    store.put(layout.measurement(task.title, task.id), documents.write(found))
+    return found
+
+
+def compare(
+    task: MeasureTask,
+    store: Store,
+    url: str,
+    scratch: Path,
+    cancelled: Callable[[], bool] = lambda: False,
+    on_frames: Callable[[int], None] = lambda _: None,
+) -> Measured:
+    """Compare the renditions of a task with its master.
+
+    Args:
+        task: The task.
+        store: Where segments are.
+        url: The master, as FFmpeg opens it.
+        scratch: An empty folder.
+        cancelled: Becomes true when this is to stop.
+        on_frames: Gets the number of frames done, now and then.
+    """
+    shown = []
+    for subject in task.subjects:
+        path = scratch / f"{subject.rendition}.mp4"
+        fetch(store, task.title, subject.track, task.segments, path)
+        picture = Picture((("-i", str(path)),), task.rendition_filters)
+        shown.append(Shown(picture, subject.width_px, subject.height_px, subject.bit_depth, subject.rate_divisor))
+    opening = tuple(url if word == MASTER else word for word in task.opening)
+    return measuring.measure(
+        Picture((opening,), task.master_filters, task.frames),
+        shown,
+        task.viewing,
+        task.end_frame - task.first_frame,
+        every=task.every,
+        miniatures=True,
+        cancelled=cancelled,
+        on_frames=on_frames,
+    )
+
+
+def fetch(store: Store, title: str, track: str, segments: Sequence[int], path: Path) -> None:
+    """Put segments of a track into a file that a decoder opens."""
+    with path.open("wb") as file:
+        file.write(store.get(layout.track_init(title, track)))
+        for number in segments:
+            file.write(store.get(layout.track_segment(title, track, number)))
+
+
+def _timing(task: MeasureTask, grid: Grid, divisor: int) -> Timing:
+    return Timing(task.first_frame, task.end_frame, task.every * divisor, grid.frame_rate)
+
+
+def _tracks(task: MeasureTask, measured: Measured, grid: Grid) -> list[TrackQuality]:
+    bounds = grid.segment_bounds()
+    master, *others = measured.miniatures
+    found = []
+    for subject, scores, pictures in zip(task.subjects, measured.scores, others, strict=True):
+        timing = _timing(task, grid, subject.rate_divisor)
+        frames = [task.first_frame + place * timing.step_frames for place in range(len(scores))]
+        faults = looking.of_rendition(pictures, master[:: subject.rate_divisor][: len(pictures)], timing)
+        segments = [
+            _segment(number, bounds[number - 1], frames, scores, bounds[number], grid.frame_rate)
+            for number in task.segments
+        ]
+        found.append(
+            TrackQuality(
+                subject.track,
+                tuple(segment for segment in segments if segment is not None),
+                black=faults.black,
+                frozen=faults.frozen,
+                other=faults.other,
+            )
+        )
+    return found
+
+
+def _segment(
+    number: int, first: int, frames: Sequence[int], scores: Sequence[float], end: int, rate: Fraction
+) -> SegmentQuality | None:
+    """What was found of a segment; None if no frame of it was measured."""
+    here = [(frame, score) for frame, score in zip(frames, scores, strict=True) if first <= frame < end]
+    if not here:
+        return None
+    count = max(1, round((end - first) / rate))
+    borders = [first + (end - first) * place / count for place in range(count)]
+    seconds = [
+        [score for frame, score in here if low <= frame < high] for low, high in pairwise((*borders, float(end)))
+    ]
+    worst_frame, worst = min(here, key=lambda each: each[1])
+    return SegmentQuality(
+        number=number,
+        mean=round(mean(score for _, score in here), DIGITS),
+        worst=round(worst, DIGITS),
+        worst_frame=worst_frame,
+        seconds=tuple(round(mean(second), DIGITS) for second in seconds if second),
+        frames=len(here),
+    )

@@ -1,0 +1,164 @@
+"""What a worker does with the tasks of an analysis: survey a chunk, or encode an excerpt in several ways and score it.
+
+What was found is written to the store before the task is done, by the digest of all that decides it. So a task that is
+asked for a second time, by this title or another one of the same master, is answered from there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoder import cluster, damage, encoding, measuring, sandbox, surveying, tool
+from encoder.command import REFERENCE_FILE, SCRATCH
+from encoder.trials import measured_at_once
+from headend.app import task_master
+from headend.core import documents, layout
+from headend.core.errors import ChunkRejected
+from headend.core.media import EncodeTask, Master
+from headend.core.media.analysis import Complexity, SurveyTask, TrialScore, TrialTask
+from headend.core.settings import StoreSettings
+from headend.core.storage import masters, open_store
+
+_FRAGMENT = frozenset({b"moof", b"mdat"})
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What all tasks of an analysis share.
+
+    Attributes:
+        store: Where results go.
+        title: Catalogue entry, for messages.
+        master: The file.
+        tool: FFmpeg's version line, for people.
+        tool_digest: SHA-256 of FFmpeg's program; no other may encode.
+        allow_damaged: Whether damage in the master is concealed, instead of failing the task.
+    """
+
+    store: StoreSettings
+    title: str
+    master: Master
+    tool: str
+    tool_digest: str
+    allow_damaged: bool = False
+
+
+def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialScore, ...]:
+    """Carry out a task of an analysis.
+
+    Returns:
+        What was found, which is in the store already.
+
+    Raises:
+        HeadendError: Whatever went wrong.
+    """
+    tool.check(inquiry.tool, inquiry.tool_digest)
+    store = open_store(inquiry.store, cancelled=run.cancelled, on_wait=run.on_wait)
+    task: SurveyTask | TrialTask = run.task
+    with task_master.opened(inquiry.master, inquiry.store, run) as (scratch, source):
+        seen = surveying.Sightings()
+        finished = encoding.encode(
+            task.work,
+            input_url=source.url,
+            scratch=scratch,
+            cancelled=run.cancelled,
+            on_frames=run.on_frames,
+            master_bytes=inquiry.master.size_bytes,
+            source_progress=source.progress,
+            on_error_line=seen.hear,
+        )
+        if finished.decode_errors and not inquiry.allow_damaged:
+            _refuse_damage(inquiry, task.work, source, run)
+        if isinstance(task, SurveyTask):
+            try:
+                found = surveying.complexity(
+                    task.work.chunk,
+                    surveying.packets_file(scratch).read_text(),
+                    seen,
+                    gop_frames=task.gop_frames,
+                    frames_per_s=task.frames_per_s,
+                    cpu_s=finished.cpu_s,
+                )
+            except ChunkRejected:
+                _refuse_damage(inquiry, task.work, source, run)
+                raise
+            store.put(layout.survey(inquiry.master.digest, task.id), documents.write(found))
+            return found
+        scores = scored(task, scratch, finished.cpu_s, run.cancelled)
+    for key, score in zip(task.keys, scores, strict=True):
+        store.put(layout.trial(inquiry.master.digest, key), documents.write(score))
+    return scores
+
+
+def scored(
+    task: TrialTask, scratch: Path, encode_cpu_s: float, cancelled: Callable[[], bool] = lambda: False
+) -> tuple[TrialScore, ...]:
+    """Compare what a task has encoded with the master.
+
+    Args:
+        task: The task.
+        scratch: Where its files lie.
+        encode_cpu_s: What encoding took.
+        cancelled: Becomes true when this is to stop.
+    """
+    reference = Path(encoding.fill(REFERENCE_FILE, {SCRATCH: str(scratch)}))
+    filters = "null" if task.rate_divisor == 1 else f"framestep={task.rate_divisor}"
+    frames = -(-task.work.chunk.frame_count // task.rate_divisor)
+    paths = [encoding.output(scratch, trial.id) for trial in task.trials]
+    vmaf: list[Sequence[float]] = []
+    measure_cpu_s = 0.0
+    at_once = measured_at_once(task.shown_px)
+    for first in range(0, len(paths), at_once):
+        shown = [
+            measuring.Shown(measuring.file_picture(path), *size_px, task.bit_depth)
+            for path, size_px in zip(
+                paths[first : first + at_once], task.sizes_px[first : first + at_once], strict=True
+            )
+        ]
+        measured = measuring.measure(
+            measuring.Picture(measuring.file_picture(reference).parts, filters),
+            shown,
+            task.viewing,
+            frames,
+            shown_px=task.shown_px,
+            every=task.every,
+            cancelled=cancelled,
+        )
+        vmaf += measured.scores
+        measure_cpu_s += measured.cpu_s
+    each_cpu_s = (encode_cpu_s + measure_cpu_s) / len(paths)
+    return tuple(
+        TrialScore(
+            excerpt=task.work.chunk.number,
+            trial=trial,
+            size_bytes=_fragment_bytes(path),
+            vmaf=sum(told) / len(told),
+            vmaf_p5=sorted(told)[len(told) // 20],
+            cpu_s=each_cpu_s,
+        )
+        for trial, path, told in zip(task.trials, paths, vmaf, strict=True)
+    )
+
+
+def _refuse_damage(inquiry: Inquiry, work: EncodeTask, source: masters.Source, run: cluster.TaskRun) -> None:
+    found = sandbox.look_through(
+        inquiry.master, source.url, work.reads, progress=source.progress, cancelled=run.cancelled
+    )
+    if found:
+        raise damage.refusal(inquiry.title, inquiry.master, found)
+
+
+def _fragment_bytes(path: Path) -> int:
+    """Bytes of a file's fragments, which are what is delivered of it."""
+    total, at = 0, 0
+    with path.open("rb") as file:
+        while len(header := file.read(16)) >= 8:
+            size = int.from_bytes(header[:4])
+            if size == 1 and len(header) == 16:
+                size = int.from_bytes(header[8:])
+            if size < 8:
+                raise ChunkRejected(f"{path.name}: a box says that it has {size} bytes")
+            total += size if header[4:8] in _FRAGMENT else 0
+            at += size
+            file.seek(at)
+    return total

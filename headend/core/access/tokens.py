@@ -1,0 +1,210 @@
+"""Playback tokens and what edges vouch for: signed texts, and the keys that sign them.
+
+A token is ``{key id}.{grant}.{signature}``: base64url throughout, so that it is one segment of a path. The grant can be
+read by whoever has the token, but not changed. Signing and checking in constant time is itsdangerous' part.
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+from itsdangerous import Signer
+from itsdangerous.encoding import base64_decode, base64_encode
+from itsdangerous.exc import BadData
+
+from headend.core.errors import ConfigError
+
+SECRET_BYTES = 32
+"""Length of a secret: as long as the digest that it keys (RFC 2104, section 3)."""
+EDGE_VALID_S = 300
+"""How far from now an edge's word may be dated."""
+
+Screens = Literal[1, 2, 4]
+"""How many screens a plan may have."""
+
+_TOKEN = re.compile(r"([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]{1,768})\.([A-Za-z0-9_-]{43})")
+_WORD = re.compile(r"([A-Z]{2})-([0-9]{1,12})")
+
+
+class Use(StrEnum):
+    """What a key is for: a text signed for one use is worth nothing in another, whatever the key."""
+
+    PLAYBACK = "playback"
+    EDGE = "edge"
+
+
+class Grant(msgspec.Struct, frozen=True, array_like=True):
+    """What a token allows. A struct instead of a dataclass, since only that packs without the names of its fields.
+
+    Attributes:
+        title: The one title.
+        account: Whose screens are counted; best an id that says nothing of the person.
+        session: One screen: all requests of one player.
+        expires_s: Unix time from which the token is worth nothing.
+        max_height_px: The plan's limit for pictures; None for none.
+        screens: How many sessions of the account may play at a time.
+        territories: ISO 3166-1 alpha-2 codes where the title may be seen; empty for everywhere.
+        licensed_from_s: Unix time at which the licence begins; None if it has always begun.
+        licensed_until_s: Unix time at which it ends; None if it doesn't.
+    """
+
+    title: str
+    account: str
+    session: str
+    expires_s: int
+    max_height_px: int | None = None
+    screens: Screens = 1
+    territories: tuple[str, ...] = ()
+    licensed_from_s: int | None = None
+    licensed_until_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A secret with its name.
+
+    Attributes:
+        use: What it signs.
+        id: Its name, which stands in what it signs.
+        secret: At least `SECRET_BYTES` long.
+    """
+
+    use: Use
+    id: str
+    secret: bytes = field(repr=False)
+
+    @property
+    def line(self) -> str:
+        """The key as it stands in a file of keys."""
+        return f"{self.use} {self.id} {base64_encode(self.secret).decode()}"
+
+
+class Keyring:
+    """Keys in use. The first of each use signs; all of them verify, so that keys can be changed without a break.
+
+    Args:
+        keys: In the order of their file.
+    """
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._signers: dict[tuple[Use, str], Signer] = {}
+        self._first: dict[Use, str] = {}
+        for key in keys:
+            # The secret is random and as long as the digest, so there is nothing to derive from it.
+            self._signers[key.use, key.id] = Signer(
+                key.secret, sep=".", key_derivation="none", digest_method=hashlib.sha256
+            )
+            self._first.setdefault(key.use, key.id)
+
+    def sign(self, use: Use, text: str) -> str:
+        """Sign a text.
+
+        Raises:
+            ConfigError: No key is for this use.
+        """
+        if use not in self._first:
+            raise ConfigError(f"no key for {use} is there: add the line that 'headend token --new-key {use}' prints")
+        name = self._first[use]
+        signature = self._signers[use, name].get_signature(f"{use}.{name}.{text}").decode()
+        return f"{name}.{text}.{signature}"
+
+    def verified(self, use: Use, signed: str) -> str | None:
+        """The text that was signed, or None if it was not signed by a key of this use, or for another use."""
+        if (parts := _TOKEN.fullmatch(signed)) is None:
+            return None
+        name, text, signature = parts.groups()
+        signer = self._signers.get((use, name))
+        return text if signer and signer.verify_signature(f"{use}.{name}.{text}", signature) else None
+
+
+def make_key(use: Use) -> Key:
+    """Make a new key, with a name and a secret that nobody can guess."""
+    return Key(use, secrets.token_hex(4), secrets.token_bytes(SECRET_BYTES))
+
+
+def read_keys(text: str, source: str) -> Keyring:
+    """Read keys, one per line: ``playback`` or ``edge``, a name, and a secret in base64url. ``#`` begins a remark.
+
+    Args:
+        text: The lines.
+        source: Where they come from, for errors; these never repeat a line, since it may hold a secret.
+
+    Raises:
+        ConfigError: A line is no key, or a name is there twice, or there is no key for playback.
+    """
+    keys: dict[tuple[Use, str], Key] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        key = _key(words)
+        if key is None:
+            raise ConfigError(
+                f"{source}, line {number} is no key: use a line that 'headend token --new-key playback' prints"
+            )
+        if (key.use, key.id) in keys:
+            raise ConfigError(f"{source}, line {number}: {key.use} {key.id} is there already; remove one of them")
+        keys[key.use, key.id] = key
+    if not any(use is Use.PLAYBACK for use, _ in keys):
+        raise ConfigError(f"{source} has no key for playback: add what 'headend token --new-key playback' prints")
+    return Keyring(keys.values())
+
+
+def issue(grant: Grant, keys: Keyring) -> str:
+    """Sign a grant with the newest key for playback.
+
+    Raises:
+        ConfigError: There is none, or the grant takes more room than a path gives a token.
+    """
+    token = keys.sign(Use.PLAYBACK, base64_encode(msgspec.msgpack.encode(grant)).decode())
+    if not _TOKEN.fullmatch(token):
+        raise ConfigError("the token would be too long: give a shorter account, or fewer territories")
+    return token
+
+
+def granted(token: str, keys: Keyring) -> Grant | None:
+    """What a token grants, whether still valid or not; None if it was not issued with one of the keys."""
+    text = keys.verified(Use.PLAYBACK, token)
+    if text is None:
+        return None
+    try:
+        return _GRANTS.decode(base64_decode(text))
+    except (BadData, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def vouch(territory: str, at_s: int, keys: Keyring) -> str:
+    """What an edge says of a request in the header `headend.core.access.grants.EDGE`: where it comes from, and when.
+
+    Args:
+        territory: ISO 3166-1 alpha-2 code; ``ZZ`` where it is not known.
+        at_s: Unix time.
+        keys: With the edge's key.
+
+    Raises:
+        ConfigError: There is no key for edges.
+    """
+    return keys.sign(Use.EDGE, f"{territory}-{at_s}")
+
+
+def vouched(header: str, keys: Keyring, now_s: float) -> str | None:
+    """The territory that an edge vouches for; None if the header is not an edge's, or not of these minutes."""
+    word = _WORD.fullmatch(keys.verified(Use.EDGE, header) or "")
+    return word[1] if word and abs(now_s - int(word[2])) <= EDGE_VALID_S else None
+
+
+_GRANTS = msgspec.msgpack.Decoder(Grant)
+
+
+def _key(words: list[str]) -> Key | None:
+    try:
+        use, name, text = words
+        key = Key(Use(use), name, base64_decode(text))
+    except (ValueError, BadData):
+        return None
+    return key if re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name) and len(key.secret) >= SECRET_BYTES else None

@@ -1,0 +1,59 @@
+"""Bodies that are sent on to many readers while they arrive from an upstream."""
+
+import hashlib
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from headend.core.http.blobs import Blob, arriving
+
+Pieces = AsyncGenerator[bytes | memoryview, None]
+
+
+class Mismatch(Exception):
+    """The upstream's body is not what it should be."""
+
+
+async def receive(
+    pieces: Pieces,
+    *,
+    size_bytes: int,
+    sha256: bytes | None,
+    begun: Callable[[Blob], None] = lambda _: None,
+    place: Blob | None = None,
+) -> Blob:
+    """Receive a body and verify it.
+
+    Args:
+        pieces: The body, from its start to its end.
+        size_bytes: Its expected size.
+        sha256: Its expected digest; None if only the size is known.
+        begun: Called with the blob whenever there is more to send, also before it is whole. Readers of the blob get all
+            but its last byte before it was verified, and are cut if it turns out to be wrong.
+        place: An empty blob to receive it in, such as a file's; memory by default.
+
+    Returns:
+        The whole blob.
+
+    Raises:
+        Mismatch: Size or digest differ.
+        OSError: There is no room, or there are too many open files.
+    """
+    blob = arriving(size_bytes) if place is None else place
+    digest = hashlib.sha256()
+    try:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if len(piece) > blob.missing_bytes:
+                    raise Mismatch
+                digest.update(piece)
+                blob.write(piece)
+                if blob.missing_bytes:
+                    begun(blob)
+        if blob.missing_bytes or (sha256 is not None and digest.digest() != sha256):
+            raise Mismatch
+    except BaseException:
+        blob.fail()
+        raise
+    blob.finish()
+    begun(blob)
+    return blob

@@ -1,0 +1,98 @@
+"""Nouns to and from versioned JSON.
+
+A document is one JSON object ``{"kind": "Receipt", "version": 1, "body": {…}}``. Fractions are written as
+``"24000/1001"``, enums as their values, tuples as arrays. Reading checks types and names the field that is wrong.
+"""
+
+from collections.abc import Collection
+from fractions import Fraction
+from threading import Lock
+from typing import Any, TypeVar
+
+import msgspec
+
+from headend.core.errors import StorageError
+
+VERSION = 1
+Noun = TypeVar("Noun")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
+    raise NotImplementedError(f"{type(value).__name__} has no place in a document")
+
+
+def _rich(kind: type[Any], value: Any) -> Any:
+    if kind is Fraction:
+        return Fraction(value)
+    raise NotImplementedError(f"{kind.__name__} has no place in a document")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain)
+
+
+def write(noun: Any, *, omitted: Collection[str] = ()) -> bytes:
+    """Turn a noun of `headend.core.media` into the bytes of its document.
+
+    Args:
+        noun: The noun.
+        omitted: Names of fields that are left out where they are empty, at every level.
+    """
+    body = _without_empty(as_plain(noun), frozenset(omitted)) if omitted else noun
+    return _ENCODER.encode({"kind": type(noun).__name__, "version": VERSION, "body": body})
+
+
+def _without_empty(plain: Any, omitted: frozenset[str]) -> Any:
+    if isinstance(plain, dict):
+        kept = ((name, value) for name, value in plain.items() if value or name not in omitted)
+        return {name: _without_empty(value, omitted) for name, value in kept}
+    if isinstance(plain, list | tuple):
+        return [_without_empty(value, omitted) for value in plain]
+    return plain
+
+
+def as_plain(noun: Any) -> Any:
+    """Turn a noun into dicts, lists, strings and numbers."""
+    return msgspec.to_builtins(noun, enc_hook=_plain)
+
+
+def read(kind: type[Noun], data: bytes, *, key: str = "document") -> Noun:
+    """Read a document back into its noun.
+
+    Args:
+        kind: The noun that is expected.
+        data: The document.
+        key: Where it came from, for the error.
+
+    Raises:
+        StorageError: It is not JSON, of another kind or version, or a field is missing or wrong.
+    """
+    envelope = _decode(dict[str, msgspec.Raw], data, key)
+    named = {name: _decode(Any, envelope[name], key) for name in ("kind", "version") if name in envelope}
+    if named != {"kind": kind.__name__, "version": VERSION} or "body" not in envelope:
+        raise StorageError(
+            f"{key} is not a {kind.__name__} document of version {VERSION}; another headend wrote it, or it is damaged",
+            found=named,
+        )
+    noun: Noun = _decode(kind, envelope["body"], key)
+    return noun
+
+
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
+_DECODERS_LOCK = Lock()
+
+
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    # Two threads that look into the same type for the first time at once crash msgspec, when garbage is collected then.
+    with _DECODERS_LOCK:
+        if kind not in _DECODERS:
+            _DECODERS[kind] = msgspec.json.Decoder(kind, dec_hook=_rich)
+        return _DECODERS[kind]
+
+
+def _decode(kind: Any, data: bytes | msgspec.Raw, key: str) -> Any:
+    try:
+        return _decoder(kind).decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, ZeroDivisionError, RecursionError) as error:
+        raise StorageError(f"{key} can't be read: {error}", key=key) from error

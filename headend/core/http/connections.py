@@ -1,0 +1,400 @@
+"""One connection of aiohttp's server, and how responses are sent on it.
+
+aiohttp parses requests and runs a task for each; its own responses copy bodies and have no deadline for slow readers.
+`PreparedResponse` sends what is ready: head and body in one write, or the head and then the body by ``sendfile``. Only
+public names of aiohttp and asyncio are used; ``tests/headend/core/http/test_aiohttp.py`` fails when they change.
+"""
+
+import asyncio
+import errno
+import logging
+import math
+import os
+import socket
+import struct
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
+
+from headend.core.http import responses
+from headend.core.http.blobs import Blob, Incomplete
+from headend.core.http.requests import Request
+from headend.core.http.responses import Response, head_of
+from headend.core.metrics import Counter
+
+if TYPE_CHECKING:
+    from headend.core.http.server import HttpServer
+
+log = logging.getLogger("headend.core.http")
+
+UNSENT_BYTES = 128 << 10
+"""Most unsent bytes that the kernel takes for a connection; without it, megabytes for clients that don't read."""
+PROGRESS_BYTES = 256 << 10
+"""How much a client has to take within `Limits.write_s`."""
+HALF_CLOSED_S = 0.05
+"""How long a client that sends no more may be idle; requests that it sent before follow each other more quickly."""
+READ_AHEAD_BYTES = 1 << 20
+"""How much of a file is read ahead in a thread when its next page is not in memory."""
+NO_ROUTE = "other"
+"""Route of requests that no application saw."""
+
+_RESET = struct.pack("ii", 1, 0)
+"""Value of SO_LINGER that ends a connection with a reset, which nobody takes for the end of a body."""
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nCache-Control: no-store\r\n"
+    b"Retry-After: 2\r\nConnection: close\r\n\r\n"
+)
+_CLOSE = b"Connection: close\r\n\r\n"
+_KEEP_ALIVE = b"Connection: keep-alive\r\n\r\n"
+_END = b"\r\n"
+
+
+class Connection(web.RequestHandler):
+    """A client's connection, with its deadlines.
+
+    Attributes:
+        client: Address that it comes from; empty if that is not known.
+        local: Address and port that it came to.
+        server: The server that it belongs to.
+        is_busy: Whether a request is being answered.
+        requests: How many requests have begun.
+        is_half_closed: Whether the client said that it sends no more.
+        head_deadline_s: When the head of the next request has to be complete, in the event loop's time.
+        write_deadline_s: When the client has to have taken more of the response.
+        write_timeout: What ends the response at that time; None while nothing is waited for.
+        lost: Done when the connection is gone.
+    """
+
+    __slots__ = (
+        "client",
+        "head_deadline_s",
+        "is_busy",
+        "is_counted",
+        "is_half_closed",
+        "local",
+        "lost",
+        "requests",
+        "server",
+        "socket",
+        "write_deadline_s",
+        "write_timeout",
+    )
+
+    def __init__(self, server: "HttpServer", loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+        super().__init__(server, loop=loop, **options)
+        self.server = server
+        self.client = ""
+        self.local = ("", 0)
+        self.socket: Any = None
+        self.is_busy = False
+        self.is_counted = False
+        self.is_half_closed = False
+        self.requests = 0
+        self.head_deadline_s = math.inf
+        self.write_deadline_s = math.inf
+        self.write_timeout: asyncio.Timeout | None = None
+        self.lost: asyncio.Future[None] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection in, or turn it away."""
+        super().connection_made(transport)
+        assert isinstance(transport, asyncio.Transport)
+        peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self.client = str(peer[0]) if isinstance(peer, tuple) else ""
+        self.local = (str(local[0]), int(local[1])) if isinstance(local, tuple) else ("", 0)
+        self.socket = transport.get_extra_info("socket")
+        self.is_counted = self.server.admit(self)
+        if not self.is_counted:
+            transport.write(_FULL)
+            self.force_close()
+            return
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        transport.set_write_buffer_limits(high=0)  # `drain` returns when the kernel has everything
+        self.head_deadline_s = self.server.now_s + self.server.limits.head_s
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Count the connection out."""
+        super().connection_lost(exc)
+        if self.is_counted:
+            self.server.release(self)
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        """Note when the head of a request begins."""
+        if not self.is_busy and self.head_deadline_s == math.inf:
+            self.head_deadline_s = self.server.now_s + self.server.limits.head_s
+        super().data_received(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection open for responses that are still to be sent; the client may still listen."""
+        self.is_half_closed = True
+        self.server.loop.call_later(HALF_CLOSED_S, self._close_when_idle, self.requests)
+        return True
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 (has bytes of the client)
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not parse, with a constant body that repeats nothing of the request."""
+        if status < 500:
+            self.server.metrics.malformed.inc()
+            log.debug("a request could not be parsed: %s", type(exc).__name__)
+            return PreparedResponse(self, request, None, NO_ROUTE, responses.MALFORMED)
+        log.error("a request failed", exc_info=exc)
+        return PreparedResponse(self, request, None, NO_ROUTE, responses.FAILED)
+
+    def begin(self) -> None:
+        """Note that a request is being answered."""
+        self.is_busy = True
+        self.requests += 1
+        self.head_deadline_s = math.inf
+
+    def check_deadlines(self, now_s: float) -> None:
+        """End what is out of time."""
+        if self.write_timeout is not None:
+            if self.write_deadline_s <= now_s:
+                self.write_timeout.reschedule(now_s)
+        elif not self.is_busy and self.head_deadline_s <= now_s:
+            self.force_close()
+
+    def cut(self) -> None:
+        """End the response that is being sent."""
+        if self.write_timeout is not None:
+            self.write_timeout.reschedule(self.server.loop.time())  # `loop.sendfile` has to end first
+        else:
+            self.reset()
+
+    def reset(self) -> None:
+        """End at once with a reset, so that the client can't take a part for the whole."""
+        transport = self.transport
+        if transport is not None:
+            with suppress(OSError):  # it is gone already
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            transport.abort()
+
+    def _close_when_idle(self, requests: int) -> None:
+        """Close a half-closed connection once no request has begun for a moment."""
+        if self.transport is None:
+            return
+        if not self.is_busy and self.requests == requests:
+            self.force_close()
+        else:
+            self.server.loop.call_later(HALF_CLOSED_S, self._close_when_idle, self.requests)
+
+
+class PreparedResponse(web.StreamResponse):
+    """Sends a `Response` without the work that aiohttp does for each of its own.
+
+    Args:
+        connection: Where to.
+        http: aiohttp's request.
+        request: The same as the application saw it; None if it did not.
+        route: Name of the route, for metrics.
+        response: What is sent.
+    """
+
+    def __init__(
+        self, connection: Connection, http: web.BaseRequest, request: Request | None, route: str, response: Response
+    ) -> None:
+        # aiohttp's own part of a response is not set up: its server asks for what is defined here, and nothing else.
+        self._connection = connection
+        self._http = http
+        self._request = request
+        self._route = route
+        self._response = response
+        self._started_s = monotonic()
+        self._is_last = response.closes or connection.server.is_draining or request is None or not http.keep_alive
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection goes on after this response."""
+        return not self._is_last
+
+    @property
+    def prepared(self) -> bool:
+        """Always: there is nothing to prepare."""
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Do nothing: the head is sent with the body."""
+
+    async def write_eof(self, _: bytes = b"") -> None:
+        """Send the response; raises `ConnectionError` if the client did not get all of it."""
+        connection, response = self._connection, self._response
+        transport, server = connection.transport, connection.server
+        sent_bytes = 0
+        try:
+            if transport is None or transport.is_closing():
+                raise ConnectionResetError
+            body, start, stop = response.body, response.start, response.stop
+            if self._http.method == hdrs.METH_HEAD:
+                start = stop = 0
+            if isinstance(body, Blob) and start < stop and not server.in_flight.has_room(body):
+                response = self._response = responses.BUSY
+                body, start, stop = response.body, response.start, response.stop
+            # Connections are kept alive by default from HTTP/1.1 on.
+            ending = _CLOSE if self._is_last else _END if self._http.version == HttpVersion11 else _KEEP_ALIVE
+            head = response.head or head_of(response)
+            if isinstance(body, bytes):
+                part = body if stop - start == len(body) else body[start:stop]
+                transport.write(b"".join((head, server.date_line, ending, part)))
+                if transport.get_write_buffer_size():
+                    await self._drain(transport)
+            elif start == stop:
+                transport.write(b"".join((head, server.date_line, ending)))
+            else:
+                with server.in_flight.holding(body):
+                    await self._send_blob(transport, b"".join((head, server.date_line, ending)), body, start, stop)
+            sent_bytes = stop - start
+            if self._is_last:
+                await self._linger(transport)
+        except _Cut as cut:
+            sent_bytes = cut.sent_bytes
+            cut.counter.inc()
+            connection.reset()
+            raise ConnectionResetError from cut.__cause__
+        except ConnectionError:
+            server.metrics.gone.inc()
+            connection.reset()
+            raise
+        finally:
+            connection.is_busy = False
+            server.completed(self._request, self._route, response.status, sent_bytes, monotonic() - self._started_s)
+
+    async def _send_blob(self, transport: asyncio.Transport, head: bytes, blob: Blob, start: int, stop: int) -> None:
+        """Send a body by ``sendfile``: most often all of it in a few calls that don't block."""
+        connection = self._connection
+        if _is_cold(blob, start):
+            await _read_ahead(blob, start, stop)
+            if transport.is_closing():
+                raise ConnectionResetError
+        transport.write(head)
+        position = start
+        if not transport.get_write_buffer_size():
+            position = _sendfile(connection.socket.fileno(), blob, start, stop)
+        if position == stop:
+            return
+        loop = asyncio.get_running_loop()
+        limits, metrics = connection.server.limits, connection.server.metrics
+        try:
+            async with asyncio.timeout(None) as timeout:
+                connection.write_timeout = timeout
+                while position < stop:
+                    if blob.ready_bytes <= position:
+                        connection.write_deadline_s = math.inf  # the upstream has a deadline of its own
+                        await blob.wait_beyond(position)
+                    if _is_cold(blob, position):
+                        await _read_ahead(blob, position, stop)
+                    connection.write_deadline_s = loop.time() + limits.write_s
+                    count = min(blob.ready_bytes, stop, position + PROGRESS_BYTES) - position
+                    # Waits until the client takes more, and sends it.
+                    sent = await loop.sendfile(transport, blob, position, count, fallback=False)  # type: ignore[arg-type]
+                    position += sent
+                    if sent < count:
+                        log.error("a file is shorter than it was")
+                        raise _Cut(metrics.broken, position - start)
+                    position = _sendfile(connection.socket.fileno(), blob, position, stop)
+        except TimeoutError as error:
+            raise _Cut(metrics.slow_readers, position - start) from error
+        except Incomplete as error:
+            raise _Cut(metrics.broken, position - start) from error
+        except (ConnectionError, asyncio.SendfileNotAvailableError, RuntimeError, asyncio.CancelledError) as error:
+            # Files and memory can always be sent, so these mean that the connection is closing.
+            if isinstance(error, asyncio.CancelledError) and not transport.is_closing():
+                raise
+            raise _Cut(metrics.gone, position - start) from error
+        finally:
+            connection.write_timeout = None
+
+    async def _drain(self, transport: asyncio.Transport) -> None:
+        """Wait until the kernel has taken all that was written."""
+        connection = self._connection
+        connection.write_deadline_s = asyncio.get_running_loop().time() + connection.server.limits.write_s
+        try:
+            async with asyncio.timeout(None) as timeout:
+                connection.write_timeout = timeout
+                await self._http.writer.drain()
+        except TimeoutError as error:
+            raise _Cut(connection.server.metrics.slow_readers, 0) from error
+        finally:
+            connection.write_timeout = None
+        if transport.is_closing():
+            raise ConnectionResetError
+
+    async def _linger(self, transport: asyncio.Transport) -> None:
+        """Say that no more will come, and ignore what the client still sends, so that the last response arrives.
+
+        Closing at once would reset the connection if there is unread data (RFC 9112, section 9.6).
+        """
+        connection = self._connection
+        connection.close()  # ignore data from now on
+        if connection.is_half_closed or transport.is_closing():
+            return
+        try:
+            transport.write_eof()
+        except OSError:
+            return  # the client is gone
+        connection.is_busy = False
+        try:
+            async with asyncio.timeout(connection.server.limits.linger_s):
+                await asyncio.shield(connection.lost)
+        except TimeoutError:
+            pass
+
+
+class _Cut(Exception):
+    """A response that can't be finished.
+
+    Attributes:
+        counter: Counts the reason.
+        sent_bytes: How much of the body was sent.
+    """
+
+    def __init__(self, counter: Counter, sent_bytes: int) -> None:
+        super().__init__()
+        self.counter = counter
+        self.sent_bytes = sent_bytes
+
+
+def _sendfile(socket_fd: int, blob: Blob, position: int, stop: int) -> int:
+    """Send what is ready until the kernel takes no more; returns the new position."""
+    try:
+        while position < stop and position < blob.ready_bytes:
+            sent = os.sendfile(socket_fd, blob.fd, position, min(stop, blob.ready_bytes) - position)
+            if not sent:
+                break
+            position += sent
+            if _is_cold(blob, position):
+                break
+    except (BlockingIOError, InterruptedError):
+        pass
+    except OSError as error:
+        raise ConnectionResetError(error.errno, error.strerror) from error
+    return position
+
+
+def _is_cold(blob: Blob, position: int) -> bool:
+    """Whether the next page of a file is not in memory, so that ``sendfile`` would block on the disk."""
+    if blob.memory_bytes or position >= blob.size_bytes:
+        return False
+    try:
+        os.preadv(blob.fd, [bytearray(1)], position, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+    return False
+
+
+async def _read_ahead(blob: Blob, position: int, stop: int) -> None:
+    """Have the next part of a file in memory; reads it in a thread."""
+    length = min(stop - position, READ_AHEAD_BYTES)
+    await asyncio.get_running_loop().run_in_executor(None, os.pread, blob.fd, length, position)

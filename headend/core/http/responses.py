@@ -1,0 +1,377 @@
+"""What is sent: responses, the representations they come from, and errors that never repeat what a client said."""
+
+import gzip
+import hashlib
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from email.utils import format_datetime
+from functools import lru_cache
+from http import HTTPStatus
+
+import brotli
+from aiohttp import hdrs
+
+from headend.core.http.blobs import Blob, in_memory
+from headend.core.http.conditions import CONDITIONS, Headers, select
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""For paths whose content never changes (RFC 8246)."""
+PERSONAL = "private, max-age=31536000, immutable"
+"""For the same where a token was needed: only the viewer's own cache may keep it."""
+BRIEFLY = "public, max-age=5"
+"""For what may exist in a moment."""
+NO_STORE = "no-store"
+
+JSON_TYPE = "application/json"
+INLINE_BYTES = 64 << 10
+"""Bodies up to this size are copied to the kernel; larger ones are blobs."""
+BROTLI_QUALITY = 9
+"""Of eleven; the last two take thirty times as long for a few percent."""
+ACCEPT_ENCODING_CHARACTERS = 1024
+"""A longer Accept-Encoding is ignored."""
+RETRY_S = 2
+"""When a client may try again that finds the server or its upstream busy."""
+
+EVERYWHERE: dict[str, str] = {
+    hdrs.SERVER: "headend",
+    "X-Content-Type-Options": "nosniff",
+    # A token in the path of a page must not reach the sites that the page links to.
+    "Referrer-Policy": "no-referrer",
+    # Fixed values instead of an echo of Origin, so that caches need no Vary.
+    hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
+    hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "Accept-Ranges, Age, CMSD-Static, Content-Encoding, Content-Length, "
+    "Content-Range, Date, ETag, Last-Modified, Retry-After",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Timing-Allow-Origin": "*",
+}
+"""Headers of every response."""
+
+_PREFLIGHT: dict[str, str] = {
+    hdrs.ALLOW: "GET, HEAD, OPTIONS",
+    hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, OPTIONS",
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Range, If-Match, If-Modified-Since, If-None-Match, If-Range, "
+    "If-Unmodified-Since, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status",
+    hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response, ready to be sent.
+
+    Attributes:
+        status: HTTP status.
+        headers: All but those that belong to the connection.
+        body: GET sends a part of it, HEAD leaves it out.
+        start: First byte of the part.
+        stop: The byte after its last one.
+        closes: Whether the connection ends with it.
+        head: Status line and headers encoded, for responses that are sent often; empty if not encoded yet.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: Blob | bytes = b""
+    start: int = 0
+    stop: int = 0
+    closes: bool = False
+    head: bytes = b""
+
+
+class Representation:
+    """A file in one content coding.
+
+    Attributes:
+        body: All of it; a `Blob` if it is large, so that slow readers share one copy.
+        size_bytes: Its size.
+        etag: Strong, with its quotes: from the bytes, so that all servers agree on it.
+        modified: In whole seconds.
+        whole: The response with all of it.
+        unmodified: The response to a client that has it already.
+    """
+
+    def __init__(self, body: Blob | bytes, etag: str, modified: datetime, headers: dict[str, str]) -> None:
+        self.body = body
+        self.size_bytes = body.size_bytes if isinstance(body, Blob) else len(body)
+        self.etag = etag
+        self.modified = modified.replace(microsecond=0)
+        known = {
+            **EVERYWHERE,
+            hdrs.ETAG: etag,
+            hdrs.LAST_MODIFIED: _date(self.modified),
+            hdrs.CACHE_CONTROL: IMMUTABLE,
+            hdrs.ACCEPT_RANGES: "bytes",
+            **headers,
+        }
+        self._known = known
+        self._encoded: dict[str, tuple[Response, Response]] = {}  # 200 and 304, by Cache-Control
+        self.whole, self.unmodified = self._responses(self._known[hdrs.CACHE_CONTROL])
+
+    def response(self, status: HTTPStatus, caching: str | None = None) -> Response:
+        """The response with all of it, or the one to a client that has it already; encoded once for each caching.
+
+        Args:
+            status: 200 or 304.
+            caching: Cache-Control instead of its own.
+        """
+        if caching is None:
+            whole, unmodified = self.whole, self.unmodified
+        else:
+            whole, unmodified = self._encoded.get(caching) or self._responses(caching)
+        return whole if status == HTTPStatus.OK else unmodified
+
+    def _responses(self, caching: str) -> tuple[Response, Response]:
+        headers = {**self._known, hdrs.CACHE_CONTROL: caching}
+        sized: dict[str, str] = {**headers, hdrs.CONTENT_LENGTH: str(self.size_bytes)}
+        headers.pop(hdrs.CONTENT_TYPE, None)
+        found = (
+            _encoded(HTTPStatus.OK, sized, self.body, self.size_bytes),
+            _encoded(HTTPStatus.NOT_MODIFIED, headers),
+        )
+        self._encoded[caching] = found
+        return found
+
+    def read(self) -> bytes:
+        """All bytes of it; blocks if they are on disk."""
+        return self.body if isinstance(self.body, bytes) else os.pread(self.body.fd, self.size_bytes, 0)
+
+    def part(self, start: int, stop: int, caching: str | None = None) -> Response:
+        """The response with a range of it."""
+        headers: dict[str, str] = {
+            **self.response(HTTPStatus.OK, caching).headers,
+            hdrs.CONTENT_RANGE: f"bytes {start}-{stop - 1}/{self.size_bytes}",
+            hdrs.CONTENT_LENGTH: str(stop - start),
+        }
+        return Response(HTTPStatus.PARTIAL_CONTENT, headers, self.body, start, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file in the content codings that it is kept in.
+
+    Attributes:
+        kind: Name of the route that leads to it, for metrics.
+        plain: Without a coding.
+        coded: For text, which shrinks to a tenth: by content coding, the preferred one first.
+    """
+
+    kind: str
+    plain: Representation
+    coded: dict[str, Representation] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it takes."""
+        return sum(
+            each.body.memory_bytes if isinstance(each.body, Blob) else each.size_bytes
+            for each in (self.plain, *self.coded.values())
+        )
+
+
+def media_file(
+    kind: str, body: Blob, sha256: str, modified: datetime, content_type: str, headers: dict[str, str] | None = None
+) -> File:
+    """Describe a file that is not compressed, such as a segment.
+
+    Args:
+        kind: Name of its route.
+        body: Its bytes.
+        sha256: Their hex digest.
+        modified: When they were written.
+        content_type: Their media type.
+        headers: More headers.
+    """
+    return File(
+        kind, Representation(body, f'"{sha256}"', modified, {hdrs.CONTENT_TYPE: content_type, **(headers or {})})
+    )
+
+
+def text_file(kind: str, body: bytes, modified: datetime, content_type: str) -> File:
+    """Describe a manifest or another text, and compress it once for all clients."""
+    sha256 = hashlib.sha256(body).hexdigest()
+    headers: dict[str, str] = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: hdrs.ACCEPT_ENCODING}
+    return File(
+        kind,
+        Representation(_compact(body), f'"{sha256}"', modified, headers),
+        {
+            coding: Representation(
+                _compact(compress(body)), f'"{sha256}-{coding}"', modified, {**headers, hdrs.CONTENT_ENCODING: coding}
+            )
+            for coding, compress in CODINGS.items()
+        },
+    )
+
+
+def for_file(method: str, headers: Headers, file: File, caching: str | None = None) -> Response:
+    """Answer a request for a file: negotiate the coding, evaluate conditions, select the range.
+
+    Args:
+        method: ``GET`` or ``HEAD``.
+        headers: The request's headers.
+        file: What is asked for.
+        caching: Cache-Control instead of the file's own; errors keep theirs.
+    """
+    chosen = file.plain
+    if file.coded and (accepted := headers.getall(hdrs.ACCEPT_ENCODING, None)) is not None:
+        one = accepted[0] if len(accepted) == 1 else ",".join(accepted)
+        chosen = file.coded.get(preferred_coding(one), chosen)
+    if headers.keys().isdisjoint(CONDITIONS):
+        return chosen.whole if caching is None else chosen.response(HTTPStatus.OK, caching)
+    if (
+        headers.get(hdrs.IF_NONE_MATCH) == chosen.etag
+        and hdrs.IF_MATCH not in headers
+        and hdrs.IF_UNMODIFIED_SINCE not in headers
+    ):
+        # What `select` would find, at a tenth of its cost.
+        return chosen.unmodified if caching is None else chosen.response(HTTPStatus.NOT_MODIFIED, caching)
+    part = select(method, headers, etag=chosen.etag, modified=chosen.modified, size_bytes=chosen.size_bytes)
+    match part.status:
+        case HTTPStatus.OK | HTTPStatus.NOT_MODIFIED:
+            return chosen.response(part.status, caching)
+        case HTTPStatus.PARTIAL_CONTENT:
+            return chosen.part(part.start, part.stop, caching)
+        case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return error(part.status, {hdrs.CONTENT_RANGE: f"bytes */{chosen.size_bytes}"})
+        case _:
+            return error(part.status)
+
+
+def with_cache_control(response: Response, caching: str) -> Response:
+    """The same response with another Cache-Control."""
+    return replace(response, headers={**response.headers, hdrs.CACHE_CONTROL: caching}, head=b"")
+
+
+def head_of(response: Response) -> bytes:
+    """Status line and headers, each with its line end, without the empty line after them.
+
+    Raises:
+        ValueError: A header contains a line end.
+    """
+    return response.head or _encode(response.status, response.headers)
+
+
+def document(body: bytes, content_type: str, caching: str) -> Response:
+    """A response with a body that was made for this request."""
+    headers: dict[str, str] = {
+        **EVERYWHERE,
+        hdrs.CONTENT_TYPE: content_type,
+        hdrs.CACHE_CONTROL: caching,
+        hdrs.CONTENT_LENGTH: str(len(body)),
+    }
+    return Response(HTTPStatus.OK, headers, body, 0, len(body))
+
+
+def redirect(location: str, caching: str) -> Response:
+    """A temporary redirect.
+
+    Args:
+        location: Relative, so that it holds behind a proxy that adds a prefix.
+        caching: Cache-Control.
+    """
+    headers: dict[str, str] = {hdrs.LOCATION: location, hdrs.CACHE_CONTROL: caching, hdrs.CONTENT_LENGTH: "0"}
+    return Response(HTTPStatus.FOUND, {**EVERYWHERE, **headers})
+
+
+def preflight() -> Response:
+    """The response to OPTIONS, whatever was asked for."""
+    return Response(HTTPStatus.NO_CONTENT, {**EVERYWHERE, **_PREFLIGHT})
+
+
+def error(
+    status: HTTPStatus, headers: dict[str, str] | None = None, *, closes: bool = False, reason: str | None = None
+) -> Response:
+    """An error with a constant body, which tells nothing of the request or of what is behind the server."""
+    body = b'{"error": "%s"}\n' % (reason or status.phrase.lower()).encode()
+    sent: dict[str, str] = {
+        **EVERYWHERE,
+        hdrs.CONTENT_TYPE: JSON_TYPE,
+        # Only absence may be cached: any other cached error would shut out clients whose requests are fine.
+        hdrs.CACHE_CONTROL: BRIEFLY if status == HTTPStatus.NOT_FOUND else NO_STORE,
+        hdrs.CONTENT_LENGTH: str(len(body)),
+        **(headers or {}),
+    }
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        sent[hdrs.RETRY_AFTER] = str(RETRY_S)
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        sent[hdrs.ALLOW] = _PREFLIGHT[hdrs.ALLOW]
+    return _encoded(status, sent, body, len(body), closes=closes)
+
+
+def forbidden(reason: str, retry_s: float | None) -> Response:
+    """Refuse a request that its token does not cover.
+
+    Args:
+        reason: A constant that says why.
+        retry_s: When it will be covered; None for never.
+    """
+    headers: dict[str, str] = {} if retry_s is None else {hdrs.RETRY_AFTER: str(math.ceil(retry_s))}
+    return error(HTTPStatus.FORBIDDEN, headers, reason=reason)
+
+
+@lru_cache(maxsize=256)
+def preferred_coding(accepted: str) -> str:
+    """The first of `CODINGS` that Accept-Encoding lists with a weight above zero; empty for none.
+
+    Source:
+        RFC 9110, section 12.5.3.
+    """
+    weights: dict[str, bool] = {}
+    for item in accepted.split(",") if len(accepted) <= ACCEPT_ENCODING_CHARACTERS else ():
+        name, _, parameter = item.partition(";")
+        key, is_weighted, weight = parameter.partition("=")
+        if is_weighted and key.strip().lower() == "q":
+            weights[name.strip().lower()] = bool(weight.strip().strip("0."))
+        elif not parameter:
+            weights[name.strip().lower()] = True
+    return next((coding for coding in CODINGS if weights.get(coding, weights.get("*", False))), "")
+
+
+def _brotli(body: bytes) -> bytes:
+    return bytes(brotli.compress(body, mode=brotli.MODE_TEXT, quality=BROTLI_QUALITY))
+
+
+def _gzip(body: bytes) -> bytes:
+    # Without a time stamp, so that all servers give the same bytes under the same tag.
+    return gzip.compress(body, 9, mtime=0)
+
+
+CODINGS: dict[str, Callable[[bytes], bytes]] = {"br": _brotli, "gzip": _gzip}
+"""How text is compressed, the smaller result first."""
+
+
+@lru_cache(maxsize=256)
+def _date(when: datetime) -> str:
+    return format_datetime(when, usegmt=True)
+
+
+def _compact(body: bytes) -> Blob | bytes:
+    return in_memory(body) if len(body) > INLINE_BYTES else body
+
+
+def _encode(status: int, headers: dict[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {int(status)} {HTTPStatus(status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    text = "\r\n".join((*lines, ""))
+    if text.count("\r") != len(lines) or text.count("\n") != len(lines):
+        raise ValueError("a header contains a line end")
+    return text.encode("latin-1")
+
+
+def _encoded(
+    status: HTTPStatus,
+    headers: dict[str, str],
+    body: Blob | bytes = b"",
+    size_bytes: int = 0,
+    *,
+    closes: bool = False,
+) -> Response:
+    return Response(status, headers, body, 0, size_bytes, closes, _encode(status, headers))
+
+
+MALFORMED = error(HTTPStatus.BAD_REQUEST, closes=True)
+BUSY = error(HTTPStatus.SERVICE_UNAVAILABLE)
+NOT_FOUND = error(HTTPStatus.NOT_FOUND)
+FAILED = error(HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -1,0 +1,272 @@
+"""aiohttp's server with limits: on connections, heads of requests, slow readers and bytes in flight."""
+
+import asyncio
+import logging
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import Protocol
+
+from aiohttp import web
+
+from headend.core.http.blobs import InFlightBudget
+from headend.core.http.connections import NO_ROUTE, Connection, PreparedResponse
+from headend.core.http.requests import Request, check
+from headend.core.http.responses import Response
+from headend.core.metrics import Registry
+from headend.core.metrics.primitives import CounterValue, HistogramValue
+
+log = logging.getLogger("headend.core.http")
+
+BACKLOG = 1024
+"""Connections that wait in the kernel to be accepted."""
+CHECK_S = 1.0
+"""How often deadlines are checked, at least."""
+SETTLE_S = 0.05
+"""How long connections that the kernel has already completed are still accepted when the server stops."""
+RECEIVE_BYTES = 64 << 10
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a server allows.
+
+    Attributes:
+        connections: Open connections; beyond, a new one gets 503 and is closed.
+        connections_per_client: The same for one IPv4 address or one IPv6 network of 64 bits.
+        in_flight_bytes: Memory for bodies that are being sent; beyond, clients get 503.
+        keepalive_s: How long a connection may idle. Longer than a load balancer's own limit, which would otherwise
+            send a request into a connection that is being closed.
+        head_s: How long a client may take for the head of a request.
+        write_s: How long a client may take for `connections.PROGRESS_BYTES` of a response: by default 70 kb/s, less
+            than the lowest rendition needs.
+        linger_s: How long a connection waits for its client to close after the last response.
+        line_bytes: Longest request line and longest header. CMCD makes long queries.
+        headers: Most headers of a request.
+        finish_s: How long requests may take to finish when the server stops.
+    """
+
+    connections: int = 4096
+    connections_per_client: int = 2048
+    in_flight_bytes: int = 1 << 30
+    keepalive_s: float = 75.0
+    head_s: float = 30.0
+    write_s: float = 30.0
+    linger_s: float = 0.5
+    line_bytes: int = 8190
+    headers: int = 64
+    finish_s: float = 20.0
+
+
+class ServerMetrics:
+    """What a server counts.
+
+    Args:
+        registry: Where its metrics are exported.
+
+    Attributes:
+        slow_readers: Clients that were cut off for reading too slowly.
+        gone: Clients that left before they had the whole response.
+        broken: Responses that were cut because the rest was missing or wrong.
+        malformed: Requests that are not HTTP, or beyond its limits.
+        refused: Connections beyond the limit.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._requests = registry.counter(
+            "requests", "Requests by kind of object and class of status.", "object", "status"
+        )
+        self._bytes = registry.counter("sent_bytes", "Bytes of bodies sent.", "object")
+        self._seconds = registry.histogram(
+            "request_seconds", "From the request to the last byte handed to the kernel.", _SECONDS, "object"
+        )
+        self.slow_readers = registry.counter("slow_readers", "Clients cut off for reading too slowly.")
+        self.gone = registry.counter("disconnects", "Clients that left before they had the whole response.")
+        self.broken = registry.counter(
+            "broken_answers", "Responses cut short because the store's object was cut or damaged."
+        )
+        self.malformed = registry.counter("malformed_requests", "Requests that are not HTTP.")
+        self.refused = registry.counter("refused_connections", "Connections beyond the limit.")
+        self._responses: dict[tuple[str, int], tuple[CounterValue, CounterValue, HistogramValue]] = {}
+
+    def completed(self, route: str, status: int, sent_bytes: int, seconds: float) -> None:
+        """Count a response."""
+        key = (route, status // 100)
+        known = self._responses.get(key)
+        if known is None:
+            requests = self._requests.labels(route, f"{status // 100}xx")
+            known = self._responses[key] = (requests, self._bytes.labels(route), self._seconds.labels(route))
+        requests, sent, duration = known
+        requests.value += 1
+        sent.value += sent_bytes
+        duration.observe(seconds)
+
+
+class Application(Protocol):
+    """What answers requests."""
+
+    async def respond(self, request: Request) -> tuple[str, Response]:
+        """The name of the request's route, and the response; raises nothing."""
+
+    def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
+        """Told of each response that was sent, or as much of it as was.
+
+        Args:
+            request: None if it could not be parsed.
+            route: As `respond` named it; `connections.NO_ROUTE` if it was not asked.
+            status: Of HTTP.
+            sent_bytes: Of the body.
+            seconds: From the response to its last byte.
+        """
+
+
+class HttpServer(web.Server):
+    """Serves an application on listening sockets; belongs to one event loop.
+
+    Args:
+        application: Answers requests.
+        registry: Where metrics are exported.
+        limits: What is allowed.
+
+    Attributes:
+        limits: The same.
+        metrics: What it counts.
+        in_flight: Memory of bodies that are being sent.
+        is_draining: Whether each response is the last one of its connection.
+        date_line: The Date header, made once a second.
+        loop: The event loop.
+        now_s: The event loop's time at the last check of deadlines.
+    """
+
+    def __init__(self, application: Application, registry: Registry, limits: Limits = Limits()) -> None:
+        super().__init__(self._handle, handler_cancellation=True)
+        self.limits = limits
+        self.metrics = ServerMetrics(registry)
+        self.in_flight = InFlightBudget(limits.in_flight_bytes)
+        self.is_draining = False
+        self._respond = application.respond
+        self._completed = application.completed
+        self.loop = asyncio.get_running_loop()
+        self._runner: web.ServerRunner | None = None
+        self._by_client: Counter[str] = Counter()
+        self._admitted: set[Connection] = set()
+        self._check: asyncio.TimerHandle | None = None
+        self._tick()
+        registry.gauge("connections", "Open connections.", lambda: len(self._admitted))
+        registry.gauge("sending_bytes", "Memory of bodies that are being sent.", lambda: self.in_flight.size_bytes)
+
+    def __call__(self) -> Connection:
+        """Make the protocol of a new connection."""
+        return Connection(
+            self,
+            self.loop,
+            keepalive_timeout=self.limits.keepalive_s,
+            access_log=None,
+            logger=log,
+            max_line_size=self.limits.line_bytes,
+            max_field_size=self.limits.line_bytes,
+            max_headers=self.limits.headers,
+            lingering_time=0.0,
+            read_bufsize=RECEIVE_BYTES,
+            auto_decompress=False,
+        )
+
+    async def start(self, listeners: Sequence[socket.socket]) -> None:
+        """Accept connections from now on."""
+        self._runner = web.ServerRunner(self, handle_signals=False, shutdown_timeout=self.limits.linger_s + 0.5)
+        await self._runner.setup()
+        for listener in listeners:
+            await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
+        self._tick()
+
+    async def stop(self) -> None:
+        """Accept no more connections, and end those there are after the response that is being sent."""
+        self.is_draining = True
+        await asyncio.sleep(SETTLE_S)  # clients in the kernel's queue have been promised an answer
+        if self._runner is None:
+            return
+        for site in self._runner.sites:
+            await site.stop()
+        for connection in tuple(self._admitted):
+            if not connection.is_busy:
+                connection.force_close()
+        until_s = self.loop.time() + self.limits.finish_s
+        while self.loop.time() < until_s and any(each.is_busy for each in self._admitted):
+            await asyncio.sleep(SETTLE_S)
+        for connection in tuple(self._admitted):
+            if connection.is_busy:
+                connection.cut()
+        await asyncio.sleep(0)
+        await self._runner.cleanup()
+        await asyncio.sleep(0)
+        for connection in tuple(self._admitted):
+            connection.reset()  # it would wait for its client to read
+        if self._check is not None:
+            self._check.cancel()
+
+    def admit(self, connection: Connection) -> bool:
+        """Count a connection in; whether there is room for it."""
+        client = client_key(connection.client)
+        if (
+            len(self._admitted) >= self.limits.connections
+            or self._by_client[client] >= self.limits.connections_per_client
+        ):
+            self.metrics.refused.inc()
+            return False
+        self._by_client[client] += 1
+        self._admitted.add(connection)
+        return True
+
+    def release(self, connection: Connection) -> None:
+        """Count a connection out."""
+        client = client_key(connection.client)
+        self._admitted.discard(connection)
+        self._by_client[client] -= 1
+        if not self._by_client[client]:
+            del self._by_client[client]
+
+    def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
+        """Count a response."""
+        self.metrics.completed(route, status, sent_bytes, seconds)
+        self._completed(request, route, status, sent_bytes, seconds)
+
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        connection = http.protocol
+        assert isinstance(connection, Connection)
+        connection.begin()
+        request, response = check(http, connection.client, connection.local)
+        route = NO_ROUTE
+        if response is None:
+            route, response = await self._respond(request)
+        return PreparedResponse(connection, http, request, route, response)
+
+    def _tick(self) -> None:
+        """Check all deadlines, and plan the next check."""
+        self.now_s = self.loop.time()
+        self.date_line = f"Date: {formatdate(usegmt=True)}\r\n".encode()
+        for connection in tuple(self._admitted):
+            connection.check_deadlines(self.now_s)
+        if self._check is not None:
+            self._check.cancel()
+        every_s = min(CHECK_S, self.limits.head_s / 4, self.limits.write_s / 4)
+        self._check = self.loop.call_later(every_s, self._tick)
+
+
+@lru_cache(maxsize=4096)
+def client_key(address: str) -> str:
+    """What one client's connections have in common: an IPv4 address, or an IPv6 network of 64 bits."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return parsed.packed[:8].hex()

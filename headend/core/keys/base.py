@@ -1,0 +1,116 @@
+"""A content key, and what every source of keys keeps to."""
+
+import secrets
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NoReturn, Protocol
+
+from headend.core.errors import ConfigError
+from headend.core.media.protection import KeyName, Scheme, Signal
+
+KEY_BYTES = 16
+CHECKSUM_DIGITS = 16
+
+
+class ContentKey:
+    """A key with its secret; refuses to be shown or pickled.
+
+    Attributes:
+        name: What is public of it.
+        secret: 16 bytes.
+    """
+
+    __slots__ = ("name", "secret")
+
+    def __init__(self, name: KeyName, secret: bytes) -> None:
+        if len(secret) != KEY_BYTES:
+            raise ConfigError(f"the key {name.kid} has {len(secret)} bytes: a content key has {KEY_BYTES}")
+        self.name = name
+        self.secret = secret
+
+    def __repr__(self) -> str:
+        """Name the key without its secret."""
+        return f"ContentKey({self.name.kid}, {self.name.scheme}, {self.name.key_class})"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: a pickled key could end up in a scheduler, a log or a file."""
+        raise TypeError("a content key can't be pickled: pass its name, and open the keys where they are needed")
+
+    __getstate__ = __reduce__
+
+    def checksum(self) -> str:
+        """What tells this secret from others under the same id; see `KeyName.checksum`."""
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+        encryptor = Cipher(algorithms.AES(self.secret), modes.ECB()).encryptor()
+        return encryptor.update(uuid.UUID(self.name.kid).bytes_le).hex()[:CHECKSUM_DIGITS]
+
+
+class KeyStore(Protocol):
+    """A source of keys."""
+
+    @property
+    def url(self) -> str:
+        """Where keys come from, for people; holds no secret."""
+
+    def keys(self, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:
+        """Get the secrets of some keys of a title.
+
+        Args:
+            title: Catalogue entry.
+            names: The keys that are needed.
+
+        Returns:
+            A key for each name, by its id. Its name has the constant initialisation vector that the source says, and
+            else the one that was given.
+
+        Raises:
+            ConfigError: A key is missing, or what the source gives is no key; the message names its id.
+            StorageError: The source can't be reached.
+        """
+
+    def signals(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> tuple[Signal, ...]:
+        """Ask what manifests are to tell DRM systems of some keys, as far as the source knows.
+
+        Args:
+            title: Catalogue entry.
+            names: The keys.
+            systems: UUIDs of the systems.
+
+        Raises:
+            ConfigError: The source can't be read.
+            StorageError: It can't be reached.
+        """
+
+
+def complete(
+    names: Iterable[KeyName], found: Mapping[str, bytes], source: str, ivs: Mapping[str, str] | None = None
+) -> Mapping[str, ContentKey]:
+    """Pick the keys that are needed from those that a source has.
+
+    Args:
+        names: The keys.
+        found: Secrets by the ids of keys.
+        source: Where they come from, for errors.
+        ivs: Constant initialisation vectors that the source says, by the ids of keys, as hexadecimal digits.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    keys = {}
+    for name in names:
+        if name.kid not in found:
+            raise ConfigError(
+                f"{source} has no key {name.kid} ({name.scheme}, {name.key_class}): 'headend keys new TITLE --scheme "
+                f"{name.scheme}' makes the keys of a title",
+                kid=name.kid,
+            )
+        iv = (ivs or {}).get(name.kid) if name.scheme is not Scheme.CENC else None
+        keys[name.kid] = ContentKey(replace(name, iv=iv) if iv else name, found[name.kid])
+    return keys
+
+
+def new_secret() -> bytes:
+    """Make a secret."""
+    return secrets.token_bytes(KEY_BYTES)

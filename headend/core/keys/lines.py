@@ -1,0 +1,77 @@
+"""Keys as lines of text, for files and the environment: ``kid scheme class iv secret``; ``-`` stands for no iv."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from headend.core.errors import ConfigError
+from headend.core.keys.base import KEY_BYTES, ContentKey, complete
+from headend.core.media.protection import KeyClass, KeyName, Scheme, check_kid
+
+LARGEST = 4 << 20
+
+
+def read(text: str, place: str) -> tuple[ContentKey, ...]:
+    """Read keys; ``#`` begins a comment.
+
+    Raises:
+        ConfigError: A line is something else, a key has not 16 bytes, or an id stands twice. The message names the
+            line, and never what stands in it.
+    """
+    if len(text) > LARGEST:
+        raise ConfigError(f"{place} has more than {LARGEST >> 20} MiB: it is no file of keys")
+    found: dict[str, ContentKey] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        where = f"{place}, line {number}"
+        if len(words) != 5:
+            raise ConfigError(f"{where} is not 'kid scheme class iv secret'")
+        key = _key(words, where)
+        if key.name.kid in found:
+            raise ConfigError(f"{where}: the key {key.name.kid} stands there twice; remove one of them")
+        found[key.name.kid] = key
+    return tuple(found.values())
+
+
+def pick(keys: Iterable[ContentKey], names: Sequence[KeyName], place: str) -> Mapping[str, ContentKey]:
+    """The keys of some names; raises `ConfigError` if one is missing, or is for another scheme."""
+    found = {key.name.kid: key for key in keys}
+    for name in names:
+        if name.kid in found and found[name.kid].name.scheme is not name.scheme:
+            raise ConfigError(
+                f"{place} has the key {name.kid} for {found[name.kid].name.scheme}, not for {name.scheme}", kid=name.kid
+            )
+    secrets = {kid: key.secret for kid, key in found.items()}
+    return complete(names, secrets, place, {kid: key.name.iv for kid, key in found.items()})
+
+
+def write(keys: Iterable[ContentKey]) -> str:
+    """Write keys, a line each."""
+    rows = ((key.name, key.secret.hex()) for key in keys)
+    return "".join(f"{name.kid} {name.scheme} {name.key_class} {name.iv or '-'} {secret}\n" for name, secret in rows)
+
+
+def _key(words: list[str], where: str) -> ContentKey:
+    kid, scheme, key_class, iv, secret = words
+    try:
+        kid = check_kid(kid)
+    except ValueError:
+        raise ConfigError(f"{where}: the first word is not a key's id of 32 hexadecimal digits") from None
+    if scheme not in list(Scheme):
+        raise ConfigError(f"{where}: the scheme is none of {', '.join(Scheme)}")
+    if key_class not in list(KeyClass):
+        raise ConfigError(f"{where}: the class is none of {', '.join(KeyClass)}")
+    vector = _bytes(iv, f"{where}: the iv") if iv != "-" else b""
+    if vector and len(vector) != KEY_BYTES:
+        raise ConfigError(f"{where}: the iv has {len(vector)} bytes instead of {KEY_BYTES}")
+    value = _bytes(secret, f"{where}: the secret")
+    if len(value) != KEY_BYTES:
+        raise ConfigError(f"{where}: the secret has {len(value)} bytes instead of {KEY_BYTES}")
+    return ContentKey(KeyName(kid, Scheme(scheme), KeyClass(key_class), iv=vector.hex()), value)
+
+
+def _bytes(text: str, what: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise ConfigError(f"{what} is not hexadecimal") from None

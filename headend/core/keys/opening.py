@@ -1,0 +1,33 @@
+"""The door to all sources of keys."""
+
+from headend.core.errors import ConfigError
+from headend.core.keys.base import KeyStore
+from headend.core.keys.environment import EnvironmentKeys
+from headend.core.keys.file import FileKeys
+from headend.core.paths import expanded
+
+
+def open_keys(address: str, *, private_key: str | None = None) -> KeyStore:
+    """Open a source of keys; nothing is read yet.
+
+    Args:
+        address: A file, ``env:NAME``, ``cpix:FILE`` or ``speke+https://HOST/PATH``.
+        private_key: PEM file of the recipient's private key, for encrypted CPIX.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    if address.startswith("env:"):
+        return EnvironmentKeys(address.removeprefix("env:"))
+    if address.startswith("cpix:"):
+        from headend.core.keys.cpix_file import CpixKeys
+
+        key = expanded(private_key) if private_key else None
+        return CpixKeys(expanded(address.removeprefix("cpix:")), key)
+    if address.startswith("speke+"):
+        from headend.core.keys.speke import SpekeKeys
+
+        return SpekeKeys(address.removeprefix("speke+"))
+    if not address or "://" in address:
+        raise ConfigError("keys come from a file, env:NAME, cpix:FILE or speke+https://HOST/PATH: give one of these")
+    return FileKeys(expanded(address))

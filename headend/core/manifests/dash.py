@@ -1,0 +1,360 @@
+"""MPEG-DASH: one MPD as a pure function of a outline.
+
+Every set between whose renditions a player may switch is an AdaptationSet of its own. All addresses are relative.
+
+Sources: ISO/IEC 23009-1; DASH-IF Interoperability Points; ISO/IEC 23091 (ITU-T H.273) for code points.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from xml.etree import ElementTree as Xml
+
+from headend.core import layout
+from headend.core.manifests import content_protection
+from headend.core.manifests.labelling import (
+    CLEAR_SPEECH,
+    COMMENTARY,
+    DESCRIBES_VIDEO,
+    DUB,
+    UNDETERMINED,
+    clean,
+    first_choice,
+    language,
+    names,
+)
+from headend.core.manifests.outline import OutlinedTrack, ReleaseOutline, Timeline
+from headend.core.media import (
+    AudioRendition,
+    Codec,
+    Playable,
+    Protection,
+    TextRendition,
+    TextRole,
+    Thumbnails,
+    VideoRange,
+    VideoRendition,
+)
+from headend.core.timing import Grid, timescale
+
+Timelines = Sequence[Timeline]
+
+_FOLDER = layout.track_uri("$RepresentationID$")
+"""Where a Representation's segments are: its id is that of its track."""
+
+HERE = "."
+"""Name of the server that an MPD comes from, for content steering; as in HLS."""
+NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
+PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
+ROLE = "urn:mpeg:dash:role:2011"
+AUDIO_PURPOSE = "urn:tva:metadata:cs:AudioPurposeCS:2007"
+FOR_THE_BLIND, FOR_THE_DEAF = "1", "2"
+"""ETSI TS 102 822-3-1, AudioPurposeCS: audio description; audio for the hard of hearing."""
+SWITCHING = "urn:mpeg:dash:adaptation-set-switching:2016"
+"""DASH-IF Interoperability Points, section 3.8: sets of other codecs to which a player may change on the way."""
+TRICK_MODE = "http://dashif.org/guidelines/trickmode"
+THUMBNAIL_TILE = "http://dashif.org/guidelines/thumbnail_tile"
+CHANNELS = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
+DOLBY_CHANNELS = "tag:dolby.com,2014:dash:audio_channel_configuration:2011"
+COLOUR = {
+    "urn:mpeg:mpegB:cicp:ColourPrimaries": {VideoRange.PQ: "9", VideoRange.HLG: "9"},
+    "urn:mpeg:mpegB:cicp:TransferCharacteristics": {VideoRange.PQ: "16", VideoRange.HLG: "18"},
+    "urn:mpeg:mpegB:cicp:MatrixCoefficients": {VideoRange.PQ: "9", VideoRange.HLG: "9"},
+}
+"""HDR is BT.2020 with its non-constant luminance matrix, and PQ or HLG."""
+
+TEXT_ROLES = {TextRole.SUBTITLES: "subtitle", TextRole.SDH: "caption", TextRole.FORCED: "forced-subtitle"}
+"""ISO/IEC 23009-1, table 22."""
+
+DOLBY = frozenset({Codec.AC3, Codec.EAC3})
+DOLBY_MASKS = {"2.0": "A000", "5.1": "F801"}
+"""ETSI TS 102 366, table I.1.1: left and right; left, centre, right, both surrounds and LFE."""
+
+
+def mpd(outline: ReleaseOutline, base: str = "", steering: str = "") -> bytes:
+    """Describe a title in one static MPD.
+
+    Args:
+        outline: The title.
+        base: Where relative addresses start, relative to the MPD's own address; empty for where it is.
+        steering: Address of the steering server's answer for the title; empty for none.
+
+    ``@bandwidth`` is the rate of the segment with the highest, and ``@minBufferTime`` the longest segment's duration.
+    So what ISO/IEC 23009-1, section 5.3.5.4 promises holds: a channel of that rate that starts with that much buffer
+    never runs dry.
+    """
+    longest_s = max(outline.timelines[track.timeline].longest_s for track in outline.played())
+    protection = outline.protection
+    root = Xml.Element(
+        "MPD",
+        {
+            "xmlns": NAMESPACE,
+            **(content_protection.NAMESPACES if protection is not None else {}),
+            "profiles": PROFILES,
+            "type": "static",
+            "mediaPresentationDuration": _duration(outline.grid.duration_s),
+            "minBufferTime": _duration(longest_s),
+        },
+    )
+    if steering:
+        # The one location that the MPD names; the steering server gives it other hosts (ETSI TS 103 998).
+        Xml.SubElement(root, "BaseURL", {"serviceLocation": HERE}).text = base or "./"
+        asked_first = {"defaultServiceLocation": HERE, "queryBeforeStart": "true"}
+        Xml.SubElement(root, "ContentSteering", asked_first).text = steering
+    elif base:
+        Xml.SubElement(root, "BaseURL").text = base
+    period = Xml.SubElement(root, "Period", {"id": "1", "start": "PT0S"})
+    # Renditions with another key are a set of their own: players ignore the protection of single renditions.
+    pictures: dict[tuple[Codec, VideoRange, str], list[OutlinedTrack[VideoRendition]]] = defaultdict(list)
+    for track in outline.video:
+        pictures[track.rendition.codec, track.rendition.video_range, track.kid].append(track)
+    families = list(pictures)  # their sets come first, so their numbers are known
+    for family, seen in pictures.items():
+        same_range = [n for n, other in enumerate(families, start=1) if other != family and other[1] == family[1]]
+        _video_set(period, outline.timelines, family[1], seen, same_range, protection)
+    sounds: dict[tuple[int, Codec, str], list[OutlinedTrack[AudioRendition]]] = defaultdict(list)
+    for sound in outline.audio:
+        sounds[sound.rendition.track_index, sound.rendition.codec, sound.rendition.layout].append(sound)
+    labels = names(track.rendition for track in outline.audio)
+    chosen = first_choice(track.rendition for track in outline.audio)
+    for (programme, _, _), heard in sounds.items():
+        _audio_set(period, outline.timelines, labels[programme], programme == chosen, heard, protection)
+    for written in outline.text:
+        if written.rendition.codec is not Codec.VTT:
+            _text_set(period, outline.timelines, written)
+    for trick in outline.trick:
+        wanted = (trick.rendition.codec, trick.rendition.video_range)
+        main = [number for number, family in enumerate(families, start=1) if family[:2] == wanted]
+        _trick_set(period, outline.timelines, main, trick, outline.grid, protection)
+    if outline.thumbnails is not None:
+        _image_set(period, outline.thumbnails, outline.grid)
+    for number, adaptation_set in enumerate(period, start=1):
+        adaptation_set.set("id", str(number))
+    Xml.indent(root)
+    return bytes(Xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
+
+
+def _video_set(
+    period: Xml.Element,
+    timelines: Timelines,
+    video_range: VideoRange,
+    tracks: Sequence[OutlinedTrack[VideoRendition]],
+    switchable: Sequence[int],
+    protection: Protection | None,
+) -> None:
+    adaptation_set = _adaptation_set(period, "video")
+    _protect(adaptation_set, tracks, protection)
+    # PQ looks wrong where it isn't understood, so such players must leave the set alone; HLG was made to be watchable.
+    kind = "EssentialProperty" if video_range is VideoRange.PQ else "SupplementalProperty"
+    for scheme, values in COLOUR.items():
+        if video_range in values:
+            _descriptor(adaptation_set, kind, scheme, values[video_range])
+    if switchable:
+        _descriptor(adaptation_set, "SupplementalProperty", SWITCHING, ",".join(map(str, switchable)))
+    _descriptor(adaptation_set, "Role", ROLE, "main")
+    _pictures(adaptation_set, timelines, tracks)
+
+
+def _pictures(
+    adaptation_set: Xml.Element, timelines: Timelines, tracks: Sequence[OutlinedTrack[VideoRendition]]
+) -> None:
+    renditions = [track.rendition for track in tracks]
+    largest = max(renditions, key=lambda one: one.width_px * one.height_px)
+    rates = {rendition.frame_rate for rendition in renditions}
+    # Pixels are square, so the largest picture, which is rounded least, has the shape of all.
+    shape = Fraction(largest.width_px, largest.height_px)
+    adaptation_set.set("par", f"{shape.numerator}:{shape.denominator}")
+    adaptation_set.set("maxWidth", str(max(rendition.width_px for rendition in renditions)))
+    adaptation_set.set("maxHeight", str(max(rendition.height_px for rendition in renditions)))
+    if len(rates) > 1:
+        adaptation_set.set("minFrameRate", str(min(rates)))
+    adaptation_set.set("maxFrameRate", str(max(rates)))
+    for rendition, representation in _representations(adaptation_set, timelines, tracks):
+        representation.set("width", str(rendition.width_px))
+        representation.set("height", str(rendition.height_px))
+        representation.set("sar", "1:1")
+        representation.set("frameRate", str(rendition.frame_rate))
+
+
+def _trick_set(
+    period: Xml.Element,
+    timelines: Timelines,
+    main: Sequence[int],
+    track: OutlinedTrack[VideoRendition],
+    grid: Grid,
+    protection: Protection | None,
+) -> None:
+    """One picture for each GOP, for trick play in the sets ``main``; players that don't know this skip the set.
+
+    Source:
+        DASH-IF Interoperability Points, section 3.2.9.
+    """
+    adaptation_set = _adaptation_set(period, "video")
+    # What decodes the main pictures decodes as many of these in the same time.
+    adaptation_set.set("maxPlayoutRate", str(grid.gop_frames))
+    adaptation_set.set("codingDependency", "false")
+    _protect(adaptation_set, [track], protection)
+    _descriptor(adaptation_set, "EssentialProperty", TRICK_MODE, " ".join(map(str, main)))
+    _pictures(adaptation_set, timelines, [track])
+
+
+def _image_set(period: Xml.Element, thumbnails: OutlinedTrack[Thumbnails], grid: Grid) -> None:
+    """Sheets of thumbnails, each as long as the others, but for what the end of the title cuts off.
+
+    Source:
+        DASH-IF Interoperability Points, section 6.2.6.
+    """
+    adaptation_set = Xml.SubElement(period, "AdaptationSet", {"contentType": "image", "mimeType": "image/jpeg"})
+    laid, ticks = thumbnails.rendition, timescale(grid.frame_rate)
+    Xml.SubElement(
+        adaptation_set,
+        "SegmentTemplate",
+        {
+            "timescale": str(ticks.ticks_per_second),
+            "duration": str(laid.sheet_frames * ticks.frame_ticks),
+            "startNumber": "1",
+            "media": f"{_FOLDER}/$Number${layout.SHEET_SUFFIX}",
+        },
+    )
+    representation = Xml.SubElement(
+        adaptation_set,
+        "Representation",
+        {
+            "id": thumbnails.id,
+            "bandwidth": str(thumbnails.image_peak_bps),
+            "width": str(laid.columns * laid.tile_width_px),
+            "height": str(laid.rows * laid.tile_height_px),
+        },
+    )
+    _descriptor(representation, "EssentialProperty", THUMBNAIL_TILE, f"{laid.columns}x{laid.rows}")
+
+
+def _audio_set(
+    period: Xml.Element,
+    timelines: Timelines,
+    label: str,
+    chosen: bool,
+    tracks: Sequence[OutlinedTrack[AudioRendition]],
+    protection: Protection | None,
+) -> None:
+    first = tracks[0].rendition
+    adaptation_set = _adaptation_set(period, "audio")
+    adaptation_set.set("lang", language(first) or UNDETERMINED)
+    if first.codec in DOLBY:
+        _descriptor(adaptation_set, "AudioChannelConfiguration", DOLBY_CHANNELS, DOLBY_MASKS[first.layout])
+    else:
+        # Code points 2 and 6 of ISO/IEC 23091-3 are stereo and 5.1: as many as there are channels.
+        _descriptor(adaptation_set, "AudioChannelConfiguration", CHANNELS, str(first.channels))
+    _protect(adaptation_set, tracks, protection)
+    Xml.SubElement(adaptation_set, "Label").text = label
+    if not DESCRIBES_VIDEO.isdisjoint(first.roles):
+        _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_BLIND)
+    if CLEAR_SPEECH in first.roles:
+        _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_DEAF)
+    for role in _roles(first, chosen):
+        _descriptor(adaptation_set, "Role", ROLE, role)
+    for rendition, representation in _representations(adaptation_set, timelines, tracks):
+        representation.set("audioSamplingRate", str(rendition.sample_rate_hz))
+
+
+def _text_set(period: Xml.Element, timelines: Timelines, track: OutlinedTrack[TextRendition]) -> None:
+    rendition = track.rendition
+    adaptation_set = _adaptation_set(period, "text")
+    adaptation_set.set("lang", language(rendition) or UNDETERMINED)
+    Xml.SubElement(adaptation_set, "Label").text = clean(rendition.name)
+    if rendition.role is TextRole.SDH:
+        _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_DEAF)
+    _descriptor(adaptation_set, "Role", ROLE, TEXT_ROLES[rendition.role])
+    list(_representations(adaptation_set, timelines, [track]))
+
+
+def _roles(rendition: AudioRendition, chosen: bool) -> Iterator[str]:
+    """Whether a programme is played unasked, and what else it is.
+
+    Source:
+        ISO/IEC 23009-1, table 22.
+    """
+    yield "main" if chosen else "alternate"
+    if COMMENTARY in rendition.roles:
+        yield "commentary"
+    if not DESCRIBES_VIDEO.isdisjoint(rendition.roles):
+        yield "description"
+    if CLEAR_SPEECH in rendition.roles:
+        yield "enhanced-audio-intelligibility"
+    if DUB in rendition.roles:
+        yield "dub"
+
+
+def _adaptation_set(period: Xml.Element, content_type: str) -> Xml.Element:
+    attributes = {
+        "contentType": content_type,
+        # Text in MP4 has no type of its own (RFC 4337).
+        "mimeType": "application/mp4" if content_type == "text" else f"{content_type}/mp4",
+        "segmentAlignment": "true",
+        "startWithSAP": "1",
+    }
+    return Xml.SubElement(period, "AdaptationSet", attributes)
+
+
+def _representations(
+    adaptation_set: Xml.Element, timelines: Timelines, tracks: Sequence[OutlinedTrack[Playable]]
+) -> Iterator[tuple[Playable, Xml.Element]]:
+    """Add the set's representations, lowest rate first, and the segments that they share.
+
+    A set has one timeline, but for one case: with an odd number of frames, the last segment of half-rate pictures is
+    one frame longer. Then each representation has its own.
+    """
+    used = {track.timeline for track in tracks}
+    if len(used) == 1:
+        _template(adaptation_set, timelines[tracks[0].timeline])
+    for track in sorted(tracks, key=lambda track: track.peak_bps):
+        representation = Xml.SubElement(
+            adaptation_set,
+            "Representation",
+            {"id": track.id, "codecs": track.codec_string, "bandwidth": str(track.peak_bps)},
+        )
+        if len(used) > 1:
+            _template(representation, timelines[track.timeline])
+        yield track.rendition, representation
+
+
+def _template(parent: Xml.Element, timeline: Timeline) -> None:
+    """Where the segments are and when they are shown.
+
+    Times are those after the edit list, as players see them: where sound begins with priming, the first segment starts
+    at 0 and is shorter than its samples by as much.
+    """
+    template = Xml.SubElement(
+        parent,
+        "SegmentTemplate",
+        {
+            "timescale": str(timeline.timescale),
+            "initialization": f"{_FOLDER}/{layout.INIT}",
+            "media": f"{_FOLDER}/$Number${layout.SEGMENT_SUFFIX}",
+            "startNumber": "1",
+        },
+    )
+    listed = Xml.SubElement(template, "SegmentTimeline")
+    for number, (count, duration) in enumerate(timeline.runs):
+        start = {"t": "0"} if number == 0 else {}
+        Xml.SubElement(listed, "S", start | {"d": str(duration)} | ({"r": str(count - 1)} if count > 1 else {}))
+
+
+def _protect(
+    adaptation_set: Xml.Element,
+    tracks: Sequence[OutlinedTrack[VideoRendition]] | Sequence[OutlinedTrack[AudioRendition]],
+    protection: Protection | None,
+) -> None:
+    """Say how a set is encrypted; all of its renditions have one key."""
+    if protection is not None and tracks[0].kid:
+        adaptation_set.extend(content_protection.elements(protection, tracks[0].kid))
+
+
+def _descriptor(parent: Xml.Element, kind: str, scheme: str, value: str) -> None:
+    Xml.SubElement(parent, kind, {"schemeIdUri": scheme, "value": value})
+
+
+def _duration(seconds: Fraction) -> str:
+    """An xs:duration, to the nearest microsecond."""
+    microseconds = round(seconds * 1_000_000)
+    return f"PT{microseconds // 1_000_000}.{microseconds % 1_000_000:06}S"

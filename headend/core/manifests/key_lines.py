@@ -1,0 +1,48 @@
+"""The attributes of HLS's key tags, one set for each DRM system that a playlist addresses.
+
+Sources: RFC 8216, section 4.3.2.4, and its successor for ``SAMPLE-AES-CTR``; Apple's, Google's and Microsoft's values
+of ``KEYFORMAT``.
+"""
+
+from collections.abc import Iterator
+
+from headend.core import layout
+from headend.core.media import Protection, Scheme
+
+METHODS = {Scheme.CBCS: "SAMPLE-AES", Scheme.CENC: "SAMPLE-AES-CTR", Scheme.AES_128: "AES-128"}
+NAMES_KEY = frozenset({"org.w3.clearkey", "urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed"})
+"""ClearKey and Widevine, whose lines name the key's id beside their data."""
+
+
+def key_attributes(protection: Protection, kid: str, *, identity: bool) -> Iterator[dict[str, str]]:
+    """What each key line of a track says.
+
+    Args:
+        protection: The scheme, and what DRM systems are told.
+        kid: The track's key.
+        identity: Whether to name the address of the key, alone: beside other lines it makes players stall.
+    """
+    method = METHODS[protection.scheme]
+    if protection.scheme is Scheme.AES_128:
+        # Without an IV a player takes the segment's number, and an init segment has none.
+        yield {"METHOD": method, "URI": f'"{layout.key_uri(kid)}"', "IV": f"0x{protection.name(kid).iv}"}
+        return
+    if identity:
+        yield {
+            "METHOD": method,
+            "URI": f'"{layout.key_uri(kid)}"',
+            "KEYFORMAT": '"identity"',
+            "KEYFORMATVERSIONS": '"1"',
+        }
+        return
+    for signal in protection.signals:
+        if signal.kid == kid and signal.hls_uri:
+            attributes = {
+                "METHOD": method,
+                "URI": f'"{signal.hls_uri}"',
+                "KEYFORMAT": f'"{signal.hls_keyformat}"',
+                "KEYFORMATVERSIONS": '"1"',
+            }
+            if signal.hls_keyformat in NAMES_KEY:
+                attributes["KEYID"] = f"0x{kid.upper()}"
+            yield attributes

@@ -1,0 +1,234 @@
+"""What manifests are rendered from: a presentation without its single segments.
+
+Publishing writes the outline of a release beside its manifests. Servers read it once, and render from it the manifests
+of any part of the release.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import groupby, pairwise
+from typing import Generic
+
+from headend.core.manifests.tracks import AnyTrack, presented_ticks, sheet_bounds
+from headend.core.media import (
+    AudioRendition,
+    Presentation,
+    Protection,
+    TextRendition,
+    Thumbnails,
+    Track,
+    VideoRendition,
+)
+from headend.core.media.releases import Rendition
+from headend.core.timing import Grid
+
+SECOND = 1_000_000
+"""Microseconds, in which playlists write durations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """When segments are shown. Many tracks share one.
+
+    Attributes:
+        timescale: Ticks per second.
+        runs: How many segments in a row last how many ticks, from the start of the title.
+    """
+
+    timescale: int
+    runs: tuple[tuple[int, int], ...]
+
+    @property
+    def longest_s(self) -> Fraction:
+        """The longest segment's duration."""
+        return Fraction(max(ticks for _, ticks in self.runs), self.timescale)
+
+
+@dataclass(frozen=True, slots=True)
+class OutlinedTrack(Generic[Rendition]):
+    """What manifests say of a track beside its segments.
+
+    Attributes:
+        id: The track's id.
+        rendition: What was asked for, with the labels of this release.
+        codec_string: RFC 6381.
+        timeline: Place of its timeline in the outline's.
+        peak_bps: Rate of the segment with the highest.
+        average_bps: Bits of all segments over their duration.
+        image_peak_bps: Pictures: the same of sync frames alone; thumbnails: of sheets, by the grid.
+        image_average_bps: As above.
+        kid: Id of the key that it is encrypted with; empty for a clear track.
+    """
+
+    id: str
+    rendition: Rendition
+    codec_string: str
+    timeline: int
+    peak_bps: int
+    average_bps: int
+    image_peak_bps: int = 0
+    image_average_bps: int = 0
+    kid: str = ""
+
+
+AnyOutlined = OutlinedTrack[VideoRendition] | OutlinedTrack[AudioRendition] | OutlinedTrack[TextRendition]
+"""What players choose from."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutlinedCopy:
+    """The tracks of a release in another scheme.
+
+    Attributes:
+        protection: The scheme and its keys.
+        video: As in the release.
+        audio: As above.
+        trick: As above; empty where no byte range can be decrypted alone.
+    """
+
+    protection: Protection
+    video: tuple[OutlinedTrack[VideoRendition], ...]
+    audio: tuple[OutlinedTrack[AudioRendition], ...]
+    trick: tuple[OutlinedTrack[VideoRendition], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseOutline:
+    """A title as manifests describe it.
+
+    Attributes:
+        title: Catalogue entry.
+        grid: Where segments lie.
+        timelines: Those of all tracks, each once.
+        video: Video tracks, best first within a codec.
+        audio: Audio tracks.
+        trick: Tracks of one picture for each GOP.
+        text: Tracks of text.
+        thumbnails: Sheets of thumbnails; None where there are none.
+        protection: How video, audio and trick tracks are encrypted; None for a clear title.
+        copies: The same tracks in other schemes.
+    """
+
+    title: str
+    grid: Grid
+    timelines: tuple[Timeline, ...]
+    video: tuple[OutlinedTrack[VideoRendition], ...]
+    audio: tuple[OutlinedTrack[AudioRendition], ...]
+    trick: tuple[OutlinedTrack[VideoRendition], ...] = ()
+    text: tuple[OutlinedTrack[TextRendition], ...] = ()
+    thumbnails: OutlinedTrack[Thumbnails] | None = None
+    protection: Protection | None = None
+    copies: tuple[OutlinedCopy, ...] = ()
+
+    def played(self) -> tuple[AnyOutlined, ...]:
+        """Video first, then that for trick play, then audio, then text."""
+        return (*self.video, *self.trick, *self.audio, *self.text)
+
+
+def outline_of(presentation: Presentation) -> ReleaseOutline:
+    """Leave the segments out of a presentation, and keep what manifests say of them."""
+    places: dict[Timeline, int] = {}
+
+    def place(timeline: Timeline) -> int:
+        return places.setdefault(timeline, len(places))
+
+    def plain(track: Track[Rendition], timeline: Timeline, image: tuple[int, int] = (0, 0)) -> OutlinedTrack[Rendition]:
+        return OutlinedTrack(
+            track.id,
+            track.rendition,
+            track.codec_string,
+            place(timeline),
+            track.peak_bps,
+            track.average_bps,
+            *image,
+            kid=track.kid,
+        )
+
+    def picture(track: Track[VideoRendition]) -> OutlinedTrack[VideoRendition]:
+        sizes = [size for segment in track.segments for _, size in segment.sync]
+        return plain(track, _timeline(track), _rates(sizes, sync_durations(track, presentation.grid)))
+
+    sheets = presentation.thumbnails
+    outlined = None
+    if sheets is not None:
+        sizes = [sheet.size_bytes for sheet in sheets.segments]
+        ticks = (segment.duration_ticks for segment in sheets.segments)
+        image = _rates(sizes, sheet_durations(sheets, presentation.grid))
+        outlined = plain(sheets, Timeline(sheets.timescale, _runs(ticks)), image)
+    video, trick = tuple(map(picture, presentation.video)), tuple(map(picture, presentation.trick))
+    audio = tuple(plain(track, _timeline(track)) for track in presentation.audio)
+    text = tuple(plain(track, _timeline(track)) for track in presentation.text)
+    copies = tuple(
+        OutlinedCopy(
+            copy.protection,
+            tuple(map(picture, copy.video)),
+            tuple(plain(track, _timeline(track)) for track in copy.audio),
+            tuple(map(picture, copy.trick)),
+        )
+        for copy in presentation.copies
+    )
+    return ReleaseOutline(
+        presentation.title,
+        presentation.grid,
+        tuple(places),
+        video,
+        audio,
+        trick,
+        text,
+        outlined,
+        presentation.protection,
+        copies,
+    )
+
+
+def microseconds(numerator: int, denominator: int) -> int:
+    """A fraction of seconds, rounded to the nearest microsecond."""
+    return (2 * numerator * SECOND + denominator) // (2 * denominator)
+
+
+def differences(times: Iterable[int]) -> list[int]:
+    """From each time to the next."""
+    return [end - start for start, end in pairwise(times)]
+
+
+def sheet_durations(thumbnails: Track[Thumbnails], grid: Grid) -> list[int]:
+    """How long each sheet of thumbnails lasts, in microseconds."""
+    rate = grid.frame_rate
+    bounds = sheet_bounds(thumbnails, grid)
+    return differences(microseconds(frame * rate.denominator, rate.numerator) for frame in bounds)
+
+
+def sync_durations(track: Track[VideoRendition], grid: Grid) -> list[int]:
+    """From each sync frame to the next, in microseconds."""
+    rate = grid.frame_rate
+    frames = (n for first, end in pairwise(grid.segment_bounds()) for n in range(first, end, grid.gop_frames))
+    starts = (microseconds(frame * rate.denominator, rate.numerator) for frame in frames)
+    return differences([*starts, microseconds(presented_ticks(track)[-1], track.timescale)])
+
+
+def _timeline(track: AnyTrack) -> Timeline:
+    return Timeline(track.timescale, _runs(differences(presented_ticks(track))))
+
+
+def _runs(durations: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    return tuple((sum(1 for _ in run), ticks) for ticks, run in groupby(durations))
+
+
+def _rates(sizes: Sequence[int], durations: Sequence[int]) -> tuple[int, int]:
+    """The highest and the mean rate; an end of less than half the longest duration counts with what is before it.
+
+    Source:
+        RFC 8216bis, section 2: the peak segment bit rate is that of a run of 0.5 to 1.5 target durations.
+    """
+    if not sizes:
+        return 0, 0
+    runs = list(zip(sizes, durations, strict=True))
+    mean = _bps(sum(sizes), sum(durations))
+    if len(runs) > 1 and 2 * durations[-1] < max(durations):
+        runs[-1] = (sizes[-2] + sizes[-1], durations[-2] + durations[-1])
+    return max(_bps(size, duration) for size, duration in runs), mean
+
+
+def _bps(size_bytes: int, duration: int) -> int:
+    return -(-8 * size_bytes * SECOND // duration)

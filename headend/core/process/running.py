@@ -1,0 +1,252 @@
+"""The one place that starts child processes for work."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from headend.core.errors import Cancelled, ToolFailed
+from headend.core.process.leash import leashed
+from headend.core.process.surroundings import clean_environment
+
+POLL_S = 0.25
+"""How often a running child is looked at."""
+GRACE_S = 2.0
+"""How long a child may take to end after SIGTERM."""
+TAIL_LINES = 60
+"""How much of a child's last words is kept."""
+IDLE_CPU_S = 0.5
+"""A child that takes less than this in `Watch.idle_s` is idle; FFmpeg takes a little even where nothing advances."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A child that ended with status 0.
+
+    Attributes:
+        cpu_s: User and system CPU seconds.
+        wall_s: Seconds from start to end.
+        peak_memory_bytes: Peak resident memory, of the program alone.
+        stderr: The last lines that it wrote there.
+    """
+
+    cpu_s: float
+    wall_s: float
+    peak_memory_bytes: int
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """When a child is taken for hung.
+
+    Attributes:
+        stall_s: How long it may make no progress.
+        progress: What it has done so far, as anything that changes as long as it gets on; bytes that it reads count,
+            too. None: whatever it writes to its outputs is progress.
+        idle_s: How long it may make no progress and take no CPU time either, as when it is stopped or deadlocked.
+        deadline_s: How long it may take in all; None for any time.
+        on_read: Told now and then how many bytes it has read from files.
+    """
+
+    stall_s: float = 300.0
+    progress: Callable[[], Hashable] | None = None
+    idle_s: float = 120.0
+    deadline_s: float | None = None
+    on_read: Callable[[int], None] = lambda _: None
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    on_line: Callable[[str], None] = lambda _: None,
+    on_error_line: Callable[[str], None] = lambda _: None,
+    watch: Watch | None = None,
+    environment: Mapping[str, str] | None = None,
+    limits: Mapping[str, int] | None = None,
+) -> Finished:
+    """Run a program to its end.
+
+    Args:
+        argv: The program's absolute path and its arguments.
+        cancelled: Asked four times a second; True kills the child's whole process group.
+        on_line: Gets each line that the child writes to its standard output.
+        on_error_line: Gets each line that it writes to its standard error.
+        watch: When the child is taken for hung and killed.
+        environment: Variables on top of `headend.core.process.surroundings.clean_environment`.
+        limits: Resource limits, see `headend.core.process.leash.leashed`.
+
+    Returns:
+        What it cost.
+
+    Raises:
+        ToolFailed: It could not be started, ended with another status than 0, or hung.
+        Cancelled: ``cancelled`` became true.
+    """
+    watch = watch or Watch()
+    started = time.monotonic()
+    report_read, report_write = os.pipe()
+    try:
+        child = subprocess.Popen(
+            leashed(argv, report=report_write, limits=limits),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env=clean_environment(environment),
+            pass_fds=(report_write,),
+        )
+    except OSError as error:
+        os.close(report_read)
+        raise ToolFailed(f"{argv[0]} can't be started: {error.strerror}", argv=list(argv)) from error
+    finally:
+        os.close(report_write)
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    heard = _Clock()
+    assert child.stdout is not None and child.stderr is not None
+
+    def complain(line: str) -> None:
+        tail.append(line)
+        on_error_line(line)
+
+    readers = (_reader(child.stdout, heard, on_line), _reader(child.stderr, heard, complain))
+    report = _Report(report_read)
+    try:
+        reason = _wait(child.pid, cancelled, watch, heard, report)
+    finally:
+        _end_group(child.pid)
+        child.wait()
+        for reader in readers:
+            reader.join()
+        child.stdout.close()
+        child.stderr.close()
+        cpu_s, peak_memory_bytes = report.read_end()
+    stderr = "\n".join(tail)
+    facts = {"argv": list(argv), "status": child.returncode, "stderr": stderr}
+    name = Path(argv[0]).name
+    if reason == "cancelled":
+        raise Cancelled(f"{name} was cancelled", **facts)
+    if reason is not None:
+        raise ToolFailed(f"{name} {reason} and was stopped", **facts)
+    if child.returncode != 0:
+        last = next((line for line in reversed(tail) if line.strip()), "it said nothing")
+        raise ToolFailed(f"{name} failed with status {child.returncode}: {last}", **facts)
+    return Finished(cpu_s, time.monotonic() - started, peak_memory_bytes, stderr)
+
+
+class _Clock:
+    """When something last happened."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+
+    def touch(self) -> None:
+        self._at = time.monotonic()
+
+    def silence_s(self) -> float:
+        return time.monotonic() - self._at
+
+
+class _Report:
+    """What the leash tells of the program."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = os.fdopen(pipe, "rb", buffering=0)
+        self._data = b""
+
+    @property
+    def pid(self) -> int | None:
+        """The program's process id; None as long as it is not known."""
+        if b"\n" not in self._data and select.select([self._pipe], [], [], 0)[0]:
+            self._data += self._pipe.read(1000) or b""
+        first, mark, _ = self._data.partition(b"\n")
+        return int(first) if mark else None
+
+    def read_end(self) -> tuple[float, int]:
+        """CPU seconds and peak memory; zeros if the leash was killed before it could tell."""
+        while more := self._pipe.read(1000):
+            self._data += more
+        self._pipe.close()
+        words = self._data.split()
+        return (float(words[1]), int(words[2])) if len(words) == 3 else (0.0, 0)
+
+
+def _reader(stream: IO[bytes], heard: _Clock, take: Callable[[str], None]) -> threading.Thread:
+    def read() -> None:
+        for line in stream:
+            heard.touch()
+            take(line.decode(errors="replace").rstrip())
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return thread
+
+
+def _wait(pid: int, cancelled: Callable[[], bool], watch: Watch, heard: _Clock, report: _Report) -> str | None:
+    """Wait until the child has ended, without reaping it, or say why it must."""
+    advanced, busy, whole = _Clock(), _Clock(), _Clock()
+    done: Hashable = None
+    cpu_s = 0.0
+    ended = os.pidfd_open(pid)
+    try:
+        while not select.select([ended], [], [], POLL_S)[0]:
+            if cancelled():
+                return "cancelled"
+            if watch.deadline_s is not None and whole.silence_s() > watch.deadline_s:
+                return f"took longer than {watch.deadline_s:.0f} s"
+            if watch.progress is None:
+                if heard.silence_s() > watch.stall_s:
+                    return f"was silent for {watch.stall_s:.0f} s"
+                continue
+            if (now := (watch.progress(), read_bytes := _bytes_read(report.pid))) != done:
+                done = now
+                watch.on_read(read_bytes)
+                advanced.touch()
+                busy.touch()
+            if (took_s := _cpu_s(report.pid)) >= cpu_s + IDLE_CPU_S:
+                cpu_s = took_s
+                busy.touch()
+            if advanced.silence_s() > watch.stall_s:
+                return f"made no progress for {watch.stall_s:.0f} s"
+            if busy.silence_s() > watch.idle_s:
+                return f"did nothing for {watch.idle_s:.0f} s"
+        return None
+    finally:
+        os.close(ended)
+
+
+def _bytes_read(pid: int | None) -> int:
+    """Bytes that a process has read from files."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path(f"/proc/{pid}/io").read_text().split()[1])
+    return 0
+
+
+def _cpu_s(pid: int | None) -> float:
+    with contextlib.suppress(OSError, ValueError):
+        # The name in brackets may hold spaces.
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def _end_group(pid: int) -> None:
+    """Leave nothing of the child's process group behind."""
+    ended = os.pidfd_open(pid)
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGTERM)
+            if not select.select([ended], [], [], GRACE_S)[0]:
+                os.killpg(pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
+    finally:
+        os.close(ended)

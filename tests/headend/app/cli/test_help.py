@@ -1,0 +1,61 @@
+import subprocess
+import sys
+from importlib import import_module
+
+import click
+import pytest
+
+from headend import __version__
+from headend.app.cli import COMMANDS, cli, run
+from headend.app.cli.exits import MEANING
+from tests.support.command_line import ROOT, headend
+
+HEAVY = ("aiohttp", "av", "boto3", "botocore", "dask", "distributed", "msgspec", "numpy", "rich")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["submti"], []])
+def test_what_needs_no_work_imports_nothing_heavy(args: list[str]) -> None:
+    program = f"import sys; from headend.app.cli import run; run({args!r}); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    imported = {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
+    assert "click" in imported
+    assert imported.isdisjoint(HEAVY)
+
+
+def test_help_names_every_command_and_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    said = capsys.readouterr().out
+    for name, summary in COMMANDS.items():
+        assert f"{name} " in said and summary in said
+    for status, meaning in MEANING.items():
+        assert str(int(status)) in said and meaning.split(";")[0] in said
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_commands_summary_is_the_first_line_of_its_help(name: str) -> None:
+    assert (import_module(f"headend.app.cli.{name}").command.help or "").splitlines()[0] == COMMANDS[name]
+
+
+def leaves() -> list[list[str]]:
+    context = click.Context(cli)
+    found = []
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        names = command.commands if isinstance(command, click.Group) else [None]
+        found += [[name, *filter(None, [sub])] for sub in names]
+    return found
+
+
+@pytest.mark.parametrize("words", leaves(), ids=" ".join)
+def test_every_command_explains_itself_and_knows_json_and_verbose(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "--json" in said and "--verbose" in said
+    assert f"  headend {' '.join(words)}" in said.partition("Examples:")[2]
+
+
+def test_the_module_is_the_command() -> None:
+    done = headend("--version")
+    assert (done.returncode, done.stdout) == (0, f"headend, version {__version__}\n")

@@ -1,0 +1,159 @@
+"""A published title is changed by its commands: nothing is encoded again, and no address of a segment changes."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from headend.app.cli import run
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
+from packager.conformance import verify
+from packager.publishing import current_presentation, current_release
+from tests.headend.app.cli.conftest import Made
+
+HLS_PICTURES = [
+    f"{codec}-{size}"
+    for codec, sizes in {
+        "avc": ("180p-240k", "90p-60k"),
+        "hevc": ("180p-144k", "90p-36k"),
+        "av1": ("180p-144k", "90p-36k"),
+    }.items()
+    for size in sizes
+]
+HLS_SOUND = ["aac-2.0-96k-en", "ac3-2.0-192k-en", "eac3-2.0-128k-en"]
+"""VP9 and Opus are left, which HLS does not list."""
+GERMAN = "1\n00:00:00,500 --> 00:00:01,500\nGuten Tag\n"
+
+
+@pytest.fixture
+def store(made: Made, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made.store, tmp_path / "store"))
+
+
+def said_by(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, object]:
+    capsys.readouterr()
+    assert run([*map(str, words), "--json"]) == 0
+    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def media_of(store: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(store)): p.read_bytes() for p in store.glob("titles/film/tracks/*/*") if p.is_file()}
+
+
+def test_subtitles_labels_and_order_change_without_a_segment_that_moves(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sidecar = tmp_path / "film.de.srt"
+    sidecar.write_text(GERMAN)
+    before, first = media_of(store), current_release(open_store(StoreSettings(str(store))), "film")
+    told = said_by(
+        capsys,
+        *("edit", "film", "--store", store, "--yes"),
+        *("--add-subtitles", f"{sidecar}:de:sdh:Deutsch", "--relabel", "aac-2.0-96k-en:fr:dub:Français"),
+        *("--default", "avc-90p-60k", "--order", "opus-2.0-64k-en", "--remove", "ac3-2.0-192k-en"),
+    )
+    opened = open_store(StoreSettings(str(store)))
+    now = current_presentation(opened, "film")
+    assert now.release == told["release"] != first
+    assert [track.rendition.id for track in now.text] == ["vtt-de-sdh", "wvtt-de-sdh"]
+    assert {track.rendition.name for track in now.audio} == {"Français"}
+    assert {track.rendition.language for track in now.audio} == {"fr"}
+    assert now.audio[0].rendition.id == "opus-2.0-64k-en"
+    assert "ac3-2.0-192k-en" not in {track.rendition.id for track in now.audio}
+    assert [track.rendition.id for track in now.video if track.rendition.default] == ["avc-90p-60k"]
+    after = media_of(store)
+    assert before.items() <= after.items()
+    assert all("vtt-de" in name for name in after.keys() - before.keys())
+    assert verify(opened, "film").findings == ()
+    assert run(["verify", "film", "--store", str(store), "--deep"]) == 0
+
+    assert run(["publish", "film", "--release", first, "--store", str(store), "--yes"]) == 0
+    assert current_release(opened, "film") == first
+    rows = said_by(capsys, "releases", "film", "--store", store)["releases"]
+    assert isinstance(rows, list)
+    assert {row["release"]: row["is_current"] for row in rows} == {first: True, now.release: False}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["edit", "film", "--remove", "nothing"], "'film' has no track 'nothing'"),
+        (["edit", "film"], "say what to change"),
+        (["edit", "film", "--relabel", "avc-90p-60k:fr"], "is a picture; only sound and text have labels"),
+        (["edit", "film", "--relabel", "aac-2.0-96k-en::boss"], "is no role of sound"),
+        (["edit", "film", "--add-subtitles", "3:de"], "takes files"),
+        (["edit", "film", "--add-audio", "film.wav"], "does not read FILE:LANG[:ROLE[:NAME]]"),
+        (["edit", "film", "--add-audio", "film.wav:fr:boss"], "'boss' is no role"),
+        (["edit", "film", "--add-audio", "film.wav:english"], "--add-audio: 'english' is no language"),
+        (["edit", "film", "--add-audio", "a.wav:fr", "--add-audio", "a.wav:de"], "a file is given twice"),
+        (["edit", "film", "--add-subtitles", "film.srt:xx"], "--add-subtitles: 'xx' is no language"),
+        (["edit", "film", "--relabel", "aac-2.0-96k-en:xx-nothing"], "--relabel: 'xx-nothing' is no language"),
+        (["edit", "other", "--remove", "x"], "'other' is not published"),
+        (["publish", "film", "--release", "nothing"], "has no release 'nothing'"),
+        (["delete", "film", "--release", "nothing"], "has no release 'nothing'"),
+        (["repackage"], "name the titles to repackage"),
+        (["gc", "--grace", "soon"], "is no period"),
+        (["gc", "--grace", "-1"], "is no period"),
+        (["gc", "--keep", "-1"], "is not in the range"),
+        (["gc", "nothing"], "there is no title 'nothing'"),
+        (["delete", "film", "--release", ""], "has no release ''"),
+        (["edit", "film", "--default", "avc-90p-60k", "--default", "avc-180p-240k"], "two tracks of one kind"),
+        (["edit", "film", "--default", "thumbnails"], "can't be a default"),
+        (["edit", "film", "--remove", "avc-90p-60k", "--default", "avc-90p-60k"], "has no track 'avc-90p-60k'"),
+        (["edit", "film", "--order", "avc-90p-60k,nothing"], "has no track 'nothing'"),
+        (["edit", "film", *(word for name in HLS_PICTURES for word in ("--remove", name))], "no picture for HLS"),
+        (["edit", "film", *(word for name in HLS_SOUND for word in ("--remove", name))], "no sound for HLS"),
+    ],
+)
+def test_what_can_not_be_done_is_said_in_one_line(
+    words: list[str], message: str, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words, "--store", str(store), "--yes"]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_nothing_changes_without_an_answer_or_in_a_dry_run(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {str(p): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+    for words in (
+        ["edit", "film", "--remove", "vp9-90p-36k"],
+        ["unpublish", "film"],
+        ["delete", "film"],
+        ["repackage", "film"],
+    ):
+        assert run([*words, "--store", str(store), "--dry-run"]) == 0
+        assert run([*words, "--store", str(store)]) == 2
+        assert "add --yes" in capsys.readouterr().err
+    assert {str(p): p.read_bytes() for p in store.rglob("*") if p.is_file()} == before
+
+
+def test_a_deleted_title_is_removed_when_its_grace_is_over(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["delete", "film", "--store", str(store), "--yes"]) == 0
+    assert said_by(capsys, "gc", "--store", store, "--yes")["titles"] == []
+    found = said_by(capsys, "gc", "--store", store, "--grace", "0s", "--keep", "0", "--dry-run")
+    assert (store / "titles/film/tracks").exists() and isinstance(found["bytes"], int) and found["bytes"] > 100_000
+    assert said_by(capsys, "gc", "--store", store, "--grace", "0s", "--keep", "0", "--yes")["bytes"] == found["bytes"]
+    assert not (store / "titles/film").exists()
+
+
+def test_a_title_that_is_damaged_does_not_keep_others_from_being_cleared(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = Path(shutil.copytree(store / "titles/film", store / "titles/damaged"))
+    next(damaged.glob("releases/*/release.json")).unlink()
+    for path in damaged.rglob("*"):
+        os.utime(path, (0, 0))
+    assert run(["delete", "film", "--store", str(store), "--yes"]) == 0
+    capsys.readouterr()
+    assert run(["gc", "--store", str(store), "--grace", "0s", "--keep", "0", "--yes", "--json"]) == 5
+    said = capsys.readouterr()
+    assert [row["title"] for row in json.loads(said.out)["titles"]] == ["film"]
+    assert "headend: damaged: titles/damaged/releases/" in said.err
+    assert "1 of 2 titles failed; the lines above say why" in said.err
+    assert damaged.exists() and not (store / "titles/film").exists()
+    assert run(["gc", "damaged", "--store", str(store), "--yes"]) == 5
+    assert "release.json is missing, so nobody can tell" in capsys.readouterr().err

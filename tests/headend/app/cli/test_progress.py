@@ -1,0 +1,150 @@
+from dataclasses import replace
+from fractions import Fraction
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from encoder.cluster import Advance, Done, Failed
+from headend.app.cli.progress import PLAIN_EVERY_S, Follower, figures, following
+from headend.app.pipeline import Event, Planned, Step
+from headend.app.progress import Encoding
+from headend.core.errors import ToolFailed
+from headend.core.media import Effort, EncodePlan, EncodeTask, Kind, Receipt
+from headend.core.timing import Chunk, lay_grid
+from tests.support.nouns import make_audio_rendition, make_master, make_video_rendition
+
+GRID = lay_grid(Fraction(24), 48, segment_s=Fraction(2), chunk_s=Fraction(2))
+FULL = make_video_rendition(id="avc-1080p-6000k")
+HALF = replace(make_video_rendition(id="avc-360p-365k"), rate_divisor=2)
+SOUND = make_audio_rendition(id="aac-2.0-128k-en")
+
+
+def task(name: str, *renditions: str, cost: float = 1.0, kind: Kind = Kind.VIDEO) -> EncodeTask:
+    return EncodeTask(name, kind, Chunk(0, 0, 100, 1), renditions, ("ffmpeg",), cost)
+
+
+def planned(*tasks: EncodeTask, reused_parts: int = 0, reused_tracks: tuple[str, ...] = ()) -> Planned:
+    plan = EncodePlan(
+        title="film",
+        master=make_master(),
+        ladder="smoke",
+        effort=Effort.DRAFT,
+        tool="ffmpeg",
+        grid=GRID,
+        decisions=(),
+        video=(FULL, HALF),
+        audio=(SOUND,),
+        tasks=tasks,
+        chunks=GRID.chunks(),
+        tracks={rendition.id: rendition.id for rendition in (FULL, HALF, SOUND)},
+    )
+    return Planned(plan, reused_parts, reused_tracks)
+
+
+def done(name: str) -> Done:
+    return Done(Receipt(name, 0, (), 1, "w", 1.0, 1.0, 1))
+
+
+def failed(name: str, attempt: int, error: ToolFailed, *, last: bool) -> Failed:
+    return Failed(task=name, attempt=attempt, worker="tcp://10.0.0.9:4000", error=error, last=last)
+
+
+class TestProgress:
+    def test_share_is_counted_in_cost_not_in_tasks(self) -> None:
+        encoding = Encoding(planned(task("big", FULL.id, cost=9), task("small", HALF.id, cost=1)))
+        encoding.note(done("small"))
+        assert encoding.progress(1).share == pytest.approx(0.1)
+        encoding.note(Advance("big", 50))
+        assert encoding.progress(1).share == pytest.approx(0.55)
+        encoding.note(done("big"))
+        assert (encoding.progress(1).share, encoding.progress(1).tasks_done) == (1, 2)
+
+    def test_frames_are_those_of_all_renditions(self) -> None:
+        encoding = Encoding(planned(task("a", FULL.id, HALF.id), task("b", HALF.id)))
+        encoding.note(done("a"))
+        assert encoding.progress(10).frames_per_s == pytest.approx(15)
+        encoding.note(Advance("b", 25))  # a half-rate rendition of 100 frames has 50
+        assert encoding.progress(10).frames_per_s == pytest.approx(17.5)
+
+    def test_the_time_left_follows_from_the_speed_so_far(self) -> None:
+        encoding = Encoding(planned(task("new", FULL.id)))
+        begun = encoding.progress(10)
+        assert (begun.share, begun.tasks_done) == (0, 0)
+        assert (begun.frames_per_s, begun.realtime, begun.left_s) == (0, 0, None)
+        encoding.note(Advance("new", 50))
+        later = encoding.progress(10)
+        assert later.left_s == pytest.approx(10)
+        assert later.realtime == pytest.approx(0.5 * float(GRID.duration_s) / 10)
+
+    def test_nothing_to_do_is_all_done(self) -> None:
+        assert Encoding(planned()).progress(1).share == 1
+
+    def test_a_failed_attempt_starts_anew_and_counts_unless_it_was_the_last(self) -> None:
+        encoding = Encoding(planned(task("a", FULL.id)))
+        encoding.note(Advance("a", 60))
+        encoding.note(failed("a", 1, ToolFailed("x"), last=False))
+        assert (encoding.progress(1).share, encoding.progress(1).retries) == (0, 1)
+        encoding.note(failed("a", 2, ToolFailed("x"), last=True))
+        assert encoding.progress(1).retries == 1
+
+    def test_a_late_word_of_a_task_does_not_undo_it(self) -> None:
+        encoding = Encoding(planned(task("a", FULL.id)))
+        encoding.note(done("a"))
+        encoding.note(Advance("a", 60))
+        assert encoding.progress(1).share == 1
+
+    def test_sound_has_no_frames(self) -> None:
+        encoding = Encoding(planned(task("a", SOUND.id, kind=Kind.AUDIO)))
+        encoding.note(Advance("a", 60))
+        assert encoding.progress(1).share == 0
+        encoding.note(done("a"))
+        assert (encoding.progress(1).share, encoding.progress(1).frames_per_s) == (1, 0)
+
+
+class TestPlainLines:
+    @staticmethod
+    def follow(events: list[tuple[float, Event]]) -> list[str]:
+        now, lines = [0.0], list[str]()
+        follower = Follower(lines.append, plain=True, clock=lambda: now[0])
+        for at, event in events:
+            now[0] = at
+            follower.note(event)
+        return lines
+
+    def test_many_events_make_few_lines(self) -> None:
+        many: list[tuple[float, Event]] = [(1 + n / 100, Advance("a", n // 10)) for n in range(1000)]
+        lines = self.follow([(0, Step("reading the master")), (1, planned(task("a", FULL.id))), *many])
+        assert lines[:2] == ["reading the master", "3 renditions of 48 frames in 1 task"]
+        assert len(lines) == 2 + int(10 / PLAIN_EVERY_S) - 1
+        assert lines[2].startswith("encoding: 50%, 0 of 1 task, 10 frames/s, ")
+
+    def test_each_failed_attempt_is_told_at_once_and_without_secrets(self) -> None:
+        error = ToolFailed("\x1b[2Jcan't open https://s3/film.mov?X-Amz-Signature=abc")
+        lines = self.follow([(0, planned(task("a", FULL.id, HALF.id))), (0, failed("a", 1, error, last=False))])
+        assert lines[1] == (
+            "attempt 1 of 3 at chunk 0 of avc-1080p-6000k and 1 more failed, trying again: "
+            "�[2Jcan't open https://s3/film.mov?…"
+        )
+
+
+def test_figures_tell_retries_only_where_there_are_some() -> None:
+    encoding = Encoding(planned(task("a", FULL.id), task("b", FULL.id)))
+    assert figures(encoding.progress(10)).endswith("time left not known yet")
+    encoding.note(failed("a", 1, ToolFailed("x"), last=False))
+    assert figures(encoding.progress(10)).endswith("1 retry")
+    encoding.note(failed("a", 2, ToolFailed("x"), last=False))
+    assert figures(encoding.progress(10)).endswith("2 retries")
+
+
+def test_a_terminal_shows_a_bar_and_is_left_clean() -> None:
+    screen = StringIO()
+    terminal = Console(file=screen, force_terminal=True, force_interactive=True, width=100, highlight=False)
+    with following(terminal) as note:
+        note(Step("reading the master"))
+        note(planned(task("a", FULL.id), reused_parts=3, reused_tracks=(HALF.id, SOUND.id)))
+        note(Advance("a", 50))
+    drawn = screen.getvalue()
+    assert "3 renditions of 48 frames in 1 task; 2 of 3 tracks reused, " in drawn
+    assert "encoding" in drawn and "50%" in drawn and "━" in drawn
+    assert drawn.endswith("\x1b[2K")  # the last drawing is wiped

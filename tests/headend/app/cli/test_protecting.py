@@ -1,0 +1,79 @@
+"""The options that say how a title is encrypted."""
+
+from pathlib import Path
+
+import pytest
+
+from headend.app.cli import queueing
+from headend.app.jobs.lists import Row
+from headend.core.errors import ConfigError
+from headend.core.media import Codec, Scheme
+from headend.core.settings import COPIED_CODECS, KeySettings, ProtectionSettings
+from tests.support.command_line import headend
+
+
+def protection_of(*words: str) -> ProtectionSettings | None:
+    [submission] = queueing.parse([Row("title 1 (film.mov)", ("--title", "film", *words, "film.mov"))])
+    return submission.request.protection
+
+
+def test_a_title_is_clear_unless_told_otherwise() -> None:
+    assert protection_of() is None
+    assert protection_of("--fit", "per-title") is None
+
+
+def test_options_become_settings_with_absolute_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert protection_of("--protect", "cbcs", "--keys", "film.keys", "--fit", "per-title") == ProtectionSettings(
+        (Scheme.CBCS,), KeySettings(f"{tmp_path}/film.keys")
+    )
+    words = ["--protect", "cbcs,cenc,aes-128", "--keys", "cpix:film.cpix", "--cpix-key", "me.pem", "--key-per", "all"]
+    words += ["--key-epoch", "3", "--drm", "widevine,fairplay", "--cenc-codecs", "avc,aac"]
+    assert protection_of(*words) == ProtectionSettings(
+        (Scheme.CBCS, Scheme.CENC, Scheme.AES_128),
+        KeySettings(f"cpix:{tmp_path}/film.cpix", f"{tmp_path}/me.pem"),
+        one_key=True,
+        epoch=3,
+        systems=("widevine", "fairplay"),
+        copied_codecs=(Codec.AVC, Codec.AAC),
+    )
+    for address in ("env:FILM_KEYS", "speke+https://keys.example/speke"):
+        assert protection_of("--protect", "cenc", "--keys", address) == ProtectionSettings(
+            (Scheme.CENC,), KeySettings(address), copied_codecs=COPIED_CODECS
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--protect", "cbcs"), "add --keys"),
+        (("--keys", "film.keys"), "add --protect"),
+        (("--protect", "aes-128", "--keys", "film.keys"), "use --protect cbcs,aes-128"),
+        (("--protect", "cbc", "--keys", "film.keys"), "'cbc' is no scheme"),
+        (("--protect", "", "--keys", "film.keys"), "'' is no scheme"),
+        (("--protect", "cbcs", "--keys", ""), "keys come from"),
+        (("--protect", "cbcs", "--keys", "https://keys.example"), "keys come from"),
+        (("--protect", "cbcs", "--keys", "speke+http://keys.example"), "https://"),
+        (("--protect", "cbcs", "--keys", "speke+https://me:secret@keys.example"), "no password"),
+        (("--protect", "cbcs", "--keys", "k", "--drm", "primetime"), "'primetime' is no DRM system"),
+        (("--protect", "cbcs", "--keys", "k", "--cenc-codecs", "vtt"), "'vtt' is no codec"),
+        (("--protect", "cbcs", "--keys", "k", "--key-epoch", "0"), "0 is not in the range"),
+        (("--cpix-key", "me.pem"), "add --keys cpix:FILE"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_line(words: tuple[str, ...], told: str) -> None:
+    with pytest.raises(ConfigError, match=r"title 1 \(film.mov\)") as error:
+        protection_of(*words)
+    assert told in error.value.message
+    assert "secret" not in error.value.message
+
+
+def test_protect_needs_somebody_to_ask_and_a_title(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    words = ("protect", "film", "--store", "store", "--protect", "cbcs", "--keys", "film.keys")
+    asked = headend(*words, cwd=tmp_path)
+    assert (asked.returncode, asked.stderr.count("\n")) == (2, 1)
+    assert "Nobody is here to answer" in asked.stderr
+    gone = headend(*words, "--yes", cwd=tmp_path)
+    assert (gone.returncode, gone.stderr.count("\n")) == (2, 1)
+    assert "'film' is not published" in gone.stderr

@@ -1,0 +1,159 @@
+"""Commands that only look: probe, ladder, titles, show, verify."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from headend.app.cli import run
+from ladders.loading import presets
+from tests.headend.app.cli.conftest import Made
+
+
+def test_probe_counts_frames_instead_of_listing_them(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["probe", str(made.master), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["video"]["frame_count"], said["video"]["frame_rate"]) == (50, "25/1")
+    assert said["video"]["keyframes"][0] == 0
+    assert "pts_ticks" not in json.dumps(said)
+    assert said["audio"][0]["language"] == "en"
+
+
+def test_probe_tells_people_rate_colour_and_tracks(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["probe", str(made.master)]) == 0
+    said = capsys.readouterr().out
+    assert "50 at 25 frames/s" in said and "320x180" in said and "2 (stereo)" in said
+    assert "\x1b" not in said
+
+
+def test_ladders_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ladder", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["ladders"]
+    assert [ladder["name"] for ladder in listed] == list(presets())
+    for ladder in listed:
+        assert run(["ladder", "show", ladder["name"], "--json"]) == 0
+        shown = json.loads(capsys.readouterr().out)
+        assert (len(shown["video"]), len(shown["audio"])) == (ladder["video_rungs"], ladder["audio_rungs"])
+    assert run(["ladder", "list"]) == run(["ladder", "show", "smoke"]) == 0
+    assert "avc-180p-240k *" in capsys.readouterr().out
+
+
+def test_titles_and_show_tell_what_submit_has_made(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["titles", "--store", str(made.store), "--long", "--json"]) == 0
+    titles = json.loads(capsys.readouterr().out)["titles"]
+    assert [(title["title"], title["release"]) for title in titles] == [("film", made.said["release"])]
+    assert run(["show", "film", "--store", str(made.store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).items() <= made.said.items()
+    assert run(["show", "film", "--store", str(made.store)]) == 0
+    said = capsys.readouterr().out
+    assert "/film/multivariant.m3u8" in said
+    assert all(rendition["id"] in said for rendition in made.said["renditions"])
+
+
+def test_the_store_may_be_named_by_the_environment(
+    made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADEND_STORE", str(made.store))
+    assert run(["titles"]) == 0
+    assert "film" in capsys.readouterr().out
+
+
+def test_an_empty_store_has_no_titles_and_says_how_to_make_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "new").mkdir()
+    assert run(["titles", "--store", str(tmp_path / "new"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"titles": [], "after": None}
+    assert run(["titles", "--store", str(tmp_path / "new")]) == 0
+    assert "headend submit MASTER --title SLUG" in capsys.readouterr().out
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_an_unknown_title_is_wrong_use(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("show", "verify"):
+        assert run([name, "other", "--store", str(made.store)]) == 2
+        assert "'other' is not published" in capsys.readouterr().err
+
+
+def test_a_sound_release_verifies(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", "film", "--store", str(made.store), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["sound"], said["findings"]) == (True, [])
+    assert said["frames"] == 50 * 8 + 3 * 3  # and of trick play, one for each GOP
+
+
+def test_a_release_that_is_not_as_planned_ends_verify_with_the_rendition_named(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = shutil.copytree(made.store, tmp_path / "store")
+    assert run(["verify", "film", "--store", str(store), "--deep"]) == 0
+    document = store / "titles/film/releases" / made.said["release"] / "release.json"
+    said = json.loads(document.read_bytes())
+    said["body"]["presentation"]["light"]["colour"]["matrix"] = "bt2020nc"
+    document.write_text(json.dumps(said))
+    capsys.readouterr()
+    assert run(["verify", "film", "--store", str(store)]) == 1
+    faults = [line for line in capsys.readouterr().out.splitlines() if "as planned" in line]
+    videos = {rendition["track"] for rendition in made.said["renditions"] if rendition["kind"] == "video"}
+    assert {line.split("/")[3] for line in faults} >= videos
+    assert all("matrix is smpte170m, not bt2020nc as planned" in line for line in faults)
+
+
+def test_a_damaged_release_ends_verify_with_status_1_and_a_precise_list(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = shutil.copytree(made.store, tmp_path / "store")
+    segment = next(store.glob("titles/film/tracks/avc-180p-240k-*/2.m4s"))
+    data = bytearray(segment.read_bytes())
+    data[-1] ^= 1
+    segment.write_bytes(data)
+    assert run(["verify", "film", "--store", str(store)]) == 1
+    out, err = capsys.readouterr()
+    assert str(segment.relative_to(store)) in out and "fault" in out
+    assert "error" not in err
+    assert run(["verify", "film", "--store", str(store), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert not said["sound"]
+    assert {finding["object"] for finding in said["findings"]} == {str(segment.relative_to(store))}
+
+
+def test_show_tells_how_loud_each_programme_was_and_is(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    sounds = [rendition for rendition in made.said["renditions"] if rendition["kind"] == "audio"]
+    assert {sound["loudness"]["result_lufs"] for sound in sounds} == {-24.0}
+    assert all(rendition["loudness"] is None for rendition in made.said["renditions"] if rendition["kind"] == "video")
+    assert run(["show", "film", "--store", str(made.store)]) == 0
+    heard = sounds[0]["loudness"]
+    said = capsys.readouterr().out
+    assert f"{heard['integrated_lufs']:.1f}" in said and f"{heard['gain_db']:+.1f}" in said and "-24.0" in said
+
+
+def test_a_fitted_ladder_and_a_plan_say_the_same(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["--audio", "1:fr:dub", "--loudness", "-23", "--crop", "300:180:10:0", "--json"]
+    assert run(["plan", str(made.master), "--title", "film", "--ladder", "smoke", "--workers", "1", *chosen]) == 0
+    plan = json.loads(capsys.readouterr().out)["body"]
+    assert run(["ladder", "fit", "smoke", str(made.master), *chosen]) == 0
+    fitted = json.loads(capsys.readouterr().out)
+    assert (fitted["video"], fitted["audio"]) == (plan["video"], plan["audio"])
+    # A plan goes on with what is made beside.
+    assert fitted["decisions"] == plan["decisions"][: len(fitted["decisions"])]
+    assert "cropped to 300x180 at 10,0, as asked" in plan["decisions"]
+    assert (plan["video"][0]["width_px"], plan["audio"][0]["language"]) == (300, "fr")
+
+
+@pytest.mark.parametrize("crop", ["left", "320:180", "0:180:0:0", "319:180:0:0", "320:180:0:2", "-2:180:0:0"])
+def test_what_is_no_part_of_the_picture_is_wrong_use(crop: str, made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ladder", "fit", "smoke", str(made.master), "--crop", crop]) == 2
+    assert "width, height" in capsys.readouterr().err
+
+
+def test_a_plan_says_what_becomes_of_the_sound(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = ["plan", str(made.master), "--title", "film", "--ladder", "smoke", "--workers", "1"]
+    assert run([*plan, "--audio", "1:fr:commentary:Le réalisateur", "--loudness", "-27"]) == 0
+    said = capsys.readouterr().out
+    assert "audio 1 is commentary" in said and "loudness → -27 LUFS" in said
+    assert run([*plan, "--loudness", "off", "--json"]) == 0
+    decisions = json.loads(capsys.readouterr().out)["body"]["decisions"]
+    assert "loudness is measured and left as it is" in decisions
+    assert run([*plan, "--audio", "1:fr", "--audio", "4"]) == 2
+    assert "the master has no audio stream 4; it has 1 (en, stereo, aac)" in capsys.readouterr().err

@@ -1,0 +1,157 @@
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from headend.app.cli import run
+from tests.headend.app.cli.conftest import Made
+from tests.support.command_line import command, environment
+from tests.support.masters import Sound, make_film
+
+
+def submit_again(made: Made, *more: str) -> list[str]:
+    return [
+        *("submit", str(made.master), "--title", "film", "--ladder", "smoke", "--effort", "draft"),
+        *("--store", str(made.store), "--segment-seconds", "1", "--chunk-seconds", "1", *more),
+    ]
+
+
+def test_json_tells_the_release_in_one_object(made: Made) -> None:
+    said = made.said
+    assert said["title"] == "film"
+    assert said["store"] == str(made.store)
+    assert (said["frames"], said["frame_rate"], said["duration_s"]) == (50, "25/1", 2.0)
+    assert (said["reused_tracks"], said["reused_parts"], said["encoded_tasks"] > 2) == (0, 0, True)
+    assert said["is_current"]
+    assert said["cpu_s"] > 0 and said["wall_s"] > 0
+    for manifest in ("hls", "dash"):
+        assert (made.store / said[manifest]).is_file()
+    ids = [rendition["id"] for rendition in said["renditions"]]
+    assert len(ids) == len(set(ids)) == 12
+    assert {rendition["codec"] for rendition in said["renditions"]} == {
+        *("avc", "hevc", "av1", "vp9", "aac", "opus", "ac3", "eac3")
+    }
+    for rendition in said["renditions"]:
+        picture = rendition["kind"] == "video"
+        assert (rendition["width"] is None, rendition["height"] is None) == (not picture, not picture)
+        assert (rendition["channels"], rendition["language"]) == ((None, None) if picture else (2, "en"))
+        assert 0 < rendition["average_bps"] <= rendition["peak_bps"]
+        assert rendition["segments"] == 2
+    assert [rendition["id"] for rendition in said["trick_play"]] == [
+        "avc-180p-trick",
+        "av1-180p-trick",
+        "vp9-180p-trick",
+    ]
+    assert (said["thumbnails"]["width"], said["thumbnails"]["height"], said["thumbnails"]["sheets"]) == (320, 180, 3)
+    assert (made.store / said["thumbnails"]["index"]).is_file()
+
+
+def test_away_from_a_terminal_progress_is_plain_lines_on_stderr(made: Made) -> None:
+    lines = made.stderr.splitlines()
+    assert all(line.startswith("headend: ") for line in lines)
+    assert lines[0] == "headend: reading the master"
+    assert lines[1].startswith("headend: 12 renditions of 50 frames in ")
+    assert lines[-1] == "headend: publishing"
+    assert "\x1b" not in made.stderr
+
+
+def test_the_same_request_again_encodes_nothing(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(submit_again(made, "--json")) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["encoded_tasks"], said["reused_tracks"]) == (0, made.said["tracks"])
+    assert said["release"] == made.said["release"]
+    assert said["cpu_s"] == 0
+
+
+def test_people_are_told_where_the_manifests_are_and_what_was_reused(
+    made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(submit_again(made)) == 0
+    said = capsys.readouterr().out
+    assert made.said["hls"] in said and made.said["dash"] in said
+    assert f"0 tasks encoded, {made.said['tracks']} of {made.said['tracks']} tracks reused" in said
+
+
+def encoders_of(master: Path) -> list[psutil.Process]:
+    """FFmpeg processes, wherever they hang, that have a master open by name."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if str(master) in words and "-filter_complex" in words and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process still does something; nobody may be there to reap an orphan."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.flaky(reruns=1)  # it waits for real work, and a busy machine may be late
+def test_a_signal_ends_a_job_with_its_status_and_leaves_no_encoder(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    master = make_film(tmp_path / "film.mp4", frame_count=100, noise=40)
+    store = tmp_path / "store"
+    argv = command("submit", master, "--title", "film", "--ladder", "smoke", "--effort", "high", "--store", store)
+    job = subprocess.Popen(
+        argv, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not encoders_of(master):
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.05)
+    children = psutil.Process(job.pid).children(recursive=True)
+    job.send_signal(number)
+    out, err = job.communicate(timeout=60)
+    assert (job.returncode, out) == (status, "")
+    assert err.splitlines()[-1].startswith("headend: interrupted" if number is signal.SIGINT else "headend: terminated")
+    assert "Traceback" not in err
+    deadline = time.monotonic() + 20
+    while any(map(alive, children)) or encoders_of(master):
+        assert time.monotonic() < deadline, [child for child in children if alive(child)]
+        time.sleep(0.05)
+    assert not list(store.rglob("current.json")) and not list(store.rglob("*.m3u8"))
+
+
+def test_a_film_without_sound_has_renditions_of_picture_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    master = make_film(tmp_path / "film.mp4", frame_count=10, sound=[])
+    assert run(["ladder", "fit", "smoke", str(master), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert len(said["video"]) == 8 and said["audio"] == []
+
+
+def test_a_plan_is_told_as_decisions_a_document_or_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_film(tmp_path / "film.mp4", frame_count=10, sound=[Sound()])
+    plan = ["plan", "film.mp4", "--title", "film", "--ladder", "smoke", "--workers", "1"]
+    assert run(plan) == 0
+    said = capsys.readouterr().out
+    assert "colour primaries, transfer, matrix not stated → taken as smpte170m" in said
+    assert "10 frames at 25 frames/s" in said
+
+    assert run([*plan, "--json", "--output", "plan.json"]) == 0
+    document = capsys.readouterr().out
+    assert json.loads(document)["kind"] == "EncodePlan"
+    told = json.loads(document)
+    assert told.pop("estimate")["cpu_s"] > 0
+    assert json.loads((tmp_path / "plan.json").read_text()) == told
+
+    assert run([*plan, "--commands"]) == 0
+    script = capsys.readouterr().out
+    subprocess.run(["sh", "-e"], input=script, text=True, check=True, stdout=subprocess.DEVNULL)
+    ids = [rendition["id"] for kind in ("video", "trick", "audio") for rendition in json.loads(document)["body"][kind]]
+    assert sorted(path.stem for path in tmp_path.glob("*.mp4")) == sorted([*ids, "film"])
+
+    assert run([*plan, "--output", "no/such/folder/plan.json"]) == 2

@@ -1,0 +1,167 @@
+from pathlib import Path
+
+import pytest
+
+from headend.app.cli import exits, run
+from headend.app.cli.exits import Status, status_of
+from headend.app.cli.wording import evidence, printable
+from headend.core.errors import (
+    Cancelled,
+    ChunkRejected,
+    ConfigError,
+    HeadendError,
+    ObjectMissing,
+    PackagingError,
+    ToolFailed,
+)
+
+WRONG = [
+    (["submti"], "No such command 'submti'"),
+    (["submit"], "--title"),
+    (["submit", "--title", "film"], "MASTER"),
+    (["submit", "film.mov", "--title", "My Film"], "'My Film' is not a title's name"),
+    (["submit", "film.mov", "--title", "film", "--workers", "0"], "--workers"),
+    (["submit", "film.mov", "--title", "film", "--effort", "most"], "--effort"),
+    (["submit", "film.mov", "--title", "film", "--segment-seconds", "0"], "'0' is not a number of seconds above 0"),
+    (["submit", "film.mov", "--title", "film", "--chunk-seconds", "1/0"], "'1/0' is not a number of seconds above 0"),
+    (["submit", "film.mov", "--title", "film", "--chunk-seconds", "long"], "such as 6 or 5.005"),
+    (["submit", "film.mov", "--title", "film", "--workers", "2", "--scheduler", "tcp://h:1"], "give one of them"),
+    (["submit", "film.mov", "--title", "film", "--ladder", "stduio"], "did you mean 'studio'?"),
+    (["submit", "film.mov", "--title", "film", "--ladder", "missing.toml"], "ladder missing.toml can't be read"),
+    (["submit", "film.mov", "--title", "film", "--audio", "en"], "'en' does not begin with stream numbers, such as 1"),
+    (["plan", "film.mov", "--title", "film", "--audio", "1+:en"], "'1+:en' does not begin with stream numbers"),
+    (["plan", "film.mov", "--title", "film", "--audio", "1:en:talk"], "'talk' is no role; use one of main, alternate"),
+    (["plan", "film.mov", "--title", "film", "--loudness", "-20"], "--loudness"),
+    (
+        ["plan", "film.mov", "--title", "film", "--subtitles", ":en"],
+        "':en' does not begin with a file, a stream number",
+    ),
+    (
+        ["plan", "film.mov", "--title", "film", "--subtitles", "a.srt:en:cc"],
+        "'cc' is no role; use one of subtitles, sdh",
+    ),
+    (["plan", "film.mov", "--title", "film", "--audio", "1.x:en"], "'1.x:en' does not begin with stream numbers"),
+    (["plan", "film.mov", "--title", "film", "--subtitle-offset", "1h"], "'1h' is not auto or a number of seconds"),
+    (["plan", "film.mov", "--title", "film", "--embedded-text", "3,en"], "'3,en' is not all, none, or stream numbers"),
+    (["submit", "film.mov", "--title", "film", "--qc", "half"], "--qc"),
+    (["submit", "film.mov", "--title", "film", "--qc-min-vmaf", "101"], "--qc-min-vmaf"),
+    (["submit", "film.mov", "--title", "film", "--qc-min-segment", "-1"], "--qc-min-segment"),
+    (["quality", "film", "--qc-min-vmaf", "nan-"], "--qc-min-vmaf"),
+    (["quality", "film", "--store", ".", "--html", "/no/such/folder/report.html"], "can't be written"),
+    (["quality", "film", "--store", ".", "--html", "/"], "can't be written"),
+    (["publish", "film", "--store", "."], "name the release to publish"),
+    (["publish", "film", "a1", "--release", "b2", "--store", "."], "are two releases: name one"),
+    (["plan", "film.mov", "--title", "-"], "'-' is not a title's name"),
+    (["show", "../etc"], "'../etc' is not a title's name"),
+    (["show", "film", "--store", "ftp://host/films"], "a store is a folder's path or s3://bucket/prefix"),
+    (["show", "film", "--store", "s3://x"], "an address in S3 reads s3://bucket/path"),
+    (["ladder", "show", "nothing"], "presets are"),
+    (["serve", "--port", "70000"], "--port"),
+    (["serve", "--json", "--access-log"], "give one of them"),
+    (["titles", "extra"], "extra"),
+]
+
+
+@pytest.mark.parametrize(("args", "said"), WRONG, ids=lambda value: " ".join(value)[-40:])
+def test_wrong_use_is_told_in_one_line(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("headend: error: ") and err.count("\n") == 1
+    assert said in err
+
+
+def test_a_titles_name_is_looked_at_before_anything_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["submit", "missing.mov", "--ladder", "missing", "--title", "Wrong!", "--workers", "0"]) == 2
+    assert "'Wrong!' is not a title's name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ConfigError("x"), 2),
+        (ToolFailed("x"), 4),
+        (ChunkRejected("x"), 4),
+        (Cancelled("x"), 4),
+        (PackagingError("x"), 4),
+        (ObjectMissing("x"), 5),
+        (KeyboardInterrupt(), 130),
+        (exits.Terminated(), 143),
+        (ZeroDivisionError(), 70),
+    ],
+)
+def test_an_errors_type_decides_the_status(error: BaseException, status: int) -> None:
+    assert status_of(error) == status
+
+
+def test_every_kind_of_error_has_a_status_of_its_own() -> None:
+    assert all(status_of(kind("x")) is not Status.UNEXPECTED for kind in HeadendError.__subclasses__())
+
+
+def test_an_unexpected_error_is_one_line_and_a_traceback_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_name: str) -> None:
+        raise LookupError("out of order")
+
+    monkeypatch.setattr("ladders.loading.load", broken)
+    assert run(["ladder", "show", "web"]) == 70
+    err = capsys.readouterr().err
+    assert err == (
+        "headend: error: unexpected LookupError: out of order; run again with --verbose and report what it shows\n"
+    )
+    assert run(["ladder", "show", "web", "--verbose"]) == 70
+    assert f"in {broken.__name__}" in capsys.readouterr().err
+
+
+def test_verbose_tells_the_facts_of_an_error_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "https://s3.example/film.mov?X-Amz-Signature=0123456789abcdef"
+
+    def failing(_name: str) -> None:
+        raise ToolFailed(f"can't open {url}", argv=["ffmpeg", "-i", url, "a b"], status=1, stderr=f"one\n{url}: 403")
+
+    monkeypatch.setattr("ladders.loading.load", failing)
+    assert run(["ladder", "show", "web", "--verbose"]) == 4
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "headend: error: can't open https://s3.example/film.mov?…"
+    assert "  status: 1" in said
+    assert said[-2:] == ["  one", "  https://s3.example/film.mov?… 403"]
+    assert "0123456789abcdef" not in "".join(said)
+    assert run(["ladder", "show", "web"]) == 4
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_hostile_name_can_not_steer_the_terminal() -> None:
+    assert printable("film\x1b[2J\n.mov") == "film�[2J�.mov"
+    assert "\x1b" not in evidence(HeadendError("x", argv=["\x1b[2J"], stderr="a\n\x1b[2J"))
+
+
+def test_a_wrong_master_or_scheduler_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    master = tmp_path / "film.mov"
+    argv = ["submit", str(master), "--title", "film", "--store", str(store)]
+    assert run(argv) == 3
+    assert f"there is no file {master}" in capsys.readouterr().err
+    master.write_bytes(b"x")
+    assert run([*argv, "--scheduler", "tcp://127.0.0.1:9"]) == 2
+    assert "no Dask scheduler answers" in capsys.readouterr().err
+    assert run(argv) == 3
+    assert "is not a film that can be read" in capsys.readouterr().err
+    assert not store.exists()
+    assert list(tmp_path.iterdir()) == [master]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["titles"], ["show", "film"], ["verify", "film"], ["jobs"], ["gc"], ["releases", "film"], ["repackage", "film"],
+        ["unpublish", "film"], ["delete", "film", "--yes"], ["publish", "film", "--release", "0"],
+    ],
+)  # fmt: skip
+def test_a_store_that_is_not_there_is_a_mistake(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words, "--store", str(tmp_path / "stoer")]) == 2
+    assert f"there is no store at {tmp_path / 'stoer'}" in capsys.readouterr().err

@@ -1,0 +1,138 @@
+from collections.abc import Sequence
+
+import pytest
+
+from headend.app.jobs.ingest import Watcher, slug
+from headend.core.errors import ConfigError
+from headend.core.storage.memory import MemoryStore
+
+OPTIONS = ("title", "audio", "subtitles", "ladder")
+
+
+class Desk:
+    """Takes what a watcher submits."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, tuple[str, ...]] = {}
+
+    def __call__(self, words: Sequence[str], job: str) -> None:
+        if "--title=refused" in words:
+            raise ConfigError("no such title")
+        self.jobs[job] = tuple(words)
+
+
+class Clock:
+    """Time that tests move."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def make_watcher(ingest: MemoryStore, store: MemoryStore, desk: Desk, clock: Clock) -> Watcher:
+    return Watcher(ingest, store, lambda key: f"s3://ingest/{key}", desk, OPTIONS, clock=clock)
+
+
+def test_a_file_that_grows_is_left_until_it_has_stopped(desk: Desk, clock: Clock) -> None:
+    ingest, store = MemoryStore(), MemoryStore()
+    watcher = make_watcher(ingest, store, desk, clock)
+    for size in range(1, 5):
+        ingest.put("a film.mov", b"x" * size)
+        clock.now_s += 50
+        assert watcher.look() == ()
+    clock.now_s += 60
+    [taken] = watcher.look()
+    assert list(desk.jobs.values()) == [("--title=a-film", "--", "s3://ingest/a film.mov")]
+    assert taken.job in desk.jobs
+
+
+def test_a_mark_ends_the_waiting(desk: Desk, clock: Clock) -> None:
+    ingest = MemoryStore()
+    watcher = make_watcher(ingest, MemoryStore(), desk, clock)
+    ingest.put("one.mov", b"x")
+    ingest.put("one.mov.done", b"")
+    assert len(watcher.look()) == 1
+
+
+def test_a_restart_and_a_second_watcher_take_nothing_twice(desk: Desk, clock: Clock) -> None:
+    ingest, store = MemoryStore(), MemoryStore()
+    ingest.put("one.mov", b"x")
+    ingest.put("one.mov.done", b"")
+    assert len(make_watcher(ingest, store, desk, clock).look()) == 1
+    assert make_watcher(ingest, store, desk, clock).look() == ()
+    # Killed after the job was queued, before the record was made: the same id comes again.
+    make_watcher(ingest, MemoryStore(), desk, clock).look()
+    assert len(desk.jobs) == 1
+
+
+def test_a_new_delivery_under_the_same_name_is_a_new_job(desk: Desk, clock: Clock) -> None:
+    ingest, store = MemoryStore(), MemoryStore()
+    watcher = make_watcher(ingest, store, desk, clock)
+    ingest.put("one.mov.done", b"")
+    for content in (b"x", b"yy"):
+        ingest.put("one.mov", content)
+        assert len(watcher.look()) == 1
+    assert len(desk.jobs) == 2
+
+
+def test_a_sidecar_says_what_the_options_of_submit_say(desk: Desk, clock: Clock) -> None:
+    ingest = MemoryStore()
+    ingest.put("in/one.mov", b"x")
+    ingest.put("in/one.mov.done", b"")
+    ingest.put("in/one.toml", b'title = "film"\naudio = ["1:en", "2:fr"]\nsubtitles = ["one.de.srt:de"]\n')
+    make_watcher(ingest, MemoryStore(), desk, clock).look()
+    [words] = desk.jobs.values()
+    assert words == (
+        "--title=film",
+        "--audio=1:en",
+        "--audio=2:fr",
+        "--subtitles=s3://ingest/in/one.de.srt:de",
+        "--",
+        "s3://ingest/in/one.mov",
+    )
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "why"),
+    [
+        (b"title = ", "is not TOML"),
+        (b'title = "refused"', "no such title"),
+        (b"\xff", "is not TOML"),
+        (b'titel = "one"', "did you mean 'title'"),
+        (b'from = "x.csv"', "is not an option"),
+    ],
+)
+def test_what_is_refused_is_reported_once_and_left_alone(sidecar: bytes, why: str, desk: Desk, clock: Clock) -> None:
+    ingest = MemoryStore()
+    ingest.put("one.mov", b"x")
+    ingest.put("one.mov.done", b"")
+    ingest.put("one.toml", sidecar)
+    watcher = make_watcher(ingest, MemoryStore(), desk, clock)
+    [taken] = watcher.look()
+    assert why in taken.why and not taken.job
+    assert watcher.look() == ()
+
+
+def test_other_files_are_no_masters(desk: Desk, clock: Clock) -> None:
+    ingest = MemoryStore()
+    for key in ("notes.txt", "one.srt", "one.toml"):
+        ingest.put(key, b"x")
+        ingest.put(f"{key}.done", b"")
+    assert make_watcher(ingest, MemoryStore(), desk, clock).look() == ()
+
+
+def test_titles_are_made_of_names() -> None:
+    assert slug("My Film (2026)_v3") == "my-film-2026-v3"
+    with pytest.raises(ConfigError, match="no title's name"):
+        slug("_")

@@ -1,0 +1,263 @@
+"""The rules on quality: each fails a release beyond one limit, and makes a remark beyond another."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from headend.app import judging
+from headend.app.judging import RULES, judge, rules_broken
+from headend.core.media import Codec, VideoRange
+from headend.core.media.quality import (
+    HD,
+    Checking,
+    Foretold,
+    MasterLook,
+    Outcome,
+    QualityReport,
+    RenditionQuality,
+    SegmentQuality,
+    Severity,
+    Shortfall,
+    SoundQuality,
+    Thresholds,
+)
+from headend.core.timing import Grid
+
+GRID = Grid(Fraction(25), 500, 50, 50, 250)
+"""Ten segments of two seconds."""
+
+
+def segment(number: int, *seconds: float) -> SegmentQuality:
+    scores = seconds or (90.0, 90.0)
+    return SegmentQuality(number, sum(scores) / len(scores), min(scores), 50 * (number - 1), scores, 17)
+
+
+def rendition(
+    kbps: int, mean: float, *segments: SegmentQuality, codec: Codec = Codec.AVC, lines: int = 720, hdr: bool = False
+) -> RenditionQuality:
+    shown = segments or (segment(1, mean, mean), segment(6, mean, mean))
+    return RenditionQuality(
+        rendition=f"{codec}-{kbps}k",
+        track=f"{codec}-{kbps}k-0",
+        codec=codec,
+        width_px=lines * 16 // 9,
+        height_px=lines,
+        rate_divisor=1,
+        video_range=VideoRange.PQ if hdr else VideoRange.SDR,
+        average_bps=kbps * 1000,
+        peak_bps=kbps * 1200,
+        cap_bps=kbps * 1500,
+        mean=mean,
+        low=mean,
+        segments=shown,
+    )
+
+
+def report(*video: RenditionQuality, audio: Sequence[SoundQuality] = (), **others: object) -> QualityReport:
+    made = QualityReport(
+        title="film",
+        release="0" * 20,
+        made_at="2026-11-28T12:00:00+00:00",
+        software="0",
+        checking=Checking.SAMPLED,
+        viewing=HD,
+        every=3,
+        grid=GRID,
+        evenly=(1, 6),
+        suspects=(),
+        thresholds=Thresholds(),
+        video=video,
+        audio=tuple(audio),
+        master=MasterLook(seen=((0, 50), (250, 300))),
+    )
+    return replace(made, **others)  # type: ignore[arg-type]
+
+
+def found(made: QualityReport, severity: Severity = Severity.FAILURE) -> list[str]:
+    return [one.rule for one in judge(made) if one.severity is severity]
+
+
+def sound(result_lufs: float | None, result_dbtp: float | None = -3.0, target: float | None = -24.0) -> SoundQuality:
+    return SoundQuality("aac-2.0-128k-en", target, result_lufs, result_dbtp)
+
+
+def test_a_good_release_passes() -> None:
+    made = report(rendition(500, 80), rendition(3000, 95), audio=[sound(-24)])
+
+    assert judge(made) == ()
+    assert made.outcome is Outcome.PASSED
+
+
+CASES: list[tuple[str, Callable[[], QualityReport], str, Severity]] = [
+    ("mean", lambda: report(rendition(3000, 74.9)), "best rendition", Severity.FAILURE),
+    ("mean, a little", lambda: report(rendition(3000, 87.9)), "best rendition", Severity.REMARK),
+    (
+        "worst segment",
+        lambda: report(rendition(3000, 90, segment(1, 90, 90), segment(6, 54, 54))),
+        "worst segment",
+        Severity.FAILURE,
+    ),
+    (
+        "one second of a long segment",
+        lambda: report(rendition(3000, 90, segment(1, 90, 90, 90, 90, 90, 20))),
+        "worst segment",
+        Severity.FAILURE,
+    ),
+    ("order", lambda: report(rendition(500, 93), rendition(3000, 89.9)), "order", Severity.FAILURE),
+    ("order, a little", lambda: report(rendition(500, 93), rendition(3000, 92.4)), "order", Severity.REMARK),
+    (
+        "order in a second",
+        lambda: report(
+            rendition(500, 80, segment(1, 80, 80)), rendition(900, 81, segment(1, 90, 50)), rendition(3000, 95)
+        ),
+        "order",
+        Severity.FAILURE,
+    ),
+    (
+        "peak",
+        lambda: report(replace(rendition(3000, 95), peak_bps=4_960_000, cap_bps=4_500_000)),
+        "peak",
+        Severity.FAILURE,
+    ),
+    (
+        "peak, a little",
+        lambda: report(replace(rendition(3000, 95), peak_bps=4_900_000, cap_bps=4_500_000)),
+        "peak",
+        Severity.REMARK,
+    ),
+    ("black", lambda: report(replace(rendition(3000, 95), black=((10, 23),))), "black", Severity.FAILURE),
+    ("frozen", lambda: report(replace(rendition(3000, 95), frozen=((10, 60),))), "frozen", Severity.FAILURE),
+    ("other", lambda: report(replace(rendition(3000, 95), other=((10, 20),))), "other picture", Severity.FAILURE),
+    ("loudness", lambda: report(rendition(3000, 95), audio=[sound(-26.1)]), "loudness", Severity.FAILURE),
+    ("loudness, a little", lambda: report(rendition(3000, 95), audio=[sound(-22.8)]), "loudness", Severity.REMARK),
+    ("true peak", lambda: report(rendition(3000, 95), audio=[sound(-24, 0.1)]), "true peak", Severity.FAILURE),
+    (
+        "true peak, a little",
+        lambda: report(rendition(3000, 95), audio=[sound(-24, -0.5)]),
+        "true peak",
+        Severity.REMARK,
+    ),
+    (
+        "nothing measured",
+        lambda: report(rendition(3000, 95), replace(rendition(500, 80), mean=None, segments=())),
+        "frames measured",
+        Severity.FAILURE,
+    ),
+    (
+        "too little measured",
+        lambda: report(rendition(3000, 95, segment(1, 95, 95))),
+        "frames measured",
+        Severity.REMARK,
+    ),
+    (
+        "looks other than foretold",
+        lambda: report(replace(rendition(3000, 90), foretold=Foretold(3_000_000, 95.1)), evenly=tuple(range(1, 21))),
+        "foretold",
+        Severity.FAILURE,
+    ),
+    (
+        "takes more than foretold",
+        lambda: report(replace(rendition(3000, 90), foretold=Foretold(2_700_000, 90)), evenly=tuple(range(1, 21))),
+        "foretold",
+        Severity.REMARK,
+    ),
+    (
+        "HDR far below its mean",
+        lambda: report(rendition(3000, 90, segment(1, 95, 95), segment(6, 74, 74), hdr=True)),
+        "HDR segment",
+        Severity.FAILURE,
+    ),
+    (
+        "HDR black",
+        lambda: report(replace(rendition(3000, 90, hdr=True), black=((0, 13),))),
+        "black",
+        Severity.FAILURE,
+    ),
+    (
+        "HDR order",
+        lambda: report(rendition(500, 93, hdr=True), rendition(3000, 80, hdr=True)),
+        "order",
+        Severity.FAILURE,
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "rule", "severity"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, severity: Severity) -> None:
+    made = make()
+
+    assert rule in found(made, severity)
+    if severity is Severity.REMARK:
+        assert found(made) == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: report(replace(rendition(3000, 95), black=((10, 22),))),
+        lambda: report(replace(rendition(3000, 95), frozen=((10, 59),))),
+        lambda: report(replace(rendition(3000, 95), other=((10, 17),))),
+        # Silence has no loudness, and what was left as it is has no target.
+        lambda: report(rendition(3000, 95), audio=[sound(None, None)]),
+        lambda: report(rendition(3000, 95), audio=[sound(-40, target=None)]),
+        # What is so quiet is taken for silence.
+        lambda: report(rendition(3000, 95), audio=[replace(sound(-40), raised_most=True)]),
+        # Few segments tell little of what was foretold.
+        lambda: report(replace(rendition(3000, 95), foretold=Foretold(1_000_000, 80))),
+        # No figure is asked of HDR.
+        lambda: report(rendition(3000, 40, hdr=True)),
+        # A rendition at half the rate is not compared with those at the full rate.
+        lambda: report(replace(rendition(500, 95), rate_divisor=2), rendition(3000, 89)),
+        # A codec of small pictures alone is not meant for a large screen.
+        lambda: report(rendition(200, 20, lines=180)),
+    ],
+)  # fmt: skip
+def test_what_is_below_a_limit_or_has_a_reason_fails_nothing(make: Callable[[], QualityReport]) -> None:
+    assert found(make()) == []
+
+
+def test_what_the_master_shows_is_told_and_fails_nothing() -> None:
+    made = report(rendition(3000, 95), master=MasterLook(black=((0, 50),), frozen=((250, 300),)))
+
+    assert found(made) == []
+    assert [one.message for one in judge(made)] == [
+        "the master is black from 00:00.0 to 00:02.0",
+        "the master stands still from 00:10.0 to 00:12.0",
+    ]
+
+
+def test_thresholds_move_the_rules_for_the_best_renditions() -> None:
+    made = report(rendition(3000, 90), thresholds=Thresholds(min_vmaf=95, min_segment=92))
+
+    assert found(made) == ["best rendition", "worst segment"]
+    assert found(report(rendition(3000, 60), thresholds=Thresholds(0, 0))) == []
+
+
+def test_failures_come_first_and_name_rendition_place_and_figure() -> None:
+    made = report(rendition(500, 93), replace(rendition(3000, 87, codec=Codec.HEVC), black=((275, 300),)))
+    shortfalls = judge(made)
+
+    assert shortfalls[0] == Shortfall(
+        "black",
+        Severity.FAILURE,
+        "hevc-3000k is black for 1.0 s at 00:11.0, the master does not",
+        "hevc-3000k",
+        275,
+    )
+    assert rules_broken(shortfalls) == ("black",)
+
+
+def test_the_worst_segments_are_those_of_the_best_renditions_and_of_faults() -> None:
+    faulty = replace(rendition(500, 60), other=((260, 280),))
+    made = report(faulty, rendition(3000, 95, segment(1, 95, 95), segment(6, 80, 80)))
+    made = replace(made, shortfalls=judge(made))
+
+    shown = [(one.rendition, found.number) for one, found in judging.worst_segments(made, 8)]
+
+    assert shown == [("avc-500k", 6), ("avc-3000k", 6), ("avc-3000k", 1)]
+
+
+def test_every_rule_says_what_it_wants_and_how_to_mend_it() -> None:
+    assert all(rule.wants and rule.mend for rule in RULES)

@@ -1,0 +1,94 @@
+"""What a worker does with a task, in this process."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from encoder.cluster import TaskRun
+from headend.app import pipeline
+from headend.app.performing import Order, order_of, perform
+from headend.core import layout
+from headend.core.errors import ChunkRejected, HeadendError, StorageError
+from headend.core.media import Effort, EncodeTask, Kind, Receipt
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.storage.local import LocalStore
+from ladders import loading
+from tests.support.masters import make_film
+
+
+@pytest.fixture
+def smoke(tmp_path: Path) -> tuple[Order, EncodeTask]:
+    """What a worker is told to do with the picture of a film of two seconds."""
+    film = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90))
+    settings = StoreSettings(str(tmp_path / "store"))
+    encode = EncodeSettings(segment_s=Fraction(1, 4), chunk_s=Fraction(2), effort=Effort.DRAFT)
+    request = pipeline.Request(str(film), "film", loading.load("smoke"), settings, ClusterSettings(workers=1), encode)
+    plan = pipeline.plan_for(request, pipeline.inspect(str(film), settings))
+    return order_of(plan, settings), next(task for task in plan.tasks if task.kind is Kind.VIDEO)
+
+
+def carry_out(order: Order, task: EncodeTask, folder: Path) -> Receipt:
+    return perform(order, TaskRun(task, 1, "here", folder, lambda: False, lambda _: None, lambda: None))
+
+
+@pytest.mark.parametrize(
+    ("in_the_plan", "in_the_command", "said"),
+    [
+        # Frames that are missing, frames that are too many, a GOP of another length, other ticks.
+        ("setpts=N", "trim=end_frame=49,setpts=N", "49 frames came out of chunk 0, not 50"),
+        ("setpts=N", "tpad=stop=1,setpts=N", "51 frames came out of chunk 0, not 50"),
+        ("keyint=6", "keyint=4", "is not on the grid"),
+        ("25000", "50000", "another timescale than the plan"),
+    ],
+)
+def test_what_disagrees_with_the_plan_is_headends_fault_and_fails_at_once(
+    in_the_plan: str, in_the_command: str, said: str, smoke: tuple[Order, EncodeTask], tmp_path: Path
+) -> None:
+    order, task = smoke
+    assert any(in_the_plan in word for word in task.argv)
+    other = replace(task, argv=tuple(word.replace(in_the_plan, in_the_command, 1) for word in task.argv))
+
+    with pytest.raises(ChunkRejected, match=said) as caught:
+        carry_out(order, other, tmp_path)
+
+    assert not caught.value.retryable
+    assert "fault of headend, not of the master" in caught.value.message
+
+
+def test_a_task_has_a_receipt_when_all_of_its_results_are_stored_and_not_before(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90))
+    settings, store = StoreSettings(str(tmp_path / "store")), LocalStore(tmp_path / "store")
+    encode = EncodeSettings(segment_s=Fraction(1, 4), chunk_s=Fraction(2), effort=Effort.DRAFT)
+    request = pipeline.Request(str(film), "film", loading.load("smoke"), settings, ClusterSettings(workers=1), encode)
+    plan = pipeline.plan_for(request, pipeline.inspect(str(film), settings))
+    task = next(task for task in plan.tasks if task.kind is Kind.VIDEO)
+    run = TaskRun(task, 1, "here", tmp_path, lambda: False, lambda _: None, lambda: None)
+    receipt = layout.receipt("film", task.id)
+    in_the_way = tmp_path / "store" / layout.track_segment("film", plan.tracks[task.renditions[-1]], 3)
+    in_the_way.mkdir(parents=True)
+
+    with pytest.raises(StorageError):
+        perform(order_of(plan, settings), run)
+    assert receipt not in {info.key for info in store.list("titles/")}
+
+    in_the_way.rmdir()
+    made = perform(order_of(plan, settings), run)
+    stored = {info.key: info.size_bytes for info in store.list("titles/")}
+    assert receipt in stored
+    for track in made.tracks:
+        for segment in track.segments:
+            assert stored[layout.track_segment("film", track.track, segment.number)] == segment.size_bytes
+    assert not list(tmp_path.glob("headend-*"))
+
+
+def test_a_run_whose_end_got_lost_is_not_made_again(smoke: tuple[Order, EncodeTask], tmp_path: Path) -> None:
+    order, task = smoke
+    order = replace(order, submission="this one")
+    made = carry_out(order, task, tmp_path)
+    broken = replace(task, argv=("ffmpeg", "-bogus"))
+    assert carry_out(order, broken, tmp_path) == made
+    for other in ("another one", ""):  # such as one that encodes anew what is there
+        with pytest.raises(HeadendError):
+            carry_out(replace(order, submission=other), broken, tmp_path)

@@ -1,0 +1,53 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headend.core.caching.circuit_breaker import (
+    FAILURES,
+    MOST_RETRIES,
+    REST_S,
+    RETRIES_PER_READ,
+    CircuitBreaker,
+    RetryBudget,
+)
+
+
+def test_one_try_at_a_time_after_a_rest_until_one_goes_well() -> None:
+    now_s = 0.0
+    breaker = CircuitBreaker(lambda: now_s)
+    for _ in range(FAILURES):
+        assert breaker.allows()
+        breaker.note(failed=True)
+    assert not breaker.allows()
+    now_s += REST_S
+    assert [breaker.allows() for _ in range(3)] == [True, False, False]
+    breaker.note(failed=True)
+    assert not breaker.allows()
+    now_s += REST_S
+    assert breaker.allows()
+    breaker.note(failed=False)
+    assert [breaker.allows() for _ in range(3)] == [True] * 3
+
+
+def test_a_success_among_failures_keeps_the_store_in_use() -> None:
+    breaker = CircuitBreaker(lambda: 0.0)
+    for failed in [*[True] * (FAILURES - 1), False, *[True] * (FAILURES - 1)]:
+        breaker.note(failed=failed)
+    assert breaker.allows()
+
+
+@given(st.lists(st.booleans(), max_size=500))
+def test_retries_are_never_more_than_a_tenth_of_what_goes_well_and_what_was_saved(events: list[bool]) -> None:
+    budget = RetryBudget()
+    granted = earned = 0
+    for goes_well in events:
+        if goes_well:
+            budget.earn()
+            earned += 1
+        else:
+            granted += budget.spend()
+    assert granted <= MOST_RETRIES + RETRIES_PER_READ * earned + 1e-6
+
+
+def test_a_store_that_only_fails_is_retried_a_few_times_in_all() -> None:
+    budget = RetryBudget()
+    assert sum(budget.spend() for _ in range(1000)) == MOST_RETRIES

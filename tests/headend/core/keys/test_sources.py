@@ -1,0 +1,166 @@
+"""One contract for every source of keys."""
+
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from headend.core.errors import ConfigError, StorageError, StoreUnavailable
+from headend.core.keys import KeyStore, lines, open_keys
+from headend.core.keys import cpix as cpix_documents
+from headend.core.keys.base import ContentKey
+from headend.core.media.protection import Scheme, key_name
+from tests.headend.core.keys.makers import make_certificate, make_keys, make_names
+
+Answer = Callable[[bytes], tuple[int, bytes]]
+
+
+@contextmanager
+def speke_server(answer: Answer) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            status, body = answer(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"speke+http://127.0.0.1:{server.server_port}/speke"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def honest(keys: dict[str, ContentKey]) -> Answer:
+    """A server that has some keys and gives those that are asked for."""
+
+    def answer(body: bytes) -> tuple[int, bytes]:
+        asked = cpix_documents.read(body, "request")
+        named = [keys[kid].name for kid in asked.schemes]
+        return 200, cpix_documents.write(asked.content, named, keys)
+
+    return answer
+
+
+@pytest.fixture(params=["file", "environment", "cpix", "encrypted cpix", "speke"])
+def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KeyStore]:
+    keys = make_keys()
+    path = tmp_path / "keys"
+    if request.param == "file":
+        path.write_text(lines.write(keys.values()))
+        path.chmod(0o600)
+        yield open_keys(str(path))
+    elif request.param == "environment":
+        monkeypatch.setenv("FILM_KEYS", lines.write(keys.values()))
+        yield open_keys("env:FILM_KEYS")
+    elif request.param == "cpix":
+        path.write_bytes(cpix_documents.write("film", make_names(), keys))
+        path.chmod(0o600)
+        yield open_keys(f"cpix:{path}")
+    elif request.param == "encrypted cpix":
+        public, private = make_certificate(tmp_path)
+        path.write_bytes(cpix_documents.write("film", make_names(), keys, public))
+        yield open_keys(f"cpix:{path}", private_key=str(private))
+    else:
+        with speke_server(honest(keys)) as address:
+            yield open_keys(address)
+
+
+def test_every_source_gives_the_keys_that_are_named(source: KeyStore) -> None:
+    found = source.keys("film", make_names())
+    assert {kid: key.secret for kid, key in found.items()} == {kid: key.secret for kid, key in make_keys().items()}
+    assert {kid: key.name for kid, key in found.items()} == {name.kid: name for name in make_names()}
+
+
+def test_a_key_that_is_not_there_is_named(source: KeyStore) -> None:
+    missing = key_name("another", Scheme.CBCS, make_names()[0].key_class)
+    with pytest.raises((ConfigError, StorageError)) as caught:
+        source.keys("film", [missing])
+    assert (
+        missing.kid in str(caught.value) or "answers 500" in str(caught.value) or "does not answer" in str(caught.value)
+    )
+
+
+def test_no_secret_can_be_shown_or_pickled(source: KeyStore) -> None:
+    for key in source.keys("film", make_names()).values():
+        assert key.secret.hex() not in repr(key) + str(key) + repr(source)
+        with pytest.raises(TypeError, match="can't be pickled"):
+            pickle.dumps(key)
+
+
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(lines.write(make_keys().values()))
+    for mode in (0o640, 0o604, 0o666):
+        path.chmod(mode)
+        with pytest.raises(ConfigError, match="chmod 600"):
+            open_keys(str(path)).keys("film", make_names())
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("x", "line 1 is not 'kid scheme class iv secret'"),
+        ("zz cbcs sd - " + "00" * 16, "the first word is not a key's id"),
+        ("00" * 16 + " cbc1 sd - " + "00" * 16, "the scheme is none of"),
+        ("00" * 16 + " cbcs 8k - " + "00" * 16, "the class is none of"),
+        ("00" * 16 + " cbcs sd - " + "00" * 15, "the secret has 15 bytes instead of 16"),
+        ("00" * 16 + " cbcs sd - " + "0g" * 16, "the secret is not hexadecimal"),
+        ("00" * 16 + " cbcs sd 00 " + "00" * 16, "the iv has 1 bytes instead of 16"),
+    ],
+)
+def test_a_line_that_is_wrong_is_named_and_not_shown(line: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        lines.read(line, "keys")
+    assert "00" * 15 not in str(caught.value)
+
+
+def test_a_key_that_stands_twice_is_refused() -> None:
+    text = lines.write(make_keys().values())
+    with pytest.raises(ConfigError, match=r"line 5: the key .* stands there twice"):
+        lines.read(text + text, "keys")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (403, b"no", ConfigError),
+        (422, b"no", StorageError),
+        (503, b"no", StoreUnavailable),
+        (200, b"<html>hello</html>", ConfigError),
+        (200, b"<html>", ConfigError),
+        (200, b"x" * (2 << 20), ConfigError),
+    ],
+)
+def test_a_server_that_answers_something_else_gets_one_line(status: int, body: bytes, kind: type[Exception]) -> None:
+    with speke_server(lambda _body: (status, body)) as address, pytest.raises(kind) as caught:
+        open_keys(address).keys("film", make_names())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_gives_other_keys_is_not_believed() -> None:
+    more = {**make_keys(), **make_keys(Scheme.CENC)}
+    everything = cpix_documents.write("film", [key.name for key in more.values()], more)
+    with speke_server(lambda _body: (200, everything)) as address, pytest.raises(ConfigError, match="not asked for"):
+        open_keys(address).keys("film", make_names())
+
+
+@pytest.mark.parametrize("address", ["speke+http://example.test/x", "speke+https://user:pw@example.test/x", "s3://x"])
+def test_keys_don_t_go_over_open_lines(address: str) -> None:
+    with pytest.raises(ConfigError):
+        open_keys(address)
+
+
+def test_nothing_answers_is_a_fault_that_may_pass() -> None:
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        open_keys("speke+http://127.0.0.1:9/x").keys("film", make_names())

@@ -1,0 +1,68 @@
+"""A store that can't be reached is waited for; one that refuses is not."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from headend.core.errors import Cancelled, StorageError, StoreUnavailable
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store, patience
+from tests.support.gate import Gate, gate_before
+from tests.support.s3_servers import BUCKET, LocalS3
+
+
+@pytest.fixture
+def gate(rclone_s3: LocalS3) -> Iterator[Gate]:
+    with gate_before(rclone_s3.endpoint_url) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PAUSES_S", (0.1, 0.2))
+
+
+def settings(gate: Gate, patience_s: float) -> StoreSettings:
+    return StoreSettings(f"s3://{BUCKET}/patience", gate.url, patience_s)
+
+
+def test_an_outage_is_sat_out_and_told(gate: Gate) -> None:
+    told: list[str] = []
+    store = open_store(settings(gate, 60), on_wait=told.append)
+    store.put("a", b"1")
+    gate.become("refuse")
+    threading.Timer(1.5, gate.become, ("open",)).start()
+
+    store.put("b", b"2")
+
+    assert store.get("b") == b"2"
+    assert len(told) == 1
+    assert told[0].startswith("waiting for the store, for 60 s more: can't write b in s3://")
+
+
+def test_where_patience_ends_the_first_error_is_told(gate: Gate) -> None:
+    store = open_store(settings(gate, 1))
+    gate.become("refuse")
+    with pytest.raises(StoreUnavailable, match=r"can't write a in .*; it was waited for 1 s \(--store-patience\)"):
+        store.put("a", b"1")
+
+
+def test_a_task_that_is_stopped_waits_no_longer(gate: Gate) -> None:
+    stopped = threading.Event()
+    store = open_store(settings(gate, 600), cancelled=stopped.is_set)
+    gate.become("refuse")
+    threading.Timer(0.5, stopped.set).start()
+    started_s = time.monotonic()
+    with pytest.raises(Cancelled):
+        store.get("a")
+    assert time.monotonic() - started_s < 30
+
+
+def test_what_the_store_refuses_is_not_repeated(gate: Gate) -> None:
+    store = open_store(StoreSettings("s3://no-such-bucket-here/x", gate.url, 600))
+    started_s = time.monotonic()
+    with pytest.raises(StorageError):
+        store.put("a", b"1")
+    assert time.monotonic() - started_s < 30

@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+
+from headend.app.cli import run
+from headend.core import configuration
+from headend.core.errors import ConfigError
+
+OWN = {"ladder", "effort", "audio", "segment-seconds"}
+
+
+def merge(*documents: dict[str, object]) -> configuration.Configuration:
+    files = ((Path(f"/{number}/headend.toml"), document) for number, document in enumerate(documents))
+    return configuration.merge(files, OWN, lambda: OWN | {"store"})
+
+
+def test_a_later_file_wins_option_by_option() -> None:
+    found = merge({"defaults": {"ladder": "web", "effort": "draft"}}, {"defaults": {"effort": "high"}})
+    assert {name: setting.value for name, setting in found.defaults.items()} == {"ladder": "web", "effort": "high"}
+    assert found.defaults["effort"].source == "[defaults] in /1/headend.toml"
+
+
+def test_a_profile_wins_over_all_defaults() -> None:
+    found = merge({"profiles": {"trailer": {"effort": "draft"}}}, {"defaults": {"effort": "high", "ladder": "web"}})
+    settings = found.settings("trailer")
+    assert (settings["effort"].value, settings["ladder"].value) == ("draft", "web")
+
+
+def test_options_of_other_commands_may_stand_in_a_file() -> None:
+    assert merge({"defaults": {"store": "s3://films/vod"}}).defaults["store"].value == "s3://films/vod"
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"defaults": {"ladr": "web"}}, "'ladr', which is not an option; did you mean 'ladder'"),
+        ({"ladder": "web"}, "'ladder' is not a table"),
+        ({"defaults": "web"}, "defaults is not a table"),
+        ({"profiles": ["web"]}, "profiles are tables"),
+        ({"defaults": {"audio": [1]}}, "something else than text in its list"),
+        ({"defaults": {"ladder": {"a": 1}}}, "is not text, a number"),
+    ],
+)
+def test_a_mistake_is_named_with_its_file(document: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        merge(document)
+    assert "/0/headend.toml" in str(caught.value)
+
+
+def test_an_unknown_profile_names_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"no profile .x.; headend\.toml has: trailer"):
+        merge({"profiles": {"trailer": {}}}).settings("x")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.delenv("HEADEND_CONFIG", raising=False)
+    (tmp_path / "project" / "below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project" / "below")
+    return tmp_path
+
+
+def test_the_nearest_project_file_applies_below_its_folder(folder: Path) -> None:
+    (folder / "project" / "headend.toml").write_text("[defaults]\nladder = 'web'\n")
+    (folder / "headend.toml").write_text("[defaults]\nladder = 'smoke'\n")
+    assert configuration.find() == (folder / "project" / "headend.toml",)
+
+
+def test_sources_are_shown_in_the_order_in_which_they_win(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "project" / "headend.toml").write_text(
+        "[defaults]\nladder = 'web'\neffort = 'high'\n[profiles.trailer]\neffort = 'draft'\n"
+    )
+    monkeypatch.setenv("HEADEND_CROP", "auto")
+    assert run(["--profile", "trailer", "config", "show", "submit"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("--")}
+    assert "web" in lines["--ladder"] and "[defaults]" in lines["--ladder"]
+    assert "draft" in lines["--effort"] and "[profiles.trailer]" in lines["--effort"]
+    assert "auto" in lines["--crop"] and "HEADEND_CROP" in lines["--crop"]
+    assert "built in" in lines["--loudness"]
+
+
+def test_a_file_sets_what_the_command_uses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "project" / "headend.toml").write_text(f"[defaults]\nstore = '{folder / 'vod'}'\n")
+    (folder / "vod").mkdir()
+    assert run(["titles"]) == 0
+    assert str(folder / "vod") in capsys.readouterr().out
+    assert run(["titles", "--store", str(folder / "other")]) != 70
+    assert str(folder / "other") in "".join(capsys.readouterr())
+
+
+def test_a_missing_file_that_the_environment_names_is_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADEND_CONFIG", str(folder / "nowhere.toml"))
+    assert run(["titles"]) == 2
+    assert "HEADEND_CONFIG names" in capsys.readouterr().err
