@@ -31,6 +31,7 @@ from headend.core.process import run
 from headend.core.settings import ATTEMPTS, ClusterSettings
 from tests.support.dask_cluster import dask_processes
 from tests.support.encodes import task_of
+from tests.support.waiting import wait_until
 
 WAIT_S = 60
 """How long a test waits for what must happen; a test that fails is slow, one that passes is not."""
@@ -110,7 +111,7 @@ def die_always(notes: Notes, run_: TaskRun) -> Receipt:
 
 def sleep_in_a_child(mark: str, run_: TaskRun) -> Receipt:
     if run_.task.id == "quick":
-        until(lambda: bool(children(mark)))
+        wait_until(lambda: bool(children(mark)))
     else:
         run([sys.executable, "-c", "import time; time.sleep(300)", mark], cancelled=run_.cancelled)
     return receipt(run_)
@@ -122,13 +123,6 @@ def ask_for_the_tool(run_: TaskRun) -> Receipt:
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.05)
 
 
 def children(mark: str) -> list[int]:
@@ -269,7 +263,7 @@ def test_a_cluster_of_ones_own_is_started_and_ended(events: list[Event]) -> None
     assert len(done(events)) == 2
     assert slot_count(cluster.workers_of(ClusterSettings(workers=1))) == 1
     assert slot_count(cluster.workers_of(ClusterSettings())) == len(os.sched_getaffinity(0))
-    until(lambda: not workers_of(before))
+    wait_until(lambda: not workers_of(before))
 
 
 def listening() -> set[tuple[str, int]]:
@@ -305,7 +299,7 @@ def test_an_interrupted_job_leaves_no_child_running(mortal: ClusterSettings, tmp
         run_tasks([task("long", 9.0), task("quick")], partial(sleep_in_a_child, mark), mortal, interrupt)
 
     assert seen
-    until(lambda: not children(mark))
+    wait_until(lambda: not children(mark))
 
 
 def test_a_failed_task_stops_the_others(mortal: ClusterSettings, events: list[Event], tmp_path: Path) -> None:
@@ -314,12 +308,12 @@ def test_a_failed_task_stops_the_others(mortal: ClusterSettings, events: list[Ev
     with pytest.raises(MasterError):
         run_tasks([task("long", 9.0), task("bad")], partial(sleep_or_fail, mark), mortal, events.append)
 
-    until(lambda: not children(mark))
+    wait_until(lambda: not children(mark))
 
 
 def sleep_or_fail(mark: str, run_: TaskRun) -> Receipt:
     if run_.task.id == "bad":
-        until(lambda: bool(children(mark)))
+        wait_until(lambda: bool(children(mark)))
         raise MasterError("the master is damaged")
     return sleep_in_a_child(mark, run_)
 
@@ -365,7 +359,7 @@ def begin_before_the_other_ends(notes: Notes, run_: TaskRun) -> Receipt:
     notes.add(run_.task.id)
     if run_.task.id == "first":
         run_.on_encoded()
-        until(lambda: notes.of("second") > 0)
+        wait_until(lambda: notes.of("second") > 0)
     return receipt(run_)
 
 
@@ -432,7 +426,7 @@ def test_nothing_of_a_job_stays_with_the_scheduler(scheduler: str, events: list[
             left: int = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
         return left == 0
 
-    until(forgotten)
+    wait_until(forgotten)
 
 
 # --- deaths -------------------------------------------------------------------------------------------------------

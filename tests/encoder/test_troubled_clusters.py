@@ -21,8 +21,9 @@ from encoder.scheduling import slot_count
 from headend.core.errors import ConfigError, EncodingError, HeadendError, TaskCrashed, WorkerUnfit
 from headend.core.media import Receipt
 from headend.core.settings import ClusterSettings
-from tests.encoder.test_cluster import Notes, done, failures, receipt, succeed, task, until
+from tests.encoder.test_cluster import Notes, done, failures, receipt, succeed, task
 from tests.support.dask_cluster import DaskCluster, dask_cluster
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_a_cluster_that_adapts_grows_for_a_job_and_the_job_starts_without_worker
 
 
 def wait_for_file(path: str, run_: TaskRun) -> Receipt:
-    until(Path(path).exists)
+    wait_until(Path(path).exists)
     return receipt(run_)
 
 

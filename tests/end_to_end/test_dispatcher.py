@@ -4,8 +4,7 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from headend.core.storage import Store, open_store
 from tests.support.command_line import command, environment, headend
 from tests.support.jobs import picture_ladder
 from tests.support.masters import make_film
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -49,13 +49,6 @@ def dispatching(store: Store, *more: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 120) -> None:
-    deadline_s = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline_s, "it did not happen in time"
-        time.sleep(0.2)
 
 
 def states(job: Job) -> list[State]:

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -20,6 +19,7 @@ from tests.support.command_line import ROOT, command, environment
 from tests.support.dask_cluster import DaskCluster, dask_cluster
 from tests.support.jobs import picture_ladder
 from tests.support.masters import make_film
+from tests.support.waiting import wait_until
 
 NEXT = "0.1.1.dev1"
 
@@ -50,13 +50,6 @@ def dispatching(
             process.wait()
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 240) -> None:
-    deadline_s = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline_s, f"{what} did not happen"
-        time.sleep(0.2)
-
-
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End a worker in order, as an upgrade does; what runs there is interrupted."""
     process.terminate()
@@ -84,21 +77,21 @@ def test_workers_and_then_the_dispatcher_are_replaced_while_a_job_runs(tmp_path:
         return progress.tasks_done if progress else 0
 
     with dask_cluster(tmp_path, workers=2) as cluster, dispatching(cluster, settings, ROOT, old_log) as old:
-        until(lambda: done() > 0, "the first task")
+        wait_until(lambda: done() > 0, "the first task")
         stop(cluster.workers[0])
         cluster.start_worker(environment={"PYTHONPATH": str(newer)})
         left_out = f"it has headend {NEXT}, and this is {headend.__version__}"
-        until(lambda: left_out in old_log.read_text(), "the newer worker is left out and named")
+        wait_until(lambda: left_out in old_log.read_text(), "the newer worker is left out and named")
         before = done()
-        until(lambda: done() > before, "the job goes on with the older worker")
+        wait_until(lambda: done() > before, "the job goes on with the older worker")
         with dispatching(cluster, settings, newer, new_log):
-            until(lambda: "standing by" in new_log.read_text(), "the newer dispatcher stands by")
+            wait_until(lambda: "standing by" in new_log.read_text(), "the newer dispatcher stands by")
             stop(old())
             left_out = f"it has headend {headend.__version__}, and this is {NEXT}"
-            until(lambda: left_out in new_log.read_text(), "the older worker is left out and named")
+            wait_until(lambda: left_out in new_log.read_text(), "the older worker is left out and named")
             stop(cluster.workers[1])
             cluster.start_worker(environment={"PYTHONPATH": str(newer)})
-            until(lambda: queue.read(job).state.ended, "the job's end")
+            wait_until(lambda: queue.read(job).state.ended, "the job's end")
     found = queue.read(job)
     assert (found.state, found.why) == (State.DONE, "")
     assert not verify(open_store(settings), "film").findings

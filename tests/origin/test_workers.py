@@ -22,6 +22,7 @@ from headend.core.storage.local import LocalStore
 from tests.origin.grants import PLAYBACK, STRANGE, token
 from tests.origin.releases import PICTURE, SEGMENTS, TITLE, ask, put_release
 from tests.support.command_line import command, environment
+from tests.support.waiting import wait_until
 
 SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
 
@@ -55,13 +56,6 @@ def is_alive(process: psutil.Process) -> bool:
     return False
 
 
-def until(holds: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
-
-
 def segments_by_worker(url: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(ask(url, "/metrics").body.decode()):
@@ -91,8 +85,8 @@ def test_figures_are_those_of_all_whoever_is_asked_and_whoever_dies_is_replaced(
 
         victim = workers(child)[0]
         victim.kill()
-        until(lambda: len(workers(child)) == 2 and victim.pid not in [each.pid for each in workers(child)])
-        until(lambda: places(url) == {"0", "1"})
+        wait_until(lambda: len(workers(child)) == 2 and victim.pid not in [each.pid for each in workers(child)])
+        wait_until(lambda: places(url) == {"0", "1"})
         for _ in range(20):
             assert ask(url, SEGMENT).body == SEGMENTS[0]
 
@@ -152,7 +146,7 @@ def test_sighup_reads_the_keys_again_in_all_workers(tmp_path: Path, workers: int
         assert (statuses(), statuses(keys=new)) == ({200}, {403})
         keys.write_text(f"{STRANGE.line}\n{PLAYBACK.line}\n")
         child.send_signal(signal.SIGHUP)
-        until(lambda: statuses(keys=new) == {200})
+        wait_until(lambda: statuses(keys=new) == {200})
         assert statuses() == {200}
         keys.write_text("nonsense\n")
         child.send_signal(signal.SIGHUP)
@@ -183,7 +177,7 @@ def test_none_outlives_the_one_that_watches(tmp_path: Path) -> None:
     with two_workers(tmp_path) as (child, _):
         crew = workers(child)
         child.kill()
-        until(lambda: not any(is_alive(each) for each in crew))
+        wait_until(lambda: not any(is_alive(each) for each in crew))
 
 
 def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from origin.serving import running as real_origin
 from tests.cdn_sim.live.plant import TRACK, FaultyOrigin, files, path_of, segment
 from tests.cdn_sim.live.plant import running as origin_running
 from tests.cdn_sim.live.test_edge import get, metric
-from tests.cdn_sim.live.test_steering_server import wait_until
 from tests.origin.grants import KEYS
 from tests.origin.releases import PICTURE, TITLE, put_release
+from tests.support.waiting import wait_until
 
 COUNT = 5
 ALL = 1 + COUNT

@@ -2,8 +2,7 @@
 
 import ipaddress
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,15 +17,9 @@ from headend.core.http.listening import listen
 from tests.cdn_sim.live.plant import FaultyOrigin, path_of
 from tests.cdn_sim.live.plant import running as origin_running
 from tests.cdn_sim.live.test_edge import get, metric
+from tests.support.waiting import wait_until
 
 HOSTS = ("127.0.0.2", "127.0.0.3")
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture

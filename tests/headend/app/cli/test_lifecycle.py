@@ -10,9 +10,12 @@ import pytest
 from headend.app.cli import run
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
+from origin.serving import running
 from packager.conformance import verify
 from packager.publishing import current_presentation, current_release
 from tests.headend.app.cli.conftest import Made
+from tests.origin.releases import ask
+from tests.support.waiting import wait_until
 
 HLS_PICTURES = [
     f"{codec}-{size}"
@@ -76,6 +79,37 @@ def test_subtitles_labels_and_order_change_without_a_segment_that_moves(
     rows = said_by(capsys, "releases", "film", "--store", store)["releases"]
     assert isinstance(rows, list)
     assert {row["release"]: row["is_current"] for row in rows} == {first: True, now.release: False}
+
+
+def test_players_of_a_running_origin_are_led_to_what_is_current_and_keep_what_they_have(store: Path) -> None:
+    def leads_to(expected: str) -> None:
+        wait_until(lambda: ask(url, "/film/multivariant.m3u8").headers.get("location") == expected)
+
+    def change(*words: str) -> str:
+        assert run([*words, "--store", str(store), "--yes"]) == 0
+        return current_release(open_store(StoreSettings(str(store))), "film")
+
+    first = current_release(open_store(StoreSettings(str(store))), "film")
+    segment = next(f"/film/tracks/{path.parent.name}/{path.name}" for path in store.glob("titles/film/tracks/*/1.m4s"))
+    with running(StoreSettings(str(store))) as url:
+        files = [f"/film/releases/{first}/multivariant.m3u8", f"/film/releases/{first}/manifest.mpd", segment]
+        leads_to(f"releases/{first}/multivariant.m3u8")
+        before = [ask(url, path) for path in files]
+        assert {each.status for each in before} == {200}
+
+        second = change("edit", "film", "--remove", "vp9-90p-36k")
+        assert second != first
+        leads_to(f"releases/{second}/multivariant.m3u8")
+        assert change("publish", "film", "--release", first) == first
+        leads_to(f"releases/{first}/multivariant.m3u8")
+        after = [ask(url, path) for path in files]
+        assert [(each.body, each.headers["etag"]) for each in after] == [
+            (each.body, each.headers["etag"]) for each in before
+        ]
+
+        assert run(["unpublish", "film", "--store", str(store), "--yes"]) == 0
+        wait_until(lambda: ask(url, "/film/multivariant.m3u8").status == 404)
+        assert ask(url, segment).status == 200  # who plays it comes to its end
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from headend.core.http.requests import Request
 from headend.core.http.responses import NOT_FOUND, File, Response, document, for_file, media_file
 from headend.core.http.server import HttpServer, Limits, client_key
 from headend.core.metrics import Registry
+from tests.support.waiting import wait_until
 
 LARGE = bytes(range(256)) * (64 << 10)  # 16 MiB: more than the kernel buffers for a connection
 FIRST = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -131,13 +132,6 @@ def read_all(client: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-def until(holds: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-
-
 def test_pipelined_requests_and_a_reset_leave_nothing_in_flight(run: Run) -> None:
     server = run(in_flight_bytes=len(LARGE))
     for _ in range(5):
@@ -145,7 +139,7 @@ def test_pipelined_requests_and_a_reset_leave_nothing_in_flight(run: Run) -> Non
             client.sendall(FIRST + FIRST)
             client.recv(1000)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    until(lambda: server.server.in_flight.size_bytes == 0)
+    wait_until(lambda: server.server.in_flight.size_bytes == 0)
     assert server.say(FIRST + LAST).count(LARGE) == 1
 
 
@@ -235,10 +229,10 @@ def test_a_slow_reader_is_cut_off_with_a_reset_and_frees_its_bytes(run: Run) -> 
     server = run(write_s=0.3)
     with server.connected() as client:
         client.sendall(FIRST)
-        until(lambda: server.server.metrics.slow_readers.labels().value == 1)
+        wait_until(lambda: server.server.metrics.slow_readers.labels().value == 1)
         answer = read_all(client)
     assert answer.endswith(b"!reset") and len(answer) < len(LARGE)
-    until(lambda: server.server.in_flight.size_bytes == 0)
+    wait_until(lambda: server.server.in_flight.size_bytes == 0)
 
 
 def test_a_reader_that_keeps_taking_enough_is_not_cut_off(run: Run) -> None:
@@ -261,7 +255,7 @@ def test_a_slow_reader_of_small_responses_is_cut_off_too(run: Run) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sent = threading.Thread(target=lambda: send_until_lost(client, SMALL * 1000))
         sent.start()
-        until(lambda: server.server.metrics.slow_readers.labels().value == 1)
+        wait_until(lambda: server.server.metrics.slow_readers.labels().value == 1)
         read_all(client)
         sent.join()
 
@@ -305,7 +299,7 @@ def test_connections_are_limited_in_all_and_per_client_and_given_back(run: Run) 
             client.recv(1000)
         refused = server.say(b"")
         assert refused.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 2" in refused
-    until(lambda: server.say(LAST).startswith(b"HTTP/1.1 200 "))
+    wait_until(lambda: server.say(LAST).startswith(b"HTTP/1.1 200 "))
 
 
 def test_a_stop_waits_for_the_response_that_is_being_sent_and_no_other(run: Run) -> None:
@@ -381,10 +375,10 @@ def test_a_client_that_resets_while_its_answer_is_looked_up_is_let_go(run: Run) 
     server = run()
     with server.connected() as client:
         client.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-        until(lambda: len(server.server.connections) == 1)
+        wait_until(lambda: len(server.server.connections) == 1)
         time.sleep(0.05)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    until(lambda: len(server.server.connections) == 0)
+    wait_until(lambda: len(server.server.connections) == 0)
 
 
 @pytest.mark.parametrize(

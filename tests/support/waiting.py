@@ -1,0 +1,15 @@
+"""Waiting for what another process or thread does."""
+
+import time
+from collections.abc import Callable
+
+PATIENCE_S = 120.0
+"""Long, since machines may be slow and shared; what works is there in a moment."""
+
+
+def wait_until(holds: Callable[[], object], what: str = "it", *, seconds: float = PATIENCE_S) -> None:
+    """Wait until a condition holds; fails the test if that takes too long."""
+    deadline_s = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline_s, f"{what} did not happen within {seconds:.0f} s"
+        time.sleep(0.05)
