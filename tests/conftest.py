@@ -19,7 +19,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--heavy"):
-        for item in items:
-            if item.get_closest_marker("heavy"):
-                item.add_marker(pytest.mark.skip(reason="takes more than a minute; run with --heavy"))
+    for item in items:
+        if not item.get_closest_marker("heavy"):
+            continue
+        if not config.getoption("--heavy"):
+            item.add_marker(pytest.mark.skip(reason="takes more than a minute; run with --heavy"))
+        elif not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3600))
