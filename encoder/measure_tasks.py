@@ -15,7 +15,7 @@ from encoder.measuring import MOST_RENDITIONS, spacing
 from encoder.pairs import Pair
 from encoder.references import View, views
 from headend.core import documents
-from headend.core.media import VideoRendition
+from headend.core.media import KeyName, VideoRendition
 from headend.core.media.quality import MeasureTask, Subject, Viewing, viewing_of
 from headend.core.timing import Chunk, Grid
 
@@ -40,6 +40,7 @@ class Measuring:
         commands: How the master is read.
         renditions: The video renditions.
         tracks: The track of each rendition, by its id.
+        keys: The key of each rendition whose track is encrypted, by its id.
 
     Attributes:
         viewing: The screen.
@@ -55,8 +56,10 @@ class Measuring:
         commands: VideoCommands,
         renditions: Sequence[VideoRendition],
         tracks: Mapping[str, str],
+        keys: Mapping[str, KeyName] | None = None,
     ) -> None:
         self._title, self._grid, self._commands, self._tracks = title, grid, commands, tracks
+        self._keys = keys or {}
         self._mended = look.conformed.mended
         self.viewing: Viewing = viewing_of(*look.size, grid.frame_rate)
         self.every = spacing(grid.gop_frames)
@@ -67,7 +70,7 @@ class Measuring:
         """Digest of the master's frames as renditions are compared with them; of a sample of the title's segments."""
         bounds = list(pairwise(self._grid.segment_bounds()))
         sample = {0, len(bounds) // 2, len(bounds) - 1}
-        frames = [self._opened(place + 1, place + 1)[1] for place in sorted(sample)]
+        frames = [self._commands.opening(self._chunk(place + 1, place + 1))[1] for place in sorted(sample)]
         return _digest({"frames": frames, "grid": documents.as_plain(self._grid)})
 
     def tasks(
@@ -78,6 +81,7 @@ class Measuring:
         *,
         toned_segments: Iterable[int] | None = None,
         slot_bytes: int | None = None,
+        stretch_frames: int | None = None,
     ) -> Iterator[MeasureTask]:
         """The tasks that measure segments of all renditions.
 
@@ -87,6 +91,7 @@ class Measuring:
             is_measured: What needs no work.
             toned_segments: Numbers of the segments of HDR renditions; None for the same.
             slot_bytes: Memory for each task; None for no limit.
+            stretch_frames: How many frames in the middle of each segment are looked at; None for all of it.
         """
         numbers = sorted(set(segments))
         toned_numbers = numbers if toned_segments is None else sorted(set(toned_segments))
@@ -98,10 +103,13 @@ class Measuring:
                 )
                 for number in (toned_numbers if view.tone_mapped else numbers)
             }
-            for run in _runs(sorted(lacking), chunks, lacking):
+            runs = _runs(sorted(lacking), chunks, lacking)
+            if stretch_frames is not None:
+                runs = ((number,) for run in runs for number in run)
+            for run in runs:
                 members = lacking[run[0]]
                 for place in range(0, len(members), most):
-                    yield self._task(view, members[place : place + most], run)
+                    yield self._task(view, members[place : place + most], run, stretch_frames)
 
     def pair(self, rendition: str, segment: int, frame: int) -> Pair:
         """A frame of a rendition beside that of its master.
@@ -132,25 +140,39 @@ class Measuring:
     def _scale(self) -> float:
         return self.viewing.width_px * self.viewing.height_px / HD_PIXELS
 
-    def _opened(self, first: int, last: int) -> tuple[tuple[str, ...], str, Chunk]:
+    def _chunk(self, first: int, last: int) -> Chunk:
         bounds = self._grid.segment_bounds()
-        chunk = Chunk(0, bounds[first - 1], bounds[last], first)
-        return *self._commands.opening(chunk), chunk
+        return Chunk(0, bounds[first - 1], bounds[last], first)
 
-    def _task(self, view: View, members: Sequence[VideoRendition], segments: tuple[int, ...]) -> MeasureTask:
-        opening, frames, chunk = self._opened(segments[0], segments[-1])
+    def _task(
+        self, view: View, members: Sequence[VideoRendition], segments: tuple[int, ...], stretch_frames: int | None
+    ) -> MeasureTask:
+        whole = self._chunk(segments[0], segments[-1])
+        chunk = whole if stretch_frames is None else _middle(whole, stretch_frames)
+        opening, frames = self._commands.opening(chunk)
         subjects = tuple(
-            Subject(r.id, self._tracks[r.id], r.width_px, r.height_px, bit_depth_of(r), r.rate_divisor) for r in members
+            Subject(
+                r.id,
+                self._tracks[r.id],
+                r.width_px,
+                r.height_px,
+                bit_depth_of(r),
+                r.rate_divisor,
+                self._keys.get(r.id),
+            )
+            for r in members
         )
         toned = view.tone_mapped
         frame_s = MASTER_S + len(members) * RENDITION_S + (TONE_S * (1 + len(members)) if toned else 0)
-        deciding = {
+        deciding: dict[str, object] = {
             "tracks": [subject.track for subject in subjects],
             "segments": segments,
             "model": self.viewing.model,
             "every": self.every,
             "filters": [view.master_filters, view.rendition_filters],
         }
+        if chunk != whole:
+            deciding["frames"] = [chunk.first_frame, chunk.end_frame]
         return MeasureTask(
             id=f"measure-{_digest(deciding)}",
             title=self._title,
@@ -167,7 +189,16 @@ class Measuring:
             every=self.every,
             cost=chunk.frame_count * frame_s * self._scale(),
             memory_bytes=int((BYTES + len(members) * BYTES_OF_RENDITION) * self._scale()),
+            skipped_frames=chunk.first_frame - whole.first_frame,
         )
+
+
+def _middle(chunk: Chunk, frames: int) -> Chunk:
+    """A stretch in the middle of a segment, or all of it; it begins at a frame that half-rate renditions have, too."""
+    if frames >= chunk.frame_count:
+        return chunk
+    first = chunk.first_frame + (chunk.frame_count - frames) // 2 // 2 * 2
+    return Chunk(chunk.number, first, first + frames, chunk.first_segment)
 
 
 def _runs(

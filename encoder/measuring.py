@@ -50,11 +50,13 @@ class Picture:
         filters: What is done to the frames first, such as turning them upright.
         graph: Of the first picture in a command only: makes the frames of its one file, in place of joining files. It
             names the file as input 0 and ends in a label.
+        skipped: Frames that are decoded and dropped before the first one that is compared.
     """
 
     parts: tuple[tuple[str, ...], ...]
     filters: str = "null"
     graph: str = ""
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,9 @@ def command(
         else:
             opened = f"{parts}concat=n={len(picture.parts)},"
         count = frames if number == 0 else -(-frames // renditions[number - 1].divisor)
-        graph.append(f"{opened}{picture.filters},trim=end_frame={count},{counted},{screen}[shown{number}]")
+        # What is dropped is dropped first: filters and scaling cost more than decoding.
+        trim = f"trim=start_frame={picture.skipped}:end_frame={picture.skipped + count}"
+        graph.append(f"{opened}{trim},{picture.filters},{counted},{screen}[shown{number}]")
         shown = f"[shown{number}]"
         if small:
             shown = tap(shown, small[number], f"[kept{number}]")

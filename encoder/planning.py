@@ -183,7 +183,7 @@ class Draft:
     def measuring(self) -> Measuring:
         """How the renditions are measured once they are made."""
         plan = self.plan
-        return Measuring(plan.title, self._look, plan.grid, self.commands, plan.video, plan.tracks)
+        return Measuring(plan.title, self._look, plan.grid, self.commands, plan.video, plan.tracks, plan.key_names)
 
     # --- identities -----------------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from statistics import median
 
 SHARE = 0.05
 """Share of the segments that are spread evenly, and of those that are suspects."""
+LEAST_SCORES = 4
+"""Measured frames of a segment, at least; the first is not counted, since VMAF does not see how it moves."""
 TONED_SHARE = 0.02
 """Share of the segments whose HDR renditions are measured: tone mapping costs more than measuring."""
 AT_CAP = 0.9
@@ -26,6 +28,26 @@ def evenly(count: int, share: float = SHARE) -> tuple[int, ...]:
     """Numbers of segments, from 1, that are spread evenly over ``count`` of them; at least one."""
     wanted = min(count, max(1, round(count * share)))
     return tuple(1 + (2 * place + 1) * count // (2 * wanted) for place in range(wanted))
+
+
+def stretch_frames(frame_count: int, segment_count: int, every: int) -> int | None:
+    """How many frames of each chosen segment are measured.
+
+    Of a film, a tenth of the segments is a tenth of the frames. Of a short title one segment is more than that, so
+    that a stretch of it has to do.
+
+    Args:
+        frame_count: Frames of the title.
+        segment_count: Segments of the title.
+        every: From one measured frame to the next.
+
+    Returns:
+        An even number of frames; None for whole segments.
+    """
+    if segment_count * SHARE >= 1:
+        return None
+    wanted = max(LEAST_SCORES * every, round(frame_count * SHARE))
+    return wanted + wanted % 2
 
 
 def suspects(

@@ -4,9 +4,10 @@ Segments that are spread evenly are measured as soon as all renditions of their 
 tasks; suspects follow when everything is encoded, since only then their sizes can be compared.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -21,6 +22,7 @@ from headend.app import judging, scoring
 from headend.app.report import Shown, render
 from headend.core import layout, measured, rates
 from headend.core.errors import ObjectMissing, QualityRefused, ToolFailed
+from headend.core.keys import ContentKey
 from headend.core.measured import Known, Reference
 from headend.core.media import Master, Part, Presentation, Receipt, Track, VideoRange, VideoRendition
 from headend.core.media.quality import (
@@ -34,7 +36,7 @@ from headend.core.media.quality import (
     Thresholds,
     TrackQuality,
 )
-from headend.core.settings import EncodeSettings
+from headend.core.settings import EncodeSettings, KeySettings
 from headend.core.storage import Store, masters
 from headend.core.timing import Chunk
 
@@ -61,6 +63,7 @@ class Check:
         segment_count: Segments of the title.
         foretold: What an analysis of the title has foretold of its renditions, by track.
         hulls: By codec: the best score for each rate, as such an analysis has found it.
+        keys: Where the keys of an encrypted title come from; None for a clear one.
         known: What was measured so far.
         suspects: Numbers of the segments in which faults are likely, once they are known.
     """
@@ -77,6 +80,7 @@ class Check:
     segment_count: int
     foretold: dict[str, Foretold] = field(default_factory=dict)
     hulls: dict[str, tuple[Foretold, ...]] = field(default_factory=dict)
+    keys: KeySettings | None = None
     known: Known = field(init=False)
     suspects: tuple[int, ...] = ()
 
@@ -130,10 +134,23 @@ class Check:
             )
         return self._tasks((*self.evenly, *self.suspects))
 
+    @property
+    def stretch_frames(self) -> int | None:
+        """How many frames of each chosen segment are measured; None for all of them."""
+        if self.level is not Checking.SAMPLED:
+            return None
+        return sampling.stretch_frames(self.chunks[-1].end_frame, self.segment_count, self.measuring.every)
+
     def _tasks(self, segments: Iterable[int]) -> tuple[MeasureTask, ...]:
+        stretch = self.stretch_frames
         return tuple(
             self.measuring.tasks(
-                segments, self.chunks, self.known.has, toned_segments=self._toned, slot_bytes=self.slot_bytes
+                segments,
+                self.chunks,
+                partial(self.known.has, part=stretch is not None),
+                toned_segments=self._toned,
+                slot_bytes=self.slot_bytes,
+                stretch_frames=stretch,
             )
         )
 
@@ -182,12 +199,22 @@ class Check:
             cpu_s=self.known.cpu_s,
             hulls=self.hulls,
         )
+        if not self.thresholds.are_asked and any(
+            not judging.is_held(one, report) for one in judging.best_of_codecs(report, tone_mapped=False)
+        ):
+            line = (
+                f"too little, or too small a picture, to hold the best renditions to a VMAF of "
+                f"{self.thresholds.min_vmaf:g}; --qc-min-vmaf does so all the same"
+            )
+            report = replace(report, not_measured=(*report.not_measured, line))
         return replace(report, shortfalls=judging.judge(report))
 
     def _not_measured(self, presentation: Presentation, wanted: int) -> Iterable[str]:
         count = self.segment_count
         if wanted < count:
             yield f"{count - wanted:,} of {count:,} segments: {self.level} measuring looks at {wanted:,} of them"
+        if (stretch := self.stretch_frames) is not None:
+            yield f"the rest of these segments: {stretch} frames in the middle of each are looked at"
         toned = [track for track in presentation.video if track.rendition.video_range is not VideoRange.SDR]
         if toned and len(self._toned) < wanted:
             yield (
@@ -300,12 +327,16 @@ def conclude(
         The report, and the pictures of its worst segments.
     """
     store, title = check.store, check.title
-    report = replace(check.report(presentation), loudness_lufs=_loudness(store, presentation))
+    keys = _keys(check, presentation)
+    report = replace(check.report(presentation), loudness_lufs=_loudness(store, presentation, keys))
     before = measured.read_report(store, title, report.release)
     if before is not None:
         # What was decided about a release stays on record, and so does what its measuring has cost before.
         report = replace(report, overrides=before.overrides, cpu_s=report.cpu_s + before.cpu_s)
-    shown = pictures(check, report, master, endpoint_url)
+    kids = {track.id: track.kid for track in presentation.video}
+    shown = pictures(
+        check, report, master, endpoint_url, {track: keys[kid] for track, kid in kids.items() if kid in keys}
+    )
     page = render(report, shown)
     store.put(layout.report_page(title, report.release), page.encode())
     measured.write_report(store, report)
@@ -313,8 +344,31 @@ def conclude(
     return report, shown
 
 
-def pictures(check: Check, report: QualityReport, master: Master, endpoint_url: str | None) -> tuple[Shown, ...]:
-    """The worst segments of the best renditions beside the master; pictures that the store has are not made again."""
+def _keys(check: Check, presentation: Presentation) -> Mapping[str, ContentKey]:
+    """The keys of an encrypted title, by their ids."""
+    if check.keys is None or presentation.protection is None:
+        return {}
+    from headend.app import content_keys
+
+    return content_keys.opened(check.keys, check.title, presentation.protection.names)
+
+
+def pictures(
+    check: Check,
+    report: QualityReport,
+    master: Master,
+    endpoint_url: str | None,
+    keys: Mapping[str, ContentKey] | None = None,
+) -> tuple[Shown, ...]:
+    """The worst segments of the best renditions beside the master; pictures that the store has are not made again.
+
+    Args:
+        check: What was measured.
+        report: The report that they are for.
+        master: The file that the release was made of.
+        endpoint_url: S3 endpoint of the master.
+        keys: The keys of encrypted tracks, by the tracks' ids.
+    """
     store, title = check.store, check.title
     made = []
     with (
@@ -327,7 +381,7 @@ def pictures(check: Check, report: QualityReport, master: Master, endpoint_url: 
                 data = store.get(key)
             except ObjectMissing:
                 path = Path(name) / "rendition.mp4"
-                scoring.fetch(store, title, rendition.track, (segment.number,), path)
+                scoring.fetch(store, title, rendition.track, (segment.number,), path, (keys or {}).get(rendition.track))
                 pair = check.measuring.pair(rendition.rendition, segment.number, segment.worst_frame)
                 try:
                     data = pairs.make(pair, path, source.url, Path(name) / "pair.jpg")
@@ -339,7 +393,7 @@ def pictures(check: Check, report: QualityReport, master: Master, endpoint_url: 
     return tuple(made)
 
 
-def _loudness(store: Store, presentation: Presentation) -> tuple[float | None, ...]:
+def _loudness(store: Store, presentation: Presentation, keys: Mapping[str, ContentKey]) -> tuple[float | None, ...]:
     """The loudness of the default sound over the title's time."""
     tracks = presentation.audio
     if not tracks:
@@ -347,7 +401,8 @@ def _loudness(store: Store, presentation: Presentation) -> tuple[float | None, .
     track = next((track for track in tracks if track.rendition.default), tracks[0])
     with TemporaryDirectory(prefix="headend-") as name:
         path = Path(name) / "sound.mp4"
-        scoring.fetch(store, presentation.title, track.id, [s.number for s in track.segments], path)
+        numbers = [segment.number for segment in track.segments]
+        scoring.fetch(store, presentation.title, track.id, numbers, path, keys.get(track.kid))
         return loudness_curve.measure(path)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
+from statistics import fmean
 
 from headend.core.media.quality import (
     QualityReport,
@@ -42,10 +43,20 @@ GOOD_VMAF, GOOD_SEGMENT = 88.0, 70.0
 """What the best SDR rendition of a codec reaches without a remark: its mean, and its worst segment."""
 LEAST_LINES = 300
 """A codec whose best rendition has fewer lines is not meant for a screen of this size: it gets remarks only."""
+FAIR_S = 10
+"""Seconds of picture, spread evenly, of which a figure is fair; with less, absolute figures get remarks only. Test
+clips are short, and synthetic ones have low scores however many bits they take."""
 SECOND = Limit(failure=-25.0, remark=-45.0)
 """How low, negated, the worst second of the best SDR rendition of a codec may score."""
 ORDER = Limit(failure=3.0, remark=0.5)
 """By how much a rendition may look worse than a cheaper one of its codec."""
+FEW_SCORES, FEW_FACTOR = 20, 2.0
+"""With fewer scored frames than this, renditions have to differ by this factor more to fail."""
+LEAST_SCORE, UNSEEN_SCORE = 20.0, 94.0
+"""A difference below the one, where the model has nothing left to tell apart, or above the other, where nobody sees
+it, gets a remark only."""
+DEARER = 1.05
+"""From how many times the bits on a rendition has to look no worse; rates of still pictures differ by less."""
 ORDER_SECOND = Limit(failure=25.0, remark=15.0)
 """The same for a single second."""
 PEAK = Limit(failure=1.1, remark=1.0)
@@ -114,8 +125,8 @@ def _best(report: QualityReport) -> Iterator[Shortfall]:
     for best in best_of_codecs(report, tone_mapped=False):
         if best.mean is None or (worst := best.worst) is None:
             continue
-        small = min(best.width_px, best.height_px) < LEAST_LINES
-        if severity := _mild(mean_limit.severity(-best.mean), small):
+        excused = not thresholds.are_asked and not is_held(best, report)
+        if severity := _mild(mean_limit.severity(-best.mean), excused):
             wanted = -mean_limit.failure if -best.mean > mean_limit.failure else -mean_limit.remark
             yield Shortfall(
                 "best rendition",
@@ -123,7 +134,7 @@ def _best(report: QualityReport) -> Iterator[Shortfall]:
                 f"{best.rendition}, the best of {best.codec}, has a mean VMAF of {best.mean:.1f}, below {wanted:g}",
                 best.rendition,
             )
-        if severity := _mild(segment_limit.severity(-worst.mean), small):
+        if severity := _mild(segment_limit.severity(-worst.mean), excused):
             wanted = -segment_limit.failure if -worst.mean > segment_limit.failure else -segment_limit.remark
             yield Shortfall(
                 "worst segment",
@@ -134,7 +145,7 @@ def _best(report: QualityReport) -> Iterator[Shortfall]:
                 worst.worst_frame,
             )
         low, segment = _worst_second(best)
-        second = _mild(SECOND.severity(-low), small)
+        second = _mild(SECOND.severity(-low), excused)
         # A segment that is named already says as much.
         if second is not None and second is not severity and severity is not Severity.FAILURE:
             severity = second
@@ -148,6 +159,18 @@ def _best(report: QualityReport) -> Iterator[Shortfall]:
             )
 
 
+def is_held(best: RenditionQuality, report: QualityReport) -> bool:
+    """Whether the best rendition of a codec is held to the figures that nobody has asked for."""
+    return min(best.width_px, best.height_px) >= LEAST_LINES and _is_fair(best, report)
+
+
+def _is_fair(one: RenditionQuality, report: QualityReport) -> bool:
+    """Whether enough of a rendition was measured for its figures to be fair."""
+    evenly = set(report.evenly)
+    scored = sum(segment.frames for segment in one.segments if segment.number in evenly)
+    return scored * report.every * one.rate_divisor / report.grid.frame_rate >= FAIR_S
+
+
 def _mild(severity: Severity | None, excused: bool) -> Severity | None:
     """No more than a remark where there is a reason."""
     return Severity.REMARK if severity is Severity.FAILURE and excused else severity
@@ -157,7 +180,7 @@ def _own_mean(report: QualityReport) -> Iterator[Shortfall]:
     for best in best_of_codecs(report, tone_mapped=True):
         if best.mean is None or (worst := best.worst) is None:
             continue
-        if severity := OWN_MEAN.severity(best.mean - worst.mean):
+        if severity := _mild(OWN_MEAN.severity(best.mean - worst.mean), not _is_fair(best, report)):
             yield Shortfall(
                 "HDR segment",
                 severity,
@@ -170,34 +193,70 @@ def _own_mean(report: QualityReport) -> Iterator[Shortfall]:
 
 def _order(report: QualityReport) -> Iterator[Shortfall]:
     for members in _comparable(report):
-        for place, dear in enumerate(members):
-            worst: tuple[float, RenditionQuality] | None = None
-            second: tuple[float, RenditionQuality, SegmentQuality] | None = None
-            for cheap in members[:place]:
-                if cheap.average_bps >= dear.average_bps:
-                    continue
-                off, off_second, where = _worse(dear, cheap)
-                if worst is None or off > worst[0]:
-                    worst = off, cheap
-                if where is not None and (second is None or off_second > second[0]):
-                    second = off_second, cheap, where
-            if worst and (severity := ORDER.severity(worst[0])):
-                yield Shortfall(
-                    "order",
-                    severity,
-                    f"{dear.rendition} takes more bits than {worst[1].rendition} and looks worse by "
-                    f"{worst[0]:.1f} VMAF",
-                    dear.rendition,
-                )
-            elif second and (severity := ORDER_SECOND.severity(second[0])):
-                yield Shortfall(
-                    "order",
-                    severity,
-                    f"{dear.rendition} takes more bits than {second[1].rendition} and looks worse by {second[0]:.1f} "
-                    f"VMAF in a second near {clock(second[2].worst_frame, report)}",
-                    dear.rendition,
-                    second[2].worst_frame,
-                )
+        for dear in members:
+            found = [inversion for cheap in members if (inversion := _inverted(dear, cheap)) is not None]
+            for inversions, what in (
+                ([one for one in found if one.second_at is None], ""),
+                ([one for one in found if one.second_at is not None], " in a second near "),
+            ):
+                if inversions:
+                    worst = max(inversions, key=lambda one: (one.severity is Severity.FAILURE, one.off))
+                    where = worst.second_at.worst_frame if worst.second_at else None
+                    yield Shortfall(
+                        "order",
+                        worst.severity,
+                        f"{dear.rendition} {worst.how} {worst.cheap.rendition} and looks worse by {worst.off:.1f} VMAF"
+                        f"{what}{clock(where, report) if where is not None else ''}",
+                        dear.rendition,
+                        where,
+                    )
+                    break
+
+
+@dataclass(frozen=True, slots=True)
+class _Inversion:
+    """A rendition that looks worse than one that it should not look worse than.
+
+    Attributes:
+        cheap: The other one.
+        how: In what it is above the other.
+        off: By how much it looks worse.
+        severity: What that means.
+        second_at: The segment with the second in which it does; None for the mean.
+    """
+
+    cheap: RenditionQuality
+    how: str
+    off: float
+    severity: Severity
+    second_at: SegmentQuality | None = None
+
+
+def _inverted(dear: RenditionQuality, cheap: RenditionQuality) -> _Inversion | None:
+    """Whether a rendition looks worse than another that takes fewer bits, or that is the lower rung of the two."""
+    if dear.average_bps > cheap.average_bps:
+        how = "takes more bits than"
+        counts = dear.average_bps >= DEARER * cheap.average_bps
+    elif dear.cap_bps > cheap.cap_bps and DEARER * dear.average_bps < cheap.average_bps:
+        # As two renditions do that were swapped.
+        how = "has a higher cap than"
+        counts = True
+    else:
+        return None
+    compared = _compared(dear, cheap)
+    if compared is None:
+        return None
+    counts = counts and compared.cheap_mean >= LEAST_SCORE and compared.dear_mean < UNSEEN_SCORE
+    factor = FEW_FACTOR if compared.scores < FEW_SCORES else 1.0
+    if severity := _mild(_stretched(ORDER, factor).severity(compared.off), not counts):
+        return _Inversion(cheap, how, compared.off, severity)
+    if severity := _mild(_stretched(ORDER_SECOND, factor).severity(compared.second_off), not counts):
+        return _Inversion(cheap, how, compared.second_off, severity, compared.second_at)
+    return None
+
+
+def _stretched(limit: Limit, factor: float) -> Limit:
+    return Limit(limit.failure * factor, limit.remark)
 
 
 def _peaks(report: QualityReport) -> Iterator[Shortfall]:
@@ -360,19 +419,48 @@ def _comparable(report: QualityReport) -> Iterator[list[RenditionQuality]]:
         yield sorted(members, key=lambda one: one.average_bps)
 
 
-def _worse(dear: RenditionQuality, cheap: RenditionQuality) -> tuple[float, float, SegmentQuality | None]:
-    """By how much a rendition looks worse than another where both were measured: the mean, and the worst second."""
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Two renditions where both were measured.
+
+    Attributes:
+        dear_mean: Mean score of the one.
+        cheap_mean: Mean score of the other.
+        off: By how much the one looks worse.
+        second_off: The same in its worst second.
+        second_at: The segment of that second.
+        scores: Scored frames of both.
+    """
+
+    dear_mean: float
+    cheap_mean: float
+    off: float
+    second_off: float
+    second_at: SegmentQuality
+    scores: int
+
+
+def _compared(dear: RenditionQuality, cheap: RenditionQuality) -> _Compared | None:
+    """Compare two renditions; None where no segment of both was measured alike."""
     theirs = {segment.number: segment for segment in cheap.segments}
-    pairs = [(segment, theirs[segment.number]) for segment in dear.segments if segment.number in theirs]
+    pairs = [
+        (ours, its)
+        for ours in dear.segments
+        if (its := theirs.get(ours.number)) is not None and its.is_part is ours.is_part
+    ]
     if not pairs:
-        return 0.0, 0.0, None
-    off = sum(its.mean - our.mean for our, its in pairs) / len(pairs)
-    worst, where = max(
-        ((after - before, our) for our, its in pairs for before, after in zip(our.seconds, its.seconds, strict=False)),
+        return None
+    dear_mean, cheap_mean = fmean(ours.mean for ours, _ in pairs), fmean(its.mean for _, its in pairs)
+    second_off, second_at = max(
+        (
+            (after - before, ours)
+            for ours, its in pairs
+            for before, after in zip(ours.seconds or (ours.mean,), its.seconds or (its.mean,), strict=False)
+        ),
         key=lambda each: each[0],
-        default=(0.0, None),
     )
-    return off, worst, where
+    scores = sum(min(ours.frames, its.frames) for ours, its in pairs)
+    return _Compared(dear_mean, cheap_mean, cheap_mean - dear_mean, second_off, second_at, scores)
 
 
 def _worst_second(one: RenditionQuality) -> tuple[float, SegmentQuality]:

@@ -22,6 +22,7 @@ from headend.app import capping, scoring, task_master
 from headend.app.task_log import TaskLog
 from headend.core import documents, layout, records
 from headend.core.errors import ChunkRejected, ConfigError, ObjectMissing, PlanMismatch, ToolFailed, WorkerUnfit
+from headend.core.keys import ContentKey
 from headend.core.media import (
     Codec,
     Damage,
@@ -181,10 +182,12 @@ def _made_before(order: Order, task: EncodeTask | MeasureTask, store: Store) -> 
 def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt | Measurement:
     started = time.monotonic()
     tool.check(order.tool, order.tool_digest)
-    if isinstance(run.task, MeasureTask):
-        return scoring.score(run, store, order.store, order.master, order.grid)
-    # Before anything is encoded: without its keys the task's work would be lost.
     patience_s = task_master.patience_s(order.store)
+    if isinstance(run.task, MeasureTask):
+        names = {subject.key.kid: subject.key for subject in run.task.subjects if subject.key is not None}
+        keys = patiently(lambda: _opened(order, names), patience_s, run.cancelled, run.on_wait)
+        return scoring.score(run, store, order.store, order.master, order.grid, keys)
+    # Before anything is encoded: without its keys the task's work would be lost.
     seals = patiently(lambda: _seals(order, run.task), patience_s, run.cancelled, run.on_wait)
     found: tuple[Damage, ...] = ()
     with task_master.opened(order.master, order.store, run) as (scratch, source):
@@ -440,16 +443,9 @@ def _seals(order: Order, task: EncodeTask) -> "Seals":
     wanted = {id: order.sealed[id] for id in task.renditions if id in order.sealed}
     if not wanted:
         return {}
-    from headend.app import content_keys
     from packager.protecting import protection_of
 
-    if order.keys is None:
-        raise ConfigError("the task makes encrypted tracks, but does not say where keys are: submit the master again")
-    names = {name.kid: name for pairs in wanted.values() for _, name in pairs}
-    try:
-        keys = content_keys.opened(order.keys, order.title, tuple(names.values()))
-    except ConfigError as error:  # the job has opened them where it was submitted
-        raise WorkerUnfit(f"a worker can't open the keys of {order.title!r}: {error.message}") from None
+    keys = _opened(order, {name.kid: name for pairs in wanted.values() for _, name in pairs})
     return {
         id: tuple(
             (
@@ -460,6 +456,25 @@ def _seals(order: Order, task: EncodeTask) -> "Seals":
         )
         for id, pairs in wanted.items()
     }
+
+
+def _opened(order: Order, names: Mapping[str, KeyName]) -> Mapping[str, ContentKey]:
+    """Open keys by their ids; a clear title needs none, and loads nothing for it.
+
+    Raises:
+        WorkerUnfit: A key is missing here, or is not the one that the job was planned with.
+        StorageError: The source of keys can't be reached.
+    """
+    if not names:
+        return {}
+    from headend.app import content_keys
+
+    if order.keys is None:
+        raise ConfigError("the task has encrypted tracks, but does not say where keys are: submit the master again")
+    try:
+        return content_keys.opened(order.keys, order.title, tuple(names.values()))
+    except ConfigError as error:  # the job has opened them where it was submitted
+        raise WorkerUnfit(f"a worker can't open the keys of {order.title!r}: {error.message}") from None
 
 
 Seals = Mapping[str, tuple[tuple[str, segmenting.Protect], ...]]

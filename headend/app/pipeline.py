@@ -269,8 +269,6 @@ def submit(
         on_event(Planned(plan, len(done), reused, analysed.cpu_s if analysed else 0.0))
         records.settle(store, request.title)
         check = check_for(draft, request, store, workers, analysed.analysis if analysed else None)
-        if request.protection is not None and request.checking is not Checking.OFF:
-            on_event(cluster.Notice("the quality of encrypted renditions is not measured"))
         job = _Job(request, store, submitted_at, plan, first, stock, on_event, run, check)
         receipts = job.encode()
         if receipts:
@@ -309,7 +307,7 @@ def check_for(
 ) -> checking.Check:
     """How the renditions of a draft are measured, and what is known of them; what is needed for that is kept."""
     plan = draft.plan
-    level = request.checking if request.protection is None else Checking.OFF
+    level = request.checking
     check = checking.Check(
         store=store,
         title=plan.title,
@@ -323,6 +321,7 @@ def check_for(
         segment_count=plan.grid.segment_count,
         foretold={plan.tracks[id]: one for id, one in foretold(plan, found).items()} if found else {},
         hulls={str(one.codec): tuple(map(_as_foretold, one.hull)) for one in found.codecs} if found else {},
+        keys=request.protection.keys if request.protection is not None else None,
     )
     if level is not Checking.OFF:
         measuring.check_model(check.measuring.viewing)

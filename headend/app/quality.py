@@ -15,8 +15,8 @@ from headend.core import holds, measured
 from headend.core.errors import ConfigError, MasterError, StorageError
 from headend.core.measured import Reference
 from headend.core.media import Effort, Master, Presentation
-from headend.core.media.quality import Checking, Measurement, MeasureTask, QualityReport, Thresholds
-from headend.core.settings import ClusterSettings, StoreSettings
+from headend.core.media.quality import DEFAULT_THRESHOLDS, Checking, Measurement, MeasureTask, QualityReport, Thresholds
+from headend.core.settings import ClusterSettings, KeySettings, StoreSettings
 from headend.core.storage import Store, masters, open_store
 from packager import lifecycle, publishing
 
@@ -49,10 +49,11 @@ def assess(
     release: str | None,
     level: Checking,
     *,
-    thresholds: Thresholds,
+    thresholds: Thresholds | None,
     where: ClusterSettings,
     on_event: Callable[[Event], None] = lambda _: None,
     run: cluster.RunTasks = cluster.run_tasks,
+    keys: KeySettings | None = None,
 ) -> QualityReport:
     """Give the report on a release; what it lacks is measured first, for which the master has to be there.
 
@@ -61,10 +62,11 @@ def assess(
         title: Catalogue entry.
         release: Its id; None for the current one, or else the newest.
         level: How much is to be measured.
-        thresholds: What the best renditions have to reach.
+        thresholds: What the best renditions have to reach; None for what was asked of this release before.
         where: The cluster.
         on_event: Told of everything that happens.
         run: Runs tasks.
+        keys: Where the keys of an encrypted release come from.
 
     Raises:
         ConfigError: There is no such release, or it can't be measured.
@@ -75,11 +77,19 @@ def assess(
     store = open_store(settings, on_wait=lambda line: on_event(cluster.Notice(line)))
     release = release_of(store, title, release)
     known = measured.read_report(store, title, release)
+    if thresholds is None:
+        thresholds = DEFAULT_THRESHOLDS if known is None else known.thresholds
     if known is not None and known.checking in ENOUGH[level] and known.thresholds == thresholds:
         return known
     presentation = publishing.load(store, title, release)
     master = _master(presentation)
-    reference = _reference(store, presentation)
+    if presentation.protection is None:
+        keys = None
+    elif keys is None:
+        raise ConfigError(
+            f"release {release} of {title!r} is encrypted: give --keys, or measure the title before it is protected"
+        )
+    references = _references(store, presentation)
     try:
         masters.check_unchanged(master, settings.endpoint_url)
     except (MasterError, StorageError) as error:
@@ -87,7 +97,7 @@ def assess(
             f"quality is measured against the master, which can't be used: {error.message}", **error.facts
         ) from None
     on_event(Step("reading the master"))
-    measuring = _measuring(presentation, master, reference, settings)
+    reference, measuring = _measuring(presentation, master, references, settings)
     check = checking.Check(
         store=store,
         title=title,
@@ -101,6 +111,7 @@ def assess(
         segment_count=presentation.grid.segment_count,
         foretold=reference.foretold,
         hulls=reference.hulls,
+        keys=keys,
     )
     tracks = [track.id for track in presentation.video]
     with holds.held(store, title, tracks=tracks, releases=[release], reason="quality"):
@@ -115,11 +126,6 @@ def assess(
 
 
 def _master(presentation: Presentation) -> Master:
-    if presentation.protection is not None:
-        raise ConfigError(
-            f"release {presentation.release} of {presentation.title!r} is encrypted, and is not measured: measure the "
-            "release that it was made from"
-        )
     if presentation.master is None:
         raise ConfigError(
             f"release {presentation.release} of {presentation.title!r} does not say which master it was made of; "
@@ -128,37 +134,52 @@ def _master(presentation: Presentation) -> Master:
     return presentation.master
 
 
-def _reference(store: Store, presentation: Presentation) -> Reference:
+def _references(store: Store, presentation: Presentation) -> tuple[Reference, ...]:
+    """How a release's renditions may be compared; one that was encrypted afterwards is compared as its clear tracks."""
     tracks = {track.id for track in presentation.video}
-    for reference in measured.references(store, presentation.title):
-        if tracks <= set(reference.tracks):
-            return reference
+    found = measured.references(store, presentation.title)
+    if known := [reference for reference in found if tracks <= set(reference.tracks)]:
+        return tuple(known)
+    if presentation.protection is not None and found:
+        return found
     raise ConfigError(
         f"the store does not say how release {presentation.release} of {presentation.title!r} was made from its "
         "master; submit the master again, which encodes nothing anew"
     )
 
 
-def _measuring(presentation: Presentation, master: Master, reference: Reference, settings: StoreSettings) -> Measuring:
+def _measuring(
+    presentation: Presentation, master: Master, references: tuple[Reference, ...], settings: StoreSettings
+) -> tuple[Reference, Measuring]:
     """How the renditions are compared, by the same decisions as when they were made."""
+    for reference in references:
+        made = _measuring_by(presentation, master, reference, settings)
+        if made.digest == reference.digest:
+            return reference, made
+    raise ConfigError(
+        f"this headend reads {master.url} in another way than the one that encoded it; submit the master again"
+    )
+
+
+def _measuring_by(
+    presentation: Presentation, master: Master, reference: Reference, settings: StoreSettings
+) -> Measuring:
     with masters.opened(master, settings.endpoint_url) as source:
         probe = sandbox.probe(master, source.url, reference.settings.picture, progress=source.progress)
     planning.usable(probe)
     conformed = pipeline.conform(reference.settings, settings, probe)
     look = Look(conformed, complete_colour(conformed.track)[0])
-    made = Measuring(
+    names = presentation.protection.names if presentation.protection is not None else ()
+    by_kid = {name.kid: name for name in names}
+    return Measuring(
         presentation.title,
         look,
         presentation.grid,
         VideoCommands(master, look, presentation.grid, Effort.STANDARD),
         [track.rendition for track in presentation.video],
         {track.rendition.id: track.id for track in presentation.video},
+        {track.rendition.id: by_kid[track.kid] for track in presentation.video if track.kid in by_kid},
     )
-    if made.digest != reference.digest:
-        raise ConfigError(
-            f"this headend reads {master.url} in another way than the one that encoded it; submit the master again"
-        )
-    return made
 
 
 def _run(
@@ -202,5 +223,6 @@ def _run(
             frame_samples={},
             text=(),
             logged=where.scheduler is not None,
+            keys=check.keys,
         )
         run(tasks, partial(perform, order), where, note, tool=tool.version())

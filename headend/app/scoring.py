@@ -4,7 +4,7 @@ The result is one document, written when all of it is known. A task that was kil
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ from encoder.measuring import Measured, Picture, Shown
 from headend.app import task_master
 from headend.core import documents, layout
 from headend.core.errors import ToolFailed
+from headend.core.keys import ContentKey
 from headend.core.media import Master
 from headend.core.media.quality import Measurement, MeasureTask, SegmentQuality, TrackQuality
 from headend.core.settings import StoreSettings
@@ -26,7 +27,14 @@ from headend.core.timing import Grid
 DIGITS = 2
 
 
-def score(run: cluster.TaskRun, store: Store, settings: StoreSettings, master: Master, grid: Grid) -> Measurement:
+def score(
+    run: cluster.TaskRun,
+    store: Store,
+    settings: StoreSettings,
+    master: Master,
+    grid: Grid,
+    keys: Mapping[str, ContentKey] | None = None,
+) -> Measurement:
     """Carry out a task of measuring.
 
     Args:
@@ -35,6 +43,7 @@ def score(run: cluster.TaskRun, store: Store, settings: StoreSettings, master: M
         settings: Its settings, by which the master is read, too.
         master: The file.
         grid: Where segments lie.
+        keys: The keys of encrypted tracks, by their ids.
 
     Returns:
         What was found; it is in the store already.
@@ -46,7 +55,7 @@ def score(run: cluster.TaskRun, store: Store, settings: StoreSettings, master: M
     task: MeasureTask = run.task
     with task_master.opened(master, settings, run) as (scratch, source):
         try:
-            measured = compare(task, store, source.url, scratch, run.cancelled, run.on_frames)
+            measured = compare(task, store, source.url, scratch, run.cancelled, run.on_frames, keys)
         except ToolFailed:
             if (failure := source.failure()) is not None:  # FFmpeg only saw that the master ended early
                 raise failure from None
@@ -75,6 +84,7 @@ def compare(
     scratch: Path,
     cancelled: Callable[[], bool] = lambda: False,
     on_frames: Callable[[int], None] = lambda _: None,
+    keys: Mapping[str, ContentKey] | None = None,
 ) -> Measured:
     """Compare the renditions of a task with its master.
 
@@ -85,12 +95,15 @@ def compare(
         scratch: An empty folder.
         cancelled: Becomes true when this is to stop.
         on_frames: Gets the number of frames done, now and then.
+        keys: The keys of encrypted tracks, by their ids.
     """
     shown = []
     for subject in task.subjects:
         path = scratch / f"{subject.rendition}.mp4"
-        fetch(store, task.title, subject.track, task.segments, path)
-        picture = Picture((("-i", str(path)),), task.rendition_filters)
+        key = keys[subject.key.kid] if keys and subject.key is not None else None
+        fetch(store, task.title, subject.track, task.segments, path, key)
+        skipped = task.skipped_frames // subject.rate_divisor
+        picture = Picture((("-i", str(path)),), task.rendition_filters, skipped=skipped)
         shown.append(Shown(picture, subject.width_px, subject.height_px, subject.bit_depth, subject.rate_divisor))
     opening = tuple(url if word == MASTER else word for word in task.opening)
     return measuring.measure(
@@ -105,12 +118,19 @@ def compare(
     )
 
 
-def fetch(store: Store, title: str, track: str, segments: Sequence[int], path: Path) -> None:
-    """Put segments of a track into a file that a decoder opens."""
+def fetch(
+    store: Store, title: str, track: str, segments: Sequence[int], path: Path, key: ContentKey | None = None
+) -> None:
+    """Put segments of a track into a file that a decoder opens; those of an encrypted track are decrypted."""
+    init = store.get(layout.track_init(title, track))
     with path.open("wb") as file:
-        file.write(store.get(layout.track_init(title, track)))
-        for number in segments:
-            file.write(store.get(layout.track_segment(title, track, number)))
+        for place, number in enumerate(segments):
+            segment, clear = store.get(layout.track_segment(title, track, number)), init
+            if key is not None:
+                from packager.decrypting import decrypted
+
+                clear, segment = decrypted(init, segment, key)
+            file.write(segment if place else clear + segment)
 
 
 def _timing(task: MeasureTask, grid: Grid, divisor: int) -> Timing:
@@ -125,8 +145,13 @@ def _tracks(task: MeasureTask, measured: Measured, grid: Grid) -> list[TrackQual
         timing = _timing(task, grid, subject.rate_divisor)
         frames = [task.first_frame + place * timing.step_frames for place in range(len(scores))]
         faults = looking.of_rendition(pictures, master[:: subject.rate_divisor][: len(pictures)], timing)
+        scored = list(zip(frames, scores, strict=True))
+        is_part = task.end_frame - task.first_frame < bounds[task.segments[-1]] - bounds[task.segments[0] - 1]
+        if is_part and len(scored) > 1:
+            # VMAF does not see how the first frame moves. One in many doesn't matter, one in few does.
+            scored = scored[1:]
         segments = [
-            _segment(number, bounds[number - 1], frames, scores, bounds[number], grid.frame_rate)
+            _segment(number, bounds[number - 1], scored, bounds[number], grid.frame_rate, is_part=is_part)
             for number in task.segments
         ]
         found.append(
@@ -142,10 +167,10 @@ def _tracks(task: MeasureTask, measured: Measured, grid: Grid) -> list[TrackQual
 
 
 def _segment(
-    number: int, first: int, frames: Sequence[int], scores: Sequence[float], end: int, rate: Fraction
+    number: int, first: int, scored: Sequence[tuple[int, float]], end: int, rate: Fraction, *, is_part: bool
 ) -> SegmentQuality | None:
-    """What was found of a segment; None if no frame of it was measured."""
-    here = [(frame, score) for frame, score in zip(frames, scores, strict=True) if first <= frame < end]
+    """What was found of a segment, by frames and their scores; None if no frame of it was measured."""
+    here = [(frame, score) for frame, score in scored if first <= frame < end]
     if not here:
         return None
     count = max(1, round((end - first) / rate))
@@ -161,4 +186,5 @@ def _segment(
         worst_frame=worst_frame,
         seconds=tuple(round(mean(second), DIGITS) for second in seconds if second),
         frames=len(here),
+        is_part=is_part,
     )

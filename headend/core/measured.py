@@ -71,10 +71,10 @@ class Known:
     tasks: set[str] = field(default_factory=set)
     cpu_s: float = 0.0
 
-    def has(self, track: str, segment: int, toned: bool) -> bool:
-        """Whether a segment of a track was measured."""
+    def has(self, track: str, segment: int, toned: bool, *, part: bool = False) -> bool:
+        """Whether a segment of a track was measured: all of it, or at least a ``part``."""
         found = self.tracks.get((track, toned))
-        return found is not None and any(one.number == segment for one in found.segments)
+        return found is not None and any(one.number == segment and (part or not one.is_part) for one in found.segments)
 
     def add(self, measurement: Measurement) -> None:
         """Take in what a task has found."""
@@ -99,7 +99,9 @@ class Known:
 
     def _add(self, more: TrackQuality, *, toned: bool) -> None:
         known = self.tracks.get((more.track, toned), TrackQuality(more.track, ()))
-        segments: dict[int, SegmentQuality] = {one.number: one for one in (*more.segments, *known.segments)}
+        # Of what was measured twice, the first counts, and a whole segment before a part.
+        both = sorted((*more.segments, *known.segments), key=lambda one: not one.is_part)
+        segments: dict[int, SegmentQuality] = {one.number: one for one in both}
         self.tracks[more.track, toned] = TrackQuality(
             more.track,
             tuple(segments[number] for number in sorted(segments)),

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.sampling import evenly, suspects
+from encoder.sampling import SHARE, evenly, stretch_frames, suspects
 
 
 @given(st.integers(1, 3000))
@@ -16,6 +16,22 @@ def test_even_ones_are_a_twentieth_and_lie_apart(count: int) -> None:
     assert 1 <= chosen[0] <= chosen[-1] <= count
     gaps = [after - here for here, after in pairwise(chosen)]
     assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+@given(st.integers(1, 20_000), st.sampled_from([3, 5, 7]))
+def test_a_short_title_is_measured_in_stretches_of_a_twentieth_and_films_in_whole_segments(
+    frame_count: int, every: int
+) -> None:
+    segment_count = -(-frame_count // 150)
+
+    stretch = stretch_frames(frame_count, segment_count, every)
+
+    if segment_count >= 20:
+        assert stretch is None
+    else:
+        assert stretch is not None
+        assert stretch % 2 == 0  # half-rate renditions have every second frame
+        assert max(4 * every, SHARE * frame_count - 1) <= stretch <= max(4 * every, SHARE * frame_count) + 2
 
 
 SIZES = {"high": [1000] * 20, "low": [200] * 20}

@@ -13,9 +13,12 @@ from headend.app import quality
 from headend.app.pipeline import Event, Measured, Request, submit
 from headend.core import layout, measured
 from headend.core.errors import ConfigError, MasterError, QualityRefused
+from headend.core.keys import ContentKey, lines
+from headend.core.keys.base import new_secret
 from headend.core.media import Effort, EncodeTask, Kind
+from headend.core.media.protection import Scheme, key_names
 from headend.core.media.quality import Checking, Outcome, Override, QualityReport, Thresholds, Viewing
-from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
 from headend.core.storage import Store, open_store
 from ladders import choosing
 from ladders.loading import load
@@ -231,6 +234,8 @@ def test_a_sample_is_extended_to_all_and_needs_the_master(master: Path, tmp_path
     outcome = submit(request)
     assert outcome.quality is not None
     assert outcome.quality.not_measured
+    # A short title is measured in stretches of its segments.
+    assert all(segment.is_part for one in outcome.quality.video for segment in one.segments)
 
     def assess(level: Checking) -> QualityReport:
         return quality.assess(
@@ -244,11 +249,41 @@ def test_a_sample_is_extended_to_all_and_needs_the_master(master: Path, tmp_path
     full = assess(Checking.FULL)
     assert measure_tasks(events) > 0
     assert all(len(one.segments) == full.grid.segment_count for one in full.video)
+    assert not any(segment.is_part for one in full.video for segment in one.segments)
+    # A stretch is scored as the same frames of the whole segment are.
+    for part, whole in zip(sampled.video, full.video, strict=True):
+        scores = {segment.number: segment.mean for segment in whole.segments}
+        assert all(abs(segment.mean - scores[segment.number]) < 6 for segment in part.segments)
 
     copy.unlink()
     assert assess(Checking.FULL) == full
     with pytest.raises(MasterError, match="measured against the master"):
         quality.assess(request.store, "film", None, Checking.FULL, thresholds=Thresholds(1, 1), where=request.cluster)
+
+
+def test_an_encrypted_release_is_measured_with_its_keys(master: Path, tmp_path: Path, scheduler: str) -> None:
+    file = tmp_path / "film.keys"
+    file.write_text(lines.write([ContentKey(name, new_secret()) for name in key_names("film", Scheme.CBCS)]))
+    file.chmod(0o600)
+    keys = KeySettings(str(file))
+    protection = ProtectionSettings((Scheme.CBCS,), keys)
+    request = request_for(master, tmp_path / "store", scheduler, checking=Checking.SAMPLED, protection=protection)
+
+    outcome = submit(request)
+
+    assert outcome.quality is not None
+    assert outcome.quality.outcome is not Outcome.FAILED
+    assert all(one.segments for one in outcome.quality.video)
+    assert outcome.quality.loudness_lufs
+
+    def assess(keys: KeySettings | None) -> QualityReport:
+        return quality.assess(
+            request.store, "film", None, Checking.FULL, thresholds=None, where=request.cluster, keys=keys
+        )
+
+    with pytest.raises(ConfigError, match="give --keys"):
+        assess(None)
+    assert assess(keys).checking is Checking.FULL
 
 
 def test_a_release_of_before_says_what_to_do(tmp_path: Path, master: Path, scheduler: str) -> None:

@@ -459,14 +459,13 @@ def fit(command: Command) -> Command:
 
 
 def thresholds(command: Command) -> Command:
-    """Add what the best renditions have to reach; the command gets it as ``thresholds``."""
+    """Add what the best renditions have to reach; the command gets it as ``thresholds``, None where it is not given."""
 
     @click.option(
         "--qc-min-vmaf",
         "min_vmaf",
         type=click.FloatRange(0, 100),
-        default=DEFAULT_THRESHOLDS.min_vmaf,
-        show_default=True,
+        show_default=f"{DEFAULT_THRESHOLDS.min_vmaf:g}, not for short or small titles",
         metavar="VMAF",
         help="Least mean VMAF of the best SDR rendition of each codec.",
     )
@@ -474,14 +473,20 @@ def thresholds(command: Command) -> Command:
         "--qc-min-segment",
         "min_segment",
         type=click.FloatRange(0, 100),
-        default=DEFAULT_THRESHOLDS.min_segment,
-        show_default=True,
+        show_default=f"{DEFAULT_THRESHOLDS.min_segment:g}, likewise",
         metavar="VMAF",
         help="Least mean VMAF of any measured segment of these.",
     )
     @wraps(command)
-    def wrapped(*, min_vmaf: float, min_segment: float, **others: Any) -> Any:
-        return command(thresholds=Thresholds(min_vmaf, min_segment), **others)
+    def wrapped(*, min_vmaf: float | None, min_segment: float | None, **others: Any) -> Any:
+        asked = None
+        if min_vmaf is not None or min_segment is not None:
+            asked = Thresholds(
+                DEFAULT_THRESHOLDS.min_vmaf if min_vmaf is None else min_vmaf,
+                DEFAULT_THRESHOLDS.min_segment if min_segment is None else min_segment,
+                are_asked=True,
+            )
+        return command(thresholds=asked, **others)
 
     return wrapped
 
@@ -492,8 +497,7 @@ def quality(command: Command) -> Command:
     @click.option(
         "--qc",
         type=click.Choice([str(level) for level in Checking]),
-        # Thresholds come from a few clips, and refuse sound encodes of small or synthetic ones.
-        default=str(Checking.OFF),
+        default=str(Checking.SAMPLED),
         envvar="HEADEND_QC",
         show_envvar=True,
         show_default=True,

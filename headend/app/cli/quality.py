@@ -8,6 +8,7 @@ from headend.app import quality
 from headend.app.cli import options
 from headend.app.cli.exits import Status
 from headend.app.cli.progress import following
+from headend.app.cli.protecting import source
 from headend.app.cli.reporting import findings, quality_plain, renditions
 from headend.app.cli.screen import console, print_json
 from headend.app.cli.wording import printable
@@ -16,7 +17,7 @@ from headend.core import layout, measured
 from headend.core.errors import ConfigError
 from headend.core.media.quality import Checking, Outcome, Thresholds
 from headend.core.paths import expanded
-from headend.core.settings import ClusterSettings, StoreSettings
+from headend.core.settings import ClusterSettings, KeySettings, StoreSettings
 from headend.core.storage import open_store
 
 
@@ -27,6 +28,7 @@ from headend.core.storage import open_store
         "headend quality big-buck-bunny --html report.html",
         "headend quality big-buck-bunny 4c1f0d2e9b7a65830c1d --full",
         "headend quality big-buck-bunny --json | jq .outcome",
+        "headend quality film --keys film.keys",
     ),
 )
 @options.title_argument
@@ -34,6 +36,7 @@ from headend.core.storage import open_store
 @click.option("--full", is_flag=True, help="Measure all segments, not a tenth of them.")
 @click.option("--html", "page", metavar="FILE", help="Write the report as a page, too.")
 @options.thresholds
+@source(required=False)
 @options.existing_store
 @options.cluster
 @options.common
@@ -42,7 +45,8 @@ def command(
     release: str | None,
     full: bool,
     page: str | None,
-    thresholds: Thresholds,
+    thresholds: Thresholds | None,
+    keys: KeySettings | None,
     store: StoreSettings,
     cluster: ClusterSettings,
     as_json: bool,
@@ -57,7 +61,9 @@ def command(
         _check_writable(target)
     level = Checking.FULL if full else Checking.SAMPLED
     with following(console(stderr=True)) as note:
-        report = quality.assess(store, title, release, level, thresholds=thresholds, where=cluster, on_event=note)
+        report = quality.assess(
+            store, title, release, level, thresholds=thresholds, where=cluster, on_event=note, keys=keys
+        )
     if target is not None:
         target.write_bytes(open_store(store).get(layout.report_page(title, report.release)))
     if as_json:

@@ -13,7 +13,7 @@ from headend.app.cli.screen import console, facts, print_json
 from headend.app.cli.wording import clock_text, count_text
 from headend.app.report import sentence
 from headend.core.errors import ConfigError, HeadendError
-from headend.core.media.quality import Checking, Thresholds
+from headend.core.media.quality import DEFAULT_THRESHOLDS, Checking, Thresholds
 from headend.core.settings import ClusterSettings, EncodeSettings, ProtectionSettings, StoreSettings, Targets
 from headend.core.storage.masters import redact
 from ladders import choosing, loading
@@ -86,7 +86,7 @@ def command(
     cluster: ClusterSettings,
     encode: EncodeSettings,
     checking: Checking,
-    thresholds: Thresholds,
+    thresholds: Thresholds | None,
     publish_early: bool,
     only_codecs: str,
     only_rungs: str,
@@ -133,7 +133,7 @@ def command(
         force,
         hold,
         checking,
-        thresholds,
+        thresholds or DEFAULT_THRESHOLDS,
         targets=targets,
         protection=protection,
     )

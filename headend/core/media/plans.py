@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from headend.core.media.kinds import Effort, Kind
 from headend.core.media.masters import Damage, Light, Master, Reading, TextTrack
-from headend.core.media.protection import Protection, Sealing
+from headend.core.media.protection import KeyName, Protection, Sealing
 from headend.core.media.renditions import AudioLadder, AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.core.timing import Chunk, Grid
 
@@ -162,6 +162,12 @@ class EncodePlan:
         """The rendition that is encoded for a track, by the track's name in ``tracks``."""
         sealing = self.sealings.get(name)
         return sealing.rendition if sealing is not None else name
+
+    @property
+    def key_names(self) -> dict[str, KeyName]:
+        """The keys of encrypted tracks, by their names in ``tracks``."""
+        by_scheme = {protection.scheme: protection for protection in self.protection}
+        return {name: by_scheme[one.scheme].name(one.kid) for name, one in self.sealings.items()}
 
     @property
     def parts(self) -> tuple[Part, ...]:

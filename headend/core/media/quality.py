@@ -5,6 +5,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from headend.core.media.kinds import Codec, VideoRange
+from headend.core.media.protection import KeyName
 from headend.core.timing import Grid
 
 HD_LINES = 1440
@@ -80,6 +81,7 @@ class Subject:
         height_px: Height that it was encoded at.
         bit_depth: Bits of its samples.
         rate_divisor: Of how many frames of the grid it has one.
+        key: The key that the track is encrypted with; None for a clear one.
     """
 
     rendition: str
@@ -88,6 +90,7 @@ class Subject:
     height_px: int
     bit_depth: int
     rate_divisor: int = 1
+    key: KeyName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,8 @@ class MeasureTask:
         subjects: The renditions.
         viewing: The screen.
         every: From one measured frame to the next.
+        skipped_frames: Frames of the grid from the start of the first segment to the first frame. Where there are any,
+            the task measures a stretch of one segment.
         cost: CPU seconds that it is expected to take.
         memory_bytes: Memory that is to be set aside for it.
     """
@@ -127,6 +132,7 @@ class MeasureTask:
     every: int
     cost: float
     memory_bytes: int
+    skipped_frames: int = 0
 
     @property
     def label(self) -> str:
@@ -146,8 +152,9 @@ class SegmentQuality:
         mean: Mean score of its measured frames, 0 to 100.
         worst: Lowest score of a frame.
         worst_frame: That frame, on the grid.
-        seconds: Mean score of each second.
+        seconds: Mean score of each second that has measured frames.
         frames: How many frames were measured.
+        is_part: Whether only a stretch of the segment was looked at.
     """
 
     number: int
@@ -156,6 +163,7 @@ class SegmentQuality:
     worst_frame: int
     seconds: tuple[float, ...]
     frames: int
+    is_part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +243,13 @@ class Thresholds:
     Attributes:
         min_vmaf: Mean score, 0 to 100.
         min_segment: Mean score of its worst segment, 0 to 100.
+        are_asked: Whether a person has asked for them. Then they hold for any title. Otherwise they refuse only titles
+            of which enough was measured, in sizes that are meant for such a screen.
     """
 
     min_vmaf: float = 75.0
     min_segment: float = 55.0
+    are_asked: bool = False
 
 
 DEFAULT_THRESHOLDS = Thresholds()

@@ -26,12 +26,17 @@ from headend.core.media.quality import (
 from headend.core.timing import Grid
 
 GRID = Grid(Fraction(25), 500, 50, 50, 250)
-"""Ten segments of two seconds."""
+"""Ten segments of two seconds, of which each is scored often enough to be fair."""
 
 
 def segment(number: int, *seconds: float) -> SegmentQuality:
     scores = seconds or (90.0, 90.0)
-    return SegmentQuality(number, sum(scores) / len(scores), min(scores), 50 * (number - 1), scores, 17)
+    return SegmentQuality(number, sum(scores) / len(scores), min(scores), 50 * (number - 1), scores, 100)
+
+
+def few(number: int, score: float) -> SegmentQuality:
+    """A stretch of a segment, of a short title."""
+    return SegmentQuality(number, score, score, 50 * (number - 1) + 20, (score,), 4, is_part=True)
 
 
 def rendition(
@@ -106,6 +111,32 @@ CASES: list[tuple[str, Callable[[], QualityReport], str, Severity]] = [
         Severity.FAILURE,
     ),
     ("order", lambda: report(rendition(500, 93), rendition(3000, 89.9)), "order", Severity.FAILURE),
+    (
+        "order, of few frames",
+        lambda: report(rendition(500, 90, few(1, 90)), rendition(3000, 83, few(1, 83))),
+        "order",
+        Severity.FAILURE,
+    ),
+    (
+        "order, swapped with a lower rung",
+        lambda: report(
+            replace(rendition(500, 95), average_bps=2_800_000), replace(rendition(3000, 85), average_bps=400_000)
+        ),
+        "order",
+        Severity.FAILURE,
+    ),
+    (
+        "mean of a short title, asked for",
+        lambda: report(rendition(3000, 80, few(1, 80)), thresholds=Thresholds(90, 10, are_asked=True)),
+        "best rendition",
+        Severity.FAILURE,
+    ),
+    (
+        "mean of a small title, asked for",
+        lambda: report(rendition(200, 80, lines=180), thresholds=Thresholds(90, 10, are_asked=True)),
+        "best rendition",
+        Severity.FAILURE,
+    ),
     ("order, a little", lambda: report(rendition(500, 93), rendition(3000, 92.4)), "order", Severity.REMARK),
     (
         "order in a second",
@@ -212,6 +243,17 @@ def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, 
         lambda: report(replace(rendition(500, 95), rate_divisor=2), rendition(3000, 89)),
         # A codec of small pictures alone is not meant for a large screen.
         lambda: report(rendition(200, 20, lines=180)),
+        # A short title has a small sample, and may be synthetic.
+        lambda: report(rendition(3000, 20, few(1, 20))),
+        # Nobody sees the difference, or the model has nothing left to tell apart.
+        lambda: report(rendition(500, 99), rendition(3000, 94.5)),
+        lambda: report(rendition(100, 16), rendition(300, 11), rendition(3000, 90)),
+        # With few frames a difference has to be larger.
+        lambda: report(rendition(500, 90, few(1, 90)), rendition(3000, 85, few(1, 85))),
+        # Still pictures take about the same bits in all rungs.
+        lambda: report(rendition(500, 90), replace(rendition(3000, 86), average_bps=515_000)),
+        # A rendition of half a segment is not compared with one of a whole segment.
+        lambda: report(rendition(500, 90, segment(1, 90)), rendition(3000, 60, few(1, 60)), rendition(4000, 90)),
     ],
 )  # fmt: skip
 def test_what_is_below_a_limit_or_has_a_reason_fails_nothing(make: Callable[[], QualityReport]) -> None:
