@@ -18,6 +18,7 @@ import psutil
 
 from encoder import cluster
 from headend.app import pipeline
+from headend.app.request import Event, Planned, Request
 from headend.core.media import Effort, Receipt
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders import loading
@@ -66,9 +67,9 @@ class Watched:
         return self.encoder_cpu_s + self.start_cpu_s + self.worker_cpu_s + self.dask_cpu_s + self.own_cpu_s
 
 
-def job_of(master: Path, store: Path, *, chunk_s: Fraction = Fraction(1)) -> pipeline.Request:
+def job_of(master: Path, store: Path, *, chunk_s: Fraction = Fraction(1)) -> Request:
     """Six H.264 renditions at the lowest effort: what is not encoding weighs most there."""
-    return pipeline.Request(
+    return Request(
         master=str(master),
         title="film",
         ladder=loading.load("web"),
@@ -80,7 +81,7 @@ def job_of(master: Path, store: Path, *, chunk_s: Fraction = Fraction(1)) -> pip
     )
 
 
-def watch(request: pipeline.Request, *, cores: int, environment: Mapping[str, str] | None = None) -> Watched:
+def watch(request: Request, *, cores: int, environment: Mapping[str, str] | None = None) -> Watched:
     """Run a job on a local cluster and watch it.
 
     Args:
@@ -96,7 +97,7 @@ def watch(request: pipeline.Request, *, cores: int, environment: Mapping[str, st
         return pool.submit(_run, request, dict(environment or {})).result()
 
 
-def _run(request: pipeline.Request, environment: Mapping[str, str]) -> Watched:
+def _run(request: Request, environment: Mapping[str, str]) -> Watched:
     os.environ.update(environment)
     with TemporaryDirectory(prefix="headend-bench-") as scratch, dask.config.set({"temporary-directory": scratch}):
         eye = _Eye(Path(scratch))
@@ -130,8 +131,8 @@ class _Eye:
     """When, and what workers and Dask had taken till then."""
     scratch_bytes: int = 0
 
-    def note(self, event: pipeline.Event) -> None:
-        if isinstance(event, pipeline.Planned):
+    def note(self, event: Event) -> None:
+        if isinstance(event, Planned):
             self.probes_cpu_s, self.planned = _cpu_s(resource.RUSAGE_CHILDREN), True
         if isinstance(event, cluster.Advance | cluster.Done):
             self.started = True

@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 from benchmarks import clips
 from benchmarks.clips import Mezzanine
 from encoder.cluster import Done, Perform, TaskRun
-from headend.app import encrypting, pipeline
+from headend.app import deciding, encrypting, pipeline
 from headend.app.performing import order_of, perform
-from headend.app.pipeline import Request
+from headend.app.request import Request
 from headend.core import layout
 from headend.core.keys import ContentKey, lines
 from headend.core.manifests.tracks import AnyTrack
@@ -213,9 +213,9 @@ def _worker(master: Path, folder: Path, keys: KeySettings, rounds: int) -> Worke
         for name, protection in settings.items():
             store = StoreSettings(str(folder / f"{name}-{number}"))
             request = _request(master, store, protection)
-            plan = pipeline.plan_for(request, pipeline.inspect(request.master, store))
+            plan = deciding.plan_for(request, deciding.inspect(request.master, store))
             if protection is not None:
-                plan = pipeline.sealed(plan, protection, open_store(store))
+                plan = deciding.sealed(plan, protection, open_store(store))
             order = order_of(plan, store, keys)
             own_s, children_s = time.process_time(), _children_s()
             for task in plan.tasks:

@@ -22,7 +22,7 @@ from encoder.tool import ffmpeg_path
 from headend.app.jobs.backlog import Backlog
 from headend.app.jobs.model import Job, State, new_id
 from headend.app.jobs.queue import READERS, Queue
-from headend.app.pipeline import Request
+from headend.app.request import Request
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import Store, open_store
 from headend.core.storage.memory import MemoryStore

@@ -91,8 +91,8 @@ def plan_of(
     title: str = "film",
 ) -> EncodePlan:
     """A plan with one task per chunk and one per programme of sound."""
-    pictures, winding, sounds = tuple(video), tuple(trick), tuple(audio)
-    made = tuple(r.id for r in (*pictures, *winding))
+    pictures, tricks, sounds = tuple(video), tuple(trick), tuple(audio)
+    made = tuple(r.id for r in (*pictures, *tricks))
     tasks = [
         EncodeTask(
             f"video-{chunk.number}",
@@ -122,7 +122,7 @@ def plan_of(
         video=pictures,
         audio=sounds,
         tasks=tuple(tasks),
-        trick=winding,
+        trick=tricks,
         thumbnails=thumbnails,
         poster=poster,
         chunks=grid.chunks(),

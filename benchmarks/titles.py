@@ -1,4 +1,4 @@
-"""What ladders per title save: on clips that no ladder was tuned on, foretold, then really encoded and scored.
+"""What ladders per title save: on clips that no ladder was tuned on, predicted, then really encoded and scored.
 
 Each clip is analysed as ``headend submit --fit per-title`` does. Then three ladders are encoded with their caps: the
 title's, the preset, and for H.264 the preset's rungs of before they were placed along a hull. All are scored on the
@@ -21,14 +21,15 @@ from encoder import encoding
 from encoder.cluster import Done, TaskRun
 from encoder.costs import Pricing, measured
 from encoder.planning import Draft
-from headend.app import pipeline, surveying
+from headend.app import deciding, surveying
 from headend.app.analysis import LEAST_EXCERPTS, Analyst
+from headend.app.request import Request
 from headend.core.media import Codec, Effort, VideoRendition
 from headend.core.media.analysis import Excerpt, Trial
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
 from headend.core.storage import open_store
 from ladders import choosing, fitting, loading
-from ladders.hull import Spot, inverted, rate_saving
+from ladders.hull import CurvePoint, inverted, rate_saving
 from ladders.ladder import FramePolicy, Ladder, VideoRung
 
 FRAMES, QUICK_FRAMES = 48, 24
@@ -74,9 +75,9 @@ class Encoded:
     vmaf: float
 
     @property
-    def spot(self) -> Spot:
+    def spot(self) -> CurvePoint:
         """As hulls know it."""
-        return Spot(self.lines, self.crf, self.kbps, self.vmaf)
+        return CurvePoint(self.lines, self.crf, self.kbps, self.vmaf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Row:
     Attributes:
         clip: Its name.
         codec: The codec.
-        foretold: The title's rungs, as foretold.
+        predicted: The title's rungs, as predicted.
         titled: The same, encoded.
         fixed: The preset's rungs, encoded.
         before: The preset's rungs of before; empty where there are none.
@@ -97,7 +98,7 @@ class Row:
 
     clip: str
     codec: Codec
-    foretold: tuple[Spot, ...]
+    predicted: tuple[CurvePoint, ...]
     titled: tuple[Encoded, ...]
     fixed: tuple[Encoded, ...]
     before: tuple[Encoded, ...]
@@ -128,13 +129,13 @@ class Row:
     @property
     def rate_error(self) -> float:
         """Root mean square of what rates were misjudged by, as a share."""
-        pairs = zip(self.foretold, self.titled, strict=True)
+        pairs = zip(self.predicted, self.titled, strict=True)
         return sqrt(mean((made.kbps / told.kbps - 1) ** 2 for told, made in pairs))
 
     @property
     def vmaf_error(self) -> float:
         """The same of VMAF."""
-        pairs = zip(self.foretold, self.titled, strict=True)
+        pairs = zip(self.predicted, self.titled, strict=True)
         return sqrt(mean((made.vmaf - told.vmaf) ** 2 for told, made in pairs))
 
 
@@ -243,13 +244,13 @@ def _measure(name: str, codec: Codec, master: Path, folder: Path, effort: Effort
     ladder = choosing.part(loading.load("studio"), codecs=[codec.value])
     settings = StoreSettings(str(folder / f"store-{codec}"))
     encode = EncodeSettings(effort=effort, thumbnails=False, segment_s=SEGMENT_S, chunk_s=Fraction(600))
-    request = pipeline.Request(
+    request = Request(
         str(master), "clip", ladder, settings, ClusterSettings(), encode, targets=Targets(analysis_share=1e9)
     )
-    probe = pipeline.inspect(str(master), settings)
-    fixed = pipeline.draft_for(request, probe)
+    probe = deciding.inspect(str(master), settings)
+    fixed = deciding.draft_for(request, probe)
     run = partial(_run, folder)
-    titled, found = pipeline.fitted_draft(request, probe, open_store(settings), run=run)
+    titled, found = deciding.fitted_draft(request, probe, open_store(settings), run=run)
     assert found is not None
     analysis, grid = found.analysis, fixed.plan.grid
     analyst = Analyst(
@@ -269,7 +270,7 @@ def _measure(name: str, codec: Codec, master: Path, folder: Path, effort: Effort
     row = Row(
         clip=name,
         codec=codec,
-        foretold=spots,
+        predicted=spots,
         titled=encoded["titled"],
         fixed=encoded["fixed"],
         before=encoded["before"],

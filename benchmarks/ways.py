@@ -15,7 +15,8 @@ from pathlib import Path
 from benchmarks.clips import STALL_S, ffmpeg
 from encoder import encoding, planning, reencoding, tool
 from encoder.command import MASTER
-from headend.app import pipeline
+from headend.app import deciding
+from headend.app.request import Request
 from headend.core.media import Effort, EncodePlan, EncodeTask, VideoRendition
 from headend.core.process import Finished, Watch, run
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
@@ -92,9 +93,9 @@ def job_for(
     rungs = replace(whole, video=tuple(rung for rung in whole.video if choose(rung)), audio=())
     # No way beside ours makes thumbnails.
     settings = EncodeSettings(segment_s=Fraction(GOP_S), chunk_s=chunk_s, effort=effort, thumbnails=False)
-    request = pipeline.Request(str(path), "bench", rungs, StoreSettings(), ClusterSettings(), settings)
-    probe = pipeline.inspect(request.master, request.store)
-    probe, conformed, fitted = pipeline.fit(rungs, settings, request.store, probe)
+    request = Request(str(path), "bench", rungs, StoreSettings(), ClusterSettings(), settings)
+    probe = deciding.inspect(request.master, request.store)
+    probe, conformed, fitted = deciding.fit(rungs, settings, request.store, probe)
     draft = planning.Draft(
         request.title,
         probe,

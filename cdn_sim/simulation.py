@@ -50,7 +50,7 @@ LATE = NEVER - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class SharedInputs:
     """What runs with the same seed have in common, whatever their alternatives are.
 
     Attributes:
@@ -66,7 +66,7 @@ class Ground:
     premieres: tuple[tuple[float, float, int, float], ...]
 
 
-def ground(scenario: Scenario, seed: int, releases: Sequence[Release] = ()) -> Ground:
+def ground(scenario: Scenario, seed: int, releases: Sequence[Release] = ()) -> SharedInputs:
     """Titles, their popularity and their objects.
 
     Args:
@@ -105,7 +105,7 @@ def ground(scenario: Scenario, seed: int, releases: Sequence[Release] = ()) -> G
         republished=[title for _, title in (*republished, *forced)],
         releases=releases,
     )
-    return Ground(chart, objects, republished, premieres)
+    return SharedInputs(chart, objects, republished, premieres)
 
 
 def run(
@@ -150,7 +150,7 @@ class Site:
         scenario: Scenario,
         isp_number: int,
         seed: int,
-        ground: Ground,
+        ground: SharedInputs,
         traces: Mapping[str, Sequence[float]] | None = None,
         recorded: int = 0,
     ) -> None:

@@ -130,7 +130,7 @@ REQUEST_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SourcePicture:
     """The picture of a master as every rendition starts from it.
 
     Attributes:
@@ -166,7 +166,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class SideOutputs:
     """What a task makes beside renditions, from the same frames.
 
     Attributes:
@@ -188,11 +188,11 @@ class Beside:
         return tuple(frame - self.first_frame for frame in frames if self.first_frame <= frame < self.end_frame)
 
 
-def beside_of(chunk: Chunk, thumbnails: Thumbnails | None, poster: Poster | None) -> Beside:
+def side_outputs(chunk: Chunk, thumbnails: Thumbnails | None, poster: Poster | None) -> SideOutputs:
     """What the task of a chunk makes beside its renditions, if it is to make these."""
     if poster is None or not poster.numbers(chunk.first_frame, chunk.end_frame):
-        return Beside(thumbnails)
-    return Beside(thumbnails, poster, chunk.first_frame, chunk.end_frame)
+        return SideOutputs(thumbnails)
+    return SideOutputs(thumbnails, poster, chunk.first_frame, chunk.end_frame)
 
 
 class VideoCommands:
@@ -204,35 +204,37 @@ class VideoCommands:
 
     Args:
         master: The file; only where it lies matters here.
-        look: Its picture.
+        picture: Its picture.
         grid: The title's grid.
         effort: How much work the encoders do.
     """
 
-    def __init__(self, master: Master, look: Look, grid: Grid, effort: Effort) -> None:
+    def __init__(self, master: Master, picture: SourcePicture, grid: Grid, effort: Effort) -> None:
         self._master = master
-        self._look = look
+        self._picture = picture
         self._grid = grid
         self._effort = effort
         self._opening = cache(self._open)
         self._encoding = cache(self._encode)
 
-    def of(self, chunk: Chunk, renditions: Sequence[VideoRendition], beside: Beside = Beside()) -> tuple[str, ...]:
+    def of(
+        self, chunk: Chunk, renditions: Sequence[VideoRendition], side: SideOutputs = SideOutputs()
+    ) -> tuple[str, ...]:
         """Build the command that encodes one chunk into a group of renditions.
 
         Args:
             chunk: The frames to encode.
             renditions: Those to make of it; none only if something is made beside.
-            beside: What to make of the chunk beside.
+            side: What to make of the chunk beside.
 
         Returns:
             Arguments with placeholders; one output per rendition, named by its id, then the pictures.
         """
         opening, graph = self._opening(chunk)
         label = graph[graph.rindex("[") :]
-        encoding, outputs = self._encoding(tuple(renditions), beside)
+        encoding, outputs = self._encoding(tuple(renditions), side)
         graph = f"{graph};{encoding.replace(_FRAMES, label, 1)}"
-        mending = MENDING if self._look.conformed.mended else ()
+        mending = MENDING if self._picture.conformed.mended else ()
         return PROGRAM, *GLOBAL, *mending, *opening, "-filter_complex", graph, *outputs
 
     def trial(self, frames: Chunk, renditions: Sequence[VideoRendition], reference: VideoRendition) -> tuple[str, ...]:
@@ -248,8 +250,8 @@ class VideoCommands:
         """
         opening, graph = self._opening(frames)
         label = graph[graph.rindex("[") :]
-        encoding, outputs = self._encode(tuple(renditions), Beside(), reference)
-        mending = MENDING if self._look.conformed.mended else ()
+        encoding, outputs = self._encode(tuple(renditions), SideOutputs(), reference)
+        mending = MENDING if self._picture.conformed.mended else ()
         whole = f"{graph};{encoding.replace(_FRAMES, label, 1)}"
         return PROGRAM, *GLOBAL, *mending, *opening, "-filter_complex", whole, *outputs
 
@@ -258,7 +260,7 @@ class VideoCommands:
 
         It is the cascade's, so that nothing is lost; where a rendition's gamut is narrowed with its depth, its own.
         """
-        return rendition.pixel_format if is_narrowed(rendition, self._look) else self._look.working_format
+        return rendition.pixel_format if is_narrowed(rendition, self._picture) else self._picture.working_format
 
     def survey(self, chunk: Chunk) -> tuple[str, ...]:
         """Build the command of a survey.
@@ -268,23 +270,27 @@ class VideoCommands:
         """
         opening, graph = self._opening(chunk)
         label = graph[graph.rindex("[") :]
-        width_px, height_px = self._look.size
+        width_px, height_px = self._picture.size
         wide = (
-            width_px * self._look.track.sample_aspect_ratio if self._look.track.rotation_deg in (0, 180) else width_px
+            width_px * self._picture.track.sample_aspect_ratio
+            if self._picture.track.rotation_deg in (0, 180)
+            else width_px
         )
         high = (
-            height_px if self._look.track.rotation_deg in (0, 180) else height_px * self._look.track.sample_aspect_ratio
+            height_px
+            if self._picture.track.rotation_deg in (0, 180)
+            else height_px * self._picture.track.sample_aspect_ratio
         )
         share = min(Fraction(1), SURVEY_LINES / min(Fraction(wide), Fraction(high)))
         size = [max(16, 2 * round(side * share / 2)) for side in (wide, high)]
-        look = f"scale={size[0]}:{size[1]}:flags=bilinear,setsar=1,format=yuv420p,{DETECTORS}"
-        mending = MENDING if self._look.conformed.mended else ()
+        picture = f"scale={size[0]}:{size[1]}:flags=bilinear,setsar=1,format=yuv420p,{DETECTORS}"
+        mending = MENDING if self._picture.conformed.mended else ()
         options = {**SURVEY, "g": self._grid.gop_frames, "keyint_min": self._grid.gop_frames}
         return (
             PROGRAM, *GLOBAL,
             # Detectors speak at this level.
             "-loglevel", "repeat+info",
-            *mending, *opening, "-filter_complex", f"{graph};{label}{look}[seen]", "-map", "[seen]",
+            *mending, *opening, "-filter_complex", f"{graph};{label}{picture}[seen]", "-map", "[seen]",
             *(word for name, value in options.items() for word in (f"-{name}", str(value))), SURVEY_FILE,
         )  # fmt: skip
 
@@ -296,34 +302,34 @@ class VideoCommands:
         """The options that open the master for a chunk, and the graph that puts its frames on the grid."""
         return self._opening(chunk)
 
-    def alone(self, rendition: VideoRendition | None, beside: Beside = Beside()) -> tuple[str, ...]:
+    def alone(self, rendition: VideoRendition | None, side: SideOutputs = SideOutputs()) -> tuple[str, ...]:
         """What is done to frames for one rendition, or for what is made beside: part of its identity."""
-        graph, outputs = self._encoding((rendition,) if rendition else (), beside)
+        graph, outputs = self._encoding((rendition,) if rendition else (), side)
         return graph, *outputs
 
     def _open(self, chunk: Chunk) -> tuple[tuple[str, ...], str]:
         """The options that open the master, and the graph of the chunk's frames."""
-        look = self._look
-        source = ffmpeg.input(MASTER, **source_options(self._master), **_seek_options(look, chunk))
-        frames = _frames_of(source[str(look.track.index)], look, chunk)
+        picture = self._picture
+        source = ffmpeg.input(MASTER, **source_options(self._master), **_seek_options(picture, chunk))
+        frames = _frames_of(source[str(picture.track.index)], picture, chunk)
         written = words(ffmpeg.output(frames, "-"))
         at = written.index("-filter_complex")
         # Frames come from a graph whose labels are its own, and go into one that takes them for an input.
         return written[:at], re.sub(r"\[s(\d+)\]", r"[chunk\1]", written[at + 1])
 
     def _encode(
-        self, renditions: tuple[VideoRendition, ...], beside: Beside, reference: VideoRendition | None = None
+        self, renditions: tuple[VideoRendition, ...], side: SideOutputs, reference: VideoRendition | None = None
     ) -> tuple[str, tuple[str, ...]]:
         """The graph behind a chunk's frames, and the outputs."""
-        look, grid = self._look, self._grid
-        users = [bool(renditions), beside.thumbnails is not None, bool(beside.poster_frames)]
+        picture, grid = self._picture, self._grid
+        users = [bool(renditions), side.thumbnails is not None, bool(side.poster_frames)]
         branches = iter(copies(ffmpeg.input("frames").video, sum(users), "split"))
         scaled = (*renditions, reference) if reference else renditions
-        taps = _cascade(next(branches), look, scaled) if scaled else {}
+        taps = _cascade(next(branches), picture, scaled) if scaled else {}
         outputs: list[Any] = []
         others: list[Any] = []
         for rendition in renditions:
-            light = light_of(rendition.video_range, look.light, bit_depth=bit_depth_of(rendition))
+            light = light_of(rendition.video_range, picture.light, bit_depth=bit_depth_of(rendition))
             style = Style(
                 effort=self._effort,
                 gop_frames=grid.gop_frames // rendition.rate_divisor,
@@ -347,10 +353,10 @@ class VideoCommands:
         outputs += others
         if reference is not None:
             outputs.append(ffmpeg.output(taps[reference.id], REFERENCE_FILE, **LOSSLESS))
-        if beside.thumbnails is not None:
-            outputs.append(ffmpeg.output(_sheets(next(branches), look, beside.thumbnails), SHEETS, **SHEET))
-        if beside.poster is not None:
-            stills = _stills(next(branches), look, beside.poster, beside.poster_frames)
+        if side.thumbnails is not None:
+            outputs.append(ffmpeg.output(_sheets(next(branches), picture, side.thumbnails), SHEETS, **SHEET))
+        if side.poster is not None:
+            stills = _stills(next(branches), picture, side.poster, side.poster_frames)
             outputs.append(ffmpeg.output(stills, POSTERS, **STILL))
         written = words(ffmpeg.merge_outputs(*outputs))
         at = written.index("-filter_complex")
@@ -388,15 +394,15 @@ def source_options(master: Master, containers: str = CONTAINERS) -> dict[str, An
     return options
 
 
-def _seek_options(look: Look, chunk: Chunk) -> dict[str, Any]:
+def _seek_options(picture: SourcePicture, chunk: Chunk) -> dict[str, Any]:
     """Start reading at the last keyframe that the chunk's first frame can need."""
-    place, track = seeking.keyframe_place(look.conformed, chunk), look.track
+    place, track = seeking.keyframe_place(picture.conformed, chunk), picture.track
     options: dict[str, Any] = {
         # Upright is a decision of the plan, not of the tool; so is what is cut off.
         "noautorotate": None,
         "apply_cropping": "codec",
     }
-    if look.track.changes:
+    if picture.track.changes:
         # Frames of another size reach the filter that scales them; a new graph would count from 0 again.
         options["reinit_filter"] = 0
     if place == 0:
@@ -412,56 +418,58 @@ def _seek_options(look: Look, chunk: Chunk) -> dict[str, Any]:
     }
 
 
-def _frames_of(stream: Any, look: Look, chunk: Chunk) -> Any:
+def _frames_of(stream: Any, picture: SourcePicture, chunk: Chunk) -> Any:
     """The chunk's frames, upright, in the grid's time from 0, with nothing about their colour left open."""
-    pts = look.track.frames.pts_ticks
+    pts = picture.track.frames.pts_ticks
     bounds: dict[str, int] = {}
-    first, end = look.conformed.source_range(chunk.first_frame, chunk.end_frame)
+    first, end = picture.conformed.source_range(chunk.first_frame, chunk.end_frame)
     # What is missing at a chunk's start is made up for by the last frame before it.
-    if first > 0 and not look.conformed.mended:
+    if first > 0 and not picture.conformed.mended:
         # Half-way to the frame before: a tool that rounds a time differently still keeps the same frames.
         bounds["start_pts"] = (pts[first - 1] + pts[first]) // 2 + 1
     if end < len(pts):
         bounds["end_pts"] = (pts[end - 1] + pts[end]) // 2 + 1
     if bounds:
         stream = stream.filter("trim", **bounds)
-    if look.track.changes:
-        stream = _unified(stream, look)
-    if look.track.captions:
+    if picture.track.changes:
+        stream = _unified(stream, picture)
+    if picture.track.captions:
         # They are delivered as text; in the picture, players would offer them a second time.
         stream = stream.filter("sidedata", mode="delete", type="A53_CC")
-    stream = look.conformed.apply(stream, chunk.first_frame, chunk.end_frame)
-    if look.track.mirrored:
+    stream = picture.conformed.apply(stream, chunk.first_frame, chunk.end_frame)
+    if picture.track.mirrored:
         stream = stream.filter("hflip")
     turns = {90: ("clock",), 180: ("clock", "clock"), 270: ("cclock",)}
-    for direction in turns.get(look.track.rotation_deg, ()):
+    for direction in turns.get(picture.track.rotation_deg, ()):
         stream = stream.filter("transpose", direction)
-    if look.track.rotation_deg or look.track.mirrored:
+    if picture.track.rotation_deg or picture.track.mirrored:
         # Said again in a rendition's header, it would have players turn the picture once more.
         stream = stream.filter("sidedata", mode="delete", type="DISPLAYMATRIX")
-    if look.track.pixel_format.startswith("xyz"):
+    if picture.track.pixel_format.startswith("xyz"):
         # Digital cinema's XYZ is nothing that zimg knows.
         stream = stream.filter("format", "gbrp12le")
     # RGB has no matrix yet, and always all of its range.
-    known = {"range": "pc"} if _is_rgb(look) else {"colorspace": look.colour.matrix, "range": look.colour.range}
+    known = (
+        {"range": "pc"} if _is_rgb(picture) else {"colorspace": picture.colour.matrix, "range": picture.colour.range}
+    )
     return stream.filter(
         "setparams",
         # Frames are whole by now; flags that say otherwise would have them scaled field by field.
         field_mode="prog",
-        color_primaries=look.colour.primaries,
-        color_trc=look.colour.transfer,
+        color_primaries=picture.colour.primaries,
+        color_trc=picture.colour.transfer,
         **known,
     )
 
 
-def _unified(stream: Any, look: Look) -> Any:
+def _unified(stream: Any, picture: SourcePicture) -> Any:
     """Bring frames of other formats to the title's own; those of another shape get bars."""
-    track, colour = look.track, look.colour
+    track, colour = picture.track, picture.colour
     width, height, shape = track.width_px, track.height_px, timestamps.fraction(track.sample_aspect_ratio)
     # How much larger or smaller than the title's the shape of a frame is; up to 3 % is what rounding of sizes makes.
     relative = f"(dar/({width}/{height}*{shape}))"
     alike = f"lt(abs({relative}-1),0.03)"
-    known = {} if _is_rgb(look) else {"out_color_matrix": colour.matrix, "out_range": colour.range}
+    known = {} if _is_rgb(picture) else {"out_color_matrix": colour.matrix, "out_range": colour.range}
     return (
         stream.filter(
             "scale",
@@ -477,7 +485,7 @@ def _unified(stream: Any, look: Look) -> Any:
     )
 
 
-def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> dict[str, Any]:
+def _cascade(frames: Any, picture: SourcePicture, renditions: Sequence[VideoRendition]) -> dict[str, Any]:
     """Give every rendition its stream; each size is scaled once, from a half of the master."""
     taps: dict[str, Any] = {}
     divisors = sorted({r.rate_divisor for r in renditions})
@@ -487,49 +495,49 @@ def _cascade(frames: Any, look: Look, renditions: Sequence[VideoRendition]) -> d
             # The last picture counts however soon the chunk ends behind it.
             rate = timestamps.fraction(members[0].frame_rate)
             stream = stream.filter("framestep", divisor).filter("fps", rate, eof_action="pass")
-        starts = [start_of(look.size, _size(rendition)) for rendition in members]
-        steps = halvings(look.size)[: 1 + max(halvings(look.size).index(start) for start in starts)]
+        starts = [start_of(picture.size, _size(rendition)) for rendition in members]
+        steps = halvings(picture.size)[: 1 + max(halvings(picture.size).index(start) for start in starts)]
         for number, half in enumerate(steps):
             if number:
-                stream = scaled(stream, half, look)
+                stream = scaled(stream, half, picture)
             here = [r for r, start in zip(members, starts, strict=True) if start == half]
-            kind_of = {r.id: (_is_sdr(r), is_narrowed(r, look)) for r in here}
+            kind_of = {r.id: (_is_sdr(r), is_narrowed(r, picture)) for r in here}
             kinds = [[r for r in here if kind_of[r.id] == kind] for kind in sorted({*kind_of.values()})]
             last = number == len(steps) - 1
             branches = copies(stream, len(kinds) + (not last), "split")
             for kind, copy in zip(kinds, branches, strict=False):
-                taps |= _sizes_from(copy, half, look, kind, is_master=number == 0)
+                taps |= _sizes_from(copy, half, picture, kind, is_master=number == 0)
             stream = branches[-1]
     return taps
 
 
 def _sizes_from(
-    stream: Any, half: tuple[int, int], look: Look, members: Sequence[VideoRendition], *, is_master: bool
+    stream: Any, half: tuple[int, int], picture: SourcePicture, members: Sequence[VideoRendition], *, is_master: bool
 ) -> dict[str, Any]:
     """Scale one half of the master to the sizes of renditions that are all of one range and gamut."""
     taps: dict[str, Any] = {}
     sdr = _is_sdr(members[0])
-    if sdr and look.track.video_range is not VideoRange.SDR:
+    if sdr and picture.track.video_range is not VideoRange.SDR:
         # Once for all sizes: this costs more than scaling.
-        stream = scaled(stream, half, look) if is_master else stream
-        stream = tone_mapped(stream, look.track.video_range, peak_nits(look.light))
+        stream = scaled(stream, half, picture) if is_master else stream
+        stream = tone_mapped(stream, picture.track.video_range, peak_nits(picture.light))
         stream, is_master = without_metadata(stream), False
-    elif look.track.mastering_display or look.track.content_light:
+    elif picture.track.mastering_display or picture.track.content_light:
         # Encoders of HDR are told by their own options. A decoder says it with some frames and not with others, and
         # FFmpeg would then write it into the header of one chunk and not into that of the next.
         stream = without_metadata(stream)
-    if is_narrowed(members[0], look):
-        stream = narrowed(scaled(stream, half, look) if is_master else stream, look.working_format)
+    if is_narrowed(members[0], picture):
+        stream = narrowed(scaled(stream, half, picture) if is_master else stream, picture.working_format)
         is_master = False
     sizes = sorted({_size(r) for r in members}, reverse=True)
     for size, copy in zip(sizes, copies(stream, len(sizes), "split"), strict=True):
         # A master may be of any format and range; its halves are what renditions are.
-        sized = copy if size == half and not is_master else scaled(copy, size, look)
+        sized = copy if size == half and not is_master else scaled(copy, size, picture)
         here = [r for r in members if _size(r) == size]
         formats = sorted({r.pixel_format for r in here})
         for pixel_format, kept in zip(formats, copies(sized, len(formats), "split"), strict=True):
             users = [r for r in here if r.pixel_format == pixel_format]
-            made = _as_format(kept, pixel_format, look)
+            made = _as_format(kept, pixel_format, picture)
             taps |= zip((r.id for r in users), copies(made, len(users), "split"), strict=True)
     return taps
 
@@ -547,12 +555,12 @@ def bit_depth_of(rendition: VideoRendition) -> int:
     return max(component.bits for component in av.VideoFormat(rendition.pixel_format).components)
 
 
-def is_narrowed(rendition: VideoRendition, look: Look) -> bool:
+def is_narrowed(rendition: VideoRendition, picture: SourcePicture) -> bool:
     """Whether a rendition is brought from a wide gamut to BT.709."""
-    return is_wide(look.colour) and bit_depth_of(rendition) == 8
+    return is_wide(picture.colour) and bit_depth_of(rendition) == 8
 
 
-def scaled(stream: Any, size: tuple[int, int], look: Look) -> Any:
+def scaled(stream: Any, size: tuple[int, int], picture: SourcePicture) -> Any:
     """Frames of another size, of limited range and square pixels, in the working format."""
     options: dict[str, Any] = {
         # Bicubic steps blur a little each; on the one clip that was tried, Lanczos ones leave 360 lines 5 VMAF better.
@@ -561,21 +569,21 @@ def scaled(stream: Any, size: tuple[int, int], look: Look) -> Any:
         # Renditions are limited range, whatever the master is.
         "range": "limited",
     }
-    if _is_rgb(look):
-        options["matrix"] = look.colour.matrix
+    if _is_rgb(picture):
+        options["matrix"] = picture.colour.matrix
     # The pixels are square from here on, said explicitly.
-    return stream.filter("zscale", *size, **options).filter("format", look.working_format).filter("setsar", 1)
+    return stream.filter("zscale", *size, **options).filter("format", picture.working_format).filter("setsar", 1)
 
 
-def _sheets(frames: Any, look: Look, thumbnails: Thumbnails) -> Any:
+def _sheets(frames: Any, picture: SourcePicture, thumbnails: Thumbnails) -> Any:
     """Every so many frames one, small, in rows on sheets; what is left of the last sheet is black."""
     # Only those few are scaled, from the master's own size.
     stream = frames.filter("framestep", thumbnails.interval_frames)
-    stream = scaled(stream, (thumbnails.tile_width_px, thumbnails.tile_height_px), look)
-    if look.track.video_range is not VideoRange.SDR:
-        stream = tone_mapped(stream, look.track.video_range, peak_nits(look.light))
-    elif is_wide(look.colour):
-        stream = narrowed(stream, look.working_format)
+    stream = scaled(stream, (thumbnails.tile_width_px, thumbnails.tile_height_px), picture)
+    if picture.track.video_range is not VideoRange.SDR:
+        stream = tone_mapped(stream, picture.track.video_range, peak_nits(picture.light))
+    elif is_wide(picture.colour):
+        stream = narrowed(stream, picture.working_format)
     # JFIF knows only the matrix of BT.601, in full range.
     stream = stream.filter("zscale", matrix="470bg", range="full", dither="ordered").filter("format", "yuvj420p")
     # FFmpeg tells of no progress before all its outputs have begun, and a sheet is complete when the chunk nearly is: a
@@ -588,29 +596,29 @@ def _sheets(frames: Any, look: Look, thumbnails: Thumbnails) -> Any:
     return timestamps.spread_sheets(sheets).filter("format", "yuvj420p")
 
 
-def _stills(frames: Any, look: Look, poster: Poster, places: Sequence[int]) -> Any:
+def _stills(frames: Any, picture: SourcePicture, poster: Poster, places: Sequence[int]) -> Any:
     """Some frames of a chunk as pictures of their own; before them one that is not kept, as for `_sheets`."""
     chosen = "+".join(f"eq(n,{place})" for place in places)
     first, rest = copies(frames, 2, "split")
     stills = ffmpeg.concat(first.filter("trim", end_frame=1), rest.filter("select", chosen))
-    stream = scaled(timestamps.spread_sheets(stills), (poster.width_px, poster.height_px), look)
-    if look.track.video_range is not VideoRange.SDR:
-        stream = tone_mapped(stream, look.track.video_range, peak_nits(look.light))
-    elif is_wide(look.colour):
-        stream = narrowed(stream, look.working_format)
+    stream = scaled(timestamps.spread_sheets(stills), (poster.width_px, poster.height_px), picture)
+    if picture.track.video_range is not VideoRange.SDR:
+        stream = tone_mapped(stream, picture.track.video_range, peak_nits(picture.light))
+    elif is_wide(picture.colour):
+        stream = narrowed(stream, picture.working_format)
     stream = stream.filter("zscale", matrix="470bg", range="full", dither="ordered").filter("format", "yuvj420p")
     return timestamps.spread_sheets(stream)
 
 
-def _as_format(stream: Any, pixel_format: str, look: Look) -> Any:
+def _as_format(stream: Any, pixel_format: str, picture: SourcePicture) -> Any:
     """Bring the cascade's frames to what an encoder takes; shallower samples are dithered, against banding."""
-    if pixel_format != look.working_format:
+    if pixel_format != picture.working_format:
         stream = stream.filter("zscale", dither="ordered")
     return stream.filter("format", pixel_format)
 
 
-def _is_rgb(look: Look) -> bool:
-    name = look.track.pixel_format
+def _is_rgb(picture: SourcePicture) -> bool:
+    name = picture.track.pixel_format
     return av.VideoFormat(name).is_rgb or name.startswith(("pal", "xyz"))
 
 

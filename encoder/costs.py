@@ -210,7 +210,7 @@ class Calibration:
         decoding does not end up in an encoder's, and equal jobs settle at what they take.
 
         Args:
-            plan: With the costs that this calibration foretold.
+            plan: With the costs that this calibration predicted.
             receipts: Of this plan's tasks; those that tell nothing, such as of sound, are left out.
             costs: The coefficients without any calibration; None for those that came with the installation.
         """

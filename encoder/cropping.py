@@ -74,14 +74,14 @@ class Borders:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class DetectedBorders:
     """What a look has shown: the borders of every frame that was not all dark."""
 
     borders: tuple[Borders, ...]
 
 
 def crop(
-    track: VideoTrack, wanted: Crop | Cropping, look: Callable[[Crop], Sighting]
+    track: VideoTrack, wanted: Crop | Cropping, look: Callable[[Crop], DetectedBorders]
 ) -> tuple[Crop | None, tuple[str, ...]]:
     """Decide which part of a master's picture is kept.
 
@@ -127,12 +127,12 @@ def between_bars(borders: Sequence[Borders], area: Crop) -> tuple[Crop | None, s
     across = [(one.left_px, one.right_px, one.bright) for one in borders]
     down = [(one.top_px, one.bottom_px, one.bright) for one in borders]
     sides = []
-    for seen, length_px in ((across, area.width_px), (down, area.height_px)):
-        before, after = (min((one[side] for one in seen), default=0) for side in (0, 1))
+    for detected, length_px in ((across, area.width_px), (down, area.height_px)):
+        before, after = (min((one[side] for one in detected), default=0) for side in (0, 1))
         if before + after < LEAST_BARS * length_px:
             sides.append((0, length_px))
             continue
-        bright = [one for one in seen if one[2]]
+        bright = [one for one in detected if one[2]]
         agreeing = sum(one[0] - before <= SLACK_PX and one[1] - after <= SLACK_PX for one in bright)
         kept_px = length_px - before - after
         if len(bright) < ENOUGH or agreeing < AGREEING * len(bright) or kept_px < LEAST_KEPT * length_px:
@@ -156,14 +156,14 @@ def sampling(master: Master, track: VideoTrack, area: Crop) -> Sampling:
     return Sampling(master, track.index, area, tuple(pts[len(pts) * (2 * n + 1) // (2 * count)] for n in range(count)))
 
 
-def look(samples: Sampling, input_url: str) -> Sighting:
+def look(samples: Sampling, input_url: str) -> DetectedBorders:
     """Decode frames of a master and measure what is dark around their pictures.
 
     Raises:
         MasterError: The master can't be read.
     """
     # By their times: where keyframes are far apart, several samples come to be one frame, which speaks once.
-    seen: dict[int | None, Borders | None] = {}
+    detected: dict[int | None, Borders | None] = {}
     with probing.opened(samples.master, input_url) as container:
         picture = probing.select(container, samples.master, PictureChoice(video=samples.stream)).picture
         for pts in samples.pts_ticks:
@@ -175,8 +175,8 @@ def look(samples: Sampling, input_url: str) -> Sighting:
             if frame is not None:
                 # Black is 0 and white is 65535, whatever the samples' depth and range.
                 luma = frame.to_ndarray(format="gray16le")
-                seen[frame.pts] = borders_of(np.asarray(luma, np.uint16), samples.area)
-    return Sighting(tuple(one for one in seen.values() if one is not None))
+                detected[frame.pts] = borders_of(np.asarray(luma, np.uint16), samples.area)
+    return DetectedBorders(tuple(one for one in detected.values() if one is not None))
 
 
 def borders_of(luma: npt.NDArray[np.uint16], area: Crop) -> Borders | None:
@@ -190,12 +190,12 @@ def borders_of(luma: npt.NDArray[np.uint16], area: Crop) -> Borders | None:
         The borders; None where all is dark.
     """
     rows = slice(area.top_px, area.top_px + area.height_px)
-    seen = luma[rows, area.left_px : area.left_px + area.width_px]
-    top, bottom = _dark_ends(seen, axis=1)
+    detected = luma[rows, area.left_px : area.left_px + area.width_px]
+    top, bottom = _dark_ends(detected, axis=1)
     if top == area.height_px:
         return None
-    left, right = _dark_ends(seen[top : area.height_px - bottom], axis=0)
-    return Borders(left, right, top, bottom, bright=bool(seen.mean() >= BRIGHT * 65535))
+    left, right = _dark_ends(detected[top : area.height_px - bottom], axis=0)
+    return Borders(left, right, top, bottom, bright=bool(detected.mean() >= BRIGHT * 65535))
 
 
 def _dark_ends(luma: npt.NDArray[np.uint16], axis: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 
 from encoder.probing import SOUND_CONTAINERS, forget_order, opened
 from headend.core.errors import DamagedMaster
-from headend.core.media import Damage, EncodeTask, Master, Probe, Reading, VideoTrack, merged
+from headend.core.media import Damage, EncodeTask, Master, Probe, ReadRange, VideoTrack, merged
 
 LOSING_CONTAINERS = ("mpegts", "mpeg")
 """Streams that are sent, and lose packets on their way. What has a hole in other containers was made so."""
@@ -32,13 +32,13 @@ _NEAR = Fraction(3, 4)
 """Of a frame's length: the two fields of a frame may be packets of their own, with a time each."""
 
 
-def look_through(master: Master, input_url: str, readings: Iterable[Reading]) -> tuple[Damage, ...]:
+def look_through(master: Master, input_url: str, read_ranges: Iterable[ReadRange]) -> tuple[Damage, ...]:
     """Decode what was read of a master and find what is damaged or missing in it.
 
     Args:
         master: The file; named in errors.
         input_url: Where to read it: a path, or an ``http(s)`` URL.
-        readings: Stretches of its streams.
+        read_ranges: Stretches of its streams.
 
     Returns:
         The damage, merged to stretches that a person can look at.
@@ -47,15 +47,15 @@ def look_through(master: Master, input_url: str, readings: Iterable[Reading]) ->
         MasterError: It can't be opened.
     """
     found: list[Damage] = []
-    for reading in readings:
+    for read_range in read_ranges:
         with opened(master, input_url, SOUND_CONTAINERS) as container:
-            stream = container.streams[reading.stream]
-            if reading.seek_s is not None and stream.time_base:
-                container.seek(int(reading.seek_s / stream.time_base), stream=stream)
+            stream = container.streams[read_range.stream]
+            if read_range.seek_s is not None and stream.time_base:
+                container.seek(int(read_range.seek_s / stream.time_base), stream=stream)
             if isinstance(stream, VideoStream):
-                found += _of_picture(container, stream, reading)
+                found += _of_picture(container, stream, read_range)
             elif isinstance(stream, AudioStream):
-                found += _of_sound(container, stream, reading)
+                found += _of_sound(container, stream, read_range)
     return merged(found)
 
 
@@ -92,13 +92,13 @@ def without_holes(track: VideoTrack) -> VideoTrack:
     )
 
 
-def whole(tasks: Iterable[EncodeTask]) -> tuple[Reading, ...]:
+def whole(tasks: Iterable[EncodeTask]) -> tuple[ReadRange, ...]:
     """All that tasks read of a master, each stream once."""
-    by_stream: dict[int, Reading] = {}
-    for reading in (reading for task in tasks for reading in task.reads):
-        known = by_stream.setdefault(reading.stream, reading)
-        start_s, end_s = min(known.start_s, reading.start_s), max(known.end_s, reading.end_s)
-        by_stream[reading.stream] = replace(known, seek_s=None, start_s=start_s, end_s=end_s)
+    by_stream: dict[int, ReadRange] = {}
+    for read_range in (read_range for task in tasks for read_range in task.reads):
+        known = by_stream.setdefault(read_range.stream, read_range)
+        start_s, end_s = min(known.start_s, read_range.start_s), max(known.end_s, read_range.end_s)
+        by_stream[read_range.stream] = replace(known, seek_s=None, start_s=start_s, end_s=end_s)
     return tuple(by_stream[stream] for stream in sorted(by_stream))
 
 
@@ -126,12 +126,12 @@ def _listed(found: Sequence[Damage]) -> str:
     return ", ".join(map(str, found[:SHOWN])) + more
 
 
-def _of_picture(container: InputContainer, stream: VideoStream, reading: Reading) -> Iterator[Damage]:
+def _of_picture(container: InputContainer, stream: VideoStream, read_range: ReadRange) -> Iterator[Damage]:
     stream.thread_type = "AUTO"
     wrong: set[Fraction] = set()
     promised: set[Fraction] = set()
     shown: list[Fraction] = []
-    for packet, frames, failed in _decoded(container, stream, reading):
+    for packet, frames, failed in _decoded(container, stream, read_range):
         at_s = _time_s(packet, stream)
         if at_s is not None and packet.size and not packet.is_discard:
             promised |= {at_s} if packet.pts is not None else set()
@@ -143,35 +143,35 @@ def _of_picture(container: InputContainer, stream: VideoStream, reading: Reading
                 shown.append(shown_s)
                 wrong |= {shown_s} if frame.is_corrupt else set()
     shown.sort()
-    wrong |= {at_s for at_s in promised if not _is_near(shown, at_s, reading.frame_s * _NEAR)}
+    wrong |= {at_s for at_s in promised if not _is_near(shown, at_s, read_range.frame_s * _NEAR)}
     for at_s in sorted(wrong):
-        if reading.start_s <= at_s < reading.end_s:
-            yield _damage(reading, at_s, at_s + reading.frame_s)
+        if read_range.start_s <= at_s < read_range.end_s:
+            yield _damage(read_range, at_s, at_s + read_range.frame_s)
 
 
-def _of_sound(container: InputContainer, stream: AudioStream, reading: Reading) -> Iterator[Damage]:
+def _of_sound(container: InputContainer, stream: AudioStream, read_range: ReadRange) -> Iterator[Damage]:
     forget_order(stream)
     expected_s: Fraction | None = None
-    for packet, _, failed in _decoded(container, stream, reading):
+    for packet, _, failed in _decoded(container, stream, read_range):
         at_s = _time_s(packet, stream)
         if at_s is None or not packet.duration:
             continue
         length_s = packet.duration * packet.time_base
         if expected_s is not None and at_s - expected_s > length_s / 2:
             missing = max(1, round((at_s - expected_s) / length_s))
-            if reading.start_s <= expected_s < reading.end_s:
-                yield _damage(reading, expected_s, at_s, missing)
-        if (failed or packet.is_corrupt) and reading.start_s <= at_s < reading.end_s:
-            yield _damage(reading, at_s, at_s + length_s)
+            if read_range.start_s <= expected_s < read_range.end_s:
+                yield _damage(read_range, expected_s, at_s, missing)
+        if (failed or packet.is_corrupt) and read_range.start_s <= at_s < read_range.end_s:
+            yield _damage(read_range, at_s, at_s + length_s)
         expected_s = at_s + length_s
 
 
 def _decoded(
-    container: InputContainer, stream: VideoStream | AudioStream, reading: Reading
+    container: InputContainer, stream: VideoStream | AudioStream, read_range: ReadRange
 ) -> "Iterator[tuple[Packet[Any], Sequence[Any], bool]]":
     """Packets up to the end of a stretch, with the frames that come out, and whether the decoder took offence."""
     for packet in container.demux(stream):
-        if packet.dts is not None and packet.dts * packet.time_base >= reading.end_s:
+        if packet.dts is not None and packet.dts * packet.time_base >= read_range.end_s:
             break
         try:
             yield packet, packet.decode(), False
@@ -194,5 +194,5 @@ def _is_near(times_s: Sequence[Fraction], at_s: Fraction, within_s: Fraction) ->
     return any(abs(time_s - at_s) < within_s for time_s in times_s[max(0, place - 1) : place + 1])
 
 
-def _damage(reading: Reading, start_s: Fraction, end_s: Fraction, errors: int = 1) -> Damage:
-    return Damage(reading.stream, max(Fraction(0), start_s - reading.zero_s), end_s - reading.zero_s, errors)
+def _damage(read_range: ReadRange, start_s: Fraction, end_s: Fraction, errors: int = 1) -> Damage:
+    return Damage(read_range.stream, max(Fraction(0), start_s - read_range.zero_s), end_s - read_range.zero_s, errors)

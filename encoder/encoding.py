@@ -160,13 +160,13 @@ def encode(
             stderr=made.stderr,
             decode_errors=errors,
         )
-    if task.levelling is None:
+    if task.loudness_target is None:
         made = carry_out(task.argv, placeholders)
         return Encoded(made.cpu_s, made.wall_s, made.peak_memory_bytes, made.stderr, decode_errors=errors)
-    heard = carry_out(task.levelling.argv, {})
+    heard = carry_out(task.loudness_target.argv, {})
     errors = 0  # the same sound is decoded once more
-    decided = loudness.levels(task.levelling, redact(heard.stderr))
-    made = carry_out(task.argv, {**placeholders, **loudness.words(task.levelling, decided)})
+    decided = loudness.levels(task.loudness_target, redact(heard.stderr))
+    made = carry_out(task.argv, {**placeholders, **loudness.words(task.loudness_target, decided)})
     return Encoded(
         cpu_s=heard.cpu_s + made.cpu_s,
         wall_s=heard.wall_s + made.wall_s,
@@ -224,7 +224,9 @@ def tells_of_damage(line: str, task: EncodeTask) -> bool:
     Source: FFmpeg's ``fftools/ffmpeg_dec.c`` and ``ffmpeg_demux.c``, in the words of their warnings and errors.
     """
     corrupt = re.search(r"corrupt input packet in stream (\d+)", line)
-    return "[dec:" in line or (corrupt is not None and int(corrupt[1]) in {reading.stream for reading in task.reads})
+    return "[dec:" in line or (
+        corrupt is not None and int(corrupt[1]) in {read_range.stream for read_range in task.reads}
+    )
 
 
 def fill(word: str, placeholders: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Which GOPs stand for a title, and what trial encodes of them foretell of the whole. Pure, and without chance.
+"""Which GOPs stand for a title, and what trial encodes of them predict of the whole. Pure, and without chance.
 
 GOPs are drawn in proportion to the bytes of the survey's quick encode, in even steps along the title, so that what is
 hard to encode is seen often. Each excerpt's weight makes up for that. The rate follows by ratio: bytes of the trials
@@ -25,8 +25,8 @@ SHORTEST = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Foretold:
-    """What trials foretell of a whole title.
+class Prediction:
+    """What trials predict of a whole title.
 
     Attributes:
         kbps: Mean rate.
@@ -67,9 +67,9 @@ def draw(gops: Sequence[GopComplexity], gop_frames: int, count: int) -> tuple[Ex
     return tuple(excerpt(number, drawn[number] / chance[number] / least) for number in sorted(drawn))
 
 
-def foretell(
+def predict(
     excerpts: Sequence[Excerpt], scores: Mapping[int, TrialScore], gops: Sequence[GopComplexity], grid: Grid
-) -> Foretold:
+) -> Prediction:
     """Foretell what one trial's size and rate factor would come to over the whole title.
 
     Args:
@@ -89,7 +89,7 @@ def foretell(
     def mean(values: Mapping[int, float]) -> float:
         return sum(e.weight * e.frame_count * values[e.number] for e in excerpts) / frames
 
-    return Foretold(
+    return Prediction(
         float(whole_bytes * 8 / 1000 / grid.duration_s),
         mean({number: score.vmaf for number, score in scores.items()}),
         mean({number: score.vmaf_p5 for number, score in scores.items()}),

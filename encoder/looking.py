@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoder.measuring import Miniatures
-from headend.core.media.quality import MasterLook, Span
+from headend.core.media.quality import MasterSamples, Span
 
 Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.float64]
@@ -86,7 +86,7 @@ class Timing:
         return max(1, round(duration_s * self.frame_rate / self.step_frames))
 
 
-def of_master(master: Miniatures, timing: Timing) -> MasterLook:
+def of_master(master: Miniatures, timing: Timing) -> MasterSamples:
     """Say what a master shows.
 
     Args:
@@ -95,7 +95,7 @@ def of_master(master: Miniatures, timing: Timing) -> MasterLook:
     """
     light = _light(master)
     cuts = np.concatenate([[False], _difference(light[1:], light[:-1]) > CUT])
-    return MasterLook(
+    return MasterSamples(
         seen=((timing.first_frame, timing.end_frame),),
         black=timing.spans(_is_dark(light, DARK, DARK_SHARE)),
         frozen=timing.spans(_most_changed(light) <= STILL, least=timing.pictures(STILL_S)),

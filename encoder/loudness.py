@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from headend.core.errors import ToolFailed
-from headend.core.media import Levelling, Loudness
+from headend.core.media import Loudness, LoudnessTarget
 
 CEILING_DBTP = -1.0
 """EBU R 128 and AES TD1008: what a lossy encoder needs to stay below full scale."""
@@ -68,11 +68,11 @@ def meter(layout: str) -> str:
     return f"ebur128@{layout}"
 
 
-def levels(levelling: Levelling, told: str) -> tuple[Loudness, ...]:
+def levels(loudness_target: LoudnessTarget, told: str) -> tuple[Loudness, ...]:
     """Read what the measuring command told, and decide each layout's gain.
 
     Args:
-        levelling: How the programme is to be brought to its loudness.
+        loudness_target: How the programme is to be brought to its loudness.
         told: The command's standard error.
 
     Returns:
@@ -82,17 +82,19 @@ def levels(levelling: Levelling, told: str) -> tuple[Loudness, ...]:
         ToolFailed: A layout's summary is missing.
     """
     found = {layout: [float(number) for number in numbers] for layout, *numbers in _SUMMARY.findall(told)}
-    wanted = sorted(set(levelling.layouts))
+    wanted = sorted(set(loudness_target.layouts))
     if not found.keys() >= set(wanted):
-        raise ToolFailed("FFmpeg measured no loudness; look at what it told", argv=list(levelling.argv), stderr=told)
+        raise ToolFailed(
+            "FFmpeg measured no loudness; look at what it told", argv=list(loudness_target.argv), stderr=told
+        )
     return tuple(
-        level(levelling, layout, integrated_lufs=integrated, range_lu=spread, true_peak_dbtp=peak)
+        level(loudness_target, layout, integrated_lufs=integrated, range_lu=spread, true_peak_dbtp=peak)
         for layout, (integrated, spread, peak) in ((layout, found[layout]) for layout in wanted)
     )
 
 
 def level(
-    levelling: Levelling, layout: str, *, integrated_lufs: float, range_lu: float, true_peak_dbtp: float
+    loudness_target: LoudnessTarget, layout: str, *, integrated_lufs: float, range_lu: float, true_peak_dbtp: float
 ) -> Loudness:
     """Decide a layout's gain.
 
@@ -100,7 +102,7 @@ def level(
     or too short to be measured keeps its level.
 
     Args:
-        levelling: The target and its limits.
+        loudness_target: The target and its limits.
         layout: The layout.
         integrated_lufs: As measured; at or below `GATE_LUFS`, or not a number, for silence.
         range_lu: As measured.
@@ -112,14 +114,14 @@ def level(
     integrated = integrated_lufs if integrated_lufs > GATE_LUFS else None
     peak = true_peak_dbtp if math.isfinite(true_peak_dbtp) else None
     gain = 0.0
-    guarded = layout in levelling.mixed
-    if levelling.target_lufs is not None and integrated is not None:
-        gain, guarded = levelling.target_lufs - integrated, True
+    guarded = layout in loudness_target.mixed
+    if loudness_target.target_lufs is not None and integrated is not None:
+        gain, guarded = loudness_target.target_lufs - integrated, True
     if guarded and peak is not None:
-        gain = min(gain, levelling.ceiling_dbtp + levelling.reduction_db - peak)
+        gain = min(gain, loudness_target.ceiling_dbtp + loudness_target.reduction_db - peak)
     gain = round(max(-LARGEST_GAIN_DB, min(LARGEST_GAIN_DB, gain)), 1) + 0.0  # no minus before nothing
     raised = None if peak is None else round(peak + gain, 1)
-    limited = guarded and raised is not None and raised > levelling.ceiling_dbtp
+    limited = guarded and raised is not None and raised > loudness_target.ceiling_dbtp
     result = None if integrated is None else round(integrated + gain, 1)
     return Loudness(
         layout=layout,
@@ -129,25 +131,25 @@ def level(
         gain_db=gain,
         limited=limited,
         result_lufs=result,
-        result_dbtp=levelling.ceiling_dbtp if limited else raised,
+        result_dbtp=loudness_target.ceiling_dbtp if limited else raised,
         dialnorm_db=NO_DIALNORM_DB if result is None else max(-31, min(-1, round(result))),
     )
 
 
-def words(levelling: Levelling, decided: Sequence[Loudness]) -> Mapping[str, str]:
+def words(loudness_target: LoudnessTarget, decided: Sequence[Loudness]) -> Mapping[str, str]:
     """What takes the place of `level_word` and `dialnorm_word` in the command that encodes."""
     filled = {}
     for one in decided:
         gain = f"volume={one.gain_db:.1f}dB"
-        filled[level_word(one.layout)] = f"{gain},{levelling.limiter}" if one.limited else gain
+        filled[level_word(one.layout)] = f"{gain},{loudness_target.limiter}" if one.limited else gain
         filled[dialnorm_word(one.layout)] = str(one.dialnorm_db)
     return filled
 
 
-def unmeasured_words(levelling: Levelling) -> Mapping[str, str]:
+def unmeasured_words(loudness_target: LoudnessTarget) -> Mapping[str, str]:
     """The same where nothing has been measured, for commands that a person runs: no gain, and mixes can't clip."""
     filled = {}
-    for layout in sorted(set(levelling.layouts)):
-        filled[level_word(layout)] = levelling.limiter if layout in levelling.mixed else "anull"
+    for layout in sorted(set(loudness_target.layouts)):
+        filled[level_word(layout)] = loudness_target.limiter if layout in loudness_target.mixed else "anull"
         filled[dialnorm_word(layout)] = str(NO_DIALNORM_DB)
     return filled

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 
 from encoder import pairs
-from encoder.command import MENDING, Look, VideoCommands, bit_depth_of
+from encoder.command import MENDING, SourcePicture, VideoCommands, bit_depth_of
 from encoder.measuring import MOST_RENDITIONS, spacing
 from encoder.pairs import Pair
 from encoder.references import View, views
@@ -35,7 +35,7 @@ class Measuring:
 
     Args:
         title: Catalogue entry.
-        look: The master's picture.
+        source: The master's picture.
         grid: The title's grid.
         commands: How the master is read.
         renditions: The video renditions.
@@ -51,7 +51,7 @@ class Measuring:
     def __init__(
         self,
         title: str,
-        look: Look,
+        source: SourcePicture,
         grid: Grid,
         commands: VideoCommands,
         renditions: Sequence[VideoRendition],
@@ -60,10 +60,10 @@ class Measuring:
     ) -> None:
         self._title, self._grid, self._commands, self._tracks = title, grid, commands, tracks
         self._keys = keys or {}
-        self._mended = look.conformed.mended
-        self.viewing: Viewing = viewing_of(*look.size, grid.frame_rate)
+        self._mended = source.conformed.mended
+        self.viewing: Viewing = viewing_of(*source.size, grid.frame_rate)
         self.every = spacing(grid.gop_frames)
-        self.views: tuple[View, ...] = views(look, renditions)
+        self.views: tuple[View, ...] = views(source, renditions)
 
     @property
     def digest(self) -> str:

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from encoder import seeking
 from encoder import text as programmes_of_text
-from encoder.command import Beside, Look, VideoCommands, beside_of
+from encoder.command import SideOutputs, SourcePicture, VideoCommands, side_outputs
 from encoder.conforming import Conformed
 from encoder.costs import Costs, Pricing, measured
 from encoder.grouping import Group, arrange
@@ -101,10 +101,10 @@ class Draft:
             chunk_s=settings.chunk_s,
             gop_multiple=conformed.gop_multiple,
         )
-        look = Look(conformed, complete_colour(track)[0])
+        source = SourcePicture(conformed, complete_colour(track)[0])
         self._probe, self.conformed, self._text, self._tool_digest = probe, conformed, text, tool_digest
-        self._look = look
-        self.commands = VideoCommands(probe.master, look, grid, settings.effort)
+        self._source = source
+        self.commands = VideoCommands(probe.master, source, grid, settings.effort)
         self._chunks = seeking.joined(grid.chunks(), conformed)
         self._costs = costs or measured()
         self._pricing = Pricing(self._costs, conformed, settings.effort)
@@ -146,7 +146,7 @@ class Draft:
             thumbnails=thumbnails,
             poster=poster,
             text=written,
-            light=look.light,
+            light=source.light,
             picture_stream=track.index,
             allow_damaged=conformed.mended,
             damage=missing,
@@ -183,7 +183,7 @@ class Draft:
     def measuring(self) -> Measuring:
         """How the renditions are measured once they are made."""
         plan = self.plan
-        return Measuring(plan.title, self._look, plan.grid, self.commands, plan.video, plan.tracks, plan.key_names)
+        return Measuring(plan.title, self._source, plan.grid, self.commands, plan.video, plan.tracks, plan.key_names)
 
     # --- identities -----------------------------------------------------------------------------------------------
 
@@ -223,10 +223,10 @@ class Draft:
                 self._tool_digest,
             )
         if plan.thumbnails is not None:
-            deciding = {"frames": seen, "encoder": self.commands.alone(None, Beside(plan.thumbnails))}
+            deciding = {"frames": seen, "encoder": self.commands.alone(None, SideOutputs(plan.thumbnails))}
             tracks[plan.thumbnails.id] = track_id(plan.thumbnails.id, deciding)
         if plan.poster is not None:
-            whole = Beside(None, plan.poster, 0, plan.grid.frame_count)
+            whole = SideOutputs(None, plan.poster, 0, plan.grid.frame_count)
             deciding = {"frames": seen, "encoder": self.commands.alone(None, whole)}
             tracks[plan.poster.id] = track_id(plan.poster.id, deciding)
         return tracks
@@ -277,46 +277,46 @@ class Draft:
                     groups = arrange(members, chunks, pricing, workers=workers, slot_bytes=slot_bytes, beside_s=told_s)
                     arranged |= zip(chunks, groups, strict=True)
             for chunk in plan.chunks:
-                winding = tuple(
+                trick = tuple(
                     r for r in plan.trick if (r.id, chunk.number) in wanted and any(r.codec is k.codec for k in wave)
                 )
-                beside = Beside() if chunk.number in laid else self._beside(chunk, wanted)
+                side = SideOutputs() if chunk.number in laid else self._beside(chunk, wanted)
                 laid.add(chunk.number)
-                if chunk not in arranged and not winding and beside == Beside():
+                if chunk not in arranged and not trick and side == SideOutputs():
                     continue
                 # Beside the least of each wave, which decodes the chunk's frames anyway; pictures go first.
                 groups_here = arranged.get(chunk, ((),))
                 *others, least = sorted(groups_here, key=lambda g: -pricing.video_s(g, chunk.frame_count))
                 for members in others:
-                    yield self._video_task(chunk, members, Beside())
-                yield self._video_task(chunk, (*least, *winding), beside)
+                    yield self._video_task(chunk, members, SideOutputs())
+                yield self._video_task(chunk, (*least, *trick), side)
             told_s += [pricing.video_s(g, chunk.frame_count) for chunk, gs in arranged.items() for g in gs]
 
-    def _beside(self, chunk: Chunk, wanted: frozenset[Part]) -> Beside:
+    def _beside(self, chunk: Chunk, wanted: frozenset[Part]) -> SideOutputs:
         """The pictures that a chunk lacks."""
         plan = self.plan
         laid, poster = plan.thumbnails, plan.poster
-        return beside_of(
+        return side_outputs(
             chunk,
             laid if laid and (laid.id, chunk.number) in wanted else None,
             poster if poster and (poster.id, chunk.number) in wanted else None,
         )
 
-    def _video_task(self, chunk: Chunk, members: Group, beside: Beside) -> EncodeTask:
-        sheets = beside.thumbnails.sheet_numbers(chunk.first_frame, chunk.end_frame) if beside.thumbnails else ()
-        posters = beside.poster.numbers(chunk.first_frame, chunk.end_frame) if beside.poster else ()
-        pictures = [one.id for one in (beside.thumbnails, beside.poster) if one]
+    def _video_task(self, chunk: Chunk, members: Group, side: SideOutputs) -> EncodeTask:
+        sheets = side.thumbnails.sheet_numbers(chunk.first_frame, chunk.end_frame) if side.thumbnails else ()
+        posters = side.poster.numbers(chunk.first_frame, chunk.end_frame) if side.poster else ()
+        pictures = [one.id for one in (side.thumbnails, side.poster) if one]
         return EncodeTask(
             id=task_id(self.plan, chunk, [*(rendition.id for rendition in members), *pictures]),
             kind=Kind.VIDEO,
             chunk=chunk,
             renditions=tuple(rendition.id for rendition in members),
-            argv=self.commands.of(chunk, members, beside),
+            argv=self.commands.of(chunk, members, side),
             cost=self._pricing.video_s(members, chunk.frame_count),
             memory_bytes=self._pricing.video_bytes(members),
             sheets=sheets,
             posters=posters,
-            reads=(seeking.reading(self.conformed, chunk),),
+            reads=(seeking.read_range(self.conformed, chunk),),
         )
 
 
@@ -385,8 +385,8 @@ def first_release(plan: EncodePlan) -> EncodePlan | None:
 def _early_ids(plan: EncodePlan) -> frozenset[str]:
     """Ids of what makes a first release."""
     coded: tuple[VideoRendition | AudioRendition, ...] = (*plan.video, *plan.trick, *plan.audio)
-    beside = [one.id for one in (plan.thumbnails, plan.poster) if one is not None]
-    first = {*(r.id for r in coded if r.codec in EARLY), *(text.id for text in plan.text), *beside}
+    side = [one.id for one in (plan.thumbnails, plan.poster) if one is not None]
+    first = {*(r.id for r in coded if r.codec in EARLY), *(text.id for text in plan.text), *side}
     return frozenset({*first, *(name for name, sealing in plan.sealings.items() if sealing.rendition in first)})
 
 

@@ -52,7 +52,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Reencode:
     """A segment of a rendition that is to be encoded once more, with fewer bits.
 
     Attributes:
@@ -125,7 +125,7 @@ def first_pass(argv: Sequence[str]) -> tuple[str, ...]:
     return _Command(command.opening, _without(command, {o.label for o in wanted}), tuple(analysed)).words()
 
 
-def encode_again(argv: Sequence[str], segments: Iterable[Again]) -> tuple[str, ...]:
+def reencode(argv: Sequence[str], segments: Iterable[Reencode]) -> tuple[str, ...]:
     """Derive the command that encodes single segments once more.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any
 
 import ffmpeg
 
-from encoder.command import Look, is_narrowed, scaled, words
+from encoder.command import SourcePicture, is_narrowed, scaled, words
 from encoder.picture.colour import narrowed, peak_nits, tone_mapped, without_metadata
 from headend.core.media import VideoRange, VideoRendition
 
@@ -37,16 +37,16 @@ class View:
     renditions: tuple[VideoRendition, ...]
 
 
-def views(look: Look, renditions: Sequence[VideoRendition]) -> tuple[View, ...]:
+def views(picture: SourcePicture, renditions: Sequence[VideoRendition]) -> tuple[View, ...]:
     """Group renditions by what they are compared with, in the order of each group's first rendition."""
     groups: dict[tuple[bool, bool], list[VideoRendition]] = {}
     for rendition in renditions:
         hdr = rendition.video_range is not VideoRange.SDR
-        groups.setdefault((hdr, is_narrowed(rendition, look)), []).append(rendition)
+        groups.setdefault((hdr, is_narrowed(rendition, picture)), []).append(rendition)
     return tuple(
         View(
-            _filters(_master(_FRAMES, look, narrow=narrow)),
-            _filters(_toned(_FRAMES, look)) if hdr else "null",
+            _filters(_master(_FRAMES, picture, narrow=narrow)),
+            _filters(_toned(_FRAMES, picture)) if hdr else "null",
             hdr,
             tuple(members),
         )
@@ -54,22 +54,22 @@ def views(look: Look, renditions: Sequence[VideoRendition]) -> tuple[View, ...]:
     )
 
 
-def _master(frames: Any, look: Look, *, narrow: bool) -> Any:
+def _master(frames: Any, picture: SourcePicture, *, narrow: bool) -> Any:
     """The master's frames, of square pixels and limited range, as SDR."""
-    width_px, height_px = look.size
-    shape = look.track.sample_aspect_ratio
-    if look.track.rotation_deg in (90, 270):
+    width_px, height_px = picture.size
+    shape = picture.track.sample_aspect_ratio
+    if picture.track.rotation_deg in (90, 270):
         shape = 1 / shape
     # A picture never loses lines or columns here.
     wide, high = max(shape, Fraction(1)), max(1 / shape, Fraction(1))
-    made = scaled(frames, (2 * round(width_px * wide / 2), 2 * round(height_px * high / 2)), look)
-    if look.track.video_range is not VideoRange.SDR:
-        return _toned(made, look)
-    return narrowed(made, look.working_format) if narrow else made
+    made = scaled(frames, (2 * round(width_px * wide / 2), 2 * round(height_px * high / 2)), picture)
+    if picture.track.video_range is not VideoRange.SDR:
+        return _toned(made, picture)
+    return narrowed(made, picture.working_format) if narrow else made
 
 
-def _toned(frames: Any, look: Look) -> Any:
-    return without_metadata(tone_mapped(frames, look.track.video_range, peak_nits(look.light)))
+def _toned(frames: Any, picture: SourcePicture) -> Any:
+    return without_metadata(tone_mapped(frames, picture.track.video_range, peak_nits(picture.light)))
 
 
 def _filters(frames: Any) -> str:

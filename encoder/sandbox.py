@@ -14,11 +14,11 @@ from typing import TypeVar
 import msgspec
 
 from encoder import damage, probing
-from encoder.cropping import Sampling, Sighting, look
+from encoder.cropping import DetectedBorders, Sampling, look
 from encoder.subtitles.captions import Captions
 from headend.core import documents
 from headend.core.errors import ConfigError, HeadendError, MasterError, ToolFailed
-from headend.core.media import Damage, Master, Probe, Reading
+from headend.core.media import Damage, Master, Probe, ReadRange
 from headend.core.process import Watch, run
 from headend.core.settings import PictureChoice
 
@@ -55,7 +55,7 @@ class Search:
     """What to look through for damage."""
 
     master: Master
-    readings: tuple[Reading, ...]
+    read_ranges: tuple[ReadRange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Captioned:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DamageFound:
     """What looking through has found."""
 
     damage: tuple[Damage, ...]
@@ -106,19 +106,19 @@ def probe_sound(master: Master, input_url: str, *, progress: Callable[[], int] =
     return _answer(Probe, Listening(master), input_url, master, progress=progress)
 
 
-def look_for_bars(samples: Sampling, input_url: str, *, progress: Callable[[], int] = lambda: 0) -> Sighting:
+def look_for_bars(samples: Sampling, input_url: str, *, progress: Callable[[], int] = lambda: 0) -> DetectedBorders:
     """Look at samples of a master as `encoder.cropping.look` does, in another process.
 
     Raises:
         MasterError: As for `probe`.
     """
-    return _answer(Sighting, samples, input_url, samples.master, progress=progress)
+    return _answer(DetectedBorders, samples, input_url, samples.master, progress=progress)
 
 
 def look_through(
     master: Master,
     input_url: str,
-    readings: tuple[Reading, ...],
+    read_ranges: tuple[ReadRange, ...],
     *,
     progress: Callable[[], int] = lambda: 0,
     cancelled: Callable[[], bool] = lambda: False,
@@ -129,8 +129,8 @@ def look_through(
         MasterError: As for `probe`.
         Cancelled: ``cancelled`` became true.
     """
-    question = Search(master, readings)
-    return _answer(Found, question, input_url, master, progress=progress, cancelled=cancelled).damage
+    question = Search(master, read_ranges)
+    return _answer(DamageFound, question, input_url, master, progress=progress, cancelled=cancelled).damage
 
 
 def read_captions(
@@ -214,7 +214,7 @@ def _main() -> None:
             answer = documents.write(look(documents.read(Sampling, question, key=_QUESTION), url))
         elif os.environ[_ASKED] == Search.__name__:
             search = documents.read(Search, question, key=_QUESTION)
-            answer = documents.write(Found(damage.look_through(search.master, url, search.readings)))
+            answer = documents.write(DamageFound(damage.look_through(search.master, url, search.read_ranges)))
         elif os.environ[_ASKED] == Listening.__name__:
             file = documents.read(Listening, question, key=_QUESTION).master
             answer = documents.write(probing.probe_sound(file, url))

@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from encoder.conforming import Conformed
-from headend.core.media import Reading
+from headend.core.media import ReadRange
 from headend.core.timing import Chunk, Grid
 
 LEAD_S = Fraction(15)
@@ -40,12 +40,12 @@ def lead_s(conformed: Conformed, chunk: Chunk) -> Fraction:
     return (index.pts_ticks[first] - index.pts_ticks[start]) * conformed.track.time_base
 
 
-def reading(conformed: Conformed, chunk: Chunk) -> Reading:
+def read_range(conformed: Conformed, chunk: Chunk) -> ReadRange:
     """What a task reads of the picture, apart from what it must decode before."""
     track, index = conformed.track, conformed.track.frames
     first, end = conformed.source_range(chunk.first_frame, chunk.end_frame)
     place = keyframe_place(conformed, chunk)
-    return Reading(
+    return ReadRange(
         stream=track.index,
         zero_s=track.start_s,
         frame_s=1 / track.frame_rate,

@@ -21,7 +21,7 @@ _CUT = re.compile(r"scd\.time:\s*([\d.]+)")
 
 
 @dataclass(slots=True)
-class Sightings:
+class Detections:
     """What detectors say on standard error while a survey runs, in seconds from the chunk's start.
 
     Source: FFmpeg's filters ``blackdetect``, ``freezedetect`` and ``scdet``.
@@ -55,7 +55,7 @@ def packets_file(scratch: Path) -> Path:
 
 
 def complexity(
-    chunk: Chunk, packets: str, seen: Sightings, *, gop_frames: int, frames_per_s: float, cpu_s: float
+    chunk: Chunk, packets: str, seen: Detections, *, gop_frames: int, frames_per_s: float, cpu_s: float
 ) -> Complexity:
     """Put together what a survey of a chunk has found.
 

@@ -15,7 +15,7 @@ from encoder import measuring, seeking
 from encoder.command import REFERENCE, VideoCommands, bit_depth_of
 from encoder.conforming import Conformed
 from encoder.costs import SAFE, Pricing
-from headend.core.media import Codec, EncodeTask, Kind, Reading, VideoRendition
+from headend.core.media import Codec, EncodeTask, Kind, ReadRange, VideoRendition
 from headend.core.media.analysis import Excerpt, SurveyTask, Trial, TrialTask
 from headend.core.media.quality import Viewing
 from headend.core.timing import Chunk, Grid
@@ -49,7 +49,7 @@ _MEGA = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class TrialSize:
     """A size that is tried.
 
     Attributes:
@@ -78,7 +78,7 @@ class TrialPoint:
     vmaf: float
 
 
-def first_trials(sizes: Iterable[Tried]) -> tuple[Trial, ...]:
+def first_trials(sizes: Iterable[TrialSize]) -> tuple[Trial, ...]:
     """What is tried first: each size with three rate factors."""
     return tuple(Trial(size.rendition.codec, size.lines, crf) for size in sizes for crf in CRFS[size.rendition.codec])
 
@@ -182,7 +182,9 @@ class Analysing:
 
     # --- trials ---
 
-    def keys(self, excerpts: Iterable[Excerpt], trials: Sequence[Trial], sizes: Sequence[Tried]) -> dict[str, Wanted]:
+    def keys(
+        self, excerpts: Iterable[Excerpt], trials: Sequence[Trial], sizes: Sequence[TrialSize]
+    ) -> dict[str, Wanted]:
         """What is to be tried, by the digest of all that decides what it comes to.
 
         What is tried beside it does not matter, and neither does where the master lies.
@@ -195,7 +197,7 @@ class Analysing:
                 found[self._key(excerpt, rendition)] = Wanted(excerpt, trial)
         return found
 
-    def trials(self, wanted: Mapping[str, Wanted], sizes: Sequence[Tried]) -> tuple[TrialTask, ...]:
+    def trials(self, wanted: Mapping[str, Wanted], sizes: Sequence[TrialSize]) -> tuple[TrialTask, ...]:
         """Tasks that make what is wanted, of `keys`."""
         keys = {each: key for key, each in wanted.items()}
         by_excerpt: dict[Excerpt, list[Trial]] = {}
@@ -207,7 +209,7 @@ class Analysing:
             for group in grouped(trials, sizes)
         )
 
-    def excerpt_s(self, trials: Sequence[Trial], sizes: Sequence[Tried], frames: int) -> float:
+    def excerpt_s(self, trials: Sequence[Trial], sizes: Sequence[TrialSize], frames: int) -> float:
         """CPU seconds to try so many frames."""
         return sum(self._trial_s(group, frames) for group in grouped(trials, sizes))
 
@@ -281,8 +283,8 @@ class Analysing:
         lead = seeking.lead_s(self._conformed, chunk) * self._grid.frame_rate
         return float(lead) * (self._pricing.video_s((), 1) - self._pricing.video_s((), 0))
 
-    def _reading(self, chunk: Chunk) -> Reading:
-        return seeking.reading(self._conformed, chunk)
+    def _reading(self, chunk: Chunk) -> ReadRange:
+        return seeking.read_range(self._conformed, chunk)
 
     def _digest(self, deciding: object) -> str:
         canonical = json.dumps([self._shared, deciding], sort_keys=True, separators=(",", ":")).encode()
@@ -292,7 +294,7 @@ class Analysing:
 Group = Sequence[tuple[Trial, VideoRendition]]
 
 
-def grouped(trials: Sequence[Trial], sizes: Sequence[Tried]) -> Iterator[Group]:
+def grouped(trials: Sequence[Trial], sizes: Sequence[TrialSize]) -> Iterator[Group]:
     """Share trials out into tasks: of one codec and frame rate each, and of no more pixels than memory allows."""
     known = _by_place(sizes)
     made = [(trial, _without_cap(known[trial.codec, trial.lines], trial)) for trial in trials]
@@ -318,7 +320,7 @@ def measured_at_once(shown_px: tuple[int, int]) -> int:
     )
 
 
-def _by_place(sizes: Iterable[Tried]) -> dict[tuple[Codec, int], VideoRendition]:
+def _by_place(sizes: Iterable[TrialSize]) -> dict[tuple[Codec, int], VideoRendition]:
     return {(size.rendition.codec, size.lines): size.rendition for size in sizes}
 
 

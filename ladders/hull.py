@@ -34,7 +34,7 @@ class TrialPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class CurvePoint:
     """A place on a curve.
 
     Attributes:
@@ -66,11 +66,11 @@ class Curve:
     kbps: Function
     vmaf: Function
 
-    def at(self, crf: float) -> Spot:
+    def at(self, crf: float) -> CurvePoint:
         """The place of a rate factor; outside of the trials, the curve goes on as straight as it ends."""
-        return Spot(self.lines, crf, self.kbps(crf), self.vmaf(crf))
+        return CurvePoint(self.lines, crf, self.kbps(crf), self.vmaf(crf))
 
-    def at_rate(self, kbps: float) -> Spot:
+    def at_rate(self, kbps: float) -> CurvePoint:
         """The place of a rate."""
         low, high = self.crfs[0] - 30, self.crfs[-1] + 30
         for _ in range(60):
@@ -94,7 +94,7 @@ class Hull:
 
     curves: tuple[Curve, ...]
 
-    def best(self, kbps: float, *, at_least: int = 0) -> Spot:
+    def best(self, kbps: float, *, at_least: int = 0) -> CurvePoint:
         """The size and factor with the highest quality at a rate.
 
         Sizes whose trials end before the rate are not extrapolated upwards, unless no other size is left.
@@ -107,7 +107,7 @@ class Hull:
         reached = [curve for curve in wanted if curve.range_kbps[0] <= kbps] or wanted[:1]
         return max((curve.at_rate(kbps) for curve in reached), key=lambda spot: spot.vmaf)
 
-    def along(self, rates_kbps: Iterable[float]) -> Iterator[Spot]:
+    def along(self, rates_kbps: Iterable[float]) -> Iterator[CurvePoint]:
         """The best places for ascending rates; sizes never fall."""
         lines = 0
         for rate in rates_kbps:
@@ -131,7 +131,7 @@ def hull(points: Iterable[TrialPoint]) -> Hull:
     return Hull(tuple(curves))
 
 
-def estimated(of: Hull, lines: int, crf: float, cap_kbps: float) -> Spot:
+def estimated(of: Hull, lines: int, crf: float, cap_kbps: float) -> CurvePoint:
     """What a rung of any size would come to, between the sizes that were tried.
 
     Args:
@@ -147,10 +147,10 @@ def estimated(of: Hull, lines: int, crf: float, cap_kbps: float) -> Spot:
         low = high = low if lines <= low.lines else high
     share = 0.0 if low.lines == high.lines else min(1.0, math.log(lines / low.lines) / math.log(high.lines / low.lines))
 
-    def between(spots: tuple[Spot, Spot]) -> Spot:
+    def between(spots: tuple[CurvePoint, CurvePoint]) -> CurvePoint:
         a, b = spots
         kbps = math.exp((1 - share) * math.log(a.kbps) + share * math.log(b.kbps))
-        return Spot(lines, (1 - share) * a.crf + share * b.crf, kbps, (1 - share) * a.vmaf + share * b.vmaf)
+        return CurvePoint(lines, (1 - share) * a.crf + share * b.crf, kbps, (1 - share) * a.vmaf + share * b.vmaf)
 
     spot = between((low.at(crf), high.at(crf)))
     if spot.kbps <= cap_kbps:
@@ -164,7 +164,7 @@ def estimated(of: Hull, lines: int, crf: float, cap_kbps: float) -> Spot:
     return held
 
 
-def rate_saving(tried: Sequence[Spot], against: Sequence[Spot]) -> float:
+def rate_saving(tried: Sequence[CurvePoint], against: Sequence[CurvePoint]) -> float:
     """How many bits one ladder takes over another for equal quality.
 
     Viewers get from each ladder the best-looking of its rungs that fits their line, or something between two of them.
@@ -192,21 +192,21 @@ def rate_saving(tried: Sequence[Spot], against: Sequence[Spot]) -> float:
     return math.exp(difference) - 1
 
 
-def inverted(spots: Sequence[Spot], *, tolerance: float = 0.0) -> list[tuple[Spot, Spot]]:
+def inverted(spots: Sequence[CurvePoint], *, tolerance: float = 0.0) -> list[tuple[CurvePoint, CurvePoint]]:
     """Neighbours of a ladder of which the dearer one looks worse, by more than ``tolerance``, or costs no more."""
     return [(a, b) for a, b in pairwise(spots) if b.kbps <= a.kbps or b.vmaf < a.vmaf - tolerance]
 
 
-def _frontier(spots: Sequence[Spot]) -> list[Spot]:
+def _frontier(spots: Sequence[CurvePoint]) -> list[CurvePoint]:
     """The rungs that no cheaper one beats, by rising rate."""
-    kept: list[Spot] = []
+    kept: list[CurvePoint] = []
     for spot in sorted(spots, key=lambda spot: (spot.kbps, -spot.vmaf)):
         if not kept or spot.vmaf > kept[-1].vmaf:
             kept.append(spot)
     return kept
 
 
-def _log_rate(spots: Sequence[Spot], vmaf: float) -> float:
+def _log_rate(spots: Sequence[CurvePoint], vmaf: float) -> float:
     """The logarithm of the rate that reaches a quality, between two rungs."""
     place = min(max(1, bisect_right([spot.vmaf for spot in spots], vmaf)), len(spots) - 1)
     low, high = spots[place - 1], spots[place]

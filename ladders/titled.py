@@ -2,7 +2,7 @@
 
 Comes in: a ladder that serves as the pattern, the hull of each of its codecs, and what is wanted of the result. Goes
 out: a `Ladder` like any other, so that the rules check it and `ladders.fitting` applies it. Its averages are what the
-trials foretell for this title, so no factor for size or frame rate applies to them. Pure.
+trials predict for this title, so no factor for size or frame rate applies to them. Pure.
 """
 
 import math
@@ -15,7 +15,7 @@ from headend.core.errors import ConfigError
 from headend.core.media import Codec, Probe, VideoRendition
 from headend.core.settings import Targets
 from ladders.fitting import Fitted, Geometry, divisor_of, fit, fit_box, upright
-from ladders.hull import Hull, Spot
+from ladders.hull import CurvePoint, Hull
 from ladders.ladder import (
     CRF_LIMITS,
     WHOLE_CRF,
@@ -82,7 +82,7 @@ class Titled:
     """
 
     ladder: Ladder
-    spots: Mapping[Codec, tuple[Spot, ...]]
+    spots: Mapping[Codec, tuple[CurvePoint, ...]]
     decisions: tuple[str, ...]
 
 
@@ -208,7 +208,7 @@ def titled(
     """
     boxes = {(rung.codec, rung.height_px): rung for rung in tried.video}
     rungs: list[VideoRung] = []
-    spots: dict[Codec, tuple[Spot, ...]] = {}
+    spots: dict[Codec, tuple[CurvePoint, ...]] = {}
     decisions: list[str] = []
     for codec, want in wanted.items():
         placed = place(hulls[codec], codec, want) if codec in hulls else ()
@@ -237,7 +237,7 @@ def titled(
     return Titled(fitted, spots, tuple(decisions))
 
 
-def outline(hull: Hull, codec: Codec, steps: int) -> tuple[Spot, ...]:
+def outline(hull: Hull, codec: Codec, steps: int) -> tuple[CurvePoint, ...]:
     """Places along the hull, ascending, for drawing: those that a rung may have and that no cheaper one beats."""
     front = _Table(hull, codec).front
     low, high = front[0].kbps, front[-1].kbps
@@ -249,7 +249,7 @@ def outline(hull: Hull, codec: Codec, steps: int) -> tuple[Spot, ...]:
 # --- one codec ----------------------------------------------------------------------------------------------------
 
 
-def place(hull: Hull, codec: Codec, wanted: Wanted) -> tuple[Spot, ...]:
+def place(hull: Hull, codec: Codec, wanted: Wanted) -> tuple[CurvePoint, ...]:
     """Place the rungs of one codec along its hull.
 
     The highest rung has the lowest of three rates: the one that reaches the VMAF wanted, the highest that the pattern
@@ -270,7 +270,7 @@ class _Table:
     """All places that a rung may have: each size at each constant rate factor that the encoder knows."""
 
     def __init__(self, hull: Hull, codec: Codec) -> None:
-        self.sizes: list[list[Spot]] = []
+        self.sizes: list[list[CurvePoint]] = []
         step = 1.0 if codec in WHOLE_CRF else 0.1
         for number, curve in enumerate(hull.curves):
             beyond = BEYOND_TRIALS[codec]
@@ -282,13 +282,13 @@ class _Table:
             # Ascending by rate.
             self.sizes.append([curve.at(crf) for crf in crfs])
         self.spots = sorted((spot for size in self.sizes for spot in size), key=lambda spot: spot.kbps)
-        self.front: list[Spot] = []
+        self.front: list[CurvePoint] = []
         """Those that no cheaper one beats."""
         for spot in self.spots:
             if not self.front or spot.vmaf > self.front[-1].vmaf:
                 self.front.append(spot)
 
-    def nearest(self, size: int, kbps: float) -> Spot | None:
+    def nearest(self, size: int, kbps: float) -> CurvePoint | None:
         """The place of a size with about a rate; None where it can't have that."""
         spots = self.sizes[size]
         if not spots[0].kbps / 1.02 <= kbps <= spots[-1].kbps * 1.02:
@@ -315,12 +315,12 @@ def _range(table: _Table, wanted: Wanted) -> tuple[float, float]:
     return max(least, min(low, high / span)), high
 
 
-def _by_size(table: _Table, rates: Sequence[float]) -> list[Spot]:
+def _by_size(table: _Table, rates: Sequence[float]) -> list[CurvePoint]:
     """Choose a size for each rate by dynamic programming: never falling, the sum of VMAF highest."""
     nothing = -math.inf
     count = len(table.sizes)
     best: list[list[tuple[float, int]]] = []
-    places: list[list[Spot | None]] = []
+    places: list[list[CurvePoint | None]] = []
     smallest = table.sizes[0][0].lines
     for rate in rates:
         row: list[tuple[float, int]] = []
@@ -343,7 +343,7 @@ def _by_size(table: _Table, rates: Sequence[float]) -> list[Spot]:
     if not best:
         return []
     size = max(range(count), key=lambda size: (best[-1][size][0], -size))
-    chosen: list[Spot] = []
+    chosen: list[CurvePoint] = []
     for row, here in zip(reversed(best), reversed(places), strict=True):
         spot = here[size]
         assert spot is not None
@@ -352,7 +352,7 @@ def _by_size(table: _Table, rates: Sequence[float]) -> list[Spot]:
     return chosen[::-1]
 
 
-def _apart(table: _Table, chosen: Sequence[Spot]) -> tuple[Spot, ...]:
+def _apart(table: _Table, chosen: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
     """Move rungs down that lie too close to the one above; what finds no place is left out."""
     if not chosen:
         return ()
@@ -381,7 +381,7 @@ def _apart(table: _Table, chosen: Sequence[Spot]) -> tuple[Spot, ...]:
     return tuple(kept)
 
 
-def _with_small(table: _Table, kept: list[Spot]) -> list[Spot]:
+def _with_small(table: _Table, kept: list[CurvePoint]) -> list[CurvePoint]:
     """Make sure that the lowest rung is small, and low enough beside the highest one."""
     small = max(SMALL_LINES, table.sizes[0][0].lines)
     while kept and (kept[0].lines > small or kept[0].kbps > kept[-1].kbps / COVERAGE):
@@ -403,11 +403,11 @@ def _with_small(table: _Table, kept: list[Spot]) -> list[Spot]:
 # --- rungs --------------------------------------------------------------------------------------------------------
 
 
-def _kbps(spot: Spot) -> int:
+def _kbps(spot: CurvePoint) -> int:
     return max(1, round(spot.kbps))
 
 
-def _rung(box: VideoRung, spot: Spot, cap: float) -> VideoRung:
+def _rung(box: VideoRung, spot: CurvePoint, cap: float) -> VideoRung:
     average = _kbps(spot)
     cap_kbps = max(math.ceil(LEAST_CAP * average), math.floor(cap * average))
     if box.codec is Codec.AVC and LEAST_CAP * average <= LOWEST_AVC_CAP_KBPS < cap_kbps and average < CELLULAR_KBPS:

@@ -1,6 +1,6 @@
 """What the origin counts beside what its server does."""
 
-from headend.core.http.cmcd import Told
+from headend.core.http.cmcd import CmcdCounts
 from headend.core.metrics import Registry
 
 _BUFFER_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
@@ -44,7 +44,7 @@ class Metrics:
         self._buffer = registry.histogram("cmcd_buffer_seconds", "Media in players' buffers.", _BUFFER_S).labels()
         self._throughput = registry.histogram("cmcd_throughput_bps", "Throughput as players measure it.", _BPS).labels()
 
-    def told(self, told: Told) -> None:
+    def told(self, told: CmcdCounts) -> None:
         """Count what a player reports of itself."""
         self._played.inc(told.object)
         if told.starved:

@@ -101,7 +101,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _ObjectCheck:
     """What one object's bytes have shown.
 
     Attributes:
@@ -123,7 +123,7 @@ class _Seen:
     sealed: bool = False
 
 
-Look = Callable[[VideoRendition | AudioRendition, Light | None, Segment, bytes], Iterable[str]]
+InspectSegment = Callable[[VideoRendition | AudioRendition, Light | None, Segment, bytes], Iterable[str]]
 """Looks into a segment, which follows its init segment, and tells what is not as planned."""
 Judge = Callable[[bytes, bytes, ContentKey], Iterable[str]]
 """Tells where another decryptor makes something else of a segment: gets it as stored, in the clear, and its key."""
@@ -136,7 +136,7 @@ def verify(
     release: str | None = None,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     *,
-    look: Look = lambda _rendition, _light, _segment, _data: (),
+    inspect: InspectSegment = lambda _rendition, _light, _segment, _data: (),
     judge: Judge = lambda _stored, _clear, _key: (),
     keys: Mapping[str, ContentKey] | None = None,
     deep: bool = False,
@@ -150,7 +150,7 @@ def verify(
         title: Catalogue entry.
         release: Its id; None for the current one.
         on_progress: Gets the number of segments checked and of all.
-        look: Decodes; gets a segment of each rendition, at another place of the title in each.
+        inspect: Decodes; gets a segment of each rendition, at another place of the title in each.
         judge: Decrypts; gets the same segments of encrypted renditions.
         keys: The keys of encrypted tracks, by their ids; without them, only what is clear of these tracks is checked.
         deep: Whether it gets all of them.
@@ -170,7 +170,7 @@ def verify(
     damage: tuple[Damage, ...] = ()
     objects = size_bytes = frames = 0
     sealed = False
-    for seen in _examine(store, title, release, on_progress, Looking(look, judge, keys or {}, deep)):
+    for seen in _examine(store, title, release, on_progress, Checks(inspect, judge, keys or {}, deep)):
         sealed = sealed or seen.sealed
         findings |= {Finding(seen.key, message): None for message in seen.wrong}
         objects += seen.size_bytes > 0
@@ -238,17 +238,17 @@ def _evenly(template: Xml.Element, id: str, duration: str) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class Checks:
     """How segments are looked into; see `verify`.
 
     Attributes:
-        look: Decodes.
+        inspect: Decodes.
         judge: Decrypts.
         keys: The keys that there are, by their ids.
         deep: Whether all segments are looked into.
     """
 
-    look: Look
+    inspect: InspectSegment
     judge: Judge
     keys: Mapping[str, ContentKey]
     deep: bool
@@ -297,15 +297,15 @@ class _Locks:
 
 
 def _examine(
-    store: Store, title: str, release: str, on_progress: Callable[[int, int], None], looking: Looking
-) -> Iterator[_Seen]:
+    store: Store, title: str, release: str, on_progress: Callable[[int, int], None], checks: Checks
+) -> Iterator[_ObjectCheck]:
     seen, document = _document(store, Release, layout.release_document(title, release))
     yield seen
     if document is None:
         return
     stated = document.presentation
     if (stated.title, stated.release) != (title, release):
-        yield _Seen(seen.key, 0, (f"it is of {stated.title} {stated.release}",))
+        yield _ObjectCheck(seen.key, 0, (f"it is of {stated.title} {stated.release}",))
         return
     yield replace(seen, size_bytes=0, damage=stated.damage)
     tracks = dict(read_all(lambda track: _track(store, title, track), stored_tracks(stated)))
@@ -316,16 +316,18 @@ def _examine(
     whole = all(track is not None for _, track in tracks.values())
     known = {track.id: track for _, track in tracks.values() if track is not None}
     presentation = with_tracks(stated, lambda track: known.get(track.id, track))
-    locks = _Locks.of(stated, looking.keys)
+    locks = _Locks.of(stated, checks.keys)
     inits: dict[str, bytes] = {}
     yield from _inits(store, title, known.values(), inits, locks)
-    yield from (_Seen(layout.track_index(title, t.id), 0, (), sealed=True) for t in known.values() if locks.lacks(t))
+    yield from (
+        _ObjectCheck(layout.track_index(title, t.id), 0, (), sealed=True) for t in known.values() if locks.lacks(t)
+    )
 
     def inside(track: StoredTrack, segment: Segment, data: bytes) -> Iterable[str]:
         rendition = track.rendition
         if track.id not in inits or not isinstance(rendition, VideoRendition | AudioRendition) or locks.lacks(track):
             return ()
-        if not (looking.deep or segment.number == _sample(track)):
+        if not (checks.deep or segment.number == _sample(track)):
             return ()
         if isinstance(rendition, AudioRendition) and rendition.coded_language:
             rendition = replace(rendition, language=rendition.coded_language)
@@ -333,9 +335,9 @@ def _examine(
             clear = b"".join(locks.opened(track, inits[track.id], data))
         except PackagingError as error:
             return (f"it can't be decrypted: {error.message}",)
-        wrong = tuple(looking.look(rendition, stated.light, segment, clear))
+        wrong = tuple(checks.inspect(rendition, stated.light, segment, clear))
         if track.kid and not locks.is_whole(track):
-            wrong += tuple(looking.judge(inits[track.id] + data, clear, locks.keys[track.kid]))
+            wrong += tuple(checks.judge(inits[track.id] + data, clear, locks.keys[track.kid]))
         return wrong
 
     yield from _segments(store, presentation, list(known.values()), on_progress, inside, locks)
@@ -344,19 +346,19 @@ def _examine(
         yield from _manifests(store, presentation, document)
 
 
-def _track(store: Store, title: str, stated: StoredTrack) -> tuple[list[_Seen], StoredTrack | None]:
+def _track(store: Store, title: str, stated: StoredTrack) -> tuple[list[_ObjectCheck], StoredTrack | None]:
     """A track as its index describes it, with the labels of the release; None where the index can't be read."""
     key = layout.track_index(title, stated.id)
     data = _get(store, key)
     if data is None:
         return [_missing(key)], None
-    seen = [_Seen(key, len(data), ())]
+    seen = [_ObjectCheck(key, len(data), ())]
     try:
         index = track_index.decode(data, key=key)
     except StorageError as error:
-        return [_Seen(key, len(data), (error.message,))], None
+        return [_ObjectCheck(key, len(data), (error.message,))], None
     if index.facts.track != stated.id:
-        return [_Seen(key, len(data), (f"it is of {index.facts.track}",))], None
+        return [_ObjectCheck(key, len(data), (f"it is of {index.facts.track}",))], None
     sync: tuple[SyncRanges, ...] = ()
     if index.facts.sync_sha256:
         key = layout.track_sync(title, stated.id)
@@ -366,17 +368,17 @@ def _track(store: Store, title: str, stated: StoredTrack) -> tuple[list[_Seen], 
         try:
             sync = track_index.decode_sync(data, key=key)
         except StorageError as error:
-            return [*seen, _Seen(key, len(data), (error.message,))], None
+            return [*seen, _ObjectCheck(key, len(data), (error.message,))], None
         other = hashlib.sha256(data).hexdigest() != index.facts.sync_sha256
-        seen.append(_Seen(key, len(data), ("it is not the one that the index names",) if other else ()))
+        seen.append(_ObjectCheck(key, len(data), ("it is not the one that the index names",) if other else ()))
     try:
         track: StoredTrack = replace(from_index(cast(Any, stated.rendition), index, sync), kid=stated.kid)
     except StorageError as error:
-        return [*seen, _Seen(key, 0, (error.message,))], None
+        return [*seen, _ObjectCheck(key, 0, (error.message,))], None
     return seen, track
 
 
-def _off_grid(title: str, track: StoredTrack, grid: Grid) -> _Seen:
+def _off_grid(title: str, track: StoredTrack, grid: Grid) -> _ObjectCheck:
     """Hold an index against the grid."""
     key = layout.track_index(title, track.id)
     try:
@@ -384,18 +386,18 @@ def _off_grid(title: str, track: StoredTrack, grid: Grid) -> _Seen:
     except PackagingError as error:
         number = error.facts.get("segment")
         named = layout.track_segment(title, track.id, number) if isinstance(number, int) else key
-        return _Seen(named, 0, (error.message,))
-    return _Seen(key, 0, ())
+        return _ObjectCheck(named, 0, (error.message,))
+    return _ObjectCheck(key, 0, ())
 
 
-def _document(store: Store, kind: type[Noun], key: str) -> tuple[_Seen, Noun | None]:
+def _document(store: Store, kind: type[Noun], key: str) -> tuple[_ObjectCheck, Noun | None]:
     data = _get(store, key)
     if data is None:
         return _missing(key), None
     try:
-        return _Seen(key, len(data), ()), documents.read(kind, data, key=key)
+        return _ObjectCheck(key, len(data), ()), documents.read(kind, data, key=key)
     except StorageError as error:
-        return _Seen(key, len(data), (error.message,)), None
+        return _ObjectCheck(key, len(data), (error.message,)), None
 
 
 def _get(store: Store, key: str) -> bytes | None:
@@ -405,8 +407,8 @@ def _get(store: Store, key: str) -> bytes | None:
         return None
 
 
-def _missing(key: str) -> _Seen:
-    return _Seen(key, 0, ("it is missing",))
+def _missing(key: str) -> _ObjectCheck:
+    return _ObjectCheck(key, 0, ("it is missing",))
 
 
 # --- segments -----------------------------------------------------------------------------------------------------
@@ -418,7 +420,7 @@ def _inits(
     tracks: Iterable[StoredTrack],
     inits: dict[str, bytes],
     locks: "_Locks",
-) -> Iterator[_Seen]:
+) -> Iterator[_ObjectCheck]:
     """Check the init segments, and keep them by the tracks' ids."""
     for track in tracks:
         if not track.init_bytes:
@@ -439,7 +441,7 @@ def _inits(
                 wrong.append(f"its codec is {codec_string(data)}, not {track.codec_string} as the manifests say")
         except (PackagingError, struct.error, IndexError) as error:
             wrong.append(f"it can't be read: {error}")
-        yield _Seen(key, len(inits[track.id]), tuple(wrong))
+        yield _ObjectCheck(key, len(inits[track.id]), tuple(wrong))
 
 
 def _sample(track: StoredTrack) -> int:
@@ -454,11 +456,11 @@ def _segments(
     on_progress: Callable[[int, int], None],
     inside: Callable[[StoredTrack, Segment, bytes], Iterable[str]],
     locks: "_Locks",
-) -> Iterator[_Seen]:
+) -> Iterator[_ObjectCheck]:
     title, grid = presentation.title, presentation.grid
     done, total = 0, sum(len(track.segments) for track in tracks)
 
-    def examined(track: StoredTrack, segments: Sequence[Segment]) -> list[_Seen]:
+    def examined(track: StoredTrack, segments: Sequence[Segment]) -> list[_ObjectCheck]:
         gop_ticks = _gop_ticks(track, grid)
         seen = []
         for segment in segments:
@@ -489,11 +491,11 @@ def _segments(
                 on_progress(done, total)
                 yield seen
                 if seen.sequences and seen.sequences[0] <= last_sequence:
-                    yield _Seen(seen.key, 0, (f"its mfhd sequence number {seen.sequences[0]} does not ascend",))
+                    yield _ObjectCheck(seen.key, 0, (f"its mfhd sequence number {seen.sequences[0]} does not ascend",))
                 last_sequence = max((last_sequence, *seen.sequences))
 
 
-def _peaks(presentation: Presentation) -> Iterator[_Seen]:
+def _peaks(presentation: Presentation) -> Iterator[_ObjectCheck]:
     """The renditions whose rate exceeds their cap by more than is allowed, at the worst place of each."""
     grid = presentation.grid
     for track in (*presentation.video, *presentation.trick):
@@ -505,7 +507,7 @@ def _peaks(presentation: Presentation) -> Iterator[_Seen]:
         durations = [s.duration_ticks for s in segments]
         worst = max(rates.windows(sizes, durations, track.timescale, bound), key=lambda window: window.rate_bps)
         if worst.rate_bps > bound.limit_bps:
-            yield _Seen(
+            yield _ObjectCheck(
                 layout.track_segment(presentation.title, track.id, segments[worst.first].number),
                 0,
                 (
@@ -515,12 +517,12 @@ def _peaks(presentation: Presentation) -> Iterator[_Seen]:
             )
 
 
-def _read_picture(store: Store, key: str, segment: Segment) -> _Seen:
+def _read_picture(store: Store, key: str, segment: Segment) -> _ObjectCheck:
     data = _get(store, key)
     if data is None:
         return _missing(key)
     wrong = _not_as_encoded(data, segment)
-    return _Seen(key, len(data), (wrong,) if wrong else ())
+    return _ObjectCheck(key, len(data), (wrong,) if wrong else ())
 
 
 def _not_as_encoded(data: bytes, said: Segment) -> str:
@@ -544,7 +546,7 @@ def _examined(
     gop_ticks: int | None,
     inside: Callable[[Segment, bytes], Iterable[str]] = lambda _segment, _data: (),
     opened: Callable[[bytes], bytes] = lambda data: data,
-) -> _Seen:
+) -> _ObjectCheck:
     data = _get(store, key)
     if data is None:
         return _missing(key)
@@ -552,11 +554,11 @@ def _examined(
         clear = opened(data)
     except PackagingError as error:
         wrong = filter(None, (_not_as_encoded(data, segment), f"it can't be decrypted: {error.message}"))
-        return _Seen(key, len(data), tuple(wrong))
+        return _ObjectCheck(key, len(data), tuple(wrong))
     if clear is data:
         seen = _segment(key, data, segment, gop_ticks)
     elif other := _not_as_encoded(data, segment):
-        seen = _Seen(key, len(data), (other,))
+        seen = _ObjectCheck(key, len(data), (other,))
     else:
         sha256 = hashlib.sha256(clear).hexdigest()
         seen = _segment(key, clear, replace(segment, size_bytes=len(clear), sha256=sha256), gop_ticks)
@@ -564,7 +566,7 @@ def _examined(
     return seen if seen.wrong else replace(seen, wrong=tuple(inside(segment, data)))
 
 
-def _read_text(store: Store, key: str, segment: Segment) -> _Seen:
+def _read_text(store: Store, key: str, segment: Segment) -> _ObjectCheck:
     """A file of WebVTT is known by its digest; what is said of its cues is held against the file."""
     data = _get(store, key)
     if data is None:
@@ -576,19 +578,19 @@ def _read_text(store: Store, key: str, segment: Segment) -> _Seen:
         wrong.append("it does not begin as WebVTT with a clock")
     if data.count(b" --> ") != segment.samples:
         wrong.append(f"it has {data.count(b' --> ')} cues, not {segment.samples}")
-    return _Seen(key, len(data), tuple(wrong))
+    return _ObjectCheck(key, len(data), tuple(wrong))
 
 
-def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None) -> _Seen:
+def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None) -> _ObjectCheck:
     """Hold a segment's bytes against what is said of them; ``gop_ticks`` is None for sound."""
     other = _not_as_encoded(data, segment)
     if len(data) != segment.size_bytes:
-        return _Seen(key, len(data), (other,))
+        return _ObjectCheck(key, len(data), (other,))
     wrong = [other] if other else []
     try:
         found = tuple(segmenting.fragments(data))
     except (PackagingError, ChunkRejected, struct.error, IndexError) as error:
-        return _Seen(key, len(data), (*wrong, f"it can't be read: {error}"))
+        return _ObjectCheck(key, len(data), (*wrong, f"it can't be read: {error}"))
     made = (
         ("decode time", found[0].decode_ticks if found else None, segment.start_ticks),
         ("duration", sum(fragment.duration_ticks for fragment in found), segment.duration_ticks),
@@ -606,7 +608,7 @@ def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None) -> 
         wrong += _sync_errors(found, segment, gop_ticks)
     frames = sum(len(fragment.samples) for fragment in found) if gop_ticks is not None else 0
     # Numbers of a damaged segment say nothing about its neighbours.
-    return _Seen(key, len(data), tuple(wrong), frames, () if other else sequences)
+    return _ObjectCheck(key, len(data), tuple(wrong), frames, () if other else sequences)
 
 
 def _sync_errors(found: Sequence[segmenting.Fragment], segment: Segment, gop_ticks: int) -> Iterator[str]:
@@ -628,14 +630,14 @@ def _sync_errors(found: Sequence[segmenting.Fragment], segment: Segment, gop_tic
 # --- manifests ----------------------------------------------------------------------------------------------------
 
 
-def _manifests(store: Store, presentation: Presentation, document: Release) -> Iterator[_Seen]:
+def _manifests(store: Store, presentation: Presentation, document: Release) -> Iterator[_ObjectCheck]:
     """Hold the stored manifests against the release's name, and against those that this headend would write."""
     title, release = presentation.title, presentation.release
     folder = layout.release_path(title, release)
     try:
         wanted = manifests(presentation)
     except (ArithmeticError, ValueError, LookupError) as error:
-        yield _Seen(layout.release_document(title, release), 0, (f"no manifest can be made of it: {error}",))
+        yield _ObjectCheck(layout.release_document(title, release), 0, (f"no manifest can be made of it: {error}",))
         return
     if presentation.poster is not None:
         wanted = {**wanted, layout.POSTER_PICTURE: b""}
@@ -648,19 +650,19 @@ def _manifests(store: Store, presentation: Presentation, document: Release) -> I
         if name not in there:
             yield _missing(key)
         elif name == layout.POSTER_PICTURE:
-            yield _Seen(key, len(there[name]), ())
+            yield _ObjectCheck(key, len(there[name]), ())
         elif same and there[name] != wanted[name]:
-            yield _Seen(key, len(there[name]), (_first_difference(there[name], wanted[name]),))
+            yield _ObjectCheck(key, len(there[name]), (_first_difference(there[name], wanted[name]),))
         else:
             missing = [named for named in dict.fromkeys(references(key, there[name])) if named not in keys]
-            yield _Seen(key, len(there[name]), tuple(f"it names {named}, which is missing" for named in missing))
+            yield _ObjectCheck(key, len(there[name]), tuple(f"it names {named}, which is missing" for named in missing))
     poster = there.pop(layout.POSTER_PICTURE, None)
     complete = len(there) + (poster is not None) == len(wanted)
     # Where a line can be told, that says more.
     told = same and any(there[name] != wanted[name] for name in there)
     if complete and not told and release_id(there, poster) != release:
-        yield _Seen(folder, 0, ("its manifests are not those that gave the release its name",))
-    yield _Seen(
+        yield _ObjectCheck(folder, 0, ("its manifests are not those that gave the release its name",))
+    yield _ObjectCheck(
         f"{folder}/{layout.MULTIVARIANT}", 0, tuple(_low_bandwidths(wanted[layout.MULTIVARIANT].decode(), presentation))
     )
 

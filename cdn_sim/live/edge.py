@@ -26,7 +26,7 @@ from cdn_sim.live.folder import ArrivingFile, Folder, NoRoom
 from cdn_sim.live.load import HEADER as LOAD
 from cdn_sim.live.load import LoadMeter
 from cdn_sim.live.tracks import Tracks, Wanted
-from cdn_sim.live.upstream import LOOP, Absent, Told, Unreachable, Upstreams
+from cdn_sim.live.upstream import LOOP, Absent, ObjectFacts, Unreachable, Upstreams
 from cdn_sim.policies import Verdict
 from cdn_sim.request_logs.decisions import LoggedPolicy
 from headend.core import layout
@@ -107,7 +107,7 @@ class _Prepared:
     aged: Response
 
 
-class Figures:
+class EdgeCounts:
     """What an edge counts; the names are those of the simulation's report."""
 
     def __init__(self, registry: Registry, tier: str, name: str) -> None:
@@ -181,7 +181,7 @@ class Edge:
     ) -> None:
         self.name = name
         self.is_draining = False
-        self.figures = Figures(registry, tier, name)
+        self.figures = EdgeCounts(registry, tier, name)
         self._registry = registry
         self._upstreams = upstreams
         self._folder = folder
@@ -407,12 +407,12 @@ class Edge:
     ) -> _Ready:
         """Start to fetch an object; returns when its first bytes are here."""
         first: asyncio.Future[_Ready] = asyncio.get_running_loop().create_future()
-        told = Told()
+        facts = ObjectFacts()
         asked = self._ranked(wanted.key) if peers is None else peers
-        pieces: Pieces = self._upstreams.body(target, wanted.size_bytes, peers=asked, loops=loops, told=told)
+        pieces: Pieces = self._upstreams.body(target, wanted.size_bytes, peers=asked, loops=loops, facts=facts)
         if pace is not None:
             pieces = self._slowly(wanted.key, pieces, pace)
-        task = asyncio.get_running_loop().create_task(self._fetch(wanted, pieces, told, first))
+        task = asyncio.get_running_loop().create_task(self._fetch(wanted, pieces, facts, first))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await first
@@ -429,13 +429,13 @@ class Edge:
         finally:
             self._paced.discard(key)
 
-    async def _fetch(self, wanted: Wanted, pieces: Pieces, told: Told, first: "asyncio.Future[_Ready]") -> None:
+    async def _fetch(self, wanted: Wanted, pieces: Pieces, facts: ObjectFacts, first: "asyncio.Future[_Ready]") -> None:
         key = wanted.key
         place = self._placed(wanted)
 
         def begun(blob: Blob) -> None:
             if not first.done():
-                ready = _Ready(_file(wanted, blob, told.modified), self._clock())
+                ready = _Ready(_file(wanted, blob, facts.modified), self._clock())
                 self._arriving[key] = ready
                 first.set_result(ready)
 
@@ -448,21 +448,21 @@ class Edge:
                 place=place.blob if place is not None else None,
             )
             if place is not None and key in self._policy.policy:
-                place.finish(told.modified.timestamp())
+                place.finish(facts.modified.timestamp())
                 self._open.put(key, first.result())
             elif place is not None:
                 place.discard()  # evicted while it arrived
         except BaseException as error:
             if place is not None:
                 place.discard()
-            self._failed(key, error, told)
+            self._failed(key, error, facts)
             if not first.done():
                 first.set_exception(error)
             elif not isinstance(error, Exception):
                 raise
         finally:
             self._arriving.pop(key, None)
-            self.figures.fetched(str(told.role or "nobody"), told.bytes)
+            self.figures.fetched(str(facts.role or "nobody"), facts.bytes)
 
     def _placed(self, wanted: Wanted) -> ArrivingFile | None:
         """Room on the disk for an object that the policy keeps; None if it keeps it not, or there is none."""
@@ -476,14 +476,14 @@ class Edge:
             self._policy.failed(wanted.key)
             return None
 
-    def _failed(self, key: str, error: BaseException, told: Told) -> None:
+    def _failed(self, key: str, error: BaseException, facts: ObjectFacts) -> None:
         if key in self._policy.policy:
             self._policy.failed(key)
         if isinstance(error, Mismatch):
             self.figures.damaged.inc()
-            log.warning("%s came damaged from the %s", key, told.role)
-            if told.role is not None:
-                self._upstreams.blame(told.role)
+            log.warning("%s came damaged from the %s", key, facts.role)
+            if facts.role is not None:
+                self._upstreams.blame(facts.role)
 
     # --- the planned part ---
 

@@ -145,7 +145,13 @@ class Upstreams:
         raise Unreachable
 
     async def body(
-        self, target: str, size_bytes: int, *, peers: Sequence[str] = (), loops: str = "", told: "Told | None" = None
+        self,
+        target: str,
+        size_bytes: int,
+        *,
+        peers: Sequence[str] = (),
+        loops: str = "",
+        facts: "ObjectFacts | None" = None,
     ) -> AsyncGenerator[bytes, None]:
         """Get an object of a known size, from whoever gives it, and from the next one where one breaks off.
 
@@ -154,7 +160,7 @@ class Upstreams:
             size_bytes: Size of the whole object.
             peers: Addresses of the peers that may have it, the likeliest first.
             loops: The client's `LOOP`.
-            told: Gets where bytes came from and when the object was written.
+            facts: Gets where bytes came from and when the object was written.
 
         Raises:
             Absent: An upstream says that there is no such object.
@@ -173,12 +179,12 @@ class Upstreams:
                     if answer.status != (206 if at else 200) or answer.content_length != size_bytes - at:
                         upstream.breaker.note(failed=answer.status >= 500)
                         continue
-                    if told is not None:
-                        told.begin(upstream.role, answer.headers)
+                    if facts is not None:
+                        facts.begin(upstream.role, answer.headers)
                     async for piece in answer.content.iter_chunked(PIECE_BYTES):
                         at += len(piece)
-                        if told is not None:
-                            told.bytes += len(piece)
+                        if facts is not None:
+                            facts.bytes += len(piece)
                         yield piece
             except (aiohttp.ClientError, TimeoutError, OSError):
                 upstream.breaker.note(failed=True)
@@ -222,7 +228,7 @@ class Upstreams:
         return self._session.get(f"{upstream.url}{target}", headers=sent, allow_redirects=False)
 
 
-class Told:
+class ObjectFacts:
     """What became known of an object while it arrived.
 
     Attributes:

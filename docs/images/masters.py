@@ -25,7 +25,7 @@ from headend.core.settings import Cropping, StoreSettings
 from ladders.loading import load
 from tests.support.colours import Array, delta_e, light_of, signal_from
 from tests.support.dask_cluster import dask_processes
-from tests.support.hard_masters import KINDS, PATCHES, HardMaster, Reading, read_picture
+from tests.support.hard_masters import KINDS, PATCHES, HardMaster, ReadRange, read_picture
 from tests.support.jobs import submit_small
 from tests.support.masters import BEEP_S, master_of
 from tests.support.playback import planes_of, track_bytes
@@ -175,7 +175,7 @@ def look(kind: HardMaster, video: bytes, audio: bytes | None, folder: Path) -> S
     path.write_bytes(video)
     track = probing.probe(master_of(path), str(path)).video
     assert track is not None
-    readings: list[tuple[float, Reading]] = []
+    readings: list[tuple[float, ReadRange]] = []
     shown = None
     flash_s = float(kind.times_s[kind.flashes[0]] - kind.times_s[kind.frames[0]])
     for frame in decoded(video):
@@ -229,7 +229,7 @@ def fault(numbers: list[int | None], wanted: tuple[int, ...]) -> str:
     return f"**{', '.join(said) or 'order differs'}**"
 
 
-def colours(kind: HardMaster, track: VideoTrack, readings: list[Reading]) -> str:
+def colours(kind: HardMaster, track: VideoTrack, readings: list[ReadRange]) -> str:
     """How far the patches are from their light, as a player reads them."""
     meant = as_read(track.colour)
     codes = np.mean([reading.patches for reading in readings], axis=0)
@@ -250,7 +250,7 @@ def as_read(said: Colour) -> Colour:
     return Colour(*(getattr(usual if getattr(said, name) == "unknown" else said, name) for name in names))
 
 
-def flashes(readings: list[tuple[float, Reading]]) -> list[tuple[float, Reading]]:
+def flashes(readings: list[tuple[float, ReadRange]]) -> list[tuple[float, ReadRange]]:
     """The frames with which flashes begin."""
     bands = np.array([reading.band for _, reading in readings])
     bright = bands > (bands.min() + bands.max()) / 2

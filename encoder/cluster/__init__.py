@@ -19,7 +19,7 @@ from encoder.cluster import inquiry, running
 from encoder.cluster.events import Advance, Done, Event, Failed, Notice, Tick
 from encoder.cluster.local import local_cluster, local_workers
 from encoder.cluster.performing import Perform, TaskRun
-from encoder.cluster.roster import Roster, Seen
+from encoder.cluster.roster import Roster, WorkerState
 from encoder.cluster.running import Follow, Job, Runner, nothing_follows
 from encoder.scheduling import Work, Worker
 from headend.core.errors import HeadendError
@@ -82,7 +82,7 @@ def workers_of(settings: ClusterSettings) -> tuple[Worker, ...]:
             found = client.run_on_scheduler(inquiry.describe_workers)
         except OSError as error:  # it went away this very moment
             raise running.unreachable(settings.scheduler) from error
-        changes = roster.see(Seen(*each) for each in found)
+        changes = roster.see(WorkerState(*each) for each in found)
         asking = [threading.Thread(target=_ask, args=(client, address, roster), daemon=True) for address in changes.new]
         for thread in asking:
             thread.start()

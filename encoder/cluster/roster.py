@@ -13,7 +13,7 @@ MEMORY_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class WorkerState:
     """A worker as its scheduler knows it.
 
     Attributes:
@@ -70,7 +70,7 @@ class Roster:
 
     def __init__(self, wanted: Wanted | None) -> None:
         self._wanted = wanted
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, WorkerState] = {}
         self._frozen: set[str] = set()
         self._asked: set[str] = set()
         self._measured_bytes: dict[str, int] = {}
@@ -82,7 +82,7 @@ class Roster:
         """Whether workers are asked what they have."""
         return self._wanted is not None
 
-    def see(self, seen: Iterable[Seen]) -> Changes:
+    def see(self, seen: Iterable[WorkerState]) -> Changes:
         """Take in the scheduler's workers."""
         self._seen = {one.address: one for one in seen}
         frozen = {one.address for one in self._seen.values() if one.silent_s > FROZEN_S}
@@ -164,7 +164,7 @@ class Roster:
             else:
                 yield Worker(one.address, one.threads)
 
-    def _share_bytes(self, one: Seen, ready: Sequence[Seen]) -> int:
+    def _share_bytes(self, one: WorkerState, ready: Sequence[WorkerState]) -> int:
         """The part of its machine's memory that belongs to a worker without a limit of its own."""
         neighbours = [other for other in ready if other.host == one.host]
         stated_bytes = sum(other.memory_bytes for other in neighbours)

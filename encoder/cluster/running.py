@@ -26,7 +26,7 @@ from encoder.board import DEFAULT_PRIORITY, Blame, Board, Run
 from encoder.cluster import inquiry
 from encoder.cluster.events import Advance, Done, Event, Failed, Notice, Tick
 from encoder.cluster.performing import Perform, on_worker
-from encoder.cluster.roster import Roster, Seen, Wanted
+from encoder.cluster.roster import Roster, Wanted, WorkerState
 from encoder.scheduling import Work, Worker, misfit
 from headend.core.errors import Cancelled, ConfigError, EncodingError, HeadendError, TaskCrashed, WorkerUnfit
 from headend.core.settings import ClusterSettings
@@ -265,7 +265,7 @@ class Runner:
     def _seen(self, facts: list[tuple[str, int, int, str, float, str]]) -> None:
         self._seen_s = time.monotonic()
         had_any = bool(self._roster.workers)
-        changes = self._roster.see(Seen(*each) for each in facts)
+        changes = self._roster.see(WorkerState(*each) for each in facts)
         for address in changes.new:
             self._questions.put(address)
         for address in changes.frozen:

@@ -19,7 +19,7 @@ from encoder.loudness import CEILING_DBTP, REDUCTION_DB, dialnorm_word, level_wo
 from encoder.probing import CONTAINERS
 from encoder.sound.mixing import pan
 from encoder.timelines import policy
-from headend.core.media import AudioPart, AudioRendition, AudioTrack, Levelling, Master
+from headend.core.media import AudioPart, AudioRendition, AudioTrack, LoudnessTarget, Master
 from headend.core.media.speakers import LAYOUTS
 from headend.core.timing import SOUND_TAIL_SAMPLES, Grid
 
@@ -52,7 +52,7 @@ def audio_command(
 
     The sound is put on the picture's timeline: what comes before the first frame is cut, a late start and an early end
     are filled with silence, so that every rendition lasts exactly as long as the picture. Its level depends on what
-    `levelling` finds, for which placeholders stand.
+    `loudness_target` finds, for which placeholders stand.
 
     Args:
         master: The file; only where it lies matters here.
@@ -93,7 +93,7 @@ def audio_command(
     return _argv(outputs, mended=mended)
 
 
-def levelling(
+def loudness_target(
     master: Master,
     track: AudioTrack,
     grid: Grid,
@@ -104,7 +104,7 @@ def levelling(
     mended: bool = False,
     compressed: bool = False,
     containers: str = CONTAINERS,
-) -> Levelling:
+) -> LoudnessTarget:
     """Build the command that measures each layout exactly as `audio_command` will have it, and say what is aimed at.
 
     Args:
@@ -126,7 +126,7 @@ def levelling(
     )
     metered = [mixed.filter(meter(layout), peak="true", framelog="quiet") for layout, mixed in mixes.items()]
     argv = _argv([ffmpeg.output(stream, "-", f="null") for stream in metered], mended=mended)
-    return Levelling(
+    return LoudnessTarget(
         # Summaries are told at this level; progress goes to standard output, as always.
         argv=tuple("info" if before == "-loglevel" else word for before, word in pairwise(("", *argv))),
         layouts=tuple(rendition.layout for rendition in renditions),

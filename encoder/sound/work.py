@@ -8,7 +8,7 @@ from itertools import groupby
 from encoder.costs import Costs
 from encoder.identities import behind_input, task_id, track_id
 from encoder.probing import CONTAINERS
-from encoder.sound.command import audio_command, levelling
+from encoder.sound.command import audio_command, loudness_target
 from headend.core import documents, layout
 from headend.core.media import (
     AudioRendition,
@@ -16,10 +16,10 @@ from headend.core.media import (
     EncodePlan,
     EncodeTask,
     Kind,
-    Levelling,
+    LoudnessTarget,
     Master,
     Part,
-    Reading,
+    ReadRange,
 )
 from headend.core.timing import Grid
 
@@ -85,17 +85,17 @@ class SoundWork:
                     argv=argv,
                     cost=self.costs.audio_s(members, float(plan.grid.duration_s)),
                     memory_bytes=self.costs.audio_bytes(),
-                    levelling=levels,
+                    loudness_target=levels,
                     reads=self._reads(self.programmes[index]),
                 )
 
-    def _commands(self, members: Sequence[AudioRendition]) -> tuple[tuple[str, ...], Levelling]:
+    def _commands(self, members: Sequence[AudioRendition]) -> tuple[tuple[str, ...], LoudnessTarget]:
         """The commands that encode and that measure some renditions of one programme."""
         programme = self.programmes[members[0].track_index]
         place = (self.master, programme, self.grid, self.start_s, members)
         return (
             audio_command(*place, mended=self.mended, compressed=self.compressed, containers=self.containers),
-            levelling(
+            loudness_target(
                 *place,
                 self.loudness_lufs,
                 mended=self.mended,
@@ -104,8 +104,8 @@ class SoundWork:
             ),
         )
 
-    def _reads(self, programme: AudioTrack) -> tuple[Reading, ...]:
+    def _reads(self, programme: AudioTrack) -> tuple[ReadRange, ...]:
         """What a task reads of the file: all sound, as long as there is picture."""
         streams = [part.index for part in programme.parts] or [programme.index]
         end_s = self.start_s + self.grid.duration_s
-        return tuple(Reading(n, self.start_s, Fraction(0), None, self.start_s, end_s) for n in streams)
+        return tuple(ReadRange(n, self.start_s, Fraction(0), None, self.start_s, end_s) for n in streams)

@@ -18,7 +18,7 @@ from encoder import cluster, excerpts, trials
 from encoder.costs import Pricing, measured
 from encoder.planning import Draft
 from encoder.scheduling import Work
-from encoder.trials import Analysing, Tried
+from encoder.trials import Analysing, TrialSize
 from headend.app.surveying import Inquiry, perform
 from headend.core import documents, layout
 from headend.core.errors import ObjectMissing, StorageError
@@ -36,7 +36,7 @@ from headend.core.media.quality import viewing_of
 from headend.core.settings import ClusterSettings, StoreSettings, Targets
 from headend.core.storage import Store
 from ladders import fitting, titled
-from ladders.hull import Hull, Spot, TrialPoint, estimated, hull, rate_saving
+from ladders.hull import CurvePoint, Hull, TrialPoint, estimated, hull, rate_saving
 from ladders.ladder import Ladder
 
 READERS = 16
@@ -62,18 +62,18 @@ class CodecAnalysis:
 
     Attributes:
         codec: The codec.
-        points: Each trial, foretold for the whole title.
+        points: Each trial, predicted for the whole title.
         hull: Places along the hull, ascending.
         rungs: The rungs that were placed; empty where those of the pattern are kept.
-        pattern: The pattern's rungs as they are foretold for this title; between sizes that were tried, interpolated.
+        pattern: The pattern's rungs as they are predicted for this title; between sizes that were tried, interpolated.
         saving: Bits of the rungs at the pattern's quality, less those of the pattern, as a share: negative is fewer.
     """
 
     codec: Codec
     points: tuple[TrialPoint, ...]
-    hull: tuple[Spot, ...]
-    rungs: tuple[Spot, ...]
-    pattern: tuple[Spot, ...]
+    hull: tuple[CurvePoint, ...]
+    rungs: tuple[CurvePoint, ...]
+    pattern: tuple[CurvePoint, ...]
     saving: float
 
 
@@ -165,7 +165,7 @@ class Analyst:
         self._fixed = fitting.fit(pattern, shown, frame_rate=conformed.frame_rate)
         geometry = self._fixed.geometry
         self._tried, renditions = titled.fit_candidates(pattern, shown, conformed.frame_rate)
-        self._sizes = [Tried(rung.height_px, r) for rung, r in zip(self._tried.video, renditions, strict=True)]
+        self._sizes = [TrialSize(rung.height_px, r) for rung, r in zip(self._tried.video, renditions, strict=True)]
         self._viewing = viewing_of(geometry.width_px, geometry.height_px, plan.grid.frame_rate)
         self.makes = Analysing(
             draft.commands,
@@ -245,7 +245,7 @@ class Analyst:
             decisions.append(f"rate varies much: caps are {cap:.1f} × the average instead of {titled.CAP:g} ×")
         codecs = tuple(self._of_codec(codec, hulls[codec], points, made.spots[codec]) for codec in self._wanted)
         if savings := [f"{each.codec} {each.saving:+.1%}" for each in codecs if each.rungs]:
-            decisions.append(f"bits at equal VMAF, foretold against {self._pattern.name}: {', '.join(savings)}")
+            decisions.append(f"bits at equal VMAF, predicted against {self._pattern.name}: {', '.join(savings)}")
         return Analysis(
             ladder=made.ladder,
             pattern=self._pattern.name,
@@ -286,8 +286,8 @@ class Analyst:
             by_trial.setdefault(score.trial, {})[score.excerpt] = score
         points = []
         for trial, scores in by_trial.items():
-            foretold = excerpts.foretell(chosen, scores, gops, self._draft.plan.grid)
-            points.append(trials.TrialPoint(trial, foretold.kbps, foretold.vmaf))
+            predicted = excerpts.predict(chosen, scores, gops, self._draft.plan.grid)
+            points.append(trials.TrialPoint(trial, predicted.kbps, predicted.vmaf))
         return points
 
     def _hull(self, points: Sequence[trials.TrialPoint], codec: Codec) -> Hull:
@@ -298,7 +298,7 @@ class Analyst:
         )
 
     def _of_codec(
-        self, codec: Codec, found: Hull, points: Sequence[trials.TrialPoint], rungs: tuple[Spot, ...]
+        self, codec: Codec, found: Hull, points: Sequence[trials.TrialPoint], rungs: tuple[CurvePoint, ...]
     ) -> CodecAnalysis:
         lines = {(r.width_px, r.height_px): size.lines for size in self._sizes for r in [size.rendition]}
         pattern = tuple(

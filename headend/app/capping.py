@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from encoder import encoding, reencoding
 from encoder.encoding import Encoded
-from encoder.reencoding import Again
+from encoder.reencoding import Reencode
 from headend.core import rates
 from headend.core.media import EncodedTrack, EncodeTask, Segment
 from headend.core.rates import Bound, Window
@@ -109,7 +109,7 @@ def hold(
                 task,
                 chunk=part,
                 renditions=tuple(factors),
-                argv=reencoding.encode_again(task.argv, asked),
+                argv=reencoding.reencode(task.argv, asked),
                 sheets=(),
                 posters=(),
             )
@@ -165,9 +165,9 @@ def _windows(segments: Sequence[Segment], bound: Bound, grid: Grid, chunk: Chunk
     )
 
 
-def _again(id: str, part: Chunk, chunk: Chunk, divisor: int, factors: tuple[Fraction, ...]) -> Again:
+def _again(id: str, part: Chunk, chunk: Chunk, divisor: int, factors: tuple[Fraction, ...]) -> Reencode:
     first, end = (-(-(frame - chunk.first_frame) // divisor) for frame in (part.first_frame, part.end_frame))
-    return Again(id, first, end, factors, Fraction(part.frame_count, (end - first) * divisor))
+    return Reencode(id, first, end, factors, Fraction(part.frame_count, (end - first) * divisor))
 
 
 def _splice(path: Path, first_gop: int, part: Path) -> None:

@@ -27,8 +27,8 @@ from headend.core.measured import Known, Reference
 from headend.core.media import Master, Part, Presentation, Receipt, Track, VideoRange, VideoRendition
 from headend.core.media.quality import (
     Checking,
-    Foretold,
     MeasureTask,
+    PredictedQuality,
     QualityReport,
     RenditionQuality,
     SegmentQuality,
@@ -61,7 +61,7 @@ class Check:
         thresholds: What the best renditions have to reach.
         slot_bytes: Memory for a task; None for no limit.
         segment_count: Segments of the title.
-        foretold: What an analysis of the title has foretold of its renditions, by track.
+        predicted: What an analysis of the title has predicted for its renditions, by track.
         hulls: By codec: the best score for each rate, as such an analysis has found it.
         keys: Where the keys of an encrypted title come from; None for a clear one.
         known: What was measured so far.
@@ -78,8 +78,8 @@ class Check:
     thresholds: Thresholds
     slot_bytes: int | None
     segment_count: int
-    foretold: dict[str, Foretold] = field(default_factory=dict)
-    hulls: dict[str, tuple[Foretold, ...]] = field(default_factory=dict)
+    predicted: dict[str, PredictedQuality] = field(default_factory=dict)
+    hulls: dict[str, tuple[PredictedQuality, ...]] = field(default_factory=dict)
     keys: KeySettings | None = None
     known: Known = field(init=False)
     suspects: tuple[int, ...] = ()
@@ -90,7 +90,7 @@ class Check:
     def begin(self, *, anew: bool = False) -> None:
         """Write down how renditions are compared, and read what was measured before; nothing where that is void."""
         reference = Reference(
-            self.measuring.digest, self.settings, tuple(sorted(self.tracks)), self.foretold, self.hulls
+            self.measuring.digest, self.settings, tuple(sorted(self.tracks)), self.predicted, self.hulls
         )
         measured.keep_reference(self.store, self.title, reference)
         if self.level is Checking.OFF or anew:
@@ -258,7 +258,7 @@ class Check:
             black=found.black,
             frozen=found.frozen,
             other=found.other,
-            foretold=self.foretold.get(track.id),
+            predicted=self.predicted.get(track.id),
         )
 
 

@@ -123,7 +123,7 @@ def encrypt(
         if dry_run:
             nothing = Placed(replace(clear, release=""), is_current=False)
             return Encrypted(nothing, len(plan.sealings), len(there), 0, 0.0, time.monotonic() - started_s)
-        told = _Telling(on_progress, sum(sources[one.rendition].total_bytes for one in missing.values()))
+        told = _ProgressReporter(on_progress, sum(sources[one.rendition].total_bytes for one in missing.values()))
         kids = {one.scheme: sealing.kids_of(title, one) for one in plan.protection}
 
         def make(name: str, one: Sealing) -> StoredTrack:
@@ -256,7 +256,7 @@ def _read(store: Store, key: str, size_bytes: int, sha256: str) -> bytes:
     return data
 
 
-class _Telling:
+class _ProgressReporter:
     """Tells every few seconds how much is encrypted."""
 
     def __init__(self, on_progress: Callable[[Progress], None], total_bytes: int) -> None:

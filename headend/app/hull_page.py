@@ -9,7 +9,7 @@ from html import escape
 from itertools import groupby
 
 from headend.app.analysis import Analysis, CodecAnalysis
-from ladders.hull import Spot
+from ladders.hull import CurvePoint
 
 NAMES = {"avc": "H.264", "hevc": "HEVC", "av1": "AV1", "vp9": "VP9"}
 WIDTH, HEIGHT = 640, 400
@@ -62,13 +62,13 @@ def page(analysis: Analysis, *, master: str, cost: str) -> str:
 <p>{escape(sentence(analysis))}</p>
 <p class="soft">{escape(cost)}</p>
 <p class="soft"><span class="key new"></span> rungs of this title &nbsp; <span class="key was"></span> rungs of
-{escape(analysis.pattern)}, as foretold for it &nbsp; thick line: the best that the codec can do at each rate</p>
+{escape(analysis.pattern)}, as predicted for it &nbsp; thick line: the best that the codec can do at each rate</p>
 <div class="codecs">
 {sections}
 </div>
 <h2>Decisions</h2>
 <ul>{decisions}</ul>
-<p class="soft">VMAF by {escape(analysis.model)} on a screen of {escape(analysis.screen)}. Rates are foretold from
+<p class="soft">VMAF by {escape(analysis.model)} on a screen of {escape(analysis.screen)}. Rates are predicted from
 {analysis.excerpts:,} of {analysis.gops:,} GOPs; manifests state what is measured after encoding.</p>
 </body>
 </html>
@@ -111,7 +111,7 @@ def _section(codec: CodecAnalysis) -> str:
 
 def chart(codec: CodecAnalysis) -> str:
     """Draw one codec: rate across in steps of doublings, VMAF upwards."""
-    drawn: list[Spot] = [*codec.rungs, *codec.pattern]
+    drawn: list[CurvePoint] = [*codec.rungs, *codec.pattern]
     low, high = 0.8 * min(spot.kbps for spot in drawn), 1.25 * max(spot.kbps for spot in drawn)
     floor = 10 * math.floor(max(0.0, min(spot.vmaf for spot in drawn)) / 10)
     span = max(math.log2(high / low), 0.1)
@@ -164,6 +164,6 @@ def _line(kind: str, places: Sequence[tuple[float, float]]) -> str:
     return f'<polyline class="{kind}" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in places)}"/>' if places else ""
 
 
-def _mark(kind: str, spot: Spot, a: float, b: float, radius: int) -> str:
+def _mark(kind: str, spot: CurvePoint, a: float, b: float, radius: int) -> str:
     told = f"{spot.lines}p at CRF {spot.crf:g}: {spot.kbps:,.0f} kb/s, VMAF {spot.vmaf:.1f}"
     return f'<circle class="{kind}" cx="{a:.1f}" cy="{b:.1f}" r="{radius}"><title>{told}</title></circle>'

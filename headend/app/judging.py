@@ -65,10 +65,10 @@ LOUDNESS_LU = Limit(failure=2.0, remark=1.0)
 """By how much the integrated loudness may miss its target."""
 TRUE_PEAK_DBTP = Limit(failure=0.0, remark=-1.0)
 FORETOLD_VMAF, FORETOLD_RATE = Limit(failure=5.0, remark=2.0), Limit(failure=0.2, remark=0.1)
-"""By how much a rendition may differ from what an analysis of the title has foretold: in VMAF, and as a share of its
+"""By how much a rendition may differ from what an analysis of the title has predicted: in VMAF, and as a share of its
 rate."""
 FAIR_SEGMENTS = 20
-"""A title of fewer segments is foretold by few excerpts, and its sample is small: it gets remarks only."""
+"""A title of fewer segments is predicted by few excerpts, and its sample is small: it gets remarks only."""
 OWN_MEAN = Limit(failure=15.0, remark=10.0)
 """How far the worst segment of the best HDR rendition of a codec may lie below the rendition's own mean."""
 BLACK_S, FROZEN_S, OTHER_S = Fraction(1, 2), Fraction(2), Fraction(3, 10)
@@ -327,23 +327,23 @@ def _sound(report: QualityReport) -> Iterator[Shortfall]:
 def _foretold(report: QualityReport) -> Iterator[Shortfall]:
     small = len(report.evenly) < FAIR_SEGMENTS
     for one in report.video:
-        if (meant := one.foretold) is None or one.mean is None:
+        if (meant := one.predicted) is None or one.mean is None:
             continue
         off, share = one.mean - meant.vmaf, one.average_bps / meant.bps - 1
         if severity := _mild(FORETOLD_VMAF.severity(abs(off)), small):
             yield Shortfall(
-                "foretold",
+                "predicted",
                 severity,
                 f"{one.rendition} has a mean VMAF of {one.mean:.1f}, {abs(off):.1f} {'above' if off > 0 else 'below'} "
-                f"what was foretold",
+                f"what was predicted",
                 one.rendition,
             )
         if severity := _mild(FORETOLD_RATE.severity(abs(share)), small):
             yield Shortfall(
-                "foretold",
+                "predicted",
                 severity,
                 f"{one.rendition} takes {one.average_bps / 1000:,.0f} kb/s, {abs(share):.0%} "
-                f"{'more' if share > 0 else 'less'} than foretold",
+                f"{'more' if share > 0 else 'less'} than predicted",
                 one.rendition,
             )
 
@@ -385,8 +385,8 @@ RULES = (
         _pictures,
     ),
     Rule(
-        "foretold",
-        "renditions of a ladder that was fitted to the title come out as foretold",
+        "predicted",
+        "renditions of a ladder that was fitted to the title come out as predicted",
         "submit with a larger --analysis-share",
         _foretold,
     ),

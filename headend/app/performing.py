@@ -485,7 +485,7 @@ def _cut_all(
     order: Order, task: EncodeTask, decided: Sequence[Loudness], scratch: Path, seals: Seals
 ) -> Iterator[segmenting.Cut]:
     by_layout = {one.layout: one for one in decided}
-    layouts = task.levelling.layouts if task.levelling else ()
+    layouts = task.loudness_target.layouts if task.loudness_target else ()
     loudness = {id: by_layout[layout] for id, layout in zip(task.renditions, layouts, strict=False)}
     for rendition in task.renditions:
         path = encoding.output(scratch, rendition)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from encoder.cluster import Advance, Done, Failed
-from headend.app.pipeline import Planned
+from headend.app.request import Planned
 from headend.core.media import EncodeTask, Kind
 
 
@@ -82,7 +82,7 @@ class Encoding:
             retries=self.retries,
             frames_per_s=self._frames_done / max(elapsed_s, 0.001),
             realtime=speed / self._cost * float(self.plan.grid.duration_s),
-            # The first moments go into starting, and would foretell hours.
+            # The first moments go into starting, and would predict hours.
             left_s=max(0.0, self._cost - self._done_cost) / speed if self._done_cost > 0.02 * self._cost else None,
         )
 

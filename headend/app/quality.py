@@ -4,13 +4,13 @@ from collections.abc import Callable
 from functools import partial
 
 from encoder import cluster, planning, sandbox, tool
-from encoder.command import Look, VideoCommands
+from encoder.command import SourcePicture, VideoCommands
 from encoder.measure_tasks import Measuring
 from encoder.picture.colour import complete_colour
 from encoder.scheduling import slot_bytes
-from headend.app import checking, pipeline
+from headend.app import checking, deciding
 from headend.app.performing import Order, perform
-from headend.app.pipeline import Event, Measured, Step
+from headend.app.request import Event, Measured, Step
 from headend.core import holds, measured
 from headend.core.errors import ConfigError, MasterError, StorageError
 from headend.core.measured import Reference
@@ -109,7 +109,7 @@ def assess(
         thresholds=thresholds,
         slot_bytes=slot_bytes(cluster.workers_of(where)),
         segment_count=presentation.grid.segment_count,
-        foretold=reference.foretold,
+        predicted=reference.predicted,
         hulls=reference.hulls,
         keys=keys,
     )
@@ -167,15 +167,15 @@ def _measuring_by(
     with masters.opened(master, settings.endpoint_url) as source:
         probe = sandbox.probe(master, source.url, reference.settings.picture, progress=source.progress)
     planning.usable(probe)
-    conformed = pipeline.conform(reference.settings, settings, probe)
-    look = Look(conformed, complete_colour(conformed.track)[0])
+    conformed = deciding.conform(reference.settings, settings, probe)
+    picture = SourcePicture(conformed, complete_colour(conformed.track)[0])
     names = presentation.protection.names if presentation.protection is not None else ()
     by_kid = {name.kid: name for name in names}
     return Measuring(
         presentation.title,
-        look,
+        picture,
         presentation.grid,
-        VideoCommands(master, look, presentation.grid, Effort.STANDARD),
+        VideoCommands(master, picture, presentation.grid, Effort.STANDARD),
         [track.rendition for track in presentation.video],
         {track.rendition.id: track.id for track in presentation.video},
         {track.rendition.id: by_kid[track.kid] for track in presentation.video if track.kid in by_kid},

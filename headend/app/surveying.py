@@ -56,7 +56,7 @@ def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialS
     store = open_store(inquiry.store, cancelled=run.cancelled, on_wait=run.on_wait)
     task: SurveyTask | TrialTask = run.task
     with task_master.opened(inquiry.master, inquiry.store, run) as (scratch, source):
-        seen = surveying.Sightings()
+        seen = surveying.Detections()
         finished = encoding.encode(
             task.work,
             input_url=source.url,

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 from headend.core import documents, layout
 from headend.core.errors import ObjectMissing
 from headend.core.media.quality import (
-    Foretold,
-    MasterLook,
+    MasterSamples,
     Measurement,
     Override,
+    PredictedQuality,
     QualityReport,
     SegmentQuality,
     Span,
@@ -40,15 +40,15 @@ class Reference:
             another headend reads them.
         settings: What a person has chosen of the encode.
         tracks: The video tracks that were made of these frames.
-        foretold: What an analysis of the title has foretold of some of them, by track.
+        predicted: What an analysis of the title has predicted for some of them, by track.
         hulls: By codec: the best score for each rate, as such an analysis has found it.
     """
 
     digest: str
     settings: EncodeSettings
     tracks: tuple[str, ...]
-    foretold: dict[str, Foretold] = field(default_factory=dict)
-    hulls: dict[str, tuple[Foretold, ...]] = field(default_factory=dict)
+    predicted: dict[str, PredictedQuality] = field(default_factory=dict)
+    hulls: dict[str, tuple[PredictedQuality, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class Known:
     viewing: Viewing
     every: int
     tracks: dict[tuple[str, bool], TrackQuality] = field(default_factory=dict)
-    master: MasterLook = field(default_factory=MasterLook)
+    master: MasterSamples = field(default_factory=MasterSamples)
     tasks: set[str] = field(default_factory=set)
     cpu_s: float = 0.0
 
@@ -122,8 +122,8 @@ def merged(spans: Iterable[Span], *, gap_frames: int = 0) -> tuple[Span, ...]:
     return tuple(found)
 
 
-def _together(one: MasterLook, other: MasterLook) -> MasterLook:
-    return MasterLook(
+def _together(one: MasterSamples, other: MasterSamples) -> MasterSamples:
+    return MasterSamples(
         seen=merged((*one.seen, *other.seen)),
         black=merged((*one.black, *other.black)),
         frozen=merged((*one.frozen, *other.frozen)),
@@ -142,7 +142,7 @@ def keep_reference(store: Store, title: str, reference: Reference) -> None:
         reference = replace(
             reference,
             tracks=tuple(sorted({*reference.tracks, *known.tracks})),
-            foretold={**known.foretold, **reference.foretold},
+            predicted={**known.predicted, **reference.predicted},
             hulls={**known.hulls, **reference.hulls},
         )
         if reference == known:

@@ -10,7 +10,7 @@ Binding", section 2.3.3 (``av1C``) and 4 (Common Encryption).
 from dataclasses import dataclass
 
 from headend.core.errors import PackagingError
-from packager.coded.bits import Bits, Buffer, Ranges, Short, leb128
+from packager.coded.bits import Bits, Buffer, Ranges, Truncated, leb128
 
 _SEQUENCE, _FRAME_HEADER, _TILE_GROUP, _FRAME, _REDUNDANT, _TILE_LIST = 1, 3, 4, 6, 7, 8
 _KEY, _INTRA_ONLY, _SWITCH = 0, 2, 3
@@ -121,7 +121,7 @@ class Av1:
         header = _FrameHeader(self._sequence, self._saved, Bits(sample[start : min(end, start + 512)]), layers)
         try:
             tiles = header.read()
-        except Short:
+        except Truncated:
             header = _FrameHeader(self._sequence, self._saved, Bits(sample[start:end]), layers)
             tiles = header.read()
         for number in range(8):
@@ -165,7 +165,7 @@ def _units(data: Buffer, at: int) -> "list[tuple[int, int, int, tuple[int, int]]
         layers = (0, 0)
         if head & 4:
             if at >= size:
-                raise Short("an AV1 unit is cut short")
+                raise Truncated("an AV1 unit is cut short")
             layers = data[at] >> 5, data[at] >> 3 & 3
             at += 1
         end = size

@@ -11,7 +11,7 @@ Ranges = list[tuple[int, int]]
 """Half-open ranges of bytes of a sample."""
 
 
-class Short(PackagingError):
+class Truncated(PackagingError):
     """The data ends before what is read."""
 
 
@@ -37,7 +37,7 @@ class Bits:
         """An unsigned number of so many bits."""
         left = self.left - count
         if left < 0:
-            raise Short("a header of a coded picture is cut short")
+            raise Truncated("a header of a coded picture is cut short")
         self.left = left
         return self._value >> left & (1 << count) - 1
 
@@ -45,14 +45,14 @@ class Bits:
         """One bit."""
         left = self.left - 1
         if left < 0:
-            raise Short("a header of a coded picture is cut short")
+            raise Truncated("a header of a coded picture is cut short")
         self.left = left
         return self._value >> left & 1
 
     def skip(self, count: int) -> None:
         """Pass over so many bits."""
         if count > self.left:
-            raise Short("a header of a coded picture is cut short")
+            raise Truncated("a header of a coded picture is cut short")
         self.left -= count
 
     def ue(self) -> int:
@@ -61,7 +61,7 @@ class Bits:
         zeros = self.left - rest.bit_length()
         left = self.left - 2 * zeros - 1
         if left < 0:
-            raise Short("a header of a coded picture is cut short")
+            raise Truncated("a header of a coded picture is cut short")
         self.left = left
         return (rest >> left) - 1
 
@@ -88,7 +88,7 @@ def leb128(data: Buffer, at: int) -> tuple[int, int]:
     value = 0
     for place in range(8):
         if at + place >= len(data):
-            raise Short("an AV1 unit is cut short")
+            raise Truncated("an AV1 unit is cut short")
         byte = data[at + place]
         value |= (byte & 0x7F) << 7 * place
         if not byte & 0x80:

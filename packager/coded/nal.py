@@ -6,7 +6,7 @@ Source: ISO/IEC 14496-15, sections 5.3.3 and 8.3.3.
 from collections.abc import Callable, Iterator
 
 from headend.core.errors import PackagingError
-from packager.coded.bits import Buffer, Short, Unescaped
+from packager.coded.bits import Buffer, Truncated, Unescaped
 
 FIRST_BYTES = 64
 """Nearly every slice header is shorter; longer ones are read again in full."""
@@ -42,7 +42,7 @@ def header_bytes(sample: Buffer, start: int, end: int, read: Callable[[Unescaped
     try:
         head = Unescaped(bytes(sample[start : min(end, start + FIRST_BYTES)]))
         read(head)
-    except Short:
+    except Truncated:
         if end - start <= FIRST_BYTES:
             raise
         head = Unescaped(bytes(sample[start:end]))

@@ -20,7 +20,8 @@ import pytest
 
 from headend.app.jobs.model import State
 from headend.app.jobs.queue import Queue
-from headend.app.pipeline import Request, verify
+from headend.app.request import Request
+from headend.app.verifying import verify
 from headend.core import records
 from headend.core.process import leashed
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings

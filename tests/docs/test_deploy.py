@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from headend.app.cli import cli
-from headend.app.jobs.figures import Figures
+from headend.app.jobs.metrics import DispatcherMetrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -120,7 +120,9 @@ def test_services_wait_for_services_that_exist() -> None:
 
 
 def test_the_dashboard_asks_for_figures_that_are_exposed() -> None:
-    exposed = {name for family in Figures().registry.collect() for name in (family.name, f"{family.name}_total")}
+    exposed = {
+        name for family in DispatcherMetrics().registry.collect() for name in (family.name, f"{family.name}_total")
+    }
     asked = set(re.findall(r"headend_[a-z_]+", (DEPLOY / "grafana" / "jobs.json").read_text()))
     assert asked and asked <= exposed
     json.loads((DEPLOY / "grafana" / "jobs.json").read_text())

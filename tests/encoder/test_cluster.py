@@ -33,6 +33,8 @@ from tests.support.dask_cluster import dask_processes
 from tests.support.encodes import task_of
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
 WAIT_S = 60
 """How long a test waits for what must happen; a test that fails is slow, one that passes is not."""
 

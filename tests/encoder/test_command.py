@@ -26,7 +26,7 @@ from headend.core.media import (
 )
 from headend.core.timing import Chunk, Grid, lay_grid
 from packager.segmenting import fragments
-from tests.support.encodes import encode_chunk, encode_sound, look_at, look_of
+from tests.support.encodes import encode_chunk, encode_sound, look_at, picture_of
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import (
     BT709,
@@ -124,7 +124,7 @@ def command(
     url: str = "/masters/film.mov",
 ) -> tuple[str, ...]:
     track = track or long_track()
-    commands = VideoCommands(make_master(url), look_of(track), grid, Effort.DRAFT)
+    commands = VideoCommands(make_master(url), picture_of(track), grid, Effort.DRAFT)
     return commands.of(chunk or grid.chunks()[0], renditions)
 
 

@@ -1,4 +1,4 @@
-"""Costs are foretold from coefficients and corrected by what receipts say."""
+"""Costs are predicted from coefficients and corrected by what receipts say."""
 
 import json
 import math
@@ -93,7 +93,7 @@ def truly(plan: EncodePlan, truth: Costs) -> list[Receipt]:
 
 
 def jobs(truth: Costs, count: int) -> list[tuple[float, Calibration]]:
-    """Ratios of what equal jobs take to what was foretold, and what is known after each."""
+    """Ratios of what equal jobs take to what was predicted, and what is known after each."""
     known, found = Calibration(), []
     for _ in range(count):
         costs = known.applied(measured())

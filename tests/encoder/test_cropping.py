@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder import sandbox
-from encoder.cropping import SAMPLES, Borders, Sighting, between_bars, borders_of, crop, look, sampling
+from encoder.cropping import SAMPLES, Borders, DetectedBorders, between_bars, borders_of, crop, look, sampling
 from encoder.probing import probe
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import Crop
@@ -28,7 +28,7 @@ def found(*seen: Borders) -> Crop | None:
     return between_bars(seen, HD)[0]
 
 
-def unseen(area: Crop) -> Sighting:
+def unseen(area: Crop) -> DetectedBorders:
     raise AssertionError(f"nobody asked to look at {area}")
 
 
@@ -91,9 +91,9 @@ def test_a_clean_aperture_is_kept_with_even_sizes_and_bars_are_sought_within() -
     assert crop(track, Cropping.NONE, unseen) == (clean, ("clean aperture 702x574 at 8,0 of 720x576",))
     asked: list[Crop] = []
 
-    def sighted(area: Crop) -> Sighting:
+    def sighted(area: Crop) -> DetectedBorders:
         asked.append(area)
-        return Sighting((borders(top=70, bottom=70),) * 20)
+        return DetectedBorders((borders(top=70, bottom=70),) * 20)
 
     kept, told = crop(track, Cropping.AUTO, sighted)
     assert (kept, asked) == (Crop(702, 434, 8, 70), [clean])

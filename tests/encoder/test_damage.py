@@ -11,7 +11,7 @@ from encoder.conforming import conform
 from encoder.planning import usable
 from encoder.probing import probe
 from headend.core.errors import MasterError
-from headend.core.media import Damage, FrameIndex, Probe, Reading, merged
+from headend.core.media import Damage, FrameIndex, Probe, ReadRange, merged
 from tests.support.damage import blank, garble, lose, skip_frames
 from tests.support.masters import Sound, make_film, master_of
 from tests.support.nouns import make_probe, make_video_track
@@ -32,9 +32,9 @@ def found_in(path: Path, *, first: int = 0, end: int = 50, sound: bool = True) -
     known = probe(master_of(path), str(path))
     start_s = usable(known).start_s
     place = start_s, FRAME_S, None, start_s + first * FRAME_S, start_s + end * FRAME_S
-    readings = [Reading(usable(known).index, *place)]
+    readings = [ReadRange(usable(known).index, *place)]
     if sound:
-        readings += [Reading(track.index, start_s, Fraction(0), *place[2:]) for track in known.audio]
+        readings += [ReadRange(track.index, start_s, Fraction(0), *place[2:]) for track in known.audio]
     found = damage.look_through(master_of(path), str(path), readings)
     return [(one.stream, float(one.start_s), float(one.end_s), one.errors) for one in found]
 
@@ -137,7 +137,7 @@ def test_damage_is_merged_to_stretches_and_told_twice_counts_once() -> None:
 @pytest.mark.parametrize("hurt", [lambda path: path, lambda path: blank(path, [30])], ids=["whole", "damaged"])
 def test_looking_through_happens_in_a_process_of_its_own(hurt: Callable[[Path], Path], tmp_path: Path) -> None:
     path = hurt(film(tmp_path / "film.mp4", codec_args=("-g", "25", "-bf", "0")))
-    reading = Reading(0, Fraction(0), FRAME_S, Fraction(1), Fraction(1), Fraction(2))
+    reading = ReadRange(0, Fraction(0), FRAME_S, Fraction(1), Fraction(1), Fraction(2))
 
     here = damage.look_through(master_of(path), str(path), [reading])
 
@@ -150,4 +150,4 @@ def test_a_master_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:
     path.unlink()
 
     with pytest.raises(MasterError, match="there is no file"):
-        sandbox.look_through(master, str(path), (Reading(0, Fraction(0), FRAME_S, None, Fraction(0), Fraction(2)),))
+        sandbox.look_through(master, str(path), (ReadRange(0, Fraction(0), FRAME_S, None, Fraction(0), Fraction(2)),))

@@ -1,4 +1,4 @@
-"""Excerpts: drawn without chance, weighted so that a rate in proportion to the survey's bytes is foretold exactly."""
+"""Excerpts: drawn without chance, weighted so that a rate in proportion to the survey's bytes is predicted exactly."""
 
 from fractions import Fraction
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder.excerpts import draw, foretell, peak_ratio
+from encoder.excerpts import draw, peak_ratio, predict
 from headend.core.media import Codec
 from headend.core.media.analysis import GopComplexity, Trial, TrialScore
 from headend.core.timing import Grid
@@ -30,7 +30,7 @@ def test_a_short_title_is_tried_whole_and_foretold_exactly() -> None:
     film = [*gops(1000, 3000), GopComplexity(25, 400)]
 
     chosen = draw(film, 50, 4)
-    foretold = foretell(
+    predicted = predict(
         chosen, {0: scored(10_000, 90), 1: scored(50_000, 70), 2: scored(5_000, 100)}, film, grid_of(film)
     )
 
@@ -39,8 +39,8 @@ def test_a_short_title_is_tried_whole_and_foretold_exactly() -> None:
         (1, 50, 100, 1),
         (2, 100, 125, 1),
     ]
-    assert foretold.kbps == pytest.approx(65_000 * 8 / 1000 / 5)
-    assert foretold.vmaf == pytest.approx((90 * 50 + 70 * 50 + 100 * 25) / 125)
+    assert predicted.kbps == pytest.approx(65_000 * 8 / 1000 / 5)
+    assert predicted.vmaf == pytest.approx((90 * 50 + 70 * 50 + 100 * 25) / 125)
 
 
 def test_what_is_hard_is_drawn_more_often_and_weighs_less() -> None:
@@ -66,10 +66,10 @@ def test_a_black_title_is_sampled_all_the_same() -> None:
     film = gops(*[0] * 40)
 
     chosen = draw(film, 50, 4)
-    foretold = foretell(chosen, {e.number: scored(100, 100) for e in chosen}, film, grid_of(film))
+    predicted = predict(chosen, {e.number: scored(100, 100) for e in chosen}, film, grid_of(film))
 
     assert len(chosen) == 4
-    assert foretold.kbps == pytest.approx(100 * 8 / 1000 / 2)
+    assert predicted.kbps == pytest.approx(100 * 8 / 1000 / 2)
 
 
 sizes = st.lists(st.integers(0, 10**7), min_size=1, max_size=200)
@@ -81,10 +81,10 @@ def test_rates_in_proportion_to_the_survey_are_foretold_exactly(found: list[int]
     film = gops(*(size + 1 for size in found))
     chosen = draw(film, 50, count)
 
-    foretold = foretell(chosen, {e.number: scored(7 * e.size_bytes, 80) for e in chosen}, film, grid_of(film))
+    predicted = predict(chosen, {e.number: scored(7 * e.size_bytes, 80) for e in chosen}, film, grid_of(film))
 
-    assert foretold.kbps == pytest.approx(7 * sum(gop.size_bytes for gop in film) * 8 / 1000 / (2 * len(film)))
-    assert foretold.vmaf == pytest.approx(80)
+    assert predicted.kbps == pytest.approx(7 * sum(gop.size_bytes for gop in film) * 8 / 1000 / (2 * len(film)))
+    assert predicted.vmaf == pytest.approx(80)
     assert 1 <= len(chosen) <= count or len(chosen) == len(film) <= count
     assert chosen == draw(film, 50, count)
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from encoder import encoding
 from encoder.loudness import LARGEST_GAIN_DB, level, levels, limiter, unmeasured_words, words
 from headend.core.errors import ToolFailed
-from headend.core.media import Codec, Levelling, Loudness
+from headend.core.media import Codec, Loudness, LoudnessTarget
 from tests.support.encodes import Film, look_at, sound_task
 from tests.support.masters import Sound, make_film, run_ffmpeg
 from tests.support.nouns import make_audio_rendition
 from tests.support.playback import dialnorms_db
 
-AIM = Levelling(
+AIM = LoudnessTarget(
     argv=("ffmpeg",),
     layouts=("2.0", "5.1"),
     mixed=("2.0",),
@@ -32,7 +32,7 @@ AS_IT_IS = replace(AIM, target_lufs=None)
 
 
 def decide(
-    integrated_lufs: float, true_peak_dbtp: float, *, aim: Levelling = AIM, layout: str = "5.1"
+    integrated_lufs: float, true_peak_dbtp: float, *, aim: LoudnessTarget = AIM, layout: str = "5.1"
 ) -> tuple[float, float | None, float | None, bool]:
     made = level(aim, layout, integrated_lufs=integrated_lufs, range_lu=5.0, true_peak_dbtp=true_peak_dbtp)
     return made.gain_db, made.result_lufs, made.result_dbtp, made.limited
@@ -212,14 +212,14 @@ def test_a_measuring_that_fails_is_shown_as_planned(tmp_path: Path, film: Film) 
             cancelled=lambda: False,
             on_frames=lambda _: None,
         )
-    assert task.levelling is not None
-    assert caught.value.facts["argv"] == list(task.levelling.argv)
+    assert task.loudness_target is not None
+    assert caught.value.facts["argv"] == list(task.loudness_target.argv)
 
 
 def test_duration_and_place_are_the_same_while_measuring_and_encoding(film: Film) -> None:
     task = sound_task(film, KINDS)
-    assert task.levelling is not None
-    graphs = [argv[argv.index("-filter_complex") + 1] for argv in (task.argv, task.levelling.argv)]
+    assert task.loudness_target is not None
+    graphs = [argv[argv.index("-filter_complex") + 1] for argv in (task.argv, task.loudness_target.argv)]
     shared = f"apad=whole_len={round(film.grid.duration_s * 48_000) + 2048}"
 
     assert all(graph.count(shared) == 1 and graph.count("pan=") == 2 for graph in graphs)

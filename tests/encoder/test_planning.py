@@ -231,8 +231,8 @@ def test_each_chunk_makes_its_thumbnails_once_beside_what_goes_first(workers: in
     assert made.thumbnails is not None
     beside = [task for task in made.tasks if task.sheets]
     assert sorted(task.chunk.number for task in beside) == list(range(len(made.grid.chunks())))
-    winding = [rendition.id for rendition in made.trick]
-    assert winding == ["avc-720p-trick", "av1-540p-trick", "vp9-360p-trick"]
+    trick = [rendition.id for rendition in made.trick]
+    assert trick == ["avc-720p-trick", "av1-540p-trick", "vp9-360p-trick"]
     assert all(("avc-720p-trick" in task.renditions) == bool(task.sheets) for task in made.tasks)
     numbers = sorted(number for task in beside for number in task.sheets)
     assert tuple(numbers) == made.thumbnails.sheet_numbers(0, made.grid.frame_count)

@@ -5,10 +5,10 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
-from encoder.command import Look, VideoCommands
+from encoder.command import SourcePicture, VideoCommands
 from encoder.conforming import conform
 from encoder.planning import complete_colour
-from encoder.reencoding import Again, bounds, encode_again, first_pass
+from encoder.reencoding import Reencode, bounds, first_pass, reencode
 from headend.core.media import Codec, Effort, VideoRendition
 from headend.core.rates import Bound
 from headend.core.timing import lay_grid
@@ -21,7 +21,7 @@ VP9 = make_video_rendition(id="vp9", codec=Codec.VP9, average_bps=300_000)
 
 def argv_of(renditions: Sequence[VideoRendition], effort: Effort = Effort.STANDARD) -> tuple[str, ...]:
     track = make_video_track(frame_count=48)
-    look = Look(conform(track), complete_colour(track)[0])
+    look = SourcePicture(conform(track), complete_colour(track)[0])
     return VideoCommands(make_master(), look, GRID, effort).of(GRID.chunks()[0], renditions)
 
 
@@ -33,8 +33,8 @@ def graph(argv: Sequence[str]) -> str:
     return option(argv, "filter_complex")[0]
 
 
-def again(rendition: str, *factors: Fraction) -> Again:
-    return Again(rendition, 24, 48, factors or (Fraction(9, 10),))
+def again(rendition: str, *factors: Fraction) -> Reencode:
+    return Reencode(rendition, 24, 48, factors or (Fraction(9, 10),))
 
 
 def test_caps_are_read_from_the_command() -> None:
@@ -63,13 +63,13 @@ def test_no_first_pass_without_such_an_encoder() -> None:
 def test_outputs_of_two_passes_come_first_as_their_logs_are_named_by_place() -> None:
     argv = argv_of([AVC, VP9])
 
-    for whole in (argv, encode_again(argv, [again("avc"), again("vp9")])):
+    for whole in (argv, reencode(argv, [again("avc"), again("vp9")])):
         assert [word for word in whole if word.endswith(".mp4")] == ["{scratch}/vp9.mp4", "{scratch}/avc.mp4"]
         assert option(whole, "passlogfile") == option(first_pass(whole), "passlogfile") == ["{scratch}/vp9"]
 
 
 def test_segment_is_encoded_again_with_less_rate_and_the_same_quality() -> None:
-    argv = encode_again(argv_of([AVC, VP9]), [again("avc", Fraction(1, 2))])
+    argv = reencode(argv_of([AVC, VP9]), [again("avc", Fraction(1, 2))])
 
     assert option(argv, "maxrate") == [str(AVC.cap_bps // 2)]
     assert option(argv, "bufsize") == [str(AVC.buffer_bits // 2)]
@@ -80,7 +80,7 @@ def test_segment_is_encoded_again_with_less_rate_and_the_same_quality() -> None:
 
 def test_options_that_decide_the_init_segment_stay() -> None:
     argv = argv_of([AVC])
-    derived = encode_again(argv, [again("avc")])
+    derived = reencode(argv, [again("avc")])
 
     changed = {"-map", "-maxrate", "-bufsize", "-filter_complex"}
     pairs = [set(pairwise(words)) for words in (argv, derived)]
@@ -89,7 +89,7 @@ def test_options_that_decide_the_init_segment_stay() -> None:
 
 def test_constant_quality_becomes_an_average_below_the_cap() -> None:
     for effort in (Effort.DRAFT, Effort.STANDARD):
-        argv = encode_again(argv_of([VP9], effort), [again("vp9", Fraction(1, 3))])
+        argv = reencode(argv_of([VP9], effort), [again("vp9", Fraction(1, 3))])
 
         assert option(argv, "b:v") == [str(int(VP9.cap_bps * 0.95))]
         assert option(argv, "crf") == []
@@ -99,7 +99,7 @@ def test_constant_quality_becomes_an_average_below_the_cap() -> None:
 
 
 def test_a_last_picture_that_is_shown_for_less_than_its_encoder_thinks_has_fewer_bits() -> None:
-    argv = encode_again(argv_of([VP9]), [Again("vp9", 24, 48, (Fraction(9, 10),), share=Fraction(7, 8))])
+    argv = reencode(argv_of([VP9]), [Reencode("vp9", 24, 48, (Fraction(9, 10),), share=Fraction(7, 8))])
 
     assert option(argv, "maxrate") == [str(VP9.cap_bps * 7 // 8)]
     assert option(argv, "b:v") == [str(int(VP9.cap_bps * 7 // 8 * 0.95))]
@@ -108,13 +108,13 @@ def test_a_last_picture_that_is_shown_for_less_than_its_encoder_thinks_has_fewer
 def test_later_attempts_shrink_what_was_still_too_large() -> None:
     factors = (Fraction(1, 2), Fraction(4, 5))
 
-    assert option(encode_again(argv_of([AVC]), [again("avc", *factors)]), "maxrate") == [str(int(AVC.cap_bps * 0.4))]
-    assert option(encode_again(argv_of([VP9]), [again("vp9", *factors)]), "maxrate") == [str(int(VP9.cap_bps * 0.8))]
+    assert option(reencode(argv_of([AVC]), [again("avc", *factors)]), "maxrate") == [str(int(AVC.cap_bps * 0.4))]
+    assert option(reencode(argv_of([VP9]), [again("vp9", *factors)]), "maxrate") == [str(int(VP9.cap_bps * 0.8))]
 
 
 def test_last_attempts_take_away_detail() -> None:
     half = Fraction(1, 2)
-    graphs = [graph(encode_again(argv_of([AVC]), [again("avc", *[half] * attempt)])) for attempt in (2, 3, 4, 5, 6)]
+    graphs = [graph(reencode(argv_of([AVC]), [again("avc", *[half] * attempt)])) for attempt in (2, 3, 4, 5, 6)]
 
     assert [part.partition("gblur=sigma=")[2].partition("[")[0] for part in graphs] == ["", "1", "2", "4", "8"]
 
@@ -122,6 +122,6 @@ def test_last_attempts_take_away_detail() -> None:
 def test_segment_is_the_same_in_every_group_of_renditions() -> None:
     alone = replace(AVC, id="alone")
     for others in ([], [VP9], [VP9, replace(AVC, id="other", crf=40.0)]):
-        argv = encode_again(argv_of([*others, alone]), [again("alone")])
+        argv = reencode(argv_of([*others, alone]), [again("alone")])
         words = list(argv[argv.index("-map") + 2 :])
-        assert words == list(encode_again(argv_of([alone]), [again("alone")])[-len(words) :])
+        assert words == list(reencode(argv_of([alone]), [again("alone")])[-len(words) :])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from encoder.surveying import Sightings, complexity
+from encoder.surveying import Detections, complexity
 from headend.core.errors import ChunkRejected
 from headend.core.timing import Chunk
 
@@ -12,7 +12,7 @@ PACKETS = (
 
 
 def test_bytes_are_counted_by_gop() -> None:
-    found = complexity(Chunk(1, 250, 275, 1), PACKETS, Sightings(), gop_frames=10, frames_per_s=25.0, cpu_s=1.5)
+    found = complexity(Chunk(1, 250, 275, 1), PACKETS, Detections(), gop_frames=10, frames_per_s=25.0, cpu_s=1.5)
 
     assert found.first_frame == 250
     assert [(gop.frames, gop.size_bytes) for gop in found.gops] == [(10, 1090), (10, 1090), (5, 1040)]
@@ -20,7 +20,7 @@ def test_bytes_are_counted_by_gop() -> None:
 
 
 def test_what_detectors_say_is_put_on_the_grid() -> None:
-    seen = Sightings()
+    seen = Detections()
     for line in (
         "[blackdetect @ 0x55] black_start:0 black_end:0.4 black_duration:0.4",
         "[freezedetect @ 0x56] lavfi.freezedetect.freeze_start: 0.8",
@@ -39,4 +39,4 @@ def test_what_detectors_say_is_put_on_the_grid() -> None:
 
 def test_a_survey_that_lacks_frames_is_rejected() -> None:
     with pytest.raises(ChunkRejected, match="25 frames, not 30"):
-        complexity(Chunk(0, 0, 30, 1), PACKETS, Sightings(), gop_frames=10, frames_per_s=25.0, cpu_s=0)
+        complexity(Chunk(0, 0, 30, 1), PACKETS, Detections(), gop_frames=10, frames_per_s=25.0, cpu_s=0)

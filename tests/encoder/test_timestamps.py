@@ -14,10 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from encoder import timestamps, tool
-from encoder.command import Beside, Look, VideoCommands
+from encoder.command import SideOutputs, SourcePicture, VideoCommands
 from encoder.conforming import Cadence, Conformed
 from encoder.probing import STANDARD_RATES
-from encoder.sound.command import audio_command, levelling
+from encoder.sound.command import audio_command, loudness_target
 from headend.core.media import AudioTrack, Effort, FieldOrder, Thumbnails
 from headend.core.timing import lay_grid
 from tests.support.nouns import (
@@ -195,10 +195,10 @@ def test_commands_for_the_picture_set_times_by_whole_numbers_alone(cadence: Cade
         conformed.frame_rate, conformed.frame_count, segment_s=Fraction(2), chunk_s=Fraction(4), gop_multiple=4
     )
     renditions = [make_video_rendition(), make_video_rendition(id="half", rate_divisor=2, width_px=640, height_px=360)]
-    commands = VideoCommands(make_master(), Look(conformed, BT709), grid, Effort.DRAFT)
+    commands = VideoCommands(make_master(), SourcePicture(conformed, BT709), grid, Effort.DRAFT)
 
     for chunk in grid.chunks():
-        argv = commands.of(chunk, renditions, Beside(Thumbnails(160, 90, 2, 1, grid.gop_frames)))
+        argv = commands.of(chunk, renditions, SideOutputs(Thumbnails(160, 90, 2, 1, grid.gop_frames)))
         assert {"setpts", "settb", "fps"} <= {name for name, _ in filters_of(argv)}
         check_times(argv)
 
@@ -210,6 +210,6 @@ def test_commands_for_sound_set_times_by_whole_numbers_alone(start_s: Fraction, 
     track: AudioTrack = make_audio_track(start_s=start_s, sample_rate_hz=44_100)
     place = make_master(), track, grid, Fraction(0), [make_audio_rendition()]
 
-    for argv in (audio_command(*place, mended=mended), levelling(*place, -23.0, mended=mended).argv):
+    for argv in (audio_command(*place, mended=mended), loudness_target(*place, -23.0, mended=mended).argv):
         assert "asetpts" in {name for name, _ in filters_of(argv)}
         check_times(argv)

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from encoder.trials import TrialPoint, Tried, first_trials, further_trials, grouped, measured_at_once
+from encoder.trials import TrialPoint, TrialSize, first_trials, further_trials, grouped, measured_at_once
 from headend.core.media import Codec
 from headend.core.media.analysis import Trial
 from tests.support.nouns import make_video_rendition
 
 SIZES = [
-    Tried(lines, make_video_rendition(codec=codec, width_px=width, height_px=lines))
+    TrialSize(lines, make_video_rendition(codec=codec, width_px=width, height_px=lines))
     for codec in (Codec.AVC, Codec.AV1)
     for lines, width in ((360, 640), (720, 1280), (1080, 1920))
 ]
@@ -68,7 +68,7 @@ def test_the_smallest_size_is_tried_coarser_where_the_lowest_rung_needs_it() -> 
 
 
 def test_tasks_hold_one_codec_and_frame_rate_and_no_more_pixels_than_two_encoders_of_1080_lines() -> None:
-    sizes = [*SIZES, Tried(234, make_video_rendition(codec=Codec.AVC, width_px=416, height_px=234, rate_divisor=2))]
+    sizes = [*SIZES, TrialSize(234, make_video_rendition(codec=Codec.AVC, width_px=416, height_px=234, rate_divisor=2))]
     trials = first_trials(sizes)
 
     groups = list(grouped(trials, sizes))
@@ -84,7 +84,7 @@ def test_tasks_hold_one_codec_and_frame_rate_and_no_more_pixels_than_two_encoder
 
 
 def test_one_picture_of_4320_lines_is_a_task_of_its_own() -> None:
-    large = Tried(4320, replace(SIZES[0].rendition, width_px=7680, height_px=4320))
+    large = TrialSize(4320, replace(SIZES[0].rendition, width_px=7680, height_px=4320))
 
     assert [len(group) for group in grouped(first_trials([large]), [large])] == [1, 1, 1]
 

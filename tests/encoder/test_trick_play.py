@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from encoder import tool
-from encoder.command import Beside
+from encoder.command import SideOutputs
 from encoder.encoding import sheet
 from encoder.trick_play import (
     LONGEST_SIDE_PX,
@@ -125,7 +125,7 @@ def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(codec: Codec,
     tiles: list[int | None] = []
     for chunk in film.chunks:
         scratch = tmp_path / str(chunk.number)
-        argv = commands_of(film).of(chunk, [main, trick], Beside(laid))
+        argv = commands_of(film).of(chunk, [main, trick], SideOutputs(laid))
         made = carry_out(task_of(argv, [main.id, trick.id], chunk), film.path, scratch)
         cut = cut_video(
             memoryview(bytearray(made[trick.id])),
@@ -147,7 +147,7 @@ def test_what_is_left_of_a_sheet_is_black(film: Film, tmp_path: Path) -> None:
     assert film.probe.video is not None
     laid = replace(lay_thumbnails(WIDE, film.grid), tile_width_px=160, tile_height_px=90, rows=3)
     main = make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))
-    argv = commands_of(film).of(film.chunks[-1], [main], Beside(laid))
+    argv = commands_of(film).of(film.chunks[-1], [main], SideOutputs(laid))
     carry_out(task_of(argv, ["main"], film.chunks[-1]), film.path, tmp_path)
     *seen, rest = tiles_of(sheet(tmp_path, 1), laid)
     assert [read_frame_number(tile) for tile in seen] == [48, 72]
@@ -157,7 +157,7 @@ def test_what_is_left_of_a_sheet_is_black(film: Film, tmp_path: Path) -> None:
 def test_a_task_tells_of_its_progress_before_its_first_sheet_is_complete(film: Film, tmp_path: Path) -> None:
     main = make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))
     laid, chunk = replace(lay_thumbnails(main, film.grid), rows=3), film.chunks[0]
-    argv = commands_of(film).of(chunk, [main], Beside(laid))
+    argv = commands_of(film).of(chunk, [main], SideOutputs(laid))
     places = {"ffmpeg": tool.ffmpeg_path(), "{master}": str(film.path)}
     words = [places.get(word, word).replace("{scratch}", str(tmp_path)) for word in argv]
     # As if it took as long as it is shown: two seconds.

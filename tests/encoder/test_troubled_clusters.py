@@ -25,6 +25,8 @@ from tests.encoder.test_cluster import Notes, done, failures, receipt, succeed, 
 from tests.support.dask_cluster import DaskCluster, dask_cluster
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
 
 @pytest.fixture
 def notes(tmp_path: Path) -> Notes:

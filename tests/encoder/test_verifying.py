@@ -20,7 +20,7 @@ from headend.core.media import (
     VideoRange,
     VideoRendition,
 )
-from tests.support.encodes import encode_chunk, encode_sound, look_at, look_of
+from tests.support.encodes import encode_chunk, encode_sound, look_at, picture_of
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import BT709, HDR10, make_audio_rendition, make_video_rendition
 
@@ -116,7 +116,7 @@ def test_an_sdr_film_that_tells_of_hdr_becomes_plain_sdr(tmp_path: Path) -> None
     renditions = [PICTURE, replace(PICTURE, id="hevc", codec=Codec.HEVC, profile="main", level="2.0")]
     made = encode_chunk(film, film.chunks[0], renditions, tmp_path / "made")
     for rendition in renditions:
-        assert seen(made[rendition.id], rendition, look_of(film.probe.video).light) == ""
+        assert seen(made[rendition.id], rendition, picture_of(film.probe.video).light) == ""
 
 
 def test_hdr_renditions_keep_the_masters_light_and_others_are_of_the_usual_screen() -> None:

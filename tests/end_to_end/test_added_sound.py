@@ -12,7 +12,8 @@ import pytest
 
 from headend.app import editing
 from headend.app.editing import Edit
-from headend.app.pipeline import Planned, verify
+from headend.app.request import Planned
+from headend.app.verifying import verify
 from headend.core import layout
 from headend.core.errors import ConfigError, MasterError
 from headend.core.manifests import hls

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from encoder.timelines import policy
-from headend.app import pipeline
-from headend.app.pipeline import Request, submit
+from headend.app import verifying
+from headend.app.pipeline import submit
+from headend.app.request import Request
 from headend.core import documents, layout
 from headend.core.media import Effort, Release
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
@@ -32,7 +33,7 @@ def published(master: Path, scheduler: str) -> Store:
 
 
 def verified(store: Store, *, deep: bool = False) -> Verdict:
-    return pipeline.verify(store, "film", deep=deep)
+    return verifying.verify(store, "film", deep=deep)
 
 
 UNEVEN: dict[str, Callable[[Path], Path]] = {

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from headend.app import pipeline
-from headend.app.pipeline import PublishedEarly, Request, submit
+from headend.app import deciding
+from headend.app.pipeline import submit
+from headend.app.request import Event, PublishedEarly, Request
 from headend.core import layout
 from headend.core.errors import ConfigError
 from headend.core.manifests.tracks import all_tracks
@@ -43,7 +44,7 @@ class Killed(Exception):
 def test_the_first_release_plays_while_the_rest_is_encoded_and_a_killed_job_goes_on(request_: Request) -> None:
     store = open_store(request_.store)
 
-    def kill(event: pipeline.Event) -> None:
+    def kill(event: Event) -> None:
         if isinstance(event, PublishedEarly):
             raise Killed
 
@@ -68,10 +69,10 @@ def test_the_first_release_plays_while_the_rest_is_encoded_and_a_killed_job_goes
 
 
 def test_the_tracks_are_the_same_whether_they_are_published_early_or_not(request_: Request) -> None:
-    probe = pipeline.inspect(request_.master, request_.store)
+    probe = deciding.inspect(request_.master, request_.store)
 
-    early = pipeline.plan_for(request_, probe)
-    late = pipeline.plan_for(replace(request_, publish_early=False), probe)
+    early = deciding.plan_for(request_, probe)
+    late = deciding.plan_for(replace(request_, publish_early=False), probe)
 
     assert early.tracks == late.tracks
     codecs = {rendition.id: rendition.codec for rendition in (*early.video, *early.trick, *early.audio)}
@@ -80,7 +81,7 @@ def test_the_tracks_are_the_same_whether_they_are_published_early_or_not(request
 
 
 def test_a_finished_title_is_not_published_early_again(request_: Request) -> None:
-    seen: list[pipeline.Event] = []
+    seen: list[Event] = []
     made = submit(request_, seen.append)
     assert sum(isinstance(event, PublishedEarly) for event in seen) == 1
     assert made.predicted_cpu_s > 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from headend.app.pipeline import verify
+from headend.app.verifying import verify
 from headend.core import layout
 from headend.core.media import Codec, VideoRange
 from headend.core.settings import StoreSettings

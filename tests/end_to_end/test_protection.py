@@ -20,10 +20,11 @@ import psutil
 import pytest
 
 from encoder import tool
-from headend.app import encrypting, pipeline
+from headend.app import deciding, encrypting, verifying
 from headend.app.editing import Edit, Label, edit
 from headend.app.performing import order_of, perform
-from headend.app.pipeline import Request, submit
+from headend.app.pipeline import submit
+from headend.app.request import Event, PublishedEarly, Request
 from headend.core import layout
 from headend.core.errors import ConfigError, PackagingError, WorkerUnfit
 from headend.core.keys import ContentKey, lines
@@ -182,11 +183,11 @@ def test_verify_decrypts_and_finds_what_is_wrong(made: Made, tmp_path: Path) -> 
     store = StoreSettings(str(tmp_path / "store"))
     shutil.copytree(made.folder / "after", store.url)
     opened = open_store(store)
-    sound = pipeline.verify(opened, "film", keys=made.settings.keys, deep=True)
+    sound = verifying.verify(opened, "film", keys=made.settings.keys, deep=True)
     assert sound.findings == ()
     assert (sound.not_decoded, sound.not_compared) == ("", "")
     assert sound.compared > 0
-    blind = pipeline.verify(opened, "film")
+    blind = verifying.verify(opened, "film")
     assert blind.findings == ()
     assert blind.not_decoded == blind.not_compared == NO_KEYS
 
@@ -195,12 +196,12 @@ def test_verify_decrypts_and_finds_what_is_wrong(made: Made, tmp_path: Path) -> 
     path.write_text(lines.write(wrong))
     path.chmod(0o600)
     with pytest.raises(ConfigError, match="is not the one that the tracks of 'film' are encrypted with"):
-        pipeline.verify(opened, "film", keys=KeySettings(str(path)))
+        verifying.verify(opened, "film", keys=KeySettings(str(path)))
 
     track = made.after.copies[1].audio[0]
     key = layout.track_segment("film", track.id, 1)
     opened.put(key, opened.get(key)[:-16])
-    [finding, *_] = pipeline.verify(opened, "film", keys=made.settings.keys).findings
+    [finding, *_] = verifying.verify(opened, "film", keys=made.settings.keys).findings
     assert finding.object == key
 
 
@@ -215,7 +216,7 @@ def test_labels_and_order_reach_the_copies_when_a_title_is_edited(made: Made, tm
     for copy in release.copies:
         assert {track.rendition.language for track in copy.audio} == {"fr"}
         assert "avc-90p-60k" not in {track.rendition.id for track in copy.video}
-    assert pipeline.verify(open_store(store), "film", keys=made.settings.keys).findings == ()
+    assert verifying.verify(open_store(store), "film", keys=made.settings.keys).findings == ()
 
 
 def test_a_clear_release_of_an_encrypted_title_can_get_new_keys(made: Made, tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_a_clear_release_of_an_encrypted_title_can_get_new_keys(made: Made, tmp_
     settings = ProtectionSettings((Scheme.CBCS,), KeySettings(str(path)), epoch=2)
     again = encrypting.encrypt(store, "film", settings, release=made.clear.release).placed.presentation
     assert {track.kid for track in again.video}.isdisjoint({track.kid for track in made.after.video})
-    assert pipeline.verify(open_store(store), "film", keys=settings.keys).findings == ()
+    assert verifying.verify(open_store(store), "film", keys=settings.keys).findings == ()
     twice = encrypting.encrypt(store, "film", settings, release=made.clear.release)
     assert (twice.reused_tracks, twice.written_bytes) == (twice.tracks, 0)
     assert twice.placed.presentation == again
@@ -299,8 +300,8 @@ def test_keys_occur_in_no_object_log_message_or_command_line(made: Made, tmp_pat
 def test_what_goes_over_dask_holds_no_key(made: Made) -> None:
     canaries = {form for key in made.keys.values() for form in forms(key.secret)}
     request = request_for(made.folder / "master.mp4", made.folder / "nothing", made.settings)
-    probe = pipeline.inspect(request.master, request.store)
-    plan = pipeline.sealed(pipeline.plan_for(request, probe), made.settings, made.within_store)
+    probe = deciding.inspect(request.master, request.store)
+    plan = deciding.sealed(deciding.plan_for(request, probe), made.settings, made.within_store)
     sent = cloudpickle.dumps((order_of(plan, request.store, made.settings.keys), plan.tasks))
     assert made.settings.keys.address.encode() in sent
     assert not any(form in sent for form in canaries)
@@ -309,7 +310,8 @@ def test_what_goes_over_dask_holds_no_key(made: Made) -> None:
 def test_clear_titles_load_no_cryptography() -> None:
     code = """
 import sys
-from headend.app import performing, pipeline, editing
+from headend.app import deciding, editing, performing, verifying
+from headend.app.request import Event, PublishedEarly
 from headend.core.media import EncodeTask, Kind
 from headend.core.timing import Chunk
 from packager import conformance, publishing, segmenting
@@ -351,8 +353,8 @@ def test_killed_and_submitted_again_it_makes_the_same_bytes(made: Made, tmp_path
 
 def test_a_worker_without_the_keys_says_so_before_it_encodes(made: Made, tmp_path: Path) -> None:
     request = request_for(made.folder / "master.mp4", tmp_path / "store", made.settings)
-    plan = pipeline.plan_for(request, pipeline.inspect(request.master, request.store))
-    plan = pipeline.sealed(plan, made.settings, open_store(request.store))
+    plan = deciding.plan_for(request, deciding.inspect(request.master, request.store))
+    plan = deciding.sealed(plan, made.settings, open_store(request.store))
     missing, other = tmp_path / "missing", tmp_path / "other"
     other.write_text(lines.write(ContentKey(key.name, bytes(16)) for key in made.keys.values()))
     other.chmod(0o600)
@@ -367,8 +369,8 @@ def test_what_is_published_early_is_encrypted_in_all_schemes(made: Made, tmp_pat
     request = request_for(made.folder / "master.mp4", tmp_path / "store", made.settings)
     early: list[Presentation] = []
 
-    def note(event: pipeline.Event) -> None:
-        if isinstance(event, pipeline.PublishedEarly):
+    def note(event: Event) -> None:
+        if isinstance(event, PublishedEarly):
             early.append(event.presentation)
 
     outcome = submit(replace(request, publish_early=True), note, run=run_tasks)

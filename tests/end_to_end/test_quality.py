@@ -10,7 +10,8 @@ import pytest
 
 from encoder import cluster
 from headend.app import quality
-from headend.app.pipeline import Event, Measured, Request, submit
+from headend.app.pipeline import submit
+from headend.app.request import Event, Measured, Request
 from headend.core import layout, measured
 from headend.core.errors import ConfigError, MasterError, QualityRefused
 from headend.core.keys import ContentKey, lines
@@ -93,9 +94,9 @@ def options(rendition: str, **values: str) -> Fault:
 
 
 def louder(task: EncodeTask) -> EncodeTask:
-    if task.kind is not Kind.AUDIO or task.levelling is None:
+    if task.kind is not Kind.AUDIO or task.loudness_target is None:
         return task
-    return replace(task, levelling=replace(task.levelling, target_lufs=-14.0))
+    return replace(task, loudness_target=replace(task.loudness_target, target_lufs=-14.0))
 
 
 def running(*faults: Fault) -> Callable[..., None]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from headend.app.pipeline import Request, submit
+from headend.app.pipeline import submit
+from headend.app.request import Request
 from headend.core.media import Effort
 from headend.core.media.quality import Checking, Outcome, QualityReport, Viewing
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings

@@ -51,7 +51,7 @@ def wait_for(condition: object, seconds: float = 60) -> None:
 def test_a_second_submit_finishes_what_a_kill_of_everything_left(tmp_path: Path) -> None:
     import json
 
-    master = make_film(tmp_path / "master.mp4", frame_count=250, codec_args=("-preset", "ultrafast"))
+    master = make_film(tmp_path / "master.mp4", frame_count=150, size=(160, 90), codec_args=("-preset", "ultrafast"))
     store = open_store(StoreSettings(str(tmp_path / "store")))
 
     def receipts() -> int:
@@ -77,7 +77,7 @@ def test_a_second_submit_finishes_what_a_kill_of_everything_left(tmp_path: Path)
 
 
 def test_a_worker_that_dies_costs_one_attempt_and_no_frame(tmp_path: Path) -> None:
-    master = make_film(tmp_path / "master.mp4", frame_count=150, codec_args=("-preset", "ultrafast"))
+    master = make_film(tmp_path / "master.mp4", frame_count=75, size=(160, 90), codec_args=("-preset", "ultrafast"))
     store = open_store(StoreSettings(str(tmp_path / "store")))
     job = start(master, tmp_path)
     wait_for(lambda: encoders_of(tmp_path))

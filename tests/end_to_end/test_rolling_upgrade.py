@@ -12,7 +12,8 @@ import pytest
 import headend
 from headend.app.jobs.model import State
 from headend.app.jobs.queue import Queue
-from headend.app.pipeline import Request, verify
+from headend.app.request import Request
+from headend.app.verifying import verify
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import open_store
 from tests.support.command_line import ROOT, command, environment

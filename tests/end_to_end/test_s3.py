@@ -9,7 +9,7 @@ import pytest
 
 from encoder import encoding, planning, tool
 from encoder.conforming import conform
-from headend.app import pipeline
+from headend.app import deciding
 from headend.core.errors import MasterError
 from headend.core.media import Effort, EncodePlan, Kind, Probe
 from headend.core.settings import EncodeSettings, StoreSettings
@@ -50,7 +50,7 @@ def large_master(tmp_path: Path, rclone_s3: LocalS3) -> tuple[str, int]:
 def test_a_probe_reads_the_index_and_not_the_film(large_master: tuple[str, int], rclone_s3: LocalS3) -> None:
     url, size_bytes = large_master
     with metered(rclone_s3.endpoint_url) as meter:
-        probe = pipeline.inspect(url, StoreSettings(endpoint_url=meter.url))
+        probe = deciding.inspect(url, StoreSettings(endpoint_url=meter.url))
         assert meter.received_bytes < size_bytes / 10
     assert probe.video is not None
     assert probe.video.frame_count == FRAMES
@@ -59,7 +59,7 @@ def test_a_probe_reads_the_index_and_not_the_film(large_master: tuple[str, int],
 
 def test_a_task_reads_only_its_own_part(large_master: tuple[str, int], rclone_s3: LocalS3, tmp_path: Path) -> None:
     url, size_bytes = large_master
-    probe = pipeline.inspect(url, StoreSettings(endpoint_url=rclone_s3.endpoint_url))
+    probe = deciding.inspect(url, StoreSettings(endpoint_url=rclone_s3.endpoint_url))
     plan = plan_of(probe)
     middle = next(task for task in plan.tasks if task.kind is Kind.VIDEO and task.chunk.number == 4)
     share = middle.chunk.frame_count / FRAMES
@@ -115,7 +115,7 @@ def test_master_and_store_in_s3(tmp_path: Path, rclone_s3: LocalS3) -> None:
 def test_a_master_that_was_replaced_meanwhile_is_refused(tmp_path: Path, rclone_s3: LocalS3) -> None:
     film = make_film(tmp_path / "master.mp4", frame_count=30)
     settings = StoreSettings(endpoint_url=rclone_s3.endpoint_url)
-    master = pipeline.inspect(upload(film, rclone_s3, "masters/changing.mp4"), settings).master
+    master = deciding.inspect(upload(film, rclone_s3, "masters/changing.mp4"), settings).master
     masters.check_unchanged(master, rclone_s3.endpoint_url)
     with pytest.raises(MasterError, match="changed"):
         masters.check_unchanged(replace(master, version="another"), rclone_s3.endpoint_url)

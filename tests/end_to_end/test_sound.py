@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from headend.app.pipeline import Outcome
+from headend.app.request import Outcome
 from headend.core.media import AudioRendition, Track
 from headend.core.settings import StoreSettings
 from tests.support.jobs import Published, submit_small

@@ -8,8 +8,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from headend.app import pipeline
-from headend.app.pipeline import Request
+from headend.app import deciding, pipeline
+from headend.app.request import Request
 from headend.core import layout
 from headend.core.errors import MasterError
 from headend.core.media import Codec, Effort, Presentation, Track
@@ -110,7 +110,7 @@ def test_every_cue_comes_back_from_every_form_at_its_millisecond(published: tupl
 
 
 def test_what_was_moved_and_skipped_is_told(request_: Request) -> None:
-    plan = pipeline.plan_for(request_, pipeline.inspect(request_.master, request_.store))
+    plan = deciding.plan_for(request_, deciding.inspect(request_.master, request_.store))
     told = "\n".join(plan.decisions)
     assert "es.srt: cues are shown 10:00:00.000 earlier than the file says" in told
     assert "pt.ttml: cues are shown 01:00:00.000 earlier than the file says" in told

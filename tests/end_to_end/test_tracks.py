@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from headend.app import pipeline
-from headend.app.pipeline import Outcome, Request, submit
+from headend.app import deciding
+from headend.app.pipeline import submit
+from headend.app.request import Outcome, Request
 from headend.core import layout
 from headend.core.media import Codec, Effort
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
@@ -40,7 +41,7 @@ def tracks_of(store: Store) -> dict[str, bytes]:
 
 def made_with(request: Request, workers: int, monkeypatch: pytest.MonkeyPatch) -> Outcome:
     """Submit as if there were so many workers: that is what decides how renditions are grouped."""
-    monkeypatch.setattr(pipeline, "slot_count", lambda _: workers)
+    monkeypatch.setattr(deciding, "slot_count", lambda _: workers)
     return submit(request)
 
 

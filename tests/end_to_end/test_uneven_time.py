@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headend.app.pipeline import inspect
+from headend.app.deciding import inspect
 from headend.core.errors import MasterError
 from headend.core.settings import EncodeSettings, StoreSettings
 from tests.support.deliveries import Delivered, deliver, planned

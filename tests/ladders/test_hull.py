@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headend.core.media import Codec
-from ladders.hull import Hull, Spot, TrialPoint, hull, inverted, monotone_cubic, rate_saving
+from ladders.hull import CurvePoint, Hull, TrialPoint, hull, inverted, monotone_cubic, rate_saving
 from ladders.ladder import Ladder, RungRange
 from ladders.loading import load
 
@@ -123,25 +123,30 @@ def test_curves_rise_where_their_points_do(steps: list[tuple[float, float]]) -> 
 
 
 def test_half_the_rate_at_equal_quality_is_a_saving_of_half() -> None:
-    ladder = [Spot(720, 30 - n, 100 * 2**n, 50 + 10 * n) for n in range(5)]
-    halved = [Spot(720, s.crf, s.kbps / 2, s.vmaf) for s in ladder]
+    ladder = [CurvePoint(720, 30 - n, 100 * 2**n, 50 + 10 * n) for n in range(5)]
+    halved = [CurvePoint(720, s.crf, s.kbps / 2, s.vmaf) for s in ladder]
 
     assert rate_saving(halved, ladder) == pytest.approx(-0.5)
     assert rate_saving(ladder, halved) == pytest.approx(1.0)
 
 
 def test_rungs_that_a_cheaper_one_beats_count_for_nothing() -> None:
-    ladder = [Spot(720, 30 - n, 100 * 2**n, 50 + 10 * n) for n in range(5)]
+    ladder = [CurvePoint(720, 30 - n, 100 * 2**n, 50 + 10 * n) for n in range(5)]
 
-    assert rate_saving([*ladder, Spot(360, 20, 350, 55)], ladder) == pytest.approx(0)
+    assert rate_saving([*ladder, CurvePoint(360, 20, 350, 55)], ladder) == pytest.approx(0)
 
 
 def test_ladders_without_quality_in_common_are_not_compared() -> None:
-    assert rate_saving([Spot(1, 1, 1, 10), Spot(1, 1, 2, 20)], [Spot(1, 1, 1, 30), Spot(1, 1, 2, 40)]) == 0
+    assert (
+        rate_saving(
+            [CurvePoint(1, 1, 1, 10), CurvePoint(1, 1, 2, 20)], [CurvePoint(1, 1, 1, 30), CurvePoint(1, 1, 2, 40)]
+        )
+        == 0
+    )
 
 
 def test_neighbours_that_cost_more_and_look_worse_are_inverted() -> None:
-    low, high, worse = Spot(360, 30, 100, 60), Spot(540, 30, 200, 80), Spot(720, 40, 300, 79)
+    low, high, worse = CurvePoint(360, 30, 100, 60), CurvePoint(540, 30, 200, 80), CurvePoint(720, 40, 300, 79)
 
     assert inverted([low, high, worse]) == [(high, worse)]
     assert inverted([low, high, worse], tolerance=2) == []
@@ -151,7 +156,7 @@ def test_neighbours_that_cost_more_and_look_worse_are_inverted() -> None:
 # --- the presets on clips -----------------------------------------------------------------------------------------
 
 
-def played(ladder: Ladder, codec: Codec, clip: str) -> list[Spot]:
+def played(ladder: Ladder, codec: Codec, clip: str) -> list[CurvePoint]:
     """The rungs as they come out on a clip, by its trials: sizes between those are interpolated, caps hold."""
     curves = {curve.lines: curve for curve in hull_of(clip, codec).curves}
     factor = ladder.family(codec).at_most_25p
@@ -168,7 +173,7 @@ def played(ladder: Ladder, codec: Codec, clip: str) -> list[Spot]:
         if kbps > rung.cap_kbps * factor and lines in curves:
             capped = curves[lines].at_rate(rung.cap_kbps * factor)
             kbps, vmaf = capped.kbps, capped.vmaf
-        spots.append(Spot(lines, rung.crf, kbps, vmaf))
+        spots.append(CurvePoint(lines, rung.crf, kbps, vmaf))
     return spots
 
 

@@ -15,7 +15,7 @@ from headend.core.errors import ConfigError
 from headend.core.media import Codec, Colour, Probe, VideoRange
 from headend.core.settings import Targets
 from ladders import fitting, titled
-from ladders.hull import Hull, Spot, TrialPoint, estimated, hull, inverted, rate_saving
+from ladders.hull import CurvePoint, Hull, TrialPoint, estimated, hull, inverted, rate_saving
 from ladders.ladder import RungRange
 from ladders.loading import load
 from ladders.rules import check
@@ -309,13 +309,13 @@ def test_a_size_that_is_worse_everywhere_changes_nothing(found: Hull) -> None:
 
 # --- real clips ---------------------------------------------------------------------------------------------------
 
-# Bits at equal VMAF, in per cent, of rungs that were foretold along the hull and then encoded, against the studio
+# Bits at equal VMAF, in per cent, of rungs that were predicted along the hull and then encoded, against the studio
 # ladder of before.
 TABLE = {"bbb": -10.4, "grain": -10.2, "dark": -0.7, "composite": -20.4, "text": -38.5}
 
 
-def golden(kind: str, clip: str) -> list[Spot]:
-    return [Spot(*point[2:]) for point in GOLDEN["points"] if point[:2] == [kind, clip]]
+def golden(kind: str, clip: str) -> list[CurvePoint]:
+    return [CurvePoint(*point[2:]) for point in GOLDEN["points"] if point[:2] == [kind, clip]]
 
 
 @pytest.mark.parametrize("clip", TABLE)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from headend.core import layout
-from headend.core.http.cmcd import OBJECTS, Told, read
+from headend.core.http.cmcd import OBJECTS, CmcdCounts, read
 from origin.serving import running
 from tests.origin.releases import PICTURE, SEGMENTS, TITLE, WatchedStore, ask
 
@@ -18,22 +18,22 @@ SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("bl=21300,bs,mtp=25400,ot=v", Told("v", 21.3, 25_400_000.0, True)),
-        ("ot=a,bs=false,bl=0", Told("a", 0.0, None, False)),
-        ('sid="a, bs, ot=v",ot=m', Told("m")),
-        (r'nor="..%2F2.m4s\",bs",mtp=100', Told("o", None, 100_000.0)),
-        ("ot=<script>,bl=-1,mtp=1e9", Told()),
-        ("v=2,bl=(21300;v 4000;a),mtp=(25400),ot=v,sta=r", Told("v", 21.3, 25_400_000.0, True)),
-        ("v=2,bl=(8000),ot=a,sta=p", Told("a", 8.0, None, False)),
-        ("bl=(((1),ot=v", Told("v")),
-        ('{"bl": 21300, "bs": true, "mtp": 25400, "ot": "v"}', Told("v", 21.3, 25_400_000.0, True)),
-        ('{"v": 2, "bl": [4000, 1], "ot": "a", "sta": "r"}', Told("a", 4.0, None, True)),
-        ('{"bl": {"a": [1]}, "ot": ["m"', Told()),
-        ("bl=99999999999,mtp=,ot", Told()),
-        ("", Told()),
+        ("bl=21300,bs,mtp=25400,ot=v", CmcdCounts("v", 21.3, 25_400_000.0, True)),
+        ("ot=a,bs=false,bl=0", CmcdCounts("a", 0.0, None, False)),
+        ('sid="a, bs, ot=v",ot=m', CmcdCounts("m")),
+        (r'nor="..%2F2.m4s\",bs",mtp=100', CmcdCounts("o", None, 100_000.0)),
+        ("ot=<script>,bl=-1,mtp=1e9", CmcdCounts()),
+        ("v=2,bl=(21300;v 4000;a),mtp=(25400),ot=v,sta=r", CmcdCounts("v", 21.3, 25_400_000.0, True)),
+        ("v=2,bl=(8000),ot=a,sta=p", CmcdCounts("a", 8.0, None, False)),
+        ("bl=(((1),ot=v", CmcdCounts("v")),
+        ('{"bl": 21300, "bs": true, "mtp": 25400, "ot": "v"}', CmcdCounts("v", 21.3, 25_400_000.0, True)),
+        ('{"v": 2, "bl": [4000, 1], "ot": "a", "sta": "r"}', CmcdCounts("a", 4.0, None, True)),
+        ('{"bl": {"a": [1]}, "ot": ["m"', CmcdCounts()),
+        ("bl=99999999999,mtp=,ot", CmcdCounts()),
+        ("", CmcdCounts()),
     ],
 )
-def test_the_same_is_read_from_the_query_and_from_headers(said: str, told: Told) -> None:
+def test_the_same_is_read_from_the_query_and_from_headers(said: str, told: CmcdCounts) -> None:
     assert read(f"{SEGMENT}?a=b&CMCD={quote(said)}#c", CIMultiDict()) == told
     assert read(SEGMENT, CIMultiDict({"cmcd-request": said})) == told
 
@@ -45,7 +45,7 @@ def test_a_query_is_read_as_if_it_were_decoded_first(said: str) -> None:
 
 def test_headers_are_read_together() -> None:
     headers = CIMultiDict({"CMCD-Request": "bl=4000", "CMCD-Object": "ot=v", "CMCD-Status": "bs"})
-    assert read("/", headers) == Told("v", 4.0, None, True)
+    assert read("/", headers) == CmcdCounts("v", 4.0, None, True)
 
 
 @given(st.text(), st.text(alphabet=st.characters(codec="latin-1")))

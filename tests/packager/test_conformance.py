@@ -267,11 +267,11 @@ def test_a_segment_of_each_rendition_is_decoded_or_all_of_them() -> None:
         seen.append((rendition.id, segment.number))
         return ("it is green",) if rendition.id == "vp9-90p" else ()
 
-    (finding,) = verify(store, "film", look=look).findings
+    (finding,) = verify(store, "film", inspect=look).findings
     assert finding.message == "it is green" and finding.object.startswith(f"{TRACKS}vp9-90p/")
     assert sorted(id for id, _ in seen) == sorted(rendition.id for rendition in (*plan.video, *plan.audio))
     seen.clear()
-    assert len(verify(store, "film", look=look, deep=True).findings) == 3
+    assert len(verify(store, "film", inspect=look, deep=True).findings) == 3
     assert len(set(seen)) == len(seen) == 15
 
 
@@ -281,7 +281,7 @@ def test_damaged_segments_are_not_decoded() -> None:
         key = f"{TRACKS}vp9-90p/{number}.m4s"
         store.put(key, store.get(key)[:-1] + b"!")
     seen = []
-    verify(store, "film", look=lambda rendition, *_: seen.append(rendition.id) or (), deep=True)
+    verify(store, "film", inspect=lambda rendition, *_: seen.append(rendition.id) or (), deep=True)
     assert len(seen) == 12 and "vp9-90p" not in seen
 
 

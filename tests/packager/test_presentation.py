@@ -163,7 +163,7 @@ def test_a_title_without_sound_is_fine() -> None:
 
 @pytest.mark.parametrize("frame_count", [1, 47, 48, 49, 300, 720, 733])
 def test_sheets_of_thumbnails_are_joined_in_order(frame_count: int) -> None:
-    plan = make_plan(make_grid(frame_count=frame_count), winding=True)
+    plan = make_plan(make_grid(frame_count=frame_count), trick_play=True)
     assert plan.thumbnails is not None
     made = assembled(plan, tuple(reversed(receipts_of(plan))))
     assert made.thumbnails is not None
@@ -174,7 +174,7 @@ def test_sheets_of_thumbnails_are_joined_in_order(frame_count: int) -> None:
 
 
 def test_a_missing_sheet_is_noticed() -> None:
-    plan = make_plan(winding=True)
+    plan = make_plan(trick_play=True)
     receipts = tuple(
         replace(r, tracks=tuple(replace(t, segments=()) if t.rendition == "thumbnails" else t for t in r.tracks))
         if r.task == "video-1"

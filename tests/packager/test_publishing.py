@@ -56,7 +56,7 @@ def small_plan(title: str = "film") -> EncodePlan:
         make_video_rendition(frame_rate=rate, average_bps=100_000, codec=Codec.VP9),
     ]
     sound = [make_audio_rendition(), make_audio_rendition(codec=Codec.OPUS)]
-    return replace(make_plan(make_grid(frame_count=300), video, sound, winding=True), title=title)
+    return replace(make_plan(make_grid(frame_count=300), video, sound, trick_play=True), title=title)
 
 
 def smaller(plan: EncodePlan) -> EncodePlan:

@@ -10,7 +10,8 @@ import av
 import numpy as np
 
 from encoder import encoding
-from headend.app.pipeline import Request, inspect, plan_for
+from headend.app.deciding import inspect, plan_for
+from headend.app.request import Request
 from headend.core.media import Codec, Effort, EncodePlan, Kind
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders.ladder import Ladder

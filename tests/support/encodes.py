@@ -6,10 +6,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from encoder import encoding, probing
-from encoder.command import Look, VideoCommands
+from encoder.command import SourcePicture, VideoCommands
 from encoder.conforming import conform
 from encoder.planning import complete_colour
-from encoder.sound.command import audio_command, levelling
+from encoder.sound.command import audio_command, loudness_target
 from headend.core.media import AudioRendition, AudioTrack, Effort, EncodeTask, Kind, Probe, VideoRendition, VideoTrack
 from headend.core.timing import Chunk, Grid, lay_grid
 from tests.support.masters import master_of
@@ -38,15 +38,15 @@ def look_at(path: Path, *, segment_s: Fraction = SECOND, chunk_s: Fraction = SEC
     return Film(path, probe, grid)
 
 
-def look_of(track: VideoTrack) -> Look:
+def picture_of(track: VideoTrack) -> SourcePicture:
     """A picture as every rendition starts from it, by what its flags say."""
-    return Look(conform(track), complete_colour(track)[0])
+    return SourcePicture(conform(track), complete_colour(track)[0])
 
 
 def commands_of(film: Film, effort: Effort = Effort.DRAFT) -> VideoCommands:
     """The commands that encode a film's chunks."""
     assert film.probe.video is not None
-    return VideoCommands(film.probe.master, look_of(film.probe.video), film.grid, effort)
+    return VideoCommands(film.probe.master, picture_of(film.probe.video), film.grid, effort)
 
 
 def encode_chunk(
@@ -86,7 +86,7 @@ def sound_task(
     place = film.probe.master, track or film.probe.audio[0], film.grid, film.probe.video.start_s, renditions
     whole = Chunk(0, 0, film.grid.frame_count, 1)
     task = task_of(audio_command(*place), [r.id for r in renditions], whole, Kind.AUDIO)
-    return replace(task, levelling=levelling(*place, target_lufs))
+    return replace(task, loudness_target=loudness_target(*place, target_lufs))
 
 
 def task_of(

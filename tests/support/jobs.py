@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from headend.app.pipeline import Outcome, Request, submit
+from headend.app.pipeline import submit
+from headend.app.request import Outcome, Request
 from headend.core.media import Codec, Crop, Effort
 from headend.core.settings import (
     AudioChoice,

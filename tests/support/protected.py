@@ -37,7 +37,7 @@ def protected(
         for width, height in ((3840, 2160), (1280, 720), (640, 360))
     )
     sounds = (make_audio_rendition(), make_audio_rendition(codec=Codec.AC3, layout="5.1", bit_rate_bps=384_000))
-    clear = make_presentation(make_grid(), pictures, sounds, winding=True)
+    clear = make_presentation(make_grid(), pictures, sounds, trick_play=True)
     protection = protection_of(scheme, systems)
 
     def keyed(tracks: Any, by: Protection) -> Any:

@@ -61,9 +61,9 @@ def make_plan(
     video: Iterable[VideoRendition] | None = None,
     audio: Iterable[AudioRendition] | None = None,
     *,
-    winding: bool = False,
+    trick_play: bool = False,
 ) -> EncodePlan:
-    """A plan of one picture and one sound, unless told otherwise; with what winding needs if ``winding``."""
+    """A plan of one picture and one sound, unless told otherwise; with what winding needs if ``trick_play``."""
     grid = grid or make_grid()
     pictures = (make_video_rendition(frame_rate=grid.frame_rate, default=True),) if video is None else video
     pictures = tuple(pictures)
@@ -71,9 +71,9 @@ def make_plan(
         grid,
         pictures,
         (make_audio_rendition(),) if audio is None else audio,
-        trick=trick_renditions(pictures, grid) if winding else (),
-        thumbnails=lay_thumbnails(pictures[0], grid) if winding else None,
-        poster=lay_poster(pictures[0], grid, grid.chunks()) if winding else None,
+        trick=trick_renditions(pictures, grid) if trick_play else (),
+        thumbnails=lay_thumbnails(pictures[0], grid) if trick_play else None,
+        poster=lay_poster(pictures[0], grid, grid.chunks()) if trick_play else None,
     )
 
 
@@ -82,10 +82,10 @@ def make_presentation(
     video: Iterable[VideoRendition] | None = None,
     audio: Iterable[AudioRendition] | None = None,
     *,
-    winding: bool = False,
+    trick_play: bool = False,
 ) -> Presentation:
     """The presentation of a title whose encoding went well; its segments' sizes are made up."""
-    return presentation_of(make_plan(grid, video, audio, winding=winding))
+    return presentation_of(make_plan(grid, video, audio, trick_play=trick_play))
 
 
 def store_synthetic(store: Store, plan: EncodePlan) -> None:

@@ -65,7 +65,7 @@ COMMANDS = {
 
 
 @dataclass(slots=True)
-class Manner:
+class Invocation:
     """How to speak; known only while options are read, and needed even when that fails.
 
     Attributes:
@@ -140,11 +140,11 @@ def main() -> NoReturn:
 
 def run(args: Sequence[str]) -> int:
     """Run the command; every error becomes one line on standard error, and a status."""
-    manner = Manner(args=tuple(args))
+    invocation = Invocation(args=tuple(args))
     try:
         for word in args:
             check_text(word)
-        status = cli.main(list(args), prog_name="headend", standalone_mode=False, obj=manner)
+        status = cli.main(list(args), prog_name="headend", standalone_mode=False, obj=invocation)
         sys.stdout.flush()
     except NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -156,14 +156,14 @@ def run(args: Sequence[str]) -> int:
     except KeyboardInterrupt as error:
         return _interrupted(error)
     except HeadendError as error:
-        return _failed(error, manner)
+        return _failed(error, invocation)
     except BrokenPipeError:
         # Who reads has gone, which is his right: `headend titles | head -1`.
         with suppress(OSError):
             sys.stdout.close()
         return Status.DONE
     except Exception as error:
-        return _unexpected(error, manner)
+        return _unexpected(error, invocation)
     return status if isinstance(status, int) else Status.DONE
 
 
@@ -183,16 +183,16 @@ def _interrupted(error: BaseException) -> int:
     return status
 
 
-def _failed(error: HeadendError, manner: Manner) -> int:
+def _failed(error: HeadendError, invocation: Invocation) -> int:
     _say(f"error: {error.message}")
-    if manner.verbose:
+    if invocation.verbose:
         click.echo(evidence(error), err=True, nl=False)
     return status_of(error)
 
 
-def _unexpected(error: Exception, manner: Manner) -> int:
+def _unexpected(error: Exception, invocation: Invocation) -> int:
     _say(f"error: unexpected {type(error).__name__}: {error}; run again with --verbose and report what it shows")
-    if manner.verbose:
+    if invocation.verbose:
         click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
     return Status.UNEXPECTED
 

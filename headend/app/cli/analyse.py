@@ -5,12 +5,13 @@ from pathlib import Path
 
 import click
 
-from headend.app import hull_page, pipeline
+from headend.app import deciding, hull_page
 from headend.app.analysis import Analysed, Analysis
 from headend.app.cli import options
 from headend.app.cli.progress import following
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.wording import count_text
+from headend.app.request import Request
 from headend.core import documents
 from headend.core.errors import ConfigError
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
@@ -68,12 +69,12 @@ def command(
     check_renditions(chosen, targets)
     if html is not None:
         _check_writable(html)
-    request = pipeline.Request(master, TITLE, chosen, store, cluster, encode, targets=targets)
+    request = Request(master, TITLE, chosen, store, cluster, encode, targets=targets)
     opened = open_store(store)
     check_writable(opened)
     with following(console(stderr=True)) as note:
-        probe = pipeline.inspect(master, store, note, encode.picture)
-        _, found = pipeline.fitted_draft(request, probe, opened, on_event=note)
+        probe = deciding.inspect(master, store, note, encode.picture)
+        _, found = deciding.fitted_draft(request, probe, opened, on_event=note)
     assert found is not None
     if html is not None:
         _write(html, hull_page.page(found.analysis, master=master, cost=cost(found)))

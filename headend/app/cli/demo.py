@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from encoder import tool
-from headend.app import pipeline
+from headend.app import pipeline, verifying
 from headend.app.cli import demo_edges, options
 from headend.app.cli.describing import measured_table
 from headend.app.cli.exits import Status
@@ -22,6 +22,7 @@ from headend.app.cli.serve import addresses
 from headend.app.cli.submit import outcome_plain, show_outcome
 from headend.app.cli.verify import checking, verdict_line
 from headend.app.cli.wording import printable
+from headend.app.request import Request
 from headend.core import documents, layout
 from headend.core.errors import ConfigError, ObjectMissing, PackagingError
 from headend.core.manifests.tracks import AnyTrack
@@ -112,14 +113,14 @@ def command(
         title = f"{title}-x{times}"
         film = _looped(film, times, root / MASTERS / f"{title}.mov")
     with _on_s3(root, film) if s3 else _on_disk(root, film) as (url, store):
-        request = pipeline.Request(
+        request = Request(
             url, title, loading.load("studio"), store, ClusterSettings(), EncodeSettings(effort=Effort.DRAFT)
         )
         say(f"encoding {url} into {store.url}")
         with following(console(stderr=True)) as note:
             outcome = pipeline.submit(request, note)
         with checking() as on_progress:
-            verdict = pipeline.verify(open_store(store), title, outcome.presentation.release, on_progress)
+            verdict = verifying.verify(open_store(store), title, outcome.presentation.release, on_progress)
         say(verdict_line(verdict))
         for finding in verdict.findings:
             say(printable(f"{finding.object}: {finding.message}"))

@@ -114,7 +114,7 @@ def command(
     host, port = address_of(listen, tokens)
 
     def make() -> Console:
-        return Console(Queue(opened), dispatcher, prices, tokens, opened.url, dispatcher.figures.registry)
+        return Console(Queue(opened), dispatcher, prices, tokens, opened.url, dispatcher.metrics.registry)
 
     with Server(make, host, port) as server:
         say(Line(f"console at {server.url}"))

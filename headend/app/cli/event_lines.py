@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from encoder.cluster import Advance, Done, Failed, Notice, Tick
-from headend.app.pipeline import Event, Measured, Planned, PublishedEarly, Step
 from headend.app.progress import Encoding
+from headend.app.request import Event, Measured, Planned, PublishedEarly, Step
 from headend.core.storage.masters import redact
 
 EVERY_S = 1.0

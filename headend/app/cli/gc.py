@@ -10,7 +10,7 @@ import click
 from headend.app.cli import options
 from headend.app.cli.confirming import ask, confirmed
 from headend.app.cli.screen import console, print_json, table
-from headend.app.cli.several import Several
+from headend.app.cli.several import FailureCollector
 from headend.app.cli.wording import count_text
 from headend.core.errors import ConfigError, StorageError
 from headend.core.layout import check_title
@@ -75,7 +75,7 @@ def command(
         if not garbage.is_there(opened, title):
             raise ConfigError(f"there is no title {title!r} in {store.url}; `headend titles` lists what is published")
     wanted = wanted or garbage.titles(opened)
-    several = Several(len(wanted))
+    several = FailureCollector(len(wanted))
     rows = []
     for one in several.told(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "looked at"):
         if one.error is not None:

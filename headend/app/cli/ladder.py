@@ -5,7 +5,7 @@ from dataclasses import replace
 import click
 
 from encoder import planning
-from headend.app import pipeline
+from headend.app import deciding
 from headend.app.cli import options
 from headend.app.cli.describing import planned_table
 from headend.app.cli.screen import console, print_json, table
@@ -122,8 +122,8 @@ def show_ladder(ladder: str, as_json: bool) -> None:
 def fit_ladder(ladder: str, master: str, endpoint_url: str | None, encode: EncodeSettings, as_json: bool) -> None:
     """Show what a ladder becomes for one master: its renditions, and why they are these."""
     loaded, store = loading.load(ladder), StoreSettings(endpoint_url=endpoint_url)
-    probe, conformed, fitted = pipeline.fit(
-        loaded, encode, store, pipeline.inspect(master, store, choice=encode.picture)
+    probe, conformed, fitted = deciding.fit(
+        loaded, encode, store, deciding.inspect(master, store, choice=encode.picture)
     )
     fitted = replace(fitted, decisions=(*planning.told(conformed), *fitted.decisions))
     if as_json:

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from encoder import tool
-from headend.app import pipeline
+from headend.app import deciding
 from headend.core.errors import MasterError
 from headend.core.process import run
 from headend.core.settings import StoreSettings
@@ -27,7 +27,7 @@ def looped(film: Path, times: int, path: Path) -> Path:
         MasterError: The film has no picture.
         ToolFailed: FFmpeg is missing or can't read it.
     """
-    video = pipeline.inspect(str(film), StoreSettings()).video
+    video = deciding.inspect(str(film), StoreSettings()).video
     if video is None:
         raise MasterError(f"{film} has no picture: give a film")
     length_s = Fraction(video.frame_count) / video.frame_rate

@@ -14,12 +14,13 @@ from encoder.costs import measured
 from encoder.encoding import fill
 from encoder.loudness import unmeasured_words
 from encoder.scheduling import slot_count
-from headend.app import estimating, pipeline
+from headend.app import deciding, estimating
 from headend.app.cli import options
 from headend.app.cli.progress import following
 from headend.app.cli.screen import console, facts, print_json, table
 from headend.app.cli.wording import clock_text, count_text, rate_text
 from headend.app.estimating import Estimate
+from headend.app.request import Request
 from headend.core import plan_document
 from headend.core.errors import ConfigError
 from headend.core.media import EncodePlan, EncodeTask, Kind
@@ -77,7 +78,7 @@ def command(
     chosen = loading.load(ladder)
     if targets is not None:
         check_renditions(chosen, targets)
-    request = pipeline.Request(master, title, chosen, store, cluster, encode, targets=targets)
+    request = Request(master, title, chosen, store, cluster, encode, targets=targets)
     plan = _planned(request)
     document = plan_document.as_plain(plan)
     if output is not None:
@@ -92,12 +93,12 @@ def command(
             if not task.argv:
                 click.echo("# headend reads this itself\n")
                 continue
-            if task.levelling is not None:
+            if task.loudness_target is not None:
                 click.echo(
                     "# a worker measures first, and sets the level; below, it is the master's own\n"
-                    f"{_pasteable(plan, task.levelling.argv, {})}"
+                    f"{_pasteable(plan, task.loudness_target.argv, {})}"
                 )
-            words = unmeasured_words(task.levelling) if task.levelling else _sidecar_words(task)
+            words = unmeasured_words(task.loudness_target) if task.loudness_target else _sidecar_words(task)
             if first := reencoding.first_pass(task.argv):
                 click.echo(f"# the first of two passes\n{_pasteable(plan, first, {})}")
             click.echo(f"{_pasteable(plan, task.argv, words)}\n")
@@ -106,17 +107,17 @@ def command(
         _show_estimate(expected, prices, slots)
 
 
-def _planned(request: pipeline.Request) -> EncodePlan:
+def _planned(request: Request) -> EncodePlan:
     if request.targets is None:
-        return pipeline.plan_for(
-            request, pipeline.inspect(request.master, request.store, choice=request.encode.picture)
+        return deciding.plan_for(
+            request, deciding.inspect(request.master, request.store, choice=request.encode.picture)
         )
     opened = open_store(request.store)
     check_writable(opened)
     with following(console(stderr=True)) as note:
-        probe = pipeline.inspect(request.master, request.store, note, request.encode.picture)
-        draft, _ = pipeline.fitted_draft(request, probe, opened, on_event=note)
-    return pipeline.tasks_for(draft, request, None)
+        probe = deciding.inspect(request.master, request.store, note, request.encode.picture)
+        draft, _ = deciding.fitted_draft(request, probe, opened, on_event=note)
+    return deciding.tasks_for(draft, request, None)
 
 
 def estimate_plain(expected: Estimate, prices: Prices, slots: int) -> dict[str, object]:

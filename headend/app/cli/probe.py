@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from headend.app import pipeline
+from headend.app import deciding
 from headend.app.cli import options
 from headend.app.cli.screen import console, facts, print_json, table
 from headend.app.cli.wording import clock_text, count_text, kbps_text, rate_text
@@ -32,7 +32,7 @@ def command(master: str, endpoint_url: str | None, picture: PictureChoice, as_js
     and every track of sound and text. Nothing is decoded but the first frame; of an object in S3 only its index and
     that frame are read where the container allows it.
     """
-    probe = pipeline.inspect(master, StoreSettings(endpoint_url=endpoint_url), choice=picture)
+    probe = deciding.inspect(master, StoreSettings(endpoint_url=endpoint_url), choice=picture)
     if as_json:
         print_json(probe_plain(probe))
     else:

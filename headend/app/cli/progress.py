@@ -14,8 +14,8 @@ from rich.text import Text
 
 from encoder.cluster import Advance, Done, Failed, Notice, Tick
 from headend.app.cli.wording import clock_text, count_text, printable
-from headend.app.pipeline import Event, Measured, Planned, PublishedEarly, Step
 from headend.app.progress import Encoding, Progress
+from headend.app.request import Event, Measured, Planned, PublishedEarly, Step
 from headend.core import layout
 from headend.core.settings import ATTEMPTS
 from headend.core.storage.masters import redact

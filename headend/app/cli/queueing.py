@@ -16,7 +16,7 @@ from headend.app.jobs import lists
 from headend.app.jobs.model import DEFAULT_PRIORITY, JobRequest, label_of, new_id
 from headend.app.jobs.notifying import check_url
 from headend.app.jobs.queue import READERS, Queue
-from headend.app.pipeline import Request
+from headend.app.request import Request
 from headend.core.errors import ConfigError
 from headend.core.settings import StoreSettings
 from headend.core.storage import check_writable, open_store
@@ -126,20 +126,20 @@ def parse(
     Raises:
         ConfigError: Something in a row is wrong; the message says in which.
     """
-    from headend.app.cli import Manner
+    from headend.app.cli import Invocation
     from headend.app.cli.submit import command
 
     found = []
     for row in rows:
-        manner = Manner(collected=[])
+        invocation = Invocation(collected=[])
         try:
-            with command.make_context("submit", [*base, *row.words], obj=manner, default_map=defaults) as context:
+            with command.make_context("submit", [*base, *row.words], obj=invocation, default_map=defaults) as context:
                 command.invoke(context)
         except click.ClickException as error:
             raise ConfigError(f"{row.place}: {error.format_message()}") from error
         except ConfigError as error:
             raise ConfigError(f"{row.place}: {error.message}") from error
-        found += manner.collected or []
+        found += invocation.collected or []
     return found
 
 

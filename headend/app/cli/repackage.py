@@ -5,7 +5,7 @@ import click
 from headend.app.cli import options
 from headend.app.cli.confirming import ask, confirmed
 from headend.app.cli.screen import console, print_json
-from headend.app.cli.several import Several
+from headend.app.cli.several import FailureCollector
 from headend.app.cli.wording import count_text
 from headend.core.errors import ConfigError, HeadendError
 from headend.core.layout import check_title
@@ -38,7 +38,7 @@ def command(
     if not dry_run:
         ask(f"Write manifests of {count_text(len(wanted), 'title')} anew?", yes=yes)
     rows = []
-    several = Several(len(wanted))
+    several = FailureCollector(len(wanted))
     for title in wanted:
         try:
             before = publishing.current_release(opened, title)

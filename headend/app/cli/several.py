@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
-class Several:
+class FailureCollector:
     """Keeps what failed of several titles.
 
     Attributes:

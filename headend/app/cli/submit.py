@@ -3,7 +3,7 @@
 import click
 
 from headend.app import pipeline
-from headend.app.cli import Manner, options, queueing
+from headend.app.cli import Invocation, options, queueing
 from headend.app.cli.describing import concealed_facts, protection_facts, release_plain
 from headend.app.cli.event_lines import Lines
 from headend.app.cli.progress import following
@@ -12,6 +12,7 @@ from headend.app.cli.reporting import quality_plain
 from headend.app.cli.screen import console, facts, print_json
 from headend.app.cli.wording import clock_text, count_text
 from headend.app.report import sentence
+from headend.app.request import Outcome, Request
 from headend.core.errors import ConfigError, HeadendError
 from headend.core.media.quality import DEFAULT_THRESHOLDS, Checking, Thresholds
 from headend.core.settings import ClusterSettings, EncodeSettings, ProtectionSettings, StoreSettings, Targets
@@ -78,7 +79,7 @@ from ladders.titled import check_renditions
 @options.common
 @click.pass_obj
 def command(
-    manner: Manner | None,
+    invocation: Invocation | None,
     master: str,
     title: str,
     ladder: str,
@@ -122,7 +123,7 @@ def command(
     chosen = choosing.part(loading.load(ladder), codecs=_listed(only_codecs), rungs=_listed(only_rungs))
     if targets is not None:
         check_renditions(chosen, targets)
-    request = pipeline.Request(
+    request = Request(
         master,
         title,
         chosen,
@@ -138,8 +139,8 @@ def command(
         protection=protection,
     )
     submission = queueing.Submission(request, queueing.Queueing(queue, priority, labels, notify))
-    if manner is not None and manner.collected is not None:
-        manner.collected.append(submission)
+    if invocation is not None and invocation.collected is not None:
+        invocation.collected.append(submission)
         return
     if queue:
         queueing.show(queueing.enqueue([submission], store), store, as_json=as_json)
@@ -167,7 +168,7 @@ def _listed(value: str) -> tuple[str, ...]:
     return tuple(filter(None, value.split(",")))
 
 
-def outcome_plain(outcome: pipeline.Outcome, store: StoreSettings) -> dict[str, object]:
+def outcome_plain(outcome: Outcome, store: StoreSettings) -> dict[str, object]:
     """What ``--json`` tells of a job that is done."""
     return {
         **release_plain(outcome.presentation, store),
@@ -185,7 +186,7 @@ def outcome_plain(outcome: pipeline.Outcome, store: StoreSettings) -> dict[str, 
     }
 
 
-def show_outcome(outcome: pipeline.Outcome, store: StoreSettings) -> None:
+def show_outcome(outcome: Outcome, store: StoreSettings) -> None:
     """Tell people what a job has made."""
     plain, made = release_plain(outcome.presentation, store), outcome.presentation
     console().print(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from headend.app import pipeline
+from headend.app import verifying
 from headend.app.cli import options
 from headend.app.cli.exits import Status
 from headend.app.cli.protecting import source
@@ -48,7 +48,7 @@ def command(
     FFmpeg's libraries as well, which have to agree.
     """
     with checking() as on_progress:
-        verdict = pipeline.verify(
+        verdict = verifying.verify(
             open_store(store), title, release, on_progress, deep=deep, endpoint_url=store.endpoint_url, keys=keys
         )
     if as_json:

@@ -12,7 +12,7 @@ from encoder.probing import SOUND_CONTAINERS
 from encoder.sound.work import SoundWork
 from encoder.timelines import policy as timing
 from headend.app.performing import order_of, perform
-from headend.app.pipeline import Event, Planned, Step
+from headend.app.request import Event, Planned, Step
 from headend.core import records
 from headend.core.errors import ConfigError, DamagedMaster, MasterError, StorageError
 from headend.core.media import (

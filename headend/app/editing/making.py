@@ -4,11 +4,11 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 
 from encoder import cluster
-from headend.app import pipeline
+from headend.app import deciding
 from headend.app.editing import adding_sound, adding_text, changes
 from headend.app.editing.adding_sound import Added
 from headend.app.editing.changes import Edit
-from headend.app.pipeline import Event, Step
+from headend.app.request import Event, Step
 from headend.core import holds
 from headend.core.errors import ConfigError
 from headend.core.media import AudioRendition, Playable, Presentation, Segment, TextRendition, Track
@@ -77,7 +77,7 @@ def edit(
     text_plan = adding_text.plan(left, texts)
     if wanted.audio:
         cluster.check_reachable(workers)
-    sounds = adding_sound.look(wanted.audio, settings, left, pipeline.calibration(store), on_event)
+    sounds = adding_sound.look(wanted.audio, settings, left, deciding.calibration(store), on_event)
     plans = (text_plan, *(one.plan for one in sounds))
     hollow = _extended(
         left,

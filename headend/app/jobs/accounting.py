@@ -9,8 +9,8 @@ from encoder.cluster import Advance, Done, Failed
 from encoder.costs import measured
 from headend.app import estimating
 from headend.app.jobs.model import Account, Progress, utc_now
-from headend.app.pipeline import Event, Planned
 from headend.app.progress import Encoding
+from headend.app.request import Event, Planned
 from headend.core.media import Receipt
 
 ANALYSIS = "analysis"

@@ -19,13 +19,14 @@ from headend.app import pipeline
 from headend.app.jobs.accounting import Ledger
 from headend.app.jobs.backlog import Backlog
 from headend.app.jobs.console.view import RunRecord, Timeline, WorkerRecord
-from headend.app.jobs.figures import Figures
 from headend.app.jobs.forecast import Pace, Rest, left_s
 from headend.app.jobs.lease import Lease, LeaseLost
+from headend.app.jobs.metrics import DispatcherMetrics
 from headend.app.jobs.model import Account, Change, Job, Progress, State, Status, utc_now
 from headend.app.jobs.notifying import Notifier
 from headend.app.jobs.queue import Entry, Queue, whoami
-from headend.app.jobs.sharing import Seen, SharedCluster
+from headend.app.jobs.sharing import ClusterState, SharedCluster
+from headend.app.request import Event, Outcome, Planned, Step
 from headend.core.errors import Cancelled, HeadendError, QualityRefused, StorageError
 from headend.core.settings import ClusterSettings, StoreSettings
 from headend.core.storage import open_store, patiently
@@ -119,8 +120,8 @@ class Dispatcher:
         self._cluster: SharedCluster | None = None
         self._listed_s = self._said_s = -math.inf
         self._timeline = Timeline()
-        self._seen = Seen()
-        self._figures = Figures()
+        self._cluster_state = ClusterState()
+        self._figures = DispatcherMetrics()
         self._telling: dict[str, threading.Thread] = {}
         self._lease = Lease(self._store, whoami())
         self._stop = threading.Event()
@@ -136,21 +137,21 @@ class Dispatcher:
         return whoami()
 
     @property
-    def figures(self) -> Figures:
+    def metrics(self) -> DispatcherMetrics:
         """What Prometheus is shown."""
         return self._figures
 
     def workers(self) -> tuple[WorkerRecord, ...]:
         """The workers there are."""
-        busy = Counter(run.worker for run in self._seen.runs)
+        busy = Counter(run.worker for run in self._cluster_state.runs)
         used: Counter[str] = Counter()
-        for run in self._seen.runs:
+        for run in self._cluster_state.runs:
             used[run.worker] += run.task.memory_bytes
         return tuple(
             WorkerRecord(
                 worker.address, worker.threads, busy[worker.address], worker.memory_bytes, used[worker.address]
             )
-            for worker in self._seen.workers
+            for worker in self._cluster_state.workers
         )
 
     def runs(self) -> tuple[RunRecord, ...]:
@@ -208,10 +209,10 @@ class Dispatcher:
             for one in running[:NAMED]
         ]
         more = [f"{len(running) - NAMED} more"] if len(running) > NAMED else []
-        threads = sum(worker.threads for worker in self._seen.workers)
+        threads = sum(worker.threads for worker in self._cluster_state.workers)
         return (
             f"{len(running)} running ({', '.join([*shares, *more])}), {queued:,} queued; "
-            f"{len(self._seen.runs)} tasks on {len(self._seen.workers)} workers of {threads} threads"
+            f"{len(self._cluster_state.runs)} tasks on {len(self._cluster_state.workers)} workers of {threads} threads"
         )
 
     # --- lease ---
@@ -295,15 +296,15 @@ class Dispatcher:
 
     def _see(self, cluster: SharedCluster) -> None:
         """Take in how the cluster is, for the console and for Prometheus."""
-        self._seen = cluster.seen
+        self._cluster_state = cluster.state
         now_s = time.time()
         titles = {job: running.job.title for job, running in self._running.items()}
         self._timeline.see(
             RunRecord(run.number, run.job, titles.get(run.job, ""), run.task.label, run.attempt, run.worker, now_s)
-            for run in self._seen.runs
+            for run in self._cluster_state.runs
         )
         self._pace.see({job: one.ledger.costs[0] for job, one in self._running.items() if one.ledger is not None})
-        self._figures.see(self._backlog, self.workers(), self._seen.tasks, self._lease.fence)
+        self._figures.see(self._backlog, self.workers(), self._cluster_state.tasks, self._lease.fence)
 
     def _start(self, entry: Entry, cluster: SharedCluster) -> None:
         try:
@@ -356,13 +357,13 @@ class Dispatcher:
         def stopped() -> bool:
             return running.cancelled or self._stop.is_set()
 
-        def note(event: pipeline.Event) -> None:
+        def note(event: Event) -> None:
             if stopped():
                 raise Cancelled("the job was cancelled")
-            if isinstance(event, pipeline.Step) and event.name == "publishing":
+            if isinstance(event, Step) and event.name == "publishing":
                 patiently(self._lease.check, request.store.patience_s, stopped, lambda _line: None)
                 running.changes.put(Change(State.PUBLISHING, utc_now()))
-            if isinstance(event, pipeline.Planned):
+            if isinstance(event, Planned):
                 running.ledger = Ledger(event)
             elif running.ledger is not None:
                 running.ledger.note(event)
@@ -440,7 +441,7 @@ class Dispatcher:
         progress: Progress | None = running.job.status.progress
         account = running.job.status.account
         if running.ledger is not None:
-            on = 0 if running.finished.is_set() else sum(run.job == running.job.id for run in self._seen.runs)
+            on = 0 if running.finished.is_set() else sum(run.job == running.job.id for run in self._cluster_state.runs)
             progress = running.ledger.progress(on, left_s(running.job.id, self._rests(running), self._pace.speed))
             account = running.ledger.account(running.job.status.account)
             self._count(running, running.ledger, account)
@@ -517,7 +518,7 @@ class Dispatcher:
             thread.join(5)
 
 
-def _note_of(outcome: pipeline.Outcome) -> str:
+def _note_of(outcome: Outcome) -> str:
     made = outcome.presentation
     if outcome.held:
         return f"release {made.release} is held: 'headend publish {made.title} --release {made.release}' publishes it"

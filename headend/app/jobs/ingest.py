@@ -28,7 +28,7 @@ SIDECAR_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Ingested:
     """What became of a file.
 
     Attributes:
@@ -94,7 +94,7 @@ class Watcher:
         self._clock = clock
         self._seen: dict[str, tuple[str, float]] = {}
 
-    def look(self) -> tuple[Taken, ...]:
+    def look(self) -> tuple[Ingested, ...]:
         """Look once; returns what was taken or refused now.
 
         Raises:
@@ -126,7 +126,7 @@ class Watcher:
             return self._settle_s <= 0
         return now_s - since_s >= self._settle_s
 
-    def _take(self, info: ObjectInfo, version: str, found: Iterable[str]) -> Taken:
+    def _take(self, info: ObjectInfo, version: str, found: Iterable[str]) -> Ingested:
         key, url = info.key, self._address(info.key)
         # The same file has the same id: a watcher that is killed before it makes its record queues nothing twice.
         job = f"{info.modified:%Y%m%dt%H%M%S}{info.modified.microsecond // 1000:03}-{digest(url, version)[:6]}"
@@ -137,8 +137,8 @@ class Watcher:
         except StorageError:
             raise
         except HeadendError as error:
-            return Taken(url, version, utc_now(), why=error.message)
-        return Taken(url, version, utc_now(), job=job)
+            return Ingested(url, version, utc_now(), why=error.message)
+        return Ingested(url, version, utc_now(), job=job)
 
     def _sidecar(self, key: str, found: Iterable[str]) -> dict[str, Any]:
         place = str(PurePosixPath(key).with_suffix(SIDECAR))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from headend.app.pipeline import Request
+from headend.app.request import Request
 from headend.core.errors import ConfigError
 
 PRIORITIES = range(101)

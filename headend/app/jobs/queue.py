@@ -28,7 +28,7 @@ from headend.app.jobs.model import (
     refusal,
     utc_now,
 )
-from headend.app.pipeline import Request
+from headend.app.request import Request
 from headend.core import documents, layout, records
 from headend.core.errors import ConfigError, ObjectMissing, StorageError
 from headend.core.records import Attempt

@@ -33,7 +33,7 @@ class _Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ClusterState:
     """The cluster as it was a moment ago.
 
     Attributes:
@@ -65,7 +65,7 @@ class SharedCluster:
         self._priorities: dict[str, int] = {}
         self._stop = threading.Event()
         self._lost: HeadendError | None = None
-        self._seen = Seen()
+        self._state = ClusterState()
         self._stack = ExitStack()
         self._runner: Runner | None = None
         self._thread: threading.Thread | None = None
@@ -92,9 +92,9 @@ class SharedCluster:
         return self._lost
 
     @property
-    def seen(self) -> Seen:
+    def state(self) -> ClusterState:
         """The cluster as it was about a second ago."""
-        return self._seen
+        return self._state
 
     def workers(self) -> tuple[Worker, ...]:
         """The workers to plan for: those that get tasks now, or what the cluster is expected to have."""
@@ -169,7 +169,7 @@ class SharedCluster:
 
     def _told(self, event: Event) -> None:
         if isinstance(event, Tick) and self._runner is not None:
-            self._seen = Seen(self._runner.workers, self._runner.runs, self._runner.counts)
+            self._state = ClusterState(self._runner.workers, self._runner.runs, self._runner.counts)
         job = getattr(event, "job", "")
         if isinstance(event, Notice) and not job:
             self._on_notice(event.text)

@@ -7,7 +7,7 @@ from math import ceil, floor, log2
 
 from headend.app.judging import clock
 from headend.app.report.colours import colour
-from headend.core.media.quality import Foretold, QualityReport, RenditionQuality, SegmentQuality, Span
+from headend.core.media.quality import PredictedQuality, QualityReport, RenditionQuality, SegmentQuality, Span
 
 ROW_PX, NAME_PX, WIDTH_PX = 13, 168, 1120
 MOST_COLUMNS = 240
@@ -150,7 +150,7 @@ def _paths(cells: dict[int, SegmentQuality], width: float, y: int) -> Iterator[s
 
 
 def _chart(
-    members: Sequence[RenditionQuality], hull: Sequence[Foretold], low: float, high: float, bottom: float
+    members: Sequence[RenditionQuality], hull: Sequence[PredictedQuality], low: float, high: float, bottom: float
 ) -> str:
     width, height = CHART_PX
     left, right, top, foot = 40, 14, 12, 34
@@ -179,7 +179,7 @@ def _chart(
         drawn.append(f'<polyline points="{points}" fill="none" stroke="#b6bfca" stroke-width="5"/>')
     drawn += [
         f'<circle cx="{x(meant.bps):.1f}" cy="{y(meant.vmaf):.1f}" r="5.5" fill="none" stroke="#5b6675"/>'
-        for meant in (one.foretold for one in members if one.foretold)
+        for meant in (one.predicted for one in members if one.predicted)
         if low <= log2(meant.bps / 1000) <= high and meant.vmaf >= bottom
     ]
     for toned in (False, True):

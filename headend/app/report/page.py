@@ -157,7 +157,7 @@ def _strip(report: QualityReport) -> Iterator[str]:
 def _charts(report: QualityReport) -> Iterator[str]:
     drawn = [f'<div class="card"><h3>{escape(name.upper())}</h3>{svg}</div>' for name, svg in charts.rates(report)]
     if drawn:
-        hull = " Grey: what the analysis has found; rings: the rungs as foretold." if report.hulls else ""
+        hull = " Grey: what the analysis has found; rings: the rungs as predicted." if report.hulls else ""
         hdr = " Dashed: HDR, tone-mapped, comparison only." if any(one.tone_mapped for one in report.video) else ""
         yield (
             "<section><h2>Rate and quality</h2>"

@@ -33,7 +33,7 @@ REBUFFERING = "r"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CmcdCounts:
     """What is counted of it.
 
     Attributes:
@@ -49,7 +49,7 @@ class Told:
     starved: bool = False
 
 
-def read(target: str, headers: Headers) -> Told:
+def read(target: str, headers: Headers) -> CmcdCounts:
     """Read what a request tells; what can't be read is left out.
 
     Args:
@@ -64,7 +64,7 @@ def read(target: str, headers: Headers) -> Told:
         said = ",".join(filter(None, (headers.get(name) for name in HEADERS)))
     pairs = _pairs(said[:CHARACTERS])
     kind = pairs.get("ot", "")
-    return Told(
+    return CmcdCounts(
         object=kind if kind in OBJECTS else "o",
         buffer_s=_number(pairs.get("bl"), 0.001),
         throughput_bps=_number(pairs.get("mtp"), 1000.0),

@@ -160,7 +160,7 @@ def request(title: str, names: Sequence[KeyName], systems: Iterable[str]) -> byt
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class KeyRequest:
     """What a request asks for.
 
     Attributes:
@@ -174,7 +174,7 @@ class Asked:
     systems: tuple[str, ...]
 
 
-def read_request(data: bytes, place: str, *, most_keys: int) -> Asked:
+def read_request(data: bytes, place: str, *, most_keys: int) -> KeyRequest:
     """Read a request for keys, as `request` writes it.
 
     Args:
@@ -203,10 +203,10 @@ def read_request(data: bytes, place: str, *, most_keys: int) -> Asked:
     if len({name.scheme for name in names.values()}) > 1:
         raise ConfigError(f"{place} mixes schemes: ask for the keys of each one apart")
     systems = dict.fromkeys(e.get("systemId", "").lower() for e in root.iterfind("DRMSystemList/DRMSystem", _NS))
-    return Asked(root.get("contentId", ""), tuple(names.values()), tuple(systems))
+    return KeyRequest(root.get("contentId", ""), tuple(names.values()), tuple(systems))
 
 
-def response(asked: Asked, keys: Mapping[str, ContentKey], signals: Iterable[Signal]) -> bytes:
+def response(asked: KeyRequest, keys: Mapping[str, ContentKey], signals: Iterable[Signal]) -> bytes:
     """Write what a server answers to a request: its keys in the clear, and what manifests say to DRM systems."""
     root = parse(write(asked.title, asked.names, keys), "response")
     listed = _element(None, "DRMSystemList")

@@ -19,6 +19,8 @@ from headend.core.media.protection import KeyName, Scheme, Signal
 
 ANSWER_S = 30.0
 ATTEMPTS = 4
+BACKOFF = 0.5
+"""The n-th retry waits this many seconds times 2^(n - 1), as urllib3 counts; the first waits none."""
 TOKEN, USER, PASSWORD = "HEADEND_SPEKE_TOKEN", "HEADEND_SPEKE_USER", "HEADEND_SPEKE_PASSWORD"
 
 
@@ -89,8 +91,8 @@ class SpekeKeys:
             secret = f"{user}:{os.environ.get(PASSWORD, '')}".encode()
             headers["Authorization"] = f"Basic {base64.b64encode(secret).decode()}"
         retries = urllib3.Retry(
-            total=ATTEMPTS - 1, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None,
-            redirect=0, raise_on_status=False, raise_on_redirect=False,
+            total=ATTEMPTS - 1, backoff_factor=BACKOFF, status_forcelist=(429, 500, 502, 503, 504),
+            allowed_methods=None, redirect=0, raise_on_status=False, raise_on_redirect=False,
         )  # fmt: skip
         pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10.0, read=ANSWER_S))
         try:

@@ -19,13 +19,13 @@ from headend.core.media.masters import (
     Master,
     MasteringDisplay,
     Probe,
-    Reading,
+    ReadRange,
     SubtitleTrack,
     TextTrack,
     VideoTrack,
     merged,
 )
-from headend.core.media.plans import EncodePlan, EncodeTask, Levelling, Part
+from headend.core.media.plans import EncodePlan, EncodeTask, LoudnessTarget, Part
 from headend.core.media.protection import KeyClass, KeyName, Protection, Scheme, Sealing, Signal
 from headend.core.media.releases import (
     AudioFile,
@@ -81,9 +81,9 @@ __all__ = [
     "KeyClass",
     "KeyName",
     "Kind",
-    "Levelling",
     "Light",
     "Loudness",
+    "LoudnessTarget",
     "Master",
     "MasteringDisplay",
     "Part",
@@ -93,7 +93,7 @@ __all__ = [
     "Probe",
     "Protection",
     "Published",
-    "Reading",
+    "ReadRange",
     "Receipt",
     "Release",
     "Rendition",

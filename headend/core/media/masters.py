@@ -386,7 +386,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadRange:
     """A stretch of one of a master's streams, in seconds of the master's own clock.
 
     Attributes:

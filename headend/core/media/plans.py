@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from headend.core.media.kinds import Effort, Kind
-from headend.core.media.masters import Damage, Light, Master, Reading, TextTrack
+from headend.core.media.masters import Damage, Light, Master, ReadRange, TextTrack
 from headend.core.media.protection import KeyName, Protection, Sealing
 from headend.core.media.renditions import AudioLadder, AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.core.timing import Chunk, Grid
 
 
 @dataclass(frozen=True, slots=True)
-class Levelling:
+class LoudnessTarget:
     """How a worker brings a programme of sound to its loudness: measured first, then encoded with one static gain.
 
     Attributes:
@@ -48,7 +48,7 @@ class EncodeTask:
             each programme, and ``{sidecar}`` and ``{master-in-graph}`` stand for further inputs.
         cost: CPU seconds that it is expected to take.
         memory_bytes: Memory that is to be set aside for it.
-        levelling: Sound only: how its loudness is measured and set.
+        loudness_target: Sound only: how its loudness is measured and set.
         sheets: Numbers of the sheets of thumbnails that are made beside.
         posters: Numbers of the candidates for the poster that are made beside.
         text: Text only: the programmes that it reads.
@@ -63,11 +63,11 @@ class EncodeTask:
     argv: tuple[str, ...]
     cost: float
     memory_bytes: int = 0
-    levelling: Levelling | None = None
+    loudness_target: LoudnessTarget | None = None
     sheets: tuple[int, ...] = ()
     text: tuple[TextTrack, ...] = ()
     start_s: Fraction = Fraction(0)
-    reads: tuple[Reading, ...] = ()
+    reads: tuple[ReadRange, ...] = ()
     posters: tuple[int, ...] = ()
 
     @property

@@ -186,7 +186,7 @@ class TrackQuality:
 
 
 @dataclass(frozen=True, slots=True)
-class MasterLook:
+class MasterSamples:
     """What the master shows where it was looked at.
 
     Attributes:
@@ -226,7 +226,7 @@ class Measurement:
     every: int
     tone_mapped: bool
     tracks: tuple[TrackQuality, ...]
-    master: MasterLook
+    master: MasterSamples
     attempt: int
     worker: str
     cpu_s: float
@@ -294,8 +294,8 @@ class Shortfall:
 
 
 @dataclass(frozen=True, slots=True)
-class Foretold:
-    """A rate and the score that it gives, as an analysis of the title has foretold it.
+class PredictedQuality:
+    """A rate and the score that it gives, as an analysis of the title has predicted it.
 
     Attributes:
         bps: Bits per second, over the whole title.
@@ -327,7 +327,7 @@ class RenditionQuality:
         black: Where it is black and the master is not.
         frozen: Where it stands still and the master moves.
         other: Where it shows another picture than the master.
-        foretold: What an analysis of the title has foretold of it; None without one.
+        predicted: What an analysis of the title has predicted for it; None without one.
     """
 
     rendition: str
@@ -346,7 +346,7 @@ class RenditionQuality:
     black: tuple[Span, ...] = ()
     frozen: tuple[Span, ...] = ()
     other: tuple[Span, ...] = ()
-    foretold: Foretold | None = None
+    predicted: PredictedQuality | None = None
 
     @property
     def tone_mapped(self) -> bool:
@@ -432,13 +432,13 @@ class QualityReport:
     thresholds: Thresholds
     video: tuple[RenditionQuality, ...]
     audio: tuple[SoundQuality, ...]
-    master: MasterLook
+    master: MasterSamples
     loudness_lufs: tuple[float | None, ...] = ()
     shortfalls: tuple[Shortfall, ...] = ()
     not_measured: tuple[str, ...] = ()
     cpu_s: float = 0.0
     overrides: tuple[Override, ...] = ()
-    hulls: dict[str, tuple[Foretold, ...]] = field(default_factory=dict)
+    hulls: dict[str, tuple[PredictedQuality, ...]] = field(default_factory=dict)
 
     @property
     def outcome(self) -> Outcome:

@@ -6,7 +6,7 @@ import pytest
 
 from encoder import damage, sandbox
 from encoder.programmes import choose, tell
-from headend.core.media import AudioRendition, Codec, Reading
+from headend.core.media import AudioRendition, Codec, ReadRange
 from headend.core.media.speakers import LAYOUTS
 from headend.core.settings import AudioChoice, Channel
 from tests.support.channels import heard, make_channels
@@ -96,7 +96,7 @@ def test_an_order_of_its_own_ends_neither_the_probe_nor_a_search_for_damage(tmp_
     assert probe.audio[0].channels == 6
     video = probe.video
     assert video is not None
-    whole = Reading(probe.audio[0].index, video.start_s, video.start_s * 0, None, video.start_s, probe.duration_s)
+    whole = ReadRange(probe.audio[0].index, video.start_s, video.start_s * 0, None, video.start_s, probe.duration_s)
     assert sandbox.look_through(master_of(path), str(path), (whole,)) == ()
     assert damage.holes(probe, video) == ()
 

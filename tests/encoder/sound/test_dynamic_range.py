@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder.sound.command import audio_command, levelling
+from encoder.sound.command import audio_command, loudness_target
 from headend.core.media import Kind
 from headend.core.timing import Chunk
 from tests.support.channels import heard, make_channels
@@ -69,8 +69,8 @@ def test_the_gain_that_the_stream_says_is_left_out_unless_asked_for(
     task = task_of(
         audio_command(*place, kinds, compressed=compressed), ["aac"], Chunk(0, 0, film.grid.frame_count, 1), Kind.AUDIO
     )
-    measured = levelling(*place, kinds, None, compressed=compressed)
-    made = carry_out(replace(task, levelling=measured), master, tmp_path)
+    measured = loudness_target(*place, kinds, None, compressed=compressed)
+    made = carry_out(replace(task, loudness_target=measured), master, tmp_path)
     found = heard(sound(made["aac"]), ["FL", "FR"])
     assert found["FL"] == pytest.approx([level, 0], abs=0.03)
     assert found["FR"] == pytest.approx([0, level], abs=0.03)

@@ -12,8 +12,9 @@ import pytest
 from encoder import tool
 from encoder.cluster import Done, TaskRun
 from encoder.planning import Draft
-from headend.app import analysis, pipeline
+from headend.app import analysis, deciding
 from headend.app.analysis import Analysed
+from headend.app.request import Request
 from headend.core import layout
 from headend.core.errors import ConfigError, DamagedMaster
 from headend.core.media import Effort, VideoRange
@@ -56,9 +57,9 @@ def fitted(
     settings = EncodeSettings(effort=Effort.DRAFT, thumbnails=False, segment_s=Fraction(1), **encode)
     ladder = loading.load(str(LADDER))
     ladder = replace(ladder, video=tuple(replace(rung, frame_rate=policy) for rung in ladder.video))
-    request = pipeline.Request(str(master), "film", ladder, store, ClusterSettings(), settings, targets=Targets())
-    draft, found = pipeline.fitted_draft(
-        request, pipeline.inspect(str(master), store), open_store(store), run=here(folder)
+    request = Request(str(master), "film", ladder, store, ClusterSettings(), settings, targets=Targets())
+    draft, found = deciding.fitted_draft(
+        request, deciding.inspect(str(master), store), open_store(store), run=here(folder)
     )
     assert found is not None
     assert [finding for finding in check(found.analysis.ladder) if not finding.advice] == []
@@ -92,9 +93,9 @@ def test_a_black_title_keeps_the_rungs_that_the_ladder_has(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("source", "frames", "rate"),
     [
-        ("testsrc2=s=320x180:r=1", 2, Fraction(24)),  # slides
-        ("testsrc2=s=320x180:r=8", 12, Fraction(24)),
-        ("testsrc2=s=320x180:r=120", 24, Fraction(60)),
+        ("testsrc2=s=192x108:r=1", 1, Fraction(24)),  # slides
+        ("testsrc2=s=192x108:r=8", 6, Fraction(24)),
+        ("testsrc2=s=192x108:r=120", 12, Fraction(60)),
     ],
 )
 def test_titles_of_any_rate_are_tried_at_the_rate_that_is_delivered(
@@ -134,10 +135,10 @@ def test_damage_is_told_as_for_an_encode(tmp_path: Path) -> None:
 
 
 def test_bars_that_are_cut_off_are_not_tried(tmp_path: Path) -> None:
-    source = "testsrc2=s=240x180:r=10,pad=320:180:40:0:black"
-    draft, found = fitted(clip(tmp_path / "bars.mkv", source, 20), tmp_path, crop=Cropping.AUTO)
+    source = "testsrc2=s=144x108:r=10,pad=192:108:24:0:black"
+    draft, found = fitted(clip(tmp_path / "bars.mkv", source, 8), tmp_path, crop=Cropping.AUTO)
 
-    assert {(r.width_px, r.height_px) for r in draft.plan.video} == {(240, 180)}
+    assert {(r.width_px, r.height_px) for r in draft.plan.video} == {(144, 108)}
     assert found.analysis.codecs[0].points
 
 

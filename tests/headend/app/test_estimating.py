@@ -8,7 +8,7 @@ from tests.support.releases import make_plan
 
 @pytest.fixture
 def plan() -> EncodePlan:
-    return make_plan(winding=True)
+    return make_plan(trick_play=True)
 
 
 def test_what_renditions_take_adds_up_to_what_tasks_take(plan: EncodePlan) -> None:

@@ -12,9 +12,9 @@ from headend.core.media import Codec, VideoRange
 from headend.core.media.quality import (
     HD,
     Checking,
-    Foretold,
-    MasterLook,
+    MasterSamples,
     Outcome,
+    PredictedQuality,
     QualityReport,
     RenditionQuality,
     SegmentQuality,
@@ -75,7 +75,7 @@ def report(*video: RenditionQuality, audio: Sequence[SoundQuality] = (), **other
         thresholds=Thresholds(),
         video=video,
         audio=tuple(audio),
-        master=MasterLook(seen=((0, 50), (250, 300))),
+        master=MasterSamples(seen=((0, 50), (250, 300))),
     )
     return replace(made, **others)  # type: ignore[arg-type]
 
@@ -94,6 +94,8 @@ def test_a_good_release_passes() -> None:
     assert judge(made) == ()
     assert made.outcome is Outcome.PASSED
 
+
+BETTER, CHEAPER = PredictedQuality(3_000_000, 95.1), PredictedQuality(2_700_000, 90)
 
 CASES: list[tuple[str, Callable[[], QualityReport], str, Severity]] = [
     ("mean", lambda: report(rendition(3000, 74.9)), "best rendition", Severity.FAILURE),
@@ -183,15 +185,15 @@ CASES: list[tuple[str, Callable[[], QualityReport], str, Severity]] = [
         Severity.REMARK,
     ),
     (
-        "looks other than foretold",
-        lambda: report(replace(rendition(3000, 90), foretold=Foretold(3_000_000, 95.1)), evenly=tuple(range(1, 21))),
-        "foretold",
+        "looks other than predicted",
+        lambda: report(replace(rendition(3000, 90), predicted=BETTER), evenly=tuple(range(1, 21))),
+        "predicted",
         Severity.FAILURE,
     ),
     (
-        "takes more than foretold",
-        lambda: report(replace(rendition(3000, 90), foretold=Foretold(2_700_000, 90)), evenly=tuple(range(1, 21))),
-        "foretold",
+        "takes more than predicted",
+        lambda: report(replace(rendition(3000, 90), predicted=CHEAPER), evenly=tuple(range(1, 21))),
+        "predicted",
         Severity.REMARK,
     ),
     (
@@ -235,8 +237,8 @@ def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, 
         lambda: report(rendition(3000, 95), audio=[sound(-40, target=None)]),
         # What is so quiet is taken for silence.
         lambda: report(rendition(3000, 95), audio=[replace(sound(-40), raised_most=True)]),
-        # Few segments tell little of what was foretold.
-        lambda: report(replace(rendition(3000, 95), foretold=Foretold(1_000_000, 80))),
+        # Few segments tell little of what was predicted.
+        lambda: report(replace(rendition(3000, 95), predicted=PredictedQuality(1_000_000, 80))),
         # No figure is asked of HDR.
         lambda: report(rendition(3000, 40, hdr=True)),
         # A rendition at half the rate is not compared with those at the full rate.
@@ -261,7 +263,7 @@ def test_what_is_below_a_limit_or_has_a_reason_fails_nothing(make: Callable[[], 
 
 
 def test_what_the_master_shows_is_told_and_fails_nothing() -> None:
-    made = report(rendition(3000, 95), master=MasterLook(black=((0, 50),), frozen=((250, 300),)))
+    made = report(rendition(3000, 95), master=MasterSamples(black=((0, 50),), frozen=((250, 300),)))
 
     assert found(made) == []
     assert [one.message for one in judge(made)] == [

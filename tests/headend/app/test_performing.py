@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from encoder.cluster import TaskRun
-from headend.app import pipeline
+from headend.app import deciding
 from headend.app.performing import Order, order_of, perform
+from headend.app.request import Request
 from headend.core import layout
 from headend.core.errors import ChunkRejected, HeadendError, StorageError
 from headend.core.media import Effort, EncodeTask, Kind, Receipt
@@ -24,8 +25,8 @@ def smoke(tmp_path: Path) -> tuple[Order, EncodeTask]:
     film = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90))
     settings = StoreSettings(str(tmp_path / "store"))
     encode = EncodeSettings(segment_s=Fraction(1, 4), chunk_s=Fraction(2), effort=Effort.DRAFT)
-    request = pipeline.Request(str(film), "film", loading.load("smoke"), settings, ClusterSettings(workers=1), encode)
-    plan = pipeline.plan_for(request, pipeline.inspect(str(film), settings))
+    request = Request(str(film), "film", loading.load("smoke"), settings, ClusterSettings(workers=1), encode)
+    plan = deciding.plan_for(request, deciding.inspect(str(film), settings))
     return order_of(plan, settings), next(task for task in plan.tasks if task.kind is Kind.VIDEO)
 
 
@@ -61,8 +62,8 @@ def test_a_task_has_a_receipt_when_all_of_its_results_are_stored_and_not_before(
     film = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90))
     settings, store = StoreSettings(str(tmp_path / "store")), LocalStore(tmp_path / "store")
     encode = EncodeSettings(segment_s=Fraction(1, 4), chunk_s=Fraction(2), effort=Effort.DRAFT)
-    request = pipeline.Request(str(film), "film", loading.load("smoke"), settings, ClusterSettings(workers=1), encode)
-    plan = pipeline.plan_for(request, pipeline.inspect(str(film), settings))
+    request = Request(str(film), "film", loading.load("smoke"), settings, ClusterSettings(workers=1), encode)
+    plan = deciding.plan_for(request, deciding.inspect(str(film), settings))
     task = next(task for task in plan.tasks if task.kind is Kind.VIDEO)
     run = TaskRun(task, 1, "here", tmp_path, lambda: False, lambda _: None, lambda: None)
     receipt = layout.receipt("film", task.id)

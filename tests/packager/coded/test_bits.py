@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.coded.bits import Bits, Short, Unescaped, leb128
+from packager.coded.bits import Bits, Truncated, Unescaped, leb128
 
 
 def _written(*fields: tuple[int, int]) -> bytes:
@@ -45,7 +45,7 @@ def test_numbers_below_a_bound_take_fewer_bits() -> None:
 
 @pytest.mark.parametrize("read", [lambda b: b.u(9), lambda b: (b.u(8), b.flag()), lambda b: b.skip(9), Bits.ue])
 def test_reading_past_the_end_is_told(read: Callable[[Bits], object]) -> None:
-    with pytest.raises(Short):
+    with pytest.raises(Truncated):
         read(Bits(b"\0"))
 
 
@@ -64,5 +64,5 @@ def test_an_escape_counts_once_what_is_behind_it_is_read(bits: int, escaped_byte
 
 def test_leb128_ends_with_the_first_small_byte() -> None:
     assert leb128(b"\xff\xe5\x8e\x26\xff", 1) == (624485, 4)
-    with pytest.raises(Short):
+    with pytest.raises(Truncated):
         leb128(b"\x80", 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import pytest
 
-from headend.app import pipeline
+from headend.app import deciding
 from headend.app.cli.looping import looped
 from headend.core.settings import StoreSettings
 from tests.support.frame_numbers import read_frame_number
@@ -23,7 +23,7 @@ def test_a_film_is_repeated_frame_by_frame_and_its_sound_with_it(tmp_path: Path,
 
     made = looped(film, 5, tmp_path / "long.mov")
 
-    probe = pipeline.inspect(str(made), StoreSettings())
+    probe = deciding.inspect(str(made), StoreSettings())
     assert probe.video is not None
     assert (probe.video.frame_count, probe.video.frame_rate, probe.video.constant_rate) == (165, rate, True)
     assert float(probe.audio[0].duration_s) == pytest.approx(165 / rate, abs=0.0002)

@@ -7,8 +7,8 @@ from rich.console import Console
 
 from encoder.cluster import Advance, Done, Failed
 from headend.app.cli.progress import PLAIN_EVERY_S, Follower, figures, following
-from headend.app.pipeline import Event, Planned, Step
 from headend.app.progress import Encoding
+from headend.app.request import Event, Planned, Step
 from headend.core.errors import ToolFailed
 from headend.core.media import Effort, EncodePlan, EncodeTask, Kind, Receipt
 from headend.core.timing import Chunk, lay_grid

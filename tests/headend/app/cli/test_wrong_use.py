@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from encoder.cluster import running
 from headend.app.cli import exits, run
 from headend.app.cli.exits import Status, status_of
 from headend.app.cli.wording import evidence, printable
@@ -138,7 +139,10 @@ def test_a_hostile_name_can_not_steer_the_terminal() -> None:
     assert "\x1b" not in evidence(HeadendError("x", argv=["\x1b[2J"], stderr="a\n\x1b[2J"))
 
 
-def test_a_wrong_master_or_scheduler_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_master_or_scheduler_makes_no_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "CONNECT_S", 1)
     store = tmp_path / "store"
     master = tmp_path / "film.mov"
     argv = ["submit", str(master), "--title", "film", "--store", str(store)]

@@ -1,7 +1,7 @@
 """Makers of jobs."""
 
 from headend.app.jobs.model import Command, JobRequest, Verb
-from headend.app.pipeline import Request
+from headend.app.request import Request
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from ladders import loading
 

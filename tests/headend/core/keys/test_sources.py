@@ -10,13 +10,18 @@ from pathlib import Path
 import pytest
 
 from headend.core.errors import ConfigError, StorageError, StoreUnavailable
-from headend.core.keys import KeyStore, lines, open_keys
+from headend.core.keys import KeyStore, lines, open_keys, speke
 from headend.core.keys import cpix as cpix_documents
 from headend.core.keys.base import ContentKey
 from headend.core.media.protection import Scheme, key_name
 from tests.headend.core.keys.makers import make_certificate, make_keys, make_names
 
 Answer = Callable[[bytes], tuple[int, bytes]]
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speke, "BACKOFF", 0.01)
 
 
 @contextmanager

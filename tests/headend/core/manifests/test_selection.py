@@ -36,7 +36,7 @@ def outline() -> ReleaseOutline:
         make_audio_rendition(codec=Codec.OPUS),
         replace(german, id="aac-de"),
     ]
-    presentation = make_presentation(None, video, audio, winding=True)
+    presentation = make_presentation(None, video, audio, trick_play=True)
     return outline_of(
         with_text(
             presentation,

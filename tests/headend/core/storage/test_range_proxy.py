@@ -162,11 +162,12 @@ def troubled(rclone_s3: LocalS3) -> Iterator[tuple[str, Callable[[str], None]]]:
 def test_an_outage_costs_waiting_and_no_byte(
     troubled: tuple[str, Callable[[str], None]], master_url: str, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(range_proxy, "READ_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(range_proxy, "READ_TIMEOUT_S", 0.4)
+    monkeypatch.setattr(range_proxy, "PAUSES_S", (0.1, 0.2))
     endpoint, become = troubled
     with opened(identify(master_url, endpoint), endpoint, patience_s=30) as source:
         become(trouble)
-        threading.Timer(2.5, become, ("well",)).start()
+        threading.Timer(1.2, become, ("well",)).start()
         assert get(source.url, "bytes=5-")[1] == DATA[5:]
         assert source.failure() is None
 

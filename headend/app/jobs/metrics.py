@@ -11,7 +11,7 @@ from headend.app.jobs.console.view import WorkerRecord
 from headend.app.jobs.model import State
 
 
-class Figures:
+class DispatcherMetrics:
     """All figures of one dispatcher.
 
     Attributes:

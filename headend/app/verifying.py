@@ -1,0 +1,66 @@
+"""Reading a release back, and comparing it with its master."""
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from encoder import verifying
+from headend.app import comparison
+from headend.core import layout
+from headend.core.keys import ContentKey
+from headend.core.settings import KeySettings
+from headend.core.storage import Store
+from packager import conformance, publishing
+
+
+def verify(
+    store: Store,
+    title: str,
+    release: str | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    deep: bool = False,
+    endpoint_url: str | None = None,
+    keys: KeySettings | None = None,
+) -> conformance.Verdict:
+    """Read a release back, decode a segment of each rendition, or all, and compare it with its master.
+
+    See `packager.conformance.verify` and `headend.app.comparison.compare`; ``endpoint_url`` is where a master in S3 is,
+    and ``keys`` says where the keys of an encrypted release come from.
+    """
+    release = release or publishing.current_release(store, layout.check_title(title))
+    opened: Mapping[str, ContentKey] = {}
+    if keys is not None:
+        from headend.app import content_keys
+
+        opened = content_keys.of_release(keys, store, title, release)
+    is_stopped = threading.Event()
+    with ThreadPoolExecutor(1) as beside:
+        comparing = beside.submit(
+            comparison.compare,
+            store,
+            title,
+            release,
+            endpoint_url,
+            deep=deep,
+            is_stopped=is_stopped.is_set,
+            keys=opened,
+        )
+        try:
+            verdict = conformance.verify(
+                store, title, release, on_progress, inspect=verifying.differences, judge=_judged, keys=opened, deep=deep
+            )
+            compared = comparing.result()
+        finally:
+            is_stopped.set()
+    return replace(
+        verdict,
+        findings=(*verdict.findings, *compared.findings),
+        compared=compared.places,
+        not_compared=compared.hindrance,
+    )
+
+
+def _judged(stored: bytes, clear: bytes, key: ContentKey) -> tuple[str, ...]:
+    return verifying.decryption_differences(stored, clear, key.secret)
