@@ -1,5 +1,6 @@
-"""Write `cli.md` beside this file, from the help texts of the commands themselves."""
+"""Write `cli.md` beside this file from the commands' help texts, and draw the picture of layers anew."""
 
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,9 @@ WIDTH = 100
 INTRODUCTION = """\
 # Command line
 
-What each command says of itself. Made by `docs/reference/generate.py`; a test keeps it true.
+The help text of each command. `docs/reference/generate.py` writes this page, and a test compares the two.
 
-Results go to standard output, progress and errors to standard error. What to do upon each exit status stands in the
+Results go to standard output, progress and errors to standard error. What to do about each exit status is in the
 [guide for content operations](../guides/content-ops.md#when-something-fails).
 """
 
@@ -37,3 +38,4 @@ def _helps(command: click.Command, name: str, parent: click.Context | None) -> I
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    runpy.run_path(str(PAGE.parents[1] / "images" / "layers.py"), run_name="__main__")

@@ -36,3 +36,8 @@ def test_example_of_a_ladder_is_sound() -> None:
     example = re.search(r"```toml\n(.*?)```", page, re.DOTALL)
     assert example is not None
     assert not [finding for finding in check(msgspec.convert(tomllib.loads(example[1]), Ladder)) if not finding.advice]
+
+
+def test_the_picture_of_layers_is_what_the_contract_says() -> None:
+    drawing = runpy.run_path(str(ROOT / "docs/images/layers.py"))
+    assert drawing["PICTURE"].read_text(encoding="utf-8") == drawing["svg"]()

