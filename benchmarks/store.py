@@ -276,6 +276,10 @@ class ManyTitles:
             self.requests += number > 0 and number % PAGE == 0
             yield info
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Name what lies below a prefix."""
+        return (info.key for info in self.list(prefix))
+
     def page(self, prefix: str, *, after: str = "", limit: int = PAGE) -> tuple[ObjectInfo, ...]:
         """The first objects of a listing."""
         return tuple(islice(self.list(prefix, after=after), limit))

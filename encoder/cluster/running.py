@@ -49,6 +49,8 @@ BACKLOG = "headend-waiting"
 """Name of the tasks that stand for those which wait."""
 BACKLOG_MOST = 1000
 """How many there are at most."""
+ASK_S = 60.0
+"""How long a worker may take to say what it has; then another one is asked, and this one again later."""
 _ASKERS = 8
 
 cloudpickle.register_pickle_by_value(inquiry)
@@ -301,6 +303,12 @@ class Runner:
     # --- runs ---
 
     def _submit(self, run: Run) -> None:
+        try:
+            self._give(run)
+        except Exception as error:  # the client has closed itself: its scheduler is gone, which is noticed soon
+            self._failed(run, Interrupted(f"{run.task.label} did not reach the scheduler ({error})", worker=run.worker))
+
+    def _give(self, run: Run) -> None:
         assert self._client is not None
         # Runs have keys of their own, so that none takes up another's result or its failure.
         key = f"{run.task.id}-{run.attempt}-{uuid4().hex[:8]}"
@@ -535,7 +543,9 @@ def unreachable(address: str) -> ConfigError:
 
 def ask(client: Client, addresses: Sequence[str], modules: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Ask workers what they have; those that can't answer are missing from the result."""
-    answers = client.run(inquiry.describe_self, modules, workers=list(addresses), on_error="return")
+    answers = client.run(
+        inquiry.describe_self, modules, workers=list(addresses), on_error="return", callback_timeout=ASK_S
+    )
     return {address: answer for address, answer in answers.items() if isinstance(answer, dict)}
 
 

@@ -21,9 +21,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from headend.core import errors
@@ -35,6 +37,16 @@ if TYPE_CHECKING:
 Option = str | int | float | bool | Sequence[str] | None
 """A value for an option: True sets a flag, a sequence gives the option several times, None leaves it out."""
 _STOP_S = 30.0
+_LOOK_S = 0.1
+"""How often an event loop looks for events."""
+_KINDS: Mapping[int, type[HeadendError]] = {
+    2: errors.ConfigError,
+    3: errors.MasterError,
+    4: errors.EncodingError,
+    5: errors.StorageError,
+    6: errors.QualityRefused,
+}
+"""What a status of the command means, where the error has a name that is not public."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +66,17 @@ class Event:
 class Submission:
     """A job that runs; made by `submit`.
 
-    Events can be read once, by `events` or by iterating; `result` and ``await`` read those that nobody has.
+    Events can be read once, by `events` or by iterating; `result` and ``await`` read those that nobody has. The job
+    goes on whether they are read or not.
     """
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
         self._last: Event | None = None
         self._stderr: deque[str] = deque(maxlen=20)
+        self._events: SimpleQueue[Event | None] = SimpleQueue()
+        # The command would stop at a full pipe that nobody reads.
+        threading.Thread(target=self._read, name="headend-events", daemon=True).start()
 
     def __iter__(self) -> Iterator[Event]:
         """Read events as they come, to the job's end; blocks."""
@@ -69,7 +85,15 @@ class Submission:
 
     async def events(self) -> AsyncIterator[Event]:
         """Read events as they come, to the job's end, without blocking the event loop."""
-        while (event := await asyncio.to_thread(self._next)) is not None:
+        while True:
+            try:
+                event = self._events.get_nowait()
+            except Empty:
+                await asyncio.sleep(_LOOK_S)
+                continue
+            if event is None:
+                self._events.put(None)
+                return
             yield event
 
     def result(self) -> Mapping[str, Any]:
@@ -84,7 +108,7 @@ class Submission:
 
     def __await__(self) -> Generator[Any, None, Mapping[str, Any]]:
         """Wait for the title without blocking the event loop; as `result`."""
-        return asyncio.to_thread(self.result).__await__()
+        return self._result().__await__()
 
     def cancel(self) -> None:
         """Stop the job in order; what was encoded is kept, and the same submission goes on from there."""
@@ -95,28 +119,43 @@ class Submission:
             except subprocess.TimeoutExpired:
                 self._process.kill()
 
+    async def _result(self) -> Mapping[str, Any]:
+        async for _ in self.events():
+            pass
+        return self._outcome()
+
     def _next(self) -> Event | None:
+        if (event := self._events.get()) is None:
+            self._events.put(None)  # for others who read
+        return event
+
+    def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            try:
-                facts = json.loads(line)
-                self._last = Event(facts.pop("event"), facts)
-            except (ValueError, KeyError, AttributeError):
-                self._stderr.append(line.rstrip())  # an error: both streams come here, so that neither fills up
-                continue
-            return self._last
-        self._process.wait()
-        return None
+        try:
+            for line in self._process.stdout:
+                try:
+                    facts = json.loads(line)
+                    self._last = Event(facts.pop("event"), facts)
+                except (ValueError, KeyError, AttributeError):
+                    self._stderr.append(line.rstrip())  # an error: both streams come here, so that neither fills up
+                else:
+                    self._events.put(self._last)
+            self._process.wait()
+        finally:
+            self._events.put(None)
 
     def _outcome(self) -> Mapping[str, Any]:
         if self._process.returncode == 0 and self._last is not None and self._last.name == "done":
             return self._last.facts
         if self._last is not None and self._last.name == "failed":
-            kind = getattr(errors, str(self._last.facts.get("error")), HeadendError)
+            kind = getattr(errors, str(self._last.facts.get("error")), None) or self._kind
             raise kind(str(self._last.facts.get("message")), status=self._process.returncode)
         said = self._stderr[-1] if self._stderr else f"the job ended with status {self._process.returncode}"
-        kind = errors.ConfigError if self._process.returncode == 2 else HeadendError
-        raise kind(said.removeprefix("headend: error: "), status=self._process.returncode)
+        raise self._kind(said.removeprefix("headend: error: "), status=self._process.returncode)
+
+    @property
+    def _kind(self) -> type[HeadendError]:
+        return _KINDS.get(self._process.returncode, HeadendError)
 
 
 def submit(master: str | os.PathLike[str], *, title: str, **options: Option) -> Submission:

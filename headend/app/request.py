@@ -1,9 +1,12 @@
-"""What a person asks `headend.app.pipeline.submit` for, what it reports on the way, and what comes out. Nouns only."""
+"""What a person asks `headend.app.pipeline.submit` for, what it reports on the way, and what comes out. Nouns only.
+
+Nothing here loads Dask: the queue of jobs, which is made of requests, is listed in an instant.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-from encoder import cluster
 from headend.core.media import EncodePlan, Presentation
 from headend.core.media.quality import DEFAULT_THRESHOLDS, Checking, QualityReport, Thresholds
 from headend.core.settings import (
@@ -14,6 +17,9 @@ from headend.core.settings import (
     Targets,
 )
 from ladders.ladder import Ladder
+
+if TYPE_CHECKING:
+    from encoder import cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ class Measured:
     tasks: int
 
 
-Event = Step | Planned | PublishedEarly | Measured | cluster.Event
+Event: TypeAlias = "Step | Planned | PublishedEarly | Measured | cluster.Event"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,5 +144,5 @@ class Outcome:
     quality: QualityReport | None = None
 
 
-Workers = Callable[[], tuple[cluster.Worker, ...]]
+Workers: TypeAlias = Callable[[], "tuple[cluster.Worker, ...]"]
 """Tells which workers there are."""

@@ -28,6 +28,8 @@ from headend.core.paths import expanded
 FILE = "headend.toml"
 VARIABLE = "HEADEND_CONFIG"
 Value = str | int | float | bool | list[str]
+_EITHER = {"workers": "scheduler", "scheduler": "workers"}
+"""Options of which only one is taken: setting one in a stronger place takes back the other in a weaker one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Configuration:
         if profile not in self.profiles:
             known = ", ".join(sorted(self.profiles)) or "none"
             raise ConfigError(f"there is no profile {profile!r}; headend.toml has: {known}")
-        return {**self.defaults, **self.profiles[profile]}
+        return _over(self.defaults, self.profiles[profile])
 
 
 def load(own: Collection[str], every: Callable[[], Collection[str]]) -> Configuration:
@@ -118,14 +120,20 @@ def merge(
         paths.append(path)
         for name in document:
             if name not in ("defaults", "profiles"):
-                raise ConfigError(f"{path}: {name!r} is not a table of it; write options below [defaults]")
-        defaults |= _settings(path, "defaults", document.get("defaults", {}), own, every)
+                raise ConfigError(f"{path}: {name!r} stands outside a table; write options below [defaults]")
+        defaults = _over(defaults, _settings(path, "defaults", document.get("defaults", {}), own, every))
         tables = document.get("profiles", {})
         if not isinstance(tables, Mapping):
             raise ConfigError(f"{path}: profiles are tables: write [profiles.NAME]")
         for name, table in tables.items():
-            profiles.setdefault(name, {}).update(_settings(path, f"profiles.{name}", table, own, every))
+            stronger = _settings(path, f"profiles.{name}", table, own, every)
+            profiles[name] = _over(profiles.get(name, {}), stronger)
     return Configuration(tuple(paths), defaults, profiles)
+
+
+def _over(weaker: Mapping[str, Setting], stronger: Mapping[str, Setting]) -> dict[str, Setting]:
+    kept = {option: setting for option, setting in weaker.items() if _EITHER.get(option) not in stronger}
+    return {**kept, **stronger}
 
 
 def _settings(

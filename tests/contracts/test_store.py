@@ -147,6 +147,12 @@ class TestStore:
         assert keys(store, "") == []
         assert store.folders("") == ()
 
+    def test_keys_are_those_of_the_list(self, store: Store) -> None:
+        for key in ("film/1", "film/a/2", "film-2/1", "other"):
+            store.put(key, b"x")
+        for prefix in ("", "film", "film/", "film/a/", "nothing/"):
+            assert list(store.keys(prefix)) == keys(store, prefix)
+
     def test_lists_more_than_a_page(self, store: Store) -> None:
         wanted = sorted(f"many/{n}.m4s" for n in range(3 * PAGE_KEYS))
         for key in wanted:

@@ -681,6 +681,18 @@ def fit_per_title(command: Command) -> Command:
     return wrapped
 
 
+def _stronger(one: str, other: str) -> str | None:
+    """Of two options that exclude each other, the one that was said in a stronger place; None if in the same one."""
+    ctx = click.get_current_context()
+    places = [ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT, ParameterSource.COMMANDLINE]
+    first, second = (
+        places.index(found) if (found := ctx.get_parameter_source(name)) in places else -1 for name in (one, other)
+    )
+    if first == second:
+        return None
+    return one if first > second else other
+
+
 def cluster(command: Command) -> Command:
     """Add where tasks run; the command gets it as ``cluster``, a `ClusterSettings`."""
 
@@ -694,7 +706,10 @@ def cluster(command: Command) -> Command:
     @wraps(command)
     def wrapped(*, workers: int | None, scheduler: str | None, **others: Any) -> Any:
         if workers and scheduler:
-            raise ConfigError("--workers starts a local cluster, --scheduler uses a running one: give one of them")
+            stronger = _stronger("workers", "scheduler")
+            if stronger is None:
+                raise ConfigError("--workers starts a local cluster, --scheduler uses a running one: give one of them")
+            workers, scheduler = (workers, None) if stronger == "workers" else (None, scheduler)
         return command(cluster=ClusterSettings(scheduler, workers), **others)
 
     return wrapped

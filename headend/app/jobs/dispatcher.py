@@ -1,7 +1,8 @@
 """The one process that takes jobs and runs them on one cluster.
 
 A thread for each running job goes the whole way of `headend.app.pipeline`; all of them share a cluster. The main thread
-alone reads the queue and writes statuses, so that a job's documents have one writer, and holds the lease.
+alone reads the queue and writes statuses, so that a job's documents have one writer. A thread renews the lease as long
+as the main thread goes round, so that neither a slow store nor the start of a cluster costs it.
 """
 
 import math
@@ -20,7 +21,7 @@ from headend.app.jobs.accounting import Ledger
 from headend.app.jobs.backlog import Backlog
 from headend.app.jobs.console.view import RunRecord, Timeline, WorkerRecord
 from headend.app.jobs.forecast import Pace, Rest, left_s
-from headend.app.jobs.lease import Lease, LeaseLost
+from headend.app.jobs.lease import RENEW_S, Lease, LeaseLost
 from headend.app.jobs.metrics import DispatcherMetrics
 from headend.app.jobs.model import Account, Change, Job, Progress, State, Status, utc_now
 from headend.app.jobs.notifying import Notifier
@@ -33,6 +34,8 @@ from headend.core.storage import open_store, patiently
 
 POLL_S = 1.0
 """How often the queue is looked at."""
+HUNG_S = 120.0
+"""A main thread that has not gone round for so long is taken for hung: the lease is renewed no more."""
 LIST_S = 120.0
 """How often all open jobs are listed, beside the news: what a killed submitter did not tell of is found so."""
 REPORT_S = 30.0
@@ -67,6 +70,8 @@ class _Running:
     job: Job
     told: int
     """How many changes of its history others were told of."""
+    marked: Entry | None = None
+    """The marker that was written for it last."""
     thread: threading.Thread | None = None
     ledger: Ledger | None = None
     changes: SimpleQueue[Change] = field(default_factory=SimpleQueue)
@@ -124,6 +129,8 @@ class Dispatcher:
         self._figures = DispatcherMetrics()
         self._telling: dict[str, threading.Thread] = {}
         self._lease = Lease(self._store, whoami())
+        self._round_s = time.monotonic()
+        """When the main thread began to go round last."""
         self._stop = threading.Event()
 
     @property
@@ -175,7 +182,10 @@ class Dispatcher:
                 if not self._stand_by():
                     return
                 try:
-                    with SharedCluster(self._cluster_settings, tool.version(), self._notice) as cluster:
+                    with (
+                        self._renewing(),
+                        SharedCluster(self._cluster_settings, tool.version(), self._notice) as cluster,
+                    ):
                         self._work(cluster)
                     return
                 except LeaseLost as lost:
@@ -231,6 +241,26 @@ class Dispatcher:
             self._stop.wait(POLL_S)
         return False
 
+    @contextmanager
+    def _renewing(self) -> Iterator[None]:
+        """Renew the lease in the background."""
+        ended = threading.Event()
+        self._round_s = time.monotonic()
+
+        def renew() -> None:
+            while self._lease.fence and not ended.wait(RENEW_S / 3):
+                if time.monotonic() - self._round_s < HUNG_S:
+                    with suppress(StorageError, LeaseLost):  # the main thread hears of either by itself
+                        self._lease.renew()
+
+        thread = threading.Thread(target=renew, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
     # --- loop ---
 
     def _work(self, cluster: SharedCluster) -> None:
@@ -238,8 +268,10 @@ class Dispatcher:
         self._cluster = cluster
         try:
             while not self._stop.is_set():
+                self._round_s = time.monotonic()
                 with self._outlasting():
-                    self._lease.renew()
+                    if not self._lease.fence:
+                        self._lease.check()  # says who has it
                     if not mended:
                         self._queue.mend()
                         mended = True
@@ -454,7 +486,8 @@ class Dispatcher:
             account=account,
         )
         self._lease.check()
-        self._backlog.see(self._queue.write(replace(running.job, status=status)))
+        running.marked = self._queue.write(replace(running.job, status=status), running.marked)
+        self._backlog.see(running.marked)
         running.written_s = time.monotonic()
         # The ledger adds to what earlier runs have used, so that is what stays here.
         running.job = replace(running.job, status=replace(status, account=running.job.status.account))

@@ -1,7 +1,8 @@
 """A lease with a fencing number: one dispatcher works, another stands by and takes over when the first falls silent.
 
 The holder renews its lease every few seconds. A stand-by watches by its own clock, so that clocks of machines need not
-agree: when the lease has not changed for `EXPIRES_S`, it takes the next number. On a store that honours conditional
+agree: when the lease has not changed for `EXPIRES_S`, it takes the next number. While the store is away or slow the
+holder can't renew, so that time does not count. On a store that honours conditional
 writes only one can get a number. On others (rclone's S3 server) two may write the same number at the same moment; each
 waits `SETTLE_S` and reads back who is named, and the one that is not named stands by.
 
@@ -19,10 +20,12 @@ from headend.core import documents, layout
 from headend.core.errors import ObjectMissing, StorageError
 from headend.core.storage import Store
 
-RENEW_S = 5.0
+RENEW_S = 3.0
 """How often the holder renews its lease."""
-EXPIRES_S = 20.0
+EXPIRES_S = 12.0
 """How long a lease lasts after it was last seen to change; takeover then needs one look and `SETTLE_S`."""
+SLOW_S = 4.0
+"""A look at the lease that takes longer shows a slow store, and says nothing about the holder."""
 SETTLE_S = 2.0
 """How long a new holder waits before it reads back whether it is the one."""
 
@@ -97,12 +100,15 @@ class Lease:
         Raises:
             StorageError: The store can't be read or written.
         """
+        began_s = self._clock()
         try:
             found = self._read()
         except StorageError:
             # The holder can't renew it either while the store is away: it gets its time when the store is back.
             self._seen = None
             raise
+        if self._clock() - began_s > SLOW_S:
+            self._seen = None
         if found != self._seen:
             self._seen, self._seen_s = found, self._clock()
         if found and not found.released and self._clock() - self._seen_s < EXPIRES_S:
@@ -130,10 +136,11 @@ class Lease:
         """
         if self._clock() - self._renewed_s < RENEW_S:
             return
+        fence = self._fence
         self.check()
         self._renewals += 1
-        renewed = Holding(self._fence, self._holder, self._who, utc_now(), self._renewals)
-        self._store.put(layout.lease(self._fence), documents.write(renewed))
+        renewed = Holding(fence, self._holder, self._who, utc_now(), self._renewals)
+        self._store.put(layout.lease(fence), documents.write(renewed))
         self._renewed_s = self._clock()
 
     def check(self) -> None:
@@ -155,7 +162,7 @@ class Lease:
         self._fence = 0
 
     def _read(self) -> Holding | None:
-        fences = [int(name) for info in self._store.list(layout.LEASES) if (name := _fence_name(info.key)).isdigit()]
+        fences = [int(name) for key in self._store.keys(layout.LEASES) if (name := _fence_name(key)).isdigit()]
         if not fences:
             return None
         key = layout.lease(max(fences))

@@ -279,7 +279,11 @@ def refusal(job: Job, verb: Verb) -> str | None:
         Verb.RETRY: job.state in (State.FAILED, State.CANCELLED),
         Verb.PRIORITISE: not job.state.ended,
     }
-    return None if allowed[verb] else f"job {job.id} is {job.state}: it can't be {_PAST[verb]} now"
+    if allowed[verb]:
+        return None
+    if job.state == _PAST[verb]:
+        return f"job {job.id} is {job.state} already"
+    return f"job {job.id} is {job.state}: it can't be {_PAST[verb]} now"
 
 
 def new_id() -> str:

@@ -124,8 +124,10 @@ class Queue:
         keys = tuple(info.key for info in self._store.page(layout.JOB_NEWS))
         return tuple(map(_entry_of, keys)), keys
 
-    def forget(self, keys: Iterable[str]) -> None:
+    def forget(self, keys: Sequence[str]) -> None:
         """Remove news that were taken in."""
+        if not keys:
+            return
         with ThreadPoolExecutor(READERS) as pool:
             list(pool.map(self._store.delete, keys))
 
@@ -199,7 +201,7 @@ class Queue:
 
     def commands(self, job: str) -> tuple[Command, ...]:
         """All commands that were given for a job, in order."""
-        keys = [info.key for info in self._store.list(layout.job_commands(job))]
+        keys = tuple(self._store.keys(layout.job_commands(job)))
         return tuple(documents.read(Command, self._store.get(key), key=key) for key in keys)
 
     def command(self, job: str, verb: Verb, *, priority: int | None = None) -> Job:
@@ -223,13 +225,20 @@ class Queue:
         self._tell(self.mark(after, touch=True))
         return after
 
-    def write(self, job: Job) -> Entry:
+    def write(self, job: Job, marked: Entry | None = None) -> Entry:
         """Write a job's status, and mark it; only the dispatcher that holds the lease may.
+
+        Args:
+            job: As it stands.
+            marked: The marker that the caller wrote last. While it tells the same, it is neither looked for nor
+                written: most statuses only tell of progress.
 
         Returns:
             The marker.
         """
         self._store.put(layout.job_status(job.id), documents.write(job.status))
+        if marked is not None and marked == _entry(job, marked.serial):
+            return marked
         return self.mark(job)
 
     def mark(self, job: Job, *, touch: bool = False) -> Entry:
@@ -249,7 +258,7 @@ class Queue:
         ]
         newest = max((entry for entry, _ in markers), key=lambda entry: entry.serial, default=None)
         serial = newest.serial + 1 if newest else 1
-        wanted = Entry(job.id, serial, job.state, job.priority, job.title, job.request.request.hold)
+        wanted = _entry(job, serial)
         if newest and replace(wanted, serial=newest.serial) == newest and len(markers) == 1 and not touch:
             return newest
         self._mark(wanted, markers)
@@ -266,8 +275,8 @@ class Queue:
                     continue  # the request is not whole, or no job of ours
 
     def _markers(self, prefix: str) -> Iterator[Entry]:
-        for info in self._store.list(prefix):
-            if (entry := _entry_of(info.key)) is not None:
+        for key in self._store.keys(prefix):
+            if (entry := _entry_of(key)) is not None:
                 yield entry
 
     def _mark(self, entry: Entry, older: Iterable[tuple[Entry, bool]]) -> None:
@@ -277,6 +286,11 @@ class Queue:
 
     def _tell(self, entry: Entry) -> None:
         self._store.put(f"{layout.JOB_NEWS}{_marker_name(entry)}", b"")
+
+
+def _entry(job: Job, serial: int) -> Entry:
+    """The marker that a job ought to have."""
+    return Entry(job.id, serial, job.state, job.priority, job.title, job.request.request.hold)
 
 
 def _entry_of(key: str) -> Entry | None:

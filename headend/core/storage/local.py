@@ -122,7 +122,12 @@ class LocalStore:
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Describe all objects under a prefix, and remove what writers left that died long ago."""
         check_prefix(prefix)
-        return self._walk(prefix[: prefix.rfind("/") + 1], prefix, after)
+        return self._described(prefix, after)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Name all objects under a prefix; no file is looked at."""
+        check_prefix(prefix)
+        return (key for key, _ in self._walk(prefix[: prefix.rfind("/") + 1], prefix, ""))
 
     def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
         """Describe the first objects under a prefix."""
@@ -180,7 +185,12 @@ class LocalStore:
             finally:
                 temporary.unlink(missing_ok=True)
 
-    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
+    def _described(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        for key, entry in self._walk(prefix[: prefix.rfind("/") + 1], prefix, after):
+            with suppress(FileNotFoundError):
+                yield _describe(key, entry.stat(follow_symlinks=False))
+
+    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         path = self._place(folder[:-1]) if folder else self.root
         try:
             with self._read_errors(folder), os.scandir(path) as found:
@@ -196,8 +206,7 @@ class LocalStore:
             elif name.endswith("/"):
                 yield from self._walk(folder + name, prefix, after)
             elif entry.is_file(follow_symlinks=False):
-                with suppress(FileNotFoundError):
-                    yield _describe(folder + name, entry.stat(follow_symlinks=False))
+                yield folder + name, entry
 
     @contextmanager
     def _read_errors(self, key: str) -> Iterator[None]:

@@ -73,6 +73,11 @@ class MemoryStore:
         check_prefix(prefix)
         return (self.head(key) for key in sorted(self._objects) if key.startswith(prefix) and key > after)
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Name all objects under a prefix."""
+        check_prefix(prefix)
+        return (key for key in sorted(self._objects) if key.startswith(prefix))
+
     def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
         """Describe the first objects under a prefix."""
         return tuple(islice(self.list(prefix, after=after), limit))

@@ -83,6 +83,10 @@ class PatientStore:
         """Describe all objects whose keys start with a prefix."""
         return iter(self._patiently(lambda: tuple(self._store.list(prefix, after=after))))
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Name all objects whose keys start with a prefix."""
+        return iter(self._patiently(lambda: tuple(self._store.keys(prefix))))
+
     def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
         """Describe the first objects whose keys start with a prefix."""
         return self._patiently(lambda: self._store.page(prefix, after=after, limit=limit))

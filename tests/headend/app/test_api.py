@@ -1,13 +1,13 @@
 import asyncio
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import headend
 from headend.app import api
-from headend.core.errors import ConfigError, MasterError
 from tests.support.command_line import ROOT, environment
 from tests.support.masters import make_film
 
@@ -25,7 +25,7 @@ def test_options_become_the_words_of_the_command() -> None:
     assert api.command_line("submit", "-film.mov", options) == [
         *("submit", "--title=film", "--audio=1:en", "--audio=2:fr", "--publish-early", "--", "-film.mov")
     ]
-    with pytest.raises(ConfigError, match="audio has a value"):
+    with pytest.raises(headend.ConfigError, match="audio has a value"):
         api.command_line("submit", "film.mov", {"audio": {"en": 1}})  # type: ignore[dict-item]
 
 
@@ -47,18 +47,81 @@ def test_a_script_without_guard_gets_its_events_and_its_title(tmp_path: Path) ->
 
 
 def test_errors_are_those_of_the_command(tmp_path: Path) -> None:
-    with pytest.raises(MasterError, match="there is no file"):
+    with pytest.raises(headend.MasterError, match="there is no file"):
         headend.submit(tmp_path / "nowhere.mov", title="film", store=str(tmp_path / "store")).result()
-    with pytest.raises(ConfigError, match="is not a title's name"):
+    with pytest.raises(headend.ConfigError, match="is not a title's name"):
         headend.submit(tmp_path / "nowhere.mov", title="My Film").result()
 
 
 def test_it_can_be_awaited_where_a_loop_runs_already(tmp_path: Path) -> None:
     async def notebook() -> None:
-        with pytest.raises(MasterError):
+        with pytest.raises(headend.MasterError):
             await headend.submit(tmp_path / "nowhere.mov", title="film", store=str(tmp_path / "store"))
 
     asyncio.run(notebook())
+
+
+def submission_of(script: str) -> headend.Submission:
+    """A submission whose command is a script."""
+    return headend.Submission(
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    )
+
+
+def test_a_job_goes_on_while_nobody_reads_its_events(tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    job = submission_of(
+        "import pathlib, sys\n"
+        """for n in range(20000): print('{"event": "progress", "number": %d}' % n)\n"""
+        """print('{"event": "done", "title": "film"}', flush=True)\n"""
+        f"pathlib.Path({str(ended)!r}).touch()"
+    )
+    deadline_s = time.monotonic() + 60
+    while not ended.exists():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    assert sum(event.name == "progress" for event in job) == 20000
+    assert job.result() == {"title": "film"}
+    assert asyncio.run(_awaited(job)) == {"title": "film"}
+
+
+async def _awaited(job: headend.Submission) -> object:
+    return await job
+
+
+def test_a_loop_that_stops_listening_is_not_held_up_by_a_silent_job() -> None:
+    job = submission_of("import time; time.sleep(60)")
+
+    async def listen() -> None:
+        async for _ in job.events():
+            pass
+
+    async def notebook() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(listen(), 0.3)
+
+    started_s = time.monotonic()
+    asyncio.run(notebook())
+    assert time.monotonic() - started_s < 30
+    job.cancel()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (2, headend.ConfigError),
+        (3, headend.MasterError),
+        (4, headend.EncodingError),
+        (5, headend.StorageError),
+        (6, headend.QualityRefused),
+        (70, headend.HeadendError),
+    ],
+)
+def test_a_failure_is_of_the_kind_that_its_status_says(status: int, kind: type[headend.HeadendError]) -> None:
+    failed = """print('{"event": "failed", "error": "SomethingInside", "message": "what happened"}')"""
+    with pytest.raises(headend.HeadendError, match=r"^what happened$") as caught:
+        submission_of(f"import sys; {failed}; sys.exit({status})").result()
+    assert (type(caught.value), caught.value.facts) == (kind, {"status": status})
 
 
 def test_jobs_are_queued_looked_at_and_steered(tmp_path: Path) -> None:
@@ -67,7 +130,7 @@ def test_jobs_are_queued_looked_at_and_steered(tmp_path: Path) -> None:
     assert [entry["job"] for entry in headend.list_jobs(store=store)] == [job]
     assert headend.show_job(job, store=store)["labels"] == {"season": "2"}
     assert headend.command_job(job, "hold", store=store) == "held"
-    with pytest.raises(ConfigError, match="is not something to ask"):
+    with pytest.raises(headend.ConfigError, match="is not something to ask"):
         headend.command_job(job, "burn", store=store)
-    with pytest.raises(ConfigError, match="can't be held"):
+    with pytest.raises(headend.ConfigError, match="is held already"):
         headend.command_job(job, "hold", store=store)

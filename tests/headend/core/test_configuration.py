@@ -5,6 +5,7 @@ import pytest
 from headend.app.cli import run
 from headend.core import configuration
 from headend.core.errors import ConfigError
+from tests.support.masters import make_film
 
 OWN = {"ladder", "effort", "audio", "segment-seconds"}
 
@@ -26,6 +27,20 @@ def test_a_profile_wins_over_all_defaults() -> None:
     assert (settings["effort"].value, settings["ladder"].value) == ("draft", "web")
 
 
+def test_a_cluster_in_a_stronger_place_takes_back_the_one_of_a_weaker() -> None:
+    own = {"workers", "scheduler"}
+    farm, local = {"scheduler": "tcp://farm:8786"}, {"workers": 2}
+    documents: list[dict[str, object]] = [
+        {"defaults": local, "profiles": {"farm": farm}},
+        {"defaults": farm, "profiles": {"here": local}},
+    ]
+    files = [(Path(f"/{number}/headend.toml"), document) for number, document in enumerate(documents)]
+    found = configuration.merge(files, own, lambda: own)
+    assert set(found.defaults) == {"scheduler"}
+    assert set(found.settings("farm")) == {"scheduler"}
+    assert set(found.settings("here")) == {"workers"}
+
+
 def test_options_of_other_commands_may_stand_in_a_file() -> None:
     assert merge({"defaults": {"store": "s3://films/vod"}}).defaults["store"].value == "s3://films/vod"
 
@@ -34,7 +49,7 @@ def test_options_of_other_commands_may_stand_in_a_file() -> None:
     ("document", "said"),
     [
         ({"defaults": {"ladr": "web"}}, "'ladr', which is not an option; did you mean 'ladder'"),
-        ({"ladder": "web"}, "'ladder' is not a table"),
+        ({"ladder": "web"}, "'ladder' stands outside a table"),
         ({"defaults": "web"}, "defaults is not a table"),
         ({"profiles": ["web"]}, "profiles are tables"),
         ({"defaults": {"audio": [1]}}, "something else than text in its list"),
@@ -97,3 +112,18 @@ def test_a_missing_file_that_the_environment_names_is_an_error(
     monkeypatch.setenv("HEADEND_CONFIG", str(folder / "nowhere.toml"))
     assert run(["titles"]) == 2
     assert "HEADEND_CONFIG names" in capsys.readouterr().err
+
+
+def test_a_cluster_that_is_named_takes_the_place_of_a_configured_number_of_workers(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "headend.toml").write_text("[defaults]\nworkers = 2\n")
+    film = make_film(folder / "film.mp4", frame_count=2, size=(160, 90))
+    elsewhere = ["submit", str(film), "--title", "film", "--scheduler", "tcp://127.0.0.1:1"]
+    assert run(elsewhere) == 2
+    assert "no Dask scheduler answers" in capsys.readouterr().err
+    monkeypatch.setenv("HEADEND_SCHEDULER", "tcp://127.0.0.1:1")
+    assert run(elsewhere[:4]) == 2
+    assert "no Dask scheduler answers" in capsys.readouterr().err
+    assert run([*elsewhere, "--workers", "1"]) == 2
+    assert "give one of them" in capsys.readouterr().err

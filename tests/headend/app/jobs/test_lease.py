@@ -6,7 +6,6 @@ import pytest
 from headend.app.jobs.lease import EXPIRES_S, RENEW_S, Holding, Lease, LeaseLost
 from headend.core import documents, layout
 from headend.core.errors import StoreUnavailable
-from headend.core.storage.base import ObjectInfo
 from headend.core.storage.memory import MemoryStore
 
 
@@ -99,10 +98,10 @@ class AwayStore(MemoryStore):
 
     away = False
 
-    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+    def keys(self, prefix: str) -> Iterator[str]:
         if type(self).away:
             raise StoreUnavailable("no answer")
-        return super().list(prefix, after=after)
+        return super().keys(prefix)
 
 
 def test_a_holder_has_its_time_to_renew_after_the_store_was_away() -> None:
@@ -120,3 +119,29 @@ def test_a_holder_has_its_time_to_renew_after_the_store_was_away() -> None:
     first.renew()
     clock.sleep(EXPIRES_S - 1)
     assert not second.try_take()
+
+
+class SlowStore(MemoryStore):
+    """A store that takes its time to answer."""
+
+    clock = Clock()
+    takes_s = 0.0
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        type(self).clock.sleep(type(self).takes_s)
+        return super().keys(prefix)
+
+
+def test_time_in_which_the_store_is_slow_does_not_count_against_the_holder() -> None:
+    store, clock = SlowStore(), SlowStore.clock
+    first, second = make_lease(store, clock), make_lease(store, clock)
+    assert first.try_take()
+    assert not second.try_take()
+    SlowStore.takes_s = EXPIRES_S + 1
+    for _ in range(3):
+        assert not second.try_take()
+    SlowStore.takes_s = 0.0
+    clock.sleep(EXPIRES_S - 1)
+    assert not second.try_take()
+    clock.sleep(1)
+    assert second.try_take()

@@ -1,0 +1,212 @@
+"""What operators do to a job, and what befalls it: the command in a process of its own, and what it says then."""
+
+import re
+import resource
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import psutil
+import pytest
+
+from encoder.cluster import Failed
+from headend.app import pipeline
+from headend.app.request import Request
+from headend.core.errors import WorkerUnfit
+from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
+from headend.core.storage import open_store
+from tests.encoder.test_troubled_clusters import worker_of
+from tests.support.command_line import command, environment
+from tests.support.dask_cluster import dask_cluster
+from tests.support.gate import gate_before
+from tests.support.jobs import picture_ladder
+from tests.support.masters import make_film
+from tests.support.s3_servers import BUCKET, LocalS3
+
+SILENCE_S = 30.0
+"""A command never says nothing for longer."""
+LATE_S = 10.0
+"""How much later a line may come on a busy machine."""
+
+
+@dataclass
+class Running:
+    """A command that runs, and what it has said on its standard error.
+
+    Attributes:
+        process: The process.
+        lines: Lines, and when they came.
+    """
+
+    process: subprocess.Popen[str]
+    lines: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """All lines."""
+        return "\n".join(line for _, line in self.lines)
+
+    def wait_for(self, pattern: str, seconds: float = 120) -> float:
+        """Wait for a line; returns when it came."""
+        deadline_s = time.monotonic() + seconds
+        while True:
+            for at_s, line in list(self.lines):
+                if re.search(pattern, line):
+                    return at_s
+            assert time.monotonic() < deadline_s, f"nothing like {pattern!r} was said:\n{self.text}"
+            assert self.process.poll() is None, f"it has ended without saying {pattern!r}:\n{self.text}"
+            time.sleep(0.05)
+
+    def end(self, seconds: float = 120) -> int:
+        """Wait for the end; returns the status."""
+        status = self.process.wait(seconds)
+        time.sleep(0.2)  # for the last line
+        return status
+
+
+@contextmanager
+def running(*args: str | Path, **more: str) -> Iterator[Running]:
+    """Run the command, and kill it at the end of the block."""
+    process = subprocess.Popen(
+        command(*args), env=environment(**more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    found = Running(process)
+
+    def read() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            found.lines.append((time.monotonic(), line.rstrip("\n")))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield found
+    finally:
+        for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
+            child.kill()
+        process.kill()
+        process.wait()
+        reader.join(10)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_film(tmp_path_factory.mktemp("film") / "film.mov", frame_count=100, size=(160, 90))
+
+
+# --- signals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.7])
+def test_sigterm_while_the_cluster_of_a_submit_starts_leaves_no_traceback(
+    film: Path, delay_s: float, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    with running("submit", film, "--title", "film", "--ladder", "smoke", "--store", store, "--workers", "2") as job:
+        job.wait_for("renditions? of")
+        time.sleep(delay_s)
+        children = psutil.Process(job.process.pid).children(recursive=True)
+        job.process.terminate()
+        assert job.end() == 128 + signal.SIGTERM
+    assert job.lines[-1][1].startswith("headend: terminated"), job.text
+    assert "Traceback" not in job.text
+    assert not psutil.wait_procs(children, timeout=20)[1]
+
+
+def test_sigterm_while_the_cluster_of_a_dispatcher_starts_leaves_no_traceback(tmp_path: Path) -> None:
+    with running("dispatch", "--store", tmp_path / "store", "--workers", "2") as dispatcher:
+        dispatcher.wait_for("dispatching the jobs")
+        dispatcher.process.terminate()
+        assert dispatcher.end() == 0
+    assert "Traceback" not in dispatcher.text
+
+
+# --- clusters -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.heavy
+def test_a_scheduler_that_dies_ends_a_submit_with_one_line(tmp_path: Path) -> None:
+    long = make_film(tmp_path / "long.mov", frame_count=1500, size=(320, 180))
+    with (
+        dask_cluster(tmp_path, workers=1) as dask,
+        running(
+            "submit", long, "--title", "film", "--ladder", "smoke", "--store", tmp_path / "store",
+            "--scheduler", dask.address,
+        ) as job,
+    ):  # fmt: skip
+        job.wait_for("encoding: ")
+        dask.scheduler.kill()
+        said_s = job.wait_for("has gone away: looking for it")
+        assert job.end() == 4
+    assert job.lines[-1][1].startswith(f"headend: error: the scheduler at {dask.address} has gone away; start it again")
+    assert "Traceback" not in job.text
+    assert job.lines[-1][0] - said_s < 60
+
+
+@pytest.mark.heavy
+def test_a_submit_without_workers_says_so_in_ten_seconds_and_goes_on_when_one_comes(film: Path, tmp_path: Path) -> None:
+    with (
+        dask_cluster(tmp_path, workers=0) as dask,
+        running(
+            "submit", film, "--title", "film", "--ladder", "smoke", "--store", tmp_path / "store",
+            "--scheduler", dask.address,
+        ) as job,
+    ):  # fmt: skip
+        began_s = job.wait_for("renditions? of")
+        assert job.wait_for("no worker at .* can take a task: it has no workers; waiting") - began_s < 10 + LATE_S
+        time.sleep(35)
+        dask.start_worker()
+        assert job.end(240) == 0, job.text
+    assert job.text.count("no worker at") >= 2
+    gaps = [later[0] - earlier[0] for earlier, later in zip(job.lines, job.lines[1:], strict=False)]
+    assert max(gaps) < SILENCE_S + LATE_S
+
+
+def test_a_full_scratch_disk_sends_a_task_to_another_worker(film: Path, tmp_path: Path) -> None:
+    store = StoreSettings(str(tmp_path / "store"))
+    events: list[pipeline.Event] = []
+    with dask_cluster(tmp_path, workers=2) as dask:
+        full = worker_of(dask, 0)
+        # As a disk that has room for so much: what FFmpeg writes there is cut off.
+        psutil.Process(dask.workers[0].pid).rlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        encode = EncodeSettings(segment_s=Fraction(1, 2), chunk_s=Fraction(1, 2), thumbnails=False)
+        request = Request(str(film), "film", picture_ladder(), store, ClusterSettings(dask.address), encode)
+        pipeline.submit(request, events.append)
+    failed = [event for event in events if isinstance(event, Failed)]
+    assert [(event.worker, type(event.error), event.last) for event in failed] == [(full, WorkerUnfit, False)]
+    said = failed[0].error.message
+    assert re.search(r"scratch folder \S+ is full: the task needs .* MB and .* MB are free", said), said
+    assert not pipeline.verify(open_store(store), "film").findings
+
+
+# --- stores -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+def test_a_store_that_takes_connections_and_never_answers_is_waited_for_and_told(
+    tmp_path: Path, rclone_s3: LocalS3
+) -> None:
+    long = make_film(tmp_path / "long.mov", frame_count=400, size=(160, 90))
+    with gate_before(rclone_s3.endpoint_url) as gate:
+        where = "--store", f"s3://{BUCKET}/silent", "--s3-endpoint", gate.url
+        encode = "--ladder", "smoke", "--segment-seconds", "1", "--chunk-seconds", "2", "--workers", "1"
+        with running("submit", long, "--title", "film", *where, *encode) as job:
+            job.wait_for("encoding: ")
+            gate.become("silent")
+            silent_s = time.monotonic()
+            told_s = job.wait_for("waiting for the store", 200)
+            time.sleep(max(0.0, silent_s + 100 - time.monotonic()))
+            gate.become("open")
+            assert job.end(240) == 0, job.text
+        assert told_s - silent_s < 100
+        gaps = [later[0] - earlier[0] for earlier, later in zip(job.lines, job.lines[1:], strict=False)]
+        assert max(gaps) < SILENCE_S + LATE_S, job.text
+        assert "attempt" not in job.text
+        assert not pipeline.verify(open_store(StoreSettings(f"s3://{BUCKET}/silent", gate.url)), "film").findings
