@@ -36,11 +36,22 @@ from headend.core.media import (
     Probe,
     TextRendition,
     TextTrack,
+    VideoRange,
     VideoRendition,
     VideoTrack,
 )
+from headend.core.media.quality import Floor
 from headend.core.settings import EncodeSettings
 from headend.core.timing import Chunk, Grid, lay_grid
+
+
+def tell_floor(vmaf: float) -> str:
+    """What a floor does, in a line."""
+    return (
+        f"floor → a chunk of an SDR rendition with a segment below a VMAF of {vmaf:g} is encoded once more, with a "
+        "constant rate factor that is lower by 4 (AV1 and VP9: 8), unless that segment is at its cap"
+    )
+
 
 EARLY = frozenset({Codec.AVC, Codec.AAC})
 """What every player takes: enough for a first release."""
@@ -125,6 +136,9 @@ class Draft:
             trick, thumbnails = trick_renditions(video, grid), lay_thumbnails(video[0], grid)
             poster = lay_poster(video[0], grid, self._chunks)
             decisions = (*decisions, *tell(trick, thumbnails, grid))
+        self._floor_vmaf = settings.floor_vmaf
+        if settings.floor_vmaf is not None:
+            decisions = (*decisions, tell_floor(settings.floor_vmaf))
         written = programmes_of_text.renditions(text)
         self.plan = EncodePlan(
             title=title,
@@ -208,8 +222,11 @@ class Draft:
         seen = digest(pictures)
         tracks = {
             r.id: track_id(r.id, {"frames": seen, "encoder": self.commands.alone(r), "level": r.level})
-            for r in (*plan.video, *plan.trick)
+            for r in plan.trick
         }
+        for r in plan.video:
+            deciding = {"frames": seen, "encoder": self.commands.alone(r), "level": r.level, **self._floor_of(r)}
+            tracks[r.id] = track_id(r.id, deciding)
         for sound in plan.audio:
             tracks[sound.id] = self._sound.track_id(sound)
         by_number = {programme.number: programme for programme in self._text}
@@ -230,6 +247,13 @@ class Draft:
             deciding = {"frames": seen, "encoder": self.commands.alone(None, whole)}
             tracks[plan.poster.id] = track_id(plan.poster.id, deciding)
         return tracks
+
+    def _floor_of(self, rendition: VideoRendition) -> dict[str, object]:
+        """What decides about chunks that are encoded again for the floor; nothing without one, and of HDR."""
+        if self._floor_vmaf is None or rendition.video_range is not VideoRange.SDR:
+            return {}
+        screen = Measuring(self.plan.title, self._source, self.plan.grid, self.commands, (), {})
+        return {"floor": [self._floor_vmaf, documents.as_plain(screen.viewing), screen.every]}
 
     # --- tasks ----------------------------------------------------------------------------------------------------
 
@@ -262,6 +286,7 @@ class Draft:
         early: bool,
     ) -> Iterator[EncodeTask]:
         plan, pricing = self.plan, self._pricing
+        measuring = None if self._floor_vmaf is None else self.measuring()
         told_s = list(beside_s)
         laid: set[int] = set()
         for wave in _waves(plan.video) if early else (plan.video,):
@@ -288,8 +313,11 @@ class Draft:
                 groups_here = arranged.get(chunk, ((),))
                 *others, least = sorted(groups_here, key=lambda g: -pricing.video_s(g, chunk.frame_count))
                 for members in others:
-                    yield self._video_task(chunk, members, SideOutputs())
-                yield self._video_task(chunk, (*least, *trick), side)
+                    yield self._video_task(
+                        chunk, members, SideOutputs(), self._floor(measuring, chunk, members, slot_bytes)
+                    )
+                floor = self._floor(measuring, chunk, least, slot_bytes)
+                yield self._video_task(chunk, (*least, *trick), side, floor)
             told_s += [pricing.video_s(g, chunk.frame_count) for chunk, gs in arranged.items() for g in gs]
 
     def _beside(self, chunk: Chunk, wanted: frozenset[Part]) -> SideOutputs:
@@ -302,18 +330,36 @@ class Draft:
             poster if poster and (poster.id, chunk.number) in wanted else None,
         )
 
-    def _video_task(self, chunk: Chunk, members: Group, side: SideOutputs) -> EncodeTask:
+    def _floor(self, measuring: Measuring | None, chunk: Chunk, members: Group, slot_bytes: int | None) -> Floor | None:
+        """How a task's renditions are held above the floor."""
+        if measuring is None or self._floor_vmaf is None:
+            return None
+        tracks = {self.plan.tracks[rendition.id] for rendition in members}
+        count = sum(chunk.first_frame <= first < chunk.end_frame for first in self.plan.grid.segment_bounds()[:-1])
+        checks = measuring.tasks(
+            range(chunk.first_segment, chunk.first_segment + count),
+            (chunk,),
+            lambda track, _segment, _toned: track not in tracks,
+            toned_segments=(),
+            slot_bytes=slot_bytes,
+        )
+        made = tuple(checks)
+        return Floor(self._floor_vmaf, made) if made else None
+
+    def _video_task(self, chunk: Chunk, members: Group, side: SideOutputs, floor: Floor | None = None) -> EncodeTask:
         sheets = side.thumbnails.sheet_numbers(chunk.first_frame, chunk.end_frame) if side.thumbnails else ()
         posters = side.poster.numbers(chunk.first_frame, chunk.end_frame) if side.poster else ()
         pictures = [one.id for one in (side.thumbnails, side.poster) if one]
+        checks = floor.checks if floor else ()
         return EncodeTask(
             id=task_id(self.plan, chunk, [*(rendition.id for rendition in members), *pictures]),
             kind=Kind.VIDEO,
             chunk=chunk,
             renditions=tuple(rendition.id for rendition in members),
             argv=self.commands.of(chunk, members, side),
-            cost=self._pricing.video_s(members, chunk.frame_count),
-            memory_bytes=self._pricing.video_bytes(members),
+            cost=self._pricing.video_s(members, chunk.frame_count) + sum(check.cost for check in checks),
+            memory_bytes=max(self._pricing.video_bytes(members), *(check.memory_bytes for check in checks), 0),
+            floor=floor,
             sheets=sheets,
             posters=posters,
             reads=(seeking.read_range(self.conformed, chunk),),

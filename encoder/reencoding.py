@@ -5,13 +5,13 @@ again: it takes the same frames from the same graph, drops the outputs that it d
 that decide the rate. Pure: arguments come in, arguments go out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import PurePosixPath
 
 from encoder.command import MUXING, logged
-from encoder.families import TIGHTER
+from encoder.families import FINER, TIGHTER
 from headend.core.rates import Bound
 
 PASS = "pass"
@@ -155,6 +155,26 @@ def reencode(argv: Sequence[str], segments: Iterable[Reencode]) -> tuple[str, ..
     return _Command(
         command.opening, graph, tuple(sorted(chosen, key=lambda output: PASS not in output.options))
     ).words()
+
+
+def encode_finer(argv: Sequence[str], renditions: Collection[str]) -> tuple[str, ...]:
+    """Derive the command that encodes some renditions of a task once more, with a lower constant rate factor.
+
+    Args:
+        argv: The task's command.
+        renditions: Their ids.
+    """
+    command = _parsed(argv)
+    chosen = [output for output in command.outputs if output.id in renditions]
+    finer = [
+        Output(
+            output.label,
+            {**output.options, "crf": float(output.options["crf"]) - FINER[str(output.options["c:v"])]},
+            output.path,
+        )
+        for output in chosen
+    ]
+    return _Command(command.opening, _without(command, {output.label for output in chosen}), tuple(finer)).words()
 
 
 def _without(command: _Command, labels: set[str]) -> str:

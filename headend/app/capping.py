@@ -5,7 +5,7 @@ has made, and encodes single segments again until they fit. What becomes of a se
 chunk alone, so that every grouping of renditions gives the same bytes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -50,6 +50,17 @@ class Held:
         """A rendition's record, with what is known of it here."""
         id = track.rendition
         return replace(track, window_bps=self.window_bps.get(id, 0), encoded_again=self.encoded_again.get(id, ()))
+
+    def replaced(self, other: "Held", renditions: Collection[str]) -> "Held":
+        """With what is known of renditions that were encoded anew, in place of what was known of them."""
+        return replace(
+            self,
+            window_bps={**self.window_bps, **{id: bps for id, bps in other.window_bps.items() if id in renditions}},
+            encoded_again={
+                **{id: numbers for id, numbers in self.encoded_again.items() if id not in renditions},
+                **{id: numbers for id, numbers in other.encoded_again.items() if id in renditions},
+            },
+        )
 
     def in_all(self, first: Encoded) -> Encoded:
         """What the task cost, with its first encode."""
@@ -128,6 +139,30 @@ def hold(
         for id, bound in bounds.items()
     }
     return Held(worst, again, tuple(runs))
+
+
+def at_cap(
+    task: EncodeTask, rendition: str, path: Path, grid: Grid, *, measure: Measure, share: float
+) -> frozenset[int]:
+    """Numbers of the segments of a rendition's file whose rate is at least a share of the rendition's cap.
+
+    Args:
+        task: The task that has made it.
+        rendition: The rendition's id.
+        path: The file.
+        grid: The title's.
+        measure: Describes an encoder's file.
+        share: The share.
+    """
+    bound = reencoding.bounds(task.argv, grid.segment_frames / grid.frame_rate).get(rendition)
+    if bound is None:
+        return frozenset()
+    ticks_per_second = timescale(grid.frame_rate).ticks_per_second
+    return frozenset(
+        segment.number
+        for segment in _segments(path, rendition, task.chunk, measure)
+        if 8 * segment.size_bytes * ticks_per_second >= share * bound.cap_bps * segment.duration_ticks
+    )
 
 
 def _is_there(path: Path) -> bool:

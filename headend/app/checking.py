@@ -114,6 +114,8 @@ class Check:
 
     def first_tasks(self) -> tuple[MeasureTask, ...]:
         """The tasks for the segments that are spread evenly."""
+        if self.settings.floor_vmaf is not None:
+            return ()  # workers measure everything of SDR renditions before they store it
         return self._tasks(self.evenly)
 
     def suspect_tasks(self, presentation: Presentation) -> tuple[MeasureTask, ...]:
@@ -122,6 +124,9 @@ class Check:
         Args:
             presentation: The title, with all segments.
         """
+        if self.settings.floor_vmaf is not None:
+            for measurement in measured.measurements(self.store, self.title):
+                self.known.add(measurement)
         if self.level is Checking.SAMPLED:
             self.suspects = sampling.suspects(
                 {track.id: [s.size_bytes for s in track.segments] for track in presentation.video},
@@ -198,6 +203,7 @@ class Check:
             not_measured=tuple(self._not_measured(presentation, len(wanted))),
             cpu_s=self.known.cpu_s,
             hulls=self.hulls,
+            floor_vmaf=self.settings.floor_vmaf,
         )
         if not self.thresholds.are_asked and any(
             not judging.is_held(one, report) for one in judging.best_of_codecs(report, tone_mapped=False)
@@ -259,6 +265,7 @@ class Check:
             frozen=found.frozen,
             other=found.other,
             predicted=self.predicted.get(track.id),
+            lifts=found.lifts,
         )
 
 

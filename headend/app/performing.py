@@ -12,13 +12,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from encoder import cluster, damage, encoding, sandbox, text, tool
 from encoder.subtitles import sidecars
-from headend.app import capping, scoring, task_master
+from headend.app import capping, flooring, scoring, task_master
 from headend.app.task_log import TaskLog
 from headend.core import documents, layout, records
 from headend.core.errors import ChunkRejected, ConfigError, ObjectMissing, PlanMismatch, ToolFailed, WorkerUnfit
@@ -206,8 +207,9 @@ def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt | Meas
             # Where frames are made up for, one that did not come out shows by nothing else.
             if finished.decode_errors or order.allow_damaged:
                 found = _damage(order, run, source)
-            held = _hold(order, run, source, scratch)
+            held = _hold(order, run, source, scratch, run.task)
             finished = held.in_all(finished)
+            looks, finished, held = _lift(order, run, source, scratch, finished, held)
             run.on_encoded()
 
             def receipt_of(tracks: Sequence[EncodedTrack]) -> Receipt:
@@ -226,6 +228,8 @@ def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt | Meas
                 )
 
             keeper = _Keeper(order, store, seals)
+            for found_quality in looks:
+                store.put(layout.measurement(order.title, found_quality.task), documents.write(found_quality))
             tracks: list[EncodedTrack] = []
             written = time.monotonic()
             for track in keeper.keep(run.task, finished.loudness, scratch):
@@ -286,27 +290,81 @@ def make_text(plan: EncodePlan, task: EncodeTask, settings: StoreSettings, scrat
     return receipt
 
 
-def _hold(order: Order, run: cluster.TaskRun, source: masters.Source, scratch: Path) -> capping.Held:
+def _hold(order: Order, run: cluster.TaskRun, source: masters.Source, scratch: Path, task: EncodeTask) -> capping.Held:
     """Keep the renditions of a task of video below their caps."""
-    if run.task.kind is not Kind.VIDEO:
+    if task.kind is not Kind.VIDEO:
         return capping.Held()
+    return capping.hold(
+        task,
+        scratch,
+        order.grid,
+        order.divisors,
+        encode=partial(_encode_again, order, run, source),
+        measure=partial(_described, order, task),
+    )
 
-    def encode(task: EncodeTask, folder: Path) -> encoding.Encoded:
-        return encoding.encode(
-            task,
-            input_url=source.url,
-            scratch=folder,
-            cancelled=run.cancelled,
-            # All frames have been told of; what is encoded again is a sign of life.
-            on_frames=lambda _: run.on_frames(run.task.chunk.frame_count),
-            master_bytes=order.master.size_bytes,
-            source_progress=source.progress,
+
+def _encode_again(
+    order: Order, run: cluster.TaskRun, source: masters.Source, task: EncodeTask, folder: Path
+) -> encoding.Encoded:
+    """Encode something that was encoded before."""
+    return encoding.encode(
+        task,
+        input_url=source.url,
+        scratch=folder,
+        cancelled=run.cancelled,
+        # All frames have been told of; what is encoded again is a sign of life.
+        on_frames=lambda _: run.on_frames(run.task.chunk.frame_count),
+        master_bytes=order.master.size_bytes,
+        source_progress=source.progress,
+    )
+
+
+def _described(order: Order, task: EncodeTask, rendition: str, chunk: Chunk, data: memoryview) -> EncodedTrack:
+    """What an encoder's file is, as part of a rendition."""
+    return _cut(order, replace(task, chunk=chunk), rendition, None, data).track
+
+
+def _lift(
+    order: Order,
+    run: cluster.TaskRun,
+    source: masters.Source,
+    scratch: Path,
+    finished: encoding.Encoded,
+    held: capping.Held,
+) -> tuple[Sequence[Measurement], encoding.Encoded, capping.Held]:
+    """Keep the renditions of a task above its floor.
+
+    Returns:
+        How they look; what all that was done has cost; what it took to keep them below their caps.
+    """
+    again: list[tuple[encoding.Encoded, capping.Held]] = []
+
+    def encode(task: EncodeTask, folder: Path) -> None:
+        made = _encode_again(order, run, source, task, folder)
+        again.append((made, _hold(order, run, source, folder, task)))
+
+    def measure(task: MeasureTask, paths: Mapping[str, Path]) -> Measurement:
+        started = time.monotonic()
+        measured = scoring.compare(
+            task, paths, source.url, run.cancelled, lambda _: run.on_frames(run.task.chunk.frame_count)
         )
+        wall_s = time.monotonic() - started
+        return scoring.found_by(task, measured, order.grid, attempt=run.attempt, worker=run.worker, wall_s=wall_s)
 
-    def measure(rendition: str, chunk: Chunk, data: memoryview) -> EncodedTrack:
-        return _cut(order, replace(run.task, chunk=chunk), rendition, None, data).track
+    def at_cap(rendition: str, path: Path) -> frozenset[int]:
+        describe = partial(_described, order, run.task)
+        return capping.at_cap(run.task, rendition, path, order.grid, measure=describe, share=flooring.AT_CAP)
 
-    return capping.hold(run.task, scratch, order.grid, order.divisors, encode=encode, measure=measure)
+    looks = flooring.lift(run.task, scratch, encode=encode, measure=measure, at_cap=at_cap)
+    lifted = {lift.track for look in looks for lift in look.tracks if lift.lifts}
+    renditions = {rendition for rendition, track in order.tracks.items() if track in lifted}
+    for made, once_more in again:
+        finished = once_more.in_all(
+            replace(finished, cpu_s=finished.cpu_s + made.cpu_s, wall_s=finished.wall_s + made.wall_s)
+        )
+        held = held.replaced(once_more, renditions)
+    return looks, replace(finished, cpu_s=finished.cpu_s + sum(look.cpu_s for look in looks)), held
 
 
 def _damage(order: Order, run: cluster.TaskRun, source: masters.Source) -> tuple[Damage, ...]:

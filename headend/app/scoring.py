@@ -54,13 +54,35 @@ def score(
     started = time.monotonic()
     task: MeasureTask = run.task
     with task_master.opened(master, settings, run) as (scratch, source):
+        paths = {subject.rendition: scratch / f"{subject.rendition}.mp4" for subject in task.subjects}
+        for subject in task.subjects:
+            key = keys[subject.key.kid] if keys and subject.key is not None else None
+            fetch(store, task.title, subject.track, task.segments, paths[subject.rendition], key)
         try:
-            measured = compare(task, store, source.url, scratch, run.cancelled, run.on_frames, keys)
+            measured = compare(task, paths, source.url, run.cancelled, run.on_frames)
         except ToolFailed:
             if (failure := source.failure()) is not None:  # FFmpeg only saw that the master ended early
                 raise failure from None
             raise
-    found = Measurement(
+    found = found_by(task, measured, grid, attempt=run.attempt, worker=run.worker, wall_s=time.monotonic() - started)
+    store.put(layout.measurement(task.title, task.id), documents.write(found))
+    return found
+
+
+def found_by(
+    task: MeasureTask, measured: Measured, grid: Grid, *, attempt: int, worker: str, wall_s: float
+) -> Measurement:
+    """Say what a comparison has found.
+
+    Args:
+        task: The task.
+        measured: Its scores and small pictures.
+        grid: Where segments lie.
+        attempt: Which attempt this is, from 1.
+        worker: Where it ran.
+        wall_s: Seconds that it took.
+    """
+    return Measurement(
         task=task.id,
         segments=task.segments,
         model=task.viewing.model,
@@ -68,42 +90,33 @@ def score(
         tone_mapped=task.tone_mapped,
         tracks=tuple(_tracks(task, measured, grid)),
         master=looking.of_master(measured.miniatures[0], _timing(task, grid, 1)),
-        attempt=run.attempt,
-        worker=run.worker,
+        attempt=attempt,
+        worker=worker,
         cpu_s=measured.cpu_s,
-        wall_s=time.monotonic() - started,
+        wall_s=wall_s,
     )
-    store.put(layout.measurement(task.title, task.id), documents.write(found))
-    return found
 
 
 def compare(
     task: MeasureTask,
-    store: Store,
+    paths: Mapping[str, Path],
     url: str,
-    scratch: Path,
     cancelled: Callable[[], bool] = lambda: False,
     on_frames: Callable[[int], None] = lambda _: None,
-    keys: Mapping[str, ContentKey] | None = None,
 ) -> Measured:
     """Compare the renditions of a task with its master.
 
     Args:
         task: The task.
-        store: Where segments are.
+        paths: Files with the task's segments of each rendition, by its id.
         url: The master, as FFmpeg opens it.
-        scratch: An empty folder.
         cancelled: Becomes true when this is to stop.
         on_frames: Gets the number of frames done, now and then.
-        keys: The keys of encrypted tracks, by their ids.
     """
     shown = []
     for subject in task.subjects:
-        path = scratch / f"{subject.rendition}.mp4"
-        key = keys[subject.key.kid] if keys and subject.key is not None else None
-        fetch(store, task.title, subject.track, task.segments, path, key)
         skipped = task.skipped_frames // subject.rate_divisor
-        picture = Picture((("-i", str(path)),), task.rendition_filters, skipped=skipped)
+        picture = Picture((("-i", str(paths[subject.rendition])),), task.rendition_filters, skipped=skipped)
         shown.append(Shown(picture, subject.width_px, subject.height_px, subject.bit_depth, subject.rate_divisor))
     opening = tuple(url if word == MASTER else word for word in task.opening)
     return measuring.measure(

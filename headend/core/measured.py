@@ -93,7 +93,8 @@ class Known:
         for one in report.video:
             if one.segments:
                 self._add(
-                    TrackQuality(one.track, one.segments, one.black, one.frozen, one.other), toned=one.tone_mapped
+                    TrackQuality(one.track, one.segments, one.black, one.frozen, one.other, one.lifts),
+                    toned=one.tone_mapped,
                 )
         self.master = _together(self.master, report.master)
 
@@ -108,6 +109,7 @@ class Known:
             black=merged((*known.black, *more.black), gap_frames=self.every),
             frozen=merged((*known.frozen, *more.frozen), gap_frames=self.every),
             other=merged((*known.other, *more.other), gap_frames=self.every),
+            lifts=tuple({lift.chunk: lift for lift in (*known.lifts, *more.lifts)}.values()),
         )
 
 
@@ -171,10 +173,14 @@ def known(store: Store, title: str, viewing: Viewing, every: int) -> Known:
     keys = [info.key for info in store.list(layout.reports(title)) if info.key.endswith("/report.json")]
     for report in _read_all(store, QualityReport, keys):
         found.add_report(report)
-    keys = [info.key for info in store.list(layout.measurements(title))]
-    for measurement in _read_all(store, Measurement, keys):
+    for measurement in measurements(store, title):
         found.add(measurement)
     return found
+
+
+def measurements(store: Store, title: str) -> tuple[Measurement, ...]:
+    """What tasks have found that is in no report yet."""
+    return _read_all(store, Measurement, [info.key for info in store.list(layout.measurements(title))])
 
 
 def tidy(store: Store, title: str, tasks: Iterable[str]) -> None:

@@ -234,6 +234,8 @@ class EncodeSettings:
             all; shorter ones are filled with silence.
         allow_damaged: Whether what can't be decoded of the master is concealed and put on record; otherwise the job
             fails of it.
+        floor_vmaf: Score below which no segment of an SDR rendition is left as it is: its chunk is encoded once more,
+            with a lower constant rate factor. None for no floor.
     """
 
     segment_s: Fraction = Fraction(6)
@@ -251,6 +253,7 @@ class EncodeSettings:
     subtitle_offset: SubtitleOffset = Fraction(0)
     compressed: bool = False
     picture: PictureChoice = PictureChoice()
+    floor_vmaf: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from encoder.command import SourcePicture, VideoCommands
 from encoder.conforming import conform
 from encoder.planning import complete_colour
-from encoder.reencoding import Reencode, bounds, first_pass, reencode
+from encoder.reencoding import Reencode, bounds, encode_finer, first_pass, reencode
 from headend.core.media import Codec, Effort, VideoRendition
 from headend.core.rates import Bound
 from headend.core.timing import lay_grid
@@ -76,6 +76,18 @@ def test_segment_is_encoded_again_with_less_rate_and_the_same_quality() -> None:
     assert option(argv, "crf") == [str(AVC.crf)]
     assert "trim=start_frame=24:end_frame=48,setpts=PTS-STARTPTS" in graph(argv)
     assert argv[-1] == "{scratch}/avc.mp4"
+
+
+def test_what_looks_too_bad_gets_a_lower_rate_factor_and_keeps_its_cap() -> None:
+    argv = argv_of([AVC, VP9])
+
+    finer = encode_finer(argv, {"vp9"})
+
+    assert option(finer, "crf") == [str(VP9.crf - 8)]
+    assert option(finer, "maxrate") == [str(VP9.cap_bps)]
+    assert [word for word in finer if word.endswith(".mp4")] == ["{scratch}/vp9.mp4"]
+    assert "nullsink" in graph(finer)  # nobody encodes the other rendition
+    assert option(encode_finer(argv, {"avc"}), "crf") == [str(AVC.crf - 4)]
 
 
 def test_options_that_decide_the_init_segment_stay() -> None:

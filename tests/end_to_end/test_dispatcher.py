@@ -14,8 +14,10 @@ from headend.app.jobs.model import Job, State, Verb
 from headend.app.jobs.queue import Queue
 from headend.app.request import Request
 from headend.app.verifying import verify
+from headend.core import measured
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import Store, open_store
+from packager.publishing import read_pointer
 from tests.support.command_line import command, environment, headend
 from tests.support.jobs import picture_ladder
 from tests.support.masters import make_film
@@ -37,6 +39,11 @@ def add(queue: Queue, store: Store, master: Path, title: str, priority: int = 50
         str(master), title, picture_ladder(), StoreSettings(store.url), ClusterSettings(), EncodeSettings()
     )
     return queue.add(request, priority=priority).id
+
+
+def current_pointer(store: Store, title: str) -> str | None:
+    pointer = read_pointer(store, title)
+    return pointer.release if pointer else None
 
 
 @contextmanager
@@ -76,6 +83,43 @@ def test_queued_titles_come_out_the_urgent_one_first_and_the_broken_one_says_why
         account = jobs[title].status.account
         assert account.total_cpu_s > 0 and account.predicted_cpu_s > 0 and account.stored_bytes > 0
         assert jobs[title].status.progress and jobs[title].status.progress.share == 1
+
+
+def test_a_release_that_fails_the_rules_fails_its_job_until_somebody_takes_the_blame(
+    queue: Queue, store: Store, tmp_path: Path
+) -> None:
+    master = make_film(tmp_path / "film.mov", frame_count=25, size=(160, 90))
+    asked = (
+        "--ladder",
+        "smoke",
+        "--only-codecs",
+        "avc",
+        "--qc",
+        "sampled",
+        "--qc-min-vmaf",
+        "99.9",
+        "--queue",
+        "--json",
+    )
+    queued = headend("submit", master, "--title", "film", "--store", store.url, *asked)
+    assert queued.returncode == 0, queued.stderr
+    (entry,) = queue.all_entries()
+    assert headend("dispatch", "--store", store.url, "--workers", "1", "--until-idle").returncode == 0
+
+    found = queue.read(entry.id)
+    release = found.status.release
+    assert (found.state, current_pointer(store, "film")) == (State.FAILED, None)
+    assert "fails the rule on 'best rendition'" in found.why
+    waited = headend("job", "wait", entry.id, "--store", store.url)
+    assert (waited.returncode, release in waited.stderr) == (6, True), waited.stderr
+
+    refused = headend("publish", "film", release, "--store", store.url, "--yes")
+    assert refused.returncode == 6, refused.stderr
+    done = headend("publish", "film", release, "--store", store.url, "--yes", "--despite-quality")
+    assert done.returncode == 0, done.stderr
+    report = measured.read_report(store, "film", release)
+    assert report is not None and len(report.overrides) == 1
+    assert current_pointer(store, "film") == release
 
 
 def test_a_dispatcher_that_is_killed_is_replaced_and_nothing_is_encoded_twice(

@@ -262,6 +262,47 @@ def test_a_sample_is_extended_to_all_and_needs_the_master(master: Path, tmp_path
         quality.assess(request.store, "film", None, Checking.FULL, thresholds=Thresholds(1, 1), where=request.cluster)
 
 
+def test_a_floor_encodes_chunks_again_and_a_killed_job_comes_to_the_same(
+    master: Path, tmp_path: Path, scheduler: str
+) -> None:
+    floored = replace(SETTINGS, floor_vmaf=99.0)
+    request = request_for(master, tmp_path / "whole", scheduler, encode=floored, checking=Checking.SAMPLED)
+
+    outcome = submit(request)
+
+    report = outcome.quality
+    assert report is not None
+    assert report.floor_vmaf == 99
+    lifts = [lift for one in report.video for lift in one.lifts]
+    assert lifts
+    assert all(lift.after > lift.before for lift in lifts)
+    assert all(one.peak_bps <= 1.1 * one.cap_bps for one in report.video)
+    # Workers have measured every segment; nothing is measured a second time.
+    assert all(len(one.segments) == report.grid.segment_count for one in report.video)
+    assert b"Encoded again for the floor" in open_store(request.store).get(
+        layout.report_page("film", outcome.presentation.release)
+    )
+    plain = submit(request_for(master, tmp_path / "plain", scheduler, checking=Checking.OFF))
+    assert {track.id for track in plain.presentation.video}.isdisjoint(t.id for t in outcome.presentation.video)
+
+    def kill(event: Event) -> None:
+        if isinstance(event, cluster.Done):
+            raise KeyboardInterrupt
+
+    again = request_for(master, tmp_path / "killed", scheduler, encode=floored, checking=Checking.SAMPLED)
+    with pytest.raises(KeyboardInterrupt):
+        submit(again, kill)
+    resumed = submit(again)
+    assert resumed.reused_parts
+    assert resumed.presentation.release == outcome.presentation.release
+    for track in outcome.presentation.video:
+        for segment in track.segments:
+            key = layout.track_segment("film", track.id, segment.number)
+            assert open_store(again.store).get(key) == open_store(request.store).get(key)
+    assert resumed.quality is not None
+    assert [one.lifts for one in resumed.quality.video] == [one.lifts for one in report.video]
+
+
 def test_an_encrypted_release_is_measured_with_its_keys(master: Path, tmp_path: Path, scheduler: str) -> None:
     file = tmp_path / "film.keys"
     file.write_text(lines.write([ContentKey(name, new_secret()) for name in key_names("film", Scheme.CBCS)]))

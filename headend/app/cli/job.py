@@ -171,7 +171,8 @@ def wait(
 ) -> int:
     """Wait until a job has ended.
 
-    The exit status is 0 if it is done, 4 if it has failed, 130 if it was cancelled, and 2 if the time ran out.
+    The exit status is 0 if it is done, 6 if its release is complete but fails the rules on quality, 4 if it has failed
+    otherwise, 130 if it was cancelled, and 2 if the time ran out.
     """
     queue = Queue(open_store(store))
     started_s = said_s = time.monotonic()
@@ -188,7 +189,9 @@ def wait(
         if found.state.ended:
             if as_json:
                 print_json(full_plain(queue, found, prices))
-            return ENDED[found.state]
+            # A job that has failed has made a release only where the rules on quality refuse it.
+            is_refused = found.state is State.FAILED and found.status.release
+            return Status.QUALITY if is_refused else ENDED[found.state]
         if timeout_s is not None and time.monotonic() - started_s > timeout_s:
             raise ConfigError(f"job {job} is still {found.state} after {timeout_s:g} s: wait longer, or look at it")
         time.sleep(POLL_S)

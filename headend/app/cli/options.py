@@ -491,6 +491,24 @@ def thresholds(command: Command) -> Command:
     return wrapped
 
 
+def floor(command: Command) -> Command:
+    """Add the floor of quality to ``encode``, which the command gets otherwise; goes below `encode`."""
+
+    @click.option(
+        "--floor",
+        "floor_vmaf",
+        type=click.FloatRange(0, 100),
+        metavar="VMAF",
+        help="Measure all SDR renditions while they are encoded, and encode chunks once more, with more bits, that "
+        "have a segment below this VMAF and not at its cap. Costs as much as --qc full, and what is encoded again.",
+    )
+    @wraps(command)
+    def wrapped(*, floor_vmaf: float | None, encode: EncodeSettings, **others: Any) -> Any:
+        return command(encode=replace(encode, floor_vmaf=floor_vmaf), **others)
+
+    return wrapped
+
+
 def quality(command: Command) -> Command:
     """Add what is measured before publishing; the command gets ``checking`` and ``thresholds``."""
 

@@ -47,6 +47,7 @@ from ladders.titled import check_renditions
 @options.ladder
 @options.fit_per_title
 @options.encode
+@options.floor
 @options.cluster
 @options.store
 @click.option("--commands", is_flag=True, help="Print every task's command instead, to be pasted into a shell.")

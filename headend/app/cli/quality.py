@@ -12,7 +12,7 @@ from headend.app.cli.protecting import source
 from headend.app.cli.reporting import findings, quality_plain, renditions
 from headend.app.cli.screen import console, print_json
 from headend.app.cli.wording import printable
-from headend.app.report import sentence
+from headend.app.report import lifts_text, sentence
 from headend.core import layout, measured
 from headend.core.errors import ConfigError
 from headend.core.media.quality import Checking, Outcome, Thresholds
@@ -74,6 +74,8 @@ def command(
         for line in findings(report):
             screen.print(line)
         screen.print(renditions(report))
+        if lifts := lifts_text(report):
+            screen.print(printable(lifts))
         for missing in report.not_measured:
             screen.print(printable(f"not measured: {missing}"))
         screen.print(f"report: {target or layout.report_page(title, report.release)}")

@@ -8,7 +8,7 @@ from rich.text import Text
 from headend.app import judging
 from headend.app.cli.screen import table
 from headend.app.judging import clock
-from headend.core import layout
+from headend.core import documents, layout
 from headend.core.media.quality import QualityReport, RenditionQuality, Severity
 
 _STYLES = {Severity.FAILURE: "bold red", Severity.REMARK: "yellow", Severity.NOTE: "dim"}
@@ -27,6 +27,10 @@ def quality_plain(report: QualityReport) -> dict[str, object]:
                 "rendition": one.rendition or None,
             }
             for one in report.shortfalls
+        ],
+        "floor_vmaf": report.floor_vmaf,
+        "encoded_again": [
+            {"rendition": one.rendition, **documents.as_plain(lift)} for one in report.video for lift in one.lifts
         ],
         "report": layout.report(report.title, report.release),
         "page": layout.report_page(report.title, report.release),

@@ -14,6 +14,7 @@ from headend.app.cli.describing import (
 from headend.app.cli.reporting import quality_plain
 from headend.app.cli.screen import console, facts, print_json
 from headend.app.cli.wording import clock_text, rate_text
+from headend.app.report import lifts_text
 from headend.core import layout, measured
 from headend.core.media.quality import QualityReport
 from headend.core.settings import StoreSettings
@@ -70,4 +71,5 @@ def _quality_text(report: QualityReport | None, title: str) -> str:
     if report is None:
         return f"not measured; 'headend quality {title}' does that"
     page = layout.report_page(title, report.release)
-    return f"{report.outcome}, {page} in the store, 'headend quality {title}' shows it"
+    lifts = f"; {text}" if (text := lifts_text(report)) else ""
+    return f"{report.outcome}, {page} in the store, 'headend quality {title}' shows it{lifts}"

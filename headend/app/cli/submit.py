@@ -36,6 +36,7 @@ from ladders.titled import check_renditions
         "headend submit film.mov --title film --only-codecs avc,aac",
         "headend submit film.mov --title film --hold",
         "headend submit film.mov --title film --fit per-title",
+        "headend submit film.mov --title film --floor 70",
         "headend submit film.mov --title film --protect cbcs --keys film.keys",
         "headend submit film.mov --title film --protect cbcs,cenc --keys speke+https://keys.example/speke "
         "--drm widevine,playready,fairplay",
@@ -49,6 +50,7 @@ from ladders.titled import check_renditions
 @options.cluster
 @options.running
 @options.encode
+@options.floor
 @options.quality
 @click.option(
     "--publish-early",

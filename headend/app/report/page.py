@@ -66,6 +66,7 @@ def render(report: QualityReport, shown: Sequence[Shown]) -> str:
         *_strip(report),
         *_charts(report),
         *_table(report),
+        *_lifts(report),
     ]
     tail = [*_timeline(report), *_not_measured(report)]
     size = sum(len(part.encode()) for part in (style, *sections, *tail)) + 1000
@@ -219,6 +220,43 @@ def _pictures(report: QualityReport, shown: Sequence[Shown], room_bytes: int) ->
             '<p class="dim">The master on the left, the rendition on the right, at the segment\'s worst frame.</p>'
             f'<div class="card">{"".join(figures)}</div></section>'
         )
+
+
+def _lifts(report: QualityReport) -> Iterator[str]:
+    if report.floor_vmaf is None:
+        return
+    rows = "".join(
+        f"<tr><td>{escape(one.rendition)}</td><td>{lift.chunk + 1}</td><td>{lift.segment}</td>"
+        f"<td>{_chip(lift.before)}</td><td>{_chip(lift.after)}</td></tr>"
+        for one in report.video
+        for lift in one.lifts
+    )
+    table = (
+        "<table><tr><th>rendition</th><th>chunk</th><th>worst segment</th><th>its VMAF at first</th>"
+        f"<th>worst segment now</th></tr>{rows}</table>"
+        if rows
+        else ""
+    )
+    yield (
+        f'<section><h2>Encoded again for the floor</h2><div class="card"><p>{escape(_capital(lifts_text(report)))}.'
+        f"</p>{table}</div></section>"
+    )
+
+
+def lifts_text(report: QualityReport) -> str:
+    """What the floor has done, in a line; empty without one."""
+    if report.floor_vmaf is None:
+        return ""
+    chunks = sum(len(one.lifts) for one in report.video)
+    count = sum(bool(one.lifts) for one in report.video)
+    below = sum(worst.mean < report.floor_vmaf for one in report.video if not one.tone_mapped and (worst := one.worst))
+    left = f"; {below} rendition{'s' if below != 1 else ''} still have a segment below it" if below else ""
+    left = left.replace("1 rendition still have", "1 rendition still has")
+    if not chunks:
+        return f"no chunk was encoded again for the floor of {report.floor_vmaf:g}{left}"
+    were = "chunks of {} were" if chunks != 1 else "chunk of {} was"
+    of = f"{count} rendition{'s' if count != 1 else ''}"
+    return f"{chunks} {were.format(of)} encoded again for the floor of {report.floor_vmaf:g}{left}"
 
 
 def _timeline(report: QualityReport) -> Iterator[str]:

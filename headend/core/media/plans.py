@@ -6,6 +6,7 @@ from fractions import Fraction
 from headend.core.media.kinds import Effort, Kind
 from headend.core.media.masters import Damage, Light, Master, ReadRange, TextTrack
 from headend.core.media.protection import KeyName, Protection, Sealing
+from headend.core.media.quality import Floor
 from headend.core.media.renditions import AudioLadder, AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.core.timing import Chunk, Grid
 
@@ -54,6 +55,7 @@ class EncodeTask:
         text: Text only: the programmes that it reads.
         start_s: Text only: the time in its source at which the picture starts.
         reads: What it reads of the master, to be looked through where decoding goes wrong.
+        floor: Video only: what is done about segments that look worse than a floor; None for nothing.
     """
 
     id: str
@@ -69,6 +71,7 @@ class EncodeTask:
     start_s: Fraction = Fraction(0)
     reads: tuple[ReadRange, ...] = ()
     posters: tuple[int, ...] = ()
+    floor: Floor | None = None
 
     @property
     def parts(self) -> tuple["Part", ...]:

@@ -167,6 +167,36 @@ class SegmentQuality:
 
 
 @dataclass(frozen=True, slots=True)
+class Floor:
+    """What a task of video does about segments that look worse than a floor.
+
+    Attributes:
+        vmaf: The floor: mean score of a segment, 0 to 100.
+        checks: How the task's SDR renditions are measured, before they are stored.
+    """
+
+    vmaf: float
+    checks: tuple[MeasureTask, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """A chunk of a rendition that was encoded again for the floor, and looks better now.
+
+    Attributes:
+        chunk: The chunk's number.
+        segment: Number of its worst segment, as it was encoded first.
+        before: Mean score of that segment.
+        after: Mean score of the chunk's worst segment now.
+    """
+
+    chunk: int
+    segment: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
 class TrackQuality:
     """How a track looks, as far as it was measured.
 
@@ -176,6 +206,7 @@ class TrackQuality:
         black: Where it is black and the master is not.
         frozen: Where it stands still and the master moves.
         other: Where it shows another picture than the master.
+        lifts: Chunks that were encoded again for the floor.
     """
 
     track: str
@@ -183,6 +214,7 @@ class TrackQuality:
     black: tuple[Span, ...] = ()
     frozen: tuple[Span, ...] = ()
     other: tuple[Span, ...] = ()
+    lifts: tuple[Lift, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +360,7 @@ class RenditionQuality:
         frozen: Where it stands still and the master moves.
         other: Where it shows another picture than the master.
         predicted: What an analysis of the title has predicted for it; None without one.
+        lifts: Chunks that were encoded again for the floor.
     """
 
     rendition: str
@@ -347,6 +380,7 @@ class RenditionQuality:
     frozen: tuple[Span, ...] = ()
     other: tuple[Span, ...] = ()
     predicted: PredictedQuality | None = None
+    lifts: tuple[Lift, ...] = ()
 
     @property
     def tone_mapped(self) -> bool:
@@ -417,6 +451,7 @@ class QualityReport:
         cpu_s: CPU seconds of measuring.
         overrides: Who has published it although it failed.
         hulls: By codec: the best score for each rate, as an analysis of the title has found it.
+        floor_vmaf: The score below which chunks were encoded again; None for no floor.
     """
 
     title: str
@@ -439,6 +474,7 @@ class QualityReport:
     cpu_s: float = 0.0
     overrides: tuple[Override, ...] = ()
     hulls: dict[str, tuple[PredictedQuality, ...]] = field(default_factory=dict)
+    floor_vmaf: float | None = None
 
     @property
     def outcome(self) -> Outcome:
