@@ -17,6 +17,7 @@ import numpy as np
 from encoder.conforming import Cadence, Conformed
 from encoder.scaling import halvings, start_of
 from headend.core import documents
+from headend.core.codecs import VIDEO
 from headend.core.media import AudioRendition, Codec, Effort, EncodePlan, Kind, Receipt, VideoRange, VideoRendition
 
 SMOOTHING = 0.5
@@ -274,7 +275,9 @@ def _clamped(factor: float) -> float:
 def measured() -> Costs:
     """The coefficients that came with the installation."""
     file = resources.files("encoder") / "costs.json"
-    return documents.read(Costs, file.read_bytes(), key="encoder/costs.json")
+    costs = documents.read(Costs, file.read_bytes(), key="encoder/costs.json")
+    like = {one.codec: costs.video[one.costs_like] for one in VIDEO if one.costs_like is not None}
+    return replace(costs, video={**like, **costs.video})
 
 
 def _frame_s(curve: Curve, rendition: VideoRendition) -> float:

@@ -21,6 +21,7 @@ from encoder.picture.colour import tell as tell_colour
 from encoder.sound.work import SoundWork
 from encoder.trick_play import lay_poster, lay_thumbnails, tell, trick_renditions
 from headend.core import documents, layout
+from headend.core.codecs import VIDEO
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import (
     AudioLadder,
@@ -53,7 +54,7 @@ def tell_floor(vmaf: float) -> str:
     )
 
 
-EARLY = frozenset({Codec.AVC, Codec.AAC})
+EARLY = frozenset({*(one.codec for one in VIDEO if one.in_first_release), Codec.AAC})
 """What every player takes: enough for a first release."""
 
 

@@ -15,13 +15,13 @@ from encoder import measuring, seeking
 from encoder.command import REFERENCE, VideoCommands, bit_depth_of
 from encoder.conforming import Conformed
 from encoder.costs import SAFE, Pricing
+from headend.core.codecs import VIDEO
 from headend.core.media import Codec, EncodeTask, Kind, ReadRange, VideoRendition
 from headend.core.media.analysis import Excerpt, SurveyTask, Trial, TrialTask
 from headend.core.media.quality import Viewing
 from headend.core.timing import Chunk, Grid
 
-_OF_X26X, _OF_OTHERS = (20.0, 28.0, 36.0), (22.0, 38.0, 54.0)
-CRFS = {Codec.AVC: _OF_X26X, Codec.HEVC: _OF_X26X, Codec.AV1: _OF_OTHERS, Codec.VP9: _OF_OTHERS}
+CRFS = {one.codec: one.trial_crfs for one in VIDEO}
 """Constant rate factors that every size is tried with."""
 STEEP = 3.3
 """Where the rates of neighbours differ by more than this, one between them is tried, too."""
@@ -29,7 +29,7 @@ FINER, FINEST = 4.0, 16.0
 """How much finer the finest trial is tried once more where it is not good enough yet, and how fine at most."""
 WORTH_VMAF = 2.0
 """What a doubling of the rate must still gain for that."""
-COARSER = {Codec.AVC: 44.0, Codec.HEVC: 44.0, Codec.AV1: 62.0, Codec.VP9: 62.0}
+COARSER = {one.codec: one.coarsest_trial_crf for one in VIDEO}
 """A coarser trial of the smallest size, where the lowest rung needs it."""
 MOST_MEGAPIXELS = 4.2
 """Pixels of all encoders of a task together, in millions: it needs no more memory than two encoders of 1080 lines."""

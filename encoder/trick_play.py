@@ -1,4 +1,4 @@
-"""What players show while somebody winds: renditions of one picture for each GOP, and sheets of thumbnails.
+"""Trick play: renditions of one picture for each GOP, and sheets of thumbnails for seek bars.
 
 Both are made beside the renditions of a chunk, from the frames that are decoded for these anyway.
 """
@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from headend.core.media import Codec, Poster, Thumbnails, VideoRange, VideoRendition
+from headend.core.codecs import VIDEO
+from headend.core.media import Poster, Thumbnails, VideoRange, VideoRendition
 from headend.core.timing import Chunk, Grid
 
-TRICK_CODECS = {Codec.AVC: 51.0, Codec.AV1: 63.0, Codec.VP9: 63.0}
-"""With the highest CRF that each encoder takes. Not HEVC: pictures that are all sync frames make it a range extensions
-profile, which hardly any device decodes."""
+TRICK_CODECS = {one.codec: one.trick_crf for one in VIDEO if one.trick_crf is not None}
+"""Codecs that have trick play renditions, with the highest CRF of each encoder."""
 TRICK_LINES = 360
 """Enough for pictures that are seen for a fraction of a second, even on a television."""
 TRICK_CRF = 6.0

@@ -14,11 +14,11 @@ from encoder import probing
 from encoder.command import bit_depth_of
 from encoder.picture.colour import light_of
 from encoder.sound.command import language_code
+from headend.core.codecs import VIDEO
 from headend.core.errors import MasterError
 from headend.core.media import (
     AudioRendition,
     AudioTrack,
-    Codec,
     Light,
     Master,
     MasteringDisplay,
@@ -32,7 +32,7 @@ SLACK_SAMPLES = 4096
 CHROMATICITY_SLACK, LUMINANCE_SLACK = Fraction(1, 10_000), Fraction(1, 100)
 """Codecs write ST 2086 in steps of their own: an absolute difference of x and y, and a relative one of cd/m²."""
 
-_CODECS = {Codec.AVC: "h264", Codec.HEVC: "hevc"}
+_CODECS = {one.codec: one.decoder for one in VIDEO}
 """FFmpeg's names, where they are not ours."""
 _DECODING = BoundedSemaphore(os.cpu_count() or 1)
 """Decoders of large pictures take hundreds of megabytes each."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, count
 
+from headend.core.codecs import Level
 from headend.core.errors import MasterError
 from headend.core.media import AudioRendition, AudioRung, AudioTrack, Probe, VideoRange, VideoRendition, VideoTrack
 from headend.core.media.speakers import holds_surround
@@ -24,7 +25,7 @@ from ladders.ladder import (
     rate_factor,
     video_id,
 )
-from ladders.levels import Level, smallest_level
+from ladders.levels import smallest_level
 
 UPSCALE_TOLERANCE_PX = 2
 """By how much a rendition may exceed the master: what rounding to even sizes costs."""

@@ -8,13 +8,14 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from headend.core.codecs import VIDEO
 from headend.core.media import AudioRung, Codec, VideoRange
 
-VIDEO_CODECS = (Codec.AVC, Codec.HEVC, Codec.AV1, Codec.VP9)
+VIDEO_CODECS = tuple(one.codec for one in VIDEO)
 AUDIO_CODECS = (Codec.AAC, Codec.OPUS, Codec.AC3, Codec.EAC3)
-CRF_LIMITS = {Codec.AVC: 51, Codec.HEVC: 51, Codec.AV1: 63, Codec.VP9: 63}
+CRF_LIMITS = {one.codec: one.crf_limit for one in VIDEO}
 """Highest constant rate factor of each video codec's encoder; the lowest is 1."""
-WHOLE_CRF = (Codec.AV1, Codec.VP9)
+WHOLE_CRF = tuple(one.codec for one in VIDEO if one.whole_crf)
 """Codecs whose encoders take whole numbers only."""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from headend.core.codecs import VIDEO
 from headend.core.media import AudioRung, Codec
 from ladders.ladder import (
     AUDIO_CODECS,
@@ -27,16 +28,7 @@ MEASURED_CAP = 4
 CELLULAR_KBPS = 192
 """Highest peak of the lowest variant: Apple, HLS Authoring Specification, 9.21."""
 
-_FORMATS = {
-    (Codec.AVC, "main", 8),
-    (Codec.AVC, "high", 8),
-    (Codec.HEVC, "main", 8),
-    (Codec.HEVC, "main10", 10),
-    (Codec.AV1, "main", 8),
-    (Codec.AV1, "main", 10),
-    (Codec.VP9, "0", 8),
-    (Codec.VP9, "2", 10),
-}
+_FORMATS = {(one.codec, *profile) for one in VIDEO for profile in one.profiles}
 # ETSI TS 102 366, Table 4.13 (frmsizecod): AC-3 knows no rates between these.
 _AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 _CHANNELS = {"2.0": 2, "5.1": 6}

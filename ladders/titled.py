@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from headend.core.codecs import VIDEO
 from headend.core.errors import ConfigError
 from headend.core.media import Codec, Probe, VideoRendition
 from headend.core.settings import Targets
@@ -38,9 +39,9 @@ COVERAGE = 2.1
 """Least ratio of a codec's highest and lowest rate."""
 DOUBLING_VMAF = 1.0
 """A rate from which twice the bits gain less than this is high enough."""
-FINEST_CRF = {Codec.AVC: 18.0, Codec.HEVC: 18.0, Codec.AV1: 22.0, Codec.VP9: 22.0}
+FINEST_CRF = {one.codec: one.finest_crf for one in VIDEO}
 """Lowest constant rate factor of a rung: below, only bits grow."""
-BEYOND_TRIALS = {Codec.AVC: 2.0, Codec.HEVC: 2.0, Codec.AV1: 3.0, Codec.VP9: 3.0}
+BEYOND_TRIALS = {one.codec: one.beyond_trials_crf for one in VIDEO}
 """How far above the coarsest trial of a size, or below the finest, a rung's constant rate factor may lie."""
 SMALLEST_BEYOND = 4
 """How many times as far for the smallest size: there is no smaller one to go to."""

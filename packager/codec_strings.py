@@ -7,15 +7,13 @@ Sources: RFC 6381 (the form); ISO/IEC 14496-15, annex E (``hvc1``); "AV1 Codec I
 import struct
 from collections.abc import Callable, Iterator
 
+from headend.core.codecs import VIDEO, ColourCodes, VideoCodec
 from headend.core.errors import PackagingError
 from headend.core.media import Codec
 from packager import boxes
 
 SAMPLE_ENTRIES = {
-    "avc1": Codec.AVC,
-    "hvc1": Codec.HEVC,
-    "av01": Codec.AV1,
-    "vp09": Codec.VP9,
+    **{one.sample_entry: one.codec for one in VIDEO},
     "mp4a": Codec.AAC,
     "Opus": Codec.OPUS,
     "ac-3": Codec.AC3,
@@ -66,43 +64,11 @@ def _configuration(init: bytes, kind: str) -> bytes:
     return bytes(init[box.body : box.end])
 
 
-def _avc(init: bytes) -> str:
-    (profile_constraints_level,) = struct.unpack_from(">x3s", _configuration(init, "avcC"))
-    return f"avc1.{profile_constraints_level.hex()}"
+def _of_video(video: VideoCodec) -> Callable[[bytes], str]:
+    return lambda init: video.string(_configuration(init, video.configuration_box), _colour(init))
 
 
-def _hevc(init: bytes) -> str:
-    profile, compatibility, constraints, level = struct.unpack_from(">xBI6sB", _configuration(init, "hvcC"))
-    space = ("", "A", "B", "C")[profile >> 6]
-    # Annex E wants flag 31 first, as it lies in the bitstream read backwards.
-    reversed_flags = int(f"{compatibility:032b}"[::-1], 2)
-    tier = "H" if profile & 0x20 else "L"
-    tail = [f"{byte:X}" for byte in constraints.rstrip(b"\0")]
-    return ".".join(["hvc1", f"{space}{profile & 0x1F}", f"{reversed_flags:X}", f"{tier}{level}", *tail])
-
-
-def _av1(init: bytes) -> str:
-    _, profile_level, flags = struct.unpack_from(">BBB", _configuration(init, "av1C"))
-    tier = "H" if flags & 0x80 else "M"
-    depth = 12 if flags & 0x20 else 10 if flags & 0x40 else 8
-    short = f"av01.{profile_level >> 5}.{profile_level & 0x1F:02}{tier}.{depth:02}"
-    subsampled = flags & 0x0C == 0x0C
-    chroma = f"{flags >> 3 & 1}{flags >> 2 & 1}{flags & 3 if subsampled else 0}"
-    primaries, transfer, matrix, full_range = _colour(init)
-    detail = f"{flags >> 4 & 1}.{chroma}.{primaries:02}.{transfer:02}.{matrix:02}.{full_range}"
-    # The optional fields come all together or not at all; these are the values that their absence stands for.
-    return short if detail == "0.110.01.01.01.0" else f"{short}.{detail}"
-
-
-def _vp9(init: bytes) -> str:
-    profile, level, packed, *colour = struct.unpack_from(">xxxxBBBBBB", _configuration(init, "vpcC"))
-    short = f"vp09.{profile:02}.{level:02}.{packed >> 4:02}"
-    primaries, transfer, matrix = colour
-    detail = f"{packed >> 1 & 7:02}.{primaries:02}.{transfer:02}.{matrix:02}.{packed & 1:02}"
-    return short if detail == "01.01.01.01.00" else f"{short}.{detail}"
-
-
-def _colour(init: bytes) -> tuple[int, int, int, int]:
+def _colour(init: bytes) -> ColourCodes:
     """Primaries, transfer, matrix (ITU-T H.273) and full-range flag of ``colr``; BT.709 where there is none."""
     box = boxes.entry_box(init, "colr")
     if box is None or init[box.body : box.body + 4] != b"nclx":
@@ -144,10 +110,7 @@ def _descriptors(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 _SPELLING: dict[Codec, Callable[[bytes], str]] = {
-    Codec.AVC: _avc,
-    Codec.HEVC: _hevc,
-    Codec.AV1: _av1,
-    Codec.VP9: _vp9,
+    **{one.codec: _of_video(one) for one in VIDEO},
     Codec.AAC: _aac,
     # Media Source Extensions and DASH spell these as below, whatever the case of the sample entry.
     Codec.OPUS: lambda _: "opus",

@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from headend.core.codecs import VIDEO
 from headend.core.errors import ConfigError
 from headend.core.media import (
     AudioRendition,
@@ -28,7 +29,7 @@ from headend.core.media.protection import key_names, video_class
 FORMAT = 1
 """Version of what encrypted tracks are written as. Raise it when `packager.protecting` writes other bytes than before
 for the same clear track."""
-WHOLE_SEGMENT_CODECS = frozenset({Codec.AVC, Codec.HEVC, Codec.AAC})
+WHOLE_SEGMENT_CODECS = frozenset({*(one.codec for one in VIDEO if one.in_aes_128), Codec.AAC})
 """What players of ``aes-128`` decode."""
 TRACK_CHARACTERS = 10
 SALT_CHARACTERS = 8

@@ -1,4 +1,4 @@
-"""One file per codec: the encoder's options for a rendition, each with its reason.
+"""The encoder's options for each codec: video from `headend.core.codecs`, sound from one file per codec here.
 
 Comes in: a rendition and how the title is encoded. Goes out: FFmpeg output options as data.
 A family knows nothing of graphs, chunks or other families.
@@ -7,16 +7,12 @@ A family knows nothing of graphs, chunks or other families.
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
-from encoder.families import aac, av1, avc, dolby, hevc, opus, vp9
-from encoder.families.base import Options, Style, tighter_buffer
+from encoder.families import aac, dolby, opus
+from headend.core import codecs
+from headend.core.codecs import Options, Style
 from headend.core.media import AudioRendition, Codec, VideoRendition
 
-VIDEO: Mapping[Codec, Callable[[VideoRendition, Style], Options]] = {
-    Codec.AVC: avc.options,
-    Codec.HEVC: hevc.options,
-    Codec.AV1: av1.options,
-    Codec.VP9: vp9.options,
-}
+VIDEO: Mapping[Codec, Callable[[VideoRendition, Style], Options]] = {one.codec: one.options for one in codecs.VIDEO}
 AUDIO: Mapping[Codec, Callable[[AudioRendition], Options]] = {
     Codec.AAC: aac.options,
     Codec.OPUS: opus.options,
@@ -30,10 +26,7 @@ LOUDNESS: Mapping[Codec, Callable[[str], Options]] = {
 """Codecs whose streams tell their loudness: options by the dialnorm, or what stands for it."""
 
 TIGHTER: Mapping[str, Callable[[Mapping[str, str | int | float], Sequence[Fraction]], Options]] = {
-    "libx264": tighter_buffer,
-    "libx265": tighter_buffer,
-    "libsvtav1": tighter_buffer,
-    "libvpx-vp9": vp9.tighter,
+    one.encoder: one.tighter for one in codecs.VIDEO
 }
 """By FFmpeg's name of the encoder: the options for a segment that came out above its cap, from those that it had and
 from the factors by which each encode before was too large."""

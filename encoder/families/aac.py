@@ -1,6 +1,6 @@
 """AAC-LC by FFmpeg's own encoder."""
 
-from encoder.families.base import Options
+from headend.core.codecs.base import Options
 from headend.core.media import AudioRendition
 
 

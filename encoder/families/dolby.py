@@ -1,6 +1,6 @@
 """AC-3 and E-AC-3 by FFmpeg's own encoders."""
 
-from encoder.families.base import Options
+from headend.core.codecs.base import Options
 from headend.core.media import AudioRendition
 
 

@@ -1,6 +1,6 @@
 """Opus by libopus."""
 
-from encoder.families.base import Options
+from headend.core.codecs.base import Options
 from headend.core.media import AudioRendition
 
 VORBIS_MAPPING = 1

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.presets import PRESETS, REFERENCE, Point, relative_size
-from encoder.families import av1, avc, hevc, vp9
+from headend.core.codecs import av1, avc, hevc, vp9
 from headend.core.media import Codec, Effort
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from encoder.families import AUDIO, VIDEO
-from encoder.families.base import Style
+from headend.core.codecs.base import Style
 from headend.core.media import Codec, ContentLight, Effort, MasteringDisplay, VideoRange, VideoRendition
 from packager import boxes
 from packager.segmenting import Cut, cut_video, fragments

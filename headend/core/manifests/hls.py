@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from headend.core import layout
+from headend.core.codecs import VIDEO
 from headend.core.manifests.key_lines import key_attributes
 from headend.core.manifests.labelling import (
     CLEAR_SPEECH,
@@ -46,7 +47,9 @@ from headend.core.media import (
 )
 from headend.core.timing import Grid
 
-CODECS = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.AAC, Codec.AC3, Codec.EAC3, Codec.VTT})
+EFFICIENCY = tuple(one.codec for one in sorted(VIDEO, key=lambda one: one.hls_rank or 0) if one.hls_rank is not None)
+"""Video codecs of HLS, from the one that needs most bits for a picture to the one that needs least."""
+CODECS = frozenset({*EFFICIENCY, Codec.AAC, Codec.AC3, Codec.EAC3, Codec.VTT})
 """What HLS may name: Apple's HLS Authoring Specification knows neither VP9 nor Opus."""
 
 HEADER = "#EXTM3U"
@@ -72,9 +75,6 @@ VARIANT = "#EXT-X-STREAM-INF"
 IFRAME_VARIANT = "#EXT-X-I-FRAME-STREAM-INF"
 SESSION_DATA = "#EXT-X-SESSION-DATA"
 IMAGE_VARIANT = "#EXT-X-IMAGE-STREAM-INF"
-
-EFFICIENCY = (Codec.AVC, Codec.HEVC, Codec.AV1)
-"""From the one that needs most bits for a picture to the one that needs least."""
 
 TEXT_GROUP = "text"
 """All text is one group: every picture goes with all of it."""

@@ -21,6 +21,7 @@ from functools import cached_property
 from typing import TypeVar
 from urllib.parse import unquote
 
+from headend.core.codecs import VIDEO
 from headend.core.manifests import devices
 from headend.core.manifests.devices import Device
 from headend.core.manifests.labelling import UNDETERMINED
@@ -32,7 +33,7 @@ LONGEST_TERM = 512
 MOST_ITEMS = 32
 """Items of a list."""
 
-PICTURES = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.VP9})
+PICTURES = frozenset(one.codec for one in VIDEO)
 SOUNDS = frozenset({Codec.AAC, Codec.AC3, Codec.EAC3, Codec.OPUS})
 
 _NUMBER = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))?([kM]?)", re.ASCII)

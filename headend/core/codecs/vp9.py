@@ -1,11 +1,12 @@
 """VP9 by libvpx."""
 
+import struct
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import prod
 
-from encoder.families.base import Options, Style
-from headend.core.media import Effort, VideoRendition
+from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec
+from headend.core.media import Codec, Effort, VideoRendition
 
 # The real-time mode gives up hidden reference frames and is four times faster than the fastest other one.
 PRESETS = {Effort.DRAFT: ("realtime", 7), Effort.STANDARD: ("good", 5), Effort.HIGH: ("good", 2)}
@@ -58,3 +59,59 @@ def tighter(options: Mapping[str, str | int | float], factors: Sequence[Fraction
         "bufsize": int(scale * int(options["bufsize"])),
         "pass": 2,
     }
+
+
+def _string(configuration: bytes, _colour: ColourCodes) -> str:
+    """From ``vpcC``: "VP Codec ISO Media File Format Binding"."""
+    profile, level, packed, *colour = struct.unpack_from(">xxxxBBBBBB", configuration)
+    short = f"vp09.{profile:02}.{level:02}.{packed >> 4:02}"
+    primaries, transfer, matrix = colour
+    detail = f"{packed >> 1 & 7:02}.{primaries:02}.{transfer:02}.{matrix:02}.{packed & 1:02}"
+    return short if detail == "01.01.01.01.00" else f"{short}.{detail}"
+
+
+def _level(name: str, per_second: int, picture: int, bit_rate: int, buffer: int, side: int) -> Level:
+    return Level(name, picture, per_second, bit_rate, buffer, side, side)
+
+
+LEVELS = (
+    _level("1.0", 829_440, 36_864, 200, 400, 512),
+    _level("1.1", 2_764_800, 73_728, 800, 1_000, 768),
+    _level("2.0", 4_608_000, 122_880, 1_800, 1_500, 960),
+    _level("2.1", 9_216_000, 245_760, 3_600, 2_800, 1_344),
+    _level("3.0", 20_736_000, 552_960, 7_200, 6_000, 2_048),
+    _level("3.1", 36_864_000, 983_040, 12_000, 10_000, 2_752),
+    _level("4.0", 83_558_400, 2_228_224, 18_000, 16_000, 4_160),
+    _level("4.1", 160_432_128, 2_228_224, 30_000, 18_000, 4_160),
+    _level("5.0", 311_951_360, 8_912_896, 60_000, 36_000, 8_384),
+    _level("5.1", 588_251_136, 8_912_896, 120_000, 46_000, 8_384),
+    _level("5.2", 1_176_502_272, 8_912_896, 180_000, 90_000, 8_384),
+    _level("6.0", 1_176_502_272, 35_651_584, 180_000, 90_000, 16_832),
+    _level("6.1", 2_353_004_544, 35_651_584, 240_000, 180_000, 16_832),
+    _level("6.2", 4_706_009_088, 35_651_584, 480_000, 360_000, 16_832),
+)
+"""WebM Project, "VP9 Levels and Decoder Testing": luma sample rate, luma picture size, bit rate, CPB, dimension."""
+
+CODEC = VideoCodec(
+    codec=Codec.VP9,
+    profiles=(("0", 8), ("2", 10)),
+    levels=LEVELS,
+    block_px=1,
+    counts_blocks=False,
+    encoder="libvpx-vp9",
+    decoder="vp9",
+    options=options,
+    tighter=tighter,
+    crf_limit=63,
+    whole_crf=True,
+    trial_crfs=(22.0, 38.0, 54.0),
+    coarsest_trial_crf=62.0,
+    finest_crf=22.0,
+    beyond_trials_crf=3.0,
+    trick_crf=63.0,
+    sample_entry="vp09",
+    configuration_box="vpcC",
+    string=_string,
+    # None: Apple's HLS Authoring Specification does not know VP9.
+    hls_rank=None,
+)

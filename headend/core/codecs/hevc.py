@@ -1,9 +1,10 @@
 """H.265 by libx265, 10 bits, also for SDR: the same rate with less banding."""
 
+import struct
 from fractions import Fraction
 
-from encoder.families.base import Options, Style, colon_list
-from headend.core.media import Effort, MasteringDisplay, VideoRange, VideoRendition
+from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec, colon_list, tighter_buffer
+from headend.core.media import Codec, Effort, MasteringDisplay, VideoRange, VideoRendition
 
 PRESETS = {Effort.DRAFT: "superfast", Effort.STANDARD: "medium", Effort.HIGH: "slow"}
 
@@ -61,3 +62,64 @@ def _master_display(display: MasteringDisplay) -> str:
     light = f"({round(display.max_nits * 10000)},{round(display.min_nits * 10000)})"
     colours = f"G{point(display.green_xy)}B{point(display.blue_xy)}R{point(display.red_xy)}"
     return f"{colours}WP{point(display.white_xy)}L{light}"
+
+
+def _string(configuration: bytes, _colour: ColourCodes) -> str:
+    """ISO/IEC 14496-15, annex E, from ``hvcC``."""
+    profile, compatibility, constraints, level = struct.unpack_from(">xBI6sB", configuration)
+    space = ("", "A", "B", "C")[profile >> 6]
+    # Annex E wants flag 31 first, as it lies in the bitstream read backwards.
+    reversed_flags = int(f"{compatibility:032b}"[::-1], 2)
+    tier = "H" if profile & 0x20 else "L"
+    tail = [f"{byte:X}" for byte in constraints.rstrip(b"\0")]
+    return ".".join(["hvc1", f"{space}{profile & 0x1F}", f"{reversed_flags:X}", f"{tier}{level}", *tail])
+
+
+def _level(name: str, picture: int, per_second: int, bit_rate: int) -> Level:
+    # Main tier, where MaxCPB in bits is one second of MaxBR; neither side exceeds sqrt(8 × MaxLumaPs).
+    side_px = int((8 * picture) ** 0.5)
+    return Level(name, picture, per_second, bit_rate, bit_rate, side_px, side_px)
+
+
+LEVELS = (
+    _level("1.0", 36_864, 552_960, 128),
+    _level("2.0", 122_880, 3_686_400, 1_500),
+    _level("2.1", 245_760, 7_372_800, 3_000),
+    _level("3.0", 552_960, 16_588_800, 6_000),
+    _level("3.1", 983_040, 33_177_600, 10_000),
+    _level("4.0", 2_228_224, 66_846_720, 12_000),
+    _level("4.1", 2_228_224, 133_693_440, 20_000),
+    _level("5.0", 8_912_896, 267_386_880, 25_000),
+    _level("5.1", 8_912_896, 534_773_760, 40_000),
+    _level("5.2", 8_912_896, 1_069_547_520, 60_000),
+    _level("6.0", 35_651_584, 1_069_547_520, 60_000),
+    _level("6.1", 35_651_584, 2_139_095_040, 120_000),
+    _level("6.2", 35_651_584, 4_278_190_080, 240_000),
+)
+"""ITU-T H.265, Tables A.8 and A.9: MaxLumaPs, MaxLumaSr, MaxBR."""
+
+CODEC = VideoCodec(
+    codec=Codec.HEVC,
+    profiles=(("main", 8), ("main10", 10)),
+    levels=LEVELS,
+    block_px=8,
+    counts_blocks=False,
+    encoder="libx265",
+    decoder="hevc",
+    options=options,
+    tighter=tighter_buffer,
+    crf_limit=51,
+    whole_crf=False,
+    trial_crfs=(20.0, 28.0, 36.0),
+    coarsest_trial_crf=44.0,
+    finest_crf=18.0,
+    beyond_trials_crf=2.0,
+    # None: pictures that are all sync frames make it a range extensions profile, which hardly any device decodes.
+    trick_crf=None,
+    sample_entry="hvc1",
+    configuration_box="hvcC",
+    string=_string,
+    hls_rank=2,
+    in_cenc_copy=True,
+    in_aes_128=True,
+)

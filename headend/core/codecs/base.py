@@ -1,0 +1,133 @@
+"""What each codec's file answers, and what it is given."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+
+from headend.core.media import Codec, Colour, ContentLight, Effort, MasteringDisplay, VideoRendition
+
+Options = dict[str, str | int | float]
+"""FFmpeg output options, by name, without the dash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What is the same for every rendition of one codec of a title.
+
+    Attributes:
+        effort: How much work the encoder does.
+        gop_frames: Sync frame distance, in frames of this rendition.
+        colour: How the rendition's numbers become light; nothing in it is unknown.
+        mastering_display: ST 2086 metadata to keep; HDR renditions only.
+        content_light: MaxCLL and MaxFALL to keep; HDR renditions only.
+    """
+
+    effort: Effort
+    gop_frames: int
+    colour: Colour
+    mastering_display: MasteringDisplay | None = None
+    content_light: ContentLight | None = None
+
+
+def colon_list(**parameters: str | int | float) -> str:
+    """Write ``name=value:name=value``, underscores as dashes: how encoder libraries take their own parameters."""
+    return ":".join(f"{name.replace('_', '-')}={value}" for name, value in parameters.items())
+
+
+def tighter_buffer(options: Mapping[str, str | int | float], factors: Sequence[Fraction]) -> Options:
+    """Options for a segment whose rate was too high, of an encoder that keeps a rate model.
+
+    Maximal rate and buffer shrink together; the constant rate factor stays, as it is not what bounds such a segment.
+
+    Args:
+        options: Those of the rendition.
+        factors: By how much each encode before was too large: cap over rate.
+    """
+    shrunk = {name: int(int(options[name]) * prod(factors)) for name in ("maxrate", "bufsize")}
+    return {**options, **shrunk}
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Limits of a level.
+
+    Attributes:
+        name: Such as ``4.0``.
+        picture: Luma samples of a picture; macroblocks if the codec counts blocks.
+        per_second: The same, per second.
+        bit_rate_kbps: Highest rate.
+        buffer_kb: Largest buffer, in thousands of bits.
+        width_px: Largest width.
+        height_px: Largest height.
+    """
+
+    name: str
+    picture: int
+    per_second: int
+    bit_rate_kbps: int
+    buffer_kb: int
+    width_px: int
+    height_px: int
+
+
+ColourCodes = tuple[int, int, int, int]
+"""Primaries, transfer and matrix (ITU-T H.273), and the full-range flag."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoCodec:
+    """All that the rooms ask of a video codec.
+
+    Attributes:
+        codec: Its name.
+        profiles: Profiles that renditions may have, each with its bit depth.
+        levels: The levels, lowest first.
+        block_px: Side of the blocks that a level's limits count; pictures are rounded up to whole ones.
+        counts_blocks: Whether levels limit the number of blocks rather than of samples.
+        encoder: FFmpeg's name of the encoder.
+        decoder: FFmpeg's name of the codec.
+        options: FFmpeg output options of a rendition.
+        tighter: Options for a segment that came out above its cap, from those that it had and from the ratios of cap to
+            rate of each encode before.
+        crf_limit: Highest constant rate factor of the encoder; the lowest is 1.
+        whole_crf: Whether the encoder takes whole numbers only.
+        trial_crfs: Factors that every size is tried with when a title is analysed.
+        coarsest_trial_crf: One more for the smallest size, where the lowest rung needs it.
+        finest_crf: Lowest factor of a rung: below it, only the bits grow.
+        beyond_trials_crf: How far a rung may lie outside the factors that were tried.
+        trick_crf: Highest factor for trick play; None if the codec has no trick play renditions.
+        sample_entry: Four characters of the sample entry in MP4.
+        configuration_box: Four characters of the box with the decoder configuration.
+        string: The value of CODECS, from the payload of that box and the colour codes of ``colr``.
+        hls_rank: Place among the codecs of HLS, from 1 for the one that needs most bits; None if HLS can't name it.
+        costs_like: The codec whose encoder takes about as long, while the installation's own costs don't have this one.
+        in_first_release: Whether every player decodes it, so that it is enough for a first release.
+        in_cenc_copy: Whether old devices that can't decrypt ``cbcs`` decode it.
+        in_aes_128: Whether players of HLS with ``aes-128`` decode it.
+    """
+
+    codec: Codec
+    profiles: tuple[tuple[str, int], ...]
+    levels: tuple[Level, ...]
+    block_px: int
+    counts_blocks: bool
+    encoder: str
+    decoder: str
+    options: Callable[[VideoRendition, Style], Options]
+    tighter: Callable[[Mapping[str, str | int | float], Sequence[Fraction]], Options]
+    crf_limit: int
+    whole_crf: bool
+    trial_crfs: tuple[float, ...]
+    coarsest_trial_crf: float
+    finest_crf: float
+    beyond_trials_crf: float
+    trick_crf: float | None
+    sample_entry: str
+    configuration_box: str
+    string: Callable[[bytes, ColourCodes], str]
+    hls_rank: int | None
+    costs_like: Codec | None = None
+    in_first_release: bool = False
+    in_cenc_copy: bool = False
+    in_aes_128: bool = False
