@@ -2,12 +2,14 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -402,6 +404,15 @@ def test_fewer_workers_are_started_where_a_task_needs_more_memory_than_its_share
 def test_a_scheduler_that_does_not_answer_is_a_clear_error(
     address: str, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    resolve = socket.getaddrinfo
+
+    def without_network(host: str, *args: Any, **options: Any) -> Any:
+        # Some networks take minutes to say that there is no such name.
+        if host == "no.such.host.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", without_network)
     monkeypatch.setattr(running, "CONNECT_S", 0.5)
     with pytest.raises(ConfigError, match=f"no Dask scheduler answers at {address}: start one with 'dask scheduler'"):
         cluster.workers_of(ClusterSettings(address))
