@@ -33,6 +33,10 @@ MOVING_SHARE, AROUND_S = 0.3, Fraction(1, 2)
 """In how many of the frames around one the master has to move; films drawn on threes move in a third of them."""
 OTHER = 0.06
 """From what mean difference on two pictures are not the same, as a share of white."""
+OTHER_COARSE = 0.03
+"""The same for means over blocks: noise that a low rate has smoothed away differs in single pixels only."""
+BLOCK_PX = 10
+"""Width and height of a block."""
 CUT = 0.12
 """From what mean difference on a frame begins a new shot."""
 STILL_S = Fraction(1, 2)
@@ -114,19 +118,30 @@ def of_rendition(rendition: Miniatures, master: Miniatures, timing: Timing) -> F
     ours, theirs = _light(rendition), _light(master)
     black = _is_dark(ours, DARK, DARK_SHARE) & ~_is_dark(theirs, MASTER_DARK, MASTER_DARK_SHARE)
     around = timing.pictures(AROUND_S)
-    moves = _mean_around(_most_changed(theirs) >= MOVING, around) >= MOVING_SHARE
+    # What moves is larger than a block: noise that a low rate leaves out changes single pixels only.
+    moves = _mean_around(_most_changed(_blocks(theirs)) >= MOVING, around) >= MOVING_SHARE
     # A sync frame looks a little different from the frame before, though both show the same.
     frozen = _closed(_most_changed(ours) <= STILL) & moves
     return Faults(
         black=timing.spans(black),
         frozen=timing.spans(frozen, least=2),
-        other=timing.spans(_difference(ours, theirs) > OTHER),
+        other=timing.spans(
+            (_difference(ours, theirs) > OTHER) & (_difference(_blocks(ours), _blocks(theirs)) > OTHER_COARSE)
+        ),
     )
 
 
 def _light(pictures: Miniatures) -> Numbers:
     """Luma, 0 for black to 1 for white."""
     return (pictures.astype(np.float64) - _BLACK) / _RANGE
+
+
+def _blocks(light: Numbers) -> Numbers:
+    """Means over blocks."""
+    count, height, width = light.shape
+    rows, columns = height // BLOCK_PX, width // BLOCK_PX
+    whole = light[:, : rows * BLOCK_PX, : columns * BLOCK_PX]
+    return np.asarray(whole.reshape(count, rows, BLOCK_PX, columns, BLOCK_PX).mean(axis=(2, 4)))
 
 
 def _is_dark(light: Numbers, dark: float, share: float) -> Flags:

@@ -24,6 +24,8 @@ BYTES, BYTES_OF_RENDITION = 300_000_000, 190_000_000
 """Memory on a screen of 1080 lines: for the master, and for each rendition."""
 MASTER_S, RENDITION_S, TONE_S = 0.018, 0.0145, 0.030
 """CPU seconds of a frame on such a screen: for decoding the master, for each rendition, and for each tone mapping."""
+START_S, SKIPPED_S = 0.09, 0.003
+"""CPU seconds of starting for each rendition, and of decoding a frame that is dropped."""
 DIGEST_CHARACTERS = 20
 
 IsMeasured = Callable[[str, int, bool], bool]
@@ -187,7 +189,8 @@ class Measuring:
             subjects=subjects,
             viewing=self.viewing,
             every=self.every,
-            cost=chunk.frame_count * frame_s * self._scale(),
+            cost=self._scale() * (chunk.frame_count * frame_s + len(members) * START_S)
+            + (1 + len(members)) * (chunk.first_frame - whole.first_frame) * SKIPPED_S,
             memory_bytes=int((BYTES + len(members) * BYTES_OF_RENDITION) * self._scale()),
             skipped_frames=chunk.first_frame - whole.first_frame,
         )

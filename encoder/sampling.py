@@ -81,6 +81,12 @@ def suspects(
     return tuple(sorted(chosen))
 
 
+def sample_size(count: int, share: float = SHARE) -> int:
+    """How many of ``count`` segments are measured: evenly spread ones and suspects."""
+    spread = len(evenly(count, share))
+    return spread + min(count - spread, max(1, round(count * share)))
+
+
 def _at_cap(caps: Mapping[str, Sequence[float]]) -> Iterator[int]:
     worst = _columns(caps, max)
     yield from (place + 1 for place in _ranked(worst) if worst[place] >= AT_CAP)

@@ -24,7 +24,7 @@ from headend.core import layout, measured, rates
 from headend.core.errors import ObjectMissing, QualityRefused, ToolFailed
 from headend.core.keys import ContentKey
 from headend.core.measured import Known, Reference
-from headend.core.media import Master, Part, Presentation, Receipt, Track, VideoRange, VideoRendition
+from headend.core.media import EncodePlan, Master, Part, Presentation, Receipt, Track, VideoRange, VideoRendition
 from headend.core.media.quality import (
     Checking,
     MeasureTask,
@@ -267,6 +267,22 @@ class Check:
             predicted=self.predicted.get(track.id),
             lifts=found.lifts,
         )
+
+
+def expected_cpu_s(measuring: Measuring, plan: EncodePlan, level: Checking) -> float:
+    """CPU seconds that measuring a whole title is expected to take."""
+    if level is Checking.OFF:
+        return 0.0
+    count, stretch = plan.grid.segment_count, None
+    numbers = range(1, count + 1)
+    few: Sequence[int] = numbers
+    if level is Checking.SAMPLED:
+        # Which ones are suspects is not known yet; they cost the same.
+        numbers = numbers[: sampling.sample_size(count)]
+        few = numbers[: max(1, round(len(numbers) * sampling.TONED_SHARE / (2 * sampling.SHARE)))]
+        stretch = sampling.stretch_frames(plan.grid.frame_count, count, measuring.every)
+    tasks = measuring.tasks(numbers, plan.chunks, toned_segments=few, stretch_frames=stretch)
+    return sum(task.cost for task in tasks)
 
 
 @dataclass(slots=True)

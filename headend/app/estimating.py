@@ -33,11 +33,12 @@ class Estimate:
     """What a plan takes.
 
     Attributes:
-        cpu_s: CPU seconds of all tasks.
+        cpu_s: CPU seconds of all tasks, and of measuring.
         longest_s: CPU seconds of the longest task.
         stored_bytes: Bytes of all segments at nominal rates.
         put_requests: Objects that are written.
         renditions: The same by rendition, in the plan's order.
+        quality_cpu_s: CPU seconds of measuring; a floor's are part of the renditions'.
     """
 
     cpu_s: float
@@ -45,6 +46,7 @@ class Estimate:
     stored_bytes: int
     put_requests: int
     renditions: tuple[RenditionEstimate, ...]
+    quality_cpu_s: float = 0.0
 
     def wall_s(self, slots: int) -> float:
         """Seconds on a number of cores that do nothing else; no schedule is shorter."""
@@ -59,10 +61,15 @@ class Estimate:
         return found
 
 
-def estimate(plan: EncodePlan, costs: Costs) -> Estimate:
+def estimate(plan: EncodePlan, costs: Costs, quality_cpu_s: float = 0.0) -> Estimate:
     """Add up what a plan's tasks are predicted to take.
 
     A task's cost is shared among its renditions by what their encoders take; decoding and scaling are part of it.
+
+    Args:
+        plan: The plan.
+        costs: What encoders take.
+        quality_cpu_s: CPU seconds that measuring is expected to take.
     """
     known = weights(plan, costs)
     cpu_s: dict[str, float] = {}
@@ -90,11 +97,12 @@ def estimate(plan: EncodePlan, costs: Costs) -> Estimate:
     )
     tracks = len(renditions) + len(plan.text)
     return Estimate(
-        cpu_s=sum(task.cost for task in plan.tasks),
+        cpu_s=sum(task.cost for task in plan.tasks) + quality_cpu_s,
         longest_s=max((task.cost for task in plan.tasks), default=0.0),
         stored_bytes=sum(rendition.stored_bytes for rendition in renditions),
         put_requests=tracks * (plan.grid.segment_count + 3) + len(plan.tasks) + DOCUMENTS,
         renditions=renditions,
+        quality_cpu_s=quality_cpu_s,
     )
 
 

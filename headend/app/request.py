@@ -98,10 +98,14 @@ class Measured:
     Attributes:
         done: Tasks of measuring that are done.
         tasks: Those that are known so far.
+        cpu_s: CPU seconds that the last one took.
+        cost: What it was expected to take.
     """
 
     done: int
     tasks: int
+    cpu_s: float = 0.0
+    cost: float = 0.0
 
 
 Event: TypeAlias = "Step | Planned | PublishedEarly | Measured | cluster.Event"

@@ -141,7 +141,8 @@ class TitleJob:
                 if isinstance(event.receipt, Measurement):
                     self.check.known.add(event.receipt)
                     self.measured += 1
-                    self.on_event(Measured(self.measured, len(self.measuring)))
+                    task = self.measuring[event.receipt.task]
+                    self.on_event(Measured(self.measured, len(self.measuring), event.receipt.cpu_s, task.cost))
                     return
                 on_receipt(event.receipt)
             if isinstance(event, cluster.Failed):
@@ -149,11 +150,11 @@ class TitleJob:
                     records.write_attempt(store, plan.title, records.attempt_of(event.task, event.attempt, event.error))
                 except StorageError as error:  # a job must not end of it
                     self.on_event(cluster.Notice(f"a failed attempt is not on record: {error.message}"))
-                if (task := self.measuring.get(event.task)) is not None:
+                if (failed := self.measuring.get(event.task)) is not None:
                     again = "no further attempt" if event.last else "trying again"
                     self.on_event(
                         cluster.Notice(
-                            f"attempt {event.attempt} at {task.label} failed, {again}: {event.error.message}"
+                            f"attempt {event.attempt} at {failed.label} failed, {again}: {event.error.message}"
                         )
                     )
                     return

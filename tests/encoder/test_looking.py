@@ -70,6 +70,14 @@ def test_a_frozen_picture_is_found_where_the_master_moves() -> None:
     assert of_rendition(film(still=True), film(still=True), TIMING).frozen == ()
 
 
+def test_noise_that_a_low_rate_has_smoothed_away_is_neither_frozen_nor_another_picture() -> None:
+    noise, grey = noisy(np.full((COUNT, 90, 160), 500, np.uint16), 125), np.full((COUNT, 90, 160), 500, np.uint16)
+
+    faults = of_rendition(grey, noise, TIMING)
+
+    assert (faults.frozen, faults.other) == ((), ())
+
+
 def test_grain_that_encoding_took_away_is_no_frozen_picture() -> None:
     grainy = noisy(film(still=True), 9)
 

@@ -14,6 +14,7 @@ from encoder.command import POSTERS, SHEETS
 from encoder.conforming import conform
 from encoder.planning import Draft, complete_colour, first_release, usable
 from encoder.reencoding import first_pass
+from headend.core import plan_document
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import Codec, Colour, Effort, EncodePlan, Kind, Part, TextRole, TextTrack
 from headend.core.settings import EncodeSettings
@@ -67,6 +68,23 @@ def make_plan(**changes: Any) -> EncodePlan:
     return draft.with_tasks(missing, **arranging)
 
 
+def test_with_a_floor_each_task_measures_its_renditions_in_its_chunk() -> None:
+    plan = make_plan(settings=EncodeSettings(chunk_s=Fraction(12), floor_vmaf=60))
+
+    tasks = [task for task in plan.tasks if task.kind is Kind.VIDEO]
+    assert tasks
+    for task in tasks:
+        measured = (
+            {subject.rendition for check in task.floor.checks for subject in check.subjects} if task.floor else set()
+        )
+        assert measured == {r.id for r in VIDEO} & set(task.renditions)
+        for check in task.floor.checks if task.floor else ():
+            assert (check.first_frame, check.end_frame) == (task.chunk.first_frame, task.chunk.end_frame)
+            assert task.memory_bytes >= check.memory_bytes
+    assert any("60" in line for line in plan.decisions if line.startswith("floor"))
+    assert plan_document.read(plan_document.write(plan)) == plan
+
+
 def test_the_same_inputs_make_the_same_plan() -> None:
     assert make_plan() == make_plan()
 
@@ -98,6 +116,7 @@ def changed(**changes: Any) -> set[str]:
         ({"settings": EncodeSettings(chunk_s=Fraction(12), segment_s=Fraction(4))}, ALL),
         ({"settings": EncodeSettings(chunk_s=Fraction(18))}, ALL),
         ({"settings": EncodeSettings(chunk_s=Fraction(12), loudness_lufs=-27)}, ENGLISH | GERMAN),
+        ({"settings": EncodeSettings(chunk_s=Fraction(12), floor_vmaf=60)}, {r.id for r in VIDEO}),
         ({"tool_digest": "01" * 32}, ALL),
     ],
 )  # fmt: skip

@@ -110,6 +110,7 @@ def test_a_release_that_fails_the_rules_fails_its_job_until_somebody_takes_the_b
     release = found.status.release
     assert (found.state, current_pointer(store, "film")) == (State.FAILED, None)
     assert "fails the rule on 'best rendition'" in found.why
+    assert dict(found.status.account.cpu_s)["quality"] > 0
     waited = headend("job", "wait", entry.id, "--store", store.url)
     assert (waited.returncode, release in waited.stderr) == (6, True), waited.stderr
 

@@ -511,6 +511,11 @@ def floor(command: Command) -> Command:
 
 def quality(command: Command) -> Command:
     """Add what is measured before publishing; the command gets ``checking`` and ``thresholds``."""
+    return checking(thresholds(command))
+
+
+def checking(command: Command) -> Command:
+    """Add how much is measured before publishing; the command gets it as ``checking``."""
 
     @click.option(
         "--qc",
@@ -522,7 +527,6 @@ def quality(command: Command) -> Command:
         help="How much of the picture is measured before the release is published: nothing, a tenth, or "
         "all of it. A release that fails the rules is complete, but not made current, and the status is 6.",
     )
-    @thresholds
     @wraps(command)
     def wrapped(*, qc: str, **others: Any) -> Any:
         return command(checking=Checking(qc), **others)

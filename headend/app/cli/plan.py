@@ -13,8 +13,10 @@ from encoder.command import MASTER, PROGRAM, SCRATCH
 from encoder.costs import measured
 from encoder.encoding import fill
 from encoder.loudness import unmeasured_words
+from encoder.planning import Draft
 from encoder.scheduling import slot_count
 from headend.app import deciding, estimating
+from headend.app.checking import expected_cpu_s
 from headend.app.cli import options
 from headend.app.cli.progress import following
 from headend.app.cli.screen import console, facts, print_json, table
@@ -24,6 +26,7 @@ from headend.app.request import Request
 from headend.core import plan_document
 from headend.core.errors import ConfigError
 from headend.core.media import EncodePlan, EncodeTask, Kind
+from headend.core.media.quality import Checking
 from headend.core.prices import Prices
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
 from headend.core.storage import check_writable, open_store
@@ -48,6 +51,7 @@ from ladders.titled import check_renditions
 @options.fit_per_title
 @options.encode
 @options.floor
+@options.checking
 @options.cluster
 @options.store
 @click.option("--commands", is_flag=True, help="Print every task's command instead, to be pasted into a shell.")
@@ -59,6 +63,7 @@ def command(
     title: str,
     ladder: str,
     encode: EncodeSettings,
+    checking: Checking,
     cluster: ClusterSettings,
     store: StoreSettings,
     targets: Targets | None,
@@ -80,12 +85,14 @@ def command(
     if targets is not None:
         check_renditions(chosen, targets)
     request = Request(master, title, chosen, store, cluster, encode, targets=targets)
-    plan = _planned(request)
+    draft = _draft(request)
+    plan = deciding.tasks_for(draft, request, None)
     document = plan_document.as_plain(plan)
     if output is not None:
         _write(output, msgspec.json.encode(document))
     slots = slot_count(encoder_cluster.workers_of(cluster))
-    expected = estimating.estimate(plan, measured())
+    quality_cpu_s = expected_cpu_s(draft.measuring(), plan, checking)
+    expected = estimating.estimate(plan, measured(), quality_cpu_s)
     if as_json:
         print_json({**document, "estimate": estimate_plain(expected, prices, slots)})
     elif commands:
@@ -108,23 +115,23 @@ def command(
         _show_estimate(expected, prices, slots)
 
 
-def _planned(request: Request) -> EncodePlan:
+def _draft(request: Request) -> Draft:
     if request.targets is None:
-        return deciding.plan_for(
-            request, deciding.inspect(request.master, request.store, choice=request.encode.picture)
-        )
+        probe = deciding.inspect(request.master, request.store, choice=request.encode.picture)
+        return deciding.draft_for(request, probe)
     opened = open_store(request.store)
     check_writable(opened)
     with following(console(stderr=True)) as note:
         probe = deciding.inspect(request.master, request.store, note, request.encode.picture)
         draft, _ = deciding.fitted_draft(request, probe, opened, on_event=note)
-    return deciding.tasks_for(draft, request, None)
+    return draft
 
 
 def estimate_plain(expected: Estimate, prices: Prices, slots: int) -> dict[str, object]:
     """What a plan is expected to take, for programs."""
     return {
         "cpu_s": round(expected.cpu_s, 3),
+        "quality_cpu_s": round(expected.quality_cpu_s, 3),
         "slots": slots,
         "wall_s": round(expected.wall_s(slots), 3),
         "stored_bytes": expected.stored_bytes,
@@ -160,7 +167,9 @@ def _show_estimate(expected: Estimate, prices: Prices, slots: int) -> None:
                 (name, f"{cpu_s / 3600:,.3f}", f"{size / 1e9:,.3f}", f"{prices.compute(cpu_s):,.4f}",
                  f"{prices.storage(size):,.4f}")
                 for name, cpu_s, size in [
-                    *_by_codec(expected), ("all", expected.cpu_s, expected.stored_bytes)
+                    *_by_codec(expected),
+                    ("quality", expected.quality_cpu_s, 0),
+                    ("all", expected.cpu_s, expected.stored_bytes),
                 ]
             ],
         )

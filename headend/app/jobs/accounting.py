@@ -10,11 +10,13 @@ from encoder.costs import measured
 from headend.app import estimating
 from headend.app.jobs.model import Account, Progress, utc_now
 from headend.app.progress import Encoding
-from headend.app.request import Event, Planned
+from headend.app.request import Event, Measured, Planned
 from headend.core.media import Receipt
 
 ANALYSIS = "analysis"
 """Under which CPU is booked that fitting a ladder to the title took."""
+QUALITY = "quality"
+"""Under which CPU is booked that measuring quality took."""
 TEXT = "text"
 """Under which CPU of tasks is booked that make no picture and no sound."""
 
@@ -49,6 +51,9 @@ class Ledger:
         with self._lock:
             if isinstance(event, Done):
                 self._book(event.receipt)
+            elif isinstance(event, Measured):
+                self._cpu_s[QUALITY] = self._cpu_s.get(QUALITY, 0.0) + event.cpu_s
+                self._predicted_cpu_s += event.cost
             elif isinstance(event, Failed):
                 self._failed_cpu_s += float(event.error.facts.get("cpu_s", 0.0))
             if isinstance(event, Advance | Done | Failed):

@@ -153,7 +153,8 @@ class Account:
     """What a job has used so far.
 
     Attributes:
-        cpu_s: CPU seconds of encoders by codec, in attempts that succeeded; sorted by codec.
+        cpu_s: CPU seconds of encoders by codec, in attempts that succeeded; sorted by codec. What is no encoder's has
+            names of its own: text, analysis, quality.
         task_s: Seconds of workers' time in attempts that succeeded, storing included.
         failed_cpu_s: CPU seconds of attempts that failed, as far as they are known.
         predicted_cpu_s: CPU seconds that the plan predicted for the tasks that were run.

@@ -27,3 +27,9 @@ def test_bytes_are_those_of_the_nominal_rates(plan: EncodePlan) -> None:
     found = {each.id: each.stored_bytes for each in estimate(plan, measured()).renditions}
     [picture] = plan.video
     assert found[picture.id] == round(picture.average_bps * float(plan.grid.duration_s) / 8)
+
+
+def test_measuring_is_part_of_what_a_title_takes(plan: EncodePlan) -> None:
+    without, with_quality = estimate(plan, measured()), estimate(plan, measured(), 12.5)
+    assert with_quality.cpu_s == without.cpu_s + 12.5
+    assert with_quality.wall_s(2) >= without.wall_s(2)
