@@ -38,6 +38,7 @@ SEGMENT_S = Fraction(1)
 CLIPS: dict[str, tuple[str, str, str]] = {
     "street": ("film", clips.STREET, "null"),
     "street, dark and noisy": ("film", clips.STREET, "lutyuv=y=val*0.45,noise=alls=5:allf=t:all_seed=2"),
+    "street, out of focus": ("film", clips.STREET, "gblur=sigma=1.5"),
     "fractal": ("source", "mandelbrot=s=1280x720:rate=24:start_scale=0.4:end_scale=0.05:end_pts=300", "null"),
     "shapes and digits": ("source", "testsrc2=s=1280x720:rate=24", "null"),
     "slides": ("source", "mandelbrot=s=1280x720:rate=2:start_scale=1:end_scale=0.01:end_pts=8", "fps=24"),
