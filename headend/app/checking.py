@@ -217,9 +217,10 @@ class Check:
 
     def _not_measured(self, presentation: Presentation, wanted: int) -> Iterable[str]:
         count = self.segment_count
-        if wanted < count:
+        everything = self.settings.floor_vmaf is not None
+        if wanted < count and not everything:
             yield f"{count - wanted:,} of {count:,} segments: {self.level} measuring looks at {wanted:,} of them"
-        if (stretch := self.stretch_frames) is not None:
+        if (stretch := self.stretch_frames) is not None and not everything:
             yield f"the rest of these segments: {stretch} frames in the middle of each are looked at"
         toned = [track for track in presentation.video if track.rendition.video_range is not VideoRange.SDR]
         if toned and len(self._toned) < wanted:

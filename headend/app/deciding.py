@@ -29,7 +29,7 @@ from encoder.timelines import policy as timing
 from headend.app import analysis, checking
 from headend.app.request import Event, Request, Step, Workers
 from headend.core import documents, layout
-from headend.core.errors import DamagedMaster, StorageError
+from headend.core.errors import ConfigError, DamagedMaster, StorageError
 from headend.core.media import Crop, EncodePlan, Part, Probe, TextTrack, VideoRange
 from headend.core.media.quality import Checking, PredictedQuality
 from headend.core.settings import EncodeSettings, PictureChoice, ProtectionSettings, StoreSettings, Targets
@@ -328,8 +328,13 @@ def check_for(
         hulls={str(one.codec): tuple(map(_as_predicted, one.hull)) for one in found.codecs} if found else {},
         keys=request.protection.keys if request.protection is not None else None,
     )
-    if level is not Checking.OFF:
+    if request.encode.floor_vmaf is not None:
         measuring.check_model(check.measuring.viewing)
+    elif level is not Checking.OFF:
+        try:
+            measuring.check_model(check.measuring.viewing)
+        except ConfigError as error:
+            raise ConfigError(f"{error.message}, or submit with --qc off") from None
     check.begin(anew=request.force)
     return check
 

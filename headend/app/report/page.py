@@ -106,7 +106,9 @@ def sentence(report: QualityReport) -> str:
 def _header(report: QualityReport) -> str:
     grid, viewing = report.grid, report.viewing
     count = len({*report.evenly, *report.suspects})
-    share = "all segments" if report.checking is Checking.FULL else f"{count:,} of {grid.segment_count:,} segments"
+    part = "a stretch of " if any(segment.is_part for one in report.video for segment in one.segments) else ""
+    is_all = report.checking is Checking.FULL or report.floor_vmaf is not None
+    share = "all segments" if is_all else f"{part}{count:,} of {grid.segment_count:,} segments"
     facts = {
         "Release": report.release,
         "Measured": f"{share}, {report.made_at.replace('T', ' ').replace('+00:00', ' UTC')}",

@@ -47,6 +47,8 @@ WRONG = [
     (["submit", "film.mov", "--title", "film", "--qc", "half"], "--qc"),
     (["submit", "film.mov", "--title", "film", "--qc-min-vmaf", "101"], "--qc-min-vmaf"),
     (["submit", "film.mov", "--title", "film", "--qc-min-segment", "-1"], "--qc-min-segment"),
+    (["submit", "film.mov", "--title", "film", "--floor", "100.5"], "--floor"),
+    (["plan", "film.mov", "--title", "film", "--floor", "low"], "--floor"),
     (["quality", "film", "--qc-min-vmaf", "nan-"], "--qc-min-vmaf"),
     (["quality", "film", "--store", ".", "--html", "/no/such/folder/report.html"], "can't be written"),
     (["quality", "film", "--store", ".", "--html", "/"], "can't be written"),
