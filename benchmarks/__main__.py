@@ -38,6 +38,10 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
+ORIGIN_PARTS = ("segments", "manifests", "titles", "cold", "workers", "stalled", "start")
+SIMULATION_PARTS = ("kernels", "players", "engine", "workers", "fill")
+"""Spelled here, so that help imports no benchmark."""
+
 _out = click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -256,12 +260,14 @@ def costs(out: Path | None, quick: bool, keep: bool) -> None:
 
 @main.command()
 @_out
+@click.option("--part", "parts", type=click.Choice(ORIGIN_PARTS), multiple=True, help="Only this; repeatable.")
 @click.option("--quick", is_flag=True, help="One short round: shows that all works, not what it costs.")
-def origin(out: Path | None, quick: bool) -> None:
+def origin(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
     """Serve a title beside nginx, on the same files: segments, manifests, a store in S3, slow readers, two workers."""
-    from benchmarks.origin import draw, measure
+    from benchmarks.origin import Report, draw, measure
 
-    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    earlier = _earlier(out, Report)
+    report = measure(parts or ORIGIN_PARTS, quick=quick, earlier=earlier, on_step=Console(stderr=True).print)
     table = Table("case", "server", "CPU µs", "requests/s", "MB/s", "p50 ms", "p99 ms", title=report.nginx)
     for row in report.rows:
         rates = (f"{row.requests_per_s:,.0f}", f"{row.requests_per_s * row.mean_bytes / 1e6:,.0f}")
@@ -332,7 +338,7 @@ def jobs(out: Path | None, titles: int) -> None:
 @click.option("--quick", is_flag=True, help="One short round: shows that all works, not what it costs.")
 def edges(out: Path | None, quick: bool) -> None:
     """Cache a title beside nginx's proxy_cache: hits, misses, a crowd on a cold segment, and the log's replay."""
-    from benchmarks.edges import findings, measure
+    from benchmarks.edges import draw, findings, measure
 
     report = measure(quick=quick, on_step=Console(stderr=True).print)
     table = Table("case", "server", "CPU µs")
@@ -342,7 +348,7 @@ def edges(out: Path | None, quick: bool) -> None:
     console.print(table)
     for line in findings(report):
         console.print(f"  {line}")
-    _write(out, "edges", report)
+    _write(out, "edges", report, draw)
 
 
 PIECES = (
@@ -351,7 +357,9 @@ PIECES = (
     *("quality --part ladder", "quality --part cascade", "quality --part joins", "quality --part measuring"),
     *("presets --codec avc", "presets --codec hevc", "presets --codec av1", "presets --codec vp9"),
     *("scaling --part simulated", "scaling --part dask", "scaling --part local"),
-    *("titles", "overheads", "costs", "origin", "jobs", "edges", "simulation", "protection"),
+    *("titles", "overheads", "costs", "jobs", "edges", "protection"),
+    *(f"origin --part {part}" for part in ORIGIN_PARTS),
+    *(f"simulation --part {part}" for part in SIMULATION_PARTS),
 )
 """All there is, each piece at most some six minutes on two idle cores."""
 
@@ -362,15 +370,16 @@ PIECES = (
 @click.option(
     "--part",
     "parts",
-    type=click.Choice(["kernels", "players", "engine", "workers", "fill"]),
+    type=click.Choice(SIMULATION_PARTS),
     multiple=True,
     help="Only this; repeatable.",
 )
 def simulation(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
     """Simulate caches: kernels beside libcachesim, players, a day of a country, two workers, planned fill."""
-    from benchmarks.simulation import PARTS, measure
+    from benchmarks.simulation import Report, draw, findings, measure
 
-    report = measure(parts or PARTS, quick=quick, on_step=Console(stderr=True).print)
+    earlier = _earlier(out, Report)
+    report = measure(parts or SIMULATION_PARTS, quick=quick, earlier=earlier, on_step=Console(stderr=True).print)
     console = Console()
     if report.kernels:
         table = Table("policy", "M requests/s", "× libcachesim", "misses", "its misses", "target", "")
@@ -381,19 +390,19 @@ def simulation(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
         console.print(table)
     if report.speeds:
         table = Table("what", "count", "CPU s", "wall s", "peak MB", "target", "")
-        for each in report.speeds:
+        for each in report.speeds.values():
             numbers = (f"{each.count:,}", f"{each.cpu_s:.1f}", f"{each.wall_s:.1f}", f"{each.peak_bytes / 1e6:.0f}")
             table.add_row(each.what, *numbers, each.target, "reached" if each.met else "missed")
         console.print(table)
-    if report.fill:
-        table = Table("churn", "way", "byte hits", "p95 of transit", "fill of misses")
-        for way in report.fill:
+    for churn in report.fill:
+        table = Table("way", "byte hits", "p95 of transit", "fill of misses", title=f"{churn.name} churn")
+        for way in churn.ways:
             hit = f"{way.byte_hit:.2%} ± {way.byte_hit_interval * 100:.2f}"
-            table.add_row(way.churn, way.way, hit, f"{way.p95:.3f}", f"{way.fill_of_misses:.1%}")
+            table.add_row(way.way, hit, f"{way.p95:.3f} ± {way.p95_interval:.3f}", f"{way.fill_of_misses:.1%}")
         console.print(table)
-    for line in report.findings:
+    for line in findings(report):
         console.print(f"  {line}")
-    _write(out, "simulation", report)
+    _write(out, "simulation", report, draw)
 
 
 @main.command("all")

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 
 import aiohttp
 
+from benchmarks import charts
 from benchmarks.load import run_wrk
 from benchmarks.servers import Server, run_nginx
 from headend.core import track_index
@@ -135,6 +136,21 @@ def findings(report: Report) -> list[str]:
         f"{CROWD} clients on one cold segment: {report.crowd_requests} upstream request",
         f"{report.decisions_differ} of {report.decisions:,} decisions differ offline",
     ]
+
+
+def draw(report: Report, path: Path) -> None:
+    """Draw what was measured.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    cases = list(report.ratios)
+    with charts.panels(
+        path, [f"{case}: CPU" for case in cases], "headend's edge beside nginx with proxy_cache"
+    ) as axes:
+        for axis, case in zip(axes, cases, strict=True):
+            costs = {row.server: row.cpu_us for row in report.rows if row.case == case}
+            charts.bars(axis, costs, ours=HEADEND, bound=NGINX, unit="µs")
 
 
 def publish(root: Path) -> None:

@@ -19,7 +19,7 @@ def test_every_piece_can_be_asked_for(piece: str) -> None:
     assert str(context.params["out"]) == "result.json"
 
 
-@pytest.mark.parametrize("name", ["encoding", "quality", "presets", "scaling"])
+@pytest.mark.parametrize("name", ["encoding", "quality", "presets", "scaling", "origin", "simulation"])
 def test_the_pieces_of_a_benchmark_are_all_its_choices(name: str) -> None:
     choices = [set(option.type.choices) for option in main.commands[name].params if hasattr(option.type, "choices")]
     assert [{piece.split()[-1] for piece in PIECES if piece.startswith(f"{name} ")}] == choices

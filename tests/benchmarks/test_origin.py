@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from benchmarks.origin import (
     Report,
     Row,
     Starts,
+    bare,
     draw,
     nginx,
     publish,
@@ -31,7 +33,7 @@ def row(case: str, server: str, cpu_us: float) -> Row:
     return Row(case, server, cpu_us, (cpu_us,), 1000.0, 1.0, 2.0, 800_000.0)
 
 
-STARTS = Starts(opened_s=0.9, empty_s=0.85, many_bytes=100_000_000)
+STARTS = Starts(opened_s=0.9, empty_s=0.85, cpu_s=0.7)
 ROWS = (
     *(row("segments", server, cost) for server, cost in ((NGINX, 100), (HEADEND, 130), (S3, 151), (S3_DISK, 120))),
     *(row(case, server, cost) for case in ("manifests", "304s") for server, cost in ((NGINX, 10), (HEADEND, 30))),
@@ -41,12 +43,24 @@ ROWS = (
 
 
 def test_targets_tell_what_was_reached_and_what_was_not() -> None:
-    found = targets(ROWS, stalled_bytes={S3: 50_000_001, S3_DISK: 0}, largest_share=0.5, starts=STARTS)
+    all_of_it = Report("nginx/1.0", ROWS, {S3: 50_000_001, S3_DISK: 0}, 0.5, 100_000_000, STARTS)
+    found = targets(all_of_it)
     assert [(target.value, target.met) for target in found[:3]] == [(1.3, True), (1.51, False), (1.2, True)]
     assert [target.met for target in found[3:5]] == [True, True]
     assert [target.met for target in found[-7:]] == [True, False, True, True, True, True, True]
     assert found[-1].value == pytest.approx(2.0)
-    assert not targets(ROWS, stalled_bytes={}, largest_share=0.6, starts=STARTS)[-1].met
+    assert not targets(replace(all_of_it, largest_share=0.6))[-1].met
+
+
+def test_what_was_not_measured_has_no_target() -> None:
+    assert targets(Report("nginx/1.0")) == ()
+    assert [each.met for each in targets(Report("nginx/1.0", starts=STARTS))] == [True, True]
+
+
+def test_a_bare_server_on_aiohttp_answers() -> None:
+    with bare() as server:
+        assert ask(server.url, "/").status == 304
+        assert sum(server.cpu_s().values()) > 0
 
 
 def test_nginx_and_the_origin_serve_the_same_files_to_wrk(tmp_path: Path) -> None:
@@ -69,6 +83,6 @@ def test_nginx_and_the_origin_serve_the_same_files_to_wrk(tmp_path: Path) -> Non
 
 def test_the_result_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    report = Report("nginx/1.0", ROWS, {}, 0.5, STARTS, targets(ROWS, {}, 0.5, STARTS))
+    report = Report("nginx/1.0", ROWS, {}, 0.5, 0, STARTS)
     draw(report, tmp_path / "origin.png")
     assert (tmp_path / "origin.png").read_bytes().startswith(b"\x89PNG")

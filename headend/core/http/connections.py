@@ -21,7 +21,7 @@ from aiohttp.http import HttpVersion11
 
 from headend.core.http import responses
 from headend.core.http.blobs import Blob, Incomplete
-from headend.core.http.requests import Request
+from headend.core.http.requests import ReceivedRequest
 from headend.core.http.responses import Response, head_of
 from headend.core.metrics import Counter
 
@@ -137,7 +137,7 @@ class Connection(web.RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: ReceivedRequest,  # type: ignore[override]
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 (has bytes of the client)
@@ -146,9 +146,24 @@ class Connection(web.RequestHandler):
         if status < 500:
             self.server.metrics.malformed.inc()
             log.debug("a request could not be parsed: %s", type(exc).__name__)
-            return PreparedResponse(self, request, None, NO_ROUTE, responses.MALFORMED)
+            return PreparedResponse(request, NO_ROUTE, responses.MALFORMED, is_parsed=False)
         log.error("a request failed", exc_info=exc)
-        return PreparedResponse(self, request, None, NO_ROUTE, responses.FAILED)
+        return PreparedResponse(request, NO_ROUTE, responses.FAILED, is_parsed=False)
+
+    async def finish_response(  # type: ignore[override]
+        self, request: ReceivedRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send a response; returns it, and whether the connection broke meanwhile.
+
+        aiohttp's own way has work to do only after requests for another protocol, and for responses of its own.
+        """
+        if hdrs.UPGRADE in request.headers or not isinstance(resp, PreparedResponse):
+            return await super().finish_response(request, resp, start_time)  # type: ignore[arg-type]
+        try:
+            await resp.write_eof()
+        except ConnectionError:
+            return resp, True
+        return resp, False
 
     def begin(self) -> None:
         """Note that a request is being answered."""
@@ -193,24 +208,23 @@ class PreparedResponse(web.StreamResponse):
     """Sends a `Response` without the work that aiohttp does for each of its own.
 
     Args:
-        connection: Where to.
-        http: aiohttp's request.
-        request: The same as the application saw it; None if it did not.
+        request: What is answered.
         route: Name of the route, for metrics.
         response: What is sent.
+        is_parsed: Whether the request could be read; if not, the application is not told of it.
     """
 
-    def __init__(
-        self, connection: Connection, http: web.BaseRequest, request: Request | None, route: str, response: Response
-    ) -> None:
+    def __init__(self, request: ReceivedRequest, route: str, response: Response, *, is_parsed: bool = True) -> None:
         # aiohttp's own part of a response is not set up: its server asks for what is defined here, and nothing else.
-        self._connection = connection
-        self._http = http
+        self._connection = request.connection
         self._request = request
+        self._is_parsed = is_parsed
         self._route = route
         self._response = response
         self._started_s = monotonic()
-        self._is_last = response.closes or connection.server.is_draining or request is None or not http.keep_alive
+        self._is_last = (
+            not request.keep_alive or response.closes or request.connection.server.is_draining or not is_parsed
+        )
 
     @property
     def keep_alive(self) -> bool:
@@ -234,13 +248,13 @@ class PreparedResponse(web.StreamResponse):
             if transport is None or transport.is_closing():
                 raise ConnectionResetError
             body, start, stop = response.body, response.start, response.stop
-            if self._http.method == hdrs.METH_HEAD:
+            if self._request.method == hdrs.METH_HEAD:
                 start = stop = 0
             if isinstance(body, Blob) and start < stop and not server.in_flight.has_room(body):
                 response = self._response = responses.BUSY
                 body, start, stop = response.body, response.start, response.stop
             # Connections are kept alive by default from HTTP/1.1 on.
-            ending = _CLOSE if self._is_last else _END if self._http.version == HttpVersion11 else _KEEP_ALIVE
+            ending = _CLOSE if self._is_last else _END if self._request.version == HttpVersion11 else _KEEP_ALIVE
             head = response.head or head_of(response)
             if isinstance(body, bytes):
                 part = body if stop - start == len(body) else body[start:stop]
@@ -266,7 +280,13 @@ class PreparedResponse(web.StreamResponse):
             raise
         finally:
             connection.is_busy = False
-            server.completed(self._request, self._route, response.status, sent_bytes, monotonic() - self._started_s)
+            server.completed(
+                self._request if self._is_parsed else None,
+                self._route,
+                response.status,
+                sent_bytes,
+                monotonic() - self._started_s,
+            )
 
     async def _send_blob(self, transport: asyncio.Transport, head: bytes, blob: Blob, start: int, stop: int) -> None:
         """Send a body by ``sendfile``: most often all of it in a few calls that don't block."""
@@ -320,7 +340,7 @@ class PreparedResponse(web.StreamResponse):
         try:
             async with asyncio.timeout(None) as timeout:
                 connection.write_timeout = timeout
-                await self._http.writer.drain()
+                await self._request.writer.drain()
         except TimeoutError as error:
             raise _Cut(connection.server.metrics.slow_readers, 0) from error
         finally:

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from headend.core.http.blobs import InFlightBudget
 from headend.core.http.connections import NO_ROUTE, Connection, PreparedResponse
-from headend.core.http.requests import Request, check
+from headend.core.http.requests import ReceivedRequest, Request, check
 from headend.core.http.responses import Response
 from headend.core.metrics import Registry
 from headend.core.metrics.primitives import CounterValue, HistogramValue
@@ -145,7 +145,8 @@ class HttpServer(web.Server):
     """
 
     def __init__(self, application: Application, registry: Registry, limits: Limits = Limits()) -> None:
-        super().__init__(self._handle, handler_cancellation=True)
+        # aiohttp's types name its own class of requests, of which its server uses less than `ReceivedRequest` has.
+        super().__init__(self._handle, request_factory=ReceivedRequest, handler_cancellation=True)  # type: ignore[arg-type]
         self.limits = limits
         self.metrics = ServerMetrics(registry)
         self.in_flight = InFlightBudget(limits.in_flight_bytes)
@@ -236,15 +237,13 @@ class HttpServer(web.Server):
         self.metrics.completed(route, status, sent_bytes, seconds)
         self._completed(request, route, status, sent_bytes, seconds)
 
-    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        connection = http.protocol
-        assert isinstance(connection, Connection)
-        connection.begin()
-        request, response = check(http, connection.client, connection.local)
-        route = NO_ROUTE
-        if response is None:
-            route, response = await self._respond(request)
-        return PreparedResponse(connection, http, request, route, response)
+    async def _handle(self, request: ReceivedRequest) -> web.StreamResponse:
+        request.connection.begin()
+        response = check(request)
+        if response is not None:
+            return PreparedResponse(request, NO_ROUTE, response)
+        route, response = await self._respond(request)
+        return PreparedResponse(request, route, response)
 
     def _tick(self) -> None:
         """Check all deadlines, and plan the next check."""

@@ -7,7 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from aiohttp import web
+from aiohttp import web, web_protocol
+from aiohttp.http import RawRequestMessage
 
 from headend.core.http import connections, requests, responses, server
 
@@ -29,6 +30,7 @@ def test_hooks_of_the_server_are_there_with_these_parameters() -> None:
         web.RequestHandler.data_received: ["self", "data"],
         web.RequestHandler.eof_received: ["self"],
         web.RequestHandler.handle_error: ["self", "request", "status", "exc", "message"],
+        web.RequestHandler.finish_response: ["self", "request", "resp", "start_time"],
         web.RequestHandler.close: ["self"],
         web.RequestHandler.force_close: ["self"],
         web.Server.__call__: ["self"],
@@ -44,6 +46,20 @@ def test_own_attributes_of_a_connection_hide_none_of_aiohttps() -> None:
     own = {name for name in vars(connections.PreparedResponse) if not name.startswith("__")} - {"_abc_impl"}
     assert own & set(dir(web.StreamResponse)) == {"keep_alive", "prepare", "prepared", "write_eof"}
     assert {"metrics", "limits", "loop", "in_flight", "date_line", "admit", "release"}.isdisjoint(dir(web.Server))
+
+
+def test_the_server_uses_nothing_of_its_requests_that_ours_lack() -> None:
+    """Ours are made by the server's ``request_factory`` in place of aiohttp's own."""
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse(inspect.getsource(web_protocol.RequestHandler).strip()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("request", "self._current_request")
+    }
+    of_errors = {"remote", "writer", "headers"}  # in `handle_error`, which is ours
+    assert used - of_errors == {"_task", "_cancel", "_finish"}
+    assert {"_task", "_cancel", "_finish", "writer", "headers"} <= set(dir(requests.ReceivedRequest))
+    assert {"method", "path", "headers", "version", "should_close"} <= set(dir(RawRequestMessage))
+    assert "request_factory" in inspect.signature(web.Server).parameters
 
 
 def test_private_attributes_of_subclasses_hide_none_of_aiohttps() -> None:
