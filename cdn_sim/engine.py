@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cdn_sim import steering
 from cdn_sim.compiling import Array, called, compiled, inlined
 from cdn_sim.kernels.state import SPARE
 from cdn_sim.kernels.step import remove, step
 from cdn_sim.players.choosing import choose, downloaded, waited
 from cdn_sim.players.state import reset
-from cdn_sim.steering import pick
+
+pick = inlined(steering.pick)
 
 TICK_MS = 100
 WHEEL = 1 << 14

@@ -1,10 +1,10 @@
 """Steering: which edge a viewer is sent to. Pure; simulation and a live steering server use the same functions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-
-from cdn_sim.compiling import Array, inlined
+from numpy.typing import NDArray
 
 FULL = 0.98
 """Share of an edge's rate from which it takes no new viewers."""
@@ -14,9 +14,10 @@ AWAY = -1
 """No edge is up: the viewer is served from the shield."""
 
 
-@inlined
-def pick(order: Array, replicas: int, draw: int, up: Array, load: Array, current: int) -> tuple[int, bool]:
-    """Choose the edge for a viewer.
+def pick(
+    order: NDArray[Any], replicas: int, draw: int, up: NDArray[Any], load: NDArray[Any], current: int
+) -> tuple[int, bool]:
+    """Choose the edge for a viewer; the simulation compiles it, a steering server calls it as it is.
 
     Args:
         order: The title's edges, the preferred one first.

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cdn_sim.compiling import Array
 from cdn_sim.streams import draw, stream_of
 
 
-def order(titles: int, edges: int, site: str) -> Array:
+def order(titles: int, edges: int, site: str) -> NDArray[Any]:
     """Edges of each title, the preferred one first, by rendezvous hashing: losing an edge moves only its own titles.
 
     Args:

@@ -1,5 +1,6 @@
 """What each route answers: from the match of a path to a `Response`."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -156,7 +157,9 @@ class Handlers:
 
     async def asset(self, request: Request, path: Path, _: Terms) -> Response:
         """A script or style of a page."""
-        return responses.for_file(request.method, request.headers, self._pages.asset(path["digest"], path["name"]))
+        asset = self._pages.asset(path["digest"], path["name"])
+        file = asset.file() if asset.is_ready else await asyncio.to_thread(asset.file)
+        return responses.for_file(request.method, request.headers, file)
 
     async def catalogue(self, request: Request, _: Path, __: Terms) -> Response:
         """The titles: a page for browsers; for programs, one page of relative links to entry points."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from string import Template
+from threading import Lock
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs
@@ -19,6 +20,40 @@ from origin.watch.players import PLAYERS
 STATIC = Path(__file__).with_name("static")
 VENDOR = STATIC / "vendor"
 TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+
+
+class Asset:
+    """A script, style or picture of a page, which is compressed when somebody first asks for it.
+
+    Players take half a second to compress, which is as long as all the rest of the origin takes to start.
+
+    Args:
+        body: Its bytes.
+        read: When they were read.
+        content_type: Their media type.
+
+    Attributes:
+        body: The same.
+    """
+
+    def __init__(self, body: bytes, read: datetime, content_type: str) -> None:
+        self.body = body
+        self._read = read
+        self._content_type = content_type
+        self._lock = Lock()
+        self._file: File | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `file` returns at once."""
+        return self._file is not None
+
+    def file(self) -> File:
+        """The asset in all its codings; may be called from any thread."""
+        with self._lock:
+            if self._file is None:
+                self._file = text_file("asset", self.body, self._read, self._content_type)
+            return self._file
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +72,7 @@ class Pages:
     watch_html: bytes
     policy: str
     digest: str
-    assets: dict[str, File]
+    assets: dict[str, Asset]
 
     def titles(self) -> Response:
         """The page of all titles; programs get a document under the same address."""
@@ -49,7 +84,7 @@ class Pages:
         """The page of any title."""
         return self._page(self.watch_html)
 
-    def asset(self, digest: str, name: str) -> File:
+    def asset(self, digest: str, name: str) -> Asset:
         """An asset by its path; raises `ObjectMissing` for one of another version, too."""
         if digest != self.digest or name not in self.assets:
             raise ObjectMissing(f"there is no page asset {name} of {digest}")
@@ -82,7 +117,7 @@ def load(vendor: Path = VENDOR, *, licence_url: str = "", is_steered: bool = Fal
             [player.cdn_url for player in PLAYERS if player.file not in bodies], licence_url, is_steered=is_steered
         ),
         digest=digest,
-        assets={name: text_file("asset", body, read, TYPES[Path(name).suffix]) for name, body in bodies.items()},
+        assets={name: Asset(body, read, TYPES[Path(name).suffix]) for name, body in bodies.items()},
     )
 
 

@@ -5,6 +5,7 @@ standard error; an exit status from `headend.app.cli.exits`. Each command is a f
 called, so that ``headend --help`` costs next to nothing.
 """
 
+import gc as garbage_collector  # `headend gc` is a module of this package
 import signal
 import sys
 import traceback
@@ -86,7 +87,12 @@ class _Commands(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"headend.app.cli.{cmd_name}").command
+        # Nothing that modules leave behind is garbage, and looking for some takes a seventh of the time.
+        garbage_collector.disable()
+        try:
+            command: click.Command = import_module(f"headend.app.cli.{cmd_name}").command
+        finally:
+            garbage_collector.enable()
         return command
 
     def resolve_command(

@@ -1,17 +1,23 @@
-"""What stands on the screen: tables for people, one object for programs."""
+"""What stands on the screen: tables for people, one object for programs.
+
+rich is imported when something is printed: a server opens its port before that.
+"""
+
+from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from headend.app.cli.wording import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 PLAIN_WIDTH = 200
 """Columns where there is no terminal: a file or a pipe must not cost a table its words."""
@@ -19,6 +25,8 @@ PLAIN_WIDTH = 200
 
 def console(*, stderr: bool = False) -> Console:
     """Make a console on standard output, or error; rich leaves colours out where there is no terminal or NO_COLOR."""
+    from rich.console import Console
+
     stream = sys.stderr if stderr else sys.stdout
     # Texts come from masters and stores: none of them may be taken for markup.
     return Console(
@@ -38,6 +46,9 @@ def print_json(document: Any) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
     """Lay out rows; columns whose names begin with ``>`` are flush right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     laid = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
         laid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
@@ -48,6 +59,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Table:
     """Lay out names with their values."""
+    from rich.table import Table
+
     laid = Table.grid(padding=(0, 2))
     laid.add_column(style="bold", no_wrap=True)
     laid.add_column(overflow="fold")
@@ -57,4 +70,6 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
 
 
 def _cell(value: object) -> Text:
+    from rich.text import Text
+
     return Text(printable("" if value is None else str(value)))

@@ -1,11 +1,13 @@
 """``headend serve``: the titles of a store, over HTTP."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 
 from headend.app.cli import options
 from headend.app.cli.screen import console, print_json, table
@@ -14,6 +16,9 @@ from headend.core.errors import ConfigError
 from headend.core.hosts import is_loopback
 from headend.core.settings import StoreSettings
 from origin import serving
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @click.command(

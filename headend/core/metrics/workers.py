@@ -12,7 +12,6 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from headend.core.metrics.primitives import Registry
@@ -84,6 +83,8 @@ class _Merged(Collector):
         self._texts = texts
 
     def collect(self) -> Iterable[Metric]:
+        from prometheus_client.parser import text_string_to_metric_families  # not needed by a single worker
+
         merged: dict[str, Metric] = {}
         for number, text in self._texts.items():
             for family in text_string_to_metric_families(text):

@@ -25,7 +25,7 @@ def test_players_that_were_fetched_are_served_by_the_origin_itself(tmp_path: Pat
     for player, told in zip(PLAYERS, players_in(found.watch_html), strict=True):
         assert told["script"] == f"assets/{found.digest}/{player.file}"
         assert told["integrity"] == player.integrity
-        assert found.asset(found.digest, player.file).plain.body == f"// {player.name}".encode()
+        assert found.asset(found.digest, player.file).file().plain.body == f"// {player.name}".encode()
     assert "cdn" not in found.policy
 
 
@@ -36,6 +36,14 @@ def test_players_that_were_not_fetched_come_from_a_cdn_by_version_and_digest(tmp
         assert told["integrity"].startswith("sha384-")
     scripts = " ".join(player.cdn_url for player in PLAYERS)
     assert f"script-src 'self' {scripts};" in found.policy  # each script, and nothing else of the CDN
+
+
+def test_nothing_is_compressed_before_somebody_asks_for_it(tmp_path: Path) -> None:
+    found = pages.load(tmp_path)
+    assert not any(asset.is_ready for asset in found.assets.values())
+    asset = found.asset(found.digest, "watch.js")
+    assert asset.file() is asset.file()
+    assert asset.file().coded["br"].size_bytes < len(asset.body)
 
 
 def test_assets_of_another_version_are_not_there(tmp_path: Path) -> None:
@@ -65,7 +73,7 @@ def test_all_that_a_page_names_is_there_for_ever_under_its_version(base_url: str
 def test_scripts_import_only_what_is_there(tmp_path: Path) -> None:
     found = pages.load(tmp_path)
     for name, asset in found.assets.items():
-        for imported in re.findall(r"from '\./([^']+)'", bytes(asset.plain.body).decode() if name[-2:] == "js" else ""):
+        for imported in re.findall(r"from '\./([^']+)'", asset.body.decode() if name[-2:] == "js" else ""):
             assert imported in found.assets, name
     assert {f"play-{player.name}.js" for player in PLAYERS} <= set(found.assets)
 

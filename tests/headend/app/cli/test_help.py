@@ -22,6 +22,22 @@ def test_what_needs_no_work_imports_nothing_heavy(args: list[str]) -> None:
     assert imported.isdisjoint(HEAVY)
 
 
+@pytest.mark.parametrize("command", ["serve", "edge", "steer"])
+def test_a_server_imports_only_what_it_needs_to_open_its_port(command: str) -> None:
+    program = f"""
+import sys
+from importlib import import_module
+from headend.app.cli import COMMANDS
+import_module("headend.app.cli.{command}")
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    imported = set(done.stdout.split())
+    needless = {"av", "boto3", "botocore", "dask", "distributed", "numba", "rich", "m3u8", "cryptography", "matplotlib"}
+    assert "aiohttp" in imported
+    assert not {name for name in imported if name.partition(".")[0] in needless}
+
+
 def test_help_names_every_command_and_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     said = capsys.readouterr().out
