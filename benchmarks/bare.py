@@ -10,7 +10,8 @@ from aiohttp import web
 
 _HEAD = (
     b"HTTP/1.1 304 Not Modified\r\nServer: bare\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
-    b'ETag: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"\r\nCache-Control: public, max-age=31536000, immutable\r\n\r\n'
+    b'ETag: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"\r\n'
+    b"Cache-Control: public, max-age=31536000, immutable\r\n\r\n"
 )
 
 

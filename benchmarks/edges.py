@@ -23,9 +23,8 @@ import aiohttp
 
 from benchmarks import charts
 from benchmarks.load import run_wrk
-from benchmarks.servers import Server, run_nginx
+from benchmarks.servers import BARE, Server, run_bare, run_nginx, run_program
 from headend.core import track_index
-from headend.core.errors import ConfigError
 from headend.core.media import Segment
 from headend.core.track_index import TrackFacts
 
@@ -90,11 +89,13 @@ def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -
         servers = {NGINX: held.enter_context(proxy_cache(upstream.url, folder)), HEADEND: edge}
         hot = [_path("film", number) for number in range(1, HOT + 1)]
         rows = []
-        for case, paths in (("hits, segments", hot), ("hits, manifests", ["/film/multivariant.m3u8"])):
+        asked = {**servers, BARE: held.enter_context(run_bare())}
+        manifest = ["/film/multivariant.m3u8"]
+        for case, paths, names in (("hits, segments", hot, servers), ("hits, manifests", manifest, asked)):
             on_step(case)
-            runs: dict[str, list[float]] = {server: [] for server in servers}
-            for server in list(servers) * (1 + rounds):
-                runs[server].append(_load(servers[server], paths, seconds, folder))
+            runs: dict[str, list[float]] = {server: [] for server in names}
+            for server in list(names) * (1 + rounds):
+                runs[server].append(_load(asked[server], paths, seconds, folder))
             rows += [Row(case, server, median(found[1:]), tuple(found[1:])) for server, found in runs.items()]
         on_step("misses")
         cold: dict[str, list[float]] = {server: [] for server in servers}
@@ -106,7 +107,7 @@ def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -
         before = log.read_text().count(_path("crowd", 1))
         asyncio.run(_crowd(edge.url + _path("crowd", 1)))
         time.sleep(1.5)
-        asked = log.read_text().count(_path("crowd", 1)) - before
+        upstream_requests = log.read_text().count(_path("crowd", 1)) - before
         memory_bytes = _resident(edge.pid)
         time.sleep(1.5)
         verdict = json.loads(
@@ -121,7 +122,7 @@ def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -
         tuple(rows),
         ratios,
         memory_bytes,
-        asked,
+        upstream_requests,
         verdict["different"],
         verdict["requests"],
     )
@@ -224,19 +225,8 @@ def headend(upstream: str, folder: Path) -> Iterator[Server]:
         *(sys.executable, "-m", "headend", "edge", "--origin", upstream, "--disk", str(folder / "edge")),
         *("--disk-bytes", "10G", "--decisions", str(folder / "decisions.log"), "--port", "0", "--json"),
     ]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None
-            text = ""
-            while not text.rstrip().endswith("}"):
-                line = child.stdout.readline()
-                if not line:
-                    raise ConfigError("the edge does not start")
-                text += line
-            yield Server(json.loads(text)["url"], child.pid)
-        finally:
-            child.terminate()
-            child.wait()
+    with run_program(argv) as server:
+        yield server
 
 
 def _path(title: str, number: int) -> str:

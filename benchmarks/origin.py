@@ -4,7 +4,6 @@ Load comes from wrk, on the same machine. The server's own CPU time per request 
 what else runs than the clock does. Servers take turns, and their medians are compared.
 """
 
-import json
 import os
 import re
 import shutil
@@ -27,7 +26,7 @@ from urllib.request import urlopen
 from benchmarks import charts
 from benchmarks.load import Load, run_wrk
 from benchmarks.packaging import film
-from benchmarks.servers import Server, run_nginx
+from benchmarks.servers import BARE, Server, run_bare, run_nginx, run_program
 from benchmarks.synthetic import presentation_of
 from headend.core import documents, layout, track_index
 from headend.core.access.tokens import Grant, Keyring, Use, issue, make_key, read_keys
@@ -42,8 +41,6 @@ from packager.publishing import manifests, release_id
 NGINX, HEADEND, S3, S3_DISK = "nginx", "headend", "headend, S3", "headend, S3, disk cache"
 TWO = ", two workers"
 TOKENS = "headend, tokens"
-BARE = "aiohttp, bare"
-"""A handler that does nothing: the floor of all that stands on aiohttp's server."""
 SEGMENTS = tuple((600 << 10) + number * (424 << 10) // 15 for number in range(16))
 """Sizes of the segments, in bytes."""
 HOURS, QUICK_HOURS = 2.0, 0.1
@@ -264,7 +261,7 @@ class _Plant:
             case "nginx, two workers":
                 return nginx(titles, self.folder, workers=2)
             case "aiohttp, bare":
-                return bare()
+                return run_bare()
             case "headend, S3":
                 return headend(bucket, environment=self.environment)
             case "headend, S3, disk cache":
@@ -498,38 +495,14 @@ def opening_s(root: Path) -> tuple[float, float]:
 
 
 @contextmanager
-def bare() -> Iterator[Server]:
-    """Run a server on aiohttp whose handler does nothing."""
-    with _running([sys.executable, "-m", "benchmarks.bare"]) as server:
-        yield server
-
-
-@contextmanager
 def headend(
     store: str, *options: str, environment: Mapping[str, str] | None = None, keys: Path | None = None
 ) -> Iterator[Server]:
     """Run the origin as people do: open to everyone, unless there are keys."""
     access = ["--open"] if keys is None else ["--token-keys", str(keys)]
     argv = [sys.executable, "-m", "headend", "serve", *access, "--store", store, "--port", "0", "--json", *options]
-    with _running(argv, environment) as server:
+    with run_program(argv, environment) as server:
         yield server
-
-
-@contextmanager
-def _running(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Run a server that writes its address as JSON."""
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}) as child:
-        try:
-            said = ""
-            while child.stdout is not None and not said.endswith("}\n"):
-                line = child.stdout.readline()
-                if not line:
-                    raise ToolFailed("a server does not start: see what it wrote above", argv=list(argv))
-                said += line
-            yield Server(json.loads(said)["url"], child.pid)
-        finally:
-            child.terminate()
-            child.wait()
 
 
 @contextmanager

@@ -1,17 +1,22 @@
 """Servers that are measured, and nginx, the one that others are held against."""
 
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from headend.core.errors import ConfigError
+from headend.core.errors import ConfigError, ToolFailed
+
+BARE = "aiohttp, bare"
+"""A handler that does nothing: the floor of all that stands on aiohttp's server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,30 @@ class Server:
         kilobytes = re.findall(r"^(?:RssAnon|Shmem):\s+([0-9]+) kB$", status + Path("/proc/meminfo").read_text(), re.M)
         pages = re.findall(r"^TCP: .* mem ([0-9]+)$", Path("/proc/net/sockstat").read_text(), re.M)
         return (sum(map(int, kilobytes)) << 10) + sum(map(int, pages)) * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def run_program(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Run a server that writes its address as JSON."""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}) as child:
+        try:
+            said = ""
+            while child.stdout is not None and not said.endswith("}\n"):
+                line = child.stdout.readline()
+                if not line:
+                    raise ToolFailed("a server does not start: see what it wrote above", argv=list(argv))
+                said += line
+            yield Server(json.loads(said)["url"], child.pid)
+        finally:
+            child.terminate()
+            child.wait()
+
+
+@contextmanager
+def run_bare() -> Iterator[Server]:
+    """Run a server on aiohttp whose handler does nothing."""
+    with run_program([sys.executable, "-m", "benchmarks.bare"]) as server:
+        yield server
 
 
 @contextmanager

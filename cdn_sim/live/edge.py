@@ -299,7 +299,7 @@ class Edge:
         """The answer that was given before to the same question, if it still holds; most hits of manifests end here."""
         headers = request.headers
         found = self._prepared.get(_asked(request))
-        if found is None or any(name in headers for name in PLAIN):
+        if found is None or not headers.keys().isdisjoint(PLAIN):
             return None
         now_s = self._clock()
         if not self._documents.is_fresh(found.key, found.document, now_s):
@@ -326,7 +326,7 @@ class Edge:
         found, now_s = await self._documents.get(
             key, target, client=client_key(request.client), loops=loops, accept=accept
         )
-        if token is None and found.file is not None and not any(name in request.headers for name in PLAIN):
+        if token is None and found.file is not None and request.headers.keys().isdisjoint(PLAIN):
             response = responses.for_file(request.method, request.headers, found.file)
             if len(self._prepared) >= PREPARED:
                 self._prepared.clear()

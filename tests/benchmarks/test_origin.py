@@ -16,12 +16,12 @@ from benchmarks.origin import (
     Report,
     Row,
     Starts,
-    bare,
     draw,
     nginx,
     publish,
     targets,
 )
+from benchmarks.servers import run_bare
 from headend.core import layout
 from headend.core.errors import ToolFailed
 from headend.core.storage.local import LocalStore
@@ -58,7 +58,7 @@ def test_what_was_not_measured_has_no_target() -> None:
 
 
 def test_a_bare_server_on_aiohttp_answers() -> None:
-    with bare() as server:
+    with run_bare() as server:
         assert ask(server.url, "/").status == 304
         assert sum(server.cpu_s().values()) > 0
 
