@@ -38,6 +38,13 @@ def test_example_of_a_ladder_is_sound() -> None:
     assert not [finding for finding in check(msgspec.convert(tomllib.loads(example[1]), Ladder)) if not finding.advice]
 
 
+def test_the_picture_of_edges_is_what_the_scenario_says() -> None:
+    drawing = runpy.run_path(str(ROOT / "docs/images/plant.py"))
+    scenario = drawing["scenario"]
+    plant = scenario.parse(scenario.preset_text(drawing["NAME"]), drawing["NAME"])
+    assert drawing["PICTURE"].read_text(encoding="utf-8") == drawing["svg"](plant)
+
+
 def test_the_picture_of_layers_is_what_the_contract_says() -> None:
     drawing = runpy.run_path(str(ROOT / "docs/images/layers.py"))
     assert drawing["PICTURE"].read_text(encoding="utf-8") == drawing["svg"]()
