@@ -404,6 +404,15 @@ def lease(fence: int) -> str:
     return f"{LEASES}{fence:09}.json"
 
 
+JOB_OUTBOX = f"{JOBS}/outbox/"
+"""The folder of events that are on their way to their receivers."""
+
+
+def outbox(job: str, number: int, position: int) -> str:
+    """An event on its way: change ``number`` of a job, to its receiver ``position``."""
+    return f"{JOB_OUTBOX}{job}.{number:06}.{position}"
+
+
 DEAD_LETTERS = f"{JOBS}/dead-letters/"
 """The folder of events that a receiver did not take."""
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from headend.app.jobs.model import Job, State, Verb
+from headend.app.jobs.notifying import Notifier
 from headend.app.jobs.queue import Queue
 from headend.app.request import Request
 from headend.app.verifying import verify
@@ -18,6 +20,7 @@ from headend.core import measured
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import Store, open_store
 from packager.publishing import read_pointer
+from tests.headend.app.jobs.test_notifying import Receiver
 from tests.support.command_line import command, environment, headend
 from tests.support.jobs import picture_ladder
 from tests.support.masters import make_film
@@ -139,6 +142,32 @@ def test_a_dispatcher_that_is_killed_is_replaced_and_nothing_is_encoded_twice(
     assert found.state is State.DONE
     assert [change.why.split(" by ")[0] for change in found.history][1:3] == ["started", "taken up again"]
     assert not verify(store, "film").findings
+
+
+def test_receivers_hear_of_every_change_in_order_whatever_others_do(queue: Queue, store: Store, tmp_path: Path) -> None:
+    master = make_film(tmp_path / "film.mov", frame_count=25, size=(160, 90))
+    request = Request(
+        str(master), "film", picture_ladder(), StoreSettings(store.url), ClusterSettings(), EncodeSettings()
+    )
+    good = Receiver()
+    all_states = ["queued", "held", "queued", "running", "publishing", "done"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        job = queue.add(request, priority=50, notify=(f"http://127.0.0.1:{port}/", good.url)).id
+        queue.command(job, Verb.HOLD)
+        with dispatching(store) as first:
+            wait_until(lambda: good.states == all_states[:2])
+            queue.command(job, Verb.RELEASE)
+            wait_until(lambda: good.states == all_states)
+            wait_until(lambda: {left.position for left in Notifier(store).outbox()} == {0})
+            first.kill()
+    late = Receiver(port=port)
+    with dispatching(store, "--until-idle") as second:
+        wait_until(lambda: late.states == all_states)
+        assert second.wait(60) == 0
+    assert (Notifier(store).outbox(), good.states) == ((), all_states)
+    for receiver in (good, late):
+        receiver.close()
 
 
 def test_sigterm_puts_running_jobs_back_and_leaves_no_process(queue: Queue, store: Store, tmp_path: Path) -> None:

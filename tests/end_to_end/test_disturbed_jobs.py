@@ -17,12 +17,13 @@ import pytest
 
 from encoder.cluster import Failed
 from headend.app import pipeline
-from headend.app.request import Request
+from headend.app.request import Event, Request
+from headend.app.verifying import verify
 from headend.core.errors import WorkerUnfit
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import open_store
 from tests.encoder.test_troubled_clusters import worker_of
-from tests.support.command_line import command, environment
+from tests.support.command_line import command, environment, headend
 from tests.support.dask_cluster import dask_cluster
 from tests.support.gate import gate_before
 from tests.support.jobs import picture_ladder
@@ -168,9 +169,23 @@ def test_a_submit_without_workers_says_so_in_ten_seconds_and_goes_on_when_one_co
     assert max(gaps) < SILENCE_S + LATE_S
 
 
+def test_memory_that_splits_the_work_is_told_with_what_it_costs(tmp_path: Path) -> None:
+    large = make_film(tmp_path / "large.mov", frame_count=4, size=(3840, 2160))
+    with dask_cluster(tmp_path, workers=1, arguments=["--memory-limit", "1GB"]) as dask:
+        where = "--title", "film", "--scheduler", dask.address, "--ladder", "web", "--effort", "draft"
+        planned = headend("plan", large, *where)
+        with running("submit", large, *where, "--store", tmp_path / "store") as job:
+            job.wait_for("memory of", 60)
+    told = r"memory of 1\.0 GB for each task splits the renditions: about ([\d,]+) CPU s instead of ([\d,]+); give"
+    for text in (planned.stdout, job.text):
+        found = re.search(told, " ".join(text.split()))
+        assert found, text + planned.stderr
+        assert int(found[1].replace(",", "")) >= int(found[2].replace(",", ""))
+
+
 def test_a_full_scratch_disk_sends_a_task_to_another_worker(film: Path, tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path / "store"))
-    events: list[pipeline.Event] = []
+    events: list[Event] = []
     with dask_cluster(tmp_path, workers=2) as dask:
         full = worker_of(dask, 0)
         # As a disk that has room for so much: what FFmpeg writes there is cut off.
@@ -182,7 +197,7 @@ def test_a_full_scratch_disk_sends_a_task_to_another_worker(film: Path, tmp_path
     assert [(event.worker, type(event.error), event.last) for event in failed] == [(full, WorkerUnfit, False)]
     said = failed[0].error.message
     assert re.search(r"scratch folder \S+ is full: the task needs .* MB and .* MB are free", said), said
-    assert not pipeline.verify(open_store(store), "film").findings
+    assert not verify(open_store(store), "film").findings
 
 
 # --- stores -------------------------------------------------------------------------------------------------------
@@ -209,4 +224,4 @@ def test_a_store_that_takes_connections_and_never_answers_is_waited_for_and_told
         gaps = [later[0] - earlier[0] for earlier, later in zip(job.lines, job.lines[1:], strict=False)]
         assert max(gaps) < SILENCE_S + LATE_S, job.text
         assert "attempt" not in job.text
-        assert not pipeline.verify(open_store(StoreSettings(f"s3://{BUCKET}/silent", gate.url)), "film").findings
+        assert not verify(open_store(StoreSettings(f"s3://{BUCKET}/silent", gate.url)), "film").findings

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from io import TextIOWrapper
+from itertools import islice
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -123,7 +124,7 @@ class _Commands(click.Group):
     show_envvar=True,
     expose_value=False,
     callback=lambda ctx, _param, value: ctx.meta.__setitem__("headend.profile", value),
-    help="Take the options of a profile in headend.toml.",
+    help="Take the options of a profile in headend.toml; may also stand behind COMMAND.",
 )
 def cli() -> None:
     """Encode a film master into a ladder of renditions, and serve them as HLS and DASH.
@@ -150,7 +151,7 @@ def run(args: Sequence[str]) -> int:
     try:
         for word in args:
             check_text(word)
-        status = cli.main(list(args), prog_name="headend", standalone_mode=False, obj=invocation)
+        status = cli.main(_profile_first(args), prog_name="headend", standalone_mode=False, obj=invocation)
         sys.stdout.flush()
     except NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -171,6 +172,25 @@ def run(args: Sequence[str]) -> int:
     except Exception as error:
         return _unexpected(error, invocation)
     return status if isinstance(status, int) else Status.DONE
+
+
+def _profile_first(args: Sequence[str]) -> list[str]:
+    """Move ``--profile`` before the command, whose options are read with it."""
+    profile: list[str] = []
+    others: list[str] = []
+    words = iter(args)
+    for word in words:
+        if word == "--":
+            others += [word, *words]
+        elif word == "--profile":
+            profile = [word, *islice(words, 1)]
+            if len(profile) == 1:
+                return profile  # its name is missing
+        elif word.startswith("--profile="):
+            profile = [word]
+        else:
+            others.append(word)
+    return [*profile, *others]
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

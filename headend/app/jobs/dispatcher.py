@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
@@ -19,16 +19,16 @@ from encoder.cluster import Failed, Notice
 from headend.app import pipeline
 from headend.app.jobs.accounting import Ledger
 from headend.app.jobs.backlog import Backlog
-from headend.app.jobs.console.view import RunRecord, Timeline, WorkerRecord
+from headend.app.jobs.console.view import RunningJob, RunRecord, Timeline, WorkerRecord
 from headend.app.jobs.forecast import Pace, Rest, left_s
 from headend.app.jobs.lease import RENEW_S, Lease, LeaseLost
 from headend.app.jobs.metrics import DispatcherMetrics
 from headend.app.jobs.model import Account, Change, Job, Progress, State, Status, utc_now
-from headend.app.jobs.notifying import Notifier
+from headend.app.jobs.notifying import Delivery, Notifier
 from headend.app.jobs.queue import Entry, Queue, whoami
 from headend.app.jobs.sharing import ClusterState, SharedCluster
 from headend.app.request import Event, Outcome, Planned, Step
-from headend.core.errors import Cancelled, HeadendError, QualityRefused, StorageError
+from headend.core.errors import Cancelled, ConfigError, HeadendError, QualityRefused, StorageError
 from headend.core.settings import ClusterSettings, StoreSettings
 from headend.core.storage import open_store, patiently
 
@@ -44,6 +44,8 @@ SAY_AGAIN_S = 20.0
 """How often it is said that the store is waited for."""
 WRITE_S = 5.0
 """How often a running job's progress is written."""
+LAST_WORDS_S = 5.0
+"""How long a dispatcher that stops waits for notifications to be delivered."""
 NAMED = 5
 """Running jobs that are named in such a line."""
 MAX_JOBS = 8
@@ -68,8 +70,6 @@ class _Running:
     """A job that runs here."""
 
     job: Job
-    told: int
-    """How many changes of its history others were told of."""
     marked: Entry | None = None
     """The marker that was written for it last."""
     thread: threading.Thread | None = None
@@ -127,7 +127,8 @@ class Dispatcher:
         self._timeline = Timeline()
         self._cluster_state = ClusterState()
         self._figures = DispatcherMetrics()
-        self._telling: dict[str, threading.Thread] = {}
+        self._telling: dict[tuple[str, int], threading.Thread] = {}
+        """The last delivery to each receiver of each job."""
         self._lease = Lease(self._store, whoami())
         self._round_s = time.monotonic()
         """When the main thread began to go round last."""
@@ -160,6 +161,10 @@ class Dispatcher:
             )
             for worker in self._cluster_state.workers
         )
+
+    def running(self) -> tuple[RunningJob, ...]:
+        """The jobs that run here."""
+        return tuple(RunningJob(job, one.job.status.progress) for job, one in list(self._running.items()))
 
     def runs(self) -> tuple[RunRecord, ...]:
         """What runs, and what has ended lately, in order of their beginning."""
@@ -274,6 +279,7 @@ class Dispatcher:
                         self._lease.check()  # says who has it
                     if not mended:
                         self._queue.mend()
+                        self._deliver_leftovers()
                         mended = True
                     self._step(cluster)
                 if cluster.lost is not None:
@@ -317,6 +323,8 @@ class Dispatcher:
         else:
             for entry in filter(None, entries):
                 self._backlog.see(entry)
+                if entry.id not in self._running:
+                    self._tell_of_waiting(entry)
             concerned = {entry.id for entry in entries if entry} & self._running.keys()
         self._queue.forget(keys)
         return [self._running[job] for job in concerned]
@@ -350,12 +358,12 @@ class Dispatcher:
             self._backlog.see(self._queue.mark(job))
             return
         if job.cancelling:
-            self._end(_Running(job, told=len(job.history)), State.CANCELLED, "cancelled while no dispatcher ran")
+            self._end(_Running(job), State.CANCELLED, "cancelled while no dispatcher ran")
             return
         # What commands have made of the job so far goes into its status; a later one stands beside it.
         job = replace(job, status=replace(job.status, taken=job.taken, priority=job.priority))
         again = job.state.active
-        running = _Running(job, told=len(job.history), counted=job.status.account)
+        running = _Running(job, counted=job.status.account)
         why = f"taken up again by {whoami()}" if again else f"started by {whoami()}"
         self._change(running, State.RUNNING, why)
         self._running[job.id] = running
@@ -477,9 +485,11 @@ class Dispatcher:
             progress = running.ledger.progress(on, left_s(running.job.id, self._rests(running), self._pace.speed))
             account = running.ledger.account(running.job.status.account)
             self._count(running, running.ledger, account)
+        deliveries = self._announce(running.job)
         status: Status = replace(
             running.job.status,
             history=running.job.history,
+            told=len(running.job.history),
             fence=self._lease.fence,
             release=running.release,
             progress=progress,
@@ -491,9 +501,7 @@ class Dispatcher:
         running.written_s = time.monotonic()
         # The ledger adds to what earlier runs have used, so that is what stays here.
         running.job = replace(running.job, status=replace(status, account=running.job.status.account))
-        for number in range(running.told, len(running.job.history)):
-            self._tell(running.job, number)
-        running.told = len(running.job.history)
+        self._deliver(running.job, deliveries)
 
     def _rests(self, this: _Running) -> dict[str, Rest]:
         """What is left of the jobs that run; of those that are being planned nobody knows yet."""
@@ -515,21 +523,67 @@ class Dispatcher:
         self._figures.stored.inc(max(0, account.stored_bytes - running.counted.stored_bytes))
         running.counted = account
 
-    def _tell(self, job: Job, number: int) -> None:
-        """Tell others of a change, in the background and in order for each job."""
-        before = self._telling.get(job.id)
+    # --- notifications ---
 
-        def tell() -> None:
-            if before is not None:
-                before.join()
+    def _announce(self, job: Job) -> list[Delivery]:
+        """Put into the outbox what has happened to a job and was not told yet."""
+        fresh = range(job.status.told, len(job.history))
+        return [delivery for number in fresh for delivery in self._notifier.announce(job, number)]
+
+    def _tell_of_waiting(self, entry: Entry) -> None:
+        """Tell others of what has happened to a job that does not run: it was queued, held, released or cancelled."""
+        try:
+            job = self._queue.read(entry.id)
+        except HeadendError as error:
+            if error.retryable:
+                raise
+            return  # it is told of when it is to start
+        if job.state.active or not self._notifier.receivers(job) or not (deliveries := self._announce(job)):
+            return
+        status = replace(
+            job.status,
+            history=job.history,
+            taken=job.taken,
+            priority=job.priority,
+            told=len(job.history),
+            fence=self._lease.fence,
+        )
+        self._lease.check()
+        job = replace(job, status=status)
+        self._backlog.see(self._queue.write(job, entry))
+        self._deliver(job, deliveries)
+
+    def _deliver_leftovers(self) -> None:
+        """Deliver what an earlier dispatcher has left in the outbox."""
+        for delivery in self._notifier.outbox():
             try:
-                self._notifier.tell(job, number)
-            except HeadendError as error:
-                self._say(Line(f"{job.title}: a notification was lost: {error.message}", job.id))
+                job = self._queue.read(delivery.job)
+            except ConfigError:
+                self._notifier.forget(delivery)
+                continue
+            if delivery.number < job.status.told:
+                self._deliver(job, [delivery])
+            else:  # it did not come to that change
+                self._notifier.forget(delivery)
 
-        thread = threading.Thread(target=tell, name=f"tell-{job.id}", daemon=True)
-        self._telling[job.id] = thread
-        thread.start()
+    def _deliver(self, job: Job, deliveries: Iterable[Delivery]) -> None:
+        """Deliver events in the background; each receiver gets those of a job in order."""
+        self._telling = {key: thread for key, thread in self._telling.items() if thread.is_alive()}
+        for delivery in deliveries:
+            key = (delivery.job, delivery.position)
+            thread = threading.Thread(
+                target=self._deliver_one, args=(job, delivery, self._telling.get(key)), name="telling", daemon=True
+            )
+            self._telling[key] = thread
+            thread.start()
+
+    def _deliver_one(self, job: Job, delivery: Delivery, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()
+        try:
+            self._notifier.deliver(job, delivery)
+        except HeadendError as error:  # it stays in the outbox
+            self._say(Line(f"{job.title}: a notification has to wait: {error.message}", job.id))
 
     def _halt(self, cluster: SharedCluster) -> None:
         """Stop all jobs, and put them back into the queue if the lease is still held."""
@@ -547,8 +601,9 @@ class Dispatcher:
             except StorageError as error:  # another dispatcher takes it up again
                 self._say(Line(f"{running.job.title}: its state is not on record: {error.message}", running.job.id))
         self._running.clear()
-        for thread in self._telling.values():
-            thread.join(5)
+        deadline_s = time.monotonic() + LAST_WORDS_S
+        for thread in self._telling.values():  # what is not delivered by then lies in the outbox
+            thread.join(max(0.0, deadline_s - time.monotonic()))
 
 
 def _note_of(outcome: Outcome) -> str:

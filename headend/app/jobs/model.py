@@ -183,6 +183,7 @@ class Status:
         history: States since the submission, the first one first; empty until a dispatcher has taken the job up.
         taken: Id of the last command that was taken in; empty for none.
         priority: As commands have set it; None as it was submitted.
+        told: How many changes of the history are delivered to others, or are in the outbox.
         fence: Number of the lease under which this was written.
         release: The release that was made; empty until then.
         progress: How far it is.
@@ -192,6 +193,7 @@ class Status:
     history: tuple[Change, ...] = ()
     taken: str = ""
     priority: int | None = None
+    told: int = 0
     fence: int = 0
     release: str = ""
     progress: Progress | None = None

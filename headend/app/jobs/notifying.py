@@ -1,7 +1,8 @@
 """Telling others of a job's changes: signed webhooks with retries, a dead-letter list, and a command to run.
 
-A change is told after it was written, and counted as told after it was delivered. A dispatcher that is killed in
-between tells it again: at least once, and receivers drop repeats by the event's id.
+A change lies in the outbox of the store, once for each receiver, from before it is written until the receiver has taken
+it or it is on the dead-letter list. What a killed dispatcher leaves there is delivered by the next one: at least once,
+and receivers drop repeats by the event's id. No receiver waits for another one.
 """
 
 import os
@@ -27,6 +28,21 @@ ANSWER_S = 10.0
 """How long a receiver may take to answer."""
 HOOK_S = 60.0
 """How long the command may run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event on its way to one receiver.
+
+    Attributes:
+        job: The job's id.
+        number: Which change of its history, from 0.
+        position: Which of the job's addresses, from 0; the hook command comes behind them.
+    """
+
+    job: str
+    number: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +99,60 @@ class Notifier:
         secret = os.environ.get(SECRET_VARIABLE)
         self._secret = secret_of(secret) if secret else None
 
-    def tell(self, job: Job, number: int) -> None:
-        """Tell everyone of a change; what can't be delivered goes to the dead-letter list.
+    def receivers(self, job: Job) -> int:
+        """How many are told of a job's changes."""
+        return len(job.request.notify) + bool(self._hook)
+
+    def announce(self, job: Job, number: int) -> tuple[Delivery, ...]:
+        """Put a change into the outbox, before it is written.
 
         Args:
             job: As it stands.
             number: Which change of its history, from 0.
 
+        Returns:
+            What is to be delivered once the change is written.
+
+        Raises:
+            StorageError: The store refuses.
+        """
+        found = tuple(Delivery(job.id, number, position) for position in range(self.receivers(job)))
+        for each in found:
+            self._store.put(layout.outbox(each.job, each.number, each.position), b"")
+        return found
+
+    def outbox(self) -> tuple[Delivery, ...]:
+        """What an earlier dispatcher has announced and not delivered, by job and number."""
+        return tuple(filter(None, map(_delivery_of, self._store.keys(layout.JOB_OUTBOX))))
+
+    def forget(self, delivery: Delivery) -> None:
+        """Take an event out of the outbox."""
+        self._store.delete(layout.outbox(delivery.job, delivery.number, delivery.position))
+
+    def deliver(self, job: Job, delivery: Delivery) -> None:
+        """Deliver an event; one that its receiver does not take goes to the dead-letter list.
+
+        Args:
+            job: As it stands, or later.
+            delivery: What to deliver; a receiver that is not there any more is passed over.
+
         Raises:
             StorageError: The dead-letter list can't be written.
         """
-        told = event(job, number)
-        body = body_of(told)
-        for position, url in enumerate(job.request.notify):
-            if error := self._deliver(url, str(told["id"]), body):
-                letter = DeadLetter(job.id, number, shown(url), utc_now(), error, body.decode())
-                self._store.put(layout.dead_letter(job.id, number, position), documents.write(letter))
-        if self._hook and (error := self._run(body, job)):
-            letter = DeadLetter(job.id, number, shlex.join(self._hook), utc_now(), error, body.decode())
-            self._store.put(layout.dead_letter(job.id, number, len(job.request.notify)), documents.write(letter))
+        told = event(job, delivery.number)
+        body, addresses = body_of(told), job.request.notify
+        receiver, error = "", None
+        if delivery.position < len(addresses):
+            url = addresses[delivery.position]
+            receiver, error = shown(url), self._post(url, str(told["id"]), body)
+        elif self._hook:
+            receiver, error = shlex.join(self._hook), self._run(body, job, delivery.number)
+        if error:
+            letter = DeadLetter(job.id, delivery.number, receiver, utc_now(), error, body.decode())
+            self._store.put(layout.dead_letter(job.id, delivery.number, delivery.position), documents.write(letter))
+        self.forget(delivery)
 
-    def _deliver(self, url: str, event_id: str, body: bytes) -> str | None:
+    def _post(self, url: str, event_id: str, body: bytes) -> str | None:
         """Send an event; what went wrong at the last attempt, or None."""
         error = ""
         for attempt in range(ATTEMPTS):
@@ -111,7 +160,10 @@ class Notifier:
                 self._sleep(BACKOFF_S * 2 ** (attempt - 1))
             headers = signed_headers(event_id, body, sent_s=int(time.time()), secret=self._secret)
             try:
-                answer = self._pool.request("POST", url, body=body, headers=headers, redirect=False)
+                answer = self._pool.request(
+                    "POST", url, body=body, headers=headers, redirect=False, preload_content=False
+                )
+                answer.close()  # what it says beside its status is not read: it may be endless
             except urllib3.exceptions.HTTPError as failure:
                 error = f"{type(failure).__name__}: no answer from {urllib3.util.parse_url(url).host}"
                 continue
@@ -122,8 +174,9 @@ class Notifier:
                 return error  # the receiver does not want it: asking again changes nothing
         return error
 
-    def _run(self, body: bytes, job: Job) -> str | None:
-        names = {"HEADEND_JOB": job.id, "HEADEND_TITLE": job.title, "HEADEND_STATE": job.state.value}
+    def _run(self, body: bytes, job: Job, number: int) -> str | None:
+        state = job.history[number].state.value
+        names = {"HEADEND_JOB": job.id, "HEADEND_TITLE": job.title, "HEADEND_STATE": state}
         inherited = {name: value for name, value in os.environ.items() if name != SECRET_VARIABLE}
         try:
             done = subprocess.run(
@@ -133,6 +186,11 @@ class Notifier:
             return str(failure)
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         return f"exit status {done.returncode}: {' '.join(last)}" if done.returncode else None
+
+
+def _delivery_of(key: str) -> Delivery | None:
+    job, number, position = [*key.rpartition("/")[2].split("."), "", ""][:3]
+    return Delivery(job, int(number), int(position)) if number.isdigit() and position.isdigit() else None
 
 
 def dead_letters(store: Store) -> tuple[DeadLetter, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from headend.app.jobs.model import Account, Job, State
+from headend.app.jobs.model import Account, Job, Progress, State
 from headend.app.jobs.queue import Entry, Queue
 from headend.core.prices import Prices
 from headend.core.records import Attempt
@@ -46,21 +46,7 @@ def job_plain(
         "ahead": ahead,
         "release": job.status.release or None,
         "history": [{"state": c.state.value, "at": c.at, "why": c.why} for c in job.history],
-        "progress": None
-        if progress is None
-        else {
-            "at": progress.at,
-            "share": round(progress.share, 4),
-            "tasks": progress.tasks,
-            "tasks_done": progress.tasks_done,
-            "tasks_running": progress.tasks_running,
-            "tasks_waiting": progress.tasks_waiting,
-            "reused_parts": progress.reused_parts,
-            "retries": progress.retries,
-            "frames_per_s": round(progress.frames_per_s, 1),
-            "realtime": round(progress.realtime, 3),
-            "left_s": None if progress.left_s is None else round(progress.left_s),
-        },
+        "progress": None if progress is None else progress_plain(progress),
         "attempts": [
             {"task": a.task, "attempt": a.number, "worker": a.worker, "at": a.at, "error": a.error} for a in attempts
         ],
@@ -78,6 +64,23 @@ def job_plain(
                 "prices": f"{prices.name}, {prices.as_of}",
             },
         },
+    }
+
+
+def progress_plain(progress: Progress) -> dict[str, object]:
+    """How far a job is, for programs."""
+    return {
+        "at": progress.at,
+        "share": round(progress.share, 4),
+        "tasks": progress.tasks,
+        "tasks_done": progress.tasks_done,
+        "tasks_running": progress.tasks_running,
+        "tasks_waiting": progress.tasks_waiting,
+        "reused_parts": progress.reused_parts,
+        "retries": progress.retries,
+        "frames_per_s": round(progress.frames_per_s, 1),
+        "realtime": round(progress.realtime, 3),
+        "left_s": None if progress.left_s is None else round(progress.left_s),
     }
 
 

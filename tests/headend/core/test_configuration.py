@@ -127,3 +127,19 @@ def test_a_cluster_that_is_named_takes_the_place_of_a_configured_number_of_worke
     assert "no Dask scheduler answers" in capsys.readouterr().err
     assert run([*elsewhere, "--workers", "1"]) == 2
     assert "give one of them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_profile_may_stand_before_the_command_and_behind_it(
+    place: int, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "headend.toml").write_text(f"[profiles.vod]\nstore = '{folder / 'vod'}'\n")
+    (folder / "vod").mkdir()
+    for words in (["--profile", "vod"], ["--profile=vod"]):
+        args = ["titles", "--json"]
+        args[place:place] = words
+        assert run(args) == 0
+        assert run([*args, "--profile", "nothing"]) == 2
+        assert "there is no profile 'nothing'" in capsys.readouterr().err
+    assert run(["titles", "--profile"]) == 2
+    assert "'--profile' requires an argument" in capsys.readouterr().err

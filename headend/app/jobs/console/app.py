@@ -22,7 +22,7 @@ from headend.app.jobs.console import openapi
 from headend.app.jobs.console.rights import Right, Tokens
 from headend.app.jobs.console.view import View
 from headend.app.jobs.model import State, Verb
-from headend.app.jobs.plain import entry_plain, full_plain
+from headend.app.jobs.plain import entry_plain, full_plain, progress_plain
 from headend.app.jobs.queue import Entry, Queue
 from headend.core.errors import ConfigError, StorageError
 from headend.core.hosts import is_loopback
@@ -141,6 +141,10 @@ class Console:
             "right": "operate" if right is Right.OPERATE else "read",
             "jobs": {state.value: counts[state.value] for state in State},
             "workers": [asdict(worker) for worker in self._view.workers()],
+            "running": [
+                {"job": one.job, "progress": progress_plain(one.progress) if one.progress else None}
+                for one in self._view.running()
+            ],
             "runs": [asdict(run) for run in self._view.runs()],
         }
 
@@ -220,7 +224,12 @@ class Console:
     async def _changes(self, right: Right) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         known: dict[str, Entry] = {}
         while True:
-            entries = await self.entries()
+            try:
+                entries = await self.entries()
+            except StorageError as error:
+                yield "trouble", {"error": error.message}
+                await asyncio.sleep(PUSH_S)
+                continue
             changed = [entry for entry in entries if known.get(entry.id) != entry]
             known = {entry.id: entry for entry in entries}
             if changed:

@@ -101,6 +101,7 @@ SCHEMAS: dict[str, Any] = {
     "Worker": _object(
         {"worker": _TEXT, "threads": _COUNT, "busy": _COUNT, "memory_bytes": _or_null(_COUNT), "used_bytes": _COUNT}
     ),
+    "RunningJob": _object({"job": _TEXT, "progress": _or_null(_ref("Progress"))}),
     "Overview": _object(
         {
             "dispatcher": _TEXT,
@@ -110,6 +111,7 @@ SCHEMAS: dict[str, Any] = {
             "right": {"type": "string", "enum": ["read", "operate"]},
             "jobs": {"type": "object", "additionalProperties": _COUNT},
             "workers": _array(_ref("Worker")),
+            "running": _array(_ref("RunningJob")),
             "runs": _array(_ref("Run")),
         }
     ),
@@ -198,7 +200,8 @@ def document() -> dict[str, Any]:
             },
             "/api/v1/events": {
                 "get": {
-                    "summary": "Server-sent events: 'overview' with an Overview, and 'jobs' with Entries that changed.",
+                    "summary": "Server-sent events: 'overview' with an Overview, 'jobs' with Entries that changed, and "
+                    "'trouble' with an Error while the store can't be read.",
                     "responses": {
                         "200": {"description": "A stream.", "content": {"text/event-stream": {"schema": _TEXT}}},
                         **_errors(),

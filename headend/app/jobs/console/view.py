@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Protocol
 
+from headend.app.jobs.model import Progress
+
 KEPT = 2000
 """Runs that have ended, and are still drawn."""
 
@@ -57,6 +59,19 @@ class WorkerRecord:
     used_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """How far a job is that runs here.
+
+    Attributes:
+        job: Its id.
+        progress: As it was a few seconds ago; None until it is planned.
+    """
+
+    job: str
+    progress: Progress | None
+
+
 class View(Protocol):
     """A dispatcher, as its console sees it; called from the console's thread."""
 
@@ -70,6 +85,9 @@ class View(Protocol):
 
     def workers(self) -> tuple[WorkerRecord, ...]:
         """The workers there are."""
+
+    def running(self) -> tuple[RunningJob, ...]:
+        """The jobs that run here."""
 
     def runs(self) -> tuple[RunRecord, ...]:
         """What runs, and what has ended lately, in order of their beginning."""

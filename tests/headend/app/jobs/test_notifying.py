@@ -24,7 +24,7 @@ SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode
 class Receiver:
     """A webhook receiver that answers with the statuses it was given, then 204."""
 
-    def __init__(self, *statuses: int) -> None:
+    def __init__(self, *statuses: int, port: int = 0) -> None:
         self.requests: list[tuple[dict[str, str], bytes]] = []
         receiver, answers = self, iter(statuses)
 
@@ -38,9 +38,15 @@ class Receiver:
             def log_message(self, *_args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook?key=hidden"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def states(self) -> list[str]:
+        """The states that were told, in order, repeats left out."""
+        events = {headers["webhook-id"]: json.loads(body) for headers, body in list(self.requests)}
+        return [event["data"]["state"] for event in events.values()]
 
     def close(self) -> None:
         self._server.shutdown()
@@ -60,7 +66,10 @@ def make_job(*urls: str) -> Job:
 
 def tell(job: Job, hook: tuple[str, ...] = ()) -> tuple[MemoryStore, list[float]]:
     store, waits = MemoryStore(), list[float]()
-    Notifier(store, hook, sleep=waits.append).tell(job, 0)
+    notifier = Notifier(store, hook, sleep=waits.append)
+    for delivery in notifier.announce(job, 0):
+        notifier.deliver(job, delivery)
+    assert notifier.outbox() == ()
     return store, waits
 
 
@@ -101,6 +110,19 @@ def test_a_receiver_that_is_not_there_costs_a_dead_letter_and_no_job() -> None:
     store, waits = tell(make_job("http://127.0.0.1:9/hook"))
     assert len(waits) == 5
     assert "no answer from 127.0.0.1" in dead_letters(store)[0].error
+
+
+def test_what_was_announced_stays_in_the_outbox_until_it_is_delivered(receiver: Receiver) -> None:
+    store, job = MemoryStore(), make_job(receiver.url, "http://127.0.0.1:9/hook")
+    announced = Notifier(store).announce(job, 0)
+    assert len(announced) == 2
+
+    later = Notifier(store, sleep=lambda _: None)
+    assert later.outbox() == announced
+    later.deliver(job, announced[0])
+    assert (later.outbox(), len(receiver.requests)) == (announced[1:], 1)
+    later.deliver(job, announced[1])
+    assert (later.outbox(), [letter.number for letter in dead_letters(store)]) == ((), [0])
 
 
 def test_the_hook_gets_the_event_and_never_the_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

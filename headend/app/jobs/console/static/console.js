@@ -15,11 +15,15 @@ const WINDOW_S = 600;
 const LONGEST_LIST = 500;
 const ASKED_AT_ONCE = 40; // ended jobs whose reason and cost are asked for
 const ATTEMPTS_SHOWN = 100;
-const HUES = [36, 200, 140, 280, 330, 90, 0, 240, 60, 170];
+const HUES = [36, 200, 140, 280, 90, 240, 60, 170, 310, 220]; // far from the red of what has failed
+const SILENT_MS = 20000; // a stream that says nothing for so long is dead: the server speaks every few seconds
+const NARROW_PX = 640;
 
 const jobs = new Map();
+const progress = new Map(); // of jobs that run
 const ended = new Map(); // what is known of jobs that have ended: their reason and cost
 let asking = false;
+let troubled = false; // whether the notice is about a store that can't be read
 let filter = "all";
 let right = "read";
 let total = 0;
@@ -86,7 +90,7 @@ function drawTiles(counts) {
 }
 
 function drawJobs() {
-  const rows = [...jobs.values()].filter((job) => SHOWN[filter](job.state)).sort((a, b) => (a.job < b.job ? 1 : -1));
+  const rows = [...jobs.values()].filter((job) => SHOWN[filter](job.state)).sort(inOrder);
   $("jobs-count").textContent = total > jobs.size ? `newest ${jobs.size} of ${total}` : `${total}`;
   $("no-jobs").hidden = rows.length > 0;
   $("jobs").hidden = rows.length === 0;
@@ -100,7 +104,7 @@ function drawJobs() {
         : [];
       return make("tr", { tabindex: "0", "data-job": job.job, onclick: () => open(job.job), onkeydown: (event) => { if (event.key === "Enter") open(job.job); } },
         make("td", {}, job.title, ...reason(job)),
-        make("td", {}, make("span", { class: `state ${job.state}` }, job.state), ...(job.hold ? [make("span", { class: "held-release" }, "release held")] : [])),
+        make("td", {}, make("span", { class: `state ${job.state}` }, job.state), make("span", { class: "far" }, ...far(job)), ...(job.hold ? [make("span", { class: "held-release" }, "release held")] : [])),
         make("td", { class: "right" }, String(job.priority)),
         make("td", { class: "right cost" }, cost(job)),
         make("td", { class: "id" }, job.job),
@@ -112,6 +116,25 @@ function drawJobs() {
 
 const isEnded = (job) => ["done", "failed", "cancelled"].includes(job.state);
 const known = (job) => { const found = ended.get(job.job); return found && found.state === job.state ? found : null; };
+const rank = (job) => (isEnded(job) ? 2 : ["running", "publishing"].includes(job.state) ? 0 : 1);
+// What runs, then what waits, in the order in which it starts; then what has ended, the newest first.
+const inOrder = (a, b) => rank(a) - rank(b) || (rank(a) < 2 ? b.priority - a.priority || (a.job < b.job ? -1 : 1) : a.job < b.job ? 1 : -1);
+const far = (job) => {
+  const now = rank(job) === 0 && progress.get(job.job);
+  if (!now) return [];
+  const done = make("span");
+  done.style.width = `${now.share * 100}%`; // an attribute would be refused by the page's own policy
+  const bar = make("span", { class: "progress small" }, done);
+  const left = now.left_s === null ? "" : `, ${clock(now.left_s)} left`;
+  return [bar, `${Math.floor(now.share * 100)} %${left}`];
+};
+// In place, so that a button keeps its focus.
+function drawProgress() {
+  for (const row of $("jobs").tBodies[0].rows) {
+    const job = jobs.get(row.dataset.job);
+    if (job) row.querySelector(".far").replaceChildren(...far(job));
+  }
+}
 const reason = (job) => (job.state === "failed" && known(job) ? [make("span", { class: "reason" }, known(job).why)] : []);
 const cost = (job) => (isEnded(job) && known(job) ? known(job).cost : "");
 
@@ -140,9 +163,11 @@ function drawGantt(overview) {
   $("workers-count").textContent = overview.workers.length ? `${overview.workers.length}, ${busy} of ${threads} threads busy` : "";
   $("no-workers").hidden = names.length > 0;
   if (!names.length) { $("gantt").replaceChildren(); return; }
-  const width = 1200, left = 250, lane = 16, top = 6;
-  const from = overview.now_s - WINDOW_S;
-  const x = (s) => left + ((Math.max(s, from) - from) / WINDOW_S) * (width - left - 10);
+  const narrow = $("gantt").clientWidth < NARROW_PX;
+  const width = narrow ? 420 : 1200, left = narrow ? 120 : 250, lane = 16, top = 6;
+  const span = narrow ? WINDOW_S / 2 : WINDOW_S;
+  const from = overview.now_s - span;
+  const x = (s) => left + ((Math.max(s, from) - from) / span) * (width - left - 10);
   let y = top;
   const parts = [];
   for (const name of names) {
@@ -157,8 +182,8 @@ function drawGantt(overview) {
     }
     const rows = Math.max(lanes.length, worker ? Math.min(worker.threads, 4) : 1, 1);
     const memory = worker && worker.memory_bytes ? `${bytes(worker.used_bytes)} of ${bytes(worker.memory_bytes)}` : "";
-    parts.push(text(0, y + lane * 0.75, name.replace(/^tcp:\/\//, ""), "name"), ...(rows > 1 || !memory ? [] : []));
-    if (memory) parts.push(text(left - 8, y + lane * 0.75, memory, "", "end"));
+    parts.push(text(0, y + lane * 0.75, name.replace(/^tcp:\/\//, ""), "name"));
+    if (memory && !narrow) parts.push(text(left - 8, y + lane * 0.75, memory, "", "end"));
     for (const [run, place] of bars) {
       const began = x(run.began_s), ended = x(run.ended_s ?? overview.now_s);
       const fill = run.failed ? "var(--bad)" : `hsl(${hue(run.job)} 70% ${run.ended_s ? 45 : 62}%)`;
@@ -169,7 +194,8 @@ function drawGantt(overview) {
     y += rows * lane + 6;
     parts.push(svg("line", { x1: 0, x2: width, y1: y - 3, y2: y - 3, class: "row" }));
   }
-  for (let minutes = 10; minutes >= 0; minutes -= 2) parts.push(text(x(overview.now_s - minutes * 60), y + 12, minutes ? `-${minutes} min` : "now", "", minutes === 10 ? "start" : minutes ? "middle" : "end"));
+  const longest = span / 60, step = narrow ? 2.5 : 2;
+  for (let minutes = longest; minutes >= 0; minutes -= step) parts.push(text(x(overview.now_s - minutes * 60), y + 12, minutes ? `-${minutes} min` : "now", "", minutes === longest ? "start" : minutes ? "middle" : "end"));
   const picture = svg("svg", { viewBox: `0 0 ${width} ${y + 18}` });
   picture.append(...parts);
   $("gantt").replaceChildren(picture);
@@ -248,6 +274,11 @@ function drawAttempts(attempts) {
 }
 
 function take(name, document) {
+  if (name === "trouble") {
+    tell(document.error);
+    troubled = true;
+    return;
+  }
   if (name === "jobs") {
     for (const job of document.jobs) jobs.set(job.job, job);
     for (const job of [...jobs.keys()].sort().slice(0, Math.max(0, jobs.size - 2 * LONGEST_LIST))) jobs.delete(job);
@@ -260,6 +291,11 @@ function take(name, document) {
     $("where").textContent = `${document.store} · ${document.fence ? `${document.dispatcher}, lease ${document.fence}` : "standing by"}`;
     $("content").hidden = false;
     $("sign-in").hidden = true;
+    progress.clear();
+    for (const job of document.running) if (job.progress) progress.set(job.job, job.progress);
+    drawProgress();
+    if (troubled) tell("");
+    troubled = false;
     drawTiles(document.jobs);
     drawGantt(document);
     if (right !== before) drawJobs();
@@ -268,12 +304,16 @@ function take(name, document) {
 }
 
 async function listen() {
-  const answer = await call("api/v1/events");
+  const stop = new AbortController();
+  let watch = setTimeout(() => stop.abort(), SILENT_MS);
+  const answer = await call("api/v1/events", { signal: stop.signal });
   tell("");
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
   for (;;) {
     const { value, done } = await reader.read();
+    clearTimeout(watch);
+    watch = setTimeout(() => stop.abort(), SILENT_MS);
     if (done) throw new Error("The dispatcher has gone away; looking for it.");
     held += value;
     for (let end = held.indexOf("\n\n"); end >= 0; end = held.indexOf("\n\n")) {
@@ -289,7 +329,7 @@ async function run() {
     try {
       await listen();
     } catch (error) {
-      tell(error instanceof TypeError ? "The dispatcher does not answer; trying again." : error.message);
+      tell(error instanceof TypeError || error.name === "AbortError" ? "The dispatcher does not answer; trying again." : error.message);
       if (!$("sign-in").hidden) return;
     }
     await new Promise((resolve) => setTimeout(resolve, 2000));

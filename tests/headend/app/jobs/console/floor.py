@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 
 from headend.app.jobs.console.app import Console, Server
 from headend.app.jobs.console.rights import Tokens
-from headend.app.jobs.console.view import RunRecord, WorkerRecord
+from headend.app.jobs.console.view import RunningJob, RunRecord, WorkerRecord
 from headend.app.jobs.model import Account, Change, Progress, State
 from headend.app.jobs.queue import Queue
 from headend.core import prices
@@ -20,11 +21,15 @@ class Floor:
 
     here: tuple[WorkerRecord, ...] = ()
     done: tuple[RunRecord, ...] = ()
+    running_jobs: tuple[RunningJob, ...] = ()
     fence: int = 3
     who: str = "ann@desk"
 
     def workers(self) -> tuple[WorkerRecord, ...]:
         return self.here
+
+    def running(self) -> tuple[RunningJob, ...]:
+        return self.running_jobs
 
     def runs(self) -> tuple[RunRecord, ...]:
         return self.done
@@ -45,7 +50,8 @@ def busy(now_s: float, jobs: list[str]) -> Floor:
                 None if ended_s > now_s else ended_s, number == 13,
             )
         )  # fmt: skip
-    return Floor(workers, tuple(runs))
+    far = (Progress(AT, 0.1 + 0.3 * n, 240, 24 + 72 * n, 2, 12, n, 96.4, 1.93, 1260.0 / (n + 1)) for n in count())
+    return Floor(workers, tuple(runs), tuple(RunningJob(job, one) for job, one in zip(jobs, far, strict=False)))
 
 
 def put(queue: Queue, title: str, *changes: tuple[State, str], priority: int = 50, share: float | None = None) -> str:
@@ -53,17 +59,19 @@ def put(queue: Queue, title: str, *changes: tuple[State, str], priority: int = 5
     job = queue.read(queue.add(make_request(title), priority=priority, labels=[("season", "2")]).id)
     history = (*job.history, *(Change(state, AT, why) for state, why in changes))
     progress = None if share is None else Progress(AT, share, 240, int(240 * share), 8, 12, 1, 96.4, 1.93, 1260.0)
-    account = Account((("av1", 5000.0), ("avc", 1200.0)), 31.0, 6000.0, 4_100_000_000, 3100) if share else Account()
+    account = (
+        Account((("av1", 5000.0), ("avc", 1200.0)), 6300.0, 31.0, 6000.0, 4_100_000_000, 3100) if share else Account()
+    )
     status = replace(job.status, history=history, progress=progress, account=account, fence=3)
     queue.write(replace(job, state=history[-1].state, history=history, status=status))
     return job.id
 
 
 @contextmanager
-def console(queue: Queue, view: Floor, tokens: Tokens | None = None) -> Iterator[Server]:
-    """A console on a free port."""
+def console(queue: Queue, view: Floor, tokens: Tokens | None = None, *, port: int = 0) -> Iterator[Server]:
+    """A console, on a free port unless told otherwise."""
     with Server(
-        lambda: Console(queue, view, prices.load("aws"), tokens or Tokens(), "s3://films/vod"), "127.0.0.1", 0
+        lambda: Console(queue, view, prices.load("aws"), tokens or Tokens(), "s3://films/vod"), "127.0.0.1", port
     ) as server:
         yield server
 

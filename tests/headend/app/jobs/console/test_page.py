@@ -4,6 +4,7 @@ With HEADEND_SCREENSHOTS=FOLDER the pictures are kept, to be looked at.
 """
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from headend.app.jobs.console.rights import Right, Tokens
 from headend.app.jobs.model import State
 from headend.app.jobs.queue import Queue
 from headend.core import records
+from headend.core.errors import StoreUnavailable
 from headend.core.records import Attempt
 from headend.core.storage.memory import MemoryStore
 from tests.headend.app.jobs.console.floor import Floor, busy, console, put
@@ -69,8 +71,15 @@ def test_a_busy_console_shows_jobs_and_what_every_worker_does(page: Any) -> None
         assert "8 of 8 threads busy" in page.locator("#workers-count").inner_text()
         assert page.locator("#gantt rect").count() == 60
         page.get_by_text("0.26 USD").or_(page.get_by_text("USD").first).first.wait_for()
+        titles = page.locator("#jobs tbody td:first-child").all_inner_texts()
+        assert titles[:3] == ["feature-1", "feature-2", "feature-3"], "what runs comes first"
+        assert titles[3:7] == ["trailer-3", "trailer-2", "trailer-1", "trailer-0"], "then what starts next"
+        assert "10 %, 0:21:00 left" in page.locator("#jobs tbody tr").first.inner_text()
+        bar, done = page.locator(".progress.small").first, page.locator(".progress.small span").first
+        assert done.bounding_box()["width"] == pytest.approx(0.1 * bar.bounding_box()["width"], abs=1)
         shoot(page, "busy")
         page.set_viewport_size(PHONE)
+        page.locator("#gantt svg[viewBox^='0 0 420']").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         shoot(page, "busy-phone")
 
@@ -124,3 +133,40 @@ def test_who_may_only_look_has_no_buttons_and_must_have_a_token(page: Any) -> No
         row = page.locator(f"tr[data-job='{job}']")
         row.wait_for()
         assert row.get_by_role("button").count() == 0
+
+
+class AwayStore(MemoryStore):
+    """A store that can't be read for a while."""
+
+    away = False
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        if type(self).away:
+            raise StoreUnavailable("the store can't be reached")
+        return super().keys(prefix)
+
+
+def test_a_store_that_is_away_is_told_until_it_is_back(page: Any) -> None:
+    queue = Queue(AwayStore())
+    put(queue, "film")
+    with console(queue, Floor()) as server:
+        page.goto(server.url)
+        page.locator("#jobs tbody tr").wait_for()
+        AwayStore.away = True
+        page.get_by_text("the store can't be reached").wait_for()
+        AwayStore.away = False
+        page.locator("#notice").wait_for(state="hidden")
+
+
+def test_the_page_finds_a_dispatcher_again_that_was_started_anew(page: Any) -> None:
+    queue = Queue(MemoryStore())
+    put(queue, "first")
+    with console(queue, Floor()) as server:
+        page.goto(server.url)
+        page.get_by_text("first", exact=True).wait_for()
+        port = server.url.rstrip("/").rpartition(":")[2]
+    page.get_by_text(re.compile("looking for it|does not answer")).wait_for()
+    put(queue, "second")
+    with console(queue, Floor(), port=int(port)):
+        page.get_by_text("second", exact=True).wait_for()
+        page.locator("#notice").wait_for(state="hidden")
