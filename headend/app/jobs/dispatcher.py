@@ -323,9 +323,10 @@ class Dispatcher:
         else:
             for entry in filter(None, entries):
                 self._backlog.see(entry)
-                if entry.id not in self._running:
-                    self._tell_of_waiting(entry)
             concerned = {entry.id for entry in entries if entry} & self._running.keys()
+        for entry in filter(None, entries):
+            if entry.id not in self._running:
+                self._tell_of_waiting(entry)
         self._queue.forget(keys)
         return [self._running[job] for job in concerned]
 
