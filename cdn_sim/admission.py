@@ -1,4 +1,4 @@
-"""Which missed objects a cache stores at all.
+"""Admission: which missed objects a cache stores.
 
 Rules are told of every request for what is not pinned, hits included, so that they may count.
 """

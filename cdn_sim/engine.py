@@ -345,7 +345,7 @@ def advance(
         cursor: Where time and arrivals stand.
         wheel: First session of each place, or -1.
         titles: What is asked for.
-        viewers: Who asks.
+        viewers: The client's name or address.
         caches: Who answers.
         links: How the bytes travel.
         counts: What is counted.

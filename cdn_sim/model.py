@@ -127,7 +127,7 @@ class Access(Noun, frozen=True):
 
 
 class Viewers(Noun, frozen=True):
-    """Who watches, when, how long and with what."""
+    """The viewers: how many watch, when, how long, and on what."""
 
     sessions_per_day: float
     hours: tuple[float, ...] = (3, 2, 1, 1, 1, 1, 2, 3, 4, 4, 5, 5, 6, 6, 6, 6, 7, 8, 10, 13, 15, 14, 10, 6)

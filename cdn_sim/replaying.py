@@ -1,4 +1,4 @@
-"""Replay: what other policies and sizes would have made of a log's requests."""
+"""Replay: run a log's requests through other cache policies and sizes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def compare(
         names: Policies, ``"belady"`` included.
         budgets: Sizes in bytes.
         warm_up: Share of the requests that fill the cache and are not counted, 0 to below 1.
-        on_done: Told of each result as it comes.
+        on_done: Called with each result.
 
     Raises:
         ConfigError: A policy is not known.

@@ -126,7 +126,7 @@ def run(
         seed: Of the run.
         releases: Of a store, if the scenario names one.
         traces: Relative rates of access, by file name.
-        on_day: Told of each day that is over, from 1.
+        on_day: Called with the number of each finished day, from 1.
         recorded: How many requests at the first edge are recorded, for tests.
 
     Returns:

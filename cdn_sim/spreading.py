@@ -71,7 +71,7 @@ def run(
         scheduler: Address of a running Dask scheduler.
         releases: Of a store, if the scenario names one.
         traces: Relative rates of access, by file name.
-        on_progress: Told in a few words what goes on, at least every half minute.
+        on_progress: Called with a short status text, at least every half minute.
 
     Raises:
         ConfigError: The scheduler can't be reached.

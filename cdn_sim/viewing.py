@@ -1,4 +1,4 @@
-"""Who comes when, watches what, for how long and with what: the sessions of one day at one provider."""
+"""Sessions of one day at one provider: who watches what, when, for how long and on which device."""
 
 from dataclasses import dataclass
 

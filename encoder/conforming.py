@@ -1,4 +1,4 @@
-"""From the master's frames to the grid's: which frames are fields, film in disguise, or unevenly spaced.
+"""Conform a master's frames to the grid: deinterlacing, inverse telecine and uneven frame rates.
 
 Decided once, from the probe and from a look at samples, and carried out in every chunk by the same filters, with frames
 before and behind the chunk where a filter looks at neighbours. What the flags of a file say is a hint only.

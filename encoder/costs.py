@@ -23,7 +23,7 @@ from headend.core.media import AudioRendition, Codec, Effort, EncodePlan, Kind, 
 SMOOTHING = 0.5
 """How much the newest release counts against all before: two odd titles in a row don't spoil a third."""
 MOST_OFF = 8.0
-"""By what factor a machine may differ from the one on which the coefficients were measured, either way."""
+"""Largest factor by which a machine may be faster or slower than the one that was measured."""
 _PULL = 0.01
 """How strongly factors are drawn together where tasks don't tell them apart."""
 SAFE = 1.2
@@ -67,7 +67,7 @@ class Costs:
         sound_s: CPU seconds for a second of one channel of sound.
         loudness_s: The same, to measure how loud it is.
         video: By codec and effort.
-        memory_factor: By how much past receipts exceeded the expected memory.
+        memory_factor: Ratio of measured to expected memory in past receipts.
     """
 
     start_s: float

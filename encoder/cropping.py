@@ -1,7 +1,7 @@
-"""Which part of the master's picture is kept: its clean aperture, what lies between black bars, what was asked for.
+"""Cropping: the clean aperture, the area between black bars, or an area that was asked for.
 
 Bars are judged by frames from all over the film, and only those that stay the same throughout are bars: text in one, or
-a scene that fills the frame, speaks against them. Where that can't be told for sure, nothing is cut off.
+a scene that fills the frame, speaks against them. If it is ambiguous, nothing is cropped.
 """
 
 from collections.abc import Callable, Sequence

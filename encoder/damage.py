@@ -1,4 +1,4 @@
-"""Looking a master through for what can't be decoded as it was made: which frames and sounds, and when.
+"""Damage: scan a master for frames and sound that can't be decoded, and report when they occur.
 
 Decoders step over damage, conceal it as well as they can, and say so in words that tell no time. Where they have said
 something, a stretch is decoded once more here, packet by packet.

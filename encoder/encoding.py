@@ -1,4 +1,4 @@
-"""Carrying out one task: the command runs, its outputs lie in a scratch folder."""
+"""Run one task: its FFmpeg command writes outputs into a scratch folder."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Names of what is made: digests of all that decides its bytes."""
+"""Content ids: digests of everything that decides an output's bytes."""
 
 import hashlib
 import json

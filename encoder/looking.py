@@ -1,4 +1,4 @@
-"""What small pictures show: where a film is black, stands still, or shows something else than its master. Pure.
+"""Black, frozen and wrong stretches of a film, found in small pictures. Pure.
 
 Small pictures are means over many pixels, so that grain and the coarse look of a low rate hardly show in them, and a
 picture that is missing does. What a rendition shows counts as a fault only where the master shows something else. So

@@ -68,7 +68,7 @@ class Shown:
         width_px: Width that it was encoded at; VMAF looks for banding at this size.
         height_px: Height that it was encoded at.
         bit_depth: Bits of its samples.
-        divisor: Of how many frames of the master it has one. Those are compared, at the rendition's own rate.
+        divisor: It keeps one frame of the master in this many. Only those are compared.
     """
 
     picture: Picture

@@ -1,4 +1,4 @@
-"""From what was probed and fitted to everything that will be done: pure, so that a plan can be looked at first.
+"""Planning: from a probe and a fitted ladder to a plan with every task. Pure, so that a plan can be inspected first.
 
 A `Draft` knows what a title is to have: its renditions, and the track that each is in the store. From it follow the
 tasks for whatever is missing, grouped as suits the workers that are there.

@@ -59,7 +59,7 @@ class Reencode:
         rendition: Its id.
         first_frame: Its first frame, counted in the rendition's own frames from the start of the chunk.
         end_frame: The first frame behind it.
-        factors: By how much each encode before was too large: cap over rate, the oldest first; at least one.
+        factors: Ratio of cap to rate of each earlier encode, the oldest first; at least one.
         share: How long it is shown, as a share of how long its encoder takes its frames to last, above 0 to 1. The
             picture of a short last GOP is shown until its end, and no longer.
     """

@@ -1,4 +1,4 @@
-"""What FFmpeg keeps to itself of a MOV or MP4 file's index: when samples are shown, and edits.
+"""Sample tables and edit lists of MOV and MP4, which FFmpeg does not expose.
 
 Source: ISO/IEC 14496-12, sections 4.2 (boxes), 8.3.2 (``tkhd``), 8.5.2 (``stsd``), 8.6.1.3 (``ctts``), 8.6.6
 (``elst``) and 8.7.3 (``stsz``).

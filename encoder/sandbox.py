@@ -88,7 +88,7 @@ def probe(
         input_url: Where it is read.
         choice: Which picture is wanted, of a master that has several.
         progress: Changes as long as it is read, or waited for; of a file it need not.
-        on_read: Told now and then how many bytes have been read.
+        on_read: Called now and then with the number of bytes read.
 
     Raises:
         MasterError: It can't be used; also where it has crashed the demuxer, or kept it busy for too long.

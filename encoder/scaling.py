@@ -1,4 +1,4 @@
-"""From which picture each size is scaled: a function of the master's size and the target's alone.
+"""The scaling cascade: which intermediate picture each size is scaled from; depends on sizes only.
 
 A master is halved again and again; each target is scaled once, from the smallest half that is not smaller than it.
 Halves are shared by all sizes of a task, so that this costs about as much as scaling each size from the next larger

@@ -1,4 +1,4 @@
-"""Where a task begins to read the master, and which chunks are one where that would lie too far back.
+"""Seeking: where a task starts to read the master, and which chunks are merged because keyframes are far apart.
 
 A decoder can start at keyframes only. Were every chunk of a film with a single keyframe a task of its own, each would
 decode the film from its beginning. So chunks that would have to read far back belong to the one before, which decodes

@@ -16,7 +16,7 @@ TRICK_CODECS = {one.codec: one.trick_crf for one in VIDEO if one.trick_crf is no
 TRICK_LINES = 360
 """Enough for pictures that are seen for a fraction of a second, even on a television."""
 TRICK_CRF = 6.0
-"""By how much coarser than a rendition that is looked at: about half the bits."""
+"""Added to the factor of the rendition that it is derived from: about half the bits."""
 TRICK_BPS = 200_000
 """Its highest rate: at eight times the speed, it needs what a small rendition needs."""
 TILE_LINES = 180

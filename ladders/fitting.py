@@ -28,7 +28,7 @@ from ladders.ladder import (
 from ladders.levels import smallest_level
 
 UPSCALE_TOLERANCE_PX = 2
-"""By how much a rendition may exceed the master: what rounding to even sizes costs."""
+"""How far a rendition may exceed the master, because sizes are rounded to even numbers."""
 NATIVE_BELOW = Fraction(9, 10)
 """A codec whose largest rung is narrower than this share of the master gets rungs of the master's own size."""
 SECOND_NATIVE = 0.7

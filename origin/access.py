@@ -51,7 +51,7 @@ class Access:
             territory: Where the request comes from, as an edge vouches for it.
             path: The rest of the path, with groups ``title``, ``release`` and ``track`` as far as it has them.
             is_segment: Whether it is a segment, which takes a screen.
-            client: Who asks.
+            client: The client's name or address.
 
         Returns:
             What the token grants.

@@ -276,7 +276,7 @@ class Library:
             max_height_px: The plan's limit, which no selection can widen.
             is_above: Whether the client has it from an address above the release, so that it names where that is.
             steering: Address of the steering server's answer for the title, which the manifest names; empty for none.
-            client: Who asks.
+            client: The client's name or address.
 
         Raises:
             SelectionError: Nothing is left to play.

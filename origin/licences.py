@@ -426,7 +426,7 @@ def serve(host: str, port: int, licensing: Licensing, on_ready: Callable[[str], 
         host: Address or name to listen on.
         port: To listen on; 0 for a free one.
         licensing: How it runs.
-        on_ready: Told the base URL, without a slash at its end, once connections are accepted.
+        on_ready: Called with the base URL, without a slash at its end, once connections are accepted.
 
     Raises:
         ConfigError: It can't listen there, or leases can't be kept.

@@ -107,7 +107,7 @@ def serve(
         store: Where releases are.
         host: Address or name to listen on.
         port: To listen on; 0 for a free one.
-        on_ready: Told the base URL, without a slash at its end, once connections are accepted.
+        on_ready: Called with the base URL, without a slash at its end, once connections are accepted.
         serving: How.
 
     Raises:

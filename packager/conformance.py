@@ -562,7 +562,7 @@ def _examined(
     else:
         sha256 = hashlib.sha256(clear).hexdigest()
         seen = _segment(key, clear, replace(segment, size_bytes=len(clear), sha256=sha256), gop_ticks)
-    # Nobody needs to know what a damaged segment decodes to.
+    # A damaged segment is not decoded.
     return seen if seen.wrong else replace(seen, wrong=tuple(inside(segment, data)))
 
 

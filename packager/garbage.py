@@ -1,4 +1,4 @@
-"""Removing what nobody needs.
+"""Garbage collection: removing releases and tracks that nothing needs.
 
 That is releases beyond those that are kept (a release that waits to be published is), and tracks that no kept release
 and no running work names. Nothing goes before its grace period is over, so that no reader can be in the middle of it: a
@@ -33,7 +33,7 @@ THREADS = 16
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """What nobody needs of a title.
+    """Objects of a title that nothing needs.
 
     Attributes:
         title: Catalogue entry.
@@ -312,7 +312,7 @@ def find_forgotten(store: Store, *, grace: timedelta = GRACE, at: datetime | Non
 
 
 def forget(store: Store, forgotten: Forgotten) -> None:
-    """Remove what `find_forgotten` has found. Whoever needs a part of it in the meantime makes it anew."""
+    """Remove what `find_forgotten` has found. A job that needs a part of it in the meantime makes it again."""
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(store.delete, forgotten.objects))
 

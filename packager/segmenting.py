@@ -209,7 +209,7 @@ def cut_video(
         rendition: Its id, for the receipt and for errors.
         grid: The title's grid.
         chunk: The frames that were encoded.
-        rate_divisor: Of how many frames of the grid one was taken.
+        rate_divisor: One frame of the grid in this many was kept.
         vp9_level: The level to state in ``vpcC``: FFmpeg's muxer derives one from the size alone, which is too
             low at high frame rates.
         protect: Encrypts what is cut.

@@ -1,4 +1,4 @@
-"""What a store has of the tracks of a plan, and what is missing.
+"""Stock: which parts of a plan a store has, and which are missing.
 
 The state is all in the store: receipts say what tasks have written, indexes what tracks are complete. An object that is
 not there at its full size does not count, whatever is said of it.

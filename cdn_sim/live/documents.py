@@ -122,7 +122,7 @@ class Documents:
     Args:
         upstreams: Where they come from.
         budget_bytes: Memory for them.
-        count: Told how a request was answered.
+        count: Called with how a request was answered.
         clock: Seconds, monotonic.
     """
 
@@ -153,7 +153,7 @@ class Documents:
         Args:
             key: All that decides what the document is.
             target: How upstream is asked for it.
-            client: Who asks.
+            client: The client's name or address.
             loops: The client's ``CDN-Loop``.
             accept: Which form is wanted.
 

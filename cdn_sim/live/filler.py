@@ -91,7 +91,7 @@ class Filler:
         edge: The edge, which pulls, pins and unpins.
         path: The plan.
         keys: What tokens are signed with, where upstream checks them.
-        local: Tells local time.
+        local: Returns local time.
     """
 
     def __init__(

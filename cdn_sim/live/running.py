@@ -22,7 +22,7 @@ def until_signalled(work: Work, host: str, port: int, on_ready: Callable[[str], 
         work: Serves.
         host: Address or name to listen on.
         port: To listen on; 0 for a free one.
-        on_ready: Told the base URL, without a slash at its end, once connections are accepted.
+        on_ready: Called with the base URL, without a slash at its end, once connections are accepted.
 
     Raises:
         ConfigError: The port or host can't be listened on.

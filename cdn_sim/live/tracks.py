@@ -70,7 +70,7 @@ class Tracks:
             track: The track.
             name: The object's name in it.
             prefix: What the client's token puts before paths.
-            client: Who asks.
+            client: The client's name or address.
             loops: The client's ``CDN-Loop``.
 
         Raises:

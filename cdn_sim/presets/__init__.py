@@ -1,1 +1,1 @@
-"""Scenarios that come along, as TOML files."""
+"""The built-in scenarios, as TOML files."""

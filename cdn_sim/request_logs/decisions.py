@@ -145,7 +145,7 @@ class LoggedPolicy:
         name: A name of `cdn_sim.policies.POLICIES`.
         budget_bytes: Size of the cache.
         log: Where to write; None writes nothing.
-        clock_ms: Tells the time.
+        clock_ms: Returns the time.
         admission: A name of `cdn_sim.admission.RULES`.
         kept: Objects and sizes to take over, oldest first.
 

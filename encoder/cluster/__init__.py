@@ -106,7 +106,7 @@ def run_tasks(
         tasks: The most urgent first.
         perform: What a worker does with a task; picklable. Writes all results itself and returns their receipt.
         settings: Which cluster.
-        on_event: Told of everything that happens, in this thread.
+        on_event: Called with every event, in this thread.
         tool: FFmpeg's version line; workers of a remote cluster that have another get no tasks. None for any.
         follow: Given what a worker returned, the tasks that can begin now and could not before. They stand behind all
             others. Must be quick, and is called in this thread or in another one.
@@ -146,8 +146,8 @@ def shared_runner(
     Args:
         settings: Which cluster.
         tool: FFmpeg's version line; workers of a remote cluster that have another get no tasks. None for any.
-        on_event: Told of everything that happens, in the thread of `Runner.work`.
-        on_ended: Told when a job has ended: its id, and the error that ended it or None.
+        on_event: Called with every event, in the thread of `Runner.work`.
+        on_ended: Called when a job has ended, with its id and the error that ended it or None.
 
     Raises:
         ConfigError: The scheduler can't be reached.

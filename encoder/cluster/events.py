@@ -1,4 +1,4 @@
-"""What is told of tasks while they run."""
+"""Events of running tasks."""
 
 from dataclasses import dataclass
 from typing import Any

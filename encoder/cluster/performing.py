@@ -27,7 +27,7 @@ class TaskRun:
         folder: Where scratch files may lie.
         cancelled: Becomes true when the task is to stop.
         on_frames: Gets the number of frames done.
-        on_encoded: Told when what remains needs next to no CPU and memory, so that the next task may begin.
+        on_encoded: Called when what remains needs next to no CPU and memory, so that the next task may begin.
         on_wait: Gets a line for people when the task has to wait for something, such as the store.
         name: The run's own: the task's id, the attempt and something random; empty where nobody gave it one.
     """

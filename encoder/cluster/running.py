@@ -92,8 +92,8 @@ class Runner:
         connect: Makes a client; called again when the scheduler has gone away.
         settings: How long to wait for workers.
         wanted: What workers must have; None for a local cluster, whose workers are this very installation.
-        on_event: Told of everything that happens, in the thread of `work`.
-        on_ended: Told when a job has ended: its id, and the error that ended it or None.
+        on_event: Called with every event, in the thread of `work`.
+        on_ended: Called when a job has ended, with its id and the error that ended it or None.
     """
 
     def __init__(

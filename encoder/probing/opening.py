@@ -1,6 +1,6 @@
 """Opening masters: what FFmpeg may read of them, and which of their streams is the picture.
 
-A master is somebody else's file. It may be opened as a container of media only: playlists, scripts and image
+A master is another user's file. It may be opened as a container of media only: playlists, scripts and image
 sequences, which name further files, are refused before they are parsed, and no protocol but the one that leads to the
 file itself is available.
 """

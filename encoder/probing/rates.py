@@ -110,7 +110,7 @@ def _best_standard(seconds: Seconds, declared: Sequence[Fraction]) -> Fraction |
 
 
 def _off_frames(seconds: Seconds, rate: Fraction) -> Seconds:
-    """By how many frames each frame is later than on a grid."""
+    """Delay of each frame against a regular grid, in frames."""
     off: Seconds = seconds * float(rate) - np.arange(len(seconds))
     return off
 

@@ -1,6 +1,6 @@
 """Sidecars: files of text beside a master, looked at before anything is planned.
 
-They are somebody else's files. What they are is told by their content; they are decoded strictly, and what is no text
+They are another user's files. What they are is told by their content; they are decoded strictly, and what is no text
 of films is refused in one line.
 """
 

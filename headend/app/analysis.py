@@ -139,8 +139,8 @@ class Analyst:
         store: The same, opened.
         clusters: Where tasks run.
         run: Runs tasks.
-        on_event: Told what happens.
-        on_step: Told how far it is, for people.
+        on_event: Called with every event.
+        on_step: Called with the name of each step.
     """
 
     def __init__(

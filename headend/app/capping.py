@@ -87,7 +87,7 @@ def hold(
         task: A task of video that was carried out.
         scratch: The folder with its outputs.
         grid: The title's.
-        divisors: Of how many frames of the grid a rendition takes one, where not every one.
+        divisors: A rendition keeps one frame of the grid in this many; missing for those that keep all.
         encode: Carries out a task that is derived from this one.
         measure: Describes an encoder's file.
 

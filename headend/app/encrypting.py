@@ -84,7 +84,7 @@ def encrypt(
         protection: How it is encrypted.
         release: The clear release; None for the current one.
         dry_run: Whether to write nothing; then the presentation is the clear one.
-        on_progress: Told every few seconds how far it is.
+        on_progress: Called every few seconds with the progress.
 
     Raises:
         ConfigError: There is no such release, it is encrypted already, or a key is missing or wrong.
@@ -208,7 +208,7 @@ def encrypted(
         clear: The clear track.
         id: The id of the encrypted one.
         protect: How it is encrypted.
-        on_bytes: Told how many clear bytes are done since it was told last.
+        on_bytes: Called with the number of clear bytes done since the last call.
 
     Raises:
         PackagingError: The clear track is not as it was stored, or can't be encrypted.

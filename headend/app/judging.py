@@ -49,7 +49,7 @@ clips are short, and synthetic ones have low scores however many bits they take.
 SECOND = Limit(failure=-25.0, remark=-45.0)
 """How low, negated, the worst second of the best SDR rendition of a codec may score."""
 ORDER = Limit(failure=3.0, remark=0.5)
-"""By how much a rendition may look worse than a cheaper one of its codec."""
+"""How much worse than a cheaper one of its codec a rendition may look."""
 FEW_SCORES, FEW_FACTOR = 20, 2.0
 """With fewer scored frames than this, renditions have to differ by this factor more to fail."""
 LEAST_SCORE, UNSEEN_SCORE = 20.0, 94.0
@@ -62,7 +62,7 @@ ORDER_SECOND = Limit(failure=25.0, remark=15.0)
 PEAK = Limit(failure=1.1, remark=1.0)
 """The highest rate, as a share of the cap."""
 LOUDNESS_LU = Limit(failure=2.0, remark=1.0)
-"""By how much the integrated loudness may miss its target."""
+"""How far the integrated loudness may be from its target."""
 TRUE_PEAK_DBTP = Limit(failure=0.0, remark=-1.0)
 FORETOLD_VMAF, FORETOLD_RATE = Limit(failure=5.0, remark=2.0), Limit(failure=0.2, remark=0.1)
 """By how much a rendition may differ from what an analysis of the title has predicted: in VMAF, and as a share of its
@@ -220,7 +220,7 @@ class _Inversion:
     Attributes:
         cheap: The other one.
         how: In what it is above the other.
-        off: By how much it looks worse.
+        off: How much worse it looks.
         severity: What that means.
         second_at: The segment with the second in which it does; None for the mean.
     """
@@ -426,7 +426,7 @@ class _Compared:
     Attributes:
         dear_mean: Mean score of the one.
         cheap_mean: Mean score of the other.
-        off: By how much the one looks worse.
+        off: How much worse the one looks.
         second_off: The same in its worst second.
         second_at: The segment of that second.
         scores: Scored frames of both.

@@ -66,7 +66,7 @@ class Order:
         tool_digest: SHA-256 of FFmpeg's program; no other may encode.
         grid: Where segments lie.
         tracks: The track that each rendition is in the store, by its id.
-        divisors: Of how many frames a rendition takes one, by its id, where not every one.
+        divisors: Ids of renditions that keep one frame in N, with N.
         vp9_levels: Levels of VP9 renditions by their ids.
         sample_rate_hz: Of all sound.
         frame_samples: Samples in a codec frame of each audio rendition, by its id.

@@ -34,9 +34,9 @@ def submit(
 
     Args:
         request: What a person asks for.
-        on_event: Told of everything that happens.
+        on_event: Called with every event.
         run: Runs tasks; jobs that share a cluster bring their own.
-        workers: Tells which workers there are; likewise. None asks the cluster, which must answer.
+        workers: Returns the workers that exist; likewise. None asks the cluster, which must answer.
 
     Raises:
         ConfigError: The request is wrong, or the scheduler can't be reached.

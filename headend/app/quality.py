@@ -64,7 +64,7 @@ def assess(
         level: How much is to be measured.
         thresholds: What the best renditions have to reach; None for what was asked of this release before.
         where: The cluster.
-        on_event: Told of everything that happens.
+        on_event: Called with every event.
         run: Runs tasks.
         keys: Where the keys of an encrypted release come from.
 

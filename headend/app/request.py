@@ -149,4 +149,4 @@ class Outcome:
 
 
 Workers: TypeAlias = Callable[[], "tuple[cluster.Worker, ...]"]
-"""Tells which workers there are."""
+"""Returns the workers that exist."""

@@ -1,4 +1,4 @@
-"""Nouns to and from versioned JSON.
+"""Documents: dataclasses to and from versioned JSON.
 
 A document is one JSON object ``{"kind": "Receipt", "version": 1, "body": {…}}``. Fractions are written as
 ``"24000/1001"``, enums as their values, tuples as arrays. Reading checks types and names the field that is wrong.

@@ -1,4 +1,4 @@
-"""What running work needs of a title's store, so that nobody removes it meanwhile.
+"""Holds: what running work needs of a title, so that garbage collection spares it.
 
 Whoever is going to read or name tracks that no release names yet writes a hold first, and looks for sweeps then.
 Whoever is going to remove something writes a sweep first, and looks for holds then. So one of two that meet always sees

@@ -1,4 +1,4 @@
-"""What hosts are called."""
+"""Host names: which ones mean this machine."""
 
 from ipaddress import ip_address
 

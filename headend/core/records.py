@@ -1,4 +1,4 @@
-"""What is kept of the way to a release: the attempts at tasks that failed.
+"""Records of failed attempts at tasks.
 
 A worker puts it on record when it begins a run of a task, and removes that when the run is done. So a run that nobody
 could tell the end of, because the worker, the scheduler or the dispatcher was killed, is found and becomes an attempt

@@ -165,7 +165,7 @@ def run(args: Sequence[str]) -> int:
     except HeadendError as error:
         return _failed(error, invocation)
     except BrokenPipeError:
-        # Who reads has gone, which is his right: `headend titles | head -1`.
+        # The reader closed the pipe, as in `headend titles | head -1`.
         with suppress(OSError):
             sys.stdout.close()
         return Status.DONE

@@ -118,7 +118,7 @@ def browser(title: str, say: Callable[[str], object]) -> Iterator[Play | None]:
 
     Args:
         title: What is played.
-        say: Told why there is none.
+        say: Called with the reason if there is none.
     """
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     hls = next(player for player in PLAYERS if player.name == "hls")

@@ -78,8 +78,8 @@ def look(
         choices: The files.
         settings: The store, and where files in S3 are.
         presentation: The release that gets them.
-        known: By how much costs were misjudged.
-        on_event: Told what is done.
+        known: Ratios of measured to predicted costs.
+        on_event: Called with every event.
 
     Raises:
         ConfigError: A language is none, or a file is given twice or is in the title already.

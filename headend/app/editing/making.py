@@ -54,7 +54,7 @@ def edit(
         wanted: The changes.
         workers: Where sound is encoded.
         dry_run: Whether to write nothing.
-        on_event: Told what is done.
+        on_event: Called with every event.
         run: Runs the tasks that encode sound.
 
     Raises:

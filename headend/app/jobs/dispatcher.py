@@ -96,7 +96,7 @@ class Dispatcher:
             address.
         cluster: Where tasks run; likewise.
         max_jobs: Jobs that run at once.
-        say: Told what people should know.
+        say: Called with lines for people.
         notifier: Tells others of changes.
         until_idle: Whether to end when no job waits or runs.
     """

@@ -1,4 +1,4 @@
-"""How much an upstream in trouble is asked."""
+"""Circuit breaker: limits requests to an upstream that fails."""
 
 from collections.abc import Callable
 

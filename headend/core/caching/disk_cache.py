@@ -54,7 +54,7 @@ class DiskCache:
         budget_bytes: For all workers together.
         worker: Which worker this is, from 0.
         workers: How many there are.
-        count: Told what happened to a file: kept, evicted, damaged or failed.
+        count: Called with what happened to a file: kept, evicted, damaged or failed.
         clock: Seconds, monotonic.
 
     Raises:

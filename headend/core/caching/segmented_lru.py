@@ -19,7 +19,7 @@ class SegmentedLRU(Generic[Key, Value]):
 
     Args:
         budget_bytes: Most bytes that are held.
-        on_eviction: Told of each key and value that has to make room, but not of those that are dropped or replaced.
+        on_eviction: Called with each evicted key and value, but not with those that are dropped or replaced.
 
     Source:
         Karedla, Love, Wherry: Caching strategies to improve disk system performance, IEEE Computer 27(3), 1994.

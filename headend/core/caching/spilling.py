@@ -1,4 +1,4 @@
-"""Bodies that only slow readers still hold, moved from memory to a temporary file."""
+"""Spilling: bodies that only slow readers still need move from memory to a temporary file."""
 
 import asyncio
 import logging

@@ -42,7 +42,7 @@ def tighter_buffer(options: Mapping[str, str | int | float], factors: Sequence[F
 
     Args:
         options: Those of the rendition.
-        factors: By how much each encode before was too large: cap over rate.
+        factors: Ratio of cap to rate of each earlier encode.
     """
     shrunk = {name: int(int(options[name]) * prod(factors)) for name in ("maxrate", "bufsize")}
     return {**options, **shrunk}

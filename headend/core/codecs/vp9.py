@@ -45,7 +45,7 @@ def tighter(options: Mapping[str, str | int | float], factors: Sequence[Fraction
 
     Args:
         options: Those of the rendition.
-        factors: By how much each encode before was too large: cap over rate. The first tells nothing here, since it was
+        factors: Ratio of cap to rate of each earlier encode. The first tells nothing here, since it was
             not made towards an average.
     """
     cap_bps = int(options["maxrate"])

@@ -115,7 +115,7 @@ class Application(Protocol):
         """The name of the request's route, and the response; raises nothing."""
 
     def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
-        """Told of each response that was sent, or as much of it as was.
+        """Called after each response, whether it was sent in full or not.
 
         Args:
             request: None if it could not be parsed.

@@ -1,4 +1,4 @@
-"""A content key, and what every source of keys keeps to."""
+"""A content key, and the interface of key sources."""
 
 import secrets
 import uuid

@@ -1,4 +1,4 @@
-"""The door to all sources of keys."""
+"""Open a source of keys by its address."""
 
 from headend.core.errors import ConfigError
 from headend.core.keys.base import KeyStore

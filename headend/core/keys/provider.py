@@ -1,6 +1,6 @@
 """A provider of keys for development: answers SPEKE v2 requests from a file, and adds the keys that it lacks.
 
-It stands in for a DRM provider where a pipeline is tried out. Whoever reaches it gets every key, so it belongs on
+It stands in for a DRM provider where a pipeline is tried out. Anyone who can reach it gets every key, so it belongs on
 loopback only.
 """
 

@@ -1,4 +1,4 @@
-"""MPEG-DASH: one MPD as a pure function of a outline.
+"""MPEG-DASH: one MPD as a pure function of an outline.
 
 Every set between whose renditions a player may switch is an AdaptationSet of its own. All addresses are relative.
 

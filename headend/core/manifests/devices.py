@@ -19,7 +19,7 @@ class Line:
 
     Attributes:
         codec: The codec.
-        source: Where that is documented.
+        source: The page that documents it.
         max_height_px: Pictures: highest shorter side; 0 for sound.
         hdr: Pictures: whether in HDR as well.
         max_channels: Sound: most channels; 0 for pictures.

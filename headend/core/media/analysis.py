@@ -161,7 +161,7 @@ class TrialTask(_AnalysisTask):
         keys: Of each, the digest of all that decides what it comes to.
         sizes_px: Width and height of each.
         bit_depth: Bits of their samples.
-        rate_divisor: Of how many frames of the master they have one.
+        rate_divisor: They keep one frame of the master in this many.
         viewing: The screen.
         shown_px: Width and height of the picture on it.
         every: From one measured frame to the next.

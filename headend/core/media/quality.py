@@ -80,7 +80,7 @@ class Subject:
         width_px: Width that it was encoded at.
         height_px: Height that it was encoded at.
         bit_depth: Bits of its samples.
-        rate_divisor: Of how many frames of the grid it has one.
+        rate_divisor: It keeps one frame of the grid in this many.
         key: The key that the track is encrypted with; None for a clear one.
     """
 
@@ -348,7 +348,7 @@ class RenditionQuality:
         codec: Its codec.
         width_px: Width.
         height_px: Height.
-        rate_divisor: Of how many frames of the grid it has one.
+        rate_divisor: It keeps one frame of the grid in this many.
         video_range: SDR, or the master's own; scores of HDR only compare renditions with each other.
         average_bps: As measured over all segments.
         peak_bps: The highest rate in any window, see `headend.core.rates`.

@@ -26,7 +26,7 @@ class VideoRendition:
         width_px: Width, even; pixels are square.
         height_px: Height, even.
         frame_rate: Frames per second.
-        rate_divisor: Of how many frames of the grid one is taken: 1, 2, or for trick play as many as a GOP has.
+        rate_divisor: It keeps one frame of the grid in this many: 1, 2, or for trick play a GOP's frames.
         average_bps: Rate that the ladder aims at.
         cap_bps: The encoder's maximal rate.
         buffer_bits: Size of the rate model's buffer.

@@ -1,4 +1,4 @@
-"""Become, or watch over, another program that dies with its parent.
+"""A child process that dies with its parent.
 
 ``python -I -S leash.py PARENT_PID REPORT LIMITS PROGRAM [ARG ...]``
 

@@ -54,7 +54,7 @@ class Watch:
             too. None: whatever it writes to its outputs is progress.
         idle_s: How long it may make no progress and take no CPU time either, as when it is stopped or deadlocked.
         deadline_s: How long it may take in all; None for any time.
-        on_read: Told now and then how many bytes it has read from files.
+        on_read: Called now and then with the number of bytes that it has read.
     """
 
     stall_s: float = 300.0

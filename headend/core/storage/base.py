@@ -1,4 +1,4 @@
-"""What a store is, and what every kind of store keeps to."""
+"""The interface of stores, and the rules that every kind of store follows."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A store that is waited for: requests are repeated while it can't be reached."""
+"""A store that retries: requests are repeated while the store can't be reached."""
 
 import time
 from collections.abc import Callable, Iterator
