@@ -566,7 +566,7 @@ def encode(command: Command) -> Command:
         "--thumbnails/--no-thumbnails",
         default=True,
         show_default=True,
-        help="Make what players show while one winds: sheets of thumbnails, and renditions of a picture for each GOP.",
+        help="Make thumbnails for seek bars, and trick play renditions of one picture for each GOP.",
     )
     @click.option(
         "--subtitles",

@@ -161,7 +161,7 @@ def select(outline: ReleaseOutline, selection: Selection, max_height_px: int | N
         raise SelectionError("no picture is left")
     if outline.audio and not audio:
         raise SelectionError("no sound is left")
-    # Pictures to wind with belong to those that are played.
+    # Trick play pictures belong to those that are played.
     families = {(track.rendition.codec, track.rendition.video_range) for track in video}
     trick = tuple(
         track

@@ -105,7 +105,7 @@ class EncodePlan:
         video: Video renditions, best first within a codec.
         audio: Audio renditions.
         tasks: What workers do, the most urgent first: longest first among equals.
-        trick: Renditions of one picture for each GOP, to wind through a title; one for a codec, at most.
+        trick: Trick play renditions, of one picture for each GOP; at most one for a codec.
         thumbnails: How they are laid; None where none are made.
         text: Text renditions, programme by programme.
         light: The master's, which HDR renditions keep.

@@ -5,7 +5,7 @@ const CODECS = [
   [/^mp4a/, 'AAC'], [/^opus/i, 'Opus'], [/^ac-3/, 'Dolby Digital'], [/^ec-3/, 'Dolby Digital Plus'],
 ];
 
-// What is not for playing, but for winding through a title.
+// Trick play tracks are not offered for normal playback.
 const TRICK_MODE = 'EssentialProperty[schemeIdUri="http://dashif.org/guidelines/trickmode"]';
 
 /** Read a title's manifests. Pictures and sounds are named by their renditions' ids, in HLS as in DASH. */
