@@ -13,7 +13,6 @@ from math import ceil
 from typing import Any
 
 import av
-from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
@@ -24,9 +23,10 @@ from av.video.stream import VideoStream
 from encoder.probing.captions import Watcher
 from encoder.probing.formats import FormatFrom, Formats, changes_format
 from encoder.probing.opening import input_options, time_base_of
+from encoder.probing.packets import by_index, note_sound
 from encoder.probing.rates import declared_rate
 from encoder.sample_tables import composition_offsets, read_index
-from encoder.timelines import parameters, restarts
+from encoder.timelines import restarts
 from encoder.timelines.spans import PacketTimes
 from headend.core.errors import MasterError
 from headend.core.media import FrameIndex, Master
@@ -132,23 +132,16 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
     numbers = map(max, (bisect_left(pts, time) for time in times), accumulate(shown, initial=0))
     dts = {number: entry.timestamp for number, entry in zip(numbers, entries, strict=False) if entry.is_keyframe}
     late = min(compress(times, kept)) - entries[kept.index(True)].timestamp
-    sound = {stream.index: _indexed_sound(stream) for stream in container.streams.audio if len(stream.index_entries)}
+    sound = {
+        stream.index: by_index(container.name, stream)
+        for stream in container.streams.audio
+        if len(stream.index_entries)
+    }
     # A header's duration ends with the last frame's own.
     end = (picture.start_time or 0) + (picture.duration or 0)
     end_ticks = end if end > pts[-1] else None
     text = {stream.index: list(_indexed_text(stream)) for stream in text_streams(container)}
     return Seen(_indexed(pts, _sought_in_mov(dts, late), "container index", end_ticks), first, sound, text=text)
-
-
-def _indexed_sound(stream: AudioStream) -> PacketTimes:
-    """What a container's index tells of the packets of sound: each lasts until the next one begins."""
-    entries = [entry for entry in stream.index_entries if not entry.is_discard]
-    times = PacketTimes()
-    for entry, after in pairwise(entries):
-        times.add(entry.timestamp, max(0, after.timestamp - entry.timestamp), entry.size)
-    if entries:
-        times.add(entries[-1].timestamp, 0, entries[-1].size)
-    return times
 
 
 def by_packets(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
@@ -308,28 +301,6 @@ def _times_of(packet: "Packet[Any]") -> _Packet:
     return _Packet(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard, packet.duration or 0)
 
 
-def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str) -> None:
-    """Note when a packet of sound is heard, and what it says of itself.
-
-    Args:
-        sound: By stream number.
-        packet: The packet.
-        codec: FFmpeg's name of its codec; empty where that is not known.
-    """
-    if packet.pts is None or not packet.size or packet.is_discard:
-        return
-    header = bytes(packet.get_sidedata("new_extradata")) if packet.has_sidedata("new_extradata") else b""
-    if packet.stream_index not in sound:
-        context = packet.stream.codec_context
-        header = header or (context.extradata if context is not None else None) or b""
-        sound[packet.stream_index] = PacketTimes(skipped_samples=_skipped_samples(packet))
-    times = sound[packet.stream_index]
-    times.add(packet.pts, packet.duration or 0, packet.size)
-    if header:
-        times.stated = parameters.of_sound_header(codec, header)
-    times.say(packet.pts, parameters.of_sound(codec, memoryview(packet)[:16].tobytes()) or times.stated)
-
-
 def text_streams(container: InputContainer) -> list[SubtitleStream]:
     """The streams of text whose packets are cues, with the time of each."""
     return [
@@ -352,16 +323,6 @@ def _indexed_text(stream: SubtitleStream) -> Iterator[tuple[int, int]]:
     for entry, after in zip(entries, (*(one.timestamp for one in entries[1:]), end), strict=True):
         if entry.size > _EMPTY_CUE_BYTES and not entry.is_discard and after > entry.timestamp:
             yield round(entry.timestamp * tick_ms), round(after * tick_ms)
-
-
-def _skipped_samples(packet: "Packet[Any]") -> int:
-    """How many samples a decoder drops of a packet: what the encoder put before the first one.
-
-    Source: FFmpeg's ``AV_PKT_DATA_SKIP_SAMPLES``, whose first number it is.
-    """
-    if not packet.has_sidedata("skip_samples"):
-        return 0
-    return int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[:4], "little")
 
 
 def refreshed(container: InputContainer, picture: VideoStream, index: FrameIndex) -> FrameIndex:

@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 from encoder.probing import indexing
 from encoder.probing.captions import sampled
 from encoder.probing.edit_units import by_edit_units
-from encoder.probing.indexing import Seen, note_sound, refreshed
+from encoder.probing.indexing import Seen, refreshed
 from encoder.probing.opening import (
     ANY_PICTURE,
     SOUND_CONTAINERS,
@@ -21,12 +21,13 @@ from encoder.probing.opening import (
     pictures_of,
     select,
 )
+from encoder.probing.packets import note_sound
 from encoder.probing.picture import video_track, with_formats
 from encoder.probing.sound import decoded_sound, heard_track, subtitle_track
 from encoder.sample_tables import edits as edits_of
 from encoder.sample_tables import read_index, sample_entries
 from encoder.subtitles.captions import CODECS
-from encoder.timelines import edits
+from encoder.timelines import edits, pace
 from encoder.timelines.spans import PacketTimes
 from headend.core.errors import MasterError
 from headend.core.media import AudioTrack, Master, Probe, VideoTrack
@@ -149,12 +150,13 @@ def _describe(master: Master, container: InputContainer, selected: Selected, see
     video = video_track(container, selected.picture, seen.first, seen.frames)
     decodable = [s for s in container.streams.audio if s.codec_context is not None and s.index in mine]
     audio = tuple(heard_track(stream, seen.sound.get(stream.index), seen.frames.origin) for stream in decodable)
+    video = _with_end(with_formats(video, seen.formats), audio)
     return Probe(
         master=master,
         container=container.format.name,
         duration_s=Fraction(container.duration or 0, av.time_base),
-        video=_with_end(with_formats(video, seen.formats), audio),
-        audio=audio,
+        video=video,
+        audio=tuple(_with_other_rate(track, video) for track in audio),
         subtitles=tuple(
             subtitle_track(stream, seen.text.get(stream.index, ()))
             for stream in container.streams.subtitles
@@ -172,3 +174,11 @@ def _with_end(video: VideoTrack, audio: tuple[AudioTrack, ...]) -> VideoTrack:
         return video
     end_s = max(video.end_s, *(track.start_s + track.duration_s for track in audio))
     return replace(video, frames=replace(video.frames, end_ticks=int(end_s / video.time_base)))
+
+
+def _with_other_rate(track: AudioTrack, video: VideoTrack) -> AudioTrack:
+    """Sound with the change of its sample rate that shows by where its parts lie against the picture."""
+    if track.timeline is None or track.timeline.changes:
+        return track
+    change = pace.rate_by_break(track.timeline, track.sample_rate_hz, start_s=video.start_s, end_s=video.end_s)
+    return track if change is None else replace(track, timeline=replace(track.timeline, changes=(change,)))

@@ -7,7 +7,7 @@ Source: ITU-T H.264, section 7.3.2.1; ITU-T H.265, section 7.3.2; ISO/IEC 13818-
 section 5.1; AV1 Bitstream & Decoding Process Specification, section 5.3; VP9 Bitstream & Decoding Process
 Specification, section 6.2; RFC 6386, section 9.1 (VP8); ITU-T T.81, section B.2.2 (JPEG); ITU-T T.800, section A.5.1
 (JPEG 2000); ISO/IEC 14496-2, section 6.2.3; SMPTE ST 2019-1, section 8.2. ETSI TS 102 366, sections 4.3 and E.1.2;
-ISO/IEC 11172-3, section 2.4.1.3; ISO/IEC 14496-3, sections 1.6.2 and 1.A.2.2; RFC 9639, section 9.1 (FLAC).
+ISO/IEC 11172-3, section 2.4.1.3; ISO/IEC 14496-3, sections 1.6.2, 1.7.3 and 1.A.2.2; RFC 9639, section 9.1 (FLAC).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +20,8 @@ _SETS = {"h264": (0x1F, 0, (7,)), "hevc": (0x7E, 1, (33,))}
 _AC3_CHANNELS = ("1+1", "1.0", "2.0", "3.0", "2.1", "3.1", "2.2", "3.2")
 _AC3_RATES_HZ = (48_000, 44_100, 32_000)
 _MPEG_RATES_HZ = (44_100, 48_000, 32_000)
+_WITH_ELEMENTS = (1, 2, 3, 4, 5, 6, 29)
+"""Kinds of AAC whose frames are lists of elements: Main, LC, SSR, LTP, and those with SBR, scalability and PS."""
 _AAC_RATES_HZ = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 
 
@@ -42,8 +44,13 @@ def of_picture(codec: str, head: bytes) -> bytes:
 
 def of_sound(codec: str, head: bytes) -> str:
     """Channels and sample rate of a packet, in words; nothing for codecs whose container states them once."""
-    found = {"ac3": _ac3, "eac3": _ac3, "mp2": _mpeg, "mp3": _mpeg, "aac": _adts, "flac": _flac}.get(codec)
+    found = _SOUNDS.get(codec)
     return found(head) if found is not None and len(head) >= 8 else ""
+
+
+def states_itself(codec: str) -> bool:
+    """Whether packets of a codec of sound say anything of their channels or sample rate."""
+    return codec in _SOUNDS
 
 
 def of_sound_header(codec: str, header: bytes) -> str:
@@ -56,6 +63,31 @@ def of_sound_header(codec: str, header: bytes) -> str:
     bits = int.from_bytes(header[:2])
     kind, rate, channels = bits >> 11, bits >> 7 & 0xF, bits >> 3 & 0xF
     return f"channel configuration {channels}, {_AAC_RATES_HZ[rate]} Hz" if kind < 31 and rate < 13 else ""
+
+
+def first_element(codec: str, head: bytes, header: bytes) -> str:
+    """How many channels a packet of AAC has in its first element, in words.
+
+    Some writers join streams under the header of the first one, so that the header is wrong from there on. The order of
+    elements follows from the channels: stereo begins with a pair, mono and 5.1 with a single channel.
+
+    Args:
+        codec: FFmpeg's name.
+        head: The beginning of the packet.
+        header: The codec's header; empty for ADTS.
+
+    Returns:
+        Nothing for other codecs, and where the packet begins with something else than channels.
+
+    Source: ISO/IEC 14496-3, section 4.4.2.1 (``id_syn_ele``).
+    """
+    if codec != "aac" or len(head) < 10 or (header and header[0] >> 3 not in _WITH_ELEMENTS):
+        return ""
+    is_adts = head[0] == 0xFF and head[1] & 0xF6 == 0xF0
+    start = (7 if head[1] & 1 else 9) if is_adts else 0
+    return {0: "frames that begin with one channel", 1: "frames that begin with a pair of channels"}.get(
+        head[start] >> 5, ""
+    )
 
 
 def _mpeg2(head: bytes) -> bytes:
@@ -179,8 +211,26 @@ def _flac(head: bytes) -> str:
     return f"{channels + 1 if channels < 8 else 2} channels, {rates_hz[rate]} Hz"
 
 
+def _latm(head: bytes) -> str:
+    """Nothing where the frame leaves it to the one before."""
+    if head[0] != 0x56 or head[1] & 0xE0 != 0xE0 or head[3] & 0b1100_0000:
+        return ""
+    return of_sound_header("aac", head[5:])
+
+
 def _adts(head: bytes) -> str:
     if head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
         return ""  # raw frames, whose container states the rest
     rate, channels = head[2] >> 2 & 0xF, (head[2] & 1) << 2 | head[3] >> 6
     return f"channel configuration {channels}, {_AAC_RATES_HZ[rate]} Hz" if rate < len(_AAC_RATES_HZ) else ""
+
+
+_SOUNDS: Mapping[str, Callable[[bytes], str]] = {
+    "ac3": _ac3,
+    "eac3": _ac3,
+    "mp2": _mpeg,
+    "mp3": _mpeg,
+    "aac": _adts,
+    "aac_latm": _latm,
+    "flac": _flac,
+}

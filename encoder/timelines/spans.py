@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from encoder.timelines import pace
+from encoder.timelines.samples import Count
 from headend.core.media import Change, Span, Timeline
 
 BREAK_S = Fraction(1, 100)
@@ -25,17 +27,50 @@ LONGEST_FRAME_S = Fraction(13, 100)
 """Longer than any codec's frame; Opus has the longest, with 120 ms (RFC 6716, section 2.1.4)."""
 _RETURN_PACKETS = 3
 """A step that is undone within so many packets is a wrong time stamp, as MPEG-PS has them, and no break."""
-_LASTING_PACKETS = 3
 _MOST, _NEARLY_ALL = 0.9, 0.99
 """Shares of packets that must last alike to be taken for alike."""
-_QUANTA = {"ac3": 1536, "eac3": 256, "dts": 512, "opus": 120}
+_CROWDED = 8
+"""Packets that are so many times as near to each other as they are long are on top of each other."""
+_QUANTA = {"ac3": 1536, "eac3": 256, "dts": 512}
 """What the samples of a packet are a multiple of, by codec, where FFmpeg does not say how many they are.
 
-Source: ETSI TS 102 366, sections 4.2 and E.1.2; ETSI TS 102 114, section 5.4; RFC 6716, section 2.1.4.
+Source: ETSI TS 102 366, sections 4.2 and E.1.2; ETSI TS 102 114, section 5.4.
 """
 _PCM = re.compile(r"pcm_(?:s|u|f)(8|16|24|32|64)(?:le|be)?$")
 
 Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Stated:
+    """What packets say of their channels and sample rate.
+
+    Attributes:
+        runs: From when on, in words, and for how many packets.
+        lasting_packets: What is said by fewer in a row is damage.
+    """
+
+    runs: list[tuple[int, str, int]] = field(default_factory=list)
+    lasting_packets: int = 3
+
+    def say(self, pts_ticks: int, words: str) -> None:
+        """Note what a packet says; nothing changes where it says nothing."""
+        if not words:
+            return
+        if self.runs and self.runs[-1][1] == words:
+            start, _, count = self.runs[-1]
+            self.runs[-1] = (start, words, count + 1)
+        else:
+            self.runs.append((pts_ticks, words, 1))
+
+    def changes(self, time_base: Fraction) -> tuple[Change, ...]:
+        """Where it changes for longer than damage does."""
+        lasting = [(start, words) for start, words, count in self.runs if count >= self.lasting_packets]
+        return tuple(
+            Change(start * time_base, before, after)
+            for (_, before), (start, after) in pairwise(lasting)
+            if before != after
+        )
 
 
 @dataclass(slots=True)
@@ -46,42 +81,34 @@ class PacketTimes:
         pts_ticks: When each starts.
         duration_ticks: How long it lasts; 0 where that is not known.
         size_bytes: How large it is.
+        samples: How many samples it holds by its own first bytes; 0 where they don't tell.
         skipped_samples: Samples at the start of the first packet that are never heard, such as an encoder's delay.
-        stated: What the latest header of the codec says of channels and sample rate, in words.
-        kinds: What packets say of their channels and sample rate: from when on, in words, and for how many packets.
+        count: Tells how many samples a packet holds by its first bytes; None where they don't.
+        header: The codec's latest header.
+        kinds: Channels and sample rate, by the headers of packets or by the latest header of the codec.
+        elements: Channels, by what is in packets.
     """
 
     pts_ticks: "array[int]" = field(default_factory=lambda: array("q"))
     duration_ticks: "array[int]" = field(default_factory=lambda: array("q"))
     size_bytes: "array[int]" = field(default_factory=lambda: array("q"))
+    samples: "array[int]" = field(default_factory=lambda: array("q"))
     skipped_samples: int = 0
-    stated: str = ""
-    kinds: list[tuple[int, str, int]] = field(default_factory=list)
-
-    def say(self, pts_ticks: int, kind: str) -> None:
-        """Note what a packet says of itself; nothing changes where it says nothing."""
-        if not kind:
-            return
-        if self.kinds and self.kinds[-1][1] == kind:
-            start, _, count = self.kinds[-1]
-            self.kinds[-1] = (start, kind, count + 1)
-        else:
-            self.kinds.append((pts_ticks, kind, 1))
+    count: Count | None = None
+    header: bytes = b""
+    kinds: Stated = field(default_factory=Stated)
+    elements: Stated = field(default_factory=Stated)
 
     def changes(self, time_base: Fraction) -> tuple[Change, ...]:
-        """Where they change for longer than damage does."""
-        lasting = [(start, kind) for start, kind, count in self.kinds if count >= _LASTING_PACKETS]
-        return tuple(
-            Change(start * time_base, before, after)
-            for (_, before), (start, after) in pairwise(lasting)
-            if before != after
-        )
+        """Where channels or sample rate change by what packets say, for longer than damage does."""
+        return self.kinds.changes(time_base) or self.elements.changes(time_base)
 
-    def add(self, pts_ticks: int, duration_ticks: int, size_bytes: int) -> None:
+    def add(self, pts_ticks: int, duration_ticks: int, size_bytes: int, samples: int = 0) -> None:
         """Take one more packet."""
         self.pts_ticks.append(pts_ticks)
         self.duration_ticks.append(duration_ticks)
         self.size_bytes.append(size_bytes)
+        self.samples.append(samples)
 
 
 def frame_bytes(codec: str, channels: int) -> int:
@@ -143,6 +170,9 @@ def timeline(
     sample = unit // rate_hz
     quantum = _QUANTA.get(codec, 0) * sample
     lengths, counted = _lengths(pts, durations, packets, sample, packet_samples, sample_bytes, quantum, unit)
+    changes = packets.changes(time_base)
+    if counted and not changes:
+        changes = pace.changes(pts, lengths, unit)
     steps = pts[1:] - (pts[:-1] + lengths[:-1])
     breaks = _breaks(steps, unit)
     starts = np.concatenate(([0], breaks))
@@ -154,7 +184,7 @@ def timeline(
     small = np.ones(len(steps), bool)
     small[breaks - 1] = False
     drift_s = Fraction(_furthest(np.cumsum(np.where(small, steps, 0))), unit) if counted else Fraction(0)
-    return Timeline(spans, drift_s if abs(drift_s) > DRIFT_S else Fraction(0), packets.changes(time_base))
+    return Timeline(spans, drift_s if abs(drift_s) > DRIFT_S else Fraction(0), changes)
 
 
 def _lengths(
@@ -170,12 +200,21 @@ def _lengths(
     """How long each packet lasts, and whether that was counted in samples."""
     if sample_bytes:
         return np.asarray(packets.size_bytes, np.int64) // sample_bytes * sample, True
+    own: Numbers = np.asarray(packets.samples, np.int64) * sample
+    if (own[1:] > 0).all():
+        # The first packet of some codecs only prepares for the second one.
+        own[0] = own[0] or max(0, int(pts[1] - pts[0]))
+        # What the last one holds beyond its duration is padding.
+        own[-1] = min(own[-1], int(durations[-1])) if durations[-1] > 0 else own[-1]
+        return own, True
     known = durations[durations > 0]
     if not len(known):
         known = np.diff(pts)
     usual = int(np.median(known))
     exact = packet_samples * sample
-    alike = np.mean(np.abs(known - usual) <= max(usual // 100, unit // 900))
+    # Packets on top of each other are no short ones: their times had to be moved, since they went back.
+    apart = known[known * _CROWDED > usual] if exact else known
+    alike = np.mean(np.abs(apart - usual) <= max(usual // 100, unit // 900)) if len(apart) else 0.0
     constant = alike > _MOST
     if not exact and quantum and alike > _NEARLY_ALL:
         exact = round(usual / quantum) * quantum

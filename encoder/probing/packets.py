@@ -1,0 +1,83 @@
+"""What packets of sound say: when each is heard, how many samples it holds, its channels and its sample rate."""
+
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from av.audio.stream import AudioStream
+from av.packet import Packet
+
+from encoder.timelines import opus, parameters, samples
+from encoder.timelines.spans import PacketTimes
+
+HEAD_BYTES = 16
+"""How much of a packet is looked at."""
+_MOST_HEADS = 20_000
+"""Of how many packets of a stream in a local file the beginning is read; of more, one in so many."""
+
+
+def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str) -> None:
+    """Note when a packet of sound is heard, and what it says of itself.
+
+    Args:
+        sound: By stream number.
+        packet: The packet.
+        codec: FFmpeg's name of its codec; empty where that is not known.
+    """
+    if packet.pts is None or not packet.size or packet.is_discard:
+        return
+    header = bytes(packet.get_sidedata("new_extradata")) if packet.has_sidedata("new_extradata") else b""
+    if packet.stream_index not in sound:
+        context = packet.stream.codec_context
+        header = header or (context.extradata if context is not None else None) or b""
+        times = PacketTimes(skipped_samples=_skipped_samples(packet), count=samples.counter(codec, header))
+        times.elements.lasting_packets = opus.LASTING_PACKETS if codec == "opus" else times.elements.lasting_packets
+        sound[packet.stream_index] = times
+    times = sound[packet.stream_index]
+    if header:
+        times.header = header
+    data = memoryview(packet)
+    head = data[:HEAD_BYTES].tobytes()
+    times.add(packet.pts, packet.duration or 0, packet.size, times.count(head) if times.count else 0)
+    _hear(times, codec, packet.pts, head)
+    if codec == "opus":
+        times.elements.say(packet.pts, opus.streams(data, times.header))
+
+
+def _hear(times: PacketTimes, codec: str, pts_ticks: int, head: bytes) -> None:
+    stated = parameters.of_sound(codec, head) or parameters.of_sound_header(codec, times.header)
+    times.kinds.say(pts_ticks, stated)
+    times.elements.say(pts_ticks, parameters.first_element(codec, head, times.header))
+
+
+def by_index(location: str, stream: AudioStream) -> PacketTimes:
+    """What a container's index tells of the packets of sound: each lasts until the next one begins.
+
+    Args:
+        location: The file, as FFmpeg opened it. Of a local one, the beginnings of packets are read, too.
+        stream: A stream of it.
+    """
+    entries = [entry for entry in stream.index_entries if not entry.is_discard]
+    times = PacketTimes(header=stream.codec_context.extradata or b"")
+    for entry, after in pairwise(entries):
+        times.add(entry.timestamp, max(0, after.timestamp - entry.timestamp), entry.size)
+    if entries:
+        times.add(entries[-1].timestamp, 0, entries[-1].size)
+    codec = stream.codec_context.codec.canonical_name
+    if location.startswith("file:") and parameters.states_itself(codec):
+        with Path(location.removeprefix("file:")).open("rb") as file:
+            for entry in entries[:: 1 + len(entries) // _MOST_HEADS]:
+                head = os.pread(file.fileno(), min(entry.size, HEAD_BYTES), entry.pos)
+                _hear(times, codec, entry.timestamp, head)
+    return times
+
+
+def _skipped_samples(packet: "Packet[Any]") -> int:
+    """How many samples a decoder drops of a packet: what the encoder put before the first one.
+
+    Source: FFmpeg's ``AV_PKT_DATA_SKIP_SAMPLES``, whose first number it is.
+    """
+    if not packet.has_sidedata("skip_samples"):
+        return 0
+    return int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[:4], "little")

@@ -1,0 +1,111 @@
+"""The pace of sound: how far apart its packets are, against how much sound each of them holds.
+
+Some writers join parts of different sample rates under the header of the first one. Packets then say nothing of the
+change, but their times do: 1024 samples last 21.3 ms at 48 kHz, 23.2 ms at 44.1 kHz.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+
+from headend.core.media import Change, Timeline
+
+_WINDOW_PACKETS, _STRIDE_PACKETS = 24, 4
+_LASTING_WINDOWS = 4
+_OTHER = 0.04
+"""By what share paces differ: standard rates by 8 % at least, while sound that drifts does so by a few."""
+_EVEN = 0.03
+"""Windows whose mean pace is further from that of their middle half hold a gap or jitter, and are left out."""
+_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000)
+_PLACED_S = Fraction(1, 20)
+"""How exactly a break lies where the ratio of two rates would have it: a priming or a last frame may be between."""
+_NEAR_S = Fraction(1)
+"""Breaks that are nearer to each other than this are one."""
+
+Numbers = npt.NDArray[np.int64]
+
+
+def changes(pts: Numbers, lengths: Numbers, unit: int) -> tuple[Change, ...]:
+    """Where packets begin to follow each other at another pace for good, which is another sample rate.
+
+    Args:
+        pts: When each packet starts.
+        lengths: How long it lasts, counted in samples of the stated rate.
+        unit: Of both, in a second.
+
+    Returns:
+        The first change; nothing where there is none.
+    """
+    if len(pts) < 2 * _WINDOW_PACKETS or (lengths[:-1] <= 0).any():
+        return ()
+    steps = np.diff(pts)
+    paces = steps / lengths[:-1]
+    windows = np.sort(sliding_window_view(paces, _WINDOW_PACKETS)[::_STRIDE_PACKETS], axis=1)
+    quarter = _WINDOW_PACKETS // 4
+    middle = windows[:, quarter:-quarter].mean(axis=1)
+    even = np.flatnonzero((middle > 0) & (np.abs(windows.mean(axis=1) - middle) <= _EVEN * middle))
+    if len(even) < 2 * _LASTING_WINDOWS:
+        return ()
+    level = float(np.median(middle[even[:_LASTING_WINDOWS]]))
+    other = np.abs(middle[even] / level - 1) > _OTHER
+    lasting = sliding_window_view(other, _LASTING_WINDOWS).all(axis=1)
+    if not lasting.any():
+        return ()
+    place = int(np.argmax(lasting))
+    new = float(np.median(middle[even[place : place + _LASTING_WINDOWS]]))
+    first = int(even[place]) * _STRIDE_PACKETS
+    nearer = np.abs(paces[first:] - new) < np.abs(paces[first:] - level)
+    first += int(np.argmax(sliding_window_view(nearer, _STRIDE_PACKETS).all(axis=1)))
+    length_ms = float(np.median(lengths)) / unit * 1000
+    words = [f"packets {length_ms * pace:.1f} ms apart" for pace in (level, new)]
+    return (Change(Fraction(int(pts[first]), unit), *words),)
+
+
+def rate_by_break(timeline: Timeline, rate_hz: int, *, start_s: Fraction, end_s: Fraction) -> Change | None:
+    """Find where parts were joined whose ticks are of different length, since they count samples of different rates.
+
+    A part whose times are in units of another rate begins too late or too early by the ratio of the two, and the sound
+    ends too late or too early by the same ratio.
+
+    Args:
+        timeline: Of a stream of sound.
+        rate_hz: Its sample rate, as stated.
+        start_s: When the picture starts.
+        end_s: When it ends.
+    """
+    breaks = list(_breaks(timeline))
+    for other_hz in _RATES_HZ if breaks and end_s > start_s else ():
+        ratio = Fraction(rate_hz, other_hz)
+        (at_s, _), *later = breaks
+        if ratio == 1 or not _is_placed(breaks[0], start_s, 1 / ratio):
+            continue
+        off_s = timeline.spans[-1].end_s - start_s - (end_s - start_s) / ratio
+        ends_so = abs(off_s) < abs(1 - 1 / ratio) * (end_s - start_s) / 3
+        if ends_so or any(_is_placed(one, start_s, ratio) for one in later):
+            return Change(at_s, f"{rate_hz} Hz", f"times that count at {other_hz} Hz")
+    return None
+
+
+def _is_placed(one: tuple[Fraction, Fraction], start_s: Fraction, ratio: Fraction) -> bool:
+    """Whether what follows a break is so many times as late as it should be."""
+    at_s, moved_s = one
+    return abs(moved_s - (at_s - start_s) * (ratio - 1)) < _PLACED_S < abs(moved_s)
+
+
+def _breaks(timeline: Timeline) -> Iterator[tuple[Fraction, Fraction]]:
+    """When sound breaks off, and by how much what follows is later; breaks near to each other are added up."""
+    at_s: Fraction | None = None
+    moved_s = last_s = Fraction(0)
+    for before, after in pairwise(timeline.spans):
+        if at_s is not None and before.end_s - last_s > _NEAR_S:
+            yield at_s, moved_s
+            at_s, moved_s = None, Fraction(0)
+        at_s = before.end_s if at_s is None else at_s
+        moved_s += after.start_s - before.end_s
+        last_s = before.end_s
+    if at_s is not None:
+        yield at_s, moved_s

@@ -1,0 +1,99 @@
+"""How many samples a packet of sound holds, by its own first bytes, for codecs whose packets differ in length.
+
+Source: RFC 6716, section 3.1 (Opus); Vorbis I specification, sections 4.2.2, 4.2.4 and 4.3.1.
+"""
+
+from collections.abc import Callable
+
+_OPUS_TICKS = ((480, 960, 1920, 2880),) * 3 + ((480, 960),) * 2 + ((120, 240, 480, 960),) * 4
+"""Samples of a frame at 48 kHz, for each kind of it: SILK in three bandwidths, hybrid in two, CELT in four."""
+_OPUS = tuple(samples for kind in _OPUS_TICKS for samples in kind)
+_LARGEST_MODES = 64
+_MODE_BITS = 41
+"""A mode of Vorbis: whether its blocks are long, a window type and a transform type of 16 bits each, a mapping of 8."""
+
+Count = Callable[[bytes], int]
+
+
+def counter(codec: str, header: bytes) -> Count | None:
+    """A function that gets the beginning of each packet in turn, and says how many samples that packet adds.
+
+    Args:
+        codec: FFmpeg's name.
+        header: The codec's header.
+
+    Returns:
+        None for codecs that state it elsewhere, or whose header can't be read. The function gives 0 where a packet
+        can't be read, and for the first one of Vorbis.
+    """
+    if codec == "opus":
+        return of_opus
+    return _vorbis(header) if codec == "vorbis" else None
+
+
+def of_opus(head: bytes) -> int:
+    """Samples of a packet of Opus, or of a stream of it, at 48 kHz; 0 where that can't be read."""
+    if not head or (head[0] & 3 == 3 and len(head) < 2):
+        return 0
+    frames = (1, 2, 2, 0)[head[0] & 3] or head[1] & 63
+    return _OPUS[head[0] >> 3] * frames
+
+
+def _vorbis(header: bytes) -> Count | None:
+    identification, setup = _xiph(header)
+    long_modes = _long_modes(setup)
+    if len(identification) < 29 or not long_modes:
+        return None
+    sizes = 1 << (identification[28] & 0xF), 1 << (identification[28] >> 4)
+    number_mask = (1 << (len(long_modes) - 1).bit_length()) - 1
+    before = 0
+
+    def count(head: bytes) -> int:
+        nonlocal before
+        number = head[0] >> 1 & number_mask if head and not head[0] & 1 else len(long_modes)
+        if number >= len(long_modes):
+            return 0
+        size = sizes[long_modes[number]]
+        # A block overlaps with the one before by half of each.
+        added, before = (before + size) // 4 if before else 0, size
+        return added
+
+    return count
+
+
+def _xiph(header: bytes) -> tuple[bytes, bytes]:
+    """The first and the third of the three headers that FFmpeg keeps as one; empty where they can't be told apart."""
+    if header[:2] == b"\0\x1e":
+        # Each has its size before it, in 16 bits.
+        parts, at = [], 0
+        while at + 2 <= len(header):
+            size = int.from_bytes(header[at : at + 2])
+            parts.append(header[at + 2 : at + 2 + size])
+            at += 2 + size
+        return (parts[0], parts[2]) if len(parts) == 3 else (b"", b"")
+    sizes: list[int] = []
+    at = 1
+    while header[:1] == b"\x02" and len(sizes) < 2 and at < len(header):
+        end = at
+        while end < len(header) - 1 and header[end] == 255:
+            end += 1
+        sizes.append(sum(header[at : end + 1]))
+        at = end + 1
+    return (header[at : at + sizes[0]], header[at + sum(sizes) :]) if len(sizes) == 2 else (b"", b"")
+
+
+def _long_modes(setup: bytes) -> tuple[int, ...]:
+    """For each mode, 1 where its blocks are long. They stand at the header's end, before a bit that is set."""
+    bits = int.from_bytes(setup, "little")
+    end = bits.bit_length() - 1
+    found: tuple[int, ...] = ()
+    modes: tuple[int, ...] = ()
+    for number in range(1, _LARGEST_MODES + 1):
+        start = end - number * _MODE_BITS
+        # Window and transform types are all 0, and there are no more than 64 mappings.
+        if start < 6 or bits >> start + 1 & 0xFFFF_FFFF or bits >> start + 33 & 0xC0:
+            break
+        modes = (bits >> start & 1, *modes)
+        if bits >> start - 6 & 0x3F == number - 1:
+            found = modes
+    return found
