@@ -21,8 +21,9 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from encoder.probing import SOUND_CONTAINERS, forget_order, opened
+from encoder.timelines import policy
 from headend.core.errors import DamagedMaster
-from headend.core.media import Damage, EncodeTask, Master, Probe, ReadRange, VideoTrack, merged
+from headend.core.media import Change, Damage, EncodeTask, Master, Probe, ReadRange, VideoTrack, merged
 
 LOSING_CONTAINERS = ("mpegts", "mpeg")
 """Streams that are sent, and lose packets on their way. What has a hole in other containers was made so."""
@@ -44,7 +45,7 @@ def look_through(master: Master, input_url: str, read_ranges: Iterable[ReadRange
         The damage, merged to stretches that a person can look at.
 
     Raises:
-        MasterError: It can't be opened.
+        MasterError: It can't be opened, or its sound changes channels or sample rate on the way.
     """
     found: list[Damage] = []
     for read_range in read_ranges:
@@ -55,7 +56,7 @@ def look_through(master: Master, input_url: str, read_ranges: Iterable[ReadRange
             if isinstance(stream, VideoStream):
                 found += _of_picture(container, stream, read_range)
             elif isinstance(stream, AudioStream):
-                found += _of_sound(container, stream, read_range)
+                found += _of_sound(container, stream, read_range, master)
     return merged(found)
 
 
@@ -149,11 +150,19 @@ def _of_picture(container: InputContainer, stream: VideoStream, read_range: Read
             yield _damage(read_range, at_s, at_s + read_range.frame_s)
 
 
-def _of_sound(container: InputContainer, stream: AudioStream, read_range: ReadRange) -> Iterator[Damage]:
+def _of_sound(
+    container: InputContainer, stream: AudioStream, read_range: ReadRange, master: Master
+) -> Iterator[Damage]:
     forget_order(stream)
     expected_s: Fraction | None = None
-    for packet, _, failed in _decoded(container, stream, read_range):
+    before = ""
+    for packet, frames, failed in _decoded(container, stream, read_range):
         at_s = _time_s(packet, stream)
+        for frame in frames:
+            decoded = f"{len(frame.layout.channels)} channels, {frame.sample_rate} Hz"
+            if before and decoded != before and at_s is not None:
+                raise policy.changing(master, stream.index, Change(at_s, before, decoded), read_range.zero_s)
+            before = decoded
         if at_s is None or not packet.duration:
             continue
         length_s = packet.duration * packet.time_base

@@ -171,10 +171,14 @@ def _mixes(
 
 
 def _decoding(track: AudioTrack, *, compressed: bool) -> dict[str, Any]:
-    """Options of the decoders: FFmpeg's compress AC-3 for small rooms unless told otherwise (ETSI TS 102 366, 7.7)."""
-    if track.codec not in ("ac3", "eac3") or compressed:
-        return {}
-    return {f"drc_scale:{part.index}": 0 for part in track.parts or (track,)}
+    """Options of the input and its decoders."""
+    # FFmpeg would begin its filters, and with them its count of samples, anew where channels or sample rate change: it
+    # is to fail there. AC-3 may also change what it says of downmixing, which nothing here asks.
+    options: dict[str, Any] = {"reinit_filter": 0}
+    if track.codec in ("ac3", "eac3") and not compressed:
+        # FFmpeg's decoder compresses for small rooms unless told otherwise (ETSI TS 102 366, 7.7).
+        options |= {f"drc_scale:{part.index}": 0 for part in track.parts or (track,)}
+    return options
 
 
 def _picked(track: AudioTrack) -> dict[int, list[int]]:

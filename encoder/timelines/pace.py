@@ -20,6 +20,8 @@ _OTHER = 0.04
 """By what share paces differ: standard rates by 8 % at least, while sound that drifts does so by a few."""
 _EVEN = 0.03
 """Windows whose mean pace is further from that of their middle half hold a gap or jitter, and are left out."""
+CROWDED = 1 / 8
+"""Packets that are nearer to each other than so much of their length were moved there, since their times went back."""
 _RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000)
 _PLACED_S = Fraction(1, 20)
 """How exactly a break lies where the ratio of two rates would have it: a priming or a last frame may be between."""
@@ -47,7 +49,7 @@ def changes(pts: Numbers, lengths: Numbers, unit: int) -> tuple[Change, ...]:
     windows = np.sort(sliding_window_view(paces, _WINDOW_PACKETS)[::_STRIDE_PACKETS], axis=1)
     quarter = _WINDOW_PACKETS // 4
     middle = windows[:, quarter:-quarter].mean(axis=1)
-    even = np.flatnonzero((middle > 0) & (np.abs(windows.mean(axis=1) - middle) <= _EVEN * middle))
+    even = np.flatnonzero((middle > CROWDED) & (np.abs(windows.mean(axis=1) - middle) <= _EVEN * middle))
     if len(even) < 2 * _LASTING_WINDOWS:
         return ()
     level = float(np.median(middle[even[:_LASTING_WINDOWS]]))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
 from headend.core.errors import MasterError
-from headend.core.media import AudioTrack, Master, Span, Timeline
+from headend.core.media import AudioTrack, Change, Master, Span, Timeline
 
 _SHOWN = 3
 """How many places a line names."""
@@ -52,11 +52,7 @@ def check(
     """
     for stream, timeline in _timelines(programmes):
         for change in timeline.changes:
-            raise MasterError(
-                f"{master.url}: audio {stream} changes from {change.before} to {change.after} at "
-                f"{_seconds(change.at_s - start_s)}; deliver it with the same channels and rate throughout",
-                stream=stream,
-            )
+            raise changing(master, stream, change, start_s)
         for what, found, done in (
             ("no sound", list(timeline.gaps()), "have silence put there"),
             ("sound twice", list(timeline.overlaps()), "have the later one cut"),
@@ -71,6 +67,15 @@ def check(
                 stream=stream,
                 places=[_text(span, start_s) for span in found],
             )
+
+
+def changing(master: Master, stream: int, change: Change, start_s: Fraction) -> MasterError:
+    """The error of sound whose channels or sample rate change; arguments as for `check`."""
+    return MasterError(
+        f"{master.url}: audio {stream} changes from {change.before} to {change.after} at "
+        f"{_seconds(change.at_s - start_s)}; deliver it with the same channels and rate throughout",
+        stream=stream,
+    )
 
 
 def tell(programmes: Sequence[AudioTrack], *, start_s: Fraction) -> Iterator[str]:

@@ -29,12 +29,10 @@ _RETURN_PACKETS = 3
 """A step that is undone within so many packets is a wrong time stamp, as MPEG-PS has them, and no break."""
 _MOST, _NEARLY_ALL = 0.9, 0.99
 """Shares of packets that must last alike to be taken for alike."""
-_CROWDED = 8
-"""Packets that are so many times as near to each other as they are long are on top of each other."""
-_QUANTA = {"ac3": 1536, "eac3": 256, "dts": 512}
+_QUANTA = {"ac3": 1536, "eac3": 256, "dts": 512, "opus": 120}
 """What the samples of a packet are a multiple of, by codec, where FFmpeg does not say how many they are.
 
-Source: ETSI TS 102 366, sections 4.2 and E.1.2; ETSI TS 102 114, section 5.4.
+Source: ETSI TS 102 366, sections 4.2 and E.1.2; ETSI TS 102 114, section 5.4; RFC 6716, section 2.1.4.
 """
 _PCM = re.compile(r"pcm_(?:s|u|f)(8|16|24|32|64)(?:le|be)?$")
 
@@ -213,7 +211,7 @@ def _lengths(
     usual = int(np.median(known))
     exact = packet_samples * sample
     # Packets on top of each other are no short ones: their times had to be moved, since they went back.
-    apart = known[known * _CROWDED > usual] if exact else known
+    apart = known[known > usual * pace.CROWDED] if exact else known
     alike = np.mean(np.abs(apart - usual) <= max(usual // 100, unit // 900)) if len(apart) else 0.0
     constant = alike > _MOST
     if not exact and quantum and alike > _NEARLY_ALL:

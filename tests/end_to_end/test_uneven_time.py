@@ -18,6 +18,7 @@ from tests.support.uneven_masters import (
     beeping,
     in_two_edits,
     joined_pictures,
+    joined_sound,
     with_edits,
     with_sound_of,
     with_times,
@@ -67,6 +68,7 @@ def test_a_long_gap_stops_the_job_until_it_is_allowed(tmp_path: Path) -> None:
     [
         (1.01, ".mkv", "aac"), (0.99, ".mp4", "aac"), (1.01, ".ts", "ac3"), (0.99, ".mkv", "eac3"),
         (1.01, ".mkv", "libopus"), (1.01, ".mkv", "flac"), (0.99, ".mov", "alac"), (1.01, ".mkv", "pcm_s16le"),
+        (1.01, ".mkv", "libvorbis"),
     ],
 )  # fmt: skip
 def test_sound_that_drifts_against_its_time_stamps_follows_them(
@@ -186,3 +188,48 @@ def test_sound_that_changes_its_channels_is_refused_with_the_time(tmp_path: Path
 
     with pytest.raises(MasterError, match=r"audio 1 changes from 2\.0, 48000 Hz to 3\.2 and LFE, 48000 Hz at 4\.\d+ s"):
         planned(master)
+
+
+CHANGING: dict[str, tuple[str, str, str, str]] = {
+    # Codec, the parameters of both parts, and the container in which they are joined under the header of the first one.
+    "aac_slower_mp4": ("aac", "48000:stereo", "44100:stereo", ".mp4"),
+    "aac_faster_mkv": ("aac", "44100:stereo", "48000:stereo", ".mkv"),
+    "aac_slower_ts": ("aac", "48000:stereo", "44100:stereo", ".ts"),
+    "aac_half_the_rate_mp4": ("aac", "48000:stereo", "24000:stereo", ".mp4"),
+    "aac_more_channels_mp4": ("aac", "48000:mono", "48000:stereo", ".mp4"),
+    "aac_less_channels_mkv": ("aac", "48000:5.1", "48000:stereo", ".mkv"),
+    "ac3_mp4": ("ac3", "48000:stereo", "48000:5.1", ".mp4"),
+    "eac3_mov": ("eac3", "48000:5.1", "48000:stereo", ".mov"),
+    "mp3_mkv": ("libmp3lame", "48000:stereo", "48000:mono", ".mkv"),
+    "opus_mkv": ("libopus", "48000:stereo", "48000:5.1", ".mkv"),
+    "pcm_mkv": ("pcm_s16le", "48000:stereo", "48000:mono", ".mkv"),
+    "flac_mkv": ("flac", "48000:5.1", "48000:stereo", ".mkv"),
+    "vorbis_mkv": ("libvorbis", "48000:stereo", "44100:stereo", ".mkv"),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGING)
+def test_sound_that_changes_under_one_header_is_refused_with_the_time(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(MasterError, match=r"audio 1 changes from .* at [34]\.\d+ s"):
+        planned(joined_sound(tmp_path, *CHANGING[kind]))
+
+
+@pytest.mark.parametrize("codec", ["aac", "libopus", "libvorbis", "ac3", "pcm_s16le"])
+def test_parts_that_are_alike_may_be_joined(tmp_path: Path, codec: str) -> None:
+    plan = planned(joined_sound(tmp_path, codec, "48000:stereo", "48000:stereo", ".mkv"))
+
+    assert len(plan.audio) == 1
+
+
+def test_sound_that_only_changes_how_it_is_to_be_mixed_down_is_one(tmp_path: Path) -> None:
+    film = beeping(tmp_path / "film.mkv")
+    parts = b""
+    for number, level in enumerate(("0.707", "0.5")):
+        part = tmp_path / f"{number}.ac3"
+        options = ("-ss", str(2 * number), "-t", "2", "-i", str(film), "-vn", "-af", "aformat=channel_layouts=5.1")
+        run_ffmpeg(*options, "-c:a", "ac3", "-center_mixlev", level, str(part))
+        parts += part.read_bytes()
+    (tmp_path / "both.ac3").write_bytes(parts)
+    made = deliver(with_sound_of(tmp_path / "mixed.ts", film, tmp_path / "both.ac3", picture_s=4), tmp_path / "made")
+
+    assert made.beeps_s == pytest.approx(BEEPS, abs=0.05)

@@ -3,7 +3,7 @@ from pathlib import Path
 import av
 import pytest
 
-from encoder.timelines.parameters import HEAD_BYTES, of_picture, of_sound, of_sound_header
+from encoder.timelines.parameters import HEAD_BYTES, first_element, of_picture, of_sound, of_sound_header
 from tests.support.masters import run_ffmpeg
 
 SPS, OTHER, PPS = bytes.fromhex("6764000cacb202"), bytes.fromhex("6764001facd940"), bytes.fromhex("68eb")
@@ -43,11 +43,29 @@ def test_a_sequence_header_of_mpeg_2_tells_its_size_and_shape() -> None:
         ("mp2", "fffd 94c4 00 00 00 00", "mono, 48000 Hz"),
         ("aac", "fff1 4c80 00 00 00 00", "channel configuration 2, 48000 Hz"),
         ("aac", "2110 0464 00 00 00 00", ""),
+        ("aac_latm", "56e0 1220 0011 90 000000", "channel configuration 2, 48000 Hz"),
+        ("aac_latm", "56e0 1280 0011 90 000000", ""),
         ("flac", "fff8 0000 00 00 00 00", ""),
     ],
 )
 def test_packets_of_sound_tell_channels_and_rate(codec: str, head: str, words: str) -> None:
     assert of_sound(codec, bytes.fromhex(head)) == words
+
+
+@pytest.mark.parametrize(
+    ("head", "header", "words"),
+    [
+        ("2110 0464 8cc0 00000000", "1190", "frames that begin with a pair of channels"),
+        ("0110 0464 8cc0 00000000", "1188", "frames that begin with one channel"),
+        ("fff1 4c80 1fff fc21 1004", "", "frames that begin with a pair of channels"),
+        ("fff0 4c80 1fff fcab cd01", "", "frames that begin with one channel"),
+        ("de02 004c 6176 63000000", "1190", ""),  # a comment comes first
+        ("2110 0464 8cc0 00000000", "f950", ""),  # AAC of another kind, without elements
+    ],
+)
+def test_a_packet_of_aac_tells_what_it_begins_with(head: str, header: str, words: str) -> None:
+    assert first_element("aac", bytes.fromhex(head), bytes.fromhex(header)) == words
+    assert first_element("ac3", bytes.fromhex(head), bytes.fromhex(header)) == ""
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "mpeg2video", "prores", "ac3", "eac3", "mp2", "mp3", "aac", "vp9"])
