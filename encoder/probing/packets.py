@@ -12,7 +12,7 @@ from encoder.timelines import opus, parameters, samples
 from encoder.timelines.spans import PacketTimes
 
 HEAD_BYTES = 16
-"""How much of a packet is looked at."""
+"""How much of a packet is looked at, of most codecs."""
 _MOST_HEADS = 20_000
 """Of how many packets of a stream in a local file the beginning is read; of more, one in so many."""
 
@@ -31,24 +31,30 @@ def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str)
     if packet.stream_index not in sound:
         context = packet.stream.codec_context
         header = header or (context.extradata if context is not None else None) or b""
-        times = PacketTimes(skipped_samples=_skipped_samples(packet), count=samples.counter(codec, header))
-        times.elements.lasting_packets = opus.LASTING_PACKETS if codec == "opus" else times.elements.lasting_packets
-        sound[packet.stream_index] = times
+        sound[packet.stream_index] = PacketTimes(
+            skipped_samples=_skipped_samples(packet), count=samples.counter(codec, header)
+        )
     times = sound[packet.stream_index]
     if header:
         times.header = header
-    data = memoryview(packet)
-    head = data[:HEAD_BYTES].tobytes()
-    times.add(packet.pts, packet.duration or 0, packet.size, times.count(head) if times.count else 0)
-    _hear(times, codec, packet.pts, head)
+    beginning = bytes(memoryview(packet)[: _looked_at(codec, packet.size)])
+    times.add(packet.pts, packet.duration or 0, packet.size, times.count(beginning) if times.count else 0)
+    _hear(times, codec, packet.pts, beginning)
+
+
+def _looked_at(codec: str, size_bytes: int) -> int:
+    """How many bytes of a packet are looked at."""
+    return size_bytes if codec == "opus" else min(size_bytes, HEAD_BYTES)
+
+
+def _hear(times: PacketTimes, codec: str, pts_ticks: int, beginning: bytes) -> None:
     if codec == "opus":
-        times.elements.say(packet.pts, opus.streams(data, times.header))
-
-
-def _hear(times: PacketTimes, codec: str, pts_ticks: int, head: bytes) -> None:
-    stated = parameters.of_sound(codec, head) or parameters.of_sound_header(codec, times.header)
+        times.elements.lasting_packets = opus.LASTING_PACKETS
+        times.elements.say(pts_ticks, opus.streams(beginning, times.header))
+        return
+    stated = parameters.of_sound(codec, beginning) or parameters.of_sound_header(codec, times.header)
     times.kinds.say(pts_ticks, stated)
-    times.elements.say(pts_ticks, parameters.first_element(codec, head, times.header))
+    times.elements.say(pts_ticks, parameters.first_element(codec, beginning, times.header))
 
 
 def by_index(location: str, stream: AudioStream) -> PacketTimes:
@@ -65,11 +71,11 @@ def by_index(location: str, stream: AudioStream) -> PacketTimes:
     if entries:
         times.add(entries[-1].timestamp, 0, entries[-1].size)
     codec = stream.codec_context.codec.canonical_name
-    if location.startswith("file:") and parameters.states_itself(codec):
+    if location.startswith("file:") and (codec == "opus" or parameters.states_itself(codec)):
         with Path(location.removeprefix("file:")).open("rb") as file:
             for entry in entries[:: 1 + len(entries) // _MOST_HEADS]:
-                head = os.pread(file.fileno(), min(entry.size, HEAD_BYTES), entry.pos)
-                _hear(times, codec, entry.timestamp, head)
+                beginning = os.pread(file.fileno(), _looked_at(codec, entry.size), entry.pos)
+                _hear(times, codec, entry.timestamp, beginning)
     return times
 
 

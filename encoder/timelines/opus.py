@@ -14,7 +14,7 @@ _LEAST_STREAMS = 3
 """5.0, 5.1 and 7.1 have three to five. Less are found in one stream too often."""
 
 
-def streams(packet: memoryview, header: bytes) -> str:
+def streams(packet: bytes, header: bytes) -> str:
     """Whether a packet holds several streams where its header promises one, in words.
 
     Args:
@@ -26,7 +26,7 @@ def streams(packet: memoryview, header: bytes) -> str:
     """
     if len(header) < 19 or header[18] != 0:
         return ""
-    return "packets of several streams" if _is_several(bytes(packet)) else "packets of one stream"
+    return "packets of several streams" if _is_several(packet) else "packets of one stream"
 
 
 def _is_several(packet: bytes) -> bool:

@@ -202,6 +202,7 @@ CHANGING: dict[str, tuple[str, str, str, str]] = {
     "eac3_mov": ("eac3", "48000:5.1", "48000:stereo", ".mov"),
     "mp3_mkv": ("libmp3lame", "48000:stereo", "48000:mono", ".mkv"),
     "opus_mkv": ("libopus", "48000:stereo", "48000:5.1", ".mkv"),
+    "opus_mp4": ("libopus", "48000:stereo", "48000:5.1", ".mp4"),
     "pcm_mkv": ("pcm_s16le", "48000:stereo", "48000:mono", ".mkv"),
     "flac_mkv": ("flac", "48000:5.1", "48000:stereo", ".mkv"),
     "vorbis_mkv": ("libvorbis", "48000:stereo", "44100:stereo", ".mkv"),

@@ -38,4 +38,4 @@ def test_a_header_of_vorbis_that_is_damaged_tells_nothing(header: bytes) -> None
 @pytest.mark.parametrize("packet", [b"", b"\xff", b"\x03", b"\xfc\xff\xfe", bytes(range(256)), b"\xff" * 300])
 def test_any_packet_of_opus_is_survived(packet: bytes) -> None:
     samples.of_opus(packet)
-    opus.streams(memoryview(packet), b"OpusHead" + bytes(11))
+    opus.streams(packet, b"OpusHead" + bytes(11))
