@@ -35,6 +35,7 @@ from tests.support.deliveries import smallest_ladder
 from tests.support.hard_masters import BT709, KINDS, PATCHES, HardMaster, Reading, read_picture
 from tests.support.jobs import Published, submit_small
 from tests.support.masters import BEEP_S, master_of, run_ffmpeg
+from tests.support.other_masters import KINDS as OTHERS
 from tests.support.playback import frames, planes_of, sound, track_bytes
 from tests.support.text import shown, track_cues
 from tests.support.uneven_masters import KINDS as UNEVEN
@@ -98,7 +99,7 @@ def test_what_comes_out_is_what_the_master_means(kind: HardMaster, tmp_path: Pat
 
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)  # seven workers start first, on a machine that may be busy
-@pytest.mark.parametrize("kind", (*KINDS, *UNEVEN), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", (*KINDS, *UNEVEN, *OTHERS), ids=lambda kind: kind.name)
 def test_five_workers_make_the_tracks_that_two_make(
     kind: HardMaster | UnevenMaster, tmp_path: Path, scheduler: str, five_workers: str
 ) -> None:

@@ -12,6 +12,7 @@ from headend.core.errors import MasterError
 from headend.core.settings import EncodeSettings, StoreSettings
 from tests.support.deliveries import Delivered, deliver, planned
 from tests.support.masters import Sound, make_film, make_sound, run_ffmpeg
+from tests.support.other_masters import with_repeated_fields
 from tests.support.uneven_masters import (
     BEEPS_S,
     RATE,
@@ -234,3 +235,19 @@ def test_sound_that_only_changes_how_it_is_to_be_mixed_down_is_one(tmp_path: Pat
     made = deliver(with_sound_of(tmp_path / "mixed.ts", film, tmp_path / "both.ac3", picture_s=4), tmp_path / "made")
 
     assert made.beeps_s == pytest.approx(BEEPS, abs=0.05)
+
+
+def test_film_whose_fields_are_repeated_is_film(tmp_path: Path) -> None:
+    made = deliver(with_repeated_fields(tmp_path / "film.vob"), tmp_path / "made")
+
+    assert made.rate == Fraction(24000, 1001)
+    assert made.numbers == tuple(range(96))
+    assert made.beeps_s == pytest.approx(BEEPS, abs=0.04)
+
+
+def test_of_film_with_an_insert_on_video_no_picture_is_lost(tmp_path: Path) -> None:
+    master = with_repeated_fields(tmp_path / "film.vob", video_s=(1, 3))
+    made = deliver(master, tmp_path / "made")
+
+    assert sorted(set(made.numbers)) == list(range(96))
+    assert list(made.numbers) == sorted(made.numbers)
