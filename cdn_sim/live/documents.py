@@ -215,8 +215,11 @@ class Documents:
         if answered.status == HTTPStatus.NOT_MODIFIED and kept is not None:
             found = replace(kept, allowed=allowed, at_s=now_s, age_s=_age(answered.headers))
         else:
-            found = _document(answered, allowed, now_s)
-        if allowed.stored and found.status in _CACHEABLE:
+            try:
+                found = _document(answered, allowed, now_s)
+            except ValueError as error:  # a header holds what can't be sent
+                raise Unreachable from error
+        if allowed.stored and found.status in _CACHEABLE and _varies_as_keyed(answered.headers):
             self._kept.put(key, found, found.size_bytes)
         else:
             self._kept.drop(key)
@@ -279,6 +282,12 @@ def _is_text(kind: str) -> bool:
         "application/dash+xml",
         "application/json",
     )
+
+
+def _varies_as_keyed(headers: Mapping[str, str]) -> bool:
+    """Whether a response depends on nothing that keys leave out (RFC 9111, section 4.1)."""
+    names = {name.strip().lower() for name in headers.get(hdrs.VARY, "")[:1024].split(",")}
+    return names <= {"", "accept", "accept-encoding", "origin"}
 
 
 def _age(headers: Mapping[str, str]) -> float:

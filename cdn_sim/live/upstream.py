@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -27,6 +28,8 @@ READ_S = 15.0
 """How long an upstream may send nothing."""
 TOTAL_S = 120.0
 DOCUMENT_BYTES = 32 << 20
+DOCUMENT_STATUSES = frozenset({200, 301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 429, 431})
+"""What an upstream may say of a document; 304 too, if it was asked so."""
 PIECE_BYTES = 256 << 10
 _ADDRESS = re.compile(r"https?://[^/?#\s@]+(/[A-Za-z0-9._~/-]*)?")
 
@@ -123,6 +126,7 @@ class Upstreams:
             Unreachable: Nobody answers, or everybody has a fault.
         """
         headers: dict[str, str] = {hdrs.ACCEPT: accept, **({hdrs.IF_NONE_MATCH: etag} if etag else {})}
+        sensible = DOCUMENT_STATUSES | ({HTTPStatus.NOT_MODIFIED} if etag else frozenset())
         last: Answered | None = None
         for upstream in self._chosen(loops, peers=False):
             try:
@@ -134,7 +138,8 @@ class Upstreams:
             except (aiohttp.ClientError, TimeoutError, OSError):
                 upstream.breaker.note(failed=True)
                 continue
-            failed = answer.status >= 500 or len(body) > DOCUMENT_BYTES
+            # A part, or a coding that nobody asked for, must not be kept as the document.
+            failed = answer.status not in sensible or len(body) > DOCUMENT_BYTES or _is_coded(answer.headers)
             upstream.breaker.note(failed=failed)
             if not failed:
                 upstream.retries.earn()
@@ -176,7 +181,8 @@ class Upstreams:
                         upstream.breaker.note(failed=False)
                         missing = True
                         continue
-                    if answer.status != (206 if at else 200) or answer.content_length != size_bytes - at:
+                    length = answer.content_length
+                    if answer.status != (206 if at else 200) or length != size_bytes - at or _is_coded(answer.headers):
                         upstream.breaker.note(failed=answer.status >= 500)
                         continue
                     if facts is not None:
@@ -221,10 +227,15 @@ class Upstreams:
                 connector=aiohttp.TCPConnector(limit=256, limit_per_host=128),
                 auto_decompress=False,
                 read_bufsize=PIECE_BYTES,
-                skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT_ENCODING),
+                skip_auto_headers=(hdrs.USER_AGENT,),
             )
         mark = f"{self._name}; {LOOP_MARK}" if upstream.role is Role.PEER else self._name
-        sent = {**headers, **self._headers(), LOOP: f"{loops}, {mark}" if loops else mark}
+        sent = {
+            hdrs.ACCEPT_ENCODING: "identity",
+            **headers,
+            **self._headers(),
+            LOOP: f"{loops}, {mark}" if loops else mark,
+        }
         return self._session.get(f"{upstream.url}{target}", headers=sent, allow_redirects=False)
 
 
@@ -252,5 +263,9 @@ def modified_of(headers: Mapping[str, str]) -> datetime:
     """``Last-Modified`` of a response; now if it has none."""
     try:
         return parsedate_to_datetime(headers[hdrs.LAST_MODIFIED]).astimezone(UTC)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return datetime.now(UTC)
+
+
+def _is_coded(headers: Mapping[str, str]) -> bool:
+    return headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity")

@@ -5,7 +5,7 @@ import hashlib
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,6 +64,7 @@ class FaultyOrigin:
         caching: Cache-Control of the playlist.
         asked: How often each path was asked for.
         headers: Headers of the last request for each path.
+        lie: Makes the answer to every request for a playlist; None for honest answers.
     """
 
     count: int = 40
@@ -76,6 +77,7 @@ class FaultyOrigin:
     caching: str = "public, max-age=60"
     asked: Counter[str] = field(default_factory=Counter)
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
+    lie: Callable[[], web.Response] | None = None
     url: str = ""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -86,6 +88,8 @@ class FaultyOrigin:
         parts = request.path.strip("/").split("/")
         if parts[-1] == "index":
             return web.Response(body=index_of(parts[0], self.count, self.size_bytes))
+        if parts[-1] == "multivariant.m3u8" and self.lie is not None:
+            return self.lie()
         if parts[-1] == "multivariant.m3u8":
             etag = f'"{hashlib.sha256(self.playlist).hexdigest()[:16]}"'
             known = {"ETag": etag, "Cache-Control": self.caching, "Last-Modified": MODIFIED}

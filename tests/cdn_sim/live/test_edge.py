@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import hashlib
 import http.client
 import socket
@@ -6,13 +7,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email.message import Message
 from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from cdn_sim.live.serving import EdgeSettings
 from cdn_sim.live.serving import running as edge_running
@@ -297,6 +299,58 @@ def test_strange_paths_never_reach_upstream(
             answer = client.makefile("rb").readline()
         assert answer.split()[1] == str(status).encode()
     assert not origin.asked
+
+
+HLS = "application/vnd.apple.mpegurl"
+FRESH = {"Cache-Control": "public, max-age=60"}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda: web.Response(body=gzip.compress(b"#EXTM3U"), headers={**FRESH, "Content-Encoding": "gzip"}),
+        lambda: web.Response(status=206, body=b"#EXT", headers={**FRESH, "Content-Range": "bytes 0-3/100"}),
+        lambda: web.Response(status=304, headers=FRESH),
+        lambda: web.Response(status=299, body=b"#EXTM3U", headers=FRESH),
+        lambda: web.Response(body=b"#EXTM3U", headers={**FRESH, "Content-Type": "text/\u2603"}),
+    ],
+    ids=["in a coding that nobody asked for", "a part", "not modified", "an unknown success", "an unsendable header"],
+)  # fmt: skip
+def test_what_upstream_must_not_say_is_neither_served_nor_kept(
+    lie: Callable[[], web.Response], origin: FaultyOrigin, settings: EdgeSettings
+) -> None:
+    with edge_running(settings) as url:
+        origin.lie = lie
+        assert get(f"{url}/film/multivariant.m3u8")[0] == 502
+        origin.lie = None
+        assert wait_for(lambda: get(f"{url}/film/multivariant.m3u8")[:2] == (200, origin.playlist))
+
+
+def test_a_document_that_varies_by_what_keys_leave_out_is_served_and_not_kept(
+    origin: FaultyOrigin, settings: EdgeSettings
+) -> None:
+    cookie = {
+        "Vary": "Accept-Encoding, Cookie",
+        "Set-Cookie": "a=b",
+        "Last-Modified": "Mon, 01 Jan 0001 00:00:00 +2300",
+    }
+    origin.lie = lambda: web.Response(body=b"#EXTM3U", content_type=HLS, headers={**FRESH, **cookie})
+    with edge_running(settings) as url:
+        for _ in range(2):
+            status, body, headers = get(f"{url}/film/multivariant.m3u8")
+            assert (status, body, headers["Set-Cookie"]) == (200, b"#EXTM3U", None)
+    assert origin.asked["/film/multivariant.m3u8"] == 2
+    assert origin.headers["/film/multivariant.m3u8"]["Accept-Encoding"] == "identity"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    """Whether something comes true in time: an upstream that failed is left alone for a while."""
+    until_s = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def test_a_full_disk_costs_the_keeping_not_the_answer(settings: EdgeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
