@@ -20,6 +20,10 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _UNITS |= {f"{unit}i": 1 << 10 * power for power, unit in enumerate("KMGTP", 1)}
 MOST_DAYS = 24
 """Times are kept in 31 bits of milliseconds."""
+MOST_SEED = (1 << 53) - 1
+"""What JSON keeps exactly; the report names its seeds."""
+MOST_BYTES = 10**18
+"""Sizes are kept in 63 bits, and sums of them too."""
 
 
 def presets() -> tuple[str, ...]:
@@ -144,18 +148,34 @@ def _told(message: str) -> str:
         return f"{key} is no key; {f'did you mean {near[0]!r}?' if near else 'use one of ' + ', '.join(known)}"
     if found := re.search(r"missing required field `(.+)`", text):
         return f"{place}.{found[1]}".lstrip(".") + " is missing; add it"
+    if found := re.search(r"[Ii]nvalid enum value (.+)", text):
+        return f"{place}: there is no {found[1]}; use one of {', '.join(_choices_at(place))}"
     return f"{place}: {text[:1].lower()}{text[1:]}" if place else text
 
 
+def _choices_at(place: str) -> list[str]:
+    """The words that may stand at a place."""
+    above, _, key = re.sub(r"\[\d+\]", "", place).rpartition(".")
+    kind = _struct_at(above)
+    field = next((each for each in msgspec.structs.fields(kind) if each.encode_name == key), None) if kind else None
+    return [str(choice) for choice in get_args(field.type)] if field else []
+
+
 def _fields_at(place: str) -> list[str]:
+    kind = _struct_at(place)
+    return [each.encode_name for each in msgspec.structs.fields(kind)] if kind else []
+
+
+def _struct_at(place: str) -> Any:
+    """The kind of table that stands at a place; None if there is none."""
     kind: Any = Scenario
     for part in re.sub(r"\[\d+\]", "", place).split("."):
         if part:
             field = next((each for each in msgspec.structs.fields(kind) if each.encode_name == part), None)
             kind = _struct_in(field.type) if field else None
         if kind is None:
-            return []
-    return [each.encode_name for each in msgspec.structs.fields(kind)]
+            return None
+    return kind
 
 
 def _struct_in(kind: Any) -> Any:
@@ -170,8 +190,12 @@ def _problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
     """What is impossible: the key, and what to do."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", scenario.name):
         yield "name", f"{scenario.name!r} must be of a-z, 0-9 and '-'"
-    if not scenario.seeds or len(set(scenario.seeds)) != len(scenario.seeds) or min(scenario.seeds, default=0) < 0:
-        yield "seeds", "give at least one, all different and not negative, such as [1, 2, 3]"
+    if (
+        not scenario.seeds
+        or len(set(scenario.seeds)) != len(scenario.seeds)
+        or any(not 0 <= seed <= MOST_SEED for seed in scenario.seeds)
+    ):
+        yield "seeds", f"give at least one, all different and from 0 to {MOST_SEED:,}, such as [1, 2, 3]"
     if scenario.days.counted < 1 or scenario.days.warm_up < 0 or scenario.days.all > MOST_DAYS:
         yield "days", f"counted must be at least 1, warm_up at least 0, and both together at most {MOST_DAYS}"
     yield from _catalogue_problems(scenario)
@@ -322,7 +346,8 @@ def _edge_problems(place: str, scenario: Scenario, isp: Isp | None = None) -> It
 
 def _size_problems(place: str, text: str) -> Iterator[tuple[str, str]]:
     try:
-        size_bytes(text)
+        if size_bytes(text) > MOST_BYTES:
+            yield place, f"{text!r} is more than {MOST_BYTES // 10**15:,}P, the most that can be simulated"
     except ValueError:
         yield place, f"{text!r} is no size, such as '20T'"
 
@@ -333,12 +358,12 @@ def _event_problems(scenario: Scenario, event: Any) -> Iterator[str]:
     edges = [f"{isp.name}/{number}" for isp in scenario.isps for number in range(1, isp.edges + 1)]
     if event.kind == "lost" and bool(what.edge) == bool(what.shield):
         yield 'give edge = "provider/number" or shield = "provider", one of them'
-    edge = getattr(what, "edge", "")
-    if edge and edge not in edges:
+    edge = getattr(what, "edge", None)
+    if edge not in (None, *edges) and (edge or event.kind != "lost"):
         yield f"there is no edge {edge!r}; use one of {', '.join(edges[:8])}"
     for key in ("shield", "transit", "isp"):
-        name = getattr(what, key, "")
-        if name and name not in names:
+        name = getattr(what, key, None)
+        if name not in (None, *names) and (name or event.kind != "lost"):
             yield f"there is no provider {name!r}; use one of {', '.join(names)}"
     if not _between(getattr(what, "minutes", 1.0), 0.1, 1e6):
         yield "minutes must be at least 0.1"

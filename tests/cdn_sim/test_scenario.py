@@ -75,8 +75,19 @@ def changed(old: str, new: str) -> str:
         ),
         (
             changed("seeks_per_hour = 0.4", 'players = [{ share = 1, rule = "psychic" }]'),
-            "viewers.players[0].rule",
+            "viewers.players[0].rule: there is no 'psychic'; use one of ",
         ),
+        (changed("seeds = [1]", "seeds = [9999999999999999999]"), "seeds: give at least one, all different and from 0"),
+        (changed('disk = "15G"', 'disk = "9999P"'), "edge.disk: '9999P' is more than 1,000P"),
+        (
+            SMOKE + '\n[[events]]\nat = "day 2 20:30"\nslow = { transit = "", minutes = 5 }\n',
+            "there is no provider ''; use one of north",
+        ),
+        (
+            SMOKE + '\n[[events]]\nat = "day 2 20:30"\ndisk_full = { edge = "", minutes = 5 }\n',
+            "there is no edge ''; use one of north/1, north/2",
+        ),
+        (changed("gbps = 2\n", 'gbps = 2\npolicy = "lrux"\n'), "edge.policy: there is no 'lrux'; use one of slru, lru"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_its_key(text: str, message: str) -> None:
