@@ -124,44 +124,41 @@ def draw(report: Report, path: Path) -> None:
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    titles = ["kernels: times as fast as libcachesim (dotted: asked)"] * bool(report.kernels)
-    titles += [
+    titles = [
         f"{churn.name} churn: {what}" for churn in report.fill for what in ("bytes from the edge", "transit, p95")
     ]
+    titles += ["kernels: times as fast as libcachesim (dotted: asked)"] * bool(report.kernels)
     if not titles:
         return
     with charts.panels(path, titles, "headend's simulation") as axes:
-        left = list(axes)
-        if report.kernels:
-            axis = left.pop(0)
-            names = [row.policy for row in report.kernels]
-            drawn = axis.barh(names, [row.ratio for row in report.kernels], color=charts.OURS, height=0.65)
-            axis.bar_label(drawn, fmt="%.1f", padding=3, fontsize=9)
-            for place, row in enumerate(report.kernels):
-                axis.plot([row.target] * 2, [place - 0.4, place + 0.4], color=charts.BOUND, linestyle=":")
-            axis.invert_yaxis()
-            axis.margins(x=0.12)
+        panels = iter(axes)
         for churn in report.fill:
-            hits, peaks = left.pop(0), left.pop(0)
-            ways = [row.way for row in churn.ways]
-            for axis, values, half, unit in (
-                (
-                    hits,
-                    [100 * row.byte_hit for row in churn.ways],
-                    [100 * row.byte_hit_interval for row in churn.ways],
-                    "%",
-                ),
-                (peaks, [row.p95 for row in churn.ways], [row.p95_interval for row in churn.ways], f"{churn.best} = 1"),
-            ):
-                colours = [charts.OURS if "pinned" in way and "oracle" not in way else charts.OTHERS for way in ways]
-                colours = [
-                    charts.BOUND if "oracle" in way else colour for way, colour in zip(ways, colours, strict=True)
-                ]
-                axis.barh(ways, values, xerr=half, color=colours, height=0.65, ecolor="#444444")
-                axis.invert_yaxis()
-                axis.set_xlabel(unit)
-                low, high = min(values), max(values)
-                axis.set_xlim(low - 0.5 * (high - low) - 0.01, high + 0.2 * (high - low) + 0.01)
+            hits = [(100 * row.byte_hit, 100 * row.byte_hit_interval) for row in churn.ways]
+            _draw_ways(next(panels), churn, hits, "%")
+            peaks = [(row.p95, row.p95_interval) for row in churn.ways]
+            _draw_ways(next(panels), churn, peaks, f"{churn.best} = 1")
+        if report.kernels:
+            _draw_kernels(next(panels), report.kernels)
+
+
+def _draw_ways(axis: Any, churn: Churn, values: Sequence[tuple[float, float]], unit: str) -> None:
+    ways = [row.way for row in churn.ways]
+    colours = [charts.BOUND if "oracle" in way else charts.OURS if "pinned" in way else charts.OTHERS for way in ways]
+    means, halves = zip(*values, strict=True)
+    axis.barh(ways, means, xerr=halves, color=colours, height=0.65, ecolor="#444444")
+    axis.invert_yaxis()
+    axis.set_xlabel(unit)
+    span = max(means) - min(means)
+    axis.set_xlim(min(means) - 0.5 * span - 0.01, max(means) + 0.2 * span + 0.01)
+
+
+def _draw_kernels(axis: Any, kernels: Sequence[Kernel]) -> None:
+    bars = axis.barh([row.policy for row in kernels], [row.ratio for row in kernels], color=charts.OURS, height=0.65)
+    axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=9)
+    for place, row in enumerate(kernels):
+        axis.plot([row.target] * 2, [place - 0.4, place + 0.4], color=charts.BOUND, linestyle=":")
+    axis.invert_yaxis()
+    axis.margins(x=0.12)
 
 
 def _cpu(work: Callable[..., Any], *args: Any, **options: Any) -> tuple[float, Any]:
