@@ -36,10 +36,29 @@ def output(*argv: str, user: str | None = None) -> str:
     return done.stdout + done.stderr
 
 
-def program(name: str, package: str) -> str:
+NOBODY = "nobody" if os.geteuid() == 0 else None
+"""Who runs players that refuse to run as root."""
+
+
+def program(name: str, package: str, *trial: str, user: str | None = None) -> str:
+    """Find a player; the test is skipped, with the reason, where there is none or it can't even start.
+
+    Args:
+        name: Its program.
+        package: Where Debian has it.
+        trial: Arguments with which it starts, plays nothing, and ends well.
+        user: Who runs it; None for whoever runs the tests.
+    """
     path = shutil.which(name)
     if path is None:
         pytest.skip(f"{name} is not installed; Debian has it in {package}")
+    tried = subprocess.run(
+        [path, *trial], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S,
+        check=False, user=user, extra_groups=None if user is None else (),
+    )  # fmt: skip
+    if tried.returncode != 0:
+        why = (tried.stderr.strip() or f"status {tried.returncode}").splitlines()[-1]
+        pytest.skip(f"{name} can't start: {why}; reinstall {package}")
     return path
 
 
@@ -86,11 +105,14 @@ def test_ffmpeg_decodes_every_rendition_without_an_error_and_whole(served: Serve
     assert all(abs(count - programme) <= longest_frame for count in heard.values()), heard
 
 
+GSTREAMER = "gstreamer1.0-tools, with gstreamer1.0-plugins-good, -bad and -libav"
+
+
 @each_manifest
 def test_gstreamer_plays_to_the_end(served: Served, manifest: str) -> None:
     said = output(
-        *(program("gst-launch-1.0", "gstreamer1.0-tools, with gstreamer1.0-plugins-good, -bad and -libav"), "-v"),
-        *("playbin3", f"uri={served.url}/{TITLE}/{manifest}"),
+        program("gst-launch-1.0", GSTREAMER, "fakesrc", "num-buffers=1", "!", "fakesink"),
+        *("-v", "playbin3", f"uri={served.url}/{TITLE}/{manifest}"),
         *("video-sink=fakesink name=pictures sync=false silent=false", "audio-sink=fakesink name=sounds sync=false"),
     )
     shown = set(re.findall(r"pictures: last-message = chain .* pts: ([0-9:.]+)", said))
@@ -101,8 +123,19 @@ def test_gstreamer_plays_to_the_end(served: Served, manifest: str) -> None:
 @each_manifest
 def test_mpv_plays_to_the_end(served: Served, manifest: str) -> None:
     said = output(
-        *(program("mpv", "mpv"), "--no-config", "--vo=null", "--ao=null", "--untimed", "--msg-level=all=warn"),
-        *("--msg-level=cplayer=info,statusline=status", "--term-status-msg=at ${=time-pos} of ${=duration}."),
+        *(
+            program("mpv", "mpv", "--version"),
+            "--no-config",
+            "--vo=null",
+            "--ao=null",
+            "--untimed",
+            "--msg-level=all=warn",
+        ),
+        *(
+            "--msg-level=all=warn",
+            "--msg-level=cplayer=info,statusline=status",
+            "--term-status-msg=at ${=time-pos} of ${=duration}.",
+        ),
         f"{served.url}/{TITLE}/{manifest}",
     )
     times = re.findall(r"at ([0-9.]+) of ([0-9.]+)\.", said)
@@ -113,16 +146,21 @@ def test_mpv_plays_to_the_end(served: Served, manifest: str) -> None:
     assert "(End of file)" in said
 
 
+SILENT = ("--intf=dummy", "--vout=dummy", "--aout=dummy")
 NO_STREAM = "adaptive demux error: Failed to create demuxer (nil) Unknown"
 
 
 @each_manifest
 def test_vlc_plays_to_the_end(served: Served, manifest: str) -> None:
     said = output(
-        *(program("cvlc", "vlc-bin, with vlc-plugin-base"), "-vv", "--play-and-exit"),
-        *("--intf=dummy", "--vout=dummy", "--aout=dummy", "--codec=avcodec"),  # no digital output: sound is decoded
+        *(
+            program("cvlc", "vlc-bin, with vlc-plugin-base", *SILENT, "vlc://quit", user=NOBODY),
+            "-vv",
+            "--play-and-exit",
+        ),
+        *(*SILENT, "--codec=avcodec"),  # no digital output: sound is decoded
         f"{served.url}/{TITLE}/{manifest}",
-        user="nobody" if os.geteuid() == 0 else None,  # it refuses to run as root
+        user=NOBODY,
     )
     # VLC takes DASH's thumbnails for one more stream, asks for a sheet, and does without.
     errors = re.findall(r"(?:demux|stream|adaptive) error: (.*)", said.replace(NO_STREAM, "", 1))

@@ -1,8 +1,5 @@
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -10,32 +7,11 @@ from headend.core.http.server import Limits
 from headend.core.storage.memory import MemoryStore
 from origin.serving import Serving, running
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask, put_release
+from tests.support.raw_http import connected, read_all, say
+from tests.support.waiting import wait_until
 
 SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
 LARGE = bytes(range(256)) * (64 << 10)  # 16 MiB: more than the kernel buffers for a connection
-
-
-@contextmanager
-def connected(base_url: str) -> Iterator[socket.socket]:
-    place = urlsplit(base_url)
-    with socket.create_connection((place.hostname, place.port), timeout=30) as client:
-        yield client
-
-
-def read_all(client: socket.socket) -> bytes:
-    pieces = []
-    try:
-        while piece := client.recv(1 << 16):
-            pieces.append(piece)
-    except ConnectionResetError:
-        pass
-    return b"".join(pieces)
-
-
-def say(base_url: str, request: bytes) -> bytes:
-    with connected(base_url) as client:
-        client.sendall(request)
-        return read_all(client)
 
 
 def request_line(path: str) -> bytes:
@@ -154,8 +130,7 @@ def test_who_reads_slowly_holds_no_memory_once_the_disk_has_the_segment(tmp_path
     kept = b'headend_origin_disk_cache_total{result="kept"} 1.0'
     with running(store, serving=Serving(cache_bytes=1, disk_cache=tmp_path)) as url, connected(url) as client:
         client.sendall(request_line(SEGMENT))
-        while kept not in ask(url, "/metrics").body or figure(url, "sending_bytes"):
-            pass
+        wait_until(lambda: kept in ask(url, "/metrics").body and not figure(url, "sending_bytes"))
         assert read_all(client).endswith(b"\r\n\r\n" + LARGE)
 
 
@@ -167,8 +142,7 @@ def test_a_slow_reader_is_cut_off_with_a_reset() -> None:
         connected(large_url) as client,
     ):
         client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-        while figure(large_url, "slow_readers_total") == 0:
-            pass
+        wait_until(lambda: figure(large_url, "slow_readers_total"))
         head, _, body = read_all(client).partition(b"\r\n\r\n")
     assert f"Content-Length: {len(LARGE)}".encode() in head
     assert len(body) < len(LARGE)
@@ -178,8 +152,7 @@ def test_who_leaves_in_the_middle_is_counted(large_url: str) -> None:
     with connected(large_url) as client:
         client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         client.recv(1000)
-    while figure(large_url, "disconnects_total") == 0:
-        pass
+    wait_until(lambda: figure(large_url, "disconnects_total"))
     assert ask(large_url, "/livez").status == 200
 
 
@@ -190,14 +163,12 @@ def test_bodies_under_way_are_bounded_but_many_may_read_the_same(store: WatchedS
         connected(url) as stalled,
     ):
         stalled.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-        while figure(url, "sending_bytes") < len(LARGE):
-            pass
+        wait_until(lambda: figure(url, "sending_bytes") >= len(LARGE))
         other = ask(url, SEGMENT.replace("1.m4s", "2.m4s"))
         assert (other.status, other.headers["retry-after"]) == (503, "2")
         assert ask(url, SEGMENT).body == LARGE
         stalled.close()
-        while figure(url, "sending_bytes") > 10_000:
-            pass
+        wait_until(lambda: figure(url, "sending_bytes") <= 10_000)
         assert ask(url, SEGMENT.replace("1.m4s", "2.m4s")).body == LARGE[::-1]
 
 
@@ -210,8 +181,7 @@ def test_connections_beyond_the_limit_are_asked_to_come_back(store: WatchedStore
             answer = say(url, b"")
             assert answer.startswith(b"HTTP/1.1 503 ")
             assert b"Retry-After" in answer
-        while not say(url, request_line("/livez")).startswith(b"HTTP/1.1 200 "):
-            pass
+        wait_until(lambda: say(url, request_line("/livez")).startswith(b"HTTP/1.1 200 "))
 
 
 def test_a_connection_that_never_says_anything_is_closed(store: WatchedStore) -> None:

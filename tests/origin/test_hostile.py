@@ -38,7 +38,9 @@ from origin.serving import Serving, running
 from tests.origin.grants import CLOSED, STRANGE_KEYS, token
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, put_release
 from tests.support.command_line import environment
+from tests.support.raw_http import connected, read_all, say
 from tests.support.s3_servers import BUCKET
+from tests.support.waiting import wait_until
 
 ROOT = f"/{TITLE}/releases/{RELEASE}"
 TRACKS = f"/{TITLE}/tracks"
@@ -55,30 +57,6 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
-
-
-@contextmanager
-def connected(url: str) -> Iterator[socket.socket]:
-    place = urlsplit(url)
-    with socket.create_connection((place.hostname, place.port), timeout=30) as client:
-        yield client
-
-
-def read_all(client: socket.socket) -> bytes:
-    pieces = []
-    try:
-        while piece := client.recv(1 << 16):
-            pieces.append(piece)
-    except ConnectionResetError:
-        pass
-    return b"".join(pieces)
-
-
-def say(url: str, request: bytes) -> bytes:
-    """Send bytes, and read until the origin ends the connection."""
-    with connected(url) as client:
-        client.sendall(request)
-        return read_all(client)
 
 
 def parse(answer: bytes) -> Answer:
@@ -315,8 +293,7 @@ def test_silent_and_trickling_connections_are_closed(ground: Ground) -> None:
     with connected(url), connected(url):
         refused = parse(say(url, b""))  # the third of one address, though there is room for others
         assert (refused.status, refused.headers["retry-after"]) == (503, "2")
-    while parse(say(url, request("/livez"))).status != 200:
-        pass
+    wait_until(lambda: parse(say(url, request("/livez"))).status == 200)
     url = ground.origin(serving=Serving(limits=Limits(head_s=0.5, keepalive_s=0.5)))
     with connected(url) as silent, connected(url) as slow, connected(url) as idle:
         slow.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nX: ")
@@ -336,13 +313,11 @@ def test_slow_readers_are_bounded_and_cut_off(ground: Ground) -> None:
             client.recv(1)
             refused = get(url, other)  # another body would be more memory than there is for bodies
             assert (refused.status, refused.headers["retry-after"]) == (503, "2")
-        while get(url, other).status != 200:
-            pass
+        wait_until(lambda: get(url, other).status == 200)
     url = ground.origin(serving=Serving(limits=Limits(write_s=0.2)))
     with connected(url) as client:
         client.sendall(f"GET {other} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-        while figure(url, "slow_readers_total") == 0:
-            pass
+        wait_until(lambda: figure(url, "slow_readers_total"))
         assert len(read_all(client)) < len(LARGE)
 
 
@@ -354,8 +329,7 @@ def test_clients_that_leave_are_not_errors(ground: Ground) -> None:
         with connected(url) as client:
             client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             client.recv(1000)
-    while figure(url, "disconnects_total") < 3:
-        pass
+    wait_until(lambda: figure(url, "disconnects_total") >= 3)
     assert not [record for record in ground.caplog.records if record.levelno >= logging.WARNING or record.exc_info]
 
 
@@ -364,8 +338,7 @@ def test_followers_survive_when_the_first_client_leaves(ground: Ground) -> None:
     ground.store.gate.clear()
     with connected(ground.url) as leader, connected(ground.url) as follower:
         leader.sendall(request(SEGMENT))
-        while not ground.store.reads:
-            pass
+        wait_until(lambda: ground.store.reads)
         follower.sendall(request(SEGMENT))
         leader.close()
         ground.store.gate.set()
