@@ -123,19 +123,9 @@ def test_gstreamer_plays_to_the_end(served: Served, manifest: str) -> None:
 @each_manifest
 def test_mpv_plays_to_the_end(served: Served, manifest: str) -> None:
     said = output(
-        *(
-            program("mpv", "mpv", "--version"),
-            "--no-config",
-            "--vo=null",
-            "--ao=null",
-            "--untimed",
-            "--msg-level=all=warn",
-        ),
-        *(
-            "--msg-level=all=warn",
-            "--msg-level=cplayer=info,statusline=status",
-            "--term-status-msg=at ${=time-pos} of ${=duration}.",
-        ),
+        program("mpv", "mpv", "--version"),
+        *("--no-config", "--vo=null", "--ao=null", "--untimed", "--msg-level=all=warn"),
+        *("--msg-level=cplayer=info,statusline=status", "--term-status-msg=at ${=time-pos} of ${=duration}."),
         f"{served.url}/{TITLE}/{manifest}",
     )
     times = re.findall(r"at ([0-9.]+) of ([0-9.]+)\.", said)
