@@ -4,7 +4,6 @@ from headend.app.cli.demo_edges import browser
 from tests.conformance.conftest import TITLE, Served
 
 
-@pytest.mark.flaky(reruns=2)
 def test_the_demos_browser_plays_a_title_to_its_end(served: Served) -> None:
     said: list[str] = []
     with browser(TITLE, said.append) as play:

@@ -1,20 +1,20 @@
 """Whatever is killed, nothing half-made is visible and a second run finishes the work."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
-import pytest
 
 from headend.core import layout
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from packager.conformance import verify
 from tests.support.masters import make_film
+from tests.support.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,16 +41,7 @@ def encoders_of(folder: Path) -> list[int]:
     return found
 
 
-def wait_for(condition: object, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.05)
-
-
 def test_a_second_submit_finishes_what_a_kill_of_everything_left(tmp_path: Path) -> None:
-    import json
-
     master = make_film(tmp_path / "master.mp4", frame_count=150, size=(160, 90), codec_args=("-preset", "ultrafast"))
     store = open_store(StoreSettings(str(tmp_path / "store")))
 
@@ -58,10 +49,10 @@ def test_a_second_submit_finishes_what_a_kill_of_everything_left(tmp_path: Path)
         return sum("/receipts/" in info.key for info in store.list("titles/"))
 
     first = start(master, tmp_path)
-    wait_for(lambda: receipts() >= 2 and encoders_of(tmp_path))
+    wait_until(lambda: receipts() >= 2 and encoders_of(tmp_path))
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    wait_for(lambda: not encoders_of(tmp_path), 10)
+    wait_until(lambda: not encoders_of(tmp_path))
     kept = receipts()
     assert not [info for info in store.list("titles/") if info.key == layout.current("film")]
     assert not [info for info in store.list("titles/") if info.key.endswith((".m3u8", ".mpd"))]
@@ -80,7 +71,7 @@ def test_a_worker_that_dies_costs_one_attempt_and_no_frame(tmp_path: Path) -> No
     master = make_film(tmp_path / "master.mp4", frame_count=75, size=(160, 90), codec_args=("-preset", "ultrafast"))
     store = open_store(StoreSettings(str(tmp_path / "store")))
     job = start(master, tmp_path)
-    wait_for(lambda: encoders_of(tmp_path))
+    wait_until(lambda: encoders_of(tmp_path))
     victim = psutil.Process(encoders_of(tmp_path)[0]).parent()
     assert victim is not None
     victim.kill()
@@ -90,15 +81,14 @@ def test_a_worker_that_dies_costs_one_attempt_and_no_frame(tmp_path: Path) -> No
     assert verify(store, "film").findings == ()
 
 
-@pytest.mark.flaky(reruns=1)  # it waits for real work, and a busy machine may be late
 def test_an_interrupt_leaves_no_process_and_no_release(tmp_path: Path) -> None:
     master = make_film(tmp_path / "master.mp4", frame_count=250, codec_args=("-preset", "ultrafast"))
     job = start(master, tmp_path)
-    wait_for(lambda: encoders_of(tmp_path))
+    wait_until(lambda: encoders_of(tmp_path))
     os.killpg(job.pid, signal.SIGINT)
-    assert job.wait(30) == 130
-    wait_for(lambda: not encoders_of(tmp_path), 10)
-    wait_for(lambda: not _session(job.pid), 10)
+    assert job.wait(PATIENCE_S) == 130
+    wait_until(lambda: not encoders_of(tmp_path))
+    wait_until(lambda: not _session(job.pid))
     store = open_store(StoreSettings(str(tmp_path / "store")))
     assert not [info for info in store.list("titles/") if info.key == layout.current("film")]
 

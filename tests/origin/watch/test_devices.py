@@ -1,5 +1,6 @@
 """The page to watch where scripts can't feed a video element, and where a player fails, in a real Chromium."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,14 +10,12 @@ from headend.core.storage.memory import MemoryStore
 from origin.serving import running
 from origin.watch import fetch, pages
 from origin.watch.players import PLAYERS
-from tests.support.browsers import PHONE, chromium, wait_for
+from tests.support.browsers import PHONE, WAIT_S, chromium, wait_for
 from tests.support.releases import publish_plan, store_real
 
 NO_MEDIA_SOURCE = "delete window.MediaSource; delete window.ManagedMediaSource; delete window.WebKitMediaSource;"
 NATIVE_HLS = "HTMLMediaElement.prototype.canPlayType = () => 'maybe';"
 NO_HLS = "HTMLMediaElement.prototype.canPlayType = () => '';"
-
-pytestmark = pytest.mark.flaky(reruns=2)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +47,10 @@ def test_an_iphone_without_media_source_gets_its_own_hls_player(browser: Any, se
     page.goto(served)
     wait_for(page, "document.querySelectorAll('#player label').length", lambda: page.inner_text("body"))
     assert page.locator("#player label").all_inner_texts() == ["Browser"]
+    deadline_s = time.monotonic() + WAIT_S
     while not any("multivariant.m3u8" in url for url in asked):
-        page.wait_for_timeout(50)
+        assert time.monotonic() < deadline_s, asked
+        page.wait_for_timeout(50)  # lets the browser's events in
     assert complaints == []
     page.close()
 

@@ -11,6 +11,7 @@ from headend.app.cli import run
 from tests.headend.app.cli.conftest import Made
 from tests.support.command_line import command, environment
 from tests.support.masters import Sound, make_film
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 def submit_again(made: Made, *more: str) -> list[str]:
@@ -95,7 +96,6 @@ def alive(process: psutil.Process) -> bool:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.flaky(reruns=1)  # it waits for real work, and a busy machine may be late
 def test_a_signal_ends_a_job_with_its_status_and_leaves_no_encoder(
     number: signal.Signals, status: int, tmp_path: Path
 ) -> None:
@@ -110,14 +110,11 @@ def test_a_signal_ends_a_job_with_its_status_and_leaves_no_encoder(
         time.sleep(0.05)
     children = psutil.Process(job.pid).children(recursive=True)
     job.send_signal(number)
-    out, err = job.communicate(timeout=60)
+    out, err = job.communicate(timeout=PATIENCE_S)
     assert (job.returncode, out) == (status, "")
     assert err.splitlines()[-1].startswith("headend: interrupted" if number is signal.SIGINT else "headend: terminated")
     assert "Traceback" not in err
-    deadline = time.monotonic() + 20
-    while any(map(alive, children)) or encoders_of(master):
-        assert time.monotonic() < deadline, [child for child in children if alive(child)]
-        time.sleep(0.05)
+    wait_until(lambda: not any(map(alive, children)) and not encoders_of(master), "the end of all children")
     assert not list(store.rglob("current.json")) and not list(store.rglob("*.m3u8"))
 
 
