@@ -244,13 +244,16 @@ def _samples(store: Store, clear: Presentation) -> Iterator[Samples]:
         count = sum(len(one.samples) for one, _ in parts)
         for scheme in (Scheme.CBCS, Scheme.CENC):
             key = ContentKey(key_names(TITLE, scheme)[1], bytes(range(16)))
-            protector = protection_of(key, kids=[key.name.kid], salt=b"salt")(init)
+            protector = protection_of([key], kids=[key.name.kid], salt=b"salt")(init)
             spent_s = []
             for _ in range(SAMPLE_ROUNDS):
                 started_s = time.process_time()
                 plain = [fragment_bytes(1, one.decode_ticks, one.samples, media) for one, media in parts]
                 between_s = time.process_time()
-                sealed = [protector.fragment(1, one.decode_ticks, one.samples, media, first=0) for one, media in parts]
+                sealed = [
+                    protector.fragment(1, one.decode_ticks, one.samples, media, first=0, segment=1)
+                    for one, media in parts
+                ]
                 spent_s.append(time.process_time() - between_s - (between_s - started_s))
             yield Samples(
                 rendition=track.rendition.id,
@@ -275,7 +278,7 @@ def _whole(master: Path, folder: Path) -> Whole:
     for number in range(SAMPLE_ROUNDS):
         started_s = time.process_time()
         for track in large:
-            protect = protection_of(key, kids=[key.name.kid], salt=b"salt")
+            protect = protection_of([key], kids=[key.name.kid], salt=b"salt")
             encrypting.encrypted(store, TITLE, track, f"{track.rendition.id}-{number:010x}", protect)
         spent_s.append(time.process_time() - started_s)
     return Whole(sum(track.total_bytes for track in large), min(spent_s))

@@ -15,7 +15,7 @@ from encoder.measuring import MOST_RENDITIONS, spacing
 from encoder.pairs import Pair
 from encoder.references import View, views
 from headend.core import documents
-from headend.core.media import KeyName, VideoRendition
+from headend.core.media import TrackKeys, VideoRendition
 from headend.core.media.quality import MeasureTask, Subject, Viewing, viewing_of
 from headend.core.timing import Chunk, Grid
 
@@ -42,7 +42,7 @@ class Measuring:
         commands: How the master is read.
         renditions: The video renditions.
         tracks: The track of each rendition, by its id.
-        keys: The key of each rendition whose track is encrypted, by its id.
+        keys: What the track of each rendition is encrypted with, by its id.
 
     Attributes:
         viewing: The screen.
@@ -58,7 +58,7 @@ class Measuring:
         commands: VideoCommands,
         renditions: Sequence[VideoRendition],
         tracks: Mapping[str, str],
-        keys: Mapping[str, KeyName] | None = None,
+        keys: Mapping[str, TrackKeys] | None = None,
     ) -> None:
         self._title, self._grid, self._commands, self._tracks = title, grid, commands, tracks
         self._keys = keys or {}

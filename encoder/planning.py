@@ -198,7 +198,7 @@ class Draft:
     def measuring(self) -> Measuring:
         """How the renditions are measured once they are made."""
         plan = self.plan
-        return Measuring(plan.title, self._source, plan.grid, self.commands, plan.video, plan.tracks, plan.key_names)
+        return Measuring(plan.title, self._source, plan.grid, self.commands, plan.video, plan.tracks, plan.track_keys)
 
     # --- identities -----------------------------------------------------------------------------------------------
 

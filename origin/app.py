@@ -51,7 +51,7 @@ ASSET = r"/(?P<digest>[0-9a-f]{16})/(?P<name>[a-z-]+(?:\.min)?\.(?:js|css|svg))"
 
 ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
     ("segment", re.compile(TRACK + r"/(?P<name>[1-9][0-9]{0,6}\.(?:m4s|vtt))"), Handlers.track_file),
-    ("init", re.compile(TRACK + r"/(?P<name>init\.mp4)"), Handlers.track_file),
+    ("init", re.compile(TRACK + rf"/(?P<name>{layout.INIT_PATTERN})"), Handlers.track_file),
     ("sheet", re.compile(TRACK + r"/(?P<name>[1-9][0-9]{0,6}\.jpg)"), Handlers.track_file),
     ("index", re.compile(TRACK + r"/(?P<name>index)"), Handlers.track_file),
     ("thumbnails", re.compile(RELEASE + THUMBNAILS), Handlers.release_file),

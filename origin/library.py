@@ -228,8 +228,10 @@ class Library:
             return self._keep(
                 key, media_file("index", in_memory(body), digest, track.published, "application/octet-stream")
             )
-        if wanted.name == layout.INIT and index.facts.init_bytes:
-            number, kind, size, sha256 = 0, "init", index.facts.init_bytes, bytes.fromhex(index.facts.init_sha256)
+        period = layout.init_period(wanted.name)
+        if 0 < period <= len(index.facts.inits_sha256):
+            number, kind, size = 0, "init", index.facts.init_bytes
+            sha256 = bytes.fromhex(index.facts.inits_sha256[period - 1])
         else:
             digits = wanted.name.partition(".")[0]
             number = int(digits) if digits.isdecimal() else 0

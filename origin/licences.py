@@ -34,7 +34,7 @@ from headend.core.http.access_log import FLUSH_S, AccessLog
 from headend.core.http.listening import listen, url_of
 from headend.core.http.responses import EVERYWHERE
 from headend.core.keys import KeyStore, cpix
-from headend.core.media.protection import KeyClass, KeyName, Scheme, check_kid, key_name
+from headend.core.media.protection import MOST_PERIODS, KeyClass, KeyName, Scheme, check_kid, key_name, kid_of
 from headend.core.metrics import Registry
 
 log = logging.getLogger("headend.licences")
@@ -116,20 +116,28 @@ class KeyCache:
         self._names: SegmentedLRU[tuple[str, str], tuple[KeyName | None]] = SegmentedLRU(REMEMBERED)
         self._secrets: SegmentedLRU[str, tuple[float, bytes | None]] = SegmentedLRU(REMEMBERED)
 
-    def name(self, title: str, kid: str) -> KeyName | None:
-        """The title's key with this id; None if it has none.
+    def names(self, title: str, kids: Iterable[str]) -> Mapping[str, KeyName]:
+        """The title's keys with these ids; ids of other titles' keys are left out.
 
-        Ids are derived from what a key is for, so the title's own are tried: a key of another title is never found.
+        Ids are derived from what a key is for, so the title's own are tried, all of them at most once in a call.
         """
-        found = self._names.get((title, kid))
-        if found is None:
-            tried = (
-                key_name(title, scheme, key_class, epoch=epoch)
-                for epoch, scheme, key_class in product(range(1, MOST_EPOCHS + 1), Scheme, KeyClass)
-            )
-            found = (next((name for name in tried if name.kid == kid), None),)
-            self._names.put((title, kid), found)
-        return found[0]
+        known = {kid: self._names.get((title, kid)) for kid in kids}
+        unknown = {kid for kid, found in known.items() if found is None}
+        names = {kid: found[0] for kid, found in known.items() if found is not None and found[0] is not None}
+        if unknown:
+            # The most likely ones first.
+            epochs, periods = range(1, MOST_EPOCHS + 1), range(1, MOST_PERIODS + 1)
+            for period, epoch, scheme, key_class in product(periods, epochs, Scheme, KeyClass):
+                kid = kid_of(title, scheme, key_class, epoch=epoch, period=period)
+                if kid in unknown:
+                    names[kid] = key_name(title, scheme, key_class, epoch=epoch, period=period)
+                    self._names.put((title, kid), (names[kid],))
+                    unknown.discard(kid)
+                    if not unknown:
+                        break
+            for kid in unknown:
+                self._names.put((title, kid), (None,))
+        return names
 
     async def secrets(self, title: str, names: Sequence[KeyName]) -> Mapping[str, bytes]:
         """The secrets of these keys, by id; those that the source lacks are left out.
@@ -269,8 +277,9 @@ class LicenceService:
     async def _keys(self, title: str, kids: Iterable[str], grant: Grant | None) -> list[tuple[str, bytes]]:
         """The wanted keys that are the title's and within the plan; raises `_Refused` if none is."""
         limit = grant.max_height_px if grant is not None else None
-        names = [name for kid in dict.fromkeys(kids) if (name := self.keys.name(title, kid)) is not None]
-        allowed = [name for name in names if covers(name.key_class, limit)]
+        wanted = list(dict.fromkeys(kids))
+        names = self.keys.names(title, wanted)
+        allowed = [names[kid] for kid in wanted if kid in names and covers(names[kid].key_class, limit)]
         secrets = await self.keys.secrets(title, allowed) if allowed else {}
         if not secrets:
             raise _Refused(HTTPStatus.FORBIDDEN, NO_KEY)

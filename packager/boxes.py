@@ -132,6 +132,23 @@ def entry_box(init: bytes | memoryview, kind: str) -> Box | None:
     return next((box for box in children(init, entry.body + skip, entry.end) if box.kind == kind), None)
 
 
+def protection_box(init: bytes, path: str) -> Box:
+    """A box of what says how the samples of a track are encrypted (``sinf``), such as ``schi/tenc``.
+
+    Raises:
+        PackagingError: The sample entry is clear, or lacks the box.
+    """
+    stsd = find(init, "moov/trak/mdia/minf/stbl/stsd")
+    entry = next(children(init, stsd.body + 8, stsd.end), None)
+    if entry is None or entry.kind not in ENCRYPTED:
+        raise PackagingError("its sample entry is clear")
+    skip = VIDEO_ENTRY_BYTES if entry.kind == "encv" else AUDIO_ENTRY_BYTES
+    sinf = next((one for one in children(init, entry.body + skip, entry.end) if one.kind == "sinf"), None)
+    if sinf is None:
+        raise PackagingError("its sample entry does not say how it is encrypted")
+    return find(init, path, sinf) if path else sinf
+
+
 def timescale(init: bytes | memoryview) -> int:
     """Ticks per second of the first track (``mdhd``)."""
     mdhd = find(init, "moov/trak/mdia/mdhd")

@@ -36,18 +36,21 @@ from headend.core.media import (
     Poster,
     Presentation,
     Release,
+    Schedule,
     Scheme,
     Segment,
     Thumbnails,
     VideoRendition,
 )
+from headend.core.media.protection import WHOLE_TITLE
 from headend.core.storage.base import Store
 from headend.core.timing import Grid, timescale
 from headend.core.track_index import SyncRanges
 from packager import captions, segmenting
 from packager.codec_strings import codec_string
-from packager.presentation import StoredTrack, check, from_index, stored_tracks, with_tracks
+from packager.presentation import StoredTrack, check, from_index, stored_tracks, with_kids, with_tracks
 from packager.publishing import current_release, manifests, release_id
+from packager.sealing import init_of_period
 from packager.stock import THREADS, read_all
 
 BATCH = 16
@@ -212,29 +215,37 @@ def references(key: str, manifest: bytes) -> Iterator[str]:
 
 def _addresses(mpd: Xml.Element) -> Iterator[str]:
     names = {"": dash.NAMESPACE}
-    for adaptation_set in mpd.iterfind("Period/AdaptationSet", names):
-        for representation in adaptation_set.iterfind("Representation", names):
-            template = representation.find("SegmentTemplate", names)
-            if template is None:
-                template = adaptation_set.find("SegmentTemplate", names)
-            if template is None:
-                continue
-            id = representation.get("id", "")
-            if template.get("duration"):
-                yield from _evenly(template, id, mpd.get("mediaPresentationDuration", ""))
-                continue
-            count = sum(1 + int(s.get("r", "0")) for s in template.iterfind("SegmentTimeline/S", names))
-            yield template.get("initialization", "").replace("$RepresentationID$", id)
-            for number in range(1, 1 + count):
-                yield template.get("media", "").replace("$RepresentationID$", id).replace("$Number$", str(number))
+    periods = mpd.findall("Period", names)
+    starts_us = [_microseconds(period.get("start", "")) for period in periods]
+    ends_us = (*starts_us[1:], _microseconds(mpd.get("mediaPresentationDuration", "")))
+    for period, start_us, end_us in zip(periods, starts_us, ends_us, strict=True):
+        for adaptation_set in period.iterfind("AdaptationSet", names):
+            for representation in adaptation_set.iterfind("Representation", names):
+                template = representation.find("SegmentTemplate", names)
+                if template is None:
+                    template = adaptation_set.find("SegmentTemplate", names)
+                if template is None:
+                    continue
+                id = representation.get("id", "")
+                if template.get("duration"):
+                    count = _even_count(template, end_us - start_us)
+                else:
+                    count = sum(1 + int(s.get("r", "0")) for s in template.iterfind("SegmentTimeline/S", names))
+                    yield template.get("initialization", "").replace("$RepresentationID$", id)
+                first = int(template.get("startNumber", "1"))
+                for number in range(first, first + count):
+                    yield template.get("media", "").replace("$RepresentationID$", id).replace("$Number$", str(number))
 
 
-def _evenly(template: Xml.Element, id: str, duration: str) -> Iterator[str]:
-    """Segments of equal length (ISO/IEC 23009-1, section 5.3.9.2); ``duration`` is rounded to a microsecond."""
+def _even_count(template: Xml.Element, total_us: Fraction) -> int:
+    """How many segments of equal length there are (ISO/IEC 23009-1, section 5.3.9.2); times are rounded."""
     segment_us = Fraction(template.get("duration", "1")) / Fraction(template.get("timescale", "1")) * 1_000_000
-    total_us = Fraction(duration.removeprefix("PT").removesuffix("S")) * 1_000_000
-    for number in range(1, 1 + ceil((total_us - 1) / segment_us)):
-        yield template.get("media", "").replace("$RepresentationID$", id).replace("$Number$", str(number))
+    return ceil((total_us - 1) / segment_us)
+
+
+def _microseconds(duration: str) -> Fraction:
+    """A duration in seconds alone, as `headend.core.manifests.dash` writes it."""
+    return Fraction(duration.removeprefix("PT").removesuffix("S")) * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,39 +272,61 @@ class _Locks:
     Attributes:
         names: The keys of the release, by their ids.
         keys: Those that can be opened.
+        schedules: When encryption begins and keys change, by scheme.
     """
 
     names: Mapping[str, KeyName]
     keys: Mapping[str, ContentKey]
+    schedules: Mapping[Scheme, Schedule]
 
     @classmethod
     def of(cls, stated: Presentation, keys: Mapping[str, ContentKey]) -> "_Locks":
-        protections = [stated.protection, *(copy.protection for copy in stated.copies)]
-        return cls({name.kid: name for one in protections if one is not None for name in one.names}, keys)
+        protections = [one for one in (stated.protection, *(copy.protection for copy in stated.copies)) if one]
+        names = {name.kid: name for one in protections for name in one.names}
+        return cls(names, keys, {one.scheme: one.schedule for one in protections})
 
     def lacks(self, track: StoredTrack) -> bool:
         """Whether a track can't be opened."""
-        return bool(track.kid) and track.kid not in self.keys
+        return any(kid not in self.keys for kid in track.kids)
+
+    def schedule(self, track: StoredTrack) -> Schedule:
+        """When the encryption of a track begins and its keys change."""
+        name = self.names.get(track.kid)
+        return self.schedules[name.scheme] if name is not None else WHOLE_TITLE
+
+    def key(self, track: StoredTrack, number: int) -> ContentKey:
+        """The key of the period of a segment."""
+        return self.keys[track.kids[self.schedule(track).period(number) - 1]]
+
+    def description(self, track: StoredTrack, number: int) -> int:
+        """Which sample entry a segment must use: encrypted tracks with a clear lead have a second one for it."""
+        return 2 if track.kid and self.schedule(track).is_clear(number) else 1
 
     def is_whole(self, track: StoredTrack) -> bool:
         """Whether segments of a track are encrypted as a whole, their boxes included."""
         return track.kid in self.names and self.names[track.kid].scheme is Scheme.AES_128
 
-    def opened(self, track: StoredTrack, init: bytes, data: bytes) -> tuple[bytes, bytes]:
+    def opened(self, track: StoredTrack, init: bytes, data: bytes, number: int) -> tuple[bytes, bytes]:
         """A track's init segment and a segment in the clear; raises `PackagingError` where they can't be decrypted."""
         if not track.kid:
             return init, data
         from packager.decrypting import decrypted
 
-        return decrypted(init, data, self.keys[track.kid])
+        return decrypted(init, data, self.key(track, number))
 
-    def unwrapped(self, track: StoredTrack, data: bytes) -> bytes:
+    def opened_init(self, track: StoredTrack, init: bytes, period: int) -> bytes:
+        """The init segment of a period in the clear, of a track whose segments are encrypted as a whole."""
+        from packager.decrypting import decrypted_whole
+
+        return decrypted_whole(init, self.keys[track.kids[period - 1]])
+
+    def unwrapped(self, track: StoredTrack, number: int, data: bytes) -> bytes:
         """A segment whose boxes can be read."""
         if not self.is_whole(track):
             return data
         from packager.decrypting import decrypted_whole
 
-        return decrypted_whole(data, self.keys[track.kid])
+        return decrypted_whole(data, self.key(track, number))
 
 
 def _examine(
@@ -317,7 +350,7 @@ def _examine(
     known = {track.id: track for _, track in tracks.values() if track is not None}
     presentation = with_tracks(stated, lambda track: known.get(track.id, track))
     locks = _Locks.of(stated, checks.keys)
-    inits: dict[str, bytes] = {}
+    inits: dict[tuple[str, int], bytes] = {}
     yield from _inits(store, title, known.values(), inits, locks)
     yield from (
         _ObjectCheck(layout.track_index(title, t.id), 0, (), sealed=True) for t in known.values() if locks.lacks(t)
@@ -325,19 +358,20 @@ def _examine(
 
     def inside(track: StoredTrack, segment: Segment, data: bytes) -> Iterable[str]:
         rendition = track.rendition
-        if track.id not in inits or not isinstance(rendition, VideoRendition | AudioRendition) or locks.lacks(track):
+        init = inits.get((track.id, locks.schedule(track).period(segment.number)))
+        if init is None or not isinstance(rendition, VideoRendition | AudioRendition) or locks.lacks(track):
             return ()
         if not (checks.deep or segment.number == _sample(track)):
             return ()
         if isinstance(rendition, AudioRendition) and rendition.coded_language:
             rendition = replace(rendition, language=rendition.coded_language)
         try:
-            clear = b"".join(locks.opened(track, inits[track.id], data))
+            clear = b"".join(locks.opened(track, init, data, segment.number))
         except PackagingError as error:
             return (f"it can't be decrypted: {error.message}",)
         wrong = tuple(checks.inspect(rendition, stated.light, segment, clear))
         if track.kid and not locks.is_whole(track):
-            wrong += tuple(checks.judge(inits[track.id] + data, clear, locks.keys[track.kid]))
+            wrong += tuple(checks.judge(init + data, clear, locks.key(track, segment.number)))
         return wrong
 
     yield from _segments(store, presentation, list(known.values()), on_progress, inside, locks)
@@ -372,7 +406,7 @@ def _track(store: Store, title: str, stated: StoredTrack) -> tuple[list[_ObjectC
         other = hashlib.sha256(data).hexdigest() != index.facts.sync_sha256
         seen.append(_ObjectCheck(key, len(data), ("it is not the one that the index names",) if other else ()))
     try:
-        track: StoredTrack = replace(from_index(cast(Any, stated.rendition), index, sync), kid=stated.kid)
+        track: StoredTrack = with_kids(from_index(cast(Any, stated.rendition), index, sync), stated.kids)
     except StorageError as error:
         return [*seen, _ObjectCheck(key, 0, (error.message,))], None
     return seen, track
@@ -418,30 +452,31 @@ def _inits(
     store: Store,
     title: str,
     tracks: Iterable[StoredTrack],
-    inits: dict[str, bytes],
+    inits: dict[tuple[str, int], bytes],
     locks: "_Locks",
 ) -> Iterator[_ObjectCheck]:
-    """Check the init segments, and keep them by the tracks' ids."""
+    """Check the init segments, and keep them by the tracks' ids and by period."""
     for track in tracks:
-        if not track.init_bytes:
-            continue
-        key = layout.track_init(title, track.id)
-        data = _get(store, key)
-        if data is None:
-            yield _missing(key)
-            continue
-        inits[track.id] = data
-        wrong = []
-        if hashlib.sha256(data).hexdigest() != track.init_sha256:
-            wrong.append("its bytes are not those that were encoded (sha256 differs)")
-        try:
-            if locks.is_whole(track):
-                data = locks.opened(track, data, b"")[0] if not locks.lacks(track) else b""
-            if data and codec_string(data) != track.codec_string:
-                wrong.append(f"its codec is {codec_string(data)}, not {track.codec_string} as the manifests say")
-        except (PackagingError, struct.error, IndexError) as error:
-            wrong.append(f"it can't be read: {error}")
-        yield _ObjectCheck(key, len(inits[track.id]), tuple(wrong))
+        for period, sha256 in enumerate(track.inits_sha256, start=1):
+            key = layout.track_init(title, track.id, period)
+            data = _get(store, key)
+            if data is None:
+                yield _missing(key)
+                continue
+            inits[track.id, period] = data
+            wrong = []
+            if hashlib.sha256(data).hexdigest() != sha256:
+                wrong.append("its bytes are not those that were encoded (sha256 differs)")
+            try:
+                if locks.is_whole(track):
+                    data = locks.opened_init(track, data, period) if not locks.lacks(track) else b""
+                elif track.kid and data != init_of_period(data, locks.names[track.kids[period - 1]]):
+                    wrong.append(f"it does not name the key {track.kids[period - 1]} as the manifests do")
+                if data and codec_string(data) != track.codec_string:
+                    wrong.append(f"its codec is {codec_string(data)}, not {track.codec_string} as the manifests say")
+            except (PackagingError, struct.error, IndexError) as error:
+                wrong.append(f"it can't be read: {error}")
+            yield _ObjectCheck(key, len(inits[track.id, period]), tuple(wrong))
 
 
 def _sample(track: StoredTrack) -> int:
@@ -472,8 +507,9 @@ def _segments(
             elif locks.is_whole(track) and locks.lacks(track):
                 seen.append(_read_picture(store, key, segment))  # nothing of it is clear
             else:
-                opened = partial(locks.unwrapped, track)
-                seen.append(_examined(store, key, segment, gop_ticks, partial(inside, track), opened))
+                opened = partial(locks.unwrapped, track, segment.number)
+                description = locks.description(track, segment.number)
+                seen.append(_examined(store, key, segment, gop_ticks, partial(inside, track), opened, description))
         return seen
 
     batches = [
@@ -546,6 +582,7 @@ def _examined(
     gop_ticks: int | None,
     inside: Callable[[Segment, bytes], Iterable[str]] = lambda _segment, _data: (),
     opened: Callable[[bytes], bytes] = lambda data: data,
+    description: int = 1,
 ) -> _ObjectCheck:
     data = _get(store, key)
     if data is None:
@@ -556,12 +593,13 @@ def _examined(
         wrong = filter(None, (_not_as_encoded(data, segment), f"it can't be decrypted: {error.message}"))
         return _ObjectCheck(key, len(data), tuple(wrong))
     if clear is data:
-        seen = _segment(key, data, segment, gop_ticks)
+        seen = _segment(key, data, segment, gop_ticks, description)
     elif other := _not_as_encoded(data, segment):
         seen = _ObjectCheck(key, len(data), (other,))
     else:
         sha256 = hashlib.sha256(clear).hexdigest()
-        seen = _segment(key, clear, replace(segment, size_bytes=len(clear), sha256=sha256), gop_ticks)
+        said = replace(segment, size_bytes=len(clear), sha256=sha256)
+        seen = _segment(key, clear, said, gop_ticks, description)
     # A damaged segment is not decoded.
     return seen if seen.wrong else replace(seen, wrong=tuple(inside(segment, data)))
 
@@ -581,7 +619,7 @@ def _read_text(store: Store, key: str, segment: Segment) -> _ObjectCheck:
     return _ObjectCheck(key, len(data), tuple(wrong))
 
 
-def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None) -> _ObjectCheck:
+def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None, description: int) -> _ObjectCheck:
     """Hold a segment's bytes against what is said of them; ``gop_ticks`` is None for sound."""
     other = _not_as_encoded(data, segment)
     if len(data) != segment.size_bytes:
@@ -601,6 +639,8 @@ def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None) -> 
         wrong.append("its decode times have a gap")
     if any(fragment.media + sum(s.size_bytes for s in fragment.samples) != fragment.end for fragment in found):
         wrong.append("its samples do not fill its mdat")
+    if any(fragment.description != description for fragment in found):
+        wrong.append("it is encrypted where it should be clear" if description > 1 else "its clear lead is too long")
     sequences = tuple(fragment.sequence for fragment in found)
     if any(one >= other for one, other in pairwise(sequences)):
         wrong.append("its mfhd sequence numbers do not ascend")

@@ -22,9 +22,9 @@ def decrypted(init: bytes, segment: bytes, key: ContentKey) -> tuple[bytes, byte
     """Decrypt an init segment and a segment.
 
     Args:
-        init: The init segment, as it is stored.
-        segment: A media segment of the same track.
-        key: The track's key.
+        init: The init segment of the segment's period, as it is stored.
+        segment: A media segment of the same track; one of a clear lead stays as it is.
+        key: The key of that period.
 
     Returns:
         Both in the clear. The boxes that tell of the encryption of samples stay, and mean nothing any more.
@@ -37,6 +37,8 @@ def decrypted(init: bytes, segment: bytes, key: ContentKey) -> tuple[bytes, byte
     pattern, iv_bytes, constant_iv = _tenc(init, key)
     clear = bytearray(segment)
     for moof, fragment in zip(boxes.find_all(segment, "moof"), segmenting.fragments(segment), strict=True):
+        if fragment.description > 1:
+            continue
         senc = next(boxes.find_all(segment, "traf/senc", moof), None)
         rows = _rows(segment, senc, len(fragment.samples), iv_bytes)
         at = fragment.media
@@ -60,27 +62,13 @@ def decrypted_whole(data: bytes, key: ContentKey) -> bytes:
 
 def _tenc(init: bytes, key: ContentKey) -> tuple[tuple[int, int], int, bytes]:
     """How samples are encrypted: the pattern, the bytes of each sample's vector, and the constant one."""
-    sinf = _sinf(init)
-    tenc = boxes.find(init, "schi/tenc", sinf)
-    schm = boxes.find(init, "schm", sinf)
+    tenc, schm = boxes.protection_box(init, "schi/tenc"), boxes.protection_box(init, "schm")
     body = init[tenc.body : tenc.end]
     scheme, kid, iv_bytes = init[schm.body + 4 : schm.body + 8].decode("latin-1"), body[8:24].hex(), body[7]
     if (scheme, kid) != (key.name.scheme, key.name.kid):
         raise PackagingError(f"it is encrypted in {scheme} with the key {kid}")
     constant = body[25 : 25 + body[24]] if not iv_bytes else b""
     return (body[5] >> 4, body[5] & 15), iv_bytes, constant
-
-
-def _sinf(init: bytes) -> boxes.Box:
-    stsd = boxes.find(init, "moov/trak/mdia/minf/stbl/stsd")
-    entry = next(boxes.children(init, stsd.body + 8, stsd.end))
-    if entry.kind not in boxes.ENCRYPTED:
-        raise PackagingError("its sample entry is clear")
-    skip = boxes.VIDEO_ENTRY_BYTES if entry.kind == "encv" else boxes.AUDIO_ENTRY_BYTES
-    for box in boxes.children(init, entry.body + skip, entry.end):
-        if box.kind == "sinf":
-            return box
-    raise PackagingError("its sample entry does not say how it is encrypted")
 
 
 def _rows(data: bytes, senc: boxes.Box | None, count: int, iv_bytes: int) -> list[tuple[bytes, _Map | None]]:
@@ -134,8 +122,7 @@ def _open(
 
 def _clear_init(init: bytes) -> bytes:
     """The init segment with its sample entry as it was; the space of ``sinf`` becomes free."""
-    sinf = _sinf(init)
-    original = boxes.find(init, "frma", sinf)
+    sinf, original = boxes.protection_box(init, ""), boxes.protection_box(init, "frma")
     entry = boxes.sample_entry(init)
     clear = bytearray(init)
     clear[entry.start + 4 : entry.start + 8] = init[original.body : original.body + 4]

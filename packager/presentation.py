@@ -75,7 +75,7 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
         t.rendition.programme for t in text if t.rendition.codec is Codec.VTT and any(s.samples for s in t.segments)
     }
     tracks = {
-        name: replace(track, kid=plan.sealings[name].kid) if name in plan.sealings else track
+        name: with_kids(track, plan.sealings[name].kids) if name in plan.sealings else track
         for name, track in tracks.items()
     }
     return Presentation(
@@ -96,6 +96,11 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
         protection=plan.protection[0] if plan.protection else None,
         copies=tuple(_copy(plan, protection, tracks) for protection in plan.protection[1:]),
     )
+
+
+def with_kids(track: StoredT, kids: Sequence[str]) -> StoredT:
+    """A track that is encrypted with keys, one for each period; none leaves it clear."""
+    return replace(track, kid=kids[0], later_kids=tuple(kids[1:])) if kids else track
 
 
 def _copy(plan: EncodePlan, protection: Protection, tracks: Mapping[str, StoredTrack]) -> Copy:
@@ -167,6 +172,7 @@ def join(
         loudness=first.loudness,
         init_sha256=first.init_sha256,
         damage=merged(damage),
+        later_inits=first.later_inits,
     )
     check(track, grid)
     return track
@@ -233,6 +239,7 @@ def index_of(track: StoredTrack) -> tuple[TrackIndex, bytes]:
         loudness=track.loudness,
         sync_sha256=hashlib.sha256(sync).hexdigest() if sync else "",
         damage=track.damage,
+        later_inits=track.later_inits,
     )
     try:
         return track_index.index_of(facts, track.segments), sync
@@ -276,6 +283,7 @@ def from_index(rendition: Rendition, index: TrackIndex, sync: Sequence[SyncRange
         loudness=facts.loudness,
         init_sha256=facts.init_sha256,
         damage=facts.damage,
+        later_inits=facts.later_inits,
     )
 
 
@@ -332,8 +340,8 @@ def _picture_size(init: bytes) -> tuple[int, int]:
     return width_px, height_px
 
 
-def _init_facts(part: EncodedTrack) -> tuple[str, int, int, int]:
-    return part.init_sha256, part.init_bytes, part.timescale, part.priming_samples
+def _init_facts(part: EncodedTrack) -> tuple[str, int, int, int, tuple[str, ...]]:
+    return part.init_sha256, part.init_bytes, part.timescale, part.priming_samples, part.later_inits
 
 
 _SHAPE = ("number", "start_ticks", "duration_ticks", "samples", "sync frames")

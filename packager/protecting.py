@@ -4,6 +4,8 @@ Pictures keep their headers clear and say in a map which bytes are encrypted; of
 encrypts one block of sixteen bytes in ten of pictures, ``cenc`` all of what it protects, ``aes-128`` whole segments.
 The same samples under the same key give the same bytes, so that a task that is done twice writes the same objects.
 
+Segments of a clear lead use a second, clear sample entry. Where keys change, each period has its own init segment.
+
 Sources: ISO/IEC 23001-7 (schemes ``cenc`` and ``cbcs``, ``tenc``, ``senc``, ``pssh``); "AV1 Codec ISO Media File Format
 Binding", section 4; "VP Codec ISO Media File Format Binding"; RFC 8216, section 5.2 (``aes-128``).
 """
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from headend.core.errors import PackagingError, PlanMismatch
 from headend.core.keys import ContentKey
-from headend.core.media.protection import Scheme
+from headend.core.media.protection import WHOLE_TITLE, Schedule, Scheme
 from packager import boxes, coded
 from packager.codec_strings import codec_string
 from packager.coded.bits import Ranges
@@ -25,6 +27,8 @@ from packager.segmenting import Auxiliary, Protect, Protector, Sample, fragment_
 from packager.signalling import common_pssh
 
 BLOCK_BYTES = 16
+CLEAR_DESCRIPTION = 2
+"""Which sample entry describes the samples of a clear lead."""
 CLEAR_BLOCKS = 9
 """Of pictures in ``cbcs``, for each block that is encrypted."""
 _LONGEST_CLEAR = 0xFFFF
@@ -37,18 +41,21 @@ _ROW = struct.Struct(">HHI")
 _ENTRY = struct.Struct(">HI")
 
 
-def protection_of(key: ContentKey, *, kids: Sequence[str], salt: bytes) -> Protect:
+def protection_of(
+    keys: Sequence[ContentKey], *, kids: Sequence[str], salt: bytes, schedule: Schedule = WHOLE_TITLE
+) -> Protect:
     """Say how a track is encrypted; the answer is called with its clear init segment.
 
     Args:
-        key: The key.
+        keys: The keys, one for each period; all of one scheme.
         kids: Ids of all keys of the title's epoch, so that players ask for a licence once.
         salt: Four bytes that no other track under the key has: the first half of every initialisation vector in
             ``cenc``.
+        schedule: When encryption begins, and when keys change.
     """
-    if key.name.scheme is Scheme.AES_128:
-        return partial(SegmentProtector, key)
-    return partial(SampleProtector, key, tuple(kids), salt)
+    if keys[0].name.scheme is Scheme.AES_128:
+        return partial(SegmentProtector, tuple(keys), schedule)
+    return partial(SampleProtector, tuple(keys), tuple(kids), salt, schedule)
 
 
 def iv_of(salt: bytes, ordinal: int) -> bytes:
@@ -70,13 +77,15 @@ class SampleProtector:
     """Encrypts the samples of a track: ``cenc`` and ``cbcs``.
 
     Args:
-        key: The key.
+        keys: The keys, one for each period.
         kids: Ids of all keys that players are to ask for.
         salt: See `protection_of`.
+        schedule: See `protection_of`.
         init: The clear init segment.
 
     Attributes:
         init: The init segment of the encrypted track.
+        later_inits: Those of later periods.
         codec_string: Nothing: the init segment tells.
 
     Raises:
@@ -85,7 +94,9 @@ class SampleProtector:
 
     codec_string = ""
 
-    def __init__(self, key: ContentKey, kids: Sequence[str], salt: bytes, init: bytes) -> None:
+    def __init__(
+        self, keys: Sequence[ContentKey], kids: Sequence[str], salt: bytes, schedule: Schedule, init: bytes
+    ) -> None:
         entry = boxes.sample_entry(init)
         self._reader: coded.Reader | None = None
         if entry.kind in _PICTURE_ENTRIES:
@@ -95,23 +106,41 @@ class SampleProtector:
                 raise PackagingError(f"the {entry.kind} sample entry has no {name} box")
             self._reader = coded.reader(entry.kind, bytes(init[found.body : found.end]))
         elif entry.kind not in _SOUND_ENTRIES:
-            raise PackagingError(f"{entry.kind!r} can't be encrypted in {key.name.scheme}")
-        self._is_cbcs = key.name.scheme is Scheme.CBCS
+            raise PackagingError(f"{entry.kind!r} can't be encrypted in {keys[0].name.scheme}")
+        self._is_cbcs = keys[0].name.scheme is Scheme.CBCS
         # Only whole blocks of VP9 are encrypted in cbcs, too: its binding knows no other way.
         self._aligned = not self._is_cbcs or entry.kind == "vp09"
-        self._aes = algorithms.AES(key.secret)
-        self._cbc = Cipher(self._aes, modes.CBC(bytes.fromhex(key.name.iv))) if self._is_cbcs else None
+        self._aes = [algorithms.AES(key.secret) for key in keys]
+        self._cbc: list[Cipher[modes.CBC]] = []
+        if self._is_cbcs:
+            vectors = (bytes.fromhex(key.name.iv) for key in keys)
+            self._cbc = [Cipher(aes, modes.CBC(iv)) for aes, iv in zip(self._aes, vectors, strict=True)]
         self._salt = salt
-        self.init = _encrypted_init(init, key, kids, has_pattern=self._is_cbcs and self._reader is not None)
+        self._schedule = schedule
+        has_pattern, has_lead = self._is_cbcs and self._reader is not None, schedule.lead_segments > 0
+        self.init, *later = (
+            _encrypted_init(init, key, kids, has_pattern=has_pattern, has_lead=has_lead) for key in keys
+        )
+        self.later_inits = tuple(later)
 
     def fragment(
-        self, sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview, *, first: int
+        self,
+        sequence: int,
+        decode_ticks: int,
+        samples: Sequence[Sample],
+        media: bytes | memoryview,
+        *,
+        first: int,
+        segment: int,
     ) -> bytes:
         """Encrypt a fragment; see `packager.segmenting.Protector`.
 
         Raises:
             PackagingError: A sample is damaged, or cut into more parts than can be described.
         """
+        if self._schedule.is_clear(segment):
+            return fragment_bytes(sequence, decode_ticks, samples, media, description=CLEAR_DESCRIPTION)
+        period = self._schedule.period(segment) - 1
         body = bytearray(media)
         rows: list[bytes] = []
         at = 0
@@ -121,26 +150,27 @@ class SampleProtector:
             end = at + sample.size_bytes
             iv = b"" if self._is_cbcs else iv_of(self._salt, ordinal)
             if self._reader is None:
-                self._encrypt(body, [(at, end)], iv)
+                self._encrypt(body, [(at, end)], iv, period)
                 rows.append(iv)
             else:
                 found = self._reader.ranges(memoryview(body)[at:end])
                 if self._aligned:
                     found = [(e - (e - s) // BLOCK_BYTES * BLOCK_BYTES, e) for s, e in found if e - s >= BLOCK_BYTES]
                 rows.append(_row(iv, found, sample.size_bytes))
-                self._encrypt(body, [(at + s, at + e) for s, e in found], iv)
+                self._encrypt(body, [(at + s, at + e) for s, e in found], iv, period)
             at = end
         auxiliary = Auxiliary(rows, has_maps=self._reader is not None) if any(rows) else None
         return fragment_bytes(sequence, decode_ticks, samples, body, auxiliary)
 
-    def segment(self, body: bytes) -> bytes:
+    def segment(self, body: bytes, number: int) -> bytes:
         """Give the segment back: its samples are encrypted."""
+        del number
         return body
 
-    def _encrypt(self, body: bytearray, ranges: Ranges, iv: bytes) -> None:
+    def _encrypt(self, body: bytearray, ranges: Ranges, iv: bytes, period: int) -> None:
         """Encrypt ranges of a sample in place."""
-        if self._cbc is None:
-            encryptor = Cipher(self._aes, modes.CTR(iv + bytes(8))).encryptor()
+        if not self._is_cbcs:
+            encryptor = Cipher(self._aes[period], modes.CTR(iv + bytes(8))).encryptor()
             for start, end in ranges:
                 body[start:end] = encryptor.update(body[start:end])
             return
@@ -149,7 +179,7 @@ class SampleProtector:
             if not blocks:
                 continue
             end = start + blocks * BLOCK_BYTES
-            encryptor = self._cbc.encryptor()  # the vector is constant: every range begins anew
+            encryptor = self._cbc[period].encryptor()  # the vector is constant: every range begins anew
             if self._reader is None:
                 body[start:end] = encryptor.update(body[start:end])
                 continue
@@ -158,39 +188,54 @@ class SampleProtector:
 
 
 class SegmentProtector:
-    """Encrypts whole segments: ``aes-128``.
+    """Encrypts whole segments: ``aes-128``. Nothing is left clear: players need no licence to start.
 
     Args:
-        key: The key.
+        keys: The keys, one for each period.
+        schedule: See `protection_of`.
         init: The clear init segment.
 
     Attributes:
         init: The encrypted init segment.
+        later_inits: The same of later periods.
         codec_string: RFC 6381.
 
     Raises:
         PackagingError: Players of this scheme don't decode the codec.
     """
 
-    def __init__(self, key: ContentKey, init: bytes) -> None:
+    def __init__(self, keys: Sequence[ContentKey], schedule: Schedule, init: bytes) -> None:
         entry = boxes.sample_entry(init)
         if entry.kind not in WHOLE_SEGMENT_ENTRIES:
-            raise PackagingError(f"{entry.kind!r} can't be encrypted in {key.name.scheme}")
-        self._cipher = Cipher(algorithms.AES(key.secret), modes.CBC(bytes.fromhex(key.name.iv)))
-        self.init = self.segment(init)
+            raise PackagingError(f"{entry.kind!r} can't be encrypted in {keys[0].name.scheme}")
+        self._ciphers = [Cipher(algorithms.AES(key.secret), modes.CBC(bytes.fromhex(key.name.iv))) for key in keys]
+        self._schedule = schedule
+        self.init, *later = (_padded_and_encrypted(cipher, init) for cipher in self._ciphers)
+        self.later_inits = tuple(later)
         self.codec_string = codec_string(init)
 
     def fragment(
-        self, sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview, *, first: int
+        self,
+        sequence: int,
+        decode_ticks: int,
+        samples: Sequence[Sample],
+        media: bytes | memoryview,
+        *,
+        first: int,
+        segment: int,
     ) -> bytes:
         """Write a clear fragment: the segment is encrypted as a whole."""
-        del first
+        del first, segment
         return fragment_bytes(sequence, decode_ticks, samples, media)
 
-    def segment(self, body: bytes) -> bytes:
+    def segment(self, body: bytes, number: int) -> bytes:
         """Encrypt a segment, padded as PKCS #7 says."""
-        pad = BLOCK_BYTES - len(body) % BLOCK_BYTES
-        return bytes(self._cipher.encryptor().update(body + bytes([pad]) * pad))
+        return _padded_and_encrypted(self._ciphers[self._schedule.period(number) - 1], body)
+
+
+def _padded_and_encrypted(cipher: "Cipher[modes.CBC]", body: bytes) -> bytes:
+    pad = BLOCK_BYTES - len(body) % BLOCK_BYTES
+    return bytes(cipher.encryptor().update(body + bytes([pad]) * pad))
 
 
 def _row(iv: bytes, ranges: Ranges, size_bytes: int) -> bytes:
@@ -218,8 +263,13 @@ def _row(iv: bytes, ranges: Ranges, size_bytes: int) -> bytes:
 # --- init segments ------------------------------------------------------------------------------------------------
 
 
-def _encrypted_init(init: bytes, key: ContentKey, kids: Sequence[str], *, has_pattern: bool) -> bytes:
-    """Put ``sinf`` into the sample entry, and the common ``pssh`` at the end of ``moov``."""
+def _encrypted_init(
+    init: bytes, key: ContentKey, kids: Sequence[str], *, has_pattern: bool, has_lead: bool = False
+) -> bytes:
+    """Put ``sinf`` into the sample entry, and the common ``pssh`` at the end of ``moov``.
+
+    For a clear lead, the sample entry as it was follows the encrypted one.
+    """
     name = key.name
     kind = boxes.sample_entry(init).kind
     coding = b"encv" if kind in _PICTURE_ENTRIES else b"enca"
@@ -237,17 +287,20 @@ def _encrypted_init(init: bytes, key: ContentKey, kids: Sequence[str], *, has_pa
     )
     pssh = common_pssh(kids)
     entry, moov = boxes.sample_entry(init), boxes.find(init, "moov")
+    clear = init[entry.start : entry.end] if has_lead else b""
     grown = bytearray(init)
     grown[moov.end : moov.end] = pssh
-    grown[entry.end : entry.end] = sinf
+    grown[entry.end : entry.end] = sinf + clear
     grown[entry.start + 4 : entry.start + 8] = coding
     struct.pack_into(">I", grown, entry.start, entry.end - entry.start + len(sinf))
     path = ""
     for parent in ("moov", "trak", "mdia", "minf", "stbl", "stsd"):
         path = f"{path}/{parent}" if path else parent
         found = boxes.find(init, path)
-        more = len(sinf) + (len(pssh) if parent == "moov" else 0)
+        more = len(sinf) + len(clear) + (len(pssh) if parent == "moov" else 0)
         struct.pack_into(">I", grown, found.start, found.end - found.start + more)
+    if has_lead:
+        struct.pack_into(">I", grown, boxes.find(init, path).body + 4, CLEAR_DESCRIPTION)  # of stsd: as many entries
     return bytes(grown)
 
 

@@ -30,7 +30,7 @@ from headend.core.media import (
 )
 from headend.core.storage.base import Store
 from packager import thumbnails
-from packager.presentation import StoredTrack, from_index, stored_tracks, with_tracks
+from packager.presentation import StoredTrack, from_index, stored_tracks, with_kids, with_tracks
 from packager.stock import read_all, read_track
 
 ID_CHARACTERS = 20
@@ -39,8 +39,8 @@ HISTORY = 100
 """Former releases that a pointer remembers."""
 MOVES = 20
 """How often a move of the pointer is tried again when somebody else has moved it meanwhile."""
-PROTECTION_FIELDS = frozenset({"kid", "protection", "copies"})
-"""Left out of the outlines of clear releases, whose ids thus stay what they were before releases could be encrypted."""
+PROTECTION_FIELDS = frozenset({"kid", "later_kids", "lead_segments", "period_segments", "protection", "copies"})
+"""Left out of outlines where they are empty, so that the ids of releases stay what they were before these existed."""
 SUBMITTED = "submitted"
 """Why most releases are made."""
 
@@ -299,9 +299,7 @@ def fill(store: Store, presentation: Presentation) -> Presentation:
     """Give the tracks of a presentation their segments, from the indexes."""
     tracks = {track.id: track for track in stored_tracks(presentation)}
     found = dict(read_all(lambda id: read_track(store, presentation.title, id), tracks))
-    return with_tracks(
-        presentation, lambda track: replace(from_index(track.rendition, *found[track.id]), kid=track.kid)
-    )
+    return with_tracks(presentation, lambda track: with_kids(from_index(track.rendition, *found[track.id]), track.kids))
 
 
 def manifests(presentation: Presentation) -> dict[str, bytes]:
@@ -378,8 +376,8 @@ def object_sizes(title: str, tracks: Iterable[StoredTrack]) -> dict[str, int]:
     """Size of every init segment, media segment and picture of some tracks, by key."""
     sizes: dict[str, int] = {}
     for track in tracks:
-        if track.init_bytes:
-            sizes[layout.track_init(title, track.id)] = track.init_bytes
+        for period, _ in enumerate(track.inits_sha256, start=1):
+            sizes[layout.track_init(title, track.id, period)] = track.init_bytes
         for segment in track.segments:
             sizes[layout.track_segment(title, track.id, segment.number)] = segment.size_bytes
     return sizes

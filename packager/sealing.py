@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from headend.core.codecs import VIDEO
 from headend.core.errors import ConfigError
@@ -20,11 +21,14 @@ from headend.core.media import (
     KeyClass,
     KeyName,
     Protection,
+    Schedule,
     Scheme,
     Sealing,
     VideoRendition,
 )
-from headend.core.media.protection import key_names, video_class
+from headend.core.media.protection import MOST_PERIODS, WHOLE_TITLE, key_names, video_class
+from headend.core.timing import Grid
+from packager import boxes
 
 FORMAT = 1
 """Version of what encrypted tracks are written as. Raise it when `packager.protecting` writes other bytes than before
@@ -78,6 +82,36 @@ def codecs_of(scheme: Scheme, place: int, copied: Collection[Codec]) -> frozense
     return frozenset(copied) if place else None
 
 
+def schedule(grid: Grid, *, lead_s: Fraction, rotate_s: Fraction) -> Schedule:
+    """When encryption begins and keys change, in whole segments.
+
+    Args:
+        grid: Where segments lie.
+        lead_s: Seconds at the start that are left in the clear; rounded up to whole segments.
+        rotate_s: Seconds for which a key is used; rounded up likewise. 0 keeps the keys.
+
+    Raises:
+        ConfigError: Nothing would be encrypted, or there would be too many periods.
+    """
+    starts_s = grid.segment_starts_s()[:-1]
+    lead = sum(start_s < lead_s for start_s in starts_s)
+    if lead >= len(starts_s):
+        raise ConfigError(
+            f"a clear lead of {float(lead_s):g} s would leave nothing encrypted of a title of "
+            f"{float(grid.duration_s):.3f} s: choose a shorter --clear-lead"
+        )
+    period = sum(start_s < rotate_s for start_s in starts_s)
+    if period in (0, len(starts_s)):
+        return Schedule(lead)
+    found = Schedule(lead, period)
+    if (periods := found.period(len(starts_s))) > MOST_PERIODS:
+        raise ConfigError(
+            f"--rotate would change keys {periods - 1} times; a title has at most {MOST_PERIODS} periods: choose "
+            f"{float(grid.duration_s / MOST_PERIODS):.0f} s or more"
+        )
+    return found
+
+
 def members(plan: EncodePlan, scheme: Scheme, codecs: frozenset[Codec] | None) -> tuple[Coded, ...]:
     """The renditions of a plan that a scheme encrypts.
 
@@ -103,8 +137,14 @@ def members(plan: EncodePlan, scheme: Scheme, codecs: frozenset[Codec] | None) -
 def kids_of(title: str, protection: Protection) -> tuple[str, ...]:
     """Ids of all keys of a title's epoch in a scheme: what init segments list, whatever renditions there are."""
     first = protection.names[0]
-    one_key = first.key_class is KeyClass.ALL
-    return tuple(name.kid for name in key_names(title, protection.scheme, one_key=one_key, epoch=first.epoch))
+    names = key_names(
+        title,
+        protection.scheme,
+        one_key=first.key_class is KeyClass.ALL,
+        epoch=first.epoch,
+        periods=max(name.period for name in protection.names),
+    )
+    return tuple(name.kid for name in names)
 
 
 def sealed(plan: EncodePlan, scopes: Sequence[Scope]) -> EncodePlan:
@@ -123,24 +163,45 @@ def sealed(plan: EncodePlan, scopes: Sequence[Scope]) -> EncodePlan:
         kids = kids_of(plan.title, protection)
         for rendition in members(plan, scheme, scope.codecs):
             name = f"{rendition.id}.{scheme}" if place else rendition.id
-            key = _key(protection, rendition)
-            tracks[name] = track_id(rendition.id, plan.tracks[rendition.id], key, kids)
-            sealings[name] = Sealing(rendition.id, scheme, key.kid)
+            keys = _keys(protection, rendition)
+            tracks[name] = track_id(rendition.id, plan.tracks[rendition.id], keys, kids, protection.schedule)
+            sealings[name] = Sealing(rendition.id, scheme, keys[0].kid, tuple(key.kid for key in keys[1:]))
     return replace(plan, tracks=tracks, sealings=sealings, protection=tuple(scope.protection for scope in scopes))
 
 
-def track_id(rendition: str, clear: str, key: KeyName, kids: Sequence[str]) -> str:
+def track_id(
+    rendition: str, clear: str, keys: Sequence[KeyName], kids: Sequence[str], schedule: Schedule = WHOLE_TITLE
+) -> str:
     """Name an encrypted track by all that decides its bytes.
 
     Args:
         rendition: The rendition's id, for people.
         clear: Id of the clear track.
-        key: Its key; the checksum tells two secrets of one id apart.
+        keys: Its keys, one for each period; checksums tell two secrets of one id apart.
         kids: Ids of all keys that the init segment lists.
+        schedule: When encryption begins and keys change.
     """
-    deciding = [FORMAT, clear, key.scheme, key.kid, key.iv, key.checksum, list(kids)]
+    first, *later = keys
+    deciding: list[object] = [FORMAT, clear, first.scheme, first.kid, first.iv, first.checksum, list(kids)]
+    if schedule != WHOLE_TITLE:
+        changes = [[key.kid, key.iv, key.checksum] for key in later]
+        deciding += [schedule.lead_segments, schedule.period_segments, changes]
     digest = hashlib.sha256(json.dumps(deciding, separators=(",", ":")).encode()).hexdigest()
     return f"{rendition}-{digest[:TRACK_CHARACTERS]}"
+
+
+def init_of_period(init: bytes, name: KeyName) -> bytes:
+    """The init segment that a track has in another period: the first one, with another key in ``tenc``.
+
+    Raises:
+        PackagingError: It is not the init segment of an encrypted track.
+    """
+    made = bytearray(init)
+    tenc = boxes.protection_box(init, "schi/tenc")
+    made[tenc.body + 8 : tenc.body + 24] = bytes.fromhex(name.kid)
+    if name.iv:
+        made[tenc.body + 25 : tenc.end] = bytes.fromhex(name.iv)
+    return bytes(made)
 
 
 def salt_of(track: str) -> bytes:
@@ -173,6 +234,8 @@ def check_vectors(plan: EncodePlan, stored: Iterable[str]) -> None:
         seen.setdefault(salt, track)
 
 
-def _key(protection: Protection, rendition: Coded) -> KeyName:
-    by_class = {name.key_class: name for name in protection.names}
-    return by_class[class_of(rendition, one_key=KeyClass.ALL in by_class)]
+def _keys(protection: Protection, rendition: Coded) -> tuple[KeyName, ...]:
+    """The keys of a rendition, period by period."""
+    one_key = any(name.key_class is KeyClass.ALL for name in protection.names)
+    wanted = class_of(rendition, one_key=one_key)
+    return tuple(sorted((n for n in protection.names if n.key_class is wanted), key=lambda name: name.period))

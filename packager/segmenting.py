@@ -70,6 +70,7 @@ class Fragment:
         sequence: As in ``mfhd``.
         decode_ticks: Decode time of the first sample.
         samples: In decoding order.
+        description: Which sample entry describes the samples, from 1.
     """
 
     start: int
@@ -78,6 +79,7 @@ class Fragment:
     sequence: int
     decode_ticks: int
     samples: tuple[Sample, ...]
+    description: int = 1
 
     @property
     def duration_ticks(self) -> int:
@@ -94,11 +96,13 @@ class Cut:
         bodies: The media segments' bytes, as the track's ``segments`` describe them; of video, they are made when it is
             their turn, since a chunk may be a whole film.
         track: What the receipt says.
+        later_inits: The init segments of later periods, where encryption keys change.
     """
 
     init: bytes
     bodies: Iterable[bytes]
     track: EncodedTrack
+    later_inits: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +126,29 @@ class Protector(Protocol):
         """The init segment of the encrypted track."""
 
     @property
+    def later_inits(self) -> tuple[bytes, ...]:
+        """The init segments of later periods, where keys change."""
+
+    @property
     def codec_string(self) -> str:
         """What the init segment can't tell any more, being encrypted as a whole; else empty."""
 
     def fragment(
-        self, sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview, *, first: int
+        self,
+        sequence: int,
+        decode_ticks: int,
+        samples: Sequence[Sample],
+        media: bytes | memoryview,
+        *,
+        first: int,
+        segment: int,
     ) -> bytes:
-        """Encrypt a fragment: as `fragment_bytes`; ``first`` is the ordinal of its first sample in the title."""
+        """Encrypt a fragment: as `fragment_bytes`.
 
-    def segment(self, body: bytes) -> bytes:
+        ``first`` is the ordinal of its first sample in the title, ``segment`` the number of its segment.
+        """
+
+    def segment(self, body: bytes, number: int) -> bytes:
         """Encrypt a segment as a whole, where the scheme does that."""
 
 
@@ -145,20 +163,30 @@ class Clear:
     Attributes:
         init: The init segment.
         codec_string: Nothing: the init segment tells.
+        later_inits: None.
     """
 
     init: bytes
     codec_string: ClassVar[str] = ""
+    later_inits: ClassVar[tuple[bytes, ...]] = ()
 
     def fragment(
-        self, sequence: int, decode_ticks: int, samples: Sequence[Sample], media: bytes | memoryview, *, first: int
+        self,
+        sequence: int,
+        decode_ticks: int,
+        samples: Sequence[Sample],
+        media: bytes | memoryview,
+        *,
+        first: int,
+        segment: int,
     ) -> bytes:
         """Write a fragment; see `Protector`."""
-        del first
+        del first, segment
         return fragment_bytes(sequence, decode_ticks, samples, media)
 
-    def segment(self, body: bytes) -> bytes:
+    def segment(self, body: bytes, number: int) -> bytes:
         """Give the segment back; see `Protector`."""
+        del number
         return body
 
 
@@ -262,7 +290,7 @@ def cut_video(
         (picture,) = found[-1].samples
         found[-1] = replace(found[-1], samples=(picture._replace(duration_ticks=shown_frames * ticks.frame_ticks),))
 
-    def written(first: int, end: int) -> Iterator[bytes]:
+    def written(number: int, first: int, end: int) -> Iterator[bytes]:
         for place in range(first // grid.gop_frames, _ceil_div(end, grid.gop_frames)):
             gop = found[place - first_gop]
             samples = [s._replace(composition_ticks=s.composition_ticks + late_ticks) for s in gop.samples]
@@ -270,15 +298,20 @@ def cut_video(
                 raise PlanMismatch(f"{rendition}: frames of chunk {chunk.number} are reordered further than planned")
             media = data[gop.media : gop.media + sum(sample.size_bytes for sample in samples)]
             yield protector.fragment(
-                place + 1, gop.decode_ticks + offset_ticks, samples, media, first=place * gop_frames
+                place + 1,
+                gop.decode_ticks + offset_ticks,
+                samples,
+                media,
+                first=place * gop_frames,
+                segment=number,
             )
 
     segments = []
     for number, (first, end) in enumerate(pairwise(bounds), start=chunk.first_segment):
         gops = found[first // grid.gop_frames - first_gop : _ceil_div(end, grid.gop_frames) - first_gop]
-        parts = list(written(first, end))
+        parts = list(written(number, first, end))
         _let_go(data)
-        body = protector.segment(b"".join(parts))
+        body = protector.segment(b"".join(parts), number)
         segments.append(
             Segment(
                 number=number,
@@ -291,14 +324,14 @@ def cut_video(
             )
         )
 
-    def again(first: int, end: int) -> bytes:
-        body = b"".join(written(first, end))
+    def again(number: int, first: int, end: int) -> bytes:
+        body = b"".join(written(number, first, end))
         _let_go(data)
-        return protector.segment(body)
+        return protector.segment(body, number)
 
-    bodies = _Bodies(lambda: (again(*bound) for bound in pairwise(bounds)))
+    bodies = _Bodies(lambda: (again(n, *bound) for n, bound in enumerate(pairwise(bounds), chunk.first_segment)))
     cut = joined(rendition, protector.init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
-    return replace(cut, track=replace(cut.track, codec_string=protector.codec_string))
+    return _protected(cut, protector)
 
 
 @boxes.damage_reported()
@@ -364,7 +397,8 @@ def cut_audio(
         samples = [Sample(duration, size, True, 0) for size, duration in whole]
         media = b"".join(data[places[n] : places[n] + sizes[n]] for n in range(first, stop))
         _let_go(data)
-        return protector.segment(protector.fragment(number, first * frame_samples, samples, media, first=first))
+        fragment = protector.fragment(number, first * frame_samples, samples, media, first=first, segment=number)
+        return protector.segment(fragment, number)
 
     spans = [(number, first, stop) for number, (first, stop) in enumerate(pairwise(bounds), start=1)]
     segments = []
@@ -382,7 +416,17 @@ def cut_audio(
         )
     bodies = _Bodies(lambda: (written(*span) for span in spans))
     cut = joined(rendition, protector.init, bodies, segments, sample_rate_hz, priming_samples=priming)
-    return replace(cut, track=replace(cut.track, loudness=loudness, codec_string=protector.codec_string))
+    return _protected(replace(cut, track=replace(cut.track, loudness=loudness)), protector)
+
+
+def _protected(cut: Cut, protector: Protector) -> Cut:
+    """What is cut, with what only its protector knows."""
+    track = replace(
+        cut.track,
+        codec_string=protector.codec_string,
+        later_inits=tuple(hashlib.sha256(init).hexdigest() for init in protector.later_inits),
+    )
+    return replace(cut, track=track, later_inits=protector.later_inits)
 
 
 def _codec_frames(
@@ -491,7 +535,11 @@ def _fragment(data: memoryview | bytes, moof: boxes.Box, mdat: boxes.Box) -> Fra
     traf = boxes.find(data, "traf", moof)
     tfhd = boxes.find(data, "tfhd", traf).body
     (flags,) = struct.unpack_from(">I", data, tfhd)
-    at = tfhd + 8 + (8 if flags & _TFHD_BASE else 0) + (4 if flags & _TFHD_DESCRIPTION else 0)
+    at = tfhd + 8 + (8 if flags & _TFHD_BASE else 0)
+    description = 1
+    if flags & _TFHD_DESCRIPTION:
+        (description,) = struct.unpack_from(">I", data, at)
+        at += 4
     defaults = {}
     for flag in (_TFHD_DURATION, _TFHD_SIZE, _TFHD_FLAGS):
         if flags & flag:
@@ -505,7 +553,7 @@ def _fragment(data: memoryview | bytes, moof: boxes.Box, mdat: boxes.Box) -> Fra
     media, samples = _run(data, moof, runs[0], defaults, most=mdat.end - mdat.body)
     if media < mdat.body or media + sum(sample.size_bytes for sample in samples) > mdat.end:
         raise ChunkRejected("a fragment's samples lie outside of its mdat")
-    return Fragment(moof.start, mdat.end, media, sequence, decode_ticks, samples)
+    return Fragment(moof.start, mdat.end, media, sequence, decode_ticks, samples, description)
 
 
 def _run(
@@ -624,6 +672,8 @@ def fragment_bytes(
     samples: Sequence[Sample],
     media: bytes | bytearray | memoryview,
     auxiliary: Auxiliary | None = None,
+    *,
+    description: int = 1,
 ) -> bytes:
     """One ``moof`` and ``mdat``: a sync sample, then samples that are all or none of them sync samples.
 
@@ -633,6 +683,7 @@ def fragment_bytes(
         samples: In decoding order.
         media: Their bytes.
         auxiliary: Of encrypted samples, what decryptors need to know; None for clear ones, and where they need nothing.
+        description: Which of the init segment's sample entries describes them, from 1.
     """
     frame = samples[0].duration_ticks
     others = _IS_SYNC_SAMPLE if all(sample.sync for sample in samples) else _IS_OTHER_SAMPLE
@@ -650,7 +701,7 @@ def fragment_bytes(
     mfhd = boxes.box(b"mfhd", struct.pack(">II", 0, sequence))
     # Defaults are repeated in every traf, so that a segment needs nothing but its init segment (CMAF, 7.5.16).
     tfhd_flags = _BASE_IS_MOOF | _TFHD_DESCRIPTION | _TFHD_DURATION | _TFHD_FLAGS
-    tfhd = boxes.box(b"tfhd", struct.pack(">IIIII", tfhd_flags, 1, 1, frame, others))
+    tfhd = boxes.box(b"tfhd", struct.pack(">IIIII", tfhd_flags, 1, description, frame, others))
     tfdt = boxes.box(b"tfdt", struct.pack(">IQ", 1 << 24, decode_ticks))
     trun_bytes = 24 + len(rows)
     extra_at = 8 + len(mfhd) + 8 + len(tfhd) + len(tfdt) + trun_bytes

@@ -172,7 +172,8 @@ def _objects(track: EncodedTrack, chunk: int) -> Iterator[tuple[str, int]]:
     for part in track.segments:
         yield layout.segment_name(track.track, part.number), part.size_bytes
     if track.init_bytes and chunk == 0:
-        yield layout.INIT, track.init_bytes
+        for period in range(1, 2 + len(track.later_inits)):
+            yield layout.init_name(period), track.init_bytes
 
 
 def _is_made(stock: Stock, rendition: str) -> bool:
@@ -191,7 +192,8 @@ def _read_index(store: Store, plan: EncodePlan, rendition: str) -> StoredTrack |
 def _take_index(stock: Stock, rendition: str, track: StoredTrack, sizes: Mapping[str, int]) -> None:
     """Take a track that an earlier run has finished; where objects were lost since, only the chunks that are whole."""
     lost = {s.number for s in track.segments if sizes.get(layout.segment_name(track.id, s.number)) != s.size_bytes}
-    no_init = bool(track.init_bytes) and sizes.get(layout.INIT) != track.init_bytes
+    inits = (layout.init_name(period) for period, _ in enumerate(track.inits_sha256, start=1))
+    no_init = any(sizes.get(name) != track.init_bytes for name in inits)
     if not lost and not no_init:
         stock.indexed[rendition] = track
         return
@@ -210,6 +212,7 @@ def _take_index(stock: Stock, rendition: str, track: StoredTrack, sizes: Mapping
                 loudness=track.loudness,
                 track=track.id,
                 codec_string=track.codec_string if _is_whole(stock.plan, rendition) else "",
+                later_inits=track.later_inits,
             )
             stock.made.setdefault((rendition, chunk), (part, track.damage))
 

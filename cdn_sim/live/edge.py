@@ -50,7 +50,7 @@ log = logging.getLogger("headend.edge")
 
 OBJECT = re.compile(
     r"/(?P<title>[a-z0-9-]{1,64})/tracks/(?P<track>[A-Za-z0-9-]{1,64}(?:\.[A-Za-z0-9-]{1,64}){0,3})"
-    r"/(?P<name>init\.mp4|[1-9][0-9]{0,6}\.(?:m4s|vtt|jpg))"
+    rf"/(?P<name>{layout.INIT_PATTERN}|[1-9][0-9]{{0,6}}\.(?:m4s|vtt|jpg))"
 )
 DOCUMENT = re.compile(r"/(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,5})?")
 QUERY = re.compile(r"[A-Za-z0-9._~=&,:+%/-]{0,1024}")

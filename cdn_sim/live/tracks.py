@@ -92,7 +92,8 @@ class Tracks:
         index = await self._index(place, prefix, "", "")
         if index is None:
             return ()
-        names = (layout.INIT, *(layout.segment_name(track, number) for number in range(1, index.segment_count + 1)))
+        inits = (layout.init_name(period) for period, _ in enumerate(index.facts.inits_sha256, start=1))
+        names = (*inits, *(layout.segment_name(track, number) for number in range(1, index.segment_count + 1)))
         found = (wanted(place, name, index) for name in names)
         return tuple(each for each in found if each is not None)
 
@@ -134,10 +135,10 @@ def wanted(place: str, name: str, index: TrackIndex) -> Wanted | None:
     bounds = index.bounds_ticks
     segment_s = (bounds[1] - bounds[0]) / facts.timescale if len(bounds) > 1 else 0.0
     key = f"{place}/{name}"
-    if name == layout.INIT:
-        if not facts.init_bytes:
+    if (period := layout.init_period(name)) > 0:
+        if period > len(facts.inits_sha256):
             return None
-        digest = bytes.fromhex(facts.init_sha256)
+        digest = bytes.fromhex(facts.inits_sha256[period - 1])
         return Wanted(key, facts.init_bytes, digest, facts.content_type, facts.short_side_px, segment_s, False)
     found = _NUMBER.fullmatch(name)
     if found is None or not index.has(number := int(found[1])) or layout.segment_name(facts.track, number) != name:

@@ -24,7 +24,17 @@ from headend.core import layout, measured, rates
 from headend.core.errors import ObjectMissing, QualityRefused, ToolFailed
 from headend.core.keys import ContentKey
 from headend.core.measured import Known, Reference
-from headend.core.media import EncodePlan, Master, Part, Presentation, Receipt, Track, VideoRange, VideoRendition
+from headend.core.media import (
+    EncodePlan,
+    Master,
+    Part,
+    Presentation,
+    Receipt,
+    Track,
+    TrackKeys,
+    VideoRange,
+    VideoRendition,
+)
 from headend.core.media.quality import (
     Checking,
     MeasureTask,
@@ -357,10 +367,9 @@ def conclude(
     if before is not None:
         # What was decided about a release stays on record, and so does what its measuring has cost before.
         report = replace(report, overrides=before.overrides, cpu_s=report.cpu_s + before.cpu_s)
-    kids = {track.id: track.kid for track in presentation.video}
-    shown = pictures(
-        check, report, master, endpoint_url, {track: keys[kid] for track, kid in kids.items() if kid in keys}
-    )
+    protection = presentation.protection
+    locked = {track.id: protection.track_keys(track.kids) for track in presentation.video} if protection else {}
+    shown = pictures(check, report, master, endpoint_url, locked, keys)
     page = render(report, shown)
     store.put(layout.report_page(title, report.release), page.encode())
     measured.write_report(store, report)
@@ -382,6 +391,7 @@ def pictures(
     report: QualityReport,
     master: Master,
     endpoint_url: str | None,
+    locked: Mapping[str, TrackKeys] | None = None,
     keys: Mapping[str, ContentKey] | None = None,
 ) -> tuple[Shown, ...]:
     """The worst segments of the best renditions beside the master; pictures that the store has are not made again.
@@ -391,7 +401,8 @@ def pictures(
         report: The report that they are for.
         master: The file that the release was made of.
         endpoint_url: S3 endpoint of the master.
-        keys: The keys of encrypted tracks, by the tracks' ids.
+        locked: What encrypted tracks are encrypted with, by the tracks' ids.
+        keys: The keys, by their ids.
     """
     store, title = check.store, check.title
     made = []
@@ -405,7 +416,8 @@ def pictures(
                 data = store.get(key)
             except ObjectMissing:
                 path = Path(name) / "rendition.mp4"
-                scoring.fetch(store, title, rendition.track, (segment.number,), path, (keys or {}).get(rendition.track))
+                used = (locked or {}).get(rendition.track)
+                scoring.fetch(store, title, rendition.track, (segment.number,), path, used, keys)
                 pair = check.measuring.pair(rendition.rendition, segment.number, segment.worst_frame)
                 try:
                     data = pairs.make(pair, path, source.url, Path(name) / "pair.jpg")
@@ -426,7 +438,8 @@ def _loudness(store: Store, presentation: Presentation, keys: Mapping[str, Conte
     with TemporaryDirectory(prefix="headend-") as name:
         path = Path(name) / "sound.mp4"
         numbers = [segment.number for segment in track.segments]
-        scoring.fetch(store, presentation.title, track.id, numbers, path, keys.get(track.kid))
+        used = presentation.protection.track_keys(track.kids) if presentation.protection else None
+        scoring.fetch(store, presentation.title, track.id, numbers, path, used, keys)
         return loudness_curve.measure(path)
 
 

@@ -10,11 +10,23 @@ from encoder import comparing, sandbox
 from headend.core import documents, layout
 from headend.core.errors import HeadendError, MasterError, PackagingError, StorageError
 from headend.core.keys import ContentKey
-from headend.core.media import AudioFile, AudioRendition, Master, Presentation, Probe, Release, Track, VideoRendition
+from headend.core.media import (
+    AudioFile,
+    AudioRendition,
+    Master,
+    Presentation,
+    Probe,
+    Release,
+    Schedule,
+    Track,
+    VideoRendition,
+)
+from headend.core.media.protection import WHOLE_TITLE
 from headend.core.settings import PictureChoice
 from headend.core.storage import Store, masters
 from packager import conformance
 from packager.conformance import Finding
+from packager.sealing import init_of_period
 
 SAMPLES = 6
 """How many places of a rendition are compared, unless all are."""
@@ -74,7 +86,7 @@ def compare(
     origins = {file.track_index: file for file in made.audio_files}
     tracks = [(track, _origin(origins, track)) for track in _tracks(made, deep=deep)]
     own = [track for track, file in tracks if file is None]
-    pieces = _Pieces(store, title, keys or {})
+    pieces = _Pieces(store, title, keys or {}, made.protection.schedule if made.protection else WHOLE_TITLE)
     parts = [
         _with_master(pieces, document, made.master, endpoint_url, own, is_stopped, deep=deep),
         *(
@@ -98,23 +110,26 @@ class _Pieces:
         store: Where they are.
         title: Catalogue entry.
         keys: The keys of encrypted tracks, by their ids.
+        schedule: When encryption begins and keys change.
     """
 
     store: Store
     title: str
     keys: Mapping[str, ContentKey]
+    schedule: Schedule
 
     def init(self, track: Compared) -> bytes:
         return self.store.get(layout.track_init(self.title, track.id))
 
-    def read(self, track: Compared, init: bytes, key: str) -> bytes:
-        """A segment behind its init segment."""
-        data = self.store.get(key)
+    def read(self, track: Compared, init: bytes, number: int) -> bytes:
+        """A segment behind its init segment; ``init`` is that of the first period."""
+        data = self.store.get(layout.track_segment(self.title, track.id, number))
         if not track.kid:
             return init + data
         from packager.decrypting import decrypted
 
-        return b"".join(decrypted(init, data, self.keys[track.kid]))
+        key = self.keys[track.kids[self.schedule.period(number) - 1]]
+        return b"".join(decrypted(init_of_period(init, key.name), data, key))
 
 
 def _with_master(
@@ -217,7 +232,7 @@ def _compared(
         with TemporaryDirectory(prefix="headend-") as folder:
             path = Path(folder) / "piece.mp4"
             try:
-                path.write_bytes(pieces.read(track, init, key))
+                path.write_bytes(pieces.read(track, init, number))
             except (StorageError, PackagingError):
                 continue  # a finding of its own
             rendition = track.rendition

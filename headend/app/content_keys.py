@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from headend.core.errors import ConfigError
 from headend.core.keys import ContentKey, open_keys
-from headend.core.media import EncodePlan, KeyName, Protection, Signal
+from headend.core.media import EncodePlan, KeyName, Protection, Scheme, Signal
 from headend.core.media.protection import key_names
 from headend.core.settings import KeySettings, ProtectionSettings
 from headend.core.storage import Store
@@ -39,20 +39,25 @@ def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scop
     """
     source = open_keys(settings.keys.address, private_key=settings.keys.private_key)
     systems = tuple(signalling.System(name) for name in settings.systems)
+    schedule = sealing.schedule(plan.grid, lead_s=settings.lead_s, rotate_s=settings.rotate_s)
+    periods = schedule.period(plan.grid.segment_count)
     found = []
     for place, scheme in enumerate(settings.schemes):
         codecs = sealing.codecs_of(scheme, place, settings.copied_codecs)
         used = {sealing.class_of(one, one_key=settings.one_key) for one in sealing.members(plan, scheme, codecs)}
         wanted = [
             name
-            for name in key_names(plan.title, scheme, one_key=settings.one_key, epoch=settings.epoch)
+            for name in key_names(plan.title, scheme, one_key=settings.one_key, epoch=settings.epoch, periods=periods)
             if name.key_class in used
         ]
         keys = source.keys(plan.title, wanted)
         names = tuple(replace(keys[name.kid].name, checksum=keys[name.kid].checksum()) for name in wanted)
         given = source.signals(plan.title, names, [signalling.SYSTEM_IDS[system] for system in systems])
         signals = _completed(given, signalling.signals(names, systems))
-        found.append(sealing.Scope(Protection(scheme, names, signals=signals), codecs))
+        # Players of aes-128 need no licence to start, so nothing of it is left in the clear.
+        lead = 0 if scheme is Scheme.AES_128 else schedule.lead_segments
+        protection = Protection(scheme, names, signals, lead, schedule.period_segments)
+        found.append(sealing.Scope(protection, codecs))
     return tuple(found)
 
 

@@ -125,10 +125,13 @@ def encrypt(
             return Encrypted(nothing, len(plan.sealings), len(there), 0, 0.0, time.monotonic() - started_s)
         told = _ProgressReporter(on_progress, sum(sources[one.rendition].total_bytes for one in missing.values()))
         kids = {one.scheme: sealing.kids_of(title, one) for one in plan.protection}
+        schedules = {one.scheme: one.schedule for one in plan.protection}
 
         def make(name: str, one: Sealing) -> StoredTrack:
             salt = sealing.salt_of(plan.tracks[name])
-            protect = protection_of(keys[one.kid], kids=kids[one.scheme], salt=salt)
+            protect = protection_of(
+                [keys[kid] for kid in one.kids], kids=kids[one.scheme], salt=salt, schedule=schedules[one.scheme]
+            )
             return encrypted(store, title, sources[one.rendition], plan.tracks[name], protect, told.add)
 
         with ThreadPoolExecutor(TRACKS) as pool:
@@ -188,7 +191,8 @@ def _there(store: Store, title: str, id: str, clear: AnyTrack) -> StoredTrack | 
         return None
     track: StoredTrack = from_index(cast(Any, clear.rendition), *read_track(store, title, id))
     wanted = {layout.track_segment(title, id, one.number): one.size_bytes for one in track.segments}
-    wanted[layout.track_init(title, id)] = track.init_bytes
+    for period, _ in enumerate(track.inits_sha256, start=1):
+        wanted[layout.track_init(title, id, period)] = track.init_bytes
     return track if all(sizes.get(key) == size for key, size in wanted.items()) else None
 
 
@@ -215,13 +219,14 @@ def encrypted(
         StorageError: The store failed.
     """
     protector = protect(_read(store, layout.track_init(title, clear.id), clear.init_bytes, clear.init_sha256))
-    store.put(layout.track_init(title, id), protector.init)
+    for period, init in enumerate((protector.init, *protector.later_inits), start=1):
+        store.put(layout.track_init(title, id, period), init)
     first = 0
     segments: list[Segment] = []
     for segment in clear.segments:
         body = _read(store, layout.track_segment(title, clear.id, segment.number), segment.size_bytes, segment.sha256)
-        parts = list(_fragments(body, protector, first))
-        sealed = protector.segment(b"".join(parts))
+        parts = list(_fragments(body, protector, first, segment.number))
+        sealed = protector.segment(b"".join(parts), segment.number)
         store.put(layout.track_segment(title, id, segment.number), sealed)
         sync = tuple(segmenting.sync_ranges(parts, list(segmenting.fragments(body)))) if segment.sync else ()
         segments.append(replace(segment, size_bytes=len(sealed), sha256=hashlib.sha256(sealed).hexdigest(), sync=sync))
@@ -233,6 +238,7 @@ def encrypted(
         init_bytes=len(protector.init),
         init_sha256=hashlib.sha256(protector.init).hexdigest(),
         segments=tuple(segments),
+        later_inits=tuple(hashlib.sha256(init).hexdigest() for init in protector.later_inits),
     )
     index, sync_object = index_of(track)
     if sync_object:
@@ -241,10 +247,12 @@ def encrypted(
     return track
 
 
-def _fragments(body: bytes, protector: segmenting.Protector, first: int) -> Iterator[bytes]:
+def _fragments(body: bytes, protector: segmenting.Protector, first: int, number: int) -> Iterator[bytes]:
     for fragment in segmenting.fragments(body):
         media = memoryview(body)[fragment.media : fragment.media + sum(one.size_bytes for one in fragment.samples)]
-        yield protector.fragment(fragment.sequence, fragment.decode_ticks, fragment.samples, media, first=first)
+        yield protector.fragment(
+            fragment.sequence, fragment.decode_ticks, fragment.samples, media, first=first, segment=number
+        )
         first += len(fragment.samples)
 
 

@@ -35,6 +35,7 @@ from headend.core.media import (
     Loudness,
     Master,
     Receipt,
+    Schedule,
     Segment,
     TextRendition,
     Thumbnails,
@@ -75,8 +76,10 @@ class Order:
         allow_damaged: Whether damage in the master is put on record, instead of failing the task.
         logged: Whether workers log their tasks.
         submission: Random. A run that is repeated takes up a receipt of the same one; empty for none.
-        sealed: For each encrypted rendition, by its id: the tracks that it becomes, and the key of each.
+        sealed: For each encrypted rendition, by its id: the tracks that it becomes, and the keys of each, one for each
+            period.
         kids: Ids of all keys that init segments list, by scheme.
+        schedules: When encryption begins and keys change, by scheme.
         keys: Where keys come from; None for a clear title.
     """
 
@@ -96,8 +99,9 @@ class Order:
     allow_damaged: bool = False
     logged: bool = False
     submission: str = ""
-    sealed: Mapping[str, tuple[tuple[str, KeyName], ...]] = field(default_factory=dict)
+    sealed: Mapping[str, tuple[tuple[str, tuple[KeyName, ...]], ...]] = field(default_factory=dict)
     kids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
     keys: KeySettings | None = None
 
 
@@ -110,10 +114,10 @@ def order_of(
     submission: str = "",
 ) -> Order:
     """Tell workers what a plan's tasks have in common."""
-    sealed: dict[str, tuple[tuple[str, KeyName], ...]] = {}
+    sealed: dict[str, tuple[tuple[str, tuple[KeyName, ...]], ...]] = {}
     protections = {protection.scheme: protection for protection in plan.protection}
     for name, one in plan.sealings.items():
-        pair = plan.tracks[name], protections[one.scheme].name(one.kid)
+        pair = plan.tracks[name], tuple(map(protections[one.scheme].name, one.kids))
         sealed[one.rendition] = (*sealed.get(one.rendition, ()), pair)
     return Order(
         store=store,
@@ -134,6 +138,7 @@ def order_of(
         submission=submission,
         sealed=sealed,
         kids={scheme: sealing.kids_of(plan.title, protection) for scheme, protection in protections.items()},
+        schedules={scheme: protection.schedule for scheme, protection in protections.items()},
         keys=keys,
     )
 
@@ -185,7 +190,8 @@ def _perform(order: Order, run: cluster.TaskRun, store: Store) -> Receipt | Meas
     tool.check(order.tool, order.tool_digest)
     patience_s = task_master.patience_s(order.store)
     if isinstance(run.task, MeasureTask):
-        names = {subject.key.kid: subject.key for subject in run.task.subjects if subject.key is not None}
+        used = (subject.keys.names for subject in run.task.subjects if subject.keys is not None)
+        names = {name.kid: name for one in used for name in one}
         keys = patiently(lambda: _opened(order, names), patience_s, run.cancelled, run.on_wait)
         return scoring.score(run, store, order.store, order.master, order.grid, keys)
     # Before anything is encoded: without its keys the task's work would be lost.
@@ -406,7 +412,8 @@ class _Keeper:
             for cut in chain(pictures, cuts):
                 track = cut.track.track or order.tracks[cut.track.rendition]
                 if task.chunk.number == 0 and cut.init:
-                    self.store.put(layout.track_init(order.title, track), cut.init)
+                    for period, init in enumerate((cut.init, *cut.later_inits), start=1):
+                        self.store.put(layout.track_init(order.title, track, period), init)
                 # So many at a time, and no more read: a chunk may be a whole film, and more than fits into memory.
                 under_way: set[Future[None]] = set()
                 numbers = [part.number for part in cut.track.segments]
@@ -503,14 +510,19 @@ def _seals(order: Order, task: EncodeTask) -> "Seals":
         return {}
     from packager.protecting import protection_of
 
-    keys = _opened(order, {name.kid: name for pairs in wanted.values() for _, name in pairs})
+    keys = _opened(order, {name.kid: name for pairs in wanted.values() for _, used in pairs for name in used})
     return {
         id: tuple(
             (
                 track,
-                protection_of(keys[name.kid], kids=order.kids[name.scheme], salt=sealing.salt_of(track)),
+                protection_of(
+                    [keys[name.kid] for name in used],
+                    kids=order.kids[used[0].scheme],
+                    salt=sealing.salt_of(track),
+                    schedule=order.schedules[used[0].scheme],
+                ),
             )
-            for track, name in pairs
+            for track, used in pairs
         )
         for id, pairs in wanted.items()
     }

@@ -169,8 +169,7 @@ def _measuring_by(
     planning.usable(probe)
     conformed = deciding.conform(reference.settings, settings, probe)
     picture = SourcePicture(conformed, complete_colour(conformed.track)[0])
-    names = presentation.protection.names if presentation.protection is not None else ()
-    by_kid = {name.kid: name for name in names}
+    protection = presentation.protection
     return Measuring(
         presentation.title,
         picture,
@@ -178,7 +177,7 @@ def _measuring_by(
         VideoCommands(master, picture, presentation.grid, Effort.STANDARD),
         [track.rendition for track in presentation.video],
         {track.rendition.id: track.id for track in presentation.video},
-        {track.rendition.id: by_kid[track.kid] for track in presentation.video if track.kid in by_kid},
+        {track.rendition.id: protection.track_keys(track.kids) for track in presentation.video} if protection else {},
     )
 
 

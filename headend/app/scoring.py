@@ -18,11 +18,12 @@ from headend.app import task_master
 from headend.core import documents, layout
 from headend.core.errors import ToolFailed
 from headend.core.keys import ContentKey
-from headend.core.media import Master
+from headend.core.media import Master, TrackKeys
 from headend.core.media.quality import Measurement, MeasureTask, SegmentQuality, TrackQuality
 from headend.core.settings import StoreSettings
 from headend.core.storage import Store
 from headend.core.timing import Grid
+from packager.sealing import init_of_period
 
 DIGITS = 2
 
@@ -56,8 +57,7 @@ def score(
     with task_master.opened(master, settings, run) as (scratch, source):
         paths = {subject.rendition: scratch / f"{subject.rendition}.mp4" for subject in task.subjects}
         for subject in task.subjects:
-            key = keys[subject.key.kid] if keys and subject.key is not None else None
-            fetch(store, task.title, subject.track, task.segments, paths[subject.rendition], key)
+            fetch(store, task.title, subject.track, task.segments, paths[subject.rendition], subject.keys, keys)
         try:
             measured = compare(task, paths, source.url, run.cancelled, run.on_frames)
         except ToolFailed:
@@ -132,17 +132,34 @@ def compare(
 
 
 def fetch(
-    store: Store, title: str, track: str, segments: Sequence[int], path: Path, key: ContentKey | None = None
+    store: Store,
+    title: str,
+    track: str,
+    segments: Sequence[int],
+    path: Path,
+    locked: TrackKeys | None = None,
+    keys: Mapping[str, ContentKey] | None = None,
 ) -> None:
-    """Put segments of a track into a file that a decoder opens; those of an encrypted track are decrypted."""
+    """Put segments of a track into a file that a decoder opens.
+
+    Args:
+        store: Where they are.
+        title: Catalogue entry.
+        track: The track's id.
+        segments: Their numbers.
+        path: The file.
+        locked: What the track is encrypted with; its segments are decrypted. None leaves them as they are.
+        keys: The keys, by their ids.
+    """
     init = store.get(layout.track_init(title, track))
     with path.open("wb") as file:
         for place, number in enumerate(segments):
             segment, clear = store.get(layout.track_segment(title, track, number)), init
-            if key is not None:
+            if locked is not None and keys:
                 from packager.decrypting import decrypted
 
-                clear, segment = decrypted(init, segment, key)
+                key = keys[locked.name(number).kid]
+                clear, segment = decrypted(init_of_period(init, key.name), segment, key)
             file.write(segment if place else clear + segment)
 
 

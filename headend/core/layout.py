@@ -4,6 +4,7 @@ calibration.json                                        ratio of measured to pre
 published/{title}                                       an empty mark of each title that has a current release
 titles/{title}/current.json                             the pointer: written last
 titles/{title}/tracks/{track}/init.mp4, {number}.m4s    immutable media: .vtt for files of WebVTT, .jpg for pictures
+titles/{title}/tracks/{track}/init-{period}.mp4         init segment from period 2 on, where encryption keys change
 titles/{title}/tracks/{track}/index                     what a complete track consists of (`headend.core.track_index`)
 titles/{title}/tracks/{track}/sync                      where the sync frames of a picture's track lie
 titles/{title}/receipts/{task}.json                     what one task has written; removed once it is in the indexes
@@ -64,6 +65,9 @@ SEGMENT_FORMAT = 1
 """Version of what segments are cut and stamped to; part of every track's identity. Raise it when `packager.segmenting`
 or `packager.captions` write other bytes than before for the same input."""
 
+INIT_PATTERN = r"init(?:-(?:[2-9]|1[0-9]))?\.mp4"
+"""Names of init segments, as a regular expression."""
+_LATER_INIT = re.compile(r"init-([2-9]|1[0-9])\.mp4")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 
 
@@ -303,9 +307,22 @@ def track_path(title: str, track: str) -> str:
     return f"{tracks(title)}{track}"
 
 
-def track_init(title: str, track: str) -> str:
+def init_name(period: int = 1) -> str:
+    """An init segment's name in its track's folder; where keys change, each period has one."""
+    return f"init-{period}.mp4" if period > 1 else INIT
+
+
+def init_period(name: str) -> int:
+    """The period of an init segment by its name in its track's folder; 0 if it is none."""
+    if name == INIT:
+        return 1
+    found = _LATER_INIT.fullmatch(name)
+    return int(found[1]) if found else 0
+
+
+def track_init(title: str, track: str, period: int = 1) -> str:
     """A track's init segment."""
-    return f"{track_path(title, track)}/{INIT}"
+    return f"{track_path(title, track)}/{init_name(period)}"
 
 
 def track_segment(title: str, track: str, number: int) -> str:

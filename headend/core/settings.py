@@ -65,6 +65,8 @@ class ProtectionSettings:
         epoch: Counts the times that the title was given new keys, from 1.
         systems: DRM systems that manifests address, by their names.
         copied_codecs: What the copy in ``cenc`` has, as far as the title has it.
+        lead_s: Seconds at the start that stay in the clear.
+        rotate_s: Seconds after which keys change; 0 keeps them.
     """
 
     schemes: tuple[Scheme, ...]
@@ -73,6 +75,8 @@ class ProtectionSettings:
     epoch: int = 1
     systems: tuple[str, ...] = ("clearkey",)
     copied_codecs: tuple[Codec, ...] = COPIED_CODECS
+    lead_s: Fraction = Fraction(0)
+    rotate_s: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,8 @@ _RUN = struct.Struct("<IQ")
 _COUNT = struct.Struct("<I")
 _DIGEST_BYTES = 32
 _UINT32_MAX = (1 << 32) - 1
+_OMITTED = frozenset({"later_inits"})
+"""Left out where it is empty, so that the indexes of most tracks are what they were before keys could change."""
 
 SyncRanges = tuple[tuple[int, int], ...]
 """For each sync frame of a segment, the offset of its ``moof`` and the length up to the frame's end, in bytes."""
@@ -80,6 +82,8 @@ class TrackFacts:
         loudness: Sound: as measured and set.
         sync_sha256: Hex digest of the object that holds the sync frames; empty where there is none.
         damage: What was damaged in the master, and is concealed in this track.
+        later_inits: Hex digests of the init segments of later periods, where encryption keys change; each is as large
+            as the first.
     """
 
     track: str
@@ -96,6 +100,12 @@ class TrackFacts:
     loudness: Loudness | None = None
     sync_sha256: str = ""
     damage: tuple[Damage, ...] = ()
+    later_inits: tuple[str, ...] = ()
+
+    @property
+    def inits_sha256(self) -> tuple[str, ...]:
+        """Hex digests of the init segments, one for each period; empty where the form has none."""
+        return (self.init_sha256, *self.later_inits) if self.init_bytes else ()
 
     @property
     def short_side_px(self) -> int:
@@ -128,8 +138,8 @@ class TrackIndex:
 
     @property
     def total_bytes(self) -> int:
-        """All segments and the init segment."""
-        return sum(self.sizes_bytes) + self.facts.init_bytes
+        """All segments and the init segments."""
+        return sum(self.sizes_bytes) + self.facts.init_bytes * len(self.facts.inits_sha256)
 
     @property
     def memory_bytes(self) -> int:
@@ -211,7 +221,7 @@ def index_of(facts: TrackFacts, segments: Sequence[Segment]) -> TrackIndex:
 
 def encode(index: TrackIndex) -> bytes:
     """Write an index. Equal indexes give equal bytes."""
-    facts = documents.write(index.facts)
+    facts = documents.write(index.facts, omitted=_OMITTED)
     starts = index.bounds_ticks
     durations = (end - start for start, end in pairwise(starts))
     body = b"".join(

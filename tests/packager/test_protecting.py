@@ -133,7 +133,7 @@ def test_auxiliary_offset_leads_to_the_first_row(encoded: Encoded) -> None:
 def test_common_pssh_lists_all_keys_of_the_title(encoded: Encoded) -> None:
     clear, key = encoded("avc").read_bytes(), make_key()
     kids = [key.name.kid, "ab" * 16]
-    init = protection_of(key, kids=kids, salt=SALT)(clear[: next(fragments(clear)).start]).init
+    init = protection_of([key], kids=kids, salt=SALT)(clear[: next(fragments(clear)).start]).init
     pssh = boxes.find(init, "moov/pssh")
     body = init[pssh.body : pssh.end]
     assert body[4:20] == uuid.UUID(COMMON).bytes
@@ -143,8 +143,8 @@ def test_common_pssh_lists_all_keys_of_the_title(encoded: Encoded) -> None:
 
 def test_aes_128_encrypts_whole_segments_and_the_init_segment(encoded: Encoded) -> None:
     clear, key = encoded("aac").read_bytes(), make_key(Scheme.AES_128)
-    made = protection_of(key, kids=[], salt=SALT)(clear[: next(fragments(clear)).start])
-    for sealed, plain in ((made.init, clear[: next(fragments(clear)).start]), (made.segment(b"x" * 16), b"x" * 16)):
+    made = protection_of([key], kids=[], salt=SALT)(clear[: next(fragments(clear)).start])
+    for sealed, plain in ((made.init, clear[: next(fragments(clear)).start]), (made.segment(b"x" * 16, 1), b"x" * 16)):
         cipher = Cipher(algorithms.AES(key.secret), modes.CBC(bytes.fromhex(key.name.iv))).decryptor()
         padded = cipher.update(sealed)
         assert padded[: -padded[-1]] == plain
@@ -153,7 +153,7 @@ def test_aes_128_encrypts_whole_segments_and_the_init_segment(encoded: Encoded) 
 def test_what_players_of_aes_128_do_not_decode_is_refused(encoded: Encoded) -> None:
     clear = encoded("opus").read_bytes()
     with pytest.raises(PackagingError, match=r"'Opus' can't be encrypted in aes-128"):
-        protection_of(make_key(Scheme.AES_128), kids=[], salt=SALT)(clear[: next(fragments(clear)).start])
+        protection_of([make_key(Scheme.AES_128)], kids=[], salt=SALT)(clear[: next(fragments(clear)).start])
 
 
 def test_text_is_refused(encoded: Encoded) -> None:
@@ -161,7 +161,7 @@ def test_text_is_refused(encoded: Encoded) -> None:
     at = clear.index(b"mp4a", clear.index(b"stsd"))
     clear[at : at + 4] = b"wvtt"
     with pytest.raises(PackagingError, match="'wvtt' can't be encrypted"):
-        protection_of(make_key(), kids=[], salt=SALT)(bytes(clear[: next(fragments(clear)).start]))
+        protection_of([make_key()], kids=[], salt=SALT)(bytes(clear[: next(fragments(clear)).start]))
 
 
 @settings(max_examples=500)

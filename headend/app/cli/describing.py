@@ -41,9 +41,14 @@ def protection_facts(presentation: Presentation) -> list[tuple[str, str]]:
     if presentation.protection is None:
         return []
     schemes = [presentation.protection.scheme, *(copy.protection.scheme for copy in presentation.copies)]
-    classes = ", ".join(name.key_class for name in presentation.protection.names)
+    classes = ", ".join(dict.fromkeys(name.key_class for name in presentation.protection.names))
     first, *copies = schemes
     told = f"{first}, with keys for {classes}"
+    grid, starts_s = presentation.grid, presentation.grid.segment_starts_s()
+    if lead := presentation.protection.lead_segments:
+        told += f"; in the clear for {float(starts_s[lead]):g} s"
+    if each := presentation.protection.period_segments:
+        told += f"; new keys every {float(starts_s[each]):g} s, {-(-grid.segment_count // each)} of each class"
     return [("encrypted", f"{told}; copies in {', '.join(copies)}" if copies else told)]
 
 
@@ -56,7 +61,11 @@ def _protection_plain(presentation: Presentation) -> dict[str, Any]:
         "protection": [
             {
                 "scheme": one.scheme.value,
-                "keys": [{"kid": name.uuid, "class": name.key_class.value} for name in one.names],
+                "keys": [
+                    {"kid": name.uuid, "class": name.key_class.value, "period": name.period} for name in one.names
+                ],
+                "clear_lead_segments": one.lead_segments,
+                "rotation_segments": one.period_segments,
             }
             for one in protections
         ]

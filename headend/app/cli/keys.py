@@ -29,6 +29,7 @@ LICENCE_PORT = 8070
 def _named(command: options.Command) -> options.Command:
     """Add what decides which keys a title has."""
     for option in (
+        protecting.key_periods,
         protecting.key_epoch,
         protecting.key_per,
         click.option(
@@ -66,7 +67,7 @@ def command() -> None:
 )
 @_named
 @options.common
-def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, as_json: bool) -> None:
+def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, periods: int, as_json: bool) -> None:
     """Make the keys of a title and write them to standard output, which must not be a terminal.
 
     A file that standard output goes to is made readable by its owner only.
@@ -80,7 +81,7 @@ def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, a
     if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
         os.fchmod(sys.stdout.fileno(), stat.S_IRUSR | stat.S_IWUSR)
     click.echo(f"# keys of {title}: kid scheme class iv secret")
-    names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch)
+    names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods)
     click.echo(lines.write(ContentKey(name, new_secret()) for name in names), nl=False)
 
 
@@ -89,15 +90,20 @@ def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, a
 )
 @_named
 @options.common
-def list_keys(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, as_json: bool) -> None:
+def list_keys(
+    title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, periods: int, as_json: bool
+) -> None:
     """List the ids of a title's keys; holds no secret, and needs no source of keys."""
-    names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch)
+    names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods)
     if as_json:
-        rows = [{"kid": n.kid, "scheme": n.scheme.value, "class": n.key_class.value, "epoch": n.epoch} for n in names]
+        rows = [
+            {"kid": n.kid, "scheme": n.scheme.value, "class": n.key_class.value, "epoch": n.epoch, "period": n.period}
+            for n in names
+        ]
         print_json({"title": title, "keys": rows})
     else:
-        rows_shown = ((n.uuid, n.scheme.value, n.key_class.value, n.epoch) for n in names)
-        console().print(table(("key id", "scheme", "class", ">epoch"), rows_shown))
+        rows_shown = ((n.uuid, n.scheme.value, n.key_class.value, n.epoch, n.period) for n in names)
+        console().print(table(("key id", "scheme", "class", ">epoch", ">period"), rows_shown))
 
 
 @command.command(
@@ -114,6 +120,7 @@ def check(
     schemes: tuple[Scheme, ...],
     key_per: str,
     key_epoch: int,
+    periods: int,
     keys_address: str,
     cpix_key: str | None,
     as_json: bool,
@@ -121,7 +128,7 @@ def check(
     """Check that a source has every key of a title; the exit status is 1 if one is missing."""
     source = open_keys(keys_address, private_key=cpix_key)
     found = []
-    for name in names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch):
+    for name in names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods):
         try:
             source.keys(title, [name])
         except HeadendError as error:
@@ -129,11 +136,14 @@ def check(
         else:
             found.append((name, ""))
     if as_json:
-        rows = [{"kid": n.kid, "class": n.key_class.value, "found": not why, "why": why or None} for n, why in found]
+        rows = [
+            {"kid": n.kid, "class": n.key_class.value, "period": n.period, "found": not why, "why": why or None}
+            for n, why in found
+        ]
         print_json({"title": title, "source": source.url, "keys": rows})
     else:
-        rows_shown = ((n.uuid, n.scheme.value, n.key_class.value, why or "found") for n, why in found)
-        console().print(table(("key id", "scheme", "class", ""), rows_shown))
+        rows_shown = ((n.uuid, n.scheme.value, n.key_class.value, n.period, why or "found") for n, why in found)
+        console().print(table(("key id", "scheme", "class", ">period", ""), rows_shown))
     return Status.FAULTY if any(why for _, why in found) else Status.DONE
 
 
@@ -160,6 +170,7 @@ def export(
     schemes: tuple[Scheme, ...],
     key_per: str,
     key_epoch: int,
+    periods: int,
     keys_address: str,
     cpix_key: str | None,
     certificate: Path | None,
@@ -174,7 +185,7 @@ def export(
     if plain and sys.stdout.isatty():
         raise ConfigError("secrets are not shown on a terminal: write them to a file")
     source: KeyStore = open_keys(keys_address, private_key=cpix_key)
-    names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch)
+    names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods)
     document = cpix.write(title, names, source.keys(title, names), certificate)
     if plain and stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
         os.fchmod(sys.stdout.fileno(), stat.S_IRUSR | stat.S_IWUSR)
@@ -266,6 +277,10 @@ def serve(
         licences.serve(host, port, licensing, ready)
 
 
-def names_of(title: str, schemes: tuple[Scheme, ...], *, one_key: bool, epoch: int) -> tuple[KeyName, ...]:
+def names_of(
+    title: str, schemes: tuple[Scheme, ...], *, one_key: bool, epoch: int, periods: int
+) -> tuple[KeyName, ...]:
     """The names of all keys that a title may need."""
-    return tuple(name for scheme in schemes for name in key_names(title, scheme, one_key=one_key, epoch=epoch))
+    return tuple(
+        name for scheme in schemes for name in key_names(title, scheme, one_key=one_key, epoch=epoch, periods=periods)
+    )

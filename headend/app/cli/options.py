@@ -103,6 +103,20 @@ class Duration(click.ParamType[float]):
         return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2] or "s"]
 
 
+class Seconds(click.ParamType[Fraction]):
+    """A number of seconds, such as ``6`` or ``5.005``, or 0."""
+
+    name = "seconds"
+
+    def convert(self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        """Read one; raises `click.BadParameter` for what is none."""
+        if isinstance(value, Fraction):
+            return value
+        if not re.fullmatch(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", value, re.ASCII):
+            self.fail(f"{value!r} is not a number of seconds, such as 6 or 5.005.", param, ctx)
+        return Fraction(value)
+
+
 def _existing_folder(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     if value is None:
         return None

@@ -1,15 +1,18 @@
 """The options that say how a title is encrypted."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from functools import wraps
 from typing import Any
 
 import click
 
+from headend.app.cli import options
 from headend.app.cli.options import Command
 from headend.core.errors import ConfigError
 from headend.core.keys import open_keys
 from headend.core.media import Codec, Scheme
+from headend.core.media.protection import MOST_PERIODS
 from headend.core.paths import expanded
 from headend.core.settings import COPIED_CODECS, KeySettings, ProtectionSettings
 
@@ -79,6 +82,18 @@ def key_epoch(command: Command) -> Command:
     )(command)
 
 
+def key_periods(command: Command) -> Command:
+    """Add ``--periods``, given to the command as ``periods``."""
+    return click.option(
+        "--periods",
+        type=click.IntRange(1, MOST_PERIODS),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="How many keys of each class follow each other, for titles that are encrypted with --rotate.",
+    )(command)
+
+
 def source(*, required: bool) -> Callable[[Command], Command]:
     """Add where keys come from; the command gets it as ``keys``, `KeySettings` or None."""
 
@@ -137,6 +152,24 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             help=f"DRM systems that manifests address: {', '.join(SYSTEMS)}.",
         )
         @click.option(
+            "--clear-lead",
+            "lead_s",
+            type=options.Seconds(),
+            default="0",
+            show_default=True,
+            metavar="SECONDS",
+            help="Leave the start in the clear, so that players show it while they ask for a licence; rounded up to "
+            "whole segments. A copy in aes-128 has none.",
+        )
+        @click.option(
+            "--rotate",
+            "rotate_s",
+            type=options.Duration(),
+            metavar="TIME",
+            help=f"Change keys each time that this has passed, such as 30m; rounded up to whole segments, at most "
+            f"{MOST_PERIODS} keys of each class. Needs 'headend keys new --periods N'. [default: never]",
+        )
+        @click.option(
             "--cenc-codecs",
             default=",".join(COPIED_CODECS),
             show_default=True,
@@ -153,6 +186,8 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             key_epoch: int,
             drm: tuple[str, ...],
             cenc_codecs: tuple[Codec, ...],
+            lead_s: Fraction,
+            rotate_s: float | None,
             **others: Any,
         ) -> Any:
             wanted = protection_schemes
@@ -165,7 +200,9 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
                 )
             settings = None
             if wanted and keys is not None:
-                settings = ProtectionSettings(wanted, keys, key_per == "all", key_epoch, drm, cenc_codecs)
+                settings = ProtectionSettings(
+                    wanted, keys, key_per == "all", key_epoch, drm, cenc_codecs, lead_s, Fraction(rotate_s or 0)
+                )
             return command(protection=settings, **others)
 
         return wrapped

@@ -131,6 +131,6 @@ def _objects(receipt: Receipt) -> Iterator[int]:
     """Sizes of what a task has written."""
     for track in receipt.tracks:
         if track.init_bytes:
-            yield track.init_bytes
+            yield from [track.init_bytes] * (1 + len(track.later_inits))
         for segment in track.segments:
             yield segment.size_bytes

@@ -102,13 +102,21 @@ def complete(
     for name in names:
         if name.kid not in found:
             raise ConfigError(
-                f"{source} has no key {name.kid} ({name.scheme}, {name.key_class}): 'headend keys new TITLE --scheme "
-                f"{name.scheme}' makes the keys of a title",
+                f"{source} has no key {name.kid} ({name.scheme}, {name.key_class}{_period(name)}): 'headend keys new "
+                f"TITLE --scheme {name.scheme}{_periods(name)}' makes the keys of a title",
                 kid=name.kid,
             )
         iv = (ivs or {}).get(name.kid) if name.scheme is not Scheme.CENC else None
         keys[name.kid] = ContentKey(replace(name, iv=iv) if iv else name, found[name.kid])
     return keys
+
+
+def _period(name: KeyName) -> str:
+    return f", period {name.period}" if name.period > 1 else ""
+
+
+def _periods(name: KeyName) -> str:
+    return " --periods N" if name.period > 1 else ""
 
 
 def new_secret() -> bytes:

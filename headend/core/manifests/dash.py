@@ -7,7 +7,9 @@ Sources: ISO/IEC 23009-1; DASH-IF Interoperability Points; ISO/IEC 23091 (ITU-T 
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, repeat
 from xml.etree import ElementTree as Xml
 
 from headend.core import layout
@@ -23,7 +25,7 @@ from headend.core.manifests.labelling import (
     language,
     names,
 )
-from headend.core.manifests.outline import OutlinedTrack, ReleaseOutline, Timeline
+from headend.core.manifests.outline import OutlinedTrack, ReleaseOutline, Timeline, runs_of
 from headend.core.media import (
     AudioRendition,
     Codec,
@@ -35,6 +37,7 @@ from headend.core.media import (
     VideoRange,
     VideoRendition,
 )
+from headend.core.media.protection import WHOLE_TITLE
 from headend.core.timing import Grid, timescale
 
 Timelines = Sequence[Timeline]
@@ -103,7 +106,46 @@ def mpd(outline: ReleaseOutline, base: str = "", steering: str = "") -> bytes:
         Xml.SubElement(root, "ContentSteering", asked_first).text = steering
     elif base:
         Xml.SubElement(root, "BaseURL").text = base
-    period = Xml.SubElement(root, "Period", {"id": "1", "start": "PT0S"})
+    for part in _parts(outline):
+        _period(root, outline, part)
+    Xml.indent(root)
+    return bytes(Xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a Period shows. A title is one, unless keys change: an init segment has one key, and a Period one of them.
+
+    Attributes:
+        number: From 1; also that of the key's period.
+        segments: Its segments: the first one's number, and the one behind the last.
+        frames: Its first frame, and the one behind the last.
+        start_s: When it starts.
+    """
+
+    number: int
+    segments: tuple[int, int]
+    frames: tuple[int, int]
+    start_s: Fraction
+
+
+def _parts(outline: ReleaseOutline) -> tuple[_Part, ...]:
+    grid = outline.grid
+    schedule = outline.protection.schedule if outline.protection is not None else WHOLE_TITLE
+    count, bounds, starts_s = grid.segment_count, grid.segment_bounds(), grid.segment_starts_s()
+    each = schedule.period_segments or count
+    ends = (min(first + each, 1 + count) for first in range(1, 1 + count, each))
+    return tuple(
+        _Part(number, (first, end), (bounds[first - 1], bounds[end - 1]), starts_s[first - 1])
+        for number, (first, end) in enumerate(zip(range(1, 1 + count, each), ends, strict=True), start=1)
+    )
+
+
+def _period(root: Xml.Element, outline: ReleaseOutline, part: _Part) -> None:
+    """Describe a part of the title."""
+    protection = outline.protection
+    start = "PT0S" if part.number == 1 else _duration(part.start_s)
+    period = Xml.SubElement(root, "Period", {"id": str(part.number), "start": start})
     # Renditions with another key are a set of their own: players ignore the protection of single renditions.
     pictures: dict[tuple[Codec, VideoRange, str], list[OutlinedTrack[VideoRendition]]] = defaultdict(list)
     for track in outline.video:
@@ -111,27 +153,27 @@ def mpd(outline: ReleaseOutline, base: str = "", steering: str = "") -> bytes:
     families = list(pictures)  # their sets come first, so their numbers are known
     for family, seen in pictures.items():
         same_range = [n for n, other in enumerate(families, start=1) if other != family and other[1] == family[1]]
-        _video_set(period, outline.timelines, family[1], seen, same_range, protection)
+        _video_set(period, outline.timelines, family[1], seen, same_range, protection, part)
     sounds: dict[tuple[int, Codec, str], list[OutlinedTrack[AudioRendition]]] = defaultdict(list)
     for sound in outline.audio:
         sounds[sound.rendition.track_index, sound.rendition.codec, sound.rendition.layout].append(sound)
     labels = names(track.rendition for track in outline.audio)
     chosen = first_choice(track.rendition for track in outline.audio)
     for (programme, _, _), heard in sounds.items():
-        _audio_set(period, outline.timelines, labels[programme], programme == chosen, heard, protection)
+        _audio_set(period, outline.timelines, labels[programme], programme == chosen, heard, protection, part)
     for written in outline.text:
         if written.rendition.codec is not Codec.VTT:
-            _text_set(period, outline.timelines, written)
+            _text_set(period, outline.timelines, written, part)
     for trick in outline.trick:
         wanted = (trick.rendition.codec, trick.rendition.video_range)
         main = [number for number, family in enumerate(families, start=1) if family[:2] == wanted]
-        _trick_set(period, outline.timelines, main, trick, outline.grid, protection)
-    if outline.thumbnails is not None:
-        _image_set(period, outline.thumbnails, outline.grid)
+        _trick_set(period, outline.timelines, main, trick, outline.grid, protection, part)
+    sheets = outline.thumbnails
+    # A Period can't begin within a sheet: players count sheets and tiles from its start.
+    if sheets is not None and all(one.frames[0] % sheets.rendition.sheet_frames == 0 for one in _parts(outline)):
+        _image_set(period, sheets, outline.grid, part)
     for number, adaptation_set in enumerate(period, start=1):
         adaptation_set.set("id", str(number))
-    Xml.indent(root)
-    return bytes(Xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
 def _video_set(
@@ -141,9 +183,10 @@ def _video_set(
     tracks: Sequence[OutlinedTrack[VideoRendition]],
     switchable: Sequence[int],
     protection: Protection | None,
+    part: _Part,
 ) -> None:
     adaptation_set = _adaptation_set(period, "video")
-    _protect(adaptation_set, tracks, protection)
+    _protect(adaptation_set, tracks, protection, part)
     # PQ looks wrong where it isn't understood, so such players must leave the set alone; HLG was made to be watchable.
     kind = "EssentialProperty" if video_range is VideoRange.PQ else "SupplementalProperty"
     for scheme, values in COLOUR.items():
@@ -152,11 +195,11 @@ def _video_set(
     if switchable:
         _descriptor(adaptation_set, "SupplementalProperty", SWITCHING, ",".join(map(str, switchable)))
     _descriptor(adaptation_set, "Role", ROLE, "main")
-    _pictures(adaptation_set, timelines, tracks)
+    _pictures(adaptation_set, timelines, tracks, part)
 
 
 def _pictures(
-    adaptation_set: Xml.Element, timelines: Timelines, tracks: Sequence[OutlinedTrack[VideoRendition]]
+    adaptation_set: Xml.Element, timelines: Timelines, tracks: Sequence[OutlinedTrack[VideoRendition]], part: _Part
 ) -> None:
     renditions = [track.rendition for track in tracks]
     largest = max(renditions, key=lambda one: one.width_px * one.height_px)
@@ -169,7 +212,7 @@ def _pictures(
     if len(rates) > 1:
         adaptation_set.set("minFrameRate", str(min(rates)))
     adaptation_set.set("maxFrameRate", str(max(rates)))
-    for rendition, representation in _representations(adaptation_set, timelines, tracks):
+    for rendition, representation in _representations(adaptation_set, timelines, tracks, part):
         representation.set("width", str(rendition.width_px))
         representation.set("height", str(rendition.height_px))
         representation.set("sar", "1:1")
@@ -183,6 +226,7 @@ def _trick_set(
     track: OutlinedTrack[VideoRendition],
     grid: Grid,
     protection: Protection | None,
+    part: _Part,
 ) -> None:
     """One picture for each GOP, for trick play in the sets ``main``; players that don't know this skip the set.
 
@@ -193,12 +237,12 @@ def _trick_set(
     # What decodes the main pictures decodes as many of these in the same time.
     adaptation_set.set("maxPlayoutRate", str(grid.gop_frames))
     adaptation_set.set("codingDependency", "false")
-    _protect(adaptation_set, [track], protection)
+    _protect(adaptation_set, [track], protection, part)
     _descriptor(adaptation_set, "EssentialProperty", TRICK_MODE, " ".join(map(str, main)))
-    _pictures(adaptation_set, timelines, [track])
+    _pictures(adaptation_set, timelines, [track], part)
 
 
-def _image_set(period: Xml.Element, thumbnails: OutlinedTrack[Thumbnails], grid: Grid) -> None:
+def _image_set(period: Xml.Element, thumbnails: OutlinedTrack[Thumbnails], grid: Grid, part: _Part) -> None:
     """Sheets of thumbnails, each as long as the others, but for what the end of the title cuts off.
 
     Source:
@@ -212,7 +256,7 @@ def _image_set(period: Xml.Element, thumbnails: OutlinedTrack[Thumbnails], grid:
         {
             "timescale": str(ticks.ticks_per_second),
             "duration": str(laid.sheet_frames * ticks.frame_ticks),
-            "startNumber": "1",
+            "startNumber": str(1 + part.frames[0] // laid.sheet_frames),
             "media": f"{_FOLDER}/$Number${layout.SHEET_SUFFIX}",
         },
     )
@@ -236,6 +280,7 @@ def _audio_set(
     chosen: bool,
     tracks: Sequence[OutlinedTrack[AudioRendition]],
     protection: Protection | None,
+    part: _Part,
 ) -> None:
     first = tracks[0].rendition
     adaptation_set = _adaptation_set(period, "audio")
@@ -245,7 +290,7 @@ def _audio_set(
     else:
         # Code points 2 and 6 of ISO/IEC 23091-3 are stereo and 5.1: as many as there are channels.
         _descriptor(adaptation_set, "AudioChannelConfiguration", CHANNELS, str(first.channels))
-    _protect(adaptation_set, tracks, protection)
+    _protect(adaptation_set, tracks, protection, part)
     Xml.SubElement(adaptation_set, "Label").text = label
     if not DESCRIBES_VIDEO.isdisjoint(first.roles):
         _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_BLIND)
@@ -253,11 +298,11 @@ def _audio_set(
         _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_DEAF)
     for role in _roles(first, chosen):
         _descriptor(adaptation_set, "Role", ROLE, role)
-    for rendition, representation in _representations(adaptation_set, timelines, tracks):
+    for rendition, representation in _representations(adaptation_set, timelines, tracks, part):
         representation.set("audioSamplingRate", str(rendition.sample_rate_hz))
 
 
-def _text_set(period: Xml.Element, timelines: Timelines, track: OutlinedTrack[TextRendition]) -> None:
+def _text_set(period: Xml.Element, timelines: Timelines, track: OutlinedTrack[TextRendition], part: _Part) -> None:
     rendition = track.rendition
     adaptation_set = _adaptation_set(period, "text")
     adaptation_set.set("lang", language(rendition) or UNDETERMINED)
@@ -265,7 +310,7 @@ def _text_set(period: Xml.Element, timelines: Timelines, track: OutlinedTrack[Te
     if rendition.role is TextRole.SDH:
         _descriptor(adaptation_set, "Accessibility", AUDIO_PURPOSE, FOR_THE_DEAF)
     _descriptor(adaptation_set, "Role", ROLE, TEXT_ROLES[rendition.role])
-    list(_representations(adaptation_set, timelines, [track]))
+    list(_representations(adaptation_set, timelines, [track], part))
 
 
 def _roles(rendition: AudioRendition, chosen: bool) -> Iterator[str]:
@@ -297,7 +342,7 @@ def _adaptation_set(period: Xml.Element, content_type: str) -> Xml.Element:
 
 
 def _representations(
-    adaptation_set: Xml.Element, timelines: Timelines, tracks: Sequence[OutlinedTrack[Playable]]
+    adaptation_set: Xml.Element, timelines: Timelines, tracks: Sequence[OutlinedTrack[Playable]], part: _Part
 ) -> Iterator[tuple[Playable, Xml.Element]]:
     """Add the set's representations, lowest rate first, and the segments that they share.
 
@@ -305,8 +350,10 @@ def _representations(
     one frame longer. Then each representation has its own.
     """
     used = {track.timeline for track in tracks}
+    # Tracks that are not encrypted, such as text, have one init segment.
+    period = part.number if tracks[0].later_kids else 1
     if len(used) == 1:
-        _template(adaptation_set, timelines[tracks[0].timeline])
+        _template(adaptation_set, timelines[tracks[0].timeline], part, period)
     for track in sorted(tracks, key=lambda track: track.peak_bps):
         representation = Xml.SubElement(
             adaptation_set,
@@ -314,40 +361,54 @@ def _representations(
             {"id": track.id, "codecs": track.codec_string, "bandwidth": str(track.peak_bps)},
         )
         if len(used) > 1:
-            _template(representation, timelines[track.timeline])
+            _template(representation, timelines[track.timeline], part, period)
         yield track.rendition, representation
 
 
-def _template(parent: Xml.Element, timeline: Timeline) -> None:
+def _template(parent: Xml.Element, timeline: Timeline, part: _Part, period: int) -> None:
     """Where the segments are and when they are shown.
 
     Times are those after the edit list, as players see them: where sound begins with priming, the first segment starts
     at 0 and is shorter than its samples by as much.
     """
+    first, _ = part.segments
+    start_ticks, runs = _of_part(timeline, part)
+    offset = {"presentationTimeOffset": str(round(part.start_s * timeline.timescale))} if first > 1 else {}
     template = Xml.SubElement(
         parent,
         "SegmentTemplate",
         {
             "timescale": str(timeline.timescale),
-            "initialization": f"{_FOLDER}/{layout.INIT}",
+            **offset,
+            "initialization": f"{_FOLDER}/{layout.init_name(period)}",
             "media": f"{_FOLDER}/$Number${layout.SEGMENT_SUFFIX}",
-            "startNumber": "1",
+            "startNumber": str(first),
         },
     )
     listed = Xml.SubElement(template, "SegmentTimeline")
-    for number, (count, duration) in enumerate(timeline.runs):
-        start = {"t": "0"} if number == 0 else {}
+    for number, (count, duration) in enumerate(runs):
+        start = {"t": str(start_ticks)} if number == 0 else {}
         Xml.SubElement(listed, "S", start | {"d": str(duration)} | ({"r": str(count - 1)} if count > 1 else {}))
+
+
+def _of_part(timeline: Timeline, part: _Part) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """When the segments of a part start, and how many in a row last how many ticks."""
+    first, end = part.segments
+    if end - first == sum(count for count, _ in timeline.runs):
+        return 0, timeline.runs
+    durations = list(chain.from_iterable(repeat(ticks, count) for count, ticks in timeline.runs))
+    return sum(durations[: first - 1]), runs_of(durations[first - 1 : end - 1])
 
 
 def _protect(
     adaptation_set: Xml.Element,
     tracks: Sequence[OutlinedTrack[VideoRendition]] | Sequence[OutlinedTrack[AudioRendition]],
     protection: Protection | None,
+    part: _Part,
 ) -> None:
     """Say how a set is encrypted; all of its renditions have one key."""
     if protection is not None and tracks[0].kid:
-        adaptation_set.extend(content_protection.elements(protection, tracks[0].kid))
+        adaptation_set.extend(content_protection.elements(protection, tracks[0].kids[part.number - 1]))
 
 
 def _descriptor(parent: Xml.Element, kind: str, scheme: str, value: str) -> None:

@@ -45,6 +45,7 @@ from headend.core.media import (
     VideoRange,
     VideoRendition,
 )
+from headend.core.media.protection import kid_at
 from headend.core.timing import Grid
 
 EFFICIENCY = tuple(one.codec for one in sorted(VIDEO, key=lambda one: one.hls_rank or 0) if one.hls_rank is not None)
@@ -154,9 +155,12 @@ def media_playlist(track: AnyTrack, grid: Grid, protection: Protection | None = 
     """
     durations = _segment_durations(track)
     bounds = [microseconds(start.numerator, start.denominator) for start in grid.segment_starts_s()]
-    lines = [*_head([*durations, *differences(bounds)]), INDEPENDENT, *_map(track, protection, identity=identity)]
+    lines = [*_head([*durations, *differences(bounds)]), INDEPENDENT]
+    before = 0
     for segment, duration in zip(track.segments, durations, strict=True):
+        lines += _changes(track, protection, before, segment.number, identity=identity)
         lines += [_duration_line(duration), _segment_uri(track, segment.number)]
+        before = segment.number
     return _text([*lines, END])
 
 
@@ -174,9 +178,12 @@ def iframe_playlist(
         RFC 8216, section 4.3.3.6: the duration is the time to the next I-frame.
     """
     durations = sync_durations(track, grid)
-    lines = [*_head(durations), INDEPENDENT, IFRAMES_ONLY, *_map(track, protection, identity=identity)]
+    lines = [*_head(durations), INDEPENDENT, IFRAMES_ONLY]
+    before = 0
     ranges = ((segment.number, at, size) for segment in track.segments for at, size in segment.sync)
     for (number, at, size), duration in zip(ranges, durations, strict=True):
+        lines += _changes(track, protection, before, number, identity=identity)
+        before = number
         lines += [_duration_line(duration), f"{BYTE_RANGE}:{size}@{at}", _segment_uri(track, number)]
     return _text([*lines, END])
 
@@ -489,20 +496,39 @@ def _image_variant_line(thumbnails: OutlinedTrack[Thumbnails]) -> str:
     )
 
 
-def _map(track: AnyTrack, protection: Protection | None, *, identity: bool) -> list[str]:
-    """Where the init segment is, for forms that have one, and the keys.
+def _changes(track: AnyTrack, protection: Protection | None, before: int, number: int, *, identity: bool) -> list[str]:
+    """Where the init segment is, for forms that have one, and the keys: what is new with a segment.
 
-    Whole encrypted segments include the init segment, so their key comes before it; otherwise it is clear.
+    The first init segment of encrypted samples is clear, and stands before its keys. Whole encrypted segments include
+    the init segment, so their key comes before it. Where keys change, the key of the last period must not apply to the
+    next init segment, so there the new key comes first, too.
+
+    Args:
+        track: The rendition.
+        protection: How it is encrypted, if it is.
+        before: Number of the segment before it; 0 if it is the first.
+        number: The segment's number.
+        identity: As for `multivariant`.
 
     Source:
         RFC 8216, section 4.3.2.5: a key before ``EXT-X-MAP`` applies to the init segment, too.
     """
-    uri = f"{layout.track_uri(track.id)}/{layout.INIT}"
-    init = [_tag(MAP, {"URI": _quoted(uri)})] if track.init_bytes else []
+    if before == number:
+        return []
     if protection is None or not track.kid:
+        return _map(track, 1) if not before else []
+    schedule = protection.schedule
+    period, kid = schedule.period(number), kid_at(track.kids, schedule, number)
+    init = _map(track, period) if not before or schedule.period(before) != period else []
+    if not kid or (before and kid_at(track.kids, schedule, before) == kid):
         return init
-    keys = [_tag(KEY, attributes) for attributes in key_attributes(protection, track.kid, identity=identity)]
-    return [*keys, *init] if protection.scheme is Scheme.AES_128 else [*init, *keys]
+    keys = [_tag(KEY, attributes) for attributes in key_attributes(protection, kid, identity=identity)]
+    return [*keys, *init] if before or protection.scheme is Scheme.AES_128 else [*init, *keys]
+
+
+def _map(track: AnyTrack, period: int) -> list[str]:
+    uri = f"{layout.track_uri(track.id)}/{layout.init_name(period)}"
+    return [_tag(MAP, {"URI": _quoted(uri)})] if track.init_bytes else []
 
 
 def _session_keys(outline: ReleaseOutline, *, identity: bool) -> list[str]:
@@ -514,7 +540,7 @@ def _session_keys(outline: ReleaseOutline, *, identity: bool) -> list[str]:
     protection = outline.protection
     if protection is None:
         return []
-    kids = dict.fromkeys(track.kid for track in outline.played() if track.kid and in_hls(track))
+    kids = dict.fromkeys(kid for track in outline.played() if in_hls(track) for kid in track.kids)
     lines = (
         _tag(SESSION_KEY, attributes)
         for kid in kids

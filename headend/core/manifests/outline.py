@@ -59,6 +59,7 @@ class OutlinedTrack(Generic[Rendition]):
         image_peak_bps: Pictures: the same of sync frames alone; thumbnails: of sheets, by the grid.
         image_average_bps: As above.
         kid: Id of the key that it is encrypted with; empty for a clear track.
+        later_kids: Ids of its keys in later periods.
     """
 
     id: str
@@ -70,6 +71,12 @@ class OutlinedTrack(Generic[Rendition]):
     image_peak_bps: int = 0
     image_average_bps: int = 0
     kid: str = ""
+    later_kids: tuple[str, ...] = ()
+
+    @property
+    def kids(self) -> tuple[str, ...]:
+        """Ids of its keys, one for each period; empty for a clear track."""
+        return (self.kid, *self.later_kids) if self.kid else ()
 
 
 AnyOutlined = OutlinedTrack[VideoRendition] | OutlinedTrack[AudioRendition] | OutlinedTrack[TextRendition]
@@ -143,6 +150,7 @@ def outline_of(presentation: Presentation) -> ReleaseOutline:
             track.average_bps,
             *image,
             kid=track.kid,
+            later_kids=track.later_kids,
         )
 
     def picture(track: Track[VideoRendition]) -> OutlinedTrack[VideoRendition]:
@@ -155,7 +163,7 @@ def outline_of(presentation: Presentation) -> ReleaseOutline:
         sizes = [sheet.size_bytes for sheet in sheets.segments]
         ticks = (segment.duration_ticks for segment in sheets.segments)
         image = _rates(sizes, sheet_durations(sheets, presentation.grid))
-        outlined = plain(sheets, Timeline(sheets.timescale, _runs(ticks)), image)
+        outlined = plain(sheets, Timeline(sheets.timescale, runs_of(ticks)), image)
     video, trick = tuple(map(picture, presentation.video)), tuple(map(picture, presentation.trick))
     audio = tuple(plain(track, _timeline(track)) for track in presentation.audio)
     text = tuple(plain(track, _timeline(track)) for track in presentation.text)
@@ -208,10 +216,11 @@ def sync_durations(track: Track[VideoRendition], grid: Grid) -> list[int]:
 
 
 def _timeline(track: AnyTrack) -> Timeline:
-    return Timeline(track.timescale, _runs(differences(presented_ticks(track))))
+    return Timeline(track.timescale, runs_of(differences(presented_ticks(track))))
 
 
-def _runs(durations: Iterable[int]) -> tuple[tuple[int, int], ...]:
+def runs_of(durations: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """How many in a row last how long."""
     return tuple((sum(1 for _ in run), ticks) for ticks, run in groupby(durations))
 
 

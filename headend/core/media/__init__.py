@@ -26,7 +26,7 @@ from headend.core.media.masters import (
     merged,
 )
 from headend.core.media.plans import EncodePlan, EncodeTask, LoudnessTarget, Part
-from headend.core.media.protection import KeyClass, KeyName, Protection, Scheme, Sealing, Signal
+from headend.core.media.protection import KeyClass, KeyName, Protection, Schedule, Scheme, Sealing, Signal, TrackKeys
 from headend.core.media.releases import (
     AudioFile,
     Copy,
@@ -97,6 +97,7 @@ __all__ = [
     "Receipt",
     "Release",
     "Rendition",
+    "Schedule",
     "Scheme",
     "Sealing",
     "Segment",
@@ -109,6 +110,7 @@ __all__ = [
     "Thumbnails",
     "Timeline",
     "Track",
+    "TrackKeys",
     "TrackSummary",
     "VideoRange",
     "VideoRendition",

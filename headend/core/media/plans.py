@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from headend.core.media.kinds import Effort, Kind
 from headend.core.media.masters import Damage, Light, Master, ReadRange, TextTrack
-from headend.core.media.protection import KeyName, Protection, Sealing
+from headend.core.media.protection import Protection, Sealing, TrackKeys
 from headend.core.media.quality import Floor
 from headend.core.media.renditions import AudioLadder, AudioRendition, Poster, TextRendition, Thumbnails, VideoRendition
 from headend.core.timing import Chunk, Grid
@@ -167,10 +167,10 @@ class EncodePlan:
         return sealing.rendition if sealing is not None else name
 
     @property
-    def key_names(self) -> dict[str, KeyName]:
+    def track_keys(self) -> dict[str, TrackKeys]:
         """The keys of encrypted tracks, by their names in ``tracks``."""
         by_scheme = {protection.scheme: protection for protection in self.protection}
-        return {name: by_scheme[one.scheme].name(one.kid) for name, one in self.sealings.items()}
+        return {name: by_scheme[one.scheme].track_keys(one.kids) for name, one in self.sealings.items()}
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,6 +27,8 @@ class KeyClass(StrEnum):
 
 SD_PIXELS = 1024 * 576
 HD_PIXELS = 1920 * 1080
+MOST_PERIODS = 16
+"""Periods of a key rotation. Init segments list the keys of all classes and periods, and a licence gives 64 keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,31 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """From which segment on a track is encrypted, and when its key changes. All tracks of a title change together.
+
+    Attributes:
+        lead_segments: How many segments at the start are left in the clear (the clear lead).
+        period_segments: How many segments share a key; 0 where the key never changes.
+    """
+
+    lead_segments: int = 0
+    period_segments: int = 0
+
+    def period(self, number: int) -> int:
+        """The period of a segment, from 1, by the segment's number, from 1."""
+        return 1 + (number - 1) // self.period_segments if self.period_segments else 1
+
+    def is_clear(self, number: int) -> bool:
+        """Whether a segment is in the clear."""
+        return number <= self.lead_segments
+
+
+WHOLE_TITLE = Schedule()
+"""Encrypted from the first segment to the last, with one key."""
+
+
+@dataclass(frozen=True, slots=True)
 class Protection:
     """How a release is protected.
 
@@ -85,11 +113,24 @@ class Protection:
         scheme: The scheme of its tracks.
         names: Its keys, by class and period.
         signals: What manifests say to DRM systems.
+        lead_segments: As in `Schedule`.
+        period_segments: As in `Schedule`.
     """
 
     scheme: Scheme
     names: tuple[KeyName, ...]
     signals: tuple[Signal, ...] = ()
+    lead_segments: int = 0
+    period_segments: int = 0
+
+    @property
+    def schedule(self) -> Schedule:
+        """When encryption begins and keys change."""
+        return Schedule(self.lead_segments, self.period_segments)
+
+    def track_keys(self, kids: Sequence[str]) -> "TrackKeys":
+        """What a track is encrypted with, by the ids of its keys; raises `KeyError` for a key of something else."""
+        return TrackKeys(tuple(map(self.name, kids)), self.schedule)
 
     def name(self, kid: str) -> KeyName:
         """The key of an id; raises `KeyError` for a key of something else."""
@@ -100,18 +141,42 @@ class Protection:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackKeys:
+    """What a track is encrypted with, and when.
+
+    Attributes:
+        names: Its keys, one for each period.
+        schedule: When encryption begins and keys change.
+    """
+
+    names: tuple[KeyName, ...]
+    schedule: Schedule
+
+    def name(self, number: int) -> KeyName:
+        """The key of the period of a segment, by the segment's number."""
+        return self.names[self.schedule.period(number) - 1]
+
+
+@dataclass(frozen=True, slots=True)
 class Sealing:
     """How a track of a plan is encrypted.
 
     Attributes:
         rendition: Id of the rendition that it holds.
         scheme: The scheme.
-        kid: Id of its key.
+        kid: Id of its key, that of the first period.
+        later_kids: Ids of its keys in later periods.
     """
 
     rendition: str
     scheme: Scheme
     kid: str
+    later_kids: tuple[str, ...] = ()
+
+    @property
+    def kids(self) -> tuple[str, ...]:
+        """Ids of its keys, one for each period."""
+        return (self.kid, *self.later_kids)
 
 
 def video_class(width_px: int, height_px: int, *, one_key: bool = False) -> KeyClass:
@@ -129,9 +194,32 @@ def classes(*, one_key: bool = False) -> tuple[KeyClass, ...]:
     return (KeyClass.ALL,) if one_key else (KeyClass.AUDIO, KeyClass.SD, KeyClass.HD, KeyClass.UHD)
 
 
-def key_names(title: str, scheme: Scheme, *, one_key: bool = False, epoch: int = 1) -> tuple[KeyName, ...]:
-    """The names of all keys that a title may need in a scheme."""
-    return tuple(key_name(title, scheme, key_class, epoch=epoch) for key_class in classes(one_key=one_key))
+def key_names(
+    title: str, scheme: Scheme, *, one_key: bool = False, epoch: int = 1, periods: int = 1
+) -> tuple[KeyName, ...]:
+    """The names of all keys that a title may need in a scheme, period by period."""
+    return tuple(
+        key_name(title, scheme, key_class, epoch=epoch, period=period)
+        for period in range(1, periods + 1)
+        for key_class in classes(one_key=one_key)
+    )
+
+
+def kid_at(kids: Sequence[str], schedule: Schedule, number: int) -> str:
+    """Id of the key of a segment; empty if the segment is in the clear.
+
+    Args:
+        kids: Ids of the track's keys, one for each period; empty for a clear track.
+        schedule: When encryption begins and keys change.
+        number: The segment's, from 1.
+    """
+    return kids[schedule.period(number) - 1] if kids and not schedule.is_clear(number) else ""
+
+
+def kid_of(title: str, scheme: Scheme, key_class: KeyClass, *, epoch: int, period: int) -> str:
+    """The id of a title's key; see `key_name`."""
+    what = f"headend kid\0{title}\0{scheme.value}\0{key_class.value}\0{epoch}\0{period}"
+    return hashlib.sha256(what.encode()).hexdigest()[:32]
 
 
 def key_name(title: str, scheme: Scheme, key_class: KeyClass, *, epoch: int = 1, period: int = 1) -> KeyName:
@@ -140,8 +228,7 @@ def key_name(title: str, scheme: Scheme, key_class: KeyClass, *, epoch: int = 1,
     The id is derived from what the key is for, so that a job that is taken up again finds the keys that it began with.
     A key belongs to one scheme: the same secret under CTR and CBC would weaken both.
     """
-    what = "\0".join(("headend kid", title, scheme, key_class, str(epoch), str(period)))
-    kid = hashlib.sha256(what.encode()).hexdigest()[:32]
+    kid = kid_of(title, scheme, key_class, epoch=epoch, period=period)
     iv = hashlib.sha256(f"headend iv\0{kid}".encode()).hexdigest()[:32] if scheme is not Scheme.CENC else ""
     return KeyName(kid, scheme, key_class, epoch, period, iv)
 

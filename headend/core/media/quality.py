@@ -5,7 +5,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from headend.core.media.kinds import Codec, VideoRange
-from headend.core.media.protection import KeyName
+from headend.core.media.protection import TrackKeys
 from headend.core.timing import Grid
 
 HD_LINES = 1440
@@ -81,7 +81,7 @@ class Subject:
         height_px: Height that it was encoded at.
         bit_depth: Bits of its samples.
         rate_divisor: It keeps one frame of the grid in this many.
-        key: The key that the track is encrypted with; None for a clear one.
+        keys: What the track is encrypted with; None for a clear one.
     """
 
     rendition: str
@@ -90,7 +90,7 @@ class Subject:
     height_px: int
     bit_depth: int
     rate_divisor: int = 1
-    key: KeyName | None = None
+    keys: TrackKeys | None = None
 
 
 @dataclass(frozen=True, slots=True)

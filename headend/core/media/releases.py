@@ -79,6 +79,7 @@ class EncodedTrack:
         window_bps: Video: the highest rate in any window of this part, see `headend.core.rates.windows`.
         encoded_again: Video: numbers of the segments that came out above the cap, and were encoded again.
         codec_string: RFC 6381, where the init segment is encrypted as a whole and can't tell; else empty.
+        later_inits: Hex digests of the init segments of later periods, whose size is that of the first.
     """
 
     rendition: str
@@ -94,6 +95,7 @@ class EncodedTrack:
     window_bps: int = 0
     encoded_again: tuple[int, ...] = ()
     codec_string: str = ""
+    later_inits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ class Track(Generic[Rendition]):
         damage: What was damaged in the master, and is concealed in this track.
         kid: Id of the key that the track is encrypted with; empty for a clear track, such as text and thumbnails. The
             release's `Protection` of the track's scheme has the key's name.
+        later_kids: Ids of its keys in later periods, where keys change.
+        later_inits: Hex digests of the init segments of these periods, whose size is that of the first.
     """
 
     id: str
@@ -164,6 +168,18 @@ class Track(Generic[Rendition]):
     init_sha256: str = ""
     damage: tuple[Damage, ...] = ()
     kid: str = ""
+    later_kids: tuple[str, ...] = ()
+    later_inits: tuple[str, ...] = ()
+
+    @property
+    def kids(self) -> tuple[str, ...]:
+        """Ids of its keys, one for each period; empty for a clear track."""
+        return (self.kid, *self.later_kids) if self.kid else ()
+
+    @property
+    def inits_sha256(self) -> tuple[str, ...]:
+        """Hex digests of its init segments, one for each period; empty where a form has none."""
+        return (self.init_sha256, *self.later_inits) if self.init_bytes else ()
 
     def segment_bps(self) -> tuple[float, ...]:
         """Rate of each segment, in bits per second over its own duration."""
@@ -182,8 +198,8 @@ class Track(Generic[Rendition]):
 
     @property
     def total_bytes(self) -> int:
-        """Size of the init segment and all segments."""
-        return self.init_bytes + sum(s.size_bytes for s in self.segments)
+        """Size of the init segments and all segments."""
+        return self.init_bytes * (1 + len(self.later_inits)) + sum(s.size_bytes for s in self.segments)
 
 
 @dataclass(frozen=True, slots=True)

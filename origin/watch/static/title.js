@@ -12,13 +12,15 @@ const TRICK_MODE = 'EssentialProperty[schemeIdUri="http://dashif.org/guidelines/
 export async function readTitle(folder) {
   const [mpd, playlist] = await Promise.all([text(`${folder}/manifest.mpd`), text(`${folder}/multivariant.m3u8`)]);
   const document = new DOMParser().parseFromString(mpd, 'text/xml');
-  const played = [...document.getElementsByTagName('Representation')].filter(({ parentNode }) => !parentNode.querySelector(TRICK_MODE));
+  // Where encryption keys change, a title has several Periods, which all show the same renditions.
+  const all = document.getElementsByTagName('Period')[0].getElementsByTagName('Representation');
+  const played = [...all].filter(({ parentNode }) => !parentNode.querySelector(TRICK_MODE));
   const renditions = played.map((node) => describe(node, playlist));
   const [, hours, minutes, seconds] = /^PT(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?$/.exec(
     document.documentElement.getAttribute('mediaPresentationDuration'));
   return {
     isProtected: document.getElementsByTagName('ContentProtection').length > 0,
-    thumbnails: renditions.some((one) => one.kind === 'image'),
+    thumbnails: playlist.includes('#EXT-X-IMAGE-STREAM-INF'),
     duration: 3600 * (hours ?? 0) + 60 * (minutes ?? 0) + Number(seconds ?? 0),
     pictures: renditions.filter((one) => one.kind === 'video').sort((a, b) => b.height - a.height || b.bps - a.bps),
     sounds: renditions.filter((one) => one.kind === 'audio').sort((a, b) => b.channels - a.channels || b.bps - a.bps),
