@@ -214,8 +214,6 @@ def _worker(master: Path, folder: Path, keys: KeySettings, rounds: int) -> Worke
             store = StoreSettings(str(folder / f"{name}-{number}"))
             request = _request(master, store, protection)
             plan = deciding.plan_for(request, deciding.inspect(request.master, store))
-            if protection is not None:
-                plan = deciding.sealed(plan, protection, open_store(store))
             order = order_of(plan, store, keys)
             own_s, children_s = time.process_time(), _children_s()
             for task in plan.tasks:

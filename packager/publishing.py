@@ -39,7 +39,7 @@ HISTORY = 100
 """Former releases that a pointer remembers."""
 MOVES = 20
 """How often a move of the pointer is tried again when somebody else has moved it meanwhile."""
-PROTECTION_FIELDS = frozenset({"kid", "later_kids", "lead_segments", "period_segments", "protection", "copies"})
+PROTECTION_FIELDS = frozenset({"kid", "later_kids", "lead_segments", "period_segments", "hdcp", "protection", "copies"})
 """Left out of outlines where they are empty, so that the ids of releases stay what they were before these existed."""
 SUBMITTED = "submitted"
 """Why most releases are made."""

@@ -56,7 +56,7 @@ def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scop
         signals = _completed(given, signalling.signals(names, systems))
         # Players of aes-128 need no licence to start, so nothing of it is left in the clear.
         lead = 0 if scheme is Scheme.AES_128 else schedule.lead_segments
-        protection = Protection(scheme, names, signals, lead, schedule.period_segments)
+        protection = Protection(scheme, names, signals, lead, schedule.period_segments, settings.hdcp)
         found.append(sealing.Scope(protection, codecs))
     return tuple(found)
 

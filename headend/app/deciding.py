@@ -86,6 +86,10 @@ def fitted_draft(
     draft = draft_for(request, probe, known, workers)
     if request.targets is None:
         return draft, None
+    if request.protection is not None:
+        # An analysis takes long, and a key that is missing should be told of before it.
+        on_event(Step("asking for content keys"))
+        sealed(draft.plan, request.protection, store)
     found = analyse(request, probe, draft, store, on_event, run)
     fitted = draft_for(
         replace(request, ladder=found.analysis.ladder),
@@ -274,8 +278,13 @@ def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> confo
     return replace(conformed, crop=crop, decisions=(*conformed.decisions, *decisions), mended=encode.allow_damaged)
 
 
-def sealed(plan: EncodePlan, protection: ProtectionSettings, store: Store) -> EncodePlan:
+def sealed(plan: EncodePlan, protection: ProtectionSettings, store: Store | None) -> EncodePlan:
     """Have a plan's tracks encrypted.
+
+    Args:
+        plan: Of clear tracks.
+        protection: How.
+        store: Whose tracks must not share initialisation vectors with them; None for an empty one.
 
     Raises:
         ConfigError: A key is missing or wrong, a scheme can't encrypt what it is for, or two tracks would share
@@ -286,13 +295,16 @@ def sealed(plan: EncodePlan, protection: ProtectionSettings, store: Store) -> En
     from packager import sealing
 
     plan = sealing.sealed(plan, content_keys.scopes(protection, plan))
-    sealing.check_vectors(plan, store.folders(layout.tracks(plan.title)))
+    sealing.check_vectors(plan, store.folders(layout.tracks(plan.title)) if store is not None else ())
     return plan
 
 
 def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -> EncodePlan:
     """Fit the ladder and plan every task, as if the store were empty; nothing is written."""
-    return tasks_for(draft_for(request, probe, known), request, None)
+    draft = draft_for(request, probe, known)
+    if request.protection is not None:
+        draft.plan = sealed(draft.plan, request.protection, None)
+    return tasks_for(draft, request, None)
 
 
 def tasks_for(

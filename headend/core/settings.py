@@ -67,6 +67,7 @@ class ProtectionSettings:
         copied_codecs: What the copy in ``cenc`` has, as far as the title has it.
         lead_s: Seconds at the start that stay in the clear.
         rotate_s: Seconds after which keys change; 0 keeps them.
+        hdcp: Whether HLS says which variants need a protected output.
     """
 
     schemes: tuple[Scheme, ...]
@@ -77,6 +78,7 @@ class ProtectionSettings:
     copied_codecs: tuple[Codec, ...] = COPIED_CODECS
     lead_s: Fraction = Fraction(0)
     rotate_s: Fraction = Fraction(0)
+    hdcp: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ from tests.support.jobs import submit_small
 from tests.support.masters import Sound, make_film
 
 TITLES = {Scheme.CBCS: "film", Scheme.CENC: "counter"}
+TURNING = "turning"
+"""A title whose first second is clear, and whose keys change after two."""
 FRAMES, RATE = 100, 25
 PLAYERS = [("hls", "hls"), ("dash", "dash"), ("shaka", "hls"), ("shaka", "dash")]
 NAMES = ["hls.js", "dash.js", "Shaka with HLS", "Shaka with DASH"]
@@ -68,6 +70,7 @@ def protected(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Prote
     keys = folder / "keys"
     keys.touch(0o600)
     names = [name for scheme, title in TITLES.items() for name in key_names(title, scheme)]
+    names += key_names(TURNING, Scheme.CBCS, periods=2)
     keys.write_text(lines.write(ContentKey(name, new_secret()) for name in names))
     pictures = {}
     for scheme, title in ((None, "clear"), *TITLES.items()):
@@ -78,6 +81,14 @@ def protected(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Prote
         )  # fmt: skip
         for track in done.outcome.presentation.video:
             pictures[track.id] = (track.kid, track.rendition.height_px)
+    turning = ProtectionSettings(
+        (Scheme.CBCS,), KeySettings(str(keys)), lead_s=Fraction(1), rotate_s=Fraction(2)
+    )  # fmt: skip
+    least = replace(ladder(), video=ladder().video[1:2], audio=ladder().audio[:1])
+    submit_small(
+        master, store, scheduler, title=TURNING, ladder=least, segment_s=Fraction(1), chunk_s=Fraction(2),
+        thumbnails=True, protection=turning,
+    )  # fmt: skip
     return Protected(store, keys, folder, pictures)
 
 
@@ -147,6 +158,14 @@ def plays_to_its_end(viewer: Viewer) -> None:
 @pytest.mark.parametrize("scheme", [Scheme.CBCS, pytest.param(Scheme.CENC, marks=pytest.mark.heavy)])
 def test_a_protected_title_plays_to_its_end(browser: Any, url: str, scheme: Scheme, player: str, manifest: str) -> None:
     with Viewer(browser, url, TITLES[scheme], player, manifest) as viewer:
+        plays_to_its_end(viewer)
+
+
+@pytest.mark.parametrize(("player", "manifest"), PLAYERS, ids=NAMES)
+def test_a_title_plays_from_its_clear_lead_across_a_change_of_keys(
+    browser: Any, url: str, player: str, manifest: str
+) -> None:
+    with Viewer(browser, url, TURNING, player, manifest) as viewer:
         plays_to_its_end(viewer)
 
 

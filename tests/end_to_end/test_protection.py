@@ -28,7 +28,7 @@ from headend.app.request import Event, PublishedEarly, Request
 from headend.core import layout
 from headend.core.errors import ConfigError, PackagingError, WorkerUnfit
 from headend.core.keys import ContentKey, lines
-from headend.core.media import Effort, Presentation, Scheme
+from headend.core.media import Codec, Effort, Presentation, Scheme
 from headend.core.media.protection import key_names
 from headend.core.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
 from headend.core.storage import Store, open_store
@@ -92,7 +92,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(clear, after, within, *stores, {key.name.kid: key for key in keys}, settings, folder)
 
 
-def track_files(made: Made, presentation: Presentation, folder: Path) -> Iterator[tuple[str, str, Path, str]]:
+def track_files(store: Store, presentation: Presentation, folder: Path) -> Iterator[tuple[str, str, Path, str]]:
     """Rendition, scheme, file and key id of each track that FFmpeg can open."""
     sets = [("", presentation), *((one.protection.scheme.value, one) for one in presentation.copies)]
     for scheme, one in sets:
@@ -100,7 +100,7 @@ def track_files(made: Made, presentation: Presentation, folder: Path) -> Iterato
             keys = [layout.track_init("film", track.id)]
             keys += [layout.track_segment("film", track.id, segment.number) for segment in track.segments]
             path = folder / f"{track.id}.mp4"
-            path.write_bytes(b"".join(made.after_store.get(key) for key in keys))
+            path.write_bytes(b"".join(store.get(key) for key in keys))
             yield track.rendition.id, scheme, path, track.kid
 
 
@@ -113,18 +113,51 @@ def test_both_ways_make_the_same_release_byte_for_byte(made: Made) -> None:
 def test_ffmpeg_and_shaka_packager_decrypt_every_rendition_to_the_packets_of_the_clear_title(
     made: Made, tmp_path: Path
 ) -> None:
-    clear = {id: encryption.packets(path) for id, _, path, _ in track_files(made, made.clear, tmp_path)}
+    judged = are_decrypted(made.after_store, made.clear, made.after, made.keys, tmp_path)
+    clear = len((*made.clear.video, *made.clear.trick, *made.clear.audio))
+    assert judged == clear + sum(len((*c.video, *c.trick, *c.audio)) for c in made.after.copies[:1])
+
+
+def are_decrypted(
+    store: Store, clear: Presentation, encrypted: Presentation, keys: dict[str, ContentKey], folder: Path
+) -> int:
+    """Hold each encrypted track against the clear one, packet by packet; gives how many there are."""
+    packets = {id: encryption.packets(path) for id, _, path, _ in track_files(store, clear, folder)}
     judged = 0
-    for id, scheme, path, kid in track_files(made, made.after, tmp_path):
+    for id, scheme, path, kid in track_files(store, encrypted, folder):
         if scheme == Scheme.AES_128:
             continue
-        assert encryption.packets(path, made.keys[kid]) == clear[id], (id, scheme)
-        opened = tmp_path / "opened.mp4"
-        stream = "audio" if id.startswith(("aac", "opus", "eac3")) else "video"
-        encryption.shaka_decrypted(path, opened, stream, made.keys[kid])
-        assert encryption.packets(opened) == clear[id], (id, scheme)
+        assert encryption.packets(path, keys[kid]) == packets[id], (id, scheme)
+        opened = folder / "opened.mp4"
+        stream = "audio" if id.startswith(("aac", "opus", "ac3", "eac3")) else "video"
+        encryption.shaka_decrypted(path, opened, stream, keys[kid])
+        assert encryption.packets(opened) == packets[id], (id, scheme)
+        path.unlink()
         judged += 1
-    assert judged == len(clear) + sum(len((*c.video, *c.trick, *c.audio)) for c in made.after.copies[:1])
+    return judged
+
+
+@pytest.mark.heavy
+def test_every_rendition_of_the_studio_ladder_is_decrypted_in_both_schemes(tmp_path: Path) -> None:
+    master = make_film(
+        tmp_path / "master.mp4", frame_count=40, frame_rate=Fraction(20), size=(1280, 720), sound=[Sound()]
+    )
+    keys = make_keys(Scheme.CBCS, Scheme.CENC)
+    path = tmp_path / "keys"
+    path.write_text(lines.write(keys))
+    path.chmod(0o600)
+    request = replace(request_for(master, tmp_path / "store", None), ladder=load("studio"))
+    clear = submit(request, run=run_tasks).presentation
+    settings = ProtectionSettings(
+        (Scheme.CBCS, Scheme.CENC), KeySettings(str(path)), copied_codecs=tuple(Codec)
+    )  # both schemes for all codecs
+    encrypted = encrypting.encrypt(request.store, "film", settings).placed.presentation
+    by_kid = {key.name.kid: key for key in keys}
+    judged = are_decrypted(open_store(request.store), clear, encrypted, by_kid, tmp_path)
+    renditions = len((*clear.video, *clear.audio))
+    assert renditions >= 64
+    assert judged == 2 * (renditions + len(clear.trick))
+    assert verifying.verify(open_store(request.store), "film", keys=settings.keys, deep=True).findings == ()
 
 
 def test_ffmpeg_plays_whole_encrypted_segments(made: Made, tmp_path: Path) -> None:
@@ -149,7 +182,7 @@ def test_ffmpeg_plays_whole_encrypted_segments(made: Made, tmp_path: Path) -> No
 
 
 def test_nothing_can_be_decoded_without_the_key(made: Made, tmp_path: Path) -> None:
-    for id, scheme, path, _ in track_files(made, made.after, tmp_path):
+    for id, scheme, path, _ in track_files(made.after_store, made.after, tmp_path):
         if scheme == Scheme.AES_128 or "trick" in id:
             continue
         with av.open(str(path)) as container:
@@ -171,7 +204,7 @@ def track_kid(made: Made, path: Path) -> str:
 def test_no_two_samples_under_one_key_share_a_vector(made: Made, tmp_path: Path) -> None:
     seen: set[tuple[str, bytes]] = set()
     count = 0
-    for _, scheme, path, kid in track_files(made, made.after, tmp_path):
+    for _, scheme, path, kid in track_files(made.after_store, made.after, tmp_path):
         if scheme == Scheme.CENC:
             for iv, _ in encryption.rows(path.read_bytes()):
                 seen.add((kid, iv))
@@ -301,7 +334,8 @@ def test_what_goes_over_dask_holds_no_key(made: Made) -> None:
     canaries = {form for key in made.keys.values() for form in forms(key.secret)}
     request = request_for(made.folder / "master.mp4", made.folder / "nothing", made.settings)
     probe = deciding.inspect(request.master, request.store)
-    plan = deciding.sealed(deciding.plan_for(request, probe), made.settings, made.within_store)
+    plan = deciding.plan_for(request, probe)
+    assert plan.sealings
     sent = cloudpickle.dumps((order_of(plan, request.store, made.settings.keys), plan.tasks))
     assert made.settings.keys.address.encode() in sent
     assert not any(form in sent for form in canaries)
@@ -354,7 +388,6 @@ def test_killed_and_submitted_again_it_makes_the_same_bytes(made: Made, tmp_path
 def test_a_worker_without_the_keys_says_so_before_it_encodes(made: Made, tmp_path: Path) -> None:
     request = request_for(made.folder / "master.mp4", tmp_path / "store", made.settings)
     plan = deciding.plan_for(request, deciding.inspect(request.master, request.store))
-    plan = deciding.sealed(plan, made.settings, open_store(request.store))
     missing, other = tmp_path / "missing", tmp_path / "other"
     other.write_text(lines.write(ContentKey(key.name, bytes(16)) for key in made.keys.values()))
     other.chmod(0o600)

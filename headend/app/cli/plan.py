@@ -19,6 +19,7 @@ from headend.app import deciding, estimating
 from headend.app.checking import expected_cpu_s
 from headend.app.cli import options
 from headend.app.cli.progress import following
+from headend.app.cli.protecting import protection
 from headend.app.cli.screen import console, facts, print_json, table
 from headend.app.cli.wording import clock_text, count_text, rate_text
 from headend.app.estimating import Estimate
@@ -28,7 +29,7 @@ from headend.core.errors import ConfigError
 from headend.core.media import EncodePlan, EncodeTask, Kind
 from headend.core.media.quality import Checking
 from headend.core.prices import Prices
-from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
+from headend.core.settings import ClusterSettings, EncodeSettings, ProtectionSettings, StoreSettings, Targets
 from headend.core.storage import check_writable, open_store
 from ladders import loading
 from ladders.titled import check_renditions
@@ -41,6 +42,7 @@ from ladders.titled import check_renditions
         "headend plan film.mov --title film --ladder web --commands > encode.sh",
         "headend plan film.mov --title film --output plan.json",
         "headend plan film.mov --title film --fit per-title",
+        "headend plan film.mov --title film --protect cbcs,cenc --keys film.keys",
         "headend plan film.mxf --title film --audio 1+2:en --audio 3+4:fr:dub",
         "headend plan film.mov --title film --subtitles film.de.srt:de --subtitles film.ttml:en:sdh",
     ),
@@ -54,6 +56,7 @@ from ladders.titled import check_renditions
 @options.checking
 @options.cluster
 @options.store
+@protection(required=False)
 @click.option("--commands", is_flag=True, help="Print every task's command instead, to be pasted into a shell.")
 @options.prices
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write plan.json here, too.")
@@ -67,6 +70,7 @@ def command(
     cluster: ClusterSettings,
     store: StoreSettings,
     targets: Targets | None,
+    protection: ProtectionSettings | None,
     commands: bool,
     prices: Prices,
     output: Path | None,
@@ -78,14 +82,19 @@ def command(
     becomes, the tasks, and what all of it is expected to take and to cost. With --json the plan is printed as a
     document, with the estimate beside it; commands that differ in a few words only are written once.
 
+    With --protect it opens the keys that submit would need, and tells which renditions each of them encrypts; it shows
+    no secret.
+
     With --fit per-title excerpts are encoded, unless the store knows already what comes of it; what is found is left
     there.
     """
     chosen = loading.load(ladder)
     if targets is not None:
         check_renditions(chosen, targets)
-    request = Request(master, title, chosen, store, cluster, encode, targets=targets)
+    request = Request(master, title, chosen, store, cluster, encode, targets=targets, protection=protection)
     draft = _draft(request)
+    if protection is not None:
+        draft.plan = deciding.sealed(draft.plan, protection, None)
     plan = deciding.tasks_for(draft, request, None)
     document = plan_document.as_plain(plan)
     if output is not None:
@@ -188,6 +197,14 @@ def _by_codec(expected: Estimate) -> Iterator[tuple[str, float, int]]:
         yield from ((f"  {one.id}", one.cpu_s, one.stored_bytes) for one in expected.renditions if one.codec == codec)
 
 
+def _keys(plan: EncodePlan) -> Iterator[tuple[str, str, int, str, str]]:
+    """What each key is for, a row each."""
+    for one in plan.protection:
+        for name in one.names:
+            mine = (sealing.rendition for sealing in plan.sealings.values() if name.kid in sealing.kids)
+            yield one.scheme.value, name.key_class.value, name.period, name.uuid, ", ".join(mine)
+
+
 def _write(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
@@ -253,6 +270,9 @@ def _show(plan: EncodePlan) -> None:
     screen.print("Decisions")
     for decision in plan.decisions:
         screen.print(f"  {decision}")
+    if plan.protection:
+        screen.print()
+        screen.print(table(("scheme", "class", ">period", "key id", "encrypts"), _keys(plan)))
     total = sum(task.cost for task in plan.tasks)
     screen.print()
     screen.print(

@@ -170,6 +170,11 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             f"{MOST_PERIODS} keys of each class. Needs 'headend keys new --periods N'. [default: never]",
         )
         @click.option(
+            "--hdcp",
+            is_flag=True,
+            help="Say in HLS which protection outputs need: none for SD, HDCP type 0 for HD, type 1 for UHD.",
+        )
+        @click.option(
             "--cenc-codecs",
             default=",".join(COPIED_CODECS),
             show_default=True,
@@ -188,6 +193,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             cenc_codecs: tuple[Codec, ...],
             lead_s: Fraction,
             rotate_s: float | None,
+            hdcp: bool,
             **others: Any,
         ) -> Any:
             wanted = protection_schemes
@@ -201,7 +207,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             settings = None
             if wanted and keys is not None:
                 settings = ProtectionSettings(
-                    wanted, keys, key_per == "all", key_epoch, drm, cenc_codecs, lead_s, Fraction(rotate_s or 0)
+                    wanted, keys, key_per == "all", key_epoch, drm, cenc_codecs, lead_s, Fraction(rotate_s or 0), hdcp
                 )
             return command(protection=settings, **others)
 

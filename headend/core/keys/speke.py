@@ -1,11 +1,17 @@
 """Keys from a SPEKE v2 server: a CPIX document is posted, and comes back with the keys in it.
 
-Source: Secure Packager and Encoder Key Exchange, version 2.0. Credentials come from the environment, never from the
-address: ``HEADEND_SPEKE_TOKEN`` (bearer) or ``HEADEND_SPEKE_USER`` and ``HEADEND_SPEKE_PASSWORD`` (basic).
+Credentials come from the environment, never from the address: ``HEADEND_SPEKE_TOKEN`` (bearer), ``HEADEND_SPEKE_USER``
+and ``HEADEND_SPEKE_PASSWORD`` (basic), or ``HEADEND_SPEKE_AWS_REGION``, which signs requests to an AWS API Gateway with
+the usual AWS credentials. Beside any of them, ``HEADEND_SPEKE_CERTIFICATE`` and ``HEADEND_SPEKE_CERTIFICATE_KEY`` are
+PEM files of a client certificate.
+
+Source: Secure Packager and Encoder Key Exchange, version 2.0; AWS Signature Version 4.
 """
 
 import base64
 import os
+import ssl
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,10 +24,15 @@ from headend.core.keys.base import ContentKey, complete
 from headend.core.media.protection import KeyName, Scheme, Signal
 
 ANSWER_S = 30.0
+"""How long a server may take until it answers, and once more for the whole of its answer."""
 ATTEMPTS = 4
 BACKOFF = 0.5
 """The n-th retry waits this many seconds times 2^(n - 1), as urllib3 counts; the first waits none."""
 TOKEN, USER, PASSWORD = "HEADEND_SPEKE_TOKEN", "HEADEND_SPEKE_USER", "HEADEND_SPEKE_PASSWORD"
+AWS_REGION = "HEADEND_SPEKE_AWS_REGION"
+CERTIFICATE, CERTIFICATE_KEY = "HEADEND_SPEKE_CERTIFICATE", "HEADEND_SPEKE_CERTIFICATE_KEY"
+_AWS_SERVICE = "execute-api"
+_PIECE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,28 +96,73 @@ class SpekeKeys:
 
     def _post(self, body: bytes) -> bytes:
         headers = {"Content-Type": "application/xml", "X-Speke-Version": "2.0", "X-Speke-User-Agent": "headend"}
-        if token := os.environ.get(TOKEN):
-            headers["Authorization"] = f"Bearer {token}"
-        elif user := os.environ.get(USER):
-            secret = f"{user}:{os.environ.get(PASSWORD, '')}".encode()
-            headers["Authorization"] = f"Basic {base64.b64encode(secret).decode()}"
+        headers |= self._credentials(body, headers)
         retries = urllib3.Retry(
             total=ATTEMPTS - 1, backoff_factor=BACKOFF, status_forcelist=(429, 500, 502, 503, 504),
             allowed_methods=None, redirect=0, raise_on_status=False, raise_on_redirect=False,
         )  # fmt: skip
-        pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10.0, read=ANSWER_S))
+        pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10.0, read=ANSWER_S), ssl_context=self._tls())
         try:
             answer = pool.request(
                 "POST", self.address, body=body, headers=headers, retries=retries, preload_content=False
             )
-            data = answer.read(cpix.LARGEST + 1)
-            answer.release_conn()
+            data = self._read(answer)
         except urllib3.exceptions.HTTPError as error:
             raise StoreUnavailable(f"{self.url} does not answer: {type(error).__name__}; try again later") from None
         if answer.status >= 500 or answer.status == 429:
             raise StoreUnavailable(f"{self.url} answers {answer.status}: try again later")
         if answer.status in (401, 403):
-            raise ConfigError(f"{self.url} answers {answer.status}: check {TOKEN}, or {USER} and {PASSWORD}")
+            raise ConfigError(
+                f"{self.url} answers {answer.status}: check {TOKEN}, or {USER} and {PASSWORD}, or {AWS_REGION}, and "
+                f"{CERTIFICATE}"
+            )
         if answer.status != 200:
             raise StorageError(f"{self.url} answers {answer.status}: it does not take the request for these keys")
+        return data
+
+    def _read(self, answer: urllib3.BaseHTTPResponse) -> bytes:
+        """Read as much of an answer as may be a document; raises `StoreUnavailable` for one that trickles in."""
+        deadline_s = time.monotonic() + ANSWER_S
+        data = bytearray()
+        while len(data) <= cpix.LARGEST and (piece := answer.read1(_PIECE_BYTES)):
+            data += piece
+            if time.monotonic() > deadline_s:
+                answer.close()
+                raise StoreUnavailable(f"{self.url} takes more than {ANSWER_S:.0f} s to answer: try again later")
+        answer.close()
         return bytes(data)
+
+    def _credentials(self, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
+        """The headers that say who asks."""
+        if token := os.environ.get(TOKEN):
+            return {"Authorization": f"Bearer {token}"}
+        if user := os.environ.get(USER):
+            secret = f"{user}:{os.environ.get(PASSWORD, '')}".encode()
+            return {"Authorization": f"Basic {base64.b64encode(secret).decode()}"}
+        if region := os.environ.get(AWS_REGION):
+            from botocore.auth import SigV4Auth
+            from botocore.awsrequest import AWSRequest
+            from botocore.session import Session
+
+            found = Session().get_credentials()
+            if found is None:
+                raise ConfigError(
+                    f"{AWS_REGION} is set, but there are no AWS credentials: set AWS_ACCESS_KEY_ID or a profile"
+                )
+            request = AWSRequest("POST", self.address, headers=dict(headers), data=body)
+            SigV4Auth(found, _AWS_SERVICE, region).add_auth(request)
+            return dict(request.headers.items())
+        return {}
+
+    def _tls(self) -> ssl.SSLContext | None:
+        """How to connect with a client certificate; None without one."""
+        certificate = os.environ.get(CERTIFICATE)
+        if not certificate:
+            return None
+        context = ssl.create_default_context()
+        try:
+            context.load_cert_chain(certificate, os.environ.get(CERTIFICATE_KEY))
+        except OSError as error:  # also of TLS
+            why = error.strerror or "it is no certificate in PEM with its key"
+            raise ConfigError(f"{certificate}, which {CERTIFICATE} names, can't be used: {why}") from None
+        return context

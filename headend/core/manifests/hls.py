@@ -45,7 +45,7 @@ from headend.core.media import (
     VideoRange,
     VideoRendition,
 )
-from headend.core.media.protection import kid_at
+from headend.core.media.protection import KeyClass, kid_at, video_class
 from headend.core.timing import Grid
 
 EFFICIENCY = tuple(one.codec for one in sorted(VIDEO, key=lambda one: one.hls_rank or 0) if one.hls_rank is not None)
@@ -76,6 +76,9 @@ VARIANT = "#EXT-X-STREAM-INF"
 IFRAME_VARIANT = "#EXT-X-I-FRAME-STREAM-INF"
 SESSION_DATA = "#EXT-X-SESSION-DATA"
 IMAGE_VARIANT = "#EXT-X-IMAGE-STREAM-INF"
+
+HDCP_LEVELS = {KeyClass.SD: "NONE", KeyClass.HD: "TYPE-0", KeyClass.UHD: "TYPE-1"}
+"""What an output of pictures of each class needs, where that is asked for."""
 
 TEXT_GROUP = "text"
 """All text is one group: every picture goes with all of it."""
@@ -130,7 +133,10 @@ def multivariant(outline: ReleaseOutline, *, identity: bool = False, steering: s
     variants = _variants(video, groups)
     scores = _scores(variants)
     for (track, sound), score in zip(variants, scores, strict=True):
-        lines += [_variant_line(track, sound, text, score), layout.media_playlist_name(track.id, identity=identity)]
+        lines += [
+            _variant_line(track, sound, text, score, outline.protection),
+            layout.media_playlist_name(track.id, identity=identity),
+        ]
     if has_iframe_playlists(outline.protection):
         lines += [_iframe_variant_line(track, identity) for track in (*video, *filter(in_hls, outline.trick))]
     if outline.thumbnails is not None:
@@ -440,6 +446,7 @@ def _variant_line(
     sound: _Group | None,
     text: Sequence[OutlinedTrack[TextRendition]],
     score: int,
+    protection: Protection | None,
 ) -> str:
     # CODECS leaves WebVTT out: it needs no decoder, and players take a variant for its picture and sound.
     rendition = track.rendition
@@ -457,6 +464,7 @@ def _variant_line(
             "RESOLUTION": f"{rendition.width_px}x{rendition.height_px}",
             "FRAME-RATE": f"{float(rendition.frame_rate):.3f}",
             "VIDEO-RANGE": rendition.video_range,
+            "HDCP-LEVEL": _hdcp_level(rendition, protection),
             "AUDIO": _quoted(sound.id if sound else None),
             "SUBTITLES": _quoted(TEXT_GROUP if text else None),
             # Nothing is in the pictures: captions have become text.
@@ -465,6 +473,13 @@ def _variant_line(
             "SCORE": str(score),
         },
     )
+
+
+def _hdcp_level(rendition: VideoRendition, protection: Protection | None) -> str | None:
+    """Which protection an output needs (RFC 8216bis, section 4.4.6.2); None where nothing is asked for."""
+    if protection is None or not protection.hdcp:
+        return None
+    return HDCP_LEVELS[video_class(rendition.width_px, rendition.height_px)]
 
 
 def _iframe_variant_line(track: OutlinedTrack[VideoRendition], identity: bool) -> str:

@@ -115,6 +115,7 @@ class Protection:
         signals: What manifests say to DRM systems.
         lead_segments: As in `Schedule`.
         period_segments: As in `Schedule`.
+        hdcp: Whether HLS says which variants need a protected output.
     """
 
     scheme: Scheme
@@ -122,6 +123,7 @@ class Protection:
     signals: tuple[Signal, ...] = ()
     lead_segments: int = 0
     period_segments: int = 0
+    hdcp: bool = False
 
     @property
     def schedule(self) -> Schedule:

@@ -1,5 +1,6 @@
 """The options that say how a title is encrypted."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,10 @@ def test_options_become_settings_with_absolute_paths(monkeypatch: pytest.MonkeyP
         systems=("widevine", "fairplay"),
         copied_codecs=(Codec.AVC, Codec.AAC),
     )
+    words = ["--protect", "cbcs", "--keys", "film.keys", "--clear-lead", "4.5", "--rotate", "30m", "--hdcp"]
+    assert protection_of(*words) == ProtectionSettings(
+        (Scheme.CBCS,), KeySettings(f"{tmp_path}/film.keys"), lead_s=Fraction("4.5"), rotate_s=Fraction(1800), hdcp=True
+    )
     for address in ("env:FILM_KEYS", "speke+https://keys.example/speke"):
         assert protection_of("--protect", "cenc", "--keys", address) == ProtectionSettings(
             (Scheme.CENC,), KeySettings(address), copied_codecs=COPIED_CODECS
@@ -58,6 +63,9 @@ def test_options_become_settings_with_absolute_paths(monkeypatch: pytest.MonkeyP
         (("--protect", "cbcs", "--keys", "k", "--drm", "primetime"), "'primetime' is no DRM system"),
         (("--protect", "cbcs", "--keys", "k", "--cenc-codecs", "vtt"), "'vtt' is no codec"),
         (("--protect", "cbcs", "--keys", "k", "--key-epoch", "0"), "0 is not in the range"),
+        (("--protect", "cbcs", "--keys", "k", "--clear-lead", "-1"), "'-1' is not a number of seconds"),
+        (("--protect", "cbcs", "--keys", "k", "--clear-lead", "inf"), "'inf' is not a number of seconds"),
+        (("--protect", "cbcs", "--keys", "k", "--rotate", "often"), "'often' is not a length of time"),
         (("--cpix-key", "me.pem"), "add --keys cpix:FILE"),
     ],
 )

@@ -1,6 +1,7 @@
 """Makers of keys and certificates."""
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from cryptography import x509
@@ -37,6 +38,7 @@ def make_certificate(folder: Path, *, expired: bool = False) -> tuple[Path, Path
         .serial_number(1)
         .not_valid_before(end - timedelta(days=30))
         .not_valid_after(end)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
         .sign(key, hashes.SHA256())
     )
     public, private = folder / "recipient.pem", folder / "recipient.key"

@@ -1,6 +1,10 @@
 """One contract for every source of keys."""
 
+import hashlib
+import hmac
 import pickle
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,10 +29,15 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def speke_server(answer: Answer) -> Iterator[str]:
+def speke_server(
+    answer: Answer, *, context: ssl.SSLContext | None = None, asked: list[tuple[dict[str, str], bytes]] | None = None
+) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            status, body = answer(self.rfile.read(int(self.headers["Content-Length"])))
+            request = self.rfile.read(int(self.headers["Content-Length"]))
+            if asked is not None:
+                asked.append(({name.lower(): value for name, value in self.headers.items()}, request))
+            status, body = answer(request)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -38,9 +47,11 @@ def speke_server(answer: Answer) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"speke+http://127.0.0.1:{server.server_port}/speke"
+        yield f"speke+http{'s' if context else ''}://127.0.0.1:{server.server_port}/speke"
     finally:
         server.shutdown()
         server.server_close()
@@ -169,3 +180,93 @@ def test_keys_don_t_go_over_open_lines(address: str) -> None:
 def test_nothing_answers_is_a_fault_that_may_pass() -> None:
     with pytest.raises(StoreUnavailable, match="does not answer"):
         open_keys("speke+http://127.0.0.1:9/x").keys("film", make_names())
+
+
+def test_a_server_that_trickles_its_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speke, "ANSWER_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stop = threading.Event()
+
+        def trickle() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while not stop.wait(0.02):
+                    try:
+                        connection.sendall(b"<")
+                    except OSError:
+                        return
+
+        threading.Thread(target=trickle, daemon=True).start()
+        try:
+            with pytest.raises(StoreUnavailable, match="to answer: try again later"):
+                open_keys(f"speke+http://127.0.0.1:{listener.getsockname()[1]}/x").keys("film", make_names())
+        finally:
+            stop.set()
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({speke.TOKEN: "abc"}, "Bearer abc"),
+        ({speke.USER: "me", speke.PASSWORD: "pw"}, "Basic bWU6cHc="),
+        ({}, None),
+    ],
+)
+def test_credentials_come_from_the_environment(
+    variables: dict[str, str], said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    asked: list[tuple[dict[str, str], bytes]] = []
+    with speke_server(honest(make_keys()), asked=asked) as address:
+        open_keys(address).keys("film", make_names())
+    assert {headers.get("authorization") for headers, _ in asked} == {said}
+
+
+def test_a_gateway_of_aws_gets_a_signature_that_it_can_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signature is computed here as AWS documents it, from what the server got."""
+    for name, value in {
+        speke.AWS_REGION: "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "not-a-secret",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    asked: list[tuple[dict[str, str], bytes]] = []
+    with speke_server(honest(make_keys()), asked=asked) as address:
+        open_keys(address).keys("film", make_names())
+    [(headers, body)] = asked
+    words = dict(word.split("=", 1) for word in headers["authorization"].partition(" ")[2].split(", "))
+    names = words["SignedHeaders"].split(";")
+    assert {"content-type", "host", "x-amz-date"} <= set(names)
+    listed = "".join(f"{name}:{headers[name]}\n" for name in names)
+    canonical = f"POST\n/speke\n\n{listed}\n{';'.join(names)}\n{hashlib.sha256(body).hexdigest()}"
+    _, day, region, service, last = words["Credential"].split("/")
+    assert (region, service, last) == ("eu-west-1", "execute-api", "aws4_request")
+    key = b"AWS4not-a-secret"
+    for word in (day, region, service, last):
+        key = hmac.digest(key, word.encode(), "sha256")
+    scope = f"{day}/{region}/{service}/{last}"
+    text = f"AWS4-HMAC-SHA256\n{headers['x-amz-date']}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    assert words["Signature"] == hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def test_a_server_may_want_a_client_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    public, private = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    context.load_verify_locations(public)
+    context.verify_mode = ssl.CERT_REQUIRED
+    monkeypatch.setenv("SSL_CERT_FILE", str(public))
+    monkeypatch.setattr(speke, "ATTEMPTS", 1)
+    with speke_server(honest(make_keys()), context=context) as address:
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            open_keys(address).keys("film", make_names())
+        monkeypatch.setenv(speke.CERTIFICATE, str(public))
+        monkeypatch.setenv(speke.CERTIFICATE_KEY, str(private))
+        assert set(open_keys(address).keys("film", make_names())) == set(make_keys())
+    monkeypatch.setenv(speke.CERTIFICATE, str(tmp_path / "none.pem"))
+    with pytest.raises(ConfigError, match=r"none\.pem.*can't be used"):
+        open_keys("speke+https://127.0.0.1:9/x").keys("film", make_names())

@@ -3,6 +3,7 @@
 import base64
 import re
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import m3u8
@@ -165,3 +166,14 @@ def test_whole_encrypted_segments_have_their_key_before_the_init_segment_and_no_
     assert key.iv == f"0x{copy.protection.name(track.kid).iv}"
     assert layout.iframe_playlist_name(track.id) not in files
     assert "I-FRAME" not in files["multivariant-aes-128.m3u8"].decode()
+
+
+def test_hls_tells_which_outputs_need_protection_where_that_is_asked_for() -> None:
+    presentation = protected()
+    assert presentation.protection is not None
+    plain = manifests(presentation)["multivariant.m3u8"].decode()
+    assert "HDCP-LEVEL" not in plain
+    asked = replace(presentation, protection=replace(presentation.protection, hdcp=True))
+    top = m3u8.loads(manifests(asked)["multivariant.m3u8"].decode())
+    levels = {line.stream_info.resolution: line.stream_info.hdcp_level for line in top.playlists}
+    assert levels == {(3840, 2160): "TYPE-1", (1280, 720): "TYPE-0", (640, 360): "NONE"}

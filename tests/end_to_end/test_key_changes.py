@@ -1,0 +1,268 @@
+"""A clear lead and changing keys: what decryptors that are not headend's make of each part of a track."""
+
+import json
+import subprocess
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from xml.etree import ElementTree as Xml
+
+import m3u8
+import pytest
+
+from encoder import tool
+from headend.app import encrypting, verifying
+from headend.app.pipeline import submit
+from headend.app.request import Request
+from headend.core import layout
+from headend.core.errors import ConfigError
+from headend.core.keys import ContentKey, lines
+from headend.core.manifests.tracks import AnyTrack
+from headend.core.media import Effort, Presentation, Protection, Scheme
+from headend.core.media.protection import key_names, kid_at
+from headend.core.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
+from headend.core.storage import Store, open_store
+from ladders import choosing
+from ladders.loading import load
+from tests.support import encryption
+from tests.support.command_line import headend
+from tests.support.in_process import run_tasks
+from tests.support.masters import Sound, make_film
+
+SCHEMES = (Scheme.CBCS, Scheme.CENC, Scheme.AES_128)
+RUNGS = ("avc-90p-*", "hevc-90p-*", "av1-90p-*", "vp9-90p-*", "aac-*", "opus-*")
+PERIODS = 3
+"""Of two segments of 0.48 s each; the first segment is clear."""
+DASH = {"": "urn:mpeg:dash:schema:mpd:2011"}
+CENC = "cenc:default_KID"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A title whose keys change, made in two ways, and its clear release."""
+
+    clear: Presentation
+    after: Presentation
+    within: Presentation
+    store: Store
+    within_store: Store
+    keys: dict[str, ContentKey]
+    settings: ProtectionSettings
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("changes")
+    master = make_film(folder / "master.mp4", frame_count=75, size=(160, 90), sound=[Sound()])
+    names = [name for scheme in SCHEMES for name in key_names("film", scheme, periods=PERIODS)]
+    keys = [ContentKey(name, bytes([number]) * 16) for number, name in enumerate(names, start=1)]
+    path = folder / "keys"
+    path.write_text(lines.write(keys))
+    path.chmod(0o600)
+    settings = ProtectionSettings(
+        SCHEMES, KeySettings(str(path)), lead_s=Fraction(1, 4), rotate_s=Fraction(9, 10)
+    )  # both are rounded up to whole segments
+
+    def request(store: str, protection: ProtectionSettings | None) -> Request:
+        encode = EncodeSettings(segment_s=Fraction(1, 2), chunk_s=Fraction(1), effort=Effort.DRAFT)
+        ladder = choosing.part(load("smoke"), rungs=RUNGS)
+        where = StoreSettings(str(folder / store))
+        return Request(str(master), "film", ladder, where, ClusterSettings(workers=1), encode, protection=protection)
+
+    clear = submit(request("after", None), run=run_tasks).presentation
+    after = encrypting.encrypt(StoreSettings(str(folder / "after")), "film", settings).placed.presentation
+    within = submit(request("within", settings), run=run_tasks).presentation
+    stores = [open_store(StoreSettings(str(folder / name))) for name in ("after", "within")]
+    return Made(clear, after, within, *stores, {key.name.kid: key for key in keys}, settings, folder)
+
+
+def sets(release: Presentation) -> list[tuple[Protection, tuple[AnyTrack, ...]]]:
+    assert release.protection is not None
+    found: list[tuple[Protection, tuple[AnyTrack, ...]]] = [
+        (release.protection, (*release.video, *release.trick, *release.audio))
+    ]
+    return found + [(copy.protection, (*copy.video, *copy.trick, *copy.audio)) for copy in release.copies]
+
+
+def write(made: Made, path: Path, track: AnyTrack, period: int, numbers: range) -> Path:
+    """A file of some segments behind the init segment of a period."""
+    keys = [layout.track_init("film", track.id, period)]
+    keys += [layout.track_segment("film", track.id, number) for number in numbers]
+    path.write_bytes(b"".join(made.store.get(key) for key in keys))
+    return path
+
+
+def test_both_ways_make_the_same_release_byte_for_byte(made: Made) -> None:
+    assert made.after == made.within
+    there = {info.key for info in made.within_store.list(layout.tracks("film"))}
+    assert sum(key.endswith(("/init-2.mp4", "/init-3.mp4")) for key in there) == 2 * sum(
+        len(tracks) for _, tracks in sets(made.after)
+    )
+    for key in there:
+        assert made.store.get(key) == made.within_store.get(key), key
+
+
+def test_ffmpeg_and_shaka_packager_decrypt_each_period_to_the_packets_of_the_clear_title(
+    made: Made, tmp_path: Path
+) -> None:
+    clear = {track.rendition.id: track for track in (*made.clear.video, *made.clear.trick, *made.clear.audio)}
+    judged = 0
+    for protection, tracks in sets(made.after)[:2]:
+        assert (protection.lead_segments, protection.period_segments) == (1, 2)
+        for track in tracks:
+            for period in range(1, PERIODS + 1):
+                numbers = range(2 * period - 1, 2 * period + 1)
+                plain = write(made, tmp_path / "plain.mp4", clear[track.rendition.id], 1, numbers)
+                sealed = write(made, tmp_path / "sealed.mp4", track, period, numbers)
+                key = made.keys[kid_at(track.kids, protection.schedule, numbers[-1])]
+                wanted = encryption.packets(plain)
+                assert encryption.packets(sealed, key) == wanted, (track.id, period)
+                if period == 1:  # the lead is clear, what follows is not
+                    lead = write(made, tmp_path / "lead.mp4", track, 1, numbers[:1])
+                    assert encryption.packets(lead) == wanted[: len(encryption.packets(lead))]
+                large = set(encryption.packets(write(made, sealed, track, period, numbers[-1:]), at_least_bytes=128))
+                assert large.isdisjoint(wanted)
+                opened = tmp_path / "opened.mp4"
+                stream = "audio" if track in (*made.after.audio, *made.after.copies[0].audio) else "video"
+                write(made, sealed, track, period, numbers)
+                encryption.shaka_decrypted(sealed, opened, stream, key)
+                assert encryption.packets(opened) == wanted, (track.id, period)
+                judged += 1
+    assert judged == PERIODS * sum(len(tracks) for _, tracks in sets(made.after)[:2])
+
+
+def test_ffmpeg_plays_whole_encrypted_segments_across_changes_of_keys(made: Made, tmp_path: Path) -> None:
+    titles = made.folder / "after" / "titles" / "film"
+    served = tmp_path / "film"
+    served.mkdir()
+    (served / "tracks").symlink_to(titles / "tracks")
+    (served / "releases").symlink_to(titles / "releases")
+    (served / "keys").mkdir()
+    for kid, key in made.keys.items():
+        (served / "keys" / kid).write_bytes(key.secret)
+    [(_, tracks)] = [one for one in sets(made.after) if one[0].scheme is Scheme.AES_128]
+    clear = {track.rendition.id: track for track in (*made.clear.video, *made.clear.audio)}
+    for track in tracks:
+        prints = []
+        for release, played in ((made.clear, clear[track.rendition.id]), (made.after, track)):
+            text = (titles / "releases" / release.release / f"{played.id}.m3u8").read_text()
+            playlist = tmp_path / "played.m3u8"  # symbolic links lead out of a folder
+            playlist.write_text(text.replace("../../", f"{served}/"))
+            argv = [tool.ffmpeg_path(), "-v", "error", "-allowed_extensions", "ALL", "-i", str(playlist)]
+            done = subprocess.run([*argv, "-f", "framemd5", "-"], check=True, capture_output=True, text=True)
+            prints.append([line.rsplit(",", 1)[-1] for line in done.stdout.splitlines() if not line.startswith("#")])
+        assert prints[0] == prints[1]
+        assert prints[0]
+
+
+def state_of_segments(playlist: str) -> list[tuple[int, str, str]]:
+    """For each segment of a playlist: its number, its init segment, and the key lines that apply to it."""
+    found, init, keys, was_key = [], "", "", False
+    for line in playlist.splitlines():
+        if line.startswith("#EXT-X-KEY:"):
+            keys, was_key = (keys if was_key else "") + line, True
+            continue
+        was_key = False
+        if line.startswith("#EXT-X-MAP:"):
+            init = line.rsplit("/", 1)[-1].rstrip('"')
+        elif line.endswith(".m4s"):
+            found.append((int(Path(line).stem), init, keys))
+    return found
+
+
+def test_playlists_name_the_key_of_each_segment(made: Made) -> None:
+    folder = made.folder / "after" / "titles" / "film" / "releases" / made.after.release
+    for protection, tracks in sets(made.after):
+        lead, each = protection.lead_segments, protection.period_segments
+        assert (lead, each) == ((0, 2) if protection.scheme is Scheme.AES_128 else (1, 2))
+        for track in tracks:
+            for path in folder.glob(f"{track.id}*.m3u8"):
+                said = state_of_segments(path.read_text())
+                assert said
+                for number, init, keys in said:
+                    period = 1 + (number - 1) // each
+                    kid = track.kids[period - 1]
+                    assert init == layout.init_name(period)
+                    assert bool(keys) == (number > lead), path
+                    others = [other for other in track.kids if other != kid]
+                    assert not keys or kid in keys.lower(), path
+                    assert not any(other in keys.lower() for other in others), path
+    top = m3u8.loads((folder / "multivariant.m3u8").read_text())
+    assert len(top.session_keys) == PERIODS * 2  # of sound and of SD
+
+
+def test_each_period_of_an_mpd_names_its_key_and_its_segments(made: Made) -> None:
+    folder = made.folder / "after" / "titles" / "film" / "releases" / made.after.release
+    assert made.after.protection is not None
+    by_id = {track.id: track for _, tracks in sets(made.after) for track in tracks}
+    for name in ("manifest.mpd", "manifest-cenc.mpd"):
+        periods = Xml.parse(folder / name).getroot().findall("Period", DASH)
+        assert [period.get("start") for period in periods] == ["PT0S", "PT0.960000S", "PT1.920000S"]
+        for place, period in enumerate(periods):
+            seen = 0
+            for one in period.iterfind("AdaptationSet", DASH):
+                text = Xml.tostring(one, encoding="unicode")
+                template = one.find("SegmentTemplate", DASH)
+                assert template is not None
+                if one.get("contentType") not in ("video", "audio"):
+                    assert "default_KID" not in text
+                    continue
+                assert template.get("startNumber") == str(1 + 2 * place)
+                assert template.get("initialization", "").endswith(layout.init_name(place + 1))
+                first = template.find("SegmentTimeline/S", DASH)
+                assert first is not None
+                if one.get("contentType") == "video":
+                    assert first.get("t") == template.get("presentationTimeOffset", "0")
+                for representation in one.iterfind("Representation", DASH):
+                    kid = by_id[representation.get("id", "")].kids[place]
+                    assert kid in text.replace("-", "")
+                    seen += 1
+            assert seen
+
+
+def test_verify_opens_every_segment_and_notices_what_should_be_encrypted_and_is_not(made: Made) -> None:
+    sound = verifying.verify(made.store, "film", keys=made.settings.keys, deep=True)
+    assert sound.findings == ()
+    assert (sound.not_decoded, sound.not_compared) == ("", "")
+
+    track = next(track for track in made.after.video if track.rendition.codec == "avc")
+    for key, told in (
+        (layout.track_init("film", track.id, 2), "it does not name the key"),
+        (layout.track_segment("film", track.id, 2), "its clear lead is too long"),
+    ):
+        kept = made.store.get(key)
+        lead = made.store.get(layout.track_segment("film", track.id, 1))
+        made.store.put(key, lead if key.endswith("/2.m4s") else made.store.get(layout.track_init("film", track.id)))
+        found = verifying.verify(made.store, "film", keys=made.settings.keys).findings
+        made.store.put(key, kept)
+        assert any(
+            finding.object == key and (told in finding.message or "bytes" in finding.message) for finding in found
+        )
+
+
+def test_what_can_not_be_is_refused_before_anything_is_made(made: Made) -> None:
+    store = StoreSettings(str(made.folder / "after"))
+    for changed, told in (
+        ({"lead_s": Fraction(3)}, "would leave nothing encrypted"),
+        ({"lead_s": Fraction(0), "rotate_s": Fraction(1, 2), "epoch": 9}, "period 2|has no key"),
+    ):
+        settings = replace(made.settings, **changed)
+        with pytest.raises(ConfigError, match=told):
+            encrypting.encrypt(store, "film", settings, release=made.clear.release)
+
+
+def test_the_command_line_makes_and_shows_a_lead_and_changing_keys(made: Made) -> None:
+    store = made.folder / "after"
+    listed = json.loads(headend("keys", "list", "film", "--periods", "2", "--json").stdout)
+    assert [(key["class"], key["period"]) for key in listed["keys"]][::4] == [("audio", 1), ("audio", 2)]
+    done = headend(
+        "protect", "film", "--release", made.clear.release, "--store", store, "--protect", "cbcs", "--keys",
+        made.settings.keys.address, "--clear-lead", "0.25", "--rotate", "1s", "--yes", "--json",
+    )  # fmt: skip
+    [told] = json.loads(done.stdout)["protection"]
+    assert (told["clear_lead_segments"], told["rotation_segments"]) == (1, 3)
+    assert [key["period"] for key in told["keys"]] == [1, 1, 2, 2]
+    shown = headend("show", "film", "--store", store).stdout
+    assert "in the clear for 0.48 s" in " ".join(shown.split())
+    assert "new keys every 1.44 s, 2 of each class" in " ".join(shown.split())
