@@ -14,7 +14,7 @@ local paths = {{ {paths} }}
 local number = 0
 request = function()
     number = number % #paths + 1
-    return wrk.format("GET", paths[number])
+    return wrk.format({method}, paths[number], nil, {body})
 end
 done = function(summary, latency)
     local errors = summary.errors
@@ -45,7 +45,14 @@ class Load:
 
 
 def run_wrk(
-    url: str, paths: Sequence[str], *, headers: Mapping[str, str], connections: int, seconds: int, folder: Path
+    url: str,
+    paths: Sequence[str],
+    *,
+    headers: Mapping[str, str],
+    connections: int,
+    seconds: int,
+    folder: Path,
+    body: str = "",
 ) -> Load:
     """Ask for paths in turn, each client as soon as it has its last answer.
 
@@ -56,6 +63,7 @@ def run_wrk(
         connections: How many clients there are.
         seconds: For how long.
         folder: For a script.
+        body: What is posted with each request; empty to get.
 
     Raises:
         ConfigError: wrk is not installed.
@@ -64,7 +72,13 @@ def run_wrk(
     if shutil.which("wrk") is None:
         raise ConfigError("wrk is not installed: get it with 'apt-get install wrk'")
     script = folder / "wrk.lua"
-    script.write_text(_SCRIPT.format(paths=", ".join(f'"{path}"' for path in paths)))
+    script.write_text(
+        _SCRIPT.format(
+            paths=", ".join(f'"{path}"' for path in paths),
+            method='"POST"' if body else '"GET"',
+            body=f"[[{body}]]" if body else "nil",
+        )
+    )
     argv = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script)]
     argv += [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
     ended = subprocess.run([*argv, url], capture_output=True, text=True, check=False)

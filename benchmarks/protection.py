@@ -14,8 +14,9 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks import clips
+from benchmarks import clips, licences
 from benchmarks.clips import Mezzanine
+from benchmarks.licences import Licences, Segments
 from encoder.cluster import Done, Perform, TaskRun
 from headend.app import deciding, encrypting, pipeline
 from headend.app.performing import order_of, perform
@@ -50,6 +51,11 @@ SAMPLE_GOALS_US = {"avc": 25, "hevc": 25, "vp9": 25, "av1": 50, "aac": 10, "opus
 RATE_GOAL_BYTES = 100e6
 """Least that a core encrypts of a clear title in a second, of renditions of 2 Mb/s and more."""
 LEAST_BPS = 2_000_000
+LOAD_S, QUICK_LOAD_S = 4, 1
+"""Seconds of each run of load on a server."""
+LICENCE_GOAL = 1000
+P99_GOAL_MS = 5
+ORIGIN_GOAL = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,8 @@ class Report:
         worker: A worker's CPU time in ``cbcs``.
         samples: Of each rendition and scheme.
         whole: Encrypting all renditions of 2 Mb/s and more in ``cbcs``.
+        licences: Giving licences.
+        segments: Serving encrypted segments.
     """
 
     frames: int
@@ -128,6 +136,8 @@ class Report:
     worker: Worker
     samples: tuple[Samples, ...]
     whole: Whole
+    licences: Licences
+    segments: Segments
 
 
 def measure(*, quick: bool, on_step: Callable[[str], None]) -> Report:
@@ -145,9 +155,17 @@ def measure(*, quick: bool, on_step: Callable[[str], None]) -> Report:
         clear = current_presentation(store, TITLE)
         on_step("encrypting samples of each rendition")
         samples = tuple(_samples(store, clear))
+        on_step("asking for licences")
+        key_file = Path(keys.address)
+        load_s = QUICK_LOAD_S if quick else LOAD_S
+        given = licences.licences(TITLE, key_file, folder, rounds=rounds, seconds=load_s)
+        on_step("serving clear and encrypted segments")
+        encrypting.encrypt(settings, TITLE, ProtectionSettings((Scheme.CBCS,), keys))
+        encrypted = current_presentation(store, TITLE)
+        served = licences.segments(settings.url, clear, encrypted, folder, rounds=rounds, seconds=load_s)
         on_step("encrypting the clear title")
         whole = _whole(_film(folder, QUICK_LONG_FRAMES if quick else LONG_FRAMES), folder)
-    return Report(frames, len(clear.video) + len(clear.audio), worker, samples, whole)
+    return Report(frames, len(clear.video) + len(clear.audio), worker, samples, whole, given, served)
 
 
 def findings(report: Report) -> Iterator[str]:
@@ -165,6 +183,16 @@ def findings(report: Report) -> Iterator[str]:
     yield (
         f"headend protect encrypts {report.whole.bytes_per_s / 1e6:.0f} MB/s on a core, at least "
         f"{RATE_GOAL_BYTES / 1e6:.0f} hoped for"
+    )
+    given, served = report.licences, report.segments
+    yield (
+        f"the licence service gives {1e6 / given.cpu_us:,.0f} licences per CPU second, at least {LICENCE_GOAL:,} hoped "
+        f"for; {given.requests_per_s:,.0f} per second with its load on the same machine, 99 % of them within "
+        f"{given.p99_ms:.1f} ms, at most {P99_GOAL_MS} hoped for"
+    )
+    yield (
+        f"the origin takes {served.encrypted_us:.0f} µs of CPU for an encrypted segment and {served.clear_us:.0f} for "
+        f"a clear one: {served.change:+.1%}, at most {ORIGIN_GOAL:.0%} apart hoped for"
     )
 
 

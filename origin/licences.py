@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -34,7 +33,7 @@ from headend.core.http.access_log import FLUSH_S, AccessLog
 from headend.core.http.listening import listen, url_of
 from headend.core.http.responses import EVERYWHERE
 from headend.core.keys import KeyStore, cpix
-from headend.core.media.protection import MOST_PERIODS, KeyClass, KeyName, Scheme, check_kid, key_name, kid_of
+from headend.core.media.protection import KeyClass, KeyName, check_kid, find_names
 from headend.core.metrics import Registry
 
 log = logging.getLogger("headend.licences")
@@ -119,24 +118,16 @@ class KeyCache:
     def names(self, title: str, kids: Iterable[str]) -> Mapping[str, KeyName]:
         """The title's keys with these ids; ids of other titles' keys are left out.
 
-        Ids are derived from what a key is for, so the title's own are tried, all of them at most once in a call.
+        Ids are derived from what a key is for, so the title's own are tried.
         """
         known = {kid: self._names.get((title, kid)) for kid in kids}
         unknown = {kid for kid, found in known.items() if found is None}
         names = {kid: found[0] for kid, found in known.items() if found is not None and found[0] is not None}
         if unknown:
-            # The most likely ones first.
-            epochs, periods = range(1, MOST_EPOCHS + 1), range(1, MOST_PERIODS + 1)
-            for period, epoch, scheme, key_class in product(periods, epochs, Scheme, KeyClass):
-                kid = kid_of(title, scheme, key_class, epoch=epoch, period=period)
-                if kid in unknown:
-                    names[kid] = key_name(title, scheme, key_class, epoch=epoch, period=period)
-                    self._names.put((title, kid), (names[kid],))
-                    unknown.discard(kid)
-                    if not unknown:
-                        break
+            found = find_names(title, unknown, epochs=MOST_EPOCHS)
+            names |= found
             for kid in unknown:
-                self._names.put((title, kid), (None,))
+                self._names.put((title, kid), (found.get(kid),))
         return names
 
     async def secrets(self, title: str, names: Sequence[KeyName]) -> Mapping[str, bytes]:
