@@ -6,7 +6,7 @@ The tracks are those that a job would have made that encrypts while it encodes: 
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -225,10 +225,11 @@ def encrypted(
     segments: list[Segment] = []
     for segment in clear.segments:
         body = _read(store, layout.track_segment(title, clear.id, segment.number), segment.size_bytes, segment.sha256)
-        parts = list(_fragments(body, protector, first, segment.number))
+        found = list(segmenting.fragments(body))
+        parts = list(_encrypted_fragments(body, found, protector, first, segment.number))
         sealed = protector.segment(b"".join(parts), segment.number)
         store.put(layout.track_segment(title, id, segment.number), sealed)
-        sync = tuple(segmenting.sync_ranges(parts, list(segmenting.fragments(body)))) if segment.sync else ()
+        sync = tuple(segmenting.sync_ranges(parts, found)) if segment.sync else ()
         segments.append(replace(segment, size_bytes=len(sealed), sha256=hashlib.sha256(sealed).hexdigest(), sync=sync))
         first += segment.samples
         on_bytes(len(body))
@@ -247,8 +248,10 @@ def encrypted(
     return track
 
 
-def _fragments(body: bytes, protector: segmenting.Protector, first: int, number: int) -> Iterator[bytes]:
-    for fragment in segmenting.fragments(body):
+def _encrypted_fragments(
+    body: bytes, found: Sequence[segmenting.Fragment], protector: segmenting.Protector, first: int, number: int
+) -> Iterator[bytes]:
+    for fragment in found:
         media = memoryview(body)[fragment.media : fragment.media + sum(one.size_bytes for one in fragment.samples)]
         yield protector.fragment(
             fragment.sequence, fragment.decode_ticks, fragment.samples, media, first=first, segment=number

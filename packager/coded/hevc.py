@@ -367,7 +367,7 @@ class _SliceHeader:
 def _read_used(bits: Bits, sps: _Sps) -> int:
     """Read the sets of references; gives how many pictures this one may use."""
     if not bits.flag():
-        used = _read_references(bits, len(sps.references), list(sps.references), in_slice=True).used
+        used = _read_own_used(bits, sps)
     else:
         count = len(sps.references)
         used = sps.references[bits.u((count - 1).bit_length()) if count > 1 else 0].used
@@ -382,6 +382,22 @@ def _read_used(bits: Bits, sps: _Sps) -> int:
                 used += bits.flag()
             if bits.flag():
                 bits.ue()
+    return used
+
+
+def _read_own_used(bits: Bits, sps: _Sps) -> int:
+    """Read a set of references that the slice itself lists: what nearly every slice has, so it makes no objects."""
+    start = bits.left
+    if sps.references and bits.flag():
+        bits.left = start
+        return _read_references(bits, len(sps.references), list(sps.references), in_slice=True).used
+    before, after = bits.ue(), bits.ue()
+    if max(before, after) > _MOST_REFERENCES:
+        raise PackagingError("an HEVC picture set has more references than there can be")
+    used = 0
+    for _ in range(before + after):
+        bits.ue()
+        used += bits.flag()
     return used
 
 

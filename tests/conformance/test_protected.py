@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from origin.serving import Serving, running
 from origin.watch import fetch, pages
 from origin.watch.players import PLAYERS as SCRIPTS
 from tests.origin.grants import EDGE, KEYS, PLAYBACK, token
-from tests.support.browsers import Viewer, chromium, wait_for
+from tests.support.browsers import WAIT_S, Viewer, chromium, wait_for
 from tests.support.command_line import serving
 from tests.support.jobs import submit_small
 from tests.support.masters import Sound, make_film
@@ -33,6 +34,7 @@ TITLES = {Scheme.CBCS: "film", Scheme.CENC: "counter"}
 TURNING = "turning"
 """A title whose first second is clear, and whose keys change after two."""
 FRAMES, RATE = 100, 25
+LOAD_S = 10
 PLAYERS = [("hls", "hls"), ("dash", "dash"), ("shaka", "hls"), ("shaka", "dash")]
 NAMES = ["hls.js", "dash.js", "Shaka with HLS", "Shaka with DASH"]
 
@@ -128,10 +130,13 @@ def url(protected: Protected) -> Iterator[str]:
 
 
 def shown(viewer: Viewer) -> Any:
-    """The picture as it is on the screen: a canvas of a protected film is black."""
+    """The picture as it is on the screen, once it stands still: a canvas of a protected film is black."""
     pillow = pytest.importorskip("PIL.Image")
     viewer.ask("(video.controls = false, document.getElementById('trouble').hidden = true)")
-    picture = viewer.page.locator("#video").screenshot(type="png")
+    before, deadline_s = b"", time.monotonic() + WAIT_S
+    while (picture := viewer.page.locator("#video").screenshot(type="png")) != before:
+        assert time.monotonic() < deadline_s, "the picture never stands still"
+        before = picture
     return np.asarray(pillow.open(io.BytesIO(picture)).convert("RGB"), np.float64)
 
 
@@ -145,7 +150,18 @@ def jump(viewer: Viewer, frame: int) -> None:
     )
 
 
+def wait_for_all_of_it(viewer: Viewer) -> None:
+    """Give the player time to load the whole film, so that no slow machine makes it stall."""
+    deadline_s = time.monotonic() + LOAD_S
+    loaded = "Array.from({ length: video.buffered.length }, (_, n) => video.buffered.end(n) - video.buffered.start(n))"
+    while not viewer.ask(f"{loaded}.reduce((a, b) => a + b, 0) > video.duration - 0.2"):
+        if time.monotonic() > deadline_s:
+            return  # some load the end when they play
+        viewer.page.wait_for_timeout(50)
+
+
 def plays_to_its_end(viewer: Viewer) -> None:
+    wait_for_all_of_it(viewer)
     viewer.play()
     viewer.wait("video.ended")
     assert viewer.ask("video.mediaKeys !== null")
@@ -179,6 +195,7 @@ def test_it_looks_like_the_clear_title(browser: Any, url: str, player: str, mani
             pictures = []
             for frame in (10, 60, 30):
                 jump(viewer, frame)
+                viewer.wait("video.videoHeight === 180")
                 pictures.append(shown(viewer))
             return pictures
 
