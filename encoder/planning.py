@@ -37,11 +37,10 @@ from headend.core.media import (
     Probe,
     TextRendition,
     TextTrack,
-    VideoRange,
     VideoRendition,
     VideoTrack,
 )
-from headend.core.media.quality import Floor
+from headend.core.media.quality import Floor, floored
 from headend.core.settings import EncodeSettings
 from headend.core.timing import Chunk, Grid, lay_grid
 
@@ -49,8 +48,8 @@ from headend.core.timing import Chunk, Grid, lay_grid
 def tell_floor(vmaf: float) -> str:
     """What a floor does, in a line."""
     return (
-        f"floor → a chunk of an SDR rendition with a segment below a VMAF of {vmaf:g} is encoded once more, with a "
-        "constant rate factor that is lower by 4 (AV1 and VP9: 8), unless that segment is at its cap"
+        f"floor → in the largest size of each codec, a chunk with a segment below a VMAF of {vmaf:g} is encoded once "
+        "more, with a constant rate factor that is lower by 4 (AV1 and VP9: 8), unless that segment is at its cap"
     )
 
 
@@ -250,8 +249,8 @@ class Draft:
         return tracks
 
     def _floor_of(self, rendition: VideoRendition) -> dict[str, object]:
-        """What decides about chunks that are encoded again for the floor; nothing without one, and of HDR."""
-        if self._floor_vmaf is None or rendition.video_range is not VideoRange.SDR:
+        """What decides about chunks that are encoded again for the floor; nothing where there is none."""
+        if self._floor_vmaf is None or rendition not in floored(self.plan.video):
             return {}
         screen = Measuring(self.plan.title, self._source, self.plan.grid, self.commands, (), {})
         return {"floor": [self._floor_vmaf, documents.as_plain(screen.viewing), screen.every]}
@@ -335,7 +334,7 @@ class Draft:
         """How a task's renditions are held above the floor."""
         if measuring is None or self._floor_vmaf is None:
             return None
-        tracks = {self.plan.tracks[rendition.id] for rendition in members}
+        tracks = {self.plan.tracks[rendition.id] for rendition in floored(self.plan.video) if rendition in members}
         count = sum(chunk.first_frame <= first < chunk.end_frame for first in self.plan.grid.segment_bounds()[:-1])
         checks = measuring.tasks(
             range(chunk.first_segment, chunk.first_segment + count),

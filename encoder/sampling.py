@@ -46,7 +46,7 @@ def stretch_frames(frame_count: int, segment_count: int, every: int) -> int | No
     """
     if segment_count * SHARE >= 1:
         return None
-    wanted = max(LEAST_SCORES * every, round(frame_count * SHARE))
+    wanted = max((LEAST_SCORES - 1) * every + 1, round(frame_count * SHARE))
     return wanted + wanted % 2
 
 

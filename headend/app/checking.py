@@ -125,7 +125,7 @@ class Check:
     def first_tasks(self) -> tuple[MeasureTask, ...]:
         """The tasks for the segments that are spread evenly."""
         if self.settings.floor_vmaf is not None:
-            return ()  # workers measure everything of SDR renditions before they store it
+            return ()  # workers measure some renditions before they store them: what is left is known at the end
         return self._tasks(self.evenly)
 
     def suspect_tasks(self, presentation: Presentation) -> tuple[MeasureTask, ...]:
@@ -227,11 +227,12 @@ class Check:
 
     def _not_measured(self, presentation: Presentation, wanted: int) -> Iterable[str]:
         count = self.segment_count
-        everything = self.settings.floor_vmaf is not None
-        if wanted < count and not everything:
+        if wanted < count:
             yield f"{count - wanted:,} of {count:,} segments: {self.level} measuring looks at {wanted:,} of them"
-        if (stretch := self.stretch_frames) is not None and not everything:
+        if (stretch := self.stretch_frames) is not None:
             yield f"the rest of these segments: {stretch} frames in the middle of each are looked at"
+        if self.settings.floor_vmaf is not None and self.level is Checking.SAMPLED:
+            yield "this holds for sizes without a floor; the largest size of each codec was measured whole"
         toned = [track for track in presentation.video if track.rendition.video_range is not VideoRange.SDR]
         if toned and len(self._toned) < wanted:
             yield (

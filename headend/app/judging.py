@@ -318,7 +318,9 @@ def _sound(report: QualityReport) -> Iterator[Shortfall]:
                     f"{'above' if off > 0 else 'below'} the target of {one.target_lufs:g}",
                     one.rendition,
                 )
-        if one.result_dbtp is not None and (severity := TRUE_PEAK_DBTP.severity(one.result_dbtp)):
+        # Sound that was to be left as it is has the master's own peaks.
+        left_alone = one.target_lufs is None
+        if one.result_dbtp is not None and (severity := _mild(TRUE_PEAK_DBTP.severity(one.result_dbtp), left_alone)):
             yield Shortfall(
                 "true peak", severity, f"{one.rendition} has a true peak of {one.result_dbtp:.1f} dBTP", one.rendition
             )

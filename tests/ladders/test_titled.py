@@ -332,6 +332,22 @@ def test_ladders_of_real_clips_save_what_encodes_have_shown(clip: str) -> None:
     assert not inverted(rungs)
 
 
+# The rungs of before end at a VMAF of 96.8, 95.5 and 73.6. Where that is next to 95, there is less to save.
+@pytest.mark.parametrize(
+    ("clip", "highest_kbps", "most"), [("bbb", 4500, 0.7), ("composite", 7800, 0.9), ("text", 7800, 0.4)]
+)
+def test_where_a_vmaf_of_95_is_reached_the_top_rung_takes_fewer_bits(
+    clip: str, highest_kbps: float, most: float
+) -> None:
+    tried = hull(TrialPoint(*point[2:]) for point in GOLDEN["points"] if point[:2] == ["grid", clip])
+    studio = golden("studio", clip)
+
+    top = place(tried, Codec.AVC, Wanted(len(studio), 75, highest_kbps, 95))[-1]
+
+    assert top.vmaf == pytest.approx(95, abs=0.1)
+    assert top.kbps <= most * max(point.kbps for point in studio)
+
+
 def test_a_rung_of_a_size_that_was_not_tried_is_estimated_between_its_neighbours() -> None:
     found = curves(Codec.AVC)
     of_540, of_720 = found.curves[3].at(25), found.curves[4].at(25)

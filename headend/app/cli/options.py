@@ -513,8 +513,8 @@ def floor(command: Command) -> Command:
         "floor_vmaf",
         type=click.FloatRange(0, 100),
         metavar="VMAF",
-        help="Measure all SDR renditions while they are encoded, and encode chunks once more, with more bits, that "
-        "have a segment below this VMAF and not at its cap. Costs as much as --qc full, and what is encoded again.",
+        help="Measure the largest SDR size of each codec while it is encoded, and encode chunks once more, with more "
+        "bits, that have a segment below this VMAF and not at its cap.",
     )
     @wraps(command)
     def wrapped(*, floor_vmaf: float | None, encode: EncodeSettings, **others: Any) -> Any:

@@ -9,7 +9,7 @@ from headend.app.judging import clock
 from headend.app.report import charts
 from headend.app.report.colours import colour, scale
 from headend.app.report.shown import Shown
-from headend.core.media.quality import Checking, Outcome, QualityReport, RenditionQuality, Severity
+from headend.core.media.quality import Checking, Outcome, QualityReport, RenditionQuality, Severity, floored
 
 MOST_BYTES = 2_000_000
 """What a mail takes."""
@@ -107,8 +107,9 @@ def _header(report: QualityReport) -> str:
     grid, viewing = report.grid, report.viewing
     count = len({*report.evenly, *report.suspects})
     part = "a stretch of " if any(segment.is_part for one in report.video for segment in one.segments) else ""
-    is_all = report.checking is Checking.FULL or report.floor_vmaf is not None
-    share = "all segments" if is_all else f"{part}{count:,} of {grid.segment_count:,} segments"
+    share = (
+        "all segments" if report.checking is Checking.FULL else f"{part}{count:,} of {grid.segment_count:,} segments"
+    )
     facts = {
         "Release": report.release,
         "Measured": f"{share}, {report.made_at.replace('T', ' ').replace('+00:00', ' UTC')}",
@@ -251,7 +252,7 @@ def lifts_text(report: QualityReport) -> str:
         return ""
     chunks = sum(len(one.lifts) for one in report.video)
     count = sum(bool(one.lifts) for one in report.video)
-    below = sum(worst.mean < report.floor_vmaf for one in report.video if not one.tone_mapped and (worst := one.worst))
+    below = sum(worst.mean < report.floor_vmaf for one in floored(report.video) if (worst := one.worst))
     left = f"; {below} rendition{'s' if below != 1 else ''} still have a segment below it" if below else ""
     left = left.replace("1 rendition still have", "1 rendition still has")
     if not chunks:

@@ -1,11 +1,14 @@
 """Quality: the screen and the model that judge a picture, what is measured, and what was found."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from typing import TypeVar
 
 from headend.core.media.kinds import Codec, VideoRange
 from headend.core.media.protection import TrackKeys
+from headend.core.media.renditions import VideoRendition
 from headend.core.timing import Grid
 
 HD_LINES = 1440
@@ -166,13 +169,25 @@ class SegmentQuality:
     is_part: bool = False
 
 
+Rendition = TypeVar("Rendition", VideoRendition, "RenditionQuality")
+
+
+def floored(renditions: Iterable[Rendition]) -> tuple[Rendition, ...]:
+    """The renditions that a floor is for: SDR, in the largest size of their codec; smaller ones are to look worse."""
+    sdr = [one for one in renditions if one.video_range is VideoRange.SDR]
+    largest: dict[Codec, int] = {}
+    for one in sdr:
+        largest[one.codec] = max(largest.get(one.codec, 0), one.width_px * one.height_px)
+    return tuple(one for one in sdr if one.width_px * one.height_px == largest[one.codec])
+
+
 @dataclass(frozen=True, slots=True)
 class Floor:
     """What a task of video does about segments that look worse than a floor.
 
     Attributes:
         vmaf: The floor: mean score of a segment, 0 to 100.
-        checks: How the task's SDR renditions are measured, before they are stored.
+        checks: How those of the task's renditions are measured that the floor is for, before they are stored.
     """
 
     vmaf: float

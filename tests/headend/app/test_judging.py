@@ -235,6 +235,8 @@ def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, 
         # Silence has no loudness, and what was left as it is has no target.
         lambda: report(rendition(3000, 95), audio=[sound(None, None)]),
         lambda: report(rendition(3000, 95), audio=[sound(-40, target=None)]),
+        # Peaks of sound that was left as it is are the master's own.
+        lambda: report(rendition(3000, 95), audio=[sound(-14, 0.4, target=None)]),
         # What is so quiet is taken for silence.
         lambda: report(rendition(3000, 95), audio=[replace(sound(-40), raised_most=True)]),
         # Few segments tell little of what was predicted.
