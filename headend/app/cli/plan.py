@@ -2,6 +2,8 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -10,7 +12,7 @@ import msgspec
 from encoder import cluster as encoder_cluster
 from encoder import reencoding, text, tool
 from encoder.command import MASTER, PROGRAM, SCRATCH
-from encoder.costs import measured
+from encoder.costs import Calibration, measured
 from encoder.encoding import fill
 from encoder.loudness import unmeasured_words
 from encoder.planning import Draft
@@ -25,7 +27,7 @@ from headend.app.cli.wording import clock_text, count_text, rate_text
 from headend.app.estimating import Estimate
 from headend.app.request import Request
 from headend.core import plan_document
-from headend.core.errors import ConfigError
+from headend.core.errors import ConfigError, HeadendError
 from headend.core.media import EncodePlan, EncodeTask, Kind
 from headend.core.media.quality import Checking
 from headend.core.prices import Prices
@@ -80,7 +82,8 @@ def command(
 
     Tells each decision that the master led to, the grid of GOPs, segments and chunks, the track that each rendition
     becomes, the tasks, and what all of it is expected to take and to cost. With --json the plan is printed as a
-    document, with the estimate beside it; commands that differ in a few words only are written once.
+    document, with the estimate beside it; commands that differ in a few words only are written once. If the store has
+    encoded titles before, what they took corrects the estimate.
 
     With --protect it opens the keys that submit would need, and tells which renditions each of them encrypts; it shows
     no secret.
@@ -125,14 +128,17 @@ def command(
 
 
 def _draft(request: Request) -> Draft:
+    known = Calibration()
+    with suppress(HeadendError):  # a store that can't be read has nothing to say about prices
+        known = deciding.calibration(open_store(replace(request.store, patience_s=0.0)))
     if request.targets is None:
         probe = deciding.inspect(request.master, request.store, choice=request.encode.picture)
-        return deciding.draft_for(request, probe)
+        return deciding.draft_for(request, probe, known)
     opened = open_store(request.store)
     check_writable(opened)
     with following(console(stderr=True)) as note:
         probe = deciding.inspect(request.master, request.store, note, request.encode.picture)
-        draft, _ = deciding.fitted_draft(request, probe, opened, on_event=note)
+        draft, _ = deciding.fitted_draft(request, probe, opened, known, on_event=note)
     return draft
 
 
