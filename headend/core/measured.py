@@ -103,13 +103,14 @@ class Known:
         # Of what was measured twice, the first counts, and a whole segment before a part.
         both = sorted((*more.segments, *known.segments), key=lambda one: not one.is_part)
         segments: dict[int, SegmentQuality] = {one.number: one for one in both}
+        lifts = {lift.chunk: lift for lift in (*known.lifts, *more.lifts)}
         self.tracks[more.track, toned] = TrackQuality(
             more.track,
             tuple(segments[number] for number in sorted(segments)),
             black=merged((*known.black, *more.black), gap_frames=self.every),
             frozen=merged((*known.frozen, *more.frozen), gap_frames=self.every),
             other=merged((*known.other, *more.other), gap_frames=self.every),
-            lifts=tuple({lift.chunk: lift for lift in (*known.lifts, *more.lifts)}.values()),
+            lifts=tuple(lifts[chunk] for chunk in sorted(lifts)),
         )
 
 
