@@ -6,7 +6,6 @@ hardly depend on what else the machine does.
 """
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -20,6 +19,7 @@ import msgspec
 import encoder
 from benchmarks import clips
 from benchmarks.clips import ffmpeg
+from encoder import filter_graphs
 from encoder.costs import SAFE, Costs, Curve
 from encoder.families import AUDIO, VIDEO, Style
 from encoder.picture.colour import tone_mapped
@@ -191,8 +191,7 @@ def _tone_map(video_range: VideoRange) -> str:
     said = ffmpeg_python.input("-").filter(
         "setparams", color_primaries="bt2020", color_trc=TRANSFERS[video_range], colorspace="bt2020nc"
     )
-    words = tone_mapped(said, video_range).output("-").get_args()
-    return re.sub(r"\[\w+\]", "", words[words.index("-filter_complex") + 1]).replace(";", ",")
+    return filter_graphs.chain(tone_mapped(said, video_range))
 
 
 def _decoding(bench: _Bench) -> tuple[dict[str, float], float]:

@@ -7,7 +7,6 @@ what an encoder gets never depends on what is encoded beside it.
 Source: FFmpeg's documentation, sections "Filtergraph description" and "mov, mp4, ismv" (muxer options).
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +16,7 @@ from typing import Any
 import av
 import ffmpeg
 
-from encoder import seeking, timestamps
+from encoder import filter_graphs, seeking, timestamps
 from encoder.conforming import Conformed
 from encoder.families import VIDEO, Options, Style
 from encoder.picture.colour import is_wide, light_of, narrowed, peak_nits, tone_mapped, without_metadata
@@ -231,9 +230,8 @@ class VideoCommands:
             Arguments with placeholders; one output per rendition, named by its id, then the pictures.
         """
         opening, graph = self._opening(chunk)
-        label = graph[graph.rindex("[") :]
         encoding, outputs = self._encoding(tuple(renditions), side)
-        graph = f"{graph};{encoding.replace(_FRAMES, label, 1)}"
+        graph = filter_graphs.joined(graph, encoding, _FRAMES)
         mending = MENDING if self._picture.conformed.mended else ()
         return PROGRAM, *GLOBAL, *mending, *opening, "-filter_complex", graph, *outputs
 
@@ -249,10 +247,9 @@ class VideoCommands:
             As of `of`; the reference is written to `REFERENCE_FILE`, at the full frame rate.
         """
         opening, graph = self._opening(frames)
-        label = graph[graph.rindex("[") :]
         encoding, outputs = self._encode(tuple(renditions), SideOutputs(), reference)
         mending = MENDING if self._picture.conformed.mended else ()
-        whole = f"{graph};{encoding.replace(_FRAMES, label, 1)}"
+        whole = filter_graphs.joined(graph, encoding, _FRAMES)
         return PROGRAM, *GLOBAL, *mending, *opening, "-filter_complex", whole, *outputs
 
     def reference_format(self, rendition: VideoRendition) -> str:
@@ -269,7 +266,7 @@ class VideoCommands:
         standard error.
         """
         opening, graph = self._opening(chunk)
-        label = graph[graph.rindex("[") :]
+        label = filter_graphs.last_label(graph)
         width_px, height_px = self._picture.size
         wide = (
             width_px * self._picture.track.sample_aspect_ratio
@@ -312,10 +309,9 @@ class VideoCommands:
         picture = self._picture
         source = ffmpeg.input(MASTER, **source_options(self._master), **_seek_options(picture, chunk))
         frames = _frames_of(source[str(picture.track.index)], picture, chunk)
-        written = words(ffmpeg.output(frames, "-"))
-        at = written.index("-filter_complex")
+        made = filter_graphs.command(ffmpeg.output(frames, "-"))
         # Frames come from a graph whose labels are its own, and go into one that takes them for an input.
-        return written[:at], re.sub(r"\[s(\d+)\]", r"[chunk\1]", written[at + 1])
+        return made.inputs, filter_graphs.relabelled(made.graph, "chunk")
 
     def _encode(
         self, renditions: tuple[VideoRendition, ...], side: SideOutputs, reference: VideoRendition | None = None
@@ -323,7 +319,7 @@ class VideoCommands:
         """The graph behind a chunk's frames, and the outputs."""
         picture, grid = self._picture, self._grid
         users = [bool(renditions), side.thumbnails is not None, bool(side.poster_frames)]
-        branches = iter(copies(ffmpeg.input("frames").video, sum(users), "split"))
+        branches = iter(filter_graphs.copies(ffmpeg.input("frames").video, sum(users), "split"))
         scaled = (*renditions, reference) if reference else renditions
         taps = _cascade(next(branches), picture, scaled) if scaled else {}
         outputs: list[Any] = []
@@ -358,9 +354,8 @@ class VideoCommands:
         if side.poster is not None:
             stills = _stills(next(branches), picture, side.poster, side.poster_frames)
             outputs.append(ffmpeg.output(stills, POSTERS, **STILL))
-        written = words(ffmpeg.merge_outputs(*outputs))
-        at = written.index("-filter_complex")
-        return written[at + 1], written[at + 2 :]
+        made = filter_graphs.command(ffmpeg.merge_outputs(*outputs))
+        return made.graph, made.outputs
 
 
 def logged(rendition: str, options: Mapping[str, str | int | float]) -> Options:
@@ -370,12 +365,6 @@ def logged(rendition: str, options: Mapping[str, str | int | float]) -> Options:
     other outputs, these come first.
     """
     return {"passlogfile": f"{SCRATCH}/{rendition}"} if "pass" in options else {}
-
-
-def words(stream: Any) -> tuple[str, ...]:
-    """The arguments that ffmpeg-python writes for a stream of outputs, without the program."""
-    # ffmpeg-python escapes "=" within values for a parser that no filter has: pan takes its matrix as it stands.
-    return tuple(str(word).replace(r"\\=", "=") for word in ffmpeg.get_args(stream))
 
 
 def source_options(master: Master, containers: str = CONTAINERS) -> dict[str, Any]:
@@ -489,7 +478,7 @@ def _cascade(frames: Any, picture: SourcePicture, renditions: Sequence[VideoRend
     """Give every rendition its stream; each size is scaled once, from a half of the master."""
     taps: dict[str, Any] = {}
     divisors = sorted({r.rate_divisor for r in renditions})
-    for divisor, stream in zip(divisors, copies(frames, len(divisors), "split"), strict=True):
+    for divisor, stream in zip(divisors, filter_graphs.copies(frames, len(divisors), "split"), strict=True):
         members = [r for r in renditions if r.rate_divisor == divisor]
         if divisor > 1:
             # The last picture counts however soon the chunk ends behind it.
@@ -504,7 +493,7 @@ def _cascade(frames: Any, picture: SourcePicture, renditions: Sequence[VideoRend
             kind_of = {r.id: (_is_sdr(r), is_narrowed(r, picture)) for r in here}
             kinds = [[r for r in here if kind_of[r.id] == kind] for kind in sorted({*kind_of.values()})]
             last = number == len(steps) - 1
-            branches = copies(stream, len(kinds) + (not last), "split")
+            branches = filter_graphs.copies(stream, len(kinds) + (not last), "split")
             for kind, copy in zip(kinds, branches, strict=False):
                 taps |= _sizes_from(copy, half, picture, kind, is_master=number == 0)
             stream = branches[-1]
@@ -530,15 +519,15 @@ def _sizes_from(
         stream = narrowed(scaled(stream, half, picture) if is_master else stream, picture.working_format)
         is_master = False
     sizes = sorted({_size(r) for r in members}, reverse=True)
-    for size, copy in zip(sizes, copies(stream, len(sizes), "split"), strict=True):
+    for size, copy in zip(sizes, filter_graphs.copies(stream, len(sizes), "split"), strict=True):
         # A master may be of any format and range; its halves are what renditions are.
         sized = copy if size == half and not is_master else scaled(copy, size, picture)
         here = [r for r in members if _size(r) == size]
         formats = sorted({r.pixel_format for r in here})
-        for pixel_format, kept in zip(formats, copies(sized, len(formats), "split"), strict=True):
+        for pixel_format, kept in zip(formats, filter_graphs.copies(sized, len(formats), "split"), strict=True):
             users = [r for r in here if r.pixel_format == pixel_format]
             made = _as_format(kept, pixel_format, picture)
-            taps |= zip((r.id for r in users), copies(made, len(users), "split"), strict=True)
+            taps |= zip((r.id for r in users), filter_graphs.copies(made, len(users), "split"), strict=True)
     return taps
 
 
@@ -588,7 +577,7 @@ def _sheets(frames: Any, picture: SourcePicture, thumbnails: Thumbnails) -> Any:
     stream = stream.filter("zscale", matrix="470bg", range="full", dither="ordered").filter("format", "yuvj420p")
     # FFmpeg tells of no progress before all its outputs have begun, and a sheet is complete when the chunk nearly is: a
     # task that is silent for so long would be taken for dead. So a sheet of the first thumbnail alone goes before.
-    first, rest = copies(stream, 2, "split")
+    first, rest = filter_graphs.copies(stream, 2, "split")
     shape = f"{thumbnails.columns}x{thumbnails.rows}"
     sheets = ffmpeg.concat(first.filter("trim", end_frame=1).filter("tile", shape), rest.filter("tile", shape))
     # Both begin at the same time, and the encoder may count in sheets, of minutes each: an hour is later for sure. What
@@ -599,7 +588,7 @@ def _sheets(frames: Any, picture: SourcePicture, thumbnails: Thumbnails) -> Any:
 def _stills(frames: Any, picture: SourcePicture, poster: Poster, places: Sequence[int]) -> Any:
     """Some frames of a chunk as pictures of their own; before them one that is not kept, as for `_sheets`."""
     chosen = "+".join(f"eq(n,{place})" for place in places)
-    first, rest = copies(frames, 2, "split")
+    first, rest = filter_graphs.copies(frames, 2, "split")
     stills = ffmpeg.concat(first.filter("trim", end_frame=1), rest.filter("select", chosen))
     stream = scaled(timestamps.spread_sheets(stills), (poster.width_px, poster.height_px), picture)
     if picture.track.video_range is not VideoRange.SDR:
@@ -620,11 +609,3 @@ def _as_format(stream: Any, pixel_format: str, picture: SourcePicture) -> Any:
 def _is_rgb(picture: SourcePicture) -> bool:
     name = picture.track.pixel_format
     return av.VideoFormat(name).is_rgb or name.startswith(("pal", "xyz"))
-
-
-def copies(stream: Any, count: int, kind: str) -> list[Any]:
-    """A stream as often as it is used; ``kind`` is ``split`` for pictures and ``asplit`` for sound."""
-    if count == 1:
-        return [stream]
-    fan = stream.filter_multi_output(kind, count)
-    return [fan.stream(number) for number in range(count)]

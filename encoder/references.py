@@ -5,7 +5,6 @@ loss. For HDR no model of viewers is public. So HDR renditions and their master 
 that only compares renditions with each other.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,7 +12,8 @@ from typing import Any
 
 import ffmpeg
 
-from encoder.command import SourcePicture, is_narrowed, scaled, words
+from encoder import filter_graphs
+from encoder.command import SourcePicture, is_narrowed, scaled
 from encoder.picture.colour import narrowed, peak_nits, tone_mapped, without_metadata
 from headend.core.media import VideoRange, VideoRendition
 
@@ -45,8 +45,8 @@ def views(picture: SourcePicture, renditions: Sequence[VideoRendition]) -> tuple
         groups.setdefault((hdr, is_narrowed(rendition, picture)), []).append(rendition)
     return tuple(
         View(
-            _filters(_master(_FRAMES, picture, narrow=narrow)),
-            _filters(_toned(_FRAMES, picture)) if hdr else "null",
+            filter_graphs.chain(_master(_FRAMES, picture, narrow=narrow)),
+            filter_graphs.chain(_toned(_FRAMES, picture)) if hdr else "null",
             hdr,
             tuple(members),
         )
@@ -70,10 +70,3 @@ def _master(frames: Any, picture: SourcePicture, *, narrow: bool) -> Any:
 
 def _toned(frames: Any, picture: SourcePicture) -> Any:
     return without_metadata(tone_mapped(frames, picture.track.video_range, peak_nits(picture.light)))
-
-
-def _filters(frames: Any) -> str:
-    """A chain of filters as FFmpeg reads it, without labels."""
-    written = words(ffmpeg.output(frames, "-"))
-    graph = written[written.index("-filter_complex") + 1]
-    return ",".join(re.sub(r"^\[[^\]]*\]|\[[^\]]*\]$", "", part) for part in graph.split(";"))

@@ -12,8 +12,8 @@ import ffmpeg
 from langcodes import Language
 from langcodes.tag_parser import LanguageTagError
 
-from encoder import timestamps
-from encoder.command import FRAGMENTS, GLOBAL, MASTER, MENDING, PROGRAM, SCRATCH, copies, source_options, words
+from encoder import filter_graphs, timestamps
+from encoder.command import FRAGMENTS, GLOBAL, MASTER, MENDING, PROGRAM, SCRATCH, source_options
 from encoder.families import AUDIO, LOUDNESS, Options
 from encoder.loudness import CEILING_DBTP, REDUCTION_DB, dialnorm_word, level_word, limiter, meter
 from encoder.probing import CONTAINERS
@@ -77,7 +77,7 @@ def audio_command(
     for layout, mixed in mixes.items():
         levelled = mixed.filter(level_word(layout))
         group = [rendition for rendition in renditions if rendition.layout == layout]
-        for rendition, tap in zip(group, copies(levelled, len(group), "asplit"), strict=True):
+        for rendition, tap in zip(group, filter_graphs.copies(levelled, len(group), "asplit"), strict=True):
             options: Options = {
                 **AUDIO[rendition.codec](rendition),
                 **(LOUDNESS[rendition.codec](dialnorm_word(layout)) if rendition.codec in LOUDNESS else {}),
@@ -139,7 +139,7 @@ def loudness_target(
 
 
 def _argv(outputs: Iterable[Any], *, mended: bool) -> tuple[str, ...]:
-    return PROGRAM, *GLOBAL, *(MENDING if mended else ()), *words(ffmpeg.merge_outputs(*outputs))
+    return PROGRAM, *GLOBAL, *(MENDING if mended else ()), *filter_graphs.arguments(ffmpeg.merge_outputs(*outputs))
 
 
 def _mixes(
@@ -166,7 +166,7 @@ def _mixes(
     ]
     sound = _joined(placed, track, picked)
     layouts = sorted({rendition.layout for rendition in renditions})
-    branches = zip(layouts, copies(sound, len(layouts), "asplit"), strict=True)
+    branches = zip(layouts, filter_graphs.copies(sound, len(layouts), "asplit"), strict=True)
     return {layout: branch.filter("pan", args=pan(track, layout)[0]) for layout, branch in branches}
 
 

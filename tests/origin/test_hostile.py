@@ -362,7 +362,8 @@ def test_unkeyed_inputs_do_not_poison_responses(ground: Ground) -> None:
             *("Forwarded: host=evil", "X-Rewrite-URL: /evil", "Origin: https://evil", "Referer: https://evil"),
         )
         assert (found.status, found.body) == (wanted.status, wanted.body)
-        passing = {"date": "", "age": ""}  # both tell the time
+        # They tell the time; an edge dates what its origin does not.
+        passing = {"date": "", "age": "", **({"last-modified": ""} if ground.has_edge else {})}
         assert {**found.headers, **passing} == {**wanted.headers, **passing}
         assert "evil" not in str(found)
     for target in (f"http://evil{MPD}", f"http://a{MPD}", f"https://a{MPD}"):  # RFC 9112, section 3.2.2
