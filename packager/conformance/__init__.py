@@ -1,0 +1,134 @@
+"""Verification: read a release back from the store, and find everything that is wrong with it.
+
+Each module checks one kind of object and yields an `ObjectCheck` for each. Comes in: a store and a title. Goes out: a
+`Verdict`. Nothing here encodes or repairs.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from headend.core import layout
+from headend.core.errors import ConfigError, PackagingError
+from headend.core.keys import ContentKey
+from headend.core.media import (
+    AudioRendition,
+    Damage,
+    Release,
+    Segment,
+    VideoRendition,
+)
+from headend.core.storage.base import Store
+from packager.conformance.findings import NO_KEYS, Finding, ObjectCheck, Verdict, read_document
+from packager.conformance.indexes import check_grid, check_track
+from packager.conformance.manifests import check_manifests, references
+from packager.conformance.peaks import check_peaks
+from packager.conformance.segments import Checks, InspectSegment, Judge, check_inits, check_segments, sampled_number
+from packager.conformance.unlocking import Locks
+from packager.presentation import StoredTrack, stored_tracks, with_tracks
+from packager.publishing import current_release
+from packager.stock import read_all
+
+
+def verify(
+    store: Store,
+    title: str,
+    release: str | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    inspect: InspectSegment = lambda _rendition, _light, _segment, _data: (),
+    judge: Judge = lambda _stored, _clear, _key: (),
+    keys: Mapping[str, ContentKey] | None = None,
+    deep: bool = False,
+) -> Verdict:
+    """Read a release back and check every byte of it.
+
+    Memory holds a few segments at a time, whatever the release's size.
+
+    Args:
+        store: Where the release is.
+        title: Catalogue entry.
+        release: Its id; None for the current one.
+        on_progress: Gets the number of segments checked and of all.
+        inspect: Decodes; gets a segment of each rendition, at another place of the title in each.
+        judge: Decrypts; gets the same segments of encrypted renditions.
+        keys: The keys of encrypted tracks, by their ids; without them, only what is clear of these tracks is checked.
+        deep: Whether it gets all of them.
+
+    Returns:
+        The verdict. What is missing or wrong in the release is a finding, never an error.
+
+    Raises:
+        ConfigError: There is no such title or release.
+        StorageError: The store failed.
+    """
+    release = release or current_release(store, layout.check_title(title))
+    folder = f"{layout.release_path(title, release)}/"
+    if not any(True for _ in store.page(folder, limit=1)):
+        raise ConfigError(f"{title!r} has no release {release!r} in {store.url}; `headend releases {title}` lists them")
+    findings: dict[Finding, None] = {}
+    damage: tuple[Damage, ...] = ()
+    objects = size_bytes = frames = 0
+    sealed = False
+    for seen in _examine(store, title, release, on_progress, Checks(inspect, judge, keys or {}, deep)):
+        sealed = sealed or seen.sealed
+        findings |= {Finding(seen.key, message): None for message in seen.wrong}
+        objects += seen.size_bytes > 0
+        size_bytes += seen.size_bytes
+        frames += seen.frames
+        damage += seen.damage
+    not_decoded = NO_KEYS if sealed else ""
+    return Verdict(title, release, tuple(findings), objects, size_bytes, frames, damage, not_decoded=not_decoded)
+
+
+def _examine(
+    store: Store, title: str, release: str, on_progress: Callable[[int, int], None], checks: Checks
+) -> Iterator[ObjectCheck]:
+    seen, document = read_document(store, Release, layout.release_document(title, release))
+    yield seen
+    if document is None:
+        return
+    stated = document.presentation
+    if (stated.title, stated.release) != (title, release):
+        yield ObjectCheck(seen.key, 0, (f"it is of {stated.title} {stated.release}",))
+        return
+    yield replace(seen, size_bytes=0, damage=stated.damage)
+    tracks = dict(read_all(lambda track: check_track(store, title, track), stored_tracks(stated)))
+    for told, track in tracks.values():
+        yield from told
+        if track is not None:
+            yield check_grid(title, track, stated.grid)
+    whole = all(track is not None for _, track in tracks.values())
+    known = {track.id: track for _, track in tracks.values() if track is not None}
+    presentation = with_tracks(stated, lambda track: known.get(track.id, track))
+    locks = Locks.of(stated, checks.keys)
+    inits: dict[tuple[str, int], bytes] = {}
+    yield from check_inits(store, title, known.values(), inits, locks)
+    yield from (
+        ObjectCheck(layout.track_index(title, t.id), 0, (), sealed=True) for t in known.values() if locks.lacks(t)
+    )
+
+    def inside(track: StoredTrack, segment: Segment, data: bytes) -> Iterable[str]:
+        rendition = track.rendition
+        init = inits.get((track.id, locks.schedule(track).period(segment.number)))
+        if init is None or not isinstance(rendition, VideoRendition | AudioRendition) or locks.lacks(track):
+            return ()
+        if not (checks.deep or segment.number == sampled_number(track)):
+            return ()
+        if isinstance(rendition, AudioRendition) and rendition.coded_language:
+            rendition = replace(rendition, language=rendition.coded_language)
+        try:
+            clear = b"".join(locks.opened(track, init, data, segment.number))
+        except PackagingError as error:
+            return (f"it can't be decrypted: {error.message}",)
+        wrong = tuple(checks.inspect(rendition, stated.light, segment, clear))
+        if track.kid and not locks.is_whole(track):
+            wrong += tuple(checks.judge(init + data, clear, locks.key(track, segment.number)))
+        return wrong
+
+    yield from check_segments(store, presentation, list(known.values()), on_progress, inside, locks)
+    if whole:
+        yield from check_peaks(presentation)
+        yield from check_manifests(store, presentation, document)
+
+
+__all__ = ["NO_KEYS", "Finding", "InspectSegment", "Judge", "Verdict", "references", "verify"]

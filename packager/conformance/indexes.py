@@ -1,0 +1,56 @@
+"""Check tracks' indexes: against their digests, and against the grid."""
+
+import hashlib
+from typing import Any, cast
+
+from headend.core import layout, track_index
+from headend.core.errors import PackagingError, StorageError
+from headend.core.storage.base import Store
+from headend.core.timing import Grid
+from headend.core.track_index import SyncRanges
+from packager.conformance.findings import ObjectCheck, get_object, missing_object
+from packager.presentation import StoredTrack, check, from_index, with_kids
+
+
+def check_track(store: Store, title: str, stated: StoredTrack) -> tuple[list[ObjectCheck], StoredTrack | None]:
+    """A track as its index describes it, with the labels of the release; None where the index can't be read."""
+    key = layout.track_index(title, stated.id)
+    data = get_object(store, key)
+    if data is None:
+        return [missing_object(key)], None
+    seen = [ObjectCheck(key, len(data), ())]
+    try:
+        index = track_index.decode(data, key=key)
+    except StorageError as error:
+        return [ObjectCheck(key, len(data), (error.message,))], None
+    if index.facts.track != stated.id:
+        return [ObjectCheck(key, len(data), (f"it is of {index.facts.track}",))], None
+    sync: tuple[SyncRanges, ...] = ()
+    if index.facts.sync_sha256:
+        key = layout.track_sync(title, stated.id)
+        data = get_object(store, key)
+        if data is None:
+            return [*seen, missing_object(key)], None
+        try:
+            sync = track_index.decode_sync(data, key=key)
+        except StorageError as error:
+            return [*seen, ObjectCheck(key, len(data), (error.message,))], None
+        other = hashlib.sha256(data).hexdigest() != index.facts.sync_sha256
+        seen.append(ObjectCheck(key, len(data), ("it is not the one that the index names",) if other else ()))
+    try:
+        track: StoredTrack = with_kids(from_index(cast(Any, stated.rendition), index, sync), stated.kids)
+    except StorageError as error:
+        return [*seen, ObjectCheck(key, 0, (error.message,))], None
+    return seen, track
+
+
+def check_grid(title: str, track: StoredTrack, grid: Grid) -> ObjectCheck:
+    """Hold an index against the grid."""
+    key = layout.track_index(title, track.id)
+    try:
+        check(cast(Any, track), grid)
+    except PackagingError as error:
+        number = error.facts.get("segment")
+        named = layout.track_segment(title, track.id, number) if isinstance(number, int) else key
+        return ObjectCheck(named, 0, (error.message,))
+    return ObjectCheck(key, 0, ())
