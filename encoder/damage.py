@@ -114,7 +114,7 @@ def refusal(title: str, master: Master, found: Sequence[Damage], *, allowed: boo
     )
 
 
-def tell(missing: Sequence[Damage], *, allowed: bool) -> tuple[str, ...]:
+def describe(missing: Sequence[Damage], *, allowed: bool) -> tuple[str, ...]:
     """Lines on what is done about damage."""
     if not allowed:
         return ()

@@ -188,7 +188,7 @@ def price_of_memory(
     return split_s, pricing.video_s(renditions, frames), whole_bytes
 
 
-def tell_memory(
+def describe_memory(
     renditions: Sequence[VideoRendition], pricing: Pricing, *, chunk_s: Fraction, slot_bytes: int | None
 ) -> tuple[str, ...]:
     """Say by how much the workers' memory multiplies the work, where that is worth a line."""

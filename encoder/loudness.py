@@ -32,7 +32,7 @@ _SUMMARY = re.compile(
 )
 
 
-def tell(target_lufs: float | None) -> str:
+def describe(target_lufs: float | None) -> str:
     """Say what is aimed at, as a line among the plan's decisions."""
     if target_lufs is None:
         return "loudness is measured and left as it is"

@@ -28,7 +28,7 @@ def measure(path: Path, cancelled: Callable[[], bool] = lambda: False) -> tuple[
     """
     values: list[float] = []
 
-    def heard(line: str) -> None:
+    def on_line(line: str) -> None:
         if found := _POINT.search(line):
             value = float(found[1])
             values.append(value if value > SILENT_LUFS else SILENT_LUFS)
@@ -39,7 +39,7 @@ def measure(path: Path, cancelled: Callable[[], bool] = lambda: False) -> tuple[
             "-af", "ebur128=metadata=1,ametadata=mode=print:key=lavfi.r128.S:file=-", "-f", "null", "-",
         ),
         cancelled=cancelled,
-        on_line=heard,
+        on_line=on_line,
         watch=Watch(),
     )  # fmt: skip
     # The first three seconds are not full.

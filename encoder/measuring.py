@@ -156,7 +156,7 @@ def measure(
         # A short film is measured before anybody looks again.
         raise Cancelled("measuring was cancelled")
 
-    def heard(line: str) -> None:
+    def on_line(line: str) -> None:
         name, _, value = line.partition("=")
         if name == "frame" and value.strip().isdigit():
             on_frames(int(value))
@@ -171,7 +171,7 @@ def measure(
             done = run(
                 [tool.ffmpeg_path(), *argv],
                 cancelled=cancelled,
-                on_line=heard,
+                on_line=on_line,
                 watch=Watch(stall_s=STALL_S),
                 environment=QUIET,
             )

@@ -17,9 +17,9 @@ from encoder.grouping import Group, arrange
 from encoder.identities import behind_input, digest, task_id, track_id
 from encoder.measure_tasks import Measuring
 from encoder.picture.colour import check, complete_colour
-from encoder.picture.colour import tell as tell_colour
+from encoder.picture.colour import describe as describe_colour
 from encoder.sound.work import SoundWork
-from encoder.trick_play import lay_poster, lay_thumbnails, tell, trick_renditions
+from encoder.trick_play import describe, lay_poster, lay_thumbnails, trick_renditions
 from headend.core import documents, layout
 from headend.core.codecs import VIDEO
 from headend.core.errors import ConfigError, MasterError
@@ -45,7 +45,7 @@ from headend.core.settings import EncodeSettings
 from headend.core.timing import Chunk, Grid, lay_grid
 
 
-def tell_floor(vmaf: float) -> str:
+def describe_floor(vmaf: float) -> str:
     """What a floor does, in a line."""
     return (
         f"floor → in the largest size of each codec, a chunk with a segment below a VMAF of {vmaf:g} is encoded once "
@@ -135,10 +135,10 @@ class Draft:
         if settings.thumbnails and video:
             trick, thumbnails = trick_renditions(video, grid), lay_thumbnails(video[0], grid)
             poster = lay_poster(video[0], grid, self._chunks)
-            decisions = (*decisions, *tell(trick, thumbnails, grid))
+            decisions = (*decisions, *describe(trick, thumbnails, grid))
         self._floor_vmaf = settings.floor_vmaf
         if settings.floor_vmaf is not None:
-            decisions = (*decisions, tell_floor(settings.floor_vmaf))
+            decisions = (*decisions, describe_floor(settings.floor_vmaf))
         written = programmes_of_text.renditions(text)
         self.plan = EncodePlan(
             title=title,
@@ -149,8 +149,8 @@ class Draft:
             tool_digest=tool_digest,
             grid=grid,
             decisions=(
-                *told(conformed),
-                *filter(None, [seeking.tell(self._chunks, grid, conformed)]),
+                *describe_picture(conformed),
+                *filter(None, [seeking.describe(self._chunks, grid, conformed)]),
                 *decisions,
             ),
             video=video,
@@ -388,7 +388,7 @@ def text_track_id(
     )
 
 
-def told(conformed: Conformed) -> tuple[str, ...]:
+def describe_picture(conformed: Conformed) -> tuple[str, ...]:
     """What is decided of a master's picture before a ladder is fitted to it, one line each."""
     changes = tuple(
         f"picture changes at {float(change.at_s - conformed.track.start_s):.3f} s from {change.before} to "
@@ -396,7 +396,7 @@ def told(conformed: Conformed) -> tuple[str, ...]:
         for change in conformed.track.changes
     )
     colour, assumed = complete_colour(conformed.track)
-    return *changes, *conformed.decisions, *assumed, *tell_colour(conformed.track, colour)
+    return *changes, *conformed.decisions, *assumed, *describe_colour(conformed.track, colour)
 
 
 def first_release(plan: EncodePlan) -> EncodePlan | None:

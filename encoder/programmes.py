@@ -77,7 +77,7 @@ def choose(tracks: Sequence[AudioTrack], choices: Sequence[AudioChoice] = ()) ->
     return tuple(replace(_named(track), default=number == default) for number, track in enumerate(chosen))
 
 
-def tell(
+def describe(
     programmes: Sequence[AudioTrack], tracks: Sequence[AudioTrack], *, start_s: Fraction, duration_s: Fraction
 ) -> Iterator[str]:
     """Say what is done to the sound, one line for each decision.
@@ -120,7 +120,7 @@ def tell(
         )
 
 
-def tell_picture(probe: Probe) -> Iterator[str]:
+def describe_programme(probe: Probe) -> Iterator[str]:
     """Say which program and picture of a master are taken, of several."""
     if len(probe.programs) > 1:
         every = ", ".join(map(str, probe.programs))

@@ -76,7 +76,7 @@ def joined(chunks: Sequence[Chunk], conformed: Conformed) -> tuple[Chunk, ...]:
     return tuple(kept)
 
 
-def tell(chunks: Sequence[Chunk], grid: Grid, conformed: Conformed) -> str:
+def describe(chunks: Sequence[Chunk], grid: Grid, conformed: Conformed) -> str:
     """One line on chunks that were joined, or an empty string."""
     before = len(grid.chunks())
     if len(chunks) == before:

@@ -80,7 +80,7 @@ def choose(
     return tuple(_named(chosen))
 
 
-def tell(
+def describe(
     programmes: Sequence[TextTrack],
     probe: Probe,
     sidecars: Iterable[Sidecar] = (),

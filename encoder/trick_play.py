@@ -138,7 +138,7 @@ def lay_poster(picture: VideoRendition, grid: Grid, chunks: Sequence[Chunk]) -> 
     return Poster(width_px, height_px, tuple(sorted(set(wanted))))
 
 
-def tell(trick: Sequence[VideoRendition], thumbnails: Thumbnails, grid: Grid) -> Iterator[str]:
+def describe(trick: Sequence[VideoRendition], thumbnails: Thumbnails, grid: Grid) -> Iterator[str]:
     """What was decided, a line each."""
     if trick:
         yield f"trick play → {', '.join(r.id for r in trick)}: the first picture of each GOP"

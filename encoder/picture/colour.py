@@ -115,7 +115,7 @@ def check(master: Master, track: VideoTrack) -> None:
         )
 
 
-def tell(track: VideoTrack, colour: Colour) -> Iterator[str]:
+def describe(track: VideoTrack, colour: Colour) -> Iterator[str]:
     """Say what is done to colours, one line for each decision.
 
     Args:

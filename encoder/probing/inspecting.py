@@ -23,7 +23,7 @@ from encoder.probing.opening import (
 )
 from encoder.probing.packets import note_sound
 from encoder.probing.picture import video_track, with_formats
-from encoder.probing.sound import decoded_sound, heard_track, subtitle_track
+from encoder.probing.sound import decoded_sound, sound_track, subtitle_track
 from encoder.sample_tables import edits as edits_of
 from encoder.sample_tables import read_index, sample_entries
 from encoder.subtitles.captions import CODECS
@@ -103,7 +103,7 @@ def _listened(master: Master, container: InputContainer) -> Probe:
         container=container.format.name,
         duration_s=Fraction(container.duration or 0, av.time_base),
         video=None,
-        audio=tuple(heard_track(stream, times.get(stream.index), "packets") for stream in streams),
+        audio=tuple(sound_track(stream, times.get(stream.index), "packets") for stream in streams),
         subtitles=(),
     )
 
@@ -149,7 +149,7 @@ def _describe(master: Master, container: InputContainer, selected: Selected, see
     mine = selected.streams
     video = video_track(container, selected.picture, seen.first, seen.frames)
     decodable = [s for s in container.streams.audio if s.codec_context is not None and s.index in mine]
-    audio = tuple(heard_track(stream, seen.sound.get(stream.index), seen.frames.origin) for stream in decodable)
+    audio = tuple(sound_track(stream, seen.sound.get(stream.index), seen.frames.origin) for stream in decodable)
     video = _with_end(with_formats(video, seen.formats), audio)
     return Probe(
         master=master,

@@ -57,7 +57,7 @@ def audio_track(stream: AudioStream, end_ticks: int | None = None, start_ticks: 
     )
 
 
-def heard_track(stream: AudioStream, packets: PacketTimes | None, origin: str) -> AudioTrack:
+def sound_track(stream: AudioStream, packets: PacketTimes | None, origin: str) -> AudioTrack:
     """Describe a programme of sound by its header and its packets.
 
     Args:

@@ -78,7 +78,7 @@ def changing(master: Master, stream: int, change: Change, start_s: Fraction) -> 
     )
 
 
-def tell(programmes: Sequence[AudioTrack], *, start_s: Fraction) -> Iterator[str]:
+def describe(programmes: Sequence[AudioTrack], *, start_s: Fraction) -> Iterator[str]:
     """Lines of the plan on sound whose time does not run evenly; ``start_s`` as for `check`."""
     for stream, timeline in _timelines(programmes):
         if gaps := list(timeline.gaps()):

@@ -50,11 +50,11 @@ def inspect(
 ) -> Probe:
     """Identify and probe a master; of an object in S3 only what tells about it is read."""
     telling = _ProgressReporter(on_event)
-    master = masters.identify(url, store.endpoint_url, on_progress=partial(telling.tell, "computing the digest of"))
+    master = masters.identify(url, store.endpoint_url, on_progress=partial(telling.describe, "computing the digest of"))
     with masters.opened(master, store.endpoint_url) as source:
 
         def on_read(read_bytes: int) -> None:
-            telling.tell("reading", max(read_bytes, source.progress()), master.size_bytes)
+            telling.describe("reading", max(read_bytes, source.progress()), master.size_bytes)
 
         return sandbox.probe(master, source.url, choice, progress=source.progress, on_read=on_read)
 
@@ -178,8 +178,8 @@ def draft_for(
             *beside,
             *fitted.decisions,
             *told_of_text,
-            *damage.tell(missing, allowed=request.encode.allow_damaged),
-            *grouping.tell_memory(
+            *damage.describe(missing, allowed=request.encode.allow_damaged),
+            *grouping.describe_memory(
                 fitted.video,
                 Pricing(known.applied(measured()) if known else measured(), conformed, request.encode.effort),
                 chunk_s=request.encode.chunk_s,
@@ -235,11 +235,11 @@ def programmes_of(
     if not encode.allow_damaged:
         timing.check(probe.master, chosen, start_s=start_s, most_s=encode.most_sound_gap_s)
     told = (
-        *programmes.tell_picture(probe),
-        *programmes.tell(chosen, probe.audio, start_s=start_s, duration_s=duration_s),
-        *timing.tell(chosen, start_s=start_s),
+        *programmes.describe_programme(probe),
+        *programmes.describe(chosen, probe.audio, start_s=start_s, duration_s=duration_s),
+        *timing.describe(chosen, start_s=start_s),
     )
-    level = [loudness.tell(encode.loudness_lufs)] if chosen else []
+    level = [loudness.describe(encode.loudness_lufs)] if chosen else []
     return replace(probe, audio=chosen), (*told, *level)
 
 
@@ -256,7 +256,7 @@ def text_of(
     }
     chosen = text.choose(probe, choices, beside, request.encode.embedded_text)
     text.check(chosen, probe, start_s=conformed.track.start_s, duration_s=duration_s)
-    return chosen, tuple(text.tell(chosen, probe, beside.values(), duration_s))
+    return chosen, tuple(text.describe(chosen, probe, beside.values(), duration_s))
 
 
 def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> conforming.Conformed:
@@ -390,7 +390,7 @@ class _ProgressReporter:
         self._on_event = on_event
         self._told_s = time.monotonic()
 
-    def tell(self, what: str, done_bytes: int, total_bytes: int) -> None:
+    def describe(self, what: str, done_bytes: int, total_bytes: int) -> None:
         if time.monotonic() - self._told_s >= READ_EVERY_S:
             self._told_s = time.monotonic()
             # Some parts may be read twice.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoder.programmes import choose, tell
+from encoder.programmes import choose, describe
 from headend.core.errors import ConfigError
 from headend.core.media import AudioRole, AudioTrack, Codec
 from headend.core.settings import AudioChoice, Channel
@@ -29,7 +29,7 @@ def chosen(*choices: AudioChoice, tracks: tuple[AudioTrack, ...] = MASTER) -> tu
 
 def lines(*choices: AudioChoice, tracks: tuple[AudioTrack, ...] = MASTER, **changes: Any) -> list[str]:
     place = {"start_s": Fraction(0), "duration_s": Fraction(2)} | changes
-    return list(tell(chosen(*choices, tracks=tracks), tracks, **place))
+    return list(describe(chosen(*choices, tracks=tracks), tracks, **place))
 
 
 def test_without_a_choice_every_track_is_a_programme() -> None:
@@ -156,7 +156,7 @@ def test_programmes_that_are_picked_from_one_stream_have_numbers_of_their_own() 
     assert [(p.index, p.label, p.layout) for p in made] == [
         (1, "1.0+1.1", "stereo"), (4, "1.2+1.3", "stereo"), (3, "3", "stereo"),
     ]  # fmt: skip
-    told = tell(made, (wide, TALK), start_s=Fraction(0), duration_s=Fraction(2))
+    told = describe(made, (wide, TALK), start_s=Fraction(0), duration_s=Fraction(2))
     assert next(told) == "audio 1.0+1.1 joined to one programme of stereo"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from encoder import probing, sandbox
-from encoder.programmes import tell_picture
+from encoder.programmes import describe_programme
 from headend.core.errors import ConfigError, MasterError
 from headend.core.settings import PictureChoice
 from tests.support.masters import Sound, make_film, master_of, run_ffmpeg
@@ -43,7 +43,7 @@ def test_sound_and_text_are_those_of_the_pictures_own_program(
     assert found.video is not None
     assert (found.program, found.programs, found.video.width_px) == (program, (11, 22, 33), width)
     assert [(track.index, track.language) for track in found.audio] == sound
-    (line,) = tell_picture(found)
+    (line,) = describe_programme(found)
     assert line.startswith(f"program {program} of programs 11, 22, 33 → its picture, sound and text")
 
 
@@ -69,6 +69,6 @@ def test_one_of_several_pictures_of_a_file_is_chosen_and_told(tmp_path: Path) ->
     run_ffmpeg("-i", str(wide), "-i", str(narrow), "-map", "0", "-map", "1", "-c", "copy", str(path))
     plain = probing.probe(master_of(path), str(path))
     assert plain.video is not None and (plain.video.width_px, plain.pictures) == (192, (0, 1))
-    assert list(tell_picture(plain)) == ["picture 0 of pictures 0, 1 → encoded; --video takes another"]
+    assert list(describe_programme(plain)) == ["picture 0 of pictures 0, 1 → encoded; --video takes another"]
     other = probing.probe(master_of(path), str(path), PictureChoice(video=1)).video
     assert other is not None and (other.index, other.width_px, other.frame_count) == (1, 160, plain.video.frame_count)

@@ -41,14 +41,14 @@ def test_chunks_of_usual_masters_stay_as_they_are(keyframe_every: int) -> None:
     grid, conformed, chunks = planned(24 * 600, keyframe_every)
 
     assert chunks == grid.chunks()
-    assert seeking.tell(chunks, grid, conformed) == ""
+    assert seeking.describe(chunks, grid, conformed) == ""
 
 
 def test_a_film_with_one_keyframe_is_decoded_once_by_each_group() -> None:
     grid, conformed, chunks = planned(24 * 600, 24 * 600)
 
     assert [(chunk.first_frame, chunk.end_frame) for chunk in chunks] == [(0, grid.frame_count)]
-    assert "one keyframe in 14,400 frames → 20 chunks joined to 1" in seeking.tell(chunks, grid, conformed)
+    assert "one keyframe in 14,400 frames → 20 chunks joined to 1" in seeking.describe(chunks, grid, conformed)
 
 
 def test_keyframes_five_minutes_apart_leave_chunks_that_run_side_by_side() -> None:

@@ -90,7 +90,7 @@ def test_cues_before_and_after_the_picture_are_cut(film: Path, tmp_path: Path) -
     assert probe.video is not None and probe.video.start_s == Fraction(1, 2)
     (track,) = text.choose(probe)
     assert read(path, [track], tmp_path, probe) == [[(0, 700, "over the start"), (1000, 2000, "over the end")]]
-    assert [line for line in text.tell([track], probe, duration_s=Fraction(2)) if "picture" in line] == [
+    assert [line for line in text.describe([track], probe, duration_s=Fraction(2)) if "picture" in line] == [
         "text 1: 1 of 3 cues lie outside of the picture → left out, the first at 00:00:00.000",
         "text 1: 2 of 3 cues reach over the picture's start or end → cut there, the first at 00:00:00.200",
     ]
@@ -119,7 +119,7 @@ def test_it_is_known_before_anything_is_done_which_embedded_cues_are_cut(
     )
     probe = probing.probe(master_of(path), str(path))
     assert probe.subtitles[0].times_ms == ((100, 300), (1900, 2500), (3000, 3500))
-    told = list(text.tell(text.choose(probe), probe, duration_s=Fraction(2)))
+    told = list(text.describe(text.choose(probe), probe, duration_s=Fraction(2)))
     assert any("1 of 3 cues lie outside of the picture → left out, the first at 00:00:03.000" in line for line in told)
     assert any("1 of 3 cues reach over" in line and line.endswith("at 00:00:01.900") for line in told)
 
@@ -260,7 +260,7 @@ def test_text_is_relabelled_left_out_and_joined_by_sidecars() -> None:
         (2, 0, "es", TextRole.SDH, "es SDH"),
         (3, None, "de", TextRole.SUBTITLES, "de"),
     ]
-    told = list(text.tell(tracks, probe))
+    told = list(text.describe(tracks, probe))
     assert "text 2 left out by --embedded-text" in told
     assert "text 4 left out by --embedded-text" in told
     assert "sidecar /films/film.srt (srt) → WebVTT, de, subtitles, named 'de'" in told
@@ -269,7 +269,7 @@ def test_text_is_relabelled_left_out_and_joined_by_sidecars() -> None:
 def test_pictures_of_text_and_what_can_not_be_read_are_named_as_not_delivered() -> None:
     probe = with_text(stream(2, "hdmv_pgs_subtitle"), stream(3, "dvb_subtitle"), stream(4, "unknown"))
     assert text.choose(probe) == ()
-    assert list(text.tell((), probe)) == [
+    assert list(text.describe((), probe)) == [
         "text 2 (hdmv_pgs_subtitle) is pictures of text → not delivered; give it by --subtitles",
         "text 3 (dvb_subtitle) is pictures of text → not delivered; give it by --subtitles",
         "text 4 (unknown) can't be read → not delivered; give it by --subtitles",

@@ -106,7 +106,7 @@ def command(
     if wanted == editing.Edit():
         raise ConfigError("say what to change: see headend edit --help")
     if not dry_run:
-        ask(f"Publish {title!r} {editing.tell(wanted)}?", yes=yes)
+        ask(f"Publish {title!r} {editing.describe(wanted)}?", yes=yes)
     with following(console(stderr=True)) if audio else nullcontext(lambda _: None) as note:
         edited = editing.edit(store, title, wanted, workers=cluster, dry_run=dry_run, on_event=note)
     placed = edited.placed
@@ -115,7 +115,7 @@ def command(
         facts = {"is_current": placed.is_current, "added": edited.added, "encoded_tracks": edited.encoded}
         print_json({**release_plain(made, store), **facts, "dry_run": dry_run})
         return
-    told = editing.tell(wanted)
+    told = editing.describe(wanted)
     if dry_run:
         tracks = f"; {count_text(edited.encoded, 'track')} would be made" if edited.added else ""
         console().print(f"{title}: a release {told} can be made{tracks}")

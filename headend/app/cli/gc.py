@@ -77,7 +77,7 @@ def command(
     wanted = wanted or garbage.titles(opened)
     several = FailureCollector(len(wanted))
     rows = []
-    for one in several.told(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "looked at"):
+    for one in several.collecting(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "looked at"):
         if one.error is not None:
             several.fail(one.title, one.error)
         elif one.objects:
@@ -94,7 +94,7 @@ def command(
         of = count_text(len(rows), "title") if rows else "analyses"
         ask(f"Remove {total_bytes / 1_000_000:,.1f} MB of {of}?", yes=yes)
         going, rows = rows, []
-        for row in several.told(going, "removed from"):
+        for row in several.collecting(going, "removed from"):
             try:
                 rows.append(_row(garbage.remove(opened, row.title, keep=keep, grace=grace)))
             except StorageError as error:
@@ -107,8 +107,8 @@ def command(
             "objects": len(forgotten.objects),
             "bytes": forgotten.size_bytes,
         }
-        told = [asdict(row) for row in rows]
-        print_json({"dry_run": dry_run, "bytes": total_bytes, "titles": told, "analyses": analyses})
+        collecting = [asdict(row) for row in rows]
+        print_json({"dry_run": dry_run, "bytes": total_bytes, "titles": collecting, "analyses": analyses})
     elif not rows and not forgotten.objects:
         console().print("nothing to remove")
     elif not dry_run:

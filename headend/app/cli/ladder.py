@@ -125,7 +125,7 @@ def fit_ladder(ladder: str, master: str, endpoint_url: str | None, encode: Encod
     probe, conformed, fitted = deciding.fit(
         loaded, encode, store, deciding.inspect(master, store, choice=encode.picture)
     )
-    fitted = replace(fitted, decisions=(*planning.told(conformed), *fitted.decisions))
+    fitted = replace(fitted, decisions=(*planning.describe_picture(conformed), *fitted.decisions))
     if as_json:
         print_json({"ladder": loaded.name, "master": documents.as_plain(probe.master), **documents.as_plain(fitted)})
         return

@@ -49,10 +49,10 @@ def command(
         ask(f"Encrypt {title!r} in {' and '.join(protection.schemes)}, and publish that?", yes=yes)
     screen = console(stderr=True)
 
-    def tell(progress: encrypting.Progress) -> None:
+    def describe(progress: encrypting.Progress) -> None:
         screen.print(f"encrypted {progress.done_bytes / 1e9:,.2f} of {progress.total_bytes / 1e9:,.2f} GB")
 
-    made = encrypting.encrypt(store, title, protection, release=release, dry_run=dry_run, on_progress=tell)
+    made = encrypting.encrypt(store, title, protection, release=release, dry_run=dry_run, on_progress=describe)
     presentation = made.placed.presentation
     if as_json:
         print_json(

@@ -5,7 +5,7 @@ encoded. Files of text are cut into tracks in this process, which takes seconds;
 a cluster.
 """
 
-from headend.app.editing.changes import Edit, Label, tell
+from headend.app.editing.changes import Edit, Label, describe
 from headend.app.editing.making import Edited, edit
 
-__all__ = ["Edit", "Edited", "Label", "edit", "tell"]
+__all__ = ["Edit", "Edited", "Label", "describe", "edit"]

@@ -51,7 +51,7 @@ class Edit:
     order: tuple[str, ...] = ()
 
 
-def tell(wanted: Edit) -> str:
+def describe(wanted: Edit) -> str:
     """Say in one line what changes."""
     parts = [
         *(f"without {name}" for name in wanted.remove),

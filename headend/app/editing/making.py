@@ -102,7 +102,7 @@ def edit(
         whole = _extended(left, written, heard, sounds)
         if sounds:
             on_event(Step("publishing"))
-        reason = f"edited: {changes.tell(wanted)}"
+        reason = f"edited: {changes.describe(wanted)}"
         placed = publish(store, changes.applied(whole, wanted), submitted_at=submitted_at, reason=reason)
         return Edited(placed, tuple(new.values()), encoded)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from encoder import probing
-from encoder.picture.colour import check, complete_colour, has_alpha, is_wide, light_of, peak_nits, tell
+from encoder.picture.colour import check, complete_colour, describe, has_alpha, is_wide, light_of, peak_nits
 from encoder.planning import usable
 from encoder.probing.picture import orientation
 from headend.core.errors import MasterError
@@ -148,7 +148,7 @@ def test_eight_bits_of_a_wide_gamut_are_bt709_and_ten_keep_it() -> None:
 def test_transparency_is_told(name: str, transparent: bool) -> None:
     assert has_alpha(name) == transparent
     line = f"picture has transparency ({name}) → left out; what lies below it is shown"
-    assert list(tell(make_video_track(pixel_format=name), BT709)) == [line] * transparent
+    assert list(describe(make_video_track(pixel_format=name), BT709)) == [line] * transparent
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_what_only_dolby_vision_can_show_is_refused(profile: int, suffix: str, t
 def test_of_other_profiles_the_base_layer_is_taken_and_told(dolby: DolbyVision, base: str) -> None:
     track = make_video_track(dolby_vision=dolby)
     check(make_master(), track)
-    assert any(base in line for line in tell(track, track.colour))
+    assert any(base in line for line in describe(track, track.colour))
 
 
 def test_dolby_vision_that_says_nothing_more_needs_tags() -> None:

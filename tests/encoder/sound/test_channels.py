@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from encoder import damage, sandbox
-from encoder.programmes import choose, tell
+from encoder.programmes import choose, describe
 from headend.core.media import AudioRendition, Codec, ReadRange
 from headend.core.media.speakers import LAYOUTS
 from headend.core.settings import AudioChoice, Channel
@@ -76,7 +76,7 @@ def test_channels_in_an_order_of_their_own_are_mixed_by_their_names(
     master = film(path)
     (track,) = master.probe.audio
     assert set(track.speakers) in ({*names}, {name.replace("B", "S") for name in names})
-    (line,) = tell((track,), (track,), start_s=track.start_s, duration_s=track.duration_s)
+    (line,) = describe((track,), (track,), start_s=track.start_s, duration_s=track.duration_s)
     assert line.endswith("→ mixed by their names")
     made = mixed(master, [STEREO, SURROUND], names, tmp_path / "out")
     check_stereo(made["stereo"])
@@ -144,7 +144,7 @@ def test_channels_are_picked_out_of_a_stream_that_names_none(suffix: str, codec:
     master = film(make_channels(tmp_path / f"film{suffix}", names, layout="8C", codec=codec))
     tracks = master.probe.audio
     assert [(track.channels, track.speakers_stated) for track in tracks] == [(8, False)]
-    (line,) = tell(choose(tracks), tracks, start_s=tracks[0].start_s, duration_s=tracks[0].duration_s)
+    (line,) = describe(choose(tracks), tracks, start_s=tracks[0].start_s, duration_s=tracks[0].duration_s)
     assert line.startswith("audio 1 has 8 channels without names → taken for 7.1 (FL FR FC LFE BL BR SL SR); ")
     assert line.endswith("pick channels, such as --audio 1.0+1.1")
     pair = choose(tracks, [AudioChoice((Channel(1, 6), Channel(1, 2)), "fr"), AudioChoice((Channel(1, 4),), "de")])

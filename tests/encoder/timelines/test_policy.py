@@ -25,7 +25,7 @@ def test_short_gaps_are_filled_unasked() -> None:
     track = track_of((1, 4), (4.25, 6), (6.5, 9))
     check(track)
 
-    assert list(policy.tell([track], start_s=SECOND)) == [
+    assert list(policy.describe([track], start_s=SECOND)) == [
         "audio 1 has no sound at 3.000–3.250 s, 5.000–5.500 s → 0.750 s of silence"
     ]
 

@@ -64,7 +64,7 @@ def make_job(*urls: str) -> Job:
     return fold(replace(make_job_request(), notify=urls, labels=(("season", "2"),)), Status(), ())
 
 
-def tell(job: Job, hook: tuple[str, ...] = ()) -> tuple[MemoryStore, list[float]]:
+def describe(job: Job, hook: tuple[str, ...] = ()) -> tuple[MemoryStore, list[float]]:
     store, waits = MemoryStore(), list[float]()
     notifier = Notifier(store, hook, sleep=waits.append)
     for delivery in notifier.announce(job, 0):
@@ -75,7 +75,7 @@ def tell(job: Job, hook: tuple[str, ...] = ()) -> tuple[MemoryStore, list[float]
 
 def test_an_event_is_a_signed_cloudevent(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECRET_VARIABLE, SECRET)
-    store, _ = tell(make_job(receiver.url))
+    store, _ = describe(make_job(receiver.url))
     [(headers, body)] = receiver.requests
     told = json.loads(body)
     assert (told["specversion"], told["type"], told["subject"]) == (
@@ -92,7 +92,7 @@ def test_an_event_is_a_signed_cloudevent(receiver: Receiver, monkeypatch: pytest
 
 @pytest.mark.parametrize("receiver", [(503, 500)], indirect=True)
 def test_a_receiver_that_fails_for_a_while_gets_the_same_event_in_the_end(receiver: Receiver) -> None:
-    store, waits = tell(make_job(receiver.url))
+    store, waits = describe(make_job(receiver.url))
     assert waits == [2.0, 4.0]
     assert len({headers["webhook-id"] for headers, _ in receiver.requests}) == 1
     assert dead_letters(store) == ()
@@ -100,14 +100,14 @@ def test_a_receiver_that_fails_for_a_while_gets_the_same_event_in_the_end(receiv
 
 @pytest.mark.parametrize("receiver", [(410,)], indirect=True)
 def test_what_a_receiver_does_not_want_goes_to_the_dead_letters_at_once(receiver: Receiver) -> None:
-    store, waits = tell(make_job(receiver.url))
+    store, waits = describe(make_job(receiver.url))
     [letter] = dead_letters(store)
     assert waits == [] and letter.error == "status 410"
     assert letter.url == receiver.url.partition("?")[0], "the query may be a secret"
 
 
 def test_a_receiver_that_is_not_there_costs_a_dead_letter_and_no_job() -> None:
-    store, waits = tell(make_job("http://127.0.0.1:9/hook"))
+    store, waits = describe(make_job("http://127.0.0.1:9/hook"))
     assert len(waits) == 5
     assert "no answer from 127.0.0.1" in dead_letters(store)[0].error
 
@@ -133,14 +133,14 @@ def test_the_hook_gets_the_event_and_never_the_secret(tmp_path: Path, monkeypatc
         f"open({str(out)!r},'w').write(json.dumps([json.load(sys.stdin),os.environ['HEADEND_JOB'],"
         f"{SECRET_VARIABLE!r} in os.environ]))"
     )
-    store, _ = tell(make_job(), (sys.executable, "-c", program))
+    store, _ = describe(make_job(), (sys.executable, "-c", program))
     told, job, leaked = json.loads(out.read_text())
     assert (told["subject"], job, leaked) == ("20261128t200000000-00000a", "20261128t200000000-00000a", False)
     assert dead_letters(store) == ()
 
 
 def test_a_hook_that_fails_is_on_the_list() -> None:
-    store, _ = tell(make_job(), (sys.executable, "-c", "import sys; sys.exit('no disk')"))
+    store, _ = describe(make_job(), (sys.executable, "-c", "import sys; sys.exit('no disk')"))
     assert dead_letters(store)[0].error == "exit status 1: no disk"
 
 
