@@ -77,7 +77,7 @@ def command(
     wanted = wanted or garbage.titles(opened)
     several = FailureCollector(len(wanted))
     rows = []
-    for one in several.collecting(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "looked at"):
+    for one in several.with_progress(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "looked at"):
         if one.error is not None:
             several.fail(one.title, one.error)
         elif one.objects:
@@ -94,7 +94,7 @@ def command(
         of = count_text(len(rows), "title") if rows else "analyses"
         ask(f"Remove {total_bytes / 1_000_000:,.1f} MB of {of}?", yes=yes)
         going, rows = rows, []
-        for row in several.collecting(going, "removed from"):
+        for row in several.with_progress(going, "removed from"):
             try:
                 rows.append(_row(garbage.remove(opened, row.title, keep=keep, grace=grace)))
             except StorageError as error:

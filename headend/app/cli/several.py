@@ -27,7 +27,7 @@ class FailureCollector:
     count: int
     errors: dict[str, HeadendError] = field(default_factory=dict)
 
-    def collecting(self, items: Iterable[Item], what: str) -> Iterator[Item]:
+    def with_progress(self, items: Iterable[Item], what: str) -> Iterator[Item]:
         """The same items, while standard error gets a line now and then of how many there were."""
         said_s = time.monotonic()
         for number, item in enumerate(items):
