@@ -24,7 +24,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from headend import __version__
 from headend.app.cli.exits import MEANING, Status, Terminated, status_of
-from headend.app.cli.wording import evidence, printable
+from headend.app.cli.wording import evidence, printable, program
 from headend.core.errors import HeadendError
 from headend.core.paths import check_text
 from headend.core.storage.masters import redact
@@ -199,7 +199,8 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 def _wrong_use(error: click.ClickException) -> int:
     context = error.ctx if isinstance(error, click.UsageError) else None
-    _say(f"error: {error.format_message()} Try '{context.command_path if context else 'headend'} --help'.")
+    path = program() + (context.command_path.removeprefix("headend") if context else "")
+    _say(f"error: {error.format_message()} Try '{path} --help'.")
     return Status.WRONG_USE
 
 

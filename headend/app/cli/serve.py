@@ -12,6 +12,7 @@ import click
 from headend.app.cli import options
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.token_keys import VARIABLE, find_keys, read_again, token_keys
+from headend.app.cli.wording import program
 from headend.core.errors import ConfigError
 from headend.core.hosts import is_loopback
 from headend.core.settings import StoreSettings
@@ -126,7 +127,7 @@ def command(
         screen = console(stderr=True)
         screen.print(f"serving {store.url} at {url}, until Ctrl-C")
         if keys is not None:
-            screen.print(f"for holders of tokens: headend token TITLE --account ID --url {url}")
+            screen.print(f"for holders of tokens: {program()} token TITLE --account ID --url {url}")
         else:
             screen.print(f"titles are listed at {url}/ and play at {url}/watch/TITLE")
 

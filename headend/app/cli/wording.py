@@ -1,10 +1,19 @@
 """Words and figures for people, safe to print; nothing here is slow to import."""
 
+import os
 import shlex
 from fractions import Fraction
 
 from headend.core.errors import HeadendError
 from headend.core.storage.masters import redact
+
+PROGRAM = "HEADEND_PROGRAM"
+"""Names the variable by which ``./run`` says how it was called."""
+
+
+def program() -> str:
+    """What people type to run this program, as they did: ``headend``, or ``./run headend``."""
+    return os.environ.get(PROGRAM, "headend")
 
 
 def printable(text: str) -> str:
