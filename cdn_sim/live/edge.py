@@ -43,6 +43,7 @@ from headend.core.http.connections import NO_ROUTE
 from headend.core.http.requests import Request
 from headend.core.http.responses import File, Response
 from headend.core.http.server import client_key
+from headend.core.manifests import selection
 from headend.core.metrics import Registry
 from headend.core.metrics.primitives import CounterValue
 
@@ -62,10 +63,16 @@ OPEN_FILES = 2048
 WAIT_S = 30.0
 FLIGHTS = 1024
 FLIGHTS_PER_CLIENT = 64
-CMCD_PARAMETER = re.compile(r"(?:^|&)CMCD=[^&]*", re.IGNORECASE)
+ORIGIN_TERMS = frozenset({"after", "steering"})
+"""Terms of a query that the origin's documents depend on, beside those of a filter.
+
+All others are dropped, so that nobody can fill the memory with copies, or have upstream asked for what is here.
+"""
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 PREPARED = 4096
 """Ways of asking for documents whose answers are prepared."""
+PREPARED_CHARACTERS = 2048
+"""Longer ways are answered without that, so that keys take little memory."""
 PLAIN = (LOOP, *(name for name in CONDITIONS if name != hdrs.IF_NONE_MATCH))
 """Headers on which an answer depends that is not prepared."""
 _LOOP = responses.error(HTTPStatus.LOOP_DETECTED)
@@ -311,7 +318,7 @@ class Edge:
         return found.aged
 
     async def _document(self, request: Request, rest: str, token: str | None, loops: str) -> Response:
-        query = CMCD_PARAMETER.sub("", request.query).lstrip("&")
+        query = selection.terms(request.query, ORIGIN_TERMS)
         if not QUERY.fullmatch(query):
             return responses.MALFORMED
         title = rest.split("/")[1] if rest != "/" else ""
@@ -328,9 +335,11 @@ class Edge:
         )
         if token is None and found.file is not None and request.headers.keys().isdisjoint(PLAIN):
             response = responses.for_file(request.method, request.headers, found.file)
-            if len(self._prepared) >= PREPARED:
-                self._prepared.clear()
-            self._prepared[_asked(request)] = _Prepared(key, found, response, -1, response)
+            asked = _asked(request)
+            if len(repr(asked)) <= PREPARED_CHARACTERS:
+                if len(self._prepared) >= PREPARED:
+                    self._prepared.clear()
+                self._prepared[asked] = _Prepared(key, found, response, -1, response)
         return found.response(request.method, request.headers, now_s, is_personal=grant is not None)
 
     def _count_document(self, decision: str) -> None:
@@ -562,8 +571,10 @@ class Edge:
 def _asked(request: Request) -> tuple[object, ...]:
     """All that a prepared answer depends on."""
     headers = request.headers
+    path, mark, query = request.target.partition("?")
+    wanted = selection.terms(query, ORIGIN_TERMS) if mark else ""
     codings, known = headers.getall(hdrs.ACCEPT_ENCODING, ()), headers.getall(hdrs.IF_NONE_MATCH, ())
-    return request.target, tuple(codings), tuple(known), headers.get(hdrs.ACCEPT)
+    return path, wanted, tuple(codings), tuple(known), headers.get(hdrs.ACCEPT)
 
 
 def _weight(url: str, key: str) -> bytes:

@@ -14,7 +14,7 @@ canonical form of a filter is the same for all queries that mean the same, so it
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -136,6 +136,18 @@ def parse(query: str) -> Selection:
 def may_select(query: str) -> bool:
     """Whether a query has a term of a filter, so that `parse` may find something in it."""
     return any(term.partition("=")[0] in _TERMS for term in query.split("&"))
+
+
+def terms(query: str, others: Collection[str] = ()) -> str:
+    """The part of a query that a manifest may depend on, in one order, so that nothing else splits a cache.
+
+    Args:
+        query: Without its question mark.
+        others: Names of terms beside those of a filter.
+    """
+    if not query:
+        return ""
+    return "&".join(sorted(t for t in query.split("&") if (name := t.partition("=")[0]) in _TERMS or name in others))
 
 
 def select(outline: ReleaseOutline, selection: Selection, max_height_px: int | None = None) -> ReleaseOutline:

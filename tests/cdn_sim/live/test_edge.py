@@ -301,6 +301,16 @@ def test_strange_paths_never_reach_upstream(
     assert not origin.asked
 
 
+def test_what_a_document_does_not_depend_on_splits_no_cache(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+    with edge_running(settings) as url:
+        for query in ("?x=1", "?x=2&CMCD=bl%3D100", "?cmcd=1", "?=", "?&&", "?a;b"):
+            assert get(f"{url}/film/multivariant.m3u8{query}")[:2] == (200, origin.playlist)
+        assert origin.asked["/film/multivariant.m3u8"] == 1
+        for query in ("?height=..720&lang=en", "?lang=en&x=1&height=..720"):
+            assert get(f"{url}/film/multivariant.m3u8{query}")[0] == 200
+        assert origin.asked["/film/multivariant.m3u8"] == 2
+
+
 HLS = "application/vnd.apple.mpegurl"
 FRESH = {"Cache-Control": "public, max-age=60"}
 
