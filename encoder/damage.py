@@ -22,8 +22,9 @@ from av.video.stream import VideoStream
 
 from encoder.probing import SOUND_CONTAINERS, forget_order, opened
 from encoder.timelines import policy
+from encoder.timelines.spans import Stated
 from headend.core.errors import DamagedMaster
-from headend.core.media import Change, Damage, EncodeTask, Master, Probe, ReadRange, VideoTrack, merged
+from headend.core.media import Damage, EncodeTask, Master, Probe, ReadRange, VideoTrack, merged
 
 LOSING_CONTAINERS = ("mpegts", "mpeg")
 """Streams that are sent, and lose packets on their way. What has a hole in other containers was made so."""
@@ -155,14 +156,13 @@ def _of_sound(
 ) -> Iterator[Damage]:
     forget_order(stream)
     expected_s: Fraction | None = None
-    before = ""
+    stated = Stated()
     for packet, frames, failed in _decoded(container, stream, read_range):
         at_s = _time_s(packet, stream)
-        for frame in frames:
-            decoded = f"{len(frame.layout.channels)} channels, {frame.sample_rate} Hz"
-            if before and decoded != before and at_s is not None:
-                raise policy.changing(master, stream.index, Change(at_s, before, decoded), read_range.zero_s)
-            before = decoded
+        for frame in frames if packet.pts is not None else ():
+            stated.say(packet.pts or 0, f"{len(frame.layout.channels)} channels, {frame.sample_rate} Hz")
+        for change in stated.changes(packet.time_base) if len(stated.runs) > 1 else ():
+            raise policy.changing(master, stream.index, change, read_range.zero_s)
         if at_s is None or not packet.duration:
             continue
         length_s = packet.duration * packet.time_base

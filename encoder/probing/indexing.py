@@ -74,6 +74,7 @@ class Seen:
         text: When cues start and end, in milliseconds, by stream number.
         formats: Formats of the picture, where there are several.
         captions: Whether CEA-608 lies beside a frame; None where not all packets were read.
+        delay_ticks: By how much frames are later than meant, where only decoding says when they are shown.
     """
 
     frames: FrameIndex
@@ -82,6 +83,7 @@ class Seen:
     formats: tuple[FormatFrom, ...] = ()
     captions: bool | None = None
     text: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    delay_ticks: int = 0
 
 
 def by_container_index(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
@@ -206,7 +208,24 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     if first is None:
         raise _no_frames(master)
     restarts.check(master, times, time_base_of(picture))
-    return Seen(_indexed(sorted(pts), keyframes, "packets"), first, sound, (), captions.found, text)
+    pts.sort()
+    frames_found = _indexed(pts, keyframes, "packets")
+    return Seen(frames_found, first, sound, (), captions.found, text, _decoder_delay(container, picture, pts[0], times))
+
+
+def _decoder_delay(
+    container: InputContainer, picture: VideoStream, start_ticks: int, times: Sequence[tuple[int | None, bool]]
+) -> int:
+    """By how much the first frame is later than its packet in AVI, which counts packets in the order of decoding.
+
+    Writers begin picture and sound together there, while a decoder gives the first frame out when it has seen those
+    that may be shown before it.
+    """
+    first_ticks = times[0][0] if times else None
+    if container.format.name != "avi" or first_ticks is None:
+        return 0
+    step = round(1 / (declared_rate(picture) * time_base_of(picture)))
+    return max(0, min(start_ticks - first_ticks, picture.codec_context.has_b_frames * step))
 
 
 def _indexed(

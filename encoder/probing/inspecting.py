@@ -148,8 +148,11 @@ def _by_index(container: InputContainer, picture: VideoStream, master: Master) -
 def _describe(master: Master, container: InputContainer, selected: Selected, seen: Seen) -> Probe:
     mine = selected.streams
     video = video_track(container, selected.picture, seen.first, seen.frames)
+    video = replace(video, decoder_delay_s=seen.delay_ticks * video.time_base)
     decodable = [s for s in container.streams.audio if s.codec_context is not None and s.index in mine]
     audio = tuple(sound_track(stream, seen.sound.get(stream.index), seen.frames.origin) for stream in decodable)
+    # Sound is moved to the picture: the decoder's times are what every task seeks by.
+    audio = tuple(replace(track, start_s=track.start_s + video.decoder_delay_s) for track in audio)
     video = _with_end(with_formats(video, seen.formats), audio)
     return Probe(
         master=master,

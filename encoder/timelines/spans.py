@@ -169,7 +169,8 @@ def timeline(
     quantum = _QUANTA.get(codec, 0) * sample
     lengths, counted = _lengths(pts, durations, packets, sample, packet_samples, sample_bytes, quantum, unit)
     changes = packets.changes(time_base)
-    if counted and not changes:
+    # Opus has one rate, and may leave out packets where nothing is said.
+    if counted and not changes and codec != "opus":
         changes = pace.changes(pts, lengths, unit)
     steps = pts[1:] - (pts[:-1] + lengths[:-1])
     breaks = _breaks(steps, unit)

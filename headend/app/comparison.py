@@ -156,7 +156,10 @@ def _with_master(
             for track in tracks:
                 numbers = _numbers(document.tracks[track.id].segments, made, probe, deep=deep)
                 places += len(numbers)
-                findings += list(_compared(pieces, made, master, source.url, track, numbers, zero_s, is_stopped))
+                is_sound = isinstance(track.rendition, AudioRendition)
+                delay_s = probe.video.decoder_delay_s if probe.video and is_sound else 0
+                start_s = zero_s - delay_s
+                findings += list(_compared(pieces, made, master, source.url, track, numbers, start_s, is_stopped))
     except MasterError as error:
         key = layout.release_document(made.title, made.release)
         return Comparison((Finding(key, f"its master has no times that a title can have: {error.message}"),))

@@ -251,3 +251,16 @@ def test_of_film_with_an_insert_on_video_no_picture_is_lost(tmp_path: Path) -> N
 
     assert sorted(set(made.numbers)) == list(range(96))
     assert list(made.numbers) == sorted(made.numbers)
+
+
+@pytest.mark.parametrize(("codec", "options"), [("mpeg4", ("-bf", "2")), ("libx264", ("-bf", "3")), ("mpeg4", ())])
+def test_reordered_pictures_of_avi_begin_with_its_sound(codec: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    sound = (Sound(frequency_hz=1000, codec="pcm_s16le", beeps_s=BEEPS_S),)
+    film = make_film(
+        tmp_path / "film.avi", frame_count=100, size=(160, 90), codec=codec, codec_args=("-g", "25", *options),
+        sound=sound,
+    )  # fmt: skip
+    made = deliver(film, tmp_path / "made")
+
+    assert made.numbers == tuple(range(100))
+    assert_in_sync(made)

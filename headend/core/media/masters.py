@@ -164,6 +164,8 @@ class VideoTrack:
             the film.
         mirrored: Whether left and right change places before it is turned.
         dolby_vision: What it says of Dolby Vision; None where it is none.
+        decoder_delay_s: By how much the decoder makes frames late, in AVI, which does not say when they are shown; the
+            start of sound is given as much later.
     """
 
     index: int
@@ -190,6 +192,7 @@ class VideoTrack:
     changes: tuple[Change, ...] = ()
     mirrored: bool = False
     dolby_vision: DolbyVision | None = None
+    decoder_delay_s: Fraction = Fraction(0)
 
     @property
     def frame_count(self) -> int:
