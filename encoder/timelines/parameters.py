@@ -3,11 +3,12 @@
 Headers are compared, not parsed, where the decoder can be asked what they mean; of sound, the few bits are read that
 tell channels and sample rate.
 
-Source: ITU-T H.264, section 7.3.2.1; ITU-T H.265, section 7.3.2; ISO/IEC 13818-2, section 6.2.2.1; SMPTE RDD 36,
-section 5.1; AV1 Bitstream & Decoding Process Specification, section 5.3; VP9 Bitstream & Decoding Process
-Specification, section 6.2; RFC 6386, section 9.1 (VP8); ITU-T T.81, section B.2.2 (JPEG); ITU-T T.800, section A.5.1
-(JPEG 2000); ISO/IEC 14496-2, section 6.2.3; SMPTE ST 2019-1, section 8.2. ETSI TS 102 366, sections 4.3 and E.1.2;
-ISO/IEC 11172-3, section 2.4.1.3; ISO/IEC 14496-3, sections 1.6.2, 1.7.3 and 1.A.2.2; RFC 9639, section 9.1 (FLAC).
+Source: ITU-T H.264, section 7.3.2.1; ITU-T H.265, section 7.3.2; ISO/IEC 13818-2, sections 6.2.2.1, 6.2.2.3 and
+6.2.2.4; SMPTE RDD 36, section 5.1; AV1 Bitstream & Decoding Process Specification, section 5.3; VP9 Bitstream &
+Decoding Process Specification, section 6.2; RFC 6386, section 9.1 (VP8); ITU-T T.81, section B.2.2 (JPEG); ITU-T T.800,
+section A.5.1 (JPEG 2000); ISO/IEC 14496-2, section 6.2.3; SMPTE ST 2019-1, section 8.2. ETSI TS 102 366, sections 4.3
+and E.1.2; ISO/IEC 11172-3, section 2.4.1.3; ISO/IEC 14496-3, sections 1.6.2, 1.7.3 and 1.A.2.2; RFC 9639, section 9.1
+(FLAC).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -91,9 +92,18 @@ def first_element(codec: str, head: bytes, header: bytes) -> str:
 
 
 def _mpeg2(head: bytes) -> bytes:
+    """Width, height, the shape of pixels, how chroma is sampled, and colour as far as it is described."""
     at = head.find(b"\0\0\1\xb3")
-    # Width, height, and the shape of pixels.
-    return bytes((*head[at + 4 : at + 7], head[at + 7] & 0xF0)) if 0 <= at <= len(head) - 8 else b""
+    if not 0 <= at <= len(head) - 8:
+        return b""
+    found = bytes((*head[at + 4 : at + 7], head[at + 7] & 0xF0))
+    end = head.find(b"\0\0\1\0", at)
+    for extension in head[at : end if end > at else len(head)].split(b"\0\0\1\xb5")[1:]:
+        if len(extension) > 1 and extension[0] >> 4 == 1:
+            found += bytes((extension[1] & 0b110,))
+        elif len(extension) > 3 and extension[0] >> 4 == 2 and extension[0] & 1:
+            found += extension[1:4]
+    return found
 
 
 def _prores(head: bytes) -> bytes:

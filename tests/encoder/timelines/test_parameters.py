@@ -33,6 +33,19 @@ def test_a_sequence_header_of_mpeg_2_tells_its_size_and_shape() -> None:
     assert of_picture("mpeg2video", b"\0\0\1\xb3") == b""
 
 
+def test_a_sequence_header_of_mpeg_2_tells_its_chroma_and_colour() -> None:
+    start = b"\0\0\1\xb3\x14\x00\xb4\x34\xff\xff\xe0\x18"
+    kinds = [
+        start + b"\0\0\1\xb5\x14\x8a\0\1\0\0" + b"\0\0\1\xb5\x23\1\1\1\x05\x02\x05\xa0" + b"\0\0\1\0\0\x0f",
+        start + b"\0\0\1\xb5\x14\x8a\0\1\0\0" + b"\0\0\1\xb5\x23\6\6\6\x05\x02\x05\xa0" + b"\0\0\1\0\0\x0f",
+        start + b"\0\0\1\xb5\x14\x8c\0\1\0\0" + b"\0\0\1\xb5\x23\1\1\1\x05\x02\x05\xa0" + b"\0\0\1\0\0\x0f",
+        start,
+    ]
+
+    assert len({of_picture("mpeg2video", kind) for kind in kinds}) == len(kinds)
+    assert len({of_picture("mpeg2video", kinds[0] + bytes([number])) for number in range(9)}) == 1
+
+
 @pytest.mark.parametrize(
     ("codec", "head", "words"),
     [
