@@ -187,6 +187,7 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     """Decode everything: for AVI with B-frames and the like, whose packets don't say when they are shown."""
     picture.codec_context.thread_count = 0
     first: VideoFrame | None = None
+    first_dts: int | None = None
     pts: list[int] = []
     keyframes: dict[int, int] = {}
     sound: dict[int, PacketTimes] = {}
@@ -197,6 +198,7 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     watching = (captions.see,)
     for packet, frames in decoded(container, picture, frame_limit=None, sound=sound, text=text, watching=watching):
         times += [packet.shown] if packet else []
+        first_dts = packet.dts_ticks if packet and first_dts is None else first_dts
         for frame in frames:
             first = first or frame
             # FFmpeg's own order of preference; AVI has decoding times only.
@@ -210,22 +212,24 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     restarts.check(master, times, time_base_of(picture))
     pts.sort()
     frames_found = _indexed(pts, keyframes, "packets")
-    return Seen(frames_found, first, sound, (), captions.found, text, _decoder_delay(container, picture, pts[0], times))
+    return Seen(
+        frames_found, first, sound, (), captions.found, text, _decoder_delay(container, picture, pts[0], first_dts)
+    )
 
 
 def _decoder_delay(
-    container: InputContainer, picture: VideoStream, start_ticks: int, times: Sequence[tuple[int | None, bool]]
+    container: InputContainer, picture: VideoStream, start_ticks: int, first_dts_ticks: int | None
 ) -> int:
     """By how much the first frame is later than its packet in AVI, which counts packets in the order of decoding.
 
     Writers begin picture and sound together there, while a decoder gives the first frame out when it has seen those
     that may be shown before it.
     """
-    first_ticks = times[0][0] if times else None
-    if container.format.name != "avi" or first_ticks is None:
+    if container.format.name != "avi" or first_dts_ticks is None:
         return 0
-    step = round(1 / (declared_rate(picture) * time_base_of(picture)))
-    return max(0, min(start_ticks - first_ticks, picture.codec_context.has_b_frames * step))
+    delay = start_ticks - first_dts_ticks
+    most = round(REORDER_FRAMES / (declared_rate(picture) * time_base_of(picture)))
+    return delay if 0 < delay <= most else 0
 
 
 def _indexed(
