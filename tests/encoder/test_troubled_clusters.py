@@ -283,6 +283,44 @@ def test_a_worker_that_freezes_while_it_sends_a_result_does_not_hold_up_the_job(
     assert any("does not answer: its tasks go to other workers" in text for text in notices(events))
 
 
+def test_a_worker_that_freezes_before_it_is_asked_keeps_no_other_from_being_asked(
+    tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_ASKERS", 1)
+    monkeypatch.setattr(running, "ASK_S", 2.0)
+    with dask_cluster(tmp_path, workers=2) as dask:
+        frozen = worker_of(dask, 0)
+        psutil.Process(dask.workers[0].pid).suspend()
+        started_s = time.monotonic()
+        run_tasks([task(f"t{n}") for n in range(4)], succeed, ClusterSettings(dask.address), events.append)
+
+    assert len(done(events)) == 4
+    assert frozen not in {made.worker for made in done(events)}
+    assert time.monotonic() - started_s < rosters.FROZEN_S, "it went on before the worker counted as frozen"
+
+
+def test_a_scheduler_that_freezes_is_told_and_waited_for(
+    tmp_path: Path, events: list[Event], notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "NO_ANSWER_S", 2.0)
+    with dask_cluster(tmp_path, workers=1) as dask:
+        scheduler = psutil.Process(dask.scheduler.pid)
+
+        def note(event: Event) -> None:
+            events.append(event)
+            if isinstance(event, Done) and len(done(events)) == 1:
+                scheduler.suspend()
+            if isinstance(event, Notice) and "the scheduler has not answered for" in event.text:
+                scheduler.resume()
+
+        tasks = [task(f"t{n}") for n in range(4)]
+        run_tasks(tasks, partial(take_a_while, notes, 0.3), ClusterSettings(dask.address), note)
+
+    assert {made.task for made in done(events)} == {each.id for each in tasks}
+    assert any("the scheduler has not answered for" in text for text in notices(events))
+    assert not failures(events)
+
+
 def test_a_paused_worker_finishes_its_task(pair: DaskCluster, events: list[Event]) -> None:
     run_tasks([task("one")], pause_and_look, ClusterSettings(pair.address), events.append)
 

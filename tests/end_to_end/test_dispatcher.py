@@ -180,6 +180,7 @@ def test_sigterm_puts_running_jobs_back_and_leaves_no_process(queue: Queue, stor
         assert (process.returncode, "Traceback" in err) == (0, False), err
         lines = [json.loads(line) for line in out.splitlines()]
         assert lines[0]["text"].startswith("dispatching the jobs of")
+        assert [line["text"] for line in lines[-2:]] == ["film: back in the queue", "stopped"]
     found = queue.read(job)
     assert (found.state, found.why) == (State.QUEUED, "the dispatcher was stopped; goes on where it stood")
     with pytest.raises(ProcessLookupError):

@@ -101,14 +101,28 @@ def command(
         console().print(f"no such job in {store.url}; queue one with: headend submit MASTER --title SLUG --queue")
 
 
-def chosen(queue: Queue, states: Sequence[str], labels: Iterable[tuple[str, str]]) -> list[Entry]:
-    """Jobs of some states and with all of some labels, in order of submission; empty means any."""
+def chosen(
+    queue: Queue,
+    states: Sequence[str],
+    labels: Iterable[tuple[str, str]],
+    known: dict[str, frozenset[tuple[str, str]]] | None = None,
+) -> list[Entry]:
+    """Find jobs of some states and with all of some labels, in order of submission; empty means any.
+
+    Args:
+        queue: Where they are.
+        states: Only such jobs.
+        labels: Only jobs that have all of these.
+        known: Labels that were read before, by job; those that are read now are added. They never change.
+    """
     ended = {State(state).ended for state in states} if states else {True, False}
     entries = queue.all_entries() if len(ended) == 2 else queue.entries(ended=ended.pop())
     found = [entry for entry in entries if not states or entry.state in states]
     if wanted := set(labels):
-        jobs = queue.read_all([entry.id for entry in found])
-        found = [entry for entry, job in zip(found, jobs, strict=True) if wanted <= set(job.request.labels)]
+        known = {} if known is None else known
+        new = [entry.id for entry in found if entry.id not in known]
+        known |= {request.id: frozenset(request.labels) for request in queue.requests(new)}
+        found = [entry for entry in found if wanted <= known[entry.id]]
     return found
 
 
@@ -137,10 +151,11 @@ def _print_accounts(queue: Queue, month: str, prices: Prices) -> None:
 
 def _follow(queue: Queue, states: Sequence[str], labels: Sequence[tuple[str, str]]) -> None:
     seen: dict[str, Entry] = {}
+    labelled: dict[str, frozenset[tuple[str, str]]] = {}
     while True:
-        for entry in chosen(queue, (), labels):
-            known = seen.get(entry.id)
-            if known is None or (known.state, known.priority) != (entry.state, entry.priority):
+        for entry in chosen(queue, (), labels, labelled):
+            before = seen.get(entry.id)
+            if before is None or (before.state, before.priority) != (entry.state, entry.priority):
                 seen[entry.id] = entry
                 if not states or entry.state in states:
                     click.echo(json.dumps(entry_plain(entry)))

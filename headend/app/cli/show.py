@@ -13,9 +13,10 @@ from headend.app.cli.describing import (
 )
 from headend.app.cli.reporting import quality_plain
 from headend.app.cli.screen import console, facts, print_json
-from headend.app.cli.wording import clock_text, rate_text
+from headend.app.cli.wording import clock_text, count_text, rate_text
 from headend.app.report import lifts_text
 from headend.core import layout, measured
+from headend.core.media import Presentation
 from headend.core.media.quality import QualityReport
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
@@ -52,6 +53,7 @@ def command(title: str, store: StoreSettings, as_json: bool) -> None:
             [
                 ("title", f"{title}, release {presentation.release}"),
                 ("length", length),
+                ("made", _counts_text(presentation)),
                 ("HLS", f"{plain['hls']} in the store, /{title}/multivariant.m3u8 by headend serve"),
                 ("DASH", f"{plain['dash']} in the store, /{title}/manifest.mpd by headend serve"),
                 ("thumbnails", thumbnails_text(presentation)),
@@ -65,6 +67,14 @@ def command(title: str, store: StoreSettings, as_json: bool) -> None:
     if any(track.loudness for track in presentation.audio):
         screen.print()
         screen.print(loudness_table(presentation))
+
+
+def _counts_text(presentation: Presentation) -> str:
+    """How many renditions there are; ``headend submit`` counts them the same way."""
+    counted = count_text(len(presentation.video) + len(presentation.audio), "rendition")
+    text = f", {count_text(len(presentation.text), 'track')} of text" if presentation.text else ""
+    trick = f", {len(presentation.trick):,} more for trick play" if presentation.trick else ""
+    return f"{counted}{text}{trick}"
 
 
 def _quality_text(report: QualityReport | None, title: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 
 from encoder import tool
-from encoder.cluster import Failed, Notice
+from encoder.cluster import Done, Failed, Notice
 from headend.app import pipeline
 from headend.app.jobs.accounting import Ledger
 from headend.app.jobs.backlog import Backlog
@@ -44,6 +44,8 @@ SAY_AGAIN_S = 20.0
 """How often it is said that the store is waited for."""
 WRITE_S = 5.0
 """How often a running job's progress is written."""
+HALT_S = 30.0
+"""How long a dispatcher that stops waits for its jobs to stop."""
 LAST_WORDS_S = 5.0
 """How long a dispatcher that stops waits for notifications to be delivered."""
 NAMED = 5
@@ -198,6 +200,8 @@ class Dispatcher:
         finally:
             with suppress(StorageError):  # it expires by itself
                 self._lease.release()
+            if self._stop.is_set():
+                self._say(Line("stopped"))
 
     def _notice(self, text: str) -> None:
         self._say(Line(text))
@@ -410,7 +414,9 @@ class Dispatcher:
                 running.ledger.note(event)
             if isinstance(event, Failed):
                 self._timeline.failed(running.job.id, event.task, event.attempt)
-                self._figures.failures.inc()
+                self._figures.attempts.labels("failed").inc()
+            if isinstance(event, Done):
+                self._figures.attempts.labels("done").inc()
             if isinstance(event, Notice):
                 self._say(Line(f"{running.job.title}: {event.text}", running.job.id))
 
@@ -590,8 +596,9 @@ class Dispatcher:
         """Stop all jobs, and put them back into the queue if the lease is still held."""
         for running in self._running.values():
             cluster.cancel(running.job.id)
+        deadline_s = time.monotonic() + HALT_S
         for running in list(self._running.values()):
-            running.finished.wait(30)
+            running.finished.wait(max(0.0, deadline_s - time.monotonic()))
             if not self._lease.fence:
                 continue
             try:
@@ -599,6 +606,7 @@ class Dispatcher:
                     self._finish(running)
                 else:
                     self._change(running, State.QUEUED, "the dispatcher was stopped; goes on where it stood")
+                    self._say(Line(f"{running.job.title}: back in the queue", running.job.id))
             except StorageError as error:  # another dispatcher takes it up again
                 self._say(Line(f"{running.job.title}: its state is not on record: {error.message}", running.job.id))
         self._running.clear()

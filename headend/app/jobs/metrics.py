@@ -36,7 +36,11 @@ class DispatcherMetrics:
         )
         self.frames = Counter("headend_encoded_frames", "Frames of all video renditions.", registry=self.registry)
         self.cpu = Counter("headend_encode_cpu_seconds", "CPU seconds of encoders.", ["codec"], registry=self.registry)
-        self.failures = Counter("headend_attempts_failed", "Attempts at tasks that failed.", registry=self.registry)
+        self.attempts = Counter(
+            "headend_attempts", "Attempts at tasks, by how they ended.", ["result"], registry=self.registry
+        )
+        for result in ("done", "failed"):
+            self.attempts.labels(result)
         self.stored = Counter("headend_stored_bytes", "Bytes of segments that were written.", registry=self.registry)
         self.ended = Counter("headend_jobs_ended", "Jobs that ended.", ["state"], registry=self.registry)
 

@@ -179,12 +179,20 @@ class Queue:
 
     def read(self, job: str) -> Job:
         """Read a job; raises `ConfigError` if there is none, and `StorageError` if it can't be read."""
+        return fold(self.request(job), self.status(job), self.commands(job))
+
+    def request(self, job: str) -> JobRequest:
+        """What was asked for; raises as `read`."""
         try:
             data = self._store.get(layout.job_request(check_id(job)))
         except ObjectMissing as error:
             raise ConfigError(f"there is no job {job} in {self._store.url}; 'headend jobs' lists them") from error
-        request = documents.read(JobRequest, data, key=layout.job_request(job))
-        return fold(request, self.status(job), self.commands(job))
+        return documents.read(JobRequest, data, key=layout.job_request(job))
+
+    def requests(self, jobs: Sequence[str]) -> tuple[JobRequest, ...]:
+        """What was asked for by jobs, several at once, in the order asked for."""
+        with ThreadPoolExecutor(READERS) as pool:
+            return tuple(pool.map(self.request, jobs))
 
     def read_all(self, jobs: Sequence[str]) -> tuple[Job, ...]:
         """Read jobs, several at once, in the order asked for."""

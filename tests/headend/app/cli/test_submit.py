@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import time
@@ -75,6 +76,10 @@ def test_people_are_told_where_the_manifests_are_and_what_was_reused(
     said = capsys.readouterr().out
     assert made.said["hls"] in said and made.said["dash"] in said
     assert f"0 tasks encoded, {made.said['tracks']} of {made.said['tracks']} tracks reused" in said
+    [count] = re.findall(r"made +(\d+ renditions?) of", said)
+    assert run(["show", made.said["title"], "--store", made.said["store"]]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(rf"made +{count}\b", shown), "submit and show count the same"
 
 
 def encoders_of(master: Path) -> list[psutil.Process]:
