@@ -17,6 +17,8 @@ import pytest
 
 from encoder.cluster import Failed
 from headend.app import pipeline
+from headend.app.jobs.model import Verb
+from headend.app.jobs.queue import Queue
 from headend.app.request import Event, Request
 from headend.app.verifying import verify
 from headend.core.errors import WorkerUnfit
@@ -201,6 +203,22 @@ def test_a_full_scratch_disk_sends_a_task_to_another_worker(film: Path, tmp_path
 
 
 # --- stores -------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_that_waits_for_a_job_outlasts_an_outage_of_the_store(film: Path, rclone_s3: LocalS3) -> None:
+    with gate_before(rclone_s3.endpoint_url) as gate:
+        store = StoreSettings(f"s3://{BUCKET}/waited", gate.url)
+        queue = Queue(open_store(store))
+        job = queue.add(
+            Request(str(film), "film", picture_ladder(), store, ClusterSettings(), EncodeSettings()), priority=50
+        ).id
+        with running("job", "wait", job, "--store", store.url, "--s3-endpoint", gate.url) as waiting:
+            waiting.wait_for("is queued")
+            gate.become("refuse")
+            waiting.wait_for("waiting for the store")
+            gate.become("open")
+            queue.command(job, Verb.CANCEL)
+            assert waiting.end() == 130, waiting.text
 
 
 @pytest.mark.heavy

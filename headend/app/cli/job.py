@@ -7,6 +7,7 @@ import click
 
 from headend.app.cli import options
 from headend.app.cli.exits import Status
+from headend.app.cli.queueing import patient_queue
 from headend.app.cli.screen import console, facts, print_json, table
 from headend.app.cli.wording import clock_text, count_text
 from headend.app.jobs.model import Account, Job, State, Verb
@@ -174,7 +175,7 @@ def wait(
     The exit status is 0 if it is done, 6 if its release is complete but fails the rules on quality, 4 if it has failed
     otherwise, 130 if it was cancelled, and 2 if the time ran out.
     """
-    queue = Queue(open_store(store))
+    queue = patient_queue(store)
     started_s = said_s = time.monotonic()
     before: tuple[object, ...] = ()
     while True:

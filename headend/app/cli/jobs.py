@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import click
 
 from headend.app.cli import options
+from headend.app.cli.queueing import patient_queue
 from headend.app.cli.screen import console, print_json, table
 from headend.app.jobs.model import State, label_of
 from headend.app.jobs.notifying import dead_letters
@@ -87,7 +88,7 @@ def command(
         _print_accounts(queue, month, prices)
         return
     if json_lines:
-        _follow(queue, states, labels)
+        _follow(patient_queue(store), states, labels)
     found = chosen(queue, states, labels)
     entries = found[-limit:]
     if as_json:

@@ -12,17 +12,22 @@ import click
 
 from headend.app.cli.configuring import settable
 from headend.app.cli.screen import console, print_json, table
+from headend.app.cli.wording import printable
 from headend.app.jobs import lists
 from headend.app.jobs.model import DEFAULT_PRIORITY, JobRequest, label_of, new_id
 from headend.app.jobs.notifying import check_url
 from headend.app.jobs.queue import READERS, Queue
 from headend.app.request import Request
+from headend.core import layout
 from headend.core.errors import ConfigError
 from headend.core.settings import StoreSettings
 from headend.core.storage import check_writable, open_store
+from headend.core.storage.masters import redact
 
 OF_ALL = frozenset({"queue", "json-lines", "store", "s3-endpoint"})
 """Options of ``submit`` that are not about one title."""
+FOLLOW_PATIENCE_S = 900.0
+"""How long a command that follows jobs waits for a store that has gone away."""
 MANY = 50
 """Above so many jobs at once, the dispatcher is told to list them, instead of being told of each."""
 
@@ -189,3 +194,17 @@ def _without_list(args: Sequence[str]) -> list[str]:
         elif not word.startswith("--from="):
             kept.append(word)
     return kept
+
+
+def patient_queue(store: StoreSettings) -> Queue:
+    """Open a queue for a command that looks at it again and again.
+
+    A store that goes away later is waited for; one that can't be read now is an error at once.
+    """
+    first = open_store(store)
+    first.page(layout.job_markers(ended=False), limit=1)
+
+    def on_wait(line: str) -> None:
+        console(stderr=True).print(f"headend: {printable(redact(line))}")
+
+    return Queue(open_store(replace(store, patience_s=FOLLOW_PATIENCE_S), on_wait=on_wait))

@@ -51,7 +51,8 @@ def command(ctx: click.Context, folder: str, settle_s: float, once: bool, store:
 
     A master is whole when NAME.EXT.done lies beside it, or when it has not changed for a while. A sidecar NAME.toml may
     set the options of 'headend submit', such as title, audio = ["1:en"] or subtitles = ["NAME.de.srt:de"]; without one
-    the title is made of the file's name. What can't be queued is reported and left alone until it changes.
+    the title is made of the file's name. What can't be queued is reported and left alone until it or its
+    sidecar changes.
     """
     from headend.app.cli.submit import command as submit
 

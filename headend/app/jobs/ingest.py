@@ -93,6 +93,8 @@ class Watcher:
         self._settle_s = settle_s
         self._clock = clock
         self._seen: dict[str, tuple[str, float]] = {}
+        self._recorded: set[str] = set()
+        """Records that were found before: a folder of old masters costs no request for each of them."""
 
     def look(self) -> tuple[Ingested, ...]:
         """Look once; returns what was taken or refused now.
@@ -105,21 +107,26 @@ class Watcher:
         done = []
         for key, info in found.items():
             if PurePosixPath(key).suffix.lower() in MASTERS and self._whole(info, found):
-                version = f"{info.size_bytes}-{info.etag}"
-                record = layout.ingested(digest(self._address(key), version))
-                if not self._known(record):
+                url, version = self._address(key), _version(info)
+                beside = found.get(str(PurePosixPath(key).with_suffix(SIDECAR)))
+                record = layout.ingested(digest(url, version))
+                # What was refused is looked at again when its sidecar was corrected.
+                refusal = layout.ingested(digest(url, f"{version} {_version(beside) if beside else ''}"))
+                if not self._known(record) and not self._known(refusal):
                     taken = self._take(info, version, found)
-                    self._store.put(record, documents.write(taken))
+                    self._store.put(record if taken.job else refusal, documents.write(taken))
                     done.append(taken)
         return tuple(done)
 
     def _known(self, record: str) -> bool:
-        return next(iter(self._store.list(record)), None) is not None
+        if record not in self._recorded and any(True for _ in self._store.keys(record)):
+            self._recorded.add(record)
+        return record in self._recorded
 
     def _whole(self, info: ObjectInfo, found: Mapping[str, ObjectInfo]) -> bool:
         if info.key + MARK in found:
             return True
-        version, now_s = f"{info.size_bytes}-{info.etag}", self._clock()
+        version, now_s = _version(info), self._clock()
         known, since_s = self._seen.get(info.key, ("", now_s))
         if known != version:
             self._seen[info.key] = (version, now_s)
@@ -161,6 +168,10 @@ class Watcher:
                 for text in texts
             ]
         return options
+
+
+def _version(info: ObjectInfo) -> str:
+    return f"{info.size_bytes}-{info.etag}"
 
 
 def slug(name: str) -> str:

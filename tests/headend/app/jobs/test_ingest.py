@@ -123,6 +123,11 @@ def test_what_is_refused_is_reported_once_and_left_alone(sidecar: bytes, why: st
     assert why in taken.why and not taken.job
     assert watcher.look() == ()
 
+    ingest.put("one.toml", b'title = "one"')
+    assert [again.job for again in watcher.look()] == list(desk.jobs)
+    ingest.put("one.toml", b'title = "two"')
+    assert watcher.look() == (), "a file is taken once"
+
 
 def test_other_files_are_no_masters(desk: Desk, clock: Clock) -> None:
     ingest = MemoryStore()
