@@ -197,7 +197,11 @@ def queue(master: str | os.PathLike[str], *, title: str, **options: Option) -> s
 
 
 def list_jobs(*, store: str | None = None, s3_endpoint: str | None = None) -> list[Mapping[str, Any]]:
-    """List the jobs of a store: what ``headend jobs --json`` prints of each."""
+    """List the jobs of a store: what ``headend jobs --json`` prints of each.
+
+    Raises:
+        ConfigError: There is no store.
+    """
     from headend.app.jobs.plain import entry_plain
 
     return [entry_plain(entry) for entry in _queue(store, s3_endpoint).all_entries()]
@@ -262,8 +266,11 @@ def command_line(name: str, master: str | os.PathLike[str], options: Mapping[str
 
 def _queue(store: str | None, s3_endpoint: str | None) -> "Queue":
     from headend.app.jobs.queue import Queue
+    from headend.core.paths import expanded
     from headend.core.settings import DEFAULT_STORE, StoreSettings
     from headend.core.storage import open_store
 
     url = store or os.environ.get("HEADEND_STORE") or DEFAULT_STORE
+    if "://" not in url and not expanded(url).is_dir():
+        raise errors.ConfigError(f"there is no store at {url}: correct store, or make one with headend.submit")
     return Queue(open_store(StoreSettings(url, s3_endpoint or os.environ.get("AWS_ENDPOINT_URL_S3"))))

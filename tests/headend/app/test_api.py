@@ -130,6 +130,8 @@ def test_jobs_are_queued_looked_at_and_steered(tmp_path: Path) -> None:
     assert [entry["job"] for entry in headend.list_jobs(store=store)] == [job]
     assert headend.show_job(job, store=store)["labels"] == {"season": "2"}
     assert headend.command_job(job, "hold", store=store) == "held"
+    with pytest.raises(headend.ConfigError, match="there is no store at"):
+        headend.list_jobs(store=str(tmp_path / "mistyped"))
     with pytest.raises(headend.ConfigError, match="is not something to ask"):
         headend.command_job(job, "burn", store=store)
     with pytest.raises(headend.ConfigError, match="is held already"):
