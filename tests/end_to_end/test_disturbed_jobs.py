@@ -1,12 +1,13 @@
 """What operators do to a job, and what befalls it: the command in a process of its own, and what it says then."""
 
+import os
 import re
 import resource
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -31,6 +32,7 @@ from tests.support.gate import gate_before
 from tests.support.jobs import picture_ladder
 from tests.support.masters import make_film
 from tests.support.s3_servers import BUCKET, LocalS3
+from tests.support.waiting import wait_until
 
 SILENCE_S = 30.0
 """A command never says nothing for longer."""
@@ -77,8 +79,9 @@ class Running:
 def running(*args: str | Path, **more: str) -> Iterator[Running]:
     """Run the command, and kill it at the end of the block."""
     process = subprocess.Popen(
-        command(*args), env=environment(**more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+        command(*args), env=environment(**more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     found = Running(process)
 
     def read() -> None:
@@ -106,27 +109,34 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- signals ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.7])
+@pytest.mark.parametrize(("delay_s", "send"), [(0.0, os.kill), (0.7, os.kill), (1.2, os.killpg)])
 def test_sigterm_while_the_cluster_of_a_submit_starts_leaves_no_traceback(
-    film: Path, delay_s: float, tmp_path: Path
+    film: Path, delay_s: float, send: Callable[[int, int], None], tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
     with running("submit", film, "--title", "film", "--ladder", "smoke", "--store", store, "--workers", "2") as job:
         job.wait_for("renditions? of")
         time.sleep(delay_s)
         children = psutil.Process(job.process.pid).children(recursive=True)
-        job.process.terminate()
+        send(job.process.pid, signal.SIGTERM)
         assert job.end() == 128 + signal.SIGTERM
     assert job.lines[-1][1].startswith("headend: terminated"), job.text
     assert "Traceback" not in job.text
     assert not psutil.wait_procs(children, timeout=20)[1]
 
 
-def test_sigterm_while_the_cluster_of_a_dispatcher_starts_leaves_no_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+def test_sigterm_while_the_cluster_of_a_dispatcher_starts_leaves_no_traceback(
+    send: Callable[[int, int], None], tmp_path: Path
+) -> None:
     with running("dispatch", "--store", tmp_path / "store", "--workers", "2") as dispatcher:
         dispatcher.wait_for("dispatching the jobs")
-        dispatcher.process.terminate()
-        assert dispatcher.end() == 0
+        pid = dispatcher.process.pid
+        # A container's stop reaches the whole group, and workers are there a moment later.
+        wait_until(lambda: send is os.kill or len(psutil.Process(pid).children()) > 1, "the workers start")
+        send(pid, signal.SIGTERM)
+        assert dispatcher.end() == 0, dispatcher.text
+    assert dispatcher.lines[-1][1] == "headend: stopped", dispatcher.text
     assert "Traceback" not in dispatcher.text
 
 

@@ -197,6 +197,10 @@ class Dispatcher:
                     return
                 except LeaseLost as lost:
                     self._say(Line(str(lost)))
+                except RuntimeError:
+                    # A signal to the whole process group, as of a container, also ends the workers that just start.
+                    if not self._stop.is_set():
+                        raise
         finally:
             with suppress(StorageError):  # it expires by itself
                 self._lease.release()
