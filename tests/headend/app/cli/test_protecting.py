@@ -1,16 +1,21 @@
 """The options that say how a title is encrypted."""
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from headend.app.cli import queueing
+from headend.app.cli import queueing, run
 from headend.app.jobs.lists import Row
 from headend.core.errors import ConfigError
+from headend.core.keys import lines
+from headend.core.keys.base import ContentKey, new_secret
 from headend.core.media import Codec, Scheme
+from headend.core.media.protection import key_names
 from headend.core.settings import COPIED_CODECS, KeySettings, ProtectionSettings
 from tests.support.command_line import headend
+from tests.support.masters import Sound, make_film
 
 
 def protection_of(*words: str) -> ProtectionSettings | None:
@@ -85,3 +90,44 @@ def test_protect_needs_somebody_to_ask_and_a_title(tmp_path: Path) -> None:
     gone = headend(*words, "--yes", cwd=tmp_path)
     assert (gone.returncode, gone.stderr.count("\n")) == (2, 1)
     assert "'film' is not published" in gone.stderr
+
+
+def test_a_plan_shows_what_each_key_encrypts_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_film(tmp_path / "film.mp4", frame_count=100, sound=[Sound()])
+    names = [name for scheme in (Scheme.CBCS, Scheme.CENC) for name in key_names("film", scheme, periods=2)]
+    keys = [ContentKey(name, new_secret()) for name in names]
+    path = tmp_path / "film.keys"
+    path.touch(0o600)
+    path.write_text(lines.write(keys))
+    words = ["plan", "film.mp4", "--title", "film", "--ladder", "smoke", "--segment-seconds", "1", "--workers", "1"]
+    words += ["--protect", "cbcs,cenc", "--keys", "film.keys", "--rotate", "1s", "--clear-lead", "0.5"]
+    assert run(words) == 0
+    said = capsys.readouterr().out
+    used = [key for key in keys if key.name.key_class in ("audio", "sd")]
+    assert all(key.name.uuid in said for key in used)
+    assert run([*words, "--json"]) == 0
+    document = capsys.readouterr().out
+    body = json.loads(document)["body"]
+    assert [one["scheme"] for one in body["protection"]] == ["cbcs", "cenc"]
+    assert {one["lead_segments"] for one in body["protection"]} == {1}
+    sealed = {one["rendition"]: one["kid"] for one in body["sealings"].values() if one["scheme"] == "cbcs"}
+    assert sealed.keys() == {one["id"] for kind in ("video", "trick", "audio") for one in body[kind]}
+    assert not any(key.secret.hex() in said + document for key in keys)
+
+    path.write_text(lines.write(key for key in keys if key.name.period == 1))
+    assert run(words) == 2
+    assert "period 2" in capsys.readouterr().err
+
+
+def test_a_missing_key_is_told_before_a_title_is_analysed(tmp_path: Path) -> None:
+    make_film(tmp_path / "film.mp4", frame_count=10)
+    path = tmp_path / "film.keys"
+    path.touch(0o600)
+    words = ("--ladder", "smoke", "--workers", "1", "--store", "store", "--fit", "per-title", "--protect", "cbcs")
+    done = headend("submit", "film.mp4", "--title", "film", *words, "--keys", "film.keys", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "has no key" in done.stderr
+    assert not list((tmp_path / "store").rglob("analysis/*"))
