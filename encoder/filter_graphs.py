@@ -31,7 +31,7 @@ class Command:
 
 
 def arguments(outputs: Any) -> tuple[str, ...]:
-    """All arguments of a command, without the program."""
+    """All arguments of a command, without the program; a filter whose value has "=" takes it as ``args``."""
     # ffmpeg-python escapes "=" within values for a parser that no filter has: pan takes its matrix as it stands.
     return tuple(str(word).replace(r"\\=", "=") for word in ffmpeg.get_args(outputs))
 

@@ -17,8 +17,8 @@ def test_a_command_falls_into_inputs_graph_and_outputs() -> None:
     assert made.outputs == ("-map", "[s0]", "-an", "out.mkv")
 
 
-def test_a_matrix_of_pan_keeps_its_equal_signs() -> None:
-    sound = ffmpeg.input("a.wav").audio.filter("pan", "stereo|c0=0.5*c0+0.5*c1|c1=c1")
+def test_a_matrix_given_as_args_keeps_its_equal_signs() -> None:
+    sound = ffmpeg.input("a.wav").audio.filter("pan", args="stereo|c0=0.5*c0+0.5*c1|c1=c1")
     assert "stereo|c0=0.5*c0+0.5*c1|c1=c1" in " ".join(filter_graphs.arguments(ffmpeg.output(sound, "-")))
 
 
