@@ -273,7 +273,8 @@ def origin(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
         rates = (f"{row.requests_per_s:,.0f}", f"{row.requests_per_s * row.mean_bytes / 1e6:,.0f}")
         table.add_row(row.case, row.server, f"{row.cpu_us:,.0f}", *rates, f"{row.p50_ms:.1f}", f"{row.p99_ms:.1f}")
     console = Console()
-    console.print(table)
+    if report.rows:
+        console.print(table)
     for target in report.targets:
         verdict = "reached" if target.met else "missed"
         console.print(f"  {target.name}: {target.value:.2f}, target {target.target:g} {verdict}")

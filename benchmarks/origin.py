@@ -393,6 +393,7 @@ def targets(report: Report) -> tuple[Target, ...]:
         opened_s, empty_s = report.starts.opened_s, report.starts.empty_s
         found.append(Target(f"{MANY_TITLES:,} titles: seconds until the port is open", opened_s, 1.0))
         found.append(Target("the same beyond an empty store", max(0.0, opened_s - empty_s), 0.1))
+        found.append(Target("CPU seconds until then, with an empty store", report.starts.cpu_s, 1.0))
     if report.many_bytes is not None:
         found.append(Target("many titles with tokens: MB beyond --memory", report.many_bytes / 1e6 - MEMORY_MB, 0.0))
     if report.largest_share is not None:
