@@ -47,16 +47,18 @@ class Picture:
 
     Attributes:
         parts: FFmpeg's input options of each file, which follow each other in time; at least one.
-        filters: What is done to the frames first, such as turning them upright.
+        filters: What is done to each frame first, such as turning it upright.
         graph: Of the first picture in a command only: makes the frames of its one file, in place of joining files. It
             names the file as input 0 and ends in a label.
         skipped: Frames that are decoded and dropped before the first one that is compared.
+        step: One frame is kept in so many, before any are skipped.
     """
 
     parts: tuple[tuple[str, ...], ...]
     filters: str = "null"
     graph: str = ""
     skipped: int = 0
+    step: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +257,8 @@ def command(
         count = frames if number == 0 else -(-frames // renditions[number - 1].divisor)
         # What is dropped is dropped first: filters and scaling cost more than decoding.
         trim = f"trim=start_frame={picture.skipped}:end_frame={picture.skipped + count}"
-        graph.append(f"{opened}{trim},{picture.filters},{counted},{screen}[shown{number}]")
+        kept = trim if picture.step == 1 else f"framestep={picture.step},{trim}"
+        graph.append(f"{opened}{kept},{picture.filters},{counted},{screen}[shown{number}]")
         shown = f"[shown{number}]"
         if small:
             shown = tap(shown, small[number], f"[kept{number}]")

@@ -5,7 +5,7 @@ asked for a second time, by this title or another one of the same master, is ans
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from encoder import cluster, damage, encoding, measuring, sandbox, surveying, tool
@@ -102,7 +102,6 @@ def scored(
         cancelled: Becomes true when this is to stop.
     """
     reference = Path(encoding.fill(REFERENCE_FILE, {SCRATCH: str(scratch)}))
-    filters = "null" if task.rate_divisor == 1 else f"framestep={task.rate_divisor}"
     frames = -(-task.work.chunk.frame_count // task.rate_divisor)
     paths = [encoding.output(scratch, trial.id) for trial in task.trials]
     vmaf: list[Sequence[float]] = []
@@ -116,7 +115,7 @@ def scored(
             )
         ]
         measured = measuring.measure(
-            measuring.Picture(measuring.file_picture(reference).parts, filters),
+            replace(measuring.file_picture(reference), step=task.rate_divisor),
             shown,
             task.viewing,
             frames,
