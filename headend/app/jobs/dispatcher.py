@@ -459,6 +459,8 @@ class Dispatcher:
             pass  # the loop ends of it, and the job goes back to the queue
         elif running.cancelled:
             self._end(running, State.CANCELLED, "stopped")
+        elif isinstance(error, Cancelled) and self._stop.is_set():
+            pass  # its thread has seen the stop before the loop has, which puts the job back
         elif isinstance(error, HeadendError):
             self._end(running, State.FAILED, error.message)
         else:
