@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -24,7 +25,6 @@ from cdn_sim.results import Results, Run
 from cdn_sim.scenario import BASE, size_bytes, time_ms
 from cdn_sim.viewing import DAY_MS
 from headend.core.errors import ConfigError
-from headend.core.http.listening import listen
 
 CHECK_S = 0.5
 TTL_S = 3
@@ -137,7 +137,7 @@ async def _start(wanted: Slice, sites: Sequence[_Site], held: AsyncExitStack, sc
 
     def child(name: str, *words: str) -> tuple[Child, tuple[str, int]]:
         # A port of its own from the beginning, so that a server that was killed can come back to the same place.
-        place = "127.0.0.1", _free_port("127.0.0.1")
+        place = "127.0.0.1", _reserve_port("127.0.0.1", held)
         children.append(Child((*words, "--port", str(place[1]), "--json"), scratch / f"{name}.err"))
         held.push_async_callback(children[-1].stop)
         return children[-1], place
@@ -152,7 +152,7 @@ async def _start(wanted: Slice, sites: Sequence[_Site], held: AsyncExitStack, sc
 
     endpoint = ("--endpoint-url", wanted.endpoint_url) if wanted.endpoint_url else ()
     _, origin = child("origin", "serve", "--store", wanted.store, *endpoint, "--open")
-    port = _free_port(sites[0].host(0))
+    port = _reserve_port(sites[0].host(0), held)
     steered: list[str] = []
     for site in sites:
         isp, edge = site.isp, scenario.edge_of(site.isp)
@@ -359,10 +359,12 @@ def _decisions(log: Path) -> tuple[np.ndarray, np.ndarray]:
     return counts, sizes
 
 
-def _free_port(host: str) -> int:
-    [listener] = listen(host, 0)
-    with listener:
-        return int(listener.getsockname()[1])
+def _reserve_port(host: str, held: AsyncExitStack) -> int:
+    """Find a port that nobody else gets while ``held`` is open: bound without listening, so that a server still may."""
+    reserved = held.enter_context(socket.socket())
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind((host, 0))
+    return int(reserved.getsockname()[1])
 
 
 def _slug(name: str) -> str:
