@@ -1,6 +1,7 @@
 """Options and fixtures of all tests."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,10 @@ os.environ.setdefault("HEADEND_QC", "off")
 # No test asserts on timing, and a deadline for each example would.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# A shell that runs tests in the background lets them ignore Ctrl-C, and so would every program that tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.support.s3_servers", "tests.support.dask_cluster"]
 

@@ -104,7 +104,7 @@ def alive(process: psutil.Process) -> bool:
 def test_a_signal_ends_a_job_with_its_status_and_leaves_no_encoder(
     number: signal.Signals, status: int, tmp_path: Path
 ) -> None:
-    master = make_film(tmp_path / "film.mp4", frame_count=500, noise=40)
+    master = make_film(tmp_path / "film.mp4", frame_count=100, noise=40)
     store = tmp_path / "store"
     argv = command("submit", master, "--title", "film", "--ladder", "smoke", "--effort", "high", "--store", store)
     job = subprocess.Popen(
