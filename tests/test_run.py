@@ -1,7 +1,11 @@
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.masters import make_film
 
 RUN = Path(__file__).parents[1] / "run"
 
@@ -38,3 +42,38 @@ def test_without_python_run_says_what_to_install(tmp_path: Path) -> None:
     )
     assert said.returncode == 1
     assert "install one" in said.stderr
+
+
+def test_a_film_of_ones_own_goes_through_run(tmp_path: Path) -> None:
+    # A checkout of which the environment is ready, whose programs are those of the tests: run has nothing to set up.
+    checkout, tools = tmp_path / "checkout", tmp_path / "tools"
+    programs = checkout / ".venv" / "bin"
+    for folder in (programs, tools):
+        folder.mkdir(parents=True)
+    for name in ("run", "pyproject.toml"):
+        (checkout / name).write_bytes(RUN.with_name(name).read_bytes())
+    for path, line in (
+        (checkout / "run", None),
+        (programs / "python", f'exec {sys.executable} "$@"'),
+        (programs / "headend", f'PYTHONPATH={RUN.parent} exec {sys.executable} -m headend "$@"'),
+        (tools / "uv", "exit 1"),
+    ):
+        if line is not None:
+            path.write_text(f"#!/bin/sh\n{line}\n")
+        path.chmod(0o755)
+    (checkout / ".venv" / "made-for").write_text(f"{checkout}\n")
+    ready = subprocess.run(["cksum"], input=(checkout / "pyproject.toml").read_bytes(), capture_output=True, check=True)
+    (checkout / ".venv" / "set-up-use").write_bytes(ready.stdout)
+
+    def headend(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [checkout / "run", "headend", *args], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+            env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
+        )  # fmt: skip
+
+    film = make_film(tmp_path / "film.mov", frame_count=25)
+    planned = headend("plan", str(film), "--title", "film", "--ladder", "smoke", "--json")
+    assert planned.returncode == 0, planned.stderr
+    missing = headend("submit", "nope.mov", "--title", "film")
+    assert (missing.returncode, missing.stderr.count("\n")) == (3, 1), missing.stderr
+    assert "nope.mov" in missing.stderr

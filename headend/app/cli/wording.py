@@ -7,7 +7,7 @@ from fractions import Fraction
 from headend.core.errors import HeadendError
 from headend.core.storage.masters import redact
 
-PROGRAM = "HEADEND_PROGRAM"
+PROGRAM = "HEADEND_CALLED_AS"
 """Names the variable by which ``./run`` says how it was called."""
 
 

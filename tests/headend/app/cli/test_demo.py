@@ -1,10 +1,14 @@
 from pathlib import Path
 
+import click
 import pytest
 
-from headend.app.cli import run
+from encoder import tool
+from headend.app.cli import cli, run
+from headend.app.cli.configuring import option_names, variable
 from headend.app.cli.demo import serve_command
 from headend.app.cli.wording import PROGRAM
+from headend.core import configuration
 
 
 def test_the_demo_tells_the_command_that_this_reader_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +24,9 @@ def test_wrong_use_names_the_program_as_it_was_called(
     monkeypatch.setenv(PROGRAM, "./run headend")
     assert run(["serve", "--prot", "80"]) == 2
     assert "Try './run headend serve --help'." in capsys.readouterr().err
+
+
+def test_variables_that_are_no_options_have_names_of_their_own() -> None:
+    options = {variable(option) for option in option_names(cli, click.Context(cli))}
+    assert "HEADEND_LADDER" in options
+    assert options.isdisjoint({PROGRAM, configuration.VARIABLE, tool.OVERRIDE})
