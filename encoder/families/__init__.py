@@ -31,7 +31,7 @@ TIGHTER: Mapping[str, Callable[[Mapping[str, str | int | float], Sequence[Fracti
 """By FFmpeg's name of the encoder: the options for a segment that came out above its cap, from those that it had and
 from the factors by which each encode before was too large."""
 
-FINER: Mapping[str, float] = {"libx264": 4, "libx265": 4, "libsvtav1": 8, "libvpx-vp9": 8}
+FINER: Mapping[str, float] = {one.encoder: one.floor_step_crf for one in codecs.VIDEO}
 """By FFmpeg's name of the encoder: how much lower the constant rate factor is of what looks too bad."""
 
 __all__ = ["AUDIO", "FINER", "LOUDNESS", "TIGHTER", "VIDEO", "Options", "Style"]

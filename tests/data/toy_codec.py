@@ -55,6 +55,7 @@ CODEC = VideoCodec(
     coarsest_trial_crf=24.0,
     finest_crf=2.0,
     beyond_trials_crf=1.0,
+    floor_step_crf=2.0,
     trick_crf=None,
     sample_entry="mp4v",
     configuration_box="esds",

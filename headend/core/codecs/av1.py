@@ -99,6 +99,7 @@ CODEC = VideoCodec(
     coarsest_trial_crf=62.0,
     finest_crf=22.0,
     beyond_trials_crf=3.0,
+    floor_step_crf=8.0,
     trick_crf=63.0,
     sample_entry="av01",
     configuration_box="av1C",

@@ -85,6 +85,7 @@ CODEC = VideoCodec(
     coarsest_trial_crf=44.0,
     finest_crf=18.0,
     beyond_trials_crf=2.0,
+    floor_step_crf=4.0,
     trick_crf=51.0,
     sample_entry="avc1",
     configuration_box="avcC",

@@ -96,6 +96,7 @@ class VideoCodec:
         coarsest_trial_crf: One more for the smallest size, where the lowest rung needs it.
         finest_crf: Lowest factor of a rung: below it, only the bits grow.
         beyond_trials_crf: How far a rung may lie outside the factors that were tried.
+        floor_step_crf: How much lower the factor is of a chunk that is encoded again, since it looks too bad.
         trick_crf: Highest factor for trick play; None if the codec has no trick play renditions.
         sample_entry: Four characters of the sample entry in MP4.
         configuration_box: Four characters of the box with the decoder configuration.
@@ -122,6 +123,7 @@ class VideoCodec:
     coarsest_trial_crf: float
     finest_crf: float
     beyond_trials_crf: float
+    floor_step_crf: float
     trick_crf: float | None
     sample_entry: str
     configuration_box: str

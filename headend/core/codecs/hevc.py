@@ -114,6 +114,7 @@ CODEC = VideoCodec(
     coarsest_trial_crf=44.0,
     finest_crf=18.0,
     beyond_trials_crf=2.0,
+    floor_step_crf=4.0,
     # None: pictures that are all sync frames make it a range extensions profile, which hardly any device decodes.
     trick_crf=None,
     sample_entry="hvc1",

@@ -108,6 +108,7 @@ CODEC = VideoCodec(
     coarsest_trial_crf=62.0,
     finest_crf=22.0,
     beyond_trials_crf=3.0,
+    floor_step_crf=8.0,
     trick_crf=63.0,
     sample_entry="vp09",
     configuration_box="vpcC",
