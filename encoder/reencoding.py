@@ -14,6 +14,8 @@ from encoder.command import MUXING, logged
 from encoder.families import FINER, TIGHTER
 from headend.core.rates import Bound
 
+FINEST_CRF = 1.0
+"""Lowest constant rate factor: 0 is lossless to some encoders, which their profiles forbid."""
 PASS = "pass"
 """FFmpeg's option for encoders that read the frames twice."""
 SECOND = "2"
@@ -169,7 +171,10 @@ def encode_finer(argv: Sequence[str], renditions: Collection[str]) -> tuple[str,
     finer = [
         Output(
             output.label,
-            {**output.options, "crf": float(output.options["crf"]) - FINER[str(output.options["c:v"])]},
+            {
+                **output.options,
+                "crf": max(FINEST_CRF, float(output.options["crf"]) - FINER[str(output.options["c:v"])]),
+            },
             output.path,
         )
         for output in chosen

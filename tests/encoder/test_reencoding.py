@@ -90,6 +90,12 @@ def test_what_looks_too_bad_gets_a_lower_rate_factor_and_keeps_its_cap() -> None
     assert option(encode_finer(argv, {"avc"}), "crf") == [str(AVC.crf - 4)]
 
 
+def test_rate_factor_is_never_lower_than_encoders_take() -> None:
+    argv = argv_of([replace(AVC, crf=3.0)])
+
+    assert option(encode_finer(argv, {"avc"}), "crf") == ["1.0"]
+
+
 def test_options_that_decide_the_init_segment_stay() -> None:
     argv = argv_of([AVC])
     derived = reencode(argv, [again("avc")])
