@@ -1,9 +1,9 @@
 """Measuring a release that is there: what was not measured before, and the report."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
-from encoder import cluster, planning, sandbox, tool
+from encoder import cluster, sandbox, tool
 from encoder.command import SourcePicture, VideoCommands
 from encoder.measure_tasks import Measuring
 from encoder.picture.colour import complete_colour
@@ -14,9 +14,9 @@ from headend.app.request import Event, Measured, Step
 from headend.core import holds, measured
 from headend.core.errors import ConfigError, MasterError, StorageError
 from headend.core.measured import Reference
-from headend.core.media import Effort, Master, Presentation
+from headend.core.media import Effort, Master, Presentation, Probe
 from headend.core.media.quality import DEFAULT_THRESHOLDS, Checking, Measurement, MeasureTask, QualityReport, Thresholds
-from headend.core.settings import ClusterSettings, KeySettings, StoreSettings
+from headend.core.settings import ClusterSettings, KeySettings, PictureChoice, StoreSettings
 from headend.core.storage import Store, masters, open_store
 from packager import lifecycle, publishing
 
@@ -152,8 +152,14 @@ def _measuring(
     presentation: Presentation, master: Master, references: tuple[Reference, ...], settings: StoreSettings
 ) -> tuple[Reference, Measuring]:
     """How the renditions are compared, by the same decisions as when they were made."""
+
+    @cache
+    def probed(choice: PictureChoice) -> Probe:
+        with masters.opened(master, settings.endpoint_url) as source:
+            return sandbox.probe(master, source.url, choice, progress=source.progress)
+
     for reference in references:
-        made = _measuring_by(presentation, master, reference, settings)
+        made = _measuring_by(presentation, probed(reference.settings.picture), reference, settings)
         if made.digest == reference.digest:
             return reference, made
     raise ConfigError(
@@ -161,12 +167,7 @@ def _measuring(
     )
 
 
-def _measuring_by(
-    presentation: Presentation, master: Master, reference: Reference, settings: StoreSettings
-) -> Measuring:
-    with masters.opened(master, settings.endpoint_url) as source:
-        probe = sandbox.probe(master, source.url, reference.settings.picture, progress=source.progress)
-    planning.usable(probe)
+def _measuring_by(presentation: Presentation, probe: Probe, reference: Reference, settings: StoreSettings) -> Measuring:
     conformed = deciding.conform(reference.settings, settings, probe)
     picture = SourcePicture(conformed, complete_colour(conformed.track)[0])
     protection = presentation.protection
@@ -174,7 +175,7 @@ def _measuring_by(
         presentation.title,
         picture,
         presentation.grid,
-        VideoCommands(master, picture, presentation.grid, Effort.STANDARD),
+        VideoCommands(probe.master, picture, presentation.grid, Effort.STANDARD),
         [track.rendition for track in presentation.video],
         {track.rendition.id: track.id for track in presentation.video},
         {track.rendition.id: protection.track_keys(track.kids) for track in presentation.video} if protection else {},
