@@ -167,6 +167,7 @@ def draft_for(
     probe, conformed, fitted = fit(request.ladder, request.encode, request.store, probe, conformed)
     written, told_of_text = text_of(request, probe, conformed)
     here = _workers(request, workers)
+    costs = known.applied(measured()) if known else measured()
     return planning.Draft(
         request.title,
         probe,
@@ -181,7 +182,7 @@ def draft_for(
             *damage.describe(missing, allowed=request.encode.allow_damaged),
             *grouping.describe_memory(
                 fitted.video,
-                Pricing(known.applied(measured()) if known else measured(), conformed, request.encode.effort),
+                Pricing(costs, conformed, request.encode.effort),
                 chunk_s=request.encode.chunk_s,
                 slot_bytes=slot_bytes(here),
             ),
@@ -189,7 +190,7 @@ def draft_for(
         settings=request.encode,
         tool=tool.version(),
         tool_digest=tool.digest(),
-        costs=known.applied(measured()) if known else None,
+        costs=costs,
         text=written,
         missing=missing,
         rungs=request.ladder.audio,
