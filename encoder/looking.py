@@ -117,16 +117,17 @@ def of_rendition(rendition: Miniatures, master: Miniatures, timing: Timing) -> F
     """
     ours, theirs = _light(rendition), _light(master)
     black = _is_dark(ours, DARK, DARK_SHARE) & ~_is_dark(theirs, MASTER_DARK, MASTER_DARK_SHARE)
+    our_blocks, their_blocks = _blocks(ours), _blocks(theirs)
     around = timing.pictures(AROUND_S)
     # What moves is larger than a block: noise that a low rate leaves out changes single pixels only.
-    moves = _mean_around(_most_changed(_blocks(theirs)) >= MOVING, around) >= MOVING_SHARE
+    moves = _mean_around(_most_changed(their_blocks) >= MOVING, around) >= MOVING_SHARE
     # A sync frame looks a little different from the frame before, though both show the same.
     frozen = _closed(_most_changed(ours) <= STILL) & moves
     return Faults(
         black=timing.spans(black),
         frozen=timing.spans(frozen, least=2),
         other=timing.spans(
-            (_difference(ours, theirs) > OTHER) & (_difference(_blocks(ours), _blocks(theirs)) > OTHER_COARSE)
+            (_difference(ours, theirs) > OTHER) & (_difference(our_blocks, their_blocks) > OTHER_COARSE)
         ),
     )
 
