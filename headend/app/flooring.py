@@ -61,7 +61,8 @@ def lift(task: EncodeTask, scratch: Path, *, encode: Encode, measure: Measure, a
             if not again:
                 made.append(before)
                 continue
-            after = measure(replace(check, subjects=again), _files(replace(check, subjects=again), folder))
+            narrowed = replace(check, subjects=again)
+            after = measure(narrowed, _files(narrowed, folder))
             lifted = _lifted(task.chunk.number, before, after)
             for subject in again:
                 if subject.track in lifted:
