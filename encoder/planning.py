@@ -335,7 +335,7 @@ class Draft:
         if measuring is None or self._floor_vmaf is None:
             return None
         tracks = {self.plan.tracks[rendition.id] for rendition in floored(self.plan.video) if rendition in members}
-        count = sum(chunk.first_frame <= first < chunk.end_frame for first in self.plan.grid.segment_bounds()[:-1])
+        count = len(self.plan.grid.bounds_of(chunk)) - 1
         checks = measuring.tasks(
             range(chunk.first_segment, chunk.first_segment + count),
             (chunk,),

@@ -282,7 +282,7 @@ def cut_video(
     if late_ticks:
         init = _with_offset_edit(init, late_ticks)
     protector = protect(init)
-    bounds = [b for b in grid.segment_bounds() if chunk.first_frame <= b <= chunk.end_frame]
+    bounds = grid.bounds_of(chunk)
     first_gop = chunk.first_frame // grid.gop_frames
     offset_ticks = chunk.first_frame * ticks.frame_ticks
     if gop_frames == 1:  # the picture of a short last GOP is shown until its end, and no longer

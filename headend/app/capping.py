@@ -171,10 +171,9 @@ def _is_there(path: Path) -> bool:
 
 def _parts(chunk: Chunk, grid: Grid) -> list[Chunk]:
     """The segments of a chunk, each as a chunk of its own."""
-    ends = [bound for bound in grid.segment_bounds() if chunk.first_frame <= bound <= chunk.end_frame]
     return [
         Chunk(chunk.number, first, end, chunk.first_segment + place)
-        for place, (first, end) in enumerate(pairwise(ends))
+        for place, (first, end) in enumerate(pairwise(grid.bounds_of(chunk)))
     ]
 
 

@@ -95,6 +95,10 @@ class Grid:
         """First frame of each segment and, last, the title's frame count: segment n is ``[n - 1]`` to ``[n]``."""
         return (*range(0, self.segment_count * self.segment_frames, self.segment_frames), self.frame_count)
 
+    def bounds_of(self, chunk: Chunk) -> tuple[int, ...]:
+        """First frame of each segment of a chunk and, last, the chunk's end."""
+        return tuple(bound for bound in self.segment_bounds() if chunk.first_frame <= bound <= chunk.end_frame)
+
     def segment_starts_s(self) -> tuple[Fraction, ...]:
         """Start of each segment and, last, the title's end, in seconds."""
         return tuple(frame / self.frame_rate for frame in self.segment_bounds())
