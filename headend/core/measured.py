@@ -5,6 +5,7 @@ so that work which was stopped goes on where it stood. Once all is in a report, 
 next report reads the ones before.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -58,7 +59,7 @@ class Known:
     Attributes:
         viewing: The screen.
         every: From one measured frame to the next.
-        tracks: By track, and whether it was tone-mapped.
+        tracks: By track, and whether it was tone-mapped; the segments of each in order.
         master: What the master shows, as far as it was looked at.
         tasks: Ids of the tasks whose documents are in the store.
         cpu_s: CPU seconds of these tasks.
@@ -74,7 +75,9 @@ class Known:
     def has(self, track: str, segment: int, toned: bool, *, part: bool = False) -> bool:
         """Whether a segment of a track was measured: all of it, or at least a ``part``."""
         found = self.tracks.get((track, toned))
-        return found is not None and any(one.number == segment and (part or not one.is_part) for one in found.segments)
+        segments = found.segments if found is not None else ()
+        place = bisect_left(segments, segment, key=lambda one: one.number)
+        return place < len(segments) and segments[place].number == segment and (part or not segments[place].is_part)
 
     def add(self, measurement: Measurement) -> None:
         """Take in what a task has found."""
