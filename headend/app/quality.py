@@ -116,7 +116,6 @@ def assess(
     tracks = [track.id for track in presentation.video]
     with holds.held(store, title, tracks=tracks, releases=[release], reason="quality"):
         check.begin()
-        check.first_tasks()
         tasks = check.suspect_tasks(presentation)
         on_event(Step("measuring quality"))
         _run(tasks, check, presentation, master, settings, where, on_event, run)
