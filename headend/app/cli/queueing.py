@@ -131,14 +131,16 @@ def parse(
     Raises:
         ConfigError: Something in a row is wrong; the message says in which.
     """
-    from headend.app.cli import Invocation
+    from headend.app.cli import Invocation, cli
     from headend.app.cli.submit import command
 
+    parent = click.Context(cli, **cli.context_settings)  # as on a command line: Click remembers what help is called
     found = []
     for row in rows:
         invocation = Invocation(collected=[])
         try:
-            with command.make_context("submit", [*base, *row.words], obj=invocation, default_map=defaults) as context:
+            words = [*base, *row.words]
+            with command.make_context("submit", words, parent, obj=invocation, default_map=defaults) as context:
                 command.invoke(context)
         except click.ClickException as error:
             raise ConfigError(f"{row.place}: {error.format_message()}") from error
