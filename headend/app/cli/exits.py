@@ -38,7 +38,7 @@ MEANING = {
     Status.QUALITY: "complete, but it fails the rules on quality; players do not get it",
     Status.UNEXPECTED: "headend itself has failed: please report it",
     Status.INTERRUPTED: "interrupted (Ctrl-C); the same command goes on where it stopped",
-    Status.TERMINATED: "terminated (SIGTERM); likewise",
+    Status.TERMINATED: "terminated (SIGTERM); the same command goes on where it stopped",
 }
 
 _BY_ERROR: tuple[tuple[type[HeadendError], Status], ...] = (

@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from headend.app.cli import options
 from headend.app.cli.options import Command
@@ -112,6 +113,19 @@ def source(*, required: bool) -> Callable[[Command], Command]:
     return add
 
 
+def _typed(*names: str) -> str | None:
+    """The first of some options, by the command's names, that stands on the command line itself; None if none does.
+
+    What files and the environment set is for the titles that are encrypted, and may stand beside others.
+    """
+    ctx = click.get_current_context()
+    typed = (param for param in ctx.command.params if param.name in names)
+    return next(
+        (param.opts[0] for param in typed if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE),
+        None,
+    )
+
+
 def key_settings(address: str, cpix_key: str | None = None) -> KeySettings:
     """Where keys come from, with absolute paths: workers run in folders of their own.
 
@@ -200,6 +214,12 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             if bool(wanted) != (keys is not None):
                 missing = "--keys, which says where keys are" if wanted else "--protect, which says how, such as cbcs"
                 raise ConfigError(f"to encrypt a title, add {missing}")
+            if not wanted and (
+                asked := _typed("lead_s", "rotate_s", "hdcp", "key_per", "key_epoch", "drm", "cenc_codecs")
+            ):
+                raise ConfigError(
+                    f"{asked} says how to encrypt: add --protect, such as cbcs, and --keys, or leave it out"
+                )
             if wanted and wanted[0] is Scheme.AES_128:
                 raise ConfigError(
                     "aes-128 is for old HLS players only and can't be the first scheme: use --protect cbcs,aes-128"
