@@ -574,6 +574,11 @@ class Dispatcher:
             except ConfigError:
                 self._notifier.forget(delivery)
                 continue
+            except StorageError as error:
+                if error.retryable:
+                    raise
+                self._say(Line(f"a notification can't be delivered: {error.message}", delivery.job))
+                continue
             if delivery.number < job.status.told:
                 self._deliver(job, [delivery])
             else:  # it did not come to that change
