@@ -23,7 +23,7 @@ from headend.app.jobs.console.view import RunningJob, RunRecord, Timeline, Worke
 from headend.app.jobs.forecast import Pace, Rest, left_s
 from headend.app.jobs.lease import RENEW_S, Lease, LeaseLost
 from headend.app.jobs.metrics import DispatcherMetrics
-from headend.app.jobs.model import Account, Change, Job, Progress, State, Status, utc_now
+from headend.app.jobs.model import Account, Change, Job, Progress, State, Status, fold, utc_now
 from headend.app.jobs.notifying import Delivery, Notifier
 from headend.app.jobs.queue import Entry, Queue, whoami
 from headend.app.jobs.sharing import ClusterState, SharedCluster
@@ -332,9 +332,8 @@ class Dispatcher:
             for entry in filter(None, entries):
                 self._backlog.see(entry)
             concerned = {entry.id for entry in entries if entry} & self._running.keys()
-        for entry in filter(None, entries):
-            if entry.id not in self._running:
-                self._tell_of_waiting(entry)
+        for entry in {entry.id: entry for entry in entries if entry and entry.id not in self._running}.values():
+            self._tell_of_waiting(entry)
         self._queue.forget(keys)
         return [self._running[job] for job in concerned]
 
@@ -546,12 +545,15 @@ class Dispatcher:
     def _tell_of_waiting(self, entry: Entry) -> None:
         """Tell others of what has happened to a job that does not run: it was queued, held, released or cancelled."""
         try:
-            job = self._queue.read(entry.id)
+            request = self._queue.request(entry.id)
+            if not self._notifier.receivers(request):
+                return
+            job = fold(request, self._queue.status(entry.id), self._queue.commands(entry.id))
         except HeadendError as error:
             if error.retryable:
                 raise
             return  # it is told of when it is to start
-        if job.state.active or not self._notifier.receivers(job) or not (deliveries := self._announce(job)):
+        if job.state.active or not (deliveries := self._announce(job)):
             return
         status = replace(
             job.status,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import urllib3
 
 from headend.app.jobs.events import SECRET_VARIABLE, body_of, event, secret_of, signed_headers
-from headend.app.jobs.model import Job, utc_now
+from headend.app.jobs.model import Job, JobRequest, utc_now
 from headend.core import documents, layout
 from headend.core.errors import ConfigError
 from headend.core.storage import Store
@@ -99,9 +99,9 @@ class Notifier:
         secret = os.environ.get(SECRET_VARIABLE)
         self._secret = secret_of(secret) if secret else None
 
-    def receivers(self, job: Job) -> int:
+    def receivers(self, request: JobRequest) -> int:
         """How many are told of a job's changes."""
-        return len(job.request.notify) + bool(self._hook)
+        return len(request.notify) + bool(self._hook)
 
     def announce(self, job: Job, number: int) -> tuple[Delivery, ...]:
         """Put a change into the outbox, before it is written.
@@ -116,7 +116,7 @@ class Notifier:
         Raises:
             StorageError: The store refuses.
         """
-        found = tuple(Delivery(job.id, number, position) for position in range(self.receivers(job)))
+        found = tuple(Delivery(job.id, number, position) for position in range(self.receivers(job.request)))
         for each in found:
             self._store.put(layout.outbox(each.job, each.number, each.position), b"")
         return found
