@@ -10,6 +10,7 @@ import time
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -112,16 +113,19 @@ class Watcher:
                 record = layout.ingested(digest(url, version))
                 # What was refused is looked at again when its sidecar was corrected.
                 refusal = layout.ingested(digest(url, f"{version} {_version(beside) if beside else ''}"))
-                if not self._known(record) and not self._known(refusal):
+                if not self._known(record, refusal):
                     taken = self._take(info, version, found)
                     self._store.put(record if taken.job else refusal, documents.write(taken))
                     done.append(taken)
         return tuple(done)
 
-    def _known(self, record: str) -> bool:
-        if record not in self._recorded and any(True for _ in self._store.keys(record)):
-            self._recorded.add(record)
-        return record in self._recorded
+    def _known(self, *records: str) -> bool:
+        if self._recorded.isdisjoint(records):
+            self._recorded.update(islice(filter(self._is_stored, records), 1))
+        return not self._recorded.isdisjoint(records)
+
+    def _is_stored(self, record: str) -> bool:
+        return any(True for _ in self._store.keys(record))
 
     def _whole(self, info: ObjectInfo, found: Mapping[str, ObjectInfo]) -> bool:
         if info.key + MARK in found:
