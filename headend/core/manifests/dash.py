@@ -106,8 +106,12 @@ def mpd(outline: ReleaseOutline, base: str = "", steering: str = "") -> bytes:
         Xml.SubElement(root, "ContentSteering", asked_first).text = steering
     elif base:
         Xml.SubElement(root, "BaseURL").text = base
-    for part in _parts(outline):
-        _period(root, outline, part)
+    parts, sheets = _parts(outline), outline.thumbnails
+    # A Period can't begin within a sheet: players count sheets and tiles from its start.
+    if sheets is not None and any(part.first_frame % sheets.rendition.sheet_frames for part in parts):
+        sheets = None
+    for part in parts:
+        _period(root, outline, part, sheets)
     Xml.indent(root)
     return bytes(Xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
@@ -119,30 +123,29 @@ class _Part:
     Attributes:
         number: From 1; also that of the key's period.
         segments: Its segments: the first one's number, and the one behind the last.
-        frames: Its first frame, and the one behind the last.
+        first_frame: Its first frame.
         start_s: When it starts.
     """
 
     number: int
     segments: tuple[int, int]
-    frames: tuple[int, int]
+    first_frame: int
     start_s: Fraction
 
 
 def _parts(outline: ReleaseOutline) -> tuple[_Part, ...]:
     grid = outline.grid
     schedule = outline.protection.schedule if outline.protection is not None else WHOLE_TITLE
-    count, bounds, starts_s = grid.segment_count, grid.segment_bounds(), grid.segment_starts_s()
+    count, bounds = grid.segment_count, grid.segment_bounds()
     each = schedule.period_segments or count
-    ends = (min(first + each, 1 + count) for first in range(1, 1 + count, each))
     return tuple(
-        _Part(number, (first, end), (bounds[first - 1], bounds[end - 1]), starts_s[first - 1])
-        for number, (first, end) in enumerate(zip(range(1, 1 + count, each), ends, strict=True), start=1)
+        _Part(number, (first, min(first + each, 1 + count)), bounds[first - 1], bounds[first - 1] / grid.frame_rate)
+        for number, first in enumerate(range(1, 1 + count, each), start=1)
     )
 
 
-def _period(root: Xml.Element, outline: ReleaseOutline, part: _Part) -> None:
-    """Describe a part of the title."""
+def _period(root: Xml.Element, outline: ReleaseOutline, part: _Part, sheets: OutlinedTrack[Thumbnails] | None) -> None:
+    """Describe a part of the title, with thumbnails where all parts can have them."""
     protection = outline.protection
     start = "PT0S" if part.number == 1 else _duration(part.start_s)
     period = Xml.SubElement(root, "Period", {"id": str(part.number), "start": start})
@@ -168,9 +171,7 @@ def _period(root: Xml.Element, outline: ReleaseOutline, part: _Part) -> None:
         wanted = (trick.rendition.codec, trick.rendition.video_range)
         main = [number for number, family in enumerate(families, start=1) if family[:2] == wanted]
         _trick_set(period, outline.timelines, main, trick, outline.grid, protection, part)
-    sheets = outline.thumbnails
-    # A Period can't begin within a sheet: players count sheets and tiles from its start.
-    if sheets is not None and all(one.frames[0] % sheets.rendition.sheet_frames == 0 for one in _parts(outline)):
+    if sheets is not None:
         _image_set(period, sheets, outline.grid, part)
     for number, adaptation_set in enumerate(period, start=1):
         adaptation_set.set("id", str(number))
@@ -256,7 +257,7 @@ def _image_set(period: Xml.Element, thumbnails: OutlinedTrack[Thumbnails], grid:
         {
             "timescale": str(ticks.ticks_per_second),
             "duration": str(laid.sheet_frames * ticks.frame_ticks),
-            "startNumber": str(1 + part.frames[0] // laid.sheet_frames),
+            "startNumber": str(1 + part.first_frame // laid.sheet_frames),
             "media": f"{_FOLDER}/$Number${layout.SHEET_SUFFIX}",
         },
     )
