@@ -107,6 +107,9 @@ class HollowStore(MemoryStore):
         found += MemoryStore.list(self, prefix)
         return iter(sorted((info for info in found if info.key > after), key=lambda info: info.key))
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        return (info.key for info in self.list(prefix))
+
 
 def film(hours: float) -> EncodePlan:
     """The plan of a 2160p SDR title with 5.1 sound."""

@@ -80,7 +80,7 @@ def take(store: Store, plan: EncodePlan) -> Stock:
         sizes_of = dict(
             zip(plan.tracks, pool.map(lambda id: _sizes(store, title, plan.tracks[id]), plan.tracks), strict=True)
         )
-        receipts = [info.key for info in store.list(layout.receipts(title))]
+        receipts = tuple(store.keys(layout.receipts(title)))
         for receipt in pool.map(lambda key: _read_receipt(store, key), receipts):
             if receipt is not None:
                 _take_receipt(stock, receipt, sizes_of)

@@ -158,7 +158,7 @@ def keep_reference(store: Store, title: str, reference: Reference) -> None:
 
 def references(store: Store, title: str) -> tuple[Reference, ...]:
     """All that is known of how a title's renditions are compared."""
-    return _read_all(store, Reference, [info.key for info in store.list(layout.references(title))])
+    return _read_all(store, Reference, tuple(store.keys(layout.references(title))))
 
 
 # --- measurements and reports -------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def known(store: Store, title: str, viewing: Viewing, every: int) -> Known:
         every: From one measured frame to the next.
     """
     found = Known(viewing, every)
-    keys = [info.key for info in store.list(layout.reports(title)) if info.key.endswith("/report.json")]
+    keys = [key for key in store.keys(layout.reports(title)) if key.endswith("/report.json")]
     for report in _read_all(store, QualityReport, keys):
         found.add_report(report)
     for measurement in measurements(store, title):
@@ -184,7 +184,7 @@ def known(store: Store, title: str, viewing: Viewing, every: int) -> Known:
 
 def measurements(store: Store, title: str) -> tuple[Measurement, ...]:
     """What tasks have found that is in no report yet."""
-    return _read_all(store, Measurement, [info.key for info in store.list(layout.measurements(title))])
+    return _read_all(store, Measurement, tuple(store.keys(layout.measurements(title))))
 
 
 def tidy(store: Store, title: str, tasks: Iterable[str]) -> None:

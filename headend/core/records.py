@@ -130,6 +130,6 @@ def attempts(store: Store, title: str) -> tuple[Attempt, ...]:
     Raises:
         StorageError: The store can't be read, or a record is damaged.
     """
-    keys = [info.key for info in store.list(layout.attempts(title)) if not info.key.endswith(BEGUN_SUFFIX)]
+    keys = [key for key in store.keys(layout.attempts(title)) if not key.endswith(BEGUN_SUFFIX)]
     found = (documents.read(Attempt, store.get(key), key=key) for key in keys)
     return tuple(sorted(found, key=lambda attempt: (attempt.task, attempt.number)))

@@ -130,7 +130,7 @@ def check_manifests(store: Store, presentation: Presentation, document: Release)
 def _keys(store: Store, presentation: Presentation) -> set[str]:
     """The keys of all objects of a presentation's tracks."""
     folders = [f"{layout.track_path(presentation.title, track.id)}/" for track in stored_tracks(presentation)]
-    listed = read_all(lambda folder: [info.key for info in store.list(folder)], folders)
+    listed = read_all(lambda folder: tuple(store.keys(folder)), folders)
     return {key for _, keys in listed for key in keys}
 
 

@@ -44,7 +44,7 @@ def releases_of(settings: StoreSettings) -> tuple[Release, ...]:
 
 def _tracks(store: Store, title: str) -> Iterator[tuple[Track, float]]:
     sound = False
-    for key in (found.key for found in store.list(layout.tracks(title))):
+    for key in store.keys(layout.tracks(title)):
         if not key.endswith(f"/{layout.INDEX}"):
             continue
         index = track_index.decode(store.get(key), key=key)
@@ -68,7 +68,7 @@ def stored_tracks(settings: StoreSettings, titles: Iterable[str]) -> dict[tuple[
     store = open_store(settings)
     found = {}
     for title in sorted(titles):
-        for key in (entry.key for entry in store.list(layout.tracks(title))):
+        for key in store.keys(layout.tracks(title)):
             if key.endswith(f"/{layout.INDEX}"):
                 index = track_index.decode(store.get(key), key=key)
                 found[title, index.facts.track] = index.total_bytes, index.segment_count

@@ -195,5 +195,5 @@ def _delivery_of(key: str) -> Delivery | None:
 
 def dead_letters(store: Store) -> tuple[DeadLetter, ...]:
     """All events that were not delivered, by job and number."""
-    keys = [info.key for info in store.list(layout.DEAD_LETTERS)]
+    keys = tuple(store.keys(layout.DEAD_LETTERS))
     return tuple(documents.read(DeadLetter, store.get(key), key=key) for key in keys)
