@@ -16,7 +16,7 @@ from headend.app.jobs.notifying import Notifier
 from headend.app.jobs.queue import Queue
 from headend.app.request import Request
 from headend.app.verifying import verify
-from headend.core import measured
+from headend.core import layout, measured
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import Store, open_store
 from packager.publishing import read_pointer
@@ -24,7 +24,7 @@ from tests.headend.app.jobs.test_notifying import Receiver
 from tests.support.command_line import command, environment, headend
 from tests.support.jobs import picture_ladder
 from tests.support.masters import make_film
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -168,6 +168,20 @@ def test_receivers_hear_of_every_change_in_order_whatever_others_do(queue: Queue
     assert (Notifier(store).outbox(), good.states) == ((), all_states)
     for receiver in (good, late):
         receiver.close()
+
+
+def test_a_damaged_job_with_news_in_the_outbox_keeps_no_dispatcher_from_its_work(
+    queue: Queue, store: Store, tmp_path: Path
+) -> None:
+    damaged = add(queue, store, tmp_path / "film.mov", "damaged")
+    queue.command(damaged, Verb.HOLD)
+    store.put(layout.outbox(damaged, 0, 0), b"")
+    store.put(layout.job_request(damaged), b"{")
+    with dispatching(store, "--until-idle") as process:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    assert any("a notification can't be delivered" in json.loads(line)["text"] for line in out.splitlines())
+    assert store.get(layout.outbox(damaged, 0, 0)) == b""
 
 
 def test_sigterm_puts_running_jobs_back_and_leaves_no_process(queue: Queue, store: Store, tmp_path: Path) -> None:
