@@ -1,5 +1,6 @@
 """A worker's side: a task is carried out, tells how far it is, and notices when it is to stop."""
 
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,8 +47,13 @@ class TaskRun:
 Perform = Callable[[TaskRun], Any]
 
 
-def on_worker(perform: Perform, task: Any, attempt: int, topic: str) -> Any:
-    """Carry out a task on a Dask worker; what it tells goes to a topic as (key, frames | None | line)."""
+def on_worker(perform: Perform, task: Any, attempt: int, topic: str) -> None:
+    """Carry out a task on a Dask worker.
+
+    What it tells goes to a topic: its key, and the frames it has done, None once it has encoded, a line for people, or
+    at last the pickle of what it returns. Dask's own way for results would leave them on the worker until they are
+    asked for; then one that freezes keeps back those of others, which Dask asks for in the same breath.
+    """
     worker = get_worker()
     key = worker.get_current_task()
     told_s = 0.0
@@ -71,9 +77,10 @@ def on_worker(perform: Perform, task: Any, attempt: int, topic: str) -> Any:
 
     folder = Path(worker.local_directory)
     try:
-        return perform(
+        result = perform(
             TaskRun(task, attempt, worker.address, folder, cancelled, on_frames, on_encoded, on_wait, str(key))
         )
     except HeadendError as error:
         error.facts.setdefault("worker", worker.address)
         raise
+    worker.log_event(topic, (key, pickle.dumps(result)))

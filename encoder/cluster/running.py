@@ -4,10 +4,10 @@ All that happens (a future that ends, a look at the workers, a line from a task,
 message in one inbox, and one thread takes them, so that the board needs no lock.
 """
 
-import asyncio
 import contextlib
 import logging
 import math
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -115,6 +115,8 @@ class Runner:
         self._keys: dict[str, tuple[Any, Run, float]] = {}
         """Of each run: its future, and when it was submitted."""
         self._by_run: dict[int, str] = {}
+        self._results: dict[str, bytes] = {}
+        """What runs returned that have not ended yet; always told before the end."""
         self._backlog: list[Any] = []
         self._topic = f"headend-{uuid4().hex}"
         self._client: Client | None = None
@@ -321,10 +323,10 @@ class Runner:
         self._by_run[run.number] = key
         future.add_done_callback(lambda future: self._inbox.put(partial(self._future_ended, future.key)))
 
-    def _told(self, event: tuple[float, tuple[str, int | str | None]]) -> None:
+    def _told(self, event: tuple[float, tuple[str, int | str | bytes | None]]) -> None:
         self._inbox.put(partial(self._heard, *event[1]))
 
-    def _heard(self, key: str, said: int | str | None) -> None:
+    def _heard(self, key: str, said: int | str | bytes | None) -> None:
         if (found := self._keys.get(key)) is None:
             return
         run = found[1]
@@ -332,6 +334,8 @@ class Runner:
             self._board.encoded(run.number)
         elif isinstance(said, int):
             self._on_event(Advance(run.task.id, said, run.job))
+        elif isinstance(said, bytes):
+            self._results[key] = said
         else:
             self._on_event(Notice(f"{run.task.label}, on worker {run.worker}: {said}", run.job))
 
@@ -344,25 +348,18 @@ class Runner:
         if key not in self._keys:
             return
         if (error := _error_of(future, run)) is None:
-            assert self._client is not None and self._client.loop is not None
-            self._client.loop.add_callback(self._fetch, self._client, key, future)
+            self._returned(key)
             return
         self._forget(run)
         self._failed(run, error)
 
-    async def _fetch(self, client: Client, key: str, future: Any) -> None:
-        """Bring a result over, in Dask's loop: it lies on its worker, which may have frozen and never give it."""
-        try:
-            receipt = await client.gather(future, asynchronous=True)
-        except (Exception, asyncio.CancelledError) as error:
-            self._inbox.put(partial(self._not_fetched, key, error))
-        else:
-            self._inbox.put(partial(self._fetched, key, receipt))
-
-    def _fetched(self, key: str, receipt: Any) -> None:
-        if key not in self._keys:
-            return  # its worker had been given up
+    def _returned(self, key: str) -> None:
         future, run, _ = self._keys[key]
+        result = self._results.pop(key, None)
+        if result is None:
+            self._give_up(run, f"the result of {run.task.label} did not arrive", Interrupted)
+            return
+        receipt = pickle.loads(result)
         self._forget(run)
         future.release()
         self._board.done(run.number)
@@ -372,11 +369,6 @@ class Runner:
         if run.job in self._jobs and self._board.finished(run.job):
             self._drop(run.job)
             self._on_ended(run.job, None)
-
-    def _not_fetched(self, key: str, error: BaseException) -> None:
-        if key in self._keys:
-            run = self._keys[key][1]
-            self._give_up(run, f"the result of {run.task.label} did not arrive ({error})", Interrupted)
 
     def _give_up(self, run: Run, message: str, kind: "type[WorkerLost | Interrupted] | None" = None) -> None:
         """A run will not end by itself: its worker is lost."""
@@ -400,6 +392,8 @@ class Runner:
 
     def _forget(self, run: Run) -> Any:
         key = self._by_run.pop(run.number, None)
+        if key is not None:
+            self._results.pop(key, None)
         return self._keys.pop(key)[0] if key is not None else None
 
     def _cancel(self, futures: list[Any]) -> None:
