@@ -39,6 +39,6 @@ def opened(master: Master, store: StoreSettings, run: cluster.TaskRun) -> Iterat
     patiently(lambda: masters.check_unchanged(master, endpoint_url), wait_s, run.cancelled, run.on_wait)
     with (
         TemporaryDirectory(prefix="headend-", dir=run.folder) as folder,
-        masters.opened(master, endpoint_url, patience_s=wait_s) as source,
+        masters.opened(master, endpoint_url, patience_s=wait_s, on_wait=run.on_wait) as source,
     ):
         yield Path(folder), source

@@ -125,7 +125,11 @@ class Source:
 
 @contextmanager
 def opened(
-    master: Master, endpoint_url: str | None = None, *, patience_s: float = DEFAULT_STORE_PATIENCE_S
+    master: Master,
+    endpoint_url: str | None = None,
+    *,
+    patience_s: float = DEFAULT_STORE_PATIENCE_S,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Source]:
     """Open a master for FFmpeg while the block runs.
 
@@ -135,13 +139,14 @@ def opened(
         master: The master.
         endpoint_url: S3 endpoint; None for the SDK's own choice.
         patience_s: How long S3 is waited for when it can't be reached.
+        on_wait: Gets a line for people, now and then while S3 is waited for; called from any thread.
     """
     if not master.url.startswith("s3://"):
         yield Source(master.url)
         return
     from headend.core.storage.range_proxy import serving
 
-    with serving(master.url, master.size_bytes, master.version, endpoint_url, patience_s) as proxy:
+    with serving(master.url, master.size_bytes, master.version, endpoint_url, patience_s, on_wait) as proxy:
         yield Source(proxy.url, lambda: proxy.passed, lambda: proxy.failure)
 
 

@@ -11,8 +11,7 @@ import re
 import secrets
 import socket
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from hmac import compare_digest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headend.core.errors import HeadendError, MasterError, StorageError, StoreUnavailable
+from headend.core.storage.patience import patiently
 from headend.core.storage.s3 import connect, split_url, translated
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 256 << 10
 READ_TIMEOUT_S = 20.0
 """How long S3 may be silent before a request is made again."""
-PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _CHANGED = frozenset({"PreconditionFailed", "412"})
@@ -43,15 +42,25 @@ class RangeProxy:
         etag: What it must be, without quotes.
         endpoint_url: S3 endpoint; None for the SDK's own choice.
         patience_s: How long requests are repeated while S3 can't be reached.
+        on_wait: Gets a line for people, now and then while S3 is waited for; called from any thread.
     """
 
-    def __init__(self, url: str, size_bytes: int, etag: str, endpoint_url: str | None, patience_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        size_bytes: int,
+        etag: str,
+        endpoint_url: str | None,
+        patience_s: float,
+        on_wait: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.size_bytes = size_bytes
         self.passed = 0
         """Bytes that were passed on, and attempts that failed: grows as long as there is any sign of life."""
         self.failure: HeadendError | None = None
         """Why a request could not be answered at last."""
-        self._object_url, self._etag, self._patience_s = url, etag, patience_s
+        self._object_url, self._etag = url, etag
+        self._patience_s, self._on_wait = patience_s, on_wait
         self._bucket, self._key = split_url(url)
         self._client: S3Client = connect(endpoint_url, attempts=1, read_timeout_s=READ_TIMEOUT_S)
         # Demuxers are chosen by the suffix, too.
@@ -88,31 +97,38 @@ class RangeProxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def read(self, start: int, end: int) -> Iterator[bytes]:
+    def read(self, start: int, end: int) -> Generator[bytes, None, None]:
         """Read the bytes from ``start`` up to ``end``, however often S3 breaks off.
 
         Raises:
             MasterError: The object has changed, or is gone.
             StorageError: S3 refuses, or could not be reached for too long.
         """
-        failures, failed_s = 0, time.monotonic()
-        while start < end:
+        blocks: Generator[bytes, None, None] | None = None
+
+        def next_block() -> bytes:
+            nonlocal blocks
             try:
-                for block in self._read_once(start, end):
-                    start += len(block)
-                    self.passed += len(block)
-                    failures, failed_s = 0, time.monotonic()
-                    yield block
-                if start < end:
+                blocks = blocks or self._read_once(start, end)
+                if not (block := next(blocks, b"")):
                     raise StoreUnavailable(f"{self._object_url} broke off", key=self._key)
             except StoreUnavailable:
-                if self._stopped.is_set() or time.monotonic() - failed_s > self._patience_s:
-                    raise
+                blocks = None
                 self.passed += 1
-                self._stopped.wait(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
-                failures += 1
+                raise
+            return block
 
-    def _read_once(self, start: int, end: int) -> Iterator[bytes]:
+        try:
+            while start < end:
+                block = patiently(next_block, self._patience_s, self._stopped.is_set, self._on_wait)
+                start += len(block)
+                self.passed += len(block)
+                yield block
+        finally:
+            if blocks is not None:
+                blocks.close()
+
+    def _read_once(self, start: int, end: int) -> Generator[bytes, None, None]:
         try:
             with translated(f"can't read {self._object_url}", self._key):
                 found = self._client.get_object(
@@ -194,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             pass  # FFmpeg has read enough, and seeks
         finally:
-            blocks.close()  # type: ignore[attr-defined]
+            blocks.close()
 
     def _head(self, status: int, length: int, more: dict[str, str] | None = None) -> None:
         with suppress(OSError):
@@ -211,9 +227,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(url: str, size_bytes: int, etag: str, endpoint_url: str | None, patience_s: float) -> Iterator[RangeProxy]:
+def serving(
+    url: str,
+    size_bytes: int,
+    etag: str,
+    endpoint_url: str | None,
+    patience_s: float,
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Iterator[RangeProxy]:
     """Serve an object while the block runs; see `RangeProxy`."""
-    proxy = RangeProxy(url, size_bytes, etag, endpoint_url, patience_s)
+    proxy = RangeProxy(url, size_bytes, etag, endpoint_url, patience_s, on_wait)
     proxy.start()
     try:
         yield proxy
