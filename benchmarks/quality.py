@@ -20,8 +20,8 @@ from benchmarks import charts, clips, encoding, shaka, vmaf, ways
 from benchmarks.clips import FRAME_RATE, Mezzanine
 from benchmarks.encoding import HEADEND, SHAKA, TOGETHER
 from encoder import measuring, sampling
-from encoder.command import bit_depth_of
 from encoder.measuring import Shown, file_picture
+from encoder.picture.colour import bit_depth_of
 from headend.core.errors import HeadendError
 from headend.core.media import Codec, Effort, VideoRendition
 from headend.core.media.quality import HD

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 
 from encoder import pairs
-from encoder.command import MENDING, SourcePicture, VideoCommands, bit_depth_of
+from encoder.command import MENDING, SourcePicture, VideoCommands
 from encoder.measuring import MOST_RENDITIONS, spacing
 from encoder.pairs import Pair
+from encoder.picture.colour import bit_depth_of
 from encoder.references import View, views
 from headend.core import documents
 from headend.core.media import TrackKeys, VideoRendition

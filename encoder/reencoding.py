@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import PurePosixPath
 
-from encoder.command import MUXING, logged
+from encoder.command import MUXING, pass_log
 from encoder.families import FINER, TIGHTER
 from headend.core.rates import Bound
 
@@ -152,8 +152,8 @@ def reencode(argv: Sequence[str], segments: Iterable[Reencode]) -> tuple[str, ..
         graph += f";{output.label}{','.join(steps)}{label}"
         shown = {name: int(segment.share * int(output.options[name])) for name in RATES}
         changed = TIGHTER[str(output.options["c:v"])]({**output.options, **shown}, factors)
-        chosen.append(Output(label, {**changed, **logged(output.id, changed)}, output.path))
-    # As in the task's own command: see `encoder.command.logged`.
+        chosen.append(Output(label, {**changed, **pass_log(output.id, changed)}, output.path))
+    # As in the task's own command: see `encoder.command.pass_log`.
     return _Command(
         command.opening, graph, tuple(sorted(chosen, key=lambda output: PASS not in output.options))
     ).words()

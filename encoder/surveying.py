@@ -1,6 +1,6 @@
 """The survey: a quick encode of a whole title, which tells how hard each of its GOPs is.
 
-The command is built in `encoder.command`; here is what is read from its output.
+`encoder.command.survey` builds its command; this module reads its output.
 """
 
 import re

@@ -12,9 +12,10 @@ from itertools import pairwise
 from math import log2
 
 from encoder import measuring, seeking
-from encoder.command import REFERENCE, VideoCommands, bit_depth_of
+from encoder.command import REFERENCE, VideoCommands
 from encoder.conforming import Conformed
 from encoder.costs import SAFE, Pricing
+from encoder.picture.colour import bit_depth_of
 from headend.core.codecs import VIDEO
 from headend.core.media import Codec, EncodeTask, Kind, ReadRange, VideoRendition
 from headend.core.media.analysis import Excerpt, SurveyTask, Trial, TrialTask

@@ -11,8 +11,7 @@ from threading import BoundedSemaphore
 import av
 
 from encoder import probing
-from encoder.command import bit_depth_of
-from encoder.picture.colour import light_of
+from encoder.picture.colour import bit_depth_of, light_of
 from encoder.sound.command import language_code
 from headend.core.codecs import VIDEO
 from headend.core.errors import MasterError

@@ -9,8 +9,10 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+import av
+
 from headend.core.errors import MasterError
-from headend.core.media import Colour, DolbyVision, Light, Master, VideoRange, VideoTrack
+from headend.core.media import Colour, DolbyVision, Light, Master, VideoRange, VideoRendition, VideoTrack
 
 SDR_COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
 """What tone-mapped renditions are, and those of 8 bits of a wide gamut."""
@@ -71,6 +73,11 @@ def complete_colour(track: VideoTrack) -> tuple[Colour, tuple[str, ...]]:
 def is_wide(colour: Colour) -> bool:
     """Whether an SDR colour has a wider gamut than BT.709."""
     return colour.primaries in _WIDE and colour.transfer not in _HDR
+
+
+def bit_depth_of(rendition: VideoRendition) -> int:
+    """Bits of a rendition's samples."""
+    return max(component.bits for component in av.VideoFormat(rendition.pixel_format).components)
 
 
 def light_of(video_range: VideoRange, master: Light, *, bit_depth: int = 10) -> Light:

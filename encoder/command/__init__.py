@@ -1,0 +1,36 @@
+"""Encode commands as data: decode once, scale in one cascade, feed many encoders.
+
+Comes in: a master's picture, the grid and renditions. Goes out: FFmpeg arguments with placeholders for the master and
+for the folder of the outputs. Nothing here runs a command or reads a file; it must not import planning.
+"""
+
+from encoder.command.base import GLOBAL, MASTER, MENDING, PROGRAM, SCRATCH
+from encoder.command.cascade import is_narrowed, scaled
+from encoder.command.outputs import FRAGMENTS, MUXING, REFERENCE, REFERENCE_FILE, pass_log
+from encoder.command.source import SourcePicture, source_options
+from encoder.command.stills import POSTERS, SHEETS, SideOutputs, side_outputs
+from encoder.command.survey import SURVEY_FILE
+from encoder.command.video import VideoCommands
+
+__all__ = [
+    "FRAGMENTS",
+    "GLOBAL",
+    "MASTER",
+    "MENDING",
+    "MUXING",
+    "POSTERS",
+    "PROGRAM",
+    "REFERENCE",
+    "REFERENCE_FILE",
+    "SCRATCH",
+    "SHEETS",
+    "SURVEY_FILE",
+    "SideOutputs",
+    "SourcePicture",
+    "VideoCommands",
+    "is_narrowed",
+    "pass_log",
+    "scaled",
+    "side_outputs",
+    "source_options",
+]
