@@ -121,9 +121,9 @@ def members(plan: EncodePlan, scheme: Scheme, codecs: frozenset[Codec] | None) -
         codecs: What it is used for; None for everything.
 
     Raises:
-        ConfigError: There is no picture among them.
+        ConfigError: The plan has pictures, and the scheme encrypts none of them.
     """
-    if not any(codecs is None or one.codec in codecs for one in plan.video):
+    if plan.video and not any(codecs is None or one.codec in codecs for one in plan.video):
         there = ", ".join(dict.fromkeys(one.codec for one in plan.video))
         raise ConfigError(
             f"a copy in {scheme} would have no picture: it takes {', '.join(sorted(codecs or ()))}, and the title has "

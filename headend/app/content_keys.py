@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from headend.core.errors import ConfigError
-from headend.core.keys import ContentKey, open_keys
-from headend.core.media import EncodePlan, KeyName, Protection, Scheme, Signal
+from headend.core.keys import ContentKey, KeyStore, open_keys
+from headend.core.media import EncodePlan, KeyClass, KeyName, Protection, Scheme, Signal
 from headend.core.media.protection import key_names
 from headend.core.settings import KeySettings, ProtectionSettings
 from headend.core.storage import Store
@@ -23,7 +23,7 @@ def check(settings: KeySettings, title: str) -> None:
     Raises:
         ConfigError: It can't.
     """
-    open_keys(settings.address, private_key=settings.private_key).keys(title, ())
+    _source(settings).keys(title, ())
 
 
 def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scope, ...]:
@@ -37,7 +37,7 @@ def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scop
         ConfigError: A key is missing or wrong, or a scheme can't encrypt what it is for.
         StorageError: The source of keys can't be reached.
     """
-    source = open_keys(settings.keys.address, private_key=settings.keys.private_key)
+    source = _source(settings.keys)
     systems = tuple(signalling.System(name) for name in settings.systems)
     schedule = sealing.schedule(plan.grid, lead_s=settings.lead_s, rotate_s=settings.rotate_s)
     periods = schedule.period(plan.grid.segment_count)
@@ -50,15 +50,39 @@ def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scop
             for name in key_names(plan.title, scheme, one_key=settings.one_key, epoch=settings.epoch, periods=periods)
             if name.key_class in used
         ]
-        keys = source.keys(plan.title, wanted)
-        names = tuple(replace(keys[name.kid].name, checksum=keys[name.kid].checksum()) for name in wanted)
-        given = source.signals(plan.title, names, [signalling.SYSTEM_IDS[system] for system in systems])
-        signals = _completed(given, signalling.signals(names, systems))
+        names, signals = _described(source, plan.title, wanted, [signalling.SYSTEM_IDS[system] for system in systems])
         # Players of aes-128 need no licence to start, so nothing of it is left in the clear.
         lead = 0 if scheme is Scheme.AES_128 else schedule.lead_segments
         protection = Protection(scheme, names, signals, lead, schedule.period_segments, settings.hdcp)
         found.append(sealing.Scope(protection, codecs))
     return tuple(found)
+
+
+def with_sound(settings: KeySettings, title: str, protection: Protection) -> Protection:
+    """Give a protection the keys of sound, which that of a silent title lacks; one that has them stays as it is.
+
+    Args:
+        settings: Where keys come from.
+        title: Catalogue entry.
+        protection: How the title is encrypted.
+
+    Raises:
+        ConfigError: A key is missing or wrong.
+        StorageError: The source of keys can't be reached.
+    """
+    if any(name.key_class in (KeyClass.AUDIO, KeyClass.ALL) for name in protection.names):
+        return protection
+    periods = max(name.period for name in protection.names)
+    every = key_names(title, protection.scheme, epoch=protection.names[0].epoch, periods=periods)
+    wanted = [name for name in every if name.key_class is KeyClass.AUDIO]
+    systems = tuple(dict.fromkeys(signal.system for signal in protection.signals))
+    names, signals = _described(_source(settings), title, wanted, systems)
+    places = {name.kid: place for place, name in enumerate(every)}
+    return replace(
+        protection,
+        names=tuple(sorted((*names, *protection.names), key=lambda name: places[name.kid])),
+        signals=tuple(sorted((*signals, *protection.signals), key=lambda signal: places[signal.kid])),
+    )
 
 
 def opened(settings: KeySettings, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:
@@ -68,7 +92,7 @@ def opened(settings: KeySettings, title: str, names: Sequence[KeyName]) -> Mappi
         ConfigError: A key is missing, or has another secret than when the title was planned.
         StorageError: The source can't be reached.
     """
-    source = open_keys(settings.address, private_key=settings.private_key)
+    source = _source(settings)
     found = source.keys(title, names)
     keys = {name.kid: ContentKey(name, found[name.kid].secret) for name in names}
     for name in names:
@@ -92,6 +116,20 @@ def of_release(settings: KeySettings, store: Store, title: str, release: str) ->
     protections = [made.protection, *(copy.protection for copy in made.copies)]
     names = tuple(name for one in protections if one is not None for name in one.names)
     return opened(settings, title, names) if names else {}
+
+
+def _source(settings: KeySettings) -> KeyStore:
+    return open_keys(settings.address, private_key=settings.private_key)
+
+
+def _described(
+    source: KeyStore, title: str, wanted: Sequence[KeyName], systems: Sequence[str]
+) -> tuple[tuple[KeyName, ...], tuple[Signal, ...]]:
+    """What is public of some keys, and what manifests tell DRM systems, given by their UUIDs, of them."""
+    keys = source.keys(title, wanted)
+    names = tuple(replace(keys[name.kid].name, checksum=keys[name.kid].checksum()) for name in wanted)
+    given = source.signals(title, names, systems)
+    return names, _completed(given, signalling.signals_for(names, systems))
 
 
 def _completed(given: Sequence[Signal], built: Sequence[Signal]) -> tuple[Signal, ...]:

@@ -1,6 +1,7 @@
 """A clear lead and changing keys: what decryptors that are not headend's make of each part of a track."""
 
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,6 +13,7 @@ import pytest
 
 from encoder import tool
 from headend.app import encrypting, verifying
+from headend.app.editing import Edit, edit
 from headend.app.pipeline import submit
 from headend.app.request import Request
 from headend.core import layout
@@ -20,14 +22,21 @@ from headend.core.keys import ContentKey, lines
 from headend.core.manifests.tracks import AnyTrack
 from headend.core.media import Effort, Presentation, Protection, Scheme
 from headend.core.media.protection import key_names, kid_at
-from headend.core.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
+from headend.core.settings import (
+    AudioFileChoice,
+    ClusterSettings,
+    EncodeSettings,
+    KeySettings,
+    ProtectionSettings,
+    StoreSettings,
+)
 from headend.core.storage import Store, open_store
 from ladders import choosing
 from ladders.loading import load
 from tests.support import encryption
 from tests.support.command_line import headend
 from tests.support.in_process import run_tasks
-from tests.support.masters import Sound, make_film
+from tests.support.masters import Sound, make_film, make_sound
 
 SCHEMES = (Scheme.CBCS, Scheme.CENC, Scheme.AES_128)
 RUNGS = ("avc-90p-*", "hevc-90p-*", "av1-90p-*", "vp9-90p-*", "aac-*", "opus-*")
@@ -239,6 +248,21 @@ def test_verify_opens_every_segment_and_notices_what_should_be_encrypted_and_is_
         assert any(
             finding.object == key and (told in finding.message or "bytes" in finding.message) for finding in found
         )
+
+
+def test_added_sound_has_the_lead_and_the_keys_of_each_period(made: Made, tmp_path: Path) -> None:
+    store = StoreSettings(str(tmp_path / "store"))
+    shutil.copytree(made.folder / "after", store.url)
+    file = make_sound(tmp_path / "fr.wav", duration_s=Fraction(3), sound=[Sound(codec="pcm_s16le", language="")])
+    wanted = Edit(audio=(AudioFileChoice(str(file), "fr"),))
+    edited = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks).placed.presentation
+    assert edited.protection == made.after.protection
+    added = [(p, tracks[-1]) for p, tracks in sets(edited)]
+    for _, track in added:
+        assert (track.rendition.language, len(set(track.kids))) == ("fr", PERIODS)  # type: ignore[union-attr]
+    assert len({kid for _, track in added for kid in track.kids}) == len(SCHEMES) * PERIODS
+    found = verifying.verify(open_store(store), "film", keys=made.settings.keys, deep=True)
+    assert (found.findings, found.not_decoded) == ((), "")
 
 
 def test_what_can_not_be_is_refused_before_anything_is_made(made: Made) -> None:

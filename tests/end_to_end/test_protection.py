@@ -28,18 +28,35 @@ from headend.app.request import Event, PublishedEarly, Request
 from headend.core import layout
 from headend.core.errors import ConfigError, PackagingError, WorkerUnfit
 from headend.core.keys import ContentKey, lines
-from headend.core.media import Codec, Effort, Presentation, Scheme
+from headend.core.media import (
+    AudioRendition,
+    AudioRole,
+    Codec,
+    Effort,
+    KeyClass,
+    Presentation,
+    Scheme,
+    Track,
+)
 from headend.core.media.protection import key_names
-from headend.core.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
+from headend.core.settings import (
+    AudioFileChoice,
+    ClusterSettings,
+    EncodeSettings,
+    KeySettings,
+    ProtectionSettings,
+    StoreSettings,
+)
 from headend.core.storage import Store, open_store
 from ladders import choosing
 from ladders.loading import load
 from packager import publishing
 from packager.conformance import NO_KEYS
+from packager.presentation import stored_tracks
 from tests.support import encryption
 from tests.support.command_line import command, environment, headend
 from tests.support.in_process import run_tasks
-from tests.support.masters import Sound, make_film
+from tests.support.masters import Sound, make_film, make_sound
 
 SCHEMES = (Scheme.CBCS, Scheme.CENC, Scheme.AES_128)
 RUNGS = ("avc-*", "hevc-90p-*", "av1-90p-*", "vp9-90p-*", "aac-*", "opus-*", "eac3-*")
@@ -250,6 +267,98 @@ def test_labels_and_order_reach_the_copies_when_a_title_is_edited(made: Made, tm
         assert {track.rendition.language for track in copy.audio} == {"fr"}
         assert "avc-90p-60k" not in {track.rendition.id for track in copy.video}
     assert verifying.verify(open_store(store), "film", keys=made.settings.keys).findings == ()
+
+
+def test_sound_added_to_an_encrypted_title_is_encrypted_like_the_rest(made: Made, tmp_path: Path) -> None:
+    store, other = StoreSettings(str(tmp_path / "store")), StoreSettings(str(tmp_path / "other"))
+    for one in (store, other):
+        shutil.copytree(made.folder / "after", one.url)
+    file = make_sound(tmp_path / "fr.wav", sound=[Sound(codec="pcm_s16le", frequency_hz=1000, language="")])
+    wanted = Edit(audio=(AudioFileChoice(str(file), "fr", AudioRole.MAIN),))
+    before = set(open_store(store).list(""))
+    would = edit(store, "film", wanted, keys=made.settings.keys, dry_run=True)
+    assert set(open_store(store).list("")) == before
+    edited = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks)
+    assert (edited.added, edited.encoded) == (would.added, len(would.added))
+    release = edited.placed.presentation
+
+    publishing.move(open_store(other), "film", made.clear.release, submitted_at=publishing.now())
+    clear = edit(other, "film", wanted, run=run_tasks).placed.presentation
+    again = encrypting.encrypt(other, "film", made.settings).placed.presentation
+    assert (again.release, again.audio, again.copies) == (release.release, release.audio, release.copies)
+
+    def added(whole: Presentation) -> Presentation:
+        copies = tuple(replace(c, video=(), trick=(), audio=_french(c.audio)) for c in whole.copies)
+        return replace(whole, video=(), trick=(), audio=_french(whole.audio), copies=copies)
+
+    opened = open_store(store)
+    for track in stored_tracks(added(release)):
+        for info in opened.list(f"{layout.track_path('film', track.id)}/"):
+            assert opened.get(info.key) == open_store(other).get(info.key), info.key
+    for track in added(clear).audio:  # nothing of it in the clear
+        assert not list(opened.list(f"{layout.track_path('film', track.id)}/"))
+    for path in Path(other.url).rglob("*-fr-*/*"):
+        (Path(store.url) / path.relative_to(other.url)).parent.mkdir(exist_ok=True)
+        shutil.copy(path, Path(store.url) / path.relative_to(other.url))
+    assert are_decrypted(opened, added(clear), added(release), made.keys, tmp_path) == 5
+    assert [len(copy.audio) for copy in added(release).copies] == [2, 1]  # cenc: AAC and E-AC-3; aes-128: AAC
+    sound = verifying.verify(opened, "film", keys=made.settings.keys, deep=True)
+    assert (sound.findings, sound.not_decoded, sound.not_compared) == ((), "", "")
+    # Taken out and put in again, it is not encoded again.
+    edit(store, "film", Edit(remove=edited.added))
+    repeated = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks)
+    assert (repeated.encoded, repeated.placed.presentation.release) == (0, release.release)
+
+
+def _french(tracks: tuple[Track[AudioRendition], ...]) -> tuple[Track[AudioRendition], ...]:
+    return tuple(track for track in tracks if track.rendition.language == "fr")
+
+
+def test_sound_is_not_added_without_the_keys_of_the_title(made: Made, tmp_path: Path) -> None:
+    store = StoreSettings(str(tmp_path / "store"))
+    shutil.copytree(made.folder / "after", store.url)
+    file = make_sound(tmp_path / "fr.wav", sound=[Sound(codec="pcm_s16le", language="")])
+    wanted = Edit(audio=(AudioFileChoice(str(file), "fr"),))
+    pictures, others = tmp_path / "pictures", tmp_path / "others"
+    pictures.write_text(lines.write(key for key in made.keys.values() if key.name.key_class is not KeyClass.AUDIO))
+    others.write_text(lines.write(ContentKey(key.name, bytes(16)) for key in made.keys.values()))
+    before = {info.key: info.etag for info in open_store(store).list("")}
+    for path in (pictures, others):
+        path.chmod(0o600)
+    for keys, told in (
+        (None, "is encrypted, and so is sound that is added: give the title's keys with --keys"),
+        (KeySettings(str(pictures)), "has no key"),
+        (KeySettings(str(others)), "is not the one that the tracks of 'film' are encrypted with"),
+        (KeySettings(str(tmp_path / "missing")), "can't be read"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            edit(store, "film", wanted, keys=keys, run=run_tasks)
+    publishing.move(open_store(store), "film", made.clear.release, submitted_at=publishing.now())
+    with pytest.raises(ConfigError, match="is not encrypted: leave --keys out"):
+        edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks)
+    publishing.move(open_store(store), "film", made.after.release, submitted_at=publishing.now())
+    after = {info.key: info.etag for info in open_store(store).list("")}
+    pointer = layout.current("film")
+    assert {**after, pointer: ""} == {**before, pointer: ""}
+
+
+def test_a_silent_encrypted_title_gets_the_key_of_sound(made: Made, tmp_path: Path) -> None:
+    store = StoreSettings(str(tmp_path / "store"))
+    master = make_film(tmp_path / "silent.mp4", frame_count=50, size=(160, 90))
+    request = replace(
+        request_for(master, Path(store.url), made.settings),
+        ladder=choosing.part(load("smoke"), rungs=("avc-90p-*", "aac-*")),
+    )
+    silent = submit(request, run=run_tasks).presentation
+    assert silent.protection is not None and {n.key_class for n in silent.protection.names} == {KeyClass.SD}
+    file = make_sound(tmp_path / "fr.wav", sound=[Sound(codec="pcm_s16le", language="")])
+    wanted = Edit(audio=(AudioFileChoice(str(file), "fr"),))
+    made_of = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks).placed.presentation
+    assert made_of.protection is not None
+    assert [name.key_class for name in made_of.protection.names] == [KeyClass.AUDIO, KeyClass.SD]
+    assert {signal.kid for signal in made_of.protection.signals} == {name.kid for name in made_of.protection.names}
+    found = verifying.verify(open_store(store), "film", keys=made.settings.keys, deep=True)
+    assert (found.findings, found.not_decoded) == ((), "")
 
 
 def test_a_clear_release_of_an_encrypted_title_can_get_new_keys(made: Made, tmp_path: Path) -> None:

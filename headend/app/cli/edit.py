@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import click
 
 from headend.app import editing
-from headend.app.cli import options
+from headend.app.cli import options, protecting
 from headend.app.cli.confirming import ask, confirmed
 from headend.app.cli.describing import release_plain
 from headend.app.cli.progress import following
@@ -13,7 +13,7 @@ from headend.app.cli.screen import console, print_json
 from headend.app.cli.wording import count_text
 from headend.core.errors import ConfigError
 from headend.core.media import AudioRole
-from headend.core.settings import AudioFileChoice, ClusterSettings, StoreSettings, TextChoice
+from headend.core.settings import AudioFileChoice, ClusterSettings, KeySettings, StoreSettings, TextChoice
 
 
 def _labels(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[editing.Label, ...]:
@@ -35,6 +35,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     epilog=options.examples(
         "headend edit film --add-subtitles film.de.srt:de --add-subtitles film.en.srt:en:sdh",
         "headend edit film --add-audio film.fr.wav:fr:dub:Français",
+        "headend edit film --add-audio film.fr.wav:fr:dub --keys film.keys",
         "headend edit film --remove vp9-360p-276k --remove vp9-180p-144k",
         "headend edit film --relabel aac-2.0-128k-und:fr:dub:Français",
         "headend edit film --default avc-720p-3000k --default aac-2.0-128k-fr --dry-run",
@@ -72,6 +73,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     "--default", "defaults", multiple=True, metavar="TRACK", help="What players start with: a picture, or a sound."
 )
 @click.option("--order", default="", metavar="TRACK,...", callback=_names, help="These first, in this order.")
+@protecting.source(required=False)
 @confirmed
 @options.existing_store
 @options.cluster
@@ -85,6 +87,7 @@ def command(
     labels: tuple[editing.Label, ...],
     defaults: tuple[str, ...],
     order: tuple[str, ...],
+    keys: KeySettings | None,
     yes: bool,
     dry_run: bool,
     store: StoreSettings,
@@ -98,17 +101,20 @@ def command(
     before stays, and headend publish brings it back.
 
     Only sound that is added is encoded, on the cluster that --scheduler names or on this machine: in the renditions
-    that the release's ladder has for a further programme, and as loud as the others.
+    that the release's ladder has for a further programme, and as loud as the others. To an encrypted title, sound is
+    added encrypted; --keys says where the title's keys are.
     """
     if inside := [choice.source for choice in subtitles if not choice.is_sidecar]:
         raise ConfigError(f"--add-subtitles takes files; {inside[0]} is a stream of a master: submit the master again")
     wanted = editing.Edit(remove, subtitles, audio, labels, defaults, order)
     if wanted == editing.Edit():
         raise ConfigError("say what to change: see headend edit --help")
+    if keys is not None and not audio:
+        raise ConfigError("--keys is for sound that is added to an encrypted title: add --add-audio, or leave it out")
     if not dry_run:
         ask(f"Publish {title!r} {editing.describe(wanted)}?", yes=yes)
     with following(console(stderr=True)) if audio else nullcontext(lambda _: None) as note:
-        edited = editing.edit(store, title, wanted, workers=cluster, dry_run=dry_run, on_event=note)
+        edited = editing.edit(store, title, wanted, workers=cluster, keys=keys, dry_run=dry_run, on_event=note)
     placed = edited.placed
     made = placed.presentation
     if as_json:

@@ -11,6 +11,7 @@ from encoder.languages import standardized
 from encoder.probing import SOUND_CONTAINERS
 from encoder.sound.work import SoundWork
 from encoder.timelines import policy as timing
+from headend.app.editing import encrypting_sound
 from headend.app.performing import order_of, perform
 from headend.app.request import Event, Planned, Step
 from headend.core import records
@@ -35,6 +36,7 @@ from headend.core.settings import (
     AudioChoice,
     AudioFileChoice,
     ClusterSettings,
+    KeySettings,
     StoreSettings,
 )
 from headend.core.storage import Store, masters
@@ -56,7 +58,7 @@ class Added:
 
     Attributes:
         origin: Where it comes from.
-        plan: The tracks that it becomes.
+        plan: The tracks that it becomes; of an encrypted title, encrypted ones.
         work: How these are made.
     """
 
@@ -77,7 +79,7 @@ def look(
     Args:
         choices: The files.
         settings: The store, and where files in S3 are.
-        presentation: The release that gets them.
+        presentation: The release that gets them, from `encrypting_sound.with_keys`.
         known: Ratios of measured to predicted costs.
         on_event: Called with every event.
 
@@ -111,11 +113,21 @@ def make(
     workers: ClusterSettings,
     on_event: Callable[[Event], None],
     run: cluster.RunTasks = cluster.run_tasks,
+    keys: KeySettings | None = None,
 ) -> tuple[Mapping[str, Track[AudioRendition]], int]:
     """Encode what the store does not have yet of a programme.
 
+    Args:
+        added: The programme.
+        store: Where its tracks go.
+        settings: The same store, for workers.
+        workers: Where it is encoded.
+        on_event: Called with every event.
+        run: Runs the tasks.
+        keys: Where workers get content keys from; None for a clear title.
+
     Returns:
-        Its tracks, by the ids of their renditions, and how many of these were encoded.
+        Its tracks, by their names in the plan, and how many renditions were encoded.
 
     Raises:
         EncodingError: The task has failed for good.
@@ -124,7 +136,8 @@ def make(
     """
     stock = take(store, added.plan)
     reused, done = tuple(stock.indexed), stock.done
-    plan = replace(added.plan, tasks=tuple(added.work.tasks(added.plan, frozenset(added.plan.parts) - done)))
+    wanted = frozenset((added.plan.encoded_for(name), chunk) for name, chunk in set(added.plan.parts) - done)
+    plan = replace(added.plan, tasks=tuple(added.work.tasks(added.plan, wanted)))
     on_event(Planned(plan, len(done), reused))
 
     def note(event: cluster.Event) -> None:
@@ -138,13 +151,13 @@ def make(
         on_event(event)
 
     try:
-        run(plan.tasks, partial(perform, order_of(plan, settings)), workers, note, tool=plan.tool)
+        run(plan.tasks, partial(perform, order_of(plan, settings, keys)), workers, note, tool=plan.tool)
     except DamagedMaster as error:
         places = ", ".join(error.facts.get("damage", ()))
         raise MasterError(f"{plan.master.url} is damaged at {places}; deliver it again") from None
     made = fold(store, stock, plan.tracks)
     tidy(store, stock)
-    return made, len(plan.tracks) - len(done)  # type: ignore[return-value]
+    return made, len(wanted)  # type: ignore[return-value]
 
 
 def check_length(file: str, title: str, programme: AudioTrack, *, start_s: Fraction, film_s: Fraction) -> None:
@@ -219,7 +232,9 @@ def _look_at(
         chunks=presentation.grid.chunks(),
         tracks={rendition.id: work.track_id(rendition) for rendition in renditions},
     )
-    return Added(AudioFile(number, probe.master, found.index, start_s), plan, work)
+    return Added(
+        AudioFile(number, probe.master, found.index, start_s), encrypting_sound.encrypted(plan, presentation), work
+    )
 
 
 def _probed(choice: AudioFileChoice, settings: StoreSettings) -> Probe:
