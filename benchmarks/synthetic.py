@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from encoder.tool import ffmpeg_path
 from headend.core import layout
+from headend.core.codecs import AUDIO
 from headend.core.media import (
     AudioRendition,
     Codec,
@@ -46,14 +47,11 @@ ENCODERS: dict[Codec, tuple[str, ...]] = {
     ),
     Codec.AV1: ("libsvtav1", "-preset", "10", "-pix_fmt", "yuv420p10le"),
     Codec.VP9: ("libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-pix_fmt", "yuv420p"),
-    Codec.AAC: ("aac",),
-    Codec.OPUS: ("libopus",),
-    Codec.AC3: ("ac3",),
-    Codec.EAC3: ("eac3",),
+    **{one.codec: (one.encoder,) for one in AUDIO},
 }
 VIDEO = frozenset({Codec.AVC, Codec.HEVC, Codec.AV1, Codec.VP9})
 SHEET_BPS = 40_000
-CODEC_FRAME = {Codec.AAC: 1024, Codec.OPUS: 960, Codec.AC3: 1536, Codec.EAC3: 1536}
+CODEC_FRAME = {one.codec: one.frame_samples for one in AUDIO}
 PRIMING = {Codec.AAC: 1024, Codec.OPUS: 312, Codec.AC3: 256, Codec.EAC3: 256}
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from encoder.conforming import Cadence, Conformed
 from encoder.scaling import halvings, start_of
 from headend.core import documents
-from headend.core.codecs import VIDEO
+from headend.core.codecs import AUDIO, VIDEO
 from headend.core.media import AudioRendition, Codec, Effort, EncodePlan, Kind, Receipt, VideoRange, VideoRendition
 
 SMOOTHING = 0.5
@@ -276,8 +276,9 @@ def measured() -> Costs:
     """The coefficients that came with the installation."""
     file = resources.files("encoder") / "costs.json"
     costs = documents.read(Costs, file.read_bytes(), key="encoder/costs.json")
-    like = {one.codec: costs.video[one.costs_like] for one in VIDEO if one.costs_like is not None}
-    return replace(costs, video={**like, **costs.video})
+    video = {one.codec: costs.video[one.costs_like] for one in VIDEO if one.costs_like is not None}
+    sound = {one.codec: costs.sound_s[one.costs_like] for one in AUDIO if one.costs_like is not None}
+    return replace(costs, video=video | costs.video, sound_s=sound | costs.sound_s)
 
 
 def _frame_s(curve: Curve, rendition: VideoRendition) -> float:

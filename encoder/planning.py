@@ -21,13 +21,12 @@ from encoder.picture.colour import describe as describe_colour
 from encoder.sound.work import SoundWork
 from encoder.trick_play import describe, lay_poster, lay_thumbnails, trick_renditions
 from headend.core import documents, layout
-from headend.core.codecs import VIDEO
+from headend.core.codecs import media_codecs
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import (
     AudioLadder,
     AudioRendition,
     AudioRung,
-    Codec,
     Damage,
     EncodePlan,
     EncodeTask,
@@ -53,8 +52,8 @@ def describe_floor(vmaf: float) -> str:
     )
 
 
-EARLY = frozenset({*(one.codec for one in VIDEO if one.in_first_release), Codec.AAC})
-"""What every player takes: enough for a first release."""
+EARLY = frozenset(one.codec for one in media_codecs() if one.in_first_release)
+"""Codecs that every player decodes: enough for a first release."""
 
 
 class Draft:

@@ -8,11 +8,11 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headend.core.codecs import VIDEO
+from headend.core.codecs import AUDIO, VIDEO
 from headend.core.media import AudioRung, Codec, VideoRange
 
 VIDEO_CODECS = tuple(one.codec for one in VIDEO)
-AUDIO_CODECS = (Codec.AAC, Codec.OPUS, Codec.AC3, Codec.EAC3)
+AUDIO_CODECS = tuple(one.codec for one in AUDIO)
 CRF_LIMITS = {one.codec: one.crf_limit for one in VIDEO}
 """Highest constant rate factor of each video codec's encoder; the lowest is 1."""
 WHOLE_CRF = tuple(one.codec for one in VIDEO if one.whole_crf)

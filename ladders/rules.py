@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from headend.core.codecs import VIDEO
+from headend.core.codecs import AUDIO, VIDEO
 from headend.core.media import AudioRung, Codec
 from ladders.ladder import (
     AUDIO_CODECS,
@@ -29,8 +29,9 @@ CELLULAR_KBPS = 192
 """Highest peak of the lowest variant: Apple, HLS Authoring Specification, 9.21."""
 
 _FORMATS = {(one.codec, *profile) for one in VIDEO for profile in one.profiles}
-# ETSI TS 102 366, Table 4.13 (frmsizecod): AC-3 knows no rates between these.
-_AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
+_RATES_KBPS = {one.codec: one.rates_kbps for one in AUDIO if one.rates_kbps is not None}
+_SURROUND_FALLBACKS = {one.codec: one.surround_fallback for one in AUDIO if one.surround_fallback is not None}
+_UNIVERSAL = frozenset(one.codec for one in AUDIO if one.in_first_release)
 _CHANNELS = {"2.0": 2, "5.1": 6}
 
 
@@ -235,7 +236,7 @@ def _video_default(ladder: Ladder) -> Iterator[str]:
 
 def _audio_default(ladder: Ladder) -> Iterator[str]:
     defaults = [rung for rung in ladder.audio if rung.default]
-    if ladder.audio and [(rung.codec, rung.layout) for rung in defaults] != [(Codec.AAC, "2.0")]:
+    if ladder.audio and [(rung.codec in _UNIVERSAL, rung.layout) for rung in defaults] != [(True, "2.0")]:
         yield ", ".join(rung.id for rung in defaults) or "no default"
 
 
@@ -243,15 +244,16 @@ def _has(ladder: Ladder, codec: Codec, layout: str) -> bool:
     return any((rung.codec, rung.layout) == (codec, layout) for rung in ladder.audio)
 
 
-def _dolby(ladder: Ladder) -> Iterator[str]:
-    if _has(ladder, Codec.EAC3, "5.1") and not _has(ladder, Codec.AC3, "5.1"):
-        yield "eac3 5.1 without ac3 5.1"
+def _surround_fallback(ladder: Ladder) -> Iterator[str]:
+    for codec, fallback in _SURROUND_FALLBACKS.items():
+        if _has(ladder, codec, "5.1") and not _has(ladder, fallback, "5.1"):
+            yield f"{codec} 5.1 without {fallback} 5.1"
 
 
 def _audio_rates(ladder: Ladder) -> Iterator[str]:
     def legal(rung: AudioRung) -> bool:
         channels = _CHANNELS.get(rung.layout, 0)
-        if rung.codec is Codec.AC3 and rung.bit_rate_kbps not in _AC3_KBPS:
+        if rung.bit_rate_kbps not in _RATES_KBPS.get(rung.codec, (rung.bit_rate_kbps,)):
             return False
         return 16 * channels <= rung.bit_rate_kbps <= 128 * channels
 
@@ -260,7 +262,7 @@ def _audio_rates(ladder: Ladder) -> Iterator[str]:
 
 def _cellular(ladder: Ladder) -> Iterator[str]:
     video = min((rung.cap_kbps for rung in ladder.video if rung.codec is Codec.AVC), default=0)
-    audio = min((rung.bit_rate_kbps for rung in ladder.audio if rung.codec is Codec.AAC), default=0)
+    audio = min((rung.bit_rate_kbps for rung in ladder.audio if rung.codec in _UNIVERSAL), default=0)
     if video and audio and video + audio > CELLULAR_KBPS:
         yield f"lowest avc cap {video} and lowest aac {audio} kb/s"
 
@@ -311,10 +313,11 @@ RULES = (
         "mark exactly one stereo AAC rung with default = true; every player needs one (Apple 2.3)",
         _audio_default,
     ),
-    Rule("dolby-fallback", "add an AC-3 5.1 rung beside E-AC-3 5.1 (Apple 2.6)", _dolby),
+    Rule("dolby-fallback", "add an AC-3 5.1 rung beside E-AC-3 5.1 (Apple 2.6)", _surround_fallback),
     Rule(
         "audio-rate",
-        "use layout 2.0 or 5.1 and 16 to 128 kb/s a channel; AC-3 takes only " + ", ".join(map(str, _AC3_KBPS)),
+        "use layout 2.0 or 5.1 and 16 to 128 kb/s a channel"
+        + "".join(f"; {codec} takes only {', '.join(map(str, rates))}" for codec, rates in _RATES_KBPS.items()),
         _audio_rates,
     ),
     Rule(

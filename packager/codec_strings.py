@@ -1,23 +1,18 @@
-"""What manifests call a codec, read from the sample entry that decoders will see.
+"""The codec strings of manifests, read from the sample entry of an init segment.
 
-Sources: RFC 6381 (the form); ISO/IEC 14496-15, annex E (``hvc1``); "AV1 Codec ISO Media File Format Binding", section 5
-(``av01``); "VP Codec ISO Media File Format Binding" (``vp09``); ISO/IEC 14496-1, section 7.2.6 (``esds``).
+Source: RFC 6381 (the form); `headend.core.codecs` names the sources of each codec.
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from headend.core.codecs import VIDEO, ColourCodes, VideoCodec
+from headend.core.codecs import AUDIO, VIDEO, AudioCodec, ColourCodes, VideoCodec, media_codecs
 from headend.core.errors import PackagingError
 from headend.core.media import Codec
 from packager import boxes
 
 SAMPLE_ENTRIES = {
-    **{one.sample_entry: one.codec for one in VIDEO},
-    "mp4a": Codec.AAC,
-    "Opus": Codec.OPUS,
-    "ac-3": Codec.AC3,
-    "ec-3": Codec.EAC3,
+    **{one.sample_entry: one.codec for one in media_codecs()},
     "wvtt": Codec.WVTT,
     "stpp": Codec.IMSC,
 }
@@ -68,6 +63,10 @@ def _of_video(video: VideoCodec) -> Callable[[bytes], str]:
     return lambda init: video.string(_configuration(init, video.configuration_box), _colour(init))
 
 
+def _of_audio(audio: AudioCodec) -> Callable[[bytes], str]:
+    return lambda init: audio.string(_configuration(init, audio.configuration_box))
+
+
 def _colour(init: bytes) -> ColourCodes:
     """Primaries, transfer, matrix (ITU-T H.273) and full-range flag of ``colr``; BT.709 where there is none."""
     box = boxes.entry_box(init, "colr")
@@ -77,45 +76,9 @@ def _colour(init: bytes) -> ColourCodes:
     return primaries, transfer, matrix, flags >> 7
 
 
-def _aac(init: bytes) -> str:
-    descriptors = dict(_descriptors(_configuration(init, "esds")[4:]))
-    object_type = descriptors[_DECODER][0] if _DECODER in descriptors else 0
-    specific = descriptors.get(_DECODER_SPECIFIC, b"")
-    if object_type != 0x40 or len(specific) < 2:
-        raise PackagingError("the mp4a sample entry is not for AAC: its esds box names another object type")
-    audio_type = specific[0] >> 3
-    if audio_type == 31:  # escape: six more bits
-        audio_type = 32 + (int.from_bytes(specific[:2], "big") >> 5 & 0x3F)
-    return f"mp4a.{object_type:x}.{audio_type}"
-
-
-_STREAM, _DECODER, _DECODER_SPECIFIC = 3, 4, 5
-_FIELDS_BYTES = {_STREAM: 3, _DECODER: 13}
-"""Fields before the descriptors inside these two; in files, an ES_Descriptor has none of its optional fields."""
-
-
-def _descriptors(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Walk MPEG-4 descriptors, into the two that hold others."""
-    at = 0
-    while at < len(data):
-        tag, size, more = data[at], 0, True
-        while more:
-            at += 1
-            size, more = size << 7 | data[at] & 0x7F, bool(data[at] & 0x80)
-        body = data[at + 1 : at + 1 + size]
-        at += 1 + size
-        yield tag, body
-        if tag in _FIELDS_BYTES:
-            yield from _descriptors(body[_FIELDS_BYTES[tag] :])
-
-
 _SPELLING: dict[Codec, Callable[[bytes], str]] = {
     **{one.codec: _of_video(one) for one in VIDEO},
-    Codec.AAC: _aac,
-    # Media Source Extensions and DASH spell these as below, whatever the case of the sample entry.
-    Codec.OPUS: lambda _: "opus",
-    Codec.AC3: lambda _: "ac-3",
-    Codec.EAC3: lambda _: "ec-3",
+    **{one.codec: _of_audio(one) for one in AUDIO},
     Codec.WVTT: lambda _: "wvtt",
     # W3C, TTML Profile Registry: the text profile of IMSC 1.
     Codec.IMSC: lambda _: "stpp.ttml.im1t",

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from headend.core.codecs import VIDEO
+from headend.core.codecs import media_codecs
 from headend.core.errors import ConfigError
 from headend.core.media import (
     AudioRendition,
@@ -33,8 +33,8 @@ from packager import boxes
 FORMAT = 1
 """Version of what encrypted tracks are written as. Raise it when `packager.protecting` writes other bytes than before
 for the same clear track."""
-WHOLE_SEGMENT_CODECS = frozenset({*(one.codec for one in VIDEO if one.in_aes_128), Codec.AAC})
-"""What players of ``aes-128`` decode."""
+WHOLE_SEGMENT_CODECS = frozenset(one.codec for one in media_codecs() if one.in_aes_128)
+"""Codecs that players of ``aes-128`` decode."""
 TRACK_CHARACTERS = 10
 SALT_CHARACTERS = 8
 """Of a track's digest; as bytes they are the first half of its initialisation vectors."""

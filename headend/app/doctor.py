@@ -15,12 +15,13 @@ from pathlib import Path
 
 from encoder import cluster, tool
 from headend import __version__
+from headend.core.codecs import media_codecs
 from headend.core.errors import HeadendError
 from headend.core.settings import ClusterSettings, StoreSettings
 from headend.core.storage import Store, open_store
 
-ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "aac", "libopus", "ac3", "eac3")
-"""Encoders of FFmpeg that the ladders that come with headend use."""
+ENCODERS = tuple(one.encoder for one in media_codecs())
+"""Encoders that FFmpeg must have."""
 RACES = 4
 """Pairs of writers that a store is tried with."""
 FILTERS = ("zscale", "libvmaf", "loudnorm", "ebur128", "bwdif")

@@ -22,6 +22,7 @@ from encoder.subtitles import sidecars
 from headend.app import capping, flooring, scoring, task_master
 from headend.app.task_log import TaskLog
 from headend.core import documents, layout, records
+from headend.core.codecs import AUDIO
 from headend.core.errors import ChunkRejected, ConfigError, ObjectMissing, PlanMismatch, ToolFailed, WorkerUnfit
 from headend.core.keys import ContentKey
 from headend.core.media import (
@@ -47,6 +48,7 @@ from headend.core.storage import Store, masters, open_store, patiently
 from headend.core.timing import Chunk, Grid, timescale
 from packager import captions, sealing, segmenting
 
+_FRAME_SAMPLES = {one.codec: one.frame_samples for one in AUDIO}
 UPLOADS = 4
 """Segments of a task that are written to the store at once: hides the latency of S3."""
 
@@ -130,7 +132,7 @@ def order_of(
         divisors={r.id: r.rate_divisor for r in (*plan.video, *plan.trick) if r.rate_divisor > 1},
         vp9_levels={r.id: r.level for r in (*plan.video, *plan.trick) if r.codec is Codec.VP9},
         sample_rate_hz=plan.audio[0].sample_rate_hz if plan.audio else 0,
-        frame_samples={r.id: r.frame_samples for r in plan.audio},
+        frame_samples={r.id: _FRAME_SAMPLES[r.codec] for r in plan.audio},
         text=plan.text,
         thumbnails=plan.thumbnails,
         allow_damaged=plan.allow_damaged,

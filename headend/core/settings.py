@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
-from headend.core.codecs import VIDEO
+from headend.core.codecs import media_codecs
 from headend.core.media import AudioRole, Codec, Crop, Effort, Scheme, TextRole
 
 DEFAULT_STORE = "./headend-store"
@@ -18,8 +18,8 @@ DEFAULT_MOST_SOUND_GAP_S = Fraction(1, 2)
 """A longer hole in the sound is heard as a fault, which a person should decide about."""
 ATTEMPTS = 3
 """How often a task is tried before the job fails."""
-COPIED_CODECS = (*(one.codec for one in VIDEO if one.in_cenc_copy), Codec.AAC, Codec.AC3, Codec.EAC3)
-"""What old devices decode, which can't decrypt ``cbcs``."""
+COPIED_CODECS = tuple(one.codec for one in media_codecs() if one.in_cenc_copy)
+"""Codecs of the devices that can't decrypt ``cbcs``."""
 DEFAULT_STORE_PATIENCE_S = 900.0
 """How long a job waits for a store that can't be reached."""
 DEFAULT_WAIT_FOR_WORKERS_S = 600.0

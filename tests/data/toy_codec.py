@@ -1,7 +1,7 @@
-"""A codec in one file: MPEG-4 Part 2, which headend does not offer.
+"""Two codecs that headend does not offer, each as one descriptor: MPEG-4 Part 2 and Apple Lossless.
 
-Run as a program, it adds the codec as a developer would, with a name in `Codec` and an entry in `VIDEO`, and makes a
-title with it: ``python toy_codec.py MASTER STORE``.
+Run as a program, it adds them as a developer would, with names in `Codec` and entries in `VIDEO` and `AUDIO`, and makes
+a title with them: ``python toy_codec.py MASTER STORE``.
 """
 
 import sys
@@ -9,9 +9,9 @@ from dataclasses import replace
 from fractions import Fraction
 
 from headend.core import codecs
-from headend.core.codecs import Level, Options, Style, VideoCodec
+from headend.core.codecs import AudioCodec, Level, Options, Style, VideoCodec
 from headend.core.codecs.base import ColourCodes, tighter_buffer
-from headend.core.media import Codec, VideoRendition
+from headend.core.media import AudioRendition, AudioRung, Codec, VideoRendition
 
 VISUAL_OBJECT_SEQUENCE = bytes.fromhex("000001b0")
 
@@ -65,9 +65,28 @@ CODEC = VideoCodec(
 )
 
 
+def sound_options(_rendition: AudioRendition) -> Options:
+    """Lossless: the rate asked for means nothing."""
+    return {"c:a": "alac"}
+
+
+SOUND = AudioCodec(
+    codec=name_codec("alac"),
+    encoder="alac",
+    frame_samples=4096,
+    options=sound_options,
+    sample_entry="alac",
+    configuration_box="alac",
+    string=lambda _: "alac",
+    in_hls=False,
+    costs_like=Codec.AAC,
+)
+
+
 def main(master: str, folder: str) -> None:
-    """Add the codec before any room builds its tables; then submit, verify, and print commands and findings."""
+    """Add the codecs before any room builds its tables; then submit, verify, and print commands and findings."""
     codecs.VIDEO = (*codecs.VIDEO, CODEC)
+    codecs.AUDIO = (*codecs.AUDIO, SOUND)
     from headend.app import deciding, pipeline, verifying
     from headend.app.request import Request
     from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
@@ -85,8 +104,9 @@ def main(master: str, folder: str) -> None:
         )
         for number, rung in enumerate(rungs)
     ]  # fmt: skip
+    toy_sound = AudioRung(SOUND.codec, "2.0", 256)
     families = (family, replace(family, codec=CODEC.codec, profile="0"))
-    ladder = replace(smoke, name="toy", families=families, video=(*rungs, *toys))
+    ladder = replace(smoke, name="toy", families=families, video=(*rungs, *toys), audio=(*smoke.audio, toy_sound))
     wrong = [finding for finding in rules.check(ladder) if not finding.advice]
     assert not wrong, wrong
 

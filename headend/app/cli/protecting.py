@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from headend.app.cli import options
 from headend.app.cli.options import Command
+from headend.core.codecs import media_codecs
 from headend.core.errors import ConfigError
 from headend.core.keys import open_keys
 from headend.core.media import Codec, Scheme
@@ -37,7 +38,7 @@ def _systems(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[
 
 
 def _codecs(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[Codec, ...]:
-    codecs = [codec for codec in Codec if codec not in (Codec.VTT, Codec.WVTT, Codec.IMSC)]
+    codecs = [one.codec for one in media_codecs()]
     found = tuple(dict.fromkeys(value.split(",")))
     if wrong := [codec for codec in found if codec not in codecs]:
         raise click.BadParameter(f"{wrong[0]!r} is no codec: use {', '.join(codecs)}, with commas between.")

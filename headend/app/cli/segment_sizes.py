@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from cdn_sim.catalogue import Release, Track
 from headend.core import layout, track_index
+from headend.core.codecs import AUDIO, VIDEO
 from headend.core.errors import ConfigError
 from headend.core.settings import StoreSettings
 from headend.core.storage import Store, open_store
@@ -13,8 +14,8 @@ from packager import publishing
 
 MOST_TITLES = 64
 """Titles that are read; more would say little more of sizes."""
-_CODECS = {"avc1": "avc", "avc3": "avc", "hvc1": "hevc", "hev1": "hevc", "av01": "av1", "vp09": "vp9"}
-_SOUND = ("mp4a", "ac-3", "ec-3", "opus", "Opus", "fLaC")
+_CODECS = {one.sample_entry: str(one.codec) for one in VIDEO}
+_SOUND = tuple(one.sample_entry.lower() for one in AUDIO)
 
 
 def releases_of(settings: StoreSettings) -> tuple[Release, ...]:
@@ -49,7 +50,7 @@ def _tracks(store: Store, title: str) -> Iterator[tuple[Track, float]]:
             continue
         index = track_index.decode(store.get(key), key=key)
         codec = _CODECS.get(index.facts.codec_string.partition(".")[0], "")
-        if not codec and index.facts.codec_string.startswith(_SOUND) and not sound:
+        if not codec and index.facts.codec_string.lower().startswith(_SOUND) and not sound:
             codec, sound = "sound", True
         if codec:
             yield Track(codec, index.facts.average_bps / 1000, tuple(index.sizes_bytes)), _segment_s(index)

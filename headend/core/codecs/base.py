@@ -1,11 +1,11 @@
 """What each codec's file answers, and what it is given."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 
-from headend.core.media import Codec, Colour, ContentLight, Effort, MasteringDisplay, VideoRendition
+from headend.core.media import AudioRendition, Codec, Colour, ContentLight, Effort, MasteringDisplay, VideoRendition
 
 Options = dict[str, str | int | float]
 """FFmpeg output options, by name, without the dash."""
@@ -129,6 +129,55 @@ class VideoCodec:
     configuration_box: str
     string: Callable[[bytes, ColourCodes], str]
     hls_rank: int | None
+    costs_like: Codec | None = None
+    in_first_release: bool = False
+    in_cenc_copy: bool = False
+    in_aes_128: bool = False
+
+
+CICP_SCHEME = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
+CICP_CHANNELS = {"2.0": "2", "5.1": "6"}
+"""ISO/IEC 23091-3, ChannelConfiguration: code points of stereo and 5.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioCodec:
+    """All that the rooms ask of an audio codec.
+
+    Attributes:
+        codec: Its name.
+        encoder: FFmpeg's name of the encoder.
+        frame_samples: Samples per channel in each codec frame, at 48 kHz.
+        options: FFmpeg output options of a rendition.
+        sample_entry: Four characters of the sample entry in MP4.
+        configuration_box: Four characters of the box with the decoder configuration.
+        string: The value of CODECS, from the payload of that box.
+        in_hls: Whether HLS can name it.
+        loudness_options: Options that state the loudness in the stream, from the dialnorm or its placeholder; None if
+            the codec can't state it.
+        rates_kbps: The only bit rates that the codec has; None if it has any.
+        surround_fallback: Codec that a ladder must have in 5.1 if it has this one in 5.1; None for none.
+        channel_scheme: URI of the scheme in which DASH states the channels.
+        channel_values: Value in that scheme, by layout.
+        costs_like: Codec whose encoder takes about as long; used until the installation's costs have this one.
+        in_first_release: Whether every player decodes it, so that it is enough for a first release.
+        in_cenc_copy: Whether old devices that can't decrypt ``cbcs`` decode it.
+        in_aes_128: Whether players of HLS with ``aes-128`` decode it.
+    """
+
+    codec: Codec
+    encoder: str
+    frame_samples: int
+    options: Callable[[AudioRendition], Options]
+    sample_entry: str
+    configuration_box: str
+    string: Callable[[bytes], str]
+    in_hls: bool
+    loudness_options: Callable[[str], Options] | None = None
+    rates_kbps: tuple[int, ...] | None = None
+    surround_fallback: Codec | None = None
+    channel_scheme: str = CICP_SCHEME
+    channel_values: Mapping[str, str] = field(default_factory=CICP_CHANNELS.copy)
     costs_like: Codec | None = None
     in_first_release: bool = False
     in_cenc_copy: bool = False

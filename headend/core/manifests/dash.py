@@ -13,6 +13,7 @@ from itertools import chain, repeat
 from xml.etree import ElementTree as Xml
 
 from headend.core import layout
+from headend.core.codecs import AUDIO
 from headend.core.manifests import content_protection
 from headend.core.manifests.labelling import (
     CLEAR_SPEECH,
@@ -57,8 +58,8 @@ SWITCHING = "urn:mpeg:dash:adaptation-set-switching:2016"
 """DASH-IF Interoperability Points, section 3.8: sets of other codecs to which a player may change on the way."""
 TRICK_MODE = "http://dashif.org/guidelines/trickmode"
 THUMBNAIL_TILE = "http://dashif.org/guidelines/thumbnail_tile"
-CHANNELS = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
-DOLBY_CHANNELS = "tag:dolby.com,2014:dash:audio_channel_configuration:2011"
+CHANNELS = {one.codec: (one.channel_scheme, one.channel_values) for one in AUDIO}
+"""Scheme and values, by layout, in which each codec states its channels."""
 COLOUR = {
     "urn:mpeg:mpegB:cicp:ColourPrimaries": {VideoRange.PQ: "9", VideoRange.HLG: "9"},
     "urn:mpeg:mpegB:cicp:TransferCharacteristics": {VideoRange.PQ: "16", VideoRange.HLG: "18"},
@@ -68,10 +69,6 @@ COLOUR = {
 
 TEXT_ROLES = {TextRole.SUBTITLES: "subtitle", TextRole.SDH: "caption", TextRole.FORCED: "forced-subtitle"}
 """ISO/IEC 23009-1, table 22."""
-
-DOLBY = frozenset({Codec.AC3, Codec.EAC3})
-DOLBY_MASKS = {"2.0": "A000", "5.1": "F801"}
-"""ETSI TS 102 366, table I.1.1: left and right; left, centre, right, both surrounds and LFE."""
 
 
 def mpd(outline: ReleaseOutline, base: str = "", steering: str = "") -> bytes:
@@ -286,11 +283,8 @@ def _audio_set(
     first = tracks[0].rendition
     adaptation_set = _adaptation_set(period, "audio")
     adaptation_set.set("lang", language(first) or UNDETERMINED)
-    if first.codec in DOLBY:
-        _descriptor(adaptation_set, "AudioChannelConfiguration", DOLBY_CHANNELS, DOLBY_MASKS[first.layout])
-    else:
-        # Code points 2 and 6 of ISO/IEC 23091-3 are stereo and 5.1: as many as there are channels.
-        _descriptor(adaptation_set, "AudioChannelConfiguration", CHANNELS, str(first.channels))
+    scheme, values = CHANNELS[first.codec]
+    _descriptor(adaptation_set, "AudioChannelConfiguration", scheme, values[first.layout])
     _protect(adaptation_set, tracks, protection, part)
     Xml.SubElement(adaptation_set, "Label").text = label
     if not DESCRIBES_VIDEO.isdisjoint(first.roles):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from headend.core import layout
-from headend.core.codecs import VIDEO
+from headend.core.codecs import AUDIO, VIDEO
 from headend.core.manifests.key_lines import key_attributes
 from headend.core.manifests.labelling import (
     CLEAR_SPEECH,
@@ -50,8 +50,10 @@ from headend.core.timing import Grid
 
 EFFICIENCY = tuple(one.codec for one in sorted(VIDEO, key=lambda one: one.hls_rank or 0) if one.hls_rank is not None)
 """Video codecs of HLS, from the one that needs most bits for a picture to the one that needs least."""
-CODECS = frozenset({*EFFICIENCY, Codec.AAC, Codec.AC3, Codec.EAC3, Codec.VTT})
-"""What HLS may name: Apple's HLS Authoring Specification knows neither VP9 nor Opus."""
+CODECS = frozenset({*EFFICIENCY, *(one.codec for one in AUDIO if one.in_hls), Codec.VTT})
+"""Codecs that HLS can name: Apple's HLS Authoring Specification has neither VP9 nor Opus."""
+_UNIVERSAL = frozenset(one.codec for one in AUDIO if one.in_first_release)
+"""Audio codecs that every player decodes."""
 
 HEADER = "#EXTM3U"
 VERSION = "#EXT-X-VERSION:7"
@@ -253,8 +255,8 @@ def _groups(audio: Sequence[OutlinedTrack[AudioRendition]]) -> list[_Group]:
 
 
 def _widest(made: Mapping[Codec, Mapping[int, object]], chosen: int | None) -> Codec:
-    """The codec that most programmes were made in; of several, one that has the programme to play unasked, then AAC."""
-    return max(made, key=lambda codec: (len(made[codec]), chosen in made[codec], codec is Codec.AAC))
+    """The codec of most programmes; on a tie one with the default programme, then one that every player decodes."""
+    return max(made, key=lambda codec: (len(made[codec]), chosen in made[codec], codec in _UNIVERSAL))
 
 
 def _kinds(audio: Iterable[OutlinedTrack[AudioRendition]]) -> Iterable[AudioRendition]:
@@ -326,7 +328,7 @@ def _start(
 
 
 def _is_plain(group: _Group) -> bool:
-    return group.kind.codec is Codec.AAC and group.kind.layout == STEREO
+    return group.kind.codec in _UNIVERSAL and group.kind.layout == STEREO
 
 
 def _scores(variants: Sequence[tuple[OutlinedTrack[VideoRendition], _Group | None]]) -> list[int]:

@@ -21,7 +21,7 @@ from functools import cached_property
 from typing import TypeVar
 from urllib.parse import unquote
 
-from headend.core.codecs import VIDEO
+from headend.core.codecs import AUDIO, VIDEO
 from headend.core.manifests import devices
 from headend.core.manifests.devices import Device
 from headend.core.manifests.labelling import UNDETERMINED
@@ -34,7 +34,7 @@ MOST_ITEMS = 32
 """Items of a list."""
 
 PICTURES = frozenset(one.codec for one in VIDEO)
-SOUNDS = frozenset({Codec.AAC, Codec.AC3, Codec.EAC3, Codec.OPUS})
+SOUNDS = frozenset(one.codec for one in AUDIO)
 
 _NUMBER = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))?([kM]?)", re.ASCII)
 _LANGUAGE = re.compile(r"[a-z]{2,8}(?:-[a-z0-9]{1,8}){0,4}", re.ASCII)

@@ -5,16 +5,6 @@ from fractions import Fraction
 
 from headend.core.media.kinds import Codec, TextRole, VideoRange
 
-_FRAME_SAMPLES = {
-    # ISO/IEC 14496-3, section 4.5.1.1: AAC-LC.
-    Codec.AAC: 1024,
-    # RFC 6716, section 2.1.4: frames of 20 ms, always at 48 kHz.
-    Codec.OPUS: 960,
-    # ETSI TS 102 366, section 4.1: six blocks of 256 samples.
-    Codec.AC3: 1536,
-    Codec.EAC3: 1536,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class VideoRendition:
@@ -125,11 +115,6 @@ class AudioRendition:
     roles: tuple[str, ...] = ()
     default: bool = False
     coded_language: str = ""
-
-    @property
-    def frame_samples(self) -> int:
-        """Samples per channel in each codec frame."""
-        return _FRAME_SAMPLES[self.codec]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from headend.core.codecs import VIDEO, VideoCodec
+from headend.core.codecs import VIDEO, VideoCodec, media_codecs
 from headend.core.media import Codec
 from headend.core.storage.local import LocalStore
 from tests.support.command_line import ROOT
-from tests.support.masters import make_film
+from tests.support.masters import Sound, make_film
 
 
 def test_a_codec_is_one_file(tmp_path: Path) -> None:
-    """A master becomes a sound title of a codec that no room has heard of but for its descriptor."""
-    master = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90))
+    """A title is made with a video and an audio codec that the rooms know only from their descriptors."""
+    master = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90), sound=[Sound()])
     done = subprocess.run(
         [sys.executable, ROOT / "tests" / "data" / "toy_codec.py", master, tmp_path],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "'-c:v', 'mpeg4'" in done.stdout
+    assert "'-c:a', 'alac'" in done.stdout
     assert "finding:" not in done.stdout
     texts = {
         info.key.rpartition("/")[2]: LocalStore(tmp_path / "store").get(info.key).decode()
@@ -28,12 +29,14 @@ def test_a_codec_is_one_file(tmp_path: Path) -> None:
         if info.key.endswith((".mpd", "multivariant.m3u8"))
     }
     assert 'codecs="mp4v.20.' in texts["manifest.mpd"]
-    assert "mp4v" not in texts["multivariant.m3u8"], "HLS can't name it"
+    assert 'codecs="alac"' in texts["manifest.mpd"]
+    for codec in ("mp4v", "alac"):
+        assert codec not in texts["multivariant.m3u8"], "HLS can't name it"
 
 
 def test_codecs_have_names_of_their_own() -> None:
     for field in ("codec", "encoder", "sample_entry", "configuration_box"):
-        assert len({getattr(one, field) for one in VIDEO}) == len(VIDEO)
+        assert len({getattr(one, field) for one in media_codecs()}) == len(media_codecs())
     ranks = [one.hls_rank for one in VIDEO if one.hls_rank is not None]
     assert sorted(ranks) == list(range(1, 1 + len(ranks)))
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from lxml import etree
 
+from headend.core.codecs.base import CICP_SCHEME
+from headend.core.codecs.dolby import CHANNEL_SCHEME
 from headend.core.manifests import dash
 from headend.core.manifests.outline import outline_of
 from headend.core.media import Codec, Presentation, TextRole, VideoRange
@@ -112,10 +114,10 @@ def test_sound_says_its_language_its_role_and_its_channels() -> None:
     }
     assert {id: s.get("lang") for id, s in sets.items() if id in "xdf"} == {"x": "und", "d": "de", "f": "fr"}
     channels = {id: value_of(s, "AudioChannelConfiguration") for id, s in sets.items()}
-    assert channels["aac-2.0-64k-en"] == {dash.CHANNELS: "2"}
-    assert channels["opus-5.1-128k-en"] == {dash.CHANNELS: "6"}
-    assert channels["ac3-2.0-128k-en"] == {dash.DOLBY_CHANNELS: "A000"}
-    assert channels["eac3-5.1-128k-en"] == {dash.DOLBY_CHANNELS: "F801"}
+    assert channels["aac-2.0-64k-en"] == {CICP_SCHEME: "2"}
+    assert channels["opus-5.1-128k-en"] == {CICP_SCHEME: "6"}
+    assert channels["ac3-2.0-128k-en"] == {CHANNEL_SCHEME: "A000"}
+    assert channels["eac3-5.1-128k-en"] == {CHANNEL_SCHEME: "F801"}
     assert sets["x"].findtext("Label", namespaces=NAMES) == "']]>< &"
 
 
