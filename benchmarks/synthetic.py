@@ -14,7 +14,7 @@ from functools import cache
 from itertools import pairwise
 
 from encoder.tool import ffmpeg_path
-from headend.core import layout
+from headend.core import boxes, layout
 from headend.core.codecs import AUDIO
 from headend.core.media import (
     AudioRendition,
@@ -33,7 +33,7 @@ from headend.core.media import (
     VideoRendition,
 )
 from headend.core.timing import Chunk, Grid, timescale
-from packager import boxes, presentation
+from packager import presentation
 from packager.presentation import StoredTrack, join, present
 
 AnyRendition = VideoRendition | AudioRendition

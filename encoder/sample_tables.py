@@ -1,23 +1,26 @@
 """Sample tables and edit lists of MOV and MP4, which FFmpeg does not expose.
 
-Source: ISO/IEC 14496-12, sections 4.2 (boxes), 8.3.2 (``tkhd``), 8.5.2 (``stsd``), 8.6.1.3 (``ctts``), 8.6.6
+Masters are made by others: a table that is missing, cut short or contradicts itself counts as absent.
+
+Source: ISO/IEC 14496-12, sections 8.3.2 (``tkhd``), 8.5.2 (``stsd``), 8.6.1.3 (``ctts``), 8.6.6
 (``elst``) and 8.7.3 (``stsz``).
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice, repeat
 
 import av
 
-MOST_BOXES = 100
-"""How many boxes are passed over on the way to ``moov``; each is a request to the store that holds the file."""
-MOST_BYTES = 256 << 20
-"""The largest ``moov`` that is read: that of a day of film is a tenth of it."""
+from headend.core import boxes
+from headend.core.boxes import Box
 
-Read = Callable[[int, int], bytes]
+MOST_BOXES = 100
+"""Boxes that are passed over at most on the way to ``moov``; each is a request to the store that holds the file."""
+MOST_BYTES = 256 << 20
+"""The largest ``moov`` that is read; that of a day of film has a tenth of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,57 +38,57 @@ class Edit:
     rate: Fraction
 
 
-def read_index(location: str, size_bytes: int, options: Mapping[str, str]) -> memoryview:
-    """Read the body of ``moov``.
+class Movie:
+    """The body of a file's ``moov``. Its tracks are found once, so reading all of them takes linear time.
 
     Args:
-        location: The file, as FFmpeg opens it.
-        size_bytes: Its size.
-        options: With which FFmpeg opens it.
-
-    Returns:
-        Nothing where there is none, or none that makes sense.
-
-    Raises:
-        av.FFmpegError: The file can't be read.
+        data: The body; empty if there is none.
     """
 
-    def read(at: int, count: int) -> bytes:
-        # FFmpeg's own way to a part of a file, with its retries and timeouts; a store sends no more than is wanted.
-        part = {
-            "format_whitelist": "data",
-            "protocol_whitelist": f"subfile,{options['protocol_whitelist']}",
-            "initial_request_size": str(count),
-            "raw_packet_size": str(count),
-        }
-        place = f"subfile,,start,{at},end,{min(at + count, size_bytes)},,:{location}"
-        with av.open(place, format="data", options={**options, **part}) as raw:
-            return b"".join(bytes(packet) for packet in raw.demux())
+    def __init__(self, data: bytes | memoryview = b"") -> None:
+        self._data = memoryview(data)
+        self._header = memoryview(b"")
+        self._tracks: dict[int, Box] = {}
+        for box in boxes.until_damage(boxes.children(self._data)):
+            if box.kind == "mvhd":
+                self._header = self._header or self._data[box.body : box.end]
+            elif box.kind == "trak" and (id := self._track_id(box)) is not None:
+                self._tracks.setdefault(id, box)
 
-    for kind, start, end in islice(_boxes(read, size_bytes), MOST_BOXES):
-        if kind == b"moov" and 0 < end - start <= MOST_BYTES:
-            return memoryview(read(start, end - start))
-    return memoryview(b"")
+    def edits(self, track_id: int) -> tuple[Edit, ...]:
+        """Read a track's edit list; empty if there is none that makes sense."""
+        try:
+            return tuple(self._edits(track_id))
+        except (struct.error, ValueError, ZeroDivisionError):
+            return ()
 
+    def sample_entries(self, track_id: int) -> int:
+        """How many sample entries a track has; with several, the format changes in mid-stream. 0 if unknown."""
+        try:
+            return int(struct.unpack_from(">4xI", self._body(track_id, *_TABLES, "stsd"))[0])
+        except struct.error:
+            return 0
 
-def edits(moov: memoryview, track_id: int) -> tuple[Edit, ...]:
-    """Read a track's edit list; nothing where it has none, or none that makes sense.
+    def composition_offsets(self, track_id: int, sample_bytes: Sequence[int]) -> tuple[int, ...] | None:
+        """Read how much later than decoded each sample of a track is shown.
 
-    Args:
-        moov: As `read_index` gives it.
-        track_id: Of the track.
-    """
-    try:
-        return tuple(_edits_of(moov, track_id))
-    except (struct.error, ValueError, ZeroDivisionError):
-        return ()
+        Args:
+            track_id: Of the track.
+            sample_bytes: Sizes of the samples that FFmpeg knows of, in decoding order.
 
+        Returns:
+            One offset for each sample, in the track's ticks; 0 if the track has none. None if the file has no such
+            table, or one of other samples: edit lists may leave some out, and fragments bring more.
+        """
+        try:
+            return self._offsets(track_id, sample_bytes)
+        except (struct.error, ValueError):
+            return None  # cut short, or a required table is missing
 
-def _edits_of(moov: memoryview, track_id: int) -> Iterator[Edit]:
-    film_ticks = _timescale(_body(moov, b"mvhd"))
-    for track in _tracks(moov, track_id):
-        media_ticks = _timescale(_body(_body(track, b"mdia"), b"mdhd"))
-        found = _body(_body(track, b"edts"), b"elst")
+    def _edits(self, track_id: int) -> Iterator[Edit]:
+        film_ticks = _timescale(self._header)
+        media_ticks = _timescale(self._body(track_id, "mdia", "mdhd"))
+        found = self._body(track_id, "edts", "elst")
         if not found:
             return
         version, count = struct.unpack_from(">B3xI", found)
@@ -95,58 +98,9 @@ def _edits_of(moov: memoryview, track_id: int) -> Iterator[Edit]:
             media_s = None if media == -1 else Fraction(media, media_ticks)
             yield Edit(Fraction(duration, film_ticks), media_s, whole + Fraction(part, 1 << 16))
 
-
-def _timescale(header: memoryview) -> int:
-    """Ticks per second, of ``mvhd`` or ``mdhd``."""
-    version, narrow, wide = struct.unpack_from(">B11xI4xI", header)
-    return int(wide if version else narrow)
-
-
-def _tracks(moov: memoryview, track_id: int) -> Iterator[memoryview]:
-    for track in _bodies(moov, b"trak"):
-        version, narrow_id, wide_id = struct.unpack_from(">B11xI4xI", _body(track, b"tkhd"))
-        if track_id == (wide_id if version else narrow_id):
-            yield track
-
-
-def sample_entries(moov: memoryview, track_id: int) -> int:
-    """How many descriptions a track has of its samples; with several, they change in mid-stream. 0 if that is unclear.
-
-    Args:
-        moov: As `read_index` gives it.
-        track_id: Of the track.
-    """
-    try:
-        for track in _tracks(moov, track_id):
-            tables = _body(_body(_body(track, b"mdia"), b"minf"), b"stbl")
-            return int(struct.unpack_from(">4xI", _body(tables, b"stsd"))[0])
-    except (struct.error, ValueError):
-        pass
-    return 0
-
-
-def composition_offsets(moov: memoryview, track_id: int, sample_bytes: Sequence[int]) -> tuple[int, ...] | None:
-    """Read how much later than decoded each sample of a track is shown.
-
-    Args:
-        moov: As `read_index` gives it.
-        track_id: Of the track.
-        sample_bytes: Sizes of the samples that FFmpeg knows of, in decoding order.
-
-    Returns:
-        One offset for each sample, in the track's ticks; 0 where the track has none. None where the file has no such
-        table, or one of other samples: edit lists may leave some out, and fragments bring more.
-    """
-    try:
-        return _offsets_of(moov, track_id, sample_bytes)
-    except (struct.error, ValueError):
-        return None  # cut short, or without what must be there
-
-
-def _offsets_of(moov: memoryview, track_id: int, sample_bytes: Sequence[int]) -> tuple[int, ...] | None:
-    for track in _tracks(moov, track_id):
-        tables = _body(_body(_body(track, b"mdia"), b"minf"), b"stbl")
-        sizes, offsets = _body(tables, b"stsz"), _body(tables, b"ctts")
+    def _offsets(self, track_id: int, sample_bytes: Sequence[int]) -> tuple[int, ...] | None:
+        sizes = self._body(track_id, *_TABLES, "stsz")
+        offsets = self._body(track_id, *_TABLES, "ctts")
         size, count = struct.unpack_from(">4xII", sizes)
         if count != len(sample_bytes):
             return None
@@ -160,30 +114,67 @@ def _offsets_of(moov: memoryview, track_id: int, sample_bytes: Sequence[int]) ->
         values: tuple[int, ...]
         lengths, values = zip(*struct.iter_unpack(">Ii", offsets[8 : 8 + 8 * runs]), strict=True)
         return tuple(chain.from_iterable(map(repeat, values, lengths))) if sum(lengths) == count else None
-    return None
+
+    def _track_id(self, track: Box) -> int | None:
+        header = self._within(track, "tkhd")
+        try:
+            version, narrow, wide = struct.unpack_from(">B11xI4xI", header)
+        except struct.error:
+            return None
+        return int(wide if version else narrow)
+
+    def _body(self, track_id: int, *path: str) -> memoryview:
+        """The body of a track's first box at a path; empty if there is none."""
+        track = self._tracks.get(track_id)
+        return memoryview(b"") if track is None else self._within(track, *path)
+
+    def _within(self, parent: Box, *path: str) -> memoryview:
+        for kind in path:
+            inside = boxes.until_damage(boxes.children(self._data, parent.body, parent.end))
+            found = next((box for box in inside if box.kind == kind), None)
+            if found is None:
+                return memoryview(b"")
+            parent = found
+        return self._data[parent.body : parent.end]
 
 
-def _body(parent: memoryview, kind: bytes) -> memoryview:
-    """The first box of a kind, or nothing."""
-    return next(_bodies(parent, kind), memoryview(b""))
+_TABLES = ("mdia", "minf", "stbl")
 
 
-def _bodies(parent: memoryview, kind: bytes) -> Iterator[memoryview]:
-    found = _boxes(lambda at, count: bytes(parent[at : at + count]), len(parent))
-    return (parent[start:end] for name, start, end in found if name == kind)
+def _timescale(header: memoryview) -> int:
+    """Ticks per second, of ``mvhd`` or ``mdhd``."""
+    version, narrow, wide = struct.unpack_from(">B11xI4xI", header)
+    return int(wide if version else narrow)
 
 
-def _boxes(read: Read, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of the body of each box from the start on, until one does not fit."""
-    at = 0
-    while at + 8 <= end:
-        header = read(at, 16)
-        size, kind = struct.unpack_from(">I4s", header)
-        start = at + (16 if size == 1 else 8)
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", header, 8)
-        stop = at + size if size else end
-        if not start <= stop <= end:
-            return
-        yield kind, start, stop
-        at = stop
+def read_movie(location: str, size_bytes: int, options: Mapping[str, str]) -> Movie:
+    """Read ``moov``.
+
+    Args:
+        location: The file, as FFmpeg opens it.
+        size_bytes: Its size.
+        options: Options with which FFmpeg opens it.
+
+    Returns:
+        A movie without tracks if the file has no ``moov`` that makes sense.
+
+    Raises:
+        av.FFmpegError: The file can't be read.
+    """
+
+    def read(at: int, count: int) -> bytes:
+        # FFmpeg's own way to a part of a file, with its retries and timeouts; a store sends no more than is asked for.
+        part = {
+            "format_whitelist": "data",
+            "protocol_whitelist": f"subfile,{options['protocol_whitelist']}",
+            "initial_request_size": str(count),
+            "raw_packet_size": str(count),
+        }
+        place = f"subfile,,start,{at},end,{min(at + count, size_bytes)},,:{location}"
+        with av.open(place, format="data", options={**options, **part}) as raw:
+            return b"".join(bytes(packet) for packet in raw.demux())
+
+    for box in islice(boxes.until_damage(boxes.walk(read, 0, size_bytes)), MOST_BOXES):
+        if box.kind == "moov" and 0 < box.end - box.body <= MOST_BYTES:
+            return Movie(read(box.body, box.end - box.body))
+    return Movie()

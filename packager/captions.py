@@ -21,10 +21,10 @@ from xml.etree import ElementTree as Xml
 
 from langcodes import Language
 
+from headend.core.boxes import box
 from headend.core.errors import PackagingError
 from headend.core.media import Codec, Cue, Segment, TextRendition
 from headend.core.timing import Grid, timescale
-from packager.boxes import box
 from packager.segmenting import Cut, Sample, fragment_bytes, joined
 
 HEADER = "WEBVTT"

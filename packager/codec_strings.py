@@ -6,10 +6,10 @@ Source: RFC 6381 (the form); `headend.core.codecs` names the sources of each cod
 import struct
 from collections.abc import Callable
 
+from headend.core import boxes
 from headend.core.codecs import AUDIO, VIDEO, AudioCodec, ColourCodes, VideoCodec, media_codecs
 from headend.core.errors import PackagingError
 from headend.core.media import Codec
-from packager import boxes
 
 SAMPLE_ENTRIES = {
     **{one.sample_entry: one.codec for one in media_codecs()},

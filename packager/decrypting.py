@@ -8,10 +8,11 @@ import struct
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from headend.core import boxes
 from headend.core.errors import PackagingError
 from headend.core.keys import ContentKey
 from headend.core.media import Scheme
-from packager import boxes, segmenting
+from packager import segmenting
 
 _BLOCK_BYTES = 16
 _Map = list[tuple[int, int]]

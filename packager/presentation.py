@@ -12,7 +12,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
-from headend.core import track_index
+from headend.core import boxes, track_index
 from headend.core.errors import PackagingError, StorageError
 from headend.core.manifests.tracks import AnyTrack, all_tracks
 from headend.core.media import (
@@ -35,7 +35,6 @@ from headend.core.media import (
 )
 from headend.core.timing import Chunk, Grid, timescale
 from headend.core.track_index import SyncRanges, TrackFacts, TrackIndex
-from packager import boxes
 from packager.codec_strings import codec_of, codec_string
 
 StoredTrack = AnyTrack | Track[Thumbnails] | Track[Poster]

@@ -17,10 +17,11 @@ from functools import partial
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from headend.core import boxes
 from headend.core.errors import PackagingError, PlanMismatch
 from headend.core.keys import ContentKey
 from headend.core.media.protection import WHOLE_TITLE, Schedule, Scheme
-from packager import boxes, coded
+from packager import coded
 from packager.codec_strings import codec_string
 from packager.coded.bits import Ranges
 from packager.segmenting import Auxiliary, Protect, Protector, Sample, fragment_bytes

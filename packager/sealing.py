@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from headend.core import boxes
 from headend.core.codecs import media_codecs
 from headend.core.errors import ConfigError
 from headend.core.media import (
@@ -28,7 +29,6 @@ from headend.core.media import (
 )
 from headend.core.media.protection import MOST_PERIODS, WHOLE_TITLE, key_names, video_class
 from headend.core.timing import Grid
-from packager import boxes
 
 FORMAT = 1
 """Version of what encrypted tracks are written as. Raise it when `packager.protecting` writes other bytes than before

@@ -21,10 +21,10 @@ from itertools import pairwise
 from mmap import MADV_DONTNEED, mmap
 from typing import BinaryIO, ClassVar, NamedTuple, Protocol
 
+from headend.core import boxes
 from headend.core.errors import ChunkRejected, PlanMismatch
 from headend.core.media import EncodedTrack, Loudness, Segment
 from headend.core.timing import SOUND_TAIL_SAMPLES, Chunk, Grid, timescale
-from packager import boxes
 
 _TRUN_OFFSET, _TRUN_FIRST_FLAGS = 0x1, 0x4
 _TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_CTS = 0x100, 0x200, 0x400, 0x800

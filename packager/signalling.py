@@ -13,8 +13,8 @@ import uuid
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
+from headend.core.boxes import box
 from headend.core.media.protection import KeyName, Scheme, Signal
-from packager.boxes import box
 
 
 class System(StrEnum):

@@ -25,7 +25,7 @@ from encoder.probing.formats import FormatFrom, Formats, changes_format
 from encoder.probing.opening import input_options, time_base_of
 from encoder.probing.packets import by_index, note_sound
 from encoder.probing.rates import declared_rate
-from encoder.sample_tables import composition_offsets, read_index
+from encoder.sample_tables import read_movie
 from encoder.timelines import restarts
 from encoder.timelines.spans import PacketTimes
 from headend.core.errors import MasterError
@@ -115,8 +115,8 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
     first, start = head[0], head[0].pts
     offsets: Sequence[int] | None = (0,) * len(entries)
     if picture.codec_context.has_b_frames:
-        moov = read_index(container.name, container.size, input_options(container.name))
-        offsets = composition_offsets(moov, picture.id, [entry.size for entry in entries])
+        movie = read_movie(container.name, container.size, input_options(container.name))
+        offsets = movie.composition_offsets(picture.id, [entry.size for entry in entries])
     if offsets is None or packets[0].pts_ticks is None:
         return None
     # Edit lists and negative offsets move them all alike.

@@ -24,8 +24,7 @@ from encoder.probing.opening import (
 from encoder.probing.packets import note_sound
 from encoder.probing.picture import video_track, with_formats
 from encoder.probing.sound import decoded_sound, sound_track, subtitle_track
-from encoder.sample_tables import edits as edits_of
-from encoder.sample_tables import read_index, sample_entries
+from encoder.sample_tables import read_movie
 from encoder.subtitles.captions import CODECS
 from encoder.timelines import edits, pace
 from encoder.timelines.spans import PacketTimes
@@ -91,9 +90,9 @@ def _listened(master: Master, container: InputContainer) -> Probe:
     """What a file without a picture holds, by the times of its packets."""
     streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
     if container.format.name.startswith("mov,"):
-        moov = read_index(container.name, container.size, input_options(container.name))
+        movie = read_movie(container.name, container.size, input_options(container.name))
         for stream in streams:
-            edits.check(master, stream.index, edits_of(moov, stream.id))
+            edits.check(master, stream.index, movie.edits(stream.id))
     codecs = {stream.index: stream.codec_context.codec.canonical_name for stream in streams}
     times: dict[int, PacketTimes] = {}
     for packet in container.demux(streams) if streams else ():
@@ -137,10 +136,10 @@ def _by_index(container: InputContainer, picture: VideoStream, master: Master) -
         return by_edit_units(container, picture)
     if not container.format.name.startswith("mov,"):
         return None
-    moov = read_index(container.name, container.size, input_options(container.name))
+    movie = read_movie(container.name, container.size, input_options(container.name))
     for stream in (picture, *container.streams.audio):
-        edits.check(master, stream.index, edits_of(moov, stream.id))
-    if any(sample_entries(moov, stream.id) > 1 for stream in (picture, *container.streams.audio)):
+        edits.check(master, stream.index, movie.edits(stream.id))
+    if any(movie.sample_entries(stream.id) > 1 for stream in (picture, *container.streams.audio)):
         return None  # packets tell which holds where
     return indexing.by_container_index(container, picture, master)
 

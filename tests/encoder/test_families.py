@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from encoder.families import AUDIO, VIDEO
+from headend.core import boxes
 from headend.core.codecs.base import Style
 from headend.core.media import Codec, ContentLight, Effort, MasteringDisplay, VideoRange, VideoRendition
-from packager import boxes
 from packager.segmenting import Cut, cut_video, fragments
 from tests.support.encodes import Film, encode_chunk, look_at
 from tests.support.masters import run_ffmpeg

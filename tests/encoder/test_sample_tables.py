@@ -1,6 +1,7 @@
 """When samples are shown, from MOV's own tables."""
 
 import struct
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import av
 import pytest
 
 from encoder.probing import input_options
-from encoder.sample_tables import Edit, composition_offsets, edits, read_index, sample_entries
+from encoder.sample_tables import Edit, Movie, read_movie
+from headend.core import boxes
 from tests.support.masters import Sound, make_film, rewrap
 from tests.support.uneven_masters import with_edits
 
@@ -20,9 +22,12 @@ def packets_of(film: Path) -> list[av.Packet]:
         return [packet for packet in container.demux(video=0) if packet.size]
 
 
+def movie_of(film: Path) -> Movie:
+    return read_movie(f"file:{film}", film.stat().st_size, input_options(str(film)))
+
+
 def offsets_of(film: Path, sample_bytes: list[int], track: int = 1) -> tuple[int, ...] | None:
-    moov = read_index(f"file:{film}", film.stat().st_size, input_options(str(film)))
-    return composition_offsets(moov, track, sample_bytes)
+    return movie_of(film).composition_offsets(track, sample_bytes)
 
 
 @pytest.mark.parametrize("index", ["behind", "before"])
@@ -41,15 +46,14 @@ def test_offsets_are_those_of_the_packets(index: str, tmp_path: Path) -> None:
 def test_descriptions_of_samples_are_counted(tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mov", sound=(Sound(codec="pcm_s16le"),))
     data = film.read_bytes()
-    size = film.stat().st_size
-    moov = read_index(str(film), size, input_options(str(film)))
-    assert [sample_entries(moov, track) for track in (1, 2, 3)] == [1, 1, 0]
+    movie = movie_of(film)
+    assert [movie.sample_entries(track) for track in (1, 2, 3)] == [1, 1, 0]
 
     # The sound has a second one, as where a file was joined of two.
     at = data.rindex(b"stsd") + 8
     film.write_bytes(data[:at] + (2).to_bytes(4) + data[at + 4 :])
-    moov = read_index(str(film), size, input_options(str(film)))
-    assert [sample_entries(moov, track) for track in (1, 2)] == [1, 2]
+    movie = movie_of(film)
+    assert [movie.sample_entries(track) for track in (1, 2)] == [1, 2]
 
 
 def test_without_reordering_there_is_no_offset(tmp_path: Path) -> None:
@@ -86,11 +90,47 @@ def test_edits_are_read_in_seconds(version: int, tmp_path: Path) -> None:
     entries = [(500, None, 1.0), (1500, 6400, 1.0), (1000, 0, 0.5)]
     with_edits(film, entries, version=version)
 
-    moov = read_index(f"file:{film}", film.stat().st_size, input_options(str(film)))
-    assert edits(moov, 1) == (
+    movie = movie_of(film)
+    assert movie.edits(1) == (
         Edit(Fraction(1, 2), None, Fraction(1)),
         Edit(Fraction(3, 2), Fraction(1, 2), Fraction(1)),
         Edit(Fraction(1), Fraction(0), Fraction(1, 2)),
     )
-    assert edits(moov, 2) == ()
-    assert edits(moov[:40], 1) == ()
+    assert movie.edits(2) == ()
+    data = film.read_bytes()
+    moov = boxes.find(data, "moov")
+    assert Movie(data[moov.body : moov.end]).edits(1) == movie.edits(1)
+    assert Movie(data[moov.body : moov.body + 40]).edits(1) == ()
+
+
+class Counted(bytes):
+    """Bytes that count how often a part of them is taken."""
+
+    taken = 0
+
+    def __getitem__(self, key: object) -> bytes:  # type: ignore[override]
+        type(self).taken += 1
+        return super().__getitem__(key)  # type: ignore[index]
+
+
+def test_each_box_header_of_a_hostile_film_is_read_once_however_many_tracks_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tkhd = [bytes(12) + struct.pack(">I", id) + bytes(8) for id in range(1, 301)]
+    data = boxes.box(b"free", b"") * 10_000 + b"".join(boxes.box(b"trak", boxes.box(b"tkhd", body)) for body in tkhd)
+    assert len(list(boxes.children(Counted(data)))) == Counted.taken == 10_300
+
+    walked = 0
+
+    def counted(data: bytes | memoryview, start: int = 0, end: int | None = None) -> Iterator[boxes.Box]:
+        nonlocal walked
+        for box in children(data, start, end):
+            walked += 1
+            yield box
+
+    children = boxes.children
+    monkeypatch.setattr(boxes, "children", counted)
+    movie = Movie(data)
+    assert [movie.sample_entries(id) for id in range(1, 301)] == [0] * 300
+    assert [movie.edits(id) for id in range(1, 301)] == [()] * 300
+    assert walked < 10_300 + 300 * 5

@@ -9,12 +9,11 @@ import av
 import pytest
 
 from headend.app.verifying import verify
-from headend.core import layout
+from headend.core import boxes, layout
 from headend.core.media import Codec, VideoRange
 from headend.core.settings import StoreSettings
 from ladders.ladder import Ladder, RungRange
 from ladders.loading import load
-from packager import boxes
 from tests.support.jobs import Published, submit_small
 from tests.support.masters import make_film, run_ffmpeg
 from tests.support.playback import frame_numbers, track_bytes

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headend.core import boxes
 from headend.core.errors import PackagingError
 from headend.core.media import Codec, Cue, TextRendition, TextRole
 from headend.core.timing import lay_grid
-from packager import boxes, captions
+from packager import captions
 from packager.codec_strings import codec_string
 from packager.segmenting import Cut
 from tests.support.nouns import make_text_rendition

@@ -5,9 +5,9 @@ import pytest
 
 from benchmarks.synthetic import ENCODERS, init_of_codec
 from encoder.tool import ffmpeg_path
+from headend.core import boxes
 from headend.core.errors import PackagingError
 from headend.core.media import Codec
-from packager import boxes
 from packager.codec_strings import codec_of, codec_string
 
 

@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headend.core import boxes
 from headend.core.errors import PackagingError, PlanMismatch
 from headend.core.media.protection import Scheme
-from packager import boxes, coded
+from packager import coded
 from packager.codec_strings import codec_string
 from packager.protecting import _row, iv_of, protection_of
 from packager.segmenting import fragments

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from headend.core import boxes
+from headend.core.boxes import box
 from headend.core.errors import ChunkRejected, HeadendError, PackagingError, PlanMismatch
 from headend.core.media import Codec, Loudness, VideoRendition
 from headend.core.timing import Chunk, Grid, lay_grid
-from packager import boxes
-from packager.boxes import box
 from packager.segmenting import REORDER_FRAMES, Cut, Sample, cut_audio, cut_video, fragment_bytes, fragments
 from tests.support.encodes import Film, encode_chunk, encode_sound, look_at
 from tests.support.frame_numbers import read_frame_number

@@ -11,9 +11,10 @@ import av
 import pytest
 
 from encoder import tool
+from headend.core import boxes
 from headend.core.keys import ContentKey
 from headend.core.media.protection import KeyClass, Scheme, key_name
-from packager import boxes, segmenting
+from packager import segmenting
 from packager.protecting import protection_of
 
 CMAF = ("-movflags", "+cmaf+frag_keyframe+delay_moov+default_base_moof", "-use_editlist", "0")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
+from headend.core import boxes
 from headend.core.media import Crop, Master
-from packager import boxes
 from tests.support.frame_numbers import draw_frame
 
 BEEP_S = Fraction(1, 25)

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from encoder.subtitles import cues
 from encoder.subtitles import ttml as timed_text
-from headend.core import layout
+from headend.core import boxes, layout
 from headend.core.media import Codec, Cue, Presentation, TextRendition, Track
 from headend.core.storage import Store
-from packager import boxes, segmenting
+from packager import segmenting
 
 Shown = tuple[int, int, str]
 """From when to when, in milliseconds, and what is to be read."""

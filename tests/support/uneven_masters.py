@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from packager import boxes
+from headend.core import boxes
 from tests.support.masters import Sound, make_film, make_sound, run_ffmpeg
 
 RATE = Fraction(25)

@@ -1,15 +1,19 @@
-"""ISO base media file format: finding boxes and reading their numbers.
+"""ISO base media file format: the one reader of boxes, for what is made here and for masters.
+
+Finding a box takes time linear in the data that is walked over. Nothing is copied.
 
 Source: ISO/IEC 14496-12, section 4.2 (box structure) and 8.8 (movie fragments).
 """
 
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from headend.core.errors import PackagingError
 
+HEADER_BYTES, LONG_HEADER_BYTES = 8, 16
+"""Size and kind; with the 64-bit size that follows them in a box of 4 GB or more."""
 CONTAINERS = frozenset({"moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "moof", "traf", "dinf"})
 VIDEO_ENTRY_BYTES = 78
 """Fields of VisualSampleEntry before its boxes (section 12.1.3)."""
@@ -60,24 +64,44 @@ def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -
     Raises:
         PackagingError: A box is shorter than its header or reaches past ``end``.
     """
-    stop = len(data) if end is None else end
+    return walk(lambda at, count: data[at : at + count], start, len(data) if end is None else end)
+
+
+def walk(read: Callable[[int, int], bytes | memoryview], start: int, end: int) -> Iterator[Box]:
+    """Walk the boxes that lie side by side between two offsets, reading their headers only.
+
+    Args:
+        read: Returns bytes from an offset on, at most as many as asked for.
+        start: Offset of the first box.
+        end: Offset behind the last one.
+
+    Raises:
+        PackagingError: A box is shorter than its header or reaches past ``end``.
+    """
     at = start
-    while at < stop:
-        if stop - at < 8:
-            raise PackagingError(f"{stop - at} stray bytes where an MP4 box was expected", offset=at)
-        size, kind = struct.unpack_from(">I4s", data, at)
-        body = at + 8
+    while at < end:
+        header = read(at, min(LONG_HEADER_BYTES, end - at))
+        if len(header) < HEADER_BYTES:
+            raise PackagingError(f"{len(header)} stray bytes where an MP4 box was expected", offset=at)
+        size, kind = struct.unpack_from(">I4s", header)
+        body = at + HEADER_BYTES
         if size == 1:
-            if stop - at < 16:
+            if len(header) < LONG_HEADER_BYTES:
                 raise PackagingError("an MP4 box is cut within its header", offset=at)
-            (size,) = struct.unpack_from(">Q", data, body)
-            body += 8
+            (size,) = struct.unpack_from(">Q", header, HEADER_BYTES)
+            body = at + LONG_HEADER_BYTES
         elif size == 0:
-            size = stop - at
-        if size < body - at or at + size > stop:
+            size = end - at
+        if size < body - at or at + size > end:
             raise PackagingError(f"MP4 box {kind!r} of {size} bytes does not fit where it stands", offset=at)
         yield Box(kind.decode("latin-1"), at, body, at + size)
         at += size
+
+
+def until_damage(found: Iterator[Box]) -> Iterator[Box]:
+    """The boxes of a walk up to the first damaged one: for files of others, of which every good part is used."""
+    with suppress(PackagingError):
+        yield from found
 
 
 def find_all(data: bytes | memoryview, path: str, within: Box | None = None) -> Iterator[Box]:
