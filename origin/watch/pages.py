@@ -15,6 +15,7 @@ from aiohttp import hdrs
 
 from headend.core.errors import ObjectMissing
 from headend.core.http.responses import BRIEFLY, File, Response, document, text_file
+from headend.core.http.theme import THEME
 from origin.watch.players import PLAYERS
 
 STATIC = Path(__file__).with_name("static")
@@ -105,7 +106,8 @@ def load(vendor: Path = VENDOR, *, licence_url: str = "", is_steered: bool = Fal
         licence_url: Where players get licences of protected titles; empty for nowhere.
         is_steered: Whether players are sent to other servers, which nobody knows beforehand.
     """
-    paths = [path for folder in (STATIC, vendor) for path in sorted(folder.glob("*")) if path.suffix in TYPES]
+    files = [THEME, *sorted(STATIC.glob("*")), *sorted(vendor.glob("*"))]
+    paths = [path for path in files if path.suffix in TYPES]
     bodies = {path.name: path.read_bytes() for path in paths}
     named = hashlib.sha256(b"".join(name.encode() + b"\0" + body for name, body in sorted(bodies.items())))
     digest = named.hexdigest()[:16]

@@ -62,7 +62,7 @@ def test_all_that_a_page_names_is_there_for_ever_under_its_version(base_url: str
         page = ask(base_url, path, BROWSER)
         assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
         named = re.findall(r'(?:href|src)="([^"]*assets/[^"]*)"', page.body.decode())
-        assert len(named) == 3
+        assert len(named) == 4
         for name in named:
             asset = ask(base_url, folder + name, {"Accept-Encoding": "gzip"})
             assert asset.status == 200

@@ -26,6 +26,7 @@ from headend.app.jobs.plain import entry_plain, full_plain, progress_plain
 from headend.app.jobs.queue import Entry, Queue
 from headend.core.errors import ConfigError, StorageError
 from headend.core.hosts import is_loopback
+from headend.core.http.theme import THEME
 from headend.core.prices import Prices
 
 STATIC = Path(__file__).with_name("static")
@@ -85,9 +86,9 @@ class Console:
     def app(self) -> web.Application:
         """All routes."""
         app = web.Application(middlewares=[self._guard], client_max_size=BODY_BYTES)
-        app.router.add_get("/", _page("index.html"))
-        for path in sorted(STATIC.iterdir()):
-            app.router.add_get(f"/{path.name}", _page(path.name))
+        app.router.add_get("/", _page(STATIC / "index.html"))
+        for path in (THEME, *sorted(STATIC.iterdir())):
+            app.router.add_get(f"/{path.name}", _page(path))
         app.router.add_get("/healthz", _healthy)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/api/v1/openapi.json", _openapi)
@@ -314,9 +315,9 @@ def _loopback_name(host: str) -> bool:
     return is_loopback(name.strip("[]"))
 
 
-def _page(name: str) -> Handler:
-    body = (STATIC / name).read_bytes()
-    kind = TYPES[Path(name).suffix]
+def _page(path: Path) -> Handler:
+    body = path.read_bytes()
+    kind = TYPES[path.suffix]
 
     async def answer(_request: web.Request) -> web.StreamResponse:
         return web.Response(body=body, content_type=kind, charset="utf-8", headers={"Content-Security-Policy": POLICY})
