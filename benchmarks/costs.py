@@ -6,7 +6,7 @@ hardly depend on what else the machine does.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,18 +17,15 @@ import ffmpeg as ffmpeg_python
 import msgspec
 
 import encoder
-from benchmarks import clips
+from benchmarks import clips, renditions
 from benchmarks.clips import ffmpeg
 from encoder import filter_graphs
 from encoder.costs import SAFE, Costs, Curve
-from encoder.families import AUDIO, VIDEO, Style
+from encoder.families import AUDIO, VIDEO
 from encoder.picture.colour import tone_mapped
 from headend.core import documents
-from headend.core.media import AudioRendition, Codec, Colour, Effort, VideoRange, VideoRendition
+from headend.core.media import AudioRendition, Codec, Effort, VideoRange, VideoRendition
 from headend.core.process import Finished
-from ladders import loading
-from ladders.ladder import RungRange, VideoRung
-from ladders.levels import smallest_level
 
 SIZES_PX = ((640, 360), (1280, 720))
 FRAMES, QUICK_FRAMES = 48, 6
@@ -48,7 +45,6 @@ DECODED = {
     "hevc": ("-pix_fmt", "yuv420p10le", "-c:v", "libx265", "-preset", "ultrafast", "-crf", "12"),
 }
 """What masters come in, as FFmpeg makes them."""
-COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
 MEGA = 1_000_000
 
 
@@ -215,7 +211,12 @@ NOISE_CHANNELS = 6
 def _sounds(bench: _Bench) -> Iterator[tuple[Codec, float]]:
     for codec, family in AUDIO.items():
         rendition = AudioRendition("sound", codec, "5.1", NOISE_CHANNELS, 384_000, 48_000, 1, "en", "English")
-        yield codec, bench.run(f"sound in {codec}", *NOISE, *_words(family(rendition))).cpu_s / SOUND_S / NOISE_CHANNELS
+        yield (
+            codec,
+            bench.run(f"sound in {codec}", *NOISE, *renditions.words(family(rendition))).cpu_s
+            / SOUND_S
+            / NOISE_CHANNELS,
+        )
 
 
 def _loudness_s(bench: _Bench) -> float:
@@ -230,8 +231,8 @@ def _checks(bench: _Bench, costs: Costs) -> Iterator[Check]:
     film = ("-stream_loop", "-1", "-i", str(clips.locate()), "-frames:v", str(LARGE_FRAMES), "-map", "0:v")
     ffmpeg(*film, "-vf", f"scale={width}:{height}", *DECODED["prores"], str(master))
     for codec in VIDEO:
-        rendition = _rendition(codec, LARGE_PX)
-        words = _words(VIDEO[codec](rendition, Style(Effort.DRAFT, 2 * RATE, COLOUR)))
+        rendition = renditions.rendition(codec, LARGE_PX, Fraction(RATE))
+        words = renditions.words(renditions.options(rendition, Effort.DRAFT, 2 * RATE))
         steps = f"zscale={width}:{height}:filter=lanczos:range=limited,format={rendition.pixel_format}"
         done = bench.run(f"a task of {codec} in 2160p", "-threads", "1", "-i", str(master), "-vf", steps, *words)
         curve = costs.video[codec][Effort.DRAFT]
@@ -244,9 +245,13 @@ def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:
     """A power law through two sizes."""
     seconds, pixels, memory_mb = [], [], 0.0
     small, large = SIZES_PX
-    fine = _rendition(codec, large)
+    fine = renditions.rendition(codec, large, Fraction(RATE))
     coarse = replace(fine, crf=fine.crf + COARSER)
-    for size, made in ((small, _rendition(codec, small, fine.crf)), (large, fine), (large, coarse)):
+    for size, made in (
+        (small, renditions.rendition(codec, small, Fraction(RATE), fine.crf)),
+        (large, fine),
+        (large, coarse),
+    ):
         cpu_s, peak_bytes = _encoded(bench, made, effort, size)
         reading = bench.bare(size, made.pixel_format)
         seconds.append(max(1e-6, cpu_s - reading.cpu_s) / bench.frames)
@@ -265,13 +270,13 @@ def _curve(bench: _Bench, codec: Codec, effort: Effort) -> Curve:
 
 def _encoded(bench: _Bench, rendition: VideoRendition, effort: Effort, size: tuple[int, int]) -> tuple[float, int]:
     """CPU seconds and peak memory of an encode, with both passes where there are two."""
-    options = VIDEO[rendition.codec](rendition, Style(effort, 2 * RATE, COLOUR))
-    log = ("-passlogfile", str(bench.folder / "pass")) if "pass" in options else ()
+    chosen = renditions.options(rendition, effort, 2 * RATE)
+    log = ("-passlogfile", str(bench.folder / "pass")) if "pass" in chosen else ()
     runs = [
         bench.run(
             f"{rendition.codec} {effort} {size[1]} crf {rendition.crf:g}" + (f", pass {number}" if log else ""),
             *bench.ready(size, rendition.pixel_format),
-            *_words({**options, "pass": number} if log else options),
+            *renditions.words({**chosen, "pass": number} if log else chosen),
             *log,
         )
         for number in ((1, 2) if log else (1,))
@@ -280,36 +285,7 @@ def _encoded(bench: _Bench, rendition: VideoRendition, effort: Effort, size: tup
     return sum(run.cpu_s for run in runs), max(run.peak_memory_bytes for run in runs)
 
 
-def _rendition(codec: Codec, size: tuple[int, int], crf: float | None = None) -> VideoRendition:
-    """The studio ladder's best rung of a size, for a picture that fills it; ``crf`` in the place of its own."""
-    rungs = [r for r in loading.load("studio").video if r.codec is codec and r.range is RungRange.SDR]
-    rung: VideoRung = min(rungs, key=lambda r: (abs(r.height_px - size[1]), -r.average_kbps))
-    deep = codec in (Codec.HEVC, Codec.AV1)
-    level = smallest_level(codec, *size, Fraction(RATE), rung.cap_kbps)
-    assert level is not None
-    return VideoRendition(
-        id=f"{codec}-{size[1]}p",
-        codec=codec,
-        width_px=size[0],
-        height_px=size[1],
-        frame_rate=Fraction(RATE),
-        rate_divisor=1,
-        average_bps=rung.average_kbps * 1000,
-        cap_bps=rung.cap_kbps * 1000,
-        buffer_bits=rung.buffer_kb * 1000,
-        crf=rung.crf if crf is None else crf,
-        profile={Codec.AVC: "high", Codec.HEVC: "main10", Codec.AV1: "main", Codec.VP9: "0"}[codec],
-        level=level.name,
-        pixel_format="yuv420p10le" if deep else "yuv420p",
-        video_range=VideoRange.SDR,
-    )
-
-
 def keep_as_installed(costs: Costs) -> None:
     """Make these the coefficients that plans are made by."""
     path = Path(encoder.__file__).with_name("costs.json")
     path.write_bytes(msgspec.json.format(documents.write(costs)) + b"\n")
-
-
-def _words(options: Mapping[str, str | int | float]) -> list[str]:
-    return [word for name, value in options.items() for word in (f"-{name}", str(value))]

@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks import charts, clips, vmaf
-from encoder.families import VIDEO, Options, Style
-from headend.core.media import Codec, Colour, Effort, VideoRendition
+from benchmarks import charts, clips, renditions, vmaf
+from encoder.families import Options
+from headend.core.media import Codec, Effort
 
 FRAMES, QUICK_FRAMES = 48, 8
 EVERY = vmaf.EVERY
@@ -52,7 +52,7 @@ PRESETS: Mapping[Codec, dict[str, Options]] = {
 REFERENCE = {Codec.AVC: "medium", Codec.HEVC: "medium", Codec.AV1: "7", Codec.VP9: "good 4"}
 """What the others of a codec are compared with."""
 UNCAPPED = ("maxrate", "bufsize", "pass")
-COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
+FRAME_RATE = Fraction(clips.FRAME_RATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,49 +151,26 @@ def measure(
     return Report(frames, vmaf.MODEL, tuple(_rows(ordered, frames)))
 
 
-def _pixel_format(codec: Codec) -> str:
-    return "yuv420p10le" if codec in (Codec.HEVC, Codec.AV1) else "yuv420p"
-
-
 def _ready(clip: str, codec: Codec, frames: int, folder: Path) -> Path:
     width, height = CLIPS[clip]
-    path = folder / f"{clip}-{_pixel_format(codec)}.yuv"
-    steps = f"zscale={width}:{height}:filter=lanczos,format={_pixel_format(codec)}"
+    path = folder / f"{clip}-{renditions.pixel_format_of(codec)}.yuv"
+    steps = f"zscale={width}:{height}:filter=lanczos,format={renditions.pixel_format_of(codec)}"
     film = str(clips.locate(clip))
     clips.ffmpeg("-i", film, "-map", "0:v", "-frames:v", str(frames), "-vf", steps, "-f", "rawvideo", str(path))
     return path
 
 
 def _encode(codec: Codec, preset: Options, frames: int, clip: str, ready: Path, crf: int) -> Point:
-    size_px, pixel_format = CLIPS[clip], _pixel_format(codec)
+    size_px, pixel_format = CLIPS[clip], renditions.pixel_format_of(codec)
     source = vmaf.raw_input(ready, size_px, pixel_format)
     made = ready.with_suffix(f".{crf}.mp4")
-    options = VIDEO[codec](_rendition(codec, size_px, crf), Style(Effort.STANDARD, gop_frames=48, colour=COLOUR))
-    uncapped = {name: value for name, value in options.items() if name not in UNCAPPED} | preset
+    chosen = renditions.options(renditions.rendition(codec, size_px, FRAME_RATE, crf), Effort.STANDARD, vmaf.GOP_FRAMES)
+    uncapped = {name: value for name, value in chosen.items() if name not in UNCAPPED} | preset
     if codec is Codec.VP9:
         uncapped["b:v"] = 0
-    words = [word for name, value in uncapped.items() for word in (f"-{name}", str(value))]
-    done = clips.ffmpeg("-r", "24", *source, *words, str(made))
+    done = clips.ffmpeg("-r", str(FRAME_RATE), *source, *renditions.words(uncapped), str(made))
     told = vmaf.scores([vmaf.file_input(made)], source, size_px, frames, every=EVERY)
     return Point(clip, crf, done.cpu_s, made.stat().st_size, mean(told))
-
-
-def _rendition(codec: Codec, size_px: tuple[int, int], crf: int) -> VideoRendition:
-    return VideoRendition(
-        id="bench",
-        codec=codec,
-        width_px=size_px[0],
-        height_px=size_px[1],
-        frame_rate=Fraction(24),
-        rate_divisor=1,
-        average_bps=0,
-        cap_bps=0,
-        buffer_bits=0,
-        crf=crf,
-        profile={Codec.AVC: "high", Codec.HEVC: "main10", Codec.AV1: "main", Codec.VP9: "0"}[codec],
-        level="4.0",
-        pixel_format=_pixel_format(codec),
-    )
 
 
 def _rows(points: Mapping[tuple[Codec, str], tuple[Point, ...]], frames: int) -> list[Row]:
@@ -215,8 +192,8 @@ def _rows(points: Mapping[tuple[Codec, str], tuple[Point, ...]], frames: int) ->
 
 
 def _takes(codec: Codec, effort: Effort) -> Options:
-    options = VIDEO[codec](_rendition(codec, (640, 360), 30), Style(effort, gop_frames=48, colour=COLOUR))
-    return {name: options[name] for name in ("preset", "deadline", "cpu-used") if name in options}
+    chosen = renditions.options(renditions.rendition(codec, (640, 360), FRAME_RATE), effort, vmaf.GOP_FRAMES)
+    return {name: chosen[name] for name in ("preset", "deadline", "cpu-used") if name in chosen}
 
 
 def _beats(other: Row, row: Row) -> bool:
