@@ -238,12 +238,15 @@ def scaling(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
 @main.command()
 @_out
 @click.option("--quick", is_flag=True, help="A few frames: shows that all works, not what it costs.")
+@click.option("--part", "parts", type=click.Choice(["coefficients", "jobs"]), multiple=True, help="Only this.")
 @click.option("--keep", is_flag=True, help="Plan by these coefficients from now on: write encoder/costs.json.")
-def costs(out: Path | None, quick: bool, keep: bool) -> None:
-    """Measure what encoders and filters take, from which tasks are priced."""
-    from benchmarks.costs import keep_as_installed, measure
+def costs(out: Path | None, quick: bool, parts: tuple[str, ...], keep: bool) -> None:
+    """Measure what encoders and filters take, from which tasks are priced; and how well that predicts whole jobs."""
+    from benchmarks.costs import JOB_TARGET, PARTS, Report, keep_as_installed, measure
 
-    report = measure(quick=quick, on_step=Console(stderr=True).print)
+    if keep and "coefficients" not in (parts or PARTS):
+        raise click.BadParameter("there are no new coefficients to keep: leave out --part jobs", param_hint="--keep")
+    report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
     table = Table("run", "CPU s", "MB", title=f"{report.frames} frames")
     for run in report.runs:
         table.add_row(run.what, f"{run.cpu_s:.2f}", f"{run.memory_mb:.0f}")
@@ -253,6 +256,11 @@ def costs(out: Path | None, quick: bool, keep: bool) -> None:
         console.print(
             f"  a task of 2160p, {check.codec}: {check.measured_mb:.0f} MB of {check.reserved_mb:.0f} reserved"
         )
+    table = Table("job", "renditions", "predicted, CPU s", "took", "off", f"wanted: {JOB_TARGET:.0%}")
+    for job in report.jobs:
+        seconds = (f"{job.predicted_s:,.1f}", f"{job.took_s:,.1f}", f"{job.off:+.0%}")
+        table.add_row(job.name, str(job.renditions), *seconds, "reached" if job.met else "missed")
+    console.print(table)
     _write(out, "costs", report)
     if keep:
         keep_as_installed(report.costs)

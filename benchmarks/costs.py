@@ -3,10 +3,12 @@
 Every encoder runs alone, on ready-made frames of a cartoon and of a street, with the options that headend gives it for
 a rung of the studio ladder, at two sizes; a power law through the two gives all others. CPU seconds of one thread
 hardly depend on what else the machine does.
+
+Then whole jobs are encoded, and what they take is compared with what these coefficients predict.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,10 +19,10 @@ import ffmpeg as ffmpeg_python
 import msgspec
 
 import encoder
-from benchmarks import clips, renditions
-from benchmarks.clips import ffmpeg
+from benchmarks import clips, renditions, ways
+from benchmarks.clips import Mezzanine, ffmpeg
 from encoder import filter_graphs
-from encoder.costs import SAFE, Costs, Curve
+from encoder.costs import SAFE, Costs, Curve, measured
 from encoder.families import AUDIO, VIDEO
 from encoder.picture.colour import tone_mapped
 from headend.core import documents
@@ -46,6 +48,16 @@ DECODED = {
 }
 """What masters come in, as FFmpeg makes them."""
 MEGA = 1_000_000
+JOBS = (
+    (Mezzanine.H264, clips.FILM, None, "web", Effort.STANDARD),
+    (Mezzanine.PRORES, clips.FILM, (1920, 1080), "web", Effort.DRAFT),
+    (Mezzanine.H264, clips.STREET, None, "studio", Effort.STANDARD),
+)
+"""Whole jobs: how the master is delivered, its film, what that is enlarged to, the ladder, and the effort."""
+JOB_FRAMES, QUICK_JOB_FRAMES = 96, 12
+JOB_TARGET = 0.2
+"""By what share a job may take more or less than was predicted."""
+PARTS = ("coefficients", "jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,35 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class JobCheck:
+    """A whole job, as the coefficients predict it and as it was encoded.
+
+    Attributes:
+        name: Master, ladder and effort.
+        renditions: How many it has.
+        frames: Of the master.
+        predicted_s: CPU seconds of all its tasks, as predicted.
+        took_s: CPU seconds that they took.
+    """
+
+    name: str
+    renditions: int
+    frames: int
+    predicted_s: float
+    took_s: float
+
+    @property
+    def off(self) -> float:
+        """By what share of the prediction the job took more; negative for less."""
+        return self.took_s / self.predicted_s - 1
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is reached."""
+        return abs(self.off) <= JOB_TARGET
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What was measured, and what follows from it.
 
@@ -87,12 +128,14 @@ class Report:
         runs: All of them.
         costs: The coefficients.
         checks: Their forecast of memory against what is needed.
+        jobs: Their forecast of whole jobs against what these take.
     """
 
     frames: int
     runs: tuple[Measured, ...]
     costs: Costs
     checks: tuple[Check, ...]
+    jobs: tuple[JobCheck, ...] = ()
 
 
 class _Bench:
@@ -133,17 +176,49 @@ class _Bench:
         return self._bare[key]
 
 
-def measure(*, quick: bool = False, on_step: Callable[[str], None] = lambda _: None) -> Report:
-    """Measure all coefficients.
+def measure(
+    parts: Collection[str] = PARTS,
+    *,
+    quick: bool = False,
+    earlier: Report | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Measure coefficients, and check them by whole jobs.
 
     Args:
+        parts: Some of `PARTS`. Without coefficients, jobs are predicted by those of the installation.
         quick: A few frames: shows that all works, not what it costs.
+        earlier: What an earlier run has found; parts that are not measured are kept from there.
         on_step: Told what runs.
 
     Raises:
         ConfigError: A film is not installed.
         ToolFailed: FFmpeg failed.
     """
+    report = earlier or Report(0, (), measured(), ())
+    if "coefficients" in parts:
+        report = replace(_coefficients(quick, on_step), jobs=report.jobs)
+    if "jobs" in parts:
+        costs = report.costs if "coefficients" in parts else measured()
+        report = replace(report, jobs=tuple(_jobs(costs, QUICK_JOB_FRAMES if quick else JOB_FRAMES, on_step)))
+    return report
+
+
+def _jobs(costs: Costs, frames: int, on_step: Callable[[str], None]) -> Iterator[JobCheck]:
+    """Encode whole jobs as a cluster of one core does, chunk after chunk."""
+    for kind, film, size_px, ladder, effort in JOBS:
+        with TemporaryDirectory(prefix="headend-bench-") as name:
+            folder = Path(name)
+            told = f"{kind} of {film}, {ladder}, {effort}"
+            on_step(f"a job: {told}")
+            master = clips.make_master(kind, clips.locate(film), folder, frames, size_px)
+            job = ways.job_for(master, ladder, lambda _: True, effort, chunk_s=Fraction(frames), costs=costs)
+            predicted_s = sum(task.cost for task in job.plan.tasks)
+            done = ways.headend(job, folder, slots=1)
+            yield JobCheck(told, len(job.renditions), frames, predicted_s, done.cpu_s)
+
+
+def _coefficients(quick: bool, on_step: Callable[[str], None]) -> Report:
     frames = QUICK_FRAMES if quick else FRAMES
     with TemporaryDirectory(prefix="headend-bench-") as name:
         bench = _Bench(Path(name), frames, on_step)

@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.clips import STALL_S, ffmpeg
 from encoder import encoding, planning, reencoding, tool
 from encoder.command import MASTER
+from encoder.costs import Costs
 from headend.app import deciding
 from headend.app.request import Request
 from headend.core.media import Effort, EncodePlan, EncodeTask, VideoRendition
@@ -76,6 +77,7 @@ def job_for(
     effort: Effort,
     chunk_s: Fraction = Fraction(GOP_S),
     keep: Callable[[VideoRendition], bool] = lambda _: True,
+    costs: Costs | None = None,
 ) -> Job:
     """Fit some rungs of a ladder to a master, and plan them.
 
@@ -88,6 +90,7 @@ def job_for(
         effort: The encoders' presets.
         chunk_s: Length of headend's chunks.
         keep: Whether to make a rendition that a rung has become.
+        costs: What tasks are priced by; None for the costs of the installation.
     """
     whole = loading.load(ladder)
     rungs = replace(whole, video=tuple(rung for rung in whole.video if choose(rung)), audio=())
@@ -107,6 +110,7 @@ def job_for(
         settings=settings,
         tool=tool.version(),
         tool_digest=tool.digest(),
+        costs=costs,
     )
     # As in a long film, whose chunks alone keep all workers busy: every chunk is one task.
     return Job(path, draft.with_tasks(workers=1))

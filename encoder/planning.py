@@ -44,12 +44,34 @@ from headend.core.settings import EncodeSettings
 from headend.core.timing import Chunk, Grid, lay_grid
 
 
-def describe_floor(vmaf: float) -> str:
-    """What a floor does, in a line."""
+def describe_floor(vmaf: float, codecs: Collection[Codec]) -> str:
+    """What a floor does to renditions of some codecs, in a line.
+
+    Args:
+        vmaf: The floor.
+        codecs: Those that have SDR renditions.
+    """
+    if not codecs:
+        return "floor → no effect: the title has no SDR rendition"
     return (
         f"floor → in the largest size of each codec, a chunk with a segment below a VMAF of {vmaf:g} is encoded once "
-        "more, with a constant rate factor that is lower by 4 (AV1 and VP9: 8), unless that segment is at its cap"
+        f"more, with a constant rate factor that is lower by {floor_steps(codecs)}, unless that segment is at its cap"
     )
+
+
+def floor_steps(codecs: Collection[Codec]) -> str:
+    """How much a floor lowers the constant rate factor of codecs, of which there is at least one.
+
+    Returns:
+        Such as ``4 (AV1 and VP9: 8)``: codecs that are not named have the first step.
+    """
+    names: dict[float, list[str]] = {}
+    for one in VIDEO:
+        if one.codec in codecs:
+            names.setdefault(one.floor_step_crf, []).append(one.label)
+    first, *others = names
+    told = "; ".join(f"{' and '.join(names[step])}: {step:g}" for step in others)
+    return f"{first:g} ({told})" if told else f"{first:g}"
 
 
 EARLY = frozenset(one.codec for one in media_codecs() if one.in_first_release)
@@ -137,7 +159,10 @@ class Draft:
             decisions = (*decisions, *describe(trick, thumbnails, grid))
         self._floor_vmaf = settings.floor_vmaf
         if settings.floor_vmaf is not None:
-            decisions = (*decisions, describe_floor(settings.floor_vmaf))
+            decisions = (
+                *decisions,
+                describe_floor(settings.floor_vmaf, {rendition.codec for rendition in floored(video)}),
+            )
         written = programmes_of_text.renditions(text)
         self.plan = EncodePlan(
             title=title,

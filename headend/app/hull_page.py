@@ -9,9 +9,9 @@ from html import escape
 from itertools import groupby
 
 from headend.app.analysis import Analysis, CodecAnalysis
+from headend.core.codecs import label_of
 from ladders.hull import CurvePoint
 
-NAMES = {"avc": "H.264", "hevc": "HEVC", "av1": "AV1", "vp9": "VP9"}
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 48, 18, 30, 44
 STYLE = """
@@ -80,7 +80,7 @@ def sentence(analysis: Analysis) -> str:
     fitted = [codec for codec in analysis.codecs if codec.rungs]
     if not fitted:
         return f"Trials of all sizes look the same, so the rungs of {analysis.pattern} are kept."
-    parts = [f"{NAMES.get(each.codec, each.codec)} {_percent(each.saving)}" for each in fitted]
+    parts = [f"{label_of(each.codec)} {_percent(each.saving)}" for each in fitted]
     return f"Bits at equal VMAF, against {analysis.pattern}: {', '.join(parts)}."
 
 
@@ -89,7 +89,7 @@ def _percent(share: float) -> str:
 
 
 def _section(codec: CodecAnalysis) -> str:
-    name = NAMES.get(codec.codec, codec.codec)
+    name = label_of(codec.codec)
     told = f"{_percent(codec.saving)} bits at equal VMAF" if codec.rungs else "the rungs are kept as they were"
     if codec.rungs:
         top, was = codec.rungs[-1], codec.pattern[-1]

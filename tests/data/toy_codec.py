@@ -41,6 +41,7 @@ def string(configuration: bytes, _colour: ColourCodes) -> str:
 
 CODEC = VideoCodec(
     codec=name_codec("mpeg4"),
+    label="MPEG-4",
     profiles=(("0", 8),),
     levels=(Level("5", 414_720, 10_368_000, 8_000, 14_000, 720, 576),),
     block_px=16,

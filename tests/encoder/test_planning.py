@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 
 from encoder.command import POSTERS, SHEETS
 from encoder.conforming import conform
-from encoder.planning import Draft, complete_colour, first_release, usable
+from encoder.planning import Draft, complete_colour, describe_floor, first_release, floor_steps, usable
 from encoder.reencoding import first_pass
-from headend.core import plan_document
+from headend.core import codecs, plan_document
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import Codec, Colour, Effort, EncodePlan, Kind, Part, TextRole, TextTrack
 from headend.core.settings import EncodeSettings
@@ -83,6 +84,37 @@ def test_with_a_floor_each_task_measures_its_renditions_in_its_chunk() -> None:
             assert task.memory_bytes >= check.memory_bytes
     assert any("60" in line for line in plan.decisions if line.startswith("floor"))
     assert plan_document.read(plan_document.write(plan)) == plan
+
+
+@pytest.mark.parametrize(
+    ("present", "steps"),
+    [
+        ({Codec.AVC}, "4"),
+        ({Codec.VP9}, "8"),
+        ({Codec.AVC, Codec.HEVC}, "4"),
+        ({Codec.HEVC, Codec.VP9}, "4 (VP9: 8)"),
+        (set(Codec), "4 (AV1 and VP9: 8)"),
+    ],
+)
+def test_a_floor_tells_the_steps_of_the_codecs_that_the_title_has(present: set[Codec], steps: str) -> None:
+    assert f"lower by {steps}, unless" in describe_floor(60, present)
+
+
+def test_the_steps_of_a_floor_come_from_the_codecs_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = tuple(replace(one, floor_step_crf=2.5) if one.codec is Codec.HEVC else one for one in codecs.VIDEO)
+    monkeypatch.setattr("encoder.planning.VIDEO", changed)
+
+    assert floor_steps(set(Codec)) == "4 (HEVC: 2.5; AV1 and VP9: 8)"
+
+
+def test_the_guide_tells_the_steps_of_a_floor() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "quality.md"
+
+    assert f"lower by {floor_steps(set(Codec))}." in " ".join(guide.read_text().split())
+
+
+def test_a_floor_of_a_title_without_sdr_says_that_it_does_nothing() -> None:
+    assert "no effect" in describe_floor(60, ())
 
 
 def test_the_same_inputs_make_the_same_plan() -> None:

@@ -4,16 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
 
 from encoder import cluster
-from headend.app import quality
+from headend.app import encrypting, quality
 from headend.app.pipeline import submit
 from headend.app.request import Event, Measured, Request
 from headend.core import layout, measured
-from headend.core.errors import ConfigError, MasterError, QualityRefused
+from headend.core.errors import ConfigError, HeadendError, MasterError, QualityRefused
 from headend.core.keys import ContentKey, lines
 from headend.core.keys.base import new_secret
 from headend.core.media import Effort, EncodeTask, Kind
@@ -328,6 +329,71 @@ def test_an_encrypted_release_is_measured_with_its_keys(master: Path, tmp_path: 
     with pytest.raises(ConfigError, match="give --keys"):
         assess(None)
     assert assess(keys).checking is Checking.FULL
+
+
+@pytest.mark.parametrize(
+    "schemes",
+    [
+        pytest.param((Scheme.CBCS,), id="cbcs"),
+        pytest.param((Scheme.AES_128, Scheme.CENC), id="whole segments, and cenc"),
+    ],
+)
+def test_a_release_that_was_encrypted_afterwards_looks_like_the_clear_one(
+    schemes: tuple[Scheme, ...], good: Path, tmp_path: Path, scheduler: str
+) -> None:
+    settings = StoreSettings(str(tmp_path / "store"))
+    copytree(good, tmp_path / "store")
+    store = open_store(settings)
+    clear = current_release(store, "film")
+    before = measured.read_report(store, "film", clear)
+    assert before is not None
+    file = tmp_path / "film.keys"
+    names = {name for scheme in schemes for name in key_names("film", scheme)}
+    file.write_text(lines.write([ContentKey(name, new_secret()) for name in sorted(names)]))
+    file.chmod(0o600)
+    keys = KeySettings(str(file))
+
+    made = encrypting.encrypt(settings, "film", ProtectionSettings(schemes, keys))
+
+    encrypted = made.placed.presentation.release
+    assert encrypted != clear and current_release(store, "film") == encrypted
+    where = ClusterSettings(scheduler)
+    with pytest.raises(ConfigError, match="give --keys"):
+        quality.assess(settings, "film", None, Checking.FULL, thresholds=None, where=where)
+    report = quality.assess(settings, "film", None, Checking.FULL, thresholds=None, where=where, keys=keys)
+    assert report.release == encrypted
+    assert report.outcome is before.outcome
+    assert [one.rendition for one in report.video] == [one.rendition for one in before.video]
+    # Decrypted, it is the clear release bit by bit: so are its scores.
+    assert [one.segments for one in report.video] == [one.segments for one in before.video]
+    assert {one.track for one in report.video} & {one.track for one in before.video} == set()
+    page = store.get(layout.report_page("film", encrypted)).decode()
+    assert 'src="data:image/jpeg;base64,' in page
+    # The clear release keeps its own report.
+    assert measured.read_report(store, "film", clear) == before
+
+
+def test_the_wrong_keys_of_an_encrypted_release_are_told_before_anything_is_measured(
+    good: Path, tmp_path: Path, scheduler: str
+) -> None:
+    settings = StoreSettings(str(tmp_path / "store"))
+    copytree(good, tmp_path / "store")
+    names = key_names("film", Scheme.CBCS)
+    right, wrong = tmp_path / "right.keys", tmp_path / "wrong.keys"
+    for file in (right, wrong):
+        file.write_text(lines.write([ContentKey(name, new_secret()) for name in names]))
+        file.chmod(0o600)
+    encrypting.encrypt(settings, "film", ProtectionSettings((Scheme.CBCS,), KeySettings(str(right))))
+    events: list[Event] = []
+
+    with pytest.raises(HeadendError) as caught:
+        quality.assess(
+            settings, "film", None, Checking.FULL, thresholds=None, where=ClusterSettings(scheduler),
+            keys=KeySettings(str(wrong)), on_event=events.append,
+        )  # fmt: skip
+
+    assert measure_tasks(events) == 0
+    assert "key" in caught.value.message
 
 
 def test_a_release_of_before_says_what_to_do(tmp_path: Path, master: Path, scheduler: str) -> None:

@@ -7,6 +7,7 @@ from math import ceil, floor, log2
 
 from headend.app.judging import clock
 from headend.app.report.colours import colour
+from headend.core.codecs import label_of
 from headend.core.media.quality import PredictedQuality, QualityReport, RenditionQuality, SegmentQuality, Span
 
 ROW_PX, NAME_PX, WIDTH_PX = 13, 168, 1120
@@ -17,9 +18,8 @@ MOST_TITLED = 2500
 CHART_PX = (548, 300)
 HATCH = (
     '<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-    '<rect width="6" height="6" fill="#f3f4f6"/><rect width="1.5" height="6" fill="#d5d9e0"/></pattern>'
+    '<rect width="6" height="6" class="hatch"/><rect width="1.5" height="6" class="stripe"/></pattern>'
 )
-_PALETTE = {"SDR": "#313695", "HDR": "#b45309"}
 
 
 def strip(report: QualityReport) -> str:
@@ -27,6 +27,7 @@ def strip(report: QualityReport) -> str:
     count = report.grid.segment_count
     per_column = ceil(count / MOST_COLUMNS)
     columns = ceil(count / per_column)
+    bounds = report.grid.segment_bounds()
     width = (WIDTH_PX - NAME_PX - 60) / columns
     rows: list[str] = []
     y = 0
@@ -37,7 +38,7 @@ def strip(report: QualityReport) -> str:
             rows.append(f'<text x="{NAME_PX - 8}" y="{y + 10}" text-anchor="end">{escape(one.rendition)}</text>')
             mean = "–" if one.mean is None else f"{one.mean:.1f}"
             rows.append(f'<text x="{WIDTH_PX - 52}" y="{y + 10}">{mean}{" *" if one.tone_mapped else ""}</text>')
-            drawn = _titled(cells, width, y, report) if titled else _paths(cells, width, y)
+            drawn = _titled(cells, width, y, report, bounds) if titled else _paths(cells, width, y)
             rows.append(
                 f'<rect x="{NAME_PX}" y="{y}" width="{columns * width:.1f}" height="{ROW_PX - 2}" fill="url(#hatch)"/>'
                 + "".join(drawn)
@@ -46,7 +47,7 @@ def strip(report: QualityReport) -> str:
         y += 6
     axis = "".join(
         f'<text x="{NAME_PX + place * width:.1f}" y="{y + 8}" text-anchor="middle" class="axis">'
-        f"{escape(clock(report.grid.segment_bounds()[place * per_column], report))}</text>"
+        f"{escape(clock(bounds[place * per_column], report))}</text>"
         for place in range(0, columns, max(1, columns // 8))
     )
     return (
@@ -65,7 +66,7 @@ def rates(report: QualityReport) -> Iterator[tuple[str, str]]:
     bottom = min(90.0, 10.0 * floor(min(one.mean or 0.0 for one in measured) / 10))
     for codec in dict.fromkeys(one.codec for one in measured):
         members = [one for one in measured if one.codec is codec]
-        yield str(codec), _chart(members, report.hulls.get(str(codec), ()), low, max(high, low + 1), bottom)
+        yield label_of(codec), _chart(members, report.hulls.get(str(codec), ()), low, max(high, low + 1), bottom)
 
 
 def timeline(report: QualityReport) -> str:
@@ -75,10 +76,10 @@ def timeline(report: QualityReport) -> str:
     def x(frame: float) -> float:
         return NAME_PX + (WIDTH_PX - NAME_PX - 20) * frame / frames
 
-    def bars(spans: Sequence[Span], fill: str) -> str:
+    def bars(spans: Sequence[Span], kind: str) -> str:
         return "".join(
             f'<rect x="{x(first):.1f}" width="{max(1.5, x(end) - x(first)):.1f}" height="12" '
-            f'fill="{fill}"><title>{escape(clock(first, report))} to {escape(clock(end, report))}</title></rect>'
+            f'class="{kind}"><title>{escape(clock(first, report))} to {escape(clock(end, report))}</title></rect>'
             for first, end in spans
         )
 
@@ -88,17 +89,17 @@ def timeline(report: QualityReport) -> str:
         ("another picture", [span for one in report.video for span in one.other]),
     ]
     lines = [
-        ("looked at", bars(report.master.seen, "#cbd5e1")),
-        ("master black", bars(report.master.black, "#111827")),
-        ("master still", bars(report.master.frozen, "#64748b")),
-        ("cuts", bars([(frame, frame) for frame in report.master.cuts], "#313695")),
-        *((name, bars(spans, "#b2182b")) for name, spans in faults if spans),
+        ("looked at", bars(report.master.seen, "seen")),
+        ("master black", bars(report.master.black, "black")),
+        ("master still", bars(report.master.frozen, "still")),
+        ("cuts", bars([(frame, frame) for frame in report.master.cuts], "cut")),
+        *((name, bars(spans, "fault")) for name, spans in faults if spans),
     ]
     drawn, y = [], 0
     for name, content in lines:
         drawn.append(
             f'<text x="{NAME_PX - 8}" y="{y + 10}" text-anchor="end">{name}</text>'
-            f'<line x1="{NAME_PX}" x2="{WIDTH_PX - 20}" y1="{y + 6}" y2="{y + 6}" stroke="#eef0f3"/>'
+            f'<line x1="{NAME_PX}" x2="{WIDTH_PX - 20}" y1="{y + 6}" y2="{y + 6}" class="faint"/>'
             f'<g transform="translate(0 {y})">{content}</g>'
         )
         y += 20
@@ -123,11 +124,13 @@ def _cells(one: RenditionQuality, per_column: int) -> dict[int, SegmentQuality]:
     return found
 
 
-def _titled(cells: dict[int, SegmentQuality], width: float, y: int, report: QualityReport) -> Iterator[str]:
+def _titled(
+    cells: dict[int, SegmentQuality], width: float, y: int, report: QualityReport, bounds: Sequence[int]
+) -> Iterator[str]:
     gap = 0.6 if width > 3 else 0
     for column, segment in cells.items():
         told = (
-            f"segment {segment.number} at {clock(report.grid.segment_bounds()[segment.number - 1], report)}: "
+            f"segment {segment.number} at {clock(bounds[segment.number - 1], report)}: "
             f"{segment.mean:.1f}, worst frame {segment.worst:.1f}"
         )
         yield (
@@ -162,23 +165,23 @@ def _chart(
         return top + (height - top - foot) * (100 - score) / (100 - bottom)
 
     drawn = [
-        f'<line x1="{left}" x2="{width - right}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" stroke="#e5e7eb"/>'
+        f'<line x1="{left}" x2="{width - right}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" class="line"/>'
         f'<text x="{left - 6}" y="{y(mark) + 3:.1f}" text-anchor="end" class="axis">{mark}</text>'
         for mark in range(int(bottom), 101, 10)
     ]
     for step in range(ceil(low), floor(high) + 1):
         at = x(1000 * 2**step)
         drawn.append(
-            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{height - foot}" stroke="#f3f4f6"/>'
+            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{height - foot}" class="faint"/>'
             f'<text x="{at:.1f}" y="{height - foot + 14}" text-anchor="middle" class="axis">{2**step:,}</text>'
         )
     drawn.append(f'<text x="{width / 2}" y="{height - 4}" text-anchor="middle" class="axis">kb/s</text>')
     inside = [spot for spot in hull if low <= log2(spot.bps / 1000) <= high and spot.vmaf >= bottom]
     if inside:
         points = " ".join(f"{x(spot.bps):.1f},{y(spot.vmaf):.1f}" for spot in inside)
-        drawn.append(f'<polyline points="{points}" fill="none" stroke="#b6bfca" stroke-width="5"/>')
+        drawn.append(f'<polyline points="{points}" fill="none" class="hull" stroke-width="5"/>')
     drawn += [
-        f'<circle cx="{x(meant.bps):.1f}" cy="{y(meant.vmaf):.1f}" r="5.5" fill="none" stroke="#5b6675"/>'
+        f'<circle cx="{x(meant.bps):.1f}" cy="{y(meant.vmaf):.1f}" r="5.5" fill="none" class="ring"/>'
         for meant in (one.predicted for one in members if one.predicted)
         if low <= log2(meant.bps / 1000) <= high and meant.vmaf >= bottom
     ]
@@ -186,18 +189,18 @@ def _chart(
         rungs = sorted((one for one in members if one.tone_mapped is toned), key=lambda one: one.average_bps)
         if not rungs:
             continue
-        stroke = _PALETTE["HDR" if toned else "SDR"]
+        own = "hdr" if toned else "sdr"
         points = " ".join(f"{x(one.average_bps):.1f},{y(one.mean or 0):.1f}" for one in rungs)
         dash = ' stroke-dasharray="5 4"' if toned else ""
-        drawn.append(f'<polyline points="{points}" fill="none" stroke="{stroke}" stroke-width="1.5"{dash}/>')
+        drawn.append(f'<polyline points="{points}" fill="none" class="path {own}" stroke-width="1.5"{dash}/>')
         last = -100.0
         for one in rungs:
             at, score = x(one.average_bps), one.mean or 0.0
             worst = one.worst.mean if one.worst else score
             drawn.append(
                 f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y(score):.1f}" y2="{y(max(bottom, worst)):.1f}" '
-                f'stroke="{stroke}" stroke-opacity=".35" stroke-width="3"/>'
-                f'<circle cx="{at:.1f}" cy="{y(score):.1f}" r="4" fill="{stroke}"><title>'
+                f'class="path {own}" stroke-opacity=".35" stroke-width="3"/>'
+                f'<circle cx="{at:.1f}" cy="{y(score):.1f}" r="4" class="spot {own}"><title>'
                 f"{escape(one.rendition)}: {one.average_bps / 1000:,.0f} kb/s, mean {score:.1f}, worst segment "
                 f"{worst:.1f}</title></circle>"
             )
@@ -218,7 +221,7 @@ def _loudness(values: Sequence[float | None], top: int) -> str:
         return top + height * (high - max(low, min(high, value))) / (high - low)
 
     lines = "".join(
-        f'<line x1="{NAME_PX}" x2="{WIDTH_PX - 20}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" stroke="#eef0f3"/>'
+        f'<line x1="{NAME_PX}" x2="{WIDTH_PX - 20}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" class="faint"/>'
         f'<text x="{NAME_PX - 8}" y="{y(mark) + 4:.1f}" text-anchor="end" class="axis">{mark:g}</text>'
         for mark in (0.0, -24.0, -60.0)
     )
@@ -226,7 +229,7 @@ def _loudness(values: Sequence[float | None], top: int) -> str:
         f"{NAME_PX + place * step:.1f},{y(low if value is None else value):.1f}" for place, value in enumerate(values)
     )
     return (
-        f'{lines}<polyline points="{points}" fill="none" stroke="#313695" stroke-width="1.2"/>'
+        f'{lines}<polyline points="{points}" fill="none" class="path sdr" stroke-width="1.2"/>'
         f'<text x="{NAME_PX - 38}" y="{top + 20}" text-anchor="end">loudness,</text>'
         f'<text x="{NAME_PX - 38}" y="{top + 34}" text-anchor="end">LUFS</text>'
     )

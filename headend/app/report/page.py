@@ -9,45 +9,68 @@ from headend.app.judging import clock
 from headend.app.report import charts
 from headend.app.report.colours import colour, scale
 from headend.app.report.shown import Shown
-from headend.core.media.quality import Checking, Outcome, QualityReport, RenditionQuality, Severity, floored
+from headend.core.media.quality import Checking, Outcome, QualityReport, RenditionQuality, Severity, Shortfall, floored
 
 MOST_BYTES = 2_000_000
 """What a mail takes."""
 MOST_FINDINGS = 60
-_BADGE = {Outcome.PASSED: "#1d6f42", Outcome.REMARKS: "#8a5a00", Outcome.FAILED: "#a61b29"}
-_DOT = {Severity.FAILURE: "#b2182b", Severity.REMARK: "#e08e0b", Severity.NOTE: "#94a3b8"}
+_VERDICT = {Outcome.PASSED: "good", Outcome.REMARKS: "fair", Outcome.FAILED: "bad"}
 _STYLE = """
-:root{color-scheme:light}
+:root{color-scheme:light dark;--page:#f6f7f9;--paper:#fff;--ink:#1f2733;--soft:#5b6675;--line:#e3e7ec;--faint:#eef0f3;
+--hatch:#f3f4f6;--stripe:#d5d9e0;--good:#1d6f42;--fair:#8a5a00;--bad:#a61b29;--failure:#b2182b;--remark:#e08e0b;
+--note:#94a3b8;--sdr:#313695;--hdr:#b45309;--hull:#b6bfca;--ring:#5b6675;--seen:#cbd5e1;
+--still:#64748b;--shade:0 1px 3px #0001}
+@media (prefers-color-scheme:dark){:root{--page:#111418;--paper:#1a1f26;--ink:#e6e9ed;--soft:#9aa6b4;--line:#333b45;
+--faint:#272e37;--hatch:#20262e;--stripe:#39424d;--good:#2b8a57;--fair:#a8710c;--bad:#c93343;--failure:#ef5a6a;
+--remark:#f0a93a;--note:#7d8b9c;--sdr:#8fb4ff;--hdr:#f6a55c;--hull:#4d5a69;--ring:#a7b3c0;--seen:#3b4652;
+--still:#8b9bb0;--shade:none}}
 *{box-sizing:border-box}
-body{margin:0;background:#f6f7f9;color:#1f2733;font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+body{margin:0;background:var(--page);color:var(--ink);
+font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1180px;margin:0 auto;padding:28px 28px 60px}
-header{background:#fff;border-radius:12px;padding:24px 28px;border-top:6px solid VERDICT;box-shadow:0 1px 3px #0001}
-h1{font-size:24px;margin:0 0 2px;font-weight:650}h2{font-size:17px;margin:34px 0 6px;font-weight:650}
+header{background:var(--paper);border-radius:12px;padding:24px 28px;border-top:6px solid var(--verdict);
+box-shadow:var(--shade)}
+.good{--verdict:var(--good)}.fair{--verdict:var(--fair)}.bad{--verdict:var(--bad)}
+h1{font-size:24px;margin:0 0 2px;font-weight:650;overflow-wrap:anywhere}
+h2{font-size:17px;margin:34px 0 6px;font-weight:650}
 h3{font-size:14px;margin:0 0 2px;font-weight:600}
 p{margin:4px 0}
-.badge{display:inline-block;background:VERDICT;color:#fff;border-radius:99px;padding:2px 12px;
+.badge{display:inline-block;background:var(--verdict);color:#fff;border-radius:99px;padding:2px 12px;
 font-weight:600;font-size:13px;margin-right:8px}
-.lead{font-size:17px;margin:12px 0 14px}.dim{color:#5b6675;font-size:13px}
-.card{background:#fff;border-radius:12px;padding:16px 18px;box-shadow:0 1px 3px #0001;overflow-x:auto}
+.lead{font-size:17px;margin:12px 0 14px}.dim{color:var(--soft);font-size:13px}
+.card{background:var(--paper);border-radius:12px;padding:16px 18px;box-shadow:var(--shade);overflow-x:auto}
 dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:6px 24px;margin:0}
-dt{color:#5b6675;font-size:12px}dd{margin:0 0 4px}
+dt{color:var(--soft);font-size:12px}dd{margin:0 0 4px;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
-th{text-align:right;color:#5b6675;font-weight:500;padding:4px 8px;border-bottom:1px solid #e5e7eb}
-td{text-align:right;padding:3px 8px;border-bottom:1px solid #f1f3f5;white-space:nowrap}
+th{text-align:right;color:var(--soft);font-weight:500;padding:4px 8px;border-bottom:1px solid var(--line)}
+td{text-align:right;padding:3px 8px;border-bottom:1px solid var(--faint);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
-.text td,.text th{text-align:left;white-space:normal;vertical-align:top}
-.text td:nth-child(-n+2){white-space:nowrap}
+.findings{list-style:none;margin:0;padding:0}
+.findings li{display:grid;grid-template-columns:150px 1fr;gap:0 18px;padding:9px 0;border-top:1px solid var(--faint)}
+.findings li:first-child{border-top:0}
+.kind{font-weight:600;white-space:nowrap}.kind small{display:block;font-weight:400;color:var(--soft);padding-left:18px}
 .dot{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:8px}
-svg{display:block;width:100%;height:auto;font:10px system-ui,sans-serif;fill:#1f2733}
-svg .axis{fill:#5b6675;font-size:9.5px}
-.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:14px}
+.failure{background:var(--failure)}.remark{background:var(--remark)}.note{background:var(--note)}
+svg{display:block;width:100%;height:auto;font:10px system-ui,sans-serif;fill:var(--ink)}
+svg .axis{fill:var(--soft);font-size:9.5px}
+svg .line{stroke:var(--line)}svg .faint{stroke:var(--faint)}
+svg .hatch{fill:var(--hatch)}svg .stripe{fill:var(--stripe)}
+svg .hull{stroke:var(--hull)}svg .ring{stroke:var(--ring)}
+svg .sdr{--own:var(--sdr)}svg .hdr{--own:var(--hdr)}svg .path{stroke:var(--own)}svg .spot{fill:var(--own)}
+svg .seen{fill:var(--seen)}svg .black{fill:#000;stroke:var(--ring);stroke-width:.6}
+svg .still{fill:var(--still)}svg .cut{fill:var(--sdr)}
+svg .fault{fill:var(--failure)}
+.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:14px}
 .grid>.card{max-width:620px}
 figure{margin:0 0 16px}figure img{display:block;width:100%;border-radius:6px;background:#000}
-figcaption{font-size:13px;padding:6px 0 0;display:flex;gap:10px;flex-wrap:wrap}
+figcaption{font-size:13px;padding:6px 0 0;display:flex;gap:4px 12px;flex-wrap:wrap}
 .chip{border-radius:4px;padding:0 7px;color:#fff;font-weight:600}.legend{height:10px;border-radius:5px;width:260px;
-background:linear-gradient(90deg,SCALE)}.scale{display:flex;gap:8px;align-items:center;font-size:12px;color:#5b6675;
-margin:0 0 10px}
-@media print{body{background:#fff}.card,header{box-shadow:none}}
+max-width:40vw;background:linear-gradient(90deg,SCALE)}
+.scale{display:flex;gap:4px 8px;align-items:center;font-size:12px;color:var(--soft);margin:0 0 10px;flex-wrap:wrap}
+@media (max-width:720px){main{padding:14px 12px 40px}header{padding:18px 16px}.card{padding:14px}.lead{font-size:16px}
+.wide svg{width:860px}.findings li{grid-template-columns:1fr}.kind small{display:inline;padding-left:6px}
+dl{grid-template-columns:1fr 1fr}}
+@media print{:root{--page:#fff;--shade:none}}
 """
 
 
@@ -58,8 +81,7 @@ def render(report: QualityReport, shown: Sequence[Shown]) -> str:
         report: What was found.
         shown: Pictures of the worst segments; those that would make the page larger than `MOST_BYTES` are left out.
     """
-    verdict = _BADGE[report.outcome]
-    style = _STYLE.replace("VERDICT", verdict).replace("SCALE", scale())
+    style = _STYLE.replace("SCALE", scale())
     sections = [
         _header(report),
         *_findings(report),
@@ -76,7 +98,8 @@ def render(report: QualityReport, shown: Sequence[Shown]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'\">"
-        f"<title>Quality of {escape(report.title)}: {report.outcome}</title><style>{style}</style></head><body><main>"
+        f"<title>Quality of {escape(report.title)}: {report.outcome}</title><style>{style}</style></head>"
+        f'<body class="{_VERDICT[report.outcome]}"><main>'
         f"{''.join(sections)}{''.join(tail)}</main></body></html>\n"
     )
 
@@ -134,24 +157,24 @@ def _findings(report: QualityReport) -> Iterator[str]:
     if not report.shortfalls:
         return
     mends = {name.strip(): rule.mend for rule in judging.RULES for name in rule.name.split(",")}
-    rows = "".join(
-        f'<tr><td><span class="dot" style="background:{_DOT[one.severity]}"></span>{one.severity}</td>'
-        f"<td>{escape(one.rule)}</td><td>{escape(_capital(one.message))}</td>"
-        f"<td>{escape(mends.get(one.rule, '')) if one.severity is Severity.FAILURE else ''}</td></tr>"
-        for one in report.shortfalls[:MOST_FINDINGS]
-    )
+    rows = "".join(_finding(one, mends.get(one.rule, "")) for one in report.shortfalls[:MOST_FINDINGS])
     left = len(report.shortfalls) - MOST_FINDINGS
     more = f'<p class="dim">{left} more are in report.json.</p>' if left > 0 else ""
-    yield (
-        '<section><h2>What was found</h2><div class="card"><table class="text"><tr><th>what</th><th>rule</th>'
-        f"<th>where</th><th>how to mend it</th></tr>{rows}</table>{more}</div></section>"
+    yield (f'<section><h2>What was found</h2><div class="card"><ul class="findings">{rows}</ul>{more}</div></section>')
+
+
+def _finding(one: Shortfall, mend: str) -> str:
+    told = f'<div class="dim">To mend it: {escape(mend)}.</div>' if mend and one.severity is Severity.FAILURE else ""
+    return (
+        f'<li><div class="kind"><span class="dot {one.severity}"></span>{escape(_capital(one.rule))}'
+        f"<small>{one.severity}</small></div><div>{escape(_capital(one.message))}.{told}</div></li>"
     )
 
 
 def _strip(report: QualityReport) -> Iterator[str]:
     note = " * tone-mapped, comparison only." if any(one.tone_mapped for one in report.video) else ""
     yield (
-        '<section><h2>Every rendition, every segment</h2><div class="card">'
+        '<section><h2>Every rendition, every segment</h2><div class="card wide">'
         '<div class="scale"><span>VMAF 0</span><div class="legend"></div><span>100</span>'
         f"<span>&nbsp;Hatched: not measured. On the right: the mean.{note}</span></div>{charts.strip(report)}</div>"
         "</section>"
@@ -159,7 +182,7 @@ def _strip(report: QualityReport) -> Iterator[str]:
 
 
 def _charts(report: QualityReport) -> Iterator[str]:
-    drawn = [f'<div class="card"><h3>{escape(name.upper())}</h3>{svg}</div>' for name, svg in charts.rates(report)]
+    drawn = [f'<div class="card"><h3>{escape(name)}</h3>{svg}</div>' for name, svg in charts.rates(report)]
     if drawn:
         hull = " Grey: what the analysis has found; rings: the rungs as predicted." if report.hulls else ""
         hdr = " Dashed: HDR, tone-mapped, comparison only." if any(one.tone_mapped for one in report.video) else ""
@@ -263,7 +286,7 @@ def lifts_text(report: QualityReport) -> str:
 
 
 def _timeline(report: QualityReport) -> Iterator[str]:
-    yield f'<section><h2>Over time</h2><div class="card">{charts.timeline(report)}</div></section>'
+    yield f'<section><h2>Over time</h2><div class="card wide">{charts.timeline(report)}</div></section>'
 
 
 def _not_measured(report: QualityReport) -> Iterator[str]:

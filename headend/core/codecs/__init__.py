@@ -6,6 +6,7 @@ data. It knows the shared data types only; rooms build their tables from `VIDEO`
 
 from headend.core.codecs import aac, ac3, av1, avc, eac3, hevc, opus, vp9
 from headend.core.codecs.base import AudioCodec, ColourCodes, Level, Options, Style, VideoCodec
+from headend.core.media import Codec
 
 VIDEO: tuple[VideoCodec, ...] = (avc.CODEC, hevc.CODEC, av1.CODEC, vp9.CODEC)
 """All video codecs, in the order in which people read them. Add a codec here and in `headend.core.media.Codec`."""
@@ -18,4 +19,20 @@ def media_codecs() -> tuple[VideoCodec | AudioCodec, ...]:
     return *VIDEO, *AUDIO
 
 
-__all__ = ["AUDIO", "VIDEO", "AudioCodec", "ColourCodes", "Level", "Options", "Style", "VideoCodec", "media_codecs"]
+def label_of(codec: Codec) -> str:
+    """What people call a video codec."""
+    return next(one.label for one in VIDEO if one.codec is codec)
+
+
+__all__ = [
+    "AUDIO",
+    "VIDEO",
+    "AudioCodec",
+    "ColourCodes",
+    "Level",
+    "Options",
+    "Style",
+    "VideoCodec",
+    "label_of",
+    "media_codecs",
+]

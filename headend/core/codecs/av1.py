@@ -85,6 +85,7 @@ LEVELS = (
 
 CODEC = VideoCodec(
     codec=Codec.AV1,
+    label="AV1",
     profiles=(("main", 8), ("main", 10)),
     levels=LEVELS,
     block_px=1,

@@ -71,6 +71,7 @@ LEVELS = (
 
 CODEC = VideoCodec(
     codec=Codec.AVC,
+    label="H.264",
     profiles=(("main", 8), ("high", 8)),
     levels=LEVELS,
     block_px=16,

@@ -81,6 +81,7 @@ class VideoCodec:
 
     Attributes:
         codec: Its name.
+        label: What people call it.
         profiles: Profiles that renditions may have, each with its bit depth.
         levels: The levels, lowest first.
         block_px: Side of the blocks that a level's limits count; pictures are rounded up to whole ones.
@@ -109,6 +110,7 @@ class VideoCodec:
     """
 
     codec: Codec
+    label: str
     profiles: tuple[tuple[str, int], ...]
     levels: tuple[Level, ...]
     block_px: int

@@ -100,6 +100,7 @@ LEVELS = (
 
 CODEC = VideoCodec(
     codec=Codec.HEVC,
+    label="HEVC",
     profiles=(("main", 8), ("main10", 10)),
     levels=LEVELS,
     block_px=8,

@@ -94,6 +94,7 @@ LEVELS = (
 
 CODEC = VideoCodec(
     codec=Codec.VP9,
+    label="VP9",
     profiles=(("0", 8), ("2", 10)),
     levels=LEVELS,
     block_px=1,

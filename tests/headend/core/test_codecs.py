@@ -37,6 +37,7 @@ def test_a_codec_is_one_file(tmp_path: Path) -> None:
 def test_codecs_have_names_of_their_own() -> None:
     for field in ("codec", "encoder", "sample_entry", "configuration_box"):
         assert len({getattr(one, field) for one in media_codecs()}) == len(media_codecs())
+    assert len({one.label for one in VIDEO}) == len(VIDEO)
     ranks = [one.hls_rank for one in VIDEO if one.hls_rank is not None]
     assert sorted(ranks) == list(range(1, 1 + len(ranks)))
 
