@@ -1,7 +1,7 @@
 """Trial encodes: which sizes and rate factors are tried of a title, by which commands, and at what price. Pure.
 
-A trial uses the title's own effort and options, without a cap, and is compared with the master's own picture, which the
-same command keeps losslessly. Sizes are never interpolated, rate factors are.
+A trial uses the title's own effort and options, without a cap that could bind, and is compared with the master's own
+picture, which the same command keeps losslessly. Sizes are never interpolated, rate factors are.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import log2
 
 from encoder import measuring, seeking
-from encoder.command import REFERENCE, VideoCommands
+from encoder.command import REFERENCE, VideoCommands, survey
 from encoder.conforming import Conformed
 from encoder.costs import SAFE, Pricing
 from encoder.picture.colour import bit_depth_of
@@ -43,6 +43,13 @@ SURVEY_FRAME_S = 0.0027
 """CPU seconds to encode a frame of 360 lines quickly and to look at it; decoding comes on top."""
 LOSSLESS_S = 0.004
 """CPU seconds to keep a million pixels losslessly, and to read them again."""
+BOUNDED = frozenset(one.codec for one in VIDEO if one.bound_shapes_quality)
+"""Codecs whose trials have a bound on the rate, as a rendition has."""
+BOUND = 2.5
+"""The bound of a trial over the rate that is expected of it. From 1.5 to 4 times, what comes out hardly differs."""
+LEAST_BOUND_BPS = 50_000
+EXPECTED_AT_CRF, EXPECTED_OF_SURVEY, CRF_PER_HALVING, AREA_EXPONENT = 36.0, 0.85, 12.0, 0.75
+"""What is expected of a trial: at this factor and in the survey's size, this share of the survey's rate."""
 FORMAT = 1
 """Part of the identity of all results. Raise it when the same commands are read or scored in another way."""
 _SCREEN = 1920 * 1080
@@ -214,7 +221,8 @@ class Analysing:
         """CPU seconds to try so many frames."""
         return sum(self._trial_s(group, frames) for group in grouped(trials, sizes))
 
-    def _key(self, excerpt: Excerpt, rendition: VideoRendition) -> str:
+    def _key(self, excerpt: Excerpt, uncapped: VideoRendition) -> str:
+        rendition = self._bounded(uncapped, excerpt)
         return self._digest(
             {
                 "frames": [self._commands.frames(_chunk(excerpt)), excerpt.first_frame, excerpt.end_frame],
@@ -230,7 +238,7 @@ class Analysing:
     def trial(self, excerpt: Excerpt, group: "Group", keys: tuple[str, ...]) -> TrialTask:
         """The task that tries some renditions, of one codec and frame rate, with an excerpt."""
         chunk = _chunk(excerpt)
-        renditions = [rendition for _, rendition in group]
+        renditions = [self._bounded(rendition, excerpt) for _, rendition in group]
         reference = replace(
             renditions[0],
             id=REFERENCE,
@@ -263,6 +271,17 @@ class Analysing:
             shown_px=self._shown_px,
             every=self._every(renditions[0]),
         )
+
+    def _bounded(self, rendition: VideoRendition, excerpt: Excerpt) -> VideoRendition:
+        """A rendition with the bound that a trial of it needs, if its codec wants one and it has none."""
+        if rendition.codec not in BOUNDED or rendition.cap_bps:
+            return rendition
+        survey_bps = 8 * excerpt.size_bytes / excerpt.frame_count * float(self._grid.frame_rate)
+        area = rendition.width_px * rendition.height_px / _survey_pixels(self._size_px)
+        finer = 2 ** ((EXPECTED_AT_CRF - rendition.crf) / CRF_PER_HALVING)
+        expected_bps = EXPECTED_OF_SURVEY * survey_bps * area**AREA_EXPONENT * finer
+        bound_bps = max(LEAST_BOUND_BPS, round(BOUND * expected_bps))
+        return replace(rendition, cap_bps=bound_bps, buffer_bits=bound_bps * 4 // 3)
 
     def _trial_s(self, group: "Group", frames: int) -> float:
         renditions = [rendition for _, rendition in group]
@@ -323,6 +342,12 @@ def measured_at_once(shown_px: tuple[int, int]) -> int:
 
 def _by_place(sizes: Iterable[TrialSize]) -> dict[tuple[Codec, int], VideoRendition]:
     return {(size.rendition.codec, size.lines): size.rendition for size in sizes}
+
+
+def _survey_pixels(size_px: tuple[int, int]) -> float:
+    """Pixels of the picture of a survey."""
+    share = min(1.0, survey.LINES / min(size_px))
+    return size_px[0] * size_px[1] * share**2
 
 
 def _chunk(excerpt: Excerpt) -> Chunk:

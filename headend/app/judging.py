@@ -273,25 +273,25 @@ def _peaks(report: QualityReport) -> Iterator[Shortfall]:
 
 
 def _pictures(report: QualityReport) -> Iterator[Shortfall]:
-    kinds: tuple[tuple[str, Fraction, str, Callable[[RenditionQuality], tuple[Span, ...]]], ...] = (
-        ("black", BLACK_S, "is black", lambda one: one.black),
-        ("frozen", FROZEN_S, "stands still", lambda one: one.frozen),
-        ("other picture", OTHER_S, "shows another picture than the master", lambda one: one.other),
+    kinds: tuple[tuple[str, Fraction, str, str, Callable[[RenditionQuality], tuple[Span, ...]]], ...] = (
+        ("black", BLACK_S, "is black", ", where the master is not", lambda one: one.black),
+        ("frozen", FROZEN_S, "stands still", ", where the master moves", lambda one: one.frozen),
+        ("other picture", OTHER_S, "shows another picture than the master", "", lambda one: one.other),
     )
-    for name, least_s, what, spans_of in kinds:
+    for name, least_s, what, master, spans_of in kinds:
         for one in report.video:
             spans = [span for span in spans_of(one) if _length_s(span, report) >= least_s]
             if name == "other picture":
                 spans = [span for span in spans if not any(_overlap(span, black) for black in one.black)]
             if spans:
                 longest = max(spans, key=lambda span: span[1] - span[0])
-                more = f", and at {len(spans) - 1} more places" if len(spans) > 1 else ""
-                beside = "" if name == "other picture" else ", the master does not"
+                others = len(spans) - 1
+                more = f", and {others} more time{'s' if others > 1 else ''}" if others else ""
                 yield Shortfall(
                     name,
                     Severity.FAILURE,
                     f"{one.rendition} {what} for {_length_s(longest, report):.1f} s at {clock(longest[0], report)}"
-                    f"{more}{beside}",
+                    f"{more}{master}",
                     one.rendition,
                     longest[0],
                 )
@@ -370,8 +370,15 @@ def _measured(report: QualityReport) -> Iterator[Shortfall]:
 
 RULES = (
     Rule(
-        "best rendition",
-        "the best SDR rendition of each codec has a mean VMAF of at least --qc-min-vmaf",
+        "black, frozen, other picture",
+        "a rendition is black, stands still or shows something else only where the master does",
+        "submit again with --force",
+        _pictures,
+    ),
+    Rule(
+        "best rendition, worst segment",
+        "the best SDR rendition of each codec has a mean VMAF of at least --qc-min-vmaf, and no segment below "
+        "--qc-min-segment",
         "give the codec a dearer rung, or lower its constant rate factor",
         _best,
     ),
@@ -380,12 +387,6 @@ RULES = (
     ),
     Rule("order", "a dearer rendition looks no worse than a cheaper one of its codec", "move or drop the rung", _order),
     Rule("peak", "no window of a rendition exceeds its cap", "submit again with --force", _peaks),
-    Rule(
-        "black, frozen, other picture",
-        "a rendition is black, stands still or shows something else only where the master does",
-        "submit again with --force",
-        _pictures,
-    ),
     Rule(
         "predicted",
         "renditions of a ladder that was fitted to the title come out as predicted",
@@ -397,7 +398,21 @@ RULES = (
     ),
     Rule("frames measured", "frames of every rendition were measured", "headend quality TITLE --full", _measured),
 )
-"""All rules, in the order in which they are told."""
+"""All rules, in the order in which they are told: a wrong picture comes before what follows from it."""
+LOOKS = frozenset({"best rendition", "worst segment", "order"})
+"""Rules that a wrong picture breaks, too."""
+
+
+def mend_of(shortfall: Shortfall, report: QualityReport) -> str:
+    """What to do about a failure, in a line; empty for what is no failure."""
+    if shortfall.severity is not Severity.FAILURE:
+        return ""
+    of = {name.strip(): rule for rule in RULES for name in rule.name.split(",")}
+    pictures = RULES[0]
+    wrong = {one.rendition for one in report.failures if of[one.rule] is pictures}
+    if shortfall.rule in LOOKS and shortfall.rendition in wrong:
+        return "the rendition shows a wrong picture, see above"
+    return of[shortfall.rule].mend
 
 
 # --- what rules share ---------------------------------------------------------------------------------------------

@@ -1,11 +1,29 @@
 """Which trials are made, and how they are shared out into tasks."""
 
 from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
 
-from encoder.trials import TrialPoint, TrialSize, first_trials, further_trials, grouped, measured_at_once
-from headend.core.media import Codec
-from headend.core.media.analysis import Trial
-from tests.support.nouns import make_video_rendition
+import pytest
+
+from encoder.command import SourcePicture, VideoCommands
+from encoder.conforming import conform
+from encoder.costs import Pricing, measured
+from encoder.trials import (
+    LEAST_BOUND_BPS,
+    Analysing,
+    TrialPoint,
+    TrialSize,
+    first_trials,
+    further_trials,
+    grouped,
+    measured_at_once,
+)
+from headend.core.media import Codec, Effort
+from headend.core.media.analysis import Excerpt, Trial
+from headend.core.media.quality import HD
+from headend.core.timing import lay_grid
+from tests.support.nouns import BT709, make_master, make_video_rendition, make_video_track
 
 SIZES = [
     TrialSize(lines, make_video_rendition(codec=codec, width_px=width, height_px=lines))
@@ -81,6 +99,51 @@ def test_tasks_hold_one_codec_and_frame_rate_and_no_more_pixels_than_two_encoder
     # The same trials make the same tasks, in whatever order they are asked for.
     again = list(grouped(trials[::-1], sizes))
     assert {frozenset(t.id for t, _ in group) for group in groups} == {frozenset(t.id for t, _ in g) for g in again}
+
+
+def analysing() -> Analysing:
+    track = make_video_track(frame_count=100, frame_rate=Fraction(25))
+    conformed = conform(track)
+    grid = lay_grid(Fraction(25), 100, segment_s=Fraction(2), chunk_s=Fraction(4))
+    commands = VideoCommands(make_master(), SourcePicture(conformed, BT709), grid, Effort.STANDARD)
+    return Analysing(
+        commands, conformed, grid, Pricing(measured(), conformed, Effort.STANDARD), viewing=HD, shown_px=(1920, 1080),
+        size_px=(1920, 1080), master_digest="0", tool_digest="0",
+    )  # fmt: skip
+
+
+def bounds_of(codec: Codec, crf: float, width_px: int, height_px: int, survey_bytes: int) -> list[int]:
+    size = TrialSize(height_px, make_video_rendition(codec=codec, width_px=width_px, height_px=height_px))
+    makes, excerpt = analysing(), Excerpt(0, 0, 50, survey_bytes, 1.0)
+    (task,) = makes.trials(makes.keys([excerpt], [Trial(codec, height_px, crf)], [size]), [size])
+    words = dict(pairwise(task.work.argv))
+    return [int(words[name]) for name in ("-maxrate", "-bufsize")]
+
+
+def test_only_codecs_whose_bound_shapes_their_quality_are_tried_with_one() -> None:
+    for codec in (Codec.AVC, Codec.HEVC, Codec.AV1):
+        assert bounds_of(codec, 36, 640, 360, 125_000) == [0, 0]
+    cap_bps, buffer_bits = bounds_of(Codec.VP9, 36, 640, 360, 125_000)
+    # 500 kb/s in the survey; the trial is expected to take about as much, and gets more than twice that.
+    assert 1.5 * 500_000 < cap_bps < 4 * 500_000
+    assert buffer_bits == cap_bps * 4 // 3
+
+
+def test_the_bound_of_a_trial_follows_what_is_expected_of_it() -> None:
+    (base, _), (finer, _) = (bounds_of(Codec.VP9, crf, 640, 360, 125_000) for crf in (48, 36))
+    assert finer == pytest.approx(2 * base, abs=1)
+    assert bounds_of(Codec.VP9, 48, 1280, 720, 125_000)[0] == pytest.approx(base * 4**0.75, rel=0.001)
+    assert bounds_of(Codec.VP9, 48, 640, 360, 250_000)[0] == pytest.approx(2 * base, abs=1)
+    # A black excerpt has next to no bytes.
+    assert bounds_of(Codec.VP9, 48, 640, 360, 0)[0] == LEAST_BOUND_BPS
+
+
+def test_a_rendition_s_own_cap_is_kept() -> None:
+    capped = make_video_rendition(codec=Codec.VP9, cap_bps=777_000)
+
+    task = analysing().trial(Excerpt(0, 0, 50, 1, 1.0), [(Trial(Codec.VP9, 1080, 30.0), capped)], ("key",))
+
+    assert dict(pairwise(task.work.argv))["-maxrate"] == "777000"
 
 
 def test_one_picture_of_4320_lines_is_a_task_of_its_own() -> None:

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
+from itertools import groupby
 
 from headend.app import judging
 from headend.app.judging import clock
@@ -156,18 +157,24 @@ def _header(report: QualityReport) -> str:
 def _findings(report: QualityReport) -> Iterator[str]:
     if not report.shortfalls:
         return
-    mends = {name.strip(): rule.mend for rule in judging.RULES for name in rule.name.split(",")}
-    rows = "".join(_finding(one, mends.get(one.rule, "")) for one in report.shortfalls[:MOST_FINDINGS])
-    left = len(report.shortfalls) - MOST_FINDINGS
+    told = report.shortfalls[:MOST_FINDINGS]
+    rows = "".join(
+        _finding(rule, severity, mend, list(members))
+        for (rule, severity, mend), members in groupby(
+            told, key=lambda one: (one.rule, one.severity, judging.mend_of(one, report))
+        )
+    )
+    left = len(report.shortfalls) - len(told)
     more = f'<p class="dim">{left} more are in report.json.</p>' if left > 0 else ""
-    yield (f'<section><h2>What was found</h2><div class="card"><ul class="findings">{rows}</ul>{more}</div></section>')
+    yield f'<section><h2>What was found</h2><div class="card"><ul class="findings">{rows}</ul>{more}</div></section>'
 
 
-def _finding(one: Shortfall, mend: str) -> str:
-    told = f'<div class="dim">To mend it: {escape(mend)}.</div>' if mend and one.severity is Severity.FAILURE else ""
+def _finding(rule: str, severity: Severity, mend: str, members: Sequence[Shortfall]) -> str:
+    lines = "".join(f"<div>{escape(_capital(one.message))}.</div>" for one in members)
+    told = f'<div class="dim">To mend it: {escape(mend)}.</div>' if mend else ""
     return (
-        f'<li><div class="kind"><span class="dot {one.severity}"></span>{escape(_capital(one.rule))}'
-        f"<small>{one.severity}</small></div><div>{escape(_capital(one.message))}.{told}</div></li>"
+        f'<li><div class="kind"><span class="dot {severity}"></span>{escape(_capital(rule))}<small>{severity}</small>'
+        f"</div><div>{lines}{told}</div></li>"
     )
 
 

@@ -103,6 +103,8 @@ class VideoCodec:
         configuration_box: Four characters of the box with the decoder configuration.
         string: The value of CODECS, from the payload of that box and the colour codes of ``colr``.
         hls_rank: Place among the codecs of HLS, from 1 for the one that needs most bits; None if HLS can't name it.
+        bound_shapes_quality: Whether the bound on the rate changes how the encoder spends bits that stay below it.
+            Trial encodes have a bound then, too.
         costs_like: The codec whose encoder takes about as long, while the installation's own costs don't have this one.
         in_first_release: Whether every player decodes it, so that it is enough for a first release.
         in_cenc_copy: Whether old devices that can't decrypt ``cbcs`` decode it.
@@ -131,6 +133,7 @@ class VideoCodec:
     configuration_box: str
     string: Callable[[bytes, ColourCodes], str]
     hls_rank: int | None
+    bound_shapes_quality: bool = False
     costs_like: Codec | None = None
     in_first_release: bool = False
     in_cenc_copy: bool = False

@@ -114,6 +114,8 @@ CODEC = VideoCodec(
     sample_entry="vp09",
     configuration_box="vpcC",
     string=_string,
+    # With an average to aim at, sync frames get more bits, even if the average is out of reach (docs/adr/0085).
+    bound_shapes_quality=True,
     # None: Apple's HLS Authoring Specification does not know VP9.
     hls_rank=None,
 )

@@ -288,7 +288,7 @@ def test_failures_come_first_and_name_rendition_place_and_figure() -> None:
     assert shortfalls[0] == Shortfall(
         "black",
         Severity.FAILURE,
-        "hevc-3000k is black for 1.0 s at 00:11.0, the master does not",
+        "hevc-3000k is black for 1.0 s at 00:11.0, where the master is not",
         "hevc-3000k",
         275,
     )
