@@ -21,12 +21,13 @@ from encoder.picture.colour import describe as describe_colour
 from encoder.sound.work import SoundWork
 from encoder.trick_play import describe, lay_poster, lay_thumbnails, trick_renditions
 from headend.core import documents, layout
-from headend.core.codecs import media_codecs
+from headend.core.codecs import VIDEO, media_codecs
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import (
     AudioLadder,
     AudioRendition,
     AudioRung,
+    Codec,
     Damage,
     EncodePlan,
     EncodeTask,
