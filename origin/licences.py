@@ -11,17 +11,18 @@ import asyncio
 import base64
 import binascii
 import logging
+import re
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from headend.core.access.grants import Denied, GrantChecker
@@ -29,19 +30,29 @@ from headend.core.access.leases import Leases
 from headend.core.access.tokens import Grant, Keyring
 from headend.core.caching.segmented_lru import SegmentedLRU
 from headend.core.errors import ConfigError, HeadendError
+from headend.core.hosts import is_loopback
+from headend.core.http import responses
 from headend.core.http.access_log import FLUSH_S, AccessLog
+from headend.core.http.connections import NO_ROUTE
 from headend.core.http.listening import listen, url_of
-from headend.core.http.responses import EVERYWHERE
+from headend.core.http.requests import Request, methods
+from headend.core.http.responses import Response
+from headend.core.http.server import HttpServer, Limits
 from headend.core.keys import KeyStore, cpix
 from headend.core.media.protection import KeyClass, KeyName, check_kid, find_names
 from headend.core.metrics import Registry
 
 log = logging.getLogger("headend.licences")
 
+Named = Mapping[str, str]
+"""The parts of a path, by their names."""
+
 LARGEST_REQUEST = 4096
 """Bytes of a licence request; one with 64 keys has 2,000."""
 MOST_KIDS = 64
 """Keys of one licence; a title has one per class and period."""
+HEAD_S = 30.0
+"""How long a client may take for the head of a request."""
 BODY_S = 10.0
 """How long a client may take to send a request's body."""
 MOST_EPOCHS = 8
@@ -60,10 +71,13 @@ NO_KEY = "no such key for this token"
 SD_LINES, HD_LINES = 576, 1080
 """A plan that stops at these has no use for the keys of larger pictures."""
 
-TOKEN = r"/t/{token:[A-Za-z0-9._-]{1,900}}"
-TITLE = r"/{title:[a-z0-9-]{1,64}}"
-RELEASE = r"/{release:[A-Za-z0-9-]{1,64}}"
-KID = r"/keys/{kid:[0-9A-Fa-f-]{32,36}}"
+TAKEN = methods(hdrs.METH_GET, hdrs.METH_POST, headers=hdrs.CONTENT_TYPE)
+"""What clients may do; dash.js says of what type its requests are."""
+
+_TOKEN = r"/t/(?P<token>[A-Za-z0-9._-]{1,900})"
+_TITLE = r"/(?P<title>[a-z0-9-]{1,64})(?:/[A-Za-z0-9-]{1,64})?"
+_LICENCE = _TITLE + "/licence"
+_KEY = _TITLE + r"/keys/(?P<kid>[0-9A-Fa-f-]{32,36})"
 
 
 class LicenceRequest(msgspec.Struct):
@@ -177,11 +191,7 @@ class LicenceService:
     def __init__(self, licensing: Licensing) -> None:
         self.keys = KeyCache(licensing.source)
         self.registry = Registry("headend_licences")
-        self._requests = self.registry.counter("requests", "Requests by route and status.", "route", "status")
         self._given = self.registry.counter("keys_given", "Keys given, by class.", "key_class")
-        self._seconds = self.registry.histogram(
-            "request_seconds", "From the request to its response.", (0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 10.0)
-        )
         self._licensing = licensing
         self._leases = Leases(licensing.state_dir) if licensing.state_dir is not None else None
         self._checker = None
@@ -189,6 +199,7 @@ class LicenceService:
             self._checker = GrantChecker(licensing.tokens, self._leases) if self._leases else None
             if self._checker is None:
                 raise ConfigError("licences for holders of tokens need a folder for leases")
+        self._routes = tuple(self._routed())
 
     def close(self) -> None:
         """Let go of the leases' file."""
@@ -204,64 +215,78 @@ class LicenceService:
             except ConfigError as error:
                 log.error("the token keys stay as they were: %s", error)
 
-    def application(self) -> web.Application:
-        """The routes; where tokens are checked, those for players begin with one."""
-        app = web.Application(middlewares=[self._counted])
-        app.router.add_get("/healthz", _alive, name="health")
-        app.router.add_get("/metrics", self._metrics, name="metrics")
-        if self._licensing.speke is not None:
-            app.router.add_post("/speke", self.speke, name="speke")
-        if self._checker is None and not self._licensing.is_open:
-            return app
-        base = TOKEN if self._checker is not None else ""
-        for path in (base + TITLE + RELEASE + "/licence", base + TITLE + "/licence"):
-            app.router.add_post(path, self.licence, name="licence" if RELEASE in path else "title-licence")
-            app.router.add_route(hdrs.METH_OPTIONS, path, _preflight)
-        for path in (base + TITLE + RELEASE + KID, base + TITLE + KID):
-            app.router.add_get(path, self.key, name="key" if RELEASE in path else "title-key", allow_head=False)
-            app.router.add_route(hdrs.METH_OPTIONS, path, _preflight)
-        return app
+    def server(self) -> HttpServer:
+        """A server of its routes, which takes requests once it is started."""
+        body_bytes = LARGEST_REQUEST if self._licensing.speke is None else cpix.LARGEST
+        limits = Limits(head_s=HEAD_S, body_bytes=body_bytes, body_s=BODY_S, finish_s=FINISH_S)
+        return HttpServer(self, self.registry, limits, TAKEN)
 
-    async def licence(self, request: web.Request) -> web.Response:
+    async def respond(self, request: Request) -> tuple[str, Response]:
+        """The name of the request's route, and the response; see `headend.core.http.server.Application`."""
+        path = request.path
+        for route in self._routes:
+            if (found := route.pattern.fullmatch(path)) is None:
+                continue
+            if request.method != route.method:
+                return route.name, TAKEN.refusal
+            return route.name, await _guarded(route.answer(request, found.groupdict()))
+        return NO_ROUTE, responses.NOT_FOUND
+
+    def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
+        """Put a response into the access log."""
+        if self._licensing.access_log is not None:
+            client, method, target = ("", "", "") if request is None else (request.client, request.method, request.path)
+            self._licensing.access_log.add(client, method, target, route, status, sent_bytes, seconds)
+
+    def _routed(self) -> Iterator["_Route"]:
+        """The routes; where tokens are checked, those for players begin with one."""
+        yield _Route("health", hdrs.METH_GET, re.compile("/healthz"), _alive)
+        yield _Route("metrics", hdrs.METH_GET, re.compile("/metrics"), self._metrics)
+        if self._licensing.speke is not None:
+            yield _Route("speke", hdrs.METH_POST, re.compile("/speke"), self._speke)
+        if self._checker is not None or self._licensing.is_open:
+            base = _TOKEN if self._checker is not None else ""
+            yield _Route("licence", hdrs.METH_POST, re.compile(base + _LICENCE), self._licence)
+            yield _Route("key", hdrs.METH_GET, re.compile(base + _KEY), self._key)
+
+    async def _licence(self, request: Request, named: Named) -> Response:
         """A ClearKey licence with those of the wanted keys that the token covers."""
-        asked = await _asked(request)
-        grant = await self._grant(request)
+        asked = _asked(request.body)
+        grant = await self._grant(request, named)
         kids = [_kid(text) for text in asked.kids]
-        given = await self._keys(request.match_info["title"], kids, grant)
+        given = await self._keys(named["title"], kids, grant)
         body = {
             "keys": [{"kty": "oct", "kid": _base64url(bytes.fromhex(kid)), "k": _base64url(k)} for kid, k in given],
             "type": "temporary",
         }
-        return _response(HTTPStatus.OK, msgspec.json.encode(body), "application/json")
+        return responses.document(msgspec.json.encode(body), responses.JSON_TYPE, responses.NO_STORE)
 
-    async def key(self, request: web.Request) -> web.Response:
+    async def _key(self, request: Request, named: Named) -> Response:
         """The 16 bytes of one key."""
-        grant = await self._grant(request)
+        grant = await self._grant(request, named)
         try:
-            kid = check_kid(request.match_info["kid"])
+            kid = check_kid(named["kid"])
         except ValueError:
             raise _Refused(HTTPStatus.FORBIDDEN, NO_KEY) from None
-        [(_, secret)] = await self._keys(request.match_info["title"], [kid], grant)
-        return _response(HTTPStatus.OK, secret, "application/octet-stream")
+        [(_, secret)] = await self._keys(named["title"], [kid], grant)
+        return responses.document(secret, "application/octet-stream", responses.NO_STORE)
 
-    async def speke(self, request: web.Request) -> web.Response:
+    async def _speke(self, request: Request, _: Named) -> Response:
         """The keys that a packager asks for, with the signalling of DRM systems."""
         assert self._licensing.speke is not None
-        body = await _body(request, cpix.LARGEST)
         try:
-            found = await asyncio.to_thread(self._licensing.speke, body)
+            found = await asyncio.to_thread(self._licensing.speke, request.body)
         except ConfigError as error:
             return _error(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-        response = _response(HTTPStatus.OK, found, "application/xml")
-        response.headers["X-Speke-Version"] = "2.0"
-        return response
+        response = responses.document(found, "application/xml", responses.NO_STORE)
+        return replace(response, headers={**response.headers, "X-Speke-Version": "2.0"})
 
-    async def _grant(self, request: web.Request) -> Grant | None:
+    async def _grant(self, request: Request, named: Named) -> Grant | None:
         """What the token allows, which takes a screen; None where everyone gets keys."""
         if self._checker is None:
             return None
         territory = self._checker.territory(request.headers)
-        grant = self._checker.grant(request.match_info["token"], request.match_info["title"], territory)
+        grant = self._checker.grant(named["token"], named["title"], territory)
         await self._checker.take_screen(grant, segment_s=SCREEN_S)
         return grant
 
@@ -279,38 +304,21 @@ class LicenceService:
                 self._given.inc(name.key_class)
         return [(name.kid, secrets[name.kid]) for name in allowed if name.kid in secrets]
 
-    async def _metrics(self, request: web.Request) -> web.Response:
+    async def _metrics(self, request: Request, _: Named) -> Response:
         """The metrics, for clients on this machine."""
-        if request.remote not in ("127.0.0.1", "::1"):
-            return _error(HTTPStatus.NOT_FOUND)
-        return _response(HTTPStatus.OK, self.registry.exposition(), CONTENT_TYPE_LATEST)
+        if not is_loopback(request.client.removeprefix("::ffff:")):
+            return responses.NOT_FOUND
+        return responses.document(self.registry.exposition(), CONTENT_TYPE_LATEST, responses.NO_STORE)
 
-    @property
-    def _counted(self) -> Callable[..., Awaitable[web.StreamResponse]]:
-        @web.middleware
-        async def counted(
-            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-        ) -> web.StreamResponse:
-            began_s = time.perf_counter()
-            route = (request.match_info.route.name or "other").removeprefix("title-")
-            response = await _guarded(request, handler)
-            seconds = time.perf_counter() - began_s
-            self._requests.inc(route, f"{response.status // 100}xx")
-            self._seconds.labels().observe(seconds)
-            if self._licensing.access_log is not None:
-                sent = response.body.__len__() if isinstance(response.body, bytes) else 0
-                self._licensing.access_log.add(
-                    request.remote or "",
-                    request.method,
-                    request.rel_url.raw_path,
-                    route,
-                    response.status,
-                    sent,
-                    seconds,
-                )
-            return response
 
-        return counted
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """A route: what it is called, and what answers it."""
+
+    name: str
+    method: str
+    pattern: re.Pattern[str]
+    answer: Callable[[Request, Named], Awaitable[Response]]
 
 
 def covers(key_class: KeyClass, max_height_px: int | None) -> bool:
@@ -333,46 +341,28 @@ class _Refused(Exception):
         self.reason = reason
 
 
-async def _guarded(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.Response:
+async def _guarded(answer: Awaitable[Response]) -> Response:
     """Turn each refusal and fault into a response with a constant body."""
     try:
-        response = await handler(request)
+        return await answer
     except _Refused as refused:
         return _error(refused.status, refused.reason)
     except Denied as denied:
         return _error(HTTPStatus.FORBIDDEN, denied.reason)
-    except TimeoutError:
-        return _error(HTTPStatus.REQUEST_TIMEOUT)
-    except web.HTTPException as error:
-        return _error(HTTPStatus(error.status))
     except HeadendError as error:
         log.warning("the source of keys does not answer: %s", error)
-        return _error(HTTPStatus.SERVICE_UNAVAILABLE)
+        return responses.BUSY
     except Exception:
         log.exception("a request could not be answered")
-        return _error(HTTPStatus.INTERNAL_SERVER_ERROR)
-    assert isinstance(response, web.Response)
-    return response
+        return responses.FAILED
 
 
-async def _body(request: web.Request, most_bytes: int) -> bytes:
-    """A request's body; raises `_Refused` if it is larger, and `TimeoutError` if it does not arrive."""
-    body = bytearray()
-    async with asyncio.timeout(BODY_S):
-        async for piece in request.content.iter_any():
-            body += piece
-            if len(body) > most_bytes:
-                raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request is too large")
-    return bytes(body)
-
-
-async def _asked(request: web.Request) -> LicenceRequest:
-    body = await _body(request, LARGEST_REQUEST)
+def _asked(body: bytes) -> LicenceRequest:
+    if len(body) > LARGEST_REQUEST:
+        raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request is too large")
     try:
         asked = msgspec.json.decode(body, type=LicenceRequest)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _Refused(HTTPStatus.BAD_REQUEST, "not a ClearKey licence request") from None
     if not 1 <= len(asked.kids) <= MOST_KIDS:
         raise _Refused(HTTPStatus.BAD_REQUEST, f"a licence is for 1 to {MOST_KIDS} keys")
@@ -396,27 +386,13 @@ def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _response(status: HTTPStatus, body: bytes, content_type: str) -> web.Response:
-    headers = {**EVERYWHERE, hdrs.CACHE_CONTROL: "no-store", hdrs.CONTENT_TYPE: content_type}
-    return web.Response(status=status, body=body, headers=headers)
+def _error(status: HTTPStatus, reason: str) -> Response:
+    body = msgspec.json.encode({"error": reason})
+    return replace(responses.document(body, responses.JSON_TYPE, responses.NO_STORE), status=status)
 
 
-def _error(status: HTTPStatus, reason: str | None = None) -> web.Response:
-    return _response(status, msgspec.json.encode({"error": reason or status.phrase.lower()}), "application/json")
-
-
-async def _preflight(_: web.Request) -> web.Response:
-    allowed = {
-        **EVERYWHERE,
-        hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, OPTIONS",
-        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Content-Type",
-        hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
-    }
-    return web.Response(status=HTTPStatus.NO_CONTENT, headers=allowed)
-
-
-async def _alive(_: web.Request) -> web.Response:
-    return _response(HTTPStatus.OK, b"ok\n", "text/plain; charset=utf-8")
+async def _alive(_request: Request, _named: Named) -> Response:
+    return responses.document(b"ok\n", "text/plain; charset=utf-8", responses.NO_STORE)
 
 
 def serve(host: str, port: int, licensing: Licensing, on_ready: Callable[[str], None]) -> None:
@@ -444,15 +420,19 @@ async def _serve(listener: socket.socket, host: str, licensing: Licensing, on_re
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, service.reload)
-        runner = web.AppRunner(service.application(), access_log=None, shutdown_timeout=FINISH_S)
-        await runner.setup()
+        server = service.server()
+        await server.start([listener])
         try:
-            await web.SockSite(runner, listener).start()
             on_ready(url_of(host, listener))
             while not stop.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), FLUSH_S)
-                if licensing.access_log is not None:
-                    licensing.access_log.write(licensing.access_log.take())
+                _write(licensing.access_log)
         finally:
-            await runner.cleanup()
+            await server.stop()
+            _write(licensing.access_log)
+
+
+def _write(access_log: AccessLog | None) -> None:
+    if access_log is not None:
+        access_log.write(access_log.take())

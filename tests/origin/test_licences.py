@@ -2,26 +2,31 @@
 
 import asyncio
 import base64
+import gzip
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import pytest
-from aiohttp import web
 
+from headend.core.http.listening import listen, url_of
 from headend.core.keys import cpix, lines, open_keys
 from headend.core.keys.base import ContentKey, new_secret
 from headend.core.keys.file import FileKeys
 from headend.core.keys.provider import Provider
 from headend.core.media.protection import KeyClass, KeyName, Scheme, key_name
+from origin import licences
 from origin.licences import KeyCache, LicenceService, Licensing, covers
 from packager.signalling import SYSTEM_IDS, signals_for
 from tests.origin import grants
+from tests.support.raw_http import connected, say
 
+Found = TypeVar("Found")
 TITLE = "film"
 NAMES = {key_class: key_name(TITLE, Scheme.CBCS, key_class) for key_class in KeyClass}
 OTHER = key_name("other", Scheme.CBCS, KeyClass.SD)
@@ -45,23 +50,38 @@ def token(**changes: Any) -> str:
     return grants.token(title=TITLE, **changes)
 
 
+def with_server(licensing: Licensing, ask: Callable[[str], Found]) -> Found:
+    """What is found by somebody who asks a running service, by its address, over bare sockets."""
+
+    async def run() -> Found:
+        service = LicenceService(licensing)
+        server, listener = service.server(), listen("127.0.0.1", 0)[0]
+        await server.start([listener])
+        try:
+            return await asyncio.to_thread(ask, url_of("127.0.0.1", listener))
+        finally:
+            await server.stop()
+            service.close()
+
+    return asyncio.run(run())
+
+
 def answers(licensing: Licensing, *requests: tuple[str, str, Any]) -> list[tuple[int, bytes, Any]]:
     """What the service answers to some requests: status, body and headers."""
 
     async def ask() -> list[tuple[int, bytes, Any]]:
         service = LicenceService(licensing)
-        runner = web.AppRunner(service.application(), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        [(host, port, *_)] = runner.addresses
+        server, listener = service.server(), listen("127.0.0.1", 0)[0]
+        await server.start([listener])
+        url = url_of("127.0.0.1", listener)
         found = []
         try:
             async with aiohttp.ClientSession() as session:
                 for method, path, body in requests:
-                    async with session.request(method, f"http://{host}:{port}{path}", data=body) as answer:
+                    async with session.request(method, f"{url}{path}", data=body) as answer:
                         found.append((answer.status, await answer.read(), answer.headers))
         finally:
-            await runner.cleanup()
+            await server.stop()
             service.close()
         return found
 
@@ -191,6 +211,98 @@ def test_a_licence_takes_a_screen(licensing: Licensing) -> None:
 def test_what_is_no_request_for_a_licence_gets_one_status(licensing: Licensing, body: Any, status: int) -> None:
     [(found, _, _)] = answers(licensing, ("POST", f"/t/{token()}/film/licence", body))
     assert found == status
+
+
+def post(body: bytes, *headers: bytes, path: bytes = b"/film/licence", method: bytes = b"POST") -> bytes:
+    lines = (method + b" " + path + b" HTTP/1.1", b"Host: a", b"Connection: close", *headers)
+    return b"\r\n".join((*lines, b"Content-Length: %d" % len(body), b"", body))
+
+
+KID = b64(UNKNOWN)
+HOSTILE: dict[str, tuple[bytes, int]] = {
+    "ten thousand keys": (post(json.dumps({"kids": [KID] * 10_000}).encode()), 413),
+    "sixty-four times one key": (post(json.dumps({"kids": [KID] * 64}).encode()), 403),
+    "numbers": (post(b'{"kids": [1, 2]}'), 400),
+    "an object of keys": (post(b'{"kids": {"a": 1}}'), 400),
+    "a number as a type": (post(b'{"kids": ["%s"], "type": 3}' % KID.encode()), 400),
+    "no UTF-8": (post(b'{"kids": ["\xff\xfe"]}'), 400),
+    "half a surrogate": (post(b'{"kids": ["\\ud800%s"]}' % KID.encode()), 400),
+    "another alphabet": (post('{"kids": ["é"]}'.encode()), 400),
+    "UTF-16": (post(json.dumps({"kids": [KID]}).encode("utf-16")), 400),
+    "a number of no size": (post(b'{"kids": ["%s"], "x": NaN}' % KID.encode()), 400),
+    "a deep value that nobody reads": (post(b'{"x": %s%s, "kids": []}' % (b"[" * 2000, b"]" * 2000)), 400),
+    "compressed": (post(gzip.compress(b'{"kids": []}'), b"Content-Encoding: gzip"), 400),
+    "said to be compressed": (post(b"no", b"Content-Encoding: br"), 400),
+    "a bomb": (post(gzip.compress(bytes(32 << 20)), b"Content-Encoding: gzip"), 413),
+    "ten megabytes": (post(bytes(10 << 20)), 413),
+    "longer than it is": (
+        b"POST /film/licence HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n" + bytes(5000), 413
+    ),
+    "a body of two lengths": (post(b"{}", b"Content-Length: 7"), 400),
+    "a negative length": (b"POST /film/licence HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
+    "chunks that are none": (
+        b"POST /film/licence HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n", 400
+    ),
+    "chunks": (post(b"", b"X: a").replace(
+        b"Content-Length: 0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"), 400),
+    "a form": (post(b"--x", b"Content-Type: multipart/form-data; boundary=x"), 400),
+    "PUT": (post(b"", method=b"PUT"), 405),
+    "TRACE": (post(b"", method=b"TRACE"), 405),
+    "no method": (post(b"", method=b"@@@"), 400),
+    "CONNECT": (b"CONNECT film:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+    "a body with GET": (post(b"{}", path=b"/film/keys/" + UNKNOWN.encode(), method=b"GET"), 400),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    "TLS": (b"\x16\x03\x01\x02\x00" + bytes(100), 400),
+    "a long line": (post(b"", path=b"/t/" + b"a" * 100_000 + b"/film/licence"), 400),
+    "many headers": (post(b"", *(b"X-%d: a" % n for n in range(1000))), 400),
+    "a way out": (post(b"", path=b"/..%2f/licence"), 404),
+}  # fmt: skip
+
+
+def test_hostile_requests_get_a_status_and_leave_no_trace(key_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is sent, the next request is answered, nothing is logged, and nothing of it is repeated."""
+
+    def ask(url: str) -> dict[str, bytes]:
+        return {name: say(url, request) for name, (request, _) in HOSTILE.items()}
+
+    with caplog.at_level(logging.INFO):
+        found = with_server(Licensing(open_keys(str(key_file)), None, is_open=True), ask)
+    assert {name: int(answer.split(b" ", 2)[1]) for name, answer in found.items()} == {
+        name: status for name, (_, status) in HOSTILE.items()
+    }
+    for name, answer in found.items():
+        assert answer.count(b"HTTP/1.1 ") == 1, name
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert len(body) < 100 and (not body or set(json.loads(body)) == {"error"}), name
+        assert b"Server: headend\r\n" in head
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG] == []
+
+
+def test_slow_clients_are_cut_off(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(licences, "BODY_S", 0.3)
+    monkeypatch.setattr(licences, "HEAD_S", 0.3)
+    begun = b"POST /film/licence HTTP/1.1\r\nHost: a\r\n"
+    slow = {"silent": b"", "half a head": begun, "half a body": begun + b"Content-Length: 20\r\n\r\n{"}
+
+    def ask(url: str) -> dict[str, bytes]:
+        return {name: say(url, request) for name, request in slow.items()}
+
+    found = with_server(Licensing(open_keys(str(key_file)), None, is_open=True), ask)
+    assert (found["silent"], found["half a head"]) == (b"", b"")
+    assert found["half a body"].startswith(b"HTTP/1.1 408 ")
+
+
+def test_who_leaves_while_he_asks_is_no_fault_of_the_service(key_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def ask(url: str) -> bytes:
+        for _ in range(3):
+            with connected(url) as client:
+                client.sendall(b"POST /film/licence HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n{")
+        return say(url, post(asked(NAMES[KeyClass.SD].kid).encode()))
+
+    with caplog.at_level(logging.INFO):
+        answer = with_server(Licensing(open_keys(str(key_file)), None, is_open=True), ask)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert caplog.records == []
 
 
 def test_a_body_may_have_four_kibibytes_and_not_a_byte_more(licensing: Licensing) -> None:

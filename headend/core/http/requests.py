@@ -27,14 +27,15 @@ _ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Request:
-    """A valid request without a body.
+    """A valid request.
 
     Attributes:
-        method: ``GET`` or ``HEAD``.
+        method: One of those that the server takes: by default ``GET`` or ``HEAD``.
         target: Path and query as they were sent, undecoded; starts with a slash.
         headers: All headers.
         client: Address that the connection comes from.
         local: Address and port that it came to.
+        body: What it carries; empty where the server takes no bodies.
     """
 
     method: str
@@ -42,6 +43,7 @@ class Request:
     headers: Headers
     client: str
     local: tuple[str, int]
+    body: bytes
 
     @property
     def path(self) -> str:
@@ -95,9 +97,10 @@ class ReceivedRequest(Request):
         version: Of HTTP.
         keep_alive: Whether the client wants to go on after this request.
         has_body: Whether a body follows.
+        payload: The body as it arrives.
     """
 
-    __slots__ = ("_task", "connection", "has_body", "keep_alive", "version", "writer")
+    __slots__ = ("_task", "connection", "has_body", "keep_alive", "payload", "version", "writer")
 
     def __init__(
         self,
@@ -117,20 +120,80 @@ class ReceivedRequest(Request):
         self.version = message.version
         self.keep_alive = not message.should_close
         self.has_body = payload is not EMPTY_PAYLOAD
+        self.payload = payload
+        self.body = b""
         self._task = task
 
-    def _cancel(self, _: BaseException) -> None:
-        """Do nothing: nobody waits for a body."""
+    async def receive(self, most_bytes: int, within_s: float) -> Response | None:
+        """Wait for the body.
+
+        Args:
+            most_bytes: Of it.
+            within_s: How long it may take.
+
+        Returns:
+            The response if it is refused; None if `body` holds all of it.
+        """
+        body = bytearray()
+        if self.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and self.connection.transport is not None:
+            self.connection.transport.write(_CONTINUE)
+        try:
+            async with asyncio.timeout(within_s):
+                async for piece in self.payload.iter_any():
+                    body += piece
+                    if len(body) > most_bytes:
+                        return _TOO_LARGE
+        except TimeoutError:
+            return _TOO_SLOW
+        except Exception:  # aiohttp has several for a body that is not HTTP, and for a client that left
+            return _MALFORMED
+        self.body = bytes(body)
+        return None
+
+    def _cancel(self, error: BaseException) -> None:
+        """Let whoever waits for the body know that no more of it will come."""
+        self.payload.set_exception(error)
 
     def _finish(self) -> None:
         """Do nothing: there are no forms with files."""
 
 
-def check(request: ReceivedRequest) -> Response | None:
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """What clients may do beside asking by OPTIONS what they may do.
+
+    Attributes:
+        names: Methods; a ``POST`` may have a body.
+        preflight: The response to OPTIONS.
+        refusal: The response to other methods.
+    """
+
+    names: frozenset[str]
+    preflight: Response
+    refusal: Response
+
+
+def methods(*names: str, headers: str = responses.READING_HEADERS) -> Methods:
+    """Take these methods.
+
+    Args:
+        names: Their names.
+        headers: What pages of other origins may send, as Access-Control-Allow-Headers lists it.
+    """
+    allowed = ", ".join((*names, hdrs.METH_OPTIONS))
+    refusal = responses.error(HTTPStatus.METHOD_NOT_ALLOWED, {hdrs.ALLOW: allowed}, closes=True)
+    return Methods(frozenset(names), responses.preflight(allowed, headers), refusal)
+
+
+READING = methods(hdrs.METH_GET, hdrs.METH_HEAD)
+
+
+def check(request: ReceivedRequest, taken: Methods = READING) -> Response | None:
     """Check a request before an application sees it, and bring its target into origin-form.
 
-    Refused are other versions than HTTP/1.0 and 1.1, a missing or malformed Host, bodies, methods other than GET and
-    HEAD, and targets that are neither in origin-form nor absolute-form. OPTIONS gets its preflight response here.
+    Refused are other versions than HTTP/1.0 and 1.1, a missing or malformed Host, bodies of anything but POST, methods
+    that are not taken, and targets that are neither in origin-form nor absolute-form. OPTIONS gets its preflight
+    response here.
 
     Returns:
         The response if it is refused; None for a valid one.
@@ -141,9 +204,10 @@ def check(request: ReceivedRequest) -> Response | None:
     host = request.headers.get(hdrs.HOST)  # aiohttp refuses a second one
     if not is_host(host) if host is not None else version == HttpVersion11:
         return _MALFORMED
-    if request.method not in _METHODS:
-        return _PREFLIGHT if request.method == hdrs.METH_OPTIONS and not request.has_body else _NO_METHOD
-    if request.has_body:
+    if request.method not in taken.names:
+        is_preflight = request.method == hdrs.METH_OPTIONS and not request.has_body
+        return taken.preflight if is_preflight else taken.refusal
+    if request.has_body and request.method != hdrs.METH_POST:
         # No honest client sends a body with GET, and a cache in front may disagree on where it ends.
         return _MALFORMED
     if not request.target.startswith("/"):
@@ -154,8 +218,8 @@ def check(request: ReceivedRequest) -> Response | None:
     return None
 
 
-_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
-_PREFLIGHT = responses.preflight()
-_NO_METHOD = responses.error(HTTPStatus.METHOD_NOT_ALLOWED, closes=True)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TOO_LARGE = responses.error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, closes=True)
+_TOO_SLOW = responses.error(HTTPStatus.REQUEST_TIMEOUT, closes=True)
 _NO_VERSION = responses.error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, closes=True)
 _MALFORMED = responses.MALFORMED

@@ -49,13 +49,12 @@ EVERYWHERE: dict[str, str] = {
 }
 """Headers of every response."""
 
-_PREFLIGHT: dict[str, str] = {
-    hdrs.ALLOW: "GET, HEAD, OPTIONS",
-    hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, OPTIONS",
-    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Range, If-Match, If-Modified-Since, If-None-Match, If-Range, "
-    "If-Unmodified-Since, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status",
-    hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
-}
+READING_HEADERS = (
+    "Range, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since, CMCD-Object, CMCD-Request, "
+    "CMCD-Session, CMCD-Status"
+)
+"""What pages of other origins may send with requests for media."""
+READING_METHODS = "GET, HEAD, OPTIONS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +274,20 @@ def redirect(location: str, caching: str) -> Response:
     return Response(HTTPStatus.FOUND, {**EVERYWHERE, **headers})
 
 
-def preflight() -> Response:
-    """The response to OPTIONS, whatever was asked for."""
-    return Response(HTTPStatus.NO_CONTENT, {**EVERYWHERE, **_PREFLIGHT})
+def preflight(allowed: str = READING_METHODS, headers: str = READING_HEADERS) -> Response:
+    """The response to OPTIONS, whatever was asked for.
+
+    Args:
+        allowed: The methods.
+        headers: What pages of other origins may send.
+    """
+    sent: dict[str, str] = {
+        hdrs.ALLOW: allowed,
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: allowed,
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: headers,
+        hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
+    }
+    return Response(HTTPStatus.NO_CONTENT, {**EVERYWHERE, **sent})
 
 
 def error(
@@ -296,7 +306,7 @@ def error(
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         sent[hdrs.RETRY_AFTER] = str(RETRY_S)
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        sent[hdrs.ALLOW] = _PREFLIGHT[hdrs.ALLOW]
+        sent.setdefault(hdrs.ALLOW, READING_METHODS)
     return _encoded(status, sent, body, len(body), closes=closes)
 
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from headend.core.http.blobs import InFlightBudget
 from headend.core.http.connections import NO_ROUTE, Connection, PreparedResponse
-from headend.core.http.requests import ReceivedRequest, Request, check
+from headend.core.http.requests import READING, Methods, ReceivedRequest, Request, check
 from headend.core.http.responses import Response
 from headend.core.metrics import Registry
 from headend.core.metrics.primitives import CounterValue, HistogramValue
@@ -50,6 +50,8 @@ class Limits:
         line_bytes: Longest request line and longest header. CMCD makes long queries.
         headers: Most headers of a request.
         finish_s: How long requests may take to finish when the server stops.
+        body_bytes: Largest body of a request, where `requests.Methods` take ``POST``.
+        body_s: How long a client may take for it.
     """
 
     connections: int = 4096
@@ -62,6 +64,8 @@ class Limits:
     line_bytes: int = 8190
     headers: int = 64
     finish_s: float = 20.0
+    body_bytes: int = 0
+    body_s: float = 10.0
 
 
 class ServerMetrics:
@@ -133,6 +137,7 @@ class HttpServer(web.Server):
         application: Answers requests.
         registry: Where metrics are exported.
         limits: What is allowed.
+        methods: What clients may do.
 
     Attributes:
         limits: The same.
@@ -144,13 +149,16 @@ class HttpServer(web.Server):
         now_s: The event loop's time at the last check of deadlines.
     """
 
-    def __init__(self, application: Application, registry: Registry, limits: Limits = Limits()) -> None:
+    def __init__(
+        self, application: Application, registry: Registry, limits: Limits = Limits(), methods: Methods = READING
+    ) -> None:
         # aiohttp's types name its own class of requests, of which its server uses less than `ReceivedRequest` has.
         super().__init__(self._handle, request_factory=ReceivedRequest, handler_cancellation=True)  # type: ignore[arg-type]
         self.limits = limits
         self.metrics = ServerMetrics(registry)
         self.in_flight = InFlightBudget(limits.in_flight_bytes)
         self.is_draining = False
+        self._methods = methods
         self._respond = application.respond
         self._completed = application.completed
         self.loop = asyncio.get_running_loop()
@@ -239,7 +247,9 @@ class HttpServer(web.Server):
 
     async def _handle(self, request: ReceivedRequest) -> web.StreamResponse:
         request.connection.begin()
-        response = check(request)
+        response = check(request, self._methods)
+        if response is None and request.has_body:
+            response = await request.receive(self.limits.body_bytes, self.limits.body_s)
         if response is not None:
             return PreparedResponse(request, NO_ROUTE, response)
         route, response = await self._respond(request)
