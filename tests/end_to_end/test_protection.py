@@ -1,6 +1,5 @@
 """Encrypted titles: what decryptors that are not headend's make of them, and what nobody else gets."""
 
-import base64
 import os
 import shutil
 import signal
@@ -54,6 +53,7 @@ from packager import publishing
 from packager.conformance import NO_KEYS
 from packager.presentation import stored_tracks
 from tests.support import encryption
+from tests.support.canaries import forms
 from tests.support.command_line import command, environment, headend
 from tests.support.in_process import run_tasks
 from tests.support.masters import Sound, make_film, make_sound
@@ -391,14 +391,6 @@ def test_damage_of_a_clear_track_is_not_sealed(made: Made, tmp_path: Path) -> No
     with pytest.raises(PackagingError, match="is not as it was stored"):
         encrypting.encrypt(store, "film", settings, release=made.clear.release)
     assert publishing.current_release(opened, "film") == before
-
-
-def forms(secret: bytes) -> set[bytes]:
-    """How a secret could be written."""
-    plain = base64.b64encode(secret)
-    url = base64.urlsafe_b64encode(secret)
-    hexed = secret.hex().encode()
-    return {secret, hexed, hexed.upper(), plain, plain.rstrip(b"="), url, url.rstrip(b"=")}
 
 
 def test_keys_occur_in_no_object_log_message_or_command_line(made: Made, tmp_path: Path) -> None:

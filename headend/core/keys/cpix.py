@@ -23,7 +23,7 @@ from defusedxml.common import DefusedXmlException
 
 from headend.core.errors import ConfigError
 from headend.core.keys.base import KEY_BYTES, ContentKey
-from headend.core.keys.file import read_private
+from headend.core.keys.file import read_file, read_private
 from headend.core.media.protection import (
     HD_PIXELS,
     SD_PIXELS,
@@ -92,10 +92,12 @@ def read(data: bytes, place: str, *, private_key: Path | None = None) -> Documen
     keys: dict[str, bytes] = {}
     schemes: dict[str, Scheme] = {}
     ivs: dict[str, str] = {}
+    seen: set[str] = set()
     for element in root.iterfind("ContentKeyList/ContentKey", _NS):
         kid = _kid(element, place)
-        if kid in keys or kid in schemes:
+        if kid in seen:
             raise ConfigError(f"{place}: the key {kid} stands there twice", kid=kid)
+        seen.add(kid)
         if (scheme := element.get("commonEncryptionScheme")) is not None:
             if scheme not in (Scheme.CENC, Scheme.CBCS):
                 raise ConfigError(f"{place}: the key {kid} is for {scheme[:16]!r}, which is neither cenc nor cbcs")
@@ -235,7 +237,7 @@ def parse(data: bytes, place: str) -> Any:
         raise ConfigError(f"{place} has more than {LARGEST >> 20} MiB: it is no CPIX document of a title")
     try:
         root = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)
-    except (ElementTree.ParseError, ValueError, DefusedXmlException, RecursionError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError, DefusedXmlException, RecursionError) as error:
         raise ConfigError(f"{place} is not XML that can be read: {type(error).__name__}") from None
     if root.tag != f"{{{_NS['']}}}CPIX":
         raise ConfigError(f"{place} is not a CPIX document")
@@ -321,7 +323,7 @@ def _signals(root: Any, place: str) -> Iterable[Signal]:
             check_kid(system)
         except ValueError:
             raise ConfigError(f"{place}: a DRMSystem's systemId is not a UUID") from None
-        pssh = (element.findtext("PSSH", "", _NS) or "").strip()
+        pssh = "".join((element.findtext("PSSH", "", _NS) or "").split())
         if pssh and not _is_pssh(_decode(pssh, place)):
             raise ConfigError(f"{place}: a PSSH element holds no pssh box")
         uri = keyformat = ""
@@ -422,7 +424,13 @@ def _cbc_decrypt(key: bytes, value: bytes, place: str) -> bytes:
 
 
 def _wrap(public: Any, value: bytes) -> bytes:
-    return bytes(public.encrypt(value, _oaep()))
+    try:
+        return bytes(public.encrypt(value, _oaep()))
+    except ValueError:
+        raise ConfigError(
+            f"the recipient's RSA key has {public.key_size} bits, too few for CPIX: ask for a certificate "
+            "with 2048 or more"
+        ) from None
 
 
 def _unwrap(private: Any, value: bytes) -> bytes:
@@ -438,12 +446,13 @@ def _oaep() -> Any:
 
 
 def _private_key(path: Path) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     try:
         found = serialization.load_pem_private_key(read_private(path).encode(), password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"{path} is not a private key in PEM without a password") from error
     if not isinstance(found, rsa.RSAPrivateKey):
         raise ConfigError(f"{path} is not an RSA key, which CPIX needs")
@@ -452,19 +461,19 @@ def _private_key(path: Path) -> Any:
 
 def _certificate(path: Path) -> Any:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     try:
-        found = x509.load_pem_x509_certificate(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror}; give the recipient's certificate") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is not a certificate in PEM") from error
+        found = x509.load_pem_x509_certificate(read_file(path, "the recipient's certificate"))
+        public = found.public_key()
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{path} is not a certificate in PEM that can be read") from error
     if found.not_valid_after_utc < datetime.now(UTC):
         raise ConfigError(
             f"the certificate in {path} expired on {found.not_valid_after_utc:%Y-%m-%d}: ask for a new one"
         )
-    if not isinstance(found.public_key(), rsa.RSAPublicKey):
+    if not isinstance(public, rsa.RSAPublicKey):
         raise ConfigError(f"the certificate in {path} has no RSA key, which CPIX needs")
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from headend.core.errors import ConfigError
 from headend.core.keys import cpix
 from headend.core.keys.base import ContentKey, complete
-from headend.core.keys.file import read_private
+from headend.core.keys.file import read_file, read_private
 from headend.core.media.protection import KeyName, Signal
 
 
@@ -48,12 +48,6 @@ class CpixKeys:
 
     def document(self) -> cpix.Document:
         """Read the file; raises `ConfigError`."""
-        try:
-            size_bytes = self.path.stat().st_size
-        except OSError as error:
-            raise ConfigError(f"{self.path} can't be read: {error.strerror}; give a CPIX file") from error
-        if size_bytes > cpix.LARGEST:
-            raise ConfigError(f"{self.path} has more than {cpix.LARGEST >> 20} MiB: it is no CPIX document of a title")
         if self.private_key is None:
-            return cpix.read(read_private(self.path).encode(), str(self.path))
-        return cpix.read(self.path.read_bytes(), str(self.path), private_key=self.private_key)
+            return cpix.read(read_private(self.path, "a CPIX file").encode(), str(self.path))
+        return cpix.read(read_file(self.path, "a CPIX file"), str(self.path), private_key=self.private_key)

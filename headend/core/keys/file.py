@@ -40,21 +40,42 @@ class FileKeys:
         return lines.read(read_private(self.path), str(self.path))
 
 
-def read_private(path: Path) -> str:
+def read_private(path: Path, wanted: str = "a file of keys") -> str:
     """Read a file that only its owner may read.
+
+    Args:
+        path: Where it is.
+        wanted: What it should be, for errors.
 
     Raises:
         ConfigError: It can't be read, is not text, or others than its owner can read it.
     """
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            data = file.read(lines.LARGEST + 1)
-    except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror}; give a file of keys") from error
+    data, status = _read(path, wanted)
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError(f"others than its owner can read {path}: run chmod 600 {path}")
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")  # editors on Windows write the mark
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not text: give a file of keys") from None
+        raise ConfigError(f"{path} is not text: give {wanted}") from None
+
+
+def read_file(path: Path, wanted: str) -> bytes:
+    """Read a file that anybody may read, at most a byte more than `headend.core.keys.lines.LARGEST`.
+
+    Raises:
+        ConfigError: It can't be read.
+    """
+    return _read(path, wanted)[0]
+
+
+def _read(path: Path, wanted: str) -> tuple[bytes, os.stat_result]:
+    try:
+        # A named pipe that nobody writes to would be waited for.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError(f"{path} is not a regular file: give {wanted}")
+            return file.read(lines.LARGEST + 1), status
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path} can't be read: {why}; give {wanted}") from error

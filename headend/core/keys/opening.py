@@ -6,6 +6,8 @@ from headend.core.keys.environment import EnvironmentKeys
 from headend.core.keys.file import FileKeys
 from headend.core.paths import expanded
 
+_SOURCES = "keys come from a file, env:NAME, cpix:FILE or speke+https://HOST/PATH: give one of these"
+
 
 def open_keys(address: str, *, private_key: str | None = None) -> KeyStore:
     """Open a source of keys; nothing is read yet.
@@ -17,6 +19,8 @@ def open_keys(address: str, *, private_key: str | None = None) -> KeyStore:
     Raises:
         ConfigError: It is none of these.
     """
+    if address in ("env:", "cpix:"):
+        raise ConfigError(f"{address!r} names nothing; {_SOURCES}")
     if address.startswith("env:"):
         return EnvironmentKeys(address.removeprefix("env:"))
     if address.startswith("cpix:"):
@@ -29,5 +33,5 @@ def open_keys(address: str, *, private_key: str | None = None) -> KeyStore:
 
         return SpekeKeys(address.removeprefix("speke+"))
     if not address or "://" in address:
-        raise ConfigError("keys come from a file, env:NAME, cpix:FILE or speke+https://HOST/PATH: give one of these")
+        raise ConfigError(_SOURCES)
     return FileKeys(expanded(address))

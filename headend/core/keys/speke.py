@@ -33,6 +33,7 @@ AWS_REGION = "HEADEND_SPEKE_AWS_REGION"
 CERTIFICATE, CERTIFICATE_KEY = "HEADEND_SPEKE_CERTIFICATE", "HEADEND_SPEKE_CERTIFICATE_KEY"
 _AWS_SERVICE = "execute-api"
 _PIECE_BYTES = 1 << 16
+_WANTED = "give speke+https://HOST/PATH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,16 @@ class SpekeKeys:
 
     def __post_init__(self) -> None:
         """Check the address; raises `ConfigError`."""
-        parsed = urllib3.util.parse_url(self.address)
+        try:
+            parsed = urllib3.util.parse_url(self.address)
+        except urllib3.exceptions.LocationParseError:
+            raise ConfigError(f"a SPEKE server's address is no URL: {_WANTED}") from None
         if parsed.auth:
             raise ConfigError(f"a SPEKE server's address has no password in it: set {USER} and {PASSWORD}")
         if parsed.scheme != "https" and not (parsed.scheme == "http" and is_loopback(parsed.host or "")):
             raise ConfigError("keys are asked for over https:// only, or at loopback")
+        if not parsed.host or not self.address.isprintable():
+            raise ConfigError(f"a SPEKE server's address is no URL: {_WANTED}")
 
     @property
     def url(self) -> str:
@@ -100,6 +106,7 @@ class SpekeKeys:
         retries = urllib3.Retry(
             total=ATTEMPTS - 1, backoff_factor=BACKOFF, status_forcelist=(429, 500, 502, 503, 504),
             allowed_methods=None, redirect=0, raise_on_status=False, raise_on_redirect=False,
+            respect_retry_after_header=False,  # it may say a day
         )  # fmt: skip
         pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10.0, read=ANSWER_S), ssl_context=self._tls())
         try:
@@ -115,6 +122,10 @@ class SpekeKeys:
             raise ConfigError(
                 f"{self.url} answers {answer.status}: check {TOKEN}, or {USER} and {PASSWORD}, or {AWS_REGION}, and "
                 f"{CERTIFICATE}"
+            )
+        if 300 <= answer.status < 400:
+            raise ConfigError(
+                f"{self.url} answers {answer.status}, and redirects are not followed: name the server itself"
             )
         if answer.status != 200:
             raise StorageError(f"{self.url} answers {answer.status}: it does not take the request for these keys")
@@ -134,10 +145,10 @@ class SpekeKeys:
 
     def _credentials(self, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
         """The headers that say who asks."""
-        if token := os.environ.get(TOKEN):
+        if token := _variable(TOKEN):
             return {"Authorization": f"Bearer {token}"}
-        if user := os.environ.get(USER):
-            secret = f"{user}:{os.environ.get(PASSWORD, '')}".encode()
+        if user := _variable(USER):
+            secret = f"{user}:{_variable(PASSWORD)}".encode()
             return {"Authorization": f"Basic {base64.b64encode(secret).decode()}"}
         if region := os.environ.get(AWS_REGION):
             from botocore.auth import SigV4Auth
@@ -166,3 +177,15 @@ class SpekeKeys:
             why = error.strerror or "it is no certificate in PEM with its key"
             raise ConfigError(f"{certificate}, which {CERTIFICATE} names, can't be used: {why}") from None
         return context
+
+
+def _variable(name: str) -> str:
+    """A credential from the environment, without white space around it; empty if it is not set.
+
+    Raises:
+        ConfigError: No header can hold it. The message does not show it.
+    """
+    value = os.environ.get(name, "").strip()
+    if not value.isprintable() or (name == TOKEN and not value.isascii()):
+        raise ConfigError(f"{name} holds characters that no credential has: set it again")
+    return value

@@ -1,6 +1,7 @@
 """What is public of a title's protection: schemes, classes of keys and their ids. No noun holds a secret."""
 
 import hashlib
+import re
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class KeyClass(StrEnum):
     ALL = "all"
 
 
+_KID = re.compile(r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 SD_PIXELS = 1024 * 576
 HD_PIXELS = 1920 * 1080
 MOST_PERIODS = 16
@@ -267,4 +269,7 @@ def check_kid(text: str) -> str:
     Raises:
         ValueError: It is neither.
     """
-    return uuid.UUID(text.strip().strip("{}")).hex
+    kid = text.strip()
+    if _KID.fullmatch(kid) is None:
+        raise ValueError(kid)
+    return kid.replace("-", "").lower()

@@ -88,7 +88,7 @@ def test_an_error_names_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[
     path = make_keys(tmp_path / "keys")
     secret = lines.read(path.read_text(), "keys")[0].secret.hex()
     path.write_text(path.read_text() + f"{'0' * 32} cbcs sd - {secret[:-2]}\n")
-    assert run(["keys", "check", "film", "--keys", str(path), "--verbose"]) == 1
+    assert run(["keys", "check", "film", "--keys", str(path), "--verbose"]) == 2
     said = "".join(capsys.readouterr())
     assert secret[:8] not in said and "line 6" in said
 

@@ -1,5 +1,6 @@
 """One contract for every source of keys."""
 
+import contextlib
 import hashlib
 import hmac
 import pickle
@@ -30,7 +31,11 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def speke_server(
-    answer: Answer, *, context: ssl.SSLContext | None = None, asked: list[tuple[dict[str, str], bytes]] | None = None
+    answer: Answer,
+    *,
+    context: ssl.SSLContext | None = None,
+    asked: list[tuple[dict[str, str], bytes]] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -40,8 +45,11 @@ def speke_server(
             status, body = answer(request)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # who asked may have read enough
+                self.wfile.write(body)
 
         def log_message(self, *_args: object) -> None:
             pass
