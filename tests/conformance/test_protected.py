@@ -221,18 +221,27 @@ def test_pictures_are_switched_across_keys(
         assert viewer.complaints == []
 
 
-def test_without_the_key_of_hd_shaka_plays_the_title_in_sd(browser: Any, protected: Protected) -> None:
+@pytest.fixture(scope="module")
+def without_hd(protected: Protected) -> Iterator[str]:
+    """An origin whose licence service lacks the keys of HD."""
     path = protected.folder / "sd.keys"
     path.touch(0o600)
     path.write_text("".join(line for line in protected.keys.open() if f" {KeyClass.HD} " not in line))
     with (
         licences("--keys", path, "--open") as where,
         running(protected.store, serving=Serving(licence_url=where)) as origin,
-        Viewer(browser, origin, TITLES[Scheme.CBCS], "shaka", "dash") as viewer,
     ):
+        yield origin
+
+
+@pytest.mark.parametrize(("player", "manifest"), [PLAYERS[1], PLAYERS[3]], ids=[NAMES[1], NAMES[3]])
+def test_without_the_key_of_hd_the_title_plays_in_sd(browser: Any, without_hd: str, player: str, manifest: str) -> None:
+    with Viewer(browser, without_hd, TITLES[Scheme.CBCS], player, manifest) as viewer:
         viewer.play(speed=2)
         viewer.wait("video.ended")
         assert viewer.ask("video.videoHeight") == 180
+        assert viewer.decoded_frames() >= FRAMES
+        assert viewer.page.inner_text("#trouble") == ""
 
 
 def test_a_token_opens_the_title_and_its_keys(browser: Any, protected: Protected) -> None:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as Xml
 
 import m3u8
 import pytest
+from lxml import etree
 
 from encoder import tool
 from headend.app import encrypting, verifying
@@ -33,6 +34,8 @@ from headend.core.settings import (
 from headend.core.storage import Store, open_store
 from ladders import choosing
 from ladders.loading import load
+from packager.signalling import System
+from tests.headend.core.manifests.test_dash import SCHEMA
 from tests.support import encryption
 from tests.support.command_line import headend
 from tests.support.in_process import run_tasks
@@ -228,6 +231,24 @@ def test_each_period_of_an_mpd_names_its_key_and_its_segments(made: Made) -> Non
                     assert kid in text.replace("-", "")
                     seen += 1
             assert seen
+
+
+@pytest.mark.skipif(not SCHEMA.is_file(), reason=f"there is no schema at {SCHEMA}")
+def test_an_mpd_of_several_periods_keeps_to_the_schema(made: Made, tmp_path: Path) -> None:
+    store = StoreSettings(str(tmp_path / "store"))
+    shutil.copytree(made.folder / "after", store.url)
+    every = replace(made.settings, systems=tuple(System))
+    made_again = encrypting.encrypt(store, "film", every, release=made.clear.release)
+    assert made_again.written_bytes == 0  # systems stand in manifests only
+    schema = etree.XMLSchema(etree.parse(SCHEMA))
+    folder = tmp_path / "store" / "titles" / "film" / "releases" / made_again.placed.presentation.release
+    mpds = sorted(path.name for path in folder.glob("*.mpd"))
+    assert mpds == ["manifest-cenc.mpd", "manifest.mpd"]
+    for name in mpds:
+        root = etree.parse(folder / name).getroot()
+        assert len(root.findall("Period", DASH)) == PERIODS
+        assert len(root.findall(".//cenc:pssh", {"cenc": "urn:mpeg:cenc:2013"})) >= 2 * PERIODS
+        schema.assertValid(root)
 
 
 def test_verify_opens_every_segment_and_notices_what_should_be_encrypted_and_is_not(made: Made) -> None:

@@ -150,7 +150,7 @@ def command(
     def ready(url: str) -> None:
         if as_json:
             print_json({"url": url, "origin": origin, "tier": tier})
-        elif not access_log:
+        else:
             console(stderr=True).print(f"headend: {tier} at {url}, in front of {shield or origin}")
 
     serving.serve(settings, host=host, port=port, on_ready=ready)

@@ -8,7 +8,10 @@ export async function open(video, url, { fail, from, licence }) {
     debug: { logLevel: dashjs.Debug.LOG_LEVEL_NONE },
     streaming: { trackSwitchMode: { video: 'alwaysReplace', audio: 'alwaysReplace' }, buffer: { fastSwitchEnabled: true } },
   });
-  if (licence) player.setProtectionData({ 'org.w3.clearkey': { serverURL: licence, priority: 0 } });
+  if (licence) {
+    player.setProtectionData({ 'org.w3.clearkey': { serverURL: licence, priority: 0 } });
+    askForAllKeys(player);
+  }
   const ready = new Promise((resolve, reject) => {
     player.on(dashjs.MediaPlayer.events.STREAM_INITIALIZED, resolve);
     player.on(dashjs.MediaPlayer.events.ERROR, ({ error }) => {
@@ -54,4 +57,27 @@ export async function open(video, url, { fail, from, licence }) {
     throughput: () => 1000 * player.getAverageThroughput('video'),
     close: () => player.destroy(),
   };
+}
+
+// dash.js opens a session for each key and asks for that key alone; a refusal ends playback, although other pictures could
+// be decrypted. So each session asks for all keys of the title. It then has key statuses, and dash.js leaves out what
+// has a key without one.
+function askForAllKeys(player) {
+  const kids = new Set();
+  player.on(dashjs.MediaPlayer.events.MANIFEST_LOADED, ({ data }) => {
+    for (const { AdaptationSet: sets = [] } of data?.Period ?? []) {
+      for (const { ContentProtection: protection = [] } of sets) {
+        for (const { 'cenc:default_KID': kid } of protection) if (kid) kids.add(base64url(kid));
+      }
+    }
+  });
+  player.registerLicenseRequestFilter(async (request) => {
+    if (kids.size) request.data = JSON.stringify({ kids: [...kids], type: 'temporary' });
+  });
+}
+
+// A UUID as ClearKey writes it.
+function base64url(uuid) {
+  const bytes = uuid.replaceAll('-', '').match(/../g).map((byte) => parseInt(byte, 16));
+  return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }
