@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,6 @@ NAMES = ["hls.js", "dash.js", "Shaka with HLS", "Shaka with DASH"]
 ANYWHERE = {Codec.AVC, Codec.AV1, Codec.AAC}
 ONLY_DASH = {Codec.VP9, Codec.OPUS}
 """What Debian's Chromium decodes, of what there is."""
-
-# A film goes on while a machine that is busy lets the browser wait. What is broken fails three times.
-pytestmark = pytest.mark.flaky(reruns=2)
 
 each_player = pytest.mark.parametrize(("player", "manifest"), PLAYERS, ids=NAMES)
 
@@ -55,13 +53,14 @@ def test_a_title_plays_to_its_end_with_every_frame_and_no_stall(
     browser: Any, served: Served, player: str, manifest: str
 ) -> None:
     with watch(browser, served, player, manifest) as viewer:
+        viewer.load_all()
         viewer.play(speed=2)
         viewer.wait("video.ended")
         grid = served.presentation.grid
         assert viewer.ask("video.duration") == pytest.approx(float(grid.duration_s), abs=0.03)
         # A player that replaces what it has buffered decodes some twice.
         assert viewer.decoded_frames() >= grid.frame_count
-        assert viewer.figure("stalls") == "0"
+        assert viewer.starved() == []
         assert viewer.complaints == []
 
 
@@ -73,7 +72,7 @@ def test_pictures_are_switched_up_and_down(browser: Any, served: Served, player:
         viewer.play()
         for track in (small, large, small):
             viewer.choose("picture", track.id)
-            viewer.wait(
+            viewer.wait_playing(
                 f"video.videoHeight === {track.rendition.height_px}"
                 f" && document.getElementById('now-id').dataset.picture === '{track.id}'"
             )
@@ -90,7 +89,7 @@ def test_jumps_over_chunk_borders_show_the_very_frame(browser: Any, served: Serv
     with watch(browser, served, player, manifest) as viewer:
         viewer.play()
         viewer.choose("picture", reordered.id)
-        viewer.wait(f"document.getElementById('now-id').dataset.picture === '{reordered.id}'")
+        viewer.wait_playing(f"document.getElementById('now-id').dataset.picture === '{reordered.id}'")
         viewer.pause()
         for border in (borders[0], borders[2], borders[1]):
             for frame in (border - 1, border, border + 3):
@@ -116,7 +115,7 @@ def test_every_rendition_that_this_browser_decodes_plays(
         viewer.play()
         for picture in pictures:
             viewer.choose("picture", picture)
-            viewer.wait(
+            viewer.wait_playing(
                 f"video.videoHeight === {heights[picture]}"
                 f" && document.getElementById('now-id').dataset.picture === '{picture}'"
             )
@@ -125,7 +124,7 @@ def test_every_rendition_that_this_browser_decodes_plays(
             viewer.wait(f"video.getVideoPlaybackQuality().totalVideoFrames > {before + 10} && video.currentTime > 0.3")
         for sound in sounds:
             viewer.choose("sound", sound)
-            viewer.wait(f"document.getElementById('now-id').dataset.sound === '{sound}'")
+            viewer.wait_playing(f"document.getElementById('now-id').dataset.sound === '{sound}'")
             before = viewer.ask("video.webkitAudioDecodedByteCount")
             viewer.ask("(video.currentTime = 0, video.play())")
             viewer.wait(f"video.webkitAudioDecodedByteCount > {before} && video.currentTime > 0.3")
@@ -134,8 +133,8 @@ def test_every_rendition_that_this_browser_decodes_plays(
 
 SHOWN = """[...video.textTracks].filter((track) => track.mode === 'showing')
   .flatMap((track) => [...track.activeCues ?? []].map((cue) => cue.text.split('\\n')[0]))"""
-LATE_S = 0.7
-"""A browser looks up what to show four times a second, and the film runs at twice its speed."""
+EARLY_S, LATE_S = 0.1, 0.4
+"""A browser looks up what to show four times a second."""
 
 
 @each_player
@@ -146,22 +145,26 @@ def test_text_is_shown_at_its_time_changed_and_switched_off(
         assert viewer.offered("text") == ["en", "de"]
         viewer.choose("text", "en")
         viewer.ask(f"(window.seen = [], setInterval(() => seen.push([video.currentTime, {SHOWN}]), 40))")
-        viewer.play(speed=2)
+        viewer.play()
         viewer.wait("video.ended")
         seen = viewer.ask("seen")
         for start_ms, end_ms, text in LINES["en"]:
-            line = text.split("\n")[0]
-            times = [time_s for time_s, lines in seen if line in lines]
-            assert start_ms / 1000 - 0.1 <= min(times) < start_ms / 1000 + LATE_S
-            assert end_ms / 1000 - LATE_S < max(times) <= end_ms / 1000 + LATE_S
-            assert all(lines in ([], [line]) for time_s, lines in seen if start_ms < time_s * 1000 < end_ms)
-        # One after the other, as people do: Shaka Player loses the text that is changed in the instant of a jump.
-        viewer.ask("(video.currentTime = 1.5, video.playbackRate = 0.5, video.play())")
+            line, start_s, end_s = text.split("\n")[0], start_ms / 1000, end_ms / 1000
+            assert any(line in lines for _, lines in seen)
+            wrong = [
+                [line] != lines if start_s + LATE_S <= time_s <= end_s - EARLY_S else line in lines
+                for time_s, lines in seen
+                if not (start_s - EARLY_S < time_s < start_s + LATE_S or end_s - EARLY_S < time_s < end_s + LATE_S)
+            ]
+            # The page may look before the browser does, when a busy machine lets both wait.
+            assert not any(map(all, pairwise(wrong)))
+        # One step after the other, as people do: Shaka Player loses a text that is changed during a jump.
+        viewer.ask("(video.currentTime = 1.5, video.playbackRate = 0.25, video.play())")
         viewer.wait("!video.seeking && !video.ended && video.currentTime > 1.5")
         viewer.choose("text", "de")
         viewer.wait(f"{SHOWN}.join() === '{LINES['de'][0][2]}'")
         viewer.choose("text", "")
-        viewer.wait(f"{SHOWN}.length === 0 && video.currentTime < 3")
+        viewer.wait(f"{SHOWN}.length === 0 && video.currentTime < 3.6")
         assert viewer.complaints == []
 
 

@@ -34,12 +34,8 @@ TITLES = {Scheme.CBCS: "film", Scheme.CENC: "counter"}
 TURNING = "turning"
 """A title whose first second is clear, and whose keys change after two."""
 FRAMES, RATE = 100, 25
-LOAD_S = 10
 PLAYERS = [("hls", "hls"), ("dash", "dash"), ("shaka", "hls"), ("shaka", "dash")]
 NAMES = ["hls.js", "dash.js", "Shaka with HLS", "Shaka with DASH"]
-
-# As for clear titles: a busy machine lets the browser wait, and what is broken fails three times.
-pytestmark = pytest.mark.flaky(reruns=2)
 
 
 @dataclass(frozen=True)
@@ -150,23 +146,13 @@ def jump(viewer: Viewer, frame: int) -> None:
     )
 
 
-def wait_for_all_of_it(viewer: Viewer) -> None:
-    """Give the player time to load the whole film, so that no slow machine makes it stall."""
-    deadline_s = time.monotonic() + LOAD_S
-    loaded = "Array.from({ length: video.buffered.length }, (_, n) => video.buffered.end(n) - video.buffered.start(n))"
-    while not viewer.ask(f"{loaded}.reduce((a, b) => a + b, 0) > video.duration - 0.2"):
-        if time.monotonic() > deadline_s:
-            return  # some load the end when they play
-        viewer.page.wait_for_timeout(50)
-
-
 def plays_to_its_end(viewer: Viewer) -> None:
-    wait_for_all_of_it(viewer)
+    viewer.load_all()
     viewer.play()
     viewer.wait("video.ended")
     assert viewer.ask("video.mediaKeys !== null")
     assert viewer.decoded_frames() >= FRAMES
-    assert viewer.figure("stalls") == "0"
+    assert viewer.starved() == []
     assert viewer.complaints == []
 
 
@@ -216,7 +202,7 @@ def test_pictures_are_switched_across_keys(
         viewer.play()
         for id in (small, large, small):
             viewer.choose("picture", id)
-            viewer.wait(f"video.videoHeight === {protected.pictures[id][1]}")
+            viewer.wait_playing(f"video.videoHeight === {protected.pictures[id][1]}")
             viewer.ask("(video.currentTime = 0, video.play())")
         assert viewer.complaints == []
 

@@ -19,8 +19,18 @@ FLAGS = (
 )  # fmt: skip
 WAIT_S = 60
 """For what a browser does in a moment, on a machine that may be slow and shared."""
+LOAD_S = 10
+"""For a film of seconds to be loaded."""
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
+
+# Moments at which the film waits for data: a decoder that is late has data, and waits for the machine.
+STARVED = """window.starved = [];
+  document.addEventListener('waiting', ({ target }) => {
+    const at = target.currentTime, ranges = [...Array(target.buffered.length).keys()];
+    const ahead = ranges.some((n) => target.buffered.start(n) <= at + .05 && target.buffered.end(n) > at + .25);
+    if (!ahead && !target.seeking && at > 0 && at < target.duration - .25) starved.push(at);
+  }, true);"""
 
 # The picture's green, as it is shown, which is nearly its brightness, and the time that the browser says it belongs to.
 LOOK = """(time) => new Promise((resolve) => {
@@ -87,6 +97,7 @@ class Viewer:
         self.page = browser.new_page()
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.page.add_init_script(STARVED)
         self.page.goto(f"{origin}/watch/{title}?player={player}&manifest={manifest}")
         self.wait("video.readyState >= 2 && document.getElementById('picture').options.length > 1")
 
@@ -103,6 +114,24 @@ class Viewer:
     def wait(self, condition: str) -> None:
         """Wait until a JavaScript condition holds."""
         wait_for(self.page, condition, lambda: f"{self.page.inner_text('body')}\n{self.complaints}")
+
+    def wait_playing(self, condition: str) -> None:
+        """Wait until a condition holds while the film plays; it starts again when it ends before that."""
+        again = "(video.ended && (video.currentTime = 0, video.play()), true)"
+        self.wait(f"{again} && {condition}")
+
+    def load_all(self) -> None:
+        """Give the player time to load the whole film; some load its end only when they play."""
+        deadline_s = time.monotonic() + LOAD_S
+        lengths = "[...Array(video.buffered.length).keys()].map((n) => video.buffered.end(n) - video.buffered.start(n))"
+        while not self.ask(f"{lengths}.reduce((a, b) => a + b, 0) > video.duration - 0.2"):
+            if time.monotonic() > deadline_s:
+                return
+            self.page.wait_for_timeout(50)
+
+    def starved(self) -> list[float]:
+        """Times of the film, in seconds, at which it had to wait for data."""
+        return list(self.ask("starved"))
 
     def play(self, *, speed: float = 1.0) -> None:
         """Start."""
