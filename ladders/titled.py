@@ -47,8 +47,10 @@ SMALLEST_BEYOND = 4
 """How many times as far for the smallest size: there is no smaller one to go to."""
 LEAST_RUNGS = 3
 """Fewer rungs than this are no ladder."""
-CAP, BUFFER = 1.5, 4 / 3
-"""Cap over the average, at least, and buffer over the cap."""
+CAP, BUFFER = 2.0, 4 / 3
+"""Cap over the average, at least, and buffer over the cap. A lower cap takes bits from the sync frames of pictures that
+stand still, which then look worse until the next one (docs/adr/0086). Apple's HLS Authoring Specification allows twice
+the average."""
 LEAST_CAP = 1.1
 LOWEST_AVC_CAP_KBPS = 128
 """With the lowest rung of sound this keeps the lowest H.264 variant within 192 kb/s: Apple, 9.21."""

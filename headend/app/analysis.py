@@ -48,7 +48,7 @@ FURTHER = 1.15
 """What further trials add to the price of the first ones."""
 TELL_EVERY_S = 10.0
 """How often it is told how many tasks are done."""
-FORMAT = 1
+FORMAT = 2
 """Part of the identity of a ladder. Raise it when excerpts are drawn or rungs are placed in another way."""
 HULL_STEPS = 40
 """Places at which a hull is kept, for drawing."""

@@ -176,6 +176,9 @@ def test_the_ladder_of_any_master_keeps_all_rules_and_fits_it(name: str) -> None
     by_crf = {(spot.crf, round(spot.kbps)) for spots in made.spots.values() for spot in spots}
     assert {(r.crf, r.average_bps // 1000) for r in fitted.video} == by_crf
     assert sum(r.default for r in fitted.video) == 1
+    # Sync frames of a picture that stands still need the room; what is lower is held by a level, or is for phones.
+    placed = [rung for rung in made.ladder.video if rung.range is RungRange.SDR]
+    assert all(rung.cap_kbps == 2 * rung.average_kbps or rung.cap_kbps == 128 for rung in placed)
 
 
 @pytest.mark.parametrize("name", ["1080p25", "720p", "2160p60", "scope"])
