@@ -31,37 +31,37 @@ from headend.core.storage.masters import redact
 
 COMMANDS = {
     "demo": "Make a short film into a full title, serve it and play it back.",
-    "submit": "Make a playing title of a master.",
-    "jobs": "List the jobs of a store and where they are.",
-    "job": "Look at one job, cancel it, or change its priority.",
+    "submit": "Encode a master and publish it as a title.",
+    "jobs": "List the jobs of a store and their states.",
+    "job": "Show one job, cancel it, or change its priority.",
     "dispatch": "Run the jobs of a store's queue on one cluster.",
     "watch": "Queue every master that is delivered into a folder.",
     "doctor": "Check FFmpeg, the store, scratch space and the cluster.",
     "serve": "Serve the titles of a store to players and caches.",
     "edge": "Cache an origin's titles near the players that ask for them.",
     "steer": "Tell players which edges to use, by content steering.",
-    "token": "Let a viewer play a title, for a while.",
-    "keys": "Make, list, check and hand over content keys.",
-    "probe": "Say what a master is.",
+    "token": "Issue a token that lets a viewer play a title.",
+    "keys": "Make, list, check, export and serve content keys.",
+    "probe": "Show what is in a master.",
     "ladder": "List, show and fit ladders.",
     "analyse": "Show the ladder that fits a master, by trial encodes.",
     "plan": "Show what submit would do in an empty store, without doing it.",
     "titles": "List the published titles of a store, page by page.",
     "show": "Show a title's renditions as they were measured.",
-    "quality": "Show how a release looks and sounds, as it was measured.",
+    "quality": "Show the quality report of a release.",
     "verify": "Read a release back and check every byte of it.",
     "releases": "List the releases of a title.",
     "publish": "Make an existing release of a title the current one.",
-    "edit": "Change a published title without encoding what it has.",
+    "edit": "Change a published title without encoding it again.",
     "protect": "Encrypt a published title without encoding it.",
-    "unpublish": "Take a title out of circulation.",
-    "delete": "Mark a release, or a whole title, as no longer wanted.",
-    "repackage": "Write the manifests of titles anew, over the same tracks.",
-    "gc": "Remove releases and tracks that nobody needs.",
+    "unpublish": "Withdraw a title from players.",
+    "delete": "Mark a release, or a whole title, for deletion.",
+    "repackage": "Write new manifests for published titles.",
+    "gc": "Remove releases and tracks that are no longer needed.",
     "config": "Show the configuration files, and what they set.",
     "simulate": "Simulate providers' caches, with players, links and costs.",
-    "fill": "Plan what edges hold tomorrow, from what was watched.",
-    "replay": "Decide a cache log's requests anew, by any cache policy.",
+    "fill": "Plan which tracks edges hold tomorrow, from viewing logs.",
+    "replay": "Replay a cache log with any cache policy.",
 }
 """The commands, most wanted first, with the first line of their help."""
 
@@ -124,12 +124,12 @@ class _Commands(click.Group):
     show_envvar=True,
     expose_value=False,
     callback=lambda ctx, _param, value: ctx.meta.__setitem__("headend.profile", value),
-    help="Take the options of a profile in headend.toml; may also stand behind COMMAND.",
+    help="Use the options of a profile in headend.toml; may also follow COMMAND.",
 )
 def cli() -> None:
     """Encode a film master into a ladder of renditions, and serve them as HLS and DASH.
 
-    Begin with 'headend demo'. Each command explains itself: headend COMMAND --help.
+    Start with 'headend demo'. 'headend COMMAND --help' explains a command.
     """
 
 

@@ -60,10 +60,10 @@ def command(
 ) -> None:
     """Show the ladder that fits a master, by trial encodes.
 
-    It is the ladder that 'headend submit --fit per-title' makes. The whole master is surveyed by a quick encode.
-    Excerpts are then encoded in several sizes, with the effort and the options of the title, and compared with the
-    master. From that follow the rungs, and what they save. What is found stays in the store: 'headend submit' with the
-    same options takes it up from there.
+    It is the ladder that 'headend submit --fit per-title' makes. The whole master is surveyed by a quick
+    encode. Excerpts are then encoded in several sizes, with the effort and the options of the title, and
+    compared with the master. The results decide the rungs, and show what they save. They stay in the store, and
+    'headend submit' with the same options uses them.
     """
     chosen = loading.load(ladder)
     check_renditions(chosen, targets)

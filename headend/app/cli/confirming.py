@@ -11,7 +11,7 @@ from headend.core.errors import ConfigError
 def confirmed(command: Command) -> Command:
     """Add ``--yes`` and ``--dry-run`` to a command."""
     command = click.option("--yes", is_flag=True, help="Don't ask.")(command)
-    return click.option("--dry-run", is_flag=True, help="Say what would happen, and do nothing.")(command)
+    return click.option("--dry-run", is_flag=True, help="Show what would happen, and change nothing.")(command)
 
 
 def ask(question: str, *, yes: bool) -> None:

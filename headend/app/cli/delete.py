@@ -23,10 +23,10 @@ from packager import lifecycle
 @options.existing_store
 @options.common
 def command(title: str, release: str | None, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool) -> None:
-    """Mark a release, or a whole title, as no longer wanted.
+    """Mark a release, or a whole title, for deletion.
 
-    A title is withdrawn first. What is marked can still be played by those who are in the middle of it, and brought
-    back by headend publish, until headend gc removes it when its grace period is over.
+    A title is withdrawn first. Viewers can finish watching, and 'headend publish' can bring it back, until
+    'headend gc' removes it after its grace period.
     """
     opened = open_store(store)
     what = f"release {release} of {title!r}" if release else f"the whole title {title!r}"

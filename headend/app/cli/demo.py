@@ -67,10 +67,10 @@ class Played:
     ),
 )
 @click.option("--master", metavar="FILE", help="Your own film instead of the clip.")
+@click.option("--loop", "times", type=click.IntRange(1), default=1, metavar="N", help="Repeat the film N times.")
 @click.option(
-    "--loop", "times", type=click.IntRange(1), default=1, metavar="N", help="Show the film N times one after the other."
+    "--s3", is_flag=True, help="Store master and titles in a real S3 server, which rclone runs on this machine."
 )
-@click.option("--s3", is_flag=True, help="Keep master and titles in a real S3 server, run here by rclone.")
 @click.option(
     "--store",
     "folder",
@@ -81,9 +81,9 @@ class Played:
     "--edges",
     "with_edges",
     is_flag=True,
-    help="Play it through a shield and the edges of two providers, and show who was served from where.",
+    help="Play it through a shield and the edges of two providers, and show which server sent what.",
 )
-@click.option("--serve", "keep_serving", is_flag=True, help="Go on serving at the end, until Ctrl-C.")
+@click.option("--serve", "keep_serving", is_flag=True, help="Keep serving at the end, until Ctrl-C.")
 @options.common
 def command(
     master: str | None,
@@ -96,11 +96,11 @@ def command(
 ) -> int:
     """Make a short film into a full title, serve it and play it back.
 
-    Encodes five seconds of Big Buck Bunny into the whole studio ladder on this machine, reads the release back and
-    checks it, serves it over HTTP, and decodes a rendition of HLS and one of DASH from there. A few minutes on two
-    cores; a second run finds its work done. With --loop, the film is as long as you like: it is written several times
-    into a file beside the titles. With --edges, two viewers of each of two providers watch it through caches, by hls.js
-    in Chromium where it is installed (Debian: chromium), else by FFmpeg.
+    Encodes five seconds of Big Buck Bunny into the whole studio ladder on this machine, reads the release back
+    and checks it, serves it over HTTP, and decodes a rendition of HLS and one of DASH from there. It takes a
+    few minutes on two cores; a second run reuses the work of the first. --loop makes the film longer by
+    repeating it. With --edges, two viewers of each of two providers watch it through caches, with hls.js in
+    Chromium if it is installed (Debian: chromium), otherwise with FFmpeg.
     """
     film = Path(options.absolute(master)) if master else find_clip()
     title = slug(film.stem) if master else CLIP_TITLE

@@ -53,7 +53,7 @@ from headend.core.storage.masters import redact
     "--http",
     "listen",
     metavar="[HOST]:PORT",
-    help="Serve a console, a JSON API and metrics there; at loopback, unless --http-tokens says who may look.",
+    help="Serve a console, a JSON API and metrics on this address; any other than loopback needs --http-tokens.",
 )
 @click.option(
     "--http-tokens",
@@ -84,7 +84,7 @@ def command(
     same store stands by and takes over within 30 seconds when the first one dies. SIGTERM and Ctrl-C put running jobs
     back into the queue; what was encoded is kept.
 
-    HEADEND_WEBHOOK_SECRET signs notifications. HEADEND_CONSOLE_TOKENS may hold what --http-tokens has in a file.
+    HEADEND_WEBHOOK_SECRET signs notifications. HEADEND_CONSOLE_TOKENS may hold the lines of --http-tokens.
     """
     opened = open_store(store)
     check_writable(opened)

@@ -31,8 +31,7 @@ from headend.core.settings import ClusterSettings, StoreSettings
 def command(scratch: Path | None, cluster: ClusterSettings, store: StoreSettings, as_json: bool) -> int:
     """Check FFmpeg, the store, scratch space and the cluster.
 
-    Each line says what to do where something is wrong. The exit status is 1 if something is bad; what is only doubtful
-    leaves it at 0.
+    Each line says what to do if something is wrong. The exit status is 1 if a check fails; warnings leave it at 0.
     """
     found = list(checks(store, cluster, scratch))
     if as_json:

@@ -37,10 +37,10 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where to keep objects.",
+    help="Folder of cached objects.",
 )
-@click.option("--disk-bytes", type=options.ByteCount(), default="20G", show_default=True, help="Room for them.")
-@click.option("--shield", metavar="URL", help="A cache that is asked before the origin.")
+@click.option("--disk-bytes", type=options.ByteCount(), default="20G", show_default=True, help="Size of the cache.")
+@click.option("--shield", metavar="URL", help="Cache that is asked before the origin.")
 @click.option("--peer", "peers", multiple=True, metavar="URL", help="Another edge of the cluster; repeatable.")
 @click.option("--self", "itself", default="", metavar="URL", help="This edge's own address among its peers.")
 @click.option(
@@ -48,14 +48,14 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     type=click.Choice(list(policies.POLICIES)),
     default="slru",
     show_default=True,
-    help="What stays.",
+    help="Eviction policy.",
 )
 @click.option(
     "--admission",
     type=click.Choice(list(RULES)),
     default="all",
     show_default=True,
-    help="What gets in.",
+    help="Admission policy.",
 )
 @click.option(
     "--memory", "memory_bytes", type=options.ByteCount(), default="32M", show_default=True, help="Memory for manifests."
@@ -64,18 +64,22 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     "--decisions",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write down every decision; 'headend replay' reads it.",
+    help="Log every decision to this file; 'headend replay' reads it.",
 )
 @click.option(
     "--fill",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PLAN",
-    help="Pull what this plan names in its window and at its rate, and keep it; 'headend fill plan' makes plans.",
+    help="Fetch the objects of this plan in its window and at its rate, and pin them; 'headend fill plan' makes plans.",
 )
 @click.option("--name", default="", metavar="NAME", help="Unique among all edges. [default: host and port]")
 @click.option("--tier", type=click.Choice(["edge", "shield"]), default="edge", show_default=True, help="For metrics.")
 @token_keys
-@click.option("--state-dir", metavar="DIR", help="Where several edges count screens together. [default: DIR of --disk]")
+@click.option(
+    "--state-dir",
+    metavar="DIR",
+    help="Folder that edges of this machine share to count screens. [default: DIR of --disk]",
+)
 @click.option(
     "--territory", default="", callback=_territory, metavar="CC", help="The country that this edge's viewers are in."
 )
@@ -83,7 +87,7 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     "--mbps",
     type=click.FloatRange(min=0, min_open=True),
     metavar="RATE",
-    help="What this edge may send, in Mb/s: 'headend steer' sends nobody more to a full one.  [default: no limit]",
+    help="What this edge may send, in Mb/s: 'headend steer' sends no more viewers to a full edge.  [default: no limit]",
 )
 @options.address(serving.DEFAULT_HOST, serving.DEFAULT_PORT)
 @options.linger
@@ -115,9 +119,10 @@ def command(
 ) -> None:
     """Cache an origin's titles near the players that ask for them.
 
-    Segments are kept on the disk by a policy, manifests in memory by their Cache-Control. Every segment is checked
-    against the digest in its track's index before its last byte is sent on. With keys, tokens are checked here by the
-    origin's own rules. A restart takes the disk over. Ends on Ctrl-C or SIGTERM, when the requests under way are done.
+    A policy decides which segments stay on disk; manifests are cached in memory by their Cache-Control. Every
+    segment is checked against the digest in its track's index before its last byte is sent. With token keys,
+    tokens are checked by the origin's own rules. After a restart the edge uses what is on its disk. Ctrl-C and
+    SIGTERM end it when open requests are finished.
     """
     if as_json and access_log:
         raise ConfigError("--json and --access-log both want standard output: give one of them")

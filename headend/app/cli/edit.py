@@ -1,4 +1,4 @@
-"""``headend edit``: change a published title without encoding what it has."""
+"""``headend edit``: change a published title without encoding it again."""
 
 from contextlib import nullcontext
 
@@ -49,7 +49,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     multiple=True,
     metavar="FILE:LANG[:ROLE[:NAME]]",
     callback=options.texts,
-    help="A file of text beside the film. May be given again.",
+    help="A subtitle file. Repeatable.",
 )
 @click.option(
     "--add-audio",
@@ -57,22 +57,22 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     multiple=True,
     metavar="FILE:LANG[:ROLE[:NAME]]",
     callback=options.audio_files,
-    help="The sound of another file, which must be as long as the film; it is encoded. May be given again. ROLE is "
+    help="The sound of another file, which must be as long as the film; it is encoded. Repeatable. ROLE is "
     f"{', '.join(AudioRole)}.",
 )
-@click.option("--remove", multiple=True, metavar="TRACK", help="Leave a track out. May be given again.")
+@click.option("--remove", multiple=True, metavar="TRACK", help="Leave a track out. Repeatable.")
 @click.option(
     "--relabel",
     "labels",
     multiple=True,
     metavar="TRACK:LANG:ROLE:NAME",
     callback=_labels,
-    help="What players are told of the track's programme; what is left empty stays. May be given again.",
+    help="New labels of the track's programme; empty fields stay as they are. Repeatable.",
 )
 @click.option(
-    "--default", "defaults", multiple=True, metavar="TRACK", help="What players start with: a picture, or a sound."
+    "--default", "defaults", multiple=True, metavar="TRACK", help="Video or audio track that players start with."
 )
-@click.option("--order", default="", metavar="TRACK,...", callback=_names, help="These first, in this order.")
+@click.option("--order", default="", metavar="TRACK,...", callback=_names, help="Tracks to list first, in this order.")
 @protecting.source(required=False)
 @confirmed
 @options.existing_store
@@ -94,11 +94,11 @@ def command(
     cluster: ClusterSettings,
     as_json: bool,
 ) -> None:
-    """Change a published title without encoding what it has.
+    """Change a published title without encoding it again.
 
-    Makes a new release over the tracks that there are and publishes it. A track is named by its id or by that of its
-    rendition; headend show lists them. No segment changes its address, so that all caches keep theirs. The release
-    before stays, and headend publish brings it back.
+    Makes a new release of the existing tracks and publishes it. Name a track by its id or by its rendition's
+    id; 'headend show' lists both. No segment changes its URL, so caches stay valid. The previous release stays,
+    and 'headend publish' brings it back.
 
     Only sound that is added is encoded, on the cluster that --scheduler names or on this machine: in the renditions
     that the release's ladder has for a further programme, and as loud as the others. To an encrypted title, sound is

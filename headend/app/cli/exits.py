@@ -30,15 +30,15 @@ class Status(IntEnum):
 
 MEANING = {
     Status.DONE: "done",
-    Status.FAULTY: "verify has found faults, or replay decisions that differ",
+    Status.FAULTY: "verify found faults, or replay found decisions that differ",
     Status.WRONG_USE: "wrong use: an option, a ladder, a title's name",
     Status.MASTER: "the master can't be used",
     Status.ENCODING: "encoding or packaging has failed",
     Status.STORAGE: "the store refused or lost something, or can't be reached",
-    Status.QUALITY: "complete, but it fails the rules on quality; players do not get it",
-    Status.UNEXPECTED: "headend itself has failed: please report it",
-    Status.INTERRUPTED: "interrupted (Ctrl-C); the same command goes on where it stopped",
-    Status.TERMINATED: "terminated (SIGTERM); the same command goes on where it stopped",
+    Status.QUALITY: "the release is complete but fails the quality rules; it is not published",
+    Status.UNEXPECTED: "internal error: please report it",
+    Status.INTERRUPTED: "interrupted (Ctrl-C); run the same command again to continue",
+    Status.TERMINATED: "terminated (SIGTERM); run the same command again to continue",
 }
 
 _BY_ERROR: tuple[tuple[type[HeadendError], Status], ...] = (

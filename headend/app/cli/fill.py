@@ -18,7 +18,7 @@ from headend.core.settings import StoreSettings
 
 @click.group("fill")
 def command() -> None:
-    """Plan what edges hold tomorrow, from what was watched."""
+    """Plan which tracks edges hold tomorrow, from viewing logs."""
 
 
 def _expected(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -54,7 +54,7 @@ def _expected(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
     "--store",
     "store_url",
     metavar="URL",
-    help="Where the titles are: exact sizes of tracks. Without it, a track is what the logs have seen of it.",
+    help="Where the titles are: exact sizes of tracks. Without it, a track is as large as its segments in the logs.",
 )
 @click.option(
     "--expect",
@@ -62,7 +62,7 @@ def _expected(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
     multiple=True,
     callback=_expected,
     metavar="TITLE=VIEWS",
-    help="A title that comes out, and how many whole views it is expected to get; repeatable.",
+    help="A new title, and the number of complete views that it is expected to get; repeatable.",
 )
 @options.endpoint
 @options.common

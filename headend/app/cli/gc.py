@@ -1,4 +1,4 @@
-"""``headend gc``: remove releases and tracks that nobody needs."""
+"""``headend gc``: remove releases and tracks that are no longer needed."""
 
 import re
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def _period(_ctx: click.Context, _param: click.Parameter, value: str) -> timedel
     default=f"{garbage.GRACE.days}d",
     show_default=True,
     metavar="PERIOD",
-    help="How long what nobody names any more is kept for those who are in the middle of it.",
+    help="How long unused objects are kept for viewers who are still watching.",
 )
 @confirmed
 @options.existing_store
@@ -62,12 +62,12 @@ def command(
     store: StoreSettings,
     as_json: bool,
 ) -> None:
-    """Remove releases and tracks that nobody needs.
+    """Remove releases and tracks that are no longer needed.
 
-    Looks through all titles, or through those that are named. Of each title it keeps the current release, the latest
-    former ones, and whatever was current, written or named by running work within the grace period. Tells what goes
-    and asks before anything does. Without titles it also removes what was learned, for per-title ladders, of masters
-    that no release is made of. Safe beside running jobs, origins and another gc.
+    Looks through all titles, or through those that are named. Of each title it keeps the current release, the
+    latest former ones, and whatever was current, written or named by running work within the grace period.
+    Shows what it will remove, and asks first. Without titles it also removes analyses for per-title ladders of
+    masters without a release. Safe beside running jobs, origins and another gc.
     """
     opened = open_store(store)
     wanted = tuple(dict.fromkeys(map(check_title, titles)))

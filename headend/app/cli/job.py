@@ -32,7 +32,7 @@ ENDED = {State.DONE: Status.DONE, State.FAILED: Status.ENCODING, State.CANCELLED
 
 @click.group("job")
 def command() -> None:
-    """Look at one job, cancel it, or change its priority.
+    """Show one job, cancel it, or change its priority.
 
     'headend jobs' lists the ids.
     """
@@ -48,7 +48,7 @@ def _id(command: options.Command) -> options.Command:
 @options.existing_store
 @options.common
 def show(job: str, prices: Prices, store: StoreSettings, as_json: bool) -> None:
-    """Show a job: its state and history, progress, and what it has used."""
+    """Show a job: its state, history, progress and resource usage."""
     opened = open_store(store)
     queue = Queue(opened)
     found = queue.read(job)
@@ -71,7 +71,7 @@ def show(job: str, prices: Prices, store: StoreSettings, as_json: bool) -> None:
 @options.existing_store
 @options.common
 def logs(job: str, store: StoreSettings, as_json: bool) -> None:
-    """Show the failed attempts at a job's tasks, with what the encoder said last."""
+    """Show the failed attempts at a job's tasks, with the end of the encoder's output."""
     queue = Queue(open_store(store))
     found = queue.read(job)
     attempts = queue.attempts(found)
@@ -111,9 +111,9 @@ def _give(job: str, store: StoreSettings, verb: Verb, *, as_json: bool, priority
 @options.existing_store
 @options.common
 def cancel(job: str, store: StoreSettings, as_json: bool) -> None:
-    """Cancel a job: one that waits at once, one that runs within seconds.
+    """Cancel a job: a waiting one at once, a running one within seconds.
 
-    What it has encoded stays, so that a retry goes on from there.
+    What was encoded stays in the store, so a retry continues from there.
     """
     _give(job, store, Verb.CANCEL, as_json=as_json)
 
@@ -123,7 +123,7 @@ def cancel(job: str, store: StoreSettings, as_json: bool) -> None:
 @options.existing_store
 @options.common
 def retry(job: str, store: StoreSettings, as_json: bool) -> None:
-    """Queue a job again that has failed or was cancelled; what was encoded is used."""
+    """Queue a failed or cancelled job again; what was encoded is reused."""
     _give(job, store, Verb.RETRY, as_json=as_json)
 
 
@@ -132,7 +132,7 @@ def retry(job: str, store: StoreSettings, as_json: bool) -> None:
 @options.existing_store
 @options.common
 def hold(job: str, store: StoreSettings, as_json: bool) -> None:
-    """Keep a queued job from being started."""
+    """Hold a queued job, so that it does not start."""
     _give(job, store, Verb.HOLD, as_json=as_json)
 
 
@@ -141,7 +141,7 @@ def hold(job: str, store: StoreSettings, as_json: bool) -> None:
 @options.existing_store
 @options.common
 def release(job: str, store: StoreSettings, as_json: bool) -> None:
-    """Let a job that was held be started."""
+    """Release a held job, so that it can start."""
     _give(job, store, Verb.RELEASE, as_json=as_json)
 
 
@@ -151,7 +151,7 @@ def release(job: str, store: StoreSettings, as_json: bool) -> None:
 @options.existing_store
 @options.common
 def prioritise(job: str, priority: int, store: StoreSettings, as_json: bool) -> None:
-    """Change a job's priority, 0 to 100; the tasks of a higher one go first."""
+    """Change a job's priority, 0 to 100; tasks of a higher priority go first."""
     _give(job, store, Verb.PRIORITISE, as_json=as_json, priority=priority)
 
 

@@ -46,20 +46,26 @@ def _month(_ctx: click.Context, _param: click.Parameter, value: str | None) -> s
     ),
 )
 @click.option(
-    "--state", "states", multiple=True, type=click.Choice([state.value for state in State]), help="Only such jobs."
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in State]),
+    help="Only jobs in this state; repeatable.",
 )
-@click.option("--label", "labels", multiple=True, callback=_labels, metavar="NAME=VALUE", help="Only jobs with it.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="The newest N of them."
+    "--label", "labels", multiple=True, callback=_labels, metavar="NAME=VALUE", help="Only jobs with this label."
 )
-@click.option("--json-lines", is_flag=True, help="Print one JSON object per change, and go on until interrupted.")
-@click.option("--undelivered", is_flag=True, help="List the notifications that no receiver took, instead.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Only the newest N."
+)
+@click.option("--json-lines", is_flag=True, help="Print one JSON object per change, until interrupted.")
+@click.option("--undelivered", is_flag=True, help="List undelivered notifications instead.")
 @click.option(
     "--accounts",
     "month",
     callback=_month,
     metavar="YYYY-MM",
-    help="Print what the jobs of a month have used and cost as CSV, instead.",
+    help="Print the usage and the cost of a month's jobs as CSV instead.",
 )
 @options.prices
 @options.existing_store
@@ -75,7 +81,7 @@ def command(
     store: StoreSettings,
     as_json: bool,
 ) -> None:
-    """List the jobs of a store and where they are.
+    """List the jobs of a store and their states.
 
     Jobs come from 'headend submit --queue' or 'headend watch', and 'headend dispatch' works through them.
     """
@@ -112,7 +118,7 @@ def chosen(
 
     Args:
         queue: Where they are.
-        states: Only such jobs.
+        states: Only jobs in this state; repeatable.
         labels: Only jobs that have all of these.
         known: Labels that were read before, by job; those that are read now are added. They never change.
     """

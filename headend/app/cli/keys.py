@@ -52,7 +52,7 @@ _sources = protecting.sources(required=True)
 
 @click.group("keys")
 def command() -> None:
-    """Make, list, check and hand over content keys.
+    """Make, list, check, export and serve content keys.
 
     A key's id is derived from the title, the scheme, the class and the epoch; its secret is random. Secrets are never
     shown on a terminal, logged, or passed on a command line.
@@ -70,7 +70,7 @@ def command() -> None:
 def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, periods: int, as_json: bool) -> None:
     """Make the keys of a title and write them to standard output, which must not be a terminal.
 
-    A file that standard output goes to is made readable by its owner only.
+    If standard output is a file, it is made readable by its owner only.
     """
     if sys.stdout.isatty():
         raise ConfigError(
@@ -93,7 +93,7 @@ def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, p
 def list_keys(
     title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, periods: int, as_json: bool
 ) -> None:
-    """List the ids of a title's keys; holds no secret, and needs no source of keys."""
+    """List the ids of a title's keys; shows no secret and needs no key source."""
     names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods)
     if as_json:
         rows = [
@@ -214,7 +214,7 @@ def export(
     help="Also be a SPEKE v2 provider at /speke, for development; makes missing keys. On loopback only.",
 )
 @click.option(
-    "--state-dir", metavar="DIR", help="Where screens are counted, together with the origin. [default: apart]"
+    "--state-dir", metavar="DIR", help="Folder that it shares with the origin to count screens. [default: not shared]"
 )
 @click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")
 @options.common
@@ -232,9 +232,10 @@ def serve(
 ) -> None:
     """Serve ClearKey licences and single keys to holders of playback tokens.
 
-    POST /t/TOKEN/TITLE/licence answers a ClearKey request; GET /t/TOKEN/TITLE/keys/KID gives the 16 bytes of a key. The
-    token decides by title, clock, territory, licence and screens, and keys of pictures above the plan are left out.
-    SIGHUP reads all keys again. ClearKey keeps no key from its viewer: use a DRM for what must not be copied.
+    POST /t/TOKEN/TITLE/licence answers a ClearKey request; GET /t/TOKEN/TITLE/keys/KID gives the 16 bytes of a
+    key. The token decides by title, clock, territory, licence and screens, and keys of pictures above the plan
+    are left out. SIGHUP reads all keys again. ClearKey gives the key to the viewer: use a DRM system for films
+    that must not be copied.
     """
     if as_json and access_log:
         raise ConfigError("--json and --access-log both want standard output: give one of them")

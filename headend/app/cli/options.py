@@ -249,7 +249,7 @@ def common(command: Command) -> Command:
         is_eager=True,
         expose_value=False,
         callback=_told_verbose,
-        help="Tell all that is known of an error.",
+        help="Show the details of errors.",
     )(command)
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, on stdout.")(
         command
@@ -280,7 +280,7 @@ def linger(command: Command) -> Command:
         type=click.FloatRange(min=0),
         default=0.0,
         metavar="SECONDS",
-        help="How long to go on, and say at /readyz that it ends, when told to stop. [default: 0]",
+        help="How long to keep serving after SIGTERM, while /readyz answers 503. [default: 0]",
     )(command)
 
 
@@ -374,13 +374,13 @@ def picture(command: Command) -> Command:
         "--program",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Take picture, sound and text of this program of a transport stream, instead of the first one's.",
+        help="Program of a transport stream from which picture, sound and text are taken, instead of the first one.",
     )
     @click.option(
         "--video",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Stream number of the picture, of a master that has several.",
+        help="Stream number of the picture, if the master has several.",
     )
     @wraps(command)
     def wrapped(*, program: int | None, video: int | None, **others: Any) -> Any:
@@ -398,10 +398,11 @@ def fit(command: Command) -> Command:
         multiple=True,
         callback=_programmes,
         metavar="STREAMS[:LANGUAGE[:ROLE[:NAME]]]",
-        help="A programme of sound, instead of every track of the master; give it once for each. STREAMS is a number "
-        "that probe tells, or several to be joined: 1+2 are left and right, six are L R C LFE Ls Rs; 1.0+1.1 are the "
+        help="A programme of sound; repeatable. Without it, every track of the master is one. STREAMS is a stream "
+        "number from 'headend probe', or several to be joined: 1+2 are left and right, six are L R C LFE Ls Rs; "
+        "1.0+1.1 are the "
         "first two channels of stream 1. "
-        f"ROLE is {', '.join(AudioRole)}. What is left empty stays as the master says.",
+        f"ROLE is {', '.join(AudioRole)}. Empty fields keep what the master states.",
     )
     @click.option(
         "--loudness",
@@ -416,8 +417,8 @@ def fit(command: Command) -> Command:
         show_default=True,
         callback=_crop,
         metavar="auto|none|W:H:X:Y",
-        help="Cut off black bars that are the same all through the film, or keep W x H pixels of the picture as "
-        "stored, X from the left and Y from above.",
+        help="auto removes black bars that are the same throughout the film; W:H:X:Y keeps W x H pixels of the "
+        "stored picture, X from the left and Y from the top.",
     )
     @click.option(
         "--max-dropped-frames",
@@ -435,7 +436,8 @@ def fit(command: Command) -> Command:
         default=DEFAULT_LIMITS.repeated_percent,
         show_default=True,
         metavar="PERCENT",
-        help="Refuse a master if more of the title's frames would be repeats; nearly all of a still are.",
+        help="Refuse a master if more of the title's frames would be repeats; in a title made of stills, nearly "
+        "all are.",
     )
     @click.option(
         "--max-sound-gap",
@@ -444,8 +446,8 @@ def fit(command: Command) -> Command:
         default=str(float(DEFAULT_MOST_SOUND_GAP_S)),
         show_default=True,
         metavar="S",
-        help="Refuse a master whose sound is missing for longer than this in one place, or twice as long in all; "
-        "shorter gaps are filled with silence.",
+        help="Refuse a master whose sound is missing for longer than this in one place, or for twice as long in "
+        "total; shorter gaps are filled with silence.",
     )
     @wraps(command)
     def wrapped(
@@ -513,8 +515,8 @@ def floor(command: Command) -> Command:
         "floor_vmaf",
         type=click.FloatRange(0, 100),
         metavar="VMAF",
-        help="Measure the largest SDR size of each codec while it is encoded, and encode chunks once more, with more "
-        "bits, that have a segment below this VMAF and not at its cap.",
+        help="Measure the largest SDR size of each codec while it is encoded. Chunks with a segment below this "
+        "VMAF, and not at its cap, are encoded once more with more bits.",
     )
     @wraps(command)
     def wrapped(*, floor_vmaf: float | None, encode: EncodeSettings, **others: Any) -> Any:
@@ -539,7 +541,7 @@ def checking(command: Command) -> Command:
         show_envvar=True,
         show_default=True,
         help="How much of the picture is measured before the release is published: nothing, a tenth, or "
-        "all of it. A release that fails the rules is complete, but not made current, and the status is 6.",
+        "all of it. A release that fails the rules is kept but not published, and the exit status is 6.",
     )
     @wraps(command)
     def wrapped(*, qc: str, **others: Any) -> Any:
@@ -580,7 +582,7 @@ def encode(command: Command) -> Command:
         "--thumbnails/--no-thumbnails",
         default=True,
         show_default=True,
-        help="Make thumbnails for seek bars, and trick play renditions of one picture for each GOP.",
+        help="Make thumbnails for seek bars, and trick play renditions with one frame per GOP.",
     )
     @click.option(
         "--subtitles",
@@ -588,8 +590,8 @@ def encode(command: Command) -> Command:
         multiple=True,
         callback=texts,
         metavar="FILE[:LANGUAGE[:ROLE[:NAME]]]",
-        help="A file of subtitles beside the master: SRT, WebVTT, ASS or TTML, a path or s3:// address; give it once "
-        f"for each. A stream number that probe tells, or {CAPTIONS!r}, in place of FILE says more of the master's own "
+        help="A subtitle file: SRT, WebVTT, ASS or TTML, as a path or s3:// address; repeatable. A stream number from "
+        f"'headend probe', or {CAPTIONS!r}, in place of FILE labels the master's own "
         f"text. ROLE is {', '.join(TextRole)}.",
     )
     @click.option(
@@ -598,7 +600,7 @@ def encode(command: Command) -> Command:
         default="all",
         show_default=True,
         metavar="all|none|STREAMS",
-        help=f"Which of the master's own text is delivered: stream numbers and {CAPTIONS!r}, with commas between.",
+        help=f"Which of the master's own text is delivered: stream numbers and {CAPTIONS!r}, separated by commas.",
     )
     @click.option(
         "--subtitle-offset",
@@ -606,20 +608,20 @@ def encode(command: Command) -> Command:
         show_default=True,
         callback=_offset,
         metavar="auto|SECONDS",
-        help="Seconds to add to the times of --subtitles files, such as -3600; auto takes off whole hours where that "
-        "puts them on the film.",
+        help="Seconds to add to the times of --subtitles files, such as -3600; auto subtracts whole hours if that "
+        "moves the cues into the film.",
     )
     @click.option(
         "--dynamic-range",
         type=click.Choice(["full", "compressed"]),
         default="full",
         show_default=True,
-        help="Whether AC-3 and E-AC-3 masters are decoded with the compression that they carry for small rooms.",
+        help="Whether AC-3 and E-AC-3 masters are decoded with their dynamic range compression.",
     )
     @click.option(
         "--allow-damaged",
         is_flag=True,
-        help="Repeat frames and put in silence where the master can't be decoded, and put that on record.",
+        help="Where the master can't be decoded, repeat frames and insert silence, and record the places.",
     )
     @fit
     @wraps(command)
@@ -670,7 +672,7 @@ def per_title(command: Command) -> Command:
         default=TARGETS.top_vmaf,
         show_default=True,
         metavar="V",
-        help="VMAF at which a per-title ladder ends, since more bits would not be seen.",
+        help="VMAF of the highest rung of a per-title ladder; more bits would not be visible.",
     )
     @click.option(
         "--analysis-share",
@@ -700,7 +702,7 @@ def fit_per_title(command: Command) -> Command:
         type=click.Choice([each.value for each in Fit]),
         default=Fit.FIXED.value,
         show_default=True,
-        help="Take the ladder's rungs as they are, or place as many anew for this master by trial encodes.",
+        help="Use the ladder's rungs as they are, or place as many by trial encodes of this master.",
     )
     @per_title
     @wraps(command)
@@ -785,7 +787,7 @@ def running(command: Command) -> Command:
         type=Duration(),
         default=f"{DEFAULT_STORE_PATIENCE_S / 60:.0f}m",
         show_default=True,
-        help="How long to repeat what the store does not take while it can't be reached.",
+        help="How long to retry while the store can't be reached.",
     )
     @wraps(command)
     def wrapped(

@@ -80,16 +80,15 @@ def command(
 ) -> None:
     """Show what submit would do in an empty store, without doing it.
 
-    Tells each decision that the master led to, the grid of GOPs, segments and chunks, the track that each rendition
+    Shows each decision for this master, the grid of GOPs, segments and chunks, the track that each rendition
     becomes, the tasks, and what all of it is expected to take and to cost. With --json the plan is printed as a
-    document, with the estimate beside it; commands that differ in a few words only are written once. If the store has
-    encoded titles before, what they took corrects the estimate.
+    document, with the estimate beside it; commands that differ in a few words only are written once. The
+    estimate is corrected by what earlier titles in the store took.
 
-    With --protect it opens the keys that submit would need, and tells which renditions each of them encrypts; it shows
-    no secret.
+    With --protect it reads the keys that submit would need, and shows which renditions each of them encrypts;
+    it shows no secret.
 
-    With --fit per-title excerpts are encoded, unless the store knows already what comes of it; what is found is left
-    there.
+    With --fit per-title, excerpts are encoded, unless the store has their results already; new results are stored.
     """
     chosen = loading.load(ladder)
     if targets is not None:

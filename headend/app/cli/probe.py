@@ -26,9 +26,9 @@ from headend.core.settings import PictureChoice, StoreSettings
 @options.picture
 @options.common
 def command(master: str, endpoint_url: str | None, picture: PictureChoice, as_json: bool) -> None:
-    """Say what a master is.
+    """Show what is in a master.
 
-    Tells the exact frame rate and count, the keyframes, colour and HDR metadata, field order, rotation and pixel shape,
+    Shows the exact frame rate and count, the keyframes, colour and HDR metadata, field order, rotation and pixel shape,
     and every track of sound and text. Nothing is decoded but the first frame; of an object in S3 only its index and
     that frame are read where the container allows it.
     """

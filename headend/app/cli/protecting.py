@@ -26,14 +26,14 @@ def schemes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     """Read a list of schemes; none is an empty one."""
     found = value.split(",") if value is not None else []
     if wrong := [scheme for scheme in found if scheme not in list(Scheme)]:
-        raise click.BadParameter(f"{wrong[0]!r} is no scheme: use {', '.join(Scheme)}, with commas between.")
+        raise click.BadParameter(f"{wrong[0]!r} is not a scheme: use {', '.join(Scheme)}, separated by commas.")
     return tuple(dict.fromkeys(map(Scheme, found)))
 
 
 def _systems(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(value.split(",")))
     if wrong := [system for system in found if system not in SYSTEMS]:
-        raise click.BadParameter(f"{wrong[0]!r} is no DRM system: use {', '.join(SYSTEMS)}, with commas between.")
+        raise click.BadParameter(f"{wrong[0]!r} is not a DRM system: use {', '.join(SYSTEMS)}, separated by commas.")
     return found
 
 
@@ -41,7 +41,7 @@ def _codecs(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[C
     codecs = [one.codec for one in media_codecs()]
     found = tuple(dict.fromkeys(value.split(",")))
     if wrong := [codec for codec in found if codec not in codecs]:
-        raise click.BadParameter(f"{wrong[0]!r} is no codec: use {', '.join(codecs)}, with commas between.")
+        raise click.BadParameter(f"{wrong[0]!r} is not a codec: use {', '.join(codecs)}, separated by commas.")
     return tuple(map(Codec, found))
 
 
@@ -50,12 +50,12 @@ def sources(*, required: bool) -> Callable[[Command], Command]:
 
     def add(command: Command) -> Command:
         command = click.option(
-            "--keys", "keys_address", required=required, metavar=SOURCES, help="Where content keys are."
+            "--keys", "keys_address", required=required, metavar=SOURCES, help="Source of the content keys."
         )(command)
         return click.option(
             "--cpix-key",
             metavar="FILE",
-            help="Private key (PEM, readable by its owner only) of the one that an encrypted CPIX document is for.",
+            help="Private key (PEM, readable by its owner only) that decrypts a CPIX document.",
         )(command)
 
     return add
@@ -68,7 +68,7 @@ def key_per(command: Command) -> Command:
         type=click.Choice(["class", "all"]),
         default="class",
         show_default=True,
-        help="A key each for sound, SD, HD and UHD, so that a licence can withhold some, or one for all.",
+        help="One key each for sound, SD, HD and UHD, so that a licence can withhold some, or one key for all.",
     )(command)
 
 
@@ -80,7 +80,7 @@ def key_epoch(command: Command) -> Command:
         default=1,
         show_default=True,
         metavar="N",
-        help="Counts the times that a title was given new keys.",
+        help="Number of the title's set of keys; a higher one gives it new keys.",
     )(command)
 
 
@@ -152,8 +152,8 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             required=required,
             callback=schemes,
             metavar="SCHEME,...",
-            help="Encrypt sound and pictures: cbcs, which every DRM of today plays, or cenc; then further copies for "
-            "old players: cenc, and aes-128 for HLS. Needs --keys.",
+            help="Encrypt sound and pictures: in cbcs, which all current DRM systems support, or in cenc. Further "
+            "schemes add copies for old players: cenc, and aes-128 for HLS. Needs --keys.",
         )
         @source(required=required)
         @key_per
@@ -164,7 +164,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             show_default=True,
             callback=_systems,
             metavar="SYSTEM,...",
-            help=f"DRM systems that manifests address: {', '.join(SYSTEMS)}.",
+            help=f"DRM systems that manifests signal: {', '.join(SYSTEMS)}.",
         )
         @click.option(
             "--clear-lead",
@@ -181,13 +181,13 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             "rotate_s",
             type=options.Duration(),
             metavar="TIME",
-            help=f"Change keys each time that this has passed, such as 30m; rounded up to whole segments, at most "
+            help=f"Change keys after each interval of this length, such as 30m; rounded up to whole segments, at most "
             f"{MOST_PERIODS} keys of each class. Needs 'headend keys new --periods N'. [default: never]",
         )
         @click.option(
             "--hdcp",
             is_flag=True,
-            help="Say in HLS which protection outputs need: none for SD, HDCP type 0 for HD, type 1 for UHD.",
+            help="State in HLS which output protection is needed: none for SD, HDCP type 0 for HD, type 1 for UHD.",
         )
         @click.option(
             "--cenc-codecs",
@@ -195,7 +195,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             show_default=True,
             callback=_codecs,
             metavar="CODEC,...",
-            help="What a copy in cenc has, as far as the title has it.",
+            help="Codecs of the copy in cenc, as far as the title has them.",
         )
         @wraps(command)
         def wrapped(

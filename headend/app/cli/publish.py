@@ -29,7 +29,7 @@ from packager.publishing import now, read_pointer, read_release
 @click.option(
     "--despite-quality",
     is_flag=True,
-    help="Publish it although it fails the rules on quality. Its report tells who did so, and when.",
+    help="Publish it although it fails the rules on quality. Its report records who did so, and when.",
 )
 @confirmed
 @options.existing_store
@@ -47,7 +47,7 @@ def command(
     """Make an existing release of a title the current one.
 
     Publishes a release that 'headend submit --hold' has made, rolls back to a former one, or forward again. Nothing is
-    encoded and no manifest is written. Jobs that were submitted before don't take its place when they end.
+    encoded and no manifest is written. Jobs that were submitted earlier don't replace it when they end.
 
     A release that fails the rules on quality is refused with status 6, unless --despite-quality is given.
     """

@@ -51,10 +51,10 @@ def command(
     cluster: ClusterSettings,
     as_json: bool,
 ) -> int:
-    """Show how a release looks and sounds, as it was measured.
+    """Show the quality report of a release.
 
-    Measures what was not measured yet, for which the master has to be where it was. RELEASE is the current one unless
-    it is named. Ends with status 6 if the release fails a rule; nothing is published or withdrawn.
+    Measures what was not measured yet; that needs the master at its original location. RELEASE is the current
+    one by default. Ends with status 6 if the release fails a rule; nothing is published or withdrawn.
     """
     target = expanded(page) if page else None
     if target is not None:

@@ -65,7 +65,7 @@ def options(command: click.decorators.FC) -> click.decorators.FC:
             multiple=True,
             callback=lambda _ctx, _param, values: tuple(map(check_url, values)),
             metavar="URL",
-            help="With --queue: tell this address of every change of the job, by signed CloudEvents.",
+            help="With --queue: post every change of the job to this URL, as a signed CloudEvent.",
         ),
         click.option(
             "--label",
@@ -81,7 +81,7 @@ def options(command: click.decorators.FC) -> click.decorators.FC:
             default=DEFAULT_PRIORITY,
             show_default=True,
             metavar="N",
-            help="With --queue: 0 to 100; the tasks of a higher one go first.",
+            help="With --queue: 0 to 100; tasks of a higher priority go first.",
         ),
         click.option("--queue", is_flag=True, help="Only queue the job, and print its id; 'headend dispatch' runs it."),
         click.option(

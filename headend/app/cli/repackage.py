@@ -26,10 +26,10 @@ from packager import lifecycle, publishing
 def command(
     titles: tuple[str, ...], everything: bool, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool
 ) -> None:
-    """Write the manifests of titles anew, over the same tracks.
+    """Write new manifests for published titles.
 
-    What an upgrade of headend changed in playlists and MPDs comes to titles that are published already. Nothing is
-    encoded; no segment changes its address, so that all caches keep theirs.
+    Use it after an upgrade of headend that changed playlists or MPDs. Nothing is encoded, and no segment
+    changes its URL, so caches stay valid.
     """
     opened = open_store(store)
     if bool(titles) == everything:

@@ -63,12 +63,12 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 def command(
     log: Path, policies: tuple[str, ...], budgets: tuple[int, ...], warm_up_percent: float, as_json: bool
 ) -> int:
-    """Decide a cache log's requests anew, by any cache policy.
+    """Replay a cache log with any cache policy.
 
-    LOG is the decision log of an edge, an access log of the origin or an edge, a CSV file with columns time, key and
-    size, or an oracleGeneral trace; gzip is understood. A decision log alone is checked: every hit, miss and eviction
-    has to come out as it was live, otherwise the exit status is 1. With --disk-bytes, the log is put through each
-    policy at each size.
+    LOG is the decision log of an edge, an access log of the origin or an edge, a CSV file with columns time,
+    key and size, or an oracleGeneral trace; gzip files are read too. A decision log alone is checked: every
+    hit, miss and eviction must be as it was live, otherwise the exit status is 1. With --disk-bytes, the log is
+    replayed with each policy at each size.
     """
     if not budgets:
         if policies or not reading.is_decision_log(log):

@@ -33,13 +33,19 @@ if TYPE_CHECKING:
 @options.store
 @options.address(serving.DEFAULT_HOST, serving.DEFAULT_PORT)
 @token_keys
-@click.option("--open", "is_open", is_flag=True, help="Serve all to everyone. [default: on loopback without keys]")
-@click.option("--state-dir", metavar="DIR", help="Where several origins count screens together. [default: apart]")
+@click.option(
+    "--open", "is_open", is_flag=True, help="Serve all titles without tokens. [default: on loopback without keys]"
+)
+@click.option(
+    "--state-dir",
+    metavar="DIR",
+    help="Folder that origins of this machine share to count screens. [default: not shared]",
+)
 @click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
     metavar="PORT",
-    help="Show /metrics to all who reach this port, not only to this machine.",
+    help="Also serve /metrics on this port, to any client; on the main port only this machine gets it.",
 )
 @click.option(
     "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes on the port; one per core."
@@ -50,21 +56,21 @@ if TYPE_CHECKING:
     type=options.ByteCount(),
     default="256M",
     show_default=True,
-    help="Room in memory for files, for all workers together.",
+    help="Memory for cached files, for all workers together.",
 )
-@click.option("--disk-cache", metavar="DIR", help="Keep media of a store in S3 on this machine's disk as well.")
+@click.option("--disk-cache", metavar="DIR", help="Folder in which media of a store in S3 is cached.")
 @click.option(
     "--disk-cache-bytes",
     type=options.ByteCount(),
     default="10G",
     show_default=True,
-    help="Room for that, for all workers together.",
+    help="Size of the disk cache, for all workers together.",
 )
 @click.option(
     "--licence-url",
     type=options.WebAddress(),
     metavar="URL",
-    help="Where 'headend keys serve' gives the keys of protected titles, as players reach it.",
+    help="URL of 'headend keys serve', as players reach it.",
 )
 @click.option(
     "--steering",
@@ -80,7 +86,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     default=75.0,
     show_default=True,
-    help="How long idle connections stay open; longer than a load balancer in front keeps them.",
+    help="How long idle connections stay open; must be longer than in a load balancer in front.",
 )
 @click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")
 @options.common
@@ -105,10 +111,10 @@ def command(
 ) -> None:
     """Serve the titles of a store to players and caches.
 
-    / lists the titles, /watch/TITLE plays one in a browser. /TITLE/multivariant.m3u8 (HLS) and /TITLE/manifest.mpd
-    (DASH) lead to the current release. /healthz and /readyz tell whether the origin lives and takes requests, /metrics
-    what it does. With keys, all titles are for holders of tokens, which 'headend token' issues; SIGHUP reads the keys
-    again. Ends on Ctrl-C or SIGTERM, when the requests under way are done.
+    / lists the titles, /watch/TITLE plays one in a browser. /TITLE/multivariant.m3u8 (HLS) and
+    /TITLE/manifest.mpd (DASH) lead to the current release. /healthz and /readyz are health checks, /metrics is
+    for Prometheus. With token keys, players need a token, which 'headend token' issues; SIGHUP reads the keys
+    again. Ctrl-C and SIGTERM end it when open requests are finished.
     """
     if as_json and access_log:
         raise ConfigError("--json and --access-log both want standard output: give one of them")

@@ -35,7 +35,7 @@ from packager import publishing
 def command(title: str, store: StoreSettings, as_json: bool) -> None:
     """Show a title's renditions as they were measured.
 
-    Rates are those of the finished segments. Paths count from the store's root; headend serve gives them addresses.
+    Rates are those of the finished segments. Paths are relative to the store's root.
     """
     opened = open_store(store)
     presentation = publishing.current_presentation(opened, title)

@@ -95,11 +95,11 @@ def command(
 ) -> int:
     """Simulate providers' caches, with players, links and costs.
 
-    SCENARIO is a TOML file, or one that comes along: smoke, metro, premiere, brown-out, live-small. Each alternative of
+    SCENARIO is a TOML file, or a built-in one: smoke, metro, premiere, brown-out, live-small. Each alternative of
     the scenario is run with each seed; the report sets them side by side, with 95 % intervals. The same seed gives the
     same report on any number of workers. Ctrl-C keeps what is complete.
 
-    With --live nothing is simulated but viewers and links: releases of a store are played through real servers on this
+    With --live, only viewers and links are simulated: releases of a store are played through real servers on this
     machine, and the report has the same figures. 'headend replay' reads the decision logs that lie beside it.
     """
     if workers and scheduler:

@@ -60,7 +60,7 @@ def _network(text: str) -> Network:
     multiple=True,
     callback=_networks,
     metavar="PROVIDER=CIDR",
-    help="Addresses of a provider's viewers; repeatable. A provider without any takes everyone else.",
+    help="Addresses of a provider's viewers; repeatable. A provider without networks gets all other viewers.",
 )
 @click.option(
     "--replicas",
@@ -91,7 +91,7 @@ def _network(text: str) -> Network:
     multiple=True,
     callback=_proxies,
     metavar="CIDR",
-    help="A proxy in front of this server, whose X-Forwarded-For is believed; repeatable.",
+    help="A proxy in front of this server, whose X-Forwarded-For is trusted; repeatable.",
 )
 @options.address(steering_server.DEFAULT_HOST, steering_server.DEFAULT_PORT)
 @options.common
@@ -109,8 +109,9 @@ def command(
     """Tell players which edges to use, by content steering.
 
     Players find this server in the manifests of an origin that runs with --steering, and ask it again every few
-    seconds. It sends each viewer to an edge of his own provider that holds the title, works and is not full; edges that
-    do not answer, or say that they are about to stop, are left out. Ends on Ctrl-C or SIGTERM.
+    seconds. It sends each viewer to an edge of the viewer's own provider that holds the title, is healthy and
+    is not overloaded; edges that do not answer, or that are about to stop, are left out. Ends on Ctrl-C or
+    SIGTERM.
     """
     known = sorted({edge.isp for edge in edges})
     for isp, _ in networks:

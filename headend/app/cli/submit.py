@@ -55,27 +55,27 @@ from ladders.titled import check_renditions
 @click.option(
     "--publish-early",
     is_flag=True,
-    help="Encode H.264 and AAC first, and publish them while the rest goes on, before quality is measured.",
+    help="Encode and publish H.264 and AAC first, before the rest is encoded and before quality is measured.",
 )
 @click.option(
     "--only-codecs",
     metavar="CODEC,...",
     default="",
-    help="Take these codecs of the ladder alone, such as avc,hevc,aac.",
+    help="Use only these codecs of the ladder, such as avc,hevc,aac.",
 )
 @click.option(
     "--only-rungs",
     metavar="GLOB,...",
     default="",
-    help="Take these rungs of the ladder alone, such as 'avc-*,aac-2.0-*'; headend ladder show lists them.",
+    help="Use only these rungs of the ladder, such as 'avc-*,aac-2.0-*'; headend ladder show lists them.",
 )
 @click.option(
     "--hold",
     is_flag=True,
-    help="Make the release, but leave players what they have until 'headend publish' makes it current.",
+    help="Make the release, but don't publish it until 'headend publish' is run.",
 )
 @protection(required=False)
-@click.option("--force", is_flag=True, help="Encode anew what the store has already.")
+@click.option("--force", is_flag=True, help="Encode again what the store has already.")
 @queueing.options
 @click.option("--json-lines", is_flag=True, help="Print one JSON object per event while the job runs, the result last.")
 @options.common
@@ -104,19 +104,21 @@ def command(
     json_lines: bool,
     as_json: bool,
 ) -> None:
-    """Make a playing title of a master.
+    """Encode a master and publish it as a title.
 
-    The master is a file, or an object in S3 of which every task reads only its own part. A release becomes visible
-    when all of it is in the store. Only what the store does not have yet is encoded: stopped half-way, the same command
-    does the rest; with other codecs, languages or another ladder, it makes the new tracks alone.
+    The master is a file or an object in S3; each task reads only the part that it needs. A release becomes
+    visible when it is complete. Only tracks that the store does not have are encoded: after an interruption,
+    the same command continues, and with other codecs, languages or another ladder it encodes only the new
+    tracks.
 
-    With --fit per-title the rungs are placed for this master: excerpts are encoded in several sizes first, and what
-    is found stays in the store for other jobs of the same master. 'headend analyse' shows it.
+    With --fit per-title, headend first encodes excerpts of the master in several sizes, and places the rungs by
+    the results. The results stay in the store for other jobs of the same master; 'headend analyse' shows them.
 
     With --protect, workers encrypt segments before they store them. Each worker reads the keys itself, so --keys has to
     name something that all of them can read. 'headend keys new' makes keys.
 
-    Before a release is published, its quality is measured and held against rules; 'headend quality' shows the report.
+    Before a release is published, its quality is measured and checked against rules; 'headend quality' shows
+    the report.
 
     With --queue the job is only queued, and this command returns at once; 'headend dispatch' runs it.
     """

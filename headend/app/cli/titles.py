@@ -23,7 +23,7 @@ PAGE = 100
     ),
 )
 @click.option("--limit", type=click.IntRange(1), default=PAGE, show_default=True, help="Titles of a page.")
-@click.option("--after", metavar="TITLE", default="", help="Go on after this title, the last of the page before.")
+@click.option("--after", metavar="TITLE", default="", help="Start after this title, the last one of the page before.")
 @click.option("--all", "everything", is_flag=True, help="All titles, at the cost of a request for each thousand.")
 @click.option(
     "--long", "detailed", is_flag=True, help="Read the current release of each, too: a request for each title."

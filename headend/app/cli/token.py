@@ -54,7 +54,7 @@ def _territories(_ctx: click.Context, _param: click.Parameter, value: str | None
     ),
 )
 @click.argument("title", required=False, callback=lambda _ctx, _param, value: value and check_title(value))
-@click.option("--account", metavar="ID", help="Whose screens are counted. Viewers can read it.")
+@click.option("--account", metavar="ID", help="Account whose screens are counted; viewers can read it.")
 @click.option("--session", metavar="ID", help="This player's name among the account's screens. [default: a new one]")
 @click.option(
     "--screens",
@@ -71,12 +71,14 @@ def _territories(_ctx: click.Context, _param: click.Parameter, value: str | None
     default="4h",
     show_default=True,
     metavar="TIME",
-    help="How long it is good.",
+    help="Lifetime of the token.",
 )
 @click.option(
-    "--territories", callback=_territories, metavar="CC,...", help="Countries where it is good. [default: all]"
+    "--territories", callback=_territories, metavar="CC,...", help="Countries where it is valid. [default: all]"
 )
-@click.option("--licensed-from", callback=_time_s, metavar="WHEN", help="Start of the licence; UTC unless it says.")
+@click.option(
+    "--licensed-from", callback=_time_s, metavar="WHEN", help="Start of the licence; UTC unless it has a time zone."
+)
 @click.option("--licensed-until", callback=_time_s, metavar="WHEN", help="End of the licence.")
 @click.option(
     "--url",
@@ -107,11 +109,10 @@ def command(
     keys_file: str | None,
     as_json: bool,
 ) -> None:
-    """Let a viewer play a title, for a while.
+    """Issue a token that lets a viewer play a title.
 
-    Prints addresses that hold a signed token, for an origin that 'headend serve' runs with the same keys. The first
-    key of a file signs, all of them are honoured: put a new one first, and take the old one out when its last token
-    has ended.
+    Prints URLs with a signed token, for a 'headend serve' with the same keys. The first key of a file signs;
+    all are accepted: put a new key first, and remove the old one when its last token has expired.
     """
     if new_key is not None:
         key = make_key(Use(new_key))

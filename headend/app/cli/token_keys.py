@@ -22,7 +22,7 @@ def token_keys(command: Command) -> Command:
         "keys_file",
         metavar="FILE",
         allow_from_autoenv=False,  # the variable holds keys, not the name of their file
-        help=f"Keys of tokens, one a line. Without it, those that {VARIABLE} holds, if it is set.",
+        help=f"Keys of tokens, one per line. Without it, those in {VARIABLE} are used, if it is set.",
     )(command)
 
 

@@ -17,10 +17,10 @@ from packager.publishing import current_release
 @options.existing_store
 @options.common
 def command(title: str, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool) -> None:
-    """Take a title out of circulation.
+    """Withdraw a title from players.
 
-    Players that open it find nothing any more. Its releases and tracks stay, and headend publish brings any of them
-    back. Caches may go on with what they have for as long as they were allowed to.
+    Players that open it get an error. Its releases and tracks stay, and 'headend publish' brings any of them
+    back. Caches may serve it until their copies expire.
     """
     opened = open_store(store)
     before = current_release(opened, title)

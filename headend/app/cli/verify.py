@@ -38,14 +38,14 @@ def command(
 ) -> int:
     """Read a release back and check every byte of it.
 
-    Checks digests and sizes, the continuity of time, frame counts, that all renditions have their sync frames at the
-    same places, and that the manifests say what the segments are. Decodes a segment of each rendition and compares
-    size, rate, depth, colour, HDR metadata, channels and language with the plan. Where the master still is where it
-    was, compares pictures and sound with what it has at their times, at some places or, with --deep, everywhere. Ends
+    Checks digests and sizes, the continuity of time, frame counts, that all renditions have their sync frames
+    at the same places, and that the manifests say what the segments are. Decodes a segment of each rendition
+    and compares size, rate, depth, colour, HDR metadata, channels and language with the plan. If the master is
+    still at its location, compares pictures and sound with it, at some places or, with --deep, everywhere. Ends
     with status 1 and a list if anything is wrong.
 
-    Of an encrypted title, samples can only be looked into with --keys. Then they are decrypted in this process, and by
-    FFmpeg's libraries as well, which have to agree.
+    To check the samples of an encrypted title, give --keys. They are decrypted by this process and by FFmpeg's
+    libraries, and the results must agree.
     """
     with checking() as on_progress:
         verdict = verifying.verify(

@@ -38,21 +38,21 @@ LOOK_S = 5.0
     default=SETTLE_S,
     show_default=True,
     metavar="S",
-    help="Take a file without mark when it has not changed for S seconds.",
+    help="Queue a file without a .done file when it has not changed for S seconds.",
 )
-@click.option("--once", is_flag=True, help="Look once, and end.")
+@click.option("--once", is_flag=True, help="Scan the folder once, and exit.")
 @options.store
 @options.common
 @click.pass_context
 def command(ctx: click.Context, folder: str, settle_s: float, once: bool, store: StoreSettings, as_json: bool) -> None:
     """Queue every master that is delivered into a folder.
 
-    FOLDER is a path or s3://bucket/prefix, and a file is taken once, also after a restart.
+    FOLDER is a path or s3://bucket/prefix. Each file is queued once, even after a restart.
 
-    A master is whole when NAME.EXT.done lies beside it, or when it has not changed for a while. A sidecar NAME.toml may
-    set the options of 'headend submit', such as title, audio = ["1:en"] or subtitles = ["NAME.de.srt:de"]; without one
-    the title is made of the file's name. What can't be queued is reported and left alone until it or its
-    sidecar changes.
+    A master is complete when NAME.EXT.done lies beside it, or when it has not changed for a while. A sidecar
+    NAME.toml may set the options of 'headend submit', such as title, audio = ["1:en"] or subtitles =
+    ["NAME.de.srt:de"]; without one the title is derived from the file's name. A file that can't be queued is
+    reported, and skipped until it or its sidecar changes.
     """
     from headend.app.cli.submit import command as submit
 
