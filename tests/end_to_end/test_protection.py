@@ -198,6 +198,28 @@ def test_ffmpeg_plays_whole_encrypted_segments(made: Made, tmp_path: Path) -> No
         assert prints[0]
 
 
+def test_openssl_opens_whole_encrypted_segments_to_the_bytes_of_the_clear_title(made: Made) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    clear = {track.rendition.id: track for track in (*made.clear.video, *made.clear.audio)}
+    [whole] = [copy for copy in made.after.copies if copy.protection.scheme is Scheme.AES_128]
+    opened = 0
+    for track in (*whole.video[:1], *whole.audio[:1]):
+        other, key = clear[track.rendition.id], made.keys[track.kid]
+        pairs = [(layout.track_init("film", track.id), layout.track_init("film", other.id))]
+        pairs += [
+            (layout.track_segment("film", track.id, one.number), layout.track_segment("film", other.id, one.number))
+            for one in track.segments
+        ]
+        for sealed, plain in pairs:
+            argv = [openssl, "enc", "-d", "-aes-128-cbc", "-K", key.secret.hex(), "-iv", key.name.iv]  # a test's key
+            done = subprocess.run(argv, input=made.after_store.get(sealed), capture_output=True, check=True)
+            assert done.stdout == made.after_store.get(plain), sealed
+            opened += 1
+    assert opened > 4
+
+
 def test_nothing_can_be_decoded_without_the_key(made: Made, tmp_path: Path) -> None:
     for id, scheme, path, _ in track_files(made.after_store, made.after, tmp_path):
         if scheme == Scheme.AES_128 or "trick" in id:

@@ -10,6 +10,7 @@ from headend.app.cli.options import Command
 from headend.app.cli.screen import console
 from headend.core.access.tokens import Keyring, read_keys
 from headend.core.errors import ConfigError
+from headend.core.keys.file import read_file
 
 VARIABLE = "HEADEND_TOKEN_KEYS"
 """The environment variable that may hold keys, as their file would."""
@@ -51,12 +52,11 @@ def read_again(path: str | None) -> Keyring:
 
 
 def _read(path: Path) -> str:
+    data, status = read_file(path, "a file of keys with --token-keys")
     try:
-        text = path.read_text(encoding="utf-8")
-        exposed = path.stat().st_mode & stat.S_IROTH
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigError(f"{path} can't be read ({reason}): give a file of keys with --token-keys") from error
-    if exposed:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not text: give a file of keys with --token-keys") from None
+    if status.st_mode & stat.S_IROTH:
         console(stderr=True).print(f"warning: every user of this machine can read {path}: chmod o= it")
     return text

@@ -465,7 +465,7 @@ def _certificate(path: Path) -> Any:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     try:
-        found = x509.load_pem_x509_certificate(read_file(path, "the recipient's certificate"))
+        found = x509.load_pem_x509_certificate(read_file(path, "the recipient's certificate")[0])
         public = found.public_key()
     except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
         raise ConfigError(f"{path} is not a certificate in PEM that can be read") from error

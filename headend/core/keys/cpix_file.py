@@ -50,4 +50,4 @@ class CpixKeys:
         """Read the file; raises `ConfigError`."""
         if self.private_key is None:
             return cpix.read(read_private(self.path, "a CPIX file").encode(), str(self.path))
-        return cpix.read(read_file(self.path, "a CPIX file"), str(self.path), private_key=self.private_key)
+        return cpix.read(read_file(self.path, "a CPIX file")[0], str(self.path), private_key=self.private_key)

@@ -50,7 +50,7 @@ def read_private(path: Path, wanted: str = "a file of keys") -> str:
     Raises:
         ConfigError: It can't be read, is not text, or others than its owner can read it.
     """
-    data, status = _read(path, wanted)
+    data, status = read_file(path, wanted)
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError(f"others than its owner can read {path}: run chmod 600 {path}")
     try:
@@ -59,16 +59,15 @@ def read_private(path: Path, wanted: str = "a file of keys") -> str:
         raise ConfigError(f"{path} is not text: give {wanted}") from None
 
 
-def read_file(path: Path, wanted: str) -> bytes:
-    """Read a file that anybody may read, at most a byte more than `headend.core.keys.lines.LARGEST`.
+def read_file(path: Path, wanted: str) -> tuple[bytes, os.stat_result]:
+    """Read a file that others may read, at most a byte more than `headend.core.keys.lines.LARGEST`.
+
+    Returns:
+        What is in it, and its status.
 
     Raises:
         ConfigError: It can't be read.
     """
-    return _read(path, wanted)[0]
-
-
-def _read(path: Path, wanted: str) -> tuple[bytes, os.stat_result]:
     try:
         # A named pipe that nobody writes to would be waited for.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
