@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import pytest
 
+from headend.core.codecs import AUDIO
 from headend.core.media import AudioRendition, Codec
 from headend.core.timing import Grid
 from packager.segmenting import cut_audio
@@ -11,6 +12,7 @@ from tests.support.encodes import encode_sound, look_at
 from tests.support.masters import Sound, make_film
 from tests.support.nouns import make_audio_rendition
 
+FRAME_SAMPLES = {codec.codec: codec.frame_samples for codec in AUDIO}
 EVERY_CODEC = tuple(
     make_audio_rendition(id=codec.value, codec=codec) for codec in (Codec.AAC, Codec.OPUS, Codec.AC3, Codec.EAC3)
 )
@@ -38,7 +40,7 @@ def test_every_codec_frame_of_more_than_a_minute_has_its_full_length(
         rendition=rendition.id,
         grid=grid,
         sample_rate_hz=rendition.sample_rate_hz,
-        frame_samples=rendition.frame_samples,
+        frame_samples=FRAME_SAMPLES[rendition.codec],
     )
     total = sum(part.duration_ticks for part in cut.track.segments)
     assert total - cut.track.priming_samples == 70 * 48_000

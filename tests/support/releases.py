@@ -21,6 +21,7 @@ from benchmarks.synthetic import (
 from encoder.tool import ffmpeg_path
 from encoder.trick_play import lay_poster, lay_thumbnails, trick_renditions
 from headend.core import documents, layout
+from headend.core.codecs import AUDIO
 from headend.core.media import (
     AudioRendition,
     Codec,
@@ -43,6 +44,8 @@ from packager.presentation import present
 from packager.publishing import Placed, publish
 from packager.stock import fold, take
 from tests.support.nouns import make_audio_rendition, make_video_rendition
+
+FRAME_SAMPLES = {codec.codec: codec.frame_samples for codec in AUDIO}
 
 
 def make_grid(
@@ -179,7 +182,7 @@ def _encode(store: Store, plan: EncodePlan, task: EncodeTask, rendition: AnyRend
             rendition=rendition.id,
             grid=grid,
             sample_rate_hz=rendition.sample_rate_hz,
-            frame_samples=rendition.frame_samples,
+            frame_samples=FRAME_SAMPLES[rendition.codec],
         )
     title, id = plan.title, plan.tracks[rendition.id]
     store.put(layout.track_init(title, id), cut.init)
