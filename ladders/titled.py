@@ -99,7 +99,7 @@ def check_renditions(ladder: Ladder, targets: Targets) -> None:
     if targets.renditions is not None and targets.renditions < LEAST_RUNGS * len(codecs):
         raise ConfigError(
             f"--renditions {targets.renditions} is too few for {', '.join(codecs)}: give at least "
-            f"{LEAST_RUNGS * len(codecs)}, or fewer codecs by --only-codecs"
+            f"{LEAST_RUNGS * len(codecs)}, or choose a ladder of fewer codecs"
         )
 
 

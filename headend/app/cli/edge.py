@@ -10,6 +10,7 @@ from cdn_sim import policies
 from cdn_sim.admission import RULES
 from cdn_sim.live import serving
 from headend.app.cli import options
+from headend.app.cli.ranges import FiniteRange
 from headend.app.cli.screen import console, print_json
 from headend.app.cli.token_keys import find_keys, token_keys
 from headend.core.errors import ConfigError
@@ -85,7 +86,7 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
 )
 @click.option(
     "--mbps",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="RATE",
     help="What this edge may send, in Mb/s: 'headend steer' sends no more viewers to a full edge.  [default: no limit]",
 )

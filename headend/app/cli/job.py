@@ -8,6 +8,7 @@ import click
 from headend.app.cli import options
 from headend.app.cli.exits import Status
 from headend.app.cli.queueing import patient_queue
+from headend.app.cli.ranges import FiniteRange
 from headend.app.cli.screen import console, facts, print_json, table
 from headend.app.cli.wording import clock_text, count_text
 from headend.app.jobs.model import Account, Job, State, Verb
@@ -162,7 +163,7 @@ def prioritise(job: str, priority: int, store: StoreSettings, as_json: bool) -> 
     ),
 )
 @_id
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="S", help="Stop waiting after S seconds.")
+@click.option("--timeout", "timeout_s", type=FiniteRange(min=0), metavar="S", help="Stop waiting after S seconds.")
 @click.option("--json-lines", is_flag=True, help="Print one JSON object per change of the job.")
 @options.prices
 @options.existing_store

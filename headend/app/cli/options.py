@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import click
 from click.core import ParameterSource
 
+from headend.app.cli.ranges import FiniteRange
 from headend.core.errors import ConfigError
 from headend.core.layout import check_title
 from headend.core.media import AudioRole, Crop, Effort, TextRole
@@ -277,7 +278,7 @@ def linger(command: Command) -> Command:
     return click.option(
         "--linger",
         "linger_s",
-        type=click.FloatRange(min=0),
+        type=FiniteRange(min=0),
         default=0.0,
         metavar="SECONDS",
         help="How long to keep serving after SIGTERM, while /readyz answers 503. [default: 0]",
@@ -423,7 +424,7 @@ def fit(command: Command) -> Command:
     @click.option(
         "--max-dropped-frames",
         "dropped_percent",
-        type=click.FloatRange(0, 100),
+        type=FiniteRange(0, 100),
         default=DEFAULT_LIMITS.dropped_percent,
         show_default=True,
         metavar="PERCENT",
@@ -432,7 +433,7 @@ def fit(command: Command) -> Command:
     @click.option(
         "--max-repeated-frames",
         "repeated_percent",
-        type=click.FloatRange(0, 100),
+        type=FiniteRange(0, 100),
         default=DEFAULT_LIMITS.repeated_percent,
         show_default=True,
         metavar="PERCENT",
@@ -480,7 +481,7 @@ def thresholds(command: Command) -> Command:
     @click.option(
         "--qc-min-vmaf",
         "min_vmaf",
-        type=click.FloatRange(0, 100),
+        type=FiniteRange(0, 100),
         show_default=f"{DEFAULT_THRESHOLDS.min_vmaf:g}, not for short or small titles",
         metavar="VMAF",
         help="Least mean VMAF of the best SDR rendition of each codec.",
@@ -488,7 +489,7 @@ def thresholds(command: Command) -> Command:
     @click.option(
         "--qc-min-segment",
         "min_segment",
-        type=click.FloatRange(0, 100),
+        type=FiniteRange(0, 100),
         show_default=f"{DEFAULT_THRESHOLDS.min_segment:g}, likewise",
         metavar="VMAF",
         help="Least mean VMAF of any measured segment of these.",
@@ -513,7 +514,7 @@ def floor(command: Command) -> Command:
     @click.option(
         "--floor",
         "floor_vmaf",
-        type=click.FloatRange(0, 100),
+        type=FiniteRange(0, 100),
         metavar="VMAF",
         help="Measure the largest SDR size of each codec while it is encoded. Chunks with a segment below this "
         "VMAF, and not at its cap, are encoded once more with more bits.",
@@ -668,7 +669,7 @@ def per_title(command: Command) -> Command:
     )
     @click.option(
         "--top-vmaf",
-        type=click.FloatRange(50, 100),
+        type=FiniteRange(50, 100),
         default=TARGETS.top_vmaf,
         show_default=True,
         metavar="V",
@@ -676,7 +677,7 @@ def per_title(command: Command) -> Command:
     )
     @click.option(
         "--analysis-share",
-        type=click.FloatRange(0, 100, min_open=True),
+        type=FiniteRange(0, 100, min_open=True),
         default=100 * TARGETS.analysis_share,
         show_default=True,
         metavar="PERCENT",

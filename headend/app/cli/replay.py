@@ -13,6 +13,7 @@ from cdn_sim.replaying import WhatIf
 from cdn_sim.request_logs import decisions, reading
 from headend.app.cli import options
 from headend.app.cli.exits import Status
+from headend.app.cli.ranges import FiniteRange
 from headend.app.cli.screen import console, facts, print_json, table
 from headend.app.cli.wording import count_text
 from headend.core import documents
@@ -53,7 +54,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.option(
     "--warm-up",
     "warm_up_percent",
-    type=click.FloatRange(0, 100, max_open=True),
+    type=FiniteRange(0, 100, max_open=True),
     default=0.0,
     show_default=True,
     metavar="PERCENT",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headend.app.cli import options
+from headend.app.cli.ranges import FiniteRange
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.token_keys import VARIABLE, find_keys, read_again, token_keys
 from headend.app.cli.wording import program
@@ -82,7 +83,7 @@ if TYPE_CHECKING:
 @click.option(
     "--keepalive",
     "keepalive_s",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     metavar="SECONDS",
     default=75.0,
     show_default=True,

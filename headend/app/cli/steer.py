@@ -9,6 +9,7 @@ from cdn_sim.live import steering_server
 from cdn_sim.live.steering_server import SteeringSettings
 from cdn_sim.pathways import Network, Plan, SteeredEdge, check, steered_edge
 from headend.app.cli import options
+from headend.app.cli.ranges import FiniteRange
 from headend.app.cli.screen import console, print_json
 from headend.core.errors import ConfigError
 
@@ -80,7 +81,7 @@ def _network(text: str) -> Network:
 @click.option(
     "--check",
     "check_s",
-    type=click.FloatRange(0.1, 60),
+    type=FiniteRange(0.1, 60),
     default=steering_server.CHECK_S,
     show_default=True,
     help="Seconds after which each edge is asked again whether it takes requests.",

@@ -9,6 +9,7 @@ import click
 
 from headend.app.cli import options, queueing
 from headend.app.cli.configuring import configure, profile_of
+from headend.app.cli.ranges import FiniteRange
 from headend.app.cli.screen import console
 from headend.app.cli.wording import printable
 from headend.app.jobs.ingest import SETTLE_S, Watcher
@@ -34,7 +35,7 @@ LOOK_S = 5.0
 @click.option(
     "--settle",
     "settle_s",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=SETTLE_S,
     show_default=True,
     metavar="S",
