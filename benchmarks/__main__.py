@@ -1,6 +1,7 @@
 """``python -m benchmarks [NAME] [--out FILE.json]``: run a benchmark, or list them."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -154,7 +155,7 @@ def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
         costs = (f"{cost.encoded_s:,.0f}", f"{cost.together_s:,.0f}")
         table.add_row(what, *costs, *values, "reached" if cost.met else "missed")
     console.print(table)
-    _write(out, "quality", report, draw)
+    _write(out, "quality", report, draw, parts=parts or PARTS)
 
 
 @main.command()
@@ -166,7 +167,7 @@ def quality(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
 @click.option("--clip", "only", multiple=True, help="Only this clip; repeatable. Others are kept from the earlier run.")
 def titles(out: Path | None, quick: bool, codecs: tuple[str, ...], only: tuple[str, ...]) -> None:
     """Fit ladders to titles, and compare them with the preset at equal VMAF."""
-    from benchmarks.titles import DEFAULT_CODECS, Report, draw, findings, measure
+    from benchmarks.titles import CLIPS, DEFAULT_CODECS, Report, draw, findings, measure
     from headend.core.media import Codec
 
     chosen = [Codec(codec) for codec in codecs] or DEFAULT_CODECS
@@ -189,7 +190,13 @@ def titles(out: Path | None, quick: bool, codecs: tuple[str, ...], only: tuple[s
     for finding in findings(report):
         table.add_row(finding.what, finding.found, finding.wanted, "reached" if finding.met else "missed")
     Console().print(table)
-    _write(out, "titles", report, draw)
+    _write(
+        out,
+        "titles",
+        report,
+        draw,
+        parts=list(dict.fromkeys(f"{name}, {codec}" for codec in chosen for name in only or CLIPS)),
+    )
 
 
 @main.command()
@@ -211,7 +218,7 @@ def presets(out: Path | None, quick: bool, codecs: tuple[str, ...]) -> None:
             row.codec, row.preset, ", ".join(row.efforts), f"{row.cpu_ms:.1f}", *sizes, "yes" if row.best else ""
         )
     Console().print(table)
-    _write(out, "presets", report, draw)
+    _write(out, "presets", report, draw, parts=chosen)
 
 
 @main.command()
@@ -232,7 +239,7 @@ def scaling(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
     console.print(table)
     for line in findings(report):
         console.print(f"  {line}")
-    _write(out, "scaling", report, draw)
+    _write(out, "scaling", report, draw, parts=parts or PARTS)
 
 
 @main.command()
@@ -261,7 +268,7 @@ def costs(out: Path | None, quick: bool, parts: tuple[str, ...], keep: bool) -> 
         seconds = (f"{job.predicted_s:,.1f}", f"{job.took_s:,.1f}", f"{job.off:+.0%}")
         table.add_row(job.name, str(job.renditions), *seconds, "reached" if job.met else "missed")
     console.print(table)
-    _write(out, "costs", report)
+    _write(out, "costs", report, parts=parts or PARTS)
     if keep:
         keep_as_installed(report.costs)
 
@@ -286,7 +293,7 @@ def origin(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
     for target in report.targets:
         verdict = "reached" if target.met else "missed"
         console.print(f"  {target.name}: {target.value:.2f}, target {target.target:g} {verdict}")
-    _write(out, "origin", report, draw)
+    _write(out, "origin", report, draw, parts=parts or ORIGIN_PARTS)
 
 
 @main.command()
@@ -411,7 +418,7 @@ def simulation(out: Path | None, quick: bool, parts: tuple[str, ...]) -> None:
         console.print(table)
     for line in findings(report):
         console.print(f"  {line}")
-    _write(out, "simulation", report, draw)
+    _write(out, "simulation", report, draw, parts=parts or SIMULATION_PARTS)
 
 
 @main.command("all")
@@ -441,11 +448,29 @@ def _earlier(out: Path | None, kind: type[R]) -> R | None:
         ) from None
 
 
-def _write(out: Path | None, name: str, result: R, draw: Callable[[R, Path], None] | None = None) -> None:
-    """Keep a result, and its picture beside it."""
+def _write(
+    out: Path | None,
+    name: str,
+    result: R,
+    draw: Callable[[R, Path], None] | None = None,
+    *,
+    parts: Sequence[str] = (),
+) -> None:
+    """Keep a result, and its picture beside it.
+
+    Args:
+        out: Where to; None for nowhere.
+        name: The benchmark.
+        result: All of it.
+        draw: Draws it.
+        parts: What was measured now; the file tells for each part which machine made it, and when.
+    """
     if out is None:
         return
-    document = {"benchmark": name, "machine": machine.describe(), "result": result}
+    here = machine.describe()
+    known = json.loads(out.read_bytes()).get("parts", {}) if parts and out.exists() else {}
+    made = {"parts": {**known, **dict.fromkeys(parts, here)}} if parts else {}
+    document = {"benchmark": name, "machine": here, **made, "result": result}
     out.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
     if draw is not None:
         draw(result, out.with_suffix(".png"))

@@ -1,11 +1,14 @@
 """Running everything leaves nothing out."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.__main__ import PIECES, main
+from benchmarks import machine
+from benchmarks.__main__ import PIECES, _write, main
 
 
 def test_all_runs_every_benchmark() -> None:
@@ -33,6 +36,18 @@ def test_a_file_of_something_else_is_neither_completed_nor_changed(content: str,
     assert said.exit_code == 2
     assert "choose another file" in said.output
     assert out.read_text() == content
+
+
+def test_a_file_tells_for_each_part_when_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "result.json"
+    here = machine.describe()
+    for at, parts in (("1999", ["a", "b"]), ("2001", ["b"])):
+        monkeypatch.setattr(machine, "describe", lambda at=at: replace(here, measured_at=at))
+        _write(out, "quality", {"figure": 1}, parts=parts)
+
+    document = json.loads(out.read_text())
+    assert {name: made["measured_at"] for name, made in document["parts"].items()} == {"a": "1999", "b": "2001"}
+    assert document["machine"]["measured_at"] == "2001"
 
 
 def test_a_folder_that_is_missing_is_named_before_anything_runs(tmp_path: Path) -> None:
