@@ -21,8 +21,7 @@ from benchmarks.servers import Server
 from headend.core import layout
 from headend.core.access.tokens import Grant, Use, issue, make_key, read_keys
 from headend.core.errors import ToolFailed
-from headend.core.manifests.tracks import AnyTrack
-from headend.core.media import Presentation, Scheme
+from headend.core.media import AnyTrack, Presentation, Scheme
 from headend.core.media.protection import key_names
 
 CONNECTIONS = 4

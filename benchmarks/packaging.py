@@ -16,7 +16,6 @@ from benchmarks.synthetic import inits_of, plan_of, receipts_of
 from headend.core import documents, layout
 from headend.core.manifests import dash, hls
 from headend.core.manifests.outline import outline_of
-from headend.core.manifests.tracks import all_tracks
 from headend.core.media import AudioRendition, Codec, EncodePlan, VideoRendition
 from headend.core.storage.base import ObjectInfo
 from headend.core.storage.memory import MemoryStore
@@ -173,7 +172,7 @@ def measure(hours: float) -> Report:
     tracks = timed("fold receipts into indexes", lambda: fold(store, stock, plan.tracks))
     presentation = present(plan, tracks)
     video = [track for track in presentation.video if hls.in_hls(track)]
-    listed = [track for track in all_tracks(presentation) if hls.in_hls(track)]
+    listed = [track for track in presentation.all_tracks if hls.in_hls(track)]
     grid = presentation.grid
     timed("media playlists", lambda: [hls.media_playlist(track, grid) for track in listed])
     timed("I-frame playlists", lambda: [hls.iframe_playlist(track, grid) for track in video])
@@ -185,7 +184,7 @@ def measure(hours: float) -> Report:
     return Report(
         hours=hours,
         renditions=len(plan.video) + len(plan.audio),
-        segments=sum(len(track.segments) for track in all_tracks(presentation)),
+        segments=sum(len(track.segments) for track in presentation.all_tracks),
         objects=sum(1 for _ in store.list(layout.TITLES)),
         index_bytes=sum(
             info.size_bytes for info in MemoryStore.list(store, layout.TITLES) if info.key.endswith("/index")

@@ -23,8 +23,7 @@ from headend.app.performing import order_of, perform
 from headend.app.request import Request
 from headend.core import layout
 from headend.core.keys import ContentKey, lines
-from headend.core.manifests.tracks import AnyTrack
-from headend.core.media import Effort, EncodeTask, Presentation, Receipt, Scheme
+from headend.core.media import AnyTrack, Effort, EncodeTask, Presentation, Receipt, Scheme
 from headend.core.media.protection import key_names
 from headend.core.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
 from headend.core.storage import Store, open_store

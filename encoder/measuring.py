@@ -178,13 +178,13 @@ def measure(
                 environment=QUIET,
             )
         except ToolFailed as error:
-            told = redact(error.facts.get("stderr", ""))
-            if _NO_MODEL in told or _NO_FILTER in told:
+            stderr = redact(error.facts.get("stderr", ""))
+            if _NO_MODEL in stderr or _NO_FILTER in stderr:
                 raise ConfigError(
                     f"this FFmpeg has no VMAF model {viewing.model}; unset HEADEND_FFMPEG to take the one that "
                     "headend brings"
                 ) from None
-            raise ToolFailed(redact(error.message), **{**error.facts, "stderr": told}) from None
+            raise ToolFailed(redact(error.message), **{**error.facts, "stderr": stderr}) from None
         scores = tuple(_scores(log) for log in logs)
         made = tuple(_miniatures(path) for path in small)
     for shown, told_scores in zip(renditions, scores, strict=True):

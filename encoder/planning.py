@@ -71,8 +71,8 @@ def floor_steps(codecs: Collection[Codec]) -> str:
         if one.codec in codecs:
             names.setdefault(one.floor_step_crf, []).append(one.label)
     first, *others = names
-    told = "; ".join(f"{' and '.join(names[step])}: {step:g}" for step in others)
-    return f"{first:g} ({told})" if told else f"{first:g}"
+    exceptions = "; ".join(f"{' and '.join(names[step])}: {step:g}" for step in others)
+    return f"{first:g} ({exceptions})" if exceptions else f"{first:g}"
 
 
 EARLY = frozenset(one.codec for one in media_codecs() if one.in_first_release)

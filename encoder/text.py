@@ -58,12 +58,12 @@ def choose(
             names the tracks that there are.
     """
     there = {track.number: track for track in _embedded(probe)}
-    said = {choice.source: choice for choice in choices if not choice.is_sidecar}
+    labels = {choice.source: choice for choice in choices if not choice.is_sidecar}
     if twice := [source for source, times in Counter(choice.source for choice in choices).items() if times > 1]:
         raise ConfigError(f"--subtitles: {twice[0]} is given twice; say all of it in one")
     names = {CAPTIONS if track.codec == PICTURE_CAPTIONS else str(number) for number, track in there.items()}
-    if strange := [source for source in (*said, *(embedded or ())) if source not in names]:
-        option = "--subtitles" if strange[0] in said else "--embedded-text"
+    if strange := [source for source in (*labels, *(embedded or ())) if source not in names]:
+        option = "--subtitles" if strange[0] in labels else "--embedded-text"
         raise ConfigError(
             f"{option}: the master has no text {strange[0]} that can be delivered; it has {_listed(probe)}"
         )
@@ -71,7 +71,7 @@ def choose(
     for number, track in there.items():
         name = CAPTIONS if track.codec == PICTURE_CAPTIONS else str(number)
         if embedded is None or name in embedded:
-            chosen.append(_relabelled(track, said.get(name)))
+            chosen.append(_relabelled(track, labels.get(name)))
     for choice in choices:
         if choice.is_sidecar:
             beside = (sidecars or {})[choice.source]

@@ -44,10 +44,10 @@ def version() -> str:
 @cache
 def _version(path: str) -> str:
     try:
-        said = subprocess.run([path, "-version"], capture_output=True, timeout=30, check=True).stdout
+        output = subprocess.run([path, "-version"], capture_output=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise ToolFailed(f"{path} does not run: {error}") from error
-    line = said.decode(errors="replace").partition("\n")[0].split(" Copyright")[0]
+    line = output.decode(errors="replace").partition("\n")[0].split(" Copyright")[0]
     if not line.startswith("ffmpeg version"):
         raise ToolFailed(f"{path} is not an FFmpeg: it does not tell its version; set {OVERRIDE} to one, or unset it")
     return line
@@ -75,9 +75,9 @@ def _digest(path: str, size_bytes: int, modified_ns: int) -> str:
     key = hashlib.sha256(f"{path}\n{size_bytes}\n{modified_ns}".encode()).hexdigest()
     kept = _cache_folder() / f"ffmpeg-{key[:16]}.sha256"
     with suppress(OSError):
-        said = kept.read_text().strip()
-        if re.fullmatch("[0-9a-f]{64}", said):
-            return said
+        cached = kept.read_text().strip()
+        if re.fullmatch("[0-9a-f]{64}", cached):
+            return cached
     try:
         with Path(path).open("rb") as program:
             made = hashlib.file_digest(program, "sha256").hexdigest()

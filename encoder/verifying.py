@@ -149,15 +149,15 @@ def _of_sound(rendition: AudioRendition, segment: Segment, path: Path) -> Iterat
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
         track: AudioTrack = probing.audio_track(stream)
-        heard = sum(frame.samples for frame in container.decode(stream))
+        sample_count = sum(frame.samples for frame in container.decode(stream))
     yield from _told(
         ("codec", track.codec, _CODECS.get(rendition.codec, rendition.codec)),
         ("sample rate", track.sample_rate_hz, rendition.sample_rate_hz),
         ("number of channels", track.channels, rendition.channels),
         ("language", stream.metadata.get("language", "und"), language_code(rendition.language)),
     )
-    if abs(heard - segment.duration_ticks) > SLACK_SAMPLES:
-        yield f"its number of decoded samples is {heard}, not {segment.duration_ticks}"
+    if abs(sample_count - segment.duration_ticks) > SLACK_SAMPLES:
+        yield f"its number of decoded samples is {sample_count}, not {segment.duration_ticks}"
 
 
 def _told(*made: tuple[str, object, object]) -> Iterator[str]:

@@ -145,12 +145,12 @@ class Bucket:
             return Signer(credentials.get_frozen_credentials(), client.meta.region_name, urlsplit(self._base).netloc)
 
     def _refusal(self, key: str, status: int) -> StorageError:
-        said = f"can't read {key} in {self._store.url}: the server answers {status}"
+        problem = f"can't read {key} in {self._store.url}: the server answers {status}"
         if status == HTTPStatus.NOT_FOUND:
-            return ObjectMissing(said, key=key)
+            return ObjectMissing(problem, key=key)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _MAY_PASS:
-            return StoreUnavailable(f"{said}; try again later", key=key, status=status)
-        return StorageError(f"{said}; check the endpoint and what the credentials allow", key=key, status=status)
+            return StoreUnavailable(f"{problem}; try again later", key=key, status=status)
+        return StorageError(f"{problem}; check the endpoint and what the credentials allow", key=key, status=status)
 
 
 _MAY_PASS = frozenset({HTTPStatus.OK, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})

@@ -240,13 +240,13 @@ class Library:
             kind = "sheet" if wanted.name.endswith(layout.SHEET_SUFFIX) else "segment"
             size, sha256 = index.size_bytes(number), index.sha256(number)
         content_type = index.facts.content_type
-        told = cmsd.static(index, number or None)
+        cmsd_values = cmsd.static(index, number or None)
         flight = Media(key)
         self._metrics.lookups.inc("shared" if flight in self._media else "miss")
         return await self._once(
             self._media,
             flight,
-            lambda: self._arrive(key, kind, size, sha256, track.published, content_type, told),
+            lambda: self._arrive(key, kind, size, sha256, track.published, content_type, cmsd_values),
             client=client,
         )
 

@@ -14,8 +14,8 @@ from typing import Any, TypeVar, cast
 
 from headend.core import boxes, track_index
 from headend.core.errors import PackagingError, StorageError
-from headend.core.manifests.tracks import AnyTrack, all_tracks
 from headend.core.media import (
+    AnyTrack,
     AudioRendition,
     Codec,
     Copy,
@@ -70,7 +70,7 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
         )
     text = [_of(Track[TextRendition], tracks[rendition.id]) for rendition in plan.text]
     # Captions may be empty to the end, which only reading them tells: nobody should find them in a menu.
-    said = {
+    with_cues = {
         t.rendition.programme for t in text if t.rendition.codec is Codec.VTT and any(s.samples for s in t.segments)
     }
     tracks = {
@@ -86,7 +86,7 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
         trick=tuple(_of(Track[VideoRendition], tracks[rendition.id]) for rendition in plan.trick),
         thumbnails=_of(Track[Thumbnails], tracks[plan.thumbnails.id]) if plan.thumbnails else None,
         poster=_of(Track[Poster], tracks[plan.poster.id]) if plan.poster else None,
-        text=tuple(track for track in text if track.rendition.programme in said),
+        text=tuple(track for track in text if track.rendition.programme in with_cues),
         damage=merged((*plan.damage, *(one for id in plan.tracks for one in tracks[id].damage))),
         light=plan.light,
         master=plan.master,
@@ -292,7 +292,7 @@ def stored_tracks(presentation: Presentation) -> tuple[StoredTrack, ...]:
     copied: list[StoredTrack] = []
     for copy in presentation.copies:
         copied += (*copy.video, *copy.trick, *copy.audio)
-    return (*all_tracks(presentation), *beside, *copied)
+    return (*presentation.all_tracks, *beside, *copied)
 
 
 def with_tracks(presentation: Presentation, change: "Change") -> Presentation:
@@ -324,13 +324,13 @@ def _of(kind: type[StoredT], track: StoredTrack) -> StoredT:
 
 
 def _check_init(rendition: VideoRendition | AudioRendition | TextRendition, init: bytes, ticks: int) -> None:
-    said = f"{codec_of(init)} at {boxes.timescale(init)} ticks/s" if init else f"{Codec.VTT} at {ticks} ticks/s"
+    found = f"{codec_of(init)} at {boxes.timescale(init)} ticks/s" if init else f"{Codec.VTT} at {ticks} ticks/s"
     wanted = f"{rendition.codec} at {ticks} ticks/s"
     if isinstance(rendition, VideoRendition):
-        said += " in {}x{}".format(*_picture_size(init))
+        found += " in {}x{}".format(*_picture_size(init))
         wanted += f" in {rendition.width_px}x{rendition.height_px}"
-    if said != wanted:
-        raise PackagingError(f"{rendition.id}: its init segment is for {said}, not {wanted}", rendition=rendition.id)
+    if found != wanted:
+        raise PackagingError(f"{rendition.id}: its init segment is for {found}, not {wanted}", rendition=rendition.id)
 
 
 def _picture_size(init: bytes) -> tuple[int, int]:

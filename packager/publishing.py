@@ -16,8 +16,8 @@ from headend.core.errors import ConfigError, ObjectMissing, PackagingError, Stor
 from headend.core.manifests import hls
 from headend.core.manifests.forms import top_manifests
 from headend.core.manifests.outline import outline_of
-from headend.core.manifests.tracks import AnyTrack
 from headend.core.media import (
+    AnyTrack,
     Current,
     Poster,
     Presentation,

@@ -373,13 +373,13 @@ def cut_audio(
     priming = _priming(init)
     end = round(grid.duration_s * sample_rate_hz) + priming
     got = len(sizes) * frame_samples
-    said = (
+    message = (
         f"{rendition}: {len(sizes)} codec frames of {frame_samples} samples do not make the picture's {end - priming}"
     )
     if got < end:
-        raise ChunkRejected(said)
+        raise ChunkRejected(message)
     if got > end + SOUND_TAIL_SAMPLES + 2 * frame_samples:
-        raise PlanMismatch(said)
+        raise PlanMismatch(message)
     kept = _ceil_div(end, frame_samples)
     last = end - (kept - 1) * frame_samples
 

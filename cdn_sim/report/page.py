@@ -95,11 +95,11 @@ def page(results: Results) -> str:
         panels.append(_figure("Fill", fill, "each night"))
     parts.append(panels[0] if alone else f'<div class="pair">{"".join(panels)}</div>')
     parts.append("<h2>What viewers saw</h2>")
-    seen = [
+    rows = [
         _figure("Mean bit rate", charts.viewing(results, "bitrate"), "by hour and provider"),
         _figure("Time without picture", charts.viewing(results, "stalls"), "by hour and provider"),
     ]
-    parts.append(f'<div class="pair">{"".join(seen)}</div>')
+    parts.append(f'<div class="pair">{"".join(rows)}</div>')
     parts.append("<h2>Alternatives</h2>" if len(results.alternatives) > 1 else "<h2>Figures</h2>")
     if len(results.alternatives) > 1:
         compared = [

@@ -59,15 +59,15 @@ def complete_colour(track: VideoTrack) -> tuple[Colour, tuple[str, ...]]:
     )
     names = ("primaries", "transfer", "matrix", "range", "chroma_location")
     full = Colour(*(getattr(assumed if getattr(said, name) in _UNKNOWN else said, name) for name in names))
-    told = []
+    decisions = []
     open_names = [name for name in names[:3] if getattr(said, name) in _UNKNOWN and not (grey and name == "matrix")]
     if open_names == ["matrix"]:
-        told.append(f"colour matrix not stated → taken as {full.matrix}")
+        decisions.append(f"colour matrix not stated → taken as {full.matrix}")
     elif open_names:
-        told.append(f"colour {', '.join(open_names)} not stated → taken as {primaries}")
+        decisions.append(f"colour {', '.join(open_names)} not stated → taken as {primaries}")
     if grey and said.range in _UNKNOWN:
-        told.append("grey without a stated range → taken as full range")
-    return full, tuple(told)
+        decisions.append("grey without a stated range → taken as full range")
+    return full, tuple(decisions)
 
 
 def is_wide(colour: Colour) -> bool:

@@ -49,9 +49,9 @@ def declared_rates(picture: VideoStream) -> tuple[Fraction, ...]:
     FFmpeg's average is a mean of the first frames. MPEG-2 states a rate in its sequence header, of the fields that are
     shown: where some are repeated (``repeat_first_field``), there is less film than that.
     """
-    said = [rate for rate in (declared_rate(picture), picture.guessed_rate, picture.base_rate) if rate]
-    film = [rate * FILM_SHARE for rate in said] if picture.codec_context.name == "mpeg2video" else []
-    return (*said, *film)
+    stated = [rate for rate in (declared_rate(picture), picture.guessed_rate, picture.base_rate) if rate]
+    film = [rate * FILM_SHARE for rate in stated] if picture.codec_context.name == "mpeg2video" else []
+    return (*stated, *film)
 
 
 def frame_rate(pts_ticks: Sequence[int], time_base: Fraction, *declared: Fraction) -> tuple[Fraction, bool]:
@@ -103,8 +103,8 @@ def _best_standard(seconds: Seconds, declared: Sequence[Fraction]) -> Fraction |
     ties = [rate for rate, off in fits.items() if off <= best + _TIE_FRAMES]
 
     def place(rate: Fraction) -> tuple[int, float]:
-        said = (number for number, other in enumerate(declared) if abs(rate / other - 1) <= _AS_DECLARED)
-        return next(said, len(declared)), fits[rate]
+        stated = (number for number, other in enumerate(declared) if abs(rate / other - 1) <= _AS_DECLARED)
+        return next(stated, len(declared)), fits[rate]
 
     return min(ties, key=place, default=None)
 
@@ -128,8 +128,8 @@ def _nearest(rate: Fraction, tolerance: Fraction, declared: Sequence[Fraction]) 
     near = [standard for standard in STANDARD_RATES if abs(standard / rate - 1) <= tolerance]
 
     def place(standard: Fraction) -> tuple[bool, Fraction]:
-        said = any(abs(standard / other - 1) <= _AS_DECLARED for other in declared)
-        return not said, abs(standard - rate)
+        stated = any(abs(standard / other - 1) <= _AS_DECLARED for other in declared)
+        return not stated, abs(standard - rate)
 
     # Of those that are near enough, the one that the container means, and then the one nearest to what was measured.
     return min(near, key=place, default=None)

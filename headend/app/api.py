@@ -150,8 +150,8 @@ class Submission:
         if self._last is not None and self._last.name == "failed":
             kind = getattr(errors, str(self._last.facts.get("error")), None) or self._kind
             raise kind(str(self._last.facts.get("message")), status=self._process.returncode)
-        said = self._stderr[-1] if self._stderr else f"the job ended with status {self._process.returncode}"
-        raise self._kind(said.removeprefix("headend: error: "), status=self._process.returncode)
+        reason = self._stderr[-1] if self._stderr else f"the job ended with status {self._process.returncode}"
+        raise self._kind(reason.removeprefix("headend: error: "), status=self._process.returncode)
 
     @property
     def _kind(self) -> type[HeadendError]:

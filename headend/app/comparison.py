@@ -201,8 +201,8 @@ def _tracks(made: Presentation, *, deep: bool) -> Sequence[Compared]:
     if deep:
         return (*made.video, *made.audio)
     smallest = min(made.video, key=lambda track: track.rendition.width_px * track.rendition.height_px)
-    heard = {track.rendition.track_index: track for track in reversed(made.audio)}
-    return smallest, *heard.values()
+    programmes = {track.rendition.track_index: track for track in reversed(made.audio)}
+    return smallest, *programmes.values()
 
 
 def _numbers(count: int, made: Presentation, probe: Probe, *, deep: bool) -> list[int]:

@@ -235,13 +235,13 @@ def programmes_of(
     start_s = conformed.track.start_s
     if not encode.allow_damaged:
         timing.check(probe.master, chosen, start_s=start_s, most_s=encode.most_sound_gap_s)
-    told = (
+    message = (
         *programmes.describe_programme(probe),
         *programmes.describe(chosen, probe.audio, start_s=start_s, duration_s=duration_s),
         *timing.describe(chosen, start_s=start_s),
     )
     level = [loudness.describe(encode.loudness_lufs)] if chosen else []
-    return replace(probe, audio=chosen), (*told, *level)
+    return replace(probe, audio=chosen), (*message, *level)
 
 
 def text_of(

@@ -14,8 +14,7 @@ from typing import Any, cast
 from headend.app import content_keys
 from headend.core import holds, layout, track_index
 from headend.core.errors import ConfigError, PackagingError
-from headend.core.manifests.tracks import AnyTrack
-from headend.core.media import Effort, EncodePlan, Master, Presentation, Segment
+from headend.core.media import AnyTrack, Effort, EncodePlan, Master, Presentation, Segment
 from headend.core.media.protection import Sealing
 from headend.core.settings import ProtectionSettings, StoreSettings
 from headend.core.storage import Store, open_store
@@ -123,7 +122,7 @@ def encrypt(
         if dry_run:
             nothing = Placed(replace(clear, release=""), is_current=False)
             return Encrypted(nothing, len(plan.sealings), len(there), 0, 0.0, time.monotonic() - started_s)
-        told = _ProgressReporter(on_progress, sum(sources[one.rendition].total_bytes for one in missing.values()))
+        progress = _ProgressReporter(on_progress, sum(sources[one.rendition].total_bytes for one in missing.values()))
         kids = {one.scheme: sealing.kids_of(title, one) for one in plan.protection}
         schedules = {one.scheme: one.schedule for one in plan.protection}
 
@@ -132,7 +131,7 @@ def encrypt(
             protect = protection_of(
                 [keys[kid] for kid in one.kids], kids=kids[one.scheme], salt=salt, schedule=schedules[one.scheme]
             )
-            return encrypted(store, title, sources[one.rendition], plan.tracks[name], protect, told.add)
+            return encrypted(store, title, sources[one.rendition], plan.tracks[name], protect, progress.add)
 
         with ThreadPoolExecutor(TRACKS) as pool:
             made = dict(zip(missing, pool.map(make, missing, missing.values()), strict=True))

@@ -90,10 +90,10 @@ def _percent(share: float) -> str:
 
 def _section(codec: CodecAnalysis) -> str:
     name = label_of(codec.codec)
-    told = f"{_percent(codec.saving)} bits at equal VMAF" if codec.rungs else "the rungs are kept as they were"
+    outcome = f"{_percent(codec.saving)} bits at equal VMAF" if codec.rungs else "the rungs are kept as they were"
     if codec.rungs:
         top, was = codec.rungs[-1], codec.pattern[-1]
-        told += (
+        outcome += (
             f"; highest rung {was.kbps:,.0f} kb/s at VMAF {was.vmaf:.1f} → {top.kbps:,.0f} kb/s at VMAF {top.vmaf:.1f}"
         )
     rows = "".join(
@@ -106,7 +106,7 @@ def _section(codec: CodecAnalysis) -> str:
         if rows
         else ""
     )
-    return f'<section><h2>{escape(name)}</h2><p class="soft">{escape(told)}</p>{chart(codec)}{table}</section>'
+    return f'<section><h2>{escape(name)}</h2><p class="soft">{escape(outcome)}</p>{chart(codec)}{table}</section>'
 
 
 def chart(codec: CodecAnalysis) -> str:
@@ -137,11 +137,11 @@ def chart(codec: CodecAnalysis) -> str:
     parts.append(f'<text x="{LEFT - 8}" y="14" text-anchor="end">VMAF</text>')
     by_size = sorted(codec.points, key=lambda point: (point.lines, point.kbps))
     for lines, group in groupby(by_size, key=lambda point: point.lines):
-        seen = [(x(point.kbps), y(point.vmaf)) for point in group if inside(point.kbps, point.vmaf)]
-        parts.append(_line("trial", seen))
+        visible = [(x(point.kbps), y(point.vmaf)) for point in group if inside(point.kbps, point.vmaf)]
+        parts.append(_line("trial", visible))
         parts += [
             f'<circle class="dot" cx="{a:.1f}" cy="{b:.1f}" r="2"><title>trial of {lines}p</title></circle>'
-            for a, b in seen
+            for a, b in visible
         ]
     parts.append(_line("hull", [(x(spot.kbps), y(spot.vmaf)) for spot in codec.hull if inside(spot.kbps, spot.vmaf)]))
     parts += [_mark("old", spot, x(spot.kbps), y(spot.vmaf), 4) for spot in codec.pattern]
@@ -165,5 +165,5 @@ def _line(kind: str, places: Sequence[tuple[float, float]]) -> str:
 
 
 def _mark(kind: str, spot: CurvePoint, a: float, b: float, radius: int) -> str:
-    told = f"{spot.lines}p at CRF {spot.crf:g}: {spot.kbps:,.0f} kb/s, VMAF {spot.vmaf:.1f}"
-    return f'<circle class="{kind}" cx="{a:.1f}" cy="{b:.1f}" r="{radius}"><title>{told}</title></circle>'
+    label = f"{spot.lines}p at CRF {spot.crf:g}: {spot.kbps:,.0f} kb/s, VMAF {spot.vmaf:.1f}"
+    return f'<circle class="{kind}" cx="{a:.1f}" cy="{b:.1f}" r="{radius}"><title>{label}</title></circle>'

@@ -56,7 +56,7 @@ def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialS
     store = open_store(inquiry.store, cancelled=run.cancelled, on_wait=run.on_wait)
     task: SurveyTask | TrialTask = run.task
     with task_master.opened(inquiry.master, inquiry.store, run) as (scratch, source):
-        seen = surveying.Detections()
+        detections = surveying.Detections()
         finished = encoding.encode(
             task.work,
             input_url=source.url,
@@ -65,7 +65,7 @@ def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialS
             on_frames=run.on_frames,
             master_bytes=inquiry.master.size_bytes,
             source_progress=source.progress,
-            on_error_line=seen.hear,
+            on_error_line=detections.hear,
         )
         if finished.decode_errors and not inquiry.allow_damaged:
             _refuse_damage(inquiry, task.work, source, run)
@@ -74,7 +74,7 @@ def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialS
                 found = surveying.complexity(
                     task.work.chunk,
                     surveying.packets_file(scratch).read_text(),
-                    seen,
+                    detections,
                     gop_frames=task.gop_frames,
                     frames_per_s=task.frames_per_s,
                     cpu_s=finished.cpu_s,

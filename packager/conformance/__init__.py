@@ -69,13 +69,13 @@ def verify(
     damage: tuple[Damage, ...] = ()
     objects = size_bytes = frames = 0
     sealed = False
-    for seen in _examine(store, title, release, on_progress, Checks(inspect, judge, keys or {}, deep)):
-        sealed = sealed or seen.sealed
-        findings |= {Finding(seen.key, message): None for message in seen.wrong}
-        objects += seen.size_bytes > 0
-        size_bytes += seen.size_bytes
-        frames += seen.frames
-        damage += seen.damage
+    for check in _examine(store, title, release, on_progress, Checks(inspect, judge, keys or {}, deep)):
+        sealed = sealed or check.sealed
+        findings |= {Finding(check.key, message): None for message in check.wrong}
+        objects += check.size_bytes > 0
+        size_bytes += check.size_bytes
+        frames += check.frames
+        damage += check.damage
     not_decoded = NO_KEYS if sealed else ""
     return Verdict(title, release, tuple(findings), objects, size_bytes, frames, damage, not_decoded=not_decoded)
 
@@ -83,15 +83,15 @@ def verify(
 def _examine(
     store: Store, title: str, release: str, on_progress: Callable[[int, int], None], checks: Checks
 ) -> Iterator[ObjectCheck]:
-    seen, document = read_document(store, Release, layout.release_document(title, release))
-    yield seen
+    check, document = read_document(store, Release, layout.release_document(title, release))
+    yield check
     if document is None:
         return
     stated = document.presentation
     if (stated.title, stated.release) != (title, release):
-        yield ObjectCheck(seen.key, 0, (f"it is of {stated.title} {stated.release}",))
+        yield ObjectCheck(check.key, 0, (f"it is of {stated.title} {stated.release}",))
         return
-    yield replace(seen, size_bytes=0, damage=stated.damage)
+    yield replace(check, size_bytes=0, damage=stated.damage)
     tracks = dict(read_all(lambda track: check_track(store, title, track), stored_tracks(stated)))
     for told, track in tracks.values():
         yield from told

@@ -18,7 +18,7 @@ def check_track(store: Store, title: str, stated: StoredTrack) -> tuple[list[Obj
     data = get_object(store, key)
     if data is None:
         return [missing_object(key)], None
-    seen = [ObjectCheck(key, len(data), ())]
+    checks = [ObjectCheck(key, len(data), ())]
     try:
         index = track_index.decode(data, key=key)
     except StorageError as error:
@@ -30,18 +30,18 @@ def check_track(store: Store, title: str, stated: StoredTrack) -> tuple[list[Obj
         key = layout.track_sync(title, stated.id)
         data = get_object(store, key)
         if data is None:
-            return [*seen, missing_object(key)], None
+            return [*checks, missing_object(key)], None
         try:
             sync = track_index.decode_sync(data, key=key)
         except StorageError as error:
-            return [*seen, ObjectCheck(key, len(data), (error.message,))], None
+            return [*checks, ObjectCheck(key, len(data), (error.message,))], None
         other = hashlib.sha256(data).hexdigest() != index.facts.sync_sha256
-        seen.append(ObjectCheck(key, len(data), ("it is not the one that the index names",) if other else ()))
+        checks.append(ObjectCheck(key, len(data), ("it is not the one that the index names",) if other else ()))
     try:
         track: StoredTrack = with_kids(from_index(cast(Any, stated.rendition), index, sync), stated.kids)
     except StorageError as error:
-        return [*seen, ObjectCheck(key, 0, (error.message,))], None
-    return seen, track
+        return [*checks, ObjectCheck(key, 0, (error.message,))], None
+    return checks, track
 
 
 def check_grid(title: str, track: StoredTrack, grid: Grid) -> ObjectCheck:

@@ -12,7 +12,6 @@ import m3u8
 from headend import __version__
 from headend.core import layout
 from headend.core.manifests import dash
-from headend.core.manifests.tracks import all_tracks
 from headend.core.media import (
     Presentation,
     Release,
@@ -119,8 +118,8 @@ def check_manifests(store: Store, presentation: Presentation, document: Release)
     poster = there.pop(layout.POSTER_PICTURE, None)
     complete = len(there) + (poster is not None) == len(wanted)
     # Where a line can be told, that says more.
-    told = same and any(there[name] != wanted[name] for name in there)
-    if complete and not told and release_id(there, poster) != release:
+    differs = same and any(there[name] != wanted[name] for name in there)
+    if complete and not differs and release_id(there, poster) != release:
         yield ObjectCheck(folder, 0, ("its manifests are not those that gave the release its name",))
     yield ObjectCheck(
         f"{folder}/{layout.MULTIVARIANT}", 0, tuple(_low_bandwidths(wanted[layout.MULTIVARIANT].decode(), presentation))
@@ -148,7 +147,7 @@ def _shown(line: bytes) -> str:
 
 def _low_bandwidths(multivariant: str, presentation: Presentation) -> Iterator[str]:
     """Variants that promise less than a player may meet: held against segment sizes, with another parser."""
-    peaks = {layout.media_playlist_name(t.id): max(t.segment_bps()) for t in all_tracks(presentation)}
+    peaks = {layout.media_playlist_name(t.id): max(t.segment_bps()) for t in presentation.all_tracks}
     playlist = m3u8.loads(multivariant)
     for variant in playlist.playlists:
         members = [media.uri for media in playlist.media if media.group_id == variant.stream_info.audio]

@@ -109,20 +109,20 @@ def check_segments(
 
     def examined(track: StoredTrack, segments: Sequence[Segment]) -> list[ObjectCheck]:
         gop_ticks = _gop_ticks(track, grid)
-        seen = []
+        checks = []
         for segment in segments:
             key = layout.track_segment(title, track.id, segment.number)
             if isinstance(track.rendition, Thumbnails | Poster):
-                seen.append(_read_picture(store, key, segment))
+                checks.append(_read_picture(store, key, segment))
             elif track.rendition.codec is Codec.VTT:
-                seen.append(_read_text(store, key, segment))
+                checks.append(_read_text(store, key, segment))
             elif locks.is_whole(track) and locks.lacks(track):
-                seen.append(_read_picture(store, key, segment))  # nothing of it is clear
+                checks.append(_read_picture(store, key, segment))  # nothing of it is clear
             else:
                 opened = partial(locks.unwrapped, track, segment.number)
                 description = locks.description(track, segment.number)
-                seen.append(_examined(store, key, segment, gop_ticks, partial(inside, track), opened, description))
-        return seen
+                checks.append(_examined(store, key, segment, gop_ticks, partial(inside, track), opened, description))
+        return checks
 
     batches = [
         (track, track.segments[first : first + BATCH])
@@ -134,13 +134,13 @@ def check_segments(
         for (track, _), batch in zip(batches, pool.map(examined, *zip(*batches, strict=True)), strict=True):
             if track is not before:
                 before, last_sequence = track, 0
-            for seen in batch:
+            for check in batch:
                 done += 1
                 on_progress(done, total)
-                yield seen
-                if seen.sequences and seen.sequences[0] <= last_sequence:
-                    yield ObjectCheck(seen.key, 0, (f"its mfhd sequence number {seen.sequences[0]} does not ascend",))
-                last_sequence = max((last_sequence, *seen.sequences))
+                yield check
+                if check.sequences and check.sequences[0] <= last_sequence:
+                    yield ObjectCheck(check.key, 0, (f"its mfhd sequence number {check.sequences[0]} does not ascend",))
+                last_sequence = max((last_sequence, *check.sequences))
 
 
 def _read_picture(store: Store, key: str, segment: Segment) -> ObjectCheck:
@@ -183,15 +183,15 @@ def _examined(
         wrong = filter(None, (_not_as_encoded(data, segment), f"it can't be decrypted: {error.message}"))
         return ObjectCheck(key, len(data), tuple(wrong))
     if clear is data:
-        seen = _segment(key, data, segment, gop_ticks, description)
+        check = _segment(key, data, segment, gop_ticks, description)
     elif other := _not_as_encoded(data, segment):
-        seen = ObjectCheck(key, len(data), (other,))
+        check = ObjectCheck(key, len(data), (other,))
     else:
         sha256 = hashlib.sha256(clear).hexdigest()
-        said = replace(segment, size_bytes=len(clear), sha256=sha256)
-        seen = _segment(key, clear, said, gop_ticks, description)
+        expected = replace(segment, size_bytes=len(clear), sha256=sha256)
+        check = _segment(key, clear, expected, gop_ticks, description)
     # A damaged segment is not decoded.
-    return seen if seen.wrong else replace(seen, wrong=tuple(inside(segment, data)))
+    return check if check.wrong else replace(check, wrong=tuple(inside(segment, data)))
 
 
 def _read_text(store: Store, key: str, segment: Segment) -> ObjectCheck:
@@ -224,7 +224,7 @@ def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None, des
         ("duration", sum(fragment.duration_ticks for fragment in found), segment.duration_ticks),
         ("number of samples", sum(len(fragment.samples) for fragment in found), segment.samples),
     )
-    wrong += [f"its {name} is {value}, not {said}" for name, value, said in made if value != said]
+    wrong += [f"its {name} is {value}, not {expected}" for name, value, expected in made if value != expected]
     if any(one.decode_ticks + one.duration_ticks != other.decode_ticks for one, other in pairwise(found)):
         wrong.append("its decode times have a gap")
     if any(fragment.media + sum(s.size_bytes for s in fragment.samples) != fragment.end for fragment in found):

@@ -11,7 +11,6 @@ from headend.app.pipeline import submit
 from headend.app.request import Event, PublishedEarly, Request
 from headend.core import layout
 from headend.core.errors import ConfigError
-from headend.core.manifests.tracks import all_tracks
 from headend.core.media import Codec, Effort
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import open_store
@@ -52,7 +51,7 @@ def test_the_first_release_plays_while_the_rest_is_encoded_and_a_killed_job_goes
         submit(request_, kill)
 
     early = publishing.current_presentation(store, "film")
-    assert {track.rendition.codec for track in all_tracks(early)} == FIRST
+    assert {track.rendition.codec for track in early.all_tracks} == FIRST
     assert verify(store, "film").findings == ()
     playlist = Path(request_.store.url) / layout.multivariant("film", early.release)
     assert len(decoded_times_s(playlist)) == 50
@@ -65,7 +64,7 @@ def test_the_first_release_plays_while_the_rest_is_encoded_and_a_killed_job_goes
     # Players in the middle of the first release play on.
     assert verify(store, "film", early.release).findings == ()
     # Nothing was copied: the second release names the same tracks, and others beside.
-    assert {track.id for track in all_tracks(early)} < {track.id for track in all_tracks(outcome.presentation)}
+    assert {track.id for track in early.all_tracks} < {track.id for track in outcome.presentation.all_tracks}
 
 
 def test_the_tracks_are_the_same_whether_they_are_published_early_or_not(request_: Request) -> None:

@@ -20,8 +20,7 @@ from headend.app.request import Request
 from headend.core import layout
 from headend.core.errors import ConfigError
 from headend.core.keys import ContentKey, lines
-from headend.core.manifests.tracks import AnyTrack
-from headend.core.media import Effort, Presentation, Protection, Scheme
+from headend.core.media import AnyTrack, Effort, Presentation, Protection, Scheme
 from headend.core.media.protection import key_names, kid_at
 from headend.core.settings import (
     AudioFileChoice,

@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks.synthetic import inits_of, plan_of, presentation_of, receipts_of
 from headend.core.errors import PackagingError
-from headend.core.manifests.tracks import AnyTrack, presented_ticks
-from headend.core.media import Codec, EncodedTrack, EncodePlan, Presentation, Receipt, Segment, VideoRendition
+from headend.core.manifests.tracks import presented_ticks
+from headend.core.media import AnyTrack, Codec, EncodedTrack, EncodePlan, Presentation, Receipt, Segment, VideoRendition
 from headend.core.timing import lay_grid
 from packager.presentation import join, present
 from tests.support.nouns import make_video_rendition

@@ -25,8 +25,7 @@ from headend.app.cli.wording import printable, program
 from headend.app.request import Request
 from headend.core import documents, layout
 from headend.core.errors import ConfigError, ObjectMissing, PackagingError
-from headend.core.manifests.tracks import AnyTrack
-from headend.core.media import Codec, Effort, Presentation
+from headend.core.media import AnyTrack, Codec, Effort, Presentation
 from headend.core.process import run
 from headend.core.settings import DEFAULT_STORE, ClusterSettings, EncodeSettings, StoreSettings
 from headend.core.storage import open_store
@@ -130,8 +129,11 @@ def command(
         served = _through_edges(store, outcome.presentation, say) if with_edges else ()
         if as_json:
             checked = {"objects": verdict.objects, "bytes": verdict.bytes, "frames": verdict.frames}
-            seen = {"played": documents.as_plain(played), **({"served": documents.as_plain(served)} if served else {})}
-            print_json({**outcome_plain(outcome, store), "verified": checked, **seen})
+            document = {
+                "played": documents.as_plain(played),
+                **({"served": documents.as_plain(served)} if served else {}),
+            }
+            print_json({**outcome_plain(outcome, store), "verified": checked, **document})
         else:
             console().print(measured_table(outcome.presentation))
             show_outcome(outcome, store)

@@ -8,8 +8,7 @@ from rich.table import Table
 from headend.app.cli.screen import table
 from headend.app.cli.wording import count_text, kbps_text, rate_text
 from headend.core import documents, layout
-from headend.core.manifests.tracks import AnyTrack, all_tracks
-from headend.core.media import AudioRendition, Kind, Presentation, TextRendition, VideoRendition
+from headend.core.media import AnyTrack, AudioRendition, Kind, Presentation, TextRendition, VideoRendition
 from headend.core.settings import StoreSettings
 
 
@@ -43,13 +42,13 @@ def protection_facts(presentation: Presentation) -> list[tuple[str, str]]:
     schemes = [presentation.protection.scheme, *(copy.protection.scheme for copy in presentation.copies)]
     classes = ", ".join(dict.fromkeys(name.key_class for name in presentation.protection.names))
     first, *copies = schemes
-    told = f"{first}, with keys for {classes}"
+    description = f"{first}, with keys for {classes}"
     grid, starts_s = presentation.grid, presentation.grid.segment_starts_s()
     if lead := presentation.protection.lead_segments:
-        told += f"; in the clear for {float(starts_s[lead]):g} s"
+        description += f"; in the clear for {float(starts_s[lead]):g} s"
     if each := presentation.protection.period_segments:
-        told += f"; new keys every {float(starts_s[each]):g} s, {-(-grid.segment_count // each)} of each class"
-    return [("encrypted", f"{told}; copies in {', '.join(copies)}" if copies else told)]
+        description += f"; new keys every {float(starts_s[each]):g} s, {-(-grid.segment_count // each)} of each class"
+    return [("encrypted", f"{description}; copies in {', '.join(copies)}" if copies else description)]
 
 
 def _protection_plain(presentation: Presentation) -> dict[str, Any]:
@@ -135,7 +134,7 @@ def measured_table(presentation: Presentation) -> Table:
                 len(track.segments),
                 f"{sum(segment.size_bytes for segment in track.segments) / 1000:,.0f}",
             )
-            for track in all_tracks(presentation)
+            for track in presentation.all_tracks
         ),
     )
 
@@ -147,7 +146,7 @@ def concealed_facts(presentation: Presentation) -> list[tuple[str, str]]:
 
 def loudness_table(presentation: Presentation) -> Table:
     """Lay out how loud each programme was, in each layout, and how loud it is; nothing where none was measured."""
-    heard = {
+    programmes = {
         (track.rendition.track_index, track.rendition.layout): (track.rendition, track.loudness)
         for track in presentation.audio
         if track.loudness is not None
@@ -165,7 +164,7 @@ def loudness_table(presentation: Presentation) -> Table:
                 _level(loud.result_dbtp),
                 "peaks" if loud.limited else "",
             )
-            for rendition, loud in heard.values()
+            for rendition, loud in programmes.values()
         ),
     )
 

@@ -121,13 +121,13 @@ def command(
         facts = {"is_current": placed.is_current, "added": edited.added, "encoded_tracks": edited.encoded}
         print_json({**release_plain(made, store), **facts, "dry_run": dry_run})
         return
-    told = editing.describe(wanted)
+    summary = editing.describe(wanted)
     if dry_run:
         tracks = f"; {count_text(edited.encoded, 'track')} would be made" if edited.added else ""
-        console().print(f"{title}: a release {told} can be made{tracks}")
+        console().print(f"{title}: a release {summary} can be made{tracks}")
     elif placed.is_current:
-        console().print(f"{title}: release {made.release} is current, {told}")
+        console().print(f"{title}: release {made.release} is current, {summary}")
     else:
         console().print(
-            f"{title}: release {made.release} is made, {told}; {placed.newer}, of a newer request, stays current"
+            f"{title}: release {made.release} is made, {summary}; {placed.newer}, of a newer request, stays current"
         )

@@ -69,9 +69,9 @@ def command(
 
 def verdict_line(verdict: conformance.Verdict) -> str:
     """A verdict in one line."""
-    said = count_text(len(verdict.findings), "fault") if verdict.findings else "sound"
+    outcome = count_text(len(verdict.findings), "fault") if verdict.findings else "sound"
     return (
-        f"{verdict.title}, release {verdict.release}: {said}; {count_text(verdict.objects, 'object')}, "
+        f"{verdict.title}, release {verdict.release}: {outcome}; {count_text(verdict.objects, 'object')}, "
         f"{verdict.bytes:,} bytes and {count_text(verdict.frames, 'frame')} of picture checked, "
         f"{count_text(verdict.compared, 'place')} compared with the master"
     )

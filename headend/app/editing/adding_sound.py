@@ -245,16 +245,16 @@ def _probed(choice: AudioFileChoice, settings: StoreSettings) -> Probe:
 
 def _choice_of(choice: AudioFileChoice, probe: Probe) -> AudioChoice:
     """The one programme of a file, with what a person says of it."""
-    heard = [track for track in probe.audio if track.channels]
-    if not heard:
+    audible = [track for track in probe.audio if track.channels]
+    if not audible:
         raise MasterError(f"{choice.source} holds no sound: its tracks are empty; deliver it again")
-    if len(heard) > 1:
-        each = ", ".join(f"{track.index} ({track.language}, {track.layout})" for track in heard)
+    if len(audible) > 1:
+        each = ", ".join(f"{track.index} ({track.language}, {track.layout})" for track in audible)
         raise MasterError(
-            f"{choice.source} holds {len(heard)} tracks of sound: {each}. Give a file with one, such as by "
-            f"'ffmpeg -i {choice.source} -map 0:{heard[0].index} -c copy one.mka'"
+            f"{choice.source} holds {len(audible)} tracks of sound: {each}. Give a file with one, such as by "
+            f"'ffmpeg -i {choice.source} -map 0:{audible[0].index} -c copy one.mka'"
         )
-    return AudioChoice((heard[0].index,), choice.language, choice.role, choice.name)
+    return AudioChoice((audible[0].index,), choice.language, choice.role, choice.name)
 
 
 def _check(file: str, presentation: Presentation, found: AudioTrack, probe: Probe, start_s: Fraction) -> None:

@@ -155,7 +155,7 @@ def without(presentation: Presentation, names: Iterable[str]) -> Presentation:
             )
     if audio and not any(track.rendition.default for track in audio):
         audio = played(audio, _first_to_play(audio))
-    heard = {track.rendition.track_index for track in audio}
+    programmes = {track.rendition.track_index for track in audio}
     thumbnails, poster = presentation.thumbnails, presentation.poster
     return replace(
         presentation,
@@ -163,7 +163,7 @@ def without(presentation: Presentation, names: Iterable[str]) -> Presentation:
         # Trick play belongs to pictures of its codec.
         trick=tuple(track for track in kept(presentation.trick) if track.rendition.codec in codecs),
         audio=audio,
-        audio_files=tuple(file for file in presentation.audio_files if file.track_index in heard),
+        audio_files=tuple(file for file in presentation.audio_files if file.track_index in programmes),
         text=kept(presentation.text),
         thumbnails=None if thumbnails and any(_is(thumbnails, name) for name in gone) else thumbnails,
         poster=None if poster and any(_is(poster, name) for name in gone) else poster,

@@ -129,13 +129,13 @@ def _titled(
 ) -> Iterator[str]:
     gap = 0.6 if width > 3 else 0
     for column, segment in cells.items():
-        told = (
+        caption = (
             f"segment {segment.number} at {clock(bounds[segment.number - 1], report)}: "
             f"{segment.mean:.1f}, worst frame {segment.worst:.1f}"
         )
         yield (
             f'<rect x="{NAME_PX + column * width:.1f}" y="{y}" width="{width - gap:.1f}" height="{ROW_PX - 2}" '
-            f'fill="{colour(segment.mean)}"><title>{escape(told)}</title></rect>'
+            f'fill="{colour(segment.mean)}"><title>{escape(caption)}</title></rect>'
         )
 
 

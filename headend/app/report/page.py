@@ -157,24 +157,24 @@ def _header(report: QualityReport) -> str:
 def _findings(report: QualityReport) -> Iterator[str]:
     if not report.shortfalls:
         return
-    told = report.shortfalls[:MOST_FINDINGS]
+    shortfalls = report.shortfalls[:MOST_FINDINGS]
     rows = "".join(
         _finding(rule, severity, mend, list(members))
         for (rule, severity, mend), members in groupby(
-            told, key=lambda one: (one.rule, one.severity, judging.mend_of(one, report))
+            shortfalls, key=lambda one: (one.rule, one.severity, judging.mend_of(one, report))
         )
     )
-    left = len(report.shortfalls) - len(told)
+    left = len(report.shortfalls) - len(shortfalls)
     more = f'<p class="dim">{left} more are in report.json.</p>' if left > 0 else ""
     yield f'<section><h2>What was found</h2><div class="card"><ul class="findings">{rows}</ul>{more}</div></section>'
 
 
 def _finding(rule: str, severity: Severity, mend: str, members: Sequence[Shortfall]) -> str:
     lines = "".join(f"<div>{escape(_capital(one.message))}.</div>" for one in members)
-    told = f'<div class="dim">To mend it: {escape(mend)}.</div>' if mend else ""
+    remedy = f'<div class="dim">To mend it: {escape(mend)}.</div>' if mend else ""
     return (
         f'<li><div class="kind"><span class="dot {severity}"></span>{escape(_capital(rule))}<small>{severity}</small>'
-        f"</div><div>{lines}{told}</div></li>"
+        f"</div><div>{lines}{remedy}</div></li>"
     )
 
 

@@ -59,10 +59,10 @@ def read(target: str, headers: Headers) -> CmcdCounts:
     Source:
         CTA-5004, sections 2 (modes of transmission) and 3 (keys); CTA-5004-A for version 2.
     """
-    said = _from_query(target)
-    if said is None:
-        said = ",".join(filter(None, (headers.get(name) for name in HEADERS)))
-    pairs = _pairs(said[:CHARACTERS])
+    text = _from_query(target)
+    if text is None:
+        text = ",".join(filter(None, (headers.get(name) for name in HEADERS)))
+    pairs = _pairs(text[:CHARACTERS])
     kind = pairs.get("ot", "")
     return CmcdCounts(
         object=kind if kind in OBJECTS else "o",
@@ -74,15 +74,15 @@ def read(target: str, headers: Headers) -> CmcdCounts:
 
 def _from_query(target: str) -> str | None:
     """The value of the query's term ``CMCD``, decoded; None if there is none."""
-    _, mark, said = target.partition(f"?{MARK}")
+    _, mark, text = target.partition(f"?{MARK}")
     if not mark:
-        _, mark, said = target.partition(f"&{MARK}")
+        _, mark, text = target.partition(f"&{MARK}")
         if not mark:
             return None
-    said = said.partition("&")[0].partition("#")[0]
+    text = text.partition("&")[0].partition("#")[0]
     for escape, character in _ESCAPES:
-        said = said.replace(escape, character)
-    return unquote(said) if "%" in said else said
+        text = text.replace(escape, character)
+    return unquote(text) if "%" in text else text
 
 
 def _pairs(said: str) -> dict[str, str]:
@@ -92,10 +92,10 @@ def _pairs(said: str) -> dict[str, str]:
         bare = _QUOTED.sub("", said) if '"' in said else said
         return {key: value for key, _, value in (pair.partition("=") for pair in bare.split(","))}
     try:
-        told = msgspec.json.decode(said)
+        values = msgspec.json.decode(said)
     except (msgspec.DecodeError, RecursionError):
         return {}
-    return {key: _written(value) for key, value in told.items()}
+    return {key: _written(value) for key, value in values.items()}
 
 
 def _written(value: object) -> str:

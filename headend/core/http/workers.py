@@ -52,11 +52,11 @@ class Worker:
     def await_start(self) -> None:
         """Return once the worker is ready; raises what prevented that."""
         try:
-            said = self.pipe.recv()
+            message = self.pipe.recv()
         except EOFError:
             raise ConfigError("a worker ended before it was ready: see its output above") from None
-        if said is not None:
-            raise said
+        if message is not None:
+            raise message
 
 
 def supervise(works: Sequence[Work], *, on_ready: Callable[[], object], on_stop: Callable[[], object]) -> None:

@@ -32,8 +32,9 @@ from headend.core.manifests.outline import (
     sheet_durations,
     sync_durations,
 )
-from headend.core.manifests.tracks import AnyTrack, presented_ticks
+from headend.core.manifests.tracks import presented_ticks
 from headend.core.media import (
+    AnyTrack,
     AudioRendition,
     Codec,
     Protection,
@@ -344,14 +345,14 @@ def _scores(variants: Sequence[tuple[OutlinedTrack[VideoRendition], _Group | Non
     def worth(variant: tuple[OutlinedTrack[VideoRendition], _Group | None]) -> tuple[object, ...]:
         track, sound = variant
         picture = track.rendition
-        heard = (sound.kind.channels, sound.kind.bit_rate_bps) if sound else (0, 0)
+        sound_rank = (sound.kind.channels, sound.kind.bit_rate_bps) if sound else (0, 0)
         return (
             min(picture.width_px, picture.height_px),
             picture.video_range is not VideoRange.SDR,
             picture.frame_rate,
             EFFICIENCY.index(picture.codec),
             track.average_bps,
-            *heard,
+            *sound_rank,
         )
 
     ranks = {value: number for number, value in enumerate(sorted({worth(one) for one in variants}), start=1)}

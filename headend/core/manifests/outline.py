@@ -10,8 +10,9 @@ from fractions import Fraction
 from itertools import groupby, pairwise
 from typing import Generic
 
-from headend.core.manifests.tracks import AnyTrack, presented_ticks, sheet_bounds
+from headend.core.manifests.tracks import presented_ticks, sheet_bounds
 from headend.core.media import (
+    AnyTrack,
     AudioRendition,
     Presentation,
     Protection,

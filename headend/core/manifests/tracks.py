@@ -1,15 +1,7 @@
 """What the writers of manifests read from tracks."""
 
-from headend.core.media import AudioRendition, Presentation, TextRendition, Thumbnails, Track, VideoRendition
+from headend.core.media import AnyTrack, Thumbnails, Track
 from headend.core.timing import Grid
-
-AnyTrack = Track[VideoRendition] | Track[AudioRendition] | Track[TextRendition]
-"""What players choose from."""
-
-
-def all_tracks(presentation: Presentation) -> tuple[AnyTrack, ...]:
-    """Video first, then that for trick play, then audio, then text."""
-    return (*presentation.video, *presentation.trick, *presentation.audio, *presentation.text)
 
 
 def presented_ticks(track: AnyTrack) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ from headend.core.media.masters import (
 from headend.core.media.plans import EncodePlan, EncodeTask, LoudnessTarget, Part
 from headend.core.media.protection import KeyClass, KeyName, Protection, Schedule, Scheme, Sealing, Signal, TrackKeys
 from headend.core.media.releases import (
+    AnyTrack,
     AudioFile,
     Copy,
     Current,
@@ -55,6 +56,7 @@ from headend.core.media.renditions import (
 from headend.core.media.timelines import Change, Span, Timeline
 
 __all__ = [
+    "AnyTrack",
     "AudioFile",
     "AudioLadder",
     "AudioPart",

@@ -238,6 +238,10 @@ class AudioFile:
     start_s: Fraction
 
 
+AnyTrack = Track[VideoRendition] | Track[AudioRendition] | Track[TextRendition]
+"""A track that players choose from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Presentation:
     """A title as players see it.
@@ -279,6 +283,11 @@ class Presentation:
     copies: tuple[Copy, ...] = ()
     sound: AudioLadder | None = None
     audio_files: tuple[AudioFile, ...] = ()
+
+    @property
+    def all_tracks(self) -> tuple[AnyTrack, ...]:
+        """The tracks that players choose from: video, trick play, audio, text."""
+        return (*self.video, *self.trick, *self.audio, *self.text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ def leashed(argv: Sequence[str], *, report: int | None = None, limits: Mapping[s
         report: File descriptor that gets the program's process id, CPU seconds and peak memory; None for no report.
         limits: Resource limits by their names in `resource`, without ``RLIMIT_``. No core is dumped in any case.
     """
-    told = "-" if report is None else str(report)
+    report_fd = "-" if report is None else str(report)
     limited = ",".join(f"{name}={number}" for name, number in {"CORE": 0, **(limits or {})}.items())
-    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), told, limited, *argv]
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), report_fd, limited, *argv]
 
 
 def _die_with(parent: int) -> None:

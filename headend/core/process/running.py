@@ -111,17 +111,17 @@ def run(
     finally:
         os.close(report_write)
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    heard = _Clock()
+    last_sign = _Clock()
     assert child.stdout is not None and child.stderr is not None
 
     def complain(line: str) -> None:
         tail.append(line)
         on_error_line(line)
 
-    readers = (_reader(child.stdout, heard, on_line), _reader(child.stderr, heard, complain))
+    readers = (_reader(child.stdout, last_sign, on_line), _reader(child.stderr, last_sign, complain))
     report = _Report(report_read)
     try:
-        reason = _wait(child.pid, cancelled, watch, heard, report)
+        reason = _wait(child.pid, cancelled, watch, last_sign, report)
     finally:
         _end_group(child.pid)
         child.wait()

@@ -160,8 +160,8 @@ class LocalStore:
         for name in check_key(key).split("/"):
             path = f"{path}/{name}"
             if os.path.islink(path):  # noqa: PTH114 - takes text, and raises nothing
-                said = "is, or lies behind, a symbolic link; put a real file or folder there"
-                raise StorageError(f"{self.root / key} {said}", key=key)
+                problem = "is, or lies behind, a symbolic link; put a real file or folder there"
+                raise StorageError(f"{self.root / key} {problem}", key=key)
         return Path(path)
 
     def _opened(self, key: str) -> BinaryIO:

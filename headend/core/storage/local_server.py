@@ -119,14 +119,14 @@ def _await_address(argv: Sequence[str], child: "subprocess.Popen[bytes]", log: i
     deadline = time.monotonic() + STARTUP_S
     while True:
         ended = child.poll()
-        said = os.pread(log, 1 << 16, 0).decode(errors="replace")
-        if found := re.search(announcement, said):
+        output = os.pread(log, 1 << 16, 0).decode(errors="replace")
+        if found := re.search(announcement, output):
             return found[1]
         if ended is not None or time.monotonic() > deadline:
             raise ToolFailed(
                 f"{Path(argv[0]).name} does not start as a server; see what it says with --verbose",
                 argv=list(argv),
                 status=ended,
-                stderr=said[-4000:],
+                stderr=output[-4000:],
             )
         time.sleep(_POLL_S)
