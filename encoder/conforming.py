@@ -1,6 +1,6 @@
 """Conform a master's frames to the grid: deinterlacing, inverse telecine and uneven frame rates.
 
-Decided once, from the probe and from a look at samples, and carried out in every chunk by the same filters, with frames
+Decided once, from the probe and from samples, and carried out in every chunk by the same filters, with frames
 before and behind the chunk where a filter looks at neighbours. What the flags of a file say is a hint only.
 """
 
@@ -27,10 +27,10 @@ CYCLE_FRAMES, FILM_FRAMES = 5, 4
 NEIGHBOURS_FRAMES = 2
 """What the deinterlacer sees before and behind a frame."""
 SAMPLE_STRETCHES, SAMPLE_FRAMES = 3, 96
-"""How much of a master is looked at: stretches, and frames of each."""
+"""How much of a master is sampled: stretches, and frames of each."""
 INTERLACED_RATES = (Fraction(25), Fraction(30000, 1001), Fraction(30))
 INTERLACED_LINES = (480, 486, 512, 576, 608, 1080)
-"""What interlaced material comes in; anything else is looked at only where its flags say so."""
+"""What interlaced material comes in; other material is sampled only if its flags say so."""
 
 
 FASTEST = Fraction(60)
@@ -53,7 +53,7 @@ class Cadence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What a look at samples has shown, in frames.
+    """What samples have shown, in frames.
 
     Source: FFmpeg's ``idet`` filter, multiple-frame detection and repeated fields.
     """
@@ -200,7 +200,7 @@ def conform(track: VideoTrack, fields: Fields | None = None, limits: Limits = DE
 
     Args:
         track: The master's picture.
-        fields: What a look at samples has shown; None where none was taken.
+        fields: What samples have shown; None if none were decoded.
         limits: How much may be dropped and repeated.
 
     Raises:
@@ -237,7 +237,7 @@ def worth_a_look(track: VideoTrack) -> bool:
     return track.constant_rate and (flagged or usual)
 
 
-def look(track: VideoTrack, input_url: str) -> Fields:
+def detect_fields(track: VideoTrack, input_url: str) -> Fields:
     """Decode stretches of a master and see whether its frames are made of fields.
 
     Raises:

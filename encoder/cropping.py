@@ -16,7 +16,7 @@ from headend.core.media import Crop, Master, VideoTrack
 from headend.core.settings import Cropping, PictureChoice
 
 SAMPLES = 48
-"""Frames that are looked at: one in two to three minutes of a film."""
+"""Frames that are sampled: one in two to three minutes of a film."""
 FORWARD_FRAMES = 48
 """How far a sample may lie behind a keyframe; of longer GOPs, an earlier frame is taken."""
 DARK, SPECK = 0.02, 0.1
@@ -39,12 +39,12 @@ LEAST_KEPT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """What to look at for bars.
+    """The samples in which bars are searched.
 
     Attributes:
         master: The film.
         stream: Stream number of its picture.
-        area: The part of its picture that is looked at.
+        area: The part of its picture that is sampled.
         pts_ticks: When the frames are shown, in the stream's time base.
     """
 
@@ -75,20 +75,20 @@ class Borders:
 
 @dataclass(frozen=True, slots=True)
 class DetectedBorders:
-    """What a look has shown: the borders of every frame that was not all dark."""
+    """The borders of every sampled frame that was not all dark."""
 
     borders: tuple[Borders, ...]
 
 
 def crop(
-    track: VideoTrack, wanted: Crop | Cropping, look: Callable[[Crop], DetectedBorders]
+    track: VideoTrack, wanted: Crop | Cropping, detect: Callable[[Crop], DetectedBorders]
 ) -> tuple[Crop | None, tuple[str, ...]]:
     """Decide which part of a master's picture is kept.
 
     Args:
         track: The picture.
         wanted: What was asked for; a `Crop` counts from the corner of the picture as stored.
-        look: Looks at samples of an area; called only where bars are to be found.
+        detect: Detects borders in samples of an area; called only if bars are to be found.
 
     Returns:
         The part, of even size and place, as 4:2:0 needs them; None for the whole. And a line for each decision.
@@ -107,7 +107,7 @@ def crop(
     elif area != whole:
         decisions.append(f"odd size {whole.width_px}x{whole.height_px}: the last line or column is left out")
     if wanted is Cropping.AUTO:
-        between, decision = between_bars(look(area).borders, area)
+        between, decision = between_bars(detect(area).borders, area)
         area = between or area
         decisions.append(decision)
     return area if area != whole else None, tuple(decisions)
@@ -156,7 +156,7 @@ def sampling(master: Master, track: VideoTrack, area: Crop) -> Sampling:
     return Sampling(master, track.index, area, tuple(pts[len(pts) * (2 * n + 1) // (2 * count)] for n in range(count)))
 
 
-def look(samples: Sampling, input_url: str) -> DetectedBorders:
+def detect_borders(samples: Sampling, input_url: str) -> DetectedBorders:
     """Decode frames of a master and measure what is dark around their pictures.
 
     Raises:
@@ -184,7 +184,7 @@ def borders_of(luma: npt.NDArray[np.uint16], area: Crop) -> Borders | None:
 
     Args:
         luma: The whole frame, black as 0, white as 65535.
-        area: The part that is looked at.
+        area: The part that is sampled.
 
     Returns:
         The borders; None where all is dark.

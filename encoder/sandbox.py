@@ -1,6 +1,6 @@
 """Looking at masters in a sandbox: one that crashes a demuxer, or never lets it end, costs a process of its own only.
 
-As a program (``python -m encoder.sandbox``) it reads what to look at from its environment, where no other user sees the
+As a program (``python -m encoder.sandbox``) it reads its request from its environment, where no other user sees the
 address of a master in S3, and writes one document.
 """
 
@@ -14,7 +14,8 @@ from typing import TypeVar
 import msgspec
 
 from encoder import damage, probing
-from encoder.cropping import DetectedBorders, Sampling, look
+from encoder.cropping import DetectedBorders, Sampling
+from encoder.cropping import detect_borders as find_borders
 from encoder.subtitles.captions import Captions
 from headend.core import documents
 from headend.core.errors import ConfigError, HeadendError, MasterError, ToolFailed
@@ -52,7 +53,7 @@ class Listening:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to look through for damage."""
+    """The parts of a master to scan for damage."""
 
     master: Master
     read_ranges: tuple[ReadRange, ...]
@@ -68,7 +69,7 @@ class Captioned:
 
 @dataclass(frozen=True, slots=True)
 class DamageFound:
-    """What looking through has found."""
+    """The damage that a scan has found."""
 
     damage: tuple[Damage, ...]
 
@@ -106,8 +107,8 @@ def probe_sound(master: Master, input_url: str, *, progress: Callable[[], int] =
     return _answer(Probe, Listening(master), input_url, master, progress=progress)
 
 
-def look_for_bars(samples: Sampling, input_url: str, *, progress: Callable[[], int] = lambda: 0) -> DetectedBorders:
-    """Look at samples of a master as `encoder.cropping.look` does, in another process.
+def detect_borders(samples: Sampling, input_url: str, *, progress: Callable[[], int] = lambda: 0) -> DetectedBorders:
+    """Look at samples of a master as `encoder.cropping.detect_borders` does, in another process.
 
     Raises:
         MasterError: As for `probe`.
@@ -123,7 +124,7 @@ def look_through(
     progress: Callable[[], int] = lambda: 0,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[Damage, ...]:
-    """Look through a master for damage as `encoder.damage.look_through` does, in another process.
+    """Scan a master for damage as `encoder.damage.look_through` does, in another process.
 
     Raises:
         MasterError: As for `probe`.
@@ -180,7 +181,7 @@ def _answer(
     except ToolFailed as error:
         stderr = error.facts.get("stderr", "")
         raise MasterError(
-            f"{master.url} can't be read: looking at it broke off, {_why(error.facts.get('status'), stderr)}",
+            f"{master.url} can't be read: reading it broke off, {_why(error.facts.get('status'), stderr)}",
             status=error.facts.get("status"),
             stderr=stderr,
         ) from None
@@ -193,25 +194,27 @@ def _answer(
 
 
 def _why(status: int | None, stderr: str) -> str:
-    """Why looking at a master ended without an answer, and what to do."""
+    """Why probing a master ended without an answer, and what to do."""
     if status is not None and -status in _CRASHES:
         return (
-            f"as the program that looks crashed ({signal.Signals(-status).name}); this is a fault of headend "
+            f"because the probing process crashed ({signal.Signals(-status).name}); this is a fault of headend "
             "or of its FFmpeg: report it, and deliver the film in another container"
         )
     last = stderr.rstrip().rpartition("\n")[2]
     if "MemoryError" in last or "Cannot allocate memory" in last:
-        return f"as that takes more than {MEMORY_BYTES >> 30} GiB of memory; deliver it in another container"
+        return f"because that takes more than {MEMORY_BYTES >> 30} GiB of memory; deliver it in another container"
     if status is not None and status > 0:
-        return f"as the program that looks failed ({last or f'status {status}'}); this is a fault of headend: report it"
-    return "as it took too long; it is damaged, or the network or the disk is slow"
+        return (
+            f"because the probing process failed ({last or f'status {status}'}); this is a fault of headend: report it"
+        )
+    return "because it took too long; the file is damaged, or the network or the disk is slow"
 
 
 def _main() -> None:
     question, url = os.environ[_QUESTION].encode(), os.environ[_URL]
     try:
         if os.environ[_ASKED] == Sampling.__name__:
-            answer = documents.write(look(documents.read(Sampling, question, key=_QUESTION), url))
+            answer = documents.write(find_borders(documents.read(Sampling, question, key=_QUESTION), url))
         elif os.environ[_ASKED] == Search.__name__:
             search = documents.read(Search, question, key=_QUESTION)
             answer = documents.write(DamageFound(damage.look_through(search.master, url, search.read_ranges)))

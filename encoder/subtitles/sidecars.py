@@ -1,4 +1,4 @@
-"""Sidecars: files of text beside a master, looked at before anything is planned.
+"""Sidecars: subtitle files beside a master, read before anything is planned.
 
 They are another user's files. What they are is told by their content; they are decoded strictly, and what is no text
 of films is refused in one line.
@@ -33,7 +33,7 @@ _ASS = re.compile(r"^\s*(?:;[^\n]*\n\s*)*\[(?:Script Info|V4\+? Styles)\]", re.I
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """What a look at a sidecar has shown.
+    """What is known of a sidecar.
 
     Attributes:
         file: Where it is, with the digest of its bytes.
@@ -50,7 +50,7 @@ class Sidecar:
     start_s: Fraction = Fraction(0)
 
 
-def look(url: str, endpoint_url: str | None = None) -> Sidecar:
+def identify(url: str, endpoint_url: str | None = None) -> Sidecar:
     """Read a sidecar and say what it is.
 
     Args:
@@ -84,7 +84,7 @@ def aligned(sidecar: Sidecar, offset: SubtitleOffset, duration_s: Fraction) -> S
     """Decide where the film starts in a sidecar's time.
 
     Args:
-        sidecar: As `look` returns it.
+        sidecar: As `identify` returns it.
         offset: Seconds that are added to its times; ``auto`` takes off as few whole hours as put its cues on the film,
             since time codes of programmes start at 1 or 10 hours.
         duration_s: How long the film lasts.

@@ -133,7 +133,7 @@ def analyse(
     try:
         found = analyst.analyse()
     except DamagedMaster:
-        look_for_all_damage(draft.with_tasks(workers=1), request.store, on_event)
+        scan_for_damage(draft.with_tasks(workers=1), request.store, on_event)
         raise
     if not found.results:
         on_event(cluster.Notice(f"the ladder {found.analysis.ladder.name} of this master is known"))
@@ -251,7 +251,9 @@ def text_of(
     choices, offset = request.encode.text, request.encode.subtitle_offset
     duration_s = conformed.frame_count / conformed.frame_rate
     beside = {
-        choice.source: sidecars.aligned(sidecars.look(choice.source, request.store.endpoint_url), offset, duration_s)
+        choice.source: sidecars.aligned(
+            sidecars.identify(choice.source, request.store.endpoint_url), offset, duration_s
+        )
         for choice in choices
         if choice.is_sidecar
     }
@@ -268,14 +270,14 @@ def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> confo
     fields = None
     if conforming.worth_a_look(track):
         with masters.opened(master, store.endpoint_url) as source:
-            fields = conforming.look(track, source.url)
+            fields = conforming.detect_fields(track, source.url)
     conformed = conforming.conform(track, fields, encode.limits)
 
-    def look_for_bars(area: Crop) -> cropping.DetectedBorders:
+    def detect_borders(area: Crop) -> cropping.DetectedBorders:
         with masters.opened(master, store.endpoint_url) as source:
-            return sandbox.look_for_bars(cropping.sampling(master, track, area), source.url, progress=source.progress)
+            return sandbox.detect_borders(cropping.sampling(master, track, area), source.url, progress=source.progress)
 
-    crop, decisions = cropping.crop(track, encode.crop, look_for_bars)
+    crop, decisions = cropping.crop(track, encode.crop, detect_borders)
     return replace(conformed, crop=crop, decisions=(*conformed.decisions, *decisions), mended=encode.allow_damaged)
 
 
@@ -363,7 +365,7 @@ def predicted(plan: EncodePlan, found: analysis.Analysis) -> dict[str, Predicted
     }
 
 
-def look_for_all_damage(plan: EncodePlan, store: StoreSettings, on_event: Callable[[Event], None]) -> None:
+def scan_for_damage(plan: EncodePlan, store: StoreSettings, on_event: Callable[[Event], None]) -> None:
     """Look through a whole master after a task has met damage, so that the error names all of it.
 
     Raises:

@@ -7,7 +7,7 @@ from functools import partial
 
 from encoder import cluster
 from headend.app import checking
-from headend.app.deciding import look_for_all_damage
+from headend.app.deciding import scan_for_damage
 from headend.app.performing import order_of, perform
 from headend.app.request import Event, Measured, PublishedEarly, Request, Step
 from headend.core import records
@@ -102,7 +102,7 @@ class TitleJob:
         except DamagedMaster:
             if plan.allow_damaged:
                 raise
-            look_for_all_damage(plan, request.store, self.on_event)
+            scan_for_damage(plan, request.store, self.on_event)
             raise
         return receipts
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder import sandbox
-from encoder.cropping import SAMPLES, Borders, DetectedBorders, between_bars, borders_of, crop, look, sampling
+from encoder.cropping import SAMPLES, Borders, DetectedBorders, between_bars, borders_of, crop, detect_borders, sampling
 from encoder.probing import probe
 from headend.core.errors import ConfigError, MasterError
 from headend.core.media import Crop
@@ -124,7 +124,7 @@ def sight(path: Path) -> Sequence[Borders]:
     assert video is not None
     samples = sampling(master_of(path), video, Crop(video.width_px, video.height_px))
     assert len(samples.pts_ticks) == min(SAMPLES, video.frame_count) == len(set(samples.pts_ticks))
-    return look(samples, str(path)).borders
+    return detect_borders(samples, str(path)).borders
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_look_in_another_process_sees_the_same(tmp_path: Path) -> None:
     video = probe(master_of(master), str(master)).video
     assert video is not None
     samples = sampling(master_of(master), video, Crop(320, 180))
-    assert sandbox.look_for_bars(samples, str(master)) == look(samples, str(master))
+    assert sandbox.detect_borders(samples, str(master)) == detect_borders(samples, str(master))
     master.write_bytes(b"no film any more")
     with pytest.raises(MasterError, match="is not a film that can be read"):
-        sandbox.look_for_bars(samples, str(master))
+        sandbox.detect_borders(samples, str(master))

@@ -67,7 +67,7 @@ class Added:
     work: SoundWork
 
 
-def look(
+def plan_sound(
     choices: Sequence[AudioFileChoice],
     settings: StoreSettings,
     presentation: Presentation,

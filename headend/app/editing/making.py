@@ -79,7 +79,7 @@ def edit(
     text_plan = adding_text.plan(left, texts)
     if wanted.audio:
         cluster.check_reachable(workers)
-    sounds = adding_sound.look(wanted.audio, settings, left, deciding.calibration(store), on_event)
+    sounds = adding_sound.plan_sound(wanted.audio, settings, left, deciding.calibration(store), on_event)
     encrypting_sound.check_vectors(store, title, [one.plan for one in sounds])
     plans = (text_plan, *(one.plan for one in sounds))
     hollow = _extended(

@@ -23,7 +23,7 @@ def test_a_sidecar_is_told_by_what_is_in_it_in_any_unicode(
 ) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes(text.encode(encoding))
-    found = sidecars.look(str(path))
+    found = sidecars.identify(str(path))
     assert (found.codec, found.times_ms) == (codec, ((500, 1500), (1200, 2000)))
     assert found.file.digest.startswith("sha256:")
 
@@ -52,7 +52,7 @@ def test_what_is_no_text_of_a_film_is_refused_in_one_line_that_names_it(data: by
     path = tmp_path / "text.srt"
     path.write_bytes(data)
     with pytest.raises(MasterError, match=said) as refused:
-        sidecars.look(str(path))
+        sidecars.identify(str(path))
     assert str(path) in refused.value.message
     assert "\n" not in refused.value.message
 
@@ -62,13 +62,13 @@ def test_a_huge_file_is_refused_without_being_read_into_memory(tmp_path: Path) -
     with path.open("wb") as file:
         file.truncate(100 << 20)
     with pytest.raises(MasterError, match="104,857,600 bytes, too many"):
-        sidecars.look(str(path))
+        sidecars.identify(str(path))
 
 
 def test_a_sidecar_that_has_changed_since_it_was_planned_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "film.srt"
     path.write_text(srt(LINES))
-    sidecar = sidecars.look(str(path)).file
+    sidecar = sidecars.identify(str(path)).file
     path.write_text(srt([(500, 1500, "Gruesse"), *LINES[1:]]))
     with pytest.raises(MasterError, match="has changed"):
         sidecars.read(sidecar)
@@ -81,7 +81,7 @@ FILM_S = Fraction(10)
 
 def looked_at(path: Path, text: str) -> sidecars.Sidecar:
     path.write_text(text)
-    return sidecars.look(str(path))
+    return sidecars.identify(str(path))
 
 
 def late(hours: float, lines: list[tuple[int, int, str]] = LINES) -> list[tuple[int, int, str]]:
