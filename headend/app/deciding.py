@@ -26,7 +26,8 @@ from encoder.costs import Calibration, Pricing, measured
 from encoder.scheduling import slot_bytes, slot_count
 from encoder.subtitles import sidecars
 from encoder.timelines import policy as timing
-from headend.app import analysis, checking
+from headend.app import analysis
+from headend.app.quality import checking
 from headend.app.request import Event, Request, Step, Workers
 from headend.core import documents, layout
 from headend.core.errors import ConfigError, DamagedMaster, StorageError

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from encoder import cluster, damage, encoding, sandbox, text, tool
 from encoder.subtitles import sidecars
-from headend.app import capping, flooring, scoring, task_master
+from headend.app import capping, task_master
+from headend.app.quality import flooring, scoring
 from headend.app.task_log import TaskLog
 from headend.core import documents, layout, records
 from headend.core.codecs import AUDIO

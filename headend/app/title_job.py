@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from encoder import cluster
-from headend.app import checking
 from headend.app.deciding import scan_for_damage
 from headend.app.performing import order_of, perform
+from headend.app.quality import checking
 from headend.app.request import Event, Measured, PublishedEarly, Request, Step
 from headend.core import records
 from headend.core.errors import DamagedMaster, StorageError

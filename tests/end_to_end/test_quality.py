@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from encoder import cluster
-from headend.app import encrypting, quality
+from headend.app import encrypting
 from headend.app.pipeline import submit
+from headend.app.quality import assessing
 from headend.app.request import Event, Measured, Request
 from headend.core import layout, measured
 from headend.core.errors import ConfigError, HeadendError, MasterError, QualityRefused
@@ -240,7 +241,7 @@ def test_a_sample_is_extended_to_all_and_needs_the_master(master: Path, tmp_path
     assert all(segment.is_part for one in outcome.quality.video for segment in one.segments)
 
     def assess(level: Checking) -> QualityReport:
-        return quality.assess(
+        return assessing.assess(
             request.store, "film", None, level, thresholds=Thresholds(), where=request.cluster, on_event=events.append
         )
 
@@ -260,7 +261,7 @@ def test_a_sample_is_extended_to_all_and_needs_the_master(master: Path, tmp_path
     copy.unlink()
     assert assess(Checking.FULL) == full
     with pytest.raises(MasterError, match="measured against the master"):
-        quality.assess(request.store, "film", None, Checking.FULL, thresholds=Thresholds(1, 1), where=request.cluster)
+        assessing.assess(request.store, "film", None, Checking.FULL, thresholds=Thresholds(1, 1), where=request.cluster)
 
 
 def test_a_floor_encodes_chunks_again_and_a_killed_job_comes_to_the_same(
@@ -322,7 +323,7 @@ def test_an_encrypted_release_is_measured_with_its_keys(master: Path, tmp_path: 
     assert outcome.quality.loudness_lufs
 
     def assess(keys: KeySettings | None) -> QualityReport:
-        return quality.assess(
+        return assessing.assess(
             request.store, "film", None, Checking.FULL, thresholds=None, where=request.cluster, keys=keys
         )
 
@@ -359,8 +360,8 @@ def test_a_release_that_was_encrypted_afterwards_looks_like_the_clear_one(
     assert encrypted != clear and current_release(store, "film") == encrypted
     where = ClusterSettings(scheduler)
     with pytest.raises(ConfigError, match="give --keys"):
-        quality.assess(settings, "film", None, Checking.FULL, thresholds=None, where=where)
-    report = quality.assess(settings, "film", None, Checking.FULL, thresholds=None, where=where, keys=keys)
+        assessing.assess(settings, "film", None, Checking.FULL, thresholds=None, where=where)
+    report = assessing.assess(settings, "film", None, Checking.FULL, thresholds=None, where=where, keys=keys)
     assert report.release == encrypted
     assert report.outcome is before.outcome
     assert [one.rendition for one in report.video] == [one.rendition for one in before.video]
@@ -387,7 +388,7 @@ def test_the_wrong_keys_of_an_encrypted_release_are_told_before_anything_is_meas
     events: list[Event] = []
 
     with pytest.raises(HeadendError) as caught:
-        quality.assess(
+        assessing.assess(
             settings, "film", None, Checking.FULL, thresholds=None, where=ClusterSettings(scheduler),
             keys=KeySettings(str(wrong)), on_event=events.append,
         )  # fmt: skip
@@ -404,4 +405,4 @@ def test_a_release_of_before_says_what_to_do(tmp_path: Path, master: Path, sched
         store.delete(info.key)
 
     with pytest.raises(ConfigError, match="submit the master again"):
-        quality.assess(request.store, "film", None, Checking.FULL, thresholds=Thresholds(), where=request.cluster)
+        assessing.assess(request.store, "film", None, Checking.FULL, thresholds=Thresholds(), where=request.cluster)

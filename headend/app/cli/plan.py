@@ -18,13 +18,13 @@ from encoder.loudness import unmeasured_words
 from encoder.planning import Draft
 from encoder.scheduling import slot_count
 from headend.app import deciding, estimating
-from headend.app.checking import expected_cpu_s
 from headend.app.cli import options
 from headend.app.cli.progress import following
 from headend.app.cli.protecting import protection
 from headend.app.cli.screen import console, facts, print_json, table
 from headend.app.cli.wording import clock_text, count_text, rate_text
 from headend.app.estimating import Estimate
+from headend.app.quality.checking import expected_cpu_s
 from headend.app.request import Request
 from headend.core import plan_document
 from headend.core.errors import ConfigError, HeadendError

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from headend.app import quality
 from headend.app.cli import options
 from headend.app.cli.exits import Status
 from headend.app.cli.progress import following
@@ -12,7 +11,8 @@ from headend.app.cli.protecting import source
 from headend.app.cli.reporting import findings, quality_plain, renditions
 from headend.app.cli.screen import console, print_json
 from headend.app.cli.wording import printable
-from headend.app.report import lifts_text, sentence
+from headend.app.quality import assessing
+from headend.app.quality.report import lifts_text, sentence
 from headend.core import layout, measured
 from headend.core.errors import ConfigError
 from headend.core.media.quality import Checking, Outcome, Thresholds
@@ -61,7 +61,7 @@ def command(
         _check_writable(target)
     level = Checking.FULL if full else Checking.SAMPLED
     with following(console(stderr=True)) as note:
-        report = quality.assess(
+        report = assessing.assess(
             store, title, release, level, thresholds=thresholds, where=cluster, on_event=note, keys=keys
         )
     if target is not None:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
-from headend.app import judging
 from headend.app.cli.screen import table
-from headend.app.judging import clock
+from headend.app.quality import judging
+from headend.app.quality.judging import clock
 from headend.core import documents, layout
 from headend.core.media.quality import QualityReport, RenditionQuality, Severity
 

@@ -14,7 +14,7 @@ from headend.app.cli.describing import (
 from headend.app.cli.reporting import quality_plain
 from headend.app.cli.screen import console, facts, print_json
 from headend.app.cli.wording import clock_text, count_text, rate_text
-from headend.app.report import lifts_text
+from headend.app.quality.report import lifts_text
 from headend.core import layout, measured
 from headend.core.media import Presentation
 from headend.core.media.quality import QualityReport

@@ -11,7 +11,7 @@ from headend.app.cli.protecting import protection
 from headend.app.cli.reporting import quality_plain
 from headend.app.cli.screen import console, facts, print_json
 from headend.app.cli.wording import clock_text, count_text
-from headend.app.report import sentence
+from headend.app.quality.report import sentence
 from headend.app.request import Outcome, Request
 from headend.core.errors import ConfigError, HeadendError
 from headend.core.media.quality import DEFAULT_THRESHOLDS, Checking, Thresholds

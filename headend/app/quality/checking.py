@@ -18,8 +18,8 @@ from encoder import loudness_curve, pairs, sampling, tiles
 from encoder.loudness import LARGEST_GAIN_DB
 from encoder.measure_tasks import Measuring
 from headend import __version__
-from headend.app import judging, scoring
-from headend.app.report import Shown, render
+from headend.app.quality import judging, scoring
+from headend.app.quality.report import Shown, render
 from headend.core import layout, measured, rates
 from headend.core.errors import ObjectMissing, QualityRefused, ToolFailed
 from headend.core.keys import ContentKey

@@ -6,7 +6,7 @@ import pytest
 
 from encoder.conforming import conform
 from encoder.planning import Draft
-from headend.app.checking import expected_cpu_s
+from headend.app.quality.checking import expected_cpu_s
 from headend.core.media.quality import Checking
 from headend.core.settings import EncodeSettings
 from tests.support.nouns import make_probe, make_video_rendition

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import groupby
 
-from headend.app import judging
-from headend.app.judging import clock
-from headend.app.report import charts
-from headend.app.report.colours import colour, scale
-from headend.app.report.shown import Shown
+from headend.app.quality import judging
+from headend.app.quality.judging import clock
+from headend.app.quality.report import charts
+from headend.app.quality.report.colours import colour, scale
+from headend.app.quality.report.shown import Shown
 from headend.core.media.quality import Checking, Outcome, QualityReport, RenditionQuality, Severity, Shortfall, floored
 
 MOST_BYTES = 2_000_000

@@ -8,8 +8,9 @@ from encoder.command import SourcePicture, VideoCommands
 from encoder.measure_tasks import Measuring
 from encoder.picture.colour import complete_colour
 from encoder.scheduling import slot_bytes
-from headend.app import checking, deciding
+from headend.app import deciding
 from headend.app.performing import Order, perform
+from headend.app.quality import checking
 from headend.app.request import Event, Measured, Step
 from headend.core import holds, measured
 from headend.core.errors import ConfigError, MasterError, StorageError

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from headend.app import judging
-from headend.app.report import render
+from headend.app.quality import judging
+from headend.app.quality.report import render
 from headend.core.media import Codec
 from headend.core.media.quality import (
     Outcome,

@@ -3,7 +3,7 @@
 Comes in: a report, and pictures of its worst segments. Goes out: HTML with its charts in SVG. It must not import rooms.
 """
 
-from headend.app.report.page import lifts_text, render, sentence
-from headend.app.report.shown import Shown
+from headend.app.quality.report.page import lifts_text, render, sentence
+from headend.app.quality.report.shown import Shown
 
 __all__ = ["Shown", "lifts_text", "render", "sentence"]

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from headend.app import judging
-from headend.app.judging import RULES, judge, rules_broken
+from headend.app.quality import judging
+from headend.app.quality.judging import RULES, judge, rules_broken
 from headend.core.media import Codec, VideoRange
 from headend.core.media.quality import (
     HD,

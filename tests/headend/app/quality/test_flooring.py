@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from encoder import encoding
-from headend.app import flooring
+from headend.app.quality import flooring
 from headend.core.media import Codec, Effort, EncodeTask
 from headend.core.media.quality import (
     HD,
