@@ -17,7 +17,7 @@ from headend.core.media.quality import (
     Severity,
 )
 from headend.core.timing import Grid
-from tests.headend.app.test_judging import rendition, report, segment
+from tests.headend.app.quality.test_judging import rendition, report, segment
 
 FPS, SEGMENT_FRAMES = 25, 150
 HOURS_2 = 2 * 3600 * FPS
