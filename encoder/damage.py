@@ -130,6 +130,8 @@ def _listed(found: Sequence[Damage]) -> str:
 
 def _of_picture(container: InputContainer, stream: VideoStream, read_range: ReadRange) -> Iterator[Damage]:
     stream.thread_type = "AUTO"
+    # Otherwise the decoder of HEVC shows pictures of which it had to leave out parts.
+    stream.codec_context.options = {"err_detect": "explode"} if stream.codec_context.name == "hevc" else {}
     wrong: set[Fraction] = set()
     promised: set[Fraction] = set()
     shown: list[Fraction] = []

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import chain, islice, repeat
 
 import av
@@ -161,20 +162,32 @@ def read_movie(location: str, size_bytes: int, options: Mapping[str, str]) -> Mo
     Raises:
         av.FFmpegError: The file can't be read.
     """
-
-    def read(at: int, count: int) -> bytes:
-        # FFmpeg's own way to a part of a file, with its retries and timeouts; a store sends no more than is asked for.
-        part = {
-            "format_whitelist": "data",
-            "protocol_whitelist": f"subfile,{options['protocol_whitelist']}",
-            "initial_request_size": str(count),
-            "raw_packet_size": str(count),
-        }
-        place = f"subfile,,start,{at},end,{min(at + count, size_bytes)},,:{location}"
-        with av.open(place, format="data", options={**options, **part}) as raw:
-            return b"".join(bytes(packet) for packet in raw.demux())
-
+    read = partial(read_part, location, size_bytes, options)
     for box in islice(boxes.until_damage(boxes.walk(read, 0, size_bytes)), MOST_BOXES):
         if box.kind == "moov" and 0 < box.end - box.body <= MOST_BYTES:
             return Movie(read(box.body, box.end - box.body))
     return Movie()
+
+
+def read_part(location: str, size_bytes: int, options: Mapping[str, str], at: int, count: int) -> bytes:
+    """Read a part of a file in FFmpeg's own way, with its retries and timeouts; a store sends no more than that.
+
+    Args:
+        location: The file, as FFmpeg opens it.
+        size_bytes: Its size.
+        options: Options with which FFmpeg opens it.
+        at: First byte.
+        count: Number of bytes; fewer come where the file ends.
+
+    Raises:
+        av.FFmpegError: The file can't be read.
+    """
+    part = {
+        "format_whitelist": "data",
+        "protocol_whitelist": f"subfile,{options['protocol_whitelist']}",
+        "initial_request_size": str(count),
+        "raw_packet_size": str(count),
+    }
+    place = f"subfile,,start,{at},end,{min(at + count, size_bytes)},,:{location}"
+    with av.open(place, format="data", options={**options, **part}) as raw:
+        return b"".join(bytes(packet) for packet in raw.demux())

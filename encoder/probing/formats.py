@@ -1,11 +1,14 @@
-"""Formats of the picture: which hold where, in a stream that changes them on the way."""
+"""Formats of the picture: which hold where, in a stream that changes them on the way.
 
-import os
-from collections.abc import Sequence
+Most codecs state their parameters in keyframes: these are compared. Of others, some keyframes are decoded. Where
+parameters stand in a header alone, it can be seen of some codecs that pictures don't fit it.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import av
@@ -16,10 +19,20 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from encoder.probing import fit, spot_checks
+from encoder.probing.opening import time_base_of
+from encoder.probing.parts import is_local, read_samples, spread
+from encoder.probing.spot_checks import HEAD_PACKETS, SpotChecks, Turn
 from encoder.timelines import parameters
+from headend.core.errors import MasterError
+from headend.core.media import Master
 
-_MOST_KEYFRAMES = 5000
-"""How many keyframes of a local file are looked at; of a film of keyframes only, one in so many."""
+_MOST_KEYFRAMES, _MOST_REMOTE_KEYFRAMES = 5000, 250
+"""How many keyframes are looked at of a file with an index, and of one in a store, where each is a request."""
+_MOST_REMOTE_CHECKS = 12
+"""Of a file in a store, how many keyframes are read whole."""
+_RAW = frozenset({"rawvideo", "v210", "v210x", "v308", "v408", "v410", "ayuv", "yuv4", "y41p", "r210", "r10k", "avrp"})
+"""Codecs of which each packet is a picture of the same size, and says nothing of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +58,39 @@ class FormatFrom:
 
 
 class Formats:
-    """Watches the keyframes of a picture for other parameters, and decodes those that have some.
+    """Watches a picture for other parameters than it has had so far.
 
     Args:
-        picture: The stream.
+        container: The open master.
+        picture: Its picture.
+        master: Named in errors.
     """
 
-    def __init__(self, picture: VideoStream) -> None:
-        self._picture = picture
+    def __init__(self, container: InputContainer, picture: VideoStream, master: Master) -> None:
+        self._picture, self._master = picture, master
         self._codec = picture.codec_context.codec.canonical_name
         self._latest: bytes | None = None
         self._known: dict[bytes, FormatFrom] = {}
         self._found: list[FormatFrom] = []
+        self._first_ticks: int | None = None
+        self._raw_bytes = 0
+        judge = _judge(picture)
+        self._checks = SpotChecks(judge, spot_checks.every_ticks(container, picture)) if judge is not None else None
 
     def see(self, packet: "Packet[Any]") -> None:
-        """Look at a packet, if decoding can start there."""
+        """Look at a packet.
+
+        Raises:
+            MasterError: It is a raw picture of another size than those before it.
+        """
+        if self._first_ticks is None:
+            self._first_ticks = packet.pts
+        if self._codec in _RAW and packet.size:
+            self._raw_bytes = self._raw_bytes or packet.size
+            if packet.size != self._raw_bytes:
+                raise _resized(self._master, self._after(packet.pts))
+        if self._checks is not None:
+            self._checks.see(packet.pts, packet.is_keyframe, lambda: bytes(packet))
         if not packet.is_keyframe:
             return
         extradata = bytes(packet.get_sidedata("new_extradata")) if packet.has_sidedata("new_extradata") else b""
@@ -74,33 +105,135 @@ class Formats:
             self._found.append(FormatFrom(packet.pts, known.frame, known.sample_aspect_ratio))
 
     def found(self) -> tuple[FormatFrom, ...]:
-        """Formats in the order in which they are shown; nothing where there is only one."""
-        kept: list[FormatFrom] = []
-        for one in sorted(self._found, key=lambda one: one.pts_ticks):
-            if not kept or kept[-1].deciding != one.deciding:
-                kept.append(one)
-        return tuple(kept) if len(kept) > 1 else ()
+        """Formats in the order in which they are shown; nothing where there is only one.
+
+        Raises:
+            MasterError: Pictures don't fit the parameters that they would be decoded with.
+        """
+        for ticks, verdict in self._checks.turns() if self._checks is not None else ():
+            if isinstance(verdict, _Decoded):
+                self._found.append(FormatFrom(ticks, verdict.frame, verdict.sample_aspect_ratio))
+            elif ticks != self._first_ticks:
+                raise _misfit(self._master, self._after(ticks))
+        return in_order(self._found)
+
+    def _after(self, ticks: int | None) -> Fraction:
+        """Seconds from the first picture on."""
+        return ((ticks or 0) - (self._first_ticks or 0)) * time_base_of(self._picture)
 
     def _decoded(self, packet: "Packet[Any]", extradata: bytes) -> FormatFrom | None:
-        context = av.CodecContext.create(self._picture.codec_context.name, "r")
-        assert isinstance(context, VideoCodecContext)
-        context.extradata = extradata or self._picture.codec_context.extradata
-        with suppress(av.FFmpegError):
-            for frame in (*context.decode(Packet(bytes(packet))), *context.decode(None)):
-                return FormatFrom(packet.pts or 0, frame, context.sample_aspect_ratio)
-        return None
+        found = _decode(self._picture, [bytes(packet)], extradata)
+        return None if found is None else FormatFrom(packet.pts or 0, found.frame, found.sample_aspect_ratio)
 
 
-def changes_format(container: InputContainer, picture: VideoStream, entries: Sequence[IndexEntry]) -> bool:
-    """Whether keyframes of a local file state different parameters, by its index; of a file elsewhere, none is read."""
-    path = container.name.removeprefix("file:")
-    codec = picture.codec_context.codec.canonical_name
-    if not container.name.startswith("file:"):
+def in_order(found: Sequence[FormatFrom]) -> tuple[FormatFrom, ...]:
+    """Formats in the order in which they are shown; nothing where there is only one."""
+    kept: list[FormatFrom] = []
+    for one in sorted(found, key=lambda one: one.pts_ticks):
+        if not kept or kept[-1].deciding != one.deciding:
+            kept.append(one)
+    return tuple(kept) if len(kept) > 1 else ()
+
+
+def changes_format(
+    container: InputContainer, picture: VideoStream, entries: Sequence[IndexEntry], master: Master
+) -> bool:
+    """Whether some of the pictures that an index leads to have other parameters than others.
+
+    Args:
+        container: A master with an index.
+        picture: Its picture.
+        entries: All of the picture's samples.
+        master: Named in errors.
+
+    Raises:
+        MasterError: Pictures don't fit the parameters that they would be decoded with.
+    """
+    codec, local = picture.codec_context.codec.canonical_name, is_local(container)
+    keyframes = [number for number, entry in enumerate(entries) if entry.is_keyframe and not entry.is_discard]
+
+    def after(number: int) -> Fraction:
+        return (entries[number].timestamp - entries[0].timestamp) * time_base_of(picture)
+
+    if codec in _RAW:
+        other = next((n for n, entry in enumerate(entries) if entry.size and entry.size != entries[0].size), None)
+        if other is not None:
+            raise _resized(master, after(other))
         return False
-    keyframes = [entry for entry in entries if entry.is_keyframe]
-    stated: set[bytes] = set()
-    with Path(path).open("rb") as file:
-        for entry in keyframes[:: 1 + len(keyframes) // _MOST_KEYFRAMES]:
-            head = os.pread(file.fileno(), min(entry.size, parameters.HEAD_BYTES), entry.pos)
-            stated.add(parameters.of_picture(codec, head))
-    return len(stated - {b""}) > 1
+    if parameters.stated_in_picture(codec):
+        most = _MOST_KEYFRAMES if local else _MOST_REMOTE_KEYFRAMES
+        looked_at = [entries[keyframes[place]] for place in spread(len(keyframes), most)]
+        heads = read_samples(container, looked_at, parameters.HEAD_BYTES)
+        if len({parameters.of_picture(codec, head) for head in heads} - {b""}) > 1:
+            return True
+    judge = _judge(picture)
+    if judge is None:
+        return False
+
+    def judged(place: int) -> Hashable:
+        start = keyframes[place]
+        end = keyframes[place + 1] if place + 1 < len(keyframes) else len(entries)
+        return judge(read_samples(container, entries[start : min(start + HEAD_PACKETS, end)]))
+
+    checked = spot_checks.how_many(picture) if local else _MOST_REMOTE_CHECKS
+    found: list[Turn] = spot_checks.turns(spread(len(keyframes), checked), judged)
+    if len(found) > 1 and isinstance(found[0][1], bool):
+        raise _misfit(master, after(keyframes[found[1][0]]))
+    return len(found) > 1
+
+
+def _judge(picture: VideoStream) -> Callable[[Sequence[bytes]], Hashable] | None:
+    """What tells pictures apart whose packets state no parameters; None where nothing need be decoded for that."""
+    codec, header = picture.codec_context.codec.canonical_name, picture.codec_context.extradata or b""
+    if fit.is_testable(codec, header):
+        return partial(fit.fits, header)
+    if codec in _RAW or parameters.stated_in_picture(codec):
+        return None
+    return partial(_decode, picture)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """A frame, and what renditions depend on: equal where that is equal."""
+
+    frame: VideoFrame
+    sample_aspect_ratio: Fraction | None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Decoded) and self._deciding == other._deciding
+
+    def __hash__(self) -> int:
+        return hash(self._deciding)
+
+    @property
+    def _deciding(self) -> tuple[object, ...]:
+        return FormatFrom(0, self.frame, self.sample_aspect_ratio).deciding
+
+
+def _decode(picture: VideoStream, packets: Sequence[bytes], extradata: bytes = b"") -> _Decoded | None:
+    """The first frame that comes out of packets by themselves; None where none does."""
+    known = picture.codec_context
+    context = av.CodecContext.create(known.name, "r")
+    assert isinstance(context, VideoCodecContext)
+    context.extradata = extradata or known.extradata
+    context.width, context.height = known.width, known.height
+    with suppress(av.FFmpegError):
+        for frame in (*context.decode(Packet(packets[0])), *context.decode(None)):
+            return _Decoded(frame, context.sample_aspect_ratio)
+    return None
+
+
+def _misfit(master: Master, after_s: Fraction) -> MasterError:
+    return MasterError(
+        f"{master.url}: the picture from {float(after_s):.3f} s on was encoded with other parameters than the file's "
+        "header states, as where parts were joined without encoding; deliver each part by itself, or join them with "
+        "their own parameter sets (such as in MPEG-TS)",
+        at_s=float(after_s),
+    )
+
+
+def _resized(master: Master, after_s: Fraction) -> MasterError:
+    return MasterError(
+        f"{master.url}: raw pictures have another size from {float(after_s):.3f} s on; deliver each part by itself",
+        at_s=float(after_s),
+    )

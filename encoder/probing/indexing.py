@@ -21,7 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from encoder.probing.captions import Watcher
-from encoder.probing.formats import FormatFrom, Formats, changes_format
+from encoder.probing.formats import FormatFrom, Formats, changes_format, in_order
 from encoder.probing.opening import input_options, time_base_of
 from encoder.probing.packets import by_index, note_sound
 from encoder.probing.rates import declared_rate
@@ -101,7 +101,7 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
         raise MasterError(
             f"{master.url} is cut short: {container.size} bytes of at least {media_end}; deliver it again, whole"
         )
-    if changes_format(container, picture, entries):
+    if changes_format(container, picture, entries, master):
         return None
     packets: list[_Packet] = []
     head: list[VideoFrame] = []
@@ -135,9 +135,7 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
     dts = {number: entry.timestamp for number, entry in zip(numbers, entries, strict=False) if entry.is_keyframe}
     late = min(compress(times, kept)) - entries[kept.index(True)].timestamp
     sound = {
-        stream.index: by_index(container.name, stream)
-        for stream in container.streams.audio
-        if len(stream.index_entries)
+        stream.index: by_index(container, stream) for stream in container.streams.audio if len(stream.index_entries)
     }
     # A header's duration ends with the last frame's own.
     end = (picture.start_time or 0) + (picture.duration or 0)
@@ -152,7 +150,7 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     head: list[VideoFrame] = []
     sound: dict[int, PacketTimes] = {}
     text: dict[int, list[tuple[int, int]]] = {}
-    formats, captions = Formats(picture), Watcher(picture)
+    formats, captions = Formats(container, picture, master), Watcher(picture)
     all_of_it = decoded(
         container,
         picture,
@@ -196,6 +194,7 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     times: list[tuple[int | None, bool]] = []
     captions = Watcher(picture)
     watching = (captions.see,)
+    formats: list[FormatFrom] = []
     for packet, frames in decoded(container, picture, frame_limit=None, sound=sound, text=text, watching=watching):
         times += [packet.shown] if packet else []
         first_dts = packet.dts_ticks if packet and first_dts is None else first_dts
@@ -205,6 +204,8 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
             known = frame.pts if frame.pts is not None else frame.dts
             step = pts[-1] - pts[-2] if len(pts) > 1 else step
             pts.append(known if known is not None else pts[-1] + step if pts else 0)
+            shape = FormatFrom(pts[-1], frame, picture.codec_context.sample_aspect_ratio)
+            formats += [shape] if not formats or formats[-1].deciding != shape.deciding else []
             if frame.key_frame:
                 keyframes[len(pts) - 1] = pts[-1] - REORDER_FRAMES * step
     if first is None:
@@ -213,7 +214,13 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     pts.sort()
     frames_found = _indexed(pts, keyframes, "packets")
     return Seen(
-        frames_found, first, sound, (), captions.found, text, _decoder_delay(container, picture, pts[0], first_dts)
+        frames_found,
+        first,
+        sound,
+        in_order(formats),
+        captions.found,
+        text,
+        _decoder_delay(container, picture, pts[0], first_dts),
     )
 
 

@@ -1,20 +1,22 @@
 """What packets of sound say: when each is heard, how many samples it holds, its channels and its sample rate."""
 
-import os
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.packet import Packet
 
+from encoder.probing.parts import is_local, read_samples, spread
 from encoder.timelines import opus, parameters, samples
 from encoder.timelines.spans import PacketTimes
 
 HEAD_BYTES = 16
 """How much of a packet is looked at, of most codecs."""
-_MOST_HEADS = 20_000
-"""Of how many packets of a stream in a local file the beginning is read; of more, one in so many."""
+_LARGEST_BYTES = 1 << 20
+"""Larger than any packet of Opus."""
+_MOST_HEADS, _MOST_REMOTE_HEADS = 20_000, 100
+"""Of how many packets of a stream the beginning is read, in a local file and in one in a store."""
 
 
 def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str) -> None:
@@ -37,14 +39,14 @@ def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str)
     times = sound[packet.stream_index]
     if header:
         times.header = header
-    beginning = bytes(memoryview(packet)[: _looked_at(codec, packet.size)])
+    beginning = bytes(memoryview(packet)[: _looked_at(codec)])
     times.add(packet.pts, packet.duration or 0, packet.size, times.count(beginning) if times.count else 0)
     _hear(times, codec, packet.pts, beginning)
 
 
-def _looked_at(codec: str, size_bytes: int) -> int:
-    """How many bytes of a packet are looked at."""
-    return size_bytes if codec == "opus" else min(size_bytes, HEAD_BYTES)
+def _looked_at(codec: str) -> int:
+    """How many bytes of a packet are looked at, at most."""
+    return _LARGEST_BYTES if codec == "opus" else HEAD_BYTES
 
 
 def _hear(times: PacketTimes, codec: str, pts_ticks: int, beginning: bytes) -> None:
@@ -57,11 +59,11 @@ def _hear(times: PacketTimes, codec: str, pts_ticks: int, beginning: bytes) -> N
     times.elements.say(pts_ticks, parameters.first_element(codec, beginning, times.header))
 
 
-def by_index(location: str, stream: AudioStream) -> PacketTimes:
+def by_index(container: InputContainer, stream: AudioStream) -> PacketTimes:
     """What a container's index tells of the packets of sound: each lasts until the next one begins.
 
     Args:
-        location: The file, as FFmpeg opened it. Of a local one, the beginnings of packets are read, too.
+        container: A master with an index. The beginnings of some packets are read, too.
         stream: A stream of it.
     """
     entries = [entry for entry in stream.index_entries if not entry.is_discard]
@@ -71,11 +73,11 @@ def by_index(location: str, stream: AudioStream) -> PacketTimes:
     if entries:
         times.add(entries[-1].timestamp, 0, entries[-1].size)
     codec = stream.codec_context.codec.canonical_name
-    if location.startswith("file:") and (codec == "opus" or parameters.states_itself(codec)):
-        with Path(location.removeprefix("file:")).open("rb") as file:
-            for entry in entries[:: 1 + len(entries) // _MOST_HEADS]:
-                beginning = os.pread(file.fileno(), _looked_at(codec, entry.size), entry.pos)
-                _hear(times, codec, entry.timestamp, beginning)
+    if codec == "opus" or parameters.states_itself(codec):
+        most = _MOST_HEADS if is_local(container) else _MOST_REMOTE_HEADS
+        heard = [entries[number] for number in spread(len(entries), most)]
+        for entry, beginning in zip(heard, read_samples(container, heard, _looked_at(codec)), strict=True):
+            _hear(times, codec, entry.timestamp, beginning)
     return times
 
 

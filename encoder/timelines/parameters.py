@@ -3,12 +3,12 @@
 Headers are compared, not parsed, where the decoder can be asked what they mean; of sound, the few bits are read that
 tell channels and sample rate.
 
-Source: ITU-T H.264, section 7.3.2.1; ITU-T H.265, section 7.3.2; ISO/IEC 13818-2, sections 6.2.2.1, 6.2.2.3 and
-6.2.2.4; SMPTE RDD 36, section 5.1; AV1 Bitstream & Decoding Process Specification, section 5.3; VP9 Bitstream &
-Decoding Process Specification, section 6.2; RFC 6386, section 9.1 (VP8); ITU-T T.81, section B.2.2 (JPEG); ITU-T T.800,
-section A.5.1 (JPEG 2000); ISO/IEC 14496-2, section 6.2.3; SMPTE ST 2019-1, section 8.2. ETSI TS 102 366, sections 4.3
-and E.1.2; ISO/IEC 11172-3, section 2.4.1.3; ISO/IEC 14496-3, sections 1.6.2, 1.7.3 and 1.A.2.2; RFC 9639, section 9.1
-(FLAC).
+Source: ITU-T H.264, section 7.3.2.1; ITU-T H.265, section 7.3.2; ITU-T H.266, section 7.3.2; ISO/IEC 13818-2, sections
+6.2.2.1, 6.2.2.3 and 6.2.2.4; SMPTE RDD 36, section 5.1; AV1 Bitstream & Decoding Process Specification, section 5.3;
+VP9 Bitstream & Decoding Process Specification, section 6.2; RFC 6386, section 9.1 (VP8); ITU-T T.81, section B.2.2
+(JPEG); ITU-T T.800, section A.5.1 (JPEG 2000); ISO/IEC 14496-2, section 6.2.3; SMPTE ST 2019-1, section 8.2. ETSI TS
+102 366, sections 4.3 and E.1.2; ISO/IEC 11172-3, section 2.4.1.3; ISO/IEC 14496-3, sections 1.6.2, 1.7.3 and 1.A.2.2;
+RFC 9639, section 9.1 (FLAC).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 HEAD_BYTES = 4096
 """How much of a packet is looked at: parameter sets come first."""
 
-_SETS = {"h264": (0x1F, 0, (7,)), "hevc": (0x7E, 1, (33,))}
-"""Mask and shift of the type of a NAL unit, and the types of sequence parameter sets."""
+_SETS = {"h264": (0, 0x1F, 0, (7,)), "hevc": (0, 0x7E, 1, (33,)), "vvc": (1, 0xF8, 3, (15,))}
+"""Where the type of a NAL unit stands (number of the byte, mask, shift), and the types of sequence parameter sets."""
 _AC3_CHANNELS = ("1+1", "1.0", "2.0", "3.0", "2.1", "3.1", "2.2", "3.2")
 _AC3_RATES_HZ = (48_000, 44_100, 32_000)
 _MPEG_RATES_HZ = (44_100, 48_000, 32_000)
@@ -37,10 +37,15 @@ def of_picture(codec: str, head: bytes) -> bytes:
         Bytes that differ where the parameters do; nothing where the packet states none, or for other codecs.
     """
     if codec in _SETS:
-        mask, shift, types = _SETS[codec]
-        return b"".join(unit for unit in _units(head) if unit and (unit[0] & mask) >> shift in types)
+        place, mask, shift, types = _SETS[codec]
+        return b"".join(unit for unit in _units(head) if len(unit) > place and (unit[place] & mask) >> shift in types)
     found = _PICTURES.get(codec)
     return found(head) if found is not None else b""
+
+
+def stated_in_picture(codec: str) -> bool:
+    """Whether `of_picture` knows where packets of a codec state their parameters."""
+    return codec in _SETS or codec in _PICTURES
 
 
 def of_sound(codec: str, head: bytes) -> str:
@@ -111,9 +116,9 @@ def _prores(head: bytes) -> bytes:
 
 
 def _mpeg4(head: bytes) -> bytes:
-    """The header of a video object layer."""
+    """The headers of a visual object, which tells colours, and of its layer."""
     parts = head.split(b"\0\0\1")
-    return b"".join(part for part in parts if part and 0x20 <= part[0] <= 0x2F)
+    return b"".join(part for part in parts if part and (part[0] == 0xB5 or 0x20 <= part[0] <= 0x2F))
 
 
 def _jpeg(head: bytes) -> bytes:
