@@ -110,7 +110,7 @@ def hold(
             large = {
                 id: shrinking[place]
                 for id, bound in bounds.items()
-                if place in (shrinking := rates.shrinking(_windows(segments[id], bound, grid, chunk), bound))
+                if place in (shrinking := _shrinking(segments[id], bound, grid, chunk))
             }
             if not large:
                 break
@@ -184,6 +184,16 @@ def _segments(path: Path, id: str, chunk: Chunk, measure: Measure) -> list[Segme
 
 def _mapped(file: BinaryIO) -> memoryview:
     return memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
+
+
+def _shrinking(segments: Sequence[Segment], bound: Bound, grid: Grid, chunk: Chunk) -> dict[int, Fraction]:
+    return rates.shrinking(
+        _windows(segments, bound, grid, chunk),
+        [segment.size_bytes for segment in segments],
+        [segment.duration_ticks for segment in segments],
+        timescale(grid.frame_rate).ticks_per_second,
+        bound,
+    )
 
 
 def _windows(segments: Sequence[Segment], bound: Bound, grid: Grid, chunk: Chunk) -> list[Window]:

@@ -116,21 +116,42 @@ def worst_bps(sizes_bytes: Sequence[int], durations_ticks: Sequence[int], ticks_
     return max(window.rate_bps for window in windows(sizes_bytes, durations_ticks, ticks_per_second, bound))
 
 
-def shrinking(found: Iterable[Window], bound: Bound) -> dict[int, Fraction]:
+def shrinking(
+    found: Iterable[Window],
+    sizes_bytes: Sequence[int],
+    durations_ticks: Sequence[int],
+    ticks_per_second: int,
+    bound: Bound,
+) -> dict[int, Fraction]:
     """Say which segments have to become smaller, and by how much.
+
+    Of a window above the limit, those shrink whose own rate is above the cap. Others would lose detail for the sake of
+    a neighbour.
 
     Args:
         found: All windows of a rendition or of a part of it.
+        sizes_bytes: Of its segments.
+        durations_ticks: Of the same segments.
+        ticks_per_second: The unit of the durations.
         bound: What it must keep.
 
     Returns:
-        For the index of each segment of a window above the limit, the factor below 1 on its size that brings all its
-        windows down to the cap.
+        For the index of each segment that has to shrink, the factor below 1 on its size that brings all its windows
+        down to the cap.
     """
     factors: dict[int, Fraction] = {}
     for window in found:
-        if window.rate_bps > bound.limit_bps:
-            factor = Fraction(bound.cap_bps, window.rate_bps)
-            for place in range(window.first, window.end):
-                factors[place] = min(factor, factors.get(place, factor))
+        if window.rate_bps <= bound.limit_bps:
+            continue
+        places = range(window.first, window.end)
+        large = [
+            place
+            for place in places
+            if 8 * sizes_bytes[place] * ticks_per_second > bound.cap_bps * durations_ticks[place]
+        ]
+        large_bytes = sum(sizes_bytes[place] for place in large)
+        whole_bytes = sum(sizes_bytes[place] for place in places)
+        room_bytes = whole_bytes * Fraction(bound.cap_bps, window.rate_bps) - (whole_bytes - large_bytes)
+        for place in large:
+            factors[place] = min(room_bytes / large_bytes, factors.get(place, Fraction(1)))
     return factors

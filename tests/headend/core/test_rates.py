@@ -1,5 +1,6 @@
 """The highest rate of a rendition, by its definition and by the promise that parts make for the whole."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
@@ -11,6 +12,10 @@ from headend.core.rates import LIMIT, Bound, shrinking, windows, worst_bps
 
 BOUND = Bound(cap_bps=8_000, buffer_bits=16_000, segment_s=Fraction(2))
 TICKS = 10
+
+
+def shrunk_by(sizes: Sequence[int], durations: Sequence[int], bound: Bound) -> dict[int, Fraction]:
+    return shrinking(windows(sizes, durations, TICKS, bound), sizes, durations, TICKS, bound)
 
 
 def test_limit_is_a_tenth_above_the_cap() -> None:
@@ -58,19 +63,22 @@ def test_part_of_a_title_is_judged_by_its_own_segments_at_its_open_ends() -> Non
 
 
 def test_segments_of_windows_above_the_limit_shrink_to_the_cap() -> None:
-    found = windows([2_200, 2_500, 1_000], [20, 20, 20], TICKS, BOUND)
-
-    assert shrinking(found, BOUND) == {1: Fraction(8_000, 10_000)}
+    assert shrunk_by([2_200, 2_500, 1_000], [20, 20, 20], BOUND) == {1: Fraction(8_000, 10_000)}
 
 
 def test_all_segments_of_a_window_shrink_by_its_worst_factor() -> None:
     bound = Bound(cap_bps=8_000, buffer_bits=16_000, segment_s=Fraction(1))
 
-    found = windows([1_500, 1_500, 3_000], [10, 10, 10], TICKS, bound)
-
-    assert shrinking(found, bound) == {
+    assert shrunk_by([1_500, 1_500, 3_000], [10, 10, 10], bound) == {
         0: Fraction(8_000, 12_000), 1: Fraction(8_000, 18_000), 2: Fraction(8_000, 18_000),
     }  # fmt: skip
+
+
+def test_a_segment_below_the_cap_does_not_shrink_for_its_neighbour() -> None:
+    bound = Bound(cap_bps=8_000, buffer_bits=16_000, segment_s=Fraction(1))
+
+    # 2,500 bytes in two seconds, of 2,000: the second segment may keep what the first one leaves.
+    assert shrunk_by([900, 1_600], [10, 10], bound) == {1: Fraction(1_100, 1_600)}
 
 
 segments = st.lists(st.tuples(st.integers(0, 5_000), st.integers(1, 30)), min_size=1, max_size=12)
@@ -113,11 +121,13 @@ def test_whole_is_below_the_limit_if_each_of_its_parts_is(
 @given(segments, some_bounds)
 def test_shrunk_segments_keep_the_cap(parts: list[tuple[int, int]], bound: Bound) -> None:
     sizes, durations = zip(*parts, strict=True)
-    factors = shrinking(windows(sizes, durations, TICKS, bound), bound)
+    factors = shrunk_by(sizes, durations, bound)
 
     shrunk = [int(size * factors.get(place, Fraction(1))) for place, size in enumerate(sizes)]
 
     assert worst_bps(shrunk, durations, TICKS, bound) <= bound.limit_bps
+    assert all(0 < factor < 1 for factor in factors.values())
+    assert all(8 * sizes[place] * TICKS > bound.cap_bps * durations[place] for place in factors)
 
 
 @pytest.mark.parametrize("begins", [True, False])
