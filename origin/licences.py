@@ -71,7 +71,7 @@ NO_KEY = "no such key for this token"
 SD_LINES, HD_LINES = 576, 1080
 """A plan that stops at these has no use for the keys of larger pictures."""
 
-TAKEN = methods(hdrs.METH_GET, hdrs.METH_POST, headers=hdrs.CONTENT_TYPE)
+TAKEN = methods(hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_POST, headers=hdrs.CONTENT_TYPE)
 """What clients may do; dash.js says of what type its requests are."""
 
 _TOKEN = r"/t/(?P<token>[A-Za-z0-9._-]{1,900})"
@@ -227,7 +227,7 @@ class LicenceService:
         for route in self._routes:
             if (found := route.pattern.fullmatch(path)) is None:
                 continue
-            if request.method != route.method:
+            if request.method not in route.methods:
                 return route.name, TAKEN.refusal
             return route.name, await _guarded(route.answer(request, found.groupdict()))
         return NO_ROUTE, responses.NOT_FOUND
@@ -240,14 +240,14 @@ class LicenceService:
 
     def _routed(self) -> Iterator["_Route"]:
         """The routes; where tokens are checked, those for players begin with one."""
-        yield _Route("health", hdrs.METH_GET, re.compile("/healthz"), _alive)
-        yield _Route("metrics", hdrs.METH_GET, re.compile("/metrics"), self._metrics)
+        yield _Route("health", (hdrs.METH_GET, hdrs.METH_HEAD), re.compile("/healthz"), _alive)
+        yield _Route("metrics", (hdrs.METH_GET, hdrs.METH_HEAD), re.compile("/metrics"), self._metrics)
         if self._licensing.speke is not None:
-            yield _Route("speke", hdrs.METH_POST, re.compile("/speke"), self._speke)
+            yield _Route("speke", (hdrs.METH_POST,), re.compile("/speke"), self._speke)
         if self._checker is not None or self._licensing.is_open:
             base = _TOKEN if self._checker is not None else ""
-            yield _Route("licence", hdrs.METH_POST, re.compile(base + _LICENCE), self._licence)
-            yield _Route("key", hdrs.METH_GET, re.compile(base + _KEY), self._key)
+            yield _Route("licence", (hdrs.METH_POST,), re.compile(base + _LICENCE), self._licence)
+            yield _Route("key", (hdrs.METH_GET,), re.compile(base + _KEY), self._key)
 
     async def _licence(self, request: Request, named: Named) -> Response:
         """A ClearKey licence with those of the wanted keys that the token covers."""
@@ -316,7 +316,7 @@ class _Route:
     """A route: what it is called, and what answers it."""
 
     name: str
-    method: str
+    methods: tuple[str, ...]
     pattern: re.Pattern[str]
     answer: Callable[[Request, Named], Awaitable[Response]]
 

@@ -17,7 +17,7 @@ from headend.core.errors import ConfigError
 from headend.core.keys import lines
 from headend.core.keys.base import ContentKey, new_secret
 from headend.core.media import Codec, KeyClass, Scheme
-from headend.core.media.protection import key_names
+from headend.core.media.protection import key_name, key_names
 from headend.core.settings import KeySettings, ProtectionSettings, StoreSettings
 from ladders.ladder import Ladder
 from ladders.loading import load
@@ -220,14 +220,51 @@ def without_hd(protected: Protected) -> Iterator[str]:
         yield origin
 
 
-@pytest.mark.parametrize(("player", "manifest"), [PLAYERS[1], PLAYERS[3]], ids=[NAMES[1], NAMES[3]])
-def test_without_the_key_of_hd_the_title_plays_in_sd(browser: Any, without_hd: str, player: str, manifest: str) -> None:
+RESTRICTED = """(() => {
+  const statuses = Object.getOwnPropertyDescriptor(MediaKeySession.prototype, 'keyStatuses').get;
+  const hex = (id) => Array.from(new Uint8Array(id), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  Object.defineProperty(MediaKeySession.prototype, 'keyStatuses', { get() {
+    const found = new Map();
+    statuses.call(this).forEach((status, id) => found.set(id, hex(id) === 'KID' ? 'output-restricted' : status));
+    return found;
+  } });
+})()"""
+"""Has Chromium say of a key what a DRM says of it on a screen without HDCP; ClearKey itself never does."""
+
+
+def plays_in_sd(viewer: Viewer) -> None:
+    viewer.play(speed=2)
+    viewer.wait("video.ended")
+    assert viewer.ask("video.videoHeight") == 180
+    assert viewer.page.inner_text("#trouble") == ""
+
+
+def large_of(protected: Protected) -> tuple[str, str]:
+    """The track in HD, and the id of its key."""
+    kid = key_name(TITLES[Scheme.CBCS], Scheme.CBCS, KeyClass.HD).kid
+    return next(track for track, (used, _) in protected.pictures.items() if used == kid), kid
+
+
+@pytest.mark.parametrize(("player", "manifest"), [*PLAYERS[:2], PLAYERS[3]], ids=[*NAMES[:2], NAMES[3]])
+def test_without_the_key_of_hd_the_title_plays_in_sd(
+    browser: Any, protected: Protected, without_hd: str, player: str, manifest: str
+) -> None:
     with Viewer(browser, without_hd, TITLES[Scheme.CBCS], player, manifest) as viewer:
-        viewer.play(speed=2)
-        viewer.wait("video.ended")
-        assert viewer.ask("video.videoHeight") == 180
-        assert viewer.decoded_frames() >= FRAMES
-        assert viewer.page.inner_text("#trouble") == ""
+        if player == "dash":  # the others switch to HD by themselves
+            viewer.choose("picture", large_of(protected)[0])
+        plays_in_sd(viewer)
+
+
+@pytest.mark.parametrize(("player", "manifest"), [PLAYERS[1], PLAYERS[3]], ids=[NAMES[1], NAMES[3]])
+def test_a_key_that_outputs_restrict_is_not_used(
+    browser: Any, protected: Protected, url: str, player: str, manifest: str
+) -> None:
+    large, kid = large_of(protected)
+    script = RESTRICTED.replace("KID", kid)
+    with Viewer(browser, url, TITLES[Scheme.CBCS], player, manifest, script=script) as viewer:
+        if player == "dash":
+            viewer.choose("picture", large)
+        plays_in_sd(viewer)
 
 
 def test_a_token_opens_the_title_and_its_keys(browser: Any, protected: Protected) -> None:

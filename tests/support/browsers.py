@@ -90,11 +90,14 @@ class Viewer:
         title: What to watch.
         player: By its name on the page.
         manifest: ``hls`` or ``dash``.
+        script: Runs on the page before any other.
     """
 
-    def __init__(self, browser: Any, origin: str, title: str, player: str, manifest: str) -> None:
+    def __init__(self, browser: Any, origin: str, title: str, player: str, manifest: str, *, script: str = "") -> None:
         self.complaints: list[str] = []
         self.page = browser.new_page()
+        if script:
+            self.page.add_init_script(script)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
         self.page.add_init_script(STARVED)

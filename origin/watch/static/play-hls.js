@@ -2,6 +2,8 @@
 
 import { idOfPlaylist as idOf, programme } from './title.js';
 
+const KEY_ERRORS_MS = 200; // within which errors of one key follow each other
+
 export async function open(video, url, { fail, from, licence }) {
   const protection = licence && { emeEnabled: true, drmSystems: { 'org.w3.clearkey': { licenseUrl: licence } } };
   const hls = new Hls({ startPosition: from || -1, ...protection });
@@ -10,8 +12,14 @@ export async function open(video, url, { fail, from, licence }) {
     giveUp = reject;
     hls.once(Hls.Events.MANIFEST_PARSED, resolve);
   });
-  const recovered = { mediaError: false };
+  const recovered = { mediaError: false, keyError: undefined };
   hls.on(Hls.Events.ERROR, (_, error) => {
+    if (error.type === Hls.ErrorTypes.KEY_SYSTEM_ERROR && hls.levels.length
+      && (error.errorAction?.resolved || error.frag?.level === -1)) {
+      clearTimeout(recovered.keyError);
+      recovered.keyError = setTimeout(loadWhatIsLeft, KEY_ERRORS_MS);
+      return;
+    }
     if (!error.fatal) return;
     // What hls.js can mend, it mends on request; once, not for ever.
     if (error.type === Hls.ErrorTypes.MEDIA_ERROR && !recovered.mediaError) {
@@ -22,6 +30,14 @@ export async function open(video, url, { fail, from, licence }) {
       fail(error.details);
     }
   });
+  // Where the licence lacks a key, hls.js removes the levels that need it. A segment of them that is being loaded then
+  // ends loading, and those in the buffer can't be decrypted: start again at the same time with the levels that are left.
+  const loadWhatIsLeft = () => {
+    const [time, paused] = [video.currentTime, video.paused];
+    hls.recoverMediaError();
+    hls.startLoad(time);
+    if (!paused) video.play().catch(() => {}); // a later jump or the end of the page may stop it
+  };
   hls.loadSource(url);
   hls.attachMedia(video);
   try {
@@ -46,6 +62,9 @@ export async function open(video, url, { fail, from, licence }) {
       hls.subtitleTrack = hls.subtitleTracks.findIndex((track) => programme(idOf(track.url) ?? '') === wanted);
     },
     throughput: () => hls.bandwidthEstimate,
-    close: () => hls.destroy(),
+    close: () => {
+      clearTimeout(recovered.keyError);
+      hls.destroy();
+    },
   };
 }
