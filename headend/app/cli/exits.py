@@ -30,7 +30,7 @@ class Status(IntEnum):
 
 MEANING = {
     Status.DONE: "done",
-    Status.FAULTY: "verify found faults, replay found decisions that differ, or keys check missed a key",
+    Status.FAULTY: "verify found faults, replay differences, or keys check a missing key",
     Status.WRONG_USE: "wrong use: an option, a ladder, a title's name",
     Status.MASTER: "the master can't be used",
     Status.ENCODING: "encoding or packaging has failed",
