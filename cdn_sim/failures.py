@@ -1,4 +1,4 @@
-"""Events of a scenario as changes at moments, for one provider. Pure."""
+"""Events of a scenario as timed changes for one provider. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Fill plans of live edges: from the requests of some days to what each edge is to hold tomorrow."""
+"""Fill plans of live edges: from the requests of some days to the tracks that each edge holds tomorrow."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What will be watched tomorrow, from what was watched and from what is known of releases."""
+"""Forecast tomorrow's views from past views and from known releases."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Names of all figures, spelled once: a simulation's report and a live edge's ``/metrics`` use the same."""
+"""Names of all metrics, spelled once: a simulation's report and a live edge's ``/metrics`` use the same."""
 
 REQUESTS = "headend_edge_requests_total"
 SENT_BYTES = "headend_edge_sent_bytes_total"

@@ -1,4 +1,4 @@
-"""From counts to figures: what the report shows, by alternative, seed and provider."""
+"""From counts to metrics: what the report shows, by alternative, seed and provider."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,11 +68,11 @@ FIGURES = (
     Figure("sent_bytes", "bytes sent to viewers", "bytes", None),
     Figure("cost_month", "cost of a month", "money", False),
 )
-"""All figures, the most wanted first."""
+"""All metrics, the most important first."""
 
 
 def figures_of(scenario: Scenario, tallies: Sequence[Tally], *, segment_ms: float) -> dict[str, float]:
-    """All figures of some providers with one seed.
+    """All metrics of some providers with one seed.
 
     Args:
         scenario: The variant.

@@ -1,4 +1,4 @@
-"""Which edges of a site a title belongs to."""
+"""Map titles to the edges of a site."""
 
 from collections.abc import Sequence
 from hashlib import blake2b

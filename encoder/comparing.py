@@ -1,4 +1,4 @@
-"""Comparing a release with its master: whether what is seen and heard at a time is what the master has at that time.
+"""Comparing a release with its master: whether picture and sound at a time are those of the master at that time.
 
 Nothing is taken from the plan but where the film begins. Pictures are compared as small grey ones, sound by how loud it
 is; both survive scaling, tone mapping, mixing and coding. Places at which nothing moves, or is heard, tell nothing.

@@ -1,4 +1,4 @@
-"""Which GOPs stand for a title, and what trial encodes of them predict of the whole. Pure, and without chance.
+"""Choose the GOPs that represent a title, and predict the whole from trial encodes of them. Pure and deterministic.
 
 GOPs are drawn in proportion to the bytes of the survey's quick encode, in even steps along the title, so that what is
 hard to encode is seen often. Each excerpt's weight makes up for that. The rate follows by ratio: bytes of the trials

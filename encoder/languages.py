@@ -1,4 +1,4 @@
-"""Language tags that people give."""
+"""Language tags in requests: check them and write them in canonical form."""
 
 from langcodes import standardize_tag, tag_is_valid
 

@@ -17,7 +17,7 @@ from headend.core.media import Loudness, LoudnessTarget
 CEILING_DBTP = -1.0
 """EBU R 128 and AES TD1008: what a lossy encoder needs to stay below full scale."""
 REDUCTION_DB = 6.0
-"""How far the limiter may go before the gain is lowered instead: what nobody hears on the shortest peaks of a film."""
+"""How far the limiter may go before the gain is lowered instead: inaudible on the shortest peaks of a film."""
 LARGEST_GAIN_DB = 20.0
 """A programme that would need more is meant to be silent, or broken; its noise must not be played as sound."""
 GATE_LUFS = -70.0

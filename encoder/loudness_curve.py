@@ -1,4 +1,4 @@
-"""How loud a rendition of sound is over its time, as it was encoded.
+"""The loudness of an encoded audio rendition over time.
 
 Source: ITU-R BS.1770-4; EBU Tech 3341 (short-term loudness: over three seconds).
 """

@@ -35,7 +35,7 @@ _NAMES: Mapping[AudioRole, str] = {
     AudioRole.DESCRIPTION: "audio description",
     AudioRole.HEARING_IMPAIRED: "clear speech",
 }
-"""Roles that nobody wants to hear by chance: their names say so (Apple, HLS Authoring Specification, 2.14)."""
+"""Roles that listeners must choose on purpose: their names say so (Apple, HLS Authoring Specification, 2.14)."""
 _CODEC_FRAME_S = Fraction(1, 20)
 """Starts and ends that lie nearer than this to the picture's are what codec frames and containers make of them."""
 

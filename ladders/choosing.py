@@ -1,4 +1,4 @@
-"""A part of a ladder: some of its codecs, some of its rungs."""
+"""Select some codecs or rungs of a ladder."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The nouns of this room: a ladder and its rungs, as they stand in a TOML file.
+"""The data types of a ladder and its rungs, as a TOML file has them.
 
 Rates of video rungs hold for 30 frames per second and for a picture that fills the rung's box; `ladders.fitting` turns
 them into those of a given master.

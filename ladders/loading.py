@@ -1,4 +1,4 @@
-"""Reading ladders: the presets that come with headend, and files of one's own."""
+"""Reading ladders: built-in presets, and users' own files."""
 
 import tomllib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What makes a ladder sound, as data: each rule finds its offenders and says how to mend them."""
+"""The rules that a ladder must keep, as data: each rule finds violations and says how to fix them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the origin tells caches and players of a segment: Common Media Server Data, the part that never changes."""
+"""Common Media Server Data of a segment: the static part, for caches and players."""
 
 from headend.core.track_index import TrackIndex
 

@@ -1,4 +1,4 @@
-"""What each route answers: from the match of a path to a `Response`."""
+"""The handlers of all routes: from a matched path to a `Response`."""
 
 import asyncio
 import re

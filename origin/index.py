@@ -1,4 +1,4 @@
-"""What the origin keeps in memory of releases and tracks: what it needs to serve and check their files."""
+"""The origin's in-memory index of releases and tracks, from which it serves and checks their files."""
 
 from dataclasses import dataclass
 from datetime import datetime

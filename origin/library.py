@@ -1,4 +1,4 @@
-"""What the store holds, as far as clients may see it: read once, verified, and cached.
+"""The store's contents that clients may get: read once, verified and cached.
 
 All reads of the store go through here. Many clients that want one cold file cause one read, and are served from it
 while it goes on; a body that is cut short or damaged in the store is never served as the real one; and while the store

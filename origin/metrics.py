@@ -1,4 +1,4 @@
-"""What the origin counts beside what its server does."""
+"""The origin's metrics, in addition to those of its HTTP server."""
 
 from headend.core.http.cmcd import CmcdCounts
 from headend.core.metrics import Registry
@@ -37,7 +37,7 @@ class Metrics:
         )
         self.denied = registry.counter("denied", "Requests that their tokens do not cover.", "reason")
         self.lease_faults = registry.counter(
-            "lease_faults", "Leases that could not be stored; nobody is refused for it."
+            "lease_faults", "Leases that could not be stored; no viewer is refused for that."
         )
         self._played = registry.counter("cmcd_requests", "Requests in which players report (CMCD).", "object")
         self._starved = registry.counter("cmcd_starved", "Requests of players whose buffer ran empty.")

@@ -1,4 +1,4 @@
-"""From cues to segments of text, on the grid of all other renditions.
+"""Cut cues into segments of text, on the grid of all other renditions.
 
 WebVTT comes in two forms: a file for each segment, as HLS has it, and samples in fragmented MP4, as DASH players take
 it best. IMSC is one document for each segment, in MP4. A cue stands in every segment that it overlaps, with its own

@@ -1,4 +1,4 @@
-"""Back from encrypted segments to clear ones, so that what is stored can be looked into.
+"""Decrypt stored segments, so that their samples can be checked.
 
 Source: as for `packager.protecting`.
 """

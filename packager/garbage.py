@@ -23,7 +23,7 @@ from packager.publishing import held_since, now, read_pointer, read_release
 KEEP = 5
 """Former releases of a title that are kept, unless told otherwise."""
 GRACE = timedelta(days=7)
-"""How long what nobody names is kept, unless told otherwise: longer than a manifest lives in any cache."""
+"""Default time for which unreferenced objects are kept: longer than any cache keeps a manifest."""
 DEAD = timedelta(days=7)
 """A hold of this age is of work that was killed."""
 WRITTEN_WITHIN = timedelta(hours=1)
@@ -41,7 +41,7 @@ class Garbage:
         tracks: Ids of the tracks that go.
         objects: Everything that goes, in the order in which it is removed.
         size_bytes: Of all that.
-        waiting_bytes: Of what nobody names either, but whose grace period is not over.
+        waiting_bytes: Bytes of unreferenced objects whose grace period is not over.
         error: Why it can't be told what the title needs, so that nothing of it goes.
     """
 
@@ -82,7 +82,7 @@ def is_there(store: Store, title: str) -> bool:
 def find(
     store: Store, title: str, *, keep: int = KEEP, grace: timedelta = GRACE, at: datetime | None = None
 ) -> Garbage:
-    """Find what nobody needs of a title. Tracks that are needed cost no listing.
+    """Find a title's unreferenced objects. Tracks that are needed cost no listing.
 
     Args:
         store: Where the title is.
@@ -132,7 +132,7 @@ def find(
 def remove(
     store: Store, title: str, *, keep: int = KEEP, grace: timedelta = GRACE, at: datetime | None = None
 ) -> Garbage:
-    """Remove what nobody needs of a title, and tell what that was; arguments and errors as for `find`."""
+    """Remove a title's unreferenced objects, and return them; arguments and errors as for `find`."""
     with holds.sweeping(store, title):
         # Found anew under the mark: who has begun to hold something since is seen, who begins now waits.
         garbage = find(store, title, keep=keep, grace=grace, at=at)
@@ -259,7 +259,7 @@ def _last_first(found: list[ObjectInfo]) -> list[ObjectInfo]:
 def all_garbage(
     store: Store, titles: Iterable[str], *, keep: int = KEEP, grace: timedelta = GRACE
 ) -> Iterator[Garbage]:
-    """Find what nobody needs, several titles at a time, in their order; what is yielded is not kept.
+    """Find unreferenced objects of several titles at a time, in their order; what is yielded is not kept.
 
     Args:
         store: Where the titles are.

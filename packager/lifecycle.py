@@ -1,4 +1,4 @@
-"""The life of a title after its first release: list, roll back, withdraw, delete, and write manifests anew.
+"""Releases of a published title: list, roll back, withdraw, delete, and rewrite manifests.
 
 Comes in: a store and a title. Goes out: other pointers and releases over the same tracks. Nothing is encoded, and
 nothing is removed: what is no longer wanted is marked, and `packager.garbage` removes it when no reader can need it.
@@ -50,7 +50,7 @@ class Listed:
         is_current: Whether it is what players get.
         until: When it was current last, UTC, ISO 8601; empty if it is, or never was.
         deleted_at: When it was deleted; empty if it is kept.
-        held_since: Since when it waits for somebody to publish it; empty if it does not.
+        held_since: Since when it waits to be published; empty if it does not.
     """
 
     release: str

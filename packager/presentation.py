@@ -1,4 +1,4 @@
-"""From parts to tracks, and from tracks to one presentation: complete, in order and exactly on the grid.
+"""Join parts to tracks and tracks to a presentation, and check that all is complete, in order and on the grid.
 
 Nothing is published that has not passed through here. A track comes from the receipts of the tasks that made its
 chunks, or from the index that an earlier run has folded them into; both give the same noun.
@@ -69,7 +69,7 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
             rendition=missing[0],
         )
     text = [_of(Track[TextRendition], tracks[rendition.id]) for rendition in plan.text]
-    # Captions may be empty to the end, which only reading them tells: nobody should find them in a menu.
+    # Captions may turn out to be empty when they are read; players must not list them then.
     with_cues = {
         t.rendition.programme for t in text if t.rendition.codec is Codec.VTT and any(s.samples for s in t.segments)
     }

@@ -1,4 +1,4 @@
-"""Publishing: checking that a release is complete, and then making it visible in an order that never lies.
+"""Publishing: check that a release is complete, then make it visible, in an order that never exposes a part of it.
 
 Media playlists come before the manifests that name them, these before the document, and that before the pointer. At no
 instant does a visible manifest name an object that is missing, whichever write is the last one that happens. A release
@@ -38,7 +38,7 @@ ID_CHARACTERS = 20
 HISTORY = 100
 """Former releases that a pointer remembers."""
 MOVES = 20
-"""How often a move of the pointer is tried again when somebody else has moved it meanwhile."""
+"""How often a move of the pointer is retried if another process has moved it meanwhile."""
 PROTECTION_FIELDS = frozenset({"kid", "later_kids", "lead_segments", "period_segments", "hdcp", "protection", "copies"})
 """Left out of outlines where they are empty, so that the ids of releases stay what they were before these existed."""
 SUBMITTED = "submitted"
@@ -53,7 +53,7 @@ class Placed:
         presentation: What its manifests describe.
         is_current: Whether it is the title's current one; not where a newer request has been published already.
         newer: The current release of a newer request, if that is why this one is not current; else empty.
-        held: Whether it waits for somebody to publish it.
+        held: Whether it waits to be published.
     """
 
     presentation: Presentation
@@ -64,7 +64,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The mark of a release that waits for somebody to publish it.
+    """The mark of a release that waits to be published.
 
     Attributes:
         at: When it was made: UTC, ISO 8601.
@@ -115,7 +115,7 @@ def hold(store: Store, presentation: Presentation, *, submitted_at: str, reason:
 
 
 def held_since(store: Store, title: str, release: str, pointer: Current | None) -> str:
-    """Since when a release waits for somebody to publish it; empty if it does not.
+    """Since when a release waits to be published; empty if it does not.
 
     The mark of a release that has been current since is void: whoever published it was killed before removing it.
     """
@@ -186,7 +186,7 @@ def move(store: Store, title: str, release: str, *, submitted_at: str) -> Curren
             etag = None
         known = read_pointer(store, title)
         if etag is None and known is not None:
-            continue  # somebody else has just been here
+            continue  # another process has just done it
         newer = known is not None and _newer(submitted_at, known.submitted_at)
         if known is not None and not newer and (known.release == release or _newer(known.submitted_at, submitted_at)):
             return known

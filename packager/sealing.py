@@ -1,4 +1,4 @@
-"""Which tracks of a title are encrypted, with which key, and what they are called in the store: pure, and no secrets.
+"""Decide which tracks of a title are encrypted, with which key, and under which id. Pure, without secrets.
 
 An encrypted track is a track of its own. Its name follows from the clear track's name, the scheme and the key, so that
 encrypting while encoding and encrypting a clear release afterwards make the same track, and an interrupted job goes on

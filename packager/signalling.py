@@ -1,4 +1,4 @@
-"""What manifests tell DRM systems about a key: ``pssh`` boxes, PlayReady objects and addresses, as pure functions.
+"""DRM signalling of a key in manifests: ``pssh`` boxes, PlayReady objects and addresses, as pure functions.
 
 Comes in: the public names of keys. Goes out: a `Signal` for each system and key. No secret is needed for any of them.
 

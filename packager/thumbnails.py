@@ -1,4 +1,4 @@
-"""Thumbnails for players that know neither of the manifests' ways: a WebVTT index.
+"""Thumbnails for players that read them from neither HLS nor DASH: a WebVTT index.
 
 Each cue names a sheet and, behind it, the place of one thumbnail.
 

@@ -1,4 +1,4 @@
-"""One door for all rules, chosen by number."""
+"""Dispatch to a player's rule by its number."""
 
 from cdn_sim.compiling import Array, called, inlined
 from cdn_sim.players.bola import bola

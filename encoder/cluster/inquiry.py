@@ -1,4 +1,4 @@
-"""Questions to a scheduler and its workers, which may have no headend, or another one.
+"""Ask a scheduler and its workers what they have installed: they may lack headend, or have another version.
 
 Functions here travel by value: each imports what it needs inside, and uses nothing else of this module.
 """

@@ -1,4 +1,4 @@
-"""A worker's side: a task is carried out, tells how far it is, and notices when it is to stop."""
+"""The worker's side: run a task, report its progress, and stop it when it is cancelled."""
 
 import pickle
 import time
@@ -30,7 +30,7 @@ class TaskRun:
         on_frames: Gets the number of frames done.
         on_encoded: Called when what remains needs next to no CPU and memory, so that the next task may begin.
         on_wait: Gets a line for people when the task has to wait for something, such as the store.
-        name: The run's own: the task's id, the attempt and something random; empty where nobody gave it one.
+        name: The run's own: the task's id, the attempt and something random; empty if it has none.
     """
 
     task: Any

@@ -1,4 +1,4 @@
-"""Colour: what a master leaves unsaid, what becomes of HDR and of wide gamuts in renditions, and what can't be shown.
+"""Colour: fill in what a master does not state, convert HDR and wide gamuts for renditions, refuse what can't be shown.
 
 Sources: ITU-T H.273 (names); ITU-R BT.2408 (reference white); Dolby Vision Streams Within the ISO Base Media File
 Format, version 2.1.2, and Dolby Vision Profiles and Levels, version 1.3.3 (profiles).
@@ -15,15 +15,15 @@ from headend.core.errors import MasterError
 from headend.core.media import Colour, DolbyVision, Light, Master, VideoRange, VideoRendition, VideoTrack
 
 SDR_COLOUR = Colour("bt709", "bt709", "bt709", "tv", "left")
-"""What tone-mapped renditions are, and those of 8 bits of a wide gamut."""
+"""Colour of tone-mapped renditions, and of 8-bit renditions of wide-gamut masters."""
 WHITE_NITS = 203
 """Reference white of HDR production: ITU-R BT.2408, section 2.2."""
 HLG_PEAK_NITS = 1000
 """Nominal peak of a display of HLG: ITU-R BT.2100, table 5."""
 USUAL_PEAK_NITS = 1000
-"""What PQ is taken to reach that does not say: the display that most films are graded on."""
+"""Assumed peak of PQ without metadata: that of the displays on which most films are graded."""
 HIGHEST_PEAK_NITS = 10_000
-"""What PQ can say at most."""
+"""The highest value that PQ can code."""
 
 _UNKNOWN = ("unknown", "unspecified", "reserved", "", "gbr")
 """RGB has no matrix of its own, but its renditions need one."""

@@ -79,7 +79,7 @@ def _cue(block: list[str]) -> Cue | None:
 
 
 def _is_empty(block: list[str]) -> bool:
-    """Whether a block is a cue without a text, or a number alone, and nobody misses it."""
+    """Whether a block is a cue without text or a number alone, which can be dropped without a warning."""
     *numbers, last = block
     shaped = len(block) <= 2 and all(map(_NUMBER.fullmatch, numbers))
     return shaped and bool(_TIMES.match(last) or _NUMBER.fullmatch(last))

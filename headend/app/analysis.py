@@ -382,7 +382,7 @@ class Analyst:
         inquiry = Inquiry(
             self._settings, plan.title, plan.master, plan.tool, plan.tool_digest, self._draft.conformed.mended
         )
-        # The longest first: nobody waits for one of them at the end.
+        # Longest first, so that no long task is left alone at the end.
         queue = sorted(tasks, key=lambda task: -task.cost)
         self._run(queue, partial(perform, inquiry), self._clusters, note, tool=plan.tool)
         self._cpu_s += sum(_cpu_s(each) for each in made)

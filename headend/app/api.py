@@ -66,7 +66,7 @@ class Event:
 class Submission:
     """A job that runs; made by `submit`.
 
-    Events can be read once, by `events` or by iterating; `result` and ``await`` read those that nobody has. The job
+    Events can be read once, by `events` or by iterating; `result` and ``await`` read those that were not read. The job
     goes on whether they are read or not.
     """
 
@@ -126,7 +126,7 @@ class Submission:
 
     def _next(self) -> Event | None:
         if (event := self._events.get()) is None:
-            self._events.put(None)  # for others who read
+            self._events.put(None)  # wakes up other readers
         return event
 
     def _read(self) -> None:

@@ -70,7 +70,7 @@ def compare(
         endpoint_url: S3 endpoint of the master.
         deep: Whether all of every rendition is compared; otherwise some places of the smallest picture and of each
             programme of sound, and those behind each gap and overlap of the master's sound.
-        is_stopped: Whether nobody waits for the rest; asked before each place.
+        is_stopped: Whether the comparison was cancelled; asked before each place.
         keys: The keys of encrypted tracks, by their ids.
     """
     key = layout.release_document(title, release)

@@ -120,7 +120,7 @@ class Outcome:
         presentation: What players get.
         is_current: Whether the release is the title's current one.
         newer: The release of a newer request, which is current instead; else empty.
-        held: Whether the release waits for somebody to publish it.
+        held: Whether the release waits for `headend publish`.
         tracks: Renditions, thumbnails and poster in all.
         reused_tracks: Those that an earlier run had finished.
         parts: Chunks of these in all.

@@ -10,7 +10,7 @@ HeadendError
 │   ├── WorkerUnfit      this machine can't run the task; another one may
 │   ├── ChunkRejected    an encoded chunk is not what the plan asked for
 │   │   └── PlanMismatch no attempt would make it so: headend's own fault
-│   ├── TaskCrashed      a task met an error that nobody foresaw: headend's own fault
+│   ├── TaskCrashed      a task met an unexpected error: a fault of headend
 │   └── Cancelled        the task was told to stop
 ├── QualityRefused       a release does not look or sound as the rules want         exit 6
 ├── PackagingError       a release can't be described or does not verify            exit 4
@@ -38,7 +38,7 @@ class HeadendError(Exception):
     retryable: ClassVar[bool] = False
     """Whether the same call may go through later."""
     advice: ClassVar[str] = ""
-    """What every message of this kind ends with."""
+    """Text that is appended to every message of this kind."""
 
     def __init__(self, message: str, **facts: Any) -> None:
         # An error that comes out of a pickle has its advice already.

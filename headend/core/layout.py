@@ -21,7 +21,7 @@ titles/{title}/releases/{release}/poster.jpg            the picture that stands 
 titles/{title}/releases/{release}/outline.json          what manifests of a part of the release are rendered from
 titles/{title}/releases/{release}/release.json          what the release is, for people and tools
 titles/{title}/releases/{release}/deleted.json          since when the release is deleted
-titles/{title}/releases/{release}/held.json             since when the release waits for somebody to publish it
+titles/{title}/releases/{release}/held.json             since when the release waits to be published
 titles/{title}/measurements/{task}.json                 what a task has measured; removed once it is in a report
 titles/{title}/references/{id}.json                     how renditions are compared with their master
 titles/{title}/reports/{release}/report.json            how a release looks; private, as all that follows
@@ -133,12 +133,12 @@ def hold(title: str, id: str) -> str:
 
 
 def sweeps(title: str) -> str:
-    """The folder of the marks of those who are removing something of a title."""
+    """The folder of marks of running removals of a title's objects."""
     return f"{title_path(title)}/sweeps/"
 
 
 def sweep(title: str, id: str) -> str:
-    """The mark of one who is removing something."""
+    """The mark of a running removal."""
     return f"{sweeps(title)}{id}.json"
 
 
@@ -219,7 +219,7 @@ def deleted(title: str, release: str) -> str:
 
 
 def held(title: str, release: str) -> str:
-    """Since when a release waits for somebody to publish it."""
+    """The document that says since when a release waits to be published."""
     return f"{release_path(title, release)}/held.json"
 
 

@@ -1,4 +1,4 @@
-"""What is known of a title's quality, in its store: how renditions are compared, what was measured, reports.
+"""Documents on a title's quality in the store: comparison settings, measurements and reports.
 
 All of it is private: servers give out what they list, and none of this. Each result of a task is a document of its own,
 so that work which was stopped goes on where it stood. Once all is in a report, these documents are removed, and the
@@ -214,7 +214,7 @@ def plain(report: QualityReport) -> dict[str, Any]:
 
 
 def override(store: Store, report: QualityReport, by: Override) -> QualityReport:
-    """Put on record that somebody publishes a release although it failed."""
+    """Record that a release is published although it failed."""
     changed = replace(report, overrides=(*report.overrides, by))
     write_report(store, changed)
     return changed

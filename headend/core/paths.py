@@ -1,4 +1,4 @@
-"""Paths as people write them."""
+"""Paths in user input: expand ``~``."""
 
 import os
 from pathlib import Path

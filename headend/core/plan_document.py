@@ -1,4 +1,4 @@
-"""Plans to and from JSON, with what their commands share written once.
+"""Plans to and from JSON; text that commands share is written once.
 
 A long film has thousands of tasks, whose commands differ in a few words: when a chunk begins and ends. So a plan's
 document has a table of commands, and a task names one of them and fills its places::

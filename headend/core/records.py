@@ -17,7 +17,7 @@ from headend.core.storage import Store
 from headend.core.storage.masters import redact
 
 LOST = "it did not come to its end: its job was stopped, or the worker, scheduler or dispatcher was killed"
-"""The error of a run of which nobody could tell the end."""
+"""The error of a run whose end is unknown."""
 BEGUN_SUFFIX = layout.begun("", "").rpartition("/")[2]
 _BEGUN = re.compile(rf"(.+)-[0-9]+-[0-9a-f]{{8}}{re.escape(BEGUN_SUFFIX)}")
 

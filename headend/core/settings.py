@@ -1,4 +1,4 @@
-"""What a person or the environment sets, as frozen nouns with their defaults.
+"""Settings from users and the environment, as frozen types with their defaults.
 
 Credentials are not here: S3's come from the usual AWS chain, on each machine from its own environment.
 """

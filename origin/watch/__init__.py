@@ -1,4 +1,4 @@
-"""The pages for people: all titles with their posters, and a page to watch one with a player of one's choice.
+"""The web pages: all titles with their posters, and a watch page with a choice of players.
 
 The pages are files of `static`, the same for every title: scripts in them read the manifests, as any player does, and
 learn there what a title has. The players are not kept in the repository: `fetch` brings them from npm, and where that

@@ -19,7 +19,7 @@ def ask(question: str, *, yes: bool) -> None:
 
     Raises:
         click.Abort: No.
-        ConfigError: There is nobody to ask.
+        ConfigError: There is no terminal to ask on.
     """
     if yes:
         return

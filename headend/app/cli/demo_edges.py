@@ -1,4 +1,4 @@
-"""The demo's plant: an origin, a shield and two providers' edges, a real player in front, and who served what."""
+"""The demo with caches: an origin, a shield and two providers' edges, a real player, and which server sent what."""
 
 import shutil
 import tempfile
@@ -95,7 +95,7 @@ def play_through(store: StoreSettings, play: Play) -> tuple[Served, ...]:
 
 
 def served_table(served: tuple[Served, ...]) -> Table:
-    """Lay out who was served from where."""
+    """A table of which server sent how much."""
     viewers = sum(each.bytes for each in served if each.tier == "edge")
     rows = (
         (

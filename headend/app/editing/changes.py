@@ -171,7 +171,7 @@ def without(presentation: Presentation, names: Iterable[str]) -> Presentation:
 
 
 def _first_to_play(audio: Sequence[Track[AudioRendition]]) -> int:
-    """The number of the programme to play unasked: the first one that is made for everybody."""
+    """The number of the default programme: the first one that is not for an impairment."""
     apart = {DISPOSITIONS[role] for role in (AudioRole.COMMENTARY, AudioRole.DESCRIPTION, AudioRole.HEARING_IMPAIRED)}
     plain = (track for track in audio if apart.isdisjoint(track.rendition.roles))
     return next(plain, audio[0]).rendition.track_index

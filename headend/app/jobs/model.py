@@ -38,7 +38,7 @@ class State(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more happens unless somebody asks for it."""
+        """Whether the job is finished, unless a user changes that."""
         return self in (State.DONE, State.FAILED, State.CANCELLED)
 
     @property

@@ -89,7 +89,7 @@ class Queue:
             labels: Names with values.
             notify: URLs that are told of the job's events.
             job: The job's id, if the caller has made one with `new_id`, so that asking twice is harmless.
-            news: Whether the dispatcher is told; who adds many tells it at the end, with `tell_of_many`.
+            news: Whether the dispatcher is notified; callers that add many jobs notify it once, with `tell_of_many`.
 
         Raises:
             ConfigError: The priority is out of range.

@@ -445,7 +445,7 @@ def _loudness(store: Store, presentation: Presentation, keys: Mapping[str, Conte
 
 
 def refuse(report: QualityReport, store: Store) -> None:
-    """Raise `QualityRefused` if a report has failures, unless somebody has published the release although it has."""
+    """Raise `QualityRefused` if a report has failures, unless the release was published despite them."""
     failures = report.failures
     if not failures or report.overrides:
         return

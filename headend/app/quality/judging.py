@@ -160,7 +160,7 @@ def _best(report: QualityReport) -> Iterator[Shortfall]:
 
 
 def is_held(best: RenditionQuality, report: QualityReport) -> bool:
-    """Whether the best rendition of a codec is held to the figures that nobody has asked for."""
+    """Whether the best rendition of a codec is held to the default limits."""
     return min(best.width_px, best.height_px) >= LEAST_LINES and _is_fair(best, report)
 
 

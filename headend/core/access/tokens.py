@@ -123,7 +123,7 @@ class Keyring:
 
 
 def make_key(use: Use) -> Key:
-    """Make a new key, with a name and a secret that nobody can guess."""
+    """Make a new key, with a name and a random secret."""
     return Key(use, secrets.token_hex(4), secrets.token_bytes(SECRET_BYTES))
 
 

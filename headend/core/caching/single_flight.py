@@ -85,4 +85,4 @@ class SingleFlight(Generic[Key, Value]):
         if not self._by_client[client]:
             del self._by_client[client]
         if not flight.cancelled():
-            flight.exception()  # all who wanted to know may have left
+            flight.exception()  # all waiting callers may have been cancelled

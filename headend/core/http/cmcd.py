@@ -1,4 +1,4 @@
-"""What players tell of themselves: Common Media Client Data, from a request's query or headers.
+"""Common Media Client Data: what players report in a request's query or headers.
 
 It is counted, and never part of what is looked up, so that it can't split a cache.
 """

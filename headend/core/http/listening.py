@@ -36,7 +36,7 @@ def listen(host: str, port: int, workers: int = 1) -> list[socket.socket]:
         if workers == 1:
             return [first]
         port = first.getsockname()[1]
-        first.close()  # nobody else had the port, not even somebody who shares it
+        first.close()  # no other process had the port, not even one that shares it
         return [
             socket.create_server((address, port), family=family, backlog=BACKLOG, reuse_port=True)
             for _ in range(workers)

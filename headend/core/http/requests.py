@@ -1,4 +1,4 @@
-"""What a request may look like, before any application sees it."""
+"""Check requests before any application sees them."""
 
 import asyncio
 import re

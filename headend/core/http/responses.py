@@ -1,4 +1,4 @@
-"""What is sent: responses, the representations they come from, and errors that never repeat what a client said."""
+"""Responses, the representations they are made from, and errors that never echo a client's input."""
 
 import gzip
 import hashlib

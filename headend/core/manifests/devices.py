@@ -1,4 +1,4 @@
-"""What kinds of devices play, from ``devices.toml``, for players that don't check by themselves what they can play."""
+"""What each kind of device plays, from ``devices.toml``, for players that don't check it themselves."""
 
 import tomllib
 from collections.abc import Mapping

@@ -96,7 +96,7 @@ SURROUND_LONG_SIDE_PX = 960
 """Smaller pictures go with stereo where there is any: surround sound would cost more than the picture."""
 
 START_AUDIO_BPS = 128_000
-"""Stereo that nobody objects to, on any connection that carries the default picture."""
+"""Stereo of good quality that fits any connection that carries the default picture."""
 
 
 def in_hls(track: AnyTrack | AnyOutlined) -> bool:

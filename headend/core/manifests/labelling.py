@@ -1,4 +1,4 @@
-"""What players show of a programme of sound or text, made safe to stand in a manifest.
+"""Labels of programmes of sound and text, made safe for manifests.
 
 Names, languages and roles come from the master, so they may hold anything.
 """

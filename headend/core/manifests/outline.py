@@ -1,4 +1,4 @@
-"""What manifests are rendered from: a presentation without its single segments.
+"""The input of manifest writers: a presentation without its individual segments.
 
 Publishing writes the outline of a release beside its manifests. Servers read it once, and render from it the manifests
 of any part of the release.

@@ -1,4 +1,4 @@
-"""What the writers of manifests read from tracks."""
+"""Times that manifest writers derive from tracks."""
 
 from headend.core.media import AnyTrack, Thumbnails, Track
 from headend.core.timing import Grid

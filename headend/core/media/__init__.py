@@ -1,4 +1,4 @@
-"""The nouns that cross rooms: what a master is, what it becomes, and what has been made.
+"""The data types that cross rooms: masters, renditions, plans, and what was made of them.
 
 All are frozen; collections are tuples; names end in their unit. ``*_ticks`` count in the timescale that stands beside
 them, ``*_px`` are pixels of the picture as stored unless said otherwise.

@@ -1,4 +1,4 @@
-"""What is learned of a title before it is encoded: how complex each GOP is, and what trial encodes of some came to."""
+"""Analyses of a title before it is encoded: the complexity of each GOP, and the results of trial encodes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What renditions, sound and text can be, in a word each."""
+"""Enumerations: kinds, codecs, ranges, efforts, roles and field orders."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""What is public of a title's protection: schemes, classes of keys and their ids. No noun holds a secret."""
+"""The public part of a title's protection: schemes, key classes and key ids. No type here holds a secret."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""What has been made: receipts of tasks, and what a release consists of."""
+"""Results: receipts of tasks, tracks and releases."""
 
 from dataclasses import dataclass
 from fractions import Fraction

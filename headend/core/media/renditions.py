@@ -1,4 +1,4 @@
-"""What a master becomes: renditions, before any is made."""
+"""Renditions: what is to be made of a master."""
 
 from dataclasses import dataclass
 from fractions import Fraction

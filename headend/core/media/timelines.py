@@ -1,4 +1,4 @@
-"""How the time of a master's stream runs: where it breaks off, and what changes on the way."""
+"""Timelines of a master's streams: gaps, jumps, and parameters that change on the way."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

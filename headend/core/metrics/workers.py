@@ -1,4 +1,4 @@
-"""One exposition for all worker processes of a server, whichever of them is asked.
+"""One exposition for all worker processes of a server; any of them can answer.
 
 Each process exposes its own metrics at a Unix socket that only this user reaches. Samples keep a label that names the
 worker: when a process dies its counters start anew, which Prometheus handles only per time series.

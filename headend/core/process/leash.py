@@ -1,4 +1,4 @@
-"""A child process that dies with its parent.
+"""Start a child process that is killed when its parent dies.
 
 ``python -I -S leash.py PARENT_PID REPORT LIMITS PROGRAM [ARG ...]``
 

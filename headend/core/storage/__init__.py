@@ -1,4 +1,4 @@
-"""Where objects live: one seam, `Store`, with twins in a folder, in S3 and in memory.
+"""Storage: the interface `Store`, with implementations for a folder, S3 and memory.
 
 In: settings. Out: a store, which knows keys and bytes and nothing of what they mean. This file is the door; boto3 is
 imported only when an address in S3 is opened.

@@ -1,4 +1,4 @@
-"""Masters where they were delivered: local files, or objects in S3.
+"""Reading masters at their location: local files, or objects in S3.
 
 A master is never changed and never copied; FFmpeg reads it in place.
 """

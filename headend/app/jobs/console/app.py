@@ -31,9 +31,9 @@ from headend.core.prices import Prices
 
 STATIC = Path(__file__).with_name("static")
 PUSH_S = 2.0
-"""How often pages are told of what has changed."""
+"""How often changes are pushed to pages."""
 LIST_SHARE = 20.0
-"""Between two looks at the queue lies at least so many times what one takes."""
+"""Ratio of the pause between two reads of the queue to the time that a read takes, at least."""
 BODY_BYTES = 4096
 DEFAULT_LIMIT = 500
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
@@ -53,7 +53,7 @@ class CommandBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Console:
-    """The console's state: what is read from the store at most once every `PUSH_S`, for all who look.
+    """The console's state, read from the store at most once every `PUSH_S` and shared by all clients.
 
     Args:
         queue: The jobs.
@@ -100,7 +100,7 @@ class Console:
         app.router.add_get("/api/v1/events", self._events)
         return app
 
-    # --- who may ---
+    # --- authorization ---
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""Who may look, and who may operate: bearer tokens from a file that no other user can read, or from the environment."""
+"""Rights to read and to operate: bearer tokens from a file that no other user can read, or from the environment."""
 
 import hmac
 import os
@@ -26,7 +26,7 @@ class Right(IntEnum):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Tokens:
-    """Tokens with their rights; empty lets everybody operate, which only loopback may do."""
+    """Tokens with their rights; if empty, every client may operate, which only loopback allows."""
 
     secrets: tuple[tuple[bytes, Right], ...] = ()
 

@@ -1,4 +1,4 @@
-"""Colours of scores: red for bad, blue for good, so that people who see no green can read them, too."""
+"""Colours of scores: red for bad, blue for good, so that colour-blind readers can tell them apart."""
 
 from itertools import pairwise
 
