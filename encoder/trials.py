@@ -31,7 +31,7 @@ FINER, FINEST = 4.0, 16.0
 WORTH_VMAF = 2.0
 """What a doubling of the rate must still gain for that."""
 COARSER = {one.codec: one.coarsest_trial_crf for one in VIDEO}
-"""A coarser trial of the smallest size, where the lowest rung needs it."""
+"""A coarser trial of a size, where lower rungs need it."""
 MOST_MEGAPIXELS = 4.2
 """Pixels of all encoders of a task together, in millions: it needs no more memory than two encoders of 1080 lines."""
 MEASURE_MB = 190
@@ -109,7 +109,6 @@ def _further(points: Sequence[TrialPoint], top_vmaf: float, lowest_kbps: Mapping
     by_size: dict[tuple[Codec, int], list[TrialPoint]] = {}
     for point in points:
         by_size.setdefault((point.trial.codec, point.trial.lines), []).append(point)
-    smallest = {codec: min(lines for other, lines in by_size if other is codec) for codec, _ in by_size}
     for (codec, lines), found in by_size.items():
         found.sort(key=lambda point: point.trial.crf)
         for finer, coarser in pairwise(found):
@@ -120,8 +119,23 @@ def _further(points: Sequence[TrialPoint], top_vmaf: float, lowest_kbps: Mapping
         beaten = any(rival.vmaf >= finest.vmaf for rival in rivals)
         if finest.vmaf < top_vmaf and not beaten and crf >= FINEST and _per_doubling(found) >= WORTH_VMAF:
             yield Trial(codec, lines, crf)
-        if lines == smallest[codec] and found[-1].kbps > lowest_kbps.get(codec, 0.0):
+        coarsest = found[-1]
+        smaller = [others for (other, height), others in by_size.items() if other is codec and height < lines]
+        if coarsest.kbps > lowest_kbps.get(codec, 0.0) and not any(_reaches(one, coarsest) for one in smaller):
+            # The smallest size, and larger ones that look best down to here: text and drawings do.
             yield Trial(codec, lines, COARSER[codec])
+
+
+def _reaches(found: Sequence[TrialPoint], other: TrialPoint) -> bool:
+    """Whether a size looks as good as a trial of another one, at its rate."""
+    points = sorted(found, key=lambda point: point.kbps)
+    if other.kbps < points[0].kbps:
+        return False
+    for low, high in pairwise(points):
+        if 0 < low.kbps <= other.kbps < high.kbps:
+            share = log2(other.kbps / low.kbps) / log2(high.kbps / low.kbps)
+            return low.vmaf + share * (high.vmaf - low.vmaf) >= other.vmaf
+    return points[-1].vmaf >= other.vmaf
 
 
 def _per_doubling(found: Sequence[TrialPoint]) -> float:

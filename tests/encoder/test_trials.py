@@ -85,6 +85,30 @@ def test_the_smallest_size_is_tried_coarser_where_the_lowest_rung_needs_it() -> 
     assert further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 130}) == ()
 
 
+def test_a_larger_size_that_looks_best_down_to_its_coarsest_trial_is_tried_coarser() -> None:
+    small = points((20, 900, 60), (28, 300, 50), (36, 120, 40), lines=234)
+    lowest = {Codec.AVC: 85.0}
+
+    def further(vmaf: float) -> list[Trial]:
+        large = points((20, 3000, 96), (28, 1000, 90), (36, 330, vmaf), lines=720)
+        return [
+            trial for trial in further_trials([*small, *large], top_vmaf=95, lowest_kbps=lowest) if trial.lines > 234
+        ]
+
+    # At 330 kb/s, 234 lines come to 50.9.
+    assert further(60) == [Trial(Codec.AVC, 720, 44.0)]
+    assert further(50.5) == []
+
+
+def test_no_size_is_tried_coarser_than_the_lowest_rung_needs() -> None:
+    told = [
+        *points((20, 900, 60), (28, 300, 50), (36, 120, 40), lines=234),
+        *points((20, 3000, 96), (28, 1000, 90), (36, 330, 80), lines=720),
+    ]
+
+    assert further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 400.0}) == ()
+
+
 def test_tasks_hold_one_codec_and_frame_rate_and_no_more_pixels_than_two_encoders_of_1080_lines() -> None:
     sizes = [*SIZES, TrialSize(234, make_video_rendition(codec=Codec.AVC, width_px=416, height_px=234, rate_divisor=2))]
     trials = first_trials(sizes)
