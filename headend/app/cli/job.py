@@ -107,43 +107,26 @@ def _give(job: str, store: StoreSettings, verb: Verb, *, as_json: bool, priority
         console().print(f"job {after.id} ({after.title}) {state}, priority {after.priority}")
 
 
-@command.command("cancel", epilog=options.examples("headend job cancel 20261128t201500123-1a2b3c"))
-@_id
-@options.existing_store
-@options.common
-def cancel(job: str, store: StoreSettings, as_json: bool) -> None:
-    """Cancel a job: a waiting one at once, a running one within seconds.
+def _add_verb(name: str, verb: Verb, help: str) -> None:
+    """Add a command that gives a job one of the verbs without an argument."""
 
-    What was encoded stays in the store, so a retry continues from there.
-    """
-    _give(job, store, Verb.CANCEL, as_json=as_json)
-
-
-@command.command("retry", epilog=options.examples("headend job retry 20261128t201500123-1a2b3c"))
-@_id
-@options.existing_store
-@options.common
-def retry(job: str, store: StoreSettings, as_json: bool) -> None:
-    """Queue a failed or cancelled job again; what was encoded is reused."""
-    _give(job, store, Verb.RETRY, as_json=as_json)
+    @command.command(name, help=help, epilog=options.examples(f"headend job {name} 20261128t201500123-1a2b3c"))
+    @_id
+    @options.existing_store
+    @options.common
+    def give(job: str, store: StoreSettings, as_json: bool) -> None:
+        _give(job, store, verb, as_json=as_json)
 
 
-@command.command("hold", epilog=options.examples("headend job hold 20261128t201500123-1a2b3c"))
-@_id
-@options.existing_store
-@options.common
-def hold(job: str, store: StoreSettings, as_json: bool) -> None:
-    """Hold a queued job, so that it does not start."""
-    _give(job, store, Verb.HOLD, as_json=as_json)
-
-
-@command.command("release", epilog=options.examples("headend job release 20261128t201500123-1a2b3c"))
-@_id
-@options.existing_store
-@options.common
-def release(job: str, store: StoreSettings, as_json: bool) -> None:
-    """Release a held job, so that it can start."""
-    _give(job, store, Verb.RELEASE, as_json=as_json)
+_add_verb(
+    "cancel",
+    Verb.CANCEL,
+    "Cancel a job: a waiting one at once, a running one within seconds.\n\n"
+    "What was encoded stays in the store, so a retry continues from there.",
+)
+_add_verb("retry", Verb.RETRY, "Queue a failed or cancelled job again; what was encoded is reused.")
+_add_verb("hold", Verb.HOLD, "Hold a queued job, so that it does not start.")
+_add_verb("release", Verb.RELEASE, "Release a held job, so that it can start.")
 
 
 @command.command("prioritise", epilog=options.examples("headend job prioritise 20261128t201500123-1a2b3c 90"))
