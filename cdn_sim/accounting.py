@@ -141,5 +141,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     if len(numbers) < 2:
         return float(numbers.mean()), 0.0
     quantiles = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-    quantile = quantiles[len(numbers) - 2] if len(numbers) - 2 < len(quantiles) else 2.0
+    freedom = len(numbers) - 1
+    # Beyond the table, the first terms of the expansion around the normal distribution are right to a thousandth.
+    quantile = quantiles[freedom - 1] if freedom <= len(quantiles) else 1.960 + 2.372 / freedom + 2.82 / freedom**2
     return float(numbers.mean()), float(quantile * numbers.std(ddof=1) / np.sqrt(len(numbers)))

@@ -109,15 +109,18 @@ def cascade(tiers: tuple[tuple[str, int], ...], numbers: Array, sizes: Array) ->
     return tuple(outcomes)
 
 
-@compiled
 def next_uses(numbers: Array, objects: int) -> Array:
     """For each request the number of the next one for the same object, or the number of requests if there is none."""
-    coming = np.full(objects, len(numbers), dtype=np.int32)
-    next_uses = np.empty(len(numbers), dtype=np.int32)
+    found = np.empty(len(numbers), dtype=np.int32)
+    _next_uses(numbers, np.full(objects, len(numbers), dtype=np.int32), found)
+    return found
+
+
+@compiled
+def _next_uses(numbers: Array, coming: Array, found: Array) -> None:
     for request in range(len(numbers) - 1, -1, -1):
-        next_uses[request] = coming[numbers[request]]
+        found[request] = coming[numbers[request]]
         coming[numbers[request]] = request
-    return next_uses
 
 
 @compiled

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cdn_sim import steering
-from cdn_sim.compiling import Array, called, compiled, inlined
+from cdn_sim.compiling import Array, called, compiled, inlined, whole
 from cdn_sim.kernels.state import SPARE
 from cdn_sim.kernels.step import remove, step
 from cdn_sim.players.choosing import choose, downloaded, waited
@@ -172,6 +172,8 @@ class Links(NamedTuple):
 
     Attributes:
         capacity: Bytes per ms.
+        free: What is left of that beside fill, in this tick.
+        load: Share of each edge's link that is reserved in this second.
         rtt_ms: Round trip that each one adds.
         fill: Bytes per ms of proactive fill, by link and bin.
         carried: Bytes that are reserved, by link and second, as a ring.
@@ -184,6 +186,8 @@ class Links(NamedTuple):
     """
 
     capacity: Array
+    free: Array
+    load: Array
     rtt_ms: Array
     fill: Array
     carried: Array
@@ -278,7 +282,7 @@ def reserve(
     tail: Array,
 ) -> float:
     """Find a place for a transfer on a link; returns when its last byte has passed, in ms."""
-    slot = int(start_ms // 1000)
+    slot = whole(start_ms, 1000.0)
     now_ms, left = start_ms, size
     finish_ms = -1.0
     for _ in range(SLOTS - 2):
@@ -289,7 +293,7 @@ def reserve(
         if can > 0.0:
             share = min(can, left)
             carried[link, place] += share
-            traffic[link, min(int(now_ms // BIN_MS), traffic.shape[1] - 1)] += share
+            traffic[link, min(whole(now_ms, float(BIN_MS)), traffic.shape[1] - 1)] += share
             if left <= can + 1e-3:
                 finish_ms = now_ms + span_ms * share / can
                 break
@@ -298,7 +302,7 @@ def reserve(
         slot += 1
     if finish_ms < 0.0:
         tail[link] += left
-        traffic[link, min(int(now_ms // BIN_MS), traffic.shape[1] - 1)] += left
+        traffic[link, min(whole(now_ms, float(BIN_MS)), traffic.shape[1] - 1)] += left
         finish_ms = now_ms
     return finish_ms
 
@@ -318,7 +322,7 @@ def flow(
     """Count a flow on a link from now on until its end."""
     kind = min(max(int(math.log2(rate)), 0), CLASSES - 1)
     weight = min(1.0, (end_ms - start_ms) / TICK_MS)
-    last = min(int(end_ms // TICK_MS), bucket + FLOW_TICKS - 1)
+    last = min(whole(end_ms, float(TICK_MS)), bucket + FLOW_TICKS - 1)
     place = max(last, bucket) % FLOW_TICKS
     active[link, kind] += weight
     wanted[link, kind] += weight * rate
@@ -378,7 +382,7 @@ def advance(
         last_of,
     ) = viewers
     policy_of, room_of, largest_of, up, nodes, totals, heaps, worths, clocks, planned_ms, order, replicas = caches
-    capacity, link_rtt, fill, carried, active, wanted, ending, ending_wanted, share, factors = links
+    capacity, free, load, link_rtt, fill, carried, active, wanted, ending, ending_wanted, share, factors = links
     requests, sent, traffic, seen, views, tail, away, recorded = counts
     seeks_per_ms, fetch_rate, origin_extra_ms, origin_fails, steer_every_ms = rules
 
@@ -389,17 +393,15 @@ def advance(
     sessions = len(start_ms)
     hours = requests.shape[2]
     bins = traffic.shape[1]
-    free = np.zeros(capacity.shape[0])
-    load = np.zeros(edges)
     bucket = cursor[BUCKET]
-    end_bucket = int(until_ms // TICK_MS)
+    end_bucket = whole(until_ms, float(TICK_MS))
 
     while bucket < end_bucket:
         tick_ms = bucket * float(TICK_MS)
         second = bucket // 10
         if bucket % 10 == 0:
             carried[:, (second - 1) % SLOTS] = 0.0
-        bin_now = min(int(tick_ms // BIN_MS), bins - 1)
+        bin_now = min(whole(tick_ms, float(BIN_MS)), bins - 1)
         for link in range(capacity.shape[0]):
             place = (bucket - 1) % FLOW_TICKS
             for kind in range(CLASSES):
@@ -418,7 +420,7 @@ def advance(
                 due_of[arriving] = max(start_ms[arriving], tick_ms)
                 link_of[arriving] = wheel[here]
                 wheel[here] = arriving
-        hour = min(int(tick_ms // HOUR_MS), hours - 1)
+        hour = min(whole(tick_ms, float(HOUR_MS)), hours - 1)
 
         while wheel[here] >= 0:
             session = wheel[here]
@@ -426,7 +428,7 @@ def advance(
             now_ms = due_of[session]
             if now_ms >= tick_ms + TICK_MS:
                 # Not yet: it goes round once more.
-                place = min(int(now_ms // TICK_MS), bucket + WHEEL - 1) % WHEEL
+                place = min(whole(now_ms, float(TICK_MS)), bucket + WHEEL - 1) % WHEEL
                 link_of[session] = wheel[place]
                 wheel[place] = session
                 continue
@@ -476,7 +478,7 @@ def advance(
                         edge_of[session] = chosen
                         steer_of[session] = now_ms + steer_every_ms
 
-                    step_s = (int(now_ms // 2000) + offset_of[session]) % factors.shape[1]
+                    step_s = (whole(now_ms, 2000.0) + offset_of[session]) % factors.shape[1]
                     rate = max(1e-3, kbps_of[session] / 8.0 * factors[access_of[session], step_s])
                     finish_ms, latency_ms, transfer_ms = now_ms, rtt_ms, 0.0
                     failed = False
@@ -706,7 +708,7 @@ def advance(
                 cursor[ACTIVE] -= 1
             else:
                 due_of[session] = next_ms
-                place = min(max(int(next_ms // TICK_MS), bucket), bucket + WHEEL - 1) % WHEEL
+                place = min(max(whole(next_ms, float(TICK_MS)), bucket), bucket + WHEEL - 1) % WHEEL
                 link_of[session] = wheel[place]
                 wheel[place] = session
         bucket += 1

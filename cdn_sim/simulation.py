@@ -191,6 +191,8 @@ class Site:
         self._transit = float(capacity[edges])
         self.links = Links(
             capacity,
+            np.zeros(links),
+            np.zeros(edges),
             np.array([0.0] * edges + [self.isp.transit.rtt_ms, scenario.origin.link.rtt_ms]),
             np.zeros((links, days * BINS_PER_DAY)),
             np.zeros((links, SLOTS)),

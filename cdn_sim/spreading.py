@@ -1,19 +1,19 @@
 """Runs on many processes: a task is an alternative, a seed and a provider; its result is a tally.
 
 Tasks are independent and draw their random numbers by position, so results don't depend on where or in which order
-they run. With one worker everything happens in this process; otherwise Dask moves scenarios (kilobytes) and tallies
-(hundreds of kilobytes), nothing else.
+they run. With one worker everything happens in this process. Several are processes of this machine (`cdn_sim.crew`), or
+a Dask cluster that runs already; only scenarios (kilobytes) and tallies (hundreds of kilobytes) move.
 """
 
-import logging
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
-from cdn_sim import simulation
+from cdn_sim import crew, simulation
 from cdn_sim.accounting import Tally
 from cdn_sim.catalogue import Release
 from cdn_sim.model import Scenario
@@ -88,8 +88,19 @@ def run(
 
             yield task, perform(task, releases, traces, on_day)
         return
-    with _client(scheduler, min(workers, len(todo))) as client:
+    if scheduler is None:
+        work = partial(perform, releases=tuple(releases), traces=dict(traces or {}))
+        silent = partial(_tell, on_progress, len(todo))
+        for done, found in enumerate(crew.work(todo, work, workers, on_silence=silent, silence_s=HEARTBEAT_S), 1):
+            _tell(on_progress, len(todo), done)
+            yield found
+        return
+    with _client(scheduler) as client:
         yield from _collect(client, todo, releases, traces, on_progress)
+
+
+def _tell(on_progress: Callable[[str], None], runs: int, done: int) -> None:
+    on_progress(f"{done} of {runs} runs done")
 
 
 def _collect(
@@ -109,7 +120,7 @@ def _collect(
         try:
             future = done.get(timeout=HEARTBEAT_S)
         except queue.Empty:
-            on_progress(f"{len(todo) - left} of {len(todo)} runs done")
+            _tell(on_progress, len(todo), len(todo) - left)
             continue
         left -= 1
         task = futures[future]
@@ -121,7 +132,7 @@ def _collect(
                 f"{task.alternative}, seed {task.seed}, failed on the cluster: {error or 'its workers are gone'}; "
                 "look at the workers' logs, or give them more memory"
             )
-        on_progress(f"{len(todo) - left} of {len(todo)} runs done")
+        _tell(on_progress, len(todo), len(todo) - left)
         yield task, future.result()
 
 
@@ -130,26 +141,11 @@ def _on_worker(task: Task, shared: tuple[Sequence[Release], Mapping[str, Sequenc
 
 
 @contextmanager
-def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
-    dask: Any = import_module("dask")
+def _client(scheduler: str) -> Iterator[Any]:
     distributed: Any = import_module("distributed")
-    with ExitStack() as stack:
-        if scheduler is not None:
-            try:
-                yield stack.enter_context(distributed.Client(scheduler, timeout=CONNECT_S))
-            except (OSError, ValueError) as error:
-                raise ConfigError(
-                    f"no Dask scheduler answers at {scheduler}: start one with 'dask scheduler'"
-                ) from error
-            return
-        stack.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
-        cluster = distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            silence_logs=logging.CRITICAL,
-        )
-        yield stack.enter_context(distributed.Client(stack.enter_context(cluster)))
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT_S)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no Dask scheduler answers at {scheduler}: start one with 'dask scheduler'") from error
+    with client:
+        yield client

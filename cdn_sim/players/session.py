@@ -95,6 +95,7 @@ def watch(
         float(buffer_ms),
         may_abandon,
         row,
+        np.zeros(2),
         qualities,
     )
     seen = rates[qualities]
@@ -179,10 +180,10 @@ def _play(
     most_ms: float,
     may_abandon: bool,
     row: Array,
+    link: Array,
     qualities: Array,
 ) -> tuple[float, float, int]:
     segments, count = sizes.shape
-    link = np.zeros(2)
     link[1] = periods[0, 0]
     buffer_ms, play_ms, stall_ms, stalls = 0.0, 0.0, 0.0, 0
     segment = 0

@@ -4,6 +4,7 @@ A document is one JSON object ``{"kind": "Receipt", "version": 1, "body": {…}}
 ``"24000/1001"``, enums as their values, tuples as arrays. Reading checks types and names the field that is wrong.
 """
 
+import re
 from collections.abc import Collection
 from fractions import Fraction
 from threading import Lock
@@ -15,6 +16,8 @@ from headend.core.errors import StorageError
 
 VERSION = 1
 Noun = TypeVar("Noun")
+_RATIO = re.compile(r"-?[0-9]{1,500}(?:/[0-9]{1,500})?")
+"""A fraction as it is written; Python also reads ``9e999999999``, for as long as it takes to write that out."""
 
 
 def _plain(value: Any) -> Any:
@@ -25,6 +28,8 @@ def _plain(value: Any) -> Any:
 
 def _rich(kind: type[Any], value: Any) -> Any:
     if kind is Fraction:
+        if isinstance(value, str) and _RATIO.fullmatch(value) is None:
+            raise ValueError("expected a fraction such as 24000/1001")
         return Fraction(value)
     raise NotImplementedError(f"{kind.__name__} has no place in a document")
 

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -182,6 +182,24 @@ def test_a_damaged_job_with_news_in_the_outbox_keeps_no_dispatcher_from_its_work
     assert process.returncode == 0, err
     assert any("a notification can't be delivered" in json.loads(line)["text"] for line in out.splitlines())
     assert store.get(layout.outbox(damaged, 0, 0)) == b""
+
+
+@pytest.mark.parametrize("document", [layout.job_request, layout.job_status])
+def test_a_document_that_is_damaged_while_its_job_runs_ends_neither_the_job_nor_its_dispatcher(
+    document: Callable[[str], str], queue: Queue, store: Store, tmp_path: Path
+) -> None:
+    master = make_film(tmp_path / "film.mov", frame_count=100, size=(160, 90))
+    film, later = add(queue, store, master, "film"), add(queue, store, master, "later", 40)
+    with dispatching(store, "--until-idle", "--max-jobs", "1") as process:
+        wait_until(lambda: queue.read(film).state is State.RUNNING)
+        store.put(document(film), b"{")
+        queue.tell_of_many()  # as when somebody has queued many jobs: all running ones are looked at
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    said = [json.loads(line)["text"] for line in out.splitlines()]
+    assert "film: done" in said and "later: done" in said
+    assert current_pointer(store, "film") and current_pointer(store, "later")
+    assert queue.read(later).state is State.DONE
 
 
 def test_sigterm_puts_running_jobs_back_and_leaves_no_process(queue: Queue, store: Store, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from encoder.cluster import Failed
+from encoder.tool import ffmpeg_path
 from headend.app import pipeline
 from headend.app.jobs.model import Verb
 from headend.app.jobs.queue import Queue
@@ -210,6 +211,22 @@ def test_a_full_scratch_disk_sends_a_task_to_another_worker(film: Path, tmp_path
     said = failed[0].error.message
     assert re.search(r"scratch folder \S+ is full: the task needs .* MB and .* MB are free", said), said
     assert not verify(open_store(store), "film").findings
+
+
+def test_scratch_files_lie_in_the_folder_that_was_given_and_none_is_left(film: Path, tmp_path: Path) -> None:
+    scratch, told = tmp_path / "scratch", tmp_path / "told"
+    scratch.mkdir()
+    recorder = tmp_path / "ffmpeg"
+    recorder.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {told}\nexec {ffmpeg_path()} "$@"\n')
+    recorder.chmod(0o755)
+    options = ("--title", "film", "--ladder", "smoke", "--only-codecs", "avc", "--no-thumbnails", "--workers", "1")
+    done = headend(
+        "submit", film, *options, "--store", tmp_path / "store", "--scratch", scratch, HEADEND_FFMPEG=str(recorder)
+    )
+    assert done.returncode == 0, done.stderr
+    outputs = {Path(word).parent for word in told.read_text().splitlines() if word.endswith(".mp4") and "avc-" in word}
+    assert outputs and all(scratch in folder.parents for folder in outputs), outputs
+    assert not [path for path in scratch.rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
 # --- stores -------------------------------------------------------------------------------------------------------

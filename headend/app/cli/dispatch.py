@@ -85,6 +85,7 @@ def command(
     back into the queue; what was encoded is kept.
 
     HEADEND_WEBHOOK_SECRET signs notifications. HEADEND_CONSOLE_TOKENS may hold the lines of --http-tokens.
+    The command of --hook gets HEADEND_JOB_ID, HEADEND_JOB_TITLE, HEADEND_JOB_STATE and HEADEND_STORE.
     """
     opened = open_store(store)
     check_writable(opened)
@@ -103,7 +104,12 @@ def command(
     except ValueError as error:
         raise ConfigError(f"--hook {hook!r} is not a command: {error}") from error
     dispatcher = Dispatcher(
-        store, cluster, max_jobs=max_jobs, say=say, notifier=Notifier(opened, words), until_idle=until_idle
+        store,
+        cluster,
+        max_jobs=max_jobs,
+        say=say,
+        notifier=Notifier(opened, words, _store_variables(store)),
+        until_idle=until_idle,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: dispatcher.stop())
@@ -119,6 +125,12 @@ def command(
     with Server(make, host, port) as server:
         say(Line(f"console at {server.url}"))
         dispatcher.run()
+
+
+def _store_variables(store: StoreSettings) -> dict[str, str]:
+    """What lets a headend that the hook command runs find the same store."""
+    endpoint = {} if store.endpoint_url is None else {"AWS_ENDPOINT_URL_S3": store.endpoint_url}
+    return {"HEADEND_STORE": store.url, **endpoint}
 
 
 def _tokens(file: Path | None) -> rights.Tokens:

@@ -127,10 +127,9 @@ def _existing_folder(_ctx: click.Context, _param: click.Parameter, value: str | 
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> Fraction:
-    try:
+    seconds = Fraction(0)
+    if re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,9}|/[1-9][0-9]{0,8})?", value, re.ASCII):
         seconds = Fraction(value)
-    except (ValueError, ZeroDivisionError):
-        seconds = Fraction(0)
     if seconds <= 0:
         raise click.BadParameter(f"{value!r} is not a number of seconds above 0, such as 6 or 5.005.")
     return seconds

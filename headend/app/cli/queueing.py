@@ -15,8 +15,8 @@ from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.wording import printable
 from headend.app.jobs import lists
 from headend.app.jobs.model import DEFAULT_PRIORITY, JobRequest, label_of, new_id
-from headend.app.jobs.notifying import check_url
 from headend.app.jobs.queue import READERS, Queue
+from headend.app.jobs.webhooks import check_url
 from headend.app.request import Request
 from headend.core import layout
 from headend.core.errors import ConfigError

@@ -20,6 +20,7 @@ from headend.app import pipeline
 from headend.app.jobs.accounting import Ledger
 from headend.app.jobs.backlog import Backlog
 from headend.app.jobs.console.view import RunningJob, RunRecord, Timeline, WorkerRecord
+from headend.app.jobs.delivering import Courier
 from headend.app.jobs.forecast import Pace, Rest, left_s
 from headend.app.jobs.lease import RENEW_S, Lease, LeaseLost
 from headend.app.jobs.metrics import DispatcherMetrics
@@ -129,8 +130,9 @@ class Dispatcher:
         self._timeline = Timeline()
         self._cluster_state = ClusterState()
         self._figures = DispatcherMetrics()
-        self._telling: dict[tuple[str, int], threading.Thread] = {}
-        """The last delivery to each receiver of each job."""
+        self._courier = Courier(
+            self._notifier, lambda letter, text: say(Line(f"{letter.title}: {text}", letter.delivery.job))
+        )
         self._lease = Lease(self._store, whoami())
         self._round_s = time.monotonic()
         """When the main thread began to go round last."""
@@ -379,8 +381,21 @@ class Dispatcher:
         running.thread = threading.Thread(target=self._go, args=(running, cluster), name=job.id, daemon=True)
         running.thread.start()
 
+    def _read_again(self, running: _Running) -> Job | None:
+        """A running job as it stands in the queue; None if a document of it is damaged or gone."""
+        try:
+            return self._queue.read(running.job.id)
+        except HeadendError as error:
+            if error.retryable:
+                raise
+            text = f"{running.job.title}: goes on, but commands for it can't be read: {error.message}"
+            self._say(Line(text, running.job.id))
+            return None
+
     def _take_commands(self, running: _Running, cluster: SharedCluster) -> None:
-        job = self._queue.read(running.job.id)
+        job = self._read_again(running)
+        if job is None:
+            return
         if job.priority != running.job.priority:
             running.job = replace(running.job, priority=job.priority)
             cluster.prioritise(job.id, job.priority)
@@ -470,7 +485,7 @@ class Dispatcher:
 
     def _end(self, running: _Running, state: State, why: str) -> None:
         # Commands that came while it ran have had their effect, or have none.
-        now = self._queue.read(running.job.id)
+        now = self._read_again(running) or running.job
         status = replace(running.job.status, taken=now.taken, priority=now.priority)
         running.job = replace(running.job, status=status, priority=now.priority)
         if running.job.state is state:  # the store went away while this was written
@@ -588,22 +603,16 @@ class Dispatcher:
 
     def _deliver(self, job: Job, deliveries: Iterable[Delivery]) -> None:
         """Deliver events in the background; each receiver gets those of a job in order."""
-        self._telling = {key: thread for key, thread in self._telling.items() if thread.is_alive()}
+        letters = []
         for delivery in deliveries:
-            key = (delivery.job, delivery.position)
-            thread = threading.Thread(
-                target=self._deliver_one, args=(job, delivery, self._telling.get(key)), name="telling", daemon=True
-            )
-            self._telling[key] = thread
-            thread.start()
-
-    def _deliver_one(self, job: Job, delivery: Delivery, before: threading.Thread | None) -> None:
-        if before is not None:
-            before.join()
-        try:
-            self._notifier.deliver(job, delivery)
-        except HeadendError as error:  # it stays in the outbox
-            self._say(Line(f"{job.title}: a notification has to wait: {error.message}", job.id))
+            letter = self._notifier.letter(job, delivery)
+            if letter is None:
+                self._notifier.forget(delivery)
+            else:
+                letters.append(letter)
+        if letters:
+            self._courier.add(letters)
+            self._courier.start()
 
     def _halt(self, cluster: SharedCluster) -> None:
         """Stop all jobs, and put them back into the queue if the lease is still held."""
@@ -623,9 +632,7 @@ class Dispatcher:
             except StorageError as error:  # another dispatcher takes it up again
                 self._say(Line(f"{running.job.title}: its state is not on record: {error.message}", running.job.id))
         self._running.clear()
-        deadline_s = time.monotonic() + LAST_WORDS_S
-        for thread in self._telling.values():  # what is not delivered by then lies in the outbox
-            thread.join(max(0.0, deadline_s - time.monotonic()))
+        self._courier.wait(LAST_WORDS_S)  # what is not delivered by then lies in the outbox
 
 
 def _note_of(outcome: Outcome) -> str:

@@ -97,6 +97,11 @@ class Watcher:
         self._recorded: set[str] = set()
         """Records that were found before: a folder of old masters costs no request for each of them."""
 
+    @property
+    def remembered(self) -> frozenset[str]:
+        """Records that it does not look for again."""
+        return frozenset(self._recorded)
+
     def look(self) -> tuple[Ingested, ...]:
         """Look once; returns what was taken or refused now.
 
@@ -106,6 +111,7 @@ class Watcher:
         found = {info.key: info for info in self._ingest.list("")}
         self._seen = {key: seen for key, seen in self._seen.items() if key in found}
         done = []
+        asked: set[str] = set()
         for key, info in found.items():
             if PurePosixPath(key).suffix.lower() in MASTERS and self._whole(info, found):
                 url, version = self._address(key), _version(info)
@@ -113,10 +119,12 @@ class Watcher:
                 record = layout.ingested(digest(url, version))
                 # What was refused is looked at again when its sidecar was corrected.
                 refusal = layout.ingested(digest(url, f"{version} {_version(beside) if beside else ''}"))
+                asked |= {record, refusal}
                 if not self._known(record, refusal):
                     taken = self._take(info, version, found)
                     self._store.put(record if taken.job else refusal, documents.write(taken))
                     done.append(taken)
+        self._recorded &= asked  # those of files that have gone are of no use any more
         return tuple(done)
 
     def _known(self, *records: str) -> bool:

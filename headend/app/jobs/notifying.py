@@ -7,27 +7,16 @@ and receivers drop repeats by the event's id. No receiver waits for another one.
 
 import os
 import shlex
-import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import urllib3
-
+from headend.app.jobs import hooks, webhooks
 from headend.app.jobs.events import SECRET_VARIABLE, body_of, event, secret_of, signed_headers
 from headend.app.jobs.model import Job, JobRequest, utc_now
+from headend.app.jobs.webhooks import Refusal
 from headend.core import documents, layout
-from headend.core.errors import ConfigError
 from headend.core.storage import Store
-
-ATTEMPTS = 6
-"""Deliveries of an event before it goes to the dead-letter list."""
-BACKOFF_S = 2.0
-"""Wait before the second attempt; doubles with each, so that all take about a minute."""
-ANSWER_S = 10.0
-"""How long a receiver may take to answer."""
-HOOK_S = 60.0
-"""How long the command may run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +55,30 @@ class DeadLetter:
     body: str
 
 
-def check_url(url: str) -> str:
-    """Return ``url`` if events can be sent there; raises `ConfigError` if not."""
-    try:
-        parsed = urllib3.util.parse_url(url)
-    except urllib3.exceptions.LocationParseError:
-        parsed = urllib3.util.Url()
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.auth:
-        raise ConfigError(f"{url[:80]!r} is not an http:// or https:// address without a password in it")
-    return url
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An event as one receiver gets it.
+
+    Attributes:
+        delivery: Which event, and which receiver.
+        receiver: The address; empty for the hook command.
+        event_id: The event's id.
+        title: The job's title.
+        state: The job's state from then on.
+        body: The event.
+    """
+
+    delivery: Delivery
+    receiver: str
+    event_id: str
+    title: str
+    state: str
+    body: bytes
+
+    @property
+    def lane(self) -> tuple[str, int]:
+        """What the letters have in common that must arrive in order."""
+        return self.delivery.job, self.delivery.position
 
 
 def shown(url: str) -> str:
@@ -88,14 +92,13 @@ class Notifier:
     Args:
         store: Where the dead-letter list lies.
         hook: A command that gets each event on its standard input; empty for none.
-        sleep: Waits for seconds.
+        variables: Environment of that command, on top of this process's.
     """
 
-    def __init__(self, store: Store, hook: Sequence[str] = (), sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, store: Store, hook: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> None:
         self._store = store
         self._hook = tuple(hook)
-        self._sleep = sleep
-        self._pool = urllib3.PoolManager(timeout=ANSWER_S, retries=False)
+        self._variables = dict(variables or {})
         secret = os.environ.get(SECRET_VARIABLE)
         self._secret = secret_of(secret) if secret else None
 
@@ -129,63 +132,47 @@ class Notifier:
         """Take an event out of the outbox."""
         self._store.delete(layout.outbox(delivery.job, delivery.number, delivery.position))
 
-    def deliver(self, job: Job, delivery: Delivery) -> None:
-        """Deliver an event; one that its receiver does not take goes to the dead-letter list.
+    def letter(self, job: Job, delivery: Delivery) -> Letter | None:
+        """What a receiver gets; None if there is no such receiver any more.
 
         Args:
             job: As it stands, or later.
-            delivery: What to deliver; a receiver that is not there any more is passed over.
+            delivery: Which event, and which receiver.
+        """
+        addresses = job.request.notify
+        if delivery.position >= len(addresses) and not self._hook:
+            return None
+        told = event(job, delivery.number)
+        receiver = addresses[delivery.position] if delivery.position < len(addresses) else ""
+        state = job.history[delivery.number].state.value
+        return Letter(delivery, receiver, str(told["id"]), job.title, state, body_of(told))
+
+    def send(self, letter: Letter) -> Refusal | None:
+        """Send a letter once; returns why its receiver did not take it, or None."""
+        if letter.receiver:
+            headers = signed_headers(letter.event_id, letter.body, sent_s=int(time.time()), secret=self._secret)
+            return webhooks.post(letter.receiver, headers, letter.body)
+        told = {hooks.JOB_ID: letter.delivery.job, hooks.JOB_TITLE: letter.title, hooks.JOB_STATE: letter.state}
+        error = hooks.run(self._hook, letter.body, {**self._variables, **told})
+        return Refusal(error, is_final=True) if error else None
+
+    def settle(self, letter: Letter, error: str | None) -> None:
+        """Take a letter out of the outbox; one that was not taken goes to the dead-letter list.
+
+        Args:
+            letter: The letter.
+            error: Why it was not taken, None if it was.
 
         Raises:
-            StorageError: The dead-letter list can't be written.
+            StorageError: The store refuses.
         """
-        told = event(job, delivery.number)
-        body, addresses = body_of(told), job.request.notify
-        receiver, error = "", None
-        if delivery.position < len(addresses):
-            url = addresses[delivery.position]
-            receiver, error = shown(url), self._post(url, str(told["id"]), body)
-        elif self._hook:
-            receiver, error = shlex.join(self._hook), self._run(body, job, delivery.number)
+        delivery = letter.delivery
         if error:
-            letter = DeadLetter(job.id, delivery.number, receiver, utc_now(), error, body.decode())
-            self._store.put(layout.dead_letter(job.id, delivery.number, delivery.position), documents.write(letter))
+            receiver = shown(letter.receiver) or shlex.join(self._hook)
+            dead = DeadLetter(delivery.job, delivery.number, receiver, utc_now(), error, letter.body.decode())
+            key = layout.dead_letter(delivery.job, delivery.number, delivery.position)
+            self._store.put(key, documents.write(dead))
         self.forget(delivery)
-
-    def _post(self, url: str, event_id: str, body: bytes) -> str | None:
-        """Send an event; what went wrong at the last attempt, or None."""
-        error = ""
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                self._sleep(BACKOFF_S * 2 ** (attempt - 1))
-            headers = signed_headers(event_id, body, sent_s=int(time.time()), secret=self._secret)
-            try:
-                answer = self._pool.request(
-                    "POST", url, body=body, headers=headers, redirect=False, preload_content=False
-                )
-                answer.close()  # what it says beside its status is not read: it may be endless
-            except urllib3.exceptions.HTTPError as failure:
-                error = f"{type(failure).__name__}: no answer from {urllib3.util.parse_url(url).host}"
-                continue
-            if 200 <= answer.status < 300:
-                return None
-            error = f"status {answer.status}"
-            if answer.status in (400, 401, 403, 404, 405, 410, 413, 415, 422):
-                return error  # the receiver does not want it: asking again changes nothing
-        return error
-
-    def _run(self, body: bytes, job: Job, number: int) -> str | None:
-        state = job.history[number].state.value
-        names = {"HEADEND_JOB": job.id, "HEADEND_TITLE": job.title, "HEADEND_STATE": state}
-        inherited = {name: value for name, value in os.environ.items() if name != SECRET_VARIABLE}
-        try:
-            done = subprocess.run(
-                self._hook, input=body, env={**inherited, **names}, capture_output=True, timeout=HOOK_S, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as failure:
-            return str(failure)
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        return f"exit status {done.returncode}: {' '.join(last)}" if done.returncode else None
 
 
 def _delivery_of(key: str) -> Delivery | None:

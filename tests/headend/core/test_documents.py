@@ -164,3 +164,12 @@ def test_plain_data_holds_no_nouns() -> None:
         "segment_frames": 48,
         "chunk_frames": 96,
     }
+
+
+@pytest.mark.parametrize("wrong", ["9e999999999", "1e5", "1/0", "0.5", "", " 1", "1/2/3", "\u0661", "9" * 501])
+def test_a_fraction_is_written_as_one_or_the_document_is_refused_at_once(wrong: object) -> None:
+    plain = json.loads(documents.write(GRID))
+    name = next(field for field, value in plain["body"].items() if isinstance(value, str) and "/" in value)
+    plain["body"][name] = wrong
+    with pytest.raises(StorageError, match=r"grid can't be read"):
+        documents.read(Grid, json.dumps(plain).encode(), key="grid")

@@ -141,3 +141,20 @@ def test_titles_are_made_of_names() -> None:
     assert slug("My Film (2026)_v3") == "my-film-2026-v3"
     with pytest.raises(ConfigError, match="no title's name"):
         slug("_")
+
+
+def test_what_is_remembered_does_not_grow_with_files_that_have_gone(desk: Desk, clock: Clock) -> None:
+    ingest = MemoryStore()
+    watcher = make_watcher(ingest, MemoryStore(), desk, clock)
+    for day in range(20):
+        ingest.put(f"film-{day}.mov", b"x")
+        ingest.put(f"film-{day}.mov.done", b"")
+        assert len(watcher.look()) == 1
+        assert watcher.look() == ()
+        assert len(watcher.remembered) == 1
+        ingest.delete(f"film-{day}.mov")
+        ingest.delete(f"film-{day}.mov.done")
+    watcher.look()
+    assert not watcher.remembered
+    # A file that comes back is looked up in the store, and not taken again.
+    assert len(desk.jobs) == 20

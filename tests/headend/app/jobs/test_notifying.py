@@ -2,21 +2,36 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import click
+import psutil
 import pytest
 
+from headend.app.cli import cli
+from headend.app.cli.configuring import option_names, variable
+from headend.app.jobs import hooks, webhooks
+from headend.app.jobs.delivering import Courier
 from headend.app.jobs.events import SECRET_VARIABLE, secret_of
-from headend.app.jobs.model import Job, Status, fold
-from headend.app.jobs.notifying import Notifier, check_url, dead_letters
+from headend.app.jobs.model import Job, Status, Verb, fold
+from headend.app.jobs.notifying import Notifier, dead_letters
+from headend.app.jobs.queue import Queue
+from headend.app.jobs.webhooks import check_url
 from headend.core.errors import ConfigError
+from headend.core.settings import StoreSettings
+from headend.core.storage import open_store
 from headend.core.storage.memory import MemoryStore
-from tests.headend.app.jobs.makers import make_job_request
+from tests.headend.app.jobs.makers import make_job_request, make_request
+from tests.support.command_line import ROOT
+from tests.support.waiting import wait_until
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 
@@ -64,11 +79,33 @@ def make_job(*urls: str) -> Job:
     return fold(replace(make_job_request(), notify=urls, labels=(("season", "2"),)), Status(), ())
 
 
+class Clock:
+    """Time that passes only where a courier has nothing to do."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def deliver_all(notifier: Notifier, job: Job) -> list[float]:
+    """Deliver what is in the outbox; returns for how long there was nothing to do in between."""
+    clock, waits = Clock(), list[float]()
+    courier = Courier(notifier, clock=clock)
+    courier.add(filter(None, (notifier.letter(job, delivery) for delivery in notifier.outbox())))
+    while (idle_s := courier.step()) is not None:
+        if idle_s:
+            waits.append(idle_s)
+            clock.now_s += idle_s
+    assert courier.wait(0)
+    return waits
+
+
 def describe(job: Job, hook: tuple[str, ...] = ()) -> tuple[MemoryStore, list[float]]:
-    store, waits = MemoryStore(), list[float]()
-    notifier = Notifier(store, hook, sleep=waits.append)
-    for delivery in notifier.announce(job, 0):
-        notifier.deliver(job, delivery)
+    store = MemoryStore()
+    notifier = Notifier(store, hook)
+    notifier.announce(job, 0)
+    waits = deliver_all(notifier, job)
     assert notifier.outbox() == ()
     return store, waits
 
@@ -112,31 +149,98 @@ def test_a_receiver_that_is_not_there_costs_a_dead_letter_and_no_job() -> None:
     assert "no answer from 127.0.0.1" in dead_letters(store)[0].error
 
 
+def test_a_receiver_that_answers_byte_by_byte_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "ANSWER_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def dribble() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                while True:
+                    connection.sendall(b"H")
+                    time.sleep(0.05)
+
+        threading.Thread(target=dribble, daemon=True).start()
+        refusal = webhooks.post(f"http://127.0.0.1:{server.getsockname()[1]}/", {}, b"{}")
+    assert refusal is not None and not refusal.is_final and "no answer from 127.0.0.1" in refusal.error
+
+
 def test_what_was_announced_stays_in_the_outbox_until_it_is_delivered(receiver: Receiver) -> None:
     store, job = MemoryStore(), make_job(receiver.url, "http://127.0.0.1:9/hook")
     announced = Notifier(store).announce(job, 0)
     assert len(announced) == 2
 
-    later = Notifier(store, sleep=lambda _: None)
+    later = Notifier(store)
     assert later.outbox() == announced
-    later.deliver(job, announced[0])
+    letter = later.letter(job, announced[0])
+    assert letter is not None and later.send(letter) is None
+    later.settle(letter, None)
     assert (later.outbox(), len(receiver.requests)) == (announced[1:], 1)
-    later.deliver(job, announced[1])
+    deliver_all(later, job)
     assert (later.outbox(), [letter.number for letter in dead_letters(store)]) == ((), [0])
 
 
-def test_the_hook_gets_the_event_and_never_the_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SECRET_VARIABLE, SECRET)
+def test_the_hook_gets_the_event_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in hooks.SECRETS:
+        monkeypatch.setenv(name, SECRET)
     out = tmp_path / "out.json"
     program = (
         "import json,os,sys;"
-        f"open({str(out)!r},'w').write(json.dumps([json.load(sys.stdin),os.environ['HEADEND_JOB'],"
-        f"{SECRET_VARIABLE!r} in os.environ]))"
+        f"open({str(out)!r},'w').write(json.dumps([json.load(sys.stdin),"
+        f"[os.environ[name] for name in {(hooks.JOB_ID, hooks.JOB_TITLE, hooks.JOB_STATE)}],"
+        f"[name for name in {hooks.SECRETS} if name in os.environ]]))"
     )
     store, _ = describe(make_job(), (sys.executable, "-c", program))
-    told, job, leaked = json.loads(out.read_text())
-    assert (told["subject"], job, leaked) == ("20261128t200000000-00000a", "20261128t200000000-00000a", False)
+    told, variables, leaked = json.loads(out.read_text())
+    assert told["subject"] == "20261128t200000000-00000a"
+    assert variables == ["20261128t200000000-00000a", "film", "queued"]
+    assert leaked == [] and dead_letters(store) == ()
+
+
+def test_a_headend_that_the_hook_runs_takes_none_of_its_variables_for_an_option(tmp_path: Path) -> None:
+    store = open_store(StoreSettings(str(tmp_path / "store")))
+    queue = Queue(store)
+    first, second = (queue.add(make_request(title), priority=50) for title in ("film", "other"))
+    queue.command(second.id, Verb.HOLD)
+    hook = ("sh", "-c", f'cd "$0" && {sys.executable} -m headend jobs --json > "$HEADEND_JOB_ID"', str(tmp_path))
+    job = queue.read(first.id)
+    notifier = Notifier(store, hook, {"HEADEND_STORE": store.url, "PYTHONPATH": str(ROOT)})
+    notifier.announce(job, 0)
+    deliver_all(notifier, job)
     assert dead_letters(store) == ()
+    listed = json.loads((tmp_path / first.id).read_text())["jobs"]
+    assert {(each["title"], each["state"]) for each in listed} == {("film", "queued"), ("other", "held")}
+
+
+def test_the_variables_of_hooks_are_no_options_variables() -> None:
+    options = {variable(name) for name in option_names(cli, click.Context(cli))}
+    assert "HEADEND_TITLE" in options, "or this compares with nothing"
+    assert options.isdisjoint({hooks.JOB_ID, hooks.JOB_TITLE, hooks.JOB_STATE})
+
+
+def test_a_hook_that_takes_too_long_is_stopped_with_what_it_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "HOOK_S", 0.5)
+    pid = tmp_path / "pid"
+    error = hooks.run(("sh", "-c", f"sleep 600 & echo $! > {pid}; wait"), b"", {})
+    assert error is not None and "took longer than" in error
+    wait_until(lambda: not psutil.pid_exists(int(pid.read_text())) or _is_dead(int(pid.read_text())))
+
+
+def _is_dead(pid: int) -> bool:
+    return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_hook_that_writes_without_end_takes_no_memory_and_says_its_last_line() -> None:
+    program = "import sys\nfor _ in range(3000): sys.stderr.write('x' * 10000 + '\\n')\nsys.exit('the end')"
+    assert hooks.run((sys.executable, "-c", program), b"y" * 200_000, {}) == "exit status 1: the end"
+
+
+@pytest.mark.parametrize("command", [("/nowhere/hook",), ("a\0b",)])
+def test_a_hook_that_cannot_be_started_is_on_the_list(command: tuple[str, ...]) -> None:
+    store, waits = describe(make_job(), command)
+    assert len(dead_letters(store)) == 1 and waits == []
 
 
 def test_a_hook_that_fails_is_on_the_list() -> None:
