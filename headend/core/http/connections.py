@@ -242,7 +242,7 @@ class Connection(web.RequestHandler):
         self.head_deadline_s = math.inf
         self.keep_alive(True)  # aiohttp's timer counts from the last request that it has seen: it is ended
         self.idle_deadline_s = server.now_s + server.limits.keepalive_s
-        request = Request(known.method, known.target, known.headers, self.client, self.local)
+        request = Request(known.method, known.target, known.headers, self.client, self.local, b"")
         body = b"" if known.method == hdrs.METH_HEAD else response.body
         transport.write(b"".join((response.head, server.date_line, _END, body)))
         if transport.get_write_buffer_size():
