@@ -85,7 +85,7 @@ def levels(loudness_target: LoudnessTarget, told: str) -> tuple[Loudness, ...]:
     wanted = sorted(set(loudness_target.layouts))
     if not found.keys() >= set(wanted):
         raise ToolFailed(
-            "FFmpeg measured no loudness; look at what it told", argv=list(loudness_target.argv), stderr=told
+            "FFmpeg measured no loudness; see its output with --verbose", argv=list(loudness_target.argv), stderr=told
         )
     return tuple(
         level(loudness_target, layout, integrated_lufs=integrated, range_lu=spread, true_peak_dbtp=peak)

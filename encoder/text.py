@@ -60,7 +60,7 @@ def choose(
     there = {track.number: track for track in _embedded(probe)}
     labels = {choice.source: choice for choice in choices if not choice.is_sidecar}
     if twice := [source for source, times in Counter(choice.source for choice in choices).items() if times > 1]:
-        raise ConfigError(f"--subtitles: {twice[0]} is given twice; say all of it in one")
+        raise ConfigError(f"--subtitles: {twice[0]} is given twice; combine both in one")
     names = {CAPTIONS if track.codec == PICTURE_CAPTIONS else str(number) for number, track in there.items()}
     if strange := [source for source in (*labels, *(embedded or ())) if source not in names]:
         option = "--subtitles" if strange[0] in labels else "--embedded-text"

@@ -454,7 +454,7 @@ def _is_surround(track: AudioTrack) -> bool:
     """
     if not track.speakers:
         raise MasterError(
-            f"audio {track.label} has {track.channels} channels and nothing says what they are; "
+            f"audio {track.label} has {track.channels} channels in no known layout; "
             f"pick those to deliver, such as --audio {track.index}.0+{track.index}.1"
         )
     return holds_surround(track.speakers)

@@ -72,7 +72,7 @@ def _parse(data: bytes, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"ladder {source} is not TOML: {error}; mend that line") from error
+        raise ConfigError(f"ladder {source} is not TOML: {error}; correct that line") from error
 
 
 def _convert(document: dict[str, Any], source: str) -> Ladder:
@@ -83,7 +83,7 @@ def _convert(document: dict[str, Any], source: str) -> Ladder:
         return msgspec.convert(document, Ladder)
     except msgspec.ValidationError as error:
         # msgspec says what is wrong and where: "Expected `int`, got `str` - at `$.video[3].width_px`".
-        raise ConfigError(f"ladder {source}: {str(error).replace('`$.', '`')}; mend that key") from error
+        raise ConfigError(f"ladder {source}: {str(error).replace('`$.', '`')}; correct that key") from error
 
 
 def _unknown_keys(document: dict[str, Any]) -> Iterator[str]:

@@ -124,7 +124,7 @@ def roll(store: Store, title: str, release: str, *, despite_quality: Override | 
             check_objects(store, load(store, title, release))
         except ObjectMissing as error:
             raise ConfigError(
-                f"release {release!r} of {title!r} has lost a track: {error.message}; submit the master again"
+                f"release {release!r} of {title!r} lacks a track: {error.message}; submit the master again"
             ) from None
         if report is not None and refused and despite_quality is not None:
             measured.override(store, report, despite_quality)

@@ -202,7 +202,7 @@ def move(store: Store, title: str, release: str, *, submitted_at: str) -> Curren
             if not release:
                 store.delete(layout.published(title))
             return pointer
-    raise StorageError(f"{key} in {store.url} is moved by others all the time; try again in a moment", key=key)
+    raise StorageError(f"{key} in {store.url} keeps being changed by other processes; try again in a moment", key=key)
 
 
 def read_pointer(store: Store, title: str) -> Current | None:

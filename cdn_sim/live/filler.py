@@ -43,9 +43,9 @@ def read_plan(path: Path) -> FillPlan:
         plan = documents.read(FillPlan, path.read_bytes(), key=str(path))
         _starts_s(plan)
     except (OSError, StorageError, ValueError) as error:
-        raise ConfigError(f"--fill {path} is no fill plan; make one with 'headend fill plan': {error}") from error
+        raise ConfigError(f"--fill {path} is not a fill plan; make one with 'headend fill plan': {error}") from error
     if not (0 < plan.hours <= 24 and plan.mbps > 0 and plan.budget_bytes >= 0):
-        raise ConfigError(f"--fill {path}: its hours, mbps or budget_bytes are impossible; make it anew")
+        raise ConfigError(f"--fill {path}: its hours, mbps or budget_bytes are impossible; make it again")
     return plan
 
 

@@ -55,7 +55,7 @@ class Child:
         except (TimeoutError, ValueError, KeyError) as error:
             last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
             raise ConfigError(
-                f"headend {self.words[0]} did not start: {' '.join(last) or 'it said nothing'}"
+                f"headend {self.words[0]} did not start: {' '.join(last) or 'it printed nothing'}"
             ) from error
 
     async def kill(self) -> None:

@@ -135,7 +135,7 @@ class Steering:
         """Nothing more is counted than the server does."""
 
     def note(self, name: str, health: Health) -> None:
-        """Take in what an edge said of itself, or that it said nothing."""
+        """Take in what an edge said of itself, or that it printed nothing."""
         known = self._health[name]
         self._rises[name] = self._rises[name] + 1 if health.is_up else 0
         is_up = health.is_up and (known.is_up or self._rises[name] >= RISES)

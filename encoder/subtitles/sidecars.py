@@ -68,13 +68,13 @@ def identify(url: str, endpoint_url: str | None = None) -> Sidecar:
     try:
         parsed = _parsed(data, codec, url)
     except (av.FFmpegError, IndexError) as error:
-        raise MasterError(f"{url} begins as {codec}, but can't be read; have it exported anew") from error
+        raise MasterError(f"{url} begins as {codec}, but can't be read; have it exported again") from error
     if not parsed.cues:
-        raise MasterError(f"{url} has no cue: it is empty or damaged; have it exported anew")
+        raise MasterError(f"{url} has no cue: it is empty or damaged; have it exported again")
     if long := next((cue for cue in parsed.cues if len(cue.text) > MOST_CUE_CHARACTERS), None):
         raise MasterError(
             f"{url}: the cue at {cues.clock(long.start_ms)} has {len(long.text):,} characters, more than a screen "
-            "holds; an empty line or a time is missing in it: have it exported anew"
+            "holds; an empty line or a time is missing in it: have it exported again"
         )
     times_ms = tuple((cue.start_ms, cue.end_ms) for cue in parsed.cues)
     return Sidecar(replace(file, digest=_digest(data)), codec, times_ms, parsed.skipped_lines)

@@ -55,13 +55,13 @@ def read(data: bytes, url: str) -> model.ContentDocument:
         document = reader.to_model(Xml.ElementTree(root))
     except DefusedXmlException as error:
         raise MasterError(
-            f"{url} declares a DTD or entities, which timed text never needs: have it exported anew", facts=str(error)
+            f"{url} declares a DTD or entities, which timed text never needs: have it exported again", facts=str(error)
         ) from None
     except Xml.ParseError as error:
-        raise MasterError(f"{url} is broken XML ({error}); have it exported anew") from None
+        raise MasterError(f"{url} is broken XML ({error}); have it exported again") from None
     except Exception as error:
         # The reader meets nonsense with whatever comes of it.
-        raise MasterError(f"{url} is no TTML that can be read; have it exported anew", reason=repr(error)) from None
+        raise MasterError(f"{url} is no TTML that can be read; have it exported again", reason=repr(error)) from None
     if document is None or document.get_body() is None:
         raise MasterError(f"{url} is XML, but no TTML with a body; give SRT, WebVTT, ASS or TTML")
     return document

@@ -57,12 +57,12 @@ def read(data: bytes, *, key: str = "plan") -> EncodePlan:
         document = msgspec.json.decode(data)
         kind, version = document["kind"], document["version"]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
-        raise StorageError(f"{key} is no plan: {error}", key=key) from None
+        raise StorageError(f"{key} is not a plan: {error}", key=key) from None
     if kind != KIND:
-        raise StorageError(f"{key} is no plan, but a document of kind {kind!r}", key=key)
+        raise StorageError(f"{key} is not a plan, but a document of kind {kind!r}", key=key)
     if version != VERSION:
         raise StorageError(
-            f"{key} is a plan of version {version!r}, and this headend reads version {VERSION}: make it anew with "
+            f"{key} is a plan of version {version!r}, and this headend reads version {VERSION}: make it again with "
             "'headend plan'",
             key=key,
         )

@@ -53,7 +53,9 @@ def _bring(folder: Path, player: Player) -> None:
         try:
             subprocess.run(argv, cwd=scratch, check=True, capture_output=True, timeout=TIMEOUT_S)
         except (OSError, subprocess.SubprocessError) as error:
-            raise ConfigError(f"npm could not bring {spec}; check the network and npm's registry: {error}") from error
+            raise ConfigError(
+                f"npm could not download {spec}; check the network and npm's registry: {error}"
+            ) from error
         with tarfile.open(next(Path(scratch).glob("*.tgz"))) as archive:
             member = archive.extractfile(f"package/{player.path}")
             script = member.read() if member is not None else b""

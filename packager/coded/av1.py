@@ -382,7 +382,7 @@ class _FrameHeader:
     def _reference(self, number: int) -> _Saved:
         found = self._references[number]
         if found is None:
-            raise PackagingError("an AV1 frame refers to one that is not there")
+            raise PackagingError("an AV1 frame refers to a missing frame")
         return found
 
     def _skip_presentation_time(self) -> None:
@@ -418,7 +418,7 @@ class _FrameHeader:
     def _read_inter(self, *, resilient: int, integer_vectors: int) -> None:
         bits, sequence = self.bits, self._sequence
         if sequence.order_bits and bits.flag():
-            raise PackagingError("AV1 that leaves its references to be guessed can't be encrypted")
+            raise PackagingError("AV1 with inferred references can't be encrypted")
         for _ in range(_REFERENCES):
             self._used.append(bits.u(3))
             bits.skip(sequence.delta_id_bits)

@@ -207,7 +207,7 @@ def _read_references(bits: Bits, number: int, sets: list[_References], *, in_sli
         sign = bits.flag()
         delta = (1 - 2 * sign) * (bits.ue() + 1)
         if back > number:
-            raise PackagingError("an HEVC picture set is predicted from one that is not there")
+            raise PackagingError("an HEVC picture set is predicted from a missing one")
         other = sets[number - back]
         distances = [*(d for d, _ in other.before), *(d for d, _ in other.after)]
         used, kept = [], []

@@ -329,7 +329,7 @@ def test_only_what_holds_5_1_gets_rungs_of_5_1(channels: int, layout: str, surro
 
 @pytest.mark.parametrize(("channels", "layout"), [(0, ""), (16, "16 channels"), (5, "")])
 def test_channels_of_which_nothing_is_known_are_refused(channels: int, layout: str) -> None:
-    with pytest.raises(MasterError, match=f"audio 3 has {channels} channels and nothing says"):
+    with pytest.raises(MasterError, match=f"audio 3 has {channels} channels in no known layout"):
         fit(STUDIO, make_probe(audio=(make_audio_track(index=3, channels=channels, layout=layout),)))
 
 

@@ -73,7 +73,7 @@ def command(
     """
     if not budgets:
         if policies or not reading.is_decision_log(log):
-            raise ConfigError("how large is the cache? Give --disk-bytes, such as --disk-bytes 500G,1T,2T")
+            raise ConfigError("the size of the cache is missing: give --disk-bytes, such as --disk-bytes 500G,1T,2T")
         return _check(log, as_json)
     requests = reading.read(log)
     if requests.note:

@@ -259,9 +259,7 @@ def _choice_of(choice: AudioFileChoice, probe: Probe) -> AudioChoice:
 
 def _check(file: str, presentation: Presentation, found: AudioTrack, probe: Probe, start_s: Fraction) -> None:
     if not found.speakers:
-        raise MasterError(
-            f"{file} has {found.channels} channels and nothing says what they are; deliver mono, stereo, 5.1 or 7.1"
-        )
+        raise MasterError(f"{file} has {found.channels} channels in no known layout; deliver mono, stereo, 5.1 or 7.1")
     check_length(file, presentation.title, found, start_s=start_s, film_s=presentation.grid.duration_s)
     timing.check(probe.master, [found], start_s=start_s, most_s=DEFAULT_MOST_SOUND_GAP_S, option="")
 

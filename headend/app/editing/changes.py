@@ -200,7 +200,7 @@ def relabelled(presentation: Presentation, label: Label) -> Presentation:
     _check_name(presentation, rendition, label)
     if isinstance(rendition, AudioRendition):
         if label.role is not None and label.role not in list(AudioRole):
-            raise ConfigError(f"{label.role!r} is no role of sound; use one of {', '.join(AudioRole)}")
+            raise ConfigError(f"{label.role!r} is not a role of sound; use one of {', '.join(AudioRole)}")
         index = rendition.track_index
         return replace(
             presentation,
@@ -211,7 +211,7 @@ def relabelled(presentation: Presentation, label: Label) -> Presentation:
         )
     if isinstance(rendition, TextRendition):
         if label.role is not None and label.role not in list(TextRole):
-            raise ConfigError(f"{label.role!r} is no role of text; use one of {', '.join(TextRole)}")
+            raise ConfigError(f"{label.role!r} is not a role of text; use one of {', '.join(TextRole)}")
         programme = rendition.programme
         return replace(
             presentation,

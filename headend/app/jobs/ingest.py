@@ -194,7 +194,7 @@ def slug(name: str) -> str:
     """
     found = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-")
     if not found:
-        raise ConfigError(f"no title's name can be made of {name!r}: give one as title in a sidecar {name}{SIDECAR}")
+        raise ConfigError(f"no title name can be derived from {name!r}: give one as title in a sidecar {name}{SIDECAR}")
     return found
 
 

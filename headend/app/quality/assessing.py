@@ -129,7 +129,7 @@ def _master(presentation: Presentation) -> Master:
     if presentation.master is None:
         raise ConfigError(
             f"release {presentation.release} of {presentation.title!r} does not say which master it was made of; "
-            "submit the master again, which encodes nothing anew"
+            "submit the master again, which encodes nothing again"
         )
     return presentation.master
 
@@ -144,7 +144,7 @@ def _references(store: Store, presentation: Presentation) -> tuple[Reference, ..
         return found
     raise ConfigError(
         f"the store does not say how release {presentation.release} of {presentation.title!r} was made from its "
-        "master; submit the master again, which encodes nothing anew"
+        "master; submit the master again, which encodes nothing again"
     )
 
 
@@ -163,7 +163,7 @@ def _measuring(
         if made.digest == reference.digest:
             return reference, made
     raise ConfigError(
-        f"this headend reads {master.url} in another way than the one that encoded it; submit the master again"
+        f"this headend reads {master.url} differently from the version that encoded it; submit the master again"
     )
 
 

@@ -20,7 +20,7 @@ def open_keys(address: str, *, private_key: str | None = None) -> KeyStore:
         ConfigError: It is none of these.
     """
     if address in ("env:", "cpix:"):
-        raise ConfigError(f"{address!r} names nothing; {_SOURCES}")
+        raise ConfigError(f"{address!r} is not a key source; {_SOURCES}")
     if address.startswith("env:"):
         return EnvironmentKeys(address.removeprefix("env:"))
     if address.startswith("cpix:"):

@@ -138,7 +138,7 @@ def run(
     if reason is not None:
         raise ToolFailed(f"{name} {reason} and was stopped", **facts)
     if child.returncode != 0:
-        last = next((line for line in reversed(tail) if line.strip()), "it said nothing")
+        last = next((line for line in reversed(tail) if line.strip()), "it printed nothing")
         raise ToolFailed(f"{name} failed with status {child.returncode}: {last}", **facts)
     return Finished(cpu_s, time.monotonic() - started, peak_memory_bytes, stderr)
 

@@ -298,7 +298,7 @@ def _check_endpoint(endpoint: str) -> None:
         address = ip_address(urlsplit(endpoint).hostname or "")
         if address.is_link_local or str(address) == _METADATA:
             raise ConfigError(
-                "an S3 endpoint is no link-local address: clouds keep secrets there; give the server's own"
+                "an S3 endpoint can't be a link-local address: clouds serve secrets there; give the server's own"
             )
 
 

@@ -77,16 +77,16 @@ def broken(change: str) -> bytes:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("older", "is a plan of version 1, and this headend reads version 2: make it anew"),
+        ("older", "is a plan of version 1, and this headend reads version 2: make it again"),
         ("version", "is a plan of version 3"),
-        ("other", "is no plan, but a document of kind 'Grid'"),
+        ("other", "is not a plan, but a document of kind 'Grid'"),
         ("no command", "film.json can't be read"),
         ("too few", "film.json can't be read"),
         ("too many", "film.json can't be read"),
         ("no table", "film.json can't be read"),
         ("no grid", "film.json can't be read"),
-        ("no object", "film.json is no plan"),
-        ("no JSON", "film.json is no plan"),
+        ("no object", "film.json is not a plan"),
+        ("no JSON", "film.json is not a plan"),
     ],
 )
 def test_what_is_no_plan_of_today_is_refused(change: str, message: str) -> None:

@@ -38,7 +38,7 @@ def test_npm_that_fails_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     npm.write_text("#!/bin/sh\nexit 1\n")
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(ConfigError, match=r"npm could not bring hls\.js@"):
+    with pytest.raises(ConfigError, match=r"npm could not download hls\.js@"):
         fetch.fetch(tmp_path)
 
 

@@ -162,8 +162,8 @@ def test_a_file_from_windows_is_read(tmp_path: Path, capsys: pytest.CaptureFixtu
     ("address", "told"),
     [
         ("", "keys come from a file"),
-        ("env:", "names nothing"),
-        ("cpix:", "names nothing"),
+        ("env:", "is not a key source"),
+        ("cpix:", "is not a key source"),
         ("env:NOT_SET_ANYWHERE", "is not set"),
         ("https://keys.example/x", "keys come from a file"),
         ("speke+", "over https:// only"),
