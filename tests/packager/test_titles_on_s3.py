@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import secrets
 import signal
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ from headend.core.settings import StoreSettings
 from headend.core.storage import Store, open_store
 from headend.core.storage.base import ObjectInfo
 from packager import garbage, lifecycle
-from packager.publishing import read_pointer
+from packager.publishing import now, read_pointer
 from tests.packager.test_lifecycle import check_release, edit, kept_releases, plan_with, submit
 from tests.support.s3_servers import BUCKET, LocalS3
 
@@ -92,12 +93,7 @@ class TitleOnS3(RuleBasedStateMachine):
     def start(self) -> None:
         self.address = StoreSettings(f"s3://{BUCKET}/titles-{secrets.token_hex(4)}", self.server.endpoint_url)
         self.store = open_store(self.address)
-        self.hours = 0
         self.seen: dict[str, tuple[int, str]] = {}
-
-    def time(self) -> str:
-        self.hours += 1
-        return (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.hours)).isoformat()
 
     def do(self, *acts: Act) -> Sequence[int]:
         """Do things side by side; how each ended."""
@@ -119,11 +115,13 @@ class TitleOnS3(RuleBasedStateMachine):
 
     @rule(video=st.integers(1, 3), audio=st.integers(0, 2), writes=writes)
     def submit(self, video: int, audio: int, writes: int | None) -> None:
-        self.do(Act(put, (video, audio, self.time()), writes))
+        self.do(Act(put, (video, audio, now()), writes))
 
     @rule(first=st.integers(1, 3), second=st.integers(1, 3), writes=writes, gc=st.booleans())
     def submit_twice_at_once(self, first: int, second: int, writes: int | None, gc: bool) -> None:
-        older, newer = self.time(), self.time()
+        older = now()
+        time.sleep(0.001)
+        newer = now()
         acts = [Act(put, (first, 1, older), writes), Act(put, (second, 2, newer))]
         ended = self.do(*acts, *([Act(sweep, (0, 30))] if gc else []))
         assert ended[1] == 0
