@@ -106,6 +106,8 @@ def find(
     held, dead = holds.read(store, title, dead_after=DEAD)
     pointer = read_pointer(store, title)
     kept = _kept(store, title, by_release, pointer, {r for hold in held for r in hold.releases}, keep, oldest)
+    if held:
+        kept |= _made_again(store, title, by_release.keys() - kept, {t for hold in held for t in hold.tracks})
     needed = {track for hold in held for track in hold.tracks} | _named(store, title, kept, by_release, pointer, at)
     going = [release for release in by_release if release not in kept]
     objects = [_last_first(by_release[release]) for release in going]
@@ -212,6 +214,23 @@ def _kept(
             kept.add(release)
     latest = [release for release in past if release in by_release and release not in marked and release not in kept]
     return kept | set(latest[:keep])
+
+
+def _made_again(store: Store, title: str, releases: set[str], held: set[str]) -> set[str]:
+    """The releases that running work may be about to publish anew.
+
+    A release is named by its bytes: a job that makes the same tracks once more finds its files there, and does not
+    write them again.
+    """
+    found = set()
+    for release in releases:
+        try:
+            if not read_release(store, title, release).tracks.keys() <= held:
+                continue
+        except ConfigError:
+            pass  # partly written or partly removed: nobody can tell what it names
+        found.add(release)
+    return found
 
 
 def _named(

@@ -281,6 +281,21 @@ def test_what_running_work_holds_stays_and_what_dead_work_held_goes(store: OldSt
     assert set(going.tracks) == {"av1-a", "vp9-a"} and key in going.objects
 
 
+def test_a_release_that_running_work_may_publish_anew_stays(store: OldStore) -> None:
+    plan = plan_with()
+    old = submit(store, plan, at="2026-01-01T00:00:00+00:00")
+    submit(store, plan_with(1), at="2026-01-02T00:00:00+00:00")
+    later = datetime.now(UTC) + LATER
+    with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit"):
+        assert garbage.find(store, "film", keep=0, at=later).releases == ()
+        store.put(layout.deleted("film", old), documents.write(lifecycle.Deleted("2026-01-03T00:00:00+00:00")))
+        store.delete(layout.release_document("film", old))
+        assert garbage.find(store, "film", keep=0, at=later).releases == (), (
+            "an earlier gc was killed while it removed it"
+        )
+    assert garbage.find(store, "film", keep=0, at=later).releases == (old,)
+
+
 def test_receipts_stay_while_work_goes_on(store: OldStore) -> None:
     plan = plan_with(1)
     later = datetime.now(UTC) + LATER
