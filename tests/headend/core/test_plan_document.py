@@ -19,8 +19,8 @@ MOST_BYTES = 10_000_000
 
 @pytest.fixture(scope="module")
 def film() -> EncodePlan:
-    """Two hours of 2160p for a thousand workers."""
-    return plan_of(2.0, 1000, Fraction(30))
+    """Two hours and a quarter of 2160p for a thousand workers."""
+    return plan_of(2.25, 1000, Fraction(30))
 
 
 def test_a_long_film_for_many_workers_is_small_and_comes_back_whole(film: EncodePlan) -> None:
