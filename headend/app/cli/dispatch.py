@@ -1,5 +1,6 @@
 """``headend dispatch``: work through the queue."""
 
+import gc as garbage_collector  # `headend gc` is a module of this package
 import json
 import os
 import shlex
@@ -13,7 +14,6 @@ from headend.app.cli import options
 from headend.app.cli.screen import console
 from headend.app.cli.wording import printable
 from headend.app.jobs.console import rights
-from headend.app.jobs.console.app import Console, Server, address_of
 from headend.app.jobs.dispatcher import MAX_JOBS, Dispatcher, Line
 from headend.app.jobs.notifying import Notifier
 from headend.app.jobs.queue import Queue
@@ -113,9 +113,12 @@ def command(
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: dispatcher.stop())
+    garbage_collector.freeze()  # modules are no garbage: each look at them takes a twentieth of a second
     if listen is None:
         dispatcher.run()
         return
+    from headend.app.jobs.console.app import Console, Server, address_of
+
     tokens = _tokens(tokens_file)
     host, port = address_of(listen, tokens)
 
