@@ -4,7 +4,7 @@ From the cheapest way to the one that always works: the container's own index, a
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -56,6 +56,7 @@ class _Packet:
     keyframe: bool
     discard: bool
     duration_ticks: int = 0
+    place: int = -1
 
     @property
     def shown(self) -> tuple[int | None, bool]:
@@ -75,6 +76,7 @@ class Seen:
         formats: Formats of the picture, where there are several.
         captions: Whether CEA-608 lies beside a frame; None where not all packets were read.
         delay_ticks: By how much frames are later than meant, where only decoding says when they are shown.
+        places: Where in the file packets of the picture lie, in bytes, and when they are shown; in the file's order.
     """
 
     frames: FrameIndex
@@ -84,6 +86,7 @@ class Seen:
     captions: bool | None = None
     text: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     delay_ticks: int = 0
+    places: Sequence[tuple[int, int]] = ()
 
 
 def by_container_index(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
@@ -141,7 +144,9 @@ def by_container_index(container: InputContainer, picture: VideoStream, master: 
     end = (picture.start_time or 0) + (picture.duration or 0)
     end_ticks = end if end > pts[-1] else None
     text = {stream.index: list(_indexed_text(stream)) for stream in text_streams(container)}
-    return Seen(_indexed(pts, _sought_in_mov(dts, late), "container index", end_ticks), first, sound, text=text)
+    places = [(entry.pos, time) for entry, time in zip(entries, times, strict=True)]
+    found = _indexed(pts, _sought_in_mov(dts, late), "container index", end_ticks)
+    return Seen(found, first, sound, text=text, places=places)
 
 
 def by_packets(container: InputContainer, picture: VideoStream, master: Master) -> Seen | None:
@@ -178,7 +183,7 @@ def by_packets(container: InputContainer, picture: VideoStream, master: Master) 
     last = max(shown, key=lambda p: p.pts_ticks or 0)
     end_ticks = pts[-1] + last.duration_ticks if last.duration_ticks > 0 else None
     frames_found = _indexed(pts, _sought(keyframes, shown, container, picture), "packets", end_ticks)
-    return Seen(frames_found, head[0], sound, formats.found(), captions.found, text)
+    return Seen(frames_found, head[0], sound, formats.found(), captions.found, text, places=_places(packets))
 
 
 def by_decoding(container: InputContainer, picture: VideoStream, master: Master) -> Seen:
@@ -191,12 +196,12 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
     sound: dict[int, PacketTimes] = {}
     text: dict[int, list[tuple[int, int]]] = {}
     step = round(1 / (declared_rate(picture) * time_base_of(picture)))
-    times: list[tuple[int | None, bool]] = []
     captions = Watcher(picture)
     watching = (captions.see,)
     formats: list[FormatFrom] = []
+    packets: list[_Packet] = []
     for packet, frames in decoded(container, picture, frame_limit=None, sound=sound, text=text, watching=watching):
-        times += [packet.shown] if packet else []
+        packets += [packet] if packet else []
         first_dts = packet.dts_ticks if packet and first_dts is None else first_dts
         for frame in frames:
             first = first or frame
@@ -210,7 +215,7 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
                 keyframes[len(pts) - 1] = pts[-1] - REORDER_FRAMES * step
     if first is None:
         raise _no_frames(master)
-    restarts.check(master, times, time_base_of(picture))
+    restarts.check(master, [packet.shown for packet in packets], time_base_of(picture))
     pts.sort()
     frames_found = _indexed(pts, keyframes, "packets")
     return Seen(
@@ -221,7 +226,13 @@ def by_decoding(container: InputContainer, picture: VideoStream, master: Master)
         captions.found,
         text,
         _decoder_delay(container, picture, pts[0], first_dts),
+        _places(packets),
     )
+
+
+def _places(packets: Iterable[_Packet]) -> list[tuple[int, int]]:
+    times = ((packet.place, packet.shown[0]) for packet in packets)
+    return [(place, ticks) for place, ticks in times if place >= 0 and ticks is not None]
 
 
 def _decoder_delay(
@@ -328,7 +339,14 @@ def decoded(
 
 
 def _times_of(packet: "Packet[Any]") -> _Packet:
-    return _Packet(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard, packet.duration or 0)
+    return _Packet(
+        packet.pts,
+        packet.dts,
+        packet.is_keyframe,
+        packet.is_discard,
+        packet.duration or 0,
+        -1 if packet.pos is None else packet.pos,
+    )
 
 
 def text_streams(container: InputContainer) -> list[SubtitleStream]:

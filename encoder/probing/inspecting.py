@@ -4,6 +4,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.stream import Discard
 from av.video.stream import VideoStream
@@ -20,13 +21,14 @@ from encoder.probing.opening import (
     opened,
     pictures_of,
     select,
+    time_base_of,
 )
 from encoder.probing.packets import note_sound
 from encoder.probing.picture import video_track, with_formats
 from encoder.probing.sound import decoded_sound, sound_track, subtitle_track
 from encoder.sample_tables import read_movie
 from encoder.subtitles.captions import CODECS
-from encoder.timelines import edits, pace
+from encoder.timelines import edits, interleaving, pace, spans
 from encoder.timelines.spans import PacketTimes
 from headend.core.errors import MasterError
 from headend.core.media import AudioTrack, Master, Probe, VideoTrack
@@ -158,7 +160,7 @@ def _describe(master: Master, container: InputContainer, selected: Selected, see
         container=container.format.name,
         duration_s=Fraction(container.duration or 0, av.time_base),
         video=video,
-        audio=tuple(_with_other_rate(track, video) for track in audio),
+        audio=tuple(_with_other_speed(_with_other_rate(track, video), seen, video, container) for track in audio),
         subtitles=tuple(
             subtitle_track(stream, seen.text.get(stream.index, ()))
             for stream in container.streams.subtitles
@@ -184,3 +186,24 @@ def _with_other_rate(track: AudioTrack, video: VideoTrack) -> AudioTrack:
         return track
     change = pace.rate_by_break(track.timeline, track.sample_rate_hz, start_s=video.start_s, end_s=video.end_s)
     return track if change is None else replace(track, timeline=replace(track.timeline, changes=(change,)))
+
+
+def _with_other_speed(track: AudioTrack, seen: Seen, video: VideoTrack, container: InputContainer) -> AudioTrack:
+    """Counted sound with the place from which on it does not keep pace with the picture beside it."""
+    packets = seen.sound.get(track.index)
+    if packets is None or track.timeline is None or track.timeline.changes or not seen.places:
+        return track
+    if not spans.frame_bytes(track.codec, track.channels) or not track.timeline.even:
+        return track
+    stream = container.streams[track.index]
+    picture_at, picture_ticks = np.asarray(seen.places, np.int64).T
+    change = interleaving.change(
+        np.asarray(packets.places, np.int64),
+        (np.asarray(packets.pts_ticks, np.float64) - packets.pts_ticks[0]) * float(time_base_of(stream)),
+        picture_at,
+        (picture_ticks - picture_ticks[0]).astype(np.float64) * float(video.time_base),
+    )
+    if change is None:
+        return track
+    change = replace(change, at_s=change.at_s + video.start_s)
+    return replace(track, timeline=replace(track.timeline, changes=(change,)))

@@ -40,7 +40,8 @@ def note_sound(sound: dict[int, PacketTimes], packet: "Packet[Any]", codec: str)
     if header:
         times.header = header
     beginning = bytes(memoryview(packet)[: _looked_at(codec)])
-    times.add(packet.pts, packet.duration or 0, packet.size, times.count(beginning) if times.count else 0)
+    samples_held = times.count(beginning) if times.count else 0
+    times.add(packet.pts, packet.duration or 0, packet.size, samples_held, -1 if packet.pos is None else packet.pos)
     _hear(times, codec, packet.pts, beginning)
 
 
@@ -69,9 +70,9 @@ def by_index(container: InputContainer, stream: AudioStream) -> PacketTimes:
     entries = [entry for entry in stream.index_entries if not entry.is_discard]
     times = PacketTimes(header=stream.codec_context.extradata or b"")
     for entry, after in pairwise(entries):
-        times.add(entry.timestamp, max(0, after.timestamp - entry.timestamp), entry.size)
+        times.add(entry.timestamp, max(0, after.timestamp - entry.timestamp), entry.size, place=entry.pos)
     if entries:
-        times.add(entries[-1].timestamp, 0, entries[-1].size)
+        times.add(entries[-1].timestamp, 0, entries[-1].size, place=entries[-1].pos)
     codec = stream.codec_context.codec.canonical_name
     if codec == "opus" or parameters.states_itself(codec):
         most = _MOST_HEADS if is_local(container) else _MOST_REMOTE_HEADS

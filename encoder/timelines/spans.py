@@ -80,6 +80,7 @@ class PacketTimes:
         duration_ticks: How long it lasts; 0 where that is not known.
         size_bytes: How large it is.
         samples: How many samples it holds by its own first bytes; 0 where they don't tell.
+        places: Where in the file it lies, in bytes; -1 where that is not known.
         skipped_samples: Samples at the start of the first packet that are never heard, such as an encoder's delay.
         count: Tells how many samples a packet holds by its first bytes; None where they don't.
         header: The codec's latest header.
@@ -91,6 +92,7 @@ class PacketTimes:
     duration_ticks: "array[int]" = field(default_factory=lambda: array("q"))
     size_bytes: "array[int]" = field(default_factory=lambda: array("q"))
     samples: "array[int]" = field(default_factory=lambda: array("q"))
+    places: "array[int]" = field(default_factory=lambda: array("q"))
     skipped_samples: int = 0
     count: Count | None = None
     header: bytes = b""
@@ -101,12 +103,13 @@ class PacketTimes:
         """Where channels or sample rate change by what packets say, for longer than damage does."""
         return self.kinds.changes(time_base) or self.elements.changes(time_base)
 
-    def add(self, pts_ticks: int, duration_ticks: int, size_bytes: int, samples: int = 0) -> None:
+    def add(self, pts_ticks: int, duration_ticks: int, size_bytes: int, samples: int = 0, place: int = -1) -> None:
         """Take one more packet."""
         self.pts_ticks.append(pts_ticks)
         self.duration_ticks.append(duration_ticks)
         self.size_bytes.append(size_bytes)
         self.samples.append(samples)
+        self.places.append(place)
 
 
 def frame_bytes(codec: str, channels: int) -> int:
