@@ -14,10 +14,11 @@ from typing import Any
 import psutil
 import pytest
 from distributed import Client
+from distributed.security import Security
 
 from encoder import cluster, tool
 from encoder.cluster import Advance, Done, Event, Failed, TaskRun, run_tasks, running
-from encoder.cluster.local import local_workers
+from encoder.cluster.local import local_cluster, local_workers
 from encoder.scheduling import slot_count
 from headend.core.errors import (
     ChunkRejected,
@@ -396,6 +397,16 @@ def test_fewer_workers_are_started_where_a_task_needs_more_memory_than_its_share
 
 
 # --- clusters that are no good ------------------------------------------------------------------------------------
+
+
+def test_nobody_else_on_the_machine_can_use_a_cluster_of_ones_own() -> None:
+    with local_cluster(ClusterSettings(workers=1), []) as client:
+        address = client.scheduler_info()["address"]
+        assert address.startswith("tls://127.0.0.1:")
+        # Without the keys that only this process has, neither plainly nor over TLS.
+        for stranger, security in ((address.replace("tls://", "tcp://"), None), (address, Security.temporary())):
+            with pytest.raises((OSError, TimeoutError)):
+                Client(stranger, security=security, timeout="2s")
 
 
 @pytest.mark.parametrize(
