@@ -241,7 +241,8 @@ class Calibration:
         # Too little memory kills: it grows at once, and shrinks slowly.
         worst = max(memory, default=1.0)
         return Calibration(
-            video,
+            # The same document, whatever came first.
+            {codec: dict(sorted(efforts.items())) for codec, efforts in sorted(video.items())},
             _clamped(self.memory * (worst if worst > 1 else worst**SMOOTHING)),
             _clamped(self.source * source**SMOOTHING),
         )

@@ -9,6 +9,7 @@ import pytest
 
 from encoder.conforming import conform
 from encoder.costs import MOST_OFF, SAFE, Calibration, Costs, Pricing, measured
+from headend.core import documents
 from headend.core.media import Codec, Effort, EncodePlan, EncodeTask, Kind, Receipt, VideoRange
 from tests.encoder.test_planning import INPUTS, make_plan
 from tests.support.nouns import HDR10, TEXT_CODECS, make_audio_rendition, make_video_rendition, make_video_track
@@ -154,6 +155,17 @@ def test_memory_grows_at_once_and_shrinks_slowly() -> None:
     assert Pricing(applied, price().picture, Effort.DRAFT).video_bytes([LARGE]) == pytest.approx(
         2 * price().video_bytes([LARGE]), rel=0.001
     )
+
+
+def test_the_document_does_not_depend_on_the_order_in_which_codecs_were_met() -> None:
+    plan = make_plan()
+    factors = {codec: {Effort.STANDARD: 2.0, Effort.DRAFT: 1.5} for codec in (Codec.HEVC, Codec.AVC)}
+    turned = {codec: dict(reversed(one.items())) for codec, one in reversed(factors.items())}
+    one, other = (
+        documents.write(Calibration(known).learned(plan, receipts(plan, 1.25))) for known in (factors, turned)
+    )
+
+    assert one == other
 
 
 def test_receipts_that_tell_nothing_are_left_out() -> None:
