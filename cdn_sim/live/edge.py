@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from http import HTTPStatus
 
 from aiohttp import hdrs
@@ -41,7 +40,6 @@ from headend.core.http.access_log import AccessLog
 from headend.core.http.blobs import Blob
 from headend.core.http.conditions import CONDITIONS
 from headend.core.http.connections import NO_ROUTE
-from headend.core.http.repeats import Again
 from headend.core.http.requests import Request
 from headend.core.http.responses import File, Response
 from headend.core.http.server import client_key
@@ -304,30 +302,20 @@ class Edge:
 
     # --- documents ---
 
-    def again(self, request: Request) -> Again | None:
-        """How a request is answered again that reads the same: those for manifests without a token."""
-        prepared = self._prepared.get(_asked(request))
-        if prepared is None or not request.headers.keys().isdisjoint(PLAIN):
-            return None
-        return partial(self._still, prepared)
-
     def _prepared_for(self, request: Request) -> Response | None:
-        """The answer that was given before to the same question, if it still holds."""
+        """The answer that was given before to the same question, if it still holds; most hits of manifests end here."""
+        headers = request.headers
         found = self._prepared.get(_asked(request))
-        if found is None or not request.headers.keys().isdisjoint(PLAIN):
+        if found is None or not headers.keys().isdisjoint(PLAIN):
             return None
-        return self._still(found)
-
-    def _still(self, prepared: _Prepared) -> Response | None:
-        """A prepared answer with its age, if it still holds; most hits of manifests end here."""
-        now_s, document = self._clock(), prepared.document
-        if not self._documents.is_fresh(prepared.key, document, now_s):
+        now_s = self._clock()
+        if not self._documents.is_fresh(found.key, found.document, now_s):
             return None
-        age = int(document.age_s + now_s - document.at_s)
-        if age != prepared.age:
-            prepared.age, prepared.aged = age, with_age(prepared.response, age)
+        age = int(found.document.age_s + now_s - found.document.at_s)
+        if age != found.age:
+            found.age, found.aged = age, with_age(found.response, age)
         self.figures.decided("document hit")
-        return prepared.aged
+        return found.aged
 
     async def _document(self, request: Request, rest: str, token: str | None, loops: str) -> Response:
         query = selection.terms(request.query, ORIGIN_TERMS)

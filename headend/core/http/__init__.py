@@ -5,7 +5,6 @@ responses with correct conditionals and ranges, sent from memory or by ``sendfil
 headers, slow readers and bytes in flight. It knows nothing of titles, stores or tokens.
 
 `server` has the server and its limits, `connections` one connection and how responses are sent, `requests` what a
-request may look like, `repeats` requests that are known byte for byte, `conditions` preconditions and ranges,
-`responses` what is sent, `blobs` bodies behind a file descriptor, `listening` and `workers` the sockets and processes,
-`access_log` and `cmcd` what is recorded.
+request may look like, `conditions` preconditions and ranges, `responses` what is sent, `blobs` bodies behind a file
+descriptor, `listening` and `workers` the sockets and processes, `access_log` and `cmcd` what is recorded.
 """

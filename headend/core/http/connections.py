@@ -3,10 +3,6 @@
 aiohttp parses requests and runs a task for each; its own responses copy bodies and have no deadline for slow readers.
 `PreparedResponse` sends what is ready: head and body in one write, or the head and then the body by ``sendfile``. Only
 public names of aiohttp and asyncio are used; ``tests/headend/core/http/test_aiohttp.py`` fails when they change.
-
-Players ask for the same document with the same bytes again and again. Where an application says how such a request is
-answered again (`HttpServer.repeats`), those bytes are looked up before they are parsed, which takes most of the time of
-a small response. That holds for a connection on which each read has brought one whole request so far.
 """
 
 import asyncio
@@ -17,7 +13,6 @@ import os
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +21,7 @@ from aiohttp.http import HttpVersion11
 
 from headend.core.http import responses
 from headend.core.http.blobs import Blob, Incomplete
-from headend.core.http.requests import ReceivedRequest, Request
+from headend.core.http.requests import ReceivedRequest
 from headend.core.http.responses import Response, head_of
 from headend.core.metrics import Counter
 
@@ -55,7 +50,6 @@ _FULL = (
 _CLOSE = b"Connection: close\r\n\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n\r\n"
 _END = b"\r\n"
-_HEAD_END = b"\r\n\r\n"
 
 
 class Connection(web.RequestHandler):
@@ -68,12 +62,6 @@ class Connection(web.RequestHandler):
         is_busy: Whether a request is being answered.
         requests: How many requests have begun.
         is_half_closed: Whether the client said that it sends no more.
-        is_regular: Whether each read so far has brought one whole request, and nothing else.
-        waiting: Such requests that aiohttp has got and that are not answered yet.
-        received: The bytes of the one that waits; empty if there are several.
-        flushing: What was answered again and is not taken by the kernel yet; None if it has everything.
-        idle_deadline_s: When the connection is closed if nothing more comes, in the event loop's time; infinite while
-            aiohttp's own timer runs.
         head_deadline_s: When the head of the next request has to be complete, in the event loop's time.
         write_deadline_s: When the client has to have taken more of the response.
         write_timeout: What ends the response at that time; None while nothing is waited for.
@@ -82,20 +70,15 @@ class Connection(web.RequestHandler):
 
     __slots__ = (
         "client",
-        "flushing",
         "head_deadline_s",
-        "idle_deadline_s",
         "is_busy",
         "is_counted",
         "is_half_closed",
-        "is_regular",
         "local",
         "lost",
-        "received",
         "requests",
         "server",
         "socket",
-        "waiting",
         "write_deadline_s",
         "write_timeout",
     )
@@ -109,13 +92,8 @@ class Connection(web.RequestHandler):
         self.is_busy = False
         self.is_counted = False
         self.is_half_closed = False
-        self.is_regular = server.repeats is not None
-        self.waiting = 0
-        self.received = b""
-        self.flushing: _Flushing | None = None
         self.requests = 0
         self.head_deadline_s = math.inf
-        self.idle_deadline_s = math.inf
         self.write_deadline_s = math.inf
         self.write_timeout: asyncio.Timeout | None = None
         self.lost: asyncio.Future[None] = loop.create_future()
@@ -140,22 +118,13 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Count the connection out."""
         super().connection_lost(exc)
-        if self.flushing is not None:
-            self.server.metrics.gone.inc()
-            self._flushed(sent=False)
         if self.is_counted:
             self.server.release(self)
         if not self.lost.done():
             self.lost.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        """Answer a request that is known byte for byte, or note when the head of another one begins."""
-        if self.is_regular:
-            if not self.waiting and self._answer_again(data):
-                return
-            self.is_regular = _is_one_request(data)
-            self.waiting += 1
-            self.received = data if self.waiting == 1 else b""
+        """Note when the head of a request begins."""
         if not self.is_busy and self.head_deadline_s == math.inf:
             self.head_deadline_s = self.server.now_s + self.server.limits.head_s
         super().data_received(data)
@@ -196,82 +165,18 @@ class Connection(web.RequestHandler):
             return resp, True
         return resp, False
 
-    def resume_writing(self) -> None:
-        """Note that the kernel has everything."""
-        super().resume_writing()
-        if self.flushing is not None:
-            self._flushed(sent=True)
-
     def begin(self) -> None:
         """Note that a request is being answered."""
         self.is_busy = True
         self.requests += 1
-        self.head_deadline_s = self.idle_deadline_s = math.inf
-
-    def answered(self, request: ReceivedRequest, route: str) -> None:
-        """Note that a request is answered and the connection goes on; the same bytes may be answered again."""
-        if not self.is_regular:
-            return
-        self.waiting -= 1
-        if request.has_body or hdrs.UPGRADE in request.headers:
-            self.is_regular = False  # aiohttp's parser may hold some of what follows
-        elif self.received and not self.waiting and self.server.repeats is not None:
-            self.server.repeats.learn(self.received, request, route)
-        self.received = b""
-
-    def _answer_again(self, data: bytes) -> bool:
-        """Answer a request that is known byte for byte; whether it was one."""
-        server, transport = self.server, self.transport
-        assert server.repeats is not None
-        known = server.repeats.get(data)
-        if (
-            known is None
-            or server.is_draining
-            or self.is_half_closed
-            or self.is_busy
-            or transport is None
-            or transport.is_closing()
-        ):
-            return False
-        response = server.repeats.response(data, known)
-        if response is None:
-            return False
-        assert isinstance(response.body, bytes)
-        started_s = monotonic()
-        self.requests += 1
         self.head_deadline_s = math.inf
-        self.keep_alive(True)  # aiohttp's timer counts from the last request that it has seen: it is ended
-        self.idle_deadline_s = server.now_s + server.limits.keepalive_s
-        request = Request(known.method, known.target, known.headers, self.client, self.local, b"")
-        body = b"" if known.method == hdrs.METH_HEAD else response.body
-        transport.write(b"".join((response.head, server.date_line, _END, body)))
-        if transport.get_write_buffer_size():
-            self.is_busy = True
-            self.write_deadline_s = server.loop.time() + server.limits.write_s
-            self.flushing = _Flushing(self.requests, request, known.route, response.status, len(body), started_s)
-        else:
-            server.completed(request, known.route, response.status, len(body), monotonic() - started_s)
-        return True
-
-    def _flushed(self, *, sent: bool) -> None:
-        """Count what was answered again, once the kernel has it or the client has gone."""
-        ended, self.flushing = self.flushing, None
-        assert ended is not None
-        if self.requests == ended.number:  # no other one has begun since
-            self.is_busy = False
-        sent_bytes = ended.size_bytes if sent else 0
-        self.server.completed(ended.request, ended.route, ended.status, sent_bytes, monotonic() - ended.started_s)
 
     def check_deadlines(self, now_s: float) -> None:
         """End what is out of time."""
         if self.write_timeout is not None:
             if self.write_deadline_s <= now_s:
                 self.write_timeout.reschedule(now_s)
-        elif self.flushing is not None:
-            if self.write_deadline_s <= now_s:
-                self.server.metrics.slow_readers.inc()
-                self.reset()
-        elif not self.is_busy and min(self.head_deadline_s, self.idle_deadline_s) <= now_s:
+        elif not self.is_busy and self.head_deadline_s <= now_s:
             self.force_close()
 
     def cut(self) -> None:
@@ -297,34 +202,6 @@ class Connection(web.RequestHandler):
             self.force_close()
         else:
             self.server.loop.call_later(HALF_CLOSED_S, self._close_when_idle, self.requests)
-
-
-@dataclass(frozen=True, slots=True)
-class _Flushing:
-    """A response that is written, and waits for the client to read.
-
-    Attributes:
-        number: Which request of its connection it answers.
-        request: That request.
-        route: Its route.
-        status: HTTP status.
-        size_bytes: Of the body.
-        started_s: When it was begun, monotonic.
-    """
-
-    number: int
-    request: Request
-    route: str
-    status: int
-    size_bytes: int
-    started_s: float
-
-
-def _is_one_request(data: bytes) -> bool:
-    """Whether bytes that follow a whole request are one whole request, if they are HTTP and it has no body."""
-    return (
-        data.endswith(_HEAD_END) and data.find(_HEAD_END) == len(data) - 4 and data.count(b"\n") == data.count(b"\r\n")
-    )
 
 
 class PreparedResponse(web.StreamResponse):
@@ -392,8 +269,6 @@ class PreparedResponse(web.StreamResponse):
             sent_bytes = stop - start
             if self._is_last:
                 await self._linger(transport)
-            else:
-                connection.answered(self._request, self._route)
         except _Cut as cut:
             sent_bytes = cut.sent_bytes
             cut.counter.inc()

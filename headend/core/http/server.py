@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
@@ -15,7 +15,6 @@ from aiohttp import web
 
 from headend.core.http.blobs import InFlightBudget
 from headend.core.http.connections import NO_ROUTE, Connection, PreparedResponse
-from headend.core.http.repeats import Again, Repeats
 from headend.core.http.requests import READING, Methods, ReceivedRequest, Request, check
 from headend.core.http.responses import Response
 from headend.core.metrics import Registry
@@ -139,11 +138,9 @@ class HttpServer(web.Server):
         registry: Where metrics are exported.
         limits: What is allowed.
         methods: What clients may do.
-        again: Says how a request is answered again that reads the same, byte for byte; None if they are all parsed.
 
     Attributes:
         limits: The same.
-        repeats: Requests that are known byte for byte; None if all are parsed.
         metrics: What it counts.
         in_flight: Memory of bodies that are being sent.
         is_draining: Whether each response is the last one of its connection.
@@ -153,19 +150,13 @@ class HttpServer(web.Server):
     """
 
     def __init__(
-        self,
-        application: Application,
-        registry: Registry,
-        limits: Limits = Limits(),
-        methods: Methods = READING,
-        again: Callable[[Request], Again | None] | None = None,
+        self, application: Application, registry: Registry, limits: Limits = Limits(), methods: Methods = READING
     ) -> None:
         # aiohttp's types name its own class of requests, of which its server uses less than `ReceivedRequest` has.
         super().__init__(self._handle, request_factory=ReceivedRequest, handler_cancellation=True)  # type: ignore[arg-type]
         self.limits = limits
         self.metrics = ServerMetrics(registry)
         self.in_flight = InFlightBudget(limits.in_flight_bytes)
-        self.repeats = None if again is None else Repeats(again)
         self.is_draining = False
         self._methods = methods
         self._respond = application.respond
