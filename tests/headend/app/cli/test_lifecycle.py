@@ -118,7 +118,7 @@ def test_players_of_a_running_origin_are_led_to_what_is_current_and_keep_what_th
         (["edit", "film", "--remove", "nothing"], "'film' has no track 'nothing'"),
         (["edit", "film"], "say what to change"),
         (["edit", "film", "--relabel", "avc-90p-60k:fr"], "is a picture; only sound and text have labels"),
-        (["edit", "film", "--relabel", "aac-2.0-96k-en::boss"], "is no role of sound"),
+        (["edit", "film", "--relabel", "aac-2.0-96k-en::boss"], "is not a role of sound"),
         (["edit", "film", "--add-subtitles", "3:de"], "takes files"),
         (["edit", "film", "--add-audio", "film.wav"], "does not read FILE:LANG[:ROLE[:NAME]]"),
         (["edit", "film", "--add-audio", "film.wav:fr:boss"], "'boss' is no role"),
