@@ -1,6 +1,6 @@
 """A title after its first release; whatever is done to it, what is visible is complete."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -36,10 +36,12 @@ def plan_with(video: int = 3, audio: int = 2) -> EncodePlan:
     return make_plan(make_grid(frame_count=200), VIDEO[:video], SOUND[:audio])
 
 
-def submit(store: Store, plan: EncodePlan, *, at: str, held: bool = False) -> str:
+def submit(
+    store: Store, plan: EncodePlan, *, at: str, held: bool = False, sleep: Callable[[float], None] = lambda _: None
+) -> str:
     """What a job does once its tasks are done."""
     finish = hold if held else publish
-    with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit", sleep=lambda _: None):
+    with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit", sleep=sleep):
         store_synthetic(store, plan)
         stock = take(store, plan)
         placed = finish(store, present(plan, fold(store, stock, plan.tracks)), submitted_at=at)

@@ -24,6 +24,7 @@ WRONG = [
     (["submit", "film.mov", "--title", "film", "--workers", "0"], "--workers"),
     (["submit", "film.mov", "--title", "film", "--effort", "most"], "--effort"),
     (["submit", "film.mov", "--title", "film", "--segment-seconds", "0"], "'0' is not a number of seconds above 0"),
+    (["submit", "film.mov", "--title", "film", "--segment-seconds", "9e999999999"], "'9e999999999' is not a number of"),
     (["submit", "film.mov", "--title", "film", "--chunk-seconds", "1/0"], "'1/0' is not a number of seconds above 0"),
     (["submit", "film.mov", "--title", "film", "--chunk-seconds", "long"], "such as 6 or 5.005"),
     (["submit", "film.mov", "--title", "film", "--workers", "2", "--scheduler", "tcp://h:1"], "give one of them"),
