@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -68,13 +69,19 @@ def test_a_second_submit_finishes_what_a_kill_of_everything_left(tmp_path: Path)
 
 
 def test_a_worker_that_dies_costs_one_attempt_and_no_frame(tmp_path: Path) -> None:
-    master = make_film(tmp_path / "master.mp4", frame_count=75, size=(160, 90), codec_args=("-preset", "ultrafast"))
+    master = make_film(tmp_path / "master.mp4", frame_count=100, codec_args=("-preset", "ultrafast"))
     store = open_store(StoreSettings(str(tmp_path / "store")))
+
+    def kill_a_worker() -> bool:
+        for encoder in encoders_of(tmp_path):
+            with suppress(psutil.NoSuchProcess):  # an encoder may end as soon as it has been seen
+                if (worker := psutil.Process(encoder).parent()) is not None:
+                    worker.kill()
+                    return True
+        return False
+
     job = start(master, tmp_path)
-    wait_until(lambda: encoders_of(tmp_path))
-    victim = psutil.Process(encoders_of(tmp_path)[0]).parent()
-    assert victim is not None
-    victim.kill()
+    wait_until(kill_a_worker)
     assert job.wait(240) == 0
     attempts = [info.key for info in store.list("titles/") if "/attempts/" in info.key]
     assert attempts
