@@ -5,20 +5,23 @@ is; both survive scaling, tone mapping, mixing and coding. Places at which nothi
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from encoder.probing import SOUND_CONTAINERS, opened
+from encoder.probing import SOUND_CONTAINERS, forget_order, opened
 from headend.core.media import Master
 
 AROUND_S = Fraction(4)
@@ -85,6 +88,10 @@ def of_sound(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -> 
     expected = alike[around - 2 : around + 3].max()
     if alike[best] < _SURE or abs(off_s) <= SOUND_OFF_S or alike[best] - expected < 5 * _CLEARLY:
         return ""
+    # Sound that repeats itself is found elsewhere, too, and not much better.
+    allowed = round(SOUND_OFF_S * _BIN_HZ)
+    if alike[best] - alike[around - allowed : around + allowed + 1].max() < _CLEARLY:
+        return ""
     how = "early" if off_s > 0 else "late"
     return f"its sound at {float(first_s):.3f} s is {abs(float(off_s)):.3f} s {how} against the master's times"
 
@@ -101,18 +108,24 @@ def of_picture(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -
     with opened(master, input_url) as container:
         stream = container.streams[piece.stream]
         _seek(container, piece.stream, first_s - AROUND_S)
-        for frame in container.decode(stream):
+        held: VideoFrame | None = None
+        for frame in _decoded(container, stream):
             if isinstance(frame, VideoFrame) and frame.pts is not None:
                 at_s = frame.pts * (stream.time_base or Fraction(1))
                 if at_s > last_s:
                     break
                 if at_s >= first_s:
                     meant.append((at_s, _thumb(frame)))
-    if len(meant) < 2:
+                else:
+                    held = frame
+        if held is not None:
+            # A picture is shown until the next one, however long that takes.
+            meant.insert(0, (first_s, _thumb(held)))
+    if not meant:
         return f"it shows something at {float(chosen[0][0]):.3f} s, the master shows nothing"
     meant.sort(key=lambda one: one[0])
     steps = sorted(after[0] - here[0] for here, after in pairwise(meant))
-    allowed_s = PICTURE_OFF_FRAMES * max(steps[len(steps) // 2], Fraction(1, 100))
+    allowed_s = PICTURE_OFF_FRAMES * max(steps[len(steps) // 2] if steps else 0, Fraction(1, 100))
     for at_s, thumb in chosen:
         near = [(time_s, _alike(thumb, other)) for time_s, other in meant if abs(time_s - zero_s - at_s) <= AROUND_S]
         # What is shown: the last frame that begins before, however long it stands.
@@ -138,8 +151,8 @@ def first_frame_s(master: Master, input_url: str, stream: int) -> Fraction:
     """
     with opened(master, input_url) as container:
         picture = container.streams[stream]
-        for frame in container.decode(picture):
-            if frame.pts is not None:
+        for frame in _decoded(container, picture):
+            if isinstance(frame, VideoFrame) and frame.pts is not None:
                 return Fraction(frame.pts * (picture.time_base or Fraction(1)))
     return Fraction(0)
 
@@ -155,6 +168,13 @@ def _seek(container: InputContainer, stream: int, at_s: Fraction) -> None:
         return
     chosen = container.streams[stream]
     container.seek(int(at_s / (chosen.time_base or Fraction(1))), stream=chosen)
+
+
+def _decoded(container: InputContainer, stream: Stream) -> Iterator[Any]:
+    """Frames of a stream; packets that can't be decoded, such as one that a seek has cut, are passed over."""
+    for packet in container.demux(stream):
+        with suppress(av.FFmpegError):
+            yield from packet.decode()
 
 
 def _loudness(container: InputContainer, stream: int, end_s: Fraction | None) -> tuple[Fraction, Numbers]:
@@ -174,7 +194,9 @@ def _loudness(container: InputContainer, stream: int, end_s: Fraction | None) ->
 def _levels(container: InputContainer, stream: Stream, end_s: Fraction | None) -> Iterator[tuple[Fraction, Numbers]]:
     """Time of each decoded frame, and its level in bins."""
     resampler: av.AudioResampler | None = None
-    for frame in container.decode(stream):
+    if isinstance(stream, AudioStream):
+        forget_order(stream)
+    for frame in _decoded(container, stream):
         if not isinstance(frame, AudioFrame) or frame.pts is None or frame.time_base is None:
             continue
         at_s = frame.pts * frame.time_base

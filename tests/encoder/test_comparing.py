@@ -1,0 +1,44 @@
+"""Stretches of a release beside what its master has at their times, for masters that are hard to read."""
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from encoder.comparing import Piece, of_picture
+from tests.support.channels import make_channels
+from tests.support.masters import make_film, master_of, run_ffmpeg
+
+PROGRAM = """
+import sys
+from fractions import Fraction
+from pathlib import Path
+from encoder.comparing import Piece, of_sound
+from tests.support.masters import master_of
+film, made = map(Path, sys.argv[1:])
+for _ in range(20):
+    assert of_sound(master_of(film), str(film), Piece(made, 1), Fraction(0)) == ""
+"""
+
+
+def test_channels_in_an_order_of_their_own_are_compared_without_a_crash(tmp_path: Path) -> None:
+    film = make_channels(tmp_path / "film.mov", ["FR", "FL"], layout="stereo", stated_layout="R L")
+    made = tmp_path / "made.mp4"
+    # Loud and quiet in turn, so that there is something to compare.
+    run_ffmpeg("-i", str(film), "-vn", "-af", "volume='0.2+lt(mod(t,0.5),0.2)':eval=frame", "-c:a", "aac", str(made))
+    argv = [sys.executable, "-c", PROGRAM, str(film), str(made)]
+
+    assert subprocess.run(argv, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("at_s", [0, 6])
+def test_one_picture_is_shown_as_long_as_nothing_follows_it(at_s: int, tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mkv", frame_count=1, size=(160, 90), frame_rate=Fraction(25))
+    made = tmp_path / "made.mp4"
+    run_ffmpeg(
+        "-i", str(film), "-vf", f"loop=loop=10:size=1,setpts=({at_s}+N/25)/TB", "-c:v", "libx264", "-copyts", str(made)
+    )  # fmt: skip
+
+    assert of_picture(master_of(film), str(film), Piece(made, 0), Fraction(0)) == ""
