@@ -382,10 +382,10 @@ def _add_subtitles(path: Path) -> None:
 _MONO_PAIR = (Sound(frequency_hz=1000, layout="mono", codec="pcm_s16le"),) * 2
 
 KINDS: tuple[HardMaster, ...] = (
-    HardMaster("constant rate", "25 frames a second, H.264, BT.709: nothing hard"),
+    HardMaster("constant rate", "25 frames a second, H.264, BT.709: the simple case"),
     HardMaster(
         "film rate, ProRes 4:2:2",
-        "24000/1001 frames a second, 10 bits, 4:2:2: what film editing delivers",
+        "24000/1001 frames a second, 10 bits, 4:2:2: the usual output of film editing",
         suffix="mov",
         picture_rate=_FILM_RATE,
         raw_format="yuv422p10le",
@@ -395,21 +395,21 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "59.94 frames a second",
-        "60000/1001, which low rungs halve",
+        "60000/1001; low rungs get half the rate",
         picture_rate=Fraction(60000, 1001),
         pictures=121,
         codec_args=("-g", "48"),
     ),
     HardMaster(
         "120 frames a second",
-        "twice what is delivered: every second frame is dropped",
+        "twice the highest delivered rate: every second frame is dropped",
         picture_rate=Fraction(120),
         pictures=193,
         codec_args=("-g", "60"),
     ),
     HardMaster(
         "variable rate",
-        "a telephone's: jitter, slow stretches, hiccups",
+        "from a phone: jitter, slow stretches, hiccups",
         suffix="mkv",
         picture_rate=Fraction(30),
         pictures=len(_JITTERED_MS),
@@ -433,7 +433,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "interlaced, not flagged",
-        "fields in a file that says nothing of them: found by looking",
+        "fields in a file that does not declare them: found by analysis",
         size=(640, 480),
         picture_rate=Fraction(50),
         pictures=80,
@@ -468,7 +468,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "portrait, turned by 90°",
-        "a telephone held upright: stored lying, with a display matrix",
+        "a phone held upright: stored as landscape, with a display matrix",
         suffix="mov",
         size=(180, 320),
         filters="transpose=cclock",
@@ -478,7 +478,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "mirrored",
-        "left and right change places, as a telephone's front camera has it: a display matrix says so",
+        "left and right swapped by a display matrix, as from a phone's front camera",
         suffix="mov",
         filters="hflip",
         rewrapped=(("-display_hflip:v:0",), ()),
@@ -496,7 +496,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "Display P3, 10 bits",
-        "a wide gamut in SDR: kept where there are 10 bits, BT.709 in H.264",
+        "a wide gamut in SDR: kept in renditions with 10 bits, BT.709 in H.264",
         suffix="mov",
         colour=DISPLAY_P3,
         raw_format="yuv422p10le",
@@ -519,7 +519,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "Dolby Vision 8.1",
-        "HDR10 with Dolby's metadata beside it: the base layer is what is encoded",
+        "HDR10 with Dolby's metadata: the base layer is encoded",
         picture_rate=Fraction(24),
         colour=PQ,
         raw_format="yuv420p10le",
@@ -556,7 +556,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "4:4:4, 12 bits, full range",
-        "archive's FFV1 in Matroska",
+        "an archive's FFV1 in Matroska",
         suffix="mkv",
         colour=FULL_RANGE,
         raw_format="yuv444p12le",
@@ -566,11 +566,11 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "full range, 8 bits",
-        "a camera's or a telephone's",
+        "from a camera or a phone",
         colour=FULL_RANGE,
         pixel_format="yuvj420p",
     ),
-    HardMaster("BT.601", "NTSC colour, and tags that say so", colour=BT601_525, all_codecs=True),
+    HardMaster("BT.601", "NTSC colour, tagged as such", colour=BT601_525, all_codecs=True),
     HardMaster(
         "HDR10",
         "PQ with mastering metadata: kept in HEVC and AV1, tone-mapped for the rest",
@@ -629,13 +629,13 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "edit list",
-        "cut without encoding in the middle of a GOP: decoded from a keyframe that is not shown",
+        "cut in the middle of a GOP without re-encoding: decoding starts at a keyframe that is not shown",
         pictures=75,
         codec_args=("-g", "50", "-bf", "2"),
         rewrapped=(("-ss", "0.48"), ()),
         shown=tuple(range(12, 75)),
     ),
-    HardMaster("one keyframe", "every chunk is reached from the film's beginning", codec_args=("-g", "999")),
+    HardMaster("one keyframe", "to decode any chunk, FFmpeg starts at the film's beginning", codec_args=("-g", "999")),
     HardMaster(
         "open GOPs, B-pyramid",
         "H.264 whose frames refer across keyframes and to each other's B-frames",
@@ -651,7 +651,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "MXF, mono pair",
-        "MPEG-2 4:2:2 and two tracks of one channel: joined when told so",
+        "MPEG-2 4:2:2 and two tracks of one channel, joined on request",
         suffix="mxf",
         pixel_format="yuv422p",
         codec="mpeg2video",
@@ -662,7 +662,7 @@ KINDS: tuple[HardMaster, ...] = (
     HardMaster("no sound", "a picture only", sound=(), decided="silent"),
     HardMaster(
         "letterboxed",
-        "a film between bars, which are cut off when told so (`--crop auto`)",
+        "a film between bars, which `--crop auto` cuts off",
         size=(320, 130),
         filters="pad=320:180:0:24",
         crop=Cropping.AUTO,
@@ -671,7 +671,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "clean aperture, MOV",
-        "blanking around the picture, and a `clap` that says so",
+        "blanking around the picture, declared by a `clap` box",
         suffix="mov",
         filters="pad=352:200:12:8",
         altered=_state_aperture,
@@ -679,7 +679,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "clean aperture, Matroska",
-        "the same, said by `PixelCrop`",
+        "the same, declared by `PixelCrop`",
         suffix="mkv",
         filters="pad=352:200:12:8",
         altered=_state_crop,
@@ -687,7 +687,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "subtitles inside",
-        "SubRip in English and German, and French that is forced",
+        "SubRip in English and German, and forced French",
         suffix="mkv",
         altered=_add_subtitles,
         says=(("en", _LINES), ("de", _LINES[1:]), ("fr-forced", _SIGNS)),
@@ -695,7 +695,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "captions in the picture",
-        "CEA-608 beside the frames of H.264",
+        "CEA-608 in H.264 frames",
         suffix="mkv",
         codec_args=("-g", "25", *PLAIN),
         altered=lambda path: add_captions(path, _CAPTIONS),
@@ -713,7 +713,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "subtitles at 10 hours",
-        "SRT beside it: the programme's time code, and a broken block (`--subtitle-offset auto`)",
+        "an SRT file with the programme's time code and a broken block (`--subtitle-offset auto`)",
         text=(TextChoice("tape.srt", "en"),),
         beside=(("tape.srt", f"{srt(_LATER[:1])}\n7\n10:00:00;950 --> 10:00:01,000\n?\n\n{srt(_LATER[1:])}"),),
         subtitle_offset=None,
@@ -722,7 +722,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "ASS beside it",
-        "a drawing, a text and its shadow, a hard space",
+        "a drawing, text with a shadow, a hard space",
         text=(TextChoice("fan.ass", "fr"),),
         beside=(("fan.ass", ass([*[(120, 900, r"Gr\hüße")] * 2, (500, 1500, r"{\p1}m 0 0 l 9 9{\p0}")])),),
         says=(("fr", ((120, 900, "Gr\N{NO-BREAK SPACE}üße"),)),),
@@ -730,7 +730,7 @@ KINDS: tuple[HardMaster, ...] = (
     ),
     HardMaster(
         "damaged, ProRes",
-        "three frames blank, as a disk leaves them: concealed when told so (`--allow-damaged`)",
+        "three blank frames, as from a bad disk, concealed with `--allow-damaged`",
         suffix="mov",
         raw_format="yuv422p10le",
         codec="prores_ks",

@@ -193,26 +193,26 @@ def _six_then_two(folder: Path) -> Path:
 
 
 KINDS: tuple[UnevenMaster, ...] = (
-    UnevenMaster("hole in the sound", "packets of AAC are missing for 0.45 s in MP4",
+    UnevenMaster("hole in the sound", "0.45 s of AAC packets are missing in MP4",
          lambda d: without_sound(d / "gap.mp4", _film(d), (0.7, 1.15))),
-    UnevenMaster("long hole", "the same for 1.5 s", lambda d: without_sound(d / "gap.mp4", _film(d), (0.7, 2.2))),
-    UnevenMaster("sound that drifts", "time stamps run 1 % slower than samples",
+    UnevenMaster("long hole", "the same with 1.5 s", lambda d: without_sound(d / "gap.mp4", _film(d), (0.7, 2.2))),
+    UnevenMaster("sound that drifts", "timestamps run 1 % slower than samples",
          lambda d: with_times(d / "drift.mkv", _film(d), sound="TS*1.01")),
-    UnevenMaster("sound that is there twice", "time stamps go back by 0.3 s",
+    UnevenMaster("sound that is there twice", "timestamps go back by 0.3 s",
          lambda d: with_times(d / "twice.ts", _film(d), sound=BACK)),
     UnevenMaster("jump forward", "picture and sound jump by 0.4 s",
          lambda d: with_times(d / "jump.mkv", _film(d), sound=JUMP, picture=JUMP)),
-    UnevenMaster("times begin again", "a bumper, then the film from 0", _twice),
+    UnevenMaster("times begin again", "a bumper, then the film, starting at 0 again", _twice),
     UnevenMaster("one late picture", "the last of 100 pictures comes 15 ms late",
          lambda d: with_times(d / "late.mkv", _film(d), picture=r"TS+gte(TS*TB\,3.95)*0.015/TB")),
-    UnevenMaster("edit list with a pause", "two stretches, and half a second of nothing between them", _edited),
+    UnevenMaster("edit list with a pause", "two stretches with an empty half second between them", _edited),
     UnevenMaster(
-        "edits that follow each other", "two stretches of H.264, the second where the first ends", _joined
+        "edits that follow each other", "two adjacent stretches of H.264 with reordering", _joined
     ),
     UnevenMaster("still", "one picture that lasts 4 s", _still),
     UnevenMaster("still without a length", "one picture in Matroska, and 4 s of sound", _open_still),
-    UnevenMaster("held last picture", "50 pictures, of which the last lasts for 2 s", _held),
-    UnevenMaster("other size on the way", "160x90, from 2.4 s on 128x72",
+    UnevenMaster("held last picture", "50 pictures; the last one lasts 2 s", _held),
+    UnevenMaster("other size on the way", "160x90, then 128x72 from 2.4 s on",
          lambda d: joined_pictures(d / "joined.ts", (60, "scale=160:90"), (40, "scale=128:72"))),
     UnevenMaster("other channels on the way", "AC-3 stereo, then 5.1", _six_then_two),
 )  # fmt: skip
