@@ -101,7 +101,7 @@ class Remote:
         """Read an object into memory; see `Source.fetch`."""
         pieces = self._pieces(key, size_bytes)
         try:
-            return await receive(pieces, size_bytes=size_bytes, sha256=sha256, begun=begun)
+            return await receive(pieces, size_bytes=size_bytes, sha256=sha256, on_data=begun)
         except Mismatch:
             raise damaged(self._store, key) from None
         except OSError as error:

@@ -453,7 +453,7 @@ class Edge:
                 pieces,
                 size_bytes=wanted.size_bytes,
                 sha256=wanted.sha256,
-                begun=begun,
+                on_data=begun,
                 place=place.blob if place is not None else None,
             )
             if place is not None and key in self._policy.policy:

@@ -1,5 +1,5 @@
-"""The ground that every room stands on: nouns, exact time, documents, layout, storage, HTTP, caches, access, keys.
+"""The foundation of all packages: data types, exact time, documents, layout, storage, HTTP, caches, access, keys.
 
-Comes in: nothing of headend's own but ``headend`` itself. Goes out: types and functions for ``ladders``, ``encoder``,
-``packager``, ``origin``, ``cdn_sim`` and ``headend.app``. Nothing here imports any of them.
+It takes nothing from other headend packages. It provides types and functions for ``ladders``, ``encoder``,
+``packager``, ``origin``, ``cdn_sim`` and ``headend.app``, and imports none of them.
 """

@@ -1,6 +1,6 @@
-"""ISO base media file format: the one reader of boxes, for what is made here and for masters.
+"""ISO base media file format: finds and writes boxes in files made here and in masters.
 
-Finding a box takes time linear in the data that is walked over. Nothing is copied.
+Searches take time linear in the bytes that they pass, and copy nothing.
 
 Source: ISO/IEC 14496-12, section 4.2 (box structure) and 8.8 (movie fragments).
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from headend.core.errors import PackagingError
 
 HEADER_BYTES, LONG_HEADER_BYTES = 8, 16
-"""Size and kind; with the 64-bit size that follows them in a box of 4 GB or more."""
+"""Size and type; with the 64-bit size that follows them in a box of 4 GB or more."""
 CONTAINERS = frozenset({"moov", "trak", "mdia", "minf", "stbl", "edts", "mvex", "moof", "traf", "dinf"})
 VIDEO_ENTRY_BYTES = 78
 """Fields of VisualSampleEntry before its boxes (section 12.1.3)."""
@@ -25,13 +25,13 @@ ENCRYPTED = frozenset({"encv", "enca"})
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Where a box lies in its buffer.
+    """A box's position in its buffer.
 
     Attributes:
         kind: Four-character code.
         start: Offset of its size field.
-        body: Offset of its first byte behind the header.
-        end: Offset behind its last byte.
+        body: Offset of the first byte after the header.
+        end: Offset after the last byte.
     """
 
     kind: str
@@ -42,10 +42,10 @@ class Box:
 
 @contextmanager
 def damage_reported() -> Iterator[None]:
-    """Turn reading past the end of a damaged box into an error of ours; also a decorator.
+    """Turn errors of reading past the end of a damaged box into `PackagingError`; also a decorator.
 
     Raises:
-        PackagingError: A field lies behind the end of the data, or does not hold what is written to it.
+        PackagingError: A field lies past the end of the data, or can't hold the value written to it.
     """
     try:
         yield
@@ -54,12 +54,12 @@ def damage_reported() -> Iterator[None]:
 
 
 def box(kind: bytes, body: bytes) -> bytes:
-    """Write a box of less than 4 GB."""
+    """Encode a box of less than 4 GB."""
     return struct.pack(">I4s", 8 + len(body), kind) + body
 
 
 def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -> Iterator[Box]:
-    """Walk the boxes that lie side by side in ``data[start:end]``.
+    """Iterate over the sibling boxes in ``data[start:end]``.
 
     Raises:
         PackagingError: A box is shorter than its header or reaches past ``end``.
@@ -68,12 +68,12 @@ def children(data: bytes | memoryview, start: int = 0, end: int | None = None) -
 
 
 def walk(read: Callable[[int, int], bytes | memoryview], start: int, end: int) -> Iterator[Box]:
-    """Walk the boxes that lie side by side between two offsets, reading their headers only.
+    """Iterate over the sibling boxes between two offsets, reading only their headers.
 
     Args:
-        read: Returns bytes from an offset on, at most as many as asked for.
+        read: Takes an offset and a byte count; returns at most that many bytes.
         start: Offset of the first box.
-        end: Offset behind the last one.
+        end: Offset after the last one.
 
     Raises:
         PackagingError: A box is shorter than its header or reaches past ``end``.
@@ -93,15 +93,15 @@ def walk(read: Callable[[int, int], bytes | memoryview], start: int, end: int) -
         elif size == 0:
             size = end - at
         if size < body - at or at + size > end:
-            raise PackagingError(f"MP4 box {kind!r} of {size} bytes does not fit where it stands", offset=at)
+            raise PackagingError(f"MP4 box {kind!r} of {size} bytes does not fit into its parent", offset=at)
         yield Box(kind.decode("latin-1"), at, body, at + size)
         at += size
 
 
-def until_damage(found: Iterator[Box]) -> Iterator[Box]:
-    """The boxes of a walk up to the first damaged one: for files of others, of which every good part is used."""
+def until_damage(boxes: Iterator[Box]) -> Iterator[Box]:
+    """Yield boxes up to the first damaged one: in files made elsewhere, every intact part is used."""
     with suppress(PackagingError):
-        yield from found
+        yield from boxes
 
 
 def find_all(data: bytes | memoryview, path: str, within: Box | None = None) -> Iterator[Box]:
@@ -124,28 +124,24 @@ def find(data: bytes | memoryview, path: str, within: Box | None = None) -> Box:
     """
     for box in find_all(data, path, within):
         return box
-    raise PackagingError(f"no {path} box where one must be")
+    raise PackagingError(f"the required box {path} is missing")
 
 
 def sample_entry(init: bytes | memoryview) -> Box:
     """The first sample entry of the first track: its kind is the codec's four-character code.
 
-    Of an encrypted track, it is the code of what was encrypted (``frma``, ISO/IEC 14496-12, section 8.12.2).
+    For an encrypted track, the kind is the original code (``frma``, ISO/IEC 14496-12, section 8.12.2).
 
     Raises:
-        PackagingError: There is no track or it describes no samples.
+        PackagingError: There is no track, or it has no sample entry.
     """
     stsd = find(init, "moov/trak/mdia/minf/stbl/stsd")
     for box in children(init, stsd.body + 8, stsd.end):
         if box.kind in ENCRYPTED:
-            skip = VIDEO_ENTRY_BYTES if box.kind == "encv" else AUDIO_ENTRY_BYTES
-            sinf = next((one for one in children(init, box.body + skip, box.end) if one.kind == "sinf"), None)
-            if sinf is None:
-                raise PackagingError("an encrypted sample entry does not say what it was")
-            original = find(init, "frma", sinf)
+            original = find(init, "frma", _protection_info(init, box))
             return replace(box, kind=bytes(init[original.body : original.body + 4]).decode("latin-1"))
         return box
-    raise PackagingError("the init segment describes no samples")
+    raise PackagingError("the init segment has no sample entry")
 
 
 def entry_box(init: bytes | memoryview, kind: str) -> Box | None:
@@ -157,20 +153,26 @@ def entry_box(init: bytes | memoryview, kind: str) -> Box | None:
 
 
 def protection_box(init: bytes, path: str) -> Box:
-    """A box of what says how the samples of a track are encrypted (``sinf``), such as ``schi/tenc``.
+    """Find a box in the track's protection information (``sinf``), such as ``schi/tenc``; an empty path finds ``sinf``.
 
     Raises:
-        PackagingError: The sample entry is clear, or lacks the box.
+        PackagingError: The sample entry is not encrypted, or lacks the box.
     """
     stsd = find(init, "moov/trak/mdia/minf/stbl/stsd")
     entry = next(children(init, stsd.body + 8, stsd.end), None)
     if entry is None or entry.kind not in ENCRYPTED:
-        raise PackagingError("its sample entry is clear")
-    skip = VIDEO_ENTRY_BYTES if entry.kind == "encv" else AUDIO_ENTRY_BYTES
-    sinf = next((one for one in children(init, entry.body + skip, entry.end) if one.kind == "sinf"), None)
-    if sinf is None:
-        raise PackagingError("its sample entry does not say how it is encrypted")
+        raise PackagingError("its sample entry is not encrypted")
+    sinf = _protection_info(init, entry)
     return find(init, path, sinf) if path else sinf
+
+
+def _protection_info(init: bytes | memoryview, entry: Box) -> Box:
+    """The ``sinf`` box of an encrypted sample entry."""
+    skip = VIDEO_ENTRY_BYTES if entry.kind == "encv" else AUDIO_ENTRY_BYTES
+    sinf = next((box for box in children(init, entry.body + skip, entry.end) if box.kind == "sinf"), None)
+    if sinf is None:
+        raise PackagingError("an encrypted sample entry has no sinf box")
+    return sinf
 
 
 def timescale(init: bytes | memoryview) -> int:

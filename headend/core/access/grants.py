@@ -1,8 +1,8 @@
 """The checks of a playback token: title, clock, territory, licence, plan and screens.
 
-The token stands in the path, ``/t/{token}/{title}/…``, so that the relative addresses of manifests carry it along and
-the manifests stay as they were published. Where a request comes from is what an edge vouches for, never what a client
-says. A refusal is a constant that names its reason, and never repeats anything of the request.
+The token is part of the path, ``/t/{token}/{title}/…``, so relative URLs in manifests keep it and manifests need no
+rewriting. The request's territory comes from an edge's signed statement, never from the client. A refusal is a constant
+that names its reason and never repeats any part of the request.
 """
 
 import time
@@ -17,18 +17,18 @@ from headend.core.caching.segmented_lru import SegmentedLRU
 from headend.core.http.conditions import Headers
 
 EDGE = istr("Headend-Edge")
-"""The header in which an edge says where a request comes from; see `tokens.vouch`."""
+"""The header in which an edge states a request's territory; see `tokens.vouch`."""
 SKEW_S = 60
-"""How long after its end a token is still good, since clocks differ. A licence's window is exact."""
+"""How long a token is still accepted after it has expired, since clocks differ. A licence's window is exact."""
 
 VERIFIED = 20_000
-"""Tokens whose signature is not checked again."""
+"""Number of tokens whose verified signature is cached."""
 
 _TOKENED = "/t/"
 
 
 class Reason(StrEnum):
-    """Why a request is refused, as the client is told."""
+    """Why a request is refused, as shown to the client."""
 
     TOKEN = "no valid token"
     EXPIRED = "the token has expired"
@@ -43,7 +43,7 @@ class Denied(Exception):
 
     Args:
         reason: Why.
-        retry_s: When it may be covered; None for never.
+        retry_s: Seconds until a retry may succeed; None if no retry will.
     """
 
     def __init__(self, reason: Reason, retry_s: float | None = None) -> None:
@@ -53,7 +53,7 @@ class Denied(Exception):
 
 
 def split_token(path: str) -> tuple[str | None, str]:
-    """Separate the token from a path; None where there is none."""
+    """Separate the token from a path; the token is None if there is none."""
     if path.startswith(_TOKENED):
         token, slash, rest = path[len(_TOKENED) :].partition("/")
         if token and slash:
@@ -62,18 +62,19 @@ def split_token(path: str) -> tuple[str | None, str]:
 
 
 def without_token(path: str) -> str:
-    """A path as it may be logged."""
+    """Remove the token, so that the path may be logged."""
     return split_token(path)[1]
 
 
 class GrantChecker:
     """Checks requests against their tokens.
 
-    The methods are called in the order in which they are listed, so that nothing is looked up for strangers.
+    Callers use the methods in the order in which they are listed, so that nothing is looked up for unauthenticated
+    clients.
 
     Args:
-        keys: What tokens and edges' statements are signed with.
-        leases: Who is watching.
+        keys: Keys for tokens and for edges' statements.
+        leases: Screens in use.
         clock: Unix time in seconds.
     """
 
@@ -85,7 +86,7 @@ class GrantChecker:
 
     @property
     def keys(self) -> Keyring:
-        """What tokens are signed with; may be replaced at any time."""
+        """Keys for tokens and for edges' statements; may be replaced at any time."""
         return self._keys
 
     @keys.setter
@@ -94,7 +95,7 @@ class GrantChecker:
         self._verified = SegmentedLRU(VERIFIED)
 
     def territory(self, headers: Headers) -> str | None:
-        """Where a request comes from, if an edge vouches for it."""
+        """The request's territory, if an edge states it; otherwise None."""
         statements = headers.getall(EDGE, None)
         if statements is None or len(statements) != 1:
             return None
@@ -104,9 +105,9 @@ class GrantChecker:
         """Check a token against title, clock, territory and licence.
 
         Args:
-            token: The path's.
-            title: What is asked for.
-            territory: As `territory` found it.
+            token: The token in the path.
+            title: The requested title.
+            territory: The result of `territory`.
 
         Raises:
             Denied: The request is not covered.
@@ -126,21 +127,21 @@ class GrantChecker:
         return grant
 
     def _verify(self, token: str) -> Grant | None:
-        """What a token grants; a token that was verified before is only looked up."""
+        """Decode a token, or return the cached grant if it was verified before."""
         grant = self._verified.get(token)
         if grant is None and (grant := granted(token, self._keys)) is not None:
             self._verified.put(token, grant)
         return grant
 
     def check_plan(self, grant: Grant, heights_px: Iterable[int]) -> None:
-        """Check what is wanted against the plan's highest resolution.
+        """Check the requested resolutions against the plan's limit.
 
         Args:
-            grant: The token's.
-            heights_px: Of the pictures that are wanted, of which one within the plan is enough; 0 for sound and text.
+            grant: The token's grant.
+            heights_px: Heights of the requested pictures; 0 for sound and text. One within the plan is enough.
 
         Raises:
-            Denied: All of them are above the plan.
+            Denied: All of them are above the plan's limit.
         """
         limit = grant.max_height_px
         if limit is None:
@@ -150,14 +151,14 @@ class GrantChecker:
             raise Denied(Reason.PLAN)
 
     def has_screen(self, grant: Grant) -> bool:
-        """Whether the session's lease was taken or renewed a moment ago, so that it need not be now."""
+        """Whether the session's lease is recent enough that it need not be renewed now."""
         return self._leases.is_settled(grant.account, grant.session)
 
     async def take_screen(self, grant: Grant, *, segment_s: float) -> None:
         """Take or renew the session's lease on one of the account's screens.
 
         Args:
-            grant: The token's.
+            grant: The token's grant.
             segment_s: Length of a segment.
 
         Raises:

@@ -1,7 +1,7 @@
 """Leases on an account's screens, shared by all worker processes of a server.
 
-A lease is renewed by what its session fetches, and expires by itself. Leases are kept in one SQLite file, best in
-memory: a process may be killed at any moment without leaving a lock behind, and the file needs no server.
+Requests of a session renew its lease; otherwise it expires. Leases are kept in one SQLite file, preferably in a memory
+file system. SQLite needs no server, and a process that is killed leaves no lock behind.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from headend.core.caching.segmented_lru import SegmentedLRU
 from headend.core.errors import ConfigError
 
 SHORTEST_S = 30.0
-"""How long a lease lasts at least: a player with a full buffer may be quiet for a while."""
+"""Minimum lifetime of a lease: a player with a full buffer may send no requests for a while."""
 SEGMENTS = 3
-"""How many segments' time a lease lasts, if that is longer."""
+"""Lifetime of a lease in segments, if that is longer."""
 WRITES = 3
-"""How often a lease is written in its lifetime; between, a renewal costs no more than a look into memory."""
+"""Writes per lifetime of a lease; renewals in between are answered from memory."""
 REMEMBERED = 200_000
-"""Sessions whose last write a process remembers."""
+"""Sessions whose last write is remembered in memory."""
 LOCKED_S = 1.0
-"""How long a process waits for another one's write."""
+"""How long a process waits for another process's write."""
 
 _FILE = "leases.sqlite3"
 _SET_UP = """
@@ -40,10 +40,10 @@ log = logging.getLogger("headend.core.access")
 
 
 class Leases:
-    """The leases of one server, as one of its workers sees them; belongs to one event loop.
+    """The leases of one server, as used by one of its workers; belongs to one event loop.
 
     Args:
-        folder: Where the file is, the same for all processes; made if it is missing.
+        folder: Folder of the file, shared by all processes; created if missing.
         on_fault: Called when leases can't be read or written.
         clock: Unix time in seconds, the same for all processes.
 
@@ -73,23 +73,23 @@ class Leases:
             raise ConfigError(f"{folder} can't hold leases ({error}): choose another with --state-dir") from error
 
     def is_settled(self, account: str, session: str) -> bool:
-        """Whether a session's lease was written so lately that `take` would only look into memory."""
+        """Whether a session's lease was written so recently that `take` needs no write."""
         return self._clock() < (self._settled.get(f"{account}\0{session}") or 0.0)
 
     async def take(self, account: str, session: str, *, screens: int, segment_s: float) -> float:
         """Take or renew a session's lease.
 
-        Leases that can't be read or written keep nobody from watching: the limit is a matter of fairness, and a full
-        disk must not darken all screens.
+        If leases can't be read or written, everybody may watch: the limit is a matter of fairness, and a full disk must
+        not stop playback.
 
         Args:
             account: Whose screens are counted.
-            session: One screen.
-            screens: How many of them the account may have.
+            session: Id of one screen.
+            screens: How many screens the account may use.
             segment_s: Length of a segment.
 
         Returns:
-            0 if the session has its lease; otherwise in how many seconds the first lease of the account may end.
+            0 if the session has its lease; otherwise the number of seconds until the account's first lease may expire.
         """
         if self.is_settled(account, session):
             return 0.0
@@ -108,7 +108,7 @@ class Leases:
         return wait_s
 
     def close(self) -> None:
-        """Let go of the file; leases go on until they end."""
+        """Close the file; leases stay valid until they expire."""
         self._thread.shutdown()
         self._file.close()
 

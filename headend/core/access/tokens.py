@@ -1,7 +1,7 @@
-"""Playback tokens and what edges vouch for: signed texts, and the keys that sign them.
+"""Playback tokens and edges' statements: signed texts, and the keys that sign them.
 
-A token is ``{key id}.{grant}.{signature}``: base64url throughout, so that it is one segment of a path. The grant can be
-read by whoever has the token, but not changed. Signing and checking in constant time is itsdangerous' part.
+A token is ``{key id}.{grant}.{signature}``, all in base64url, so that it fits into one path segment. Its holder can
+read the grant but not change it. itsdangerous signs, and verifies in constant time.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from headend.core.errors import ConfigError
 SECRET_BYTES = 32
 """Length of a secret: as long as the digest that it keys (RFC 2104, section 3)."""
 EDGE_VALID_S = 300
-"""How far from now an edge's word may be dated."""
+"""Largest accepted difference between the time of an edge's statement and now."""
 
 Screens = Literal[1, 2, 4]
 """How many screens a plan may have."""
@@ -32,25 +32,25 @@ _WORD = re.compile(r"([A-Z]{2})-([0-9]{1,12})")
 
 
 class Use(StrEnum):
-    """What a key is for: a text signed for one use is worth nothing in another, whatever the key."""
+    """What a key is for: a text signed for one use is invalid for any other, whatever the key."""
 
     PLAYBACK = "playback"
     EDGE = "edge"
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True):
-    """What a token allows. A struct instead of a dataclass, since only that packs without the names of its fields.
+    """What a token allows. A struct rather than a dataclass, since msgspec packs only structs without field names.
 
     Attributes:
-        title: The one title.
-        account: Whose screens are counted; best an id that says nothing of the person.
-        session: One screen: all requests of one player.
-        expires_s: Unix time from which the token is worth nothing.
+        title: The only title that it covers.
+        account: Account whose screens are counted; preferably an id that does not identify the person.
+        session: Id of one screen: all requests of one player.
+        expires_s: Unix time at which the token expires.
         max_height_px: The plan's limit for pictures; None for none.
-        screens: How many sessions of the account may play at a time.
-        territories: ISO 3166-1 alpha-2 codes where the title may be seen; empty for everywhere.
-        licensed_from_s: Unix time at which the licence begins; None if it has always begun.
-        licensed_until_s: Unix time at which it ends; None if it doesn't.
+        screens: How many sessions of the account may play at the same time.
+        territories: ISO 3166-1 alpha-2 codes where the title may be watched; empty for everywhere.
+        licensed_from_s: Unix time at which the licence begins; None if it has no beginning.
+        licensed_until_s: Unix time at which it ends; None if it has no end.
     """
 
     title: str
@@ -66,11 +66,11 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A secret with its name.
+    """A named secret.
 
     Attributes:
         use: What it signs.
-        id: Its name, which stands in what it signs.
+        id: Its name, which is part of each text that it signs.
         secret: At least `SECRET_BYTES` long.
     """
 
@@ -80,15 +80,15 @@ class Key:
 
     @property
     def line(self) -> str:
-        """The key as it stands in a file of keys."""
+        """The key's line in a file of keys."""
         return f"{self.use} {self.id} {base64_encode(self.secret).decode()}"
 
 
 class Keyring:
-    """Keys in use. The first of each use signs; all of them verify, so that keys can be changed without a break.
+    """Keys in use. The first of each use signs; all of them verify, so that keys can be rotated without interruption.
 
     Args:
-        keys: In the order of their file.
+        keys: In file order.
     """
 
     def __init__(self, keys: Iterable[Key]) -> None:
@@ -105,16 +105,16 @@ class Keyring:
         """Sign a text.
 
         Raises:
-            ConfigError: No key is for this use.
+            ConfigError: There is no key for this use.
         """
         if use not in self._first:
-            raise ConfigError(f"no key for {use} is there: add the line that 'headend token --new-key {use}' prints")
+            raise ConfigError(f"there is no key for {use}: add the line that 'headend token --new-key {use}' prints")
         name = self._first[use]
         signature = self._signers[use, name].get_signature(f"{use}.{name}.{text}").decode()
         return f"{name}.{text}.{signature}"
 
     def verified(self, use: Use, signed: str) -> str | None:
-        """The text that was signed, or None if it was not signed by a key of this use, or for another use."""
+        """The signed text; None if no key of this use signed it."""
         if (parts := _TOKEN.fullmatch(signed)) is None:
             return None
         name, text, signature = parts.groups()
@@ -123,19 +123,19 @@ class Keyring:
 
 
 def make_key(use: Use) -> Key:
-    """Make a new key, with a name and a random secret."""
+    """Make a key with a random name and secret."""
     return Key(use, secrets.token_hex(4), secrets.token_bytes(SECRET_BYTES))
 
 
 def read_keys(text: str, source: str) -> Keyring:
-    """Read keys, one per line: ``playback`` or ``edge``, a name, and a secret in base64url. ``#`` begins a remark.
+    """Read keys, one per line: ``playback`` or ``edge``, a name, and a secret in base64url. ``#`` begins a comment.
 
     Args:
         text: The lines.
-        source: Where they come from, for errors; these never repeat a line, since it may hold a secret.
+        source: Where the lines come from, for errors. Errors never repeat a line, since it may hold a secret.
 
     Raises:
-        ConfigError: A line is no key, or a name is there twice, or there is no key for playback.
+        ConfigError: A line is not a key, a name occurs twice, or there is no key for playback.
     """
     keys: dict[tuple[Use, str], Key] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -145,10 +145,10 @@ def read_keys(text: str, source: str) -> Keyring:
         key = _key(words)
         if key is None:
             raise ConfigError(
-                f"{source}, line {number} is no key: use a line that 'headend token --new-key playback' prints"
+                f"{source}, line {number} is not a key: use a line that 'headend token --new-key playback' prints"
             )
         if (key.use, key.id) in keys:
-            raise ConfigError(f"{source}, line {number}: {key.use} {key.id} is there already; remove one of them")
+            raise ConfigError(f"{source}, line {number}: {key.use} {key.id} occurs twice; remove one of the lines")
         keys[key.use, key.id] = key
     if not any(use is Use.PLAYBACK for use, _ in keys):
         raise ConfigError(f"{source} has no key for playback: add what 'headend token --new-key playback' prints")
@@ -159,7 +159,7 @@ def issue(grant: Grant, keys: Keyring) -> str:
     """Sign a grant with the newest key for playback.
 
     Raises:
-        ConfigError: There is none, or the grant takes more room than a path gives a token.
+        ConfigError: There is none, or the token would be longer than allowed in a path.
     """
     token = keys.sign(Use.PLAYBACK, base64_encode(msgspec.msgpack.encode(grant)).decode())
     if not _TOKEN.fullmatch(token):
@@ -168,7 +168,7 @@ def issue(grant: Grant, keys: Keyring) -> str:
 
 
 def granted(token: str, keys: Keyring) -> Grant | None:
-    """What a token grants, whether still valid or not; None if it was not issued with one of the keys."""
+    """Decode a token's grant, valid or expired; None if none of the keys signed it."""
     text = keys.verified(Use.PLAYBACK, token)
     if text is None:
         return None
@@ -179,12 +179,12 @@ def granted(token: str, keys: Keyring) -> Grant | None:
 
 
 def vouch(territory: str, at_s: int, keys: Keyring) -> str:
-    """What an edge says of a request in the header `headend.core.access.grants.EDGE`: where it comes from, and when.
+    """Sign an edge's statement for the header `headend.core.access.grants.EDGE`: a request's territory, and the time.
 
     Args:
-        territory: ISO 3166-1 alpha-2 code; ``ZZ`` where it is not known.
+        territory: ISO 3166-1 alpha-2 code; ``ZZ`` if it is not known.
         at_s: Unix time.
-        keys: With the edge's key.
+        keys: Keys with one for edges.
 
     Raises:
         ConfigError: There is no key for edges.
@@ -193,7 +193,7 @@ def vouch(territory: str, at_s: int, keys: Keyring) -> str:
 
 
 def vouched(header: str, keys: Keyring, now_s: float) -> str | None:
-    """The territory that an edge vouches for; None if the header is not an edge's, or not of these minutes."""
+    """The territory that an edge states; None if no edge signed the header, or not within `EDGE_VALID_S` of now."""
     word = _WORD.fullmatch(keys.verified(Use.EDGE, header) or "")
     return word[1] if word and abs(now_s - int(word[2])) <= EDGE_VALID_S else None
 

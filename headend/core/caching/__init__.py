@@ -1,9 +1,9 @@
-"""Caching for servers: what is kept, and how misses reach an upstream without overloading it.
+"""Caching for servers: keeps values, and bounds the load that misses put on an upstream.
 
-Comes in: keys, and ways to read what is behind them. Goes out: cached values, one upstream read for many clients, and
+It takes keys and functions that read their values. It provides cached values, one upstream read for many clients, and
 bodies that are sent on while they arrive. It knows nothing of routes, stores or titles.
 
-`segmented_lru` decides what stays in memory, `disk_cache` keeps files by digest, `single_flight` coalesces reads and
-bounds their number, `receiving` turns an upstream read into a body for many readers, `circuit_breaker` leaves a failing
-upstream alone.
+`segmented_lru` caches in memory, `disk_cache` keeps files by digest, `single_flight` coalesces reads and bounds their
+number, `receiving` turns an upstream read into a body for many readers, `spilling` moves bodies of slow readers to
+disk, `circuit_breaker` spares a failing upstream.
 """

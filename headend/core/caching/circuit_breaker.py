@@ -1,21 +1,21 @@
-"""Circuit breaker: limits requests to an upstream that fails."""
+"""Circuit breaker: stops requests to an upstream that fails."""
 
 from collections.abc import Callable
 
 FAILURES = 5
-"""So many failures in a row open the circuit."""
+"""Failures in a row that open the circuit."""
 REST_S = 2.0
-"""How long an open circuit rests until one read probes the upstream."""
+"""How long an open circuit stays open before one read probes the upstream."""
 RETRIES_PER_READ = 0.1
-"""Retries earned by each successful read: they are at most that share of the upstream's load."""
+"""Retries earned by each successful read: the largest share of retries in the upstream's load."""
 MOST_RETRIES = 10.0
-"""Most retries that are saved up."""
+"""Most retries that can be saved up."""
 
 
 class CircuitBreaker:
-    """Leaves a failing upstream alone, apart from a probe now and then.
+    """Stops requests to a failing upstream, apart from occasional probes.
 
-    Without it every request would wait for the upstream's own retries.
+    Without it every request would wait for the upstream's retries.
 
     Args:
         clock: Seconds, monotonic.
@@ -27,7 +27,7 @@ class CircuitBreaker:
         self._closed_from = 0.0
 
     def allows(self) -> bool:
-        """Whether the upstream may be asked; while the circuit is open, true for one caller per `REST_S`."""
+        """Whether the upstream may be called; while the circuit is open, true once per `REST_S`."""
         if self._failures < FAILURES:
             return True
         if self._clock() < self._closed_from:
@@ -43,7 +43,7 @@ class CircuitBreaker:
 
 
 class RetryBudget:
-    """Allows retries while most reads succeed, so that retries never add up to a storm."""
+    """Allows retries only while most reads succeed, so that retries can't overload the upstream."""
 
     def __init__(self) -> None:
         self._saved = MOST_RETRIES
@@ -53,7 +53,7 @@ class RetryBudget:
         self._saved = min(MOST_RETRIES, self._saved + RETRIES_PER_READ)
 
     def spend(self) -> bool:
-        """Take a retry; whether there was one."""
+        """Spend one retry; false if none is left."""
         if self._saved < 1:
             return False
         self._saved -= 1

@@ -1,8 +1,8 @@
-"""Files from an upstream, kept on a disk of this machine under their digests.
+"""A disk cache of upstream files, named by their digests.
 
 The folder may be lost, truncated or changed at any time: files found in it are hashed before they are served. Each
-worker process writes to a folder of its own in it, up to its share of the budget, and reads those of the others, so
-that the budget holds without any coordination but the file system.
+worker process writes to its own subfolder, up to its share of the budget, and reads the subfolders of the others. So
+the budget holds without coordination between processes.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from headend.core.http.blobs import Blob, in_file
 BYTES = 10 << 30
 """Default budget."""
 REST_S = 30.0
-"""How long nothing is written after a write failed, for example because the disk is full."""
+"""How long nothing is written after a failed write, for example because the disk is full."""
 WRITE_BYTES = 4 << 20
 """Bytes per write: large writes end up in large pages, which the kernel sends with less work."""
 
@@ -52,8 +52,8 @@ class DiskCache:
     Args:
         folder: Shared by all workers.
         budget_bytes: For all workers together.
-        worker: Which worker this is, from 0.
-        workers: How many there are.
+        worker: This worker's number, from 0.
+        workers: Number of workers.
         count: Called with what happened to a file: kept, evicted, damaged or failed.
         clock: Seconds, monotonic.
 
@@ -83,9 +83,9 @@ class DiskCache:
             self._own.mkdir(parents=True, exist_ok=True)
             self._rebuild()
             if worker == 0:
-                for left in folder.iterdir():
-                    if left.name.isdecimal() and int(left.name) >= workers:
-                        shutil.rmtree(left)  # of more workers than there are now
+                for subfolder in folder.iterdir():
+                    if subfolder.name.isdecimal() and int(subfolder.name) >= workers:
+                        shutil.rmtree(subfolder)  # of an earlier run with more workers
         except OSError as error:
             raise ConfigError(
                 f"{folder} can't hold a cache ({error.strerror}): choose another with --disk-cache"
@@ -93,11 +93,11 @@ class DiskCache:
 
     @property
     def size_bytes(self) -> int:
-        """What this worker keeps."""
+        """Bytes that this worker keeps."""
         return self._entries.size_bytes
 
     def open(self, sha256: bytes, size_bytes: int) -> Blob | None:
-        """Open a file, and verify it unless this worker did before."""
+        """Open a file; verify it unless this worker has done so before. None if it is missing or damaged."""
         name = sha256.hex()
         with self._lock:
             entry = self._entries.get(name)
@@ -122,11 +122,11 @@ class DiskCache:
         return None
 
     def keep(self, sha256: bytes, blob: Blob) -> Blob | None:
-        """Write a whole blob to the disk, unless a write just failed; returns the file's blob."""
+        """Write a complete blob to the disk; returns the file's blob, or None if it was not written."""
         name = sha256.hex()
         with self._lock:
-            is_there = self._entries.get(name) is not None
-        if is_there or blob.size_bytes > self._share_bytes or self._clock() < self._writes_from_s:
+            is_kept = self._entries.get(name) is not None
+        if is_kept or blob.size_bytes > self._share_bytes or self._clock() < self._writes_from_s:
             return None
         try:
             with tempfile.NamedTemporaryFile(dir=self._own, prefix=_TEMPORARY, delete=False, buffering=0) as file:
@@ -141,7 +141,9 @@ class DiskCache:
         except OSError as error:
             self._writes_from_s = self._clock() + REST_S
             self._count("failed")
-            log.warning("the disk cache is not written to for %.0f s: %s", REST_S, error.strerror)
+            log.warning(
+                "a write to the disk cache failed (%s); the next one is tried in %.0f s", error.strerror, REST_S
+            )
             return None
         with self._lock:
             self._entries.put(name, Entry(is_verified=True), blob.size_bytes)
@@ -157,16 +159,16 @@ class DiskCache:
             (self._own / name).unlink()
 
     def _rebuild(self) -> None:
-        """Take over what an earlier process left; the oldest is evicted first."""
-        found = []
+        """Adopt files that an earlier process left; the oldest is evicted first."""
+        files = []
         with os.scandir(self._own) as entries:
             for entry in entries:
                 if entry.name.startswith(_TEMPORARY):
                     Path(entry.path).unlink()
                 elif _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     status = entry.stat(follow_symlinks=False)
-                    found.append((status.st_mtime_ns, entry.name, status.st_size))
-        for _, name, size_bytes in sorted(found):
+                    files.append((status.st_mtime_ns, entry.name, status.st_size))
+        for _, name, size_bytes in sorted(files):
             if size_bytes > self._share_bytes:
                 self._remove(name)
             else:

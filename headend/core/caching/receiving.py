@@ -1,4 +1,4 @@
-"""Bodies that are sent on to many readers while they arrive from an upstream."""
+"""Bodies that are sent to many readers while they arrive from an upstream."""
 
 import hashlib
 from collections.abc import AsyncGenerator, Callable
@@ -10,7 +10,7 @@ Pieces = AsyncGenerator[bytes | memoryview, None]
 
 
 class Mismatch(Exception):
-    """The upstream's body is not what it should be."""
+    """The upstream's body has the wrong size or digest."""
 
 
 async def receive(
@@ -18,25 +18,25 @@ async def receive(
     *,
     size_bytes: int,
     sha256: bytes | None,
-    begun: Callable[[Blob], None] = lambda _: None,
+    on_data: Callable[[Blob], None] = lambda _: None,
     place: Blob | None = None,
 ) -> Blob:
     """Receive a body and verify it.
 
     Args:
-        pieces: The body, from its start to its end.
+        pieces: The body, from start to end.
         size_bytes: Its expected size.
         sha256: Its expected digest; None if only the size is known.
-        begun: Called with the blob whenever there is more to send, also before it is whole. Readers of the blob get all
-            but its last byte before it was verified, and are cut if it turns out to be wrong.
+        on_data: Called with the blob whenever there is more to send, also before it is complete. Readers get all but
+            the last byte before the body is verified, and are cut off if it turns out to be wrong.
         place: An empty blob to receive it in, such as a file's; memory by default.
 
     Returns:
-        The whole blob.
+        The complete blob.
 
     Raises:
         Mismatch: Size or digest differ.
-        OSError: There is no room, or there are too many open files.
+        OSError: No space is left, or too many files are open.
     """
     blob = arriving(size_bytes) if place is None else place
     digest = hashlib.sha256()
@@ -48,12 +48,12 @@ async def receive(
                 digest.update(piece)
                 blob.write(piece)
                 if blob.missing_bytes:
-                    begun(blob)
+                    on_data(blob)
         if blob.missing_bytes or (sha256 is not None and digest.digest() != sha256):
             raise Mismatch
     except BaseException:
         blob.fail()
         raise
     blob.finish()
-    begun(blob)
+    on_data(blob)
     return blob

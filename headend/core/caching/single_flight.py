@@ -1,4 +1,4 @@
-"""One read of an upstream for all clients that want the same thing at the same time."""
+"""One upstream read for all clients that want the same thing at the same time."""
 
 import asyncio
 from collections import Counter
@@ -11,22 +11,22 @@ Value = TypeVar("Value")
 
 
 class TooMany(Exception):
-    """Too many reads are under way, in all or for this client."""
+    """Too many reads are in flight, in total or for this client."""
 
 
 class TookTooLong(Exception):
-    """The read did not end in time; it goes on for clients that ask again."""
+    """The read did not end in time; it continues for clients that ask again."""
 
 
 class SingleFlight(Generic[Key, Value]):
     """Coalesces reads by key; each read outlives the clients that wait for it. Belongs to one event loop.
 
-    Keys must be of a type that nothing else uses as a key here: a health check and a title of the same name must not
-    share a read.
+    Keys of different purposes must have different types: a health check and a title of the same name must not share a
+    read.
 
     Args:
-        limit: Most reads under way. Beyond, clients are turned away, which bounds the memory of a burst.
-        limit_per_client: Most reads that one client may have started, so that it can't take all the room.
+        limit: Most reads in flight. Clients beyond it are rejected, which bounds the memory of a burst.
+        limit_per_client: Most reads started by one client, so that it can't use the whole limit.
     """
 
     def __init__(self, limit: int, limit_per_client: int | None = None) -> None:
@@ -36,26 +36,26 @@ class SingleFlight(Generic[Key, Value]):
         self._by_client: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        """Number of reads under way."""
+        """Number of reads in flight."""
         return len(self._flights)
 
     def __contains__(self, key: Key) -> bool:
-        """Whether a read of this key is under way."""
+        """Whether a read of this key is in flight."""
         return key in self._flights
 
     async def do(
         self, key: Key, read: Callable[[], Coroutine[Any, Any, Value]], *, wait_s: float, client: str = ""
     ) -> Value:
-        """Read, or wait for a read of the same key that is under way.
+        """Start a read, or wait for one of the same key that is in flight.
 
         Args:
             key: What is wanted.
             read: Starts the read.
             wait_s: How long this caller waits.
-            client: Who wants it; empty for the server itself, which is not limited.
+            client: The client; empty for the server itself, which is not limited.
 
         Raises:
-            TooMany: A new read would be beyond a limit.
+            TooMany: A new read would exceed a limit.
             TookTooLong: The read takes longer than ``wait_s``.
         """
         flight = self._flights.get(key)
@@ -75,7 +75,7 @@ class SingleFlight(Generic[Key, Value]):
             raise TookTooLong from None
 
     def cancel(self) -> None:
-        """End all reads."""
+        """Cancel all reads."""
         for flight in self._flights.values():
             flight.cancel()
 

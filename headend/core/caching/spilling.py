@@ -1,4 +1,4 @@
-"""Spilling: bodies that only slow readers still need move from memory to a temporary file."""
+"""Spilling: moves bodies that only slow readers still need from memory to a temporary file."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ WAIT_S = 2.0
 PIECE_BYTES = 1 << 20
 
 _FOLDER = Path("/var/tmp")
-"""On a disk also where ``/tmp`` is memory."""
+"""On disk even where ``/tmp`` is in memory."""
 
 log = logging.getLogger("headend.core.caching")
 
@@ -23,8 +23,8 @@ class Spiller:
     """Frees memory that a cache has evicted but slow readers still hold. Belongs to one event loop.
 
     Args:
-        folder: Where temporary files go; they have no name, so that nothing is left of them after a crash.
-        wait_s: How long after its eviction a body is moved.
+        folder: Folder for the temporary files. They have no name, so a crash leaves none behind.
+        wait_s: Seconds between a body's eviction and its move.
     """
 
     def __init__(self, folder: Path | None = None, *, wait_s: float = WAIT_S) -> None:
@@ -33,12 +33,12 @@ class Spiller:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def evicted(self, blob: Blob) -> None:
-        """Note that the cache no longer holds a body."""
+        """Schedule the move of a body that the cache no longer holds."""
         if blob.memory_bytes:
             asyncio.get_running_loop().call_later(self._wait_s, self._begin, weakref.ref(blob))
 
-    def _begin(self, found: "weakref.ref[Blob]") -> None:
-        blob = found()
+    def _begin(self, reference: "weakref.ref[Blob]") -> None:
+        blob = reference()
         if blob is not None and blob.readers and blob.memory_bytes and blob.is_whole:
             task = asyncio.get_running_loop().create_task(self._move(blob))
             self._tasks.add(task)
@@ -48,13 +48,13 @@ class Spiller:
         try:
             place = await asyncio.to_thread(_copy, blob, self._folder)
         except OSError as error:
-            log.warning("a body of a slow reader stays in memory: %s", error.strerror)
+            log.warning("a slow reader's body stays in memory: %s", error.strerror)
         else:
             blob.move(place)
 
 
 def _copy(blob: Blob, folder: Path | None) -> Blob:
-    """Write a whole body to a file without a name."""
+    """Write a complete body to an unnamed file."""
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
         while piece := os.pread(blob.fd, PIECE_BYTES, file.tell()):
             file.write(piece)

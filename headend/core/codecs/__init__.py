@@ -1,7 +1,7 @@
-"""One file per codec, with everything that any room asks of it.
+"""One file per codec, with everything that other packages need to know about it.
 
-Comes in: a rendition, a style, a decoder configuration. Goes out: levels, encoder options, codec strings and limits, as
-data. It knows the shared data types only; rooms build their tables from `VIDEO` and `AUDIO`.
+It takes a rendition, a style, or a decoder configuration. It provides levels, encoder options, codec strings and
+limits, as data. It imports only the shared data types; other packages build their tables from `VIDEO` and `AUDIO`.
 """
 
 from headend.core.codecs import aac, ac3, av1, avc, eac3, hevc, opus, vp9
@@ -9,9 +9,9 @@ from headend.core.codecs.base import AudioCodec, ColourCodes, Level, Options, St
 from headend.core.media import Codec
 
 VIDEO: tuple[VideoCodec, ...] = (avc.CODEC, hevc.CODEC, av1.CODEC, vp9.CODEC)
-"""All video codecs, in the order in which people read them. Add a codec here and in `headend.core.media.Codec`."""
+"""All video codecs, in display order. Add a codec here and in `headend.core.media.Codec`."""
 AUDIO: tuple[AudioCodec, ...] = (aac.CODEC, opus.CODEC, ac3.CODEC, eac3.CODEC)
-"""All audio codecs, likewise."""
+"""All audio codecs, in display order."""
 
 
 def media_codecs() -> tuple[VideoCodec | AudioCodec, ...]:
@@ -20,8 +20,8 @@ def media_codecs() -> tuple[VideoCodec | AudioCodec, ...]:
 
 
 def label_of(codec: Codec) -> str:
-    """What people call a video codec."""
-    return next(one.label for one in VIDEO if one.codec is codec)
+    """A video codec's display name."""
+    return next(video.label for video in VIDEO if video.codec is codec)
 
 
 __all__ = [

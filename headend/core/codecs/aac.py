@@ -1,4 +1,4 @@
-"""AAC-LC by FFmpeg's own encoder."""
+"""AAC-LC, encoded by FFmpeg."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from headend.core.media import AudioRendition, Codec
 AAC_OBJECT_TYPE = 0x40
 _STREAM, _DECODER, _DECODER_SPECIFIC = 3, 4, 5
 _FIELDS_BYTES = {_STREAM: 3, _DECODER: 13}
-"""Fields before the nested descriptors of these two; in files, an ES_Descriptor has none of its optional fields."""
+"""Size of the fields before the nested descriptors; in MP4 files, an ES_Descriptor has none of its optional fields."""
 
 
 def options(rendition: AudioRendition) -> Options:
@@ -29,7 +29,7 @@ def _string(configuration: bytes) -> str:
     object_type = descriptors[_DECODER][0] if _DECODER in descriptors else 0
     specific = descriptors.get(_DECODER_SPECIFIC, b"")
     if object_type != AAC_OBJECT_TYPE or len(specific) < 2:
-        raise PackagingError("the mp4a sample entry is not for AAC: its esds box names another object type")
+        raise PackagingError("the mp4a sample entry is not AAC: its esds box has another object type")
     audio_type = specific[0] >> 3
     if audio_type == 31:  # escape: six more bits
         audio_type = 32 + (int.from_bytes(specific[:2], "big") >> 5 & 0x3F)
@@ -37,7 +37,7 @@ def _string(configuration: bytes) -> str:
 
 
 def _descriptors(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Walk MPEG-4 descriptors, into the two that hold others."""
+    """Iterate over MPEG-4 descriptors, and over those nested in the two that hold others."""
     at = 0
     while at < len(data):
         tag, size, more = data[at], 0, True

@@ -1,4 +1,4 @@
-"""AC-3 by FFmpeg's own encoder."""
+"""AC-3, encoded by FFmpeg."""
 
 from headend.core.codecs import dolby
 from headend.core.codecs.base import AudioCodec, Options

@@ -1,4 +1,4 @@
-"""AV1 by SVT-AV1, 10 bits, also for SDR: it costs little and saves banding."""
+"""AV1, encoded by SVT-AV1 in 10 bits, even for SDR: it costs little and prevents banding."""
 
 import struct
 from fractions import Fraction
@@ -6,14 +6,14 @@ from fractions import Fraction
 from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec, colon_list, tighter_buffer
 from headend.core.media import Codec, Effort, MasteringDisplay, VideoRendition
 
-# Presets above 9 visibly break small pictures.
+# Presets above 9 visibly degrade small pictures.
 PRESETS = {Effort.DRAFT: 9, Effort.STANDARD: 6, Effort.HIGH: 4}
 
 
 def options(rendition: VideoRendition, style: Style) -> Options:
     """Options for one AV1 rendition."""
     parameters: Options = {
-        # One core: chunks run side by side.
+        # One core: chunks run in parallel.
         "lp": 1,
         # No sync frames at scene changes: one grid for all renditions.
         "scd": 0,
@@ -29,7 +29,7 @@ def options(rendition: VideoRendition, style: Style) -> Options:
         "c:v": "libsvtav1",
         "preset": PRESETS[style.effort],
         "crf": rendition.crf,
-        # With CRF these bound the peak; SVT-AV1 refuses a maximum that equals the average, which CRF does not have.
+        # With CRF these bound the peak. SVT-AV1 rejects a maximum equal to the average, but CRF has no average.
         "maxrate": rendition.cap_bps,
         "bufsize": rendition.buffer_bits,
         "g": style.gop_frames,
@@ -58,7 +58,7 @@ def _string(configuration: bytes, colour: ColourCodes) -> str:
     chroma = f"{flags >> 3 & 1}{flags >> 2 & 1}{flags & 3 if subsampled else 0}"
     primaries, transfer, matrix, full_range = colour
     detail = f"{flags >> 4 & 1}.{chroma}.{primaries:02}.{transfer:02}.{matrix:02}.{full_range}"
-    # The optional fields come all together or not at all; these are the values that their absence stands for.
+    # The optional fields come all together or not at all; if absent, they have these values.
     return short if detail == "0.110.01.01.01.0" else f"{short}.{detail}"
 
 

@@ -1,4 +1,4 @@
-"""H.264 by libx264."""
+"""H.264, encoded by libx264."""
 
 import struct
 
@@ -13,7 +13,7 @@ def options(rendition: VideoRendition, style: Style) -> Options:
     return {
         "c:v": "libx264",
         "preset": PRESETS[style.effort],
-        # CRF holds the quality, maxrate and bufsize hold the peak: nothing depends on how other chunks came out.
+        # CRF sets the quality, maxrate and bufsize bound the peak: nothing depends on the result of other chunks.
         "crf": rendition.crf,
         "maxrate": rendition.cap_bps,
         "bufsize": rendition.buffer_bits,
@@ -24,10 +24,10 @@ def options(rendition: VideoRendition, style: Style) -> Options:
         "g": style.gop_frames,
         "keyint_min": style.gop_frames,
         "sc_threshold": 0,
-        # Chunks run side by side; threads inside one cost efficiency and make the result depend on their number.
+        # Chunks run in parallel; threads within one cost efficiency and make the result depend on their number.
         "threads": 1,
         "x264-params": colon_list(
-            # Headers must not depend on the content of a chunk: the init segment is one for all.
+            # Headers must not depend on a chunk's content: all chunks share the init segment.
             stitchable=1,
             open_gop=0,
         ),

@@ -1,4 +1,4 @@
-"""What each codec's file answers, and what it is given."""
+"""The descriptor of a codec, and the parameters of its functions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ Options = dict[str, str | int | float]
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What is the same for every rendition of one codec of a title.
+    """What all renditions of one codec of a title share.
 
     Attributes:
         effort: How much work the encoder does.
         gop_frames: Sync frame distance, in frames of this rendition.
-        colour: How the rendition's numbers become light; nothing in it is unknown.
+        colour: Primaries, transfer, matrix and range of the rendition; all are known.
         mastering_display: ST 2086 metadata to keep; HDR renditions only.
         content_light: MaxCLL and MaxFALL to keep; HDR renditions only.
     """
@@ -31,17 +31,17 @@ class Style:
 
 
 def colon_list(**parameters: str | int | float) -> str:
-    """Write ``name=value:name=value``, underscores as dashes: how encoder libraries take their own parameters."""
+    """Write ``name=value:name=value`` with dashes for underscores: the form of encoder libraries' own parameters."""
     return ":".join(f"{name.replace('_', '-')}={value}" for name, value in parameters.items())
 
 
 def tighter_buffer(options: Mapping[str, str | int | float], factors: Sequence[Fraction]) -> Options:
-    """Options for a segment whose rate was too high, of an encoder that keeps a rate model.
+    """Options to encode a segment again whose rate was too high, for an encoder with a rate model.
 
-    Maximal rate and buffer shrink together; the constant rate factor stays, as it is not what bounds such a segment.
+    Maximum rate and buffer shrink together. The constant rate factor stays, as it does not limit such a segment.
 
     Args:
-        options: Those of the rendition.
+        options: Options of the rendition.
         factors: Ratio of cap to rate of each earlier encode.
     """
     shrunk = {name: int(int(options[name]) * prod(factors)) for name in ("maxrate", "bufsize")}
@@ -54,8 +54,8 @@ class Level:
 
     Attributes:
         name: Such as ``4.0``.
-        picture: Luma samples of a picture; macroblocks if the codec counts blocks.
-        per_second: The same, per second.
+        picture: Most luma samples per picture; macroblocks if the codec counts blocks.
+        per_second: Most luma samples per second, or macroblocks.
         bit_rate_kbps: Highest rate.
         buffer_kb: Largest buffer, in thousands of bits.
         width_px: Largest width.
@@ -77,11 +77,11 @@ ColourCodes = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class VideoCodec:
-    """All that the rooms ask of a video codec.
+    """What other packages need to know about a video codec.
 
     Attributes:
-        codec: Its name.
-        label: What people call it.
+        codec: Its enum value.
+        label: Its display name.
         profiles: Profiles that renditions may have, each with its bit depth.
         levels: The levels, lowest first.
         block_px: Side of the blocks that a level's limits count; pictures are rounded up to whole ones.
@@ -89,24 +89,24 @@ class VideoCodec:
         encoder: FFmpeg's name of the encoder.
         decoder: FFmpeg's name of the codec.
         options: FFmpeg output options of a rendition.
-        tighter: Options for a segment that came out above its cap, from those that it had and from the ratios of cap to
-            rate of each encode before.
+        tighter: Options to encode a segment again that came out above its cap, from the options it had and the ratio of
+            cap to rate of each earlier encode.
         crf_limit: Highest constant rate factor of the encoder; the lowest is 1.
-        whole_crf: Whether the encoder takes whole numbers only.
-        trial_crfs: Factors that every size is tried with when a title is analysed.
-        coarsest_trial_crf: One more for the smallest size, where the lowest rung needs it.
-        finest_crf: Lowest factor of a rung: below it, only the bits grow.
-        beyond_trials_crf: How far a rung may lie outside the factors that were tried.
-        floor_step_crf: How much lower the factor is of a chunk that is encoded again, since it looks too bad.
+        whole_crf: Whether the encoder accepts whole numbers only.
+        trial_crfs: Factors of the trial encodes at every size, when a title is analysed.
+        coarsest_trial_crf: One more for the smallest size, if the lowest rung needs it.
+        finest_crf: Lowest factor of a rung: below it, only the rate grows.
+        beyond_trials_crf: How far a rung's factor may lie outside those of the trials.
+        floor_step_crf: How much to lower the factor when a chunk below the quality floor is encoded again.
         trick_crf: Highest factor for trick play; None if the codec has no trick play renditions.
         sample_entry: Four characters of the sample entry in MP4.
         configuration_box: Four characters of the box with the decoder configuration.
         string: The value of CODECS, from the payload of that box and the colour codes of ``colr``.
-        hls_rank: Place among the codecs of HLS, from 1 for the one that needs most bits; None if HLS can't name it.
-        bound_shapes_quality: Whether the bound on the rate changes how the encoder spends bits that stay below it.
-            Trial encodes have a bound then, too.
-        costs_like: The codec whose encoder takes about as long, while the installation's own costs don't have this one.
-        in_first_release: Whether every player decodes it, so that it is enough for a first release.
+        hls_rank: Rank among the codecs of HLS, 1 for the least efficient; None if HLS does not support it.
+        bound_shapes_quality: Whether a rate bound changes how the encoder spends bits even below the bound. If so,
+            trial encodes have a bound, too.
+        costs_like: Codec with a similar encoding time; used until the installation has measured this one.
+        in_first_release: Whether every player decodes it, so that a first release can consist of it alone.
         in_cenc_copy: Whether old devices that can't decrypt ``cbcs`` decode it.
         in_aes_128: Whether players of HLS with ``aes-128`` decode it.
     """
@@ -147,25 +147,25 @@ CICP_CHANNELS = {"2.0": "2", "5.1": "6"}
 
 @dataclass(frozen=True, slots=True)
 class AudioCodec:
-    """All that the rooms ask of an audio codec.
+    """What other packages need to know about an audio codec.
 
     Attributes:
-        codec: Its name.
+        codec: Its enum value.
         encoder: FFmpeg's name of the encoder.
         frame_samples: Samples per channel in each codec frame, at 48 kHz.
         options: FFmpeg output options of a rendition.
         sample_entry: Four characters of the sample entry in MP4.
         configuration_box: Four characters of the box with the decoder configuration.
         string: The value of CODECS, from the payload of that box.
-        in_hls: Whether HLS can name it.
-        loudness_options: Options that state the loudness in the stream, from the dialnorm or its placeholder; None if
-            the codec can't state it.
-        rates_kbps: The only bit rates that the codec has; None if it has any.
-        surround_fallback: Codec that a ladder must have in 5.1 if it has this one in 5.1; None for none.
+        in_hls: Whether HLS supports it.
+        loudness_options: Options that write the loudness into the stream, from the dialnorm or its placeholder; None if
+            the codec has no such field.
+        rates_kbps: The only bit rates that the codec supports; None if it supports any.
+        surround_fallback: Codec that a ladder must also offer in 5.1 if it has this one in 5.1; None for none.
         channel_scheme: URI of the scheme in which DASH states the channels.
         channel_values: Value in that scheme, by layout.
-        costs_like: Codec whose encoder takes about as long; used until the installation's costs have this one.
-        in_first_release: Whether every player decodes it, so that it is enough for a first release.
+        costs_like: Codec with a similar encoding time; used until the installation has measured this one.
+        in_first_release: Whether every player decodes it, so that a first release can consist of it alone.
         in_cenc_copy: Whether old devices that can't decrypt ``cbcs`` decode it.
         in_aes_128: Whether players of HLS with ``aes-128`` decode it.
     """

@@ -1,4 +1,4 @@
-"""What AC-3 and E-AC-3 have in common: ETSI TS 102 366."""
+"""The common part of AC-3 and E-AC-3: ETSI TS 102 366."""
 
 from headend.core.codecs.base import Options
 
@@ -10,7 +10,7 @@ CHANNEL_MASKS = {"2.0": "A000", "5.1": "F801"}
 
 
 def loudness_options(dialnorm: str) -> Options:
-    """State how loud the stream is, in dB below full scale, so that decoders play all titles equally loud.
+    """Write the loudness into the stream, in dB below full scale, so that decoders play all titles equally loud.
 
     Source:
         Section 4.4.2.8.

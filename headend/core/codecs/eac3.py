@@ -1,4 +1,4 @@
-"""E-AC-3 by FFmpeg's own encoder."""
+"""E-AC-3, encoded by FFmpeg."""
 
 from headend.core.codecs import dolby
 from headend.core.codecs.base import AudioCodec, Options

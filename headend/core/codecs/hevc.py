@@ -1,4 +1,4 @@
-"""H.265 by libx265, 10 bits, also for SDR: the same rate with less banding."""
+"""H.265, encoded by libx265 in 10 bits, even for SDR: the same rate with less banding."""
 
 import struct
 from fractions import Fraction
@@ -12,27 +12,27 @@ PRESETS = {Effort.DRAFT: "superfast", Effort.STANDARD: "medium", Effort.HIGH: "s
 def options(rendition: VideoRendition, style: Style) -> Options:
     """Options for one H.265 rendition."""
     parameters: Options = {
-        # A sync frame every GOP and nowhere else; closed, so that chunks and switches need no other frames.
+        # A sync frame every GOP and nowhere else; closed, so that chunks and switches need no frames outside.
         "keyint": style.gop_frames,
         "min-keyint": style.gop_frames,
         "scenecut": 0,
         "open-gop": 0,
-        # Sample-adaptive offset smooths: without it, 3 to 4 % fewer bits at equal VMAF, at every rate (docs/adr/0023).
+        # Sample-adaptive offset blurs: without it, 3 to 4 % fewer bits at equal VMAF, at every rate (docs/adr/0023).
         "sao": 0,
-        # The level and tier that were computed; without them x265 writes what it guesses.
+        # The computed level and tier; by default, x265 writes its own estimate.
         "level-idc": rendition.level,
         "high-tier": 0,
-        # x265's own SEI names its settings and would make init segments differ.
+        # x265's SEI lists its settings, which would make init segments differ.
         "info": 0,
-        # Single-threaded: chunks run side by side, and without row parallelism the bits don't depend on threads.
+        # Single-threaded: chunks run in parallel, and without row parallelism the bits don't depend on threads.
         "pools": "none",
         "frame-threads": 1,
         "wpp": 0,
-        # Only what goes wrong; x265 writes past FFmpeg's own log level.
+        # Errors only; x265 ignores FFmpeg's log level.
         "log-level": "error",
     }
     if rendition.video_range is VideoRange.PQ:
-        # HDR10 is PQ with ST 2086 metadata, repeated at every sync frame so that any of them can be a start.
+        # HDR10 is PQ with ST 2086 metadata, repeated at every sync frame so that playback can start at any of them.
         parameters |= {"hdr10": 1, "hdr10-opt": 1}
     if style.mastering_display is not None:
         parameters["master-display"] = _master_display(style.mastering_display)
@@ -46,7 +46,7 @@ def options(rendition: VideoRendition, style: Style) -> Options:
         "maxrate": rendition.cap_bps,
         "bufsize": rendition.buffer_bits,
         "profile:v": rendition.profile,
-        # hvc1, not FFmpeg's default hev1: Apple's players take no other (HLS Authoring Specification, 1.10).
+        # hvc1, not FFmpeg's default hev1: Apple's players accept no other (HLS Authoring Specification, 1.10).
         "tag:v": "hvc1",
         "threads": 1,
         "x265-params": colon_list(**parameters),
@@ -68,7 +68,7 @@ def _string(configuration: bytes, _colour: ColourCodes) -> str:
     """ISO/IEC 14496-15, annex E, from ``hvcC``."""
     profile, compatibility, constraints, level = struct.unpack_from(">xBI6sB", configuration)
     space = ("", "A", "B", "C")[profile >> 6]
-    # Annex E wants flag 31 first, as it lies in the bitstream read backwards.
+    # Annex E puts flag 31 first, the reverse of the bitstream's order.
     reversed_flags = int(f"{compatibility:032b}"[::-1], 2)
     tier = "H" if profile & 0x20 else "L"
     tail = [f"{byte:X}" for byte in constraints.rstrip(b"\0")]
@@ -116,7 +116,7 @@ CODEC = VideoCodec(
     finest_crf=18.0,
     beyond_trials_crf=2.0,
     floor_step_crf=4.0,
-    # None: pictures that are all sync frames make it a range extensions profile, which hardly any device decodes.
+    # None: with sync frames only it becomes a range extensions profile, which hardly any device decodes.
     trick_crf=None,
     sample_entry="hvc1",
     configuration_box="hvcC",

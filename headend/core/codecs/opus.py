@@ -1,4 +1,4 @@
-"""Opus by libopus."""
+"""Opus, encoded by libopus."""
 
 from headend.core.codecs.base import AudioCodec, Options
 from headend.core.media import AudioRendition, Codec
@@ -32,6 +32,6 @@ CODEC = AudioCodec(
     configuration_box="dOps",
     # Media Source Extensions and DASH write it in lower case, unlike the sample entry.
     string=lambda _: "opus",
-    # Apple's HLS Authoring Specification does not have it.
+    # Apple's HLS Authoring Specification does not include it.
     in_hls=False,
 )

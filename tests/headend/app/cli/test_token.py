@@ -130,7 +130,7 @@ def test_keys_that_are_none_are_not_repeated(
     monkeypatch.setenv("HEADEND_TOKEN_KEYS", "playback a my-short-secret")
     assert run(["token", "film", "--account", "a", "--verbose"]) == 2
     said = capsys.readouterr().err
-    assert "HEADEND_TOKEN_KEYS, line 1 is no key" in said and "my-short-secret" not in said
+    assert "HEADEND_TOKEN_KEYS, line 1 is not a key" in said and "my-short-secret" not in said
 
 
 def test_a_file_of_keys_that_everyone_can_read_is_warned_of(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,12 +93,12 @@ def test_nobody_else_says_where_a_request_comes_from(header: str) -> None:
     [
         ("", "keys has no key for playback: add what 'headend token --new-key playback' prints"),
         (EDGE.line, "keys has no key for playback"),
-        ("playback a", "keys, line 1 is no key: use a line that 'headend token --new-key playback' prints"),
-        ("# ours\n\nplayback a c2hvcnQtc2VjcmV0", "keys, line 3 is no key"),
-        (f"{OLD.line} more", "keys, line 1 is no key"),
-        (OLD.line.replace("playback", "edges"), "keys, line 1 is no key"),
-        (OLD.line.replace(OLD.id, "a.b"), "keys, line 1 is no key"),
-        (f"{OLD.line}\n{OLD.line}", f"keys, line 2: playback {OLD.id} is there already; remove one of them"),
+        ("playback a", "keys, line 1 is not a key: use a line that 'headend token --new-key playback' prints"),
+        ("# ours\n\nplayback a c2hvcnQtc2VjcmV0", "keys, line 3 is not a key"),
+        (f"{OLD.line} more", "keys, line 1 is not a key"),
+        (OLD.line.replace("playback", "edges"), "keys, line 1 is not a key"),
+        (OLD.line.replace(OLD.id, "a.b"), "keys, line 1 is not a key"),
+        (f"{OLD.line}\n{OLD.line}", f"keys, line 2: playback {OLD.id} occurs twice; remove one of the lines"),
     ],
 )
 def test_what_is_wrong_with_keys_is_told_without_them(lines: str, said: str) -> None:
@@ -120,7 +120,7 @@ def test_a_key_does_not_show_its_secret() -> None:
 
 
 def test_without_a_key_nothing_is_signed() -> None:
-    with pytest.raises(ConfigError, match="no key for edge is there: add the line that 'headend token --new-key edge'"):
+    with pytest.raises(ConfigError, match="there is no key for edge: add the line that 'headend token --new-key edge'"):
         vouch("DE", NOW_S, read_keys(ring(OLD), "keys"))
 
 

@@ -110,7 +110,7 @@ def test_a_full_disk_is_left_alone_for_a_while_and_leaves_nothing_behind(
     with full_disk():
         assert cache.keep(digest(BODIES[0]), in_memory_before) is None
     assert told == ["failed"]
-    assert "the disk cache is not written to for 30 s" in caplog.text
+    assert "the next one is tried in 30 s" in caplog.text
     assert (files(tmp_path), cache.size_bytes) == ({}, 0)
     keep(cache, BODIES[0])
     assert files(tmp_path) == {}, "it is not tried again at once"

@@ -25,7 +25,7 @@ def test_a_body_is_sent_on_before_it_is_whole_but_for_its_last_byte() -> None:
             pieces(BODY[:100], BODY[100:]),
             size_bytes=len(BODY),
             sha256=hashlib.sha256(BODY).digest(),
-            begun=lambda blob: seen.append(blob.ready_bytes),
+            on_data=lambda blob: seen.append(blob.ready_bytes),
         )
 
     blob = asyncio.run(main())
@@ -40,7 +40,7 @@ def test_a_body_that_is_not_what_it_should_be_is_never_whole(parts: tuple[bytes,
     async def main() -> None:
         with pytest.raises(Mismatch):
             await receive(
-                pieces(*parts), size_bytes=len(BODY), sha256=hashlib.sha256(BODY).digest(), begun=blobs.append
+                pieces(*parts), size_bytes=len(BODY), sha256=hashlib.sha256(BODY).digest(), on_data=blobs.append
             )
         for blob in blobs:
             assert not blob.is_whole
