@@ -1,9 +1,9 @@
-"""Configuration files: defaults and named profiles for every option of the command line.
+"""Configuration files: defaults and named profiles for all command-line options.
 
-Files are read in this order, and a later one wins option by option: the user's
+Files are read in this order; options in a later file override those in an earlier one: the user's
 (``$XDG_CONFIG_HOME/headend/headend.toml``, usually below ``~/.config``), the project's (``headend.toml`` in the current
-folder or the nearest one above it), and the one that ``HEADEND_CONFIG`` names. A profile wins over all defaults; the
-environment wins over files, and what is written on the command line wins over everything.
+folder or the nearest one above it), and the one that ``HEADEND_CONFIG`` names. A profile overrides all defaults, the
+environment overrides files, and the command line overrides everything.
 
     [defaults]
     store = "s3://films/vod"
@@ -28,18 +28,18 @@ from headend.core.paths import expanded
 FILE = "headend.toml"
 VARIABLE = "HEADEND_CONFIG"
 Value = str | int | float | bool | list[str]
-_EITHER = {"workers": "scheduler", "scheduler": "workers"}
-"""Options of which only one is taken: setting one in a stronger place takes back the other in a weaker one."""
+_EXCLUSIVE = {"workers": "scheduler", "scheduler": "workers"}
+"""Mutually exclusive options: setting one with higher precedence unsets the other with lower precedence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value for an option, and where it stands.
+    """An option's value, and where it was set.
 
     Attributes:
-        option: The option's long name without dashes in front, such as ``segment-seconds``.
-        value: As the file has it.
-        source: The file, and the table in it.
+        option: The option's long name without leading dashes, such as ``segment-seconds``.
+        value: The value in the file.
+        source: The file and its table.
     """
 
     option: str
@@ -49,12 +49,12 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What all files say together.
+    """The merged content of all configuration files.
 
     Attributes:
-        files: The files that were read, the weakest first.
-        defaults: Settings for whoever names no profile, by option.
-        profiles: Settings of each profile by option.
+        files: The files, lowest precedence first.
+        defaults: Settings without a profile, by option.
+        profiles: Settings of each profile, by option.
     """
 
     files: tuple[Path, ...]
@@ -62,13 +62,13 @@ class Configuration:
     profiles: Mapping[str, Mapping[str, Setting]]
 
     def settings(self, profile: str | None) -> Mapping[str, Setting]:
-        """The settings that hold, by option.
+        """The effective settings, by option.
 
         Args:
             profile: A profile's name; None for the defaults alone.
 
         Raises:
-            ConfigError: No file has such a profile.
+            ConfigError: No file has a profile of this name.
         """
         if profile is None:
             return self.defaults
@@ -82,37 +82,37 @@ def load(own: Collection[str], every: Callable[[], Collection[str]]) -> Configur
     """Read all configuration files.
 
     Args:
-        own: Long names of the options of the command that runs.
-        every: Gives the long names of all commands' options; only asked for a name that is not in ``own``.
+        own: Long names of the running command's options.
+        every: Returns the long names of all commands' options; called only for a name that is not in ``own``.
 
     Raises:
-        ConfigError: A file can't be read, or holds what is no option; the message names the file and the key.
+        ConfigError: A file can't be read, or sets an unknown option; the message names the file and the key.
     """
     return merge(((path, _read(path)) for path in find()), own, every)
 
 
 def find(folder: Path | None = None) -> tuple[Path, ...]:
-    """The files that apply in a folder, the current one by default; the weakest first.
+    """Find the files that apply in a folder, by default the current one; lowest precedence first.
 
     Raises:
-        ConfigError: ``HEADEND_CONFIG`` names a file that is not there.
+        ConfigError: ``HEADEND_CONFIG`` names a file that does not exist.
     """
     base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    here = (folder or Path.cwd()).absolute()
-    project = next((above / FILE for above in (here, *here.parents) if (above / FILE).is_file()), None)
-    found = [path for path in (base / "headend" / FILE, project) if path is not None and path.is_file()]
+    start = (folder or Path.cwd()).absolute()
+    project = next((above / FILE for above in (start, *start.parents) if (above / FILE).is_file()), None)
+    paths = [path for path in (base / "headend" / FILE, project) if path is not None and path.is_file()]
     if named := os.environ.get(VARIABLE):
         path = expanded(named)
         if not path.is_file():
             raise ConfigError(f"{VARIABLE} names {path}, which is not a file; correct or unset it")
-        found.append(path)
-    return tuple(dict.fromkeys(found))
+        paths.append(path)
+    return tuple(dict.fromkeys(paths))
 
 
 def merge(
     files: Iterable[tuple[Path, Mapping[str, Any]]], own: Collection[str], every: Callable[[], Collection[str]]
 ) -> Configuration:
-    """Put files together, the weakest first; raises `ConfigError` for what is no option or no value of one."""
+    """Merge files, lowest precedence first; raises `ConfigError` for unknown options and invalid values."""
     paths: list[Path] = []
     defaults: dict[str, Setting] = {}
     profiles: dict[str, dict[str, Setting]] = {}
@@ -120,7 +120,7 @@ def merge(
         paths.append(path)
         for name in document:
             if name not in ("defaults", "profiles"):
-                raise ConfigError(f"{path}: {name!r} stands outside a table; write options below [defaults]")
+                raise ConfigError(f"{path}: {name!r} is outside a table; write options below [defaults]")
         defaults = _over(defaults, _settings(path, "defaults", document.get("defaults", {}), own, every))
         tables = document.get("profiles", {})
         if not isinstance(tables, Mapping):
@@ -132,7 +132,7 @@ def merge(
 
 
 def _over(weaker: Mapping[str, Setting], stronger: Mapping[str, Setting]) -> dict[str, Setting]:
-    kept = {option: setting for option, setting in weaker.items() if _EITHER.get(option) not in stronger}
+    kept = {option: setting for option, setting in weaker.items() if _EXCLUSIVE.get(option) not in stronger}
     return {**kept, **stronger}
 
 
@@ -141,7 +141,7 @@ def _settings(
 ) -> dict[str, Setting]:
     if not isinstance(table, Mapping):
         raise ConfigError(f"{path}: {name} is not a table: write [{name}]")
-    found = {}
+    settings = {}
     for key, value in table.items():
         option = key.replace("_", "-")
         if option not in own and option not in every():
@@ -149,11 +149,11 @@ def _settings(
             hint = f"; did you mean {near[0]!r}?" if near else "; 'headend COMMAND --help' lists the options"
             raise ConfigError(f"{path}: [{name}] sets {key!r}, which is not an option{hint}")
         if isinstance(value, list) and not all(isinstance(item, str) for item in value):
-            raise ConfigError(f"{path}: {key!r} in [{name}] has something else than text in its list")
+            raise ConfigError(f"{path}: {key!r} in [{name}] has an item in its list that is not text; quote each item")
         if not isinstance(value, str | int | float | bool | list):
             raise ConfigError(f"{path}: {key!r} in [{name}] is not text, a number, true, false or a list of text")
-        found[option] = Setting(option, value, f"[{name}] in {path}")
-    return found
+        settings[option] = Setting(option, value, f"[{name}] in {path}")
+    return settings
 
 
 def _read(path: Path) -> Mapping[str, Any]:

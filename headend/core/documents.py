@@ -1,7 +1,7 @@
-"""Documents: dataclasses to and from versioned JSON.
+"""Documents: dataclasses as versioned JSON.
 
 A document is one JSON object ``{"kind": "Receipt", "version": 1, "body": {…}}``. Fractions are written as
-``"24000/1001"``, enums as their values, tuples as arrays. Reading checks types and names the field that is wrong.
+``"24000/1001"``, enums as their values, tuples as arrays. Reading checks all types; errors name the wrong field.
 """
 
 import re
@@ -17,13 +17,13 @@ from headend.core.errors import StorageError
 VERSION = 1
 Noun = TypeVar("Noun")
 _RATIO = re.compile(r"-?[0-9]{1,500}(?:/[0-9]{1,500})?")
-"""A fraction as it is written; Python also reads ``9e999999999``, for as long as it takes to write that out."""
+"""A fraction in a document. Python would also accept ``9e999999999``, and expand it."""
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Fraction):
         return f"{value.numerator}/{value.denominator}"
-    raise NotImplementedError(f"{type(value).__name__} has no place in a document")
+    raise NotImplementedError(f"{type(value).__name__} can't be written to a document")
 
 
 def _rich(kind: type[Any], value: Any) -> Any:
@@ -31,18 +31,18 @@ def _rich(kind: type[Any], value: Any) -> Any:
         if isinstance(value, str) and _RATIO.fullmatch(value) is None:
             raise ValueError("expected a fraction such as 24000/1001")
         return Fraction(value)
-    raise NotImplementedError(f"{kind.__name__} has no place in a document")
+    raise NotImplementedError(f"{kind.__name__} can't be read from a document")
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 
 
 def write(noun: Any, *, omitted: Collection[str] = ()) -> bytes:
-    """Turn a noun of `headend.core.media` into the bytes of its document.
+    """Serialize a data type of `headend.core.media`.
 
     Args:
-        noun: The noun.
-        omitted: Names of fields that are left out where they are empty, at every level.
+        noun: The value.
+        omitted: Names of fields to leave out if they are empty, at every level.
     """
     body = _without_empty(as_plain(noun), frozenset(omitted)) if omitted else noun
     return _ENCODER.encode({"kind": type(noun).__name__, "version": VERSION, "body": body})
@@ -58,20 +58,20 @@ def _without_empty(plain: Any, omitted: frozenset[str]) -> Any:
 
 
 def as_plain(noun: Any) -> Any:
-    """Turn a noun into dicts, lists, strings and numbers."""
+    """Convert a data type into dicts, lists, strings and numbers."""
     return msgspec.to_builtins(noun, enc_hook=_plain)
 
 
 def read(kind: type[Noun], data: bytes, *, key: str = "document") -> Noun:
-    """Read a document back into its noun.
+    """Parse a document.
 
     Args:
-        kind: The noun that is expected.
+        kind: The expected data type.
         data: The document.
-        key: Where it came from, for the error.
+        key: The document's key, for errors.
 
     Raises:
-        StorageError: It is not JSON, of another kind or version, or a field is missing or wrong.
+        StorageError: It is not JSON, has another kind or version, or a field is missing or wrong.
     """
     envelope = _decode(dict[str, msgspec.Raw], data, key)
     named = {name: _decode(Any, envelope[name], key) for name in ("kind", "version") if name in envelope}
@@ -89,7 +89,7 @@ _DECODERS_LOCK = Lock()
 
 
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    # Two threads that look into the same type for the first time at once crash msgspec, when garbage is collected then.
+    # msgspec crashes if two threads inspect a type for the first time while garbage is collected.
     with _DECODERS_LOCK:
         if kind not in _DECODERS:
             _DECODERS[kind] = msgspec.json.Decoder(kind, dec_hook=_rich)

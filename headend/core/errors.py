@@ -1,25 +1,25 @@
 """Every error that headend raises on purpose.
 
 HeadendError
-├── ConfigError          what was asked for is wrong: a flag, a ladder, a slug      exit 2
+├── ConfigError          the request is wrong: an option, a ladder, a title's name  exit 2
 ├── MasterError          the master can't be used                                   exit 3
-│   └── DamagedMaster    parts of it can't be decoded as they were made
+│   └── DamagedMaster    parts of it can't be decoded correctly
 ├── EncodingError        a job's tasks could not be finished                        exit 4
 │   ├── ToolFailed       a child process failed (carries argv, status, stderr)
-│   │   └── CommandRefused it does not take the command: headend's own fault
+│   │   └── CommandRefused it rejected its arguments: a fault of headend
 │   ├── WorkerUnfit      this machine can't run the task; another one may
-│   ├── ChunkRejected    an encoded chunk is not what the plan asked for
-│   │   └── PlanMismatch no attempt would make it so: headend's own fault
-│   ├── TaskCrashed      a task met an unexpected error: a fault of headend
-│   └── Cancelled        the task was told to stop
-├── QualityRefused       a release does not look or sound as the rules want         exit 6
+│   ├── ChunkRejected    an encoded chunk differs from the plan
+│   │   └── PlanMismatch retrying can't help: a fault of headend
+│   ├── TaskCrashed      a task raised an unexpected exception: a fault of headend
+│   └── Cancelled        the task was cancelled
+├── QualityRefused       a release violates a quality rule                          exit 6
 ├── PackagingError       a release can't be described or does not verify            exit 4
-└── StorageError         the store refused or lost something                        exit 5
+└── StorageError         the store rejected a request or lost data                  exit 5
     ├── ObjectMissing    no such object
-    └── StoreUnavailable the store can't be reached or answers with a fault that may pass
+    └── StoreUnavailable the store can't be reached, or fails temporarily
 
-The message says what to do; facts carry the evidence. The form ``(message, **facts)`` survives pickling, which
-keyword-only constructors do not, so that errors cross Dask whole.
+Messages say what happened and what to do; facts carry the evidence. The signature ``(message, **facts)`` survives
+pickling, which keyword-only constructors do not, so errors cross Dask intact.
 """
 
 from typing import Any, ClassVar
@@ -28,7 +28,7 @@ _OWN_FAULT = "This is a fault of headend, not of the master: please report it wi
 
 
 class HeadendError(Exception):
-    """The root of the tree.
+    """Base class of all errors.
 
     Args:
         message: One line that says what is wrong and what to do.
@@ -36,12 +36,12 @@ class HeadendError(Exception):
     """
 
     retryable: ClassVar[bool] = False
-    """Whether the same call may go through later."""
+    """Whether the same call may succeed later."""
     advice: ClassVar[str] = ""
-    """Text that is appended to every message of this kind."""
+    """Text appended to every message of this class."""
 
     def __init__(self, message: str, **facts: Any) -> None:
-        # An error that comes out of a pickle has its advice already.
+        # An unpickled error already has its advice.
         self.message = message if message.endswith(self.advice) else f"{message}. {self.advice}"
         super().__init__(self.message)
         self.facts = facts
@@ -54,7 +54,7 @@ class HeadendError(Exception):
 
 
 class ConfigError(HeadendError):
-    """What was asked for is wrong: a flag, a ladder, a title's name."""
+    """The request is wrong: an option, a ladder, a title's name."""
 
 
 class MasterError(HeadendError):
@@ -62,7 +62,7 @@ class MasterError(HeadendError):
 
 
 class DamagedMaster(MasterError):
-    """Parts of the master can't be decoded as they were made; ``damage`` in the facts says which."""
+    """Parts of the master can't be decoded correctly; the fact ``damage`` lists them."""
 
 
 class EncodingError(HeadendError):
@@ -70,52 +70,52 @@ class EncodingError(HeadendError):
 
 
 class ToolFailed(EncodingError):
-    """A child process failed; ``argv``, ``status`` and ``stderr`` (its tail) are in the facts."""
+    """A child process failed; the facts have ``argv``, ``status`` and the end of ``stderr``."""
 
     retryable = True
 
 
 class CommandRefused(ToolFailed):
-    """FFmpeg does not know an option, a filter or a codec, or can't use it so; it would say the same every time."""
+    """FFmpeg rejected an option, a filter or a codec; it would fail the same way every time."""
 
     retryable = False
     advice = _OWN_FAULT
 
 
 class WorkerUnfit(EncodingError):
-    """This machine can't run the task, whatever the task is: its scratch disk is full, it has another FFmpeg.
+    """This machine can't run tasks, for example because its scratch disk is full or its FFmpeg differs.
 
-    It gets no more tasks for a while, and the task goes elsewhere.
+    It gets no more tasks for a while, and the task runs elsewhere.
     """
 
     retryable = True
 
 
 class ChunkRejected(EncodingError):
-    """An encoded chunk is not what the plan asked for."""
+    """An encoded chunk differs from the plan."""
 
     retryable = True
 
 
 class PlanMismatch(ChunkRejected):
-    """What the encoder makes of the plan's command is not what the plan says; every attempt would end the same."""
+    """The encoder's output for the plan's command contradicts the plan; retrying can't help."""
 
     retryable = False
     advice = _OWN_FAULT
 
 
 class TaskCrashed(EncodingError):
-    """A task met an exception that headend does not raise on purpose."""
+    """A task raised an exception that headend does not raise on purpose."""
 
     advice = _OWN_FAULT
 
 
 class Cancelled(EncodingError):
-    """The task was told to stop and its child processes are gone."""
+    """The task was cancelled and its child processes have ended."""
 
 
 class QualityRefused(HeadendError):
-    """A release is complete, but does not look or sound as the rules want; ``release`` in the facts says which."""
+    """A release is complete but violates a quality rule; the fact ``release`` has its id."""
 
 
 class PackagingError(HeadendError):
@@ -123,15 +123,15 @@ class PackagingError(HeadendError):
 
 
 class StorageError(HeadendError):
-    """The store refused or lost something."""
+    """The store rejected a request or lost data."""
 
 
 class ObjectMissing(StorageError):
-    """The store has no such object; ``key`` is in the facts."""
+    """The store has no such object; the fact ``key`` has its key."""
 
 
 class StoreUnavailable(StorageError):
-    """The store can't be reached, or answers with a fault that may pass."""
+    """The store can't be reached, or fails temporarily."""
 
     retryable = True
 

@@ -1,8 +1,8 @@
-"""Holds: what running work needs of a title, so that garbage collection spares it.
+"""Holds: protect parts of a title from garbage collection while a command needs them.
 
-Whoever is going to read or name tracks that no release names yet writes a hold first, and looks for sweeps then.
-Whoever is going to remove something writes a sweep first, and looks for holds then. So one of two that meet always sees
-the other: who holds waits until the sweep is over, who sweeps leaves alone what is held.
+A command that will use tracks which no release names yet first writes a hold, then checks for sweeps. A command that
+removes parts first writes a sweep, then checks for holds. So if both run at once, at least one sees the other: holders
+wait until the sweep is over, and the sweep skips held parts.
 """
 
 import secrets
@@ -17,17 +17,17 @@ from headend.core.errors import ObjectMissing, StoreUnavailable
 from headend.core.storage import Store
 
 SWEEP_S = 3600.0
-"""A sweep's mark of this age is of one that was killed."""
+"""Age at which a sweep's marker counts as left by a killed process."""
 WAIT_S = 600.0
-"""How long work waits for a sweep to end."""
+"""How long holders wait for a sweep to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What one run of something needs.
+    """The parts of a title that one run of a command needs.
 
     Attributes:
-        reason: Which command holds it.
+        reason: The command.
         since: UTC, ISO 8601.
         tracks: Ids of the tracks.
         releases: Ids of the releases.
@@ -49,13 +49,12 @@ def held(
     reason: str,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
-    """Keep tracks and releases of a title from being removed while something is done with them.
+    """Protect tracks and releases of a title from removal inside a ``with`` block.
 
-    The hold ends with the context, whatever happens in it; that of a process that is killed ends when `gc` takes it for
-    dead.
+    The hold ends with the block, even after an exception. If the process is killed, `gc` removes its hold later.
 
     Raises:
-        StoreUnavailable: Somebody has been removing parts of the title for `WAIT_S`.
+        StoreUnavailable: Parts of the title were being removed for longer than `WAIT_S`.
     """
     key = layout.hold(title, secrets.token_hex(8))
     since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -69,32 +68,35 @@ def held(
             waited_s += 1.0
         yield
     finally:
-        with suppress(StoreUnavailable):  # it would hide what went wrong
+        with suppress(StoreUnavailable):  # it would hide the original error
             store.delete(key)
 
 
 def read(store: Store, title: str, *, dead_after: timedelta) -> tuple[list[Hold], list[str]]:
-    """All holds of a title, and the keys of those that are so old that their owner is taken for dead.
+    """Read the holds of a title.
 
     Args:
-        store: Where the title is.
+        store: Store of the title.
         title: Catalogue entry.
-        dead_after: How old a hold may be.
+        dead_after: Age at which a hold's process counts as dead.
+
+    Returns:
+        Holds in use, and the keys of holds that are older than ``dead_after``.
     """
     oldest = datetime.now(UTC) - dead_after
-    found = list(store.list(layout.holds(title)))
-    dead = [info.key for info in found if info.modified < oldest]
+    infos = list(store.list(layout.holds(title)))
+    dead = [info.key for info in infos if info.modified < oldest]
     living: list[Hold] = []
-    for info in found:
+    for info in infos:
         if info.modified >= oldest:
-            with suppress(ObjectMissing):  # it has ended a moment ago
+            with suppress(ObjectMissing):  # it has just ended
                 living.append(documents.read(Hold, store.get(info.key), key=info.key))
     return living, dead
 
 
 @contextmanager
 def sweeping(store: Store, title: str) -> Iterator[None]:
-    """Tell others that parts of a title are being removed."""
+    """Mark that parts of a title are being removed, inside a ``with`` block."""
     key = layout.sweep(title, secrets.token_hex(8))
     store.put(key, b"{}")
     try:

@@ -1,10 +1,10 @@
-"""Host names: which ones mean this machine."""
+"""Host names of this machine."""
 
 from ipaddress import ip_address
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host: ``localhost``, or an address of loopback, with brackets or without."""
+    """Whether a host is ``localhost`` or a loopback address, with or without brackets."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -165,7 +165,11 @@ def test_a_busy_port_is_named_with_what_to_do(store: WatchedStore) -> None:
     ("host", "port", "line"),
     [
         ("192.0.2.1", 0, "192.0.2.1 is not an address of this machine: choose another with --host"),
-        ("no.such.host.invalid", 0, "no.such.host.invalid is not known: choose an address of this machine with --host"),
+        (
+            "no.such.host.invalid",
+            0,
+            "no.such.host.invalid can't be resolved: choose an address of this machine with --host",
+        ),
         ("127.0.0.1", 99999, "can't listen on 127.0.0.1, port 99999"),
     ],
 )

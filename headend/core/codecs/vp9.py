@@ -1,4 +1,4 @@
-"""VP9 by libvpx."""
+"""VP9, encoded by libvpx."""
 
 import struct
 from collections.abc import Mapping, Sequence
@@ -8,23 +8,23 @@ from math import prod
 from headend.core.codecs.base import ColourCodes, Level, Options, Style, VideoCodec
 from headend.core.media import Codec, Effort, VideoRendition
 
-# The real-time mode gives up hidden reference frames and is four times faster than the fastest other one.
+# Real-time mode has no hidden reference frames and is four times faster than the fastest setting of good mode.
 PRESETS = {Effort.DRAFT: ("realtime", 7), Effort.STANDARD: ("good", 5), Effort.HIGH: ("good", 2)}
 AIM = 0.95
-"""Average of a segment that is encoded again, as a share of its cap: the encoder misses its aim by a few per cent."""
+"""Target rate of a segment that is encoded again, as a share of its cap: the encoder misses it by a few per cent."""
 
 
 def options(rendition: VideoRendition, style: Style) -> Options:
     """Options for one VP9 rendition."""
     deadline, speed = PRESETS[style.effort]
-    # Two passes take a tenth off the bits at equal quality (docs/adr/0026); the real-time mode knows only one.
+    # Two passes save a tenth of the bits at equal quality (docs/adr/0026); real-time mode has only one.
     passes: Options = {} if style.effort is Effort.DRAFT else {"pass": 2}
     return {
         "c:v": "libvpx-vp9",
         "deadline": deadline,
         "cpu-used": speed,
-        # "Constrained quality": CRF holds the quality, the bit rate bounds the average of a chunk.
-        # Peaks are not bounded: a worker encodes what came out above maxrate again.
+        # "Constrained quality": CRF sets the quality, the bit rate bounds the average of a chunk.
+        # Peaks are not bounded: workers encode segments above maxrate again.
         "crf": rendition.crf,
         "b:v": rendition.cap_bps,
         "maxrate": rendition.cap_bps,
@@ -35,18 +35,17 @@ def options(rendition: VideoRendition, style: Style) -> Options:
         "keyint_min": style.gop_frames,
         "threads": 1,
         "row-mt": 0,
-        # Tiles let players decode large pictures on several cores; a tile is at least 256 pixels wide.
+        # Tiles let players decode large pictures on several cores; a tile must be at least 256 pixels wide.
         "tile-columns": max(0, (rendition.width_px // 512).bit_length() - 1),
     }
 
 
 def tighter(options: Mapping[str, str | int | float], factors: Sequence[Fraction]) -> Options:
-    """Options for a segment whose rate was too high: two passes towards an average below the cap.
+    """Options to encode a segment again whose rate was too high: two passes, with an average below the cap as target.
 
     Args:
-        options: Those of the rendition.
-        factors: Ratio of cap to rate of each earlier encode. The first tells nothing here, since it was
-            not made towards an average.
+        options: Options of the rendition.
+        factors: Ratio of cap to rate of each earlier encode. The first is ignored, as that encode had no target rate.
     """
     cap_bps = int(options["maxrate"])
     scale = float(prod(factors[1:]))
@@ -114,8 +113,8 @@ CODEC = VideoCodec(
     sample_entry="vp09",
     configuration_box="vpcC",
     string=_string,
-    # With an average to aim at, sync frames get more bits, even if the average is out of reach (docs/adr/0085).
+    # A target rate makes the encoder spend more bits on sync frames, even if it is out of reach (docs/adr/0085).
     bound_shapes_quality=True,
-    # None: Apple's HLS Authoring Specification does not know VP9.
+    # None: Apple's HLS Authoring Specification does not include VP9.
     hls_rank=None,
 )

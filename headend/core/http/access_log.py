@@ -1,4 +1,4 @@
-"""The access log: one line of JSON for each request, written in batches."""
+"""The access log: one JSON line per request, written in batches."""
 
 import time
 from collections.abc import Callable
@@ -8,20 +8,21 @@ from typing import TextIO
 import msgspec
 
 FLUSH_S = 1.0
-"""How long a line may wait."""
+"""Longest time between a request and the write of its line."""
 MOST_LINES = 50_000
-"""Lines kept for a writer that is behind; further ones are counted instead."""
+"""Lines kept if the writer is slow; further ones are only counted."""
 
 
 class AccessLog:
-    """Collects lines cheaply, and writes many at once.
+    """Buffers log lines, to write many at once.
 
-    Formatting and writing each line by itself would cost about as much as a small response. Queries, headers and tokens
-    are left out, since they may be secret, and so are paths without a route, since anybody can write anything there.
+    Formatting and writing each line on its own would cost about as much as a small response. Queries, headers and
+    tokens are left out, since they may be secret. Paths without a route are left out too, since clients can put
+    anything there.
 
     Args:
-        stream: Where lines go.
-        redact: Removes what is secret from a path.
+        stream: Stream to write to.
+        redact: Removes secrets from a path.
     """
 
     def __init__(self, stream: TextIO, redact: Callable[[str], str] = lambda path: path) -> None:
@@ -51,7 +52,7 @@ class AccessLog:
         )
 
     def take(self) -> list[dict[str, object]]:
-        """Hand over the lines that are to be written."""
+        """Remove and return the buffered lines."""
         lines, self._lines = self._lines, []
         if self._lost:
             lines.append({"at_s": round(time.time(), 3), "lost_lines": self._lost})
@@ -59,9 +60,9 @@ class AccessLog:
         return lines
 
     def write(self, lines: list[dict[str, object]]) -> None:
-        """Write lines; may be called from another thread than the rest.
+        """Write lines; may be called from another thread than the other methods.
 
-        Several processes write to one pipe, which interleaves writes that are too large for it.
+        Writes stay below the size that pipes write atomically, since several processes may share one pipe.
         """
         batch = ""
         for line in lines:

@@ -1,4 +1,4 @@
-"""Bodies behind a file descriptor, which the kernel sends by itself at the pace of each reader."""
+"""Bodies behind a file descriptor, which the kernel sends at each reader's pace."""
 
 import asyncio
 import os
@@ -11,12 +11,12 @@ class Incomplete(Exception):
 
 
 class InFlightBudget:
-    """Memory taken by bodies that are being sent, each counted once, however many clients read it.
+    """Bounds the memory of bodies that are being sent. Each body counts once, however many clients read it.
 
-    Slow readers keep bodies in memory that the cache has evicted, so this bounds what they can hold.
+    Without it, slow readers could keep any number of bodies in memory that the cache has evicted.
 
     Args:
-        budget_bytes: Most memory in flight at a time.
+        budget_bytes: Most memory in flight.
 
     Attributes:
         size_bytes: Memory in flight now.
@@ -27,12 +27,12 @@ class InFlightBudget:
         self.size_bytes = 0
 
     def has_room(self, blob: "Blob") -> bool:
-        """Whether the body fits into the budget, or is counted already."""
+        """Whether the body fits into the budget or is already counted."""
         return bool(blob.readers) or self.size_bytes + blob.memory_bytes <= self._budget_bytes
 
     @contextmanager
     def holding(self, blob: "Blob") -> Iterator[None]:
-        """Count a body while the block runs. The block's end releases it, however it ends."""
+        """Count a body inside a ``with`` block."""
         if not blob.readers:
             self.size_bytes += blob.memory_bytes
             blob.budget = self
@@ -49,18 +49,18 @@ class InFlightBudget:
 class Blob:
     """Bytes behind a file descriptor, which may still be arriving.
 
-    Any number of connections send from it with ``sendfile``, so that its bytes don't pass through Python and a slow
-    reader holds nothing but its position. The last byte of an arriving blob is held back until `finish`, so that
-    nobody takes it for complete before it was verified. The descriptor is closed with the last reference.
+    Any number of connections send from it with ``sendfile``, so that its bytes don't pass through Python and slow
+    readers use no extra memory. The last byte of an arriving blob is withheld until `finish`, so that no client can
+    mistake it for complete before it is verified. The descriptor is closed with the last reference.
 
     Attributes:
-        fd: Read at offsets, never by its own position.
-        size_bytes: Size of the whole body.
-        memory_bytes: Memory that it takes; 0 for a file on disk.
-        ready_bytes: How much may be sent.
+        fd: The descriptor; reads give an offset and never use the file position.
+        size_bytes: Size of the complete body.
+        memory_bytes: Memory that it uses; 0 for a file on disk.
+        ready_bytes: How many bytes may be sent.
         failed: Whether the rest will never arrive.
         readers: Number of connections that send from it.
-        budget: Where it is counted while there are any.
+        budget: Budget that counts it while it has readers.
     """
 
     __slots__ = (
@@ -96,16 +96,16 @@ class Blob:
 
     @property
     def missing_bytes(self) -> int:
-        """How much has not been written yet."""
+        """How many bytes have not been written yet."""
         return self.size_bytes - self._written_bytes
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of it is there and verified."""
+        """Whether all of it has arrived and is verified."""
         return self.ready_bytes == self.size_bytes
 
     def write(self, data: "bytes | memoryview") -> None:
-        """Append data that has arrived; raises `OSError` when there is no memory for it."""
+        """Append data that has arrived; raises `OSError` if there is no memory for it."""
         rest = memoryview(data)
         while rest:
             written = os.pwrite(self.fd, rest, self._written_bytes)
@@ -117,19 +117,19 @@ class Blob:
             self._wake()
 
     def finish(self) -> None:
-        """Release the last byte, after the body was verified."""
+        """Release the last byte, once the body is verified."""
         self.ready_bytes = self.size_bytes
         self._wake()
 
     def fail(self) -> None:
-        """Give up: connections that wait for more are cut."""
+        """Mark the rest as lost: connections that wait for it are cut off."""
         self.failed = True
         self._wake()
 
     def move(self, place: "Blob") -> None:
-        """Send the rest from the same bytes in another place, and free these.
+        """Continue sending from a copy of the same bytes, and free these.
 
-        What was handed to the kernel already stays there until it is sent.
+        Bytes already handed to the kernel stay there until they are sent.
         """
         os.dup2(place.fd, self.fd, inheritable=False)
         if self.budget is not None:
@@ -137,7 +137,7 @@ class Blob:
         self.memory_bytes = place.memory_bytes
 
     async def wait_beyond(self, position: int) -> None:
-        """Wait until there are bytes to send from ``position`` on.
+        """Wait until there are bytes to send after ``position``.
 
         Raises:
             Incomplete: They will never arrive.
@@ -161,12 +161,12 @@ class Blob:
 
 
 def arriving(size_bytes: int) -> Blob:
-    """Make an empty blob in memory, for `Blob.write`; raises `OSError` when there are too many files or no memory."""
+    """Make an empty in-memory blob for `Blob.write`; raises `OSError` if memory or file descriptors run out."""
     return Blob(os.memfd_create("headend"), size_bytes, memory_bytes=size_bytes, ready_bytes=0)
 
 
 def in_memory(data: bytes) -> Blob:
-    """Make a blob of data that is complete."""
+    """Make a blob of complete data."""
     blob = arriving(len(data))
     blob.write(data)
     blob.finish()
@@ -174,5 +174,5 @@ def in_memory(data: bytes) -> Blob:
 
 
 def in_file(fd: int, size_bytes: int) -> Blob:
-    """Make a blob of an open file, which is closed with it."""
+    """Make a blob of an open file, and take ownership of its descriptor."""
     return Blob(fd, size_bytes, memory_bytes=0, ready_bytes=size_bytes)

@@ -1,6 +1,6 @@
 """Common Media Client Data: what players report in a request's query or headers.
 
-It is counted, and never part of what is looked up, so that it can't split a cache.
+It is counted, and never part of a cache key, so that it can't split a cache.
 """
 
 import re
@@ -13,34 +13,34 @@ from multidict import istr
 from headend.core.http.conditions import Headers
 
 MARK = "CMCD="
-"""What a target holds that tells something."""
+"""Prefix of CMCD data in a query."""
 REQUEST = istr("CMCD-Request")
 HEADERS = (REQUEST, istr("CMCD-Object"), istr("CMCD-Status"), istr("CMCD-Session"))
-"""The other place for the same; the first is there whenever something is told that counts."""
+"""Headers that carry CMCD data; the first one is present if any key that is counted here is."""
 CHARACTERS = 4096
-"""More than any honest player says."""
+"""Longer data is cut off; no honest player sends as much."""
 OBJECTS = frozenset({"m", "a", "v", "av", "i", "c", "tt", "k", "o"})
-"""The kinds of object that the specification knows."""
+"""Object types of the specification."""
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _ESCAPES = (("%2C", ","), ("%3D", "="), ("%22", '"'), ("%20", " "), ("%3B", ";"))
-"""How players write what stands between keys and values; a general decoder takes longer than all the rest."""
+"""Escapes that players use for separators; decoding these first is faster than a general decoder."""
 
 _FIRST = re.compile(r"\(?([0-9]{1,9})(?:;[a-z]+)?(?: [0-9;a-z ]{0,64})?\)?", re.ASCII)
-"""A number, or the first one of a list, as version 2 writes what it tells of several kinds of object."""
+"""A number, or the first one of a list: version 2 reports several object types in a list."""
 REBUFFERING = "r"
-"""The state of a player whose buffer has run dry: version 2."""
+"""Version 2: the state of a player whose buffer is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class CmcdCounts:
-    """What is counted of it.
+    """The CMCD values that are counted.
 
     Attributes:
-        object: The kind of object that is asked for, one of `OBJECTS`.
-        buffer_s: Media in the player's buffer; None if it does not say.
-        throughput_bps: What it measures of the network; None if it does not say.
-        starved: Whether the buffer ran dry since the last request.
+        object: Type of the requested object, one of `OBJECTS`.
+        buffer_s: Media in the player's buffer; None if not reported.
+        throughput_bps: Network throughput that the player measured; None if not reported.
+        starved: Whether the buffer ran empty since the last request.
     """
 
     object: str = "o"
@@ -50,11 +50,11 @@ class CmcdCounts:
 
 
 def read(target: str, headers: Headers) -> CmcdCounts:
-    """Read what a request tells; what can't be read is left out.
+    """Read a request's CMCD data; invalid values are left out.
 
     Args:
         target: Path and query.
-        headers: The request's.
+        headers: The request's headers.
 
     Source:
         CTA-5004, sections 2 (modes of transmission) and 3 (keys); CTA-5004-A for version 2.
@@ -73,7 +73,7 @@ def read(target: str, headers: Headers) -> CmcdCounts:
 
 
 def _from_query(target: str) -> str | None:
-    """The value of the query's term ``CMCD``, decoded; None if there is none."""
+    """The decoded value of the query's parameter ``CMCD``; None if there is none."""
     _, mark, text = target.partition(f"?{MARK}")
     if not mark:
         _, mark, text = target.partition(f"&{MARK}")
@@ -85,21 +85,21 @@ def _from_query(target: str) -> str | None:
     return unquote(text) if "%" in text else text
 
 
-def _pairs(said: str) -> dict[str, str]:
-    """Keys and values, of which those of a JSON object are written as the other forms write them."""
-    if not said.startswith("{"):
-        # Strings are of no interest here, and may hold what separates pairs elsewhere.
-        bare = _QUOTED.sub("", said) if '"' in said else said
+def _pairs(text: str) -> dict[str, str]:
+    """Keys and values; those of a JSON object are converted to the form of the other modes."""
+    if not text.startswith("{"):
+        # Strings are not needed here, and may contain separators.
+        bare = _QUOTED.sub("", text) if '"' in text else text
         return {key: value for key, _, value in (pair.partition("=") for pair in bare.split(","))}
     try:
-        values = msgspec.json.decode(said)
+        values = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return {}
-    return {key: _written(value) for key, value in values.items()}
+    return {key: _as_text(value) for key, value in values.items()}
 
 
-def _written(value: object) -> str:
-    """A value of JSON; the first of a list, since lists begin with what belongs to the object itself."""
+def _as_text(value: object) -> str:
+    """A JSON value as text; the first item of a list, as it belongs to the requested object itself."""
     if isinstance(value, list):
         value = value[0] if value else ""
     if isinstance(value, bool):
@@ -110,5 +110,5 @@ def _written(value: object) -> str:
 def _number(text: str | None, unit: float) -> float | None:
     if text is not None and len(text) < 10 and text.isascii() and text.isdecimal():
         return int(text) * unit
-    found = _FIRST.fullmatch(text) if text else None
-    return int(found[1]) * unit if found else None
+    first = _FIRST.fullmatch(text) if text else None
+    return int(first[1]) * unit if first else None

@@ -1,6 +1,6 @@
 """Preconditions and ranges of RFC 9110, as a pure function.
 
-aiohttp's own helpers are not used: they accept only dates in If-Range, and refuse headers that the RFC says to ignore.
+aiohttp's own helpers are not used: they accept only dates in If-Range, and reject headers that the RFC says to ignore.
 """
 
 import re
@@ -25,7 +25,7 @@ CONDITIONS = (
 RANGE_CHARACTERS = 256
 """A longer Range header is ignored."""
 DATE_CHARACTERS = 64
-"""A longer date is not a date; the longest of the three forms has 33 characters."""
+"""Longer values are not dates; the longest of the three forms has 33 characters."""
 
 _RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.IGNORECASE)
 _ENTITY_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
@@ -33,7 +33,7 @@ _ENTITY_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to send.
+    """The status, and the part of the representation to send.
 
     Attributes:
         status: 200, 206, 304, 412 or 416.
@@ -58,8 +58,8 @@ def select(method: str, headers: Headers, *, etag: str, modified: datetime, size
         size_bytes: Its size.
 
     Returns:
-        One range, or the whole. Multiple ranges, unknown units and malformed headers are ignored, as the RFC permits:
-        a server that honours many ranges can be made to send far more than was asked for.
+        One range, or the whole representation. Multiple ranges, unknown units and malformed headers are ignored, as the
+        RFC permits: clients could abuse multiple ranges to make a server send far more than they asked for.
 
     Source:
         RFC 9110, sections 13.2.2 (precedence), 13.1.5 (If-Range) and 14.2 (Range).
@@ -83,8 +83,8 @@ def select(method: str, headers: Headers, *, etag: str, modified: datetime, size
 
 
 def _range(wanted: str, size_bytes: int) -> Selection:
-    found = _RANGE.fullmatch(wanted) if len(wanted) <= RANGE_CHARACTERS else None
-    first, last = found.groups() if found else ("", "")
+    match = _RANGE.fullmatch(wanted) if len(wanted) <= RANGE_CHARACTERS else None
+    first, last = match.groups() if match else ("", "")
     if not (first or last) or (first and last and int(last) < int(first)):
         return Selection(HTTPStatus.OK, 0, size_bytes)
     start = int(first) if first else max(size_bytes - int(last), 0)
@@ -118,7 +118,7 @@ def _date(value: str | None) -> datetime | None:
     if value is None or len(value) > DATE_CHARACTERS:
         return None
     try:
-        found = parsedate_to_datetime(value)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        date = parsedate_to_datetime(value)
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

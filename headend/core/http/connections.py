@@ -1,8 +1,8 @@
-"""One connection of aiohttp's server, and how responses are sent on it.
+"""One connection of aiohttp's server, and the sending of responses.
 
-aiohttp parses requests and runs a task for each; its own responses copy bodies and have no deadline for slow readers.
-`PreparedResponse` sends what is ready: head and body in one write, or the head and then the body by ``sendfile``. Only
-public names of aiohttp and asyncio are used; ``tests/headend/core/http/test_aiohttp.py`` fails when they change.
+aiohttp parses requests and runs a task for each connection; its own responses copy bodies and set no deadline for slow
+readers. `PreparedResponse` sends head and body in one write, or the head and then the body by ``sendfile``. Only public
+names of aiohttp and asyncio are used; ``tests/headend/core/http/test_aiohttp.py`` fails if they change.
 """
 
 import asyncio
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("headend.core.http")
 
 UNSENT_BYTES = 128 << 10
-"""Most unsent bytes that the kernel takes for a connection; without it, megabytes for clients that don't read."""
+"""Most unsent bytes that the kernel buffers per connection; by default, it buffers megabytes for stalled clients."""
 PROGRESS_BYTES = 256 << 10
-"""How much a client has to take within `Limits.write_s`."""
+"""How many bytes a client must read within `Limits.write_s`."""
 HALF_CLOSED_S = 0.05
-"""How long a client that sends no more may be idle; requests that it sent before follow each other more quickly."""
+"""How long a half-closed connection may be idle; requests that the client has already sent follow more quickly."""
 READ_AHEAD_BYTES = 1 << 20
-"""How much of a file is read ahead in a thread when its next page is not in memory."""
+"""How much of a file is read ahead in a thread if its next page is not in memory."""
 NO_ROUTE = "other"
-"""Route of requests that no application saw."""
+"""Route of requests that reached no application."""
 
 _RESET = struct.pack("ii", 1, 0)
-"""Value of SO_LINGER that ends a connection with a reset, which nobody takes for the end of a body."""
+"""SO_LINGER value that ends a connection with a reset, which clients can't mistake for the end of a body."""
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nCache-Control: no-store\r\n"
     b"Retry-After: 2\r\nConnection: close\r\n\r\n"
@@ -56,16 +56,16 @@ class Connection(web.RequestHandler):
     """A client's connection, with its deadlines.
 
     Attributes:
-        client: Address that it comes from; empty if that is not known.
-        local: Address and port that it came to.
-        server: The server that it belongs to.
+        client: Client's address; empty if it is not known.
+        local: Address and port that the client connected to.
+        server: The server of this connection.
         is_busy: Whether a request is being answered.
         requests: How many requests have begun.
-        is_half_closed: Whether the client said that it sends no more.
-        head_deadline_s: When the head of the next request has to be complete, in the event loop's time.
-        write_deadline_s: When the client has to have taken more of the response.
-        write_timeout: What ends the response at that time; None while nothing is waited for.
-        lost: Done when the connection is gone.
+        is_half_closed: Whether the client has closed its sending side.
+        head_deadline_s: Deadline for the head of the next request, in the event loop's time.
+        write_deadline_s: Deadline for the client to read more of the response.
+        write_timeout: Ends the response at that deadline; None if nothing is being waited for.
+        lost: Done when the connection is closed.
     """
 
     __slots__ = (
@@ -99,7 +99,7 @@ class Connection(web.RequestHandler):
         self.lost: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count the connection in, or turn it away."""
+        """Count the connection in, or reject it."""
         super().connection_made(transport)
         assert isinstance(transport, asyncio.Transport)
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
@@ -124,13 +124,13 @@ class Connection(web.RequestHandler):
             self.lost.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        """Note when the head of a request begins."""
+        """Start the deadline of a request's head."""
         if not self.is_busy and self.head_deadline_s == math.inf:
             self.head_deadline_s = self.server.now_s + self.server.limits.head_s
         super().data_received(data)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keep the connection open for responses that are still to be sent; the client may still listen."""
+        """Keep the connection open for pending responses; the client may still read."""
         self.is_half_closed = True
         self.server.loop.call_later(HALF_CLOSED_S, self._close_when_idle, self.requests)
         return True
@@ -140,9 +140,9 @@ class Connection(web.RequestHandler):
         request: ReceivedRequest,  # type: ignore[override]
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 (has bytes of the client)
+        message: str | None = None,  # noqa: ARG002 (contains bytes from the client)
     ) -> web.StreamResponse:
-        """Answer what aiohttp could not parse, with a constant body that repeats nothing of the request."""
+        """Answer a request that aiohttp could not parse, with a constant body that repeats nothing of the request."""
         if status < 500:
             self.server.metrics.malformed.inc()
             log.debug("a request could not be parsed: %s", type(exc).__name__)
@@ -153,9 +153,9 @@ class Connection(web.RequestHandler):
     async def finish_response(  # type: ignore[override]
         self, request: ReceivedRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send a response; returns it, and whether the connection broke meanwhile.
+        """Send a response; returns it, and whether the connection broke.
 
-        aiohttp's own way has work to do only after requests for another protocol, and for responses of its own.
+        aiohttp's implementation is needed only for protocol upgrades and for its own responses.
         """
         if hdrs.UPGRADE in request.headers or not isinstance(resp, PreparedResponse):
             return await super().finish_response(request, resp, start_time)  # type: ignore[arg-type]
@@ -166,13 +166,13 @@ class Connection(web.RequestHandler):
         return resp, False
 
     def begin(self) -> None:
-        """Note that a request is being answered."""
+        """Record that a request is being answered."""
         self.is_busy = True
         self.requests += 1
         self.head_deadline_s = math.inf
 
     def check_deadlines(self, now_s: float) -> None:
-        """End what is out of time."""
+        """End the response or the connection if its deadline has passed."""
         if self.write_timeout is not None:
             if self.write_deadline_s <= now_s:
                 self.write_timeout.reschedule(now_s)
@@ -180,17 +180,17 @@ class Connection(web.RequestHandler):
             self.force_close()
 
     def cut(self) -> None:
-        """End the response that is being sent."""
+        """Abort the response that is being sent."""
         if self.write_timeout is not None:
             self.write_timeout.reschedule(self.server.loop.time())  # `loop.sendfile` has to end first
         else:
             self.reset()
 
     def reset(self) -> None:
-        """End at once with a reset, so that the client can't take a part for the whole."""
+        """Reset the connection, so that the client can't mistake a part of the body for all of it."""
         transport = self.transport
         if transport is not None:
-            with suppress(OSError):  # it is gone already
+            with suppress(OSError):  # it is closed already
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             transport.abort()
 
@@ -205,17 +205,17 @@ class Connection(web.RequestHandler):
 
 
 class PreparedResponse(web.StreamResponse):
-    """Sends a `Response` without the work that aiohttp does for each of its own.
+    """Sends a `Response` without the overhead of aiohttp's own responses.
 
     Args:
-        request: What is answered.
+        request: The request.
         route: Name of the route, for metrics.
-        response: What is sent.
-        is_parsed: Whether the request could be read; if not, the application is not told of it.
+        response: The response.
+        is_parsed: Whether the request could be parsed; if not, the application does not see it.
     """
 
     def __init__(self, request: ReceivedRequest, route: str, response: Response, *, is_parsed: bool = True) -> None:
-        # aiohttp's own part of a response is not set up: its server asks for what is defined here, and nothing else.
+        # Skip aiohttp's constructor: its server uses only the names that are defined here.
         self._connection = request.connection
         self._request = request
         self._is_parsed = is_parsed
@@ -228,7 +228,7 @@ class PreparedResponse(web.StreamResponse):
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the connection goes on after this response."""
+        """Whether the connection stays open after this response."""
         return not self._is_last
 
     @property
@@ -240,7 +240,7 @@ class PreparedResponse(web.StreamResponse):
         """Do nothing: the head is sent with the body."""
 
     async def write_eof(self, _: bytes = b"") -> None:
-        """Send the response; raises `ConnectionError` if the client did not get all of it."""
+        """Send the response; raises `ConnectionError` if the client did not receive all of it."""
         connection, response = self._connection, self._response
         transport, server = connection.transport, connection.server
         sent_bytes = 0
@@ -253,7 +253,7 @@ class PreparedResponse(web.StreamResponse):
             if isinstance(body, Blob) and start < stop and not server.in_flight.has_room(body):
                 response = self._response = responses.BUSY
                 body, start, stop = response.body, response.start, response.stop
-            # Connections are kept alive by default from HTTP/1.1 on.
+            # From HTTP/1.1 on, connections are kept alive by default.
             ending = _CLOSE if self._is_last else _END if self._request.version == HttpVersion11 else _KEEP_ALIVE
             head = response.head or head_of(response)
             if isinstance(body, bytes):
@@ -289,7 +289,7 @@ class PreparedResponse(web.StreamResponse):
             )
 
     async def _send_blob(self, transport: asyncio.Transport, head: bytes, blob: Blob, start: int, stop: int) -> None:
-        """Send a body by ``sendfile``: most often all of it in a few calls that don't block."""
+        """Send a body by ``sendfile``: usually in a few calls that don't block."""
         connection = self._connection
         if _is_cold(blob, start):
             await _read_ahead(blob, start, stop)
@@ -308,17 +308,17 @@ class PreparedResponse(web.StreamResponse):
                 connection.write_timeout = timeout
                 while position < stop:
                     if blob.ready_bytes <= position:
-                        connection.write_deadline_s = math.inf  # the upstream has a deadline of its own
+                        connection.write_deadline_s = math.inf  # the upstream has its own deadline
                         await blob.wait_beyond(position)
                     if _is_cold(blob, position):
                         await _read_ahead(blob, position, stop)
                     connection.write_deadline_s = loop.time() + limits.write_s
                     count = min(blob.ready_bytes, stop, position + PROGRESS_BYTES) - position
-                    # Waits until the client takes more, and sends it.
+                    # Waits until the client reads more, and sends it.
                     sent = await loop.sendfile(transport, blob, position, count, fallback=False)  # type: ignore[arg-type]
                     position += sent
                     if sent < count:
-                        log.error("a file is shorter than it was")
+                        log.error("a file was truncated while it was being sent")
                         raise _Cut(metrics.broken, position - start)
                     position = _sendfile(connection.socket.fileno(), blob, position, stop)
         except TimeoutError as error:
@@ -326,7 +326,7 @@ class PreparedResponse(web.StreamResponse):
         except Incomplete as error:
             raise _Cut(metrics.broken, position - start) from error
         except (ConnectionError, asyncio.SendfileNotAvailableError, RuntimeError, asyncio.CancelledError) as error:
-            # Files and memory can always be sent, so these mean that the connection is closing.
+            # Files and memory always support sendfile, so these mean that the connection is closing.
             if isinstance(error, asyncio.CancelledError) and not transport.is_closing():
                 raise
             raise _Cut(metrics.gone, position - start) from error
@@ -334,7 +334,7 @@ class PreparedResponse(web.StreamResponse):
             connection.write_timeout = None
 
     async def _drain(self, transport: asyncio.Transport) -> None:
-        """Wait until the kernel has taken all that was written."""
+        """Wait until the kernel has accepted everything written."""
         connection = self._connection
         connection.write_deadline_s = asyncio.get_running_loop().time() + connection.server.limits.write_s
         try:
@@ -349,7 +349,7 @@ class PreparedResponse(web.StreamResponse):
             raise ConnectionResetError
 
     async def _linger(self, transport: asyncio.Transport) -> None:
-        """Say that no more will come, and ignore what the client still sends, so that the last response arrives.
+        """Close the sending side, and ignore what the client still sends, so that the last response arrives.
 
         Closing at once would reset the connection if there is unread data (RFC 9112, section 9.6).
         """
@@ -373,8 +373,8 @@ class _Cut(Exception):
     """A response that can't be finished.
 
     Attributes:
-        counter: Counts the reason.
-        sent_bytes: How much of the body was sent.
+        counter: Counter of the reason.
+        sent_bytes: How many bytes of the body were sent.
     """
 
     def __init__(self, counter: Counter, sent_bytes: int) -> None:
@@ -384,7 +384,7 @@ class _Cut(Exception):
 
 
 def _sendfile(socket_fd: int, blob: Blob, position: int, stop: int) -> int:
-    """Send what is ready until the kernel takes no more; returns the new position."""
+    """Send what is ready until the kernel accepts no more; returns the new position."""
     try:
         while position < stop and position < blob.ready_bytes:
             sent = os.sendfile(socket_fd, blob.fd, position, min(stop, blob.ready_bytes) - position)
@@ -415,6 +415,6 @@ def _is_cold(blob: Blob, position: int) -> bool:
 
 
 async def _read_ahead(blob: Blob, position: int, stop: int) -> None:
-    """Have the next part of a file in memory; reads it in a thread."""
+    """Read the next part of a file into memory, in a thread."""
     length = min(stop - position, READ_AHEAD_BYTES)
     await asyncio.get_running_loop().run_in_executor(None, os.pread, blob.fd, length, position)

@@ -1,4 +1,4 @@
-"""Listening sockets: one per worker process, which share a port."""
+"""Listening sockets: one per worker process; they share a port."""
 
 import errno
 import socket
@@ -10,7 +10,7 @@ from headend.core.http.server import BACKLOG
 
 _ADVICE = {
     errno.EADDRINUSE: "port {port} is in use: choose another with --port",
-    errno.EACCES: "port {port} needs more rights than this user has: choose one above 1023 with --port",
+    errno.EACCES: "port {port} needs more permissions than this user has: choose one above 1023 with --port",
     errno.EADDRNOTAVAIL: "{host} is not an address of this machine: choose another with --host",
 }
 
@@ -24,31 +24,33 @@ def listen(host: str, port: int, workers: int = 1) -> list[socket.socket]:
         workers: Number of sockets.
 
     Raises:
-        ConfigError: The address can't be listened on, or aiohttp has no C parser.
+        ConfigError: The address can't be used, or aiohttp has no C parser.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-        # Most known ways to smuggle requests past aiohttp are faults of its pure Python parser.
+        # Most known request smuggling attacks on aiohttp exploit its pure Python parser.
         raise ConfigError("aiohttp runs without its C parser: unset AIOHTTP_NO_EXTENSIONS, or install it from a wheel")
     try:
-        family, *_, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        address = str(found[0])
+        family, *_, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        address = str(sockaddr[0])
         first = socket.create_server((address, port), family=family, backlog=BACKLOG)
         if workers == 1:
             return [first]
         port = first.getsockname()[1]
-        first.close()  # no other process had the port, not even one that shares it
+        first.close()  # that proved that no other process has the port, not even one that shares it
         return [
             socket.create_server((address, port), family=family, backlog=BACKLOG, reuse_port=True)
             for _ in range(workers)
         ]
     except socket.gaierror as error:
-        raise ConfigError(f"{host} is not known: choose an address of this machine with --host", host=host) from error
+        raise ConfigError(
+            f"{host} can't be resolved: choose an address of this machine with --host", host=host
+        ) from error
     except (OSError, OverflowError) as error:
         advice = _ADVICE.get(getattr(error, "errno", None) or 0, f"can't listen on {{host}}, port {{port}}: {error}")
         raise ConfigError(advice.format(host=host, port=port), host=host, port=port) from error
 
 
 def url_of(host: str, listener: socket.socket) -> str:
-    """The base URL of a listening socket, without a slash at its end."""
+    """The base URL of a listening socket, without a trailing slash."""
     port = listener.getsockname()[1]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

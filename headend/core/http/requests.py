@@ -1,4 +1,4 @@
-"""Check requests before any application sees them."""
+"""Checks of requests before they reach an application."""
 
 import asyncio
 import re
@@ -30,12 +30,12 @@ class Request:
     """A valid request.
 
     Attributes:
-        method: One of those that the server takes: by default ``GET`` or ``HEAD``.
-        target: Path and query as they were sent, undecoded; starts with a slash.
+        method: One that the server accepts: by default ``GET`` or ``HEAD``.
+        target: Path and query as sent, undecoded; starts with a slash.
         headers: All headers.
-        client: Address that the connection comes from.
-        local: Address and port that it came to.
-        body: What it carries; empty where the server takes no bodies.
+        client: Address of the client.
+        local: Address and port that the client connected to.
+        body: The body; empty if the server accepts none.
     """
 
     method: str
@@ -66,10 +66,10 @@ def origin_form(target: str) -> str | None:
     """
     if target.startswith("/"):
         return target
-    found = _ABSOLUTE.fullmatch(target)
-    if found is None or not found[1] or not is_host(found[1]):
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None or not match[1] or not is_host(match[1]):
         return None
-    return found[2] if found[2].startswith("/") else f"/{found[2]}"
+    return match[2] if match[2].startswith("/") else f"/{match[2]}"
 
 
 @lru_cache(maxsize=1024)
@@ -79,23 +79,23 @@ def is_host(value: str) -> bool:
 
 
 class ReceivedRequest(Request):
-    """A request as aiohttp's server passes it on, in place of aiohttp's own class.
+    """A request as aiohttp's server creates it, in place of aiohttp's own class.
 
-    It holds what this package needs and no more, at a third of the cost. `_task`, `_cancel` and `_finish` are what
-    `web.RequestHandler` uses of its requests; ``tests/headend/core/http/test_aiohttp.py`` fails when that changes.
+    It holds only what this package needs, at a third of the cost. `web.RequestHandler` uses `_task`, `_cancel` and
+    `_finish` of its requests; ``tests/headend/core/http/test_aiohttp.py`` fails if that changes.
 
     Args:
-        message: What the parser found.
+        message: The parsed head.
         payload: The request's body.
-        connection: That it came on.
-        writer: Waits until the kernel has taken what was written.
-        task: Serves the connection.
+        connection: Its connection.
+        writer: Waits until the kernel has accepted what was written.
+        task: Task that serves the connection.
 
     Attributes:
-        connection: That it came on.
-        writer: Of that connection.
-        version: Of HTTP.
-        keep_alive: Whether the client wants to go on after this request.
+        connection: Its connection.
+        writer: The connection's writer.
+        version: HTTP version.
+        keep_alive: Whether the client wants to keep the connection open.
         has_body: Whether a body follows.
         payload: The body as it arrives.
     """
@@ -128,11 +128,11 @@ class ReceivedRequest(Request):
         """Wait for the body.
 
         Args:
-            most_bytes: Of it.
+            most_bytes: Largest accepted size.
             within_s: How long it may take.
 
         Returns:
-            The response if it is refused; None if `body` holds all of it.
+            A response if the body is rejected; None if `body` has all of it.
         """
         body = bytearray()
         if self.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and self.connection.transport is not None:
@@ -145,25 +145,25 @@ class ReceivedRequest(Request):
                         return _TOO_LARGE
         except TimeoutError:
             return _TOO_SLOW
-        except Exception:  # aiohttp has several for a body that is not HTTP, and for a client that left
+        except Exception:  # aiohttp raises several types for malformed bodies and disconnected clients
             return _MALFORMED
         self.body = bytes(body)
         return None
 
     def _cancel(self, error: BaseException) -> None:
-        """Let whoever waits for the body know that no more of it will come."""
+        """Tell readers of the body that no more of it will come."""
         self.payload.set_exception(error)
 
     def _finish(self) -> None:
-        """Do nothing: there are no forms with files."""
+        """Do nothing: there are no file uploads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Methods:
-    """What clients may do beside asking by OPTIONS what they may do.
+    """Methods that clients may use, besides OPTIONS.
 
     Attributes:
-        names: Methods; a ``POST`` may have a body.
+        names: Methods; only ``POST`` may have a body.
         preflight: The response to OPTIONS.
         refusal: The response to other methods.
     """
@@ -174,11 +174,11 @@ class Methods:
 
 
 def methods(*names: str, headers: str = responses.READING_HEADERS) -> Methods:
-    """Take these methods.
+    """Accept these methods.
 
     Args:
         names: Their names.
-        headers: What pages of other origins may send, as Access-Control-Allow-Headers lists it.
+        headers: Request headers that pages of other origins may send, as in Access-Control-Allow-Headers.
     """
     allowed = ", ".join((*names, hdrs.METH_OPTIONS))
     refusal = responses.error(HTTPStatus.METHOD_NOT_ALLOWED, {hdrs.ALLOW: allowed}, closes=True)
@@ -188,27 +188,27 @@ def methods(*names: str, headers: str = responses.READING_HEADERS) -> Methods:
 READING = methods(hdrs.METH_GET, hdrs.METH_HEAD)
 
 
-def check(request: ReceivedRequest, taken: Methods = READING) -> Response | None:
-    """Check a request before an application sees it, and bring its target into origin-form.
+def check(request: ReceivedRequest, accepted: Methods = READING) -> Response | None:
+    """Check a request before it reaches an application, and convert its target to origin-form.
 
-    Refused are other versions than HTTP/1.0 and 1.1, a missing or malformed Host, bodies of anything but POST, methods
-    that are not taken, and targets that are neither in origin-form nor absolute-form. OPTIONS gets its preflight
+    Rejected are HTTP versions other than 1.0 and 1.1, a missing or malformed Host, bodies of anything but POST, methods
+    that are not accepted, and targets that are neither in origin-form nor absolute-form. OPTIONS gets its preflight
     response here.
 
     Returns:
-        The response if it is refused; None for a valid one.
+        A response if the request is rejected or OPTIONS; None if it is valid.
     """
     version = request.version
     if version != HttpVersion11 and version != HttpVersion10:
         return _MALFORMED if version < HttpVersion10 else _NO_VERSION
-    host = request.headers.get(hdrs.HOST)  # aiohttp refuses a second one
+    host = request.headers.get(hdrs.HOST)  # aiohttp rejects a second one
     if not is_host(host) if host is not None else version == HttpVersion11:
         return _MALFORMED
-    if request.method not in taken.names:
+    if request.method not in accepted.names:
         is_preflight = request.method == hdrs.METH_OPTIONS and not request.has_body
-        return taken.preflight if is_preflight else taken.refusal
+        return accepted.preflight if is_preflight else accepted.refusal
     if request.has_body and request.method != hdrs.METH_POST:
-        # No honest client sends a body with GET, and a cache in front may disagree on where it ends.
+        # No honest client sends a body with GET, and a cache in front may parse its end differently.
         return _MALFORMED
     if not request.target.startswith("/"):
         target = origin_form(request.target)

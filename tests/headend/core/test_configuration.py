@@ -49,10 +49,10 @@ def test_options_of_other_commands_may_stand_in_a_file() -> None:
     ("document", "said"),
     [
         ({"defaults": {"ladr": "web"}}, "'ladr', which is not an option; did you mean 'ladder'"),
-        ({"ladder": "web"}, "'ladder' stands outside a table"),
+        ({"ladder": "web"}, "'ladder' is outside a table"),
         ({"defaults": "web"}, "defaults is not a table"),
         ({"profiles": ["web"]}, "profiles are tables"),
-        ({"defaults": {"audio": [1]}}, "something else than text in its list"),
+        ({"defaults": {"audio": [1]}}, "an item in its list that is not text"),
         ({"defaults": {"ladder": {"a": 1}}}, "is not text, a number"),
     ],
 )
