@@ -38,7 +38,7 @@ from headend.core.http.listening import listen, url_of
 from headend.core.http.requests import Request, methods
 from headend.core.http.responses import Response
 from headend.core.http.server import HttpServer, Limits
-from headend.core.keys import KeyStore, cpix
+from headend.core.keys import KeyStore, cpix_xml
 from headend.core.media.protection import KeyClass, KeyName, check_kid, find_names
 from headend.core.metrics import Registry
 
@@ -217,7 +217,7 @@ class LicenceService:
 
     def server(self) -> HttpServer:
         """A server of its routes, which takes requests once it is started."""
-        body_bytes = LARGEST_REQUEST if self._licensing.speke is None else cpix.LARGEST
+        body_bytes = LARGEST_REQUEST if self._licensing.speke is None else cpix_xml.LARGEST
         limits = Limits(head_s=HEAD_S, body_bytes=body_bytes, body_s=BODY_S, finish_s=FINISH_S)
         return HttpServer(self, self.registry, limits, TAKEN)
 

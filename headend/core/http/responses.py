@@ -1,4 +1,4 @@
-"""Responses, the representations they are made from, and errors that never echo a client's input."""
+"""Responses, the representations that they send, and errors that never echo a client's input."""
 
 import gzip
 import hashlib
@@ -20,25 +20,25 @@ from headend.core.http.conditions import CONDITIONS, Headers, select
 IMMUTABLE = "public, max-age=31536000, immutable"
 """For paths whose content never changes (RFC 8246)."""
 PERSONAL = "private, max-age=31536000, immutable"
-"""For the same where a token was needed: only the viewer's own cache may keep it."""
+"""For such paths behind a token: only the viewer's own cache may keep them."""
 BRIEFLY = "public, max-age=5"
-"""For what may exist in a moment."""
+"""For objects that may appear at any moment."""
 NO_STORE = "no-store"
 
 JSON_TYPE = "application/json"
 INLINE_BYTES = 64 << 10
 """Bodies up to this size are copied to the kernel; larger ones are blobs."""
 BROTLI_QUALITY = 9
-"""Of eleven; the last two take thirty times as long for a few percent."""
+"""Of eleven; the two highest take thirty times as long and save a few percent."""
 ACCEPT_ENCODING_CHARACTERS = 1024
 """A longer Accept-Encoding is ignored."""
 RETRY_S = 2
-"""When a client may try again that finds the server or its upstream busy."""
+"""When to retry, for clients that find the server or its upstream busy."""
 
 EVERYWHERE: dict[str, str] = {
     hdrs.SERVER: "headend",
     "X-Content-Type-Options": "nosniff",
-    # A token in the path of a page must not reach the sites that the page links to.
+    # A token in a page's path must not leak to sites that the page links to.
     "Referrer-Policy": "no-referrer",
     # Fixed values instead of an echo of Origin, so that caches need no Vary.
     hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
@@ -53,7 +53,7 @@ READING_HEADERS = (
     "Range, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since, CMCD-Object, CMCD-Request, "
     "CMCD-Session, CMCD-Status"
 )
-"""What pages of other origins may send with requests for media."""
+"""Headers that pages of other origins may send with requests for media."""
 READING_METHODS = "GET, HEAD, OPTIONS"
 
 
@@ -63,12 +63,12 @@ class Response:
 
     Attributes:
         status: HTTP status.
-        headers: All but those that belong to the connection.
-        body: GET sends a part of it, HEAD leaves it out.
-        start: First byte of the part.
-        stop: The byte after its last one.
-        closes: Whether the connection ends with it.
-        head: Status line and headers encoded, for responses that are sent often; empty if not encoded yet.
+        headers: All headers except those of the connection.
+        body: GET sends a part of it, HEAD none.
+        start: First byte to send.
+        stop: The byte after the last one.
+        closes: Whether the connection closes afterwards.
+        head: Encoded status line and headers, for responses that are sent often; empty if not encoded yet.
     """
 
     status: int
@@ -84,12 +84,12 @@ class Representation:
     """A file in one content coding.
 
     Attributes:
-        body: All of it; a `Blob` if it is large, so that slow readers share one copy.
+        body: All bytes; a `Blob` if large, so that slow readers share one copy.
         size_bytes: Its size.
-        etag: Strong, with its quotes: from the bytes, so that all servers agree on it.
-        modified: In whole seconds.
-        whole: The response with all of it.
-        unmodified: The response to a client that has it already.
+        etag: Strong entity tag with quotes, derived from the bytes, so that it is the same on all servers.
+        modified: Time of last modification, in whole seconds.
+        whole: The 200 response.
+        unmodified: The 304 response.
     """
 
     def __init__(self, body: Blob | bytes, etag: str, modified: datetime, headers: dict[str, str]) -> None:
@@ -110,11 +110,11 @@ class Representation:
         self.whole, self.unmodified = self._responses(self._known[hdrs.CACHE_CONTROL])
 
     def response(self, status: HTTPStatus, caching: str | None = None) -> Response:
-        """The response with all of it, or the one to a client that has it already; encoded once for each caching.
+        """The complete response or the 304, encoded once per Cache-Control value.
 
         Args:
             status: 200 or 304.
-            caching: Cache-Control instead of its own.
+            caching: Cache-Control instead of the representation's own.
         """
         if caching is None:
             whole, unmodified = self.whole, self.unmodified
@@ -126,19 +126,19 @@ class Representation:
         headers = {**self._known, hdrs.CACHE_CONTROL: caching}
         sized: dict[str, str] = {**headers, hdrs.CONTENT_LENGTH: str(self.size_bytes)}
         headers.pop(hdrs.CONTENT_TYPE, None)
-        found = (
+        pair = (
             _encoded(HTTPStatus.OK, sized, self.body, self.size_bytes),
             _encoded(HTTPStatus.NOT_MODIFIED, headers),
         )
-        self._encoded[caching] = found
-        return found
+        self._encoded[caching] = pair
+        return pair
 
     def read(self) -> bytes:
-        """All bytes of it; blocks if they are on disk."""
+        """Read all bytes; blocks if they are on disk."""
         return self.body if isinstance(self.body, bytes) else os.pread(self.body.fd, self.size_bytes, 0)
 
     def part(self, start: int, stop: int, caching: str | None = None) -> Response:
-        """The response with a range of it."""
+        """A 206 response with a range of it."""
         headers: dict[str, str] = {
             **self.response(HTTPStatus.OK, caching).headers,
             hdrs.CONTENT_RANGE: f"bytes {start}-{stop - 1}/{self.size_bytes}",
@@ -149,12 +149,12 @@ class Representation:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file in the content codings that it is kept in.
+    """A file and its compressed versions.
 
     Attributes:
-        kind: Name of the route that leads to it, for metrics.
-        plain: Without a coding.
-        coded: For text, which shrinks to a tenth: by content coding, the preferred one first.
+        kind: Name of the file's route, for metrics.
+        plain: The file without a content coding.
+        coded: Compressed versions of text by content coding, the preferred one first.
     """
 
     kind: str
@@ -163,7 +163,7 @@ class File:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that it takes."""
+        """Memory that it uses."""
         return sum(
             each.body.memory_bytes if isinstance(each.body, Blob) else each.size_bytes
             for each in (self.plain, *self.coded.values())
@@ -178,10 +178,10 @@ def media_file(
     Args:
         kind: Name of its route.
         body: Its bytes.
-        sha256: Their hex digest.
-        modified: When they were written.
-        content_type: Their media type.
-        headers: More headers.
+        sha256: Hex digest of the bytes.
+        modified: Time of last modification.
+        content_type: Media type.
+        headers: Additional headers.
     """
     return File(
         kind, Representation(body, f'"{sha256}"', modified, {hdrs.CONTENT_TYPE: content_type, **(headers or {})})
@@ -189,7 +189,7 @@ def media_file(
 
 
 def text_file(kind: str, body: bytes, modified: datetime, content_type: str) -> File:
-    """Describe a manifest or another text, and compress it once for all clients."""
+    """Describe a manifest or other text, compressed once for all clients."""
     sha256 = hashlib.sha256(body).hexdigest()
     headers: dict[str, str] = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: hdrs.ACCEPT_ENCODING}
     return File(
@@ -210,13 +210,13 @@ def for_file(method: str, headers: Headers, file: File, caching: str | None = No
     Args:
         method: ``GET`` or ``HEAD``.
         headers: The request's headers.
-        file: What is asked for.
-        caching: Cache-Control instead of the file's own; errors keep theirs.
+        file: The requested file.
+        caching: Cache-Control instead of the file's own; does not apply to errors.
     """
     chosen = file.plain
     if file.coded and (accepted := headers.getall(hdrs.ACCEPT_ENCODING, None)) is not None:
-        one = accepted[0] if len(accepted) == 1 else ",".join(accepted)
-        chosen = file.coded.get(preferred_coding(one), chosen)
+        header = accepted[0] if len(accepted) == 1 else ",".join(accepted)
+        chosen = file.coded.get(preferred_coding(header), chosen)
     if headers.keys().isdisjoint(CONDITIONS):
         return chosen.whole if caching is None else chosen.response(HTTPStatus.OK, caching)
     if (
@@ -224,7 +224,7 @@ def for_file(method: str, headers: Headers, file: File, caching: str | None = No
         and hdrs.IF_MATCH not in headers
         and hdrs.IF_UNMODIFIED_SINCE not in headers
     ):
-        # What `select` would find, at a tenth of its cost.
+        # The same result as from `select`, at a tenth of its cost.
         return chosen.unmodified if caching is None else chosen.response(HTTPStatus.NOT_MODIFIED, caching)
     part = select(method, headers, etag=chosen.etag, modified=chosen.modified, size_bytes=chosen.size_bytes)
     match part.status:
@@ -244,7 +244,7 @@ def with_cache_control(response: Response, caching: str) -> Response:
 
 
 def head_of(response: Response) -> bytes:
-    """Status line and headers, each with its line end, without the empty line after them.
+    """Encode status line and headers, each with its line end, without the empty line after them.
 
     Raises:
         ValueError: A header contains a line end.
@@ -253,7 +253,7 @@ def head_of(response: Response) -> bytes:
 
 
 def document(body: bytes, content_type: str, caching: str) -> Response:
-    """A response with a body that was made for this request."""
+    """A 200 response with a body made for this request."""
     headers: dict[str, str] = {
         **EVERYWHERE,
         hdrs.CONTENT_TYPE: content_type,
@@ -267,7 +267,7 @@ def redirect(location: str, caching: str) -> Response:
     """A temporary redirect.
 
     Args:
-        location: Relative, so that it holds behind a proxy that adds a prefix.
+        location: Relative URL, so that it works behind a proxy that adds a prefix.
         caching: Cache-Control.
     """
     headers: dict[str, str] = {hdrs.LOCATION: location, hdrs.CACHE_CONTROL: caching, hdrs.CONTENT_LENGTH: "0"}
@@ -275,11 +275,11 @@ def redirect(location: str, caching: str) -> Response:
 
 
 def preflight(allowed: str = READING_METHODS, headers: str = READING_HEADERS) -> Response:
-    """The response to OPTIONS, whatever was asked for.
+    """The response to every OPTIONS request.
 
     Args:
-        allowed: The methods.
-        headers: What pages of other origins may send.
+        allowed: Allowed methods.
+        headers: Headers that pages of other origins may send.
     """
     sent: dict[str, str] = {
         hdrs.ALLOW: allowed,
@@ -293,12 +293,12 @@ def preflight(allowed: str = READING_METHODS, headers: str = READING_HEADERS) ->
 def error(
     status: HTTPStatus, headers: dict[str, str] | None = None, *, closes: bool = False, reason: str | None = None
 ) -> Response:
-    """An error with a constant body, which tells nothing of the request or of what is behind the server."""
+    """An error with a constant body, which reveals nothing of the request or of systems behind the server."""
     body = b'{"error": "%s"}\n' % (reason or status.phrase.lower()).encode()
     sent: dict[str, str] = {
         **EVERYWHERE,
         hdrs.CONTENT_TYPE: JSON_TYPE,
-        # Only absence may be cached: any other cached error would shut out clients whose requests are fine.
+        # Only 404 may be cached: any other cached error could hit clients whose requests are valid.
         hdrs.CACHE_CONTROL: BRIEFLY if status == HTTPStatus.NOT_FOUND else NO_STORE,
         hdrs.CONTENT_LENGTH: str(len(body)),
         **(headers or {}),
@@ -311,11 +311,11 @@ def error(
 
 
 def forbidden(reason: str, retry_s: float | None) -> Response:
-    """Refuse a request that its token does not cover.
+    """Reject a request that its token does not cover.
 
     Args:
-        reason: A constant that says why.
-        retry_s: When it will be covered; None for never.
+        reason: A constant that names the reason.
+        retry_s: Seconds until a retry may succeed; None if no retry will.
     """
     headers: dict[str, str] = {} if retry_s is None else {hdrs.RETRY_AFTER: str(math.ceil(retry_s))}
     return error(HTTPStatus.FORBIDDEN, headers, reason=reason)
@@ -323,7 +323,7 @@ def forbidden(reason: str, retry_s: float | None) -> Response:
 
 @lru_cache(maxsize=256)
 def preferred_coding(accepted: str) -> str:
-    """The first of `CODINGS` that Accept-Encoding lists with a weight above zero; empty for none.
+    """The first of `CODINGS` that Accept-Encoding accepts with a weight above zero; empty for none.
 
     Source:
         RFC 9110, section 12.5.3.
@@ -344,12 +344,12 @@ def _brotli(body: bytes) -> bytes:
 
 
 def _gzip(body: bytes) -> bytes:
-    # Without a time stamp, so that all servers give the same bytes under the same tag.
+    # Without a time stamp, so that all servers send the same bytes for the same tag.
     return gzip.compress(body, 9, mtime=0)
 
 
 CODINGS: dict[str, Callable[[bytes], bytes]] = {"br": _brotli, "gzip": _gzip}
-"""How text is compressed, the smaller result first."""
+"""Compression functions by content coding, the smallest result first."""
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""aiohttp's server with limits: on connections, heads of requests, slow readers and bytes in flight."""
+"""aiohttp's server with limits on connections, request heads, slow readers and bytes in flight."""
 
 import asyncio
 import logging
@@ -23,11 +23,11 @@ from headend.core.metrics.primitives import CounterValue, HistogramValue
 log = logging.getLogger("headend.core.http")
 
 BACKLOG = 1024
-"""Connections that wait in the kernel to be accepted."""
+"""Length of the kernel's queue of connections to accept."""
 CHECK_S = 1.0
-"""How often deadlines are checked, at least."""
+"""Longest interval between checks of deadlines."""
 SETTLE_S = 0.05
-"""How long connections that the kernel has already completed are still accepted when the server stops."""
+"""How long a stopping server still accepts connections that the kernel has already completed."""
 RECEIVE_BYTES = 64 << 10
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -35,23 +35,23 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a server allows.
+    """Limits of a server.
 
     Attributes:
-        connections: Open connections; beyond, a new one gets 503 and is closed.
-        connections_per_client: The same for one IPv4 address or one IPv6 network of 64 bits.
-        in_flight_bytes: Memory for bodies that are being sent; beyond, clients get 503.
-        keepalive_s: How long a connection may idle. Longer than a load balancer's own limit, which would otherwise
-            send a request into a connection that is being closed.
-        head_s: How long a client may take for the head of a request.
-        write_s: How long a client may take for `connections.PROGRESS_BYTES` of a response: by default 70 kb/s, less
+        connections: Most open connections; further ones get 503 and are closed.
+        connections_per_client: Most open connections of one IPv4 address or one IPv6 /64 network.
+        in_flight_bytes: Most memory for bodies that are being sent; beyond it, clients get 503.
+        keepalive_s: How long a connection may be idle. Longer than load balancers' own limit, as they would otherwise
+            send requests into connections that are being closed.
+        head_s: How long a client may take to send the head of a request.
+        write_s: How long a client may take to read `connections.PROGRESS_BYTES` of a response: by default 70 kb/s, less
             than the lowest rendition needs.
-        linger_s: How long a connection waits for its client to close after the last response.
-        line_bytes: Longest request line and longest header. CMCD makes long queries.
+        linger_s: How long to wait after the last response for the client to close the connection.
+        line_bytes: Longest request line and longest header. CMCD makes queries long.
         headers: Most headers of a request.
         finish_s: How long requests may take to finish when the server stops.
-        body_bytes: Largest body of a request, where `requests.Methods` take ``POST``.
-        body_s: How long a client may take for it.
+        body_bytes: Largest request body, if `requests.Methods` accept ``POST``.
+        body_s: How long a client may take to send the body.
     """
 
     connections: int = 4096
@@ -69,16 +69,16 @@ class Limits:
 
 
 class ServerMetrics:
-    """What a server counts.
+    """Counters and histograms of a server.
 
     Args:
-        registry: Where its metrics are exported.
+        registry: Registry that exports them.
 
     Attributes:
-        slow_readers: Clients that were cut off for reading too slowly.
-        gone: Clients that left before they had the whole response.
-        broken: Responses that were cut because the rest was missing or wrong.
-        malformed: Requests that are not HTTP, or beyond its limits.
+        slow_readers: Clients cut off for reading too slowly.
+        gone: Clients that disconnected before they had the whole response.
+        broken: Responses cut off because the rest was missing or damaged.
+        malformed: Requests that are not HTTP or exceed its limits.
         refused: Connections beyond the limit.
     """
 
@@ -113,20 +113,20 @@ class ServerMetrics:
 
 
 class Application(Protocol):
-    """What answers requests."""
+    """Answers requests."""
 
     async def respond(self, request: Request) -> tuple[str, Response]:
-        """The name of the request's route, and the response; raises nothing."""
+        """Return the name of the request's route, and the response; raises nothing."""
 
     def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
-        """Called after each response, whether it was sent in full or not.
+        """Record a response; called after each one, whether it was sent in full or not.
 
         Args:
             request: None if it could not be parsed.
-            route: As `respond` named it; `connections.NO_ROUTE` if it was not asked.
-            status: Of HTTP.
-            sent_bytes: Of the body.
-            seconds: From the response to its last byte.
+            route: Route that `respond` returned; `connections.NO_ROUTE` if it was not called.
+            status: HTTP status.
+            sent_bytes: Bytes of the body that were sent.
+            seconds: Time from the start of the response to its last byte.
         """
 
 
@@ -135,16 +135,16 @@ class HttpServer(web.Server):
 
     Args:
         application: Answers requests.
-        registry: Where metrics are exported.
-        limits: What is allowed.
-        methods: What clients may do.
+        registry: Registry that exports its metrics.
+        limits: Limits to enforce.
+        methods: Methods that clients may use.
 
     Attributes:
-        limits: The same.
-        metrics: What it counts.
+        limits: Limits to enforce.
+        metrics: Its counters and histograms.
         in_flight: Memory of bodies that are being sent.
-        is_draining: Whether each response is the last one of its connection.
-        date_line: The Date header, made once a second.
+        is_draining: Whether connections close after their next response.
+        date_line: The Date header, renewed once a second.
         loop: The event loop.
         now_s: The event loop's time at the last check of deadlines.
     """
@@ -152,7 +152,7 @@ class HttpServer(web.Server):
     def __init__(
         self, application: Application, registry: Registry, limits: Limits = Limits(), methods: Methods = READING
     ) -> None:
-        # aiohttp's types name its own class of requests, of which its server uses less than `ReceivedRequest` has.
+        # The type is aiohttp's own request class; its server uses less of that than `ReceivedRequest` has.
         super().__init__(self._handle, request_factory=ReceivedRequest, handler_cancellation=True)  # type: ignore[arg-type]
         self.limits = limits
         self.metrics = ServerMetrics(registry)
@@ -171,7 +171,7 @@ class HttpServer(web.Server):
         registry.gauge("sending_bytes", "Memory of bodies that are being sent.", lambda: self.in_flight.size_bytes)
 
     def __call__(self) -> Connection:
-        """Make the protocol of a new connection."""
+        """Create the protocol of a new connection."""
         return Connection(
             self,
             self.loop,
@@ -187,7 +187,7 @@ class HttpServer(web.Server):
         )
 
     async def start(self, listeners: Sequence[socket.socket]) -> None:
-        """Accept connections from now on."""
+        """Start accepting connections."""
         self._runner = web.ServerRunner(self, handle_signals=False, shutdown_timeout=self.limits.linger_s + 0.5)
         await self._runner.setup()
         for listener in listeners:
@@ -195,9 +195,9 @@ class HttpServer(web.Server):
         self._tick()
 
     async def stop(self) -> None:
-        """Accept no more connections, and end those there are after the response that is being sent."""
+        """Accept no more connections, and close the open ones after their current response."""
         self.is_draining = True
-        await asyncio.sleep(SETTLE_S)  # clients in the kernel's queue have been promised an answer
+        await asyncio.sleep(SETTLE_S)  # still accept connections in the kernel's queue
         if self._runner is None:
             return
         for site in self._runner.sites:
@@ -215,12 +215,12 @@ class HttpServer(web.Server):
         await self._runner.cleanup()
         await asyncio.sleep(0)
         for connection in tuple(self._admitted):
-            connection.reset()  # it would wait for its client to read
+            connection.reset()  # closing would wait for its client to read
         if self._check is not None:
             self._check.cancel()
 
     def admit(self, connection: Connection) -> bool:
-        """Count a connection in; whether there is room for it."""
+        """Count a connection in; false if a limit is reached."""
         client = client_key(connection.client)
         if (
             len(self._admitted) >= self.limits.connections
@@ -256,7 +256,7 @@ class HttpServer(web.Server):
         return PreparedResponse(request, route, response)
 
     def _tick(self) -> None:
-        """Check all deadlines, and plan the next check."""
+        """Check all deadlines, and schedule the next check."""
         self.now_s = self.loop.time()
         self.date_line = f"Date: {formatdate(usegmt=True)}\r\n".encode()
         for connection in tuple(self._admitted):
@@ -269,7 +269,7 @@ class HttpServer(web.Server):
 
 @lru_cache(maxsize=4096)
 def client_key(address: str) -> str:
-    """What one client's connections have in common: an IPv4 address, or an IPv6 network of 64 bits."""
+    """The key under which a client's connections are counted: its IPv4 address or its IPv6 /64 network."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The style sheet that every page of headend links to: palette, type, the bar at the top, panels."""
+"""The style sheet of all HTML pages: palette, type, the bar at the top, panels."""
 
 from pathlib import Path
 

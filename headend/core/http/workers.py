@@ -1,4 +1,4 @@
-"""Worker processes that do the same work, kept alive until they are told to stop."""
+"""Worker processes: started, monitored, restarted after a crash, and stopped together."""
 
 import logging
 import multiprocessing
@@ -14,22 +14,22 @@ from multiprocessing.context import SpawnProcess
 from headend.core.errors import ConfigError, HeadendError
 
 RESTART_S = 1.0
-"""Least time between two starts of a worker, so that one that can't live does not eat the machine."""
+"""Shortest time between two starts of a worker, so that one that keeps crashing does not load the machine."""
 
 Work = Callable[[Callable[[], None], int], None]
-"""What a worker does until SIGTERM. Gets what to call once it is ready, and a descriptor that becomes readable when the
-supervisor is gone."""
+"""Runs a worker until SIGTERM. Takes a function to call once it is ready, and a descriptor that becomes readable when
+the supervisor has ended."""
 
 log = logging.getLogger("headend.core.http")
-_NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SPAWN = multiprocessing.get_context("spawn")
 
 
 class Worker:
-    """One worker process, and its replacements.
+    """A worker process, including its restarts.
 
     Args:
-        work: What it does; must be picklable.
+        work: Its main function; must be picklable.
     """
 
     def __init__(self, work: Work) -> None:
@@ -37,20 +37,20 @@ class Worker:
         self.start()
 
     def start(self) -> None:
-        """Start it, or start it again."""
-        self.pipe, its = _SPAWN.Pipe()
-        self.process: SpawnProcess = _SPAWN.Process(target=_live, args=(self._work, its), name="headend-worker")
-        # A signal that comes before the worker can handle it has to wait.
+        """Start or restart the process."""
+        self.pipe, worker_end = _SPAWN.Pipe()
+        self.process: SpawnProcess = _SPAWN.Process(target=_run, args=(self._work, worker_end), name="headend-worker")
+        # Block SIGHUP until the worker can handle it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         try:
             self.process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        its.close()
+        worker_end.close()
         self.due_s = time.monotonic() + RESTART_S
 
     def await_start(self) -> None:
-        """Return once the worker is ready; raises what prevented that."""
+        """Wait until the worker is ready; raises the error that prevented it."""
         try:
             message = self.pipe.recv()
         except EOFError:
@@ -60,12 +60,12 @@ class Worker:
 
 
 def supervise(works: Sequence[Work], *, on_ready: Callable[[], object], on_stop: Callable[[], object]) -> None:
-    """Run workers until SIGTERM or SIGINT, each in a process; one that dies is replaced. SIGHUP is passed on to them.
+    """Run workers until SIGTERM or SIGINT, each in its process. Dead workers are replaced; SIGHUP is forwarded to all.
 
     Args:
-        works: One for each process.
+        works: Main function of each worker.
         on_ready: Called once all are ready.
-        on_stop: Called before they are told to stop.
+        on_stop: Called before they are stopped.
 
     Raises:
         HeadendError: A worker could not start.
@@ -75,11 +75,11 @@ def supervise(works: Sequence[Work], *, on_ready: Callable[[], object], on_stop:
         try:
             for worker in workers:
                 while signals in connection.wait([worker.pipe, signals]):
-                    if not _passed_on(signals, workers):
+                    if not _forwarded(signals, workers):
                         return
                 worker.await_start()
             on_ready()
-            while signals not in _watch(workers, signals) or _passed_on(signals, workers):
+            while signals not in _watch(workers, signals) or _forwarded(signals, workers):
                 pass
         finally:
             on_stop()
@@ -87,13 +87,13 @@ def supervise(works: Sequence[Work], *, on_ready: Callable[[], object], on_stop:
 
 
 def _watch(workers: Sequence[Worker], signals: socket.socket) -> Sequence[object]:
-    """Wait until something happens, and replace workers that are dead and due."""
+    """Wait for an event, after replacing dead workers whose restart is due."""
     now_s = time.monotonic()
     awaited: list[socket.socket | int] = [signals]
     waits_s = []
     for worker in workers:
-        # Ask only once: a process closes its sentinel a moment before it is seen to be dead. If it were alive for one
-        # check and dead for the next, nobody would wait for it.
+        # Call is_alive only once: a process closes its sentinel a moment before is_alive turns false. With two calls, a
+        # process could count as alive in the first and as dead in the second, and be missed by both branches.
         if worker.process.is_alive():
             awaited.append(worker.process.sentinel)
         elif worker.due_s > now_s:
@@ -105,8 +105,8 @@ def _watch(workers: Sequence[Worker], signals: socket.socket) -> Sequence[object
     return connection.wait(awaited, min(waits_s, default=None))
 
 
-def _passed_on(signals: socket.socket, workers: Sequence[Worker]) -> bool:
-    """Read one signal; whether it was SIGHUP, which goes to all workers, and not one that asks to stop."""
+def _forwarded(signals: socket.socket, workers: Sequence[Worker]) -> bool:
+    """Read one signal and forward SIGHUP to all workers; false for signals that stop the server."""
     if signals.recv(1) != bytes([signal.SIGHUP]):
         return False
     for worker in workers:
@@ -116,7 +116,7 @@ def _passed_on(signals: socket.socket, workers: Sequence[Worker]) -> bool:
 
 
 def _stop(workers: Sequence[Worker], signals: socket.socket) -> None:
-    """Tell all workers to stop, and wait for them; a second signal kills them."""
+    """Stop all workers and wait for them; a second signal kills them."""
     for worker in workers:
         worker.process.terminate()
     while present := [worker.process.sentinel for worker in workers if worker.process.is_alive()]:
@@ -129,11 +129,11 @@ def _stop(workers: Sequence[Worker], signals: socket.socket) -> None:
 
 @contextmanager
 def _signals() -> Iterator[socket.socket]:
-    """A socket from which the numbers of signals can be read."""
+    """A socket from which signal numbers can be read."""
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     with receiver, sender:
-        before = {number: signal.signal(number, lambda *_: None) for number in _NUMBERS}
+        before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
         sender_before = signal.set_wakeup_fd(sender.fileno())
         try:
             yield receiver
@@ -143,10 +143,10 @@ def _signals() -> Iterator[socket.socket]:
                 signal.signal(number, handler)
 
 
-def _live(work: Work, pipe: "connection.Connection[object, object]") -> None:
-    # Ctrl-C goes to all processes of a terminal; the supervisor passes it on.
+def _run(work: Work, pipe: "connection.Connection[object, object]") -> None:
+    # A terminal sends Ctrl-C to all processes; the supervisor handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the work handles it
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker installs its handler
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     try:
         work(lambda: pipe.send(None), pipe.fileno())

@@ -1,7 +1,7 @@
-"""Content keys: where they come from, and how they are handed over.
+"""Content keys: their sources, and the types that carry them.
 
-Comes in: the names of the keys that a title needs. Goes out: secrets, each in a `ContentKey` that can't be shown or
-pickled, so that none crosses Dask. Twins: a file, the environment, a CPIX document, a SPEKE server.
+It takes the names of the keys that a title needs. It provides their secrets, each in a `ContentKey` that can't be
+printed or pickled, so that none crosses Dask. Sources are a file, the environment, a CPIX document, or a SPEKE server.
 """
 
 from headend.core.keys.base import ContentKey, KeyStore

@@ -14,10 +14,10 @@ CHECKSUM_DIGITS = 16
 
 
 class ContentKey:
-    """A key with its secret; refuses to be shown or pickled.
+    """A key with its secret; can't be printed or pickled.
 
     Attributes:
-        name: What is public of it.
+        name: Its public part.
         secret: 16 bytes.
     """
 
@@ -30,17 +30,17 @@ class ContentKey:
         self.secret = secret
 
     def __repr__(self) -> str:
-        """Name the key without its secret."""
+        """Show the key's name without its secret."""
         return f"ContentKey({self.name.kid}, {self.name.scheme}, {self.name.key_class})"
 
     def __reduce__(self) -> NoReturn:
-        """Refuse: a pickled key could end up in a scheduler, a log or a file."""
+        """Raise: a pickled key could end up in a scheduler, a log or a file."""
         raise TypeError("a content key can't be pickled: pass its name, and open the keys where they are needed")
 
     __getstate__ = __reduce__
 
     def checksum(self) -> str:
-        """What tells this secret from others under the same id; see `KeyName.checksum`."""
+        """A checksum that distinguishes secrets of the same key id; see `KeyName.checksum`."""
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
         encryptor = Cipher(algorithms.AES(self.secret), modes.ECB()).encryptor()
@@ -52,26 +52,26 @@ class KeyStore(Protocol):
 
     @property
     def url(self) -> str:
-        """Where keys come from, for people; holds no secret."""
+        """The source's address for display; contains no secret."""
 
     def keys(self, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:
         """Get the secrets of some keys of a title.
 
         Args:
             title: Catalogue entry.
-            names: The keys that are needed.
+            names: The keys to get.
 
         Returns:
-            A key for each name, by its id. Its name has the constant initialisation vector that the source says, and
-            else the one that was given.
+            A key for each name, by key id. Its name has the source's constant initialisation vector if there is one,
+            otherwise that of the given name.
 
         Raises:
-            ConfigError: A key is missing, or what the source gives is no key; the message names its id.
+            ConfigError: A key is missing or invalid; the message names its id.
             StorageError: The source can't be reached.
         """
 
     def signals(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> tuple[Signal, ...]:
-        """Ask what manifests are to tell DRM systems of some keys, as far as the source knows.
+        """Get the DRM signalling for manifests of some keys, as far as the source has it.
 
         Args:
             title: Catalogue entry.
@@ -85,29 +85,29 @@ class KeyStore(Protocol):
 
 
 def complete(
-    names: Iterable[KeyName], found: Mapping[str, bytes], source: str, ivs: Mapping[str, str] | None = None
+    names: Iterable[KeyName], available: Mapping[str, bytes], source: str, ivs: Mapping[str, str] | None = None
 ) -> Mapping[str, ContentKey]:
-    """Pick the keys that are needed from those that a source has.
+    """Select the requested keys from those of a source.
 
     Args:
-        names: The keys.
-        found: Secrets by the ids of keys.
+        names: The requested keys.
+        available: The source's secrets by key id.
         source: Where they come from, for errors.
-        ivs: Constant initialisation vectors that the source says, by the ids of keys, as hexadecimal digits.
+        ivs: The source's constant initialisation vectors by key id, as hexadecimal digits.
 
     Raises:
         ConfigError: One is missing.
     """
     keys = {}
     for name in names:
-        if name.kid not in found:
+        if name.kid not in available:
             raise ConfigError(
                 f"{source} has no key {name.kid} ({name.scheme}, {name.key_class}{_period(name)}): 'headend keys new "
                 f"TITLE --scheme {name.scheme}{_periods(name)}' makes the keys of a title",
                 kid=name.kid,
             )
         iv = (ivs or {}).get(name.kid) if name.scheme is not Scheme.CENC else None
-        keys[name.kid] = ContentKey(replace(name, iv=iv) if iv else name, found[name.kid])
+        keys[name.kid] = ContentKey(replace(name, iv=iv) if iv else name, available[name.kid])
     return keys
 
 
@@ -120,5 +120,5 @@ def _periods(name: KeyName) -> str:
 
 
 def new_secret() -> bytes:
-    """Make a secret."""
+    """Make a random secret."""
     return secrets.token_bytes(KEY_BYTES)

@@ -13,11 +13,11 @@ from headend.core.media.protection import KeyName, Signal
 
 @dataclass(frozen=True, slots=True)
 class CpixKeys:
-    """Keys in a CPIX file; one with secrets in the clear has to be readable by its owner only.
+    """Keys in a CPIX file. If its secrets are not encrypted, only its owner may have access to it.
 
     Attributes:
-        path: Where it is.
-        private_key: PEM file of the recipient's private key; None for documents in the clear.
+        path: Path of the file.
+        private_key: PEM file of the recipient's private key; None for documents that are not encrypted.
     """
 
     path: Path
@@ -25,26 +25,26 @@ class CpixKeys:
 
     @property
     def url(self) -> str:
-        """Where keys come from, for people."""
+        """The source's address for display."""
         return f"cpix:{self.path}"
 
     def keys(self, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:
         """Get the secrets of some keys; see `headend.core.keys.base.KeyStore`."""
-        found = self.document()
-        if found.content and found.content != title:
-            raise ConfigError(f"{self.path} is about {found.content[:80]!r}, not about {title!r}")
+        document = self.document()
+        if document.content and document.content != title:
+            raise ConfigError(f"{self.path} is for {document.content[:80]!r}, not for {title!r}")
         for name in names:
-            if found.schemes.get(name.kid, name.scheme) is not name.scheme:
+            if document.schemes.get(name.kid, name.scheme) is not name.scheme:
                 raise ConfigError(
-                    f"{self.path} has the key {name.kid} for {found.schemes[name.kid]}, not for {name.scheme}",
+                    f"{self.path} has the key {name.kid} for {document.schemes[name.kid]}, not for {name.scheme}",
                     kid=name.kid,
                 )
-        return complete(names, found.keys, str(self.path), found.ivs)
+        return complete(names, document.keys, str(self.path), document.ivs)
 
     def signals(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> tuple[Signal, ...]:  # noqa: ARG002
-        """What the document says of DRM systems; see `headend.core.keys.base.KeyStore`."""
+        """The document's DRM signalling; see `headend.core.keys.base.KeyStore`."""
         kids = {name.kid for name in names}
-        return tuple(one for one in self.document().signals if one.kid in kids and one.system in systems)
+        return tuple(signal for signal in self.document().signals if signal.kid in kids and signal.system in systems)
 
     def document(self) -> cpix.Document:
         """Read the file; raises `ConfigError`."""

@@ -1,4 +1,4 @@
-"""Keys in an environment variable, as a file would have them."""
+"""Keys in an environment variable, in the format of a file of keys."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class EnvironmentKeys:
 
     @property
     def url(self) -> str:
-        """Where keys come from, for people."""
+        """The source's address for display."""
         return f"env:{self.variable}"
 
     def keys(self, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:  # noqa: ARG002
@@ -33,5 +33,5 @@ class EnvironmentKeys:
         return lines.pick(lines.read(text, self.variable), names, self.variable)
 
     def signals(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> tuple[Signal, ...]:  # noqa: ARG002
-        """None; see `headend.core.keys.base.KeyStore`."""
+        """An empty tuple; see `headend.core.keys.base.KeyStore`."""
         return ()

@@ -17,14 +17,14 @@ class FileKeys:
     """Keys in a file.
 
     Attributes:
-        path: Where it is.
+        path: Path of the file.
     """
 
     path: Path
 
     @property
     def url(self) -> str:
-        """Where keys come from, for people."""
+        """The source's address for display."""
         return str(self.path)
 
     def keys(self, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:  # noqa: ARG002
@@ -32,7 +32,7 @@ class FileKeys:
         return lines.pick(self.all(), names, str(self.path))
 
     def signals(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> tuple[Signal, ...]:  # noqa: ARG002
-        """None; see `headend.core.keys.base.KeyStore`."""
+        """An empty tuple; see `headend.core.keys.base.KeyStore`."""
         return ()
 
     def all(self) -> tuple[ContentKey, ...]:
@@ -44,32 +44,32 @@ def read_private(path: Path, wanted: str = "a file of keys") -> str:
     """Read a file that only its owner may read.
 
     Args:
-        path: Where it is.
-        wanted: What it should be, for errors.
+        path: Path of the file.
+        wanted: Expected content, for errors.
 
     Raises:
-        ConfigError: It can't be read, is not text, or others than its owner can read it.
+        ConfigError: It can't be read, is not text, or users other than its owner can read it.
     """
     data, status = read_file(path, wanted)
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(f"others than its owner can read {path}: run chmod 600 {path}")
+        raise ConfigError(f"users other than its owner can read {path}: run chmod 600 {path}")
     try:
-        return data.decode("utf-8-sig")  # editors on Windows write the mark
+        return data.decode("utf-8-sig")  # editors on Windows write a byte order mark
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not text: give {wanted}") from None
 
 
 def read_file(path: Path, wanted: str) -> tuple[bytes, os.stat_result]:
-    """Read a file that others may read, at most a byte more than `headend.core.keys.lines.LARGEST`.
+    """Read at most one byte more than `headend.core.keys.lines.LARGEST` of a file, with any permissions.
 
     Returns:
-        What is in it, and its status.
+        Its content and its status.
 
     Raises:
         ConfigError: It can't be read.
     """
     try:
-        # A named pipe that nobody writes to would be waited for.
+        # Without O_NONBLOCK, opening a named pipe without a writer would block.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):

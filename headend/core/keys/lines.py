@@ -1,4 +1,4 @@
-"""Keys as lines of text, for files and the environment: ``kid scheme class iv secret``; ``-`` stands for no iv."""
+"""Keys as lines of text, for files and the environment: ``kid scheme class iv secret``; ``-`` for no iv."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,12 +13,12 @@ def read(text: str, place: str) -> tuple[ContentKey, ...]:
     """Read keys; ``#`` begins a comment.
 
     Raises:
-        ConfigError: A line is something else, a key has not 16 bytes, or an id stands twice. The message names the
-            line, and never what stands in it.
+        ConfigError: A line is malformed, a key does not have 16 bytes, or an id occurs twice. The message has the line
+            number, and never the line's content.
     """
     if len(text) > LARGEST:
-        raise ConfigError(f"{place} has more than {LARGEST >> 20} MiB: it is no file of keys")
-    found: dict[str, ContentKey] = {}
+        raise ConfigError(f"{place} has more than {LARGEST >> 20} MiB: it is not a file of keys")
+    keys: dict[str, ContentKey] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
         if not words:
@@ -27,26 +27,26 @@ def read(text: str, place: str) -> tuple[ContentKey, ...]:
         if len(words) != 5:
             raise ConfigError(f"{where} is not 'kid scheme class iv secret'")
         key = _key(words, where)
-        if key.name.kid in found:
-            raise ConfigError(f"{where}: the key {key.name.kid} stands there twice; remove one of them")
-        found[key.name.kid] = key
-    return tuple(found.values())
+        if key.name.kid in keys:
+            raise ConfigError(f"{where}: the key {key.name.kid} occurs twice; remove one of the lines")
+        keys[key.name.kid] = key
+    return tuple(keys.values())
 
 
 def pick(keys: Iterable[ContentKey], names: Sequence[KeyName], place: str) -> Mapping[str, ContentKey]:
-    """The keys of some names; raises `ConfigError` if one is missing, or is for another scheme."""
-    found = {key.name.kid: key for key in keys}
+    """Select keys by name; raises `ConfigError` if one is missing or has another scheme."""
+    by_id = {key.name.kid: key for key in keys}
     for name in names:
-        if name.kid in found and found[name.kid].name.scheme is not name.scheme:
+        if name.kid in by_id and by_id[name.kid].name.scheme is not name.scheme:
             raise ConfigError(
-                f"{place} has the key {name.kid} for {found[name.kid].name.scheme}, not for {name.scheme}", kid=name.kid
+                f"{place} has the key {name.kid} for {by_id[name.kid].name.scheme}, not for {name.scheme}", kid=name.kid
             )
-    secrets = {kid: key.secret for kid, key in found.items()}
-    return complete(names, secrets, place, {kid: key.name.iv for kid, key in found.items()})
+    secrets = {kid: key.secret for kid, key in by_id.items()}
+    return complete(names, secrets, place, {kid: key.name.iv for kid, key in by_id.items()})
 
 
 def write(keys: Iterable[ContentKey]) -> str:
-    """Write keys, a line each."""
+    """Write keys, one per line."""
     rows = ((key.name, key.secret.hex()) for key in keys)
     return "".join(f"{name.kid} {name.scheme} {name.key_class} {name.iv or '-'} {secret}\n" for name, secret in rows)
 

@@ -1,4 +1,4 @@
-"""Open a source of keys by its address."""
+"""Open a key source by its address."""
 
 from headend.core.errors import ConfigError
 from headend.core.keys.base import KeyStore
@@ -10,7 +10,7 @@ _SOURCES = "keys come from a file, env:NAME, cpix:FILE or speke+https://HOST/PAT
 
 
 def open_keys(address: str, *, private_key: str | None = None) -> KeyStore:
-    """Open a source of keys; nothing is read yet.
+    """Open a key source; nothing is read yet.
 
     Args:
         address: A file, ``env:NAME``, ``cpix:FILE`` or ``speke+https://HOST/PATH``.

@@ -1,7 +1,7 @@
-"""A provider of keys for development: answers SPEKE v2 requests from a file, and adds the keys that it lacks.
+"""A key server for development: answers SPEKE v2 requests from a file of keys, and generates missing keys.
 
-It stands in for a DRM provider where a pipeline is tried out. Anyone who can reach it gets every key, so it belongs on
-loopback only.
+It stands in for a DRM provider while a pipeline is tried out. Any client that can reach it gets every key, so it
+belongs on loopback only.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from headend.core.media.protection import KeyName, Signal
 MOST_KEYS = 64
 
 Signaller = Callable[[Sequence[KeyName], Iterable[str]], Iterable[Signal]]
-"""Makes what manifests say of some keys to some DRM systems, given by their UUIDs."""
+"""Makes the DRM signalling of some keys, for systems given by their UUIDs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Provider:
     """Answers requests for keys.
 
     Attributes:
-        path: The file of keys; made if it is missing.
+        path: The file of keys; created if missing.
         signaller: Makes the signalling of DRM systems.
     """
 
@@ -35,32 +35,32 @@ class Provider:
     signaller: Signaller
 
     def answer(self, request: bytes) -> bytes:
-        """Give the keys of a request; those that the file lacks are made, and are in the file before they are given.
+        """Answer a request for keys. Missing keys are generated, and saved before they are sent.
 
         Args:
             request: A CPIX document without secrets.
 
         Returns:
-            A CPIX document with them.
+            The document with secrets.
 
         Raises:
-            ConfigError: It is no such request, or the file can't be read or written.
+            ConfigError: It is not such a request, or the file can't be read or written.
         """
-        asked = cpix.read_request(request, "the request", most_keys=MOST_KEYS)
-        keys = self._keys(asked.names)
-        return cpix.response(asked, keys, self.signaller(asked.names, asked.systems))
+        key_request = cpix.read_request(request, "the request", most_keys=MOST_KEYS)
+        keys = self._keys(key_request.names)
+        return cpix.response(key_request, keys, self.signaller(key_request.names, key_request.systems))
 
     def _keys(self, names: Sequence[KeyName]) -> dict[str, ContentKey]:
         try:
-            file = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigError(f"{self.path} can't be written: {error.strerror}") from error
-        with os.fdopen(file, "ab") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)  # two requests must not make two secrets of one key
+        with os.fdopen(fd, "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # two requests must not generate two secrets for one key
             known = {key.name.kid: key for key in FileKeys(self.path).all()}
-            made = [ContentKey(name, new_secret()) for name in names if name.kid not in known]
-            held.write(lines.write(made).encode())
-            held.flush()
-            os.fsync(held.fileno())
-        known.update({key.name.kid: key for key in made})
+            new = [ContentKey(name, new_secret()) for name in names if name.kid not in known]
+            file.write(lines.write(new).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        known.update({key.name.kid: key for key in new})
         return {name.kid: ContentKey(name, known[name.kid].secret) for name in names}

@@ -19,7 +19,7 @@ import urllib3
 
 from headend.core.errors import ConfigError, StorageError, StoreUnavailable
 from headend.core.hosts import is_loopback
-from headend.core.keys import cpix
+from headend.core.keys import cpix, cpix_xml
 from headend.core.keys.base import ContentKey, complete
 from headend.core.media.protection import KeyName, Scheme, Signal
 
@@ -135,7 +135,7 @@ class SpekeKeys:
         """Read as much of an answer as may be a document; raises `StoreUnavailable` for one that trickles in."""
         deadline_s = time.monotonic() + ANSWER_S
         data = bytearray()
-        while len(data) <= cpix.LARGEST and (piece := answer.read1(_PIECE_BYTES)):
+        while len(data) <= cpix_xml.LARGEST and (piece := answer.read1(_PIECE_BYTES)):
             data += piece
             if time.monotonic() > deadline_s:
                 answer.close()

@@ -51,7 +51,7 @@ DOCUMENTS = {
     "secrets of another namespace": (changed("keyprov:pskc", "keyprov:pskd"), "has no key"),
     "a key twice": (
         changed("<ContentKeyList>", f'<ContentKeyList><ContentKey kid="{make_names()[1].uuid}"/>'),
-        "stands there twice",
+        "occurs twice",
     ),
     "no UUID": (changed(make_names()[0].uuid, "1_" * 16), "a key's id is not a UUID"),
     "half a key": (
@@ -60,11 +60,11 @@ DOCUMENTS = {
     ),
     "no base64": (changed(base64.b64encode(SECRET).decode(), "*" * 24), "a value is not base64"),
     "no base64, and not ASCII": (changed(base64.b64encode(SECRET).decode(), "ü" * 24), "a value is not base64"),
-    "another title": (changed('contentId="film"', 'contentId="other\n\x85film"'), "is about 'other"),
+    "another title": (changed('contentId="film"', 'contentId="other\n\x85film"'), "is for 'other"),
     "mixed schemes": (GOOD.replace('="cbcs"', '="cenc"', 1), "for cenc, not for cbcs"),
-    "a pssh that is too short": (drm("AAAA"), "a PSSH element holds no pssh box"),
-    "a pssh of four thousand million keys": (drm(PSSH), "a PSSH element holds no pssh box"),
-    "two pssh boxes": (drm(PSSH + PSSH), "a value is not base64|holds no pssh box"),
+    "a pssh that is too short": (drm("AAAA"), "a PSSH element does not hold a pssh box"),
+    "a pssh of four thousand million keys": (drm(PSSH), "a PSSH element does not hold a pssh box"),
+    "two pssh boxes": (drm(PSSH + PSSH), "a value is not base64|does not hold a pssh box"),
 }
 
 
@@ -259,8 +259,8 @@ def test_certificates_that_are_none_are_refused(tmp_path: Path, capsys: pytest.C
     fifo(tmp_path / "pipe")
     for path, told in (
         (tmp_path / "none.pem", "can't be read: No such file"),
-        (broken, "is not a certificate in PEM"),
-        (keys, "is not a certificate in PEM"),
+        (broken, "is not a readable PEM certificate"),
+        (keys, "is not a readable PEM certificate"),
         (tmp_path / "pipe", "is not a regular file"),
         (make_certificate(tmp_path, expired=True)[0], "expired on"),
     ):
@@ -272,7 +272,7 @@ def test_certificates_that_are_none_are_refused(tmp_path: Path, capsys: pytest.C
     sealed.write_bytes(cpix.write("film", make_names(), make_keys(), public))
     for path, told in (
         (public, "chmod 600"),
-        (keys, "is not a private key in PEM"),
+        (keys, "is not a PEM private key"),
         (tmp_path / "pipe", "is not a regular file"),
     ):
         status, line = refused(capsys, f"cpix:{sealed}", "--cpix-key", str(path))

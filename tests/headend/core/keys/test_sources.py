@@ -151,7 +151,7 @@ def test_a_line_that_is_wrong_is_named_and_not_shown(line: str, said: str) -> No
 
 def test_a_key_that_stands_twice_is_refused() -> None:
     text = lines.write(make_keys().values())
-    with pytest.raises(ConfigError, match=r"line 5: the key .* stands there twice"):
+    with pytest.raises(ConfigError, match=r"line 5: the key .* occurs twice"):
         lines.read(text + text, "keys")
 
 
