@@ -1,37 +1,37 @@
-"""Every object path in the store, spelled once.
+"""All object paths in the store.
 
 calibration.json                                        ratio of measured to predicted costs
-published/{title}                                       an empty mark of each title that has a current release
-titles/{title}/current.json                             the pointer: written last
+published/{title}                                       an empty marker for each title that has a current release
+titles/{title}/current.json                             the pointer at the current release: written last
 titles/{title}/tracks/{track}/init.mp4, {number}.m4s    immutable media: .vtt for files of WebVTT, .jpg for pictures
 titles/{title}/tracks/{track}/init-{period}.mp4         init segment from period 2 on, where encryption keys change
-titles/{title}/tracks/{track}/index                     what a complete track consists of (`headend.core.track_index`)
-titles/{title}/tracks/{track}/sync                      where the sync frames of a picture's track lie
+titles/{title}/tracks/{track}/index                     describes a complete track (`headend.core.track_index`)
+titles/{title}/tracks/{track}/sync                      positions of the sync frames of a picture track
 titles/{title}/receipts/{task}.json                     what one task has written; removed once it is in the indexes
-titles/{title}/attempts/{task}-{n}.json                 what failed on the way
-titles/{title}/attempts/{run}.begun.json                a run of a task that goes on, or was lost: removed when it ends
+titles/{title}/attempts/{task}-{n}.json                 a failed attempt
+titles/{title}/attempts/{run}.begun.json                a run of a task that is active, or was lost; removed at its end
 titles/{title}/releases/{release}/multivariant.m3u8     HLS
 titles/{title}/releases/{release}/manifest.mpd          DASH
 titles/{title}/releases/{release}/{track}.m3u8          media playlist of a track, image playlist of thumbnails
 titles/{title}/releases/{release}/{track}.iframes.m3u8  I-frame playlist of a track
-titles/{title}/releases/{release}/{track}.identity.m3u8 the same two for players that fetch keys by themselves
+titles/{title}/releases/{release}/{track}.identity.m3u8 both playlists for players that fetch keys directly
 titles/{title}/releases/{release}/manifest-cenc.mpd     manifests of tracks in a second scheme
-titles/{title}/releases/{release}/thumbnails.vtt        which thumbnail is shown when
-titles/{title}/releases/{release}/poster.jpg            the picture that stands for the title
-titles/{title}/releases/{release}/outline.json          what manifests of a part of the release are rendered from
-titles/{title}/releases/{release}/release.json          what the release is, for people and tools
-titles/{title}/releases/{release}/deleted.json          since when the release is deleted
-titles/{title}/releases/{release}/held.json             since when the release waits to be published
-titles/{title}/measurements/{task}.json                 what a task has measured; removed once it is in a report
-titles/{title}/references/{id}.json                     how renditions are compared with their master
-titles/{title}/reports/{release}/report.json            how a release looks; private, as all that follows
-titles/{title}/reports/{release}/report.html            the same for people
+titles/{title}/releases/{release}/thumbnails.vtt        times of the thumbnails
+titles/{title}/releases/{release}/poster.jpg            the title's poster
+titles/{title}/releases/{release}/outline.json          input for manifests of a part of the release
+titles/{title}/releases/{release}/release.json          description of the release
+titles/{title}/releases/{release}/deleted.json          time at which the release was deleted
+titles/{title}/releases/{release}/held.json             time since which the release waits for approval
+titles/{title}/measurements/{task}.json                 measurements of one task; removed once they are in a report
+titles/{title}/references/{id}.json                     how to compare renditions with their master
+titles/{title}/reports/{release}/report.json            quality of a release; private, like everything below
+titles/{title}/reports/{release}/report.html            the same as a page
 titles/{title}/reports/{release}/{track}-{frame}.jpg    a picture of the report: master on the left, track on the right
-titles/{title}/holds/{id}.json                          what running work needs, so that `gc` leaves it
-titles/{title}/sweeps/{id}.json                         a `gc` that removes something of the title now
+titles/{title}/holds/{id}.json                          parts that a running command needs, so that `gc` keeps them
+titles/{title}/sweeps/{id}.json                         a `gc` that is removing parts of the title
 analysis/{master}/ladders/{digest}.json                 a ladder that was fitted to a master
-analysis/{master}/surveys/{digest}.json                 how complex a chunk of a master is
-analysis/{master}/trials/{digest}.json                  what a trial encode of an excerpt came to
+analysis/{master}/surveys/{digest}.json                 complexity of a chunk of a master
+analysis/{master}/trials/{digest}.json                  result of a trial encode of an excerpt
 """
 
 import hashlib
@@ -62,8 +62,8 @@ SHEET_SUFFIX = ".jpg"
 TEXT_SUFFIX = ".vtt"
 
 SEGMENT_FORMAT = 1
-"""Version of what segments are cut and stamped to; part of every track's identity. Raise it when `packager.segmenting`
-or `packager.captions` write other bytes than before for the same input."""
+"""Version of the segments' format; part of every track's identity. Increment it when `packager.segmenting` or
+`packager.captions` write different bytes than before for the same input."""
 
 INIT_PATTERN = r"init(?:-(?:[2-9]|1[0-9]))?\.mp4"
 """Names of init segments, as a regular expression."""
@@ -88,12 +88,12 @@ def title_path(title: str) -> str:
 
 
 def current(title: str) -> str:
-    """The pointer at the current release."""
+    """The pointer at the title's current release."""
     return f"{TITLES}/{title}/current.json"
 
 
 def published(title: str = "") -> str:
-    """The mark of a title that has a current release; without a title, the folder of all marks."""
+    """The marker of a title that has a current release; without a title, the folder of all markers."""
     return f"{PUBLISHED}/{title}"
 
 
@@ -103,7 +103,7 @@ def receipts(title: str) -> str:
 
 
 def receipt(title: str, task: str) -> str:
-    """What a task has written."""
+    """A task's receipt."""
     return f"{receipts(title)}{task}.json"
 
 
@@ -118,27 +118,27 @@ def attempt(title: str, task: str, number: int) -> str:
 
 
 def begun(title: str, run: str) -> str:
-    """The record of a run of a task that has begun; ``run`` is the task's id, the attempt and something random."""
+    """The record of a run that has begun; ``run`` consists of task id, attempt and a random part."""
     return f"{attempts(title)}{run}.begun.json"
 
 
 def holds(title: str) -> str:
-    """The folder of what running work needs."""
+    """The folder of a title's holds."""
     return f"{title_path(title)}/holds/"
 
 
 def hold(title: str, id: str) -> str:
-    """What one run of something needs."""
+    """A hold."""
     return f"{holds(title)}{id}.json"
 
 
 def sweeps(title: str) -> str:
-    """The folder of marks of running removals of a title's objects."""
+    """The folder of a title's sweeps."""
     return f"{title_path(title)}/sweeps/"
 
 
 def sweep(title: str, id: str) -> str:
-    """The mark of a running removal."""
+    """The marker of a sweep."""
     return f"{sweeps(title)}{id}.json"
 
 
@@ -146,47 +146,47 @@ def sweep(title: str, id: str) -> str:
 
 
 def measurements(title: str) -> str:
-    """The folder of what tasks have measured."""
+    """The folder of a title's measurements."""
     return f"{title_path(title)}/measurements/"
 
 
 def measurement(title: str, task: str) -> str:
-    """What a task has measured."""
+    """The measurements of a task."""
     return f"{measurements(title)}{task}.json"
 
 
 def references(title: str) -> str:
-    """The folder of what says how renditions are compared with their master."""
+    """The folder of documents on how to compare renditions with their master."""
     return f"{title_path(title)}/references/"
 
 
 def reference(title: str, id: str) -> str:
-    """What says how some renditions are compared with their master."""
+    """A document on how to compare some renditions with their master."""
     return f"{references(title)}{id}.json"
 
 
 def reports(title: str) -> str:
-    """The folder of all reports on quality."""
+    """The folder of a title's quality reports."""
     return f"{title_path(title)}/reports/"
 
 
 def report_path(title: str, release: str) -> str:
-    """The folder of the report on a release."""
+    """The folder of a release's quality report."""
     return f"{reports(title)}{release}"
 
 
 def report(title: str, release: str) -> str:
-    """The report on a release, for programs."""
+    """A release's quality report as JSON."""
     return f"{report_path(title, release)}/report.json"
 
 
 def report_page(title: str, release: str) -> str:
-    """The report on a release, for people."""
+    """A release's quality report as HTML."""
     return f"{report_path(title, release)}/report.html"
 
 
 def report_picture(title: str, release: str, track: str, frame: int) -> str:
-    """A frame of a track beside that of its master."""
+    """A frame of a track next to the same frame of its master."""
     return f"{report_path(title, release)}/{track}-{frame}.jpg"
 
 
@@ -204,22 +204,22 @@ def release_path(title: str, release: str) -> str:
 
 
 def release_document(title: str, release: str) -> str:
-    """What a release is, for people and tools."""
+    """The description of a release."""
     return f"{release_path(title, release)}/{RELEASE_DOCUMENT}"
 
 
 def outline(title: str, release: str) -> str:
-    """What manifests of a part of a release are rendered from."""
+    """The input for manifests of a part of a release."""
     return f"{release_path(title, release)}/{OUTLINE}"
 
 
 def deleted(title: str, release: str) -> str:
-    """Since when a release is deleted."""
+    """The marker of a deleted release."""
     return f"{release_path(title, release)}/deleted.json"
 
 
 def held(title: str, release: str) -> str:
-    """The document that says since when a release waits to be published."""
+    """The marker of a release that waits for approval."""
     return f"{release_path(title, release)}/held.json"
 
 
@@ -239,7 +239,7 @@ def thumbnail_index(title: str, release: str) -> str:
 
 
 def poster(title: str, release: str) -> str:
-    """The picture that stands for the title."""
+    """The title's poster."""
     return f"{release_path(title, release)}/{POSTER_PICTURE}"
 
 
@@ -254,42 +254,42 @@ def iframe_playlist(title: str, release: str, track: str) -> str:
 
 
 def media_playlist_name(track: str, *, identity: bool = False) -> str:
-    """The name of a track's media playlist in the folder of a release; ``identity`` for the one that names its key."""
+    """A media playlist's name in its release's folder; with ``identity``, of the playlist with key addresses."""
     return f"{track}{f'.{IDENTITY}' if identity else ''}{HLS_SUFFIX}"
 
 
 def iframe_playlist_name(track: str, *, identity: bool = False) -> str:
-    """The name of a track's I-frame playlist in the folder of a release, as above."""
+    """An I-frame playlist's name in its release's folder; ``identity`` as for `media_playlist_name`."""
     return f"{track}{f'.{IDENTITY}' if identity else ''}{IFRAMES_SUFFIX}"
 
 
 def multivariant_name(form: str = "") -> str:
-    """The name of a top HLS manifest: of the release's first tracks, of a second scheme's, or ``identity``."""
+    """The name of a top HLS manifest: by default of the first tracks, else of another scheme's, or ``identity``."""
     return f"multivariant-{form}{HLS_SUFFIX}" if form else MULTIVARIANT
 
 
 def mpd_name(form: str = "") -> str:
-    """The name of a DASH manifest: of the release's first tracks, or of a second scheme's."""
+    """The name of a DASH manifest: by default of the first tracks, else of another scheme's."""
     return f"manifest-{form}{DASH_SUFFIX}" if form else MPD
 
 
 def key_uri(kid: str) -> str:
-    """Where a key is, relative to the folder of any release of its title; whoever serves titles leads on from there."""
+    """A key's address relative to any release's folder; the server of the title handles it."""
     return f"../../keys/{kid}"
 
 
 def track_uri(track: str) -> str:
-    """The folder of a track, relative to the folder of any release of its title."""
+    """A track's folder, relative to any release's folder."""
     return f"../../tracks/{track}"
 
 
 def segment_name(track: str, number: int) -> str:
-    """A media segment's name in its track's folder; those of WebVTT are files of text, thumbnails and posters JPEGs."""
+    """A segment's name in its track's folder: MP4, WebVTT, or JPEG for thumbnails and posters."""
     return f"{number}{segment_suffix(track)}"
 
 
 def segment_suffix(track: str) -> str:
-    """How the names of a track's segments end."""
+    """The suffix of a track's segments."""
     kind = track.partition("-")[0]
     return SHEET_SUFFIX if kind in (THUMBNAILS, POSTER) else TEXT_SUFFIX if kind == "vtt" else SEGMENT_SUFFIX
 
@@ -308,16 +308,16 @@ def track_path(title: str, track: str) -> str:
 
 
 def init_name(period: int = 1) -> str:
-    """An init segment's name in its track's folder; where keys change, each period has one."""
+    """An init segment's name in its track's folder; if keys change, each period has its own."""
     return f"init-{period}.mp4" if period > 1 else INIT
 
 
 def init_period(name: str) -> int:
-    """The period of an init segment by its name in its track's folder; 0 if it is none."""
+    """The period of an init segment, from its name; 0 for other names."""
     if name == INIT:
         return 1
-    found = _LATER_INIT.fullmatch(name)
-    return int(found[1]) if found else 0
+    match = _LATER_INIT.fullmatch(name)
+    return int(match[1]) if match else 0
 
 
 def track_init(title: str, track: str, period: int = 1) -> str:
@@ -326,17 +326,17 @@ def track_init(title: str, track: str, period: int = 1) -> str:
 
 
 def track_segment(title: str, track: str, number: int) -> str:
-    """A track's media segment; numbered from 1."""
+    """A track's media segment, numbered from 1."""
     return f"{track_path(title, track)}/{segment_name(track, number)}"
 
 
 def track_index(title: str, track: str) -> str:
-    """What is known of a complete track: see `headend.core.track_index`."""
+    """The index of a complete track; see `headend.core.track_index`."""
     return f"{track_path(title, track)}/{INDEX}"
 
 
 def track_sync(title: str, track: str) -> str:
-    """Where a track's sync frames lie; written before the index, video only."""
+    """The positions of a video track's sync frames; written before the index."""
     return f"{track_path(title, track)}/{SYNC}"
 
 
@@ -348,27 +348,27 @@ _PLAIN = re.compile(r"[a-z0-9]+:[A-Za-z0-9-]{1,80}")
 
 
 def analysis(digest: str) -> str:
-    """The folder of what was learned of a master, whatever titles are made of it; ends with a slash.
+    """The folder of a master's analysis, shared by all titles made from it; ends with a slash.
 
     Args:
-        digest: The master's, such as ``sha256:…``.
+        digest: The master's digest, such as ``sha256:…``.
     """
     name = digest.replace(":", "-") if _PLAIN.fullmatch(digest) else hashlib.sha256(digest.encode()).hexdigest()
     return f"{ANALYSIS}/{name}/"
 
 
 def survey(master_digest: str, task: str) -> str:
-    """How complex a chunk of a master is."""
+    """The complexity of a chunk of a master."""
     return f"{analysis(master_digest)}surveys/{task}.json"
 
 
 def trial(master_digest: str, key: str) -> str:
-    """What a trial encode of an excerpt of a master came to."""
+    """The result of a trial encode of an excerpt of a master."""
     return f"{analysis(master_digest)}trials/{key}.json"
 
 
 def fitted_ladder(master_digest: str, digest: str) -> str:
-    """A ladder that was fitted to a master, by the digest of all that was asked for."""
+    """A ladder fitted to a master; ``digest`` is of all its parameters."""
     return f"{analysis(master_digest)}ladders/{digest}.json"
 
 
@@ -383,12 +383,12 @@ LEASES = f"{JOBS}/leases/"
 
 
 def job_markers(*, ended: bool) -> str:
-    """The folder of the markers of jobs that are open, or of those that have ended."""
+    """The folder of markers of open jobs, or of ended ones."""
     return f"{JOBS}/{'ended' if ended else 'open'}/"
 
 
 JOB_NEWS = f"{JOBS}/news/"
-"""The folder of what the dispatcher has not heard of yet: jobs that were added, and commands."""
+"""The folder of changes that the dispatcher has not processed yet: new jobs, and commands."""
 
 
 def job_path(job: str) -> str:
@@ -397,48 +397,48 @@ def job_path(job: str) -> str:
 
 
 def job_request(job: str) -> str:
-    """What was asked for."""
+    """A job's request."""
     return f"{job_path(job)}/request.json"
 
 
 def job_status(job: str) -> str:
-    """What the dispatcher says of a job."""
+    """A job's status, written by the dispatcher."""
     return f"{job_path(job)}/status.json"
 
 
 def job_commands(job: str) -> str:
-    """The folder of what operators asked of a job."""
+    """The folder of operators' commands for a job."""
     return f"{job_path(job)}/commands/"
 
 
 def job_command(job: str, command: str) -> str:
-    """What an operator asked of a job."""
+    """An operator's command for a job."""
     return f"{job_commands(job)}{command}.json"
 
 
 def lease(fence: int) -> str:
-    """The dispatchers' lease under a fencing number."""
+    """The dispatchers' lease with a fencing number."""
     return f"{LEASES}{fence:09}.json"
 
 
 JOB_OUTBOX = f"{JOBS}/outbox/"
-"""The folder of events that are on their way to their receivers."""
+"""The folder of events that are still to be delivered."""
 
 
 def outbox(job: str, number: int, position: int) -> str:
-    """An event on its way: change ``number`` of a job, to its receiver ``position``."""
+    """An event to deliver: change ``number`` of a job, to receiver ``position``."""
     return f"{JOB_OUTBOX}{job}.{number:06}.{position}"
 
 
 DEAD_LETTERS = f"{JOBS}/dead-letters/"
-"""The folder of events that a receiver did not take."""
+"""The folder of events that a receiver did not accept."""
 
 
 def dead_letter(job: str, number: int, position: int) -> str:
-    """An event that was not delivered: change ``number`` of a job, to its receiver ``position``."""
+    """An event that could not be delivered: change ``number`` of a job, to receiver ``position``."""
     return f"{DEAD_LETTERS}{job}.{number:06}.{position}.json"
 
 
 def ingested(digest: str) -> str:
-    """What became of a file of a watched folder."""
+    """The result for a file of a watched folder."""
     return f"{JOBS}/ingested/{digest}.json"

@@ -1,9 +1,9 @@
-"""Keys from a SPEKE v2 server: a CPIX document is posted, and comes back with the keys in it.
+"""Keys from a SPEKE v2 server, which answers a CPIX document by filling in the keys.
 
 Credentials come from the environment, never from the address: ``HEADEND_SPEKE_TOKEN`` (bearer), ``HEADEND_SPEKE_USER``
 and ``HEADEND_SPEKE_PASSWORD`` (basic), or ``HEADEND_SPEKE_AWS_REGION``, which signs requests to an AWS API Gateway with
-the usual AWS credentials. Beside any of them, ``HEADEND_SPEKE_CERTIFICATE`` and ``HEADEND_SPEKE_CERTIFICATE_KEY`` are
-PEM files of a client certificate.
+the usual AWS credentials. Additionally, ``HEADEND_SPEKE_CERTIFICATE`` and ``HEADEND_SPEKE_CERTIFICATE_KEY`` may be PEM
+files of a client certificate.
 
 Source: Secure Packager and Encoder Key Exchange, version 2.0; AWS Signature Version 4.
 """
@@ -24,10 +24,10 @@ from headend.core.keys.base import ContentKey, complete
 from headend.core.media.protection import KeyName, Scheme, Signal
 
 ANSWER_S = 30.0
-"""How long a server may take until it answers, and once more for the whole of its answer."""
+"""How long a server may take until its response begins, and the same again until it ends."""
 ATTEMPTS = 4
 BACKOFF = 0.5
-"""The n-th retry waits this many seconds times 2^(n - 1), as urllib3 counts; the first waits none."""
+"""The n-th retry waits this many seconds times 2^(n - 1), as in urllib3; the first waits none."""
 TOKEN, USER, PASSWORD = "HEADEND_SPEKE_TOKEN", "HEADEND_SPEKE_USER", "HEADEND_SPEKE_PASSWORD"
 AWS_REGION = "HEADEND_SPEKE_AWS_REGION"
 CERTIFICATE, CERTIFICATE_KEY = "HEADEND_SPEKE_CERTIFICATE", "HEADEND_SPEKE_CERTIFICATE_KEY"
@@ -38,7 +38,7 @@ _WANTED = "give speke+https://HOST/PATH"
 
 @dataclass(frozen=True, slots=True)
 class SpekeKeys:
-    """Keys from a server.
+    """Keys from a SPEKE server.
 
     Attributes:
         address: ``https://`` address; ``http://`` only at loopback.
@@ -51,54 +51,54 @@ class SpekeKeys:
         try:
             parsed = urllib3.util.parse_url(self.address)
         except urllib3.exceptions.LocationParseError:
-            raise ConfigError(f"a SPEKE server's address is no URL: {_WANTED}") from None
+            raise ConfigError(f"a SPEKE server's address is not a URL: {_WANTED}") from None
         if parsed.auth:
-            raise ConfigError(f"a SPEKE server's address has no password in it: set {USER} and {PASSWORD}")
+            raise ConfigError(f"a SPEKE server's address must not contain a password: set {USER} and {PASSWORD}")
         if parsed.scheme != "https" and not (parsed.scheme == "http" and is_loopback(parsed.host or "")):
-            raise ConfigError("keys are asked for over https:// only, or at loopback")
+            raise ConfigError("keys are requested over https:// only, except from loopback")
         if not parsed.host or not self.address.isprintable():
-            raise ConfigError(f"a SPEKE server's address is no URL: {_WANTED}")
+            raise ConfigError(f"a SPEKE server's address is not a URL: {_WANTED}")
 
     @property
     def url(self) -> str:
-        """Where keys come from, for people."""
+        """The source's address for display."""
         return f"speke+{self.address.partition('?')[0]}"
 
     def keys(self, title: str, names: Sequence[KeyName]) -> Mapping[str, ContentKey]:
-        """Get the secrets of some keys, one request for each scheme; see `headend.core.keys.base.KeyStore`."""
-        found: dict[str, ContentKey] = {}
+        """Get the secrets of some keys, with one request per scheme; see `headend.core.keys.base.KeyStore`."""
+        keys: dict[str, ContentKey] = {}
         for scheme in dict.fromkeys(name.scheme for name in names):
-            found |= self._ask(title, [name for name in names if name.scheme is scheme], scheme)
-        return found
+            keys |= self._request(title, [name for name in names if name.scheme is scheme], scheme)
+        return keys
 
     def document(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> cpix.Document:
-        """Ask for keys together with the signalling of DRM systems.
+        """Request keys and the signalling of DRM systems.
 
         Raises:
-            ConfigError: The server refuses, or its answer is not what was asked for.
-            StoreUnavailable: It can't be reached, or has a fault that may pass.
+            ConfigError: The server rejects the request, or its response does not match it.
+            StoreUnavailable: It can't be reached, or fails temporarily.
         """
         return cpix.read(self._post(cpix.request(title, names, systems)), self.url)
 
     def signals(self, title: str, names: Sequence[KeyName], systems: Sequence[str]) -> tuple[Signal, ...]:
-        """What the server says of DRM systems; see `headend.core.keys.base.KeyStore`."""
-        found: list[Signal] = []
+        """Get the server's DRM signalling; see `headend.core.keys.base.KeyStore`."""
+        signals: list[Signal] = []
         for scheme in dict.fromkeys(name.scheme for name in names if name.scheme is not Scheme.AES_128):
-            asked = [name for name in names if name.scheme is scheme]
-            kids = {name.kid for name in asked}
-            answer = self.document(title, asked, systems).signals
-            found += (one for one in answer if one.kid in kids and one.system in systems)
-        return tuple(found)
+            requested = [name for name in names if name.scheme is scheme]
+            kids = {name.kid for name in requested}
+            document = self.document(title, requested, systems)
+            signals += (signal for signal in document.signals if signal.kid in kids and signal.system in systems)
+        return tuple(signals)
 
-    def _ask(self, title: str, names: Sequence[KeyName], scheme: Scheme) -> Mapping[str, ContentKey]:
-        answer = self.document(title, names, ())
+    def _request(self, title: str, names: Sequence[KeyName], scheme: Scheme) -> Mapping[str, ContentKey]:
+        document = self.document(title, names, ())
         wanted = {name.kid for name in names}
-        if extra := sorted(set(answer.keys) - wanted):
-            raise ConfigError(f"{self.url} gives the key {extra[0]}, which was not asked for", kid=extra[0])
-        for kid, given in answer.schemes.items():
-            if given is not scheme:
-                raise ConfigError(f"{self.url} gives the key {kid} for {given} instead of {scheme}", kid=kid)
-        return complete(names, answer.keys, self.url, answer.ivs)
+        if extra := sorted(set(document.keys) - wanted):
+            raise ConfigError(f"{self.url} returned the key {extra[0]}, which was not requested", kid=extra[0])
+        for kid, key_scheme in document.schemes.items():
+            if key_scheme is not scheme:
+                raise ConfigError(f"{self.url} returned the key {kid} for {key_scheme} instead of {scheme}", kid=kid)
+        return complete(names, document.keys, self.url, document.ivs)
 
     def _post(self, body: bytes) -> bytes:
         headers = {"Content-Type": "application/xml", "X-Speke-Version": "2.0", "X-Speke-User-Agent": "headend"}
@@ -106,45 +106,45 @@ class SpekeKeys:
         retries = urllib3.Retry(
             total=ATTEMPTS - 1, backoff_factor=BACKOFF, status_forcelist=(429, 500, 502, 503, 504),
             allowed_methods=None, redirect=0, raise_on_status=False, raise_on_redirect=False,
-            respect_retry_after_header=False,  # it may say a day
+            respect_retry_after_header=False,  # it may be a day
         )  # fmt: skip
         pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10.0, read=ANSWER_S), ssl_context=self._tls())
         try:
-            answer = pool.request(
+            response = pool.request(
                 "POST", self.address, body=body, headers=headers, retries=retries, preload_content=False
             )
-            data = self._read(answer)
+            data = self._read(response)
         except urllib3.exceptions.HTTPError as error:
             raise StoreUnavailable(f"{self.url} does not answer: {type(error).__name__}; try again later") from None
-        if answer.status >= 500 or answer.status == 429:
-            raise StoreUnavailable(f"{self.url} answers {answer.status}: try again later")
-        if answer.status in (401, 403):
+        if response.status >= 500 or response.status == 429:
+            raise StoreUnavailable(f"{self.url} answers {response.status}: try again later")
+        if response.status in (401, 403):
             raise ConfigError(
-                f"{self.url} answers {answer.status}: check {TOKEN}, or {USER} and {PASSWORD}, or {AWS_REGION}, and "
+                f"{self.url} answers {response.status}: check {TOKEN}, or {USER} and {PASSWORD}, or {AWS_REGION}, and "
                 f"{CERTIFICATE}"
             )
-        if 300 <= answer.status < 400:
+        if 300 <= response.status < 400:
             raise ConfigError(
-                f"{self.url} answers {answer.status}, and redirects are not followed: name the server itself"
+                f"{self.url} answers {response.status}, and redirects are not followed: use the final address"
             )
-        if answer.status != 200:
-            raise StorageError(f"{self.url} answers {answer.status}: it does not take the request for these keys")
+        if response.status != 200:
+            raise StorageError(f"{self.url} answers {response.status}: it rejects the request for these keys")
         return data
 
-    def _read(self, answer: urllib3.BaseHTTPResponse) -> bytes:
-        """Read as much of an answer as may be a document; raises `StoreUnavailable` for one that trickles in."""
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Read a response up to the largest size of a document; raises `StoreUnavailable` if that takes too long."""
         deadline_s = time.monotonic() + ANSWER_S
         data = bytearray()
-        while len(data) <= cpix_xml.LARGEST and (piece := answer.read1(_PIECE_BYTES)):
+        while len(data) <= cpix_xml.LARGEST and (piece := response.read1(_PIECE_BYTES)):
             data += piece
             if time.monotonic() > deadline_s:
-                answer.close()
+                response.close()
                 raise StoreUnavailable(f"{self.url} takes more than {ANSWER_S:.0f} s to answer: try again later")
-        answer.close()
+        response.close()
         return bytes(data)
 
     def _credentials(self, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
-        """The headers that say who asks."""
+        """The headers that authenticate the request."""
         if token := _variable(TOKEN):
             return {"Authorization": f"Bearer {token}"}
         if user := _variable(USER):
@@ -155,37 +155,37 @@ class SpekeKeys:
             from botocore.awsrequest import AWSRequest
             from botocore.session import Session
 
-            found = Session().get_credentials()
-            if found is None:
+            credentials = Session().get_credentials()
+            if credentials is None:
                 raise ConfigError(
                     f"{AWS_REGION} is set, but there are no AWS credentials: set AWS_ACCESS_KEY_ID or a profile"
                 )
             request = AWSRequest("POST", self.address, headers=dict(headers), data=body)
-            SigV4Auth(found, _AWS_SERVICE, region).add_auth(request)
+            SigV4Auth(credentials, _AWS_SERVICE, region).add_auth(request)
             return dict(request.headers.items())
         return {}
 
     def _tls(self) -> ssl.SSLContext | None:
-        """How to connect with a client certificate; None without one."""
+        """TLS settings with the client certificate; None if there is none."""
         certificate = os.environ.get(CERTIFICATE)
         if not certificate:
             return None
         context = ssl.create_default_context()
         try:
             context.load_cert_chain(certificate, os.environ.get(CERTIFICATE_KEY))
-        except OSError as error:  # also of TLS
-            why = error.strerror or "it is no certificate in PEM with its key"
+        except OSError as error:  # includes errors of TLS
+            why = error.strerror or "it is not a PEM certificate with its key"
             raise ConfigError(f"{certificate}, which {CERTIFICATE} names, can't be used: {why}") from None
         return context
 
 
 def _variable(name: str) -> str:
-    """A credential from the environment, without white space around it; empty if it is not set.
+    """Read a credential from the environment, stripped of white space; empty if it is not set.
 
     Raises:
-        ConfigError: No header can hold it. The message does not show it.
+        ConfigError: A header can't hold it. The message does not show it.
     """
     value = os.environ.get(name, "").strip()
     if not value.isprintable() or (name == TOKEN and not value.isascii()):
-        raise ConfigError(f"{name} holds characters that no credential has: set it again")
+        raise ConfigError(f"{name} has characters that are not allowed in credentials: set it again")
     return value

@@ -1,4 +1,4 @@
-"""Manifests of HLS and DASH, written by pure functions.
+"""HLS and DASH manifests, written by pure functions.
 
-Publishing writes a release's manifests with them, and servers render the manifests of a part of a release.
+Publishing writes a release's manifests with them; servers render manifests of parts of a release with them.
 """

@@ -1,4 +1,4 @@
-"""DASH's ContentProtection elements: the scheme and key of a set, and one element for each DRM system.
+"""DASH's ContentProtection elements: one for the scheme and key of a set, and one for each DRM system.
 
 Sources: ISO/IEC 23009-1, section 5.8.4.1; ISO/IEC 23001-7, section 11 (``cenc:default_KID``, ``cenc:pssh``); for
 ``mspr:pro``, Microsoft; DASH-IF's registry of content protection ids.
@@ -19,15 +19,15 @@ NAMES = {
     PLAYREADY: "MSPR 2.0",
     "94ce86fb-07ff-4f43-adb8-93d2fa968ca2": "FairPlay",
 }
-"""What ``@value`` says of a system."""
+"""Value of ``@value`` by system."""
 
 
 def elements(protection: Protection, kid: str) -> Iterator[Xml.Element]:
-    """The elements of one set.
+    """The elements of one AdaptationSet.
 
     Args:
-        protection: The scheme, and what DRM systems are told.
-        kid: The set's key.
+        protection: The scheme, and the signalling of DRM systems.
+        kid: The set's key id.
     """
     main = {
         "schemeIdUri": PROTECTION,

@@ -1,6 +1,6 @@
-"""MPEG-DASH: one MPD as a pure function of an outline.
+"""MPEG-DASH: renders an outline as an MPD; a pure function.
 
-Every set between whose renditions a player may switch is an AdaptationSet of its own. All addresses are relative.
+Each switching set is an AdaptationSet. All addresses are relative.
 
 Sources: ISO/IEC 23009-1; DASH-IF Interoperability Points; ISO/IEC 23091 (ITU-T H.273) for code points.
 """
@@ -44,10 +44,10 @@ from headend.core.timing import Grid, timescale
 Timelines = Sequence[Timeline]
 
 _FOLDER = layout.track_uri("$RepresentationID$")
-"""Where a Representation's segments are: its id is that of its track."""
+"""Folder of a Representation's segments; its id is its track's."""
 
 HERE = "."
-"""Name of the server that an MPD comes from, for content steering; as in HLS."""
+"""Name of the server that sent the MPD, for content steering; as in HLS."""
 NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
 PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
 ROLE = "urn:mpeg:dash:role:2011"
@@ -55,17 +55,17 @@ AUDIO_PURPOSE = "urn:tva:metadata:cs:AudioPurposeCS:2007"
 FOR_THE_BLIND, FOR_THE_DEAF = "1", "2"
 """ETSI TS 102 822-3-1, AudioPurposeCS: audio description; audio for the hard of hearing."""
 SWITCHING = "urn:mpeg:dash:adaptation-set-switching:2016"
-"""DASH-IF Interoperability Points, section 3.8: sets of other codecs to which a player may change on the way."""
+"""DASH-IF Interoperability Points, section 3.8: sets of other codecs that a player may switch to."""
 TRICK_MODE = "http://dashif.org/guidelines/trickmode"
 THUMBNAIL_TILE = "http://dashif.org/guidelines/thumbnail_tile"
-CHANNELS = {one.codec: (one.channel_scheme, one.channel_values) for one in AUDIO}
-"""Scheme and values, by layout, in which each codec states its channels."""
+CHANNELS = {audio.codec: (audio.channel_scheme, audio.channel_values) for audio in AUDIO}
+"""Each codec's scheme for channel configurations, and its value by layout."""
 COLOUR = {
     "urn:mpeg:mpegB:cicp:ColourPrimaries": {VideoRange.PQ: "9", VideoRange.HLG: "9"},
     "urn:mpeg:mpegB:cicp:TransferCharacteristics": {VideoRange.PQ: "16", VideoRange.HLG: "18"},
     "urn:mpeg:mpegB:cicp:MatrixCoefficients": {VideoRange.PQ: "9", VideoRange.HLG: "9"},
 }
-"""HDR is BT.2020 with its non-constant luminance matrix, and PQ or HLG."""
+"""HDR is BT.2020 with non-constant luminance, and PQ or HLG."""
 
 TEXT_ROLES = {TextRole.SUBTITLES: "subtitle", TextRole.SDH: "caption", TextRole.FORCED: "forced-subtitle"}
 """ISO/IEC 23009-1, table 22."""
@@ -74,14 +74,14 @@ TEXT_ROLES = {TextRole.SUBTITLES: "subtitle", TextRole.SDH: "caption", TextRole.
 def mpd(outline: ReleaseOutline, base: str = "", steering: str = "") -> bytes:
     """Describe a title in one static MPD.
 
+    ``@bandwidth`` is the rate of the segment with the highest rate, and ``@minBufferTime`` the longest segment's
+    duration. This satisfies ISO/IEC 23009-1, section 5.3.5.4: over a channel of that rate, a player that has buffered
+    that much never stalls.
+
     Args:
         outline: The title.
-        base: Where relative addresses start, relative to the MPD's own address; empty for where it is.
-        steering: Address of the steering server's answer for the title; empty for none.
-
-    ``@bandwidth`` is the rate of the segment with the highest, and ``@minBufferTime`` the longest segment's duration.
-    So what ISO/IEC 23009-1, section 5.3.5.4 promises holds: a channel of that rate that starts with that much buffer
-    never runs dry.
+        base: Base of relative addresses, relative to the MPD's address; empty for the MPD's own folder.
+        steering: Address of the title's steering manifest; empty for none.
     """
     longest_s = max(outline.timelines[track.timeline].longest_s for track in outline.played())
     protection = outline.protection
@@ -97,14 +97,14 @@ def mpd(outline: ReleaseOutline, base: str = "", steering: str = "") -> bytes:
         },
     )
     if steering:
-        # The one location that the MPD names; the steering server gives it other hosts (ETSI TS 103 998).
+        # The only location in the MPD; the steering server clones it for other hosts (ETSI TS 103 998).
         Xml.SubElement(root, "BaseURL", {"serviceLocation": HERE}).text = base or "./"
-        asked_first = {"defaultServiceLocation": HERE, "queryBeforeStart": "true"}
-        Xml.SubElement(root, "ContentSteering", asked_first).text = steering
+        steering_attributes = {"defaultServiceLocation": HERE, "queryBeforeStart": "true"}
+        Xml.SubElement(root, "ContentSteering", steering_attributes).text = steering
     elif base:
         Xml.SubElement(root, "BaseURL").text = base
     parts, sheets = _parts(outline), outline.thumbnails
-    # A Period can't begin within a sheet: players count sheets and tiles from its start.
+    # A Period can't begin within a sheet: players count sheets and tiles from the Period's start.
     if sheets is not None and any(part.first_frame % sheets.rendition.sheet_frames for part in parts):
         sheets = None
     for part in parts:
@@ -115,13 +115,13 @@ def mpd(outline: ReleaseOutline, base: str = "", steering: str = "") -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What a Period shows. A title is one, unless keys change: an init segment has one key, and a Period one of them.
+    """The part of a title in one Period. There is one Period, unless keys change: each init segment has one key.
 
     Attributes:
-        number: From 1; also that of the key's period.
-        segments: Its segments: the first one's number, and the one behind the last.
+        number: From 1; also the key period's number.
+        segments: Number of the first segment, and the one after the last.
         first_frame: Its first frame.
-        start_s: When it starts.
+        start_s: Its start time.
     """
 
     number: int
@@ -142,28 +142,28 @@ def _parts(outline: ReleaseOutline) -> tuple[_Part, ...]:
 
 
 def _period(root: Xml.Element, outline: ReleaseOutline, part: _Part, sheets: OutlinedTrack[Thumbnails] | None) -> None:
-    """Describe a part of the title, with thumbnails where all parts can have them."""
+    """Describe a part of the title, with thumbnails if ``sheets`` is given."""
     protection = outline.protection
     start = "PT0S" if part.number == 1 else _duration(part.start_s)
     period = Xml.SubElement(root, "Period", {"id": str(part.number), "start": start})
-    # Renditions with another key are a set of their own: players ignore the protection of single renditions.
+    # Renditions with different keys get different sets: players ignore ContentProtection in Representations.
     pictures: dict[tuple[Codec, VideoRange, str], list[OutlinedTrack[VideoRendition]]] = defaultdict(list)
     for track in outline.video:
         pictures[track.rendition.codec, track.rendition.video_range, track.kid].append(track)
-    families = list(pictures)  # their sets come first, so their numbers are known
-    for family, seen in pictures.items():
+    families = list(pictures)  # their sets come first, so their ids are known
+    for family, tracks in pictures.items():
         same_range = [n for n, other in enumerate(families, start=1) if other != family and other[1] == family[1]]
-        _video_set(period, outline.timelines, family[1], seen, same_range, protection, part)
+        _video_set(period, outline.timelines, family[1], tracks, same_range, protection, part)
     sounds: dict[tuple[int, Codec, str], list[OutlinedTrack[AudioRendition]]] = defaultdict(list)
     for sound in outline.audio:
         sounds[sound.rendition.track_index, sound.rendition.codec, sound.rendition.layout].append(sound)
     labels = names(track.rendition for track in outline.audio)
     chosen = first_choice(track.rendition for track in outline.audio)
-    for (programme, _, _), heard in sounds.items():
-        _audio_set(period, outline.timelines, labels[programme], programme == chosen, heard, protection, part)
-    for written in outline.text:
-        if written.rendition.codec is not Codec.VTT:
-            _text_set(period, outline.timelines, written, part)
+    for (programme, _, _), sound_tracks in sounds.items():
+        _audio_set(period, outline.timelines, labels[programme], programme == chosen, sound_tracks, protection, part)
+    for text in outline.text:
+        if text.rendition.codec is not Codec.VTT:
+            _text_set(period, outline.timelines, text, part)
     for trick in outline.trick:
         wanted = (trick.rendition.codec, trick.rendition.video_range)
         main = [number for number, family in enumerate(families, start=1) if family[:2] == wanted]
@@ -185,7 +185,7 @@ def _video_set(
 ) -> None:
     adaptation_set = _adaptation_set(period, "video")
     _protect(adaptation_set, tracks, protection, part)
-    # PQ looks wrong where it isn't understood, so such players must leave the set alone; HLG was made to be watchable.
+    # PQ looks wrong on players that don't support it, so they must skip the set; HLG looks acceptable anywhere.
     kind = "EssentialProperty" if video_range is VideoRange.PQ else "SupplementalProperty"
     for scheme, values in COLOUR.items():
         if video_range in values:
@@ -200,9 +200,9 @@ def _pictures(
     adaptation_set: Xml.Element, timelines: Timelines, tracks: Sequence[OutlinedTrack[VideoRendition]], part: _Part
 ) -> None:
     renditions = [track.rendition for track in tracks]
-    largest = max(renditions, key=lambda one: one.width_px * one.height_px)
+    largest = max(renditions, key=lambda rendition: rendition.width_px * rendition.height_px)
     rates = {rendition.frame_rate for rendition in renditions}
-    # Pixels are square, so the largest picture, which is rounded least, has the shape of all.
+    # Pixels are square; the largest picture has the smallest rounding error, so its shape stands for all.
     shape = Fraction(largest.width_px, largest.height_px)
     adaptation_set.set("par", f"{shape.numerator}:{shape.denominator}")
     adaptation_set.set("maxWidth", str(max(rendition.width_px for rendition in renditions)))
@@ -226,13 +226,13 @@ def _trick_set(
     protection: Protection | None,
     part: _Part,
 ) -> None:
-    """One picture for each GOP, for trick play in the sets ``main``; players that don't know this skip the set.
+    """One picture per GOP for trick play of the sets ``main``; players that don't support it skip the set.
 
     Source:
         DASH-IF Interoperability Points, section 3.2.9.
     """
     adaptation_set = _adaptation_set(period, "video")
-    # What decodes the main pictures decodes as many of these in the same time.
+    # A decoder of the main pictures decodes as many of these in the same time.
     adaptation_set.set("maxPlayoutRate", str(grid.gop_frames))
     adaptation_set.set("codingDependency", "false")
     _protect(adaptation_set, [track], protection, part)
@@ -241,20 +241,20 @@ def _trick_set(
 
 
 def _image_set(period: Xml.Element, thumbnails: OutlinedTrack[Thumbnails], grid: Grid, part: _Part) -> None:
-    """Sheets of thumbnails, each as long as the others, but for what the end of the title cuts off.
+    """Sheets of thumbnails, of equal duration except at the title's end.
 
     Source:
         DASH-IF Interoperability Points, section 6.2.6.
     """
     adaptation_set = Xml.SubElement(period, "AdaptationSet", {"contentType": "image", "mimeType": "image/jpeg"})
-    laid, ticks = thumbnails.rendition, timescale(grid.frame_rate)
+    sheet, ticks = thumbnails.rendition, timescale(grid.frame_rate)
     Xml.SubElement(
         adaptation_set,
         "SegmentTemplate",
         {
             "timescale": str(ticks.ticks_per_second),
-            "duration": str(laid.sheet_frames * ticks.frame_ticks),
-            "startNumber": str(1 + part.first_frame // laid.sheet_frames),
+            "duration": str(sheet.sheet_frames * ticks.frame_ticks),
+            "startNumber": str(1 + part.first_frame // sheet.sheet_frames),
             "media": f"{_FOLDER}/$Number${layout.SHEET_SUFFIX}",
         },
     )
@@ -264,11 +264,11 @@ def _image_set(period: Xml.Element, thumbnails: OutlinedTrack[Thumbnails], grid:
         {
             "id": thumbnails.id,
             "bandwidth": str(thumbnails.image_peak_bps),
-            "width": str(laid.columns * laid.tile_width_px),
-            "height": str(laid.rows * laid.tile_height_px),
+            "width": str(sheet.columns * sheet.tile_width_px),
+            "height": str(sheet.rows * sheet.tile_height_px),
         },
     )
-    _descriptor(representation, "EssentialProperty", THUMBNAIL_TILE, f"{laid.columns}x{laid.rows}")
+    _descriptor(representation, "EssentialProperty", THUMBNAIL_TILE, f"{sheet.columns}x{sheet.rows}")
 
 
 def _audio_set(
@@ -309,7 +309,7 @@ def _text_set(period: Xml.Element, timelines: Timelines, track: OutlinedTrack[Te
 
 
 def _roles(rendition: AudioRendition, chosen: bool) -> Iterator[str]:
-    """Whether a programme is played unasked, and what else it is.
+    """The values of ``Role``; the programme that plays by default is ``main``.
 
     Source:
         ISO/IEC 23009-1, table 22.
@@ -328,7 +328,7 @@ def _roles(rendition: AudioRendition, chosen: bool) -> Iterator[str]:
 def _adaptation_set(period: Xml.Element, content_type: str) -> Xml.Element:
     attributes = {
         "contentType": content_type,
-        # Text in MP4 has no type of its own (RFC 4337).
+        # There is no MIME type for text in MP4 (RFC 4337).
         "mimeType": "application/mp4" if content_type == "text" else f"{content_type}/mp4",
         "segmentAlignment": "true",
         "startWithSAP": "1",
@@ -341,11 +341,11 @@ def _representations(
 ) -> Iterator[tuple[Playable, Xml.Element]]:
     """Add the set's representations, lowest rate first, and the segments that they share.
 
-    A set has one timeline, but for one case: with an odd number of frames, the last segment of half-rate pictures is
-    one frame longer. Then each representation has its own.
+    A set has one timeline, with one exception: if the number of frames is odd, the last segment of half-rate pictures
+    is one frame longer. Then each representation has its own.
     """
     used = {track.timeline for track in tracks}
-    # Tracks that are not encrypted, such as text, have one init segment.
+    # Tracks that are not encrypted, such as text, have only one init segment.
     period = part.number if tracks[0].later_kids else 1
     if len(used) == 1:
         _template(adaptation_set, timelines[tracks[0].timeline], part, period)
@@ -361,10 +361,10 @@ def _representations(
 
 
 def _template(parent: Xml.Element, timeline: Timeline, part: _Part, period: int) -> None:
-    """Where the segments are and when they are shown.
+    """Write the segments' addresses and times.
 
-    Times are those after the edit list, as players see them: where sound begins with priming, the first segment starts
-    at 0 and is shorter than its samples by as much.
+    Times are presentation times after the edit list: if sound begins with priming, the first segment starts at 0 and is
+    shorter than its samples by that amount.
     """
     first, _ = part.segments
     start_ticks, runs = _of_part(timeline, part)
@@ -380,14 +380,15 @@ def _template(parent: Xml.Element, timeline: Timeline, part: _Part, period: int)
             "startNumber": str(first),
         },
     )
-    listed = Xml.SubElement(template, "SegmentTimeline")
+    segment_timeline = Xml.SubElement(template, "SegmentTimeline")
     for number, (count, duration) in enumerate(runs):
         start = {"t": str(start_ticks)} if number == 0 else {}
-        Xml.SubElement(listed, "S", start | {"d": str(duration)} | ({"r": str(count - 1)} if count > 1 else {}))
+        attributes = start | {"d": str(duration)} | ({"r": str(count - 1)} if count > 1 else {})
+        Xml.SubElement(segment_timeline, "S", attributes)
 
 
 def _of_part(timeline: Timeline, part: _Part) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """When the segments of a part start, and how many in a row last how many ticks."""
+    """The start of a part's first segment in ticks, and runs of segments of equal duration."""
     first, end = part.segments
     if end - first == sum(count for count, _ in timeline.runs):
         return 0, timeline.runs
@@ -401,7 +402,7 @@ def _protect(
     protection: Protection | None,
     part: _Part,
 ) -> None:
-    """Say how a set is encrypted; all of its renditions have one key."""
+    """Signal how a set is encrypted; all its renditions share a key."""
     if protection is not None and tracks[0].kid:
         adaptation_set.extend(content_protection.elements(protection, tracks[0].kids[part.number - 1]))
 
@@ -411,6 +412,6 @@ def _descriptor(parent: Xml.Element, kind: str, scheme: str, value: str) -> None
 
 
 def _duration(seconds: Fraction) -> str:
-    """An xs:duration, to the nearest microsecond."""
+    """Format an xs:duration, to the nearest microsecond."""
     microseconds = round(seconds * 1_000_000)
     return f"PT{microseconds // 1_000_000}.{microseconds % 1_000_000:06}S"

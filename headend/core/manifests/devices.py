@@ -1,4 +1,4 @@
-"""What each kind of device plays, from ``devices.toml``, for players that don't check it themselves."""
+"""What each kind of device plays, from ``devices.toml``, for players that don't filter by themselves."""
 
 import tomllib
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ DATA = Path(__file__).with_name("devices.toml")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One codec that a kind of devices plays.
+    """One codec that a kind of device plays.
 
     Attributes:
         codec: The codec.
         source: The page that documents it.
-        max_height_px: Pictures: highest shorter side; 0 for sound.
-        hdr: Pictures: whether in HDR as well.
+        max_height_px: Pictures: largest shorter side; 0 for sound.
+        hdr: Pictures: whether HDR plays, too.
         max_channels: Sound: most channels; 0 for pictures.
     """
 
@@ -34,10 +34,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A kind of devices.
+    """A kind of device.
 
     Attributes:
-        name: What a query calls it.
+        name: Its name in queries.
         lines: What it plays.
     """
 
@@ -45,14 +45,14 @@ class Device:
     lines: tuple[Line, ...]
 
     def plays_picture(self, codec: Codec, short_side_px: int, *, is_hdr: bool) -> bool:
-        """Whether it plays pictures of a codec, size and range."""
+        """Whether it plays pictures of this codec, size and dynamic range."""
         return any(
             line.codec is codec and short_side_px <= line.max_height_px and (line.hdr or not is_hdr)
             for line in self.lines
         )
 
     def plays_sound(self, codec: Codec, channels: int) -> bool:
-        """Whether it plays sound of a codec and number of channels."""
+        """Whether it plays sound of this codec and number of channels."""
         return any(line.codec is codec and channels <= line.max_channels for line in self.lines)
 
 

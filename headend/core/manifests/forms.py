@@ -1,7 +1,7 @@
-"""The top manifests of a release: those of its first tracks, and those for players that need another form.
+"""The top manifests of a release.
 
-A clear title has one of HLS and one of DASH. A protected one has a second of HLS in which players fetch keys by
-themselves (``identity``), and further ones for each copy of its tracks in another scheme.
+A clear title has one for HLS and one for DASH. A protected one has a second for HLS, in which players fetch keys
+directly (``identity``), and more for each copy of its tracks in another scheme.
 """
 
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from headend.core.media import Scheme
 
 @dataclass(frozen=True, slots=True)
 class TopManifest:
-    """What a top manifest is rendered from.
+    """A top manifest, ready to be rendered.
 
     Attributes:
-        name: Its name in the folder of the release.
-        outline: The release with the tracks that it names.
-        identity: Whether its playlists name keys by their addresses instead of DRM systems.
+        name: Its name in the release's folder.
+        outline: The release with the manifest's tracks.
+        identity: Whether its playlists state key addresses instead of DRM systems.
     """
 
     name: str
@@ -33,11 +33,11 @@ class TopManifest:
         return self.name.endswith(layout.DASH_SUFFIX)
 
     def render(self, base: str = "", steering: str = "") -> bytes:
-        """Write it.
+        """Render the manifest.
 
         Args:
-            base: MPD: where relative addresses start, relative to its own address; empty for where it is.
-            steering: Address of the steering server's answer for the title; empty for none.
+            base: MPD: base of relative addresses, relative to the MPD's address; empty for its own folder.
+            steering: Address of the title's steering manifest; empty for none.
         """
         if self.is_dash:
             return dash.mpd(self.outline, base, steering)
@@ -45,7 +45,7 @@ class TopManifest:
 
 
 def top_manifests(outline: ReleaseOutline) -> Iterator[TopManifest]:
-    """All top manifests of a release; DASH has none for whole encrypted segments, which it does not know."""
+    """All top manifests of a release; for ``aes-128`` there is no DASH, which does not support it."""
     yield from _pair(outline, "")
     if outline.protection is not None and outline.protection.scheme is not Scheme.AES_128:
         yield TopManifest(layout.multivariant_name(layout.IDENTITY), outline, identity=True)
@@ -57,7 +57,7 @@ def top_manifests(outline: ReleaseOutline) -> Iterator[TopManifest]:
 
 
 def top_manifest(outline: ReleaseOutline, name: str) -> TopManifest | None:
-    """The top manifest of a name; None if the release has none of it."""
+    """The top manifest with a name; None if the release has none."""
     return next((top for top in top_manifests(outline) if top.name == name), None)
 
 

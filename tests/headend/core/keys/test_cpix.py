@@ -71,7 +71,7 @@ def test_a_document_for_somebody_else_stays_closed(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     _, private = make_certificate(other)
-    with pytest.raises(ConfigError, match="somebody else"):
+    with pytest.raises(ConfigError, match="another recipient"):
         cpix.read(data, "document", private_key=private)
 
 
