@@ -1,8 +1,8 @@
 """Documents on a title's quality in the store: comparison settings, measurements and reports.
 
-All of it is private: servers give out what they list, and none of this. Each result of a task is a document of its own,
-so that work which was stopped goes on where it stood. Once all is in a report, these documents are removed, and the
-next report reads the ones before.
+All of them are private: servers never serve them. Each task's result is a document, so that interrupted work can
+resume. Once a report includes the results, their documents are removed, and the next report reads the earlier reports
+instead.
 """
 
 from bisect import bisect_left
@@ -34,15 +34,14 @@ Noun = TypeVar("Noun")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """How some renditions of a title are compared with their master, long after they were made.
+    """How to compare some renditions of a title with their master, long after they were encoded.
 
     Attributes:
-        digest: Digest of the master's frames as they are compared; the same settings give the same frames, unless
-            another headend reads them.
-        settings: What a person has chosen of the encode.
-        tracks: The video tracks that were made of these frames.
-        predicted: What an analysis of the title has predicted for some of them, by track.
-        hulls: By codec: the best score for each rate, as such an analysis has found it.
+        digest: Digest of the reference frames: equal settings give equal frames, unless the decoder differs.
+        settings: The encode's settings.
+        tracks: Video tracks encoded from these frames.
+        predicted: Predictions of the title's analysis for some of the tracks.
+        hulls: Best score for each rate, by codec, from the same analysis.
     """
 
     digest: str
@@ -54,13 +53,13 @@ class Reference:
 
 @dataclass(slots=True)
 class Known:
-    """What has been measured of a title, on one screen.
+    """The measurements of a title for one screen.
 
     Attributes:
         viewing: The screen.
-        every: From one measured frame to the next.
-        tracks: By track, and whether it was tone-mapped; the segments of each in order.
-        master: What the master shows, as far as it was looked at.
+        every: Interval of measured frames, in frames.
+        tracks: Results by track and whether it was tone-mapped; segments in order.
+        master: Observations about the master, as far as it was measured.
         tasks: Ids of the tasks whose documents are in the store.
         cpu_s: CPU seconds of these tasks.
     """
@@ -74,13 +73,13 @@ class Known:
 
     def has(self, track: str, segment: int, toned: bool, *, part: bool = False) -> bool:
         """Whether a segment of a track was measured: all of it, or at least a ``part``."""
-        found = self.tracks.get((track, toned))
-        segments = found.segments if found is not None else ()
-        place = bisect_left(segments, segment, key=lambda one: one.number)
-        return place < len(segments) and segments[place].number == segment and (part or not segments[place].is_part)
+        known_track = self.tracks.get((track, toned))
+        segments = known_track.segments if known_track is not None else ()
+        index = bisect_left(segments, segment, key=lambda known_segment: known_segment.number)
+        return index < len(segments) and segments[index].number == segment and (part or not segments[index].is_part)
 
     def add(self, measurement: Measurement) -> None:
-        """Take in what a task has found."""
+        """Add a task's results."""
         if (measurement.model, measurement.every) != (self.viewing.model, self.every) or measurement.task in self.tasks:
             return
         for track in measurement.tracks:
@@ -90,22 +89,24 @@ class Known:
         self.cpu_s += measurement.cpu_s
 
     def add_report(self, report: QualityReport) -> None:
-        """Take in what an earlier report says."""
+        """Add the results of an earlier report."""
         if (report.viewing.model, report.every) != (self.viewing.model, self.every):
             return
-        for one in report.video:
-            if one.segments:
+        for result in report.video:
+            if result.segments:
                 self._add(
-                    TrackQuality(one.track, one.segments, one.black, one.frozen, one.other, one.lifts),
-                    toned=one.tone_mapped,
+                    TrackQuality(
+                        result.track, result.segments, result.black, result.frozen, result.other, result.lifts
+                    ),
+                    toned=result.tone_mapped,
                 )
         self.master = _together(self.master, report.master)
 
     def _add(self, more: TrackQuality, *, toned: bool) -> None:
         known = self.tracks.get((more.track, toned), TrackQuality(more.track, ()))
-        # Of what was measured twice, the first counts, and a whole segment before a part.
-        both = sorted((*more.segments, *known.segments), key=lambda one: not one.is_part)
-        segments: dict[int, SegmentQuality] = {one.number: one for one in both}
+        # If a segment was measured twice, a complete measurement wins over a partial one, then the earlier one.
+        both = sorted((*more.segments, *known.segments), key=lambda segment: not segment.is_part)
+        segments: dict[int, SegmentQuality] = {segment.number: segment for segment in both}
         lifts = {lift.chunk: lift for lift in (*known.lifts, *more.lifts)}
         self.tracks[more.track, toned] = TrackQuality(
             more.track,
@@ -118,14 +119,14 @@ class Known:
 
 
 def merged(spans: Iterable[Span], *, gap_frames: int = 0) -> tuple[Span, ...]:
-    """Join stretches that overlap, touch, or lie no further apart than a gap."""
-    found: list[Span] = []
+    """Merge spans that overlap, touch, or are separated by at most ``gap_frames``."""
+    joined: list[Span] = []
     for first, end in sorted(spans):
-        if found and first <= found[-1][1] + gap_frames:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
+        if joined and first <= joined[-1][1] + gap_frames:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
         else:
-            found.append((first, end))
-    return tuple(found)
+            joined.append((first, end))
+    return tuple(joined)
 
 
 def _together(one: MasterSamples, other: MasterSamples) -> MasterSamples:
@@ -141,7 +142,7 @@ def _together(one: MasterSamples, other: MasterSamples) -> MasterSamples:
 
 
 def keep_reference(store: Store, title: str, reference: Reference) -> None:
-    """Write down how renditions are compared; does nothing if that is known."""
+    """Store how to compare renditions; merges with what is stored."""
     key = layout.reference(title, reference.digest)
     with suppress(ObjectMissing):
         known = documents.read(Reference, store.get(key), key=key)
@@ -157,7 +158,7 @@ def keep_reference(store: Store, title: str, reference: Reference) -> None:
 
 
 def references(store: Store, title: str) -> tuple[Reference, ...]:
-    """All that is known of how a title's renditions are compared."""
+    """All stored settings for comparing a title's renditions."""
     return _read_all(store, Reference, tuple(store.keys(layout.references(title))))
 
 
@@ -165,25 +166,25 @@ def references(store: Store, title: str) -> tuple[Reference, ...]:
 
 
 def known(store: Store, title: str, viewing: Viewing, every: int) -> Known:
-    """Read what has been measured of a title, by finished reports and by tasks.
+    """Read all measurements of a title, from reports and from tasks.
 
     Args:
-        store: Where the title is.
+        store: Store of the title.
         title: Catalogue entry.
         viewing: The screen.
-        every: From one measured frame to the next.
+        every: Interval of measured frames, in frames.
     """
-    found = Known(viewing, every)
+    measured = Known(viewing, every)
     keys = [key for key in store.keys(layout.reports(title)) if key.endswith("/report.json")]
     for report in _read_all(store, QualityReport, keys):
-        found.add_report(report)
+        measured.add_report(report)
     for measurement in measurements(store, title):
-        found.add(measurement)
-    return found
+        measured.add(measurement)
+    return measured
 
 
 def measurements(store: Store, title: str) -> tuple[Measurement, ...]:
-    """What tasks have found that is in no report yet."""
+    """Results of tasks that are in no report yet."""
     return _read_all(store, Measurement, tuple(store.keys(layout.measurements(title))))
 
 
@@ -203,18 +204,18 @@ def read_report(store: Store, title: str, release: str) -> QualityReport | None:
 
 
 def write_report(store: Store, report: QualityReport) -> None:
-    """Keep a report for programs."""
+    """Store a report as JSON."""
     store.put(layout.report(report.title, report.release), documents.write(report))
 
 
 def plain(report: QualityReport) -> dict[str, Any]:
-    """A report for programs."""
-    found: dict[str, Any] = documents.as_plain(report)
-    return {name: value for name, value in found.items() if name not in ("title", "release", "shortfalls")}
+    """A report as plain data, for JSON output."""
+    fields: dict[str, Any] = documents.as_plain(report)
+    return {name: value for name, value in fields.items() if name not in ("title", "release", "shortfalls")}
 
 
 def override(store: Store, report: QualityReport, by: Override) -> QualityReport:
-    """Record that a release is published although it failed."""
+    """Record that a release is published despite a failed quality check."""
     changed = replace(report, overrides=(*report.overrides, by))
     write_report(store, changed)
     return changed
@@ -222,7 +223,7 @@ def override(store: Store, report: QualityReport, by: Override) -> QualityReport
 
 def _read_all(store: Store, kind: type[Noun], keys: Sequence[str]) -> tuple[Noun, ...]:
     def read(key: str) -> Noun | None:
-        with suppress(ObjectMissing):  # removed by another run, a moment ago
+        with suppress(ObjectMissing):  # another run has just removed it
             return documents.read(kind, store.get(key), key=key)
         return None
 

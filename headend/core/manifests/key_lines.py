@@ -1,4 +1,4 @@
-"""The attributes of HLS's key tags, one set for each DRM system that a playlist addresses.
+"""The attributes of HLS's key tags: one set for each DRM system.
 
 Sources: RFC 8216, section 4.3.2.4, and its successor for ``SAMPLE-AES-CTR``; Apple's, Google's and Microsoft's values
 of ``KEYFORMAT``.
@@ -10,21 +10,21 @@ from headend.core import layout
 from headend.core.media import Protection, Scheme
 
 METHODS = {Scheme.CBCS: "SAMPLE-AES", Scheme.CENC: "SAMPLE-AES-CTR", Scheme.AES_128: "AES-128"}
-NAMES_KEY = frozenset({"org.w3.clearkey", "urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed"})
-"""ClearKey and Widevine, whose lines name the key's id beside their data."""
+WITH_KEY_ID = frozenset({"org.w3.clearkey", "urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed"})
+"""ClearKey and Widevine, whose tags also state the key id."""
 
 
 def key_attributes(protection: Protection, kid: str, *, identity: bool) -> Iterator[dict[str, str]]:
-    """What each key line of a track says.
+    """The attributes of each key tag of a track.
 
     Args:
-        protection: The scheme, and what DRM systems are told.
-        kid: The track's key.
-        identity: Whether to name the address of the key, alone: beside other lines it makes players stall.
+        protection: The scheme, and the signalling of DRM systems.
+        kid: The track's key id.
+        identity: Whether to state only the key's address. It can't be combined with DRM systems: players would stall.
     """
     method = METHODS[protection.scheme]
     if protection.scheme is Scheme.AES_128:
-        # Without an IV a player takes the segment's number, and an init segment has none.
+        # Without an IV players use the segment's number, and an init segment has none.
         yield {"METHOD": method, "URI": f'"{layout.key_uri(kid)}"', "IV": f"0x{protection.name(kid).iv}"}
         return
     if identity:
@@ -43,6 +43,6 @@ def key_attributes(protection: Protection, kid: str, *, identity: bool) -> Itera
                 "KEYFORMAT": f'"{signal.hls_keyformat}"',
                 "KEYFORMATVERSIONS": '"1"',
             }
-            if signal.hls_keyformat in NAMES_KEY:
+            if signal.hls_keyformat in WITH_KEY_ID:
                 attributes["KEYID"] = f"0x{kid.upper()}"
             yield attributes

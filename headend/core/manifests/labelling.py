@@ -1,4 +1,4 @@
-"""Labels of programmes of sound and text, made safe for manifests.
+"""Labels of sound and text programmes, made safe for manifests.
 
 Names, languages and roles come from the master, so they may hold anything.
 """
@@ -11,37 +11,37 @@ from headend.core.media import AudioRendition, TextRendition
 
 UNDETERMINED = "und"
 DESCRIBES_VIDEO = frozenset({"visual_impaired", "descriptions"})
-"""FFmpeg's dispositions of a programme that tells what is to be seen."""
+"""FFmpeg's dispositions of audio description."""
 COMMENTARY = "comment"
-"""FFmpeg's disposition of a programme that talks about the film."""
+"""FFmpeg's disposition of commentary."""
 CLEAR_SPEECH = "hearing_impaired"
-"""FFmpeg's disposition of a programme whose speech is made easy to follow."""
+"""FFmpeg's disposition of sound with enhanced speech."""
 DUB = "dub"
-"""FFmpeg's disposition of a programme that is not in the film's own language."""
+"""FFmpeg's disposition of sound that is not in the film's original language."""
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _LONGEST_NAME = 80
-"""Characters that a menu has room for; a master may hold a novel."""
+"""Characters that a menu has room for; names in masters may be of any length."""
 
 
 def clean(text: str) -> str:
-    """Take out of ``text`` what could end a quoted attribute or is no character of XML: quotes and control characters.
+    """Replace what would end a quoted attribute or is not allowed in XML: quotes and control characters.
 
     Returns:
-        One line, in which any run of spaces is one space.
+        One line, with runs of white space replaced by one space.
     """
     kept = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text.replace('"', "'"))
     return " ".join(kept.split())
 
 
 def language(rendition: AudioRendition | TextRendition) -> str | None:
-    """The BCP 47 tag to state, or None when it is undetermined or not a tag."""
+    """The BCP 47 tag to state; None if it is undetermined or not a tag."""
     tag = rendition.language
     return tag if tag != UNDETERMINED and _LANGUAGE.fullmatch(tag) else None
 
 
 def names(renditions: Iterable[AudioRendition]) -> dict[int, str]:
-    """One clean name per programme, unique among them.
+    """One clean, unique name per programme.
 
     Returns:
         Names by the programme's stream number in the master, in the renditions' order.
@@ -49,22 +49,22 @@ def names(renditions: Iterable[AudioRendition]) -> dict[int, str]:
     Source:
         RFC 8216, section 4.3.4.1.1: NAME must be unique within a group.
     """
-    given: dict[int, str] = {}
+    names_by_programme: dict[int, str] = {}
     for rendition in renditions:
-        if rendition.track_index in given:
+        if rendition.track_index in names_by_programme:
             continue
-        told = clean(rendition.name)[:_LONGEST_NAME].rstrip()
-        name = told if told and told != UNDETERMINED else language(rendition) or "Audio"
-        taken, number = set(given.values()), 2
+        label = clean(rendition.name)[:_LONGEST_NAME].rstrip()
+        name = label if label and label != UNDETERMINED else language(rendition) or "Audio"
+        used, number = set(names_by_programme.values()), 2
         unique = name
-        while unique in taken:
+        while unique in used:
             unique, number = f"{name} {number}", number + 1
-        given[rendition.track_index] = unique
-    return given
+        names_by_programme[rendition.track_index] = unique
+    return names_by_programme
 
 
 def first_choice(renditions: Iterable[AudioRendition]) -> int | None:
-    """Stream number of the programme to play unasked: the first marked as default, else the first; None without any."""
-    all_of_them = tuple(renditions)
-    marked = (rendition.track_index for rendition in all_of_them if rendition.default)
-    return next(marked, all_of_them[0].track_index if all_of_them else None)
+    """Stream number of the programme that plays by default: the first marked as default, else the first of all."""
+    programmes = tuple(renditions)
+    marked = (rendition.track_index for rendition in programmes if rendition.default)
+    return next(marked, programmes[0].track_index if programmes else None)

@@ -1,7 +1,7 @@
 """The input of manifest writers: a presentation without its individual segments.
 
-Publishing writes the outline of a release beside its manifests. Servers read it once, and render from it the manifests
-of any part of the release.
+Publishing stores a release's outline next to its manifests. Servers read it once, and render manifests of any part of
+the release from it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,16 +25,16 @@ from headend.core.media.releases import Rendition
 from headend.core.timing import Grid
 
 SECOND = 1_000_000
-"""Microseconds, in which playlists write durations."""
+"""Ticks per second of durations in playlists: microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """When segments are shown. Many tracks share one.
+    """Presentation times of segments. Many tracks share one.
 
     Attributes:
         timescale: Ticks per second.
-        runs: How many segments in a row last how many ticks, from the start of the title.
+        runs: Runs of segments of equal duration from the start of the title: how many segments, and ticks of each.
     """
 
     timescale: int
@@ -48,18 +48,18 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class OutlinedTrack(Generic[Rendition]):
-    """What manifests say of a track beside its segments.
+    """A track as manifests describe it, without its segments.
 
     Attributes:
         id: The track's id.
-        rendition: What was asked for, with the labels of this release.
+        rendition: Its rendition, with the labels of this release.
         codec_string: RFC 6381.
-        timeline: Place of its timeline in the outline's.
-        peak_bps: Rate of the segment with the highest.
-        average_bps: Bits of all segments over their duration.
-        image_peak_bps: Pictures: the same of sync frames alone; thumbnails: of sheets, by the grid.
-        image_average_bps: As above.
-        kid: Id of the key that it is encrypted with; empty for a clear track.
+        timeline: Index of its timeline in the outline.
+        peak_bps: Rate of the segment with the highest rate.
+        average_bps: Mean rate of all segments.
+        image_peak_bps: For pictures, the peak rate of their sync frames; for thumbnails, that of their sheets.
+        image_average_bps: The mean rate of the same.
+        kid: Id of its key; empty for a clear track.
         later_kids: Ids of its keys in later periods.
     """
 
@@ -76,12 +76,12 @@ class OutlinedTrack(Generic[Rendition]):
 
     @property
     def kids(self) -> tuple[str, ...]:
-        """Ids of its keys, one for each period; empty for a clear track."""
+        """Ids of its keys, one per period; empty for a clear track."""
         return (self.kid, *self.later_kids) if self.kid else ()
 
 
 AnyOutlined = OutlinedTrack[VideoRendition] | OutlinedTrack[AudioRendition] | OutlinedTrack[TextRendition]
-"""What players choose from."""
+"""Tracks that players choose from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,9 @@ class OutlinedCopy:
 
     Attributes:
         protection: The scheme and its keys.
-        video: As in the release.
-        audio: As above.
-        trick: As above; empty where no byte range can be decrypted alone.
+        video: Video tracks, as in the release.
+        audio: Audio tracks, as in the release.
+        trick: Trick play tracks, as in the release; empty if byte ranges can't be decrypted on their own.
     """
 
     protection: Protection
@@ -107,14 +107,14 @@ class ReleaseOutline:
 
     Attributes:
         title: Catalogue entry.
-        grid: Where segments lie.
-        timelines: Those of all tracks, each once.
+        grid: Segment boundaries.
+        timelines: The timelines of all tracks, without duplicates.
         video: Video tracks, best first within a codec.
         audio: Audio tracks.
-        trick: Tracks of one picture for each GOP.
-        text: Tracks of text.
-        thumbnails: Sheets of thumbnails; None where there are none.
-        protection: How video, audio and trick tracks are encrypted; None for a clear title.
+        trick: Trick play tracks, with one picture per GOP.
+        text: Text tracks.
+        thumbnails: Sheets of thumbnails; None if there are none.
+        protection: Encryption of video, audio and trick play tracks; None for a clear title.
         copies: The same tracks in other schemes.
     """
 
@@ -130,23 +130,23 @@ class ReleaseOutline:
     copies: tuple[OutlinedCopy, ...] = ()
 
     def played(self) -> tuple[AnyOutlined, ...]:
-        """Video first, then that for trick play, then audio, then text."""
+        """Tracks that are played: video, trick play, audio, then text."""
         return (*self.video, *self.trick, *self.audio, *self.text)
 
 
 def outline_of(presentation: Presentation) -> ReleaseOutline:
-    """Leave the segments out of a presentation, and keep what manifests say of them."""
-    places: dict[Timeline, int] = {}
+    """Summarize a presentation for manifests, without its segments."""
+    indices: dict[Timeline, int] = {}
 
-    def place(timeline: Timeline) -> int:
-        return places.setdefault(timeline, len(places))
+    def index(timeline: Timeline) -> int:
+        return indices.setdefault(timeline, len(indices))
 
     def plain(track: Track[Rendition], timeline: Timeline, image: tuple[int, int] = (0, 0)) -> OutlinedTrack[Rendition]:
         return OutlinedTrack(
             track.id,
             track.rendition,
             track.codec_string,
-            place(timeline),
+            index(timeline),
             track.peak_bps,
             track.average_bps,
             *image,
@@ -180,7 +180,7 @@ def outline_of(presentation: Presentation) -> ReleaseOutline:
     return ReleaseOutline(
         presentation.title,
         presentation.grid,
-        tuple(places),
+        tuple(indices),
         video,
         audio,
         trick,
@@ -197,19 +197,19 @@ def microseconds(numerator: int, denominator: int) -> int:
 
 
 def differences(times: Iterable[int]) -> list[int]:
-    """From each time to the next."""
+    """The difference between each time and the next."""
     return [end - start for start, end in pairwise(times)]
 
 
 def sheet_durations(thumbnails: Track[Thumbnails], grid: Grid) -> list[int]:
-    """How long each sheet of thumbnails lasts, in microseconds."""
+    """The duration of each sheet of thumbnails, in microseconds."""
     rate = grid.frame_rate
     bounds = sheet_bounds(thumbnails, grid)
     return differences(microseconds(frame * rate.denominator, rate.numerator) for frame in bounds)
 
 
 def sync_durations(track: Track[VideoRendition], grid: Grid) -> list[int]:
-    """From each sync frame to the next, in microseconds."""
+    """The time from each sync frame to the next, in microseconds."""
     rate = grid.frame_rate
     frames = (n for first, end in pairwise(grid.segment_bounds()) for n in range(first, end, grid.gop_frames))
     starts = (microseconds(frame * rate.denominator, rate.numerator) for frame in frames)
@@ -221,12 +221,12 @@ def _timeline(track: AnyTrack) -> Timeline:
 
 
 def runs_of(durations: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """How many in a row last how long."""
+    """Runs of equal durations: how many in a row, and the duration of each."""
     return tuple((sum(1 for _ in run), ticks) for ticks, run in groupby(durations))
 
 
 def _rates(sizes: Sequence[int], durations: Sequence[int]) -> tuple[int, int]:
-    """The highest and the mean rate; an end of less than half the longest duration counts with what is before it.
+    """Peak and mean rate. A last item shorter than half the longest duration is counted with the one before it.
 
     Source:
         RFC 8216bis, section 2: the peak segment bit rate is that of a run of 0.5 to 1.5 target durations.

@@ -1,4 +1,4 @@
-"""Which tracks of a release a manifest lists: a filter from a query, a device's profile, and a plan's limit.
+"""Selects the tracks that a manifest lists: by a query's filter, a device's profile, and a plan's limit.
 
 The grammar, in ABNF (RFC 5234)::
 
@@ -9,8 +9,8 @@ The grammar, in ABNF (RFC 5234)::
     number   = 1*9DIGIT [ "." 1*3DIGIT ] [ "k" / "M" ]
     list     = item *31( "," item )
 
-Other terms are ignored, so that CMCD and the like don't split a cache. A term that is known may stand once. The
-canonical form of a filter is the same for all queries that mean the same, so it belongs into the key of a cache.
+Other terms are ignored, so that CMCD and the like don't split a cache. Each term may occur once. The canonical form of
+a filter is the same for all equivalent queries, so caches use it in their key.
 """
 
 import re
@@ -29,12 +29,12 @@ from headend.core.manifests.outline import OutlinedTrack, ReleaseOutline
 from headend.core.media import AudioRendition, Codec, TextRendition, VideoRange, VideoRendition
 
 LONGEST_TERM = 512
-"""Characters of a term's value."""
+"""Longest value of a term, in characters."""
 MOST_ITEMS = 32
-"""Items of a list."""
+"""Most items of a list."""
 
-PICTURES = frozenset(one.codec for one in VIDEO)
-SOUNDS = frozenset(one.codec for one in AUDIO)
+PICTURES = frozenset(video.codec for video in VIDEO)
+SOUNDS = frozenset(audio.codec for audio in AUDIO)
 
 _NUMBER = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))?([kM]?)", re.ASCII)
 _LANGUAGE = re.compile(r"[a-z]{2,8}(?:-[a-z0-9]{1,8}){0,4}", re.ASCII)
@@ -44,16 +44,16 @@ Item = TypeVar("Item")
 
 
 class SelectionError(Exception):
-    """A filter that is malformed, or that leaves nothing to play. The message is a constant that says why."""
+    """A filter is malformed or leaves nothing to play. The message is a constant that states the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A closed range of whole numbers.
+    """A closed range of integers.
 
     Attributes:
-        least: Least number in it; None for no limit.
-        most: Highest number in it; None for no limit.
+        least: Lower bound; None for none.
+        most: Upper bound; None for none.
     """
 
     least: int | None = None
@@ -71,16 +71,16 @@ EVERYTHING = Span()
 
 @dataclass(frozen=True)
 class Selection:
-    """A filter of tracks; the default lets all of them pass.
+    """A filter of tracks; the default selects all.
 
     Attributes:
-        height_px: Of pictures: the shorter side.
-        rate_bps: Of pictures: the rate of the segment with the highest.
-        codecs: Which codecs; a kind of tracks of which none is named passes.
-        languages: Of sound and text, in lower case; a tag also stands for those that begin with it.
-        channels: Of sound: how many.
-        hdr: Pictures with or without HDR only; None for both.
-        device: The name of a device's profile; empty for none.
+        height_px: For pictures: range of the shorter side.
+        rate_bps: For pictures: range of the peak rate.
+        codecs: Codecs to select. If none of a kind of tracks is listed, all tracks of that kind are selected.
+        languages: For sound and text: tags in lower case; each also selects more specific tags.
+        channels: For sound: numbers of channels.
+        hdr: For pictures: whether to select only HDR or only SDR; None for both.
+        device: Name of a device's profile; empty for none.
     """
 
     height_px: Span = EVERYTHING
@@ -93,7 +93,7 @@ class Selection:
 
     @cached_property
     def canonical(self) -> str:
-        """The query that means the same, in the one form that caches use as a key; empty if everything passes."""
+        """The canonical form of equivalent queries, for cache keys; empty if it selects everything."""
         terms = {
             "channels": ",".join(map(str, sorted(self.channels))),
             "codec": ",".join(sorted(self.codecs)),
@@ -110,40 +110,40 @@ ALL = Selection()
 
 
 def parse(query: str) -> Selection:
-    """Read a filter from a query.
+    """Parse a filter from a query.
 
     Args:
         query: Without its question mark, percent-encoded.
 
     Raises:
-        SelectionError: A known term is malformed, empty or there twice.
+        SelectionError: A known term is malformed, empty or occurs twice.
     """
-    found: dict[str, object] = {}
+    fields: dict[str, object] = {}
     for term in query.split("&"):
         name, _, value = term.partition("=")
         if name not in _TERMS:
             continue
         field, read, reason = _TERMS[name]
-        if field in found:
-            raise SelectionError(f"{name} is there twice")
+        if field in fields:
+            raise SelectionError(f"{name} occurs twice")
         try:
-            found[field] = read(unquote(value) if len(value) <= LONGEST_TERM else "")
+            fields[field] = read(unquote(value) if len(value) <= LONGEST_TERM else "")
         except ValueError:
             raise SelectionError(reason) from None
-    return replace(ALL, **found) if found else ALL  # type: ignore[arg-type]
+    return replace(ALL, **fields) if fields else ALL  # type: ignore[arg-type]
 
 
 def may_select(query: str) -> bool:
-    """Whether a query has a term of a filter, so that `parse` may find something in it."""
+    """Whether a query has a term of a filter, which `parse` would read."""
     return any(term.partition("=")[0] in _TERMS for term in query.split("&"))
 
 
 def terms(query: str, others: Collection[str] = ()) -> str:
-    """The part of a query that a manifest may depend on, in one order, so that nothing else splits a cache.
+    """The terms of a query that affect manifests, sorted, so that other terms don't split a cache.
 
     Args:
         query: Without its question mark.
-        others: Names of terms beside those of a filter.
+        others: Names of relevant terms that are not part of a filter.
     """
     if not query:
         return ""
@@ -151,12 +151,12 @@ def terms(query: str, others: Collection[str] = ()) -> str:
 
 
 def select(outline: ReleaseOutline, selection: Selection, max_height_px: int | None = None) -> ReleaseOutline:
-    """Leave out what a filter leaves out and then, whatever the filter says, what is above a plan's limit.
+    """Apply a filter, and then a plan's limit, to a release.
 
     Args:
         outline: The release.
-        selection: What is asked for.
-        max_height_px: The plan's highest picture, by its shorter side; None for no limit.
+        selection: The filter.
+        max_height_px: The plan's limit of the shorter side; None for none.
 
     Raises:
         SelectionError: No picture is left of a title with pictures, or no sound of one with sound.
@@ -173,7 +173,7 @@ def select(outline: ReleaseOutline, selection: Selection, max_height_px: int | N
         raise SelectionError("no picture is left")
     if outline.audio and not audio:
         raise SelectionError("no sound is left")
-    # Trick play pictures belong to those that are played.
+    # Trick play tracks follow the selected pictures.
     families = {(track.rendition.codec, track.rendition.video_range) for track in video}
     trick = tuple(
         track
@@ -189,7 +189,7 @@ def _within(track: OutlinedTrack[VideoRendition], max_height_px: int | None) -> 
 
 
 def short_side_px(rendition: VideoRendition) -> int:
-    """What limits of height mean, so that upright pictures count as what they are."""
+    """The side that height limits apply to; so portrait pictures are classified by their width."""
     return min(rendition.width_px, rendition.height_px)
 
 
@@ -221,19 +221,19 @@ def _passes_text(track: OutlinedTrack[TextRendition], selection: Selection) -> b
     )
 
 
-def _passes_codec(codec: Codec, named: frozenset[Codec], kind: frozenset[Codec]) -> bool:
-    return codec in named or named.isdisjoint(kind)
+def _passes_codec(codec: Codec, selected: frozenset[Codec], kind: frozenset[Codec]) -> bool:
+    return codec in selected or selected.isdisjoint(kind)
 
 
-def _passes_language(language: str, named: frozenset[str]) -> bool:
+def _passes_language(language: str, selected: frozenset[str]) -> bool:
     """Basic filtering of language tags (RFC 4647, section 3.3.1)."""
-    if not named:
+    if not selected:
         return True
     tag = language.lower()
-    return tag in named or any(tag.startswith(f"{one}-") for one in named)
+    return tag in selected or any(tag.startswith(f"{prefix}-") for prefix in selected)
 
 
-# --- reading terms ------------------------------------------------------------------------------------------------
+# --- parsing of terms ---------------------------------------------------------------------------------------------
 
 
 def _span(text: str) -> Span:
@@ -248,10 +248,10 @@ def _span(text: str) -> Span:
 
 
 def _number(text: str) -> int:
-    found = _NUMBER.fullmatch(text)
-    if found is None:
+    match = _NUMBER.fullmatch(text)
+    if match is None:
         raise ValueError
-    whole, part, unit = found.groups(default="")
+    whole, part, unit = match.groups(default="")
     value = Fraction(int(whole + part), 10 ** len(part)) * _UNITS[unit]
     if value.denominator != 1:
         raise ValueError
@@ -260,11 +260,11 @@ def _number(text: str) -> int:
 
 def _items(read: Callable[[str], Item]) -> Callable[[str], frozenset[Item]]:
     def read_all(text: str) -> frozenset[Item]:
-        items: Iterable[str] = text.split(",")
-        found = frozenset(map(read, items))
-        if len(found) > MOST_ITEMS:
+        parts: Iterable[str] = text.split(",")
+        items = frozenset(map(read, parts))
+        if len(items) > MOST_ITEMS:
             raise ValueError
-        return found
+        return items
 
     return read_all
 
@@ -289,7 +289,7 @@ def _device(text: str) -> str:
     return text
 
 
-def _answer(text: str) -> bool:
+def _boolean(text: str) -> bool:
     if text not in ("yes", "no"):
         raise ValueError
     return text == "yes"
@@ -301,6 +301,6 @@ _TERMS: dict[str, tuple[str, Callable[[str], object], str]] = {
     "codec": ("codecs", _items(Codec), f"codec is a list of {', '.join(Codec)}"),
     "lang": ("languages", _items(_language), "lang is a list of language tags, such as en,pt-br"),
     "channels": ("channels", _items(_channel_count), "channels is a list of numbers of channels, such as 2,6"),
-    "hdr": ("hdr", _answer, "hdr is yes or no"),
+    "hdr": ("hdr", _boolean, "hdr is yes or no"),
     "device": ("device", _device, f"device is one of {', '.join(devices.known())}"),
 }

@@ -1,14 +1,14 @@
-"""Times that manifest writers derive from tracks."""
+"""Times of tracks, for manifest writers."""
 
 from headend.core.media import AnyTrack, Thumbnails, Track
 from headend.core.timing import Grid
 
 
 def presented_ticks(track: AnyTrack) -> tuple[int, ...]:
-    """When each segment starts for the viewer and, last, when the track ends, in the track's timescale.
+    """Presentation times of the segments' starts and, last, of the track's end, in the track's timescale.
 
-    Decode times count from the first coded sample. The edit list drops the priming at the front of sound, so all that
-    follows is presented that much earlier, and the first segment starts at 0 with that much less in it.
+    Decode times count from the first coded sample. The edit list drops the priming at the start of sound, so everything
+    after it is presented that much earlier, and the first segment starts at 0 and is that much shorter.
 
     Source:
         ISO/IEC 14496-12, section 8.6.6; ISO/IEC 23009-1, section 7.2.1: presentation time is after the edit list.
@@ -19,6 +19,6 @@ def presented_ticks(track: AnyTrack) -> tuple[int, ...]:
 
 
 def sheet_bounds(thumbnails: Track[Thumbnails], grid: Grid) -> tuple[int, ...]:
-    """First frame of each sheet and, last, the title's frame count."""
-    laid = thumbnails.rendition
-    return (*(place * laid.sheet_frames for place in range(len(thumbnails.segments))), grid.frame_count)
+    """The first frame of each sheet and, last, the title's frame count."""
+    sheet_frames, count = thumbnails.rendition.sheet_frames, len(thumbnails.segments)
+    return (*(number * sheet_frames for number in range(count)), grid.frame_count)

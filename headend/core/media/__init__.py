@@ -1,7 +1,7 @@
-"""The data types that cross rooms: masters, renditions, plans, and what was made of them.
+"""The data types that cross packages: masters, renditions, plans, and their results.
 
-All are frozen; collections are tuples; names end in their unit. ``*_ticks`` count in the timescale that stands beside
-them, ``*_px`` are pixels of the picture as stored unless said otherwise.
+All are frozen; collections are tuples; names end in their unit. ``*_ticks`` count in the ``timescale`` field next to
+them, ``*_px`` are pixels of the stored picture unless stated otherwise.
 """
 
 from headend.core.media.kinds import AudioRole, Codec, Effort, FieldOrder, Kind, TextRole, VideoRange

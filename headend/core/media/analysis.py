@@ -10,14 +10,14 @@ from headend.core.media.quality import Viewing
 
 @dataclass(frozen=True, slots=True)
 class GopComplexity:
-    """How a GOP of the grid came out of the quick encode of a survey.
+    """The result of a survey's quick encode for one GOP.
 
     Attributes:
-        frames: Its frames.
-        size_bytes: Bytes of the quick encode: high where much moves, or where there is grain.
-        black_frames: Frames that are black.
-        frozen_frames: Frames that show the same as those before.
-        cuts: Frames with which a shot begins, counted from the GOP's first one.
+        frames: Its number of frames.
+        size_bytes: Size of the quick encode: large if there is much motion or grain.
+        black_frames: Number of black frames.
+        frozen_frames: Number of frames that repeat the one before.
+        cuts: First frames of shots, counted from the GOP's first frame.
     """
 
     frames: int
@@ -29,12 +29,12 @@ class GopComplexity:
 
 @dataclass(frozen=True, slots=True)
 class Complexity:
-    """What a survey has found in a chunk.
+    """The result of a survey of one chunk.
 
     Attributes:
-        first_frame: Of the chunk, on the grid.
+        first_frame: The chunk's first frame on the grid.
         gops: Its GOPs in order.
-        cpu_s: CPU seconds that it took.
+        cpu_s: CPU seconds of the survey.
     """
 
     first_frame: int
@@ -44,14 +44,14 @@ class Complexity:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A GOP that stands for others like it.
+    """A GOP that represents similar ones.
 
     Attributes:
-        number: Place of the GOP on the grid, from 0.
+        number: Index of the GOP on the grid, from 0.
         first_frame: Its first frame.
-        end_frame: The first one behind it.
-        size_bytes: Bytes of the quick encode.
-        weight: How many GOPs it stands for, as a ratio to other excerpts' weights.
+        end_frame: The frame after its last.
+        size_bytes: Size of the quick encode.
+        weight: How many GOPs it represents, relative to other excerpts' weights.
     """
 
     number: int
@@ -62,17 +62,17 @@ class Excerpt:
 
     @property
     def frame_count(self) -> int:
-        """Its frames."""
+        """Its number of frames."""
         return self.end_frame - self.first_frame
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A size and a rate factor that are tried.
+    """The size and rate factor of a trial encode.
 
     Attributes:
         codec: A video codec.
-        lines: Height of the box of the rung that it stands for.
+        lines: Height of the box of the rung that it represents.
         crf: Constant rate factor.
     """
 
@@ -88,15 +88,15 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class TrialScore:
-    """What a trial encode of an excerpt came to.
+    """The result of a trial encode of an excerpt.
 
     Attributes:
         excerpt: Number of the excerpt's GOP.
-        trial: What was tried.
-        size_bytes: Of the fragments, as they would be delivered.
+        trial: The trial's parameters.
+        size_bytes: Size of the fragments as delivered.
         vmaf: Mean over the measured frames.
-        vmaf_p5: What 5 % of the measured frames are below of.
-        cpu_s: CPU seconds of encoding and measuring, its share of what its task took.
+        vmaf_p5: 5th percentile over the measured frames.
+        cpu_s: CPU seconds of encoding and measuring: its share of the task's.
     """
 
     excerpt: int
@@ -109,27 +109,27 @@ class TrialScore:
 
 @dataclass(frozen=True, slots=True)
 class _AnalysisTask:
-    """A command that is run to learn something of a master.
+    """A command that analyses a part of a master.
 
     Attributes:
-        work: The command, and what it is expected to cost.
+        work: The command and its expected cost.
     """
 
     work: EncodeTask
 
     @property
     def id(self) -> str:
-        """Digest of all that decides what is found."""
+        """Digest of everything that determines the result."""
         return self.work.id
 
     @property
     def cost(self) -> float:
-        """CPU seconds that it is expected to take."""
+        """Expected CPU seconds."""
         return self.work.cost
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that is set aside for it."""
+        """Memory reserved for it."""
         return self.work.memory_bytes
 
 
@@ -139,7 +139,7 @@ class SurveyTask(_AnalysisTask):
 
     Attributes:
         gop_frames: Distance of sync frames.
-        frames_per_s: Frames of the grid per second, for times that the tool tells.
+        frames_per_s: Frame rate of the grid, to convert times in the tool's output.
     """
 
     gop_frames: int
@@ -147,24 +147,24 @@ class SurveyTask(_AnalysisTask):
 
     @property
     def label(self) -> str:
-        """For people."""
+        """Its label for display."""
         return f"survey of chunk {self.work.chunk.number}"
 
 
 @dataclass(frozen=True, slots=True)
 class TrialTask(_AnalysisTask):
-    """An excerpt to be encoded in several ways, and to be compared with the master.
+    """Trial encodes of one excerpt, and their comparison with the master.
 
     Attributes:
         work: The command; its renditions are the ids of ``trials``.
-        trials: What is tried; all of one codec and frame rate.
-        keys: Of each, the digest of all that decides what it comes to.
+        trials: The trials; all have the same codec and frame rate.
+        keys: For each trial, the digest of everything that determines its result.
         sizes_px: Width and height of each.
-        bit_depth: Bits of their samples.
+        bit_depth: Bit depth of their samples.
         rate_divisor: They keep one frame of the master in this many.
         viewing: The screen.
-        shown_px: Width and height of the picture on it.
-        every: From one measured frame to the next.
+        shown_px: Width and height of the picture on the screen.
+        every: Interval of measured frames, in frames.
     """
 
     trials: tuple[Trial, ...]
@@ -178,11 +178,11 @@ class TrialTask(_AnalysisTask):
 
     @property
     def label(self) -> str:
-        """For people."""
+        """Its label for display."""
         lines = ", ".join(dict.fromkeys(f"{trial.lines}p" for trial in self.trials))
         return f"trial of {self.trials[0].codec} {lines} at frame {self.work.chunk.first_frame}"
 
 
 def whole(parts: Iterable[Complexity]) -> tuple[GopComplexity, ...]:
-    """The GOPs of a title, from the surveys of its chunks."""
+    """The GOPs of a title, in order, from the surveys of its chunks."""
     return tuple(gop for part in sorted(parts, key=lambda part: part.first_frame) for gop in part.gops)

@@ -1,10 +1,10 @@
-"""Enumerations: kinds, codecs, ranges, efforts, roles and field orders."""
+"""Enumerations: kinds, codecs, dynamic ranges, efforts, roles and field orders."""
 
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a rendition carries."""
+    """Type of a rendition's content."""
 
     VIDEO = "video"
     AUDIO = "audio"
@@ -12,7 +12,7 @@ class Kind(StrEnum):
 
 
 class Codec(StrEnum):
-    """What headend encodes; the value is the first part of a rendition's id."""
+    """Codecs that headend encodes; the value is the first part of a rendition's id."""
 
     AVC = "avc"
     HEVC = "hevc"
@@ -47,7 +47,7 @@ class Effort(StrEnum):
 
 
 class AudioRole(StrEnum):
-    """What a programme of sound is for, in the words that people use."""
+    """Purpose of a sound programme, as in command-line options."""
 
     MAIN = "main"
     ALTERNATE = "alternate"
@@ -59,17 +59,17 @@ class AudioRole(StrEnum):
 
 
 class TextRole(StrEnum):
-    """What a programme of text is for, in the words that people use."""
+    """Purpose of a text programme, as in command-line options."""
 
     SUBTITLES = "subtitles"
     SDH = "sdh"
-    """For the deaf and hard of hearing: sounds and speakers are told, too."""
+    """For the deaf and hard of hearing: includes sounds and speakers."""
     FORCED = "forced"
-    """Only what everybody needs, such as signs and foreign speech; shown to those who have subtitles off."""
+    """Only what every viewer needs, such as signs and foreign speech; shown even if subtitles are off."""
 
 
 class FieldOrder(StrEnum):
-    """How the lines of a picture follow each other in time, as the container and the codec say."""
+    """Temporal order of a picture's lines, as stated by the container and the codec."""
 
     PROGRESSIVE = "progressive"
     TOP_FIRST = "tff"

@@ -108,7 +108,7 @@ def test_a_malformed_filter_is_refused_with_a_reason_that_repeats_nothing(query:
         parse(query)
     reason = str(refused.value)
     assert '"' not in reason and reason.isascii()
-    assert reason == "height is there twice" or f"{query.partition('=')[0]} is " in reason
+    assert reason == "height occurs twice" or f"{query.partition('=')[0]} is " in reason
 
 
 @given(st.text(max_size=300))
