@@ -1,4 +1,4 @@
-"""A master, and what was found in it."""
+"""A master and the results of probing it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -11,13 +11,13 @@ from headend.core.media.timelines import Change, Timeline
 
 @dataclass(frozen=True, slots=True)
 class Master:
-    """The delivered file: where it is, and what it is.
+    """The delivered file.
 
     Attributes:
         url: Absolute path, or ``s3://bucket/key``. Never holds a secret.
         size_bytes: Its size.
         digest: ``sha256:…`` of the bytes of a local file; ``etag:…`` of an object in S3, which is never read whole.
-        version: What tells at no cost that the file has changed since: modification time in ns, or the ETag.
+        version: A cheap way to detect changes: modification time in ns, or the ETag.
     """
 
     url: str
@@ -28,7 +28,7 @@ class Master:
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """How numbers become light; FFmpeg's names, ``unknown`` where the master does not say."""
+    """Colour description with FFmpeg's names; ``unknown`` if the master does not state it."""
 
     primaries: str = "unknown"
     transfer: str = "unknown"
@@ -65,12 +65,12 @@ class ContentLight:
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """What the numbers of a picture mean.
+    """How a picture's sample values map to light.
 
     Attributes:
-        colour: How they become light; nothing in it is unknown.
-        mastering_display: What it was graded on; None where the master does not say.
-        content_light: How bright it gets; None as above.
+        colour: Colour description; nothing in it is unknown.
+        mastering_display: Display that it was graded on; None if the master does not state it.
+        content_light: Content light levels; None if the master does not state them.
     """
 
     colour: Colour
@@ -80,15 +80,15 @@ class Light:
 
 @dataclass(frozen=True, slots=True)
 class FrameIndex:
-    """When each frame of the master is shown, and where decoding can start.
+    """Presentation times of the master's frames, and the points where decoding can start.
 
     Attributes:
         pts_ticks: Presentation time of every frame, ascending, in the stream's time base.
-        keyframes: Frame numbers at which decoding can start, ascending: from there on, each frame can be decoded.
-        seek_ticks: For each keyframe, the time that makes FFmpeg's command line begin to read at it or a little before,
-            never behind it; in the stream's time base.
+        keyframes: Numbers of the frames at which decoding can start, ascending.
+        seek_ticks: For each keyframe, a seek time from which FFmpeg's command line starts reading at it or shortly
+            before, never after; in the stream's time base.
         origin: ``container index`` or ``packets``.
-        end_ticks: When the last frame ends; None where the master does not say.
+        end_ticks: End of the last frame; None if the master does not state it.
     """
 
     pts_ticks: tuple[int, ...]
@@ -100,13 +100,13 @@ class FrameIndex:
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """The part of a picture that is kept, in pixels as stored: before they are made square and turned.
+    """The part of a picture that is kept, in stored pixels: before scaling to square pixels and rotation.
 
     Attributes:
         width_px: Its width.
         height_px: Its height.
-        left_px: What is left out on its left.
-        top_px: What is left out above it.
+        left_px: Pixels cut off on the left.
+        top_px: Pixels cut off at the top.
     """
 
     width_px: int
@@ -117,12 +117,12 @@ class Crop:
 
 @dataclass(frozen=True, slots=True)
 class DolbyVision:
-    """What a master says of its Dolby Vision.
+    """A master's Dolby Vision configuration.
 
     Attributes:
-        profile: The profile, such as 5 or 8; 0 where the master does not say.
-        compatibility: What its base layer is, by Dolby's number: 0 for nothing that anything else can show, 1 for
-            HDR10, 2 for SDR, 4 for HLG, 6 for HDR10 of a disc.
+        profile: The profile, such as 5 or 8; 0 if the master does not state it.
+        compatibility: Dolby's compatibility id of the base layer: 0 for none, 1 for HDR10, 2 for SDR, 4 for HLG, 6 for
+            Blu-ray's HDR10.
     """
 
     profile: int
@@ -144,28 +144,27 @@ class VideoTrack:
         profile: The codec's profile, or an empty string.
         width_px: Coded width.
         height_px: Coded height.
-        sample_aspect_ratio: Width of a pixel over its height.
-        rotation_deg: Clockwise turn that shows the picture upright: 0, 90, 180 or 270.
+        sample_aspect_ratio: Width of a pixel divided by its height.
+        rotation_deg: Clockwise rotation that makes the picture upright: 0, 90, 180 or 270.
         pixel_format: FFmpeg's name.
-        bit_depth: Bits of a sample.
-        colour: How numbers become light.
+        bit_depth: Bits per sample.
+        colour: Colour description.
         mastering_display: ST 2086 metadata, if any.
         content_light: MaxCLL and MaxFALL, if any.
         field_order: As flagged.
-        time_base: Seconds of one tick of ``index``.
-        frame_rate: Frames (of interlaced material: pairs of fields) per second, exact.
+        time_base: Seconds of one tick of ``frames``.
+        frame_rate: Frames per second, exact; of interlaced material, pairs of fields.
         constant_rate: Whether every frame lies within half a frame of the constant grid.
         intra_only: Whether every frame is a keyframe.
-        bit_rate_bps: The stream's rate, or 0 when the container does not say.
+        bit_rate_bps: The stream's rate; 0 if the container does not state it.
         frames: The frame index.
-        captions: Whether CEA-608 captions were seen beside the first frames (ATSC A/53, part 4, ``cc_data``).
-        clean_aperture: The part that is meant to be seen, where the container says that it is not all.
-        changes: Where size, shape of pixels, pixel format or colour change; what is said here of them holds for most of
-            the film.
-        mirrored: Whether left and right change places before it is turned.
-        dolby_vision: What it says of Dolby Vision; None where it is none.
-        decoder_delay_s: By how much the decoder makes frames late, in AVI, which does not say when they are shown; the
-            start of sound is given as much later.
+        captions: Whether the first frames carry CEA-608 captions (ATSC A/53, part 4, ``cc_data``).
+        clean_aperture: The part to show, if the container states one.
+        changes: Changes of size, pixel shape, pixel format or colour; the attributes above describe most of the film.
+        mirrored: Whether to swap left and right before rotating.
+        dolby_vision: Dolby Vision configuration; None without one.
+        decoder_delay_s: Delay that the decoder adds in AVI, which has no presentation times; the start of sound is
+            shifted by the same.
     """
 
     index: int
@@ -196,33 +195,33 @@ class VideoTrack:
 
     @property
     def frame_count(self) -> int:
-        """Frames in the stream."""
+        """Number of frames in the stream."""
         return len(self.frames.pts_ticks)
 
     @property
     def start_s(self) -> Fraction:
-        """When the first frame is shown, in seconds."""
+        """Start of the first frame, in seconds."""
         return self.frames.pts_ticks[0] * self.time_base
 
     @property
     def end_s(self) -> Fraction:
-        """When the last frame ends, in seconds; a frame after its start where the master does not say."""
+        """End of the last frame, in seconds; if the master does not state it, one frame after its start."""
         if self.frames.end_ticks is None:
             return self.frames.pts_ticks[-1] * self.time_base + 1 / self.frame_rate
         return self.frames.end_ticks * self.time_base
 
     @property
     def video_range(self) -> VideoRange:
-        """Dynamic range, read from the transfer characteristic (ITU-T H.273: 16 is PQ, 18 is HLG)."""
+        """Dynamic range, from the transfer characteristics (ITU-T H.273: 16 is PQ, 18 is HLG)."""
         return {"smpte2084": VideoRange.PQ, "arib-std-b67": VideoRange.HLG}.get(self.colour.transfer, VideoRange.SDR)
 
 
 @dataclass(frozen=True, slots=True)
 class AudioPart:
-    """A stream of a master, or a channel of one, that makes a programme with others; fields as in `AudioTrack`.
+    """A stream of a master, or one of its channels, that is joined with others; fields as in `AudioTrack`.
 
     Attributes:
-        channel: The channel that is taken, from 0; None for all.
+        channel: The channel to use, from 0; None for all.
     """
 
     index: int
@@ -237,28 +236,27 @@ class AudioPart:
 
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
-    """One programme of sound in a master.
+    """A sound programme of a master.
 
     Attributes:
-        index: Stream number in the container. It is unique among programmes: the second one that is made from a stream
-            has a number that no stream has.
+        index: Stream number in the container. Unique among programmes: a second programme made from a stream gets a
+            number that no stream has.
         codec: FFmpeg's name of the codec.
         profile: The codec's profile, or an empty string.
         sample_rate_hz: Samples per second and channel.
         channels: Number of channels; 0 if the stream never carries sound.
         layout: FFmpeg's name of the channel layout, such as ``stereo``, ``5.1``, ``5.1(side)``; a list such as ``6
             channels (FL+FC+FR+BL+BR+LFE)`` for an order without a name, ``8 channels`` for channels without names.
-        language: BCP 47 tag; ``und`` where the master does not say.
-        title: What the master calls it, or an empty string.
+        language: BCP 47 tag; ``und`` if the master does not state it.
+        title: The master's name for it, or an empty string.
         roles: FFmpeg's dispositions, such as ``comment`` or ``visual_impaired``; sorted.
-        default: Whether the master marks it as the one to play.
-        start_s: When its first sample is heard.
-        duration_s: From its first sample to its last; 0 when unknown.
-        bit_rate_bps: The stream's rate, or 0 when the container does not say.
-        parts: The streams and channels that were joined to this programme, channel after channel in the order of
-            ``layout``; empty when it is one stream.
-        timeline: How its time runs; None where that is not known, and of a programme that was joined, whose parts have
-            theirs.
+        default: Whether the master marks it as default.
+        start_s: Time of its first sample.
+        duration_s: From its first sample to its last; 0 if unknown.
+        bit_rate_bps: The stream's rate; 0 if the container does not state it.
+        parts: The streams and channels joined into this programme, in the order of ``layout``'s channels; empty if it
+            is a single stream.
+        timeline: Its timeline; None if unknown, and for joined programmes, whose parts have their own.
     """
 
     index: int
@@ -279,14 +277,14 @@ class AudioTrack:
 
     @property
     def label(self) -> str:
-        """Where it comes from: a stream number, or the numbers of streams and channels that are joined."""
+        """Its source for display: a stream number, or the joined streams and channels."""
         return "+".join(map(str, self.parts)) or str(self.index)
 
     @property
     def speakers(self) -> tuple[str, ...]:
-        """The speakers that its channels are for, in their order; nothing if that is not known.
+        """The speakers of its channels, in order; empty if unknown.
 
-        Channels without names are taken for what most programmes of that many channels are: see `speakers_stated`.
+        Unnamed channels are assumed to have the usual order for their number: see `speakers_stated`.
         """
         named = named_speakers(self.layout)
         if named:
@@ -295,16 +293,16 @@ class AudioTrack:
 
     @property
     def speakers_stated(self) -> bool:
-        """Whether its layout says which speakers its channels are for."""
+        """Whether its layout names the speakers of its channels."""
         return bool(named_speakers(self.layout))
 
 
 @dataclass(frozen=True, slots=True)
 class SubtitleTrack:
-    """Text or pictures of text in a master; fields as in `AudioTrack`.
+    """Subtitles of a master, as text or as bitmaps; fields as in `AudioTrack`.
 
     Attributes:
-        times_ms: When each cue starts and ends, in the master's time, as far as that was read.
+        times_ms: Start and end of each cue in the master's time, as far as they were read.
     """
 
     index: int
@@ -318,18 +316,18 @@ class SubtitleTrack:
 
 @dataclass(frozen=True, slots=True)
 class TextTrack:
-    """One programme of text, and where its cues are read.
+    """A text programme and the source of its cues.
 
     Attributes:
         number: From 1, in the order in which players list programmes.
-        codec: FFmpeg's name of a stream's codec; ``cea-608`` of captions in the picture; ``srt``, ``webvtt``, ``ass``
-            or ``ttml`` of a sidecar.
+        codec: FFmpeg's name of a stream's codec; ``cea-608`` for captions in the picture; ``srt``, ``webvtt``, ``ass``
+            or ``ttml`` for a sidecar.
         index: Stream number in the master, for captions that of the picture; None for a sidecar.
-        sidecar: A file beside the master; its digest is that of its bytes.
+        sidecar: The sidecar file; its digest is that of its bytes.
         language: BCP 47 tag, or ``und``.
-        name: What players show, unique among the programmes of text.
-        role: What it is for.
-        start_s: When the film's first frame is shown, in a sidecar's time; 0 for text in the master.
+        name: Its name in players, unique among the text programmes.
+        role: Its purpose.
+        start_s: Time of the film's first frame on a sidecar's clock; 0 for text in the master.
     """
 
     number: int
@@ -344,14 +342,14 @@ class TextTrack:
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """A piece of text and when it is shown.
+    """A piece of text and the time during which it is shown.
 
     Attributes:
         start_ms: From the title's start.
-        end_ms: Above ``start_ms``.
-        text: The payload in WebVTT's syntax, lines without blank ones between them.
+        end_ms: Greater than ``start_ms``.
+        text: The payload in WebVTT's syntax, without blank lines.
         settings: WebVTT's cue settings, such as ``line:0 align:start``; usually empty.
-        identifier: Of the cue; usually empty.
+        identifier: WebVTT's cue identifier; usually empty.
     """
 
     start_ms: int
@@ -363,16 +361,16 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What looking at a master tells.
+    """The result of probing a master.
 
     Attributes:
-        master: The file that was looked at.
+        master: The file.
         container: FFmpeg's name of the format.
-        duration_s: As the container says; 0 when unknown.
-        video: The picture; None when there is none.
-        audio: Programmes of sound, in the container's order; of a transport stream those of the picture's program.
-        subtitles: Text tracks, likewise.
-        program: Number of the picture's program; None where the container has none.
+        duration_s: As the container states it; 0 if unknown.
+        video: The picture; None if there is none.
+        audio: Sound programmes in the container's order; of a transport stream, those of the picture's program.
+        subtitles: Subtitle tracks, likewise.
+        program: Number of the picture's program; None if the container has none.
         programs: Numbers of all programs.
         pictures: Stream numbers of all pictures of the program, or of the master.
     """
@@ -390,14 +388,14 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class ReadRange:
-    """A stretch of one of a master's streams, in seconds of the master's own clock.
+    """A time range of one of a master's streams, in seconds of the master's own clock.
 
     Attributes:
         stream: Stream number in the container.
-        zero_s: When the title begins.
-        frame_s: Distance of frames of picture; 0 for sound.
-        seek_s: Where reading begins, at or before what must be decoded first; None for the file's beginning.
-        start_s: Start of the stretch.
+        zero_s: Start of the title.
+        frame_s: Distance of the picture's frames; 0 for sound.
+        seek_s: Where reading starts, at or before the first packet to decode; None for the start of the file.
+        start_s: Start of the range.
         end_s: Its end, exclusive.
     """
 
@@ -411,13 +409,13 @@ class ReadRange:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A stretch of a master with frames, or packets of sound, that can't be decoded as they were made.
+    """A time range of a master in which frames or packets of sound can't be decoded correctly.
 
     Attributes:
         stream: Stream number in the container.
-        start_s: When the first of them begins, in the title's time.
-        end_s: When the last of them ends.
-        errors: How many are damaged or missing.
+        start_s: Start of the first of them, in the title's time.
+        end_s: End of the last of them.
+        errors: Number of damaged or missing ones.
     """
 
     stream: int
@@ -430,18 +428,18 @@ class Damage:
 
 
 def merged(damage: Iterable[Damage]) -> tuple[Damage, ...]:
-    """Join damage of one stream that is less than a second apart to stretches that a person can look at.
+    """Merge damage of the same stream that is less than a second apart, for display.
 
-    Damage that is told twice counts once. The result is ordered by stream and time.
+    Duplicates count once. The result is ordered by stream and time.
     """
-    stretches: list[Damage] = []
-    for one in sorted(set(damage), key=lambda one: (one.stream, one.start_s, one.end_s)):
-        last = stretches[-1] if stretches else None
-        if last and last.stream == one.stream and one.start_s - last.end_s < 1:
-            stretches[-1] = replace(last, end_s=max(last.end_s, one.end_s), errors=last.errors + one.errors)
+    ranges: list[Damage] = []
+    for item in sorted(set(damage), key=lambda item: (item.stream, item.start_s, item.end_s)):
+        last = ranges[-1] if ranges else None
+        if last and last.stream == item.stream and item.start_s - last.end_s < 1:
+            ranges[-1] = replace(last, end_s=max(last.end_s, item.end_s), errors=last.errors + item.errors)
         else:
-            stretches.append(one)
-    return tuple(stretches)
+            ranges.append(item)
+    return tuple(ranges)
 
 
 def _clock(time_s: Fraction) -> str:

@@ -1,4 +1,4 @@
-"""How renditions are made: tasks, and the plan of them all."""
+"""How renditions are made: encode tasks, and the plan that lists them."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,16 +13,16 @@ from headend.core.timing import Chunk, Grid
 
 @dataclass(frozen=True, slots=True)
 class LoudnessTarget:
-    """How a worker brings a programme of sound to its loudness: measured first, then encoded with one static gain.
+    """How a worker sets a sound programme's loudness: it measures first, then encodes with one static gain.
 
     Attributes:
-        argv: The command that measures; it tells a summary for each layout on standard error.
-        layouts: Layout of each rendition of the task, in their order.
+        argv: The command that measures; it prints a summary for each layout to standard error.
+        layouts: Layout of each of the task's renditions, in order.
         mixed: Layouts whose channels are sums of the master's, so that they may exceed full scale.
-        target_lufs: Where the programme's integrated loudness goes; None keeps the master's.
-        ceiling_dbtp: Highest true peak of a result.
-        reduction_db: By how much the limiter may lower the highest peak; beyond that, the gain is lowered.
-        limiter: The filters that hold peaks at the ceiling; used only where they would exceed it.
+        target_lufs: Target of the programme's integrated loudness; None keeps the master's.
+        ceiling_dbtp: Highest allowed true peak of a result.
+        reduction_db: How far the limiter may lower the highest peak; beyond that, the gain is lowered.
+        limiter: Filters that limit peaks to the ceiling; used only if peaks would exceed it.
     """
 
     argv: tuple[str, ...]
@@ -36,26 +36,26 @@ class LoudnessTarget:
 
 @dataclass(frozen=True, slots=True)
 class EncodeTask:
-    """One child process: a chunk × a group of renditions, a programme × its audio renditions, or programmes of text.
+    """One child process: a chunk × a group of renditions, a programme × its audio renditions, or text programmes.
 
     Attributes:
-        id: Digest of the tracks that it makes and of its chunk.
-        kind: What the renditions carry; tasks of sound and text cover the whole title.
+        id: Digest of its tracks and its chunk.
+        kind: Content of its renditions; tasks of sound and text cover the whole title.
         chunk: The frames; of a task of sound or text, all of them.
         renditions: Their ids.
         argv: The command. ``{master}`` stands for the input and ``{scratch}`` for the folder of the outputs, which are
-            named ``{scratch}/{rendition}.mp4``. Of sound, ``{level-…}`` and ``{dialnorm-…}`` stand for what
-            follows from the measured loudness of a layout. Of text, the outputs are ``{scratch}/text-{number}.mkv`` for
+            named ``{scratch}/{rendition}.mp4``. For sound, ``{level-…}`` and ``{dialnorm-…}`` stand for values that
+            follow from the measured loudness of a layout. For text, the outputs are ``{scratch}/text-{number}.mkv`` for
             each programme, and ``{sidecar}`` and ``{master-in-graph}`` stand for further inputs.
-        cost: CPU seconds that it is expected to take.
-        memory_bytes: Memory that is to be set aside for it.
+        cost: Expected CPU seconds.
+        memory_bytes: Memory to reserve.
         loudness_target: Sound only: how its loudness is measured and set.
-        sheets: Numbers of the sheets of thumbnails that are made beside.
-        posters: Numbers of the candidates for the poster that are made beside.
+        sheets: Numbers of the thumbnail sheets that it also makes.
+        posters: Numbers of the poster candidates that it also makes.
         text: Text only: the programmes that it reads.
         start_s: Text only: the time in its source at which the picture starts.
-        reads: What it reads of the master, to be looked through where decoding goes wrong.
-        floor: Video only: what is done about segments that look worse than a floor; None for nothing.
+        reads: The parts of the master that it reads, for locating decoding errors.
+        floor: Video only: the quality floor and how to check it; None for no floor.
     """
 
     id: str
@@ -75,24 +75,24 @@ class EncodeTask:
 
     @property
     def parts(self) -> tuple["Part", ...]:
-        """What it makes: its chunk of each of its renditions, and of thumbnails and poster."""
-        beside = (*(["thumbnails"] if self.sheets else []), *(["poster"] if self.posters else []))
-        return tuple((rendition, self.chunk.number) for rendition in (*self.renditions, *beside))
+        """Its results: its chunk of each rendition, and of thumbnails and poster."""
+        extra = (*(["thumbnails"] if self.sheets else []), *(["poster"] if self.posters else []))
+        return tuple((rendition, self.chunk.number) for rendition in (*self.renditions, *extra))
 
     @property
     def label(self) -> str:
-        """What people call it: its chunk, and up to three of its renditions."""
+        """Its label for display: its chunk, and up to three of its renditions."""
         names = f"{', '.join(self.renditions[:3])}{' …' if len(self.renditions) > 3 else ''}"
         return f"chunk {self.chunk.number} of {names}" if self.kind is Kind.VIDEO else names
 
 
 Part = tuple[str, int]
-"""The smallest piece of work: a rendition, by its id, and the number of a chunk."""
+"""The smallest unit of work: a rendition's id, and the number of a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodePlan:
-    """Everything that a title is to have, and the work that is left, decided before anything is done.
+    """Everything that a release will contain, and the remaining work, decided before any work starts.
 
     Attributes:
         title: Catalogue entry.
@@ -100,26 +100,26 @@ class EncodePlan:
         ladder: Name of the ladder.
         effort: How much work the encoders do.
         tool: Version line of the encoder.
-        grid: Where sync frames, segments and chunks lie.
-        decisions: One line per decision that was taken from the probe.
+        grid: Sync frames, segments and chunks.
+        decisions: One line per decision that follows from the probe.
         video: Video renditions, best first within a codec.
         audio: Audio renditions.
-        tasks: What workers do, the most urgent first: longest first among equals.
-        trick: Trick play renditions, of one picture for each GOP; at most one for a codec.
-        thumbnails: How they are laid; None where none are made.
+        tasks: Tasks for workers, the most urgent first; among equals the longest first.
+        trick: Trick play renditions, with one picture per GOP; at most one per codec.
+        thumbnails: Layout of the thumbnails; None if none are made.
         text: Text renditions, programme by programme.
-        light: The master's, which HDR renditions keep.
-        allow_damaged: Whether damage is concealed and put on record; otherwise the job fails of it.
+        light: Light values of the master, which HDR renditions keep.
+        allow_damaged: Whether damage is concealed and recorded; otherwise it fails the job.
         damage: Frames that the master's own index misses.
-        poster: The candidates for the poster; None where none is made.
-        chunks: The chunks of the picture. Sound and text are one chunk, the whole.
-        tracks: For each rendition, thumbnails and poster, by their ids: the id of the track that it is in the store.
+        poster: Candidates for the poster; None if none is made.
+        chunks: Chunks of the picture. Sound and text have a single chunk.
+        tracks: Id of the track in the store for each rendition, thumbnails and poster, by their ids.
         tool_digest: SHA-256 of the encoder's program.
         picture_stream: Number of the picture in the master.
-        sound: How its sound is encoded.
-        protection: How the title is encrypted: the scheme of its tracks, then those of copies; empty for a clear title.
-        sealings: For each encrypted track, by its name in ``tracks``. Tracks of copies have names of their own, such as
-            ``avc-1080p-6000k.cenc``; what is encoded for them is the rendition that both have in common.
+        sound: How the sound is encoded.
+        protection: Encryption of the title: the scheme of its tracks, then those of copies; empty for a clear title.
+        sealings: For each encrypted track, by its name in ``tracks``. Tracks of copies have their own names, such as
+            ``avc-1080p-6000k.cenc``; both tracks are made from the same encoded rendition.
     """
 
     title: str
@@ -149,11 +149,11 @@ class EncodePlan:
 
     @property
     def whole(self) -> Chunk:
-        """The one chunk of sound and text."""
+        """The single chunk of sound and text."""
         return Chunk(0, 0, self.grid.frame_count, 1)
 
     def chunks_of(self, rendition: str) -> tuple[Chunk, ...]:
-        """The chunks of which a rendition is made, as far as they hold anything of it."""
+        """The chunks of a rendition, without those that hold nothing of it."""
         rendition = self.encoded_for(rendition)
         if rendition == "poster" and self.poster:
             return tuple(c for c in self.chunks if self.poster.numbers(c.first_frame, c.end_frame))
@@ -162,7 +162,7 @@ class EncodePlan:
         return self.chunks
 
     def encoded_for(self, name: str) -> str:
-        """The rendition that is encoded for a track, by the track's name in ``tracks``."""
+        """The rendition that is encoded for a track, given the track's name in ``tracks``."""
         sealing = self.sealings.get(name)
         return sealing.rendition if sealing is not None else name
 
@@ -170,9 +170,9 @@ class EncodePlan:
     def track_keys(self) -> dict[str, TrackKeys]:
         """The keys of encrypted tracks, by their names in ``tracks``."""
         by_scheme = {protection.scheme: protection for protection in self.protection}
-        return {name: by_scheme[one.scheme].track_keys(one.kids) for name, one in self.sealings.items()}
+        return {name: by_scheme[sealing.scheme].track_keys(sealing.kids) for name, sealing in self.sealings.items()}
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All work that the title needs, whether or not it is done."""
+        """All parts that the release needs, whether done or not."""
         return tuple((rendition, chunk.number) for rendition in self.tracks for chunk in self.chunks_of(rendition))

@@ -1,4 +1,4 @@
-"""Quality: the screen and the model that judge a picture, what is measured, and what was found."""
+"""Quality: the viewing conditions, measurement tasks, and their results."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,19 +12,19 @@ from headend.core.media.renditions import VideoRendition
 from headend.core.timing import Grid
 
 HD_LINES = 1440
-"""Masters with more lines are judged on a screen of 2160 lines."""
+"""Masters with more lines are judged for a 2160-line screen."""
 STANDARD_RATE = 40
-"""Frames per second above which the model for high frame rates is taken."""
+"""Frames per second above which the model for high frame rates is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Viewing:
-    """A screen, and the model of viewers in front of it.
+    """A screen, and the VMAF model of viewers in front of it.
 
     Attributes:
-        name: For people, such as ``hd``.
+        name: Name for display, such as ``hd``.
         model: VMAF's name of the model, with its version.
-        width_px: Width of the screen; pictures fill it as far as their shape allows.
+        width_px: Width of the screen; pictures are scaled to fit.
         height_px: Its height.
     """
 
@@ -34,21 +34,21 @@ class Viewing:
     height_px: int
 
     def fitted(self, width_px: int, height_px: int) -> tuple[int, int]:
-        """The size, even, at which a picture of a shape fills the screen as far as it can."""
+        """The largest size, in even numbers, at which a picture of this shape fits the screen."""
         scale = min(Fraction(self.width_px, width_px), Fraction(self.height_px, height_px))
         return 2 * round(width_px * scale / 2), 2 * round(height_px * scale / 2)
 
 
 HD = Viewing("hd", "vmaf_v1.0.16_3d0h", 1920, 1080)
-"""1080 lines, seen from three times the screen's height."""
+"""1080 lines, watched from three times the screen's height."""
 HD_HIGH_RATE = Viewing("hd-hfr", "vmaf_v1.0.16_hfr_3d0h", 1920, 1080)
 UHD = Viewing("uhd", "vmaf_v1.0.16_1d5h_2160", 3840, 2160)
-"""2160 lines, seen from one and a half times the screen's height."""
+"""2160 lines, watched from one and a half times the screen's height."""
 UHD_HIGH_RATE = Viewing("uhd-hfr", "vmaf_v1.0.16_hfr_1d5h_2160", 3840, 2160)
 
 
 def viewing_of(width_px: int, height_px: int, frame_rate: Fraction) -> Viewing:
-    """Choose the screen for a master. A smaller one is enlarged, as televisions do: at its own size, scores flatter.
+    """Choose the screen for a master. Smaller masters are upscaled, as on televisions: their own size scores too high.
 
     Args:
         width_px: Width of the upright picture.
@@ -65,11 +65,11 @@ Span = tuple[int, int]
 
 
 class Checking(StrEnum):
-    """How much of a title is measured before it is published."""
+    """How much of a title is measured before publishing."""
 
     OFF = "off"
     SAMPLED = "sampled"
-    """A tenth of the segments: half of them spread evenly, half of them where faults are likely."""
+    """A tenth of the segments: half of them evenly spaced, half of them where faults are likely."""
     FULL = "full"
 
 
@@ -79,12 +79,12 @@ class Subject:
 
     Attributes:
         rendition: Its id.
-        track: The track that it is in the store.
-        width_px: Width that it was encoded at.
-        height_px: Height that it was encoded at.
-        bit_depth: Bits of its samples.
+        track: Its track in the store.
+        width_px: Encoded width.
+        height_px: Encoded height.
+        bit_depth: Bits per sample.
         rate_divisor: It keeps one frame of the grid in this many.
-        keys: What the track is encrypted with; None for a clear one.
+        keys: Keys of the track; None for a clear one.
     """
 
     rendition: str
@@ -98,26 +98,26 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class MeasureTask:
-    """One child process: some consecutive segments × a group of renditions, and the master's frames once.
+    """One child process: consecutive segments × a group of renditions; the master's frames are decoded once.
 
     Attributes:
-        id: Digest of everything that decides what is found.
+        id: Digest of everything that determines the result.
         title: Catalogue entry.
         segments: Numbers of the segments, consecutive.
         first_frame: Their first frame on the grid.
-        end_frame: The first frame behind them.
-        opening: FFmpeg's options that open the master; ``{master}`` stands for its address.
-        frames: The graph that puts the master's frames on the grid.
-        master_filters: What is done to these frames before they are compared.
-        rendition_filters: What is done to a rendition's frames before they are compared.
-        tone_mapped: Whether both are tone-mapped HDR, so that scores only compare renditions with each other.
+        end_frame: The frame after their last.
+        opening: FFmpeg's input options for the master; ``{master}`` stands for its address.
+        frames: Filter graph that puts the master's frames on the grid.
+        master_filters: Filters for these frames before the comparison.
+        rendition_filters: Filters for a rendition's frames before the comparison.
+        tone_mapped: Whether both are tone-mapped HDR; scores then only compare renditions with each other.
         subjects: The renditions.
         viewing: The screen.
-        every: From one measured frame to the next.
-        skipped_frames: Frames of the grid from the start of the first segment to the first frame. Where there are any,
-            the task measures a stretch of one segment.
-        cost: CPU seconds that it is expected to take.
-        memory_bytes: Memory that is to be set aside for it.
+        every: Interval of measured frames, in frames.
+        skipped_frames: Frames of the grid between the start of the first segment and ``first_frame``. If not 0, the
+            task measures a part of one segment.
+        cost: Expected CPU seconds.
+        memory_bytes: Memory to reserve.
     """
 
     id: str
@@ -139,7 +139,7 @@ class MeasureTask:
 
     @property
     def label(self) -> str:
-        """What people call it: its segments, and up to two of its renditions."""
+        """Its label for display: its segments, and up to two of its renditions."""
         first, last = self.segments[0], self.segments[-1]
         place = f"segment {first}" if first == last else f"segments {first} to {last}"
         names = ", ".join(subject.rendition for subject in self.subjects[:2])
@@ -148,16 +148,16 @@ class MeasureTask:
 
 @dataclass(frozen=True, slots=True)
 class SegmentQuality:
-    """How a segment of a rendition looks.
+    """Measured quality of a rendition's segment.
 
     Attributes:
-        number: The segment's, from 1.
+        number: The segment's number, from 1.
         mean: Mean score of its measured frames, 0 to 100.
         worst: Lowest score of a frame.
         worst_frame: That frame, on the grid.
         seconds: Mean score of each second that has measured frames.
-        frames: How many frames were measured.
-        is_part: Whether only a stretch of the segment was looked at.
+        frames: Number of measured frames.
+        is_part: Whether only a part of the segment was measured.
     """
 
     number: int
@@ -173,21 +173,21 @@ Rendition = TypeVar("Rendition", VideoRendition, "RenditionQuality")
 
 
 def floored(renditions: Iterable[Rendition]) -> tuple[Rendition, ...]:
-    """The renditions that a floor is for: SDR, in the largest size of their codec; smaller ones are to look worse."""
-    sdr = [one for one in renditions if one.video_range is VideoRange.SDR]
+    """The renditions that a quality floor applies to: SDR, in the largest size of their codec."""
+    sdr = [rendition for rendition in renditions if rendition.video_range is VideoRange.SDR]
     largest: dict[Codec, int] = {}
-    for one in sdr:
-        largest[one.codec] = max(largest.get(one.codec, 0), one.width_px * one.height_px)
-    return tuple(one for one in sdr if one.width_px * one.height_px == largest[one.codec])
+    for rendition in sdr:
+        largest[rendition.codec] = max(largest.get(rendition.codec, 0), rendition.width_px * rendition.height_px)
+    return tuple(rendition for rendition in sdr if rendition.width_px * rendition.height_px == largest[rendition.codec])
 
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What a task of video does about segments that look worse than a floor.
+    """The quality floor of a video task.
 
     Attributes:
-        vmaf: The floor: mean score of a segment, 0 to 100.
-        checks: How those of the task's renditions are measured that the floor is for, before they are stored.
+        vmaf: Lowest accepted mean score of a segment, 0 to 100.
+        checks: Measurements of the renditions that the floor applies to, run before they are stored.
     """
 
     vmaf: float
@@ -196,11 +196,11 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """A chunk of a rendition that was encoded again for the floor, and looks better now.
+    """A chunk of a rendition that was encoded again because of the floor, and improved.
 
     Attributes:
         chunk: The chunk's number.
-        segment: Number of its worst segment, as it was encoded first.
+        segment: Number of its worst segment in the first encode.
         before: Mean score of that segment.
         after: Mean score of the chunk's worst segment now.
     """
@@ -213,15 +213,15 @@ class Lift:
 
 @dataclass(frozen=True, slots=True)
 class TrackQuality:
-    """How a track looks, as far as it was measured.
+    """Measured quality of a track.
 
     Attributes:
         track: Its id.
-        segments: In order.
-        black: Where it is black and the master is not.
-        frozen: Where it stands still and the master moves.
-        other: Where it shows another picture than the master.
-        lifts: Chunks that were encoded again for the floor.
+        segments: Measured segments in order.
+        black: Spans that are black while the master is not.
+        frozen: Spans that are frozen while the master is not.
+        other: Spans that show a different picture than the master.
+        lifts: Chunks that were encoded again because of the floor.
     """
 
     track: str
@@ -234,13 +234,13 @@ class TrackQuality:
 
 @dataclass(frozen=True, slots=True)
 class MasterSamples:
-    """What the master shows where it was looked at.
+    """Observations about the master's measured frames.
 
     Attributes:
-        seen: The frames that were looked at.
-        black: Where it is black.
-        frozen: Where it stands still.
-        cuts: Frames with which a shot begins.
+        seen: Measured spans.
+        black: Black spans.
+        frozen: Frozen spans.
+        cuts: First frames of shots.
     """
 
     seen: tuple[Span, ...] = ()
@@ -251,18 +251,18 @@ class MasterSamples:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one task has found.
+    """The result of a measurement task.
 
     Attributes:
         task: The task's id.
         segments: The segments that it measured.
         model: VMAF's name of the model.
-        every: From one measured frame to the next.
+        every: Interval of measured frames, in frames.
         tone_mapped: Whether pictures were tone-mapped HDR.
         tracks: One for each rendition.
-        master: What the master shows there.
-        attempt: Which attempt succeeded, from 1.
-        worker: Where it ran.
+        master: Observations about the master's frames.
+        attempt: Number of the attempt that succeeded, from 1.
+        worker: Worker that ran it.
         cpu_s: CPU seconds.
         wall_s: Seconds from start to end.
     """
@@ -280,18 +280,18 @@ class Measurement:
     wall_s: float
 
 
-# --- what is said of a release ------------------------------------------------------------------------------------
+# --- reports ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What the best SDR rendition of each codec has to reach.
+    """Scores that the best SDR rendition of each codec must reach.
 
     Attributes:
         min_vmaf: Mean score, 0 to 100.
         min_segment: Mean score of its worst segment, 0 to 100.
-        are_asked: Whether a person has asked for them. Then they hold for any title. Otherwise they refuse only titles
-            of which enough was measured, in sizes that are meant for such a screen.
+        are_asked: Whether the user set them. If so, they apply to every title. Otherwise a title fails only if enough
+            of it was measured, at a size that is meant for such a screen.
     """
 
     min_vmaf: float = 75.0
@@ -303,18 +303,18 @@ DEFAULT_THRESHOLDS = Thresholds()
 
 
 class Severity(StrEnum):
-    """What something that was found means."""
+    """Consequence of a finding."""
 
     FAILURE = "failure"
     """The release is not made current."""
     REMARK = "remark"
-    """Somebody should look at it."""
+    """Somebody should check it."""
     NOTE = "note"
-    """It is as the master has it."""
+    """The master has it, too."""
 
 
 class Outcome(StrEnum):
-    """What a report says in all."""
+    """Overall result of a report."""
 
     PASSED = "passed"
     REMARKS = "passed with remarks"
@@ -323,14 +323,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """Something that is not as a rule wants it.
+    """A violated rule.
 
     Attributes:
         rule: The rule's name.
-        severity: What it means.
-        message: What is wrong and where, in a line.
-        rendition: Whose; empty for the master or the title.
-        frame: Where on the grid; None for everywhere.
+        severity: Its consequence.
+        message: What is wrong and where, in one line.
+        rendition: The rendition; empty for the master or the title.
+        frame: The frame on the grid; None for everywhere.
     """
 
     rule: str
@@ -342,7 +342,7 @@ class Shortfall:
 
 @dataclass(frozen=True, slots=True)
 class PredictedQuality:
-    """A rate and the score that it gives, as an analysis of the title has predicted it.
+    """A rate and its score, as predicted by a title's analysis.
 
     Attributes:
         bps: Bits per second, over the whole title.
@@ -355,27 +355,27 @@ class PredictedQuality:
 
 @dataclass(frozen=True, slots=True)
 class RenditionQuality:
-    """How a video rendition looks and what it takes.
+    """Quality and rate of a video rendition.
 
     Attributes:
         rendition: Its id.
-        track: The track that it is in the store.
+        track: Its track in the store.
         codec: Its codec.
         width_px: Width.
         height_px: Height.
         rate_divisor: It keeps one frame of the grid in this many.
         video_range: SDR, or the master's own; scores of HDR only compare renditions with each other.
-        average_bps: As measured over all segments.
+        average_bps: Measured over all segments.
         peak_bps: The highest rate in any window, see `headend.core.rates`.
-        cap_bps: What bounds it.
-        mean: Mean score of the segments that are spread evenly; None where nothing was measured.
-        low: The score that 95 % of all measured seconds exceed; None likewise.
-        segments: As far as they were measured, in order.
-        black: Where it is black and the master is not.
-        frozen: Where it stands still and the master moves.
-        other: Where it shows another picture than the master.
-        predicted: What an analysis of the title has predicted for it; None without one.
-        lifts: Chunks that were encoded again for the floor.
+        cap_bps: Upper bound of that rate.
+        mean: Mean score of the evenly spaced segments; None if nothing was measured.
+        low: The score that 95 % of all measured seconds exceed; None if nothing was measured.
+        segments: Measured segments in order.
+        black: Spans that are black while the master is not.
+        frozen: Spans that are frozen while the master is not.
+        other: Spans that show a different picture than the master.
+        predicted: Prediction of the title's analysis; None without one.
+        lifts: Chunks that were encoded again because of the floor.
     """
 
     rendition: str
@@ -399,25 +399,25 @@ class RenditionQuality:
 
     @property
     def tone_mapped(self) -> bool:
-        """Whether its scores only compare it with other renditions."""
+        """Whether its scores can only be compared with other renditions' scores."""
         return self.video_range is not VideoRange.SDR
 
     @property
     def worst(self) -> SegmentQuality | None:
-        """Its worst segment; None where nothing was measured."""
+        """Its worst segment; None if nothing was measured."""
         return min(self.segments, key=lambda segment: segment.mean, default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class SoundQuality:
-    """How loud an audio rendition is.
+    """Loudness of an audio rendition.
 
     Attributes:
         rendition: Its id.
-        target_lufs: Integrated loudness that it was to have; None where it was left as it is.
+        target_lufs: Target of the integrated loudness; None if it was left unchanged.
         result_lufs: Integrated loudness; None for silence.
         result_dbtp: Highest true peak; None for silence.
-        raised_most: Whether it was raised as far as anything is: what is still below its target is taken for silence.
+        raised_most: Whether the largest allowed gain was applied: sound still below its target counts as silence.
     """
 
     rendition: str
@@ -429,10 +429,10 @@ class SoundQuality:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """Somebody has published a release although it failed.
+    """A release was published despite a failed quality check.
 
     Attributes:
-        who: User and machine.
+        who: User and host.
         at: UTC, ISO 8601.
     """
 
@@ -442,30 +442,30 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class QualityReport:
-    """How a release looks and sounds, as far as it was measured.
+    """Measured quality of a release.
 
     Attributes:
         title: Catalogue entry.
         release: Its id.
         made_at: UTC, ISO 8601.
-        software: The headend that wrote it.
+        software: Version of headend that wrote it.
         checking: How much was to be measured.
         viewing: The screen and the model.
-        every: From one measured frame to the next.
+        every: Interval of measured frames, in frames.
         grid: The title's grid.
-        evenly: Numbers of the segments that are spread evenly, or of all.
+        evenly: Numbers of the evenly spaced segments, or of all.
         suspects: Numbers of the segments in which faults were likely.
-        thresholds: What was asked for.
-        video: Video renditions in their order.
-        audio: Audio renditions in their order.
-        master: What the master shows where it was looked at.
-        loudness_lufs: Short-term loudness of the default sound at even distances over the title; None for silence.
-            Empty where there is no sound.
-        shortfalls: What was found, the worst first.
-        not_measured: What was not measured and why, in a line each.
+        thresholds: Required scores.
+        video: Video renditions in order.
+        audio: Audio renditions in order.
+        master: Observations about the master's measured frames.
+        loudness_lufs: Short-term loudness of the default sound at even intervals over the title; None for silence.
+            Empty if there is no sound.
+        shortfalls: Violated rules, the worst first.
+        not_measured: What was not measured and why, one line each.
         cpu_s: CPU seconds of measuring.
-        overrides: Who has published it although it failed.
-        hulls: By codec: the best score for each rate, as an analysis of the title has found it.
+        overrides: Publications despite the result.
+        hulls: Best score for each rate, by codec, from the title's analysis.
         floor_vmaf: The score below which chunks were encoded again; None for no floor.
     """
 
@@ -493,13 +493,13 @@ class QualityReport:
 
     @property
     def outcome(self) -> Outcome:
-        """What it says in all."""
-        found = {shortfall.severity for shortfall in self.shortfalls}
-        if Severity.FAILURE in found:
+        """The overall result."""
+        severities = {shortfall.severity for shortfall in self.shortfalls}
+        if Severity.FAILURE in severities:
             return Outcome.FAILED
-        return Outcome.REMARKS if Severity.REMARK in found else Outcome.PASSED
+        return Outcome.REMARKS if Severity.REMARK in severities else Outcome.PASSED
 
     @property
     def failures(self) -> tuple[Shortfall, ...]:
-        """What keeps the release from being made current."""
-        return tuple(one for one in self.shortfalls if one.severity is Severity.FAILURE)
+        """The violations that prevent publication."""
+        return tuple(shortfall for shortfall in self.shortfalls if shortfall.severity is Severity.FAILURE)

@@ -1,4 +1,4 @@
-"""Results: receipts of tasks, tracks and releases."""
+"""Results: receipts of tasks, tracks, and releases."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,18 +12,18 @@ from headend.core.timing import Grid
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """How loud a programme is in one layout, and what was made of it; of the whole programme, before coding.
+    """Loudness of a whole programme in one layout, before coding, and the gain that was applied.
 
     Attributes:
         layout: ``2.0`` or ``5.1``.
-        integrated_lufs: Integrated loudness, ITU-R BS.1770-4; None when nothing is above the gate of -70 LUFS.
+        integrated_lufs: Integrated loudness, ITU-R BS.1770-4; None if nothing exceeds the gate of -70 LUFS.
         range_lu: Loudness range, EBU Tech 3342.
         true_peak_dbtp: Highest true peak of any channel, ITU-R BS.1770-4, annex 2; None for digital silence.
         gain_db: The static gain that was applied.
-        limited: Whether peaks were held at the ceiling by a limiter.
-        result_lufs: Integrated loudness after the gain; None as above.
-        result_dbtp: True peak after gain and limiter; None as above.
-        dialnorm_db: What AC-3 and E-AC-3 streams say of their loudness: -31 to -1.
+        limited: Whether a limiter held peaks at the ceiling.
+        result_lufs: Integrated loudness after the gain; None like ``integrated_lufs``.
+        result_dbtp: True peak after gain and limiter; None like ``true_peak_dbtp``.
+        dialnorm_db: Loudness stated in AC-3 and E-AC-3 streams: -31 to -1.
     """
 
     layout: str
@@ -49,7 +49,7 @@ class Segment:
         size_bytes: Size of the object.
         sha256: Hex digest of the object.
         sync: Video only: for each sync frame, the offset of its ``moof`` in the segment and the length in bytes up to
-            the end of that frame. One range holds all that a trick-play client needs.
+            the end of that frame, so that one range has everything that trick play needs.
     """
 
     number: int
@@ -63,23 +63,23 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class EncodedTrack:
-    """What one task made of one track.
+    """A task's result for one track.
 
     Attributes:
-        rendition: The id of the rendition that the track is.
+        rendition: Id of the track's rendition.
         init_sha256: Hex digest of the init segment; the same in every chunk of a rendition.
-        init_bytes: Size of the init segment; 0 where a form has none.
+        init_bytes: Size of the init segment; 0 for formats without one.
         timescale: Ticks per second.
-        priming_samples: Audio: samples before the programme's first, which the init segment tells players to drop.
-        average_bps: Over the task's segments.
-        peak_bps: Of the segment with the highest rate.
+        priming_samples: Audio: samples before the programme's first, which players drop because of the init segment.
+        average_bps: Mean rate of the task's segments.
+        peak_bps: Rate of the segment with the highest rate.
         segments: In order.
         loudness: Audio: as measured and set.
         track: The track's id.
         window_bps: Video: the highest rate in any window of this part, see `headend.core.rates.windows`.
-        encoded_again: Video: numbers of the segments that came out above the cap, and were encoded again.
-        codec_string: RFC 6381, where the init segment is encrypted as a whole and can't tell; else empty.
-        later_inits: Hex digests of the init segments of later periods, whose size is that of the first.
+        encoded_again: Video: numbers of the segments that came out above the cap and were encoded again.
+        codec_string: RFC 6381, if the init segment is encrypted as a whole, so that it can't be read; else empty.
+        later_inits: Hex digests of the init segments of later periods, which have the size of the first.
     """
 
     rendition: str
@@ -100,21 +100,21 @@ class EncodedTrack:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one task has written so far; written after everything that it names.
+    """What one task has written so far; stored after everything that it lists.
 
     A task that is killed while it stores its segments leaves a receipt for the tracks that are complete.
 
     Attributes:
         task: The task's id.
         chunk: Number of the chunk that it has encoded.
-        tracks: One per track of the task, as far as all of its segments are stored.
-        attempt: Which attempt succeeded, from 1.
-        worker: Where it ran.
+        tracks: The task's tracks of which all segments are stored.
+        attempt: Number of the attempt that succeeded, from 1.
+        worker: Worker that ran it.
         cpu_s: CPU seconds of the child process.
         wall_s: Seconds from start to end.
         peak_memory_bytes: Peak resident memory of the child process.
-        decode_errors: How often the decoders complained, also of what lies before the chunk and is not used.
-        damage: What was concealed.
+        decode_errors: Number of errors from decoders, including those before the chunk, in frames that are not used.
+        damage: Damage that was concealed.
         submission: The `Order.submission` that it answers.
     """
 
@@ -138,23 +138,23 @@ Playable = TypeVar("Playable", VideoRendition, AudioRendition, TextRendition)
 
 @dataclass(frozen=True, slots=True)
 class Track(Generic[Rendition]):
-    """A rendition as it stands in the store, complete: all that a manifest says of it.
+    """A complete rendition in the store, with everything that manifests state about it.
 
     Attributes:
-        id: The track's id: that of the rendition, and a digest of all that decides its bytes.
-        rendition: What was asked for, with the labels that this release gives it.
+        id: The track's id: that of the rendition, and a digest of everything that determines its bytes.
+        rendition: Its rendition, with the labels of this release.
         codec_string: RFC 6381, from the init segment's sample entry.
-        init_bytes: Size of the init segment; 0 where a form has none.
+        init_bytes: Size of the init segment; 0 for formats without one.
         timescale: Ticks per second of the segments.
         priming_samples: Audio: samples before the programme's first, dropped by the init segment's edit list.
-        segments: All of them, in order.
+        segments: All segments, in order.
         loudness: Audio: as measured and set.
-        init_sha256: Hex digest of the init segment; that of nothing where a form has none.
-        damage: What was damaged in the master, and is concealed in this track.
-        kid: Id of the key that the track is encrypted with; empty for a clear track, such as text and thumbnails. The
-            release's `Protection` of the track's scheme has the key's name.
-        later_kids: Ids of its keys in later periods, where keys change.
-        later_inits: Hex digests of the init segments of these periods, whose size is that of the first.
+        init_sha256: Hex digest of the init segment; that of no data for formats without one.
+        damage: Damage in the master that this track conceals.
+        kid: Id of the track's key; empty for a clear track, such as text and thumbnails. The key's name is in the
+            release's `Protection` of the track's scheme.
+        later_kids: Ids of its keys in later periods.
+        later_inits: Hex digests of the init segments of later periods, which have the size of the first.
     """
 
     id: str
@@ -173,12 +173,12 @@ class Track(Generic[Rendition]):
 
     @property
     def kids(self) -> tuple[str, ...]:
-        """Ids of its keys, one for each period; empty for a clear track."""
+        """Ids of its keys, one per period; empty for a clear track."""
         return (self.kid, *self.later_kids) if self.kid else ()
 
     @property
     def inits_sha256(self) -> tuple[str, ...]:
-        """Hex digests of its init segments, one for each period; empty where a form has none."""
+        """Hex digests of its init segments, one per period; empty for formats without one."""
         return (self.init_sha256, *self.later_inits) if self.init_bytes else ()
 
     def segment_bps(self) -> tuple[float, ...]:
@@ -187,13 +187,13 @@ class Track(Generic[Rendition]):
 
     @property
     def average_bps(self) -> int:
-        """Bits of all segments over their duration, rounded up."""
+        """Mean rate of all segments, rounded up."""
         bits = 8 * sum(s.size_bytes for s in self.segments)
         return -(-bits * self.timescale // sum(s.duration_ticks for s in self.segments))
 
     @property
     def peak_bps(self) -> int:
-        """Rate of the segment with the highest, rounded up (RFC 8216, section 4.3.4.2)."""
+        """Rate of the segment with the highest rate, rounded up (RFC 8216, section 4.3.4.2)."""
         return max(-(-8 * s.size_bytes * self.timescale // s.duration_ticks) for s in self.segments)
 
     @property
@@ -204,15 +204,15 @@ class Track(Generic[Rendition]):
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Tracks of a release once more, in another scheme, for players that don't play the first one.
+    """The tracks of a release in another scheme, for players that don't support the first one.
 
-    The renditions are those of the first tracks, with the same ids. Text, thumbnails and poster are not copied.
+    The renditions and their ids are those of the first tracks. Text, thumbnails and poster are not copied.
 
     Attributes:
         protection: The scheme and its keys.
-        video: The video tracks that old devices decode, in the order of the first ones.
-        audio: The same of sound.
-        trick: The same of trick play; empty in ``aes-128``, where no byte range can be decrypted alone.
+        video: The video tracks that old devices decode, in the order of the first tracks.
+        audio: The same for sound.
+        trick: The same for trick play; empty for ``aes-128``, where byte ranges can't be decrypted on their own.
     """
 
     protection: Protection
@@ -227,8 +227,8 @@ class AudioFile:
 
     Attributes:
         track_index: Number of the programme in the title, see `AudioRendition`.
-        file: Where the sound came from.
-        stream: Its stream number there.
+        file: The file.
+        stream: Stream number of the sound in the file.
         start_s: The time in the file at which the picture starts.
     """
 
@@ -248,22 +248,22 @@ class Presentation:
 
     Attributes:
         title: Catalogue entry.
-        release: The id of the release; empty before its manifests are made, since they decide it.
-        grid: Where segments lie.
+        release: The release's id; empty before its manifests are made, since the id is derived from them.
+        grid: Segment boundaries.
         video: Video tracks, best first within a codec.
         audio: Audio tracks.
-        trick: Tracks of one picture for each GOP.
-        thumbnails: Sheets of thumbnails; None where there are none.
-        text: Tracks of text; programmes without a cue are left out.
-        damage: What was damaged or missing in the master, and is concealed here.
-        poster: Candidates for the picture that stands for the title; None where there are none.
-        light: What the master's numbers mean, which HDR tracks keep.
-        master: The file that it was made of; None in releases of before.
-        picture_stream: Number of the picture in it.
-        protection: How video, audio and trick tracks are encrypted; None for a clear title.
+        trick: Trick play tracks, with one picture per GOP.
+        thumbnails: Sheets of thumbnails; None if there are none.
+        text: Text tracks; programmes without cues are left out.
+        damage: Damage in the master, including missing frames, that is concealed here.
+        poster: Candidates for the poster; None if there are none.
+        light: The master's light values, which HDR tracks keep.
+        master: The file that it was made from; None in old releases.
+        picture_stream: Number of the picture in the master.
+        protection: Encryption of video, audio and trick play tracks; None for a clear title.
         copies: The same tracks in other schemes.
-        sound: How its sound was encoded; None in releases of before.
-        audio_files: Where programmes of sound come from that are not in the master.
+        sound: How the sound was encoded; None in old releases.
+        audio_files: Sources of sound programmes that are not in the master.
     """
 
     title: str
@@ -286,19 +286,19 @@ class Presentation:
 
     @property
     def all_tracks(self) -> tuple[AnyTrack, ...]:
-        """The tracks that players choose from: video, trick play, audio, text."""
+        """Tracks that players choose from: video, trick play, audio, text."""
         return (*self.video, *self.trick, *self.audio, *self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class TrackSummary:
-    """What a release's document tells people of a track beside what players need.
+    """Statistics of a track in a release's document.
 
     Attributes:
-        segments: How many there are.
-        size_bytes: Of all segments and the init segment.
-        average_bps: Bits of all segments over their duration.
-        peak_bps: Rate of the segment with the highest.
+        segments: Number of segments.
+        size_bytes: Size of all segments and the init segment.
+        average_bps: Mean rate of all segments.
+        peak_bps: Rate of the segment with the highest rate.
     """
 
     segments: int
@@ -309,15 +309,15 @@ class TrackSummary:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The document of a release, for people and tools; servers do without it.
+    """The description of a release, for people and tools; servers don't need it.
 
     Attributes:
-        presentation: All of it but the segments, which are in the tracks' indexes.
-        tracks: What there is of each track, by its id.
+        presentation: The presentation without its segments, which are in the tracks' indexes.
+        tracks: Statistics of each track, by id.
         created_at: UTC, ISO 8601.
-        submitted_at: When the request came that this release answers: UTC, ISO 8601.
-        reason: Why it was made, in a line.
-        software: The headend that wrote the manifests.
+        submitted_at: When its request was submitted: UTC, ISO 8601.
+        reason: Why it was made, in one line.
+        software: Version of headend that wrote the manifests.
     """
 
     presentation: Presentation
@@ -330,12 +330,12 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A release that is or was a title's current one.
+    """A release that is or was the title's current one.
 
     Attributes:
         release: Its id.
-        published_at: Since when: UTC, ISO 8601.
-        submitted_at: When the request came that it answers: UTC, ISO 8601.
+        published_at: When it was published: UTC, ISO 8601.
+        submitted_at: When its request was submitted: UTC, ISO 8601.
         until: When it was replaced or withdrawn; empty while it is current.
     """
 
@@ -351,9 +351,9 @@ class Current:
 
     Attributes:
         release: Its id; empty while the title is withdrawn.
-        published_at: When the pointer was moved: UTC, ISO 8601.
-        submitted_at: When the request came that moved it: UTC, ISO 8601. An older request does not move it any more.
-        history: What was current before, the latest first.
+        published_at: When the pointer was last changed: UTC, ISO 8601.
+        submitted_at: When the request for that change was submitted: UTC, ISO 8601. Older requests are ignored.
+        history: Releases that were current before, the latest first.
     """
 
     release: str

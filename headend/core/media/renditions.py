@@ -1,4 +1,4 @@
-"""Renditions: what is to be made of a master."""
+"""Renditions: what will be made from a master."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,20 +12,20 @@ class VideoRendition:
 
     Attributes:
         id: Such as ``avc-1080p-6000k``; unique in a release, safe as a path segment.
-        codec: One of the video codecs.
+        codec: A video codec.
         width_px: Width, even; pixels are square.
         height_px: Height, even.
         frame_rate: Frames per second.
-        rate_divisor: It keeps one frame of the grid in this many: 1, 2, or for trick play a GOP's frames.
-        average_bps: Rate that the ladder aims at.
-        cap_bps: The encoder's maximal rate.
+        rate_divisor: It keeps one frame of the grid in this many: 1, 2, or for trick play a GOP's number of frames.
+        average_bps: The ladder's target rate.
+        cap_bps: The encoder's maximum rate.
         buffer_bits: Size of the rate model's buffer.
-        crf: Constant rate factor, in the codec's own scale.
+        crf: Constant rate factor, on the codec's own scale.
         profile: The encoder's name of the profile, such as ``high`` or ``main10``.
-        level: The level as the standard writes it, such as ``4.0``.
+        level: The level as in the standard, such as ``4.0``.
         pixel_format: ``yuv420p`` or ``yuv420p10le``.
         video_range: SDR, or the master's own range.
-        default: Whether players should start here; true for exactly one rendition of a release.
+        default: Whether players should start with it; true for exactly one rendition of a release.
     """
 
     id: str
@@ -47,14 +47,14 @@ class VideoRendition:
 
 @dataclass(frozen=True, slots=True)
 class AudioRung:
-    """A step of a ladder's sound, of no particular title.
+    """A step of an audio ladder, independent of any title.
 
     Attributes:
-        codec: One of the audio codecs.
+        codec: An audio codec.
         layout: ``2.0`` or ``5.1``.
-        bit_rate_kbps: Rate asked of the encoder.
-        every_programme: Whether programmes beside the first get this rung too.
-        default: The rung that every programme has and that players start with.
+        bit_rate_kbps: Target rate.
+        every_programme: Whether programmes other than the first get this rung, too.
+        default: Whether every programme gets this rung and players start with it.
     """
 
     codec: Codec
@@ -65,18 +65,18 @@ class AudioRung:
 
     @property
     def id(self) -> str:
-        """Such as ``aac-2.0-128k``, before the language is known."""
+        """Such as ``aac-2.0-128k``; without the language."""
         return f"{self.codec}-{self.layout}-{self.bit_rate_kbps}k"
 
 
 @dataclass(frozen=True, slots=True)
 class AudioLadder:
-    """How the sound of a title is encoded. A release keeps it, so that sound that is added later gets the same.
+    """How the sound of a title is encoded. Releases store it, so that sound added later is encoded the same way.
 
     Attributes:
         rungs: The rungs that a programme may get.
-        loudness_lufs: Integrated loudness that every programme is brought to; None leaves it as it is.
-        compressed: Whether AC-3 and E-AC-3 sources are decoded with the dynamic range compression that they carry.
+        loudness_lufs: Target of every programme's integrated loudness; None leaves it unchanged.
+        compressed: Whether AC-3 and E-AC-3 sources are decoded with their dynamic range compression applied.
     """
 
     rungs: tuple[AudioRung, ...]
@@ -86,21 +86,21 @@ class AudioLadder:
 
 @dataclass(frozen=True, slots=True)
 class AudioRendition:
-    """A rung of a ladder applied to one programme of a title's sound.
+    """A rung of a ladder applied to one sound programme of a title.
 
     Attributes:
         id: Such as ``aac-2.0-128k-en``; unique in a release, safe as a path segment.
-        codec: One of the audio codecs.
+        codec: An audio codec.
         layout: ``2.0`` or ``5.1``.
-        channels: Number of channels, the LFE included.
-        bit_rate_bps: Rate asked of the encoder.
+        channels: Number of channels, including the LFE.
+        bit_rate_bps: Target rate.
         sample_rate_hz: Samples per second and channel.
         track_index: Stream number of the programme in the master.
         language: BCP 47 tag, or ``und``.
-        name: What players show, unique among the programmes of a release.
+        name: Its name in players, unique among the programmes of a release.
         roles: As in `AudioTrack`.
-        default: Whether this rung's programme is the one to play unasked.
-        coded_language: What the init segment states, if that is another language: labels can be changed, tracks can't.
+        default: Whether its programme plays by default.
+        coded_language: Language in the init segment, if it differs: labels can be changed, tracks can't.
     """
 
     id: str
@@ -119,14 +119,14 @@ class AudioRendition:
 
 @dataclass(frozen=True, slots=True)
 class Thumbnails:
-    """Small pictures of a title at even distances, row by row on sheets; each is a sync frame, as players can seek to.
+    """Small pictures of a title at even intervals, row by row on sheets. Each is a sync frame, so players can seek there.
 
     Attributes:
         tile_width_px: Width of each, even; pixels are square.
         tile_height_px: Height, even.
-        columns: Side by side on a sheet.
-        rows: One below another.
-        interval_frames: From one to the next, in frames of the grid; whole GOPs.
+        columns: Thumbnails per row of a sheet.
+        rows: Rows per sheet.
+        interval_frames: Distance of thumbnails, in frames of the grid; whole GOPs.
     """
 
     tile_width_px: int
@@ -137,32 +137,32 @@ class Thumbnails:
 
     @property
     def id(self) -> str:
-        """Thumbnails are one track of a title."""
+        """Id of the thumbnails, which are a single track of a title."""
         return "thumbnails"
 
     @property
     def sheet_tiles(self) -> int:
-        """Thumbnails on a sheet; the last one of a title may have fewer, and black for the rest."""
+        """Thumbnails per sheet; the last sheet of a title may have fewer, and is black in the rest."""
         return self.columns * self.rows
 
     @property
     def sheet_frames(self) -> int:
-        """Frames of the grid that a sheet stands for; a chunk begins with a sheet."""
+        """Frames of the grid that a sheet covers; chunks begin at sheet boundaries."""
         return self.sheet_tiles * self.interval_frames
 
     def sheet_numbers(self, first_frame: int, end_frame: int) -> tuple[int, ...]:
-        """Numbers, from 1, of the sheets for the frames of the grid from a sheet's first one, half-open."""
+        """Numbers, from 1, of the sheets for a half-open range of frames that begins at a sheet boundary."""
         return tuple(range(first_frame // self.sheet_frames + 1, -(-end_frame // self.sheet_frames) + 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Poster:
-    """Pictures of a title, of which the one that shows most stands for it.
+    """Candidates for a title's poster; the most detailed one is chosen.
 
     Attributes:
         width_px: Width, even; pixels are square.
         height_px: Height, even.
-        frames: The frames of the grid that are candidates, ascending.
+        frames: The candidates' frames on the grid, ascending.
     """
 
     width_px: int
@@ -171,25 +171,25 @@ class Poster:
 
     @property
     def id(self) -> str:
-        """The candidates are one track of a title."""
+        """Id of the candidates, which are a single track of a title."""
         return "poster"
 
     def numbers(self, first_frame: int, end_frame: int) -> tuple[int, ...]:
-        """Numbers, from 1, of the candidates among the frames of the grid, half-open."""
+        """Numbers, from 1, of the candidates in a half-open range of frames."""
         return tuple(n for n, frame in enumerate(self.frames, start=1) if first_frame <= frame < end_frame)
 
 
 @dataclass(frozen=True, slots=True)
 class TextRendition:
-    """One programme of a title's text in one of the forms that players take.
+    """A text programme of a title in one of the formats that players support.
 
     Attributes:
         id: Such as ``vtt-en-sdh``; unique in a release, safe as a path segment.
         codec: WebVTT as files or in MP4, or IMSC in MP4.
         programme: The number of its `TextTrack`.
         language: BCP 47 tag, or ``und``.
-        name: What players show, unique among the programmes of text of a release.
-        role: What it is for.
+        name: Its name in players, unique among the text programmes of a release.
+        role: Its purpose.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Channel layouts: which speaker each channel of a programme is for.
+"""Channel layouts: the speaker of each channel.
 
 Source: FFmpeg's names and orders (``ffmpeg -layouts``), after CTA-861 and ITU-R BS.2051.
 """
@@ -54,7 +54,7 @@ LAYOUTS: Mapping[str, tuple[str, ...]] = {
 """Speakers of each named layout, in the order of its channels."""
 
 ASSUMED: Mapping[int, str] = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-"""What channels without names are taken for, by their number: the orders of ITU-R BS.775 and SMPTE ST 428-12."""
+"""Assumed layout of unnamed channels, by their number: the orders of ITU-R BS.775 and SMPTE ST 428-12."""
 
 _LISTED = re.compile(r"(\d{1,3}) channels? \(([^()]+)\)")
 _AMBISONIC = re.compile(r"ambisonic (\d{1,2})(?:\+(.+))?")
@@ -62,28 +62,28 @@ _COUNTED = re.compile(r"(\d{1,3}) channels?")
 
 
 def named_speakers(layout: str) -> tuple[str, ...]:
-    """The speakers that a layout names, in the order of the channels; nothing where it names none.
+    """The speakers that a layout names, in the order of its channels; empty if it names none.
 
     Args:
-        layout: FFmpeg's name, such as ``5.1(side)``; or a list, such as ``6 channels (FL+FC+FR+BL+BR+LFE)``, for
-            channels in an order of their own.
+        layout: FFmpeg's name, such as ``5.1(side)``; or a list, such as ``6 channels (FL+FC+FR+BL+BR+LFE)``, for a
+            custom order of channels.
     """
-    if found := _LISTED.fullmatch(layout):
-        return tuple(name.partition("@")[0] for name in found[2].split("+"))
+    if listed := _LISTED.fullmatch(layout):
+        return tuple(name.partition("@")[0] for name in listed[2].split("+"))
     return LAYOUTS.get(layout, ())
 
 
 def channel_count(layout: str) -> int:
-    """How many channels a layout has; 0 where it does not say."""
+    """The number of channels of a layout; 0 if it is unknown."""
     if counted := _COUNTED.match(layout):
         return int(counted[1])
-    if sphere := _AMBISONIC.fullmatch(layout):
-        return (int(sphere[1]) + 1) ** 2 + len(LAYOUTS.get(sphere[2] or "", ()))
+    if ambisonic := _AMBISONIC.fullmatch(layout):
+        return (int(ambisonic[1]) + 1) ** 2 + len(LAYOUTS.get(ambisonic[2] or "", ()))
     return len(LAYOUTS.get(layout, ()))
 
 
 def holds_surround(speakers: tuple[str, ...]) -> bool:
-    """Whether channels make 5.1: left, right and centre, a pair of surrounds, and effects."""
+    """Whether the channels include 5.1: left, right, centre, LFE, and a pair of surrounds."""
     present = {*speakers}
     pair = {"SL", "SR"} <= present or {"BL", "BR"} <= present
     return pair and {"FL", "FR", "FC", "LFE"} <= present
