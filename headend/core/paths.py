@@ -1,4 +1,4 @@
-"""Paths in user input: expand ``~``."""
+"""Paths in user input: expands ``~``."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ from headend.core.errors import ConfigError
 
 
 def expanded(address: str) -> Path:
-    """A path with the home folder in place of a leading ``~/``, and absolute.
+    """An absolute path; a leading ``~/`` is replaced by the home folder.
 
-    ``~film.mov`` is a file of that name: a shell has put the folders of other users in already.
+    Names such as ``~film.mov`` are kept: the shell has already expanded other users' home folders.
 
     Raises:
-        ConfigError: The name can't be written down, as it is not in UTF-8.
+        ConfigError: The path is not valid UTF-8.
     """
     path = Path(address)
     path = (path.expanduser() if address == "~" or address.startswith("~/") else path).absolute()
@@ -21,10 +21,10 @@ def expanded(address: str) -> Path:
 
 
 def check_text(text: str) -> None:
-    """Refuse bytes that are no text: plans, manifests and logs could not hold them.
+    """Reject text that is not valid UTF-8, since plans, manifests and logs can't hold it.
 
     Raises:
-        ConfigError: It is not in UTF-8.
+        ConfigError: It is not valid UTF-8.
     """
     try:
         text.encode()

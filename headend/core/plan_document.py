@@ -1,13 +1,13 @@
-"""Plans to and from JSON; text that commands share is written once.
+"""Plans as JSON; the common parts of commands are stored once.
 
-A long film has thousands of tasks, whose commands differ in a few words: when a chunk begins and ends. So a plan's
-document has a table of commands, and a task names one of them and fills its places::
+A long film has thousands of tasks, whose commands differ only in a few values such as the start and end of a chunk. So
+a plan's document has a table of commands; each task refers to one of them and has its own values::
 
     "commands": [["ffmpeg", "-ss", ["", ""], "-i", "{master}", "-filter_complex", ["[0:0]trim=end_pts=", "[s0]"], …]],
     "tasks": [{"id": "…", "command": 0, "filled": ["150.150000", "4320:start_pts=3600"], …}]
 
-A word of a command is a text, or two texts between which a task puts one of its own; the first place gets the first
-text of ``filled``, and so on. All else is as `headend.core.documents` writes it.
+A word of a command is a string, or a pair of strings with a placeholder between them. Placeholders are filled with the
+values of ``filled``, in order. Everything else is as written by `headend.core.documents`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,10 +21,10 @@ from headend.core.media import EncodePlan, EncodeTask
 
 KIND = EncodePlan.__name__
 VERSION = 2
-"""Version 1 had every command written out."""
+"""In version 1, every command was written out."""
 
 Word = str | list[str]
-"""A word of a command: a text, or what stands before and behind a place."""
+"""A word of a command: a string, or the strings before and after a placeholder."""
 
 
 def as_plain(plan: EncodePlan) -> dict[str, Any]:
@@ -44,14 +44,14 @@ def write(plan: EncodePlan) -> bytes:
 
 
 def read(data: bytes, *, key: str = "plan") -> EncodePlan:
-    """Read a plan back.
+    """Parse a plan.
 
     Args:
         data: The document.
-        key: Where it came from, for the error.
+        key: The document's key, for errors.
 
     Raises:
-        StorageError: It is not JSON, no plan, of another version, or damaged.
+        StorageError: It is not JSON, not a plan, of another version, or damaged.
     """
     try:
         document = msgspec.json.decode(data)
@@ -78,49 +78,50 @@ def read(data: bytes, *, key: str = "plan") -> EncodePlan:
 
 
 def _commands(tasks: Sequence[EncodeTask]) -> tuple[list[list[Word]], list[tuple[int, list[str]]]]:
-    """The commands that tasks share, and for each task the number of its command and what fills its places."""
-    alike: dict[object, list[int]] = {}
+    """The commands that tasks share, and for each task its command's number and its values."""
+    similar: dict[object, list[int]] = {}
     for number, task in enumerate(tasks):
-        alike.setdefault((task.renditions, len(task.argv), task.argv[-1:]), []).append(number)
+        similar.setdefault((task.renditions, len(task.argv), task.argv[-1:]), []).append(number)
     commands: list[list[Word]] = []
     used: dict[int, tuple[int, list[str]]] = {}
-    for numbers in alike.values():
+    for numbers in similar.values():
         columns = [_word(column) for column in zip(*(tasks[number].argv for number in numbers), strict=True)]
-        places = [(at, len(word[0]), len(word[1])) for at, word in enumerate(columns) if isinstance(word, list)]
+        placeholders = [(at, len(word[0]), len(word[1])) for at, word in enumerate(columns) if isinstance(word, list)]
         for number in numbers:
             argv = tasks[number].argv
-            used[number] = len(commands), [argv[at][before : len(argv[at]) - behind] for at, before, behind in places]
+            values = [argv[at][before : len(argv[at]) - after] for at, before, after in placeholders]
+            used[number] = len(commands), values
         commands.append(columns)
     return commands, [used[number] for number in range(len(tasks))]
 
 
 def _word(words: Sequence[str]) -> Word:
-    """What words of several commands have in common."""
+    """The common part of a word in several commands."""
     if len(set(words)) == 1:
         return words[0]
-    before = _common(words)
-    behind = _common([word[len(before) :][::-1] for word in words])[::-1]
-    return [before, behind]
+    before = _common_prefix(words)
+    after = _common_prefix([word[len(before) :][::-1] for word in words])[::-1]
+    return [before, after]
 
 
-def _common(words: Sequence[str]) -> str:
-    """What all words begin with."""
+def _common_prefix(words: Sequence[str]) -> str:
     first, last = min(words), max(words)
-    differs = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    pairs = enumerate(zip(first, last, strict=False))
+    differs = next((at for at, (left, right) in pairs if left != right), len(first))
     return first[:differs]
 
 
-def _filled(command: Iterable[Word], filled: Iterable[str]) -> Iterator[str]:
-    """The words of a command, with its places filled; raises `ValueError` where these are more or fewer."""
-    left = iter(filled)
+def _filled(command: Iterable[Word], values: Iterable[str]) -> Iterator[str]:
+    """Fill a command's placeholders; raises `ValueError` if their number differs from that of ``values``."""
+    remaining = iter(values)
     for word in command:
         if isinstance(word, str):
             yield word
             continue
-        before, behind = word
-        text = next(left, None)
-        if text is None:
+        before, after = word
+        value = next(remaining, None)
+        if value is None:
             raise ValueError
-        yield f"{before}{text}{behind}"
-    if next(left, None) is not None:
+        yield f"{before}{value}{after}"
+    if next(remaining, None) is not None:
         raise ValueError

@@ -1,8 +1,8 @@
-"""The highest rate of a rendition: what its cap bounds.
+"""The highest rate of a rendition, which its cap limits.
 
-A cap says nothing about a single frame, since a sync frame is many times larger than the others. It bounds the bits of
-every window that is as long as a segment, or as the rate model's buffer where that is longer. Windows hold whole
-segments, as these are what players fetch. Pure: sizes and durations come in, rates go out.
+A cap does not apply to single frames, since a sync frame is many times larger than others. It limits the bits of every
+window that is as long as a segment, or as the rate model's buffer if that is longer. Windows consist of whole segments,
+as players fetch these. Pure functions from sizes and durations to rates.
 
 Source:
     RFC 8216, section 4.1: the peak is that of any contiguous run of segments of about the target duration.
@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 LIMIT = Fraction(11, 10)
-"""Highest rate in a window, as a multiple of the cap. Apple's HLS Authoring Specification allows a measured peak to
-exceed the stated one by as much."""
+"""Highest accepted rate in a window, as a multiple of the cap. Apple's HLS Authoring Specification allows a measured
+peak to exceed the stated one by this factor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How fast the bits of a rendition may come.
+    """The limit on a rendition's rate.
 
     Attributes:
-        cap_bps: The rendition's maximal rate, above 0.
+        cap_bps: The rendition's maximum rate, above 0.
         buffer_bits: Size of the rate model's buffer.
         segment_s: Nominal length of a segment.
     """
@@ -33,11 +33,11 @@ class Bound:
 
     @property
     def limit_bps(self) -> int:
-        """Highest rate that is accepted."""
+        """Highest accepted rate."""
         return int(self.cap_bps * LIMIT)
 
     def window_s(self, duration_s: Fraction) -> Fraction:
-        """Length of the windows of a rendition that lasts ``duration_s``; a short one is less than a segment."""
+        """Length of windows in a rendition that lasts ``duration_s``, which may be shorter than a segment."""
         return max(min(self.segment_s, duration_s), Fraction(self.buffer_bits, self.cap_bps))
 
 
@@ -47,8 +47,8 @@ class Window:
 
     Attributes:
         first: Index of its first segment.
-        end: Index behind its last one.
-        rate_bps: Its bits over its duration, rounded up.
+        end: Index after its last one.
+        rate_bps: Its bits divided by its duration, rounded up.
     """
 
     first: int
@@ -67,19 +67,20 @@ def windows(
 ) -> Iterator[Window]:
     """Find the rate of every window: the shortest run that ends with each segment and is long enough.
 
-    A part of a rendition is judged by its own segments alone. Where the rendition goes on before or behind it, shorter
-    runs at that side are windows too. So if each part of a rendition stays below a limit, the whole does.
+    A part of a rendition is judged by its own segments only. If the rendition continues before or after it, shorter
+    runs on that side count as windows, too. So if every part of a rendition stays below a limit, the whole rendition
+    does.
 
     Args:
-        sizes_bytes: Of consecutive segments; at least one.
-        durations_ticks: Of the same segments, each above 0.
+        sizes_bytes: Sizes of consecutive segments; at least one.
+        durations_ticks: Durations of these segments, each above 0.
         ticks_per_second: The unit of the durations.
-        bound: What makes a window long enough.
+        bound: Determines the length of windows.
         begins: Whether the rendition begins with the first of these segments.
         ends: Whether it ends with the last.
 
     Yields:
-        Windows by their ends, then shorter runs at the open sides.
+        Windows in the order of their ends, then shorter runs on the open sides.
     """
     count, total_ticks = len(sizes_bytes), sum(durations_ticks)
     whole = begins and ends
@@ -91,7 +92,7 @@ def windows(
         return Window(first, end, -(-(bits * ticks_per_second * ticks.denominator) // ticks.numerator))
 
     if whole and total_ticks < window_ticks:
-        # Nothing comes before or behind: the buffer has as long as it lasts.
+        # The rendition is shorter than a window, so the buffer drains for a whole window.
         yield rate(0, count, window_ticks)
         return
     first, ticks = 0, 0
@@ -117,41 +118,40 @@ def worst_bps(sizes_bytes: Sequence[int], durations_ticks: Sequence[int], ticks_
 
 
 def shrinking(
-    found: Iterable[Window],
+    candidates: Iterable[Window],
     sizes_bytes: Sequence[int],
     durations_ticks: Sequence[int],
     ticks_per_second: int,
     bound: Bound,
 ) -> dict[int, Fraction]:
-    """Say which segments have to become smaller, and by how much.
+    """Determine which segments must become smaller, and by how much.
 
-    Of a window above the limit, those shrink whose own rate is above the cap. Others would lose detail for the sake of
-    a neighbour.
+    In a window above the limit, segments whose own rate is above the cap must shrink. Others would lose detail because
+    of a neighbour.
 
     Args:
-        found: All windows of a rendition or of a part of it.
-        sizes_bytes: Of its segments.
-        durations_ticks: Of the same segments.
+        candidates: All windows of a rendition or of a part of it.
+        sizes_bytes: Sizes of its segments.
+        durations_ticks: Durations of these segments.
         ticks_per_second: The unit of the durations.
-        bound: What it must keep.
+        bound: The limit.
 
     Returns:
-        For the index of each segment that has to shrink, the factor below 1 on its size that brings all its windows
-        down to the cap.
+        By segment index, the factor below 1 on the segment's size that brings all its windows down to the cap.
     """
     factors: dict[int, Fraction] = {}
-    for window in found:
+    for window in candidates:
         if window.rate_bps <= bound.limit_bps:
             continue
-        places = range(window.first, window.end)
+        indices = range(window.first, window.end)
         large = [
-            place
-            for place in places
-            if 8 * sizes_bytes[place] * ticks_per_second > bound.cap_bps * durations_ticks[place]
+            index
+            for index in indices
+            if 8 * sizes_bytes[index] * ticks_per_second > bound.cap_bps * durations_ticks[index]
         ]
-        large_bytes = sum(sizes_bytes[place] for place in large)
-        whole_bytes = sum(sizes_bytes[place] for place in places)
-        room_bytes = whole_bytes * Fraction(bound.cap_bps, window.rate_bps) - (whole_bytes - large_bytes)
-        for place in large:
-            factors[place] = min(room_bytes / large_bytes, factors.get(place, Fraction(1)))
+        large_bytes = sum(sizes_bytes[index] for index in large)
+        total_bytes = sum(sizes_bytes[index] for index in indices)
+        allowed_bytes = total_bytes * Fraction(bound.cap_bps, window.rate_bps) - (total_bytes - large_bytes)
+        for index in large:
+            factors[index] = min(allowed_bytes / large_bytes, factors.get(index, Fraction(1)))
     return factors

@@ -1,8 +1,8 @@
 """Records of failed attempts at tasks.
 
-A worker puts it on record when it begins a run of a task, and removes that when the run is done. So a run that nobody
-could tell the end of, because the worker, the scheduler or the dispatcher was killed, is found and becomes an attempt
-that was lost: a task is never encoded more often than its attempts say.
+A worker stores a record when a run of a task begins, and removes it when the run succeeds. If the worker, the scheduler
+or the dispatcher is killed, the record stays and is turned into a lost attempt. So a task never runs more often than
+its number of attempts allows.
 """
 
 import re
@@ -16,7 +16,7 @@ from headend.core.errors import HeadendError, ObjectMissing
 from headend.core.storage import Store
 from headend.core.storage.masters import redact
 
-LOST = "it did not come to its end: its job was stopped, or the worker, scheduler or dispatcher was killed"
+LOST = "it did not finish: its job was stopped, or the worker, scheduler or dispatcher was killed"
 """The error of a run whose end is unknown."""
 BEGUN_SUFFIX = layout.begun("", "").rpartition("/")[2]
 _BEGUN = re.compile(rf"(.+)-[0-9]+-[0-9a-f]{{8}}{re.escape(BEGUN_SUFFIX)}")
@@ -24,16 +24,16 @@ _BEGUN = re.compile(rf"(.+)-[0-9]+-[0-9a-f]{{8}}{re.escape(BEGUN_SUFFIX)}")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One failed attempt at a task, with what a person needs to understand it; or one that has begun.
+    """A failed attempt at a task, with what a person needs to understand it; or a run that has begun.
 
     Attributes:
         task: The task's id.
         number: From 1, over all runs of the job.
-        worker: Where it ran; empty if that is not known.
+        worker: Worker that ran it; empty if unknown.
         at: When it failed or began: UTC, ISO 8601.
-        error: The error's line; empty for one that has begun.
-        argv: The command, as far as there was one.
-        stderr: The end of what the command said.
+        error: The error message; empty for a run that has begun.
+        argv: The command, if there was one.
+        stderr: The end of the command's standard error.
     """
 
     task: str
@@ -59,58 +59,58 @@ def attempt_of(task: str, number: int, error: HeadendError) -> Attempt:
 
 
 def write_attempt(store: Store, title: str, attempt: Attempt) -> None:
-    """Put a failed attempt on record, without the secrets that its texts may hold.
+    """Record a failed attempt, without secrets in its texts.
 
-    It takes the next number that is free: earlier runs of the job may have left records. Runs of the task that have
-    begun are at their end: the latest on this worker is this one, and others were lost.
+    The record gets the next free number, since earlier runs of the job may have left records. All runs of the task that
+    have begun are over: the latest one on this worker is this attempt, the others were lost.
 
     Raises:
-        StorageError: The store does not take it.
+        StorageError: The store rejects it.
     """
     begun = _begun(store, title, attempt.task)
-    # One that was killed before it began leaves nothing.
+    # A run that was killed before it began has left no record.
     this = begun[-1:] if begun and begun[-1][0].worker == attempt.worker else []
-    _bury(store, title, begun[: len(begun) - len(this)])
+    _record_lost(store, title, begun[: len(begun) - len(this)])
     _write(store, title, attempt)
     for _, key in this:
         store.delete(key)
 
 
 def begin(store: Store, title: str, run: str, attempt: Attempt) -> None:
-    """Put it on record that a run of a task begins; raises `StorageError` if the store does not take it."""
+    """Record that a run of a task begins; raises `StorageError` if the store rejects it."""
     store.put(layout.begun(title, run), documents.write(attempt))
 
 
 def end(store: Store, title: str, run: str) -> None:
-    """A run is done: nothing of it stays on record."""
+    """Remove the record of a run that has succeeded."""
     store.delete(layout.begun(title, run))
 
 
 def settle(store: Store, title: str) -> None:
-    """Put it on record that runs were lost, when none of the title goes on: those that have begun and not ended.
+    """Record runs that have begun as lost. No run of the title may be active.
 
     Raises:
         StorageError: The store fails.
     """
-    _bury(store, title, _begun(store, title))
+    _record_lost(store, title, _begun(store, title))
 
 
-def _bury(store: Store, title: str, lost: Sequence[tuple[Attempt, str]]) -> None:
+def _record_lost(store: Store, title: str, lost: Sequence[tuple[Attempt, str]]) -> None:
     for attempt, key in lost:
         _write(store, title, replace(attempt, error=LOST))
         store.delete(key)
 
 
 def _begun(store: Store, title: str, task: str | None = None) -> list[tuple[Attempt, str]]:
-    """Runs that have begun, in their order, with their keys."""
+    """Runs that have begun, in order, with their keys."""
     prefix = layout.attempts(title)
-    found = []
+    runs = []
     for info in store.list(f"{prefix}{task}-" if task else prefix):
         name = _BEGUN.fullmatch(info.key[len(prefix) :])
         if name and task in (None, name[1]):
-            with suppress(ObjectMissing):  # it has ended a moment ago
-                found.append((info.modified, documents.read(Attempt, store.get(info.key), key=info.key), info.key))
-    return [(attempt, key) for _, attempt, key in sorted(found, key=lambda one: (one[0], one[2]))]
+            with suppress(ObjectMissing):  # it has just ended
+                runs.append((info.modified, documents.read(Attempt, store.get(info.key), key=info.key), info.key))
+    return [(attempt, key) for _, attempt, key in sorted(runs, key=lambda run: (run[0], run[2]))]
 
 
 def _write(store: Store, title: str, attempt: Attempt) -> None:
@@ -125,11 +125,11 @@ def _write(store: Store, title: str, attempt: Attempt) -> None:
 
 
 def attempts(store: Store, title: str) -> tuple[Attempt, ...]:
-    """Read all failed attempts on record for a title, by task and number.
+    """Read all failed attempts of a title, by task and number.
 
     Raises:
         StorageError: The store can't be read, or a record is damaged.
     """
     keys = [key for key in store.keys(layout.attempts(title)) if not key.endswith(BEGUN_SUFFIX)]
-    found = (documents.read(Attempt, store.get(key), key=key) for key in keys)
-    return tuple(sorted(found, key=lambda attempt: (attempt.task, attempt.number)))
+    records = (documents.read(Attempt, store.get(key), key=key) for key in keys)
+    return tuple(sorted(records, key=lambda attempt: (attempt.task, attempt.number)))

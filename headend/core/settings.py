@@ -1,6 +1,6 @@
 """Settings from users and the environment, as frozen types with their defaults.
 
-Credentials are not here: S3's come from the usual AWS chain, on each machine from its own environment.
+Credentials are not included: S3's come from the usual AWS chain, on each machine from its own environment.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ DEFAULT_LADDER = "studio"
 DEFAULT_LOUDNESS_LUFS = -24
 """Integrated loudness of long-form programmes: ATSC A/85."""
 DEFAULT_MOST_SOUND_GAP_S = Fraction(1, 2)
-"""A longer hole in the sound is heard as a fault, which a person should decide about."""
+"""Longer gaps in the sound are audible faults, and need a person's decision."""
 ATTEMPTS = 3
 """How often a task is tried before the job fails."""
-COPIED_CODECS = tuple(one.codec for one in media_codecs() if one.in_cenc_copy)
+COPIED_CODECS = tuple(codec.codec for codec in media_codecs() if codec.in_cenc_copy)
 """Codecs of the devices that can't decrypt ``cbcs``."""
 DEFAULT_STORE_PATIENCE_S = 900.0
 """How long a job waits for a store that can't be reached."""
@@ -28,12 +28,12 @@ DEFAULT_WAIT_FOR_WORKERS_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where objects live.
+    """Address of the store, and behaviour if it can't be reached.
 
     Attributes:
         url: A path, or ``s3://bucket/prefix``.
         endpoint_url: S3 endpoint; None for the SDK's own choice (``AWS_ENDPOINT_URL``, then AWS).
-        patience_s: How long a request is repeated while the store can't be reached; 0 fails at once.
+        patience_s: How long requests are retried while the store can't be reached; 0 fails at once.
     """
 
     url: str = DEFAULT_STORE
@@ -43,7 +43,7 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class KeySettings:
-    """Where content keys come from; each worker opens it by itself, so that no key travels.
+    """Source of content keys; each worker opens it by itself, so that keys never cross the network with tasks.
 
     Attributes:
         address: A file, ``env:NAME``, ``cpix:FILE`` or ``speke+https://HOST/PATH``.
@@ -56,18 +56,18 @@ class KeySettings:
 
 @dataclass(frozen=True, slots=True)
 class ProtectionSettings:
-    """How a title is encrypted.
+    """Encryption of a title.
 
     Attributes:
-        schemes: The scheme of the release's tracks, and those of further copies.
-        keys: Where keys come from.
-        one_key: Whether one key opens all; otherwise sound, SD, HD and UHD each have their own.
-        epoch: Counts the times that the title was given new keys, from 1.
-        systems: DRM systems that manifests address, by their names.
-        copied_codecs: What the copy in ``cenc`` has, as far as the title has it.
-        lead_s: Seconds at the start that stay in the clear.
-        rotate_s: Seconds after which keys change; 0 keeps them.
-        hdcp: Whether HLS says which variants need a protected output.
+        schemes: The scheme of the release's tracks, and those of additional copies.
+        keys: Source of keys.
+        one_key: Whether all tracks share one key; otherwise sound, SD, HD and UHD each have their own.
+        epoch: How many times the title has been given new keys, from 1.
+        systems: Names of the DRM systems in manifests.
+        copied_codecs: Codecs of the copy in ``cenc``, as far as the title has them.
+        lead_s: Clear lead: seconds at the start that are not encrypted.
+        rotate_s: Seconds after which keys change; 0 for never.
+        hdcp: Whether HLS states which variants need a protected output.
     """
 
     schemes: tuple[Scheme, ...]
@@ -83,12 +83,12 @@ class ProtectionSettings:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How unevenly a master's frames may be spaced before it is refused.
+    """Limits on irregular frame timing, beyond which a master is rejected.
 
     Attributes:
-        dropped_percent: Of the master's frames, how many may be lost to the viewer.
-        repeated_percent: Of the title's frames, how many may be repeats: many in a recorded screen, nearly all of a
-            still.
+        dropped_percent: Largest share of the master's frames that may be dropped.
+        repeated_percent: Largest share of the title's frames that may be repeats: many in screen recordings, nearly all
+            in stills.
     """
 
     dropped_percent: float = 20.0
@@ -99,7 +99,7 @@ DEFAULT_LIMITS = Limits()
 
 
 class Cropping(StrEnum):
-    """What becomes of black bars in a master's picture."""
+    """How to treat black bars in a master's picture."""
 
     NONE = "none"
     AUTO = "auto"
@@ -107,11 +107,11 @@ class Cropping(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PictureChoice:
-    """Which picture a person picks from a master that has several.
+    """The user's choice among several pictures of a master.
 
     Attributes:
         program: Number of a program of a transport stream; None for the picture's own.
-        video: Stream number of the picture; None for the one that the master marks, else the first.
+        video: Stream number of the picture; None for the master's default, else the first.
     """
 
     program: int | None = None
@@ -120,7 +120,7 @@ class PictureChoice:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One channel of a stream of sound.
+    """One channel of a sound stream.
 
     Attributes:
         stream: Stream number in the master.
@@ -136,14 +136,14 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class AudioChoice:
-    """A programme of sound that a person picks from a master, and what is to be said of it.
+    """A sound programme that the user selects from a master, with its labels.
 
     Attributes:
         streams: Stream numbers in the master, or single channels of streams. Several are joined, channel after channel:
             two make stereo (L R), six 5.1 (L R C LFE Ls Rs), eight 7.1 (L R C LFE, then both pairs of surrounds).
         language: BCP 47 tag; None keeps the master's.
-        role: What the programme is for; None keeps what the master says.
-        name: What players show; None keeps the master's title.
+        role: Its purpose; None keeps the master's.
+        name: Its name in players; None keeps the master's title.
     """
 
     streams: tuple[int | Channel, ...]
@@ -154,7 +154,7 @@ class AudioChoice:
 
 @dataclass(frozen=True, slots=True)
 class AudioFileChoice:
-    """A file whose sound a person adds to a published title; the rest as in `AudioChoice`.
+    """A file with sound that the user adds to a published title; other fields as in `AudioChoice`.
 
     Attributes:
         source: A file's path or ``s3://bucket/key``.
@@ -168,18 +168,18 @@ class AudioFileChoice:
 
 
 CAPTIONS = "captions"
-"""What people call CEA-608 captions in the picture, where others are stream numbers."""
+"""Name of CEA-608 captions in the picture, in place of a stream number."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextChoice:
-    """A programme of text that a person adds to a master, or says more of.
+    """A text programme that the user adds to a master, or labels of one in the master.
 
     Attributes:
         source: A file's path or ``s3://bucket/key``; or a stream number of the master, or `CAPTIONS`.
         language: BCP 47 tag; None keeps the master's.
-        role: What it is for; None keeps what the master says.
-        name: What players show; None keeps the master's title.
+        role: Its purpose; None keeps the master's.
+        name: Its name in players; None keeps the master's title.
     """
 
     source: str
@@ -189,16 +189,16 @@ class TextChoice:
 
     @property
     def is_sidecar(self) -> bool:
-        """Whether it is a file beside the master."""
+        """Whether it is a sidecar file."""
         return self.source != CAPTIONS and not self.source.isdecimal()
 
 
 SubtitleOffset = Fraction | None
-"""Seconds that are added to the times of sidecars; None takes off whole hours where that puts them on the film."""
+"""Seconds to add to the times of sidecars; None subtracts whole hours if that makes them match the film."""
 
 
 class Fit(StrEnum):
-    """How the rungs of a ladder are placed for a master."""
+    """How a ladder's rungs are chosen for a master."""
 
     FIXED = "fixed"
     PER_TITLE = "per-title"
@@ -206,12 +206,12 @@ class Fit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What is wanted of a ladder that is fitted to one title.
+    """Targets for a ladder that is fitted to one title.
 
     Attributes:
-        renditions: SDR renditions of picture in all; None for as many as the pattern gives.
-        top_vmaf: VMAF of each codec's highest rung: more bits are not seen any more.
-        analysis_share: What the analysis may take, as a share of the encode's CPU.
+        renditions: Total number of SDR video renditions; None for as many as the pattern has.
+        top_vmaf: VMAF of each codec's highest rung; more bits would make no visible difference.
+        analysis_share: Largest CPU time of the analysis, as a share of the encode's.
     """
 
     renditions: int | None = None
@@ -221,28 +221,27 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class EncodeSettings:
-    """What a person may choose of an encode.
+    """User settings of an encode.
 
     Attributes:
-        segment_s: Wanted length of a segment.
-        chunk_s: Wanted length of a chunk.
+        segment_s: Desired length of a segment.
+        chunk_s: Desired length of a chunk.
         effort: How much work the encoders do.
         limits: How many frames of a master may be dropped and repeated.
-        crop: The part of the master's picture to keep, or whether to look for black bars.
-        audio: The programmes of sound to make, the first one first; empty for all that the master has.
-        loudness_lufs: Integrated loudness that every programme is brought to; None leaves it as it is.
-        thumbnails: Whether thumbnails and a rendition for trick play are made.
-        text: Files of text beside the master, and what is to be said of text in it.
-        embedded_text: What is taken of the master's own text: stream numbers and `CAPTIONS`; None for all.
-        picture: Which picture is encoded, and so which program of a transport stream.
-        compressed: Whether the dynamic range compression that AC-3 and E-AC-3 carry is applied to them.
-        subtitle_offset: Seconds that are added to the times of sidecars; None takes off whole hours where that helps.
-        most_sound_gap_s: A master is refused if its sound has a longer hole in one place, or more than twice as much in
-            all; shorter ones are filled with silence.
-        allow_damaged: Whether what can't be decoded of the master is concealed and put on record; otherwise the job
-            fails of it.
-        floor_vmaf: Score below which no segment of an SDR rendition is left as it is: its chunk is encoded once more,
-            with a lower constant rate factor. None for no floor.
+        crop: The part of the master's picture to keep, or whether to detect black bars.
+        audio: Sound programmes to encode, the first one as default; empty for all of the master's.
+        loudness_lufs: Target of every programme's integrated loudness; None leaves it unchanged.
+        thumbnails: Whether to make thumbnails and a trick play rendition.
+        text: Sidecar files, and labels of text in the master.
+        embedded_text: Text of the master to use: stream numbers and `CAPTIONS`; None for all.
+        picture: The picture to encode, and thereby the program of a transport stream.
+        compressed: Whether to apply the dynamic range compression of AC-3 and E-AC-3 sources.
+        subtitle_offset: Seconds to add to the times of sidecars; None subtracts whole hours if that makes them match.
+        most_sound_gap_s: A master is rejected if its sound has a longer gap, or gaps of more than twice as much in
+            total; shorter ones are filled with silence.
+        allow_damaged: Whether to conceal and record damage in the master; otherwise damage fails the job.
+        floor_vmaf: Quality floor: if a segment of an SDR rendition scores lower, its chunk is encoded once more with a
+            lower constant rate factor. None for no floor.
     """
 
     segment_s: Fraction = Fraction(6)
@@ -265,13 +264,13 @@ class EncodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """Where tasks run.
+    """The cluster that runs tasks.
 
     Attributes:
         scheduler: Address of a running Dask scheduler, such as ``tcp://10.0.0.5:8786``; None starts a local cluster.
-        workers: Processes of the local cluster; None takes one per core.
-        scratch: Folder for the scratch files of the local cluster; None for the current one's.
-        wait_for_workers_s: How long a job waits for a cluster that has no worker for it.
+        workers: Number of processes of the local cluster; None for one per core.
+        scratch: Folder for the local cluster's scratch files; None for the current folder.
+        wait_for_workers_s: How long a job waits for a cluster that has no suitable worker.
     """
 
     scheduler: str | None = None

@@ -207,7 +207,7 @@ class TestStore:
         assert path.exists()
 
     def test_a_file_that_is_gone_is_not_a_missing_object(self, store: Store, tmp_path: Path) -> None:
-        with pytest.raises(StorageError, match=r"gone\.mp4 was to be stored") as caught:
+        with pytest.raises(StorageError, match=r"gone\.mp4 can't be read, so it can't be stored") as caught:
             store.put_file("film/whole.mp4", tmp_path / "gone.mp4")
         assert not isinstance(caught.value, ObjectMissing)
 

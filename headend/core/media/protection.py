@@ -32,7 +32,7 @@ _KID = re.compile(r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-
 SD_PIXELS = 1024 * 576
 HD_PIXELS = 1920 * 1080
 MOST_PERIODS = 16
-"""Most periods of a key rotation: init segments list the keys of all classes and periods, and a licence has up to 64."""
+"""Most periods of a key rotation: init segments list the keys of all classes and periods; a licence has up to 64."""
 
 
 @dataclass(frozen=True, slots=True)

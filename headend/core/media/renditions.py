@@ -119,7 +119,7 @@ class AudioRendition:
 
 @dataclass(frozen=True, slots=True)
 class Thumbnails:
-    """Small pictures of a title at even intervals, row by row on sheets. Each is a sync frame, so players can seek there.
+    """Small pictures of a title at even intervals, row by row on sheets. Each shows a sync frame, for exact seeking.
 
     Attributes:
         tile_width_px: Width of each, even; pixels are square.

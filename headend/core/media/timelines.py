@@ -1,4 +1,4 @@
-"""Timelines of a master's streams: gaps, jumps, and parameters that change on the way."""
+"""Timelines of a master's streams: gaps, overlaps, drift, and changes of parameters."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from itertools import pairwise
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of a stream whose packets follow each other without a break, in seconds of the master's clock.
+    """A range of a stream without interruptions, in seconds of the master's clock.
 
     Attributes:
-        start_s: When its first packet starts.
-        end_s: When its last packet ends.
+        start_s: Start of its first packet.
+        end_s: End of its last packet.
     """
 
     start_s: Fraction
@@ -21,12 +21,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A place at which the parameters of a stream change.
+    """A change of a stream's parameters.
 
     Attributes:
-        at_s: When, by the master's clock.
-        before: What they were, in words.
-        after: What they are from there on.
+        at_s: Its time on the master's clock.
+        before: The parameters before it, for display.
+        after: The parameters after it, for display.
     """
 
     at_s: Fraction
@@ -36,13 +36,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """How the time of a stream of sound runs, by its time stamps.
+    """The timeline of a sound stream, from its timestamps.
 
     Attributes:
-        spans: In the order of the file. Each starts after the one before ends (a gap) or before that (an overlap).
-        drift_s: How much longer the stream is by its time stamps than by the number of its samples, gaps and overlaps
-            aside, where that is most; negative where it is shorter, 0 where that is too little to hear or not known.
-        changes: Where channels or sample rate change.
+        spans: In file order. Each starts after the end of the one before (a gap) or before it (an overlap).
+        drift_s: Largest difference between the duration from timestamps and from the number of samples, without gaps
+            and overlaps. Negative if the timestamps give less; 0 if it is inaudible or unknown.
+        changes: Changes of channels or sample rate.
     """
 
     spans: tuple[Span, ...]
@@ -51,13 +51,13 @@ class Timeline:
 
     @property
     def even(self) -> bool:
-        """Whether counting samples gives the same times as the time stamps."""
+        """Whether counting samples gives the same times as the timestamps."""
         return len(self.spans) < 2 and not self.drift_s
 
     def gaps(self) -> Iterator[Span]:
-        """Stretches for which there is no sound."""
+        """Ranges without sound."""
         return (Span(a.end_s, b.start_s) for a, b in pairwise(self.spans) if b.start_s > a.end_s)
 
     def overlaps(self) -> Iterator[Span]:
-        """Stretches for which there is sound twice."""
+        """Ranges that the sound covers twice."""
         return (Span(b.start_s, a.end_s) for a, b in pairwise(self.spans) if b.start_s < a.end_s)

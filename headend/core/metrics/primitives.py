@@ -1,7 +1,7 @@
 """Counters and histograms as plain numbers.
 
-All counting of a server happens on one event loop, so it needs none of the locks of prometheus_client's own counters,
-which cost up to a tenth of a small response. Labels must be few and fixed: never a title, a path or an address.
+A server counts everything on one event loop, so it doesn't need the locks of prometheus_client's own counters, which
+cost up to a tenth of a small response. Labels must be few and fixed: never a title, a path or an address.
 """
 
 from bisect import bisect_left
@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 
 class CounterValue:
-    """A counter for one set of label values; hold on to it where counting is frequent.
+    """A counter for one set of label values; keep a reference to it on hot paths.
 
     Attributes:
         value: The count.
@@ -27,27 +27,27 @@ class CounterValue:
 
 
 class Counter(Collector):
-    """A number that goes up, by label values."""
+    """A counter with labels."""
 
     def __init__(self, name: str, help: str, label_names: tuple[str, ...] = ()) -> None:
         self._name, self._help, self._label_names = name, help, label_names
         self._values: dict[tuple[str, ...], CounterValue] = {}
         if not label_names:
-            self.labels()  # so that it is exported before it counts
+            self.labels()  # so that it is exported before it is first incremented
 
     def labels(self, *values: str) -> CounterValue:
         """The counter for these label values."""
-        found = self._values.get(values)
-        if found is None:
-            found = self._values[values] = CounterValue()
-        return found
+        counter = self._values.get(values)
+        if counter is None:
+            counter = self._values[values] = CounterValue()
+        return counter
 
     def inc(self, *values: str) -> None:
-        """Count one."""
+        """Add one."""
         self.labels(*values).value += 1
 
     def collect(self) -> Iterable[Metric]:
-        """Export the numbers."""
+        """Export the counts."""
         family = CounterMetricFamily(self._name, self._help, labels=self._label_names)
         for values, counter in self._values.items():
             family.add_metric(values, counter.value)
@@ -75,7 +75,7 @@ class HistogramValue:
 
 
 class Histogram(Collector):
-    """A distribution of values, by label values."""
+    """A histogram with labels."""
 
     def __init__(self, name: str, help: str, bounds: tuple[float, ...], label_names: tuple[str, ...] = ()) -> None:
         self._name, self._help, self._label_names, self._bounds = name, help, label_names, bounds
@@ -83,13 +83,13 @@ class Histogram(Collector):
 
     def labels(self, *values: str) -> HistogramValue:
         """The histogram for these label values."""
-        found = self._values.get(values)
-        if found is None:
-            found = self._values[values] = HistogramValue(self._bounds)
-        return found
+        histogram = self._values.get(values)
+        if histogram is None:
+            histogram = self._values[values] = HistogramValue(self._bounds)
+        return histogram
 
     def collect(self) -> Iterable[Metric]:
-        """Export the numbers; each bucket includes those below it."""
+        """Export the counts; each bucket includes those below it."""
         family = HistogramMetricFamily(self._name, self._help, labels=self._label_names)
         names = [*map(str, self._bounds), "+Inf"]
         for values, histogram in self._values.items():
@@ -123,7 +123,7 @@ class Registry:
         return histogram
 
     def gauge(self, name: str, help: str, value: Callable[[], float]) -> None:
-        """Export a number that is read when somebody asks."""
+        """Export a number that is computed at each scrape."""
         Gauge(f"{self._prefix}_{name}", help, registry=self._registry).set_function(value)
 
     def exposition(self) -> bytes:

@@ -1,7 +1,7 @@
-"""One exposition for all worker processes of a server; any of them can answer.
+"""One exposition for all worker processes of a server; any of them can serve it.
 
-Each process exposes its own metrics at a Unix socket that only this user reaches. Samples keep a label that names the
-worker: when a process dies its counters start anew, which Prometheus handles only per time series.
+Each process exposes its own metrics at a Unix socket that only this user can access. Samples get a label that names the
+worker: counters of a restarted process begin at 0, which Prometheus handles only per time series.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ from prometheus_client.registry import Collector
 from headend.core.metrics.primitives import Registry
 
 WAIT_S = 1.0
-"""How long a worker may take to answer; one that is being replaced does not answer."""
+"""How long a worker may take to answer; a worker that is being replaced doesn't answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerIndex:
-    """Which of a server's worker processes one is.
+    """Identifies one of a server's worker processes.
 
     Attributes:
-        number: From 0; a replacement has the same number.
-        count: How many workers there are.
-        folder: Where they meet; None for a single worker.
+        number: From 0; a replacement keeps the number.
+        count: Number of workers.
+        folder: Folder of their sockets; None for a single worker.
     """
 
     number: int = 0
@@ -35,7 +35,7 @@ class WorkerIndex:
     folder: Path | None = None
 
     def socket_path(self, number: int) -> Path:
-        """Where a worker exposes its metrics."""
+        """Path of the socket where a worker exposes its metrics."""
         return (self.folder or Path()) / f"metrics-{number}"
 
 
@@ -44,14 +44,14 @@ SINGLE = WorkerIndex()
 
 @asynccontextmanager
 async def exposed(worker: WorkerIndex, registry: Registry) -> AsyncIterator[None]:
-    """Expose metrics to the other workers while the block runs."""
+    """Expose metrics to the other workers inside a ``with`` block."""
 
     async def send(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(registry.exposition())
         writer.close()
 
     path = worker.socket_path(worker.number)
-    path.unlink(missing_ok=True)  # of a worker that was killed
+    path.unlink(missing_ok=True)  # left by a worker that was killed
     async with await asyncio.start_unix_server(send, path):
         yield
 

@@ -1,7 +1,7 @@
-"""What CPU, storage and requests cost: tables in TOML, and an estimate or an account turned into money.
+"""Prices of CPU, storage and requests: TOML tables, and conversion of an estimate or an account to money.
 
-Comes in: a price table, a plan or a job's account. Goes out: amounts in the table's currency. The tables beside this
-file are examples in the size of large clouds' list prices; nobody should budget by them.
+It takes a price table, and a plan or a job's account. It provides amounts in the table's currency. The tables in this
+folder are examples of the magnitude of large clouds' list prices; don't budget with them.
 """
 
 import tomllib
@@ -19,13 +19,13 @@ class Prices:
     """A price table.
 
     Attributes:
-        name: For people.
-        summary: What the figures are, and that they are examples where they are.
-        as_of: When they held.
+        name: Name for display.
+        summary: Source of the prices, and whether they are examples.
+        as_of: Date of the prices.
         currency: ISO 4217.
-        cpu_hour: For one core or virtual CPU for an hour.
-        storage_gb_month: For 1e9 bytes over a month.
-        put_per_1000: For a thousand objects written.
+        cpu_hour: Price of one core or virtual CPU for an hour.
+        storage_gb_month: Price of storing 1e9 bytes for a month.
+        put_per_1000: Price of writing a thousand objects.
     """
 
     name: str
@@ -37,28 +37,28 @@ class Prices:
     put_per_1000: float
 
     def compute(self, cpu_s: float) -> float:
-        """What CPU seconds cost."""
+        """Price of CPU seconds."""
         return cpu_s / 3600 * self.cpu_hour
 
     def requests(self, count: int) -> float:
-        """What writing objects costs."""
+        """Price of writing objects."""
         return count / 1000 * self.put_per_1000
 
     def storage(self, stored_bytes: int) -> float:
-        """What keeping bytes costs for a month."""
+        """Price of storing bytes for a month."""
         return stored_bytes / 1e9 * self.storage_gb_month
 
 
 def names() -> tuple[str, ...]:
-    """The tables that come with headend."""
+    """The names of the included tables."""
     return tuple(sorted(path.name.removesuffix(".toml") for path in _folder() if path.name.endswith(".toml")))
 
 
 def load(name: str) -> Prices:
-    """Read a table that comes with headend, or a TOML file.
+    """Read an included table or a TOML file.
 
     Raises:
-        ConfigError: There is no such table, or a figure is missing, negative or none; the message names it.
+        ConfigError: There is no such table, or a price is missing, negative or not a number; the message names it.
     """
     if not name.endswith(".toml"):
         if name not in names():
@@ -76,17 +76,17 @@ def _folder() -> list[Path]:
 
 def _read(text: str, place: str) -> Prices:
     try:
-        found = tomllib.loads(text)
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{place} is not TOML: {error}") from error
     known = {field.name: field.type for field in fields(Prices)}
-    if extra := sorted(set(found) - set(known)):
+    if extra := sorted(set(table) - set(known)):
         raise ConfigError(f"{place}: {extra[0]!r} is not a price; there are {', '.join(known)}")
     for name, kind in known.items():
-        value = found.get(name)
+        value = table.get(name)
         wanted = str if kind in ("str", str) else (int, float)
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise ConfigError(f"{place}: {name} is missing, or not {'text' if wanted is str else 'a number'}")
         if not isinstance(value, str) and not 0 <= value < 1e9:
             raise ConfigError(f"{place}: {name} is {value}; give an amount of 0 or more")
-    return Prices(**found)
+    return Prices(**table)

@@ -1,7 +1,7 @@
-"""Run a program as a child that can't outlive its task.
+"""Runs programs as child processes that can't outlive their task.
 
-Comes in: an argument list. Goes out: how it ended and what it cost.
-The child gets a process group of its own, is killed when it is cancelled, stalls or when this process dies in any way.
+It takes an argument list. It returns how the process ended and what it cost. Each child has its own process group; it
+is killed if the task is cancelled or stalls, or if this process dies for any reason.
 """
 
 from headend.core.process.cores import available_cores

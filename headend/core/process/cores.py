@@ -1,4 +1,4 @@
-"""How many cores this process may use."""
+"""The number of cores that this process may use."""
 
 import math
 import os
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def available_cores(proc: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores that this process may use: those it may run on, or fewer where a control group limits its CPU time.
+    """Cores that this process may use, by its CPU affinity and the CPU quotas of its control groups.
 
     Args:
-        proc: The control groups of a process.
-        mount: Where control groups are mounted.
+        proc: File that lists the process's control groups.
+        mount: Mount point of the control groups.
 
     Returns:
         At least 1; a quota of 1.5 cores counts as 2.
@@ -24,7 +24,7 @@ def available_cores(proc: Path = Path("/proc/self/cgroup"), mount: Path = Path("
 
 
 def _folders(proc: Path, mount: Path) -> Iterator[Path]:
-    """The folders of this process's control groups and of all above them: the tightest limit holds."""
+    """The folders of this process's control groups and of all their ancestors: the lowest quota applies."""
     try:
         lines = proc.read_text().splitlines()
     except OSError:
@@ -33,14 +33,14 @@ def _folders(proc: Path, mount: Path) -> Iterator[Path]:
         _, controllers, path = line.split(":", 2)
         roots = [mount] if not controllers else [mount / controllers] if "cpu" in controllers.split(",") else []
         for root in roots:
-            # In a container that has no namespace of its own the path is the host's, and only the mount is ours.
+            # In a container without a cgroup namespace, the path is the host's, and only the mount is the container's.
             parts = [part for part in path.split("/") if part not in ("", "..")]
             for depth in range(len(parts), -1, -1):
                 yield root.joinpath(*parts[:depth])
 
 
 def _quota(folder: Path) -> float | None:
-    """Cores that a control group may use; None for no limit."""
+    """The CPU quota of a control group in cores; None for no limit."""
     try:
         if (both := folder / "cpu.max").exists():
             quota, period = both.read_text().split()
@@ -48,5 +48,5 @@ def _quota(folder: Path) -> float | None:
             quota = (folder / "cpu.cfs_quota_us").read_text()
             period = (folder / "cpu.cfs_period_us").read_text()
         return int(quota) / int(period) if int(quota) > 0 else None
-    except (OSError, ValueError):  # "max" is none
+    except (OSError, ValueError):  # "max" means no limit
         return None

@@ -1,14 +1,15 @@
-"""Start a child process that is killed when its parent dies.
+"""Starts a child process that is killed when its parent dies.
 
 ``python -I -S leash.py PARENT_PID REPORT LIMITS PROGRAM [ARG ...]``
 
-The kernel is told first to kill this process when its parent ends (prctl(2), PR_SET_PDEATHSIG); the wish survives exec.
-A tiny program of its own does it, since running Python between fork and exec of a threaded process may deadlock.
+First, the kernel is asked to kill this process when its parent ends (prctl(2), PR_SET_PDEATHSIG); the setting survives
+exec. This needs a small separate program, since running Python between fork and exec of a threaded process may
+deadlock.
 
-REPORT is ``-``, and this process becomes the program; or a file descriptor, and the program is a child, of which two
-lines are written there: its process id at once, and its CPU seconds and peak memory at its end. Only so is that the
-program's own: what the kernel reports of a process that has replaced another one includes the other's memory.
-LIMITS are names and numbers of resource limits, such as ``CORE=0,DATA=8000000000``.
+REPORT is ``-``, or a file descriptor. With ``-``, this process becomes the program. Otherwise the program is a child,
+and two lines are written to the descriptor: its process id at its start, and its CPU seconds and peak memory at its
+end. A process that execs a program can't measure it: the kernel's figures include the memory before exec. LIMITS are
+names and values of resource limits, such as ``CORE=0,DATA=8000000000``.
 """
 
 import ctypes
@@ -22,12 +23,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def leashed(argv: Sequence[str], *, report: int | None = None, limits: Mapping[str, int] | None = None) -> list[str]:
-    """The command that runs ``argv`` so that it dies with the thread which starts it, and with this process.
+    """The command that runs ``argv`` so that it dies with the calling thread and with this process.
 
     Args:
         argv: The program's absolute path and its arguments.
-        report: File descriptor that gets the program's process id, CPU seconds and peak memory; None for no report.
-        limits: Resource limits by their names in `resource`, without ``RLIMIT_``. No core is dumped in any case.
+        report: File descriptor for the program's process id, CPU seconds and peak memory; None for no report.
+        limits: Resource limits by their names in `resource`, without ``RLIMIT_``. Core dumps are always disabled.
     """
     report_fd = "-" if report is None else str(report)
     limited = ",".join(f"{name}={number}" for name, number in {"CORE": 0, **(limits or {})}.items())
@@ -36,7 +37,7 @@ def leashed(argv: Sequence[str], *, report: int | None = None, limits: Mapping[s
 
 def _die_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the wish was known
+    if os.getppid() != parent:  # it ended before prctl took effect
         os._exit(1)
 
 
@@ -58,13 +59,13 @@ def _become(argv: list[str]) -> None:
 
 
 def _watch(argv: list[str], report: int) -> None:
-    here = os.getpid()
+    own_pid = os.getpid()
     os.set_inheritable(report, False)
     child = os.fork()
     if child == 0:
-        _die_with(here)
+        _die_with(own_pid)
         _become(argv)
-    # A signal for the whole group ends the child; this process then tells how.
+    # A signal to the process group ends the child; this process then reports its status.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.write(report, f"{child}\n".encode())
@@ -73,7 +74,7 @@ def _watch(argv: list[str], report: int) -> None:
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
-        os.kill(here, -code)
+        os.kill(own_pid, -code)
     os._exit(code if code >= 0 else 128 - code)
 
 

@@ -1,4 +1,4 @@
-"""The one place that starts child processes for work."""
+"""The only place that starts child processes for work."""
 
 import contextlib
 import os
@@ -18,13 +18,13 @@ from headend.core.process.leash import leashed
 from headend.core.process.surroundings import clean_environment
 
 POLL_S = 0.25
-"""How often a running child is looked at."""
+"""How often a running child is checked."""
 GRACE_S = 2.0
 """How long a child may take to end after SIGTERM."""
 TAIL_LINES = 60
-"""How much of a child's last words is kept."""
+"""Number of lines of a child's output that are kept for errors."""
 IDLE_CPU_S = 0.5
-"""A child that takes less than this in `Watch.idle_s` is idle; FFmpeg takes a little even where nothing advances."""
+"""A child that uses less CPU than this in `Watch.idle_s` is idle; FFmpeg uses a little even if it is stuck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Finished:
         cpu_s: User and system CPU seconds.
         wall_s: Seconds from start to end.
         peak_memory_bytes: Peak resident memory, of the program alone.
-        stderr: The last lines that it wrote there.
+        stderr: The last lines of its standard error.
     """
 
     cpu_s: float
@@ -46,15 +46,15 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """When a child is taken for hung.
+    """When to treat a child as hung.
 
     Attributes:
-        stall_s: How long it may make no progress.
-        progress: What it has done so far, as anything that changes as long as it gets on; bytes that it reads count,
-            too. None: whatever it writes to its outputs is progress.
-        idle_s: How long it may make no progress and take no CPU time either, as when it is stopped or deadlocked.
-        deadline_s: How long it may take in all; None for any time.
-        on_read: Called now and then with the number of bytes that it has read.
+        stall_s: Longest time without progress.
+        progress: Returns a value that changes as the child makes progress; bytes that it reads count as progress, too.
+            None: any output is progress.
+        idle_s: Longest time without progress and CPU use, as when it is stopped or deadlocked.
+        deadline_s: Longest time in total; None for no limit.
+        on_read: Called from time to time with the number of bytes that the child has read.
     """
 
     stall_s: float = 300.0
@@ -78,18 +78,18 @@ def run(
 
     Args:
         argv: The program's absolute path and its arguments.
-        cancelled: Asked four times a second; True kills the child's whole process group.
-        on_line: Gets each line that the child writes to its standard output.
-        on_error_line: Gets each line that it writes to its standard error.
-        watch: When the child is taken for hung and killed.
-        environment: Variables on top of `headend.core.process.surroundings.clean_environment`.
+        cancelled: Called four times a second; if it returns True, the child's process group is killed.
+        on_line: Called with each line of the child's standard output.
+        on_error_line: Called with each line of its standard error.
+        watch: When to treat the child as hung and kill it.
+        environment: Variables in addition to `headend.core.process.surroundings.clean_environment`.
         limits: Resource limits, see `headend.core.process.leash.leashed`.
 
     Returns:
-        What it cost.
+        Its cost and the end of its standard error.
 
     Raises:
-        ToolFailed: It could not be started, ended with another status than 0, or hung.
+        ToolFailed: It could not be started, ended with a status other than 0, or hung.
         Cancelled: ``cancelled`` became true.
     """
     watch = watch or Watch()
@@ -111,17 +111,17 @@ def run(
     finally:
         os.close(report_write)
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    last_sign = _Clock()
+    last_output = _Clock()
     assert child.stdout is not None and child.stderr is not None
 
-    def complain(line: str) -> None:
+    def keep_line(line: str) -> None:
         tail.append(line)
         on_error_line(line)
 
-    readers = (_reader(child.stdout, last_sign, on_line), _reader(child.stderr, last_sign, complain))
+    readers = (_reader(child.stdout, last_output, on_line), _reader(child.stderr, last_output, keep_line))
     report = _Report(report_read)
     try:
-        reason = _wait(child.pid, cancelled, watch, last_sign, report)
+        reason = _wait(child.pid, cancelled, watch, last_output, report)
     finally:
         _end_group(child.pid)
         child.wait()
@@ -144,7 +144,7 @@ def run(
 
 
 class _Clock:
-    """When something last happened."""
+    """Measures the time since an event."""
 
     def __init__(self) -> None:
         self._at = time.monotonic()
@@ -152,12 +152,12 @@ class _Clock:
     def touch(self) -> None:
         self._at = time.monotonic()
 
-    def silence_s(self) -> float:
+    def elapsed_s(self) -> float:
         return time.monotonic() - self._at
 
 
 class _Report:
-    """What the leash tells of the program."""
+    """The leash's report about the program."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = os.fdopen(pipe, "rb", buffering=0)
@@ -165,14 +165,14 @@ class _Report:
 
     @property
     def pid(self) -> int | None:
-        """The program's process id; None as long as it is not known."""
+        """The program's process id; None until it is known."""
         if b"\n" not in self._data and select.select([self._pipe], [], [], 0)[0]:
             self._data += self._pipe.read(1000) or b""
         first, mark, _ = self._data.partition(b"\n")
         return int(first) if mark else None
 
     def read_end(self) -> tuple[float, int]:
-        """CPU seconds and peak memory; zeros if the leash was killed before it could tell."""
+        """CPU seconds and peak memory; zeros if the leash was killed before its report."""
         while more := self._pipe.read(1000):
             self._data += more
         self._pipe.close()
@@ -180,44 +180,44 @@ class _Report:
         return (float(words[1]), int(words[2])) if len(words) == 3 else (0.0, 0)
 
 
-def _reader(stream: IO[bytes], heard: _Clock, take: Callable[[str], None]) -> threading.Thread:
+def _reader(stream: IO[bytes], last_output: _Clock, on_line: Callable[[str], None]) -> threading.Thread:
     def read() -> None:
         for line in stream:
-            heard.touch()
-            take(line.decode(errors="replace").rstrip())
+            last_output.touch()
+            on_line(line.decode(errors="replace").rstrip())
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     return thread
 
 
-def _wait(pid: int, cancelled: Callable[[], bool], watch: Watch, heard: _Clock, report: _Report) -> str | None:
-    """Wait until the child has ended, without reaping it, or say why it must."""
-    advanced, busy, whole = _Clock(), _Clock(), _Clock()
-    done: Hashable = None
+def _wait(pid: int, cancelled: Callable[[], bool], watch: Watch, last_output: _Clock, report: _Report) -> str | None:
+    """Wait until the child ends, without reaping it; returns a reason if it has to be killed."""
+    last_progress, last_activity, total = _Clock(), _Clock(), _Clock()
+    progress: Hashable = None
     cpu_s = 0.0
     ended = os.pidfd_open(pid)
     try:
         while not select.select([ended], [], [], POLL_S)[0]:
             if cancelled():
                 return "cancelled"
-            if watch.deadline_s is not None and whole.silence_s() > watch.deadline_s:
+            if watch.deadline_s is not None and total.elapsed_s() > watch.deadline_s:
                 return f"took longer than {watch.deadline_s:.0f} s"
             if watch.progress is None:
-                if heard.silence_s() > watch.stall_s:
+                if last_output.elapsed_s() > watch.stall_s:
                     return f"was silent for {watch.stall_s:.0f} s"
                 continue
-            if (now := (watch.progress(), read_bytes := _bytes_read(report.pid))) != done:
-                done = now
+            if (now := (watch.progress(), read_bytes := _bytes_read(report.pid))) != progress:
+                progress = now
                 watch.on_read(read_bytes)
-                advanced.touch()
-                busy.touch()
-            if (took_s := _cpu_s(report.pid)) >= cpu_s + IDLE_CPU_S:
-                cpu_s = took_s
-                busy.touch()
-            if advanced.silence_s() > watch.stall_s:
+                last_progress.touch()
+                last_activity.touch()
+            if (used_s := _cpu_s(report.pid)) >= cpu_s + IDLE_CPU_S:
+                cpu_s = used_s
+                last_activity.touch()
+            if last_progress.elapsed_s() > watch.stall_s:
                 return f"made no progress for {watch.stall_s:.0f} s"
-            if busy.silence_s() > watch.idle_s:
+            if last_activity.elapsed_s() > watch.idle_s:
                 return f"did nothing for {watch.idle_s:.0f} s"
         return None
     finally:
@@ -233,14 +233,14 @@ def _bytes_read(pid: int | None) -> int:
 
 def _cpu_s(pid: int | None) -> float:
     with contextlib.suppress(OSError, ValueError):
-        # The name in brackets may hold spaces.
+        # The name in parentheses may contain spaces.
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
     return 0.0
 
 
 def _end_group(pid: int) -> None:
-    """Leave nothing of the child's process group behind."""
+    """Kill what is left of the child's process group."""
     ended = os.pidfd_open(pid)
     try:
         with contextlib.suppress(ProcessLookupError):

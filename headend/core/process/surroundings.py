@@ -1,4 +1,4 @@
-"""The environment that children get: what programs need to run, and none of this process's secrets."""
+"""The environment of child processes: variables that programs need, and no secrets of this process."""
 
 import os
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ _KEPT = frozenset(
 
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without what a child does not need, such as credentials of S3.
+    """This process's environment without variables that a child does not need, such as S3 credentials.
 
     Args:
-        more: Variables that the child gets besides.
+        more: Additional variables.
     """
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
     return {**kept, **(more or {})}

@@ -1,7 +1,7 @@
 """Storage: the interface `Store`, with implementations for a folder, S3 and memory.
 
-In: settings. Out: a store, which knows keys and bytes and nothing of what they mean. This file is the door; boto3 is
-imported only when an address in S3 is opened.
+It takes settings, and provides a store, which handles keys and bytes without knowing their meaning. boto3 is imported
+only when an S3 address is opened.
 """
 
 import uuid
@@ -26,9 +26,9 @@ def open_store(
     """Open a store; nothing is read or written yet.
 
     Args:
-        settings: Where it is, and how long it is waited for when it can't be reached.
-        cancelled: Becomes true when there is no use in waiting any more.
-        on_wait: Gets a line for people, now and then while it is waited for.
+        settings: Its address, and how long to retry if it can't be reached.
+        cancelled: Returns true if retrying is pointless.
+        on_wait: Called from time to time with a message for the user while the store can't be reached.
 
     Raises:
         ConfigError: The address is neither a path nor ``s3://bucket/prefix``.
@@ -42,7 +42,7 @@ def open_store(
         prefix = prefix and check_key(prefix)
         if settings.patience_s <= 0:
             return S3Store(bucket, prefix, settings.endpoint_url)
-        # Few retries of its own: it must be told soon that the store does not answer.
+        # `PatientStore` retries, so this store must report an outage soon.
         store = S3Store(bucket, prefix, settings.endpoint_url, attempts=1)
         return PatientStore(store, settings.patience_s, cancelled, on_wait)
     if not settings.url or "://" in settings.url:
@@ -51,12 +51,13 @@ def open_store(
 
 
 def check_writable(store: Store) -> None:
-    """Write, read back and delete a small object, so that a job that can't be stored fails before it starts.
+    """Write, read and delete a small object, so that a job fails early if its results can't be stored.
 
-    The folder of a store that does not exist yet is not made: a job that fails for another reason leaves nothing.
+    If the store's folder does not exist yet, it is not created, so that a job which fails for another reason leaves
+    nothing behind.
 
     Raises:
-        StorageError: The store refuses one of these, or gives back something else.
+        StorageError: The store rejects one of these, or returns different bytes.
         StoreUnavailable: It can't be reached.
     """
     if isinstance(store, LocalStore) and not store.root.exists():
@@ -64,7 +65,7 @@ def check_writable(store: Store) -> None:
         return
     key, data = f"probe-{uuid.uuid4().hex}", uuid.uuid4().bytes
     store.put(key, data)
-    found = store.get(key)
+    returned = store.get(key)
     store.delete(key)
-    if found != data:
-        raise StorageError(f"{store.url} gives back other bytes than were written; check the server behind it", key=key)
+    if returned != data:
+        raise StorageError(f"{store.url} returns other bytes than were written; check the server behind it", key=key)

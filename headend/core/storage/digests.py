@@ -1,7 +1,7 @@
-"""Digests of local files that have been computed before, by path, size and times.
+"""A cache of digests of local files, by path, size and times.
 
-A master of hundreds of gigabytes is read once, not by each command. They lie in the user's cache folder and may be
-deleted at any time.
+So a master of hundreds of gigabytes is hashed once, not by every command. The cache lies in the user's cache folder and
+may be deleted at any time.
 """
 
 import json
@@ -13,12 +13,12 @@ from hashlib import sha256
 from pathlib import Path
 
 SETTLED_S = 2.0
-"""A file that was changed less than this ago may change again without another time."""
+"""A file that changed less than this ago may change again without a new timestamp."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A file whose digest is known, and by what it is recognised."""
+    """The digest of a file, and the attributes that identify the file's state."""
 
     path: str
     size_bytes: int
@@ -30,13 +30,13 @@ class Known:
 
 
 def cached(path: Path, compute: Callable[[], str]) -> str:
-    """The digest of a file: the one that is known, if the file is still the same, or else as computed.
+    """The digest of a file: the cached one if the file is unchanged, else a new one.
 
     Args:
         path: An absolute path.
-        compute: Reads the file.
+        compute: Reads the file and returns its digest.
     """
-    before = _seen(path)
+    before = _state(path)
     entry = _folder() / f"{sha256(os.fsencode(path)).hexdigest()}.json"
     known = _read(entry)
     if known is not None and known == Known(*before, known.digest):
@@ -44,14 +44,14 @@ def cached(path: Path, compute: Callable[[], str]) -> str:
     digest = compute()
     now_ns = time.time_ns()
     settled = max(before[2], before[3]) < now_ns - SETTLED_S * 1e9
-    if settled and _seen(path) == before:
+    if settled and _state(path) == before:
         _write(entry, Known(*before, digest))
     return digest
 
 
-def _seen(path: Path) -> tuple[str, int, int, int, int, int]:
-    found = path.stat()
-    return str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+def _state(path: Path) -> tuple[str, int, int, int, int, int]:
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
 
 
 def _folder() -> Path:
@@ -73,4 +73,4 @@ def _write(entry: Path, known: Known) -> None:
         partial.write_text(json.dumps(asdict(known)))
         partial.replace(entry)
     except (OSError, UnicodeError):
-        return  # it is computed again next time
+        return  # it will be computed again

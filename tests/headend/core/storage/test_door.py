@@ -46,5 +46,5 @@ def test_a_store_in_a_folder_needs_no_boto3() -> None:
 
 def test_a_store_that_gives_back_other_bytes_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryStore, "get", lambda *_: b"stale")
-    with pytest.raises(StorageError, match="gives back other bytes than were written"):
+    with pytest.raises(StorageError, match="returns other bytes than were written"):
         check_writable(MemoryStore())
