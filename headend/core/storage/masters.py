@@ -1,4 +1,4 @@
-"""Reading masters at their location: local files, or objects in S3.
+"""Access to masters where they are: local files, or objects in S3.
 
 A master is never changed and never copied; FFmpeg reads it in place.
 """
@@ -21,7 +21,7 @@ from headend.core.storage import digests
 _BLOCK_BYTES = 8 << 20
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _SECRETS = (
-    # The path of a master that is served on this machine, then the query of a URL, userinfo, and pieces of either.
+    # URLs of masters served by the local proxy, then queries of URLs, userinfo, and parts of either.
     (re.compile(r"(\bhttp://127\.0\.0\.1:\d+/)[A-Za-z0-9_-]{43}/"), r"\1…/"),
     (re.compile(r"(\bhttps?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE), r"\1?…"),
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@\"'<>]+@", re.IGNORECASE), r"\1…@"),
@@ -40,20 +40,19 @@ _SECRETS = (
 def identify(
     url: str, endpoint_url: str | None = None, *, on_progress: Callable[[int, int], None] | None = None
 ) -> Master:
-    """Find out what a master is.
+    """Identify a master by its size, digest and version.
 
-    A local file is read whole for its digest, unless that is known from before. An object in S3 is only asked for its
-    ETag, which stands for its content.
+    A local file is hashed, unless its digest is cached. For an object in S3, the ETag stands for the content.
 
     Args:
         url: Path, or ``s3://bucket/key``.
         endpoint_url: S3 endpoint; None for the SDK's own choice.
-        on_progress: Called with bytes read and bytes in all, while a local file is read.
+        on_progress: Called with bytes read and total bytes, while a local file is read.
 
     Raises:
-        MasterError: There is no such file or object, it is empty, can't be read, is no ordinary file, or changes
-            while it is read.
-        StorageError: S3 refuses or can't be reached.
+        MasterError: The file or object does not exist, is empty, can't be read, is not a regular file, or changes while
+            it is read.
+        StorageError: S3 rejects the request or can't be reached.
     """
     if url.startswith("s3://"):
         return _identify_object(url, endpoint_url)
@@ -70,11 +69,11 @@ def identify(
 
 
 def check_there(url: str, endpoint_url: str | None = None) -> None:
-    """Make sure that there is a master to be read, without reading it.
+    """Check that a master exists and can be read, without reading it.
 
     Raises:
-        MasterError: There is no such file or object, it is empty, can't be read, or is no ordinary file.
-        StorageError: S3 refuses or can't be reached.
+        MasterError: The file or object does not exist, is empty, can't be read, or is not a regular file.
+        StorageError: S3 rejects the request or can't be reached.
     """
     if url.startswith("s3://"):
         _identify_object(url, endpoint_url)
@@ -85,37 +84,37 @@ def check_there(url: str, endpoint_url: str | None = None) -> None:
 
 
 def check_unchanged(master: Master, endpoint_url: str | None = None) -> None:
-    """Make sure, at little cost, that the master is still the file that was identified.
+    """Check cheaply that a master is still the file that was identified.
 
-    S3 is asked once; `headend.core.storage.patiently` asks again.
+    A request to S3 is tried once; use `headend.core.storage.patiently` to retry.
 
     Raises:
-        MasterError: It is gone, or has another size, modification time or ETag.
-        StorageError: S3 refuses or can't be reached.
+        MasterError: It is missing, or has another size, modification time or ETag.
+        StorageError: S3 rejects the request or can't be reached.
     """
     if master.url.startswith("s3://"):
-        found = _identify_object(master.url, endpoint_url, attempts=1)
-        now = found.size_bytes, found.version
+        identified = _identify_object(master.url, endpoint_url, attempts=1)
+        current = identified.size_bytes, identified.version
     else:
         status = _stat_file(Path(master.url))
-        now = status.st_size, str(status.st_mtime_ns)
-    if now != (master.size_bytes, master.version):
+        current = status.st_size, str(status.st_mtime_ns)
+    if current != (master.size_bytes, master.version):
         raise MasterError(
             f"{master.url} has changed since the job was planned; start the job anew",
             expected=(master.size_bytes, master.version),
-            found=now,
+            found=current,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A master that is open to FFmpeg.
+    """A master that FFmpeg can open.
 
     Attributes:
-        url: What FFmpeg opens: a path, or an address on this machine that is served to this user only. That is a
-            secret all the same, and belongs into no log and no document.
-        progress: Changes as long as anything is read, or tried to be; of a file always 0.
-        failure: Why it could not be read at last; None while it can, and of a file.
+        url: What FFmpeg opens: a path, or an address on this machine that only this user can read from. Treat it as a
+            secret: never log it or put it into a document.
+        progress: A number that changes while data is read or retried; always 0 for files.
+        failure: The error that ended reading; None if there is none, and for files.
     """
 
     url: str
@@ -131,15 +130,15 @@ def opened(
     patience_s: float = DEFAULT_STORE_PATIENCE_S,
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Source]:
-    """Open a master for FFmpeg while the block runs.
+    """Make a master available to FFmpeg inside a ``with`` block.
 
     An object in S3 is read through `headend.core.storage.range_proxy`, which signs each request.
 
     Args:
         master: The master.
         endpoint_url: S3 endpoint; None for the SDK's own choice.
-        patience_s: How long S3 is waited for when it can't be reached.
-        on_wait: Gets a line for people, now and then while S3 is waited for; called from any thread.
+        patience_s: How long to retry if S3 can't be reached.
+        on_wait: Called from time to time with a message for the user while S3 can't be reached; from any thread.
     """
     if not master.url.startswith("s3://"):
         yield Source(master.url)
@@ -151,11 +150,11 @@ def opened(
 
 
 def read(master: Master, endpoint_url: str | None = None) -> bytes:
-    """Read a small file whole, such as one of text beside a film; no more than the size that is known of it.
+    """Read a small file, such as a subtitle sidecar; at most its identified size.
 
     Raises:
-        MasterError: It is gone or can't be read.
-        StorageError: S3 refuses or can't be reached.
+        MasterError: It is missing or can't be read.
+        StorageError: S3 rejects the request or can't be reached.
     """
     if not master.url.startswith("s3://"):
         with _file_errors(Path(master.url)), Path(master.url).open("rb") as file:
@@ -171,9 +170,9 @@ def read(master: Master, endpoint_url: str | None = None) -> bytes:
 
 
 def redact(text: str) -> str:
-    """Take out of a text what must not be logged: queries of URLs, credentials, authorization headers.
+    """Remove secrets from a text: queries of URLs, credentials, authorization headers.
 
-    Redact before cutting a text to length, so that no secret loses the name by which it is known.
+    Redact before truncating, since a truncated secret may no longer be recognized.
     """
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
@@ -182,14 +181,14 @@ def redact(text: str) -> str:
 
 def _stat_file(path: Path) -> os.stat_result:
     with _file_errors(path):
-        found = path.stat()
-    if stat.S_ISDIR(found.st_mode):
+        status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
         raise MasterError(f"{path} is a folder; name the file in it", url=str(path))
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise MasterError(f"{path} is a pipe or a device; a master must be a file, so copy it to one", url=str(path))
-    if found.st_size == 0:
+    if status.st_size == 0:
         raise MasterError(f"{path} is empty; deliver it again", url=str(path))
-    return found
+    return status
 
 
 def _digest(path: Path, size_bytes: int, on_progress: Callable[[int, int], None] | None) -> str:
@@ -210,7 +209,7 @@ def _file_errors(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MasterError(f"there is no file {path}; check its name", url=str(path)) from error
     except PermissionError as error:
-        raise MasterError(f"{path} may not be read by this user; change its permissions", url=str(path)) from error
+        raise MasterError(f"this user may not read {path}; change its permissions", url=str(path)) from error
     except OSError as error:
         raise MasterError(f"{path} can't be read: {error.strerror}", url=str(path)) from error
 
@@ -222,16 +221,16 @@ def _identify_object(url: str, endpoint_url: str | None, *, attempts: int | None
     if not key or key.endswith("/"):
         raise MasterError(f"{url} is a folder; name the object in it", url=url)
     try:
-        with translated(f"can't look at {url}", key):
+        with translated(f"can't access {url}", key):
             client = connect(endpoint_url, attempts=attempts or MAX_ATTEMPTS)
-            found = client.head_object(Bucket=bucket, Key=key)
+            head = client.head_object(Bucket=bucket, Key=key)
     except ObjectMissing as error:
         raise MasterError(f"there is no {url}; check the bucket and the key", url=url) from error
-    size_bytes, etag = found["ContentLength"], found["ETag"].strip('"')
+    size_bytes, etag = head["ContentLength"], head["ETag"].strip('"')
     if size_bytes == 0:
         raise MasterError(f"{url} is empty; deliver it again", url=url)
-    if found.get("StorageClass") in _ARCHIVES and 'ongoing-request="false"' not in found.get("Restore", ""):
-        raise MasterError(f"{url} is archived ({found['StorageClass']}); restore it first", url=url)
-    version_id = found.get("VersionId", "null")
+    if head.get("StorageClass") in _ARCHIVES and 'ongoing-request="false"' not in head.get("Restore", ""):
+        raise MasterError(f"{url} is archived ({head['StorageClass']}); restore it first", url=url)
+    version_id = head.get("VersionId", "null")
     digest = f"etag:{etag}-{size_bytes}" + (f"-{version_id}" if version_id != "null" else "")
     return Master(url, size_bytes, digest, etag)

@@ -1,4 +1,4 @@
-"""A store in memory, for tests."""
+"""An in-memory store, for tests."""
 
 import hashlib
 import io
@@ -14,18 +14,18 @@ from headend.core.errors import ObjectMissing
 from headend.core.storage.base import ObjectInfo, Reader, check_key, check_prefix, open_source
 
 _LOCK = threading.Lock()
-"""For all stores: they are small."""
+"""Shared by all in-memory stores, as they are small."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryStore:
-    """Objects in a dict; a pickled copy goes its own way."""
+    """Objects in a dict; a pickled copy is independent of the original."""
 
     _objects: dict[str, tuple[bytes, datetime]] = field(default_factory=dict, repr=False)
 
     @property
     def url(self) -> str:
-        """Where the store is, for people."""
+        """The store's address for display."""
         return "memory:"
 
     def put(self, key: str, data: bytes) -> None:
@@ -38,21 +38,21 @@ class MemoryStore:
             self.put(key, source.read())
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Write an object unless there is one; exact here."""
+        """Write an object unless it exists; exact here."""
         mine = (bytes(data), datetime.now(UTC))
         return self._objects.setdefault(check_key(key), mine) is mine
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
-        """Write an object if it is still the one that was seen; exact here."""
+        """Write an object if its ETag is unchanged; exact here."""
         with _LOCK:
-            there = self._objects.get(check_key(key))
-            if (None if there is None else self.head(key).etag) != etag:
+            current = self._objects.get(check_key(key))
+            if (None if current is None else self.head(key).etag) != etag:
                 return False
             self.put(key, data)
             return True
 
     def get(self, key: str) -> bytes:
-        """Read an object whole."""
+        """Read a whole object."""
         return self._find(key)[0]
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -60,7 +60,7 @@ class MemoryStore:
         return self._find(key)[0][start : start + length]
 
     def open(self, key: str) -> AbstractContextManager[Reader]:
-        """Read an object piece by piece."""
+        """Read an object in pieces."""
         return io.BytesIO(self.get(key))
 
     def head(self, key: str) -> ObjectInfo:
@@ -74,7 +74,7 @@ class MemoryStore:
         return (self.head(key) for key in sorted(self._objects) if key.startswith(prefix) and key > after)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Name all objects under a prefix."""
+        """The keys of all objects under a prefix."""
         check_prefix(prefix)
         return (key for key in sorted(self._objects) if key.startswith(prefix))
 
@@ -83,7 +83,7 @@ class MemoryStore:
         return tuple(islice(self.list(prefix, after=after), limit))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
-        """Name what lies directly below a prefix and has objects below it."""
+        """Names of folders directly below a prefix."""
         check_prefix(prefix)
         below = (key[len(prefix) :].partition("/") for key in self._objects if key.startswith(prefix))
         return tuple(sorted({name for name, slash, _ in below if slash}))

@@ -1,4 +1,4 @@
-"""A store that retries: requests are repeated while the store can't be reached."""
+"""A store that retries requests while it can't be reached."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,24 +10,24 @@ from headend.core.errors import Cancelled, StoreUnavailable
 from headend.core.storage.base import ObjectInfo, Reader, Store
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""How long to wait after each failure; the last one is for all that follow."""
-SAY_EVERY_S = 20.0
-"""How often it is said that the store is waited for."""
+"""Pauses after each failure; the last one is repeated."""
+NOTICE_S = 20.0
+"""Interval of messages while the store can't be reached."""
 POLL_S = 0.25
 _Answer = TypeVar("_Answer")
 
 
 class PatientStore:
-    """A store whose requests are repeated, with growing pauses, while it can't be reached.
+    """Retries the requests to a store, with growing pauses, while it can't be reached.
 
-    A request that the store refuses fails at once. Where patience ends, the first error is raised: later ones are often
-    less clear. May be used from several threads; can't be pickled.
+    Requests that the store rejects fail at once. When the time is over, the first error is raised, as it is usually
+    clearer than later ones. May be used from several threads; can't be pickled.
 
     Args:
         store: The store; its own retries should be few.
-        patience_s: How long a request is repeated.
-        cancelled: Becomes true when there is no use in waiting any more.
-        on_wait: Gets a line for people, now and then while the store is waited for.
+        patience_s: How long requests are retried.
+        cancelled: Returns true if retrying is pointless.
+        on_wait: Called from time to time with a message for the user while the store can't be reached.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class PatientStore:
 
     @property
     def url(self) -> str:
-        """The store's."""
+        """The store's address for display."""
         return self._store.url
 
     def put(self, key: str, data: bytes) -> None:
@@ -56,15 +56,15 @@ class PatientStore:
         self._patiently(lambda: self._store.put_file(key, path))
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Write an object unless there is one; False also where an attempt of this call wrote it unnoticed."""
+        """Write an object unless it exists; also false if a failed attempt of this call has written it."""
         return self._patiently(lambda: self._store.put_if_absent(key, data))
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
-        """Write an object if it is still the one that was seen."""
+        """Write an object if its ETag is unchanged."""
         return self._patiently(lambda: self._store.put_if_match(key, data, etag))
 
     def get(self, key: str) -> bytes:
-        """Read an object whole."""
+        """Read a whole object."""
         return self._patiently(lambda: self._store.get(key))
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -72,7 +72,7 @@ class PatientStore:
         return self._patiently(lambda: self._store.get_range(key, start, length))
 
     def open(self, key: str) -> AbstractContextManager[Reader]:
-        """Read an object piece by piece; only the whole of it can be asked for again, by the caller."""
+        """Read an object in pieces; to retry, the caller must read it from the start."""
         return self._store.open(key)
 
     def head(self, key: str) -> ObjectInfo:
@@ -84,7 +84,7 @@ class PatientStore:
         return iter(self._patiently(lambda: tuple(self._store.list(prefix, after=after))))
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Name all objects whose keys start with a prefix."""
+        """The keys that start with a prefix."""
         return iter(self._patiently(lambda: tuple(self._store.keys(prefix))))
 
     def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
@@ -92,46 +92,46 @@ class PatientStore:
         return self._patiently(lambda: self._store.page(prefix, after=after, limit=limit))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
-        """Name what lies directly below a prefix."""
+        """Names of folders directly below a prefix."""
         return self._patiently(lambda: self._store.folders(prefix))
 
     def delete(self, key: str) -> None:
         """Remove an object."""
         self._patiently(lambda: self._store.delete(key))
 
-    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
-        return patiently(ask, self._patience_s, self._cancelled, self._on_wait)
+    def _patiently(self, request: Callable[[], _Answer]) -> _Answer:
+        return patiently(request, self._patience_s, self._cancelled, self._on_wait)
 
 
 def patiently(
-    ask: Callable[[], _Answer],
+    request: Callable[[], _Answer],
     patience_s: float,
     cancelled: Callable[[], bool] = lambda: False,
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> _Answer:
-    """Repeat a request while the store can't be reached; arguments as for `PatientStore`."""
+    """Retry a request while the store can't be reached; arguments as for `PatientStore`."""
     try:
-        return ask()
+        return request()
     except StoreUnavailable as error:
         if patience_s <= 0:
             raise
         first = error
     started_s = time.monotonic()
-    said_s, failures = started_s - SAY_EVERY_S, 0
+    noticed_s, failures = started_s - NOTICE_S, 0
     while True:
         now_s = time.monotonic()
         left_s = patience_s - (now_s - started_s)
         if left_s <= 0:
             raise StoreUnavailable(
-                f"{first.message}; it was waited for {patience_s:.0f} s (--store-patience)", **first.facts
+                f"{first.message}; gave up after {patience_s:.0f} s (--store-patience)", **first.facts
             ) from first
-        if now_s - said_s >= SAY_EVERY_S:
-            said_s = now_s
+        if now_s - noticed_s >= NOTICE_S:
+            noticed_s = now_s
             on_wait(f"waiting for the store, for {left_s:.0f} s more: {first.message}")
         _pause(min(left_s, PAUSES_S[min(failures, len(PAUSES_S) - 1)]), cancelled)
         failures += 1
         try:
-            return ask()
+            return request()
         except StoreUnavailable:
             continue
 
@@ -140,5 +140,5 @@ def _pause(seconds: float, cancelled: Callable[[], bool]) -> None:
     until_s = time.monotonic() + seconds
     while (left_s := until_s - time.monotonic()) > 0:
         if cancelled():
-            raise Cancelled("the task was told to stop while it waited for the store")
+            raise Cancelled("the task was cancelled while it waited for the store")
         time.sleep(min(POLL_S, left_s))

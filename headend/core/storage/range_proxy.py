@@ -1,9 +1,9 @@
-"""One object in S3, served on this machine's loopback to this user's programs.
+"""A local proxy that serves one object in S3 to this user's programs, on loopback.
 
-FFmpeg opens masters by URL. A presigned one would let anybody read the master, would stand in the command line, and
-would end with the credentials that signed it. Here each request is signed anew when it is made, and is repeated while
-S3 can't be reached. The address holds a random token, leads to one object, and is served to this user's processes only:
-the kernel's table of connections says whose they are.
+FFmpeg opens masters by URL. With a presigned URL, anybody who sees the command line could read the master, and the URL
+would expire with the credentials that signed it. The proxy signs each request when it is made, and retries it while S3
+can't be reached. Its address holds a random token and leads to one object. Only this user's processes are served: the
+kernel's table of connections tells which user a connection belongs to.
 """
 
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 256 << 10
 READ_TIMEOUT_S = 20.0
-"""How long S3 may be silent before a request is made again."""
+"""How long S3 may be silent before a request is retried."""
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _CHANGED = frozenset({"PreconditionFailed", "412"})
@@ -38,11 +38,11 @@ class RangeProxy:
 
     Args:
         url: ``s3://bucket/key``.
-        size_bytes: Its size.
-        etag: What it must be, without quotes.
+        size_bytes: The object's size.
+        etag: Its expected ETag, without quotes.
         endpoint_url: S3 endpoint; None for the SDK's own choice.
-        patience_s: How long requests are repeated while S3 can't be reached.
-        on_wait: Gets a line for people, now and then while S3 is waited for; called from any thread.
+        patience_s: How long requests are retried while S3 can't be reached.
+        on_wait: Called from time to time with a message for the user while S3 can't be reached; from any thread.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class RangeProxy:
     ) -> None:
         self.size_bytes = size_bytes
         self.passed = 0
-        """Bytes that were passed on, and attempts that failed: grows as long as there is any sign of life."""
+        """Bytes sent plus failed attempts: grows as long as the proxy is active."""
         self.failure: HeadendError | None = None
-        """Why a request could not be answered at last."""
+        """The error of a request that finally failed."""
         self._object_url, self._etag = url, etag
         self._patience_s, self._on_wait = patience_s, on_wait
         self._bucket, self._key = split_url(url)
         self._client: S3Client = connect(endpoint_url, attempts=1, read_timeout_s=READ_TIMEOUT_S)
-        # Demuxers are chosen by the suffix, too.
+        # FFmpeg considers the suffix when it chooses a demuxer.
         suffix = Path(self._key).suffix
         self.path = f"/{secrets.token_urlsafe(32)}/master{suffix if _SUFFIX.fullmatch(suffix) else ''}"
         self._stopped = threading.Event()
@@ -79,30 +79,30 @@ class RangeProxy:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        """What FFmpeg opens."""
+        """The URL for FFmpeg."""
         return f"http://127.0.0.1:{self.port}{self.path}"
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start serving."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._stopped.set()
         self._server.shutdown()
         self._server.server_close()
 
     def read(self, start: int, end: int) -> Generator[bytes, None, None]:
-        """Read the bytes from ``start`` up to ``end``, however often S3 breaks off.
+        """Read the bytes from ``start`` to ``end``; resumes after each interruption.
 
         Raises:
-            MasterError: The object has changed, or is gone.
-            StorageError: S3 refuses, or could not be reached for too long.
+            MasterError: The object has changed or is missing.
+            StorageError: S3 rejects a request, or could not be reached for too long.
         """
         blocks: Generator[bytes, None, None] | None = None
 
@@ -111,7 +111,7 @@ class RangeProxy:
             try:
                 blocks = blocks or self._read_once(start, end)
                 if not (block := next(blocks, b"")):
-                    raise StoreUnavailable(f"{self._object_url} broke off", key=self._key)
+                    raise StoreUnavailable(f"the connection to {self._object_url} broke", key=self._key)
             except StoreUnavailable:
                 blocks = None
                 self.passed += 1
@@ -131,17 +131,17 @@ class RangeProxy:
     def _read_once(self, start: int, end: int) -> Generator[bytes, None, None]:
         try:
             with translated(f"can't read {self._object_url}", self._key):
-                found = self._client.get_object(
+                response = self._client.get_object(
                     Bucket=self._bucket, Key=self._key, Range=f"bytes={start}-{end - 1}", IfMatch=f'"{self._etag}"'
                 )
         except StorageError as error:
             if error.facts.get("code") in _CHANGED:
                 raise self._changed() from error
             raise
-        # Not every server looks at the condition.
-        if found["ETag"].strip('"') != self._etag:
+        # Some servers ignore the condition.
+        if response["ETag"].strip('"') != self._etag:
             raise self._changed()
-        body = found["Body"]
+        body = response["Body"]
         try:
             while True:
                 with translated(f"can't read {self._object_url}", self._key):
@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 3600.0  # FFmpeg reads as slowly as it encodes
 
     def setup(self) -> None:
-        """Let little lie in the kernel: what FFmpeg does not take, because it seeks, was read in vain."""
+        """Keep the kernel's buffer small: data in it is wasted when FFmpeg seeks."""
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BLOCK_BYTES)
         super().setup()
 
@@ -182,8 +182,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         size = proxy.size_bytes
         start, end, status = 0, size, 200
-        if (asked := self.headers.get("Range")) is not None and (found := _RANGE.fullmatch(asked)):
-            start, end = int(found[1]), min(size, int(found[2]) + 1) if found[2] else size
+        if (header := self.headers.get("Range")) is not None and (match := _RANGE.fullmatch(header)):
+            start, end = int(match[1]), min(size, int(match[2]) + 1) if match[2] else size
             if start >= end:
                 self._head(416, 0, {"Content-Range": f"bytes */{size}"})
                 return
@@ -223,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing is logged: the address is a secret."""
+        """Log nothing, as the address is a secret."""
 
 
 @contextmanager
@@ -235,7 +235,7 @@ def serving(
     patience_s: float,
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> Iterator[RangeProxy]:
-    """Serve an object while the block runs; see `RangeProxy`."""
+    """Serve an object inside a ``with`` block; see `RangeProxy`."""
     proxy = RangeProxy(url, size_bytes, etag, endpoint_url, patience_s, on_wait)
     proxy.start()
     try:
@@ -245,20 +245,20 @@ def serving(
 
 
 def is_own_peer(port: int, server_port: int, table: Path = Path("/proc/net/tcp")) -> bool:
-    """Whether the process at the other end of a loopback connection is this user's.
+    """Whether the process at the other end of a loopback connection belongs to this user.
 
     Args:
-        port: The other end's.
-        server_port: This end's.
-        table: The kernel's table of connections. Where it can't be read, the token in the address must do.
+        port: The other end's port.
+        server_port: This end's port.
+        table: The kernel's table of connections. If it can't be read, only the token in the address protects.
 
     Source:
         Linux, Documentation/networking/proc_net_tcp.rst.
     """
-    here, there = f"0100007F:{server_port:04X}", f"0100007F:{port:04X}"
+    local, remote = f"0100007F:{server_port:04X}", f"0100007F:{port:04X}"
     try:
         rows = table.read_text().splitlines()[1:]
     except OSError:
         return True
-    owners = [int(words[7]) for row in rows if (words := row.split())[1] == there and words[2] == here]
+    owners = [int(words[7]) for row in rows if (words := row.split())[1] == remote and words[2] == local]
     return owners == [os.getuid()]

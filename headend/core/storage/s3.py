@@ -1,4 +1,4 @@
-"""A store in S3, or in anything that speaks its protocol."""
+"""A store in S3, or on a server with S3's protocol."""
 
 import os
 import re
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MAX_ATTEMPTS = 5
-"""How often a request is sent, with growing, random pauses of up to 1, 2, 4 and 8 s between."""
+"""Number of attempts per request, with growing, random pauses of up to 1, 2, 4 and 8 s."""
 
 READ_TIMEOUT_S = 30.0
-"""How long a server may be silent before a request is sent again."""
+"""How long a server may be silent before a request is retried."""
 
 _MODELS = botocore.session.Session().get_component("data_loader")
-"""What the SDK knows of S3; reading it anew is most of the cost of a client."""
+"""The SDK's model of S3, shared because loading it is most of the cost of a client."""
 
 _MULTIPART = TransferConfig(multipart_threshold=8 << 20, multipart_chunksize=8 << 20, max_concurrency=4)
 _CHECK_KEYS = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile"
 _ALLOW = "allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket to these credentials"
 _ADVICE = {
-    "403": f"access is denied; {_CHECK_KEYS}, and what they are allowed to do",  # a HEAD has no body to say more
+    "403": f"access is denied; {_CHECK_KEYS}, and their permissions",  # a response to HEAD has no details
     "AccessDenied": f"access is denied; {_ALLOW}",
     "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_DEFAULT_REGION to it",
     "ExpiredToken": "the credentials have expired; renew them",
     "InvalidAccessKeyId": f"the access key is unknown; {_CHECK_KEYS}",
-    "InvalidBucketName": "that is not a bucket's name; correct it",
+    "InvalidBucketName": "that is not a valid bucket name; correct it",
     "InvalidToken": "the session token is not valid; renew the credentials",
     "NoSuchBucket": "there is no such bucket; create it or correct its name",
     "PermanentRedirect": "the bucket is in another region; set AWS_DEFAULT_REGION to it",
@@ -66,14 +66,14 @@ _ENDPOINT = re.compile(r"https?://[^\s@?#]+")
 class S3Store:
     """Objects in a bucket, below a prefix.
 
-    Credentials come from the usual AWS chain when the first request is made, and are not part of the store, so that
-    it can be pickled and printed.
+    Credentials come from the usual AWS chain at the first request. They are not part of the store, so that it can be
+    pickled and printed.
 
     Attributes:
         bucket: An existing bucket.
-        prefix: Empty, or the first part of all keys, without slashes at its ends.
+        prefix: Empty, or the first part of all keys, without leading and trailing slashes.
         endpoint_url: S3 endpoint; None for the SDK's own choice.
-        attempts: How often a request is sent, at least 1.
+        attempts: Number of attempts per request, at least 1.
     """
 
     bucket: str
@@ -86,11 +86,11 @@ class S3Store:
 
     @property
     def url(self) -> str:
-        """Bucket and prefix."""
+        """Address with bucket and prefix."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, in place of the one that may be there."""
+        """Write an object; replaces an existing one."""
         with self._answers("write", key):
             self._client.put_object(Bucket=self.bucket, Key=self._path(key), Body=data, ContentMD5=_md5(data))
 
@@ -100,7 +100,7 @@ class S3Store:
             self._client.upload_fileobj(source, self.bucket, self._path(key), Config=_MULTIPART)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Write an object unless there is one; looks first, for servers that ignore the condition."""
+        """Write an object unless it exists; checks first, for servers that ignore the condition."""
         with suppress(ObjectMissing):
             self.head(key)
             return False
@@ -116,12 +116,12 @@ class S3Store:
         return True
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
-        """Write an object if it is still the one that was seen; looks first, for servers that ignore the condition."""
+        """Write an object if its ETag is unchanged; checks first, for servers that ignore the condition."""
         try:
-            found: str | None = self.head(key).etag
+            current: str | None = self.head(key).etag
         except ObjectMissing:
-            found = None
-        if found != etag:
+            current = None
+        if current != etag:
             return False
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'}
         try:
@@ -136,7 +136,7 @@ class S3Store:
         return True
 
     def get(self, key: str) -> bytes:
-        """Read an object whole."""
+        """Read a whole object."""
         with self._answers("read", key):
             return self._client.get_object(Bucket=self.bucket, Key=self._path(key))["Body"].read()
 
@@ -153,7 +153,7 @@ class S3Store:
 
     @contextmanager
     def open(self, key: str) -> Iterator[Reader]:
-        """Read an object piece by piece."""
+        """Read an object in pieces."""
         with self._answers("read", key):
             body = self._client.get_object(Bucket=self.bucket, Key=self._path(key))["Body"]
             try:
@@ -162,19 +162,19 @@ class S3Store:
                 body.close()
 
     def head(self, key: str) -> ObjectInfo:
-        """Describe an object; a missing bucket looks like a missing object here, since a HEAD has no body."""
+        """Describe an object. A missing bucket looks like a missing object, as a response to HEAD has no details."""
         with self._answers("read", key):
-            found = self._client.head_object(Bucket=self.bucket, Key=self._path(key))
-        modified = found["LastModified"].astimezone(UTC)
-        return ObjectInfo(key, found["ContentLength"], modified, found["ETag"].strip('"'))
+            head = self._client.head_object(Bucket=self.bucket, Key=self._path(key))
+        modified = head["LastModified"].astimezone(UTC)
+        return ObjectInfo(key, head["ContentLength"], modified, head["ETag"].strip('"'))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        """Describe all objects under a prefix; holds their descriptions in memory, as not every server sorts them."""
+        """Describe all objects under a prefix; sorts them in memory, as some servers don't."""
         check_prefix(prefix)
         return iter(self._listed(prefix, after, None))
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Name all objects under a prefix; costs the same as `list`."""
+        """The keys of all objects under a prefix; costs the same as `list`."""
         return (info.key for info in self.list(prefix))
 
     def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
@@ -182,15 +182,15 @@ class S3Store:
         return self._listed(check_prefix(prefix), after, limit)
 
     def folders(self, prefix: str) -> tuple[str, ...]:
-        """Name what lies directly below a prefix and has objects below it."""
+        """Names of folders directly below a prefix."""
         check_prefix(prefix)
         start = self._base + prefix
         with self._answers("list", prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=start, Delimiter="/"
             )
-            found = {below["Prefix"][len(start) : -1] for page in pages for below in page.get("CommonPrefixes", ())}
-        return tuple(sorted(found))
+            names = {below["Prefix"][len(start) : -1] for page in pages for below in page.get("CommonPrefixes", ())}
+        return tuple(sorted(names))
 
     def delete(self, key: str) -> None:
         """Remove an object, if there is one."""
@@ -210,40 +210,40 @@ class S3Store:
 
     def _listed(self, prefix: str, after: str, limit: int | None) -> tuple[ObjectInfo, ...]:
         skip = len(self._base)
-        place: dict[str, Any] = {"StartAfter": self._base + after} if after else {}
+        start: dict[str, Any] = {"StartAfter": self._base + after} if after else {}
         size: Any = {} if limit is None else {"MaxItems": limit, "PageSize": min(limit, 1000)}
         with self._answers("list", prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket,
                 Prefix=self._base + prefix,
                 PaginationConfig=size,
-                **place,
+                **start,
             )
-            found = (
+            infos = (
                 ObjectInfo(o["Key"][skip:], o["Size"], o["LastModified"].astimezone(UTC), o["ETag"].strip('"'))
                 for page in pages
                 for o in page.get("Contents", ())
             )
-            # A server may ignore where to start.
-            return tuple(sorted((info for info in found if info.key > after), key=lambda info: info.key))
+            # Some servers ignore StartAfter.
+            return tuple(sorted((info for info in infos if info.key > after), key=lambda info: info.key))
 
     def _answers(self, verb: str, key: str) -> AbstractContextManager[None]:
         return translated(f"can't {verb} {key or 'objects'} in {self.url}", key)
 
 
 def split_url(url: str) -> tuple[str, str]:
-    """Take ``s3://bucket/path`` apart.
+    """Split ``s3://bucket/path``.
 
     Returns:
         Bucket and path; the path may be empty.
 
     Raises:
-        ConfigError: It reads otherwise; the message does not repeat it, since people put secrets where they shouldn't.
+        ConfigError: It has another form; the message does not repeat it, as it may contain secrets.
     """
     bucket, _, path = url.removeprefix("s3://").partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise ConfigError(
-            "an address in S3 reads s3://bucket/path, without credentials; "
+            "an address in S3 has the form s3://bucket/path, without credentials; "
             "bucket names are 3 to 63 of letters, digits, '.', '_' and '-'"
         )
     return bucket, path
@@ -252,31 +252,31 @@ def split_url(url: str) -> tuple[str, str]:
 def connect(
     endpoint_url: str | None, *, attempts: int = MAX_ATTEMPTS, read_timeout_s: float = READ_TIMEOUT_S
 ) -> "S3Client":
-    """Make a client for S3 or a server like it; may be used from several threads, but not be pickled.
+    """Make a client for S3 or a compatible server; may be used from several threads, but not be pickled.
 
     Args:
         endpoint_url: The server; None for ``AWS_ENDPOINT_URL_S3``, ``AWS_ENDPOINT_URL``, then AWS.
-        attempts: How often a request is sent, at least 1.
+        attempts: Number of attempts per request, at least 1.
         read_timeout_s: How long the server may be silent.
 
     Raises:
-        ConfigError: The endpoint is not an address of HTTP, is link-local, or holds credentials.
+        ConfigError: The endpoint is not an HTTP address, is link-local, or contains credentials.
     """
     endpoint = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
         _check_endpoint(endpoint)
-    # A session of its own: threads may not share one, and credentials that were renewed are seen.
+    # A new session: threads must not share one, and it picks up renewed credentials.
     session = botocore.session.Session()
     session.register_component("data_loader", _MODELS)
     client = boto3.session.Session(botocore_session=session).client(
         "s3",
         endpoint_url=endpoint,
         config=Config(
-            # The only signature that all servers take in presigned URLs.
+            # The only signature version that all servers accept in presigned URLs.
             signature_version="s3v4",
-            # Servers other than AWS rarely have a host name for each bucket.
+            # Servers other than AWS rarely have a host name per bucket.
             s3={"addressing_style": "path" if endpoint else "auto"},
-            # Since version 1.36 boto3 sends CRC trailers unasked, which other servers refuse or store as content.
+            # Since version 1.36, boto3 sends CRC trailers by default, which other servers reject or store as content.
             # Single requests carry a Content-MD5 instead, parts a signed SHA-256.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -287,13 +287,13 @@ def connect(
         ),
     )
     if endpoint:
-        client.meta.events.register_last("before-parameter-build.s3", _stay)
+        client.meta.events.register_last("before-parameter-build.s3", _disable_region_redirect)
     return client
 
 
 def _check_endpoint(endpoint: str) -> None:
     if not _ENDPOINT.fullmatch(endpoint):
-        raise ConfigError("an S3 endpoint reads https://host:port; give credentials as AWS_ACCESS_KEY_ID and so on")
+        raise ConfigError("an S3 endpoint has the form https://host:port; set AWS_ACCESS_KEY_ID etc. for credentials")
     with suppress(ValueError):
         address = ip_address(urlsplit(endpoint).hostname or "")
         if address.is_link_local or str(address) == _METADATA:
@@ -302,28 +302,28 @@ def _check_endpoint(endpoint: str) -> None:
             )
 
 
-def _stay(context: dict[str, Any], **_: Any) -> None:
-    """Look for no other region of AWS: led elsewhere by another server, the SDK would ask it again without an end."""
+def _disable_region_redirect(context: dict[str, Any], **_: Any) -> None:
+    """Disable redirects to other AWS regions: with other servers, the SDK would follow them endlessly."""
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 @contextmanager
 def translated(failure: str, key: str) -> Iterator[None]:
-    """Turn what boto3 raises into errors of headend.
+    """Convert boto3's exceptions to headend's.
 
     Args:
-        failure: What could not be done, such as "can't read a.json in s3://bucket"; holds no secret.
-        key: Which object it was about.
+        failure: What failed, such as "can't read a.json in s3://bucket"; contains no secret.
+        key: The object's key.
 
     Raises:
         ObjectMissing: The server has no such object.
-        StoreUnavailable: It can't be reached or has a fault that may pass.
-        StorageError: It refused.
+        StoreUnavailable: It can't be reached, or fails temporarily.
+        StorageError: It rejected the request.
     """
     try:
         yield
     except aws.ClientError as error:
-        raise _from_answer(failure, key, error) from error
+        raise _from_response(failure, key, error) from error
     except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
         raise StorageError(
             f"{failure}: there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -336,7 +336,7 @@ def translated(failure: str, key: str) -> Iterator[None]:
         raise StorageError(f"{failure}: {error}", key=key) from error
 
 
-def _from_answer(failure: str, key: str, error: aws.ClientError) -> HeadendError:
+def _from_response(failure: str, key: str, error: aws.ClientError) -> HeadendError:
     code = error.response["Error"].get("Code", "unknown")
     status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
     facts = {"key": key, "code": code, "status": status}

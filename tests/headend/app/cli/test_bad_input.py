@@ -95,7 +95,7 @@ def test_a_file_in_the_stores_place_ends_with_status_5(tmp_path: Path, capsys: p
     master = make_film(tmp_path / "film.mp4", frame_count=10)
     (tmp_path / "store").write_text("mine")
     assert submit(master, tmp_path / "store") == 5
-    check_one_line(capsys, "a file stands where a folder is needed")
+    check_one_line(capsys, "a file exists where a folder is needed")
     assert (tmp_path / "store").read_text() == "mine"
 
 

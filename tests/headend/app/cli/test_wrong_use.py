@@ -62,7 +62,7 @@ WRONG = [
     (["plan", "film.mov", "--title", "-"], "'-' is not a title's name"),
     (["show", "../etc"], "'../etc' is not a title's name"),
     (["show", "film", "--store", "ftp://host/films"], "a store is a folder's path or s3://bucket/prefix"),
-    (["show", "film", "--store", "s3://x"], "an address in S3 reads s3://bucket/path"),
+    (["show", "film", "--store", "s3://x"], "an address in S3 has the form s3://bucket/path"),
     (["ladder", "show", "nothing"], "presets are"),
     (["serve", "--port", "70000"], "--port"),
     (["serve", "--json", "--access-log"], "give one of them"),

@@ -51,7 +51,7 @@ def test_a_failed_write_leaves_the_old_object_and_nothing_else(store: LocalStore
     store.put("film/1.m4s", b"old")
     with pytest.raises(StorageError):
         store.put_file("film/1.m4s", tmp_path)  # a folder can't be read as a file
-    with pytest.raises(StorageError, match="a folder stands where the object belongs"):
+    with pytest.raises(StorageError, match="a folder exists where the object belongs"):
         store.put("film", b"x")
     assert store.get("film/1.m4s") == b"old"
     assert [path.name for path in store.root.rglob("*")] == ["film", "1.m4s"]
@@ -117,7 +117,7 @@ def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
 def test_a_store_whose_folder_is_a_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"")
     store = LocalStore(tmp_path / "store")
-    with pytest.raises(StorageError, match="a file stands where a folder is needed"):
+    with pytest.raises(StorageError, match="a file exists where a folder is needed"):
         store.put("film/1", b"x")
     with pytest.raises(ObjectMissing):
         store.get("film/1")

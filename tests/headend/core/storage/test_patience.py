@@ -45,7 +45,7 @@ def test_an_outage_is_sat_out_and_told(gate: Gate) -> None:
 def test_where_patience_ends_the_first_error_is_told(gate: Gate) -> None:
     store = open_store(settings(gate, 1))
     gate.become("refuse")
-    with pytest.raises(StoreUnavailable, match=r"can't write a in .*; it was waited for 1 s \(--store-patience\)"):
+    with pytest.raises(StoreUnavailable, match=r"can't write a in .*; gave up after 1 s \(--store-patience\)"):
         store.put("a", b"1")
 
 

@@ -122,7 +122,7 @@ def test_stores_with_different_prefixes_do_not_see_each_other(server: LocalS3) -
 
 @pytest.mark.parametrize("endpoint_url", ["http://key:hush-hush@127.0.0.1:9", "s3.example.com", "ftp://s3.example.com"])
 def test_an_endpoint_holds_a_scheme_and_no_credentials(endpoint_url: str) -> None:
-    with pytest.raises(ConfigError, match="an S3 endpoint reads https://host:port") as caught:
+    with pytest.raises(ConfigError, match="an S3 endpoint has the form https://host:port") as caught:
         S3Store(BUCKET, "", endpoint_url).put("a", b"x")
     assert "hush-hush" not in everything_told(caught.value)
 
@@ -134,6 +134,6 @@ def test_takes_addresses_apart() -> None:
 
 @pytest.mark.parametrize("url", ["s3://", "s3:///key", "s3://ab/key", "s3://key:hush-hush@films/key"])
 def test_refuses_other_addresses_without_repeating_them(url: str) -> None:
-    with pytest.raises(ConfigError, match="reads s3://bucket/path, without credentials") as caught:
+    with pytest.raises(ConfigError, match="has the form s3://bucket/path, without credentials") as caught:
         s3.split_url(url)
     assert "hush-hush" not in everything_told(caught.value)
