@@ -1,7 +1,6 @@
-"""Packaging: finished chunks become segments, segments become a release that players can read.
+"""Packaging: turns encoded chunks into segments, and segments into a release that players can read.
 
-Comes in: the encoder's fragmented MP4 files, then receipts. Goes out: CMAF segments, an HLS multivariant playlist with
-its media and I-frame playlists, a DASH MPD, and the pointer that makes them current.
-No media bytes move at publishing: workers have stored the final segments already.
-This room knows nothing of ladders, of FFmpeg or of Dask.
+It takes the encoder's fragmented MP4 files, then receipts. It writes CMAF segments, an HLS multivariant playlist with
+its media and I-frame playlists, a DASH MPD, and the pointer that makes them current. Publishing moves no media: workers
+have already stored the final segments. This package knows nothing of ladders, FFmpeg or Dask.
 """

@@ -1,8 +1,8 @@
-"""Cut cues into segments of text, on the grid of all other renditions.
+"""Splits cues into text segments, on the same grid as all other renditions.
 
-WebVTT comes in two forms: a file for each segment, as HLS has it, and samples in fragmented MP4, as DASH players take
-it best. IMSC is one document for each segment, in MP4. A cue stands in every segment that it overlaps, with its own
-times in files and documents; samples in MP4 begin and end with their segment.
+WebVTT has two formats: a file per segment for HLS, and samples in fragmented MP4 for DASH. IMSC has one document per
+segment, in MP4. A cue is repeated in every segment that it overlaps. In files and documents it keeps its own times;
+samples in MP4 begin and end with their segment.
 
 Sources: RFC 8216, section 3.5 (WebVTT in HLS); ISO/IEC 14496-30 (timed text in MP4), sections 5 and 7; W3C, WebVTT;
 ISO/IEC 23000-19, section 11 (text in CMAF).
@@ -29,7 +29,7 @@ from packager.segmenting import Cut, Sample, fragment_bytes, joined
 
 HEADER = "WEBVTT"
 CLOCK = "X-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000"
-"""Cues count from the title's start, as all media do (RFC 8216, section 3.5)."""
+"""Cue times count from the title's start, as in all media (RFC 8216, section 3.5)."""
 
 _TTML = "http://www.w3.org/ns/ttml"
 
@@ -39,11 +39,11 @@ _Time = Fraction | int
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A segment of text before it has its place.
+    """The content of a text segment, before its number and time are known.
 
     Attributes:
-        body: All of it, or, in MP4, its samples one after the other.
-        samples: How many cues, or what the samples are.
+        body: The file; for MP4, the samples' data, concatenated.
+        samples: Number of cues of a file; for MP4, the samples.
     """
 
     body: bytes
@@ -54,13 +54,13 @@ def cut(rendition: TextRendition, cues: Sequence[Cue], document: bytes | None, g
     """Make the segments of a text rendition.
 
     Args:
-        rendition: In which form.
-        cues: Of the whole title, in the order of their times.
-        document: For IMSC: the whole title's, with times of a clock on its elements.
-        grid: Where segments lie.
+        rendition: The text rendition.
+        cues: All cues of the title, sorted by time.
+        document: For IMSC: the document of the whole title, with clock times on its elements.
+        grid: Segment boundaries.
 
     Returns:
-        The init segment, which files of WebVTT have none of, the segments and their description.
+        The init segment (empty for WebVTT files), the segments and their description.
 
     Raises:
         PackagingError: There is no document for IMSC.
@@ -70,7 +70,7 @@ def cut(rendition: TextRendition, cues: Sequence[Cue], document: bytes | None, g
     if rendition.codec is Codec.WVTT:
         return _cut(rendition, _init(rendition, grid), _wvtt_parts(cues, grid), grid)
     if document is None:
-        raise PackagingError(f"{rendition.id}: only TTML becomes IMSC")
+        raise PackagingError(f"{rendition.id}: only TTML can be converted to IMSC")
     return _cut(rendition, _init(rendition, grid), _imsc_parts(document, grid), grid)
 
 
@@ -96,42 +96,42 @@ def _cut(rendition: TextRendition, init: bytes, parts: Iterator[_Part], grid: Gr
 
 
 class _Sweep(Generic[_Item]):
-    """Things that last for a while, and which of them overlap one stretch of time after the other.
+    """Finds the items that overlap consecutive time ranges.
 
-    Each is taken up once and put down once: the work is that of what comes out, however long the title is.
+    Each item is added and removed once, so the work depends on the output only, not on the length of the title.
 
     Args:
-        spans: Beginning, end and thing, in any order; an end of None is never reached.
+        spans: Start, end and item, in any order; an end of None is never reached.
     """
 
     def __init__(self, spans: Iterable[tuple[_Time, _Time | None, _Item]]) -> None:
         numbered = [(begin, number, end, item) for number, (begin, end, item) in enumerate(spans)]
-        self._coming = deque(sorted(numbered, key=itemgetter(0)))
-        self._here: list[tuple[int, _Time | None, _Item]] = []
+        self._upcoming = deque(sorted(numbered, key=itemgetter(0)))
+        self._active: list[tuple[int, _Time | None, _Item]] = []
 
     def between(self, start: _Time, stop: _Time) -> list[_Item]:
-        """What overlaps a stretch that does not begin before the one before it, in the order in which it was given."""
-        here = [one for one in self._here if one[1] is None or one[1] > start]
-        kept = len(here)
-        while self._coming and self._coming[0][0] < stop:
-            _, number, end, item = self._coming.popleft()
+        """The items that overlap a range, in their given order. Ranges must be requested in ascending order."""
+        active = [span for span in self._active if span[1] is None or span[1] > start]
+        kept = len(active)
+        while self._upcoming and self._upcoming[0][0] < stop:
+            _, number, end, item = self._upcoming.popleft()
             if end is None or end > start:
-                here.append((number, end, item))
-        if len(here) > kept:
-            here.sort(key=itemgetter(0))
-        self._here = here
-        return [item for _, _, item in here]
+                active.append((number, end, item))
+        if len(active) > kept:
+            active.sort(key=itemgetter(0))
+        self._active = active
+        return [item for _, _, item in active]
 
 
-# --- files of WebVTT ----------------------------------------------------------------------------------------------
+# --- WebVTT files -------------------------------------------------------------------------------------------------
 
 
 def _vtt_parts(cues: Sequence[Cue], grid: Grid) -> Iterator[_Part]:
     sweep = _Sweep((cue.start_ms, cue.end_ms, cue) for cue in cues)
     for start_s, end_s in pairwise(grid.segment_starts_s()):
-        here = sweep.between(start_s * 1000, end_s * 1000)
-        blocks = [f"{HEADER}\n{CLOCK}\n", *map(_block, here)]
-        yield _Part("\n".join(blocks).encode(), len(here))
+        shown = sweep.between(start_s * 1000, end_s * 1000)
+        blocks = [f"{HEADER}\n{CLOCK}\n", *map(_block, shown)]
+        yield _Part("\n".join(blocks).encode(), len(shown))
 
 
 def _block(cue: Cue) -> str:
@@ -141,7 +141,7 @@ def _block(cue: Cue) -> str:
 
 
 def clock(time_ms: int) -> str:
-    """A time as WebVTT writes it."""
+    """Format a time for WebVTT."""
     seconds, ms = divmod(time_ms, 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}"
 
@@ -159,14 +159,14 @@ def _wvtt_parts(cues: Sequence[Cue], grid: Grid) -> Iterator[_Part]:
         (number, _ticks(cue.start_ms, ticks.ticks_per_second), _ticks(cue.end_ms, ticks.ticks_per_second), cue)
         for number, cue in enumerate(cues, start=1)
     ]
-    sweep = _Sweep((one[1], one[2], one) for one in timed)
+    sweep = _Sweep((item[1], item[2], item) for item in timed)
     for first, end in pairwise(grid.segment_bounds()):
         bounds = first * ticks.frame_ticks, end * ticks.frame_ticks
         yield _samples(sweep.between(*bounds), bounds)
 
 
 def _samples(cues: Sequence[_Timed], bounds: tuple[int, int]) -> _Part:
-    """A sample for each stretch in which the same cues are shown, and for each in which there is none."""
+    """One sample per range in which the same cues, or none, are shown."""
     edges = {time for _, start, end, _ in cues for time in (start, end) if bounds[0] < time < bounds[1]}
     bodies, samples = [], []
     sweep = _Sweep((begins, ends, _cue_box(number, cue)) for number, begins, ends, cue in cues)
@@ -178,7 +178,7 @@ def _samples(cues: Sequence[_Timed], bounds: tuple[int, int]) -> _Part:
 
 
 def _cue_box(number: int, cue: Cue) -> bytes:
-    # Samples that carry the same cue, in this segment and in others, have the same source id.
+    # Samples of the same cue have the same source id, in all segments.
     parts = [box(b"vsid", struct.pack(">I", number))]
     parts += [box(b"iden", cue.identifier.encode())] if cue.identifier else []
     parts += [box(b"sttg", cue.settings.encode())] if cue.settings else []
@@ -193,7 +193,7 @@ def _ticks(time_ms: int, ticks_per_second: int) -> int:
 
 
 def _imsc_parts(document: bytes, grid: Grid) -> Iterator[_Part]:
-    """The document with the paragraphs that a segment needs; times stay those of the title."""
+    """The document, reduced to the paragraphs of each segment; times remain relative to the title."""
     root = Xml.fromstring(document)
     ticks = timescale(grid.frame_rate)
     bodies = {body: _Div(body, Fraction(0)) for body in root.findall(f"{{{_TTML}}}body")}
@@ -206,11 +206,11 @@ def _imsc_parts(document: bytes, grid: Grid) -> Iterator[_Part]:
 
 
 class _Div:
-    """A ``body`` or ``div`` and what stands in it, as time goes by.
+    """A ``body`` or ``div`` and its content over time.
 
     Args:
-        element: Itself; never changed.
-        parent_s: From when its times count.
+        element: The element; it is not changed.
+        parent_s: The time that its own times are relative to.
     """
 
     def __init__(self, element: Xml.Element, parent_s: Fraction) -> None:
@@ -219,7 +219,7 @@ class _Div:
         self._children = _Sweep(_child_span(child, base_s) for child in element)
 
     def between(self, start_s: Fraction, end_s: Fraction) -> Xml.Element:
-        """The element with what is shown between two times, which never go back."""
+        """A copy of the element with the content shown in a range. Ranges must be requested in ascending order."""
         part = _empty(self._element)
         for child in self._children.between(start_s, end_s):
             part.append(child.between(start_s, end_s) if isinstance(child, _Div) else child)
@@ -233,14 +233,14 @@ def _child_span(child: Xml.Element, base_s: Fraction) -> tuple[Fraction, Fractio
 
 
 def _empty(element: Xml.Element) -> Xml.Element:
-    """An element without its children."""
+    """Copy an element without its children."""
     copied = Xml.Element(element.tag, element.attrib)
     copied.text, copied.tail = element.text, element.tail
     return copied
 
 
 def _seconds(clock: str) -> Fraction:
-    """``00:00:01.500``, as the IMSC writer puts it."""
+    """Parse ``00:00:01.500``, the form that the IMSC writer uses."""
     seconds = Fraction(0)
     for field in clock.split(":"):
         seconds = seconds * 60 + Fraction(field)
@@ -262,11 +262,11 @@ _KINDS: Mapping[Codec, tuple[bytes, bytes, bytes, Callable[[], bytes]]] = {
     Codec.WVTT: (b"text", b"nmhd", b"cwvt", _wvtt_entry),
     Codec.IMSC: (b"subt", b"sthd", b"im1t", _imsc_entry),
 }
-"""Handler, media header, CMAF brand and sample entry of each form in MP4."""
+"""Handler, media header, CMAF brand and sample entry of each MP4 format."""
 
 
 def _init(rendition: TextRendition, grid: Grid) -> bytes:
-    """An init segment of one track of text."""
+    """The init segment of a text track."""
     handler, media_header, brand, entry = _KINDS[rendition.codec]
     matrix = struct.pack(">9I", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
     media_ticks = timescale(grid.frame_rate).ticks_per_second
@@ -280,7 +280,7 @@ def _init(rendition: TextRendition, grid: Grid) -> bytes:
             box(b"minf", _full(media_header, b"") + data_information + sample_table),
         )
     )
-    # Enabled, in the movie and in its preview; no size of its own.
+    # Enabled, in movie and preview; without a size.
     track_header = _full(b"tkhd", struct.pack(">IIIII", 0, 0, 1, 0, 0) + bytes(16) + matrix + bytes(8), flags=7)
     movie_header = struct.pack(">IIIIIH", 0, 0, 1000, 0, 1 << 16, 0) + bytes(10) + matrix + bytes(24)
     movie = b"".join(

@@ -12,19 +12,19 @@ from headend.core.errors import PackagingError
 from headend.core.media import Codec
 
 SAMPLE_ENTRIES = {
-    **{one.sample_entry: one.codec for one in media_codecs()},
+    **{codec.sample_entry: codec.codec for codec in media_codecs()},
     "wvtt": Codec.WVTT,
     "stpp": Codec.IMSC,
 }
-"""The sample entries that a release may hold. ``hev1`` and ``avc3`` are not among them: Apple's players refuse the
-first, and both allow parameter sets to change inside a track."""
+"""Sample entries that a release may have. ``hev1`` and ``avc3`` are left out: Apple's players reject the first, and
+both allow parameter sets to change inside a track."""
 
 
 def codec_of(init: bytes) -> Codec:
-    """Which codec an init segment is for.
+    """The codec of an init segment.
 
     Raises:
-        PackagingError: The sample entry is of a kind that no release may hold.
+        PackagingError: A release can't have this sample entry.
     """
     kind = boxes.sample_entry(init).kind
     if kind not in SAMPLE_ENTRIES:
@@ -42,12 +42,11 @@ def codec_string(init: bytes) -> str:
         Such as ``avc1.640028``, ``hvc1.2.4.L120.90``, ``av01.0.08M.10``, ``vp09.00.40.08``, ``mp4a.40.2``, ``opus``.
 
     Raises:
-        PackagingError: The sample entry is of a kind that no release may hold, or its configuration box is missing or
-            cut short.
+        PackagingError: A release can't have this sample entry, or its configuration box is missing or cut short.
     """
     codec = codec_of(init)
     try:
-        return _SPELLING[codec](init)
+        return _CODEC_STRINGS[codec](init)
     except (struct.error, IndexError, StopIteration) as error:
         raise PackagingError(f"the decoder configuration of the {codec} init segment is cut short") from error
 
@@ -68,7 +67,7 @@ def _of_audio(audio: AudioCodec) -> Callable[[bytes], str]:
 
 
 def _colour(init: bytes) -> ColourCodes:
-    """Primaries, transfer, matrix (ITU-T H.273) and full-range flag of ``colr``; BT.709 where there is none."""
+    """Primaries, transfer, matrix (ITU-T H.273) and full-range flag of ``colr``; BT.709 if there is none."""
     box = boxes.entry_box(init, "colr")
     if box is None or init[box.body : box.body + 4] != b"nclx":
         return 1, 1, 1, 0
@@ -76,9 +75,9 @@ def _colour(init: bytes) -> ColourCodes:
     return primaries, transfer, matrix, flags >> 7
 
 
-_SPELLING: dict[Codec, Callable[[bytes], str]] = {
-    **{one.codec: _of_video(one) for one in VIDEO},
-    **{one.codec: _of_audio(one) for one in AUDIO},
+_CODEC_STRINGS: dict[Codec, Callable[[bytes], str]] = {
+    **{video.codec: _of_video(video) for video in VIDEO},
+    **{audio.codec: _of_audio(audio) for audio in AUDIO},
     Codec.WVTT: lambda _: "wvtt",
     # W3C, TTML Profile Registry: the text profile of IMSC 1.
     Codec.IMSC: lambda _: "stpp.ttml.im1t",

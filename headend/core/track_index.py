@@ -1,19 +1,19 @@
-"""The compact index of a track: all that a server or a packager must know of its segments.
+"""The compact index of a track: everything that a server or a packager needs to know about its segments.
 
-Readers of the store (the origin, the edges, `headend verify`) read one object per track, when the track is first asked
-for, and keep it: ``decode(store.get(layout.track_index(title, track)), key=...)``. From then on they know the size and
-SHA-256 of each object of the track before they ask for it, and its content type, height and times::
+Readers of the store (the origin, the edges, `headend verify`) fetch one object per track when the track is first
+requested, and cache it: ``decode(store.get(layout.track_index(title, track)), key=...)``. It gives the size and SHA-256
+of each object of the track before that object is read, and its content type, height and times::
 
     index = track_index.decode(data, key=key)
     index.size_bytes(7), index.sha256(7)        # of segment 7, named layout.segment_name(track, 7)
-    index.facts.init_bytes                      # 0: this form has no init segment
+    index.facts.init_bytes                      # 0: there is no init segment
     index.facts.content_type, index.facts.height_px, index.facts.codec_string
 
-An index is written once, when all segments of its track are in the store, and never changes: an object that is there is
+An index is written once, after all segments of its track are in the store, and never changes: if it exists, it is
 complete. Two hours of one track take 44 kB, those of 57 tracks 2.5 MB.
 
-Where sync frames lie in their segments is needed for I-frame playlists alone, and is an object of its own beside it, so
-that servers need not keep it: `encode_sync` and `decode_sync`.
+The positions of sync frames are needed for I-frame playlists only. They are a separate object, so that servers need not
+cache them: `encode_sync` and `decode_sync`.
 
 Format, all numbers little-endian::
 
@@ -29,8 +29,8 @@ Format, all numbers little-endian::
     runs       numbers of samples, in the same form
     32 bytes   SHA-256 of everything before
 
-In the object of sync frames, what follows the number of segments is a run-length list of how many sync frames each
-segment has, and then two uint32 for each of them: the offset of its ``moof``, and the length up to the frame's end.
+In the object of sync frames, the number of segments is followed by a run-length list with the number of sync frames per
+segment, and then by two uint32 for each sync frame: the offset of its ``moof``, and the length up to the frame's end.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ from headend.core.media import Damage, Loudness, Segment
 VERSION = 1
 MAGIC, SYNC_MAGIC = b"HTIX", b"HTSY"
 MOST_SEGMENTS = 1 << 20
-"""More than any title has: 72 days in segments of 6 s. Bounds the memory that a damaged index can ask for."""
+"""More than any title has: 72 days in segments of 6 s. Bounds the memory that a damaged index can allocate."""
 
 _HEAD = struct.Struct("<4sHII")
 _RUN = struct.Struct("<IQ")
@@ -56,7 +56,7 @@ _COUNT = struct.Struct("<I")
 _DIGEST_BYTES = 32
 _UINT32_MAX = (1 << 32) - 1
 _OMITTED = frozenset({"later_inits"})
-"""Left out where it is empty, so that the indexes of most tracks are what they were before keys could change."""
+"""Fields that are left out if empty, so that indexes without key changes keep their old bytes."""
 
 SyncRanges = tuple[tuple[int, int], ...]
 """For each sync frame of a segment, the offset of its ``moof`` and the length up to the frame's end, in bytes."""
@@ -64,26 +64,25 @@ SyncRanges = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class TrackFacts:
-    """What holds for a track as a whole.
+    """Facts about a whole track.
 
     Attributes:
         track: Its id, such as ``avc-1080p-6000k-3f9c2ab1d0``.
-        content_type: Of its init segment and media segments, such as ``video/mp4``.
-        codec_string: RFC 6381, from the init segment's sample entry; ``wvtt`` for files of WebVTT, ``jpeg`` for
-            pictures.
+        content_type: Media type of its init segment and segments, such as ``video/mp4``.
+        codec_string: RFC 6381, from the init segment's sample entry; ``wvtt`` for WebVTT files, ``jpeg`` for pictures.
         timescale: Ticks per second of the segments.
-        init_bytes: Size of the init segment; 0 where the form has none.
-        init_sha256: Hex digest of the init segment; that of nothing where the form has none.
-        width_px: Of pictures; 0 for sound and text.
-        height_px: As above.
-        average_bps: Bits of all segments over their duration, rounded up.
-        peak_bps: Rate of the segment with the highest, rounded up.
-        priming_samples: Sound: samples before the programme's first, which the init segment tells players to drop.
+        init_bytes: Size of the init segment; 0 if there is none.
+        init_sha256: Hex digest of the init segment; that of no data if there is none.
+        width_px: Width of pictures; 0 for sound and text.
+        height_px: Height of pictures; 0 for sound and text.
+        average_bps: Mean rate of all segments, rounded up.
+        peak_bps: Rate of the segment with the highest rate, rounded up.
+        priming_samples: Sound: samples before the programme's first, which players drop because of the init segment.
         loudness: Sound: as measured and set.
-        sync_sha256: Hex digest of the object that holds the sync frames; empty where there is none.
-        damage: What was damaged in the master, and is concealed in this track.
-        later_inits: Hex digests of the init segments of later periods, where encryption keys change; each is as large
-            as the first.
+        sync_sha256: Hex digest of the object with the sync frames; empty if there is none.
+        damage: Damage in the master that this track conceals.
+        later_inits: Hex digests of the init segments of later periods, if encryption keys change; all have the same
+            size.
     """
 
     track: str
@@ -104,12 +103,12 @@ class TrackFacts:
 
     @property
     def inits_sha256(self) -> tuple[str, ...]:
-        """Hex digests of the init segments, one for each period; empty where the form has none."""
+        """Hex digests of the init segments, one per period; empty if there are none."""
         return (self.init_sha256, *self.later_inits) if self.init_bytes else ()
 
     @property
     def short_side_px(self) -> int:
-        """The shorter side, which is what limits of height mean: an upright picture of 1080x1920 has 1080 lines."""
+        """The shorter side, which height limits apply to: a portrait picture of 1080x1920 has 1080 lines."""
         return min(self.width_px, self.height_px)
 
 
@@ -118,11 +117,11 @@ class TrackIndex:
     """A track in the store. Segments are numbered from 1.
 
     Attributes:
-        facts: What holds for the whole.
+        facts: Facts about the whole track.
         sizes_bytes: Size of each segment.
-        digests: SHA-256 of each segment, 32 bytes each, one after the other.
+        digests: SHA-256 of each segment, 32 bytes each, concatenated.
         bounds_ticks: Start of each segment and, last, the end of the track, in the track's timescale.
-        samples: Samples of each segment; cues of a file of WebVTT; 1 for a picture.
+        samples: Number of samples of each segment; cues of a WebVTT file; 1 for a picture.
     """
 
     facts: TrackFacts
@@ -133,60 +132,60 @@ class TrackIndex:
 
     @property
     def segment_count(self) -> int:
-        """How many segments the track has."""
+        """Number of segments."""
         return len(self.sizes_bytes)
 
     @property
     def total_bytes(self) -> int:
-        """All segments and the init segments."""
+        """Size of all segments and init segments."""
         return sum(self.sizes_bytes) + self.facts.init_bytes * len(self.facts.inits_sha256)
 
     @property
     def memory_bytes(self) -> int:
-        """About what the index takes in memory, for caches that have a budget."""
+        """Approximate memory that the index uses, for caches with a budget."""
         return 1024 + 48 * self.segment_count
 
     def has(self, number: int) -> bool:
-        """Whether there is a segment of this number."""
+        """Whether there is a segment with this number."""
         return 1 <= number <= self.segment_count
 
     def size_bytes(self, number: int) -> int:
-        """Size of a segment; `IndexError` if there is none of this number."""
-        return self.sizes_bytes[self._place(number)]
+        """Size of a segment; `IndexError` if there is none with this number."""
+        return self.sizes_bytes[self._position(number)]
 
     def sha256(self, number: int) -> bytes:
-        """SHA-256 of a segment, 32 bytes; `IndexError` if there is none of this number."""
-        place = self._place(number)
-        return self.digests[place * _DIGEST_BYTES : (place + 1) * _DIGEST_BYTES]
+        """SHA-256 of a segment, 32 bytes; `IndexError` if there is none with this number."""
+        start = self._position(number) * _DIGEST_BYTES
+        return self.digests[start : start + _DIGEST_BYTES]
 
     def start_ticks(self, number: int) -> int:
-        """Decode time of a segment's first sample; `IndexError` if there is none of this number."""
-        return self.bounds_ticks[self._place(number)]
+        """Decode time of a segment's first sample; `IndexError` if there is none with this number."""
+        return self.bounds_ticks[self._position(number)]
 
     def duration_ticks(self, number: int) -> int:
-        """Length of a segment; `IndexError` if there is none of this number."""
-        place = self._place(number)
-        return self.bounds_ticks[place + 1] - self.bounds_ticks[place]
+        """Duration of a segment; `IndexError` if there is none with this number."""
+        position = self._position(number)
+        return self.bounds_ticks[position + 1] - self.bounds_ticks[position]
 
     def segments(self, sync: Sequence[SyncRanges] = ()) -> Iterator[Segment]:
-        """All segments as nouns.
+        """All segments as `Segment`.
 
         Args:
-            sync: The sync frames of each segment, as `decode_sync` gives them; empty where there are none.
+            sync: The sync frames of each segment, from `decode_sync`; empty if there are none.
         """
-        for place in range(self.segment_count):
-            number = place + 1
+        for position in range(self.segment_count):
+            number = position + 1
             yield Segment(
                 number=number,
-                start_ticks=self.bounds_ticks[place],
-                duration_ticks=self.bounds_ticks[number] - self.bounds_ticks[place],
-                samples=self.samples[place],
-                size_bytes=self.sizes_bytes[place],
+                start_ticks=self.bounds_ticks[position],
+                duration_ticks=self.bounds_ticks[number] - self.bounds_ticks[position],
+                samples=self.samples[position],
+                size_bytes=self.sizes_bytes[position],
                 sha256=self.sha256(number).hex(),
-                sync=sync[place] if sync else (),
+                sync=sync[position] if sync else (),
             )
 
-    def _place(self, number: int) -> int:
+    def _position(self, number: int) -> int:
         if not self.has(number):
             raise IndexError(f"{self.facts.track} has segments 1 to {self.segment_count}, not {number}")
         return number - 1
@@ -196,11 +195,11 @@ def index_of(facts: TrackFacts, segments: Sequence[Segment]) -> TrackIndex:
     """Make the index of a track from its segments.
 
     Args:
-        facts: What holds for the whole.
-        segments: All of them, in order, numbered from 1 and without gaps in time.
+        facts: Facts about the whole track.
+        segments: All segments in order, numbered from 1 and without gaps in time.
 
     Raises:
-        ValueError: Segments are missing, out of order, or leave a gap; or there are too many to index.
+        ValueError: Segments are missing, out of order, or leave a gap; or there are too many.
     """
     if not 0 < len(segments) <= MOST_SEGMENTS:
         raise ValueError(f"{facts.track}: {len(segments)} segments can't be indexed")
@@ -220,7 +219,7 @@ def index_of(facts: TrackFacts, segments: Sequence[Segment]) -> TrackIndex:
 
 
 def encode(index: TrackIndex) -> bytes:
-    """Write an index. Equal indexes give equal bytes."""
+    """Encode an index. Equal indexes give equal bytes."""
     facts = documents.write(index.facts, omitted=_OMITTED)
     starts = index.bounds_ticks
     durations = (end - start for start, end in pairwise(starts))
@@ -239,11 +238,11 @@ def encode(index: TrackIndex) -> bytes:
 
 
 def decode(data: bytes, *, key: str = "a track's index") -> TrackIndex:
-    """Read an index.
+    """Decode an index.
 
     Args:
         data: The object.
-        key: Where it came from, for the error.
+        key: The object's key, for errors.
 
     Raises:
         StorageError: It is of another version, cut short, or damaged.
@@ -262,7 +261,7 @@ def decode(data: bytes, *, key: str = "a track's index") -> TrackIndex:
 
 
 def encode_sync(sync: Sequence[SyncRanges]) -> bytes:
-    """Write where the sync frames of each segment lie."""
+    """Encode the positions of each segment's sync frames."""
     numbers = array("I", (number for segment in sync for pair in segment for number in pair))
     body = b"".join(
         (
@@ -275,7 +274,7 @@ def encode_sync(sync: Sequence[SyncRanges]) -> bytes:
 
 
 def decode_sync(data: bytes, *, key: str = "a track's sync frames") -> tuple[SyncRanges, ...]:
-    """Read where the sync frames of each segment lie.
+    """Decode the positions of each segment's sync frames.
 
     Raises:
         StorageError: As for `decode`.
@@ -290,12 +289,12 @@ def decode_sync(data: bytes, *, key: str = "a track's sync frames") -> tuple[Syn
 
 
 class _Reader:
-    """Takes an object apart from its front; nothing is believed before the digest at its end."""
+    """Parses an object from its start, after checking the digest at its end."""
 
     def __init__(self, data: bytes, magic: bytes, key: str) -> None:
         self._key = key
         if len(data) < _HEAD.size + _DIGEST_BYTES or data[:4] != magic:
-            raise self.damaged("it is not one, or cut short")
+            raise self.damaged("it is something else, or cut short")
         _, version, self.facts_bytes, self.segments = _HEAD.unpack_from(data)
         if version != VERSION:
             raise StorageError(
@@ -304,7 +303,7 @@ class _Reader:
             )
         self._body = memoryview(data)[:-_DIGEST_BYTES]
         if hashlib.sha256(self._body).digest() != data[-_DIGEST_BYTES:]:
-            raise self.damaged("its bytes are not those that were written")
+            raise self.damaged("its digest does not match")
         if not 0 < self.segments <= MOST_SEGMENTS:
             raise self.damaged(f"it can't have {self.segments} segments")
         self._at = _HEAD.size
@@ -316,25 +315,25 @@ class _Reader:
         self._at += size
         return part
 
-    def runs(self, wanted: int) -> list[int]:
-        """Read a run-length list of exactly so many values."""
+    def runs(self, expected: int) -> list[int]:
+        """Read a run-length list with the expected number of values."""
         (count,) = _COUNT.unpack(self.take(_COUNT.size))
         values: list[int] = []
         for repeats, value in _RUN.iter_unpack(self.take(count * _RUN.size)):
-            if not 0 < repeats <= wanted - len(values):
+            if not 0 < repeats <= expected - len(values):
                 break
             values += [value] * repeats
-        if len(values) != wanted:
+        if len(values) != expected:
             raise self.damaged("its lists have different lengths")
         return values
 
     def end(self) -> None:
         if self._at != len(self._body):
-            raise self.damaged("it is longer than it says")
+            raise self.damaged("it has extra bytes at its end")
 
     def damaged(self, why: str) -> StorageError:
         return StorageError(
-            f"{self._key} is no sound index of a track: {why}; delete it and submit the master again", key=self._key
+            f"{self._key} is not a valid index of a track: {why}; delete it and submit the master again", key=self._key
         )
 
 

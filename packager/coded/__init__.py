@@ -1,8 +1,8 @@
-"""Where protected data begins in coded pictures: exact readers of slice, frame and tile headers.
+"""Finds the protected ranges of coded pictures, with exact parsers of slice, frame and tile headers.
 
-Comes in: a sample as it lies in MP4, and the decoder configuration of its track. Goes out: the ranges of bytes that
-hold nothing but entropy-coded data, which may be encrypted. Apple's decoders ignore the map that is sent with encrypted
-samples and derive the same ranges from the headers, so one wrong byte shows as broken pictures. All of this is pure.
+It takes a sample as stored in MP4, and the decoder configuration of its track. It returns the byte ranges with nothing
+but entropy-coded data, which may be encrypted. Apple's decoders ignore the subsample map of encrypted samples and
+derive the ranges from the headers, so one wrong byte breaks the picture. Everything here is pure.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,10 +14,10 @@ from packager.coded.bits import Buffer, Ranges
 
 
 class Reader(Protocol):
-    """Finds what may be encrypted in the pictures of a track."""
+    """Finds the byte ranges of a track's samples that may be encrypted."""
 
     def start(self) -> None:
-        """Forget earlier pictures: the next sample is a sync sample."""
+        """Reset the state before a sync sample."""
 
     def ranges(self, sample: Buffer) -> Ranges:
         """Find the entropy-coded data of a sample.
@@ -26,10 +26,10 @@ class Reader(Protocol):
             sample: One sample, in decoding order.
 
         Returns:
-            Half-open ranges of bytes, in order.
+            Half-open byte ranges, in order.
 
         Raises:
-            PackagingError: The sample is damaged, or uses a tool that no encoder of headend's uses.
+            PackagingError: The sample is damaged, or uses a coding tool that headend's encoders don't use.
         """
 
 
@@ -39,15 +39,15 @@ CONFIGURATIONS: Mapping[str, tuple[str, Callable[[bytes], Reader]]] = {
     "av01": ("av1C", av1.Av1),
     "vp09": ("vpcC", vp9.Vp9),
 }
-"""The box of the decoder configuration and the reader for each sample entry of pictures."""
+"""Decoder configuration box and reader, by the sample entry of pictures."""
 
 
 def reader(sample_entry: str, configuration: bytes) -> Reader:
-    """Make the reader for a track.
+    """Make a reader for a track.
 
     Args:
         sample_entry: Such as ``avc1``.
-        configuration: The body of its configuration box.
+        configuration: Body of its configuration box.
 
     Raises:
         PackagingError: There is no reader for it, or the configuration is damaged.

@@ -1,7 +1,7 @@
-"""AV1: where the data of tiles lies.
+"""AV1: finds the data of tiles.
 
-The length of a frame's header hangs on nearly all of it, and on what earlier frames have left: sizes, segments, global
-motion. So it is read whole, and what later frames refer to is kept.
+The length of a frame header depends on almost every field in it, and on state from earlier frames: sizes, segments,
+global motion. So headers are parsed completely, and the state that later frames refer to is kept.
 
 Source: AV1 Bitstream & Decoding Process Specification, sections 5.3 to 5.11 and 7.20; "AV1 Codec ISO Media File Format
 Binding", section 2.3.3 (``av1C``) and 4 (Common Encryption).
@@ -56,7 +56,7 @@ class _Sequence:
 
 @dataclass(frozen=True, slots=True)
 class _Saved:
-    """What later frames use of an earlier one."""
+    """State of a frame that later frames refer to."""
 
     upscaled_px: int
     width_px: int
@@ -69,7 +69,7 @@ class _Saved:
 
 @dataclass(frozen=True, slots=True)
 class _Tiles:
-    """How a frame is divided."""
+    """How a frame is divided into tiles."""
 
     columns: int
     rows: int
@@ -81,7 +81,7 @@ class Av1:
     """Finds the data of tiles.
 
     Args:
-        configuration: The body of ``av1C``.
+        configuration: Body of ``av1C``.
     """
 
     def __init__(self, configuration: bytes) -> None:
@@ -93,13 +93,13 @@ class Av1:
                 self._sequence = _read_sequence(Bits(configuration[start:end]))
 
     def start(self) -> None:
-        """Forget earlier frames; the sequence stays."""
+        """Reset the state of earlier frames, but keep the sequence header."""
         self._saved = [None] * 8
         self._tiles = None
 
     def ranges(self, sample: Buffer) -> Ranges:
         """Find the data of each tile of a sample; see `packager.coded.Reader`."""
-        found: Ranges = []
+        ranges: Ranges = []
         for kind, start, end, layers in _units(sample, 0):
             if kind == _SEQUENCE:
                 self._sequence = _read_sequence(Bits(sample[start:end]))
@@ -108,12 +108,12 @@ class Av1:
                     self._tiles = self._frame(sample, start, end, layers)[0]
             elif kind == _FRAME:
                 self._tiles, header_bytes = self._frame(sample, start, end, layers)
-                self._group(sample, start + header_bytes, end, found)
+                self._group(sample, start + header_bytes, end, ranges)
             elif kind == _TILE_GROUP:
-                self._group(sample, start, end, found)
+                self._group(sample, start, end, ranges)
             elif kind == _TILE_LIST:
-                raise PackagingError("AV1 with lists of tiles can't be encrypted")
-        return found
+                raise PackagingError("AV1 with tile lists can't be encrypted")
+        return ranges
 
     def _frame(self, sample: Buffer, start: int, end: int, layers: tuple[int, int]) -> tuple[_Tiles | None, int]:
         if self._sequence is None:
@@ -129,7 +129,7 @@ class Av1:
                 self._saved[number] = header.saved
         return tiles, (header.bits.position + 7) // 8
 
-    def _group(self, sample: Buffer, start: int, end: int, found: Ranges) -> None:
+    def _group(self, sample: Buffer, start: int, end: int, ranges: Ranges) -> None:
         """``tile_group_obu``, section 5.11.1."""
         tiles = self._tiles
         if tiles is None:
@@ -150,7 +150,7 @@ class Av1:
                 at = size_end
             if tile_end > end or at >= tile_end:
                 raise PackagingError("an AV1 tile does not fit into its unit")
-            found.append((at, tile_end))
+            ranges.append((at, tile_end))
             at = tile_end
         if last == count - 1:
             self._tiles = None
@@ -158,7 +158,7 @@ class Av1:
 
 def _units(data: Buffer, at: int) -> "list[tuple[int, int, int, tuple[int, int]]]":
     """Open bitstream units: kind, start and end of the payload, temporal and spatial layer (section 5.3)."""
-    found, size = [], len(data)
+    units, size = [], len(data)
     while at < size:
         head = data[at]
         at += 1
@@ -174,9 +174,9 @@ def _units(data: Buffer, at: int) -> "list[tuple[int, int, int, tuple[int, int]]
             end = at + payload
         if end > size:
             raise PackagingError("an AV1 unit does not fit into its sample")
-        found.append((head >> 3 & 15, at, end, layers))
+        units.append((head >> 3 & 15, at, end, layers))
         at = end
-    return found
+    return units
 
 
 def _read_sequence(bits: Bits) -> _Sequence:
@@ -255,7 +255,7 @@ def _read_colour(bits: Bits, sequence: _Sequence, profile: int) -> None:
         sequence.planes = 1
         return
     across = down = 0
-    if kind != (1, 13, 0):  # sRGB as it is
+    if kind != (1, 13, 0):  # sRGB
         bits.flag()
         if profile == 0:
             across = down = 1
@@ -271,12 +271,12 @@ def _read_colour(bits: Bits, sequence: _Sequence, profile: int) -> None:
 
 
 class _FrameHeader:
-    """Reads ``uncompressed_header`` (section 5.9) to its last bit.
+    """Parses ``uncompressed_header`` (section 5.9) to its last bit.
 
     Attributes:
-        bits: Where it has got to.
-        refreshed: Which saved frames this one replaces, a bit each.
-        saved: What it leaves for them.
+        bits: Reader at the current position.
+        refreshed: Bit mask of the saved frames that this one replaces.
+        saved: State that replaces them.
     """
 
     def __init__(self, sequence: _Sequence, saved: list[_Saved | None], bits: Bits, layers: tuple[int, int]) -> None:
@@ -298,7 +298,7 @@ class _FrameHeader:
         self._quantizers: tuple[int | None, ...] = _NO_SEGMENTS
 
     def read(self) -> _Tiles | None:
-        """Read all of it; gives how the frame is divided, None if an earlier frame is shown once more."""
+        """Parse the header; returns the tiles, or None if an earlier frame is shown again."""
         bits, sequence = self.bits, self._sequence
         resilient = 1
         if not sequence.reduced:
@@ -334,7 +334,7 @@ class _FrameHeader:
         self.refreshed = _ALL if self._kind == _SWITCH or (self._kind == _KEY and self._shown) else bits.u(8)
         if (not self._is_intra or self.refreshed != _ALL) and resilient and sequence.order_bits:
             bits.skip(8 * sequence.order_bits)
-            # Where these differ from what is there, frames were lost: no encoder's output has that.
+            # These differ from the saved frames only if frames were lost, which never happens in encoder output.
         if self._is_intra:
             self._read_size()
             self._skip_render_size()
@@ -380,10 +380,10 @@ class _FrameHeader:
             self.refreshed = _ALL
 
     def _reference(self, number: int) -> _Saved:
-        found = self._references[number]
-        if found is None:
+        saved = self._references[number]
+        if saved is None:
             raise PackagingError("an AV1 frame refers to a missing frame")
-        return found
+        return saved
 
     def _skip_presentation_time(self) -> None:
         sequence = self._sequence
@@ -558,7 +558,7 @@ class _FrameHeader:
     # --- prediction -----------------------------------------------------------------------------------------------
 
     def _may_skip(self) -> bool:
-        """Whether there are two references to skip to (section 5.9.22)."""
+        """Whether there are two references for skip mode (section 5.9.22)."""
         distances = [self._distance(self._reference(number).order) for number in self._used]
         before = [distance for distance in distances if distance < 0]
         if not before:
@@ -660,7 +660,7 @@ def _recentred(reference: int, code: int) -> int:
 
 
 def _log2(unit: int, target: int) -> int:
-    """The smallest ``k`` with ``unit << k`` not below the target."""
+    """The smallest ``k`` with ``unit << k >= target``."""
     log2 = 0
     while unit << log2 < target:
         log2 += 1

@@ -1,4 +1,4 @@
-"""AVC: slice headers.
+"""AVC: finds slice data by parsing slice headers.
 
 Source: ITU-T H.264, sections 7.3.2 and 7.3.3; ISO/IEC 14496-15, section 5.3.3.1 (``avcC``).
 """
@@ -43,7 +43,7 @@ class Avc:
     """Finds slice data.
 
     Args:
-        configuration: The body of ``avcC``.
+        configuration: Body of ``avcC``.
     """
 
     def __init__(self, configuration: bytes) -> None:
@@ -59,23 +59,23 @@ class Avc:
             at += 1
 
     def start(self) -> None:
-        """Slices need nothing of earlier pictures."""
+        """Do nothing: slices don't depend on earlier pictures."""
 
     def ranges(self, sample: Buffer) -> Ranges:
         """Find the slice data of a sample; see `packager.coded.Reader`."""
-        found = []
+        ranges = []
         for start, end in units(sample, self._length_bytes):
             header = sample[start]
             kind = header & 0x1F
             if kind in (SLICE, IDR):
                 data = start + 1 + header_bytes(sample, start + 1, end, _SliceHeader(self, header).read)
                 if data < end:
-                    found.append((data, end))
+                    ranges.append((data, end))
             elif kind in (SPS, PPS):
                 self._parameters(bytes(sample[start:end]))
             elif kind in _PARTITIONS_AND_EXTENSIONS:
                 raise PackagingError(f"AVC with NAL units of type {kind} can't be encrypted")
-        return found
+        return ranges
 
     def _parameters(self, unit: bytes) -> None:
         bits = Unescaped(unit[1:]).bits
@@ -92,7 +92,7 @@ class Avc:
             pps = self._pps[pps_id]
             return self._sps[pps.sps], pps
         except KeyError:
-            raise PackagingError(f"an AVC slice names parameter set {pps_id}, which is not there") from None
+            raise PackagingError(f"an AVC slice refers to parameter set {pps_id}, which is missing") from None
 
 
 def _read_sps(bits: Bits) -> tuple[int, _Sps]:
@@ -164,7 +164,7 @@ def _read_pps(bits: Bits) -> tuple[int, _Pps]:
 
 
 class _SliceHeader:
-    """Reads a slice header to its last bit (section 7.3.3)."""
+    """Parses a slice header to its last bit (section 7.3.3)."""
 
     def __init__(self, stream: Avc, nal_header: int) -> None:
         self._stream = stream
@@ -235,7 +235,7 @@ def _skip_modification(bits: Bits) -> None:
 
 def _skip_weights(bits: Bits, references: list[int], *, chroma: bool) -> None:
     if max(references) > _MOST_REFERENCES:
-        raise PackagingError("an AVC slice has more references than there can be")
+        raise PackagingError("an AVC slice has more references than the standard allows")
     bits.ue()
     if chroma:
         bits.ue()

@@ -1,4 +1,4 @@
-"""Reading numbers of bits.
+"""Bit readers.
 
 Sources: ITU-T H.264 and H.265, sections 7.2 and 9 (``u``, ``ue``, ``se``); AV1 Bitstream & Decoding Process
 Specification, section 4.10 (``ns``, ``su``, ``leb128``).
@@ -8,18 +8,18 @@ from headend.core.errors import PackagingError
 
 Buffer = bytes | memoryview
 Ranges = list[tuple[int, int]]
-"""Half-open ranges of bytes of a sample."""
+"""Half-open byte ranges of a sample."""
 
 
 class Truncated(PackagingError):
-    """The data ends before what is read."""
+    """The data ends before the requested bits."""
 
 
 class Bits:
     """Reads bits, most significant first.
 
     Attributes:
-        left: How many are left.
+        left: Number of bits left.
     """
 
     __slots__ = ("_size", "_value", "left")
@@ -30,11 +30,11 @@ class Bits:
 
     @property
     def position(self) -> int:
-        """How many have been read."""
+        """Number of bits read."""
         return self._size - self.left
 
     def u(self, count: int) -> int:
-        """An unsigned number of so many bits."""
+        """Read an unsigned number of ``count`` bits."""
         left = self.left - count
         if left < 0:
             raise Truncated("a header of a coded picture is cut short")
@@ -42,7 +42,7 @@ class Bits:
         return self._value >> left & (1 << count) - 1
 
     def flag(self) -> int:
-        """One bit."""
+        """Read one bit."""
         left = self.left - 1
         if left < 0:
             raise Truncated("a header of a coded picture is cut short")
@@ -50,13 +50,13 @@ class Bits:
         return self._value >> left & 1
 
     def skip(self, count: int) -> None:
-        """Pass over so many bits."""
+        """Skip bits."""
         if count > self.left:
             raise Truncated("a header of a coded picture is cut short")
         self.left -= count
 
     def ue(self) -> int:
-        """An unsigned number as Exp-Golomb code; also ``uvlc`` of AV1, for values below 2^32 - 1."""
+        """Read an unsigned Exp-Golomb code; also ``uvlc`` of AV1, for values below 2^32 - 1."""
         rest = self._value & (1 << self.left) - 1
         zeros = self.left - rest.bit_length()
         left = self.left - 2 * zeros - 1
@@ -66,17 +66,17 @@ class Bits:
         return (rest >> left) - 1
 
     def se(self) -> int:
-        """A signed number as Exp-Golomb code."""
+        """Read a signed Exp-Golomb code."""
         code = self.ue()
         return (code + 1) // 2 if code & 1 else -(code // 2)
 
     def su(self, count: int) -> int:
-        """A signed number in two's complement, of so many bits."""
+        """Read a signed number of ``count`` bits in two's complement."""
         value = self.u(count)
         return value - (1 << count) if value >> (count - 1) else value
 
     def ns(self, values: int) -> int:
-        """A number below ``values``, in as few bits as its code needs."""
+        """Read a number below ``values`` in AV1's non-symmetric code."""
         width = values.bit_length()
         short = (1 << width) - values
         value = self.u(width - 1)
@@ -84,25 +84,25 @@ class Bits:
 
 
 def leb128(data: Buffer, at: int) -> tuple[int, int]:
-    """A number of seven bits in each byte, and the offset behind it."""
+    """Read a number with seven bits per byte; returns it and the offset after it."""
     value = 0
-    for place in range(8):
-        if at + place >= len(data):
+    for index in range(8):
+        if at + index >= len(data):
             raise Truncated("an AV1 unit is cut short")
-        byte = data[at + place]
-        value |= (byte & 0x7F) << 7 * place
+        byte = data[at + index]
+        value |= (byte & 0x7F) << 7 * index
         if not byte & 0x80:
-            return value, at + place + 1
-    raise PackagingError("an AV1 unit says its size in more than eight bytes")
+            return value, at + index + 1
+    raise PackagingError("the size of an AV1 unit takes more than eight bytes")
 
 
 class Unescaped:
-    """The first bytes of a NAL unit without the bytes that keep start codes out of it.
+    """The start of a NAL unit without its emulation prevention bytes.
 
     Source: ITU-T H.264, section 7.4.1.1; H.265, section 7.4.2.
 
     Attributes:
-        bits: Reader of what the bytes hold.
+        bits: Reader of the remaining bytes.
     """
 
     __slots__ = ("_removed", "bits")
@@ -115,13 +115,13 @@ class Unescaped:
 
     def _without(self, data: bytes) -> bytes:
         parts, at = [], 0
-        while (found := data.find(b"\0\0\3", at)) >= 0:
-            parts.append(data[at : found + 2])
+        while (escape := data.find(b"\0\0\3", at)) >= 0:
+            parts.append(data[at : escape + 2])
             self._removed.append(sum(map(len, parts)))
-            at = found + 3
+            at = escape + 3
         return b"".join((*parts, data[at:]))
 
     def escaped_bytes(self) -> int:
-        """How many bytes of the unit hold what has been read, rounded up to whole bytes."""
+        """Length of the parsed part in the escaped unit, rounded up to whole bytes."""
         used = (self.bits.position + 7) // 8
-        return used + sum(1 for place in self._removed if place < used)
+        return used + sum(1 for removed in self._removed if removed < used)

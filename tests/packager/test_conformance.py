@@ -212,7 +212,7 @@ def test_manifests_of_another_headend_are_known_by_the_name_of_the_release() -> 
 def test_damaged_documents_are_findings(key: str) -> None:
     store, _ = published()
     store.put((TRACKS if "/" in key else base(store)) + key, b"{")
-    assert re.search("can't be read|no sound index", findings(store)[key])
+    assert re.search("can't be read|not a valid index", findings(store)[key])
 
 
 def test_a_bandwidth_below_what_was_measured_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
