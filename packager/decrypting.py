@@ -1,4 +1,4 @@
-"""Decrypt stored segments, so that their samples can be checked.
+"""Decrypts stored segments, so that their samples can be checked.
 
 Source: as for `packager.protecting`.
 """
@@ -23,12 +23,12 @@ def decrypted(init: bytes, segment: bytes, key: ContentKey) -> tuple[bytes, byte
     """Decrypt an init segment and a segment.
 
     Args:
-        init: The init segment of the segment's period, as it is stored.
-        segment: A media segment of the same track; one of a clear lead stays as it is.
+        init: The stored init segment of the segment's period.
+        segment: A media segment of the same track; segments of a clear lead are returned unchanged.
         key: The key of that period.
 
     Returns:
-        Both in the clear. The boxes that tell of the encryption of samples stay, and mean nothing any more.
+        Both in the clear. The boxes that describe the encryption of samples stay, without meaning.
 
     Raises:
         PackagingError: They are damaged, or not encrypted with this key.
@@ -41,10 +41,10 @@ def decrypted(init: bytes, segment: bytes, key: ContentKey) -> tuple[bytes, byte
         if fragment.description > 1:
             continue
         senc = next(boxes.find_all(segment, "traf/senc", moof), None)
-        rows = _rows(segment, senc, len(fragment.samples), iv_bytes)
+        entries_by_sample = _sample_entries(segment, senc, len(fragment.samples), iv_bytes)
         at = fragment.media
-        for sample, (iv, entries) in zip(fragment.samples, rows, strict=True):
-            _open(clear, at, sample.size_bytes, entries, iv or constant_iv, pattern, key)
+        for sample, (iv, entries) in zip(fragment.samples, entries_by_sample, strict=True):
+            _decrypt_sample(clear, at, sample.size_bytes, entries, iv or constant_iv, pattern, key)
             at += sample.size_bytes
     return _clear_init(init), bytes(clear)
 
@@ -62,7 +62,7 @@ def decrypted_whole(data: bytes, key: ContentKey) -> bytes:
 
 
 def _tenc(init: bytes, key: ContentKey) -> tuple[tuple[int, int], int, bytes]:
-    """How samples are encrypted: the pattern, the bytes of each sample's vector, and the constant one."""
+    """The encryption parameters: pattern, size of the vector per sample, and constant vector."""
     tenc, schm = boxes.protection_box(init, "schi/tenc"), boxes.protection_box(init, "schm")
     body = init[tenc.body : tenc.end]
     scheme, kid, iv_bytes = init[schm.body + 4 : schm.body + 8].decode("latin-1"), body[8:24].hex(), body[7]
@@ -72,13 +72,13 @@ def _tenc(init: bytes, key: ContentKey) -> tuple[tuple[int, int], int, bytes]:
     return (body[5] >> 4, body[5] & 15), iv_bytes, constant
 
 
-def _rows(data: bytes, senc: boxes.Box | None, count: int, iv_bytes: int) -> list[tuple[bytes, _Map | None]]:
-    """Each sample's vector and map; no map where whole samples are encrypted."""
+def _sample_entries(data: bytes, senc: boxes.Box | None, count: int, iv_bytes: int) -> list[tuple[bytes, _Map | None]]:
+    """Each sample's vector and subsample map; the map is None if whole samples are encrypted."""
     if senc is None:
         return [(b"", None)] * count
-    flags, said = struct.unpack_from(">II", data, senc.body)
-    if said != count:
-        raise PackagingError(f"senc tells of {said} samples, not {count}")
+    flags, senc_count = struct.unpack_from(">II", data, senc.body)
+    if senc_count != count:
+        raise PackagingError(f"senc describes {senc_count} samples, not {count}")
     rows: list[tuple[bytes, _Map | None]] = []
     at = senc.body + 8
     for _ in range(count):
@@ -86,15 +86,15 @@ def _rows(data: bytes, senc: boxes.Box | None, count: int, iv_bytes: int) -> lis
         entries: _Map | None = None
         if flags & 2:
             (parts,) = struct.unpack_from(">H", data, at)
-            entries = [struct.unpack_from(">HI", data, at + 2 + 6 * place) for place in range(parts)]
+            entries = [struct.unpack_from(">HI", data, at + 2 + 6 * index) for index in range(parts)]
             at += 2 + 6 * parts
         rows.append((iv, entries))
     if at != senc.end:
-        raise PackagingError("senc is longer or shorter than it says")
+        raise PackagingError("the length of senc does not match its content")
     return rows
 
 
-def _open(
+def _decrypt_sample(
     data: bytearray, at: int, size: int, entries: _Map | None, iv: bytes, pattern: tuple[int, int], key: ContentKey
 ) -> None:
     """Decrypt a sample in place."""
@@ -122,7 +122,7 @@ def _open(
 
 
 def _clear_init(init: bytes) -> bytes:
-    """The init segment with its sample entry as it was; the space of ``sinf`` becomes free."""
+    """Restore the original sample entry of the init segment, and turn ``sinf`` into a ``free`` box."""
     sinf, original = boxes.protection_box(init, ""), boxes.protection_box(init, "frma")
     entry = boxes.sample_entry(init)
     clear = bytearray(init)

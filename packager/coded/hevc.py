@@ -1,4 +1,4 @@
-"""HEVC: slice segment headers.
+"""HEVC: finds slice segment data by parsing slice segment headers.
 
 Source: ITU-T H.265, sections 7.3.1 to 7.3.6; ISO/IEC 14496-15, section 8.3.3.1 (``hvcC``).
 """
@@ -19,7 +19,7 @@ _MOST_REFERENCES = 16
 
 @dataclass(frozen=True, slots=True)
 class _References:
-    """A short-term reference picture set: distances in order, and which of them the picture itself uses."""
+    """A short-term reference picture set: distances in order, and whether the picture itself uses each."""
 
     before: tuple[tuple[int, bool], ...]
     after: tuple[tuple[int, bool], ...]
@@ -66,7 +66,7 @@ class Hevc:
     """Finds slice segment data.
 
     Args:
-        configuration: The body of ``hvcC``.
+        configuration: Body of ``hvcC``.
     """
 
     def __init__(self, configuration: bytes) -> None:
@@ -83,21 +83,21 @@ class Hevc:
                 at += 2 + size
 
     def start(self) -> None:
-        """Slices need nothing of earlier pictures."""
+        """Do nothing: slices don't depend on earlier pictures."""
 
     def ranges(self, sample: Buffer) -> Ranges:
         """Find the slice segment data of a sample; see `packager.coded.Reader`."""
-        found = []
+        ranges = []
         for start, end in units(sample, self._length_bytes):
             kind = sample[start] >> 1 & 0x3F
             if kind < VPS:
                 head = start + NAL_HEADER_BYTES
                 data = head + header_bytes(sample, head, end, _SliceHeader(self, kind).read)
                 if data < end:
-                    found.append((data, end))
+                    ranges.append((data, end))
             elif kind in (SPS, PPS):
                 self._parameters(bytes(sample[start:end]))
-        return found
+        return ranges
 
     def _parameters(self, unit: bytes) -> None:
         kind = unit[0] >> 1 & 0x3F
@@ -116,7 +116,7 @@ class Hevc:
             pps = self._pps[pps_id]
             return self._sps[pps.sps], pps
         except KeyError:
-            raise PackagingError(f"an HEVC slice names parameter set {pps_id}, which is not there") from None
+            raise PackagingError(f"an HEVC slice refers to parameter set {pps_id}, which is missing") from None
 
 
 # --- parameter sets -----------------------------------------------------------------------------------------------
@@ -201,13 +201,13 @@ def _skip_scaling_lists(bits: Bits) -> None:
 
 
 def _read_references(bits: Bits, number: int, sets: list[_References], *, in_slice: bool) -> _References:
-    """``st_ref_pic_set``, section 7.3.7; what is predicted from another set is derived as in 7.4.8."""
+    """``st_ref_pic_set``, section 7.3.7; sets predicted from others are derived as in 7.4.8."""
     if number and bits.flag():
         back = bits.ue() + 1 if in_slice else 1
         sign = bits.flag()
         delta = (1 - 2 * sign) * (bits.ue() + 1)
         if back > number:
-            raise PackagingError("an HEVC picture set is predicted from a missing one")
+            raise PackagingError("an HEVC reference picture set is predicted from a missing one")
         other = sets[number - back]
         distances = [*(d for d, _ in other.before), *(d for d, _ in other.after)]
         used, kept = [], []
@@ -216,17 +216,17 @@ def _read_references(bits: Bits, number: int, sets: list[_References], *, in_sli
             used.append(bool(is_used))
             kept.append(bool(is_used or bits.flag()))
         moved = [
-            (distance + delta, used[place])
-            for place, distance in enumerate((*distances, 0))
-            if kept[place] and distance + delta
+            (distance + delta, used[index])
+            for index, distance in enumerate((*distances, 0))
+            if kept[index] and distance + delta
         ]
         return _References(
-            tuple(sorted((one for one in moved if one[0] < 0), key=lambda one: -one[0])),
-            tuple(sorted((one for one in moved if one[0] > 0), key=lambda one: one[0])),
+            tuple(sorted((entry for entry in moved if entry[0] < 0), key=lambda entry: -entry[0])),
+            tuple(sorted((entry for entry in moved if entry[0] > 0), key=lambda entry: entry[0])),
         )
     counts = bits.ue(), bits.ue()
     if max(counts) > _MOST_REFERENCES:
-        raise PackagingError("an HEVC picture set has more references than there can be")
+        raise PackagingError("an HEVC reference picture set has more references than the standard allows")
     sides: list[tuple[tuple[int, bool], ...]] = []
     for count, sign in zip(counts, (-1, 1), strict=True):
         at, side = 0, []
@@ -305,7 +305,7 @@ def _read_pps(bits: Bits) -> tuple[int, _Pps]:
 
 
 class _SliceHeader:
-    """Reads a slice segment header with its ``byte_alignment`` (section 7.3.6)."""
+    """Parses a slice segment header including ``byte_alignment`` (section 7.3.6)."""
 
     def __init__(self, stream: Hevc, kind: int) -> None:
         self._stream = stream
@@ -365,7 +365,7 @@ class _SliceHeader:
 
 
 def _read_used(bits: Bits, sps: _Sps) -> int:
-    """Read the sets of references; gives how many pictures this one may use."""
+    """Read the reference picture sets; returns how many pictures this one may use."""
     if not bits.flag():
         used = _read_own_used(bits, sps)
     else:
@@ -386,14 +386,14 @@ def _read_used(bits: Bits, sps: _Sps) -> int:
 
 
 def _read_own_used(bits: Bits, sps: _Sps) -> int:
-    """Read a set of references that the slice itself lists: what nearly every slice has, so it makes no objects."""
+    """Read the slice's own reference picture set. Almost every slice has one, so this creates no objects."""
     start = bits.left
     if sps.references and bits.flag():
         bits.left = start
         return _read_references(bits, len(sps.references), list(sps.references), in_slice=True).used
     before, after = bits.ue(), bits.ue()
     if max(before, after) > _MOST_REFERENCES:
-        raise PackagingError("an HEVC picture set has more references than there can be")
+        raise PackagingError("an HEVC reference picture set has more references than the standard allows")
     used = 0
     for _ in range(before + after):
         bits.ue()
@@ -408,7 +408,7 @@ def _skip_inter(bits: Bits, sps: _Sps, pps: _Pps, *, is_b: bool, used: int, temp
         if is_b:
             references[1] = bits.ue() + 1
     if max(references) > _MOST_REFERENCES:
-        raise PackagingError("an HEVC slice has more references than there can be")
+        raise PackagingError("an HEVC slice has more references than the standard allows")
     lists = references if is_b else references[:1]
     if pps.lists_modification and used > 1:
         width = (used - 1).bit_length()

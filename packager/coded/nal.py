@@ -1,4 +1,4 @@
-"""Samples of NAL units: what AVC and HEVC have in common.
+"""Samples of NAL units: the common part of AVC and HEVC.
 
 Source: ISO/IEC 14496-15, sections 5.3.3 and 8.3.3.
 """
@@ -9,11 +9,11 @@ from headend.core.errors import PackagingError
 from packager.coded.bits import Buffer, Truncated, Unescaped
 
 FIRST_BYTES = 64
-"""Nearly every slice header is shorter; longer ones are read again in full."""
+"""Almost every slice header is shorter; longer ones are parsed again from the whole unit."""
 
 
 def units(sample: Buffer, length_bytes: int) -> Iterator[tuple[int, int]]:
-    """Walk the NAL units of a sample: offset of the first byte behind the length, and the offset behind the unit.
+    """Iterate over a sample's NAL units: offset of the first byte after the length field, and offset after the unit.
 
     Raises:
         PackagingError: A unit reaches past the end of the sample.
@@ -28,13 +28,13 @@ def units(sample: Buffer, length_bytes: int) -> Iterator[tuple[int, int]]:
 
 
 def header_bytes(sample: Buffer, start: int, end: int, read: Callable[[Unescaped], None]) -> int:
-    """How many bytes of a unit its header takes.
+    """The length of a unit's header in bytes.
 
     Args:
         sample: The sample.
-        start: Where what is read begins.
-        end: Where the unit ends.
-        read: Reads the header to its last bit.
+        start: Start of the header.
+        end: End of the unit.
+        read: Parses the header to its last bit.
 
     Raises:
         PackagingError: The unit is shorter than its header.

@@ -1,4 +1,4 @@
-"""VP9: superframes and uncompressed headers.
+"""VP9: finds coded data by parsing superframes and uncompressed headers.
 
 Source: VP9 Bitstream & Decoding Process Specification, sections 6.1, 6.2 and annex B; "VP Codec ISO Media File Format
 Binding", section on Common Encryption.
@@ -10,7 +10,7 @@ from packager.coded.bits import Bits, Buffer, Ranges
 _SYNC = 0x498342
 _RGB = 7
 _LONGEST_HEADER_BYTES = 160
-"""With every field present; the header of a frame that is usually sent has 10 to 20 bytes."""
+"""With all fields present; a typical header has 10 to 20 bytes."""
 _FEATURES = ((8, True), (6, True), (2, False), (0, False))
 """Bits of each segmentation feature, and whether a sign follows."""
 
@@ -19,7 +19,7 @@ class Vp9:
     """Finds the compressed headers and tiles of frames.
 
     Args:
-        configuration: The body of ``vpcC``; nothing of it is needed.
+        configuration: Body of ``vpcC``; not needed.
     """
 
     def __init__(self, configuration: bytes) -> None:
@@ -27,17 +27,17 @@ class Vp9:
         self._widths: list[int] = [0] * 8
 
     def start(self) -> None:
-        """Forget the sizes of earlier frames."""
+        """Reset the sizes of earlier frames."""
         self._widths = [0] * 8
 
     def ranges(self, sample: Buffer) -> Ranges:
-        """Find what is coded behind the uncompressed header of each frame; see `packager.coded.Reader`."""
-        found = []
+        """Find the data after each frame's uncompressed header; see `packager.coded.Reader`."""
+        ranges = []
         for start, end in _frames(sample):
             data = start + self._header_bytes(sample[start : min(end, start + _LONGEST_HEADER_BYTES)])
             if data < end:
-                found.append((data, end))
-        return found
+                ranges.append((data, end))
+        return ranges
 
     def _header_bytes(self, frame: Buffer) -> int:
         bits = Bits(frame)
@@ -46,7 +46,7 @@ class Vp9:
         profile = bits.flag() | bits.flag() << 1
         if profile == 3:
             bits.flag()
-        if bits.flag():  # an earlier frame is shown once more
+        if bits.flag():  # an earlier frame is shown again
             return len(frame)
         is_inter, shown, resilient = bits.flag(), bits.flag(), bits.flag()
         if not is_inter:
@@ -94,7 +94,7 @@ class Vp9:
 
 
 def _frames(sample: Buffer) -> Ranges:
-    """The frames of a sample: those that the index of a superframe lists, or one."""
+    """The frames of a sample: those in the index of a superframe, or a single one."""
     size = len(sample)
     if not size:
         return []
@@ -103,16 +103,16 @@ def _frames(sample: Buffer) -> Ranges:
         count, width = (marker & 7) + 1, (marker >> 3 & 3) + 1
         index = size - (2 + width * count)
         if index >= 0 and sample[index] == marker:
-            found, at = [], 0
+            frames, at = [], 0
             for number in range(count):
                 first = index + 1 + number * width
                 end = at + int.from_bytes(sample[first : first + width], "little")
                 if end > index:
                     raise PackagingError("a VP9 superframe is shorter than its frames")
                 if end > at:
-                    found.append((at, end))
+                    frames.append((at, end))
                 at = end
-            return found
+            return frames
     return [(0, size)]
 
 
@@ -177,7 +177,7 @@ def _skip_segmentation(bits: Bits) -> None:
 
 
 def _skip_tiles(bits: Bits, width_px: int) -> None:
-    """``tile_info``: how many columns there may be follows from the width, in blocks of 64 pixels."""
+    """``tile_info``: the range of tile columns depends on the width in blocks of 64 pixels."""
     blocks = (width_px + 63) // 64
     least = 0
     while 64 << least < blocks:

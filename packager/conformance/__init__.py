@@ -1,6 +1,6 @@
-"""Verification: read a release back from the store, and find everything that is wrong with it.
+"""Verification: reads a release back from the store, and reports everything that is wrong with it.
 
-Each module checks one kind of object and yields an `ObjectCheck` for each. Comes in: a store and a title. Goes out: a
+Each module checks one kind of object and yields an `ObjectCheck` for each. It takes a store and a title, and returns a
 `Verdict`. Nothing here encodes or repairs.
 """
 
@@ -42,20 +42,20 @@ def verify(
 ) -> Verdict:
     """Read a release back and check every byte of it.
 
-    Memory holds a few segments at a time, whatever the release's size.
+    Only a few segments are in memory at a time, whatever the release's size.
 
     Args:
-        store: Where the release is.
+        store: Store of the release.
         title: Catalogue entry.
         release: Its id; None for the current one.
-        on_progress: Gets the number of segments checked and of all.
-        inspect: Decodes; gets a segment of each rendition, at another place of the title in each.
-        judge: Decrypts; gets the same segments of encrypted renditions.
-        keys: The keys of encrypted tracks, by their ids; without them, only what is clear of these tracks is checked.
-        deep: Whether it gets all of them.
+        on_progress: Called with the number of checked segments and of all.
+        inspect: Decodes one segment of each rendition, from different parts of the title.
+        judge: Decrypts the same segments with another implementation, if they are encrypted.
+        keys: Keys of encrypted tracks by id; without them, only the clear parts of these tracks are checked.
+        deep: Whether to inspect and judge all segments.
 
     Returns:
-        The verdict. What is missing or wrong in the release is a finding, never an error.
+        The verdict. Missing or wrong data in the release is a finding, never an error.
 
     Raises:
         ConfigError: There is no such title or release.
@@ -89,15 +89,15 @@ def _examine(
         return
     stated = document.presentation
     if (stated.title, stated.release) != (title, release):
-        yield ObjectCheck(check.key, 0, (f"it is of {stated.title} {stated.release}",))
+        yield ObjectCheck(check.key, 0, (f"it belongs to {stated.title} {stated.release}",))
         return
     yield replace(check, size_bytes=0, damage=stated.damage)
     tracks = dict(read_all(lambda track: check_track(store, title, track), stored_tracks(stated)))
-    for told, track in tracks.values():
-        yield from told
+    for index_checks, track in tracks.values():
+        yield from index_checks
         if track is not None:
             yield check_grid(title, track, stated.grid)
-    whole = all(track is not None for _, track in tracks.values())
+    is_complete = all(track is not None for _, track in tracks.values())
     known = {track.id: track for _, track in tracks.values() if track is not None}
     presentation = with_tracks(stated, lambda track: known.get(track.id, track))
     locks = Locks.of(stated, checks.keys)
@@ -107,7 +107,7 @@ def _examine(
         ObjectCheck(layout.track_index(title, t.id), 0, (), sealed=True) for t in known.values() if locks.lacks(t)
     )
 
-    def inside(track: StoredTrack, segment: Segment, data: bytes) -> Iterable[str]:
+    def inspect(track: StoredTrack, segment: Segment, data: bytes) -> Iterable[str]:
         rendition = track.rendition
         init = inits.get((track.id, locks.schedule(track).period(segment.number)))
         if init is None or not isinstance(rendition, VideoRendition | AudioRendition) or locks.lacks(track):
@@ -117,7 +117,7 @@ def _examine(
         if isinstance(rendition, AudioRendition) and rendition.coded_language:
             rendition = replace(rendition, language=rendition.coded_language)
         try:
-            clear = b"".join(locks.opened(track, init, data, segment.number))
+            clear = b"".join(locks.decrypted(track, init, data, segment.number))
         except PackagingError as error:
             return (f"it can't be decrypted: {error.message}",)
         wrong = tuple(checks.inspect(rendition, stated.light, segment, clear))
@@ -125,8 +125,8 @@ def _examine(
             wrong += tuple(checks.judge(init + data, clear, locks.key(track, segment.number)))
         return wrong
 
-    yield from check_segments(store, presentation, list(known.values()), on_progress, inside, locks)
-    if whole:
+    yield from check_segments(store, presentation, list(known.values()), on_progress, inspect, locks)
+    if is_complete:
         yield from check_peaks(presentation)
         yield from check_manifests(store, presentation, document)
 

@@ -1,4 +1,4 @@
-"""What the checkers report, and how they read objects."""
+"""The results of checks, and how they read objects."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from headend.core.storage.base import Store
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be.
+    """A fault in a release.
 
     Attributes:
         object: The object's path from the store's root.
@@ -26,19 +26,19 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What reading a release back has shown.
+    """The result of a verification.
 
     Attributes:
         title: Catalogue entry.
         release: Its id.
-        findings: What is wrong; nothing if the release is sound.
-        objects: How many objects were read.
-        bytes: How much was read of them.
-        frames: How many video frames were counted, over all renditions.
-        damage: What was damaged in the master and is concealed: no fault of the release.
-        compared: At how many places pictures and sound were compared with the master.
-        not_compared: Why that was nowhere; empty where it was somewhere.
-        not_decoded: Why tracks were not looked into; empty if they were.
+        findings: The faults; empty if the release is valid.
+        objects: Number of objects that were read.
+        bytes: Number of bytes that were read.
+        frames: Number of video frames, over all renditions.
+        damage: Damage in the master that is concealed: not a fault of the release.
+        compared: Number of places where pictures and sound were compared with the master.
+        not_compared: Why nothing was compared; empty if something was.
+        not_decoded: Why tracks were not decoded; empty if they were.
     """
 
     title: str
@@ -55,16 +55,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ObjectCheck:
-    """What one object's bytes have shown.
+    """The result of checking one object.
 
     Attributes:
-        key: The object.
-        size_bytes: How much was read.
-        wrong: What is not as it should be.
-        frames: Samples in it.
-        damage: Of the release's document: what it says is concealed.
+        key: The object's key.
+        size_bytes: Number of bytes that were read.
+        wrong: Faults, one line each.
+        frames: Number of samples in it.
+        damage: For the release's document: damage that it records.
         sequences: The fragments' sequence numbers.
-        sealed: Whether it could not be looked into, for lack of its key.
+        sealed: Whether it could not be decrypted, because its key was not given.
     """
 
     key: str
@@ -76,11 +76,11 @@ class ObjectCheck:
     sealed: bool = False
 
 
-NO_KEYS = "its tracks are encrypted: give --keys to have them decrypted and decoded"
+NO_KEYS = "its tracks are encrypted: give --keys to decrypt and decode them"
 
 
 def read_document(store: Store, kind: type[Noun], key: str) -> tuple[ObjectCheck, Noun | None]:
-    """Read a document; None with the reason if it is missing or can't be read."""
+    """Read a document; if it is missing or invalid, it is None and the check says why."""
     data = get_object(store, key)
     if data is None:
         return missing_object(key), None
@@ -99,5 +99,5 @@ def get_object(store: Store, key: str) -> bytes | None:
 
 
 def missing_object(key: str) -> ObjectCheck:
-    """The finding for an object that is not there."""
+    """The check of a missing object."""
     return ObjectCheck(key, 0, ("it is missing",))

@@ -1,4 +1,4 @@
-"""Check tracks' indexes: against their digests, and against the grid."""
+"""Checks tracks' indexes against their digests and against the grid."""
 
 import hashlib
 from typing import Any, cast
@@ -13,7 +13,7 @@ from packager.presentation import StoredTrack, check, from_index, with_kids
 
 
 def check_track(store: Store, title: str, stated: StoredTrack) -> tuple[list[ObjectCheck], StoredTrack | None]:
-    """A track as its index describes it, with the labels of the release; None where the index can't be read."""
+    """Read a track from its index, with the labels of the release; None if the index can't be read."""
     key = layout.track_index(title, stated.id)
     data = get_object(store, key)
     if data is None:
@@ -24,7 +24,7 @@ def check_track(store: Store, title: str, stated: StoredTrack) -> tuple[list[Obj
     except StorageError as error:
         return [ObjectCheck(key, len(data), (error.message,))], None
     if index.facts.track != stated.id:
-        return [ObjectCheck(key, len(data), (f"it is of {index.facts.track}",))], None
+        return [ObjectCheck(key, len(data), (f"it belongs to {index.facts.track}",))], None
     sync: tuple[SyncRanges, ...] = ()
     if index.facts.sync_sha256:
         key = layout.track_sync(title, stated.id)
@@ -35,8 +35,8 @@ def check_track(store: Store, title: str, stated: StoredTrack) -> tuple[list[Obj
             sync = track_index.decode_sync(data, key=key)
         except StorageError as error:
             return [*checks, ObjectCheck(key, len(data), (error.message,))], None
-        other = hashlib.sha256(data).hexdigest() != index.facts.sync_sha256
-        checks.append(ObjectCheck(key, len(data), ("it is not the one that the index names",) if other else ()))
+        differs = hashlib.sha256(data).hexdigest() != index.facts.sync_sha256
+        checks.append(ObjectCheck(key, len(data), ("it is not the one that the index names",) if differs else ()))
     try:
         track: StoredTrack = with_kids(from_index(cast(Any, stated.rendition), index, sync), stated.kids)
     except StorageError as error:
@@ -45,12 +45,12 @@ def check_track(store: Store, title: str, stated: StoredTrack) -> tuple[list[Obj
 
 
 def check_grid(title: str, track: StoredTrack, grid: Grid) -> ObjectCheck:
-    """Hold an index against the grid."""
+    """Check an index against the grid."""
     key = layout.track_index(title, track.id)
     try:
         check(cast(Any, track), grid)
     except PackagingError as error:
         number = error.facts.get("segment")
-        named = layout.track_segment(title, track.id, number) if isinstance(number, int) else key
-        return ObjectCheck(named, 0, (error.message,))
+        faulty_key = layout.track_segment(title, track.id, number) if isinstance(number, int) else key
+        return ObjectCheck(faulty_key, 0, (error.message,))
     return ObjectCheck(key, 0, ())

@@ -1,4 +1,4 @@
-"""Check manifests: against the release's name, and against those that this headend would write."""
+"""Checks manifests against the release's id, and against those that this version of headend would write."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -26,10 +26,10 @@ _SHOWN_BYTES = 120
 
 
 def references(key: str, manifest: bytes) -> Iterator[str]:
-    """Every object that a playlist or an MPD names, as paths from the store's root; an outline names none.
+    """Paths, from the store's root, of all objects that a playlist or an MPD refers to; none for an outline.
 
     Args:
-        key: The manifest's own path, which its relative addresses start from.
+        key: The manifest's own path, which relative addresses are based on.
         manifest: Its bytes.
     """
     base = dirname(key)
@@ -43,7 +43,7 @@ def references(key: str, manifest: bytes) -> Iterator[str]:
         yield from (normpath(join(base, line.partition("#")[0])) for line in lines if "#xywh=" in line)
         return
     playlist = m3u8.loads(manifest.decode())
-    named = (
+    entries = (
         *playlist.playlists,
         *playlist.iframe_playlists,
         *playlist.image_playlists,
@@ -51,7 +51,7 @@ def references(key: str, manifest: bytes) -> Iterator[str]:
         *playlist.segments,
         *playlist.segment_map,
     )
-    yield from (normpath(join(base, line.uri)) for line in named)
+    yield from (normpath(join(base, entry.uri)) for entry in entries)
 
 
 def _addresses(mpd: Xml.Element) -> Iterator[str]:
@@ -79,51 +79,52 @@ def _addresses(mpd: Xml.Element) -> Iterator[str]:
 
 
 def _even_count(template: Xml.Element, total_us: Fraction) -> int:
-    """How many segments of equal length there are (ISO/IEC 23009-1, section 5.3.9.2); times are rounded."""
+    """The number of segments of equal duration (ISO/IEC 23009-1, section 5.3.9.2); times are rounded."""
     segment_us = Fraction(template.get("duration", "1")) / Fraction(template.get("timescale", "1")) * 1_000_000
     return ceil((total_us - 1) / segment_us)
 
 
 def _microseconds(duration: str) -> Fraction:
-    """A duration in seconds alone, as `headend.core.manifests.dash` writes it."""
+    """Parse a duration in seconds, the form that `headend.core.manifests.dash` writes."""
     return Fraction(duration.removeprefix("PT").removesuffix("S")) * 1_000_000
 
 
 def check_manifests(store: Store, presentation: Presentation, document: Release) -> Iterator[ObjectCheck]:
-    """Hold the stored manifests against the release's name, and against those that this headend would write."""
+    """Check the stored manifests against the release's id, and against those that this headend would write."""
     title, release = presentation.title, presentation.release
     folder = layout.release_path(title, release)
     try:
-        wanted = manifests(presentation)
+        expected = manifests(presentation)
     except (ArithmeticError, ValueError, LookupError) as error:
-        yield ObjectCheck(layout.release_document(title, release), 0, (f"no manifest can be made of it: {error}",))
+        yield ObjectCheck(layout.release_document(title, release), 0, (f"manifests can't be written for it: {error}",))
         return
     if presentation.poster is not None:
-        wanted = {**wanted, layout.POSTER_PICTURE: b""}
-    stored = {name: get_object(store, f"{folder}/{name}") for name in wanted}
-    there = {name: data for name, data in stored.items() if data is not None}
-    keys = {f"{folder}/{name}" for name in there} | _keys(store, presentation)
-    same = document.software == __version__
-    for name in wanted:
+        expected = {**expected, layout.POSTER_PICTURE: b""}
+    objects = {name: get_object(store, f"{folder}/{name}") for name in expected}
+    stored = {name: data for name, data in objects.items() if data is not None}
+    keys = {f"{folder}/{name}" for name in stored} | _keys(store, presentation)
+    same_version = document.software == __version__
+    for name in expected:
         key = f"{folder}/{name}"
-        if name not in there:
+        if name not in stored:
             yield missing_object(key)
         elif name == layout.POSTER_PICTURE:
-            yield ObjectCheck(key, len(there[name]), ())
-        elif same and there[name] != wanted[name]:
-            yield ObjectCheck(key, len(there[name]), (_first_difference(there[name], wanted[name]),))
+            yield ObjectCheck(key, len(stored[name]), ())
+        elif same_version and stored[name] != expected[name]:
+            yield ObjectCheck(key, len(stored[name]), (_first_difference(stored[name], expected[name]),))
         else:
-            missing = [named for named in dict.fromkeys(references(key, there[name])) if named not in keys]
-            yield ObjectCheck(key, len(there[name]), tuple(f"it names {named}, which is missing" for named in missing))
-    poster = there.pop(layout.POSTER_PICTURE, None)
-    complete = len(there) + (poster is not None) == len(wanted)
-    # Where a line can be told, that says more.
-    differs = same and any(there[name] != wanted[name] for name in there)
-    if complete and not differs and release_id(there, poster) != release:
-        yield ObjectCheck(folder, 0, ("its manifests are not those that gave the release its name",))
-    yield ObjectCheck(
-        f"{folder}/{layout.MULTIVARIANT}", 0, tuple(_low_bandwidths(wanted[layout.MULTIVARIANT].decode(), presentation))
-    )
+            missing = [target for target in dict.fromkeys(references(key, stored[name])) if target not in keys]
+            wrong = tuple(f"it refers to {target}, which is missing" for target in missing)
+            yield ObjectCheck(key, len(stored[name]), wrong)
+    poster = stored.pop(layout.POSTER_PICTURE, None)
+    is_complete = len(stored) + (poster is not None) == len(expected)
+    # If a line differs, that has been reported already, and says more.
+    differs = same_version and any(stored[name] != expected[name] for name in stored)
+    if is_complete and not differs and release_id(stored, poster) != release:
+        yield ObjectCheck(folder, 0, ("the release's id does not match its manifests",))
+    multivariant = expected[layout.MULTIVARIANT].decode()
+    wrong = tuple(_low_bandwidths(multivariant, presentation))
+    yield ObjectCheck(f"{folder}/{layout.MULTIVARIANT}", 0, wrong)
 
 
 def _keys(store: Store, presentation: Presentation) -> set[str]:
@@ -133,12 +134,12 @@ def _keys(store: Store, presentation: Presentation) -> set[str]:
     return {key for _, keys in listed for key in keys}
 
 
-def _first_difference(stored: bytes, wanted: bytes) -> str:
-    pairs = zip_longest(stored.splitlines(), wanted.splitlines(), fillvalue=b"")
+def _first_difference(stored: bytes, expected: bytes) -> str:
+    pairs = zip_longest(stored.splitlines(), expected.splitlines(), fillvalue=b"")
     for number, (line, other) in enumerate(pairs, start=1):
         if line != other:
             return f"line {number} is {_shown(line)}, not {_shown(other)}"
-    return "its line ends are not as they were written"
+    return "its line ends differ"
 
 
 def _shown(line: bytes) -> str:
@@ -146,7 +147,7 @@ def _shown(line: bytes) -> str:
 
 
 def _low_bandwidths(multivariant: str, presentation: Presentation) -> Iterator[str]:
-    """Variants that promise less than a player may meet: held against segment sizes, with another parser."""
+    """Variants that state a lower rate than measured from segment sizes; read with an independent parser."""
     peaks = {layout.media_playlist_name(t.id): max(t.segment_bps()) for t in presentation.all_tracks}
     playlist = m3u8.loads(multivariant)
     for variant in playlist.playlists:

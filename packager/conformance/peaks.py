@@ -1,4 +1,4 @@
-"""Check that no rendition exceeds its cap."""
+"""Checks that no rendition exceeds its cap."""
 
 from collections.abc import Iterator
 
@@ -9,16 +9,16 @@ from headend.core.media import (
 from packager.conformance.findings import ObjectCheck
 
 _SEALED_SAMPLE_BYTES, _SEALED_GOP_BYTES = 24, 64
-"""What encryption adds to a sample, and to a fragment, at most: a vector, a map of two entries, and three boxes."""
+"""Most bytes that encryption adds to a sample and to a fragment: a vector, a map of two entries, and three boxes."""
 
 
 def check_peaks(presentation: Presentation) -> Iterator[ObjectCheck]:
-    """The renditions whose rate exceeds their cap by more than is allowed, at the worst place of each."""
+    """Renditions that exceed their cap by more than the tolerance, each with its worst window."""
     grid = presentation.grid
     for track in (*presentation.video, *presentation.trick):
         rendition, segments = track.rendition, track.segments
         bound = rates.Bound(rendition.cap_bps, rendition.buffer_bits, grid.segment_frames / grid.frame_rate)
-        # Caps are kept by what is encoded; its encryption comes on top.
+        # Caps apply to the encoded data, without the overhead of encryption.
         extra = (_SEALED_SAMPLE_BYTES, _SEALED_GOP_BYTES) if track.kid else (0, 0)
         sizes = [s.size_bytes - extra[0] * s.samples - extra[1] * len(s.sync) for s in segments]
         durations = [s.duration_ticks for s in segments]

@@ -1,4 +1,4 @@
-"""Check every byte of init segments and segments against the indexes."""
+"""Checks every byte of init segments and segments against the indexes."""
 
 import hashlib
 import struct
@@ -33,24 +33,24 @@ from packager.sealing import init_of_period
 from packager.stock import THREADS
 
 BATCH = 16
-"""Segments that a thread reads one after the other, since a task for each would cost as much as to check it."""
+"""Segments that a thread reads in sequence, since one task per segment would cost as much as its check."""
 
 InspectSegment = Callable[[VideoRendition | AudioRendition, Light | None, Segment, bytes], Iterable[str]]
-"""Looks into a segment, which follows its init segment, and tells what is not as planned."""
+"""Decodes a segment (given as init segment and segment), and returns how it differs from the plan."""
 
 Judge = Callable[[bytes, bytes, ContentKey], Iterable[str]]
-"""Tells where another decryptor makes something else of a segment: gets it as stored, in the clear, and its key."""
+"""Decrypts a segment with another decryptor, and returns differences; takes it as stored, in the clear, and its key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """How segments are looked into; see `verify`.
+    """How segments are checked; see `verify`.
 
     Attributes:
         inspect: Decodes.
-        judge: Decrypts.
-        keys: The keys that there are, by their ids.
-        deep: Whether all segments are looked into.
+        judge: Decrypts with another implementation.
+        keys: Available keys by id.
+        deep: Whether all segments are decoded.
     """
 
     inspect: InspectSegment
@@ -66,7 +66,7 @@ def check_inits(
     inits: dict[tuple[str, int], bytes],
     locks: "Locks",
 ) -> Iterator[ObjectCheck]:
-    """Check the init segments, and keep them by the tracks' ids and by period."""
+    """Check the init segments, and add them to ``inits`` by track id and period."""
     for track in tracks:
         for period, sha256 in enumerate(track.inits_sha256, start=1):
             key = layout.track_init(title, track.id, period)
@@ -77,21 +77,21 @@ def check_inits(
             inits[track.id, period] = data
             wrong = []
             if hashlib.sha256(data).hexdigest() != sha256:
-                wrong.append("its bytes are not those that were encoded (sha256 differs)")
+                wrong.append("its bytes have changed since it was encoded (sha256 differs)")
             try:
                 if locks.is_whole(track):
-                    data = locks.opened_init(track, data, period) if not locks.lacks(track) else b""
+                    data = locks.decrypted_init(track, data, period) if not locks.lacks(track) else b""
                 elif track.kid and data != init_of_period(data, locks.names[track.kids[period - 1]]):
-                    wrong.append(f"it does not name the key {track.kids[period - 1]} as the manifests do")
+                    wrong.append(f"it does not state the key {track.kids[period - 1]}, unlike the manifests")
                 if data and codec_string(data) != track.codec_string:
-                    wrong.append(f"its codec is {codec_string(data)}, not {track.codec_string} as the manifests say")
+                    wrong.append(f"its codec is {codec_string(data)}, but the manifests state {track.codec_string}")
             except (PackagingError, struct.error, IndexError) as error:
                 wrong.append(f"it can't be read: {error}")
             yield ObjectCheck(key, len(inits[track.id, period]), tuple(wrong))
 
 
 def sampled_number(track: StoredTrack) -> int:
-    """The number of a track's segment that is decoded: another one in each, so that together they cover much."""
+    """The number of the segment that is decoded: different per track, so that together they cover the title."""
     return 1 + crc32(track.rendition.id.encode()) % len(track.segments)
 
 
@@ -100,28 +100,30 @@ def check_segments(
     presentation: Presentation,
     tracks: Sequence[StoredTrack],
     on_progress: Callable[[int, int], None],
-    inside: Callable[[StoredTrack, Segment, bytes], Iterable[str]],
+    inspect: Callable[[StoredTrack, Segment, bytes], Iterable[str]],
     locks: "Locks",
 ) -> Iterator[ObjectCheck]:
-    """Check the segments of all tracks, several at a time, and that their sequence numbers ascend."""
+    """Check the segments of all tracks, in several threads, and that their sequence numbers increase."""
     title, grid = presentation.title, presentation.grid
     done, total = 0, sum(len(track.segments) for track in tracks)
 
-    def examined(track: StoredTrack, segments: Sequence[Segment]) -> list[ObjectCheck]:
+    def check_batch(track: StoredTrack, segments: Sequence[Segment]) -> list[ObjectCheck]:
         gop_ticks = _gop_ticks(track, grid)
         checks = []
         for segment in segments:
             key = layout.track_segment(title, track.id, segment.number)
             if isinstance(track.rendition, Thumbnails | Poster):
-                checks.append(_read_picture(store, key, segment))
+                checks.append(_check_digest(store, key, segment))
             elif track.rendition.codec is Codec.VTT:
-                checks.append(_read_text(store, key, segment))
+                checks.append(_check_text(store, key, segment))
             elif locks.is_whole(track) and locks.lacks(track):
-                checks.append(_read_picture(store, key, segment))  # nothing of it is clear
+                checks.append(_check_digest(store, key, segment))  # nothing in it is readable
             else:
-                opened = partial(locks.unwrapped, track, segment.number)
+                unwrap = partial(locks.unwrapped, track, segment.number)
                 description = locks.description(track, segment.number)
-                checks.append(_examined(store, key, segment, gop_ticks, partial(inside, track), opened, description))
+                checks.append(
+                    _check_media(store, key, segment, gop_ticks, partial(inspect, track), unwrap, description)
+                )
         return checks
 
     batches = [
@@ -131,7 +133,7 @@ def check_segments(
     ]
     with ThreadPoolExecutor(THREADS) as pool:
         before, last_sequence = None, 0
-        for (track, _), batch in zip(batches, pool.map(examined, *zip(*batches, strict=True)), strict=True):
+        for (track, _), batch in zip(batches, pool.map(check_batch, *zip(*batches, strict=True)), strict=True):
             if track is not before:
                 before, last_sequence = track, 0
             for check in batch:
@@ -139,24 +141,26 @@ def check_segments(
                 on_progress(done, total)
                 yield check
                 if check.sequences and check.sequences[0] <= last_sequence:
-                    yield ObjectCheck(check.key, 0, (f"its mfhd sequence number {check.sequences[0]} does not ascend",))
+                    yield ObjectCheck(
+                        check.key, 0, (f"its mfhd sequence number {check.sequences[0]} does not increase",)
+                    )
                 last_sequence = max((last_sequence, *check.sequences))
 
 
-def _read_picture(store: Store, key: str, segment: Segment) -> ObjectCheck:
+def _check_digest(store: Store, key: str, segment: Segment) -> ObjectCheck:
     data = get_object(store, key)
     if data is None:
         return missing_object(key)
-    wrong = _not_as_encoded(data, segment)
+    wrong = _difference(data, segment)
     return ObjectCheck(key, len(data), (wrong,) if wrong else ())
 
 
-def _not_as_encoded(data: bytes, said: Segment) -> str:
-    """What is wrong with an object's size or digest; nothing if it is the one that was stored."""
-    if len(data) != said.size_bytes:
-        return f"it has {len(data)} bytes, not {said.size_bytes}"
-    intact = hashlib.sha256(data).hexdigest() == said.sha256
-    return "" if intact else "its bytes are not those that were encoded (sha256 differs)"
+def _difference(data: bytes, segment: Segment) -> str:
+    """How an object's size or digest differs from the index; empty if it does not."""
+    if len(data) != segment.size_bytes:
+        return f"it has {len(data)} bytes, not {segment.size_bytes}"
+    intact = hashlib.sha256(data).hexdigest() == segment.sha256
+    return "" if intact else "its bytes have changed since it was encoded (sha256 differs)"
 
 
 def _gop_ticks(track: StoredTrack, grid: Grid) -> int | None:
@@ -165,93 +169,93 @@ def _gop_ticks(track: StoredTrack, grid: Grid) -> int | None:
     return None
 
 
-def _examined(
+def _check_media(
     store: Store,
     key: str,
     segment: Segment,
     gop_ticks: int | None,
-    inside: Callable[[Segment, bytes], Iterable[str]] = lambda _segment, _data: (),
-    opened: Callable[[bytes], bytes] = lambda data: data,
+    inspect: Callable[[Segment, bytes], Iterable[str]] = lambda _segment, _data: (),
+    unwrap: Callable[[bytes], bytes] = lambda data: data,
     description: int = 1,
 ) -> ObjectCheck:
     data = get_object(store, key)
     if data is None:
         return missing_object(key)
     try:
-        clear = opened(data)
+        clear = unwrap(data)
     except PackagingError as error:
-        wrong = filter(None, (_not_as_encoded(data, segment), f"it can't be decrypted: {error.message}"))
+        wrong = filter(None, (_difference(data, segment), f"it can't be decrypted: {error.message}"))
         return ObjectCheck(key, len(data), tuple(wrong))
     if clear is data:
         check = _segment(key, data, segment, gop_ticks, description)
-    elif other := _not_as_encoded(data, segment):
-        check = ObjectCheck(key, len(data), (other,))
+    elif difference := _difference(data, segment):
+        check = ObjectCheck(key, len(data), (difference,))
     else:
         sha256 = hashlib.sha256(clear).hexdigest()
         expected = replace(segment, size_bytes=len(clear), sha256=sha256)
         check = _segment(key, clear, expected, gop_ticks, description)
-    # A damaged segment is not decoded.
-    return check if check.wrong else replace(check, wrong=tuple(inside(segment, data)))
+    # Damaged segments are not decoded.
+    return check if check.wrong else replace(check, wrong=tuple(inspect(segment, data)))
 
 
-def _read_text(store: Store, key: str, segment: Segment) -> ObjectCheck:
-    """A file of WebVTT is known by its digest; what is said of its cues is held against the file."""
+def _check_text(store: Store, key: str, segment: Segment) -> ObjectCheck:
+    """Check a WebVTT file: its digest, its header, and its number of cues."""
     data = get_object(store, key)
     if data is None:
         return missing_object(key)
     wrong = []
     if hashlib.sha256(data).hexdigest() != segment.sha256:
-        wrong.append("its bytes are not those that were written (sha256 differs)")
+        wrong.append("its bytes have changed since it was written (sha256 differs)")
     if not data.startswith(f"{captions.HEADER}\n{captions.CLOCK}\n".encode()):
-        wrong.append("it does not begin as WebVTT with a clock")
+        wrong.append("it does not begin with a WebVTT header and a timestamp map")
     if data.count(b" --> ") != segment.samples:
         wrong.append(f"it has {data.count(b' --> ')} cues, not {segment.samples}")
     return ObjectCheck(key, len(data), tuple(wrong))
 
 
 def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None, description: int) -> ObjectCheck:
-    """Hold a segment's bytes against what is said of them; ``gop_ticks`` is None for sound."""
-    other = _not_as_encoded(data, segment)
+    """Check a segment's bytes against its index entry; ``gop_ticks`` is None for sound."""
+    difference = _difference(data, segment)
     if len(data) != segment.size_bytes:
-        return ObjectCheck(key, len(data), (other,))
-    wrong = [other] if other else []
+        return ObjectCheck(key, len(data), (difference,))
+    wrong = [difference] if difference else []
     try:
-        found = tuple(segmenting.fragments(data))
+        fragments = tuple(segmenting.fragments(data))
     except (PackagingError, ChunkRejected, struct.error, IndexError) as error:
         return ObjectCheck(key, len(data), (*wrong, f"it can't be read: {error}"))
-    made = (
-        ("decode time", found[0].decode_ticks if found else None, segment.start_ticks),
-        ("duration", sum(fragment.duration_ticks for fragment in found), segment.duration_ticks),
-        ("number of samples", sum(len(fragment.samples) for fragment in found), segment.samples),
+    values = (
+        ("decode time", fragments[0].decode_ticks if fragments else None, segment.start_ticks),
+        ("duration", sum(fragment.duration_ticks for fragment in fragments), segment.duration_ticks),
+        ("number of samples", sum(len(fragment.samples) for fragment in fragments), segment.samples),
     )
-    wrong += [f"its {name} is {value}, not {expected}" for name, value, expected in made if value != expected]
-    if any(one.decode_ticks + one.duration_ticks != other.decode_ticks for one, other in pairwise(found)):
+    wrong += [f"its {name} is {value}, not {expected}" for name, value, expected in values if value != expected]
+    if any(left.decode_ticks + left.duration_ticks != right.decode_ticks for left, right in pairwise(fragments)):
         wrong.append("its decode times have a gap")
-    if any(fragment.media + sum(s.size_bytes for s in fragment.samples) != fragment.end for fragment in found):
+    if any(fragment.media + sum(s.size_bytes for s in fragment.samples) != fragment.end for fragment in fragments):
         wrong.append("its samples do not fill its mdat")
-    if any(fragment.description != description for fragment in found):
-        wrong.append("it is encrypted where it should be clear" if description > 1 else "its clear lead is too long")
-    sequences = tuple(fragment.sequence for fragment in found)
-    if any(one >= other for one, other in pairwise(sequences)):
-        wrong.append("its mfhd sequence numbers do not ascend")
+    if any(fragment.description != description for fragment in fragments):
+        wrong.append("it is encrypted but should be clear" if description > 1 else "its clear lead is too long")
+    sequences = tuple(fragment.sequence for fragment in fragments)
+    if any(left >= right for left, right in pairwise(sequences)):
+        wrong.append("its mfhd sequence numbers do not increase")
     if gop_ticks is not None:
-        wrong += _sync_errors(found, segment, gop_ticks)
-    frames = sum(len(fragment.samples) for fragment in found) if gop_ticks is not None else 0
-    # Numbers of a damaged segment say nothing about its neighbours.
-    return ObjectCheck(key, len(data), tuple(wrong), frames, () if other else sequences)
+        wrong += _sync_errors(fragments, segment, gop_ticks)
+    frames = sum(len(fragment.samples) for fragment in fragments) if gop_ticks is not None else 0
+    # A damaged segment's sequence numbers must not cause findings about its neighbours.
+    return ObjectCheck(key, len(data), tuple(wrong), frames, () if difference else sequences)
 
 
-def _sync_errors(found: Sequence[segmenting.Fragment], segment: Segment, gop_ticks: int) -> Iterator[str]:
-    """The same places in time are sync frames in every rendition if they are those of the grid in each."""
+def _sync_errors(fragments: Sequence[segmenting.Fragment], segment: Segment, gop_ticks: int) -> Iterator[str]:
+    """Check sync frames against the grid; if each rendition follows it, all have sync frames at the same times."""
     times = []
-    for fragment in found:
+    for fragment in fragments:
         at = fragment.decode_ticks
         for sample in fragment.samples:
             if sample.sync:
                 times.append(at)
             at += sample.duration_ticks
     if times != list(range(segment.start_ticks, segment.start_ticks + segment.duration_ticks, gop_ticks)):
-        yield "its sync frames are not where the grid has them"
-    first_frames = ((f.start, f.media + f.samples[0].size_bytes - f.start) for f in found if f.samples)
+        yield "its sync frames are not on the grid"
+    first_frames = ((f.start, f.media + f.samples[0].size_bytes - f.start) for f in fragments if f.samples)
     if tuple(first_frames) != segment.sync:
-        yield "its sync frames do not lie in the byte ranges of the I-frame playlist"
+        yield "its sync frames are not at the byte ranges of the I-frame playlist"

@@ -1,4 +1,4 @@
-"""The keys of an encrypted release, and its segments in the clear."""
+"""The keys of an encrypted release, and decryption of its segments."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from packager.presentation import StoredTrack
 
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """What the tracks of a release are encrypted with, and the keys that there are.
+    """The keys that the tracks of a release need, and those that are available.
 
     Attributes:
-        names: The keys of the release, by their ids.
-        keys: Those that can be opened.
-        schedules: When encryption begins and keys change, by scheme.
+        names: The keys of the release, by id.
+        keys: The available keys, by id.
+        schedules: Clear lead and key periods, by scheme.
     """
 
     names: Mapping[str, KeyName]
@@ -30,48 +30,50 @@ class Locks:
 
     @classmethod
     def of(cls, stated: Presentation, keys: Mapping[str, ContentKey]) -> "Locks":
-        """The keys of a release, as its document states them, and those that can be opened."""
-        protections = [one for one in (stated.protection, *(copy.protection for copy in stated.copies)) if one]
-        names = {name.kid: name for one in protections for name in one.names}
-        return cls(names, keys, {one.scheme: one.schedule for one in protections})
+        """Collect the keys that a release's document states."""
+        protections = [
+            protection for protection in (stated.protection, *(copy.protection for copy in stated.copies)) if protection
+        ]
+        names = {name.kid: name for protection in protections for name in protection.names}
+        return cls(names, keys, {protection.scheme: protection.schedule for protection in protections})
 
     def lacks(self, track: StoredTrack) -> bool:
-        """Whether a track can't be opened."""
+        """Whether a key of the track is not available."""
         return any(kid not in self.keys for kid in track.kids)
 
     def schedule(self, track: StoredTrack) -> Schedule:
-        """When the encryption of a track begins and its keys change."""
+        """Clear lead and key periods of a track."""
         name = self.names.get(track.kid)
         return self.schedules[name.scheme] if name is not None else WHOLE_TITLE
 
     def key(self, track: StoredTrack, number: int) -> ContentKey:
-        """The key of the period of a segment."""
+        """The key for a segment's period."""
         return self.keys[track.kids[self.schedule(track).period(number) - 1]]
 
     def description(self, track: StoredTrack, number: int) -> int:
-        """Which sample entry a segment must use: encrypted tracks with a clear lead have a second one for it."""
+        """The sample entry that a segment must use: with a clear lead, encrypted tracks have a second one for it."""
         return 2 if track.kid and self.schedule(track).is_clear(number) else 1
 
     def is_whole(self, track: StoredTrack) -> bool:
-        """Whether segments of a track are encrypted as a whole, their boxes included."""
+        """Whether segments of a track are encrypted as a whole, including their boxes."""
         return track.kid in self.names and self.names[track.kid].scheme is Scheme.AES_128
 
-    def opened(self, track: StoredTrack, init: bytes, data: bytes, number: int) -> tuple[bytes, bytes]:
-        """A track's init segment and a segment in the clear; raises `PackagingError` where they can't be decrypted."""
+    def decrypted(self, track: StoredTrack, init: bytes, data: bytes, number: int) -> tuple[bytes, bytes]:
+        """Decrypt a track's init segment and a segment; raises `PackagingError` if that is impossible."""
         if not track.kid:
             return init, data
         from packager.decrypting import decrypted
 
         return decrypted(init, data, self.key(track, number))
 
-    def opened_init(self, track: StoredTrack, init: bytes, period: int) -> bytes:
-        """The init segment of a period in the clear, of a track whose segments are encrypted as a whole."""
+    def decrypted_init(self, track: StoredTrack, init: bytes, period: int) -> bytes:
+        """Decrypt the init segment of a period, of a track whose segments are encrypted as a whole."""
         from packager.decrypting import decrypted_whole
 
         return decrypted_whole(init, self.keys[track.kids[period - 1]])
 
     def unwrapped(self, track: StoredTrack, number: int, data: bytes) -> bytes:
-        """A segment whose boxes can be read."""
+        """Decrypt a segment that is encrypted as a whole, so that its boxes can be read; return others unchanged."""
         if not self.is_whole(track):
             return data
         from packager.decrypting import decrypted_whole

@@ -75,7 +75,7 @@ def test_a_corrupted_byte_of_media_is_found() -> None:
     key = TRACKS + "vp9-90p/2.m4s"
     data = store.get(key)
     store.put(key, data[:-1] + bytes([data[-1] ^ 1]))
-    assert findings(store) == {"vp9-90p/2.m4s": "its bytes are not those that were encoded (sha256 differs)"}
+    assert findings(store) == {"vp9-90p/2.m4s": "its bytes have changed since it was encoded (sha256 differs)"}
 
 
 @pytest.mark.parametrize("place", range(0, 200, 7))
@@ -94,7 +94,7 @@ def test_a_missing_segment_is_named_with_all_that_refers_to_it() -> None:
     found = findings(store)
     assert found.pop("avc-90p/2.m4s") == "it is missing"
     assert set(found) == {"avc-90p.m3u8", "avc-90p.iframes.m3u8", "manifest.mpd"}
-    assert all(message == f"it names {TRACKS}avc-90p/2.m4s, which is missing" for message in found.values())
+    assert all(message == f"it refers to {TRACKS}avc-90p/2.m4s, which is missing" for message in found.values())
 
 
 @pytest.mark.parametrize("key", ["avc-90p/init.mp4", "avc-90p/index", "avc-90p/sync"])
@@ -131,8 +131,8 @@ def test_segments_swapped_with_their_records_are_found_by_times_and_sequence_num
     with_index(store, "avc-90p", 0, lambda s: replace(s, size_bytes=b.size_bytes, sha256=b.sha256))
     with_index(store, "avc-90p", 1, lambda s: replace(s, size_bytes=a.size_bytes, sha256=a.sha256))
     found = findings(store)
-    assert "its decode time is 48000, not 0; its sync frames are not where the grid has them" in found["avc-90p/1.m4s"]
-    assert "its mfhd sequence number 1 does not ascend" in found["avc-90p/2.m4s"]
+    assert "its decode time is 48000, not 0; its sync frames are not on the grid" in found["avc-90p/1.m4s"]
+    assert "its mfhd sequence number 1 does not increase" in found["avc-90p/2.m4s"]
 
 
 def test_a_truncated_segment_is_found() -> None:
@@ -183,7 +183,7 @@ def test_an_index_off_the_grid_is_found() -> None:
 def test_an_index_of_another_track_is_found() -> None:
     store, _ = published()
     store.put(TRACKS + "avc-90p/index", store.get(TRACKS + "vp9-90p/index"))
-    assert findings(store) == {"avc-90p/index": "it is of vp9-90p"}
+    assert findings(store) == {"avc-90p/index": "it belongs to vp9-90p"}
 
 
 def test_a_release_document_of_something_else_is_found() -> None:
@@ -205,7 +205,7 @@ def test_manifests_of_another_headend_are_known_by_the_name_of_the_release() -> 
     key = base(store) + "avc-90p.m3u8"
     store.put(key, store.get(key).replace(b"2.000000", b"2.100000"))
     (message,) = findings(store).values()
-    assert message == "its manifests are not those that gave the release its name"
+    assert message == "the release's id does not match its manifests"
 
 
 @pytest.mark.parametrize("key", ["release.json", "avc-90p/index", "avc-90p/sync"])
