@@ -1,7 +1,7 @@
 """Releases of a published title: list, roll back, withdraw, delete, and rewrite manifests.
 
-Comes in: a store and a title. Goes out: other pointers and releases over the same tracks. Nothing is encoded, and
-nothing is removed: what is no longer wanted is marked, and `packager.garbage` removes it when no reader can need it.
+It takes a store and a title, and changes pointers and releases over the same tracks. Nothing is encoded or removed:
+deleted releases are only marked, and `packager.garbage` removes them when no reader can need them.
 """
 
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ from packager.stock import read_all
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """The mark of a release that is no longer wanted.
+    """The marker of a deleted release.
 
     Attributes:
-        at: When it was deleted: UTC, ISO 8601.
+        at: Time of deletion: UTC, ISO 8601.
     """
 
     at: str
@@ -39,18 +39,18 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A release, as people see it in a list.
+    """A release as listed for the user.
 
     Attributes:
         release: Its id.
         created_at: UTC, ISO 8601.
         reason: Why it was made.
-        tracks: How many tracks it names.
-        size_bytes: Of these tracks.
-        is_current: Whether it is what players get.
-        until: When it was current last, UTC, ISO 8601; empty if it is, or never was.
+        tracks: Number of its tracks.
+        size_bytes: Total size of these tracks.
+        is_current: Whether players get it.
+        until: When it was last current, UTC, ISO 8601; empty if it is current, or never was.
         deleted_at: When it was deleted; empty if it is kept.
-        held_since: Since when it waits to be published; empty if it does not.
+        held_since: Since when it waits for approval; empty if it does not.
     """
 
     release: str
@@ -68,14 +68,14 @@ def releases(store: Store, title: str) -> tuple[Listed, ...]:
     """All releases of a title, the newest first.
 
     Raises:
-        ConfigError: The title has none, or its name can't be a title's.
+        ConfigError: The title has none, or its name is invalid.
         StorageError: The store failed, or a document is damaged.
     """
     names = store.folders(layout.releases(layout.check_title(title)))
     if not names:
-        raise ConfigError(f"{title!r} has no release in {store.url}; `headend titles` lists what there is")
+        raise ConfigError(f"{title!r} has no release in {store.url}; `headend titles` lists the titles")
     pointer = read_pointer(store, title)
-    found = [
+    listed = [
         _listed(
             release,
             document,
@@ -86,26 +86,26 @@ def releases(store: Store, title: str) -> tuple[Listed, ...]:
         for release, document in read_all(lambda name: _document(store, title, name), names)
         if document is not None
     ]
-    return tuple(sorted(found, key=lambda row: row.created_at, reverse=True))
+    return tuple(sorted(listed, key=lambda row: row.created_at, reverse=True))
 
 
 def roll(store: Store, title: str, release: str, *, despite_quality: Override | None = None) -> Current:
-    """Make an existing release the current one: back to a former one, or forward again.
+    """Make an existing release the current one: roll back to a former one, or forward again.
 
     Args:
-        store: Where the title is.
+        store: Store of the title.
         title: Catalogue entry.
         release: Its id.
-        despite_quality: Who publishes it although it fails the rules on quality, which goes into its report; None
-            refuses such a release.
+        despite_quality: Who publishes it although it fails the quality rules, for its report; None rejects such a
+            release.
 
     Returns:
-        The pointer.
+        The new pointer.
 
     Raises:
-        QualityRefused: It fails the rules on quality.
+        QualityRefused: It fails the quality rules.
         ConfigError: There is no such release.
-        PackagingError: Objects of it are missing.
+        PackagingError: Some of its objects are missing.
         StorageError: The store failed.
     """
     layout.check_title(title)
@@ -114,8 +114,8 @@ def roll(store: Store, title: str, release: str, *, despite_quality: Override | 
     refused = report is not None and bool(report.failures) and not report.overrides
     if report is not None and refused and despite_quality is None:
         raise QualityRefused(
-            f"release {release} of {title!r} fails the rules on quality: {report.failures[0].message}. See "
-            f"'headend quality {title} {release}'; --despite-quality publishes it all the same",
+            f"release {release} of {title!r} fails the quality rules: {report.failures[0].message}. See "
+            f"'headend quality {title} {release}'; --despite-quality publishes it nevertheless",
             title=title,
             release=release,
         )
@@ -135,24 +135,24 @@ def roll(store: Store, title: str, release: str, *, despite_quality: Override | 
 
 
 def withdraw(store: Store, title: str) -> Current:
-    """Take a title out of circulation; its releases stay, and any can be published again.
+    """Unpublish a title; its releases stay, and can be published again.
 
     Raises:
         ConfigError: It is not published.
     """
     pointer = read_pointer(store, layout.check_title(title))
     if pointer is None or not pointer.release:
-        raise ConfigError(f"{title!r} is not published in {store.url}; `headend titles` lists what is")
+        raise ConfigError(f"{title!r} is not published in {store.url}; `headend titles` lists published titles")
     return move(store, title, "", submitted_at=now())
 
 
 def delete(store: Store, title: str, release: str | None = None) -> tuple[str, ...]:
-    """Mark a release as deleted, or a whole title, which is withdrawn first.
+    """Mark a release as deleted, or withdraw a title and mark all its releases.
 
-    What is marked is removed by `headend gc` after its grace period, as far as no other release names it.
+    After the grace period, `headend gc` removes marked releases, and tracks that no other release uses.
 
     Returns:
-        The ids of the releases that are marked now and were not before.
+        Ids of the newly marked releases.
 
     Raises:
         ConfigError: There is no such title or release, or the release is the current one.
@@ -166,24 +166,24 @@ def delete(store: Store, title: str, release: str | None = None) -> tuple[str, .
     else:
         if pointer is not None and pointer.release == release:
             raise ConfigError(
-                f"release {release!r} is what players of {title!r} get: publish another one, or run "
+                f"release {release!r} is the current one of {title!r}: publish another one first, or run "
                 f"`headend unpublish {title}`"
             )
         wanted = tuple(name for name in names if name == release)
     if not wanted:
-        named = "release" if release is None else f"release {release!r}"
-        raise ConfigError(f"{title!r} has no {named} in {store.url}; `headend titles` lists what there is")
-    mark = documents.write(Deleted(now()))
-    return tuple(name for name in wanted if store.put_if_absent(layout.deleted(title, name), mark))
+        missing = "release" if release is None else f"release {release!r}"
+        raise ConfigError(f"{title!r} has no {missing} in {store.url}; `headend titles` lists the titles")
+    marker = documents.write(Deleted(now()))
+    return tuple(name for name in wanted if store.put_if_absent(layout.deleted(title, name), marker))
 
 
 def repackage(store: Store, title: str, release: str | None = None) -> Placed:
-    """Write the manifests of a release anew, by this headend, over the same tracks.
+    """Write a release's manifests again, with this version of headend, over the same tracks.
 
     Args:
-        store: Where the title is.
+        store: Store of the title.
         title: Catalogue entry.
-        release: Which release; None for the current one. The new one becomes current.
+        release: Id of the release; None for the current one. The new release becomes current.
 
     Raises:
         ConfigError: The title is not published.
@@ -192,7 +192,7 @@ def repackage(store: Store, title: str, release: str | None = None) -> Placed:
     pointer = read_pointer(store, layout.check_title(title))
     chosen = release or (pointer.release if pointer else "")
     if not chosen:
-        raise ConfigError(f"{title!r} is not published in {store.url}; `headend titles` lists what is")
+        raise ConfigError(f"{title!r} is not published in {store.url}; `headend titles` lists published titles")
     tracks = read_release(store, title, chosen).tracks
     with holds.held(store, title, tracks=tracks, releases=[chosen], reason="repackage"):
         return publish(store, load(store, title, chosen), reason=f"repackaged by headend {__version__}")
@@ -208,11 +208,11 @@ def deleted_at(store: Store, title: str, release: str) -> str:
 
 
 def former(pointer: Current | None) -> dict[str, Published]:
-    """What was current before, by the id of the release: the latest time of each."""
-    found: dict[str, Published] = {}
+    """Former releases by id, each with the latest time that it was current."""
+    by_release: dict[str, Published] = {}
     for past in pointer.history if pointer else ():
-        found.setdefault(past.release, past)
-    return found
+        by_release.setdefault(past.release, past)
+    return by_release
 
 
 def _document(store: Store, title: str, release: str) -> Release | None:

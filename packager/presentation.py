@@ -1,7 +1,7 @@
-"""Join parts to tracks and tracks to a presentation, and check that all is complete, in order and on the grid.
+"""Joins parts into tracks and tracks into a presentation, and checks that all is complete, in order and on the grid.
 
-Nothing is published that has not passed through here. A track comes from the receipts of the tasks that made its
-chunks, or from the index that an earlier run has folded them into; both give the same noun.
+Everything is checked here before it is published. A track is built from the receipts of the tasks that encoded its
+chunks, or from the index into which an earlier run has merged them; the result is the same.
 """
 
 import hashlib
@@ -38,25 +38,25 @@ from headend.core.track_index import SyncRanges, TrackFacts, TrackIndex
 from packager.codec_strings import codec_of, codec_string
 
 StoredTrack = AnyTrack | Track[Thumbnails] | Track[Poster]
-"""All that lies in the store as a track."""
+"""Any track in the store."""
 
 StoredT = TypeVar("StoredT", bound=StoredTrack)
 Change = Callable[[Any], Any]
-"""Gives a track for a track of the same kind."""
+"""Converts a track to another of the same kind."""
 
 JPEG = "jpeg"
 """The codec string of pictures."""
 
 
 def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation:
-    """Put the tracks of a plan together to what players see.
+    """Assemble a plan's tracks into a presentation.
 
     Args:
-        plan: What was to be made.
+        plan: The plan.
         tracks: All tracks of the plan, by the ids of their renditions.
 
     Returns:
-        The presentation, its tracks in the plan's order.
+        The presentation, with its tracks in the plan's order.
 
     Raises:
         PackagingError: A track is missing.
@@ -64,12 +64,12 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
     missing = [rendition for rendition in plan.tracks if rendition not in tracks]
     if missing:
         raise PackagingError(
-            f"{len(missing)} of {len(plan.tracks)} tracks are not complete, such as {missing[0]}; submit again to have "
-            "them made",
+            f"{len(missing)} of {len(plan.tracks)} tracks are not complete, such as {missing[0]}; submit again to make "
+            "them",
             rendition=missing[0],
         )
     text = [_of(Track[TextRendition], tracks[rendition.id]) for rendition in plan.text]
-    # Captions may turn out to be empty when they are read; players must not list them then.
+    # Captions may turn out to be empty when they are read; manifests must not list them then.
     with_cues = {
         t.rendition.programme for t in text if t.rendition.codec is Codec.VTT and any(s.samples for s in t.segments)
     }
@@ -87,7 +87,7 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
         thumbnails=_of(Track[Thumbnails], tracks[plan.thumbnails.id]) if plan.thumbnails else None,
         poster=_of(Track[Poster], tracks[plan.poster.id]) if plan.poster else None,
         text=tuple(track for track in text if track.rendition.programme in with_cues),
-        damage=merged((*plan.damage, *(one for id in plan.tracks for one in tracks[id].damage))),
+        damage=merged((*plan.damage, *(damage for id in plan.tracks for damage in tracks[id].damage))),
         light=plan.light,
         master=plan.master,
         picture_stream=plan.picture_stream,
@@ -98,12 +98,12 @@ def present(plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation
 
 
 def with_kids(track: StoredT, kids: Sequence[str]) -> StoredT:
-    """A track that is encrypted with keys, one for each period; none leaves it clear."""
+    """Set a track's key ids, one per period; without any, the track stays clear."""
     return replace(track, kid=kids[0], later_kids=tuple(kids[1:])) if kids else track
 
 
 def _copy(plan: EncodePlan, protection: Protection, tracks: Mapping[str, StoredTrack]) -> Copy:
-    """The tracks of a plan in a further scheme."""
+    """The plan's tracks in another scheme."""
     copied = {
         sealing.rendition: tracks[name]
         for name, sealing in plan.sealings.items()
@@ -111,16 +111,16 @@ def _copy(plan: EncodePlan, protection: Protection, tracks: Mapping[str, StoredT
     }
     return Copy(
         protection,
-        video=tuple(_of(Track[VideoRendition], copied[one.id]) for one in plan.video if one.id in copied),
-        audio=tuple(_of(Track[AudioRendition], copied[one.id]) for one in plan.audio if one.id in copied),
-        trick=tuple(_of(Track[VideoRendition], copied[one.id]) for one in plan.trick if one.id in copied),
+        video=tuple(_of(Track[VideoRendition], copied[video.id]) for video in plan.video if video.id in copied),
+        audio=tuple(_of(Track[AudioRendition], copied[audio.id]) for audio in plan.audio if audio.id in copied),
+        trick=tuple(_of(Track[VideoRendition], copied[trick.id]) for trick in plan.trick if trick.id in copied),
     )
 
 
 def renditions_of(plan: EncodePlan) -> dict[str, Any]:
-    """What each track of a plan holds, by its name: renditions of each kind, thumbnails and poster."""
-    beside = [one for one in (plan.thumbnails, plan.poster) if one is not None]
-    encoded = {one.id: one for one in (*plan.video, *plan.trick, *plan.audio, *plan.text, *beside)}
+    """The rendition of each track of a plan by the track's name, including thumbnails and poster."""
+    pictures = [item for item in (plan.thumbnails, plan.poster) if item is not None]
+    encoded = {item.id: item for item in (*plan.video, *plan.trick, *plan.audio, *plan.text, *pictures)}
     return {name: encoded[plan.encoded_for(name)] for name in (*encoded, *plan.sealings)}
 
 
@@ -132,26 +132,26 @@ def join(
     grid: Grid,
     damage: Iterable[Damage] = (),
 ) -> Track[Rendition]:
-    """Join what tasks made of a track's chunks, and check that nothing is missing or off.
+    """Join a track's encoded chunks, and check that it is complete and on the grid.
 
     Args:
         id: The track's id.
-        rendition: What was asked for.
-        parts: What was made of each of its chunks, in the order of the chunks; at least one.
-        init: The init segment that is in the store; empty where the form has none.
+        rendition: Its rendition.
+        parts: Each chunk with its result, in order; at least one.
+        init: The stored init segment; empty for formats without one.
         grid: The title's grid.
-        damage: What was concealed.
+        damage: Damage that was concealed.
 
     Raises:
-        PackagingError: The chunks disagree about the init segment, or the track has a gap, or more or fewer frames than
-            the grid. The message says where; ``rendition``, ``chunk`` and ``segment``, as far as they apply, are in
-            the facts.
+        PackagingError: The chunks have different init segments, or the track has a gap, or more or fewer frames than
+            the grid. The message says where; the facts have ``rendition``, ``chunk`` and ``segment``, as far as they
+            apply.
     """
     (first_chunk, first), *others = parts
     for chunk, part in others:
         if _init_facts(part) != _init_facts(first):
             raise PackagingError(
-                f"{rendition.id}: chunk {chunk.number} was made for another init segment than chunk "
+                f"{rendition.id}: chunk {chunk.number} was encoded with another init segment than chunk "
                 f"{first_chunk.number}; submit again with --force",
                 rendition=rendition.id,
                 chunk=chunk.number,
@@ -180,12 +180,12 @@ def join(
 def _codec_string(rendition: VideoRendition | AudioRendition | TextRendition | Thumbnails | Poster, init: bytes) -> str:
     if isinstance(rendition, Thumbnails | Poster):
         return JPEG
-    # Files of WebVTT have no sample entry; this is what its samples are called.
+    # WebVTT files have no sample entry; use the name of WebVTT in MP4.
     return codec_string(init) if init else "wvtt"
 
 
 def check(track: Track[Rendition], grid: Grid) -> None:
-    """Hold a track against the grid; raises `PackagingError` where they differ."""
+    """Check a track against the grid; raises `PackagingError` if they differ."""
     rendition = track.rendition
     if isinstance(rendition, VideoRendition):
         _check_video(track, grid, _video_shape(grid, rendition.rate_divisor))
@@ -194,22 +194,22 @@ def check(track: Track[Rendition], grid: Grid) -> None:
     elif isinstance(rendition, TextRendition):
         _check_text(track, grid)
     else:
-        wanted = (
+        expected = (
             rendition.sheet_numbers(0, grid.frame_count)
             if isinstance(rendition, Thumbnails)
             else rendition.numbers(0, grid.frame_count)
         )
-        if tuple(segment.number for segment in track.segments) != wanted:
+        if tuple(segment.number for segment in track.segments) != expected:
             raise PackagingError(
-                f"{rendition.id}: {len(track.segments)} pictures, not {len(wanted)}", rendition=rendition.id
+                f"{rendition.id}: {len(track.segments)} pictures, not {len(expected)}", rendition=rendition.id
             )
 
 
 def index_of(track: StoredTrack) -> tuple[TrackIndex, bytes]:
-    """The index of a track, and the object of its sync frames; empty where it has none.
+    """The index of a track, and the object with its sync frames; empty if it has none.
 
     Raises:
-        PackagingError: Its segments do not follow each other.
+        PackagingError: Its segments are not consecutive.
     """
     rendition = track.rendition
     sync = b""
@@ -253,7 +253,7 @@ def content_type(rendition: VideoRendition | AudioRendition | TextRendition | Th
     if rendition.codec is Codec.VTT:
         return "text/vtt; charset=utf-8"
     if isinstance(rendition, TextRendition):
-        return "application/mp4"  # text in MP4 has no type of its own (RFC 4337)
+        return "application/mp4"  # there is no MIME type for text in MP4 (RFC 4337)
     return "video/mp4" if isinstance(rendition, VideoRendition) else "audio/mp4"
 
 
@@ -261,16 +261,16 @@ def from_index(rendition: Rendition, index: TrackIndex, sync: Sequence[SyncRange
     """The track that an index describes.
 
     Args:
-        rendition: What was asked for, with the labels that it is to have.
+        rendition: Its rendition, with the labels to use.
         index: The track's index.
-        sync: Its sync frames; empty for all but pictures.
+        sync: Its sync frames; empty for sound and text.
 
     Raises:
-        StorageError: The sync frames are not those of the index.
+        StorageError: The number of sync frames does not match the index.
     """
     facts = index.facts
     if sync and len(sync) != index.segment_count:
-        raise StorageError(f"the sync frames of {facts.track} are not those of its index; submit again with --force")
+        raise StorageError(f"the sync frames of {facts.track} don't match its index; submit again with --force")
     return Track(
         id=facts.track,
         rendition=rendition,
@@ -287,16 +287,16 @@ def from_index(rendition: Rendition, index: TrackIndex, sync: Sequence[SyncRange
 
 
 def stored_tracks(presentation: Presentation) -> tuple[StoredTrack, ...]:
-    """All tracks, those of thumbnails and poster, and the copies in other schemes."""
-    beside = [one for one in (presentation.thumbnails, presentation.poster) if one is not None]
+    """All tracks, including thumbnails, poster, and copies in other schemes."""
+    pictures = [track for track in (presentation.thumbnails, presentation.poster) if track is not None]
     copied: list[StoredTrack] = []
     for copy in presentation.copies:
         copied += (*copy.video, *copy.trick, *copy.audio)
-    return (*presentation.all_tracks, *beside, *copied)
+    return (*presentation.all_tracks, *pictures, *copied)
 
 
 def with_tracks(presentation: Presentation, change: "Change") -> Presentation:
-    """The presentation with each of its tracks changed."""
+    """Apply a change to each track of a presentation."""
     return replace(
         presentation,
         video=tuple(map(change, presentation.video)),
@@ -318,19 +318,21 @@ def with_tracks(presentation: Presentation, change: "Change") -> Presentation:
 
 
 def _of(kind: type[StoredT], track: StoredTrack) -> StoredT:
-    """The track, which is of this kind since its rendition is."""
+    """Narrow a track's type, which follows from its rendition's."""
     del kind
     return cast(StoredT, track)
 
 
 def _check_init(rendition: VideoRendition | AudioRendition | TextRendition, init: bytes, ticks: int) -> None:
-    found = f"{codec_of(init)} at {boxes.timescale(init)} ticks/s" if init else f"{Codec.VTT} at {ticks} ticks/s"
-    wanted = f"{rendition.codec} at {ticks} ticks/s"
+    actual = f"{codec_of(init)} at {boxes.timescale(init)} ticks/s" if init else f"{Codec.VTT} at {ticks} ticks/s"
+    expected = f"{rendition.codec} at {ticks} ticks/s"
     if isinstance(rendition, VideoRendition):
-        found += " in {}x{}".format(*_picture_size(init))
-        wanted += f" in {rendition.width_px}x{rendition.height_px}"
-    if found != wanted:
-        raise PackagingError(f"{rendition.id}: its init segment is for {found}, not {wanted}", rendition=rendition.id)
+        actual += " in {}x{}".format(*_picture_size(init))
+        expected += f" in {rendition.width_px}x{rendition.height_px}"
+    if actual != expected:
+        raise PackagingError(
+            f"{rendition.id}: its init segment is for {actual}, not {expected}", rendition=rendition.id
+        )
 
 
 def _picture_size(init: bytes) -> tuple[int, int]:
@@ -348,7 +350,7 @@ _SHAPE = ("number", "start_ticks", "duration_ticks", "samples", "sync frames")
 
 @cache
 def _video_shape(grid: Grid, rate_divisor: int) -> tuple[tuple[int, ...], ...]:
-    """What the grid wants of each segment, in the order of `_SHAPE`."""
+    """The grid's values for each segment, in the order of `_SHAPE`."""
     frame_ticks = timescale(grid.frame_rate).frame_ticks
     shape = []
     for number, (first, end) in enumerate(pairwise(grid.segment_bounds()), start=1):
@@ -361,11 +363,11 @@ def _video_shape(grid: Grid, rate_divisor: int) -> tuple[tuple[int, ...], ...]:
 
 def _check_video(track: Track[Rendition], grid: Grid, shape: Sequence[tuple[int, ...]]) -> None:
     _check_timescale(track, timescale(grid.frame_rate).ticks_per_second)
-    for segment, wanted in zip(track.segments, shape, strict=False):  # the first that is off tells more than a count
-        made = (segment.number, segment.start_ticks, segment.duration_ticks, segment.samples, len(segment.sync))
-        if made != wanted:
-            wrong = (f"{n} is {m}, not {w}" for n, m, w in zip(_SHAPE, made, wanted, strict=True) if m != w)
-            raise _off(track, segment, "; ".join(wrong))
+    for segment, expected in zip(track.segments, shape, strict=False):  # the first fault says more than a count
+        actual = (segment.number, segment.start_ticks, segment.duration_ticks, segment.samples, len(segment.sync))
+        if actual != expected:
+            wrong = (f"{n} is {a}, not {e}" for n, a, e in zip(_SHAPE, actual, expected, strict=True) if a != e)
+            raise _off_grid(track, segment, "; ".join(wrong))
     _check_count(track, grid)
 
 
@@ -374,12 +376,14 @@ def _check_audio(track: Track[Rendition], grid: Grid, sample_rate_hz: int) -> No
     at = 0
     for number, segment in enumerate(track.segments, start=1):
         if (segment.number, segment.start_ticks) != (number, at):
-            raise _off(track, segment, f"it should be number {number} and start at {at}, not {segment.start_ticks}")
+            raise _off_grid(
+                track, segment, f"it should be number {number} and start at {at}, not {segment.start_ticks}"
+            )
         at += segment.duration_ticks
     _check_count(track, grid)
-    wanted = round(grid.duration_s * track.timescale) + track.priming_samples
-    if at != wanted:
-        raise _off(track, track.segments[-1], f"the sound ends at {at}, but the picture at {wanted}")
+    expected = round(grid.duration_s * track.timescale) + track.priming_samples
+    if at != expected:
+        raise _off_grid(track, track.segments[-1], f"the sound ends at {at}, but the picture at {expected}")
 
 
 def _check_text(track: Track[Rendition], grid: Grid) -> None:
@@ -388,16 +392,16 @@ def _check_text(track: Track[Rendition], grid: Grid) -> None:
     for number, ((first, end), segment) in enumerate(
         zip(pairwise(grid.segment_bounds()), track.segments, strict=False), 1
     ):
-        wanted = (number, first * frame_ticks, (end - first) * frame_ticks)
-        if (segment.number, segment.start_ticks, segment.duration_ticks) != wanted:
-            raise _off(track, segment, "it should be number {}, start at {} and last {}".format(*wanted))
+        expected = (number, first * frame_ticks, (end - first) * frame_ticks)
+        if (segment.number, segment.start_ticks, segment.duration_ticks) != expected:
+            raise _off_grid(track, segment, "it should be number {}, start at {} and last {}".format(*expected))
     _check_count(track, grid)
 
 
-def _check_timescale(track: Track[Rendition], wanted: int) -> None:
-    if track.timescale != wanted:
+def _check_timescale(track: Track[Rendition], expected: int) -> None:
+    if track.timescale != expected:
         raise PackagingError(
-            f"{track.rendition.id}: {track.timescale} ticks/s, not {wanted}", rendition=track.rendition.id
+            f"{track.rendition.id}: {track.timescale} ticks/s, not {expected}", rendition=track.rendition.id
         )
 
 
@@ -409,7 +413,7 @@ def _check_count(track: Track[Rendition], grid: Grid) -> None:
         )
 
 
-def _off(track: Track[Rendition], segment: Segment, what: str) -> PackagingError:
+def _off_grid(track: Track[Rendition], segment: Segment, what: str) -> PackagingError:
     return PackagingError(
         f"{track.rendition.id}: segment {segment.number} is not on the grid: {what}",
         rendition=track.rendition.id,

@@ -1,10 +1,10 @@
-"""Common Encryption of tracks: samples are encrypted while segments are cut.
+"""Common Encryption of tracks: encrypts samples while segments are cut.
 
-Pictures keep their headers clear and say in a map which bytes are encrypted; of sound, whole samples are. ``cbcs``
-encrypts one block of sixteen bytes in ten of pictures, ``cenc`` all of what it protects, ``aes-128`` whole segments.
-The same samples under the same key give the same bytes, so that a task that is done twice writes the same objects.
+Pictures keep their headers clear, and have a map of their encrypted bytes; samples of sound are encrypted as a whole.
+In pictures, ``cbcs`` encrypts one block of sixteen bytes in ten, and ``cenc`` all protected bytes; ``aes-128`` encrypts
+whole segments. Equal samples and keys give equal bytes, so that a task that is repeated writes the same objects.
 
-Segments of a clear lead use a second, clear sample entry. Where keys change, each period has its own init segment.
+Segments of a clear lead use a second, clear sample entry. If keys change, each period has its own init segment.
 
 Sources: ISO/IEC 23001-7 (schemes ``cenc`` and ``cbcs``, ``tenc``, ``senc``, ``pssh``); "AV1 Codec ISO Media File Format
 Binding", section 4; "VP Codec ISO Media File Format Binding"; RFC 8216, section 5.2 (``aes-128``).
@@ -29,15 +29,15 @@ from packager.signalling import common_pssh
 
 BLOCK_BYTES = 16
 CLEAR_DESCRIPTION = 2
-"""Which sample entry describes the samples of a clear lead."""
+"""Index of the sample entry for a clear lead."""
 CLEAR_BLOCKS = 9
-"""Of pictures in ``cbcs``, for each block that is encrypted."""
+"""Clear blocks after each encrypted block of pictures in ``cbcs``."""
 _LONGEST_CLEAR = 0xFFFF
 _LONGEST_ROW = 0xFF
 _PICTURE_ENTRIES = frozenset(coded.CONFIGURATIONS)
 _SOUND_ENTRIES = frozenset({"mp4a", "ac-3", "ec-3", "Opus"})
 WHOLE_SEGMENT_ENTRIES = frozenset({"avc1", "hvc1", "mp4a"})
-"""What players of ``aes-128`` decode."""
+"""Sample entries that players of ``aes-128`` decode."""
 _ROW = struct.Struct(">HHI")
 _ENTRY = struct.Struct(">HI")
 
@@ -45,14 +45,14 @@ _ENTRY = struct.Struct(">HI")
 def protection_of(
     keys: Sequence[ContentKey], *, kids: Sequence[str], salt: bytes, schedule: Schedule = WHOLE_TITLE
 ) -> Protect:
-    """Say how a track is encrypted; the answer is called with its clear init segment.
+    """How to encrypt a track; call the result with the clear init segment.
 
     Args:
-        keys: The keys, one for each period; all of one scheme.
-        kids: Ids of all keys of the title's epoch, so that players ask for a licence once.
-        salt: Four bytes that no other track under the key has: the first half of every initialisation vector in
+        keys: The keys, one per period; all of one scheme.
+        kids: Ids of all keys of the title's epoch, so that players request a single licence.
+        salt: Four bytes, unique among the tracks under the key: the first half of every initialisation vector in
             ``cenc``.
-        schedule: When encryption begins, and when keys change.
+        schedule: The clear lead and the key periods.
     """
     if keys[0].name.scheme is Scheme.AES_128:
         return partial(SegmentProtector, tuple(keys), schedule)
@@ -60,11 +60,11 @@ def protection_of(
 
 
 def iv_of(salt: bytes, ordinal: int) -> bytes:
-    """The initialisation vector of a sample in ``cenc``: eight bytes, which no other sample under the key has.
+    """The initialisation vector of a sample in ``cenc``: eight bytes, unique among the samples under the key.
 
     Args:
         salt: Four bytes of the track.
-        ordinal: The sample's place in the title, from 0.
+        ordinal: Index of the sample in the title, from 0.
 
     Raises:
         PlanMismatch: There are too many samples.
@@ -78,16 +78,16 @@ class SampleProtector:
     """Encrypts the samples of a track: ``cenc`` and ``cbcs``.
 
     Args:
-        keys: The keys, one for each period.
-        kids: Ids of all keys that players are to ask for.
+        keys: The keys, one per period.
+        kids: Ids of all keys that players should request.
         salt: See `protection_of`.
         schedule: See `protection_of`.
         init: The clear init segment.
 
     Attributes:
         init: The init segment of the encrypted track.
-        later_inits: Those of later periods.
-        codec_string: Nothing: the init segment tells.
+        later_inits: Init segments of later periods.
+        codec_string: Empty, as the init segment can be read.
 
     Raises:
         PackagingError: The codec can't be encrypted.
@@ -102,14 +102,14 @@ class SampleProtector:
         self._reader: coded.Reader | None = None
         if entry.kind in _PICTURE_ENTRIES:
             name = coded.CONFIGURATIONS[entry.kind][0]
-            found = boxes.entry_box(init, name)
-            if found is None:
+            configuration = boxes.entry_box(init, name)
+            if configuration is None:
                 raise PackagingError(f"the {entry.kind} sample entry has no {name} box")
-            self._reader = coded.reader(entry.kind, bytes(init[found.body : found.end]))
+            self._reader = coded.reader(entry.kind, bytes(init[configuration.body : configuration.end]))
         elif entry.kind not in _SOUND_ENTRIES:
             raise PackagingError(f"{entry.kind!r} can't be encrypted in {keys[0].name.scheme}")
         self._is_cbcs = keys[0].name.scheme is Scheme.CBCS
-        # Only whole blocks of VP9 are encrypted in cbcs, too: its binding knows no other way.
+        # For VP9, cbcs encrypts whole blocks only, too: its binding allows nothing else.
         self._aligned = not self._is_cbcs or entry.kind == "vp09"
         self._aes = [algorithms.AES(key.secret) for key in keys]
         self._cbc: list[Cipher[modes.CBC]] = []
@@ -137,7 +137,7 @@ class SampleProtector:
         """Encrypt a fragment; see `packager.segmenting.Protector`.
 
         Raises:
-            PackagingError: A sample is damaged, or cut into more parts than can be described.
+            PackagingError: A sample is damaged, or has more parts than its map can describe.
         """
         if self._schedule.is_clear(segment):
             return fragment_bytes(sequence, decode_ticks, samples, media, description=CLEAR_DESCRIPTION)
@@ -154,17 +154,17 @@ class SampleProtector:
                 self._encrypt(body, [(at, end)], iv, period)
                 rows.append(iv)
             else:
-                found = self._reader.ranges(memoryview(body)[at:end])
+                ranges = self._reader.ranges(memoryview(body)[at:end])
                 if self._aligned:
-                    found = [(e - (e - s) // BLOCK_BYTES * BLOCK_BYTES, e) for s, e in found if e - s >= BLOCK_BYTES]
-                rows.append(_row(iv, found, sample.size_bytes))
-                self._encrypt(body, [(at + s, at + e) for s, e in found], iv, period)
+                    ranges = [(e - (e - s) // BLOCK_BYTES * BLOCK_BYTES, e) for s, e in ranges if e - s >= BLOCK_BYTES]
+                rows.append(_row(iv, ranges, sample.size_bytes))
+                self._encrypt(body, [(at + s, at + e) for s, e in ranges], iv, period)
             at = end
         auxiliary = Auxiliary(rows, has_maps=self._reader is not None) if any(rows) else None
         return fragment_bytes(sequence, decode_ticks, samples, body, auxiliary)
 
     def segment(self, body: bytes, number: int) -> bytes:
-        """Give the segment back: its samples are encrypted."""
+        """Return the segment unchanged: its samples are already encrypted."""
         del number
         return body
 
@@ -180,7 +180,7 @@ class SampleProtector:
             if not blocks:
                 continue
             end = start + blocks * BLOCK_BYTES
-            encryptor = self._cbc[period].encryptor()  # the vector is constant: every range begins anew
+            encryptor = self._cbc[period].encryptor()  # the vector is constant: it restarts at every range
             if self._reader is None:
                 body[start:end] = encryptor.update(body[start:end])
                 continue
@@ -189,16 +189,16 @@ class SampleProtector:
 
 
 class SegmentProtector:
-    """Encrypts whole segments: ``aes-128``. Nothing is left clear: players need no licence to start.
+    """Encrypts whole segments: ``aes-128``. Nothing stays clear: players need no licence to start.
 
     Args:
-        keys: The keys, one for each period.
+        keys: The keys, one per period.
         schedule: See `protection_of`.
         init: The clear init segment.
 
     Attributes:
         init: The encrypted init segment.
-        later_inits: The same of later periods.
+        later_inits: Encrypted init segments of later periods.
         codec_string: RFC 6381.
 
     Raises:
@@ -225,12 +225,12 @@ class SegmentProtector:
         first: int,
         segment: int,
     ) -> bytes:
-        """Write a clear fragment: the segment is encrypted as a whole."""
+        """Write a clear fragment, as the segment is encrypted as a whole."""
         del first, segment
         return fragment_bytes(sequence, decode_ticks, samples, media)
 
     def segment(self, body: bytes, number: int) -> bytes:
-        """Encrypt a segment, padded as PKCS #7 says."""
+        """Encrypt a segment with PKCS #7 padding."""
         return _padded_and_encrypted(self._ciphers[self._schedule.period(number) - 1], body)
 
 
@@ -240,7 +240,7 @@ def _padded_and_encrypted(cipher: "Cipher[modes.CBC]", body: bytes) -> bytes:
 
 
 def _row(iv: bytes, ranges: Ranges, size_bytes: int) -> bytes:
-    """A sample's row of ``senc``: its vector, and its map of clear and encrypted bytes."""
+    """A sample's row in ``senc``: its vector, and its map of clear and encrypted bytes."""
     if len(ranges) == 1 and ranges[0][1] == size_bytes and ranges[0][0] <= _LONGEST_CLEAR:
         return iv + _ROW.pack(1, ranges[0][0], size_bytes - ranges[0][0])
     entries: list[bytes] = []
@@ -255,9 +255,7 @@ def _row(iv: bytes, ranges: Ranges, size_bytes: int) -> bytes:
         at = end
     row = b"".join((iv, struct.pack(">H", len(entries)), *entries))
     if len(row) > _LONGEST_ROW:
-        raise PackagingError(
-            f"a picture is cut into {len(entries)} parts, more than can be encrypted; use fewer tiles or slices"
-        )
+        raise PackagingError(f"a picture has {len(entries)} parts, too many to be encrypted; use fewer tiles or slices")
     return row
 
 
@@ -267,9 +265,9 @@ def _row(iv: bytes, ranges: Ranges, size_bytes: int) -> bytes:
 def _encrypted_init(
     init: bytes, key: ContentKey, kids: Sequence[str], *, has_pattern: bool, has_lead: bool = False
 ) -> bytes:
-    """Put ``sinf`` into the sample entry, and the common ``pssh`` at the end of ``moov``.
+    """Add ``sinf`` to the sample entry, and the common ``pssh`` to the end of ``moov``.
 
-    For a clear lead, the sample entry as it was follows the encrypted one.
+    For a clear lead, the original sample entry is added after the encrypted one.
     """
     name = key.name
     kind = boxes.sample_entry(init).kind
@@ -297,11 +295,11 @@ def _encrypted_init(
     path = ""
     for parent in ("moov", "trak", "mdia", "minf", "stbl", "stsd"):
         path = f"{path}/{parent}" if path else parent
-        found = boxes.find(init, path)
+        box = boxes.find(init, path)
         more = len(sinf) + len(clear) + (len(pssh) if parent == "moov" else 0)
-        struct.pack_into(">I", grown, found.start, found.end - found.start + more)
+        struct.pack_into(">I", grown, box.start, box.end - box.start + more)
     if has_lead:
-        struct.pack_into(">I", grown, boxes.find(init, path).body + 4, CLEAR_DESCRIPTION)  # of stsd: as many entries
+        struct.pack_into(">I", grown, boxes.find(init, path).body + 4, CLEAR_DESCRIPTION)  # entry_count of stsd
     return bytes(grown)
 
 

@@ -1,8 +1,8 @@
-"""Publishing: check that a release is complete, then make it visible, in an order that never exposes a part of it.
+"""Publishing: checks that a release is complete, then makes it visible in an order that never exposes part of it.
 
-Media playlists come before the manifests that name them, these before the document, and that before the pointer. At no
-instant does a visible manifest name an object that is missing, whichever write is the last one that happens. A release
-is named by the bytes of its manifests, so that no address ever changes what it gives.
+Media playlists are written before the manifests that refer to them, then the document, and the pointer last. So even if
+writing stops at any point, no visible manifest refers to a missing object. A release's id is derived from the bytes of
+its manifests, so that a URL never changes its content.
 """
 
 import hashlib
@@ -34,26 +34,26 @@ from packager.presentation import StoredTrack, from_index, stored_tracks, with_k
 from packager.stock import read_all, read_track
 
 ID_CHARACTERS = 20
-"""80 bits: no two releases of a title collide."""
+"""Length of a release's id: 80 bits, so that ids of a title don't collide."""
 HISTORY = 100
-"""Former releases that a pointer remembers."""
+"""Number of former releases in a pointer."""
 MOVES = 20
-"""How often a move of the pointer is retried if another process has moved it meanwhile."""
+"""How often a change of the pointer is retried if another process has changed it meanwhile."""
 PROTECTION_FIELDS = frozenset({"kid", "later_kids", "lead_segments", "period_segments", "hdcp", "protection", "copies"})
-"""Left out of outlines where they are empty, so that the ids of releases stay what they were before these existed."""
+"""Fields that are left out of outlines if empty, so that ids of older releases don't change."""
 SUBMITTED = "submitted"
-"""Why most releases are made."""
+"""Reason of most releases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A release that is in the store.
+    """A stored release.
 
     Attributes:
-        presentation: What its manifests describe.
-        is_current: Whether it is the title's current one; not where a newer request has been published already.
+        presentation: The content of its manifests.
+        is_current: Whether it is the title's current one; not if a newer request has been published already.
         newer: The current release of a newer request, if that is why this one is not current; else empty.
-        held: Whether it waits to be published.
+        held: Whether it waits for approval.
     """
 
     presentation: Presentation
@@ -64,10 +64,10 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The mark of a release that waits to be published.
+    """The marker of a release that waits for approval.
 
     Attributes:
-        at: When it was made: UTC, ISO 8601.
+        at: When the release was made: UTC, ISO 8601.
     """
 
     at: str
@@ -78,18 +78,18 @@ def publish(
 ) -> Placed:
     """Check a presentation whose tracks are complete, write its release, and make it the title's current one.
 
-    Publishing again is harmless: what stands there already is not written again.
+    Publishing is idempotent: objects that exist with the same content are not written again.
 
     Args:
-        store: Where the tracks are.
-        presentation: What players are to see.
-        submitted_at: When the request came that this release answers: UTC, ISO 8601; None for now. The pointer is not
-            moved if it answers a newer one already.
-        reason: Why the release is made, in a line.
+        store: Store of the tracks.
+        presentation: The content of the release.
+        submitted_at: When the request for this release was submitted: UTC, ISO 8601; None for now. If the current
+            release answers a newer request, the pointer is not changed.
+        reason: Why the release is made, in one line.
 
     Raises:
-        PackagingError: An object is missing or not of its size; nothing has been written then.
-        StorageError: The store failed; the title's current release is what it was.
+        PackagingError: An object is missing or has the wrong size; nothing has been written.
+        StorageError: The store failed; the title's current release is unchanged.
     """
     submitted_at = submitted_at or now()
     placed = place(store, presentation, submitted_at=submitted_at, reason=reason)
@@ -101,10 +101,9 @@ def publish(
 
 
 def hold(store: Store, presentation: Presentation, *, submitted_at: str, reason: str = SUBMITTED) -> Placed:
-    """Check a presentation and write its release, and leave it to a person to publish it.
+    """Check a presentation and write its release, but leave publishing to a person.
 
-    Players go on to get what is current. A release that is current already stays so. Arguments and errors as for
-    `publish`.
+    The current release stays; if that is this release, nothing changes. Arguments and errors as for `publish`.
     """
     placed = place(store, presentation, submitted_at=submitted_at, reason=reason)
     pointer = read_pointer(store, placed.title)
@@ -115,9 +114,9 @@ def hold(store: Store, presentation: Presentation, *, submitted_at: str, reason:
 
 
 def held_since(store: Store, title: str, release: str, pointer: Current | None) -> str:
-    """Since when a release waits to be published; empty if it does not.
+    """Since when a release waits for approval; empty if it does not.
 
-    The mark of a release that has been current since is void: whoever published it was killed before removing it.
+    The marker is void if the release has become current since: its publisher was killed before removing the marker.
     """
     key = layout.held(title, release)
     try:
@@ -126,8 +125,8 @@ def held_since(store: Store, title: str, release: str, pointer: Current | None) 
         return ""
     if pointer is None:
         return at
-    shown = [past.published_at for past in pointer.history if past.release == release]
-    if pointer.release == release or any(not _newer(at, published_at) for published_at in shown):
+    published_ats = [past.published_at for past in pointer.history if past.release == release]
+    if pointer.release == release or any(not _is_newer(at, published_at) for published_at in published_ats):
         return ""
     return at
 
@@ -138,45 +137,45 @@ def place(store: Store, presentation: Presentation, *, submitted_at: str, reason
     check_objects(store, presentation)
     files = manifests(presentation)
     poster = _poster(store, presentation.title, presentation.poster) if presentation.poster else None
-    made = replace(presentation, release=release_id(files, poster))
+    release = replace(presentation, release=release_id(files, poster))
     if poster is not None:
-        # Small, and the only address of it that people and pages know.
+        # A small copy at the poster's only public address.
         files = {layout.POSTER_PICTURE: poster, **files}
-    folder = layout.release_path(title, made.release)
-    there = {info.key: info.size_bytes for info in store.list(f"{folder}/")}
+    folder = layout.release_path(title, release.release)
+    existing = {info.key: info.size_bytes for info in store.list(f"{folder}/")}
     for name, data in files.items():
         key = f"{folder}/{name}"
-        if there.get(key) != len(data) or store.get(key) != data:
+        if existing.get(key) != len(data) or store.get(key) != data:
             store.put(key, data)
-    if layout.release_document(title, made.release) not in there:
+    if layout.release_document(title, release.release) not in existing:
         document = Release(
-            presentation=with_tracks(made, lambda track: replace(track, segments=())),
-            tracks={track.id: _summary(track) for track in stored_tracks(made)},
+            presentation=with_tracks(release, lambda track: replace(track, segments=())),
+            tracks={track.id: _summary(track) for track in stored_tracks(release)},
             created_at=now(),
             submitted_at=submitted_at,
             reason=reason,
             software=__version__,
         )
-        store.put(layout.release_document(title, made.release), documents.write(document))
-    if layout.deleted(title, made.release) in there:
-        store.delete(layout.deleted(title, made.release))
-    return made
+        store.put(layout.release_document(title, release.release), documents.write(document))
+    if layout.deleted(title, release.release) in existing:
+        store.delete(layout.deleted(title, release.release))
+    return release
 
 
 def move(store: Store, title: str, release: str, *, submitted_at: str) -> Current:
     """Make a release the title's current one, unless the current one answers a newer request.
 
     Args:
-        store: Where the title is.
+        store: Store of the title.
         title: Catalogue entry.
         release: Its id; empty to withdraw the title.
-        submitted_at: When the request came: UTC, ISO 8601.
+        submitted_at: When the request was submitted: UTC, ISO 8601.
 
     Returns:
-        The pointer as it is now.
+        The resulting pointer.
 
     Raises:
-        StorageError: The store failed, or others move the pointer all the time.
+        StorageError: The store failed, or other processes change the pointer all the time.
     """
     key = layout.current(title)
     for _ in range(MOVES):
@@ -184,20 +183,21 @@ def move(store: Store, title: str, release: str, *, submitted_at: str) -> Curren
             etag: str | None = store.head(key).etag
         except ObjectMissing:
             etag = None
-        known = read_pointer(store, title)
-        if etag is None and known is not None:
-            continue  # another process has just done it
-        newer = known is not None and _newer(submitted_at, known.submitted_at)
-        if known is not None and not newer and (known.release == release or _newer(known.submitted_at, submitted_at)):
-            return known
+        current = read_pointer(store, title)
+        if etag is None and current is not None:
+            continue  # another process has just created it
+        is_newer = current is not None and _is_newer(submitted_at, current.submitted_at)
+        is_older = current is not None and _is_newer(current.submitted_at, submitted_at)
+        if current is not None and not is_newer and (is_older or current.release == release):
+            return current
         if release:
-            _mark(store, title)
-        if known is not None and known.release == release:
-            # Confirmed by a newer request, so that older ones don't move it.
-            pointer = replace(known, submitted_at=submitted_at)
+            _list_title(store, title)
+        if current is not None and current.release == release:
+            # Record the newer request, so that older ones don't change the pointer.
+            pointer = replace(current, submitted_at=submitted_at)
         else:
             at = now()
-            pointer = Current(release, at, submitted_at, _history(known, at))
+            pointer = Current(release, at, submitted_at, _history(current, at))
         if store.put_if_match(key, documents.write(pointer), etag):
             if not release:
                 store.delete(layout.published(title))
@@ -209,7 +209,7 @@ def read_pointer(store: Store, title: str) -> Current | None:
     """The pointer of a title; None if it was never published.
 
     Raises:
-        StorageError: The store failed, or was written by an older headend.
+        StorageError: The store failed, or was written by an old headend.
     """
     key = layout.current(title)
     try:
@@ -220,13 +220,13 @@ def read_pointer(store: Store, title: str) -> Current | None:
 
 
 def read_current(data: bytes, key: str) -> Current:
-    """Read a pointer; raises `StorageError` for one that is damaged, or that an older headend has written."""
+    """Parse a pointer; raises `StorageError` if it is damaged or was written by an old headend."""
     try:
         return documents.read(Current, data, key=key)
     except StorageError:
         if b'"kind":"Current"' in data and b'"history"' not in data:
             raise StorageError(
-                f"{key} was written by an older headend, whose stores this one does not read: use an empty store and "
+                f"{key} was written by an old headend, whose stores this one can't read: use an empty store and "
                 "submit the masters again",
                 key=key,
             ) from None
@@ -234,42 +234,42 @@ def read_current(data: bytes, key: str) -> Current:
 
 
 def titles(store: Store, *, after: str = "", limit: int | None = None) -> tuple[str, ...]:
-    """The names of the published titles, in their order; costs one request for each thousand.
+    """The names of published titles, in order; costs one request per thousand.
 
     Args:
-        store: Where they are.
-        after: The name after which to go on.
-        limit: At most so many; None for all.
+        store: The store.
+        after: Continue after this name.
+        limit: Most names to return; None for all.
     """
     prefix = layout.published()
     start = layout.published(after) if after else ""
-    found = store.list(prefix, after=start) if limit is None else store.page(prefix, after=start, limit=limit)
-    return tuple(info.key.removeprefix(prefix) for info in found)
+    infos = store.list(prefix, after=start) if limit is None else store.page(prefix, after=start, limit=limit)
+    return tuple(info.key.removeprefix(prefix) for info in infos)
 
 
 def current_release(store: Store, title: str) -> str:
     """The id of a title's current release.
 
     Raises:
-        ConfigError: The title has none, or its name can't be a title's.
+        ConfigError: The title has none, or its name is invalid.
     """
     pointer = read_pointer(store, layout.check_title(title))
     if pointer is None or not pointer.release:
-        raise ConfigError(f"{title!r} is not published in {store.url}; `headend titles` lists what is")
+        raise ConfigError(f"{title!r} is not published in {store.url}; `headend titles` lists published titles")
     return pointer.release
 
 
 def current_presentation(store: Store, title: str) -> Presentation:
-    """What a title's current release holds.
+    """The content of a title's current release.
 
     Raises:
-        ConfigError: The title has none, or its name can't be a title's.
+        ConfigError: The title has none, or its name is invalid.
     """
     return load(store, title, current_release(store, title))
 
 
 def read_release(store: Store, title: str, release: str) -> Release:
-    """The document of a release.
+    """Read the document of a release.
 
     Raises:
         ConfigError: There is no such release.
@@ -280,33 +280,35 @@ def read_release(store: Store, title: str, release: str) -> Release:
         return documents.read(Release, store.get(key), key=key)
     except ObjectMissing:
         raise ConfigError(
-            f"{title!r} has no release {release!r} in {store.url}; `headend releases {title}` lists what there is"
+            f"{title!r} has no release {release!r} in {store.url}; `headend releases {title}` lists its releases"
         ) from None
 
 
 def load(store: Store, title: str, release: str) -> Presentation:
-    """Read a release back, with all that its tracks' indexes say.
+    """Read a release, including the segments from its tracks' indexes.
 
     Raises:
         ConfigError: There is no such release.
-        ObjectMissing: A track of it is gone.
+        ObjectMissing: One of its tracks is missing.
         StorageError: A document is damaged, or the store failed.
     """
     return fill(store, read_release(store, title, release).presentation)
 
 
 def fill(store: Store, presentation: Presentation) -> Presentation:
-    """Give the tracks of a presentation their segments, from the indexes."""
+    """Read the segments of a presentation's tracks from the indexes."""
     tracks = {track.id: track for track in stored_tracks(presentation)}
-    found = dict(read_all(lambda id: read_track(store, presentation.title, id), tracks))
-    return with_tracks(presentation, lambda track: with_kids(from_index(track.rendition, *found[track.id]), track.kids))
+    indexes = dict(read_all(lambda id: read_track(store, presentation.title, id), tracks))
+    return with_tracks(
+        presentation, lambda track: with_kids(from_index(track.rendition, *indexes[track.id]), track.kids)
+    )
 
 
 def manifests(presentation: Presentation) -> dict[str, bytes]:
-    """All playlists, the outline and the manifests of a release by name, in the order in which they may be visible."""
+    """All playlists, the outline and the manifests of a release by name, in the order of writing."""
     grid, protection = presentation.grid, presentation.protection
     files = _playlists(presentation, protection)
-    textless = replace(presentation, text=())  # text is clear, so its playlists serve all forms
+    textless = replace(presentation, text=())  # text is never encrypted, so its playlists serve all forms
     if protection is not None and protection.scheme is not Scheme.AES_128:
         files |= _playlists(textless, protection, identity=True)
     for copy in presentation.copies:
@@ -344,13 +346,13 @@ def _playlists(presentation: Presentation, protection: Protection | None, *, ide
 
 
 def preview(store: Store, presentation: Presentation) -> str:
-    """The id that a release of a presentation would have; nothing is written."""
+    """The id that a presentation's release would have; writes nothing."""
     poster = _poster(store, presentation.title, presentation.poster) if presentation.poster else None
     return release_id(manifests(presentation), poster)
 
 
 def release_id(files: Mapping[str, bytes], poster: bytes | None = None) -> str:
-    """Name a release by the bytes of its manifests, and of its poster."""
+    """Derive a release's id from the bytes of its manifests and its poster."""
     digest = hashlib.sha256()
     for name, data in sorted({**files, layout.POSTER_PICTURE: poster or b""}.items()):
         digest.update(f"{name} {len(data)}\n".encode())
@@ -359,21 +361,21 @@ def release_id(files: Mapping[str, bytes], poster: bytes | None = None) -> str:
 
 
 def check_objects(store: Store, presentation: Presentation) -> None:
-    """Make sure that all media of a presentation is in the store; raises `PackagingError` if not."""
+    """Check that all media of a presentation is in the store; raises `PackagingError` if not."""
     title, tracks = presentation.title, stored_tracks(presentation)
     wrong: list[str] = []
     for track, sizes in read_all(lambda track: _sizes(store, title, track.id), tracks):
         wrong += [key for key, size in object_sizes(title, [track]).items() if sizes.get(key) != size]
     if wrong:
         raise PackagingError(
-            f"{len(wrong)} objects are missing or not of their size, such as {wrong[0]}; submit the master again to "
-            "have them made",
+            f"{len(wrong)} objects are missing or have the wrong size, such as {wrong[0]}; submit the master again to "
+            "make them",
             objects=wrong[:20],
         )
 
 
 def object_sizes(title: str, tracks: Iterable[StoredTrack]) -> dict[str, int]:
-    """Size of every init segment, media segment and picture of some tracks, by key."""
+    """Sizes of all init segments, media segments and pictures of some tracks, by key."""
     sizes: dict[str, int] = {}
     for track in tracks:
         for period, _ in enumerate(track.inits_sha256, start=1):
@@ -384,7 +386,7 @@ def object_sizes(title: str, tracks: Iterable[StoredTrack]) -> dict[str, int]:
 
 
 def now() -> str:
-    """The time, as documents write it: UTC, ISO 8601, to the microsecond."""
+    """The current time in the form for documents: UTC, ISO 8601, to the microsecond."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
@@ -397,25 +399,25 @@ def _summary(track: StoredTrack) -> TrackSummary:
 
 
 def _poster(store: Store, title: str, candidates: Track[Poster]) -> bytes:
-    """The candidate that shows most: a black or blurred one makes the smallest JPEG."""
+    """The most detailed candidate: black or blurred pictures make the smallest JPEGs."""
     best = max(candidates.segments, key=lambda segment: segment.size_bytes)
     return store.get(layout.track_segment(title, candidates.id, best.number))
 
 
-def _mark(store: Store, title: str) -> None:
-    """Have the title listed; before the pointer, so that no published title is missing there."""
+def _list_title(store: Store, title: str) -> None:
+    """Add a title to the list; called before the pointer is written, so that no published title is missing there."""
     store.put_if_absent(layout.published(title), b"")
 
 
-def _newer(known: str, asked: str) -> bool:
-    """Whether one time of submission is after another; times of one form compare as text, others are parsed."""
-    if not known or not asked:
+def _is_newer(submitted_at: str, other: str) -> bool:
+    """Whether a time of submission is after another; false if one is unknown."""
+    if not submitted_at or not other:
         return False
-    return datetime.fromisoformat(known) > datetime.fromisoformat(asked)
+    return datetime.fromisoformat(submitted_at) > datetime.fromisoformat(other)
 
 
-def _history(known: Current | None, until: str) -> tuple[Published, ...]:
-    if known is None:
+def _history(current: Current | None, until: str) -> tuple[Published, ...]:
+    if current is None:
         return ()
-    latest = (Published(known.release, known.published_at, known.submitted_at, until),) if known.release else ()
-    return (*latest, *known.history)[:HISTORY]
+    latest = (Published(current.release, current.published_at, current.submitted_at, until),) if current.release else ()
+    return (*latest, *current.history)[:HISTORY]

@@ -148,7 +148,7 @@ def test_a_title_that_is_withdrawn_is_not_listed_and_can_come_back(store: OldSto
 
 def test_the_current_release_is_not_deleted(store: OldStore) -> None:
     one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
-    with pytest.raises(ConfigError, match="is what players of 'film' get"):
+    with pytest.raises(ConfigError, match="is the current one of 'film'"):
         lifecycle.delete(store, "film", one)
     two = submit(store, plan_with(2), at="2026-01-02T00:00:00+00:00")
     assert lifecycle.delete(store, "film", one) == (one,)
@@ -327,7 +327,7 @@ def test_a_release_without_a_document_keeps_gc_from_guessing(store: OldStore) ->
     one = submit(store, plan_with(), at="2026-01-01T00:00:00+00:00")
     store.delete(layout.release_document("film", one))
     store.age(timedelta(hours=2))
-    with pytest.raises(StorageError, match="nobody can tell what 'film' needs"):
+    with pytest.raises(StorageError, match="the tracks that 'film' needs are unknown"):
         garbage.find(store, "film")
 
 

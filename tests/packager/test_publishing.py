@@ -252,7 +252,7 @@ def test_the_store_of_an_older_headend_is_refused_in_one_clear_line() -> None:
     store = MemoryStore()
     old = b'{"kind":"Current","version":1,"body":{"release":"4c1f","published_at":"2026-01-31T12:00:00+00:00"}}'
     store.put("titles/film/current.json", old)
-    with pytest.raises(StorageError, match="older headend, whose stores this one does not read: use an empty store"):
+    with pytest.raises(StorageError, match="old headend, whose stores this one can't read: use an empty store"):
         current_release(store, "film")
 
 

@@ -190,4 +190,4 @@ def test_a_title_that_is_damaged_does_not_keep_others_from_being_cleared(
     assert "1 of 2 titles failed; the lines above say why" in said.err
     assert damaged.exists() and not (store / "titles/film").exists()
     assert run(["gc", "damaged", "--store", str(store), "--yes"]) == 5
-    assert "release.json is missing, so nobody can tell" in capsys.readouterr().err
+    assert "release.json is missing, so the tracks that" in capsys.readouterr().err
