@@ -1,6 +1,6 @@
-"""Ladders: the steps of size and rate that a title is offered in.
+"""Ladders: the sizes and rates in which a title is offered.
 
-Comes in: the name of a preset or a TOML file, and what probing told of a master. Goes out: the renditions of that
-master, with the decisions that led to them.
-This room reads ladders and computes; it knows nothing of FFmpeg's command line, of storage or of Dask.
+It takes the name of a preset or a TOML file, and the result of probing a master. It returns the master's renditions,
+with the decisions behind them. This package reads ladders and computes; it knows nothing of FFmpeg's command line,
+storage or Dask.
 """

@@ -1,4 +1,4 @@
-"""Select some codecs or rungs of a ladder."""
+"""Selects codecs and rungs of a ladder."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,17 +13,17 @@ Rung = TypeVar("Rung", VideoRung, AudioRung)
 
 
 def part(ladder: Ladder, *, codecs: Sequence[str] = (), rungs: Sequence[str] = ()) -> Ladder:
-    """Take some codecs and rungs of a ladder.
+    """Select some codecs and rungs of a ladder.
 
-    Pictures and sound are chosen apart: where only codecs of pictures are named, all sound stays, and the reverse.
+    Pictures and sound are selected independently: if only video codecs are given, all sound stays, and vice versa.
 
     Args:
-        ladder: The whole.
+        ladder: The ladder.
         codecs: Names of codecs; empty for all.
-        rungs: Patterns of the ids of rungs, such as ``avc-*``; empty for all.
+        rungs: Patterns for ids of rungs, such as ``avc-*``; empty for all.
 
     Raises:
-        ConfigError: A name or a pattern fits nothing.
+        ConfigError: A name or pattern matches nothing.
     """
     everything: tuple[VideoRung | AudioRung, ...] = (*ladder.video, *ladder.audio)
     known = dict.fromkeys(rung.codec for rung in everything)
@@ -33,7 +33,7 @@ def part(ladder: Ladder, *, codecs: Sequence[str] = (), rungs: Sequence[str] = (
     for pattern in rungs:
         if not any(fnmatchcase(rung.id, pattern) for rung in everything):
             raise ConfigError(
-                f"--only-rungs: no rung of ladder {ladder.name!r} fits {pattern!r}; "
+                f"--only-rungs: no rung of ladder {ladder.name!r} matches {pattern!r}; "
                 f"`headend ladder show {ladder.name}` lists them"
             )
     video = _chosen(_chosen_codecs(ladder.video, codecs), rungs)
@@ -50,7 +50,7 @@ def _chosen(rungs: tuple[Rung, ...], patterns: Sequence[str]) -> tuple[Rung, ...
 
 
 def _with_start(video: tuple[VideoRung, ...], whole: tuple[VideoRung, ...]) -> tuple[VideoRung, ...]:
-    """Players have to start somewhere: with what comes nearest to where they start in the whole ladder."""
+    """Choose the rung where players start, if it was left out: the one with the nearest rate."""
     if not video or any(rung.default for rung in video):
         return video
     start_kbps = next((rung.average_kbps for rung in whole if rung.default), 0)
@@ -59,7 +59,7 @@ def _with_start(video: tuple[VideoRung, ...], whole: tuple[VideoRung, ...]) -> t
 
 
 def _with_default(audio: tuple[AudioRung, ...]) -> tuple[AudioRung, ...]:
-    """Every programme has to have one rung."""
+    """Choose the rung that every programme gets, if it was left out."""
     if not audio or any(rung.default for rung in audio):
         return audio
     return (replace(audio[0], default=True), *audio[1:])

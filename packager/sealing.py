@@ -1,9 +1,9 @@
-"""Decide which tracks of a title are encrypted, with which key, and under which id. Pure, without secrets.
+"""Decides which tracks of a title are encrypted, with which key, and under which id. Pure, without secrets.
 
-An encrypted track is a track of its own. Its name follows from the clear track's name, the scheme and the key, so that
-encrypting while encoding and encrypting a clear release afterwards make the same track, and an interrupted job goes on
-with what it has. Half of each initialisation vector of ``cenc`` follows from the name; two tracks of a title that would
-share it are refused, since equal vectors under one key give the pictures away.
+An encrypted track is a separate track. Its id is derived from the clear track's id, the scheme and the key. So
+encryption during encoding and encryption of a clear release give the same track, and an interrupted job can resume.
+Half of each initialisation vector of ``cenc`` is derived from the id. Tracks of a title with equal halves are rejected,
+since equal vectors with one key would reveal the pictures.
 """
 
 import hashlib
@@ -31,24 +31,24 @@ from headend.core.media.protection import MOST_PERIODS, WHOLE_TITLE, key_names, 
 from headend.core.timing import Grid
 
 FORMAT = 1
-"""Version of what encrypted tracks are written as. Raise it when `packager.protecting` writes other bytes than before
+"""Version of the format of encrypted tracks. Increment it when `packager.protecting` writes different bytes than before
 for the same clear track."""
-WHOLE_SEGMENT_CODECS = frozenset(one.codec for one in media_codecs() if one.in_aes_128)
+WHOLE_SEGMENT_CODECS = frozenset(codec.codec for codec in media_codecs() if codec.in_aes_128)
 """Codecs that players of ``aes-128`` decode."""
 TRACK_CHARACTERS = 10
 SALT_CHARACTERS = 8
-"""Of a track's digest; as bytes they are the first half of its initialisation vectors."""
+"""Characters of a track's digest that give the first half of its initialisation vectors."""
 
 Coded = VideoRendition | AudioRendition
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a scheme is for.
+    """A scheme, and the codecs that it is used for.
 
     Attributes:
         protection: The scheme and its keys.
-        codecs: What is encrypted so; None for everything.
+        codecs: Codecs to encrypt; None for all.
     """
 
     protection: Protection
@@ -56,39 +56,39 @@ class Scope:
 
 
 def class_of(rendition: Coded, *, one_key: bool) -> KeyClass:
-    """The class of the key that a rendition is encrypted with."""
+    """The key class of a rendition."""
     if isinstance(rendition, VideoRendition):
         return video_class(rendition.width_px, rendition.height_px, one_key=one_key)
     return KeyClass.ALL if one_key else KeyClass.AUDIO
 
 
-def codecs_of(scheme: Scheme, place: int, copied: Collection[Codec]) -> frozenset[Codec] | None:
-    """Which codecs a scheme is used for.
+def codecs_of(scheme: Scheme, position: int, copied: Collection[Codec]) -> frozenset[Codec] | None:
+    """The codecs that a scheme is used for; None for all.
 
     Args:
         scheme: The scheme.
-        place: 0 for that of the release's tracks, which takes all.
-        copied: What the copy in ``cenc`` is to have.
+        position: Its position in the list of schemes; 0 is that of the release's tracks, which has all codecs.
+        copied: Codecs of the copy in ``cenc``.
 
     Raises:
-        ConfigError: The scheme can't stand there, or can't encrypt what it is to have.
+        ConfigError: The scheme can't be the first one.
     """
     if scheme is Scheme.AES_128:
-        if not place:
+        if not position:
             raise ConfigError(
                 "aes-128 is for old HLS players only and can't be the first scheme: use --protect cbcs,aes-128"
             )
         return WHOLE_SEGMENT_CODECS
-    return frozenset(copied) if place else None
+    return frozenset(copied) if position else None
 
 
 def schedule(grid: Grid, *, lead_s: Fraction, rotate_s: Fraction) -> Schedule:
-    """When encryption begins and keys change, in whole segments.
+    """The clear lead and the key periods, in whole segments.
 
     Args:
-        grid: Where segments lie.
-        lead_s: Seconds at the start that are left in the clear; rounded up to whole segments.
-        rotate_s: Seconds for which a key is used; rounded up likewise. 0 keeps the keys.
+        grid: Segment boundaries.
+        lead_s: Length of the clear lead in seconds; rounded up to whole segments.
+        rotate_s: Length of a key period in seconds; rounded up to whole segments. 0 for a single period.
 
     Raises:
         ConfigError: Nothing would be encrypted, or there would be too many periods.
@@ -103,13 +103,13 @@ def schedule(grid: Grid, *, lead_s: Fraction, rotate_s: Fraction) -> Schedule:
     period = sum(start_s < rotate_s for start_s in starts_s)
     if period in (0, len(starts_s)):
         return Schedule(lead)
-    found = Schedule(lead, period)
-    if (periods := found.period(len(starts_s))) > MOST_PERIODS:
+    result = Schedule(lead, period)
+    if (periods := result.period(len(starts_s))) > MOST_PERIODS:
         raise ConfigError(
             f"--rotate would change keys {periods - 1} times; a title has at most {MOST_PERIODS} periods: choose "
             f"{float(grid.duration_s / MOST_PERIODS):.0f} s or more"
         )
-    return found
+    return result
 
 
 def members(plan: EncodePlan, scheme: Scheme, codecs: frozenset[Codec] | None) -> tuple[Coded, ...]:
@@ -117,25 +117,25 @@ def members(plan: EncodePlan, scheme: Scheme, codecs: frozenset[Codec] | None) -
 
     Args:
         plan: The plan.
-        scheme: The scheme; ``aes-128`` has no trick play, since no byte range of it can be decrypted alone.
-        codecs: What it is used for; None for everything.
+        scheme: The scheme. ``aes-128`` excludes trick play, since byte ranges can't be decrypted on their own.
+        codecs: Codecs that it is used for; None for all.
 
     Raises:
         ConfigError: The plan has pictures, and the scheme encrypts none of them.
     """
-    if plan.video and not any(codecs is None or one.codec in codecs for one in plan.video):
-        there = ", ".join(dict.fromkeys(one.codec for one in plan.video))
+    if plan.video and not any(codecs is None or video.codec in codecs for video in plan.video):
+        available = ", ".join(dict.fromkeys(video.codec for video in plan.video))
         raise ConfigError(
             f"a copy in {scheme} would have no picture: it takes {', '.join(sorted(codecs or ()))}, and the title has "
-            f"{there}"
+            f"{available}"
         )
     trick = () if scheme is Scheme.AES_128 else plan.trick
     coded: tuple[Coded, ...] = (*plan.video, *trick, *plan.audio)
-    return tuple(one for one in coded if codecs is None or one.codec in codecs)
+    return tuple(rendition for rendition in coded if codecs is None or rendition.codec in codecs)
 
 
 def kids_of(title: str, protection: Protection) -> tuple[str, ...]:
-    """Ids of all keys of a title's epoch in a scheme: what init segments list, whatever renditions there are."""
+    """Ids of all keys of a title's epoch for a scheme, as listed in init segments, whatever the renditions."""
     first = protection.names[0]
     names = key_names(
         title,
@@ -148,21 +148,21 @@ def kids_of(title: str, protection: Protection) -> tuple[str, ...]:
 
 
 def sealed(plan: EncodePlan, scopes: Sequence[Scope]) -> EncodePlan:
-    """Give a plan of clear tracks the encrypted tracks that take their place.
+    """Replace the clear tracks of a plan by encrypted ones.
 
     Args:
-        plan: The plan; its tracks are clear.
+        plan: A plan with clear tracks.
         scopes: The schemes: that of the release's tracks, then those of copies.
 
     Raises:
         ConfigError: A copy would have no picture.
     """
     tracks, sealings = dict(plan.tracks), dict[str, Sealing]()
-    for place, scope in enumerate(scopes):
+    for position, scope in enumerate(scopes):
         protection, scheme = scope.protection, scope.protection.scheme
         kids = kids_of(plan.title, protection)
         for rendition in members(plan, scheme, scope.codecs):
-            name = f"{rendition.id}.{scheme}" if place else rendition.id
+            name = f"{rendition.id}.{scheme}" if position else rendition.id
             keys = _keys(protection, rendition)
             tracks[name] = track_id(rendition.id, plan.tracks[rendition.id], keys, kids, protection.schedule)
             sealings[name] = Sealing(rendition.id, scheme, keys[0].kid, tuple(key.kid for key in keys[1:]))
@@ -172,36 +172,36 @@ def sealed(plan: EncodePlan, scopes: Sequence[Scope]) -> EncodePlan:
 def track_id(
     rendition: str, clear: str, keys: Sequence[KeyName], kids: Sequence[str], schedule: Schedule = WHOLE_TITLE
 ) -> str:
-    """Name an encrypted track by all that decides its bytes.
+    """Derive an encrypted track's id from everything that determines its bytes.
 
     Args:
-        rendition: The rendition's id, for people.
+        rendition: The rendition's id, as a readable prefix.
         clear: Id of the clear track.
-        keys: Its keys, one for each period; checksums tell two secrets of one id apart.
-        kids: Ids of all keys that the init segment lists.
-        schedule: When encryption begins and keys change.
+        keys: Its keys, one per period; their checksums distinguish secrets of the same id.
+        kids: Ids of all keys in the init segment.
+        schedule: The clear lead and the key periods.
     """
     first, *later = keys
-    deciding: list[object] = [FORMAT, clear, first.scheme, first.kid, first.iv, first.checksum, list(kids)]
+    parts: list[object] = [FORMAT, clear, first.scheme, first.kid, first.iv, first.checksum, list(kids)]
     if schedule != WHOLE_TITLE:
         changes = [[key.kid, key.iv, key.checksum] for key in later]
-        deciding += [schedule.lead_segments, schedule.period_segments, changes]
-    digest = hashlib.sha256(json.dumps(deciding, separators=(",", ":")).encode()).hexdigest()
+        parts += [schedule.lead_segments, schedule.period_segments, changes]
+    digest = hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
     return f"{rendition}-{digest[:TRACK_CHARACTERS]}"
 
 
 def init_of_period(init: bytes, name: KeyName) -> bytes:
-    """The init segment that a track has in another period: the first one, with another key in ``tenc``.
+    """A track's init segment for another period: the first one with another key in ``tenc``.
 
     Raises:
         PackagingError: It is not the init segment of an encrypted track.
     """
-    made = bytearray(init)
+    changed = bytearray(init)
     tenc = boxes.protection_box(init, "schi/tenc")
-    made[tenc.body + 8 : tenc.body + 24] = bytes.fromhex(name.kid)
+    changed[tenc.body + 8 : tenc.body + 24] = bytes.fromhex(name.kid)
     if name.iv:
-        made[tenc.body + 25 : tenc.end] = bytes.fromhex(name.iv)
-    return bytes(made)
+        changed[tenc.body + 25 : tenc.end] = bytes.fromhex(name.iv)
+    return bytes(changed)
 
 
 def salt_of(track: str) -> bytes:
@@ -210,28 +210,28 @@ def salt_of(track: str) -> bytes:
 
 
 def check_vectors(plan: EncodePlan, stored: Iterable[str]) -> None:
-    """Refuse tracks that would share initialisation vectors with others.
+    """Reject tracks that would share initialisation vectors with others.
 
     Args:
         plan: The encrypted plan.
-        stored: Ids of all tracks that the title has in the store; their keys are not asked for.
+        stored: Ids of all tracks of the title in the store, whatever their keys.
 
     Raises:
-        ConfigError: Two tracks have the same first half.
+        ConfigError: The vectors of two tracks have the same first half.
     """
-    mine = {plan.tracks[name] for name, sealing in plan.sealings.items() if sealing.scheme is Scheme.CENC}
-    seen: dict[bytes, str] = {}
-    for track in (*sorted(mine), *(other for other in stored if other not in mine)):
+    planned = {plan.tracks[name] for name, sealing in plan.sealings.items() if sealing.scheme is Scheme.CENC}
+    by_salt: dict[bytes, str] = {}
+    for track in (*sorted(planned), *(other for other in stored if other not in planned)):
         try:
             salt = salt_of(track)
         except ValueError:
-            continue  # no track of ours
-        if salt in seen and (seen[salt] in mine or track in mine):
+            continue  # not a track of headend
+        if salt in by_salt and (by_salt[salt] in planned or track in planned):
             raise ConfigError(
-                f"the tracks {seen[salt]} and {track} would share initialisation vectors: give the title new keys, "
+                f"the tracks {by_salt[salt]} and {track} would share initialisation vectors: give the title new keys, "
                 "with a higher --key-epoch"
             )
-        seen.setdefault(salt, track)
+        by_salt.setdefault(salt, track)
 
 
 def _keys(protection: Protection, rendition: Coded) -> tuple[KeyName, ...]:

@@ -1,11 +1,13 @@
-"""From the encoder's fragmented MP4 to final CMAF segments.
+"""Cuts the encoder's fragmented MP4 into CMAF segments.
 
-No media byte is changed or moved within its sample; the few bytes around the samples are written anew.
-Video: FFmpeg writes one fragment per GOP, counted from the chunk's start. They get their place in the title, and
-composition offsets that are never negative: with negative ones, FFmpeg, GStreamer and what is built on them show the
-picture frames late. The init segment's edit list takes the shift back.
-Sound: FFmpeg writes a programme's codec frames in long fragments. They are cut anew at the codec frame nearest to each
-video boundary, so that errors never add up, and every segment gets one fragment of its own.
+Samples are neither changed nor reordered; only the few bytes around them are rewritten.
+
+Video: FFmpeg writes one fragment per GOP, with times from the chunk's start. Fragments get their times in the title,
+    and composition offsets that are never negative: with negative ones, players based on FFmpeg or GStreamer show the
+    picture frames late. The init segment's edit list compensates the shift.
+
+Sound: FFmpeg writes a programme's codec frames in long fragments. They are cut again at the codec frame nearest to each
+    video boundary, so that errors don't accumulate, and every segment has one fragment.
 
 Source: ISO/IEC 14496-12, sections 8.6.6 (``elst``), 8.8.5 (``mfhd``), 8.8.7 (``tfhd``), 8.8.8 (``trun``) and 8.8.12
 (``tfdt``); ISO/IEC 23000-19, section 7.5.13 (offset edit lists).
@@ -35,20 +37,20 @@ _IS_SYNC_SAMPLE = 0x02000000
 _IS_OTHER_SAMPLE = 0x01010000
 _SAIO_BYTES, _SENC_HEADER_BYTES, _SENC_MAPS = 20, 16, 2
 _PROGRAM_LOUDNESS, _BS_1770, _UNVERIFIED, _ACCURATE = 1, 2, 1, 3
-"""Method, system and reliability of a measurement: ISO/IEC 23003-4, annex A."""
+"""Method, system and reliability of a loudness measurement: ISO/IEC 23003-4, annex A."""
 
 REORDER_FRAMES = 2
-"""How many frames later than decoded a frame may be shown: B-frames that are referred to need two."""
+"""How many frames after its decoding a frame may be shown: B-frames used as references need two."""
 _REORDERED = frozenset({"avc1", "hvc1"})
-"""Sample entries of codecs whose frames are coded in another order than shown; AV1 and VP9 hide that in a frame."""
+"""Sample entries of codecs with frame reordering; AV1 and VP9 hide it inside samples."""
 
 
 class Sample(NamedTuple):
-    """A coded frame as a fragment describes it. A tuple, since a title of two hours has more than a million.
+    """A sample of a fragment. A tuple, since a title of two hours has more than a million.
 
     Attributes:
-        duration_ticks: How long it lasts, in the track's timescale.
-        size_bytes: Its bytes in ``mdat``.
+        duration_ticks: Its duration, in the track's timescale.
+        size_bytes: Its size in ``mdat``.
         sync: Whether decoding can start here.
         composition_ticks: Presentation time minus decode time.
     """
@@ -65,12 +67,12 @@ class Fragment:
 
     Attributes:
         start: Offset of the ``moof`` in its buffer.
-        end: Offset behind the ``mdat``.
-        media: Offset of the first sample's first byte.
-        sequence: As in ``mfhd``.
+        end: Offset after the ``mdat``.
+        media: Offset of the first sample.
+        sequence: Sequence number from ``mfhd``.
         decode_ticks: Decode time of the first sample.
         samples: In decoding order.
-        description: Which sample entry describes the samples, from 1.
+        description: Index of the sample entry that describes the samples, from 1.
     """
 
     start: int
@@ -89,14 +91,14 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A rendition of one task, ready for the store.
+    """A task's segments of one rendition, ready for the store.
 
     Attributes:
         init: The init segment.
-        bodies: The media segments' bytes, as the track's ``segments`` describe them; of video, they are made when it is
-            their turn, since a chunk may be a whole film.
-        track: What the receipt says.
-        later_inits: The init segments of later periods, where encryption keys change.
+        bodies: Bytes of the media segments described in ``track``; created during iteration, since a chunk may be a
+            whole film.
+        track: The receipt's entry.
+        later_inits: The init segments of later periods, if encryption keys change.
     """
 
     init: bytes
@@ -107,11 +109,11 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Auxiliary:
-    """What decryptors need to know of each sample of a fragment (``senc``).
+    """Decryption data of each sample of a fragment (``senc``).
 
     Attributes:
-        rows: For each sample: its initialisation vector and its map, as far as the scheme has them.
-        has_maps: Whether there are maps of clear and encrypted bytes.
+        rows: For each sample: its initialisation vector and its map, if the scheme has them.
+        has_maps: Whether rows have maps of clear and encrypted bytes.
     """
 
     rows: Sequence[bytes]
@@ -119,7 +121,7 @@ class Auxiliary:
 
 
 class Protector(Protocol):
-    """Encrypts a track while it is cut; see `packager.protecting`."""
+    """Encrypts a track while it is being cut; see `packager.protecting`."""
 
     @property
     def init(self) -> bytes:
@@ -127,11 +129,11 @@ class Protector(Protocol):
 
     @property
     def later_inits(self) -> tuple[bytes, ...]:
-        """The init segments of later periods, where keys change."""
+        """The init segments of later periods, if keys change."""
 
     @property
     def codec_string(self) -> str:
-        """What the init segment can't tell any more, being encrypted as a whole; else empty."""
+        """The codec string, if the init segment is encrypted as a whole; else empty."""
 
     def fragment(
         self,
@@ -143,27 +145,27 @@ class Protector(Protocol):
         first: int,
         segment: int,
     ) -> bytes:
-        """Encrypt a fragment: as `fragment_bytes`.
+        """Encrypt and write a fragment, like `fragment_bytes`.
 
-        ``first`` is the ordinal of its first sample in the title, ``segment`` the number of its segment.
+        ``first`` is the index of its first sample in the title, ``segment`` the number of its segment.
         """
 
     def segment(self, body: bytes, number: int) -> bytes:
-        """Encrypt a segment as a whole, where the scheme does that."""
+        """Encrypt a segment as a whole, if the scheme does that; otherwise return it unchanged."""
 
 
 Protect = Callable[[bytes], Protector]
-"""Makes the protector of a track from its clear init segment."""
+"""Creates a track's protector from its clear init segment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Leaves a track as it is.
+    """Leaves a track unencrypted.
 
     Attributes:
         init: The init segment.
-        codec_string: Nothing: the init segment tells.
-        later_inits: None.
+        codec_string: Empty, as the init segment can be read.
+        later_inits: Empty.
     """
 
     init: bytes
@@ -185,14 +187,14 @@ class Clear:
         return fragment_bytes(sequence, decode_ticks, samples, media)
 
     def segment(self, body: bytes, number: int) -> bytes:
-        """Give the segment back; see `Protector`."""
+        """Return the segment unchanged; see `Protector`."""
         del number
         return body
 
 
 @dataclass(frozen=True, slots=True)
 class _Bodies:
-    """Bytes that are put together anew each time that they are gone through."""
+    """An iterable that creates its items again in each iteration."""
 
     make: Callable[[], Iterator[bytes]]
 
@@ -201,12 +203,12 @@ class _Bodies:
 
 
 def fragments(data: memoryview | bytes) -> Iterator[Fragment]:
-    """Read every fragment of a single-track file or segment.
+    """Parse all fragments of a single-track file or segment.
 
     Raises:
-        PackagingError: The boxes are broken.
-        ChunkRejected: A fragment describes samples that it does not hold.
-        PlanMismatch: A fragment is not of the form that FFmpeg's ``cmaf`` and ``default_base_moof`` give.
+        PackagingError: The boxes are damaged.
+        ChunkRejected: A fragment describes samples outside its ``mdat``.
+        PlanMismatch: A fragment does not have the form of FFmpeg's ``cmaf`` and ``default_base_moof``.
     """
     moof: boxes.Box | None = None
     for box in boxes.children(data):
@@ -230,28 +232,28 @@ def cut_video(
     vp9_level: str | None = None,
     protect: Protect = Clear,
 ) -> Cut:
-    """Cut an encoded chunk into its segments and give them their place in the title.
+    """Cut an encoded chunk into segments, with times in the title.
 
     Args:
-        data: The encoder's whole file.
-        rendition: Its id, for the receipt and for errors.
+        data: The encoder's complete file.
+        rendition: Id of the rendition, for the receipt and errors.
         grid: The title's grid.
-        chunk: The frames that were encoded.
+        chunk: The encoded frames.
         rate_divisor: One frame of the grid in this many was kept.
-        vp9_level: The level to state in ``vpcC``: FFmpeg's muxer derives one from the size alone, which is too
-            low at high frame rates.
-        protect: Encrypts what is cut.
+        vp9_level: Level to state in ``vpcC``: FFmpeg's muxer derives one from the size alone, which is too low at high
+            frame rates.
+        protect: Encrypts the segments.
 
     Returns:
         The init segment, the segments and their description.
 
     Raises:
         ChunkRejected: Frames are missing.
-        PlanMismatch: There are too many frames, a GOP does not start where the grid says, or a fragment has no sync
-            frame at its start or another one later.
+        PlanMismatch: There are too many frames, a GOP does not start on the grid, or a fragment has no sync frame at
+            its start, or more than one.
         PackagingError: The file is damaged.
     """
-    init, found = _read(data, rendition)
+    init, gops = _read(data, rendition)
     if vp9_level is not None:
         init = _with_vp9_level(init, vp9_level)
     ticks = timescale(grid.frame_rate)
@@ -259,14 +261,14 @@ def cut_video(
     if boxes.timescale(init) != ticks.ticks_per_second:
         raise PlanMismatch(f"{rendition}: the encoder chose another timescale than the plan", chunk=chunk.number)
     gop_frames = grid.gop_frames // rate_divisor
-    wanted = _ceil_div(chunk.frame_count, rate_divisor)
-    got = sum(len(fragment.samples) for fragment in found)
-    if got != wanted:
-        # Too few may be due to a master that could not be read to its end; too many can't.
-        kind = ChunkRejected if got < wanted else PlanMismatch
-        raise kind(f"{rendition}: {got} frames came out of chunk {chunk.number}, not {wanted}")
-    for number, fragment in enumerate(found):
-        rest = wanted - number * gop_frames
+    expected = _ceil_div(chunk.frame_count, rate_divisor)
+    actual = sum(len(gop.samples) for gop in gops)
+    if actual != expected:
+        # Missing frames may be due to a master that could not be read completely; extra frames can't.
+        kind = ChunkRejected if actual < expected else PlanMismatch
+        raise kind(f"{rendition}: chunk {chunk.number} has {actual} frames, not {expected}")
+    for number, fragment in enumerate(gops):
+        rest = expected - number * gop_frames
         aligned = (
             len(fragment.samples) == min(gop_frames, rest)
             and fragment.samples[0].sync
@@ -278,58 +280,58 @@ def cut_video(
             raise PlanMismatch(f"{rendition}: GOP {number} of chunk {chunk.number} is not on the grid")
 
     reordered = gop_frames > 1 and boxes.sample_entry(init).kind in _REORDERED
-    late_ticks = REORDER_FRAMES * frame_ticks if reordered else 0
-    if late_ticks:
-        init = _with_offset_edit(init, late_ticks)
+    shift_ticks = REORDER_FRAMES * frame_ticks if reordered else 0
+    if shift_ticks:
+        init = _with_offset_edit(init, shift_ticks)
     protector = protect(init)
     bounds = grid.bounds_of(chunk)
     first_gop = chunk.first_frame // grid.gop_frames
     offset_ticks = chunk.first_frame * ticks.frame_ticks
-    if gop_frames == 1:  # the picture of a short last GOP is shown until its end, and no longer
-        shown_frames = chunk.end_frame - (first_gop + len(found) - 1) * grid.gop_frames
-        (picture,) = found[-1].samples
-        found[-1] = replace(found[-1], samples=(picture._replace(duration_ticks=shown_frames * ticks.frame_ticks),))
+    if gop_frames == 1:  # the picture of a short last GOP ends with the GOP
+        shown_frames = chunk.end_frame - (first_gop + len(gops) - 1) * grid.gop_frames
+        (picture,) = gops[-1].samples
+        gops[-1] = replace(gops[-1], samples=(picture._replace(duration_ticks=shown_frames * ticks.frame_ticks),))
 
-    def written(number: int, first: int, end: int) -> Iterator[bytes]:
-        for place in range(first // grid.gop_frames, _ceil_div(end, grid.gop_frames)):
-            gop = found[place - first_gop]
-            samples = [s._replace(composition_ticks=s.composition_ticks + late_ticks) for s in gop.samples]
+    def fragments_of(number: int, first: int, end: int) -> Iterator[bytes]:
+        for index in range(first // grid.gop_frames, _ceil_div(end, grid.gop_frames)):
+            gop = gops[index - first_gop]
+            samples = [s._replace(composition_ticks=s.composition_ticks + shift_ticks) for s in gop.samples]
             if min(sample.composition_ticks for sample in samples) < 0:
                 raise PlanMismatch(f"{rendition}: frames of chunk {chunk.number} are reordered further than planned")
             media = data[gop.media : gop.media + sum(sample.size_bytes for sample in samples)]
             yield protector.fragment(
-                place + 1,
+                index + 1,
                 gop.decode_ticks + offset_ticks,
                 samples,
                 media,
-                first=place * gop_frames,
+                first=index * gop_frames,
                 segment=number,
             )
 
     segments = []
     for number, (first, end) in enumerate(pairwise(bounds), start=chunk.first_segment):
-        gops = found[first // grid.gop_frames - first_gop : _ceil_div(end, grid.gop_frames) - first_gop]
-        parts = list(written(number, first, end))
-        _let_go(data)
+        segment_gops = gops[first // grid.gop_frames - first_gop : _ceil_div(end, grid.gop_frames) - first_gop]
+        parts = list(fragments_of(number, first, end))
+        _release_pages(data)
         body = protector.segment(b"".join(parts), number)
         segments.append(
             Segment(
                 number=number,
                 start_ticks=first * ticks.frame_ticks,
-                duration_ticks=sum(gop.duration_ticks for gop in gops),
-                samples=sum(len(gop.samples) for gop in gops),
+                duration_ticks=sum(gop.duration_ticks for gop in segment_gops),
+                samples=sum(len(gop.samples) for gop in segment_gops),
                 size_bytes=len(body),
                 sha256=hashlib.sha256(body).hexdigest(),
-                sync=tuple(sync_ranges(parts, gops)),
+                sync=tuple(sync_ranges(parts, segment_gops)),
             )
         )
 
-    def again(number: int, first: int, end: int) -> bytes:
-        body = b"".join(written(number, first, end))
-        _let_go(data)
+    def segment_body(number: int, first: int, end: int) -> bytes:
+        body = b"".join(fragments_of(number, first, end))
+        _release_pages(data)
         return protector.segment(body, number)
 
-    bodies = _Bodies(lambda: (again(n, *bound) for n, bound in enumerate(pairwise(bounds), chunk.first_segment)))
+    bodies = _Bodies(lambda: (segment_body(n, *bound) for n, bound in enumerate(pairwise(bounds), chunk.first_segment)))
     cut = joined(rendition, protector.init, bodies, segments, ticks.ticks_per_second, priming_samples=0)
     return _protected(cut, protector)
 
@@ -347,38 +349,38 @@ def cut_audio(
 ) -> Cut:
     """Cut a programme's sound at the codec frames nearest to the video's segment boundaries.
 
-    The programme's length is exact: the last codec frame gets the duration that makes priming and programme end
-    with the picture, whatever padding the encoder had to add to fill that frame.
+    The programme's length is exact: the last codec frame gets the duration with which the programme ends together with
+    the picture, whatever padding the encoder added to fill that frame.
 
-    Memory: a few bytes for each codec frame. Segments are written one at a time, each time the bodies are read.
+    Uses a few bytes of memory per codec frame. Segments are created one at a time during iteration.
 
     Args:
-        data: The encoder's whole file.
-        rendition: Its id, for the receipt and for errors.
+        data: The encoder's complete file.
+        rendition: Id of the rendition, for the receipt and errors.
         grid: The title's grid.
         sample_rate_hz: Samples per second; also the track's timescale.
-        frame_samples: Samples in one codec frame, as the codec's standard says.
-        loudness: The programme's; the init segment tells it, unless it is silence.
-        protect: Encrypts what is cut.
+        frame_samples: Samples per codec frame, from the codec's standard.
+        loudness: The programme's loudness, for the init segment; not stated for silence.
+        protect: Encrypts the segments.
 
     Returns:
-        The init segment, whose edit list tells players to drop the priming, the segments and their description.
+        The init segment, whose edit list makes players drop the priming, the segments and their description.
 
     Raises:
         ChunkRejected: The encoder's output is shorter than the picture.
-        PlanMismatch: It is longer than its own padding explains, has a gap, or codec frames of another length.
+        PlanMismatch: It is longer than padding explains, has a gap, or codec frames of another length.
         PackagingError: The file is damaged.
     """
-    init, sizes, places = _codec_frames(data, rendition, sample_rate_hz, frame_samples)
+    init, sizes, offsets = _codec_frames(data, rendition, sample_rate_hz, frame_samples)
     priming = _priming(init)
     end = round(grid.duration_s * sample_rate_hz) + priming
-    got = len(sizes) * frame_samples
+    actual = len(sizes) * frame_samples
     message = (
-        f"{rendition}: {len(sizes)} codec frames of {frame_samples} samples do not make the picture's {end - priming}"
+        f"{rendition}: {len(sizes)} codec frames of {frame_samples} samples don't match the picture's {end - priming}"
     )
-    if got < end:
+    if actual < end:
         raise ChunkRejected(message)
-    if got > end + SOUND_TAIL_SAMPLES + 2 * frame_samples:
+    if actual > end + SOUND_TAIL_SAMPLES + 2 * frame_samples:
         raise PlanMismatch(message)
     kept = _ceil_div(end, frame_samples)
     last = end - (kept - 1) * frame_samples
@@ -392,18 +394,18 @@ def cut_audio(
     def durations(first: int, stop: int) -> list[int]:
         return [frame_samples] * (stop - first - 1) + [last if stop == kept else frame_samples]
 
-    def written(number: int, first: int, stop: int) -> bytes:
-        whole = zip(sizes[first:stop], durations(first, stop), strict=True)
-        samples = [Sample(duration, size, True, 0) for size, duration in whole]
-        media = b"".join(data[places[n] : places[n] + sizes[n]] for n in range(first, stop))
-        _let_go(data)
+    def segment_body(number: int, first: int, stop: int) -> bytes:
+        sized = zip(sizes[first:stop], durations(first, stop), strict=True)
+        samples = [Sample(duration, size, True, 0) for size, duration in sized]
+        media = b"".join(data[offsets[n] : offsets[n] + sizes[n]] for n in range(first, stop))
+        _release_pages(data)
         fragment = protector.fragment(number, first * frame_samples, samples, media, first=first, segment=number)
         return protector.segment(fragment, number)
 
     spans = [(number, first, stop) for number, (first, stop) in enumerate(pairwise(bounds), start=1)]
     segments = []
     for number, first, stop in spans:
-        body = written(number, first, stop)
+        body = segment_body(number, first, stop)
         segments.append(
             Segment(
                 number=number,
@@ -414,13 +416,13 @@ def cut_audio(
                 sha256=hashlib.sha256(body).hexdigest(),
             )
         )
-    bodies = _Bodies(lambda: (written(*span) for span in spans))
+    bodies = _Bodies(lambda: (segment_body(*span) for span in spans))
     cut = joined(rendition, protector.init, bodies, segments, sample_rate_hz, priming_samples=priming)
     return _protected(replace(cut, track=replace(cut.track, loudness=loudness)), protector)
 
 
 def _protected(cut: Cut, protector: Protector) -> Cut:
-    """What is cut, with what only its protector knows."""
+    """Complete a cut with the protector's data."""
     track = replace(
         cut.track,
         codec_string=protector.codec_string,
@@ -432,10 +434,10 @@ def _protected(cut: Cut, protector: Protector) -> Cut:
 def _codec_frames(
     data: memoryview, rendition: str, sample_rate_hz: int, frame_samples: int
 ) -> tuple[bytes, "array[int]", "array[int]"]:
-    """Read a file of sound: its init segment, and the size and offset of each codec frame."""
+    """Parse a file of sound: its init segment, and the size and offset of each codec frame."""
     init = b""
-    sizes, places = array("I"), array("Q")
-    lasts = frame_samples
+    sizes, offsets = array("I"), array("Q")
+    duration = frame_samples
     for fragment in fragments(data):
         if not init:
             init = bytes(data[: fragment.start])
@@ -446,35 +448,35 @@ def _codec_frames(
         if fragment.decode_ticks != expected:
             raise PlanMismatch(f"{rendition}: sound at {fragment.decode_ticks} samples should be at {expected}")
         for sample in fragment.samples:
-            # Only the last codec frame may be shorter: there the sound ends.
-            if lasts != frame_samples:
+            # Only the last codec frame may be shorter, at the end of the sound.
+            if duration != frame_samples:
                 raise PlanMismatch(
-                    f"{rendition}: codec frame {len(sizes)} lasts {lasts} samples, but the codec's last {frame_samples}"
+                    f"{rendition}: codec frame {len(sizes)} lasts {duration} samples, but the codec's {frame_samples}"
                 )
-            lasts = sample.duration_ticks
+            duration = sample.duration_ticks
             sizes.append(sample.size_bytes)
-            places.append(at)
+            offsets.append(at)
             at += sample.size_bytes
-        _let_go(data)
+        _release_pages(data)
     if not init:
         raise ChunkRejected(f"{rendition}: the encoder wrote no frames")
-    return init, sizes, places
+    return init, sizes, offsets
 
 
-def _let_go(data: memoryview) -> None:
-    """Let a file's pages, of which what is needed has been copied, no more count as this process's memory.
+def _release_pages(data: memoryview) -> None:
+    """Drop the pages of a mapped file from this process's resident memory, after the needed data was copied.
 
-    Otherwise all of a file that is read through a mapping does, however large, and Dask ends a worker for it.
+    Otherwise the whole file counts, however large, and Dask kills the worker for it.
     """
     if isinstance(data.obj, mmap):
         data.obj.madvise(MADV_DONTNEED)
 
 
 def _read(data: memoryview, rendition: str) -> tuple[bytes, list[Fragment]]:
-    found = list(fragments(data))
-    if not found:
+    gops = list(fragments(data))
+    if not gops:
         raise ChunkRejected(f"{rendition}: the encoder wrote no frames")
-    return bytes(data[: found[0].start]), found
+    return bytes(data[: gops[0].start]), gops
 
 
 def joined(
@@ -486,7 +488,7 @@ def joined(
     *,
     priming_samples: int,
 ) -> Cut:
-    """Describe the segments of a rendition as its receipt does."""
+    """Describe the segments of a rendition for its receipt."""
     rates = [Fraction(8 * s.size_bytes * ticks_per_second, s.duration_ticks) for s in segments]
     total_ticks = sum(s.duration_ticks for s in segments)
     track = EncodedTrack(
@@ -504,21 +506,21 @@ def joined(
 
 @boxes.damage_reported()
 def splice(data: memoryview, first_gop: int, other: memoryview, out: BinaryIO) -> None:
-    """Put other encodes of some GOPs in the place of those that an encoder's file has.
+    """Replace some GOPs of an encoder's file by other encodes of them.
 
     Args:
-        data: The encoder's whole file.
+        data: The encoder's complete file.
         first_gop: Index of the first GOP to replace.
-        other: The encoder's file of as many GOPs as are to be replaced; its times begin at 0.
-        out: Takes the new file.
+        other: The encoder's file of the replacements, as many as GOPs to replace; its times begin at 0.
+        out: Receives the new file.
 
     Raises:
-        ChunkRejected: The two have different init segments.
+        ChunkRejected: The files have different init segments.
         PackagingError: A file is damaged.
     """
     old, new = list(fragments(data)), list(fragments(other))
     if not old or not new or data[: old[0].start] != other[: new[0].start]:
-        raise ChunkRejected("GOPs that were encoded again do not fit the init segment of the others")
+        raise ChunkRejected("GOPs that were encoded again have another init segment than the others")
     out.write(data[: old[first_gop].start])
     for fragment in new:
         body = bytearray(other[fragment.start : fragment.end])
@@ -549,7 +551,7 @@ def _fragment(data: memoryview | bytes, moof: boxes.Box, mdat: boxes.Box) -> Fra
     (decode_ticks,) = struct.unpack_from(">Q" if data[tfdt] == 1 else ">I", data, tfdt + 4)
     runs = list(boxes.find_all(data, "trun", traf))
     if len(runs) != 1 or flags & _TFHD_BASE or not flags & _BASE_IS_MOOF:
-        raise PlanMismatch("the encoder's fragments are not of the form that CMAF asks for")
+        raise PlanMismatch("the encoder's fragments do not have the form that CMAF requires")
     media, samples = _run(data, moof, runs[0], defaults, most=mdat.end - mdat.body)
     if media < mdat.body or media + sum(sample.size_bytes for sample in samples) > mdat.end:
         raise ChunkRejected("a fragment's samples lie outside of its mdat")
@@ -563,7 +565,7 @@ def _run(
     flags = version_flags & 0xFFFFFF
     at = trun.body + 8
     if not flags & _TRUN_OFFSET:
-        raise PlanMismatch("a fragment does not say where its samples are")
+        raise PlanMismatch("a fragment does not state the offset of its samples")
     (offset,) = struct.unpack_from(">i", data, at)
     at += 4
     first_flags = None
@@ -573,13 +575,13 @@ def _run(
     fields = [f for f in (_TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_CTS) if flags & f]
     row = struct.Struct(">" + "".join("i" if f == _TRUN_CTS and version_flags >> 24 else "I" for f in fields))
     if at + count * row.size > trun.end or count > most:
-        raise ChunkRejected("a fragment describes more samples than it has room for")
+        raise ChunkRejected("a fragment describes more samples than its boxes can hold")
     rows = row.iter_unpack(data[at : at + count * row.size]) if fields else ()
     columns = dict(zip(fields, zip(*rows, strict=True), strict=False))
 
     def column(field: int, default: int) -> Sequence[int]:
-        found: Sequence[int] = columns.get(field, (default,) * count)
-        return found
+        values: Sequence[int] = columns.get(field, (default,) * count)
+        return values
 
     sample_flags = list(column(_TRUN_FLAGS, defaults.get(_TFHD_FLAGS, 0)))
     if first_flags is not None and count:
@@ -595,11 +597,11 @@ def _run(
 
 
 def _with_vp9_level(init: bytes, level: str) -> bytes:
-    """State a level in ``vpcC`` (VP Codec ISO Media File Format Binding, section 2.2)."""
+    """Set the level in ``vpcC`` (VP Codec ISO Media File Format Binding, section 2.2)."""
     config = boxes.entry_box(init, "vpcC")
     if config is None:
         raise PlanMismatch("a VP9 init segment without vpcC")
-    at = config.body + 5  # behind version, flags and profile
+    at = config.body + 5  # after version, flags and profile
     return init[:at] + bytes([round(float(level) * 10)]) + init[at + 1 :]
 
 
@@ -613,16 +615,16 @@ def _priming(init: bytes) -> int:
 
 
 def _with_offset_edit(init: bytes, media_ticks: int) -> bytes:
-    """Let the track begin at ``media_ticks`` of its media: an offset edit list, and nothing else of edit lists."""
+    """Add an edit list that starts presentation at ``media_ticks``; there must be no other."""
     trak = boxes.find(init, "moov/trak")
     if any(boxes.find_all(init, "edts", trak)):
-        raise PlanMismatch("the encoder wrote an edit list of its own")
+        raise PlanMismatch("the encoder wrote an edit list")
     edts = boxes.box(b"edts", boxes.box(b"elst", struct.pack(">IIIiI", 0, 1, 0, media_ticks, 1 << 16)))
     return _in_track(init, edts, at=boxes.find(init, "tkhd", trak).end)
 
 
 def _with_loudness(init: bytes, integrated_lufs: float, true_peak_dbtp: float | None) -> bytes:
-    """Say how loud the whole track is (``ludt``), so that players may level titles of different sources.
+    """State the loudness of the whole track (``ludt``), so that players can match titles from different sources.
 
     Source:
         ISO/IEC 14496-12, section 12.2.7; ISO/IEC 23003-4, annex A: steps of 1/32 dB down from 20 dBTP, 0 where the
@@ -633,34 +635,34 @@ def _with_loudness(init: bytes, integrated_lufs: float, true_peak_dbtp: float | 
     tlou = struct.pack(
         ">IHBBBBBBBB",
         0,  # version and flags
-        0,  # of the track as it is: no downmix, no dynamic range control
-        0,  # no sample peak, of 12 bits …
-        peak >> 8,  # … and a true peak, of 12
+        0,  # of the track itself: no downmix, no dynamic range control
+        0,  # no sample peak (12 bits) …
+        peak >> 8,  # … and a true peak (12 bits)
         peak & 0xFF,
-        _BS_1770 << 4 | _UNVERIFIED,  # of the peak: coding moves it a little
+        _BS_1770 << 4 | _UNVERIFIED,  # of the peak: coding changes it slightly
         1,  # one measurement:
         _PROGRAM_LOUDNESS,
         value,
         _BS_1770 << 4 | _ACCURATE,
     )
     if any(boxes.find_all(init, "moov/trak/udta")):
-        raise PlanMismatch("the encoder wrote user data of its own")
+        raise PlanMismatch("the encoder wrote user data")
     udta = boxes.box(b"udta", boxes.box(b"ludt", boxes.box(b"tlou", tlou)))
     return _in_track(init, udta, at=boxes.find(init, "moov/trak").end)
 
 
 def _in_track(init: bytes, box: bytes, *, at: int) -> bytes:
-    """Put a box into the one track, at an offset between two of its boxes."""
+    """Insert a box into the only track, at an offset between two of its boxes."""
     grown = bytearray(init[:at] + box + init[at:])
     for parent in (boxes.find(init, "moov"), boxes.find(init, "moov/trak")):
         struct.pack_into(">I", grown, parent.start, parent.end - parent.start + len(box))
     return bytes(grown)
 
 
-def sync_ranges(written: Sequence[bytes], gops: Sequence[Fragment]) -> Iterator[tuple[int, int]]:
-    """Where each GOP's ``moof`` begins in the segment, and how far from there its first frame ends."""
+def sync_ranges(bodies: Sequence[bytes], gops: Sequence[Fragment]) -> Iterator[tuple[int, int]]:
+    """For each GOP, the offset of its ``moof`` in the segment, and the length to the end of its first frame."""
     at = 0
-    for body, gop in zip(written, gops, strict=True):
+    for body, gop in zip(bodies, gops, strict=True):
         media_bytes = sum(sample.size_bytes for sample in gop.samples)
         yield at, len(body) - media_bytes + gop.samples[0].size_bytes
         at += len(body)
@@ -675,15 +677,15 @@ def fragment_bytes(
     *,
     description: int = 1,
 ) -> bytes:
-    """One ``moof`` and ``mdat``: a sync sample, then samples that are all or none of them sync samples.
+    """Write a ``moof`` and its ``mdat``. The first sample is a sync sample; of the others, all or none are.
 
     Args:
-        sequence: Its number (``mfhd``).
+        sequence: Sequence number (``mfhd``).
         decode_ticks: Decode time of the first sample.
         samples: In decoding order.
-        media: Their bytes.
-        auxiliary: Of encrypted samples, what decryptors need to know; None for clear ones, and where they need nothing.
-        description: Which of the init segment's sample entries describes them, from 1.
+        media: Their data.
+        auxiliary: Decryption data of encrypted samples; None for clear ones, and if decryption needs none.
+        description: Index of the sample entry that describes them, from 1.
     """
     frame = samples[0].duration_ticks
     others = _IS_SYNC_SAMPLE if all(sample.sync for sample in samples) else _IS_OTHER_SAMPLE
@@ -699,7 +701,7 @@ def fragment_bytes(
         values += (sample.composition_ticks,) if flags & _TRUN_CTS else ()
     rows = struct.pack(f">{len(values)}I", *values)
     mfhd = boxes.box(b"mfhd", struct.pack(">II", 0, sequence))
-    # Defaults are repeated in every traf, so that a segment needs nothing but its init segment (CMAF, 7.5.16).
+    # Every traf repeats the defaults, so that a segment needs nothing but its init segment (CMAF, 7.5.16).
     tfhd_flags = _BASE_IS_MOOF | _TFHD_DESCRIPTION | _TFHD_DURATION | _TFHD_FLAGS
     tfhd = boxes.box(b"tfhd", struct.pack(">IIIII", tfhd_flags, 1, description, frame, others))
     tfdt = boxes.box(b"tfdt", struct.pack(">IQ", 1 << 24, decode_ticks))
@@ -718,7 +720,7 @@ def fragment_bytes(
 
 
 def _auxiliary_boxes(auxiliary: Auxiliary, at: int) -> bytes:
-    """``saiz``, ``saio`` and ``senc``, which begin at an offset from their ``moof``.
+    """``saiz``, ``saio`` and ``senc``, at an offset from their ``moof``.
 
     Source: ISO/IEC 14496-12, sections 8.7.8 and 8.7.9; ISO/IEC 23001-7, section 7.2.
     """

@@ -1,6 +1,6 @@
-"""DRM signalling of a key in manifests: ``pssh`` boxes, PlayReady objects and addresses, as pure functions.
+"""DRM signalling of keys in manifests: ``pssh`` boxes, PlayReady objects and addresses, as pure functions.
 
-Comes in: the public names of keys. Goes out: a `Signal` for each system and key. No secret is needed for any of them.
+It takes the public names of keys, and returns a `Signal` for each system and key. It needs no secrets.
 
 Sources: ISO/IEC 23001-7, section 8.1 (``pssh``); W3C "cenc" initialization data format (the common system id);
 Widevine's WidevinePsshData message; Microsoft's PlayReady Header and PlayReady Object specifications; Apple's HLS
@@ -18,7 +18,7 @@ from headend.core.media.protection import KeyName, Scheme, Signal
 
 
 class System(StrEnum):
-    """A DRM system, by the name that people give on the command line."""
+    """A DRM system, by its name on the command line."""
 
     CLEARKEY = "clearkey"
     WIDEVINE = "widevine"
@@ -27,7 +27,7 @@ class System(StrEnum):
 
 
 COMMON = "1077efec-c0b2-4d02-ace3-3c1e52e2fb4b"
-"""The system id of W3C's common ``pssh``, which lists key ids and nothing else."""
+"""System id of W3C's common ``pssh``, which only lists key ids."""
 SYSTEM_IDS = {
     System.CLEARKEY: "e2719d58-a985-b3c9-781a-b030af78d30e",
     System.WIDEVINE: "edef8ba9-79d6-4ace-a3c8-27dcd51d21ed",
@@ -43,20 +43,20 @@ _HEADER_RECORD = 1
 
 
 def common_pssh(kids: Iterable[str]) -> bytes:
-    """The common ``pssh`` box, which every init segment of a protected title holds.
+    """The common ``pssh`` box in every init segment of a protected title.
 
     Args:
-        kids: All key ids of the title's key epoch, so that a player asks for a licence once.
+        kids: All key ids of the title's key epoch, so that players request a single licence.
     """
     return _pssh(COMMON, kids=tuple(kids))
 
 
 def signals(names: Sequence[KeyName], systems: Iterable[System]) -> tuple[Signal, ...]:
-    """What manifests say of each key to each system that can decrypt its scheme.
+    """The signalling of each key for each system that supports its scheme.
 
     Args:
-        names: The keys; those of whole encrypted segments have no signals.
-        systems: Which systems, in the order in which manifests name them.
+        names: The keys; those for whole encrypted segments have no signalling.
+        systems: Systems in the order of manifests.
     """
     makers = {
         System.CLEARKEY: _clearkey,
@@ -74,7 +74,7 @@ def signals(names: Sequence[KeyName], systems: Iterable[System]) -> tuple[Signal
 
 
 def signals_for(names: Sequence[KeyName], system_ids: Iterable[str]) -> tuple[Signal, ...]:
-    """The same for systems that are given by their UUIDs; those that are not known here have no signals."""
+    """Like `signals`, with systems given by their UUIDs; unknown ones have no signalling."""
     systems = {id: system for system, id in SYSTEM_IDS.items()}
     return signals(names, [systems[id] for id in system_ids if id in systems])
 
@@ -103,7 +103,7 @@ def _fairplay(name: KeyName) -> Signal:
 
 
 def playready_object(name: KeyName) -> bytes:
-    """A PlayReady Object with one header, version 4.3, which knows both schemes.
+    """A PlayReady Object with one header, version 4.3, which supports both schemes.
 
     Its key id is a GUID: the first three fields are little-endian.
     """
@@ -125,7 +125,7 @@ def _widevine_data(name: KeyName) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """A number as Protocol Buffers write it: seven bits a byte, the lowest first."""
+    """Encode a varint of Protocol Buffers: seven bits per byte, lowest first."""
     coded = bytearray()
     while value > 0x7F:
         coded.append(value & 0x7F | 0x80)
@@ -134,7 +134,7 @@ def _varint(value: int) -> bytes:
 
 
 def _pssh(system: str, data: bytes = b"", kids: Sequence[str] = ()) -> bytes:
-    """A ``pssh`` box: version 1 if it lists key ids, else version 0."""
-    listed = struct.pack(">I", len(kids)) + b"".join(map(bytes.fromhex, kids)) if kids else b""
+    """Write a ``pssh`` box: version 1 if it lists key ids, else version 0."""
+    key_list = struct.pack(">I", len(kids)) + b"".join(map(bytes.fromhex, kids)) if kids else b""
     head = struct.pack(">I", (1 << 24) if kids else 0) + uuid.UUID(system).bytes
-    return box(b"pssh", head + listed + struct.pack(">I", len(data)) + data)
+    return box(b"pssh", head + key_list + struct.pack(">I", len(data)) + data)

@@ -1,7 +1,7 @@
 """Stock: which parts of a plan a store has, and which are missing.
 
-The state is all in the store: receipts say what tasks have written, indexes what tracks are complete. An object that is
-not there at its full size does not count, whatever is said of it.
+All state is in the store: receipts list what tasks have written, indexes list complete tracks. Objects that are missing
+or have the wrong size count as missing, even if they are listed.
 """
 
 import threading
@@ -18,20 +18,20 @@ from headend.core.track_index import SyncRanges, TrackIndex
 from packager.presentation import StoredTrack, from_index, index_of, join, renditions_of
 
 THREADS = 16
-"""Requests under way at a time: a store across a network answers in tens of milliseconds."""
+"""Concurrent requests: a store across a network answers in tens of milliseconds."""
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
 class Stock:
-    """The tracks of a plan as far as they are there; grows as tasks are done.
+    """The stored parts of a plan; grows as tasks finish.
 
     Attributes:
-        plan: What the title is to have.
-        made: What was made of each part, and what of the master's damage it conceals.
-        indexed: The tracks that are complete and have an index, by the ids of their renditions.
-        receipts: The receipts that are in the store, by task: the renditions of each.
+        plan: The plan.
+        made: The result of each stored part, and the damage that it conceals.
+        indexed: Complete tracks with an index, by the ids of their renditions.
+        receipts: Renditions in the stored receipts, by task.
     """
 
     plan: EncodePlan
@@ -47,7 +47,7 @@ class Stock:
             return frozenset(self.made) | {part for part in self.plan.parts if part[0] in self.indexed}
 
     def add(self, receipt: Receipt) -> None:
-        """Take in what a task has just written."""
+        """Add a receipt that a task has just written."""
         names = {track: rendition for rendition, track in self.plan.tracks.items()}
         with self._lock:
             self.receipts[receipt.task] = frozenset(track.rendition for track in receipt.tracks)
@@ -56,7 +56,7 @@ class Stock:
                     self.made[names[track.track], receipt.chunk] = (track, receipt.damage)
 
     def missing(self, renditions: Iterable[str]) -> list[Part]:
-        """The parts of some renditions that are not there."""
+        """The parts of some renditions that are not stored."""
         done = self.done
         return [
             (rendition, chunk.number)
@@ -67,12 +67,12 @@ class Stock:
 
 
 def take(store: Store, plan: EncodePlan) -> Stock:
-    """Look what a store has of the tracks of a plan.
+    """Find out which parts of a plan's tracks a store has.
 
-    Digests are not compared here: `packager.conformance.verify` reads everything again when asked to.
+    Digests are not checked here: `packager.conformance.verify` reads everything again on request.
 
     Raises:
-        StorageError: The store failed, or holds what another headend wrote.
+        StorageError: The store failed, or has documents of another version.
     """
     stock = Stock(plan)
     title = plan.title
@@ -83,22 +83,22 @@ def take(store: Store, plan: EncodePlan) -> Stock:
         receipts = tuple(store.keys(layout.receipts(title)))
         for receipt in pool.map(lambda key: _read_receipt(store, key), receipts):
             if receipt is not None:
-                _take_receipt(stock, receipt, sizes_of)
-        # A track without a receipt has an index by now, if somebody else has just finished it.
+                _add_receipt(stock, receipt, sizes_of)
+        # A track without receipts has an index by now, if another process has just completed it.
         begun = [id for id in plan.tracks if sizes_of[id] and (layout.INDEX in sizes_of[id] or not _is_made(stock, id))]
         for id, track in zip(begun, pool.map(lambda id: _read_index(store, plan, id), begun), strict=True):
             if track is not None:
-                _take_index(stock, id, track, sizes_of[id])
+                _add_index(stock, id, track, sizes_of[id])
     return stock
 
 
 def fold(store: Store, stock: Stock, renditions: Iterable[str]) -> dict[str, StoredTrack]:
-    """Give the tracks of renditions, and write the index of each that has none.
+    """Merge the parts of renditions into tracks, and write their indexes where they are missing.
 
     Args:
-        store: Where their segments are.
-        stock: What is known of them.
-        renditions: Their ids; all parts of these have to be done.
+        store: Store of the segments.
+        stock: The stored parts.
+        renditions: Ids of renditions; all of their parts must be stored.
 
     Raises:
         PackagingError: A track is not complete, or does not fit the grid.
@@ -108,8 +108,8 @@ def fold(store: Store, stock: Stock, renditions: Iterable[str]) -> dict[str, Sto
     if missing := stock.missing(wanted):
         rendition, chunk = missing[0]
         raise PackagingError(
-            f"{len(missing)} parts are missing, such as chunk {chunk} of {rendition}; submit the master again to have "
-            "them made",
+            f"{len(missing)} parts are missing, such as chunk {chunk} of {rendition}; submit the master again to make "
+            "them",
             rendition=rendition,
             chunk=chunk,
         )
@@ -121,7 +121,7 @@ def fold(store: Store, stock: Stock, renditions: Iterable[str]) -> dict[str, Sto
 
 
 def tidy(store: Store, stock: Stock) -> None:
-    """Remove the receipts of which every track has an index."""
+    """Remove receipts whose tracks all have an index."""
     done = [task for task, renditions in stock.receipts.items() if renditions <= stock.indexed.keys()]
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda task: store.delete(layout.receipt(stock.plan.title, task)), done))
@@ -130,7 +130,7 @@ def tidy(store: Store, stock: Stock) -> None:
 
 
 def read_track(store: Store, title: str, track: str) -> tuple[TrackIndex, tuple[SyncRanges, ...]]:
-    """Read the index of a complete track, and its sync frames where it has any.
+    """Read the index of a complete track, and its sync frames if it has any.
 
     Raises:
         ObjectMissing: The track is not complete.
@@ -145,7 +145,7 @@ def read_track(store: Store, title: str, track: str) -> tuple[TrackIndex, tuple[
 
 
 def _sizes(store: Store, title: str, track: str) -> dict[str, int]:
-    """Size of every object of a track, by its name in the track's folder."""
+    """Sizes of all objects of a track, by name in the track's folder."""
     folder = f"{layout.track_path(title, track)}/"
     return {info.key.removeprefix(folder): info.size_bytes for info in store.list(folder)}
 
@@ -154,15 +154,15 @@ def _read_receipt(store: Store, key: str) -> Receipt | None:
     try:
         return documents.read(Receipt, store.get(key), key=key)
     except ObjectMissing:
-        return None  # folded and removed by another run, a moment ago
+        return None  # another run has just merged and removed it
 
 
-def _take_receipt(stock: Stock, receipt: Receipt, sizes_of: Mapping[str, Mapping[str, int]]) -> None:
+def _add_receipt(stock: Stock, receipt: Receipt, sizes_of: Mapping[str, Mapping[str, int]]) -> None:
     names = {track: rendition for rendition, track in stock.plan.tracks.items()}
-    mine = [track for track in receipt.tracks if track.track in names]
-    if mine:
+    planned = [track for track in receipt.tracks if track.track in names]
+    if planned:
         stock.receipts[receipt.task] = frozenset(names.get(t.track, f"other plan: {t.track}") for t in receipt.tracks)
-    for track in mine:
+    for track in planned:
         rendition = names[track.track]
         if all(sizes_of[rendition].get(name) == size for name, size in _objects(track, receipt.chunk)):
             stock.made[rendition, receipt.chunk] = (track, receipt.damage)
@@ -189,8 +189,8 @@ def _read_index(store: Store, plan: EncodePlan, rendition: str) -> StoredTrack |
     return track
 
 
-def _take_index(stock: Stock, rendition: str, track: StoredTrack, sizes: Mapping[str, int]) -> None:
-    """Take a track that an earlier run has finished; where objects were lost since, only the chunks that are whole."""
+def _add_index(stock: Stock, rendition: str, track: StoredTrack, sizes: Mapping[str, int]) -> None:
+    """Add a track that an earlier run has completed; if objects are missing since, only its complete chunks."""
     lost = {s.number for s in track.segments if sizes.get(layout.segment_name(track.id, s.number)) != s.size_bytes}
     inits = (layout.init_name(period) for period, _ in enumerate(track.inits_sha256, start=1))
     no_init = any(sizes.get(name) != track.init_bytes for name in inits)
@@ -218,21 +218,21 @@ def _take_index(stock: Stock, rendition: str, track: StoredTrack, sizes: Mapping
 
 
 def _is_whole(plan: EncodePlan, rendition: str) -> bool:
-    """Whether a track is encrypted as a whole, its init segment included."""
+    """Whether a track is encrypted as a whole, including its init segment."""
     return rendition in plan.sealings and plan.sealings[rendition].scheme is Scheme.AES_128
 
 
 def _numbers(plan: EncodePlan, rendition: str, track: StoredTrack) -> Iterator[tuple[int, frozenset[int]]]:
-    """The numbers of the segments of each chunk of a track."""
+    """The segment numbers of each chunk of a track."""
     chunks = plan.chunks_of(rendition)
-    for place, chunk in enumerate(chunks):
+    for index, chunk in enumerate(chunks):
         if plan.thumbnails is not None and rendition == plan.thumbnails.id:
             numbers: Iterable[int] = plan.thumbnails.sheet_numbers(chunk.first_frame, chunk.end_frame)
         elif plan.poster is not None and rendition == plan.poster.id:
             numbers = plan.poster.numbers(chunk.first_frame, chunk.end_frame)
         else:
-            is_last = place == len(chunks) - 1
-            end = len(track.segments) + 1 if is_last else chunks[place + 1].first_segment
+            is_last = index == len(chunks) - 1
+            end = len(track.segments) + 1 if is_last else chunks[index + 1].first_segment
             numbers = range(chunk.first_segment, end)
         yield chunk.number, frozenset(numbers)
 
@@ -240,15 +240,15 @@ def _numbers(plan: EncodePlan, rendition: str, track: StoredTrack) -> Iterator[t
 def _folded(store: Store, stock: Stock, rendition: str) -> StoredTrack:
     plan, title, id = stock.plan, stock.plan.title, stock.plan.tracks[rendition]
     chunks = plan.chunks_of(rendition)
-    made = [(chunk, *stock.made[rendition, chunk.number]) for chunk in chunks]
-    init = _init(store, title, id, rendition) if made[0][1].init_bytes else b""
+    results = [(chunk, *stock.made[rendition, chunk.number]) for chunk in chunks]
+    init = _init(store, title, id, rendition) if results[0][1].init_bytes else b""
     track: StoredTrack = join(
         id,
         renditions_of(plan)[rendition],
-        [(chunk, part) for chunk, part, _ in made],
+        [(chunk, part) for chunk, part, _ in results],
         init,
         plan.grid,
-        damage=[one for *_, damage in made for one in damage],
+        damage=[damage for *_, concealed in results for damage in concealed],
     )
     index, sync = index_of(track)
     if sync:
@@ -262,13 +262,13 @@ def _init(store: Store, title: str, track: str, rendition: str) -> bytes:
         return store.get(layout.track_init(title, track))
     except ObjectMissing:
         raise PackagingError(
-            f"{layout.track_init(title, track)} is missing; submit the master again to have it made",
+            f"{layout.track_init(title, track)} is missing; submit the master again to make it",
             rendition=rendition,
         ) from None
 
 
 def _put_once(store: Store, key: str, data: bytes) -> None:
-    """Write what is the same whoever writes it."""
+    """Write an object unless it exists with the same content."""
     try:
         if store.get(key) == data:
             return
@@ -280,7 +280,7 @@ def _put_once(store: Store, key: str, data: bytes) -> None:
 def read_all(
     read: Callable[[Item], Result], items: Iterable[Item], *, threads: int = THREADS
 ) -> list[tuple[Item, Result]]:
-    """Read several things at once, in their order."""
+    """Apply ``read`` to several items in parallel; results are in their order."""
     wanted = list(items)
     with ThreadPoolExecutor(threads) as pool:
         return list(zip(wanted, pool.map(read, wanted), strict=True))

@@ -1,6 +1,6 @@
-"""Thumbnails for players that read them from neither HLS nor DASH: a WebVTT index.
+"""A WebVTT index of thumbnails, for players that read them neither from HLS nor from DASH.
 
-Each cue names a sheet and, behind it, the place of one thumbnail.
+Each cue refers to a sheet, and to the rectangle of one thumbnail in it.
 
 Sources: W3C WebVTT, section 4; Media Fragments URI 1.0, section 4.2.2.
 """
@@ -14,15 +14,15 @@ from packager.captions import clock
 
 
 def index(thumbnails: Track[Thumbnails], grid: Grid) -> str:
-    """Say which thumbnail is shown when; addresses count from the release's folder."""
-    laid = thumbnails.rendition
+    """Write the index; addresses are relative to the release's folder."""
+    layout_px = thumbnails.rendition
     folder = layout.track_uri(thumbnails.id)
-    starts = [*range(0, grid.frame_count, laid.interval_frames), grid.frame_count]
+    starts = [*range(0, grid.frame_count, layout_px.interval_frames), grid.frame_count]
     cues = ["WEBVTT"]
     for number, (first, end) in enumerate(pairwise(starts)):
-        sheet, place = divmod(number, laid.sheet_tiles)
-        row, column = divmod(place, laid.columns)
-        width_px, height_px = laid.tile_width_px, laid.tile_height_px
+        sheet, position = divmod(number, layout_px.sheet_tiles)
+        row, column = divmod(position, layout_px.columns)
+        width_px, height_px = layout_px.tile_width_px, layout_px.tile_height_px
         cues.append(
             f"{clock(round(1000 * first / grid.frame_rate))} --> {clock(round(1000 * end / grid.frame_rate))}\n"
             f"{folder}/{layout.segment_name(thumbnails.id, sheet + 1)}"
