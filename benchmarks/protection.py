@@ -28,9 +28,9 @@ from headend.core.media.protection import key_names
 from headend.core.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
 from headend.core.storage import Store, open_store
 from ladders import choosing, loading
+from packager.fragments import fragment_bytes, read_fragments
 from packager.protecting import protection_of
 from packager.publishing import current_presentation
-from packager.segmenting import fragment_bytes, fragments
 
 FRAMES, QUICK_FRAMES = 240, 48
 ROUNDS, QUICK_ROUNDS = 3, 1
@@ -264,7 +264,7 @@ def _samples(store: Store, clear: Presentation) -> Iterator[Samples]:
         parts = [
             (one, body[one.media : one.media + sum(sample.size_bytes for sample in one.samples)])
             for body in bodies
-            for one in fragments(body)
+            for one in read_fragments(body)
         ]
         count = sum(len(one.samples) for one, _ in parts)
         for scheme in (Scheme.CBCS, Scheme.CENC):

@@ -25,7 +25,8 @@ from headend.core.boxes import box
 from headend.core.errors import PackagingError
 from headend.core.media import Codec, Cue, Segment, TextRendition
 from headend.core.timing import Grid, timescale
-from packager.segmenting import Cut, Sample, fragment_bytes, joined
+from packager.fragments import Sample, fragment_bytes
+from packager.segmenting import Cut, joined
 
 HEADER = "WEBVTT"
 CLOCK = "X-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000"

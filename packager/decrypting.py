@@ -12,7 +12,7 @@ from headend.core import boxes
 from headend.core.errors import PackagingError
 from headend.core.keys import ContentKey
 from headend.core.media import Scheme
-from packager import segmenting
+from packager.fragments import read_fragments
 
 _BLOCK_BYTES = 16
 _Map = list[tuple[int, int]]
@@ -37,7 +37,7 @@ def decrypted(init: bytes, segment: bytes, key: ContentKey) -> tuple[bytes, byte
         return decrypted_whole(init, key), decrypted_whole(segment, key) if segment else b""
     pattern, iv_bytes, constant_iv = _tenc(init, key)
     clear = bytearray(segment)
-    for moof, fragment in zip(boxes.find_all(segment, "moof"), segmenting.fragments(segment), strict=True):
+    for moof, fragment in zip(boxes.find_all(segment, "moof"), read_fragments(segment), strict=True):
         if fragment.description > 1:
             continue
         senc = next(boxes.find_all(segment, "traf/senc", moof), None)

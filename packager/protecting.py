@@ -24,7 +24,8 @@ from headend.core.media.protection import WHOLE_TITLE, Schedule, Scheme
 from packager import coded
 from packager.codec_strings import codec_string
 from packager.coded.bits import Ranges
-from packager.segmenting import Auxiliary, Protect, Protector, Sample, fragment_bytes
+from packager.fragments import Auxiliary, Sample, fragment_bytes
+from packager.segmenting import Protect, Protector
 from packager.signalling import common_pssh
 
 BLOCK_BYTES = 16

@@ -3,14 +3,11 @@
 Samples are neither changed nor reordered; only the few bytes around them are rewritten.
 
 Video: FFmpeg writes one fragment per GOP, with times from the chunk's start. Fragments get their times in the title,
-    and composition offsets that are never negative: with negative ones, players based on FFmpeg or GStreamer show the
-    picture frames late. The init segment's edit list compensates the shift.
+and composition offsets that are never negative: with negative ones, players based on FFmpeg or GStreamer show the
+picture frames late. The init segment's edit list compensates the shift.
 
 Sound: FFmpeg writes a programme's codec frames in long fragments. They are cut again at the codec frame nearest to each
-    video boundary, so that errors don't accumulate, and every segment has one fragment.
-
-Source: ISO/IEC 14496-12, sections 8.6.6 (``elst``), 8.8.5 (``mfhd``), 8.8.7 (``tfhd``), 8.8.8 (``trun``) and 8.8.12
-(``tfdt``); ISO/IEC 23000-19, section 7.5.13 (offset edit lists).
+video boundary, so that errors don't accumulate, and every segment has one fragment.
 """
 
 import hashlib
@@ -21,72 +18,19 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from mmap import MADV_DONTNEED, mmap
-from typing import BinaryIO, ClassVar, NamedTuple, Protocol
+from typing import BinaryIO, ClassVar, Protocol
 
 from headend.core import boxes
 from headend.core.errors import ChunkRejected, PlanMismatch
 from headend.core.media import EncodedTrack, Loudness, Segment
 from headend.core.timing import SOUND_TAIL_SAMPLES, Chunk, Grid, timescale
-
-_TRUN_OFFSET, _TRUN_FIRST_FLAGS = 0x1, 0x4
-_TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_CTS = 0x100, 0x200, 0x400, 0x800
-_TFHD_BASE, _TFHD_DESCRIPTION, _TFHD_DURATION, _TFHD_SIZE, _TFHD_FLAGS = 0x1, 0x2, 0x8, 0x10, 0x20
-_BASE_IS_MOOF = 0x20000
-_NOT_SYNC = 0x10000
-_IS_SYNC_SAMPLE = 0x02000000
-_IS_OTHER_SAMPLE = 0x01010000
-_SAIO_BYTES, _SENC_HEADER_BYTES, _SENC_MAPS = 20, 16, 2
-_PROGRAM_LOUDNESS, _BS_1770, _UNVERIFIED, _ACCURATE = 1, 2, 1, 3
-"""Method, system and reliability of a loudness measurement: ISO/IEC 23003-4, annex A."""
+from packager import init_segments
+from packager.fragments import Fragment, Sample, fragment_bytes, read_fragments, sync_ranges
 
 REORDER_FRAMES = 2
 """How many frames after its decoding a frame may be shown: B-frames used as references need two."""
 _REORDERED = frozenset({"avc1", "hvc1"})
 """Sample entries of codecs with frame reordering; AV1 and VP9 hide it inside samples."""
-
-
-class Sample(NamedTuple):
-    """A sample of a fragment. A tuple, since a title of two hours has more than a million.
-
-    Attributes:
-        duration_ticks: Its duration, in the track's timescale.
-        size_bytes: Its size in ``mdat``.
-        sync: Whether decoding can start here.
-        composition_ticks: Presentation time minus decode time.
-    """
-
-    duration_ticks: int
-    size_bytes: int
-    sync: bool
-    composition_ticks: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fragment:
-    """A ``moof`` and its ``mdat``.
-
-    Attributes:
-        start: Offset of the ``moof`` in its buffer.
-        end: Offset after the ``mdat``.
-        media: Offset of the first sample.
-        sequence: Sequence number from ``mfhd``.
-        decode_ticks: Decode time of the first sample.
-        samples: In decoding order.
-        description: Index of the sample entry that describes the samples, from 1.
-    """
-
-    start: int
-    end: int
-    media: int
-    sequence: int
-    decode_ticks: int
-    samples: tuple[Sample, ...]
-    description: int = 1
-
-    @property
-    def duration_ticks(self) -> int:
-        """Sum of the samples' durations."""
-        return sum(sample.duration_ticks for sample in self.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +49,6 @@ class Cut:
     bodies: Iterable[bytes]
     track: EncodedTrack
     later_inits: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Auxiliary:
-    """Decryption data of each sample of a fragment (``senc``).
-
-    Attributes:
-        rows: For each sample: its initialisation vector and its map, if the scheme has them.
-        has_maps: Whether rows have maps of clear and encrypted bytes.
-    """
-
-    rows: Sequence[bytes]
-    has_maps: bool
 
 
 class Protector(Protocol):
@@ -202,25 +133,6 @@ class _Bodies:
         return self.make()
 
 
-def fragments(data: memoryview | bytes) -> Iterator[Fragment]:
-    """Parse all fragments of a single-track file or segment.
-
-    Raises:
-        PackagingError: The boxes are damaged.
-        ChunkRejected: A fragment describes samples outside its ``mdat``.
-        PlanMismatch: A fragment does not have the form of FFmpeg's ``cmaf`` and ``default_base_moof``.
-    """
-    moof: boxes.Box | None = None
-    for box in boxes.children(data):
-        if box.kind == "moof":
-            moof = box
-        elif box.kind == "mdat" and moof is not None:
-            with boxes.damage_reported():
-                fragment = _fragment(data, moof, box)
-            yield fragment
-            moof = None
-
-
 @boxes.damage_reported()
 def cut_video(
     data: memoryview,
@@ -255,34 +167,18 @@ def cut_video(
     """
     init, gops = _read(data, rendition)
     if vp9_level is not None:
-        init = _with_vp9_level(init, vp9_level)
+        init = init_segments.with_vp9_level(init, vp9_level)
     ticks = timescale(grid.frame_rate)
     frame_ticks = ticks.frame_ticks * rate_divisor
     if boxes.timescale(init) != ticks.ticks_per_second:
         raise PlanMismatch(f"{rendition}: the encoder chose another timescale than the plan", chunk=chunk.number)
     gop_frames = grid.gop_frames // rate_divisor
-    expected = _ceil_div(chunk.frame_count, rate_divisor)
-    actual = sum(len(gop.samples) for gop in gops)
-    if actual != expected:
-        # Missing frames may be due to a master that could not be read completely; extra frames can't.
-        kind = ChunkRejected if actual < expected else PlanMismatch
-        raise kind(f"{rendition}: chunk {chunk.number} has {actual} frames, not {expected}")
-    for number, fragment in enumerate(gops):
-        rest = expected - number * gop_frames
-        aligned = (
-            len(fragment.samples) == min(gop_frames, rest)
-            and fragment.samples[0].sync
-            and not any(sample.sync for sample in fragment.samples[1:])
-            and all(sample.duration_ticks == frame_ticks for sample in fragment.samples)
-            and fragment.decode_ticks == number * gop_frames * frame_ticks
-        )
-        if not aligned:
-            raise PlanMismatch(f"{rendition}: GOP {number} of chunk {chunk.number} is not on the grid")
+    _check_gops(gops, rendition, chunk, gop_frames=gop_frames, frame_ticks=frame_ticks, rate_divisor=rate_divisor)
 
     reordered = gop_frames > 1 and boxes.sample_entry(init).kind in _REORDERED
     shift_ticks = REORDER_FRAMES * frame_ticks if reordered else 0
     if shift_ticks:
-        init = _with_offset_edit(init, shift_ticks)
+        init = init_segments.with_offset_edit(init, shift_ticks)
     protector = protect(init)
     bounds = grid.bounds_of(chunk)
     first_gop = chunk.first_frame // grid.gop_frames
@@ -336,6 +232,29 @@ def cut_video(
     return _protected(cut, protector)
 
 
+def _check_gops(
+    gops: Sequence[Fragment], rendition: str, chunk: Chunk, *, gop_frames: int, frame_ticks: int, rate_divisor: int
+) -> None:
+    """Check the number of a chunk's frames, and that each GOP is on the grid."""
+    expected = _ceil_div(chunk.frame_count, rate_divisor)
+    actual = sum(len(gop.samples) for gop in gops)
+    if actual != expected:
+        # Missing frames may be due to a master that could not be read completely; extra frames can't.
+        kind = ChunkRejected if actual < expected else PlanMismatch
+        raise kind(f"{rendition}: chunk {chunk.number} has {actual} frames, not {expected}")
+    for number, fragment in enumerate(gops):
+        rest = expected - number * gop_frames
+        aligned = (
+            len(fragment.samples) == min(gop_frames, rest)
+            and fragment.samples[0].sync
+            and not any(sample.sync for sample in fragment.samples[1:])
+            and all(sample.duration_ticks == frame_ticks for sample in fragment.samples)
+            and fragment.decode_ticks == number * gop_frames * frame_ticks
+        )
+        if not aligned:
+            raise PlanMismatch(f"{rendition}: GOP {number} of chunk {chunk.number} is not on the grid")
+
+
 @boxes.damage_reported()
 def cut_audio(
     data: memoryview,
@@ -372,7 +291,7 @@ def cut_audio(
         PackagingError: The file is damaged.
     """
     init, sizes, offsets = _codec_frames(data, rendition, sample_rate_hz, frame_samples)
-    priming = _priming(init)
+    priming = init_segments.priming(init)
     end = round(grid.duration_s * sample_rate_hz) + priming
     actual = len(sizes) * frame_samples
     message = (
@@ -388,7 +307,7 @@ def cut_audio(
     starts = [round((start * sample_rate_hz + priming) / frame_samples) for start in grid.segment_starts_s()[1:-1]]
     bounds = [0, *starts, kept]
     if loudness is not None and loudness.result_lufs is not None:
-        init = _with_loudness(init, loudness.result_lufs, loudness.result_dbtp)
+        init = init_segments.with_loudness(init, loudness.result_lufs, loudness.result_dbtp)
     protector = protect(init)
 
     def durations(first: int, stop: int) -> list[int]:
@@ -438,7 +357,7 @@ def _codec_frames(
     init = b""
     sizes, offsets = array("I"), array("Q")
     duration = frame_samples
-    for fragment in fragments(data):
+    for fragment in read_fragments(data):
         if not init:
             init = bytes(data[: fragment.start])
             if boxes.timescale(init) != sample_rate_hz:
@@ -473,7 +392,7 @@ def _release_pages(data: memoryview) -> None:
 
 
 def _read(data: memoryview, rendition: str) -> tuple[bytes, list[Fragment]]:
-    gops = list(fragments(data))
+    gops = list(read_fragments(data))
     if not gops:
         raise ChunkRejected(f"{rendition}: the encoder wrote no frames")
     return bytes(data[: gops[0].start]), gops
@@ -518,7 +437,7 @@ def splice(data: memoryview, first_gop: int, other: memoryview, out: BinaryIO) -
         ChunkRejected: The files have different init segments.
         PackagingError: A file is damaged.
     """
-    old, new = list(fragments(data)), list(fragments(other))
+    old, new = list(read_fragments(data)), list(read_fragments(other))
     if not old or not new or data[: old[0].start] != other[: new[0].start]:
         raise ChunkRejected("GOPs that were encoded again have another init segment than the others")
     out.write(data[: old[first_gop].start])
@@ -530,208 +449,6 @@ def splice(data: memoryview, first_gop: int, other: memoryview, out: BinaryIO) -
         out.write(body)
     rest = first_gop + len(new)
     out.write(data[old[rest].start if rest < len(old) else old[-1].end :])
-
-
-def _fragment(data: memoryview | bytes, moof: boxes.Box, mdat: boxes.Box) -> Fragment:
-    (sequence,) = struct.unpack_from(">I", data, boxes.find(data, "mfhd", moof).body + 4)
-    traf = boxes.find(data, "traf", moof)
-    tfhd = boxes.find(data, "tfhd", traf).body
-    (flags,) = struct.unpack_from(">I", data, tfhd)
-    at = tfhd + 8 + (8 if flags & _TFHD_BASE else 0)
-    description = 1
-    if flags & _TFHD_DESCRIPTION:
-        (description,) = struct.unpack_from(">I", data, at)
-        at += 4
-    defaults = {}
-    for flag in (_TFHD_DURATION, _TFHD_SIZE, _TFHD_FLAGS):
-        if flags & flag:
-            (defaults[flag],) = struct.unpack_from(">I", data, at)
-            at += 4
-    tfdt = boxes.find(data, "tfdt", traf).body
-    (decode_ticks,) = struct.unpack_from(">Q" if data[tfdt] == 1 else ">I", data, tfdt + 4)
-    runs = list(boxes.find_all(data, "trun", traf))
-    if len(runs) != 1 or flags & _TFHD_BASE or not flags & _BASE_IS_MOOF:
-        raise PlanMismatch("the encoder's fragments do not have the form that CMAF requires")
-    media, samples = _run(data, moof, runs[0], defaults, most=mdat.end - mdat.body)
-    if media < mdat.body or media + sum(sample.size_bytes for sample in samples) > mdat.end:
-        raise ChunkRejected("a fragment's samples lie outside of its mdat")
-    return Fragment(moof.start, mdat.end, media, sequence, decode_ticks, samples, description)
-
-
-def _run(
-    data: memoryview | bytes, moof: boxes.Box, trun: boxes.Box, defaults: dict[int, int], *, most: int
-) -> tuple[int, tuple[Sample, ...]]:
-    version_flags, count = struct.unpack_from(">II", data, trun.body)
-    flags = version_flags & 0xFFFFFF
-    at = trun.body + 8
-    if not flags & _TRUN_OFFSET:
-        raise PlanMismatch("a fragment does not state the offset of its samples")
-    (offset,) = struct.unpack_from(">i", data, at)
-    at += 4
-    first_flags = None
-    if flags & _TRUN_FIRST_FLAGS:
-        (first_flags,) = struct.unpack_from(">I", data, at)
-        at += 4
-    fields = [f for f in (_TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_CTS) if flags & f]
-    row = struct.Struct(">" + "".join("i" if f == _TRUN_CTS and version_flags >> 24 else "I" for f in fields))
-    if at + count * row.size > trun.end or count > most:
-        raise ChunkRejected("a fragment describes more samples than its boxes can hold")
-    rows = row.iter_unpack(data[at : at + count * row.size]) if fields else ()
-    columns = dict(zip(fields, zip(*rows, strict=True), strict=False))
-
-    def column(field: int, default: int) -> Sequence[int]:
-        values: Sequence[int] = columns.get(field, (default,) * count)
-        return values
-
-    sample_flags = list(column(_TRUN_FLAGS, defaults.get(_TFHD_FLAGS, 0)))
-    if first_flags is not None and count:
-        sample_flags[0] = first_flags
-    samples = zip(
-        column(_TRUN_DURATION, defaults.get(_TFHD_DURATION, 0)),
-        column(_TRUN_SIZE, defaults.get(_TFHD_SIZE, 0)),
-        [not each & _NOT_SYNC for each in sample_flags],
-        column(_TRUN_CTS, 0),
-        strict=True,
-    )
-    return moof.start + offset, tuple(map(Sample._make, samples))
-
-
-def _with_vp9_level(init: bytes, level: str) -> bytes:
-    """Set the level in ``vpcC`` (VP Codec ISO Media File Format Binding, section 2.2)."""
-    config = boxes.entry_box(init, "vpcC")
-    if config is None:
-        raise PlanMismatch("a VP9 init segment without vpcC")
-    at = config.body + 5  # after version, flags and profile
-    return init[:at] + bytes([round(float(level) * 10)]) + init[at + 1 :]
-
-
-def _priming(init: bytes) -> int:
-    """Samples that the init segment's edit list skips."""
-    for elst in boxes.find_all(init, "moov/trak/edts/elst"):
-        wide = init[elst.body] == 1
-        (media_time,) = struct.unpack_from(">q" if wide else ">i", init, elst.body + (16 if wide else 12))
-        return max(0, int(media_time))
-    return 0
-
-
-def _with_offset_edit(init: bytes, media_ticks: int) -> bytes:
-    """Add an edit list that starts presentation at ``media_ticks``; there must be no other."""
-    trak = boxes.find(init, "moov/trak")
-    if any(boxes.find_all(init, "edts", trak)):
-        raise PlanMismatch("the encoder wrote an edit list")
-    edts = boxes.box(b"edts", boxes.box(b"elst", struct.pack(">IIIiI", 0, 1, 0, media_ticks, 1 << 16)))
-    return _in_track(init, edts, at=boxes.find(init, "tkhd", trak).end)
-
-
-def _with_loudness(init: bytes, integrated_lufs: float, true_peak_dbtp: float | None) -> bytes:
-    """State the loudness of the whole track (``ludt``), so that players can match titles from different sources.
-
-    Source:
-        ISO/IEC 14496-12, section 12.2.7; ISO/IEC 23003-4, annex A: steps of 1/32 dB down from 20 dBTP, 0 where the
-        peak is not known, and of 1/4 LU up from -57.75 LKFS.
-    """
-    peak = 0 if true_peak_dbtp is None else min(0x7FF, max(1, round(32 * (20 - true_peak_dbtp))))
-    value = min(0xFF, max(0, round(4 * (integrated_lufs + 57.75))))
-    tlou = struct.pack(
-        ">IHBBBBBBBB",
-        0,  # version and flags
-        0,  # of the track itself: no downmix, no dynamic range control
-        0,  # no sample peak (12 bits) …
-        peak >> 8,  # … and a true peak (12 bits)
-        peak & 0xFF,
-        _BS_1770 << 4 | _UNVERIFIED,  # of the peak: coding changes it slightly
-        1,  # one measurement:
-        _PROGRAM_LOUDNESS,
-        value,
-        _BS_1770 << 4 | _ACCURATE,
-    )
-    if any(boxes.find_all(init, "moov/trak/udta")):
-        raise PlanMismatch("the encoder wrote user data")
-    udta = boxes.box(b"udta", boxes.box(b"ludt", boxes.box(b"tlou", tlou)))
-    return _in_track(init, udta, at=boxes.find(init, "moov/trak").end)
-
-
-def _in_track(init: bytes, box: bytes, *, at: int) -> bytes:
-    """Insert a box into the only track, at an offset between two of its boxes."""
-    grown = bytearray(init[:at] + box + init[at:])
-    for parent in (boxes.find(init, "moov"), boxes.find(init, "moov/trak")):
-        struct.pack_into(">I", grown, parent.start, parent.end - parent.start + len(box))
-    return bytes(grown)
-
-
-def sync_ranges(bodies: Sequence[bytes], gops: Sequence[Fragment]) -> Iterator[tuple[int, int]]:
-    """For each GOP, the offset of its ``moof`` in the segment, and the length to the end of its first frame."""
-    at = 0
-    for body, gop in zip(bodies, gops, strict=True):
-        media_bytes = sum(sample.size_bytes for sample in gop.samples)
-        yield at, len(body) - media_bytes + gop.samples[0].size_bytes
-        at += len(body)
-
-
-def fragment_bytes(
-    sequence: int,
-    decode_ticks: int,
-    samples: Sequence[Sample],
-    media: bytes | bytearray | memoryview,
-    auxiliary: Auxiliary | None = None,
-    *,
-    description: int = 1,
-) -> bytes:
-    """Write a ``moof`` and its ``mdat``. The first sample is a sync sample; of the others, all or none are.
-
-    Args:
-        sequence: Sequence number (``mfhd``).
-        decode_ticks: Decode time of the first sample.
-        samples: In decoding order.
-        media: Their data.
-        auxiliary: Decryption data of encrypted samples; None for clear ones, and if decryption needs none.
-        description: Index of the sample entry that describes them, from 1.
-    """
-    frame = samples[0].duration_ticks
-    others = _IS_SYNC_SAMPLE if all(sample.sync for sample in samples) else _IS_OTHER_SAMPLE
-    flags = _TRUN_OFFSET | _TRUN_FIRST_FLAGS | _TRUN_SIZE
-    if any(sample.duration_ticks != frame for sample in samples):
-        flags |= _TRUN_DURATION
-    if any(sample.composition_ticks for sample in samples):
-        flags |= _TRUN_CTS
-    values: list[int] = []
-    for sample in samples:
-        values += (sample.duration_ticks,) if flags & _TRUN_DURATION else ()
-        values.append(sample.size_bytes)
-        values += (sample.composition_ticks,) if flags & _TRUN_CTS else ()
-    rows = struct.pack(f">{len(values)}I", *values)
-    mfhd = boxes.box(b"mfhd", struct.pack(">II", 0, sequence))
-    # Every traf repeats the defaults, so that a segment needs nothing but its init segment (CMAF, 7.5.16).
-    tfhd_flags = _BASE_IS_MOOF | _TFHD_DESCRIPTION | _TFHD_DURATION | _TFHD_FLAGS
-    tfhd = boxes.box(b"tfhd", struct.pack(">IIIII", tfhd_flags, 1, description, frame, others))
-    tfdt = boxes.box(b"tfdt", struct.pack(">IQ", 1 << 24, decode_ticks))
-    trun_bytes = 24 + len(rows)
-    extra_at = 8 + len(mfhd) + 8 + len(tfhd) + len(tfdt) + trun_bytes
-    extra = _auxiliary_boxes(auxiliary, extra_at) if auxiliary is not None else b""
-    offset = extra_at + len(extra) + 8
-    trun = boxes.box(b"trun", struct.pack(">IIII", flags, len(samples), offset, _IS_SYNC_SAMPLE) + rows)
-    return b"".join(
-        (
-            boxes.box(b"moof", mfhd + boxes.box(b"traf", tfhd + tfdt + trun + extra)),
-            struct.pack(">I4s", 8 + len(media), b"mdat"),
-            media,
-        )
-    )
-
-
-def _auxiliary_boxes(auxiliary: Auxiliary, at: int) -> bytes:
-    """``saiz``, ``saio`` and ``senc``, at an offset from their ``moof``.
-
-    Source: ISO/IEC 14496-12, sections 8.7.8 and 8.7.9; ISO/IEC 23001-7, section 7.2.
-    """
-    sizes = bytes(map(len, auxiliary.rows))
-    same = sizes[0] if len(set(sizes)) == 1 else 0
-    saiz = boxes.box(b"saiz", struct.pack(">IBI", 0, same, len(sizes)) + (b"" if same else sizes))
-    senc_at = at + len(saiz) + _SAIO_BYTES
-    saio = boxes.box(b"saio", struct.pack(">III", 0, 1, senc_at + _SENC_HEADER_BYTES))
-    flags = _SENC_MAPS if auxiliary.has_maps else 0
-    senc = boxes.box(b"senc", struct.pack(">II", flags, len(sizes)) + b"".join(auxiliary.rows))
-    return saiz + saio + senc
 
 
 def _ceil_div(value: int, by: int) -> int:

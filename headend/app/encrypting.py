@@ -19,6 +19,7 @@ from headend.core.media.protection import Sealing
 from headend.core.settings import ProtectionSettings, StoreSettings
 from headend.core.storage import Store, open_store
 from packager import sealing, segmenting
+from packager.fragments import Fragment, read_fragments, sync_ranges
 from packager.presentation import StoredTrack, from_index, index_of, present
 from packager.protecting import protection_of
 from packager.publishing import Placed, current_release, load, publish
@@ -224,11 +225,11 @@ def encrypted(
     segments: list[Segment] = []
     for segment in clear.segments:
         body = _read(store, layout.track_segment(title, clear.id, segment.number), segment.size_bytes, segment.sha256)
-        found = list(segmenting.fragments(body))
+        found = list(read_fragments(body))
         parts = list(_encrypted_fragments(body, found, protector, first, segment.number))
         sealed = protector.segment(b"".join(parts), segment.number)
         store.put(layout.track_segment(title, id, segment.number), sealed)
-        sync = tuple(segmenting.sync_ranges(parts, found)) if segment.sync else ()
+        sync = tuple(sync_ranges(parts, found)) if segment.sync else ()
         segments.append(replace(segment, size_bytes=len(sealed), sha256=hashlib.sha256(sealed).hexdigest(), sync=sync))
         first += segment.samples
         on_bytes(len(body))
@@ -248,7 +249,7 @@ def encrypted(
 
 
 def _encrypted_fragments(
-    body: bytes, found: Sequence[segmenting.Fragment], protector: segmenting.Protector, first: int, number: int
+    body: bytes, found: Sequence[Fragment], protector: segmenting.Protector, first: int, number: int
 ) -> Iterator[bytes]:
     for fragment in found:
         media = memoryview(body)[fragment.media : fragment.media + sum(one.size_bytes for one in fragment.samples)]

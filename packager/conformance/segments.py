@@ -24,10 +24,11 @@ from headend.core.media import (
 )
 from headend.core.storage.base import Store
 from headend.core.timing import Grid, timescale
-from packager import captions, segmenting
+from packager import captions
 from packager.codec_strings import codec_string
 from packager.conformance.findings import ObjectCheck, get_object, missing_object
 from packager.conformance.unlocking import Locks
+from packager.fragments import Fragment, read_fragments
 from packager.presentation import StoredTrack
 from packager.sealing import init_of_period
 from packager.stock import THREADS
@@ -220,7 +221,7 @@ def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None, des
         return ObjectCheck(key, len(data), (difference,))
     wrong = [difference] if difference else []
     try:
-        fragments = tuple(segmenting.fragments(data))
+        fragments = tuple(read_fragments(data))
     except (PackagingError, ChunkRejected, struct.error, IndexError) as error:
         return ObjectCheck(key, len(data), (*wrong, f"it can't be read: {error}"))
     values = (
@@ -245,7 +246,7 @@ def _segment(key: str, data: bytes, segment: Segment, gop_ticks: int | None, des
     return ObjectCheck(key, len(data), tuple(wrong), frames, () if difference else sequences)
 
 
-def _sync_errors(fragments: Sequence[segmenting.Fragment], segment: Segment, gop_ticks: int) -> Iterator[str]:
+def _sync_errors(fragments: Sequence[Fragment], segment: Segment, gop_ticks: int) -> Iterator[str]:
     """Check sync frames against the grid; if each rendition follows it, all have sync frames at the same times."""
     times = []
     for fragment in fragments:

@@ -11,7 +11,8 @@ from encoder.families import AUDIO, VIDEO
 from headend.core import boxes
 from headend.core.codecs.base import Style
 from headend.core.media import Codec, ContentLight, Effort, MasteringDisplay, VideoRange, VideoRendition
-from packager.segmenting import Cut, cut_video, fragments
+from packager.fragments import read_fragments
+from packager.segmenting import Cut, cut_video
 from tests.support.encodes import Film, encode_chunk, look_at
 from tests.support.masters import run_ffmpeg
 from tests.support.nouns import BT709, HDR10, TEXT_CODECS, make_audio_rendition, make_video_rendition
@@ -58,7 +59,7 @@ def cuts_of(film: Film, renditions: Sequence[VideoRendition], effort: Effort, sc
 
 
 def assert_gops(data: bytes, film: Film) -> None:
-    gops = list(fragments(data))
+    gops = list(read_fragments(data))
     assert [len(gop.samples) for gop in gops] == [film.grid.gop_frames] * 2
     for gop in gops:
         assert [number for number, sample in enumerate(gop.samples) if sample.sync] == [0]

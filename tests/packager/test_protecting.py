@@ -16,8 +16,8 @@ from headend.core.errors import PackagingError, PlanMismatch
 from headend.core.media.protection import Scheme
 from packager import coded
 from packager.codec_strings import codec_string
+from packager.fragments import read_fragments
 from packager.protecting import _row, iv_of, protection_of
-from packager.segmenting import fragments
 from packager.signalling import COMMON
 from tests.support import encryption
 from tests.support.encryption import AV1, AVC, CLIPS, HEVC, SALT, VP9, make_key, maps, packets, protected, rows
@@ -105,7 +105,7 @@ def test_sizes_times_and_codec_of_an_encrypted_file_are_those_of_the_clear_one(n
     clear = encoded(name).read_bytes()
     for scheme in (Scheme.CBCS, Scheme.CENC):
         sealed = protected(clear, make_key(scheme))
-        for one, other in zip(fragments(clear), fragments(sealed), strict=True):
+        for one, other in zip(read_fragments(clear), read_fragments(sealed), strict=True):
             assert [s.size_bytes for s in one.samples] == [s.size_bytes for s in other.samples]
             assert one.decode_ticks == other.decode_ticks
         assert codec_string(sealed) == codec_string(clear)
@@ -114,7 +114,7 @@ def test_sizes_times_and_codec_of_an_encrypted_file_are_those_of_the_clear_one(n
 def test_sound_in_cbcs_grows_by_nothing(encoded: Encoded) -> None:
     clear = encoded("aac").read_bytes()
     assert not rows(protected(clear, make_key()))
-    assert len(rows(protected(clear, make_key(Scheme.CENC)))) == sum(len(f.samples) for f in fragments(clear))
+    assert len(rows(protected(clear, make_key(Scheme.CENC)))) == sum(len(f.samples) for f in read_fragments(clear))
 
 
 def test_every_sample_of_cenc_has_a_vector_of_its_own(encoded: Encoded) -> None:
@@ -127,14 +127,14 @@ def test_auxiliary_offset_leads_to_the_first_row(encoded: Encoded) -> None:
     for number, moof in enumerate(boxes.find_all(sealed, "moof")):
         saio = next(boxes.find_all(sealed, "traf/saio", moof))
         (offset,) = struct.unpack_from(">I", sealed, saio.body + 8)
-        first = sum(len(f.samples) for f in list(fragments(sealed))[:number])
+        first = sum(len(f.samples) for f in list(read_fragments(sealed))[:number])
         assert sealed[moof.start + offset : moof.start + offset + 8] == SALT + first.to_bytes(4, "big")
 
 
 def test_common_pssh_lists_all_keys_of_the_title(encoded: Encoded) -> None:
     clear, key = encoded("avc").read_bytes(), make_key()
     kids = [key.name.kid, "ab" * 16]
-    init = protection_of([key], kids=kids, salt=SALT)(clear[: next(fragments(clear)).start]).init
+    init = protection_of([key], kids=kids, salt=SALT)(clear[: next(read_fragments(clear)).start]).init
     pssh = boxes.find(init, "moov/pssh")
     body = init[pssh.body : pssh.end]
     assert body[4:20] == uuid.UUID(COMMON).bytes
@@ -144,8 +144,11 @@ def test_common_pssh_lists_all_keys_of_the_title(encoded: Encoded) -> None:
 
 def test_aes_128_encrypts_whole_segments_and_the_init_segment(encoded: Encoded) -> None:
     clear, key = encoded("aac").read_bytes(), make_key(Scheme.AES_128)
-    made = protection_of([key], kids=[], salt=SALT)(clear[: next(fragments(clear)).start])
-    for sealed, plain in ((made.init, clear[: next(fragments(clear)).start]), (made.segment(b"x" * 16, 1), b"x" * 16)):
+    made = protection_of([key], kids=[], salt=SALT)(clear[: next(read_fragments(clear)).start])
+    for sealed, plain in (
+        (made.init, clear[: next(read_fragments(clear)).start]),
+        (made.segment(b"x" * 16, 1), b"x" * 16),
+    ):
         cipher = Cipher(algorithms.AES(key.secret), modes.CBC(bytes.fromhex(key.name.iv))).decryptor()
         padded = cipher.update(sealed)
         assert padded[: -padded[-1]] == plain
@@ -154,7 +157,7 @@ def test_aes_128_encrypts_whole_segments_and_the_init_segment(encoded: Encoded) 
 def test_what_players_of_aes_128_do_not_decode_is_refused(encoded: Encoded) -> None:
     clear = encoded("opus").read_bytes()
     with pytest.raises(PackagingError, match=r"'Opus' can't be encrypted in aes-128"):
-        protection_of([make_key(Scheme.AES_128)], kids=[], salt=SALT)(clear[: next(fragments(clear)).start])
+        protection_of([make_key(Scheme.AES_128)], kids=[], salt=SALT)(clear[: next(read_fragments(clear)).start])
 
 
 def test_text_is_refused(encoded: Encoded) -> None:
@@ -162,7 +165,7 @@ def test_text_is_refused(encoded: Encoded) -> None:
     at = clear.index(b"mp4a", clear.index(b"stsd"))
     clear[at : at + 4] = b"wvtt"
     with pytest.raises(PackagingError, match="'wvtt' can't be encrypted"):
-        protection_of([make_key()], kids=[], salt=SALT)(bytes(clear[: next(fragments(clear)).start]))
+        protection_of([make_key()], kids=[], salt=SALT)(bytes(clear[: next(read_fragments(clear)).start]))
 
 
 @settings(max_examples=500)
@@ -209,7 +212,7 @@ def test_a_picture_in_too_many_parts_is_refused() -> None:
 @pytest.mark.parametrize("name", ["avc in slices", "hevc in slices with wavefronts", "av1 in tiles", "vp9 in tiles"])
 def test_damaged_samples_are_refused_or_read_but_never_crash(name: str, encoded: Encoded) -> None:
     clear = encoded(name).read_bytes()
-    fragment = next(fragments(clear))
+    fragment = next(read_fragments(clear))
     init = clear[: fragment.start]
     kind = boxes.sample_entry(init).kind
     box = boxes.entry_box(init, coded.CONFIGURATIONS[kind][0])

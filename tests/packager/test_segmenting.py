@@ -21,7 +21,8 @@ from headend.core.boxes import box
 from headend.core.errors import ChunkRejected, HeadendError, PackagingError, PlanMismatch
 from headend.core.media import Codec, Loudness, VideoRendition
 from headend.core.timing import Chunk, Grid, lay_grid
-from packager.segmenting import REORDER_FRAMES, Cut, Sample, cut_audio, cut_video, fragment_bytes, fragments
+from packager.fragments import Sample, fragment_bytes, read_fragments
+from packager.segmenting import REORDER_FRAMES, Cut, cut_audio, cut_video
 from tests.support.encodes import Film, encode_chunk, encode_sound, look_at
 from tests.support.frame_numbers import read_frame_number
 from tests.support.masters import Sound, make_film
@@ -102,7 +103,7 @@ def test_segments_of_all_chunks_play_as_one(rendition: VideoRendition, encoded: 
 def test_fragments_are_stamped_with_their_place_in_the_title(encoded: Encoded) -> None:
     for files, chunk in zip(encoded.chunks, GRID.chunks(), strict=True):
         made = cut(files["avc"], chunk=chunk)
-        found = [fragment for body in made.bodies for fragment in fragments(body)]
+        found = [fragment for body in made.bodies for fragment in read_fragments(body)]
         first_gop = chunk.first_frame // GRID.gop_frames
         assert [fragment.sequence for fragment in found] == [first_gop + 1 + number for number in range(len(found))]
         assert [fragment.decode_ticks for fragment in found] == [
@@ -129,7 +130,7 @@ def test_samples_are_as_the_encoder_wrote_them(rendition: VideoRendition, number
 
     def samples(data: bytes, late_ticks: int) -> list[tuple[Sample, bytes]]:
         found = []
-        for fragment in fragments(data):
+        for fragment in read_fragments(data):
             at = fragment.media
             for sample in fragment.samples:
                 media = data[at : at + sample.size_bytes]
@@ -330,11 +331,11 @@ def test_sound_is_cut_nearest_to_the_picture_and_never_drifts(
         assert abs(part.start_ticks - priming - start_s * rate_hz) <= Fraction(frame, 2)
     assert sum(part.samples for part in parts) == needed
 
-    read = [fragment for body in made.bodies for fragment in fragments(body)]
+    read = [fragment for body in made.bodies for fragment in read_fragments(body)]
     assert [fragment.sequence for fragment in read] == [part.number for part in parts]
     assert [fragment.decode_ticks for fragment in read] == [part.start_ticks for part in parts]
     assert [fragment.duration_ticks for fragment in read] == [part.duration_ticks for part in parts]
-    media = b"".join(bytes(body[each.media : each.end]) for body in made.bodies for each in fragments(body))
+    media = b"".join(bytes(body[each.media : each.end]) for body in made.bodies for each in read_fragments(body))
     assert media == b"".join(coded(number, size) for number, size in enumerate(sizes[:needed]))
 
 
@@ -354,7 +355,7 @@ def test_a_written_fragment_is_read_back(
     samples = [Sample(duration, size, True, 0) for duration, size in zip(lasting, sizes, strict=True)]
     data = b"\0\0\0\x08free" + fragment_bytes(sequence, decode_ticks, samples, media)
 
-    (read,) = fragments(data)
+    (read,) = read_fragments(data)
 
     assert (read.start, read.end, read.sequence, read.decode_ticks) == (8, len(data), sequence, decode_ticks)
     assert data[read.media : read.end] == media
@@ -441,7 +442,7 @@ def test_an_empty_box_where_numbers_must_be_is_refused(kind: bytes) -> None:
     mfhd = box(b"mfhd", b"" if kind == b"mfhd" else bytes(8))
     data = box(b"mdat", b"") + box(b"moof", mfhd + box(b"traf", traf)) + box(b"mdat", b"")
     with pytest.raises((ChunkRejected, PackagingError)):
-        list(fragments(data))
+        list(read_fragments(data))
 
 
 def test_a_file_that_is_cut_does_not_count_as_memory(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from encoder import tool
 from headend.core import boxes
 from headend.core.keys import ContentKey
 from headend.core.media.protection import KeyClass, Scheme, key_name
-from packager import segmenting
+from packager.fragments import read_fragments
 from packager.protecting import protection_of
 
 CMAF = ("-movflags", "+cmaf+frag_keyframe+delay_moov+default_base_moof", "-use_editlist", "0")
@@ -106,7 +106,7 @@ def make_key(scheme: Scheme = Scheme.CBCS) -> ContentKey:
 
 def protected(clear: bytes, key: ContentKey) -> bytes:
     """Encrypt a file of fragments as segments are encrypted."""
-    found = list(segmenting.fragments(memoryview(clear)))
+    found = list(read_fragments(memoryview(clear)))
     made = protection_of([key], kids=[key.name.kid], salt=SALT)(clear[: found[0].start])
     parts, first = [made.init], 0
     for number, fragment in enumerate(found, start=1):

@@ -8,7 +8,7 @@ from encoder.subtitles import ttml as timed_text
 from headend.core import boxes, layout
 from headend.core.media import Codec, Cue, Presentation, TextRendition, Track
 from headend.core.storage import Store
-from packager import segmenting
+from packager.fragments import read_fragments
 
 Shown = tuple[int, int, str]
 """From when to when, in milliseconds, and what is to be read."""
@@ -104,7 +104,7 @@ def merged_samples(segments: Sequence[bytes], timescale: int) -> list[Cue]:
 
 
 def _samples(segment: bytes) -> Iterable[tuple[int, int, bytes]]:
-    for fragment in segmenting.fragments(segment):
+    for fragment in read_fragments(segment):
         time, at = fragment.decode_ticks, fragment.media
         for sample in fragment.samples:
             yield time, time + sample.duration_ticks, segment[at : at + sample.size_bytes]

@@ -9,7 +9,7 @@ from headend.core.media import (
     Codec,
     VideoRange,
 )
-from packager.segmenting import fragments
+from packager.fragments import read_fragments
 from tests.support.commands import LADDER, command, graph_of, hdr_track, named, options_of
 from tests.support.encodes import encode_chunk, look_at
 from tests.support.masters import make_film
@@ -91,7 +91,7 @@ def test_chunks_hold_their_frames_and_halved_renditions_every_second(tmp_path: P
         made = encode_chunk(film, chunk, (SMALL, half), tmp_path / str(chunk.number))
         assert frame_numbers(made["avc-180p"]) == list(range(chunk.first_frame, chunk.end_frame))
         assert frame_numbers(made["half"]) == list(range(chunk.first_frame, chunk.end_frame, 2))
-        assert next(len(fragment.samples) for fragment in fragments(made["avc-180p"])) == film.grid.gop_frames
+        assert next(len(fragment.samples) for fragment in read_fragments(made["avc-180p"])) == film.grid.gop_frames
 
 
 def test_hdr_renditions_keep_the_masters_colour(tmp_path: Path) -> None:
