@@ -79,7 +79,7 @@ def test_deep_nesting_takes_no_recursion() -> None:
 
 @pytest.mark.parametrize("path", ["moov", "moov/trak", "moov/trak/mdia/mdhd"])
 def test_a_missing_box_is_named(path: str) -> None:
-    with pytest.raises(PackagingError, match=f"no {path} box"):
+    with pytest.raises(PackagingError, match=f"the required box {path} is missing"):
         find(box(b"free", b""), path)
 
 

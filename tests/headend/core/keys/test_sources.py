@@ -175,7 +175,7 @@ def test_a_server_that_answers_something_else_gets_one_line(status: int, body: b
 def test_a_server_that_gives_other_keys_is_not_believed() -> None:
     more = {**make_keys(), **make_keys(Scheme.CENC)}
     everything = cpix_documents.write("film", [key.name for key in more.values()], more)
-    with speke_server(lambda _body: (200, everything)) as address, pytest.raises(ConfigError, match="not asked for"):
+    with speke_server(lambda _body: (200, everything)) as address, pytest.raises(ConfigError, match="not requested"):
         open_keys(address).keys("film", make_names())
 
 
