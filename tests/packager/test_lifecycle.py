@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from encoder.identities import task_id
 from headend.core import documents, holds, layout
 from headend.core.errors import ConfigError, StorageError, StoreUnavailable
 from headend.core.media import Codec, EncodePlan
@@ -33,7 +34,10 @@ LATER = timedelta(days=30)
 
 
 def plan_with(video: int = 3, audio: int = 2) -> EncodePlan:
-    return make_plan(make_grid(frame_count=200), VIDEO[:video], SOUND[:audio])
+    """A plan whose tasks have names of their own, as the planner gives them, so that no two plans' receipts collide."""
+    plan = make_plan(make_grid(frame_count=200), VIDEO[:video], SOUND[:audio])
+    tasks = (replace(task, id=task_id(plan, task.chunk, task.renditions)) for task in plan.tasks)
+    return replace(plan, tasks=tuple(tasks))
 
 
 def submit(
