@@ -254,20 +254,23 @@ def costs(out: Path | None, quick: bool, parts: tuple[str, ...], keep: bool) -> 
     if keep and "coefficients" not in (parts or PARTS):
         raise click.BadParameter("there are no new coefficients to keep: leave out --part jobs", param_hint="--keep")
     report = measure(parts or PARTS, quick=quick, earlier=_earlier(out, Report), on_step=Console(stderr=True).print)
-    table = Table("run", "CPU s", "MB", title=f"{report.frames} frames")
-    for run in report.runs:
-        table.add_row(run.what, f"{run.cpu_s:.2f}", f"{run.memory_mb:.0f}")
     console = Console()
-    console.print(table)
+    if report.runs:
+        table = Table("run", "CPU s", "MB", title=f"{report.frames} frames")
+        for run in report.runs:
+            table.add_row(run.what, f"{run.cpu_s:.2f}", f"{run.memory_mb:.0f}")
+        console.print(table)
     for check in report.checks:
         console.print(
             f"  a task of 2160p, {check.codec}: {check.measured_mb:.0f} MB of {check.reserved_mb:.0f} reserved"
         )
-    table = Table("job", "renditions", "predicted, CPU s", "took", "off", f"wanted: {JOB_TARGET:.0%}")
-    for job in report.jobs:
-        seconds = (f"{job.predicted_s:,.1f}", f"{job.took_s:,.1f}", f"{job.off:+.0%}")
-        table.add_row(job.name, str(job.renditions), *seconds, "reached" if job.met else "missed")
-    console.print(table)
+    if report.jobs:
+        table = Table("job", "renditions", "CPU s", "in a new store", "after one job", f"wanted: {JOB_TARGET:.0%}")
+        for job in report.jobs:
+            predictions = (f"{job.predicted_s:,.1f} ({job.first_off:+.0%})", f"{job.learned_s:,.1f} ({job.off:+.0%})")
+            outcome = "reached" if job.met else "missed"
+            table.add_row(job.name, str(job.renditions), f"{job.took_s:,.1f}", *predictions, outcome)
+        console.print(table)
     _write(out, "costs", report, parts=parts or PARTS)
     if keep:
         keep_as_installed(report.costs)

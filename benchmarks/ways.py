@@ -121,15 +121,16 @@ def headend(job: Job, folder: Path, slots: int) -> Finished:
 
     Chunk n leaves its renditions in the folder n.
     """
+    return _side_by_side([partial(headend_task, job, task, folder) for task in job.plan.tasks], slots)
 
-    def encode(task: EncodeTask) -> Finished:
-        scratch = folder / str(task.chunk.number)
-        scratch.mkdir()
-        return encoding.encode(
-            task, input_url=str(job.path), scratch=scratch, cancelled=lambda: False, on_frames=lambda _: None
-        )
 
-    return _side_by_side([partial(encode, task) for task in job.plan.tasks], slots)
+def headend_task(job: Job, task: EncodeTask, folder: Path) -> Finished:
+    """One task of headend's engine."""
+    scratch = folder / str(task.chunk.number)
+    scratch.mkdir()
+    return encoding.encode(
+        task, input_url=str(job.path), scratch=scratch, cancelled=lambda: False, on_frames=lambda _: None
+    )
 
 
 def apart(job: Job, folder: Path, slots: int) -> Finished:

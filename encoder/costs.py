@@ -233,27 +233,40 @@ class Calibration:
             took.append(receipt.cpu_s)
             if task.memory_bytes and receipt.peak_memory_bytes:
                 memory.append(receipt.peak_memory_bytes * SAFE / task.memory_bytes)
-        source, *factors = _factors(rows, took) if rows else [1.0]
+        common, (source, *factors) = _factors(rows, took) if rows else (1.0, [1.0])
         video = {codec: dict(known) for codec, known in self.video.items()}
         for codec, factor in zip(codecs, factors, strict=False):
             known = video.setdefault(codec, {})
-            known[plan.effort] = _clamped(known.get(plan.effort, 1.0) * factor**SMOOTHING)
+            before = known.get(plan.effort, 1.0)
+            known[plan.effort] = _clamped(before * _step(factor, common, first=plan.effort not in known))
         # Too little memory kills: it grows at once, and shrinks slowly.
         worst = max(memory, default=1.0)
         return Calibration(
             # The same document, whatever came first.
             {codec: dict(sorted(efforts.items())) for codec, efforts in sorted(video.items())},
             _clamped(self.memory * (worst if worst > 1 else worst**SMOOTHING)),
-            _clamped(self.source * source**SMOOTHING),
+            _clamped(self.source * _step(source, common, first=not self.video)),
         )
 
 
-def _factors(rows: Sequence[Sequence[float]], took_s: Sequence[float]) -> list[float]:
-    """Factors on the parts of tasks, from 1/2 to 2, with which the parts come nearest to what the tasks took.
+def _step(factor: float, common: float, *, first: bool) -> float:
+    """How far a factor is corrected after a release.
+
+    The coefficients were measured on another machine, so the first release sets the speed of this one at once. How the
+    parts differ from each other is less certain.
+    """
+    return common * (factor / common) ** SMOOTHING if first else factor**SMOOTHING
+
+
+def _factors(rows: Sequence[Sequence[float]], took_s: Sequence[float]) -> tuple[float, list[float]]:
+    """Fit factors on the parts of tasks, from 1/2 to 2, to what the tasks took.
 
     Args:
         rows: Of each task, the CPU seconds that its parts were expected to take.
         took_s: What each took.
+
+    Returns:
+        The factor on all of them together, and that on each part.
     """
     parts = np.array(rows)
     whole_s = parts.sum(axis=1)
@@ -265,7 +278,7 @@ def _factors(rows: Sequence[Sequence[float]], took_s: Sequence[float]) -> list[f
     matrix = np.vstack([parts * weight[:, None], np.eye(count) * _PULL])
     target = np.concatenate([np.array(took_s) * weight, np.full(count, common * _PULL)])
     found = np.linalg.lstsq(matrix, target, rcond=None)[0]
-    return [float(factor) for factor in np.clip(found, 0.5, 2.0)]
+    return common, [float(factor) for factor in np.clip(found, 0.5, 2.0)]
 
 
 def _clamped(factor: float) -> float:
