@@ -255,7 +255,7 @@ def _step(factor: float, common: float, *, first: bool) -> float:
     The coefficients were measured on another machine, so the first release sets the speed of this one at once. How the
     parts differ from each other is less certain.
     """
-    return common * (factor / common) ** SMOOTHING if first else factor**SMOOTHING
+    return common * math.pow(factor / common, SMOOTHING) if first else math.pow(factor, SMOOTHING)
 
 
 def _factors(rows: Sequence[Sequence[float]], took_s: Sequence[float]) -> tuple[float, list[float]]:
