@@ -5,7 +5,7 @@ title's, the preset, and for H.264 the preset's rungs of before they were placed
 same screen, and compared by the bits that they take at equal VMAF.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -88,7 +88,7 @@ class Row:
     Attributes:
         clip: Its name.
         codec: The codec.
-        predicted: The title's rungs, as predicted.
+        predicted: The title's rungs, as predicted; empty where those of the preset are kept.
         titled: The same, encoded.
         fixed: The preset's rungs, encoded.
         before: The preset's rungs of before; empty where there are none.
@@ -129,15 +129,17 @@ class Row:
 
     @property
     def rate_error(self) -> float:
-        """Root mean square of what rates were misjudged by, as a share."""
-        pairs = zip(self.predicted, self.titled, strict=True)
-        return sqrt(mean((made.kbps / told.kbps - 1) ** 2 for told, made in pairs))
+        """Root mean square of what rates were misjudged by, as a share; 0 where nothing was predicted."""
+        return _rms(made.kbps / told.kbps - 1 for told, made in self._pairs)
 
     @property
     def vmaf_error(self) -> float:
         """The same of VMAF."""
-        pairs = zip(self.predicted, self.titled, strict=True)
-        return sqrt(mean((made.vmaf - told.vmaf) ** 2 for told, made in pairs))
+        return _rms(made.vmaf - told.vmaf for told, made in self._pairs)
+
+    @property
+    def _pairs(self) -> Iterator[tuple[CurvePoint, Encoded]]:
+        return zip(self.predicted, self.titled, strict=True) if self.predicted else iter(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,16 +265,17 @@ def _measure(name: str, codec: Codec, master: Path, folder: Path, effort: Effort
         shown = replace(probe, video=fixed.conformed.kept, audio=())
         old = fitting.fit(_of_before(ladder), shown, frame_rate=grid.frame_rate).video
     encoded, encode_s = {}, {}
-    for kind, renditions in (("titled", titled.plan.video), ("fixed", fixed.plan.video), ("before", old)):
+    spots = analysis.codecs[0].rungs
+    placed = titled.plan.video if spots else ()
+    for kind, renditions in (("titled", placed), ("fixed", fixed.plan.video), ("before", old)):
         encoded[kind], encode_s[kind] = _encode(analyst, fixed, renditions, folder)
-    spots = analysis.codecs[0].rungs or analysis.codecs[0].pattern
     predicted_s = Pricing(measured(), fixed.conformed, effort).video_s(fixed.plan.video, grid.frame_count)
     trial_s = analysis.trials_cpu_s / grid.frame_count
     row = Row(
         clip=name,
         codec=codec,
         predicted=spots,
-        titled=encoded["titled"],
+        titled=encoded["titled"] or encoded["fixed"],
         fixed=encoded["fixed"],
         before=encoded["before"],
         trial_frame_s=trial_s,
@@ -341,6 +344,12 @@ def _saving(ours: Sequence[Encoded], theirs: Sequence[Encoded]) -> float:
     return rate_saving([each.spot for each in ours], [each.spot for each in theirs])
 
 
+def _rms(errors: Iterable[float]) -> float:
+    """Root mean square; 0 of nothing."""
+    squares = [error * error for error in errors]
+    return sqrt(mean(squares)) if squares else 0.0
+
+
 def mean_saving(savings: Sequence[float]) -> float:
     """The mean of savings, by their logarithms."""
     return exp(mean(log(1 + saving) for saving in savings)) - 1 if savings else 0.0
@@ -394,8 +403,9 @@ def _findings(report: Report) -> Iterator[Finding]:
             yield Finding(f"{codec}: the same, worst clip", f"{worst_before:+.1%}", "0%", worst_before <= 0)
         inversions = sum(row.inversions[1] for row in rows)
         yield Finding(f"{codec}: inverted rungs", str(inversions), "0", inversions == 0)
-        rate = sqrt(mean(row.rate_error**2 for row in rows))
-        vmaf = sqrt(mean(row.vmaf_error**2 for row in rows))
+        placed = [row for row in rows if row.predicted]
+        yield Finding(f"{codec}: clips whose rungs are placed anew", f"{len(placed)} of {len(rows)}", "", True)
+        rate, vmaf = _rms(row.rate_error for row in placed), _rms(row.vmaf_error for row in placed)
         yield Finding(f"{codec}: rate off, rms", f"{rate:.1%}", f"{RATE_TARGET:.0%}", rate <= RATE_TARGET)
         yield Finding(f"{codec}: VMAF off, rms", f"{vmaf:.2f}", f"{VMAF_TARGET}", vmaf <= VMAF_TARGET)
     if report.rows:

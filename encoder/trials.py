@@ -6,10 +6,10 @@ picture, which the same command keeps losslessly. Sizes are never interpolated, 
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import log2
 
 from encoder import measuring, seeking
 from encoder.command import REFERENCE, VideoCommands, survey
@@ -23,11 +23,13 @@ from headend.core.media.quality import Viewing
 from headend.core.timing import Chunk, Grid
 
 CRFS = {one.codec: one.trial_crfs for one in VIDEO}
-"""Constant rate factors that every size is tried with."""
+"""Constant rate factors that a size is tried with: the coarser ones in any case, the finest where rungs may need it."""
 STEEP = 3.3
 """Where the rates of neighbours differ by more than this, one between them is tried, too."""
-FINER, FINEST = 4.0, 16.0
-"""How much finer the finest trial is tried once more where it is not good enough yet, and how fine at most."""
+FINER = 4.0
+"""How much finer a size is tried where its finest trial is not good enough yet."""
+FINEST = {one.codec: one.finest_crf for one in VIDEO}
+"""No rung has a finer factor, so nothing is tried beyond."""
 WORTH_VMAF = 2.0
 """What a doubling of the rate must still gain for that."""
 COARSER = {one.codec: one.coarsest_trial_crf for one in VIDEO}
@@ -50,6 +52,8 @@ BOUND = 2.5
 LEAST_BOUND_BPS = 50_000
 EXPECTED_AT_CRF, EXPECTED_OF_SURVEY, CRF_PER_HALVING, AREA_EXPONENT = 36.0, 0.85, 12.0, 0.75
 """What is expected of a trial: at this factor and in the survey's size, this share of the survey's rate."""
+FEW_FRAMES = 200
+"""Titles of no more frames than this are scored in every frame: a part of them would be a handful, and tell little."""
 FORMAT = 1
 """Part of the identity of all results. Raise it when the same commands are read or scored in another way."""
 _SCREEN = 1920 * 1080
@@ -87,41 +91,52 @@ class TrialPoint:
 
 
 def first_trials(sizes: Iterable[TrialSize]) -> tuple[Trial, ...]:
-    """What is tried first: each size with three rate factors."""
+    """What is tried first: each size with all factors of its codec but the finest."""
+    return tuple(trial for trial in expected_trials(sizes) if trial.crf > CRFS[trial.codec][0])
+
+
+def expected_trials(sizes: Iterable[TrialSize]) -> tuple[Trial, ...]:
+    """What is tried of most titles, for prices: each size with all factors of its codec."""
     return tuple(Trial(size.rendition.codec, size.lines, crf) for size in sizes for crf in CRFS[size.rendition.codec])
 
 
 def further_trials(
-    points: Sequence[TrialPoint], *, top_vmaf: float, lowest_kbps: Mapping[Codec, float]
+    points: Sequence[TrialPoint], *, top_vmaf: float, ranges_kbps: Mapping[Codec, tuple[float, float]]
 ) -> tuple[Trial, ...]:
     """What is tried after that, where the factors so far are too few; nothing where they are enough.
 
     Args:
         points: What the trials so far came to.
         top_vmaf: VMAF that is good enough.
-        lowest_kbps: By codec, the rate of the lowest rung.
+        ranges_kbps: By codec, the rate of the lowest rung, and the one that no rung exceeds.
     """
     known = {point.trial for point in points}
-    return tuple(t for t in dict.fromkeys(_further(points, top_vmaf, lowest_kbps)) if t not in known)
+    return tuple(t for t in dict.fromkeys(_further(points, top_vmaf, ranges_kbps)) if t not in known)
 
 
-def _further(points: Sequence[TrialPoint], top_vmaf: float, lowest_kbps: Mapping[Codec, float]) -> Iterator[Trial]:
+def _further(
+    points: Sequence[TrialPoint], top_vmaf: float, ranges_kbps: Mapping[Codec, tuple[float, float]]
+) -> Iterator[Trial]:
     by_size: dict[tuple[Codec, int], list[TrialPoint]] = {}
     for point in points:
         by_size.setdefault((point.trial.codec, point.trial.lines), []).append(point)
     for (codec, lines), found in by_size.items():
+        lowest_kbps, highest_kbps = ranges_kbps.get(codec, (0.0, math.inf))
         found.sort(key=lambda point: point.trial.crf)
         for finer, coarser in pairwise(found):
-            if finer.kbps > STEEP * coarser.kbps:
+            if finer.kbps > STEEP * coarser.kbps and coarser.kbps < highest_kbps:
                 yield Trial(codec, lines, float(round((finer.trial.crf + coarser.trial.crf) / 2)))
-        finest, crf = found[0], found[0].trial.crf - FINER
+        finest = found[0]
+        next_crf = CRFS[codec][0] if finest.trial.crf > CRFS[codec][0] else finest.trial.crf - FINER
+        crf = max(FINEST[codec], next_crf)
         rivals = [p for p in points if p.trial.codec is codec and p.trial.lines != lines and p.kbps <= finest.kbps]
         beaten = any(rival.vmaf >= finest.vmaf for rival in rivals)
-        if finest.vmaf < top_vmaf and not beaten and crf >= FINEST and _per_doubling(found) >= WORTH_VMAF:
+        wanting = finest.vmaf < top_vmaf and finest.kbps < highest_kbps
+        if wanting and not beaten and crf < finest.trial.crf and _per_doubling(found) >= WORTH_VMAF:
             yield Trial(codec, lines, crf)
         coarsest = found[-1]
         smaller = [others for (other, height), others in by_size.items() if other is codec and height < lines]
-        if coarsest.kbps > lowest_kbps.get(codec, 0.0) and not any(_reaches(one, coarsest) for one in smaller):
+        if coarsest.kbps > lowest_kbps and not any(_reaches(one, coarsest) for one in smaller):
             # The smallest size, and larger ones that look best down to here: text and drawings do.
             yield Trial(codec, lines, COARSER[codec])
 
@@ -133,7 +148,7 @@ def _reaches(found: Sequence[TrialPoint], other: TrialPoint) -> bool:
         return False
     for low, high in pairwise(points):
         if 0 < low.kbps <= other.kbps < high.kbps:
-            share = log2(other.kbps / low.kbps) / log2(high.kbps / low.kbps)
+            share = math.log2(other.kbps / low.kbps) / math.log2(high.kbps / low.kbps)
             return low.vmaf + share * (high.vmaf - low.vmaf) >= other.vmaf
     return points[-1].vmaf >= other.vmaf
 
@@ -141,7 +156,7 @@ def _reaches(found: Sequence[TrialPoint], other: TrialPoint) -> bool:
 def _per_doubling(found: Sequence[TrialPoint]) -> float:
     """VMAF that a doubling of the rate gains between the two finest trials."""
     finest, next_ = found[0], found[1]
-    doublings = log2(finest.kbps / next_.kbps) if finest.kbps > next_.kbps else 0.0
+    doublings = math.log2(finest.kbps / next_.kbps) if finest.kbps > next_.kbps else 0.0
     return (finest.vmaf - next_.vmaf) / doublings if doublings > 0 else 0.0
 
 
@@ -247,6 +262,8 @@ class Analysing:
         )
 
     def _every(self, rendition: VideoRendition) -> int:
+        if self._grid.frame_count <= FEW_FRAMES:
+            return 1
         return measuring.spacing(self._grid.gop_frames // rendition.rate_divisor)
 
     def trial(self, excerpt: Excerpt, group: "Group", keys: tuple[str, ...]) -> TrialTask:

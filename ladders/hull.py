@@ -10,7 +10,7 @@ Source:
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 Function = Callable[[float], float]
@@ -132,34 +132,37 @@ def hull(points: Iterable[TrialPoint]) -> Hull:
 
 
 def estimated(of: Hull, lines: int, crf: float, cap_kbps: float) -> CurvePoint:
-    """What a rung of any size would come to, between the sizes that were tried.
+    """Estimate the outcome of a rung of any size from the sizes that were tried.
+
+    Rate and quality at one rate factor are smooth functions of the logarithm of the height, and are drawn as such. A
+    straight line between two sizes would underrate the sizes between them, since quality rises ever more slowly.
 
     Args:
         of: The hull.
-        lines: Height of the rung; beyond the sizes that were tried, the nearest one is taken.
+        lines: Height of the rung's box.
         crf: Its constant rate factor.
         cap_kbps: A rate that it can't exceed.
     """
-    places = [curve.lines for curve in of.curves]
-    above = min(bisect_right(places, lines), len(places) - 1)
-    low, high = of.curves[max(0, above - 1)], of.curves[above]
-    if lines <= low.lines or low.lines == high.lines:
-        low = high = low if lines <= low.lines else high
-    share = 0.0 if low.lines == high.lines else min(1.0, math.log(lines / low.lines) / math.log(high.lines / low.lines))
+    curves = of.curves
+    heights = [math.log(curve.lines) for curve in curves]
 
-    def between(spots: tuple[CurvePoint, CurvePoint]) -> CurvePoint:
-        a, b = spots
-        kbps = math.exp((1 - share) * math.log(a.kbps) + share * math.log(b.kbps))
-        return CurvePoint(lines, (1 - share) * a.crf + share * b.crf, kbps, (1 - share) * a.vmaf + share * b.vmaf)
+    def at(factor: float) -> CurvePoint:
+        spots = [curve.at(factor) for curve in curves]
+        if len(spots) == 1:
+            return replace(spots[0], lines=lines)
+        log_rate = monotone_cubic(heights, [math.log(spot.kbps) for spot in spots])
+        vmaf = monotone_cubic(heights, [spot.vmaf for spot in spots])
+        place = math.log(lines)
+        return CurvePoint(lines, factor, math.exp(log_rate(place)), max(0.0, min(100.0, vmaf(place))))
 
-    spot = between((low.at(crf), high.at(crf)))
+    spot = at(crf)
     if spot.kbps <= cap_kbps:
         return spot
     # A cap that holds acts as a higher factor would.
     least, most = crf, crf + 30.0
     for _ in range(40):
         middle = (least + most) / 2
-        held = between((low.at(middle), high.at(middle)))
+        held = at(middle)
         least, most = (middle, most) if held.kbps > cap_kbps else (least, middle)
     return held
 
@@ -232,7 +235,8 @@ def monotone_cubic(xs: Sequence[float], ys: Sequence[float]) -> Function:
         The curve; beyond its ends it goes on straight.
 
     Source:
-        Fritsch and Butland, "A method for constructing local monotone piecewise cubic interpolants", 1984.
+        Fritsch and Butland, "A method for constructing local monotone piecewise cubic interpolants", 1984; at the
+        ends, the parabola through three points, bounded as by Moler, "Numerical Computing with MATLAB", 2004, 3.6.
     """
     steps = [(b - a) for a, b in pairwise(xs)]
     slopes = [(b - a) / step for (a, b), step in zip(pairwise(ys), steps, strict=True)]
@@ -242,6 +246,9 @@ def monotone_cubic(xs: Sequence[float], ys: Sequence[float]) -> Function:
         if before * after > 0:
             first, second = 2 * steps[place] + steps[place - 1], steps[place] + 2 * steps[place - 1]
             tangents[place] = (first + second) / (first / before + second / after)
+    if len(slopes) > 1:
+        tangents[0] = _end_tangent(steps[0], steps[1], slopes[0], slopes[1])
+        tangents[-1] = _end_tangent(steps[-1], steps[-2], slopes[-1], slopes[-2])
 
     def value(x: float) -> float:
         if x <= xs[0]:
@@ -256,3 +263,10 @@ def monotone_cubic(xs: Sequence[float], ys: Sequence[float]) -> Function:
         return ys[place] + t * (start + t * (3 * rise - 2 * start - end + t * (start + end - 2 * rise)))
 
     return value
+
+
+def _end_tangent(step: float, next_step: float, slope: float, next_slope: float) -> float:
+    """The tangent at an end of a curve, from its outermost two steps; it keeps the curve monotone."""
+    tangent = ((2 * step + next_step) * slope - step * next_slope) / (step + next_step)
+    # Never level where the curve is not: beyond its end, it goes on by this.
+    return slope * min(3.0, max(0.25, tangent / slope)) if slope else 0.0

@@ -16,7 +16,7 @@ from headend.core.errors import ConfigError
 from headend.core.media import Codec, Probe, VideoRendition
 from headend.core.settings import Targets
 from ladders.fitting import Fitted, Geometry, divisor_of, fit, fit_box, upright
-from ladders.hull import CurvePoint, Hull
+from ladders.hull import CurvePoint, Hull, estimated, inverted, rate_saving
 from ladders.ladder import (
     CRF_LIMITS,
     WHOLE_CRF,
@@ -45,6 +45,12 @@ BEYOND_TRIALS = {one.codec: one.beyond_trials_crf for one in VIDEO}
 """How far above the coarsest trial of a size, or below the finest, a rung's constant rate factor may lie."""
 SMALLEST_BEYOND = 4
 """How many times as far for the smallest size: there is no smaller one to go to."""
+ENOUGH_VMAF = 0.5
+"""A rung this far below the VMAF wanted is good enough. Predictions are off by as much, nobody sees the difference, and
+the last half point takes a tenth of the bits."""
+WORTH = 0.02
+"""Share of the bits that rungs of its own must be expected to save a codec. Of savings that are predicted, one or two
+per cent may be an error; so for less than this, the pattern's rungs are the safer choice."""
 LEAST_RUNGS = 3
 """Fewer rungs than this are no ladder."""
 CAP, BUFFER = 2.0, 4 / 3
@@ -80,7 +86,7 @@ class Titled:
 
     Attributes:
         ladder: The ladder.
-        spots: By codec, the place on the hull of each rung, ascending; empty for a codec that keeps its pattern.
+        spots: By codec, the place on the hull of each rung, ascending; empty where the pattern's rungs are kept.
         decisions: One line per decision.
     """
 
@@ -202,7 +208,7 @@ def titled(
         tried: What `fit_candidates` returned; a hull's lines are the heights of these boxes.
         hulls: By codec, in the order of the pattern.
         wanted: By codec.
-        fixed: The pattern applied to the master. A codec whose trials leave nothing to choose keeps these rungs.
+        fixed: The pattern applied to the master. A codec that would gain little or nothing by others keeps these rungs.
         frame_rate: Frames per second of the title.
         cap: Highest rate over the average.
 
@@ -215,8 +221,8 @@ def titled(
     decisions: list[str] = []
     for codec, want in wanted.items():
         placed = place(hulls[codec], codec, want) if codec in hulls else ()
-        if len(placed) < LEAST_RUNGS:
-            decisions.append(f"{codec}: trials of all sizes look the same, so the rungs of {ladder.name} are kept")
+        if reason := _reason_to_keep(placed, of_pattern(tried, hulls.get(codec), fixed, codec), want):
+            decisions.append(f"{codec}: {reason}, so the rungs of {ladder.name} are kept")
             rungs += _of_pattern(ladder, [codec], RungRange.SDR, fixed.geometry.aspect, frame_rate)
             spots[codec] = ()
             continue
@@ -240,6 +246,29 @@ def titled(
     return Titled(fitted, spots, tuple(decisions))
 
 
+def of_pattern(tried: Ladder, found: Hull | None, fixed: Fitted, codec: Codec) -> tuple[CurvePoint, ...]:
+    """What the pattern's SDR rungs of a codec are predicted to come to, by rising rate.
+
+    Args:
+        tried: What `fit_candidates` returned.
+        found: The codec's hull; nothing is predicted without one.
+        fixed: The pattern applied to the master.
+        codec: The codec.
+    """
+    if found is None:
+        return ()
+    aspect = fixed.geometry.aspect
+    lines = {
+        fit_box(aspect, rung.width_px, rung.height_px): rung.height_px for rung in tried.video if rung.codec is codec
+    }
+    spots = [
+        estimated(found, lines.get((r.width_px, r.height_px), _box_lines(r)), r.crf, r.cap_bps / 1000)
+        for r in fixed.video
+        if r.codec is codec and not r.id.endswith("-hdr")
+    ]
+    return tuple(sorted(spots, key=lambda spot: spot.kbps))
+
+
 def outline(hull: Hull, codec: Codec, steps: int) -> tuple[CurvePoint, ...]:
     """Places along the hull, ascending, for drawing: those that a rung may have and that no cheaper one beats."""
     front = _Table(hull, codec).front
@@ -255,10 +284,10 @@ def outline(hull: Hull, codec: Codec, steps: int) -> tuple[CurvePoint, ...]:
 def place(hull: Hull, codec: Codec, wanted: Wanted) -> tuple[CurvePoint, ...]:
     """Place the rungs of one codec along its hull.
 
-    The highest rung has the lowest of three rates: the one that reaches the VMAF wanted, the highest that the pattern
-    has, and the one from which a doubling gains next to nothing. The others follow in equal ratios of the rate. Sizes
-    never fall as rates rise; among all such choices the one with the highest sum of VMAF is taken. Last, rungs that lie
-    too close to the one above move down.
+    The highest rung has the lowest of three rates: the one that reaches the VMAF wanted but for `ENOUGH_VMAF`, the
+    highest that the pattern has, and the one from which a doubling gains next to nothing. The others follow in equal
+    ratios of the rate. Sizes never fall as rates rise; among all such choices the one with the highest sum of VMAF is
+    taken. Last, rungs that lie too close to the one above move down.
 
     Returns:
         Ascending; fewer than wanted where the hull has no room, and possibly none.
@@ -267,6 +296,19 @@ def place(hull: Hull, codec: Codec, wanted: Wanted) -> tuple[CurvePoint, ...]:
     low, high = _range(table, wanted)
     rates = [low * (high / low) ** (step / (wanted.count - 1)) for step in range(wanted.count)]
     return _apart(table, _by_size(table, rates))
+
+
+def _reason_to_keep(placed: Sequence[CurvePoint], pattern: Sequence[CurvePoint], wanted: Wanted) -> str:
+    """Why the pattern's rungs are better kept than replaced; empty where they are not."""
+    if len(placed) < LEAST_RUNGS:
+        return "trials of all sizes look the same"
+    beyond = pattern[-1].vmaf >= wanted.top_vmaf and pattern[-1].kbps * (1 - WORTH) > placed[-1].kbps
+    if len(pattern) != wanted.count or beyond or inverted(pattern, tolerance=APART_VMAF):
+        return ""
+    saving = rate_saving(placed, pattern)
+    if saving <= -WORTH:
+        return ""
+    return f"rungs of its own would save {max(0.0, -saving):.1%} of the bits at equal VMAF"
 
 
 class _Table:
@@ -306,7 +348,7 @@ class _Table:
 def _range(table: _Table, wanted: Wanted) -> tuple[float, float]:
     """The lowest and the highest rate of a codec's rungs."""
     least, most = table.spots[0].kbps, table.front[-1].kbps
-    enough = [spot.kbps for spot in table.front if spot.vmaf >= wanted.top_vmaf]
+    enough = [spot.kbps for spot in table.front if spot.vmaf >= wanted.top_vmaf - ENOUGH_VMAF]
     high = min([most, wanted.highest_kbps, *enough[:1]])
     # From above: at low rates, quality may rest for a while before it rises again.
     ratio = 2 ** (1 / 8)
@@ -457,6 +499,12 @@ def _codecs(ladder: Ladder) -> tuple[Codec, ...]:
 def _fits(box: tuple[int, int], geometry: Geometry) -> bool:
     width_px, height_px = fit_box(geometry.aspect, *box)
     return width_px <= geometry.width_px + 2 and height_px <= geometry.height_px + 2
+
+
+def _box_lines(rendition: VideoRendition) -> int:
+    """Height of the box of 16:9, on its side for a portrait picture, that a picture fills: hulls count in these."""
+    wide, high = sorted((rendition.width_px, rendition.height_px), reverse=True)
+    return max(high, round(wide * 9 / 16))
 
 
 def _own_box(geometry: Geometry) -> tuple[int, int]:

@@ -36,19 +36,19 @@ from headend.core.media.quality import viewing_of
 from headend.core.settings import ClusterSettings, StoreSettings, Targets
 from headend.core.storage import Store
 from ladders import fitting, titled
-from ladders.hull import CurvePoint, Hull, TrialPoint, estimated, hull, rate_saving
+from ladders.hull import CurvePoint, Hull, TrialPoint, hull, rate_saving
 from ladders.ladder import Ladder
 
 READERS = 16
 """Documents that are read at once: hides the latency of S3."""
 LEAST_EXCERPTS = 4
-FURTHER_ROUNDS = 3
+FURTHER_ROUNDS = 4
 """How often more is tried where that is too little: with noise, a step of 4 may be a tenfold rate."""
 FURTHER = 1.15
-"""What further trials add to the price of the first ones."""
+"""Ratio of what is tried to what `encoder.trials.expected_trials` names."""
 TELL_EVERY_S = 10.0
 """How often it is told how many tasks are done."""
-FORMAT = 2
+FORMAT = 3
 """Part of the identity of a ladder. Raise it when excerpts are drawn or rungs are placed in another way."""
 HULL_STEPS = 40
 """Places at which a hull is kept, for drawing."""
@@ -210,14 +210,14 @@ class Analyst:
     def _place(self, gops: Sequence[GopComplexity], first: Sequence[Trial], survey_cpu_s: float) -> Analysis:
         plan, pricing = self._draft.plan, Pricing(measured(), self._draft.conformed, self._draft.plan.effort)
         encode_s = pricing.video_s(plan.video, plan.grid.frame_count)
-        count, told = self._count(gops, first, encode_s)
+        count, told = self._count(gops, encode_s)
         chosen = excerpts.draw(gops, plan.grid.gop_frames, count)
         scores = self._scores(chosen, first, "trial encodes")
         points = self._points(chosen, scores, gops)
-        lowest = {codec: wanted.lowest_kbps for codec, wanted in self._wanted.items()}
+        ranges = {codec: (wanted.lowest_kbps, wanted.highest_kbps) for codec, wanted in self._wanted.items()}
         tried = list(first)
         for _ in range(FURTHER_ROUNDS):
-            further = trials.further_trials(points, top_vmaf=self._targets.top_vmaf, lowest_kbps=lowest)
+            further = trials.further_trials(points, top_vmaf=self._targets.top_vmaf, ranges_kbps=ranges)
             if not further:
                 break
             tried += further
@@ -261,12 +261,11 @@ class Analyst:
             encode_cpu_s=encode_s,
         )
 
-    def _count(
-        self, gops: Sequence[GopComplexity], first: Sequence[Trial], encode_s: float
-    ) -> tuple[int, tuple[str, ...]]:
+    def _count(self, gops: Sequence[GopComplexity], encode_s: float) -> tuple[int, tuple[str, ...]]:
         """How many excerpts the share of CPU buys, and what is to be said of it."""
         frames = self._draft.plan.grid.frame_count
-        each_s = FURTHER * self.makes.excerpt_s(first, self._sizes, max(gop.frames for gop in gops))
+        expected = trials.expected_trials(self._sizes)
+        each_s = FURTHER * self.makes.excerpt_s(expected, self._sizes, max(gop.frames for gop in gops))
         survey_s = self.makes.survey_s(frames)
         budget_s = self._targets.analysis_share * encode_s
         count = min(len(gops), max(LEAST_EXCERPTS, int((budget_s - survey_s) / each_s)))
@@ -300,17 +299,7 @@ class Analyst:
     def _of_codec(
         self, codec: Codec, found: Hull, points: Sequence[trials.TrialPoint], rungs: tuple[CurvePoint, ...]
     ) -> CodecAnalysis:
-        lines = {(r.width_px, r.height_px): size.lines for size in self._sizes for r in [size.rendition]}
-        pattern = tuple(
-            sorted(
-                (
-                    estimated(found, lines.get((r.width_px, r.height_px), r.height_px), r.crf, r.cap_bps / 1000)
-                    for r in self._fixed.video
-                    if r.codec is codec and not r.id.endswith("-hdr")
-                ),
-                key=lambda spot: spot.kbps,
-            )
-        )
+        pattern = titled.of_pattern(self._tried, found, self._fixed, codec)
         return CodecAnalysis(
             codec,
             tuple(

@@ -77,11 +77,11 @@ def page(analysis: Analysis, *, master: str, cost: str) -> str:
 
 def sentence(analysis: Analysis) -> str:
     """What the ladder is expected to save, in a sentence."""
-    fitted = [codec for codec in analysis.codecs if codec.rungs]
-    if not fitted:
-        return f"Trials of all sizes look the same, so the rungs of {analysis.pattern} are kept."
-    parts = [f"{label_of(each.codec)} {_percent(each.saving)}" for each in fitted]
-    return f"Bits at equal VMAF, against {analysis.pattern}: {', '.join(parts)}."
+    parts = [f"{label_of(each.codec)} {_percent(each.saving)}" for each in analysis.codecs if each.rungs]
+    kept = [label_of(each.codec) for each in analysis.codecs if not each.rungs]
+    told = f"Bits at equal VMAF, against {analysis.pattern}: {', '.join(parts)}." if parts else ""
+    stay = f"The rungs of {analysis.pattern} are kept for {' and '.join(kept)}." if kept else ""
+    return " ".join(filter(None, (told, stay)))
 
 
 def _percent(share: float) -> str:
@@ -90,7 +90,11 @@ def _percent(share: float) -> str:
 
 def _section(codec: CodecAnalysis) -> str:
     name = label_of(codec.codec)
-    outcome = f"{_percent(codec.saving)} bits at equal VMAF" if codec.rungs else "the rungs are kept as they were"
+    outcome = (
+        f"{_percent(codec.saving)} bits at equal VMAF"
+        if codec.rungs
+        else "the rungs are kept, since others would save next to nothing"
+    )
     if codec.rungs:
         top, was = codec.rungs[-1], codec.pattern[-1]
         outcome += (

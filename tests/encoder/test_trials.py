@@ -14,6 +14,7 @@ from encoder.trials import (
     Analysing,
     TrialPoint,
     TrialSize,
+    expected_trials,
     first_trials,
     further_trials,
     grouped,
@@ -36,35 +37,64 @@ def points(*told: tuple[float, float, float], lines: int = 720, codec: Codec = C
     return [TrialPoint(Trial(codec, lines, crf), kbps, vmaf) for crf, kbps, vmaf in told]
 
 
-def test_every_size_is_tried_with_three_factors() -> None:
+def test_every_size_is_tried_with_the_coarser_factors_first() -> None:
     tried = first_trials(SIZES)
 
     assert [(t.lines, t.crf) for t in tried if t.codec is Codec.AVC] == [
-        (lines, crf) for lines in (360, 720, 1080) for crf in (20.0, 28.0, 36.0)
+        (lines, crf) for lines in (360, 720, 1080) for crf in (28.0, 36.0)
     ]
-    assert {t.crf for t in tried if t.codec is Codec.AV1} == {22.0, 38.0, 54.0}
-    assert tried[0].id == "avc-360p-crf20"
+    assert {t.crf for t in tried if t.codec is Codec.AV1} == {38.0, 54.0}
+    assert tried[0].id == "avc-360p-crf28"
+
+
+def test_prices_count_on_all_factors() -> None:
+    assert set(first_trials(SIZES)) < set(expected_trials(SIZES))
+    assert {t.crf for t in expected_trials(SIZES) if t.codec is Codec.AVC} == {20.0, 28.0, 36.0}
+
+
+def test_only_sizes_that_no_other_beats_get_the_finest_factor() -> None:
+    told = [
+        *points((28, 1000, 70), (36, 400, 60), lines=360),
+        *points((28, 2000, 88), (36, 700, 75), lines=720),
+    ]
+
+    assert further_trials(told, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 9000)}) == (Trial(Codec.AVC, 720, 20.0),)
+    assert further_trials(told, top_vmaf=85, ranges_kbps={Codec.AVC: (1000, 9000)}) == ()
+
+
+def test_nothing_is_tried_at_rates_that_no_rung_may_have() -> None:
+    told = points((28, 2000, 88), (36, 700, 75))
+
+    assert further_trials(told, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 1900)}) == ()
+    steep = points((20, 20_000, 92), (28, 5000, 88), (36, 2000, 75))
+    assert further_trials(steep, top_vmaf=95, ranges_kbps={Codec.AVC: (2000, 4900)}) == ()
+
+
+def test_no_factor_is_tried_that_is_finer_than_that_of_any_rung() -> None:
+    told = points((22, 3000, 90), (38, 1000, 70), (54, 400, 50), codec=Codec.AV1)
+
+    assert further_trials(told, top_vmaf=95, ranges_kbps={Codec.AV1: (1000, 9000)}) == ()
 
 
 def test_factors_between_are_tried_where_the_rate_is_steep() -> None:
     steep = points((20, 8000, 96), (28, 2000, 90), (36, 900, 80))
 
-    assert further_trials(steep, top_vmaf=95, lowest_kbps={Codec.AVC: 1000}) == (Trial(Codec.AVC, 720, 24.0),)
+    assert further_trials(steep, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 9000)}) == (Trial(Codec.AVC, 720, 24.0),)
 
 
 def test_nothing_is_tried_twice_however_steep() -> None:
     told = points((20, 8000, 96), (21, 2000, 90), (36, 1000, 80), (44, 900, 70))
 
-    assert further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 85}) == ()
+    assert further_trials(told, top_vmaf=95, ranges_kbps={Codec.AVC: (85, 9000)}) == ()
 
 
 def test_a_finer_one_is_tried_where_quality_is_wanting_and_still_rises() -> None:
     def further(vmaf: float, gain: float) -> tuple[Trial, ...]:
         # Two doublings between neighbours at a ratio of 3 are log2(3) = 1.58.
         told = points((20, 3000, vmaf), (28, 1000, vmaf - gain * 1.585), (36, 400, vmaf - 20))
-        return further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 1000})
+        return further_trials(told, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 9000)})
 
-    assert further(90, 2.1) == (Trial(Codec.AVC, 720, 16.0),)
+    assert further(90, 2.1) == (Trial(Codec.AVC, 720, 18.0),)
     assert further(90, 1.9) == ()
     assert further(95.5, 3) == ()
 
@@ -75,24 +105,24 @@ def test_a_size_that_another_one_beats_is_not_tried_finer() -> None:
         *points((20, 6000, 97), (28, 2000, 88), (36, 700, 75), lines=720),
     ]
 
-    assert further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 1000}) == ()
+    assert further_trials(told, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 9000)}) == ()
 
 
 def test_the_smallest_size_is_tried_coarser_where_the_lowest_rung_needs_it() -> None:
     told = points((20, 900, 96), (28, 300, 90), (36, 120, 80), lines=234)
 
-    assert further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 85}) == (Trial(Codec.AVC, 234, 44.0),)
-    assert further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 130}) == ()
+    assert further_trials(told, top_vmaf=95, ranges_kbps={Codec.AVC: (85, 9000)}) == (Trial(Codec.AVC, 234, 44.0),)
+    assert further_trials(told, top_vmaf=95, ranges_kbps={Codec.AVC: (130, 9000)}) == ()
 
 
 def test_a_larger_size_that_looks_best_down_to_its_coarsest_trial_is_tried_coarser() -> None:
     small = points((20, 900, 60), (28, 300, 50), (36, 120, 40), lines=234)
-    lowest = {Codec.AVC: 85.0}
+    ranges = {Codec.AVC: (85.0, 9000.0)}
 
     def further(vmaf: float) -> list[Trial]:
         large = points((20, 3000, 96), (28, 1000, 90), (36, 330, vmaf), lines=720)
         return [
-            trial for trial in further_trials([*small, *large], top_vmaf=95, lowest_kbps=lowest) if trial.lines > 234
+            trial for trial in further_trials([*small, *large], top_vmaf=95, ranges_kbps=ranges) if trial.lines > 234
         ]
 
     # At 330 kb/s, 234 lines come to 50.9.
@@ -106,12 +136,12 @@ def test_no_size_is_tried_coarser_than_the_lowest_rung_needs() -> None:
         *points((20, 3000, 96), (28, 1000, 90), (36, 330, 80), lines=720),
     ]
 
-    assert further_trials(told, top_vmaf=95, lowest_kbps={Codec.AVC: 400.0}) == ()
+    assert further_trials(told, top_vmaf=95, ranges_kbps={Codec.AVC: (400.0, 9000)}) == ()
 
 
 def test_tasks_hold_one_codec_and_frame_rate_and_no_more_pixels_than_two_encoders_of_1080_lines() -> None:
     sizes = [*SIZES, TrialSize(234, make_video_rendition(codec=Codec.AVC, width_px=416, height_px=234, rate_divisor=2))]
-    trials = first_trials(sizes)
+    trials = expected_trials(sizes)
 
     groups = list(grouped(trials, sizes))
 
@@ -173,7 +203,7 @@ def test_a_rendition_s_own_cap_is_kept() -> None:
 def test_one_picture_of_4320_lines_is_a_task_of_its_own() -> None:
     large = TrialSize(4320, replace(SIZES[0].rendition, width_px=7680, height_px=4320))
 
-    assert [len(group) for group in grouped(first_trials([large]), [large])] == [1, 1, 1]
+    assert [len(group) for group in grouped(expected_trials([large]), [large])] == [1, 1, 1]
 
 
 def test_fewer_renditions_are_measured_at_once_on_a_larger_screen() -> None:

@@ -122,6 +122,16 @@ def test_curves_rise_where_their_points_do(steps: list[tuple[float, float]]) -> 
     assert all(b >= a - 1e-9 for a, b in pairwise(values))
 
 
+def test_curves_bend_on_to_their_ends() -> None:
+    # Of a parabola through three points, the curve has the tangent at its ends, and goes on by it.
+    xs = [0.0, 8.0, 16.0]
+    curve = monotone_cubic(xs, [90 - 0.1 * x * x for x in xs])
+
+    assert curve(17) == pytest.approx(90 - 0.1 * 16 * 16 - 3.2)
+    # Where it is level at an end, it still goes on.
+    assert curve(-4) > 90
+
+
 def test_half_the_rate_at_equal_quality_is_a_saving_of_half() -> None:
     ladder = [CurvePoint(720, 30 - n, 100 * 2**n, 50 + 10 * n) for n in range(5)]
     halved = [CurvePoint(720, s.crf, s.kbps / 2, s.vmaf) for s in ladder]

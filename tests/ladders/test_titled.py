@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from headend.core.errors import ConfigError
 from headend.core.media import Codec, Colour, Probe, VideoRange
 from headend.core.settings import Targets
-from ladders import fitting, titled
+from ladders import choosing, fitting, titled
 from ladders.hull import CurvePoint, Hull, TrialPoint, estimated, hull, inverted, rate_saving
 from ladders.ladder import RungRange
 from ladders.loading import load
@@ -61,12 +61,12 @@ def a_ladder(
 # --- exact --------------------------------------------------------------------------------------------------------
 
 
-def test_the_top_rung_is_where_the_vmaf_wanted_is_reached() -> None:
+def test_the_top_rung_is_where_the_vmaf_wanted_is_reached_but_for_half_a_point() -> None:
     # Straight lines: 1000 kb/s and VMAF 100 - crf at 720 lines, halved every 6 steps.
     points = [TrialPoint(432, crf, 500 * 2 ** (-(crf - 20) / 6), 90 - 1.2 * crf) for crf in (20.0, 28.0, 36.0)]
     points += [TrialPoint(720, crf, 1000 * 2 ** (-(crf - 20) / 6), 100 - crf) for crf in (20.0, 28.0, 36.0)]
 
-    top = place(hull(points), Codec.AVC, Wanted(6, 50, 9000, 77.5))[-1]
+    top = place(hull(points), Codec.AVC, Wanted(6, 50, 9000, 78))[-1]
 
     assert (top.lines, top.crf, round(top.vmaf, 2)) == (720, 22.5, 77.5)
     assert top.kbps == pytest.approx(1000 * 2 ** (-2.5 / 6))
@@ -217,6 +217,70 @@ def test_a_title_whose_trials_all_look_the_same_keeps_the_pattern_s_rungs_and_sa
     assert sum("the rungs of studio are kept" in line for line in made.decisions) == 4
 
 
+def on_the_pattern(master: Probe, codec: Codec) -> Hull:
+    """A hull on which each size is best next to the rate factors that the pattern has for it."""
+    fixed = [r for r in fixed_of(master).video if r.codec is codec and not r.id.endswith("-hdr")]
+    points = []
+    for lines in SIZES[:-1]:
+        crfs = [r.crf for r in fixed if r.height_px == lines]
+        middle = sum(crfs) / len(crfs)
+        for crf in EVERY_CRF[codec]:
+            kbps = 0.02 * lines**1.5 * 2 ** (-(crf - 28) / 6)
+            points.append(TrialPoint(lines, crf, kbps, 30 * math.log10(kbps) - 0.02 * (crf - middle) ** 2))
+    return hull(points)
+
+
+def test_a_codec_whose_rungs_lie_well_already_keeps_them_and_says_so() -> None:
+    master = MASTERS["720p"]
+    hulls = {codec: curves(codec) for codec in CODECS} | {Codec.AVC: on_the_pattern(master, Codec.AVC)}
+
+    made = a_ladder(hulls, master)
+
+    assert made.spots[Codec.AVC] == ()
+    [line] = [line for line in made.decisions if line.startswith("avc")]
+    assert "of the bits at equal VMAF, so the rungs of studio are kept" in line
+
+    def crfs(fitted: fitting.Fitted) -> list[tuple[str, float]]:
+        return [(r.id, r.crf) for r in fitted.video if r.codec is Codec.AVC]
+
+    assert crfs(fitting.fit(made.ladder, master)) == crfs(fixed_of(master))
+    assert [finding for finding in check(made.ladder) if not finding.advice] == []
+
+
+def test_rungs_are_placed_where_another_number_of_them_is_asked_for() -> None:
+    master = MASTERS["720p"]
+    hulls = {codec: curves(codec) for codec in CODECS} | {Codec.AVC: on_the_pattern(master, Codec.AVC)}
+
+    assert len(a_ladder(hulls, master, renditions=32).spots[Codec.AVC]) == 8
+
+
+def test_rungs_are_placed_where_those_of_the_pattern_go_on_beyond_the_vmaf_wanted() -> None:
+    master = MASTERS["720p"]
+    hulls = {codec: curves(codec) for codec in CODECS} | {Codec.AVC: on_the_pattern(master, Codec.AVC)}
+    highest = max(spot.vmaf for spot in pattern_of(hulls, master, Codec.AVC))
+
+    made = a_ladder(hulls, master, top_vmaf=highest - 3)
+
+    assert made.spots[Codec.AVC][-1].vmaf == pytest.approx(highest - 3.5, abs=0.3)
+
+
+def pattern_of(hulls: Mapping[Codec, Hull], master: Probe, codec: Codec) -> tuple[CurvePoint, ...]:
+    assert master.video is not None
+    tried, _ = fit_candidates(STUDIO, master, master.video.frame_rate)
+    return titled.of_pattern(tried, hulls[codec], fixed_of(master), codec)
+
+
+@pytest.mark.parametrize("name", ["720p", "scope", "portrait", "four-by-three"])
+def test_the_pattern_is_predicted_by_the_boxes_that_its_rungs_fill(name: str) -> None:
+    # A picture of 2.4:1 that is 218 lines high fills the box of 288 lines, and hulls count in boxes.
+    spots = pattern_of({Codec.AVC: curves(Codec.AVC)}, MASTERS[name], Codec.AVC)
+
+    wanted = {234, 288, 360, 432, 480, 540, 720} | ({1080} if name != "720p" else set())
+    # Sizes are even numbers, so a side may be off by one.
+    assert {min(wanted, key=lambda lines: abs(lines - spot.lines)) for spot in spots} == wanted
+    assert all(min(abs(lines - spot.lines) for lines in wanted) <= 1 for spot in spots)
+
+
 def test_hdr_rungs_stay_and_take_the_rates_that_the_pattern_gives_them() -> None:
     master = a_master(1920, 1080, colour=HDR10)
     assert master.video is not None and master.video.video_range is VideoRange.PQ
@@ -337,7 +401,7 @@ def test_ladders_of_real_clips_save_what_encodes_have_shown(clip: str) -> None:
 
 # The rungs of before end at a VMAF of 96.8, 95.5 and 73.6. Where that is next to 95, there is less to save.
 @pytest.mark.parametrize(
-    ("clip", "highest_kbps", "most"), [("bbb", 4500, 0.7), ("composite", 7800, 0.9), ("text", 7800, 0.4)]
+    ("clip", "highest_kbps", "most"), [("bbb", 4500, 0.7), ("composite", 7800, 0.82), ("text", 7800, 0.4)]
 )
 def test_where_a_vmaf_of_95_is_reached_the_top_rung_takes_fewer_bits(
     clip: str, highest_kbps: float, most: float
@@ -347,8 +411,46 @@ def test_where_a_vmaf_of_95_is_reached_the_top_rung_takes_fewer_bits(
 
     top = place(tried, Codec.AVC, Wanted(len(studio), 75, highest_kbps, 95))[-1]
 
-    assert top.vmaf == pytest.approx(95, abs=0.1)
+    assert 94.5 <= top.vmaf <= 94.6
     assert top.kbps <= most * max(point.kbps for point in studio)
+
+
+TRIALS = json.loads((Path(__file__).parents[1] / "data" / "trials.json").read_text())
+FEW = {Codec.AVC: (22, 30, 38), Codec.HEVC: (20, 28, 36), Codec.AV1: (22, 38, 54, 62)}
+KNOWN = {
+    Codec.AVC: ("bbb", "grain", "dark", "composite", "text"),
+    Codec.HEVC: ("bbb", "grain"),
+    Codec.AV1: ("bbb", "grain", "dark", "composite"),
+}
+"""Clips of which more is known than an analysis tries: what it predicts can be held against it."""
+
+
+def saving_of(codec: Codec, clip: str) -> float:
+    """What a title's rungs by few trials save over the preset's, by all that is known of the clip."""
+
+    def points(crfs: tuple[int, ...] | None) -> Hull:
+        known = (TrialPoint(*point[2:]) for point in TRIALS["points"] if point[:2] == [clip, codec])
+        return hull(point for point in known if crfs is None or point.crf in crfs)
+
+    lines = TRIALS["master_lines"][clip]
+    master = a_master(lines * 16 // 9, lines)
+    assert master.video is not None
+    pattern = choosing.part(STUDIO, codecs=[codec.value])
+    fixed = fitting.fit(pattern, master)
+    tried, _ = fit_candidates(pattern, master, master.video.frame_rate)
+    wanted = wanted_of(fixed, renditions=None, top_vmaf=95)
+    made = titled.titled(pattern, tried, {codec: points(FEW[codec])}, wanted, fixed, frame_rate=master.video.frame_rate)
+    spots = [estimated(points(None), spot.lines, spot.crf, math.inf) for spot in made.spots[codec]]
+    assert not inverted(spots)
+    return rate_saving(spots, titled.of_pattern(tried, points(None), fixed, codec)) if spots else 0.0
+
+
+@pytest.mark.parametrize(("codec", "wanted"), [(Codec.AVC, -0.03), (Codec.HEVC, -0.02), (Codec.AV1, -0.02)])
+def test_titles_take_fewer_bits_than_with_the_preset_and_none_takes_more(codec: Codec, wanted: float) -> None:
+    savings = [saving_of(codec, clip) for clip in KNOWN[codec]]
+
+    assert max(savings) <= 0.01
+    assert math.exp(sum(math.log1p(saving) for saving in savings) / len(savings)) - 1 <= wanted
 
 
 def test_a_rung_of_a_size_that_was_not_tried_is_estimated_between_its_neighbours() -> None:
@@ -359,6 +461,9 @@ def test_a_rung_of_a_size_that_was_not_tried_is_estimated_between_its_neighbours
 
     assert of_540.kbps < between.kbps < of_720.kbps
     assert of_540.vmaf < between.vmaf < of_720.vmaf
+    # Quality rises ever more slowly with size, so what lies between is above the straight line.
+    share = math.log(620 / 540) / math.log(720 / 540)
+    assert between.vmaf > of_540.vmaf + share * (of_720.vmaf - of_540.vmaf)
     assert estimated(found, 540, 25, 10_000).kbps == pytest.approx(of_540.kbps)
     held = estimated(found, 540, 25, 0.5 * of_540.kbps)
     assert held.kbps == pytest.approx(0.5 * of_540.kbps, rel=0.001)
