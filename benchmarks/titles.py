@@ -20,6 +20,7 @@ from benchmarks import charts, clips
 from encoder import encoding
 from encoder.cluster import Done, TaskRun
 from encoder.costs import Pricing, measured
+from encoder.measuring import spacing
 from encoder.planning import Draft
 from headend.app import deciding, surveying
 from headend.app.analysis import LEAST_EXCERPTS, Analyst
@@ -92,7 +93,7 @@ class Row:
         titled: The same, encoded.
         fixed: The preset's rungs, encoded.
         before: The preset's rungs of before; empty where there are none.
-        trial_frame_s: CPU seconds of all trials of a frame.
+        trial_frame_s: CPU seconds of all trials of a frame, as of a title of which one frame in a few is scored.
         encode_frame_s: CPU seconds to encode a frame into all rungs of the preset.
         encode_predicted: What encoding the preset's rungs took, over what it was expected to take.
     """
@@ -264,13 +265,13 @@ def _measure(name: str, codec: Codec, master: Path, folder: Path, effort: Effort
     if codec is Codec.AVC:
         shown = replace(probe, video=fixed.conformed.kept, audio=())
         old = fitting.fit(_of_before(ladder), shown, frame_rate=grid.frame_rate).video
-    encoded, encode_s = {}, {}
+    encoded, encode_s, spared_s = {}, {}, {}
     spots = analysis.codecs[0].rungs
     placed = titled.plan.video if spots else ()
     for kind, renditions in (("titled", placed), ("fixed", fixed.plan.video), ("before", old)):
-        encoded[kind], encode_s[kind] = _encode(analyst, fixed, renditions, folder)
+        encoded[kind], encode_s[kind], spared_s[kind] = _encode(analyst, fixed, renditions, folder)
     predicted_s = Pricing(measured(), fixed.conformed, effort).video_s(fixed.plan.video, grid.frame_count)
-    trial_s = analysis.trials_cpu_s / grid.frame_count
+    trial_s = analysis.trials_cpu_s / grid.frame_count - analysis.trials * spared_s["fixed"]
     row = Row(
         clip=name,
         codec=codec,
@@ -298,12 +299,17 @@ def _of_before(ladder: Ladder) -> Ladder:
 
 def _encode(
     analyst: Analyst, draft: Draft, renditions: Sequence[VideoRendition], folder: Path
-) -> tuple[tuple[Encoded, ...], float]:
-    """Encode a clip whole into renditions with their caps, and score them; by rising rate of the ladder."""
+) -> tuple[tuple[Encoded, ...], float, float]:
+    """Encode a clip whole into renditions with their caps, and score them in every frame; by rising rate of the ladder.
+
+    Returns:
+        The rungs, the CPU seconds to encode them, and what scoring a frame of a rung takes above what it takes in a
+        title that is long enough to score one frame in a few.
+    """
     frames, grid = draft.plan.grid.frame_count, draft.plan.grid
     whole = Excerpt(0, 0, frames, 1, 1.0)
     made: list[Encoded] = []
-    cpu_s = 0.0
+    cpu_s = spared_s = 0.0
     ordered = sorted(renditions, key=lambda rendition: rendition.average_bps)
     for start in range(0, len(ordered), 8):
         group = [
@@ -319,11 +325,14 @@ def _encode(
                 cancelled=lambda: False, on_frames=lambda _: None,
             )  # fmt: skip
             cpu_s += done.cpu_s
-            scores = surveying.scored(task, scratch, done.cpu_s)
+            scores = surveying.scored(task, scratch, 0.0)
+            if not start:
+                few = surveying.scored(replace(task, every=spacing(grid.gop_frames)), scratch, 0.0)
+                spared_s = (sum(s.cpu_s for s in scores) - sum(s.cpu_s for s in few)) / len(few) / frames
         for (_, rendition), score in zip(group, scores, strict=True):
             kbps = float(score.size_bytes * 8 / 1000 / grid.duration_s)
             made.append(Encoded(rendition.height_px, rendition.crf, kbps, score.vmaf))
-    return tuple(made), cpu_s
+    return tuple(made), cpu_s, spared_s
 
 
 def _run(
