@@ -7,13 +7,12 @@ import click
 
 from headend.app import deciding, hull_page
 from headend.app.analysis import Analysed, Analysis
-from headend.app.cli import options
+from headend.app.cli import options, pages
 from headend.app.cli.progress import following
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.wording import count_text
 from headend.app.request import Request
 from headend.core import documents
-from headend.core.errors import ConfigError
 from headend.core.settings import ClusterSettings, EncodeSettings, StoreSettings, Targets
 from headend.core.storage import check_writable, open_store
 from ladders import loading
@@ -68,7 +67,7 @@ def command(
     chosen = loading.load(ladder)
     check_renditions(chosen, targets)
     if html is not None:
-        _check_writable(html)
+        pages.check_writable(html)
     request = Request(master, TITLE, chosen, store, cluster, encode, targets=targets)
     opened = open_store(store)
     check_writable(opened)
@@ -77,7 +76,7 @@ def command(
         _, found = deciding.fitted_draft(request, probe, opened, on_event=note)
     assert found is not None
     if html is not None:
-        _write(html, hull_page.page(found.analysis, master=master, cost=cost(found)))
+        pages.write(html, hull_page.page(found.analysis, master=master, cost=cost(found)).encode())
     if as_json:
         print_json(plain(found))
     else:
@@ -159,16 +158,3 @@ def _rows(analysis: Analysis) -> Sequence[Sequence[str | int]]:
             )
         )
     return rows
-
-
-def _check_writable(path: Path) -> None:
-    """Find out before an hour of work whether its page can be written."""
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"--html: there is no folder {path.absolute().parent}; create it first")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror}; choose another file by --html") from error

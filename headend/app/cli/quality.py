@@ -1,10 +1,8 @@
 """``headend quality``: how a release looks and sounds, as it was measured."""
 
-from pathlib import Path
-
 import click
 
-from headend.app.cli import options
+from headend.app.cli import options, pages
 from headend.app.cli.exits import Status
 from headend.app.cli.progress import following
 from headend.app.cli.protecting import source
@@ -14,7 +12,6 @@ from headend.app.cli.wording import printable
 from headend.app.quality import assessing
 from headend.app.quality.report import lifts_text, sentence
 from headend.core import layout, measured
-from headend.core.errors import ConfigError
 from headend.core.media.quality import Checking, Outcome, Thresholds
 from headend.core.paths import expanded
 from headend.core.settings import ClusterSettings, KeySettings, StoreSettings
@@ -58,14 +55,14 @@ def command(
     """
     target = expanded(page) if page else None
     if target is not None:
-        _check_writable(target)
+        pages.check_writable(target)
     level = Checking.FULL if full else Checking.SAMPLED
     with following(console(stderr=True)) as note:
         report = assessing.assess(
             store, title, release, level, thresholds=thresholds, where=cluster, on_event=note, keys=keys
         )
     if target is not None:
-        target.write_bytes(open_store(store).get(layout.report_page(title, report.release)))
+        pages.write(target, open_store(store).get(layout.report_page(title, report.release)))
     if as_json:
         print_json({"title": title, "release": report.release, **quality_plain(report), **measured.plain(report)})
     else:
@@ -80,17 +77,3 @@ def command(
             screen.print(printable(f"not measured: {missing}"))
         screen.print(f"report: {target or layout.report_page(title, report.release)}")
     return Status.QUALITY if report.outcome is Outcome.FAILED else Status.DONE
-
-
-def _check_writable(path: Path) -> None:
-    """Find out before hours of measuring that the page can't be written."""
-    try:
-        if path.is_dir():
-            raise IsADirectoryError
-        existed = path.exists()
-        path.open("ab").close()
-        if not existed:
-            path.unlink()
-    except OSError as error:
-        reason = error.strerror or "it is a folder"
-        raise ConfigError(f"{path} can't be written: {reason}; choose another file with --html") from None

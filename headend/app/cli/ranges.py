@@ -13,5 +13,5 @@ class FiniteRange(click.FloatRange):
         """Convert as `click.FloatRange` does, and refuse what is no finite number."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number", param, ctx)
+            self.fail(f"{value} is not a finite number.", param, ctx)
         return number

@@ -26,7 +26,8 @@ SUBMIT = ("submit", "film.mov", "--title", "film")
         ((*SUBMIT, "--fit", "per-title", "--analysis-share", "0"), "0"),
         ((*SUBMIT, "--fit", "per-scene"), "per-scene"),
         (("analyse", "film.mov", "--renditions", "5"), "at least 12"),
-        (("analyse", "film.mov", "--html", "/nowhere/at/all/page.html"), "there is no folder /nowhere/at/all"),
+        (("analyse", "film.mov", "--html", "/nowhere/at/all/page.html"), "/nowhere/at/all/page.html can't be written"),
+        (("analyse", "film.mov", "--html", "/proc/page.html"), "/proc/page.html can't be written"),
         (("plan", "film.mov", "--title", "film", "--analysis-share", "3"), "add --fit per-title"),
     ],
 )

@@ -1,0 +1,42 @@
+"""Pages that commands write as files, for ``--html``."""
+
+from pathlib import Path
+
+from headend.core.errors import ConfigError
+
+
+def check_writable(path: Path) -> None:
+    """Find out before hours of work that a page can't be written.
+
+    Args:
+        path: The file; nothing is left there, and what is there stays as it is.
+
+    Raises:
+        ConfigError: It can't be written.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError
+        existed = path.exists()
+        path.open("ab").close()
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise _refusal(path, error) from None
+
+
+def write(path: Path, page: bytes) -> None:
+    """Write a page.
+
+    Raises:
+        ConfigError: It can't be written.
+    """
+    try:
+        path.write_bytes(page)
+    except OSError as error:
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: OSError) -> ConfigError:
+    reason = error.strerror or "it is a folder"
+    return ConfigError(f"{path} can't be written: {reason}; choose another file with --html")
