@@ -15,7 +15,7 @@ from benchmarks import charts, clips, ways
 from benchmarks.clips import Mezzanine
 from benchmarks.jobs import Watched, job_of, watch
 from benchmarks.slow_link import slowed
-from headend.app.performing import UPLOADS
+from headend.app.storing import UPLOADS
 from headend.core.media import Effort
 from headend.core.settings import EncodeSettings, StoreSettings
 from headend.core.storage.local_server import rclone_server

@@ -19,8 +19,9 @@ from benchmarks.clips import Mezzanine
 from benchmarks.licences import Licences, Segments
 from encoder.cluster import Done, Perform, TaskRun
 from headend.app import deciding, encrypting, pipeline
-from headend.app.performing import order_of, perform
+from headend.app.performing import perform
 from headend.app.request import Request
+from headend.app.task_context import context_of
 from headend.core import layout
 from headend.core.keys import ContentKey, lines
 from headend.core.media import AnyTrack, Effort, EncodeTask, Presentation, Receipt, Scheme
@@ -241,10 +242,10 @@ def _worker(master: Path, folder: Path, keys: KeySettings, rounds: int) -> Worke
             store = StoreSettings(str(folder / f"{name}-{number}"))
             request = _request(master, store, protection)
             plan = deciding.plan_for(request, deciding.inspect(request.master, store))
-            order = order_of(plan, store, keys)
+            context = context_of(plan, store, keys)
             own_s, children_s = time.process_time(), _children_s()
             for task in plan.tasks:
-                _carried_out(task, partial(perform, order))
+                _carried_out(task, partial(perform, context))
             spent[name].append((time.process_time() - own_s, _children_s() - children_s))
     encoding_s = median(children_s for runs in spent.values() for _, children_s in runs)
     clear_s, encrypted_s = (median(own_s for own_s, _ in spent[name]) for name in settings)

@@ -1,7 +1,7 @@
-"""From a film master to a playing title: the Python API and the command.
+"""Turn film masters into streaming titles: the Python API and the command line.
 
-``headend.core`` is what every room stands on; ``headend.app`` stands on all of them. Between the two lie the rooms:
-``ladders``, ``encoder``, ``packager``, ``origin`` and ``cdn_sim``. Imports go down only.
+``headend.core`` is the lowest layer. Above it are ``ladders``, ``encoder``, ``packager``, ``origin`` and ``cdn_sim``,
+which don't import each other, and above those is ``headend.app``.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load the Python API when it is asked for: ``headend --help`` needs none of it."""
+    """Import the Python API on first use: ``headend --help`` doesn't need it."""
     if name in __all__:
         from headend.app import api
         from headend.core import errors

@@ -1,4 +1,4 @@
-"""``python -m headend`` is the command ``headend``."""
+"""Run the command ``headend`` with ``python -m headend``."""
 
 from headend.app.cli import main
 

@@ -1,5 +1,5 @@
-"""The application that stands on all rooms: the command line, the path of a master, jobs, and quality control.
+"""The application: the command line, the pipeline from master to title, jobs, and quality control.
 
-Comes in: what a person or a program asks for. Goes out: published titles, reports and exit statuses. It imports every
-room and ``headend.core``; only ``headend`` itself and ``benchmarks`` import it.
+Its input is requests of people and programs; its output is published titles, reports and exit statuses. It may import
+every other package; only ``headend`` itself and ``benchmarks`` import it.
 """

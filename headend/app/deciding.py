@@ -49,19 +49,21 @@ def inspect(
     on_event: Callable[[Event], None] = lambda _: None,
     choice: PictureChoice = PictureChoice(),  # noqa: B008  # frozen
 ) -> Probe:
-    """Identify and probe a master; of an object in S3 only what tells about it is read."""
-    telling = _ProgressReporter(on_event)
-    master = masters.identify(url, store.endpoint_url, on_progress=partial(telling.describe, "computing the digest of"))
+    """Identify and probe a master; of an object in S3 only the parts that describe it are read."""
+    reporter = _ProgressReporter(on_event)
+    master = masters.identify(
+        url, store.endpoint_url, on_progress=partial(reporter.describe, "computing the digest of")
+    )
     with masters.opened(master, store.endpoint_url) as source:
 
         def on_read(read_bytes: int) -> None:
-            telling.describe("reading", max(read_bytes, source.progress()), master.size_bytes)
+            reporter.describe("reading", max(read_bytes, source.progress()), master.size_bytes)
 
         return sandbox.probe(master, source.url, choice, progress=source.progress, on_read=on_read)
 
 
 def calibration(store: Store) -> Calibration:
-    """Ratios of measured to predicted costs in this store; empty if there are none or they can't be read."""
+    """Return the store's ratios of measured to predicted costs; empty if there are none or they can't be read."""
     try:
         return documents.read(Calibration, store.get(layout.CALIBRATION), key=layout.CALIBRATION)
     except StorageError:
@@ -77,18 +79,18 @@ def fitted_draft(
     run: cluster.RunTasks = cluster.run_tasks,
     workers: Workers | None = None,
 ) -> tuple[planning.Draft, analysis.Analysed | None]:
-    """Decide what the title is to have, by a ladder that is fitted to it if the request says so.
+    """Draft a title's renditions, with a ladder that is fitted to the title if the request asks for it.
 
-    What the analysis finds is written to the store, and taken from there if it is known.
+    The analysis writes its results to the store and reuses those that are there.
 
     Returns:
-        The draft, and the analysis; None without one.
+        The draft, and the analysis or None.
     """
     draft = draft_for(request, probe, known, workers)
     if request.targets is None:
         return draft, None
     if request.protection is not None:
-        # An analysis takes long, and a key that is missing should be told of before it.
+        # An analysis takes long: report a missing key before it.
         on_event(Step("asking for content keys"))
         sealed(draft.plan, request.protection, store)
     found = analyse(request, probe, draft, store, on_event, run)
@@ -111,7 +113,7 @@ def analyse(
     on_event: Callable[[Event], None] = lambda _: None,
     run: cluster.RunTasks = cluster.run_tasks,
 ) -> analysis.Analysed:
-    """Fit the request's ladder to the title: as `fitted_draft`, from the draft by the ladder as it is."""
+    """Fit the request's ladder to the title, starting from a draft with the ladder as it is; see `fitted_draft`."""
 
     def note(event: cluster.Event) -> None:
         if isinstance(event, cluster.Failed):
@@ -137,9 +139,9 @@ def analyse(
         scan_for_damage(draft.with_tasks(workers=1), request.store, on_event)
         raise
     if not found.results:
-        on_event(cluster.Notice(f"the ladder {found.analysis.ladder.name} of this master is known"))
+        on_event(cluster.Notice(f"reusing the ladder {found.analysis.ladder.name}, fitted to this master before"))
     elif found.reused:
-        on_event(cluster.Notice(f"analysis: {found.reused:,} of {found.results:,} results were in the store"))
+        on_event(cluster.Notice(f"analysis: {found.reused:,} of {found.results:,} results were already in the store"))
     return found
 
 
@@ -152,22 +154,22 @@ def draft_for(
     conformed: conforming.Conformed | None = None,
     beside: tuple[str, ...] = (),
 ) -> planning.Draft:
-    """Fit the ladder, and decide what the title is to have.
+    """Fit the ladder to the master, and draft the title's renditions.
 
     Args:
-        request: What a person asks for.
+        request: What the user asks for.
         probe: The master.
         known: Ratios of measured to predicted costs.
-        workers: Those that there are, where the caller knows.
-        conformed: The picture on the grid, if that has been decided.
-        beside: Decisions that were taken before.
+        workers: Returns the available workers; None asks the cluster.
+        conformed: The picture on the grid, if it has been decided already.
+        beside: Earlier decisions to report with these.
     """
     missing = damage.holes(probe, planning.usable(probe))
     if missing and not request.encode.allow_damaged:
         raise damage.refusal(request.title, probe.master, missing)
     probe, conformed, fitted = fit(request.ladder, request.encode, request.store, probe, conformed)
-    written, told_of_text = text_of(request, probe, conformed)
-    here = _workers(request, workers)
+    text_tracks, text_decisions = text_of(request, probe, conformed)
+    available = _workers(request, workers)
     costs = known.applied(measured()) if known else measured()
     return planning.Draft(
         request.title,
@@ -179,20 +181,20 @@ def draft_for(
         decisions=(
             *beside,
             *fitted.decisions,
-            *told_of_text,
+            *text_decisions,
             *damage.describe(missing, allowed=request.encode.allow_damaged),
             *grouping.describe_memory(
                 fitted.video,
                 Pricing(costs, conformed, request.encode.effort),
                 chunk_s=request.encode.chunk_s,
-                slot_bytes=slot_bytes(here),
+                slot_bytes=slot_bytes(available),
             ),
         ),
         settings=request.encode,
         tool=tool.version(),
         tool_digest=tool.digest(),
         costs=costs,
-        text=written,
+        text=text_tracks,
         missing=missing,
         rungs=request.ladder.audio,
     )
@@ -205,66 +207,66 @@ def fit(
     probe: Probe,
     conformed: conforming.Conformed | None = None,
 ) -> tuple[Probe, conforming.Conformed, fitting.Fitted]:
-    """Decide what is delivered of a master, and which renditions it becomes.
+    """Decide which tracks of a master are delivered, and in which renditions.
 
     Args:
         ladder: The ladder.
         encode: How it is encoded.
-        store: Where S3 is.
+        store: Names the S3 endpoint.
         probe: The master.
-        conformed: The picture on the grid, if that has been decided.
+        conformed: The picture on the grid, if it has been decided already.
 
     Returns:
-        The probe, whose programmes are those that are delivered; the picture on the grid; and the ladder for both.
+        The probe with the programmes that are delivered, the picture on the grid, and the fitted ladder.
 
     Raises:
-        ConfigError: What was asked for is not in the master.
+        ConfigError: The master doesn't have what was asked for.
         MasterError: The master can't be used.
     """
     conformed = conformed or conform(encode, store, probe)
-    probe, heard = programmes_of(encode, probe, conformed)
+    probe, sound_decisions = programmes_of(encode, probe, conformed)
     fitted = fitting.fit(ladder, replace(probe, video=conformed.kept), frame_rate=conformed.frame_rate)
-    return probe, conformed, replace(fitted, decisions=(*fitted.decisions, *heard))
+    return probe, conformed, replace(fitted, decisions=(*fitted.decisions, *sound_decisions))
 
 
 def programmes_of(
     encode: EncodeSettings, probe: Probe, conformed: conforming.Conformed
 ) -> tuple[Probe, tuple[str, ...]]:
-    """Settle which sound is delivered; the probe's programmes are then these."""
+    """Choose the sound programmes; return the probe with these only, and the decisions."""
     chosen = programmes.choose(probe.audio, encode.audio)
     duration_s = conformed.frame_count / conformed.frame_rate
     start_s = conformed.track.start_s
     if not encode.allow_damaged:
         timing.check(probe.master, chosen, start_s=start_s, most_s=encode.most_sound_gap_s)
-    message = (
+    decisions = (
         *programmes.describe_programme(probe),
         *programmes.describe(chosen, probe.audio, start_s=start_s, duration_s=duration_s),
         *timing.describe(chosen, start_s=start_s),
     )
     level = [loudness.describe(encode.loudness_lufs)] if chosen else []
-    return replace(probe, audio=chosen), (*message, *level)
+    return replace(probe, audio=chosen), (*decisions, *level)
 
 
 def text_of(
     request: Request, probe: Probe, conformed: conforming.Conformed
 ) -> tuple[tuple[TextTrack, ...], tuple[str, ...]]:
-    """Settle which text is delivered; sidecars are read and checked."""
+    """Choose the text tracks; read and check sidecars. Return the tracks and the decisions."""
     choices, offset = request.encode.text, request.encode.subtitle_offset
     duration_s = conformed.frame_count / conformed.frame_rate
-    beside = {
+    files = {
         choice.source: sidecars.aligned(
             sidecars.identify(choice.source, request.store.endpoint_url), offset, duration_s
         )
         for choice in choices
         if choice.is_sidecar
     }
-    chosen = text.choose(probe, choices, beside, request.encode.embedded_text)
+    chosen = text.choose(probe, choices, files, request.encode.embedded_text)
     text.check(chosen, probe, start_s=conformed.track.start_s, duration_s=duration_s)
-    return chosen, tuple(text.describe(chosen, probe, beside.values(), duration_s))
+    return chosen, tuple(text.describe(chosen, probe, files.values(), duration_s))
 
 
 def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> conforming.Conformed:
-    """Decide how the master's frames make the grid's; samples are decoded only where there may be fields or bars."""
+    """Map the master's frames to the grid; samples are decoded only if there may be fields or bars."""
     master, track = probe.master, planning.usable(probe)
     if damage.holes(probe, track):
         track = damage.without_holes(track)
@@ -283,17 +285,17 @@ def conform(encode: EncodeSettings, store: StoreSettings, probe: Probe) -> confo
 
 
 def sealed(plan: EncodePlan, protection: ProtectionSettings, store: Store | None) -> EncodePlan:
-    """Have a plan's tracks encrypted.
+    """Return a plan with its tracks encrypted.
 
     Args:
-        plan: Of clear tracks.
-        protection: How.
-        store: Whose tracks must not share initialisation vectors with them; None for an empty one.
+        plan: A plan with clear tracks.
+        protection: The encryption settings.
+        store: The store whose tracks must not share initialisation vectors with the new ones; None for an empty one.
 
     Raises:
-        ConfigError: A key is missing or wrong, a scheme can't encrypt what it is for, or two tracks would share
+        ConfigError: A key is missing or wrong, a scheme can't encrypt its tracks, or two tracks would share
             initialisation vectors.
-        StorageError: The source of keys, or the store, can't be reached.
+        StorageError: The key source or the store can't be reached.
     """
     from headend.app import content_keys
     from packager import sealing
@@ -304,7 +306,7 @@ def sealed(plan: EncodePlan, protection: ProtectionSettings, store: Store | None
 
 
 def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -> EncodePlan:
-    """Fit the ladder and plan every task, as if the store were empty; nothing is written."""
+    """Fit the ladder and plan every task for an empty store; nothing is written."""
     draft = draft_for(request, probe, known)
     if request.protection is not None:
         draft.plan = sealed(draft.plan, request.protection, None)
@@ -314,9 +316,11 @@ def plan_for(request: Request, probe: Probe, known: Calibration | None = None) -
 def tasks_for(
     draft: planning.Draft, request: Request, missing: frozenset[Part] | None, workers: Workers | None = None
 ) -> EncodePlan:
-    """The plan with the tasks for what is missing, grouped for the workers that there are."""
-    here = _workers(request, workers) if missing is None or missing else ()
-    return draft.with_tasks(missing, workers=slot_count(here), slot_bytes=slot_bytes(here), early=request.publish_early)
+    """Plan the tasks for the missing parts, or for all if ``missing`` is None, grouped for the available workers."""
+    available = _workers(request, workers) if missing is None or missing else ()
+    return draft.with_tasks(
+        missing, workers=slot_count(available), slot_bytes=slot_bytes(available), early=request.publish_early
+    )
 
 
 def check_for(
@@ -326,7 +330,7 @@ def check_for(
     workers: Workers | None,
     found: analysis.Analysis | None = None,
 ) -> checking.Check:
-    """How the renditions of a draft are measured, and what is known of them; what is needed for that is kept."""
+    """Set up the quality check of a draft's renditions, and keep the references that it needs."""
     plan = draft.plan
     level = request.checking
     check = checking.Check(
@@ -340,8 +344,8 @@ def check_for(
         thresholds=request.thresholds,
         slot_bytes=slot_bytes(_workers(request, workers)) if level is not Checking.OFF else None,
         segment_count=plan.grid.segment_count,
-        predicted={plan.tracks[id]: one for id, one in predicted(plan, found).items()} if found else {},
-        hulls={str(one.codec): tuple(map(_as_predicted, one.hull)) for one in found.codecs} if found else {},
+        predicted={plan.tracks[id]: quality for id, quality in predicted(plan, found).items()} if found else {},
+        hulls={str(codec.codec): tuple(map(_as_predicted, codec.hull)) for codec in found.codecs} if found else {},
         keys=request.protection.keys if request.protection is not None else None,
     )
     if request.encode.floor_vmaf is not None:
@@ -356,31 +360,31 @@ def check_for(
 
 
 def predicted(plan: EncodePlan, found: analysis.Analysis) -> dict[str, PredictedQuality]:
-    """What an analysis has predicted for the SDR renditions of a plan, by their ids."""
-    spots = {(one.codec, round(spot.kbps)): spot for one in found.codecs for spot in one.rungs}
+    """Return the quality that an analysis predicts for a plan's SDR renditions, by their ids."""
+    points = {(codec.codec, round(point.kbps)): point for codec in found.codecs for point in codec.rungs}
     return {
-        rendition.id: _as_predicted(spot)
+        rendition.id: _as_predicted(point)
         for rendition in plan.video
         if rendition.video_range is VideoRange.SDR
-        and (spot := spots.get((rendition.codec, round(rendition.average_bps / 1000)))) is not None
+        and (point := points.get((rendition.codec, round(rendition.average_bps / 1000)))) is not None
     }
 
 
 def scan_for_damage(plan: EncodePlan, store: StoreSettings, on_event: Callable[[Event], None]) -> None:
-    """Look through a whole master after a task has met damage, so that the error names all of it.
+    """Scan a whole master after a task has found damage, so that the error lists all of it.
 
     Raises:
-        DamagedMaster: With all that was found; nothing is raised where nothing was found.
+        DamagedMaster: Damage was found; the error lists it.
     """
-    on_event(Step("looking through the whole master for damage"))
+    on_event(Step("scanning the whole master for damage"))
     with masters.opened(plan.master, store.endpoint_url) as source:
         found = sandbox.look_through(plan.master, source.url, damage.whole(plan.tasks), progress=source.progress)
     if found:
         raise damage.refusal(plan.title, plan.master, found)
 
 
-def _as_predicted(spot: CurvePoint) -> PredictedQuality:
-    return PredictedQuality(round(spot.kbps * 1000), round(spot.vmaf, 2))
+def _as_predicted(point: CurvePoint) -> PredictedQuality:
+    return PredictedQuality(round(point.kbps * 1000), round(point.vmaf, 2))
 
 
 def _workers(request: Request, workers: Workers | None) -> tuple[cluster.Worker, ...]:
@@ -392,11 +396,11 @@ class _ProgressReporter:
 
     def __init__(self, on_event: Callable[[Event], None]) -> None:
         self._on_event = on_event
-        self._told_s = time.monotonic()
+        self._reported_s = time.monotonic()
 
     def describe(self, what: str, done_bytes: int, total_bytes: int) -> None:
-        if time.monotonic() - self._told_s >= READ_EVERY_S:
-            self._told_s = time.monotonic()
-            # Some parts may be read twice.
+        if time.monotonic() - self._reported_s >= READ_EVERY_S:
+            self._reported_s = time.monotonic()
+            # Some parts may be read twice, so the count may exceed the size.
             share = min(0.99, done_bytes / total_bytes)
             self._on_event(Step(f"{what} the master: {share:.0%} of {total_bytes / 1e9:,.1f} GB"))

@@ -1,4 +1,4 @@
-"""From a master to a published title: the one path of `submit`.
+"""From a master to a published title: what `submit` does, step by step.
 
 master ─probe─▶ Probe ─fit─▶ renditions ─draft─▶ tracks ─take─▶ what is missing ─plan─▶ tasks ─encode─▶ Receipt …
 ─fold─▶ indexes ─present─▶ Presentation ─publish─▶ release
@@ -27,31 +27,31 @@ def submit(
     run: cluster.RunTasks = cluster.run_tasks,
     workers: Workers | None = None,
 ) -> Outcome:
-    """Make a playing title of a master.
+    """Encode a master and publish it as a title.
 
-    Only the tracks that the store does not have yet are encoded: a second call with the same request does what the
-    first one left undone, one with more renditions makes these alone.
+    Only parts that the store does not have are encoded: repeating a request resumes it, and repeating it with more
+    renditions encodes only these.
 
     Args:
-        request: What a person asks for.
+        request: What the user asks for.
         on_event: Called with every event.
-        run: Runs tasks; jobs that share a cluster bring their own.
-        workers: Returns the workers that exist; likewise. None asks the cluster, which must answer.
+        run: Runs tasks; jobs that share a cluster pass their own.
+        workers: Returns the available workers; jobs that share a cluster pass their own. None asks the cluster.
 
     Raises:
         ConfigError: The request is wrong, or the scheduler can't be reached.
-        MasterError: The master can't be used, or has changed while it was read.
-        EncodingError: A task has failed for good.
-        StorageError: The store refused or lost something.
-        PackagingError: The parts don't make a release.
-        QualityRefused: The release is complete, but fails the rules on quality: it is not made current.
+        MasterError: The master can't be used, or changed while it was read.
+        EncodingError: A task failed all its attempts.
+        StorageError: The store failed, or an object is missing.
+        PackagingError: The parts don't make a valid release.
+        QualityRefused: The release is complete, but fails a quality rule; it is not made current.
     """
     started = time.monotonic()
     submitted_at = request.submitted_at or publishing.now()
     layout.check_title(request.title)
     if workers is None:
-        # What may be wrong is tried before anything is made or takes long: the master, the cluster, then the store. Who
-        # brings workers has tried it, and waits for what has gone away since.
+        # Fail early, before anything takes long: check the master, the cluster, then the store. A caller that passes
+        # workers has done so, and waits if one of them is away.
         masters.check_there(request.master, request.store.endpoint_url)
         cluster.check_reachable(request.cluster)
         check_writable(open_store(replace(request.store, patience_s=0.0)))
@@ -64,7 +64,7 @@ def submit(
         from headend.app import content_keys
 
         content_keys.check(request.protection.keys, request.title)
-    publishing.read_pointer(store, request.title)  # the store of an older headend is refused before anything is done
+    publishing.read_pointer(store, request.title)  # refuses the store of an older headend early
     on_event(Step("reading the master"))
     probe = patiently(
         lambda: deciding.inspect(request.master, request.store, on_event, request.encode.picture),
@@ -90,7 +90,7 @@ def submit(
         job = TitleJob(request, store, submitted_at, plan, first, stock, on_event, run, check)
         receipts = job.encode()
         if receipts:
-            with suppress(StorageError):  # it is no part of the job
+            with suppress(StorageError):  # the job is fine without it
                 store.put(layout.CALIBRATION, documents.write(known.learned(plan, receipts)))
         presentation = present(plan, fold(store, stock, plan.tracks))
         tidy(store, stock)

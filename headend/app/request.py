@@ -1,6 +1,6 @@
-"""What a person asks `headend.app.pipeline.submit` for, what it reports on the way, and what comes out. Nouns only.
+"""The request to `headend.app.pipeline.submit`, the events that it reports, and its outcome. Nouns only.
 
-Nothing here loads Dask: the queue of jobs, which is made of requests, is listed in an instant.
+Nothing here imports Dask, so that commands that only read the queue start quickly.
 """
 
 from collections.abc import Callable
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person asks for.
+    """A request to make a title of a master.
 
     Attributes:
         master: A path, or ``s3://bucket/key``.
         title: Catalogue entry.
         ladder: The ladder to fit.
         store: Where the release goes.
-        cluster: Where it is encoded.
+        cluster: Where tasks run.
         encode: How it is encoded.
-        publish_early: Whether H.264 and AAC go first, and are published before the rest is there.
-        force: Whether what the store has is encoded anew.
-        hold: Whether the release is made but left to a person to publish.
+        publish_early: Whether H.264 and AAC are encoded first, and published before the rest is done.
+        force: Whether to encode again what the store already has.
+        hold: Whether the release waits for `headend publish`.
         checking: How much of the title is measured before it is published.
-        thresholds: What the best renditions have to reach then.
-        targets: What is wanted of a ladder that is fitted to the title; None takes the ladder as it is.
-        submitted_at: When it was asked for: UTC, ISO 8601; empty for now. A release of an older request does not take
-            the place of one of a newer request.
+        thresholds: Lowest quality of the best renditions.
+        targets: Targets of a ladder that is fitted to the title; None uses the ladder as it is.
+        submitted_at: When the request was made: UTC, ISO 8601; empty for now. A release never replaces one of a newer
+            request.
         protection: How the title is encrypted; None leaves it clear.
     """
 
@@ -62,13 +62,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The plan stands and the work begins.
+    """The plan is made and encoding begins.
 
     Attributes:
-        plan: What the title is to have, and the tasks that make what is missing.
-        reused_parts: How much of it an earlier run has made: chunks of renditions.
-        reused_tracks: The renditions that are complete already.
-        analysis_cpu_s: CPU seconds of the analysis that the ladder was fitted by.
+        plan: The title's renditions, and the tasks for those parts that are missing.
+        reused_parts: Number of parts (a chunk of a rendition) that are in the store already.
+        reused_tracks: Renditions that are complete already.
+        analysis_cpu_s: CPU seconds of the analysis that fitted the ladder.
     """
 
     plan: EncodePlan
@@ -79,27 +79,27 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage of the way has begun; ``name`` is for people."""
+    """A stage has begun; ``name`` is for people."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedEarly:
-    """H.264 and AAC can be played, while the rest is encoded."""
+    """H.264 and AAC can be played while the rest is encoded."""
 
     presentation: Presentation
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Quality has been measured further.
+    """A measuring task is done.
 
     Attributes:
-        done: Tasks of measuring that are done.
-        tasks: Those that are known so far.
-        cpu_s: CPU seconds that the last one took.
-        cost: What it was expected to take.
+        done: Measuring tasks that are done.
+        tasks: Measuring tasks that are known so far.
+        cpu_s: CPU seconds of the last one.
+        cost: Its predicted CPU seconds.
     """
 
     done: int
@@ -116,20 +116,20 @@ class Outcome:
     """A title whose release is in the store.
 
     Attributes:
-        plan: What was decided.
-        presentation: What players get.
+        plan: The plan.
+        presentation: The release as players see it.
         is_current: Whether the release is the title's current one.
         newer: The release of a newer request, which is current instead; else empty.
         held: Whether the release waits for `headend publish`.
-        tracks: Renditions, thumbnails and poster in all.
+        tracks: Number of renditions, thumbnails and poster included.
         reused_tracks: Those that an earlier run had finished.
-        parts: Chunks of these in all.
-        reused_parts: Those that an earlier run had made.
+        parts: Number of their chunks.
+        reused_parts: Those that an earlier run had finished.
         encoded_tasks: Tasks that this run has finished.
         cpu_s: CPU seconds of this run's encoders.
-        predicted_cpu_s: What they were expected to take.
+        predicted_cpu_s: Their predicted CPU seconds.
         wall_s: Seconds from the request to the release.
-        quality: How the release looks and sounds; None if it was not measured.
+        quality: The quality report; None if quality was not measured.
     """
 
     plan: EncodePlan

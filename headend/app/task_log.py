@@ -1,6 +1,6 @@
-"""What a worker of a cluster logs: a JSON line on standard error when a task begins and when it ends.
+"""The log of a worker in a cluster: a JSON line on standard error when a task begins and when it ends.
 
-Workers of a cluster on this machine log nothing: `headend submit` and `headend dispatch` tell of their tasks.
+Workers on the submitting machine log nothing: `headend submit` and `headend dispatch` report their tasks.
 """
 
 import json
@@ -22,8 +22,8 @@ class TaskLog:
 
     Args:
         title: Catalogue entry.
-        task: What is done.
-        attempt: From 1.
+        task: The task.
+        attempt: Number of the attempt, from 1.
         worker: The worker's address.
     """
 
@@ -40,7 +40,7 @@ class TaskLog:
 
     @contextmanager
     def following(self) -> Iterator["TaskLog"]:
-        """Log the beginning, and the end if it is an error; `done` is for the caller to tell."""
+        """Log the beginning, and the end if it is an error; the caller logs success with `done`."""
         self._write("info", "task began", command=self._command)
         try:
             yield self
@@ -55,7 +55,7 @@ class TaskLog:
             raise
 
     def done(self, receipt: Receipt | Measurement) -> None:
-        """Log the end."""
+        """Log success."""
         memory = {"peak_memory_bytes": receipt.peak_memory_bytes} if isinstance(receipt, Receipt) else {}
         segments = sum(len(track.segments) for track in receipt.tracks)
         self._write("info", "task done", cpu_s=round(receipt.cpu_s, 3), segments=segments, **memory)

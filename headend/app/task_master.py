@@ -1,4 +1,4 @@
-"""How a task gets at its master: unchanged, waited for while S3 is away, and with a folder to work in."""
+"""Opening a task's master: check that it is unchanged, wait while S3 is away, and make a scratch folder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from headend.core.settings import StoreSettings
 from headend.core.storage import masters, patiently
 
 LEAST_PATIENCE_S = 60.0
-"""How long a master in S3 is waited for at least, when it can't be reached."""
+"""Shortest wait for a master in S3 that can't be reached."""
 
 
 def patience_s(store: StoreSettings) -> float:
-    """How long a task waits for a master or for keys that can't be reached."""
+    """Return how long a task waits for a master or keys that can't be reached."""
     return max(LEAST_PATIENCE_S, store.patience_s)
 
 
@@ -25,15 +25,15 @@ def opened(master: Master, store: StoreSettings, run: cluster.TaskRun) -> Iterat
 
     Args:
         master: The file.
-        store: Says where S3 is, and how long it is waited for.
-        run: The task, and how it is watched.
+        store: Names the S3 endpoint, and how long to wait for it.
+        run: The task, and its callbacks.
 
     Yields:
-        An empty folder that goes with the block, and the master as FFmpeg reads it.
+        An empty folder, which is removed after the block, and the master as FFmpeg reads it.
 
     Raises:
-        MasterError: The master is gone, or is not the file that the task was planned for.
-        StorageError: It could not be reached for too long.
+        MasterError: The master is gone, or has changed since the task was planned.
+        StorageError: S3 could not be reached in time.
     """
     endpoint_url, wait_s = store.endpoint_url, patience_s(store)
     patiently(lambda: masters.check_unchanged(master, endpoint_url), wait_s, run.cancelled, run.on_wait)

@@ -1,4 +1,4 @@
-"""The part of a submit that runs tasks: encoding, measuring, and placing releases as soon as they may be placed."""
+"""The part of a submit that runs tasks: encoding, measuring, and publishing releases as soon as they are complete."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -7,9 +7,10 @@ from functools import partial
 
 from encoder import cluster
 from headend.app.deciding import scan_for_damage
-from headend.app.performing import order_of, perform
+from headend.app.performing import perform
 from headend.app.quality import checking
 from headend.app.request import Event, Measured, PublishedEarly, Request, Step
+from headend.app.task_context import context_of
 from headend.core import records
 from headend.core.errors import DamagedMaster, StorageError
 from headend.core.media import EncodePlan, Presentation, Receipt
@@ -25,18 +26,18 @@ class TitleJob:
     """The part of a submit that encodes, measures and publishes.
 
     Attributes:
-        request: What was asked for.
-        store: Where it goes.
-        submitted_at: When it was asked for.
+        request: What the user asks for.
+        store: Where the title goes.
+        submitted_at: When the request was made: UTC, ISO 8601.
         plan: The plan with its tasks.
-        first: What is published before the rest; None for nothing.
-        stock: What the store has of it.
-        on_event: Gets what happens.
+        first: The early release; None for none.
+        stock: The parts that the store has.
+        on_event: Called with every event.
         run: Runs the tasks.
-        check: What is measured.
-        measuring: Tasks of measuring that were begun, by id.
+        check: The quality check.
+        measuring: Measuring tasks that have been submitted, by id.
         measured: How many of them are done.
-        submission: Tells the receipts of this run from those of earlier ones.
+        submission: Random id in this run's receipts, which tells them from those of earlier runs.
     """
 
     request: Request
@@ -53,19 +54,19 @@ class TitleJob:
     submission: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def publish(self, plan: EncodePlan) -> publishing.Placed:
-        """Make a release of a plan whose parts are all there."""
+        """Publish a plan whose parts are all in the store."""
         return self.place(present(plan, fold(self.store, self.stock, plan.tracks)))
 
     def place(self, presentation: Presentation) -> publishing.Placed:
-        """Make a release, and make it current unless a person is to do that."""
+        """Write a release, and make it current unless the request holds it."""
         if self.request.hold:
             return publishing.hold(self.store, presentation, submitted_at=self.submitted_at)
         return publishing.publish(self.store, presentation, submitted_at=self.submitted_at)
 
     def encode(self) -> list[Receipt]:
-        """Run the tasks on the cluster, with failed attempts on record; publish what comes first when it is there.
+        """Run the tasks on the cluster, record failed attempts, and publish the early release when it is complete.
 
-        What is to be measured in any case follows as soon as its chunk is there.
+        A chunk that is measured in any case is measured as soon as it is encoded.
         """
         receipts: list[Receipt] = []
         plan, request = self.plan, self.request
@@ -74,7 +75,7 @@ class TitleJob:
         gated = self.check.level is not Checking.OFF
 
         def publish_first() -> None:
-            # Once all is there, the whole follows at once.
+            # If everything is done, the full release follows at once, so the early one is skipped.
             if self.first and not before and len(receipts) < len(plan.tasks):
                 if gated:
                     self.on_event(cluster.Notice("the first release is published before its quality is measured"))
@@ -84,9 +85,9 @@ class TitleJob:
             receipts.append(receipt)
             self.stock.add(receipt)
             if before:
-                # A rendition may be several tracks, each in a scheme of its own.
-                made = (names[track.track] for track in receipt.tracks if track.track in names)
-                before.difference_update((name, receipt.chunk) for name in made)
+                # A rendition has several tracks if it is encrypted in several schemes.
+                stored = (names[track.track] for track in receipt.tracks if track.track in names)
+                before.difference_update((name, receipt.chunk) for name in stored)
                 publish_first()
 
         if not before:
@@ -98,7 +99,9 @@ class TitleJob:
             (rendition.id for rendition in plan.video),
         )
         try:
-            self._run((*plan.tasks, *self._begun(waits.ready())), done, lambda made: self._begun(waits.follow(made)))
+            self._run(
+                (*plan.tasks, *self._begun(waits.ready())), done, lambda receipt: self._begun(waits.follow(receipt))
+            )
         except DamagedMaster:
             if plan.allow_damaged:
                 raise
@@ -107,10 +110,10 @@ class TitleJob:
         return receipts
 
     def judge(self, presentation: Presentation) -> QualityReport | None:
-        """Measure what is left, write the report, and hold the release against the rules.
+        """Measure suspect segments, write the report, and check the release against the quality rules.
 
         Raises:
-            QualityRefused: It fails one; the release is complete and not current.
+            QualityRefused: The release fails a rule; it is complete, but not current.
         """
         if self.check.level is Checking.OFF:
             return None
@@ -118,7 +121,7 @@ class TitleJob:
             self.on_event(Step("measuring quality"))
             self._run(self._begun(tasks), lambda _: None, cluster.nothing_follows)
         self.on_event(Step("reporting quality"))
-        # Whatever comes of it, the release is complete and stays until a person publishes or deletes it.
+        # Even if it is refused, the complete release stays until someone publishes or deletes it.
         placed = publishing.hold(self.store, presentation, submitted_at=self.submitted_at)
         report, _ = checking.conclude(
             self.check, placed.presentation, self.plan.master, self.request.store.endpoint_url
@@ -133,7 +136,7 @@ class TitleJob:
     def _run(
         self, tasks: Sequence[cluster.Work], on_receipt: Callable[[Receipt], None], follow: cluster.Follow
     ) -> None:
-        """Run tasks of encoding and of measuring."""
+        """Run encoding and measuring tasks."""
         store, plan = self.store, self.plan
 
         def note(event: cluster.Event) -> None:
@@ -148,8 +151,8 @@ class TitleJob:
             if isinstance(event, cluster.Failed):
                 try:
                     records.write_attempt(store, plan.title, records.attempt_of(event.task, event.attempt, event.error))
-                except StorageError as error:  # a job must not end of it
-                    self.on_event(cluster.Notice(f"a failed attempt is not on record: {error.message}"))
+                except StorageError as error:  # must not fail the job
+                    self.on_event(cluster.Notice(f"a failed attempt could not be recorded: {error.message}"))
                 if (failed := self.measuring.get(event.task)) is not None:
                     again = "no further attempt" if event.last else "trying again"
                     self.on_event(
@@ -164,11 +167,11 @@ class TitleJob:
 
         if tasks:
             keys = self.request.protection.keys if self.request.protection is not None else None
-            order = order_of(
+            context = context_of(
                 plan,
                 self.request.store,
                 keys,
                 logged=self.request.cluster.scheduler is not None,
                 submission=self.submission,
             )
-            self.run(tasks, partial(perform, order), self.request.cluster, note, tool=plan.tool, follow=follow)
+            self.run(tasks, partial(perform, context), self.request.cluster, note, tool=plan.tool, follow=follow)

@@ -21,9 +21,10 @@ import pytest
 from encoder import tool
 from headend.app import deciding, encrypting, verifying
 from headend.app.editing import Edit, Label, edit
-from headend.app.performing import order_of, perform
+from headend.app.performing import perform
 from headend.app.pipeline import submit
 from headend.app.request import Event, PublishedEarly, Request
+from headend.app.task_context import context_of
 from headend.core import layout
 from headend.core.errors import ConfigError, PackagingError, WorkerUnfit
 from headend.core.keys import ContentKey, lines
@@ -459,7 +460,7 @@ def test_what_goes_over_dask_holds_no_key(made: Made) -> None:
     probe = deciding.inspect(request.master, request.store)
     plan = deciding.plan_for(request, probe)
     assert plan.sealings
-    sent = cloudpickle.dumps((order_of(plan, request.store, made.settings.keys), plan.tasks))
+    sent = cloudpickle.dumps((context_of(plan, request.store, made.settings.keys), plan.tasks))
     assert made.settings.keys.address.encode() in sent
     assert not any(form in sent for form in canaries)
 
@@ -468,12 +469,13 @@ def test_clear_titles_load_no_cryptography() -> None:
     code = """
 import sys
 from headend.app import deciding, editing, performing, verifying
+from headend.app.task_context import TaskContext
 from headend.app.request import Event, PublishedEarly
 from headend.core.media import EncodeTask, Kind
 from headend.core.timing import Chunk
 from packager import conformance, publishing, segmenting
-order = performing.Order(None, "film", None, "", "", None, {}, {}, {}, 0, {}, ())
-assert performing._seals(order, EncodeTask("t", Kind.VIDEO, Chunk(0, 0, 1, 1), ("avc",), (), 0.0)) == {}
+context = TaskContext(None, "film", None, "", "", None, {}, {}, {}, 0, {}, ())
+assert performing._seals(context, EncodeTask("t", Kind.VIDEO, Chunk(0, 0, 1, 1), ("avc",), (), 0.0)) == {}
 assert not [name for name in sys.modules if name.split(".")[0] == "cryptography"], "cryptography is loaded"
 """
     subprocess.run([sys.executable, "-c", code], check=True, env=environment(), timeout=60)
@@ -515,7 +517,7 @@ def test_a_worker_without_the_keys_says_so_before_it_encodes(made: Made, tmp_pat
     other.write_text(lines.write(ContentKey(key.name, bytes(16)) for key in made.keys.values()))
     other.chmod(0o600)
     for path, told in ((missing, "can't be read"), (other, "is not the one that the tracks of 'film'")):
-        order = order_of(plan, request.store, KeySettings(str(path)))
+        order = context_of(plan, request.store, KeySettings(str(path)))
         with pytest.raises(WorkerUnfit, match=told):
             run_tasks(plan.tasks[:1], partial(perform, order), request.cluster, lambda _: None)
     assert not list(open_store(request.store).list(layout.tracks("film")))

@@ -12,8 +12,9 @@ from encoder.probing import SOUND_CONTAINERS
 from encoder.sound.work import SoundWork
 from encoder.timelines import policy as timing
 from headend.app.editing import encrypting_sound
-from headend.app.performing import order_of, perform
+from headend.app.performing import perform
 from headend.app.request import Event, Planned, Step
+from headend.app.task_context import context_of
 from headend.core import records
 from headend.core.errors import ConfigError, DamagedMaster, MasterError, StorageError
 from headend.core.media import (
@@ -147,11 +148,11 @@ def make(
             try:
                 records.write_attempt(store, plan.title, records.attempt_of(event.task, event.attempt, event.error))
             except StorageError as error:  # the work must not end of it
-                on_event(cluster.Notice(f"a failed attempt is not on record: {error.message}"))
+                on_event(cluster.Notice(f"a failed attempt could not be recorded: {error.message}"))
         on_event(event)
 
     try:
-        run(plan.tasks, partial(perform, order_of(plan, settings, keys)), workers, note, tool=plan.tool)
+        run(plan.tasks, partial(perform, context_of(plan, settings, keys)), workers, note, tool=plan.tool)
     except DamagedMaster as error:
         places = ", ".join(error.facts.get("damage", ()))
         raise MasterError(f"{plan.master.url} is damaged at {places}; deliver it again") from None

@@ -9,9 +9,10 @@ from encoder.measure_tasks import Measuring
 from encoder.picture.colour import complete_colour
 from encoder.scheduling import slot_bytes
 from headend.app import deciding
-from headend.app.performing import Order, perform
+from headend.app.performing import perform
 from headend.app.quality import checking
 from headend.app.request import Event, Measured, Step
+from headend.app.task_context import TaskContext
 from headend.core import holds, measured
 from headend.core.errors import ConfigError, MasterError, StorageError
 from headend.core.measured import Reference
@@ -209,7 +210,7 @@ def _run(
             on_event(event)
 
     if tasks:
-        order = Order(
+        context = TaskContext(
             store=settings,
             title=presentation.title,
             master=master,
@@ -225,4 +226,4 @@ def _run(
             logged=where.scheduler is not None,
             keys=check.keys,
         )
-        run(tasks, partial(perform, order), where, note, tool=tool.version())
+        run(tasks, partial(perform, context), where, note, tool=tool.version())

@@ -115,7 +115,7 @@ class Receipt:
         peak_memory_bytes: Peak resident memory of the child process.
         decode_errors: Number of errors from decoders, including those before the chunk, in frames that are not used.
         damage: Damage that was concealed.
-        submission: The `Order.submission` that it answers.
+        submission: The `TaskContext.submission` that it answers.
     """
 
     task: str

@@ -8,8 +8,9 @@ import pytest
 
 from encoder.cluster import TaskRun
 from headend.app import deciding
-from headend.app.performing import Order, order_of, perform
+from headend.app.performing import perform
 from headend.app.request import Request
+from headend.app.task_context import TaskContext, context_of
 from headend.core import layout
 from headend.core.errors import ChunkRejected, HeadendError, StorageError
 from headend.core.media import Effort, EncodeTask, Kind, Receipt
@@ -20,18 +21,18 @@ from tests.support.masters import make_film
 
 
 @pytest.fixture
-def smoke(tmp_path: Path) -> tuple[Order, EncodeTask]:
+def smoke(tmp_path: Path) -> tuple[TaskContext, EncodeTask]:
     """What a worker is told to do with the picture of a film of two seconds."""
     film = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90))
     settings = StoreSettings(str(tmp_path / "store"))
     encode = EncodeSettings(segment_s=Fraction(1, 4), chunk_s=Fraction(2), effort=Effort.DRAFT)
     request = Request(str(film), "film", loading.load("smoke"), settings, ClusterSettings(workers=1), encode)
     plan = deciding.plan_for(request, deciding.inspect(str(film), settings))
-    return order_of(plan, settings), next(task for task in plan.tasks if task.kind is Kind.VIDEO)
+    return context_of(plan, settings), next(task for task in plan.tasks if task.kind is Kind.VIDEO)
 
 
-def carry_out(order: Order, task: EncodeTask, folder: Path) -> Receipt:
-    return perform(order, TaskRun(task, 1, "here", folder, lambda: False, lambda _: None, lambda: None))
+def carry_out(context: TaskContext, task: EncodeTask, folder: Path) -> Receipt:
+    return perform(context, TaskRun(task, 1, "here", folder, lambda: False, lambda _: None, lambda: None))
 
 
 @pytest.mark.parametrize(
@@ -45,14 +46,14 @@ def carry_out(order: Order, task: EncodeTask, folder: Path) -> Receipt:
     ],
 )
 def test_what_disagrees_with_the_plan_is_headends_fault_and_fails_at_once(
-    in_the_plan: str, in_the_command: str, said: str, smoke: tuple[Order, EncodeTask], tmp_path: Path
+    in_the_plan: str, in_the_command: str, said: str, smoke: tuple[TaskContext, EncodeTask], tmp_path: Path
 ) -> None:
-    order, task = smoke
+    context, task = smoke
     assert any(in_the_plan in word for word in task.argv)
     other = replace(task, argv=tuple(word.replace(in_the_plan, in_the_command, 1) for word in task.argv))
 
     with pytest.raises(ChunkRejected, match=said) as caught:
-        carry_out(order, other, tmp_path)
+        carry_out(context, other, tmp_path)
 
     assert not caught.value.retryable
     assert "fault of headend, not of the master" in caught.value.message
@@ -71,11 +72,11 @@ def test_a_task_has_a_receipt_when_all_of_its_results_are_stored_and_not_before(
     in_the_way.mkdir(parents=True)
 
     with pytest.raises(StorageError):
-        perform(order_of(plan, settings), run)
+        perform(context_of(plan, settings), run)
     assert receipt not in {info.key for info in store.list("titles/")}
 
     in_the_way.rmdir()
-    made = perform(order_of(plan, settings), run)
+    made = perform(context_of(plan, settings), run)
     stored = {info.key: info.size_bytes for info in store.list("titles/")}
     assert receipt in stored
     for track in made.tracks:
@@ -84,12 +85,12 @@ def test_a_task_has_a_receipt_when_all_of_its_results_are_stored_and_not_before(
     assert not list(tmp_path.glob("headend-*"))
 
 
-def test_a_run_whose_end_got_lost_is_not_made_again(smoke: tuple[Order, EncodeTask], tmp_path: Path) -> None:
-    order, task = smoke
-    order = replace(order, submission="this one")
-    made = carry_out(order, task, tmp_path)
+def test_a_run_whose_end_got_lost_is_not_made_again(smoke: tuple[TaskContext, EncodeTask], tmp_path: Path) -> None:
+    context, task = smoke
+    context = replace(context, submission="this one")
+    made = carry_out(context, task, tmp_path)
     broken = replace(task, argv=("ffmpeg", "-bogus"))
-    assert carry_out(order, broken, tmp_path) == made
+    assert carry_out(context, broken, tmp_path) == made
     for other in ("another one", ""):  # such as one that encodes anew what is there
         with pytest.raises(HeadendError):
-            carry_out(replace(order, submission=other), broken, tmp_path)
+            carry_out(replace(context, submission=other), broken, tmp_path)
