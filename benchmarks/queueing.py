@@ -226,8 +226,8 @@ def _look_many() -> tuple[float, float]:
         queue.add(REQUEST, priority=60)
         entries, keys = queue.news()
         for entry in filter(None, entries):
-            backlog.see(entry)
-        queue.forget(keys)
+            backlog.update(entry)
+        queue.delete_news(keys)
         assert backlog.take_next({}, 8) is not None
     return loaded_s - started_s, (time.process_time() - loaded_s) / LOOKS
 

@@ -140,7 +140,7 @@ def test_a_dispatcher_that_is_killed_is_replaced_and_nothing_is_encoded_twice(
         assert second.wait(120) == 0
     found = queue.read(job)
     assert found.state is State.DONE
-    assert [change.why.split(" by ")[0] for change in found.history][1:3] == ["started", "taken up again"]
+    assert [change.why.split(" by ")[0] for change in found.history][1:3] == ["started", "resumed"]
     assert not verify(store, "film").findings
 
 
@@ -193,7 +193,7 @@ def test_a_document_that_is_damaged_while_its_job_runs_ends_neither_the_job_nor_
     with dispatching(store, "--until-idle", "--max-jobs", "1") as process:
         wait_until(lambda: queue.read(film).state is State.RUNNING)
         store.put(document(film), b"{")
-        queue.tell_of_many()  # as when somebody has queued many jobs: all running ones are looked at
+        queue.notify_of_many()  # as when somebody has queued many jobs: all running ones are looked at
         out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     said = [json.loads(line)["text"] for line in out.splitlines()]
@@ -214,7 +214,7 @@ def test_sigterm_puts_running_jobs_back_and_leaves_no_process(queue: Queue, stor
         assert lines[0]["text"].startswith("dispatching the jobs of")
         assert [line["text"] for line in lines[-2:]] == ["film: back in the queue", "stopped"]
     found = queue.read(job)
-    assert (found.state, found.why) == (State.QUEUED, "the dispatcher was stopped; goes on where it stood")
+    assert (found.state, found.why) == (State.QUEUED, "the dispatcher was stopped; the next run resumes the job")
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
 

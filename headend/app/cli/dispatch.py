@@ -14,7 +14,7 @@ from headend.app.cli import options
 from headend.app.cli.screen import console
 from headend.app.cli.wording import printable
 from headend.app.jobs.console import rights
-from headend.app.jobs.dispatcher import MAX_JOBS, Dispatcher, Line
+from headend.app.jobs.dispatcher import MAX_JOBS, Dispatcher, LogLine
 from headend.app.jobs.notifying import Notifier
 from headend.app.jobs.queue import Queue
 from headend.core.errors import ConfigError
@@ -91,7 +91,7 @@ def command(
     check_writable(opened)
     screen = console(stderr=True)
 
-    def say(line: Line) -> None:
+    def log(line: LogLine) -> None:
         text = printable(redact(line.text))
         if as_json:
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -107,7 +107,7 @@ def command(
         store,
         cluster,
         max_jobs=max_jobs,
-        say=say,
+        log=log,
         notifier=Notifier(opened, words, _store_variables(store)),
         until_idle=until_idle,
     )
@@ -126,7 +126,7 @@ def command(
         return Console(Queue(opened), dispatcher, prices, tokens, opened.url, dispatcher.metrics.registry)
 
     with Server(make, host, port) as server:
-        say(Line(f"console at {server.url}"))
+        log(LogLine(f"console at {server.url}"))
         dispatcher.run()
 
 

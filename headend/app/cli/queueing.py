@@ -114,7 +114,7 @@ def enqueue(submissions: Sequence[Submission], store: StoreSettings) -> tuple[Jo
     with ThreadPoolExecutor(READERS) as pool:
         queued = tuple(pool.map(add, submissions, [new_id() for _ in submissions]))
     if many:
-        queue.tell_of_many()
+        queue.notify_of_many()
     return queued
 
 
@@ -139,7 +139,7 @@ def parse(
     for row in rows:
         invocation = Invocation(collected=[])
         try:
-            words = [*base, *row.words]
+            words = [*base, *row.arguments]
             with command.make_context("submit", words, parent, obj=invocation, default_map=defaults) as context:
                 command.invoke(context)
         except click.ClickException as error:

@@ -79,7 +79,7 @@ def command(ctx: click.Context, folder: str, settle_s: float, once: bool, store:
         screen.print(f"headend: watching {folder}; Ctrl-C ends it")
     while True:
         try:
-            taken = watcher.look()
+            taken = watcher.scan()
         except StorageError as error:
             if once or not error.retryable:
                 raise

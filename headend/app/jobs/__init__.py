@@ -1,5 +1,5 @@
-"""Jobs: what people asked for, as documents in the store, and the dispatcher that works through them.
+"""The queue of jobs in the store, and the dispatcher that runs them.
 
-Comes in: requests from ``submit --queue``, a list or a watched folder, and commands such as cancel. Goes out: jobs with
-a history of states, events for webhooks, and titles made by `headend.app.pipeline`. Only the command line imports it.
+Its input is requests from ``submit --queue``, lists and watched folders, and commands such as cancel. Its output is
+titles, made by `headend.app.pipeline`, job histories, and events for webhooks. Only the command line imports it.
 """

@@ -1,4 +1,4 @@
-"""What a job uses, from the events of its tasks: CPU by codec, bytes and objects, and how far it is."""
+"""A job's resource usage and progress, from the events of its tasks: CPU by codec, bytes and objects."""
 
 import threading
 import time
@@ -14,21 +14,21 @@ from headend.app.request import Event, Measured, Planned
 from headend.core.media import Receipt
 
 ANALYSIS = "analysis"
-"""Under which CPU is booked that fitting a ladder to the title took."""
+"""Account for the CPU of fitting a ladder to the title."""
 QUALITY = "quality"
-"""Under which CPU is booked that measuring quality took."""
+"""Account for the CPU of measuring quality."""
 TEXT = "text"
-"""Under which CPU of tasks is booked that make no picture and no sound."""
+"""Account for the CPU of tasks that make neither picture nor sound."""
 
 
 class Ledger:
-    """Keeps count of one run of a job.
+    """Adds up the resource usage of one run of a job.
 
-    Events come in the job's own thread, and figures are asked for in another.
+    The job's own thread feeds events; the dispatcher's main thread reads the totals.
 
     Args:
-        planned: What the job is about to do.
-        clock: Seconds that never go back.
+        planned: The job's plan.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(self, planned: Planned, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,7 +47,7 @@ class Ledger:
         self._lock = threading.Lock()
 
     def note(self, event: Event) -> None:
-        """Take in an event."""
+        """Process an event."""
         with self._lock:
             if isinstance(event, Done):
                 self._book(event.receipt)
@@ -61,22 +61,22 @@ class Ledger:
 
     @property
     def costs(self) -> tuple[float, float]:
-        """Predicted CPU seconds of what is done, and of what is left."""
+        """Predicted CPU seconds of the finished and of the remaining tasks."""
         with self._lock:
             return self._encoding.done_cost, self._encoding.left_cost
 
     @property
     def done_frames(self) -> int:
-        """Frames of all video renditions that this run has done."""
+        """Frames that this run has encoded, over all video renditions."""
         with self._lock:
             return int(self._encoding.done_frames)
 
     def progress(self, running: int = 0, left_s: float | None = None) -> Progress:
-        """How far the job is.
+        """Return the job's progress.
 
         Args:
-            running: Number of its tasks that run now.
-            left_s: Seconds until it is done.
+            running: Number of its tasks that are running.
+            left_s: Estimated seconds until it is done.
         """
         with self._lock:
             now = self._encoding.progress(self._clock() - self._began_s)
@@ -94,7 +94,7 @@ class Ledger:
         )
 
     def account(self, before: Account) -> Account:
-        """What the job has used, what earlier runs of it have used included."""
+        """Return the job's usage: that of earlier runs, ``before``, plus that of this run."""
         with self._lock:
             cpu_s = dict(before.cpu_s)
             for codec, seconds in self._cpu_s.items():
@@ -128,7 +128,7 @@ class Ledger:
 
 
 def _objects(receipt: Receipt) -> Iterator[int]:
-    """Sizes of what a task has written."""
+    """Yield the sizes of the objects that a task has written."""
     for track in receipt.tracks:
         if track.init_bytes:
             yield from [track.init_bytes] * (1 + len(track.later_inits))

@@ -1,7 +1,7 @@
-"""The open jobs of a queue in memory: which one is next, and how many are in which state. Pure.
+"""The open jobs of a queue in memory: which one is next, and how many are in each state. Pure.
 
-No step looks at all jobs: those that may start lie in a heap, and an entry that a newer one has replaced is passed over
-when it comes to the top.
+No operation scans all jobs: jobs that may start are in a heap, and outdated heap entries are dropped when they reach
+the top.
 """
 
 from collections import Counter
@@ -13,83 +13,83 @@ from headend.app.jobs.queue import Entry
 
 
 class Backlog:
-    """What is open, as far as it is known."""
+    """The open jobs that are known."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._states: Counter[State] = Counter()
-        self._urgent: list[tuple[int, bool, str, int]] = []
+        self._startable: list[tuple[int, bool, str, int]] = []
         self._oldest: list[str] = []
 
     def load(self, entries: Iterable[Entry]) -> None:
-        """Take in all that is open, in place of what is known."""
+        """Replace the known jobs with these."""
         self._entries = {entry.id: entry for entry in entries}
         self._states = Counter(entry.state for entry in self._entries.values())
-        self._urgent = [_urgency(entry) for entry in self._entries.values() if _may_start(entry)]
+        self._startable = [_urgency(entry) for entry in self._entries.values() if _may_start(entry)]
         self._oldest = [entry.id for entry in self._entries.values() if entry.state is State.QUEUED]
-        heapify(self._urgent)
+        heapify(self._startable)
         heapify(self._oldest)
 
-    def see(self, entry: Entry) -> None:
-        """Take in how a job stands now; one that has ended is forgotten, and what is older than known passed over."""
+    def update(self, entry: Entry) -> None:
+        """Update a job; drop it if it has ended, and ignore an entry that is older than the known one."""
         known = self._entries.get(entry.id)
         if known is not None and (known == entry or known.serial > entry.serial):
             return
-        self.forget(entry.id)
+        self.drop(entry.id)
         if entry.state.ended:
             return
         self._entries[entry.id] = entry
         self._states[entry.state] += 1
         if _may_start(entry):
-            heappush(self._urgent, _urgency(entry))
+            heappush(self._startable, _urgency(entry))
         if entry.state is State.QUEUED:
             heappush(self._oldest, entry.id)
 
-    def forget(self, job: str) -> None:
-        """A job has ended."""
+    def drop(self, job: str) -> None:
+        """Drop a job."""
         if (known := self._entries.pop(job, None)) is not None:
             self._states[known.state] -= 1
 
     def take_next(self, running: Mapping[str, int], places: int) -> Entry | None:
-        """Take the job that is to start next; None if none may start now.
+        """Take the job that starts next; None if none may start now.
 
-        A job waits for a place, unless it is more urgent than one that runs: its tasks go before those of all others,
-        so that up to twice as many jobs may run as there are places. It also waits for another job of its title: both
-        would encode the same tracks. Jobs that a dispatcher left behind go before others of their priority. A job that
-        is taken is not offered again until `see` or `load` tells of it.
+        A job waits for a free place unless its priority is higher than that of a running job; this way up to twice
+        ``places`` jobs may run. It also waits for a running job of the same title, since both would encode the same
+        tracks. Jobs that an earlier dispatcher had started go before others of their priority. A job that is taken is
+        not returned again until `update` or `load` brings it back.
 
         Args:
-            running: Titles of the jobs that run, with their priorities.
-            places: How many jobs run at once.
+            running: Priorities of the running jobs, by title.
+            places: Number of jobs that run at once.
         """
-        passed = []
-        found = None
-        while found is None and self._urgent:
-            top = self._urgent[0]
+        skipped = []
+        job = None
+        while job is None and self._startable:
+            top = self._startable[0]
             entry = self._entries.get(top[2])
             if entry is None or entry.serial != top[3] or not _may_start(entry):
-                heappop(self._urgent)
+                heappop(self._startable)
             elif entry.title in running:
-                passed.append(heappop(self._urgent))
+                skipped.append(heappop(self._startable))
             elif len(running) < places or (
                 len(running) < 2 * places and running and entry.priority > min(running.values())
             ):
-                heappop(self._urgent)
-                found = entry
+                heappop(self._startable)
+                job = entry
             else:
                 break
-        for top in passed:
-            heappush(self._urgent, top)
-        return found
+        for top in skipped:
+            heappush(self._startable, top)
+        return job
 
     @property
     def states(self) -> Mapping[State, int]:
-        """How many open jobs are in which state."""
+        """Number of open jobs in each state."""
         return self._states
 
     @property
     def oldest(self) -> str | None:
-        """The queued job that was submitted first; None if none is queued."""
+        """Id of the oldest queued job; None if none is queued."""
         while self._oldest:
             entry = self._entries.get(self._oldest[0])
             if entry is not None and entry.state is State.QUEUED:
@@ -98,8 +98,8 @@ class Backlog:
         return None
 
     @property
-    def waits(self) -> bool:
-        """Whether a job waits that may start."""
+    def has_waiting(self) -> bool:
+        """Whether any job is waiting to start."""
         return any(self._states[state] for state in State if state is State.QUEUED or state.active)
 
 

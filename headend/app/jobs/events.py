@@ -1,4 +1,4 @@
-"""What webhooks are told: a job's change of state as a CloudEvent, and its signature. Pure.
+"""A job's change of state as a CloudEvent, and its signature. Pure.
 
 Source: CloudEvents 1.0, JSON format; the signature follows the Standard Webhooks specification.
 """
@@ -14,7 +14,7 @@ from headend.core.errors import ConfigError
 
 SOURCE = "urn:headend:jobs"
 TYPE = "headend.job."
-"""What types of events begin with; the state follows."""
+"""Prefix of event types; the state follows."""
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 SECRET_VARIABLE = "HEADEND_WEBHOOK_SECRET"
 _SECRET_MARK = "whsec_"
@@ -24,8 +24,8 @@ def event(job: Job, number: int) -> Mapping[str, object]:
     """Describe a change of a job's state as a CloudEvent.
 
     Args:
-        job: As it stands.
-        number: Which change of its history, from 0.
+        job: The job, with the change in its history.
+        number: Index of the change in the job's history.
     """
     change = job.history[number]
     return {
@@ -48,22 +48,22 @@ def event(job: Job, number: int) -> Mapping[str, object]:
     }
 
 
-def body_of(told: Mapping[str, object]) -> bytes:
-    """An event as it is sent and signed."""
-    return json.dumps(told, separators=(",", ":"), sort_keys=True).encode()
+def body_of(event: Mapping[str, object]) -> bytes:
+    """Serialize an event as it is sent and signed."""
+    return json.dumps(event, separators=(",", ":"), sort_keys=True).encode()
 
 
 def secret_of(text: str) -> bytes:
     """Read a signing secret: ``whsec_`` and base64, or any text of 24 characters or more.
 
     Raises:
-        ConfigError: It is shorter, or not base64 behind ``whsec_``.
+        ConfigError: It is shorter, or the text after ``whsec_`` is not base64.
     """
     if text.startswith(_SECRET_MARK):
         try:
             key = base64.b64decode(text.removeprefix(_SECRET_MARK), validate=True)
         except ValueError:
-            raise ConfigError(f"{SECRET_VARIABLE} is not base64 behind {_SECRET_MARK!r}; make a new one") from None
+            raise ConfigError(f"{SECRET_VARIABLE} is not base64 after {_SECRET_MARK!r}; make a new one") from None
     else:
         key = text.encode()
     if len(key) < 24:
@@ -75,10 +75,10 @@ def signed_headers(event_id: str, body: bytes, *, sent_s: int, secret: bytes | N
     """Headers of a delivery.
 
     Args:
-        event_id: The event's id: the same at every attempt, so that receivers can drop repeats.
-        body: The bytes that are sent.
-        sent_s: Seconds since 1970; part of what is signed, against replay.
-        secret: Shared with the receiver; None leaves the signature out.
+        event_id: The event's id: the same at every attempt, so that receivers can drop duplicates.
+        body: The request body.
+        sent_s: Unix time in seconds; it is signed too, against replay.
+        secret: The secret shared with the receiver; None omits the signature.
     """
     headers = {"Content-Type": CONTENT_TYPE, "webhook-id": event_id, "webhook-timestamp": str(sent_s)}
     if secret is not None:

@@ -1,4 +1,4 @@
-"""How long a job still takes on a cluster that others use too. Pure."""
+"""Estimating the remaining time of a job on a shared cluster. Pure."""
 
 import time
 from collections import deque
@@ -6,46 +6,46 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 WINDOW_S = 120.0
-"""Over which time the cluster's speed is measured."""
+"""Window over which the cluster's speed is measured."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
-    """What is left of a job.
+class Remaining:
+    """The remaining work of a job.
 
     Attributes:
         priority: 0 to 100.
-        cost: Predicted CPU seconds of what is not done.
+        cost: Predicted CPU seconds of its unfinished tasks.
     """
 
     priority: int
     cost: float
 
 
-def left_s(job: str, rests: Mapping[str, Rest], speed: float) -> float | None:
-    """Seconds until a job's tasks are done; None while nobody can tell.
+def left_s(job: str, remaining: Mapping[str, Remaining], speed: float) -> float | None:
+    """Estimate the seconds until a job's tasks are done; None while the speed is unknown.
 
-    All work of more urgent jobs goes first. Jobs of its own priority take turns with it until they are done, so that
-    of each of them as much is done meanwhile as the job itself has left.
+    Jobs of higher priority are finished first. Jobs of equal priority take turns, so each of them gets as much work
+    done as this job has left, or finishes before.
 
     Args:
-        job: Which one.
-        rests: What is left of the jobs that run, this one included.
-        speed: Predicted CPU seconds that the cluster gets done in a second.
+        job: The job's id.
+        remaining: Remaining work of the running jobs, this one included.
+        speed: Predicted CPU seconds that the cluster completes per second.
     """
-    own = rests[job]
+    own = remaining[job]
     if speed <= 0:
         return 0.0 if own.cost <= 0 else None
-    before = sum(rest.cost for rest in rests.values() if rest.priority > own.priority)
-    beside = sum(min(rest.cost, own.cost) for rest in rests.values() if rest.priority == own.priority)
-    return (before + beside) / speed
+    before = sum(other.cost for other in remaining.values() if other.priority > own.priority)
+    alongside = sum(min(other.cost, own.cost) for other in remaining.values() if other.priority == own.priority)
+    return (before + alongside) / speed
 
 
 class Pace:
-    """How fast a cluster works, over the last minutes.
+    """Measures how fast a cluster works, over the last minutes.
 
     Args:
-        clock: Seconds that never go back.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -54,8 +54,8 @@ class Pace:
         self._known: dict[str, float] = {}
         self._samples: deque[tuple[float, float]] = deque()
 
-    def see(self, done: Mapping[str, float]) -> None:
-        """Take in the cost of what is done of each job that runs; what a failed attempt had done counts no more."""
+    def update(self, done: Mapping[str, float]) -> None:
+        """Add a sample: the cost of finished work by running job, which drops when an attempt fails."""
         for job, cost in done.items():
             self._total += cost - self._known.get(job, 0.0)
         self._known = dict(done)
@@ -66,7 +66,7 @@ class Pace:
 
     @property
     def speed(self) -> float:
-        """Predicted CPU seconds done in a second; 0 while it is not known."""
+        """Predicted CPU seconds completed per second; 0 while unknown."""
         if len(self._samples) < 2:
             return 0.0
         (began_s, before), (ended_s, after) = self._samples[0], self._samples[-1]

@@ -22,8 +22,8 @@ from typing import Any
 from headend.core.errors import ConfigError
 
 LARGEST_BYTES = 16 << 20
-BETWEEN = ";"
-"""Between values in a cell of CSV, for options that may be given more than once."""
+SEPARATOR = ";"
+"""Separates values in a CSV cell, for options that may be given more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Row:
 
     Attributes:
         place: The file, and the line or entry in it.
-        words: The words of the command line that submits it: its options, then the master.
+        arguments: Arguments of ``headend submit``: the title's options, then the master.
     """
 
     place: str
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
 
 
 def read(path: Path, columns: Collection[str] | None = None) -> tuple[Row, ...]:
@@ -44,14 +44,14 @@ def read(path: Path, columns: Collection[str] | None = None) -> tuple[Row, ...]:
 
     Args:
         path: The file.
-        columns: Names that columns may have beside ``master``; None for any.
+        columns: Allowed columns beside ``master``; None for any.
 
     Raises:
-        ConfigError: The file can't be read, is empty, or is none of these; the message names the line or entry.
+        ConfigError: The file can't be read, is empty or malformed; the message names the line or entry.
     """
     try:
         if path.stat().st_size > LARGEST_BYTES:
-            raise ConfigError(f"{path} has more than {LARGEST_BYTES >> 20} MiB: split the list")
+            raise ConfigError(f"{path} is larger than {LARGEST_BYTES >> 20} MiB: split the list")
         text = path.read_text("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}; check its name") from error
@@ -65,14 +65,14 @@ def read(path: Path, columns: Collection[str] | None = None) -> tuple[Row, ...]:
         place = f"{path}, {where}"
         if columns is not None:
             check(row, columns, place)
-        rows.append(Row(place, words(row, place)))
+        rows.append(Row(place, arguments(row, place)))
     if not rows:
         raise ConfigError(f"{path} lists no titles")
     return tuple(rows)
 
 
 def check(row: Mapping[str, Any], columns: Collection[str], place: str) -> None:
-    """Raise `ConfigError` with ``place`` if a row has another column than ``master`` and these."""
+    """Raise `ConfigError`, naming ``place``, if a row has a column other than ``master`` and ``columns``."""
     for name in row:
         if name != "master" and name not in columns:
             near = get_close_matches(name, ("master", *columns), 1)
@@ -80,22 +80,22 @@ def check(row: Mapping[str, Any], columns: Collection[str], place: str) -> None:
             raise ConfigError(f"{place} has {name[:60]!r}, which is not an option of a title: {hint}")
 
 
-def words(row: Mapping[str, Any], place: str) -> tuple[str, ...]:
-    """The words of the command line for one title; raises `ConfigError` with ``place`` if it can't have any."""
-    found: list[str] = []
+def arguments(row: Mapping[str, Any], place: str) -> tuple[str, ...]:
+    """Return the arguments of ``headend submit`` for a row; raise `ConfigError`, naming ``place``, if it is invalid."""
+    options: list[str] = []
     master = ""
     for name, value in row.items():
         if name == "master":
             master = str(value)
         elif isinstance(value, bool):
-            found += [f"--{name}"] if value else []
+            options += [f"--{name}"] if value else []
         elif isinstance(value, list):
-            found += [word for item in value for word in (f"--{name}={_text(item, name, place)}",)]
+            options += [f"--{name}={_text(item, name, place)}" for item in value]
         elif value not in ("", None):
-            found.append(f"--{name}={_text(value, name, place)}")
+            options.append(f"--{name}={_text(value, name, place)}")
     if not master:
         raise ConfigError(f"{place} has no master")
-    return (*found, "--", master)
+    return (*options, "--", master)
 
 
 def _text(value: Any, name: str, place: str) -> str:
@@ -110,7 +110,7 @@ def _csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for row in reader:
             place = f"line {reader.line_num}"
             if None in row or None in row.values():
-                raise ConfigError(f"{path}, {place} has another number of cells than the first line")
+                raise ConfigError(f"{path}, {place} does not have as many cells as the first line")
             yield place, {name.strip(): _cell(value) for name, value in row.items() if value.strip()}
         names = reader.fieldnames or ()
         if twice := [name for name in names if names.count(name) > 1]:
@@ -123,27 +123,27 @@ def _cell(value: str) -> str | bool | list[str]:
     flags = {"true": True, "false": False}
     if value.strip().lower() in flags:
         return flags[value.strip().lower()]
-    return [item.strip() for item in value.split(BETWEEN)] if BETWEEN in value else value.strip()
+    return [item.strip() for item in value.split(SEPARATOR)] if SEPARATOR in value else value.strip()
 
 
 def _json(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
-    yield from _entries(found.get("titles") if isinstance(found, dict) else found, path)
+    yield from _entries(document.get("titles") if isinstance(document, dict) else document, path)
 
 
 def _toml(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
-        found = tomllib.loads(text)
+        document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    yield from _entries(found.get("titles"), path)
+    yield from _entries(document.get("titles"), path)
 
 
-def _entries(found: Any, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+def _entries(titles: Any, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if not isinstance(titles, list) or not all(isinstance(row, dict) for row in titles):
         raise ConfigError(f"{path} is not a list of titles: write [[titles]] in TOML, or an array of objects in JSON")
-    for number, row in enumerate(found, 1):
+    for number, row in enumerate(titles, 1):
         yield f"title {number}", {str(name).replace("_", "-"): value for name, value in row.items()}

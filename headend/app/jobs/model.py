@@ -1,7 +1,7 @@
-"""The nouns of the queue, and the pure rules that say what a job's state is.
+"""The documents of the queue, and the pure rules that derive a job's state from them.
 
 Each document has one writer. The submitter writes the request, once. Operators add commands and never change one. The
-dispatcher that holds the lease writes the status. A reader folds the three into a `Job`, so that a command shows its
+dispatcher that holds the lease writes the status. Readers fold the three into a `Job`, so that a command shows its
 effect at once, even while no dispatcher runs.
 """
 
@@ -26,7 +26,7 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 
 
 class State(StrEnum):
-    """Where a job is on its way."""
+    """The state of a job."""
 
     QUEUED = "queued"
     HELD = "held"
@@ -38,17 +38,17 @@ class State(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether the job is finished, unless a user changes that."""
+        """Whether the job is finished; it may be retried."""
         return self in (State.DONE, State.FAILED, State.CANCELLED)
 
     @property
     def active(self) -> bool:
-        """Whether a dispatcher works on it."""
+        """Whether a dispatcher is working on it."""
         return self in (State.RUNNING, State.PUBLISHING)
 
 
 class Verb(StrEnum):
-    """What an operator may ask of a job."""
+    """What a command does with a job."""
 
     CANCEL = "cancel"
     RETRY = "retry"
@@ -59,16 +59,16 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What a person asked for; never changed.
+    """The request of a job; written once.
 
     Attributes:
-        id: The job's id, which sorts by the time of submission.
-        request: What to make.
+        id: The job's id, which sorts by time of submission.
+        request: The title to make.
         submitted_at: UTC, ISO 8601.
         submitted_by: User and machine.
         priority: 0 to 100; higher runs first.
-        labels: Names with values, sorted by name.
-        notify: URLs that are told of the job's events.
+        labels: Pairs of name and value, sorted by name.
+        notify: Webhooks that get the job's events.
     """
 
     id: str
@@ -82,14 +82,14 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What an operator asked of a job; never changed.
+    """A command of an operator; written once.
 
     Attributes:
-        id: Sorts by the time it was given.
+        id: Sorts by time.
         verb: What to do.
         by: User and machine.
         at: UTC, ISO 8601.
-        priority: With `Verb.PRIORITISE` only.
+        priority: The new priority; with `Verb.PRIORITISE` only.
     """
 
     id: str
@@ -101,12 +101,12 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A step in a job's history.
+    """A change of state in a job's history.
 
     Attributes:
-        state: The state from then on.
+        state: The new state.
         at: UTC, ISO 8601.
-        why: Why it came to this; empty if that needs no word.
+        why: The reason; empty if it is obvious.
     """
 
     state: State
@@ -116,19 +116,19 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is, as its dispatcher saw it last.
+    """Progress of a job, as last recorded by the dispatcher.
 
     Attributes:
         at: UTC, ISO 8601.
-        share: Part of the work that is done, 0 to 1.
+        share: Fraction of the work that is done, 0 to 1.
         tasks: Number of tasks of this run.
-        tasks_done: Those that are done.
-        tasks_running: Those that run now.
-        reused_parts: Chunks of renditions that were in the store before.
-        retries: Failed attempts that were followed by another.
-        frames_per_s: Frames of all video renditions a second.
-        realtime: Seconds of the title that pass through the whole ladder in a second.
-        left_s: Seconds until the job is done, waiting behind other jobs included; None while that is not known.
+        tasks_done: Tasks that are done.
+        tasks_running: Tasks that are running.
+        reused_parts: Chunks of renditions that were already in the store.
+        retries: Failed attempts that were retried.
+        frames_per_s: Encoded frames per second, all video renditions together.
+        realtime: Seconds of the title that are encoded to the whole ladder per second.
+        left_s: Estimated seconds until the job is done, waiting for other jobs included; None while unknown.
     """
 
     at: str
@@ -144,20 +144,19 @@ class Progress:
 
     @property
     def tasks_waiting(self) -> int:
-        """Tasks that have not begun, or wait for another attempt."""
+        """Tasks that have not begun, or wait for a retry."""
         return max(0, self.tasks - self.tasks_done - self.tasks_running)
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a job has used so far.
+    """Resource usage of a job so far.
 
     Attributes:
-        cpu_s: CPU seconds of encoders by codec, in attempts that succeeded; sorted by codec. What is no encoder's has
-            names of its own: text, analysis, quality.
-        task_s: Seconds of workers' time in attempts that succeeded, storing included.
-        failed_cpu_s: CPU seconds of attempts that failed, as far as they are known.
-        predicted_cpu_s: CPU seconds that the plan predicted for the tasks that were run.
+        cpu_s: CPU seconds of successful attempts by codec, sorted; other work is listed as text, analysis and quality.
+        task_s: Wall-clock seconds of successful attempts, storing included.
+        failed_cpu_s: CPU seconds of failed attempts, as far as known.
+        predicted_cpu_s: Predicted CPU seconds of the tasks that were run.
         stored_bytes: Bytes written to the store.
         put_requests: Objects written to the store.
     """
@@ -177,17 +176,17 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the dispatcher says of a job.
+    """The dispatcher's record of a job.
 
     Attributes:
-        history: States since the submission, the first one first; empty until a dispatcher has taken the job up.
-        taken: Id of the last command that was taken in; empty for none.
-        priority: As commands have set it; None as it was submitted.
-        told: How many changes of the history are delivered to others, or are in the outbox.
-        fence: Number of the lease under which this was written.
+        history: Changes of state since submission, oldest first; empty until a dispatcher has taken the job.
+        taken: Id of the last command that has been applied; empty for none.
+        priority: The priority set by commands; None if it is as submitted.
+        told: Number of changes of the history that are delivered or in the outbox.
+        fence: Fencing number of the lease under which this was written.
         release: The release that was made; empty until then.
-        progress: How far it is.
-        account: What it has used.
+        progress: The job's progress.
+        account: The job's resource usage.
     """
 
     history: tuple[Change, ...] = ()
@@ -202,16 +201,16 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it stands: its request, its status, and what commands have made of both.
+    """A job: its request and its status, with all commands applied.
 
     Attributes:
-        request: What was asked for.
-        status: What the dispatcher said last.
-        state: Where the job is.
-        priority: As it stands.
-        history: All states, those that a waiting command brings included.
-        taken: Id of the last command that this includes; empty for none.
-        cancelling: Whether a running job was told to stop and has not stopped yet.
+        request: The request.
+        status: The dispatcher's last status.
+        state: The current state.
+        priority: The current priority.
+        history: All changes of state, including those by commands that the dispatcher has not processed yet.
+        taken: Id of the last command applied; empty for none.
+        cancelling: Whether a running job has been cancelled but has not stopped yet.
     """
 
     request: JobRequest
@@ -229,22 +228,22 @@ class Job:
 
     @property
     def title(self) -> str:
-        """The title that it makes."""
+        """The job's title."""
         return self.request.request.title
 
     @property
     def why(self) -> str:
-        """Why it is in its state; empty if that needs no word."""
+        """The reason for its state; empty if it is obvious."""
         return self.history[-1].why if self.history else ""
 
 
 def fold(request: JobRequest, status: Status, commands: Iterable[Command]) -> Job:
-    """Say how a job stands.
+    """Derive a job from its documents.
 
     Args:
-        request: What was asked for.
-        status: What the dispatcher said last; an empty one if none has.
-        commands: In any order; those that the status has taken in are passed over.
+        request: The request.
+        status: The dispatcher's last status; an empty one if there is none.
+        commands: Commands in any order; those that the status includes are skipped.
     """
     history = status.history or (Change(State.QUEUED, request.submitted_at),)
     priority = request.priority if status.priority is None else status.priority
@@ -256,7 +255,7 @@ def fold(request: JobRequest, status: Status, commands: Iterable[Command]) -> Jo
 
 
 def apply(job: Job, command: Command) -> Job:
-    """Say how a job stands after a command; one that makes no sense in the job's state changes nothing."""
+    """Apply a command to a job; a command that is invalid in the job's state changes nothing."""
     verb, state = command.verb, job.state
     if verb is Verb.PRIORITISE and command.priority is not None:
         return replace(job, priority=command.priority)
@@ -274,7 +273,7 @@ def apply(job: Job, command: Command) -> Job:
 
 
 def refusal(job: Job, verb: Verb) -> str | None:
-    """Why a command makes no sense for a job now; None if it does."""
+    """Return why a command is invalid in a job's state; None if it is valid."""
     allowed = {
         Verb.CANCEL: not job.state.ended,
         Verb.HOLD: job.state is State.QUEUED,
@@ -290,9 +289,9 @@ def refusal(job: Job, verb: Verb) -> str | None:
 
 
 def new_id() -> str:
-    """Make an id for a job or a command: UTC to the millisecond, and a random end.
+    """Make an id for a job or a command: UTC to the millisecond, and a random suffix.
 
-    Ids that one process makes are in ascending order.
+    Ids made by one process are in ascending order.
     """
     global _last_ms
     with _making_id:
@@ -302,7 +301,7 @@ def new_id() -> str:
 
 
 def check_id(text: str) -> str:
-    """Return ``text`` if it is a job's id; raises `ConfigError` if not."""
+    """Return ``text`` if it is a job's id; raise `ConfigError` if not."""
     if not _ID.fullmatch(text):
         raise ConfigError(
             f"{text[:80]!r} is not a job's id, such as 20261128t201500123-1a2b3c; 'headend jobs' lists them"
@@ -311,14 +310,14 @@ def check_id(text: str) -> str:
 
 
 def check_priority(priority: int) -> int:
-    """Return ``priority`` if it is 0 to 100; raises `ConfigError` if not."""
+    """Return ``priority`` if it is 0 to 100; raise `ConfigError` if not."""
     if priority not in PRIORITIES:
         raise ConfigError(f"priority {priority} is not 0 to 100")
     return priority
 
 
 def label_of(text: str) -> tuple[str, str]:
-    """Read ``NAME=VALUE``; raises `ConfigError` if it is something else."""
+    """Parse ``NAME=VALUE``; raise `ConfigError` if it is something else."""
     name, mark, value = text.partition("=")
     if not mark or not _LABEL.fullmatch(name) or len(value) > 256 or not value.isprintable():
         raise ConfigError(f"{text[:80]!r} is not a label: give NAME=VALUE, such as season=2")
@@ -326,7 +325,7 @@ def label_of(text: str) -> tuple[str, str]:
 
 
 def utc_now() -> str:
-    """The time: UTC, ISO 8601, milliseconds."""
+    """Return the current UTC time in ISO 8601, with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 

@@ -1,8 +1,8 @@
-"""Telling others of a job's changes: signed webhooks with retries, a dead-letter list, and a command to run.
+"""Notifications of job events: signed webhooks with retries, a dead-letter list, and a hook command.
 
-A change lies in the outbox of the store, once for each receiver, from before it is written until the receiver has taken
-it or it is on the dead-letter list. What a killed dispatcher leaves there is delivered by the next one: at least once,
-and receivers drop repeats by the event's id. No receiver waits for another one.
+Before a change is written, it is put into the store's outbox, once for each receiver; it stays there until the receiver
+has accepted it or it is on the dead-letter list. If a dispatcher is killed, the next one delivers the rest: at least
+once, and receivers drop duplicates by the event's id. Receivers don't wait for each other.
 """
 
 import os
@@ -21,12 +21,12 @@ from headend.core.storage import Store
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event on its way to one receiver.
+    """An event for one receiver, as listed in the outbox.
 
     Attributes:
         job: The job's id.
-        number: Which change of its history, from 0.
-        position: Which of the job's addresses, from 0; the hook command comes behind them.
+        number: Index of the change in the job's history.
+        position: Index of the webhook among those of the job; the hook command comes after them.
     """
 
     job: str
@@ -36,14 +36,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that a receiver did not take.
+    """An event that could not be delivered.
 
     Attributes:
         job: The job's id.
-        number: Which change of its history, from 0.
-        url: Where it was to go, without its query.
+        number: Index of the change in the job's history.
+        url: The webhook without its query, or the hook command.
         at: When it was given up: UTC, ISO 8601.
-        error: What happened at the last attempt.
+        error: The error of the last attempt.
         body: The event.
     """
 
@@ -56,15 +56,15 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """An event as one receiver gets it.
+class Message:
+    """An event as it is sent to one receiver.
 
     Attributes:
-        delivery: Which event, and which receiver.
-        receiver: The address; empty for the hook command.
+        delivery: Identifies the event and the receiver.
+        receiver: URL of the webhook; empty for the hook command.
         event_id: The event's id.
         title: The job's title.
-        state: The job's state from then on.
+        state: The job's new state.
         body: The event.
     """
 
@@ -77,22 +77,22 @@ class Letter:
 
     @property
     def lane(self) -> tuple[str, int]:
-        """What the letters have in common that must arrive in order."""
+        """Messages with the same lane are sent in order."""
         return self.delivery.job, self.delivery.position
 
 
 def shown(url: str) -> str:
-    """An address for people: a query may hold a secret."""
+    """Return a URL for display, without its query, which may hold a secret."""
     return url.partition("?")[0]
 
 
 class Notifier:
-    """Tells webhooks and the hook command of changes.
+    """Sends events to webhooks and the hook command.
 
     Args:
-        store: Where the dead-letter list lies.
+        store: Holds the outbox and the dead-letter list.
         hook: A command that gets each event on its standard input; empty for none.
-        variables: Environment of that command, on top of this process's.
+        variables: Variables for that command, added to this process's environment.
     """
 
     def __init__(self, store: Store, hook: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> None:
@@ -103,76 +103,76 @@ class Notifier:
         self._secret = secret_of(secret) if secret else None
 
     def receivers(self, request: JobRequest) -> int:
-        """How many are told of a job's changes."""
+        """Return the number of receivers of a job's events."""
         return len(request.notify) + bool(self._hook)
 
     def announce(self, job: Job, number: int) -> tuple[Delivery, ...]:
-        """Put a change into the outbox, before it is written.
+        """Put a change into the outbox, before the status is written.
 
         Args:
-            job: As it stands.
-            number: Which change of its history, from 0.
+            job: The job, with the change in its history.
+            number: Index of the change in the job's history.
 
         Returns:
-            What is to be delivered once the change is written.
+            What to deliver once the status is written.
 
         Raises:
-            StorageError: The store refuses.
+            StorageError: The store can't be written.
         """
-        found = tuple(Delivery(job.id, number, position) for position in range(self.receivers(job.request)))
-        for each in found:
-            self._store.put(layout.outbox(each.job, each.number, each.position), b"")
-        return found
+        deliveries = tuple(Delivery(job.id, number, position) for position in range(self.receivers(job.request)))
+        for delivery in deliveries:
+            self._store.put(layout.outbox(delivery.job, delivery.number, delivery.position), b"")
+        return deliveries
 
     def outbox(self) -> tuple[Delivery, ...]:
-        """What an earlier dispatcher has announced and not delivered, by job and number."""
+        """Return undelivered events of an earlier dispatcher, by job and number."""
         return tuple(filter(None, map(_delivery_of, self._store.keys(layout.JOB_OUTBOX))))
 
-    def forget(self, delivery: Delivery) -> None:
-        """Take an event out of the outbox."""
+    def remove(self, delivery: Delivery) -> None:
+        """Remove an event from the outbox."""
         self._store.delete(layout.outbox(delivery.job, delivery.number, delivery.position))
 
-    def letter(self, job: Job, delivery: Delivery) -> Letter | None:
-        """What a receiver gets; None if there is no such receiver any more.
+    def message(self, job: Job, delivery: Delivery) -> Message | None:
+        """Make the message for a delivery; None if its receiver no longer exists.
 
         Args:
-            job: As it stands, or later.
-            delivery: Which event, and which receiver.
+            job: The job, with the change in its history.
+            delivery: Identifies the event and the receiver.
         """
         addresses = job.request.notify
         if delivery.position >= len(addresses) and not self._hook:
             return None
-        told = event(job, delivery.number)
+        content = event(job, delivery.number)
         receiver = addresses[delivery.position] if delivery.position < len(addresses) else ""
         state = job.history[delivery.number].state.value
-        return Letter(delivery, receiver, str(told["id"]), job.title, state, body_of(told))
+        return Message(delivery, receiver, str(content["id"]), job.title, state, body_of(content))
 
-    def send(self, letter: Letter) -> Refusal | None:
-        """Send a letter once; returns why its receiver did not take it, or None."""
-        if letter.receiver:
-            headers = signed_headers(letter.event_id, letter.body, sent_s=int(time.time()), secret=self._secret)
-            return webhooks.post(letter.receiver, headers, letter.body)
-        told = {hooks.JOB_ID: letter.delivery.job, hooks.JOB_TITLE: letter.title, hooks.JOB_STATE: letter.state}
-        error = hooks.run(self._hook, letter.body, {**self._variables, **told})
+    def send(self, message: Message) -> Refusal | None:
+        """Send a message once; return why its receiver did not accept it, or None."""
+        if message.receiver:
+            headers = signed_headers(message.event_id, message.body, sent_s=int(time.time()), secret=self._secret)
+            return webhooks.post(message.receiver, headers, message.body)
+        facts = {hooks.JOB_ID: message.delivery.job, hooks.JOB_TITLE: message.title, hooks.JOB_STATE: message.state}
+        error = hooks.run(self._hook, message.body, {**self._variables, **facts})
         return Refusal(error, is_final=True) if error else None
 
-    def settle(self, letter: Letter, error: str | None) -> None:
-        """Take a letter out of the outbox; one that was not taken goes to the dead-letter list.
+    def settle(self, message: Message, error: str | None) -> None:
+        """Remove a message from the outbox; if it failed, add it to the dead-letter list.
 
         Args:
-            letter: The letter.
-            error: Why it was not taken, None if it was.
+            message: The message.
+            error: Why it failed; None if it was delivered.
 
         Raises:
-            StorageError: The store refuses.
+            StorageError: The store can't be written.
         """
-        delivery = letter.delivery
+        delivery = message.delivery
         if error:
-            receiver = shown(letter.receiver) or shlex.join(self._hook)
-            dead = DeadLetter(delivery.job, delivery.number, receiver, utc_now(), error, letter.body.decode())
+            receiver = shown(message.receiver) or shlex.join(self._hook)
+            dead = DeadLetter(delivery.job, delivery.number, receiver, utc_now(), error, message.body.decode())
             key = layout.dead_letter(delivery.job, delivery.number, delivery.position)
             self._store.put(key, documents.write(dead))
-        self.forget(delivery)
+        self.remove(delivery)
 
 
 def _delivery_of(key: str) -> Delivery | None:
@@ -181,6 +181,6 @@ def _delivery_of(key: str) -> Delivery | None:
 
 
 def dead_letters(store: Store) -> tuple[DeadLetter, ...]:
-    """All events that were not delivered, by job and number."""
+    """Return all events that could not be delivered, by job and number."""
     keys = tuple(store.keys(layout.DEAD_LETTERS))
     return tuple(documents.read(DeadLetter, store.get(key), key=key) for key in keys)

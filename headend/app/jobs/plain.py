@@ -1,4 +1,4 @@
-"""Jobs as plain documents, for ``--json`` and for the API; `headend.app.jobs.console.openapi` describes them."""
+"""Jobs as JSON documents, for ``--json`` and the API; `headend.app.jobs.console.openapi` has their schema."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from headend.core.records import Attempt
 
 
 def entry_plain(entry: Entry) -> dict[str, object]:
-    """A line of the list for programs."""
+    """Return a list entry as a JSON document."""
     return {
         "job": entry.id,
         "title": entry.title,
@@ -22,13 +22,13 @@ def entry_plain(entry: Entry) -> dict[str, object]:
 def job_plain(
     job: Job, prices: Prices, *, ahead: int | None = None, attempts: Sequence[Attempt] = ()
 ) -> dict[str, object]:
-    """A job for programs.
+    """Return a job as a JSON document.
 
     Args:
-        job: As it stands.
-        prices: Turn its account into money.
-        ahead: How many jobs go before it, if it is queued and that was asked for.
-        attempts: Those at its tasks that have failed.
+        job: The job.
+        prices: Prices that its usage is charged at.
+        ahead: Number of jobs that go before it; None if it is not queued.
+        attempts: Failed attempts at its tasks.
     """
     progress, account = job.status.progress, job.status.account
     return {
@@ -68,7 +68,7 @@ def job_plain(
 
 
 def progress_plain(progress: Progress) -> dict[str, object]:
-    """How far a job is, for programs."""
+    """Return a job's progress as a JSON document."""
     return {
         "at": progress.at,
         "share": round(progress.share, 4),
@@ -85,11 +85,11 @@ def progress_plain(progress: Progress) -> dict[str, object]:
 
 
 def spent(account: Account, prices: Prices) -> float:
-    """What a job has cost so far: CPU of all attempts, and objects written; storage is paid by the month."""
+    """Return the cost of a job so far: CPU of all attempts and write requests, without monthly storage."""
     return prices.compute(account.total_cpu_s) + prices.requests(account.put_requests)
 
 
 def full_plain(queue: Queue, job: Job, prices: Prices) -> dict[str, object]:
-    """A job for programs, with all that is known of it; raises `StorageError` if the store can't be read."""
+    """Return a job with its place in the queue and its failed attempts; raise `StorageError` if the store fails."""
     ahead = queue.ahead(job) if job.state is State.QUEUED else None
     return job_plain(job, prices, ahead=ahead, attempts=queue.attempts(job))

@@ -1,10 +1,10 @@
 """The queue in the store: requests, commands and statuses, and markers that list jobs without reading them.
 
-A marker is an empty object whose key holds what a list shows: id, a serial number, state, priority and title. Those of
-jobs that have ended lie in a folder of their own, so that a dispatcher lists only what is open, however many jobs there
-have been. A new marker is written before the older one is removed; if both are found, the higher serial number counts.
+A marker is an empty object whose key holds what a list shows: id, serial number, state, priority and title. Markers of
+ended jobs are in a separate folder, so that a dispatcher lists only open jobs, no matter how many there have been. A
+new marker is written before the old one is deleted; if both exist, the higher serial number counts.
 
-News are copies of markers that the dispatcher has not heard of yet: it looks at these instead of listing all jobs.
+News are copies of the markers of changed jobs: the dispatcher reads these instead of listing all jobs.
 """
 
 import getpass
@@ -35,22 +35,22 @@ from headend.core.records import Attempt
 from headend.core.storage import Store
 
 READERS = 16
-"""Documents that are read at once: hides the latency of S3."""
+"""Documents that are read in parallel, to hide the latency of S3."""
 _STATES = frozenset(State)
 _MARKER = re.compile(r"([0-9]{8}t[0-9]{9}-[0-9a-f]{6})\.([0-9]{6})\.([a-z]+)\.([0-9]{3})\.([a-z0-9-]+)(\.hold)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job as its marker tells it, without reading any document.
+    """The part of a job that is in its marker.
 
     Attributes:
         id: The job's id.
-        serial: Counts the markers that the job has had.
-        state: Where it is.
+        serial: Counts the job's markers.
+        state: The job's state.
         priority: 0 to 100.
-        title: The title that it makes.
-        hold: Whether its release is left to a person to publish.
+        title: The job's title.
+        hold: Whether its release waits for `headend publish`.
     """
 
     id: str
@@ -65,7 +65,7 @@ class Queue:
     """The jobs of a store.
 
     Args:
-        store: Where they are.
+        store: The store.
     """
 
     def __init__(self, store: Store) -> None:
@@ -84,16 +84,16 @@ class Queue:
         """Queue a request.
 
         Args:
-            request: What to make.
+            request: The title to make.
             priority: 0 to 100; higher runs first.
-            labels: Names with values.
-            notify: URLs that are told of the job's events.
-            job: The job's id, if the caller has made one with `new_id`, so that asking twice is harmless.
-            news: Whether the dispatcher is notified; callers that add many jobs notify it once, with `tell_of_many`.
+            labels: Pairs of name and value.
+            notify: Webhooks that get the job's events.
+            job: An id from `new_id`, which makes repeating the call harmless; None for a new one.
+            news: Whether to notify the dispatcher; callers that add many jobs call `notify_of_many` once instead.
 
         Raises:
             ConfigError: The priority is out of range.
-            StorageError: The store refuses.
+            StorageError: The store can't be written.
         """
         asked = JobRequest(
             id=check_id(job) if job else new_id(),
@@ -108,39 +108,39 @@ class Queue:
             entry = Entry(asked.id, 1, State.QUEUED, priority, request.title, request.hold)
             self._mark(entry, ())
             if news:
-                self._tell(entry)
+                self._notify(entry)
         return asked
 
-    def tell_of_many(self) -> None:
-        """Have the dispatcher list all jobs."""
+    def notify_of_many(self) -> None:
+        """Make the dispatcher list all open jobs."""
         self._store.put(f"{layout.JOB_NEWS}many.{new_id()}", b"")
 
     def news(self) -> tuple[tuple[Entry | None, ...], tuple[str, ...]]:
-        """What has happened since the dispatcher looked last.
+        """Read the news that the dispatcher has not processed.
 
         Returns:
-            The jobs that it is about, None for many of them; and the keys to `forget` once it is taken in.
+            The changed jobs, with None for "many jobs"; and the keys to `delete_news` once they are processed.
         """
         keys = tuple(info.key for info in self._store.page(layout.JOB_NEWS))
         return tuple(map(_entry_of, keys)), keys
 
-    def forget(self, keys: Sequence[str]) -> None:
-        """Remove news that were taken in."""
+    def delete_news(self, keys: Sequence[str]) -> None:
+        """Delete news that have been processed."""
         if not keys:
             return
         with ThreadPoolExecutor(READERS) as pool:
             list(pool.map(self._store.delete, keys))
 
     def entries(self, *, ended: bool) -> tuple[Entry, ...]:
-        """List jobs that are open, or those that have ended, in order of submission: one listing, no reads."""
-        found: dict[str, Entry] = {}
+        """List the open or the ended jobs in order of submission; reads no documents."""
+        newest: dict[str, Entry] = {}
         for entry in self._markers(layout.job_markers(ended=ended)):
-            if entry.id not in found or entry.serial > found[entry.id].serial:
-                found[entry.id] = entry
-        return tuple(found.values())
+            if entry.id not in newest or entry.serial > newest[entry.id].serial:
+                newest[entry.id] = entry
+        return tuple(newest.values())
 
     def ahead(self, job: Job) -> int:
-        """How many jobs go before one that is queued: those that run, and those that start first."""
+        """Count the jobs before a queued one: those that run, and those that start before it."""
         mine = (-job.priority, job.id)
         return sum(
             entry.state.active or (entry.state is State.QUEUED and (-entry.priority, entry.id) < mine)
@@ -148,10 +148,10 @@ class Queue:
         )
 
     def quality_page(self, job: Job) -> bytes:
-        """The page of the report on a job's release.
+        """Return the quality report of a job's release as an HTML page.
 
         Raises:
-            ConfigError: It has no release yet, or its quality was not measured.
+            ConfigError: The job has no release yet, or its quality was not measured.
         """
         release = job.status.release
         try:
@@ -163,7 +163,7 @@ class Queue:
         raise ConfigError(f"job {job.id} of {job.title!r} has no report: {what}")
 
     def attempts(self, job: Job) -> tuple[Attempt, ...]:
-        """The attempts at a job's tasks that have failed: those of its title since it was started first."""
+        """Return failed attempts at a job's tasks: those of its title since the job first started."""
         began = next((change.at for change in job.history if change.state is State.RUNNING), None)
         if began is None:
             return ()
@@ -171,18 +171,18 @@ class Queue:
 
     def all_entries(self) -> tuple[Entry, ...]:
         """List all jobs in order of submission."""
-        found = {entry.id: entry for entry in self.entries(ended=True)}
+        newest = {entry.id: entry for entry in self.entries(ended=True)}
         for entry in self.entries(ended=False):
-            if entry.id not in found or entry.serial > found[entry.id].serial:
-                found[entry.id] = entry
-        return tuple(found[job] for job in sorted(found))
+            if entry.id not in newest or entry.serial > newest[entry.id].serial:
+                newest[entry.id] = entry
+        return tuple(newest[job] for job in sorted(newest))
 
     def read(self, job: str) -> Job:
-        """Read a job; raises `ConfigError` if there is none, and `StorageError` if it can't be read."""
+        """Read a job; raise `ConfigError` if it does not exist, and `StorageError` if it can't be read."""
         return fold(self.request(job), self.status(job), self.commands(job))
 
     def request(self, job: str) -> JobRequest:
-        """What was asked for; raises as `read`."""
+        """Read a job's request; raise as `read`."""
         try:
             data = self._store.get(layout.job_request(check_id(job)))
         except ObjectMissing as error:
@@ -190,17 +190,17 @@ class Queue:
         return documents.read(JobRequest, data, key=layout.job_request(job))
 
     def requests(self, jobs: Sequence[str]) -> tuple[JobRequest, ...]:
-        """What was asked for by jobs, several at once, in the order asked for."""
+        """Read the requests of jobs in parallel; return them in the given order."""
         with ThreadPoolExecutor(READERS) as pool:
             return tuple(pool.map(self.request, jobs))
 
     def read_all(self, jobs: Sequence[str]) -> tuple[Job, ...]:
-        """Read jobs, several at once, in the order asked for."""
+        """Read jobs in parallel; return them in the given order."""
         with ThreadPoolExecutor(READERS) as pool:
             return tuple(pool.map(self.read, jobs))
 
     def status(self, job: str) -> Status:
-        """What the dispatcher said last of a job; an empty status if none has."""
+        """Read a job's status; an empty one if no dispatcher has written any."""
         key = layout.job_status(job)
         try:
             return documents.read(Status, self._store.get(key), key=key)
@@ -208,38 +208,38 @@ class Queue:
             return Status()
 
     def commands(self, job: str) -> tuple[Command, ...]:
-        """All commands that were given for a job, in order."""
+        """Read all commands for a job, in order."""
         keys = tuple(self._store.keys(layout.job_commands(job)))
         return tuple(documents.read(Command, self._store.get(key), key=key) for key in keys)
 
     def command(self, job: str, verb: Verb, *, priority: int | None = None) -> Job:
-        """Ask something of a job, and say how it stands then.
+        """Give a job a command; return the job after it.
 
         Raises:
-            ConfigError: There is no such job, or the command makes no sense in its state.
-            StorageError: The store refuses.
+            ConfigError: There is no such job, or the command is invalid in its state.
+            StorageError: The store can't be read or written.
         """
         before = self.read(job)
-        if said := refusal(before, verb):
-            raise ConfigError(said)
+        if reason := refusal(before, verb):
+            raise ConfigError(reason)
         if priority is not None:
             check_priority(priority)
-        given = Command(new_id(), verb, whoami(), utc_now(), priority)
-        last = max((command.id for command in self.commands(job)), default="")
-        if given.id <= last:  # another machine's clock is ahead: the later command must sort behind
-            given = replace(given, id=f"{last}+")
-        self._store.put(layout.job_command(job, given.id), documents.write(given))
+        command = Command(new_id(), verb, whoami(), utc_now(), priority)
+        last = max((earlier.id for earlier in self.commands(job)), default="")
+        if command.id <= last:  # another machine's clock is ahead, but the new command must sort last
+            command = replace(command, id=f"{last}+")
+        self._store.put(layout.job_command(job, command.id), documents.write(command))
         after = self.read(job)
-        self._tell(self.mark(after, touch=True))
+        self._notify(self.mark(after, touch=True))
         return after
 
     def write(self, job: Job, marked: Entry | None = None) -> Entry:
-        """Write a job's status, and mark it; only the dispatcher that holds the lease may.
+        """Write a job's status and marker; only the dispatcher that holds the lease may call this.
 
         Args:
-            job: As it stands.
-            marked: The marker that the caller wrote last. While it tells the same, it is neither looked for nor
-                written: most statuses only tell of progress.
+            job: The job.
+            marked: The caller's last marker of this job. If it is still right, no marker is read or written: most
+                statuses change only the progress.
 
         Returns:
             The marker.
@@ -250,11 +250,12 @@ class Queue:
         return self.mark(job)
 
     def mark(self, job: Job, *, touch: bool = False) -> Entry:
-        """Bring a job's marker up to date.
+        """Update a job's marker.
 
         Args:
-            job: As it stands.
-            touch: Whether it gets a new marker in any case, so that the dispatcher reads the job again.
+            job: The job.
+            touch: Whether to write a new marker even if nothing has changed, so that the dispatcher reads the job
+                again.
 
         Returns:
             The marker.
@@ -272,15 +273,15 @@ class Queue:
         self._mark(wanted, markers)
         return wanted
 
-    def mend(self) -> None:
-        """Mark jobs whose request is there but whose marker is not: the submitter was killed in between."""
+    def add_missing_markers(self) -> None:
+        """Add missing markers: those of jobs whose submitter was killed after writing the request."""
         known = {entry.id for entry in self.all_entries()}
         for job in self._store.folders(layout.JOB_DOCUMENTS):
             if job not in known:
                 try:
                     self.mark(self.read(job))
                 except (ConfigError, StorageError):
-                    continue  # the request is not whole, or no job of ours
+                    continue  # the request is incomplete, or the folder is not a job
 
     def _markers(self, prefix: str) -> Iterator[Entry]:
         for key in self._store.keys(prefix):
@@ -292,21 +293,21 @@ class Queue:
         for old, ended in older:
             self._store.delete(_marker_key(old, ended=ended))
 
-    def _tell(self, entry: Entry) -> None:
+    def _notify(self, entry: Entry) -> None:
         self._store.put(f"{layout.JOB_NEWS}{_marker_name(entry)}", b"")
 
 
 def _entry(job: Job, serial: int) -> Entry:
-    """The marker that a job ought to have."""
+    """Return the marker that fits a job."""
     return Entry(job.id, serial, job.state, job.priority, job.title, job.request.request.hold)
 
 
 def _entry_of(key: str) -> Entry | None:
-    """The job that a marker or a piece of news tells of; None for another object."""
-    found = _MARKER.fullmatch(key.rpartition("/")[2])
-    if found is None or found[3] not in _STATES:
+    """Parse the key of a marker or of news; None for another object."""
+    match = _MARKER.fullmatch(key.rpartition("/")[2])
+    if match is None or match[3] not in _STATES:
         return None
-    return Entry(found[1], int(found[2]), State(found[3]), int(found[4]), found[5], bool(found[6]))
+    return Entry(match[1], int(match[2]), State(match[3]), int(match[4]), match[5], bool(match[6]))
 
 
 def _marker_name(entry: Entry) -> str:
@@ -320,7 +321,7 @@ def _marker_key(entry: Entry, *, ended: bool) -> str:
 
 
 def whoami() -> str:
-    """The user and the machine, for records."""
+    """Return user and machine, for records."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

@@ -1,7 +1,7 @@
-"""One cluster for several jobs: each job's thread runs its tasks as if the cluster were its own.
+"""Sharing one cluster among jobs: each job's thread runs its tasks as if the cluster were its own.
 
-Events reach a job in its own thread, so that what a job does with them, such as publishing its first release, holds up
-no other job.
+A job handles events in its own thread, so that slow work, such as publishing its early release, doesn't delay other
+jobs.
 """
 
 import math
@@ -19,11 +19,11 @@ from headend.core.errors import Cancelled, EncodingError, HeadendError
 from headend.core.settings import ClusterSettings
 
 WAKE_S = 0.5
-"""How often a job's thread looks whether it was cancelled."""
+"""How often a job's thread checks whether it was cancelled."""
 
 
-class _Line:
-    """What a job's thread waits for."""
+class _Inbox:
+    """The queue of events for a job's thread, and how its tasks ended."""
 
     def __init__(self) -> None:
         self.events: SimpleQueue[Event] = SimpleQueue()
@@ -34,12 +34,12 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """The cluster as it was a moment ago.
+    """A recent snapshot of the cluster.
 
     Attributes:
-        workers: Those that get tasks.
-        runs: What runs on them.
-        tasks: How many tasks of all jobs are in which state.
+        workers: Workers that accept tasks.
+        runs: Tasks that are running on them.
+        tasks: Number of tasks of all jobs, by state.
     """
 
     workers: tuple[Worker, ...] = ()
@@ -48,20 +48,20 @@ class ClusterState:
 
 
 class SharedCluster:
-    """A cluster that jobs share; a context manager.
+    """A cluster that is shared by jobs; a context manager.
 
     Args:
-        settings: Which cluster.
-        tool: FFmpeg's version line, which workers of a running cluster must have.
-        on_notice: Gets a line about the cluster, in the cluster's thread.
+        settings: The cluster.
+        tool: FFmpeg's version line, which workers of a running cluster must match.
+        on_notice: Called with lines about the cluster, in the cluster's thread.
     """
 
     def __init__(self, settings: ClusterSettings, tool: str | None, on_notice: Callable[[str], None]) -> None:
-        # A dispatcher without workers waits for some: a cluster may grow, or come back after an upgrade.
+        # A dispatcher waits for workers without limit: a cluster may grow, or restart after an upgrade.
         self._settings = replace(settings, wait_for_workers_s=math.inf)
         self._tool = tool
         self._on_notice = on_notice
-        self._lines: dict[str, _Line] = {}
+        self._inboxes: dict[str, _Inbox] = {}
         self._priorities: dict[str, int] = {}
         self._stop = threading.Event()
         self._lost: HeadendError | None = None
@@ -72,7 +72,7 @@ class SharedCluster:
 
     def __enter__(self) -> Self:
         self._runner = self._stack.enter_context(
-            cluster.shared_runner(self._settings, self._tool, self._told, self._ended)
+            cluster.shared_runner(self._settings, self._tool, self._on_event, self._on_ended)
         )
         self._thread = threading.Thread(target=self._work, name="cluster", daemon=True)
         self._thread.start()
@@ -88,24 +88,24 @@ class SharedCluster:
 
     @property
     def lost(self) -> HeadendError | None:
-        """Why the cluster can't be used any more; None while it can."""
+        """Why the cluster can't be used any more; None while it works."""
         return self._lost
 
     @property
     def state(self) -> ClusterState:
-        """The cluster as it was about a second ago."""
+        """A snapshot of the cluster, about a second old."""
         return self._state
 
     def workers(self) -> tuple[Worker, ...]:
-        """The workers to plan for: those that get tasks now, or what the cluster is expected to have."""
+        """Return the workers to plan for: those that accept tasks, or the expected ones if there are none."""
         if self._settings.scheduler is None:
             return cluster.workers_of(self._settings)
         return (self._runner.workers if self._runner is not None else ()) or cluster.EXPECTED
 
     def runner_of(self, job: str, priority: int) -> Callable[..., None]:
-        """What runs the tasks of a job, in place of `encoder.cluster.run_tasks`.
+        """Return a replacement for `encoder.cluster.run_tasks` that runs a job's tasks here.
 
-        Its argument ``tool`` is passed over: workers were asked for it when the cluster was opened.
+        It ignores ``tool``: the workers were checked when the cluster was opened.
         """
         self._priorities[job] = priority
 
@@ -124,27 +124,27 @@ class SharedCluster:
         return run
 
     def prioritise(self, job: str, priority: int) -> None:
-        """Change a job's priority; what runs goes on."""
+        """Change a job's priority; running tasks continue."""
         self._priorities[job] = priority
-        if job in self._lines and self._runner is not None:
+        if job in self._inboxes and self._runner is not None:
             self._runner.prioritise(job, priority)
 
     def cancel(self, job: str) -> None:
         """Stop a job's tasks; its thread raises `Cancelled`."""
-        if (line := self._lines.get(job)) is not None:
-            line.cancelled = True
+        if (inbox := self._inboxes.get(job)) is not None:
+            inbox.cancelled = True
 
     def _run(self, job: Job, on_event: Callable[[Event], None]) -> None:
         assert self._runner is not None
-        line = self._lines[job.id] = _Line()
+        inbox = self._inboxes[job.id] = _Inbox()
         self._runner.add(job)
         try:
             while True:
-                ended = line.ended.is_set()  # before the queue is read: nothing comes behind it
-                self._drain(line, on_event)
+                ended = inbox.ended.is_set()  # checked before the queue is read: no event follows the end
+                self._drain(inbox, on_event)
                 if ended:
                     break
-                if line.cancelled:
+                if inbox.cancelled:
                     raise Cancelled("the job was cancelled")
                 if self._lost is not None:
                     raise self._lost
@@ -154,34 +154,34 @@ class SharedCluster:
             self._runner.cancel(job.id)
             raise
         finally:
-            del self._lines[job.id]
-        if line.error is not None:
-            raise line.error
+            del self._inboxes[job.id]
+        if inbox.error is not None:
+            raise inbox.error
 
-    def _drain(self, line: _Line, on_event: Callable[[Event], None]) -> None:
+    def _drain(self, inbox: _Inbox, on_event: Callable[[Event], None]) -> None:
         try:
-            event = line.events.get(timeout=0 if line.ended.is_set() else WAKE_S)
+            event = inbox.events.get(timeout=0 if inbox.ended.is_set() else WAKE_S)
             while True:
                 on_event(event)
-                event = line.events.get_nowait()
+                event = inbox.events.get_nowait()
         except Empty:
             return
 
-    def _told(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         if isinstance(event, Tick) and self._runner is not None:
             self._state = ClusterState(self._runner.workers, self._runner.runs, self._runner.counts)
         job = getattr(event, "job", "")
         if isinstance(event, Notice) and not job:
             self._on_notice(event.text)
             return
-        for name, line in list(self._lines.items()):
+        for name, inbox in list(self._inboxes.items()):
             if job in ("", name):
-                line.events.put(event)
+                inbox.events.put(event)
 
-    def _ended(self, job: str, error: HeadendError | None) -> None:
-        if (line := self._lines.get(job)) is not None:
-            line.error = error
-            line.ended.set()
+    def _on_ended(self, job: str, error: HeadendError | None) -> None:
+        if (inbox := self._inboxes.get(job)) is not None:
+            inbox.error = error
+            inbox.ended.set()
 
     def _work(self) -> None:
         assert self._runner is not None
@@ -190,4 +190,4 @@ class SharedCluster:
         except HeadendError as error:
             self._lost = error
         except Exception as error:
-            self._lost = EncodingError(f"the cluster's thread met an unexpected {type(error).__name__}: {error}")
+            self._lost = EncodingError(f"the cluster's thread failed with {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Sending one event to one address, within a deadline."""
+"""Sending an event to a webhook, within a deadline."""
 
 import http.client
 import socket
@@ -13,18 +13,18 @@ import urllib3
 from headend.core.errors import ConfigError
 
 ANSWER_S = 10.0
-"""How long a receiver may take in all, from the connection to the status of its answer."""
+"""Time limit from connecting to the status of the response."""
 UNWANTED = frozenset({400, 401, 403, 404, 405, 410, 413, 415, 422})
-"""Statuses of a receiver that does not want the event: sending it again changes nothing."""
+"""Statuses that are not worth a retry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an event was not taken.
+    """Why an event was not accepted.
 
     Attributes:
-        error: What happened.
-        is_final: Whether another attempt is of no use.
+        error: The reason.
+        is_final: Whether a retry is useless.
     """
 
     error: str
@@ -32,7 +32,7 @@ class Refusal:
 
 
 def check_url(url: str) -> str:
-    """Return ``url`` if events can be sent there; raises `ConfigError` if not."""
+    """Return ``url`` if events can be sent to it; raise `ConfigError` if not."""
     try:
         parsed = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:
@@ -43,13 +43,13 @@ def check_url(url: str) -> str:
 
 
 def post(url: str, headers: Mapping[str, str], body: bytes) -> Refusal | None:
-    """Send an event once; returns why it was not taken, or None.
+    """Send an event once; return why it was not accepted, or None.
 
-    Redirects are not followed, and of the answer only the status is read: its body may be endless.
+    Redirects are not followed. Only the status of the response is read, since its body may be endless.
 
     Args:
-        url: An address that `check_url` accepts.
-        headers: Of the request.
+        url: A URL that `check_url` accepts.
+        headers: Request headers.
         body: The event.
     """
     parsed = urllib3.util.parse_url(url)
@@ -60,7 +60,7 @@ def post(url: str, headers: Mapping[str, str], body: bytes) -> Refusal | None:
         with ExitStack() as held:
             held.callback(connection.close)
             plain = held.enter_context(socket.create_connection((host, connection.port), ANSWER_S))
-            # The timeout is for each read, and a receiver may send byte by byte: the deadline is for all of it.
+            # The socket's timeout restarts with each read; a timer limits the whole exchange.
             deadline = threading.Timer(ANSWER_S, _end, (held.enter_context(plain.dup()),))
             deadline.daemon = True
             deadline.start()
@@ -75,5 +75,5 @@ def post(url: str, headers: Mapping[str, str], body: bytes) -> Refusal | None:
 
 
 def _end(connected: socket.socket) -> None:
-    with suppress(OSError):  # it has ended
+    with suppress(OSError):  # already closed
         connected.shutdown(socket.SHUT_RDWR)

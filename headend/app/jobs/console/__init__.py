@@ -1,5 +1,5 @@
 """The dispatcher over HTTP: a JSON API, server-sent events, metrics, and a page for operators.
 
-Comes in: requests, and a `headend.app.jobs.console.view.View` of the dispatcher. Goes out: documents as
-`openapi.document` describes them. It serves loopback only, unless tokens say who may read and who may operate.
+It reads the queue and a `headend.app.jobs.console.view.View` of the dispatcher, and answers with the documents that
+`openapi.document` describes. It serves loopback only, unless there are tokens with rights to read and to operate.
 """

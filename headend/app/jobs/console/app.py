@@ -1,4 +1,4 @@
-"""The routes of the console, and the thread that serves them beside the dispatcher."""
+"""The console's routes, and the thread that serves them."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ STATIC = Path(__file__).with_name("static")
 PUSH_S = 2.0
 """How often changes are pushed to pages."""
 LIST_SHARE = 20.0
-"""Ratio of the pause between two reads of the queue to the time that a read takes, at least."""
+"""Minimum ratio of the pause between reads of the queue to the duration of a read."""
 BODY_BYTES = 4096
 DEFAULT_LIMIT = 500
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
@@ -46,7 +46,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class CommandBody(msgspec.Struct, forbid_unknown_fields=True):
-    """What a command's body holds."""
+    """The body of a command."""
 
     verb: Verb
     priority: int | None = None
@@ -58,10 +58,10 @@ class Console:
     Args:
         queue: The jobs.
         view: The dispatcher.
-        prices: Turn accounts into money.
-        tokens: Who may do what.
-        store: The store's address, for people.
-        metrics: The dispatcher's figures for Prometheus.
+        prices: Prices that usage is charged at.
+        tokens: Tokens and their rights.
+        store: The store's address, for display.
+        metrics: The dispatcher's metrics for Prometheus.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Console:
         self._reading = asyncio.Lock()
 
     def app(self) -> web.Application:
-        """All routes."""
+        """Make the application with all routes."""
         app = web.Application(middlewares=[self._guard], client_max_size=BODY_BYTES)
         app.router.add_get("/", _page(STATIC / "index.html"))
         for path in (THEME, *sorted(STATIC.iterdir())):
@@ -105,33 +105,33 @@ class Console:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not self._tokens.secrets and not _loopback_name(request.host):
-            # A page of another site may have this machine's address under a name of its own.
-            return _error(403, f"{request.host!r} is not this machine: open the console as http://127.0.0.1")
+            # DNS rebinding: a page of another site may reach this address by its own host name.
+            return _error(403, f"{request.host!r} is not a loopback name: open the console as http://127.0.0.1")
         if request.path.startswith("/api/") or request.path == "/metrics":
             right = self._tokens.right_of(request.headers.get("Authorization"))
             if right is Right.NONE:
-                refused = _error(401, "give a token: Authorization: Bearer TOKEN")
-                refused.headers["WWW-Authenticate"] = 'Bearer realm="headend"'
-                return refused
+                unauthorized = _error(401, "send a token: Authorization: Bearer TOKEN")
+                unauthorized.headers["WWW-Authenticate"] = 'Bearer realm="headend"'
+                return unauthorized
             request[RIGHT] = right
         try:
-            answer = await handler(request)
+            response = await handler(request)
         except web.HTTPNotFound:
             return _error(404, f"there is nothing at {request.path}")
         except StorageError as error:
             return _error(503, error.message)
-        if not answer.prepared:
-            answer.headers.setdefault("Cache-Control", "no-store")
-            answer.headers["X-Content-Type-Options"] = "nosniff"
-        return answer
+        if not response.prepared:
+            response.headers.setdefault("Cache-Control", "no-store")
+            response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
 
-    # --- what there is ---
+    # --- resources ---
 
     async def _overview(self, request: web.Request) -> web.Response:
         return _json(await self.overview(request[RIGHT]))
 
     async def overview(self, right: Right) -> dict[str, Any]:
-        """The dispatcher as a document."""
+        """Return the dispatcher's state as a document."""
         entries = await self.entries()
         counts = Counter(entry.state.value for entry in entries)
         return {
@@ -143,20 +143,20 @@ class Console:
             "jobs": {state.value: counts[state.value] for state in State},
             "workers": [asdict(worker) for worker in self._view.workers()],
             "running": [
-                {"job": one.job, "progress": progress_plain(one.progress) if one.progress else None}
-                for one in self._view.running()
+                {"job": running.job, "progress": progress_plain(running.progress) if running.progress else None}
+                for running in self._view.running()
             ],
             "runs": [asdict(run) for run in self._view.runs()],
         }
 
     async def entries(self, *, fresh: bool = False) -> tuple[Entry, ...]:
-        """All jobs; read again when the last look is some seconds old."""
+        """List all jobs, from a cache of a few seconds unless ``fresh``."""
         async with self._reading:
             began_s = time.monotonic()
             if fresh or began_s >= self._due_s:
                 self._entries = await asyncio.to_thread(self._queue.all_entries)
                 now_s = time.monotonic()
-                # A long queue takes its time to list: a page that is open must not take a core for it.
+                # Listing a long queue is slow: an open page must not keep a core busy.
                 self._due_s = now_s + max(PUSH_S, LIST_SHARE * (now_s - began_s))
         return self._entries
 
@@ -176,7 +176,7 @@ class Console:
             return _error(404, error.message)
 
     async def _quality(self, request: web.Request) -> web.Response:
-        """The page of the report on a job's release."""
+        """The quality report on a job's release."""
         try:
             job = await asyncio.to_thread(self._queue.read, request.match_info["job"])
             page = await asyncio.to_thread(self._queue.quality_page, job)
@@ -189,7 +189,7 @@ class Console:
 
     async def _command(self, request: web.Request) -> web.Response:
         if request[RIGHT] is not Right.OPERATE:
-            return _error(403, "this token may look, not operate")
+            return _error(403, "this token has the right to read only")
         if request.content_type != "application/json":
             return _error(415, "send application/json")
         try:
@@ -197,7 +197,7 @@ class Console:
         except (msgspec.DecodeError, web.HTTPRequestEntityTooLarge, UnicodeDecodeError) as error:
             return _error(400, f"the body is not a command: {error}")
         if (body.verb is Verb.PRIORITISE) != (body.priority is not None):
-            return _error(400, "a priority goes with 'prioritise', and with nothing else")
+            return _error(400, "send a priority with 'prioritise', and only with it")
         if body.priority is not None and not 0 <= body.priority <= 100:
             return _error(400, f"priority {body.priority} is not 0 to 100")
         name = request.match_info["job"]
@@ -213,14 +213,14 @@ class Console:
         return _json(await asyncio.to_thread(full_plain, self._queue, job, self._prices))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        answer = web.StreamResponse(
+        response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
-        await answer.prepare(request)
+        await response.prepare(request)
         with contextlib.suppress(ConnectionResetError):
             async for name, document in self._changes(request[RIGHT]):
-                await answer.write(f"event: {name}\ndata: {json.dumps(document)}\n\n".encode())
-        return answer
+                await response.write(f"event: {name}\ndata: {json.dumps(document)}\n\n".encode())
+        return response
 
     async def _changes(self, right: Right) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         known: dict[str, Entry] = {}
@@ -245,12 +245,12 @@ class Console:
 
 
 class Server:
-    """Serves a console in a thread of its own; a context manager.
+    """Serves a console in its own thread; a context manager.
 
     Args:
-        make: Makes the console, in that thread.
-        host: Address to listen at.
-        port: Port; 0 takes a free one.
+        make: Makes the console; called in that thread.
+        host: Address to listen on.
+        port: Port; 0 for a free one.
     """
 
     def __init__(self, make: Callable[[], Console], host: str, port: int) -> None:
@@ -268,7 +268,7 @@ class Server:
         except OSError as error:
             self.__exit__(None, None, None)
             raise ConfigError(
-                f"the console can't listen at {self._host}:{self._port}: {error.strerror}; choose another --http"
+                f"the console can't listen on {self._host}:{self._port}: {error.strerror}; choose another --http"
             ) from error
         return self
 
@@ -283,7 +283,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The console's address."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}/"
 
@@ -296,17 +296,17 @@ class Server:
 
 
 def address_of(text: str, tokens: Tokens) -> tuple[str, int]:
-    """Read ``[HOST]:PORT``; without tokens the host has to be loopback.
+    """Parse ``[HOST]:PORT``; without tokens the host must be loopback.
 
     Raises:
-        ConfigError: It is something else, or open to others without tokens.
+        ConfigError: The text is malformed, or the address is open to other machines without tokens.
     """
     host, colon, port = text.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not colon or not (port.isascii() and port.isdigit() and int(port[:6]) < 65536):
         raise ConfigError(f"{text[:80]!r} is not HOST:PORT or :PORT, such as :8090")
     if not tokens.secrets and not is_loopback(host):
-        raise ConfigError(f"{host} can be reached by others: give --http-tokens FILE, or listen at 127.0.0.1")
+        raise ConfigError(f"other machines can reach {host}: give --http-tokens FILE, or listen on 127.0.0.1")
     return host, int(port)
 
 
@@ -317,12 +317,13 @@ def _loopback_name(host: str) -> bool:
 
 def _page(path: Path) -> Handler:
     body = path.read_bytes()
-    kind = TYPES[path.suffix]
+    content_type = TYPES[path.suffix]
+    headers = {"Content-Security-Policy": POLICY}
 
-    async def answer(_request: web.Request) -> web.StreamResponse:
-        return web.Response(body=body, content_type=kind, charset="utf-8", headers={"Content-Security-Policy": POLICY})
+    async def respond(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)
 
-    return answer
+    return respond
 
 
 async def _healthy(_request: web.Request) -> web.StreamResponse:

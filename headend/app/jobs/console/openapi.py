@@ -1,4 +1,4 @@
-"""The OpenAPI document of the API."""
+"""The OpenAPI document of the console's API."""
 
 from typing import Any
 
@@ -129,11 +129,11 @@ def _answer(description: str, schema: str) -> dict[str, Any]:
 
 def _errors(*statuses: int) -> dict[str, Any]:
     meaning = {
-        400: "The request is wrong.",
-        401: "No token, or one that is not known.",
-        403: "The token may not operate.",
+        400: "The request is malformed.",
+        401: "The token is missing or unknown.",
+        403: "The token has no right to operate.",
         404: "There is no such job.",
-        409: "The command makes no sense in the job's state.",
+        409: "The command is invalid in the job's state.",
         415: "The body is not application/json.",
         503: "The store can't be reached.",
     }
@@ -144,7 +144,7 @@ _ID = {"name": "job", "in": "path", "required": True, "schema": _TEXT}
 
 
 def document() -> dict[str, Any]:
-    """The OpenAPI 3.1 document."""
+    """Return the OpenAPI 3.1 document."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "headend dispatcher", "version": __version__},
@@ -156,8 +156,8 @@ def document() -> dict[str, Any]:
         "paths": {
             "/api/v1/overview": {
                 "get": {
-                    "summary": "The dispatcher, its workers, what they run, and how many jobs are in which state.",
-                    "responses": {"200": _answer("How it stands.", "Overview"), **_errors()},
+                    "summary": "The dispatcher, its workers, their runs, and the number of jobs in each state.",
+                    "responses": {"200": _answer("The overview.", "Overview"), **_errors()},
                 }
             },
             "/api/v1/jobs": {
@@ -179,7 +179,7 @@ def document() -> dict[str, Any]:
             },
             "/api/v1/jobs/{job}/quality": {
                 "get": {
-                    "summary": "The report on the quality of a job's release, as a page.",
+                    "summary": "The quality report on a job's release, as an HTML page.",
                     "parameters": [_ID],
                     "responses": {
                         "200": {"description": "The page.", "content": {"text/html": {"schema": _TEXT}}},
@@ -189,18 +189,21 @@ def document() -> dict[str, Any]:
             },
             "/api/v1/jobs/{job}/commands": {
                 "post": {
-                    "summary": "Ask something of a job; needs the right to operate.",
+                    "summary": "Give a job a command; requires the right to operate.",
                     "parameters": [_ID],
                     "requestBody": {
                         "required": True,
                         "content": {"application/json": {"schema": _ref("Command")}},
                     },
-                    "responses": {"200": _answer("The job after it.", "Job"), **_errors(400, 403, 404, 409, 415)},
+                    "responses": {
+                        "200": _answer("The job after the command.", "Job"),
+                        **_errors(400, 403, 404, 409, 415),
+                    },
                 }
             },
             "/api/v1/events": {
                 "get": {
-                    "summary": "Server-sent events: 'overview' with an Overview, 'jobs' with Entries that changed, and "
+                    "summary": "Server-sent events: 'overview' with an Overview, 'jobs' with the changed Entries, and "
                     "'trouble' with an Error while the store can't be read.",
                     "responses": {
                         "200": {"description": "A stream.", "content": {"text/event-stream": {"schema": _TEXT}}},

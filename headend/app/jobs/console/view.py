@@ -1,4 +1,4 @@
-"""What the console sees of a dispatcher."""
+"""The console's view of a dispatcher."""
 
 import time
 from collections import deque
@@ -10,22 +10,22 @@ from typing import Protocol
 from headend.app.jobs.model import Progress
 
 KEPT = 2000
-"""Runs that have ended, and are still drawn."""
+"""Number of ended runs that are still shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A task on a worker, now or lately.
+    """A run of a task on a worker, current or recent.
 
     Attributes:
-        run: Unique in a dispatcher.
-        job: Whose task it is.
-        title: The title that the job makes.
-        task: The task, for people.
-        attempt: From 1.
-        worker: Where it runs.
-        began_s: Seconds since 1970.
-        ended_s: Likewise; None while it runs.
+        run: Number, unique within a dispatcher.
+        job: The job's id.
+        title: The job's title.
+        task: Label of the task, for people.
+        attempt: Number of the attempt, from 1.
+        worker: The worker's address.
+        began_s: Unix time in seconds.
+        ended_s: Unix time in seconds; None while it runs.
         failed: Whether the attempt failed.
     """
 
@@ -46,10 +46,10 @@ class WorkerRecord:
 
     Attributes:
         worker: Its address.
-        threads: Tasks that it can run at once.
-        busy: Tasks that it runs.
-        memory_bytes: What tasks may take together; None for no limit.
-        used_bytes: What the running ones were given.
+        threads: Number of tasks that it can run at once.
+        busy: Number of tasks that it runs.
+        memory_bytes: Memory for its tasks; None for no limit.
+        used_bytes: Memory reserved by running tasks.
     """
 
     worker: str
@@ -61,11 +61,11 @@ class WorkerRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunningJob:
-    """How far a job is that runs here.
+    """A running job.
 
     Attributes:
-        job: Its id.
-        progress: As it was a few seconds ago; None until it is planned.
+        job: The job's id.
+        progress: Its progress a few seconds ago; None until it is planned.
     """
 
     job: str
@@ -73,28 +73,28 @@ class RunningJob:
 
 
 class View(Protocol):
-    """A dispatcher, as its console sees it; called from the console's thread."""
+    """The console's interface to a dispatcher; called from the console's thread."""
 
     @property
     def fence(self) -> int:
-        """The number of the lease; 0 while standing by."""
+        """Fencing number of the lease; 0 while standing by."""
 
     @property
     def who(self) -> str:
         """User and machine."""
 
     def workers(self) -> tuple[WorkerRecord, ...]:
-        """The workers there are."""
+        """Return the cluster's workers."""
 
     def running(self) -> tuple[RunningJob, ...]:
-        """The jobs that run here."""
+        """Return the jobs that this dispatcher runs."""
 
     def runs(self) -> tuple[RunRecord, ...]:
-        """What runs, and what has ended lately, in order of their beginning."""
+        """Return running and recently ended runs, in order of their beginning."""
 
 
 class Timeline:
-    """Remembers which runs there were; told again and again which there are."""
+    """Records when runs begin and end, from repeated snapshots of what is running."""
 
     def __init__(self, now_s: Callable[[], float] = time.time) -> None:
         self._now_s = now_s
@@ -104,24 +104,24 @@ class Timeline:
         self._lock = Lock()
 
     def failed(self, job: str, task: str, attempt: int) -> None:
-        """An attempt has failed; the run that made it is drawn so."""
+        """Mark the run of an attempt as failed."""
         with self._lock:
             self._failed.add((job, task, attempt))
 
-    def see(self, runs: Iterable[RunRecord]) -> None:
-        """Take in which runs there are now; the beginning of those that are known already is kept."""
+    def update(self, runs: Iterable[RunRecord]) -> None:
+        """Process a snapshot of the running runs; a known run keeps its beginning."""
         now_s = self._now_s()
         with self._lock:
-            here = {run.run: run for run in runs}
-            for number in [number for number in self._running if number not in here]:
-                gone = self._running.pop(number)
-                key = (gone.job, gone.task, gone.attempt)
-                self._ended.append(replace(gone, ended_s=now_s, failed=key in self._failed))
+            current = {run.run: run for run in runs}
+            for number in [number for number in self._running if number not in current]:
+                ended = self._running.pop(number)
+                key = (ended.job, ended.task, ended.attempt)
+                self._ended.append(replace(ended, ended_s=now_s, failed=key in self._failed))
                 self._failed.discard(key)
-            for number, run in here.items():
+            for number, run in current.items():
                 self._running.setdefault(number, run)
 
     def runs(self) -> tuple[RunRecord, ...]:
-        """All runs that are remembered, in order of their beginning."""
+        """Return the recorded runs, in order of their beginning."""
         with self._lock:
             return tuple(sorted((*self._ended, *self._running.values()), key=lambda run: (run.began_s, run.run)))

@@ -32,21 +32,21 @@ def test_the_most_urgent_goes_first_then_the_oldest_and_what_was_left_behind_bef
 def test_held_jobs_wait_until_they_are_released() -> None:
     held = make_entry(1, state=State.HELD)
     backlog = backlog_of(held)
-    assert (order(backlog), backlog.waits, backlog.oldest) == ([], False, None)
-    backlog.see(replace(held, state=State.QUEUED, serial=2))
-    assert (backlog.waits, backlog.oldest, order(backlog)) == (True, held.id, ["film-1"])
+    assert (order(backlog), backlog.has_waiting, backlog.oldest) == ([], False, None)
+    backlog.update(replace(held, state=State.QUEUED, serial=2))
+    assert (backlog.has_waiting, backlog.oldest, order(backlog)) == (True, held.id, ["film-1"])
 
 
 def test_a_new_priority_counts_and_an_older_piece_of_news_does_not() -> None:
     backlog = backlog_of(make_entry(1), make_entry(2))
-    backlog.see(make_entry(2, priority=90, serial=3))
-    backlog.see(make_entry(2, priority=10, serial=2))
+    backlog.update(make_entry(2, priority=90, serial=3))
+    backlog.update(make_entry(2, priority=10, serial=2))
     assert order(backlog) == ["film-2", "film-1"]
 
 
 def test_what_was_cancelled_is_not_started() -> None:
     backlog = backlog_of(make_entry(1), make_entry(2))
-    backlog.see(make_entry(1, state=State.CANCELLED, serial=2))
+    backlog.update(make_entry(1, state=State.CANCELLED, serial=2))
     assert (order(backlog), dict(backlog.states)[State.QUEUED]) == (["film-2"], 1)
 
 
@@ -69,7 +69,7 @@ def test_hearing_of_the_same_again_costs_nothing() -> None:
     running = make_entry(1, state=State.RUNNING)
     backlog = backlog_of(running)
     for _ in range(100):
-        backlog.see(running)
+        backlog.update(running)
     assert len(backlog._urgent) == 1
 
 
@@ -89,5 +89,5 @@ def test_a_look_at_ten_thousand_jobs_costs_a_few_steps() -> None:
     compared = 0
     entry = backlog.take_next({}, 8)
     assert entry is not None and entry.priority == 100
-    backlog.see(make_entry(10_001, priority=Priority(50)))
+    backlog.update(make_entry(10_001, priority=Priority(50)))
     assert compared < 100

@@ -50,9 +50,9 @@ def test_a_file_that_grows_is_left_until_it_has_stopped(desk: Desk, clock: Clock
     for size in range(1, 5):
         ingest.put("a film.mov", b"x" * size)
         clock.now_s += 50
-        assert watcher.look() == ()
+        assert watcher.scan() == ()
     clock.now_s += 60
-    [taken] = watcher.look()
+    [taken] = watcher.scan()
     assert list(desk.jobs.values()) == [("--title=a-film", "--", "s3://ingest/a film.mov")]
     assert taken.job in desk.jobs
 
@@ -62,17 +62,17 @@ def test_a_mark_ends_the_waiting(desk: Desk, clock: Clock) -> None:
     watcher = make_watcher(ingest, MemoryStore(), desk, clock)
     ingest.put("one.mov", b"x")
     ingest.put("one.mov.done", b"")
-    assert len(watcher.look()) == 1
+    assert len(watcher.scan()) == 1
 
 
 def test_a_restart_and_a_second_watcher_take_nothing_twice(desk: Desk, clock: Clock) -> None:
     ingest, store = MemoryStore(), MemoryStore()
     ingest.put("one.mov", b"x")
     ingest.put("one.mov.done", b"")
-    assert len(make_watcher(ingest, store, desk, clock).look()) == 1
-    assert make_watcher(ingest, store, desk, clock).look() == ()
+    assert len(make_watcher(ingest, store, desk, clock).scan()) == 1
+    assert make_watcher(ingest, store, desk, clock).scan() == ()
     # Killed after the job was queued, before the record was made: the same id comes again.
-    make_watcher(ingest, MemoryStore(), desk, clock).look()
+    make_watcher(ingest, MemoryStore(), desk, clock).scan()
     assert len(desk.jobs) == 1
 
 
@@ -82,7 +82,7 @@ def test_a_new_delivery_under_the_same_name_is_a_new_job(desk: Desk, clock: Cloc
     ingest.put("one.mov.done", b"")
     for content in (b"x", b"yy"):
         ingest.put("one.mov", content)
-        assert len(watcher.look()) == 1
+        assert len(watcher.scan()) == 1
     assert len(desk.jobs) == 2
 
 
@@ -91,7 +91,7 @@ def test_a_sidecar_says_what_the_options_of_submit_say(desk: Desk, clock: Clock)
     ingest.put("in/one.mov", b"x")
     ingest.put("in/one.mov.done", b"")
     ingest.put("in/one.toml", b'title = "film"\naudio = ["1:en", "2:fr"]\nsubtitles = ["one.de.srt:de"]\n')
-    make_watcher(ingest, MemoryStore(), desk, clock).look()
+    make_watcher(ingest, MemoryStore(), desk, clock).scan()
     [words] = desk.jobs.values()
     assert words == (
         "--title=film",
@@ -119,14 +119,14 @@ def test_what_is_refused_is_reported_once_and_left_alone(sidecar: bytes, why: st
     ingest.put("one.mov.done", b"")
     ingest.put("one.toml", sidecar)
     watcher = make_watcher(ingest, MemoryStore(), desk, clock)
-    [taken] = watcher.look()
+    [taken] = watcher.scan()
     assert why in taken.why and not taken.job
-    assert watcher.look() == ()
+    assert watcher.scan() == ()
 
     ingest.put("one.toml", b'title = "one"')
-    assert [again.job for again in watcher.look()] == list(desk.jobs)
+    assert [again.job for again in watcher.scan()] == list(desk.jobs)
     ingest.put("one.toml", b'title = "two"')
-    assert watcher.look() == (), "a file is taken once"
+    assert watcher.scan() == (), "a file is taken once"
 
 
 def test_other_files_are_no_masters(desk: Desk, clock: Clock) -> None:
@@ -134,7 +134,7 @@ def test_other_files_are_no_masters(desk: Desk, clock: Clock) -> None:
     for key in ("notes.txt", "one.srt", "one.toml"):
         ingest.put(key, b"x")
         ingest.put(f"{key}.done", b"")
-    assert make_watcher(ingest, MemoryStore(), desk, clock).look() == ()
+    assert make_watcher(ingest, MemoryStore(), desk, clock).scan() == ()
 
 
 def test_titles_are_made_of_names() -> None:
@@ -149,12 +149,12 @@ def test_what_is_remembered_does_not_grow_with_files_that_have_gone(desk: Desk, 
     for day in range(20):
         ingest.put(f"film-{day}.mov", b"x")
         ingest.put(f"film-{day}.mov.done", b"")
-        assert len(watcher.look()) == 1
-        assert watcher.look() == ()
+        assert len(watcher.scan()) == 1
+        assert watcher.scan() == ()
         assert len(watcher.remembered) == 1
         ingest.delete(f"film-{day}.mov")
         ingest.delete(f"film-{day}.mov.done")
-    watcher.look()
+    watcher.scan()
     assert not watcher.remembered
     # A file that comes back is looked up in the store, and not taken again.
     assert len(desk.jobs) == 20

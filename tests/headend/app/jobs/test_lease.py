@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from headend.app.jobs.lease import EXPIRES_S, RENEW_S, Holding, Lease, LeaseLost
+from headend.app.jobs.lease import EXPIRES_S, RENEW_S, Lease, LeaseLost, LeaseRecord
 from headend.core import documents, layout
 from headend.core.errors import StoreUnavailable
 from headend.core.storage.memory import MemoryStore
@@ -31,7 +31,7 @@ def test_the_first_dispatcher_takes_the_lease_and_a_second_stands_by() -> None:
     first, second = make_lease(store, clock), make_lease(store, clock, "b@two")
     assert first.try_take() and first.fence == 1
     assert not second.try_take()
-    assert second.other and second.other.who == "a@one"
+    assert second.last_read and second.last_read.who == "a@one"
 
 
 def test_a_renewed_lease_is_never_taken() -> None:
@@ -74,7 +74,7 @@ def test_of_two_that_wrote_the_same_number_only_the_one_that_is_named_works() ->
 
     def sleep(seconds: float) -> None:
         clock.sleep(seconds)
-        rival = Holding(1, "rival", "b@two", "now")
+        rival = LeaseRecord(1, "rival", "b@two", "now")
         store.put(layout.lease(1), documents.write(rival))
 
     lease = Lease(store, "a@one", clock=clock, sleep=sleep)
@@ -86,7 +86,7 @@ def test_a_clock_of_another_machine_does_not_matter() -> None:
     store, clock = MemoryStore(), Clock()
     first, second = make_lease(store, clock), make_lease(store, clock)
     assert first.try_take()
-    held = documents.read(Holding, store.get(layout.lease(1)))
+    held = documents.read(LeaseRecord, store.get(layout.lease(1)))
     store.put(layout.lease(1), documents.write(replace(held, renewed_at="1999-01-01T00:00:00.000+00:00")))
     assert not second.try_take()
     clock.sleep(EXPIRES_S - 1)

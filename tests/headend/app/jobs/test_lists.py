@@ -27,7 +27,7 @@ FORMS = {
 def test_all_forms_give_the_same_command_lines(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(FORMS[name])
-    assert tuple(row.words for row in lists.read(path)) == WANTED
+    assert tuple(row.arguments for row in lists.read(path)) == WANTED
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import pytest
 from headend.app.cli import cli
 from headend.app.cli.configuring import option_names, variable
 from headend.app.jobs import hooks, webhooks
-from headend.app.jobs.delivering import Courier
+from headend.app.jobs.delivering import Sender
 from headend.app.jobs.events import SECRET_VARIABLE, secret_of
 from headend.app.jobs.model import Job, Status, Verb, fold
 from headend.app.jobs.notifying import Notifier, dead_letters
@@ -80,7 +80,7 @@ def make_job(*urls: str) -> Job:
 
 
 class Clock:
-    """Time that passes only where a courier has nothing to do."""
+    """Time that passes only where a sender has nothing to do."""
 
     now_s = 0.0
 
@@ -91,13 +91,13 @@ class Clock:
 def deliver_all(notifier: Notifier, job: Job) -> list[float]:
     """Deliver what is in the outbox; returns for how long there was nothing to do in between."""
     clock, waits = Clock(), list[float]()
-    courier = Courier(notifier, clock=clock)
-    courier.add(filter(None, (notifier.letter(job, delivery) for delivery in notifier.outbox())))
-    while (idle_s := courier.step()) is not None:
+    sender = Sender(notifier, clock=clock)
+    sender.add(filter(None, (notifier.message(job, delivery) for delivery in notifier.outbox())))
+    while (idle_s := sender.step()) is not None:
         if idle_s:
             waits.append(idle_s)
             clock.now_s += idle_s
-    assert courier.wait(0)
+    assert sender.wait(0)
     return waits
 
 
@@ -138,9 +138,9 @@ def test_a_receiver_that_fails_for_a_while_gets_the_same_event_in_the_end(receiv
 @pytest.mark.parametrize("receiver", [(410,)], indirect=True)
 def test_what_a_receiver_does_not_want_goes_to_the_dead_letters_at_once(receiver: Receiver) -> None:
     store, waits = describe(make_job(receiver.url))
-    [letter] = dead_letters(store)
-    assert waits == [] and letter.error == "status 410"
-    assert letter.url == receiver.url.partition("?")[0], "the query may be a secret"
+    [message] = dead_letters(store)
+    assert waits == [] and message.error == "status 410"
+    assert message.url == receiver.url.partition("?")[0], "the query may be a secret"
 
 
 def test_a_receiver_that_is_not_there_costs_a_dead_letter_and_no_job() -> None:
@@ -172,12 +172,12 @@ def test_what_was_announced_stays_in_the_outbox_until_it_is_delivered(receiver: 
 
     later = Notifier(store)
     assert later.outbox() == announced
-    letter = later.letter(job, announced[0])
-    assert letter is not None and later.send(letter) is None
-    later.settle(letter, None)
+    message = later.message(job, announced[0])
+    assert message is not None and later.send(message) is None
+    later.settle(message, None)
     assert (later.outbox(), len(receiver.requests)) == (announced[1:], 1)
     deliver_all(later, job)
-    assert (later.outbox(), [letter.number for letter in dead_letters(store)]) == ((), [0])
+    assert (later.outbox(), [message.number for message in dead_letters(store)]) == ((), [0])
 
 
 def test_the_hook_gets_the_event_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

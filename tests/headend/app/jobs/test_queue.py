@@ -88,7 +88,7 @@ def test_a_request_without_marker_is_found_again() -> None:
     for info in list(store.list(layout.job_markers(ended=False))):
         store.delete(info.key)
     assert queue.all_entries() == ()
-    queue.mend()
+    queue.add_missing_markers()
     assert [entry.id for entry in queue.all_entries()] == [job]
 
 
@@ -106,7 +106,7 @@ def test_news_tell_of_what_was_added_and_asked_once() -> None:
     queue.command(job, Verb.PRIORITISE, priority=70)
     entries, keys = queue.news()
     assert [(entry.id, entry.priority) for entry in entries if entry] == [(job, 50), (job, 70)]
-    queue.forget(keys)
+    queue.delete_news(keys)
     assert queue.news() == ((), ())
 
 
@@ -114,5 +114,5 @@ def test_many_jobs_make_one_piece_of_news() -> None:
     queue = Queue(MemoryStore())
     for number in range(3):
         queue.add(make_request(f"film-{number}"), priority=50, news=False)
-    queue.tell_of_many()
+    queue.notify_of_many()
     assert queue.news()[0] == (None,)

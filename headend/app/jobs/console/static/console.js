@@ -1,4 +1,4 @@
-// The console: reads the API, draws what it says, and asks for what an operator wants. No framework, no network but its own.
+// The console: reads the API, draws its data, and sends commands. It uses no framework and contacts no other host.
 
 const STATES = ["queued", "held", "running", "publishing", "done", "failed", "cancelled"];
 const ACTIONS = {
@@ -13,16 +13,16 @@ const ACTIONS = {
 const SHOWN = { all: () => true, open: (s) => !["done", "failed", "cancelled"].includes(s), failed: (s) => s === "failed", done: (s) => s === "done" };
 const WINDOW_S = 600;
 const LONGEST_LIST = 500;
-const ASKED_AT_ONCE = 40; // ended jobs whose reason and cost are asked for
+const DETAILS_AT_ONCE = 40; // ended jobs whose reason and cost are fetched
 const ATTEMPTS_SHOWN = 100;
-const HUES = [36, 200, 140, 280, 90, 240, 60, 170, 310, 220]; // far from the red of what has failed
-const SILENT_MS = 20000; // a stream that says nothing for so long is dead: the server speaks every few seconds
+const HUES = [36, 200, 140, 280, 90, 240, 60, 170, 310, 220]; // distinct from the red of failed runs
+const SILENT_MS = 20000; // a stream without events for this long is dead: the server sends one every few seconds
 const NARROW_PX = 640;
 
 const jobs = new Map();
-const progress = new Map(); // of jobs that run
-const ended = new Map(); // what is known of jobs that have ended: their reason and cost
-let asking = false;
+const progress = new Map(); // progress of running jobs
+const ended = new Map(); // reason and cost of ended jobs
+let fetching = false;
 let troubled = false; // whether the notice is about a store that can't be read
 let filter = "all";
 let right = "read";
@@ -50,7 +50,7 @@ async function call(path, options = {}) {
     sessionStorage.removeItem("token");
     $("sign-in").hidden = false;
     $("content").hidden = true;
-    throw new Error(token ? "This token is not known." : "");
+    throw new Error(token ? "This token is unknown." : "");
   }
   if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error || `Status ${answer.status}`);
   return answer;
@@ -111,24 +111,24 @@ function drawJobs() {
         make("td", { class: "actions" }, ...urgent, ...actions));
     }),
   );
-  askForEnded(rows.slice(0, 2 * ASKED_AT_ONCE));
+  fetchEnded(rows.slice(0, 2 * DETAILS_AT_ONCE));
 }
 
 const isEnded = (job) => ["done", "failed", "cancelled"].includes(job.state);
 const known = (job) => { const found = ended.get(job.job); return found && found.state === job.state ? found : null; };
 const rank = (job) => (isEnded(job) ? 2 : ["running", "publishing"].includes(job.state) ? 0 : 1);
-// What runs, then what waits, in the order in which it starts; then what has ended, the newest first.
+// Running jobs, then waiting ones in the order in which they start, then ended ones, newest first.
 const inOrder = (a, b) => rank(a) - rank(b) || (rank(a) < 2 ? b.priority - a.priority || (a.job < b.job ? -1 : 1) : a.job < b.job ? 1 : -1);
 const far = (job) => {
   const now = rank(job) === 0 && progress.get(job.job);
   if (!now) return [];
   const done = make("span");
-  done.style.width = `${now.share * 100}%`; // an attribute would be refused by the page's own policy
+  done.style.width = `${now.share * 100}%`; // the page's Content-Security-Policy forbids style attributes
   const bar = make("span", { class: "progress small" }, done);
   const left = now.left_s === null ? "" : `, ${clock(now.left_s)} left`;
   return [bar, `${Math.floor(now.share * 100)} %${left}`];
 };
-// In place, so that a button keeps its focus.
+// Updates rows in place, so that a button keeps the focus.
 function drawProgress() {
   for (const row of $("jobs").tBodies[0].rows) {
     const job = jobs.get(row.dataset.job);
@@ -138,11 +138,11 @@ function drawProgress() {
 const reason = (job) => (job.state === "failed" && known(job) ? [make("span", { class: "reason" }, known(job).why)] : []);
 const cost = (job) => (isEnded(job) && known(job) ? known(job).cost : "");
 
-async function askForEnded(rows) {
-  if (asking) return;
-  asking = true;
+async function fetchEnded(rows) {
+  if (fetching) return;
+  fetching = true;
   try {
-    const unknown = rows.filter((job) => isEnded(job) && !known(job)).slice(0, ASKED_AT_ONCE);
+    const unknown = rows.filter((job) => isEnded(job) && !known(job)).slice(0, DETAILS_AT_ONCE);
     for (const job of unknown) {
       const found = await (await call(`api/v1/jobs/${job.job}`)).json();
       const { amount, currency } = found.account.cost;
@@ -152,7 +152,7 @@ async function askForEnded(rows) {
   } catch (error) {
     tell(error.message);
   } finally {
-    asking = false;
+    fetching = false;
   }
 }
 
@@ -228,7 +228,7 @@ function drawDetails(job) {
   if (progress) $("details-bar").firstElementChild.style.width = `${progress.share * 100}%`;
   const cpu = Object.entries(job.account.cpu_s).map(([codec, s]) => `${codec} ${Math.round(s)} s`).join(", ");
   const facts = [
-    ["State", job.cancelling ? `${job.state}, is being cancelled` : job.state],
+    ["State", job.cancelling ? `${job.state}, being cancelled` : job.state],
     ["Job", job.job],
     ["Master", job.master],
     ["Submitted", `${local(job.submitted_at)} by ${job.submitted_by}`],
@@ -242,8 +242,8 @@ function drawDetails(job) {
       ["Cost", `${job.account.cost.amount.toFixed(2)} ${job.account.cost.currency} by ${job.account.cost.prices}`],
       ["Stored", bytes(job.account.stored_bytes)],
     ] : []),
-    ...(job.ahead === null ? [] : [["Before it", `${job.ahead} job${job.ahead === 1 ? "" : "s"}`]]),
-    ...(job.release ? [["Release", job.hold ? `${job.release}, held until headend publish makes it current` : job.release]] : []),
+    ...(job.ahead === null ? [] : [["Ahead", `${job.ahead} job${job.ahead === 1 ? "" : "s"}`]]),
+    ...(job.release ? [["Release", job.hold ? `${job.release}, held: publish it with headend publish` : job.release]] : []),
   ];
   $("details-facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
   if (job.release) {
@@ -314,7 +314,7 @@ async function listen() {
     const { value, done } = await reader.read();
     clearTimeout(watch);
     watch = setTimeout(() => stop.abort(), SILENT_MS);
-    if (done) throw new Error("The dispatcher has gone away; looking for it.");
+    if (done) throw new Error("The connection to the dispatcher was lost; reconnecting.");
     held += value;
     for (let end = held.indexOf("\n\n"); end >= 0; end = held.indexOf("\n\n")) {
       const fields = Object.fromEntries(held.slice(0, end).split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]));
@@ -329,7 +329,7 @@ async function run() {
     try {
       await listen();
     } catch (error) {
-      tell(error instanceof TypeError || error.name === "AbortError" ? "The dispatcher does not answer; trying again." : error.message);
+      tell(error instanceof TypeError || error.name === "AbortError" ? "The dispatcher does not respond; trying again." : error.message);
       if (!$("sign-in").hidden) return;
     }
     await new Promise((resolve) => setTimeout(resolve, 2000));

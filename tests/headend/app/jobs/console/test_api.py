@@ -172,13 +172,13 @@ def test_a_port_in_use_is_said_in_one_line(queue: Queue) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         made = Server(lambda: Console(queue, Floor(), prices.load("aws"), Tokens(), "x"), "127.0.0.1", port)
-        with pytest.raises(ConfigError, match=f"can't listen at 127.0.0.1:{port}"), made:
+        with pytest.raises(ConfigError, match=f"can't listen on 127.0.0.1:{port}"), made:
             pass
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "holds no token"), ("admin " + "x" * 24, "line 1 is neither"), ("# c\nread short", "line 2 has a token")],
+    [("", "has no tokens"), ("admin " + "x" * 24, "line 1 is neither"), ("# c\nread short", "line 2 has a token")],
 )
 def test_a_file_of_tokens_is_checked(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "tokens"
@@ -198,8 +198,8 @@ def test_the_timeline_keeps_runs_that_have_ended() -> None:
     times = iter([10.0, 20.0, 30.0])
     timeline = Timeline(lambda: next(times))
     runs = [RunRecord(n, "job", "film", f"chunk {n}", 1, "w", 10.0) for n in range(2)]
-    timeline.see(runs)
+    timeline.update(runs)
     timeline.failed("job", "chunk 1", 1)
-    timeline.see(runs[:1])
+    timeline.update(runs[:1])
     assert [(run.run, run.ended_s, run.failed) for run in timeline.runs()] == [(0, None, False), (1, 20.0, True)]
     assert documents.as_plain(timeline.runs()[0])["began_s"] == 10.0

@@ -127,7 +127,7 @@ def test_who_may_only_look_has_no_buttons_and_must_have_a_token(page: Any) -> No
     job = put(queue, "film")
     with console(queue, Floor(), Tokens(((TOKEN.encode(), Right.READ),))) as server:
         page.goto(server.url)
-        page.get_by_label("This console asks for a token.").fill(TOKEN)
+        page.get_by_label("This console requires a token.").fill(TOKEN)
         shoot(page, "sign-in")
         page.get_by_role("button", name="Open").click()
         row = page.locator(f"tr[data-job='{job}']")
