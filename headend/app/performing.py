@@ -57,8 +57,8 @@ def perform(context: TaskContext, run: cluster.TaskRun) -> Receipt | Measurement
         HeadendError: The task failed. The next attempt overwrites what this one has stored.
     """
     store = open_store(context.store, cancelled=run.cancelled, on_wait=run.on_wait)
-    if (receipt := _earlier_receipt(context, run.task, store)) is not None:
-        return receipt
+    if (earlier := _earlier_receipt(context, run.task, store)) is not None:
+        return earlier
     if run.name:
         begun = Attempt(run.task.id, run.attempt, run.worker, datetime.now(UTC).isoformat(timespec="milliseconds"), "")
         records.begin(store, context.title, run.name, begun)

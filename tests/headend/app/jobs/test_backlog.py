@@ -70,7 +70,7 @@ def test_hearing_of_the_same_again_costs_nothing() -> None:
     backlog = backlog_of(running)
     for _ in range(100):
         backlog.update(running)
-    assert len(backlog._urgent) == 1
+    assert len(backlog._startable) == 1
 
 
 def test_a_look_at_ten_thousand_jobs_costs_a_few_steps() -> None:
