@@ -1,6 +1,6 @@
-"""Quality control: a release is measured against its master, judged by rules, and reported on, before it is published.
+"""Quality control: a release is compared with its master and checked against rules before it is published.
 
-Comes in: a presentation, its master and a share of segments to measure. Goes out: a report with every finding, as data
-and as a page. `checking` chooses segments, `scoring` measures them on workers, `judging` has the rules, `flooring`
-lifts chunks while they are encoded, and `assessing` measures a release that is published already.
+Its input is a presentation, the master, and how much to measure; its output is a report, as data and as a page.
+`checking` chooses segments, `scoring` measures them on workers, `judging` has the rules, `flooring` encodes bad chunks
+again during encoding, and `assessing` measures a release that is published already.
 """

@@ -1,4 +1,4 @@
-"""Measuring a release that is there: what was not measured before, and the report."""
+"""Measuring an existing release: what has not been measured yet, and the report."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -23,14 +23,14 @@ from headend.core.storage import Store, masters, open_store
 from packager import lifecycle, publishing
 
 ENOUGH = {Checking.SAMPLED: (Checking.SAMPLED, Checking.FULL), Checking.FULL: (Checking.FULL,)}
-"""Which reports say as much as is asked for."""
+"""By requested level: the levels of existing reports that satisfy it."""
 
 
 def release_of(store: Store, title: str, release: str | None) -> str:
-    """The release that is meant: the one that was named, else the current one, else the newest.
+    """Return the named release, or else the current one, or else the newest.
 
     Raises:
-        ConfigError: The title has none.
+        ConfigError: All releases of the title are deleted.
     """
     if release is not None:
         return release
@@ -57,14 +57,14 @@ def assess(
     run: cluster.RunTasks = cluster.run_tasks,
     keys: KeySettings | None = None,
 ) -> QualityReport:
-    """Give the report on a release; what it lacks is measured first, for which the master has to be there.
+    """Return the report on a release, after measuring what it lacks; that requires the master.
 
     Args:
         settings: The store.
         title: Catalogue entry.
-        release: Its id; None for the current one, or else the newest.
-        level: How much is to be measured.
-        thresholds: What the best renditions have to reach; None for what was asked of this release before.
+        release: Id of the release; None for the current one, or else the newest.
+        level: How much to measure.
+        thresholds: Lowest quality of the best renditions; None for those of the existing report.
         where: The cluster.
         on_event: Called with every event.
         run: Runs tasks.
@@ -72,9 +72,9 @@ def assess(
 
     Raises:
         ConfigError: There is no such release, or it can't be measured.
-        MasterError: The master is not where it was, or has changed.
-        EncodingError: A task has failed for good.
-        StorageError: The store refused or lost something.
+        MasterError: The master has moved or changed.
+        EncodingError: A task failed all its attempts.
+        StorageError: The store failed, or an object is missing.
     """
     store = open_store(settings, on_wait=lambda line: on_event(cluster.Notice(line)))
     release = release_of(store, title, release)
@@ -96,7 +96,7 @@ def assess(
         masters.check_unchanged(master, settings.endpoint_url)
     except (MasterError, StorageError) as error:
         raise MasterError(
-            f"quality is measured against the master, which can't be used: {error.message}", **error.facts
+            f"the master, which quality is measured against, can't be used: {error.message}", **error.facts
         ) from None
     on_event(Step("reading the master"))
     reference, measuring = _measuring(presentation, master, references, settings)
@@ -129,14 +129,14 @@ def assess(
 def _master(presentation: Presentation) -> Master:
     if presentation.master is None:
         raise ConfigError(
-            f"release {presentation.release} of {presentation.title!r} does not say which master it was made of; "
-            "submit the master again, which encodes nothing again"
+            f"release {presentation.release} of {presentation.title!r} does not record its master; "
+            "submit the master again: nothing is encoded twice"
         )
     return presentation.master
 
 
 def _references(store: Store, presentation: Presentation) -> tuple[Reference, ...]:
-    """How a release's renditions may be compared; one that was encrypted afterwards is compared as its clear tracks."""
+    """Return the references of a release's tracks; a release encrypted later uses those of its clear tracks."""
     tracks = {track.id for track in presentation.video}
     found = measured.references(store, presentation.title)
     if known := [reference for reference in found if tracks <= set(reference.tracks)]:
@@ -144,15 +144,15 @@ def _references(store: Store, presentation: Presentation) -> tuple[Reference, ..
     if presentation.protection is not None and found:
         return found
     raise ConfigError(
-        f"the store does not say how release {presentation.release} of {presentation.title!r} was made from its "
-        "master; submit the master again, which encodes nothing again"
+        f"the store does not record how release {presentation.release} of {presentation.title!r} was made from its "
+        "master; submit the master again: nothing is encoded twice"
     )
 
 
 def _measuring(
     presentation: Presentation, master: Master, references: tuple[Reference, ...], settings: StoreSettings
 ) -> tuple[Reference, Measuring]:
-    """How the renditions are compared, by the same decisions as when they were made."""
+    """Derive how renditions are compared, from the decisions made when they were encoded."""
 
     @cache
     def probed(choice: PictureChoice) -> Probe:

@@ -1,7 +1,7 @@
-"""Quality of a title: which segments are measured and when, and the report that decides about a release.
+"""Checking the quality of a title: which segments are measured and when, and the report on the release.
 
-Segments that are spread evenly are measured as soon as all renditions of their chunk are there, behind all encode
-tasks; suspects follow when everything is encoded, since only then their sizes can be compared.
+Evenly spread segments are measured as soon as all renditions of their chunk are encoded, with lower priority than
+encoding. Suspect segments follow when everything is encoded, because only then can their sizes be compared.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,31 +51,31 @@ from headend.core.storage import Store, masters
 from headend.core.timing import Chunk
 
 PICTURES = 8
-"""Segments that a report shows."""
+"""Number of segments that a report shows as pictures."""
 LOW_SHARE = 0.05
-"""Share of measured seconds that lie below what a report calls low."""
+"""Share of measured seconds below the score that a report calls low."""
 
 
 @dataclass(slots=True)
 class Check:
-    """The measuring of a title.
+    """The quality check of a title.
 
     Attributes:
-        store: Where the title is.
+        store: The store with the title.
         title: Catalogue entry.
         measuring: How its renditions are measured.
         chunks: Its chunks.
-        settings: What was chosen of its encode.
+        settings: Its encode settings.
         tracks: Ids of its video tracks.
         level: How much is measured.
-        thresholds: What the best renditions have to reach.
+        thresholds: Lowest quality of the best renditions.
         slot_bytes: Memory for a task; None for no limit.
-        segment_count: Segments of the title.
-        predicted: What an analysis of the title has predicted for its renditions, by track.
-        hulls: By codec: the best score for each rate, as such an analysis has found it.
+        segment_count: Number of segments.
+        predicted: Quality predicted by an analysis of the title, by track.
+        hulls: By codec: the best score for each rate, from such an analysis.
         keys: Where the keys of an encrypted title come from; None for a clear one.
-        known: What was measured so far.
-        suspects: Numbers of the segments in which faults are likely, once they are known.
+        known: Measurements so far.
+        suspects: Numbers of segments where faults are likely; empty until all segments are encoded.
     """
 
     store: Store
@@ -98,7 +98,7 @@ class Check:
         self.known = Known(self.measuring.viewing, self.measuring.every)
 
     def begin(self, *, anew: bool = False) -> None:
-        """Write down how renditions are compared, and read what was measured before; nothing where that is void."""
+        """Record how renditions are compared, and load earlier measurements, unless ``anew`` discards them."""
         reference = Reference(
             self.measuring.digest, self.settings, tuple(sorted(self.tracks)), self.predicted, self.hulls
         )
@@ -109,30 +109,30 @@ class Check:
 
     @property
     def evenly(self) -> tuple[int, ...]:
-        """Numbers of the segments that are measured whatever is in them."""
+        """Numbers of the segments that are measured in any case, spread evenly."""
         if self.level is Checking.FULL:
             return tuple(range(1, self.segment_count + 1))
         return sampling.evenly(self.segment_count) if self.level is Checking.SAMPLED else ()
 
     @property
     def _toned(self) -> tuple[int, ...]:
-        """Numbers of the segments of HDR renditions that are measured."""
+        """Numbers of the segments that are measured in HDR renditions."""
         if self.level is Checking.FULL:
             return self.evenly
         few = sampling.evenly(len(self.evenly), sampling.TONED_SHARE / sampling.SHARE) if self.evenly else ()
         return (*(self.evenly[place - 1] for place in few), *self.suspects[:1])
 
     def first_tasks(self) -> tuple[MeasureTask, ...]:
-        """The tasks for the segments that are spread evenly."""
+        """Return the tasks for the evenly spread segments."""
         if self.settings.floor_vmaf is not None:
-            return ()  # workers measure some renditions before they store them: what is left is known at the end
+            return ()  # workers measure some renditions while encoding; the rest is known only at the end
         return self._tasks(self.evenly)
 
     def suspect_tasks(self, presentation: Presentation) -> tuple[MeasureTask, ...]:
-        """The tasks for everything that is left once a title is complete; chooses the suspects.
+        """Choose the suspects of a complete title; return the tasks for all that has not been measured.
 
         Args:
-            presentation: The title, with all segments.
+            presentation: The release, with all segments.
         """
         if self.settings.floor_vmaf is not None:
             for measurement in measured.measurements(self.store, self.title):
@@ -151,7 +151,7 @@ class Check:
 
     @property
     def stretch_frames(self) -> int | None:
-        """How many frames of each chosen segment are measured; None for all of them."""
+        """Number of frames measured in each chosen segment; None for all."""
         if self.level is not Checking.SAMPLED:
             return None
         return sampling.stretch_frames(self.chunks[-1].end_frame, self.segment_count, self.measuring.every)
@@ -170,7 +170,7 @@ class Check:
         )
 
     def _luma(self, presentation: Presentation) -> list[float]:
-        """Mean luma of each segment, by the thumbnails; nothing where there are none."""
+        """Return the mean luma of each segment, from the thumbnails; empty without thumbnails."""
         track = presentation.thumbnails
         if track is None:
             return []
@@ -189,7 +189,7 @@ class Check:
         return found
 
     def report(self, presentation: Presentation) -> QualityReport:
-        """What is known of a release, held against all rules.
+        """Report on a release from the measurements so far, with the rules applied.
 
         Args:
             presentation: The release, with all segments.
@@ -219,8 +219,8 @@ class Check:
             not judging.is_held(one, report) for one in judging.best_of_codecs(report, tone_mapped=False)
         ):
             line = (
-                f"too little, or too small a picture, to hold the best renditions to a VMAF of "
-                f"{self.thresholds.min_vmaf:g}; --qc-min-vmaf does so all the same"
+                f"too little picture, or too small a one, to require a VMAF of {self.thresholds.min_vmaf:g} of the best "
+                f"renditions; --qc-min-vmaf requires it anyway"
             )
             report = replace(report, not_measured=(*report.not_measured, line))
         return replace(report, shortfalls=judging.judge(report))
@@ -228,11 +228,11 @@ class Check:
     def _not_measured(self, presentation: Presentation, wanted: int) -> Iterable[str]:
         count = self.segment_count
         if wanted < count:
-            yield f"{count - wanted:,} of {count:,} segments: {self.level} measuring looks at {wanted:,} of them"
+            yield f"{count - wanted:,} of {count:,} segments: {self.level} measuring takes {wanted:,} of them"
         if (stretch := self.stretch_frames) is not None:
-            yield f"the rest of these segments: {stretch} frames in the middle of each are looked at"
+            yield f"the rest of these segments: {stretch} frames in the middle of each are measured"
         if self.settings.floor_vmaf is not None and self.level is Checking.SAMPLED:
-            yield "this holds for sizes without a floor; the largest size of each codec was measured whole"
+            yield "sizes without a floor in other segments; the largest size of each codec was measured completely"
         toned = [track for track in presentation.video if track.rendition.video_range is not VideoRange.SDR]
         if toned and len(self._toned) < wanted:
             yield (
@@ -240,9 +240,9 @@ class Check:
                 "more than measuring"
             )
         if toned:
-            yield "how HDR looks: there is no public model of it; scores compare tone-mapped pictures"
+            yield "the quality of HDR itself: there is no public model; scores compare tone-mapped pictures"
         if self.measuring.every > 1:
-            yield f"frames in between: one in {self.measuring.every} is scored"
+            yield f"frames in between: one frame in {self.measuring.every} is scored"
         if presentation.trick:
             yield "renditions for trick play"
 
@@ -282,14 +282,14 @@ class Check:
 
 
 def expected_cpu_s(measuring: Measuring, plan: EncodePlan, level: Checking) -> float:
-    """CPU seconds that measuring a whole title is expected to take."""
+    """Predict the CPU seconds for measuring a title."""
     if level is Checking.OFF:
         return 0.0
     count, stretch = plan.grid.segment_count, None
     numbers = range(1, count + 1)
     few: Sequence[int] = numbers
     if level is Checking.SAMPLED:
-        # Which ones are suspects is not known yet; they cost the same.
+        # The suspects are not known yet, but any segment costs the same.
         numbers = numbers[: sampling.sample_size(count)]
         few = numbers[: max(1, round(len(numbers) * sampling.TONED_SHARE / (2 * sampling.SHARE)))]
         stretch = sampling.stretch_frames(plan.grid.frame_count, count, measuring.every)
@@ -299,23 +299,23 @@ def expected_cpu_s(measuring: Measuring, plan: EncodePlan, level: Checking) -> f
 
 @dataclass(slots=True)
 class Waiting:
-    """Measure tasks that wait for the renditions of their chunks.
+    """Measuring tasks that wait until their chunks are encoded.
 
     Attributes:
-        tasks: The tasks of each chunk, by its number.
-        missing: The renditions that each chunk lacks, by its number.
+        tasks: Waiting tasks, by chunk number.
+        missing: Renditions that are not encoded yet, by chunk number.
     """
 
     tasks: dict[int, tuple[MeasureTask, ...]]
     missing: dict[int, set[str]]
 
     def ready(self) -> tuple[MeasureTask, ...]:
-        """The tasks that need not wait any longer; each is given once."""
+        """Remove and return the tasks whose chunks are complete."""
         numbers = [number for number in self.tasks if not self.missing.get(number)]
         return tuple(task for number in numbers for task in self.tasks.pop(number))
 
     def follow(self, receipt: Any) -> Sequence[MeasureTask]:
-        """The tasks that a task which has just ended makes ready."""
+        """Return the tasks that become ready by a finished task."""
         if not isinstance(receipt, Receipt):
             return ()
         lacking = self.missing.get(receipt.chunk)
@@ -327,10 +327,10 @@ class Waiting:
 def waiting(
     tasks: Iterable[MeasureTask], chunks: Sequence[Chunk], missing: Iterable[Part], video: Iterable[str]
 ) -> Waiting:
-    """Let tasks wait for their chunks.
+    """Make measuring tasks wait for their chunks.
 
     Args:
-        tasks: The tasks; each lies in one chunk.
+        tasks: The tasks; each is within one chunk.
         chunks: The title's chunks.
         missing: The parts that are not encoded yet.
         video: Ids of the video renditions.
@@ -350,23 +350,23 @@ def waiting(
 def conclude(
     check: Check, presentation: Presentation, master: Master, endpoint_url: str | None
 ) -> tuple[QualityReport, tuple[Shown, ...]]:
-    """Make the report on a release, and keep it in the store; what tasks have left is removed then.
+    """Write the report on a release to the store, then delete the tasks' measurements.
 
     Args:
-        check: What was measured.
+        check: The finished check.
         presentation: The release, with all segments.
-        master: The file that it was made of.
+        master: The master of the release.
         endpoint_url: S3 endpoint of the master.
 
     Returns:
-        The report, and the pictures of its worst segments.
+        The report, and pictures of the worst segments.
     """
     store, title = check.store, check.title
     keys = _keys(check, presentation)
     report = replace(check.report(presentation), loudness_lufs=_loudness(store, presentation, keys))
     before = measured.read_report(store, title, report.release)
     if before is not None:
-        # What was decided about a release stays on record, and so does what its measuring has cost before.
+        # Overrides of an earlier report stay on record, and its cost counts too.
         report = replace(report, overrides=before.overrides, cpu_s=report.cpu_s + before.cpu_s)
     protection = presentation.protection
     locked = {track.id: protection.track_keys(track.kids) for track in presentation.video} if protection else {}
@@ -379,7 +379,7 @@ def conclude(
 
 
 def _keys(check: Check, presentation: Presentation) -> Mapping[str, ContentKey]:
-    """The keys of an encrypted title, by their ids."""
+    """Open the keys of an encrypted title, by their ids."""
     if check.keys is None or presentation.protection is None:
         return {}
     from headend.app import content_keys
@@ -395,14 +395,14 @@ def pictures(
     locked: Mapping[str, TrackKeys] | None = None,
     keys: Mapping[str, ContentKey] | None = None,
 ) -> tuple[Shown, ...]:
-    """The worst segments of the best renditions beside the master; pictures that the store has are not made again.
+    """Make pictures of the worst segments of the best renditions beside the master; reuse those in the store.
 
     Args:
-        check: What was measured.
+        check: The finished check.
         report: The report that they are for.
-        master: The file that the release was made of.
+        master: The master of the release.
         endpoint_url: S3 endpoint of the master.
-        locked: What encrypted tracks are encrypted with, by the tracks' ids.
+        locked: Key names of encrypted tracks, by the tracks' ids.
         keys: The keys, by their ids.
     """
     store, title = check.store, check.title
@@ -423,7 +423,7 @@ def pictures(
                 try:
                     data = pairs.make(pair, path, source.url, Path(name) / "pair.jpg")
                 except ToolFailed:
-                    continue  # a report does without a picture, a title not without its report
+                    continue  # a missing picture must not prevent the report
                 (Path(name) / "pair.jpg").unlink()
                 store.put(key, data)
             made.append(Shown(rendition, segment, data))
@@ -431,7 +431,7 @@ def pictures(
 
 
 def _loudness(store: Store, presentation: Presentation, keys: Mapping[str, ContentKey]) -> tuple[float | None, ...]:
-    """The loudness of the default sound over the title's time."""
+    """Measure the loudness of the default sound over time."""
     tracks = presentation.audio
     if not tracks:
         return ()
@@ -453,7 +453,7 @@ def refuse(report: QualityReport, store: Store) -> None:
     count = f"{len(rules)} rules" if len(rules) > 1 else f"the rule on {rules[0]!r}"
     raise QualityRefused(
         f"release {report.release} of {report.title!r} is complete but not published, since it fails {count}: "
-        f"{failures[0].message}. See 'headend quality {report.title} {report.release}'; publish it all the same with "
+        f"{failures[0].message}. See 'headend quality {report.title} {report.release}'; to publish it anyway, run "
         f"'headend publish {report.title} {report.release} --despite-quality'",
         title=report.title,
         release=report.release,

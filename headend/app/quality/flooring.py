@@ -1,8 +1,8 @@
-"""Holding segments above a floor: a chunk that looks too bad is encoded once more, with a lower constant rate factor.
+"""Keeping segments above a quality floor: a chunk below it is encoded once more, with a lower constant rate factor.
 
-A worker measures what it has encoded before anything is stored. So there is nothing to replace: a job that is killed
-does the task again, and comes to the same bytes. What becomes of a chunk depends on its own rendition alone, so that
-every grouping of renditions gives the same bytes.
+A worker measures its output before it stores anything, so nothing in the store has to be replaced, and a killed task
+gives the same bytes when it is repeated. The outcome depends on the rendition and chunk alone, so that every grouping
+of renditions gives the same bytes.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -15,31 +15,31 @@ from headend.core.media import EncodeTask
 from headend.core.media.quality import Floor, Lift, Measurement, MeasureTask, TrackQuality
 
 AT_CAP = 0.9
-"""From this share of its cap on, more bits can't help a segment."""
+"""A segment at or above this share of its cap can't be given more bits."""
 
 Encode = Callable[[EncodeTask, Path], None]
-"""Carries out a task in a scratch folder, and keeps what it makes below its caps."""
+"""Carries out a task in a scratch folder, and keeps its output below the caps."""
 Measure = Callable[[MeasureTask, Mapping[str, Path]], Measurement]
-"""Measures files of renditions, by their ids."""
+"""Measures encoded files, given by rendition id."""
 AtCap = Callable[[str, Path], Collection[int]]
-"""Numbers of the segments of a rendition's file that are at their cap."""
+"""Returns the numbers of the segments in a rendition's file that are at their cap."""
 
 
 def lift(task: EncodeTask, scratch: Path, *, encode: Encode, measure: Measure, at_cap: AtCap) -> list[Measurement]:
-    """Encode the renditions of a task again that look worse than its floor, in the files that it has left.
+    """Encode renditions of a finished task again that are below its floor.
 
-    A rendition is encoded again if its worst segment is below the floor and not at its cap. The new file takes the
-    place of the first one if its worst segment looks better. Nothing is encoded a third time.
+    A rendition is encoded again if its worst segment is below the floor and not at its cap. The new file replaces the
+    first one if its worst segment has a better score. Nothing is encoded a third time.
 
     Args:
-        task: A task of video that was carried out.
+        task: A finished video task.
         scratch: The folder with its outputs.
         encode: Carries out a task that is derived from this one.
-        measure: Measures what was encoded.
-        at_cap: Tells which segments more bits can't help.
+        measure: Measures encoded files.
+        at_cap: Returns the segments that can't be given more bits.
 
     Returns:
-        How the task's SDR renditions look in the end; nothing without a floor.
+        The final measurements of the task's SDR renditions; empty without a floor.
 
     Raises:
         ToolFailed: FFmpeg failed.
@@ -94,7 +94,7 @@ def _files(check: MeasureTask, folder: Path) -> dict[str, Path]:
 
 
 def _low(floor: Floor, found: list[Measurement], scratch: Path, at_cap: AtCap) -> list[str]:
-    """The renditions whose worst segment is below the floor, and may have more bits."""
+    """Return the renditions whose worst segment is below the floor and can be given more bits."""
     renditions = {subject.track: subject.rendition for check in floor.checks for subject in check.subjects}
     low = []
     for track in (track for measurement in found for track in measurement.tracks):
@@ -107,7 +107,7 @@ def _low(floor: Floor, found: list[Measurement], scratch: Path, at_cap: AtCap) -
 
 
 def _lifted(chunk: int, before: Measurement, after: Measurement) -> dict[str, TrackQuality]:
-    """The tracks that look better now, by their ids."""
+    """Return the new quality of tracks whose worst segment has improved, by their ids."""
     were = {track.track: _worst(track) for track in before.tracks}
     lifted = {}
     for track in after.tracks:

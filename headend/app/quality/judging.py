@@ -1,7 +1,7 @@
-"""The rules that a release has to keep before players get it. Pure: a report comes in, what breaks a rule goes out.
+"""The quality rules for a release. Pure: takes a report, returns the shortfalls.
 
-Each rule has a limit beyond which it fails a release and a lower one beyond which it makes a remark. Scores of HDR
-renditions compare them with each other only: there is no public model of how HDR looks, so no rule asks for a figure.
+Each rule has a limit beyond which a release fails and a lower one beyond which it gets a remark. Scores of HDR
+renditions are only compared with each other: no public model predicts how HDR looks, so no rule has a limit for them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,68 +22,67 @@ from headend.core.media.quality import (
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How far something may be off.
+    """The limits of a deviation.
 
     Attributes:
-        failure: Beyond this, the release fails.
-        remark: Beyond this, a remark is made.
+        failure: A larger deviation fails the release.
+        remark: A larger deviation gives a remark.
     """
 
     failure: float
     remark: float
 
     def severity(self, off: float) -> Severity | None:
-        """What it means to be off by so much; None for nothing."""
+        """Return the severity of a deviation; None if it is within the limits."""
         if off > self.failure:
             return Severity.FAILURE
         return Severity.REMARK if off > self.remark else None
 
 
 GOOD_VMAF, GOOD_SEGMENT = 88.0, 70.0
-"""What the best SDR rendition of a codec reaches without a remark: its mean, and its worst segment."""
+"""Mean VMAF and VMAF of the worst segment below which the best SDR rendition of a codec gets a remark."""
 LEAST_LINES = 300
 """A codec whose best rendition has fewer lines is not meant for a screen of this size: it gets remarks only."""
 FAIR_S = 10
-"""Seconds of picture, spread evenly, of which a figure is fair; with less, absolute figures get remarks only. Test
-clips are short, and synthetic ones have low scores however many bits they take."""
+"""Seconds of evenly spread picture that make a score representative; with less, absolute scores give remarks only. Test
+clips are short, and synthetic ones score low at any rate."""
 SECOND = Limit(failure=-25.0, remark=-45.0)
-"""How low, negated, the worst second of the best SDR rendition of a codec may score."""
+"""Lowest VMAF, negated, of the worst second of the best SDR rendition of a codec."""
 ORDER = Limit(failure=3.0, remark=0.5)
-"""How much worse than a cheaper one of its codec a rendition may look."""
+"""How far the VMAF of a rendition may be below that of a cheaper one of its codec."""
 FEW_SCORES, FEW_FACTOR = 20, 2.0
-"""With fewer scored frames than this, renditions have to differ by this factor more to fail."""
+"""With fewer scored frames than this, the limit for failure is multiplied by this factor."""
 LEAST_SCORE, UNSEEN_SCORE = 20.0, 94.0
-"""A difference below the one, where the model has nothing left to tell apart, or above the other, where nobody sees
-it, gets a remark only."""
+"""Differences between scores below the first (where the model saturates) or above the second (where they are invisible)
+give remarks only."""
 DEARER = 1.05
-"""From how many times the bits on a rendition has to look no worse; rates of still pictures differ by less."""
+"""Smallest ratio of rates at which renditions are compared; rates of still pictures differ by less."""
 ORDER_SECOND = Limit(failure=25.0, remark=15.0)
-"""The same for a single second."""
+"""`ORDER` for a single second."""
 PEAK = Limit(failure=1.1, remark=1.0)
-"""The highest rate, as a share of the cap."""
+"""Peak rate as a share of the cap."""
 LOUDNESS_LU = Limit(failure=2.0, remark=1.0)
-"""How far the integrated loudness may be from its target."""
+"""Deviation of the integrated loudness from its target."""
 TRUE_PEAK_DBTP = Limit(failure=0.0, remark=-1.0)
 FORETOLD_VMAF, FORETOLD_RATE = Limit(failure=5.0, remark=2.0), Limit(failure=0.2, remark=0.1)
-"""By how much a rendition may differ from what an analysis of the title has predicted: in VMAF, and as a share of its
-rate."""
+"""Deviation of a rendition from its prediction by an analysis of the title: in VMAF, and as a share of its rate."""
 FAIR_SEGMENTS = 20
-"""A title of fewer segments is predicted by few excerpts, and its sample is small: it gets remarks only."""
+"""A title with fewer segments has few excerpts for its prediction and a small sample: it gets remarks only."""
 OWN_MEAN = Limit(failure=15.0, remark=10.0)
-"""How far the worst segment of the best HDR rendition of a codec may lie below the rendition's own mean."""
+"""How far the worst segment of a codec's best HDR rendition may be below the rendition's own mean."""
 BLACK_S, FROZEN_S, OTHER_S = Fraction(1, 2), Fraction(2), Fraction(3, 10)
-"""From what length on a picture that is black, stands still, or is another one fails a release."""
+"""Shortest black, frozen or different picture that fails a release."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a release has to keep.
+    """A rule for releases.
 
     Attributes:
-        name: For people and programs.
-        wants: What it wants, in a line.
-        mend: What to do about a failure.
-        check: Finds what breaks it.
+        name: Name, for people and programs.
+        wants: The rule in one line.
+        mend: How to fix a failure.
+        check: Finds the shortfalls.
     """
 
     name: str
@@ -93,13 +92,13 @@ class Rule:
 
 
 def judge(report: QualityReport) -> tuple[Shortfall, ...]:
-    """Hold a report against all rules.
+    """Apply all rules to a report.
 
     Args:
-        report: What was measured; its own shortfalls are not looked at.
+        report: The measurements; shortfalls that it already has are ignored.
 
     Returns:
-        What was found: failures first, then remarks, then notes; each in the order of the rules.
+        The shortfalls: failures, then remarks, then notes, each in the order of the rules.
     """
     found = [one for rule in RULES for one in rule.check(report)]
     order = list(Severity)
@@ -107,7 +106,7 @@ def judge(report: QualityReport) -> tuple[Shortfall, ...]:
 
 
 def clock(frame: int, report: QualityReport) -> str:
-    """The time of a frame, such as ``1:02:03.4``."""
+    """Format the time of a frame, such as ``1:02:03.4``."""
     tenths = int(10 * frame / report.grid.frame_rate)
     minutes, tenths = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
@@ -146,7 +145,7 @@ def _best(report: QualityReport) -> Iterator[Shortfall]:
             )
         low, segment = _worst_second(best)
         second = _mild(SECOND.severity(-low), excused)
-        # A segment that is named already says as much.
+        # Skip it if the segment itself has been reported.
         if second is not None and second is not severity and severity is not Severity.FAILURE:
             severity = second
             yield Shortfall(
@@ -160,19 +159,19 @@ def _best(report: QualityReport) -> Iterator[Shortfall]:
 
 
 def is_held(best: RenditionQuality, report: QualityReport) -> bool:
-    """Whether the best rendition of a codec is held to the default limits."""
+    """Return whether the default limits apply to the best rendition of a codec."""
     return min(best.width_px, best.height_px) >= LEAST_LINES and _is_fair(best, report)
 
 
 def _is_fair(one: RenditionQuality, report: QualityReport) -> bool:
-    """Whether enough of a rendition was measured for its figures to be fair."""
+    """Return whether enough of a rendition was measured for representative scores."""
     evenly = set(report.evenly)
     scored = sum(segment.frames for segment in one.segments if segment.number in evenly)
     return scored * report.every * one.rate_divisor / report.grid.frame_rate >= FAIR_S
 
 
 def _mild(severity: Severity | None, excused: bool) -> Severity | None:
-    """No more than a remark where there is a reason."""
+    """Reduce a failure to a remark if it is excused."""
     return Severity.REMARK if severity is Severity.FAILURE and excused else severity
 
 
@@ -215,14 +214,14 @@ def _order(report: QualityReport) -> Iterator[Shortfall]:
 
 @dataclass(frozen=True, slots=True)
 class _Inversion:
-    """A rendition that looks worse than one that it should not look worse than.
+    """A rendition that scores worse than one that should not be better.
 
     Attributes:
-        cheap: The other one.
-        how: In what it is above the other.
-        off: How much worse it looks.
-        severity: What that means.
-        second_at: The segment with the second in which it does; None for the mean.
+        cheap: The other rendition.
+        how: Why this one should be the better one.
+        off: Difference in VMAF.
+        severity: Severity of the shortfall.
+        second_at: The segment with the worst second; None if the means are compared.
     """
 
     cheap: RenditionQuality
@@ -233,12 +232,12 @@ class _Inversion:
 
 
 def _inverted(dear: RenditionQuality, cheap: RenditionQuality) -> _Inversion | None:
-    """Whether a rendition looks worse than another that takes fewer bits, or that is the lower rung of the two."""
+    """Return an inversion if a rendition scores worse than one with a lower rate or a lower cap."""
     if dear.average_bps > cheap.average_bps:
         how = "takes more bits than"
         counts = dear.average_bps >= DEARER * cheap.average_bps
     elif dear.cap_bps > cheap.cap_bps and DEARER * dear.average_bps < cheap.average_bps:
-        # As two renditions do that were swapped.
+        # Two renditions that were swapped look like this.
         how = "has a higher cap than"
         counts = True
     else:
@@ -318,7 +317,7 @@ def _sound(report: QualityReport) -> Iterator[Shortfall]:
                     f"{'above' if off > 0 else 'below'} the target of {one.target_lufs:g}",
                     one.rendition,
                 )
-        # Sound that was to be left as it is has the master's own peaks.
+        # Sound without a loudness target keeps the peaks of the master.
         left_alone = one.target_lufs is None
         if one.result_dbtp is not None and (severity := _mild(TRUE_PEAK_DBTP.severity(one.result_dbtp), left_alone)):
             yield Shortfall(
@@ -398,13 +397,13 @@ RULES = (
     ),
     Rule("frames measured", "frames of every rendition were measured", "headend quality TITLE --full", _measured),
 )
-"""All rules, in the order in which they are told: a wrong picture comes before what follows from it."""
+"""All rules, in reporting order: a wrong picture comes before its consequences."""
 LOOKS = frozenset({"best rendition", "worst segment", "order"})
-"""Rules that a wrong picture breaks, too."""
+"""Rules that a wrong picture breaks as well."""
 
 
 def mend_of(shortfall: Shortfall, report: QualityReport) -> str:
-    """What to do about a failure, in a line; empty for what is no failure."""
+    """Return how to fix a failure, in one line; empty for remarks and notes."""
     if shortfall.severity is not Severity.FAILURE:
         return ""
     of = {name.strip(): rule for rule in RULES for name in rule.name.split(",")}
@@ -419,14 +418,14 @@ def mend_of(shortfall: Shortfall, report: QualityReport) -> str:
 
 
 def best_of_codecs(report: QualityReport, *, tone_mapped: bool) -> Iterator[RenditionQuality]:
-    """The dearest rendition of each codec: of SDR, or of HDR."""
+    """Yield the rendition with the highest rate of each codec, in SDR or in HDR."""
     members = [one for one in report.video if one.tone_mapped is tone_mapped]
     for codec in dict.fromkeys(one.codec for one in members):
         yield max((one for one in members if one.codec is codec), key=lambda one: one.average_bps)
 
 
 def _comparable(report: QualityReport) -> Iterator[list[RenditionQuality]]:
-    """Renditions of one codec, range and frame rate, the cheapest first."""
+    """Yield groups of renditions with the same codec, range and frame rate, cheapest first."""
 
     def kind(one: RenditionQuality) -> tuple[str, str, int]:
         return one.codec, one.video_range, one.rate_divisor
@@ -438,15 +437,15 @@ def _comparable(report: QualityReport) -> Iterator[list[RenditionQuality]]:
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """Two renditions where both were measured.
+    """Two renditions compared over the segments that were measured in both.
 
     Attributes:
-        dear_mean: Mean score of the one.
+        dear_mean: Mean score of the one with the higher rate.
         cheap_mean: Mean score of the other.
-        off: How much worse the one looks.
-        second_off: The same in its worst second.
+        off: Difference of the means.
+        second_off: Largest difference in a second.
         second_at: The segment of that second.
-        scores: Scored frames of both.
+        scores: Number of scored frames.
     """
 
     dear_mean: float
@@ -458,7 +457,7 @@ class _Compared:
 
 
 def _compared(dear: RenditionQuality, cheap: RenditionQuality) -> _Compared | None:
-    """Compare two renditions; None where no segment of both was measured alike."""
+    """Compare two renditions; None if no segment was measured the same way in both."""
     theirs = {segment.number: segment for segment in cheap.segments}
     pairs = [
         (ours, its)
@@ -496,12 +495,12 @@ def _overlap(one: Span, other: Span) -> bool:
 
 
 def rules_broken(shortfalls: Iterable[Shortfall]) -> tuple[str, ...]:
-    """The names of the rules that failures break, in order."""
+    """Return the names of the rules that have failures, in order."""
     return tuple(dict.fromkeys(one.rule for one in shortfalls if one.severity is Severity.FAILURE))
 
 
 def worst_segments(report: QualityReport, most: int) -> tuple[tuple[RenditionQuality, SegmentQuality], ...]:
-    """The segments to look at: the worst of each codec's best rendition, and where a rendition shows a fault."""
+    """Choose segments to show: the worst of each codec's best rendition, and those with a fault."""
     at = {(one.rendition, one.frame) for one in report.failures if one.rendition and one.frame is not None}
     bounds = report.grid.segment_bounds()
     faulty = [

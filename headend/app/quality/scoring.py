@@ -1,6 +1,6 @@
-"""What a worker does with a task of measuring: read segments from the store and frames from the master, compare, write.
+"""Carrying out a measuring task on a worker: compare segments from the store with the master, and write the result.
 
-The result is one document, written when all of it is known. A task that was killed leaves nothing, and is done again.
+The result is one document, written at the end. A task that is killed leaves nothing behind and is repeated.
 """
 
 import time
@@ -36,21 +36,21 @@ def score(
     grid: Grid,
     keys: Mapping[str, ContentKey] | None = None,
 ) -> Measurement:
-    """Carry out a task of measuring.
+    """Carry out a measuring task.
 
     Args:
-        run: The task, and how it is watched.
-        store: Where segments are, and where the result goes.
-        settings: Its settings, by which the master is read, too.
-        master: The file.
-        grid: Where segments lie.
+        run: The task, and its callbacks.
+        store: The store with the segments, which also gets the result.
+        settings: The store's settings, which also name the master's S3 endpoint.
+        master: The master.
+        grid: Segment boundaries.
         keys: The keys of encrypted tracks, by their ids.
 
     Returns:
-        What was found; it is in the store already.
+        The measurement, which is also in the store.
 
     Raises:
-        HeadendError: Whatever went wrong.
+        HeadendError: The task failed.
     """
     started = time.monotonic()
     task: MeasureTask = run.task
@@ -61,7 +61,7 @@ def score(
         try:
             measured = compare(task, paths, source.url, run.cancelled, run.on_frames)
         except ToolFailed:
-            if (failure := source.failure()) is not None:  # FFmpeg only saw that the master ended early
+            if (failure := source.failure()) is not None:  # FFmpeg saw only an early end of the master
                 raise failure from None
             raise
     found = found_by(task, measured, grid, attempt=run.attempt, worker=run.worker, wall_s=time.monotonic() - started)
@@ -72,15 +72,15 @@ def score(
 def found_by(
     task: MeasureTask, measured: Measured, grid: Grid, *, attempt: int, worker: str, wall_s: float
 ) -> Measurement:
-    """Say what a comparison has found.
+    """Make a measurement from the result of a comparison.
 
     Args:
         task: The task.
-        measured: Its scores and small pictures.
-        grid: Where segments lie.
-        attempt: Which attempt this is, from 1.
-        worker: Where it ran.
-        wall_s: Seconds that it took.
+        measured: Its scores and miniatures.
+        grid: Segment boundaries.
+        attempt: Number of the attempt, from 1.
+        worker: The worker's address.
+        wall_s: Duration in seconds.
     """
     return Measurement(
         task=task.id,
@@ -110,8 +110,8 @@ def compare(
         task: The task.
         paths: Files with the task's segments of each rendition, by its id.
         url: The master, as FFmpeg opens it.
-        cancelled: Becomes true when this is to stop.
-        on_frames: Gets the number of frames done, now and then.
+        cancelled: Returns true once the task is cancelled.
+        on_frames: Called with the number of frames done.
     """
     shown = []
     for subject in task.subjects:
@@ -140,15 +140,15 @@ def fetch(
     locked: TrackKeys | None = None,
     keys: Mapping[str, ContentKey] | None = None,
 ) -> None:
-    """Put segments of a track into a file that a decoder opens.
+    """Write segments of a track to a file that a decoder can open.
 
     Args:
-        store: Where they are.
+        store: The store with the title.
         title: Catalogue entry.
         track: The track's id.
-        segments: Their numbers.
+        segments: Segment numbers.
         path: The file.
-        locked: What the track is encrypted with; its segments are decrypted. None leaves them as they are.
+        locked: Key names of an encrypted track, whose segments are decrypted; None for a clear track.
         keys: The keys, by their ids.
     """
     init = store.get(layout.track_init(title, track))
@@ -178,7 +178,7 @@ def _tracks(task: MeasureTask, measured: Measured, grid: Grid) -> list[TrackQual
         scored = list(zip(frames, scores, strict=True))
         is_part = task.end_frame - task.first_frame < bounds[task.segments[-1]] - bounds[task.segments[0] - 1]
         if is_part and len(scored) > 1:
-            # VMAF does not see how the first frame moves. One in many doesn't matter, one in few does.
+            # VMAF's motion feature is missing for the first frame, which matters in a short stretch.
             scored = scored[1:]
         segments = [
             _segment(number, bounds[number - 1], scored, bounds[number], grid.frame_rate, is_part=is_part)
@@ -199,7 +199,7 @@ def _tracks(task: MeasureTask, measured: Measured, grid: Grid) -> list[TrackQual
 def _segment(
     number: int, first: int, scored: Sequence[tuple[int, float]], end: int, rate: Fraction, *, is_part: bool
 ) -> SegmentQuality | None:
-    """What was found of a segment, by frames and their scores; None if no frame of it was measured."""
+    """Sum up the scores of a segment's frames; None if no frame of it was measured."""
     here = [(frame, score) for frame, score in scored if first <= frame < end]
     if not here:
         return None

@@ -1,6 +1,7 @@
-"""The report on a release's quality as one page: no script, no network, small enough for a mail. Pure.
+"""The quality report on a release as one HTML page: no script, no network, small enough for an e-mail. Pure.
 
-Comes in: a report, and pictures of its worst segments. Goes out: HTML with its charts in SVG. It must not import rooms.
+Its input is a report and pictures of the worst segments; its output is HTML with charts in SVG. It imports neither the
+encoder nor the packager.
 """
 
 from headend.app.quality.report.page import lifts_text, render, sentence

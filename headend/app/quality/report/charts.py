@@ -1,4 +1,4 @@
-"""The charts of a report, as SVG: scores of segments, rate against quality, and what happens over time."""
+"""The charts of a report, as SVG: scores of segments, quality by rate, and the timeline."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -12,9 +12,9 @@ from headend.core.media.quality import PredictedQuality, QualityReport, Renditio
 
 ROW_PX, NAME_PX, WIDTH_PX = 13, 168, 1120
 MOST_COLUMNS = 240
-"""A strip of more segments has several in a column, and shows the worst of them."""
+"""With more segments, a column stands for several and shows the worst of them."""
 MOST_TITLED = 2500
-"""So many cells tell their score when they are pointed at; more would make the page large."""
+"""With more cells, tooltips are left out to keep the page small."""
 CHART_PX = (548, 300)
 HATCH = (
     '<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
@@ -23,7 +23,7 @@ HATCH = (
 
 
 def strip(report: QualityReport) -> str:
-    """Renditions × segments in the colours of their scores; what was not measured is hatched."""
+    """Draw renditions × segments in the colours of their scores; cells without a score are hatched."""
     count = report.grid.segment_count
     per_column = ceil(count / MOST_COLUMNS)
     columns = ceil(count / per_column)
@@ -57,7 +57,7 @@ def strip(report: QualityReport) -> str:
 
 
 def rates(report: QualityReport) -> Iterator[tuple[str, str]]:
-    """For each codec: its name, and its renditions by rate and score."""
+    """Yield each codec's name, and a chart of its renditions by rate and score."""
     measured = [one for one in report.video if one.mean is not None]
     if not measured:
         return
@@ -70,7 +70,7 @@ def rates(report: QualityReport) -> Iterator[tuple[str, str]]:
 
 
 def timeline(report: QualityReport) -> str:
-    """What master and renditions show over time, and how loud it is."""
+    """Draw black, frozen and different pictures over time, cuts, and the loudness."""
     frames = report.grid.frame_count
 
     def x(frame: float) -> float:
@@ -86,10 +86,10 @@ def timeline(report: QualityReport) -> str:
     faults = [
         ("black, master not", [span for one in report.video for span in one.black]),
         ("still, master not", [span for one in report.video for span in one.frozen]),
-        ("another picture", [span for one in report.video for span in one.other]),
+        ("different picture", [span for one in report.video for span in one.other]),
     ]
     lines = [
-        ("looked at", bars(report.master.seen, "seen")),
+        ("measured", bars(report.master.seen, "seen")),
         ("master black", bars(report.master.black, "black")),
         ("master still", bars(report.master.frozen, "still")),
         ("cuts", bars([(frame, frame) for frame in report.master.cuts], "cut")),
@@ -115,7 +115,7 @@ def timeline(report: QualityReport) -> str:
 
 
 def _cells(one: RenditionQuality, per_column: int) -> dict[int, SegmentQuality]:
-    """By column: the worst segment in it that was measured."""
+    """Return the worst measured segment of each column."""
     found: dict[int, SegmentQuality] = {}
     for segment in one.segments:
         column = (segment.number - 1) // per_column
@@ -140,7 +140,7 @@ def _titled(
 
 
 def _paths(cells: dict[int, SegmentQuality], width: float, y: int) -> Iterator[str]:
-    """A path for each colour, and a stroke for each run of columns."""
+    """Draw a path for each colour, with a stroke for each run of columns."""
     by_colour: dict[str, list[int]] = {}
     for column, segment in cells.items():
         by_colour.setdefault(colour(5 * round(segment.mean / 5)), []).append(column)

@@ -12,11 +12,11 @@ STOPS = (
     (94.0, (116, 173, 209)),
     (100.0, (49, 54, 149)),
 )
-"""Scores and colours, in red, green and blue; between them is interpolated."""
+"""Scores with their colours in RGB; values between them are interpolated."""
 
 
 def colour(score: float) -> str:
-    """The colour of a score, 0 to 100, in steps of one."""
+    """Return the colour of a score, 0 to 100, rounded to whole numbers."""
     value = float(max(0, min(100, round(score))))
     for (low, start), (high, end) in pairwise(STOPS):
         if value <= high:
@@ -26,5 +26,5 @@ def colour(score: float) -> str:
 
 
 def scale() -> str:
-    """All colours from 0 to 100 as stops of a gradient in CSS."""
+    """Return the colours from 0 to 100 as the stops of a CSS gradient."""
     return ", ".join(f"rgb{rgb} {at:g}%" for at, rgb in STOPS)

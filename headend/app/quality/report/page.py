@@ -1,4 +1,4 @@
-"""The page: from the outcome in a sentence down to what was not measured."""
+"""The page of a report, from the outcome in a sentence down to what was not measured."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from headend.app.quality.report.shown import Shown
 from headend.core.media.quality import Checking, Outcome, QualityReport, RenditionQuality, Severity, Shortfall, floored
 
 MOST_BYTES = 2_000_000
-"""What a mail takes."""
+"""Size limit, so that the page fits into an e-mail."""
 MOST_FINDINGS = 60
 _VERDICT = {Outcome.PASSED: "good", Outcome.REMARKS: "fair", Outcome.FAILED: "bad"}
 _STYLE = """
@@ -76,10 +76,10 @@ dl{grid-template-columns:1fr 1fr}}
 
 
 def render(report: QualityReport, shown: Sequence[Shown]) -> str:
-    """Write the page of a report.
+    """Render a report as an HTML page.
 
     Args:
-        report: What was found.
+        report: The report.
         shown: Pictures of the worst segments; those that would make the page larger than `MOST_BYTES` are left out.
     """
     style = _STYLE.replace("SCALE", scale())
@@ -106,14 +106,14 @@ def render(report: QualityReport, shown: Sequence[Shown]) -> str:
 
 
 def sentence(report: QualityReport) -> str:
-    """The outcome in a sentence."""
+    """Return the outcome in one sentence."""
     failures = report.failures
     remarks = sum(one.severity is Severity.REMARK for one in report.shortfalls)
     if failures:
         rules = judging.rules_broken(failures)
         worst = failures[0].message
         count = f"{len(rules)} rules" if len(rules) > 1 else f"the rule on {rules[0]}"
-        published = "; it was published all the same" if report.overrides else " and is not made current"
+        published = "; it was published anyway" if report.overrides else " and is not made current"
         return f"The release fails {count}{published}: {worst}."
     best = [one for one in judging.best_of_codecs(report, tone_mapped=False) if one.mean is not None]
     if not best:
@@ -140,7 +140,7 @@ def _header(report: QualityReport) -> str:
         "Screen": f"{viewing.width_px} × {viewing.height_px} ({viewing.name})",
         "Model": f"{viewing.model}, one frame in {report.every}" if report.every > 1 else viewing.model,
         "Length": f"{clock(grid.frame_count, report)}, {grid.frame_count:,} frames at {float(grid.frame_rate):g}/s",
-        "Took": f"{report.cpu_s:,.0f} CPU seconds",
+        "Cost": f"{report.cpu_s:,.0f} CPU seconds",
     }
     listed = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     overrides = "".join(
@@ -166,12 +166,12 @@ def _findings(report: QualityReport) -> Iterator[str]:
     )
     left = len(report.shortfalls) - len(shortfalls)
     more = f'<p class="dim">{left} more are in report.json.</p>' if left > 0 else ""
-    yield f'<section><h2>What was found</h2><div class="card"><ul class="findings">{rows}</ul>{more}</div></section>'
+    yield f'<section><h2>Findings</h2><div class="card"><ul class="findings">{rows}</ul>{more}</div></section>'
 
 
 def _finding(rule: str, severity: Severity, mend: str, members: Sequence[Shortfall]) -> str:
     lines = "".join(f"<div>{escape(_capital(one.message))}.</div>" for one in members)
-    remedy = f'<div class="dim">To mend it: {escape(mend)}.</div>' if mend else ""
+    remedy = f'<div class="dim">To fix it: {escape(mend)}.</div>' if mend else ""
     return (
         f'<li><div class="kind"><span class="dot {severity}"></span>{escape(_capital(rule))}<small>{severity}</small>'
         f"</div><div>{lines}{remedy}</div></li>"
@@ -191,11 +191,11 @@ def _strip(report: QualityReport) -> Iterator[str]:
 def _charts(report: QualityReport) -> Iterator[str]:
     drawn = [f'<div class="card"><h3>{escape(name)}</h3>{svg}</div>' for name, svg in charts.rates(report)]
     if drawn:
-        hull = " Grey: what the analysis has found; rings: the rungs as predicted." if report.hulls else ""
+        hull = " Grey: convex hull of the analysis; rings: predicted rungs." if report.hulls else ""
         hdr = " Dashed: HDR, tone-mapped, comparison only." if any(one.tone_mapped for one in report.video) else ""
         yield (
             "<section><h2>Rate and quality</h2>"
-            '<p class="dim">Rungs as measured: mean VMAF, labelled by lines; the bar reaches down to the worst segment.'
+            '<p class="dim">Mean VMAF of each rung, labelled by height; the bar reaches down to its worst segment.'
             f'{hull}{hdr}</p><div class="grid">{"".join(drawn)}</div></section>'
         )
 
@@ -249,7 +249,7 @@ def _pictures(report: QualityReport, shown: Sequence[Shown], room_bytes: int) ->
         )
     if figures:
         yield (
-            "<section><h2>The worst segments, seen</h2>"
+            "<section><h2>The worst segments</h2>"
             '<p class="dim">The master on the left, the rendition on the right, at the segment\'s worst frame.</p>'
             f'<div class="card">{"".join(figures)}</div></section>'
         )
@@ -271,13 +271,13 @@ def _lifts(report: QualityReport) -> Iterator[str]:
         else ""
     )
     yield (
-        f'<section><h2>Encoded again for the floor</h2><div class="card"><p>{escape(_capital(lifts_text(report)))}.'
-        f"</p>{table}</div></section>"
+        '<section><h2>Encoded again to reach the floor</h2><div class="card">'
+        f"<p>{escape(_capital(lifts_text(report)))}.</p>{table}</div></section>"
     )
 
 
 def lifts_text(report: QualityReport) -> str:
-    """What the floor has done, in a line; empty without one."""
+    """Sum up in one line what was encoded again for the floor; empty without a floor."""
     if report.floor_vmaf is None:
         return ""
     chunks = sum(len(one.lifts) for one in report.video)
@@ -315,6 +315,6 @@ def _number(value: float | None) -> str:
 
 
 def _capital(text: str) -> str:
-    """A sentence of a line: its first letter is large, unless it is a name."""
+    """Capitalize the first letter of a line, unless it begins with an id."""
     first = text.split(" ", 1)[0]
     return text if "-" in first else text[:1].upper() + text[1:]

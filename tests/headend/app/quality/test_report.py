@@ -82,7 +82,7 @@ def test_every_failure_tells_how_to_mend_it_and_remarks_do_not() -> None:
 
     page = render(bad, ())
 
-    assert page.count("To mend it:") == len(failures)
+    assert page.count("To fix it:") == len(failures)
     assert 'class="bad"' in page
 
 
