@@ -1,8 +1,8 @@
-"""A ladder for one title: survey, excerpts, trial encodes, hulls, rungs.
+"""Fitting a ladder to a title: survey, excerpts, trial encodes, hulls, rungs.
 
-Comes in: the draft of a title with a ladder as the pattern. Goes out: an `Analysis`, whose ladder takes the pattern's
-place. Tasks run on the cluster as encodes do. What they find lies in the store below the master's digest; whoever asks
-for the same again, to resume, for another title, with other targets, gets it from there.
+It takes the draft of a title with a ladder as the pattern, and returns an `Analysis` with a ladder to use instead. Its
+tasks run on the cluster. Their results are stored below the master's digest, and reused when a run is resumed, for
+another title of the same master, or with other targets.
 """
 
 import hashlib
@@ -40,33 +40,34 @@ from ladders.hull import CurvePoint, Hull, TrialPoint, hull, rate_saving
 from ladders.ladder import Ladder
 
 READERS = 16
-"""Documents that are read at once: hides the latency of S3."""
+"""Documents that are read in parallel, to hide the latency of S3."""
 LEAST_EXCERPTS = 4
 FURTHER_ROUNDS = 4
-"""How often more is tried where that is too little: with noise, a step of 4 may be a tenfold rate."""
+"""Further rounds of trials where the first ones don't reach far enough: with noise, a CRF step of 4 may be a tenfold
+rate."""
 FURTHER = 1.15
-"""Ratio of what is tried to what `encoder.trials.expected_trials` names."""
-TELL_EVERY_S = 10.0
-"""How often it is told how many tasks are done."""
+"""Ratio of the number of trials to that of `encoder.trials.expected_trials`."""
+REPORT_EVERY_S = 10.0
+"""Interval between progress reports."""
 FORMAT = 3
 """Part of the identity of a ladder. Raise it when excerpts are drawn or rungs are placed in another way."""
 HULL_STEPS = 40
-"""Places at which a hull is kept, for drawing."""
+"""Number of points of a hull that are kept for drawing."""
 MOST_CAP = 4.0
 Found = TypeVar("Found", Complexity, TrialScore)
 
 
 @dataclass(frozen=True, slots=True)
 class CodecAnalysis:
-    """What was found for one codec.
+    """The analysis of one codec.
 
     Attributes:
         codec: The codec.
-        points: Each trial, predicted for the whole title.
-        hull: Places along the hull, ascending.
-        rungs: The rungs that were placed; empty where those of the pattern are kept.
-        pattern: The pattern's rungs as they are predicted for this title; between sizes that were tried, interpolated.
-        saving: Bits of the rungs at the pattern's quality, less those of the pattern, as a share: negative is fewer.
+        points: The trials, predicted for the whole title.
+        hull: Points along the hull, by ascending rate.
+        rungs: The rungs that were placed; empty if those of the pattern are kept.
+        pattern: The pattern's rungs as predicted for this title; interpolated for sizes that were not tried.
+        saving: Relative change of the rate at the pattern's quality; negative if the rungs need fewer bits.
     """
 
     codec: Codec
@@ -79,21 +80,21 @@ class CodecAnalysis:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A ladder for one title, and how it was found.
+    """A ladder for one title, and how it was derived.
 
     Attributes:
         ladder: The ladder.
-        pattern: Name of the ladder that served as the pattern.
-        codecs: One for each codec.
+        pattern: Name of the ladder that was fitted.
+        codecs: The analysis of each codec.
         decisions: One line per decision.
-        gops: GOPs of the title.
-        excerpts: Those that were tried.
-        trials: Sizes and rate factors that each was tried with.
-        screen: What was scored for.
+        gops: Number of GOPs in the title.
+        excerpts: Number of GOPs that were encoded as trials.
+        trials: Number of combinations of size and rate factor that each was tried with.
+        screen: Size of the screen that was scored for.
         model: The VMAF model.
-        survey_cpu_s: CPU seconds of the survey, by whichever run it was made.
-        trials_cpu_s: The same of the trials.
-        encode_cpu_s: What the title's encode is expected to take.
+        survey_cpu_s: CPU seconds of the survey, earlier runs included.
+        trials_cpu_s: CPU seconds of the trials, earlier runs included.
+        encode_cpu_s: Predicted CPU seconds of encoding the title.
     """
 
     ladder: Ladder
@@ -112,13 +113,13 @@ class Analysis:
 
 @dataclass(frozen=True, slots=True)
 class Analysed:
-    """An analysis, and what of it this run has done.
+    """An analysis, and the work that this run did for it.
 
     Attributes:
-        analysis: What was found.
-        results: Surveys of chunks and trials of excerpts that it needed in all; 0 where the ladder itself was there.
-        reused: How many of them the store had.
-        cpu_s: CPU seconds that the others took.
+        analysis: The analysis.
+        results: Number of surveys and trials that it needed; 0 if the ladder itself was in the store.
+        reused: Number of these that were in the store.
+        cpu_s: CPU seconds of the others.
     """
 
     analysis: Analysis
@@ -131,12 +132,12 @@ class Analyst:
     """Carries out one analysis.
 
     Args:
-        draft: The title as the pattern would have it.
-        probe: Of the master.
-        pattern: The ladder.
-        targets: What is wanted.
-        settings: The store.
-        store: The same, opened.
+        draft: The title drafted with the pattern.
+        probe: The probe of the master.
+        pattern: The ladder to fit.
+        targets: The targets.
+        settings: The store's settings.
+        store: The store.
         clusters: Where tasks run.
         run: Runs tasks.
         on_event: Called with every event.
@@ -184,10 +185,10 @@ class Analyst:
         self._cpu_s = 0.0
 
     def analyse(self) -> Analysed:
-        """Find the ladder.
+        """Fit the ladder, or load it from the store.
 
         Raises:
-            HeadendError: A task has failed for good.
+            HeadendError: A task failed all its attempts.
         """
         surveys = self.makes.surveys(self._draft.plan.chunks)
         first = trials.first_trials(self._sizes)
@@ -262,7 +263,7 @@ class Analyst:
         )
 
     def _count(self, gops: Sequence[GopComplexity], encode_s: float) -> tuple[int, tuple[str, ...]]:
-        """How many excerpts the share of CPU buys, and what is to be said of it."""
+        """Return the number of excerpts that the CPU budget allows, and decisions to report."""
         frames = self._draft.plan.grid.frame_count
         expected = trials.expected_trials(self._sizes)
         each_s = FURTHER * self.makes.excerpt_s(expected, self._sizes, max(gop.frames for gop in gops))
@@ -316,14 +317,14 @@ class Analyst:
     # --- tasks ---
 
     def _surveyed(self, tasks: Sequence[SurveyTask]) -> list[Complexity]:
-        """The complexity of all chunks."""
+        """Survey all chunks; return their complexity."""
         found = self._known(Complexity, {task.id: layout.survey(self._master, task.id) for task in tasks})
         missing = [task for task in tasks if task.id not in found]
         made = self._made(missing, "surveying the master")
         return [*found.values(), *made]
 
     def _scores(self, chosen: Sequence[Excerpt], wanted: Sequence[Trial], step: str) -> list[TrialScore]:
-        """The scores of trials of excerpts."""
+        """Run trials of excerpts; return their scores."""
         keys = self.makes.keys(chosen, wanted, self._sizes)
         found = self._known(TrialScore, {key: layout.trial(self._master, key) for key in keys})
         missing = {key: each for key, each in keys.items() if key not in found}
@@ -331,9 +332,9 @@ class Analyst:
         return [*found.values(), *(score for scores in made for score in scores)]
 
     def _known(self, kind: type[Found], places: Mapping[str, str]) -> dict[str, Found]:
-        """What the store has of some results, by their digests."""
+        """Read those results that the store has, by their digests."""
 
-        def look(place: str) -> Found | None:
+        def read(place: str) -> Found | None:
             try:
                 return documents.read(kind, self._store.get(place), key=place)
             except ObjectMissing:
@@ -341,29 +342,29 @@ class Analyst:
             except StorageError as error:
                 if error.retryable:
                     raise
-                return None  # damaged, or of another headend: it is made anew
+                return None  # damaged or of another version: make it again
 
         with ThreadPoolExecutor(READERS) as pool:
-            found = dict(zip(places, pool.map(look, places.values()), strict=True))
+            found = dict(zip(places, pool.map(read, places.values()), strict=True))
         known = {digest: each for digest, each in found.items() if each is not None}
         self._results += len(places)
         self._reused += len(known)
         return known
 
     def _made(self, tasks: Sequence[Work], step: str) -> list[Any]:
-        """Run tasks; returns what each has found."""
+        """Run tasks; return their results."""
         if not tasks:
             return []
         made: list[Any] = []
-        said_s = time.monotonic()
+        reported_s = time.monotonic()
         self._on_step(f"{step}: {_count(len(tasks), 'task')}")
 
         def note(event: cluster.Event) -> None:
-            nonlocal said_s
+            nonlocal reported_s
             if isinstance(event, cluster.Done):
                 made.append(event.receipt)
-                if time.monotonic() - said_s >= TELL_EVERY_S:
-                    said_s = time.monotonic()
+                if time.monotonic() - reported_s >= REPORT_EVERY_S:
+                    reported_s = time.monotonic()
                     self._on_step(f"{step}: {len(made):,} of {_count(len(tasks), 'task')}")
             self._on_event(event)
 
@@ -378,7 +379,7 @@ class Analyst:
         return made
 
     def _digest(self, surveys: Sequence[SurveyTask], first: Sequence[Trial]) -> str:
-        """Name the ladder by all that it follows from."""
+        """Return a digest of everything that the ladder depends on."""
         content = {
             "format": FORMAT,
             "surveys": [task.id for task in surveys],

@@ -9,10 +9,10 @@
         print(event.name, event.facts)
     title = await job
 
-`submit` runs the command of the same name in a process of its own. So it needs no ``if __name__ == "__main__"`` guard,
-works where an event loop runs already, and can be cancelled without harm. Keyword arguments are the command's options,
-with underscores. `queue`, `list_jobs`, `show_job` and `command_job` work on the queue of a store, which
-``headend dispatch`` carries out.
+`submit` runs the command of the same name in a separate process. So it needs no ``if __name__ == "__main__"`` guard,
+works inside a running event loop, and can be cancelled safely. Keyword arguments are the command's options, with
+underscores. `queue`, `list_jobs`, `show_job` and `command_job` work on the queue of a store, which ``headend dispatch``
+processes.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from headend.app.jobs.queue import Queue
 
 Option = str | int | float | bool | Sequence[str] | None
-"""A value for an option: True sets a flag, a sequence gives the option several times, None leaves it out."""
+"""A value of an option: True sets a flag, a sequence repeats the option, None omits it."""
 _STOP_S = 30.0
 _LOOK_S = 0.1
-"""How often an event loop looks for events."""
+"""How often `Submission.events` polls for events."""
 _KINDS: Mapping[int, type[HeadendError]] = {
     2: errors.ConfigError,
     3: errors.MasterError,
@@ -46,17 +46,17 @@ _KINDS: Mapping[int, type[HeadendError]] = {
     5: errors.StorageError,
     6: errors.QualityRefused,
 }
-"""What a status of the command means, where the error has a name that is not public."""
+"""By exit status: the error to raise if the command's own error is not public."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that a job has said.
+    """An event of a job.
 
     Attributes:
         name: ``step``, ``planned``, ``progress``, ``measured``, ``attempt_failed``, ``notice``, ``published_early``,
             ``failed`` or ``done``.
-        facts: What belongs to it, as ``headend submit --json-lines`` prints it.
+        facts: The event's fields, as ``headend submit --json-lines`` prints them.
     """
 
     name: str
@@ -64,10 +64,10 @@ class Event:
 
 
 class Submission:
-    """A job that runs; made by `submit`.
+    """A running job, started by `submit`.
 
-    Events can be read once, by `events` or by iterating; `result` and ``await`` read those that were not read. The job
-    goes on whether they are read or not.
+    Each event can be read once, by `events` or by iterating; `result` and ``await`` discard the rest. The job runs on
+    whether its events are read or not.
     """
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
@@ -75,16 +75,16 @@ class Submission:
         self._last: Event | None = None
         self._stderr: deque[str] = deque(maxlen=20)
         self._events: SimpleQueue[Event | None] = SimpleQueue()
-        # The command would stop at a full pipe that nobody reads.
+        # The command would block on a full pipe if nothing reads it.
         threading.Thread(target=self._read, name="headend-events", daemon=True).start()
 
     def __iter__(self) -> Iterator[Event]:
-        """Read events as they come, to the job's end; blocks."""
+        """Yield events until the job ends; blocks while waiting."""
         while (event := self._next()) is not None:
             yield event
 
     async def events(self) -> AsyncIterator[Event]:
-        """Read events as they come, to the job's end, without blocking the event loop."""
+        """Yield events until the job ends, without blocking the event loop."""
         while True:
             try:
                 event = self._events.get_nowait()
@@ -97,21 +97,21 @@ class Submission:
             yield event
 
     def result(self) -> Mapping[str, Any]:
-        """Wait for the title; what ``headend submit --json`` prints.
+        """Wait for the job; return the document that ``headend submit --json`` prints.
 
         Raises:
-            HeadendError: Of the kind that the job ended with.
+            HeadendError: The job failed; the error has the same type as the job's.
         """
         for _ in self:
             pass
         return self._outcome()
 
     def __await__(self) -> Generator[Any, None, Mapping[str, Any]]:
-        """Wait for the title without blocking the event loop; as `result`."""
+        """Wait for the job without blocking the event loop; see `result`."""
         return self._result().__await__()
 
     def cancel(self) -> None:
-        """Stop the job in order; what was encoded is kept, and the same submission goes on from there."""
+        """Stop the job gracefully. Encoded parts stay in the store, so submitting again resumes the job."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -137,7 +137,7 @@ class Submission:
                     facts = json.loads(line)
                     self._last = Event(facts.pop("event"), facts)
                 except (ValueError, KeyError, AttributeError):
-                    self._stderr.append(line.rstrip())  # an error: both streams come here, so that neither fills up
+                    self._stderr.append(line.rstrip())  # standard error, which shares the pipe
                 else:
                     self._events.put(self._last)
             self._process.wait()
@@ -159,11 +159,11 @@ class Submission:
 
 
 def submit(master: str | os.PathLike[str], *, title: str, **options: Option) -> Submission:
-    """Start to make a playing title of a master, and return at once.
+    """Start encoding a master and publishing it as a title; return at once.
 
     Args:
         master: A path, or ``s3://bucket/key``.
-        title: The title's name in the catalogue.
+        title: The title's slug in the catalogue.
         **options: Options of ``headend submit`` with underscores, such as ``ladder="web"``.
     """
     words = command_line("submit", master, {"title": title, "json_lines": True, **options})
@@ -176,16 +176,16 @@ def submit(master: str | os.PathLike[str], *, title: str, **options: Option) -> 
 
 
 def queue(master: str | os.PathLike[str], *, title: str, **options: Option) -> str:
-    """Queue a job for ``headend dispatch``; returns its id.
+    """Queue a job for ``headend dispatch``; return its id.
 
     Args:
         master: A path, or ``s3://bucket/key``.
-        title: The title's name in the catalogue.
+        title: The title's slug in the catalogue.
         **options: Options of ``headend submit`` with underscores, such as ``priority=80`` or ``label=["season=2"]``.
 
     Raises:
         ConfigError: An option is wrong.
-        StorageError: The store refuses.
+        StorageError: The store can't be written.
     """
     from headend.app.cli import queueing
     from headend.app.jobs.lists import Row
@@ -197,10 +197,10 @@ def queue(master: str | os.PathLike[str], *, title: str, **options: Option) -> s
 
 
 def list_jobs(*, store: str | None = None, s3_endpoint: str | None = None) -> list[Mapping[str, Any]]:
-    """List the jobs of a store: what ``headend jobs --json`` prints of each.
+    """List the jobs of a store, as ``headend jobs --json`` prints them.
 
     Raises:
-        ConfigError: There is no store.
+        ConfigError: There is no such store.
     """
     from headend.app.jobs.plain import entry_plain
 
@@ -208,7 +208,7 @@ def list_jobs(*, store: str | None = None, s3_endpoint: str | None = None) -> li
 
 
 def show_job(id: str, *, store: str | None = None, s3_endpoint: str | None = None) -> Mapping[str, Any]:
-    """Look at a job: what ``headend job show --json`` prints.
+    """Return a job, as ``headend job show --json`` prints it.
 
     Raises:
         ConfigError: There is no such job.
@@ -223,30 +223,30 @@ def show_job(id: str, *, store: str | None = None, s3_endpoint: str | None = Non
 def command_job(
     id: str, verb: str, *, priority: int | None = None, store: str | None = None, s3_endpoint: str | None = None
 ) -> str:
-    """Ask something of a job, and return its state.
+    """Give a job a command; return its new state.
 
     Args:
-        id: The job.
+        id: The job's id.
         verb: ``cancel``, ``retry``, ``hold``, ``release`` or ``prioritise``.
         priority: 0 to 100; with ``prioritise`` only.
         store: As ``--store``.
         s3_endpoint: As ``--s3-endpoint``.
 
     Raises:
-        ConfigError: There is no such job or verb, or it makes no sense in the job's state.
+        ConfigError: There is no such job or verb, or the command is invalid in the job's state.
     """
     from headend.app.jobs.model import Verb
 
     if verb not in list(Verb):
-        raise errors.ConfigError(f"{verb!r} is not something to ask of a job: use one of {', '.join(Verb)}")
+        raise errors.ConfigError(f"{verb!r} is not a command for a job: use one of {', '.join(Verb)}")
     return _queue(store, s3_endpoint).command(id, Verb(verb), priority=priority).state.value
 
 
 def command_line(name: str, master: str | os.PathLike[str], options: Mapping[str, Option]) -> list[str]:
-    """The words of a command, from Python's names of its options.
+    """Build a command line from options with Python names.
 
     Raises:
-        ConfigError: A value is none of `Option`.
+        ConfigError: A value has a type other than `Option`.
     """
     words = [name]
     for option, value in options.items():
@@ -260,7 +260,7 @@ def command_line(name: str, master: str | os.PathLike[str], options: Mapping[str
         elif isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
             words += [f"{flag}={item}" for item in value]
         else:
-            raise errors.ConfigError(f"{option} has a value that is no text, number, flag or list of texts")
+            raise errors.ConfigError(f"{option} must be a string, a number, a bool or a list of strings")
     return [*words, "--", os.fspath(master)]
 
 
@@ -272,5 +272,5 @@ def _queue(store: str | None, s3_endpoint: str | None) -> "Queue":
 
     url = store or os.environ.get("HEADEND_STORE") or DEFAULT_STORE
     if "://" not in url and not expanded(url).is_dir():
-        raise errors.ConfigError(f"there is no store at {url}: correct store, or make one with headend.submit")
+        raise errors.ConfigError(f"there is no store at {url}: check the path, or create a store with headend.submit")
     return Queue(open_store(StoreSettings(url, s3_endpoint or os.environ.get("AWS_ENDPOINT_URL_S3"))))

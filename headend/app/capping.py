@@ -1,8 +1,8 @@
-"""Keeping renditions below their caps: segments that came out too large are encoded again.
+"""Keeping renditions below their caps: segments that are too large are encoded again.
 
-Encoders miss their caps: constant quality knows none, and a rate model only aims at it. So a worker measures what it
-has made, and encodes single segments again until they fit. What becomes of a segment depends on its own rendition and
-chunk alone, so that every grouping of renditions gives the same bytes.
+Encoders exceed caps: constant quality has none, and a rate model only approximates it. So a worker measures its output
+and encodes single segments again until they fit. The outcome depends on the rendition and chunk alone, so that every
+grouping of renditions gives the same bytes.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -24,22 +24,22 @@ from headend.core.timing import Chunk, Grid, timescale
 from packager import segmenting
 
 ATTEMPTS = 6
-"""How often a segment is encoded again, at most: two ordinary attempts, then four with less and less detail."""
+"""How often a segment is encoded again at most: twice as usual, then four times with less and less detail."""
 
 Encode = Callable[[EncodeTask, Path], Encoded]
 """Carries out a task in a scratch folder."""
 Measure = Callable[[str, Chunk, memoryview], EncodedTrack]
-"""Describes what an encoder made of a rendition's part of a title."""
+"""Describes an encoded file of a rendition's chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What it took to keep a task's renditions below their caps.
+    """The outcome of keeping a task's renditions below their caps.
 
     Attributes:
-        window_bps: By rendition: the highest rate in any window of its part of the title.
+        window_bps: By rendition: the highest rate in any window of the chunk.
         encoded_again: By rendition: numbers of the segments that were encoded again.
-        runs: What the encodes cost.
+        runs: The additional encodes.
     """
 
     window_bps: Mapping[str, int] = field(default_factory=dict)
@@ -47,12 +47,12 @@ class Held:
     runs: tuple[Encoded, ...] = ()
 
     def noted(self, track: EncodedTrack) -> EncodedTrack:
-        """A rendition's record, with what is known of it here."""
+        """Return a track with its window rate and the segments that were encoded again."""
         id = track.rendition
         return replace(track, window_bps=self.window_bps.get(id, 0), encoded_again=self.encoded_again.get(id, ()))
 
     def replaced(self, other: "Held", renditions: Collection[str]) -> "Held":
-        """With what is known of renditions that were encoded anew, in place of what was known of them."""
+        """Return this outcome with that of ``renditions`` replaced by another one."""
         return replace(
             self,
             window_bps={**self.window_bps, **{id: bps for id, bps in other.window_bps.items() if id in renditions}},
@@ -63,7 +63,7 @@ class Held:
         )
 
     def in_all(self, first: Encoded) -> Encoded:
-        """What the task cost, with its first encode."""
+        """Add the cost of the additional encodes to that of the first one."""
         return replace(
             first,
             cpu_s=first.cpu_s + sum(run.cpu_s for run in self.runs),
@@ -81,25 +81,25 @@ def hold(
     encode: Encode,
     measure: Measure,
 ) -> Held:
-    """Encode the segments of a task's renditions again that are above their caps, in the files that it has left.
+    """Encode segments again that are above their caps, and replace them in the task's output files.
 
     Args:
-        task: A task of video that was carried out.
+        task: A finished video task.
         scratch: The folder with its outputs.
-        grid: The title's.
-        divisors: A rendition keeps one frame of the grid in this many; missing for those that keep all.
+        grid: The title's grid.
+        divisors: N of renditions that keep one frame in N, by id.
         encode: Carries out a task that is derived from this one.
-        measure: Describes an encoder's file.
+        measure: Describes an encoded file.
 
     Raises:
         ToolFailed: FFmpeg failed.
-        ChunkRejected: What came out is not what was asked for.
+        ChunkRejected: The output is not what the task asked for.
     """
     chunk = task.chunk
     bounds = {
         id: bound
         for id, bound in reencoding.bounds(task.argv, grid.segment_frames / grid.frame_rate).items()
-        if _is_there(encoding.output(scratch, id))
+        if _has_output(encoding.output(scratch, id))
     }
     segments = {id: _segments(encoding.output(scratch, id), id, chunk, measure) for id in bounds}
     again: dict[str, tuple[int, ...]] = {}
@@ -144,15 +144,15 @@ def hold(
 def at_cap(
     task: EncodeTask, rendition: str, path: Path, grid: Grid, *, measure: Measure, share: float
 ) -> frozenset[int]:
-    """Numbers of the segments of a rendition's file whose rate is at least a share of the rendition's cap.
+    """Return the numbers of segments whose rate is at least a share of their rendition's cap.
 
     Args:
-        task: The task that has made it.
+        task: The task that encoded the file.
         rendition: The rendition's id.
-        path: The file.
-        grid: The title's.
-        measure: Describes an encoder's file.
-        share: The share.
+        path: The encoded file.
+        grid: The title's grid.
+        measure: Describes an encoded file.
+        share: Share of the cap.
     """
     bound = reencoding.bounds(task.argv, grid.segment_frames / grid.frame_rate).get(rendition)
     if bound is None:
@@ -165,12 +165,12 @@ def at_cap(
     )
 
 
-def _is_there(path: Path) -> bool:
+def _has_output(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
 def _parts(chunk: Chunk, grid: Grid) -> list[Chunk]:
-    """The segments of a chunk, each as a chunk of its own."""
+    """Split a chunk into chunks of one segment each."""
     return [
         Chunk(chunk.number, first, end, chunk.first_segment + place)
         for place, (first, end) in enumerate(pairwise(grid.bounds_of(chunk)))

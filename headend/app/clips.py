@@ -1,4 +1,4 @@
-"""Films to try headend with, which a package carries; none of its code is run."""
+"""Sample films from an installed package, for trying headend; none of the package's code is run."""
 
 from importlib import metadata
 from pathlib import Path
@@ -9,7 +9,7 @@ FILM = "bigbuckbunny.mp4"
 
 
 def find(name: str = FILM) -> Path | None:
-    """Find a film that the package carries; None if it is not installed."""
+    """Find a film in the package; None if the package is not installed."""
     try:
         files = metadata.files(PACKAGE) or []
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Comparing a release with the master that it was made of."""
+"""Comparing a release with its master."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,21 +29,21 @@ from packager.conformance import Finding
 from packager.sealing import init_of_period
 
 SAMPLES = 6
-"""How many places of a rendition are compared, unless all are."""
+"""Segments of a rendition that are compared, unless all are."""
 SHORT_SEGMENTS = 12
-"""A rendition of no more segments is compared whole."""
+"""A rendition with up to this many segments is compared completely."""
 
 Compared = Track[VideoRendition] | Track[AudioRendition]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What comparing has shown.
+    """The result of a comparison.
 
     Attributes:
-        findings: What is not as the master has it.
-        places: How many stretches of renditions were compared.
-        hindrance: Why nothing was compared; empty where something was.
+        findings: Differences from the master.
+        places: Number of segments that were compared.
+        hindrance: Why nothing was compared; empty if something was.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -61,16 +61,16 @@ def compare(
     is_stopped: Callable[[], bool] = lambda: False,
     keys: Mapping[str, ContentKey] | None = None,
 ) -> Comparison:
-    """Compare pictures and sound of a release with what its master has at their times.
+    """Compare pictures and sound of a release with those of its master at the same times.
 
     Args:
-        store: Where the release is.
+        store: The store with the release.
         title: Catalogue entry.
-        release: Its id.
+        release: The release's id.
         endpoint_url: S3 endpoint of the master.
-        deep: Whether all of every rendition is compared; otherwise some places of the smallest picture and of each
-            programme of sound, and those behind each gap and overlap of the master's sound.
-        is_stopped: Whether the comparison was cancelled; asked before each place.
+        deep: Whether every segment is compared; otherwise samples of the smallest picture and of each programme of
+            sound, and the segments after each gap and overlap of the master's sound.
+        is_stopped: Returns whether the comparison is cancelled; called before each segment.
         keys: The keys of encrypted tracks, by their ids.
     """
     key = layout.release_document(title, release)
@@ -82,7 +82,7 @@ def compare(
     if made.protection is not None and not keys:
         return Comparison(hindrance=conformance.NO_KEYS)
     if made.master is None:
-        return Comparison(hindrance="the release does not say what it was made of")
+        return Comparison(hindrance="the release does not record its master")
     origins = {file.track_index: file for file in made.audio_files}
     tracks = [(track, _origin(origins, track)) for track in _tracks(made, deep=deep)]
     own = [track for track, file in tracks if file is None]
@@ -104,10 +104,10 @@ def compare(
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """The segments of a release, in the clear.
+    """Reads segments of a release, decrypted.
 
     Attributes:
-        store: Where they are.
+        store: The store with the release.
         title: Catalogue entry.
         keys: The keys of encrypted tracks, by their ids.
         schedule: When encryption begins and keys change.
@@ -122,7 +122,7 @@ class _Pieces:
         return self.store.get(layout.track_init(self.title, track.id))
 
     def read(self, track: Compared, init: bytes, number: int) -> bytes:
-        """A segment behind its init segment; ``init`` is that of the first period."""
+        """Read a segment preceded by its init segment; ``init`` is that of the first period."""
         data = self.store.get(layout.track_segment(self.title, track.id, number))
         if not track.kid:
             return init + data
@@ -162,7 +162,7 @@ def _with_master(
                 findings += list(_compared(pieces, made, master, source.url, track, numbers, start_s, is_stopped))
     except MasterError as error:
         key = layout.release_document(made.title, made.release)
-        return Comparison((Finding(key, f"its master has no times that a title can have: {error.message}"),))
+        return Comparison((Finding(key, f"its master has timestamps that no title can have: {error.message}"),))
     return Comparison(tuple(findings), places)
 
 
@@ -176,7 +176,7 @@ def _with_file(
     *,
     deep: bool,
 ) -> Comparison:
-    """Compare sound that was added with the file that it came from."""
+    """Compare added sound with the file that it came from."""
     made, count = document.presentation, document.tracks[track.id].segments
     every = deep or count <= SHORT_SEGMENTS
     numbers = list(range(1, count + 1)) if every else comparing.places(count, SAMPLES)
@@ -192,7 +192,7 @@ def _with_file(
 
 
 def _origin(origins: Mapping[int, AudioFile], track: Compared) -> AudioFile | None:
-    """The file that a track's sound was added from; None for what is the master's."""
+    """Return the file that a track's sound was added from; None if it is from the master."""
     rendition = track.rendition
     return origins.get(rendition.track_index) if isinstance(rendition, AudioRendition) else None
 

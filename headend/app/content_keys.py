@@ -1,7 +1,7 @@
-"""Content keys for a title: asked for when it is planned, and opened again by every worker that encrypts.
+"""Content keys of a title: looked up when it is planned, and opened again by every worker that encrypts.
 
-What a plan learns is public: ids, initialisation vectors, checksums, and what manifests tell DRM systems. Secrets are
-opened where samples are encrypted or decrypted, and go nowhere from there.
+A plan holds only public facts: ids, initialisation vectors, checksums, and DRM signalling. Secrets are opened where
+samples are encrypted or decrypted, and are never passed on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,24 +18,24 @@ from packager.publishing import read_release
 
 
 def check(settings: KeySettings, title: str) -> None:
-    """Make sure that a source of keys can be read, as far as that needs no request.
+    """Check that a key source can be read, as far as that needs no request.
 
     Raises:
-        ConfigError: It can't.
+        ConfigError: It can't be read.
     """
     _source(settings).keys(title, ())
 
 
 def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scope, ...]:
-    """Ask for the keys that a plan's renditions need, and say what each scheme is for.
+    """Look up the keys that a plan's renditions need; return which codecs each scheme encrypts.
 
     Args:
         settings: How the title is encrypted.
-        plan: Its renditions.
+        plan: The title's plan.
 
     Raises:
-        ConfigError: A key is missing or wrong, or a scheme can't encrypt what it is for.
-        StorageError: The source of keys can't be reached.
+        ConfigError: A key is missing or wrong, or a scheme can't encrypt its tracks.
+        StorageError: The key source can't be reached.
     """
     source = _source(settings.keys)
     systems = tuple(signalling.System(name) for name in settings.systems)
@@ -51,7 +51,7 @@ def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scop
             if name.key_class in used
         ]
         names, signals = _described(source, plan.title, wanted, [signalling.SYSTEM_IDS[system] for system in systems])
-        # Players of aes-128 need no licence to start, so nothing of it is left in the clear.
+        # aes-128 needs no licence before playback, so it gets no clear lead.
         lead = 0 if scheme is Scheme.AES_128 else schedule.lead_segments
         protection = Protection(scheme, names, signals, lead, schedule.period_segments, settings.hdcp)
         found.append(sealing.Scope(protection, codecs))
@@ -59,7 +59,7 @@ def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scop
 
 
 def with_sound(settings: KeySettings, title: str, protection: Protection) -> Protection:
-    """Give a protection the keys of sound, which that of a silent title lacks; one that has them stays as it is.
+    """Add the keys for sound to the protection of a silent title; one that has them is returned unchanged.
 
     Args:
         settings: Where keys come from.
@@ -68,7 +68,7 @@ def with_sound(settings: KeySettings, title: str, protection: Protection) -> Pro
 
     Raises:
         ConfigError: A key is missing or wrong.
-        StorageError: The source of keys can't be reached.
+        StorageError: The key source can't be reached.
     """
     if any(name.key_class in (KeyClass.AUDIO, KeyClass.ALL) for name in protection.names):
         return protection
@@ -89,8 +89,8 @@ def opened(settings: KeySettings, title: str, names: Sequence[KeyName]) -> Mappi
     """Open the keys that a plan names, by their ids.
 
     Raises:
-        ConfigError: A key is missing, or has another secret than when the title was planned.
-        StorageError: The source can't be reached.
+        ConfigError: A key is missing, or its secret has changed since the title was planned.
+        StorageError: The key source can't be reached.
     """
     source = _source(settings)
     found = source.keys(title, names)
@@ -99,18 +99,18 @@ def opened(settings: KeySettings, title: str, names: Sequence[KeyName]) -> Mappi
         if name.checksum and keys[name.kid].checksum() != name.checksum:
             raise ConfigError(
                 f"the key {name.kid} in {source.url} is not the one that the tracks of {title!r} are encrypted with: "
-                "give the keys of that time",
+                "give the keys that were used then",
                 kid=name.kid,
             )
     return keys
 
 
 def of_release(settings: KeySettings, store: Store, title: str, release: str) -> Mapping[str, ContentKey]:
-    """Open the keys of an encrypted release, by their ids; none for a clear one.
+    """Open the keys of a release, by their ids; empty for a clear one.
 
     Raises:
-        ConfigError: There is no such release, or a key is missing or not the one of its tracks.
-        StorageError: The store, or the source of keys, can't be reached.
+        ConfigError: There is no such release, or a key is missing or is not that of the tracks.
+        StorageError: The store or the key source can't be reached.
     """
     made = read_release(store, title, release).presentation
     protections = [made.protection, *(copy.protection for copy in made.copies)]
@@ -125,7 +125,7 @@ def _source(settings: KeySettings) -> KeyStore:
 def _described(
     source: KeyStore, title: str, wanted: Sequence[KeyName], systems: Sequence[str]
 ) -> tuple[tuple[KeyName, ...], tuple[Signal, ...]]:
-    """What is public of some keys, and what manifests tell DRM systems, given by their UUIDs, of them."""
+    """Return the public part of keys, and their signalling for DRM systems, which are given by UUID."""
     keys = source.keys(title, wanted)
     names = tuple(replace(keys[name.kid].name, checksum=keys[name.kid].checksum()) for name in wanted)
     given = source.signals(title, names, systems)
@@ -133,7 +133,7 @@ def _described(
 
 
 def _completed(given: Sequence[Signal], built: Sequence[Signal]) -> tuple[Signal, ...]:
-    """What headend would tell each system, with what the source of keys says in its place."""
+    """Complete the signalling that a key source gives with headend's own."""
     by_key = {(signal.system, signal.kid): signal for signal in given}
     return tuple(_merged(by_key.get((signal.system, signal.kid)), signal) for signal in built)
 

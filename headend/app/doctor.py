@@ -1,4 +1,4 @@
-"""Checks of an installation, each with what to do where something is wrong."""
+"""Checks of an installation, each with a remedy if something is wrong."""
 
 import os
 import shutil
@@ -23,16 +23,16 @@ from headend.core.storage import Store, open_store
 ENCODERS = tuple(one.encoder for one in media_codecs())
 """Encoders that FFmpeg must have."""
 RACES = 4
-"""Pairs of writers that a store is tried with."""
+"""Number of races between two writers that a store is tested with."""
 FILTERS = ("zscale", "libvmaf", "loudnorm", "ebur128", "bwdif")
 SLOW_STORE_S = 0.5
-"""A small object that takes longer than this to be written is worth a word."""
+"""A store is reported as slow if writing a small object takes longer than this."""
 SCRATCH_BYTES = 20 << 30
 """Free space below which a chunk of a 2160p title may not fit."""
 
 
 class Health(StrEnum):
-    """How a check ended."""
+    """The result of a check."""
 
     GOOD = "good"
     DOUBTFUL = "doubtful"
@@ -41,13 +41,13 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """A check and its result.
 
     Attributes:
-        name: What was looked at.
-        health: How it is.
-        detail: What was found.
-        mend: What to do; empty if nothing has to be done.
+        name: What was checked.
+        health: The result.
+        detail: Details for people.
+        mend: What to do; empty if nothing is wrong.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Check:
 
 
 def checks(store: StoreSettings, settings: ClusterSettings, scratch: Path | None = None) -> Iterator[Check]:
-    """Look at everything that a job needs, one thing after another.
+    """Check everything that a job needs, one thing after another.
 
     Args:
         store: Where titles go.
         settings: Where tasks run.
-        scratch: Where encoders write; the folder for temporary files by default.
+        scratch: Where encoders write; None for the default folder of temporary files.
     """
     yield Check("headend", Health.GOOD, f"version {__version__}")
     yield from _ffmpeg()
@@ -74,7 +74,7 @@ def checks(store: StoreSettings, settings: ClusterSettings, scratch: Path | None
 
 
 def _ffmpeg() -> Iterator[Check]:
-    reinstall = "reinstall headend, or let HEADEND_FFMPEG name an FFmpeg that has them"
+    reinstall = "reinstall headend, or set HEADEND_FFMPEG to an FFmpeg that has them"
     try:
         path, version = tool.ffmpeg_path(), tool.version()
         encoders = _listed(path, "-encoders")
@@ -98,7 +98,7 @@ def _listed(path: str, option: str) -> frozenset[str]:
 
 def _store(settings: StoreSettings) -> Iterator[Check]:
     if "://" not in settings.url and not Path(settings.url).is_dir():
-        yield Check("store", Health.DOUBTFUL, f"{settings.url} is not there yet", "it is made by the first submit")
+        yield Check("store", Health.DOUBTFUL, f"{settings.url} does not exist yet", "the first submit creates it")
         return
     key, data = f"probe-{uuid.uuid4().hex}", uuid.uuid4().bytes
     try:
@@ -107,32 +107,32 @@ def _store(settings: StoreSettings) -> Iterator[Check]:
         store.put(key, data)
         written_s = time.monotonic() - started_s
         found = store.get(key)
-        honoured = all(_one_wins(store, f"{key}-{number}") for number in range(RACES))
+        supported = all(_one_wins(store, f"{key}-{number}") for number in range(RACES))
         list(store.list(key))
         store.delete(key)
     except HeadendError as error:
         yield Check("store", Health.BAD, error.message, "check the address, the credentials and the server")
         return
     if found != data:
-        yield Check("store", Health.BAD, f"{store.url} gives back other bytes than were written", "check the server")
+        yield Check("store", Health.BAD, f"{store.url} returns other bytes than were written", "check the server")
         return
     slow = written_s > SLOW_STORE_S
     yield Check(
         "store",
         Health.DOUBTFUL if slow else Health.GOOD,
         f"{store.url}: writes, reads, lists and deletes; {written_s * 1000:,.0f} ms to write a small object",
-        "a slow store delays every segment: look at the network between here and there" if slow else "",
+        "a slow store delays every segment: check the network to it" if slow else "",
     )
     yield Check(
         "conditional writes",
-        Health.GOOD if honoured else Health.DOUBTFUL,
-        "honoured" if honoured else "ignored by this server",
-        "" if honoured else "jobs are safe all the same, but don't run two dispatchers for long",
+        Health.GOOD if supported else Health.DOUBTFUL,
+        "supported" if supported else "ignored by this server",
+        "" if supported else "jobs are safe, but don't run two dispatchers for long",
     )
 
 
 def _one_wins(store: Store, key: str) -> bool:
-    """Whether of two writers at the same moment just one is told that it was first."""
+    """Return whether exactly one of two concurrent conditional writers succeeds."""
     start = threading.Barrier(2)
 
     def write(data: bytes) -> bool:

@@ -1,6 +1,6 @@
-"""Encrypting a clear release: encrypted tracks of its tracks, and a release over these. Nothing is encoded.
+"""Encrypting a clear release: encrypt its tracks and publish a release of them, without encoding anything.
 
-The tracks are those that a job would have made that encrypts while it encodes: the same names and the same bytes.
+The tracks have the same ids and bytes as if the title had been encrypted while it was encoded.
 """
 
 import hashlib
@@ -26,18 +26,18 @@ from packager.publishing import Placed, current_release, load, publish
 from packager.stock import read_track
 
 TRACKS = 4
-"""Tracks that are encrypted at once: hides the latency of the store."""
-TELL_EVERY_S = 10.0
+"""Tracks that are encrypted in parallel, to hide the latency of the store."""
+REPORT_EVERY_S = 10.0
 _NO_MASTER = Master("", 0, "", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far encrypting has come.
+    """Progress of encrypting.
 
     Attributes:
         done_bytes: Clear bytes that are encrypted and stored.
-        total_bytes: All there are to encrypt.
+        total_bytes: Clear bytes in all.
     """
 
     done_bytes: int
@@ -46,15 +46,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Encrypted:
-    """A release that was encrypted.
+    """The result of encrypting a release.
 
     Attributes:
-        placed: The release.
-        tracks: Encrypted tracks in all.
-        reused_tracks: Those that the store had already.
-        written_bytes: What was written of the others.
-        cpu_s: CPU seconds of this process that it took.
-        wall_s: Seconds that it took.
+        placed: The encrypted release.
+        tracks: Number of encrypted tracks.
+        reused_tracks: Number of these that were already in the store.
+        written_bytes: Bytes written for the others.
+        cpu_s: CPU seconds of this process.
+        wall_s: Duration in seconds.
     """
 
     placed: Placed
@@ -76,7 +76,7 @@ def encrypt(
 ) -> Encrypted:
     """Make an encrypted release of a clear one, and make it current.
 
-    Killed at any instant, nothing of it is visible; the same call makes what is missing.
+    If the call is killed, nothing is visible; repeating it makes what is missing.
 
     Args:
         settings: The store.
@@ -89,7 +89,7 @@ def encrypt(
     Raises:
         ConfigError: There is no such release, it is encrypted already, or a key is missing or wrong.
         PackagingError: A track is damaged, or can't be encrypted.
-        StorageError: The store failed, or the source of keys can't be reached.
+        StorageError: The store failed, or the key source can't be reached.
     """
     started_s, cpu_started_s = time.monotonic(), time.process_time()
     store = open_store(settings)
@@ -114,15 +114,15 @@ def encrypt(
         releases=[release],
         reason="protect",
     ):
-        there = {
+        stored = {
             name: track
             for name, one in plan.sealings.items()
-            if (track := _there(store, title, plan.tracks[name], sources[one.rendition])) is not None
+            if (track := _stored(store, title, plan.tracks[name], sources[one.rendition])) is not None
         }
-        missing = {name: one for name, one in plan.sealings.items() if name not in there}
+        missing = {name: one for name, one in plan.sealings.items() if name not in stored}
         if dry_run:
             nothing = Placed(replace(clear, release=""), is_current=False)
-            return Encrypted(nothing, len(plan.sealings), len(there), 0, 0.0, time.monotonic() - started_s)
+            return Encrypted(nothing, len(plan.sealings), len(stored), 0, 0.0, time.monotonic() - started_s)
         progress = _ProgressReporter(on_progress, sum(sources[one.rendition].total_bytes for one in missing.values()))
         kids = {one.scheme: sealing.kids_of(title, one) for one in plan.protection}
         schedules = {one.scheme: one.schedule for one in plan.protection}
@@ -136,11 +136,11 @@ def encrypt(
 
         with ThreadPoolExecutor(TRACKS) as pool:
             made = dict(zip(missing, pool.map(make, missing, missing.values()), strict=True))
-        placed = publish(store, _presentation(clear, plan, {**there, **made}), reason=_reason(protection))
+        placed = publish(store, _presentation(clear, plan, {**stored, **made}), reason=_reason(protection))
     return Encrypted(
         placed=placed,
         tracks=len(plan.sealings),
-        reused_tracks=len(there),
+        reused_tracks=len(stored),
         written_bytes=sum(track.total_bytes for track in made.values()),
         cpu_s=time.process_time() - cpu_started_s,
         wall_s=time.monotonic() - started_s,
@@ -152,7 +152,7 @@ def _reason(protection: ProtectionSettings) -> str:
 
 
 def _plan(clear: Presentation) -> EncodePlan:
-    """The clear tracks of a release, as a plan names them."""
+    """Return a plan with the clear tracks of a release."""
     coded: tuple[AnyTrack, ...] = (*clear.video, *clear.trick, *clear.audio)
     return EncodePlan(
         title=clear.title,
@@ -171,7 +171,7 @@ def _plan(clear: Presentation) -> EncodePlan:
 
 
 def _presentation(clear: Presentation, plan: EncodePlan, tracks: Mapping[str, StoredTrack]) -> Presentation:
-    """The clear release with encrypted tracks in the place of its own."""
+    """Return the clear release with its tracks replaced by encrypted ones."""
     encrypted = present(plan, tracks)
     return replace(
         clear,
@@ -184,8 +184,8 @@ def _presentation(clear: Presentation, plan: EncodePlan, tracks: Mapping[str, St
     )
 
 
-def _there(store: Store, title: str, id: str, clear: AnyTrack) -> StoredTrack | None:
-    """An encrypted track that the store has, all of its objects included; None if it lacks any."""
+def _stored(store: Store, title: str, id: str, clear: AnyTrack) -> StoredTrack | None:
+    """Read an encrypted track from the store; None if any of its objects is missing."""
     sizes = {info.key: info.size_bytes for info in store.list(f"{layout.track_path(title, id)}/")}
     if layout.track_index(title, id) not in sizes:
         return None
@@ -204,18 +204,18 @@ def encrypted(
     protect: segmenting.Protect,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> StoredTrack:
-    """Write the encrypted track of a clear one; its index last.
+    """Encrypt a clear track, and write its index last.
 
     Args:
-        store: Where both are.
+        store: The store.
         title: Catalogue entry.
         clear: The clear track.
-        id: The id of the encrypted one.
+        id: Id of the encrypted track.
         protect: How it is encrypted.
-        on_bytes: Called with the number of clear bytes done since the last call.
+        on_bytes: Called with the number of clear bytes encrypted since the last call.
 
     Raises:
-        PackagingError: The clear track is not as it was stored, or can't be encrypted.
+        PackagingError: The clear track is damaged, or can't be encrypted.
         StorageError: The store failed.
     """
     protector = protect(_read(store, layout.track_init(title, clear.id), clear.init_bytes, clear.init_sha256))
@@ -260,26 +260,26 @@ def _encrypted_fragments(
 
 
 def _read(store: Store, key: str, size_bytes: int, sha256: str) -> bytes:
-    """Read a clear object, which must be the one that was stored: damage must not be sealed."""
+    """Read a clear object and check it, since damage must not be encrypted."""
     data = store.get(key)
     if len(data) != size_bytes or hashlib.sha256(data).hexdigest() != sha256:
-        raise PackagingError(f"{key} is not as it was stored: submit the master again to have it made", key=key)
+        raise PackagingError(f"{key} is damaged: submit the master again to replace it", key=key)
     return data
 
 
 class _ProgressReporter:
-    """Tells every few seconds how much is encrypted."""
+    """Reports every few seconds how much is encrypted."""
 
     def __init__(self, on_progress: Callable[[Progress], None], total_bytes: int) -> None:
         self._on_progress = on_progress
         self._total_bytes = total_bytes
         self._done_bytes = 0
-        self._told_s = time.monotonic()
+        self._reported_s = time.monotonic()
         self._lock = threading.Lock()
 
     def add(self, size_bytes: int) -> None:
         with self._lock:
             self._done_bytes += size_bytes
-            if time.monotonic() - self._told_s >= TELL_EVERY_S:
-                self._told_s = time.monotonic()
+            if time.monotonic() - self._reported_s >= REPORT_EVERY_S:
+                self._reported_s = time.monotonic()
                 self._on_progress(Progress(self._done_bytes, self._total_bytes))

@@ -1,4 +1,4 @@
-"""What a plan will take before it is carried out: CPU, time, bytes and requests, by codec and rendition. Pure."""
+"""Estimating the cost of a plan: CPU, time, bytes and requests, by codec and rendition. Pure."""
 
 import math
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from encoder.costs import Costs
 from headend.core.media import EncodePlan, EncodeTask, Kind
 
 DOCUMENTS = 8
-"""Objects of a release beside segments and playlists: manifests, the release's own, indexes of thumbnails."""
+"""Objects of a release beside segments and playlists: manifests, the release document, indexes of thumbnails."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenditionEstimate:
-    """What one rendition takes.
+    """The estimated cost of a rendition.
 
     Attributes:
-        id: The rendition.
-        codec: Its codec, as FFmpeg's users write it.
-        cpu_s: CPU seconds, with its part of decoding and scaling.
+        id: The rendition's id.
+        codec: Its codec, in FFmpeg's spelling.
+        cpu_s: CPU seconds, including its share of decoding and scaling.
         stored_bytes: Bytes at its nominal rate.
     """
 
@@ -30,15 +30,15 @@ class RenditionEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a plan takes.
+    """The estimated cost of a plan.
 
     Attributes:
-        cpu_s: CPU seconds of all tasks, and of measuring.
+        cpu_s: CPU seconds of all tasks, measuring included.
         longest_s: CPU seconds of the longest task.
         stored_bytes: Bytes of all segments at nominal rates.
-        put_requests: Objects that are written.
-        renditions: The same by rendition, in the plan's order.
-        quality_cpu_s: CPU seconds of measuring; a floor's are part of the renditions'.
+        put_requests: Number of objects that are written.
+        renditions: Estimates by rendition, in the plan's order.
+        quality_cpu_s: CPU seconds of measuring; measuring for a floor counts as encoding.
     """
 
     cpu_s: float
@@ -49,11 +49,11 @@ class Estimate:
     quality_cpu_s: float = 0.0
 
     def wall_s(self, slots: int) -> float:
-        """Seconds on a number of cores that do nothing else; no schedule is shorter."""
+        """Return a lower bound of the duration, in seconds, on a number of otherwise idle cores."""
         return max(self.cpu_s / max(slots, 1), self.longest_s)
 
     def by_codec(self) -> Mapping[str, tuple[float, int]]:
-        """CPU seconds and bytes by codec, in the plan's order."""
+        """Return CPU seconds and bytes by codec, in the plan's order."""
         found: dict[str, tuple[float, int]] = {}
         for each in self.renditions:
             cpu_s, stored_bytes = found.get(each.codec, (0.0, 0))
@@ -62,14 +62,14 @@ class Estimate:
 
 
 def estimate(plan: EncodePlan, costs: Costs, quality_cpu_s: float = 0.0) -> Estimate:
-    """Add up what a plan's tasks are predicted to take.
+    """Add up the predicted costs of a plan's tasks.
 
-    A task's cost is shared among its renditions by what their encoders take; decoding and scaling are part of it.
+    A task's cost, with decoding and scaling, is split among its renditions in proportion to the cost of their encoders.
 
     Args:
         plan: The plan.
-        costs: What encoders take.
-        quality_cpu_s: CPU seconds that measuring is expected to take.
+        costs: Costs of the encoders.
+        quality_cpu_s: Predicted CPU seconds of measuring.
     """
     known = weights(plan, costs)
     cpu_s: dict[str, float] = {}
@@ -107,7 +107,7 @@ def estimate(plan: EncodePlan, costs: Costs, quality_cpu_s: float = 0.0) -> Esti
 
 
 def weights(plan: EncodePlan, costs: Costs) -> Mapping[str, float]:
-    """CPU seconds that each video rendition's encoder alone takes for a frame, by rendition."""
+    """Return the CPU seconds per frame of each video rendition's encoder alone, by rendition."""
     found = {}
     for rendition in (*plan.video, *plan.trick):
         curve = costs.video[rendition.codec][plan.effort]
@@ -117,7 +117,7 @@ def weights(plan: EncodePlan, costs: Costs) -> Mapping[str, float]:
 
 
 def shares(task: EncodeTask, known: Mapping[str, float]) -> list[tuple[str, float]]:
-    """How a task's cost is shared among its renditions: by their `weights`; sound and text equally."""
+    """Split a task's cost among its renditions: pictures in proportion to `weights`, sound and text equally."""
     if not task.renditions:
         return []
     if task.kind is not Kind.VIDEO:

@@ -1,6 +1,6 @@
-"""A page that shows how a ladder was fitted to a title: hull and rungs of each codec. Without script or network.
+"""An HTML page that shows how a ladder was fitted to a title: the hull and rungs of each codec. Pure.
 
-Pure: an `Analysis` comes in, HTML goes out.
+The page needs neither scripts nor the network.
 """
 
 import math
@@ -39,12 +39,12 @@ ul { padding-left: 20px; } .key { display: inline-block; width: 10px; height: 10
 
 
 def page(analysis: Analysis, *, master: str, cost: str) -> str:
-    """Write the page.
+    """Render the page.
 
     Args:
-        analysis: What was found.
+        analysis: The analysis.
         master: The master's name, for people.
-        cost: A sentence on what the analysis took.
+        cost: A sentence on the cost of the analysis.
     """
     name = master.rpartition("/")[2]
     sections = "\n".join(_section(codec) for codec in analysis.codecs)
@@ -62,7 +62,7 @@ def page(analysis: Analysis, *, master: str, cost: str) -> str:
 <p>{escape(sentence(analysis))}</p>
 <p class="soft">{escape(cost)}</p>
 <p class="soft"><span class="key new"></span> rungs of this title &nbsp; <span class="key was"></span> rungs of
-{escape(analysis.pattern)}, as predicted for it &nbsp; thick line: the best that the codec can do at each rate</p>
+{escape(analysis.pattern)}, predicted for this title &nbsp; thick line: the codec's best score at each rate</p>
 <div class="codecs">
 {sections}
 </div>
@@ -76,12 +76,12 @@ def page(analysis: Analysis, *, master: str, cost: str) -> str:
 
 
 def sentence(analysis: Analysis) -> str:
-    """What the ladder is expected to save, in a sentence."""
+    """Return in one sentence what the ladder is expected to save."""
     parts = [f"{label_of(each.codec)} {_percent(each.saving)}" for each in analysis.codecs if each.rungs]
     kept = [label_of(each.codec) for each in analysis.codecs if not each.rungs]
-    told = f"Bits at equal VMAF, against {analysis.pattern}: {', '.join(parts)}." if parts else ""
-    stay = f"The rungs of {analysis.pattern} are kept for {' and '.join(kept)}." if kept else ""
-    return " ".join(filter(None, (told, stay)))
+    saved = f"Bits at equal VMAF, against {analysis.pattern}: {', '.join(parts)}." if parts else ""
+    unchanged = f"The rungs of {analysis.pattern} are kept for {' and '.join(kept)}." if kept else ""
+    return " ".join(filter(None, (saved, unchanged)))
 
 
 def _percent(share: float) -> str:
@@ -114,7 +114,7 @@ def _section(codec: CodecAnalysis) -> str:
 
 
 def chart(codec: CodecAnalysis) -> str:
-    """Draw one codec: rate across in steps of doublings, VMAF upwards."""
+    """Draw the chart of a codec: rate on a logarithmic x axis, VMAF on the y axis."""
     drawn: list[CurvePoint] = [*codec.rungs, *codec.pattern]
     low, high = 0.8 * min(spot.kbps for spot in drawn), 1.25 * max(spot.kbps for spot in drawn)
     floor = 10 * math.floor(max(0.0, min(spot.vmaf for spot in drawn)) / 10)

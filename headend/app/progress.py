@@ -1,4 +1,4 @@
-"""How far the encoding of a job is, from the events of its tasks."""
+"""The encoding progress of a job, from the events of its tasks."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,16 @@ from headend.core.media import EncodeTask, Kind
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the encoding of a job is at one moment.
+    """The encoding progress of a job at one moment.
 
     Attributes:
-        share: Part of all tasks' cost that is done, 0 to 1.
-        tasks: Tasks of this run.
-        tasks_done: Those that are done.
-        retries: Attempts that failed and are made again.
-        frames_per_s: Frames of all video renditions, in this run, per second of it.
-        realtime: Seconds of the title that pass through the whole ladder in a second.
-        left_s: Seconds until all is done at this speed; None while none is known.
+        share: Fraction of the total cost that is done, 0 to 1.
+        tasks: Number of tasks of this run.
+        tasks_done: Tasks that are done.
+        retries: Failed attempts that are retried.
+        frames_per_s: Encoded frames per second of this run, all video renditions together.
+        realtime: Seconds of the title that are encoded to the whole ladder per second.
+        left_s: Seconds until all is done at this speed; None while the speed is unknown.
     """
 
     share: float
@@ -31,7 +31,7 @@ class Progress:
 
 
 class Encoding:
-    """Counts what the events of a job say of its tasks; an event costs the same whatever the number of tasks."""
+    """Adds up the progress of a job's tasks, in constant time per event."""
 
     def __init__(self, planned: Planned) -> None:
         self.plan = planned.plan
@@ -46,34 +46,34 @@ class Encoding:
 
     @property
     def done_cost(self) -> float:
-        """Cost of what is done."""
+        """Cost of the finished work."""
         return self._done_cost
 
     @property
     def left_cost(self) -> float:
-        """Cost of what is not done."""
+        """Cost of the remaining work."""
         return max(0.0, self._cost - self._done_cost) if self._tasks else 0.0
 
     @property
     def done_frames(self) -> float:
-        """Frames of all video renditions that are done."""
+        """Encoded frames, all video renditions together."""
         return self._frames_done
 
     def note(self, event: Advance | Done | Failed) -> None:
-        """Take in an event."""
+        """Process an event."""
         if isinstance(event, Done):
             self._done_tasks += self._shares[event.receipt.task] < 1
             self._set(event.receipt.task, 1.0)
         elif isinstance(event, Failed):
             self._set(event.task, 0.0)
             self.retries += not event.last
-        elif self._shares[event.task] < 1:  # a last word may come after the receipt
+        elif self._shares[event.task] < 1:  # a late event may follow the receipt
             # FFmpeg counts the frames of its first output.
             wanted = self._frames(self._tasks[event.task], self._tasks[event.task].renditions[:1])
             self._set(event.task, min(0.99, event.frames / wanted) if wanted else 0.0)
 
     def progress(self, elapsed_s: float) -> Progress:
-        """Sum up, ``elapsed_s`` seconds after the plan was made."""
+        """Return the progress, ``elapsed_s`` seconds after the plan was made."""
         speed = self._done_cost / max(elapsed_s, 0.001)
         return Progress(
             share=min(1.0, self._done_cost / self._cost) if self._tasks else 1.0,
@@ -82,7 +82,7 @@ class Encoding:
             retries=self.retries,
             frames_per_s=self._frames_done / max(elapsed_s, 0.001),
             realtime=speed / self._cost * float(self.plan.grid.duration_s),
-            # The first moments go into starting, and would predict hours.
+            # The start is slow, so an estimate from the first moments would be hours off.
             left_s=max(0.0, self._cost - self._done_cost) / speed if self._done_cost > 0.02 * self._cost else None,
         )
 
@@ -93,12 +93,12 @@ class Encoding:
         self._frames_done += more * self._frames(task, task.renditions)
 
     def where(self, task: str) -> str:
-        """Name a task for people."""
-        found = self._tasks[task]
-        more = f" and {len(found.renditions) - 1} more" if len(found.renditions) > 1 else ""
-        place = f"chunk {found.chunk.number} of " if found.kind is Kind.VIDEO else ""
-        made = found.renditions or tuple(rendition for rendition, _ in found.parts)
-        return f"{place}{made[0]}{more}"
+        """Return a task's label for people."""
+        work = self._tasks[task]
+        more = f" and {len(work.renditions) - 1} more" if len(work.renditions) > 1 else ""
+        place = f"chunk {work.chunk.number} of " if work.kind is Kind.VIDEO else ""
+        renditions = work.renditions or tuple(rendition for rendition, _ in work.parts)
+        return f"{place}{renditions[0]}{more}"
 
     def _frames(self, task: EncodeTask, renditions: tuple[str, ...]) -> int:
         if task.kind is not Kind.VIDEO:

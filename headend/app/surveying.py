@@ -1,7 +1,7 @@
-"""What a worker does with the tasks of an analysis: survey a chunk, or encode an excerpt in several ways and score it.
+"""Carrying out an analysis task on a worker: survey a chunk, or encode an excerpt in several ways and score it.
 
-What was found is written to the store before the task is done, by the digest of all that decides it. So a task that is
-asked for a second time, by this title or another one of the same master, is answered from there.
+A task writes its result to the store under a digest of all its inputs. So the same task of a later run, or of another
+title of the same master, is answered from there.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,15 +24,15 @@ _FRAGMENT = frozenset({b"moof", b"mdat"})
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """What all tasks of an analysis share.
+    """What all tasks of an analysis have in common.
 
     Attributes:
         store: Where results go.
         title: Catalogue entry, for messages.
-        master: The file.
+        master: The master to read.
         tool: FFmpeg's version line, for people.
-        tool_digest: SHA-256 of FFmpeg's program; no other may encode.
-        allow_damaged: Whether damage in the master is concealed, instead of failing the task.
+        tool_digest: SHA-256 of the FFmpeg program; workers with another one refuse the task.
+        allow_damaged: Whether damage in the master is concealed instead of failing the task.
     """
 
     store: StoreSettings
@@ -47,10 +47,10 @@ def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialS
     """Carry out a task of an analysis.
 
     Returns:
-        What was found, which is in the store already.
+        The result, which is also in the store.
 
     Raises:
-        HeadendError: Whatever went wrong.
+        HeadendError: The task failed.
     """
     tool.check(inquiry.tool, inquiry.tool_digest)
     store = open_store(inquiry.store, cancelled=run.cancelled, on_wait=run.on_wait)
@@ -93,13 +93,13 @@ def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialS
 def scored(
     task: TrialTask, scratch: Path, encode_cpu_s: float, cancelled: Callable[[], bool] = lambda: False
 ) -> tuple[TrialScore, ...]:
-    """Compare what a task has encoded with the master.
+    """Score a task's encoded files against the master.
 
     Args:
         task: The task.
-        scratch: Where its files lie.
-        encode_cpu_s: What encoding took.
-        cancelled: Becomes true when this is to stop.
+        scratch: The folder with its files.
+        encode_cpu_s: CPU seconds of encoding.
+        cancelled: Returns true once the task is cancelled.
     """
     reference = Path(encoding.fill(REFERENCE_FILE, {SCRATCH: str(scratch)}))
     frames = -(-task.work.chunk.frame_count // task.rate_divisor)
@@ -131,11 +131,11 @@ def scored(
             excerpt=task.work.chunk.number,
             trial=trial,
             size_bytes=_fragment_bytes(path),
-            vmaf=sum(told) / len(told),
-            vmaf_p5=sorted(told)[len(told) // 20],
+            vmaf=sum(frame_scores) / len(frame_scores),
+            vmaf_p5=sorted(frame_scores)[len(frame_scores) // 20],
             cpu_s=each_cpu_s,
         )
-        for trial, path, told in zip(task.trials, paths, vmaf, strict=True)
+        for trial, path, frame_scores in zip(task.trials, paths, vmaf, strict=True)
     )
 
 
@@ -148,7 +148,7 @@ def _refuse_damage(inquiry: Inquiry, work: EncodeTask, source: masters.Source, r
 
 
 def _fragment_bytes(path: Path) -> int:
-    """Bytes of a file's fragments, which are what is delivered of it."""
+    """Return the size of a file's fragments, which is what players download."""
     total, at = 0, 0
     with path.open("rb") as file:
         while len(header := file.read(16)) >= 8:
@@ -156,7 +156,7 @@ def _fragment_bytes(path: Path) -> int:
             if size == 1 and len(header) == 16:
                 size = int.from_bytes(header[8:])
             if size < 8:
-                raise ChunkRejected(f"{path.name}: a box says that it has {size} bytes")
+                raise ChunkRejected(f"{path.name}: a box has an invalid size of {size} bytes")
             total += size if header[4:8] in _FRAGMENT else 0
             at += size
             file.seek(at)

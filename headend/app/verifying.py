@@ -1,4 +1,4 @@
-"""Reading a release back, and comparing it with its master."""
+"""Verifying a release: read it back, decode it, and compare it with its master."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -24,10 +24,10 @@ def verify(
     endpoint_url: str | None = None,
     keys: KeySettings | None = None,
 ) -> conformance.Verdict:
-    """Read a release back, decode a segment of each rendition, or all, and compare it with its master.
+    """Read a release back, decode a segment of each rendition (or all), and compare it with its master.
 
-    See `packager.conformance.verify` and `headend.app.comparison.compare`; ``endpoint_url`` is where a master in S3 is,
-    and ``keys`` says where the keys of an encrypted release come from.
+    See `packager.conformance.verify` and `headend.app.comparison.compare`. ``endpoint_url`` is the S3 endpoint of the
+    master, and ``keys`` names the source of an encrypted release's keys.
     """
     release = release or publishing.current_release(store, layout.check_title(title))
     opened: Mapping[str, ContentKey] = {}

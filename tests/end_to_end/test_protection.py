@@ -349,7 +349,7 @@ def test_sound_is_not_added_without_the_keys_of_the_title(made: Made, tmp_path: 
     for path in (pictures, others):
         path.chmod(0o600)
     for keys, told in (
-        (None, "is encrypted, and so is sound that is added: give the title's keys with --keys"),
+        (None, "is encrypted, so added sound must be too: give the title's keys with --keys"),
         (KeySettings(str(pictures)), "has no key"),
         (KeySettings(str(others)), "is not the one that the tracks of 'film' are encrypted with"),
         (KeySettings(str(tmp_path / "missing")), "can't be read"),
@@ -411,7 +411,7 @@ def test_damage_of_a_clear_track_is_not_sealed(made: Made, tmp_path: Path) -> No
     opened.put(key, opened.get(key)[:-1] + b"!")
     before = publishing.current_release(opened, "film")
     settings = replace(made.settings, schemes=(Scheme.CENC,))
-    with pytest.raises(PackagingError, match="is not as it was stored"):
+    with pytest.raises(PackagingError, match="is damaged: submit the master again"):
         encrypting.encrypt(store, "film", settings, release=made.clear.release)
     assert publishing.current_release(opened, "film") == before
 

@@ -1,8 +1,7 @@
-"""Editing a published title: a new release over the tracks that there are, and over new text and sound.
+"""Editing a published title: a new release with existing tracks and with new text and sound.
 
-Comes in: a title and what is to change. Goes out: a release, which becomes the current one. Pictures are never
-encoded. Files of text are cut into tracks in this process, which takes seconds; the sound of other files is encoded on
-a cluster.
+Its input is a title and the changes; its output is a release, which becomes current. Pictures are never encoded.
+Sidecars are cut into tracks in this process, which takes seconds; sound of other files is encoded on a cluster.
 """
 
 from headend.app.editing.changes import Edit, Label, describe

@@ -1,4 +1,4 @@
-"""Adding the sound of other files to a title: what fits the film becomes the renditions that its ladder has for it."""
+"""Adding sound from other files to a title: sound that fits the film is encoded to the renditions of its ladder."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,20 +47,20 @@ from packager.stock import fold, take, tidy
 TOLERANCE_S = Fraction(1, 5)
 """How much shorter or longer than the film a file's sound may be.
 
-Codecs and containers make sound up to two codec frames longer or shorter, and editors cut it at frames of their own
-picture: that is less than 0.1 s in all, and nobody hears it at the end of a film. A file that was made for another cut,
-or for another frame rate, is off by more: 0.1 % between 24 and 23.976 frames a second are 0.2 s after 200 s.
+Codecs and containers change the length by up to two codec frames, and editors cut sound at picture frames: less than
+0.1 s in all, which is inaudible at the end of a film. A file for another cut or frame rate is off by more: the 0.1 %
+between 24 and 23.976 frames/s are 0.2 s after 200 s.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A programme of sound that a title is to get.
+    """A programme of sound to add to a title.
 
     Attributes:
-        origin: Where it comes from.
-        plan: The tracks that it becomes; of an encrypted title, encrypted ones.
-        work: How these are made.
+        origin: The file that it comes from.
+        plan: The plan of its tracks, which are encrypted if the title is.
+        work: Makes the tasks of the plan.
     """
 
     origin: AudioFile
@@ -75,18 +75,18 @@ def plan_sound(
     known: Calibration,
     on_event: Callable[[Event], None],
 ) -> tuple[Added, ...]:
-    """Look at files of sound, and plan what becomes of them.
+    """Probe files of sound, and plan their tracks.
 
     Args:
         choices: The files.
-        settings: The store, and where files in S3 are.
-        presentation: The release that gets them, from `encrypting_sound.with_keys`.
+        settings: The store, which also names the S3 endpoint of the files.
+        presentation: The release to extend, from `encrypting_sound.with_keys`.
         known: Ratios of measured to predicted costs.
         on_event: Called with every event.
 
     Raises:
-        ConfigError: A language is none, or a file is given twice or is in the title already.
-        MasterError: A file can't be read, holds no sound or several programmes, or does not fit the film.
+        ConfigError: A language is invalid, or a file is given twice or is in the title already.
+        MasterError: A file can't be read, has no sound or several programmes, or does not fit the film.
     """
     for choice in choices:
         standardized(choice.language, "--add-audio")
@@ -100,10 +100,11 @@ def plan_sound(
     last = max((track.rendition.track_index for track in presentation.audio), default=0)
     for number, choice in enumerate(choices, start=last + 1):
         on_event(Step(f"reading {choice.source}"))
-        one = _look_at(choice, settings, presentation, known, number, labels, names)
-        if any(one.origin.file.digest == other.file.digest for other in (*presentation.audio_files, *_origins(added))):
+        programme = _plan_programme(choice, settings, presentation, known, number, labels, names)
+        digest = programme.origin.file.digest
+        if any(digest == other.file.digest for other in (*presentation.audio_files, *_origins(added))):
             raise ConfigError(f"{presentation.title!r} has the sound of {choice.source} already; --remove that first")
-        added.append(one)
+        added.append(programme)
     return tuple(added)
 
 
@@ -116,22 +117,22 @@ def make(
     run: cluster.RunTasks = cluster.run_tasks,
     keys: KeySettings | None = None,
 ) -> tuple[Mapping[str, Track[AudioRendition]], int]:
-    """Encode what the store does not have yet of a programme.
+    """Encode the tracks of a programme that the store does not have.
 
     Args:
         added: The programme.
         store: Where its tracks go.
-        settings: The same store, for workers.
+        settings: The settings of that store, for workers.
         workers: Where it is encoded.
         on_event: Called with every event.
         run: Runs the tasks.
         keys: Where workers get content keys from; None for a clear title.
 
     Returns:
-        Its tracks, by their names in the plan, and how many renditions were encoded.
+        The tracks by their names in the plan, and the number of renditions that were encoded.
 
     Raises:
-        EncodingError: The task has failed for good.
+        EncodingError: A task failed all its attempts.
         MasterError: The file has changed, or is damaged.
         StorageError: The store failed.
     """
@@ -147,7 +148,7 @@ def make(
         elif isinstance(event, cluster.Failed):
             try:
                 records.write_attempt(store, plan.title, records.attempt_of(event.task, event.attempt, event.error))
-            except StorageError as error:  # the work must not end of it
+            except StorageError as error:  # must not fail the edit
                 on_event(cluster.Notice(f"a failed attempt could not be recorded: {error.message}"))
         on_event(event)
 
@@ -162,17 +163,17 @@ def make(
 
 
 def check_length(file: str, title: str, programme: AudioTrack, *, start_s: Fraction, film_s: Fraction) -> None:
-    """Make sure that sound ends when the film does.
+    """Check that sound ends when the film does.
 
     Args:
-        file: Where the sound is; named in the error.
-        title: Catalogue entry, likewise.
+        file: The file with the sound; named in the error.
+        title: Catalogue entry; named in the error.
         programme: The sound.
-        start_s: When the film starts, in the file's time.
-        film_s: How long it lasts.
+        start_s: Start of the film, in the file's time.
+        film_s: Duration of the film.
 
     Raises:
-        MasterError: It ends more than `TOLERANCE_S` before or after the film.
+        MasterError: The sound ends more than `TOLERANCE_S` before or after the film.
     """
     end_s = programme.start_s + programme.duration_s - start_s
     if abs(end_s - film_s) > TOLERANCE_S:
@@ -180,13 +181,13 @@ def check_length(file: str, title: str, programme: AudioTrack, *, start_s: Fract
         raise MasterError(
             f"{file} has {float(end_s):.3f} s of sound and {title!r} lasts {float(film_s):.3f} s: it is "
             f"{float(abs(end_s - film_s)):.3f} s {differs}, and {float(TOLERANCE_S):g} s are allowed. "
-            "Deliver sound that was made for this film",
+            "Deliver sound for this cut and frame rate",
             sound_s=float(end_s),
             film_s=float(film_s),
         )
 
 
-def _look_at(
+def _plan_programme(
     choice: AudioFileChoice,
     settings: StoreSettings,
     presentation: Presentation,
@@ -245,14 +246,14 @@ def _probed(choice: AudioFileChoice, settings: StoreSettings) -> Probe:
 
 
 def _choice_of(choice: AudioFileChoice, probe: Probe) -> AudioChoice:
-    """The one programme of a file, with what a person says of it."""
+    """Choose the only programme of a file, with the given language, role and name."""
     audible = [track for track in probe.audio if track.channels]
     if not audible:
-        raise MasterError(f"{choice.source} holds no sound: its tracks are empty; deliver it again")
+        raise MasterError(f"{choice.source} has no sound: its tracks are empty; deliver it again")
     if len(audible) > 1:
         each = ", ".join(f"{track.index} ({track.language}, {track.layout})" for track in audible)
         raise MasterError(
-            f"{choice.source} holds {len(audible)} tracks of sound: {each}. Give a file with one, such as by "
+            f"{choice.source} has {len(audible)} tracks of sound: {each}. Extract one first: "
             f"'ffmpeg -i {choice.source} -map 0:{audible[0].index} -c copy one.mka'"
         )
     return AudioChoice((audible[0].index,), choice.language, choice.role, choice.name)
@@ -270,9 +271,9 @@ def _origins(added: Sequence[Added]) -> tuple[AudioFile, ...]:
 
 
 def _ladder_of(presentation: Presentation) -> AudioLadder:
-    """The rungs that a release has, where it does not keep those of its ladder."""
+    """Derive the audio ladder of a release that doesn't record it, from its tracks."""
     found = {(t.rendition.codec, t.rendition.layout, t.rendition.bit_rate_bps // 1000) for t in presentation.audio}
     rungs = [AudioRung(*one, every_programme=True, default=one[0] is Codec.AAC) for one in sorted(found)]
     if not rungs:
-        raise ConfigError(f"{presentation.title!r} has no sound and keeps no ladder: submit its master again")
+        raise ConfigError(f"{presentation.title!r} has no sound and records no ladder: submit its master again")
     return AudioLadder(tuple(rungs), DEFAULT_LOUDNESS_LUFS)

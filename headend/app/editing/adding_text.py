@@ -1,4 +1,4 @@
-"""Adding files of text to a title: a plan of the tracks that they become, and the tracks."""
+"""Adding sidecars to a title: the plan of their tracks, and the tracks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -31,16 +31,16 @@ from ladders.fitting import numbered
 from packager.stock import fold, take, tidy
 
 _NO_MASTER = Master("", 0, "", "")
-"""Files of text stand alone."""
+"""Sidecars need no master."""
 
 
 def programmes(
     choices: Sequence[TextChoice], settings: StoreSettings, presentation: Presentation
 ) -> tuple[TextTrack, ...]:
-    """Look at files of text; numbers and names of their programmes go on behind those that there are.
+    """Read sidecars; number and name their programmes after the existing ones.
 
     Raises:
-        ConfigError: A language is none.
+        ConfigError: A language is invalid.
         MasterError: A file can't be read, or does not fit the film.
     """
     if not choices:
@@ -48,12 +48,12 @@ def programmes(
     for choice in choices:
         standardized(choice.language or "", "--add-subtitles")
     duration_s = presentation.grid.duration_s
-    beside = {
+    files = {
         choice.source: sidecars.aligned(sidecars.identify(choice.source, settings.endpoint_url), None, duration_s)
         for choice in choices
     }
     nothing = Probe(_NO_MASTER, "", duration_s, None, (), ())
-    chosen = programmes_of_text.choose(nothing, choices, beside, ())
+    chosen = programmes_of_text.choose(nothing, choices, files, ())
     last = max((track.rendition.programme for track in presentation.text), default=0)
     taken = {track.rendition.name for track in presentation.text}
     return tuple(
@@ -63,24 +63,24 @@ def programmes(
 
 
 def plan(presentation: Presentation, added: Sequence[TextTrack]) -> EncodePlan:
-    """What becomes of programmes of text; nothing where there are none.
+    """Plan the tracks of programmes of text.
 
     Raises:
-        ConfigError: The title has that text already.
+        ConfigError: The title has the same text already.
     """
-    written = programmes_of_text.renditions(added, {t.rendition.id.partition("-")[2] for t in presentation.text})
+    renditions = programmes_of_text.renditions(added, {t.rendition.id.partition("-")[2] for t in presentation.text})
     digest = tool.digest() if added else ""
     by_number = {track.number: track for track in added}
     tracks = {
-        one.id: planning.text_track_id(
-            one, by_number[one.programme], presentation.grid, _NO_MASTER, Fraction(0), digest
+        rendition.id: planning.text_track_id(
+            rendition, by_number[rendition.programme], presentation.grid, _NO_MASTER, Fraction(0), digest
         )
-        for one in written
+        for rendition in renditions
     }
-    # The same text in the same language is known by its digest, whatever its programme is called.
-    there = {track.id[-TRACK_CHARACTERS:] for track in presentation.text}
-    if twice := [track for track in tracks.values() if track[-TRACK_CHARACTERS:] in there]:
-        raise ConfigError(f"{presentation.title!r} has that text already: {twice[0]}")
+    # The end of a track's id is a digest of its text and language, whatever the programme is called.
+    existing = {track.id[-TRACK_CHARACTERS:] for track in presentation.text}
+    if duplicates := [track for track in tracks.values() if track[-TRACK_CHARACTERS:] in existing]:
+        raise ConfigError(f"{presentation.title!r} has that text already: {duplicates[0]}")
     return EncodePlan(
         title=presentation.title,
         master=_NO_MASTER,
@@ -93,7 +93,7 @@ def plan(presentation: Presentation, added: Sequence[TextTrack]) -> EncodePlan:
         video=(),
         audio=(),
         tasks=(),
-        text=written,
+        text=renditions,
         chunks=presentation.grid.chunks(),
         tracks=tracks,
     )
@@ -102,11 +102,11 @@ def plan(presentation: Presentation, added: Sequence[TextTrack]) -> EncodePlan:
 def make(
     store: Store, settings: StoreSettings, plan: EncodePlan, added: Sequence[TextTrack]
 ) -> Mapping[str, Track[TextRendition]]:
-    """Cut the files of text that the store does not have yet, and give their tracks by the ids of their renditions."""
+    """Cut the sidecars that the store does not have; return all tracks by rendition id."""
     stock = take(store, plan)
-    lacking = {rendition for rendition, _ in stock.missing(plan.tracks)}
+    missing = {rendition for rendition, _ in stock.missing(plan.tracks)}
     for track in added:
-        ids = tuple(one.id for one in plan.text if one.programme == track.number and one.id in lacking)
+        ids = tuple(each.id for each in plan.text if each.programme == track.number and each.id in missing)
         if ids:
             task = EncodeTask(
                 id=task_id(plan, plan.whole, ids),

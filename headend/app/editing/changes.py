@@ -1,4 +1,4 @@
-"""What an edit changes of a presentation: which tracks it has, what they are called, and their order. Pure."""
+"""Changes to a presentation: which tracks it has, their labels, defaults and order. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +15,13 @@ from packager.presentation import StoredTrack, stored_tracks
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What players are told of a programme from now on.
+    """New labels for a programme.
 
     Attributes:
-        track: Any track of the programme, or its rendition.
+        track: Id of any track of the programme, or of its rendition.
         language: BCP 47 tag; None keeps it.
         role: One of `AudioRole` or `TextRole`; None keeps it.
-        name: What players show; None keeps it.
+        name: The name that players show; None keeps it.
     """
 
     track: str
@@ -32,15 +32,17 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What is to change of a title; all of it is done in the order of the attributes.
+    """The changes to a title, applied in the order of the attributes.
+
+    Tracks are named by their own ids or by those of their renditions.
 
     Attributes:
-        remove: Tracks, or renditions, that the new release leaves out.
-        subtitles: Files of text that it gets.
-        audio: Files whose sound it gets.
-        labels: Programmes that get other labels.
-        defaults: Tracks, or renditions, that players start with: one of picture, one of sound.
-        order: Tracks, or renditions, that come first, in this order; the rest keeps its order behind them.
+        remove: Tracks to leave out.
+        subtitles: Sidecars to add.
+        audio: Files whose sound is added.
+        labels: New labels of programmes.
+        defaults: Tracks that players start with: one picture, one sound.
+        order: Tracks that come first, in this order; the others follow in their old order.
     """
 
     remove: tuple[str, ...] = ()
@@ -52,7 +54,7 @@ class Edit:
 
 
 def describe(wanted: Edit) -> str:
-    """Say in one line what changes."""
+    """Describe the changes in one line."""
     parts = [
         *(f"without {name}" for name in wanted.remove),
         *(f"with {Path(choice.source).name}" for choice in wanted.subtitles),
@@ -65,10 +67,10 @@ def describe(wanted: Edit) -> str:
 
 
 def applied(presentation: Presentation, wanted: Edit) -> Presentation:
-    """Carry out what an edit wants of labels, defaults and order.
+    """Apply an edit's labels, defaults and order.
 
     Raises:
-        ConfigError: A track that is named is not there, or what is wanted of it can't be.
+        ConfigError: A named track does not exist, or a change to it is invalid.
     """
     for label in wanted.labels:
         presentation = relabelled(presentation, label)
@@ -81,7 +83,7 @@ def applied(presentation: Presentation, wanted: Edit) -> Presentation:
 
 
 def with_copies(presentation: Presentation) -> Presentation:
-    """Let copies in other schemes follow their first tracks: which there are, in which order, and with which labels."""
+    """Make copies in other schemes match the first tracks: the same renditions, order and labels."""
 
     def followed(tracks: Sequence[Track[Playable]], first: Sequence[Track[Playable]]) -> tuple[Track[Playable], ...]:
         by_rendition = {track.rendition.id: track for track in tracks}
@@ -100,11 +102,11 @@ def with_copies(presentation: Presentation) -> Presentation:
         )
         for copy in presentation.copies
     )
-    # A copy without a picture is none.
+    # Drop copies that have no picture left.
     return replace(presentation, copies=tuple(copy for copy in copies if copy.video))
 
 
-# --- what is there ------------------------------------------------------------------------------------------------
+# --- finding and removing tracks ----------------------------------------------------------------------------------
 
 
 def _is(track: StoredTrack, name: str) -> bool:
@@ -112,20 +114,20 @@ def _is(track: StoredTrack, name: str) -> bool:
 
 
 def find(presentation: Presentation, name: str) -> StoredTrack:
-    """The track of this name: its own id, or that of its rendition; raises `ConfigError` if there is none."""
+    """Find a track by its id or by that of its rendition; raise `ConfigError` if there is none."""
     tracks = stored_tracks(replace(presentation, copies=()))
-    found = [track for track in tracks if _is(track, name)]
-    if not found:
-        there = ", ".join(track.rendition.id for track in tracks)
-        raise ConfigError(f"{presentation.title!r} has no track {name!r}; it has {there}")
-    return found[0]
+    matches = [track for track in tracks if _is(track, name)]
+    if not matches:
+        existing = ", ".join(track.rendition.id for track in tracks)
+        raise ConfigError(f"{presentation.title!r} has no track {name!r}; it has {existing}")
+    return matches[0]
 
 
 def without(presentation: Presentation, names: Iterable[str]) -> Presentation:
-    """Leave tracks out. Where those go that players start with, what comes nearest takes their place.
+    """Remove tracks. If a default is removed, the nearest remaining track becomes the default.
 
     Args:
-        presentation: What there is.
+        presentation: The release.
         names: Ids of tracks or of their renditions.
 
     Raises:
@@ -141,7 +143,7 @@ def without(presentation: Presentation, names: Iterable[str]) -> Presentation:
     video = kept(presentation.video)
     codecs = {track.rendition.codec for track in video}
     if video and not any(track.rendition.default for track in video):
-        # Players have to start somewhere: with what comes nearest to what they started with.
+        # The new default is the rendition with the rate nearest to that of the old one.
         old = next((t.rendition.average_bps for t in presentation.video if t.rendition.default), 0)
         nearest = min(video, key=lambda track: abs(track.rendition.average_bps - old))
         video = tuple(replace(track, rendition=replace(track.rendition, default=track is nearest)) for track in video)
@@ -151,7 +153,7 @@ def without(presentation: Presentation, names: Iterable[str]) -> Presentation:
     for kind, before, left in (("picture", presentation.video, video), ("sound", presentation.audio, audio)):
         if left and any(map(hls.in_hls, before)) and not any(map(hls.in_hls, left)):
             raise ConfigError(
-                f"{presentation.title!r} would have no {kind} for HLS left, but for DASH: keep one in another codec"
+                f"{presentation.title!r} would have no {kind} left for HLS, only for DASH: keep one in another codec"
             )
     if audio and not any(track.rendition.default for track in audio):
         audio = played(audio, _first_to_play(audio))
@@ -160,7 +162,7 @@ def without(presentation: Presentation, names: Iterable[str]) -> Presentation:
     return replace(
         presentation,
         video=video,
-        # Trick play belongs to pictures of its codec.
+        # Trick play without pictures of its codec is useless.
         trick=tuple(track for track in kept(presentation.trick) if track.rendition.codec in codecs),
         audio=audio,
         audio_files=tuple(file for file in presentation.audio_files if file.track_index in programmes),
@@ -171,14 +173,14 @@ def without(presentation: Presentation, names: Iterable[str]) -> Presentation:
 
 
 def _first_to_play(audio: Sequence[Track[AudioRendition]]) -> int:
-    """The number of the default programme: the first one that is not for an impairment."""
-    apart = {DISPOSITIONS[role] for role in (AudioRole.COMMENTARY, AudioRole.DESCRIPTION, AudioRole.HEARING_IMPAIRED)}
-    plain = (track for track in audio if apart.isdisjoint(track.rendition.roles))
+    """Return the number of the default programme: the first without a special role."""
+    special = {DISPOSITIONS[role] for role in (AudioRole.COMMENTARY, AudioRole.DESCRIPTION, AudioRole.HEARING_IMPAIRED)}
+    plain = (track for track in audio if special.isdisjoint(track.rendition.roles))
     return next(plain, audio[0]).rendition.track_index
 
 
 def played(audio: Sequence[Track[AudioRendition]], index: int | None) -> tuple[Track[AudioRendition], ...]:
-    """The same tracks, with this programme as the one to play unasked; None for none of them."""
+    """Return the tracks with a programme as the default; None for no default."""
     return tuple(
         replace(track, rendition=replace(track.rendition, default=track.rendition.track_index == index))
         for track in audio
@@ -189,11 +191,11 @@ def played(audio: Sequence[Track[AudioRendition]], index: int | None) -> tuple[T
 
 
 def relabelled(presentation: Presentation, label: Label) -> Presentation:
-    """Give a programme of sound or text another label.
+    """Give a programme of sound or text new labels.
 
     Raises:
-        ConfigError: There is no such track, it is a picture, or the label can't be: an unknown language or role, or a
-            name that another programme has.
+        ConfigError: There is no such track, it is a picture, the language or role is unknown, or another programme has
+            the name.
     """
     track = find(presentation, label.track)
     rendition = track.rendition
@@ -224,7 +226,7 @@ def relabelled(presentation: Presentation, label: Label) -> Presentation:
 
 
 def _check_name(presentation: Presentation, rendition: object, label: Label) -> None:
-    """Make sure that players can tell programmes of one kind apart by their names."""
+    """Check that programmes of one kind have different names, so that players can tell them apart."""
     if isinstance(rendition, AudioRendition):
         others = {t.rendition.name for t in presentation.audio if t.rendition.track_index != rendition.track_index}
     elif isinstance(rendition, TextRendition):
@@ -265,10 +267,10 @@ def _language(tag: str | None) -> str | None:
 
 
 def with_default(presentation: Presentation, name: str) -> Presentation:
-    """Have players start with a picture, or with a programme of sound.
+    """Make a picture or a programme of sound the default.
 
     Raises:
-        ConfigError: There is no such track, or it is none that players start with.
+        ConfigError: There is no such track, or it is neither picture nor sound.
     """
     chosen = find(presentation, name)
     rendition = chosen.rendition
@@ -282,11 +284,11 @@ def with_default(presentation: Presentation, name: str) -> Presentation:
                 for one in presentation.video
             ),
         )
-    raise ConfigError(f"{name} can't be a default: only pictures and sound are played unasked")
+    raise ConfigError(f"{name} can't be a default: only pictures and sound have defaults")
 
 
 def ordered(presentation: Presentation, names: Sequence[str]) -> Presentation:
-    """Put tracks first, in this order; raises `ConfigError` for one that is not there."""
+    """Put tracks first, in this order; raise `ConfigError` if one does not exist."""
     for name in names:
         find(presentation, name)
 

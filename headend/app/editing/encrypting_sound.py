@@ -1,4 +1,4 @@
-"""Encrypting sound that is added to an encrypted title: in the title's schemes, and with its own keys of sound."""
+"""Encrypting sound that is added to an encrypted title, in the title's schemes and with its keys for sound."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,16 +13,16 @@ from packager import sealing
 
 
 def with_keys(presentation: Presentation, keys: KeySettings | None) -> Presentation:
-    """Make sure that sound can be added to a release; a silent title gets the keys of sound that it lacks.
+    """Check the keys for added sound; a silent title gets the keys for sound that it lacks.
 
     Args:
         presentation: The release.
         keys: Where its keys come from; None for a clear title.
 
     Raises:
-        ConfigError: The title is encrypted and there are no keys, or the other way round; a key of sound is missing, or
-            not the one that the title is encrypted with.
-        StorageError: The source of keys can't be reached.
+        ConfigError: An encrypted title needs keys, or a clear one was given some; a key for sound is missing, or is not
+            the one that the title is encrypted with.
+        StorageError: The key source can't be reached.
     """
     title = presentation.title
     if presentation.protection is None:
@@ -30,7 +30,7 @@ def with_keys(presentation: Presentation, keys: KeySettings | None) -> Presentat
             raise ConfigError(f"{title!r} is not encrypted: leave --keys out")
         return presentation
     if keys is None:
-        raise ConfigError(f"{title!r} is encrypted, and so is sound that is added: give the title's keys with --keys")
+        raise ConfigError(f"{title!r} is encrypted, so added sound must be too: give the title's keys with --keys")
     protection = content_keys.with_sound(keys, title, presentation.protection)
     copies = tuple(
         replace(copy, protection=content_keys.with_sound(keys, title, copy.protection)) for copy in presentation.copies
@@ -41,10 +41,10 @@ def with_keys(presentation: Presentation, keys: KeySettings | None) -> Presentat
 
 
 def encrypted(plan: EncodePlan, presentation: Presentation) -> EncodePlan:
-    """Give a plan of clear sound the encrypted tracks that the release gets in its place; of a clear release, none.
+    """Add the encrypted tracks to a plan of sound; the plan for a clear release is returned unchanged.
 
     Args:
-        plan: The sound.
+        plan: The plan, with clear tracks.
         presentation: The release, from `with_keys`.
     """
     if presentation.protection is None:
@@ -54,10 +54,10 @@ def encrypted(plan: EncodePlan, presentation: Presentation) -> EncodePlan:
 
 
 def check_vectors(store: Store, title: str, plans: Sequence[EncodePlan]) -> None:
-    """Refuse sound that would share initialisation vectors with other tracks.
+    """Check that no two tracks share initialisation vectors.
 
     Raises:
-        ConfigError: Two tracks would.
+        ConfigError: Two tracks would share them.
         StorageError: The store failed.
     """
     encrypted = [plan for plan in plans if plan.sealings]
@@ -71,7 +71,7 @@ def check_vectors(store: Store, title: str, plans: Sequence[EncodePlan]) -> None
 
 
 def _codecs(copy: Copy, presentation: Presentation) -> frozenset[Codec]:
-    """The codecs of sound that a copy takes: what it was made for is only known from what it has."""
+    """Infer the sound codecs of a copy from its tracks, since its original choice is not recorded."""
     taken: Iterable[Codec] = COPIED_CODECS
     if copy.protection.scheme is Scheme.AES_128:
         taken = sealing.WHOLE_SEGMENT_CODECS

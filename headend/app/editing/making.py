@@ -1,4 +1,4 @@
-"""Making the release that an edit asks for."""
+"""Making an edited release."""
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
@@ -20,12 +20,12 @@ from packager.publishing import Placed, current_release, load, publish
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What has become of an edit.
+    """The result of an edit.
 
     Attributes:
-        placed: The release; of a dry run, one without a name and without the tracks that would be made.
-        added: Ids of the renditions that are new in the title.
-        encoded: How many of these were encoded; of a dry run, how many are new.
+        placed: The release; after a dry run, it has no id and lacks the new tracks.
+        added: Ids of the new renditions.
+        encoded: Number of these that were encoded; after a dry run, the number of new renditions.
     """
 
     placed: Placed
@@ -44,29 +44,29 @@ def edit(
     on_event: Callable[[Event], None] = lambda _: None,
     run: cluster.RunTasks = cluster.run_tasks,
 ) -> Edited:
-    """Make a release of a title's current one with changes, and make it current.
+    """Apply changes to a title's current release, and publish the result.
 
-    A second call with the same changes goes on where a first one was killed.
+    Repeating a call that was killed resumes it.
 
     Args:
         settings: The store.
         title: Catalogue entry.
         wanted: The changes.
         workers: Where sound is encoded.
-        keys: Where content keys come from, for sound that an encrypted title gets.
+        keys: Where content keys come from, for adding sound to an encrypted title.
         dry_run: Whether to write nothing.
         on_event: Called with every event.
         run: Runs the tasks that encode sound.
 
     Raises:
-        ConfigError: The title is not published, a track that is named is not there, a label can't be, or a content key
-            is missing or wrong.
+        ConfigError: The title is not published, a named track does not exist, a label is invalid, or a content key is
+            missing or wrong.
         MasterError: A file of text or sound can't be read, or does not fit the film.
         EncodingError: Sound could not be encoded.
         PackagingError: Objects of the title are missing.
-        StorageError: The store failed, or the source of keys can't be reached.
+        StorageError: The store failed, or the key source can't be reached.
     """
-    # The release is one of what is current now: what is published meanwhile stays current.
+    # The edit is based on the release that is current now, so one that is published meanwhile stays current.
     submitted_at = publishing.now()
     store = open_store(settings)
     release = current_release(store, title)
@@ -74,36 +74,36 @@ def edit(
     left = changes.without(before, wanted.remove)
     if wanted.audio:
         left = encrypting_sound.with_keys(left, keys)
-    # What can be wrong is found before anything is made.
+    # Fail early, before anything is made.
     texts = adding_text.programmes(wanted.subtitles, settings, left)
     text_plan = adding_text.plan(left, texts)
     if wanted.audio:
         cluster.check_reachable(workers)
     sounds = adding_sound.plan_sound(wanted.audio, settings, left, deciding.calibration(store), on_event)
-    encrypting_sound.check_vectors(store, title, [one.plan for one in sounds])
-    plans = (text_plan, *(one.plan for one in sounds))
-    hollow = _extended(
+    encrypting_sound.check_vectors(store, title, [sound.plan for sound in sounds])
+    plans = (text_plan, *(sound.plan for sound in sounds))
+    preview = _extended(
         left,
-        [_hollow(text_plan.tracks[one.id], one) for one in text_plan.text],
-        [present(one.plan, _hollow_tracks(one.plan)) for one in sounds],
+        [_placeholder(text_plan.tracks[rendition.id], rendition) for rendition in text_plan.text],
+        [present(sound.plan, _placeholders(sound.plan)) for sound in sounds],
         sounds,
     )
-    changed = changes.applied(hollow, wanted)
+    changed = changes.applied(preview, wanted)
     new = {track for plan in plans for track in plan.tracks.values()}
     added = tuple(dict.fromkeys(plan.encoded_for(name) for plan in plans for name in plan.tracks))
     if dry_run:
-        there = replace(changed, release="", audio=_but(changed.audio, new), text=_but(changed.text, new))
-        return Edited(Placed(changes.with_copies(there), is_current=False), added, len(added))
+        existing = replace(changed, release="", audio=_without(changed.audio, new), text=_without(changed.text, new))
+        return Edited(Placed(changes.with_copies(existing), is_current=False), added, len(added))
     needed = [*(track.id for track in stored_tracks(before)), *new]
     with holds.held(store, title, tracks=needed, releases=[release], reason="edit"):
-        written = list(adding_text.make(store, settings, text_plan, texts).values()) if texts else []
-        heard: list[Presentation] = []
+        text_tracks = list(adding_text.make(store, settings, text_plan, texts).values()) if texts else []
+        sound_parts: list[Presentation] = []
         encoded = 0
-        for one in sounds:
-            tracks, count = adding_sound.make(one, store, settings, workers, on_event, run, keys)
-            heard.append(present(one.plan, tracks))
+        for sound in sounds:
+            tracks, count = adding_sound.make(sound, store, settings, workers, on_event, run, keys)
+            sound_parts.append(present(sound.plan, tracks))
             encoded += count
-        whole = _extended(left, written, heard, sounds)
+        whole = _extended(left, text_tracks, sound_parts, sounds)
         if sounds:
             on_event(Step("publishing"))
         reason = f"edited: {changes.describe(wanted)}"
@@ -114,18 +114,18 @@ def edit(
 def _extended(
     presentation: Presentation,
     text: Sequence[Track[TextRendition]],
-    heard: Sequence[Presentation],
+    parts: Sequence[Presentation],
     sounds: Sequence[Added],
 ) -> Presentation:
-    """The presentation with tracks that are added, behind those that there are."""
-    there, audio = presentation.audio, [track for one in heard for track in one.audio]
+    """Append tracks to a presentation."""
+    existing, audio = presentation.audio, [track for part in parts for track in part.audio]
     if any(track.rendition.default for track in audio):
-        there = changes.played(there, None)
+        existing = changes.played(existing, None)
     copied = {
         copy.protection.scheme: [
             track
-            for one in heard
-            for other in one.copies
+            for part in parts
+            for other in part.copies
             if other.protection.scheme is copy.protection.scheme
             for track in other.audio
         ]
@@ -134,23 +134,23 @@ def _extended(
     return replace(
         presentation,
         text=(*presentation.text, *text),
-        audio=(*there, *audio),
-        audio_files=(*presentation.audio_files, *(one.origin for one in sounds)),
+        audio=(*existing, *audio),
+        audio_files=(*presentation.audio_files, *(sound.origin for sound in sounds)),
         copies=tuple(
             replace(copy, audio=(*copy.audio, *copied[copy.protection.scheme])) for copy in presentation.copies
         ),
     )
 
 
-def _hollow_tracks(plan: EncodePlan) -> dict[str, StoredTrack]:
+def _placeholders(plan: EncodePlan) -> dict[str, StoredTrack]:
     renditions = renditions_of(plan)
-    return {name: _hollow(track, renditions[name]) for name, track in plan.tracks.items()}
+    return {name: _placeholder(track, renditions[name]) for name, track in plan.tracks.items()}
 
 
-def _hollow(track: str, rendition: Playable) -> Track[Playable]:
-    """A track that is not made yet, so that what is said of it can be tried."""
+def _placeholder(track: str, rendition: Playable) -> Track[Playable]:
+    """Return a track without media, so that changes can be checked before anything is made."""
     return Track(track, rendition, "", 0, 1, 0, (Segment(1, 0, 1, 0, 0, ""),))
 
 
-def _but(tracks: Sequence[Track[Playable]], gone: Container[str]) -> tuple[Track[Playable], ...]:
-    return tuple(track for track in tracks if track.id not in gone)
+def _without(tracks: Sequence[Track[Playable]], ids: Container[str]) -> tuple[Track[Playable], ...]:
+    return tuple(track for track in tracks if track.id not in ids)

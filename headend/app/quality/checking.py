@@ -219,8 +219,8 @@ class Check:
             not judging.is_held(one, report) for one in judging.best_of_codecs(report, tone_mapped=False)
         ):
             line = (
-                f"too little picture, or too small a one, to require a VMAF of {self.thresholds.min_vmaf:g} of the best "
-                f"renditions; --qc-min-vmaf requires it anyway"
+                f"too little picture, or too small a one, to require a VMAF of {self.thresholds.min_vmaf:g}; "
+                f"--qc-min-vmaf requires it anyway"
             )
             report = replace(report, not_measured=(*report.not_measured, line))
         return replace(report, shortfalls=judging.judge(report))

@@ -132,7 +132,7 @@ def test_jobs_are_queued_looked_at_and_steered(tmp_path: Path) -> None:
     assert headend.command_job(job, "hold", store=store) == "held"
     with pytest.raises(headend.ConfigError, match="there is no store at"):
         headend.list_jobs(store=str(tmp_path / "mistyped"))
-    with pytest.raises(headend.ConfigError, match="is not something to ask"):
+    with pytest.raises(headend.ConfigError, match="is not a command for a job"):
         headend.command_job(job, "burn", store=store)
     with pytest.raises(headend.ConfigError, match="is held already"):
         headend.command_job(job, "hold", store=store)
