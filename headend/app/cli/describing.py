@@ -1,4 +1,4 @@
-"""Releases and renditions as tables and as plain data."""
+"""Releases and renditions as tables and as JSON."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from headend.core.settings import StoreSettings
 
 
 def release_plain(presentation: Presentation, store: StoreSettings) -> dict[str, Any]:
-    """What ``--json`` tells of a release; paths are those of objects, from the store's root."""
+    """Return a release as a document for ``--json``; paths are keys in the store."""
     title, release, grid = presentation.title, presentation.release, presentation.grid
     renditions: tuple[AnyTrack, ...] = (*presentation.video, *presentation.audio)
     return {
@@ -36,7 +36,7 @@ def release_plain(presentation: Presentation, store: StoreSettings) -> dict[str,
 
 
 def protection_facts(presentation: Presentation) -> list[tuple[str, str]]:
-    """Tell of a release's encryption, a line each; nothing of a clear one."""
+    """Describe a release's encryption; empty for a clear one."""
     if presentation.protection is None:
         return []
     schemes = [presentation.protection.scheme, *(copy.protection.scheme for copy in presentation.copies)]
@@ -52,7 +52,7 @@ def protection_facts(presentation: Presentation) -> list[tuple[str, str]]:
 
 
 def _protection_plain(presentation: Presentation) -> dict[str, Any]:
-    """How a release is encrypted; no facts of a clear one, which is told as ever."""
+    """Return a release's encryption for ``--json``; a clear release has no such fields."""
     if presentation.protection is None:
         return {}
     protections = [presentation.protection, *(copy.protection for copy in presentation.copies)]
@@ -88,7 +88,7 @@ def _thumbnails_plain(presentation: Presentation) -> dict[str, Any] | None:
 
 
 def thumbnails_text(presentation: Presentation) -> str:
-    """Tell of a release's thumbnails in one line."""
+    """Describe a release's thumbnails in one line."""
     if presentation.thumbnails is None:
         return "none"
     laid = presentation.thumbnails.rendition
@@ -121,13 +121,13 @@ def _rendition_plain(track: AnyTrack) -> dict[str, Any]:
 
 
 def measured_table(presentation: Presentation) -> Table:
-    """Lay out what a release holds, with the rates that were measured."""
+    """Lay out a release's renditions as a table, with measured rates."""
     return table(
         ("rendition", "picture, sound or text", "codecs", ">average", ">peak", ">segments", ">kB"),
         (
             (
                 track.rendition.id,
-                _look(track.rendition),
+                _summary(track.rendition),
                 track.codec_string,
                 kbps_text(track.average_bps),
                 kbps_text(track.peak_bps),
@@ -140,22 +140,22 @@ def measured_table(presentation: Presentation) -> Table:
 
 
 def concealed_facts(presentation: Presentation) -> list[tuple[str, str]]:
-    """What was damaged in the master, a line for each stretch."""
+    """Describe concealed damage of the master, one line for each place."""
     return [("concealed", f"damage of the master at {one}") for one in presentation.damage]
 
 
 def loudness_table(presentation: Presentation) -> Table:
-    """Lay out how loud each programme was, in each layout, and how loud it is; nothing where none was measured."""
+    """Lay out the loudness of each programme and layout, before and after, as a table."""
     programmes = {
         (track.rendition.track_index, track.rendition.layout): (track.rendition, track.loudness)
         for track in presentation.audio
         if track.loudness is not None
     }
     return table(
-        ("sound", ">LUFS", ">range LU", ">dBTP", ">gain dB", ">made LUFS", ">dBTP", "limited"),
+        ("sound", ">LUFS", ">range LU", ">dBTP", ">gain dB", ">result LUFS", ">dBTP", "limited"),
         (
             (
-                _look(rendition),
+                _summary(rendition),
                 _level(loud.integrated_lufs),
                 _level(loud.range_lu),
                 _level(loud.true_peak_dbtp),
@@ -174,20 +174,20 @@ def _level(value: float | None) -> str:
 
 
 def planned_table(video: Sequence[VideoRendition], audio: Sequence[AudioRendition]) -> Table:
-    """Lay out renditions as they will be asked of the encoders."""
+    """Lay out planned renditions as a table, with the rates asked of the encoders."""
     return table(
-        ("rendition", "picture or sound", "profile", "level", ">aim", ">cap", ">crf"),
+        ("rendition", "picture or sound", "profile", "level", ">target", ">cap", ">crf"),
         [
             *(
-                (r.id, _look(r), r.profile, r.level, kbps_text(r.average_bps), kbps_text(r.cap_bps), f"{r.crf:g}")
+                (r.id, _summary(r), r.profile, r.level, kbps_text(r.average_bps), kbps_text(r.cap_bps), f"{r.crf:g}")
                 for r in video
             ),
-            *((r.id, _look(r), "", "", kbps_text(r.bit_rate_bps), "", "") for r in audio),
+            *((r.id, _summary(r), "", "", kbps_text(r.bit_rate_bps), "", "") for r in audio),
         ],
     )
 
 
-def _look(rendition: VideoRendition | AudioRendition | TextRendition) -> str:
+def _summary(rendition: VideoRendition | AudioRendition | TextRendition) -> str:
     if isinstance(rendition, TextRendition):
         return f"{rendition.language} {rendition.role}, {rendition.name}"
     if isinstance(rendition, AudioRendition):

@@ -1,4 +1,4 @@
-"""``headend dispatch``: work through the queue."""
+"""``headend dispatch``: run the jobs of the queue."""
 
 import gc as garbage_collector  # `headend gc` is a module of this package
 import json
@@ -40,27 +40,27 @@ from headend.core.storage.masters import redact
     default=MAX_JOBS,
     show_default=True,
     metavar="N",
-    help="Jobs that run at once; a more urgent one may start beside them.",
+    help="Jobs that run at once; more may start if their priority is higher.",
 )
-@click.option("--until-idle", is_flag=True, help="End when no job waits or runs.")
+@click.option("--until-idle", is_flag=True, help="Exit when no job is waiting or running.")
 @click.option(
     "--hook",
     default="",
     metavar="COMMAND",
-    help="Run this at every change of a job, with the event as JSON on its standard input.",
+    help="Run this command at every change of a job, with the event as JSON on its standard input.",
 )
 @click.option(
     "--http",
     "listen",
     metavar="[HOST]:PORT",
-    help="Serve a console, a JSON API and metrics on this address; any other than loopback needs --http-tokens.",
+    help="Serve a console, a JSON API and metrics on this address; one other than loopback requires --http-tokens.",
 )
 @click.option(
     "--http-tokens",
     "tokens_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Lines of 'read TOKEN' or 'operate TOKEN', in a file that only its owner can read.",
+    help="File with lines of 'read TOKEN' or 'operate TOKEN'; only its owner may be able to read it.",
 )
 @options.prices
 @options.cluster
@@ -80,12 +80,13 @@ def command(
 ) -> None:
     """Run the jobs of a store's queue on one cluster.
 
-    Tasks of a job of higher priority go first; jobs of equal priority share the cluster. A second dispatcher of the
-    same store stands by and takes over within 30 seconds when the first one dies. SIGTERM and Ctrl-C put running jobs
-    back into the queue; what was encoded is kept.
+    Jobs of higher priority go first; jobs of equal priority share the cluster. A second dispatcher on the same store
+    stands by, and takes over within 30 seconds if the first one dies. SIGTERM and Ctrl-C put running jobs back into
+    the queue; encoded parts are kept.
 
-    HEADEND_WEBHOOK_SECRET signs notifications. HEADEND_CONSOLE_TOKENS may hold the lines of --http-tokens.
-    The command of --hook gets HEADEND_JOB_ID, HEADEND_JOB_TITLE, HEADEND_JOB_STATE and HEADEND_STORE.
+    HEADEND_WEBHOOK_SECRET is the secret that notifications are signed with. HEADEND_CONSOLE_TOKENS may hold the
+    lines of --http-tokens. The command of --hook gets HEADEND_JOB_ID, HEADEND_JOB_TITLE, HEADEND_JOB_STATE and
+    HEADEND_STORE.
     """
     opened = open_store(store)
     check_writable(opened)
@@ -100,7 +101,7 @@ def command(
             screen.print(f"headend: {text}")
 
     try:
-        words = shlex.split(hook)
+        hook_argv = shlex.split(hook)
     except ValueError as error:
         raise ConfigError(f"--hook {hook!r} is not a command: {error}") from error
     dispatcher = Dispatcher(
@@ -108,12 +109,12 @@ def command(
         cluster,
         max_jobs=max_jobs,
         log=log,
-        notifier=Notifier(opened, words, _store_variables(store)),
+        notifier=Notifier(opened, hook_argv, _store_variables(store)),
         until_idle=until_idle,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: dispatcher.stop())
-    garbage_collector.freeze()  # modules are no garbage: each look at them takes a twentieth of a second
+    garbage_collector.freeze()  # modules never become garbage, and each scan of them takes a twentieth of a second
     if listen is None:
         dispatcher.run()
         return
@@ -131,7 +132,7 @@ def command(
 
 
 def _store_variables(store: StoreSettings) -> dict[str, str]:
-    """What lets a headend that the hook command runs find the same store."""
+    """Return the variables by which a headend run by the hook command finds the same store."""
     endpoint = {} if store.endpoint_url is None else {"AWS_ENDPOINT_URL_S3": store.endpoint_url}
     return {"HEADEND_STORE": store.url, **endpoint}
 

@@ -23,7 +23,7 @@ from headend.core.settings import ClusterSettings, StoreSettings
     "--scratch",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where encoders write. [default: the folder for temporary files]",
+    help="Folder that encoders write to. [default: the folder for temporary files]",
 )
 @options.cluster
 @options.store
@@ -39,7 +39,7 @@ def command(scratch: Path | None, cluster: ClusterSettings, store: StoreSettings
         print_json({"healthy": not _bad(found), "checks": rows})
     else:
         console().print(
-            table(("check", "", "found", "what to do"), ((c.name, c.health.value, c.detail, c.mend) for c in found))
+            table(("check", "", "details", "what to do"), ((c.name, c.health.value, c.detail, c.mend) for c in found))
         )
     return Status.FAULTY if _bad(found) else Status.DONE
 

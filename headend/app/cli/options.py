@@ -54,24 +54,24 @@ class ByteCount(click.ParamType[int]):
     name = "bytes"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
-        """How help names it."""
+        """Return the name that help shows."""
         return "BYTES"
 
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read one; raises `click.BadParameter` for what is none."""
-        found = re.fullmatch(r"([1-9][0-9]{0,15})([KMGT]?)", str(value).upper())
-        if found is None:
-            self.fail(f"{value!r} is no number of bytes, such as 256M or 10G.", param, ctx)
-        return int(found[1]) << 10 * " KMGT".index(found[2] or " ")
+        """Parse a value; raise `click.BadParameter` if it is invalid."""
+        match = re.fullmatch(r"([1-9][0-9]{0,15})([KMGT]?)", str(value).upper())
+        if match is None:
+            self.fail(f"{value!r} is not a number of bytes, such as 256M or 10G.", param, ctx)
+        return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
 
 
 class WebAddress(click.ParamType[str]):
-    """An address that players reach, without a slash at its end; nothing secret may stand in it."""
+    """A public URL for players, without credentials, query or trailing slash."""
 
     name = "URL"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check it."""
+        """Parse a value; raise `click.BadParameter` if it is invalid."""
         try:
             parts = urlsplit(value)
             is_good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -86,31 +86,31 @@ class WebAddress(click.ParamType[str]):
 
 
 class Duration(click.ParamType[float]):
-    """A length of time, such as ``90s``, ``15m`` or ``2h``, in seconds."""
+    """A duration such as ``90s``, ``15m`` or ``2h``; converted to seconds."""
 
     name = "duration"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
-        """How help names it."""
+        """Return the name that help shows."""
         return "TIME"
 
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read one; raises `click.BadParameter` for what is none."""
+        """Parse a value; raise `click.BadParameter` if it is invalid."""
         if isinstance(value, float):
             return value
-        found = re.fullmatch(r"(0|[1-9][0-9]{0,8})([smhd]?)", str(value))
-        if found is None:
-            self.fail(f"{value!r} is not a length of time, such as 90s, 15m or 2h.", param, ctx)
-        return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2] or "s"]
+        match = re.fullmatch(r"(0|[1-9][0-9]{0,8})([smhd]?)", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a duration, such as 90s, 15m or 2h.", param, ctx)
+        return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2] or "s"]
 
 
 class Seconds(click.ParamType[Fraction]):
-    """A number of seconds, such as ``6`` or ``5.005``, or 0."""
+    """A number of seconds, 0 or more, such as ``6`` or ``5.005``."""
 
     name = "seconds"
 
     def convert(self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
-        """Read one; raises `click.BadParameter` for what is none."""
+        """Parse a value; raise `click.BadParameter` if it is invalid."""
         if isinstance(value, Fraction):
             return value
         if not re.fullmatch(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", value, re.ASCII):
@@ -145,18 +145,18 @@ def _programme(value: str) -> AudioChoice:
     if None in places:
         raise click.BadParameter(
             f"{value!r} does not begin with stream numbers, such as 1 or 1+2, or channels of streams, such as 1.0+1.1; "
-            "'headend probe' tells them."
+            "'headend probe' lists them."
         )
     picked = tuple(
         int(place[1]) if place[2] is None else Channel(int(place[1]), int(place[2])) for place in places if place
     )
     if role and role not in list(AudioRole):
-        raise click.BadParameter(f"{role!r} is no role; use one of {', '.join(AudioRole)}.")
+        raise click.BadParameter(f"{role!r} is not a role; use one of {', '.join(AudioRole)}.")
     return AudioChoice(picked, language or None, AudioRole(role) if role else None, name or None)
 
 
 def texts(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[TextChoice, ...]:
-    """Read ``FILE:LANG:ROLE:NAME``, as often as it was given."""
+    """Parse values of ``FILE:LANG:ROLE:NAME`` for subtitles."""
     return tuple(map(_text, values))
 
 
@@ -165,27 +165,27 @@ def _text(value: str) -> TextChoice:
     if not source:
         raise click.BadParameter(f"{value!r} does not begin with a file, a stream number or {CAPTIONS!r}.")
     if role and role not in list(TextRole):
-        raise click.BadParameter(f"{role!r} is no role; use one of {', '.join(TextRole)}.")
+        raise click.BadParameter(f"{role!r} is not a role; use one of {', '.join(TextRole)}.")
     choice = TextChoice(source, language or None, TextRole(role) if role else None, name or None)
     return replace(choice, source=absolute(source)) if choice.is_sidecar else choice
 
 
 def audio_files(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[AudioFileChoice, ...]:
-    """Read ``FILE:LANG:ROLE:NAME`` of files of sound, as often as it was given."""
+    """Parse values of ``FILE:LANG:ROLE:NAME`` for files of sound."""
     return tuple(map(_audio_file, values))
 
 
 def _audio_file(value: str) -> AudioFileChoice:
     source, language, role, name = _file_parts(value)
     if not source or not language:
-        raise click.BadParameter(f"{value!r} does not read FILE:LANG[:ROLE[:NAME]], such as film.fr.wav:fr:dub.")
+        raise click.BadParameter(f"{value!r} is not FILE:LANG[:ROLE[:NAME]], such as film.fr.wav:fr:dub.")
     if role and role not in list(AudioRole):
-        raise click.BadParameter(f"{role!r} is no role; use one of {', '.join(AudioRole)}.")
+        raise click.BadParameter(f"{role!r} is not a role; use one of {', '.join(AudioRole)}.")
     return AudioFileChoice(absolute(source), language, AudioRole(role) if role else None, name or None)
 
 
 def _file_parts(value: str) -> tuple[str, str, str, str]:
-    """File, language, role and name of ``FILE:LANG:ROLE:NAME``; the file may be a URL, and the rest be missing."""
+    """Split ``FILE:LANG:ROLE:NAME``; FILE may be a URL, and the other parts may be missing."""
     scheme, mark, rest = value.partition("://")
     address, language, role, name = (*(rest if mark else value).split(":", 3), "", "", "")[:4]
     return f"{scheme}{mark}{address}" if mark and address else address, language, role, name
@@ -223,16 +223,16 @@ def _crop(_ctx: click.Context, _param: click.Parameter, value: str) -> Crop | Cr
 
 
 def examples(*lines: str) -> str:
-    """Set examples as the end of a command's help; the backspace tells click to keep the lines."""
+    """Format examples for the end of a command's help; the backspace makes click keep the lines."""
     return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
 
 
 def absolute(address: str) -> str:
-    """Make a path independent of the folder that one stands in: workers stand in others. URLs stay as they are."""
+    """Make a path absolute, because workers run in other folders; leave URLs unchanged."""
     return address if not address or "://" in address else str(expanded(address))
 
 
-def _told_verbose(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+def _set_verbose(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if ctx.obj is not None and value:
         ctx.obj.verbose = True
 
@@ -248,16 +248,16 @@ def common(command: Command) -> Command:
         is_flag=True,
         is_eager=True,
         expose_value=False,
-        callback=_told_verbose,
+        callback=_set_verbose,
         help="Show the details of errors.",
     )(command)
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, on stdout.")(
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")(
         command
     )
 
 
 def address(host: str, port: int) -> Callable[[Command], Command]:
-    """Add ``--host`` and ``--port``, with these defaults, for what listens."""
+    """Add ``--host`` and ``--port`` with these defaults, for commands that listen."""
 
     def add(command: Command) -> Command:
         command = click.option(
@@ -280,7 +280,7 @@ def linger(command: Command) -> Command:
         type=FiniteRange(min=0),
         default=0.0,
         metavar="SECONDS",
-        help="How long to keep serving after SIGTERM, while /readyz answers 503. [default: 0]",
+        help="How long to keep serving after SIGTERM, while /readyz returns 503. [default: 0]",
     )(command)
 
 
@@ -290,14 +290,14 @@ def master(command: Command) -> Command:
 
 
 def title(command: Command) -> Command:
-    """Add ``--title``; checked before anything is done."""
+    """Add ``--title``; it is checked before other options."""
     return click.option(
         "--title",
         required=True,
         metavar="SLUG",
         callback=_titled,
         is_eager=True,
-        help="The title's name in the catalogue: a-z, 0-9 and '-'.",
+        help="The title's name in the catalogue: a-z, 0-9 and '-' only.",
     )(command)
 
 
@@ -314,7 +314,7 @@ def endpoint(command: Command) -> Command:
         metavar="URL",
         envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
         show_envvar=True,
-        help="S3 server of s3:// addresses, if not AWS.",
+        help="S3 server for s3:// addresses, if not AWS.",
     )(command)
 
 
@@ -340,7 +340,7 @@ def store(command: Command) -> Command:
 
 
 def existing_store(command: Command) -> Command:
-    """Add the same as `store`, for commands that need what a job has made: a folder that is not there is a mistake.
+    """Add the same as `store`, for commands that need an existing store: a missing folder is an error.
 
     Raises:
         ConfigError: There is no store at the address.
@@ -350,7 +350,7 @@ def existing_store(command: Command) -> Command:
     @wraps(command)
     def wrapped(*, store: StoreSettings, **others: Any) -> Any:
         if "://" not in store.url and not Path(store.url).is_dir():
-            raise ConfigError(f"there is no store at {store.url}: correct --store, or make one with 'headend submit'")
+            raise ConfigError(f"there is no store at {store.url}: check --store, or create one with 'headend submit'")
         return command(store=store, **others)
 
     return wrapped
@@ -368,13 +368,13 @@ def ladder(command: Command) -> Command:
 
 
 def picture(command: Command) -> Command:
-    """Add which picture of a master is wanted; the command gets it as ``picture``, a `PictureChoice`."""
+    """Add the choice of a master's picture; the command gets it as ``picture``, a `PictureChoice`."""
 
     @click.option(
         "--program",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Program of a transport stream from which picture, sound and text are taken, instead of the first one.",
+        help="Program of a transport stream to take picture, sound and text from, instead of the first one.",
     )
     @click.option(
         "--video",
@@ -390,7 +390,7 @@ def picture(command: Command) -> Command:
 
 
 def fit(command: Command) -> Command:
-    """Add what decides which renditions a master becomes; the command gets it as ``encode``, an `EncodeSettings`."""
+    """Add options that determine a master's renditions; the command gets them as ``encode``, an `EncodeSettings`."""
 
     @picture
     @click.option(
@@ -399,9 +399,8 @@ def fit(command: Command) -> Command:
         callback=_programmes,
         metavar="STREAMS[:LANGUAGE[:ROLE[:NAME]]]",
         help="A programme of sound; repeatable. Without it, every track of the master is one. STREAMS is a stream "
-        "number from 'headend probe', or several to be joined: 1+2 are left and right, six are L R C LFE Ls Rs; "
-        "1.0+1.1 are the "
-        "first two channels of stream 1. "
+        "number from 'headend probe', or several to join: 1+2 are left and right, six are L R C LFE Ls Rs; 1.0+1.1 "
+        "are the first two channels of stream 1. "
         f"ROLE is {', '.join(AudioRole)}. Empty fields keep what the master states.",
     )
     @click.option(
@@ -409,7 +408,7 @@ def fit(command: Command) -> Command:
         type=click.Choice(["-27", "-24", "-23", "off"]),
         default=str(DEFAULT_LOUDNESS_LUFS),
         show_default=True,
-        help="Integrated loudness in LUFS that each programme is brought to by one static gain.",
+        help="Target of the integrated loudness in LUFS; each programme gets one static gain.",
     )
     @click.option(
         "--crop",
@@ -417,7 +416,7 @@ def fit(command: Command) -> Command:
         show_default=True,
         callback=_crop,
         metavar="auto|none|W:H:X:Y",
-        help="auto removes black bars that are the same throughout the film; W:H:X:Y keeps W x H pixels of the "
+        help="auto removes black bars that stay the same throughout the film; W:H:X:Y keeps W x H pixels of the "
         "stored picture, X from the left and Y from the top.",
     )
     @click.option(
@@ -427,7 +426,7 @@ def fit(command: Command) -> Command:
         default=DEFAULT_LIMITS.dropped_percent,
         show_default=True,
         metavar="PERCENT",
-        help="Refuse a master of variable frame rate if more of its frames would be dropped.",
+        help="Refuse a master with a variable frame rate if more of its frames would be dropped.",
     )
     @click.option(
         "--max-repeated-frames",
@@ -436,8 +435,7 @@ def fit(command: Command) -> Command:
         default=DEFAULT_LIMITS.repeated_percent,
         show_default=True,
         metavar="PERCENT",
-        help="Refuse a master if more of the title's frames would be repeats; in a title made of stills, nearly "
-        "all are.",
+        help="Refuse a master if more of the title's frames would be repeats; in a title of stills, nearly all are.",
     )
     @click.option(
         "--max-sound-gap",
@@ -446,8 +444,8 @@ def fit(command: Command) -> Command:
         default=str(float(DEFAULT_MOST_SOUND_GAP_S)),
         show_default=True,
         metavar="S",
-        help="Refuse a master whose sound is missing for longer than this in one place, or for twice as long in "
-        "total; shorter gaps are filled with silence.",
+        help="Refuse a master with a gap in its sound longer than this, or gaps longer than twice this in total; "
+        "shorter gaps are filled with silence.",
     )
     @wraps(command)
     def wrapped(
@@ -475,7 +473,7 @@ def fit(command: Command) -> Command:
 
 
 def thresholds(command: Command) -> Command:
-    """Add what the best renditions have to reach; the command gets it as ``thresholds``, None where it is not given."""
+    """Add the thresholds of quality; the command gets them as ``thresholds``, None if they are not given."""
 
     @click.option(
         "--qc-min-vmaf",
@@ -483,15 +481,15 @@ def thresholds(command: Command) -> Command:
         type=FiniteRange(0, 100),
         show_default=f"{DEFAULT_THRESHOLDS.min_vmaf:g}, not for short or small titles",
         metavar="VMAF",
-        help="Least mean VMAF of the best SDR rendition of each codec.",
+        help="Lowest mean VMAF of the best SDR rendition of each codec.",
     )
     @click.option(
         "--qc-min-segment",
         "min_segment",
         type=FiniteRange(0, 100),
-        show_default=f"{DEFAULT_THRESHOLDS.min_segment:g}, likewise",
+        show_default=f"{DEFAULT_THRESHOLDS.min_segment:g}, not for short or small titles",
         metavar="VMAF",
-        help="Least mean VMAF of any measured segment of these.",
+        help="Lowest mean VMAF of a measured segment of these renditions.",
     )
     @wraps(command)
     def wrapped(*, min_vmaf: float | None, min_segment: float | None, **others: Any) -> Any:
@@ -508,15 +506,15 @@ def thresholds(command: Command) -> Command:
 
 
 def floor(command: Command) -> Command:
-    """Add the floor of quality to ``encode``, which the command gets otherwise; goes below `encode`."""
+    """Add ``--floor`` to the command's ``encode``; apply it below `encode`."""
 
     @click.option(
         "--floor",
         "floor_vmaf",
         type=FiniteRange(0, 100),
         metavar="VMAF",
-        help="Measure the largest SDR size of each codec while it is encoded. Chunks with a segment below this "
-        "VMAF, and not at its cap, are encoded once more with more bits.",
+        help="Measure the largest SDR size of each codec while it is encoded. Chunks with a segment that is below this "
+        "VMAF and not at its cap are encoded once more with more bits.",
     )
     @wraps(command)
     def wrapped(*, floor_vmaf: float | None, encode: EncodeSettings, **others: Any) -> Any:
@@ -526,12 +524,12 @@ def floor(command: Command) -> Command:
 
 
 def quality(command: Command) -> Command:
-    """Add what is measured before publishing; the command gets ``checking`` and ``thresholds``."""
+    """Add the quality check before publishing; the command gets ``checking`` and ``thresholds``."""
     return checking(thresholds(command))
 
 
 def checking(command: Command) -> Command:
-    """Add how much is measured before publishing; the command gets it as ``checking``."""
+    """Add ``--qc``; the command gets it as ``checking``."""
 
     @click.option(
         "--qc",
@@ -540,8 +538,8 @@ def checking(command: Command) -> Command:
         envvar="HEADEND_QC",
         show_envvar=True,
         show_default=True,
-        help="How much of the picture is measured before the release is published: nothing, a tenth, or "
-        "all of it. A release that fails the rules is kept but not published, and the exit status is 6.",
+        help="How much of the picture to measure before the release is published: nothing, a tenth, or all of it. A "
+        "release that fails the rules is kept but not published, and the exit status is 6.",
     )
     @wraps(command)
     def wrapped(*, qc: str, **others: Any) -> Any:
@@ -551,7 +549,7 @@ def checking(command: Command) -> Command:
 
 
 def encode(command: Command) -> Command:
-    """Add what may be chosen of an encode; the command gets it as ``encode``, an `EncodeSettings`."""
+    """Add the options of encoding; the command gets them as ``encode``, an `EncodeSettings`."""
 
     @click.option(
         "--segment-seconds",
@@ -591,8 +589,8 @@ def encode(command: Command) -> Command:
         callback=texts,
         metavar="FILE[:LANGUAGE[:ROLE[:NAME]]]",
         help="A subtitle file: SRT, WebVTT, ASS or TTML, as a path or s3:// address; repeatable. A stream number from "
-        f"'headend probe', or {CAPTIONS!r}, in place of FILE labels the master's own "
-        f"text. ROLE is {', '.join(TextRole)}.",
+        f"'headend probe', or {CAPTIONS!r}, in place of FILE labels the master's own text. "
+        f"ROLE is {', '.join(TextRole)}.",
     )
     @click.option(
         "--embedded-text",
@@ -600,7 +598,7 @@ def encode(command: Command) -> Command:
         default="all",
         show_default=True,
         metavar="all|none|STREAMS",
-        help=f"Which of the master's own text is delivered: stream numbers and {CAPTIONS!r}, separated by commas.",
+        help=f"Text of the master to deliver: stream numbers and {CAPTIONS!r}, separated by commas.",
     )
     @click.option(
         "--subtitle-offset",
@@ -621,7 +619,7 @@ def encode(command: Command) -> Command:
     @click.option(
         "--allow-damaged",
         is_flag=True,
-        help="Where the master can't be decoded, repeat frames and insert silence, and record the places.",
+        help="Where the master can't be decoded, repeat frames and insert silence, and record where.",
     )
     @fit
     @wraps(command)
@@ -657,13 +655,13 @@ def encode(command: Command) -> Command:
 
 
 def per_title(command: Command) -> Command:
-    """Add what is wanted of a ladder for one title; the command gets it as ``targets``, a `Targets`."""
+    """Add the targets of a per-title ladder; the command gets them as ``targets``, a `Targets`."""
 
     @click.option(
         "--renditions",
         type=click.IntRange(min=1),
         metavar="N",
-        help="SDR renditions of picture that a per-title ladder has in all, at least 3 for each codec. "
+        help="Number of SDR video renditions of a per-title ladder, at least 3 for each codec. "
         "[default: as many as the ladder gives this master]",
     )
     @click.option(
@@ -672,7 +670,7 @@ def per_title(command: Command) -> Command:
         default=TARGETS.top_vmaf,
         show_default=True,
         metavar="V",
-        help="VMAF of the highest rung of a per-title ladder; more bits would not be visible.",
+        help="VMAF of the highest rung of a per-title ladder; more bits would make no visible difference.",
     )
     @click.option(
         "--analysis-share",
@@ -680,7 +678,7 @@ def per_title(command: Command) -> Command:
         default=100 * TARGETS.analysis_share,
         show_default=True,
         metavar="PERCENT",
-        help="Share of the encode's expected CPU that trial encodes may take; four excerpts are tried in any case.",
+        help="CPU for trial encodes, as a share of the encode's predicted CPU; at least four excerpts are encoded.",
     )
     @wraps(command)
     def wrapped(*, renditions: int | None, top_vmaf: float, analysis_share: float, **others: Any) -> Any:
@@ -690,10 +688,10 @@ def per_title(command: Command) -> Command:
 
 
 def fit_per_title(command: Command) -> Command:
-    """Add ``--fit`` and the options of `per_title`; ``targets`` is None for a ladder that is taken as it is.
+    """Add ``--fit`` and the options of `per_title`; ``targets`` is None for a fixed ladder.
 
     Raises:
-        ConfigError: An option of a per-title ladder is given without one.
+        ConfigError: An option for per-title ladders is given with a fixed one.
     """
 
     @click.option(
@@ -702,7 +700,7 @@ def fit_per_title(command: Command) -> Command:
         type=click.Choice([each.value for each in Fit]),
         default=Fit.FIXED.value,
         show_default=True,
-        help="Use the ladder's rungs as they are, or place as many by trial encodes of this master.",
+        help="Use the ladder's rungs as they are, or place them for this master by trial encodes.",
     )
     @per_title
     @wraps(command)
@@ -713,14 +711,14 @@ def fit_per_title(command: Command) -> Command:
         for name in ("renditions", "top_vmaf", "analysis_share"):
             if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
                 flag = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{flag} is for a ladder that is fitted to the title: add --fit {Fit.PER_TITLE}")
+                raise ConfigError(f"{flag} is for a ladder fitted to the title: add --fit {Fit.PER_TITLE}")
         return command(targets=None, **others)
 
     return wrapped
 
 
 def _stronger(one: str, other: str) -> str | None:
-    """Of two options that exclude each other, the one that was said in a stronger place; None if in the same one."""
+    """Return which of two exclusive options comes from the source with precedence; None if from the same one."""
     ctx = click.get_current_context()
     places = [ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT, ParameterSource.COMMANDLINE]
     first, second = (
@@ -732,13 +730,13 @@ def _stronger(one: str, other: str) -> str | None:
 
 
 def cluster(command: Command) -> Command:
-    """Add where tasks run; the command gets it as ``cluster``, a `ClusterSettings`."""
+    """Add the choice of the cluster; the command gets it as ``cluster``, a `ClusterSettings`."""
 
     @click.option(
         "--workers",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Encode on N processes of this machine, instead of one per core.",
+        help="Encode with N processes on this machine, instead of one per core.",
     )
     @click.option("--scheduler", metavar="ADDR", help="Encode on a running Dask cluster, such as tcp://10.0.0.5:8786.")
     @wraps(command)
@@ -754,13 +752,13 @@ def cluster(command: Command) -> Command:
 
 
 def scratch(command: Command) -> Command:
-    """Add ``--scratch`` to a command's ``cluster``; goes below it."""
+    """Add ``--scratch`` to the command's ``cluster``; apply it below `cluster`."""
 
     @click.option(
         "--scratch",
         metavar="DIR",
         callback=_existing_folder,
-        help="Folder for scratch files of encoding on this machine; a cluster's workers have --local-directory.",
+        help="Folder for scratch files of encoding on this machine; workers of a cluster use --local-directory.",
     )
     @wraps(command)
     def wrapped(*, scratch: str | None, cluster: ClusterSettings, **others: Any) -> Any:
@@ -770,7 +768,7 @@ def scratch(command: Command) -> Command:
 
 
 def running(command: Command) -> Command:
-    """Add how a job meets trouble, to a command's ``store`` and ``cluster``; goes below these two."""
+    """Add scratch space and waiting times to the command's ``store`` and ``cluster``; apply it below these two."""
 
     @scratch
     @click.option(
@@ -779,7 +777,7 @@ def running(command: Command) -> Command:
         type=Duration(),
         default=f"{DEFAULT_WAIT_FOR_WORKERS_S / 60:.0f}m",
         show_default=True,
-        help="How long to wait while the cluster has no worker that can take a task.",
+        help="How long to wait while the cluster has no worker that can run a task.",
     )
     @click.option(
         "--store-patience",
@@ -815,5 +813,5 @@ def prices(command: Command) -> Command:
         show_default=True,
         metavar="NAME|FILE",
         callback=lambda _ctx, _param, value: load_prices(value),
-        help="What CPU, storage and requests cost: an example that comes with headend, or a TOML file of your own.",
+        help="Prices of CPU, storage and requests: an example that comes with headend, or your own TOML file.",
     )(command)

@@ -59,9 +59,9 @@ from ladders.titled import check_renditions
 @options.cluster
 @options.store
 @protection(required=False)
-@click.option("--commands", is_flag=True, help="Print every task's command instead, to be pasted into a shell.")
+@click.option("--commands", is_flag=True, help="Print the command of every task instead, for pasting into a shell.")
 @options.prices
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write plan.json here, too.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Also write plan.json to this file.")
 @options.common
 def command(
     master: str,
@@ -80,15 +80,15 @@ def command(
 ) -> None:
     """Show what submit would do in an empty store, without doing it.
 
-    Shows each decision for this master, the grid of GOPs, segments and chunks, the track that each rendition
-    becomes, the tasks, and what all of it is expected to take and to cost. With --json the plan is printed as a
-    document, with the estimate beside it; commands that differ in a few words only are written once. The
-    estimate is corrected by what earlier titles in the store took.
+    Shows each decision for this master, the grid of GOPs, segments and chunks, the track of each rendition, the
+    tasks, and the predicted time and cost. With --json, prints the plan and the estimate as a document; commands
+    that differ in only a few words are written once. The estimate is corrected by the measured costs of earlier
+    titles in the store.
 
-    With --protect it reads the keys that submit would need, and shows which renditions each of them encrypts;
-    it shows no secret.
+    With --protect, reads the keys that submit would need, and shows which renditions each of them encrypts, but
+    no secret.
 
-    With --fit per-title, excerpts are encoded, unless the store has their results already; new results are stored.
+    With --fit per-title, encodes excerpts and stores the results, unless the store already has them.
     """
     chosen = loading.load(ladder)
     if targets is not None:
@@ -110,16 +110,16 @@ def command(
         for task in plan.tasks:
             click.echo(f"# {task.id}: {_span(task)}, {_made(task)}")
             if not task.argv:
-                click.echo("# headend reads this itself\n")
+                click.echo("# no command: headend reads this sidecar itself\n")
                 continue
             if task.loudness_target is not None:
                 click.echo(
-                    "# a worker measures first, and sets the level; below, it is the master's own\n"
+                    "# a worker first measures the loudness and sets the gain; below, the level stays unchanged\n"
                     f"{_pasteable(plan, task.loudness_target.argv, {})}"
                 )
             words = unmeasured_words(task.loudness_target) if task.loudness_target else _sidecar_words(task)
             if first := reencoding.first_pass(task.argv):
-                click.echo(f"# the first of two passes\n{_pasteable(plan, first, {})}")
+                click.echo(f"# first of two passes\n{_pasteable(plan, first, {})}")
             click.echo(f"{_pasteable(plan, task.argv, words)}\n")
     else:
         _show(plan)
@@ -128,7 +128,7 @@ def command(
 
 def _draft(request: Request) -> Draft:
     known = Calibration()
-    with suppress(HeadendError):  # a store that can't be read has nothing to say about prices
+    with suppress(HeadendError):  # the calibration is optional
         known = deciding.calibration(open_store(replace(request.store, patience_s=0.0)))
     if request.targets is None:
         probe = deciding.inspect(request.master, request.store, choice=request.encode.picture)
@@ -142,7 +142,7 @@ def _draft(request: Request) -> Draft:
 
 
 def estimate_plain(expected: Estimate, prices: Prices, slots: int) -> dict[str, object]:
-    """What a plan is expected to take, for programs."""
+    """Return the estimate of a plan as a JSON document."""
     return {
         "cpu_s": round(expected.cpu_s, 3),
         "quality_cpu_s": round(expected.quality_cpu_s, 3),
@@ -171,12 +171,12 @@ def estimate_plain(expected: Estimate, prices: Prices, slots: int) -> dict[str, 
 
 
 def _show_estimate(expected: Estimate, prices: Prices, slots: int) -> None:
-    """What a plan is expected to take, by codec and by rendition."""
+    """Print the estimate of a plan, by codec and rendition."""
     screen = console()
     screen.print()
     screen.print(
         table(
-            ("expected", ">CPU hours", ">GB", f">{prices.currency}", f">{prices.currency}/month stored"),
+            ("estimate", ">CPU hours", ">GB", f">{prices.currency}", f">{prices.currency}/month stored"),
             [
                 (name, f"{cpu_s / 3600:,.3f}", f"{size / 1e9:,.3f}", f"{prices.compute(cpu_s):,.4f}",
                  f"{prices.storage(size):,.4f}")
@@ -196,14 +196,14 @@ def _show_estimate(expected: Estimate, prices: Prices, slots: int) -> None:
 
 
 def _by_codec(expected: Estimate) -> Iterator[tuple[str, float, int]]:
-    """Name, CPU seconds and bytes of each codec, and of each of its renditions below it."""
+    """Yield name, CPU seconds and bytes of each codec, followed by those of its renditions."""
     for codec, (cpu_s, size) in expected.by_codec().items():
         yield codec, cpu_s, size
         yield from ((f"  {one.id}", one.cpu_s, one.stored_bytes) for one in expected.renditions if one.codec == codec)
 
 
 def _keys(plan: EncodePlan) -> Iterator[tuple[str, str, int, str, str]]:
-    """What each key is for, a row each."""
+    """Yield a table row for each key, with the renditions that it encrypts."""
     for one in plan.protection:
         for name in one.names:
             mine = (sealing.rendition for sealing in plan.sealings.values() if name.kid in sealing.kids)
@@ -214,11 +214,11 @@ def _write(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
     except OSError as error:
-        raise ConfigError(f"--output {path} can't be written: {error.strerror}; choose another place") from error
+        raise ConfigError(f"--output {path} can't be written: {error.strerror}; choose another file") from error
 
 
 def _pasteable(plan: EncodePlan, argv: Sequence[str], level: Mapping[str, str]) -> str:
-    """The command as it runs here: outputs in the current folder; a master in S3 keeps its placeholder."""
+    """Format a command to run here: outputs go to the current folder; a master in S3 keeps its placeholder."""
     words = {PROGRAM: tool.ffmpeg_path()}
     placeholders = {SCRATCH: ".", **level}
     if not plan.master.url.startswith("s3://"):
@@ -227,7 +227,7 @@ def _pasteable(plan: EncodePlan, argv: Sequence[str], level: Mapping[str, str]) 
 
 
 def _sidecar_words(task: EncodeTask) -> dict[str, str]:
-    """A sidecar that lies here; a task reads one at most."""
+    """Return the placeholder of a task's sidecar if it is a local file; a task reads at most one."""
     for track in task.text:
         if track.sidecar and not track.sidecar.url.startswith("s3://"):
             return {text.SIDECAR: track.sidecar.url}

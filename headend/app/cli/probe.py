@@ -1,4 +1,4 @@
-"""``headend probe``: say what a master is."""
+"""``headend probe``: show what is in a master."""
 
 from typing import Any
 
@@ -28,9 +28,9 @@ from headend.core.settings import PictureChoice, StoreSettings
 def command(master: str, endpoint_url: str | None, picture: PictureChoice, as_json: bool) -> None:
     """Show what is in a master.
 
-    Shows the exact frame rate and count, the keyframes, colour and HDR metadata, field order, rotation and pixel shape,
-    and every track of sound and text. Nothing is decoded but the first frame; of an object in S3 only its index and
-    that frame are read where the container allows it.
+    Shows the exact frame rate and count, keyframes, colour and HDR metadata, field order, rotation and pixel shape,
+    and every track of sound and text. Only the first frame is decoded; of an object in S3, only its index and that
+    frame are read if the container allows it.
     """
     probe = deciding.inspect(master, StoreSettings(endpoint_url=endpoint_url), choice=picture)
     if as_json:
@@ -40,7 +40,7 @@ def command(master: str, endpoint_url: str | None, picture: PictureChoice, as_js
 
 
 def probe_plain(probe: Probe) -> dict[str, Any]:
-    """A probe as plain data, with counts of its frames and cues in place of their times."""
+    """Return a probe as a JSON document, with counts of frames and cues instead of their times."""
     plain: dict[str, Any] = documents.as_plain(probe)
     if probe.video is not None:
         frames = plain["video"].pop("frames")
@@ -77,7 +77,7 @@ def _show(probe: Probe) -> None:
                         a.index,
                         _codec(a.codec, a.profile),
                         f"{a.sample_rate_hz:,}",
-                        f"{a.channels} ({a.layout})" if a.channels else "never any sound",
+                        f"{a.channels} ({a.layout})" if a.channels else "empty",
                         a.language,
                         a.title,
                         ", ".join([*a.roles, *["default"] * a.default]),

@@ -1,4 +1,4 @@
-"""A job's progress: how far it is, and how that is shown on a terminal and elsewhere."""
+"""Showing a job's progress, on a terminal and elsewhere."""
 
 import threading
 import time
@@ -21,25 +21,25 @@ from headend.core.settings import ATTEMPTS
 from headend.core.storage.masters import redact
 
 PLAIN_EVERY_S = 5.0
-"""How often a line is written where there is no terminal, while frames are encoded."""
+"""Interval between lines without a terminal, while frames are encoded."""
 SILENT_S = 25.0
-"""After how long without a line one is written in any case."""
+"""Longest time without a line."""
 
 
 def figures(progress: Progress) -> str:
-    """How far a job is, in one line."""
+    """Format a job's progress in one line."""
     parts = [
         f"{progress.tasks_done:,} of {count_text(progress.tasks, 'task')}",
         f"{progress.frames_per_s:,.0f} frames/s",
         f"{progress.realtime:.2f} × real time",
-        f"{clock_text(progress.left_s)} left" if progress.left_s is not None else "time left not known yet",
+        f"{clock_text(progress.left_s)} left" if progress.left_s is not None else "time left unknown",
         *([count_text(progress.retries, "retry").replace("retrys", "retries")] if progress.retries else []),
     ]
     return ", ".join(parts)
 
 
 class Follower:
-    """Turns a job's events into words; what is drawn is asked for by `__rich__`, what is written goes by `note`.
+    """Turns a job's events into lines of text and, through `__rich__`, a progress bar.
 
     `note` and `tick` may be called from two threads.
     """
@@ -49,21 +49,21 @@ class Follower:
         self._plain = plain
         self._clock = clock
         self._started = clock()
-        self._said = clock()
-        self._step = "beginning"
+        self._written = clock()
+        self._step = "starting"
         self._spinner = Spinner("dots")
         self._encoding: Encoding | None = None
         self._lock = threading.RLock()
 
     def note(self, event: Event) -> None:
-        """Take in an event, and write a line if it is worth one."""
+        """Process an event, and write a line if it is important enough."""
         with self._lock:
             self._note(event)
 
     def tick(self) -> None:
-        """Write a line if there has been none for long."""
+        """Write a line if there has been none for `SILENT_S`."""
         with self._lock:
-            if self._plain and self._clock() - self._said >= SILENT_S:
+            if self._plain and self._clock() - self._written >= SILENT_S:
                 if self._encoding is not None:
                     self._write_progress(self._encoding)
                 else:
@@ -92,22 +92,22 @@ class Follower:
                     f"attempt {event.attempt} of {ATTEMPTS} at {self._encoding.where(event.task)} failed, {again}: "
                     f"{printable(redact(event.error.message))}"
                 )
-            elif self._plain and self._clock() - self._said >= PLAIN_EVERY_S:
+            elif self._plain and self._clock() - self._written >= PLAIN_EVERY_S:
                 self._write_progress(self._encoding)
         elif isinstance(event, Tick):
             self.tick()
 
     def _measured(self, event: Measured) -> None:
-        """Measuring follows encoding, and fills what is left of it."""
+        """Show the progress of measuring once encoding is done; before that, measuring only fills idle workers."""
         line = f"measuring quality: {event.done:,} of {count_text(event.tasks, 'task')}"
         if self._encoding is None or self._progress(self._encoding).share >= 1:
             self._encoding = None
             self._step = line
-            if self._plain and self._clock() - self._said >= PLAIN_EVERY_S:
+            if self._plain and self._clock() - self._written >= PLAIN_EVERY_S:
                 self._write(line)
 
     def __rich__(self) -> RenderableType:
-        """Draw the last lines of a terminal."""
+        """Draw the live lines at the bottom of a terminal."""
         if self._encoding is None:
             self._spinner.update(text=self._step)
             return self._spinner
@@ -120,12 +120,12 @@ class Follower:
 
     def _begin(self, step: str) -> None:
         self._step = step
-        self._started = self._said = self._clock()
+        self._started = self._written = self._clock()
         if self._plain and self._encoding is None:
             self._write(step)
 
     def _write(self, line: str) -> None:
-        self._said = self._clock()
+        self._written = self._clock()
         self._write_line(line)
 
     def _write_progress(self, encoding: Encoding) -> None:
@@ -137,11 +137,11 @@ class Follower:
 
 
 def plan_line(planned: Planned) -> str:
-    """What begins, in one line."""
+    """Describe a plan in one line."""
     plan, reused = planned.plan, len(planned.reused_tracks)
     known = f"; {reused:,} of {count_text(len(plan.tracks), 'track')} reused" if planned.reused_parts else ""
     if planned.reused_parts and reused < len(plan.tracks):
-        known += f", {planned.reused_parts / len(plan.parts):.0%} of all work done by an earlier run"
+        known += f", {planned.reused_parts / len(plan.parts):.0%} of the parts done by an earlier run"
     return (
         f"{count_text(len(plan.video) + len(plan.audio), 'rendition')} of {plan.grid.frame_count:,} frames in "
         f"{count_text(len(plan.tasks), 'task')}{known}"
@@ -150,13 +150,13 @@ def plan_line(planned: Planned) -> str:
 
 @contextmanager
 def following(console: Console) -> Iterator[Callable[[Event], None]]:
-    """Show a job's events: drawn anew in place on a terminal, line by line elsewhere.
+    """Show a job's events: updated in place on a terminal, line by line elsewhere.
 
     Args:
-        console: On standard error.
+        console: The console on standard error.
 
     Yields:
-        What takes the events.
+        The function to call with each event.
     """
     if not console.is_interactive:
         follower, ended = Follower(lambda line: console.print(f"headend: {line}"), plain=True), threading.Event()
@@ -165,7 +165,7 @@ def following(console: Console) -> Iterator[Callable[[Event], None]]:
             while not ended.wait(1.0):
                 follower.tick()
 
-        # Also while something is waited for that tells nothing itself, such as a store that does not answer.
+        # Write lines even while waiting for something without events, such as a store that does not respond.
         threading.Thread(target=tick, daemon=True).start()
         try:
             yield follower.note

@@ -38,15 +38,14 @@ def command(
 ) -> None:
     """Encrypt a published title without encoding it.
 
-    Reads the tracks of a clear release, writes encrypted ones, and publishes a release over these. They are the tracks
-    that headend submit --protect makes. Text and thumbnails stay clear. Stopped half-way, nothing has changed for
-    viewers, and the same command does the rest.
+    Reads the tracks of a clear release, encrypts them, and publishes a release of the encrypted tracks. The result is
+    the same as that of 'headend submit --protect'. Text and thumbnails stay clear. If the command is interrupted,
+    nothing changes for viewers; run it again to finish.
 
-    The clear release stays in the store, and so do its tracks: to have nothing clear there, delete it with headend
-    delete, and remove its tracks with headend gc.
+    The clear release and its tracks stay in the store: to remove them, run 'headend delete', then 'headend gc'.
     """
     if not dry_run:
-        ask(f"Encrypt {title!r} in {' and '.join(protection.schemes)}, and publish that?", yes=yes)
+        ask(f"Encrypt {title!r} in {' and '.join(protection.schemes)}, and publish the result?", yes=yes)
     screen = console(stderr=True)
 
     def describe(progress: encrypting.Progress) -> None:

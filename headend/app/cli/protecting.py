@@ -1,4 +1,4 @@
-"""The options that say how a title is encrypted."""
+"""The options of encryption."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -23,7 +23,7 @@ SOURCES = "FILE|env:NAME|cpix:FILE|speke+https://HOST/PATH"
 
 
 def schemes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[Scheme, ...]:
-    """Read a list of schemes; none is an empty one."""
+    """Parse a list of schemes; empty if the option is not given."""
     found = value.split(",") if value is not None else []
     if wrong := [scheme for scheme in found if scheme not in list(Scheme)]:
         raise click.BadParameter(f"{wrong[0]!r} is not a scheme: use {', '.join(Scheme)}, separated by commas.")
@@ -68,7 +68,7 @@ def key_per(command: Command) -> Command:
         type=click.Choice(["class", "all"]),
         default="class",
         show_default=True,
-        help="One key each for sound, SD, HD and UHD, so that a licence can withhold some, or one key for all.",
+        help="One key each for sound, SD, HD and UHD, so that a licence can exclude some, or one key for all.",
     )(command)
 
 
@@ -80,7 +80,7 @@ def key_epoch(command: Command) -> Command:
         default=1,
         show_default=True,
         metavar="N",
-        help="Number of the title's set of keys; a higher one gives it new keys.",
+        help="Number of the title's set of keys; raise it to give the title new keys.",
     )(command)
 
 
@@ -92,12 +92,12 @@ def key_periods(command: Command) -> Command:
         default=1,
         show_default=True,
         metavar="N",
-        help="How many keys of each class follow each other, for titles that are encrypted with --rotate.",
+        help="Number of successive keys of each class, for titles that are encrypted with --rotate.",
     )(command)
 
 
 def source(*, required: bool) -> Callable[[Command], Command]:
-    """Add where keys come from; the command gets it as ``keys``, `KeySettings` or None."""
+    """Add the source of keys; the command gets it as ``keys``, `KeySettings` or None."""
 
     def add(command: Command) -> Command:
         @sources(required=required)
@@ -115,9 +115,9 @@ def source(*, required: bool) -> Callable[[Command], Command]:
 
 
 def _typed(*names: str) -> str | None:
-    """The first of some options, by the command's names, that stands on the command line itself; None if none does.
+    """Return the first of some options that is given on the command line; None if there is none.
 
-    What files and the environment set is for the titles that are encrypted, and may stand beside others.
+    Options from files and the environment don't count: they may be set for other, encrypted titles.
     """
     ctx = click.get_current_context()
     typed = (param for param in ctx.command.params if param.name in names)
@@ -128,10 +128,10 @@ def _typed(*names: str) -> str | None:
 
 
 def key_settings(address: str, cpix_key: str | None = None) -> KeySettings:
-    """Where keys come from, with absolute paths: workers run in folders of their own.
+    """Parse a key source, and make its paths absolute, because workers run in other folders.
 
     Raises:
-        ConfigError: It is no source of keys.
+        ConfigError: The address is not a key source.
     """
     open_keys(address)
     scheme, colon, path = address.partition(":")
@@ -143,7 +143,7 @@ def key_settings(address: str, cpix_key: str | None = None) -> KeySettings:
 
 
 def protection(*, required: bool) -> Callable[[Command], Command]:
-    """Add how a title is encrypted; the command gets it as ``protection``, `ProtectionSettings` or None."""
+    """Add the options of encryption; the command gets them as ``protection``, `ProtectionSettings` or None."""
 
     def add(command: Command) -> Command:
         @click.option(
@@ -152,8 +152,8 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             required=required,
             callback=schemes,
             metavar="SCHEME,...",
-            help="Encrypt sound and pictures: in cbcs, which all current DRM systems support, or in cenc. Further "
-            "schemes add copies for old players: cenc, and aes-128 for HLS. Needs --keys.",
+            help="Encrypt sound and picture in cbcs, which all current DRM systems support, or in cenc. Further "
+            "schemes add copies for old players: cenc, and aes-128 for HLS. Requires --keys.",
         )
         @source(required=required)
         @key_per
@@ -173,21 +173,21 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             default="0",
             show_default=True,
             metavar="SECONDS",
-            help="Leave the start in the clear, so that players show it while they ask for a licence; rounded up to "
-            "whole segments. A copy in aes-128 has none.",
+            help="Leave the start unencrypted, so that playback can begin before the licence arrives; rounded up to "
+            "whole segments. A copy in aes-128 has no clear lead.",
         )
         @click.option(
             "--rotate",
             "rotate_s",
             type=options.Duration(),
             metavar="TIME",
-            help=f"Change keys after each interval of this length, such as 30m; rounded up to whole segments, at most "
-            f"{MOST_PERIODS} keys of each class. Needs 'headend keys new --periods N'. [default: never]",
+            help=f"Change keys at this interval, such as 30m; rounded up to whole segments, at most "
+            f"{MOST_PERIODS} keys of each class. Requires 'headend keys new --periods N'. [default: never]",
         )
         @click.option(
             "--hdcp",
             is_flag=True,
-            help="State in HLS which output protection is needed: none for SD, HDCP type 0 for HD, type 1 for UHD.",
+            help="State the required output protection in HLS: none for SD, HDCP type 0 for HD, type 1 for UHD.",
         )
         @click.option(
             "--cenc-codecs",
@@ -195,7 +195,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
             show_default=True,
             callback=_codecs,
             metavar="CODEC,...",
-            help="Codecs of the copy in cenc, as far as the title has them.",
+            help="Codecs of the copy in cenc, if the title has them.",
         )
         @wraps(command)
         def wrapped(
@@ -213,13 +213,13 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
         ) -> Any:
             wanted = protection_schemes
             if bool(wanted) != (keys is not None):
-                missing = "--keys, which says where keys are" if wanted else "--protect, which says how, such as cbcs"
+                missing = "--keys, the source of its keys" if wanted else "--protect, the scheme, such as cbcs"
                 raise ConfigError(f"to encrypt a title, add {missing}")
             if not wanted and (
                 asked := _typed("lead_s", "rotate_s", "hdcp", "key_per", "key_epoch", "drm", "cenc_codecs")
             ):
                 raise ConfigError(
-                    f"{asked} says how to encrypt: add --protect, such as cbcs, and --keys, or leave it out"
+                    f"{asked} is an option of encryption: add --protect, such as cbcs, and --keys, or leave it out"
                 )
             if wanted and wanted[0] is Scheme.AES_128:
                 raise ConfigError(

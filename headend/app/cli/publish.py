@@ -25,11 +25,11 @@ from packager.publishing import now, read_pointer, read_release
 )
 @options.title_argument
 @click.argument("named", metavar="[RELEASE]", required=False)
-@click.option("--release", metavar="ID", help="Which one, if it is not named as RELEASE; headend releases lists them.")
+@click.option("--release", metavar="ID", help="The same as RELEASE; 'headend releases' lists them.")
 @click.option(
     "--despite-quality",
     is_flag=True,
-    help="Publish it although it fails the rules on quality. Its report records who did so, and when.",
+    help="Publish it although it fails the quality rules. Its report records who did so, and when.",
 )
 @confirmed
 @options.existing_store
@@ -46,13 +46,13 @@ def command(
 ) -> None:
     """Make an existing release of a title the current one.
 
-    Publishes a release that 'headend submit --hold' has made, rolls back to a former one, or forward again. Nothing is
+    Publishes a release made by 'headend submit --hold', rolls back to an earlier one, or forward again. Nothing is
     encoded and no manifest is written. Jobs that were submitted earlier don't replace it when they end.
 
-    A release that fails the rules on quality is refused with status 6, unless --despite-quality is given.
+    A release that fails the quality rules is refused with status 6, unless --despite-quality is given.
     """
     if named and release and named != release:
-        raise ConfigError(f"{named!r} and {release!r} are two releases: name one")
+        raise ConfigError(f"{named!r} and {release!r} are different releases: name one")
     release = named or release
     if release is None:
         raise ConfigError(f"name the release to publish; 'headend releases {title}' lists them")
@@ -69,4 +69,4 @@ def command(
         print_json({"title": title, "release": release, "before": before or None, "dry_run": dry_run, "current": moved})
     else:
         verb = "would be" if dry_run else "is"
-        console().print(f"{title}: release {release} {verb} current{f', after {before}' if before else ''}")
+        console().print(f"{title}: release {release} {verb} current{f', instead of {before}' if before else ''}")
