@@ -18,7 +18,7 @@ from headend.core.errors import ConfigError
 
 def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     if value and not re.fullmatch("[A-Za-z]{2}", value):
-        raise click.BadParameter(f"{value!r} is not a country's code, such as DE.")
+        raise click.BadParameter(f"{value!r} is not a country code, such as DE.")
     return value.upper()
 
 
@@ -41,7 +41,7 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     help="Folder of cached objects.",
 )
 @click.option("--disk-bytes", type=options.ByteCount(), default="20G", show_default=True, help="Size of the cache.")
-@click.option("--shield", metavar="URL", help="Cache that is asked before the origin.")
+@click.option("--shield", metavar="URL", help="Shield to fetch from instead of the origin.")
 @click.option("--peer", "peers", multiple=True, metavar="URL", help="Another edge of the cluster; repeatable.")
 @click.option("--self", "itself", default="", metavar="URL", help="This edge's own address among its peers.")
 @click.option(
@@ -71,24 +71,24 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     "--fill",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PLAN",
-    help="Fetch the objects of this plan in its window and at its rate, and pin them; 'headend fill plan' makes plans.",
+    help="Fetch the objects of this plan in its window and at its rate, and pin them; see 'headend fill plan'.",
 )
-@click.option("--name", default="", metavar="NAME", help="Unique among all edges. [default: host and port]")
-@click.option("--tier", type=click.Choice(["edge", "shield"]), default="edge", show_default=True, help="For metrics.")
+@click.option("--name", default="", metavar="NAME", help="Name, unique among all edges. [default: host and port]")
+@click.option(
+    "--tier", type=click.Choice(["edge", "shield"]), default="edge", show_default=True, help="Tier in metrics."
+)
 @token_keys
 @click.option(
     "--state-dir",
     metavar="DIR",
     help="Folder that edges of this machine share to count screens. [default: DIR of --disk]",
 )
-@click.option(
-    "--territory", default="", callback=_territory, metavar="CC", help="The country that this edge's viewers are in."
-)
+@click.option("--territory", default="", callback=_territory, metavar="CC", help="Country of this edge's viewers.")
 @click.option(
     "--mbps",
     type=FiniteRange(min=0, min_open=True),
     metavar="RATE",
-    help="What this edge may send, in Mb/s: 'headend steer' sends no more viewers to a full edge.  [default: no limit]",
+    help="Capacity of this edge in Mb/s: 'headend steer' sends no more viewers to a full edge.  [default: no limit]",
 )
 @options.address(serving.DEFAULT_HOST, serving.DEFAULT_PORT)
 @options.linger
@@ -120,13 +120,13 @@ def command(
 ) -> None:
     """Cache an origin's titles near the players that ask for them.
 
-    A policy decides which segments stay on disk; manifests are cached in memory by their Cache-Control. Every
+    The policy decides which segments stay on disk; manifests are cached in memory, by their Cache-Control. Every
     segment is checked against the digest in its track's index before its last byte is sent. With token keys,
-    tokens are checked by the origin's own rules. After a restart the edge uses what is on its disk. Ctrl-C and
-    SIGTERM end it when open requests are finished.
+    tokens are checked by the same rules as at the origin. The cache survives restarts. On Ctrl-C and SIGTERM,
+    the edge finishes open requests and exits.
     """
     if as_json and access_log:
-        raise ConfigError("--json and --access-log both want standard output: give one of them")
+        raise ConfigError("--json and --access-log both write to standard output: give one of them")
     keys = find_keys(keys_file)
     state = Path(state_dir) if state_dir else disk.with_name(f"{disk.name}.state")
     if keys is not None:

@@ -21,7 +21,7 @@ def _labels(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
     for value in values:
         track, language, role, name = (*value.split(":", 3), "", "", "")[:4]
         if not track or not (language or role or name):
-            raise click.BadParameter(f"{value!r} does not read TRACK:LANG:ROLE:NAME; leave empty what stays as it is.")
+            raise click.BadParameter(f"{value!r} is not TRACK:LANG:ROLE:NAME; leave a field empty to keep it.")
         labels.append(editing.Label(track, language or None, role or None, name or None))
     return tuple(labels)
 
@@ -49,7 +49,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     multiple=True,
     metavar="FILE:LANG[:ROLE[:NAME]]",
     callback=options.texts,
-    help="A subtitle file. Repeatable.",
+    help="Add a subtitle file. Repeatable.",
 )
 @click.option(
     "--add-audio",
@@ -57,17 +57,17 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[st
     multiple=True,
     metavar="FILE:LANG[:ROLE[:NAME]]",
     callback=options.audio_files,
-    help="The sound of another file, which must be as long as the film; it is encoded. Repeatable. ROLE is "
+    help="Encode and add the sound of another file, which must be as long as the film. Repeatable. ROLE is "
     f"{', '.join(AudioRole)}.",
 )
-@click.option("--remove", multiple=True, metavar="TRACK", help="Leave a track out. Repeatable.")
+@click.option("--remove", multiple=True, metavar="TRACK", help="Remove a track. Repeatable.")
 @click.option(
     "--relabel",
     "labels",
     multiple=True,
     metavar="TRACK:LANG:ROLE:NAME",
     callback=_labels,
-    help="New labels of the track's programme; empty fields stay as they are. Repeatable.",
+    help="Change the labels of the track's programme; empty fields keep theirs. Repeatable.",
 )
 @click.option(
     "--default", "defaults", multiple=True, metavar="TRACK", help="Video or audio track that players start with."
@@ -97,20 +97,20 @@ def command(
     """Change a published title without encoding it again.
 
     Makes a new release of the existing tracks and publishes it. Name a track by its id or by its rendition's
-    id; 'headend show' lists both. No segment changes its URL, so caches stay valid. The previous release stays,
-    and 'headend publish' brings it back.
+    id; 'headend show' lists both. No segment changes its URL, so caches stay valid. The previous release stays in
+    the store, and 'headend publish' restores it.
 
-    Only sound that is added is encoded, on the cluster that --scheduler names or on this machine: in the renditions
-    that the release's ladder has for a further programme, and as loud as the others. To an encrypted title, sound is
-    added encrypted; --keys says where the title's keys are.
+    Only added sound is encoded, on this machine or on the cluster given by --scheduler. It gets the renditions that
+    the ladder of the release has for a further programme, and the same loudness as the others. Sound added to an
+    encrypted title is encrypted with the title's keys, given by --keys.
     """
     if inside := [choice.source for choice in subtitles if not choice.is_sidecar]:
         raise ConfigError(f"--add-subtitles takes files; {inside[0]} is a stream of a master: submit the master again")
     wanted = editing.Edit(remove, subtitles, audio, labels, defaults, order)
     if wanted == editing.Edit():
-        raise ConfigError("say what to change: see headend edit --help")
+        raise ConfigError("no change is given: see 'headend edit --help'")
     if keys is not None and not audio:
-        raise ConfigError("--keys is for sound that is added to an encrypted title: add --add-audio, or leave it out")
+        raise ConfigError("--keys is for adding sound to an encrypted title: add --add-audio, or leave it out")
     if not dry_run:
         ask(f"Publish {title!r} {editing.describe(wanted)}?", yes=yes)
     with following(console(stderr=True)) if audio else nullcontext(lambda _: None) as note:
@@ -123,11 +123,11 @@ def command(
         return
     summary = editing.describe(wanted)
     if dry_run:
-        tracks = f"; {count_text(edited.encoded, 'track')} would be made" if edited.added else ""
-        console().print(f"{title}: a release {summary} can be made{tracks}")
+        tracks = f"; {count_text(edited.encoded, 'track')} would be added" if edited.added else ""
+        console().print(f"{title}: a release {summary} would be published{tracks}")
     elif placed.is_current:
         console().print(f"{title}: release {made.release} is current, {summary}")
     else:
         console().print(
-            f"{title}: release {made.release} is made, {summary}; {placed.newer}, of a newer request, stays current"
+            f"{title}: release {made.release} is complete, {summary}; {placed.newer}, of a newer request, stays current"
         )

@@ -1,4 +1,4 @@
-"""A job's events as lines of JSON, for programs that follow it."""
+"""Printing a job's events as lines of JSON, for programs."""
 
 import json
 import time
@@ -13,25 +13,25 @@ from headend.app.request import Event, Measured, Planned, PublishedEarly, Step
 from headend.core.storage.masters import redact
 
 EVERY_S = 1.0
-"""How often progress is told."""
+"""Shortest interval between progress events."""
 
 
 class Lines:
-    """Writes an event as a line; progress at most once a second.
+    """Writes each event as a line; progress at most once a second.
 
     Args:
-        write: Takes a line.
-        clock: Seconds that never go back.
+        write: Called with each line.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(self, write: Callable[[str], None] = click.echo, clock: Callable[[], float] = time.monotonic) -> None:
         self._write_line = write
         self._clock = clock
         self._encoding: Encoding | None = None
-        self._began_s = self._said_s = clock()
+        self._began_s = self._written_s = clock()
 
     def note(self, event: Event) -> None:
-        """Take in an event of a job."""
+        """Process an event of a job."""
         if isinstance(event, Step):
             self.write("step", step=event.name)
         elif isinstance(event, Planned):
@@ -59,8 +59,8 @@ class Lines:
         if isinstance(event, Failed):
             error = redact(event.error.message)
             self.write("attempt_failed", task=event.task, attempt=event.attempt, error=error, last=event.last)
-        if self._clock() - self._said_s >= EVERY_S:
-            self._said_s = self._clock()
+        if self._clock() - self._written_s >= EVERY_S:
+            self._written_s = self._clock()
             now = self._encoding.progress(self._clock() - self._began_s)
             self.write(
                 "progress",

@@ -1,4 +1,4 @@
-"""What the command's exit status says: the one table of it."""
+"""The exit statuses of the command, and the errors that lead to them."""
 
 from enum import IntEnum
 
@@ -14,7 +14,7 @@ from headend.core.errors import (
 
 
 class Status(IntEnum):
-    """Exit statuses; 70 is EX_SOFTWARE of sysexits(3), 130 and 143 are 128 and the signal's number."""
+    """Exit statuses; 70 is EX_SOFTWARE of sysexits(3), 130 and 143 are 128 plus the signal's number."""
 
     DONE = 0
     FAULTY = 1
@@ -30,11 +30,11 @@ class Status(IntEnum):
 
 MEANING = {
     Status.DONE: "done",
-    Status.FAULTY: "verify found faults, replay differences, or keys check a missing key",
-    Status.WRONG_USE: "wrong use: an option, a ladder, a title's name",
+    Status.FAULTY: "a check failed: verify, replay, keys check or doctor",
+    Status.WRONG_USE: "wrong use, such as an unknown option, ladder or title",
     Status.MASTER: "the master can't be used",
-    Status.ENCODING: "encoding or packaging has failed",
-    Status.STORAGE: "the store refused or lost something, or can't be reached",
+    Status.ENCODING: "encoding or packaging failed",
+    Status.STORAGE: "the store can't be reached, or reading or writing it failed",
     Status.QUALITY: "the release is complete but fails the quality rules; it is not published",
     Status.UNEXPECTED: "internal error: please report it",
     Status.INTERRUPTED: "interrupted (Ctrl-C); run the same command again to continue",
@@ -52,11 +52,11 @@ _BY_ERROR: tuple[tuple[type[HeadendError], Status], ...] = (
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has arrived; it is met in the same clean way as Ctrl-C."""
+    """SIGTERM was received; it is handled as cleanly as Ctrl-C."""
 
 
 def status_of(error: BaseException) -> Status:
-    """The exit status that an error of any kind leads to."""
+    """Return the exit status for an error."""
     if isinstance(error, Terminated):
         return Status.TERMINATED
     if isinstance(error, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""``headend fill``: plan what live edges are to hold."""
+"""``headend fill``: plan which tracks live edges fetch in advance."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def _expected(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
         except ValueError:
             found[title] = -1.0
         if not title or not 0 <= found[title] < 1e12:
-            raise click.BadParameter(f"{value!r} is no title with its expected views, such as film=2000.")
+            raise click.BadParameter(f"{value!r} is not a title with its expected views, such as film=2000.")
     return found
 
 
@@ -47,14 +47,14 @@ def _expected(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
     "scenario_file",
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Scenario whose providers, disks, planned share and window the plans are for.",
+    help="Scenario with the providers, disks, planned share and window.",
 )
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the plans.")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the plans.")
 @click.option(
     "--store",
     "store_url",
     metavar="URL",
-    help="Where the titles are: exact sizes of tracks. Without it, a track is as large as its segments in the logs.",
+    help="Store with the titles, for exact sizes of tracks. Without it, sizes are those of the segments in the logs.",
 )
 @click.option(
     "--expect",
@@ -62,7 +62,7 @@ def _expected(_ctx: click.Context, _param: click.Parameter, values: tuple[str, .
     multiple=True,
     callback=_expected,
     metavar="TITLE=VIEWS",
-    help="A new title, and the number of complete views that it is expected to get; repeatable.",
+    help="A new title and its expected number of complete views; repeatable.",
 )
 @options.endpoint
 @options.common
@@ -75,18 +75,18 @@ def plan(
     endpoint_url: str | None,
     as_json: bool,
 ) -> None:
-    """Write a plan for each edge, from decision logs or access logs of some days.
+    """Write a plan for each edge, from the decision logs or access logs of recent days.
 
     Views are forecast by title and track, with more weight on recent days. Each edge gets the tracks with the most
-    forecast views per stored byte, up to the planned share of its disk. The edges pull them in their window with
-    'headend edge --fill'.
+    forecast views per stored byte, up to the planned share of its disk. 'headend edge --fill' fetches them in the
+    window.
     """
     try:
         scenario = parse(scenario_file.read_text(encoding="utf-8"), scenario_file.name)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--edges {scenario_file} can't be read: {error}") from error
     if not any(scenario.edge_of(isp).pinned > 0 for isp in scenario.isps):
-        raise ConfigError(f"{scenario_file.name}: edge.pinned is 0, so nothing is planned; set it, such as to 0.8")
+        raise ConfigError(f"{scenario_file.name}: edge.pinned is 0, so nothing is planned; set it to 0.8, for example")
     tracks, history, stored = fill_plans.views_by_day(map(reading.read, logs))
     if store_url is not None:
         from headend.app.cli.segment_sizes import stored_tracks
@@ -103,7 +103,7 @@ def plan(
             part.write_bytes(documents.write(each))
             part.replace(target)
     except OSError as error:
-        raise ConfigError(f"--out {out} can't be written to: {error.strerror or error}") from error
+        raise ConfigError(f"--out {out} can't be written: {error.strerror or error}") from error
     if as_json:
         print_json({"plans": [documents.as_plain(each) for each in plans]})
         return

@@ -24,7 +24,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 def _period(_ctx: click.Context, _param: click.Parameter, value: str) -> timedelta:
     found = re.fullmatch(r"(\d{1,6})([smhd])", value)
     if found is None:
-        raise click.BadParameter(f"{value!r} is no period, such as 7d, 36h or 90m.")
+        raise click.BadParameter(f"{value!r} is not a duration, such as 7d, 36h or 90m.")
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
@@ -40,7 +40,7 @@ def _period(_ctx: click.Context, _param: click.Parameter, value: str) -> timedel
     type=click.IntRange(0),
     default=garbage.KEEP,
     show_default=True,
-    help="Former releases to keep of a title.",
+    help="Number of former releases to keep of each title.",
 )
 @click.option(
     "--grace",
@@ -48,7 +48,7 @@ def _period(_ctx: click.Context, _param: click.Parameter, value: str) -> timedel
     default=f"{garbage.GRACE.days}d",
     show_default=True,
     metavar="PERIOD",
-    help="How long unused objects are kept for viewers who are still watching.",
+    help="How long to keep unused objects for viewers who are still watching.",
 )
 @confirmed
 @options.existing_store
@@ -64,37 +64,37 @@ def command(
 ) -> None:
     """Remove releases and tracks that are no longer needed.
 
-    Looks through all titles, or through those that are named. Of each title it keeps the current release, the
-    latest former ones, and whatever was current, written or named by running work within the grace period.
-    Shows what it will remove, and asks first. Without titles it also removes analyses for per-title ladders of
-    masters without a release. Safe beside running jobs, origins and another gc.
+    Checks all titles, or only those named. Of each title it keeps the current release, the latest former ones,
+    and everything that was current, written or used by running work within the grace period. Shows what it will
+    remove, and asks first. Without titles it also removes the analyses of masters that have no release. It is safe
+    to run beside jobs, origins and another gc.
     """
     opened = open_store(store)
     wanted = tuple(dict.fromkeys(map(check_title, titles)))
     for title in wanted:
         if not garbage.is_there(opened, title):
-            raise ConfigError(f"there is no title {title!r} in {store.url}; `headend titles` lists what is published")
+            raise ConfigError(f"there is no title {title!r} in {store.url}; 'headend titles' lists published titles")
     wanted = wanted or garbage.titles(opened)
     several = FailureCollector(len(wanted))
     rows = []
-    for one in several.with_progress(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "looked at"):
+    for one in several.with_progress(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "checked"):
         if one.error is not None:
             several.fail(one.title, one.error)
         elif one.objects:
             rows.append(_row(one))
-    # Where it can't be told what titles are made of, nothing was forgotten.
+    # Analyses are kept if some titles were not checked: they may be of the same masters.
     forgotten = garbage.Forgotten() if titles or several.errors else garbage.find_forgotten(opened, grace=grace)
     total_bytes = sum(row.bytes for row in rows) + forgotten.size_bytes
     if not as_json:
         _show(rows)
         if forgotten.masters:
             masters = count_text(len(forgotten.masters), "master")
-            console().print(f"{forgotten.size_bytes / 1e6:,.1f} MB of analyses of {masters} that no release is made of")
+            console().print(f"{forgotten.size_bytes / 1e6:,.1f} MB of analyses of {masters} without a release")
     if (rows or forgotten.objects) and not dry_run:
         of = count_text(len(rows), "title") if rows else "analyses"
         ask(f"Remove {total_bytes / 1_000_000:,.1f} MB of {of}?", yes=yes)
-        going, rows = rows, []
-        for row in several.with_progress(going, "removed from"):
+        removing, rows = rows, []
+        for row in several.with_progress(removing, "removed from"):
             try:
                 rows.append(_row(garbage.remove(opened, row.title, keep=keep, grace=grace)))
             except StorageError as error:
@@ -118,7 +118,7 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What is told of a title; the names of what goes are not kept, as they may be millions."""
+    """A title's garbage as it is shown; object names are dropped, since there may be millions."""
 
     title: str
     releases: tuple[str, ...]

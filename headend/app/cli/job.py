@@ -1,4 +1,4 @@
-"""``headend job``: look at one job, and say what is to become of it."""
+"""``headend job``: show and control one job."""
 
 import json
 import time
@@ -24,9 +24,9 @@ from packager import publishing
 ATTEMPTS_SHOWN = 20
 """Failed attempts that ``show`` lists."""
 POLL_S = 1.0
-"""How often ``wait`` looks."""
+"""How often ``wait`` polls."""
 SAY_EVERY_S = 30.0
-"""How often ``wait`` writes a line where nothing changes."""
+"""How often ``wait`` writes a line if nothing changes."""
 ENDED = {State.DONE: Status.DONE, State.FAILED: Status.ENCODING, State.CANCELLED: Status.INTERRUPTED}
 """Exit status of ``wait``."""
 
@@ -93,7 +93,7 @@ def logs(job: str, store: StoreSettings, as_json: bool) -> None:
         for line in attempt.stderr.strip().splitlines()[-10:]:
             screen.print(f"    {line}")
     if not attempts:
-        screen.print(f"no attempt at a task of {found.title} has failed")
+        screen.print(f"no attempt at a task of {found.title} failed")
 
 
 def _give(job: str, store: StoreSettings, verb: Verb, *, as_json: bool, priority: int | None = None) -> None:
@@ -122,9 +122,9 @@ _add_verb(
     "cancel",
     Verb.CANCEL,
     "Cancel a job: a waiting one at once, a running one within seconds.\n\n"
-    "What was encoded stays in the store, so a retry continues from there.",
+    "Encoded parts stay in the store, so a retry continues from there.",
 )
-_add_verb("retry", Verb.RETRY, "Queue a failed or cancelled job again; what was encoded is reused.")
+_add_verb("retry", Verb.RETRY, "Queue a failed or cancelled job again; encoded parts are reused.")
 _add_verb("hold", Verb.HOLD, "Hold a queued job, so that it does not start.")
 _add_verb("release", Verb.RELEASE, "Release a held job, so that it can start.")
 
@@ -135,7 +135,7 @@ _add_verb("release", Verb.RELEASE, "Release a held job, so that it can start.")
 @options.existing_store
 @options.common
 def prioritise(job: str, priority: int, store: StoreSettings, as_json: bool) -> None:
-    """Change a job's priority, 0 to 100; tasks of a higher priority go first."""
+    """Change a job's priority, 0 to 100; higher priorities go first."""
     _give(job, store, Verb.PRIORITISE, as_json=as_json, priority=priority)
 
 
@@ -156,29 +156,31 @@ def wait(
 ) -> int:
     """Wait until a job has ended.
 
-    The exit status is 0 if it is done, 6 if its release is complete but fails the rules on quality, 4 if it has failed
-    otherwise, 130 if it was cancelled, and 2 if the time ran out.
+    The exit status is 0 if it is done, 6 if its release is complete but fails the quality rules, 4 if it failed
+    otherwise, 130 if it was cancelled, and 2 on a timeout.
     """
     queue = patient_queue(store)
-    started_s = said_s = time.monotonic()
+    started_s = written_s = time.monotonic()
     before: tuple[object, ...] = ()
     while True:
         found = queue.read(job)
         now = (found.state, found.priority, found.status.progress)
         if json_lines and now != before:
             click.echo(json.dumps(full_plain(queue, found, prices)))
-        elif not as_json and (now[:1] != before[:1] or time.monotonic() - said_s >= SAY_EVERY_S):
-            said_s = time.monotonic()
+        elif not as_json and (now[:1] != before[:1] or time.monotonic() - written_s >= SAY_EVERY_S):
+            written_s = time.monotonic()
             console(stderr=True).print(f"headend: {_line(found)}")
         before = now
         if found.state.ended:
             if as_json:
                 print_json(full_plain(queue, found, prices))
-            # A job that has failed has made a release only where the rules on quality refuse it.
+            # A failed job has a release only if the quality rules refused it.
             is_refused = found.state is State.FAILED and found.status.release
             return Status.QUALITY if is_refused else ENDED[found.state]
         if timeout_s is not None and time.monotonic() - started_s > timeout_s:
-            raise ConfigError(f"job {job} is still {found.state} after {timeout_s:g} s: wait longer, or look at it")
+            raise ConfigError(
+                f"job {job} is still {found.state} after {timeout_s:g} s: wait longer, or see 'headend job show {job}'"
+            )
         time.sleep(POLL_S)
 
 
@@ -186,7 +188,7 @@ def _line(job: Job) -> str:
     progress = job.status.progress
     parts = [f"job {job.id} ({job.title}) is {job.state}"]
     if progress and job.state.active:
-        left = f"{clock_text(progress.left_s)} left" if progress.left_s is not None else "time left not known yet"
+        left = f"{clock_text(progress.left_s)} left" if progress.left_s is not None else "time left unknown"
         parts += [f"{progress.share:.0%}, {progress.tasks_done:,} of {count_text(progress.tasks, 'task')}", left]
     return ", ".join([*parts, *([job.why] if job.why else [])])
 
@@ -197,19 +199,19 @@ def _facts(queue: Queue, job: Job, prices: Prices, pointer: Current | None) -> l
         ("job", job.id),
         ("title", job.title),
         ("master", job.request.request.master),
-        ("state", _line(job).partition(" is ")[2] + (", is being cancelled" if job.cancelling else "")),
+        ("state", _line(job).partition(" is ")[2] + (", being cancelled" if job.cancelling else "")),
         ("priority", job.priority),
         ("submitted", f"{job.request.submitted_at} by {job.request.submitted_by}"),
     ]
     if job.request.labels:
         rows.append(("labels", ", ".join(f"{name}={value}" for name, value in job.request.labels)))
     if job.state is State.QUEUED:
-        rows.append(("before it", count_text(queue.ahead(job), "job")))
+        rows.append(("ahead", count_text(queue.ahead(job), "job")))
     if release := job.status.release:
         is_current = pointer is not None and pointer.release == release
         rows.append(("release", f"{release}, {'current' if is_current else 'not current'}"))
     elif job.request.request.hold:
-        rows.append(("release", "will be held until 'headend publish' makes it current"))
+        rows.append(("release", "will be held until 'headend publish' publishes it"))
     if progress:
         rows.append(
             (
@@ -235,7 +237,7 @@ def _facts(queue: Queue, job: Job, prices: Prices, pointer: Current | None) -> l
 
 
 def _off(account: Account) -> str:
-    """How far the prediction was off; failed attempts are no part of it."""
+    """Format the error of the prediction, without failed attempts."""
     if not account.predicted_cpu_s:
         return ""
     return f" ({(account.total_cpu_s - account.failed_cpu_s) / account.predicted_cpu_s - 1:+.0%})"

@@ -1,4 +1,4 @@
-"""``headend jobs``: list what was queued."""
+"""``headend jobs``: list jobs."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ from headend.core.settings import StoreSettings
 from headend.core.storage import Store, open_store
 
 FOLLOW_S = 2.0
-"""How often ``--json-lines`` looks for changes."""
+"""How often ``--json-lines`` polls for changes."""
 
 
 def _labels(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -56,7 +56,7 @@ def _month(_ctx: click.Context, _param: click.Parameter, value: str | None) -> s
     "--label", "labels", multiple=True, callback=_labels, metavar="NAME=VALUE", help="Only jobs with this label."
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Only the newest N."
+    "--limit", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Only the newest N jobs."
 )
 @click.option("--json-lines", is_flag=True, help="Print one JSON object per change, until interrupted.")
 @click.option("--undelivered", is_flag=True, help="List undelivered notifications instead.")
@@ -83,7 +83,7 @@ def command(
 ) -> None:
     """List the jobs of a store and their states.
 
-    Jobs come from 'headend submit --queue' or 'headend watch', and 'headend dispatch' works through them.
+    'headend submit --queue' and 'headend watch' queue jobs, and 'headend dispatch' runs them.
     """
     opened = open_store(store)
     if undelivered:
@@ -105,7 +105,7 @@ def command(
         if len(found) > len(entries):
             console().print(f"the newest {len(entries):,} of {len(found):,}; --limit shows more")
     else:
-        console().print(f"no such job in {store.url}; queue one with: headend submit MASTER --title SLUG --queue")
+        console().print(f"no jobs in {store.url}; queue one with: headend submit MASTER --title SLUG --queue")
 
 
 def chosen(
@@ -114,13 +114,13 @@ def chosen(
     labels: Iterable[tuple[str, str]],
     known: dict[str, frozenset[tuple[str, str]]] | None = None,
 ) -> list[Entry]:
-    """Find jobs of some states and with all of some labels, in order of submission; empty means any.
+    """Find jobs by state and labels, in order of submission.
 
     Args:
-        queue: Where they are.
-        states: Only jobs in this state; repeatable.
-        labels: Only jobs that have all of these.
-        known: Labels that were read before, by job; those that are read now are added. They never change.
+        queue: The jobs.
+        states: Only jobs in one of these states; empty for any.
+        labels: Only jobs with all of these labels; empty for any.
+        known: A cache of labels by job, which never change; labels read now are added to it.
     """
     ended = {State(state).ended for state in states} if states else {True, False}
     entries = queue.all_entries() if len(ended) == 2 else queue.entries(ended=ended.pop())
@@ -134,7 +134,7 @@ def chosen(
 
 
 def _print_accounts(queue: Queue, month: str, prices: Prices) -> None:
-    """One line of CSV for each job that was submitted in a month."""
+    """Print a line of CSV for each job that was submitted in a month."""
     ids = [entry.id for entry in queue.all_entries() if entry.id.startswith(month.replace("-", ""))]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(
@@ -143,9 +143,9 @@ def _print_accounts(queue: Queue, month: str, prices: Prices) -> None:
     )  # fmt: skip
     for job in queue.read_all(ids):
         used = job.status.account
-        # What failed attempts took was not predicted.
-        made_cpu_s = used.total_cpu_s - used.failed_cpu_s
-        off = f"{(made_cpu_s / used.predicted_cpu_s - 1) * 100:.1f}" if used.predicted_cpu_s else ""
+        # Predictions don't include failed attempts.
+        successful_cpu_s = used.total_cpu_s - used.failed_cpu_s
+        off = f"{(successful_cpu_s / used.predicted_cpu_s - 1) * 100:.1f}" if used.predicted_cpu_s else ""
         writer.writerow(
             (job.id, job.title, job.state.value, job.request.submitted_by, job.request.submitted_at,
              job.history[-1].at if job.state.ended else "",
@@ -157,13 +157,13 @@ def _print_accounts(queue: Queue, month: str, prices: Prices) -> None:
 
 
 def _follow(queue: Queue, states: Sequence[str], labels: Sequence[tuple[str, str]]) -> None:
-    seen: dict[str, Entry] = {}
+    known: dict[str, Entry] = {}
     labelled: dict[str, frozenset[tuple[str, str]]] = {}
     while True:
         for entry in chosen(queue, (), labels, labelled):
-            before = seen.get(entry.id)
+            before = known.get(entry.id)
             if before is None or (before.state, before.priority) != (entry.state, entry.priority):
-                seen[entry.id] = entry
+                known[entry.id] = entry
                 if not states or entry.state in states:
                     click.echo(json.dumps(entry_plain(entry)))
         time.sleep(FOLLOW_S)
@@ -179,4 +179,4 @@ def _show_undelivered(store: Store, *, as_json: bool) -> None:
             table(("job", ">change", "to", "at", "error"), [(x.job, x.number, x.url, x.at, x.error) for x in letters])
         )
     else:
-        console().print("every notification was delivered")
+        console().print("all notifications were delivered")

@@ -1,4 +1,4 @@
-"""``headend keys``: make, list, hand over and check the content keys of protected titles."""
+"""``headend keys``: make, list, check, export and serve the content keys of encrypted titles."""
 
 import os
 import stat
@@ -27,7 +27,7 @@ LICENCE_PORT = 8070
 
 
 def _named(command: options.Command) -> options.Command:
-    """Add what decides which keys a title has."""
+    """Add the options that determine a title's keys."""
     for option in (
         protecting.key_periods,
         protecting.key_epoch,
@@ -39,7 +39,7 @@ def _named(command: options.Command) -> options.Command:
             show_default=True,
             callback=protecting.schemes,
             metavar="SCHEME,...",
-            help=f"{', '.join(Scheme)}; each has keys of its own.",
+            help=f"{', '.join(Scheme)}; each scheme has its own keys.",
         ),
         options.title_argument,
     ):
@@ -54,8 +54,8 @@ _sources = protecting.sources(required=True)
 def command() -> None:
     """Make, list, check, export and serve content keys.
 
-    A key's id is derived from the title, the scheme, the class and the epoch; its secret is random. Secrets are never
-    shown on a terminal, logged, or passed on a command line.
+    A key's id is derived from the title, the scheme, the class, the epoch and the period; its secret is random. Secrets
+    are never shown on a terminal, logged, or passed on a command line.
     """
 
 
@@ -74,10 +74,10 @@ def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, p
     """
     if sys.stdout.isatty():
         raise ConfigError(
-            "secrets are not shown on a terminal: write them to a file, as in: headend keys new film > keys"
+            "secrets are not shown on a terminal: write them to a file, such as with: headend keys new film > keys"
         )
     if as_json:
-        raise ConfigError("keys are lines of text, so that 'headend keys' reads them back: leave --json out")
+        raise ConfigError("keys are written as lines of text, which --keys reads: leave --json out")
     if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
         os.fchmod(sys.stdout.fileno(), stat.S_IRUSR | stat.S_IWUSR)
     click.echo(f"# keys of {title}: kid scheme class iv secret")
@@ -93,7 +93,7 @@ def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, p
 def list_keys(
     title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, periods: int, as_json: bool
 ) -> None:
-    """List the ids of a title's keys; shows no secret and needs no key source."""
+    """List the ids of a title's keys; this shows no secret and needs no key source."""
     names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods)
     if as_json:
         rows = [
@@ -125,7 +125,7 @@ def check(
     cpix_key: str | None,
     as_json: bool,
 ) -> int:
-    """Check that a source has every key of a title; the exit status is 1 if one is missing or for another scheme."""
+    """Check that a source has all keys of a title; the exit status is 1 if one is missing or for another scheme."""
     source = open_keys(keys_address, private_key=cpix_key)
     found = []
     for name in names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods):
@@ -206,17 +206,17 @@ def export(
 @options.address("127.0.0.1", LICENCE_PORT)
 @_sources
 @token_keys
-@click.option("--open", "is_open", is_flag=True, help="Give keys to everyone; on loopback only.")
+@click.option("--open", "is_open", is_flag=True, help="Give keys to all clients; on loopback only.")
 @click.option(
     "--speke",
     "is_provider",
     is_flag=True,
-    help="Also be a SPEKE v2 provider at /speke, for development; makes missing keys. On loopback only.",
+    help="Also serve a SPEKE v2 provider at /speke, for development; it makes missing keys. On loopback only.",
 )
 @click.option(
-    "--state-dir", metavar="DIR", help="Folder that it shares with the origin to count screens. [default: not shared]"
+    "--state-dir", metavar="DIR", help="Folder shared with the origin to count screens. [default: not shared]"
 )
-@click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")
+@click.option("--access-log", is_flag=True, help="Write each request to stdout as a line of JSON.")
 @options.common
 def serve(
     host: str,
@@ -232,21 +232,21 @@ def serve(
 ) -> None:
     """Serve ClearKey licences and single keys to holders of playback tokens.
 
-    POST /t/TOKEN/TITLE/licence answers a ClearKey request; GET /t/TOKEN/TITLE/keys/KID gives the 16 bytes of a
-    key. The token decides by title, clock, territory, licence and screens, and keys of pictures above the plan
-    are left out. SIGHUP reads all keys again. ClearKey gives the key to the viewer: use a DRM system for films
-    that must not be copied.
+    POST /t/TOKEN/TITLE/licence answers a ClearKey request; GET /t/TOKEN/TITLE/keys/KID returns the 16 bytes of a
+    key. The token limits access by title, time, territory, licence and screens, and keys of pictures larger than
+    it allows are left out. SIGHUP reloads all keys. ClearKey gives the key to the viewer: use a DRM system for
+    films that must not be copied.
     """
     if as_json and access_log:
-        raise ConfigError("--json and --access-log both want standard output: give one of them")
+        raise ConfigError("--json and --access-log both write to standard output: give one of them")
     if is_open and keys_file is not None:
         raise ConfigError("--open needs no token keys: give one of --open and --token-keys")
     tokens = None if is_open else find_keys(keys_file)
     if tokens is None and not is_open and not is_provider:
-        raise ConfigError(f"everyone could get every key: give --token-keys FILE or set {VARIABLE}, or choose --open")
+        raise ConfigError(f"any client could get any key: give --token-keys FILE or set {VARIABLE}, or choose --open")
     if (is_open or is_provider) and not is_loopback(host):
         option = "--open" if is_open else "--speke"
-        raise ConfigError(f"{option} gives keys to everyone, and {host} is not loopback: leave it out")
+        raise ConfigError(f"{option} gives keys to any client, and {host} is not loopback: leave it out")
     source = open_keys(keys_address, private_key=cpix_key)
     speke = None
     if is_provider:
@@ -258,9 +258,9 @@ def serve(
         if as_json:
             print_json({"url": url, "keys": source.url, "open": tokens is None})
         else:
-            console(stderr=True).print(f"giving keys of {source.url} at {url}, until Ctrl-C")
+            console(stderr=True).print(f"serving keys of {source.url} at {url}, until Ctrl-C")
 
-    # An HTTP server, which the other commands of keys do without.
+    # Imported here because the other commands of this group need no HTTP server.
     from headend.core.access.grants import without_token
     from headend.core.http.access_log import AccessLog
     from origin import licences
@@ -283,7 +283,7 @@ def serve(
 def names_of(
     title: str, schemes: tuple[Scheme, ...], *, one_key: bool, epoch: int, periods: int
 ) -> tuple[KeyName, ...]:
-    """The names of all keys that a title may need."""
+    """Return the names of all keys that a title may need."""
     return tuple(
         name for scheme in schemes for name in key_names(title, scheme, one_key=one_key, epoch=epoch, periods=periods)
     )

@@ -22,7 +22,7 @@ from ladders import loading
 def command() -> None:
     """List, show and fit ladders.
 
-    A ladder is the ordered steps of size and rate that titles are encoded in. Those that come with headend have names;
+    A ladder is the list of sizes and rates that titles are encoded in. The ladders that come with headend have names;
     your own are TOML files of the same form.
     """
 
@@ -61,7 +61,7 @@ def list_ladders(as_json: bool) -> None:
 @click.argument("ladder", metavar="NAME|FILE")
 @options.common
 def show_ladder(ladder: str, as_json: bool) -> None:
-    """Show the rungs of a ladder, as they stand before a master is known."""
+    """Show the rungs of a ladder, before it is fitted to a master."""
     loaded = loading.load(ladder)
     if as_json:
         print_json(documents.as_plain(loaded))
@@ -103,7 +103,7 @@ def show_ladder(ladder: str, as_json: bool) -> None:
                 ),
             )
         )
-    screen.print("* where players start")
+    screen.print("* players start with this rung")
 
 
 @command.command(
@@ -120,7 +120,7 @@ def show_ladder(ladder: str, as_json: bool) -> None:
 @options.fit
 @options.common
 def fit_ladder(ladder: str, master: str, endpoint_url: str | None, encode: EncodeSettings, as_json: bool) -> None:
-    """Show what a ladder becomes for one master: its renditions, and why they are these."""
+    """Show the renditions that a ladder gives for a master, and the decisions behind them."""
     loaded, store = loading.load(ladder), StoreSettings(endpoint_url=endpoint_url)
     probe, conformed, fitted = deciding.fit(
         loaded, encode, store, deciding.inspect(master, store, choice=encode.picture)

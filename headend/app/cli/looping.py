@@ -1,4 +1,4 @@
-"""A film that repeats itself, for trying out long titles."""
+"""Looping a film, to try out long titles."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -11,21 +11,21 @@ from headend.core.process import run
 from headend.core.settings import StoreSettings
 
 _FFMPEG = ("-hide_banner", "-nostdin", "-y", "-loglevel", "error", "-progress", "pipe:1")
-# The same bytes each time, so that a second run finds its work done.
+# Reproducible output, so that a second run reuses the work of the first.
 _PLAIN = ("-fflags", "+bitexact", "-map_metadata", "-1")
 
 
 def looped(film: Path, times: int, path: Path) -> Path:
-    """Write a film several times one after the other into a MOV; the picture is not encoded again.
+    """Write a film several times in a row to a MOV, without encoding the picture.
 
     Args:
         film: The film.
-        times: How often, at least 1.
-        path: Where to; replaced only when it is complete.
+        times: Number of repetitions, at least 1.
+        path: The output file, which appears only when it is complete.
 
     Raises:
         MasterError: The film has no picture.
-        ToolFailed: FFmpeg is missing or can't read it.
+        ToolFailed: FFmpeg is missing or can't read the film.
     """
     video = deciding.inspect(str(film), StoreSettings()).video
     if video is None:
@@ -33,7 +33,7 @@ def looped(film: Path, times: int, path: Path) -> Path:
     length_s = Fraction(video.frame_count) / video.frame_rate
     with TemporaryDirectory(dir=path.parent) as folder:
         once, whole = Path(folder, "once.mov"), Path(folder, "whole.mov")
-        # Sound of another length than the picture's would drift by the difference each time.
+        # Make the sound as long as the picture, or it would drift with every repetition.
         as_long = f"apad,atrim=end={float(length_s):.6f}"
         sound = ("-map", "0:a?", "-af", as_long, "-c:a", "pcm_s16le")
         run(

@@ -1,4 +1,4 @@
-"""``headend quality``: how a release looks and sounds, as it was measured."""
+"""``headend quality``: show the quality report of a release."""
 
 import click
 
@@ -30,8 +30,8 @@ from headend.core.storage import open_store
 )
 @options.title_argument
 @click.argument("release", required=False)
-@click.option("--full", is_flag=True, help="Measure all segments, not a tenth of them.")
-@click.option("--html", "page", metavar="FILE", help="Write the report as a page, too.")
+@click.option("--full", is_flag=True, help="Measure all segments instead of a tenth.")
+@click.option("--html", "page", metavar="FILE", help="Also write the report to this file as an HTML page.")
 @options.thresholds
 @source(required=False)
 @options.existing_store
@@ -50,8 +50,8 @@ def command(
 ) -> int:
     """Show the quality report of a release.
 
-    Measures what was not measured yet; that needs the master at its original location. RELEASE is the current
-    one by default. Ends with status 6 if the release fails a rule; nothing is published or withdrawn.
+    Measures what has not been measured yet, which requires the master at its original location. RELEASE defaults
+    to the current one. The exit status is 6 if the release fails a rule; nothing is published or withdrawn.
     """
     target = expanded(page) if page else None
     if target is not None:

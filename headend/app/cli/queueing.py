@@ -1,4 +1,4 @@
-"""What ``submit`` needs to queue a request, a list of them, or what a watched folder brings."""
+"""Queueing requests: one from ``submit``, those of a list, or those of a watched folder."""
 
 import sys
 from collections import Counter
@@ -25,11 +25,11 @@ from headend.core.storage import check_writable, open_store
 from headend.core.storage.masters import redact
 
 OF_ALL = frozenset({"queue", "json-lines", "store", "s3-endpoint"})
-"""Options of ``submit`` that are not about one title."""
+"""Options of ``submit`` that don't belong to one title."""
 FOLLOW_PATIENCE_S = 900.0
-"""How long a command that follows jobs waits for a store that has gone away."""
+"""How long a command that follows jobs waits for a store that can't be reached."""
 MANY = 50
-"""Above so many jobs at once, the dispatcher is told to list them, instead of being told of each."""
+"""Above this number of jobs, the dispatcher is notified once instead of for each job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class Queueing:
     """How a request is queued.
 
     Attributes:
-        wanted: Whether it is queued at all, instead of being carried out here.
+        wanted: Whether it is queued, instead of being run here.
         priority: 0 to 100.
-        labels: Names with values.
-        notify: URLs that are told of the job's events.
+        labels: Pairs of name and value.
+        notify: Webhooks that get the job's events.
     """
 
     wanted: bool = False
@@ -58,14 +58,14 @@ class Submission:
 
 
 def options(command: click.decorators.FC) -> click.decorators.FC:
-    """Add the options of queueing; the command gets them by their names."""
+    """Add the options of queueing."""
     for option in (
         click.option(
             "--notify",
             multiple=True,
             callback=lambda _ctx, _param, values: tuple(map(check_url, values)),
             metavar="URL",
-            help="With --queue: post every change of the job to this URL, as a signed CloudEvent.",
+            help="With --queue: post every change of the job to this URL as a signed CloudEvent.",
         ),
         click.option(
             "--label",
@@ -81,7 +81,7 @@ def options(command: click.decorators.FC) -> click.decorators.FC:
             default=DEFAULT_PRIORITY,
             show_default=True,
             metavar="N",
-            help="With --queue: 0 to 100; tasks of a higher priority go first.",
+            help="With --queue: 0 to 100; higher priorities go first.",
         ),
         click.option("--queue", is_flag=True, help="Only queue the job, and print its id; 'headend dispatch' runs it."),
         click.option(
@@ -92,7 +92,7 @@ def options(command: click.decorators.FC) -> click.decorators.FC:
             expose_value=False,
             callback=_queue_list,
             metavar="FILE",
-            help="Queue all titles of a list: CSV, JSON or TOML whose columns are 'master' and these options.",
+            help="Queue all titles of a CSV, JSON or TOML list, whose columns are 'master' and these options.",
         ),
     ):
         command = option(command)
@@ -100,15 +100,15 @@ def options(command: click.decorators.FC) -> click.decorators.FC:
 
 
 def enqueue(submissions: Sequence[Submission], store: StoreSettings) -> tuple[JobRequest, ...]:
-    """Queue requests in their order."""
+    """Queue requests in the given order."""
     opened = open_store(store)
     check_writable(opened)
     queue, many = Queue(opened), len(submissions) > MANY
 
     def add(each: Submission, job: str) -> JobRequest:
-        asked = each.queueing
+        how = each.queueing
         return queue.add(
-            each.request, priority=asked.priority, labels=asked.labels, notify=asked.notify, job=job, news=not many
+            each.request, priority=how.priority, labels=how.labels, notify=how.notify, job=job, news=not many
         )
 
     with ThreadPoolExecutor(READERS) as pool:
@@ -121,42 +121,42 @@ def enqueue(submissions: Sequence[Submission], store: StoreSettings) -> tuple[Jo
 def parse(
     rows: Iterable[lists.Row], base: Sequence[str] = (), defaults: Mapping[str, Any] | None = None
 ) -> list[Submission]:
-    """Read command lines of ``submit`` without carrying them out.
+    """Parse command lines of ``submit`` without running them.
 
     Args:
-        rows: Words behind ``submit``, and what messages call their place.
-        base: Words that go before each of them, so that a row has the last word.
-        defaults: Values from configuration files by parameter name.
+        rows: Arguments of ``submit``, with a place for messages.
+        base: Arguments before those of each row, which overrides them.
+        defaults: Values from configuration files, by parameter name.
 
     Raises:
-        ConfigError: Something in a row is wrong; the message says in which.
+        ConfigError: A row is wrong; the message names its place.
     """
     from headend.app.cli import Invocation, cli
     from headend.app.cli.submit import command
 
-    parent = click.Context(cli, **cli.context_settings)  # as on a command line: Click remembers what help is called
-    found = []
+    parent = click.Context(cli, **cli.context_settings)  # as on a real command line
+    submissions = []
     for row in rows:
         invocation = Invocation(collected=[])
         try:
-            words = [*base, *row.arguments]
-            with command.make_context("submit", words, parent, obj=invocation, default_map=defaults) as context:
+            args = [*base, *row.arguments]
+            with command.make_context("submit", args, parent, obj=invocation, default_map=defaults) as context:
                 command.invoke(context)
         except click.ClickException as error:
             raise ConfigError(f"{row.place}: {error.format_message()}") from error
         except ConfigError as error:
             raise ConfigError(f"{row.place}: {error.message}") from error
-        found += invocation.collected or []
-    return found
+        submissions += invocation.collected or []
+    return submissions
 
 
 def columns(command: click.Command) -> frozenset[str]:
-    """What a row of a list, or a sidecar, may set: every option that says something of one title."""
+    """Return the options that a row of a list, or a sidecar of a master, may set: those of one title."""
     return frozenset(option for option, _ in settable(command)) - OF_ALL
 
 
 def show(queued: Sequence[JobRequest], store: StoreSettings, *, as_json: bool) -> None:
-    """Tell what was queued: the ids alone if a program reads them."""
+    """Print the queued jobs; only their ids if standard output is not a terminal."""
     if as_json:
         print_json({"jobs": [{"job": job.id, "title": job.request.title} for job in queued], "store": store.url})
     elif not sys.stdout.isatty():
@@ -164,7 +164,7 @@ def show(queued: Sequence[JobRequest], store: StoreSettings, *, as_json: bool) -
             click.echo(job.id)
     else:
         console().print(table(("job", "title"), ((job.id, job.request.title) for job in queued)))
-        console().print("'headend dispatch' runs what is queued; 'headend jobs' shows it")
+        console().print("'headend dispatch' runs queued jobs; 'headend jobs' lists them")
 
 
 def _queue_list(ctx: click.Context, _param: click.Parameter, path: Path | None) -> None:
@@ -172,11 +172,11 @@ def _queue_list(ctx: click.Context, _param: click.Parameter, path: Path | None) 
         return
     base = _without_list(ctx.obj.args)
     if any(not word.startswith("-") for word in base[:1]):
-        raise click.UsageError("give --from or a master, not both.", ctx)
+        raise click.UsageError("give either --from or a master.", ctx)
     submissions = parse(lists.read(path, columns(ctx.command)), base, ctx.default_map)
     titles = Counter(submission.request.title for submission in submissions)
-    if twice := [title for title, count in titles.items() if count > 1]:
-        raise ConfigError(f"{path} has {twice[0]!r} twice: a title stands in a list once")
+    if repeated := [title for title, count in titles.items() if count > 1]:
+        raise ConfigError(f"{path} has the title {repeated[0]!r} twice: list each title once")
     store = submissions[0].request.store
     show(enqueue([replace(each, queueing=replace(each.queueing, wanted=True)) for each in submissions], store), store,
          as_json="--json" in base)  # fmt: skip
@@ -184,11 +184,10 @@ def _queue_list(ctx: click.Context, _param: click.Parameter, path: Path | None) 
 
 
 def _without_list(args: Sequence[str]) -> list[str]:
-    """The words behind ``submit`` without ``--from FILE``."""
-    words = list(args)[list(args).index("submit") + 1 :]
+    """Return the arguments of ``submit`` without ``--from FILE``."""
     kept: list[str] = []
     skip = False
-    for word in words:
+    for word in list(args)[list(args).index("submit") + 1 :]:
         if skip:
             skip = False
         elif word == "--from":
@@ -199,9 +198,9 @@ def _without_list(args: Sequence[str]) -> list[str]:
 
 
 def patient_queue(store: StoreSettings) -> Queue:
-    """Open a queue for a command that looks at it again and again.
+    """Open a queue for a command that polls it.
 
-    A store that goes away later is waited for; one that can't be read now is an error at once.
+    It waits if the store can't be reached later; if the store can't be read now, that is an error.
     """
     first = open_store(store)
     first.page(layout.job_markers(ended=False), limit=1)

@@ -1,4 +1,4 @@
-"""Ranges of numbers that options take."""
+"""A parameter type for ranges of finite numbers."""
 
 import math
 from typing import Any
@@ -7,10 +7,10 @@ import click
 
 
 class FiniteRange(click.FloatRange):
-    """A range of numbers. ``nan`` and ``inf`` are refused: no limit compares with them as people mean it."""
+    """A range of finite numbers: ``nan`` and ``inf``, which `click.FloatRange` may accept, are refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Convert as `click.FloatRange` does, and refuse what is no finite number."""
+        """Parse a value; raise `click.BadParameter` if it is invalid."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)

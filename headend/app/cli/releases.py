@@ -19,8 +19,8 @@ from packager import lifecycle
 def command(title: str, store: StoreSettings, as_json: bool) -> None:
     """List the releases of a title.
 
-    The newest comes first. Sizes are those of all tracks that a release names; releases share their tracks.
-    A held release was made by 'headend submit --hold' and waits for 'headend publish'.
+    The newest comes first. A release's size is that of all its tracks; releases share tracks. A held release
+    was made by 'headend submit --hold' and waits for 'headend publish'.
     """
     found = lifecycle.releases(open_store(store), title)
     if as_json:

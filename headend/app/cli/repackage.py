@@ -1,4 +1,4 @@
-"""``headend repackage``: write manifests anew, over the same tracks."""
+"""``headend repackage``: write new manifests for the same tracks."""
 
 import click
 
@@ -19,7 +19,7 @@ from packager import lifecycle, publishing
     epilog=options.examples("headend repackage big-buck-bunny --yes", "headend repackage --all --dry-run"),
 )
 @click.argument("titles", nargs=-1, metavar="[TITLE]...")
-@click.option("--all", "everything", is_flag=True, help="All published titles.")
+@click.option("--all", "everything", is_flag=True, help="Repackage all published titles.")
 @confirmed
 @options.existing_store
 @options.common
@@ -36,7 +36,7 @@ def command(
         raise ConfigError("name the titles to repackage, or give --all for all of them")
     wanted = publishing.titles(opened) if everything else tuple(dict.fromkeys(map(check_title, titles)))
     if not dry_run:
-        ask(f"Write manifests of {count_text(len(wanted), 'title')} anew?", yes=yes)
+        ask(f"Write new manifests for {count_text(len(wanted), 'title')}?", yes=yes)
     rows = []
     several = FailureCollector(len(wanted))
     for title in wanted:
@@ -52,7 +52,7 @@ def command(
         rows.append({"title": title, "before": before, "release": made, "changed": made != before})
         if not as_json:
             verb = "would become" if dry_run else "is now"
-            console().print(f"{title}: {before} {f'{verb} {made}' if made != before else 'stays as it is'}")
+            console().print(f"{title}: {before} {f'{verb} {made}' if made != before else 'is unchanged'}")
     if as_json:
         print_json({"dry_run": dry_run, "titles": rows})
     several.end()

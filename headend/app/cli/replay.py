@@ -1,4 +1,4 @@
-"""``headend replay``: decide a log's requests anew, by the same policy or by others."""
+"""``headend replay``: replay the requests of a log, with the same policy or with others."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     "policies",
     type=click.Choice(list(NUMBERS)),
     multiple=True,
-    help=f"A cache policy; repeatable. belady knows the future and bounds the others.  [default: {DEFAULT_POLICY}]",
+    help=f"A cache policy; repeatable. belady knows the future: no policy does better.  [default: {DEFAULT_POLICY}]",
 )
 @click.option(
     "--disk-bytes",
@@ -49,7 +49,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     multiple=True,
     callback=_sizes,
     metavar="BYTES[,BYTES]…",
-    help="Sizes of the cache, such as 500G,1T,2T.",
+    help="Cache sizes, such as 500G,1T,2T.",
 )
 @click.option(
     "--warm-up",
@@ -58,7 +58,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     default=0.0,
     show_default=True,
     metavar="PERCENT",
-    help="First part of the log that fills the cache and is not counted.",
+    help="Share of the log, from its start, that only fills the cache and is not counted.",
 )
 @options.common
 def command(
@@ -67,13 +67,13 @@ def command(
     """Replay a cache log with any cache policy.
 
     LOG is the decision log of an edge, an access log of the origin or an edge, a CSV file with columns time,
-    key and size, or an oracleGeneral trace; gzip files are read too. A decision log alone is checked: every
-    hit, miss and eviction must be as it was live, otherwise the exit status is 1. With --disk-bytes, the log is
-    replayed with each policy at each size.
+    key and size, or an oracleGeneral trace; it may be gzipped. Without --disk-bytes, a decision log is checked:
+    every hit, miss and eviction must be as it was live, otherwise the exit status is 1. With --disk-bytes, the
+    log is replayed with each policy at each size.
     """
     if not budgets:
         if policies or not reading.is_decision_log(log):
-            raise ConfigError("the size of the cache is missing: give --disk-bytes, such as --disk-bytes 500G,1T,2T")
+            raise ConfigError("the cache size is missing: give --disk-bytes, such as --disk-bytes 500G,1T,2T")
         return _check(log, as_json)
     requests = reading.read(log)
     if requests.note:
@@ -137,11 +137,11 @@ def _show(requests: reading.Requests, results: tuple[WhatIf, ...]) -> None:
         facts(
             [
                 ("log", f"{requests.format}, {count_text(len(requests.numbers), 'request')}"),
-                ("asked for", _bytes_text(requests.bytes)),
+                ("requested", _bytes_text(requests.bytes)),
                 (
                     "objects",
-                    f"{len(requests.sizes):,}, {_bytes_text(requests.footprint_bytes)} together: a cache that large "
-                    "misses each only once",
+                    f"{len(requests.sizes):,}, {_bytes_text(requests.footprint_bytes)} in all: a cache of that size "
+                    "misses each object only once",
                 ),
             ]
         )

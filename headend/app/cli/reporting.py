@@ -1,4 +1,4 @@
-"""A report on quality, for terminals and for programs."""
+"""A quality report, for terminals and for programs."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ _STYLES = {Severity.FAILURE: "bold red", Severity.REMARK: "yellow", Severity.NOT
 
 
 def quality_plain(report: QualityReport) -> dict[str, object]:
-    """The outcome of a report for programs; all of it is in the store."""
+    """Return the outcome of a report as a JSON document; the full report is in the store."""
     return {
         "outcome": report.outcome.value,
         "rules_broken": list(judging.rules_broken(report.shortfalls)),
@@ -38,13 +38,13 @@ def quality_plain(report: QualityReport) -> dict[str, object]:
 
 
 def findings(report: QualityReport) -> Iterator[Text]:
-    """What was found, in a line each."""
+    """Yield a line for each finding."""
     for one in report.shortfalls:
         yield Text.assemble((f"{one.severity}: ", _STYLES[one.severity]), f"{one.rule}: {one.message}")
 
 
 def renditions(report: QualityReport) -> Table:
-    """The measured renditions."""
+    """Lay out the measured renditions as a table."""
 
     def row(one: RenditionQuality) -> tuple[str, ...]:
         worst = one.worst

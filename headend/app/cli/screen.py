@@ -1,6 +1,6 @@
-"""What stands on the screen: tables for people, one object for programs.
+"""Output: tables for people, one JSON object for programs.
 
-rich is imported when something is printed: a server opens its port before that.
+rich is imported only when something is printed, so that servers start faster.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PLAIN_WIDTH = 200
-"""Columns where there is no terminal: a file or a pipe must not cost a table its words."""
+"""Width without a terminal: tables in files and pipes must not lose text."""
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Make a console on standard output, or error; rich leaves colours out where there is no terminal or NO_COLOR."""
+    """Make a console on standard output or error; rich omits colours without a terminal and with NO_COLOR."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    # Texts come from masters and stores: none of them may be taken for markup.
+    # Texts come from masters and stores, and must not be interpreted as markup.
     return Console(
         file=stream,
         width=None if stream.isatty() else PLAIN_WIDTH,
@@ -40,12 +40,12 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_json(document: Any) -> None:
-    """Print the one object that ``--json`` asks for."""
+    """Print the JSON object of ``--json``."""
     click.echo(json.dumps(document, indent=2))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
-    """Lay out rows; columns whose names begin with ``>`` are flush right."""
+    """Lay out rows; columns whose names begin with ``>`` are right-aligned."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -58,7 +58,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Table:
-    """Lay out names with their values."""
+    """Lay out pairs of name and value."""
     from rich.table import Table
 
     laid = Table.grid(padding=(0, 2))

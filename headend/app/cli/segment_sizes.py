@@ -1,4 +1,4 @@
-"""Segment sizes of a store's releases, for simulations: one read per track."""
+"""Segment sizes of a store's releases, for simulations."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -13,20 +13,20 @@ from headend.core.track_index import TrackIndex
 from packager import publishing
 
 MOST_TITLES = 64
-"""Titles that are read; more would say little more of sizes."""
+"""Number of titles that are read; more would hardly change the sizes."""
 _CODECS = {one.sample_entry: str(one.codec) for one in VIDEO}
 _SOUND = tuple(one.sample_entry.lower() for one in AUDIO)
 
 
 def releases_of(settings: StoreSettings) -> tuple[Release, ...]:
-    """The renditions of a store's titles with the sizes of all their segments.
+    """Read the renditions of a store's titles, with the sizes of their segments; one read per track.
 
     Args:
-        settings: Which store.
+        settings: The store.
 
     Raises:
-        ConfigError: It has no release.
-        StorageError: It can't be read.
+        ConfigError: The store has no release.
+        StorageError: The store can't be read.
     """
     store = open_store(settings)
     found = []
@@ -40,7 +40,7 @@ def releases_of(settings: StoreSettings) -> tuple[Release, ...]:
     common: dict[float, list[Release]] = defaultdict(list)
     for release in found:
         common[round(release.segment_s, 1)].append(release)
-    return tuple(max(common.values(), key=lambda each: len(tuple(each))))  # one length of segments: that of most titles
+    return tuple(max(common.values(), key=len))  # titles with the most common segment length
 
 
 def _tracks(store: Store, title: str) -> Iterator[tuple[Track, float]]:
@@ -61,7 +61,7 @@ def _segment_s(index: TrackIndex) -> float:
 
 
 def stored_tracks(settings: StoreSettings, titles: Iterable[str]) -> dict[tuple[str, str], tuple[int, int]]:
-    """Bytes and number of segments of all complete tracks of some titles, by title and track.
+    """Return bytes and number of segments of all complete tracks of some titles, by title and track.
 
     Raises:
         StorageError: The store can't be read.

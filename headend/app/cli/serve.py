@@ -1,4 +1,4 @@
-"""``headend serve``: the titles of a store, over HTTP."""
+"""``headend serve``: serve the titles of a store over HTTP."""
 
 from __future__ import annotations
 
@@ -35,21 +35,24 @@ if TYPE_CHECKING:
 @options.address(serving.DEFAULT_HOST, serving.DEFAULT_PORT)
 @token_keys
 @click.option(
-    "--open", "is_open", is_flag=True, help="Serve all titles without tokens. [default: on loopback without keys]"
+    "--open",
+    "is_open",
+    is_flag=True,
+    help="Serve all titles without tokens. [default: on loopback, if there are no keys]",
 )
 @click.option(
     "--state-dir",
     metavar="DIR",
-    help="Folder that origins of this machine share to count screens. [default: not shared]",
+    help="Folder shared by origins of this machine to count screens. [default: not shared]",
 )
 @click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
     metavar="PORT",
-    help="Also serve /metrics on this port, to any client; on the main port only this machine gets it.",
+    help="Also serve /metrics on this port, to any client; on the main port it is served to this machine only.",
 )
 @click.option(
-    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes on the port; one per core."
+    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Server processes; use one per core."
 )
 @click.option(
     "--memory",
@@ -57,15 +60,15 @@ if TYPE_CHECKING:
     type=options.ByteCount(),
     default="256M",
     show_default=True,
-    help="Memory for cached files, for all workers together.",
+    help="Memory for cached files, shared by all workers.",
 )
-@click.option("--disk-cache", metavar="DIR", help="Folder in which media of a store in S3 is cached.")
+@click.option("--disk-cache", metavar="DIR", help="Folder for caching the media of a store in S3.")
 @click.option(
     "--disk-cache-bytes",
     type=options.ByteCount(),
     default="10G",
     show_default=True,
-    help="Size of the disk cache, for all workers together.",
+    help="Size of the disk cache, shared by all workers.",
 )
 @click.option(
     "--licence-url",
@@ -77,7 +80,7 @@ if TYPE_CHECKING:
     "--steering",
     type=options.WebAddress(),
     metavar="URL",
-    help="Name this steering server ('headend steer') in manifests, so that players are sent to edges.",
+    help="Name this steering server ('headend steer') in manifests, so that it sends players to edges.",
 )
 @options.linger
 @click.option(
@@ -87,9 +90,9 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     default=75.0,
     show_default=True,
-    help="How long idle connections stay open; must be longer than in a load balancer in front.",
+    help="How long idle connections stay open; must be longer than that of a load balancer in front.",
 )
-@click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")
+@click.option("--access-log", is_flag=True, help="Write each request to stdout as a line of JSON.")
 @options.common
 def command(
     store: StoreSettings,
@@ -112,19 +115,19 @@ def command(
 ) -> None:
     """Serve the titles of a store to players and caches.
 
-    / lists the titles, /watch/TITLE plays one in a browser. /TITLE/multivariant.m3u8 (HLS) and
-    /TITLE/manifest.mpd (DASH) lead to the current release. /healthz and /readyz are health checks, /metrics is
-    for Prometheus. With token keys, players need a token, which 'headend token' issues; SIGHUP reads the keys
-    again. Ctrl-C and SIGTERM end it when open requests are finished.
+    / lists the titles, and /watch/TITLE plays one in a browser. /TITLE/multivariant.m3u8 (HLS) and
+    /TITLE/manifest.mpd (DASH) redirect to the current release. /healthz and /readyz are health checks, and
+    /metrics is for Prometheus. With token keys, players need a token from 'headend token'; SIGHUP reloads the
+    keys. On Ctrl-C and SIGTERM, the origin finishes open requests and exits.
     """
     if as_json and access_log:
-        raise ConfigError("--json and --access-log both want standard output: give one of them")
+        raise ConfigError("--json and --access-log both write to standard output: give one of them")
     if is_open and keys_file is not None:
-        raise ConfigError("--open needs no keys, and --token-keys is for an origin that is not open: give one of them")
+        raise ConfigError("--open serves without tokens, so --token-keys has no effect: give one of them")
     keys = None if is_open else find_keys(keys_file)
     if keys is None and not is_open and not is_loopback(host):
         raise ConfigError(
-            f"on {host} everyone could see every title: give --token-keys FILE, set {VARIABLE}, or choose --open"
+            f"on {host} any client could play any title: give --token-keys FILE, set {VARIABLE}, or choose --open"
         )
 
     def ready(url: str) -> None:
@@ -134,7 +137,7 @@ def command(
         screen = console(stderr=True)
         screen.print(f"serving {store.url} at {url}, until Ctrl-C")
         if keys is not None:
-            screen.print(f"for holders of tokens: {program()} token TITLE --account ID --url {url}")
+            screen.print(f"players need tokens: {program()} token TITLE --account ID --url {url}")
         else:
             screen.print(f"titles are listed at {url}/ and play at {url}/watch/TITLE")
 
@@ -157,7 +160,7 @@ def command(
 
 
 def addresses(url: str, titles: tuple[str, ...]) -> Table:
-    """Lay out where players find titles."""
+    """Lay out the URLs of titles as a table."""
     return table(
         ("title", "HLS", "DASH"),
         ((title, f"{url}/{title}/multivariant.m3u8", f"{url}/{title}/manifest.mpd") for title in titles),

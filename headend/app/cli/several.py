@@ -1,4 +1,4 @@
-"""Work on several titles: one that fails does not keep the others from being done."""
+"""Working on several titles: an error in one does not stop the others."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -11,40 +11,40 @@ from headend.core.errors import HeadendError, StoreUnavailable
 from headend.core.storage.masters import redact
 
 EVERY_S = 10.0
-"""How often it is told how many titles are done."""
+"""Interval between progress lines."""
 Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
 class FailureCollector:
-    """Keeps what failed of several titles.
+    """Collects the errors of several titles.
 
     Attributes:
-        count: How many titles there are.
-        errors: What failed, by title.
+        count: Number of titles.
+        errors: The errors, by title.
     """
 
     count: int
     errors: dict[str, HeadendError] = field(default_factory=dict)
 
     def with_progress(self, items: Iterable[Item], what: str) -> Iterator[Item]:
-        """The same items, while standard error gets a line now and then of how many there were."""
-        said_s = time.monotonic()
+        """Yield the items, and print a progress line on standard error every `EVERY_S`."""
+        written_s = time.monotonic()
         for number, item in enumerate(items):
-            if time.monotonic() - said_s >= EVERY_S:
-                said_s = time.monotonic()
+            if time.monotonic() - written_s >= EVERY_S:
+                written_s = time.monotonic()
                 console(stderr=True).print(f"headend: {what}: {number:,} of {count_text(self.count, 'title')}")
             yield item
 
     def fail(self, title: str, error: HeadendError) -> None:
-        """Take in that a title has failed; ends all where it was the only one, or where nothing will go better."""
+        """Record an error; raise it at once if there is only one title, or if all others would fail too."""
         if self.count == 1 or isinstance(error, StoreUnavailable):
             raise error
         self.errors[title] = error
         console(stderr=True).print(printable(redact(f"headend: {title}: {error.message}")))
 
     def end(self) -> None:
-        """Raise an error of the first one's kind if any title has failed."""
+        """Raise an error, of the type of the first one, if any title failed."""
         if self.errors:
             first = next(iter(self.errors.values()))
-            raise type(first)(f"{len(self.errors)} of {self.count} titles failed; the lines above say why")
+            raise type(first)(f"{len(self.errors)} of {self.count} titles failed; see the lines above")

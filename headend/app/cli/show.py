@@ -1,4 +1,4 @@
-"""``headend show``: a title's renditions as they were measured."""
+"""``headend show``: show a title's renditions as they were measured."""
 
 import click
 
@@ -70,7 +70,7 @@ def command(title: str, store: StoreSettings, as_json: bool) -> None:
 
 
 def _counts_text(presentation: Presentation) -> str:
-    """How many renditions there are; ``headend submit`` counts them the same way."""
+    """Count the renditions, in the same way as ``headend submit``."""
     counted = count_text(len(presentation.video) + len(presentation.audio), "rendition")
     text = f", {count_text(len(presentation.text), 'track')} of text" if presentation.text else ""
     trick = f", {len(presentation.trick):,} more for trick play" if presentation.trick else ""
@@ -79,7 +79,7 @@ def _counts_text(presentation: Presentation) -> str:
 
 def _quality_text(report: QualityReport | None, title: str) -> str:
     if report is None:
-        return f"not measured; 'headend quality {title}' does that"
+        return f"not measured; 'headend quality {title}' measures it"
     page = layout.report_page(title, report.release)
     lifts = f"; {text}" if (text := lifts_text(report)) else ""
     return f"{report.outcome}, {page} in the store, 'headend quality {title}' shows it{lifts}"

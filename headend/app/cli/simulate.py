@@ -1,4 +1,4 @@
-"""``headend simulate``: what caches, links and players would do, without traffic."""
+"""``headend simulate``: simulate caches, links and players."""
 
 import csv
 import os
@@ -53,30 +53,30 @@ _SHOWN = (
 )
 @click.argument("name", metavar="SCENARIO")
 @click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, help="Only this seed; repeatable.")
-@click.option("--only", "alternatives", multiple=True, metavar="ALTERNATIVE", help="Only this one; repeatable.")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes of this machine.  [default: cores]")
+@click.option("--only", "alternatives", multiple=True, metavar="ALTERNATIVE", help="Only this alternative; repeatable.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes on this machine.  [default: cores]")
 @click.option("--scheduler", metavar="ADDR", help="Simulate on a running Dask cluster, such as tcp://10.0.0.5:8786.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help=f"Folder of report.html, report.json and figures.prom.  [default: {DEFAULT_FOLDER}/NAME]",
+    help=f"Folder for report.html, report.json and figures.prom.  [default: {DEFAULT_FOLDER}/NAME]",
 )
-@click.option("--show", is_flag=True, help="Print the scenario as TOML, to start one of your own, and do nothing.")
+@click.option("--show", is_flag=True, help="Only print the scenario as TOML, as a start for your own.")
 @click.option(
-    "--store", "store_url", metavar="URL", help="Where releases are, instead of the scenario's catalogue.store."
+    "--store", "store_url", metavar="URL", help="Store with the releases, instead of the scenario's catalogue.store."
 )
 @click.option(
     "--live",
     is_flag=True,
-    help="Play a slice in real time: an origin over the store, shields, edges, steering and shaped links on loopback, "
-    "with real HTTP clients.",
+    help="Play a slice of the scenario in real time, with a real origin, shields, edges, steering server and HTTP "
+    "clients, over shaped links on loopback.",
 )
 @click.option(
     "--seconds",
     type=FiniteRange(1, 86_400),
     default=60.0,
     show_default=True,
-    help="With --live: how long, from the first event or in the busiest hour.",
+    help="With --live: duration, from the first event or in the busiest hour.",
 )
 @options.endpoint
 @options.common
@@ -96,12 +96,12 @@ def command(
 ) -> int:
     """Simulate providers' caches, with players, links and costs.
 
-    SCENARIO is a TOML file, or a built-in one: smoke, metro, premiere, brown-out, live-small. Each alternative of
-    the scenario is run with each seed; the report sets them side by side, with 95 % intervals. The same seed gives the
-    same report on any number of workers. Ctrl-C keeps what is complete.
+    SCENARIO is a TOML file, or a built-in scenario: smoke, metro, premiere, brown-out, live-small. Each alternative of
+    the scenario is run with each seed; the report compares them, with 95 % intervals. The same seed gives the same
+    report on any number of workers. Ctrl-C stops early and keeps complete runs.
 
     With --live, only viewers and links are simulated: releases of a store are played through real servers on this
-    machine, and the report has the same figures. 'headend replay' reads the decision logs that lie beside it.
+    machine, and the report has the same figures. 'headend replay' reads the decision logs beside it.
     """
     if workers and scheduler:
         raise ConfigError("--workers starts a local cluster, --scheduler uses a running one: give one of them")
@@ -137,7 +137,7 @@ def command(
     else:
         _show(results, target)
     if stopped:
-        kept = f"; what is complete is in {target}" if not as_json or out else ""
+        kept = f"; complete runs are in {target}" if not as_json or out else ""
         what = "before its end" if live else f"with {count_text(results.missing, 'run')} missing"
         click.echo(f"headend: stopped {what}{kept}", err=True)
         return status_of(stopped)
@@ -151,7 +151,7 @@ def _text(name: str) -> str:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(scenario.presets())
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError(f"scenario {name} can't be read: {why}. Give a TOML file, or one of {known}") from error
 
 
@@ -202,7 +202,7 @@ def _releases(base: Scenario, endpoint_url: str | None) -> tuple[Release, ...]:
 
 
 def _traces(variants: dict[str, Scenario]) -> dict[str, list[float]]:
-    """The files of relative rates that classes of access name: the last number of each line."""
+    """Read the traces of relative rates named by classes of access: the last number of each line."""
     found: dict[str, list[float]] = {}
     for each in variants.values():
         for access in each.viewers.access:
@@ -221,7 +221,7 @@ def _make_folder(folder: Path) -> None:
         (folder / ".writable").touch()
         (folder / ".writable").unlink()
     except OSError as error:
-        raise ConfigError(f"--out {folder} can't be written to: {error.strerror or error}") from error
+        raise ConfigError(f"--out {folder} can't be written: {error.strerror or error}") from error
 
 
 def _run(

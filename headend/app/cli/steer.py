@@ -53,7 +53,7 @@ def _network(text: str) -> Network:
     required=True,
     callback=_edges,
     metavar="PROVIDER/NAME=URL",
-    help="An edge, by its provider and its name there; repeatable.",
+    help="An edge, with its provider and its name; repeatable.",
 )
 @click.option(
     "--network",
@@ -61,14 +61,14 @@ def _network(text: str) -> Network:
     multiple=True,
     callback=_networks,
     metavar="PROVIDER=CIDR",
-    help="Addresses of a provider's viewers; repeatable. A provider without networks gets all other viewers.",
+    help="IP network of a provider's viewers; repeatable. A provider without networks gets all other viewers.",
 )
 @click.option(
     "--replicas",
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="How many edges of a provider share the viewers of one title.",
+    help="Number of a provider's edges that share the viewers of a title.",
 )
 @click.option(
     "--ttl",
@@ -84,7 +84,7 @@ def _network(text: str) -> Network:
     type=FiniteRange(0.1, 60),
     default=steering_server.CHECK_S,
     show_default=True,
-    help="Seconds after which each edge is asked again whether it takes requests.",
+    help="Seconds between health checks of each edge.",
 )
 @click.option(
     "--proxy",
@@ -92,7 +92,7 @@ def _network(text: str) -> Network:
     multiple=True,
     callback=_proxies,
     metavar="CIDR",
-    help="A proxy in front of this server, whose X-Forwarded-For is trusted; repeatable.",
+    help="Proxies in front of this server, whose X-Forwarded-For is trusted; repeatable.",
 )
 @options.address(steering_server.DEFAULT_HOST, steering_server.DEFAULT_PORT)
 @options.common
@@ -109,9 +109,9 @@ def command(
 ) -> None:
     """Tell players which edges to use, by content steering.
 
-    Players find this server in the manifests of an origin that runs with --steering, and ask it again every few
+    Players find this server in the manifests of an origin that runs with --steering, and poll it every few
     seconds. It sends each viewer to an edge of the viewer's own provider that holds the title, is healthy and
-    is not overloaded; edges that do not answer, or that are about to stop, are left out. Ends on Ctrl-C or
+    is not overloaded; edges that don't respond, or that are about to stop, are left out. Stop it with Ctrl-C or
     SIGTERM.
     """
     known = sorted({edge.isp for edge in edges})
@@ -124,6 +124,6 @@ def command(
         if as_json:
             print_json({"url": url, "edges": [edge.name for edge in edges]})
         else:
-            console(stderr=True).print(f"steering at {url}, until Ctrl-C; origins name it by --steering {url}")
+            console(stderr=True).print(f"steering at {url}, until Ctrl-C; start origins with --steering {url}")
 
     steering_server.serve(settings, host=host, port=port, on_ready=ready)

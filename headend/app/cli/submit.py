@@ -1,4 +1,4 @@
-"""``headend submit``: a master becomes a playing title."""
+"""``headend submit``: encode a master and publish it as a title."""
 
 import click
 
@@ -72,10 +72,10 @@ from ladders.titled import check_renditions
 @click.option(
     "--hold",
     is_flag=True,
-    help="Make the release, but don't publish it until 'headend publish' is run.",
+    help="Make the release, but leave publishing it to 'headend publish'.",
 )
 @protection(required=False)
-@click.option("--force", is_flag=True, help="Encode again what the store has already.")
+@click.option("--force", is_flag=True, help="Encode everything again, even if the store has it.")
 @queueing.options
 @click.option("--json-lines", is_flag=True, help="Print one JSON object per event while the job runs, the result last.")
 @options.common
@@ -107,23 +107,22 @@ def command(
     """Encode a master and publish it as a title.
 
     The master is a file or an object in S3; each task reads only the part that it needs. A release becomes
-    visible when it is complete. Only tracks that the store does not have are encoded: after an interruption,
-    the same command continues, and with other codecs, languages or another ladder it encodes only the new
-    tracks.
+    visible when it is complete. Only tracks that the store does not have are encoded: repeat an interrupted
+    command to continue it; with other codecs, languages or another ladder, only the new tracks are encoded.
 
-    With --fit per-title, headend first encodes excerpts of the master in several sizes, and places the rungs by
+    With --fit per-title, excerpts of the master are first encoded in several sizes, and the rungs are placed by
     the results. The results stay in the store for other jobs of the same master; 'headend analyse' shows them.
 
-    With --protect, workers encrypt segments before they store them. Each worker reads the keys itself, so --keys has to
-    name something that all of them can read. 'headend keys new' makes keys.
+    With --protect, workers encrypt segments before they store them. Each worker reads the keys itself, so --keys
+    must name a source that all of them can read. 'headend keys new' makes keys.
 
     Before a release is published, its quality is measured and checked against rules; 'headend quality' shows
     the report.
 
-    With --queue the job is only queued, and this command returns at once; 'headend dispatch' runs it.
+    With --queue, the job is only queued, and the command returns at once; 'headend dispatch' runs it.
     """
     if hold and publish_early:
-        raise ConfigError("--hold keeps a release from players, and --publish-early shows it early: give one of them")
+        raise ConfigError("--hold delays publishing, and --publish-early publishes early: give one of them")
     chosen = choosing.part(loading.load(ladder), codecs=_listed(only_codecs), rungs=_listed(only_rungs))
     if targets is not None:
         check_renditions(chosen, targets)
@@ -173,7 +172,7 @@ def _listed(value: str) -> tuple[str, ...]:
 
 
 def outcome_plain(outcome: Outcome, store: StoreSettings) -> dict[str, object]:
-    """What ``--json`` tells of a job that is done."""
+    """Return the result of a job as a JSON document."""
     return {
         **release_plain(outcome.presentation, store),
         "is_current": outcome.is_current,
@@ -191,7 +190,7 @@ def outcome_plain(outcome: Outcome, store: StoreSettings) -> dict[str, object]:
 
 
 def show_outcome(outcome: Outcome, store: StoreSettings) -> None:
-    """Tell people what a job has made."""
+    """Print the result of a job."""
     plain, made = release_plain(outcome.presentation, store), outcome.presentation
     console().print(
         facts(
@@ -210,12 +209,12 @@ def show_outcome(outcome: Outcome, store: StoreSettings) -> None:
                 (
                     "took",
                     f"{clock_text(outcome.wall_s)}, {outcome.cpu_s:,.0f} CPU seconds of encoding, "
-                    f"{outcome.predicted_cpu_s:,.0f} expected",
+                    f"{outcome.predicted_cpu_s:,.0f} predicted",
                 ),
                 *([("quality", sentence(outcome.quality))] if outcome.quality else []),
                 *([("current", f"{outcome.newer}, of a newer request")] if outcome.newer else []),
                 *(
-                    [("held", f"'headend publish {made.title} --release {made.release}' makes it current")]
+                    [("held", f"'headend publish {made.title} --release {made.release}' publishes it")]
                     if outcome.held
                     else []
                 ),

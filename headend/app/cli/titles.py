@@ -10,7 +10,7 @@ from packager import publishing
 from packager.stock import read_all
 
 PAGE = 100
-"""Titles that are shown unless asked otherwise: more than fit on a screen."""
+"""Default number of titles on a page: more than fit on a screen."""
 
 
 @click.command(
@@ -22,18 +22,18 @@ PAGE = 100
         "headend titles --all",
     ),
 )
-@click.option("--limit", type=click.IntRange(1), default=PAGE, show_default=True, help="Titles of a page.")
+@click.option("--limit", type=click.IntRange(1), default=PAGE, show_default=True, help="Titles per page.")
 @click.option("--after", metavar="TITLE", default="", help="Start after this title, the last one of the page before.")
-@click.option("--all", "everything", is_flag=True, help="All titles, at the cost of a request for each thousand.")
+@click.option("--all", "everything", is_flag=True, help="List all titles; takes one request per thousand.")
 @click.option(
-    "--long", "detailed", is_flag=True, help="Read the current release of each, too: a request for each title."
+    "--long", "detailed", is_flag=True, help="Also show the current release of each title; takes one request each."
 )
 @options.existing_store
 @options.common
 def command(limit: int, after: str, everything: bool, detailed: bool, store: StoreSettings, as_json: bool) -> None:
     """List the published titles of a store, page by page."""
     opened = open_store(store)
-    # One more tells whether there is another page.
+    # One more than the page shows whether there is another page.
     found = publishing.titles(opened, after=after, limit=None if everything else limit + 1)
     names = found if everything else found[:limit]
     following = names[-1] if len(names) < len(found) else ""
@@ -47,13 +47,13 @@ def command(limit: int, after: str, everything: bool, detailed: bool, store: Sto
     elif names:
         screen.print("\n".join(names))
     elif not after:
-        screen.print(f"no title is published in {store.url}; make one with: headend submit MASTER --title SLUG")
+        screen.print(f"no titles are published in {store.url}; make one with: headend submit MASTER --title SLUG")
     if following:
         screen.print(f"more: headend titles --after {following}")
 
 
 def _rows(store: Store, names: tuple[str, ...]) -> list[dict[str, str]]:
-    """The current release of each title; one that was withdrawn a moment ago is left out."""
+    """Read the current release of each title; skip titles that have just been withdrawn."""
     pointers = read_all(lambda name: publishing.read_pointer(store, name), names)
     return [
         {"title": name, "release": pointer.release, "published_at": pointer.published_at}

@@ -1,4 +1,4 @@
-"""``headend token``: let a viewer play a title for a while, and make the keys for that."""
+"""``headend token``: issue playback tokens, and make keys for them."""
 
 import re
 import secrets
@@ -23,7 +23,7 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def _duration_s(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     found = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", value)
     if found is None:
-        raise click.BadParameter(f"{value!r} is not a length of time, such as 90m, 4h or 2d.")
+        raise click.BadParameter(f"{value!r} is not a duration, such as 90m, 4h or 2d.")
     return int(found[1]) * _UNITS_S[found[2]]
 
 
@@ -40,7 +40,7 @@ def _time_s(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 def _territories(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
     found = tuple(code.strip().upper() for code in value.split(",")) if value is not None else ()
     if not all(re.fullmatch("[A-Z]{2}", code) for code in found):
-        raise click.BadParameter(f"{value!r} are not codes of countries, such as DE,FR.")
+        raise click.BadParameter(f"{value!r} is not a list of country codes, such as DE,FR.")
     return found
 
 
@@ -55,15 +55,15 @@ def _territories(_ctx: click.Context, _param: click.Parameter, value: str | None
 )
 @click.argument("title", required=False, callback=lambda _ctx, _param, value: value and check_title(value))
 @click.option("--account", metavar="ID", help="Account whose screens are counted; viewers can read it.")
-@click.option("--session", metavar="ID", help="This player's name among the account's screens. [default: a new one]")
+@click.option("--session", metavar="ID", help="Name of this player among the account's screens. [default: a new one]")
 @click.option(
     "--screens",
     type=click.Choice(list(_SCREENS)),
     default="1",
     show_default=True,
-    help="Players that the account may have at a time.",
+    help="Number of players that the account may use at the same time.",
 )
-@click.option("--max-height", type=click.IntRange(min=1), metavar="PX", help="Leave larger pictures out.")
+@click.option("--max-height", type=click.IntRange(min=1), metavar="PX", help="Leave out larger pictures.")
 @click.option(
     "--expires",
     "valid_s",
@@ -85,12 +85,12 @@ def _territories(_ctx: click.Context, _param: click.Parameter, value: str | None
     default=f"http://{DEFAULT_HOST}:{DEFAULT_PORT}",
     show_default=True,
     metavar="URL",
-    help="Where players find the origin.",
+    help="The origin's URL, as players reach it.",
 )
 @click.option(
     "--new-key",
     type=click.Choice([use.value for use in Use]),
-    help="Make a key instead, and print its line of the file.",
+    help="Make a key instead, and print it as a line for the file of keys.",
 )
 @token_keys
 @options.common
@@ -111,15 +111,16 @@ def command(
 ) -> None:
     """Issue a token that lets a viewer play a title.
 
-    Prints URLs with a signed token, for a 'headend serve' with the same keys. The first key of a file signs;
-    all are accepted: put a new key first, and remove the old one when its last token has expired.
+    Prints URLs with a signed token, for a 'headend serve' with the same keys. The first key of a file signs, and
+    all keys are accepted: to change keys, put a new one first, and remove the old one after its last token has
+    expired.
     """
     if new_key is not None:
         key = make_key(Use(new_key))
         print_json({"use": key.use, "id": key.id, "line": key.line}) if as_json else click.echo(key.line)
         return
     if not title or not account:
-        raise ConfigError("a token is for a title and an account: give TITLE and --account")
+        raise ConfigError("a token needs a title and an account: give TITLE and --account")
     keys = find_keys(keys_file)
     if keys is None:
         raise ConfigError(
@@ -148,4 +149,4 @@ def _show(grant: Grant, url: str, keys: Keyring, as_json: bool) -> None:
         plain = {name: getattr(grant, name) for name in grant.__struct_fields__}
         print_json({"hls": hls, "dash": dash, "token": token, "expires_at": until, **plain})
     else:
-        console().print(facts([("HLS", hls), ("DASH", dash), ("good until", until), ("session", grant.session)]))
+        console().print(facts([("HLS", hls), ("DASH", dash), ("expires", until), ("session", grant.session)]))

@@ -1,4 +1,4 @@
-"""Where the keys of tokens come from: a file or the environment, never the command line, which all users can read."""
+"""The keys of playback tokens: from a file or the environment, never from the command line, which others can read."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ from headend.core.errors import ConfigError
 from headend.core.keys.file import read_file
 
 VARIABLE = "HEADEND_TOKEN_KEYS"
-"""The environment variable that may hold keys, as their file would."""
+"""The environment variable that may hold keys, in the same form as their file."""
 
 
 def token_keys(command: Command) -> Command:
@@ -23,15 +23,15 @@ def token_keys(command: Command) -> Command:
         "keys_file",
         metavar="FILE",
         allow_from_autoenv=False,  # the variable holds keys, not the name of their file
-        help=f"Keys of tokens, one per line. Without it, those in {VARIABLE} are used, if it is set.",
+        help=f"File of token keys, one per line. By default, the keys in {VARIABLE}, if it is set.",
     )(command)
 
 
 def find_keys(path: str | None) -> Keyring | None:
-    """Read the keys of a file or, without one, of the environment; None if there are none.
+    """Read keys from a file or, if there is none, from the environment; None if there are no keys.
 
     Raises:
-        ConfigError: The file can't be read, or holds something else.
+        ConfigError: The file can't be read, or a key is malformed.
     """
     if path is not None:
         return read_keys(_read(Path(path)), path)
@@ -40,10 +40,10 @@ def find_keys(path: str | None) -> Keyring | None:
 
 
 def read_again(path: str | None) -> Keyring:
-    """Read the keys again, for a server that had some: it never opens itself to everyone.
+    """Reload the keys of a running server, which must not become open because its keys are gone.
 
     Raises:
-        ConfigError: There are none, or as in `find_keys`.
+        ConfigError: There are no keys, or as in `find_keys`.
     """
     keys = find_keys(path)
     if keys is None:

@@ -1,4 +1,4 @@
-"""``headend unpublish``: take a title out of circulation."""
+"""``headend unpublish``: withdraw a title."""
 
 import click
 
@@ -19,16 +19,16 @@ from packager.publishing import current_release
 def command(title: str, yes: bool, dry_run: bool, store: StoreSettings, as_json: bool) -> None:
     """Withdraw a title from players.
 
-    Players that open it get an error. Its releases and tracks stay, and 'headend publish' brings any of them
-    back. Caches may serve it until their copies expire.
+    Players that open it get an error. Its releases and tracks stay in the store, and 'headend publish' restores
+    any release. Caches may serve the title until their copies expire.
     """
     opened = open_store(store)
     before = current_release(opened, title)
     if not dry_run:
-        ask(f"Take {title!r} out of circulation? Players that open it will find nothing.", yes=yes)
+        ask(f"Withdraw {title!r}? Players that open it will get an error.", yes=yes)
         lifecycle.withdraw(opened, title)
     if as_json:
         print_json({"title": title, "before": before, "dry_run": dry_run})
     else:
         verb = "would be" if dry_run else "is"
-        console().print(f"{title} {verb} withdrawn; back again: headend publish {title} --release {before}")
+        console().print(f"{title} {verb} withdrawn; to restore it: headend publish {title} --release {before}")

@@ -28,9 +28,9 @@ from packager import conformance
     ),
 )
 @options.title_argument
-@click.option("--release", metavar="ID", help="Another release than the current one.")
+@click.option("--release", metavar="ID", help="Verify this release instead of the current one.")
 @source(required=False)
-@click.option("--deep", is_flag=True, help="Decode all segments, not one of each rendition.")
+@click.option("--deep", is_flag=True, help="Decode all segments instead of one of each rendition.")
 @options.existing_store
 @options.common
 def command(
@@ -38,13 +38,13 @@ def command(
 ) -> int:
     """Read a release back and check every byte of it.
 
-    Checks digests and sizes, the continuity of time, frame counts, that all renditions have their sync frames
-    at the same places, and that the manifests say what the segments are. Decodes a segment of each rendition
-    and compares size, rate, depth, colour, HDR metadata, channels and language with the plan. If the master is
-    still at its location, compares pictures and sound with it, at some places or, with --deep, everywhere. Ends
-    with status 1 and a list if anything is wrong.
+    Checks digests and sizes, continuity of timestamps, frame counts, that all renditions have their sync frames at
+    the same times, and that the manifests match the segments. Decodes a segment of each rendition and compares
+    size, rate, depth, colour, HDR metadata, channels and language with the plan. If the master is still at its
+    location, compares pictures and sound with it, in samples or, with --deep, completely. Lists all faults; the
+    exit status is 1 if there are any.
 
-    To check the samples of an encrypted title, give --keys. They are decrypted by this process and by FFmpeg's
+    To check the samples of an encrypted title, give --keys. They are decrypted both by this process and by FFmpeg's
     libraries, and the results must agree.
     """
     with checking() as on_progress:
@@ -68,7 +68,7 @@ def command(
 
 
 def verdict_line(verdict: conformance.Verdict) -> str:
-    """A verdict in one line."""
+    """Format a verdict in one line."""
     outcome = count_text(len(verdict.findings), "fault") if verdict.findings else "sound"
     return (
         f"{verdict.title}, release {verdict.release}: {outcome}; {count_text(verdict.objects, 'object')}, "
@@ -79,7 +79,7 @@ def verdict_line(verdict: conformance.Verdict) -> str:
 
 @contextmanager
 def checking() -> Iterator[Callable[[int, int], None]]:
-    """Show how many segments are checked, on a terminal."""
+    """Show a progress bar of checked segments, if there is a terminal."""
     screen = console(stderr=True)
     with Progress(
         TextColumn("checking"),

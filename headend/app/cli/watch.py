@@ -1,4 +1,4 @@
-"""``headend watch``: masters that are delivered into a folder become jobs."""
+"""``headend watch``: queue masters that are delivered into a folder."""
 
 import json
 import time
@@ -19,8 +19,8 @@ from headend.core.errors import ConfigError, StorageError
 from headend.core.settings import StoreSettings
 from headend.core.storage import check_writable, open_store
 
-LOOK_S = 5.0
-"""How often the folder is looked at."""
+SCAN_S = 5.0
+"""How often the folder is scanned."""
 
 
 @click.command(
@@ -50,25 +50,25 @@ def command(ctx: click.Context, folder: str, settle_s: float, once: bool, store:
 
     FOLDER is a path or s3://bucket/prefix. Each file is queued once, even after a restart.
 
-    A master is complete when NAME.EXT.done lies beside it, or when it has not changed for a while. A sidecar
+    A master is complete when NAME.EXT.done exists beside it, or when it has not changed for a while. A sidecar
     NAME.toml may set the options of 'headend submit', such as title, audio = ["1:en"] or subtitles =
-    ["NAME.de.srt:de"]; without one the title is derived from the file's name. A file that can't be queued is
+    ["NAME.de.srt:de"]; without a title, it is derived from the file name. A file that can't be queued is
     reported, and skipped until it or its sidecar changes.
     """
     from headend.app.cli.submit import command as submit
 
     if "://" not in folder and not Path(folder).is_dir():
-        raise ConfigError(f"there is no folder {folder}; make it, or correct the path")
+        raise ConfigError(f"there is no folder {folder}; create it, or correct the path")
     opened = open_store(store)
     check_writable(opened)
     queue = Queue(opened)
     defaults = dict(configure(submit, profile_of(ctx), lambda: frozenset()))
     base = [f"--store={store.url}", *([f"--s3-endpoint={store.endpoint_url}"] if store.endpoint_url else [])]
 
-    def enqueue(words: Sequence[str], job: str) -> None:
-        [submission] = queueing.parse([Row(words[-1], tuple(words))], base, defaults)
-        asked = submission.queueing
-        queue.add(submission.request, priority=asked.priority, labels=asked.labels, notify=asked.notify, job=job)
+    def enqueue(arguments: Sequence[str], job: str) -> None:
+        [submission] = queueing.parse([Row(arguments[-1], tuple(arguments))], base, defaults)
+        how = submission.queueing
+        queue.add(submission.request, priority=how.priority, labels=how.labels, notify=how.notify, job=job)
 
     ingest = open_store(StoreSettings(folder, store.endpoint_url))
     watcher = Watcher(
@@ -76,21 +76,21 @@ def command(ctx: click.Context, folder: str, settle_s: float, once: bool, store:
     )
     screen = console(stderr=True)
     if not as_json:
-        screen.print(f"headend: watching {folder}; Ctrl-C ends it")
+        screen.print(f"headend: watching {folder}, until Ctrl-C")
     while True:
         try:
-            taken = watcher.scan()
+            ingested = watcher.scan()
         except StorageError as error:
             if once or not error.retryable:
                 raise
             screen.print(f"headend: trying again: {printable(error.message)}")
-            taken = ()
-        for each in taken:
+            ingested = ()
+        for each in ingested:
             if as_json:
                 click.echo(json.dumps({"master": each.url, "job": each.job or None, "refused": each.why or None}))
             else:
-                outcome = f"is job {each.job}" if each.job else f"is refused: {each.why}"
+                outcome = f"is job {each.job}" if each.job else f"was refused: {each.why}"
                 screen.print(f"headend: {printable(each.url)} {printable(outcome)}")
         if once:
             return
-        time.sleep(LOOK_S)
+        time.sleep(SCAN_S)

@@ -1,4 +1,4 @@
-"""Words and figures for people, safe to print; nothing here is slow to import."""
+"""Formatting text and numbers for people, safely; nothing here is slow to import."""
 
 import os
 import shlex
@@ -8,21 +8,21 @@ from headend.core.errors import HeadendError
 from headend.core.storage.masters import redact
 
 PROGRAM = "HEADEND_CALLED_AS"
-"""Names the variable by which ``./run`` says how it was called."""
+"""The variable in which ``./run`` passes the name that it was called by."""
 
 
 def program() -> str:
-    """What people type to run this program, as they did: ``headend``, or ``./run headend``."""
+    """Return how this program was called: ``headend`` or ``./run headend``."""
     return os.environ.get(PROGRAM, "headend")
 
 
 def printable(text: str) -> str:
-    """Take out of one line what a terminal would obey: a file's name or a track's title may be hostile."""
+    """Replace control characters in a line: file names and track titles may be hostile to terminals."""
     return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def evidence(error: HeadendError) -> str:
-    """The facts of an error, a line each, without secrets."""
+    """Format the facts of an error, one per line, without secrets."""
     lines: list[str] = []
     for name, value in error.facts.items():
         if isinstance(value, str) and "\n" in value:
@@ -35,21 +35,21 @@ def evidence(error: HeadendError) -> str:
 
 
 def rate_text(rate: Fraction) -> str:
-    """Frames per second: ``25``, ``23.976``."""
+    """Format a frame rate: ``25``, ``23.976``."""
     return f"{float(rate):.3f}".rstrip("0").rstrip(".")
 
 
 def kbps_text(rate_bps: float) -> str:
-    """Bits per second as ``6,000 kb/s``."""
+    """Format a bit rate: ``6,000 kb/s``."""
     return f"{rate_bps / 1000:,.0f} kb/s"
 
 
 def clock_text(seconds: float) -> str:
-    """A length of time as ``0:01:05``."""
+    """Format a duration: ``0:01:05``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def count_text(count: int, noun: str) -> str:
-    """A number with its noun: ``1 task``, ``1,200 tasks``."""
+    """Format a number with its noun: ``1 task``, ``1,200 tasks``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
