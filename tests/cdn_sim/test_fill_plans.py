@@ -98,7 +98,7 @@ def test_what_the_window_can_not_bring_is_told(site: Path) -> None:
         ([], EDGES, "time,key,size\n1,/other,5\n", "no request of these logs is for a segment"),
         ([], EDGES.replace("pinned = 0.5", "pinned = 0"), None, "edge.pinned is 0"),
         (["--expect", "nowhere=5"], EDGES, None, "--expect nowhere: the title has no track"),
-        (["--expect", "film"], EDGES, None, "'film' is no title with its expected views"),
+        (["--expect", "film"], EDGES, None, "'film' is not a title with its expected views"),
     ],
 )
 def test_what_is_wrong_is_one_line(

@@ -110,7 +110,7 @@ def test_ctrl_c_keeps_what_is_complete(
     monkeypatch.setattr(spreading, "run", stopped)
     out = small.parent / "out"
     assert run(["simulate", str(small), "--workers", "1", "--out", str(out)]) == 130
-    assert f"stopped with 3 runs missing; what is complete is in {out}" in capsys.readouterr().err
+    assert f"stopped with 3 runs missing; complete runs are in {out}" in capsys.readouterr().err
     assert json.loads((out / "report.json").read_text())["runs_missing"] == 3
     assert "3 runs of it are missing here" in (out / "report.html").read_text()
 
@@ -133,7 +133,7 @@ def test_ctrl_c_before_anything_is_complete_writes_nothing(
         (["nowhere.toml"], "scenario nowhere.toml can't be read"),
         (["smoke", "--only", "nothing"], "there is no alternative 'nothing'; use one of as given, reactive"),
         (["smoke", "--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "give one of them"),
-        (["smoke", "--out", "/proc/nothing"], "--out /proc/nothing can't be written to"),
+        (["smoke", "--out", "/proc/nothing"], "--out /proc/nothing can't be written"),
     ],
 )
 def test_wrong_use_is_one_line(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

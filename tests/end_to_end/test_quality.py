@@ -260,7 +260,7 @@ def test_a_sample_is_extended_to_all_and_needs_the_master(master: Path, tmp_path
 
     copy.unlink()
     assert assess(Checking.FULL) == full
-    with pytest.raises(MasterError, match="measured against the master"):
+    with pytest.raises(MasterError, match="which quality is measured against"):
         assessing.assess(request.store, "film", None, Checking.FULL, thresholds=Thresholds(1, 1), where=request.cluster)
 
 

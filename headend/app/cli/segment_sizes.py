@@ -40,7 +40,7 @@ def releases_of(settings: StoreSettings) -> tuple[Release, ...]:
     common: dict[float, list[Release]] = defaultdict(list)
     for release in found:
         common[round(release.segment_s, 1)].append(release)
-    return tuple(max(common.values(), key=len))  # titles with the most common segment length
+    return tuple(max(common.values(), key=lambda releases: len(releases)))  # titles with the most common segment length
 
 
 def _tracks(store: Store, title: str) -> Iterator[tuple[Track, float]]:

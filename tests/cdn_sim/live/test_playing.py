@@ -103,7 +103,7 @@ def test_ctrl_c_keeps_what_was_played_and_ends_all_children(scenario: Path, stor
         child.send_signal(signal.SIGINT)
         said = child.stderr.read()
         assert child.wait(30) == 130
-    assert "stopped before its end; what is complete is in" in said
+    assert "stopped before its end; complete runs are in" in said
     assert "Traceback" not in said
     assert json.loads((out / "report.json").read_text())["runs_missing"] == 1
     assert not any(server.is_running() for server in servers)

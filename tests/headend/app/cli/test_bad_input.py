@@ -140,7 +140,7 @@ def test_a_missing_master_in_s3_ends_with_status_3_and_leaves_nothing(
     assert submit("s3://films/none.mov", "s3://films/none") == 3
     check_one_line(capsys, "there is no s3://films/none.mov; check the bucket and the key")
     assert run(["titles", "--store", "s3://films/none"]) == 0
-    assert "no title is published" in capsys.readouterr().out
+    assert "no titles are published" in capsys.readouterr().out
 
 
 def test_an_endpoint_that_does_not_answer_ends_with_status_5(

@@ -129,9 +129,9 @@ def test_keys_from_a_provider_for_development_are_those_that_it_keeps(tmp_path: 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "everyone could get every key: give --token-keys FILE"),
-        (["--open", "--host", "0.0.0.0"], "--open gives keys to everyone, and 0.0.0.0 is not loopback"),
-        (["--speke", "--host", "0.0.0.0"], "--speke gives keys to everyone, and 0.0.0.0 is not loopback"),
+        ([], "any client could get any key: give --token-keys FILE"),
+        (["--open", "--host", "0.0.0.0"], "--open gives keys to any client, and 0.0.0.0 is not loopback"),
+        (["--speke", "--host", "0.0.0.0"], "--speke gives keys to any client, and 0.0.0.0 is not loopback"),
         (["--speke", "--keys", "env:NOTHING"], "--speke adds keys to a file"),
         (["--open", "--token-keys", "x"], "--open needs no token keys"),
     ],

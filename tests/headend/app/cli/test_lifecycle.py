@@ -116,12 +116,12 @@ def test_players_of_a_running_origin_are_led_to_what_is_current_and_keep_what_th
     ("words", "message"),
     [
         (["edit", "film", "--remove", "nothing"], "'film' has no track 'nothing'"),
-        (["edit", "film"], "say what to change"),
+        (["edit", "film"], "no change is given"),
         (["edit", "film", "--relabel", "avc-90p-60k:fr"], "is a picture; only sound and text have labels"),
         (["edit", "film", "--relabel", "aac-2.0-96k-en::boss"], "is not a role of sound"),
         (["edit", "film", "--add-subtitles", "3:de"], "takes files"),
-        (["edit", "film", "--add-audio", "film.wav"], "does not read FILE:LANG[:ROLE[:NAME]]"),
-        (["edit", "film", "--add-audio", "film.wav:fr:boss"], "'boss' is no role"),
+        (["edit", "film", "--add-audio", "film.wav"], "is not FILE:LANG[:ROLE[:NAME]]"),
+        (["edit", "film", "--add-audio", "film.wav:fr:boss"], "'boss' is not a role"),
         (["edit", "film", "--add-audio", "film.wav:english"], "--add-audio: 'english' is no language"),
         (["edit", "film", "--add-audio", "a.wav:fr", "--add-audio", "a.wav:de"], "a file is given twice"),
         (["edit", "film", "--add-subtitles", "film.srt:xx"], "--add-subtitles: 'xx' is no language"),
@@ -130,8 +130,8 @@ def test_players_of_a_running_origin_are_led_to_what_is_current_and_keep_what_th
         (["publish", "film", "--release", "nothing"], "has no release 'nothing'"),
         (["delete", "film", "--release", "nothing"], "has no release 'nothing'"),
         (["repackage"], "name the titles to repackage"),
-        (["gc", "--grace", "soon"], "is no period"),
-        (["gc", "--grace", "-1"], "is no period"),
+        (["gc", "--grace", "soon"], "is not a duration"),
+        (["gc", "--grace", "-1"], "is not a duration"),
         (["gc", "--keep", "-1"], "is not in the range"),
         (["gc", "nothing"], "there is no title 'nothing'"),
         (["delete", "film", "--release", ""], "has no release ''"),
@@ -139,8 +139,8 @@ def test_players_of_a_running_origin_are_led_to_what_is_current_and_keep_what_th
         (["edit", "film", "--default", "thumbnails"], "can't be a default"),
         (["edit", "film", "--remove", "avc-90p-60k", "--default", "avc-90p-60k"], "has no track 'avc-90p-60k'"),
         (["edit", "film", "--order", "avc-90p-60k,nothing"], "has no track 'nothing'"),
-        (["edit", "film", *(word for name in HLS_PICTURES for word in ("--remove", name))], "no picture for HLS"),
-        (["edit", "film", *(word for name in HLS_SOUND for word in ("--remove", name))], "no sound for HLS"),
+        (["edit", "film", *(word for name in HLS_PICTURES for word in ("--remove", name))], "no picture left for HLS"),
+        (["edit", "film", *(word for name in HLS_SOUND for word in ("--remove", name))], "no sound left for HLS"),
     ],
 )
 def test_what_can_not_be_done_is_said_in_one_line(
@@ -187,7 +187,7 @@ def test_a_title_that_is_damaged_does_not_keep_others_from_being_cleared(
     said = capsys.readouterr()
     assert [row["title"] for row in json.loads(said.out)["titles"]] == ["film"]
     assert "headend: damaged: titles/damaged/releases/" in said.err
-    assert "1 of 2 titles failed; the lines above say why" in said.err
+    assert "1 of 2 titles failed; see the lines above" in said.err
     assert damaged.exists() and not (store / "titles/film").exists()
     assert run(["gc", "damaged", "--store", str(store), "--yes"]) == 5
     assert "release.json is missing, so the tracks that" in capsys.readouterr().err

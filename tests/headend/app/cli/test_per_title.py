@@ -18,9 +18,9 @@ SUBMIT = ("submit", "film.mov", "--title", "film")
     [
         (
             (*SUBMIT, "--renditions", "20"),
-            "--renditions is for a ladder that is fitted to the title: add --fit per-title",
+            "--renditions is for a ladder fitted to the title: add --fit per-title",
         ),
-        ((*SUBMIT, "--top-vmaf", "90"), "--top-vmaf is for a ladder that is fitted"),
+        ((*SUBMIT, "--top-vmaf", "90"), "--top-vmaf is for a ladder fitted"),
         ((*SUBMIT, "--fit", "per-title", "--renditions", "11"), "--renditions 11 is too few for avc, hevc, av1, vp9"),
         ((*SUBMIT, "--fit", "per-title", "--top-vmaf", "101"), "101"),
         ((*SUBMIT, "--fit", "per-title", "--analysis-share", "0"), "0"),

@@ -130,7 +130,7 @@ class TestPlainLines:
 
 def test_figures_tell_retries_only_where_there_are_some() -> None:
     encoding = Encoding(planned(task("a", FULL.id), task("b", FULL.id)))
-    assert figures(encoding.progress(10)).endswith("time left not known yet")
+    assert figures(encoding.progress(10)).endswith("time left unknown")
     encoding.note(failed("a", 1, ToolFailed("x"), last=False))
     assert figures(encoding.progress(10)).endswith("1 retry")
     encoding.note(failed("a", 2, ToolFailed("x"), last=False))

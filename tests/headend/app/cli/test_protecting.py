@@ -1,4 +1,4 @@
-"""The options that say how a title is encrypted."""
+"""The options of encryption."""
 
 import json
 from fractions import Fraction
@@ -68,13 +68,13 @@ def test_options_become_settings_with_absolute_paths(monkeypatch: pytest.MonkeyP
         (("--protect", "cbcs", "--keys", "k", "--drm", "primetime"), "'primetime' is not a DRM system"),
         (("--protect", "cbcs", "--keys", "k", "--cenc-codecs", "vtt"), "'vtt' is not a codec"),
         (("--protect", "cbcs", "--keys", "k", "--key-epoch", "0"), "0 is not in the range"),
-        (("--rotate", "30m"), "--rotate says how to encrypt: add --protect"),
-        (("--clear-lead", "6"), "--clear-lead says how to encrypt: add --protect"),
-        (("--hdcp",), "--hdcp says how to encrypt: add --protect"),
-        (("--drm", "widevine"), "--drm says how to encrypt: add --protect"),
+        (("--rotate", "30m"), "--rotate is an option of encryption: add --protect"),
+        (("--clear-lead", "6"), "--clear-lead is an option of encryption: add --protect"),
+        (("--hdcp",), "--hdcp is an option of encryption: add --protect"),
+        (("--drm", "widevine"), "--drm is an option of encryption: add --protect"),
         (("--protect", "cbcs", "--keys", "k", "--clear-lead", "-1"), "'-1' is not a number of seconds"),
         (("--protect", "cbcs", "--keys", "k", "--clear-lead", "inf"), "'inf' is not a number of seconds"),
-        (("--protect", "cbcs", "--keys", "k", "--rotate", "often"), "'often' is not a length of time"),
+        (("--protect", "cbcs", "--keys", "k", "--rotate", "often"), "'often' is not a duration"),
         (("--cpix-key", "me.pem"), "add --keys cpix:FILE"),
     ],
 )
@@ -90,7 +90,7 @@ def test_protect_needs_somebody_to_ask_and_a_title(tmp_path: Path) -> None:
     words = ("protect", "film", "--store", "store", "--protect", "cbcs", "--keys", "film.keys")
     asked = headend(*words, cwd=tmp_path)
     assert (asked.returncode, asked.stderr.count("\n")) == (2, 1)
-    assert "Nobody is here to answer" in asked.stderr
+    assert "There is no terminal to ask on" in asked.stderr
     gone = headend(*words, "--yes", cwd=tmp_path)
     assert (gone.returncode, gone.stderr.count("\n")) == (2, 1)
     assert "'film' is not published" in gone.stderr

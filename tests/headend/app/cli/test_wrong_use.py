@@ -32,7 +32,7 @@ WRONG = [
     (["submit", "film.mov", "--title", "film", "--ladder", "missing.toml"], "ladder missing.toml can't be read"),
     (["submit", "film.mov", "--title", "film", "--audio", "en"], "'en' does not begin with stream numbers, such as 1"),
     (["plan", "film.mov", "--title", "film", "--audio", "1+:en"], "'1+:en' does not begin with stream numbers"),
-    (["plan", "film.mov", "--title", "film", "--audio", "1:en:talk"], "'talk' is no role; use one of main, alternate"),
+    (["plan", "film.mov", "--title", "film", "--audio", "1:en:talk"], "'talk' is not a role; use one of main, alternate"),
     (["plan", "film.mov", "--title", "film", "--loudness", "-20"], "--loudness"),
     (
         ["plan", "film.mov", "--title", "film", "--subtitles", ":en"],
@@ -40,7 +40,7 @@ WRONG = [
     ),
     (
         ["plan", "film.mov", "--title", "film", "--subtitles", "a.srt:en:cc"],
-        "'cc' is no role; use one of subtitles, sdh",
+        "'cc' is not a role; use one of subtitles, sdh",
     ),
     (["plan", "film.mov", "--title", "film", "--audio", "1.x:en"], "'1.x:en' does not begin with stream numbers"),
     (["plan", "film.mov", "--title", "film", "--subtitle-offset", "1h"], "'1h' is not auto or a number of seconds"),
@@ -58,7 +58,7 @@ WRONG = [
     (["quality", "film", "--store", ".", "--html", "/no/such/folder/report.html"], "can't be written"),
     (["quality", "film", "--store", ".", "--html", "/"], "can't be written"),
     (["publish", "film", "--store", "."], "name the release to publish"),
-    (["publish", "film", "a1", "--release", "b2", "--store", "."], "are two releases: name one"),
+    (["publish", "film", "a1", "--release", "b2", "--store", "."], "are different releases: name one"),
     (["plan", "film.mov", "--title", "-"], "'-' is not a title's name"),
     (["show", "../etc"], "'../etc' is not a title's name"),
     (["show", "film", "--store", "ftp://host/films"], "a store is a folder's path or s3://bucket/prefix"),
@@ -116,7 +116,7 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_only_when_asked_for(
     assert run(["ladder", "show", "web"]) == 70
     err = capsys.readouterr().err
     assert err == (
-        "headend: error: unexpected LookupError: out of order; run again with --verbose and report what it shows\n"
+        "headend: error: unexpected LookupError: out of order; run again with --verbose and report the output\n"
     )
     assert run(["ladder", "show", "web", "--verbose"]) == 70
     assert f"in {broken.__name__}" in capsys.readouterr().err

@@ -139,7 +139,7 @@ def test_other_files_are_no_masters(desk: Desk, clock: Clock) -> None:
 
 def test_titles_are_made_of_names() -> None:
     assert slug("My Film (2026)_v3") == "my-film-2026-v3"
-    with pytest.raises(ConfigError, match="no title name can be derived"):
+    with pytest.raises(ConfigError, match="no title can be derived"):
         slug("_")
 
 

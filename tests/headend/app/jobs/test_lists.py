@@ -34,7 +34,7 @@ def test_all_forms_give_the_same_command_lines(name: str, tmp_path: Path) -> Non
     ("name", "text", "said"),
     [
         ("a.csv", "master,title\n", "lists no titles"),
-        ("a.csv", "master,title\nx.mov\n", "line 2 has does not have as many cells"),
+        ("a.csv", "master,title\nx.mov\n", "line 2 does not have as many cells"),
         ("a.csv", "master,title\n,x\n", "line 2 has no master"),
         ("a.csv", 'master,title\n"x.mov,y\n', "is not CSV"),
         ("a.json", "{", "is not JSON"),

@@ -165,7 +165,7 @@ def test_the_page_finds_a_dispatcher_again_that_was_started_anew(page: Any) -> N
         page.goto(server.url)
         page.get_by_text("first", exact=True).wait_for()
         port = server.url.rstrip("/").rpartition(":")[2]
-    page.get_by_text(re.compile("looking for it|does not answer")).wait_for()
+    page.get_by_text(re.compile("reconnecting|does not respond")).wait_for()
     put(queue, "second")
     with console(queue, Floor(), port=int(port)):
         page.get_by_text("second", exact=True).wait_for()
