@@ -7,7 +7,7 @@ import click
 
 from headend.app import deciding, hull_page
 from headend.app.analysis import Analysed, Analysis
-from headend.app.cli import options, pages
+from headend.app.cli import encode_options, options, pages
 from headend.app.cli.progress import following
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.wording import count_text
@@ -34,11 +34,11 @@ TITLE = "analysis"
 )
 @options.master
 @options.ladder
-@options.per_title
+@encode_options.per_title
 @options.store
 @options.cluster
 @options.running
-@options.encode
+@encode_options.encode
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -10,7 +10,7 @@ from cdn_sim import policies
 from cdn_sim.admission import RULES
 from cdn_sim.live import serving
 from headend.app.cli import options
-from headend.app.cli.ranges import FiniteRange
+from headend.app.cli.parameters import ByteCount, FiniteRange
 from headend.app.cli.screen import console, print_json
 from headend.app.cli.token_keys import find_keys, token_keys
 from headend.core.errors import ConfigError
@@ -40,7 +40,7 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     metavar="DIR",
     help="Folder of cached objects.",
 )
-@click.option("--disk-bytes", type=options.ByteCount(), default="20G", show_default=True, help="Size of the cache.")
+@click.option("--disk-bytes", type=ByteCount(), default="20G", show_default=True, help="Size of the cache.")
 @click.option("--shield", metavar="URL", help="Shield to fetch from instead of the origin.")
 @click.option("--peer", "peers", multiple=True, metavar="URL", help="Another edge of the cluster; repeatable.")
 @click.option("--self", "itself", default="", metavar="URL", help="This edge's own address among its peers.")
@@ -59,7 +59,7 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     help="Admission policy.",
 )
 @click.option(
-    "--memory", "memory_bytes", type=options.ByteCount(), default="32M", show_default=True, help="Memory for manifests."
+    "--memory", "memory_bytes", type=ByteCount(), default="32M", show_default=True, help="Memory for manifests."
 )
 @click.option(
     "--decisions",

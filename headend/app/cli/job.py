@@ -7,8 +7,8 @@ import click
 
 from headend.app.cli import options
 from headend.app.cli.exits import Status
+from headend.app.cli.parameters import FiniteRange
 from headend.app.cli.queueing import patient_queue
-from headend.app.cli.ranges import FiniteRange
 from headend.app.cli.screen import console, facts, print_json, table
 from headend.app.cli.wording import clock_text, count_text
 from headend.app.jobs.model import Account, Job, State, Verb

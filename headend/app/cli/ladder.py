@@ -6,7 +6,7 @@ import click
 
 from encoder import planning
 from headend.app import deciding
-from headend.app.cli import options
+from headend.app.cli import encode_options, options
 from headend.app.cli.describing import planned_table
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.wording import count_text
@@ -117,7 +117,7 @@ def show_ladder(ladder: str, as_json: bool) -> None:
 @click.argument("ladder", metavar="NAME|FILE")
 @options.master
 @options.endpoint
-@options.fit
+@encode_options.fit
 @options.common
 def fit_ladder(ladder: str, master: str, endpoint_url: str | None, encode: EncodeSettings, as_json: bool) -> None:
     """Show the renditions that a ladder gives for a master, and the decisions behind them."""

@@ -1,4 +1,4 @@
-"""Pages that commands write as files, for ``--html``."""
+"""Writing HTML pages to files, for ``--html``."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ from headend.core.errors import ConfigError
 
 
 def check_writable(path: Path) -> None:
-    """Find out before hours of work that a page can't be written.
+    """Check before hours of work that a page can be written.
 
     Args:
-        path: The file; nothing is left there, and what is there stays as it is.
+        path: The file, which is left unchanged.
 
     Raises:
-        ConfigError: It can't be written.
+        ConfigError: The file can't be written.
     """
     try:
         if path.is_dir():
@@ -29,7 +29,7 @@ def write(path: Path, page: bytes) -> None:
     """Write a page.
 
     Raises:
-        ConfigError: It can't be written.
+        ConfigError: The file can't be written.
     """
     try:
         path.write_bytes(page)

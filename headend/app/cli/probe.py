@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from headend.app import deciding
-from headend.app.cli import options
+from headend.app.cli import encode_options, options
 from headend.app.cli.screen import console, facts, print_json, table
 from headend.app.cli.wording import clock_text, count_text, kbps_text, rate_text
 from headend.core import documents
@@ -23,7 +23,7 @@ from headend.core.settings import PictureChoice, StoreSettings
 )
 @options.master
 @options.endpoint
-@options.picture
+@encode_options.picture
 @options.common
 def command(master: str, endpoint_url: str | None, picture: PictureChoice, as_json: bool) -> None:
     """Show what is in a master.

@@ -8,8 +8,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from headend.app.cli import options
 from headend.app.cli.options import Command
+from headend.app.cli.parameters import Duration, Seconds
 from headend.core.codecs import media_codecs
 from headend.core.errors import ConfigError
 from headend.core.keys import open_keys
@@ -169,7 +169,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
         @click.option(
             "--clear-lead",
             "lead_s",
-            type=options.Seconds(),
+            type=Seconds(),
             default="0",
             show_default=True,
             metavar="SECONDS",
@@ -179,7 +179,7 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
         @click.option(
             "--rotate",
             "rotate_s",
-            type=options.Duration(),
+            type=Duration(),
             metavar="TIME",
             help=f"Change keys at this interval, such as 30m; rounded up to whole segments, at most "
             f"{MOST_PERIODS} keys of each class. Requires 'headend keys new --periods N'. [default: never]",

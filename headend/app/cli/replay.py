@@ -13,7 +13,7 @@ from cdn_sim.replaying import WhatIf
 from cdn_sim.request_logs import decisions, reading
 from headend.app.cli import options
 from headend.app.cli.exits import Status
-from headend.app.cli.ranges import FiniteRange
+from headend.app.cli.parameters import ByteCount, FiniteRange
 from headend.app.cli.screen import console, facts, print_json, table
 from headend.app.cli.wording import count_text
 from headend.core import documents
@@ -24,7 +24,7 @@ _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")
 
 def _sizes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[int, ...]:
     parts = [part for value in values for part in value.split(",")]
-    return tuple(options.ByteCount().convert(part, param, ctx) for part in parts)
+    return tuple(ByteCount().convert(part, param, ctx) for part in parts)
 
 
 @click.command(

@@ -37,10 +37,11 @@ def releases_of(settings: StoreSettings) -> tuple[Release, ...]:
             found.append(Release(title, seconds, tuple(track for track, _ in tracks)))
     if not found:
         raise ConfigError(f"catalogue.store: {settings.url} has no release; publish a title, or leave the key out")
-    common: dict[float, list[Release]] = defaultdict(list)
+    by_length: dict[float, list[Release]] = defaultdict(list)
     for release in found:
-        common[round(release.segment_s, 1)].append(release)
-    return tuple(max(common.values(), key=lambda releases: len(releases)))  # titles with the most common segment length
+        by_length[round(release.segment_s, 1)].append(release)
+    most_common = max(by_length.values(), key=lambda releases: len(tuple(releases)))
+    return tuple(most_common)
 
 
 def _tracks(store: Store, title: str) -> Iterator[tuple[Track, float]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headend.app.cli import options
-from headend.app.cli.ranges import FiniteRange
+from headend.app.cli.parameters import ByteCount, FiniteRange, WebAddress
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.token_keys import VARIABLE, find_keys, read_again, token_keys
 from headend.app.cli.wording import program
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 @click.option(
     "--memory",
     "cache_bytes",
-    type=options.ByteCount(),
+    type=ByteCount(),
     default="256M",
     show_default=True,
     help="Memory for cached files, shared by all workers.",
@@ -65,20 +65,20 @@ if TYPE_CHECKING:
 @click.option("--disk-cache", metavar="DIR", help="Folder for caching the media of a store in S3.")
 @click.option(
     "--disk-cache-bytes",
-    type=options.ByteCount(),
+    type=ByteCount(),
     default="10G",
     show_default=True,
     help="Size of the disk cache, shared by all workers.",
 )
 @click.option(
     "--licence-url",
-    type=options.WebAddress(),
+    type=WebAddress(),
     metavar="URL",
     help="URL of 'headend keys serve', as players reach it.",
 )
 @click.option(
     "--steering",
-    type=options.WebAddress(),
+    type=WebAddress(),
     metavar="URL",
     help="Name this steering server ('headend steer') in manifests, so that it sends players to edges.",
 )

@@ -21,7 +21,7 @@ from cdn_sim.results import FIGURES, Results, Run
 from cdn_sim.scenario import BASE
 from headend.app.cli import options
 from headend.app.cli.exits import status_of
-from headend.app.cli.ranges import FiniteRange
+from headend.app.cli.parameters import FiniteRange
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.wording import clock_text, count_text
 from headend.core.errors import ConfigError

@@ -9,7 +9,7 @@ from cdn_sim.live import steering_server
 from cdn_sim.live.steering_server import SteeringSettings
 from cdn_sim.pathways import Network, Plan, SteeredEdge, check, steered_edge
 from headend.app.cli import options
-from headend.app.cli.ranges import FiniteRange
+from headend.app.cli.parameters import FiniteRange
 from headend.app.cli.screen import console, print_json
 from headend.core.errors import ConfigError
 

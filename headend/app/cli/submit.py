@@ -3,7 +3,7 @@
 import click
 
 from headend.app import pipeline
-from headend.app.cli import Invocation, options, queueing
+from headend.app.cli import Invocation, encode_options, options, queueing
 from headend.app.cli.describing import concealed_facts, protection_facts, release_plain
 from headend.app.cli.event_lines import Lines
 from headend.app.cli.progress import following
@@ -45,13 +45,13 @@ from ladders.titled import check_renditions
 @options.master
 @options.title
 @options.ladder
-@options.fit_per_title
+@encode_options.fit_per_title
 @options.store
 @options.cluster
 @options.running
-@options.encode
-@options.floor
-@options.quality
+@encode_options.encode
+@encode_options.floor
+@encode_options.quality
 @click.option(
     "--publish-early",
     is_flag=True,

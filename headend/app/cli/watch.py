@@ -9,7 +9,7 @@ import click
 
 from headend.app.cli import options, queueing
 from headend.app.cli.configuring import configure, profile_of
-from headend.app.cli.ranges import FiniteRange
+from headend.app.cli.parameters import FiniteRange
 from headend.app.cli.screen import console
 from headend.app.cli.wording import printable
 from headend.app.jobs.ingest import SETTLE_S, Watcher
