@@ -32,7 +32,10 @@ WRONG = [
     (["submit", "film.mov", "--title", "film", "--ladder", "missing.toml"], "ladder missing.toml can't be read"),
     (["submit", "film.mov", "--title", "film", "--audio", "en"], "'en' does not begin with stream numbers, such as 1"),
     (["plan", "film.mov", "--title", "film", "--audio", "1+:en"], "'1+:en' does not begin with stream numbers"),
-    (["plan", "film.mov", "--title", "film", "--audio", "1:en:talk"], "'talk' is not a role; use one of main, alternate"),
+    (
+        ["plan", "film.mov", "--title", "film", "--audio", "1:en:talk"],
+        "'talk' is not a role; use one of main, alternate",
+    ),
     (["plan", "film.mov", "--title", "film", "--loudness", "-20"], "--loudness"),
     (
         ["plan", "film.mov", "--title", "film", "--subtitles", ":en"],
