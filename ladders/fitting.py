@@ -1,6 +1,6 @@
-"""Fitting: the rungs of a ladder, applied to one master.
+"""Fitting: applies the rungs of a ladder to one master.
 
-All is computed from the probe; nothing is read and nothing is guessed without a line in `Fitted.decisions`.
+Everything is computed from the probe; nothing is read, and every assumption has a line in `Fitted.decisions`.
 """
 
 import math
@@ -28,19 +28,19 @@ from ladders.ladder import (
 from ladders.levels import smallest_level
 
 UPSCALE_TOLERANCE_PX = 2
-"""How far a rendition may exceed the master, because sizes are rounded to even numbers."""
+"""How far a rendition may exceed the master, since sizes are rounded to even numbers."""
 NATIVE_BELOW = Fraction(9, 10)
-"""A codec whose largest rung is narrower than this share of the master gets rungs of the master's own size."""
+"""A codec whose largest rung is narrower than this share of the master gets rungs of the master's size."""
 SECOND_NATIVE = 0.7
-"""Rate of a second native rung over the first's: Apple, 9.10, wants two variants at the highest resolution."""
+"""Rate of a second native rung relative to the first: Apple, 9.10, requires two variants at the highest resolution."""
 STEP = 1.33
-"""Ratio of the averages of rungs that fitting adds, about that of the presets."""
+"""Rate ratio of rungs that fitting adds, about that of the presets."""
 REST = 0.75
-"""A rest of less than this share of a step makes no rung of its own."""
+"""A remaining step of less than this share gets no rung."""
 CLAMP = 0.8
-"""Least share of a rung's cap that is kept for the sake of a lower level; below it the level is raised."""
+"""How far a rung's cap may be lowered to fit a lower level; below this share, a higher level is used."""
 CLAMP_FROM = 5.0
-"""The lowest level for which that is done: every device plays those below."""
+"""Lowest level for which caps are lowered: every device plays those below."""
 SAMPLE_RATE_HZ = 48_000
 
 _DELIVERY = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4"})
@@ -48,15 +48,13 @@ _DELIVERY = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """From the coded picture to the one that people see.
-
-    The steps are: scale to square pixels, then turn.
+    """Conversion of the coded picture to the displayed one: scale to square pixels, then rotate.
 
     Attributes:
-        square_width_px: Width with square pixels, before the turn; even.
-        square_height_px: Height with square pixels, before the turn; even.
-        rotation_deg: Clockwise turn: 0, 90, 180 or 270.
-        aspect: Width over height of the upright picture, exact.
+        square_width_px: Width with square pixels, before rotation; even.
+        square_height_px: Height with square pixels, before rotation; even.
+        rotation_deg: Clockwise rotation: 0, 90, 180 or 270.
+        aspect: Aspect ratio of the upright picture, exact.
     """
 
     square_width_px: int
@@ -81,9 +79,9 @@ class Fitted:
 
     Attributes:
         video: Best first within a codec and range; never empty.
-        audio: By programme, in the master's order; empty when the master is silent.
+        audio: By programme, in the master's order; empty if the master is silent.
         decisions: One line per decision.
-        geometry: What the encoder does before it scales.
+        geometry: What the encoder does before scaling.
     """
 
     video: tuple[VideoRendition, ...]
@@ -94,7 +92,7 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A rung with the size that a master's picture has in it; ``label`` is the size in its id."""
+    """A rung, and the picture's size in it; ``label`` is the size in its id."""
 
     rung: VideoRung
     label: str
@@ -109,24 +107,23 @@ class _Step:
 def fit(ladder: Ladder, probe: Probe, *, frame_rate: Fraction | None = None) -> Fitted:
     """Choose and compute the renditions of a master.
 
-    A rung's average is an aim, from which its constant rate factor was chosen. Of a delivery-grade master whose own
-    rate is lower, rungs are kept all the same and their averages are not lowered: an encoder that runs at a constant
-    rate factor spends what the picture needs and no more, so such rungs come out below their aim by themselves, and
-    still differ from each other by their factors. Lower averages would only merge rungs, and lower caps would starve
-    the scenes that need them.
+    A rung's average is the target for which its constant rate factor was chosen. If a delivery-grade master's own rate
+    is lower, rungs are kept and their averages are not lowered: with a constant rate factor, an encoder spends only
+    what the picture needs, so such rungs come out below their target, and still differ by their factors. Lower averages
+    would merge rungs, and lower caps would starve demanding scenes.
 
     Args:
-        ladder: A sound ladder, as `ladders.loading.load` returns it.
-        probe: Of the master.
-        frame_rate: Frames per second of the output's grid where it is not the master's own: of deinterlaced material,
-            fields per second.
+        ladder: A valid ladder, as returned by `ladders.loading.load`.
+        probe: Probe of the master.
+        frame_rate: Frames per second of the output's grid, if different from the master's: fields per second of
+            deinterlaced material.
 
     Returns:
         Renditions, decisions and geometry.
 
     Raises:
-        MasterError: There is no picture, its size, pixels or frame rate are not above 0, a programme has channels
-            that nothing is known of, or no level of any codec allows the picture.
+        MasterError: There is no picture, its size, pixel shape or frame rate is not above 0, a programme's channels are
+            unknown, or no level of any codec allows the picture.
 
     Source:
         Apple, HLS Authoring Specification: 1.18 (keep the frame rate), 1.33 (one aspect ratio), 9.10 (two variants at
@@ -139,25 +136,25 @@ def fit(ladder: Ladder, probe: Probe, *, frame_rate: Fraction | None = None) -> 
     rate = track.frame_rate if frame_rate is None else frame_rate
     if rate <= 0:
         raise MasterError(f"the picture has {rate} frames per second; give a master with a frame rate")
-    decisions = [*_tell_geometry(track, geometry)]
+    decisions = [*_describe_geometry(track, geometry)]
     video = _fit_video(ladder, track, geometry, rate, decisions)
     audio = _fit_audio(ladder, probe.audio, decisions)
     return Fitted(video, audio, tuple(decisions), geometry)
 
 
 def upright(track: VideoTrack) -> Geometry:
-    """Find the size at which a picture is seen: square pixels, then turned.
+    """Compute the displayed size of a picture: with square pixels, then rotated.
 
-    The height is kept and the width follows the shape of the pixels: 720x576 with 16:11 pixels is 1048x576.
+    The height is kept and the width follows the pixel shape: 720x576 with 16:11 pixels is 1048x576.
 
     Raises:
-        MasterError: A size or the pixels' shape is not above 0, or the turn is not a quarter's multiple.
+        MasterError: A size or the pixel shape is not above 0, or the rotation is not a multiple of 90 degrees.
     """
     sides = (track.width_px, track.height_px, track.sample_aspect_ratio.numerator)
     if min(sides) <= 0 or track.rotation_deg not in (0, 90, 180, 270):
         raise MasterError(
-            f"a picture of {track.width_px}x{track.height_px} with {track.sample_aspect_ratio} pixels, turned by "
-            f"{track.rotation_deg} degrees, can't be shown; repair the master's headers"
+            f"a picture of {track.width_px}x{track.height_px} with {track.sample_aspect_ratio} pixels, rotated by "
+            f"{track.rotation_deg} degrees, can't be displayed; repair the master's headers"
         )
     width_px = track.width_px * track.sample_aspect_ratio
     aspect = width_px / track.height_px
@@ -170,12 +167,12 @@ def upright(track: VideoTrack) -> Geometry:
 
 
 def fit_box(aspect: Fraction, width_px: int, height_px: int) -> tuple[int, int]:
-    """Fit a picture into a box; a portrait picture into the box on its side.
+    """Fit a picture into a box; for a portrait picture, the box is rotated.
 
     One side is the box's; the other is the nearest even number, so it is off by at most 1 px.
 
     Args:
-        aspect: Width over height of the picture, above 0.
+        aspect: Aspect ratio of the picture, above 0.
         width_px: Width of the box, even.
         height_px: Height of the box, even, at most the width.
 
@@ -190,7 +187,7 @@ def fit_box(aspect: Fraction, width_px: int, height_px: int) -> tuple[int, int]:
 
 
 def _even(length: Fraction) -> int:
-    """The nearest even number, at least 2; the higher one when two are as near."""
+    """The nearest even number, at least 2; ties round up."""
     return max(2, 2 * math.floor(length / 2 + Fraction(1, 2)))
 
 
@@ -200,14 +197,14 @@ def _even(length: Fraction) -> int:
 def _fit_video(
     ladder: Ladder, track: VideoTrack, geometry: Geometry, rate: Fraction, decisions: list[str]
 ) -> tuple[VideoRendition, ...]:
-    wanted = [rung for rung in ladder.video if rung.range is RungRange.SDR or is_hdr(track.video_range)]
-    if len(wanted) < len(ladder.video):
-        decisions.append(f"SDR master: {_rungs(len(ladder.video) - len(wanted))} for HDR dropped")
+    applicable = [rung for rung in ladder.video if rung.range is RungRange.SDR or is_hdr(track.video_range)]
+    if len(applicable) < len(ladder.video):
+        decisions.append(f"SDR master: {_rungs(len(ladder.video) - len(applicable))} for HDR dropped")
     steps: list[_Step] = []
-    groups = dict.fromkeys((rung.codec, rung.range) for rung in wanted)
+    groups = dict.fromkeys((rung.codec, rung.range) for rung in applicable)
     dropped = 0
     for group in groups:
-        all_steps = [_step(rung, geometry) for rung in wanted if (rung.codec, rung.range) == group]
+        all_steps = [_step(rung, geometry) for rung in applicable if (rung.codec, rung.range) == group]
         fitting = [step for step in all_steps if _fits(step, geometry)]
         too_large = [step for step in all_steps if not _fits(step, geometry)]
         added = _added(ladder, geometry, fitting, too_large)
@@ -217,15 +214,15 @@ def _fit_video(
             decisions.append(f"{_rungs(len(added))} of {_size(added[0])} added for {_group(added[0].rung)}")
     if dropped:
         decisions.append(f"source {geometry.width_px}x{geometry.height_px}: {_rungs(dropped)} above it dropped")
-    made = [(step, _rendition(ladder, step, track.video_range, rate, decisions)) for step in steps]
-    renditions = [(step.rung, rendition) for step, rendition in made if rendition]
+    rendered = [(step, _rendition(ladder, step, track.video_range, rate, decisions)) for step in steps]
+    renditions = [(step.rung, rendition) for step, rendition in rendered if rendition]
     if not renditions:
         raise MasterError(
             f"no level of any codec allows {geometry.width_px}x{geometry.height_px} at {_fps(rate)} frames per second; "
             "conform the master to a lower rate"
         )
-    decisions += _tell_rates(rate, [rendition for _, rendition in renditions])
-    decisions += _tell_master_rate(track, [rendition for _, rendition in renditions])
+    decisions += _describe_rates(rate, [rendition for _, rendition in renditions])
+    decisions += _describe_master_rate(track, [rendition for _, rendition in renditions])
     return _mark_default(ladder, renditions, decisions)
 
 
@@ -241,11 +238,11 @@ def _fits(step: _Step, geometry: Geometry) -> bool:
 
 
 def _added(ladder: Ladder, geometry: Geometry, fitting: Sequence[_Step], too_large: Sequence[_Step]) -> list[_Step]:
-    """Rungs for a codec that would go on above the master's size.
+    """Rungs to add for a codec whose ladder has rungs above the master's size.
 
-    A ladder gives each size the range of quality in which no other size looks better. The master's largest size has no
-    larger one above it, so it goes on to the finest quality that the ladder knows. Where the ladder has nothing near
-    the master's own size, these rungs have that.
+    In a ladder, each size covers the range of quality in which no other size looks better. Above the master's largest
+    size there is no other, so it covers everything up to the ladder's finest quality. If the ladder has no size near
+    the master's, the added rungs have the master's size.
     """
     if not too_large:
         return []
@@ -264,7 +261,7 @@ def _added(ladder: Ladder, geometry: Geometry, fitting: Sequence[_Step], too_lar
         return _Step(rung, f"{size_px[0]}x{size_px[1]}", *size_px)
 
     if best is None:
-        # Smaller than the smallest rung: one rung is all that there is to choose from.
+        # Smaller than the smallest rung: this is the only rung.
         return [native(average * 2 ** ((crf - finest) / family.crf_per_halving), finest)]
     least = STEP * _average_kbps(ladder, best)
     if average < least:
@@ -272,13 +269,13 @@ def _added(ladder: Ladder, geometry: Geometry, fitting: Sequence[_Step], too_lar
     first = native(average, crf)
     if finer := _finer(first, family, finest):
         return [first, *finer]
-    # Two variants at the highest resolution, of which none is cheaper than the next smaller size.
+    # Two variants at the highest resolution, neither cheaper than the next smaller size.
     apart = SECOND_NATIVE if SECOND_NATIVE * average >= STEP * _average_kbps(ladder, best) else 1 / SECOND_NATIVE
     return [first, native(apart * average, crf - family.crf_per_halving * math.log2(apart))]
 
 
 def _finer(step: _Step, family: Family, finest: float) -> list[_Step]:
-    """Rungs of a step's size and finer quality, the coarsest first."""
+    """Rungs of the step's size with finer quality, the coarsest first."""
     span = step.rung.crf - finest
     count = int(span / (family.crf_per_halving * math.log2(STEP)) + 1 - REST)
     rungs = []
@@ -290,7 +287,7 @@ def _finer(step: _Step, family: Family, finest: float) -> list[_Step]:
 
 
 def _resized(like: VideoRung, size_px: tuple[int, int], average_kbps: float, crf: float) -> VideoRung:
-    """A rung of another size and rate, whose cap and buffer keep their ratios to the average."""
+    """A rung with another size and rate; its cap and buffer keep their ratio to the average."""
     factor = average_kbps / like.average_kbps
     width_px, height_px = sorted(size_px, reverse=True)
     return replace(
@@ -306,7 +303,7 @@ def _resized(like: VideoRung, size_px: tuple[int, int], average_kbps: float, crf
 
 
 def _average_kbps(ladder: Ladder, step: _Step) -> float:
-    """The rung's average at 30 frames per second, for the share of the box that the picture fills."""
+    """The rung's average at 30 frames per second, scaled to the part of the box that the picture fills."""
     share = step.area_px / (step.rung.width_px * step.rung.height_px)
     return float(step.rung.average_kbps * share**ladder.area_exponent)
 
@@ -337,7 +334,7 @@ def _rendition(
         rate_divisor=divisor,
         average_bps=1000 * average_kbps,
         cap_bps=1000 * min(cap_kbps, level.bit_rate_kbps),
-        # The rate model may not fill a larger buffer than the level's decoder has.
+        # The rate model's buffer may not exceed that of the level's decoder.
         buffer_bits=1000 * min(round(rung.buffer_kb * factor), level.buffer_kb),
         crf=rung.crf,
         profile=family.profile,
@@ -348,16 +345,16 @@ def _rendition(
 
 
 def divisor_of(rung: VideoRung, rate: Fraction) -> int:
-    """Every second frame of masters above 60 frames per second, and above 30 for low rungs; else every frame."""
+    """2 for masters above 60 frames per second, and for low rungs of masters above 30; else 1."""
     nominal = round(rate)
     return 2 if nominal > 60 or (nominal > 30 and rung.frame_rate is FramePolicy.AT_MOST_30) else 1
 
 
 def _level(step: _Step, frame_rate: Fraction, average_kbps: int, cap_kbps: int) -> Level | None:
-    """The smallest level that allows the cap, or almost.
+    """The smallest level that allows the cap, possibly lowered a little.
 
-    Devices state what they play as a level: a UHD rung whose cap is some per cent above the limit of HEVC's level 5.0
-    is worth more to them with a lower cap than with a higher level.
+    Devices declare what they play as a level. If a UHD rung's cap is some per cent above the limit of HEVC's level 5.0,
+    a lower cap serves them better than a higher level.
     """
     size = (step.rung.codec, step.width_px, step.height_px, frame_rate)
     level = smallest_level(*size)
@@ -369,19 +366,17 @@ def _level(step: _Step, frame_rate: Fraction, average_kbps: int, cap_kbps: int) 
 def _mark_default(
     ladder: Ladder, renditions: Sequence[tuple[VideoRung, VideoRendition]], decisions: list[str]
 ) -> tuple[VideoRendition, ...]:
-    """Mark the ladder's default, or what comes nearest to it in its codec and range."""
-    wanted = next(rung for rung in ladder.video if rung.default)
+    """Mark the ladder's default, or the rung nearest to it in its codec and range."""
+    default = next(rung for rung in ladder.video if rung.default)
 
     def distance(number: int) -> tuple[bool, bool, float]:
         rung = renditions[number][0]
-        same_group = (rung.codec, rung.range) == (wanted.codec, wanted.range)
-        return rung is not wanted, not same_group, abs(math.log(rung.average_kbps / wanted.average_kbps))
+        same_group = (rung.codec, rung.range) == (default.codec, default.range)
+        return rung is not default, not same_group, abs(math.log(rung.average_kbps / default.average_kbps))
 
     chosen = min(range(len(renditions)), key=distance)
-    if renditions[chosen][0] is not wanted:
-        decisions.append(
-            f"default {wanted.id} is not among the rungs left: {renditions[chosen][1].id} stands in for it"
-        )
+    if renditions[chosen][0] is not default:
+        decisions.append(f"default {default.id} is not among the rungs left: {renditions[chosen][1].id} replaces it")
     return tuple(replace(rendition, default=n == chosen) for n, (_, rendition) in enumerate(renditions))
 
 
@@ -410,17 +405,17 @@ def _fit_audio(ladder: Ladder, tracks: Sequence[AudioTrack], decisions: list[str
 def fit_programme(
     rungs: Sequence[AudioRung], track: AudioTrack, *, label: str, name: str, main: bool
 ) -> tuple[AudioRendition, ...]:
-    """Choose the renditions of one programme of sound.
+    """Choose the renditions of one sound programme.
 
     Args:
-        rungs: Of the ladder.
+        rungs: The ladder's audio rungs.
         track: The programme.
-        label: How the ids of its renditions end, such as ``pt-BR`` or ``en-2``; no other programme has it.
-        name: What players show; no other programme has it.
-        main: Whether it is the one to play unasked, which gets every rung.
+        label: Suffix of its renditions' ids, such as ``pt-BR`` or ``en-2``; unique among programmes.
+        name: Its name in players; unique among programmes.
+        main: Whether it plays by default, and so gets every rung.
 
     Raises:
-        MasterError: It has channels that nothing is known of.
+        MasterError: Its channels are unknown.
     """
     surround = _is_surround(track)
     return tuple(
@@ -447,44 +442,44 @@ def _suits(rung: AudioRung, *, surround: bool, main: bool) -> bool:
 
 
 def _is_surround(track: AudioTrack) -> bool:
-    """Whether a programme holds 5.1.
+    """Whether a programme has 5.1.
 
     Raises:
-        MasterError: It has no channels, or more than two and nothing says which.
+        MasterError: It has no channels, or more than two with unknown speakers.
     """
     if not track.speakers:
         raise MasterError(
             f"audio {track.label} has {track.channels} channels in no known layout; "
-            f"pick those to deliver, such as --audio {track.index}.0+{track.index}.1"
+            f"choose those to deliver, such as --audio {track.index}.0+{track.index}.1"
         )
     return holds_surround(track.speakers)
 
 
-def numbered(word: str, seen: set[str], mark: str) -> str:
-    """``word``, or where that is taken, ``word`` with the first number from 2 that is free; ``seen`` learns it."""
-    numbered = (f"{word}{mark}{number}" for number in count(2))
-    chosen = next(candidate for candidate in chain([word], numbered) if candidate not in seen)
-    seen.add(chosen)
-    return chosen
+def numbered(word: str, used: set[str], separator: str) -> str:
+    """``word`` if it is unused, else ``word`` with the first unused number from 2; added to ``used``."""
+    candidates = chain([word], (f"{word}{separator}{number}" for number in count(2)))
+    unique = next(candidate for candidate in candidates if candidate not in used)
+    used.add(unique)
+    return unique
 
 
-# --- what is told -------------------------------------------------------------------------------------------------
+# --- decisions ----------------------------------------------------------------------------------------------------
 
 
-def _tell_geometry(track: VideoTrack, geometry: Geometry) -> Iterator[str]:
+def _describe_geometry(track: VideoTrack, geometry: Geometry) -> Iterator[str]:
     if track.sample_aspect_ratio != 1:
         shape = f"{track.sample_aspect_ratio.numerator}:{track.sample_aspect_ratio.denominator}"
         square = f"{geometry.square_width_px}x{geometry.square_height_px}"
         yield f"source {track.width_px}x{track.height_px} with {shape} pixels: {square} with square ones"
     if track.mirrored:
-        yield "picture mirrored: left and right change places"
+        yield "picture mirrored: left and right are swapped"
     if geometry.rotation_deg:
-        yield f"picture turned by {geometry.rotation_deg} degrees: {geometry.width_px}x{geometry.height_px} upright"
+        yield f"picture rotated by {geometry.rotation_deg} degrees: {geometry.width_px}x{geometry.height_px} upright"
     if geometry.aspect < 1:
-        yield f"portrait picture {geometry.width_px}x{geometry.height_px}: boxes lie on their side"
+        yield f"portrait picture {geometry.width_px}x{geometry.height_px}: boxes are rotated"
 
 
-def _tell_rates(rate: Fraction, renditions: Sequence[VideoRendition]) -> Iterator[str]:
+def _describe_rates(rate: Fraction, renditions: Sequence[VideoRendition]) -> Iterator[str]:
     halved = [rendition for rendition in renditions if rendition.rate_divisor == 2]
     if halved:
         largest = max(halved, key=lambda rendition: rendition.width_px * rendition.height_px)
@@ -492,7 +487,7 @@ def _tell_rates(rate: Fraction, renditions: Sequence[VideoRendition]) -> Iterato
         yield f"{_fps(rate)}p: {_rungs(len(halved))}{some} at {_fps(rate / 2)}p, every second frame"
 
 
-def _tell_master_rate(track: VideoTrack, renditions: Sequence[VideoRendition]) -> Iterator[str]:
+def _describe_master_rate(track: VideoTrack, renditions: Sequence[VideoRendition]) -> Iterator[str]:
     if track.codec not in _DELIVERY or track.intra_only or not track.bit_rate_bps:
         return
     above = [rendition for rendition in renditions if rendition.average_bps > track.bit_rate_bps]

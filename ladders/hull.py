@@ -1,7 +1,7 @@
-"""From trial encodes to the best size for each rate: the hull of a clip, and of several clips together.
+"""The best size for each rate, from trial encodes: the hull of a clip.
 
-A trial is a short clip that was encoded at one size and constant rate factor, and scored. Trials of one size make a
-curve; the hull takes from all curves what looks best at each rate. Pure: trials come in, sizes and rates go out.
+A trial is a short clip that was encoded at one size and constant rate factor, and scored. Trials of one size form a
+curve; the hull takes the best of all curves at each rate. Pure functions from trials to sizes and rates.
 
 Source:
     Netflix Technology Blog, "Per-Title Encode Optimization", 2015: the convex hull of resolutions.
@@ -18,13 +18,13 @@ Function = Callable[[float], float]
 
 @dataclass(frozen=True, slots=True)
 class TrialPoint:
-    """What one trial encode came to.
+    """The result of one trial encode.
 
     Attributes:
         lines: Height of the picture in pixels.
-        crf: Constant rate factor, in the codec's own scale.
+        crf: Constant rate factor, on the codec's own scale.
         kbps: Its rate, above 0.
-        vmaf: Mean VMAF on the screen that all trials of a clip were scored on.
+        vmaf: Mean VMAF, for the same screen in all trials of a clip.
     """
 
     lines: int
@@ -35,7 +35,7 @@ class TrialPoint:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """A place on a curve.
+    """A point on a curve.
 
     Attributes:
         lines: Height of the picture in pixels.
@@ -56,9 +56,9 @@ class Curve:
 
     Attributes:
         lines: Height of the picture in pixels.
-        crfs: Where trials were made, ascending; at least two.
-        kbps: Rates there, as a function; falls as the factor rises.
-        vmaf: Quality, as a function.
+        crfs: Rate factors of the trials, ascending; at least two.
+        kbps: Rate by rate factor; decreasing.
+        vmaf: Quality by rate factor.
     """
 
     lines: int
@@ -67,11 +67,11 @@ class Curve:
     vmaf: Function
 
     def at(self, crf: float) -> CurvePoint:
-        """The place of a rate factor; outside of the trials, the curve goes on as straight as it ends."""
+        """The point at a rate factor; outside the trials' range, the curve is extended linearly."""
         return CurvePoint(self.lines, crf, self.kbps(crf), self.vmaf(crf))
 
     def at_rate(self, kbps: float) -> CurvePoint:
-        """The place of a rate."""
+        """The point at a rate."""
         low, high = self.crfs[0] - 30, self.crfs[-1] + 30
         for _ in range(60):
             middle = (low + high) / 2
@@ -80,16 +80,16 @@ class Curve:
 
     @property
     def range_kbps(self) -> tuple[float, float]:
-        """Lowest and highest rate that was tried."""
+        """Lowest and highest rate of the trials."""
         return self.kbps(self.crfs[-1]), self.kbps(self.crfs[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Hull:
-    """The best that a codec can do with a clip at each rate.
+    """The best quality of a codec for a clip at each rate.
 
     Attributes:
-        curves: By size, the smallest first.
+        curves: One curve per size, the smallest first.
     """
 
     curves: tuple[Curve, ...]
@@ -97,91 +97,92 @@ class Hull:
     def best(self, kbps: float, *, at_least: int = 0) -> CurvePoint:
         """The size and factor with the highest quality at a rate.
 
-        Sizes whose trials end before the rate are not extrapolated upwards, unless no other size is left.
+        Sizes whose trials all have higher rates are excluded, unless no other size is left.
 
         Args:
             kbps: The rate.
-            at_least: Lines below which no size is taken, so that sizes never fall along a ladder.
+            at_least: Smallest size in lines, so that sizes never decrease along a ladder.
         """
-        wanted = [curve for curve in self.curves if curve.lines >= at_least] or [self.curves[-1]]
-        reached = [curve for curve in wanted if curve.range_kbps[0] <= kbps] or wanted[:1]
-        return max((curve.at_rate(kbps) for curve in reached), key=lambda spot: spot.vmaf)
+        allowed = [curve for curve in self.curves if curve.lines >= at_least] or [self.curves[-1]]
+        reachable = [curve for curve in allowed if curve.range_kbps[0] <= kbps] or allowed[:1]
+        return max((curve.at_rate(kbps) for curve in reachable), key=lambda point: point.vmaf)
 
     def along(self, rates_kbps: Iterable[float]) -> Iterator[CurvePoint]:
-        """The best places for ascending rates; sizes never fall."""
+        """The best points for ascending rates; sizes never decrease."""
         lines = 0
         for rate in rates_kbps:
-            spot = self.best(rate, at_least=lines)
-            lines = spot.lines
-            yield spot
+            point = self.best(rate, at_least=lines)
+            lines = point.lines
+            yield point
 
 
 def hull(points: Iterable[TrialPoint]) -> Hull:
-    """Draw the curves of a clip and a codec.
+    """Make the hull of a clip and a codec.
 
     Raises:
-        ValueError: No size has two trials with different factors.
+        ValueError: No size has trials with two different factors.
     """
     by_lines: dict[int, dict[float, TrialPoint]] = {}
     for point in points:
         by_lines.setdefault(point.lines, {})[point.crf] = point
     curves = [_curve(lines, by_crf) for lines, by_crf in sorted(by_lines.items()) if len(by_crf) > 1]
     if not curves:
-        raise ValueError("a hull needs two trials of a size at least")
+        raise ValueError("a hull needs at least two trials of one size")
     return Hull(tuple(curves))
 
 
 def estimated(of: Hull, lines: int, crf: float, cap_kbps: float) -> CurvePoint:
-    """Estimate the outcome of a rung of any size from the sizes that were tried.
+    """Estimate the result of a rung of any size from the sizes of the trials.
 
-    Rate and quality at one rate factor are smooth functions of the logarithm of the height, and are drawn as such. A
-    straight line between two sizes would underrate the sizes between them, since quality rises ever more slowly.
+    At one rate factor, rate and quality are smooth functions of the logarithm of the height, and are interpolated as
+    such. A straight line between two sizes would underestimate the sizes between them, since quality rises ever more
+    slowly.
 
     Args:
         of: The hull.
         lines: Height of the rung's box.
         crf: Its constant rate factor.
-        cap_kbps: A rate that it can't exceed.
+        cap_kbps: Upper bound of its rate.
     """
     curves = of.curves
     heights = [math.log(curve.lines) for curve in curves]
 
     def at(factor: float) -> CurvePoint:
-        spots = [curve.at(factor) for curve in curves]
-        if len(spots) == 1:
-            return replace(spots[0], lines=lines)
-        log_rate = monotone_cubic(heights, [math.log(spot.kbps) for spot in spots])
-        vmaf = monotone_cubic(heights, [spot.vmaf for spot in spots])
-        place = math.log(lines)
-        return CurvePoint(lines, factor, math.exp(log_rate(place)), max(0.0, min(100.0, vmaf(place))))
+        points = [curve.at(factor) for curve in curves]
+        if len(points) == 1:
+            return replace(points[0], lines=lines)
+        log_rate = monotone_cubic(heights, [math.log(point.kbps) for point in points])
+        vmaf = monotone_cubic(heights, [point.vmaf for point in points])
+        height = math.log(lines)
+        return CurvePoint(lines, factor, math.exp(log_rate(height)), max(0.0, min(100.0, vmaf(height))))
 
-    spot = at(crf)
-    if spot.kbps <= cap_kbps:
-        return spot
-    # A cap that holds acts as a higher factor would.
+    point = at(crf)
+    if point.kbps <= cap_kbps:
+        return point
+    # A binding cap acts like a higher factor.
     least, most = crf, crf + 30.0
     for _ in range(40):
         middle = (least + most) / 2
-        held = at(middle)
-        least, most = (middle, most) if held.kbps > cap_kbps else (least, middle)
-    return held
+        capped = at(middle)
+        least, most = (middle, most) if capped.kbps > cap_kbps else (least, middle)
+    return capped
 
 
 def rate_saving(tried: Sequence[CurvePoint], against: Sequence[CurvePoint]) -> float:
-    """How many bits one ladder takes over another for equal quality.
+    """Rate of one ladder relative to another at equal quality.
 
-    Viewers get from each ladder the best-looking of its rungs that fits their line, or something between two of them.
+    Viewers get the best rung of each ladder that fits their bandwidth, or something between two rungs.
 
     Args:
-        tried: Rungs as they came out on a clip.
-        against: Those of the other ladder.
+        tried: Rungs of the ladder, with their results on a clip.
+        against: Rungs of the other ladder.
 
     Returns:
         The mean logarithmic ratio of rates over the range of quality that both reach, as a share: -0.1 for a tenth
-        fewer. 0 where they have no quality in common.
+        less. 0 if the ranges of quality don't overlap.
 
     Source:
-        Bjøntegaard, "Calculation of average PSNR differences between RD-curves", VCEG-M33, 2001; straight lines
+        Bjøntegaard, "Calculation of average PSNR differences between RD-curves", VCEG-M33, 2001; with straight lines
         between rungs instead of a polynomial.
     """
     ours, theirs = _frontier(tried), _frontier(against)
@@ -195,24 +196,24 @@ def rate_saving(tried: Sequence[CurvePoint], against: Sequence[CurvePoint]) -> f
     return math.exp(difference) - 1
 
 
-def inverted(spots: Sequence[CurvePoint], *, tolerance: float = 0.0) -> list[tuple[CurvePoint, CurvePoint]]:
-    """Neighbours of a ladder of which the dearer one looks worse, by more than ``tolerance``, or costs no more."""
-    return [(a, b) for a, b in pairwise(spots) if b.kbps <= a.kbps or b.vmaf < a.vmaf - tolerance]
+def inverted(points: Sequence[CurvePoint], *, tolerance: float = 0.0) -> list[tuple[CurvePoint, CurvePoint]]:
+    """Adjacent rungs of which the second looks worse, by more than ``tolerance``, or does not cost more."""
+    return [(a, b) for a, b in pairwise(points) if b.kbps <= a.kbps or b.vmaf < a.vmaf - tolerance]
 
 
-def _frontier(spots: Sequence[CurvePoint]) -> list[CurvePoint]:
-    """The rungs that no cheaper one beats, by rising rate."""
-    kept: list[CurvePoint] = []
-    for spot in sorted(spots, key=lambda spot: (spot.kbps, -spot.vmaf)):
-        if not kept or spot.vmaf > kept[-1].vmaf:
-            kept.append(spot)
-    return kept
+def _frontier(points: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """The rungs that look better than all cheaper ones, by ascending rate."""
+    frontier: list[CurvePoint] = []
+    for point in sorted(points, key=lambda point: (point.kbps, -point.vmaf)):
+        if not frontier or point.vmaf > frontier[-1].vmaf:
+            frontier.append(point)
+    return frontier
 
 
-def _log_rate(spots: Sequence[CurvePoint], vmaf: float) -> float:
-    """The logarithm of the rate that reaches a quality, between two rungs."""
-    place = min(max(1, bisect_right([spot.vmaf for spot in spots], vmaf)), len(spots) - 1)
-    low, high = spots[place - 1], spots[place]
+def _log_rate(points: Sequence[CurvePoint], vmaf: float) -> float:
+    """The logarithm of the rate for a quality, interpolated between two rungs."""
+    index = min(max(1, bisect_right([point.vmaf for point in points], vmaf)), len(points) - 1)
+    low, high = points[index - 1], points[index]
     share = (vmaf - low.vmaf) / (high.vmaf - low.vmaf)
     return math.log(low.kbps) + share * (math.log(high.kbps) - math.log(low.kbps))
 
@@ -225,14 +226,14 @@ def _curve(lines: int, by_crf: Mapping[float, TrialPoint]) -> Curve:
 
 
 def monotone_cubic(xs: Sequence[float], ys: Sequence[float]) -> Function:
-    """Draw a smooth curve through points; where these rise or fall, so does the curve between them.
+    """Make a smooth curve through points, which is monotonic wherever the points are.
 
     Args:
         xs: Ascending; at least two.
         ys: As many.
 
     Returns:
-        The curve; beyond its ends it goes on straight.
+        The curve, extended linearly beyond its ends.
 
     Source:
         Fritsch and Butland, "A method for constructing local monotone piecewise cubic interpolants", 1984; at the
@@ -241,11 +242,11 @@ def monotone_cubic(xs: Sequence[float], ys: Sequence[float]) -> Function:
     steps = [(b - a) for a, b in pairwise(xs)]
     slopes = [(b - a) / step for (a, b), step in zip(pairwise(ys), steps, strict=True)]
     tangents = [slopes[0], *(0.0 for _ in slopes[1:]), slopes[-1]]
-    for place in range(1, len(slopes)):
-        before, after = slopes[place - 1], slopes[place]
+    for index in range(1, len(slopes)):
+        before, after = slopes[index - 1], slopes[index]
         if before * after > 0:
-            first, second = 2 * steps[place] + steps[place - 1], steps[place] + 2 * steps[place - 1]
-            tangents[place] = (first + second) / (first / before + second / after)
+            first, second = 2 * steps[index] + steps[index - 1], steps[index] + 2 * steps[index - 1]
+            tangents[index] = (first + second) / (first / before + second / after)
     if len(slopes) > 1:
         tangents[0] = _end_tangent(steps[0], steps[1], slopes[0], slopes[1])
         tangents[-1] = _end_tangent(steps[-1], steps[-2], slopes[-1], slopes[-2])
@@ -255,12 +256,12 @@ def monotone_cubic(xs: Sequence[float], ys: Sequence[float]) -> Function:
             return ys[0] + tangents[0] * (x - xs[0])
         if x >= xs[-1]:
             return ys[-1] + tangents[-1] * (x - xs[-1])
-        place = bisect_right(xs, x) - 1
-        step = steps[place]
-        t = (x - xs[place]) / step
-        rise = ys[place + 1] - ys[place]
-        start, end = step * tangents[place], step * tangents[place + 1]
-        return ys[place] + t * (start + t * (3 * rise - 2 * start - end + t * (start + end - 2 * rise)))
+        index = bisect_right(xs, x) - 1
+        step = steps[index]
+        t = (x - xs[index]) / step
+        rise = ys[index + 1] - ys[index]
+        start, end = step * tangents[index], step * tangents[index + 1]
+        return ys[index] + t * (start + t * (3 * rise - 2 * start - end + t * (start + end - 2 * rise)))
 
     return value
 

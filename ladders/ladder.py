@@ -1,7 +1,7 @@
-"""The data types of a ladder and its rungs, as a TOML file has them.
+"""The data types of a ladder and its rungs, as in TOML files.
 
-Rates of video rungs hold for 30 frames per second and for a picture that fills the rung's box; `ladders.fitting` turns
-them into those of a given master.
+Rates of video rungs are for 30 frames per second and a picture that fills the rung's box; `ladders.fitting` converts
+them for a given master.
 """
 
 import math
@@ -11,23 +11,23 @@ from enum import StrEnum
 from headend.core.codecs import AUDIO, VIDEO
 from headend.core.media import AudioRung, Codec, VideoRange
 
-VIDEO_CODECS = tuple(one.codec for one in VIDEO)
-AUDIO_CODECS = tuple(one.codec for one in AUDIO)
-CRF_LIMITS = {one.codec: one.crf_limit for one in VIDEO}
+VIDEO_CODECS = tuple(video.codec for video in VIDEO)
+AUDIO_CODECS = tuple(audio.codec for audio in AUDIO)
+CRF_LIMITS = {video.codec: video.crf_limit for video in VIDEO}
 """Highest constant rate factor of each video codec's encoder; the lowest is 1."""
-WHOLE_CRF = tuple(one.codec for one in VIDEO if one.whole_crf)
-"""Codecs whose encoders take whole numbers only."""
+WHOLE_CRF = tuple(video.codec for video in VIDEO if video.whole_crf)
+"""Codecs whose encoders accept whole numbers only."""
 
 
 class FramePolicy(StrEnum):
-    """Which frames of a master a rung takes."""
+    """Which frames of a master a rung keeps."""
 
     SOURCE = "source"
     AT_MOST_30 = "at_most_30"
 
 
 class RungRange(StrEnum):
-    """Dynamic range of a rung: HDR rungs take the range of an HDR master and are left out for others."""
+    """Dynamic range of a rung: HDR rungs have the range of an HDR master, and are left out for other masters."""
 
     SDR = "sdr"
     HDR = "hdr"
@@ -35,15 +35,15 @@ class RungRange(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What all rungs of a video codec have in common.
+    """Common properties of all rungs of a video codec.
 
     Attributes:
-        codec: One of the video codecs.
+        codec: A video codec.
         profile: The encoder's name of the profile.
-        bit_depth: Bits of a sample, 8 or 10.
-        at_most_25p: Factor on average, cap and buffer at 25 frames per second and less.
-        above_30p: Factor on average, cap and buffer above 30 frames per second.
-        crf_per_halving: Steps of the constant rate factor that halve the rate.
+        bit_depth: Bits per sample, 8 or 10.
+        at_most_25p: Factor for average, cap and buffer at up to 25 frames per second.
+        above_30p: Factor for average, cap and buffer above 30 frames per second.
+        crf_per_halving: Increase of the constant rate factor that halves the rate.
     """
 
     codec: Codec
@@ -56,19 +56,19 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class VideoRung:
-    """A step of a ladder, of no particular title.
+    """A step of a ladder, independent of any title.
 
     Attributes:
-        codec: One of the video codecs.
-        width_px: Width of the box that the picture is fitted into; portrait pictures take the box on its side.
+        codec: A video codec.
+        width_px: Width of the box that the picture is fitted into; for portrait pictures, the box is rotated.
         height_px: Height of the box.
         average_kbps: Rate that ``crf`` was chosen for.
-        cap_kbps: The encoder's maximal rate.
+        cap_kbps: The encoder's maximum rate.
         buffer_kb: Size of the rate model's buffer, in thousands of bits.
-        crf: Constant rate factor, in the codec's own scale.
-        frame_rate: Which frames are taken.
+        crf: Constant rate factor, on the codec's own scale.
+        frame_rate: Which frames are kept.
         range: Dynamic range.
-        default: Whether players should start here.
+        default: Whether players should start with it.
     """
 
     codec: Codec
@@ -90,16 +90,17 @@ class VideoRung:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """The ordered steps, of no particular title.
+    """Ordered rungs, independent of any title.
 
     Attributes:
-        name: Of the preset or the file.
-        summary: One line for people.
-        area_exponent: A picture that fills a share ``s`` of its box's area has ``s ** area_exponent`` of the average.
+        name: Name of the preset or the file.
+        summary: Description in one line.
+        area_exponent: A picture that fills a share ``s`` of its box's area gets ``s ** area_exponent`` of the average.
         families: One per video codec.
         video: Rungs, ascending within a codec and range.
         audio: Rungs.
-        measured: Whether averages are what trial encodes of one title came to, so that no model of rates applies.
+        measured: Whether averages were measured in trial encodes of one title, so that the model of rates does not
+            apply.
     """
 
     name: str
@@ -111,23 +112,23 @@ class Ladder:
     measured: bool = False
 
     def family(self, codec: Codec) -> Family:
-        """What the rungs of ``codec`` have in common; a checked ladder has it for each codec that it uses."""
+        """The family of a codec; a valid ladder has one for each codec that it uses."""
         return next(family for family in self.families if family.codec is codec)
 
 
 def video_id(codec: Codec, size: str, average_kbps: int, *, hdr: bool) -> str:
-    """Spell the id of a video rung or rendition: ``avc-1080p-6000k``, with ``-hdr`` where it is."""
+    """The id of a video rung or rendition: ``avc-1080p-6000k``, with ``-hdr`` for HDR."""
     return f"{codec}-{size}-{average_kbps}k{'-hdr' if hdr else ''}"
 
 
 def modelled_rate(ladder: Ladder, rung: VideoRung) -> float:
-    """What a rung takes of a picture that fills its box, without its cap; in a unit that its codec's rungs share.
+    """A rung's rate for a picture that fills its box, without its cap, in a unit shared by its codec's rungs.
 
-    Size and constant rate factor decide that, whatever average the rung was meant to have.
+    It depends only on size and constant rate factor, not on the rung's average.
 
     Args:
-        ladder: The rung's; it has a family for the rung's codec.
-        rung: Of video.
+        ladder: The rung's ladder, with a family for its codec.
+        rung: A video rung.
     """
     area_px = rung.width_px * rung.height_px
     halvings = rung.crf / ladder.family(rung.codec).crf_per_halving
@@ -140,11 +141,11 @@ def is_hdr(video_range: VideoRange) -> bool:
 
 
 def rate_factor(family: Family, frames_per_second: float) -> float:
-    """Factor on a rung's rates, which are given for 30 frames per second.
+    """Factor for a rung's rates, which are given for 30 frames per second.
 
     Args:
-        family: Of the rung.
-        frames_per_second: Of the rendition; rounded, so that 29.97 is 30 and 25.0001 is 25.
+        family: Family of the rung.
+        frames_per_second: Frame rate of the rendition; rounded, so that 29.97 counts as 30.
 
     Source:
         Apple, HLS Authoring Specification, 1.25: at 24 frames per second HEVC needs about 20 % less.

@@ -1,8 +1,8 @@
-"""Levels: the smallest that a decoder must state to play a rendition.
+"""Levels: the smallest level that allows a rendition.
 
-Rows are the standards' own tables, reduced to what limits a ladder: picture size, sample rate, bit rate and buffer.
-A level that is too low makes hardware decoders stall; one that is too high makes players refuse what they could play
-(Apple, HLS Authoring Specification, 1.11: signal no higher level than needed).
+The tables are from the standards, reduced to what limits a ladder: picture size, sample rate, bit rate and buffer. With
+a level that is too low, hardware decoders stall; with one that is too high, players reject what they could play (Apple,
+HLS Authoring Specification, 1.11: signal no higher level than needed).
 """
 
 from fractions import Fraction
@@ -11,8 +11,8 @@ from headend.core.codecs import VIDEO, Level
 from headend.core.errors import ConfigError
 from headend.core.media import Codec
 
-LEVELS: dict[Codec, tuple[Level, ...]] = {one.codec: one.levels for one in VIDEO}
-_CODECS = {one.codec: one for one in VIDEO}
+LEVELS: dict[Codec, tuple[Level, ...]] = {video.codec: video.levels for video in VIDEO}
+_CODECS = {video.codec: video for video in VIDEO}
 
 
 def smallest_level(
@@ -21,14 +21,14 @@ def smallest_level(
     """Find the smallest level that allows a rendition.
 
     Args:
-        codec: One of the video codecs.
+        codec: A video codec.
         width_px: Width of the picture.
         height_px: Height of the picture.
         frame_rate: Frames per second.
-        bit_rate_kbps: Highest rate; 0 asks for size and frame rate only.
+        bit_rate_kbps: Highest rate; 0 considers only size and frame rate.
 
     Returns:
-        The level, or None where none allows it.
+        The level; None if no level allows it.
 
     Raises:
         ConfigError: ``codec`` is not a video codec.

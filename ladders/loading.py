@@ -1,4 +1,4 @@
-"""Reading ladders: built-in presets, and users' own files."""
+"""Loads ladders: built-in presets and users' files."""
 
 import tomllib
 from collections.abc import Iterator
@@ -16,28 +16,28 @@ from ladders.ladder import Family, Ladder, VideoRung
 from ladders.rules import check
 
 _SUFFIX = ".toml"
-_ROOMS = {"families": Family, "video": VideoRung, "audio": AudioRung}
+_TABLES = {"families": Family, "video": VideoRung, "audio": AudioRung}
 
 
 def presets() -> tuple[str, ...]:
-    """Names of the ladders that come with headend, sorted."""
+    """Names of the built-in ladders, sorted."""
     return tuple(
         sorted(entry.name.removesuffix(_SUFFIX) for entry in _folder().iterdir() if entry.name.endswith(_SUFFIX))
     )
 
 
 def load(name_or_path: str) -> Ladder:
-    """Read a ladder and hold it against the rules.
+    """Read a ladder and check it against the rules.
 
     Args:
-        name_or_path: Name of a preset, or path of a file that ends in ``.toml``.
+        name_or_path: Name of a preset, or path of a ``.toml`` file.
 
     Returns:
-        A sound ladder; `ladders.rules.check` may still have advice.
+        A valid ladder; `ladders.rules.check` may still have advice.
 
     Raises:
-        ConfigError: There is no such ladder, a key is missing, unknown or of the wrong type, or a rule is broken. The
-            message names the place and how to mend it; all findings are in the facts.
+        ConfigError: There is no such ladder, a key is missing, unknown or of the wrong type, or a rule is violated. The
+            message says where and how to fix it; the facts have all findings.
     """
     ladder = _convert(_parse(_read(name_or_path), name_or_path), name_or_path)
     findings = [str(finding) for finding in check(ladder) if not finding.advice]
@@ -82,14 +82,14 @@ def _convert(document: dict[str, Any], source: str) -> Ladder:
     try:
         return msgspec.convert(document, Ladder)
     except msgspec.ValidationError as error:
-        # msgspec says what is wrong and where: "Expected `int`, got `str` - at `$.video[3].width_px`".
+        # msgspec's messages say what is wrong and where: "Expected `int`, got `str` - at `$.video[3].width_px`".
         raise ConfigError(f"ladder {source}: {str(error).replace('`$.', '`')}; correct that key") from error
 
 
 def _unknown_keys(document: dict[str, Any]) -> Iterator[str]:
-    """Find misspelt keys, which msgspec passes over in dataclasses."""
+    """Find misspelt keys, which msgspec ignores in dataclasses."""
     tables: list[tuple[str, dict[str, Any], type[Any]]] = [("", document, Ladder)]
-    for key, kind in _ROOMS.items():
+    for key, kind in _TABLES.items():
         rows = document.get(key)
         if isinstance(rows, list):
             tables += [(f"{key}[{n}].", row, kind) for n, row in enumerate(rows) if isinstance(row, dict)]

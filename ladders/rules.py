@@ -1,4 +1,4 @@
-"""The rules that a ladder must keep, as data: each rule finds violations and says how to fix them."""
+"""The rules for ladders, as data: each rule finds violations and says how to fix them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,30 +20,30 @@ from ladders.ladder import (
 )
 
 APART = 1.1
-"""Least ratio of the averages of two renditions of one codec and size."""
+"""Smallest ratio of the averages of two renditions of one codec and size."""
 RISING = 1.1
-"""Least ratio of the modelled rates of neighbours: a codec's rungs must also rise in rate as they are encoded."""
+"""Smallest ratio of the modelled rates of adjacent rungs: rates must also increase according to size and crf."""
 MEASURED_CAP = 4
-"""Highest ratio of cap and average in a ladder that was fitted to one title."""
+"""Largest ratio of cap to average in a ladder that was fitted to one title."""
 CELLULAR_KBPS = 192
 """Highest peak of the lowest variant: Apple, HLS Authoring Specification, 9.21."""
 
-_FORMATS = {(one.codec, *profile) for one in VIDEO for profile in one.profiles}
-_RATES_KBPS = {one.codec: one.rates_kbps for one in AUDIO if one.rates_kbps is not None}
-_SURROUND_FALLBACKS = {one.codec: one.surround_fallback for one in AUDIO if one.surround_fallback is not None}
-_UNIVERSAL = frozenset(one.codec for one in AUDIO if one.in_first_release)
+_FORMATS = {(video.codec, *profile) for video in VIDEO for profile in video.profiles}
+_RATES_KBPS = {audio.codec: audio.rates_kbps for audio in AUDIO if audio.rates_kbps is not None}
+_SURROUND_FALLBACKS = {audio.codec: audio.surround_fallback for audio in AUDIO if audio.surround_fallback is not None}
+_UNIVERSAL = frozenset(audio.codec for audio in AUDIO if audio.in_first_release)
 _CHANNELS = {"2.0": 2, "5.1": 6}
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of good ladders.
+    """A rule for ladders.
 
     Attributes:
         id: Its name.
-        message: What the rule wants, and how to get there.
-        offenders: Names what breaks the rule in a ladder, one line each.
-        advice: Whether a ladder may break it; the finding is then a note.
+        message: What the rule requires, and how to fix a violation.
+        offenders: Describes each violation in a ladder, one line each.
+        advice: Whether violations are only reported.
     """
 
     id: str
@@ -54,13 +54,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule that a ladder breaks.
+    """A violation of a rule.
 
     Attributes:
-        rule: Its id.
+        rule: The rule's id.
         where: The rungs and numbers.
-        message: How to mend it.
-        advice: Whether the ladder may be used all the same.
+        message: How to fix it.
+        advice: Whether the ladder may be used nevertheless.
     """
 
     rule: str
@@ -73,10 +73,10 @@ class Finding:
 
 
 def check(ladder: Ladder) -> tuple[Finding, ...]:
-    """Hold a ladder against all rules.
+    """Check a ladder against all rules.
 
     Returns:
-        Findings in the order of `RULES`; empty for a sound ladder.
+        Findings in the order of `RULES`; empty for a valid ladder.
     """
     return tuple(
         Finding(rule.id, where, rule.message, rule.advice) for rule in RULES for where in rule.offenders(ladder)
@@ -162,7 +162,7 @@ def _apart(ladder: Ladder) -> Iterator[str]:
         if rungs[0].codec not in families:
             continue
         family = families[rungs[0].codec]
-        # Of a 60p master, rungs of one size may differ in frame rate and so in the factor on their averages.
+        # For a 60p master, rungs of one size may differ in frame rate and so in their rate factor.
         for source_fps in (25, 30, 60):
             averages = sorted(
                 (
@@ -194,7 +194,7 @@ def _crf_order(ladder: Ladder) -> Iterator[str]:
 
 def _rising(ladder: Ladder) -> Iterator[str]:
     if ladder.measured:
-        return  # rates of one title need no model; their order is checked by "ascending"
+        return  # rates of one title need no model; "ascending" checks their order
     known = {family.codec for family in ladder.families}
     for group in _groups(ladder):
         if group[0].codec in known:
@@ -202,13 +202,13 @@ def _rising(ladder: Ladder) -> Iterator[str]:
                 in_order = high.height_px >= low.height_px and high.average_kbps > low.average_kbps
                 finer = high.height_px > low.height_px or high.crf < low.crf
                 if not (in_order and finer):
-                    continue  # other rules say so
+                    continue  # other rules report this
                 if modelled_rate(ladder, high) < RISING * modelled_rate(ladder, low):
                     yield f"{low.id} at crf {low.crf:g} and {high.id} at crf {high.crf:g}"
 
 
 def _caps(ladder: Ladder) -> Iterator[str]:
-    # An average that was measured over a title says little of its hardest segments.
+    # A title's measured average says little about its most demanding segments.
     most = MEASURED_CAP if ladder.measured else 2
     for rung in ladder.video:
         if not 1.1 * rung.average_kbps <= rung.cap_kbps <= most * rung.average_kbps:
@@ -268,7 +268,7 @@ def _cellular(ladder: Ladder) -> Iterator[str]:
 
 
 RULES = (
-    Rule("codec", f"video rungs take {', '.join(VIDEO_CODECS)}; audio rungs take {', '.join(AUDIO_CODECS)}", _codecs),
+    Rule("codec", f"video rungs use {', '.join(VIDEO_CODECS)}; audio rungs use {', '.join(AUDIO_CODECS)}", _codecs),
     Rule("family", "give each video codec exactly one line in families", _families),
     Rule(
         "format",
@@ -327,4 +327,4 @@ RULES = (
         advice=True,
     ),
 )
-"""All rules, in the order in which findings are told."""
+"""All rules, in the order in which findings are reported."""

@@ -102,7 +102,7 @@ def test_a_turned_master_gets_portrait_renditions() -> None:
     fitted = fit(WEB, make_probe(width_px=1920, height_px=1080, rotation_deg=90))
     assert sizes(fitted.video) == ["1080x1920", "720x1280", "540x960", "360x640", "234x416"]
     assert fitted.video[0].id == "avc-1080p-6000k"
-    assert "picture turned by 90 degrees: 1080x1920 upright" in fitted.decisions
+    assert "picture rotated by 90 degrees: 1080x1920 upright" in fitted.decisions
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_the_default_is_the_ladder_s_or_the_nearest_left() -> None:
     assert [r.id for r in fit_studio(1920, 1080).video if r.default] == ["avc-720p-1850k"]
     small = fit(WEB, make_probe(width_px=768, height_px=432))
     assert [r.id for r in small.video if r.default] == ["avc-768x432-1522k"]
-    assert "default avc-720p-1500k is not among the rungs left: avc-768x432-1522k stands in for it" in small.decisions
+    assert "default avc-720p-1500k is not among the rungs left: avc-768x432-1522k replaces it" in small.decisions
 
 
 # --- rates --------------------------------------------------------------------------------------------------------

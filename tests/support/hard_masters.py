@@ -474,7 +474,7 @@ KINDS: tuple[HardMaster, ...] = (
         filters="transpose=cclock",
         rewrapped=(("-display_rotation:v:0", "-90"), ()),
         rendition_size=(180, 320),
-        decided="turned by 90 degrees",
+        decided="rotated by 90 degrees",
     ),
     HardMaster(
         "mirrored",
