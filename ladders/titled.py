@@ -1,8 +1,8 @@
 """A ladder for one title: rungs placed along the hulls of its own trial encodes.
 
-Comes in: a ladder that serves as the pattern, the hull of each of its codecs, and what is wanted of the result. Goes
-out: a `Ladder` like any other, so that the rules check it and `ladders.fitting` applies it. Its averages are what the
-trials predict for this title, so no factor for size or frame rate applies to them. Pure.
+It takes a ladder as the pattern, the hull of each of its codecs, and the targets. It returns a `Ladder`, so that the
+rules check it and `ladders.fitting` applies it. Its averages are the trials' predictions for this title, so no factor
+for size or frame rate applies to them. Pure.
 """
 
 import math
@@ -28,49 +28,49 @@ from ladders.ladder import (
 from ladders.rules import CELLULAR_KBPS
 
 BOXES = ((3840, 2160), (2560, 1440), (1920, 1080), (1280, 720), (960, 540), (768, 432), (640, 360), (416, 234))
-"""Sizes that are tried, as far as the master has the pixels."""
+"""Sizes of trials, as far as the master has the pixels."""
 NATIVE_BELOW = 0.9
-"""The master's own size is tried too, if the largest of `BOXES` that fits is narrower than this share of it."""
+"""The master's own size gets trials, too, if the largest of `BOXES` that fits is narrower than this share of it."""
 SMALL_LINES = 432
-"""The lowest rung has at most so many lines, for small screens and old devices."""
+"""Largest height of the lowest rung, for small screens and old devices."""
 APART_RATE, APART_VMAF = 1.12, 0.5
-"""How far neighbours of a codec lie apart in rate, as a ratio, and in VMAF."""
+"""Smallest distance of a codec's adjacent rungs: ratio of rates, and difference of VMAF."""
 COVERAGE = 2.1
-"""Least ratio of a codec's highest and lowest rate."""
+"""Smallest ratio of a codec's highest rate to its lowest."""
 DOUBLING_VMAF = 1.0
-"""A rate from which twice the bits gain less than this is high enough."""
-FINEST_CRF = {one.codec: one.finest_crf for one in VIDEO}
-"""Lowest constant rate factor of a rung: below, only bits grow."""
-BEYOND_TRIALS = {one.codec: one.beyond_trials_crf for one in VIDEO}
-"""How far above the coarsest trial of a size, or below the finest, a rung's constant rate factor may lie."""
+"""A rate is high enough if doubling it gains less than this."""
+FINEST_CRF = {video.codec: video.finest_crf for video in VIDEO}
+"""Lowest constant rate factor of a rung: below it, only the rate grows."""
+BEYOND_TRIALS = {video.codec: video.beyond_trials_crf for video in VIDEO}
+"""How far a rung's constant rate factor may lie outside those of a size's trials."""
 SMALLEST_BEYOND = 4
-"""How many times as far for the smallest size: there is no smaller one to go to."""
+"""Multiple of that for the smallest size, since there is no smaller size to use instead."""
 ENOUGH_VMAF = 0.5
-"""A rung this far below the VMAF wanted is good enough. Predictions are off by as much, nobody sees the difference, and
-the last half point takes a tenth of the bits."""
+"""A rung this far below the target VMAF is good enough: predictions have errors of this size, the difference is not
+visible, and the last half point takes a tenth of the bits."""
 WORTH = 0.02
-"""Share of the bits that rungs of its own must be expected to save a codec. Of savings that are predicted, one or two
-per cent may be an error; so for less than this, the pattern's rungs are the safer choice."""
+"""Smallest predicted saving, as a share of the bits, for which a codec gets its own rungs. Predictions have errors of
+one or two per cent, so for less than this the pattern's rungs are the safer choice."""
 LEAST_RUNGS = 3
-"""Fewer rungs than this are no ladder."""
+"""Fewest rungs of a codec."""
 CAP, BUFFER = 2.0, 4 / 3
-"""Cap over the average, at least, and buffer over the cap. A lower cap takes bits from the sync frames of pictures that
-stand still, which then look worse until the next one (docs/adr/0086). Apple's HLS Authoring Specification allows twice
-the average."""
+"""Smallest ratio of cap to average, and ratio of buffer to cap. A lower cap takes bits from the sync frames of static
+pictures, which then look worse until the next one (docs/adr/0086). Apple's HLS Authoring Specification allows twice the
+average."""
 LEAST_CAP = 1.1
 LOWEST_AVC_CAP_KBPS = 128
-"""With the lowest rung of sound this keeps the lowest H.264 variant within 192 kb/s: Apple, 9.21."""
+"""Together with the lowest audio rung, this keeps the lowest H.264 variant within 192 kb/s: Apple, 9.21."""
 NAME = "fitted"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is wanted of one codec's rungs.
+    """Targets for one codec's rungs.
 
     Attributes:
         count: Number of rungs.
         lowest_kbps: Rate of the lowest one.
-        highest_kbps: Rate that the highest one does not exceed.
+        highest_kbps: Upper bound of the highest one's rate.
         top_vmaf: VMAF that is good enough.
     """
 
@@ -86,7 +86,7 @@ class Titled:
 
     Attributes:
         ladder: The ladder.
-        spots: By codec, the place on the hull of each rung, ascending; empty where the pattern's rungs are kept.
+        spots: By codec, the point on the hull of each rung, ascending; empty if the pattern's rungs are kept.
         decisions: One line per decision.
     """
 
@@ -96,7 +96,7 @@ class Titled:
 
 
 def check_renditions(ladder: Ladder, targets: Targets) -> None:
-    """Refuse a number of renditions that is no ladder for each codec.
+    """Check that a requested number of renditions is enough for all codecs.
 
     Raises:
         ConfigError: There would be fewer than three for a codec.
@@ -110,14 +110,14 @@ def check_renditions(ladder: Ladder, targets: Targets) -> None:
 
 
 def candidates(ladder: Ladder, geometry: Geometry) -> Ladder:
-    """The sizes that are tried of a title, as a ladder with one rung for each codec and size.
+    """The sizes to try for a title, as a ladder with one rung for each codec and size.
 
     Args:
         ladder: The pattern.
-        geometry: Of the master's picture.
+        geometry: Geometry of the master's picture.
 
     Returns:
-        Rungs without HDR and sound. A codec gets no size above its largest rung in the pattern. Cap and frame policy
+        Rungs without HDR and sound. No size of a codec is above its largest rung in the pattern. Cap and frame policy
         are those of the pattern's nearest rung.
     """
     fitting_boxes = [box for box in BOXES if _fits(box, geometry)]
@@ -130,8 +130,9 @@ def candidates(ladder: Ladder, geometry: Geometry) -> Ladder:
         pattern = [rung for rung in ladder.video if rung.codec is codec and rung.range is RungRange.SDR]
         largest = max(rung.height_px for rung in pattern)
         own = {(rung.width_px, rung.height_px) for rung in pattern}
-        mine = [box for box in boxes if box[1] <= largest] or [box for box in own if _fits(box, geometry)] or boxes[:1]
-        for width_px, height_px in sorted(mine, key=lambda box: box[1]):
+        codec_boxes = [box for box in boxes if box[1] <= largest]
+        codec_boxes = codec_boxes or [box for box in own if _fits(box, geometry)] or boxes[:1]
+        for width_px, height_px in sorted(codec_boxes, key=lambda box: box[1]):
             near = min(pattern, key=lambda rung: (abs(math.log(rung.height_px / height_px)), -rung.average_kbps))
             rungs.append(replace(near, width_px=width_px, height_px=height_px, default=False))
     first = rungs[0]
@@ -149,27 +150,27 @@ def fit_candidates(ladder: Ladder, probe: Probe, frame_rate: Fraction) -> tuple[
     """Apply `candidates` to a master.
 
     Returns:
-        The candidates, and a rendition for each in the same order. Those that no level allows are left out of both.
+        The candidates, and a rendition for each in the same order, without those that no level allows.
     """
     assert probe.video is not None
     tried = candidates(ladder, upright(probe.video))
-    made = fit(tried, replace(probe, audio=()), frame_rate=frame_rate).video
-    by_place = {(r.codec, r.width_px, r.height_px): r for r in made}
+    renditions = fit(tried, replace(probe, audio=()), frame_rate=frame_rate).video
+    by_size = {(r.codec, r.width_px, r.height_px): r for r in renditions}
     geometry = upright(probe.video)
     pairs = [
-        (rung, by_place[place])
+        (rung, by_size[size])
         for rung in tried.video
-        if (place := (rung.codec, *fit_box(geometry.aspect, rung.width_px, rung.height_px))) in by_place
+        if (size := (rung.codec, *fit_box(geometry.aspect, rung.width_px, rung.height_px))) in by_size
     ]
     return replace(tried, video=tuple(rung for rung, _ in pairs)), tuple(rendition for _, rendition in pairs)
 
 
 def wanted_of(fixed: Fitted, *, renditions: int | None, top_vmaf: float) -> dict[Codec, Wanted]:
-    """What is wanted of each codec, from what the pattern gives the same master.
+    """The targets of each codec, from the pattern's renditions of the same master.
 
     Args:
         fixed: The pattern applied to the master.
-        renditions: SDR renditions of picture in all, shared out evenly; None for as many as the pattern gives.
+        renditions: Total number of SDR video renditions, divided evenly; None for as many as the pattern has.
         top_vmaf: VMAF that is good enough.
     """
     groups: dict[Codec, list[VideoRendition]] = {}
@@ -179,7 +180,7 @@ def wanted_of(fixed: Fitted, *, renditions: int | None, top_vmaf: float) -> dict
     counts = [len(group) for group in groups.values()]
     if renditions is not None:
         share, rest = divmod(renditions, len(groups))
-        counts = [share + (place < rest) for place in range(len(groups))]
+        counts = [share + (index < rest) for index in range(len(groups))]
     return {
         codec: Wanted(
             max(LEAST_RUNGS, count),
@@ -204,16 +205,16 @@ def titled(
     """Place the rungs of a title.
 
     Args:
-        ladder: The pattern: it gives sound, HDR, families, and where players start.
-        tried: What `fit_candidates` returned; a hull's lines are the heights of these boxes.
+        ladder: The pattern: provides sound, HDR, families, and the rung where players start.
+        tried: The result of `fit_candidates`; a hull's lines are the heights of these boxes.
         hulls: By codec, in the order of the pattern.
-        wanted: By codec.
-        fixed: The pattern applied to the master. A codec that would gain little or nothing by others keeps these rungs.
+        wanted: Targets by codec.
+        fixed: The pattern applied to the master. A codec that would gain little or nothing keeps these rungs.
         frame_rate: Frames per second of the title.
-        cap: Highest rate over the average.
+        cap: Ratio of cap to average.
 
     Returns:
-        The ladder, sound by the rules.
+        The ladder; it complies with the rules.
     """
     boxes = {(rung.codec, rung.height_px): rung for rung in tried.video}
     rungs: list[VideoRung] = []
@@ -228,7 +229,7 @@ def titled(
             continue
         if len(placed) < want.count:
             decisions.append(
-                f"{codec}: {len(placed)} rungs instead of {want.count}: neighbours would differ by less than "
+                f"{codec}: {len(placed)} rungs instead of {want.count}: adjacent rungs would differ by less than "
                 f"{APART_VMAF} VMAF or {APART_RATE - 1:.0%} of the rate"
             )
         rungs += [_rung(boxes[codec, spot.lines], spot, cap) for spot in placed]
@@ -246,36 +247,36 @@ def titled(
     return Titled(fitted, spots, tuple(decisions))
 
 
-def of_pattern(tried: Ladder, found: Hull | None, fixed: Fitted, codec: Codec) -> tuple[CurvePoint, ...]:
-    """What the pattern's SDR rungs of a codec are predicted to come to, by rising rate.
+def of_pattern(tried: Ladder, hull: Hull | None, fixed: Fitted, codec: Codec) -> tuple[CurvePoint, ...]:
+    """The predicted results of the pattern's SDR rungs of a codec, by ascending rate.
 
     Args:
-        tried: What `fit_candidates` returned.
-        found: The codec's hull; nothing is predicted without one.
+        tried: The result of `fit_candidates`.
+        hull: The codec's hull; None gives no predictions.
         fixed: The pattern applied to the master.
         codec: The codec.
     """
-    if found is None:
+    if hull is None:
         return ()
     aspect = fixed.geometry.aspect
     lines = {
         fit_box(aspect, rung.width_px, rung.height_px): rung.height_px for rung in tried.video if rung.codec is codec
     }
-    spots = [
-        estimated(found, lines.get((r.width_px, r.height_px), _box_lines(r)), r.crf, r.cap_bps / 1000)
+    points = [
+        estimated(hull, lines.get((r.width_px, r.height_px), _box_lines(r)), r.crf, r.cap_bps / 1000)
         for r in fixed.video
         if r.codec is codec and not r.id.endswith("-hdr")
     ]
-    return tuple(sorted(spots, key=lambda spot: spot.kbps))
+    return tuple(sorted(points, key=lambda point: point.kbps))
 
 
 def outline(hull: Hull, codec: Codec, steps: int) -> tuple[CurvePoint, ...]:
-    """Places along the hull, ascending, for drawing: those that a rung may have and that no cheaper one beats."""
+    """Points along the hull for plots, ascending: those that a rung may have and that beat all cheaper ones."""
     front = _Table(hull, codec).front
     low, high = front[0].kbps, front[-1].kbps
     rates = [low * (high / low) ** (step / steps) for step in range(steps + 1)]
-    places = [max(0, bisect_right(front, rate * 1.0001, key=lambda spot: spot.kbps) - 1) for rate in rates]
-    return tuple(front[place] for place in dict.fromkeys(places))
+    indices = [max(0, bisect_right(front, rate * 1.0001, key=lambda point: point.kbps) - 1) for rate in rates]
+    return tuple(front[index] for index in dict.fromkeys(indices))
 
 
 # --- one codec ----------------------------------------------------------------------------------------------------
@@ -284,13 +285,13 @@ def outline(hull: Hull, codec: Codec, steps: int) -> tuple[CurvePoint, ...]:
 def place(hull: Hull, codec: Codec, wanted: Wanted) -> tuple[CurvePoint, ...]:
     """Place the rungs of one codec along its hull.
 
-    The highest rung has the lowest of three rates: the one that reaches the VMAF wanted but for `ENOUGH_VMAF`, the
-    highest that the pattern has, and the one from which a doubling gains next to nothing. The others follow in equal
-    ratios of the rate. Sizes never fall as rates rise; among all such choices the one with the highest sum of VMAF is
-    taken. Last, rungs that lie too close to the one above move down.
+    The highest rung gets the lowest of three rates: the one that reaches the target VMAF minus `ENOUGH_VMAF`, the
+    highest of the pattern, and the one whose doubling gains almost nothing. The other rates follow at equal ratios.
+    Sizes never decrease with increasing rate; of all such choices, the one with the highest sum of VMAF is used.
+    Finally, rungs that are too close to the one above are moved down.
 
     Returns:
-        Ascending; fewer than wanted where the hull has no room, and possibly none.
+        Points, ascending; fewer than wanted if the hull has no room, and possibly none.
     """
     table = _Table(hull, codec)
     low, high = _range(table, wanted)
@@ -299,7 +300,7 @@ def place(hull: Hull, codec: Codec, wanted: Wanted) -> tuple[CurvePoint, ...]:
 
 
 def _reason_to_keep(placed: Sequence[CurvePoint], pattern: Sequence[CurvePoint], wanted: Wanted) -> str:
-    """Why the pattern's rungs are better kept than replaced; empty where they are not."""
+    """Why to keep the pattern's rungs; empty if they should be replaced."""
     if len(placed) < LEAST_RUNGS:
         return "trials of all sizes look the same"
     beyond = pattern[-1].vmaf >= wanted.top_vmaf and pattern[-1].kbps * (1 - WORTH) > placed[-1].kbps
@@ -312,7 +313,7 @@ def _reason_to_keep(placed: Sequence[CurvePoint], pattern: Sequence[CurvePoint],
 
 
 class _Table:
-    """All places that a rung may have: each size at each constant rate factor that the encoder knows."""
+    """All points that a rung may have: each size at each constant rate factor that the encoder accepts."""
 
     def __init__(self, hull: Hull, codec: Codec) -> None:
         self.sizes: list[list[CurvePoint]] = []
@@ -323,34 +324,34 @@ class _Table:
             further = beyond if number else SMALLEST_BEYOND * beyond
             coarsest = min(float(CRF_LIMITS[codec]), curve.crfs[-1] + further)
             count = round((coarsest - finest) / step)
-            crfs = [round(coarsest - place * step, 1) for place in range(count + 1)]
+            crfs = [round(coarsest - number_of_steps * step, 1) for number_of_steps in range(count + 1)]
             # Ascending by rate.
             self.sizes.append([curve.at(crf) for crf in crfs])
-        self.spots = sorted((spot for size in self.sizes for spot in size), key=lambda spot: spot.kbps)
+        self.points = sorted((point for size in self.sizes for point in size), key=lambda point: point.kbps)
         self.front: list[CurvePoint] = []
-        """Those that no cheaper one beats."""
-        for spot in self.spots:
-            if not self.front or spot.vmaf > self.front[-1].vmaf:
-                self.front.append(spot)
+        """Points that look better than all cheaper ones."""
+        for point in self.points:
+            if not self.front or point.vmaf > self.front[-1].vmaf:
+                self.front.append(point)
 
     def nearest(self, size: int, kbps: float) -> CurvePoint | None:
-        """The place of a size with about a rate; None where it can't have that."""
-        spots = self.sizes[size]
-        if not spots[0].kbps / 1.02 <= kbps <= spots[-1].kbps * 1.02:
+        """The point of a size nearest to a rate; None if the size does not reach it."""
+        points = self.sizes[size]
+        if not points[0].kbps / 1.02 <= kbps <= points[-1].kbps * 1.02:
             return None
-        return min(spots, key=lambda spot: abs(math.log(spot.kbps / kbps)))
+        return min(points, key=lambda point: abs(math.log(point.kbps / kbps)))
 
     def best_vmaf(self, kbps: float) -> float:
-        """The highest quality that a rate buys."""
-        return self.front[max(0, bisect_right(self.front, kbps, key=lambda spot: spot.kbps) - 1)].vmaf
+        """The highest quality at a rate."""
+        return self.front[max(0, bisect_right(self.front, kbps, key=lambda point: point.kbps) - 1)].vmaf
 
 
 def _range(table: _Table, wanted: Wanted) -> tuple[float, float]:
     """The lowest and the highest rate of a codec's rungs."""
-    least, most = table.spots[0].kbps, table.front[-1].kbps
-    enough = [spot.kbps for spot in table.front if spot.vmaf >= wanted.top_vmaf - ENOUGH_VMAF]
+    least, most = table.points[0].kbps, table.front[-1].kbps
+    enough = [point.kbps for point in table.front if point.vmaf >= wanted.top_vmaf - ENOUGH_VMAF]
     high = min([most, wanted.highest_kbps, *enough[:1]])
-    # From above: at low rates, quality may rest for a while before it rises again.
+    # Search from above: at low rates, quality may stagnate for a while before it rises again.
     ratio = 2 ** (1 / 8)
     while high / ratio > least and table.best_vmaf(2 * high / ratio) - table.best_vmaf(high / ratio) < DOUBLING_VMAF:
         high /= ratio
@@ -361,58 +362,58 @@ def _range(table: _Table, wanted: Wanted) -> tuple[float, float]:
 
 
 def _by_size(table: _Table, rates: Sequence[float]) -> list[CurvePoint]:
-    """Choose a size for each rate by dynamic programming: never falling, the sum of VMAF highest."""
-    nothing = -math.inf
+    """Choose a size for each rate by dynamic programming: sizes never decrease, and the sum of VMAF is highest."""
+    impossible = -math.inf
     count = len(table.sizes)
     best: list[list[tuple[float, int]]] = []
-    places: list[list[CurvePoint | None]] = []
+    points_by_rate: list[list[CurvePoint | None]] = []
     smallest = table.sizes[0][0].lines
     for rate in rates:
         row: list[tuple[float, int]] = []
-        here = [table.nearest(size, rate) for size in range(count)]
+        points = [table.nearest(size, rate) for size in range(count)]
         for size in range(count):
-            spot = here[size]
+            point = points[size]
             lines = table.sizes[size][0].lines
-            if spot is None or (not best and lines > max(SMALL_LINES, smallest)):
-                row.append((nothing, 0))
+            if point is None or (not best and lines > max(SMALL_LINES, smallest)):
+                row.append((impossible, 0))
                 continue
             if not best:
-                row.append((spot.vmaf, size))
+                row.append((point.vmaf, size))
                 continue
             before = max(range(size + 1), key=lambda smaller: (best[-1][smaller][0], -smaller))
-            row.append((best[-1][before][0] + spot.vmaf, before))
-        if all(value == nothing for value, _ in row):
+            row.append((best[-1][before][0] + point.vmaf, before))
+        if all(value == impossible for value, _ in row):
             continue  # between the highest rate of a size and the lowest of the next
         best.append(row)
-        places.append(here)
+        points_by_rate.append(points)
     if not best:
         return []
     size = max(range(count), key=lambda size: (best[-1][size][0], -size))
     chosen: list[CurvePoint] = []
-    for row, here in zip(reversed(best), reversed(places), strict=True):
-        spot = here[size]
-        assert spot is not None
-        chosen.append(spot)
+    for row, points in zip(reversed(best), reversed(points_by_rate), strict=True):
+        point = points[size]
+        assert point is not None
+        chosen.append(point)
         size = row[size][1]
     return chosen[::-1]
 
 
 def _apart(table: _Table, chosen: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
-    """Move rungs down that lie too close to the one above; what finds no place is left out."""
+    """Move rungs down that are too close to the one above; leave them out if there is no room."""
     if not chosen:
         return ()
     kept = [chosen[-1]]
     smallest = table.sizes[0][0].lines
-    for number, spot in reversed(list(enumerate(chosen[:-1]))):
+    for number, point in reversed(list(enumerate(chosen[:-1]))):
         above = kept[-1]
         # Averages are whole kb/s.
         limit = _kbps(above) / APART_RATE - 0.5
-        if spot.kbps > limit or spot.vmaf > above.vmaf - APART_VMAF or spot.lines > above.lines:
+        if point.kbps > limit or point.vmaf > above.vmaf - APART_VMAF or point.lines > above.lines:
             most_lines = max(SMALL_LINES, smallest) if number == 0 else above.lines
             lower = [
                 other
-                for other in table.spots
-                if other.kbps <= min(limit, spot.kbps)
+                for other in table.points
+                if other.kbps <= min(limit, point.kbps)
                 and other.vmaf <= above.vmaf - APART_VMAF
                 and other.lines <= min(above.lines, most_lines)
                 and other.kbps >= 1
@@ -420,27 +421,27 @@ def _apart(table: _Table, chosen: Sequence[CurvePoint]) -> tuple[CurvePoint, ...
             if not lower:
                 break
             finest = max(other.vmaf for other in lower)
-            spot = min((other for other in lower if other.vmaf >= finest - 0.05), key=lambda other: other.kbps)
-        kept.append(spot)
+            point = min((other for other in lower if other.vmaf >= finest - 0.05), key=lambda other: other.kbps)
+        kept.append(point)
     kept = _with_small(table, kept[::-1])
     return tuple(kept)
 
 
 def _with_small(table: _Table, kept: list[CurvePoint]) -> list[CurvePoint]:
-    """Make sure that the lowest rung is small, and low enough beside the highest one."""
+    """Ensure that the lowest rung is small, and low enough compared with the highest one."""
     small = max(SMALL_LINES, table.sizes[0][0].lines)
     while kept and (kept[0].lines > small or kept[0].kbps > kept[-1].kbps / COVERAGE):
         above = kept[1] if len(kept) > 1 else kept[0]
         limit = min(_kbps(above) / APART_RATE - 0.5, kept[-1].kbps / COVERAGE)
         lower = [
-            spot
-            for spot in table.spots
-            if 1 <= spot.kbps <= limit
-            and spot.lines <= min(small, above.lines)
-            and spot.vmaf <= above.vmaf - APART_VMAF
+            point
+            for point in table.points
+            if 1 <= point.kbps <= limit
+            and point.lines <= min(small, above.lines)
+            and point.vmaf <= above.vmaf - APART_VMAF
         ]
         if lower:
-            return [max(lower, key=lambda spot: spot.vmaf), *kept[1:]]
+            return [max(lower, key=lambda point: point.vmaf), *kept[1:]]
         kept = kept[1:]
     return kept
 
@@ -448,12 +449,12 @@ def _with_small(table: _Table, kept: list[CurvePoint]) -> list[CurvePoint]:
 # --- rungs --------------------------------------------------------------------------------------------------------
 
 
-def _kbps(spot: CurvePoint) -> int:
-    return max(1, round(spot.kbps))
+def _kbps(point: CurvePoint) -> int:
+    return max(1, round(point.kbps))
 
 
-def _rung(box: VideoRung, spot: CurvePoint, cap: float) -> VideoRung:
-    average = _kbps(spot)
+def _rung(box: VideoRung, point: CurvePoint, cap: float) -> VideoRung:
+    average = _kbps(point)
     cap_kbps = max(math.ceil(LEAST_CAP * average), math.floor(cap * average))
     if box.codec is Codec.AVC and LEAST_CAP * average <= LOWEST_AVC_CAP_KBPS < cap_kbps and average < CELLULAR_KBPS:
         cap_kbps = LOWEST_AVC_CAP_KBPS
@@ -462,7 +463,7 @@ def _rung(box: VideoRung, spot: CurvePoint, cap: float) -> VideoRung:
         average_kbps=average,
         cap_kbps=cap_kbps,
         buffer_kb=max(average, round(BUFFER * cap_kbps)),
-        crf=spot.crf,
+        crf=point.crf,
         default=False,
     )
 
@@ -470,7 +471,7 @@ def _rung(box: VideoRung, spot: CurvePoint, cap: float) -> VideoRung:
 def _of_pattern(
     ladder: Ladder, codecs: Iterable[Codec], range: RungRange, aspect: Fraction, frame_rate: Fraction
 ) -> Iterator[VideoRung]:
-    """Rungs of the pattern as they stand, with all factors applied that it has for a title's picture."""
+    """Rungs of the pattern, with its factors for the title's picture applied."""
     wanted = frozenset(codecs)
     for rung in ladder.video:
         if rung.codec not in wanted or rung.range is not range:
@@ -485,10 +486,10 @@ def _of_pattern(
 
 
 def _with_start(rungs: Sequence[VideoRung], fixed: Fitted) -> tuple[VideoRung, ...]:
-    """Mark where players start: at the rate at which they start in the pattern."""
+    """Mark the rung where players start: the one nearest in rate to the pattern's."""
     start = next(rendition for rendition in fixed.video if rendition.default)
-    among = [rung for rung in rungs if rung.codec is start.codec and rung.range is RungRange.SDR]
-    near = min(among, key=lambda rung: abs(math.log(rung.average_kbps * 1000 / start.average_bps)))
+    same_codec = [rung for rung in rungs if rung.codec is start.codec and rung.range is RungRange.SDR]
+    near = min(same_codec, key=lambda rung: abs(math.log(rung.average_kbps * 1000 / start.average_bps)))
     return tuple(replace(rung, default=rung is near) for rung in rungs)
 
 
@@ -502,13 +503,13 @@ def _fits(box: tuple[int, int], geometry: Geometry) -> bool:
 
 
 def _box_lines(rendition: VideoRendition) -> int:
-    """Height of the box of 16:9, on its side for a portrait picture, that a picture fills: hulls count in these."""
+    """Height of the 16:9 box that a picture fills, in landscape orientation: the unit of a hull's sizes."""
     wide, high = sorted((rendition.width_px, rendition.height_px), reverse=True)
     return max(high, round(wide * 9 / 16))
 
 
 def _own_box(geometry: Geometry) -> tuple[int, int]:
-    """The smallest box of 16:9 that holds the master's own size, on its side."""
+    """The smallest 16:9 box that holds the master's own size in landscape orientation."""
     wide, high = sorted((geometry.width_px, geometry.height_px), reverse=True)
     high = max(high, -(-wide * 9 // 16))
     return 2 * -(-high * 16 // 18), high + high % 2
