@@ -49,7 +49,7 @@ class SingleFlight(Generic[Key, Value]):
         """Start a read, or wait for one of the same key that is in flight.
 
         Args:
-            key: What is wanted.
+            key: Key of the read.
             read: Starts the read.
             wait_s: How long this caller waits.
             client: The client; empty for the server itself, which is not limited.

@@ -3,7 +3,7 @@
 All URIs are relative, so that any file server can serve a title.
 
 Sources: RFC 8216 and its successor draft-pantos-hls-rfc8216bis; Apple's HLS Authoring Specification; the Image Media
-    Playlist specification of WarnerMedia and Disney, as documented by Roku.
+Playlist specification of WarnerMedia and Disney, as documented by Roku.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
