@@ -342,7 +342,7 @@ def test_a_film_without_a_picture_is_refused() -> None:
 
 
 def test_a_segment_out_of_range_is_refused() -> None:
-    with pytest.raises(ConfigError, match="segments last"):
+    with pytest.raises(ConfigError, match="segments must last"):
         make_plan(settings=EncodeSettings(segment_s=Fraction(1, 1000)))
 
 

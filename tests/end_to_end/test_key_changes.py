@@ -257,7 +257,7 @@ def test_verify_opens_every_segment_and_notices_what_should_be_encrypted_and_is_
 
     track = next(track for track in made.after.video if track.rendition.codec == "avc")
     for key, told in (
-        (layout.track_init("film", track.id, 2), "it does not name the key"),
+        (layout.track_init("film", track.id, 2), "it does not state the key"),
         (layout.track_segment("film", track.id, 2), "its clear lead is too long"),
     ):
         kept = made.store.get(key)

@@ -90,7 +90,7 @@ def test_aac_object_type_is_read_from_its_descriptor(specific: str, expected: st
 
 def test_mp3_in_an_mp4a_entry_is_refused() -> None:
     esds = bytes(4) + b"\x03\x12" + bytes(3) + b"\x04\x0d\x6b" + bytes(12)
-    with pytest.raises(PackagingError, match="not for AAC"):
+    with pytest.raises(PackagingError, match="is not AAC"):
         codec_string(make_init("mp4a", ("esds", esds), handler="soun"))
 
 

@@ -205,7 +205,7 @@ def test_the_vp9_level_is_stated_and_nothing_else_changes(encoded: Encoded) -> N
 
 @pytest.mark.parametrize("end_frame", [36, 47, 49, 60])
 def test_a_wrong_number_of_frames_is_refused(end_frame: int, encoded: Encoded) -> None:
-    with pytest.raises(ChunkRejected, match=f"avc: 48 frames came out of chunk 0, not {end_frame}"):
+    with pytest.raises(ChunkRejected, match=f"avc: chunk 0 has 48 frames, not {end_frame}"):
         cut(encoded.chunks[0]["avc"], chunk=Chunk(0, 0, end_frame, 1))
 
 
@@ -382,7 +382,7 @@ def test_sound_of_another_rate_than_planned_is_refused() -> None:
 @pytest.mark.parametrize("frame", [0, 1023, 1025, 2048])
 def test_codec_frames_of_another_length_than_the_codecs_are_refused(frame: int) -> None:
     data = sound_file([3] * 48, frame=frame, rate_hz=48_000, priming=0, per_fragment=48)
-    with pytest.raises(PlanMismatch, match=f"lasts {frame} samples, but the codec's last 1024"):
+    with pytest.raises(PlanMismatch, match=f"lasts {frame} samples, but the codec's 1024"):
         cut_audio(memoryview(data), rendition="aac", grid=SECOND, sample_rate_hz=48_000, frame_samples=1024)
 
 

@@ -39,8 +39,8 @@ def carry_out(context: TaskContext, task: EncodeTask, folder: Path) -> Receipt:
     ("in_the_plan", "in_the_command", "said"),
     [
         # Frames that are missing, frames that are too many, a GOP of another length, other ticks.
-        ("setpts=N", "trim=end_frame=49,setpts=N", "49 frames came out of chunk 0, not 50"),
-        ("setpts=N", "tpad=stop=1,setpts=N", "51 frames came out of chunk 0, not 50"),
+        ("setpts=N", "trim=end_frame=49,setpts=N", "chunk 0 has 49 frames, not 50"),
+        ("setpts=N", "tpad=stop=1,setpts=N", "chunk 0 has 51 frames, not 50"),
         ("keyint=6", "keyint=4", "is not on the grid"),
         ("25000", "50000", "another timescale than the plan"),
     ],

@@ -187,10 +187,10 @@ def test_addresses_that_are_none_are_refused(address: str, told: str, capsys: py
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        ({speke.TOKEN: "abc\ncanary"}, f"{speke.TOKEN} holds characters"),
-        ({speke.TOKEN: "canary\N{SNOWMAN}"}, f"{speke.TOKEN} holds characters"),
-        ({speke.USER: "me", speke.PASSWORD: "canary\udcff"}, f"{speke.PASSWORD} holds characters"),
-        ({speke.USER: "canary\rme", speke.PASSWORD: "pw"}, f"{speke.USER} holds characters"),
+        ({speke.TOKEN: "abc\ncanary"}, f"{speke.TOKEN} has characters"),
+        ({speke.TOKEN: "canary\N{SNOWMAN}"}, f"{speke.TOKEN} has characters"),
+        ({speke.USER: "me", speke.PASSWORD: "canary\udcff"}, f"{speke.PASSWORD} has characters"),
+        ({speke.USER: "canary\rme", speke.PASSWORD: "pw"}, f"{speke.USER} has characters"),
         ({"FILM_KEYS": "canary\udcff " * 5}, "the first word is not a key's id"),
     ],
 )
@@ -227,7 +227,7 @@ ANSWERS: dict[str, tuple[Answer, dict[str, str], int, str]] = {
     "nothing": (lambda _: (204, b""), {}, 5, "answers 204"),
     "ten megabytes": (lambda _: (200, b" " * (10 << 20)), {}, 2, "has more than 1 MiB"),
     "said to be compressed": (lambda _: (200, b"no"), {"Content-Encoding": "gzip"}, 5, "does not answer"),
-    "keys of others": (of_others, {}, 2, "which was not asked for"),
+    "keys of others": (of_others, {}, 2, "which was not requested"),
     "another scheme": (in_cenc, {}, 2, "for cenc instead of cbcs"),
     "a key less": (without_one, {}, 2, "has no key"),
 }

@@ -64,7 +64,7 @@ def test_options_become_settings_with_absolute_paths(monkeypatch: pytest.MonkeyP
         (("--protect", "cbcs", "--keys", ""), "keys come from"),
         (("--protect", "cbcs", "--keys", "https://keys.example"), "keys come from"),
         (("--protect", "cbcs", "--keys", "speke+http://keys.example"), "https://"),
-        (("--protect", "cbcs", "--keys", "speke+https://me:secret@keys.example"), "no password"),
+        (("--protect", "cbcs", "--keys", "speke+https://me:secret@keys.example"), "must not contain a password"),
         (("--protect", "cbcs", "--keys", "k", "--drm", "primetime"), "'primetime' is not a DRM system"),
         (("--protect", "cbcs", "--keys", "k", "--cenc-codecs", "vtt"), "'vtt' is not a codec"),
         (("--protect", "cbcs", "--keys", "k", "--key-epoch", "0"), "0 is not in the range"),
