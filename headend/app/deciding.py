@@ -26,7 +26,7 @@ from encoder.costs import Calibration, Pricing, measured
 from encoder.scheduling import slot_bytes, slot_count
 from encoder.subtitles import sidecars
 from encoder.timelines import policy as timing
-from headend.app import analysis
+from headend.app import analysis, failures
 from headend.app.quality import checking
 from headend.app.request import Event, Request, Step, Workers
 from headend.core import documents, layout
@@ -117,8 +117,7 @@ def analyse(
 
     def note(event: cluster.Event) -> None:
         if isinstance(event, cluster.Failed):
-            again = "no further attempt" if event.last else "trying again"
-            on_event(cluster.Notice(f"analysis: attempt {event.attempt} failed, {again}: {event.error.message}"))
+            on_event(failures.notice_of(event, "the analysis"))
         on_event(event)
 
     analyst = analysis.Analyst(

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from encoder import cluster
+from headend.app import failures
 from headend.app.deciding import scan_for_damage
 from headend.app.performing import perform
 from headend.app.quality import checking
 from headend.app.request import Event, Measured, PublishedEarly, Request, Step
 from headend.app.task_context import context_of
-from headend.core import records
-from headend.core.errors import DamagedMaster, StorageError
+from headend.core.errors import DamagedMaster
 from headend.core.media import EncodePlan, Presentation, Receipt
 from headend.core.media.quality import Checking, Measurement, MeasureTask, QualityReport
 from headend.core.storage import Store
@@ -137,7 +137,7 @@ class TitleJob:
         self, tasks: Sequence[cluster.Work], on_receipt: Callable[[Receipt], None], follow: cluster.Follow
     ) -> None:
         """Run encoding and measuring tasks."""
-        store, plan = self.store, self.plan
+        plan = self.plan
 
         def note(event: cluster.Event) -> None:
             if isinstance(event, cluster.Done):
@@ -149,17 +149,9 @@ class TitleJob:
                     return
                 on_receipt(event.receipt)
             if isinstance(event, cluster.Failed):
-                try:
-                    records.write_attempt(store, plan.title, records.attempt_of(event.task, event.attempt, event.error))
-                except StorageError as error:  # must not fail the job
-                    self.on_event(cluster.Notice(f"a failed attempt could not be recorded: {error.message}"))
+                failures.record(self.store, plan.title, event, self.on_event)
                 if (failed := self.measuring.get(event.task)) is not None:
-                    again = "no further attempt" if event.last else "trying again"
-                    self.on_event(
-                        cluster.Notice(
-                            f"attempt {event.attempt} at {failed.label} failed, {again}: {event.error.message}"
-                        )
-                    )
+                    self.on_event(failures.notice_of(event, failed.label))
                     return
             if isinstance(event, cluster.Advance) and event.task in self.measuring:
                 return

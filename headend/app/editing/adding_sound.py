@@ -11,12 +11,12 @@ from encoder.languages import standardized
 from encoder.probing import SOUND_CONTAINERS
 from encoder.sound.work import SoundWork
 from encoder.timelines import policy as timing
+from headend.app import failures
 from headend.app.editing import encrypting_sound
 from headend.app.performing import perform
 from headend.app.request import Event, Planned, Step
 from headend.app.task_context import context_of
-from headend.core import records
-from headend.core.errors import ConfigError, DamagedMaster, MasterError, StorageError
+from headend.core.errors import ConfigError, DamagedMaster, MasterError
 from headend.core.media import (
     AudioFile,
     AudioLadder,
@@ -146,10 +146,7 @@ def make(
         if isinstance(event, cluster.Done):
             stock.add(event.receipt)
         elif isinstance(event, cluster.Failed):
-            try:
-                records.write_attempt(store, plan.title, records.attempt_of(event.task, event.attempt, event.error))
-            except StorageError as error:  # must not fail the edit
-                on_event(cluster.Notice(f"a failed attempt could not be recorded: {error.message}"))
+            failures.record(store, plan.title, event, on_event)
         on_event(event)
 
     try:

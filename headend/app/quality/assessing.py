@@ -8,7 +8,7 @@ from encoder.command import SourcePicture, VideoCommands
 from encoder.measure_tasks import Measuring
 from encoder.picture.colour import complete_colour
 from encoder.scheduling import slot_bytes
-from headend.app import deciding
+from headend.app import deciding, failures
 from headend.app.performing import perform
 from headend.app.quality import checking
 from headend.app.request import Event, Measured, Step
@@ -203,9 +203,7 @@ def _run(
             done += 1
             on_event(Measured(done, len(tasks)))
         elif isinstance(event, cluster.Failed):
-            again = "no further attempt" if event.last else "trying again"
-            on_event(cluster.Notice(f"attempt {event.attempt} at {labels[event.task]} failed, {again}: "
-                                    f"{event.error.message}"))  # fmt: skip
+            on_event(failures.notice_of(event, labels[event.task]))
         elif not isinstance(event, cluster.Advance):
             on_event(event)
 
