@@ -1,6 +1,5 @@
 """``headend gc``: remove releases and tracks that are no longer needed."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -9,6 +8,7 @@ import click
 
 from headend.app.cli import options
 from headend.app.cli.confirming import ask, confirmed
+from headend.app.cli.parameters import Duration
 from headend.app.cli.screen import console, print_json, table
 from headend.app.cli.several import FailureCollector
 from headend.app.cli.wording import count_text
@@ -17,15 +17,6 @@ from headend.core.layout import check_title
 from headend.core.settings import StoreSettings
 from headend.core.storage import open_store
 from packager import garbage
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def _period(_ctx: click.Context, _param: click.Parameter, value: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,6})([smhd])", value)
-    if found is None:
-        raise click.BadParameter(f"{value!r} is not a duration, such as 7d, 36h or 90m.")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
 @click.command(
@@ -44,10 +35,10 @@ def _period(_ctx: click.Context, _param: click.Parameter, value: str) -> timedel
 )
 @click.option(
     "--grace",
-    callback=_period,
+    "grace_s",
+    type=Duration(needs_unit=True),
     default=f"{garbage.GRACE.days}d",
     show_default=True,
-    metavar="PERIOD",
     help="How long to keep unused objects for viewers who are still watching.",
 )
 @confirmed
@@ -56,7 +47,7 @@ def _period(_ctx: click.Context, _param: click.Parameter, value: str) -> timedel
 def command(
     titles: tuple[str, ...],
     keep: int,
-    grace: timedelta,
+    grace_s: float,
     yes: bool,
     dry_run: bool,
     store: StoreSettings,
@@ -69,7 +60,7 @@ def command(
     remove, and asks first. Without titles it also removes the analyses of masters that have no release. It is safe
     to run beside jobs, origins and another gc.
     """
-    opened = open_store(store)
+    opened, grace = open_store(store), timedelta(seconds=grace_s)
     wanted = tuple(dict.fromkeys(map(check_title, titles)))
     for title in wanted:
         if not garbage.is_there(opened, title):

@@ -47,9 +47,18 @@ class WebAddress(click.ParamType[str]):
 
 
 class Duration(click.ParamType[float]):
-    """A duration such as ``90s``, ``15m`` or ``2h``; converted to seconds."""
+    """A duration such as ``90s``, ``15m`` or ``2h``; converted to seconds.
+
+    Args:
+        needs_unit: Whether a number without a unit is refused, instead of meaning seconds.
+        minimum_s: Shortest duration.
+    """
 
     name = "duration"
+
+    def __init__(self, *, needs_unit: bool = False, minimum_s: float = 0) -> None:
+        self._needs_unit = needs_unit
+        self._minimum_s = minimum_s
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
         """Return the name that help shows."""
@@ -60,9 +69,12 @@ class Duration(click.ParamType[float]):
         if isinstance(value, float):
             return value
         match = re.fullmatch(r"(0|[1-9][0-9]{0,8})([smhd]?)", str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a duration, such as 90s, 15m or 2h.", param, ctx)
-        return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2] or "s"]
+        if match is None or (self._needs_unit and not match[2]):
+            self.fail(f"{value!r} is not a duration, such as 90m, 4h or 2d.", param, ctx)
+        duration_s = float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2] or "s"]
+        if duration_s < self._minimum_s:
+            self.fail(f"{value!r} is too short; give at least {self._minimum_s:g}s.", param, ctx)
+        return duration_s
 
 
 class Seconds(click.ParamType[Fraction]):

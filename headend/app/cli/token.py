@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from headend.app.cli import options
+from headend.app.cli.parameters import Duration
 from headend.app.cli.screen import console, facts, print_json
 from headend.app.cli.token_keys import VARIABLE, find_keys, token_keys
 from headend.core import layout
@@ -17,14 +18,6 @@ from headend.core.layout import check_title
 from origin.serving import DEFAULT_HOST, DEFAULT_PORT
 
 _SCREENS: dict[str, Screens] = {"1": 1, "2": 2, "4": 4}
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def _duration_s(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
-    found = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", value)
-    if found is None:
-        raise click.BadParameter(f"{value!r} is not a duration, such as 90m, 4h or 2d.")
-    return int(found[1]) * _UNITS_S[found[2]]
 
 
 def _time_s(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
@@ -67,10 +60,9 @@ def _territories(_ctx: click.Context, _param: click.Parameter, value: str | None
 @click.option(
     "--expires",
     "valid_s",
-    callback=_duration_s,
+    type=Duration(needs_unit=True, minimum_s=1),
     default="4h",
     show_default=True,
-    metavar="TIME",
     help="Lifetime of the token.",
 )
 @click.option(
@@ -100,7 +92,7 @@ def command(
     session: str | None,
     screens: str,
     max_height: int | None,
-    valid_s: int,
+    valid_s: float,
     territories: tuple[str, ...],
     licensed_from: int | None,
     licensed_until: int | None,
@@ -131,7 +123,7 @@ def command(
         title,
         account,
         session or secrets.token_hex(8),
-        int(time.time()) + valid_s,
+        int(time.time() + valid_s),
         max_height,
         _SCREENS[screens],
         territories,

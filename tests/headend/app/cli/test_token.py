@@ -97,7 +97,7 @@ WRONG = [
     (["token", "My Film", "--account", "a"], "'My Film' is not a title's name"),
     (["token", "film", "--account", "a"], "there is no key to sign with: give --token-keys FILE"),
     (["token", "film", "--account", "a", "--expires", "4"], "'4' is not a duration, such as 90m, 4h or 2d"),
-    (["token", "film", "--account", "a", "--expires", "0h"], "'0h' is not a duration"),
+    (["token", "film", "--account", "a", "--expires", "0h"], "'0h' is too short; give at least 1s"),
     (["token", "film", "--account", "a", "--screens", "3"], "--screens"),
     (["token", "film", "--account", "a", "--territories", "Germany"], "'Germany' is not a list of country codes"),
     (["token", "film", "--account", "a", "--licensed-from", "soon"], "'soon' is not a time, such as 2026-05-01"),
