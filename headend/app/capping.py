@@ -33,7 +33,7 @@ Measure = Callable[[str, Chunk, memoryview], EncodedTrack]
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Capped:
     """The outcome of keeping a task's renditions below their caps.
 
     Attributes:
@@ -46,12 +46,12 @@ class Held:
     encoded_again: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     runs: tuple[Encoded, ...] = ()
 
-    def noted(self, track: EncodedTrack) -> EncodedTrack:
+    def annotated(self, track: EncodedTrack) -> EncodedTrack:
         """Return a track with its window rate and the segments that were encoded again."""
         id = track.rendition
         return replace(track, window_bps=self.window_bps.get(id, 0), encoded_again=self.encoded_again.get(id, ()))
 
-    def replaced(self, other: "Held", renditions: Collection[str]) -> "Held":
+    def updated(self, other: "Capped", renditions: Collection[str]) -> "Capped":
         """Return this outcome with that of ``renditions`` replaced by another one."""
         return replace(
             self,
@@ -62,7 +62,7 @@ class Held:
             },
         )
 
-    def in_all(self, first: Encoded) -> Encoded:
+    def total(self, first: Encoded) -> Encoded:
         """Add the cost of the additional encodes to that of the first one."""
         return replace(
             first,
@@ -72,7 +72,7 @@ class Held:
         )
 
 
-def hold(
+def cap(
     task: EncodeTask,
     scratch: Path,
     grid: Grid,
@@ -80,7 +80,7 @@ def hold(
     *,
     encode: Encode,
     measure: Measure,
-) -> Held:
+) -> Capped:
     """Encode segments again that are above their caps, and replace them in the task's output files.
 
     Args:
@@ -102,7 +102,7 @@ def hold(
         if _has_output(encoding.output(scratch, id))
     }
     segments = {id: _segments(encoding.output(scratch, id), id, chunk, measure) for id in bounds}
-    again: dict[str, tuple[int, ...]] = {}
+    reencoded: dict[str, tuple[int, ...]] = {}
     runs: list[Encoded] = []
     for place, part in enumerate(_parts(chunk, grid)):
         factors: dict[str, tuple[Fraction, ...]] = {}
@@ -115,12 +115,12 @@ def hold(
             if not large:
                 break
             factors = {id: (*factors.get(id, ()), factor) for id, factor in large.items()}
-            asked = [_again(id, part, chunk, divisors.get(id, 1), known) for id, known in factors.items()]
+            requests = [_reencode(id, part, chunk, divisors.get(id, 1), known) for id, known in factors.items()]
             derived = replace(
                 task,
                 chunk=part,
                 renditions=tuple(factors),
-                argv=reencoding.reencode(task.argv, asked),
+                argv=reencoding.reencode(task.argv, requests),
                 sheets=(),
                 posters=(),
             )
@@ -128,17 +128,17 @@ def hold(
                 folder = Path(name)
                 runs.append(encode(derived, folder))
                 for id in factors:
-                    (made,) = _segments(encoding.output(folder, id), id, part, measure)
-                    if made.size_bytes < segments[id][place].size_bytes:
+                    (segment,) = _segments(encoding.output(folder, id), id, part, measure)
+                    if segment.size_bytes < segments[id][place].size_bytes:
                         first_gop = (part.first_frame - chunk.first_frame) // grid.gop_frames
                         _splice(encoding.output(scratch, id), first_gop, encoding.output(folder, id))
-                        segments[id][place] = made
-                        again[id] = (*(n for n in again.get(id, ()) if n != made.number), made.number)
+                        segments[id][place] = segment
+                        reencoded[id] = (*(n for n in reencoded.get(id, ()) if n != segment.number), segment.number)
     worst = {
         id: max(window.rate_bps for window in _windows(segments[id], bound, grid, chunk))
         for id, bound in bounds.items()
     }
-    return Held(worst, again, tuple(runs))
+    return Capped(worst, reencoded, tuple(runs))
 
 
 def at_cap(
@@ -209,7 +209,7 @@ def _windows(segments: Sequence[Segment], bound: Bound, grid: Grid, chunk: Chunk
     )
 
 
-def _again(id: str, part: Chunk, chunk: Chunk, divisor: int, factors: tuple[Fraction, ...]) -> Reencode:
+def _reencode(id: str, part: Chunk, chunk: Chunk, divisor: int, factors: tuple[Fraction, ...]) -> Reencode:
     first, end = (-(-(frame - chunk.first_frame) // divisor) for frame in (part.first_frame, part.end_frame))
     return Reencode(id, first, end, factors, Fraction(part.frame_count, (end - first) * divisor))
 

@@ -113,9 +113,9 @@ def _carry_out(context: TaskContext, run: cluster.TaskRun, store: Store) -> Rece
             # Missing frames are filled in if damage is allowed, so the output alone doesn't show that one is missing.
             if finished.decode_errors or context.allow_damaged:
                 found = _damage(context, run, source)
-            held = _cap(context, run, source, scratch, run.task)
-            finished = held.in_all(finished)
-            measurements, finished, held = _raise_to_floor(context, run, source, scratch, finished, held)
+            capped = _cap(context, run, source, scratch, run.task)
+            finished = capped.total(finished)
+            measurements, finished, capped = _raise_to_floor(context, run, source, scratch, finished, capped)
             run.on_encoded()
 
             def receipt_of(tracks: Sequence[EncodedTrack]) -> Receipt:
@@ -139,7 +139,7 @@ def _carry_out(context: TaskContext, run: cluster.TaskRun, store: Store) -> Rece
             tracks: list[EncodedTrack] = []
             written = time.monotonic()
             for track in writer.write(run.task, finished.loudness, scratch):
-                tracks.append(held.noted(track))
+                tracks.append(capped.annotated(track))
                 if time.monotonic() - written >= RECEIPT_EVERY_S:
                     store.put(layout.receipt(context.title, run.task.id), documents.write(receipt_of(tracks)))
                     written = time.monotonic()
@@ -198,11 +198,11 @@ def make_text(plan: EncodePlan, task: EncodeTask, settings: StoreSettings, scrat
 
 def _cap(
     context: TaskContext, run: cluster.TaskRun, source: masters.Source, scratch: Path, task: EncodeTask
-) -> capping.Held:
+) -> capping.Capped:
     """Encode segments of a video task again until all are below their caps."""
     if task.kind is not Kind.VIDEO:
-        return capping.Held()
-    return capping.hold(
+        return capping.Capped()
+    return capping.cap(
         task,
         scratch,
         context.grid,
@@ -239,14 +239,14 @@ def _raise_to_floor(
     source: masters.Source,
     scratch: Path,
     finished: encoding.Encoded,
-    held: capping.Held,
-) -> tuple[Sequence[Measurement], encoding.Encoded, capping.Held]:
+    capped: capping.Capped,
+) -> tuple[Sequence[Measurement], encoding.Encoded, capping.Capped]:
     """Encode renditions again that fall below the task's quality floor.
 
     Returns:
         The measurements, the cost of all encodes, and what capping did.
     """
-    reencodes: list[tuple[encoding.Encoded, capping.Held]] = []
+    reencodes: list[tuple[encoding.Encoded, capping.Capped]] = []
 
     def encode(task: EncodeTask, folder: Path) -> None:
         encoded = _encode_again(context, run, source, task, folder)
@@ -268,12 +268,12 @@ def _raise_to_floor(
     lifted = {track.track for measurement in measurements for track in measurement.tracks if track.lifts}
     renditions = {rendition for rendition, track in context.tracks.items() if track in lifted}
     for encoded, recapped in reencodes:
-        finished = recapped.in_all(
+        finished = recapped.total(
             replace(finished, cpu_s=finished.cpu_s + encoded.cpu_s, wall_s=finished.wall_s + encoded.wall_s)
         )
-        held = held.replaced(recapped, renditions)
+        capped = capped.updated(recapped, renditions)
     cpu_s = finished.cpu_s + sum(measurement.cpu_s for measurement in measurements)
-    return measurements, replace(finished, cpu_s=cpu_s), held
+    return measurements, replace(finished, cpu_s=cpu_s), capped
 
 
 def _damage(context: TaskContext, run: cluster.TaskRun, source: masters.Source) -> tuple[Damage, ...]:

@@ -223,7 +223,7 @@ class Dispatcher:
             return "standing by"
         running, queued = list(self._running.values()), self._backlog.states.get(State.QUEUED, 0)
         if not running and not queued:
-            return "no job waits or runs"
+            return "no job is waiting or running"
         if not running:
             return f"{queued:,} queued, none running"
         shares = [
@@ -249,7 +249,7 @@ class Dispatcher:
                     return True
             if not logged and (lease := self._lease.last_read):
                 logged = True
-                self._log(f"{lease.who} dispatches already: standing by")
+                self._log(f"{lease.who} is already dispatching: standing by")
             self._stop.wait(POLL_S)
         return False
 

@@ -9,7 +9,7 @@ import pytest
 from encoder import encoding
 from encoder.encoding import Encoded
 from headend.app import capping
-from headend.app.capping import Held
+from headend.app.capping import Capped
 from headend.core.media import Codec, Effort, EncodedTrack, EncodeTask, VideoRendition
 from headend.core.rates import LIMIT
 from headend.core.timing import Chunk
@@ -45,7 +45,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
 
 def made(
     film: Film, renditions: Sequence[VideoRendition], scratch: Path, effort: Effort = Effort.DRAFT
-) -> tuple[dict[str, Cut], dict[str, Cut], Held]:
+) -> tuple[dict[str, Cut], dict[str, Cut], Capped]:
     """What a chunk's renditions are at first, and when they are held to their caps."""
     (chunk,) = film.chunks
     divisors = {r.id: r.rate_divisor for r in renditions}
@@ -69,8 +69,8 @@ def made(
     scratch.mkdir(exist_ok=True)
     encode(task, scratch)
     first = cuts()
-    held = capping.hold(task, scratch, film.grid, divisors, encode=encode, measure=measure)
-    return first, cuts(), held
+    capped = capping.cap(task, scratch, film.grid, divisors, encode=encode, measure=measure)
+    return first, cuts(), capped
 
 
 def rates_of(cut: Cut) -> list[float]:
@@ -81,19 +81,19 @@ def rates_of(cut: Cut) -> list[float]:
 def test_every_codec_keeps_its_cap(effort: Effort, film: Film, tmp_path: Path) -> None:
     renditions = [rendition_of(codec) for codec in LEVELS]
 
-    first, last, held = made(film, renditions, tmp_path, effort)
+    first, last, capped = made(film, renditions, tmp_path, effort)
 
     assert max(rates_of(first["vp9"])) > 1.5 * renditions[0].cap_bps
     for rendition in renditions:
         id, cut = rendition.id, last[rendition.id]
         assert max(rates_of(cut)) <= LIMIT * rendition.cap_bps, id
-        assert held.window_bps[id] == pytest.approx(max(rates_of(cut)), abs=1)
+        assert capped.window_bps[id] == pytest.approx(max(rates_of(cut)), abs=1)
         # Bits that the cap allows are used.
         assert max(rates_of(cut)) > 0.6 * rendition.cap_bps, id
         assert cut.init == first[id].init
         assert [s.samples for s in cut.track.segments] == [24, 24, 24]
         for number, (old, new) in enumerate(zip(first[id].track.segments, cut.track.segments, strict=True), start=1):
-            assert (old != new) == (number in held.encoded_again.get(id, ())), (id, number)
+            assert (old != new) == (number in capped.encoded_again.get(id, ())), (id, number)
 
 
 def test_the_rate_of_trick_pictures_counts_the_last_one_for_as_long_as_it_is_shown(tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ def test_the_rate_of_trick_pictures_counts_the_last_one_for_as_long_as_it_is_sho
         rate_divisor=gop, average_bps=20_000, cap_bps=40_000, buffer_bits=80_000, crf=20.0, level="1.0",
     )  # fmt: skip
 
-    first, last, held = made(noise, [trick], tmp_path / "scratch")
+    first, last, capped = made(noise, [trick], tmp_path / "scratch")
 
     assert max(rates_of(first["vp9"])) > LIMIT * trick.cap_bps
     assert max(rates_of(last["vp9"])) <= LIMIT * trick.cap_bps
-    assert held.encoded_again == {"vp9": (1,)}
+    assert capped.encoded_again == {"vp9": (1,)}
