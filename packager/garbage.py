@@ -75,7 +75,7 @@ def titles(store: Store) -> tuple[str, ...]:
     return store.folders(f"{layout.TITLES}/")
 
 
-def is_there(store: Store, title: str) -> bool:
+def title_exists(store: Store, title: str) -> bool:
     """Whether the store has any object of a title."""
     return bool(store.page(f"{layout.title_path(title)}/", limit=1))
 

@@ -35,7 +35,7 @@ from headend.core.media import (
 from headend.core.media.quality import Measurement, MeasureTask
 from headend.core.records import Attempt
 from headend.core.settings import StoreSettings
-from headend.core.storage import Store, masters, open_store, patiently
+from headend.core.storage import Store, masters, open_store, with_retries
 from headend.core.timing import Chunk
 from packager import sealing
 
@@ -92,14 +92,14 @@ def _carry_out(context: TaskContext, run: cluster.TaskRun, store: Store) -> Rece
     if isinstance(run.task, MeasureTask):
         used = (subject.keys.names for subject in run.task.subjects if subject.keys is not None)
         names = {name.kid: name for subject_names in used for name in subject_names}
-        keys = patiently(lambda: _open_keys(context, names), patience_s, run.cancelled, run.on_wait)
+        keys = with_retries(lambda: _open_keys(context, names), patience_s, run.cancelled, run.on_wait)
         return scoring.score(run, store, context.store, context.master, context.grid, keys)
     # Keys come first: without them the encode would be wasted.
-    seals = patiently(lambda: _seals(context, run.task), patience_s, run.cancelled, run.on_wait)
+    seals = with_retries(lambda: _seals(context, run.task), patience_s, run.cancelled, run.on_wait)
     found: tuple[Damage, ...] = ()
     with task_master.opened(context.master, context.store, run) as (scratch, source):
         try:
-            patiently(lambda: _place_sidecar(context, run.task, scratch), patience_s, run.cancelled, run.on_wait)
+            with_retries(lambda: _place_sidecar(context, run.task, scratch), patience_s, run.cancelled, run.on_wait)
             _place_captions(context, run, source, scratch)
             finished = encoding.encode(
                 run.task,

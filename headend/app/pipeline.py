@@ -15,7 +15,7 @@ from headend.app.request import Event, Outcome, Planned, Request, Step, Workers
 from headend.app.title_job import TitleJob
 from headend.core import documents, holds, layout, records
 from headend.core.errors import StorageError
-from headend.core.storage import check_writable, masters, open_store, patiently
+from headend.core.storage import check_writable, masters, open_store, with_retries
 from packager import publishing
 from packager.presentation import present
 from packager.stock import Stock, fold, take, tidy
@@ -66,7 +66,7 @@ def submit(
         content_keys.check(request.protection.keys, request.title)
     publishing.read_pointer(store, request.title)  # refuses the store of an older headend early
     on_event(Step("reading the master"))
-    probe = patiently(
+    probe = with_retries(
         lambda: deciding.inspect(request.master, request.store, on_event, request.encode.picture),
         request.store.patience_s,
         on_wait=on_wait,

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from encoder import cluster
 from headend.core.media import Master
 from headend.core.settings import StoreSettings
-from headend.core.storage import masters, patiently
+from headend.core.storage import masters, with_retries
 
 LEAST_PATIENCE_S = 60.0
 """Shortest wait for a master in S3 that can't be reached."""
@@ -36,7 +36,7 @@ def opened(master: Master, store: StoreSettings, run: cluster.TaskRun) -> Iterat
         StorageError: S3 could not be reached in time.
     """
     endpoint_url, wait_s = store.endpoint_url, patience_s(store)
-    patiently(lambda: masters.check_unchanged(master, endpoint_url), wait_s, run.cancelled, run.on_wait)
+    with_retries(lambda: masters.check_unchanged(master, endpoint_url), wait_s, run.cancelled, run.on_wait)
     with (
         TemporaryDirectory(prefix="headend-", dir=run.folder) as folder,
         masters.opened(master, endpoint_url, patience_s=wait_s, on_wait=run.on_wait) as source,

@@ -63,7 +63,7 @@ def command(
     opened, grace = open_store(store), timedelta(seconds=grace_s)
     wanted = tuple(dict.fromkeys(map(check_title, titles)))
     for title in wanted:
-        if not garbage.is_there(opened, title):
+        if not garbage.title_exists(opened, title):
             raise ConfigError(f"there is no title {title!r} in {store.url}; 'headend titles' lists published titles")
     wanted = wanted or garbage.titles(opened)
     several = FailureCollector(len(wanted))

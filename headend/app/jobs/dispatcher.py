@@ -31,7 +31,7 @@ from headend.app.jobs.sharing import ClusterState, SharedCluster
 from headend.app.request import Event, Outcome, Planned, Step
 from headend.core.errors import Cancelled, HeadendError, QualityRefused, StorageError
 from headend.core.settings import ClusterSettings, StoreSettings
-from headend.core.storage import open_store, patiently
+from headend.core.storage import open_store, with_retries
 
 POLL_S = 1.0
 """How often the queue is read."""
@@ -420,7 +420,7 @@ class Dispatcher:
             if stopped():
                 raise Cancelled("the job was cancelled")
             if isinstance(event, Step) and event.name == "publishing":
-                patiently(self._lease.check, request.store.patience_s, stopped, lambda _line: None)
+                with_retries(self._lease.check, request.store.patience_s, stopped, lambda _line: None)
                 running.changes.put(Change(State.PUBLISHING, utc_now()))
             if isinstance(event, Planned):
                 running.ledger = Ledger(event)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from headend.core.errors import Cancelled, ToolFailed
+from headend.core.process.environment import clean_environment
 from headend.core.process.leash import leashed
-from headend.core.process.surroundings import clean_environment
 
 POLL_S = 0.25
 """How often a running child is checked."""
@@ -82,7 +82,7 @@ def run(
         on_line: Called with each line of the child's standard output.
         on_error_line: Called with each line of its standard error.
         watch: When to treat the child as hung and kill it.
-        environment: Variables in addition to `headend.core.process.surroundings.clean_environment`.
+        environment: Variables in addition to `headend.core.process.environment.clean_environment`.
         limits: Resource limits, see `headend.core.process.leash.leashed`.
 
     Returns:

@@ -12,9 +12,9 @@ from headend.core.paths import expanded
 from headend.core.settings import StoreSettings
 from headend.core.storage.base import ObjectInfo, Reader, Store, check_key
 from headend.core.storage.local import LocalStore
-from headend.core.storage.patience import PatientStore, patiently
+from headend.core.storage.retrying import RetryingStore, with_retries
 
-__all__ = ["ObjectInfo", "Reader", "Store", "check_writable", "open_store", "patiently"]
+__all__ = ["ObjectInfo", "Reader", "Store", "check_writable", "open_store", "with_retries"]
 
 
 def open_store(
@@ -42,9 +42,9 @@ def open_store(
         prefix = prefix and check_key(prefix)
         if settings.patience_s <= 0:
             return S3Store(bucket, prefix, settings.endpoint_url)
-        # `PatientStore` retries, so this store must report an outage soon.
+        # `RetryingStore` retries, so this store must report an outage soon.
         store = S3Store(bucket, prefix, settings.endpoint_url, attempts=1)
-        return PatientStore(store, settings.patience_s, cancelled, on_wait)
+        return RetryingStore(store, settings.patience_s, cancelled, on_wait)
     if not settings.url or "://" in settings.url:
         raise ConfigError("a store is a folder's path or s3://bucket/prefix; give one of these")
     return LocalStore(expanded(settings.url))

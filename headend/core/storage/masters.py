@@ -86,7 +86,7 @@ def check_there(url: str, endpoint_url: str | None = None) -> None:
 def check_unchanged(master: Master, endpoint_url: str | None = None) -> None:
     """Check cheaply that a master is still the file that was identified.
 
-    A request to S3 is tried once; use `headend.core.storage.patiently` to retry.
+    A request to S3 is tried once; use `headend.core.storage.with_retries` to retry.
 
     Raises:
         MasterError: It is missing, or has another size, modification time or ETag.

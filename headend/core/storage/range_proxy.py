@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headend.core.errors import HeadendError, MasterError, StorageError, StoreUnavailable
-from headend.core.storage.patience import patiently
+from headend.core.storage.retrying import with_retries
 from headend.core.storage.s3 import connect, split_url, translated
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class RangeProxy:
 
         try:
             while start < end:
-                block = patiently(next_block, self._patience_s, self._stopped.is_set, self._on_wait)
+                block = with_retries(next_block, self._patience_s, self._stopped.is_set, self._on_wait)
                 start += len(block)
                 self.passed += len(block)
                 yield block

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from headend.core.errors import MasterError, StoreUnavailable
-from headend.core.storage import patience, range_proxy
+from headend.core.storage import range_proxy, retrying
 from headend.core.storage.masters import identify, opened
 from headend.core.storage.range_proxy import is_own_peer
 from headend.core.storage.s3 import S3Store
@@ -163,7 +163,7 @@ def test_an_outage_costs_waiting_and_no_byte(
     troubled: tuple[str, Callable[[str], None]], master_url: str, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(range_proxy, "READ_TIMEOUT_S", 0.4)
-    monkeypatch.setattr(patience, "PAUSES_S", (0.1, 0.2))
+    monkeypatch.setattr(retrying, "PAUSES_S", (0.1, 0.2))
     endpoint, become = troubled
     said: list[str] = []
     with opened(identify(master_url, endpoint), endpoint, patience_s=30, on_wait=said.append) as source:

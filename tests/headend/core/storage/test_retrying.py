@@ -8,7 +8,7 @@ import pytest
 
 from headend.core.errors import Cancelled, StorageError, StoreUnavailable
 from headend.core.settings import StoreSettings
-from headend.core.storage import open_store, patience
+from headend.core.storage import open_store, retrying
 from tests.support.gate import Gate, gate_before
 from tests.support.s3_servers import BUCKET, LocalS3
 
@@ -21,7 +21,7 @@ def gate(rclone_s3: LocalS3) -> Iterator[Gate]:
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PAUSES_S", (0.1, 0.2))
+    monkeypatch.setattr(retrying, "PAUSES_S", (0.1, 0.2))
 
 
 def settings(gate: Gate, patience_s: float) -> StoreSettings:

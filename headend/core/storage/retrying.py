@@ -17,7 +17,7 @@ POLL_S = 0.25
 _Answer = TypeVar("_Answer")
 
 
-class PatientStore:
+class RetryingStore:
     """Retries the requests to a store, with growing pauses, while it can't be reached.
 
     Requests that the store rejects fail at once. When the time is over, the first error is raised, as it is usually
@@ -49,27 +49,27 @@ class PatientStore:
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object."""
-        self._patiently(lambda: self._store.put(key, data))
+        self._with_retries(lambda: self._store.put(key, data))
 
     def put_file(self, key: str, path: Path) -> None:
         """Write an object from a file."""
-        self._patiently(lambda: self._store.put_file(key, path))
+        self._with_retries(lambda: self._store.put_file(key, path))
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write an object unless it exists; also false if a failed attempt of this call has written it."""
-        return self._patiently(lambda: self._store.put_if_absent(key, data))
+        return self._with_retries(lambda: self._store.put_if_absent(key, data))
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
         """Write an object if its ETag is unchanged."""
-        return self._patiently(lambda: self._store.put_if_match(key, data, etag))
+        return self._with_retries(lambda: self._store.put_if_match(key, data, etag))
 
     def get(self, key: str) -> bytes:
         """Read a whole object."""
-        return self._patiently(lambda: self._store.get(key))
+        return self._with_retries(lambda: self._store.get(key))
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Read a part of an object."""
-        return self._patiently(lambda: self._store.get_range(key, start, length))
+        return self._with_retries(lambda: self._store.get_range(key, start, length))
 
     def open(self, key: str) -> AbstractContextManager[Reader]:
         """Read an object in pieces; to retry, the caller must read it from the start."""
@@ -77,39 +77,39 @@ class PatientStore:
 
     def head(self, key: str) -> ObjectInfo:
         """Describe an object."""
-        return self._patiently(lambda: self._store.head(key))
+        return self._with_retries(lambda: self._store.head(key))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """Describe all objects whose keys start with a prefix."""
-        return iter(self._patiently(lambda: tuple(self._store.list(prefix, after=after))))
+        return iter(self._with_retries(lambda: tuple(self._store.list(prefix, after=after))))
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys that start with a prefix."""
-        return iter(self._patiently(lambda: tuple(self._store.keys(prefix))))
+        return iter(self._with_retries(lambda: tuple(self._store.keys(prefix))))
 
     def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> tuple[ObjectInfo, ...]:
         """Describe the first objects whose keys start with a prefix."""
-        return self._patiently(lambda: self._store.page(prefix, after=after, limit=limit))
+        return self._with_retries(lambda: self._store.page(prefix, after=after, limit=limit))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Names of folders directly below a prefix."""
-        return self._patiently(lambda: self._store.folders(prefix))
+        return self._with_retries(lambda: self._store.folders(prefix))
 
     def delete(self, key: str) -> None:
         """Remove an object."""
-        self._patiently(lambda: self._store.delete(key))
+        self._with_retries(lambda: self._store.delete(key))
 
-    def _patiently(self, request: Callable[[], _Answer]) -> _Answer:
-        return patiently(request, self._patience_s, self._cancelled, self._on_wait)
+    def _with_retries(self, request: Callable[[], _Answer]) -> _Answer:
+        return with_retries(request, self._patience_s, self._cancelled, self._on_wait)
 
 
-def patiently(
+def with_retries(
     request: Callable[[], _Answer],
     patience_s: float,
     cancelled: Callable[[], bool] = lambda: False,
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> _Answer:
-    """Retry a request while the store can't be reached; arguments as for `PatientStore`."""
+    """Retry a request while the store can't be reached; arguments as for `RetryingStore`."""
     try:
         return request()
     except StoreUnavailable as error:
