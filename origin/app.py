@@ -23,6 +23,7 @@ from headend.core.caching.disk_cache import DiskCache
 from headend.core.errors import ConfigError, HeadendError, ObjectMissing
 from headend.core.http import cmcd, responses
 from headend.core.http.access_log import AccessLog
+from headend.core.http.blobs import Blob
 from headend.core.http.connections import NO_ROUTE
 from headend.core.http.requests import Request
 from headend.core.http.responses import File, Response
@@ -155,6 +156,18 @@ class Origin:
         await self.library.close()
         if self._leases is not None:
             self._leases.close()
+
+    def respond_at_once(self, request: Request) -> tuple[str, Response] | None:
+        """The response of `respond`, if it is a small cached file that nothing else has to be known for."""
+        token, path = (None, request.path) if self._access is None else split_token(request.path)
+        file = self.library.peek(layout.TITLES + path)
+        if file is None or file.kind == "segment":  # segments are large
+            return None
+        response = self._recalled(request, token, path, file)
+        if response is None or not response.head or isinstance(response.body, Blob):
+            return None
+        self.library.count_hit()
+        return file.kind, response
 
     async def respond(self, request: Request) -> tuple[str, Response]:
         """The name of the request's route, and the response."""

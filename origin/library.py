@@ -211,8 +211,16 @@ class Library:
         """A file that is in memory or arriving there, by its key."""
         found = self._files.get(key)
         if found is not None:
-            self._hits.value += 1
+            self.count_hit()
         return found
+
+    def peek(self, key: str) -> File | None:
+        """The same without counting it as a hit."""
+        return self._files.get(key)
+
+    def count_hit(self) -> None:
+        """Count a hit."""
+        self._hits.value += 1
 
     async def file(self, wanted: Wanted, client: str = "") -> File:
         """A file from the store; whole and verified, or arriving and verified at its end. It is kept."""

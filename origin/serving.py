@@ -275,7 +275,7 @@ async def _run(
             await held.enter_async_context(exposed(worker, origin.metrics.registry))
         if len(listeners) > 1:
             origin.handlers.metrics_port = listeners[1].getsockname()[1]
-        server = HttpServer(origin, origin.metrics.registry, own.limits)
+        server = HttpServer(origin, origin.metrics.registry, own.limits, at_once=origin.respond_at_once)
         if access_log is not None:
             writer = asyncio.create_task(_write(access_log))
             held.callback(lambda: access_log.write(access_log.take()))

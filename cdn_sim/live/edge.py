@@ -75,6 +75,7 @@ PREPARED_CHARACTERS = 2048
 """Longer ways are answered without that, so that keys take little memory."""
 PLAIN = (LOOP, *(name for name in CONDITIONS if name != hdrs.IF_NONE_MATCH))
 """Headers on which an answer depends that is not prepared."""
+_NONE: tuple[str | None] = (None,)
 _LOOP = responses.error(HTTPStatus.LOOP_DETECTED)
 _GATEWAY_TIMEOUT = responses.error(HTTPStatus.GATEWAY_TIMEOUT)
 _BAD_GATEWAY = responses.error(HTTPStatus.BAD_GATEWAY)
@@ -225,11 +226,25 @@ class Edge:
 
     # --- requests ---
 
+    def respond_at_once(self, request: Request) -> tuple[str, Response] | None:
+        """The response that was given to the same question before, if it still holds: most hits of manifests."""
+        headers = request.headers
+        question = _question(request)
+        found = self._prepared.get(question) if question is not None else None
+        if found is None or not headers.keys().isdisjoint(PLAIN):
+            return None
+        document = found.document
+        now_s = self._clock()
+        if not self._documents.is_fresh(found.key, document, now_s):
+            return None
+        age = int(document.age_s + now_s - document.at_s)
+        if age != found.age:
+            found.age, found.aged = age, with_age(found.response, age)
+        self.figures.decided("document hit")
+        return "document", found.aged
+
     async def respond(self, request: Request) -> tuple[str, Response]:
         """The name of the request's route, and the response."""
-        prepared = self._prepared_for(request)
-        if prepared is not None:
-            return "document", prepared
         path = request.path
         if path in HEALTH:
             return "health", self._health(path)
@@ -302,21 +317,6 @@ class Edge:
 
     # --- documents ---
 
-    def _prepared_for(self, request: Request) -> Response | None:
-        """The answer that was given before to the same question, if it still holds; most hits of manifests end here."""
-        headers = request.headers
-        found = self._prepared.get(_asked(request))
-        if found is None or not headers.keys().isdisjoint(PLAIN):
-            return None
-        now_s = self._clock()
-        if not self._documents.is_fresh(found.key, found.document, now_s):
-            return None
-        age = int(found.document.age_s + now_s - found.document.at_s)
-        if age != found.age:
-            found.age, found.aged = age, with_age(found.response, age)
-        self.figures.decided("document hit")
-        return found.aged
-
     async def _document(self, request: Request, rest: str, token: str | None, loops: str) -> Response:
         query = selection.terms(request.query, ORIGIN_TERMS)
         if not QUERY.fullmatch(query):
@@ -333,14 +333,21 @@ class Edge:
         found, now_s = await self._documents.get(
             key, target, client=client_key(request.client), loops=loops, accept=accept
         )
-        if token is None and found.file is not None and request.headers.keys().isdisjoint(PLAIN):
-            response = responses.for_file(request.method, request.headers, found.file)
-            asked = _asked(request)
-            if len(repr(asked)) <= PREPARED_CHARACTERS:
+        if token is None and found.file is not None:
+            self._prepare(request, key, found, found.file)
+        return found.response(request.method, request.headers, now_s, is_personal=grant is not None)
+
+    def _prepare(self, request: Request, key: tuple[str, ...], document: Document, file: File) -> None:
+        """Keep the response to a question, if it is small and asked in few words."""
+        question = _question(request)
+        if question is None or len(repr(question)) > PREPARED_CHARACTERS or request.method != hdrs.METH_GET:
+            return
+        if request.headers.keys().isdisjoint(PLAIN):
+            response = responses.for_file(request.method, request.headers, file)
+            if response.head and isinstance(response.body, bytes):
                 if len(self._prepared) >= PREPARED:
                     self._prepared.clear()
-                self._prepared[asked] = _Prepared(key, found, response, -1, response)
-        return found.response(request.method, request.headers, now_s, is_personal=grant is not None)
+                self._prepared[question] = _Prepared(key, document, response, -1, response)
 
     def _count_document(self, decision: str) -> None:
         self.figures.decided(f"document {decision}")
@@ -568,13 +575,14 @@ class Edge:
         return tuple(ranked[: ranked.index(self._itself)])[:1]
 
 
-def _asked(request: Request) -> tuple[object, ...]:
-    """All that a prepared answer depends on."""
+def _question(request: Request) -> tuple[str | None, ...] | None:
+    """All that a prepared response depends on; None where a header is repeated."""
     headers = request.headers
     path, mark, query = request.target.partition("?")
-    wanted = selection.terms(query, ORIGIN_TERMS) if mark else ""
-    codings, known = headers.getall(hdrs.ACCEPT_ENCODING, ()), headers.getall(hdrs.IF_NONE_MATCH, ())
-    return path, wanted, tuple(codings), tuple(known), headers.get(hdrs.ACCEPT)
+    codings, known = headers.getall(hdrs.ACCEPT_ENCODING, _NONE), headers.getall(hdrs.IF_NONE_MATCH, _NONE)
+    if len(codings) != 1 or len(known) != 1:
+        return None
+    return path, selection.terms(query, ORIGIN_TERMS) if mark else "", codings[0], known[0], headers.get(hdrs.ACCEPT)
 
 
 def _weight(url: str, key: str) -> bytes:

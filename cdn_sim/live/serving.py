@@ -153,7 +153,7 @@ async def _run(
             rate_bps=settings.rate_bps,
         )
         filler = Filler(edge, settings.fill, settings.keys) if settings.fill is not None else None
-        server = HttpServer(edge, registry, LIMITS)
+        server = HttpServer(edge, registry, LIMITS, at_once=edge.respond_at_once)
         await server.start([listener])
         writing = asyncio.create_task(_write(stream, access_log))
         filling = asyncio.create_task(filler.run()) if filler is not None else None

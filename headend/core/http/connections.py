@@ -16,12 +16,12 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import hdrs, web
-from aiohttp.http import HttpVersion11
+from aiohttp import EMPTY_PAYLOAD, hdrs, web
+from aiohttp.http import HttpVersion11, RawRequestMessage, StreamWriter
 
 from headend.core.http import responses
 from headend.core.http.blobs import Blob, Incomplete
-from headend.core.http.requests import ReceivedRequest
+from headend.core.http.requests import ReceivedRequest, Request, is_host
 from headend.core.http.responses import Response, head_of
 from headend.core.metrics import Counter
 
@@ -62,21 +62,29 @@ class Connection(web.RequestHandler):
         is_busy: Whether a request is being answered.
         requests: How many requests have begun.
         is_half_closed: Whether the client has closed its sending side.
+        is_simple: Whether each request so far arrived whole, after the response to the one before.
+        is_handed_over: Whether aiohttp's server has a request that is not answered yet.
         head_deadline_s: Deadline for the head of the next request, in the event loop's time.
+        idle_deadline_s: Deadline for the next request to begin.
         write_deadline_s: Deadline for the client to read more of the response.
         write_timeout: Ends the response at that deadline; None if nothing is being waited for.
         lost: Done when the connection is closed.
+        sending: Waits for a client that reads a response slowly that was sent at once.
     """
 
     __slots__ = (
         "client",
         "head_deadline_s",
+        "idle_deadline_s",
         "is_busy",
         "is_counted",
         "is_half_closed",
+        "is_handed_over",
+        "is_simple",
         "local",
         "lost",
         "requests",
+        "sending",
         "server",
         "socket",
         "write_deadline_s",
@@ -92,11 +100,15 @@ class Connection(web.RequestHandler):
         self.is_busy = False
         self.is_counted = False
         self.is_half_closed = False
+        self.is_simple = True
+        self.is_handed_over = False
         self.requests = 0
         self.head_deadline_s = math.inf
+        self.idle_deadline_s = math.inf
         self.write_deadline_s = math.inf
         self.write_timeout: asyncio.Timeout | None = None
         self.lost: asyncio.Future[None] = loop.create_future()
+        self.sending: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection in, or reject it."""
@@ -124,10 +136,63 @@ class Connection(web.RequestHandler):
             self.lost.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        """Start the deadline of a request's head."""
+        """Answer the request at once if possible; otherwise pass it on, and start the deadline of its head."""
+        if self.is_simple:
+            message = None if self.is_handed_over else self.server.whole_requests.read(data)
+            if message is None:
+                self.is_simple = False
+            elif self._respond_at_once(message):
+                return
+            else:
+                self.is_handed_over = True
         if not self.is_busy and self.head_deadline_s == math.inf:
             self.head_deadline_s = self.server.now_s + self.server.limits.head_s
         super().data_received(data)
+
+    def _respond_at_once(self, message: RawRequestMessage) -> bool:
+        """Send the response to a request if the application has it; whether it did."""
+        server, transport = self.server, self.transport
+        host = message.headers.get(hdrs.HOST)
+        if (
+            server.is_draining
+            or transport is None
+            or host is None
+            or not is_host(host)
+            or not message.path.startswith("/")
+            or transport.get_write_buffer_size()
+        ):
+            return False
+        started_s = monotonic()
+        request = Request(message.method, message.path, message.headers, self.client, self.local, b"")
+        found = server.at_once(request)
+        if found is None:
+            return False
+        route, response = found
+        body = response.body
+        assert isinstance(body, bytes)
+        self.requests += 1
+        self.head_deadline_s = math.inf
+        self.idle_deadline_s = server.now_s + server.idle_s
+        transport.write(b"".join((response.head, server.date_line, _END, body)))
+        if transport.get_write_buffer_size():
+            self.is_busy = True
+            transport.pause_reading()  # this client reads slowly, so its next request can wait
+            self.sending = server.loop.create_task(self._send_rest(message, route, response))
+        else:
+            server.completed(request, route, response.status, len(body), monotonic() - started_s)
+        return True
+
+    async def _send_rest(self, message: RawRequestMessage, route: str, response: Response) -> None:
+        """Wait until the client has taken a response that is written already."""
+        task = asyncio.current_task()
+        assert task is not None
+        request = ReceivedRequest(message, EMPTY_PAYLOAD, self, StreamWriter(self, self.server.loop), task)
+        try:
+            await PreparedResponse(request, route, response, is_written=True).write_eof()
+        except ConnectionError:
+            return
+        if self.transport is not None:
+            self.transport.resume_reading()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the connection open for pending responses; the client may still read."""
@@ -170,14 +235,24 @@ class Connection(web.RequestHandler):
         self.is_busy = True
         self.requests += 1
         self.head_deadline_s = math.inf
+        self.idle_deadline_s = math.inf
+
+    def end(self, *, is_last: bool) -> None:
+        """Note that a request has been answered."""
+        self.is_busy = self.is_handed_over = False
+        self.is_simple = self.is_simple and not is_last
+        self.idle_deadline_s = self.server.now_s + self.server.idle_s
 
     def check_deadlines(self, now_s: float) -> None:
         """End the response or the connection if its deadline has passed."""
         if self.write_timeout is not None:
             if self.write_deadline_s <= now_s:
                 self.write_timeout.reschedule(now_s)
-        elif not self.is_busy and self.head_deadline_s <= now_s:
+        elif not self.is_busy and (self.head_deadline_s <= now_s or self._is_idle_too_long(now_s)):
             self.force_close()
+
+    def _is_idle_too_long(self, now_s: float) -> bool:
+        return self.head_deadline_s == math.inf and not self.is_handed_over and self.idle_deadline_s <= now_s
 
     def cut(self) -> None:
         """Abort the response that is being sent."""
@@ -212,13 +287,23 @@ class PreparedResponse(web.StreamResponse):
         route: Name of the route, for metrics.
         response: The response.
         is_parsed: Whether the request could be parsed; if not, the application does not see it.
+        is_written: Whether the response was written before, so that only its client is waited for.
     """
 
-    def __init__(self, request: ReceivedRequest, route: str, response: Response, *, is_parsed: bool = True) -> None:
+    def __init__(
+        self,
+        request: ReceivedRequest,
+        route: str,
+        response: Response,
+        *,
+        is_parsed: bool = True,
+        is_written: bool = False,
+    ) -> None:
         # Skip aiohttp's constructor: its server uses only the names that are defined here.
         self._connection = request.connection
         self._request = request
         self._is_parsed = is_parsed
+        self._is_written = is_written
         self._route = route
         self._response = response
         self._started_s = monotonic()
@@ -258,7 +343,8 @@ class PreparedResponse(web.StreamResponse):
             head = response.head or head_of(response)
             if isinstance(body, bytes):
                 part = body if stop - start == len(body) else body[start:stop]
-                transport.write(b"".join((head, server.date_line, ending, part)))
+                if not self._is_written:
+                    transport.write(b"".join((head, server.date_line, ending, part)))
                 if transport.get_write_buffer_size():
                     await self._drain(transport)
             elif start == stop:
@@ -279,7 +365,7 @@ class PreparedResponse(web.StreamResponse):
             connection.reset()
             raise
         finally:
-            connection.is_busy = False
+            connection.end(is_last=self._is_last)
             server.completed(
                 self._request if self._is_parsed else None,
                 self._route,

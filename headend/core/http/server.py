@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import math
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from headend.core.http.blobs import InFlightBudget
 from headend.core.http.connections import NO_ROUTE, Connection, PreparedResponse
+from headend.core.http.fast_path import WholeRequests
 from headend.core.http.requests import READING, Methods, ReceivedRequest, Request, check
 from headend.core.http.responses import Response
 from headend.core.metrics import Registry
@@ -112,6 +114,10 @@ class ServerMetrics:
         duration.observe(seconds)
 
 
+AtOnce = Callable[[Request], tuple[str, Response] | None]
+"""Answers a request without waiting, or not at all."""
+
+
 class Application(Protocol):
     """Answers requests."""
 
@@ -138,6 +144,8 @@ class HttpServer(web.Server):
         registry: Registry that exports its metrics.
         limits: Limits to enforce.
         methods: Methods that clients may use.
+        at_once: Returns the route and the response of a GET if nothing has to be waited for; otherwise None. The
+            response has an encoded head, and its body is bytes.
 
     Attributes:
         limits: Limits to enforce.
@@ -147,10 +155,18 @@ class HttpServer(web.Server):
         date_line: The Date header, renewed once a second.
         loop: The event loop.
         now_s: The event loop's time at the last check of deadlines.
+        idle_s: How long after `now_s` an idle connection ends, so that it stays for `Limits.keepalive_s` at least.
+        whole_requests: Parses the requests that may be answered at once.
     """
 
     def __init__(
-        self, application: Application, registry: Registry, limits: Limits = Limits(), methods: Methods = READING
+        self,
+        application: Application,
+        registry: Registry,
+        limits: Limits = Limits(),
+        methods: Methods = READING,
+        *,
+        at_once: AtOnce = lambda _request: None,
     ) -> None:
         # The type is aiohttp's own request class; its server uses less of that than `ReceivedRequest` has.
         super().__init__(self._handle, request_factory=ReceivedRequest, handler_cancellation=True)  # type: ignore[arg-type]
@@ -160,8 +176,12 @@ class HttpServer(web.Server):
         self.is_draining = False
         self._methods = methods
         self._respond = application.respond
+        self._at_once = at_once
         self._completed = application.completed
         self.loop = asyncio.get_running_loop()
+        self.whole_requests = WholeRequests(self.loop, line_bytes=limits.line_bytes, headers=limits.headers)
+        self._check_s = min(CHECK_S, limits.head_s / 4, limits.write_s / 4, limits.keepalive_s / 4)
+        self.idle_s = limits.keepalive_s + self._check_s
         self._runner: web.ServerRunner | None = None
         self._by_client: Counter[str] = Counter()
         self._admitted: set[Connection] = set()
@@ -175,7 +195,7 @@ class HttpServer(web.Server):
         return Connection(
             self,
             self.loop,
-            keepalive_timeout=self.limits.keepalive_s,
+            keepalive_timeout=math.inf,  # it knows nothing of requests that are answered at once
             access_log=None,
             logger=log,
             max_line_size=self.limits.line_bytes,
@@ -240,6 +260,14 @@ class HttpServer(web.Server):
         if not self._by_client[client]:
             del self._by_client[client]
 
+    def at_once(self, request: Request) -> tuple[str, Response] | None:
+        """The route and the response, if the application has it ready."""
+        try:
+            return self._at_once(request)
+        except Exception:
+            log.exception("a request could not be answered at once")
+            return None
+
     def completed(self, request: Request | None, route: str, status: int, sent_bytes: int, seconds: float) -> None:
         """Count a response."""
         self.metrics.completed(route, status, sent_bytes, seconds)
@@ -263,8 +291,7 @@ class HttpServer(web.Server):
             connection.check_deadlines(self.now_s)
         if self._check is not None:
             self._check.cancel()
-        every_s = min(CHECK_S, self.limits.head_s / 4, self.limits.write_s / 4)
-        self._check = self.loop.call_later(every_s, self._tick)
+        self._check = self.loop.call_later(self._check_s, self._tick)
 
 
 @lru_cache(maxsize=4096)

@@ -7,15 +7,15 @@ import socket
 from pathlib import Path
 
 import pytest
-from aiohttp import web, web_protocol
+from aiohttp import http, web, web_protocol
 from aiohttp.http import RawRequestMessage
 
-from headend.core.http import connections, requests, responses, server
+from headend.core.http import connections, fast_path, requests, responses, server
 
 PRIVATE_NAMES = {"_"}
 
 
-@pytest.mark.parametrize("module", [connections, requests, responses, server])
+@pytest.mark.parametrize("module", [connections, fast_path, requests, responses, server])
 def test_only_public_names_of_others_are_used(module: object) -> None:
     source = Path(inspect.getfile(module)).read_text(encoding="utf-8")  # type: ignore[arg-type]
     for node in ast.walk(ast.parse(source)):
@@ -60,6 +60,12 @@ def test_the_server_uses_nothing_of_its_requests_that_ours_lack() -> None:
     assert {"_task", "_cancel", "_finish", "writer", "headers"} <= set(dir(requests.ReceivedRequest))
     assert {"method", "path", "headers", "version", "should_close"} <= set(dir(RawRequestMessage))
     assert "request_factory" in inspect.signature(web.Server).parameters
+
+
+def test_the_parser_and_its_messages_are_what_answers_at_once_rely_on() -> None:
+    assert {"HttpRequestParser", "HttpProcessingError", "StreamWriter", "HttpVersion11"} <= set(http.__all__)
+    assert {"should_close", "upgrade", "version", "method", "path", "headers"} <= set(dir(http.RawRequestMessage))
+    assert inspect.iscoroutinefunction(http.StreamWriter.drain)
 
 
 def test_private_attributes_of_subclasses_hide_none_of_aiohttps() -> None:

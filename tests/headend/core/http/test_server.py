@@ -16,7 +16,7 @@ import pytest
 
 from headend.core.http.blobs import in_file, in_memory
 from headend.core.http.requests import Request
-from headend.core.http.responses import NOT_FOUND, File, Response, document, for_file, media_file
+from headend.core.http.responses import NOT_FOUND, File, Response, document, for_file, head_of, media_file, text_file
 from headend.core.http.server import HttpServer, Limits, client_key
 from headend.core.metrics import Registry
 from tests.support.waiting import wait_until
@@ -24,12 +24,14 @@ from tests.support.waiting import wait_until
 LARGE = bytes(range(256)) * (64 << 10)  # 16 MiB: more than the kernel buffers for a connection
 FIRST = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
 SMALL = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n"
+TEXT = b"GET /text HTTP/1.1\r\nHost: a\r\n\r\n"
+WHOLE = b"GET /whole HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 RESET = struct.pack("ii", 1, 0)
 
 
 class Application:
-    """Serves a small body, a large one from memory, one from disk, and fails on request."""
+    """Serves small bodies, a large one from memory, one from disk, and fails on request; some bodies at once."""
 
     def __init__(self, folder: Path) -> None:
         path = folder / "disk"
@@ -37,8 +39,25 @@ class Application:
         now = datetime.now(UTC)
         self.large = media_file("large", in_memory(LARGE), "aa", now, "video/mp4")
         self.disk: File = media_file("disk", in_file(os.open(path, os.O_RDONLY), len(LARGE)), "bb", now, "video/mp4")
+        self.text = text_file("text", b"text", now, "text/plain")
+        headers = {**document(LARGE, "text/plain", "no-store").headers}
+        head = head_of(Response(200, headers))
+        self.whole = Response(200, headers, LARGE, 0, len(LARGE), head=head)
         self.gate = asyncio.Event()
         self.completions: list[tuple[str, int, int]] = []
+        self.at_once: list[str] = []
+
+    def respond_at_once(self, request: Request) -> tuple[str, Response] | None:
+        self.at_once.append(request.path)
+        match request.path:
+            case "/text":
+                return "text", for_file(request.method, request.headers, self.text)
+            case "/whole":
+                return "whole", self.whole
+            case "/failing":
+                raise RuntimeError("secret")
+            case _:
+                return None
 
     async def respond(self, request: Request) -> tuple[str, Response]:
         match request.path:
@@ -51,6 +70,8 @@ class Application:
             case "/wait":
                 await self.gate.wait()
                 return "wait", document(b"waited", "text/plain", "no-store")
+            case "/text" | "/failing":
+                return "text", for_file(request.method, request.headers, self.text)
             case "/fail":
                 raise RuntimeError("secret")
             case _:
@@ -72,7 +93,8 @@ class Running:
     async def _main(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.application = Application(self._folder)
-        self.server = HttpServer(self.application, Registry("test"), self._limits)
+        at_once = self.application.respond_at_once
+        self.server = HttpServer(self.application, Registry("test"), self._limits, at_once=at_once)
         self._stop = asyncio.Event()
         listener = socket.create_server(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
@@ -394,3 +416,126 @@ def test_a_client_that_resets_while_its_answer_is_looked_up_is_let_go(run: Run) 
 )
 def test_an_ipv6_network_is_one_client(one: str, other: str, same: bool) -> None:
     assert (client_key(one) == client_key(other)) is same
+
+
+def ask(client: socket.socket, request: bytes, *, size: int = 4) -> bytes:
+    """Send a request, and read a response whose body has this size."""
+    client.sendall(request)
+    answer = b""
+    while len(answer.partition(b"\r\n\r\n")[2]) < size:
+        piece = client.recv(1 << 18)
+        assert piece, answer[:1000]
+        answer += piece
+    return answer
+
+
+def undated(answer: bytes) -> list[bytes]:
+    return [line for line in answer.split(b"\r\n") if not line.startswith(b"Date:")]
+
+
+def test_requests_that_arrive_whole_are_answered_at_once_and_all_others_alike(run: Run) -> None:
+    server = run()
+    with server.connected() as client:
+        first = undated(ask(client, TEXT))
+        assert server.application.at_once == ["/text"]
+        assert ask(client, SMALL, size=5).endswith(b"small")  # the application has to be waited for
+        assert undated(ask(client, TEXT)) == first
+        assert server.application.at_once == ["/text", "/small", "/text"]
+        client.sendall(TEXT[:20])
+        time.sleep(0.1)
+        assert undated(ask(client, TEXT[20:])) == first
+        assert undated(ask(client, TEXT)) == first
+        assert len(server.application.at_once) == 3, "a request in pieces came, so aiohttp reads all that follow"
+    routes = ["text", "small", "text", "text", "text"]
+    wait_until(lambda: [route for route, *_ in server.application.completions] == routes)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        TEXT + TEXT,
+        TEXT.replace(b"\r\n", b"\n"),
+        TEXT.replace(b"GET", b"HEAD"),
+        TEXT.replace(b"1.1", b"1.0"),
+        TEXT.replace(b"Host: a", b"Host: a\r\nContent-Length: 3"),
+        TEXT.replace(b"Host: a", b"Host: a\r\nTransfer-Encoding: chunked"),
+        TEXT.replace(b"Host: a", b"Host: a\r\nConnection: close"),
+        TEXT.replace(b"Host: a", b"Host: a\r\nConnection: upgrade\r\nUpgrade: websocket"),
+        TEXT.replace(b"Host: a", b"Host: a b"),
+        TEXT.replace(b"Host: a", b"Host: a\r\nHost: b"),
+        TEXT.replace(b"Host: a", b"X: y"),
+        TEXT.replace(b"/text", b"http://a/text"),
+        TEXT.replace(b"Host: a", b"Host: a\r\nX: " + b"x" * 9000),
+        TEXT.replace(b"Host: a", b"Host: a" + b"\r\nX: y" * 80),
+        b"\r\n" + TEXT,
+    ],
+)
+def test_anything_but_one_plain_request_is_left_to_aiohttp(run: Run, request_bytes: bytes) -> None:
+    server = run()
+    answer = server.say(request_bytes + LAST)
+    assert not server.application.at_once
+    with server.connected() as client:
+        assert ask(client, TEXT).endswith(b"text"), "another connection is as before"
+    assert server.application.at_once == ["/text"]
+    assert answer.startswith(b"HTTP/1.1 ")
+
+
+def test_an_exception_of_an_answer_at_once_leaves_the_request_to_the_application(run: Run) -> None:
+    server = run()
+    with server.connected() as client:
+        assert ask(client, TEXT.replace(b"text", b"failing")).endswith(b"text")
+        assert ask(client, TEXT).endswith(b"text")
+
+
+def test_a_slow_reader_of_an_answer_at_once_gets_all_of_it_and_then_the_next_one(run: Run) -> None:
+    server = run()
+    with server.connected() as client:
+        client.sendall(WHOLE)
+        time.sleep(0.1)
+        client.sendall(TEXT)
+        time.sleep(0.2)
+        assert server.application.at_once == ["/whole"], "its next request waits until it has read"
+        assert server.application.completions == []
+        answer = ask(client, b"", size=len(LARGE) + 100)
+        assert LARGE in answer and answer.endswith(b"text")
+    wait_until(lambda: server.application.completions == [("whole", 200, len(LARGE)), ("text", 200, 4)])
+
+
+def test_who_never_reads_an_answer_at_once_is_cut_off(run: Run) -> None:
+    server = run(write_s=0.3)
+    with server.connected() as client:
+        client.sendall(WHOLE)
+        wait_until(lambda: server.server.metrics.slow_readers.labels().value == 1)
+        assert read_all(client).endswith(b"!reset")
+
+
+def test_a_stop_waits_for_an_answer_at_once_that_is_being_sent(run: Run) -> None:
+    server = run(finish_s=10)
+    with server.connected() as client, server.connected() as idle:
+        ask(idle, TEXT)
+        client.sendall(WHOLE)
+        begun = client.recv(1000)
+        server.stop()
+        assert (begun + read_all(client)).partition(b"\r\n\r\n")[2] == LARGE
+        assert read_all(idle) in (b"", b"!reset")
+
+
+def test_answers_at_once_count_as_use_of_a_connection(run: Run) -> None:
+    server = run(head_s=0.2, keepalive_s=1.0)
+    with server.connected() as client:
+        for _ in range(3):
+            ask(client, TEXT)
+            time.sleep(0.5)
+        ask(client, TEXT)
+        started_s = time.monotonic()
+        assert read_all(client) == b""
+        assert time.monotonic() - started_s > 0.5
+
+
+def test_a_half_closed_client_gets_its_answer_at_once(run: Run) -> None:
+    server = run()
+    with server.connected() as client:
+        client.sendall(TEXT)
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client).endswith(b"text")
+    assert server.application.at_once == ["/text"]
