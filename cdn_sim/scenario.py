@@ -24,6 +24,10 @@ MOST_SEED = (1 << 53) - 1
 """What JSON keeps exactly; the report names its seeds."""
 MOST_BYTES = 10**18
 """Sizes are kept in 63 bits, and sums of them too."""
+MOST_SEEDS = 1000
+MOST_ALTERNATIVES = 100
+MOST_CHARACTERS = 1_000_000
+"""Of a scenario's file."""
 
 
 def presets() -> tuple[str, ...]:
@@ -58,16 +62,30 @@ def variants(text: str, name: str) -> dict[str, Scenario]:
     Raises:
         ConfigError: It is no TOML, a key is unknown, or a value is impossible; the message names the key.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise ConfigError(f"{name} has more than {MOST_CHARACTERS:,} characters, too many for a scenario; is it one?")
     try:
-        document = tomllib.loads(text)
+        return variants_of(_document(text.removeprefix("\ufeff"), name), name)
+    except RecursionError:
+        raise ConfigError(f"{name} is nested too deeply: 'headend simulate smoke --show' prints an example") from None
+
+
+def _document(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is no TOML: {error}") from error
-    return variants_of(document, name)
+    except ValueError:  # Python reads numbers of up to 4,300 digits
+        raise ConfigError(f"{name}: a number is too long; the longest has 19 digits") from None
 
 
 def variants_of(document: dict[str, Any], name: str) -> dict[str, Scenario]:
     """As `variants`, from a document that is read already."""
     given = _convert(document, name)
+    if len(given.alternatives) > MOST_ALTERNATIVES:
+        raise ConfigError(
+            f"{name}: alternatives: there are {len(given.alternatives):,}; give at most {MOST_ALTERNATIVES}"
+        )
     found = {BASE: given}
     for alternative in given.alternatives:
         if alternative == BASE or not re.fullmatch(r"[\w .,%+-]{1,40}", alternative):
@@ -191,11 +209,11 @@ def _problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", scenario.name):
         yield "name", f"{scenario.name!r} must be of a-z, 0-9 and '-'"
     if (
-        not scenario.seeds
+        not 0 < len(scenario.seeds) <= MOST_SEEDS
         or len(set(scenario.seeds)) != len(scenario.seeds)
         or any(not 0 <= seed <= MOST_SEED for seed in scenario.seeds)
     ):
-        yield "seeds", f"give at least one, all different and from 0 to {MOST_SEED:,}, such as [1, 2, 3]"
+        yield "seeds", f"give 1 to {MOST_SEEDS:,}, all different and from 0 to {MOST_SEED:,}, such as [1, 2, 3]"
     if scenario.days.counted < 1 or scenario.days.warm_up < 0 or scenario.days.all > MOST_DAYS:
         yield "days", f"counted must be at least 1, warm_up at least 0, and both together at most {MOST_DAYS}"
     yield from _catalogue_problems(scenario)

@@ -37,8 +37,14 @@ def changed(old: str, new: str) -> str:
         (changed("pinned = 0.5", 'pinned = "half"'), "edge.pinned: expected `float`, got `str`"),
         (changed("sessions_per_day = 600", "sessions_per_day = -5"), "viewers.sessions_per_day: -5"),
         (changed("days = { counted = 1, warm_up = 1 }", "days = { counted = 400 }"), "days: counted must be"),
-        (changed("seeds = [1]", "seeds = []"), "seeds: give at least one"),
+        (changed("seeds = [1]", "seeds = []"), "seeds: give 1 to 1,000"),
         (changed("seeds = [1]", "seeds = [1, 1]"), "all different"),
+        (changed("seeds = [1]", f"seeds = {list(range(1001))}"), "seeds: give 1 to 1,000"),
+        (changed("titles = 60", f"titles = {'9' * 5000}"), "a number is too long"),
+        (f"x = {'[' * 5000}{']' * 5000}\n{SMOKE}", "is nested too deeply"),
+        (f"{SMOKE}\n[alternatives.deep.{'.'.join(['a'] * 3000)}]\nb = 1\n", "is nested too deeply"),
+        (SMOKE + "".join(f"a{number} = {{ edge.pinned = 0.1 }}\n" for number in range(200)), "give at most 100"),
+        (f"{SMOKE}#{'x' * 1_000_000}", "too many for a scenario"),
         (changed('name = "smoke"', 'name = "Smoke!"'), "name: 'Smoke!'"),
         (changed('name = "north"', 'nam = "north"'), "isps[0].nam is no key; did you mean 'name'?"),
         (changed("minutes = [10, 40]", "minutes = [40, 10]"), "catalogue.minutes: give the shortest"),
@@ -77,7 +83,7 @@ def changed(old: str, new: str) -> str:
             changed("seeks_per_hour = 0.4", 'players = [{ share = 1, rule = "psychic" }]'),
             "viewers.players[0].rule: there is no 'psychic'; use one of ",
         ),
-        (changed("seeds = [1]", "seeds = [9999999999999999999]"), "seeds: give at least one, all different and from 0"),
+        (changed("seeds = [1]", "seeds = [9999999999999999999]"), "seeds: give 1 to 1,000, all different and from 0"),
         (changed('disk = "15G"', 'disk = "9999P"'), "edge.disk: '9999P' is more than 1,000P"),
         (
             SMOKE + '\n[[events]]\nat = "day 2 20:30"\nslow = { transit = "", minutes = 5 }\n',
@@ -121,3 +127,7 @@ def test_what_is_no_size(text: str) -> None:
 def test_days_count_from_one() -> None:
     assert time_ms("day 1 00:00") == 0
     assert time_ms("day 9 20:30") == ((8 * 24 + 20) * 60 + 30) * 60_000
+
+
+def test_a_byte_order_mark_is_no_part_of_a_scenario() -> None:
+    assert variants("\ufeff" + SMOKE, "smoke") == variants(SMOKE, "smoke")
