@@ -45,6 +45,8 @@ FETCH_MBPS = 1_000.0
 """The most that one fetch of an edge or shield takes."""
 STEER_EVERY_MS = 300_000.0
 """TTL of a steering answer."""
+SESSION_BYTES = 400
+"""Memory that a session of a day takes at least, while they are put in order."""
 LATE = NEVER - 1
 """Planned, but not before the next window."""
 
@@ -64,6 +66,11 @@ class SharedInputs:
     objects: Objects
     republished: tuple[tuple[int, int], ...]
     premieres: tuple[tuple[float, float, int, float], ...]
+
+
+def least_bytes(scenario: Scenario) -> int:
+    """Memory that the viewers of a scenario's largest provider take at least."""
+    return SESSION_BYTES * max(viewing.most_sessions(scenario, isp) for isp in scenario.isps)
 
 
 def ground(scenario: Scenario, seed: int, releases: Sequence[Release] = ()) -> SharedInputs:

@@ -105,6 +105,13 @@ def sessions(
     )
 
 
+def most_sessions(scenario: Scenario, isp: Isp) -> int:
+    """Sessions of a provider's busiest day."""
+    premieres = sum(event.premiere.sessions for event in scenario.events if event.premiere is not None)
+    counts = [_count(scenario, isp, day) for day in range(scenario.days.all)]
+    return max(counts) + round(premieres * isp.share)
+
+
 def _count(scenario: Scenario, isp: Isp, day: int) -> int:
     """Days 6 and 7 of each week are the weekend."""
     weekend = scenario.viewers.weekend if day % 7 >= 5 else 1.0

@@ -1,7 +1,8 @@
 import pytest
 
-from benchmarks.simulation import CHURN, churning, country, sessions_in_order
-from cdn_sim.scenario import BASE
+from benchmarks.simulation import CHURN, STUDY, churning, country, sessions_in_order
+from cdn_sim import spreading
+from cdn_sim.scenario import BASE, variants
 
 
 def test_sessions_read_titles_in_order() -> None:
@@ -20,3 +21,7 @@ def test_ways_to_fill_differ_in_their_edges_alone(churn: str) -> None:
 
 def test_a_country_has_five_caches() -> None:
     assert country(10).isps[0].edges + 1 == 5
+
+
+def test_the_study_of_two_workers_has_twelve_runs() -> None:
+    assert len(spreading.tasks(variants(STUDY.format(sessions=10), "study"))) == 12

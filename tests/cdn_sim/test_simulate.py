@@ -142,6 +142,13 @@ def test_wrong_use_is_one_line(args: list[str], message: str, capsys: pytest.Cap
     assert message in error and error.count("\n") == 1
 
 
+def test_more_viewers_than_memory_is_one_line(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small.write_text(SMALL.replace("sessions_per_day = 120", "sessions_per_day = 1e9"))
+    assert run(["simulate", str(small), "--workers", "2", "--out", str(small.parent / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "viewers.sessions_per_day: 2 runs at once would take 400 GB or more" in error and error.count("\n") == 1
+
+
 def test_a_scheduler_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(["simulate", "smoke", "--scheduler", "nonsense://x", "--out", str(tmp_path)]) == 2
     assert "no Dask scheduler answers at nonsense://x" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 import csv
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from cdn_sim import compiling, scenario, spreading
+from cdn_sim import compiling, scenario, simulation, spreading
 from cdn_sim.accounting import Tally
 from cdn_sim.catalogue import Release
 from cdn_sim.model import Scenario
@@ -231,6 +231,8 @@ def _run(
     settings: ClusterSettings,
 ) -> tuple[Results, KeyboardInterrupt | None]:
     todo = spreading.tasks(variants)
+    if settings.scheduler is None:
+        _check_memory(variants.values(), min(settings.workers or 1, len(todo)))
     began = last = time.monotonic()
     if compiling.COMPILES and not compiling.is_warm():
         click.echo("headend: compiling the simulation, once on this machine: about half a minute", err=True)
@@ -270,6 +272,18 @@ def _run(
     if BASE not in variants:
         variants = {BASE: next(iter(variants.values())), **variants}
     return Results(variants, runs, segment_ms, wanted - len(runs)), stopped
+
+
+def _check_memory(variants: Iterable[Scenario], runs_at_once: int) -> None:
+    """Refuse what this machine would certainly be too small for."""
+    least_bytes = max(map(simulation.least_bytes, variants)) * runs_at_once
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if least_bytes > memory_bytes:
+        runs = count_text(runs_at_once, "run")
+        raise ConfigError(
+            f"viewers.sessions_per_day: {runs} at once would take {least_bytes / 1e9:,.0f} GB or more, and this "
+            f"machine has {memory_bytes / 1e9:,.0f}: simulate fewer sessions, or give fewer --workers"
+        )
 
 
 def _write(results: Results, folder: Path, *, pictures: bool) -> None:
