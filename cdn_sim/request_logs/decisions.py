@@ -31,6 +31,8 @@ from headend.core.errors import ConfigError
 
 MAGIC = "#headend-decisions 1"
 _FIELDS = 7
+MOST = 1 << 62
+"""Times in ms, and sizes in bytes, are below that."""
 
 
 class Kind(StrEnum):
@@ -235,6 +237,8 @@ def parse(lines: Iterable[str], name: str) -> Iterator[Record]:
             damaged = 0
         elif damaged:
             raise ConfigError(f"{name}, line {damaged}, is damaged: repair or remove it, or cut the log before it")
+        elif expected < 0:
+            raise ConfigError(f"{name} does not begin with a 'start' record: its policy is not known")
         elif number != expected:
             raise ConfigError(
                 f"{name}, line {line_number}: record {expected} is missing, so nothing after it can be held"
@@ -253,7 +257,12 @@ def _record(line: str) -> Record | None:
         found = Kind(kind)
         answer = Answer(word) if found is Kind.REQUEST else None
         size_bytes = int(size) if size else 0
-        if size_bytes < 0 or not key or (found is Kind.START and (word not in RULES or size_bytes < 1)):
+        if (
+            not 0 <= size_bytes < MOST
+            or not -MOST < int(time_ms) < MOST
+            or not key
+            or (found is Kind.START and (word not in RULES or size_bytes < 1))
+        ):
             return None
         admission = word if found is Kind.START else ""
         return Record(found, int(time_ms), key, size_bytes, answer, tuple(evicted.split()), admission)

@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 
 from cdn_sim.compiling import Array
-from cdn_sim.request_logs.decisions import MAGIC, Kind, Record, parse
+from cdn_sim.request_logs.decisions import MAGIC, MOST, Kind, Record, parse
 from headend.core.errors import ConfigError
 
 _ORACLE = np.dtype([("time_s", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next", "<i8")])
@@ -134,13 +134,19 @@ def _text(stream: IO[bytes]) -> Iterator[str]:
     return iter(io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="\n"))
 
 
-def _dense(rows: Iterable[tuple[int, str, int]], name: str, note: Callable[[], str] = lambda: "") -> Requests:
+def _dense(
+    rows: Iterable[tuple[int, str, int]], name: str, kind: str, note: Callable[[], str] = lambda: ""
+) -> Requests:
     """Number the objects of requests (time in ms, key, size); an object's largest size counts."""
     known: dict[str, int] = {}
     numbers: list[int] = []
     times: list[int] = []
     sizes: list[int] = []
     for time_ms, key, size_bytes in rows:
+        if not (-MOST < time_ms < MOST and 0 <= size_bytes < MOST):
+            raise ConfigError(
+                f"{name}, request {len(numbers) + 1}: its time or size is impossible; correct or remove it"
+            )
         number = known.setdefault(key, len(known))
         if number == len(sizes):
             sizes.append(size_bytes)
@@ -148,14 +154,19 @@ def _dense(rows: Iterable[tuple[int, str, int]], name: str, note: Callable[[], s
             sizes[number] = size_bytes
         numbers.append(number)
         times.append(time_ms)
-    return Requests(
+    found = Requests(
         np.array(numbers, dtype=np.int32),
         np.array(sizes, dtype=np.int64),
         np.array(times, dtype=np.int64),
         tuple(known),
-        name,
+        kind,
         note(),
     )
+    if found.sizes[found.numbers].sum(dtype=np.float64) >= MOST:
+        raise ConfigError(
+            f"{name}: the sizes of its requests add up to more than {MOST / 1e18:.1f} EB; are they bytes?"
+        )
+    return found
 
 
 def _decisions(stream: io.BufferedReader, name: str) -> Requests:
@@ -164,7 +175,7 @@ def _decisions(stream: io.BufferedReader, name: str) -> Requests:
         for record in parse(_text(stream), name)
         if record.kind is Kind.REQUEST
     )
-    return _dense(rows, "decision log")
+    return _dense(rows, name, "decision log")
 
 
 class _Line(msgspec.Struct):
@@ -189,17 +200,21 @@ def _access_log(stream: io.BufferedReader, name: str) -> Requests:
                     raise ConfigError(f"{name} is no access log: line {bad[0]} and many others are no JSON") from None
                 continue
             if found.path and found.method == "GET" and found.status in (200, 206):
-                yield int(found.at_s * 1000), found.path, found.sent_bytes
+                time_ms = int(found.at_s * 1000) if abs(found.at_s) < MOST else MOST
+                yield time_ms, found.path, found.sent_bytes
 
     def note() -> str:
         return f"{len(bad)} damaged lines were left out, the first is line {bad[0]}" if bad else ""
 
-    return _dense(rows(), "access log", note)
+    return _dense(rows(), name, "access log", note)
 
 
 def _csv(stream: io.BufferedReader, name: str) -> Requests:
     table = csv.reader(_text(stream))
-    header = [column.strip().lower() for column in next(table)]
+    try:
+        header = [column.strip().lower() for column in next(table)]
+    except csv.Error as error:
+        raise ConfigError(f"{name}, line 1: it is no CSV ({error})") from error
     places = {}
     for meaning, names in _COLUMNS.items():
         found = [header.index(column) for column in names if column in header]
@@ -208,20 +223,28 @@ def _csv(stream: io.BufferedReader, name: str) -> Requests:
         places[meaning] = found[0] if found else -1
     scale = 1 if places["time"] >= 0 and header[places["time"]] == "time_ms" else 1000
 
+    def records() -> Iterator[list[str]]:
+        try:
+            yield from table
+        except csv.Error as error:
+            raise ConfigError(f"{name}, line {table.line_num}: it is no CSV ({error}); correct or remove it") from error
+
     def rows() -> Iterator[tuple[int, str, int]]:
-        for line_number, row in enumerate(table, 2):
+        for line_number, row in enumerate(records(), 2):
             try:
                 time_ms = int(float(row[places["time"]]) * scale) if places["time"] >= 0 else line_number
                 key, size_bytes = row[places["key"]], int(row[places["size"]])
             except (ValueError, IndexError, OverflowError):
                 if not row:
                     continue
-                raise ConfigError(f"{name}, line {line_number}: time or size is no number; mend or remove it") from None
-            if not 0 <= size_bytes < 1 << 62:
-                raise ConfigError(f"{name}, line {line_number}: a size can't be {size_bytes}; mend or remove it")
+                raise ConfigError(
+                    f"{name}, line {line_number}: time or size is no number; correct or remove it"
+                ) from None
+            if not 0 <= size_bytes < MOST:
+                raise ConfigError(f"{name}, line {line_number}: a size can't be {size_bytes}; correct or remove it")
             yield time_ms, key, size_bytes
 
-    return _dense(rows(), "CSV")
+    return _dense(rows(), name, "CSV")
 
 
 def _oracle_general(stream: io.BufferedReader, name: str) -> Requests:
