@@ -99,10 +99,10 @@ def measure(*, quick: bool, on_step: Callable[[str], object] = lambda _: None) -
             rows += [Row(case, server, median(found[1:]), tuple(found[1:])) for server, found in runs.items()]
         on_step("misses")
         cold: dict[str, list[float]] = {server: [] for server in servers}
-        for turn in range(rounds):
+        for turn in range(1 + rounds):
             for server in servers:
                 cold[server].append(_miss(servers[server], f"cold-{turn}"))
-        rows += [Row("misses, per MiB", server, median(found), tuple(found)) for server, found in cold.items()]
+        rows += [Row("misses, per MiB", server, median(found[1:]), tuple(found[1:])) for server, found in cold.items()]
         on_step(f"{CROWD} clients on a cold segment")
         before = log.read_text().count(_path("crowd", 1))
         asyncio.run(_crowd(edge.url + _path("crowd", 1)))
@@ -157,7 +157,7 @@ def draw(report: Report, path: Path) -> None:
 def publish(root: Path) -> None:
     """Write titles of one track each, as an origin would give them."""
     random_bytes = random.Random(1)
-    titles = ("film", "crowd", *(f"cold-{turn}" for turn in range(ROUNDS)))
+    titles = ("film", "crowd", *(f"cold-{turn}" for turn in range(1 + ROUNDS)))
     for title in titles:
         folder = root / title / "tracks" / TRACK
         folder.mkdir(parents=True)
