@@ -211,7 +211,7 @@ class Analyst:
     def _place(self, gops: Sequence[GopComplexity], first: Sequence[Trial], survey_cpu_s: float) -> Analysis:
         plan, pricing = self._draft.plan, Pricing(measured(), self._draft.conformed, self._draft.plan.effort)
         encode_s = pricing.video_s(plan.video, plan.grid.frame_count)
-        count, told = self._count(gops, encode_s)
+        count, budget_decisions = self._count(gops, encode_s)
         chosen = excerpts.draw(gops, plan.grid.gop_frames, count)
         scores = self._scores(chosen, first, "trial encodes")
         points = self._points(chosen, scores, gops)
@@ -239,7 +239,7 @@ class Analyst:
         decisions = [
             f"per-title ladder: {_count(len(gops), 'GOP')} surveyed, {len(chosen):,} of them tried with "
             f"{_count(len(tried), 'size and factor', 'sizes and factors')}, scored by {self._viewing.model}",
-            *told,
+            *budget_decisions,
             *made.decisions,
         ]
         if cap > titled.CAP:

@@ -78,17 +78,19 @@ def compare(
         document = documents.read(Release, store.get(key), key=key)
     except StorageError:
         return Comparison(hindrance="the release's document can't be read")
-    made = document.presentation
-    if made.protection is not None and not keys:
+    presentation = document.presentation
+    if presentation.protection is not None and not keys:
         return Comparison(hindrance=conformance.NO_KEYS)
-    if made.master is None:
+    if presentation.master is None:
         return Comparison(hindrance="the release does not record its master")
-    origins = {file.track_index: file for file in made.audio_files}
-    tracks = [(track, _origin(origins, track)) for track in _tracks(made, deep=deep)]
+    origins = {file.track_index: file for file in presentation.audio_files}
+    tracks = [(track, _origin(origins, track)) for track in _tracks(presentation, deep=deep)]
     own = [track for track, file in tracks if file is None]
-    pieces = _Pieces(store, title, keys or {}, made.protection.schedule if made.protection else WHOLE_TITLE)
+    pieces = _Pieces(
+        store, title, keys or {}, presentation.protection.schedule if presentation.protection else WHOLE_TITLE
+    )
     parts = [
-        _with_master(pieces, document, made.master, endpoint_url, own, is_stopped, deep=deep),
+        _with_master(pieces, document, presentation.master, endpoint_url, own, is_stopped, deep=deep),
         *(
             _with_file(pieces, document, track, file, endpoint_url, is_stopped, deep=deep)
             for track, file in tracks
@@ -142,26 +144,28 @@ def _with_master(
     *,
     deep: bool,
 ) -> Comparison:
-    made = document.presentation
+    presentation = document.presentation
     try:
         masters.check_unchanged(master, endpoint_url)
     except HeadendError as error:
         return Comparison(hindrance=error.message)
     try:
         with masters.opened(master, endpoint_url) as source:
-            choice = PictureChoice(video=made.picture_stream)
+            choice = PictureChoice(video=presentation.picture_stream)
             probe = sandbox.probe(master, source.url, choice, progress=source.progress)
-            zero_s = comparing.first_frame_s(master, source.url, made.picture_stream)
+            zero_s = comparing.first_frame_s(master, source.url, presentation.picture_stream)
             findings, places = [], 0
             for track in tracks:
-                numbers = _numbers(document.tracks[track.id].segments, made, probe, deep=deep)
+                numbers = _numbers(document.tracks[track.id].segments, presentation, probe, deep=deep)
                 places += len(numbers)
                 is_sound = isinstance(track.rendition, AudioRendition)
                 delay_s = probe.video.decoder_delay_s if probe.video and is_sound else 0
                 start_s = zero_s - delay_s
-                findings += list(_compared(pieces, made, master, source.url, track, numbers, start_s, is_stopped))
+                findings += list(
+                    _compared(pieces, presentation, master, source.url, track, numbers, start_s, is_stopped)
+                )
     except MasterError as error:
-        key = layout.release_document(made.title, made.release)
+        key = layout.release_document(presentation.title, presentation.release)
         return Comparison((Finding(key, f"its master has timestamps that no title can have: {error.message}"),))
     return Comparison(tuple(findings), places)
 
@@ -177,14 +181,14 @@ def _with_file(
     deep: bool,
 ) -> Comparison:
     """Compare added sound with the file that it came from."""
-    made, count = document.presentation, document.tracks[track.id].segments
+    presentation, count = document.presentation, document.tracks[track.id].segments
     every = deep or count <= SHORT_SEGMENTS
     numbers = list(range(1, count + 1)) if every else comparing.places(count, SAMPLES)
     try:
         masters.check_unchanged(file.file, endpoint_url)
         with masters.opened(file.file, endpoint_url) as source:
             found = _compared(
-                pieces, made, file.file, source.url, track, numbers, file.start_s, is_stopped, file.stream
+                pieces, presentation, file.file, source.url, track, numbers, file.start_s, is_stopped, file.stream
             )
             return Comparison(tuple(found), len(numbers))
     except HeadendError as error:
@@ -197,28 +201,28 @@ def _origin(origins: Mapping[int, AudioFile], track: Compared) -> AudioFile | No
     return origins.get(rendition.track_index) if isinstance(rendition, AudioRendition) else None
 
 
-def _tracks(made: Presentation, *, deep: bool) -> Sequence[Compared]:
+def _tracks(presentation: Presentation, *, deep: bool) -> Sequence[Compared]:
     if deep:
-        return (*made.video, *made.audio)
-    smallest = min(made.video, key=lambda track: track.rendition.width_px * track.rendition.height_px)
-    programmes = {track.rendition.track_index: track for track in reversed(made.audio)}
+        return (*presentation.video, *presentation.audio)
+    smallest = min(presentation.video, key=lambda track: track.rendition.width_px * track.rendition.height_px)
+    programmes = {track.rendition.track_index: track for track in reversed(presentation.audio)}
     return smallest, *programmes.values()
 
 
-def _numbers(count: int, made: Presentation, probe: Probe, *, deep: bool) -> list[int]:
+def _numbers(count: int, presentation: Presentation, probe: Probe, *, deep: bool) -> list[int]:
     if deep or count <= SHORT_SEGMENTS:
         return list(range(1, count + 1))
     zero_s = probe.video.start_s if probe.video else Fraction(0)
-    length_s = made.grid.segment_frames / made.grid.frame_rate
+    length_s = presentation.grid.segment_frames / presentation.grid.frame_rate
     timelines = [part.timeline for programme in probe.audio for part in programme.parts or (programme,)]
-    breaks = [one.end_s for line in timelines if line for one in (*line.gaps(), *line.overlaps())]
+    breaks = [gap.end_s for line in timelines if line for gap in (*line.gaps(), *line.overlaps())]
     behind = [1 + later + int((at_s - zero_s) / length_s) for at_s in breaks[:SAMPLES] for later in range(3)]
     return comparing.places(count, SAMPLES, behind)
 
 
 def _compared(
     pieces: _Pieces,
-    made: Presentation,
+    presentation: Presentation,
     master: Master,
     url: str,
     track: Compared,
@@ -231,7 +235,7 @@ def _compared(
     for number in numbers:
         if is_stopped():
             return
-        key = layout.track_segment(made.title, track.id, number)
+        key = layout.track_segment(presentation.title, track.id, number)
         with TemporaryDirectory(prefix="headend-") as folder:
             path = Path(folder) / "piece.mp4"
             try:
@@ -243,6 +247,6 @@ def _compared(
                 piece = comparing.Piece(path, rendition.track_index if stream is None else stream)
                 wrong = comparing.of_sound(master, url, piece, zero_s)
             else:
-                wrong = comparing.of_picture(master, url, comparing.Piece(path, made.picture_stream), zero_s)
+                wrong = comparing.of_picture(master, url, comparing.Piece(path, presentation.picture_stream), zero_s)
         if wrong:
             yield Finding(key, wrong)

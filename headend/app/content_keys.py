@@ -41,10 +41,12 @@ def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scop
     systems = tuple(signalling.System(name) for name in settings.systems)
     schedule = sealing.schedule(plan.grid, lead_s=settings.lead_s, rotate_s=settings.rotate_s)
     periods = schedule.period(plan.grid.segment_count)
-    found = []
+    result = []
     for place, scheme in enumerate(settings.schemes):
         codecs = sealing.codecs_of(scheme, place, settings.copied_codecs)
-        used = {sealing.class_of(one, one_key=settings.one_key) for one in sealing.members(plan, scheme, codecs)}
+        used = {
+            sealing.class_of(rendition, one_key=settings.one_key) for rendition in sealing.members(plan, scheme, codecs)
+        }
         wanted = [
             name
             for name in key_names(plan.title, scheme, one_key=settings.one_key, epoch=settings.epoch, periods=periods)
@@ -54,8 +56,8 @@ def scopes(settings: ProtectionSettings, plan: EncodePlan) -> tuple[sealing.Scop
         # aes-128 needs no licence before playback, so it gets no clear lead.
         lead = 0 if scheme is Scheme.AES_128 else schedule.lead_segments
         protection = Protection(scheme, names, signals, lead, schedule.period_segments, settings.hdcp)
-        found.append(sealing.Scope(protection, codecs))
-    return tuple(found)
+        result.append(sealing.Scope(protection, codecs))
+    return tuple(result)
 
 
 def with_sound(settings: KeySettings, title: str, protection: Protection) -> Protection:
@@ -93,8 +95,8 @@ def opened(settings: KeySettings, title: str, names: Sequence[KeyName]) -> Mappi
         StorageError: The key source can't be reached.
     """
     source = _source(settings)
-    found = source.keys(title, names)
-    keys = {name.kid: ContentKey(name, found[name.kid].secret) for name in names}
+    stored = source.keys(title, names)
+    keys = {name.kid: ContentKey(name, stored[name.kid].secret) for name in names}
     for name in names:
         if name.checksum and keys[name.kid].checksum() != name.checksum:
             raise ConfigError(
@@ -114,7 +116,7 @@ def of_release(settings: KeySettings, store: Store, title: str, release: str) ->
     """
     made = read_release(store, title, release).presentation
     protections = [made.protection, *(copy.protection for copy in made.copies)]
-    names = tuple(name for one in protections if one is not None for name in one.names)
+    names = tuple(name for protection in protections if protection is not None for name in protection.names)
     return opened(settings, title, names) if names else {}
 
 

@@ -93,16 +93,16 @@ def fitted_draft(
         # An analysis takes long: report a missing key before it.
         on_event(Step("asking for content keys"))
         sealed(draft.plan, request.protection, store)
-    found = analyse(request, probe, draft, store, on_event, run)
+    analysed = analyse(request, probe, draft, store, on_event, run)
     fitted = draft_for(
-        replace(request, ladder=found.analysis.ladder),
+        replace(request, ladder=analysed.analysis.ladder),
         probe,
         known,
         workers,
         conformed=draft.conformed,
-        beside=found.analysis.decisions,
+        beside=analysed.analysis.decisions,
     )
-    return fitted, found
+    return fitted, analysed
 
 
 def analyse(
@@ -133,15 +133,17 @@ def analyse(
         on_step=lambda name: on_event(Step(name)),
     )
     try:
-        found = analyst.analyse()
+        analysed = analyst.analyse()
     except DamagedMaster:
         scan_for_damage(draft.with_tasks(workers=1), request.store, on_event)
         raise
-    if not found.results:
-        on_event(cluster.Notice(f"reusing the ladder {found.analysis.ladder.name}, fitted to this master before"))
-    elif found.reused:
-        on_event(cluster.Notice(f"analysis: {found.reused:,} of {found.results:,} results were already in the store"))
-    return found
+    if not analysed.results:
+        on_event(cluster.Notice(f"reusing the ladder {analysed.analysis.ladder.name}, fitted to this master before"))
+    elif analysed.reused:
+        on_event(
+            cluster.Notice(f"analysis: {analysed.reused:,} of {analysed.results:,} results were already in the store")
+        )
+    return analysed
 
 
 def draft_for(
@@ -327,7 +329,7 @@ def check_for(
     request: Request,
     store: Store,
     workers: Workers | None,
-    found: analysis.Analysis | None = None,
+    fitted: analysis.Analysis | None = None,
 ) -> checking.Check:
     """Set up the quality check of a draft's renditions, and keep the references that it needs."""
     plan = draft.plan
@@ -343,8 +345,8 @@ def check_for(
         thresholds=request.thresholds,
         slot_bytes=slot_bytes(_workers(request, workers)) if level is not Checking.OFF else None,
         segment_count=plan.grid.segment_count,
-        predicted={plan.tracks[id]: quality for id, quality in predicted(plan, found).items()} if found else {},
-        hulls={str(codec.codec): tuple(map(_as_predicted, codec.hull)) for codec in found.codecs} if found else {},
+        predicted={plan.tracks[id]: quality for id, quality in predicted(plan, fitted).items()} if fitted else {},
+        hulls={str(codec.codec): tuple(map(_as_predicted, codec.hull)) for codec in fitted.codecs} if fitted else {},
         keys=request.protection.keys if request.protection is not None else None,
     )
     if request.encode.floor_vmaf is not None:
@@ -358,9 +360,9 @@ def check_for(
     return check
 
 
-def predicted(plan: EncodePlan, found: analysis.Analysis) -> dict[str, PredictedQuality]:
+def predicted(plan: EncodePlan, fitted: analysis.Analysis) -> dict[str, PredictedQuality]:
     """Return the quality that an analysis predicts for a plan's SDR renditions, by their ids."""
-    points = {(codec.codec, round(point.kbps)): point for codec in found.codecs for point in codec.rungs}
+    points = {(codec.codec, round(point.kbps)): point for codec in fitted.codecs for point in codec.rungs}
     return {
         rendition.id: _as_predicted(point)
         for rendition in plan.video
@@ -377,9 +379,9 @@ def scan_for_damage(plan: EncodePlan, store: StoreSettings, on_event: Callable[[
     """
     on_event(Step("scanning the whole master for damage"))
     with masters.opened(plan.master, store.endpoint_url) as source:
-        found = sandbox.look_through(plan.master, source.url, damage.whole(plan.tasks), progress=source.progress)
-    if found:
-        raise damage.refusal(plan.title, plan.master, found)
+        places = sandbox.look_through(plan.master, source.url, damage.whole(plan.tasks), progress=source.progress)
+    if places:
+        raise damage.refusal(plan.title, plan.master, places)
 
 
 def _as_predicted(point: CurvePoint) -> PredictedQuality:

@@ -20,7 +20,7 @@ from headend.core.errors import HeadendError
 from headend.core.settings import ClusterSettings, StoreSettings
 from headend.core.storage import Store, open_store
 
-ENCODERS = tuple(one.encoder for one in media_codecs())
+ENCODERS = tuple(codec.encoder for codec in media_codecs())
 """Encoders that FFmpeg must have."""
 RACES = 4
 """Number of races between two writers that a store is tested with."""

@@ -103,7 +103,7 @@ def encrypt(
     plan = _plan(clear)
     plan = sealing.sealed(plan, content_keys.scopes(protection, plan))
     sealing.check_vectors(plan, store.folders(layout.tracks(title)))
-    names = {name.kid: name for one in plan.protection for name in one.names}
+    names = {name.kid: name for each in plan.protection for name in each.names}
     keys = content_keys.opened(protection.keys, title, tuple(names.values()))
     coded: tuple[AnyTrack, ...] = (*clear.video, *clear.trick, *clear.audio)
     sources = {track.rendition.id: track for track in coded}
@@ -116,23 +116,28 @@ def encrypt(
     ):
         stored = {
             name: track
-            for name, one in plan.sealings.items()
-            if (track := _stored(store, title, plan.tracks[name], sources[one.rendition])) is not None
+            for name, sealed_track in plan.sealings.items()
+            if (track := _stored(store, title, plan.tracks[name], sources[sealed_track.rendition])) is not None
         }
-        missing = {name: one for name, one in plan.sealings.items() if name not in stored}
+        missing = {name: sealed_track for name, sealed_track in plan.sealings.items() if name not in stored}
         if dry_run:
             nothing = Placed(replace(clear, release=""), is_current=False)
             return Encrypted(nothing, len(plan.sealings), len(stored), 0, 0.0, time.monotonic() - started_s)
-        progress = _ProgressReporter(on_progress, sum(sources[one.rendition].total_bytes for one in missing.values()))
-        kids = {one.scheme: sealing.kids_of(title, one) for one in plan.protection}
-        schedules = {one.scheme: one.schedule for one in plan.protection}
+        progress = _ProgressReporter(
+            on_progress, sum(sources[sealed_track.rendition].total_bytes for sealed_track in missing.values())
+        )
+        kids = {each.scheme: sealing.kids_of(title, each) for each in plan.protection}
+        schedules = {each.scheme: each.schedule for each in plan.protection}
 
-        def make(name: str, one: Sealing) -> StoredTrack:
+        def make(name: str, sealed_track: Sealing) -> StoredTrack:
             salt = sealing.salt_of(plan.tracks[name])
             protect = protection_of(
-                [keys[kid] for kid in one.kids], kids=kids[one.scheme], salt=salt, schedule=schedules[one.scheme]
+                [keys[kid] for kid in sealed_track.kids],
+                kids=kids[sealed_track.scheme],
+                salt=salt,
+                schedule=schedules[sealed_track.scheme],
             )
-            return encrypted(store, title, sources[one.rendition], plan.tracks[name], protect, progress.add)
+            return encrypted(store, title, sources[sealed_track.rendition], plan.tracks[name], protect, progress.add)
 
         with ThreadPoolExecutor(TRACKS) as pool:
             made = dict(zip(missing, pool.map(make, missing, missing.values()), strict=True))
@@ -190,7 +195,7 @@ def _stored(store: Store, title: str, id: str, clear: AnyTrack) -> StoredTrack |
     if layout.track_index(title, id) not in sizes:
         return None
     track: StoredTrack = from_index(cast(Any, clear.rendition), *read_track(store, title, id))
-    wanted = {layout.track_segment(title, id, one.number): one.size_bytes for one in track.segments}
+    wanted = {layout.track_segment(title, id, segment.number): segment.size_bytes for segment in track.segments}
     for period, _ in enumerate(track.inits_sha256, start=1):
         wanted[layout.track_init(title, id, period)] = track.init_bytes
     return track if all(sizes.get(key) == size for key, size in wanted.items()) else None
@@ -252,7 +257,9 @@ def _encrypted_fragments(
     body: bytes, found: Sequence[Fragment], protector: segmenting.Protector, first: int, number: int
 ) -> Iterator[bytes]:
     for fragment in found:
-        media = memoryview(body)[fragment.media : fragment.media + sum(one.size_bytes for one in fragment.samples)]
+        media = memoryview(body)[
+            fragment.media : fragment.media + sum(sample.size_bytes for sample in fragment.samples)
+        ]
         yield protector.fragment(
             fragment.sequence, fragment.decode_ticks, fragment.samples, media, first=first, segment=number
         )

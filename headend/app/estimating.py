@@ -54,11 +54,11 @@ class Estimate:
 
     def by_codec(self) -> Mapping[str, tuple[float, int]]:
         """Return CPU seconds and bytes by codec, in the plan's order."""
-        found: dict[str, tuple[float, int]] = {}
+        totals: dict[str, tuple[float, int]] = {}
         for each in self.renditions:
-            cpu_s, stored_bytes = found.get(each.codec, (0.0, 0))
-            found[each.codec] = (cpu_s + each.cpu_s, stored_bytes + each.stored_bytes)
-        return found
+            cpu_s, stored_bytes = totals.get(each.codec, (0.0, 0))
+            totals[each.codec] = (cpu_s + each.cpu_s, stored_bytes + each.stored_bytes)
+        return totals
 
 
 def estimate(plan: EncodePlan, costs: Costs, quality_cpu_s: float = 0.0) -> Estimate:
@@ -108,12 +108,12 @@ def estimate(plan: EncodePlan, costs: Costs, quality_cpu_s: float = 0.0) -> Esti
 
 def weights(plan: EncodePlan, costs: Costs) -> Mapping[str, float]:
     """Return the CPU seconds per frame of each video rendition's encoder alone, by rendition."""
-    found = {}
+    frame_s = {}
     for rendition in (*plan.video, *plan.trick):
         curve = costs.video[rendition.codec][plan.effort]
         megapixels = rendition.width_px * rendition.height_px / 1e6
-        found[rendition.id] = curve.frame_s * math.pow(megapixels, curve.exponent) / rendition.rate_divisor
-    return found
+        frame_s[rendition.id] = curve.frame_s * math.pow(megapixels, curve.exponent) / rendition.rate_divisor
+    return frame_s
 
 
 def shares(task: EncodeTask, known: Mapping[str, float]) -> list[tuple[str, float]]:

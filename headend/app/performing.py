@@ -96,7 +96,7 @@ def _carry_out(context: TaskContext, run: cluster.TaskRun, store: Store) -> Rece
         return scoring.score(run, store, context.store, context.master, context.grid, keys)
     # Keys come first: without them the encode would be wasted.
     seals = with_retries(lambda: _seals(context, run.task), patience_s, run.cancelled, run.on_wait)
-    found: tuple[Damage, ...] = ()
+    places: tuple[Damage, ...] = ()
     with task_master.opened(context.master, context.store, run) as (scratch, source):
         try:
             with_retries(lambda: _place_sidecar(context, run.task, scratch), patience_s, run.cancelled, run.on_wait)
@@ -112,7 +112,7 @@ def _carry_out(context: TaskContext, run: cluster.TaskRun, store: Store) -> Rece
             )
             # Missing frames are filled in if damage is allowed, so the output alone doesn't show that one is missing.
             if finished.decode_errors or context.allow_damaged:
-                found = _damage(context, run, source)
+                places = _damage(context, run, source)
             capped = _cap(context, run, source, scratch, run.task)
             finished = capped.total(finished)
             measurements, finished, capped = _raise_to_floor(context, run, source, scratch, finished, capped)
@@ -129,7 +129,7 @@ def _carry_out(context: TaskContext, run: cluster.TaskRun, store: Store) -> Rece
                     wall_s=time.monotonic() - started,
                     peak_memory_bytes=finished.peak_memory_bytes,
                     decode_errors=finished.decode_errors,
-                    damage=found,
+                    damage=places,
                     submission=context.submission,
                 )
 
@@ -151,9 +151,9 @@ def _carry_out(context: TaskContext, run: cluster.TaskRun, store: Store) -> Rece
             if (failure := source.failure()) is not None:  # FFmpeg saw only an early end of the master
                 raise failure from None
             # If the master is damaged, retrying is useless.
-            found = found or _damage(context, run, source)
-            if found and isinstance(error, ChunkRejected):
-                raise damage.refusal(context.title, context.master, found, allowed=True) from None
+            places = places or _damage(context, run, source)
+            if places and isinstance(error, ChunkRejected):
+                raise damage.refusal(context.title, context.master, places, allowed=True) from None
             if isinstance(error, ChunkRejected) and "://" not in context.master.url:
                 # A local file gives the same result at every attempt.
                 raise PlanMismatch(error.message, **error.facts) from None
@@ -280,12 +280,12 @@ def _damage(context: TaskContext, run: cluster.TaskRun, source: masters.Source) 
     """Find damage in what a task reads; raise if there is some and the title doesn't allow it."""
     if not run.task.reads:
         return ()
-    found = sandbox.look_through(
+    places = sandbox.look_through(
         context.master, source.url, run.task.reads, progress=source.progress, cancelled=run.cancelled
     )
-    if found and not context.allow_damaged:
-        raise damage.refusal(context.title, context.master, found)
-    return found
+    if places and not context.allow_damaged:
+        raise damage.refusal(context.title, context.master, places)
+    return places
 
 
 def _place_sidecar(context: TaskContext, task: EncodeTask, scratch: Path) -> None:
@@ -301,10 +301,10 @@ def _place_captions(context: TaskContext, run: cluster.TaskRun, source: masters.
     for track in run.task.text:
         if track.codec == text.PICTURE_CAPTIONS:
             assert track.index is not None
-            found = sandbox.read_captions(
+            extracted = sandbox.read_captions(
                 context.master, source.url, track.index, progress=source.progress, cancelled=run.cancelled
             )
-            text.lay_captions(found, scratch)
+            text.lay_captions(extracted, scratch)
 
 
 def _seals(context: TaskContext, task: EncodeTask) -> Seals:

@@ -71,7 +71,7 @@ def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialS
             _refuse_damage(inquiry, task.work, source, run)
         if isinstance(task, SurveyTask):
             try:
-                found = surveying.complexity(
+                complexity = surveying.complexity(
                     task.work.chunk,
                     surveying.packets_file(scratch).read_text(),
                     detections,
@@ -82,8 +82,8 @@ def perform(inquiry: Inquiry, run: cluster.TaskRun) -> Complexity | tuple[TrialS
             except ChunkRejected:
                 _refuse_damage(inquiry, task.work, source, run)
                 raise
-            store.put(layout.survey(inquiry.master.digest, task.id), documents.write(found))
-            return found
+            store.put(layout.survey(inquiry.master.digest, task.id), documents.write(complexity))
+            return complexity
         scores = scored(task, scratch, finished.cpu_s, run.cancelled)
     for key, score in zip(task.keys, scores, strict=True):
         store.put(layout.trial(inquiry.master.digest, key), documents.write(score))
@@ -140,11 +140,11 @@ def scored(
 
 
 def _refuse_damage(inquiry: Inquiry, work: EncodeTask, source: masters.Source, run: cluster.TaskRun) -> None:
-    found = sandbox.look_through(
+    places = sandbox.look_through(
         inquiry.master, source.url, work.reads, progress=source.progress, cancelled=run.cancelled
     )
-    if found:
-        raise damage.refusal(inquiry.title, inquiry.master, found)
+    if places:
+        raise damage.refusal(inquiry.title, inquiry.master, places)
 
 
 def _fragment_bytes(path: Path) -> int:

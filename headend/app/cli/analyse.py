@@ -73,27 +73,28 @@ def command(
     check_writable(opened)
     with following(console(stderr=True)) as note:
         probe = deciding.inspect(master, store, note, encode.picture)
-        _, found = deciding.fitted_draft(request, probe, opened, on_event=note)
-    assert found is not None
+        _, analysed = deciding.fitted_draft(request, probe, opened, on_event=note)
+    assert analysed is not None
     if html is not None:
-        pages.write(html, hull_page.page(found.analysis, master=master, cost=cost(found)).encode())
+        pages.write(html, hull_page.page(analysed.analysis, master=master, cost=cost(analysed)).encode())
     if as_json:
-        print_json(plain(found))
+        print_json(plain(analysed))
     else:
-        _show(found, rungs=rungs)
+        _show(analysed, rungs=rungs)
         if html is not None:
             console().print(f"wrote {html}")
 
 
-def cost(found: Analysed) -> str:
+def cost(analysed: Analysed) -> str:
     """Return the cost of an analysis in one sentence."""
-    analysis = found.analysis
+    analysis = analysed.analysis
     took_s = analysis.survey_cpu_s + analysis.trials_cpu_s
     share = f"{took_s / analysis.encode_cpu_s:.0%}" if analysis.encode_cpu_s else "unknown"
     now = (
         "all results were in the store"
-        if not found.cpu_s
-        else f"{found.cpu_s:,.0f} of them now; {found.reused:,} of {count_text(found.results, 'result')} reused"
+        if not analysed.cpu_s
+        else f"{analysed.cpu_s:,.0f} of them now; "
+        f"{analysed.reused:,} of {count_text(analysed.results, 'result')} reused"
     )
     return (
         f"Analysis: {took_s:,.0f} CPU seconds ({analysis.survey_cpu_s:,.0f} of survey), {share} of the "
@@ -101,21 +102,21 @@ def cost(found: Analysed) -> str:
     )
 
 
-def plain(found: Analysed) -> dict[str, object]:
+def plain(analysed: Analysed) -> dict[str, object]:
     """Return the document for ``--json``."""
-    analysis = found.analysis
+    analysis = analysed.analysis
     return {
         **documents.as_plain(analysis),
         "ladder": documents.as_plain(analysis.ladder),
         "findings": [str(finding) for finding in check(analysis.ladder)],
-        "results": found.results,
-        "reused_results": found.reused,
-        "cpu_s": round(found.cpu_s, 3),
+        "results": analysed.results,
+        "reused_results": analysed.reused,
+        "cpu_s": round(analysed.cpu_s, 3),
     }
 
 
-def _show(found: Analysed, *, rungs: bool) -> None:
-    analysis, screen = found.analysis, console()
+def _show(analysed: Analysed, *, rungs: bool) -> None:
+    analysis, screen = analysed.analysis, console()
     screen.print(hull_page.sentence(analysis))
     screen.print(table(_COLUMNS, _rows(analysis)))
     if rungs:
@@ -134,7 +135,7 @@ def _show(found: Analysed, *, rungs: bool) -> None:
         )  # fmt: skip
     for line in analysis.decisions:
         screen.print(f"  {line}")
-    screen.print(cost(found))
+    screen.print(cost(analysed))
 
 
 _COLUMNS = ("codec", ">rungs", ">lowest", ">highest", ">VMAF", ">before", ">VMAF ", ">bits at equal VMAF")

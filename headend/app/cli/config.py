@@ -43,32 +43,32 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show every option of a command with its value, and where the value comes from."""
     root = ctx.find_root()
     wanted = _command(root, name)
-    found = configuration.load((), lambda: option_names(cast(click.Group, root.command), root))
+    files = configuration.load((), lambda: option_names(cast(click.Group, root.command), root))
     profile = profile_of(ctx)
-    settings = found.settings(profile)
+    settings = files.settings(profile)
     rows = [_row(option, param, settings) for option, param in settable(wanted)]
     if as_json:
         print_json(
             {
                 "command": name,
                 "profile": profile,
-                "files": [str(path) for path in found.files],
-                "profiles": sorted(found.profiles),
+                "files": [str(path) for path in files.files],
+                "profiles": sorted(files.profiles),
                 "options": [{"option": row.option, "value": row.value, "source": row.source} for row in rows],
             }
         )
         return
     screen = console()
-    screen.print(f"files: {', '.join(map(str, found.files)) or 'none'}")
-    screen.print(f"profile: {profile or 'none'} (there are: {', '.join(sorted(found.profiles)) or 'none'})")
+    screen.print(f"files: {', '.join(map(str, files.files)) or 'none'}")
+    screen.print(f"profile: {profile or 'none'} (there are: {', '.join(sorted(files.profiles)) or 'none'})")
     screen.print(table(("option", "value", "from"), ((row.option, row.value, row.source) for row in rows)))
 
 
 def _command(root: click.Context, name: str) -> click.Command:
-    found = cast(click.Group, root.command).get_command(root, name)
-    if found is None or isinstance(found, click.Group):
+    command = cast(click.Group, root.command).get_command(root, name)
+    if command is None or isinstance(command, click.Group):
         raise ConfigError(f"there is no command {name!r} with options; 'headend --help' lists the commands")
-    return found
+    return command
 
 
 def _row(option: str, param: click.Option, settings: Mapping[str, configuration.Setting]) -> _Row:

@@ -124,8 +124,8 @@ def command(
             return Status.FAULTY
         with serving.running(store) as address:
             played = [_play_hls(address, outcome.presentation), _play_dash(address, outcome.presentation)]
-        for one in played:
-            say(f"{one.manifest}: {one.frames:,} frames of {one.rendition} decoded, none missing")
+        for playback in played:
+            say(f"{playback.manifest}: {playback.frames:,} frames of {playback.rendition} decoded, none missing")
         served = _through_edges(store, outcome.presentation, say) if with_edges else ()
         if as_json:
             checked = {"objects": verdict.objects, "bytes": verdict.bytes, "frames": verdict.frames}

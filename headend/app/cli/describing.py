@@ -59,14 +59,15 @@ def _protection_plain(presentation: Presentation) -> dict[str, Any]:
     return {
         "protection": [
             {
-                "scheme": one.scheme.value,
+                "scheme": protection.scheme.value,
                 "keys": [
-                    {"kid": name.uuid, "class": name.key_class.value, "period": name.period} for name in one.names
+                    {"kid": name.uuid, "class": name.key_class.value, "period": name.period}
+                    for name in protection.names
                 ],
-                "clear_lead_segments": one.lead_segments,
-                "rotation_segments": one.period_segments,
+                "clear_lead_segments": protection.lead_segments,
+                "rotation_segments": protection.period_segments,
             }
-            for one in protections
+            for protection in protections
         ]
     }
 
@@ -141,7 +142,7 @@ def measured_table(presentation: Presentation) -> Table:
 
 def concealed_facts(presentation: Presentation) -> list[tuple[str, str]]:
     """Describe concealed damage of the master, one line for each place."""
-    return [("concealed", f"damage of the master at {one}") for one in presentation.damage]
+    return [("concealed", f"damage of the master at {place}") for place in presentation.damage]
 
 
 def loudness_table(presentation: Presentation) -> Table:

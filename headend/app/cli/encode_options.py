@@ -257,14 +257,14 @@ def thresholds(command: Command) -> Command:
     )
     @wraps(command)
     def wrapped(*, min_vmaf: float | None, min_segment: float | None, **others: Any) -> Any:
-        asked = None
+        given = None
         if min_vmaf is not None or min_segment is not None:
-            asked = Thresholds(
+            given = Thresholds(
                 DEFAULT_THRESHOLDS.min_vmaf if min_vmaf is None else min_vmaf,
                 DEFAULT_THRESHOLDS.min_segment if min_segment is None else min_segment,
                 are_asked=True,
             )
-        return command(thresholds=asked, **others)
+        return command(thresholds=given, **others)
 
     return wrapped
 

@@ -22,16 +22,16 @@ def command() -> None:
 
 
 def _expected(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
-    found = {}
+    views_by_title = {}
     for value in values:
         title, _, views = value.partition("=")
         try:
-            found[title] = float(views)
+            views_by_title[title] = float(views)
         except ValueError:
-            found[title] = -1.0
-        if not title or not 0 <= found[title] < 1e12:
+            views_by_title[title] = -1.0
+        if not title or not 0 <= views_by_title[title] < 1e12:
             raise click.BadParameter(f"{value!r} is not a title with its expected views, such as film=2000.")
-    return found
+    return views_by_title
 
 
 @command.command(

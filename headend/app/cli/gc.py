@@ -68,11 +68,11 @@ def command(
     wanted = wanted or garbage.titles(opened)
     several = FailureCollector(len(wanted))
     rows = []
-    for one in several.with_progress(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "checked"):
-        if one.error is not None:
-            several.fail(one.title, one.error)
-        elif one.objects:
-            rows.append(_row(one))
+    for found in several.with_progress(garbage.all_garbage(opened, wanted, keep=keep, grace=grace), "checked"):
+        if found.error is not None:
+            several.fail(found.title, found.error)
+        elif found.objects:
+            rows.append(_row(found))
     # Analyses are kept if some titles were not checked: they may be of the same masters.
     forgotten = garbage.Forgotten() if titles or several.errors else garbage.find_forgotten(opened, grace=grace)
     total_bytes = sum(row.bytes for row in rows) + forgotten.size_bytes

@@ -52,15 +52,15 @@ def show(job: str, prices: Prices, store: StoreSettings, as_json: bool) -> None:
     """Show a job: its state, history, progress and resource usage."""
     opened = open_store(store)
     queue = Queue(opened)
-    found = queue.read(job)
+    current = queue.read(job)
     if as_json:
-        print_json(full_plain(queue, found, prices))
+        print_json(full_plain(queue, current, prices))
         return
     screen = console()
-    screen.print(facts(_facts(queue, found, prices, publishing.read_pointer(opened, found.title))))
+    screen.print(facts(_facts(queue, current, prices, publishing.read_pointer(opened, current.title))))
     screen.print()
-    screen.print(table(("since", "state", "why"), ((c.at, c.state.value, c.why) for c in found.history)))
-    if attempts := queue.attempts(found):
+    screen.print(table(("since", "state", "why"), ((c.at, c.state.value, c.why) for c in current.history)))
+    if attempts := queue.attempts(current):
         rows = ((a.at, a.task, a.number, a.worker, a.error) for a in attempts[-ATTEMPTS_SHOWN:])
         screen.print(table(("failed at", "task", ">attempt", "worker", "error"), rows))
         if len(attempts) > ATTEMPTS_SHOWN:
@@ -74,8 +74,8 @@ def show(job: str, prices: Prices, store: StoreSettings, as_json: bool) -> None:
 def logs(job: str, store: StoreSettings, as_json: bool) -> None:
     """Show the failed attempts at a job's tasks, with the end of the encoder's output."""
     queue = Queue(open_store(store))
-    found = queue.read(job)
-    attempts = queue.attempts(found)
+    current = queue.read(job)
+    attempts = queue.attempts(current)
     if as_json:
         rows = [
             {
@@ -84,7 +84,7 @@ def logs(job: str, store: StoreSettings, as_json: bool) -> None:
             }
             for a in attempts
         ]  # fmt: skip
-        print_json({"job": found.id, "title": found.title, "attempts": rows})
+        print_json({"job": current.id, "title": current.title, "attempts": rows})
         return
     screen = console()
     for attempt in attempts:
@@ -93,7 +93,7 @@ def logs(job: str, store: StoreSettings, as_json: bool) -> None:
         for line in attempt.stderr.strip().splitlines()[-10:]:
             screen.print(f"    {line}")
     if not attempts:
-        screen.print(f"no attempt at a task of {found.title} failed")
+        screen.print(f"no attempt at a task of {current.title} failed")
 
 
 def _give(job: str, store: StoreSettings, verb: Verb, *, as_json: bool, priority: int | None = None) -> None:
@@ -163,23 +163,24 @@ def wait(
     started_s = written_s = time.monotonic()
     before: tuple[object, ...] = ()
     while True:
-        found = queue.read(job)
-        now = (found.state, found.priority, found.status.progress)
+        current = queue.read(job)
+        now = (current.state, current.priority, current.status.progress)
         if json_lines and now != before:
-            click.echo(json.dumps(full_plain(queue, found, prices)))
+            click.echo(json.dumps(full_plain(queue, current, prices)))
         elif not as_json and (now[:1] != before[:1] or time.monotonic() - written_s >= SAY_EVERY_S):
             written_s = time.monotonic()
-            console(stderr=True).print(f"headend: {_line(found)}")
+            console(stderr=True).print(f"headend: {_line(current)}")
         before = now
-        if found.state.ended:
+        if current.state.ended:
             if as_json:
-                print_json(full_plain(queue, found, prices))
+                print_json(full_plain(queue, current, prices))
             # A failed job has a release only if the quality rules refused it.
-            is_refused = found.state is State.FAILED and found.status.release
-            return Status.QUALITY if is_refused else ENDED[found.state]
+            is_refused = current.state is State.FAILED and current.status.release
+            return Status.QUALITY if is_refused else ENDED[current.state]
         if timeout_s is not None and time.monotonic() - started_s > timeout_s:
             raise ConfigError(
-                f"job {job} is still {found.state} after {timeout_s:g} s: wait longer, or see 'headend job show {job}'"
+                f"job {job} is still {current.state} after {timeout_s:g} s: wait longer, "
+                f"or see 'headend job show {job}'"
             )
         time.sleep(POLL_S)
 

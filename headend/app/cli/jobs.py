@@ -95,15 +95,15 @@ def command(
         return
     if json_lines:
         _follow(patient_queue(store), states, labels)
-    found = chosen(queue, states, labels)
-    entries = found[-limit:]
+    matching = chosen(queue, states, labels)
+    entries = matching[-limit:]
     if as_json:
-        print_json({"jobs": [entry_plain(entry) for entry in entries], "total": len(found)})
+        print_json({"jobs": [entry_plain(entry) for entry in entries], "total": len(matching)})
     elif entries:
         rows = ((e.id, e.title, e.state.value, e.priority, "held" if e.hold else "") for e in entries)
         console().print(table(("job", "title", "state", ">priority", "release"), rows))
-        if len(found) > len(entries):
-            console().print(f"the newest {len(entries):,} of {len(found):,}; --limit shows more")
+        if len(matching) > len(entries):
+            console().print(f"the newest {len(entries):,} of {len(matching):,}; --limit shows more")
     else:
         console().print(f"no jobs in {store.url}; queue one with: headend submit MASTER --title SLUG --queue")
 
@@ -124,13 +124,13 @@ def chosen(
     """
     ended = {State(state).ended for state in states} if states else {True, False}
     entries = queue.all_entries() if len(ended) == 2 else queue.entries(ended=ended.pop())
-    found = [entry for entry in entries if not states or entry.state in states]
+    matching = [entry for entry in entries if not states or entry.state in states]
     if wanted := set(labels):
         known = {} if known is None else known
-        new = [entry.id for entry in found if entry.id not in known]
+        new = [entry.id for entry in matching if entry.id not in known]
         known |= {request.id: frozenset(request.labels) for request in queue.requests(new)}
-        found = [entry for entry in found if wanted <= known[entry.id]]
-    return found
+        matching = [entry for entry in matching if wanted <= known[entry.id]]
+    return matching
 
 
 def _print_accounts(queue: Queue, month: str, prices: Prices) -> None:

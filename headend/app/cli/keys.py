@@ -127,26 +127,26 @@ def check(
 ) -> int:
     """Check that a source has all keys of a title; the exit status is 1 if one is missing or for another scheme."""
     source = open_keys(keys_address, private_key=cpix_key)
-    found = []
+    results = []
     for name in names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods):
         try:
             source.keys(title, [name])
         except ConfigError as error:
             if error.facts.get("kid") != name.kid:
                 raise  # the source itself can't be read
-            found.append((name, error.message))
+            results.append((name, error.message))
         else:
-            found.append((name, ""))
+            results.append((name, ""))
     if as_json:
         rows = [
             {"kid": n.kid, "class": n.key_class.value, "period": n.period, "found": not why, "why": why or None}
-            for n, why in found
+            for n, why in results
         ]
         print_json({"title": title, "source": source.url, "keys": rows})
     else:
-        rows_shown = ((n.uuid, n.scheme.value, n.key_class.value, n.period, why or "found") for n, why in found)
+        rows_shown = ((n.uuid, n.scheme.value, n.key_class.value, n.period, why or "found") for n, why in results)
         console().print(table(("key id", "scheme", "class", ">period", ""), rows_shown))
-    return Status.FAULTY if any(why for _, why in found) else Status.DONE
+    return Status.FAULTY if any(why for _, why in results) else Status.DONE
 
 
 @command.command(

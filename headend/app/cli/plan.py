@@ -199,15 +199,19 @@ def _by_codec(expected: Estimate) -> Iterator[tuple[str, float, int]]:
     """Yield name, CPU seconds and bytes of each codec, followed by those of its renditions."""
     for codec, (cpu_s, size) in expected.by_codec().items():
         yield codec, cpu_s, size
-        yield from ((f"  {one.id}", one.cpu_s, one.stored_bytes) for one in expected.renditions if one.codec == codec)
+        yield from (
+            (f"  {rendition.id}", rendition.cpu_s, rendition.stored_bytes)
+            for rendition in expected.renditions
+            if rendition.codec == codec
+        )
 
 
 def _keys(plan: EncodePlan) -> Iterator[tuple[str, str, int, str, str]]:
     """Yield a table row for each key, with the renditions that it encrypts."""
-    for one in plan.protection:
-        for name in one.names:
+    for scheme in plan.protection:
+        for name in scheme.names:
             mine = (sealing.rendition for sealing in plan.sealings.values() if name.kid in sealing.kids)
-            yield one.scheme.value, name.key_class.value, name.period, name.uuid, ", ".join(mine)
+            yield scheme.scheme.value, name.key_class.value, name.period, name.uuid, ", ".join(mine)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -51,25 +51,25 @@ def command(
     def describe(progress: encrypting.Progress) -> None:
         screen.print(f"encrypted {progress.done_bytes / 1e9:,.2f} of {progress.total_bytes / 1e9:,.2f} GB")
 
-    made = encrypting.encrypt(store, title, protection, release=release, dry_run=dry_run, on_progress=describe)
-    presentation = made.placed.presentation
+    result = encrypting.encrypt(store, title, protection, release=release, dry_run=dry_run, on_progress=describe)
+    presentation = result.placed.presentation
     if as_json:
         print_json(
             {
                 **release_plain(presentation, store),
-                "is_current": made.placed.is_current,
+                "is_current": result.placed.is_current,
                 "dry_run": dry_run,
-                "tracks": made.tracks,
-                "reused_tracks": made.reused_tracks,
-                "written_bytes": made.written_bytes,
-                "cpu_s": round(made.cpu_s, 3),
-                "wall_s": round(made.wall_s, 3),
+                "tracks": result.tracks,
+                "reused_tracks": result.reused_tracks,
+                "written_bytes": result.written_bytes,
+                "cpu_s": round(result.cpu_s, 3),
+                "wall_s": round(result.wall_s, 3),
             }
         )
     elif dry_run:
         console().print(
-            f"{title}: {count_text(made.tracks - made.reused_tracks, 'track')} would be encrypted, "
-            f"{made.reused_tracks:,} reused"
+            f"{title}: {count_text(result.tracks - result.reused_tracks, 'track')} would be encrypted, "
+            f"{result.reused_tracks:,} reused"
         )
     else:
         plain = release_plain(presentation, store)
@@ -81,11 +81,11 @@ def command(
                     ("DASH", plain["dash"]),
                     (
                         "made",
-                        f"{count_text(made.tracks - made.reused_tracks, 'track')} encrypted, {made.reused_tracks:,} "
-                        f"reused; {made.written_bytes:,} bytes written",
+                        f"{count_text(result.tracks - result.reused_tracks, 'track')} encrypted, "
+                        f"{result.reused_tracks:,} reused; {result.written_bytes:,} bytes written",
                     ),
-                    ("took", f"{clock_text(made.wall_s)}, {made.cpu_s:,.1f} CPU seconds"),
-                    *([] if made.placed.is_current else [("current", f"{made.placed.newer}, of a newer request")]),
+                    ("took", f"{clock_text(result.wall_s)}, {result.cpu_s:,.1f} CPU seconds"),
+                    *([] if result.placed.is_current else [("current", f"{result.placed.newer}, of a newer request")]),
                 ]
             )
         )

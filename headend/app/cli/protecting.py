@@ -24,25 +24,25 @@ SOURCES = "FILE|env:NAME|cpix:FILE|speke+https://HOST/PATH"
 
 def schemes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[Scheme, ...]:
     """Parse a list of schemes; empty if the option is not given."""
-    found = value.split(",") if value is not None else []
-    if wrong := [scheme for scheme in found if scheme not in list(Scheme)]:
+    names = value.split(",") if value is not None else []
+    if wrong := [scheme for scheme in names if scheme not in list(Scheme)]:
         raise click.BadParameter(f"{wrong[0]!r} is not a scheme: use {', '.join(Scheme)}, separated by commas.")
-    return tuple(dict.fromkeys(map(Scheme, found)))
+    return tuple(dict.fromkeys(map(Scheme, names)))
 
 
 def _systems(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(value.split(",")))
-    if wrong := [system for system in found if system not in SYSTEMS]:
+    systems = tuple(dict.fromkeys(value.split(",")))
+    if wrong := [system for system in systems if system not in SYSTEMS]:
         raise click.BadParameter(f"{wrong[0]!r} is not a DRM system: use {', '.join(SYSTEMS)}, separated by commas.")
-    return found
+    return systems
 
 
 def _codecs(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[Codec, ...]:
-    codecs = [one.codec for one in media_codecs()]
-    found = tuple(dict.fromkeys(value.split(",")))
-    if wrong := [codec for codec in found if codec not in codecs]:
+    codecs = [codec.codec for codec in media_codecs()]
+    names = tuple(dict.fromkeys(value.split(",")))
+    if wrong := [codec for codec in names if codec not in codecs]:
         raise click.BadParameter(f"{wrong[0]!r} is not a codec: use {', '.join(codecs)}, separated by commas.")
-    return tuple(map(Codec, found))
+    return tuple(map(Codec, names))
 
 
 def sources(*, required: bool) -> Callable[[Command], Command]:
@@ -216,10 +216,10 @@ def protection(*, required: bool) -> Callable[[Command], Command]:
                 missing = "--keys, the source of its keys" if wanted else "--protect, the scheme, such as cbcs"
                 raise ConfigError(f"to encrypt a title, add {missing}")
             if not wanted and (
-                asked := _typed("lead_s", "rotate_s", "hdcp", "key_per", "key_epoch", "drm", "cenc_codecs")
+                typed := _typed("lead_s", "rotate_s", "hdcp", "key_per", "key_epoch", "drm", "cenc_codecs")
             ):
                 raise ConfigError(
-                    f"{asked} is an option of encryption: add --protect, such as cbcs, and --keys, or leave it out"
+                    f"{typed} is an option of encryption: add --protect, such as cbcs, and --keys, or leave it out"
                 )
             if wanted and wanted[0] is Scheme.AES_128:
                 raise ConfigError(

@@ -21,16 +21,18 @@ def quality_plain(report: QualityReport) -> dict[str, object]:
         "rules_broken": list(judging.rules_broken(report.shortfalls)),
         "findings": [
             {
-                "rule": one.rule,
-                "severity": one.severity.value,
-                "message": one.message,
-                "rendition": one.rendition or None,
+                "rule": shortfall.rule,
+                "severity": shortfall.severity.value,
+                "message": shortfall.message,
+                "rendition": shortfall.rendition or None,
             }
-            for one in report.shortfalls
+            for shortfall in report.shortfalls
         ],
         "floor_vmaf": report.floor_vmaf,
         "encoded_again": [
-            {"rendition": one.rendition, **documents.as_plain(lift)} for one in report.video for lift in one.lifts
+            {"rendition": rendition.rendition, **documents.as_plain(lift)}
+            for rendition in report.video
+            for lift in rendition.lifts
         ],
         "report": layout.report(report.title, report.release),
         "page": layout.report_page(report.title, report.release),
@@ -39,24 +41,26 @@ def quality_plain(report: QualityReport) -> dict[str, object]:
 
 def findings(report: QualityReport) -> Iterator[Text]:
     """Yield a line for each finding."""
-    for one in report.shortfalls:
-        yield Text.assemble((f"{one.severity}: ", _STYLES[one.severity]), f"{one.rule}: {one.message}")
+    for shortfall in report.shortfalls:
+        yield Text.assemble(
+            (f"{shortfall.severity}: ", _STYLES[shortfall.severity]), f"{shortfall.rule}: {shortfall.message}"
+        )
 
 
 def renditions(report: QualityReport) -> Table:
     """Lay out the measured renditions as a table."""
 
-    def row(one: RenditionQuality) -> tuple[str, ...]:
-        worst = one.worst
-        toned = " (tone-mapped)" if one.tone_mapped else ""
+    def row(rendition: RenditionQuality) -> tuple[str, ...]:
+        worst = rendition.worst
+        toned = " (tone-mapped)" if rendition.tone_mapped else ""
         return (
-            one.rendition,
-            f"{one.average_bps / 1000:,.0f}",
-            f"{one.peak_bps / one.cap_bps:.2f}" if one.cap_bps else "",
-            "–" if one.mean is None else f"{one.mean:.1f}{toned}",
-            "–" if one.low is None else f"{one.low:.1f}",
+            rendition.rendition,
+            f"{rendition.average_bps / 1000:,.0f}",
+            f"{rendition.peak_bps / rendition.cap_bps:.2f}" if rendition.cap_bps else "",
+            "–" if rendition.mean is None else f"{rendition.mean:.1f}{toned}",
+            "–" if rendition.low is None else f"{rendition.low:.1f}",
             "–" if worst is None else f"{worst.mean:.1f} at {clock(worst.worst_frame, report)}",
         )
 
     heads = ("rendition", "kb/s", "peak/cap", "mean VMAF", "5 % of seconds below", "worst segment")
-    return table(heads, (row(one) for one in report.video))
+    return table(heads, (row(rendition) for rendition in report.video))

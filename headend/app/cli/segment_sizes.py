@@ -14,8 +14,8 @@ from packager import publishing
 
 MOST_TITLES = 64
 """Number of titles that are read; more would hardly change the sizes."""
-_CODECS = {one.sample_entry: str(one.codec) for one in VIDEO}
-_SOUND = tuple(one.sample_entry.lower() for one in AUDIO)
+_CODECS = {codec.sample_entry: str(codec.codec) for codec in VIDEO}
+_SOUND = tuple(codec.sample_entry.lower() for codec in AUDIO)
 
 
 def releases_of(settings: StoreSettings) -> tuple[Release, ...]:

@@ -191,18 +191,18 @@ def outcome_plain(outcome: Outcome, store: StoreSettings) -> dict[str, object]:
 
 def show_outcome(outcome: Outcome, store: StoreSettings) -> None:
     """Print the result of a job."""
-    plain, made = release_plain(outcome.presentation, store), outcome.presentation
+    plain, presentation = release_plain(outcome.presentation, store), outcome.presentation
     console().print(
         facts(
             [
-                ("title", f"{made.title}, release {made.release}"),
+                ("title", f"{presentation.title}, release {presentation.release}"),
                 ("store", store.url),
                 ("HLS", plain["hls"]),
                 ("DASH", plain["dash"]),
                 (
                     "made",
-                    f"{count_text(len(made.video) + len(made.audio), 'rendition')} of "
-                    f"{count_text(made.grid.frame_count, 'frame')}: "
+                    f"{count_text(len(presentation.video) + len(presentation.audio), 'rendition')} of "
+                    f"{count_text(presentation.grid.frame_count, 'frame')}: "
                     f"{count_text(outcome.encoded_tasks, 'task')} encoded, "
                     f"{outcome.reused_tracks:,} of {count_text(outcome.tracks, 'track')} reused",
                 ),
@@ -214,12 +214,12 @@ def show_outcome(outcome: Outcome, store: StoreSettings) -> None:
                 *([("quality", sentence(outcome.quality))] if outcome.quality else []),
                 *([("current", f"{outcome.newer}, of a newer request")] if outcome.newer else []),
                 *(
-                    [("held", f"'headend publish {made.title} --release {made.release}' publishes it")]
+                    [("held", f"'headend publish {presentation.title} --release {presentation.release}' publishes it")]
                     if outcome.held
                     else []
                 ),
-                *protection_facts(made),
-                *concealed_facts(made),
+                *protection_facts(presentation),
+                *concealed_facts(presentation),
             ]
         )
     )

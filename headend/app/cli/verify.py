@@ -57,8 +57,8 @@ def command(
         screen = console()
         for finding in verdict.findings:
             screen.print(printable(f"{finding.object}: {finding.message}"))
-        for one in verdict.damage:
-            screen.print(f"concealed: damage of the master at {one}")
+        for place in verdict.damage:
+            screen.print(f"concealed: damage of the master at {place}")
         if verdict.not_decoded:
             screen.print(f"not decoded: {verdict.not_decoded}")
         if verdict.not_compared:

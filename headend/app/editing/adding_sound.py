@@ -194,20 +194,20 @@ def _plan_programme(
     names: set[str],
 ) -> Added:
     probe = _probed(choice, settings)
-    [found] = programmes.choose(probe.audio, [_choice_of(choice, probe)])
-    start_s = probe.video.start_s if probe.video else found.start_s
-    _check(choice.source, presentation, found, probe, start_s)
+    [programme] = programmes.choose(probe.audio, [_choice_of(choice, probe)])
+    start_s = probe.video.start_s if probe.video else programme.start_s
+    _check(choice.source, presentation, programme, probe, start_s)
     main = choice.role is AudioRole.MAIN or not presentation.audio
     sound = presentation.sound or _ladder_of(presentation)
-    label = numbered(found.language, labels, "-")
-    name = numbered(found.title or found.language, names, " ")
+    label = numbered(programme.language, labels, "-")
+    name = numbered(programme.title or programme.language, names, " ")
     renditions = tuple(
         replace(rendition, track_index=number)
-        for rendition in fit_programme(sound.rungs, found, label=label, name=name, main=main)
+        for rendition in fit_programme(sound.rungs, programme, label=label, name=name, main=main)
     )
     work = SoundWork(
         master=probe.master,
-        programmes={number: found},
+        programmes={number: programme},
         grid=presentation.grid,
         start_s=start_s,
         loudness_lufs=sound.loudness_lufs,
@@ -232,7 +232,7 @@ def _plan_programme(
         tracks={rendition.id: work.track_id(rendition) for rendition in renditions},
     )
     return Added(
-        AudioFile(number, probe.master, found.index, start_s), encrypting_sound.encrypted(plan, presentation), work
+        AudioFile(number, probe.master, programme.index, start_s), encrypting_sound.encrypted(plan, presentation), work
     )
 
 
@@ -256,21 +256,23 @@ def _choice_of(choice: AudioFileChoice, probe: Probe) -> AudioChoice:
     return AudioChoice((audible[0].index,), choice.language, choice.role, choice.name)
 
 
-def _check(file: str, presentation: Presentation, found: AudioTrack, probe: Probe, start_s: Fraction) -> None:
-    if not found.speakers:
-        raise MasterError(f"{file} has {found.channels} channels in no known layout; deliver mono, stereo, 5.1 or 7.1")
-    check_length(file, presentation.title, found, start_s=start_s, film_s=presentation.grid.duration_s)
-    timing.check(probe.master, [found], start_s=start_s, most_s=DEFAULT_MOST_SOUND_GAP_S, option="")
+def _check(file: str, presentation: Presentation, programme: AudioTrack, probe: Probe, start_s: Fraction) -> None:
+    if not programme.speakers:
+        raise MasterError(
+            f"{file} has {programme.channels} channels in no known layout; deliver mono, stereo, 5.1 or 7.1"
+        )
+    check_length(file, presentation.title, programme, start_s=start_s, film_s=presentation.grid.duration_s)
+    timing.check(probe.master, [programme], start_s=start_s, most_s=DEFAULT_MOST_SOUND_GAP_S, option="")
 
 
 def _origins(added: Sequence[Added]) -> tuple[AudioFile, ...]:
-    return tuple(one.origin for one in added)
+    return tuple(sound.origin for sound in added)
 
 
 def _ladder_of(presentation: Presentation) -> AudioLadder:
     """Derive the audio ladder of a release that doesn't record it, from its tracks."""
-    found = {(t.rendition.codec, t.rendition.layout, t.rendition.bit_rate_bps // 1000) for t in presentation.audio}
-    rungs = [AudioRung(*one, every_programme=True, default=one[0] is Codec.AAC) for one in sorted(found)]
+    kinds = {(t.rendition.codec, t.rendition.layout, t.rendition.bit_rate_bps // 1000) for t in presentation.audio}
+    rungs = [AudioRung(*rung, every_programme=True, default=rung[0] is Codec.AAC) for rung in sorted(kinds)]
     if not rungs:
         raise ConfigError(f"{presentation.title!r} has no sound and records no ladder: submit its master again")
     return AudioLadder(tuple(rungs), DEFAULT_LOUDNESS_LUFS)

@@ -88,9 +88,9 @@ def with_copies(presentation: Presentation) -> Presentation:
     def followed(tracks: Sequence[Track[Playable]], first: Sequence[Track[Playable]]) -> tuple[Track[Playable], ...]:
         by_rendition = {track.rendition.id: track for track in tracks}
         return tuple(
-            replace(by_rendition[one.rendition.id], rendition=one.rendition)
-            for one in first
-            if one.rendition.id in by_rendition
+            replace(by_rendition[track.rendition.id], rendition=track.rendition)
+            for track in first
+            if track.rendition.id in by_rendition
         )
 
     copies = (
@@ -207,8 +207,10 @@ def relabelled(presentation: Presentation, label: Label) -> Presentation:
         return replace(
             presentation,
             audio=tuple(
-                replace(one, rendition=_heard_as(one.rendition, label)) if one.rendition.track_index == index else one
-                for one in presentation.audio
+                replace(each, rendition=_heard_as(each.rendition, label))
+                if each.rendition.track_index == index
+                else each
+                for each in presentation.audio
             ),
         )
     if isinstance(rendition, TextRendition):
@@ -218,8 +220,10 @@ def relabelled(presentation: Presentation, label: Label) -> Presentation:
         return replace(
             presentation,
             text=tuple(
-                replace(one, rendition=_read_as(one.rendition, label)) if one.rendition.programme == programme else one
-                for one in presentation.text
+                replace(each, rendition=_read_as(each.rendition, label))
+                if each.rendition.programme == programme
+                else each
+                for each in presentation.text
             ),
         )
     raise ConfigError(f"{label.track} is a picture; only sound and text have labels")
@@ -280,8 +284,8 @@ def with_default(presentation: Presentation, name: str) -> Presentation:
         return replace(
             presentation,
             video=tuple(
-                replace(one, rendition=replace(one.rendition, default=one.id == chosen.id))
-                for one in presentation.video
+                replace(track, rendition=replace(track.rendition, default=track.id == chosen.id))
+                for track in presentation.video
             ),
         )
     raise ConfigError(f"{name} can't be a default: only pictures and sound have defaults")

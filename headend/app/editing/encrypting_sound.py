@@ -35,7 +35,7 @@ def with_keys(presentation: Presentation, keys: KeySettings | None) -> Presentat
     copies = tuple(
         replace(copy, protection=content_keys.with_sound(keys, title, copy.protection)) for copy in presentation.copies
     )
-    names = (name for one in (protection, *(copy.protection for copy in copies)) for name in one.names)
+    names = (name for every in (protection, *(copy.protection for copy in copies)) for name in every.names)
     content_keys.opened(keys, title, [name for name in names if name.key_class in (KeyClass.AUDIO, KeyClass.ALL)])
     return replace(presentation, protection=protection, copies=copies)
 

@@ -95,7 +95,7 @@ class Queue:
             ConfigError: The priority is out of range.
             StorageError: The store can't be written.
         """
-        asked = JobRequest(
+        submitted = JobRequest(
             id=check_id(job) if job else new_id(),
             request=request,
             submitted_at=utc_now(),
@@ -104,12 +104,12 @@ class Queue:
             labels=tuple(sorted(dict(labels).items())),
             notify=tuple(notify),
         )
-        if self._store.put_if_absent(layout.job_request(asked.id), documents.write(asked)):
-            entry = Entry(asked.id, 1, State.QUEUED, priority, request.title, request.hold)
+        if self._store.put_if_absent(layout.job_request(submitted.id), documents.write(submitted)):
+            entry = Entry(submitted.id, 1, State.QUEUED, priority, request.title, request.hold)
             self._mark(entry, ())
             if news:
                 self._notify(entry)
-        return asked
+        return submitted
 
     def notify_of_many(self) -> None:
         """Make the dispatcher list all open jobs."""

@@ -32,12 +32,12 @@ def strip(report: QualityReport) -> str:
     rows: list[str] = []
     y = 0
     titled = columns * len(report.video) <= MOST_TITLED
-    for _, members in groupby(report.video, key=lambda one: one.codec):
-        for one in members:
-            cells = _cells(one, per_column)
-            rows.append(f'<text x="{NAME_PX - 8}" y="{y + 10}" text-anchor="end">{escape(one.rendition)}</text>')
-            mean = "–" if one.mean is None else f"{one.mean:.1f}"
-            rows.append(f'<text x="{WIDTH_PX - 52}" y="{y + 10}">{mean}{" *" if one.tone_mapped else ""}</text>')
+    for _, members in groupby(report.video, key=lambda rendition: rendition.codec):
+        for rendition in members:
+            cells = _cells(rendition, per_column)
+            rows.append(f'<text x="{NAME_PX - 8}" y="{y + 10}" text-anchor="end">{escape(rendition.rendition)}</text>')
+            mean = "–" if rendition.mean is None else f"{rendition.mean:.1f}"
+            rows.append(f'<text x="{WIDTH_PX - 52}" y="{y + 10}">{mean}{" *" if rendition.tone_mapped else ""}</text>')
             drawn = _titled(cells, width, y, report, bounds) if titled else _paths(cells, width, y)
             rows.append(
                 f'<rect x="{NAME_PX}" y="{y}" width="{columns * width:.1f}" height="{ROW_PX - 2}" fill="url(#hatch)"/>'
@@ -58,14 +58,14 @@ def strip(report: QualityReport) -> str:
 
 def rates(report: QualityReport) -> Iterator[tuple[str, str]]:
     """Yield each codec's name, and a chart of its renditions by rate and score."""
-    measured = [one for one in report.video if one.mean is not None]
+    measured = [rendition for rendition in report.video if rendition.mean is not None]
     if not measured:
         return
-    low = floor(log2(min(one.average_bps for one in measured) / 1000) * 2) / 2
-    high = ceil(log2(max(one.average_bps for one in measured) / 1000) * 2) / 2
-    bottom = min(90.0, 10.0 * floor(min(one.mean or 0.0 for one in measured) / 10))
-    for codec in dict.fromkeys(one.codec for one in measured):
-        members = [one for one in measured if one.codec is codec]
+    low = floor(log2(min(rendition.average_bps for rendition in measured) / 1000) * 2) / 2
+    high = ceil(log2(max(rendition.average_bps for rendition in measured) / 1000) * 2) / 2
+    bottom = min(90.0, 10.0 * floor(min(rendition.mean or 0.0 for rendition in measured) / 10))
+    for codec in dict.fromkeys(rendition.codec for rendition in measured):
+        members = [rendition for rendition in measured if rendition.codec is codec]
         yield label_of(codec), _chart(members, report.hulls.get(str(codec), ()), low, max(high, low + 1), bottom)
 
 
@@ -84,9 +84,9 @@ def timeline(report: QualityReport) -> str:
         )
 
     faults = [
-        ("black, master not", [span for one in report.video for span in one.black]),
-        ("still, master not", [span for one in report.video for span in one.frozen]),
-        ("different picture", [span for one in report.video for span in one.other]),
+        ("black, master not", [span for rendition in report.video for span in rendition.black]),
+        ("still, master not", [span for rendition in report.video for span in rendition.frozen]),
+        ("different picture", [span for rendition in report.video for span in rendition.other]),
     ]
     lines = [
         ("measured", bars(report.master.seen, "seen")),
@@ -114,10 +114,10 @@ def timeline(report: QualityReport) -> str:
     return f'<svg viewBox="0 0 {WIDTH_PX} {y + 16}" role="img" aria-label="Timeline">{"".join(drawn)}</svg>'
 
 
-def _cells(one: RenditionQuality, per_column: int) -> dict[int, SegmentQuality]:
+def _cells(rendition: RenditionQuality, per_column: int) -> dict[int, SegmentQuality]:
     """Return the worst measured segment of each column."""
     found: dict[int, SegmentQuality] = {}
-    for segment in one.segments:
+    for segment in rendition.segments:
         column = (segment.number - 1) // per_column
         if column not in found or segment.mean < found[column].mean:
             found[column] = segment
@@ -182,32 +182,35 @@ def _chart(
         drawn.append(f'<polyline points="{points}" fill="none" class="hull" stroke-width="5"/>')
     drawn += [
         f'<circle cx="{x(meant.bps):.1f}" cy="{y(meant.vmaf):.1f}" r="5.5" fill="none" class="ring"/>'
-        for meant in (one.predicted for one in members if one.predicted)
+        for meant in (rendition.predicted for rendition in members if rendition.predicted)
         if low <= log2(meant.bps / 1000) <= high and meant.vmaf >= bottom
     ]
     for toned in (False, True):
-        rungs = sorted((one for one in members if one.tone_mapped is toned), key=lambda one: one.average_bps)
+        rungs = sorted(
+            (rendition for rendition in members if rendition.tone_mapped is toned),
+            key=lambda rendition: rendition.average_bps,
+        )
         if not rungs:
             continue
         own = "hdr" if toned else "sdr"
-        points = " ".join(f"{x(one.average_bps):.1f},{y(one.mean or 0):.1f}" for one in rungs)
+        points = " ".join(f"{x(rendition.average_bps):.1f},{y(rendition.mean or 0):.1f}" for rendition in rungs)
         dash = ' stroke-dasharray="5 4"' if toned else ""
         drawn.append(f'<polyline points="{points}" fill="none" class="path {own}" stroke-width="1.5"{dash}/>')
         last = -100.0
-        for one in rungs:
-            at, score = x(one.average_bps), one.mean or 0.0
-            worst = one.worst.mean if one.worst else score
+        for rendition in rungs:
+            at, score = x(rendition.average_bps), rendition.mean or 0.0
+            worst = rendition.worst.mean if rendition.worst else score
             drawn.append(
                 f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y(score):.1f}" y2="{y(max(bottom, worst)):.1f}" '
                 f'class="path {own}" stroke-opacity=".35" stroke-width="3"/>'
                 f'<circle cx="{at:.1f}" cy="{y(score):.1f}" r="4" class="spot {own}"><title>'
-                f"{escape(one.rendition)}: {one.average_bps / 1000:,.0f} kb/s, mean {score:.1f}, worst segment "
-                f"{worst:.1f}</title></circle>"
+                f"{escape(rendition.rendition)}: {rendition.average_bps / 1000:,.0f} kb/s, mean {score:.1f}, worst "
+                f"segment {worst:.1f}</title></circle>"
             )
             if at - last > 34:
                 drawn.append(
                     f'<text x="{at:.1f}" y="{y(score) - 9:.1f}" text-anchor="middle" class="axis">'
-                    f"{one.height_px}</text>"
+                    f"{rendition.height_px}</text>"
                 )
                 last = at
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Rate and quality">{"".join(drawn)}</svg>'

@@ -108,18 +108,18 @@ def render(report: QualityReport, shown: Sequence[Shown]) -> str:
 def sentence(report: QualityReport) -> str:
     """Return the outcome in one sentence."""
     failures = report.failures
-    remarks = sum(one.severity is Severity.REMARK for one in report.shortfalls)
+    remarks = sum(shortfall.severity is Severity.REMARK for shortfall in report.shortfalls)
     if failures:
         rules = judging.rules_broken(failures)
         worst = failures[0].message
         count = f"{len(rules)} rules" if len(rules) > 1 else f"the rule on {rules[0]}"
         published = "; it was published anyway" if report.overrides else " and is not made current"
         return f"The release fails {count}{published}: {worst}."
-    best = [one for one in judging.best_of_codecs(report, tone_mapped=False) if one.mean is not None]
+    best = [rendition for rendition in judging.best_of_codecs(report, tone_mapped=False) if rendition.mean is not None]
     if not best:
         return "The release breaks no rule."
-    low = min(best, key=lambda one: one.mean or 0)
-    worst_segment = min((one.worst.mean for one in best if one.worst), default=0.0)
+    low = min(best, key=lambda rendition: rendition.mean or 0)
+    worst_segment = min((rendition.worst.mean for rendition in best if rendition.worst), default=0.0)
     remarked = f"; {remarks} remark{'s' if remarks > 1 else ''} below" if remarks else ""
     return (
         f"The release passes: the best rendition of every codec has a mean VMAF of {low.mean:.1f} or more, and no "
@@ -130,7 +130,9 @@ def sentence(report: QualityReport) -> str:
 def _header(report: QualityReport) -> str:
     grid, viewing = report.grid, report.viewing
     count = len({*report.evenly, *report.suspects})
-    part = "a stretch of " if any(segment.is_part for one in report.video for segment in one.segments) else ""
+    part = (
+        "a stretch of " if any(segment.is_part for rendition in report.video for segment in rendition.segments) else ""
+    )
     share = (
         "all segments" if report.checking is Checking.FULL else f"{part}{count:,} of {grid.segment_count:,} segments"
     )
@@ -144,8 +146,8 @@ def _header(report: QualityReport) -> str:
     }
     listed = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     overrides = "".join(
-        f'<p class="dim">Published despite its failures by {escape(one.who)} at {escape(one.at)}.</p>'
-        for one in report.overrides
+        f'<p class="dim">Published despite its failures by {escape(override.who)} at {escape(override.at)}.</p>'
+        for override in report.overrides
     )
     return (
         f"<header><h1>{escape(report.title)}</h1>"
@@ -161,7 +163,7 @@ def _findings(report: QualityReport) -> Iterator[str]:
     rows = "".join(
         _finding(rule, severity, mend, list(members))
         for (rule, severity, mend), members in groupby(
-            shortfalls, key=lambda one: (one.rule, one.severity, judging.mend_of(one, report))
+            shortfalls, key=lambda shortfall: (shortfall.rule, shortfall.severity, judging.mend_of(shortfall, report))
         )
     )
     left = len(report.shortfalls) - len(shortfalls)
@@ -170,7 +172,7 @@ def _findings(report: QualityReport) -> Iterator[str]:
 
 
 def _finding(rule: str, severity: Severity, mend: str, members: Sequence[Shortfall]) -> str:
-    lines = "".join(f"<div>{escape(_capital(one.message))}.</div>" for one in members)
+    lines = "".join(f"<div>{escape(_capital(shortfall.message))}.</div>" for shortfall in members)
     remedy = f'<div class="dim">To fix it: {escape(mend)}.</div>' if mend else ""
     return (
         f'<li><div class="kind"><span class="dot {severity}"></span>{escape(_capital(rule))}<small>{severity}</small>'
@@ -179,7 +181,7 @@ def _finding(rule: str, severity: Severity, mend: str, members: Sequence[Shortfa
 
 
 def _strip(report: QualityReport) -> Iterator[str]:
-    note = " * tone-mapped, comparison only." if any(one.tone_mapped for one in report.video) else ""
+    note = " * tone-mapped, comparison only." if any(rendition.tone_mapped for rendition in report.video) else ""
     yield (
         '<section><h2>Every rendition, every segment</h2><div class="card wide">'
         '<div class="scale"><span>VMAF 0</span><div class="legend"></div><span>100</span>'
@@ -192,7 +194,11 @@ def _charts(report: QualityReport) -> Iterator[str]:
     drawn = [f'<div class="card"><h3>{escape(name)}</h3>{svg}</div>' for name, svg in charts.rates(report)]
     if drawn:
         hull = " Grey: convex hull of the analysis; rings: predicted rungs." if report.hulls else ""
-        hdr = " Dashed: HDR, tone-mapped, comparison only." if any(one.tone_mapped for one in report.video) else ""
+        hdr = (
+            " Dashed: HDR, tone-mapped, comparison only."
+            if any(rendition.tone_mapped for rendition in report.video)
+            else ""
+        )
         yield (
             "<section><h2>Rate and quality</h2>"
             '<p class="dim">Mean VMAF of each rung, labelled by height; the bar reaches down to its worst segment.'
@@ -202,11 +208,13 @@ def _charts(report: QualityReport) -> Iterator[str]:
 
 def _table(report: QualityReport) -> Iterator[str]:
     head = ("rendition", "size", "kb/s", "peak ÷ cap", "mean", "5 % of seconds below", "worst segment", "at")
-    rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _row(one, report))}</tr>" for one in report.video)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{cell}</td>' for cell in _row(rendition, report))}</tr>" for rendition in report.video
+    )
     sound = "".join(
-        f"<tr><td>{escape(one.rendition)}</td><td>{_number(one.target_lufs)}</td><td>{_number(one.result_lufs)}</td>"
-        f"<td>{_number(one.result_dbtp)}</td></tr>"
-        for one in report.audio
+        f"<tr><td>{escape(audio.rendition)}</td><td>{_number(audio.target_lufs)}</td><td>{_number(audio.result_lufs)}</td>"
+        f"<td>{_number(audio.result_dbtp)}</td></tr>"
+        for audio in report.audio
     )
     yield (
         '<section><h2>Renditions</h2><div class="card"><table><tr>'
@@ -219,33 +227,33 @@ def _table(report: QualityReport) -> Iterator[str]:
         )
 
 
-def _row(one: RenditionQuality, report: QualityReport) -> Iterable[str]:
-    worst = one.worst
-    share = one.peak_bps / one.cap_bps if one.cap_bps else 0
-    yield escape(one.rendition)
-    yield f"{one.width_px} × {one.height_px}"
-    yield f"{one.average_bps / 1000:,.0f}"
+def _row(rendition: RenditionQuality, report: QualityReport) -> Iterable[str]:
+    worst = rendition.worst
+    share = rendition.peak_bps / rendition.cap_bps if rendition.cap_bps else 0
+    yield escape(rendition.rendition)
+    yield f"{rendition.width_px} × {rendition.height_px}"
+    yield f"{rendition.average_bps / 1000:,.0f}"
     yield f"{share:.2f}"
-    yield _chip(one.mean) if not one.tone_mapped else f"{_number(one.mean)} *"
-    yield _number(one.low)
+    yield _chip(rendition.mean) if not rendition.tone_mapped else f"{_number(rendition.mean)} *"
+    yield _number(rendition.low)
     yield _number(worst.mean if worst else None)
     yield clock(worst.worst_frame, report) if worst else ""
 
 
 def _pictures(report: QualityReport, shown: Sequence[Shown], room_bytes: int) -> Iterator[str]:
     figures = []
-    for one in shown:
-        data = b64encode(one.jpeg).decode()
+    for picture in shown:
+        data = b64encode(picture.jpeg).decode()
         room_bytes -= len(data) + 600
         if room_bytes < 0:
             break
-        toned = " (tone-mapped, comparison only)" if one.rendition.tone_mapped else ""
+        toned = " (tone-mapped, comparison only)" if picture.rendition.tone_mapped else ""
         figures.append(
-            f'<figure><img alt="Master and {escape(one.rendition.rendition)}" '
-            f'src="data:image/jpeg;base64,{data}"><figcaption><b>{escape(one.rendition.rendition)}</b>{toned}'
-            f"<span>{clock(one.segment.worst_frame, report)}</span>"
-            f"<span>segment {one.segment.number}: {_chip(one.segment.mean)}</span>"
-            f"<span>this frame: {one.segment.worst:.1f}</span></figcaption></figure>"
+            f'<figure><img alt="Master and {escape(picture.rendition.rendition)}" '
+            f'src="data:image/jpeg;base64,{data}"><figcaption><b>{escape(picture.rendition.rendition)}</b>{toned}'
+            f"<span>{clock(picture.segment.worst_frame, report)}</span>"
+            f"<span>segment {picture.segment.number}: {_chip(picture.segment.mean)}</span>"
+            f"<span>this frame: {picture.segment.worst:.1f}</span></figcaption></figure>"
         )
     if figures:
         yield (
@@ -259,10 +267,10 @@ def _lifts(report: QualityReport) -> Iterator[str]:
     if report.floor_vmaf is None:
         return
     rows = "".join(
-        f"<tr><td>{escape(one.rendition)}</td><td>{lift.chunk + 1}</td><td>{lift.segment}</td>"
+        f"<tr><td>{escape(rendition.rendition)}</td><td>{lift.chunk + 1}</td><td>{lift.segment}</td>"
         f"<td>{_chip(lift.before)}</td><td>{_chip(lift.after)}</td></tr>"
-        for one in report.video
-        for lift in one.lifts
+        for rendition in report.video
+        for lift in rendition.lifts
     )
     table = (
         "<table><tr><th>rendition</th><th>chunk</th><th>worst segment</th><th>its VMAF at first</th>"
@@ -280,9 +288,9 @@ def lifts_text(report: QualityReport) -> str:
     """Sum up in one line what was encoded again for the floor; empty without a floor."""
     if report.floor_vmaf is None:
         return ""
-    chunks = sum(len(one.lifts) for one in report.video)
-    count = sum(bool(one.lifts) for one in report.video)
-    below = sum(worst.mean < report.floor_vmaf for one in floored(report.video) if (worst := one.worst))
+    chunks = sum(len(rendition.lifts) for rendition in report.video)
+    count = sum(bool(rendition.lifts) for rendition in report.video)
+    below = sum(worst.mean < report.floor_vmaf for rendition in floored(report.video) if (worst := rendition.worst))
     left = f"; {below} rendition{'s' if below != 1 else ''} still have a segment below it" if below else ""
     left = left.replace("1 rendition still have", "1 rendition still has")
     if not chunks:
