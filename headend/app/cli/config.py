@@ -40,7 +40,10 @@ def command() -> None:
 @options.common
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Show every option of a command with its value, and where the value comes from."""
+    """Show the values of a command's options.
+
+    Each value is shown with the place that it comes from.
+    """
     root = ctx.find_root()
     wanted = _command(root, name)
     files = configuration.load((), lambda: option_names(cast(click.Group, root.command), root))

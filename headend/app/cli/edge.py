@@ -81,7 +81,7 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
 @click.option(
     "--state-dir",
     metavar="DIR",
-    help="Folder that edges of this machine share to count screens. [default: DIR of --disk]",
+    help="Folder shared by edges of this machine to count screens. [default: DISK.state, beside the --disk folder]",
 )
 @click.option("--territory", default="", callback=_territory, metavar="CC", help="Country of this edge's viewers.")
 @click.option(
@@ -92,7 +92,7 @@ def _territory(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
 )
 @options.address(serving.DEFAULT_HOST, serving.DEFAULT_PORT)
 @options.linger
-@click.option("--access-log", is_flag=True, help="Write each request to stdout, as a line of JSON.")
+@click.option("--access-log", is_flag=True, help="Write each request to stdout as a line of JSON.")
 @options.common
 def command(
     origin: str,

@@ -72,7 +72,10 @@ def show(job: str, prices: Prices, store: StoreSettings, as_json: bool) -> None:
 @options.existing_store
 @options.common
 def logs(job: str, store: StoreSettings, as_json: bool) -> None:
-    """Show the failed attempts at a job's tasks, with the end of the encoder's output."""
+    """Show a job's failed attempts.
+
+    Lists each failed attempt at a task, with the end of the encoder's output.
+    """
     queue = Queue(open_store(store))
     current = queue.read(job)
     attempts = queue.attempts(current)
@@ -121,10 +124,11 @@ def _add_verb(name: str, verb: Verb, help: str) -> None:
 _add_verb(
     "cancel",
     Verb.CANCEL,
-    "Cancel a job: a waiting one at once, a running one within seconds.\n\n"
-    "Encoded parts stay in the store, so a retry continues from there.",
+    "Cancel a job.\n\n"
+    "A waiting job is cancelled at once, a running one within seconds. Encoded parts stay in the store, so a retry "
+    "continues from there.",
 )
-_add_verb("retry", Verb.RETRY, "Queue a failed or cancelled job again; encoded parts are reused.")
+_add_verb("retry", Verb.RETRY, "Queue a failed or cancelled job again.\n\nEncoded parts are reused.")
 _add_verb("hold", Verb.HOLD, "Hold a queued job, so that it does not start.")
 _add_verb("release", Verb.RELEASE, "Release a held job, so that it can start.")
 

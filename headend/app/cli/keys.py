@@ -68,9 +68,10 @@ def command() -> None:
 @_named
 @options.common
 def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, periods: int, as_json: bool) -> None:
-    """Make the keys of a title and write them to standard output, which must not be a terminal.
+    """Make the keys of a title.
 
-    If standard output is a file, it is made readable by its owner only.
+    They are written to standard output, which must not be a terminal. If it is a file, it is made readable by its
+    owner only.
     """
     if sys.stdout.isatty():
         raise ConfigError(
@@ -93,7 +94,10 @@ def new(title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, p
 def list_keys(
     title: str, schemes: tuple[Scheme, ...], key_per: str, key_epoch: int, periods: int, as_json: bool
 ) -> None:
-    """List the ids of a title's keys; this shows no secret and needs no key source."""
+    """List the ids of a title's keys.
+
+    This shows no secret and needs no key source.
+    """
     names = names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods)
     if as_json:
         rows = [
@@ -125,7 +129,10 @@ def check(
     cpix_key: str | None,
     as_json: bool,
 ) -> int:
-    """Check that a source has all keys of a title; the exit status is 1 if one is missing or for another scheme."""
+    """Check that a source has all keys of a title.
+
+    The exit status is 1 if a key is missing or is for another scheme.
+    """
     source = open_keys(keys_address, private_key=cpix_key)
     results = []
     for name in names_of(title, schemes, one_key=key_per == "all", epoch=key_epoch, periods=periods):
@@ -179,7 +186,10 @@ def export(
     plain: bool,
     as_json: bool,
 ) -> None:
-    """Write a title's keys as a CPIX document to standard output, for a DRM provider."""
+    """Write a title's keys as a CPIX document.
+
+    It is written to standard output, for a DRM provider.
+    """
     if as_json:
         raise ConfigError("a CPIX document is XML: leave --json out")
     if (certificate is None) != plain:
@@ -230,12 +240,12 @@ def serve(
     access_log: bool,
     as_json: bool,
 ) -> None:
-    """Serve ClearKey licences and single keys to holders of playback tokens.
+    """Serve ClearKey licences and single keys.
 
-    POST /t/TOKEN/TITLE/licence answers a ClearKey request; GET /t/TOKEN/TITLE/keys/KID returns the 16 bytes of a
-    key. The token limits access by title, time, territory, licence and screens, and keys of pictures larger than
-    it allows are left out. SIGHUP reloads all keys. ClearKey gives the key to the viewer: use a DRM system for
-    films that must not be copied.
+    Only holders of playback tokens get them, unless --open is given. POST /t/TOKEN/TITLE/licence answers a ClearKey
+    request; GET /t/TOKEN/TITLE/keys/KID returns the 16 bytes of a key. The token limits access by title, time,
+    territory, licence and screens, and keys of pictures larger than it allows are left out. SIGHUP reloads all
+    keys. ClearKey gives the key to the viewer: use a DRM system for films that must not be copied.
     """
     if as_json and access_log:
         raise ConfigError("--json and --access-log both write to standard output: give one of them")

@@ -120,7 +120,10 @@ def show_ladder(ladder: str, as_json: bool) -> None:
 @encode_options.fit
 @options.common
 def fit_ladder(ladder: str, master: str, endpoint_url: str | None, encode: EncodeSettings, as_json: bool) -> None:
-    """Show the renditions that a ladder gives for a master, and the decisions behind them."""
+    """Show the renditions that a ladder gives for a master.
+
+    Also shows the decisions behind them.
+    """
     loaded, store = loading.load(ladder), StoreSettings(endpoint_url=endpoint_url)
     probe, conformed, fitted = deciding.fit(
         loaded, encode, store, deciding.inspect(master, store, choice=encode.picture)

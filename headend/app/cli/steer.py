@@ -92,7 +92,7 @@ def _network(text: str) -> Network:
     multiple=True,
     callback=_proxies,
     metavar="CIDR",
-    help="Proxies in front of this server, whose X-Forwarded-For is trusted; repeatable.",
+    help="Network of proxies in front of this server, whose X-Forwarded-For is trusted; repeatable.",
 )
 @options.address(steering_server.DEFAULT_HOST, steering_server.DEFAULT_PORT)
 @options.common
