@@ -22,7 +22,7 @@ from headend.core.storage.memory import MemoryStore
 from headend.core.timing import lay_grid
 from packager import publishing
 from packager.presentation import present
-from packager.stock import fold, take
+from packager.stock import merge_parts, take
 
 FRAME_RATE = Fraction(24000, 1001)
 SEGMENT_S, CHUNK_S = Fraction(6), Fraction(30)
@@ -169,7 +169,7 @@ def measure(hours: float) -> Report:
         return result
 
     stock = timed("look what is there", lambda: take(store, plan))
-    tracks = timed("fold receipts into indexes", lambda: fold(store, stock, plan.tracks))
+    tracks = timed("merge receipts into indexes", lambda: merge_parts(store, stock, plan.tracks))
     presentation = present(plan, tracks)
     video = [track for track in presentation.video if hls.in_hls(track)]
     listed = [track for track in presentation.all_tracks if hls.in_hls(track)]

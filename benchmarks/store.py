@@ -35,7 +35,7 @@ from headend.core.storage.memory import MemoryStore
 from headend.core.timing import SOUND_TAIL_SAMPLES, Grid, lay_grid
 from packager import captions, garbage, publishing, segmenting
 from packager.presentation import present
-from packager.stock import fold, take, tidy
+from packager.stock import merge_parts, remove_receipts, take
 
 TITLES, QUICK_TITLES = 10_000, 200
 FEW = 10
@@ -353,9 +353,9 @@ def titles_like(plan: EncodePlan, count: int) -> ManyTitles:
     base = stored(plan, inits_of(plan))
     dropped = plan.video[-1]
     stock = take(base, plan)
-    whole = present(plan, fold(base, stock, plan.tracks))
+    whole = present(plan, merge_parts(base, stock, plan.tracks))
     first = publishing.publish(base, whole, submitted_at="2026-01-01T00:00:00+00:00").presentation.release
-    tidy(base, stock)
+    remove_receipts(base, stock)
     publishing.publish(base, replace(whole, video=whole.video[:-1]), submitted_at="2026-01-02T00:00:00+00:00")
     folder = f"{layout.title_path(plan.title)}/"
     objects = {info.key.removeprefix(folder): base.get(info.key) for info in MemoryStore.list(base, folder)}
@@ -427,8 +427,8 @@ def _publishing(plan: EncodePlan, store: ManyTitles) -> Publishing:
         store.own = stored(plan, inits)
         store.requests, cpu_s = 0, time.process_time()
         stock = take(store, plan)
-        publishing.publish(store, present(plan, fold(store, stock, plan.tracks)))
-        tidy(store, stock)
+        publishing.publish(store, present(plan, merge_parts(store, stock, plan.tracks)))
+        remove_receipts(store, stock)
         times_s.append(time.process_time() - cpu_s)
     return Publishing(len(store.names), store.requests, sorted(times_s)[RUNS // 2])
 

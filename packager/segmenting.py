@@ -28,7 +28,7 @@ from packager import init_segments
 from packager.fragments import Fragment, Sample, fragment_bytes, read_fragments, sync_ranges
 
 REORDER_FRAMES = 2
-"""How many frames after its decoding a frame may be shown: B-frames used as references need two."""
+"""Most frames between the decoding and the presentation of a frame: B-frames used as references need two."""
 _REORDERED = frozenset({"avc1", "hvc1"})
 """Sample entries of codecs with frame reordering; AV1 and VP9 hide it inside samples."""
 

@@ -29,13 +29,13 @@ class Stock:
 
     Attributes:
         plan: The plan.
-        made: The result of each stored part, and the damage that it conceals.
+        results: The result of each stored part, and the damage that it conceals.
         indexed: Complete tracks with an index, by the ids of their renditions.
         receipts: Renditions in the stored receipts, by task.
     """
 
     plan: EncodePlan
-    made: dict[Part, tuple[EncodedTrack, tuple[Damage, ...]]] = field(default_factory=dict)
+    results: dict[Part, tuple[EncodedTrack, tuple[Damage, ...]]] = field(default_factory=dict)
     indexed: dict[str, StoredTrack] = field(default_factory=dict)
     receipts: dict[str, frozenset[str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -44,7 +44,7 @@ class Stock:
     def done(self) -> frozenset[Part]:
         """All parts that need no work."""
         with self._lock:
-            return frozenset(self.made) | {part for part in self.plan.parts if part[0] in self.indexed}
+            return frozenset(self.results) | {part for part in self.plan.parts if part[0] in self.indexed}
 
     def add(self, receipt: Receipt) -> None:
         """Add a receipt that a task has just written."""
@@ -53,7 +53,7 @@ class Stock:
             self.receipts[receipt.task] = frozenset(track.rendition for track in receipt.tracks)
             for track in receipt.tracks:
                 if track.track in names:
-                    self.made[names[track.track], receipt.chunk] = (track, receipt.damage)
+                    self.results[names[track.track], receipt.chunk] = (track, receipt.damage)
 
     def missing(self, renditions: Iterable[str]) -> list[Part]:
         """The parts of some renditions that are not stored."""
@@ -85,14 +85,14 @@ def take(store: Store, plan: EncodePlan) -> Stock:
             if receipt is not None:
                 _add_receipt(stock, receipt, sizes_of)
         # A track without receipts has an index by now, if another process has just completed it.
-        begun = [id for id in plan.tracks if sizes_of[id] and (layout.INDEX in sizes_of[id] or not _is_made(stock, id))]
-        for id, track in zip(begun, pool.map(lambda id: _read_index(store, plan, id), begun), strict=True):
+        ids = [id for id in plan.tracks if sizes_of[id] and (layout.INDEX in sizes_of[id] or not _is_stored(stock, id))]
+        for id, track in zip(ids, pool.map(lambda id: _read_index(store, plan, id), ids), strict=True):
             if track is not None:
                 _add_index(stock, id, track, sizes_of[id])
     return stock
 
 
-def fold(store: Store, stock: Stock, renditions: Iterable[str]) -> dict[str, StoredTrack]:
+def merge_parts(store: Store, stock: Stock, renditions: Iterable[str]) -> dict[str, StoredTrack]:
     """Merge the parts of renditions into tracks, and write their indexes where they are missing.
 
     Args:
@@ -115,12 +115,12 @@ def fold(store: Store, stock: Stock, renditions: Iterable[str]) -> dict[str, Sto
         )
     fresh = [id for id in wanted if id not in stock.indexed]
     with ThreadPoolExecutor(THREADS) as pool:
-        for id, track in zip(fresh, pool.map(lambda id: _folded(store, stock, id), fresh), strict=True):
+        for id, track in zip(fresh, pool.map(lambda id: _merged_track(store, stock, id), fresh), strict=True):
             stock.indexed[id] = track
     return {id: stock.indexed[id] for id in wanted}
 
 
-def tidy(store: Store, stock: Stock) -> None:
+def remove_receipts(store: Store, stock: Stock) -> None:
     """Remove receipts whose tracks all have an index."""
     done = [task for task, renditions in stock.receipts.items() if renditions <= stock.indexed.keys()]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -165,7 +165,7 @@ def _add_receipt(stock: Stock, receipt: Receipt, sizes_of: Mapping[str, Mapping[
     for track in planned:
         rendition = names[track.track]
         if all(sizes_of[rendition].get(name) == size for name, size in _objects(track, receipt.chunk)):
-            stock.made[rendition, receipt.chunk] = (track, receipt.damage)
+            stock.results[rendition, receipt.chunk] = (track, receipt.damage)
 
 
 def _objects(track: EncodedTrack, chunk: int) -> Iterator[tuple[str, int]]:
@@ -176,8 +176,8 @@ def _objects(track: EncodedTrack, chunk: int) -> Iterator[tuple[str, int]]:
             yield layout.init_name(period), track.init_bytes
 
 
-def _is_made(stock: Stock, rendition: str) -> bool:
-    return all((rendition, chunk.number) in stock.made for chunk in stock.plan.chunks_of(rendition))
+def _is_stored(stock: Stock, rendition: str) -> bool:
+    return all((rendition, chunk.number) in stock.results for chunk in stock.plan.chunks_of(rendition))
 
 
 def _read_index(store: Store, plan: EncodePlan, rendition: str) -> StoredTrack | None:
@@ -214,7 +214,7 @@ def _add_index(stock: Stock, rendition: str, track: StoredTrack, sizes: Mapping[
                 codec_string=track.codec_string if _is_whole(stock.plan, rendition) else "",
                 later_inits=track.later_inits,
             )
-            stock.made.setdefault((rendition, chunk), (part, track.damage))
+            stock.results.setdefault((rendition, chunk), (part, track.damage))
 
 
 def _is_whole(plan: EncodePlan, rendition: str) -> bool:
@@ -237,10 +237,10 @@ def _numbers(plan: EncodePlan, rendition: str, track: StoredTrack) -> Iterator[t
         yield chunk.number, frozenset(numbers)
 
 
-def _folded(store: Store, stock: Stock, rendition: str) -> StoredTrack:
+def _merged_track(store: Store, stock: Stock, rendition: str) -> StoredTrack:
     plan, title, id = stock.plan, stock.plan.title, stock.plan.tracks[rendition]
     chunks = plan.chunks_of(rendition)
-    results = [(chunk, *stock.made[rendition, chunk.number]) for chunk in chunks]
+    results = [(chunk, *stock.results[rendition, chunk.number]) for chunk in chunks]
     init = _init(store, title, id, rendition) if results[0][1].init_bytes else b""
     track: StoredTrack = join(
         id,

@@ -1,7 +1,7 @@
 """From a master to a published title: what `submit` does, step by step.
 
 master ─probe─▶ Probe ─fit─▶ renditions ─draft─▶ tracks ─take─▶ what is missing ─plan─▶ tasks ─encode─▶ Receipt …
-─fold─▶ indexes ─present─▶ Presentation ─publish─▶ release
+─merge_parts─▶ indexes ─present─▶ Presentation ─publish─▶ release
 """
 
 import time
@@ -18,7 +18,7 @@ from headend.core.errors import StorageError
 from headend.core.storage import check_writable, masters, open_store, with_retries
 from packager import publishing
 from packager.presentation import present
-from packager.stock import Stock, fold, take, tidy
+from packager.stock import Stock, merge_parts, remove_receipts, take
 
 
 def submit(
@@ -92,8 +92,8 @@ def submit(
         if receipts:
             with suppress(StorageError):  # the job is fine without it
                 store.put(layout.CALIBRATION, documents.write(known.learned(plan, receipts)))
-        presentation = present(plan, fold(store, stock, plan.tracks))
-        tidy(store, stock)
+        presentation = present(plan, merge_parts(store, stock, plan.tracks))
+        remove_receipts(store, stock)
         quality = job.judge(presentation)
         on_event(Step("publishing"))
         placed = job.place(presentation)

@@ -18,7 +18,7 @@ from headend.core.media.quality import Checking, Measurement, MeasureTask, Quali
 from headend.core.storage import Store
 from packager import publishing
 from packager.presentation import present
-from packager.stock import Stock, fold
+from packager.stock import Stock, merge_parts
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class TitleJob:
 
     def publish(self, plan: EncodePlan) -> publishing.Placed:
         """Publish a plan whose parts are all in the store."""
-        return self.place(present(plan, fold(self.store, self.stock, plan.tracks)))
+        return self.place(present(plan, merge_parts(self.store, self.stock, plan.tracks)))
 
     def place(self, presentation: Presentation) -> publishing.Placed:
         """Write a release, and make it current unless the request holds it."""

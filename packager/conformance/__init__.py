@@ -1,6 +1,6 @@
 """Verification: reads a release back from the store, and reports everything that is wrong with it.
 
-Each module checks one kind of object and yields an `ObjectCheck` for each. It takes a store and a title, and returns a
+Each module checks one kind of object, and yields an `ObjectCheck` for each object. `verify` combines them into a
 `Verdict`. Nothing here encodes or repairs.
 """
 
@@ -23,7 +23,7 @@ from packager.conformance.indexes import check_grid, check_track
 from packager.conformance.manifests import check_manifests, references
 from packager.conformance.peaks import check_peaks
 from packager.conformance.segments import Checks, InspectSegment, Judge, check_inits, check_segments, sampled_number
-from packager.conformance.unlocking import Locks
+from packager.conformance.track_keys import TrackKeys
 from packager.presentation import StoredTrack, stored_tracks, with_tracks
 from packager.publishing import current_release
 from packager.stock import read_all
@@ -100,32 +100,32 @@ def _examine(
     is_complete = all(track is not None for _, track in tracks.values())
     known = {track.id: track for _, track in tracks.values() if track is not None}
     presentation = with_tracks(stated, lambda track: known.get(track.id, track))
-    locks = Locks.of(stated, checks.keys)
+    keys = TrackKeys.of(stated, checks.keys)
     inits: dict[tuple[str, int], bytes] = {}
-    yield from check_inits(store, title, known.values(), inits, locks)
+    yield from check_inits(store, title, known.values(), inits, keys)
     yield from (
-        ObjectCheck(layout.track_index(title, t.id), 0, (), sealed=True) for t in known.values() if locks.lacks(t)
+        ObjectCheck(layout.track_index(title, t.id), 0, (), sealed=True) for t in known.values() if keys.lacks(t)
     )
 
     def inspect(track: StoredTrack, segment: Segment, data: bytes) -> Iterable[str]:
         rendition = track.rendition
-        init = inits.get((track.id, locks.schedule(track).period(segment.number)))
-        if init is None or not isinstance(rendition, VideoRendition | AudioRendition) or locks.lacks(track):
+        init = inits.get((track.id, keys.schedule(track).period(segment.number)))
+        if init is None or not isinstance(rendition, VideoRendition | AudioRendition) or keys.lacks(track):
             return ()
         if not (checks.deep or segment.number == sampled_number(track)):
             return ()
         if isinstance(rendition, AudioRendition) and rendition.coded_language:
             rendition = replace(rendition, language=rendition.coded_language)
         try:
-            clear = b"".join(locks.decrypted(track, init, data, segment.number))
+            clear = b"".join(keys.decrypted(track, init, data, segment.number))
         except PackagingError as error:
             return (f"it can't be decrypted: {error.message}",)
         wrong = tuple(checks.inspect(rendition, stated.light, segment, clear))
-        if track.kid and not locks.is_whole(track):
-            wrong += tuple(checks.judge(init + data, clear, locks.key(track, segment.number)))
+        if track.kid and not keys.is_whole(track):
+            wrong += tuple(checks.judge(init + data, clear, keys.key(track, segment.number)))
         return wrong
 
-    yield from check_segments(store, presentation, list(known.values()), on_progress, inspect, locks)
+    yield from check_segments(store, presentation, list(known.values()), on_progress, inspect, keys)
     if is_complete:
         yield from check_peaks(presentation)
         yield from check_manifests(store, presentation, document)

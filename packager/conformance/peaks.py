@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 
 from headend.core import layout, rates
-from headend.core.media import (
-    Presentation,
-)
+from headend.core.media import Presentation
 from packager.conformance.findings import ObjectCheck
 
-_SEALED_SAMPLE_BYTES, _SEALED_GOP_BYTES = 24, 64
+_SAMPLE_OVERHEAD_BYTES, _FRAGMENT_OVERHEAD_BYTES = 24, 64
 """Most bytes that encryption adds to a sample and to a fragment: a vector, a map of two entries, and three boxes."""
 
 
@@ -19,8 +17,8 @@ def check_peaks(presentation: Presentation) -> Iterator[ObjectCheck]:
         rendition, segments = track.rendition, track.segments
         bound = rates.Bound(rendition.cap_bps, rendition.buffer_bits, grid.segment_frames / grid.frame_rate)
         # Caps apply to the encoded data, without the overhead of encryption.
-        extra = (_SEALED_SAMPLE_BYTES, _SEALED_GOP_BYTES) if track.kid else (0, 0)
-        sizes = [s.size_bytes - extra[0] * s.samples - extra[1] * len(s.sync) for s in segments]
+        overhead = (_SAMPLE_OVERHEAD_BYTES, _FRAGMENT_OVERHEAD_BYTES) if track.kid else (0, 0)
+        sizes = [s.size_bytes - overhead[0] * s.samples - overhead[1] * len(s.sync) for s in segments]
         durations = [s.duration_ticks for s in segments]
         worst = max(rates.windows(sizes, durations, track.timescale, bound), key=lambda window: window.rate_bps)
         if worst.rate_bps > bound.limit_bps:

@@ -27,7 +27,7 @@ from headend.core.timing import Grid, timescale
 from packager import captions
 from packager.codec_strings import codec_string
 from packager.conformance.findings import ObjectCheck, get_object, missing_object
-from packager.conformance.unlocking import Locks
+from packager.conformance.track_keys import TrackKeys
 from packager.fragments import Fragment, read_fragments
 from packager.presentation import StoredTrack
 from packager.sealing import init_of_period
@@ -65,7 +65,7 @@ def check_inits(
     title: str,
     tracks: Iterable[StoredTrack],
     inits: dict[tuple[str, int], bytes],
-    locks: "Locks",
+    keys: TrackKeys,
 ) -> Iterator[ObjectCheck]:
     """Check the init segments, and add them to ``inits`` by track id and period."""
     for track in tracks:
@@ -80,9 +80,9 @@ def check_inits(
             if hashlib.sha256(data).hexdigest() != sha256:
                 wrong.append("its bytes have changed since it was encoded (sha256 differs)")
             try:
-                if locks.is_whole(track):
-                    data = locks.decrypted_init(track, data, period) if not locks.lacks(track) else b""
-                elif track.kid and data != init_of_period(data, locks.names[track.kids[period - 1]]):
+                if keys.is_whole(track):
+                    data = keys.decrypted_init(track, data, period) if not keys.lacks(track) else b""
+                elif track.kid and data != init_of_period(data, keys.names[track.kids[period - 1]]):
                     wrong.append(f"it does not state the key {track.kids[period - 1]}, unlike the manifests")
                 if data and codec_string(data) != track.codec_string:
                     wrong.append(f"its codec is {codec_string(data)}, but the manifests state {track.codec_string}")
@@ -102,7 +102,7 @@ def check_segments(
     tracks: Sequence[StoredTrack],
     on_progress: Callable[[int, int], None],
     inspect: Callable[[StoredTrack, Segment, bytes], Iterable[str]],
-    locks: "Locks",
+    keys: TrackKeys,
 ) -> Iterator[ObjectCheck]:
     """Check the segments of all tracks, in several threads, and that their sequence numbers increase."""
     title, grid = presentation.title, presentation.grid
@@ -117,11 +117,11 @@ def check_segments(
                 checks.append(_check_digest(store, key, segment))
             elif track.rendition.codec is Codec.VTT:
                 checks.append(_check_text(store, key, segment))
-            elif locks.is_whole(track) and locks.lacks(track):
+            elif keys.is_whole(track) and keys.lacks(track):
                 checks.append(_check_digest(store, key, segment))  # nothing in it is readable
             else:
-                unwrap = partial(locks.unwrapped, track, segment.number)
-                description = locks.description(track, segment.number)
+                unwrap = partial(keys.unwrapped, track, segment.number)
+                description = keys.description(track, segment.number)
                 checks.append(
                     _check_media(store, key, segment, gop_ticks, partial(inspect, track), unwrap, description)
                 )

@@ -20,7 +20,7 @@ from packager import garbage, lifecycle
 from packager.conformance import references
 from packager.presentation import present
 from packager.publishing import current_release, hold, load, manifests, publish, read_pointer, release_id, titles
-from packager.stock import fold, take, tidy
+from packager.stock import merge_parts, remove_receipts, take
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_plan, store_synthetic
 
@@ -48,8 +48,8 @@ def submit(
     with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit", sleep=sleep):
         store_synthetic(store, plan)
         stock = take(store, plan)
-        placed = finish(store, present(plan, fold(store, stock, plan.tracks)), submitted_at=at)
-        tidy(store, stock)
+        placed = finish(store, present(plan, merge_parts(store, stock, plan.tracks)), submitted_at=at)
+        remove_receipts(store, stock)
     return placed.presentation.release
 
 

@@ -21,7 +21,7 @@ from packager.publishing import (
     read_pointer,
     titles,
 )
-from packager.stock import fold, take, tidy
+from packager.stock import merge_parts, remove_receipts, take
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 from tests.support.releases import make_grid, make_plan, store_synthetic
 
@@ -66,7 +66,7 @@ def smaller(plan: EncodePlan) -> EncodePlan:
 
 
 def presentation_in(store: Store, plan: EncodePlan) -> Presentation:
-    return present(plan, fold(store, take(store, plan), plan.tracks))
+    return present(plan, merge_parts(store, take(store, plan), plan.tracks))
 
 
 def make_store(*plans: EncodePlan) -> FailingStore:
@@ -134,11 +134,11 @@ def test_indexes_come_after_what_they_index_and_receipts_are_removed_then() -> N
     store_synthetic(store, plan)
     store.written.clear()
     stock = take(store, plan)
-    fold(store, stock, plan.tracks)
+    merge_parts(store, stock, plan.tracks)
     for id in ("avc-1080p-100k", "vp9-1080p-trick"):
         names = [key.rpartition("/")[2] for key in store.written if f"/tracks/{id}/" in key]
         assert names == ["sync", "index"]
-    tidy(store, stock)
+    remove_receipts(store, stock)
     assert not list(store.list(layout.receipts("film")))
     assert take(store, plan).done == frozenset(plan.parts)
 
@@ -295,7 +295,7 @@ def test_a_task_that_is_not_done_is_missing() -> None:
     stock = take(store, plan)
     assert set(plan.parts) - stock.done == {(sound.id, 0) for sound in plan.audio}
     with pytest.raises(PackagingError, match=r"2 parts are missing, such as chunk 0 of aac-2\.0-128k-en"):
-        fold(store, stock, plan.tracks)
+        merge_parts(store, stock, plan.tracks)
 
 
 def test_what_half_a_task_has_stored_is_used() -> None:

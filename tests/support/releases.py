@@ -42,7 +42,7 @@ from packager import captions, segmenting
 from packager.codec_strings import codec_string
 from packager.presentation import present
 from packager.publishing import Placed, publish
-from packager.stock import fold, take
+from packager.stock import merge_parts, take
 from tests.support.nouns import make_audio_rendition, make_video_rendition
 
 FRAME_SAMPLES = {codec.codec: codec.frame_samples for codec in AUDIO}
@@ -106,7 +106,7 @@ def store_synthetic(store: Store, plan: EncodePlan) -> None:
 def publish_plan(store: Store, plan: EncodePlan, *, submitted_at: str = "2026-01-01T00:00:00+00:00") -> Placed:
     """Publish what the workers have left of a plan."""
     stock = take(store, plan)
-    return publish(store, present(plan, fold(store, stock, plan.tracks)), submitted_at=submitted_at)
+    return publish(store, present(plan, merge_parts(store, stock, plan.tracks)), submitted_at=submitted_at)
 
 
 REAL_GRID = lay_grid(Fraction(24), 140, segment_s=Fraction(2), chunk_s=Fraction(4))

@@ -42,7 +42,7 @@ from headend.core.settings import (
 )
 from headend.core.storage import Store, masters
 from ladders.fitting import fit_programme, numbered
-from packager.stock import fold, take, tidy
+from packager.stock import merge_parts, remove_receipts, take
 
 TOLERANCE_S = Fraction(1, 5)
 """How much shorter or longer than the film a file's sound may be.
@@ -154,8 +154,8 @@ def make(
     except DamagedMaster as error:
         places = ", ".join(error.facts.get("damage", ()))
         raise MasterError(f"{plan.master.url} is damaged at {places}; deliver it again") from None
-    made = fold(store, stock, plan.tracks)
-    tidy(store, stock)
+    made = merge_parts(store, stock, plan.tracks)
+    remove_receipts(store, stock)
     return made, len(wanted)  # type: ignore[return-value]
 
 

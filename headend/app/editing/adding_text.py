@@ -28,7 +28,7 @@ from headend.core.media import (
 from headend.core.settings import StoreSettings, TextChoice
 from headend.core.storage import Store
 from ladders.fitting import numbered
-from packager.stock import fold, take, tidy
+from packager.stock import merge_parts, remove_receipts, take
 
 _NO_MASTER = Master("", 0, "", "")
 """Sidecars need no master."""
@@ -120,6 +120,6 @@ def make(
             )
             with TemporaryDirectory(prefix="headend-") as folder:
                 stock.add(make_text(plan, task, settings, Path(folder)))
-    made = fold(store, stock, plan.tracks)
-    tidy(store, stock)
+    made = merge_parts(store, stock, plan.tracks)
+    remove_receipts(store, stock)
     return made  # type: ignore[return-value]
