@@ -6,13 +6,13 @@ import signal
 import pytest
 from hypothesis import settings
 
-# Measuring costs more than encoding what most tests encode; those about quality ask for it.
+# Measuring costs more than encoding the short films of most tests; tests of quality switch it on.
 os.environ.setdefault("HEADEND_QC", "off")
-# No test asserts on timing, and a deadline for each example would.
+# No test asserts on timing, so hypothesis must not either.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-# A shell that runs tests in the background lets them ignore Ctrl-C, and so would every program that tests interrupt.
+# A background shell makes processes ignore Ctrl-C, which programs that tests interrupt would inherit.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores, since many tests wait: for servers, clusters, and films that play."""
+    """One process more than there are cores, since many tests wait for servers, clusters and playback."""
     return len(os.sched_getaffinity(0)) + 1
 
 

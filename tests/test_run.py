@@ -11,7 +11,7 @@ RUN = Path(__file__).parents[1] / "run"
 
 
 def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    """Call `./run` with what needs no set-up, from another folder."""
+    """Call `./run` with a command that needs no set-up, from another folder."""
     return subprocess.run([RUN, *args], cwd=folder, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -45,7 +45,7 @@ def test_without_python_run_says_what_to_install(tmp_path: Path) -> None:
 
 
 def test_a_film_of_ones_own_goes_through_run(tmp_path: Path) -> None:
-    # A checkout of which the environment is ready, whose programs are those of the tests: run has nothing to set up.
+    # A checkout with a finished environment, whose programs are those of the tests, so run has nothing to set up.
     checkout, tools = tmp_path / "checkout", tmp_path / "tools"
     programs = checkout / ".venv" / "bin"
     for folder in (programs, tools):

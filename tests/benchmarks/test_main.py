@@ -1,4 +1,4 @@
-"""Running everything leaves nothing out."""
+"""``all`` runs every benchmark."""
 
 import json
 from dataclasses import replace

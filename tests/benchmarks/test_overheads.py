@@ -1,4 +1,4 @@
-"""What is told of a job is what the job did."""
+"""The benchmark reports what its job really did."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -20,7 +20,7 @@ def test_half_the_bits_at_every_quality_is_half_the_size() -> None:
 def test_only_the_shared_range_of_quality_counts() -> None:
     theirs = points((1000, 60.0), (4000, 80.0))
     mine = points((1400, 70.0), (5600, 90.0))
-    # At 70 they need 2000 and at 80, 4000; we need 1400 and 2800.
+    # The other preset needs 2000 at VMAF 70 and 4000 at 80; this one needs 1400 and 2800.
     assert relative_size(mine, theirs) == pytest.approx(0.7)
 
 

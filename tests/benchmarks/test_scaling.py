@@ -1,4 +1,4 @@
-"""Simulated workers keep to the real policy: nothing is lost, and what goes wrong costs what it must."""
+"""Simulated workers follow the real policy: no task is lost, and failures have their real cost."""
 
 from dataclasses import replace
 from pathlib import Path

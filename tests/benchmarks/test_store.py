@@ -1,4 +1,4 @@
-"""The benchmark of large stores measures what it says, on a small one."""
+"""The benchmark of large stores, run on a small store, measures what it claims to."""
 
 from datetime import timedelta
 

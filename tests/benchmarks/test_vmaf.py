@@ -1,4 +1,4 @@
-"""VMAF compares the frames that belong together."""
+"""VMAF compares frames of the same time."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The ways that are compared do the same work."""
+"""All compared encoders do the same work."""
 
 from collections.abc import Iterable
 from fractions import Fraction

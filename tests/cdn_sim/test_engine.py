@@ -82,7 +82,7 @@ def test_an_edge_decides_as_the_batch_kernel_does(policy: str) -> None:
 
 
 def test_delayed_hits_follow_the_rate_of_requests_and_the_length_of_fetches() -> None:
-    """While a fetch of length L is under way, a Poisson stream of rate λ brings λL requests."""
+    """During a fetch of length L, a Poisson stream of rate λ brings λL requests."""
     length_s, titles, sessions = 2.0, 400, 800_000
     given = scenario(
         catalogue={"titles": titles, "minutes": [0.1, 0.1], "ladder": "one", "sound_kbps": 0},

@@ -26,7 +26,7 @@ def night(new: Any, sizes: Any, worth: Any, order: Any, mbps: float = 1200.0) ->
 
 
 def test_a_plan_that_is_too_large_is_late_by_what_the_window_can_not_bring() -> None:
-    """6.5 TB in pieces of 20 GB at 1.2 Gb/s for 12 hours: 20 GB are late, and they are the least wanted ones."""
+    """6.5 TB in pieces of 20 GB at 1.2 Gb/s for 12 hours: the 20 GB with the least demand are late."""
     count = 325
     sizes = np.full((count, 1), 20e9)
     worth = np.arange(count, dtype=np.float64)[::-1].reshape(count, 1)

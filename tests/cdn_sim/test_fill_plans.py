@@ -27,7 +27,7 @@ DAY_MS = 86_400_000
 
 
 def log(days: list[dict[str, int]], *, segments: int = 10, size: int = 100_000) -> str:
-    """A decision log: so many whole views of titles by day."""
+    """A decision log with a number of complete views of titles per day."""
     stream = io.StringIO()
     written, policy = DecisionLog(stream), make("lru", 10**9)
     written.start(0, "lru", 10**9)

@@ -1,4 +1,4 @@
-"""LRU and FIFO under independent requests, beside their formulas."""
+"""LRU and FIFO under independent requests, compared with their formulas."""
 
 import json
 from pathlib import Path

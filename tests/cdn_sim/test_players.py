@@ -1,4 +1,4 @@
-"""Players' rules beside Sabre (Spiteri, Sitaraman, Sparacio: From theory to practice, MMSys 2018)."""
+"""Players' rules compared with Sabre (Spiteri, Sitaraman, Sparacio: From theory to practice, MMSys 2018)."""
 
 import json
 from functools import cache
@@ -67,7 +67,7 @@ def test_rules_give_what_sabre_gives(session: str) -> None:
             "rebuffer_s": found.stall_ms / 1000,
             "bitrate_change_kbps": found.change_kbps,
         }
-        # Sabre prints six digits, so values near zero can't agree better than half of the last one.
+        # Sabre prints six digits, so values near zero can differ by half of the last digit.
         assert pairs == pytest.approx({key: expected[key] for key in pairs}, rel=2e-6, abs=6e-7)
         assert abs(found.stalls - expected["rebuffer_events"]) <= 1
 
@@ -88,5 +88,5 @@ def test_robust_mpc_uses_a_steady_link_without_stalling() -> None:
         25_000.0,
         may_abandon=False,
     )
-    assert 3000 < RATES_KBPS[steady.qualities[20:]].mean() < 5200  # the buffer carries it a little above the link
+    assert 3000 < RATES_KBPS[steady.qualities[20:]].mean() < 5200  # the buffer allows a rate slightly above the link's
     assert steady.stall_ms == 0

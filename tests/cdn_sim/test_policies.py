@@ -201,7 +201,7 @@ class TestAdmission:
 
 @COMPILED
 def test_sieve_is_ahead_of_lru_until_titles_come_and_go() -> None:
-    """A popularity that stands still flatters SIEVE; releases turn the order round."""
+    """Constant popularity favours SIEVE; with releases, LRU is better."""
     rng = np.random.default_rng(5)
     sessions, titles, segments = 6000, 400, 60
     kind = rng.random(sessions)

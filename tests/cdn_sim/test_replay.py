@@ -18,7 +18,7 @@ from tests.cdn_sim.traces import watching
 
 
 def lived(policy: str = "slru", *, requests: int = 4000, budget_bytes: int = 400_000_000) -> str:
-    """The log of an edge that fails now and then, is purged, pins, and is killed and restarted half way."""
+    """The log of an edge with occasional failures, a purge, pinned objects, and a kill and restart half way."""
     numbers, sizes = (values.tolist() for values in watching())
     stream = io.StringIO()
     log = DecisionLog(stream)
@@ -36,7 +36,7 @@ def lived(policy: str = "slru", *, requests: int = 4000, budget_bytes: int = 400
         if place % 1000 == 900:
             assert edge.unpin(f"titles/planned/{place - 391}.m4s")
         if place == requests // 2:
-            stream.write("77\t12\trequest\ttitles/cu\n")  # a line that a kill has cut
+            stream.write("77\t12\trequest\ttitles/cu\n")  # a line cut off by a kill
             kept = [(held, sizes_of(held, sizes)) for held in list(edge.policy._sizes)[:20]]
             edge = LoggedPolicy(policy, budget_bytes, log, lambda: next(times), kept=kept)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Seeded traces that the golden numbers belong to; integer arithmetic only, so they are the same everywhere."""
+"""Seeded traces for the golden numbers; integer arithmetic only, so they are the same on every machine."""
 
 from functools import cache
 from typing import Any

@@ -1,4 +1,4 @@
-"""Ten minutes of kills at random with twenty jobs queued: everything comes out, and nothing is encoded in vain."""
+"""Ten minutes of random kills with twenty queued jobs: all titles are made, and no work is wasted."""
 
 import json
 import os
@@ -33,7 +33,7 @@ from tests.support.masters import make_film
 
 TITLES = 20
 FRAMES = 1250
-"""Of each title: so much that workers have work through most of the night."""
+"""Length of each title: enough work for most of the night."""
 CHAOS_S = 600.0
 END_S = 1500.0
 SEED = 20261128
@@ -41,7 +41,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKIA0123456789ABCDEF", "AWS_SECRET_ACCESS_KEY": "0
 
 
 class Part:
-    """A process that starts again when it has died, as under systemd."""
+    """A process that is restarted when it dies, as by systemd."""
 
     def __init__(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
         self.name = name
@@ -57,7 +57,7 @@ class Part:
         self._process = self._start()
 
     def look(self) -> None:
-        """Start it again if it has ended by itself."""
+        """Start it again if it ended by itself."""
         if self._process.poll() is not None:
             self._process = self._start()
 
@@ -156,7 +156,7 @@ def test_a_night_of_kills_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def runs(log: Path, event: str) -> Counter[tuple[str, str]]:
-    """How often workers have told of an event, by title and task; a line may be cut off by a kill."""
+    """How often workers logged an event, by title and task; a kill may cut off a line."""
     found: Counter[tuple[str, str]] = Counter()
     for line in log.read_text(errors="replace").splitlines():
         if line.startswith("{") and f'"event": "{event}"' in line:

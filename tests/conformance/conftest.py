@@ -21,12 +21,12 @@ LINES = {
     "en": [(1300, 3600, "over borders"), (4700, 7100, "two <i>lines</i>\nof text")],
     "de": [(1300, 3600, "über Grenzen"), (4700, 7100, "zwei Zeilen")],
 }
-"""What the sidecars say, and when."""
+"""Cues of the sidecars: start, end and text."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """A release, where it lies, and where its origin is."""
+    """A release, its store, and its origin's address."""
 
     presentation: Presentation
     store: StoreSettings

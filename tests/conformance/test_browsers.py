@@ -1,4 +1,4 @@
-"""The page to watch in a real Chromium: each player, each manifest, each rendition that it can decode."""
+"""The watch page in a real Chromium: each player, each manifest, each rendition that it can decode."""
 
 import shutil
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ PLAYERS = [("hls", "hls"), ("dash", "dash"), ("shaka", "hls"), ("shaka", "dash")
 NAMES = ["hls.js", "dash.js", "Shaka with HLS", "Shaka with DASH"]
 ANYWHERE = {Codec.AVC, Codec.AV1, Codec.AAC}
 ONLY_DASH = {Codec.VP9, Codec.OPUS}
-"""What Debian's Chromium decodes, of what there is."""
+"""The codecs of the title that Debian's Chromium decodes."""
 
 each_player = pytest.mark.parametrize(("player", "manifest"), PLAYERS, ids=NAMES)
 
@@ -58,7 +58,7 @@ def test_a_title_plays_to_its_end_with_every_frame_and_no_stall(
         viewer.wait("video.ended")
         grid = served.presentation.grid
         assert viewer.ask("video.duration") == pytest.approx(float(grid.duration_s), abs=0.03)
-        # A player that replaces what it has buffered decodes some twice.
+        # A player that replaces buffered segments decodes some frames twice.
         assert viewer.decoded_frames() >= grid.frame_count
         assert viewer.starved() == []
         assert viewer.complaints == []
@@ -134,7 +134,7 @@ def test_every_rendition_that_this_browser_decodes_plays(
 SHOWN = """[...video.textTracks].filter((track) => track.mode === 'showing')
   .flatMap((track) => [...track.activeCues ?? []].map((cue) => cue.text.split('\\n')[0]))"""
 EARLY_S, LATE_S = 0.1, 0.4
-"""A browser looks up what to show four times a second."""
+"""A browser updates its text tracks four times a second."""
 
 
 @each_player
@@ -156,9 +156,9 @@ def test_text_is_shown_at_its_time_changed_and_switched_off(
                 for time_s, lines in seen
                 if not (start_s - EARLY_S < time_s < start_s + LATE_S or end_s - EARLY_S < time_s < end_s + LATE_S)
             ]
-            # The page may look before the browser does, when a busy machine lets both wait.
+            # On a busy machine, the page may run before the browser updates its text.
             assert not any(map(all, pairwise(wrong)))
-        # One step after the other, as people do: Shaka Player loses a text that is changed during a jump.
+        # One step at a time, as people do: Shaka Player loses a text track that is changed during a seek.
         viewer.ask("(video.currentTime = 1.5, video.playbackRate = 0.25, video.play())")
         viewer.wait("!video.seeking && !video.ended && video.currentTime > 1.5")
         viewer.choose("text", "de")
@@ -326,7 +326,7 @@ START = {
 
 @pytest.fixture(scope="module")
 def static(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """nginx, as it comes, in front of the folder of the store."""
+    """nginx with its default settings, in front of the store's folder."""
     if shutil.which("nginx") is None:
         pytest.skip("nginx is not installed; Debian has it")
     folder = tmp_path_factory.mktemp("static")

@@ -1,4 +1,4 @@
-"""Players that are no browsers play both manifests to the end through the origin."""
+"""Players other than browsers play both manifests to the end through the origin."""
 
 import os
 import re
@@ -20,7 +20,7 @@ each_manifest = pytest.mark.parametrize("manifest", ["multivariant.m3u8", "manif
 
 
 def output(*argv: str, user: str | None = None) -> str:
-    """What a program says on both outputs; it has to end well."""
+    """Output of a program on both streams; it must succeed."""
     done = subprocess.run(
         argv,
         stdin=subprocess.DEVNULL,
@@ -37,17 +37,17 @@ def output(*argv: str, user: str | None = None) -> str:
 
 
 NOBODY = "nobody" if os.geteuid() == 0 else None
-"""Who runs players that refuse to run as root."""
+"""User for players that refuse to run as root."""
 
 
 def program(name: str, package: str, *trial: str, user: str | None = None) -> str:
-    """Find a player; the test is skipped, with the reason, where there is none or it can't even start.
+    """Find a player; the test is skipped, with the reason, if it is not installed or can't start.
 
     Args:
         name: Its program.
-        package: Where Debian has it.
-        trial: Arguments with which it starts, plays nothing, and ends well.
-        user: Who runs it; None for whoever runs the tests.
+        package: Debian's package.
+        trial: Arguments with which it starts, plays nothing and succeeds.
+        user: User that runs it; None for the current one.
     """
     path = shutil.which(name)
     if path is None:
@@ -63,7 +63,7 @@ def program(name: str, package: str, *trial: str, user: str | None = None) -> st
 
 
 def samples(track: Track[AudioRendition]) -> tuple[int, int]:
-    """Samples of a programme, and of one codec frame."""
+    """Samples of a programme and of a codec frame."""
     ticks = sum(part.duration_ticks for part in track.segments)
     return ticks - track.priming_samples, track.segments[0].duration_ticks // track.segments[0].samples
 
@@ -77,8 +77,8 @@ def test_ffmpeg_decodes_every_rendition_without_an_error_and_whole(served: Serve
     video = [*(track for track in served.presentation.video if named(track.rendition.codec)), *trick]
     audio = [track for track in served.presentation.audio if named(track.rendition.codec)]
     url = f"{served.url}/{TITLE}/{manifest}"
-    # framecrc writes "stream, dts, pts, duration, size, checksum" of what was decoded; errors would be lines as well.
-    # skip_manual: its DASH demuxer begins each segment with the init segment, and drops the priming each time.
+    # framecrc writes "stream, dts, pts, duration, size, checksum" of each decoded frame; errors would be lines too.
+    # skip_manual: FFmpeg's DASH demuxer puts the init segment before each segment and would drop priming each time.
     said = output(
         *(ffmpeg_path(), "-nostdin", "-v", "error", "-xerror", "-flags2", "+skip_manual", "-i", url),
         *("-map", "0:v", "-map", "0:a"),
@@ -90,7 +90,7 @@ def test_ffmpeg_decodes_every_rendition_without_an_error_and_whole(served: Serve
 
     pictures = Counter((row[0], int(row[4])) for row in rows if kinds[row[0]] == "video")
     assert Counter(pictures.values()) == Counter(sum(part.samples for part in track.segments) for track in video)
-    depth = {True: Fraction(3, 2), False: Fraction(3)}  # bytes of a pixel, in 4:2:0 of 8 and of 10 bits
+    depth = {True: Fraction(3, 2), False: Fraction(3)}  # bytes per pixel in 4:2:0, with 8 and with 10 bits
     wanted = [t.rendition.width_px * t.rendition.height_px * depth["10" not in t.rendition.pixel_format] for t in video]
     assert sorted(size for _, size in pictures) == sorted(wanted)
 
@@ -148,11 +148,11 @@ def test_vlc_plays_to_the_end(served: Served, manifest: str) -> None:
             "-vv",
             "--play-and-exit",
         ),
-        *(*SILENT, "--codec=avcodec"),  # no digital output: sound is decoded
+        *(*SILENT, "--codec=avcodec"),  # no digital output, so sound is decoded
         f"{served.url}/{TITLE}/{manifest}",
         user=NOBODY,
     )
-    # VLC takes DASH's thumbnails for one more stream, asks for a sheet, and does without.
+    # VLC treats DASH's thumbnails as a stream, requests a sheet, and ignores it.
     errors = re.findall(r"(?:demux|stream|adaptive) error: (.*)", said.replace(NO_STREAM, "", 1))
     assert errors == []
     assert "Received first picture" in said

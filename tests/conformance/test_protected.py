@@ -40,7 +40,7 @@ NAMES = ["hls.js", "dash.js", "Shaka with HLS", "Shaka with DASH"]
 
 @dataclass(frozen=True)
 class Protected:
-    """Titles in two schemes, the same title in the clear, and all keys."""
+    """Titles in two schemes, the same title unencrypted, and all keys."""
 
     store: StoreSettings
     keys: Path
@@ -110,7 +110,7 @@ def fetch_players() -> None:
 
 @contextmanager
 def licences(*options: str | Path) -> Iterator[str]:
-    """A licence service as people run it; gives its address."""
+    """Run a licence service by its command; yields its address."""
     with serving("keys", "serve", *options) as (url, _):
         yield url
 
@@ -126,7 +126,7 @@ def url(protected: Protected) -> Iterator[str]:
 
 
 def shown(viewer: Viewer) -> Any:
-    """The picture as it is on the screen, once it stands still: a canvas of a protected film is black."""
+    """The picture as shown on the screen, once it no longer changes: a canvas of a protected film would be black."""
     pillow = pytest.importorskip("PIL.Image")
     viewer.ask("(video.controls = false, document.getElementById('trouble').hidden = true)")
     before, deadline_s = b"", time.monotonic() + WAIT_S
@@ -186,7 +186,7 @@ def test_it_looks_like_the_clear_title(browser: Any, url: str, player: str, mani
             return pictures
 
     for clear, decrypted in zip(look("clear"), look(TITLES[Scheme.CBCS]), strict=True):
-        assert clear.std() > 20  # a film, not a grey field
+        assert clear.std() > 20  # a film, not a grey area
         assert np.abs(clear - decrypted).max() <= 3
 
 
@@ -229,7 +229,7 @@ RESTRICTED = """(() => {
     return found;
   } });
 })()"""
-"""Has Chromium say of a key what a DRM says of it on a screen without HDCP; ClearKey itself never does."""
+"""Make Chromium report a key as restricted, as a DRM does on a screen without HDCP; ClearKey itself never does."""
 
 
 def plays_in_sd(viewer: Viewer) -> None:

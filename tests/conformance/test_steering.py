@@ -1,4 +1,4 @@
-"""Content steering in a real Chromium: an edge is killed in mid-play, and players go on from another one."""
+"""Content steering in a real Chromium: an edge is killed during playback, and players continue from another one."""
 
 import json
 import subprocess
@@ -44,8 +44,8 @@ DASH = """async ([url, buffer]) => {
     bufferTimeDefault: buffer, bufferTimeAtTopQuality: buffer, bufferTimeAtTopQualityLongForm: buffer } } });
   player.initialize(film, url, false);
 }"""
-# How far the film is, the longest time in ms in which it did not move, and where segments came from, in order. Time in
-# which a busy machine did not run this page is not counted.
+# The film's time, its longest stall in ms, and the hosts of segments in order. Time in which a busy machine did not run
+# this page is not counted.
 FOLLOW = """() => {
   const film = Object.assign(document.createElement('video'), { muted: true });
   document.body.append(film);
@@ -65,7 +65,7 @@ SOURCES = """performance.getEntriesByType('resource').filter(({ name }) => /\\.m
 
 @dataclass(frozen=True)
 class Edges:
-    """Two edges of one provider, as processes, and who steers players to them.
+    """Two edges of one provider, as processes, and their steering server.
 
     Attributes:
         origin: The origin's address.
@@ -102,7 +102,7 @@ def browser(store: StoreSettings, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @contextmanager
 def edge(origin: str, folder: Path, host: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """An edge at the origin's own port, as players need it."""
+    """Run an edge at the origin's port, which players require."""
     argv = [
         *(sys.executable, "-m", "headend", "edge", "--origin", origin, "--disk", str(folder / host)),
         *("--disk-bytes", "100M", "--host", host, "--port", str(urlsplit(origin).port), "--json"),

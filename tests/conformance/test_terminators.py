@@ -1,4 +1,4 @@
-"""The terminators of the guide, as they stand there, in front of a real origin: HTTP/2, and an offer of HTTP/3."""
+"""The guide's configurations of terminators, in front of a real origin: HTTP/2, and an offer of HTTP/3."""
 
 import re
 import shutil
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 def config(language: str, folder: Path, *, port: int, origin: str) -> str:
-    """The guide's example, for this machine."""
+    """The guide's example, adapted to this machine."""
     guide = (ROOT / "docs/guides/origin.md").read_text()
     found = re.search(rf"```{language}\n(.*?)```", guide, re.DOTALL)
     assert found is not None
@@ -55,7 +55,7 @@ def nginx(folder: Path, port: int, origin: str) -> Iterator[None]:
 
 @contextmanager
 def caddy(folder: Path, port: int, origin: str) -> Iterator[None]:
-    # Without its own administration, and without the port 80 that it would lead to https.
+    # Without Caddy's admin endpoint, and without port 80, which it would redirect to https.
     settings = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
     (folder / "Caddyfile").write_text(settings + config("caddy", folder, port=port, origin=origin))
     with started([program("caddy"), "run", "--config", f"{folder}/Caddyfile", "--adapter", "caddyfile"], port):

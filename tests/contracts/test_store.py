@@ -1,4 +1,4 @@
-"""What every kind of store does alike."""
+"""The contract of every kind of store."""
 
 import hashlib
 import pickle

@@ -17,7 +17,7 @@ VISUAL_OBJECT_SEQUENCE = bytes.fromhex("000001b0")
 
 
 def name_codec(value: str) -> Codec:
-    """What a line in the enumeration does."""
+    """Does what a line in the enumeration does."""
     member = str.__new__(Codec, value)
     member._name_, member._value_ = value.upper(), value
     Codec._member_map_[member._name_] = Codec._value2member_map_[value] = member
@@ -67,7 +67,7 @@ CODEC = VideoCodec(
 
 
 def sound_options(_rendition: AudioRendition) -> Options:
-    """Lossless: the rate asked for means nothing."""
+    """Lossless: the requested rate is ignored."""
     return {"c:a": "alac"}
 
 

@@ -1,4 +1,4 @@
-"""What deploy/ says is held against what headend knows, as far as that can be done without a cluster."""
+"""Checks deploy/ against headend's commands, options and metrics, without a cluster."""
 
 import json
 import re

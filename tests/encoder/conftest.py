@@ -7,5 +7,5 @@ from encoder import board
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task that failed is tried again soon. How long it really waits is tested with the board."""
+    """Retry failed tasks at once; the tests of the board check the real waits."""
     monkeypatch.setattr(board, "BACKOFF_S", (0.1, 0.2))

@@ -1,4 +1,4 @@
-"""Tasks of all jobs go where they fit, in the right order, and nothing waits for ever."""
+"""Tasks of all jobs go to workers where they fit, in the right order, and no task waits for ever."""
 
 import time
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ def test_a_task_that_fits_nowhere_is_named_when_nothing_else_runs() -> None:
     assert made.place(0) == []
     assert made.stuck("job") == task("large", 9)
     made.see([])
-    assert made.stuck("job") is None  # others may come
+    assert made.stuck("job") is None  # others may join
     made.see([Worker("c", 1, 10 * GB)])
     assert names(made.place(0)) == ["large"]
 
@@ -253,7 +253,7 @@ def test_the_first_placement_on_a_thousand_workers_looks_at_each_task_once() -> 
     placed = made.place(0)
     took_s = time.process_time() - started_s
 
-    assert len(placed) > 9_000  # memory, not threads, is what there is too little of
+    assert len(placed) > 9_000  # memory is scarce, not threads
     # Quadratic work took over ten seconds for these numbers.
     assert took_s < 5
 

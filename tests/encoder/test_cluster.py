@@ -39,7 +39,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.usefixtures("quick_retries")
 
 WAIT_S = 60
-"""How long a test waits for what must happen; a test that fails is slow, one that passes is not."""
+"""Seconds that a test waits for an event; only failing tests wait that long."""
 
 
 def task(name: str, cost: float = 1.0) -> EncodeTask:
@@ -56,7 +56,7 @@ def receipt(run_: TaskRun) -> Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """A folder in which performers write what they did, since they run in other processes."""
+    """A folder for performers' records, since performers run in other processes."""
 
     folder: Path
 
@@ -150,7 +150,7 @@ def events() -> list[Event]:
 
 @pytest.fixture(scope="module")
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSettings]:
-    """A cluster of this module's own, whose workers may be killed, and which has no FFmpeg."""
+    """A cluster for this module only, without FFmpeg, whose workers may be killed."""
     environment = {tool.OVERRIDE: "/nonexistent"}
     with dask_processes(tmp_path_factory.mktemp("mortal"), environment=environment) as address:
         yield ClusterSettings(scheduler=address)
@@ -189,7 +189,7 @@ def test_the_longest_tasks_are_begun_first(scheduler: str, events: list[Event], 
     begun = [
         path.name.split("-")[0] for path in sorted(notes.folder.iterdir(), key=lambda p: int(p.name.split("-")[1]))
     ]
-    # Two workers: neighbours may swap, nothing may come far before its turn.
+    # With two workers, neighbours may swap, but no task may run long before its turn.
     assert all(abs(begun.index(f"good{n}") - n) <= 3 for n in range(12))
 
 
@@ -264,7 +264,7 @@ def test_a_cluster_of_ones_own_is_started_and_ended(events: list[Event]) -> None
     run_tasks([task("one"), task("two")], succeed, ClusterSettings(workers=1), note)
 
     assert {host for host, _ in addresses} == {"127.0.0.1"}
-    assert 8787 not in {port for _, port in addresses}  # Dask's own, which two jobs would want
+    assert 8787 not in {port for _, port in addresses}  # Dask's default port, which two jobs would compete for
     assert len(done(events)) == 2
     assert slot_count(cluster.workers_of(ClusterSettings(workers=1))) == 1
     assert slot_count(cluster.workers_of(ClusterSettings())) == len(os.sched_getaffinity(0))
@@ -272,13 +272,13 @@ def test_a_cluster_of_ones_own_is_started_and_ended(events: list[Event]) -> None
 
 
 def listening() -> set[tuple[str, int]]:
-    """Where this process takes connections."""
+    """Addresses at which this process listens."""
     found = psutil.Process().net_connections("tcp")
     return {(each.laddr.ip, each.laddr.port) for each in found if each.status == psutil.CONN_LISTEN}
 
 
 def workers_of(before: set[int]) -> list[psutil.Process]:
-    """Worker processes that were not there before; multiprocessing's resource tracker stays on purpose."""
+    """New worker processes; multiprocessing's resource tracker stays on purpose."""
     return [
         process
         for process in psutil.Process().children(recursive=True)
@@ -396,14 +396,14 @@ def test_fewer_workers_are_started_where_a_task_needs_more_memory_than_its_share
     assert all(worker.memory_bytes == whole // 2 for worker in started)
 
 
-# --- clusters that are no good ------------------------------------------------------------------------------------
+# --- unusable clusters --------------------------------------------------------------------------------------------
 
 
 def test_nobody_else_on_the_machine_can_use_a_cluster_of_ones_own() -> None:
     with local_cluster(ClusterSettings(workers=1), []) as client:
         address = client.scheduler_info()["address"]
         assert address.startswith("tls://127.0.0.1:")
-        # Without the keys that only this process has, neither plainly nor over TLS.
+        # Only this process has the keys, so neither plain TCP nor TLS connects.
         for stranger, security in ((address.replace("tls://", "tcp://"), None), (address, Security.temporary())):
             with pytest.raises((OSError, TimeoutError)):
                 Client(stranger, security=security, timeout="2s")

@@ -26,7 +26,7 @@ for _ in range(20):
 def test_channels_in_an_order_of_their_own_are_compared_without_a_crash(tmp_path: Path) -> None:
     film = make_channels(tmp_path / "film.mov", ["FR", "FL"], layout="stereo", stated_layout="R L")
     made = tmp_path / "made.mp4"
-    # Loud and quiet in turn, so that there is something to compare.
+    # Loud and quiet in turn, so that shifted sound differs.
     beats = "aevalsrc=sin(2764*t)*(0.1+0.8*lt(mod(t\\,0.5)\\,0.2)):s=48000:d=2"
     run_ffmpeg("-i", str(film), "-f", "lavfi", "-i", beats, "-map", "0:v", "-map", "1:a", "-c:a", "aac", str(made))
     argv = [sys.executable, "-c", PROGRAM, str(film), str(made)]

@@ -1,4 +1,4 @@
-"""What is taken for fields, and what is not."""
+"""Detection of fields, telecine and frame rates."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -15,8 +15,12 @@ from tests.support.nouns import make_video_track
 @pytest.mark.parametrize(
     ("flags", "fields", "cadence"),
     [
-        (FieldOrder.PROGRESSIVE, Fields(31, 0, 66, 0), Cadence.PROGRESSIVE),  # fine lines in a film
-        (FieldOrder.PROGRESSIVE, Fields(47, 45, 8, 0), Cadence.PROGRESSIVE),  # patterns that fool the eye both ways
+        (
+            FieldOrder.PROGRESSIVE,
+            Fields(31, 0, 66, 0),
+            Cadence.PROGRESSIVE,
+        ),  # fine lines in a film, which resemble fields
+        (FieldOrder.PROGRESSIVE, Fields(47, 45, 8, 0), Cadence.PROGRESSIVE),  # patterns that resemble fields
         (FieldOrder.PROGRESSIVE, Fields(95, 0, 2, 0), Cadence.INTERLACED),
         (FieldOrder.TOP_FIRST, Fields(60, 1, 36, 0), Cadence.INTERLACED),
         (FieldOrder.TOP_FIRST, Fields(5, 1, 91, 0), Cadence.PROGRESSIVE),
@@ -41,7 +45,7 @@ def uneven_track(ticks: tuple[int, ...], *, rate: int = 24, end_ticks: int | Non
 
 
 def test_repeated_and_dropped_frames_have_limits_of_their_own() -> None:
-    uneven = uneven_track(tuple(number + number // 10 for number in range(100)))  # every tenth is followed by a hole
+    uneven = uneven_track(tuple(number + number // 10 for number in range(100)))  # every tenth is followed by a gap
 
     conformed = conform(uneven, limits=Limits(dropped_percent=0, repeated_percent=9))
 

@@ -1,4 +1,4 @@
-"""Costs are predicted from coefficients and corrected by what receipts say."""
+"""Costs are predicted from coefficients and corrected by receipts."""
 
 import json
 import math
@@ -79,7 +79,7 @@ def receipts(plan: EncodePlan, factor: float, memory: float = 1.0) -> list[Recei
 
 
 def truly(plan: EncodePlan, truth: Costs) -> list[Receipt]:
-    """What a plan's tasks take where coefficients are other ones."""
+    """Costs of a plan's tasks under other coefficients."""
     pricing = Pricing(truth, conform(INPUTS["probe"].video), plan.effort)
     renditions = {rendition.id: rendition for rendition in (*plan.video, *plan.trick)}
 
@@ -94,12 +94,12 @@ def truly(plan: EncodePlan, truth: Costs) -> list[Receipt]:
 
 
 def jobs(truth: Costs, count: int) -> list[tuple[float, Calibration]]:
-    """Ratios of what equal jobs take to what was predicted, and what is known after each."""
+    """Ratios of measured to predicted costs of equal jobs, and the calibration after each."""
     known, found = Calibration(), []
     for _ in range(count):
         costs = known.applied(measured())
         fine, coarse = make_plan(costs=costs, workers=100), make_plan(costs=costs, workers=1)
-        # What belongs to whom shows where the same renditions are grouped in more than one way.
+        # Costs can be attributed to codecs if the same renditions are grouped in several ways.
         plan = replace(fine, tasks=(*fine.tasks, *coarse.tasks))
         took = truly(plan, truth)
         foretold_s = sum(task.cost for task in plan.tasks if task.kind is Kind.VIDEO)
@@ -131,7 +131,7 @@ def test_a_slow_codec_is_found_and_the_others_stay() -> None:
     effort = next(iter(known.video[Codec.HEVC]))
 
     assert known.video[Codec.HEVC][effort] == pytest.approx(2.0, rel=0.15)
-    # H.264 is a small part of what such a job takes, so that little of it can be told.
+    # H.264 is a small part of such a job's cost, so its ratio is uncertain.
     assert known.video[Codec.AVC][effort] == pytest.approx(1.0, rel=0.16)
 
 

@@ -1,4 +1,4 @@
-"""Which part of a picture is kept: bars only where they are bars all through the film."""
+"""The kept part of a picture: bars are cut off only if they last throughout the film."""
 
 from collections.abc import Sequence
 from pathlib import Path

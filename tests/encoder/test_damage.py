@@ -1,4 +1,4 @@
-"""Looking masters through: what is found, where, and nothing where all is well."""
+"""Scans of masters: damage is found with its place, and undamaged masters have none."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -110,7 +110,7 @@ def probe_of(ticks: tuple[int, ...], container: str = "mpegts") -> Probe:
     ("ticks", "container", "holes"),
     [
         ((0, 4, 8, 20, 24), "mpegts", 1),
-        ((0, 4, 8, 20, 24), "mov,mp4,m4a,3gp,3g2,mj2", 0),  # made so
+        ((0, 4, 8, 20, 24), "mov,mp4,m4a,3gp,3g2,mj2", 0),  # intended
         ((0, 4, 8, 14, 20, 24), "mpegts", 0),  # a rate that varies
     ],
 )

@@ -1,4 +1,4 @@
-"""One task carried out: the command runs as planned, and what it says of failures holds no secret."""
+"""Running one task: the command runs as planned, and its errors contain no secret."""
 
 import resource
 from pathlib import Path
@@ -20,7 +20,7 @@ ENCODE = (
 
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
-    # Characters that a shell or a format string would take for its own.
+    # Characters that a shell or a format string would interpret.
     path = tmp_path / "a film {scratch} $HOME 'quoted' %d.y4m"
     header = b"YUV4MPEG2 W64 H64 F25:1 Ip A1:1 C420\n"
     path.write_bytes(header + b"".join(b"FRAME\n" + bytes([40 * number]) * 6144 for number in range(5)))

@@ -1,4 +1,4 @@
-"""What FFmpeg computes of times and counts is exact, however long the title is."""
+"""FFmpeg computes times and counts exactly, however long the title is."""
 
 from fractions import Fraction
 

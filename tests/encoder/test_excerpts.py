@@ -1,4 +1,4 @@
-"""Excerpts: drawn without chance, weighted so that a rate in proportion to the survey's bytes is predicted exactly."""
+"""Excerpts are drawn deterministically, and weighted to predict rates proportional to the survey's bytes exactly."""
 
 from fractions import Fraction
 

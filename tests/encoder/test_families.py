@@ -1,4 +1,4 @@
-"""Each codec at each effort: sync frames on the grid and nowhere else, and init segments that fit every chunk."""
+"""Each codec at each effort: sync frames exactly on the grid, and one init segment for all chunks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,7 +33,7 @@ def rendition_of(codec: Codec) -> VideoRendition:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
-    """A chunk of one grey and a chunk of hard noise with a cut in the middle of every GOP."""
+    """Make a chunk of plain grey and a chunk of hard noise with a cut in the middle of every GOP."""
     path = tmp_path_factory.mktemp("families") / "film.mkv"
     flat = f"color=gray:size={SIZE[0]}x{SIZE[1]}:rate=24:duration=2"
     noise = f"nullsrc=size={SIZE[0]}x{SIZE[1]}:rate=24:duration=2"

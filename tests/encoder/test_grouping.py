@@ -25,7 +25,7 @@ CURVES = {
     Codec.AV1: (0.04841, 0.82232),
     Codec.VP9: (0.0401, 1.10779),
 }  # fmt: skip
-"""CPU seconds of a frame of a million pixels, and the exponent of its size: of some machine, whatever is installed."""
+"""Fixed CPU seconds for a frame of a million pixels, with the exponent of its size, whatever costs are installed."""
 COSTS = replace(
     measured(),
     start_s=0.058,
@@ -113,7 +113,7 @@ def test_a_job_ends_at_most_a_tenth_later_than_work_and_workers_allow(count: int
     bound = max(sum(tasks) / workers, single)
     finest = makespan_s(costs_s([[(r,) for r in LADDER]] * count), workers)
 
-    # Where even tasks of one rendition don't pack, nothing does.
+    # If even tasks of one rendition don't pack, no grouping does.
     assert makespan_s(tasks, workers) <= max(1.10 * bound, 1.06 * finest)
 
 
@@ -168,7 +168,7 @@ def test_a_task_beside_them_is_counted_in() -> None:
     work = sum(costs_s(arrange(LADDER, chunks(2), PRICING, workers=2)))
     alone = arrange(LADDER, chunks(2), PRICING, workers=2, beside_s=[3 * work])
 
-    # One worker is busy with that to the end: the other needs no fine tasks.
+    # One worker is busy with that until the end, so the other needs no fine tasks.
     assert all(len(groups) == 1 for groups in alone)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of several parts that were joined without encoding, some of them without their parameter sets."""
+"""Pictures joined from several parts without encoding, some without their parameter sets."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def part(path: Path, size: str, *encoder: str, frames: int = 10) -> Path:
 
 
 def joined(path: Path, *parts: Path) -> Path:
-    """What FFmpeg's concat makes of them without encoding."""
+    """Join them with FFmpeg's concat, without encoding."""
     listing = path.with_suffix(".txt")
     listing.write_text("".join(f"file '{one}'\n" for one in parts))
     run_ffmpeg("-f", "concat", "-safe", "0", "-i", str(listing), "-c", "copy", str(path))
@@ -87,7 +87,7 @@ def test_whole_hevc_fits_its_parameter_sets(options: Sequence[str], picture: str
 
     assert fit.is_testable("hevc", header)
     assert keyframes
-    # Each by itself, without others that might speak for it.
+    # Each codec alone, since one might hide another's failure.
     assert all(fit.fits(header, [keyframe]) for keyframe in keyframes)
 
 
@@ -124,7 +124,7 @@ def test_raw_pictures_of_another_size_are_refused_with_the_time(suffix: str, tmp
 
 
 def with_colours(data: bytes, number: int) -> bytes:
-    """MPEG-4 whose headers of visual objects say how colours are meant: primaries, transfer and matrix alike.
+    """Make MPEG-4 whose visual object headers state primaries, transfer and matrix.
 
     Source: ISO/IEC 14496-2, section 6.2.2 (``VisualObject``, ``video_signal_type``).
     """

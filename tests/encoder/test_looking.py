@@ -1,4 +1,4 @@
-"""What small pictures show: black, frozen and wrong pictures, where the master has something else."""
+"""Small pictures show black, frozen and wrong pictures if the master has none there."""
 
 from fractions import Fraction
 
@@ -10,11 +10,11 @@ from encoder.measuring import Miniatures
 
 COUNT = 40
 TIMING = Timing(100, 100 + 3 * COUNT, 3, Fraction(24))
-"""Forty pictures, three frames apart: five seconds."""
+"""Numbers of forty pictures, three frames apart: five seconds."""
 
 
 def film(seed: int = 1, *, still: bool = False, level: float = 400.0) -> Miniatures:
-    """Stripes that wander, or stand."""
+    """Stripes that move or stand still."""
     across = np.arange(160)
     rows = []
     for number in range(COUNT):
@@ -53,7 +53,7 @@ def test_black_is_found_where_the_master_is_not_black() -> None:
 
     assert of_rendition(made, film(), TIMING).black == ((100, 124),)
     assert of_rendition(made, made, TIMING).black == ()
-    # A master that is nearly black may come out black.
+    # A nearly black master may become black.
     nearly = changed(film(), slice(0, 8), 150)
     assert of_rendition(made, nearly, TIMING).black == ()
 

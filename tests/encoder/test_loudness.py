@@ -1,4 +1,4 @@
-"""Loudness: one gain from what was measured, peaks below the ceiling, and streams that say how loud they are."""
+"""Loudness: one gain from the measurement, peaks below the ceiling, and streams that state their loudness."""
 
 import re
 from dataclasses import replace
@@ -44,9 +44,9 @@ def decide(
         (-20.0, -3.0, (-4.0, -24.0, -7.0, False)),
         (-27.0, -9.0, (3.0, -24.0, -6.0, False)),
         (-27.0, -2.0, (3.0, -24.0, -1.0, True)),
-        # The limiter may take 6 dB, the gain gives way for the rest.
+        # The limiter may take 6 dB; the gain is lowered for the rest.
         (-33.0, -2.0, (7.0, -26.0, -1.0, True)),
-        # Nearly nothing: its noise is not made into sound.
+        # Almost silent: its noise is not amplified.
         (-60.0, -40.0, (20.0, -40.0, -20.0, False)),
     ],
 )
@@ -112,7 +112,7 @@ def test_the_limiter_does_not_shift_the_sound() -> None:
     tone = "aevalsrc=0.9*sin(2*PI*997*t):d=2:s=48000,volume=6dB:precision=float"
 
     def middle(filters: str) -> complex:
-        """Where the tone stands in its period, in a second of steady sound."""
+        """The tone's phase, in a second of steady sound."""
         data = run_ffmpeg("-f", "lavfi", "-i", filters, "-f", "f32le", "-")
         return complex(np.fft.rfft(np.frombuffer(data, np.float32)[24_000:72_000])[997])
 
@@ -156,7 +156,7 @@ def test_every_rendition_comes_out_as_loud_as_it_says(film: Film, tmp_path: Path
     for rendition in KINDS:
         loud = heard[rendition.layout]
         assert loud.result_lufs == pytest.approx(target_lufs, abs=0.1)
-        # Decoders of AC-3 apply dialnorm unless they are told not to.
+        # AC-3 decoders apply dialnorm by default.
         path = str(encoding.output(tmp_path, rendition.id))
         as_coded = ["-target_level", "0"] if rendition.codec in (Codec.AC3, Codec.EAC3) else []
         integrated_lufs, _ = measured(*as_coded, "-i", path)

@@ -1,4 +1,4 @@
-"""Scores of several renditions at once, on a stated screen, by frames that belong together."""
+"""Scores of several renditions at once, on a given screen, comparing frames of the same time."""
 
 from fractions import Fraction
 from math import gcd
@@ -14,7 +14,7 @@ from headend.core.media.quality import HD, HD_HIGH_RATE, UHD, UHD_HIGH_RATE, Vie
 from tests.support.masters import make_film, run_ffmpeg
 
 SMALL = Viewing("small", HD.model, 640, 360)
-"""A screen that costs a ninth."""
+"""A small screen, which costs a ninth."""
 SIZE = (320, 180)
 FRAMES = 12
 
@@ -75,7 +75,7 @@ def test_skipped_frames_are_still_seen_by_the_model(film: Path, tmp_path: Path) 
     fifth = measure(file_picture(film), [shown(coarse)], SMALL, FRAMES, every=5)
 
     assert fifth.frames == (0, 5, 10)
-    # Motion is that to the frame before, not to the last one that was measured.
+    # Motion is relative to the previous frame, not to the last measured one.
     assert fifth.scores[0] == pytest.approx([every.scores[0][n] for n in fifth.frames], abs=0.01)
 
 

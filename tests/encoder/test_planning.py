@@ -1,4 +1,4 @@
-"""Plans are pure: the same inputs make the same tracks, and every deciding input makes others."""
+"""Plans are pure: the same inputs give the same tracks, and a change of any relevant input gives others."""
 
 import re
 from collections import Counter
@@ -130,7 +130,7 @@ ALL = PICTURES | ENGLISH | GERMAN
 
 
 def changed(**changes: Any) -> set[str]:
-    """The renditions that both plans have, and that are other tracks in each."""
+    """Renditions that both plans have as different tracks."""
     before, after = make_plan().tracks, make_plan(**changes).tracks
     return {id for id in before.keys() & after.keys() if before[id] != after[id]}
 
@@ -196,7 +196,7 @@ def test_a_tasks_id_tells_its_tracks_and_its_chunk() -> None:
     assert ids == {task.id for task in make_plan(decisions=()).tasks}
 
 
-# --- what is missing ----------------------------------------------------------------------------------------------
+# --- missing parts ------------------------------------------------------------------------------------------------
 
 
 def test_only_what_is_missing_is_made() -> None:
@@ -351,7 +351,7 @@ def test_channels_that_cannot_be_mixed_are_refused() -> None:
         make_plan(probe=replace(PROBE, audio=(make_audio_track(channels=7, layout="7 channels"), PROBE.audio[1])))
 
 
-# --- colour that a master does not state --------------------------------------------------------------------------
+# --- colour not stated by a master --------------------------------------------------------------------------------
 
 UNKNOWN = Colour()
 

@@ -88,7 +88,7 @@ FILMS: dict[str, Callable[[Path], Path]] = {
 
 
 def cut(film: Path, start_s: str, *output_args: str) -> Path:
-    """Cut without encoding: what does not begin at a keyframe is left to an edit list."""
+    """Cut without encoding: an edit list hides the frames after the keyframe."""
     return rewrap(film.with_stem("cut"), film, *output_args, input_args=("-ss", start_s))
 
 
@@ -224,7 +224,7 @@ def test_dropped_frames_make_a_variable_rate_that_keeps_its_grid(tmp_path: Path,
     assert (track.frame_rate, track.constant_rate, track.frame_count) == (Fraction(25), False, 42)
 
 
-# --- what the picture is ------------------------------------------------------------------------------------------
+# --- the picture --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("clockwise", [0, 90, 180, 270])
@@ -401,7 +401,7 @@ def test_text_tracks_are_told(tmp_path: Path) -> None:
     assert (track.codec, track.language, track.roles) == ("subrip", "es", ("forced",))
 
 
-# --- what can't be used -------------------------------------------------------------------------------------------
+# --- unusable masters ---------------------------------------------------------------------------------------------
 
 
 def refusal(path: Path) -> str:
@@ -542,7 +542,7 @@ def test_a_film_in_a_store_is_known_from_a_small_part_of_it(
     assert (found.video.frame_count, found.video.frames.origin) == (625, "container index")
     assert found == look(film)
     assert film.stat().st_size > 25_000_000
-    # One of its twenty-five seconds is looked at for captions.
+    # headend reads one of its twenty-five seconds to look for captions.
     assert server.body_bytes < film.stat().st_size / 10
 
 

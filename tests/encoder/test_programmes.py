@@ -1,4 +1,4 @@
-"""Programmes: tracks chosen, relabelled and joined, with one to play unasked and a line for every decision."""
+"""Programmes: tracks are selected, relabelled and joined, with one default and a line for every decision."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -160,7 +160,7 @@ def test_programmes_that_are_picked_from_one_stream_have_numbers_of_their_own() 
     assert next(told) == "audio 1.0+1.1 joined to one programme of stereo"
 
 
-# --- what is told -------------------------------------------------------------------------------------------------
+# --- the plan's lines----------------------------------------------------------------------------------------------
 
 
 def test_sound_that_fits_the_picture_is_no_decision() -> None:
@@ -208,7 +208,7 @@ def pitch_hz(samples: np.ndarray) -> float:
 
 
 def test_six_mono_tracks_become_the_six_channels_in_the_order_given(tmp_path: Path) -> None:
-    # The LFE is heard below 120 Hz only.
+    # The LFE carries only sound below 120 Hz.
     pitches = [400, 800, 1200, 60, 2000, 2400]
     tracks = [Sound(frequency_hz=pitch, layout="mono", codec="pcm_s16le") for pitch in pitches]
     film = look_at(make_film(tmp_path / "split.mov", sound=tracks))

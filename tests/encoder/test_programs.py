@@ -1,4 +1,4 @@
-"""Masters with several pictures and programs: one picture, and the sound and text that belong to it."""
+"""Masters with several pictures and programs: one picture with its own sound and text."""
 
 from pathlib import Path
 

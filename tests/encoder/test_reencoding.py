@@ -1,4 +1,4 @@
-"""Commands that workers derive from a task's own; no encoder runs."""
+"""Commands that workers derive from a task's command; no encoder runs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,7 +50,7 @@ def test_only_encoders_of_two_passes_read_the_chunk_first() -> None:
     assert option(argv, "pass") == ["1"]
     assert option(argv, "f") == ["null"]
     assert "-movflags" not in argv
-    # What feeds the other encoder runs dry.
+    # The other encoder's branch of the graph is removed too.
     assert graph(argv).count("nullsink") == 1
     assert graph(argv).startswith(graph(argv_of([AVC, VP9])))
 

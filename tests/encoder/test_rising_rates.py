@@ -1,4 +1,4 @@
-"""Rungs that cost more on paper cost more when they are encoded: by every encoder, at every effort."""
+"""A rung with a higher stated rate really takes more bits, with every encoder at every effort."""
 
 from dataclasses import replace
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""When samples are shown, from MOV's own tables."""
+"""Presentation times of samples, from MOV's tables."""
 
 import struct
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def test_descriptions_of_samples_are_counted(tmp_path: Path) -> None:
     movie = movie_of(film)
     assert [movie.sample_entries(track) for track in (1, 2, 3)] == [1, 1, 0]
 
-    # The sound has a second one, as where a file was joined of two.
+    # The sound has a second one, as in a file joined from two.
     at = data.rindex(b"stsd") + 8
     film.write_bytes(data[:at] + (2).to_bytes(4) + data[at + 4 :])
     movie = movie_of(film)
@@ -104,7 +104,7 @@ def test_edits_are_read_in_seconds(version: int, tmp_path: Path) -> None:
 
 
 class Counted(bytes):
-    """Bytes that count how often a part of them is taken."""
+    """Bytes that count how often they are sliced."""
 
     taken = 0
 

@@ -1,4 +1,4 @@
-"""Which segments are measured: some spread evenly, some where faults are likely."""
+"""Choice of measured segments: some spread evenly, some where faults are likely."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""What workers can take."""
+"""Capacity of workers."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Where tasks begin to read, and how much they decode that they don't keep."""
+"""Where tasks begin to read, and how many unused frames they decode."""
 
 import re
 import subprocess
@@ -78,7 +78,7 @@ def test_no_master_is_decoded_more_than_half_again(frame_count: int, keyframes: 
 
 
 def decoded_frames(film: Film, chunk: Chunk, scratch: Path) -> tuple[int, bytes]:
-    """Encode a chunk; how many frames FFmpeg has decoded for it, and what it made."""
+    """Encode a chunk; returns the number of frames that FFmpeg decoded, and its output."""
     scratch.mkdir(exist_ok=True)
     assert film.probe.video is not None
     argv = commands_of(film).of(chunk, [TINY])
@@ -95,7 +95,7 @@ CLOSED_GOP = ("-bf", "3", "-g", "24", "-sc_threshold", "0")
 TINY_GOPS = ("-bf", "3", "-x264-params", "open-gop=1:keyint=5:min-keyint=1:scenecut=0:b-adapt=0")
 X265 = ("-x265-params", "log-level=none:keyint=50:open-gop=1")
 AHEAD_FRAMES = 8
-"""What a decoder has read when the last frame comes out."""
+"""Frames read by a decoder when it outputs the last frame."""
 
 
 @pytest.mark.parametrize(
@@ -108,15 +108,15 @@ AHEAD_FRAMES = 8
         ("ts", "libx265", X265, 50),
         ("mp4", "libx265", X265, 50),
         ("mp4", "libx264", TINY_GOPS, 25),
-        # Where no edit list moves times, and where the index lies in the fragments.
+        # Files without an edit list, and files with their index in fragments.
         ("mp4", "libx264", (*TINY_GOPS, "-use_editlist", "0"), 25),
         ("mp4", "libx264", (*TINY_GOPS, "-movflags", "frag_keyframe"), 25),
-        # A chunk that begins with a closed GOP begins to be read there.
+        # For a chunk that begins with a closed GOP, reading begins there.
         ("mp4", "libx264", CLOSED_GOP, 0),
         ("mov", "libx264", (*CLOSED_GOP, "-use_editlist", "0"), 0),
         ("mp4", "libx265", ("-x265-params", "log-level=none:keyint=24:min-keyint=24:scenecut=0:open-gop=0"), 0),
         ("mkv", "libx264", CLOSED_GOP, 0),
-        # Pictures that are refreshed stripe by stripe are whole some frames behind what is called a keyframe.
+        # With intra refresh, pictures are complete only some frames after a marked keyframe.
         ("mp4", "libx264", ("-x264-params", "intra-refresh=1:keyint=24:bframes=0"), 48),
         ("mkv", "libx264", ("-x264-params", "intra-refresh=1:keyint=24:bframes=0"), 48),
         ("mkv", "libx264", TINY_GOPS, 25),

@@ -1,4 +1,4 @@
-"""What is read of a survey: bytes of each GOP, black and frozen frames, cuts."""
+"""Results of a survey: bytes of each GOP, black and frozen frames, cuts."""
 
 import pytest
 

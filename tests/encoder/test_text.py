@@ -1,4 +1,4 @@
-"""Which text is delivered, and how its cues are read: with real files and the FFmpeg that encodes."""
+"""Selection of text and reading of its cues, with real files and the encoding FFmpeg."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -67,7 +67,7 @@ def test_embedded_text_keeps_every_cue_at_its_time_from_the_first_frame(
     source: object, codec: str, container: str, offset: str, film: Path, tmp_path: Path
 ) -> None:
     written = tmp_path / "text"
-    # WebVTT says itself what is markup.
+    # WebVTT defines its own markup.
     written.write_text(source(AS_WEBVTT if source is webvtt else LINES))  # type: ignore[operator]
     path = tmp_path / f"film.{container}"
     run_ffmpeg(
@@ -143,7 +143,7 @@ def test_embedded_text_stands_where_it_asks_to_stand(codec: str, container: str,
     )
     probe = probing.probe(master_of(path), str(path))
     found = cues_of(path, text.choose(probe), tmp_path, probe)
-    settings = ["" if codec == "mov_text" else "line:0", ""]  # FFmpeg's writer of mov_text leaves places out
+    settings = ["" if codec == "mov_text" else "line:0", ""]  # FFmpeg's mov_text writer drops positions
     assert [[(cue.text, cue.settings) for cue in track] for track in found] == [
         list(zip(["up", "<i>down</i>"], settings, strict=True))
     ]
@@ -222,7 +222,7 @@ def test_a_film_without_captions_has_none(film: Path) -> None:
     assert text.choose(probe) == ()
 
 
-# --- what is chosen -----------------------------------------------------------------------------------------------
+# --- selection ----------------------------------------------------------------------------------------------------
 
 
 def test_dispositions_become_roles_and_names_say_them() -> None:

@@ -1,4 +1,4 @@
-"""Times that FFmpeg sets are exact for a day: FFmpeg itself computes them here, far behind their beginnings."""
+"""Times that FFmpeg computes are exact for a day: here FFmpeg itself computes them, far from the start."""
 
 import re
 import subprocess
@@ -41,12 +41,12 @@ few = settings(deadline=None, max_examples=12)
 
 
 def computed(source: str, filters: Filters, *, before: int = 0, **options: Any) -> tuple[Fraction, list[int]]:
-    """What FFmpeg makes of a source's times: the time base, and the times in it.
+    """Time base and times that FFmpeg computes for a source.
 
     Args:
         source: A source of lavfi.
         filters: What is applied to it.
-        before: How many frames or samples are to have gone before: added to their number ``N``.
+        before: Number of earlier frames or samples, which is added to their number ``N``.
         options: Of the input.
     """
     stream = filters(ffmpeg.input(source, f="lavfi", **options))
@@ -103,7 +103,7 @@ time_bases = st.sampled_from(
 def test_times_are_counted_from_a_start_after_two_days(
     time_base: Fraction, start_s: int, first: int, rate: Fraction
 ) -> None:
-    """As a master's own times are, of which a chunk is taken."""
+    """Times as in a master from which a chunk is taken."""
     base = timestamps.base_of(time_base, Fraction(start_s) + first / rate)
     tick = int(start_s / time_base) + 7
     source = f"nullsrc=s=16x16:r=25:d=0.12,settb={timestamps.fraction(time_base)},setpts={tick}+10*N"
@@ -111,7 +111,7 @@ def test_times_are_counted_from_a_start_after_two_days(
     made = computed(source, lambda s: timestamps.counted_from(s, Fraction(start_s) + first / rate, base))
 
     start = round((start_s + first / rate) * base)
-    # Halves up, should a tick of the master lie in the middle.
+    # Halves are rounded up, if a tick of the master lies in the middle.
     assert made == (
         Fraction(1, base),
         [floor((tick + 10 * n) * time_base * base + Fraction(1, 2)) - start for n in range(3)],
@@ -134,12 +134,12 @@ def test_a_time_is_written_in_its_own_digits(micros: int) -> None:
 @given(st.integers(-DAY_S * 1_000_000, 2**31 * 1_000_000))
 @example(-1)
 def test_ffmpeg_reads_a_time_to_the_microsecond(micros: int) -> None:
-    """The latest is a clock's time as seconds since 1970, which some masters begin with."""
+    """The latest is a wall-clock time in seconds since 1970, at which some masters begin."""
     _, times = computed("nullsrc=s=16x16:r=1000000:d=0.000002", lambda s: s, itsoffset=timestamps.seconds(micros))
     assert times == [micros, micros + 1]
 
 
-# --- nothing else computes ----------------------------------------------------------------------------------------
+# --- no other expressions -----------------------------------------------------------------------------------------
 
 _WHOLE = r"-?\d+"
 _RATE = r"\d+/\d+"
@@ -155,17 +155,17 @@ EXACT = {
     "adelay": r"\d+S:all=1",
     "apad": r"whole_len=\d+",
     "framestep": r"\d+",
-    # What is missing so long is filled: a threshold, not a place in time.
+    # A threshold for filling gaps, not a point in time.
     "aresample": rf"\d+|((async=\d+|min_hard_comp=0\.\d+|first_pts={_WHOLE}):?)+",
 }
-"""Filters that deal with time, and the form of their arguments: whole numbers and the few expressions."""
+"""Filters with times, and the form of their arguments: whole numbers and the few expressions."""
 TIMELESS = frozenset(
     (
         *("aformat", "asplit", "bwdif", "concat", "crop", "decimate", "ebur128", "fieldmatch", "format", "pan"),
         *("setparams", "setsar", "sidedata", "split", "tile", "transpose", "zscale"),
     )
 )
-"""Filters of which no argument is a time or a count of frames."""
+"""Filters without times or frame counts among their arguments."""
 
 
 def filters_of(argv: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Which FFmpeg encodes, and what is said when there is none."""
+"""Choice of the FFmpeg that encodes, and the error if there is none."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Which trials are made, and how they are shared out into tasks."""
+"""Choice of trial encodes, and their distribution over tasks."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -150,7 +150,7 @@ def test_tasks_hold_one_codec_and_frame_rate_and_no_more_pixels_than_two_encoder
         assert len({(trial.codec, rendition.rate_divisor) for trial, rendition in group}) == 1
         assert len(group) == 1 or sum(r.width_px * r.height_px for _, r in group) <= 4_200_000
         assert all((r.id, r.crf, r.cap_bps) == (trial.id, trial.crf, 0) for trial, r in group)
-    # The same trials make the same tasks, in whatever order they are asked for.
+    # The same trials make the same tasks, whatever the order of requests.
     again = list(grouped(trials[::-1], sizes))
     assert {frozenset(t.id for t, _ in group) for group in groups} == {frozenset(t.id for t, _ in g) for g in again}
 

@@ -1,4 +1,4 @@
-"""Thumbnails and trick play: how they are laid, and what is really to be seen on them."""
+"""Thumbnails and trick play: their layout, and what they really show."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -68,7 +68,7 @@ def test_sheets_are_no_larger_than_devices_take_and_chunks_begin_with_one(
     laid = lay_thumbnails(make_video_rendition(width_px=size[0], height_px=size[1]), grid)
     assert max(laid.columns * laid.tile_width_px, laid.rows * laid.tile_height_px) <= LONGEST_SIDE_PX
     assert laid.sheet_tiles <= MOST_ON_SHEET
-    # Where chunks are that short, there is no larger distance in them.
+    # In chunks this short, no larger distance fits.
     assert -(-grid.frame_count // laid.interval_frames) <= MOST_TILES or laid.interval_frames == grid.chunk_frames
     assert all(chunk.first_frame % laid.sheet_frames == 0 for chunk in grid.chunks())
     made = [number for chunk in grid.chunks() for number in laid.sheet_numbers(chunk.first_frame, chunk.end_frame)]
@@ -160,7 +160,7 @@ def test_a_task_tells_of_its_progress_before_its_first_sheet_is_complete(film: F
     argv = commands_of(film).of(chunk, [main], SideOutputs(laid))
     places = {"ffmpeg": tool.ffmpeg_path(), "{master}": str(film.path)}
     words = [places.get(word, word).replace("{scratch}", str(tmp_path)) for word in argv]
-    # As if it took as long as it is shown: two seconds.
+    # Its duration is that of its display: two seconds.
     words.insert(words.index("-i"), "-re")
     words[words.index("-stats_period") + 1] = "0.1"
     told: list[str] = []

@@ -1,4 +1,4 @@
-"""Clusters as they are at night: workers that come late, freeze, lack something; a scheduler that dies."""
+"""Clusters with trouble: workers that join late, freeze or lack something; a scheduler that dies."""
 
 import os
 import shutil
@@ -52,7 +52,7 @@ def take_a_while(notes: Notes, seconds: float, run_: TaskRun) -> Receipt:
 
 
 def wait_for_workers(notes: Notes, run_: TaskRun) -> Receipt:
-    """Take half a second as long as only one worker has had a task."""
+    """Take half a second while only one worker has had a task."""
     notes.add(f"worker{os.getpid()}")
     if len({path.name.partition("-")[0] for path in notes.folder.iterdir()}) < 2:
         time.sleep(0.5)
@@ -262,7 +262,7 @@ def test_the_task_of_a_frozen_worker_goes_elsewhere(
 
 @dataclass(frozen=True)
 class FreezesWhenFetched:
-    """A result that stops its worker's process if it is asked for after the task's own thread has sent it."""
+    """A result that stops its worker's process if it is fetched after the task's own thread has sent it."""
 
     receipt: Receipt
 

@@ -1,4 +1,4 @@
-"""What a decoder makes of a rendition, held against the plan: every difference is told, and nothing else."""
+"""A decoded rendition compared with the plan: exactly the differences are reported."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Sound of other files is added to a published title: it alone is encoded, and nothing else changes."""
+"""Sound from another file is added to a published title: only the sound is encoded, and nothing else changes."""
 
 import signal
 import subprocess
@@ -42,7 +42,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> StoreS
 
 @pytest.fixture
 def store(settings: StoreSettings) -> Iterator[Store]:
-    """The title's store; whatever a test makes current is taken back."""
+    """The title's store; the current release is restored after each test."""
     opened = open_store(settings)
     before = opened.get(layout.current("film"))
     yield opened
@@ -94,7 +94,7 @@ def test_added_sound_is_heard_at_the_level_of_the_rest_and_nothing_else_is_encod
 
     with pytest.raises(ConfigError, match=r"has the sound of .*film.fr.wav already"):
         add(settings, scheduler, AudioFileChoice(str(quiet), "fr"))
-    # Taken out and put in again, it is not encoded again.
+    # If it is removed and added again, it is not encoded again.
     workers = ClusterSettings(scheduler=scheduler)
     editing.edit(settings, "film", Edit(remove=edited.added), workers=workers)
     again = add(settings, scheduler, AudioFileChoice(str(quiet), "fr", AudioRole.DUB, "Français"))

@@ -1,4 +1,4 @@
-"""What holds of every master, whatever its size, rate and length, and however it is cut: tried on many of them."""
+"""Rules for every master, whatever its size, rate, length and chunks, tried on many random masters."""
 
 import re
 import tempfile
@@ -71,7 +71,7 @@ def test_renditions_have_even_sizes_of_the_masters_shape_and_never_exceed_it(
     for rendition in fit(ladder, probe).video:
         w, h = rendition.width_px, rendition.height_px
         assert w % 2 == h % 2 == 0
-        # Either side may be off by what rounding to an even number costs; of the master's own size, both.
+        # Rounding to even numbers may change one side; at the master's own size, both.
         slant = seen_width / seen_height
         assert abs(w - h * slant) <= 1 + slant, rendition.id
         # The master rounded to even, and the tolerance of the ladder.
@@ -121,7 +121,7 @@ def test_every_frame_of_a_master_is_in_one_chunk_and_in_its_place(
 
 
 def frames_of(argv: tuple[str, ...], conformed: Conformed) -> list[int]:
-    """The grid's frames that a command makes, by what its filters say."""
+    """The grid's frames that a command makes, according to its filters."""
     graph = argv[argv.index("-filter_complex") + 1]
     trims = [dict(re.findall(r"(\w+)=(-?\d+)", text)) for text in re.findall(r"trim=([^\[;,]*)", graph)]
     by_time = next((trim for trim in trims if "start_pts" in trim or "end_pts" in trim), {})
@@ -129,7 +129,7 @@ def frames_of(argv: tuple[str, ...], conformed: Conformed) -> list[int]:
     pts = conformed.track.frames.pts_ticks
     first_pts, end_pts = int(by_time.get("start_pts", pts[0])), int(by_time.get("end_pts", pts[-1] + 1))
     kept = [number for number, time in enumerate(pts) if first_pts <= time < end_pts]
-    if "-ss" in argv:  # what is sought is no later than the first frame that is kept
+    if "-ss" in argv:  # the seek target is no later than the first frame that is kept
         sought_s = Fraction(argv[argv.index("-ss") + 1])
         assert sought_s <= pts[kept[0]] * conformed.track.time_base + Fraction(1, 10**6)
     if conformed.cadence is Cadence.INTERLACED:

@@ -1,4 +1,4 @@
-"""``verify`` compares a release with its master: it finds what a plan that counts instead of timing would get wrong."""
+"""``verify`` compares a release with its master, and finds the errors of plans that count instead of timing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -76,7 +76,7 @@ def test_a_master_with_times_that_no_title_can_have_is_found(tmp_path: Path, sch
 def test_pictures_of_another_time_are_found(tmp_path: Path, scheduler: str) -> None:
     film = beeping(tmp_path / "film.mkv")
     store = published(film, scheduler)
-    # The master from its 26th picture on: all that the release shows comes a second late.
+    # The master from its 26th picture on, so the release is a second late throughout.
     made_of(store, with_times(tmp_path / "later.mkv", film, sound="TS", picture=r"TS+gte(TS*TB\,1)*0.4/TB"))
 
     findings = [finding.message for finding in verified(store).findings]
@@ -96,7 +96,7 @@ def test_a_master_that_is_gone_hinders_only_the_comparison(tmp_path: Path, sched
 
 
 def made_of(store: Store, master: Path) -> None:
-    """Have the release say that it was made of another master."""
+    """Make the release state another master."""
     release = current_release(store, "film")
     key = layout.release_document("film", release)
     document = documents.read(Release, store.get(key), key=key)

@@ -104,7 +104,7 @@ def test_a_damaged_master_is_refused_clearly_or_encoded_exactly(suffix: str, tmp
 
 
 def encode_a_chunk(probe: Probe, path: Path, scratch: Path) -> None:
-    """Carry out one task of the damaged master's plan: its frames are all there, or the task says why not."""
+    """Run one task of the damaged master's plan: all its frames are there, or the task says why not."""
     scratch.mkdir()
     ladder = load("smoke")
     try:
@@ -161,7 +161,7 @@ def test_a_hole_in_the_film_leaves_no_release_and_no_traceback(suffix: str, tmp_
     )
     data = film.read_bytes()
     broken = tmp_path / f"broken.{suffix}"
-    broken.write_bytes(data[: len(data) * 2 // 3])  # an MP4's index is gone, a transport stream just ends
+    broken.write_bytes(data[: len(data) * 2 // 3])  # an MP4 loses its index, a transport stream just ends
     store = tmp_path / "store"
     done = subprocess.run(
         [sys.executable, "-m", "headend", "submit", str(broken), "--title", "film", "--ladder", "smoke", "--json",
@@ -174,6 +174,6 @@ def test_a_hole_in_the_film_leaves_no_release_and_no_traceback(suffix: str, tmp_
         assert done.returncode == 3, done.stderr
         assert keys == []
     else:
-        # What there is of it is a film of its own, shorter; or it is refused. Nothing between.
+        # The rest is either a complete, shorter film, or it is refused.
         assert (done.returncode == 0) == any(key.endswith("current.json") for key in keys), done.stderr
         assert done.returncode in (0, 3, 4)

@@ -1,4 +1,4 @@
-"""Masters with stretches that can't be decoded: refused with their times, or concealed without losing step."""
+"""Masters with undecodable stretches are refused with their times, or concealed in sync."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,10 +28,10 @@ class Case:
 
     Attributes:
         make: Makes it.
-        told: The stretches that are named.
-        sound: Frames that stand in their own place, and show their own number.
-        errors: Damaged frames and packets of sound, at least.
-        repeated: Frames that show the number of another one.
+        told: The reported stretches.
+        sound: Frames that are in their own place, and show their own number.
+        errors: Minimum number of damaged frames and sound packets.
+        repeated: Frames that show another frame's number.
     """
 
     make: Callable[[Path], Path]
@@ -46,7 +46,7 @@ def beeps(codec: str) -> tuple[Sound, ...]:
 
 
 def flipped_avc(folder: Path) -> Path:
-    # Codes of variable length show damage more surely than arithmetic coding does.
+    # Variable-length codes show damage more reliably than arithmetic coding.
     args = ("-g", "25", "-bf", "0", "-coder", "0")
     film = make_film(folder / "film.mp4", frame_count=FRAMES, size=SIZE, codec_args=args, sound=beeps("aac"), noise=20)
     return garble(garble(film, [30, 60]), [24, 25], stream=1)
@@ -104,7 +104,7 @@ CASES = {
         (range(29), range(36, 59), range(72, FRAMES)),
         2,
     ),
-    # No decoder complains of these; a chunk comes out short.
+    # No decoder reports these; a chunk becomes too short.
     "frames that are not coded": Case(
         uncoded,
         ("00:01.200–00:01.280 (2 in stream 0)", "00:02.400–00:02.440 (1 in stream 0)"),

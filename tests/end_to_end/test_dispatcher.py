@@ -1,4 +1,4 @@
-"""Jobs through a real dispatcher: a process of its own, on a local cluster."""
+"""Jobs through a real dispatcher in a separate process, on a local cluster."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What operators do to a job, and what befalls it: the command in a process of its own, and what it says then."""
+"""Interruptions and failures of a job: the command in a separate process, and its messages."""
 
 import os
 import re
@@ -36,18 +36,18 @@ from tests.support.s3_servers import BUCKET, LocalS3
 from tests.support.waiting import wait_until
 
 SILENCE_S = 30.0
-"""A command never says nothing for longer."""
+"""Longest silence of a command, in seconds."""
 LATE_S = 10.0
-"""How much later a line may come on a busy machine."""
+"""Extra delay of a line on a busy machine, in seconds."""
 
 
 @dataclass
 class Running:
-    """A command that runs, and what it has said on its standard error.
+    """A running command, and its standard error.
 
     Attributes:
         process: The process.
-        lines: Lines, and when they came.
+        lines: Lines, and their times.
     """
 
     process: subprocess.Popen[str]
@@ -59,7 +59,7 @@ class Running:
         return "\n".join(line for _, line in self.lines)
 
     def wait_for(self, pattern: str, seconds: float = 120) -> float:
-        """Wait for a line; returns when it came."""
+        """Wait for a line; returns its time."""
         deadline_s = time.monotonic() + seconds
         while True:
             for at_s, line in list(self.lines):
@@ -133,7 +133,7 @@ def test_sigterm_while_the_cluster_of_a_dispatcher_starts_leaves_no_traceback(
     with running("dispatch", "--store", tmp_path / "store", "--workers", "2") as dispatcher:
         dispatcher.wait_for("dispatching the jobs")
         pid = dispatcher.process.pid
-        # A container's stop reaches the whole group, and workers are there a moment later.
+        # A container's stop signals the whole group; the workers start a moment later.
         wait_until(lambda: send is os.kill or len(psutil.Process(pid).children()) > 1, "the workers start")
         send(pid, signal.SIGTERM)
         assert dispatcher.end() == 0, dispatcher.text
@@ -201,7 +201,7 @@ def test_a_full_scratch_disk_sends_a_task_to_another_worker(film: Path, tmp_path
     events: list[Event] = []
     with dask_cluster(tmp_path, workers=2) as dask:
         full = worker_of(dask, 0)
-        # As a disk that has room for so much: what FFmpeg writes there is cut off.
+        # Like a disk with limited room: FFmpeg's files there are cut off.
         psutil.Process(dask.workers[0].pid).rlimit(resource.RLIMIT_FSIZE, (2000, 2000))
         encode = EncodeSettings(segment_s=Fraction(1, 2), chunk_s=Fraction(1, 2), thumbnails=False)
         request = Request(str(film), "film", picture_ladder(), store, ClusterSettings(dask.address), encode)

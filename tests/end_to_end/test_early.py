@@ -1,4 +1,4 @@
-"""H.264 and AAC can be played while the rest is encoded, and what is killed then is finished later."""
+"""H.264 and AAC can be played while the rest is encoded, and a killed job is completed later."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -37,7 +37,7 @@ def request_(tmp_path: Path, scheduler: str) -> Request:
 
 
 class Killed(Exception):
-    """What stops a job in these tests."""
+    """Stops a job in these tests."""
 
 
 def test_the_first_release_plays_while_the_rest_is_encoded_and_a_killed_job_goes_on(request_: Request) -> None:
@@ -61,9 +61,9 @@ def test_the_first_release_plays_while_the_rest_is_encoded_and_a_killed_job_goes
     assert outcome.encoded_tasks > 0
     assert publishing.current_release(store, "film") == outcome.presentation.release != early.release
     assert verify(store, "film").findings == ()
-    # Players in the middle of the first release play on.
+    # Players in the middle of the first release continue.
     assert verify(store, "film", early.release).findings == ()
-    # Nothing was copied: the second release names the same tracks, and others beside.
+    # Nothing was copied: the second release names the same tracks and more.
     assert {track.id for track in early.all_tracks} < {track.id for track in outcome.presentation.all_tracks}
 
 

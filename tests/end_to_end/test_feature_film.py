@@ -34,12 +34,12 @@ pytestmark = [pytest.mark.heavy, pytest.mark.flaky(reruns=2), pytest.mark.timeou
 ROOT = Path(__file__).parents[2]
 DURATION_S = 7200
 RENDITIONS = 10
-"""Two of the picture, and four of each programme of sound."""
+"""Renditions: two of the picture, and four of each programme of sound."""
 TITLE = "film"
 BUCKET = "titles"
 PLAYERS = [("hls", "hls"), ("dash", "dash"), ("shaka", "hls"), ("shaka", "dash")]
 MOST_BYTES = 600_000_000
-"""Memory of any process."""
+"""Upper limit for the memory of each process."""
 
 LADDER = """
 name = "long"
@@ -68,9 +68,9 @@ class Made:
     Attributes:
         film: Its master.
         store: Where it is.
-        reused: Chunks of renditions that the second run found done.
-        encoded: Tasks that it did.
-        peak_bytes: The most memory that a process of either run had.
+        reused: Chunks of renditions that the second run found in the store.
+        encoded: Tasks that it ran.
+        peak_bytes: The largest memory of any process in both runs.
     """
 
     film: LongFilm
@@ -145,7 +145,7 @@ def make(film: LongFilm, store: StoreSettings, folder: Path, environment: dict[s
 
 
 def memory_of(pid: int) -> int:
-    """The memory of the largest process of a tree."""
+    """Memory of the largest process in a tree."""
     sizes = [0]
     try:
         root = psutil.Process(pid)
@@ -230,7 +230,7 @@ def test_the_last_minute_is_there_with_picture_sound_text_and_thumbnail(
 
 
 def strength(samples: Sequence[float], pitch_hz: int) -> float:
-    """How strong a pitch is in a sound."""
+    """Strength of a pitch in a sound."""
     times_s = np.arange(len(samples)) / RATE_HZ
     return float(abs(np.dot(samples, np.exp(-2j * np.pi * pitch_hz * times_s))))
 
@@ -242,7 +242,7 @@ def check_last_minute(browser: Any, url: str, film: LongFilm, player: str, manif
         opened_s = time.monotonic() - began_s
         assert viewer.ask("video.duration") == pytest.approx(float(film.duration_s), abs=0.1)
         viewer.choose("text", "en")
-        if player == "shaka":  # it loses text whose first segment is still under way when somebody jumps
+        if player == "shaka":  # it loses a text track whose first segment is still loading during a seek
             viewer.wait("[...video.textTracks].some((track) => track.mode === 'showing' && track.cues?.length)")
         beep_s = float(film.last_beep_s())
         assert film.duration_s - film.last_beep_s() < 60
@@ -258,7 +258,7 @@ def check_last_minute(browser: Any, url: str, film: LongFilm, player: str, manif
         viewer.play()
         viewer.wait("beep !== null")
         heard = viewer.ask("beep")
-        # A browser tells its time four times a second at worst.
+        # Browsers update the time at least four times a second.
         assert heard["time"] == pytest.approx(beep_s, abs=0.3)
         first, second = (strength(heard["samples"], pitch_hz) for pitch_hz in PITCHES_HZ)
         assert first > 5 * second, "it was the other language"

@@ -1,4 +1,4 @@
-"""Every kind of master: each frame once and in its place, sound on the picture, colours and metadata as delivered."""
+"""Every kind of master: each frame once and in its place, sound in sync, colours and metadata as delivered."""
 
 import re
 from collections import Counter
@@ -46,7 +46,7 @@ LARGE = tuple(rung for rung in SMOKE.video if rung.height_px == 180)
 
 
 def ladder_of(kind: HardMaster) -> Ladder:
-    """The smallest ladder that shows what there is to see: H.264, also at half the rate, or every codec."""
+    """The smallest ladder for the test: H.264, also at half the rate, or every codec."""
     if not kind.all_codecs:
         rungs = SMOKE.video if kind.frame_rate > 30 else LARGE
         return replace(
@@ -98,7 +98,7 @@ def test_what_comes_out_is_what_the_master_means(kind: HardMaster, tmp_path: Pat
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(1800)  # seven workers start first, on a machine that may be busy
+@pytest.mark.timeout(1800)  # seven workers must start first, on a machine that may be busy
 @pytest.mark.parametrize("kind", (*KINDS, *UNEVEN, *OTHERS), ids=lambda kind: kind.name)
 def test_five_workers_make_the_tracks_that_two_make(
     kind: HardMaster | UnevenMaster, tmp_path: Path, scheduler: str, five_workers: str
@@ -140,7 +140,7 @@ def readings_of(published: Published, track: Track[VideoRendition]) -> list[Read
 
 
 def flashes_of(readings: list[Reading], frame_rate: float) -> list[float]:
-    """When the band begins to flash, in seconds."""
+    """Times at which the band begins to flash, in seconds."""
     bands = np.array([reading.band for reading in readings])
     bright = bands > (bands.min() + bands.max()) / 2
     return [float(number) / frame_rate for number in np.flatnonzero(bright & ~np.roll(bright, 1))]
@@ -153,14 +153,14 @@ def picture_of(path: Path) -> VideoTrack:
 
 
 def check_metadata(kind: HardMaster, delivered: VideoTrack, rendition: VideoRendition, told: VideoTrack) -> None:
-    """What the rendition says of itself is what the master meant, or BT.709 of what was tone-mapped."""
+    """The rendition's metadata is the master's, or BT.709 after tone mapping."""
     tone_mapped = kind.hdr and rendition.video_range is VideoRange.SDR
     narrowed = kind.wide and told.bit_depth == 8
     meant, colour = BT709 if tone_mapped or narrowed else kind.colour, told.colour
     assert (colour.primaries, colour.transfer, colour.matrix) == (meant.primaries, meant.transfer, meant.matrix)
     assert colour.range == "tv", rendition.id
     display = None if tone_mapped else delivered.mastering_display
-    # AV1 has a grid of its own for these numbers.
+    # AV1 rounds these numbers in its own way.
     assert numbers_of(told.mastering_display) == pytest.approx(numbers_of(display), abs=1e-4), rendition.id
     assert told.content_light == (None if tone_mapped else delivered.content_light), rendition.id
     assert (told.sample_aspect_ratio, told.rotation_deg, told.field_order) == (1, 0, FieldOrder.PROGRESSIVE)
@@ -177,17 +177,17 @@ def numbers_of(display: MasteringDisplay | None) -> list[float]:
 
 
 def check_colours(kind: HardMaster, rendition: VideoRendition, told: VideoTrack, readings: list[Reading]) -> None:
-    """The patches have the light that they were drawn with, read by what the rendition says of itself."""
+    """The patches have the light that was drawn, decoded by the rendition's metadata."""
     codes = np.mean([reading.patches for reading in readings], axis=0)
     light = light_of(signal_from(codes, told.colour, told.bit_depth), told.colour)
     apart = [delta_e(seen, drawn) for seen, drawn in zip(light, PATCHES, strict=True)]
-    # Few samples make a patch of a small picture, and its low rate spoils some of them.
+    # A patch of a small picture has few samples, and the low rate damages some of them.
     coarse = 1.5 if min(rendition.width_px, rendition.height_px) < 100 else 1.0
     assert max(apart) <= coarse * kind.most_delta_e, (rendition.id, apart)
 
 
 def beeps_of(published: Published, track: Track[AudioRendition]) -> list[float]:
-    """When each beep begins, in seconds."""
+    """Start of each beep, in seconds."""
     loud = np.abs(sound(track_bytes(published.store, published.outcome.presentation, track))[0])
     heard = np.flatnonzero(loud > loud.max() / 4)
     begins = np.diff(heard, prepend=-(10**6)) > float(BEEP_S) * 48_000
@@ -197,7 +197,7 @@ def beeps_of(published: Published, track: Track[AudioRendition]) -> list[float]:
 def check_sync(
     kind: HardMaster, heard: Track[AudioRendition], beeps_s: list[float], flashes_s: dict[str, list[float]]
 ) -> None:
-    """At both ends, each beep falls on its flash; sound and picture are equally long."""
+    """Each beep is on its flash at both ends, and sound and picture are equally long."""
     frame_s = float(1 / kind.frame_rate)
     for picture, flashes in flashes_s.items():
         assert len(flashes) == 2, picture
@@ -207,10 +207,10 @@ def check_sync(
 
 
 def check_clean(made: Presentation, manifest: Path) -> None:
-    """FFmpeg decodes all that a manifest names, without a word of complaint and with no frame missing or twice."""
-    # skip_manual: its DASH demuxer begins each segment with the init segment, and drops the priming each time.
+    """FFmpeg decodes everything that a manifest names, without a warning, and with each frame exactly once."""
+    # skip_manual: FFmpeg's DASH demuxer puts the init segment before each segment and would drop priming each time.
     said = run_ffmpeg(
-        # fpsprobesize: to learn the rate of a set with few pictures, it reads a short title to its end, and that twice.
+        # fpsprobesize: to find the rate of a set with few pictures, it would read a short title to its end, twice.
         "-xerror", "-flags2", "+skip_manual", "-fpsprobesize", "0", "-i", str(manifest), "-map", "0:v", "-map", "0:a?",
         "-fps_mode", "passthrough", "-f", "framecrc", "-",
     ).decode()  # fmt: skip
@@ -218,6 +218,6 @@ def check_clean(made: Presentation, manifest: Path) -> None:
     streams = Counter(line.partition(",")[0] for line in said.splitlines() if not line.startswith("#"))
     dash = manifest.suffix == ".mpd"
     named = [track for track in made.video if dash or track.rendition.codec is not Codec.VP9]
-    named += made.trick if dash else ()  # in HLS, playlists of keyframes lead to it, which FFmpeg does not follow
+    named += made.trick if dash else ()  # in HLS, only I-frame playlists lead to it, which FFmpeg does not follow
     decoded = [count for stream, count in streams.items() if kinds[stream] == "video"]
     assert sorted(decoded) == sorted(sum(part.samples for part in track.segments) for track in named), manifest.name

@@ -1,4 +1,4 @@
-"""Hybrid Log-Gamma: what the master means is in the bitstream, in the init segment and in both manifests."""
+"""Hybrid Log-Gamma is signalled in the bitstream, in the init segment and in both manifests."""
 
 import struct
 from dataclasses import replace
@@ -27,7 +27,7 @@ PARAMETERS = (
 
 
 def hlg_ladder() -> Ladder:
-    """A size of each: HLG in HEVC and AV1, SDR in H.264."""
+    """One size of each: HLG in HEVC and AV1, SDR in H.264."""
     smoke = load("smoke")
     return replace(
         smoke,
@@ -80,7 +80,7 @@ def test_bitstream_and_box_say_hlg_in_every_chunk(codec: Codec, hlg: Published, 
         film, bare = tmp_path / f"{segment.number}.mp4", tmp_path / f"{segment.number}.obu"
         key = layout.track_segment(presentation.title, track.id, segment.number)
         film.write_bytes(init + hlg.store.get(key))
-        # Without the container, nothing but the bitstream can say it.
+        # Without the container, only the bitstream can signal it.
         form = "hevc" if codec is Codec.HEVC else "obu"
         run_ffmpeg("-i", str(film), "-c", "copy", "-f", form, str(bare))
         with av.open(str(bare), format=form) as container:

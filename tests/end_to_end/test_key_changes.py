@@ -1,4 +1,4 @@
-"""A clear lead and changing keys: what decryptors that are not headend's make of each part of a track."""
+"""A clear lead and changing keys: independent decryptors read each part of a track."""
 
 import json
 import shutil
@@ -19,9 +19,9 @@ from headend.app.pipeline import submit
 from headend.app.request import Request
 from headend.core import layout
 from headend.core.errors import ConfigError
-from headend.core.keys import ContentKey, lines
+from headend.core.keys import ContentKey
 from headend.core.media import AnyTrack, Effort, Presentation, Protection, Scheme
-from headend.core.media.protection import key_names, kid_at
+from headend.core.media.protection import kid_at
 from headend.core.settings import (
     AudioFileChoice,
     ClusterSettings,
@@ -37,6 +37,7 @@ from packager.signalling import System
 from tests.headend.core.manifests.test_dash import SCHEMA
 from tests.support import encryption
 from tests.support.command_line import headend
+from tests.support.content_keys import make_keys, write_keys
 from tests.support.in_process import run_tasks
 from tests.support.masters import Sound, make_film, make_sound
 
@@ -50,7 +51,7 @@ CENC = "cenc:default_KID"
 
 @dataclass(frozen=True)
 class Made:
-    """A title whose keys change, made in two ways, and its clear release."""
+    """A title with changing keys, encrypted in two ways, and its clear release."""
 
     clear: Presentation
     after: Presentation
@@ -66,11 +67,8 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("changes")
     master = make_film(folder / "master.mp4", frame_count=75, size=(160, 90), sound=[Sound()])
-    names = [name for scheme in SCHEMES for name in key_names("film", scheme, periods=PERIODS)]
-    keys = [ContentKey(name, bytes([number]) * 16) for number, name in enumerate(names, start=1)]
-    path = folder / "keys"
-    path.write_text(lines.write(keys))
-    path.chmod(0o600)
+    keys = make_keys(*SCHEMES, periods=PERIODS)
+    path = write_keys(folder / "keys", keys)
     settings = ProtectionSettings(
         SCHEMES, KeySettings(str(path)), lead_s=Fraction(1, 4), rotate_s=Fraction(9, 10)
     )  # both are rounded up to whole segments
@@ -97,7 +95,7 @@ def sets(release: Presentation) -> list[tuple[Protection, tuple[AnyTrack, ...]]]
 
 
 def write(made: Made, path: Path, track: AnyTrack, period: int, numbers: range) -> Path:
-    """A file of some segments behind the init segment of a period."""
+    """Write a file of some segments after the init segment of a period."""
     keys = [layout.track_init("film", track.id, period)]
     keys += [layout.track_segment("film", track.id, number) for number in numbers]
     path.write_bytes(b"".join(made.store.get(key) for key in keys))
@@ -129,7 +127,7 @@ def test_ffmpeg_and_shaka_packager_decrypt_each_period_to_the_packets_of_the_cle
                 key = made.keys[kid_at(track.kids, protection.schedule, numbers[-1])]
                 wanted = encryption.packets(plain)
                 assert encryption.packets(sealed, key) == wanted, (track.id, period)
-                if period == 1:  # the lead is clear, what follows is not
+                if period == 1:  # the lead is clear, the rest is not
                     lead = write(made, tmp_path / "lead.mp4", track, 1, numbers[:1])
                     assert encryption.packets(lead) == wanted[: len(encryption.packets(lead))]
                 large = set(encryption.packets(write(made, sealed, track, period, numbers[-1:]), at_least_bytes=128))
@@ -158,7 +156,7 @@ def test_ffmpeg_plays_whole_encrypted_segments_across_changes_of_keys(made: Made
         prints = []
         for release, played in ((made.clear, clear[track.rendition.id]), (made.after, track)):
             text = (titles / "releases" / release.release / f"{played.id}.m3u8").read_text()
-            playlist = tmp_path / "played.m3u8"  # symbolic links lead out of a folder
+            playlist = tmp_path / "played.m3u8"  # FFmpeg would resolve symbolic links to the real folder
             playlist.write_text(text.replace("../../", f"{served}/"))
             argv = [tool.ffmpeg_path(), "-v", "error", "-allowed_extensions", "ALL", "-i", str(playlist)]
             done = subprocess.run([*argv, "-f", "framemd5", "-"], check=True, capture_output=True, text=True)
@@ -238,7 +236,7 @@ def test_an_mpd_of_several_periods_keeps_to_the_schema(made: Made, tmp_path: Pat
     shutil.copytree(made.folder / "after", store.url)
     every = replace(made.settings, systems=tuple(System))
     made_again = encrypting.encrypt(store, "film", every, release=made.clear.release)
-    assert made_again.written_bytes == 0  # systems stand in manifests only
+    assert made_again.written_bytes == 0  # only manifests name systems
     schema = etree.XMLSchema(etree.parse(SCHEMA))
     folder = tmp_path / "store" / "titles" / "film" / "releases" / made_again.placed.presentation.release
     mpds = sorted(path.name for path in folder.glob("*.mpd"))

@@ -1,4 +1,4 @@
-"""No content key and no token is in anything that servers of a title write: logs, metrics, decision logs, caches."""
+"""Servers of a title write no content key and no token: not to logs, metrics, decision logs or caches."""
 
 import base64
 import json
@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,17 +17,18 @@ import urllib3
 
 from headend.app.pipeline import submit
 from headend.app.request import Request
-from headend.core.keys import ContentKey, lines
+from headend.core.keys import ContentKey
 from headend.core.media import Effort, Presentation, Scheme
-from headend.core.media.protection import key_names
 from headend.core.settings import ClusterSettings, EncodeSettings, KeySettings, ProtectionSettings, StoreSettings
 from ladders import choosing
 from ladders.loading import load
 from tests.origin.grants import EDGE, PLAYBACK, token
 from tests.support.canaries import forms
 from tests.support.command_line import command, environment, headend
+from tests.support.content_keys import make_keys, write_keys
 from tests.support.in_process import run_tasks
 from tests.support.masters import Sound, make_film
+from tests.support.waiting import wait_until
 
 START_S = 60
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
@@ -35,7 +36,7 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 @dataclass(frozen=True)
 class Title:
-    """An encrypted title, its keys, and where both are."""
+    """An encrypted title with its keys and folder."""
 
     presentation: Presentation
     keys: dict[str, ContentKey]
@@ -46,11 +47,8 @@ class Title:
 @pytest.fixture(scope="module")
 def title(tmp_path_factory: pytest.TempPathFactory) -> Title:
     folder = tmp_path_factory.mktemp("logs")
-    names = [name for scheme in (Scheme.CBCS, Scheme.AES_128) for name in key_names("film", scheme)]
-    keys = [ContentKey(n, bytes((37 * at + 101 * byte) % 251 for byte in range(16))) for at, n in enumerate(names, 1)]
-    path = folder / "film.keys"
-    path.write_text(lines.write(keys))
-    path.chmod(0o600)
+    keys = make_keys(Scheme.CBCS, Scheme.AES_128)
+    path = write_keys(folder / "film.keys", keys)
     master = make_film(folder / "master.mp4", frame_count=25, size=(160, 90), sound=[Sound()])
     request = Request(
         str(master), "film", choosing.part(load("smoke"), rungs=("avc-90p-*", "aac-*")),
@@ -64,7 +62,7 @@ def title(tmp_path_factory: pytest.TempPathFactory) -> Title:
 
 @contextmanager
 def logged(folder: Path, name: str, *words: str | Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run a server whose access log and messages go to files; gives its address and its process."""
+    """Run a server that writes its access log and messages to files; yields its address and its process."""
     with (folder / f"{name}.out").open("wb") as out, (folder / f"{name}.err").open("wb") as err:
         argv = command(*words, "--port", "0", "--access-log", "--verbose")
         with subprocess.Popen(argv, stdout=out, stderr=err, env=environment(COLUMNS="300")) as child:
@@ -75,15 +73,8 @@ def logged(folder: Path, name: str, *words: str | Path) -> Iterator[tuple[str, s
                     time.sleep(0.05)
                 yield found[0], child
             finally:
-                child.terminate()  # so that its logs are whole
+                child.terminate()  # completes its logs
                 child.wait(30)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + START_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
 
 
 def test_no_key_and_no_token_is_in_what_servers_write(title: Title, tmp_path: Path) -> None:
@@ -137,7 +128,7 @@ def test_no_key_and_no_token_is_in_what_servers_write(title: Title, tmp_path: Pa
             )
         )
 
-        # What players ask for, and what nobody should: keys of others, no keys, keys that are away.
+        # Requests of players, and bad ones: for keys of others, for no keys, for missing keys.
         paths = ["multivariant.m3u8", "manifest.mpd", "multivariant-aes-128.m3u8", "nothing.m3u8"]
         for track in (*title.presentation.video, *title.presentation.audio, *whole.video, *whole.audio):
             paths += [f"tracks/{track.id}/{name}" for name in ("init.mp4", "1.m4s", "2.m4s", "9.m4s")]
@@ -159,7 +150,7 @@ def test_no_key_and_no_token_is_in_what_servers_write(title: Title, tmp_path: Pa
         answers += [http.request("GET", f"{server}/metrics").data for server in (licences, provider, origin, edge)]
         own_keys.write_text("".join(f"{line[:-2]}\n" for line in own_keys.open()))  # each secret is a digit too short
         licence_server.send_signal(signal.SIGHUP)
-        until(lambda: http.request("POST", licence, body=json.dumps({"kids": named})).status == 403)
+        wait_until(lambda: http.request("POST", licence, body=json.dumps({"kids": named})).status == 403)
 
     written = {path: path.read_bytes() for path in shown.rglob("*") if path.is_file()}
     written[Path("commands")] = (checked.stdout + checked.stderr).encode()

@@ -1,6 +1,6 @@
-"""Nothing depends on a title's length: picture, sound and text are in step at the end, in both manifests.
+"""Nothing depends on a title's length: picture, sound and text are in sync at the end, in both manifests.
 
-Three minutes are more than a minute, behind which sound went wrong once, and make thirty segments and six chunks.
+Three minutes are longer than the minute after which sound once failed, and make thirty segments and six chunks.
 """
 
 import io
@@ -93,7 +93,7 @@ def test_every_beep_is_on_its_picture_to_the_end_in_each_codec_and_language(
         total = sum(part.duration_ticks for part in track.segments) - track.priming_samples
         assert total == round(film.duration_s * RATE_HZ), track.rendition.id
         heard = sound(track_bytes(published.store, published.outcome.presentation, track))[0]
-        # A codec's own smear around the beginning of a sound is a few milliseconds, as long as it is.
+        # Codecs smear the start of a sound by a few milliseconds, whatever the film's length.
         assert beeps_s(heard) == pytest.approx(flashes_s, abs=0.005), track.rendition.id
 
 
@@ -117,7 +117,7 @@ def test_both_manifests_tell_the_exact_length(url: str, film: LongFilm) -> None:
 
 @pytest.mark.parametrize("manifest", MANIFESTS)
 def test_the_last_seconds_play_in_step(manifest: str, url: str, film: LongFilm) -> None:
-    """FFmpeg jumps to shortly before the last beep, and plays to the end."""
+    """FFmpeg seeks to shortly before the last beep, and plays to the end."""
     beep_s = float(film.last_beep_s())
     # skip_manual: FFmpeg's DASH demuxer would drop the priming of sound in each segment.
     played = run_ffmpeg(

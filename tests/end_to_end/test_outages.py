@@ -1,4 +1,4 @@
-"""A store that goes away in the middle of a job costs waiting, not the job, and no attempt."""
+"""If the store becomes unreachable during a job, the job waits; it neither fails nor loses an attempt."""
 
 import threading
 from fractions import Fraction

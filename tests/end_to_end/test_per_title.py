@@ -1,4 +1,4 @@
-"""A ladder that is fitted to a title, from a master to a release; killed on the way, nothing is done twice."""
+"""A per-title ladder, from a master to a release; after a kill, no work is repeated."""
 
 import json
 import os
@@ -23,11 +23,11 @@ from packager.conformance import verify
 from tests.support.command_line import ROOT, command, environment
 
 LADDER = ROOT / "tests" / "data" / "one_codec.toml"
-"""H.264 alone: VMAF on a screen of 1080 lines is dear for a test."""
+"""H.264 only: VMAF on a screen of 1080 lines is expensive for a test."""
 
 
 def make_clip(path: Path, filters: str, *, fps: int = 10, seconds: float = 3, size: str = "320x180") -> Path:
-    """A short silent master of FFmpeg's own pictures."""
+    """Make a short silent master from FFmpeg's test sources."""
     source = filters.replace("{size}", size).replace("{fps}", str(fps))
     argv = [tool.ffmpeg_path(), "-loglevel", "error", "-f", "lavfi", "-i", source, "-t", str(seconds)]
     subprocess.run([*argv, "-c:v", "ffv1", str(path)], check=True)
@@ -91,19 +91,19 @@ def test_a_job_that_is_killed_in_survey_and_trials_goes_on_and_does_nothing_twic
     assert {r["id"] for r in said["renditions"] if r["kind"] == "video"} == rungs
     assert verify(store, "film").findings == ()
 
-    # Once more: the ladder is known, and so is all that was made by it.
+    # A second submit: the ladder is stored, and so are its tracks.
     before = {info.key: info.modified for info in store.list("analysis/")}
     assert run(words(master, folder)) == 0
     again = json.loads(capfd.readouterr().out)
     assert (again["release"], again["encoded_tasks"]) == (said["release"], 0)
-    # With other targets, all trials are known; only rungs are placed anew.
+    # With other targets, all trials are reused; only rungs are placed again.
     assert run(["analyse", str(master), *options(folder), "--top-vmaf", "60"]) == 0
     other = json.loads(capfd.readouterr().out)
     assert other["results"] == other["reused_results"] > 0
     assert other["cpu_s"] == 0
     assert before.items() <= {info.key: info.modified for info in store.list("analysis/")}.items()
 
-    # What was learned stays as long as a release is made of the master.
+    # The analysis is kept as long as a release is made from the master.
     later = datetime.now(UTC) + timedelta(days=30)
     assert garbage.find_forgotten(store, at=later).masters == ()
     for info in list(store.list("titles/")):

@@ -1,4 +1,4 @@
-"""All the sound of a master, as chosen, in both manifests; and titles without any."""
+"""All selected sound of a master, in both manifests; and titles without sound."""
 
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def test_two_mono_tracks_are_the_left_and_right_of_one_programme(published: Publ
 
 
 def pitch_hz(samples: np.ndarray) -> float:
-    """The strongest frequency of a second in the middle."""
+    """The strongest frequency in a second from the middle."""
     return float(np.argmax(np.abs(np.fft.rfft(samples[24_000:72_000] * np.hanning(48_000)))))
 
 
@@ -98,7 +98,7 @@ def test_indexes_and_the_release_say_how_loud_each_programme_was_and_is(publishe
     assert all(loud and loud.result_lufs == -24.0 for loud in heard.values())
     french, described = heard["Version française"], heard["en audio description"]
     assert french and described
-    # Twelve decibels louder in the master, as loud as the others in the release.
+    # It is 12 dB louder in the master, and as loud as the others in the release.
     assert french.gain_db == pytest.approx(described.gain_db - 12.0, abs=0.2)
     for track in kept.audio:
         index, _ = read_track(published.store, kept.title, track.id)

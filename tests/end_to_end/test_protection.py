@@ -1,4 +1,4 @@
-"""Encrypted titles: what decryptors that are not headend's make of them, and what nobody else gets."""
+"""Encrypted titles: independent decryptors read them, and nobody reads them without keys."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ from headend.app.request import Event, PublishedEarly, Request
 from headend.app.task_context import context_of
 from headend.core import layout
 from headend.core.errors import ConfigError, PackagingError, WorkerUnfit
-from headend.core.keys import ContentKey, lines
+from headend.core.keys import ContentKey
 from headend.core.media import (
     AudioRendition,
     AudioRole,
@@ -38,7 +38,6 @@ from headend.core.media import (
     Scheme,
     Track,
 )
-from headend.core.media.protection import key_names
 from headend.core.settings import (
     AudioFileChoice,
     ClusterSettings,
@@ -56,6 +55,7 @@ from packager.presentation import stored_tracks
 from tests.support import encryption
 from tests.support.canaries import forms
 from tests.support.command_line import command, environment, headend
+from tests.support.content_keys import make_keys, write_keys
 from tests.support.in_process import run_tasks
 from tests.support.masters import Sound, make_film, make_sound
 
@@ -63,19 +63,9 @@ SCHEMES = (Scheme.CBCS, Scheme.CENC, Scheme.AES_128)
 RUNGS = ("avc-*", "hevc-90p-*", "av1-90p-*", "vp9-90p-*", "aac-*", "opus-*", "eac3-*")
 
 
-def secret_of(number: int) -> bytes:
-    """A secret that stands nowhere by chance."""
-    return bytes((number * 37 + place * 101) % 251 for place in range(16))
-
-
-def make_keys(*schemes: Scheme) -> list[ContentKey]:
-    names = [name for scheme in schemes for name in key_names("film", scheme)]
-    return [ContentKey(name, secret_of(number)) for number, name in enumerate(names, 1)]
-
-
 @dataclass(frozen=True)
 class Made:
-    """A title that was encoded in the clear and encrypted then, and one that was encrypted while it was encoded."""
+    """One title that was encrypted after encoding, and one that was encrypted during encoding."""
 
     clear: Presentation
     after: Presentation
@@ -99,9 +89,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("protection")
     master = make_film(folder / "master.mp4", frame_count=50, size=(320, 180), sound=[Sound()])
     keys = make_keys(*SCHEMES)
-    path = folder / "keys"
-    path.write_text(lines.write(keys))
-    path.chmod(0o600)
+    path = write_keys(folder / "keys", keys)
     settings = ProtectionSettings(SCHEMES, KeySettings(str(path)))
     clear = submit(request_for(master, folder / "after", None), run=run_tasks).presentation
     after = encrypting.encrypt(StoreSettings(str(folder / "after")), "film", settings).placed.presentation
@@ -139,7 +127,7 @@ def test_ffmpeg_and_shaka_packager_decrypt_every_rendition_to_the_packets_of_the
 def are_decrypted(
     store: Store, clear: Presentation, encrypted: Presentation, keys: dict[str, ContentKey], folder: Path
 ) -> int:
-    """Hold each encrypted track against the clear one, packet by packet; gives how many there are."""
+    """Compare each encrypted track with the clear one, packet by packet; returns the number of tracks."""
     packets = {id: encryption.packets(path) for id, _, path, _ in track_files(store, clear, folder)}
     judged = 0
     for id, scheme, path, kid in track_files(store, encrypted, folder):
@@ -161,9 +149,7 @@ def test_every_rendition_of_the_studio_ladder_is_decrypted_in_both_schemes(tmp_p
         tmp_path / "master.mp4", frame_count=40, frame_rate=Fraction(20), size=(1280, 720), sound=[Sound()]
     )
     keys = make_keys(Scheme.CBCS, Scheme.CENC)
-    path = tmp_path / "keys"
-    path.write_text(lines.write(keys))
-    path.chmod(0o600)
+    path = write_keys(tmp_path / "keys", keys)
     request = replace(request_for(master, tmp_path / "store", None), ladder=load("studio"))
     clear = submit(request, run=run_tasks).presentation
     settings = ProtectionSettings(
@@ -230,7 +216,7 @@ def test_nothing_can_be_decoded_without_the_key(made: Made, tmp_path: Path) -> N
                 frames = [frame for frame in container.decode() if getattr(frame, "is_corrupt", False) is False]
             except av.FFmpegError:
                 continue
-        assert len(frames) <= 60  # some decoders conceal; what they show is no film
+        assert len(frames) <= 60  # some decoders conceal errors, but don't show the film
         packets = set(encryption.packets(path, at_least_bytes=64))
         assert packets.isdisjoint(encryption.packets(path, made.keys[track_kid(made, path)], at_least_bytes=64))
 
@@ -264,10 +250,7 @@ def test_verify_decrypts_and_finds_what_is_wrong(made: Made, tmp_path: Path) -> 
     assert blind.findings == ()
     assert blind.not_decoded == blind.not_compared == NO_KEYS
 
-    wrong = [ContentKey(key.name, bytes(16)) for key in made.keys.values()]
-    path = tmp_path / "wrong"
-    path.write_text(lines.write(wrong))
-    path.chmod(0o600)
+    path = write_keys(tmp_path / "wrong", (ContentKey(key.name, bytes(16)) for key in made.keys.values()))
     with pytest.raises(ConfigError, match="is not the one that the tracks of 'film' are encrypted with"):
         verifying.verify(opened, "film", keys=KeySettings(str(path)))
 
@@ -318,7 +301,7 @@ def test_sound_added_to_an_encrypted_title_is_encrypted_like_the_rest(made: Made
     for track in stored_tracks(added(release)):
         for info in opened.list(f"{layout.track_path('film', track.id)}/"):
             assert opened.get(info.key) == open_store(other).get(info.key), info.key
-    for track in added(clear).audio:  # nothing of it in the clear
+    for track in added(clear).audio:  # none of it is clear
         assert not list(opened.list(f"{layout.track_path('film', track.id)}/"))
     for path in Path(other.url).rglob("*-fr-*/*"):
         (Path(store.url) / path.relative_to(other.url)).parent.mkdir(exist_ok=True)
@@ -327,7 +310,7 @@ def test_sound_added_to_an_encrypted_title_is_encrypted_like_the_rest(made: Made
     assert [len(copy.audio) for copy in added(release).copies] == [2, 1]  # cenc: AAC and E-AC-3; aes-128: AAC
     sound = verifying.verify(opened, "film", keys=made.settings.keys, deep=True)
     assert (sound.findings, sound.not_decoded, sound.not_compared) == ((), "", "")
-    # Taken out and put in again, it is not encoded again.
+    # If it is removed and added again, it is not encoded again.
     edit(store, "film", Edit(remove=edited.added))
     repeated = edit(store, "film", wanted, keys=made.settings.keys, run=run_tasks)
     assert (repeated.encoded, repeated.placed.presentation.release) == (0, release.release)
@@ -342,12 +325,10 @@ def test_sound_is_not_added_without_the_keys_of_the_title(made: Made, tmp_path: 
     shutil.copytree(made.folder / "after", store.url)
     file = make_sound(tmp_path / "fr.wav", sound=[Sound(codec="pcm_s16le", language="")])
     wanted = Edit(audio=(AudioFileChoice(str(file), "fr"),))
-    pictures, others = tmp_path / "pictures", tmp_path / "others"
-    pictures.write_text(lines.write(key for key in made.keys.values() if key.name.key_class is not KeyClass.AUDIO))
-    others.write_text(lines.write(ContentKey(key.name, bytes(16)) for key in made.keys.values()))
+    keys_of_pictures = (key for key in made.keys.values() if key.name.key_class is not KeyClass.AUDIO)
+    pictures = write_keys(tmp_path / "pictures", keys_of_pictures)
+    others = write_keys(tmp_path / "others", (ContentKey(key.name, bytes(16)) for key in made.keys.values()))
     before = {info.key: info.etag for info in open_store(store).list("")}
-    for path in (pictures, others):
-        path.chmod(0o600)
     for keys, told in (
         (None, "is encrypted, so added sound must be too: give the title's keys with --keys"),
         (KeySettings(str(pictures)), "has no key"),
@@ -389,10 +370,7 @@ def test_a_clear_release_of_an_encrypted_title_can_get_new_keys(made: Made, tmp_
     shutil.copytree(made.folder / "after", store.url)
     with pytest.raises(ConfigError, match="is encrypted already: name a clear one with --release"):
         encrypting.encrypt(store, "film", made.settings)
-    names = key_names("film", Scheme.CBCS, epoch=2)
-    path = tmp_path / "keys-2"
-    path.write_text(lines.write(ContentKey(name, bytes([number]) * 16) for number, name in enumerate(names)))
-    path.chmod(0o600)
+    path = write_keys(tmp_path / "keys-2", make_keys(Scheme.CBCS, epoch=2))
     settings = ProtectionSettings((Scheme.CBCS,), KeySettings(str(path)), epoch=2)
     again = encrypting.encrypt(store, "film", settings, release=made.clear.release).placed.presentation
     assert {track.kid for track in again.video}.isdisjoint({track.kid for track in made.after.video})
@@ -513,9 +491,8 @@ def test_killed_and_submitted_again_it_makes_the_same_bytes(made: Made, tmp_path
 def test_a_worker_without_the_keys_says_so_before_it_encodes(made: Made, tmp_path: Path) -> None:
     request = request_for(made.folder / "master.mp4", tmp_path / "store", made.settings)
     plan = deciding.plan_for(request, deciding.inspect(request.master, request.store))
-    missing, other = tmp_path / "missing", tmp_path / "other"
-    other.write_text(lines.write(ContentKey(key.name, bytes(16)) for key in made.keys.values()))
-    other.chmod(0o600)
+    missing = tmp_path / "missing"
+    other = write_keys(tmp_path / "other", (ContentKey(key.name, bytes(16)) for key in made.keys.values()))
     for path, told in ((missing, "can't be read"), (other, "is not the one that the tracks of 'film'")):
         order = context_of(plan, request.store, KeySettings(str(path)))
         with pytest.raises(WorkerUnfit, match=told):

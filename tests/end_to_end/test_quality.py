@@ -1,4 +1,4 @@
-"""The gate: real encodes with one fault each are complete and refused, and what players get stays what it was."""
+"""The quality gate: real encodes with one fault each are stored but refused, and players keep the current release."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from packager.publishing import current_release
 from tests.support.masters import Sound, make_film
 
 SCREEN = Viewing("small", "vmaf_v1.0.16_3d0h", 640, 360)
-"""A ninth of the cost."""
+"""A small screen, which costs a ninth."""
 FRAMES = 125
 """Five seconds."""
 SETTINGS = EncodeSettings(segment_s=Fraction(1), chunk_s=Fraction(2), effort=Effort.DRAFT)
@@ -63,7 +63,7 @@ Fault = Callable[[EncodeTask], EncodeTask]
 
 
 def filtered(rendition: str, graph: str) -> Fault:
-    """What a rendition's encoder gets goes through a graph first, whose ends are ``{from}`` and ``{to}``."""
+    """A rendition's encoder gets its frames through another graph, whose ends are ``{from}`` and ``{to}``."""
 
     def change(task: EncodeTask) -> EncodeTask:
         if rendition not in task.renditions:
@@ -102,7 +102,7 @@ def louder(task: EncodeTask) -> EncodeTask:
 
 
 def running(*faults: Fault) -> Callable[..., None]:
-    """Runs tasks, of which some have faults."""
+    """Runs tasks, some of them with faults."""
 
     def run(tasks: Sequence[Any], *others: Any, **named: Any) -> None:
         changed = []
@@ -160,7 +160,7 @@ def test_a_fault_keeps_a_release_from_players(
 ) -> None:
     store = open_store(StoreSettings(str(good)))
     before, pointer = current_release(store, "film"), store.get(layout.current("film"))
-    # Other tracks than the ones that are there.
+    # Different tracks from the stored ones.
     encode = replace(SETTINGS, effort=Effort.STANDARD, loudness_lufs=-23)
     request = request_for(master, good, scheduler, encode=encode, force=True)
 
@@ -194,7 +194,7 @@ def test_a_refused_release_is_published_by_who_takes_the_blame(good: Path, maste
     report = measured.read_report(store, "blamed", release)
     assert report is not None
     assert report.overrides == (Override("me@here", "2026-11-28T12:00:00+00:00"),)
-    # From then on it is a release like any other.
+    # From now on it is a normal release.
     lifecycle.roll(store, "blamed", release)
     assert submit(fresh).is_current
 
@@ -223,7 +223,7 @@ def test_measuring_that_was_killed_goes_on_where_it_stood(master: Path, tmp_path
     assert outcome.quality is not None
     chunks = len(outcome.plan.chunks)
     assert measure_tasks(events) <= chunks - len(documents)
-    # What tasks have left is in the report, and nowhere else.
+    # The tasks' measurements are only in the report.
     assert not list(store.list(layout.measurements("film")))
     again: list[Event] = []
     assert submit(request, again.append).quality is not None
@@ -253,7 +253,7 @@ def test_a_sample_is_extended_to_all_and_needs_the_master(master: Path, tmp_path
     assert measure_tasks(events) > 0
     assert all(len(one.segments) == full.grid.segment_count for one in full.video)
     assert not any(segment.is_part for one in full.video for segment in one.segments)
-    # A stretch is scored as the same frames of the whole segment are.
+    # A stretch gets the same scores as its frames get within the whole segment.
     for part, whole in zip(sampled.video, full.video, strict=True):
         scores = {segment.number: segment.mean for segment in whole.segments}
         assert all(abs(segment.mean - scores[segment.number]) < 6 for segment in part.segments)
@@ -359,7 +359,7 @@ def test_a_release_that_was_encrypted_afterwards_looks_like_the_clear_one(
     assert report.release == encrypted
     assert report.outcome is before.outcome
     assert [one.rendition for one in report.video] == [one.rendition for one in before.video]
-    # Decrypted, it is the clear release bit by bit: so are its scores.
+    # Decrypted, it equals the clear release bit by bit, so its scores are the same.
     assert [one.segments for one in report.video] == [one.segments for one in before.video]
     assert {one.track for one in report.video} & {one.track for one in before.video} == set()
     page = store.get(layout.report_page("film", encrypted)).decode()

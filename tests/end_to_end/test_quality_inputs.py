@@ -1,4 +1,4 @@
-"""Masters that are hard to judge: each is measured and reported, and none is refused for what it is."""
+"""Masters that are hard to judge are measured and reported, and none is refused for its content."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever is killed, nothing half-made is visible and a second run finishes the work."""
+"""Whatever is killed, nothing incomplete is visible, and a second run completes the work."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def start(master: Path, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def encoders_of(folder: Path) -> list[int]:
-    """FFmpeg children that work on this folder's master."""
+    """FFmpeg processes that read this folder's master."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         words = process.info["cmdline"] or []

@@ -1,4 +1,4 @@
-"""A cluster is brought to another version, part by part, while a job runs."""
+"""A cluster is upgraded, one process after the other, while a job runs."""
 
 import shutil
 import subprocess
@@ -38,7 +38,7 @@ def next_version(folder: Path) -> Path:
 def dispatching(
     cluster: DaskCluster, store: StoreSettings, tree: Path, log: Path
 ) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """A dispatcher that a source tree runs, with what it says in a file."""
+    """A dispatcher from a source tree, with its output in a file."""
     with log.open("wb") as file:
         process = subprocess.Popen(
             command("dispatch", "--store", store.url, "--scheduler", cluster.address),
@@ -52,7 +52,7 @@ def dispatching(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a worker in order, as an upgrade does; what runs there is interrupted."""
+    """Stop a worker in an orderly way, as an upgrade does; its task is interrupted."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(30)

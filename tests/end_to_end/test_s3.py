@@ -1,4 +1,4 @@
-"""Master and store in a real S3 server: nothing is read whole that need not be."""
+"""Master and store in a real S3 server: only the necessary parts are read."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -35,7 +35,7 @@ def upload(path: Path, server: LocalS3, key: str) -> str:
 
 @pytest.fixture
 def large_master(tmp_path: Path, rclone_s3: LocalS3) -> tuple[str, int]:
-    """A mezzanine of 100 MB, intra-only as such are, its index behind the media."""
+    """A mezzanine of 100 MB, intra-only as usual, with its index after the media."""
     film = make_film(
         tmp_path / "master.mov",
         frame_count=FRAMES,
@@ -71,7 +71,7 @@ def test_a_task_reads_only_its_own_part(large_master: tuple[str, int], rclone_s3
             cancelled=lambda: False,
             on_frames=lambda _: None,
         )
-        # Its own frames, and what was asked for when the last of them arrived.
+        # Its own frames, and the request in flight when the last of them arrived.
         assert size_bytes * share <= meter.received_bytes < size_bytes * share + 3 * (4 << 20)
     assert frame_numbers(encoding.output(tmp_path, middle.renditions[0]).read_bytes()) == list(
         range(middle.chunk.first_frame, middle.chunk.end_frame)

@@ -1,4 +1,4 @@
-"""Shapes and rates of masters: what is seen of them, in the sizes and at the rates of the rungs."""
+"""Shapes and rates of masters: their visible part, in the sizes and at the rates of the rungs."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -25,14 +25,14 @@ def submitted(
 
 
 def sizes(published: Published) -> list[tuple[int, int]]:
-    """Of the decoded pictures, which fill their frame from edge to edge and still show all of what they shall."""
+    """Decoded pictures that fill their frame from edge to edge and still show the whole content."""
     found = []
     for track in published.outcome.presentation.video:
         data = track_bytes(published.store, published.outcome.presentation, track)
         for number, frame in enumerate(frames(data)):
             luma = luma_of(frame)
             assert read_frame_number(luma) == number * track.rendition.rate_divisor, track.rendition.id
-            # The ring around the numbers is grey; black would be a rest of a bar.
+            # The ring around the numbers is grey; black would be the rest of a bar.
             assert min(edge.mean() for edge in (luma[0], luma[-1], luma[:, 0], luma[:, -1])) > 60, track.rendition.id
             assert (frame.width, frame.height) == (track.rendition.width_px, track.rendition.height_px)
         found.append((track.rendition.width_px, track.rendition.height_px))

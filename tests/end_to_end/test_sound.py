@@ -1,4 +1,4 @@
-"""Sound without a click: exact length, in step with the picture, no more noise at segment borders than elsewhere."""
+"""Sound without clicks: exact length, in sync with the picture, no extra noise at segment borders."""
 
 from fractions import Fraction
 
@@ -35,7 +35,7 @@ def programme_samples(outcome: Outcome) -> int:
 
 
 def noise_of(samples: np.ndarray) -> tuple[float, np.ndarray]:
-    """Phase of the tone against the master's, in samples, and what is left beside the tone."""
+    """Phase of the tone against the master's, in samples, and the residual without the tone."""
     time = np.arange(len(samples)) * 2 * np.pi * FREQUENCY_HZ / RATE_HZ
     basis = np.stack([np.sin(time), np.cos(time)], axis=1)
     steady = slice(RATE_HZ // 4, -RATE_HZ // 4)

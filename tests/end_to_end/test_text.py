@@ -1,4 +1,4 @@
-"""Text through the whole house: what a master and its sidecars say is what players read, cue by cue."""
+"""Text through the whole pipeline: players read the same cues as in the master and its sidecars."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Thumbnails and trick play of a whole job: made once, checked, and made again where they are lost."""
+"""Thumbnails and trick play of a whole job: made once, checked, and made again if they are lost."""
 
 import io
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The same title has the same tracks, byte for byte, however its work is shared out and in however many jobs."""
+"""A title has the same tracks, byte for byte, however its work is divided into tasks and jobs."""
 
 import threading
 from dataclasses import replace
@@ -40,7 +40,7 @@ def tracks_of(store: Store) -> dict[str, bytes]:
 
 
 def made_with(request: Request, workers: int, monkeypatch: pytest.MonkeyPatch) -> Outcome:
-    """Submit as if there were so many workers: that is what decides how renditions are grouped."""
+    """Submit as if there were this number of workers, which decides how renditions are grouped."""
     monkeypatch.setattr(deciding, "slot_count", lambda _: workers)
     return submit(request)
 
@@ -73,7 +73,7 @@ def test_two_jobs_of_one_title_at_once_lose_nothing_and_the_newer_one_is_current
     kind: str, master: Path, tmp_path: Path, scheduler: str, request: pytest.FixtureRequest
 ) -> None:
     if kind == "s3":
-        # This server ignores conditions of writes.
+        # This server ignores conditions on writes.
         server: LocalS3 = request.getfixturevalue("rclone_s3")
         settings = StoreSettings(f"s3://{BUCKET}/two-jobs", server.endpoint_url)
         with dask_processes(tmp_path, environment=server.environment()) as address:

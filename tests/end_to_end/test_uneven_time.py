@@ -1,4 +1,4 @@
-"""Masters whose time does not run evenly: every beep stays on its picture."""
+"""Masters with irregular timing: every beep stays on its picture."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -78,7 +78,7 @@ def test_sound_that_drifts_against_its_time_stamps_follows_them(
     film = beeping(tmp_path / "film.mkv", codec) if codec != "alac" else beeping(tmp_path / "film.mov", codec)
     made = deliver(with_times(tmp_path / f"drift{suffix}", film, sound=f"TS*{ratio}"), tmp_path / "made")
 
-    # The resampler follows at a distance of a second's drift.
+    # The resampler lags by the drift of one second.
     assert made.beeps_s == pytest.approx([at * ratio for at in BEEPS], abs=0.012)
     assert made.decided("by its time stamps than by its samples → resampled")
 
@@ -158,14 +158,14 @@ def test_sound_that_begins_far_behind_the_picture_stays_there(tmp_path: Path, su
 
     found = inspect(str(master), StoreSettings(str(tmp_path)))
     assert found.video is not None
-    # A priming of 21 ms may be a part of it.
+    # This may include a priming of 21 ms.
     assert float(found.audio[0].start_s - found.video.start_s) == pytest.approx(90, abs=0.025)
 
 
 @pytest.mark.parametrize(
     ("suffix", "first", "second", "line"),
     [
-        # Within a chunk, and at its border; the shorter part is brought to the longer one.
+        # Within a chunk, and at its border; the shorter part is converted to the format of the longer one.
         (".ts", (60, "scale=160:90"), (40, "scale=128:72"), "at 2.400 s from 160x90 yuv420p.* to 128x72"),
         (".mp4", (25, "scale=120:90,setsar=4/3"), (75, "scale=160:90,setsar=1"), "at 1.000 s from 120x90 with 4/3"),
         (".mkv", (50, "format=yuv422p"), (50, "format=yuv420p"), "at 2.000 s from 160x90 yuv422p.* to 160x90 yuv420p"),

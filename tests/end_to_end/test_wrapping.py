@@ -1,4 +1,4 @@
-"""Clocks of 33 bits, as MPEG-2 has them, begin again after 26.5 hours, maybe in the middle of a film."""
+"""MPEG-2's clocks of 33 bits wrap around after 26.5 hours, possibly in the middle of a film."""
 
 from fractions import Fraction
 from pathlib import Path

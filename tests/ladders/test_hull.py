@@ -19,7 +19,7 @@ MASTER_LINES: dict[str, int] = TRIALS["master_lines"]
 
 
 def synthetic(lines: int, ceiling: float) -> list[TrialPoint]:
-    """Rates halve every six steps of crf; quality falls in a straight line, the faster the more lines."""
+    """Rates halve every six steps of crf; quality falls linearly, faster for more lines."""
     return [
         TrialPoint(lines, crf, 1000 * (lines / 720) ** 1.5 * 2 ** (-(crf - 20) / 6), ceiling - crf * lines / 720)
         for crf in range(16, 44, 4)
@@ -35,13 +35,13 @@ def test_a_curve_goes_through_its_points_and_a_rate_is_found_again() -> None:
 
     assert curve.at(24).kbps == pytest.approx(1000 * 2 ** (-4 / 6))
     assert curve.at(24).vmaf == pytest.approx(86)
-    # Exactly exponential, so also between points.
+    # Exactly exponential, so interpolation is exact.
     assert curve.at_rate(1000 * 2 ** (-5 / 6)).crf == pytest.approx(25)
 
 
 def test_the_best_size_changes_where_curves_cross() -> None:
     both = hull([*synthetic(720, 110), *synthetic(360, 95)])
-    # 720 lines at crf c and 360 at c - 9 take the same bits; they look the same where 110 - c = 95 - (c - 9) / 2.
+    # 720 lines at crf c and 360 at c - 9 take the same bits; they look the same if 110 - c = 95 - (c - 9) / 2.
     crossing = both.curves[1].at(21)
 
     assert both.best(crossing.kbps * 0.98).lines == 360
@@ -50,7 +50,7 @@ def test_the_best_size_changes_where_curves_cross() -> None:
 
 
 def test_sizes_never_fall_along_rising_rates() -> None:
-    # Beyond its first trials the larger size falls behind: alone, the smaller one would be taken again.
+    # Beyond its first trials, the larger size is worse, so the smaller one alone would be chosen again.
     points = [
         *synthetic(720, 110),
         *(TrialPoint(360, p.crf, p.kbps, p.vmaf + 30 * (p.crf < 22)) for p in synthetic(360, 95)),
@@ -104,7 +104,7 @@ def test_rates_that_are_scaled_shift_the_hull_and_change_no_size(scale: float, r
     before, after = hull(points).best(rate), hull(scaled).best(scale * rate)
 
     assert after.vmaf == pytest.approx(before.vmaf, abs=1e-3)
-    # Where two sizes are equally good, rounding may choose either.
+    # If two sizes are equally good, rounding may choose either.
     as_good = hull([point for point in points if point.lines == after.lines]).best(rate)
     assert as_good.vmaf == pytest.approx(before.vmaf, abs=1e-3)
 
@@ -167,7 +167,7 @@ def test_neighbours_that_cost_more_and_look_worse_are_inverted() -> None:
 
 
 def played(ladder: Ladder, codec: Codec, clip: str) -> list[CurvePoint]:
-    """The rungs as they come out on a clip, by its trials: sizes between those are interpolated, caps hold."""
+    """Rate and quality of the rungs on a clip, from its trials: sizes between are interpolated, and caps apply."""
     curves = {curve.lines: curve for curve in hull_of(clip, codec).curves}
     factor = ladder.family(codec).at_most_25p
     spots = []

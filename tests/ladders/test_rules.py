@@ -31,7 +31,7 @@ def with_audio(*rungs: AudioRung) -> Ladder:
     return replace(WEB, audio=(*WEB.audio, *rungs))
 
 
-# Each maker makes one thing wrong with a sound ladder.
+# Each maker breaks one rule of a valid ladder.
 OFFENDERS: dict[str, Callable[[], Ladder]] = {
     "codec": lambda: replace(WEB, audio=(*WEB.audio, AudioRung(Codec.AVC, "2.0", 128))),
     "family": lambda: replace(WEB, families=()),

@@ -1,4 +1,4 @@
-"""Ladders of one title: exact on curves whose crossings are known, sound on any, and as good as those of real clips."""
+"""Per-title ladders: exact on curves with known crossings, valid on any curves, and good on real clips."""
 
 import json
 import math
@@ -172,11 +172,11 @@ def test_the_ladder_of_any_master_keeps_all_rules_and_fits_it(name: str) -> None
     assert [finding for finding in check(made.ladder) if not finding.advice] == []
     assert len(renditions) == len(tried.video) >= len(sizes)
     assert len(fitted.video) == len([r for r in made.ladder.video if r.range is RungRange.SDR])
-    # What was placed is what is encoded: no factor is applied once more.
+    # Fitting applies no factor again: the placed rungs are encoded.
     by_crf = {(spot.crf, round(spot.kbps)) for spots in made.spots.values() for spot in spots}
     assert {(r.crf, r.average_bps // 1000) for r in fitted.video} == by_crf
     assert sum(r.default for r in fitted.video) == 1
-    # Sync frames of a picture that stands still need the room; what is lower is held by a level, or is for phones.
+    # Sync frames of static pictures need the room; lower caps are due to levels, or are for phones.
     placed = [rung for rung in made.ladder.video if rung.range is RungRange.SDR]
     assert all(rung.cap_kbps == 2 * rung.average_kbps or rung.cap_kbps == 128 for rung in placed)
 
@@ -338,7 +338,7 @@ def test_rungs_rise_in_rate_quality_and_size_and_lie_apart(found: Hull, count: i
 @settings(max_examples=10, deadline=None)
 @given(st.floats(0.3, 3), st.floats(0.5, 0.9))
 def test_rates_that_are_scaled_change_no_size(scale: float, exponent: float) -> None:
-    # High rates: averages are whole kb/s, and that must not matter.
+    # High rates, so that rounding averages to whole kb/s does not matter.
     before, after = (
         place(
             curves(Codec.AVC, exponent=exponent, hardness=1000 * factor),
@@ -376,8 +376,8 @@ def test_a_size_that_is_worse_everywhere_changes_nothing(found: Hull) -> None:
 
 # --- real clips ---------------------------------------------------------------------------------------------------
 
-# Bits at equal VMAF, in per cent, of rungs that were predicted along the hull and then encoded, against the studio
-# ladder of before.
+# Bits at equal VMAF, in per cent, of encoded rungs that were predicted along the hull, against the former studio
+# ladder.
 TABLE = {"bbb": -10.4, "grain": -10.2, "dark": -0.7, "composite": -20.4, "text": -38.5}
 
 
@@ -399,7 +399,7 @@ def test_ladders_of_real_clips_save_what_encodes_have_shown(clip: str) -> None:
     assert not inverted(rungs)
 
 
-# The rungs of before end at a VMAF of 96.8, 95.5 and 73.6. Where that is next to 95, there is less to save.
+# The former rungs end at a VMAF of 96.8, 95.5 and 73.6. If that is close to 95, there is less to save.
 @pytest.mark.parametrize(
     ("clip", "highest_kbps", "most"), [("bbb", 4500, 0.7), ("composite", 7800, 0.82), ("text", 7800, 0.4)]
 )

@@ -1,4 +1,4 @@
-"""A small release as bytes in a store, and stores that can be watched and broken."""
+"""A small release as bytes in a store, and stores that count reads and can fail."""
 
 import hashlib
 import threading
@@ -37,7 +37,7 @@ SEGMENTS = tuple(bytes([number]) * (1000 + number) for number in range(1, 4))
 
 @dataclass
 class WatchedStore:
-    """A store that counts its reads, fails as it is told, and can be held up."""
+    """A store that counts its reads, and can be made to fail or wait."""
 
     inner: Store = field(default_factory=MemoryStore)
     reads: Counter[str] = field(default_factory=Counter)
@@ -182,7 +182,7 @@ class Got:
 
 
 def ask(base_url: str, path: str, headers: dict[str, str] | None = None, *, method: str = "GET") -> Got:
-    """Send one request, its path as it is; raises `http.client.IncompleteRead` for a body that is cut short."""
+    """Send one request with its path unchanged; raises `http.client.IncompleteRead` if the body breaks off."""
     place = urlsplit(base_url)
     connection = HTTPConnection(place.hostname or "", place.port, timeout=30)
     try:

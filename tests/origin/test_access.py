@@ -125,7 +125,7 @@ def test_a_licence_to_come_says_when(url: str) -> None:
     ],
 )
 def test_only_an_edge_says_where_a_viewer_is(url: str, made: Callable[[], dict[str, str]], status: int) -> None:
-    headers = made()  # now, since an edge's word holds for minutes only
+    headers = made()  # now, since an edge's header is valid for minutes only
     assert asked(url, SEGMENT, headers, territories=("DE", "FR"))[0] == status
 
 
@@ -181,7 +181,7 @@ def test_screens_are_counted_across_processes(tmp_path: Path) -> None:
 
 
 def put_ladder(store: Store) -> None:
-    """A title of real manifests, one picture upright, in three heights."""
+    """A title with real manifests, whose portrait picture has three heights."""
     sizes = ((640, 360), (1080, 1920), (3840, 2160))
     video = [make_video_rendition(id=f"avc-{min(size)}p", width_px=size[0], height_px=size[1]) for size in sizes]
     made = make_presentation(None, video)

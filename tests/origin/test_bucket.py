@@ -1,4 +1,4 @@
-"""Media from S3 on the way to clients: one read for all, from its first bytes on, and never half of it as the whole."""
+"""Media streamed from S3 to clients: one read for all, from the first bytes on, and never a part as the whole."""
 
 import socket
 import threading
@@ -65,7 +65,7 @@ def asks(url: str, path: str = SEGMENT) -> socket.socket:
 
 
 def take(client: socket.socket, size: int) -> bytes:
-    """Read a head and ``size`` bytes of the body, which have to come."""
+    """Read a head and ``size`` bytes of the body; fails if the response ends before."""
     said = b""
     while len(said.partition(b"\r\n\r\n")[2]) < size:
         said += client.recv(1 << 16) or pytest.fail("the origin ended the answer")
@@ -142,7 +142,7 @@ def test_an_object_that_is_wrong_at_its_end_never_arrives_whole(day: BadDay, url
             assert said.endswith(b"!reset")
             assert len(said.partition(b"\r\n\r\n")[2].removesuffix(b"!reset")) < len(LARGE)
     assert "headend_origin_broken_answers_total 2.0" in ask(url, "/metrics").body.decode()
-    assert ask(url, SEGMENT).body == LARGE  # nothing of it was kept
+    assert ask(url, SEGMENT).body == LARGE  # nothing of it was cached
 
 
 @pytest.mark.parametrize("size", [0, 1, len(LARGE) - 1, len(LARGE) + 1])

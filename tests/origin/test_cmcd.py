@@ -1,4 +1,4 @@
-"""What players tell of themselves is counted, and changes nothing else."""
+"""CMCD from players is counted, and changes nothing else."""
 
 from urllib.parse import quote, unquote
 

@@ -119,7 +119,7 @@ def test_the_kernel_is_not_handed_what_a_client_does_not_read() -> None:
     put_release(store, segments=(LARGE[: 1 << 20],))
     with running(store) as url, connected(url) as client:
         client.sendall(request_line(SEGMENT))
-        assert ask(url, SEGMENT).body == LARGE[: 1 << 20]  # whoever asked before has been handed what there is room for
+        assert ask(url, SEGMENT).body == LARGE[: 1 << 20]  # earlier clients have got as much as there is room for
         assert figure(url, "sending_bytes") == 1 << 20
         assert read_all(client).endswith(b"\r\n\r\n" + LARGE[: 1 << 20])
 

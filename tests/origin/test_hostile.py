@@ -52,7 +52,7 @@ NOT_FOUND = b'{"error": "not found"}\n'
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back on a socket: one answer, as far as it came."""
+    """The response on a socket, as far as it arrived."""
 
     status: int
     headers: dict[str, str]
@@ -83,16 +83,16 @@ def figure(url: str, name: str) -> float:
 
 @dataclass
 class Ground:
-    """What a test stands on.
+    """The servers and tools of a test.
 
     Attributes:
-        store: A small release; may be changed, held up and broken.
+        store: A small release; tests may change it, delay it and make it fail.
         url: An origin over it, open to everyone.
         tmp_path: A folder.
         caplog: What is logged.
         monkeypatch: To shorten waits.
         s3: Two real S3 servers.
-        has_edge: Whether an edge stands in front of every origin.
+        has_edge: Whether an edge is in front of every origin.
         held: Closed at the end.
     """
 
@@ -106,7 +106,7 @@ class Ground:
     held: ExitStack = field(default_factory=ExitStack)
 
     def origin(self, store: Store | StoreSettings | None = None, serving: Serving | None = None) -> str:
-        """Run another server: an origin, or an edge in front of one that is run in the same way."""
+        """Run another server: an origin, with an edge in front of it if ``has_edge``."""
         made = serving or Serving()
         if not self.has_edge:
             return self.held.enter_context(running(store or self.store, serving=made))
@@ -147,7 +147,7 @@ def ground(
 
 
 both = pytest.mark.parametrize("ground", ["origin", "edge"], indirect=True)
-"""Tests whose clients find an edge as hard as an origin."""
+"""Tests that run against an origin and against an edge."""
 
 
 def test_an_origin_that_may_open_few_files_takes_few_connections(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_requests_do_not_fill_the_parsers_memory(ground: Ground) -> None:
         head + b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n",
     ):
         assert parse(say(ground.url, heavy)).status == 400
-    with connected(ground.url) as client:  # a line that never ends is not kept until it does
+    with connected(ground.url) as client:  # a line that never ends is not buffered
         client.sendall(b"GET /")
         answer = b""
         client.settimeout(0.05)
@@ -306,12 +306,12 @@ def test_silent_and_trickling_connections_are_closed(ground: Ground) -> None:
 def test_slow_readers_are_bounded_and_cut_off(ground: Ground) -> None:
     put_release(ground.store, segments=(LARGE, LARGE[::-1]))
     other = SEGMENT.replace("1.m4s", "2.m4s")
-    if not ground.has_edge:  # an edge sends from its disk, so that bodies take no memory
+    if not ground.has_edge:  # an edge sends from its disk, so bodies take no memory
         url = ground.origin(serving=Serving(limits=Limits(in_flight_bytes=len(LARGE))))
         with connected(url) as client:
             client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             client.recv(1)
-            refused = get(url, other)  # another body would be more memory than there is for bodies
+            refused = get(url, other)  # another body would exceed the memory for bodies
             assert (refused.status, refused.headers["retry-after"]) == (503, "2")
         wait_until(lambda: get(url, other).status == 200)
     url = ground.origin(serving=Serving(limits=Limits(write_s=0.2)))
@@ -362,7 +362,7 @@ def test_unkeyed_inputs_do_not_poison_responses(ground: Ground) -> None:
             *("Forwarded: host=evil", "X-Rewrite-URL: /evil", "Origin: https://evil", "Referer: https://evil"),
         )
         assert (found.status, found.body) == (wanted.status, wanted.body)
-        # They tell the time; an edge dates what its origin does not.
+        # These headers contain the time; an edge adds a date if its origin does not.
         passing = {"date": "", "age": "", **({"last-modified": ""} if ground.has_edge else {})}
         assert {**found.headers, **passing} == {**wanted.headers, **passing}
         assert "evil" not in str(found)
@@ -421,7 +421,7 @@ def test_tokens_do_not_leak(ground: Ground) -> None:
     good, old, strange = token(account="alice"), token(expires_s=1), token(keys=STRANGE_KEYS)
     url = ground.origin(serving=Serving(keys=CLOSED.keys, access_log=True))
     answers = [get(url, f"/t/{one}{path}") for one in (good, old, strange) for path in (MPD, SEGMENT, "/nothing")]
-    # What is no path of the origin is a document to an edge, which no token covers.
+    # An edge treats a path that is unknown to the origin as a document, which no token covers.
     strange_path = 403 if ground.has_edge else 404
     assert [answer.status for answer in answers] == [200, 200, strange_path] + [403, 403, strange_path] * 2
     answers.append(get(url, f"/{TITLE}/manifest.mpd?token={good}"))
@@ -542,7 +542,7 @@ def test_a_truncated_object_is_not_served_as_complete(ground: Ground) -> None:
     answer = get(ground.url, SEGMENT)
     assert (answer.status, answer.headers["cache-control"]) == (502, "no-store")
     ground.store.put(key, SEGMENTS[0])
-    assert get(ground.url, SEGMENT).body == SEGMENTS[0]  # nothing of it was kept
+    assert get(ground.url, SEGMENT).body == SEGMENTS[0]  # nothing of it was cached
 
 
 @both
@@ -586,7 +586,9 @@ def test_the_origin_is_no_proxy_and_does_not_loop(ground: Ground) -> None:
     loop = ("CDN-Loop: headend, headend, edge", "Via: 1.1 headend", f"X-Forwarded-For: {'127.0.0.1, ' * 50}")
     assert get(ground.url, SEGMENT, *loop).body == SEGMENTS[0]
     assert get(ground.url, ground.url.removeprefix("http:"), *loop).status == 404
-    assert get(ground.url, f"http://other.example{SEGMENT}", *loop).body == SEGMENTS[0]  # from here, not from there
+    assert (
+        get(ground.url, f"http://other.example{SEGMENT}", *loop).body == SEGMENTS[0]
+    )  # from this server, not from the other one
     assert get(ground.url, "127.0.0.1:80", method="CONNECT").status == 405
     assert ground.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
@@ -653,7 +655,7 @@ def test_hostile_documents_do_nothing(ground: Ground) -> None:
 
 @contextmanager
 def _stdout() -> Iterator[Callable[[], str]]:
-    """Catch what is written to standard output meanwhile, from all threads."""
+    """Capture standard output of all threads during the block."""
     real, sys.stdout = sys.stdout, io.StringIO()
     caught = sys.stdout
     try:
@@ -680,7 +682,7 @@ def _free_port() -> int:
 
 
 def _outer_address() -> str:
-    """An address of this machine that is not its loopback's; nothing is sent to find it."""
+    """An address of this machine other than loopback; no packet is sent to find it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))

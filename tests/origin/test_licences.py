@@ -1,4 +1,4 @@
-"""The licence service, asked by a real client over a real socket."""
+"""The licence service with a real client over a real socket."""
 
 import asyncio
 import base64
@@ -51,7 +51,7 @@ def token(**changes: Any) -> str:
 
 
 def with_server(licensing: Licensing, ask: Callable[[str], Found]) -> Found:
-    """What is found by somebody who asks a running service, by its address, over bare sockets."""
+    """Responses of a running service, by its address, over raw sockets."""
 
     async def run() -> Found:
         service = LicenceService(licensing)
@@ -67,7 +67,7 @@ def with_server(licensing: Licensing, ask: Callable[[str], Found]) -> Found:
 
 
 def answers(licensing: Licensing, *requests: tuple[str, str, Any]) -> list[tuple[int, bytes, Any]]:
-    """What the service answers to some requests: status, body and headers."""
+    """Responses of the service to some requests: status, body and headers."""
 
     async def ask() -> list[tuple[int, bytes, Any]]:
         service = LicenceService(licensing)
@@ -260,7 +260,7 @@ HOSTILE: dict[str, tuple[bytes, int]] = {
 
 
 def test_hostile_requests_get_a_status_and_leave_no_trace(key_file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever is sent, the next request is answered, nothing is logged, and nothing of it is repeated."""
+    """After any input, the next request is answered, nothing is logged, and no input is echoed."""
 
     def ask(url: str) -> dict[str, bytes]:
         return {name: say(url, request) for name, (request, _) in HOSTILE.items()}
@@ -394,7 +394,7 @@ def test_a_provider_refuses_what_is_no_request(tmp_path: Path, body: bytes, stat
 
 
 class Source:
-    """A source of keys that counts how often it is asked, and may be away."""
+    """A source of keys that counts requests, and may be unreachable."""
 
     url = "source"
 

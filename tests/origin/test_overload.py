@@ -1,8 +1,7 @@
-"""Clients that ask for what is not there, and stores with very many titles, don't hurt the others."""
+"""Clients that request missing objects, and stores with very many titles, don't slow down others."""
 
 import os
 import socket
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,13 +17,13 @@ from headend.core.storage.memory import MemoryStore
 from origin.serving import Serving, running
 from tests.origin.grants import CLOSED, token
 from tests.origin.releases import INIT, PICTURE, RELEASE, SEGMENTS, TITLE, WatchedStore, ask, put_release
-from tests.support.command_line import command, environment
+from tests.support.command_line import serving
 
 SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
 
 
 class SlowStore(WatchedStore):
-    """Takes its time for each read."""
+    """Takes a while for each read."""
 
     def _read(self, what: str) -> None:
         time.sleep(0.05)
@@ -115,19 +114,10 @@ def test_ten_thousand_titles_delay_neither_the_port_nor_the_front_page(tmp_path:
     for number in range(10_000):
         (marks / f"title-{number:05}").touch()
     put_release(LocalStore(tmp_path))
-    argv = command("serve", "--store", tmp_path, "--port", "0", "--json")
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment()) as child:
-        try:
-            assert child.stdout is not None
-            said = ""
-            while '"url"' not in said:
-                said = child.stdout.readline() or pytest.fail("the origin does not start")
-            url = said.split('"')[3]
-            assert b'"next":"?after=title-00' in ask(url, "/").body
-            assert ask(url, SEGMENT).body == SEGMENTS[0]
-            assert ask(url, "/?after=title-09998").body.count(b'"title"') == 1
-        finally:
-            child.terminate()
+    with serving("serve", "--store", tmp_path) as (url, _):
+        assert b'"next":"?after=title-00' in ask(url, "/").body
+        assert ask(url, SEGMENT).body == SEGMENTS[0]
+        assert ask(url, "/?after=title-09998").body.count(b'"title"') == 1
 
 
 def test_a_store_of_many_titles_is_listed_once_for_all_pages() -> None:
@@ -180,7 +170,7 @@ def test_a_cold_page_is_read_in_a_thread_and_not_by_the_event_loop(
 def test_one_client_that_asks_for_many_cold_files_leaves_room_for_others(
     store: WatchedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From another address of this machine's loopback."""
+    """Connect from another loopback address."""
     monkeypatch.setattr("origin.library.QUEUE_PER_CLIENT", 8)
     put_release(store, segments=tuple(bytes([number]) * 10 for number in range(200)))
     with running(store, host="0.0.0.0") as url:

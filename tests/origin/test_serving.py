@@ -23,6 +23,7 @@ from headend.core.storage.local_server import LocalS3
 from origin.serving import running, serve
 from tests.origin.releases import INIT, PICTURE, RELEASE, SEGMENTS, SOUND, TITLE, WatchedStore, ask, put_release
 from tests.support.s3_servers import BUCKET
+from tests.support.waiting import wait_until
 
 ROOT = f"/{TITLE}/releases/{RELEASE}"
 TRACKS = f"/{TITLE}/tracks"
@@ -36,7 +37,7 @@ serve(
     StoreSettings(sys.argv[1]),
     port=0,
     on_ready=lambda url: print(url, flush=True),
-    serving=Serving(access_log="log" in sys.argv, linger_s=1.0 if "linger" in sys.argv else 0.0),
+    serving=Serving(access_log="log" in sys.argv, linger_s=3.0 if "linger" in sys.argv else 0.0),
 )
 """
 
@@ -199,8 +200,7 @@ def test_a_request_under_way_is_finished_before_the_program_ends(tmp_path: Path,
             answer = connection.getresponse()
             begun = answer.read(1 << 20)
             child.send_signal(number)
-            while _is_listening(url):
-                pass
+            wait_until(lambda: not _is_listening(url), "the end of listening")
             assert begun + answer.read() == large
         assert child.wait(30) == 0
 
@@ -210,9 +210,7 @@ def test_the_origin_says_that_it_is_about_to_stop_before_it_stops(tmp_path: Path
     with program(tmp_path, "linger") as (child, url):
         assert ask(url, "/readyz").status == 200
         child.send_signal(signal.SIGTERM)
-        while (ready := ask(url, "/readyz")).status == 200:
-            pass
-        assert ready.status == 503
+        wait_until(lambda: ask(url, "/readyz").status == 503, "the answer 503 of /readyz")
         last = ask(url, SEGMENT)
         assert (last.status, last.body, last.headers["connection"]) == (200, SEGMENTS[0], "close")
         assert child.wait(30) == 0

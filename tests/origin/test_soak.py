@@ -1,4 +1,4 @@
-"""Two minutes of players, while the bucket has one bad day after the other."""
+"""Two minutes of players while the bucket has changing faults."""
 
 import asyncio
 import hashlib
@@ -50,7 +50,7 @@ TROUBLES: tuple[Trouble, ...] = (
 
 
 def memory_bytes(pid: int) -> int:
-    """What a process has for itself, with its files in memory."""
+    """A process's private memory, with its files in memory."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     own = next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:"))
     files = 0
@@ -61,7 +61,7 @@ def memory_bytes(pid: int) -> int:
 
 
 async def play(url: str, prefix: str, seen: Counter[str], until_s: float) -> None:
-    """One player after the other: each reads on from somewhere, and some leave in the middle."""
+    """One player after the other: each starts somewhere, and some stop in the middle."""
     plain = {"Accept-Encoding": "identity"}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40), headers=plain) as session:
 
@@ -113,7 +113,7 @@ async def play(url: str, prefix: str, seen: Counter[str], until_s: float) -> Non
 
 
 async def weather(store: MemoryStore, day: BadDay, held: ExitStack, until_s: float) -> None:
-    """A bad day, no server at all, and a fine one, in turn."""
+    """A faulty server, no server, and a good one, in turn."""
     port = urlsplit(day.url).port or 0
     while time.monotonic() < until_s - 15:
         day.troubles[:] = random.choices(TROUBLES, k=100_000)
@@ -172,7 +172,7 @@ def test_no_byte_is_wrong_and_no_memory_stays_whatever_the_bucket_does(with_toke
     assert child.returncode == 0
     wanted = ("segment 200", "range 206", "revalidation 304", "entry 200", "left", "segment 503", "cut")
     assert all(seen[name] for name in wanted), seen
-    assert seen["segment 200"] > 2 * len(BODIES), seen  # the cache was overrun, so that its memory says something
+    assert seen["segment 200"] > 2 * len(BODIES), seen  # the cache overflowed, so the memory figure is meaningful
     assert not [name for name in seen if name.split()[-1] not in ("200", "206", "304", "502", "503", "left", "cut")]
     assert 'headend_origin_store_reads_total{result="damaged"}' in figures
     third = len(sizes) // 3

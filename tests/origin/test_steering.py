@@ -1,4 +1,4 @@
-"""What an origin with --steering says to players, and what it leaves as it was."""
+"""Manifests of an origin with --steering: entry points change, releases don't."""
 
 import xml.etree.ElementTree as Xml
 

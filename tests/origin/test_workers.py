@@ -21,7 +21,7 @@ from headend.core.http import workers as crew
 from headend.core.storage.local import LocalStore
 from tests.origin.grants import PLAYBACK, STRANGE, token
 from tests.origin.releases import PICTURE, SEGMENTS, TITLE, ask, put_release
-from tests.support.command_line import command, environment
+from tests.support.command_line import command, environment, read_ready
 from tests.support.waiting import wait_until
 
 SEGMENT = f"/{TITLE}/tracks/{PICTURE}/1.m4s"
@@ -32,11 +32,7 @@ def two_workers(folder: Path, *options: str, **more: str) -> Iterator["tuple[sub
     argv = command("serve", "--store", folder, "--port", "0", "--workers", "2", "--json", *options)
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment(**more)) as child:
         try:
-            assert child.stdout is not None
-            said = ""
-            while '"url"' not in said:
-                said = child.stdout.readline() or pytest.fail("the origin does not start")
-            yield child, said.split('"')[3]
+            yield child, read_ready(child)["url"]
         finally:
             child.terminate()
 
@@ -44,7 +40,7 @@ def two_workers(folder: Path, *options: str, **more: str) -> Iterator["tuple[sub
 def workers(child: "subprocess.Popen[str]") -> list[psutil.Process]:
     found = []
     for each in psutil.Process(child.pid).children():
-        with suppress(psutil.NoSuchProcess):  # of which a zombie is one
+        with suppress(psutil.NoSuchProcess):  # including zombies
             if "spawn_main" in " ".join(each.cmdline()):
                 found.append(each)
     return found
@@ -96,7 +92,7 @@ def end_at_once(on_begun: Callable[[], None], _: int) -> None:
 
 
 class SeenAliveOnce:
-    """A process that is dead, asked for the first time in the moment before that shows."""
+    """A dead process that looks alive when it is first polled."""
 
     def __init__(self, process: crew.SpawnProcess) -> None:
         self._process = process

@@ -1,4 +1,4 @@
-"""An S3 server that does what real ones do on a bad day: breaks off, stalls, refuses, sends elsewhere."""
+"""An S3 server with the faults of real ones: it breaks off, stalls, refuses, redirects."""
 
 import re
 import threading
@@ -16,15 +16,15 @@ Trouble = Callable[["Answering"], None]
 
 
 class Answering(BaseHTTPRequestHandler):
-    """One request; a trouble may change what becomes of it.
+    """One request; a fault may change its response.
 
     Attributes:
         status: Sent instead of the object, unless it is 200.
-        most_bytes: Sent of the body before the connection ends; None for all of it.
+        most_bytes: Bytes of the body that are sent before the connection ends; None for all.
         gate: Waited for after the first half of the body.
-        pause_s: After every thousand bytes of the body.
+        pause_s: Pause after every thousand bytes of the body.
         location: Where the client is sent.
-        claimed: Sent instead of the object, with its own length.
+        claimed: Sent instead of the object, with this length.
     """
 
     protocol_version = "HTTP/1.1"
@@ -58,7 +58,7 @@ class Answering(BaseHTTPRequestHandler):
         if self.location is not None:
             self.send_header("Location", self.location)
         self.end_headers()
-        with suppress(OSError):  # the origin may have had enough
+        with suppress(OSError):  # the origin may have disconnected
             if self.gate is not None:
                 half = len(body) // 2
                 self.wfile.write(body[:half])
@@ -112,8 +112,8 @@ class BadDay:
     Attributes:
         store: What it serves.
         url: Where.
-        asked: Keys and first bytes of all requests so far.
-        troubles: What becomes of the next requests for segments, one each.
+        asked: Key and first byte of every request so far.
+        troubles: Faults of the next requests for segments, one each.
     """
 
     store: Store
@@ -133,7 +133,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing of an origin that hangs up."""
+        """Don't log an origin that disconnects."""
 
 
 @contextmanager

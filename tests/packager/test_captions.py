@@ -31,7 +31,7 @@ def cut(codec: Codec, cues: list[Cue]) -> Cut:
 def some_cues(draw: st.DrawFn) -> list[Cue]:
     times = st.tuples(st.integers(0, END_MS - 1), st.integers(1, END_MS)).filter(lambda one: one[0] < one[1])
     spans = draw(st.lists(times, max_size=8))
-    # A number in each text: two cues that are equal in all would be one for any player.
+    # Each text has a number, because players merge two equal cues.
     return [Cue(start, end, f"line {n}\n<i>é</i> &amp; {n}") for n, (start, end) in enumerate(sorted(spans))]
 
 
@@ -99,7 +99,7 @@ spans = st.tuples(st.integers(0, 11), st.none() | st.integers(0, 12))
 
 @st.composite
 def some_documents(draw: st.DrawFn, depth: int = 2) -> list[object]:
-    """What stands in a ``div``: paragraphs and further ones, with times in seconds."""
+    """Contents of a ``div``: paragraphs and nested divs, with times in seconds."""
     children: list[object] = []
     for number in range(draw(st.integers(0, 4))):
         begin_s, end_s = draw(spans)
@@ -138,7 +138,7 @@ def test_imsc_documents_hold_what_lies_in_their_segment_and_nothing_else(childre
 
 @pytest.mark.parametrize("codec", [Codec.VTT, Codec.WVTT, Codec.IMSC])
 def test_the_text_of_a_day_is_cut_in_one_pass(codec: Codec) -> None:
-    """Going through all of it for each segment would take many minutes."""
+    """Quadratic code, which reads all cues for each segment, would take many minutes."""
     grid = lay_grid(Fraction(25), 25 * 86_400, segment_s=Fraction(6), chunk_s=Fraction(30))
     cues = [Cue(start_ms, start_ms + 3000, str(start_ms)) for start_ms in range(0, 86_400_000, 6000)]
     paragraphs = (

@@ -13,7 +13,7 @@ from headend.core.timing import Grid
 from packager.segmenting import Cut, cut_audio, cut_video
 
 GOLDEN = json.loads(Path(__file__).with_name("clear_bytes.json").read_text())
-"""Encoders' files, and the digests of the objects that were made of them before headend could encrypt."""
+"""Encoders' files, and the digests of their objects before encryption was added."""
 GRID = Grid(Fraction(24), frame_count=24, gop_frames=6, segment_frames=12, chunk_frames=24)
 
 
@@ -26,7 +26,7 @@ def cut(name: str, data: memoryview) -> Cut:
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_clear_segments_are_those_from_before_encryption(name: str) -> None:
-    """Where this has to fail, raise `headend.core.layout.SEGMENT_FORMAT`, so that tracks get other names."""
+    """If a change must break this test, raise `headend.core.layout.SEGMENT_FORMAT`, so that tracks get other names."""
     encoded = zlib.decompress(base64.b85decode(GOLDEN[name]["encoded"]))
     made = cut(name, memoryview(bytearray(encoded)))
     assert [hashlib.sha256(one).hexdigest()[:32] for one in (made.init, *made.bodies)] == GOLDEN[name]["sha256"]

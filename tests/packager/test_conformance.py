@@ -30,7 +30,7 @@ def base(store: MemoryStore) -> str:
 
 
 def findings(store: MemoryStore) -> dict[str, str]:
-    """What is wrong with the release, by object, several messages of one joined."""
+    """Findings about the release by object; several messages of one object are joined."""
     said: dict[str, list[str]] = {}
     for finding in verify(store, "film").findings:
         assert isinstance(finding, Finding)
@@ -40,7 +40,7 @@ def findings(store: MemoryStore) -> dict[str, str]:
 
 
 def with_index(store: MemoryStore, track: str, place: int, change: Callable[[Segment], Segment]) -> None:
-    """Let a track's index say something else of a segment."""
+    """Change a segment's entry in a track's index."""
     index, sync = read_track(store, "film", track)
     segments = [change(s) if n == place else s for n, s in enumerate(index.segments(sync))]
     made = track_index.index_of(index.facts, segments)

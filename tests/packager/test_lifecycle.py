@@ -1,4 +1,4 @@
-"""A title after its first release; whatever is done to it, what is visible is complete."""
+"""A title after its first release: after any operation, everything visible is complete."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -43,7 +43,7 @@ def plan_with(video: int = 3, audio: int = 2) -> EncodePlan:
 def submit(
     store: Store, plan: EncodePlan, *, at: str, held: bool = False, sleep: Callable[[float], None] = lambda _: None
 ) -> str:
-    """What a job does once its tasks are done."""
+    """Publish as a job does after its tasks."""
     finish = hold if held else publish
     with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit", sleep=sleep):
         store_synthetic(store, plan)
@@ -55,7 +55,7 @@ def submit(
 
 @dataclass(frozen=True, slots=True)
 class OldStore(MemoryStore):
-    """A store whose objects are as old as they are told to be."""
+    """A store whose objects have the age that a test sets."""
 
     ages: dict[str, datetime] = field(default_factory=dict)
 
@@ -74,7 +74,7 @@ def store() -> OldStore:
 
 
 def edit(store: Store, name: str) -> None:
-    """What an edit of a label does."""
+    """Publish an edited label."""
     release = current_release(store, "film")
     before = load(store, "film", release)
     names = [track.id for track in (*before.video, *before.audio)]
@@ -84,7 +84,7 @@ def edit(store: Store, name: str) -> None:
 
 
 def kept_releases(store: Store) -> set[str]:
-    """The releases that are whole and that nobody has given up."""
+    """Complete releases that are not deleted."""
     found: dict[str, set[str]] = {}
     for info in store.list(layout.releases("film")):
         release, _, name = info.key.removeprefix(layout.releases("film")).partition("/")
@@ -93,7 +93,7 @@ def kept_releases(store: Store) -> set[str]:
 
 
 def check_release(store: Store, release: str, keys: Collection[str]) -> None:
-    """All that a release names is there, and its manifests are those that it is named by."""
+    """All objects that a release names exist, and its name is the digest of its manifests."""
     files = manifests(load(store, "film", release))
     assert release_id(files) == release
     for name in files:
@@ -159,7 +159,7 @@ def test_the_current_release_is_not_deleted(store: OldStore) -> None:
     assert lifecycle.delete(store, "film", one) == ()
     assert lifecycle.delete(store, "film") == (two,)
     assert titles(store) == ()
-    # Whoever publishes it takes the mark off.
+    # Publishing removes the mark.
     lifecycle.roll(store, "film", one)
     assert not next(row for row in lifecycle.releases(store, "film") if row.is_current).deleted_at
 
@@ -203,7 +203,7 @@ def test_a_held_release_is_complete_but_not_what_players_get(store: OldStore) ->
 def test_a_title_whose_only_release_is_held_is_not_published(store: OldStore) -> None:
     held = submit(store, plan_with(1), at="2026-01-02T00:00:00+00:00", held=True)
     assert (titles(store), read_pointer(store, "film")) == ((), None)
-    # The same request without --hold publishes what is there.
+    # The same request without --hold publishes the stored release.
     assert submit(store, plan_with(1), at="2026-01-03T00:00:00+00:00") == held
     assert (titles(store), lifecycle.releases(store, "film")[0].held_since) == (("film",), "")
 
@@ -361,7 +361,7 @@ class Killed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MortalStore(OldStore):
-    """A store whose user is killed after so many writes."""
+    """A store whose user is killed after a number of writes."""
 
     writes_left: list[int] = field(default_factory=lambda: [1_000_000])
 
@@ -404,7 +404,7 @@ def test_a_release_that_is_partly_removed_is_not_brought_back(writes: int) -> No
 
 
 class TitleMachine(RuleBasedStateMachine):
-    """Submits, edits, rollbacks, deletes, sweeps and deaths in any order."""
+    """Submits, edits, rollbacks, deletes, sweeps and kills in any order."""
 
     @initialize()
     def start(self) -> None:
@@ -458,7 +458,7 @@ class TitleMachine(RuleBasedStateMachine):
             pass
         finally:
             self.store.writes_left[0] = 1_000_000
-        for prefix in (layout.holds("film"), layout.sweeps("film")):  # time passes: the dead are taken for dead
+        for prefix in (layout.holds("film"), layout.sweeps("film")):  # time passes, so killed processes count as dead
             for info in list(self.store.list(prefix)):
                 MemoryStore.delete(self.store, info.key)
 

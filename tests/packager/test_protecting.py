@@ -1,4 +1,4 @@
-"""Encrypted samples, held against shaka-packager and FFmpeg: neither is headend's."""
+"""Encrypted samples, compared with shaka-packager's and FFmpeg's."""
 
 import contextlib
 import struct

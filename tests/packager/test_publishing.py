@@ -31,7 +31,7 @@ FIRST, SECOND, THIRD = (f"2026-01-0{day}T00:00:00+00:00" for day in (1, 2, 3))
 
 @dataclass(frozen=True, slots=True)
 class FailingStore(MemoryStore):
-    """A store that takes so many writes and then no more; it remembers what was written."""
+    """A store that accepts a number of writes and then fails; it records the writes."""
 
     writes_left: list[int] = field(default_factory=lambda: [1_000_000])
     written: list[str] = field(default_factory=list)
@@ -204,7 +204,7 @@ def test_a_newer_request_is_not_replaced_by_an_older_one_that_ends_later() -> No
     older = publish(store, presentation_in(store, smaller(plan)), submitted_at=FIRST)
     assert (older.is_current, older.newer) == (False, newer)
     assert current_release(store, "film") == newer
-    # What it has made is there all the same.
+    # Its release is stored nevertheless.
     assert verify(store, "film", older.presentation.release).release != newer
     assert publish(store, presentation_in(store, smaller(plan)), submitted_at=THIRD).is_current
 
@@ -256,7 +256,7 @@ def test_the_store_of_an_older_headend_is_refused_in_one_clear_line() -> None:
         current_release(store, "film")
 
 
-# --- what is incomplete -------------------------------------------------------------------------------------------
+# --- incomplete parts ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size_bytes", [None, 1])
@@ -282,7 +282,7 @@ def test_nothing_is_written_while_an_object_is_missing_or_cut_short(key: str, si
     with pytest.raises(PackagingError, match=key.split("/")[3]):
         publish(store, presentation)
     assert store.written == []
-    # The next run makes only the chunk that has lost it.
+    # The next run makes only the chunk with the lost object.
     missing = set(plan.parts) - take(store, plan).done
     assert len(missing) == 1 and next(iter(missing))[0] == key.split("/")[3]
 

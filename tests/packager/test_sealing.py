@@ -1,4 +1,4 @@
-"""Which tracks are encrypted, with which keys, and under which names."""
+"""Encrypted tracks, their keys and their names."""
 
 import random
 from dataclasses import replace
@@ -112,7 +112,7 @@ def test_two_tracks_that_would_share_vectors_are_refused() -> None:
     planted = f"vp9-90p-{plan.tracks['aac'][-10:-2]}ff"
     with pytest.raises(ConfigError, match="would share"):
         check_vectors(plan, [planted])
-    # In cbcs every sample has the same vector, and two tracks of other schemes are nobody's concern.
+    # In cbcs, every sample has the same vector, so tracks of other schemes can't collide.
     check_vectors(sealed(make_plan(), [scope(Scheme.CBCS)]), [planted, "vp9-90p-" + planted[-10:]])
 
 

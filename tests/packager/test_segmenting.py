@@ -1,4 +1,4 @@
-"""Cutting the encoder's files: samples are kept, what is not on the grid is refused, and sound never drifts."""
+"""Cutting the encoder's files: samples are kept, fragments off the grid are refused, and sound never drifts."""
 
 import contextlib
 import io
@@ -44,7 +44,7 @@ IDS = {rendition.id: rendition for rendition in RENDITIONS}
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What real encoders made of a numbered film: by chunk and rendition, and its sound."""
+    """Real encodes of a numbered film by chunk and rendition, and its sound."""
 
     film: Film
     chunks: tuple[dict[str, bytes], ...]
@@ -112,7 +112,7 @@ def test_fragments_are_stamped_with_their_place_in_the_title(encoded: Encoded) -
 
 
 def edit_of(init: bytes) -> int | None:
-    """Where the edit list lets the track begin."""
+    """Start of the track according to the edit list."""
     for elst in boxes.find_all(init, "moov/trak/edts/elst"):
         flags, count, duration, media_ticks, rate = struct.unpack_from(">IIIiI", init, elst.body)
         assert (flags, count, duration, rate) == (0, 1, 0, 1 << 16)
@@ -171,7 +171,7 @@ def packets_of(data: bytes) -> list[av.Packet]:
 
 
 def first_picture(data: bytes) -> int | None:
-    """The number in the one picture of a file that ends behind its first coded frame."""
+    """The number in the only picture of a file that ends after its first coded frame."""
     (packet,) = packets_of(data)
     decoder = av.CodecContext.create("h264", "r")
     with av.open(io.BytesIO(data)) as container:
@@ -446,7 +446,7 @@ def test_an_empty_box_where_numbers_must_be_is_refused(kind: bytes) -> None:
 
 
 def test_a_file_that_is_cut_does_not_count_as_memory(tmp_path: Path) -> None:
-    """A film's sound has hundreds of megabytes, and a chunk may be a film."""
+    """A film's sound has hundreds of megabytes, and a chunk may be a whole film."""
     grid = lay_grid(Fraction(25), 25 * 60, segment_s=Fraction(2), chunk_s=Fraction(2))
     path = tmp_path / "sound.mp4"
     path.write_bytes(sound_file([500] * 2813, frame=1024, rate_hz=48_000, priming=0, per_fragment=1000))

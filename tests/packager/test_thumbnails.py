@@ -18,7 +18,7 @@ RATE = Fraction(24000, 1001)
 
 
 def wound(frame_count: int = 48 * 16 + 24) -> Presentation:
-    """Two sheets of six thumbnails and one of five, unless told otherwise; AV1 first, so H.264 is the second set."""
+    """Two sheets of six thumbnails and one of five by default; AV1 first, so H.264 is the second set."""
     video = [make_video_rendition(codec=codec, frame_rate=RATE) for codec in (Codec.AV1, Codec.AVC)]
     return make_presentation(make_grid(frame_count=frame_count), video, trick_play=True)
 

@@ -1,6 +1,6 @@
-"""A title on a real S3 server that ignores conditions of writes: submits side by side, gc between, and ``kill -9``.
+"""A title on a real S3 server that ignores conditional writes: parallel submits, gc and ``kill -9``.
 
-What happens runs in processes of its own, so that nothing of a killed one runs on: its holds and sweeps stay, too.
+Each action runs in a separate process, so that a kill really ends it; its holds and sweeps stay.
 """
 
 import multiprocessing
@@ -28,21 +28,21 @@ from packager.publishing import now, read_pointer
 from tests.packager.test_lifecycle import check_release, edit, kept_releases, plan_with, submit
 from tests.support.s3_servers import BUCKET, LocalS3
 
-# Forks of a process that has loaded nothing: what libraries have begun does not go on in a fork.
+# Fork from a process that has loaded nothing, since threads of libraries don't survive a fork.
 PROCESSES = multiprocessing.get_context("forkserver")
 KILLED = -signal.SIGKILL
 REFUSED = 3
-"""How a process ends that was told that it can't be."""
+"""Exit status of a process whose action was refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something that is done to the title.
+    """An action on the title.
 
     Attributes:
-        act: What to do.
+        act: The action.
         words: Its arguments.
-        writes: How many writes it gets to do before it is killed; None for all.
+        writes: Number of writes before it is killed; None for no kill.
     """
 
     act: Callable[..., object]
@@ -78,7 +78,7 @@ def sweep(store: Store, keep: int, days: int) -> None:
 
 
 def put(store: Store, video: int, audio: int, at: str) -> None:
-    submit(store, plan_with(video, audio), at=at, sleep=time.sleep)  # a sweep beside it takes its time
+    submit(store, plan_with(video, audio), at=at, sleep=time.sleep)  # a sweep runs at the same time
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ class TitleOnS3:
     seen: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def do(self, *acts: Act) -> Sequence[int]:
-        """Do things side by side; how each ended."""
+        """Run actions in parallel; returns the exit status of each."""
         children = [
             PROCESSES.Process(target=carry_out, args=(self.address, self.server.environment(), act)) for act in acts
         ]
@@ -107,7 +107,7 @@ class TitleOnS3:
         for child in children:
             child.join(60)
             assert child.exitcode in (0, KILLED, REFUSED)
-        # Time passes: what the dead held counts no more.
+        # Time passes, so holds of killed processes expire.
         for folder in (layout.holds("film"), layout.sweeps("film")):
             for info in self.store.list(folder):
                 self.store.delete(info.key)
@@ -125,7 +125,7 @@ class TitleOnS3:
         assert ended[1] == 0
         pointer = read_pointer(self.store, "film")
         assert pointer is not None
-        # The server ignores conditions: two that end in the same moment may leave either, but nothing else.
+        # The server ignores conditions: if two end at the same moment, either may be current, but nothing else.
         assert pointer.submitted_at in (older, newer) if ended[0] == 0 else pointer.submitted_at == newer
 
     def relabel(self, name: str, writes: int | None) -> None:
@@ -139,7 +139,7 @@ class TitleOnS3:
         self.do(Act(lifecycle.delete, ("film", release), writes))
 
     def some_release(self, number: int) -> str:
-        """One of those that are kept, if there is any; which ones there are depends on who came first."""
+        """One of the kept releases, if there is any; which ones exist depends on who came first."""
         kept = sorted(kept_releases(self.store))
         return kept[number % len(kept)] if kept else "nothing"
 

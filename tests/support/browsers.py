@@ -1,4 +1,4 @@
-"""A real browser, and the page to watch as a viewer handles it."""
+"""A real browser, and the watch page as a viewer uses it."""
 
 import shutil
 import time
@@ -18,13 +18,13 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
 )  # fmt: skip
 WAIT_S = 60
-"""For what a browser does in a moment, on a machine that may be slow and shared."""
+"""Seconds to wait for a browser's reaction, on a machine that may be slow and shared."""
 LOAD_S = 10
-"""For a film of seconds to be loaded."""
+"""Seconds for loading a short film."""
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
-# Moments at which the film waits for data: a decoder that is late has data, and waits for the machine.
+# Times at which playback waits for data; a late decoder has data, and only waits for the machine.
 STARVED = """window.starved = [];
   document.addEventListener('waiting', ({ target }) => {
     const at = target.currentTime, ranges = [...Array(target.buffered.length).keys()];
@@ -32,7 +32,7 @@ STARVED = """window.starved = [];
     if (!ahead && !target.seeking && at > 0 && at < target.duration - .25) starved.push(at);
   }, true);"""
 
-# The picture's green, as it is shown, which is nearly its brightness, and the time that the browser says it belongs to.
+# The displayed picture's green channel, which is nearly its brightness, and its time according to the browser.
 LOOK = """(time) => new Promise((resolve) => {
   const shown = (_, { mediaTime }) => {
     const canvas = Object.assign(document.createElement('canvas'), { width: 80, height: 48 });
@@ -45,7 +45,7 @@ LOOK = """(time) => new Promise((resolve) => {
   video.currentTime = time;
 })"""
 
-# A part of a picture, as `LOOK` gives it.
+# A part of a picture, in the format of `LOOK`.
 READ = """async ({ url, x, y, width, height }) => {
   const image = new Image();
   image.src = url;
@@ -59,7 +59,7 @@ READ = """async ({ url, x, y, width, height }) => {
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Any]:
-    """Run Debian's Chromium without a screen; skips where it, or what drives it, is not installed."""
+    """Run Debian's Chromium without a screen; skips if it or playwright is not installed."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
@@ -74,7 +74,7 @@ def chromium(profile: Path) -> Iterator[Any]:
 
 
 def wait_for(page: Any, condition: str, evidence: Callable[[], str] = str) -> None:
-    """Wait until a JavaScript condition holds; playwright's own way needs ``eval``, which the pages forbid."""
+    """Wait until a JavaScript condition holds; playwright's own function needs ``eval``, which the pages forbid."""
     deadline = time.monotonic() + WAIT_S
     while not page.evaluate(f"Boolean({condition})"):
         assert time.monotonic() < deadline, f"never: {condition}\n{evidence()}"
@@ -82,13 +82,13 @@ def wait_for(page: Any, condition: str, evidence: Callable[[], str] = str) -> No
 
 
 class Viewer:
-    """Somebody who watches a title.
+    """A viewer of a title.
 
     Args:
         browser: From `chromium`.
         origin: Base URL.
-        title: What to watch.
-        player: By its name on the page.
+        title: The title.
+        player: The player's name on the page.
         manifest: ``hls`` or ``dash``.
         script: Runs on the page before any other.
     """
@@ -119,12 +119,12 @@ class Viewer:
         wait_for(self.page, condition, lambda: f"{self.page.inner_text('body')}\n{self.complaints}")
 
     def wait_playing(self, condition: str) -> None:
-        """Wait until a condition holds while the film plays; it starts again when it ends before that."""
+        """Wait until a condition holds during playback; a film that ends before that is played again."""
         again = "(video.ended && (video.currentTime = 0, video.play()), true)"
         self.wait(f"{again} && {condition}")
 
     def load_all(self) -> None:
-        """Give the player time to load the whole film; some load its end only when they play."""
+        """Give the player time to load the whole film; some load its end only during playback."""
         deadline_s = time.monotonic() + LOAD_S
         lengths = "[...Array(video.buffered.length).keys()].map((n) => video.buffered.end(n) - video.buffered.start(n))"
         while not self.ask(f"{lengths}.reduce((a, b) => a + b, 0) > video.duration - 0.2"):
@@ -133,15 +133,15 @@ class Viewer:
             self.page.wait_for_timeout(50)
 
     def starved(self) -> list[float]:
-        """Times of the film, in seconds, at which it had to wait for data."""
+        """Times of the film, in seconds, at which playback waited for data."""
         return list(self.ask("starved"))
 
     def play(self, *, speed: float = 1.0) -> None:
-        """Start."""
+        """Start playback."""
         self.ask(f"(video.muted = false, video.playbackRate = {speed}, video.play())")
 
     def pause(self) -> None:
-        """Hold."""
+        """Pause playback."""
         self.ask("video.pause()")
 
     def offered(self, menu: str) -> list[str]:
@@ -149,24 +149,24 @@ class Viewer:
         return [id for id in self.ask(f"[...document.getElementById('{menu}').options].map((one) => one.value)") if id]
 
     def choose(self, menu: str, rendition: str) -> None:
-        """Choose in a menu."""
+        """Select a rendition in a menu."""
         self.page.select_option(f"#{menu}", rendition)
 
     def figure(self, name: str) -> str:
-        """A figure of the panel."""
+        """A value in the statistics panel."""
         return str(self.page.inner_text(f"#{name}"))
 
     def decoded_frames(self) -> int:
-        """Frames since the page was opened, dropped ones included."""
+        """Decoded frames since the page was opened, including dropped ones."""
         return int(self.ask("video.getVideoPlaybackQuality().totalVideoFrames"))
 
     def seek(self, time_s: float) -> tuple[float, int | None]:
-        """Jump; gives the time of the picture that is shown then, and the number that can be read in it."""
+        """Seek; returns the time of the displayed picture, and the number in it."""
         shown = self.page.evaluate(LOOK, time_s)
         return float(shown["time"]), _number(shown["luma"])
 
     def hover(self, share: float) -> tuple[float, int | None]:
-        """Point at the seek bar; gives the time of the thumbnail that is shown then, and the number in it."""
+        """Point at the seek bar; returns the time of the displayed thumbnail, and the number in it."""
         self.wait("!document.getElementById('seek').hidden")
         bar = self.page.locator("#seek input").bounding_box()
         self.page.mouse.move(bar["x"] + share * bar["width"], bar["y"] + bar["height"] / 2)
@@ -181,7 +181,7 @@ class Viewer:
         return float(shown["start"]), self.thumbnail(**shown["part"])
 
     def thumbnail(self, url: str, x: float, y: float, width: float, height: float) -> int | None:
-        """The number that can be read in a part of a picture."""
+        """The number in a part of a picture."""
         part = {"url": url, "x": x, "y": y, "width": width, "height": height}
         return _number(self.page.evaluate(READ, part))
 

@@ -1,4 +1,4 @@
-"""An HTTP server of one folder that honours ranges and counts what it sends: a store's front, with a meter."""
+"""An HTTP server of one folder that supports ranges and counts the bytes that it sends."""
 
 import re
 import socket
@@ -20,7 +20,7 @@ class ByteCounter:
     Attributes:
         url: Where it listens, without a slash at the end.
         requests: Path and Range header of each request so far.
-        body_bytes: Bytes of bodies that were written to sockets; a client may have hung up before reading the last few.
+        body_bytes: Body bytes written to sockets; a client may disconnect before it reads the last few.
     """
 
     url: str
@@ -41,13 +41,13 @@ def serve_counted(folder: Path) -> Iterator[ByteCounter]:
         protocol_version = "HTTP/1.1"
 
         def handle(self) -> None:
-            # Clients hang up as soon as they have what they want.
+            # Clients disconnect as soon as they have read enough.
             with suppress(ConnectionError):
                 super().handle()
 
         def setup(self) -> None:
             super().setup()
-            # What lies unread in a socket counts as sent: keep that small, or the meter shows the kernel's buffers.
+            # Unread data in a socket counts as sent, so buffers are kept small.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIECE_BYTES)
 
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""Makers of closed captions: CEA-608 byte pairs, and a film that carries them in its picture.
+"""Makers of closed captions: CEA-608 byte pairs, and a film with captions in its picture.
 
 Source: ANSI/CTA-608-E, section 8 (control codes), and ATSC A/53, part 4, section 6.2.3 (user data of a picture).
 """
@@ -14,7 +14,7 @@ from tests.support.masters import make_film, run_ffmpeg
 
 RESUME_LOADING, END_OF_CAPTION, ERASE_DISPLAYED, ROW_15 = (0x14, 0x20), (0x14, 0x2F), (0x14, 0x2C), (0x14, 0x70)
 PLAIN = ("-bf", "0", "-slices", "1")
-"""Options of an encoder whose pictures are found, and follow each other as they are shown."""
+"""Options for an H.264 encode without reordering, whose pictures can be located."""
 _FIRST_SLICE = re.compile(rb"\x00\x00\x00?\x01[\x65\x41\x61\x01\x21](?=[\x80-\xff])")
 
 
@@ -25,9 +25,9 @@ def make_captioned_film(
 
     Args:
         path: Where to; the suffix chooses the container.
-        captions: First frame, first frame no more (None where nothing erases it), and what is to be read meanwhile;
+        captions: First frame, end frame (None if nothing erases it), and the text;
             each needs some frames before.
-        sparse: Whether only frames carry any that say something.
+        sparse: Whether frames without commands carry no caption data.
         **film: As `make_film` takes it.
     """
     make_film(path, codec_args=PLAIN, **film)  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def add_captions(
 
 
 def pop_on(captions: Sequence[tuple[int, int | None, str]]) -> Mapping[int, tuple[int, int]]:
-    """Byte pairs by frame, so that each caption pops up and goes away at its frames."""
+    """Byte pairs by frame, so that each caption appears and disappears at its frames."""
     pairs: dict[int, tuple[int, int]] = {}
     for first, end, text in captions:
         even = text + " " * (len(text) % 2)
@@ -108,7 +108,7 @@ def in_hevc(stream: bytes, pairs: Mapping[int, tuple[int, int]]) -> bytes:
 
 
 def _atsc(pair: tuple[int, int]) -> bytes:
-    """``cc_data`` of one pair of the first field, with a pair of the second that says something else."""
+    """``cc_data`` with one pair of the first field, and a different pair of the second."""
     return b"GA94\x03\x42\xff\xfc" + bytes(map(_odd, pair)) + b"\xfd" + bytes(map(_odd, b"xy")) + b"\xff"
 
 

@@ -1,4 +1,4 @@
-"""Masters whose channels each have a pitch of their own, and a judge of what is heard of each pitch in each channel."""
+"""Masters with a different pitch in each channel, and a measurement of each pitch in each channel."""
 
 import struct
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ PITCHES_HZ: Mapping[str, int] = {
     "FL": 400, "FR": 600, "FC": 800, "LFE": 60, "BL": 1000, "BR": 1400, "SL": 1700, "SR": 1900, "BC": 2100,
     "FLC": 2400, "FRC": 2800, "TFL": 3100, "TFR": 3300, "DL": 450, "DR": 650,
 }  # fmt: skip
-"""Of each speaker; the LFE is heard below 120 Hz only."""
+"""Pitch of each speaker; the LFE carries only sound below 120 Hz."""
 AMPLITUDE = 0.1
 
 
@@ -30,7 +30,7 @@ def make_channels(
 
     Args:
         path: Where to; the suffix chooses the container.
-        speakers: What each channel is meant for, in the order of the stream.
+        speakers: Speaker of each channel, in the order of the stream.
         layout: What FFmpeg takes the channels for when it writes them; ``8C`` and the like for nothing.
         codec: FFmpeg's encoder.
         codec_args: More of its options.
@@ -59,7 +59,7 @@ def _picture(path: Path) -> dict[str, object]:
 
 
 _NATIVE = {"8C": "7.1"}
-"""What makes as many channels where a layout is to name none."""
+"""Layouts with as many channels, for files without named channels."""
 CHAN_TAGS = {"L R Ls Rs C LFE": 122, "L C R Ls Rs LFE": 123, "C L R Ls Rs LFE": 124}
 """Orders of six channels: QuickTime's ``kAudioChannelLayoutTag_MPEG_5_1_B`` to ``_D``."""
 CHAN_LABELS = {"L": 1, "R": 2, "C": 3, "LFE": 4, "Ls": 5, "Rs": 6}
@@ -93,7 +93,7 @@ def data_kind(data: bytes | bytearray) -> bytes:
 
 
 def heard(samples: npt.NDArray[np.float32], speakers: Sequence[str]) -> dict[str, list[float]]:
-    """How much of each speaker's pitch there is in each channel, against what the master has; phases don't count."""
+    """Level of each speaker's pitch in each channel, relative to the master; phases are ignored."""
     middle = samples[:, 24_000:72_000].astype(np.float64)
     time_s = np.arange(middle.shape[1]) / 48_000
     found = {}

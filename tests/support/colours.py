@@ -1,4 +1,4 @@
-"""Colours as light: what a film means by its numbers, and how far two colours are apart to an eye.
+"""Colours as light: conversion from a film's numbers, and visible differences between colours.
 
 Written from the standards, in floating point, and with nothing of FFmpeg in it: it judges what FFmpeg has made.
 Light is linear, in BT.709 primaries, and 1 is the white of a picture: 203 cd/m² in PQ and HLG (ITU-R BT.2408).
@@ -37,7 +37,7 @@ _HLG_GAMMA = 1.2
 
 
 def signal_of(light: Array, colour: Colour) -> Array:
-    """R'G'B' from 0 to 1, by primaries and transfer, that show some light; the last axis is R, G, B."""
+    """R'G'B' from 0 to 1 for some light, by primaries and transfer; the last axis is R, G, B."""
     own = light @ (np.linalg.inv(_to_xyz(colour.primaries)) @ _to_xyz("bt709")).T
     own = np.clip(own, 0, None)
     match colour.transfer:
@@ -53,7 +53,7 @@ def signal_of(light: Array, colour: Colour) -> Array:
 
 
 def light_of(signal: Array, colour: Colour) -> Array:
-    """The reverse of `signal_of`."""
+    """The inverse of `signal_of`."""
     signal = np.clip(signal, 0, None)
     match colour.transfer:
         case "smpte2084":
@@ -81,7 +81,7 @@ def codes_of(signal: Array, colour: Colour, bit_depth: int) -> Array:
 
 
 def signal_from(codes: Array, colour: Colour, bit_depth: int) -> Array:
-    """The reverse of `codes_of`."""
+    """The inverse of `codes_of`."""
     red, blue = _LUMA[colour.matrix]
     low, span, chroma = _quantities(colour.range, bit_depth)
     luma = (codes[..., 0] - low) / span

@@ -1,4 +1,4 @@
-"""The command ``headend`` as people run it: a process of its own."""
+"""Runs the command ``headend`` as people do, in a separate process."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,22 +27,30 @@ def headend(*args: str | Path, cwd: Path = ROOT, **more: str) -> subprocess.Comp
     )
 
 
-@contextmanager
-def serving(*args: str | Path, inside: tuple[str, ...] = ()) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run a command that serves until the block ends; gives its address and its process.
+def read_ready(child: subprocess.Popen[str]) -> dict[str, Any]:
+    """Read the JSON that a serving command prints once its port is open; fails if the command ends before that."""
+    assert child.stdout is not None
+    text = ""
+    while not text.endswith("}\n"):
+        line = child.stdout.readline()
+        assert line, f"it ended with status {child.wait()} before it was ready: {text}"
+        text += line
+    ready: dict[str, Any] = json.loads(text)
+    return ready
 
-    ``inside`` are the words of a program that runs it.
+
+@contextmanager
+def serving(
+    *args: str | Path, inside: tuple[str, ...] = (), **more: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run a serving command until the block ends; yields its address and its process.
+
+    ``inside`` holds the words of a program that runs it, and ``more`` adds to its environment.
     """
     argv = [*inside, *command(*args, "--port", "0", "--json")]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment()) as child:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment(**more)) as child:
         try:
-            assert child.stdout is not None
-            said = ""
-            while not said.endswith("}\n"):
-                line = child.stdout.readline()
-                assert line, "it does not start"
-                said += line
-            yield str(json.loads(said)["url"]), child
+            yield str(read_ready(child)["url"]), child
         finally:
-            child.terminate()  # so that its logs are whole
+            child.terminate()  # lets it complete its logs
             child.wait(30)

@@ -52,7 +52,7 @@ LADDER = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A filter of a graph: what it is called, its arguments, and the labels on both sides."""
+    """A filter of a graph: its name, its arguments, and the labels on both sides."""
 
     inputs: tuple[str, ...]
     name: str
@@ -74,7 +74,7 @@ def named(argv: Sequence[str], name: str) -> list[Step]:
 
 
 def way_to(argv: Sequence[str], rendition: str) -> list[Step]:
-    """The filters that a rendition's frames pass, from the decoder on."""
+    """The filters through which a rendition's frames pass, from the decoder on."""
     output = argv.index(f"{{scratch}}/{rendition}.mp4")
     label = next(argv[at + 1] for at in range(output - 1, 0, -1) if argv[at] == "-map")[1:-1]
     steps, way = graph_of(argv), []

@@ -1,4 +1,4 @@
-"""A meter between a client and a server: forwards TCP connections and counts what the server sends."""
+"""A proxy that forwards TCP connections and counts the bytes that the server sends."""
 
 import socket
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ _PIECE_BYTES = 64 * 1024
 
 @dataclass(slots=True)
 class Meter:
-    """What has passed.
+    """A running proxy.
 
     Attributes:
-        url: Where to connect instead of to the server.
+        url: Address to use instead of the server's.
         received_bytes: Bytes that the server has sent so far, headers included.
     """
 
@@ -30,7 +30,7 @@ class Meter:
 
 @contextmanager
 def metered(server_url: str) -> Iterator[Meter]:
-    """Put a meter in front of an HTTP server on this machine."""
+    """Run a counting proxy in front of an HTTP server on this machine."""
     target = urlsplit(server_url)
     listener = socket.create_server(("127.0.0.1", 0))
     meter = Meter(f"http://127.0.0.1:{listener.getsockname()[1]}")
@@ -39,7 +39,7 @@ def metered(server_url: str) -> Iterator[Meter]:
         with suppress(OSError):
             while True:
                 client, _ = listener.accept()
-                # Small buffers: what lies unread in them counts as received.
+                # Small buffers, because unread data in them counts as received.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIECE_BYTES)
                 server = socket.create_connection((target.hostname or "", target.port or 80))
                 Thread(target=_pump, args=(client, server, None), daemon=True).start()

@@ -1,4 +1,4 @@
-"""A program that crashes, as a demuxer does that frees what is not its own."""
+"""A program that crashes, like a demuxer that frees the wrong memory."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What happens to masters on their way: bytes that flip, packets that are lost, samples that are blank."""
+"""Damage to masters: flipped bytes, lost packets, blank samples."""
 
 import random
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ TS_PACKET_BYTES = 188
 _NULL_PACKET = bytes([0x47, 0x1F, 0xFF, 0x10]) + bytes(184)
 _NOT_CODED = bytes.fromhex("000001b6504f")
 _LEFT_BYTES = 24
-"""What stays at the beginning of a packet, so that decoders find something to go wrong with."""
+"""Bytes at the start of a packet that stay intact, so that decoders start to read it."""
 
 
 def garble(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
@@ -19,12 +19,12 @@ def garble(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
 
 
 def blank(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
-    """Zero packets of a stream, as a copy that broke off leaves them, or a disk with bad sectors."""
+    """Zero packets of a stream, as an interrupted copy or a disk with bad sectors does."""
     return _hurt(path, packets, stream, lambda data: bytes(len(data)), left_bytes=0)
 
 
 def lose(path: Path, packets: Iterable[int], *, stream: int = 0) -> Path:
-    """Lose all transport packets, of any stream, that lie where some packets of a stream do."""
+    """Remove all transport packets, of any stream, between the start and the end of some packets of a stream."""
     data = bytearray(path.read_bytes())
     for start, size in _places(path, packets, stream):
         for at in range(start, start + size, TS_PACKET_BYTES):
@@ -46,13 +46,13 @@ def _hurt(
 def _places(path: Path, packets: Iterable[int], stream: int) -> list[tuple[int, int]]:
     with av.open(str(path)) as container:
         met = [(packet.pos, packet.size) for packet in container.demux(container.streams[stream])]
-    # Frames of sound that share a packet of a transport stream have no place of their own.
+    # Frames of sound that share a transport packet have no position of their own.
     places = [(at, size) for at, size in met if at is not None and size]
     return [places[number] for number in packets]
 
 
 def skip_frames(path: Path, packets: Iterable[int]) -> Path:
-    """Put VOPs that are not coded into an MPEG-4 film at 25 frames/s: packets of which no frame comes.
+    """Put uncoded VOPs into an MPEG-4 film at 25 frames/s: packets that yield no frame.
 
     Source: ISO/IEC 14496-2, section 6.2.5: a start code, type P, no modulo time, a time increment of five bits and
     ``vop_coded`` 0.

@@ -28,7 +28,7 @@ class DaskCluster:
         scheduler: The scheduler's process.
         workers: The workers' processes, or their nannies'.
         address: The scheduler's.
-        nannies: Whether a process starts each worker, and starts it again when it dies.
+        nannies: Whether another process starts each worker, and restarts it when it dies.
     """
 
     folder: Path
@@ -47,13 +47,13 @@ class DaskCluster:
         return worker
 
     def restart_scheduler(self, port: str) -> None:
-        """Start a scheduler again where the last one was."""
+        """Start a scheduler again at the last one's address."""
         self.scheduler = _start(
             self.folder, self.environment, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"
         )
 
     def wait_for(self, workers: int) -> None:
-        """Wait until the scheduler knows so many workers."""
+        """Wait until the scheduler knows this number of workers."""
         with Client(self.address, timeout=START_S) as client:
             client.wait_for_workers(workers, timeout=START_S)
 
@@ -72,7 +72,7 @@ def dask_cluster(
     env = {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[2]),
-        # As the guide to content operations says: workers under Python 3.11 may freeze otherwise.
+        # As in the guide to content operations: otherwise, workers under Python 3.11 may freeze.
         "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
         **(environment or {}),
     }
@@ -93,7 +93,7 @@ def dask_cluster(
             cluster.wait_for(workers)
         yield cluster
     finally:
-        # Killed, since a graceful end waits for whatever a test has frozen or killed.
+        # Killed, since an orderly end would wait for processes that a test has frozen or killed.
         for process in (*cluster.workers, cluster.scheduler):
             for each in (*_children(process.pid), process.pid):
                 with suppress(ProcessLookupError):

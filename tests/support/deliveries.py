@@ -1,4 +1,4 @@
-"""What a master becomes, without a cluster: every task of its plan is carried out here, one after the other."""
+"""Encodes a master without a cluster: runs every task of its plan in this process, one after the other."""
 
 import re
 from collections.abc import Callable
@@ -26,9 +26,9 @@ class Delivered:
     """A master's largest H.264 rendition, and its first AAC one.
 
     Attributes:
-        plan: What was decided.
-        numbers: The number that each picture shows; None where it can't be read.
-        samples: The sound, channels × samples; empty where there is none.
+        plan: The plan.
+        numbers: The number in each picture; None if it can't be read.
+        samples: The sound, channels × samples; empty if there is none.
     """
 
     plan: EncodePlan
@@ -41,14 +41,14 @@ class Delivered:
 
     @property
     def beeps_s(self) -> list[float]:
-        """When each beep begins."""
+        """Start of each beep, in seconds."""
         loud = np.abs(self.samples[0])
         heard = np.flatnonzero(loud > loud.max() / 4)
         begins = np.diff(heard, prepend=-(10**6)) > RATE_HZ // 50
         return [float(sample) / RATE_HZ for sample in heard[begins]]
 
     def shown_s(self, number: int) -> float:
-        """When a picture is first shown."""
+        """Time at which a picture is first shown, in seconds."""
         return float(self.numbers.index(number) / self.rate)
 
     def decided(self, pattern: str) -> bool:

@@ -1,4 +1,4 @@
-"""One task, planned from a real film and carried out here, without a cluster."""
+"""One task, planned from a real film and run in this process, without a cluster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ SECOND = Fraction(1)
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A film that was looked at, and the grid it is encoded on."""
+    """A probed film and its grid."""
 
     path: Path
     probe: Probe
@@ -31,7 +31,7 @@ class Film:
 
 
 def look_at(path: Path, *, segment_s: Fraction = SECOND, chunk_s: Fraction = SECOND) -> Film:
-    """Probe a film and lay its grid; segments and chunks last a second unless told otherwise."""
+    """Probe a film and lay its grid; segments and chunks last a second by default."""
     probe = probing.probe(master_of(path), str(path))
     assert probe.video is not None
     grid = lay_grid(probe.video.frame_rate, probe.video.frame_count, segment_s=segment_s, chunk_s=chunk_s)
@@ -39,7 +39,7 @@ def look_at(path: Path, *, segment_s: Fraction = SECOND, chunk_s: Fraction = SEC
 
 
 def picture_of(track: VideoTrack) -> SourcePicture:
-    """A picture as every rendition starts from it, by what its flags say."""
+    """The picture from which every rendition starts, according to its flags."""
     return SourcePicture(conform(track), complete_colour(track)[0])
 
 
@@ -57,7 +57,7 @@ def encode_chunk(
     *,
     effort: Effort = Effort.DRAFT,
 ) -> dict[str, bytes]:
-    """Encode a chunk of a film as a worker would; the encoder's files, by rendition."""
+    """Encode a chunk of a film as a worker does; returns the encoder's files by rendition."""
     argv = commands_of(film, effort).of(chunk, renditions)
     return carry_out(task_of(argv, [r.id for r in renditions], chunk), film.path, scratch)
 
@@ -70,7 +70,7 @@ def encode_sound(
     track: AudioTrack | None = None,
     target_lufs: float | None = None,
 ) -> dict[str, bytes]:
-    """Encode a film's first programme of sound, or ``track``; as loud as it is, unless told otherwise."""
+    """Encode a film's first programme of sound, or ``track``; without a loudness target by default."""
     return carry_out(sound_task(film, renditions, track=track, target_lufs=target_lufs), film.path, scratch)
 
 

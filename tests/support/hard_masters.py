@@ -1,7 +1,7 @@
-"""Masters as they are delivered, two seconds of each: one table of kinds, with what has to come of them.
+"""Kinds of delivered masters, two seconds of each, in one table with the expected results.
 
 All kinds show the same picture. Its upper part carries the picture's number, a band below flashes twice while the sound
-beeps, and the foot holds eight patches of the same light in every kind, whatever numbers stand for it.
+beeps, and the bottom has eight patches of the same light in every kind, whatever numbers represent it.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,14 +24,14 @@ from tests.support.masters import Sound, encode_pictures, rewrap, run_ffmpeg, wi
 from tests.support.text import Shown, ass, srt, ttml
 
 NUMBER_SHARE, BAND_SHARE = 0.6, 0.7
-"""Where, from the top, the number ends and the flashing band begins, and where that ends and the patches begin."""
+"""Shares of the height at which the flashing band and the patches begin."""
 DARK, BRIGHT = 0.15**2.4, 0.85**2.4
 _LOW, _HIGH = 0.2**2.4, 0.6**2.4
 PATCHES: Array = np.array(
     [[_HIGH if bits & mask else _LOW for mask in (4, 2, 1)] for bits in (7, 6, 3, 2, 5, 4, 1)]
     + [[0.4**2.4] * 3]
 )  # fmt: skip
-"""Bars and a grey, as linear light in BT.709 primaries; dim enough for a tone mapper to leave as they are."""
+"""Bars and a grey, as linear light in BT.709 primaries; dim enough not to be changed by tone mapping."""
 _RAMP_STEPS = 48
 FLASH_PICTURES = 2
 
@@ -55,17 +55,17 @@ _INTERLACED = ("-g", "12", "-crf", "12", "-flags", "+ildct+ilme")
 
 @dataclass(frozen=True)
 class HardMaster:
-    """A kind of master: how it is made, and what is expected of every rendition.
+    """A kind of master: how to make it, and what to expect of every rendition.
 
     Attributes:
         name: In a few words.
-        about: Where such masters come from, or what is hard in them.
+        about: Origin or difficulty of such masters.
         suffix: Of the file.
-        picture_rate: Pictures that are drawn per second; of interlaced film, fields.
+        picture_rate: Pictures drawn per second; for interlaced film, fields.
         pictures: How many are drawn.
         size: Of a picture, upright and with square pixels.
-        colour: How light becomes numbers.
-        tagged: Whether the file says so.
+        colour: The colour encoding.
+        tagged: Whether the file states the colour.
         raw_format: Pixel format that is drawn: planar Y'CbCr, or ``rgb24``.
         pixel_format: Pixel format that is encoded; ``raw_format`` where empty.
         codec: FFmpeg's encoder.
@@ -73,27 +73,27 @@ class HardMaster:
         filters: FFmpeg filters between drawing and encoding.
         output_args: Options of the container.
         rewrapped: Options of input and output of a second pass, which copies streams; empty for none.
-        altered: What is done to the finished file; None for nothing.
+        altered: Changes the finished file; None for no change.
         start_s: When the file begins.
         times_ms: When each picture is shown; empty for a constant rate.
         sound: Tracks that beep; empty for silence.
         sound_late_s: How much later than the picture the sound begins.
         sound_longer_s: How much later than the picture the sound ends, if both begin together.
-        audio: What is asked for of its sound.
-        text: What is asked for of text; a sidecar's source is its name.
+        audio: Requested sound.
+        text: Requested text; a sidecar's source is its name.
         beside: Files beside it, by name.
-        crop: What is asked for of bars.
-        subtitle_offset: What is asked for of the times of files beside it.
-        allow_damaged: Whether damage is asked to be concealed.
-        says: The cues of each programme of text, by what stands behind the codec in the rendition's id.
-        damage: What has to be on record as damaged.
-        rate: Frames per second of the result; None for those of the pictures.
+        crop: Requested cropping.
+        subtitle_offset: Requested offset of files beside it.
+        allow_damaged: Whether damage is to be concealed.
+        says: The cues of each programme of text, by the part of the rendition's id after the codec.
+        damage: Expected records of damage.
+        rate: Frames per second of the result; None for `picture_rate`.
         shown: Number of the picture that each frame of the result shows; empty for each picture once.
         rendition_size: Of the largest rendition in a box of 320x180.
-        decided: What the plan tells about it, as a regular expression.
-        all_codecs: Whether it goes through every codec; else H.264 and AAC stand for all.
-        sync_frames: How many frames flash and beep may be apart; more than the usual only where frames are moved.
-        most_delta_e: How far a patch may be from its light, as CIEDE2000.
+        decided: Regular expression of the plan's line about it.
+        all_codecs: Whether it is encoded by every codec instead of H.264 and AAC only.
+        sync_frames: Largest distance of flash and beep, in frames; larger only if frames are moved.
+        most_delta_e: Largest CIEDE2000 difference of a patch.
     """
 
     name: str
@@ -150,12 +150,12 @@ class HardMaster:
 
     @property
     def frames(self) -> tuple[int, ...]:
-        """The picture that each frame of the result shows."""
+        """Number of the picture in each frame of the result."""
         return self.shown or tuple(range(self.pictures))
 
     @property
     def times_s(self) -> tuple[Fraction, ...]:
-        """When the master shows each picture, from its first on."""
+        """Time of each picture of the master, relative to the first."""
         if self.times_ms:
             return tuple(Fraction(time_ms, 1000) for time_ms in self.times_ms)
         return tuple(number / self.picture_rate for number in range(self.pictures))
@@ -206,7 +206,7 @@ class HardMaster:
         return path
 
     def asked(self, folder: Path) -> dict[str, Any]:
-        """What is asked for, as `submit_small` takes it, of the master that was made in a folder."""
+        """Arguments of `submit_small` for the master that was made in a folder."""
         text = tuple(replace(c, source=str(folder / c.source)) if c.is_sidecar else c for c in self.text)
         return {
             "audio": self.audio,
@@ -263,10 +263,10 @@ class Painter:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What can be read off one picture.
+    """Contents of one picture.
 
     Attributes:
-        number: The picture's number; None where it can't be read, as of a mixture of two.
+        number: The picture's number; None if it can't be read, as in a mixture of two.
         band: Mean of the flashing band's luma.
         patches: Mean Y', Cb and Cr of each patch.
     """
@@ -299,7 +299,7 @@ def _patch(plane: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], place: int) ->
 
 
 def _gray(number: int) -> int:
-    """A code in which neighbours differ in one bit, and no bit flickers from field to field."""
+    """A Gray code: neighbours differ in one bit, so that no bit flickers from field to field."""
     return number ^ number >> 1
 
 
@@ -329,7 +329,7 @@ def _at_times(times_ms: Sequence[int]) -> str:
 
 
 def _jittered_ms() -> tuple[int, ...]:
-    """A telephone's 30 frames per second: jitter, a slow stretch in the dark, and a hiccup."""
+    """A phone's 30 frames per second: jitter, a slow stretch in the dark, and a hiccup."""
     gaps = [33] * 20 + [50] * 12 + [33] * 8 + [100] + [33] * 14
     jitter = np.random.default_rng(7).integers(-4, 5, len(gaps) + 1)
     times = np.concatenate([[0], np.cumsum(gaps)]) + jitter
@@ -356,7 +356,7 @@ def _state_aperture(path: Path) -> None:
 
 
 def _state_crop(path: Path) -> None:
-    """In Matroska, where FFmpeg writes what it has read in MOV."""
+    """Remux to Matroska, into which FFmpeg writes the crop that it read from MOV."""
     stated = path.with_suffix(".mov")
     rewrap(stated, path)
     _state_aperture(stated)
@@ -365,7 +365,7 @@ def _state_crop(path: Path) -> None:
 
 
 def _add_subtitles(path: Path) -> None:
-    """In English and German, and French that is forced."""
+    """Add subtitles in English and German, and forced French."""
     whole = path.with_stem("titled")
     inputs: list[str] = []
     for number, cues in enumerate((_LINES, _LINES[1:], _SIGNS)):

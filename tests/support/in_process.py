@@ -1,4 +1,4 @@
-"""Tasks carried out in this process, one after the other: for tests that are not about clusters."""
+"""Runs tasks in this process, one after the other, for tests that are not about clusters."""
 
 import tempfile
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Small jobs through the whole house."""
+"""Small jobs through the whole pipeline."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -24,14 +24,14 @@ from ladders.loading import load
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A title that a test has made, and where it lies."""
+    """A title made by a test, and its store."""
 
     outcome: Outcome
     store: Store
 
 
 def picture_ladder() -> Ladder:
-    """The smoke ladder's two rungs of H.264: enough where it is not about codecs."""
+    """The smoke ladder's two rungs of H.264, for tests that are not about codecs."""
     smoke = load("smoke")
     return replace(smoke, video=tuple(rung for rung in smoke.video if rung.codec is Codec.AVC))
 
@@ -53,9 +53,9 @@ def submit_small(
     subtitle_offset: SubtitleOffset = Fraction(0),
     protection: ProtectionSettings | None = None,
 ) -> Published:
-    """Submit a master as content ops would, with segments and chunks short enough for a film of seconds.
+    """Submit a master with segments and chunks short enough for a film of seconds.
 
-    Thumbnails and trick play are left out, unless a test is about them: each chunk would start three encoders more.
+    Thumbnails and trick play are left out by default, since each chunk would start three more encoders.
     """
     request = Request(
         master=str(master),

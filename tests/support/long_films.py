@@ -1,4 +1,4 @@
-"""Films as long as one likes, cheap to make: pictures stand still for a while, and flash and beep at even distances.
+"""Films of any length that are cheap to make: held pictures, with flashes and beeps at regular intervals.
 
 Frame `n` shows the number `n` // `HOLD_FRAMES`. With every `EVERY`-th picture, a beep begins.
 """
@@ -16,18 +16,18 @@ import numpy as np
 from tests.support.frame_numbers import LIMIT, draw_frame
 
 HOLD_FRAMES = 24
-"""Frames of one picture."""
+"""Frames for which a picture is held."""
 EVERY = 10
-"""Pictures from one beep to the next."""
+"""Pictures between two beeps."""
 BEEP_S = Fraction(1, 20)
 RATE_HZ = 48_000
 PITCHES_HZ = (440, 997)
-"""Of the first programme's beeps, and of the second's."""
+"""Pitches of the first and the second programme's beeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class LongFilm:
-    """Where a film lies, and what is in it.
+    """A film and its contents.
 
     Attributes:
         path: The film.
@@ -49,11 +49,11 @@ class LongFilm:
         return EVERY * HOLD_FRAMES / self.frame_rate
 
     def number_at(self, time_s: Fraction | float) -> int:
-        """The number in the picture that is shown at a time."""
+        """Number of the picture at a time."""
         return int(time_s * self.frame_rate) // HOLD_FRAMES
 
     def last_beep_s(self) -> Fraction:
-        """When the last beep begins that ends within the film."""
+        """Start of the last beep that ends within the film."""
         return (self.duration_s - BEEP_S) // self.period_s * self.period_s
 
     def captions(self) -> list[tuple[int, int, str]]:
@@ -74,7 +74,7 @@ def make_long_film(
     """Make a film with a programme of stereo sound for each language.
 
     Args:
-        path: Where to; MOV, so that sound can be ALAC, which is next to nothing where it is silent.
+        path: Where to; MOV, so that sound can be ALAC, which takes almost no bytes for silence.
         duration_s: How long it is at least; whole pictures are made.
         frame_rate: Frames per second.
         size: Width and height.
@@ -109,7 +109,7 @@ def make_long_film(
 
 
 def beeps_s(samples: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> list[float]:
-    """When each beep begins, in seconds: where sound goes above a threshold after a tenth of a second of silence."""
+    """Start of each beep, in seconds: sound exceeds a threshold after a tenth of a second of silence."""
     loud = np.flatnonzero(np.abs(samples) > 0.05)
     first = loud[np.diff(loud, prepend=-RATE_HZ) > RATE_HZ // 10]
     return [float(at) / RATE_HZ for at in first]

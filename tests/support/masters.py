@@ -1,4 +1,4 @@
-"""Makers of small masters, real ones: FFmpeg encodes numbered frames (see `frame_numbers`) when a test asks for them.
+"""Makers of small, real masters: FFmpeg encodes numbered frames (see `frame_numbers`) on request.
 
 Each distinct film is encoded once per session and copied to where the test wants it.
 """
@@ -32,11 +32,11 @@ class Sound:
         frequency_hz: Its pitch.
         layout: ``mono``, ``stereo``, ``5.1`` or ``7.1``.
         codec: FFmpeg's encoder.
-        language: ISO 639-2, as containers write it; empty for none.
-        title: What the track is called; empty for nothing.
+        language: ISO 639-2; empty for none.
+        title: The track's title; empty for none.
         disposition: As FFmpeg's ``-disposition`` takes it.
         start_s: When it begins.
-        beeps_s: When it can be heard, each time for `BEEP_S`, counted from its beginning; empty for always.
+        beeps_s: Starts of beeps of `BEEP_S`, counted from its beginning; empty for a continuous tone.
         amplitude: Of full scale; 0 for silence.
     """
 
@@ -118,7 +118,7 @@ def encode_pictures(
         codec: FFmpeg's encoder.
         pixel_format: What to encode in.
         raw_format: What the pictures are in.
-        raw_args: What else is to be known of them, such as their colour.
+        raw_args: More input options, such as their colour.
         codec_args: Options of the encoder.
         filters: FFmpeg video filters.
         sound: Tracks of sound.
@@ -132,7 +132,7 @@ def encode_pictures(
     run_ffmpeg(
         "-itsoffset", _seconds(start_s),
         "-f", "rawvideo", "-pix_fmt", raw_format, "-s", f"{size[0]}x{size[1]}", *raw_args,
-        # Not -r, which would have frames begin at 0 whatever the offset is.
+        # Not -r, which would let frames begin at 0 whatever the offset.
         "-framerate", str(frame_rate), "-i", "pipe:0",
         *_sound_inputs(sound, sound_s),
         "-map", "0:v", *(("-vf", filters) if filters else ()),
@@ -162,8 +162,8 @@ def with_dolby_vision(path: Path, profile: int, compatibility: int) -> Path:
 
 
 def with_clean_aperture(path: Path, size: tuple[int, int], crop: Crop) -> Path:
-    """State in a MOV, whose index is at its end, which part of the picture is to be seen (``clap``)."""
-    # Where the centre lies, against that of the whole.
+    """State the visible part of the picture in a MOV whose index is at its end (``clap``)."""
+    # Offset of its centre from the whole picture's.
     across, down = (
         2 * start + length - whole
         for start, length, whole in zip((crop.left_px, crop.top_px), (crop.width_px, crop.height_px), size, strict=True)
@@ -188,12 +188,12 @@ def _with_box(path: Path, kind: bytes, body: bytes) -> Path:
 
 
 def master_of(path: Path, url: str | None = None) -> Master:
-    """The noun for a file that a test has made."""
+    """The `Master` of a file that a test has made."""
     return Master(url=url or str(path), size_bytes=path.stat().st_size, digest="sha256:00", version="1")
 
 
 def decoded_times_s(path: Path) -> tuple[Fraction, ...]:
-    """When FFmpeg's decoder shows each frame of the first real picture track, in seconds.
+    """Time of each decoded frame of the first real picture track, in seconds, according to FFmpeg.
 
     Source: FFmpeg's ``framecrc`` muxer writes ``stream, dts, pts, duration, size, checksum`` per frame.
     """

@@ -1,4 +1,4 @@
-"""Makers of nouns with defaults, so that a test spells only what it is about."""
+"""Makers of data types with defaults, so that a test states only the values that it is about."""
 
 from fractions import Fraction
 
@@ -27,7 +27,7 @@ BT709 = Colour("bt709", "bt709", "bt709", "tv", "left")
 HDR10 = Colour("bt2020", "smpte2084", "bt2020nc", "tv", "topleft")
 HLG = Colour("bt2020", "arib-std-b67", "bt2020nc", "tv", "topleft")
 TEXT_CODECS = frozenset({Codec.VTT, Codec.WVTT, Codec.IMSC})
-"""Written by this program itself: without an encoder's options or price."""
+"""Formats that headend writes itself, without an encoder's options or price."""
 
 
 def make_master(url: str = "/masters/film.mov", *, size_bytes: int = 1_000_000, digest: str = "sha256:00") -> Master:
@@ -76,7 +76,7 @@ def make_video_track(
     mirrored: bool = False,
     dolby_vision: DolbyVision | None = None,
 ) -> VideoTrack:
-    """Make a track whose time base is one frame, unless told otherwise; give ``frames`` together with ``time_base``."""
+    """Make a track whose time base is one frame by default; pass ``frames`` together with ``time_base``."""
     return VideoTrack(
         index=index,
         codec=codec,

@@ -1,4 +1,4 @@
-"""Further kinds of masters that went wrong: odd channels, late or dead sound, several programs, soft telecine."""
+"""More kinds of difficult masters: odd channels, late or empty sound, several programs, soft telecine."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +17,7 @@ def with_repeated_fields(path: Path, *, frame_count: int = 96, video_s: tuple[in
     Args:
         path: Where to, in a program stream.
         frame_count: Pictures of film.
-        video_s: From which to which second fields are not repeated, as in an insert that was shot on video.
+        video_s: Start and end, in seconds, of a part without repeated fields, as in an insert that was shot on video.
 
     Source: ISO/IEC 13818-2, sections 6.2.2.3 and 6.2.3.1.
     """

@@ -1,4 +1,4 @@
-"""Reading a release back as a player would: init segment, then media segments."""
+"""Reads a release back like a player: init segment, then media segments."""
 
 import io
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.support.frame_numbers import read_frame_number
 
 
 def track_bytes(store: Store, presentation: Presentation, track: Track) -> bytes:
-    """A whole rendition, as it would reach a decoder."""
+    """A whole rendition, as a decoder gets it."""
     keys = [layout.track_init(presentation.title, track.id)]
     keys += [layout.track_segment(presentation.title, track.id, part.number) for part in track.segments]
     return b"".join(store.get(key) for key in keys)
@@ -26,14 +26,14 @@ def frames(data: bytes) -> Iterator[av.VideoFrame]:
 
 
 def frame_numbers(data: bytes) -> list[int | None]:
-    """The numbers that can be read in a rendition's pictures, in the order in which they are shown."""
+    """The numbers in a rendition's pictures, in display order."""
     return [frame_number(frame) for frame in frames(data)]
 
 
 def sound(data: bytes) -> np.ndarray:
     """Decode a sound rendition from time 0 on; channels × samples, floating point.
 
-    As players do, samples that the timeline puts before 0 are dropped: some demuxers leave the priming to the player.
+    Samples with negative times are dropped, as in players: some demuxers leave the priming to the player.
     """
     with av.open(io.BytesIO(data)) as container:
         resampler = av.AudioResampler(format="fltp")
@@ -44,23 +44,23 @@ def sound(data: bytes) -> np.ndarray:
 
 
 def luma_of(frame: av.VideoFrame) -> np.ndarray:
-    """A frame's luma plane, as numbers of its own depth."""
+    """A frame's luma plane, as numbers of its bit depth."""
     return planes_of(frame)[0]
 
 
 def planes_of(frame: av.VideoFrame) -> tuple[np.ndarray, ...]:
-    """A frame's planes, as numbers of its own depth."""
+    """A frame's planes, as numbers of its bit depth."""
     kind = np.uint16 if "10" in frame.format.name else np.uint8
     return tuple(np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width] for plane in frame.planes)
 
 
 def frame_number(frame: av.VideoFrame) -> int | None:
-    """The number that can be read in a picture."""
+    """The number in a picture."""
     return read_frame_number(luma_of(frame), bit_depth=10 if "10" in frame.format.name else 8)
 
 
 def dialnorms_db(data: bytes) -> set[int]:
-    """What the frames of an AC-3 or E-AC-3 rendition say of their loudness.
+    """Loudness metadata of the frames in an AC-3 or E-AC-3 rendition.
 
     Source: ETSI TS 102 366, sections 4.3.2 and E.1.2.2.
     """

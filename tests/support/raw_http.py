@@ -1,4 +1,4 @@
-"""HTTP by bare sockets: requests that no client library would send."""
+"""HTTP over raw sockets: requests that no client library would send."""
 
 import socket
 from collections.abc import Iterator

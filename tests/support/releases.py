@@ -1,4 +1,4 @@
-"""Makers of releases: a small title, made up or really encoded, and what a publisher finds in the store."""
+"""Makers of releases: a small title, made up or really encoded, and its objects before publishing."""
 
 import subprocess
 from collections.abc import Iterable
@@ -55,7 +55,7 @@ def make_grid(
     segment_s: Fraction = Fraction(6),
     chunk_s: Fraction = Fraction(12),
 ) -> Grid:
-    """Five segments of six seconds in three chunks, unless told otherwise."""
+    """Five segments of six seconds in three chunks by default."""
     return lay_grid(frame_rate, frame_count, segment_s=segment_s, chunk_s=chunk_s)
 
 
@@ -66,7 +66,7 @@ def make_plan(
     *,
     trick_play: bool = False,
 ) -> EncodePlan:
-    """A plan of one picture and one sound, unless told otherwise; with what winding needs if ``trick_play``."""
+    """A plan of one picture and one sound by default; with renditions for trick play if ``trick_play``."""
     grid = grid or make_grid()
     pictures = (make_video_rendition(frame_rate=grid.frame_rate, default=True),) if video is None else video
     pictures = tuple(pictures)
@@ -87,12 +87,12 @@ def make_presentation(
     *,
     trick_play: bool = False,
 ) -> Presentation:
-    """The presentation of a title whose encoding went well; its segments' sizes are made up."""
+    """The presentation of a successfully encoded title, with made-up sizes of segments."""
     return presentation_of(make_plan(grid, video, audio, trick_play=trick_play))
 
 
 def store_synthetic(store: Store, plan: EncodePlan) -> None:
-    """Leave in a store what the workers would: init segments, segments (of zeros) and receipts."""
+    """Write to a store what workers would: init segments, segments (of zeros) and receipts."""
     title = plan.title
     for rendition, init in inits_of(plan).items():
         store.put(layout.track_init(title, plan.tracks[rendition]), init)
@@ -104,7 +104,7 @@ def store_synthetic(store: Store, plan: EncodePlan) -> None:
 
 
 def publish_plan(store: Store, plan: EncodePlan, *, submitted_at: str = "2026-01-01T00:00:00+00:00") -> Placed:
-    """Publish what the workers have left of a plan."""
+    """Publish a plan's stored parts."""
     stock = take(store, plan)
     return publish(store, present(plan, merge_parts(store, stock, plan.tracks)), submitted_at=submitted_at)
 
@@ -123,7 +123,7 @@ REAL_AUDIO = (
 
 
 def store_real(store: Store) -> EncodePlan:
-    """Leave in a store a title of six seconds that FFmpeg has encoded, cut and stamped as workers do, unpublished."""
+    """Write to a store a title of six seconds, encoded and cut as workers do, without publishing it."""
     plan, objects = _real()
     for key, data in objects.items():
         store.put(key, data)
@@ -192,7 +192,7 @@ def _encode(store: Store, plan: EncodePlan, task: EncodeTask, rendition: AnyRend
 
 
 def with_text(presentation: Presentation, *renditions: TextRendition) -> Presentation:
-    """The presentation with text, of which each programme says the same."""
+    """The presentation with text; all programmes have the same cues."""
     cues = (Cue(1_000, 8_000, "first"), Cue(9_000, 10_000, "second"))
     document = b'<tt xmlns="http://www.w3.org/ns/ttml"><body><div><p end="00:00:08.000">first</p></div></body></tt>'
     tracks = []

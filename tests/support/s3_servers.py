@@ -1,4 +1,4 @@
-"""Real S3 servers on this machine, as fixtures: rclone's, which checks credentials, and moto's, which has versions."""
+"""Real S3 servers on this machine as fixtures: rclone checks credentials, moto has versions."""
 
 import sys
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from headend.core.storage.local_server import LocalS3, rclone_server, serving
 
 BUCKET = "films"
 PAGE_KEYS = 7
-"""Most keys that moto lists in one answer, so that a few objects make several pages."""
+"""Page size of moto's listings, so that a few objects make several pages."""
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def moto_s3(running_moto: LocalS3, monkeypatch: pytest.MonkeyPatch) -> LocalS3:
 
 
 def with_credentials(server: LocalS3, monkeypatch: pytest.MonkeyPatch) -> LocalS3:
-    """Give the SDK this server's credentials, and none that this machine may have."""
+    """Give the SDK this server's credentials instead of the machine's."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     for name, value in server.environment().items():

@@ -1,4 +1,4 @@
-"""The makers and judges of hard masters: what is drawn is read, and a wrong colour is seen as one."""
+"""Makers and checks of hard masters: the drawn content is read back, and wrong colours are detected."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def planes(kind: HardMaster, number: int) -> list[npt.NDArray[np.uint8]]:
 
 
 def worst(drawn: Colour, read: Colour) -> float:
-    """How far the patches seem off when what was drawn in one colour is read as another."""
+    """Differences of the patches when one colour encoding is read as another."""
     codes = read_picture(planes(replace(USUAL, colour=drawn), 7), 8).patches
     light = light_of(signal_from(codes, read, 8), read)
     return max(delta_e(seen, patch) for seen, patch in zip(light, PATCHES, strict=True))

@@ -1,4 +1,4 @@
-"""Text as players read it back from a release, and sources of it to make one from."""
+"""Text as players read it from a release, and makers of text sources."""
 
 import struct
 from collections.abc import Iterable, Sequence
@@ -11,11 +11,11 @@ from headend.core.storage import Store
 from packager.fragments import read_fragments
 
 Shown = tuple[int, int, str]
-"""From when to when, in milliseconds, and what is to be read."""
+"""Start and end in milliseconds, and the text."""
 
 
 def srt(shown: Iterable[Shown]) -> str:
-    """A sidecar as most are delivered."""
+    """A usual SRT sidecar."""
     return "\n".join(
         f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n"
         for number, (start, end, text) in enumerate(shown, start=1)
@@ -71,7 +71,7 @@ def track_cues(store: Store, presentation: Presentation, track: Track[TextRendit
 
 
 def merged_files(segments: Sequence[bytes]) -> list[Cue]:
-    """The cues of WebVTT files; those that stand in several are the same in each."""
+    """The cues of WebVTT files; a cue in several files is the same in each."""
     found = (cue for segment in segments for cue in file_cues(segment))
     return list(dict.fromkeys(found))
 
@@ -82,7 +82,7 @@ def file_cues(segment: bytes) -> tuple[Cue, ...]:
 
 
 def merged_samples(segments: Sequence[bytes], timescale: int) -> list[Cue]:
-    """The cues of WebVTT in MP4: samples with the same source id that follow each other are one."""
+    """The cues of WebVTT in MP4: consecutive samples with the same source id are one cue."""
     spans: dict[int, tuple[int, int]] = {}
     texts: dict[int, tuple[str, str, str]] = {}
     for segment in segments:

@@ -1,4 +1,4 @@
-"""Masters whose time does not run evenly: small films that beep at certain pictures, with their packets changed."""
+"""Masters with irregular timing: small films that beep at certain pictures, with changed packets."""
 
 import struct
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ def without_sound(path: Path, film: Path, *spans_s: tuple[float, float]) -> Path
 
 
 def with_times(path: Path, film: Path, *, sound: str = "TS", picture: str = "TS") -> Path:
-    """Copy a film with other time stamps: expressions of the ``setts`` filter."""
+    """Copy a film with other timestamps: expressions of the ``setts`` filter."""
     return _copied(path, film, "-bsf:a", f"setts=ts={sound}", "-bsf:v", f"setts=ts={picture}")
 
 
@@ -76,7 +76,7 @@ def _edit_box(edits: Sequence[tuple[int, int | None, float]], version: int, film
 
 
 def in_two_edits(film: Path) -> Path:
-    """Show a MOV of 4 s with reordered pictures in two stretches, of which the second begins where the first ends."""
+    """Write an edit list of two adjacent stretches into a MOV of 4 s with reordered pictures."""
     # The first frame is shown two frames late, as reordering needs.
     picture, sound = [(2000, 1024, 1.0), (2000, 26624, 1.0)], [(2000, 0, 1.0), (2000, 96_000, 1.0)]
     return with_edits(film, picture, sound)
@@ -92,7 +92,7 @@ def with_sound_of(path: Path, picture: Path, sound: Path, *, picture_s: int) -> 
 
 
 def joined_pictures(path: Path, *parts: tuple[int, str]) -> Path:
-    """Join films of H.264, each of so many pictures after a filter, whose parameter sets stand in the stream."""
+    """Join films of H.264, each with a number of pictures and a filter, and with parameter sets in the stream."""
     whole = path.with_suffix(".264")
     data = b""
     for frame_count, filters in parts:
@@ -121,7 +121,7 @@ def joined_sound(folder: Path, codec: str, first: str, second: str, suffix: str)
     listing = folder / "parts.txt"
     for number, sound in enumerate((first, second)):
         rate_hz, channels = sound.split(":")
-        # Time bases are the parts' own, which the joiner takes to be alike.
+        # Each part keeps its time base, which FFmpeg's concat assumes to be equal.
         part = folder / f"part{number}{'.mkv' if codec in ('libopus', 'libvorbis', 'flac', 'pcm_s16le') else '.mp4'}"
         run_ffmpeg(
             "-f", "lavfi", "-i", "testsrc2=s=64x36:r=25:d=4", "-f", "lavfi", "-i", f"sine=r={rate_hz}:d=4",

@@ -1,10 +1,10 @@
-"""Waiting for what another process or thread does."""
+"""Waiting for other processes and threads."""
 
 import time
 from collections.abc import Callable
 
 PATIENCE_S = 120.0
-"""Long, since machines may be slow and shared; what works is there in a moment."""
+"""Default deadline in seconds; long, since machines may be slow and shared."""
 
 
 def wait_until(holds: Callable[[], object], what: str = "it", *, seconds: float = PATIENCE_S) -> None:

@@ -1,4 +1,4 @@
-"""An upstream whose faults a test chooses, with made-up tracks; and edges in front of it."""
+"""An upstream with made-up tracks and faults that a test chooses, and edges in front of it."""
 
 import asyncio
 import hashlib
@@ -51,20 +51,20 @@ def index_of(title: str, count: int, size_bytes: int) -> bytes:
 
 @dataclass
 class FaultyOrigin:
-    """What upstream does; tests change it while it runs.
+    """Behaviour of the upstream server; tests change it while it runs.
 
     Attributes:
         count: Segments of every title.
         size_bytes: About the size of each.
-        status: Answer everything with this; 0 for honest answers.
+        status: Status of every response; 0 for normal responses.
         damage: Change a byte in the middle of every segment.
         cut: Send half of a segment, then close.
         pause: Wait after the first half of a segment until this is set; None for no waiting.
         playlist: Body of the playlist.
         caching: Cache-Control of the playlist.
-        asked: How often each path was asked for.
+        asked: Number of requests for each path.
         headers: Headers of the last request for each path.
-        lie: Makes the answer to every request for a playlist; None for honest answers.
+        lie: Makes the response to every request for a playlist; None for normal responses.
     """
 
     count: int = 40
@@ -155,5 +155,5 @@ def path_of(title: str, number: int) -> str:
 
 
 def files(folder: Path) -> list[str]:
-    """What lies in a folder."""
+    """Files in a folder."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

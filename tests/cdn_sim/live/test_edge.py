@@ -112,7 +112,7 @@ def test_damaged_bytes_are_never_served_whole_and_never_kept(origin: FaultyOrigi
         try:
             status = get(url + path_of("film", 4))[0]
         except (http.client.IncompleteRead, ConnectionError):
-            status = 502  # bytes were on their way to the client when the digest was found wrong
+            status = 502  # bytes were already sent to the client when the digest turned out wrong
         assert status == 502
         assert metric(url, "headend_edge_damaged_total") == 1
         assert files(settings.disk) == []
@@ -354,7 +354,7 @@ def test_a_document_that_varies_by_what_keys_leave_out_is_served_and_not_kept(
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    """Whether something comes true in time: an upstream that failed is left alone for a while."""
+    """Whether a condition holds in time: an upstream that failed is not asked for a while."""
     until_s = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until_s:

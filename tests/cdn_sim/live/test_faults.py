@@ -1,4 +1,4 @@
-"""Faults of a plant of real processes: killed servers, a disk that takes no more, upstreams that are slow or gone."""
+"""Faults among real processes: killed servers, a full disk, upstreams that are slow or down."""
 
 import asyncio
 import io
@@ -29,6 +29,7 @@ from tests.cdn_sim.live.test_edge import get, metric
 from tests.origin.releases import PICTURE, RELEASE, SEGMENTS, TITLE, put_release
 from tests.support.command_line import serving
 from tests.support.s3_servers import BUCKET, with_credentials
+from tests.support.waiting import wait_until
 
 DISK_BYTES = 500 << 10
 
@@ -57,8 +58,7 @@ def test_an_edge_that_is_killed_while_bytes_arrive_comes_back_with_whole_objects
             origin.pause = Pause()  # type: ignore[assignment]
             client = threading.Thread(target=_try, args=(url + path_of("film", 2),))
             client.start()
-            while not origin.asked[path_of("film", 2)]:
-                time.sleep(0.02)
+            wait_until(lambda: origin.asked[path_of("film", 2)], "the edge's request")
             time.sleep(0.2)
             child.send_signal(signal.SIGKILL)
             client.join(20)
@@ -84,7 +84,7 @@ def _try(url: str) -> None:
 
 
 def small_disk(folder: Path) -> tuple[str, ...]:
-    """Run a program with a full-sized file system of its own at a folder; skips where this user may not have one."""
+    """Words that run a program with its own small file system at a folder; skips if this user may not mount one."""
     folder.mkdir()
     mount = f"mount -t tmpfs -o size={DISK_BYTES} tmpfs {folder}"
     if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True, check=False).returncode:
@@ -176,7 +176,7 @@ def test_steering_that_is_gone_changes_nothing_for_those_who_play() -> None:
             audience = Audience(url, "127.0.0.1")
             playing = _Playing(audience, viewer)
             playing._pathways, playing._hosts = ("north.1",), {"north.1": "127.0.0.2:8081"}
-        await playing._steer()  # nobody answers any more
+        await playing._steer()  # no upstream answers any more
         found = playing._pathways
         await playing._steer()
         await audience.close()
@@ -196,7 +196,7 @@ def test_an_edge_serves_on_while_the_origins_bucket_is_gone(tmp_path: Path, monk
             manifest = f"/{TITLE}/releases/{RELEASE}/multivariant.m3u8"
             before = get(url + kept)[:2], get(url + manifest)[:2]
             assert before[0] == (200, SEGMENTS[0])
-            held.close()  # the S3 server is gone
+            held.close()  # the S3 server is down
             for _ in range(3):
                 assert (get(url + kept)[:2], get(url + manifest)[:2]) == before
             assert get(f"{url}/{TITLE}/tracks/{PICTURE}/2.m4s")[0] == 502

@@ -1,4 +1,4 @@
-"""Planned fill of a live edge: window, rate, the pinned part, and what viewers notice of it."""
+"""Planned fill of a live edge: window, rate, the pinned part, and its effect on viewers."""
 
 import time
 from collections.abc import Iterator

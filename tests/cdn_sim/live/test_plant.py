@@ -106,7 +106,7 @@ def test_the_log_of_a_rough_day_replays_without_a_difference(store: MemoryStore,
             with edge_running(made) as edge:
                 good += asyncio.run(play(edge))
             if turn == 0:
-                held.pop_all().close()  # the shield is gone for the second half
+                held.pop_all().close()  # the shield is down for the second half
         assert good == 2 * len(wanted)
     assert made.decisions is not None
     with made.decisions.open() as lines:

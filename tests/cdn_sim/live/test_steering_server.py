@@ -83,7 +83,7 @@ def test_no_new_viewers_are_sent_to_a_full_edge(upstream: FaultyOrigin, plan: Pl
 def test_a_viewer_keeps_his_number_and_his_edge(plan: Plan) -> None:
     two = Plan(plan.edges, replicas=2, ttl_s=1)
     with running(SteeringSettings(two, check_s=60)) as url:
-        wait_until(lambda: asked(url) == [])  # they don't run
+        wait_until(lambda: asked(url) == [])  # these edges don't run
     with running(SteeringSettings(two, check_s=60)) as url:
         document = json.loads(get(f"{url}/film?viewer=7&_HLS_pathway=.&_HLS_throughput=1")[1])
         assert document["RELOAD-URI"] == "film?viewer=7"

@@ -1,4 +1,4 @@
-"""How frames are scaled and tone-mapped for each rendition: graphs read as data, and films of seconds."""
+"""Scaling and tone mapping for each rendition: graphs as data, and short films."""
 
 from collections import Counter
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_each_pixel_format_is_made_once_for_each_size() -> None:
     assert ends["avc-720p"][-1] == ends["avc-720p-low"][-1]
     for rendition in LADDER:
         assert ends[rendition.id][-1].args == rendition.pixel_format
-    # working formats of four sizes, and the two, one, one and one that encoders take
+    # working formats of four sizes, then two, one, one and one formats for encoders
     assert len(named(argv, "format")) == 4 + 5
 
 

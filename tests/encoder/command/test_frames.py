@@ -1,4 +1,4 @@
-"""How a chunk's frames are cut, turned and tagged: graphs read as data, and films of seconds."""
+"""Cutting, turning and tagging a chunk's frames: graphs as data, and short films."""
 
 from dataclasses import replace
 from fractions import Fraction

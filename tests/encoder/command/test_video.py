@@ -1,4 +1,4 @@
-"""The commands of video tasks as wholes: what is decoded once, and what each output says."""
+"""Complete commands of video tasks: one decode, and the options of each output."""
 
 import re
 from dataclasses import replace

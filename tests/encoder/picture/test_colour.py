@@ -1,4 +1,4 @@
-"""What a master's numbers mean, and how bright and how grey they come out."""
+"""Interpretation of a master's colours, and the brightness and saturation of its renditions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -91,7 +91,7 @@ def test_the_peak_is_what_the_master_states(light: Light, peak: int) -> None:
 
 
 def make_bright(path: Path, nits: Sequence[float], *, max_cll: int, frame_cll: int | None = None) -> Path:
-    """PQ with columns of grey, and what it says of its light; ``frame_cll`` says something else from frame 12 on."""
+    """Make PQ with columns of grey and light levels; ``frame_cll`` states other levels from frame 12 on."""
     grey = signal_of(np.repeat(np.array(nits)[:, None] / 203, 3, axis=1), PQ)
     codes = np.rint(codes_of(grey, PQ, 10)).astype("<u2")
     columns = np.repeat(codes, SIZE[0] // len(nits), axis=0)

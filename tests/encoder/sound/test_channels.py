@@ -1,4 +1,4 @@
-"""Channels end up where their names say, whatever their order, codec and container."""
+"""Channels are mixed by their names, whatever their order, codec and container."""
 
 from pathlib import Path
 

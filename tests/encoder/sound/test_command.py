@@ -1,4 +1,4 @@
-"""The commands of audio tasks, read as data and run on films of seconds."""
+"""Commands of audio tasks, as data and run on short films."""
 
 from fractions import Fraction
 from pathlib import Path

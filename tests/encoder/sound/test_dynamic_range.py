@@ -1,4 +1,4 @@
-"""AC-3 that carries dynamic range compression is decoded at full range, unless it is asked for."""
+"""AC-3 with dynamic range compression is decoded at full range by default."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +17,11 @@ from tests.support.playback import sound
 QUARTER = 0b110_00000
 """A gain of -12.04 dB: ETSI TS 102 366, section 6.7.1.2 (``dynrng``)."""
 FRAME_BYTES = 1792
-"""Of 448 kb/s at 48 kHz: room for eight more bits in each frame of two sines."""
+"""Bytes of a frame at 448 kb/s and 48 kHz, which leave room for eight more bits in each frame of two sines."""
 
 
 def compress(stream: bytes) -> bytes:
-    """Have each frame of a stereo AC-3 stream say a gain, by putting eight bits into its first block."""
+    """Write a gain of eight bits into the first block of each frame of a stereo AC-3 stream."""
     starts = range(0, len(stream) - FRAME_BYTES + 1, FRAME_BYTES)
     return b"".join(_frame(stream[at : at + FRAME_BYTES]) for at in starts)
 
@@ -29,17 +29,17 @@ def compress(stream: bytes) -> bytes:
 def _frame(frame: bytes) -> bytes:
     bits = f"{int.from_bytes(frame, 'big'):0{8 * len(frame)}b}"
     assert bits[:16] == f"{0x0B77:016b}" and bits[48:51] == "010"
-    at = 51 + 2 + 1 + 5  # behind dsurmod, lfeon and dialnorm
+    at = 51 + 2 + 1 + 5  # after dsurmod, lfeon and dialnorm
     for width in (8, 8, 7):  # compr, langcod, audprodi
         at += 1 + width * (bits[at] == "1")
     at += 2  # copyrightb, origbs
-    for width in (14, 14):  # timecod1, timecod2, or what stands in their place
+    for width in (14, 14):  # timecod1, timecod2, or the fields that replace them
         at += 1 + width * (bits[at] == "1")
     at += 1 + (bits[at] == "1") * (6 + 8 * (int(bits[at + 1 : at + 7], 2) + 1))  # addbsi
     at += 2 + 2  # blksw, dithflag
     assert bits[at] == "0", "the encoder says no gain"
     made = f"{bits[:at]}1{QUARTER:08b}{bits[at + 1 :]}"
-    end = len(made) - 18 - 8  # before what protects the frame, nothing is left over
+    end = len(made) - 18 - 8  # no bits are left before the frame's checksum
     assert set(made[end : end + 8]) == {"0"}
     made = made[:end] + made[end + 8 :]
     return int(made, 2).to_bytes(len(frame), "big")

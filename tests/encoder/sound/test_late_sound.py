@@ -1,4 +1,4 @@
-"""Sound that begins where nobody looks for it, and streams that never carry any."""
+"""Sound that begins late in a file, and streams without any packets."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +17,7 @@ BEEPS_S = (Fraction(6), Fraction(7))
 
 
 def make_late(path: Path, codec: str, late_s: Fraction) -> Path:
-    """A transport stream of more bytes than FFmpeg looks through before it lets streams be what they are."""
+    """Make a transport stream larger than FFmpeg's limit for probing streams."""
     picture = make_film(
         path.with_name("picture.ts"), frame_count=25 * FILM_S, size=(320, 180), codec="mpeg2video",
         codec_args=("-g", "12", "-b:v", "8M", "-minrate", "8M", "-maxrate", "8M", "-bufsize", "2M"), noise=40,

@@ -1,4 +1,4 @@
-"""From each layout to each rendition: what every channel is worth, as FFmpeg really mixes it."""
+"""Gains of every channel, from each layout to each rendition, as FFmpeg really mixes them."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ SAMPLES = 480
 
 
 def gains(layout: str, target: str) -> dict[str, list[float]]:
-    """What FFmpeg makes of each of a programme's channels: gains in the rendition's channels, in order."""
+    """FFmpeg's gains of each of a programme's channels in the rendition's channels, in order."""
     names = CHANNELS[layout].split()
     matrix, _ = pan(make_audio_track(channels=len(names), layout=layout), target)
     sizes = {"2.0": 2, "5.1": 6}

@@ -1,4 +1,4 @@
-"""ASS: text without drawings and overrides, once, and where it is asked to stand."""
+"""ASS: text without drawings, overrides and repeats, at its stated position."""
 
 import pytest
 
@@ -22,7 +22,7 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 
 
 def read(*events: str, info: str = "WrapStyle: 0") -> list[Cue]:
-    """Events as ``style|text``, one second each; read as a file is."""
+    """Read events, given as ``style|text`` of one second each, as a file."""
     lines = [
         f"Dialogue: 0,0:00:01.00,0:00:02.00,{event.partition('|')[0] or 'Default'},,0,0,0,,{event.partition('|')[2]}"
         for event in events
@@ -74,7 +74,7 @@ def test_a_soft_line_break_is_one_where_the_script_says_so() -> None:
         ("|a", ""),
         ("Top|a", "line:0"),
         (r"|{\an8}a", "line:0"),
-        (r"|{\an8}{\an2}a", "line:0"),  # the first one holds
+        (r"|{\an8}{\an2}a", "line:0"),  # the first one applies
         (r"|{\a6}a", "line:0"),
         (r"|{\an7}a", "line:0 align:left"),
         (r"|{\an3}a", "align:right"),
@@ -101,7 +101,7 @@ def test_places_count_in_a_size_of_their_own_where_the_script_states_none() -> N
 
 def test_layers_that_say_the_same_are_one_cue() -> None:
     assert said("|same", "Top|other", "|same") == [("same", ""), ("other", "line:0")]
-    # Its shadow is a little beside it; the same word elsewhere is another.
+    # A shadow has a small offset; the same word elsewhere is another text.
     assert [settings for _, settings in said(*(rf"|{{\pos({x},1026)}}exit" for x in (960, 966, 200)))] == [
         f"line:95%,end position:{x}%,center align:center" for x in (50, "10.4")
     ]
@@ -109,6 +109,6 @@ def test_layers_that_say_the_same_are_one_cue() -> None:
 
 @pytest.mark.parametrize("hostile", ["{", "\\", "{\\p", "{\\an8}", "{\\i1}a{\\i0}"])
 def test_a_long_event_takes_linear_time(hostile: str) -> None:
-    # Some minutes if it were quadratic; the limit of a test ends it.
+    # Quadratic code would take minutes and hit the test's time limit.
     found = ass.cues(ass.Script(HEAD), [(0, 9, "0,0,Default,,0,0,0,," + hostile * 200_000)])
     assert len(found) <= 1

@@ -74,7 +74,7 @@ def test_a_sidecar_that_has_changed_since_it_was_planned_is_noticed(tmp_path: Pa
         sidecars.read(sidecar)
 
 
-# --- times that are not the film's --------------------------------------------------------------------------------
+# --- times of another time base -----------------------------------------------------------------------------------
 
 FILM_S = Fraction(10)
 

@@ -1,4 +1,4 @@
-"""SubRip: what is no cue is skipped, and nothing behind it is lost."""
+"""SubRip: blocks that are not cues are skipped, and no later cue is lost."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""WebVTT as browsers read it: what is no cue is skipped, and nothing behind it is lost."""
+"""WebVTT as browsers read it: blocks that are not cues are skipped, and no later cue is lost."""
 
 import pytest
 
@@ -69,5 +69,5 @@ def test_what_the_specification_allows_is_read(text: str, cues: tuple[Cue, ...])
 
 @pytest.mark.parametrize("hostile", ["-->\n", "a\n", "0", "1\n-->\n\n", "00:01.000 --> ", "\n"])
 def test_a_long_file_takes_linear_time(hostile: str) -> None:
-    # Some minutes if it were quadratic; the limit of a test ends it.
+    # Quadratic code would take minutes and hit the test's time limit.
     assert webvtt.parse("WEBVTT\n\n" + hostile * (2_000_000 // len(hostile))).cues == ()

@@ -1,4 +1,4 @@
-"""Counted sound that does not keep pace with the picture that it lies beside."""
+"""Counted sound that runs faster or slower than the picture beside it in the file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def laid_out(
     seconds: float = 20.0,
     sound_until_s: float = 1e9,
 ) -> Change | None:
-    """A file whose sound is counted at so many times its real speed, and lies beside the picture in pieces."""
+    """A file with pieces of sound, counted at multiples of its real speed, beside the picture."""
     pieces = [(number * piece_s, 1) for number in range(int(seconds / piece_s))]
     frames = [(picture_s(number) + ahead_s, 0) for number in range(int(seconds * 25)) if picture_s(number) < seconds]
     at = 0
@@ -62,7 +62,7 @@ def test_sound_of_other_channels_or_rate_runs_away_from_the_picture(after: float
         {"ahead_s": -2.0},
         {"sound_until_s": 12.0},
         {"speed": lambda _: 1.01},
-        {"speed": lambda time_s: 1.0 if time_s < 19.2 else 2.0},  # too short to be told from a long piece
+        {"speed": lambda time_s: 1.0 if time_s < 19.2 else 2.0},  # too short to be distinguished from a long piece
         {"picture_s": lambda number: number / 25 + (5 if number > 200 else 0)},  # one picture is held
         {"picture_s": lambda number: number / 25 if number < 100 else 4 + (number - 100)},  # slides after a film
         {"picture_s": lambda number: number / 25 + 0.03 * (number % 3)},

@@ -12,7 +12,7 @@ UNIT = 705_600_000
 
 
 def times(*parts: tuple[int, float], rounded_to: int = 1, gap_after: int = 0) -> np.ndarray:
-    """When packets start: of each part so many, and so many seconds apart."""
+    """Start times of packets, given the number and the distance in seconds for each part."""
     steps = np.concatenate([np.full(count, seconds * UNIT) for count, seconds in parts])
     starts = np.concatenate(([0], np.cumsum(steps)[:-1]))
     starts[gap_after or len(starts) :] += UNIT // 2
@@ -39,7 +39,7 @@ def test_packets_that_get_further_apart_have_another_rate(rate_hz: int, rounded_
         times((1000, 1024 / 44_100)),  # the header is wrong, but wrong throughout
         times((1000, 1024 / 48_000), gap_after=300),
         times((300, 1024 / 48_000), (700, 1024 / 48_000 * 1.01), rounded_to=UNIT // 1000),  # drift
-        times((20, 1024 / 48_000), (20, 1024 / 44_100)),  # too short to tell
+        times((20, 1024 / 48_000), (20, 1024 / 44_100)),  # too short to detect
     ],
 )
 def test_gaps_and_drift_are_no_other_rate(starts: np.ndarray) -> None:

@@ -101,7 +101,7 @@ def test_any_bytes_are_survived(codec: str, length: int) -> None:
 def test_keyframes_of_another_size_say_so(codec: str, options: tuple[str, ...], tmp_path: Path) -> None:
     stated = []
     for size in ("320x192", "256x192"):
-        # Matroska holds the header of MPEG-4 apart.
+        # Matroska stores the header of MPEG-4 separately.
         path = tmp_path / f"{size}.{'avi' if codec == 'mpeg4' else 'mkv'}"
         source = ("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=0.2", "-c:v", codec, "-g", "2")
         run_ffmpeg(*source, *options, str(path))

@@ -20,7 +20,7 @@ def of_keyframes(*ticks: int) -> list[tuple[int | None, bool]]:
         [(None, True)],
         of_keyframes(*range(0, 400, 4)),
         of_keyframes(0, 4, 40_000, 40_004),
-        # Frames that are far apart, and shown in another order than they are decoded in.
+        # Frames that are far apart, and shown in another order than decoded.
         [(0, True), (800, False), (200, False), (100, False), (900, True)],
     ],
 )

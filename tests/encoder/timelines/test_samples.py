@@ -1,4 +1,4 @@
-"""How many samples packets hold, against what a decoder makes of them."""
+"""Computed numbers of samples in packets, compared with a decoder's."""
 
 from pathlib import Path
 

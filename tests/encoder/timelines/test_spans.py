@@ -100,7 +100,7 @@ def test_drift_that_comes_back_is_drift() -> None:
 def test_packets_are_counted_where_ffmpeg_does_not_say_how_long_they_are(
     codec: str, samples: int, ratio: Fraction
 ) -> None:
-    # Containers that state times state durations up to the next packet, or as the codec has them.
+    # Containers with times state durations up to the next packet, or as in the codec.
     for length in (samples * ratio, Fraction(samples)):
         starts = [samples * number * ratio / 48_000 for number in range(1000)]
         packets = packets_of(starts, TICK_90K, length / 48_000)

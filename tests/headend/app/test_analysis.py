@@ -1,4 +1,4 @@
-"""Ladders for titles of every kind, also those that leave little to choose. Real trial encodes, without a cluster."""
+"""Ladders for titles of every kind, also those with little to choose from. Real trial encodes, without a cluster."""
 
 import subprocess
 from collections.abc import Callable, Sequence
@@ -113,7 +113,7 @@ def test_rungs_of_half_the_frames_are_compared_with_these(tmp_path: Path) -> Non
     draft, found = fitted(master, tmp_path, policy=FramePolicy.AT_MOST_30)
 
     assert {r.rate_divisor for r in draft.plan.video} == {2}
-    # Frames that were paired wrongly would look like nothing at all.
+    # Wrongly paired frames would score near 0.
     assert max(point.vmaf for point in found.analysis.codecs[0].points) > 40
 
 

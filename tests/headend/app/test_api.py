@@ -10,6 +10,7 @@ import headend
 from headend.app import api
 from tests.support.command_line import ROOT, environment
 from tests.support.masters import make_film
+from tests.support.waiting import wait_until
 
 SMALL = {"ladder": "smoke", "effort": "draft", "workers": 1, "thumbnails": None}
 
@@ -76,10 +77,7 @@ def test_a_job_goes_on_while_nobody_reads_its_events(tmp_path: Path) -> None:
         """print('{"event": "done", "title": "film"}', flush=True)\n"""
         f"pathlib.Path({str(ended)!r}).touch()"
     )
-    deadline_s = time.monotonic() + 60
-    while not ended.exists():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
+    wait_until(ended.exists, "the end of the job")
     assert sum(event.name == "progress" for event in job) == 20000
     assert job.result() == {"title": "film"}
     assert asyncio.run(_awaited(job)) == {"title": "film"}

@@ -1,4 +1,4 @@
-"""Segments above their caps are encoded again, by each codec's own encoder, until they fit."""
+"""Segments above their caps are encoded again, by each codec's encoder, until they fit."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -32,7 +32,7 @@ def rendition_of(codec: Codec, *, cap_bps: int = 100_000, id: str = "", crf: flo
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
-    """A segment that moves a little, one of noise, and one that moves again; all in one chunk."""
+    """Make one chunk with a segment of little motion, one of noise, and another of little motion."""
     path = tmp_path_factory.mktemp("capping") / "film.mkv"
     calm = f"testsrc2=size={SIZE[0]}x{SIZE[1]}:rate=24"
     run_ffmpeg(

@@ -1,4 +1,4 @@
-"""Keys of a title: what a plan learns of them is public, and a changed secret is noticed."""
+"""Keys of a title: a plan contains only public facts about them, and a changed secret is noticed."""
 
 from dataclasses import replace
 from pathlib import Path

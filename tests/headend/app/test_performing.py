@@ -1,4 +1,4 @@
-"""What a worker does with a task, in this process."""
+"""A worker's handling of a task, in this process."""
 
 from dataclasses import replace
 from fractions import Fraction

@@ -13,7 +13,7 @@ from tests.support.masters import Sound, make_film
 
 
 def test_a_codec_is_one_file(tmp_path: Path) -> None:
-    """A title is made with a video and an audio codec that the rooms know only from their descriptors."""
+    """A title is made with a video and an audio codec that exist only as descriptors."""
     master = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90), sound=[Sound()])
     done = subprocess.run(
         [sys.executable, ROOT / "tests" / "data" / "toy_codec.py", master, tmp_path],

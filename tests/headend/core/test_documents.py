@@ -1,4 +1,4 @@
-"""Nouns come back from their documents as they went in, and nothing else does."""
+"""Data types survive a round trip through their documents, and bad documents are refused."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ LEAVES: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def values(kind: Any, rendition: Any = VideoRendition) -> st.SearchStrategy[Any]:
-    """Anything of a type that nouns are made of; ``rendition`` stands for the type variable of tracks."""
+    """A value of any type used in documents; ``rendition`` replaces the type variable of tracks."""
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(kind, TypeVar):
         return values(rendition)
@@ -64,7 +64,7 @@ def test_every_noun_survives_its_document(noun: type[Any]) -> None:
     @given(values(kind))
     def round_trip(before: Any) -> None:
         data = documents.write(before)
-        if noun is Track:  # stands in presentations, never alone
+        if noun is Track:  # occurs in presentations, never alone
             data = documents.write(Presentation("film", "r1", GRID, (before,), ()))
             assert documents.read(Presentation, data).video == (before,)
         else:

@@ -1,4 +1,4 @@
-"""Errors cross Dask whole and say what they are."""
+"""Errors pass through Dask unchanged and keep their facts."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Every object path is spelled once, and no title's name leads out of its folder."""
+"""Object paths, and titles' names that can't lead out of their folder."""
 
 import posixpath
 import re

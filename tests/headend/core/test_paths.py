@@ -1,4 +1,4 @@
-"""Paths as people write them: only what is text, and no home folders of files that begin with a tilde."""
+"""Paths as people write them: only text, and no home folders for files that begin with a tilde."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Plans as documents: nothing is lost, what commands share is written once, and older plans are refused."""
+"""Plans as documents: nothing is lost, data shared by commands is written once, and older plans are refused."""
 
 from dataclasses import replace
 from fractions import Fraction

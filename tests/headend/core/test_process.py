@@ -1,4 +1,4 @@
-"""Children end with their task, whatever happens."""
+"""Child processes end with their task, whatever happens."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The highest rate of a rendition, by its definition and by the promise that parts make for the whole."""
+"""The highest rate of a rendition, by its definition, and the bound for a whole from its parts."""
 
 from collections.abc import Sequence
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The one grid: whole GOPs, whole segments, whole chunks, and not a tick lost."""
+"""The grid: whole GOPs, whole segments, whole chunks, and no lost tick."""
 
 from fractions import Fraction
 from itertools import pairwise

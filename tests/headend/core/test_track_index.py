@@ -1,4 +1,4 @@
-"""A track's index survives writing and reading, and nothing damaged passes for one."""
+"""A track's index survives a round trip, and damaged indexes are refused."""
 
 import hashlib
 from dataclasses import replace
@@ -119,7 +119,7 @@ def test_hostile_bytes_with_a_right_digest_are_refused(
         sync: tuple[SyncRanges, ...] = track_index.decode_sync(data)
     except StorageError:
         return
-    assert len(sync) == count  # an object of a few bytes that happens to be sound
+    assert len(sync) == count  # an object of a few bytes that happens to be valid
 
 
 def test_another_version_is_told_as_such() -> None:

@@ -1,4 +1,4 @@
-"""The page to watch where scripts can't feed a video element, and where a player fails, in a real Chromium."""
+"""The watch page in a real Chromium without Media Source Extensions, and with a player that fails."""
 
 import time
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def test_an_iphone_without_media_source_gets_its_own_hls_player(browser: Any, se
     deadline_s = time.monotonic() + WAIT_S
     while not any("multivariant.m3u8" in url for url in asked):
         assert time.monotonic() < deadline_s, asked
-        page.wait_for_timeout(50)  # lets the browser's events in
+        page.wait_for_timeout(50)  # processes the browser's events
     assert complaints == []
     page.close()
 

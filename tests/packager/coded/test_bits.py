@@ -10,7 +10,7 @@ from packager.coded.bits import Bits, Truncated, Unescaped, leb128
 
 
 def _written(*fields: tuple[int, int]) -> bytes:
-    """Bits of values, each in so many bits, filled up with zeros."""
+    """Values as bits, each with its number of bits, padded with zeros."""
     text = "".join(f"{value:0{width}b}" for value, width in fields)
     return int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
 

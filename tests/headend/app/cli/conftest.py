@@ -1,4 +1,4 @@
-"""One small title, made once by the command itself."""
+"""One small title, made once by ``headend submit``."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ from tests.support.masters import Sound, make_film
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What ``headend submit --json`` has made, and said."""
+    """Output and store of ``headend submit --json``."""
 
     master: Path
     store: Path
@@ -45,7 +45,7 @@ def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 @pytest.fixture
 def free_port() -> int:
-    """A port on which nobody listens."""
+    """A port on which no process listens."""
     with socket.create_server(("127.0.0.1", 0)) as passing:
         port: int = passing.getsockname()[1]
         return port

@@ -1,4 +1,4 @@
-"""Whatever is wrong with what comes in: one clear line, the right status, and nothing visible in the store."""
+"""Bad input leads to one clear line, the right status, and nothing visible in the store."""
 
 import socket
 from collections.abc import Callable
@@ -112,7 +112,7 @@ def test_wrong_credentials_end_with_status_5(
 def test_wrong_credentials_end_serve_with_status_5(
     rclone_s3: LocalS3, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(serving, "WRONG_STORE_S", 45.0)  # on a busy machine the store takes its time
+    monkeypatch.setattr(serving, "WRONG_STORE_S", 45.0)  # on a busy machine, the store is slow
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "w" * 40)
     assert run(["serve", "--store", "s3://films/x", "--s3-endpoint", rclone_s3.endpoint_url, "--port", "0"]) == 5
     check_one_line(capsys, "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")

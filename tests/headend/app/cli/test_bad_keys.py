@@ -1,4 +1,4 @@
-"""Sources of keys that are wrong, hostile or away: one line each, an exit status that is documented, and no secret."""
+"""Wrong, hostile or unreachable sources of keys: one line each, a documented exit status, and no secret."""
 
 import base64
 import os
@@ -75,7 +75,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refused(capsys: pytest.CaptureFixture[str], source: str | Path, *more: str) -> tuple[int, str]:
-    """The exit status and what is said when keys are taken from a source."""
+    """Exit status and output when keys are read from a source."""
     capsys.readouterr()
     status = run(["keys", "export", "film", "--plain", "--verbose", "--keys", str(source), *more])
     said = capsys.readouterr()
@@ -100,7 +100,7 @@ def test_documents_that_are_none_are_refused(
 
 
 def test_documents_take_time_by_their_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As much as is taken of each kind; what grows faster than its length would take minutes."""
+    """The largest accepted input of each kind; superlinear parsing would take minutes."""
     started_s = time.process_time()
     path = tmp_path / "film.cpix"
     path.touch(0o600)

@@ -1,4 +1,4 @@
-"""Every option that has a variable can be set by it, in every command that has the option."""
+"""Every option with an environment variable can be set by it, in every command that has the option."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,13 +48,13 @@ WORDS = {
     "territory": "DE",
     "title": "other",
 }
-"""What an option is set to where not any word will do."""
+"""Values for options that don't accept any word."""
 ARGUMENTS = {
     "film": ("title", "titles", "named"),
     "20261128t201500123-1a2b3c": ("job",),
     "7": ("priority",),
 }
-"""What commands are called with; any word will do for the others."""
+"""Arguments of commands; the others accept any word."""
 NEEDED = {
     "keys": "keys",
     "protect": "cenc",
@@ -63,7 +63,7 @@ NEEDED = {
     "disk": "folder",
     "out": "folder",
 }
-"""Options that have to be there, while another one is tried."""
+"""Options that are required while another one is tested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def cases() -> Iterator[Case]:
 
 @contextmanager
 def captured(leaf: click.Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], dict[str, Any]]]:
-    """In place of doing its work, a command leaves what it was asked for."""
+    """Commands record their options instead of running."""
     calls: list[dict[str, Any]] = []
     with monkeypatch.context() as patch:
         patch.setattr(leaf, "callback", lambda **options: calls.append(options))
@@ -103,7 +103,7 @@ def captured(leaf: click.Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 
 
 def word_of(case: Case, param: click.Option, folder: Path) -> str:
-    """A value that the option does not have by itself."""
+    """A value other than the option's default."""
     kind = param.type
     if case.option in WORDS:
         return WORDS[case.option]
@@ -127,7 +127,7 @@ def word_of(case: Case, param: click.Option, folder: Path) -> str:
 
 
 def words_of(path: tuple[str, ...], but: str) -> list[str]:
-    """The command line that a command needs at least."""
+    """The minimal command line of a command."""
     leaf, words = leaf_of(path), []
     for param in leaf.params:
         if isinstance(param, click.Argument) and param.required:

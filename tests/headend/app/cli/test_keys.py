@@ -95,7 +95,7 @@ def test_an_error_names_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 @contextmanager
 def keys_served(*options: str | Path) -> Iterator[str]:
-    """A licence service as people run it; gives its address."""
+    """Run a licence service by its command; yields its address."""
     argv = command("keys", "serve", "--port", "0", "--json", *options)
     with subprocess.Popen(
         argv, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

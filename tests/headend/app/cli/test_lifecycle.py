@@ -1,4 +1,4 @@
-"""A published title is changed by its commands: nothing is encoded again, and no address of a segment changes."""
+"""Commands change a published title: nothing is encoded again, and no segment changes its address."""
 
 import json
 import os
@@ -27,7 +27,7 @@ HLS_PICTURES = [
     for size in sizes
 ]
 HLS_SOUND = ["aac-2.0-96k-en", "ac3-2.0-192k-en", "eac3-2.0-128k-en"]
-"""VP9 and Opus are left, which HLS does not list."""
+"""Only VP9 and Opus are left, which HLS does not list."""
 GERMAN = "1\n00:00:00,500 --> 00:00:01,500\nGuten Tag\n"
 
 
@@ -109,7 +109,7 @@ def test_players_of_a_running_origin_are_led_to_what_is_current_and_keep_what_th
 
         assert run(["unpublish", "film", "--store", str(store), "--yes"]) == 0
         wait_until(lambda: ask(url, "/film/multivariant.m3u8").status == 404)
-        assert ask(url, segment).status == 200  # who plays it comes to its end
+        assert ask(url, segment).status == 200  # its viewers can play it to the end
 
 
 @pytest.mark.parametrize(

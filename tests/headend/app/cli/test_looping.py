@@ -1,4 +1,4 @@
-"""A film that repeats itself is a good master: constant in rate, with picture and sound in step."""
+"""A looped film is a good master: constant rate, with picture and sound in sync."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Options of ladders per title: what is refused, and that the queue keeps them."""
+"""Options of per-title ladders: bad values are refused, and the queue keeps them."""
 
 from pathlib import Path
 

@@ -147,4 +147,4 @@ def test_a_terminal_shows_a_bar_and_is_left_clean() -> None:
     drawn = screen.getvalue()
     assert "3 renditions of 48 frames in 1 task; 2 of 3 tracks reused, " in drawn
     assert "encoding" in drawn and "50%" in drawn and "━" in drawn
-    assert drawn.endswith("\x1b[2K")  # the last drawing is wiped
+    assert drawn.endswith("\x1b[2K")  # the last drawing is erased

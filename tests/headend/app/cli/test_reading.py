@@ -1,4 +1,4 @@
-"""Commands that only look: probe, ladder, titles, show, verify."""
+"""Commands that only read: probe, ladder, titles, show, verify."""
 
 import json
 import shutil
@@ -80,7 +80,7 @@ def test_a_sound_release_verifies(made: Made, capsys: pytest.CaptureFixture[str]
     assert run(["verify", "film", "--store", str(made.store), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["sound"], said["findings"]) == (True, [])
-    assert said["frames"] == 50 * 8 + 3 * 3  # and of trick play, one for each GOP
+    assert said["frames"] == 50 * 8 + 3 * 3  # and for trick play, one per GOP
 
 
 def test_a_release_that_is_not_as_planned_ends_verify_with_the_rendition_named(
@@ -135,7 +135,7 @@ def test_a_fitted_ladder_and_a_plan_say_the_same(made: Made, capsys: pytest.Capt
     assert run(["ladder", "fit", "smoke", str(made.master), *chosen]) == 0
     fitted = json.loads(capsys.readouterr().out)
     assert (fitted["video"], fitted["audio"]) == (plan["video"], plan["audio"])
-    # A plan goes on with what is made beside.
+    # The plan also lists thumbnails and trick play.
     assert fitted["decisions"] == plan["decisions"][: len(fitted["decisions"])]
     assert "cropped to 300x180 at 10,0, as asked" in plan["decisions"]
     assert (plan["video"][0]["width_px"], plan["audio"][0]["language"]) == (300, "fr")

@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -18,21 +17,16 @@ from headend.app.cli.demo import find_clip, slug
 from headend.core.errors import ConfigError
 from headend.core.storage.local_server import rclone_program, serving
 from tests.headend.app.cli.conftest import Made
-from tests.support.command_line import command, environment, headend
+from tests.support.command_line import command, environment, headend, read_ready
 from tests.support.masters import Sound, make_film
+from tests.support.waiting import wait_until
 
 
 def test_serve_says_where_titles_are_and_ends_well_when_told_to(made: Made) -> None:
     argv = command("serve", "--store", made.store, "--port", "0", "--json")
     with subprocess.Popen(argv, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
-            assert server.stdout is not None
-            said = ""
-            while not said.endswith("}\n"):
-                line = server.stdout.readline()
-                assert line, server.communicate()
-                said += line
-            ready = json.loads(said)
+            ready = read_ready(server)
             assert (ready["store"], ready["open"]) == (str(made.store), True)
             with urllib.request.urlopen(f"{ready['url']}/") as answer:
                 assert [listed["title"] for listed in json.load(answer)["titles"]] == ["film"]
@@ -61,8 +55,7 @@ def test_serve_starts_while_s3_is_away_and_serves_once_it_is_back(made: Made, tm
     argv = command("serve", "--store", "s3://films", "--s3-endpoint", f"http://{place}", "--port", "0", "--json")
     with subprocess.Popen(argv, env=environment(**keys), stdout=subprocess.PIPE, text=True) as server:
         try:
-            assert server.stdout is not None
-            ready = json.loads("".join(iter(server.stdout.readline, "}\n")) + "}")
+            ready = read_ready(server)
             assert ready["store"] == "s3://films"
             paths = ("/readyz", "/film/multivariant.m3u8", "/film/manifest.mpd")
             with ThreadPoolExecutor(len(paths)) as clients:
@@ -74,10 +67,7 @@ def test_serve_starts_while_s3_is_away_and_serves_once_it_is_back(made: Made, tm
             argv = [rclone_program(), "serve", "s3", str(tmp_path), "--addr", place]
             words = {"RCLONE_AUTH_KEY": f'"{",".join(keys.values())}"', "RCLONE_CONFIG": ""}
             with serving(argv, "Starting s3 server on (.*)", words):
-                deadline_s = time.monotonic() + 120
-                while status(f"{ready['url']}/readyz")[0] != 200:
-                    assert time.monotonic() < deadline_s
-                    time.sleep(0.2)
+                wait_until(lambda: status(f"{ready['url']}/readyz")[0] == 200, "the origin's readiness")
                 code, playlist = status(f"{ready['url']}/film/multivariant.m3u8")
                 assert (code, playlist) == (200, (made.store / made.said["hls"]).read_bytes())
         finally:

@@ -2,7 +2,6 @@ import json
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
@@ -83,7 +82,7 @@ def test_people_are_told_where_the_manifests_are_and_what_was_reused(
 
 
 def encoders_of(master: Path) -> list[psutil.Process]:
-    """FFmpeg processes, wherever they hang, that have a master open by name."""
+    """FFmpeg processes, whatever their parent, that name a master on their command line."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         words = process.info["cmdline"] or []
@@ -93,7 +92,7 @@ def encoders_of(master: Path) -> list[psutil.Process]:
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether a process still does something; nobody may be there to reap an orphan."""
+    """Whether a process still runs; an orphan may stay a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -110,9 +109,8 @@ def test_a_signal_ends_a_job_with_its_status_and_leaves_no_encoder(
     job = subprocess.Popen(
         argv, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while not encoders_of(master):
-        assert job.poll() is None, job.communicate()
-        time.sleep(0.05)
+    wait_until(lambda: encoders_of(master) or job.poll() is not None, "the start of an encoder")
+    assert job.poll() is None, job.communicate()
     children = psutil.Process(job.pid).children(recursive=True)
     job.send_signal(number)
     out, err = job.communicate(timeout=PATIENCE_S)

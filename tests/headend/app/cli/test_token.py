@@ -1,4 +1,4 @@
-"""Tokens and keys, and origins that ask for them."""
+"""Tokens and keys, and origins that require them."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from headend.app.cli import run
 from headend.core.access.tokens import Grant, Use, granted, make_key, read_keys
 from headend.core.storage.local import LocalStore
 from tests.origin.releases import SEGMENTS, TITLE, ask, put_release
-from tests.support.command_line import command, environment, headend
+from tests.support.command_line import command, environment, headend, read_ready
 
 KEY = make_key(Use.PLAYBACK)
 
@@ -28,15 +28,11 @@ def keys(tmp_path: Path) -> Path:
 
 @contextmanager
 def serving(*args: str | Path, **more: str) -> Iterator[dict[str, object]]:
-    """Run the command until the block is left; yields what it says when it is ready."""
+    """Run ``headend serve`` until the block ends; yields the JSON that it prints when it is ready."""
     argv = command("serve", "--port", "0", "--json", *args)
     with subprocess.Popen(argv, env=environment(**more), stdout=subprocess.PIPE, text=True) as child:
         try:
-            assert child.stdout is not None
-            said = ""
-            while not said.endswith("}\n"):
-                said += child.stdout.readline() or pytest.fail(said)
-            yield json.loads(said)
+            yield read_ready(child)
         finally:
             child.terminate()
             assert child.wait(30) == 0

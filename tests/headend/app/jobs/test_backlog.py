@@ -54,7 +54,7 @@ def test_only_a_more_urgent_job_overtakes_where_all_places_are_taken() -> None:
     backlog = backlog_of(make_entry(1), make_entry(2, priority=60))
     assert backlog.take_next({"a": 60}, 1) is None
     assert backlog.take_next({"a": 50}, 1) == make_entry(2, priority=60)
-    assert backlog.take_next({"a": 50, "b": 60}, 1) is None  # no more than twice as many as places
+    assert backlog.take_next({"a": 50, "b": 60}, 1) is None  # at most twice as many as free places
 
 
 def test_a_job_waits_for_another_one_of_its_title_and_holds_up_no_third() -> None:

@@ -32,7 +32,7 @@ def test_the_pace_is_that_of_all_jobs_over_the_last_minutes() -> None:
     now_s = 10.0
     pace.update({"a": 30.0, "b": 10.0})
     assert pace.speed == 4
-    for _ in range(200):  # then it stands still, with one job gone
+    for _ in range(200):  # then it makes no progress, with one job fewer
         now_s += 1.0
         pace.update({"a": 30.0})
     assert pace.speed == 0

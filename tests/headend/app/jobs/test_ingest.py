@@ -10,7 +10,7 @@ OPTIONS = ("title", "audio", "subtitles", "ladder")
 
 
 class Desk:
-    """Takes what a watcher submits."""
+    """Receives a watcher's submissions."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, tuple[str, ...]] = {}
@@ -22,7 +22,7 @@ class Desk:
 
 
 class Clock:
-    """Time that tests move."""
+    """A clock that tests advance."""
 
     now_s = 0.0
 
@@ -156,5 +156,5 @@ def test_what_is_remembered_does_not_grow_with_files_that_have_gone(desk: Desk, 
         ingest.delete(f"film-{day}.mov.done")
     watcher.scan()
     assert not watcher.remembered
-    # A file that comes back is looked up in the store, and not taken again.
+    # A file that reappears is found in the store and not queued again.
     assert len(desk.jobs) == 20

@@ -10,7 +10,7 @@ from headend.core.storage.memory import MemoryStore
 
 
 class Clock:
-    """Time that tests move."""
+    """A clock that tests advance."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -69,7 +69,7 @@ def test_a_lease_that_was_given_back_is_free_at_once() -> None:
 
 
 def test_of_two_that_wrote_the_same_number_only_the_one_that_is_named_works() -> None:
-    # A server that ignores conditions tells both that they were first.
+    # A server that ignores conditions lets both writes succeed.
     store, clock = MemoryStore(), Clock()
 
     def sleep(seconds: float) -> None:
@@ -94,7 +94,7 @@ def test_a_clock_of_another_machine_does_not_matter() -> None:
 
 
 class AwayStore(MemoryStore):
-    """A store that can't be reached for a while."""
+    """A store that is unreachable for a while."""
 
     away = False
 
@@ -122,7 +122,7 @@ def test_a_holder_has_its_time_to_renew_after_the_store_was_away() -> None:
 
 
 class SlowStore(MemoryStore):
-    """A store that takes its time to answer."""
+    """A store that answers slowly."""
 
     clock = Clock()
     takes_s = 0.0

@@ -37,7 +37,7 @@ SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode
 
 
 class Receiver:
-    """A webhook receiver that answers with the statuses it was given, then 204."""
+    """A webhook receiver that answers with given statuses, then 204."""
 
     def __init__(self, *statuses: int, port: int = 0) -> None:
         self.requests: list[tuple[dict[str, str], bytes]] = []
@@ -59,7 +59,7 @@ class Receiver:
 
     @property
     def states(self) -> list[str]:
-        """The states that were told, in order, repeats left out."""
+        """The announced states, in order, without repeats."""
         events = {headers["webhook-id"]: json.loads(body) for headers, body in list(self.requests)}
         return [event["data"]["state"] for event in events.values()]
 
@@ -89,7 +89,7 @@ class Clock:
 
 
 def deliver_all(notifier: Notifier, job: Job) -> list[float]:
-    """Deliver what is in the outbox; returns for how long there was nothing to do in between."""
+    """Deliver the events in the outbox; returns the idle time in between."""
     clock, waits = Clock(), list[float]()
     sender = Sender(notifier, clock=clock)
     sender.add(filter(None, (notifier.message(job, delivery) for delivery in notifier.outbox())))

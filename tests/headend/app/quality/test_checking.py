@@ -1,4 +1,4 @@
-"""What measuring is expected to take, before anything is done."""
+"""The predicted cost of measuring."""
 
 from fractions import Fraction
 

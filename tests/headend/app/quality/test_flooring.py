@@ -1,4 +1,4 @@
-"""A chunk that looks too bad is encoded once more, unless its worst segment is at its cap."""
+"""A chunk below the floor is encoded once more, unless its worst segment is at its cap."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -49,7 +49,7 @@ def task_with(film: Film, floor_vmaf: float) -> EncodeTask:
 
 
 class Worker:
-    """Encodes by writing which attempt a file is of, and scores by that."""
+    """Encodes by writing the number of the attempt into a file, and scores by that number."""
 
     def __init__(self, scores: Mapping[str, tuple[float, ...]], at_cap: tuple[int, ...] = ()) -> None:
         self.scores, self.capped, self.tasks = scores, at_cap, list[EncodeTask]()

@@ -26,7 +26,7 @@ from headend.core.media.quality import (
 from headend.core.timing import Grid
 
 GRID = Grid(Fraction(25), 500, 50, 50, 250)
-"""Ten segments of two seconds, of which each is scored often enough to be fair."""
+"""Ten segments of two seconds, each with enough scored frames to be reliable."""
 
 
 def segment(number: int, *seconds: float) -> SegmentQuality:
@@ -35,7 +35,7 @@ def segment(number: int, *seconds: float) -> SegmentQuality:
 
 
 def few(number: int, score: float) -> SegmentQuality:
-    """A stretch of a segment, of a short title."""
+    """A stretch of a segment in a short title."""
     return SegmentQuality(number, score, score, 50 * (number - 1) + 20, (score,), 4, is_part=True)
 
 
@@ -232,16 +232,16 @@ def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, 
         lambda: report(replace(rendition(3000, 95), black=((10, 22),))),
         lambda: report(replace(rendition(3000, 95), frozen=((10, 59),))),
         lambda: report(replace(rendition(3000, 95), other=((10, 17),))),
-        # Silence has no loudness, and what was left as it is has no target.
+        # Silence has no loudness, and unchanged sound has no target.
         lambda: report(rendition(3000, 95), audio=[sound(None, None)]),
         lambda: report(rendition(3000, 95), audio=[sound(-40, target=None)]),
-        # Peaks of sound that was left as it is are the master's own.
+        # Peaks of unchanged sound are the master's own.
         lambda: report(rendition(3000, 95), audio=[sound(-14, 0.4, target=None)]),
-        # What is so quiet is taken for silence.
+        # Such quiet sound counts as silence.
         lambda: report(rendition(3000, 95), audio=[replace(sound(-40), raised_most=True)]),
-        # Few segments tell little of what was predicted.
+        # Few segments say little about the prediction.
         lambda: report(replace(rendition(3000, 95), predicted=PredictedQuality(1_000_000, 80))),
-        # No figure is asked of HDR.
+        # HDR has no absolute limits.
         lambda: report(rendition(3000, 40, hdr=True)),
         # A rendition at half the rate is not compared with those at the full rate.
         lambda: report(replace(rendition(500, 95), rate_divisor=2), rendition(3000, 89)),
@@ -249,10 +249,10 @@ def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, 
         lambda: report(rendition(200, 20, lines=180)),
         # A short title has a small sample, and may be synthetic.
         lambda: report(rendition(3000, 20, few(1, 20))),
-        # Nobody sees the difference, or the model has nothing left to tell apart.
+        # Nobody sees the difference, or the model can't distinguish the pictures.
         lambda: report(rendition(500, 99), rendition(3000, 94.5)),
         lambda: report(rendition(100, 16), rendition(300, 11), rendition(3000, 90)),
-        # With few frames a difference has to be larger.
+        # With few frames, a difference must be larger.
         lambda: report(rendition(500, 90, few(1, 90)), rendition(3000, 85, few(1, 85))),
         # Still pictures take about the same bits in all rungs.
         lambda: report(rendition(500, 90), replace(rendition(3000, 86), average_bps=515_000)),

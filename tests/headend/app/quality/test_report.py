@@ -1,4 +1,4 @@
-"""The page of a report: for short and long titles, good and bad ones, without script, network or runaway work."""
+"""The page of a report, for short and long titles, good and bad ones: no scripts, no network, bounded work."""
 
 import re
 from dataclasses import replace
@@ -90,7 +90,7 @@ def test_a_page_fits_dark_screens_and_has_neither_script_nor_address() -> None:
     page = render(judged(a_title(60 * FPS)), ())
 
     assert "prefers-color-scheme:dark" in page
-    # Colours of charts follow the screen, except for those that stand for a score.
+    # Colours of charts adapt to light and dark screens, except those that represent a score.
     drawn = re.sub(r'fill="#[0-9a-f]{6}"><title>segment', "", page[page.index("</style>") :])
     assert not re.findall(r'(?:fill|stroke)="#', re.sub(r'stroke="#[0-9a-f]{6}" stroke-width="11"', "", drawn))
     assert "<script" not in page

@@ -111,7 +111,7 @@ def test_ended_leases_leave_nothing_behind(tmp_path: Path, leases: Leases, clock
 
 
 class Taker:
-    """Another process of the same origin."""
+    """The leases of another process of the same origin."""
 
     def __init__(self, folder: Path) -> None:
         self.child = subprocess.Popen(

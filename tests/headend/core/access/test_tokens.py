@@ -53,7 +53,7 @@ def test_changing_keys_breaks_no_token_until_the_old_key_is_gone() -> None:
 
 def test_no_character_of_a_token_can_be_changed() -> None:
     token = issue(GRANT, RING)
-    for place, character in enumerate(token[:-1]):  # the last one holds two bits that mean nothing
+    for place, character in enumerate(token[:-1]):  # the last one has two unused bits
         other = "A" if character != "A" else "B"
         assert granted(token[:place] + other + token[place + 1 :], RING) is None
 

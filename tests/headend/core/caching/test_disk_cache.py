@@ -1,4 +1,4 @@
-"""Media on a disk: what was kept is found again, and what is not what it was is never served."""
+"""Media on a disk: cached files are found again, and changed files are never served."""
 
 import hashlib
 import os
@@ -40,7 +40,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """No file of this process can grow beyond 4 KB meanwhile."""
+    """Limit all files of this process to 4 KB during the block."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
@@ -119,7 +119,7 @@ def test_a_full_disk_is_left_alone_for_a_while_and_leaves_nothing_behind(
     assert find(cache, BODIES[0]) == BODIES[0]
 
 
-in_memory_before = in_memory(BODIES[0])  # a limit on files holds for those in memory, too
+in_memory_before = in_memory(BODIES[0])  # the limit on files also applies to files in memory
 
 
 def test_processes_share_the_budget_and_read_each_others_files(tmp_path: Path) -> None:

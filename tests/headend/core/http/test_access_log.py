@@ -10,7 +10,7 @@ from headend.core.http.access_log import AccessLog
 
 
 class Writes(io.StringIO):
-    """Notes what reaches the kernel at a time."""
+    """Records each write to the kernel."""
 
     def __init__(self) -> None:
         super().__init__()

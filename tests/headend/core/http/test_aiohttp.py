@@ -1,4 +1,4 @@
-"""What `headend.core.http` relies on in aiohttp and asyncio. Fails when an upgrade changes it."""
+"""The parts of aiohttp and asyncio that `headend.core.http` relies on. Fails when an upgrade changes it."""
 
 import ast
 import asyncio

@@ -1,4 +1,4 @@
-"""Parsing a header takes time that grows with its length, and not with its square."""
+"""The time to parse a header is linear in its length."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from headend.core.http.responses import preferred_coding
 KEYS = Keyring([Key(Use.PLAYBACK, "a", b"a" * 32), Key(Use.EDGE, "b", b"b" * 32)])
 LONG, SHORT = 8190, 1024
 MOST_S_PER_BYTE = 20e-6
-"""Fifty times what it takes; a quadratic parser takes thousands of times as long for a header of 8 KB."""
+"""Fifty times the expected time; a quadratic parser takes thousands of times as long for a header of 8 KB."""
 
 
 def conditions(name: str) -> Callable[[str], object]:

@@ -1,4 +1,4 @@
-"""The server's behaviour on raw sockets, with an application of a few bodies."""
+"""The server's behaviour on raw sockets, with an application that has a few bodies."""
 
 import asyncio
 import errno
@@ -351,7 +351,7 @@ def test_a_stop_cuts_what_takes_too_long(run: Run) -> None:
 
 
 class GoneTransport(asyncio.Transport):
-    """A transport whose client left between the response and the end of the connection."""
+    """A transport whose client disconnected between the response and the end of the connection."""
 
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2), "socket": socket.socket()})

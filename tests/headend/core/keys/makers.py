@@ -20,7 +20,7 @@ def make_names(scheme: Scheme = Scheme.CBCS, title: str = "film") -> tuple[KeyNa
 
 
 def make_keys(scheme: Scheme = Scheme.CBCS, title: str = "film") -> dict[str, ContentKey]:
-    """Keys whose secrets can be foretold: for tests only."""
+    """Keys with predictable secrets, for tests only."""
     names = make_names(scheme, title)
     return {name.kid: ContentKey(name, bytes([number + 1]) * 16) for number, name in enumerate(names)}
 

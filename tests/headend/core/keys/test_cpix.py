@@ -14,7 +14,7 @@ WIDEVINE = "edef8ba9-79d6-4ace-a3c8-27dcd51d21ed"
 
 
 def judged(data: bytes) -> None:
-    """Hold a document against the schema; that of the judge is older than the scheme's attribute."""
+    """Validate a document; the library's schema is older than the scheme's attribute."""
     root = etree.fromstring(data)
     for element in root.iter("{*}ContentKey"):
         element.attrib.pop("commonEncryptionScheme", None)

@@ -48,7 +48,7 @@ def speke_server(
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
             self.end_headers()
-            with contextlib.suppress(ConnectionError):  # who asked may have read enough
+            with contextlib.suppress(ConnectionError):  # the client may have read enough
                 self.wfile.write(body)
 
         def log_message(self, *_args: object) -> None:
@@ -66,7 +66,7 @@ def speke_server(
 
 
 def honest(keys: dict[str, ContentKey]) -> Answer:
-    """A server that has some keys and gives those that are asked for."""
+    """A server that returns the requested keys if it has them."""
 
     def answer(body: bytes) -> tuple[int, bytes]:
         asked = cpix_documents.read(body, "request")
@@ -234,7 +234,7 @@ def test_credentials_come_from_the_environment(
 
 
 def test_a_gateway_of_aws_gets_a_signature_that_it_can_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signature is computed here as AWS documents it, from what the server got."""
+    """Compute the signature as AWS documents it, from the request that the server received."""
     for name, value in {
         speke.AWS_REGION: "eu-west-1",
         "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",

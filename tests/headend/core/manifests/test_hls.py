@@ -389,7 +389,7 @@ def test_the_title_and_the_same_ids_in_every_release_are_stated() -> None:
 def test_scores_rise_with_what_is_seen_and_heard(full: Presentation) -> None:
     lines = [line for line in hls.multivariant(outline_of(full)).splitlines() if line.startswith(hls.VARIANT + ":")]
     scores = [int(line.partition("SCORE=")[2].partition(",")[0]) for line in lines]
-    assert set(scores) == set(range(1, max(scores) + 1))  # AC-3 and E-AC-3 of one rate are worth the same
+    assert set(scores) == set(range(1, max(scores) + 1))  # AC-3 and E-AC-3 at one rate have the same score
     assert max(scores) > len(lines) - 5
     best, least = lines[scores.index(max(scores))], lines[scores.index(1)]
     assert "1920x1080" in best and "5.1" in best

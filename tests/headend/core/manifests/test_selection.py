@@ -1,4 +1,4 @@
-"""Filters of manifests: what they mean, what they refuse, and how long that takes."""
+"""Filters of manifests: their meaning, refused values, and linear time."""
 
 from dataclasses import replace
 from xml.etree import ElementTree as Xml

@@ -1,4 +1,4 @@
-"""A file's digest is computed once, and again as soon as it could be another file."""
+"""A file's digest is computed once, and again as soon as the file may have changed."""
 
 import os
 import time
@@ -39,7 +39,7 @@ def test_another_content_of_the_same_size_and_time_is_read_again(film: Path, tmp
     times = film.stat()
     film.write_bytes(b"0987654321")
     os.utime(film, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert identify(str(film)).digest != before.digest  # the time of its inode has changed
+    assert identify(str(film)).digest != before.digest  # its inode's change time differs
 
     other = tmp_path / "other.mov"
     other.write_bytes(b"abcdefghij")

@@ -80,7 +80,7 @@ def test_deleting_the_last_object_removes_its_folders_but_not_the_store(store: L
     store.put("titles/other/r1/1.m4s", b"x")
     store.delete("titles/film/r1/1.m4s")
     assert [path.name for path in (store.root / "titles").iterdir()] == ["other"]
-    store.delete("titles/other")  # a folder is no object, and stays
+    store.delete("titles/other")  # a folder is not an object, so it stays
     store.delete("titles/other/r1/1.m4s")
     assert list(store.root.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""A master in S3 is served on the loopback: to this user only, exactly, and through outages."""
+"""A master in S3 is served on the loopback interface: to this user only, exactly, and through outages."""
 
 import http.client
 import os
@@ -116,7 +116,7 @@ def test_a_master_that_has_changed_is_not_served(rclone_s3: LocalS3, master_url:
 
 @pytest.fixture
 def troubled(rclone_s3: LocalS3) -> Iterator[tuple[str, Callable[[str], None]]]:
-    """A server before S3 that passes requests on, fails them, breaks bodies off, or never answers."""
+    """A server in front of S3 that forwards requests, fails them, breaks off bodies, or never answers."""
     mood = ["well"]
     upstream = rclone_s3.endpoint_url.removeprefix("http://")
     over = threading.Event()

@@ -1,4 +1,4 @@
-"""A store that can't be reached is waited for; one that refuses is not."""
+"""Requests wait for an unreachable store, but not for one that refuses them."""
 
 import threading
 import time

@@ -22,7 +22,7 @@ def store_on(server: LocalS3, bucket: str = BUCKET) -> S3Store:
 
 
 def everything_told(error: HeadendError) -> str:
-    """All that could reach a log, a terminal or another machine, the cause included."""
+    """All text that could reach a log, a terminal or another machine, including the cause."""
     return f"{error} {error!r} {error.facts} {pickle.dumps(error)!r} {error.__cause__!r}"
 
 
@@ -55,7 +55,7 @@ def test_no_credentials_at_all_says_what_to_set(rclone_s3: LocalS3, monkeypatch:
 
 def test_unreachable_endpoint_gives_up_and_names_it(rclone_s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "MAX_ATTEMPTS", 2)
-    store = S3Store(BUCKET, "", "http://127.0.0.1:9")  # the discard port: nothing listens
+    store = S3Store(BUCKET, "", "http://127.0.0.1:9")  # nothing listens at the discard port
     with pytest.raises(StoreUnavailable, match=r"http://127\.0\.0\.1:9/.*check the endpoint") as caught:
         store.put("a", b"x")
     assert caught.value.retryable
@@ -107,7 +107,7 @@ def test_the_loser_of_a_race_is_told_where_the_server_can(moto_s3: LocalS3, monk
 
 
 def test_takes_the_endpoint_from_the_environment(server: LocalS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    # By name, since the SDK would put the bucket in front of it unless told not to.
+    # A host name: by default, the SDK would put the bucket in front of it.
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint_url.replace("127.0.0.1", "localhost"))
     store = S3Store(BUCKET, uuid.uuid4().hex)
     store.put("a", b"x")

@@ -1,4 +1,4 @@
-"""A console over a queue in memory, with a dispatcher's view that a test sets."""
+"""A console over a queue in memory, with a dispatcher's state that a test sets."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from tests.headend.app.jobs.makers import AT, make_request
 
 @dataclass(slots=True)
 class Floor:
-    """What a dispatcher would say."""
+    """The state that a dispatcher would report."""
 
     here: tuple[WorkerRecord, ...] = ()
     done: tuple[RunRecord, ...] = ()
@@ -36,7 +36,7 @@ class Floor:
 
 
 def busy(now_s: float, jobs: list[str]) -> Floor:
-    """Four workers at work on some jobs, with one attempt that failed."""
+    """Four workers that run some jobs, with one failed attempt."""
     workers = tuple(WorkerRecord(f"tcp://10.0.0.{n}:4000{n}", 2, 2, 8 << 30, n << 30) for n in range(1, 5))
     runs = []
     for number in range(60):
@@ -69,7 +69,7 @@ def put(queue: Queue, title: str, *changes: tuple[State, str], priority: int = 5
 
 @contextmanager
 def console(queue: Queue, view: Floor, tokens: Tokens | None = None, *, port: int = 0) -> Iterator[Server]:
-    """A console, on a free port unless told otherwise."""
+    """A console, on a free port by default."""
     with Server(
         lambda: Console(queue, view, prices.load("aws"), tokens or Tokens(), "s3://films/vod"), "127.0.0.1", port
     ) as server:

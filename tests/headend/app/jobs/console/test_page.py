@@ -1,6 +1,6 @@
-"""The console in a real browser: empty, busy, with failures, and what an operator does there.
+"""The console in a real browser: empty, busy, with failures, and under an operator's actions.
 
-With HEADEND_SCREENSHOTS=FOLDER the pictures are kept, to be looked at.
+With HEADEND_SCREENSHOTS=FOLDER the pictures are kept for review.
 """
 
 import os
@@ -136,7 +136,7 @@ def test_who_may_only_look_has_no_buttons_and_must_have_a_token(page: Any) -> No
 
 
 class AwayStore(MemoryStore):
-    """A store that can't be read for a while."""
+    """A store that is unreadable for a while."""
 
     away = False
 
