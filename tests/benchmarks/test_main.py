@@ -16,20 +16,20 @@ def test_all_runs_every_benchmark() -> None:
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_every_piece_can_be_asked_for(piece: str) -> None:
+def test_every_part_can_be_selected(piece: str) -> None:
     name, *words = piece.split()
     context = main.commands[name].make_context(name, [*words, "--out", "result.json"])
     assert str(context.params["out"]) == "result.json"
 
 
 @pytest.mark.parametrize("name", ["encoding", "quality", "presets", "scaling", "origin", "simulation"])
-def test_the_pieces_of_a_benchmark_are_all_its_choices(name: str) -> None:
+def test_the_parts_of_a_benchmark_are_all_its_choices(name: str) -> None:
     choices = [set(option.type.choices) for option in main.commands[name].params if hasattr(option.type, "choices")]
     assert [{piece.split()[-1] for piece in PIECES if piece.startswith(f"{name} ")}] == choices
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"result": {"ladder": []}}'])
-def test_a_file_of_something_else_is_neither_completed_nor_changed(content: str, tmp_path: Path) -> None:
+def test_an_unrelated_file_is_neither_completed_nor_changed(content: str, tmp_path: Path) -> None:
     out = tmp_path / "other.json"
     out.write_text(content)
     said = CliRunner().invoke(main, ["quality", "--quick", "--part", "cascade", "--out", str(out)])
@@ -38,7 +38,7 @@ def test_a_file_of_something_else_is_neither_completed_nor_changed(content: str,
     assert out.read_text() == content
 
 
-def test_a_file_tells_for_each_part_when_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_records_the_time_of_each_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "result.json"
     here = machine.describe()
     for at, parts in (("1999", ["a", "b"]), ("2001", ["b"])):
@@ -56,7 +56,7 @@ def test_a_folder_that_is_missing_is_named_before_anything_runs(tmp_path: Path) 
     assert "there is no folder" in said.output
 
 
-def test_what_is_not_installed_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     said = CliRunner().invoke(main, ["origin", "--quick"])
     assert said.exit_code == 1

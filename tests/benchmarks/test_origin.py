@@ -42,7 +42,7 @@ ROWS = (
 )
 
 
-def test_targets_tell_what_was_reached_and_what_was_not() -> None:
+def test_targets_show_which_were_missed() -> None:
     all_of_it = Report("nginx/1.0", ROWS, {S3: 50_000_001, S3_DISK: 0}, 0.5, 100_000_000, STARTS)
     found = targets(all_of_it)
     assert [(target.value, target.met) for target in found[:3]] == [(1.3, True), (1.51, False), (1.2, True)]
@@ -52,7 +52,7 @@ def test_targets_tell_what_was_reached_and_what_was_not() -> None:
     assert not targets(replace(all_of_it, largest_share=0.6))[-1].met
 
 
-def test_what_was_not_measured_has_no_target() -> None:
+def test_values_that_were_not_measured_have_no_target() -> None:
     assert targets(Report("nginx/1.0")) == ()
     assert [each.met for each in targets(Report("nginx/1.0", starts=STARTS))] == [True, True, True]
 

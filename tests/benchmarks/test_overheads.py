@@ -38,7 +38,7 @@ REPORT = Report(
 )
 
 
-def test_a_job_is_seen_as_it_was(tmp_path: Path) -> None:
+def test_the_result_matches_the_job(tmp_path: Path) -> None:
     master = make_film(tmp_path / "film.mp4", frame_rate=Fraction(24), frame_count=96, size=(160, 90))
 
     seen = watch(job_of(master, tmp_path / "store", chunk_s=Fraction(2)), cores=2)
@@ -89,7 +89,7 @@ def echo() -> Iterator[str]:
         server.server_close()
 
 
-def test_a_slow_line_changes_nothing_of_what_goes_over_it() -> None:
+def test_a_slow_line_changes_no_byte() -> None:
     with echo() as url, slowed(url, 2e6) as slow_url:
         client = HTTPConnection(urlsplit(slow_url).netloc, timeout=60)
         for number in range(3):

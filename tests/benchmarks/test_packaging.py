@@ -13,7 +13,7 @@ def test_the_film_has_the_renditions_of_a_2160p_title() -> None:
     assert sum(rendition.default for rendition in plan.video) == 1
 
 
-def test_what_is_measured_is_a_real_release() -> None:
+def test_the_measured_release_is_real() -> None:
     report = measure(0.02)
     assert report.segments == 57 * 12
     assert report.renditions == 57

@@ -24,13 +24,13 @@ def test_only_the_shared_range_of_quality_counts() -> None:
     assert relative_size(mine, theirs) == pytest.approx(0.7)
 
 
-def test_every_clip_weighs_the_same() -> None:
+def test_every_clip_has_the_same_weight() -> None:
     theirs = points((1000, 60.0), (2000, 80.0)) + points((100, 60.0), (200, 80.0), clip="street")
     mine = points((500, 60.0), (1000, 80.0)) + points((200, 60.0), (400, 80.0), clip="street")
     assert relative_size(mine, theirs) == pytest.approx(1.0)
 
 
-def test_what_shares_no_quality_is_not_compared() -> None:
+def test_presets_without_common_quality_are_not_compared() -> None:
     assert relative_size(points((1, 10.0), (2, 20.0)), points((1, 80.0), (2, 90.0))) == 1.0
 
 

@@ -32,7 +32,7 @@ def test_slow_workers_count_by_their_speed() -> None:
     assert work_s / speed <= end_s < 1.05 * work_s / speed
 
 
-def test_what_a_lost_worker_had_begun_is_done_again() -> None:
+def test_tasks_of_a_lost_worker_are_repeated() -> None:
     calm_s, *_ = simulate(tasks(50), 1, CALM)
     end_s, lost_s, work_s, *_ = simulate(tasks(50), 1, LOST)
 
@@ -41,7 +41,7 @@ def test_what_a_lost_worker_had_begun_is_done_again() -> None:
     assert end_s > calm_s
 
 
-def test_the_same_job_goes_the_same_way() -> None:
+def test_the_same_job_gives_the_same_result() -> None:
     case = Case("both", slow=0.1, lost=0.1)
 
     assert simulate(tasks(200), 20, case) == simulate(tasks(200), 20, case)

@@ -12,7 +12,7 @@ def test_sessions_read_titles_in_order() -> None:
 
 
 @pytest.mark.parametrize("churn", CHURN)
-def test_ways_to_fill_differ_in_their_edges_alone(churn: str) -> None:
+def test_fill_alternatives_differ_only_in_their_edges(churn: str) -> None:
     ways = churning(churn)
     assert ways["oracle, all pinned"].edge.fill.forecast == "oracle"
     assert {each.popularity for each in ways.values()} == {ways[BASE].popularity}

@@ -8,7 +8,7 @@ from headend.core import layout
 from packager import garbage, publishing
 
 
-def test_titles_that_are_made_up_are_whole_and_have_garbage() -> None:
+def test_synthetic_titles_are_complete_and_have_garbage() -> None:
     plan = film(0.01)
     like = store.titles_like(plan, 11)
     assert publishing.titles(like)[:2] == ("title-00000", "title-00001")
@@ -35,7 +35,7 @@ def test_listings_count_as_many_requests_as_s3_would_take() -> None:
     assert next(like.list(layout.published(), after=layout.published("title-02000"))).key.endswith("title-02001")
 
 
-def test_all_of_it_can_be_measured() -> None:
+def test_all_parts_can_be_measured() -> None:
     report = store.measure(quick=True)
     rows = store.rows(report)
     assert report.sweep.found * 10 == report.sweep.titles == report.listing.titles

@@ -19,7 +19,7 @@ def film(tmp_path: Path) -> Path:
     return make_film(tmp_path / "film.mp4", frame_rate=Fraction(24), frame_count=FRAMES, size=SIZE_PX)
 
 
-def test_a_film_is_as_good_as_itself(film: Path) -> None:
+def test_a_film_scores_100_against_itself(film: Path) -> None:
     told = vmaf.scores([vmaf.file_input(film)], vmaf.file_input(film), SIZE_PX, FRAMES)
     assert len(told) == FRAMES
     assert mean(told) > 95

@@ -78,7 +78,7 @@ def test_an_error_reaches_the_caller_at_once_and_leaves_no_process() -> None:
     assert not active_children()
 
 
-def test_silence_is_told() -> None:
+def test_a_long_silence_is_reported() -> None:
     told: list[int] = []
 
     def note(done: int) -> None:

@@ -42,7 +42,7 @@ def edges(tally: Tally, decision: int) -> int:
 
 
 @pytest.mark.parametrize("rule", ["throughput", "bola", "bola-e", "dynamic"])
-def test_a_single_viewer_sees_what_the_players_rule_alone_gives(rule: str) -> None:
+def test_a_single_viewer_gets_the_result_of_the_players_rule(rule: str) -> None:
     given = scenario(
         catalogue={"titles": 1, "minutes": [8, 8], "ladder": "web", "sound_kbps": 0},
         viewers__sessions_per_day=1,
@@ -169,7 +169,7 @@ def eventful(**changes: object) -> Scenario:
     )
 
 
-def test_books_balance_when_everything_fails_in_turn() -> None:
+def test_totals_balance_when_everything_fails_in_turn() -> None:
     tally = simulation.run(eventful(), 0, 3)
     assert all(edges(tally, decision) for decision in (HIT, DELAYED, CONTENT_MISS, HEALTH_MISS, PASSED, FAILED))
     assert tally.away > 0
@@ -180,7 +180,7 @@ def test_books_balance_when_everything_fails_in_turn() -> None:
     assert tally.fills and tally.fills[0].arrived > 0
 
 
-def test_a_wrong_book_is_a_defect() -> None:
+def test_wrong_totals_are_a_defect() -> None:
     tally = simulation.run(scenario(), 0, 1)
     tally.sent[0, CONTENT_MISS, 5] += 1_000_000
     with pytest.raises(HeadendError, match="books of north don't balance"):
@@ -208,7 +208,7 @@ def test_a_lost_edge_sends_its_viewers_to_the_other_one() -> None:
     assert not tally.seen[:, GAVE_UP].any()
 
 
-def test_an_edge_that_returns_cold_has_lost_what_it_held() -> None:
+def test_an_edge_that_returns_cold_has_lost_its_objects() -> None:
     def hits(returns: str) -> int:
         lost = [{"at": "day 2 12:00", "lost": {"edge": "north/1", "minutes": 1, "returns": returns}}]
         tally = simulation.run(scenario(days={"counted": 2}, events=lost, edge__disk="20G"), 0, 1)
@@ -253,7 +253,7 @@ def test_a_missed_window_leaves_a_night_without_fill() -> None:
     assert [night.day for night in missed.fills] == [1, 3]
 
 
-def test_what_has_not_arrived_yet_is_a_late_fill() -> None:
+def test_a_planned_object_that_has_not_arrived_is_a_late_fill() -> None:
     slow = {"from": "02:00", "hours": 12, "mbps": 0.1}
     tally = simulation.run(
         scenario(days={"counted": 3}, edge={"disk": "1G", "gbps": 1000, "pinned": 0.9, "fill": slow}), 0, 1
@@ -263,5 +263,5 @@ def test_what_has_not_arrived_yet_is_a_late_fill() -> None:
     assert tally.fills[0].arrived <= 0.1e6 / 8 * 12 * 3600
 
 
-def test_decisions_have_a_name_each() -> None:
+def test_each_decision_has_a_name() -> None:
     assert len(DECISIONS) == 7 and DECISIONS[FAILED] == "failed"

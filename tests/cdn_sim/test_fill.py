@@ -14,7 +14,7 @@ GOLDEN = json.loads((Path(__file__).parent / "golden/open_connect.json").read_te
 TB = 10**12
 
 
-def test_windows_bring_what_the_arithmetic_says() -> None:
+def test_a_window_transfers_as_much_as_arithmetic_predicts() -> None:
     exact = GOLDEN["exact"]
     assert window_bytes(1200, 12) == exact["storage_bytes_per_window"] == 6_480 * 10**9
     assert window_bytes(400, 12) == exact["global_bytes_per_window"] == 2_160 * 10**9
@@ -25,7 +25,7 @@ def night(new: Any, sizes: Any, worth: Any, order: Any, mbps: float = 1200.0) ->
     return filling.fill(new, worth, sizes, order, start_ms=0.0, hours=12.0, mbps=mbps)
 
 
-def test_a_plan_that_is_too_large_is_late_by_what_the_window_can_not_bring() -> None:
+def test_a_plan_that_exceeds_the_window_is_late_by_the_excess() -> None:
     """6.5 TB in pieces of 20 GB at 1.2 Gb/s for 12 hours: the 20 GB with the least demand are late."""
     count = 325
     sizes = np.full((count, 1), 20e9)
@@ -46,7 +46,7 @@ def test_a_rendition_crosses_transit_once_for_all_edges_of_a_site() -> None:
         assert filled.arrives_ms[order[title, 0], title, 0] == first[title, 0]
 
 
-def test_nothing_new_is_nothing_to_do() -> None:
+def test_an_unchanged_plan_transfers_nothing() -> None:
     filled = night(np.zeros((2, 3, 1), dtype=bool), np.ones((3, 1)), np.ones((3, 1)), topology.order(3, 2, "site"))
     assert (filled.bytes, filled.late_bytes, filled.pulls) == (0, 0, ())
 
@@ -58,7 +58,7 @@ def test_nothing_new_is_nothing_to_do() -> None:
     edges=st.integers(1, 3),
 )
 @settings(max_examples=60, deadline=None)
-def test_placements_fit_and_hold_only_what_is_wanted(
+def test_placements_fit_and_contain_only_titles_with_demand(
     sizes: list[int], views: list[int], budget: int, edges: int
 ) -> None:
     order = topology.order(6, edges, "site")
@@ -113,7 +113,7 @@ def test_views_of_days_are_weighted_by_their_age() -> None:
     assert forecasting.ewma([np.array([10.0]), np.array([20.0])], 0.4) == pytest.approx([14.0])
 
 
-def test_releases_are_expected_by_what_interest_became_so_far() -> None:
+def test_expected_releases_follow_from_earlier_ones() -> None:
     views = np.array([[60.0, 40.0], [0.0, 0.0], [0.0, 0.0]])
     expected = forecasting.releases(
         views,
@@ -128,7 +128,7 @@ def test_releases_are_expected_by_what_interest_became_so_far() -> None:
     assert 200 / np.e < expected[1].sum() < 200 * np.e
 
 
-def test_the_oracle_sees_the_sessions_that_come() -> None:
+def test_the_oracle_knows_future_sessions() -> None:
     views = np.array([[3.0, 1.0], [0.0, 0.0]])
     assert forecasting.oracle(views, np.array([0, 1, 1]), np.array([4, 8, 12])).tolist() == [[3, 1], [15, 5]]
 

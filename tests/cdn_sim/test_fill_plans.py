@@ -85,7 +85,7 @@ def test_expected_releases_are_planned_with_sizes_of_the_store(site: Path) -> No
     assert (premiere.bytes, premiere.worth) == (12 * 90_000 + 700, 500)
 
 
-def test_what_the_window_can_not_bring_is_told(site: Path) -> None:
+def test_a_plan_reports_what_does_not_fit_into_the_window(site: Path) -> None:
     slow = EDGES.replace("pinned = 0.5", "pinned = 0.5\nfill = { mbps = 0.001, hours = 1 }")
     (site / "site.toml").write_text(slow)
     found = plans(site, [{"film": 3}])
@@ -101,7 +101,7 @@ def test_what_the_window_can_not_bring_is_told(site: Path) -> None:
         (["--expect", "film"], EDGES, None, "'film' is not a title with its expected views"),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_every_mistake_is_one_line(
     site: Path, args: list[str], edges: str, text: str | None, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (site / "site.toml").write_text(edges)

@@ -13,7 +13,7 @@ POINTS = json.loads((Path(__file__).parent / "golden/che.json").read_text())["po
 
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("alpha", sorted({point["alpha"] for point in POINTS}))
-def test_hit_ratios_are_those_of_che(alpha: float) -> None:
+def test_hit_ratios_match_ches_formula(alpha: float) -> None:
     """Che, Tung, Wang 2002; Fricker, Robert, Roberts 2012."""
     rng = np.random.default_rng(11)
     objects = POINTS[0]["objects"]

@@ -45,7 +45,7 @@ def test_a_provider_without_networks_takes_everyone_else() -> None:
     assert names(NORTH, plan)[0].startswith("north/")
 
 
-def test_edges_that_are_away_are_left_out_and_full_ones_come_last() -> None:
+def test_unreachable_edges_are_left_out_and_full_ones_come_last() -> None:
     first, second, third, _ = names()
     assert first not in names(health={first: DOWN})
     assert names(health={first: Health(load=1.1)})[:3] == [second, third, first]
@@ -58,7 +58,7 @@ def test_a_title_has_its_edges_and_viewers_are_spread_over_replicas() -> None:
     assert len({names(draw=draw)[0] for draw in range(10)}) == 2
 
 
-def test_a_viewer_stays_where_he_is_while_that_edge_has_room() -> None:
+def test_a_viewer_stays_with_an_edge_while_it_has_room() -> None:
     first, _, third, _ = names()
     assert names(current=third.replace("/", "."))[0] == third
     assert names(current="nobody")[0] == first
@@ -110,7 +110,7 @@ def test_players_that_drop_the_port_get_it_with_the_host(address: str, kept: str
         "a/b/c=http://a",
     ],
 )
-def test_what_is_no_edge_is_refused(text: str) -> None:
+def test_malformed_edges_are_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         steered_edge(text)
 

@@ -59,7 +59,7 @@ def test_classes_give_the_golden_decisions(policy: str) -> None:
         assert digest(hits) == expected["sha256_of_hits_one_byte_each"]
 
 
-def test_slru_is_the_memory_of_origin_and_edges() -> None:
+def test_slru_equals_the_memory_cache_of_origin_and_edges() -> None:
     numbers, sizes = (values.tolist() for values in TRACES["watching"]())
     evicted: list[str] = []
     shelf: SegmentedLRU[str, int] = SegmentedLRU(2_088_273_230, on_eviction=lambda key, _: evicted.append(key))
@@ -91,7 +91,7 @@ Operations = st.lists(
     budget_bytes=st.integers(1, 150),
 )
 @settings(max_examples=25, deadline=None)
-def test_class_and_kernel_decide_alike(
+def test_class_and_kernel_make_equal_decisions(
     policy: str, operations: list[tuple[str, int]], sizes: list[int], budget_bytes: int
 ) -> None:
     cache = policies.make(policy, budget_bytes)
@@ -159,7 +159,7 @@ def test_a_planned_part_larger_than_the_cache_is_refused_whole() -> None:
     assert "a" not in cache
 
 
-def test_an_object_larger_than_the_cache_passes_by() -> None:
+def test_an_object_larger_than_the_cache_is_not_stored() -> None:
     for policy in POLICIES:
         cache = policies.make(policy, 100)
         verdict = cache.request("film", 101)

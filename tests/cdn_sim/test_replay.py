@@ -48,7 +48,7 @@ def sizes_of(key: str, sizes: list[int]) -> int:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_every_decision_of_a_log_comes_out_again(policy: str) -> None:
+def test_replaying_a_log_repeats_every_decision(policy: str) -> None:
     found = decisions.verify(decisions.parse(lived(policy).splitlines(keepends=True), "log"), "log")
     assert (found.requests, found.different, found.starts) == (4000, 0, 2)
     assert found.failed > 10 and 0 < found.delayed < found.hits
@@ -77,7 +77,7 @@ def test_a_damaged_line_in_the_middle_is_named() -> None:
         decisions.verify(decisions.parse(lines, "log"), "log")
 
 
-def test_a_log_that_was_cut_is_used_up_to_its_last_whole_line() -> None:
+def test_a_truncated_log_is_used_up_to_its_last_complete_line() -> None:
     text = lived()
     found = decisions.verify(decisions.parse(text[: len(text) // 3].splitlines(keepends=True), "log"), "log")
     assert found.requests > 1000 and not found.different
@@ -112,7 +112,7 @@ def as_access_log(requests: int = 3000) -> str:
     return other + "\n".join(lines) + "\n"
 
 
-def test_all_formats_say_the_same(tmp_path: Path) -> None:
+def test_all_formats_give_the_same_result(tmp_path: Path) -> None:
     forms = {
         "log.csv": as_csv().encode(),
         "log.csv.gz": gzip.compress(as_csv().encode()),
@@ -176,7 +176,7 @@ def test_bad_logs_are_refused_in_one_line(
     assert error.count("\n") == 1
 
 
-def test_a_binary_trace_that_was_cut_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_truncated_binary_trace_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "trace.bin").write_bytes(as_oracle(100)[:-7])
     assert run(["replay", str(tmp_path / "trace.bin"), "--disk-bytes", "1G"]) == 0
     assert "ends inside record 100" in capsys.readouterr().err
@@ -191,7 +191,7 @@ def test_replay_checks_a_decision_log(tmp_path: Path, capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out)["different"] > 0
 
 
-def test_replay_answers_what_if(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_compares_policies_and_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "log").write_text(lived())
     args = ["--policy", "lru", "--policy", "belady", "--disk-bytes", "100M,300M", "--json"]
     assert run(["replay", str(tmp_path / "log"), *args]) == 0

@@ -10,7 +10,7 @@ SMOKE = scenario.preset_text("smoke")
 
 
 @pytest.mark.parametrize("name", presets())
-def test_presets_are_sound(name: str) -> None:
+def test_presets_are_valid(name: str) -> None:
     found = variants(scenario.preset_text(name), name)
     assert found[BASE].name == name
     assert found[BASE].summary
@@ -96,7 +96,7 @@ def changed(old: str, new: str) -> str:
         (changed("gbps = 2\n", 'gbps = 2\npolicy = "lrux"\n'), "edge.policy: there is no 'lrux'; use one of slru, lru"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_with_its_key(text: str, message: str) -> None:
+def test_errors_are_one_line_with_the_key(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(text, "mine.toml")
     assert message in caught.value.message
@@ -119,7 +119,7 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "T", "-1G", "1e9", "1 0G", "0", "٣G"])
-def test_what_is_no_size(text: str) -> None:
+def test_malformed_sizes_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         size_bytes(text)
 

@@ -98,7 +98,7 @@ def test_number_of_workers_changes_no_byte(small: Path) -> None:
     assert outs[0] == outs[1]
 
 
-def test_ctrl_c_keeps_what_is_complete(
+def test_ctrl_c_keeps_complete_runs(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = spreading.run

@@ -23,7 +23,7 @@ def test_viewers_are_spread_over_replicas() -> None:
     assert ranked(replicas=2, draw=1) == (0, 2, 1)
 
 
-def test_an_edge_that_is_away_is_not_listed() -> None:
+def test_an_unreachable_edge_is_not_listed() -> None:
     assert ranked(up=(True, True, False)) == (0, 1)
     assert ranked(up=(False, False, False)) == ()
 

@@ -82,7 +82,9 @@ def test_pictures_are_switched_up_and_down(browser: Any, served: Served, player:
 
 
 @each_player
-def test_jumps_over_chunk_borders_show_the_very_frame(browser: Any, served: Served, player: str, manifest: str) -> None:
+def test_seeks_across_chunk_borders_show_the_exact_frame(
+    browser: Any, served: Served, player: str, manifest: str
+) -> None:
     grid = served.presentation.grid
     borders = [chunk.first_frame for chunk in grid.chunks()[1:]]
     reordered = next(track for track in served.presentation.video if track.rendition.codec is Codec.AVC)
@@ -168,7 +170,7 @@ def test_text_is_shown_at_its_time_changed_and_switched_off(
         assert viewer.complaints == []
 
 
-def test_titles_are_shown_with_their_posters_and_lead_to_the_page(browser: Any, served: Served, tmp_path: Path) -> None:
+def test_titles_are_shown_with_posters_and_link_to_the_page(browser: Any, served: Served, tmp_path: Path) -> None:
     page = browser.new_page()
     for name, size in (("desktop", DESKTOP), ("phone", PHONE)):
         page.set_viewport_size(size)
@@ -184,7 +186,7 @@ def test_titles_are_shown_with_their_posters_and_lead_to_the_page(browser: Any, 
     page.close()
 
 
-def test_a_viewer_changes_the_player_and_goes_on_where_he_was(browser: Any, served: Served, tmp_path: Path) -> None:
+def test_changing_the_player_keeps_the_position(browser: Any, served: Served, tmp_path: Path) -> None:
     with watch(browser, served, "hls", "hls") as viewer:
         viewer.page.set_viewport_size(PHONE)
         viewer.seek(5.02)
@@ -197,7 +199,7 @@ def test_a_viewer_changes_the_player_and_goes_on_where_he_was(browser: Any, serv
         assert viewer.complaints == []
 
 
-def test_a_title_that_is_not_there_is_said_so(browser: Any, served: Served) -> None:
+def test_a_missing_title_is_reported(browser: Any, served: Served) -> None:
     page = browser.new_page()
     answer = page.goto(f"{served.url}/watch/nothing")
     assert answer.status == 404
@@ -217,7 +219,7 @@ def test_a_token_opens_the_page_and_a_plan_shortens_its_menus(browser: Any, serv
 
 
 @each_player
-def test_the_seek_bar_shows_the_very_frame_that_one_would_jump_to(
+def test_the_seek_bar_shows_the_frame_of_a_seek(
     browser: Any, served: Served, tmp_path: Path, player: str, manifest: str
 ) -> None:
     grid = served.presentation.grid
@@ -281,7 +283,7 @@ def test_dash_js_finds_the_thumbnail_of_each_time(browser: Any, served: Served) 
         assert [viewer.thumbnail(**part) for part in found] == wanted
 
 
-def test_shaka_winds_through_the_trick_pictures_and_plays_on(browser: Any, served: Served) -> None:
+def test_shaka_shows_trick_play_and_then_plays_on(browser: Any, served: Served) -> None:
     script = """
       const asked = [];
       player.getNetworkingEngine().registerRequestFilter((_, { uris }) => asked.push(uris[0]));

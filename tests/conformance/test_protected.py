@@ -172,7 +172,7 @@ def test_a_title_plays_from_its_clear_lead_across_a_change_of_keys(
 
 
 @pytest.mark.parametrize(("player", "manifest"), [PLAYERS[0], PLAYERS[3]], ids=[NAMES[0], NAMES[3]])
-def test_it_looks_like_the_clear_title(browser: Any, url: str, player: str, manifest: str) -> None:
+def test_the_protected_title_looks_like_the_clear_one(browser: Any, url: str, player: str, manifest: str) -> None:
     def look(title: str) -> list[Any]:
         with Viewer(browser, url, title, player, manifest) as viewer:
             viewer.choose("picture", next(id for id in viewer.offered("picture") if id.startswith("avc-180p")))

@@ -135,7 +135,7 @@ def edges(store: StoreSettings, tmp_path: Path) -> Iterator[Edges]:
 @pytest.mark.parametrize(
     ("player", "manifest", "script"), [("hls", "multivariant.m3u8", HLS), ("dash", "manifest.mpd", DASH)]
 )
-def test_an_edge_is_killed_in_mid_play_and_the_film_goes_on(
+def test_playback_continues_after_an_edge_is_killed(
     browser: Any, edges: Edges, player: str, manifest: str, script: str
 ) -> None:
     page = browser.new_page()

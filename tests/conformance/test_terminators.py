@@ -88,7 +88,7 @@ def curl(folder: Path, port: int, path: str, *options: str) -> tuple[str, str, b
 
 
 @pytest.mark.parametrize("terminator", [nginx, caddy])
-def test_a_terminator_passes_on_what_the_origin_says_by_http2(terminator: object, tmp_path: Path) -> None:
+def test_a_terminator_forwards_the_origins_responses_by_http2(terminator: object, tmp_path: Path) -> None:
     assert callable(terminator)
     subprocess.run(
         [

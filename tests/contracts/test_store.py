@@ -39,7 +39,7 @@ def keys_after(store: Store, prefix: str, after: str) -> list[str]:
 
 
 class TestStore:
-    def test_gives_back_what_was_put(self, store: Store) -> None:
+    def test_returns_the_stored_bytes(self, store: Store) -> None:
         store.put("titles/film/1.m4s", EVERY_BYTE)
         assert store.get("titles/film/1.m4s") == EVERY_BYTE
 
@@ -63,7 +63,7 @@ class TestStore:
         assert store.get(key) == b"x"
         assert keys(store, "odd/a b+") == [key]
 
-    def test_what_was_seen_is_replaced_and_nothing_else(self, store: Store) -> None:
+    def test_replaces_only_the_version_that_was_read(self, store: Store) -> None:
         assert store.put_if_match("titles/film/current.json", b"first", None)
         assert not store.put_if_match("titles/film/current.json", b"second", None)
         seen = store.head("titles/film/current.json").etag
@@ -73,7 +73,7 @@ class TestStore:
         assert store.get("titles/film/current.json") == b"third"
         assert keys(store, "") == ["titles/film/current.json"]
 
-    def test_a_page_goes_on_after_the_one_before(self, store: Store) -> None:
+    def test_a_page_continues_after_the_previous_one(self, store: Store) -> None:
         names = ["a", "a-b", "a/1", "a/2", "a0", "b/1"]
         for name in ("a-b", "a0", "b/1", "a/2", "a/1"):
             store.put(f"p/{name}", b"x")
@@ -92,7 +92,7 @@ class TestStore:
         store.put("object", EVERY_BYTE)
         assert store.get_range("object", start, length) == EVERY_BYTE[start : start + length]
 
-    def test_a_range_behind_the_end_is_empty(self, store: Store) -> None:
+    def test_a_range_after_the_end_is_empty(self, store: Store) -> None:
         store.put("object", EVERY_BYTE)
         assert store.get_range("object", len(EVERY_BYTE), 1) == b""
         assert store.get_range("object", 10**9, 5) == b""
@@ -106,7 +106,7 @@ class TestStore:
         assert info.etag
         assert '"' not in info.etag
 
-    def test_list_tells_the_same_as_head(self, store: Store) -> None:
+    def test_list_agrees_with_head(self, store: Store) -> None:
         store.put("object", EVERY_BYTE)
         (listed,) = store.list("")
         headed = store.head("object")
@@ -129,7 +129,7 @@ class TestStore:
         assert keys(store, "nothing/") == []
         assert keys(store, "film/1/") == []
 
-    def test_folders_are_named_without_a_look_at_what_is_in_them(self, store: Store) -> None:
+    def test_folders_are_listed_without_their_contents(self, store: Store) -> None:
         for key in ("titles/b/1/2/3", "titles/a-b/1", "titles/a/1", "titles/loose", "other/x"):
             store.put(key, b"x")
         assert store.folders("titles/") == ("a", "a-b", "b")
@@ -166,13 +166,13 @@ class TestStore:
         assert caught.value.facts["key"] == "titles/none.json"
         assert "titles/none.json" in caught.value.message
 
-    def test_a_missing_object_has_no_ranges_and_opens_not(self, store: Store) -> None:
+    def test_ranges_and_open_of_a_missing_object_fail(self, store: Store) -> None:
         with pytest.raises(ObjectMissing):
             store.get_range("none", 0, 5)
         with pytest.raises(ObjectMissing), store.open("none") as reader:
             reader.read(1)
 
-    def test_a_folder_of_objects_is_no_object(self, store: Store) -> None:
+    def test_a_folder_is_not_an_object(self, store: Store) -> None:
         store.put("film/1", b"x")
         for read in (store.get, store.head):
             with pytest.raises(ObjectMissing):
@@ -180,7 +180,7 @@ class TestStore:
         with pytest.raises(ObjectMissing):
             store.get("film/1/2")
 
-    def test_deletes_what_is_there_and_minds_not_what_is_missing(self, store: Store) -> None:
+    def test_deleting_a_missing_object_is_not_an_error(self, store: Store) -> None:
         store.put("film/1/a", b"x")
         store.put("film/2", b"x")
         store.delete("film/1/a")
@@ -224,7 +224,7 @@ class TestStore:
         "key",
         ["", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", "a\0b", "a\nb", "é", "x" * 1025, "a/.headend-b"],
     )
-    def test_refuses_what_is_no_key(self, store: Store, key: str) -> None:
+    def test_invalid_keys_are_refused(self, store: Store, key: str) -> None:
         for call in (store.get, store.head, store.delete):
             with pytest.raises(StorageError, match="is not an object's key"):
                 call(key)
@@ -235,7 +235,7 @@ class TestStore:
             pass
 
     @pytest.mark.parametrize("prefix", ["/", "/etc", "../", "a//", "a\0"])
-    def test_refuses_what_no_key_starts_with(self, store: Store, prefix: str) -> None:
+    def test_invalid_prefixes_are_refused(self, store: Store, prefix: str) -> None:
         with pytest.raises(StorageError, match="is not an object's key"):
             store.list(prefix)
 

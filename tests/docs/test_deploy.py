@@ -50,7 +50,7 @@ def test_every_command_and_option_exists(words: list[str]) -> None:
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
 
 
-def test_other_commands_are_those_of_what_is_installed() -> None:
+def test_options_of_other_commands_exist_in_the_installed_version() -> None:
     found = [words for words in commands() if words[0] == "dask"]
     for name in {words[1] for words in found}:
         said = subprocess.run(
@@ -84,7 +84,7 @@ def test_manifests_keep_to_the_schemas_of_kubernetes(document: dict[str, Any]) -
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
 @pytest.mark.parametrize("unit", sorted((DEPLOY / "systemd").glob("*.service")), ids=lambda unit: unit.stem)
-def test_units_are_what_systemd_understands(unit: Path, tmp_path: Path) -> None:
+def test_units_are_valid_for_systemd(unit: Path, tmp_path: Path) -> None:
     for name in ("headend", "dask"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)

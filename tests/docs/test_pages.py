@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
-def test_command_line_page_is_what_the_commands_say() -> None:
+def test_the_command_line_page_is_up_to_date() -> None:
     generator = runpy.run_path(str(ROOT / "docs/reference/generate.py"))
     assert generator["PAGE"].read_text(encoding="utf-8") == generator["page"]()
 
@@ -31,20 +31,20 @@ def test_files_that_pages_name_exist(page: Path) -> None:
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
-def test_example_of_a_ladder_is_sound() -> None:
+def test_the_example_of_a_ladder_is_valid() -> None:
     page = (ROOT / "docs/reference/ladders.md").read_text(encoding="utf-8")
     example = re.search(r"```toml\n(.*?)```", page, re.DOTALL)
     assert example is not None
     assert not [finding for finding in check(msgspec.convert(tomllib.loads(example[1]), Ladder)) if not finding.advice]
 
 
-def test_the_picture_of_edges_is_what_the_scenario_says() -> None:
+def test_the_picture_of_edges_matches_the_scenario() -> None:
     drawing = runpy.run_path(str(ROOT / "docs/images/plant.py"))
     scenario = drawing["scenario"]
     plant = scenario.parse(scenario.preset_text(drawing["NAME"]), drawing["NAME"])
     assert drawing["PICTURE"].read_text(encoding="utf-8") == drawing["svg"](plant)
 
 
-def test_the_picture_of_layers_is_what_the_contract_says() -> None:
+def test_the_picture_of_layers_matches_the_contract() -> None:
     drawing = runpy.run_path(str(ROOT / "docs/images/layers.py"))
     assert drawing["PICTURE"].read_text(encoding="utf-8") == drawing["svg"]()

@@ -43,7 +43,7 @@ def number(made: Board, name: str) -> int:
     return next(run.number for run in made.runs if run.task.id == name)
 
 
-def test_the_most_urgent_begin_first_and_no_worker_has_more_than_its_threads() -> None:
+def test_the_most_urgent_tasks_begin_first_and_no_worker_has_more_than_its_threads() -> None:
     made = board(*(task(f"t{n}") for n in range(5)), workers=[Worker("a", 2), Worker("b", 1)])
 
     placed = made.place(0)
@@ -73,7 +73,7 @@ def test_small_tasks_overtake_a_large_one_but_not_on_the_worker_that_is_kept_for
     assert names(made.place(0)) == ["large"]
 
 
-def test_results_on_their_way_free_core_and_memory_but_do_not_pile_up() -> None:
+def test_storing_results_frees_core_and_memory_but_results_do_not_pile_up() -> None:
     made = board(*(task(f"t{n}", 4) for n in range(4)), workers=[Worker("a", 1, 4 * GB)])
 
     assert names(made.place(0)) == ["t0"]
@@ -115,7 +115,7 @@ def test_workers_that_join_get_work_and_those_that_left_get_none() -> None:
 # --- failures -----------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_task_goes_to_the_front_after_a_while_and_rather_elsewhere() -> None:
+def test_a_failed_task_goes_to_the_front_after_a_wait_and_preferably_to_another_worker() -> None:
     made = board(task("a"), task("b"), task("c"), workers=[Worker("w", 1), Worker("v", 1)])
     assert [run.worker for run in made.place(0)] == ["v", "w"]
 
@@ -129,7 +129,7 @@ def test_a_failed_task_goes_to_the_front_after_a_while_and_rather_elsewhere() ->
     assert [(run.task.id, run.attempt, run.worker) for run in again] == [("a", 2, "w")]
 
 
-def test_each_failure_waits_longer_and_the_last_one_is_told() -> None:
+def test_each_failure_waits_longer_and_the_last_one_is_reported() -> None:
     made, now_s = board(task("a"), workers=[Worker("w", 1)]), 0.0
     for attempt in range(1, ATTEMPTS):
         assert [run.attempt for run in made.place(now_s)] == [attempt]
@@ -150,7 +150,7 @@ def test_an_interrupted_task_keeps_its_attempts_but_not_for_ever() -> None:
     assert not made.failed(number(made, "a"), Blame.NOBODY, now_s)
 
 
-def test_a_worker_that_is_to_blame_rests_and_its_task_goes_elsewhere_without_an_attempt() -> None:
+def test_a_faulty_worker_pauses_and_its_task_goes_elsewhere_without_an_attempt() -> None:
     made = board(task("a"), task("b"), task("c"), workers=[Worker("full", 1), Worker("good", 1)])
     made.place(0)
 
@@ -162,7 +162,7 @@ def test_a_worker_that_is_to_blame_rests_and_its_task_goes_elsewhere_without_an_
     assert [run.worker for run in made.place(REST_S)] == ["full"]
 
 
-def test_where_all_workers_are_to_blame_the_job_fails() -> None:
+def test_if_all_workers_are_faulty_the_job_fails() -> None:
     made = board(task("a"), workers=[Worker("full", 1), Worker("too", 1)])
     made.place(0)
     assert made.failed(number(made, "a"), Blame.WORKER, 0)
@@ -193,7 +193,7 @@ def test_a_priority_may_change() -> None:
     assert names(made.place(0)) == ["o"]
 
 
-def test_a_removed_job_gives_its_places_back() -> None:
+def test_a_removed_job_frees_its_slots() -> None:
     made = board(*(task(f"t{n}") for n in range(3)), workers=[Worker("w", 2)])
     made.add("other", [task("o0"), task("o1")])
     made.place(0)
@@ -258,7 +258,7 @@ def test_the_first_placement_on_a_thousand_workers_looks_at_each_task_once() -> 
     assert took_s < 5
 
 
-def test_tasks_that_come_later_stand_behind_all_others_of_their_job() -> None:
+def test_tasks_added_later_queue_behind_all_others_of_their_job() -> None:
     made = board(task("t0"), task("t1"), workers=[Worker("a", 1)])
     made.add("other", [task("o0")])
 

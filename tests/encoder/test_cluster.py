@@ -167,7 +167,7 @@ def done(events: list[Event]) -> list[Receipt]:
 # --- attempts -----------------------------------------------------------------------------------------------------
 
 
-def test_every_task_comes_back_with_its_receipt(scheduler: str, events: list[Event]) -> None:
+def test_every_task_returns_its_receipt(scheduler: str, events: list[Event]) -> None:
     run_tasks([task(f"t{n}") for n in range(8)], succeed, ClusterSettings(scheduler), events.append)
 
     assert sorted(made.task for made in done(events)) == [f"t{n}" for n in range(8)]
@@ -193,7 +193,7 @@ def test_the_longest_tasks_are_begun_first(scheduler: str, events: list[Event], 
     assert all(abs(begun.index(f"good{n}") - n) <= 3 for n in range(12))
 
 
-def test_a_fault_that_may_pass_is_tried_three_times_and_every_attempt_is_told(
+def test_a_temporary_fault_is_tried_three_times_and_every_attempt_is_reported(
     scheduler: str, events: list[Event], notes: Notes
 ) -> None:
     with pytest.raises(EncodingError, match="failed 3 times, at last so: attempt 3 went wrong") as caught:
@@ -219,9 +219,7 @@ def test_a_second_attempt_may_succeed(scheduler: str, events: list[Event], notes
     assert [made.attempt for made in done(events)] == [2]
 
 
-def test_results_that_can_not_be_stored_cost_their_task_an_attempt_and_no_other(
-    scheduler: str, events: list[Event]
-) -> None:
+def test_a_failure_to_store_results_costs_only_their_task_an_attempt(scheduler: str, events: list[Event]) -> None:
     tasks = [task("unlucky"), *(task(f"good{number}") for number in range(6))]
     run_tasks(tasks, lose_the_store_once, ClusterSettings(scheduler), events.append)
 
@@ -229,7 +227,7 @@ def test_results_that_can_not_be_stored_cost_their_task_an_attempt_and_no_other(
     assert {made.task: made.attempt for made in done(events)} == {one.id: 1 for one in tasks} | {"unlucky": 2}
 
 
-def test_a_fault_that_will_not_pass_ends_the_job_at_once(scheduler: str, events: list[Event], notes: Notes) -> None:
+def test_a_permanent_fault_ends_the_job_at_once(scheduler: str, events: list[Event], notes: Notes) -> None:
     with pytest.raises(MasterError, match=r"^attempt 1 went wrong$"):
         run_tasks([task("bad")], partial(fail_with, MasterError, notes), ClusterSettings(scheduler), events.append)
 
@@ -237,7 +235,7 @@ def test_a_fault_that_will_not_pass_ends_the_job_at_once(scheduler: str, events:
     assert [(failed.attempt, failed.last) for failed in failures(events)] == [(1, True)]
 
 
-def test_an_error_that_is_none_of_ours_ends_the_job_with_its_name(scheduler: str, events: list[Event]) -> None:
+def test_an_unexpected_error_ends_the_job_with_its_name(scheduler: str, events: list[Event]) -> None:
     with pytest.raises(EncodingError, match="unexpected ZeroDivisionError: a mistake in bad"):
         run_tasks([task("bad")], fail_foreign, ClusterSettings(scheduler), events.append)
 
@@ -252,7 +250,7 @@ def test_a_job_may_run_again_after_it_has_failed(scheduler: str, events: list[Ev
     assert [made.task for made in done(events)] == ["again"]
 
 
-def test_a_cluster_of_ones_own_is_started_and_ended(events: list[Event]) -> None:
+def test_a_local_cluster_is_started_and_ended(events: list[Event]) -> None:
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     others = listening()
     addresses: set[tuple[str, int]] = set()
@@ -343,9 +341,7 @@ def encode_or_look(run_: TaskRun) -> Receipt | str:
     return f"seen {run_.task.id}" if isinstance(run_.task, Look) else receipt(run_)
 
 
-def test_tasks_of_another_kind_follow_what_they_need_and_stand_behind_the_rest(
-    scheduler: str, events: list[Event]
-) -> None:
+def test_follow_up_tasks_run_after_their_inputs_and_after_all_other_tasks(scheduler: str, events: list[Event]) -> None:
     def follow(made: Receipt | str) -> list[Look]:
         return [Look(made.task)] if isinstance(made, Receipt) else []
 
@@ -368,7 +364,7 @@ def begin_before_the_other_ends(notes: Notes, run_: TaskRun) -> Receipt:
     return receipt(run_)
 
 
-def test_the_next_task_begins_while_results_are_on_their_way(events: list[Event], notes: Notes) -> None:
+def test_the_next_task_begins_while_results_are_stored(events: list[Event], notes: Notes) -> None:
     tasks = [task("first"), task("second")]
     run_tasks(tasks, partial(begin_before_the_other_ends, notes), ClusterSettings(workers=1), events.append)
 
@@ -386,7 +382,7 @@ def test_a_task_larger_than_every_worker_is_a_clear_error(scheduler: str, events
     assert not done(events)
 
 
-def test_fewer_workers_are_started_where_a_task_needs_more_memory_than_its_share() -> None:
+def test_fewer_workers_are_started_if_a_task_needs_more_memory_than_its_share() -> None:
     whole = cluster.workers_of(ClusterSettings(workers=1))[0].memory_bytes
     assert whole is not None
 
@@ -399,7 +395,7 @@ def test_fewer_workers_are_started_where_a_task_needs_more_memory_than_its_share
 # --- unusable clusters --------------------------------------------------------------------------------------------
 
 
-def test_nobody_else_on_the_machine_can_use_a_cluster_of_ones_own() -> None:
+def test_other_users_of_the_machine_can_not_use_a_local_cluster() -> None:
     with local_cluster(ClusterSettings(workers=1), []) as client:
         address = client.scheduler_info()["address"]
         assert address.startswith("tls://127.0.0.1:")
@@ -442,7 +438,7 @@ def test_a_worker_without_ffmpeg_says_so(mortal: ClusterSettings, events: list[E
     assert all(isinstance(failed.error, ToolFailed) for failed in failures(events))
 
 
-def test_nothing_of_a_job_stays_with_the_scheduler(scheduler: str, events: list[Event]) -> None:
+def test_the_scheduler_keeps_nothing_of_a_job(scheduler: str, events: list[Event]) -> None:
     run_tasks([task(f"t{n}") for n in range(4)], succeed, ClusterSettings(scheduler), events.append)
 
     def forgotten() -> bool:

@@ -34,7 +34,7 @@ def test_samples_decide_and_flags_only_hint(flags: FieldOrder, fields: Fields | 
     assert conform(make_video_track(field_order=flags), fields).cadence is cadence
 
 
-def test_the_order_is_what_most_frames_show() -> None:
+def test_the_field_order_is_that_of_most_frames() -> None:
     shown = Fields(1, 90, 5, 0)
     assert conform(make_video_track(field_order=FieldOrder.TOP_FIRST), shown).field_order is FieldOrder.BOTTOM_FIRST
 
@@ -85,7 +85,7 @@ def test_slides_are_repeated(rate: Fraction, expected: int) -> None:
 
 
 @pytest.mark.parametrize("duration_ticks", [1, 24, 240])
-def test_a_still_lasts_as_long_as_it_says(duration_ticks: int) -> None:
+def test_a_still_lasts_as_long_as_it_states(duration_ticks: int) -> None:
     track = make_video_track(frames=FrameIndex((7,), (0,), (0,), "packets", 7 + duration_ticks))
     conformed = conform(track)
 
@@ -93,7 +93,7 @@ def test_a_still_lasts_as_long_as_it_says(duration_ticks: int) -> None:
     assert conformed.source_range(0, duration_ticks) == (0, 1)
 
 
-def test_the_last_frame_lasts_as_long_as_it_says() -> None:
+def test_the_last_frame_lasts_as_long_as_it_states() -> None:
     track = make_video_track(frames=FrameIndex(tuple(range(48)), (0,), (0,), "packets", 47 + 24))
     conformed = conform(track)
 

@@ -22,7 +22,7 @@ def price(effort: Effort = Effort.DRAFT, **track: object) -> Pricing:
     return Pricing(measured(), conform(make_video_track(**{"frame_count": 100, **track})), effort)  # type: ignore[arg-type]
 
 
-def test_every_codec_and_effort_has_a_price_that_is_above_nothing() -> None:
+def test_every_codec_and_effort_has_a_positive_price() -> None:
     costs = measured()
     assert costs.sound_s.keys() | costs.video.keys() | TEXT_CODECS == set(Codec)
     for efforts in costs.video.values():
@@ -109,7 +109,7 @@ def jobs(truth: Costs, count: int) -> list[tuple[float, Calibration]]:
 
 
 @pytest.mark.parametrize("factor", [0.44, 3.0])
-def test_equal_jobs_settle_at_what_they_take(factor: float) -> None:
+def test_the_calibration_converges_for_equal_jobs(factor: float) -> None:
     ratios = [ratio for ratio, _ in jobs(Calibration(source=factor, video=all_codecs(factor)).applied(measured()), 8)]
 
     assert ratios[0] == pytest.approx(factor, rel=0.01)
@@ -118,7 +118,7 @@ def test_equal_jobs_settle_at_what_they_take(factor: float) -> None:
     assert misses[-1] < 0.05
 
 
-def test_what_decoding_takes_is_not_taken_for_the_encoders() -> None:
+def test_the_cost_of_decoding_is_not_attributed_to_encoders() -> None:
     known = jobs(Calibration(source=0.25).applied(measured()), 10)[-1][1]
 
     assert known.source < 0.5
@@ -135,7 +135,7 @@ def test_a_slow_codec_is_found_and_the_others_stay() -> None:
     assert known.video[Codec.AVC][effort] == pytest.approx(1.0, rel=0.16)
 
 
-def test_no_factor_runs_away() -> None:
+def test_calibration_factors_are_bounded() -> None:
     known = jobs(Calibration(source=0.001, video=all_codecs(0.001)).applied(measured()), 12)[-1][1]
 
     assert known.source == pytest.approx(1 / MOST_OFF)
@@ -168,7 +168,7 @@ def test_the_document_does_not_depend_on_the_order_in_which_codecs_were_met() ->
     assert one == other
 
 
-def test_receipts_that_tell_nothing_are_left_out() -> None:
+def test_receipts_without_information_are_ignored() -> None:
     plan = make_plan()
     strangers = [Receipt("another", 0, (), 1, "w", 5.0, 1.0, 1), *receipts(plan, 0.0)]
 
@@ -180,7 +180,7 @@ TRIALS = json.loads((Path(__file__).parents[1] / "data" / "trials.json").read_te
 
 
 @pytest.mark.parametrize("clip", ["bbb", "dark", "composite", "cars"])
-def test_encodes_of_real_clips_are_foretold_within_a_fifth(clip: str) -> None:
+def test_predictions_for_real_clips_are_within_a_fifth(clip: str) -> None:
     job = TRIALS["jobs"][clip]
     rungs = [
         make_video_rendition(codec=Codec.AVC, width_px=2 * round(lines * 8 / 9), height_px=lines, crf=crf)

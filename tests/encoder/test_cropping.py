@@ -46,13 +46,13 @@ def test_text_in_a_bar_keeps_the_bars() -> None:
     assert found(*[borders()] * 46, *[borders(bottom=60)] * 2) is None
 
 
-def test_dark_frames_show_no_edges_but_may_show_what_is_in_a_bar() -> None:
+def test_dark_frames_show_no_edges_but_may_show_content_in_a_bar() -> None:
     dark = borders(top=500, bottom=300, bright=False)
     assert found(*[borders()] * 10, *[dark] * 38) == Crop(1920, 804, 0, 138)
     assert found(*[borders()] * 10, borders(top=20, bright=False)) is None
 
 
-def test_edges_of_the_light_in_a_dark_film_are_no_bars() -> None:
+def test_edges_of_light_in_a_dark_film_are_not_bars() -> None:
     assert found(*[borders(top=100 + 9 * n, bottom=100 + 7 * n % 60) for n in range(40)]) is None
 
 
@@ -67,7 +67,7 @@ def test_neither_blanking_nor_the_dark_around_a_logo_is_a_bar(seen: Borders) -> 
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 200), st.integers(0, 200))
-def test_what_is_cut_off_is_even_and_never_picture(left: int, right: int, top: int, bottom: int) -> None:
+def test_the_cut_is_even_and_never_removes_picture(left: int, right: int, top: int, bottom: int) -> None:
     kept = found(*[borders(left=left, right=right, top=top, bottom=bottom)] * 20) or HD
     assert not (kept.width_px % 2 or kept.height_px % 2 or kept.left_px % 2 or kept.top_px % 2)
     assert kept.left_px <= left and kept.left_px + kept.width_px >= 1920 - right
@@ -75,7 +75,7 @@ def test_what_is_cut_off_is_even_and_never_picture(left: int, right: int, top: i
     assert kept.left_px + kept.width_px <= 1920 and kept.top_px + kept.height_px <= 1080
 
 
-def test_nothing_is_looked_at_or_cut_off_unasked() -> None:
+def test_by_default_nothing_is_analysed_or_cut_off() -> None:
     assert crop(make_video_track(), Cropping.NONE, unseen) == (None, ())
 
 
@@ -85,7 +85,7 @@ def test_a_last_odd_line_or_column_is_left_out_as_half_its_colour_is_missing() -
     assert told == ("odd size 321x181: the last line or column is left out",)
 
 
-def test_a_clean_aperture_is_kept_with_even_sizes_and_bars_are_sought_within() -> None:
+def test_a_clean_aperture_is_kept_with_even_sizes_and_searched_for_bars() -> None:
     track = make_video_track(width_px=720, height_px=576, clean_aperture=Crop(703, 575, 9, 1))
     clean = Crop(702, 574, 8, 0)
     assert crop(track, Cropping.NONE, unseen) == (clean, ("clean aperture 702x574 at 8,0 of 720x576",))
@@ -100,7 +100,7 @@ def test_a_clean_aperture_is_kept_with_even_sizes_and_bars_are_sought_within() -
     assert "702x434 at 8,70" in told[1]
 
 
-def test_what_was_asked_for_goes_before_all_and_must_be_part_of_the_picture() -> None:
+def test_a_requested_crop_wins_and_must_lie_within_the_picture() -> None:
     wanted = Crop(1920, 804, 0, 138)
     assert crop(make_video_track(), wanted, unseen) == (wanted, ("cropped to 1920x804 at 0,138, as asked",))
     with pytest.raises(ConfigError, match="1920x804 at 0,278 is not within the master's 1920x1080"):
@@ -136,7 +136,7 @@ def sight(path: Path) -> Sequence[Borders]:
         ("libx264", "yuvj420p", ("-color_range", "pc")),
     ],
 )
-def test_bars_are_seen_in_films_of_every_depth_and_range(
+def test_bars_are_detected_in_films_of_every_depth_and_range(
     codec: str, pixel_format: str, arguments: Sequence[str], tmp_path: Path
 ) -> None:
     master = make_film(
@@ -148,7 +148,7 @@ def test_bars_are_seen_in_films_of_every_depth_and_range(
     assert between_bars(seen, Crop(320, 180))[0] == Crop(320, 130, 0, 24)
 
 
-def test_a_film_that_can_hardly_be_searched_proves_nothing(tmp_path: Path) -> None:
+def test_a_film_with_too_few_readable_samples_keeps_its_bars(tmp_path: Path) -> None:
     master = make_film(
         tmp_path / "master.mov", size=(160, 60), filters="pad=160:90:0:15", frame_count=1200, noise=0,
         codec_args=("-g", "9999", "-preset", "ultrafast"),
@@ -158,7 +158,7 @@ def test_a_film_that_can_hardly_be_searched_proves_nothing(tmp_path: Path) -> No
     assert between_bars(seen, Crop(160, 90))[0] is None
 
 
-def test_a_look_in_another_process_sees_the_same(tmp_path: Path) -> None:
+def test_the_analysis_in_another_process_gives_the_same_result(tmp_path: Path) -> None:
     master = make_film(tmp_path / "master.mov", size=(320, 130), filters="pad=320:180:0:24")
     video = probe(master_of(master), str(master)).video
     assert video is not None

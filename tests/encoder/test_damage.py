@@ -51,7 +51,7 @@ def found_in(path: Path, *, first: int = 0, end: int = 50, sound: bool = True) -
     ],
 )
 @pytest.mark.parametrize(("first", "end"), [(0, 50), (17, 33)])
-def test_nothing_is_found_where_all_is_well(
+def test_nothing_is_found_in_an_undamaged_master(
     suffix: str, codec: str, codec_args: tuple[str, ...], sound_codec: str, first: int, end: int, tmp_path: Path
 ) -> None:
     assert found_in(film(tmp_path / f"film.{suffix}", codec, codec_args, sound_codec), first=first, end=end) == []
@@ -65,7 +65,7 @@ def test_frames_that_the_decoder_flags_are_found(tmp_path: Path) -> None:
     assert found_in(hurt, end=30) == []
 
 
-def test_frames_that_do_not_come_out_are_found_though_no_decoder_says_so(tmp_path: Path) -> None:
+def test_missing_frames_are_found_even_if_no_decoder_reports_them(tmp_path: Path) -> None:
     path = skip_frames(make_film(tmp_path / "film.mp4", frame_count=50, codec="mpeg4"), [30, 31])
 
     assert found_in(path) == [(0, 1.2, 1.28, 2)]
@@ -84,7 +84,7 @@ def test_lost_packets_of_sound_are_found(tmp_path: Path) -> None:
     assert {stream for stream, *_ in found_in(path)} == {1}
 
 
-def test_lost_frames_of_a_transport_stream_are_holes_in_its_index(tmp_path: Path) -> None:
+def test_lost_frames_of_a_transport_stream_are_gaps_in_its_index(tmp_path: Path) -> None:
     path = lose(film(tmp_path / "film.ts", "mpeg2video", ("-g", "12", "-bf", "0", "-q:v", "2"), "mp2"), [30])
     known = probe(master_of(path), str(path))
     track = usable(known)
@@ -114,13 +114,13 @@ def probe_of(ticks: tuple[int, ...], container: str = "mpegts") -> Probe:
         ((0, 4, 8, 14, 20, 24), "mpegts", 0),  # a rate that varies
     ],
 )
-def test_only_streams_that_lose_packets_have_holes(ticks: tuple[int, ...], container: str, holes: int) -> None:
+def test_only_streams_that_lose_packets_have_gaps(ticks: tuple[int, ...], container: str, holes: int) -> None:
     known = probe_of(ticks, container)
 
     assert len(damage.holes(known, usable(known))) == holes
 
 
-def test_damage_is_merged_to_stretches_and_told_twice_counts_once() -> None:
+def test_damage_is_merged_into_stretches_and_repeats_count_once() -> None:
     def one(start_s: Fraction, stream: int = 0) -> Damage:
         return Damage(stream, start_s, start_s + FRAME_S, 1)
 
@@ -135,7 +135,7 @@ def test_damage_is_merged_to_stretches_and_told_twice_counts_once() -> None:
 
 
 @pytest.mark.parametrize("hurt", [lambda path: path, lambda path: blank(path, [30])], ids=["whole", "damaged"])
-def test_looking_through_happens_in_a_process_of_its_own(hurt: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_scans_run_in_a_separate_process(hurt: Callable[[Path], Path], tmp_path: Path) -> None:
     path = hurt(film(tmp_path / "film.mp4", codec_args=("-g", "25", "-bf", "0")))
     reading = ReadRange(0, Fraction(0), FRAME_S, Fraction(1), Fraction(1), Fraction(2))
 
@@ -144,7 +144,7 @@ def test_looking_through_happens_in_a_process_of_its_own(hurt: Callable[[Path], 
     assert sandbox.look_through(master_of(path), str(path), (reading,)) == here
 
 
-def test_a_master_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_missing_master_is_a_clear_error(tmp_path: Path) -> None:
     path = film(tmp_path / "film.mp4")
     master = master_of(path)
     path.unlink()

@@ -27,14 +27,14 @@ def film(tmp_path: Path) -> Path:
     return path
 
 
-def test_outputs_lie_in_the_scratch_folder(film: Path, tmp_path: Path) -> None:
+def test_outputs_are_written_to_the_scratch_folder(film: Path, tmp_path: Path) -> None:
     made = carry_out(task_of(ENCODE, ["avc"]), film, tmp_path / "scratch")
 
     assert len(list(frames(made["avc"]))) == 5
     assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["avc.mp4"]
 
 
-def test_progress_is_told_in_frames_and_the_cost_is_measured(film: Path, tmp_path: Path) -> None:
+def test_progress_is_reported_in_frames_and_the_cost_is_measured(film: Path, tmp_path: Path) -> None:
     heard: list[int] = []
     finished = encoding.encode(
         task_of(ENCODE, ["avc"]),
@@ -70,7 +70,7 @@ def test_a_failure_shows_the_command_as_planned_and_never_the_masters_url(
     assert error.__suppress_context__
 
 
-def test_what_ffmpeg_says_is_the_evidence(tmp_path: Path) -> None:
+def test_ffmpegs_output_is_the_evidence(tmp_path: Path) -> None:
     with pytest.raises(ToolFailed, match="ffmpeg") as caught:
         carry_out(task_of(ENCODE, ["avc"]), tmp_path / "missing.mov", tmp_path)
     assert "No such file" in caught.value.facts["stderr"]
@@ -86,15 +86,13 @@ def test_what_ffmpeg_says_is_the_evidence(tmp_path: Path) -> None:
         ("-profile:v", "no_such_profile"),
     ],
 )
-def test_a_command_that_ffmpeg_does_not_take_is_not_tried_again(
-    options: tuple[str, str], film: Path, tmp_path: Path
-) -> None:
+def test_a_command_that_ffmpeg_refuses_is_not_retried(options: tuple[str, str], film: Path, tmp_path: Path) -> None:
     with pytest.raises(CommandRefused, match="fault of headend") as caught:
         carry_out(task_of((*ENCODE[:-1], *options, ENCODE[-1]), ["avc"]), film, tmp_path / "scratch")
     assert not caught.value.retryable
 
 
-def test_a_master_that_is_none_is_not_headends_fault(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_master_is_not_headends_fault(tmp_path: Path) -> None:
     (tmp_path / "film.mov").write_bytes(b"no film at all" * 1000)
     with pytest.raises(ToolFailed) as caught:
         carry_out(task_of(ENCODE, ["avc"]), tmp_path / "film.mov", tmp_path / "scratch")

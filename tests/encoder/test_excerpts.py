@@ -26,7 +26,7 @@ def scored(size_bytes: float, vmaf: float) -> TrialScore:
     return TrialScore(0, TRIAL, round(size_bytes), vmaf, vmaf)
 
 
-def test_a_short_title_is_tried_whole_and_foretold_exactly() -> None:
+def test_a_short_title_is_tried_whole_and_predicted_exactly() -> None:
     film = [*gops(1000, 3000), GopComplexity(25, 400)]
 
     chosen = draw(film, 50, 4)
@@ -43,7 +43,7 @@ def test_a_short_title_is_tried_whole_and_foretold_exactly() -> None:
     assert predicted.vmaf == pytest.approx((90 * 50 + 70 * 50 + 100 * 25) / 125)
 
 
-def test_what_is_hard_is_drawn_more_often_and_weighs_less() -> None:
+def test_hard_gops_are_drawn_more_often_and_weigh_less() -> None:
     film = gops(*[1000] * 20, *[9000] * 20)
 
     chosen = draw(film, 50, 10)
@@ -55,14 +55,14 @@ def test_what_is_hard_is_drawn_more_often_and_weighs_less() -> None:
     assert quiet[0].weight / hard[0].weight == pytest.approx((9000 + 0.05 * 5000) / (1000 + 0.05 * 5000), rel=0.001)
 
 
-def test_a_sliver_at_the_end_is_no_excerpt() -> None:
+def test_a_very_short_end_is_not_an_excerpt() -> None:
     film = [*gops(*[1000] * 8), GopComplexity(3, 5_000_000)]
 
     assert 8 not in {excerpt.number for excerpt in draw(film, 50, 4)}
     assert [excerpt.number for excerpt in draw([GopComplexity(3, 100)], 50, 4)] == [0]
 
 
-def test_a_black_title_is_sampled_all_the_same() -> None:
+def test_a_black_title_is_sampled_too() -> None:
     film = gops(*[0] * 40)
 
     chosen = draw(film, 50, 4)
@@ -77,7 +77,7 @@ sizes = st.lists(st.integers(0, 10**7), min_size=1, max_size=200)
 
 @settings(deadline=None)
 @given(sizes, st.integers(1, 80))
-def test_rates_in_proportion_to_the_survey_are_foretold_exactly(found: list[int], count: int) -> None:
+def test_rates_in_proportion_to_the_survey_are_predicted_exactly(found: list[int], count: int) -> None:
     film = gops(*(size + 1 for size in found))
     chosen = draw(film, 50, count)
 

@@ -10,7 +10,7 @@ def picture() -> object:
     return ffmpeg.input("color=s=64x64:r=10:d=1", f="lavfi").video
 
 
-def test_a_command_falls_into_inputs_graph_and_outputs() -> None:
+def test_a_command_is_split_into_inputs_graph_and_outputs() -> None:
     made = filter_graphs.command(ffmpeg.output(picture().hflip(), "out.mkv", an=None))  # type: ignore[attr-defined]
     assert made.inputs == ("-f", "lavfi", "-i", "color=s=64x64:r=10:d=1")
     assert made.graph == "[0:v]hflip[s0]"

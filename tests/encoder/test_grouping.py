@@ -117,7 +117,7 @@ def test_a_job_ends_at_most_a_tenth_later_than_work_and_workers_allow(count: int
     assert makespan_s(tasks, workers) <= max(1.10 * bound, 1.06 * finest)
 
 
-def test_many_chunks_and_few_workers_make_one_group_each() -> None:
+def test_with_many_chunks_and_few_workers_each_chunk_is_one_group() -> None:
     assert all(len(groups) == 1 for groups in arrange(LADDER, chunks(240), PRICING, workers=2))
 
 
@@ -141,7 +141,7 @@ def test_no_group_exceeds_the_memory_of_a_slot() -> None:
     assert all(len(g) == 1 for groups in arrange(LADDER, chunks(2), PRICING, workers=1, slot_bytes=1) for g in groups)
 
 
-def test_only_what_needs_more_than_a_slot_goes_alone() -> None:
+def test_only_renditions_that_need_more_than_a_slot_are_alone() -> None:
     largest = max(LADDER, key=lambda rendition: PRICING.video_bytes([rendition]))
     needs = sorted(PRICING.video_bytes([rendition]) for rendition in LADDER)
     slot = max(needs[-2], PRICING.video_bytes([largest]) - 1)
@@ -153,7 +153,7 @@ def test_only_what_needs_more_than_a_slot_goes_alone() -> None:
     assert all(PRICING.video_bytes(group) <= slot for group in groups if group != (largest,))
 
 
-def test_what_little_memory_costs_is_told() -> None:
+def test_the_cost_of_little_memory_is_reported() -> None:
     whole = PRICING.video_bytes(LADDER)
     assert price_of_memory(LADDER, 100, PRICING, None) is None
     assert price_of_memory(LADDER, 100, PRICING, whole) is None
@@ -164,7 +164,7 @@ def test_what_little_memory_costs_is_told() -> None:
     assert bytes_ == whole
 
 
-def test_a_task_beside_them_is_counted_in() -> None:
+def test_other_tasks_are_counted_too() -> None:
     work = sum(costs_s(arrange(LADDER, chunks(2), PRICING, workers=2)))
     alone = arrange(LADDER, chunks(2), PRICING, workers=2, beside_s=[3 * work])
 

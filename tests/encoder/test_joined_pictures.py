@@ -91,7 +91,7 @@ def test_whole_hevc_fits_its_parameter_sets(options: Sequence[str], picture: str
     assert all(fit.fits(header, [keyframe]) for keyframe in keyframes)
 
 
-def test_a_damaged_keyframe_is_not_taken_for_another_part(tmp_path: Path) -> None:
+def test_a_damaged_keyframe_is_not_mistaken_for_another_part(tmp_path: Path) -> None:
     path = part(tmp_path / "film.mp4", "160x96", *HEVC, "-g", "4", frames=12)
     with av.open(str(path)) as container:
         places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
@@ -104,7 +104,7 @@ def test_a_damaged_keyframe_is_not_taken_for_another_part(tmp_path: Path) -> Non
     assert found is not None and found.frame_count == 12
 
 
-def test_codecs_whose_packets_nobody_parses_are_decoded_to_see_their_size(tmp_path: Path) -> None:
+def test_unparsed_codecs_are_decoded_to_find_their_size(tmp_path: Path) -> None:
     for suffix in ("mov", "mkv"):
         codec = ("-c:v", "cfhd", "-pix_fmt", "yuv422p10le")
         parts = [part(tmp_path / f"{size}.{suffix}", size, *codec) for size in ("128x96", "96x64")]
@@ -137,7 +137,7 @@ def with_colours(data: bytes, number: int) -> bytes:
 
 
 @pytest.mark.parametrize("reordered", ["0", "2"])
-def test_mpeg_4_that_changes_its_colours_is_seen(reordered: str, tmp_path: Path) -> None:
+def test_a_change_of_colours_in_mpeg_4_is_detected(reordered: str, tmp_path: Path) -> None:
     codec = ("-c:v", "mpeg4", "-bf", reordered, "-g", "5", "-f", "m4v")
     stream = part(tmp_path / "part.m4v", "96x64", *codec).read_bytes()
     whole, path = tmp_path / "whole.m4v", tmp_path / "film.avi"

@@ -34,14 +34,14 @@ def changed(pictures: Miniatures, places: slice, value: int) -> Miniatures:
     return made
 
 
-def test_a_rendition_that_shows_its_master_has_no_fault() -> None:
+def test_a_correct_rendition_has_no_fault() -> None:
     assert of_rendition(noisy(film(), 4), film(), TIMING) == of_rendition(film(), film(), TIMING)
     faults = of_rendition(noisy(film(), 4), film(), TIMING)
     assert (faults.black, faults.frozen, faults.other) == ((), (), ())
 
 
 @pytest.mark.parametrize("value", [500, 940, 200], ids=["grey", "white", "dark"])
-def test_a_second_of_something_else_is_found(value: int) -> None:
+def test_a_second_of_wrong_picture_is_found(value: int) -> None:
     faults = of_rendition(changed(film(), slice(8, 16), value), film(), TIMING)
 
     assert faults.other == ((124, 148),)
@@ -93,7 +93,7 @@ def test_a_sync_frame_does_not_end_a_frozen_stretch() -> None:
     assert only[1] - only[0] >= 48
 
 
-def test_of_a_master_black_still_and_cuts_are_told() -> None:
+def test_black_and_still_stretches_and_cuts_of_a_master_are_found() -> None:
     master = film()
     master[0:10] = 64
     master[20:40] = film(seed=9, level=700)[5]
@@ -106,7 +106,7 @@ def test_of_a_master_black_still_and_cuts_are_told() -> None:
     assert look.seen == ((100, 220),)
 
 
-def test_one_picture_alone_is_no_fault_and_no_error() -> None:
+def test_a_single_picture_is_no_fault_and_no_error() -> None:
     one = film()[:1]
     timing = Timing(0, 3, 3, Fraction(24))
 

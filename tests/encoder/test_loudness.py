@@ -50,7 +50,7 @@ def decide(
         (-60.0, -40.0, (20.0, -40.0, -20.0, False)),
     ],
 )
-def test_one_gain_leads_to_the_target_as_far_as_peaks_allow(
+def test_one_gain_reaches_the_target_if_peaks_allow_it(
     integrated_lufs: float, true_peak_dbtp: float, made: tuple[float, float, float, bool]
 ) -> None:
     assert decide(integrated_lufs, true_peak_dbtp) == made
@@ -58,13 +58,13 @@ def test_one_gain_leads_to_the_target_as_far_as_peaks_allow(
 
 @pytest.mark.parametrize("true_peak_dbtp", [-12.0, float("-inf")])
 @pytest.mark.parametrize("integrated_lufs", [-70.0, float("nan"), float("-inf")])
-def test_what_is_silent_or_too_short_keeps_its_level(integrated_lufs: float, true_peak_dbtp: float) -> None:
+def test_silent_or_very_short_sound_keeps_its_level(integrated_lufs: float, true_peak_dbtp: float) -> None:
     made = level(AIM, "2.0", integrated_lufs=integrated_lufs, range_lu=0.0, true_peak_dbtp=true_peak_dbtp)
 
     assert (made.gain_db, made.integrated_lufs, made.result_lufs, made.dialnorm_db) == (0.0, None, None, -31)
 
 
-def test_left_as_it_is_only_mixes_are_kept_from_clipping() -> None:
+def test_without_a_target_only_mixes_are_kept_from_clipping() -> None:
     assert decide(-14.0, 0.5, aim=AS_IT_IS, layout="5.1") == (0.0, -14.0, 0.5, False)
     assert decide(-14.0, 0.5, aim=AS_IT_IS, layout="2.0") == (0.0, -14.0, -1.0, True)
     assert decide(-14.0, -6.0, aim=AS_IT_IS, layout="2.0") == (0.0, -14.0, -6.0, False)
@@ -81,7 +81,7 @@ def test_nothing_exceeds_the_ceiling_or_the_target(integrated: float, peak: floa
     assert -31 <= made.dialnorm_db <= -1
 
 
-def test_a_measuring_that_told_nothing_is_a_failure() -> None:
+def test_a_measurement_without_result_is_a_failure() -> None:
     with pytest.raises(ToolFailed, match="measured no loudness"):
         levels(AIM, "[ebur128@2.0 @ 0x1] Summary:\n I: -20.0 LUFS LRA: 1.0 LU Peak: -3.0 dBFS")
 
@@ -148,7 +148,7 @@ def encoded(film: Film, scratch: Path, target_lufs: float | None) -> dict[str, L
 
 
 @pytest.mark.parametrize("target_lufs", [-27.0, -23.0])
-def test_every_rendition_comes_out_as_loud_as_it_says(film: Film, tmp_path: Path, target_lufs: float) -> None:
+def test_every_rendition_has_its_stated_loudness(film: Film, tmp_path: Path, target_lufs: float) -> None:
     heard = encoded(film, tmp_path, target_lufs)
 
     # Six channels and their mix are not equally loud: each has a gain of its own.
@@ -163,7 +163,7 @@ def test_every_rendition_comes_out_as_loud_as_it_says(film: Film, tmp_path: Path
         assert integrated_lufs == pytest.approx(target_lufs, abs=0.5), rendition.id
 
 
-def test_dolby_streams_say_how_loud_they_are(film: Film, tmp_path: Path) -> None:
+def test_dolby_streams_state_their_loudness(film: Film, tmp_path: Path) -> None:
     heard = encoded(film, tmp_path, -27.0)
 
     for rendition in KINDS:
@@ -172,7 +172,7 @@ def test_dolby_streams_say_how_loud_they_are(film: Film, tmp_path: Path) -> None
             assert said == {-27} == {heard[rendition.layout].dialnorm_db}, rendition.id
 
 
-def test_left_as_it_is_a_programme_is_still_measured(film: Film, tmp_path: Path) -> None:
+def test_without_a_target_a_programme_is_still_measured(film: Film, tmp_path: Path) -> None:
     loud = encoded(film, tmp_path, None)["5.1"]
 
     # -18 dBFS sines on five channels that count, two of them 1.5 dB more (BS.1770-4, table 3).
@@ -183,14 +183,14 @@ def test_left_as_it_is_a_programme_is_still_measured(film: Film, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("frames", "amplitude"), [(50, 0.0), (7, 0.125)], ids=["silent", "shorter than a block"])
-def test_silence_and_moments_of_sound_are_encoded_as_they_are(tmp_path: Path, frames: int, amplitude: float) -> None:
+def test_silence_and_very_short_sound_are_encoded_unchanged(tmp_path: Path, frames: int, amplitude: float) -> None:
     tone = Sound(amplitude=amplitude, layout="5.1", codec="pcm_s16le")
     made = encoded(look_at(make_film(tmp_path / "film.mov", frame_count=frames, sound=[tone])), tmp_path, -24.0)
 
     assert {(one.integrated_lufs, one.gain_db) for one in made.values()} == {(None, 0.0)}
 
 
-def test_the_words_for_a_command_hold_a_limiter_only_where_it_is_needed() -> None:
+def test_a_command_has_a_limiter_only_if_it_is_needed() -> None:
     quiet = level(AIM, "5.1", integrated_lufs=-30.0, range_lu=1.0, true_peak_dbtp=-20.0)
     peaky = level(AIM, "2.0", integrated_lufs=-30.0, range_lu=1.0, true_peak_dbtp=-3.0)
 
@@ -226,7 +226,7 @@ def test_duration_and_place_are_the_same_while_measuring_and_encoding(film: Film
     assert film.grid.duration_s == Fraction(2)
 
 
-def test_the_words_for_a_command_that_nothing_was_measured_for_only_guard_mixes() -> None:
+def test_without_a_measurement_a_command_only_keeps_mixes_from_clipping() -> None:
     assert unmeasured_words(AIM) == {
         "{level-2.0}": AIM.limiter,
         "{dialnorm-2.0}": "-31",

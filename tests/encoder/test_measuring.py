@@ -68,7 +68,7 @@ def test_renditions_are_scored_together_as_they_are_alone(film: Path, tmp_path: 
     assert alone.scores[0] == together.scores[1]
 
 
-def test_skipped_frames_are_still_seen_by_the_model(film: Path, tmp_path: Path) -> None:
+def test_the_model_still_sees_skipped_frames(film: Path, tmp_path: Path) -> None:
     coarse = made_worse(film, tmp_path / "coarse.mp4")
 
     every = measure(file_picture(film), [shown(coarse)], SMALL, FRAMES)
@@ -123,7 +123,7 @@ def test_no_more_renditions_than_memory_allows(film: Path) -> None:
         measure(file_picture(film), [shown(film)] * (measuring.MOST_RENDITIONS + 1), SMALL, FRAMES)
 
 
-def test_small_pictures_of_the_measured_frames_are_made_beside(film: Path, tmp_path: Path) -> None:
+def test_small_pictures_of_the_measured_frames_are_made_too(film: Path, tmp_path: Path) -> None:
     grey = made_worse(film, tmp_path / "grey.mp4", "drawbox=c=gray:t=fill:enable='gte(n,5)'", crf=20)
 
     measured = measure(file_picture(film), [shown(film), shown(grey)], SMALL, FRAMES, every=5, miniatures=True)

@@ -96,7 +96,7 @@ def test_with_a_floor_each_task_measures_its_renditions_in_its_chunk() -> None:
         (set(Codec), "4 (AV1 and VP9: 8)"),
     ],
 )
-def test_a_floor_tells_the_steps_of_the_codecs_that_the_title_has(present: set[Codec], steps: str) -> None:
+def test_the_plan_states_the_floors_steps_for_the_titles_codecs(present: set[Codec], steps: str) -> None:
     assert f"lower by {steps}, unless" in describe_floor(60, present)
 
 
@@ -107,13 +107,13 @@ def test_the_steps_of_a_floor_come_from_the_codecs_descriptors(monkeypatch: pyte
     assert floor_steps(set(Codec)) == "4 (HEVC: 2.5; AV1 and VP9: 8)"
 
 
-def test_the_guide_tells_the_steps_of_a_floor() -> None:
+def test_the_guide_states_the_steps_of_a_floor() -> None:
     guide = Path(__file__).parents[2] / "docs" / "guides" / "quality.md"
 
     assert f"lower by {floor_steps(set(Codec))}." in " ".join(guide.read_text().split())
 
 
-def test_a_floor_of_a_title_without_sdr_says_that_it_does_nothing() -> None:
+def test_a_floor_for_a_title_without_sdr_is_reported_as_useless() -> None:
     assert "no effect" in describe_floor(60, ())
 
 
@@ -154,7 +154,7 @@ def changed(**changes: Any) -> set[str]:
         ({"tool_digest": "01" * 32}, ALL),
     ],
 )  # fmt: skip
-def test_what_decides_bytes_makes_other_tracks_of_those_alone(changes: dict[str, Any], renditions: set[str]) -> None:
+def test_changing_an_input_of_some_tracks_changes_exactly_these(changes: dict[str, Any], renditions: set[str]) -> None:
     assert changed(**changes) == renditions
 
 
@@ -175,7 +175,7 @@ def test_what_decides_bytes_makes_other_tracks_of_those_alone(changes: dict[str,
         {"probe": replace(PROBE, master=replace(PROBE.master, url="s3://masters/copy.mov", version="2"))},
     ],
 )  # fmt: skip
-def test_what_decides_no_bytes_keeps_all_tracks(changes: dict[str, Any]) -> None:
+def test_changing_labels_changes_no_track(changes: dict[str, Any]) -> None:
     assert changed(**changes) == set()
 
 
@@ -183,12 +183,12 @@ def test_effort_makes_other_tracks() -> None:
     assert changed(settings=EncodeSettings(chunk_s=Fraction(12), effort=Effort.DRAFT)) >= {r.id for r in VIDEO}
 
 
-def test_a_tracks_name_tells_people_what_it_is() -> None:
+def test_a_tracks_name_describes_it() -> None:
     for rendition, track in make_plan().tracks.items():
         assert re.fullmatch(re.escape(rendition) + "-[0-9a-f]{10}", track)
 
 
-def test_a_tasks_id_tells_its_tracks_and_its_chunk() -> None:
+def test_a_tasks_id_depends_on_its_tracks_and_its_chunk() -> None:
     ids = {task.id for task in make_plan().tasks}
 
     assert len(ids) == len(make_plan().tasks)
@@ -199,7 +199,7 @@ def test_a_tasks_id_tells_its_tracks_and_its_chunk() -> None:
 # --- missing parts ------------------------------------------------------------------------------------------------
 
 
-def test_only_what_is_missing_is_made() -> None:
+def test_only_missing_parts_are_made() -> None:
     whole = make_plan()
     missing = {("hevc-1080p", 1), ("avc-720p", 1), ("hevc-1080p", 2), ("thumbnails", 0), ("opus-en", 0), ("vtt-de", 0)}
     made = make_plan(missing_parts=missing, text=TEXT)
@@ -215,16 +215,16 @@ def test_only_what_is_missing_is_made() -> None:
 
 @given(st.sets(st.sampled_from(make_plan(text=TEXT).parts)), st.integers(1, 30), st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_whatever_is_missing_is_made_once(missing: set[Part], workers: int, early: bool) -> None:
+def test_every_missing_part_is_made_once(missing: set[Part], workers: int, early: bool) -> None:
     made = make_plan(missing_parts=missing, text=TEXT, workers=workers, early=early)
     assert Counter(part for task in made.tasks for part in task.parts) == Counter(missing)
 
 
-def test_nothing_is_done_where_nothing_is_missing() -> None:
+def test_nothing_is_done_if_nothing_is_missing() -> None:
     assert make_plan(missing_parts=()).tasks == ()
 
 
-def test_a_rendition_is_encoded_alike_whatever_is_made_beside_it() -> None:
+def test_a_renditions_command_does_not_depend_on_its_group() -> None:
     alone = make_plan(missing_parts={("av1-540p", 1)}).tasks[0].argv
     beside = next(task.argv for task in make_plan(workers=1).tasks if ("av1-540p", 1) in task.parts)
 
@@ -279,7 +279,7 @@ def test_outputs_of_two_passes_have_the_same_places_in_both() -> None:
 
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("workers", [1, 100])
-def test_each_chunk_makes_its_thumbnails_once_beside_what_goes_first(workers: int, early: bool) -> None:
+def test_one_of_the_first_tasks_of_each_chunk_makes_its_thumbnails(workers: int, early: bool) -> None:
     made = make_plan(workers=workers, early=early)
     assert made.thumbnails is not None
     beside = [task for task in made.tasks if task.sheets]
@@ -377,11 +377,11 @@ def test_untagged_colour_is_taken_by_the_number_of_lines(
 
 
 @pytest.mark.parametrize("colour", [BT709, HDR10])
-def test_stated_colour_is_kept_and_nothing_is_said(colour: Colour) -> None:
+def test_stated_colour_is_kept_without_a_decision(colour: Colour) -> None:
     assert complete_colour(make_video_track(colour=colour)) == (colour, ())
 
 
-def test_only_what_is_open_is_filled_in() -> None:
+def test_only_missing_colour_values_are_filled_in() -> None:
     colour, assumed = complete_colour(make_video_track(colour=replace(BT709, transfer="unknown", range="pc")))
 
     assert colour == replace(BT709, range="pc")
@@ -398,7 +398,7 @@ def test_an_rgb_master_gets_the_matrix_of_its_primaries(stated: Colour, matrix: 
     assert assumed == (f"colour matrix not stated → taken as {matrix}",)
 
 
-def test_what_was_assumed_stands_among_the_decisions() -> None:
+def test_assumed_colour_is_among_the_decisions() -> None:
     silent = make_video_track(frame_count=1000, colour=UNKNOWN)
 
     assert make_plan(probe=replace(PROBE, video=silent)).decisions[:2] == (
@@ -407,7 +407,7 @@ def test_what_was_assumed_stands_among_the_decisions() -> None:
     )
 
 
-def test_text_is_known_by_its_bytes_and_its_language_wherever_it_lies() -> None:
+def test_a_text_track_is_named_by_its_bytes_and_language() -> None:
     (text,) = TEXT
 
     def tracks(one: TextTrack) -> set[str]:

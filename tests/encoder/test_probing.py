@@ -103,7 +103,7 @@ def open_gop_hevc(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", FILMS)
-def test_the_frame_index_is_what_the_encoders_decoder_shows(tmp_path: Path, kind: str) -> None:
+def test_the_frame_index_equals_the_frames_of_the_encoders_decoder(tmp_path: Path, kind: str) -> None:
     film = FILMS[kind](tmp_path)
 
     assert shown_s(picture(film)) == decoded_times_s(film)
@@ -116,7 +116,7 @@ def test_only_films_without_times_are_decoded(tmp_path: Path, kind: str, monkeyp
     assert picture(FILMS[kind](tmp_path)).frames.origin == "packets"
 
 
-def test_keyframes_are_counted_in_shown_frames_when_packets_are_read(tmp_path: Path) -> None:
+def test_keyframes_are_counted_in_display_order_when_packets_are_read(tmp_path: Path) -> None:
     args = ("-g", "12", "-bf", "3", "-sc_threshold", "0")
     track = picture(make_film(tmp_path / "film.mkv", codec_args=args))
 
@@ -127,7 +127,7 @@ def test_keyframes_are_counted_in_shown_frames_when_packets_are_read(tmp_path: P
 @pytest.mark.parametrize(
     "kind", ["open_gop", "b_pyramid", "hevc", "cut_in_gop", "cut_both_ends", "cut_open_gop", "variable"]
 )
-def test_an_index_tells_times_and_keyframes_as_packets_do(
+def test_an_index_gives_the_same_times_and_keyframes_as_packets(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film = FILMS[kind](tmp_path)
@@ -139,7 +139,7 @@ def test_an_index_tells_times_and_keyframes_as_packets_do(
     assert (indexed.pts_ticks, indexed.keyframes) == (read.pts_ticks, read.keyframes)
 
 
-def test_the_decoder_is_right_where_the_index_tells_of_other_frames(tmp_path: Path) -> None:
+def test_the_decoder_wins_if_the_index_has_other_frames(tmp_path: Path) -> None:
     film = skip_frames(make_film(tmp_path / "film.mp4", codec="mpeg4"), [1, 2])
 
     track = picture(film)
@@ -173,11 +173,11 @@ def test_every_standard_rate_is_found_again(rate: Fraction, count: int, ticks_pe
     assert frame_rate(pts, Fraction(1, ticks_per_second), rate) == (rate, True)
 
 
-def test_a_rate_that_nobody_standardised_is_measured() -> None:
+def test_a_non_standard_rate_is_measured() -> None:
     assert frame_rate(range(0, 700, 7), Fraction(1, 100), Fraction(25)) == (Fraction(100, 7), True)
 
 
-def test_the_container_is_not_believed_against_the_frames() -> None:
+def test_frame_times_win_over_the_containers_rate() -> None:
     assert frame_rate(range(0, 1000, 40), Fraction(1, 1000), Fraction(50)) == (Fraction(25), True)
 
 
@@ -189,7 +189,7 @@ def test_23_98_that_drifts_from_the_standard_rate_keeps_its_own() -> None:
 
 @pytest.mark.parametrize("late_ms", [-15, 5, 15])
 @pytest.mark.parametrize("place", [0, 60, 124])
-def test_one_frame_that_is_out_of_place_moves_no_rate(late_ms: int, place: int) -> None:
+def test_one_misplaced_frame_changes_no_rate(late_ms: int, place: int) -> None:
     pts = [40 * number + 20 + (late_ms if number == place else 0) for number in range(125)]
 
     assert frame_rate(pts, Fraction(1, 1000), Fraction(24975, 1000)) == (Fraction(25), True)
@@ -210,7 +210,7 @@ def test_film_whose_fields_are_repeated_is_film() -> None:
     assert found == (Fraction(24000, 1001), True)
 
 
-def test_a_missing_frame_is_no_constant_rate() -> None:
+def test_a_missing_frame_breaks_the_constant_rate() -> None:
     pts = [40 * (number + (number > 50)) for number in range(100)]
 
     assert frame_rate(pts, Fraction(1, 1000), Fraction(25)) == (Fraction(25), False)
@@ -228,7 +228,7 @@ def test_dropped_frames_make_a_variable_rate_that_keeps_its_grid(tmp_path: Path,
 
 
 @pytest.mark.parametrize("clockwise", [0, 90, 180, 270])
-def test_rotation_is_told_clockwise(tmp_path: Path, clockwise: int) -> None:
+def test_rotation_is_stated_clockwise(tmp_path: Path, clockwise: int) -> None:
     film = make_film(tmp_path / "film.mp4", frame_count=5)
     turned = rewrap(tmp_path / "turned.mp4", film, input_args=("-display_rotation:v:0", str(-clockwise)))
     track = picture(turned)
@@ -236,14 +236,14 @@ def test_rotation_is_told_clockwise(tmp_path: Path, clockwise: int) -> None:
     assert (track.rotation_deg, track.width_px, track.height_px) == (clockwise, 320, 180)
 
 
-def test_pixels_that_are_not_square_are_told(tmp_path: Path) -> None:
+def test_non_square_pixels_are_detected(tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mp4", frame_count=5, filters="setsar=64/45")
 
     assert picture(film).sample_aspect_ratio == Fraction(64, 45)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_hdr10_is_told_whole(tmp_path: Path, suffix: str) -> None:
+def test_hdr10_metadata_is_read_completely(tmp_path: Path, suffix: str) -> None:
     params = (
         "log-level=none:hdr10=1:repeat-headers=1:range=limited:chromaloc=2:colorprim=bt2020:transfer=smpte2084:"
         "colormatrix=bt2020nc:max-cll=1000,400:"
@@ -289,7 +289,7 @@ def test_a_film_without_hdr_metadata_has_none(tmp_path: Path) -> None:
         (".mov", "prores_ks", "yuv422p10le"),
     ],
 )
-def test_fields_are_told_in_their_order(
+def test_field_order_is_detected(
     tmp_path: Path, suffix: str, codec: str, pixel_format: str, flag: str, order: FieldOrder
 ) -> None:
     args = ("-x264-params", f"{flag}=1") if codec == "libx264" else ("-flags", "+ildct+ilme")
@@ -318,7 +318,7 @@ def test_frames_that_are_interlaced_overrule_a_container_that_says_otherwise(tmp
     assert picture(film).field_order is FieldOrder.TOP_FIRST
 
 
-def test_a_progressive_film_is_told_progressive(tmp_path: Path) -> None:
+def test_a_progressive_film_is_detected_as_progressive(tmp_path: Path) -> None:
     assert picture(make_film(tmp_path / "film.mp4", frame_count=5)).field_order is FieldOrder.PROGRESSIVE
 
 
@@ -349,7 +349,7 @@ def test_cover_art_in_matroska_is_not_the_picture(tmp_path: Path, cover: Path) -
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
-def test_programmes_of_sound_are_told_in_order(tmp_path: Path, suffix: str) -> None:
+def test_programmes_of_sound_are_listed_in_order(tmp_path: Path, suffix: str) -> None:
     sound = (
         Sound(language="eng", disposition="default"),
         Sound(440, "5.1", "ac3", language="fre"),
@@ -368,27 +368,27 @@ def test_programmes_of_sound_are_told_in_order(tmp_path: Path, suffix: str) -> N
     assert all(abs(track.duration_s - 2) < Fraction(1, 10) for track in tracks)
 
 
-def test_sound_that_begins_late_says_so(tmp_path: Path) -> None:
+def test_a_late_start_of_sound_is_detected(tmp_path: Path) -> None:
     late = Sound(codec="pcm_s16le", start_s=Fraction(1, 4))
     (track,) = look(make_film(tmp_path / "film.mov", sound=(late,))).audio
 
     assert (track.start_s, track.duration_s) == (Fraction(1, 4), 2)
 
 
-def test_titles_and_roles_of_sound_are_told(tmp_path: Path) -> None:
+def test_titles_and_roles_of_sound_are_read(tmp_path: Path) -> None:
     spoken = Sound(title="Director's commentary", disposition="default+comment+dub")
     (track,) = look(make_film(tmp_path / "film.mkv", sound=(spoken,))).audio
 
     assert (track.title, track.roles, track.default) == ("Director's commentary", ("comment", "dub"), True)
 
 
-def test_priming_of_aac_is_not_heard(tmp_path: Path) -> None:
+def test_the_priming_of_aac_is_not_counted(tmp_path: Path) -> None:
     (track,) = look(make_film(tmp_path / "film.mp4", sound=(Sound(),))).audio
 
     assert track.start_s == 0
 
 
-def test_text_tracks_are_told(tmp_path: Path) -> None:
+def test_text_tracks_are_listed(tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mkv", frame_count=10)
     cues = tmp_path / "cues.srt"
     cues.write_text("1\n00:00:00,000 --> 00:00:00,300\nHello\n")
@@ -521,7 +521,7 @@ def test_nothing_reaches_standard_error(tmp_path: Path) -> None:
         ("prores_ks", ("-profile:v", "4", "-qscale:v", "1"), "yuv444p10le"),
     ],
 )
-def test_a_film_in_a_store_is_known_from_a_small_part_of_it(
+def test_probing_a_film_in_a_store_reads_a_small_part_of_it(
     tmp_path: Path, codec: str, codec_args: tuple[str, ...], pixel_format: str, index: str
 ) -> None:
     film = make_film(
@@ -546,7 +546,7 @@ def test_a_film_in_a_store_is_known_from_a_small_part_of_it(
     assert server.body_bytes < film.stat().st_size / 10
 
 
-def test_mxf_of_keyframes_is_known_by_its_edit_units(tmp_path: Path) -> None:
+def test_mxf_with_keyframes_only_is_probed_by_its_edit_units(tmp_path: Path) -> None:
     film = make_film(
         tmp_path / "film.mxf", codec="prores_ks", codec_args=("-profile:v", "4", "-qscale:v", "1"),
         pixel_format="yuv444p10le", frame_count=625, noise=80, sound=(Sound(codec="pcm_s16le"),),
@@ -573,7 +573,7 @@ def test_a_film_without_an_index_is_probed_over_http_as_on_disk(tmp_path: Path, 
         assert probe(master_of(film), f"{server.url}/{film.name}") == look(film)
 
 
-def test_an_error_over_http_does_not_tell_the_signature(tmp_path: Path) -> None:
+def test_an_error_over_http_does_not_reveal_the_signature(tmp_path: Path) -> None:
     (tmp_path / "notes.mov").write_text("not a film" * 100)
     master = master_of(tmp_path / "notes.mov", url="s3://masters/notes.mov")
     with serve_counted(tmp_path) as server:

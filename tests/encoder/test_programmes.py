@@ -51,7 +51,7 @@ def test_without_a_choice_every_track_is_a_programme() -> None:
         ((ENGLISH, make_audio_track(index=5)), 1),
     ],
 )
-def test_one_programme_is_played_unasked_and_no_commentary_if_there_is_another(
+def test_one_programme_is_the_default_and_no_commentary_if_there_is_another(
     tracks: tuple[AudioTrack, ...], default: int
 ) -> None:
     assert [p.index for p in choose(tracks) if p.default] == [default]
@@ -69,7 +69,7 @@ def test_choices_set_order_language_role_and_name() -> None:
     ]
 
 
-def test_without_a_main_the_first_choice_is_played_unasked() -> None:
+def test_without_a_main_the_first_choice_is_the_default() -> None:
     made = chosen(AudioChoice((3,)), AudioChoice((2,)), AudioChoice((1,)))
 
     assert [p.index for p in made if p.default] == [2]
@@ -127,7 +127,7 @@ def test_stereo_pairs_and_mono_tracks_may_be_mixed() -> None:
         ([AudioChoice((1,), role=AudioRole.MAIN), AudioChoice((2,), role=AudioRole.MAIN)], "only one programme"),
     ],
 )
-def test_a_choice_that_cannot_be_met_says_what_there_is(choices: list[AudioChoice], said: str) -> None:
+def test_an_impossible_choice_lists_the_existing_tracks(choices: list[AudioChoice], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         chosen(*choices)
 
@@ -137,7 +137,7 @@ def test_a_silent_master_has_nothing_to_choose_from() -> None:
         choose((), [AudioChoice((1,))])
 
 
-def test_streams_that_carry_nothing_are_left_out_and_can_not_be_chosen() -> None:
+def test_empty_streams_are_left_out_and_can_not_be_chosen() -> None:
     dead = make_audio_track(index=4, codec="ac3", channels=0, layout="0 channels", default=True)
     tracks = (ENGLISH, dead)
 
@@ -147,7 +147,7 @@ def test_streams_that_carry_nothing_are_left_out_and_can_not_be_chosen() -> None
         choose(tracks, [AudioChoice((4,))])
 
 
-def test_programmes_that_are_picked_from_one_stream_have_numbers_of_their_own() -> None:
+def test_programmes_picked_from_one_stream_have_their_own_numbers() -> None:
     wide = make_audio_track(index=1, channels=8, layout="8 channels")
     pairs = [AudioChoice((Channel(1, n), Channel(1, n + 1)), language) for n, language in ((0, "en"), (2, "fr"))]
 
@@ -177,13 +177,15 @@ def test_sound_that_fits_the_picture_is_no_decision() -> None:
         (Fraction(0), Fraction(3, 2), ["audio 1 ends 0.500 s before the picture → ends with silence"]),
     ],
 )
-def test_sound_that_starts_or_ends_elsewhere_is_told(start_s: Fraction, duration_s: Fraction, said: list[str]) -> None:
+def test_sound_that_starts_or_ends_elsewhere_is_reported(
+    start_s: Fraction, duration_s: Fraction, said: list[str]
+) -> None:
     late = make_audio_track(start_s=start_s + 10, duration_s=duration_s)
 
     assert lines(tracks=(late,), start_s=Fraction(10)) == said
 
 
-def test_joining_roles_and_what_is_left_out_are_told() -> None:
+def test_joins_roles_and_omissions_are_reported() -> None:
     assert lines(AudioChoice((1, 2), role=AudioRole.DUB), AudioChoice((3,), name="Left"), tracks=MONO[:4]) == [
         "audio 1+2 joined to one programme of stereo",
         "audio 1+2 is dub",

@@ -56,14 +56,14 @@ def test_sound_and_text_are_those_of_the_pictures_own_program(
         (PictureChoice(program=22, video=0), ConfigError, "--video 0: .* has pictures 2"),
     ],
 )
-def test_what_is_not_there_is_refused_with_what_is(
+def test_a_missing_program_is_refused_with_the_existing_ones(
     choice: PictureChoice, error: type[Exception], said: str, multiplex: Path
 ) -> None:
     with pytest.raises(error, match=said):
         sandbox.probe(master_of(multiplex), str(multiplex), choice)
 
 
-def test_one_of_several_pictures_of_a_file_is_chosen_and_told(tmp_path: Path) -> None:
+def test_the_choice_among_several_pictures_is_reported(tmp_path: Path) -> None:
     wide, narrow = (make_film(tmp_path / f"{w}.mov", size=(w, 90)) for w in (192, 160))
     path = tmp_path / "angles.mov"
     run_ffmpeg("-i", str(wide), "-i", str(narrow), "-map", "0", "-map", "1", "-c", "copy", str(path))

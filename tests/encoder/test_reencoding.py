@@ -78,7 +78,7 @@ def test_segment_is_encoded_again_with_less_rate_and_the_same_quality() -> None:
     assert argv[-1] == "{scratch}/avc.mp4"
 
 
-def test_what_looks_too_bad_gets_a_lower_rate_factor_and_keeps_its_cap() -> None:
+def test_a_chunk_below_the_floor_gets_a_lower_rate_factor_and_keeps_its_cap() -> None:
     argv = argv_of([AVC, VP9])
 
     finer = encode_finer(argv, {"vp9"})

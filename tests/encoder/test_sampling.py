@@ -9,7 +9,7 @@ from encoder.sampling import SHARE, evenly, stretch_frames, suspects
 
 
 @given(st.integers(1, 3000))
-def test_even_ones_are_a_twentieth_and_lie_apart(count: int) -> None:
+def test_evenly_spread_segments_are_a_twentieth_and_lie_apart(count: int) -> None:
     chosen = evenly(count)
 
     assert len(chosen) == max(1, round(count * 0.05))
@@ -59,7 +59,7 @@ def test_the_darkest_and_the_most_complex_follow_but_black_shows_nothing() -> No
     assert suspects(sizes, CAPS, luma, share=0.1) == (4, 16)
 
 
-def test_what_is_measured_anyway_is_no_suspect() -> None:
+def test_evenly_chosen_segments_are_not_suspects_too() -> None:
     caps = {**CAPS, "low": [*[0.6] * 11, 0.95, *[0.6] * 8]}
 
     assert 12 not in suspects(SIZES, caps, but=(12,))

@@ -13,7 +13,7 @@ def task(name: str, gigabytes: float = 1.0) -> EncodeTask:
     return replace(task_of((), [name]), id=name, memory_bytes=int(gigabytes * GB))
 
 
-def test_a_task_that_fits_nowhere_is_named() -> None:
+def test_a_task_that_fits_on_no_worker_is_named() -> None:
     workers = [Worker("a", 4, 8 * GB), Worker("b", 1, 4 * GB)]
 
     assert misfit([task("fits", 8)], workers) is None

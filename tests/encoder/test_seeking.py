@@ -59,7 +59,7 @@ def test_keyframes_five_minutes_apart_leave_chunks_that_run_side_by_side() -> No
 
 
 @given(frame_count=st.integers(1, 30_000), keyframes=st.sets(st.integers(1, 29_999), max_size=40))
-def test_no_master_is_decoded_more_than_half_again(frame_count: int, keyframes: set[int]) -> None:
+def test_no_master_is_decoded_more_than_one_and_a_half_times(frame_count: int, keyframes: set[int]) -> None:
     numbers = (0, *sorted(number for number in keyframes if number < frame_count))
     index = FrameIndex(tuple(range(frame_count)), numbers, numbers, "container index")
     conformed = conform(make_video_track(frames=index, time_base=1 / RATE))

@@ -19,7 +19,7 @@ def test_bytes_are_counted_by_gop() -> None:
     assert found.cpu_s == 1.5
 
 
-def test_what_detectors_say_is_put_on_the_grid() -> None:
+def test_detections_are_mapped_to_the_grid() -> None:
     seen = Detections()
     for line in (
         "[blackdetect @ 0x55] black_start:0 black_end:0.4 black_duration:0.4",

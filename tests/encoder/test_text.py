@@ -97,9 +97,7 @@ def test_cues_before_and_after_the_picture_are_cut(film: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "mov_text"), ("mov", "mov_text"), ("mkv", "subrip")])
-def test_it_is_known_before_anything_is_done_which_embedded_cues_are_cut(
-    film: Path, tmp_path: Path, suffix: str, codec: str
-) -> None:
+def test_planning_reports_which_embedded_cues_are_cut(film: Path, tmp_path: Path, suffix: str, codec: str) -> None:
     (tmp_path / "text.srt").write_text(srt([(100, 300, "one"), (1900, 2500, "over"), (3000, 3500, "behind")]))
     path = tmp_path / f"film.{suffix}"
     run_ffmpeg(
@@ -124,7 +122,7 @@ def test_it_is_known_before_anything_is_done_which_embedded_cues_are_cut(
     assert any("1 of 3 cues reach over" in line and line.endswith("at 00:00:01.900") for line in told)
 
 
-def test_embedded_text_that_lies_outside_of_the_picture_as_a_whole_is_refused(film: Path, tmp_path: Path) -> None:
+def test_embedded_text_completely_outside_the_picture_is_refused(film: Path, tmp_path: Path) -> None:
     (tmp_path / "text.srt").write_text(srt([(3_600_500, 3_601_000, "an hour late")]))
     path = tmp_path / "film.mkv"
     run_ffmpeg("-i", str(film), "-i", str(tmp_path / "text.srt"), "-map", "0", "-map", "1", "-c", "copy", str(path))
@@ -134,7 +132,7 @@ def test_embedded_text_that_lies_outside_of_the_picture_as_a_whole_is_refused(fi
 
 
 @pytest.mark.parametrize(("codec", "container"), [("mov_text", "mov"), ("subrip", "mkv"), ("ass", "mkv")])
-def test_embedded_text_stands_where_it_asks_to_stand(codec: str, container: str, film: Path, tmp_path: Path) -> None:
+def test_embedded_text_keeps_its_position(codec: str, container: str, film: Path, tmp_path: Path) -> None:
     source, leaning = (ass, r"{\i1}down") if codec == "ass" else (srt, "<i>down</i>")
     (tmp_path / "text").write_text(source([(100, 900, r"{\an8}up"), (1000, 1900, leaning)]))
     path = tmp_path / f"film.{container}"
@@ -149,7 +147,7 @@ def test_embedded_text_stands_where_it_asks_to_stand(codec: str, container: str,
     ]
 
 
-def test_layers_and_drawings_of_an_embedded_script_are_no_cues_of_their_own(film: Path, tmp_path: Path) -> None:
+def test_layers_and_drawings_of_an_embedded_script_are_not_separate_cues(film: Path, tmp_path: Path) -> None:
     shown_ = [(100, 900, r"one\htwo"), (100, 900, r"one\htwo"), (1000, 1900, r"{\p1}m 0 0 l 9 9{\p0}")]
     (tmp_path / "text.ass").write_text(ass(shown_))
     path = tmp_path / "film.mkv"
@@ -158,9 +156,7 @@ def test_layers_and_drawings_of_an_embedded_script_are_no_cues_of_their_own(film
     assert read(path, text.choose(probe), tmp_path, probe) == [[(100, 900, "one\N{NO-BREAK SPACE}two")]]
 
 
-def test_text_of_which_nothing_lies_in_the_picture_is_an_error_that_tells_its_first_time(
-    film: Path, tmp_path: Path
-) -> None:
+def test_text_without_a_cue_in_the_picture_is_an_error_with_its_first_time(film: Path, tmp_path: Path) -> None:
     (tmp_path / "text.srt").write_text(srt([(3_600_500, 3_601_000, "late")]))
     path = tmp_path / "film.mkv"
     run_ffmpeg("-i", str(film), "-i", str(tmp_path / "text.srt"), "-map", "0", "-map", "1", "-c", "copy", str(path))
@@ -241,7 +237,7 @@ def test_dispositions_become_roles_and_names_say_them() -> None:
     ]
 
 
-def test_captions_are_in_the_language_of_the_sound_that_plays_unasked() -> None:
+def test_captions_have_the_language_of_the_default_sound() -> None:
     (track,) = text.choose(with_text(captions=True))
     assert (track.language, track.role) == ("en", TextRole.SDH)
 
@@ -266,7 +262,7 @@ def test_text_is_relabelled_left_out_and_joined_by_sidecars() -> None:
     assert "sidecar /films/film.srt (srt) → WebVTT, de, subtitles, named 'de'" in told
 
 
-def test_pictures_of_text_and_what_can_not_be_read_are_named_as_not_delivered() -> None:
+def test_bitmap_subtitles_and_unreadable_text_are_reported_as_not_delivered() -> None:
     probe = with_text(stream(2, "hdmv_pgs_subtitle"), stream(3, "dvb_subtitle"), stream(4, "unknown"))
     assert text.choose(probe) == ()
     assert list(text.describe((), probe)) == [
@@ -286,7 +282,7 @@ def test_pictures_of_text_and_what_can_not_be_read_are_named_as_not_delivered() 
         ([TextChoice("2", "klingonisch")], None, "is no language"),
     ],
 )
-def test_wrong_choices_are_told_with_what_there_is(
+def test_wrong_choices_are_refused_with_the_existing_tracks(
     choices: list[TextChoice], embedded: tuple[str, ...] | None, said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
@@ -305,7 +301,7 @@ def test_each_programme_is_made_for_hls_and_dash_and_ttml_as_imsc_too() -> None:
     assert {rendition.codec for rendition in text.renditions(tracks)} == {Codec.VTT, Codec.WVTT, Codec.IMSC}
 
 
-def test_streams_of_the_master_are_read_in_one_go_and_all_else_apart() -> None:
+def test_streams_of_the_master_are_read_in_one_task_and_other_text_in_its_own() -> None:
     file = Sidecar(make_master("/a.srt"), "srt", ())
     tracks = text.choose(with_text(stream(2), stream(3), captions=True), (TextChoice("/a.srt"),), {"/a.srt": file})
     assert [[track.number for track in group] for group in text.grouped(tracks)] == [[1, 2], [3], [4]]

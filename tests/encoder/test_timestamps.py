@@ -126,7 +126,7 @@ def test_sheets_are_spread_exactly(before: int) -> None:
 
 
 @given(st.integers(-(10**16), 10**16))
-def test_a_time_is_written_in_its_own_digits(micros: int) -> None:
+def test_times_are_written_exactly(micros: int) -> None:
     assert Fraction(timestamps.seconds(micros)) == Fraction(micros, 1_000_000)
 
 

@@ -53,7 +53,7 @@ def test_a_program_that_fails_is_a_clear_failure(body: str, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("body", [":", "echo hello", "printf '\\377\\376'"])
-def test_a_program_that_is_no_ffmpeg_is_a_clear_failure(
+def test_a_program_other_than_ffmpeg_is_a_clear_failure(
     body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(tool.OVERRIDE, str(script(tmp_path / "ffmpeg", body)))

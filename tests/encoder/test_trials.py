@@ -76,7 +76,7 @@ def test_no_factor_is_tried_that_is_finer_than_that_of_any_rung() -> None:
     assert further_trials(told, top_vmaf=95, ranges_kbps={Codec.AV1: (1000, 9000)}) == ()
 
 
-def test_factors_between_are_tried_where_the_rate_is_steep() -> None:
+def test_intermediate_factors_are_tried_if_the_rate_is_steep() -> None:
     steep = points((20, 8000, 96), (28, 2000, 90), (36, 900, 80))
 
     assert further_trials(steep, top_vmaf=95, ranges_kbps={Codec.AVC: (1000, 9000)}) == (Trial(Codec.AVC, 720, 24.0),)
@@ -88,7 +88,7 @@ def test_nothing_is_tried_twice_however_steep() -> None:
     assert further_trials(told, top_vmaf=95, ranges_kbps={Codec.AVC: (85, 9000)}) == ()
 
 
-def test_a_finer_one_is_tried_where_quality_is_wanting_and_still_rises() -> None:
+def test_a_finer_factor_is_tried_if_quality_is_too_low_and_still_rises() -> None:
     def further(vmaf: float, gain: float) -> tuple[Trial, ...]:
         # Two doublings between neighbours at a ratio of 3 are log2(3) = 1.58.
         told = points((20, 3000, vmaf), (28, 1000, vmaf - gain * 1.585), (36, 400, vmaf - 20))
@@ -99,7 +99,7 @@ def test_a_finer_one_is_tried_where_quality_is_wanting_and_still_rises() -> None
     assert further(95.5, 3) == ()
 
 
-def test_a_size_that_another_one_beats_is_not_tried_finer() -> None:
+def test_a_size_that_another_one_beats_gets_no_finer_trial() -> None:
     told = [
         *points((20, 3000, 80), (28, 1000, 70), (36, 400, 60), lines=360),
         *points((20, 6000, 97), (28, 2000, 88), (36, 700, 75), lines=720),
@@ -183,7 +183,7 @@ def test_only_codecs_whose_bound_shapes_their_quality_are_tried_with_one() -> No
     assert buffer_bits == cap_bps * 4 // 3
 
 
-def test_the_bound_of_a_trial_follows_what_is_expected_of_it() -> None:
+def test_the_bound_of_a_trial_follows_its_expected_rate() -> None:
     (base, _), (finer, _) = (bounds_of(Codec.VP9, crf, 640, 360, 125_000) for crf in (48, 36))
     assert finer == pytest.approx(2 * base, abs=1)
     assert bounds_of(Codec.VP9, 48, 1280, 720, 125_000)[0] == pytest.approx(base * 4**0.75, rel=0.001)
@@ -192,7 +192,7 @@ def test_the_bound_of_a_trial_follows_what_is_expected_of_it() -> None:
     assert bounds_of(Codec.VP9, 48, 640, 360, 0)[0] == LEAST_BOUND_BPS
 
 
-def test_a_rendition_s_own_cap_is_kept() -> None:
+def test_a_renditions_own_cap_is_kept() -> None:
     capped = make_video_rendition(codec=Codec.VP9, cap_bps=777_000)
 
     task = analysing().trial(Excerpt(0, 0, 50, 1, 1.0), [(Trial(Codec.VP9, 1080, 30.0), capped)], ("key",))

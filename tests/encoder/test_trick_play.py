@@ -78,7 +78,7 @@ def test_sheets_are_no_larger_than_devices_take_and_chunks_begin_with_one(
     )
 
 
-def test_trick_play_takes_after_a_small_rendition_of_each_codec_and_needs_little() -> None:
+def test_trick_play_resembles_a_small_rendition_of_each_codec_and_needs_few_bits() -> None:
     grid = grid_of(1)
     small = make_video_rendition(id="small", width_px=640, height_px=360, average_bps=365_000)
     tiny = make_video_rendition(id="tiny", width_px=416, height_px=234, average_bps=145_000)
@@ -143,7 +143,7 @@ def test_each_tile_and_each_trick_picture_is_the_frame_of_its_time(codec: Codec,
     assert [part.duration_ticks for part in cut.track.segments] == [29 * 1000]
 
 
-def test_what_is_left_of_a_sheet_is_black(film: Film, tmp_path: Path) -> None:
+def test_unused_tiles_of_a_sheet_are_black(film: Film, tmp_path: Path) -> None:
     assert film.probe.video is not None
     laid = replace(lay_thumbnails(WIDE, film.grid), tile_width_px=160, tile_height_px=90, rows=3)
     main = make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))
@@ -154,7 +154,7 @@ def test_what_is_left_of_a_sheet_is_black(film: Film, tmp_path: Path) -> None:
     assert rest[4:].max() < 8
 
 
-def test_a_task_tells_of_its_progress_before_its_first_sheet_is_complete(film: Film, tmp_path: Path) -> None:
+def test_a_task_reports_progress_before_its_first_sheet_is_complete(film: Film, tmp_path: Path) -> None:
     main = make_video_rendition(id="main", width_px=160, height_px=90, level="1.1", frame_rate=Fraction(24))
     laid, chunk = replace(lay_thumbnails(main, film.grid), rows=3), film.chunks[0]
     argv = commands_of(film).of(chunk, [main], SideOutputs(laid))

@@ -96,7 +96,7 @@ def without_headend(folder: Path) -> dict[str, str]:
 # --- too few workers ----------------------------------------------------------------------------------------------
 
 
-def test_no_workers_is_said_soon_and_again_and_ends_the_job_in_time(
+def test_a_lack_of_workers_is_reported_repeatedly_and_ends_the_job_in_time(
     tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running, "SAY_NO_WORKERS_S", 1.0)
@@ -150,7 +150,7 @@ def wait_for_file(path: str, run_: TaskRun) -> Receipt:
 
 
 @pytest.mark.heavy
-def test_only_workers_without_headend_are_told_with_the_package(
+def test_only_workers_without_headend_are_reported_with_the_package(
     tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running, "SAY_NO_WORKERS_S", 0.5)
@@ -216,7 +216,7 @@ def _workers(events: list[Event]) -> set[str]:
     return {made.worker for made in done(events)} | {failed.worker for failed in failures(events)}
 
 
-def test_a_full_disk_is_not_tried_again_on_the_same_worker(pair: DaskCluster, events: list[Event]) -> None:
+def test_after_a_full_disk_the_task_is_not_retried_on_the_same_worker(pair: DaskCluster, events: list[Event]) -> None:
     full = worker_of(pair, 1)
     run_tasks([task(f"t{n}") for n in range(6)], partial(full_at, full), ClusterSettings(pair.address), events.append)
     assert [failed.worker for failed in failures(events)] == [full]
@@ -290,7 +290,7 @@ def test_a_result_does_not_wait_on_its_worker_which_might_freeze(tmp_path: Path,
     assert not failures(events)
 
 
-def test_a_worker_that_freezes_before_it_is_asked_keeps_no_other_from_being_asked(
+def test_a_worker_that_freezes_before_its_check_does_not_delay_other_checks(
     tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running, "_ASKERS", 1)
@@ -306,7 +306,7 @@ def test_a_worker_that_freezes_before_it_is_asked_keeps_no_other_from_being_aske
     assert time.monotonic() - started_s < rosters.FROZEN_S, "it went on before the worker counted as frozen"
 
 
-def test_a_scheduler_that_freezes_is_told_and_waited_for(
+def test_a_frozen_scheduler_is_reported_and_waited_for(
     tmp_path: Path, events: list[Event], notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running, "NO_ANSWER_S", 2.0)

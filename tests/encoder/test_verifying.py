@@ -55,7 +55,7 @@ def heard(data: bytes, rendition: AudioRendition = SOUND, duration_ticks: int = 
     return "; ".join(differences(rendition, LIGHT, segment(47, duration_ticks), data))
 
 
-def test_what_is_as_planned_has_no_differences(encoded: Encoded) -> None:
+def test_a_rendition_as_planned_has_no_differences(encoded: Encoded) -> None:
     assert seen(encoded[0]) == heard(encoded[1]) == seen(encoded[0], light=None) == ""
 
 
@@ -68,11 +68,11 @@ def test_what_is_as_planned_has_no_differences(encoded: Encoded) -> None:
         (replace(PICTURE, frame_rate=Fraction(30)), "its frame rate is 25, not 30 as planned"),
     ],
 )
-def test_another_picture_is_told(planned: VideoRendition, said: str, encoded: Encoded) -> None:
+def test_another_picture_is_reported(planned: VideoRendition, said: str, encoded: Encoded) -> None:
     assert seen(encoded[0], planned) == said
 
 
-def test_missing_frames_other_light_and_rubbish_are_told(encoded: Encoded) -> None:
+def test_missing_frames_other_light_and_rubbish_are_reported(encoded: Encoded) -> None:
     assert seen(encoded[0], samples=26) == "its number of decoded frames is 25, not 26 as planned"
     other = seen(encoded[0], light=Light(replace(BT709, range="pc")))
     assert "colour primaries is smpte170m, not bt709" in other and "transfer" in other and "matrix" in other
@@ -95,15 +95,17 @@ def test_missing_frames_other_light_and_rubbish_are_told(encoded: Encoded) -> No
         (lambda r: replace(r, codec=Codec.OPUS), "its codec is aac, not opus as planned"),
     ],
 )
-def test_other_sound_is_told(change: Callable[[AudioRendition], AudioRendition], said: str, encoded: Encoded) -> None:
+def test_other_sound_is_reported(
+    change: Callable[[AudioRendition], AudioRendition], said: str, encoded: Encoded
+) -> None:
     assert heard(encoded[1], change(SOUND)) == said
 
 
-def test_sound_of_another_length_is_told(encoded: Encoded) -> None:
+def test_sound_of_another_length_is_reported(encoded: Encoded) -> None:
     assert "decoded samples" in heard(encoded[1], duration_ticks=96_000)
 
 
-def test_an_sdr_film_that_tells_of_hdr_becomes_plain_sdr(tmp_path: Path) -> None:
+def test_an_sdr_film_with_hdr_metadata_becomes_plain_sdr(tmp_path: Path) -> None:
     parameters = (
         "colorprim=bt709:transfer=bt709:colormatrix=bt709:log-level=error:max-cll=500,200:"
         "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"

@@ -101,9 +101,7 @@ def test_added_sound_is_heard_at_the_level_of_the_rest_and_nothing_else_is_encod
     assert (again.encoded, again.placed.presentation.release) == (0, now.release)
 
 
-def test_sound_that_is_played_unasked_gets_every_rung(
-    settings: StoreSettings, store: Store, scheduler: str, tmp_path: Path
-) -> None:
+def test_default_sound_gets_every_rung(settings: StoreSettings, store: Store, scheduler: str, tmp_path: Path) -> None:
     file = tone(tmp_path / "film.de.mka", codec="libopus", language="")
     edited = add(settings, scheduler, AudioFileChoice(str(file), "de", AudioRole.MAIN))
     now = current_presentation(store, "film")
@@ -158,7 +156,7 @@ def test_sound_of_another_film_starts_when_that_films_picture_does(
     assert np.flatnonzero(heard > heard.max() / 2)[0] / 48_000 == pytest.approx(2, abs=0.005)
 
 
-def test_work_that_is_killed_goes_on_where_it_was(
+def test_killed_work_resumes_where_it_stopped(
     settings: StoreSettings, store: Store, scheduler: str, tmp_path: Path
 ) -> None:
     file, release = tone(tmp_path / "film.it.wav", codec="pcm_s16le"), current_release(store, "film")
@@ -179,7 +177,7 @@ def test_work_that_is_killed_goes_on_where_it_was(
     assert verify(store, "film", deep=True).findings == ()
 
 
-def test_what_was_encoded_before_the_end_came_is_used(
+def test_finished_parts_of_a_killed_run_are_reused(
     settings: StoreSettings, store: Store, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tone(tmp_path / "film.pt.flac", codec="flac")

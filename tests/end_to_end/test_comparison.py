@@ -54,7 +54,7 @@ def test_sound_that_is_counted_instead_of_timed_is_found(
     assert any("against the master's times" in finding.message for finding in verdict.findings)
 
 
-def test_what_follows_the_masters_times_is_sound(tmp_path: Path, scheduler: str) -> None:
+def test_a_release_that_follows_the_masters_times_passes(tmp_path: Path, scheduler: str) -> None:
     verdict = verified(published(UNEVEN["jump"](tmp_path), scheduler), deep=True)
 
     assert (verdict.findings, verdict.not_compared) == ((), "")

@@ -144,9 +144,7 @@ def test_a_master_that_kills_its_demuxer_is_a_clear_error(tmp_path: Path, monkey
         sandbox.probe(master_of(film), str(film))
 
 
-def test_a_crash_of_the_probe_is_called_a_crash_and_blames_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_of_the_probe_is_reported_as_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = make_film(tmp_path / "film.mp4", frame_count=30)
     monkeypatch.setattr(sandbox, "__name__", "tests.support.crashing")
     with pytest.raises(MasterError, match=r"crashed \(SIGABRT\); this is a fault of headend or of its FFmpeg"):
@@ -154,7 +152,7 @@ def test_a_crash_of_the_probe_is_called_a_crash_and_blames_nobody(
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "ts"])
-def test_a_hole_in_the_film_leaves_no_release_and_no_traceback(suffix: str, tmp_path: Path) -> None:
+def test_a_gap_in_the_film_leaves_no_release_and_no_traceback(suffix: str, tmp_path: Path) -> None:
     codec, args, sound = FILMS[suffix]
     film = make_film(
         tmp_path / f"whole.{suffix}", frame_count=75, size=(320, 180), codec=codec, codec_args=args, sound=sound

@@ -154,7 +154,7 @@ def test_allowed_damage_is_concealed_in_its_place_and_put_on_record(name: str, t
     assert current_presentation(published.store, "film").damage == presentation.damage
 
 
-def test_what_leaves_nothing_to_repeat_is_refused_though_damage_is_allowed(tmp_path: Path, scheduler: str) -> None:
+def test_a_chunk_without_any_frame_is_refused_even_if_damage_is_allowed(tmp_path: Path, scheduler: str) -> None:
     film = make_film(tmp_path / "film.mp4", frame_count=100, size=SIZE, codec_args=("-g", "25", "-bf", "0"))
 
     with pytest.raises(

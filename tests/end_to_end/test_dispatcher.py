@@ -66,7 +66,7 @@ def states(job: Job) -> list[State]:
     return [change.state for change in job.history]
 
 
-def test_queued_titles_come_out_the_urgent_one_first_and_the_broken_one_says_why(
+def test_queued_titles_are_made_the_urgent_one_first_and_a_broken_one_fails_with_a_reason(
     queue: Queue, store: Store, tmp_path: Path
 ) -> None:
     master = make_film(tmp_path / "film.mov", frame_count=25, size=(160, 90))
@@ -88,7 +88,7 @@ def test_queued_titles_come_out_the_urgent_one_first_and_the_broken_one_says_why
         assert jobs[title].status.progress and jobs[title].status.progress.share == 1
 
 
-def test_a_release_that_fails_the_rules_fails_its_job_until_somebody_takes_the_blame(
+def test_a_release_that_fails_the_rules_fails_its_job_and_can_be_published_despite_that(
     queue: Queue, store: Store, tmp_path: Path
 ) -> None:
     master = make_film(tmp_path / "film.mov", frame_count=25, size=(160, 90))
@@ -144,7 +144,9 @@ def test_a_dispatcher_that_is_killed_is_replaced_and_nothing_is_encoded_twice(
     assert not verify(store, "film").findings
 
 
-def test_receivers_hear_of_every_change_in_order_whatever_others_do(queue: Queue, store: Store, tmp_path: Path) -> None:
+def test_receivers_are_notified_of_every_change_in_order_independently(
+    queue: Queue, store: Store, tmp_path: Path
+) -> None:
     master = make_film(tmp_path / "film.mov", frame_count=25, size=(160, 90))
     request = Request(
         str(master), "film", picture_ladder(), StoreSettings(store.url), ClusterSettings(), EncodeSettings()
@@ -170,7 +172,7 @@ def test_receivers_hear_of_every_change_in_order_whatever_others_do(queue: Queue
         receiver.close()
 
 
-def test_a_damaged_job_with_news_in_the_outbox_keeps_no_dispatcher_from_its_work(
+def test_a_damaged_job_with_events_in_the_outbox_does_not_stop_a_dispatcher(
     queue: Queue, store: Store, tmp_path: Path
 ) -> None:
     damaged = add(queue, store, tmp_path / "film.mov", "damaged")

@@ -164,7 +164,9 @@ def test_a_scheduler_that_dies_ends_a_submit_with_one_line(tmp_path: Path) -> No
 
 
 @pytest.mark.heavy
-def test_a_submit_without_workers_says_so_in_ten_seconds_and_goes_on_when_one_comes(film: Path, tmp_path: Path) -> None:
+def test_a_submit_without_workers_says_so_in_ten_seconds_and_continues_when_one_joins(
+    film: Path, tmp_path: Path
+) -> None:
     with (
         dask_cluster(tmp_path, workers=0) as dask,
         running(
@@ -182,7 +184,7 @@ def test_a_submit_without_workers_says_so_in_ten_seconds_and_goes_on_when_one_co
     assert max(gaps) < SILENCE_S + LATE_S
 
 
-def test_memory_that_splits_the_work_is_told_with_what_it_costs(tmp_path: Path) -> None:
+def test_work_split_by_little_memory_is_reported_with_its_cost(tmp_path: Path) -> None:
     large = make_film(tmp_path / "large.mov", frame_count=4, size=(3840, 2160))
     with dask_cluster(tmp_path, workers=1, arguments=["--memory-limit", "1GB"]) as dask:
         where = "--title", "film", "--scheduler", dask.address, "--ladder", "web", "--effort", "draft"
@@ -213,7 +215,7 @@ def test_a_full_scratch_disk_sends_a_task_to_another_worker(film: Path, tmp_path
     assert not verify(open_store(store), "film").findings
 
 
-def test_scratch_files_lie_in_the_folder_that_was_given_and_none_is_left(film: Path, tmp_path: Path) -> None:
+def test_scratch_files_are_in_the_given_folder_and_none_is_left(film: Path, tmp_path: Path) -> None:
     scratch, told = tmp_path / "scratch", tmp_path / "told"
     scratch.mkdir()
     recorder = tmp_path / "ffmpeg"
@@ -250,9 +252,7 @@ def test_a_command_that_waits_for_a_job_outlasts_an_outage_of_the_store(film: Pa
 
 @pytest.mark.heavy
 @pytest.mark.timeout(600)
-def test_a_store_that_takes_connections_and_never_answers_is_waited_for_and_told(
-    tmp_path: Path, rclone_s3: LocalS3
-) -> None:
+def test_a_store_that_never_answers_is_waited_for_and_reported(tmp_path: Path, rclone_s3: LocalS3) -> None:
     long = make_film(tmp_path / "long.mov", frame_count=400, size=(160, 90))
     with gate_before(rclone_s3.endpoint_url) as gate:
         where = "--store", f"s3://{BUCKET}/silent", "--s3-endpoint", gate.url

@@ -155,7 +155,7 @@ def memory_of(pid: int) -> int:
     return max(sizes)
 
 
-def test_the_second_run_takes_up_what_the_first_one_left(made: Made) -> None:
+def test_the_second_run_reuses_the_first_ones_work(made: Made) -> None:
     assert made.reused > 0
     assert made.encoded > 0
 

@@ -59,7 +59,7 @@ def ladder_of(kind: HardMaster) -> Ladder:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_what_comes_out_is_what_the_master_means(kind: HardMaster, tmp_path: Path, scheduler: str) -> None:
+def test_renditions_show_what_the_master_means(kind: HardMaster, tmp_path: Path, scheduler: str) -> None:
     master = kind.make(tmp_path)
     delivered = picture_of(master)
     published = submit_small(
@@ -100,7 +100,7 @@ def test_what_comes_out_is_what_the_master_means(kind: HardMaster, tmp_path: Pat
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)  # seven workers must start first, on a machine that may be busy
 @pytest.mark.parametrize("kind", (*KINDS, *UNEVEN, *OTHERS), ids=lambda kind: kind.name)
-def test_five_workers_make_the_tracks_that_two_make(
+def test_five_workers_make_the_same_tracks_as_two(
     kind: HardMaster | UnevenMaster, tmp_path: Path, scheduler: str, five_workers: str
 ) -> None:
     master = kind.make(tmp_path)

@@ -57,7 +57,7 @@ def hlg(tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Published:
     return submit_small(master, StoreSettings(str(folder / "store")), scheduler, ladder=hlg_ladder())
 
 
-def test_every_rendition_is_what_the_plan_says_of_the_masters_light(hlg: Published) -> None:
+def test_every_rendition_has_the_planned_dynamic_range(hlg: Published) -> None:
     light = hlg.outcome.plan.light
     assert light is not None and light.mastering_display is not None and light.content_light is not None
     assert (light.colour.transfer, light.content_light.max_cll_nits) == ("arib-std-b67", 900)
@@ -66,7 +66,7 @@ def test_every_rendition_is_what_the_plan_says_of_the_masters_light(hlg: Publish
 
 
 @pytest.mark.parametrize("codec", [Codec.HEVC, Codec.AV1])
-def test_bitstream_and_box_say_hlg_in_every_chunk(codec: Codec, hlg: Published, tmp_path: Path) -> None:
+def test_bitstream_and_box_state_hlg_in_every_chunk(codec: Codec, hlg: Published, tmp_path: Path) -> None:
     presentation = hlg.outcome.presentation
     (track,) = (track for track in presentation.video if track.rendition.codec is codec)
     assert track.rendition.video_range is VideoRange.HLG
@@ -89,7 +89,7 @@ def test_bitstream_and_box_say_hlg_in_every_chunk(codec: Codec, hlg: Published, 
             assert "MASTERING_DISPLAY_METADATA" in frame.side_data and "CONTENT_LIGHT_LEVEL" in frame.side_data
 
 
-def test_both_manifests_say_hlg(hlg: Published) -> None:
+def test_both_manifests_state_hlg(hlg: Published) -> None:
     presentation = hlg.outcome.presentation
     text = hlg.store.get(layout.multivariant(presentation.title, presentation.release)).decode()
     for line in text.splitlines():

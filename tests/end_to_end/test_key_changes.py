@@ -248,7 +248,7 @@ def test_an_mpd_of_several_periods_keeps_to_the_schema(made: Made, tmp_path: Pat
         schema.assertValid(root)
 
 
-def test_verify_opens_every_segment_and_notices_what_should_be_encrypted_and_is_not(made: Made) -> None:
+def test_verify_decrypts_every_segment_and_reports_clear_ones_that_should_be_encrypted(made: Made) -> None:
     sound = verifying.verify(made.store, "film", keys=made.settings.keys, deep=True)
     assert sound.findings == ()
     assert (sound.not_decoded, sound.not_compared) == ("", "")
@@ -283,7 +283,7 @@ def test_added_sound_has_the_lead_and_the_keys_of_each_period(made: Made, tmp_pa
     assert (found.findings, found.not_decoded) == ((), "")
 
 
-def test_what_can_not_be_is_refused_before_anything_is_made(made: Made) -> None:
+def test_impossible_settings_are_refused_before_anything_is_made(made: Made) -> None:
     store = StoreSettings(str(made.folder / "after"))
     for changed, told in (
         ({"lead_s": Fraction(3)}, "would leave nothing encrypted"),

@@ -102,7 +102,7 @@ def test_every_cue_has_its_time_to_the_end(published: Published, film: LongFilm)
         assert shown(track_cues(published.store, published.outcome.presentation, track)) == film.captions()
 
 
-def test_both_manifests_tell_the_exact_length(url: str, film: LongFilm) -> None:
+def test_both_manifests_state_the_exact_length(url: str, film: LongFilm) -> None:
     mpd = etree.fromstring(urlopen(f"{url}/{TITLE}/manifest.mpd").read())
     assert float(mpd.get("mediaPresentationDuration")[2:-1]) == pytest.approx(float(film.duration_s), abs=0.001)
     top = urlopen(f"{url}/{TITLE}/multivariant.m3u8")

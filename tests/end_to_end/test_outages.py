@@ -17,7 +17,7 @@ from tests.support.masters import make_film
 from tests.support.s3_servers import BUCKET, LocalS3
 
 
-def test_a_store_that_is_away_for_a_while_costs_waiting(tmp_path: Path, rclone_s3: LocalS3) -> None:
+def test_an_unreachable_store_delays_the_job(tmp_path: Path, rclone_s3: LocalS3) -> None:
     film = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90), codec_args=("-g", "25"))
     master = upload(film, rclone_s3, "masters/outage.mp4")
     events: list[Event] = []

@@ -75,7 +75,7 @@ def test_dash_offers_every_programme_by_language_and_role(published: Published) 
     }
 
 
-def test_the_release_is_sound(published: Published) -> None:
+def test_the_release_is_valid(published: Published) -> None:
     assert verify(published.store, "film").findings == ()
 
 
@@ -91,7 +91,7 @@ def pitch_hz(samples: np.ndarray) -> float:
     return float(np.argmax(np.abs(np.fft.rfft(samples[24_000:72_000] * np.hanning(48_000)))))
 
 
-def test_indexes_and_the_release_say_how_loud_each_programme_was_and_is(published: Published) -> None:
+def test_indexes_and_the_release_state_each_programmes_loudness_before_and_after(published: Published) -> None:
     outcome = published.outcome
     kept = current_presentation(published.store, "film")
     heard = {track.rendition.name: track.loudness for track in kept.audio}
@@ -106,7 +106,7 @@ def test_indexes_and_the_release_say_how_loud_each_programme_was_and_is(publishe
     assert [track.loudness for track in outcome.presentation.audio] == [track.loudness for track in kept.audio]
 
 
-def test_a_film_without_sound_is_a_title(tmp_path: Path, scheduler: str) -> None:
+def test_a_film_without_sound_becomes_a_title(tmp_path: Path, scheduler: str) -> None:
     silent = submit_small(make_film(tmp_path / "silent.mp4"), StoreSettings(str(tmp_path / "store")), scheduler)
     made = silent.outcome.presentation
     assert made.audio == ()

@@ -380,7 +380,7 @@ def test_a_clear_release_of_an_encrypted_title_can_get_new_keys(made: Made, tmp_
     assert twice.placed.presentation == again
 
 
-def test_damage_of_a_clear_track_is_not_sealed(made: Made, tmp_path: Path) -> None:
+def test_a_damaged_clear_track_is_not_encrypted(made: Made, tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path / "store"))
     shutil.copytree(made.folder / "after", store.url)
     [damaged] = [track for track in made.clear.video if track.rendition.codec == "av1"]  # it has no copy in cenc yet
@@ -432,7 +432,7 @@ def test_keys_occur_in_no_object_log_message_or_command_line(made: Made, tmp_pat
         assert not any(form in one for one in said)
 
 
-def test_what_goes_over_dask_holds_no_key(made: Made) -> None:
+def test_no_key_passes_through_dask(made: Made) -> None:
     canaries = {form for key in made.keys.values() for form in forms(key.secret)}
     request = request_for(made.folder / "master.mp4", made.folder / "nothing", made.settings)
     probe = deciding.inspect(request.master, request.store)
@@ -460,7 +460,7 @@ assert not [name for name in sys.modules if name.split(".")[0] == "cryptography"
 
 
 @pytest.mark.heavy
-def test_killed_and_submitted_again_it_makes_the_same_bytes(made: Made, tmp_path: Path) -> None:
+def test_a_killed_and_repeated_job_makes_the_same_bytes(made: Made, tmp_path: Path) -> None:
     words = [
         "submit", made.folder / "master.mp4", "--title", "film", "--ladder", "smoke", "--only-rungs", ",".join(RUNGS),
         "--protect", "cbcs,cenc,aes-128", "--keys", made.settings.keys.address, "--segment-seconds", "1/2",
@@ -500,7 +500,7 @@ def test_a_worker_without_the_keys_says_so_before_it_encodes(made: Made, tmp_pat
     assert not list(open_store(request.store).list(layout.tracks("film")))
 
 
-def test_what_is_published_early_is_encrypted_in_all_schemes(made: Made, tmp_path: Path) -> None:
+def test_an_early_release_is_encrypted_in_all_schemes(made: Made, tmp_path: Path) -> None:
     request = request_for(made.folder / "master.mp4", tmp_path / "store", made.settings)
     early: list[Presentation] = []
 

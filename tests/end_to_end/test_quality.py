@@ -155,7 +155,7 @@ def good(master: Path, tmp_path_factory: pytest.TempPathFactory, scheduler: str)
         pytest.param([BLURRED, LARGE, louder], ("order", "peak", "loudness"), id="swapped, over its cap and too loud"),
     ],
 )
-def test_a_fault_keeps_a_release_from_players(
+def test_a_release_with_a_fault_is_not_made_current(
     faults: list[Fault], rules: tuple[str, ...], good: Path, master: Path, scheduler: str
 ) -> None:
     store = open_store(StoreSettings(str(good)))
@@ -178,7 +178,7 @@ def test_a_fault_keeps_a_release_from_players(
     assert b"failed" in store.get(layout.report_page("film", release))
 
 
-def test_a_refused_release_is_published_by_who_takes_the_blame(good: Path, master: Path, scheduler: str) -> None:
+def test_a_refused_release_can_be_published_explicitly(good: Path, master: Path, scheduler: str) -> None:
     request = request_for(master, good, scheduler, thresholds=Thresholds(100, 100))
     store = open_store(request.store)
     fresh = replace(request, title="blamed", encode=replace(SETTINGS, loudness_lufs=None))
@@ -203,7 +203,7 @@ def measure_tasks(events: list[Event]) -> int:
     return max((event.done for event in events if isinstance(event, Measured)), default=0)
 
 
-def test_measuring_that_was_killed_goes_on_where_it_stood(master: Path, tmp_path: Path, scheduler: str) -> None:
+def test_killed_measuring_resumes_where_it_stopped(master: Path, tmp_path: Path, scheduler: str) -> None:
     request = request_for(master, tmp_path / "store", scheduler)
     store = open_store(request.store)
 
@@ -264,7 +264,7 @@ def test_a_sample_is_extended_to_all_and_needs_the_master(master: Path, tmp_path
         assessing.assess(request.store, "film", None, Checking.FULL, thresholds=Thresholds(1, 1), where=request.cluster)
 
 
-def test_a_floor_encodes_chunks_again_and_a_killed_job_comes_to_the_same(
+def test_a_floor_encodes_chunks_again_and_a_killed_job_gets_the_same_result(
     master: Path, tmp_path: Path, scheduler: str
 ) -> None:
     floored = replace(SETTINGS, floor_vmaf=99.0)
@@ -332,9 +332,7 @@ def test_an_encrypted_release_is_measured_with_its_keys(master: Path, tmp_path: 
     assert assess(keys).checking is Checking.FULL
 
 
-def test_a_release_that_was_encrypted_afterwards_looks_like_the_clear_one(
-    good: Path, tmp_path: Path, scheduler: str
-) -> None:
+def test_a_release_encrypted_afterwards_scores_like_the_clear_one(good: Path, tmp_path: Path, scheduler: str) -> None:
     schemes = (Scheme.CBCS, Scheme.CENC, Scheme.AES_128)
     settings = StoreSettings(str(tmp_path / "store"))
     copytree(good, tmp_path / "store")
@@ -391,7 +389,7 @@ def test_the_wrong_keys_of_an_encrypted_release_are_told_before_anything_is_meas
     assert "key" in caught.value.message
 
 
-def test_a_release_of_before_says_what_to_do(tmp_path: Path, master: Path, scheduler: str) -> None:
+def test_a_release_of_an_older_version_says_what_to_do(tmp_path: Path, master: Path, scheduler: str) -> None:
     request = request_for(master, tmp_path / "store", scheduler, checking=Checking.OFF)
     submit(request)
     store = open_store(request.store)

@@ -49,7 +49,7 @@ def reported(master: Path, store: Path, scheduler: str) -> QualityReport:
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_a_master_is_judged_by_what_it_shows(
+def test_hard_masters_are_measured_and_not_refused(
     name: str, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("encoder.measure_tasks.viewing_of", lambda *_: SCREEN)

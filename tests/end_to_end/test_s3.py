@@ -112,7 +112,7 @@ def test_master_and_store_in_s3(tmp_path: Path, rclone_s3: LocalS3) -> None:
     assert rclone_s3.secret_key not in repr(published)
 
 
-def test_a_master_that_was_replaced_meanwhile_is_refused(tmp_path: Path, rclone_s3: LocalS3) -> None:
+def test_a_master_that_was_replaced_during_the_job_is_refused(tmp_path: Path, rclone_s3: LocalS3) -> None:
     film = make_film(tmp_path / "master.mp4", frame_count=30)
     settings = StoreSettings(endpoint_url=rclone_s3.endpoint_url)
     master = deciding.inspect(upload(film, rclone_s3, "masters/changing.mp4"), settings).master

@@ -46,7 +46,7 @@ def test_bars_are_cut_off_and_the_ladder_is_fitted_to_the_picture(tmp_path: Path
     assert "black bars, the same in 48 samples → cropped to 320x130 at 0,24" in published.outcome.plan.decisions
 
 
-def test_bars_stay_unless_they_are_asked_to_go(tmp_path: Path, scheduler: str) -> None:
+def test_bars_are_kept_by_default(tmp_path: Path, scheduler: str) -> None:
     master = make_film(tmp_path / "master.mov", size=(320, 130), filters="pad=320:180:0:24")
     published = submitted(master, tmp_path, scheduler)
     assert [(r.width_px, r.height_px) for r in published.outcome.plan.video] == [(320, 180), (160, 90)]
@@ -60,7 +60,7 @@ def test_a_part_of_a_turned_picture_is_given_as_it_is_stored(tmp_path: Path, sch
     assert sizes(published) == [(180, 320), (90, 160)]
 
 
-def test_the_clean_aperture_is_what_is_seen(tmp_path: Path, scheduler: str) -> None:
+def test_only_the_clean_aperture_is_shown(tmp_path: Path, scheduler: str) -> None:
     master = make_film(tmp_path / "master.mov", size=(320, 180), filters="pad=352:200:12:8")
     with_clean_aperture(master, (352, 200), Crop(320, 180, 12, 8))
     published = submitted(master, tmp_path, scheduler)

@@ -109,7 +109,7 @@ def test_every_cue_comes_back_from_every_form_at_its_millisecond(published: tupl
         assert shown(track_cues(store, presentation, track)) == SAID[id.partition("-")[2]], id
 
 
-def test_what_was_moved_and_skipped_is_told(request_: Request) -> None:
+def test_moved_and_skipped_cues_are_reported(request_: Request) -> None:
     plan = deciding.plan_for(request_, deciding.inspect(request_.master, request_.store))
     told = "\n".join(plan.decisions)
     assert "es.srt: cues are shown 10:00:00.000 earlier than the file says" in told
@@ -130,7 +130,7 @@ def test_the_release_verifies_and_what_is_in_the_text_is_checked(published: tupl
         store.put(key, whole)
 
 
-def test_captions_that_became_text_are_in_the_picture_no_more(published: tuple[Store, Presentation]) -> None:
+def test_captions_that_became_text_are_removed_from_the_picture(published: tuple[Store, Presentation]) -> None:
     store, presentation = published
     picture = next(track for track in presentation.video if track.rendition.codec is Codec.AVC)
     found = list(frames(track_bytes(store, presentation, picture)))

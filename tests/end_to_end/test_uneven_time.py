@@ -72,9 +72,7 @@ def test_a_long_gap_stops_the_job_until_it_is_allowed(tmp_path: Path) -> None:
         (1.01, ".mkv", "libvorbis"),
     ],
 )  # fmt: skip
-def test_sound_that_drifts_against_its_time_stamps_follows_them(
-    tmp_path: Path, ratio: float, suffix: str, codec: str
-) -> None:
+def test_sound_that_drifts_follows_its_timestamps(tmp_path: Path, ratio: float, suffix: str, codec: str) -> None:
     film = beeping(tmp_path / "film.mkv", codec) if codec != "alac" else beeping(tmp_path / "film.mov", codec)
     made = deliver(with_times(tmp_path / f"drift{suffix}", film, sound=f"TS*{ratio}"), tmp_path / "made")
 
@@ -83,7 +81,7 @@ def test_sound_that_drifts_against_its_time_stamps_follows_them(
     assert made.decided("by its time stamps than by its samples → resampled")
 
 
-def test_sound_that_is_there_twice_is_heard_once(tmp_path: Path) -> None:
+def test_duplicate_sound_is_heard_once(tmp_path: Path) -> None:
     film = beeping(tmp_path / "film.mkv")
     master = with_times(tmp_path / "twice.ts", film, sound=r"TS-gte(TS*TB\,1.7)*0.3/TB")
     made = deliver(master, tmp_path / "made")
@@ -93,7 +91,7 @@ def test_sound_that_is_there_twice_is_heard_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
-def test_time_that_jumps_forward_is_held_in_picture_and_sound(tmp_path: Path, suffix: str) -> None:
+def test_a_jump_in_time_holds_the_picture_and_silences_the_sound(tmp_path: Path, suffix: str) -> None:
     jump = r"TS+gte(TS*TB\,2)*1.48/TB"
     master = with_times(tmp_path / f"jump{suffix}", beeping(tmp_path / "film.mkv"), sound=jump, picture=jump)
     with pytest.raises(MasterError, match="--max-sound-gap"):
@@ -105,7 +103,7 @@ def test_time_that_jumps_forward_is_held_in_picture_and_sound(tmp_path: Path, su
     assert made.numbers == (*range(50), *[49] * 37, *range(50, 100))
 
 
-def test_times_that_begin_again_are_refused(tmp_path: Path) -> None:
+def test_times_that_restart_are_refused(tmp_path: Path) -> None:
     bumper, film = beeping(tmp_path / "bumper.ts", frame_count=25), beeping(tmp_path / "film.ts")
     film.write_bytes(bumper.read_bytes() + film.read_bytes())
 
@@ -113,7 +111,7 @@ def test_times_that_begin_again_are_refused(tmp_path: Path) -> None:
         planned(film)
 
 
-def test_edits_that_are_not_carried_out_are_refused_by_name(tmp_path: Path) -> None:
+def test_unsupported_edits_are_refused_by_name(tmp_path: Path) -> None:
     film = beeping(tmp_path / "film.mov", "pcm_s16le")
     with_edits(film, [(1000, 0, 1.0), (500, None, 1.0), (1000, 25600, 1.0)])
 
@@ -121,7 +119,7 @@ def test_edits_that_are_not_carried_out_are_refused_by_name(tmp_path: Path) -> N
         planned(film)
 
 
-def test_a_still_is_shown_as_long_as_it_says(tmp_path: Path) -> None:
+def test_a_still_is_shown_as_long_as_it_states(tmp_path: Path) -> None:
     still = beeping(tmp_path / "film.mkv", frame_count=1)
     master = with_sound_of(tmp_path / "still.mp4", still, beeping(tmp_path / "sound.mkv"), picture_s=4)
     made = deliver(master, tmp_path / "made")
@@ -131,7 +129,7 @@ def test_a_still_is_shown_as_long_as_it_says(tmp_path: Path) -> None:
     assert made.decided("a still of .* → 24.000p: 95 frames repeated"), made.plan.decisions
 
 
-def test_a_still_that_says_nothing_of_its_length_lasts_as_long_as_its_sound(tmp_path: Path) -> None:
+def test_a_still_without_a_length_lasts_as_long_as_its_sound(tmp_path: Path) -> None:
     still, sound = beeping(tmp_path / "film.mkv", frame_count=1), beeping(tmp_path / "sound.mkv")
     master = tmp_path / "still.mkv"
     run_ffmpeg("-i", str(still), "-i", str(sound), "-map", "0:v", "-map", "1:a", "-c", "copy", str(master))
@@ -141,7 +139,7 @@ def test_a_still_that_says_nothing_of_its_length_lasts_as_long_as_its_sound(tmp_
     assert made.beeps_s == pytest.approx(BEEPS, abs=0.01)
 
 
-def test_edits_that_follow_each_other_are_one(tmp_path: Path) -> None:
+def test_adjacent_edits_are_joined(tmp_path: Path) -> None:
     film = beeping(tmp_path / "film.mov", "pcm_s16le", codec_args=("-bf", "2"))
     made = deliver(in_two_edits(film), tmp_path / "made")
 
@@ -171,7 +169,7 @@ def test_sound_that_begins_far_behind_the_picture_stays_there(tmp_path: Path, su
         (".mkv", (50, "format=yuv422p"), (50, "format=yuv420p"), "at 2.000 s from 160x90 yuv422p.* to 160x90 yuv420p"),
     ],
 )
-def test_pictures_that_change_their_format_are_brought_to_the_titles_own(
+def test_pictures_that_change_their_format_are_converted_to_the_titles_format(
     tmp_path: Path, suffix: str, first: tuple[int, str], second: tuple[int, str], line: str
 ) -> None:
     made = deliver(joined_pictures(tmp_path / f"joined{suffix}", first, second), tmp_path / "made")
@@ -217,13 +215,13 @@ def test_sound_that_changes_under_one_header_is_refused_with_the_time(tmp_path: 
 
 
 @pytest.mark.parametrize("codec", ["aac", "libopus", "libvorbis", "ac3", "pcm_s16le"])
-def test_parts_that_are_alike_may_be_joined(tmp_path: Path, codec: str) -> None:
+def test_parts_of_equal_format_may_be_joined(tmp_path: Path, codec: str) -> None:
     plan = planned(joined_sound(tmp_path, codec, "48000:stereo", "48000:stereo", ".mkv"))
 
     assert len(plan.audio) == 1
 
 
-def test_sound_that_only_changes_how_it_is_to_be_mixed_down_is_one(tmp_path: Path) -> None:
+def test_sound_that_only_changes_its_downmix_is_one(tmp_path: Path) -> None:
     film = beeping(tmp_path / "film.mkv")
     parts = b""
     for number, level in enumerate(("0.707", "0.5")):
@@ -245,7 +243,7 @@ def test_film_whose_fields_are_repeated_is_film(tmp_path: Path) -> None:
     assert made.beeps_s == pytest.approx(BEEPS, abs=0.04)
 
 
-def test_of_film_with_an_insert_on_video_no_picture_is_lost(tmp_path: Path) -> None:
+def test_film_with_an_insert_on_video_loses_no_picture(tmp_path: Path) -> None:
     master = with_repeated_fields(tmp_path / "film.vob", video_s=(1, 3))
     made = deliver(master, tmp_path / "made")
 

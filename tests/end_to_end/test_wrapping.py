@@ -14,7 +14,7 @@ from tests.support.playback import frame_numbers, sound, track_bytes
 WRAP_S = Fraction(1 << 33, 90_000)
 
 
-def test_a_clock_that_begins_again_in_the_middle_costs_no_frame_and_no_sound(tmp_path: Path, scheduler: str) -> None:
+def test_a_clock_that_wraps_in_the_middle_costs_no_frame_and_no_sound(tmp_path: Path, scheduler: str) -> None:
     beeps_s = (Fraction(1), Fraction(5))
     film = make_film(
         tmp_path / "film.ts",

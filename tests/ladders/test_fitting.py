@@ -89,7 +89,7 @@ def test_a_fitted_picture_is_even_inside_its_box_and_at_most_a_pixel_off(
         ((1279, 719), Fraction(1), 0, (1280, 720), (1280, 720)),
     ],
 )
-def test_a_master_is_seen_with_square_pixels_and_upright(
+def test_a_master_is_fitted_with_square_pixels_and_upright(
     coded: tuple[int, int], sar: Fraction, rotation_deg: int, square: tuple[int, int], seen: tuple[int, int]
 ) -> None:
     track = make_video_track(width_px=coded[0], height_px=coded[1], sample_aspect_ratio=sar, rotation_deg=rotation_deg)
@@ -328,7 +328,7 @@ def test_only_what_holds_5_1_gets_rungs_of_5_1(channels: int, layout: str, surro
 
 
 @pytest.mark.parametrize(("channels", "layout"), [(0, ""), (16, "16 channels"), (5, "")])
-def test_channels_of_which_nothing_is_known_are_refused(channels: int, layout: str) -> None:
+def test_unknown_channels_are_refused(channels: int, layout: str) -> None:
     with pytest.raises(MasterError, match=f"audio 3 has {channels} channels in no known layout"):
         fit(STUDIO, make_probe(audio=(make_audio_track(index=3, channels=channels, layout=layout),)))
 
@@ -361,7 +361,7 @@ def test_a_name_that_looks_numbered_stays_unique() -> None:
     assert names == {1: "Film", 2: "Film 2", 3: "Film 3"}
 
 
-def test_a_silent_master_is_a_film_all_the_same() -> None:
+def test_a_master_may_be_silent() -> None:
     fitted = fit(STUDIO, make_probe(audio=()))
     assert fitted.audio == ()
     assert "master is silent: no audio renditions" in fitted.decisions
@@ -383,7 +383,7 @@ COLOURS = st.sampled_from([BT709, HDR10, HLG])
     channels=st.sampled_from([1, 2, 6, 8]),
     colour=COLOURS,
 )
-def test_any_master_of_720_lines_gets_more_than_fifty_sound_renditions(
+def test_any_master_of_720_lines_gets_more_than_fifty_valid_renditions(
     size: tuple[int, int], sar: Fraction, rotation_deg: int, rate: Fraction, channels: int, colour: Colour
 ) -> None:
     probe = make_probe(
@@ -410,7 +410,7 @@ def test_any_master_of_720_lines_gets_more_than_fifty_sound_renditions(
     colour=COLOURS,
     ladder=st.sampled_from([STUDIO, WEB, SMOKE]),
 )
-def test_any_ladder_gives_any_master_sound_renditions(
+def test_any_ladder_gives_any_master_valid_renditions(
     size: tuple[int, int], rate: Fraction, colour: Colour, ladder: Ladder
 ) -> None:
     assume(max(size) <= 12 * min(size))

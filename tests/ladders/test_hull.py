@@ -140,7 +140,7 @@ def test_half_the_rate_at_equal_quality_is_a_saving_of_half() -> None:
     assert rate_saving(ladder, halved) == pytest.approx(1.0)
 
 
-def test_rungs_that_a_cheaper_one_beats_count_for_nothing() -> None:
+def test_rungs_that_a_cheaper_one_beats_are_ignored() -> None:
     ladder = [CurvePoint(720, 30 - n, 100 * 2**n, 50 + 10 * n) for n in range(5)]
 
     assert rate_saving([*ladder, CurvePoint(360, 20, 350, 55)], ladder) == pytest.approx(0)

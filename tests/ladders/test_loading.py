@@ -23,7 +23,7 @@ def test_presets_are_the_three_that_the_guides_name() -> None:
 
 
 @pytest.mark.parametrize("name", presets())
-def test_each_preset_is_sound_and_needs_no_advice(name: str) -> None:
+def test_each_preset_is_valid_and_gets_no_advice(name: str) -> None:
     ladder = load(name)
     assert ladder.name == name
     assert check(ladder) == ()
@@ -48,12 +48,12 @@ def test_an_unknown_name_is_answered_with_the_presets_and_a_guess() -> None:
         load("studoi")
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load(str(tmp_path / "none.toml"))
 
 
-def test_text_that_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
+def test_invalid_toml_is_reported_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"not TOML.*line 2"):
         load(write(tmp_path, 'name = "x"\nvideo = ?\n'))
 
@@ -69,7 +69,7 @@ def test_text_that_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
         ("cap_kbps = 9000", "cap_kbps = 6000", r"avc-1080p-6000k with cap_kbps 6000: set cap_kbps to 1.1 to 2 times"),
     ],
 )
-def test_a_bad_key_is_named_with_how_to_mend_it(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_a_bad_key_is_named_with_a_remedy(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in WEB
     with pytest.raises(ConfigError, match=message):
         load(write(tmp_path, WEB.replace(old, new, 1)))

@@ -57,18 +57,18 @@ OFFENDERS: dict[str, Callable[[], Ladder]] = {
 }
 
 
-def test_every_rule_has_an_offender_here() -> None:
+def test_every_rule_has_a_test_case_here() -> None:
     assert list(OFFENDERS) == [rule.id for rule in RULES]
 
 
 @pytest.mark.parametrize("rule", OFFENDERS)
-def test_a_rule_finds_its_offender_and_no_other_rule_does(rule: str) -> None:
+def test_each_test_case_breaks_exactly_one_rule(rule: str) -> None:
     findings = check(OFFENDERS[rule]())
     assert {finding.rule for finding in findings} == {rule}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_a_finding_says_where_and_how_to_mend_it(rule: Any) -> None:
+def test_a_finding_names_its_place_and_a_remedy(rule: Any) -> None:
     finding, *_ = check(OFFENDERS[rule.id]())
     assert str(finding) == f"{finding.where}: {rule.message} ({rule.id})"
     assert finding.where
@@ -89,7 +89,7 @@ def test_rungs_that_close_up_at_60_frames_per_second_are_found() -> None:
     assert [finding.where for finding in found] == ["avc-180p-2000k and avc-180p-1500k of a 60p master"]
 
 
-def test_a_ladder_without_sound_is_sound() -> None:
+def test_a_ladder_may_have_no_sound() -> None:
     assert check(replace(WEB, audio=())) == ()
 
 

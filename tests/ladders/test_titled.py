@@ -157,7 +157,7 @@ MASTERS = {
 
 
 @pytest.mark.parametrize("name", MASTERS)
-def test_the_ladder_of_any_master_keeps_all_rules_and_fits_it(name: str) -> None:
+def test_the_ladder_of_any_master_passes_all_rules_and_fits_it(name: str) -> None:
     master = MASTERS[name]
     assert master.video is not None
     tried, renditions = fit_candidates(STUDIO, master, master.video.frame_rate)
@@ -403,9 +403,7 @@ def test_ladders_of_real_clips_save_what_encodes_have_shown(clip: str) -> None:
 @pytest.mark.parametrize(
     ("clip", "highest_kbps", "most"), [("bbb", 4500, 0.7), ("composite", 7800, 0.82), ("text", 7800, 0.4)]
 )
-def test_where_a_vmaf_of_95_is_reached_the_top_rung_takes_fewer_bits(
-    clip: str, highest_kbps: float, most: float
-) -> None:
+def test_if_a_vmaf_of_95_is_reached_the_top_rung_takes_fewer_bits(clip: str, highest_kbps: float, most: float) -> None:
     tried = hull(TrialPoint(*point[2:]) for point in GOLDEN["points"] if point[:2] == ["grid", clip])
     studio = golden("studio", clip)
 

@@ -55,7 +55,7 @@ def asked(url: str, path: str, headers: dict[str, str] | None = None, **changes:
 
 
 @pytest.mark.parametrize("path", [*ENTRIES, *MANIFESTS, *MEDIA, "/"])
-def test_nothing_of_a_title_is_there_without_a_token(url: str, path: str) -> None:
+def test_without_a_token_no_object_of_a_title_is_served(url: str, path: str) -> None:
     got = ask(url, path)
     assert (got.status, reason_of(got.body)) == (403, "no valid token")
     assert got.headers["cache-control"] == "no-store"
@@ -66,7 +66,7 @@ def test_health_needs_no_token(url: str, path: str) -> None:
     assert ask(url, path).status == 200
 
 
-def test_what_others_have_had_is_refused_all_the_same(url: str) -> None:
+def test_cached_objects_are_refused_without_a_token_too(url: str) -> None:
     for path in (MEDIA[1], MEDIA[2]):  # a segment and a playlist
         for _ in range(2):
             assert asked(url, path) == (200, "")
@@ -107,7 +107,7 @@ def test_what_a_token_does_not_cover_is_refused_with_its_reason(
     assert asked(url, path, **changes) == (403, reason)
 
 
-def test_a_licence_to_come_says_when(url: str) -> None:
+def test_a_future_licence_period_says_when_it_begins(url: str) -> None:
     got = ask(url, f"/t/{token(licensed_from_s=int(time.time()) + 1000)}{MANIFESTS[0]}")
     assert 0 < int(got.headers["retry-after"]) <= 1000
 
@@ -124,17 +124,17 @@ def test_a_licence_to_come_says_when(url: str) -> None:
         (dict, 403),
     ],
 )
-def test_only_an_edge_says_where_a_viewer_is(url: str, made: Callable[[], dict[str, str]], status: int) -> None:
+def test_only_an_edge_can_state_a_viewers_country(url: str, made: Callable[[], dict[str, str]], status: int) -> None:
     headers = made()  # now, since an edge's header is valid for minutes only
     assert asked(url, SEGMENT, headers, territories=("DE", "FR"))[0] == status
 
 
-def test_strangers_can_not_tell_what_exists(url: str) -> None:
+def test_responses_without_a_token_do_not_reveal_what_exists(url: str) -> None:
     bodies = {(got.status, got.body) for path in (SEGMENT, "/nothing/tracks/y/1.m4s") for got in [ask(url, path)]}
     assert len(bodies) == 1
 
 
-def test_the_store_is_not_asked_for_who_has_no_token(store: WatchedStore) -> None:
+def test_requests_without_a_token_cause_no_read(store: WatchedStore) -> None:
     with running(store, serving=CLOSED) as url:
         for path in (SEGMENT, MANIFESTS[0], ENTRIES[0]):
             ask(url, path)
@@ -143,7 +143,7 @@ def test_the_store_is_not_asked_for_who_has_no_token(store: WatchedStore) -> Non
         assert not store.reads
 
 
-def test_caches_that_check_no_tokens_keep_nothing_for_others(url: str) -> None:
+def test_caches_that_check_no_tokens_store_nothing_for_other_viewers(url: str) -> None:
     def caching(path: str, headers: dict[str, str] | None = None) -> str:
         return ask(url, f"/t/{token()}{path}", headers).headers["cache-control"]
 
@@ -157,7 +157,7 @@ def test_caches_that_check_no_tokens_keep_nothing_for_others(url: str) -> None:
     assert (again.status, again.headers["cache-control"]) == (304, "private, max-age=31536000, immutable")
 
 
-def test_one_screen_too_many_is_told_when_to_come_back(url: str) -> None:
+def test_one_screen_too_many_gets_retry_after(url: str) -> None:
     def fetch(session: str, path: str = SEGMENT) -> Any:
         return ask(url, f"/t/{token(account='family', session=session, screens=2)}{path}")
 
@@ -212,7 +212,7 @@ def ladder() -> Iterator[tuple[str, str, str]]:
     ("limit", "heights"),
     [(None, {360, 1080, 2160}), (2160, {360, 1080, 2160}), (2159, {360, 1080}), (1080, {360, 1080}), (360, {360})],
 )
-def test_manifests_leave_out_what_is_above_the_plan_and_so_does_the_rest(
+def test_renditions_above_the_plan_are_neither_listed_nor_served(
     ladder: tuple[str, str, str], name: str, limit: int | None, heights: set[int]
 ) -> None:
     url, title, root = ladder
@@ -242,7 +242,7 @@ def test_a_filter_can_not_widen_a_plan(ladder: tuple[str, str, str], name: str) 
     assert ask(place[0], f"{place[1]}?height=2160").status == 400
 
 
-def test_reduced_manifests_have_tags_of_their_own(ladder: tuple[str, str, str]) -> None:
+def test_filtered_manifests_have_their_own_etags(ladder: tuple[str, str, str]) -> None:
     url, title, root = ladder
     tags = {
         ask(url, f"/t/{token(title=title, max_height_px=limit)}{root}/{layout.MPD}", headers).headers["etag"]
@@ -269,11 +269,11 @@ def test_a_player_follows_relative_addresses_with_the_token_in_them(tmp_path: Pa
             assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_token_means_nothing_to_an_open_origin(base_url: str) -> None:
+def test_an_open_origin_ignores_tokens(base_url: str) -> None:
     assert ask(base_url, f"/t/{token()}{SEGMENT}").status == 404
 
 
-def test_refusals_are_counted_by_reason_and_name_nobody(url: str) -> None:
+def test_refusals_are_counted_by_reason_without_naming_anybody(url: str) -> None:
     secret = token(account="account-of-alice", expires_s=1)
     ask(url, f"/t/{secret}{SEGMENT}")
     text = ask(url, "/metrics").body.decode()

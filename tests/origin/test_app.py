@@ -65,14 +65,14 @@ def test_a_file_of_a_release_is_served_whole_and_for_ever(base_url: str, path: s
 
 
 @pytest.mark.parametrize("path", [*FILES, f"/{TITLE}/manifest.mpd", "/", "/livez", "/missing", f"{ROOT}/plan.json"])
-def test_head_says_what_get_would(base_url: str, path: str) -> None:
+def test_head_has_the_headers_of_get(base_url: str, path: str) -> None:
     whole, head = ask(base_url, path), ask(base_url, path, method="HEAD")
     assert head.body == b""
     assert head.status == whole.status
     assert head.headers | {"date": ""} == whole.headers | {"date": ""}
 
 
-def test_the_hls_entry_point_leads_to_the_current_release(base_url: str) -> None:
+def test_the_hls_entry_point_redirects_to_the_current_release(base_url: str) -> None:
     got = ask(base_url, f"/{TITLE}/multivariant.m3u8?CMCD=sid%3D%22a%22")
     assert (got.status, got.body) == (302, b"")
     assert got.headers["location"] == f"releases/{RELEASE}/multivariant.m3u8"
@@ -86,7 +86,7 @@ def test_the_index_of_thumbnails_is_found_by_the_title_alone(base_url: str) -> N
 
 
 @pytest.mark.parametrize("path", ["thumbnails/2.jpg", "thumbnails/0.jpg", "thumbnails/1.m4s", f"{PICTURE}/1.jpg"])
-def test_a_sheet_that_is_not_there_is_not_found(base_url: str, path: str) -> None:
+def test_a_missing_sheet_is_404(base_url: str, path: str) -> None:
     assert ask(base_url, f"{TRACKS}/{path}").status == 404
 
 
@@ -122,7 +122,7 @@ def test_a_range_outside_says_how_long_the_file_is(base_url: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["bytes=0-1,4-5", "lines=0-1", "bytes=5-2"])
-def test_ranges_that_need_not_be_understood_give_the_whole(base_url: str, value: str) -> None:
+def test_unsupported_ranges_give_the_whole_file(base_url: str, value: str) -> None:
     got = ask(base_url, SEGMENT, {"Range": value})
     assert (got.status, got.body) == (200, SEGMENTS[1])
 
@@ -168,14 +168,14 @@ UNPACK: dict[str | None, Callable[[bytes], bytes]] = {None: bytes, "gzip": gzip.
         ("", None),
     ],
 )
-def test_manifests_are_packed_for_who_accepts_it(base_url: str, accepted: str, coding: str | None) -> None:
+def test_manifests_are_compressed_if_the_client_accepts_it(base_url: str, accepted: str, coding: str | None) -> None:
     got = ask(base_url, f"{ROOT}/manifest.mpd", {"Accept-Encoding": accepted})
     assert got.headers["vary"] == "Accept-Encoding"
     assert got.headers.get("content-encoding") == coding
     assert UNPACK[coding](got.body) == MPD
 
 
-def test_each_coding_of_a_manifest_has_a_tag_of_its_own(base_url: str) -> None:
+def test_each_encoding_of_a_manifest_has_its_own_etag(base_url: str) -> None:
     path, zipped = f"{ROOT}/manifest.mpd", {"Accept-Encoding": "gzip"}
     plain_tag = ask(base_url, path).headers["etag"]
     zipped_tag = ask(base_url, path, zipped).headers["etag"]
@@ -184,7 +184,7 @@ def test_each_coding_of_a_manifest_has_a_tag_of_its_own(base_url: str) -> None:
     assert ask(base_url, path, zipped | {"If-None-Match": plain_tag}).status == 200
 
 
-def test_segments_are_never_zipped(base_url: str) -> None:
+def test_segments_are_never_compressed(base_url: str) -> None:
     got = ask(base_url, SEGMENT, {"Accept-Encoding": "gzip"})
     assert got.body == SEGMENTS[1]
     assert "vary" not in got.headers
@@ -192,7 +192,7 @@ def test_segments_are_never_zipped(base_url: str) -> None:
 
 
 @pytest.mark.parametrize("path", [SEGMENT, f"/{TITLE}/multivariant.m3u8", "/missing"])
-def test_pages_of_any_origin_may_read_everything(base_url: str, path: str) -> None:
+def test_cors_allows_pages_of_any_origin(base_url: str, path: str) -> None:
     got = ask(base_url, path, {"Origin": "https://player.example"})
     assert got.headers["access-control-allow-origin"] == "*"
     assert {"Content-Range", "ETag", "Date"} <= set(got.headers["access-control-expose-headers"].split(", "))
@@ -244,7 +244,7 @@ ABSENT = {
 
 
 @pytest.mark.parametrize("path", ABSENT.values(), ids=ABSENT)
-def test_what_is_not_published_is_404_for_a_moment_and_says_nothing_else(base_url: str, path: str) -> None:
+def test_an_unpublished_title_is_a_short_lived_404_without_details(base_url: str, path: str) -> None:
     got = ask(base_url, path)
     assert (got.status, got.body) == (404, b'{"error": "not found"}\n')
     assert got.headers["cache-control"] == "public, max-age=5"
@@ -261,7 +261,7 @@ def test_a_query_changes_nothing(base_url: str) -> None:
     assert ask(base_url, f"{SEGMENT}?CMCD=br%3D3200%2Cbl%3D21300&x=../..").body == SEGMENTS[1]
 
 
-def test_metrics_count_by_kind_and_never_name_what_was_asked_for(base_url: str) -> None:
+def test_metrics_count_by_kind_and_never_contain_paths(base_url: str) -> None:
     ask(base_url, SEGMENT)
     ask(base_url, "/nothing/manifest.mpd")
     ask(base_url, "/who-knows-what")
@@ -293,13 +293,13 @@ def test_a_filter_that_is_malformed_or_leaves_nothing_is_refused_and_not_cached(
         assert got.body.startswith(b'{"error": "')
 
 
-def test_a_filter_goes_with_the_redirect_in_its_canonical_form(base_url: str) -> None:
+def test_the_redirect_carries_the_filter_in_canonical_form(base_url: str) -> None:
     got = ask(base_url, f"/{TITLE}/{layout.MULTIVARIANT}?CMCD=bl%3D1&height=..1080&codec=hevc,avc")
     assert got.headers["location"] == f"releases/{RELEASE}/{layout.MULTIVARIANT}?codec=avc,hevc&height=..1080"
     assert ask(base_url, f"/{TITLE}/{layout.MULTIVARIANT}?height=x").status == 400
 
 
-def test_filters_that_come_to_the_same_share_one_file(store: WatchedStore) -> None:
+def test_equivalent_filters_share_one_file(store: WatchedStore) -> None:
     with running(store) as url:
         whole = ask(url, f"/{TITLE}/{layout.MPD}")
         for most in range(1080, 1100):

@@ -82,7 +82,7 @@ def take_all(client: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-def test_all_who_wait_get_the_first_bytes_before_the_last_ones_are_there(day: BadDay, url: str) -> None:
+def test_all_waiting_clients_get_the_first_bytes_before_the_last_arrive(day: BadDay, url: str) -> None:
     gate = threading.Event()
     day.troubles.append(waits_half_way(gate))
     with ExitStack() as held:
@@ -96,7 +96,7 @@ def test_all_who_wait_get_the_first_bytes_before_the_last_ones_are_there(day: Ba
     assert day.asked_for(KEY) == [0]
 
 
-def test_the_first_of_them_may_leave(day: BadDay, url: str) -> None:
+def test_the_first_waiting_client_may_disconnect(day: BadDay, url: str) -> None:
     gate = threading.Event()
     day.troubles.append(waits_half_way(gate))
     with asks(url) as first, asks(url) as second:
@@ -120,7 +120,7 @@ def test_a_part_of_what_is_arriving_is_sent_when_it_is_there(day: BadDay, url: s
         assert ask(url, SEGMENT, {"Range": "bytes=-10"}).body == LARGE[-10:]
 
 
-def test_a_read_that_breaks_off_goes_on_from_where_it_was(day: BadDay, url: str) -> None:
+def test_an_interrupted_read_resumes_where_it_stopped(day: BadDay, url: str) -> None:
     day.troubles += [breaks_off_after(300_000), refuses(503), works]
     got = ask(url, SEGMENT)
     assert (got.status, got.body) == (200, LARGE)
@@ -205,7 +205,7 @@ def test_all_reads_share_one_request_for_credentials(monkeypatch: pytest.MonkeyP
     assert len(asked) == 1
 
 
-def test_while_the_bucket_is_away_what_is_in_memory_is_served_on(day: BadDay, url: str) -> None:
+def test_while_the_bucket_is_unreachable_files_in_memory_are_served(day: BadDay, url: str) -> None:
     assert ask(url, SEGMENT).body == LARGE
     assert ask(url, f"/{TITLE}/releases/{RELEASE}/multivariant.m3u8").status == 200
     day.troubles += [refuses(503)] * 100
@@ -214,7 +214,7 @@ def test_while_the_bucket_is_away_what_is_in_memory_is_served_on(day: BadDay, ur
     assert ask(url, f"/{TITLE}/releases/{RELEASE}/multivariant.m3u8").status == 200
 
 
-def test_the_origin_ends_while_a_read_is_under_way(day: BadDay) -> None:
+def test_the_origin_can_stop_during_a_read(day: BadDay) -> None:
     gate = threading.Event()
     day.troubles.append(waits_half_way(gate))
     with ThreadPoolExecutor(2) as threads:

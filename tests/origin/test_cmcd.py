@@ -49,12 +49,12 @@ def test_headers_are_read_together() -> None:
 
 
 @given(st.text(), st.text(alphabet=st.characters(codec="latin-1")))
-def test_whatever_is_said_labels_stay_few(query: str, header: str) -> None:
+def test_the_number_of_labels_is_bounded_for_any_input(query: str, header: str) -> None:
     for told in (read(f"/?CMCD={query}", CIMultiDict()), read("/", CIMultiDict({"CMCD-Request": header}))):
         assert told.object in OBJECTS
 
 
-def test_players_that_tell_different_things_share_one_read_and_one_file(store: WatchedStore) -> None:
+def test_players_with_different_cmcd_share_one_read_and_one_file(store: WatchedStore) -> None:
     with running(store) as url:
         for number in range(3):
             told = ask(url, f"{SEGMENT}?CMCD=bl%3D{number}000%2Cot%3Dv%2Csid%3D%22{number}%22")
@@ -69,7 +69,7 @@ def test_players_that_tell_different_things_share_one_read_and_one_file(store: W
     assert "headend_origin_cmcd_throughput_bps_sum 3e+06" in figures
 
 
-def test_segments_tell_what_they_are(base_url: str) -> None:
+def test_segments_carry_cmsd(base_url: str) -> None:
     got = ask(base_url, SEGMENT)
     told = dict(pair.split("=") for pair in got.headers["cmsd-static"].split(","))
     assert (told["ot"], told["d"], told["st"]) == ("v", "6000", "v")

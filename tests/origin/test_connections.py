@@ -49,7 +49,7 @@ def figure(base_url: str, name: str) -> float:
         f"/{TITLE}/tracks/{PICTURE}/{'9' * 600}.m4s",
     ],
 )
-def test_a_path_that_could_mean_something_else_does_not_exist(base_url: str, path: str) -> None:
+def test_ambiguous_paths_are_404(base_url: str, path: str) -> None:
     head, _, body = say(base_url, request_line(path)).partition(b"\r\n\r\n")
     assert head.split()[1] == b"404"
     assert body == b'{"error": "not found"}\n'
@@ -74,7 +74,9 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("request_bytes", MALFORMED.values(), ids=MALFORMED)
-def test_what_is_not_http_gets_a_constant_answer_and_the_connection_ends(base_url: str, request_bytes: bytes) -> None:
+def test_input_other_than_http_gets_a_constant_response_and_the_connection_ends(
+    base_url: str, request_bytes: bytes
+) -> None:
     answer = say(base_url, request_bytes)
     assert answer.split(b" ")[1] == b"400"
     assert answer.endswith(b'{"error": "bad request"}\n')
@@ -114,7 +116,7 @@ def test_a_large_segment_arrives_whole(large_url: str) -> None:
     assert ask(large_url, SEGMENT).body == LARGE
 
 
-def test_the_kernel_is_not_handed_what_a_client_does_not_read() -> None:
+def test_data_that_a_client_does_not_read_stays_out_of_the_kernel() -> None:
     store = MemoryStore()
     put_release(store, segments=(LARGE[: 1 << 20],))
     with running(store) as url, connected(url) as client:
@@ -124,7 +126,7 @@ def test_the_kernel_is_not_handed_what_a_client_does_not_read() -> None:
         assert read_all(client).endswith(b"\r\n\r\n" + LARGE[: 1 << 20])
 
 
-def test_who_reads_slowly_holds_no_memory_once_the_disk_has_the_segment(tmp_path: Path) -> None:
+def test_slow_readers_do_not_pin_memory_once_the_disk_has_the_segment(tmp_path: Path) -> None:
     store = MemoryStore()
     put_release(store, segments=(LARGE,))
     kept = b'headend_origin_disk_cache_total{result="kept"} 1.0'
@@ -148,7 +150,7 @@ def test_a_slow_reader_is_cut_off_with_a_reset() -> None:
     assert len(body) < len(LARGE)
 
 
-def test_who_leaves_in_the_middle_is_counted(large_url: str) -> None:
+def test_a_client_that_disconnects_is_counted(large_url: str) -> None:
     with connected(large_url) as client:
         client.sendall(f"GET {SEGMENT} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         client.recv(1000)
@@ -156,7 +158,7 @@ def test_who_leaves_in_the_middle_is_counted(large_url: str) -> None:
     assert ask(large_url, "/livez").status == 200
 
 
-def test_bodies_under_way_are_bounded_but_many_may_read_the_same(store: WatchedStore) -> None:
+def test_bodies_in_flight_are_bounded_but_many_clients_may_share_one(store: WatchedStore) -> None:
     put_release(store, segments=(LARGE, LARGE[::-1]))
     with (
         running(store, serving=Serving(limits=Limits(in_flight_bytes=len(LARGE) + 10_000))) as url,
@@ -172,7 +174,7 @@ def test_bodies_under_way_are_bounded_but_many_may_read_the_same(store: WatchedS
         assert ask(url, SEGMENT.replace("1.m4s", "2.m4s")).body == LARGE[::-1]
 
 
-def test_connections_beyond_the_limit_are_asked_to_come_back(store: WatchedStore) -> None:
+def test_connections_beyond_the_limit_get_retry_after(store: WatchedStore) -> None:
     with running(store, serving=Serving(limits=Limits(connections=2))) as url:
         with connected(url) as first, connected(url) as second:
             for client in (first, second):
@@ -184,7 +186,7 @@ def test_connections_beyond_the_limit_are_asked_to_come_back(store: WatchedStore
         wait_until(lambda: say(url, request_line("/livez")).startswith(b"HTTP/1.1 200 "))
 
 
-def test_a_connection_that_never_says_anything_is_closed(store: WatchedStore) -> None:
+def test_a_silent_connection_is_closed(store: WatchedStore) -> None:
     with (
         running(store, serving=Serving(limits=Limits(head_s=0.2))) as url,
         connected(url) as silent,

@@ -24,7 +24,7 @@ def test_a_store_on_this_machine_needs_no_disk_cache(tmp_path: Path) -> None:
         pass
 
 
-def test_an_origin_that_is_started_again_asks_the_store_for_nothing_that_it_kept(tmp_path: Path) -> None:
+def test_a_restarted_origin_reads_no_cached_object_from_the_store(tmp_path: Path) -> None:
     store = WatchedStore(MemoryStore())
     put_release(store)
     serving = Serving(disk_cache=tmp_path)
@@ -42,7 +42,7 @@ def test_an_origin_that_is_started_again_asks_the_store_for_nothing_that_it_kept
     assert store.reads[KEY] == 2
 
 
-def test_a_disk_that_fails_keeps_nobody_from_watching(store: WatchedStore, tmp_path: Path) -> None:
+def test_a_failing_disk_stops_no_playback(store: WatchedStore, tmp_path: Path) -> None:
     with running(store, serving=Serving(disk_cache=tmp_path)) as url:
         shutil.rmtree(tmp_path / "0")
         for _ in range(2):

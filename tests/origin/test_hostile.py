@@ -582,7 +582,7 @@ def test_responses_do_not_tell_what_exists_or_echo_the_request(ground: Ground) -
 
 
 @both
-def test_the_origin_is_no_proxy_and_does_not_loop(ground: Ground) -> None:
+def test_the_origin_is_not_a_proxy_and_does_not_loop(ground: Ground) -> None:
     loop = ("CDN-Loop: headend, headend, edge", "Via: 1.1 headend", f"X-Forwarded-For: {'127.0.0.1, ' * 50}")
     assert get(ground.url, SEGMENT, *loop).body == SEGMENTS[0]
     assert get(ground.url, ground.url.removeprefix("http:"), *loop).status == 404
@@ -593,7 +593,7 @@ def test_the_origin_is_no_proxy_and_does_not_loop(ground: Ground) -> None:
     assert ground.store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
 
-def test_a_failing_store_is_left_alone(ground: Ground) -> None:
+def test_a_failing_store_opens_the_circuit_breaker(ground: Ground) -> None:
     ground.store.fault = StoreUnavailable("gone")
     answers = [get(ground.url, f"/title-{number}/manifest.mpd") for number in range(50)]
     assert {(answer.status, answer.headers["retry-after"]) for answer in answers} == {(503, "2")}

@@ -65,7 +65,7 @@ def test_a_hundred_clients_that_want_one_cold_segment_cause_one_read(store: Watc
     assert store.reads[layout.track_index(TITLE, PICTURE)] == 1
 
 
-def test_the_first_of_many_clients_may_leave(store: WatchedStore) -> None:
+def test_the_first_of_many_clients_may_disconnect(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
         await held.file(wanted(2))
         store.gate.clear()
@@ -82,7 +82,7 @@ def test_the_first_of_many_clients_may_leave(store: WatchedStore) -> None:
     assert store.reads[KEY] == 1
 
 
-def test_what_was_read_is_remembered(store: WatchedStore) -> None:
+def test_files_that_were_read_are_cached(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
         file = await held.file(wanted())
         assert held.cached(KEY) is file
@@ -91,7 +91,7 @@ def test_what_was_read_is_remembered(store: WatchedStore) -> None:
 
 
 @pytest.mark.parametrize("body", [SEGMENTS[0][:-1], SEGMENTS[0] + b"x", b"x" + SEGMENTS[0][1:], b""])
-def test_a_segment_that_is_not_what_the_release_says_is_refused_and_not_kept(store: WatchedStore, body: bytes) -> None:
+def test_a_segment_that_differs_from_the_release_is_refused_and_not_cached(store: WatchedStore, body: bytes) -> None:
     store.put(KEY, body)
 
     async def work(held: Library, _: Clock) -> None:
@@ -109,14 +109,14 @@ def test_an_init_segment_that_is_cut_short_is_refused(store: WatchedStore) -> No
         use(store, lambda held, _: held.file(Wanted(TITLE, None, PICTURE, "init.mp4")))
 
 
-def test_a_segment_that_the_release_does_not_have_is_not_looked_for(store: WatchedStore) -> None:
+def test_a_segment_outside_the_release_causes_no_read(store: WatchedStore) -> None:
     store.put(layout.track_segment(TITLE, PICTURE, 4), b"left behind by another run")
     with pytest.raises(ObjectMissing):
         use(store, lambda held, _: held.file(wanted(4)))
     assert store.reads[layout.track_segment(TITLE, PICTURE, 4)] == 0
 
 
-def test_an_absence_is_believed_for_a_moment_only(store: WatchedStore) -> None:
+def test_a_missing_object_is_cached_only_briefly(store: WatchedStore) -> None:
     pointer = layout.current("later")
 
     async def work(held: Library, clock: Clock) -> None:
@@ -143,7 +143,7 @@ def test_a_new_release_is_seen_after_a_moment(store: WatchedStore) -> None:
     use(store, work)
 
 
-def test_the_last_known_release_is_named_while_the_store_is_away(store: WatchedStore) -> None:
+def test_the_last_known_release_is_served_while_the_store_is_unreachable(store: WatchedStore) -> None:
     async def work(held: Library, clock: Clock) -> None:
         await held.current(TITLE)
         store.fault = AWAY
@@ -154,7 +154,7 @@ def test_the_last_known_release_is_named_while_the_store_is_away(store: WatchedS
     use(store, work)
 
 
-def test_a_title_that_was_withdrawn_is_gone(store: WatchedStore) -> None:
+def test_an_unpublished_title_is_404(store: WatchedStore) -> None:
     async def work(held: Library, clock: Clock) -> None:
         await held.current(TITLE)
         store.delete(POINTER)
@@ -165,7 +165,7 @@ def test_a_title_that_was_withdrawn_is_gone(store: WatchedStore) -> None:
     use(store, work)
 
 
-def test_a_failing_store_is_left_alone_but_for_one_try_now_and_then(store: WatchedStore) -> None:
+def test_the_circuit_breaker_lets_one_request_through_at_intervals(store: WatchedStore) -> None:
     async def work(held: Library, clock: Clock) -> None:
         async def fail() -> None:
             with pytest.raises(StoreUnavailable):
@@ -186,7 +186,7 @@ def test_a_failing_store_is_left_alone_but_for_one_try_now_and_then(store: Watch
     use(store, work)
 
 
-def test_missing_objects_are_no_reason_to_leave_the_store_alone(store: WatchedStore) -> None:
+def test_missing_objects_do_not_open_the_circuit_breaker(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
         for number in range(3 * circuit_breaker.FAILURES):
             with pytest.raises(ObjectMissing):
@@ -196,7 +196,7 @@ def test_missing_objects_are_no_reason_to_leave_the_store_alone(store: WatchedSt
     use(store, work)
 
 
-def test_clients_are_asked_to_come_back_when_too_many_reads_are_wanted(store: WatchedStore) -> None:
+def test_clients_get_retry_after_when_there_are_too_many_reads(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
         for number in range(library.QUEUE):
             put_release(store, title=f"title-{number}")
@@ -213,9 +213,7 @@ def test_clients_are_asked_to_come_back_when_too_many_reads_are_wanted(store: Wa
     use(store, work)
 
 
-def test_a_store_that_does_not_answer_is_not_waited_for_without_end(
-    store: WatchedStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reads_of_a_store_that_does_not_answer_time_out(store: WatchedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "RENEWAL_S", 0.01)
 
     async def work(held: Library, clock: Clock) -> None:
@@ -239,7 +237,7 @@ def test_a_store_that_does_not_answer_is_not_waited_for_without_end(
         documents.write(Current("../..", "", "", ())),
     ],
 )
-def test_a_damaged_pointer_is_an_error_and_leads_nowhere(store: WatchedStore, content: bytes) -> None:
+def test_a_damaged_pointer_is_an_error(store: WatchedStore, content: bytes) -> None:
     store.put(POINTER, content)
     with pytest.raises(StorageError) as raised:
         use(store, lambda held, _: held.current(TITLE))
@@ -267,7 +265,7 @@ def test_titles_are_paged(store: WatchedStore) -> None:
     assert store.reads[f"list {layout.published()}"] == 1
 
 
-def test_one_client_can_not_take_all_the_room(store: WatchedStore) -> None:
+def test_one_client_can_not_use_all_reads(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
         for number in range(library.QUEUE):
             put_release(store, title=f"title-{number}")
@@ -286,7 +284,7 @@ def test_one_client_can_not_take_all_the_room(store: WatchedStore) -> None:
     use(store, work)
 
 
-def test_random_names_cost_no_read_and_no_room(store: WatchedStore) -> None:
+def test_random_names_cost_no_read_and_no_memory(store: WatchedStore) -> None:
     async def work(held: Library, _: Clock) -> None:
         await held.file(wanted())
         await held.current(TITLE)

@@ -107,7 +107,7 @@ def given(body: bytes) -> dict[str, bytes]:
     return {raw(key["kid"]).hex(): raw(key["k"]) for key in document["keys"] if key["kty"] == "oct"}
 
 
-def test_a_licence_has_the_keys_that_were_asked_for(licensing: Licensing) -> None:
+def test_a_licence_has_the_requested_keys(licensing: Licensing) -> None:
     kids = [NAMES[KeyClass.AUDIO].kid, NAMES[KeyClass.SD].kid]
     for path in (f"/t/{token()}/film/licence", f"/t/{token()}/film/0123456789abcdef/licence"):
         [(status, body, headers)] = answers(licensing, ("POST", path, asked(*kids)))
@@ -142,7 +142,7 @@ def test_keys_of_pictures_above_the_plan_are_left_out(
     assert given(body).keys() == {NAMES[key_class].kid for key_class in classes}
 
 
-def test_a_key_above_the_plan_looks_like_one_that_is_not_there(licensing: Licensing) -> None:
+def test_a_key_above_the_plan_looks_like_a_missing_one(licensing: Licensing) -> None:
     where = f"/t/{token(max_height_px=576)}/film"
     refused = [
         answer[:2]
@@ -208,7 +208,7 @@ def test_a_licence_takes_a_screen(licensing: Licensing) -> None:
         ("[" * 4000, 400),
     ],
 )
-def test_what_is_no_request_for_a_licence_gets_one_status(licensing: Licensing, body: Any, status: int) -> None:
+def test_malformed_licence_requests_get_one_status(licensing: Licensing, body: Any, status: int) -> None:
     [(found, _, _)] = answers(licensing, ("POST", f"/t/{token()}/film/licence", body))
     assert found == status
 
@@ -292,7 +292,9 @@ def test_slow_clients_are_cut_off(key_file: Path, monkeypatch: pytest.MonkeyPatc
     assert found["half a body"].startswith(b"HTTP/1.1 408 ")
 
 
-def test_who_leaves_while_he_asks_is_no_fault_of_the_service(key_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_disconnects_during_a_request_is_not_an_error(
+    key_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def ask(url: str) -> bytes:
         for _ in range(3):
             with connected(url) as client:
@@ -305,7 +307,7 @@ def test_who_leaves_while_he_asks_is_no_fault_of_the_service(key_file: Path, cap
     assert caplog.records == []
 
 
-def test_a_body_may_have_four_kibibytes_and_not_a_byte_more(licensing: Licensing) -> None:
+def test_a_body_may_have_at_most_four_kibibytes(licensing: Licensing) -> None:
     request = asked(NAMES[KeyClass.SD].kid)
     whole = request + " " * (4096 - len(request))
     found = answers(
@@ -341,7 +343,7 @@ def test_only_the_routes_exist(licensing: Licensing, method: str, path: str, sta
         assert "Content-Type" in headers["Access-Control-Allow-Headers"]
 
 
-def test_an_open_service_asks_for_no_token(key_file: Path) -> None:
+def test_an_open_service_requires_no_token(key_file: Path) -> None:
     kid = NAMES[KeyClass.UHD].kid
     open_to_all = Licensing(open_keys(str(key_file)), None, is_open=True)
     found = answers(open_to_all, ("POST", "/film/licence", asked(kid)), ("GET", f"/film/keys/{kid}", None))
@@ -349,14 +351,14 @@ def test_an_open_service_asks_for_no_token(key_file: Path) -> None:
     assert found[1][1] == SECRETS[kid]
 
 
-def test_a_service_that_knows_no_tokens_gives_players_nothing(key_file: Path) -> None:
+def test_a_service_without_token_keys_gives_players_nothing(key_file: Path) -> None:
     kid = NAMES[KeyClass.UHD].kid
     closed = Licensing(open_keys(str(key_file)), None)
     found = answers(closed, ("POST", "/film/licence", asked(kid)), ("GET", f"/film/keys/{kid}", None))
     assert [status for status, _, _ in found] == [404, 404]
 
 
-def test_a_provider_makes_the_keys_that_are_asked_for_and_gives_the_same_ones_again(tmp_path: Path) -> None:
+def test_a_provider_makes_the_requested_keys_and_returns_the_same_ones_again(tmp_path: Path) -> None:
     path = tmp_path / "dev.keys"
     provider = Licensing(open_keys(str(path)), None, speke=Provider(path, signals_for).answer)
     names = list(NAMES.values())
@@ -385,7 +387,7 @@ def test_a_provider_makes_the_keys_that_are_asked_for_and_gives_the_same_ones_ag
         (b" " * ((1 << 20) + 1), 413),
     ],
 )
-def test_a_provider_refuses_what_is_no_request(tmp_path: Path, body: bytes, status: int) -> None:
+def test_a_provider_refuses_malformed_requests(tmp_path: Path, body: bytes, status: int) -> None:
     path = tmp_path / "dev.keys"
     provider = Licensing(open_keys(str(path)), None, speke=Provider(path, signals_for).answer)
     [(found, _, _)] = answers(provider, ("POST", "/speke", body))
@@ -413,7 +415,7 @@ def cached(key_file: Path) -> Iterator[tuple[Source, KeyCache, list[float]]]:
     yield source, KeyCache(source, clock=lambda: clock[0]), clock
 
 
-def test_the_source_is_asked_once_a_minute_for_a_key_and_for_one_that_it_lacks(key_file: Path) -> None:
+def test_the_source_is_asked_once_a_minute_for_each_key_even_a_missing_one(key_file: Path) -> None:
     lacking = key_name("film", Scheme.CENC, KeyClass.SD)
     names: list[KeyName] = [NAMES[KeyClass.SD], lacking]
     with cached(key_file) as (source, cache, clock):
@@ -426,7 +428,7 @@ def test_the_source_is_asked_once_a_minute_for_a_key_and_for_one_that_it_lacks(k
         assert len(source.asked) == 6
 
 
-def test_a_source_that_is_away_is_a_fault_of_the_service_and_not_of_the_token(
+def test_an_unreachable_source_is_a_fault_of_the_service_and_not_of_the_token(
     licensing: Licensing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from headend.core.errors import StoreUnavailable

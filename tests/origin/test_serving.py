@@ -85,7 +85,7 @@ def test_a_client_that_follows_the_entry_point_resolves_relative_uris_rightly(st
         assert asyncio.run(follow(url)) == INIT
 
 
-def test_a_hundred_players_on_a_cold_segment_are_one_read_of_the_store(store: WatchedStore) -> None:
+def test_a_hundred_players_on_a_cold_segment_cause_one_read(store: WatchedStore) -> None:
     with running(store) as url:
         bodies = fetch_all([f"{url}{SEGMENT}"] * 100)
     assert bodies == [SEGMENTS[0]] * 100
@@ -102,7 +102,7 @@ def test_a_bucket_is_served_with_one_read_per_cold_segment(rclone_s3: LocalS3) -
     assert store.reads[layout.track_segment(TITLE, PICTURE, 1)] == 1
 
 
-def test_while_the_store_is_away_the_rest_goes_on(store: WatchedStore) -> None:
+def test_while_the_store_is_unreachable_cached_objects_are_served(store: WatchedStore) -> None:
     with running(store) as url:
         ask(url, f"/{TITLE}/manifest.mpd")
         ask(url, SEGMENT)
@@ -136,7 +136,7 @@ def test_a_store_that_refuses_is_502(store: WatchedStore) -> None:
     assert (got.status, got.body) == (502, b'{"error": "bad gateway"}\n')
 
 
-def test_what_nobody_thought_of_is_a_constant_500_and_the_process_lives_on(store: WatchedStore) -> None:
+def test_an_unexpected_error_is_a_constant_500_and_the_process_continues(store: WatchedStore) -> None:
     with running(store) as url:
         store.fault = ValueError("secret")  # type: ignore[assignment]
         got = ask(url, SEGMENT)
@@ -145,7 +145,7 @@ def test_what_nobody_thought_of_is_a_constant_500_and_the_process_lives_on(store
         assert ask(url, SEGMENT).body == SEGMENTS[0]
 
 
-def test_a_damaged_segment_is_502_and_its_bytes_stay_here(store: WatchedStore) -> None:
+def test_a_damaged_segment_is_502_and_its_bytes_are_not_sent(store: WatchedStore) -> None:
     store.put(layout.track_segment(TITLE, PICTURE, 1), SEGMENTS[0][:100])
     with running(store) as url:
         got = ask(url, SEGMENT)
@@ -190,7 +190,7 @@ def test_ipv6_is_served(store: WatchedStore) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_request_under_way_is_finished_before_the_program_ends(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_request_in_flight_is_finished_before_the_program_ends(tmp_path: Path, number: signal.Signals) -> None:
     large = bytes(range(256)) * (64 << 10)
     put_release(LocalStore(tmp_path), segments=(large,))
     with program(tmp_path) as (child, url):
@@ -205,7 +205,7 @@ def test_a_request_under_way_is_finished_before_the_program_ends(tmp_path: Path,
         assert child.wait(30) == 0
 
 
-def test_the_origin_says_that_it_is_about_to_stop_before_it_stops(tmp_path: Path) -> None:
+def test_readyz_fails_before_the_origin_stops(tmp_path: Path) -> None:
     put_release(LocalStore(tmp_path))
     with program(tmp_path, "linger") as (child, url):
         assert ask(url, "/readyz").status == 200

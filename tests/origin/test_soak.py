@@ -127,7 +127,7 @@ async def weather(store: MemoryStore, day: BadDay, held: ExitStack, until_s: flo
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("with_tokens", [False, True], ids=["open", "with tokens"])
-def test_no_byte_is_wrong_and_no_memory_stays_whatever_the_bucket_does(with_tokens: bool) -> None:
+def test_whatever_the_bucket_does_no_byte_is_wrong_and_no_memory_leaks(with_tokens: bool) -> None:
     random.seed(5)
     store = MemoryStore()
     put_release(store, segments=BODIES)

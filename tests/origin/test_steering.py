@@ -15,7 +15,7 @@ NAMESPACE = "{urn:mpeg:dash:schema:mpd:2011}"
 SERVING = Serving(steering=STEERING)
 
 
-def test_hls_players_are_led_to_a_playlist_that_names_the_steering_server(store: WatchedStore) -> None:
+def test_hls_players_are_redirected_to_a_playlist_with_the_steering_server(store: WatchedStore) -> None:
     with running(store, serving=SERVING) as url:
         status, body, headers = get(f"{url}/{TITLE}/multivariant.m3u8")  # follows the redirect
         assert status == 200 and LINE in body.decode().splitlines()

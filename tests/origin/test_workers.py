@@ -71,7 +71,7 @@ def places(url: str) -> set[str]:
     }
 
 
-def test_figures_are_those_of_all_whoever_is_asked_and_whoever_dies_is_replaced(tmp_path: Path) -> None:
+def test_metrics_cover_all_workers_and_dead_workers_are_replaced(tmp_path: Path) -> None:
     put_release(LocalStore(tmp_path))
     with two_workers(tmp_path) as (child, url):
         for _ in range(40):
@@ -106,7 +106,7 @@ class SeenAliveOnce:
         return not was_asked
 
 
-def test_one_that_dies_while_it_is_looked_at_is_replaced() -> None:
+def test_a_worker_that_dies_while_it_is_polled_is_replaced() -> None:
     worker = crew.Worker(end_at_once)
     worker.process.join()
     dead = worker.process = cast(crew.SpawnProcess, SeenAliveOnce(worker.process))
@@ -120,7 +120,7 @@ def test_one_that_dies_while_it_is_looked_at_is_replaced() -> None:
     worker.process.join()
 
 
-def test_screens_are_counted_over_all_of_them(tmp_path: Path) -> None:
+def test_screens_are_counted_across_workers(tmp_path: Path) -> None:
     put_release(LocalStore(tmp_path))
     with two_workers(tmp_path, HEADEND_TOKEN_KEYS=PLAYBACK.line) as (_, url):
         assert {ask(url, f"/t/{token(session='one')}{SEGMENT}").status for _ in range(20)} == {200}
@@ -151,7 +151,7 @@ def test_sighup_reads_the_keys_again_in_all_workers(tmp_path: Path, workers: int
         assert child.poll() is None
 
 
-def test_all_finish_what_they_do_and_end(tmp_path: Path) -> None:
+def test_all_workers_finish_their_requests_and_end(tmp_path: Path) -> None:
     large = bytes(range(256)) * (64 << 10)  # more than the kernel takes at once
     put_release(LocalStore(tmp_path), segments=(large,))
     with two_workers(tmp_path) as (child, url):
@@ -168,7 +168,7 @@ def test_all_finish_what_they_do_and_end(tmp_path: Path) -> None:
         assert child.wait(30) == 0
 
 
-def test_none_outlives_the_one_that_watches(tmp_path: Path) -> None:
+def test_no_worker_outlives_its_parent(tmp_path: Path) -> None:
     put_release(LocalStore(tmp_path))
     with two_workers(tmp_path) as (child, _):
         crew = workers(child)

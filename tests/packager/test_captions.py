@@ -48,7 +48,7 @@ def test_files_hold_every_cue_in_each_segment_that_it_overlaps_and_in_no_other(c
 
 
 @given(some_cues())
-def test_samples_in_mp4_come_to_the_same_cues_to_the_millisecond(cues: list[Cue]) -> None:
+def test_samples_in_mp4_give_the_same_cues_to_the_millisecond(cues: list[Cue]) -> None:
     made = cut(Codec.WVTT, cues)
     assert merged_samples(made.bodies, made.track.timescale) == cues
 
@@ -60,7 +60,7 @@ def test_samples_fill_their_segment_without_a_gap(cues: list[Cue]) -> None:
         assert (segment.start_ticks, segment.duration_ticks) == (first * 1001, (end - first) * 1001)
 
 
-def test_files_of_webvtt_say_that_their_clock_is_the_titles() -> None:
+def test_webvtt_files_map_their_clock_to_the_titles() -> None:
     made = cut(Codec.VTT, [Cue(0, 3_700_000, "late", "line:0", "one")])
     assert made.init == b""
     assert made.bodies[0].decode() == (
@@ -68,13 +68,13 @@ def test_files_of_webvtt_say_that_their_clock_is_the_titles() -> None:
     )
 
 
-def test_settings_and_identifiers_go_along_in_mp4() -> None:
+def test_mp4_keeps_cue_settings_and_identifiers() -> None:
     cues = [Cue(100, 900, "one", "line:0 align:start", "first"), Cue(500, 2500, "two")]
     assert merged_samples(cut(Codec.WVTT, cues).bodies, 24000) == cues
 
 
 @pytest.mark.parametrize(("codec", "said"), [(Codec.WVTT, "wvtt"), (Codec.IMSC, "stpp.ttml.im1t")])
-def test_init_segments_say_what_they_are_for(codec: Codec, said: str) -> None:
+def test_init_segments_state_language_and_kind(codec: Codec, said: str) -> None:
     document = b'<tt xmlns="http://www.w3.org/ns/ttml"><body/></tt>'
     made = captions.cut(make_text_rendition(codec=codec, language="pt-BR"), [], document, GRID)
     assert codec_string(made.init) == said
@@ -126,7 +126,7 @@ def shown(children: list[object], base_s: int, start_s: Fraction, end_s: Fractio
 
 
 @given(some_documents())
-def test_imsc_documents_hold_what_lies_in_their_segment_and_nothing_else(children: list[object]) -> None:
+def test_imsc_documents_hold_exactly_the_text_of_their_segment(children: list[object]) -> None:
     document = f'<tt xmlns="http://www.w3.org/ns/ttml"><head/><body>{written(children)}</body></tt>'
     made = captions.cut(make_text_rendition(codec=Codec.IMSC), [], document.encode(), GRID)
     for body, (start_s, end_s) in zip(made.bodies, pairwise(GRID.segment_starts_s()), strict=True):

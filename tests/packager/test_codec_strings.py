@@ -60,7 +60,7 @@ def test_hevc_flags_are_reversed_and_constraint_bytes_trimmed(configuration: str
         ("81 48 70 00", None, "av01.2.08M.12.1.000.01.01.01.0"),
     ],
 )
-def test_av1_details_stand_there_only_when_one_is_not_the_default(
+def test_av1_details_are_stated_only_if_one_differs_from_the_default(
     configuration: str, colour: tuple[int, int, int] | None, expected: str
 ) -> None:
     extra = [] if colour is None else [nclx(*colour)]
@@ -74,7 +74,7 @@ def test_av1_details_stand_there_only_when_one_is_not_the_default(
         ("01000000 02 33 a2 09 10 09 0000", "vp09.02.51.10.01.09.16.09.00"),
     ],
 )
-def test_vp9_details_stand_there_only_when_one_is_not_the_default(configuration: str, expected: str) -> None:
+def test_vp9_details_are_stated_only_if_one_differs_from_the_default(configuration: str, expected: str) -> None:
     assert codec_string(make_init("vp09", ("vpcC", bytes.fromhex(configuration)))) == expected
 
 
@@ -101,7 +101,7 @@ def test_sample_entries_that_players_refuse_are_refused(entry: str) -> None:
 
 
 @pytest.mark.parametrize(("entry", "kind"), [("avc1", "avcC"), ("hvc1", "hvcC"), ("av01", "av1C"), ("vp09", "vpcC")])
-def test_missing_and_cut_configurations_are_named(entry: str, kind: str) -> None:
+def test_missing_and_truncated_configurations_are_named(entry: str, kind: str) -> None:
     with pytest.raises(PackagingError, match=f"has no {kind} box"):
         codec_string(make_init(entry))
     with pytest.raises(PackagingError, match="cut short"):
@@ -122,7 +122,7 @@ def test_missing_and_cut_configurations_are_named(entry: str, kind: str) -> None
         (Codec.EAC3, "ec-3"),
     ],
 )
-def test_what_ffmpeg_writes_is_named_as_players_expect(codec: Codec, expected: str) -> None:
+def test_ffmpegs_output_has_the_codec_strings_that_players_expect(codec: Codec, expected: str) -> None:
     init = init_of_codec(codec, 25_000)
     assert codec_of(init) is codec
     assert codec_string(init).startswith(expected)

@@ -52,7 +52,7 @@ def rewrite_release(store: MemoryStore, change: Callable[[Release], Release]) ->
     store.put(key, documents.write(change(documents.read(Release, store.get(key)))))
 
 
-def test_a_sound_release_is_read_whole_and_found_sound() -> None:
+def test_a_valid_release_is_read_completely_and_passes() -> None:
     store, _ = published()
     verdict = verify(store, "film")
     assert verdict.findings == ()
@@ -79,7 +79,7 @@ def test_a_corrupted_byte_of_media_is_found() -> None:
 
 
 @pytest.mark.parametrize("place", range(0, 200, 7))
-def test_a_corrupted_byte_of_structure_is_a_finding_and_no_crash(place: int) -> None:
+def test_a_corrupted_byte_of_structure_is_a_finding_and_does_not_crash(place: int) -> None:
     store, _ = published()
     key = TRACKS + "avc-90p/1.m4s"
     data = bytearray(store.get(key))
@@ -88,7 +88,7 @@ def test_a_corrupted_byte_of_structure_is_a_finding_and_no_crash(place: int) -> 
     assert list(findings(store)) == ["avc-90p/1.m4s"]
 
 
-def test_a_missing_segment_is_named_with_all_that_refers_to_it() -> None:
+def test_a_missing_segment_is_named_with_all_references_to_it() -> None:
     store, _ = published()
     store.delete(TRACKS + "avc-90p/2.m4s")
     found = findings(store)
@@ -186,7 +186,7 @@ def test_an_index_of_another_track_is_found() -> None:
     assert findings(store) == {"avc-90p/index": "it belongs to vp9-90p"}
 
 
-def test_a_release_document_of_something_else_is_found() -> None:
+def test_a_release_document_of_another_release_is_found() -> None:
     store, _ = published()
     rewrite_release(store, lambda r: replace(r, presentation=replace(r.presentation, title="other")))
     assert list(findings(store)) == ["release.json"]
@@ -198,7 +198,7 @@ def test_a_release_document_with_other_labels_is_found_by_the_manifests() -> Non
     assert set(findings(store)) == {"multivariant.m3u8", "manifest.mpd", "outline.json"}
 
 
-def test_manifests_of_another_headend_are_known_by_the_name_of_the_release() -> None:
+def test_manifests_of_another_headend_are_recognised_by_the_name_of_the_release() -> None:
     store, _ = published()
     rewrite_release(store, lambda r: replace(r, software="0.0.1"))
     assert findings(store) == {}
@@ -215,7 +215,7 @@ def test_damaged_documents_are_findings(key: str) -> None:
     assert re.search("can't be read|not a valid index", findings(store)[key])
 
 
-def test_a_bandwidth_below_what_was_measured_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bandwidth_below_the_measured_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from headend.core.manifests import hls
 
     honest = hls.multivariant
@@ -236,7 +236,7 @@ def test_an_older_release_can_be_verified() -> None:
     assert verify(store, "film", old).findings != ()
 
 
-def test_unknown_titles_and_releases_are_told_as_wrong_use() -> None:
+def test_unknown_titles_and_releases_are_wrong_use() -> None:
     store, _ = published()
     with pytest.raises(ConfigError, match="'nothing' is not published"):
         verify(store, "nothing")
@@ -244,7 +244,7 @@ def test_unknown_titles_and_releases_are_told_as_wrong_use() -> None:
         verify(store, "film", "r9")
 
 
-def test_a_store_that_fails_is_an_error_and_no_finding() -> None:
+def test_a_failing_store_is_an_error_instead_of_a_finding() -> None:
     class Failing(MemoryStore):
         def get(self, key: str) -> bytes:
             if key.endswith("2.m4s"):

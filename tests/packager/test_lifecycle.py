@@ -121,7 +121,7 @@ def test_releases_are_listed_with_what_is_current_and_why(store: OldStore) -> No
         lifecycle.releases(store, "other")
 
 
-def test_a_former_release_is_brought_back_and_older_jobs_do_not_move_it(store: OldStore) -> None:
+def test_a_former_release_can_be_restored_and_older_jobs_do_not_replace_it(store: OldStore) -> None:
     one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
     submit(store, plan_with(), at="2026-01-02T00:00:00+00:00")
     assert lifecycle.roll(store, "film", one).release == one
@@ -131,7 +131,7 @@ def test_a_former_release_is_brought_back_and_older_jobs_do_not_move_it(store: O
         lifecycle.roll(store, "film", "nothing")
 
 
-def test_a_release_that_has_lost_something_is_not_brought_back(store: OldStore) -> None:
+def test_a_release_with_a_missing_object_can_not_be_restored(store: OldStore) -> None:
     one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
     two = submit(store, plan_with(2, 1), at="2026-01-02T00:00:00+00:00")
     store.delete(layout.track_index("film", "aac-fr"))
@@ -140,7 +140,7 @@ def test_a_release_that_has_lost_something_is_not_brought_back(store: OldStore) 
     assert current_release(store, "film") == two
 
 
-def test_a_title_that_is_withdrawn_is_not_listed_and_can_come_back(store: OldStore) -> None:
+def test_an_unpublished_title_is_not_listed_and_can_be_published_again(store: OldStore) -> None:
     one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
     lifecycle.withdraw(store, "film")
     assert titles(store) == ()
@@ -187,7 +187,7 @@ def test_repackaging_by_another_headend_makes_a_release_over_the_same_tracks(
 # --- held releases ------------------------------------------------------------------------------------------------
 
 
-def test_a_held_release_is_complete_but_not_what_players_get(store: OldStore) -> None:
+def test_a_held_release_is_complete_but_not_current(store: OldStore) -> None:
     shown = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
     held = submit(store, plan_with(2), at="2026-01-02T00:00:00+00:00", held=True)
     assert current_release(store, "film") == shown
@@ -208,7 +208,7 @@ def test_a_title_whose_only_release_is_held_is_not_published(store: OldStore) ->
     assert (titles(store), lifecycle.releases(store, "film")[0].held_since) == (("film",), "")
 
 
-def test_holding_what_is_current_changes_nothing(store: OldStore) -> None:
+def test_holding_the_current_release_changes_nothing(store: OldStore) -> None:
     shown = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
     assert submit(store, plan_with(1), at="2026-01-02T00:00:00+00:00", held=True) == shown
     [row] = lifecycle.releases(store, "film")
@@ -228,7 +228,7 @@ def test_gc_keeps_a_held_release_until_it_is_published_or_deleted(store: OldStor
     assert held not in store.folders(layout.releases("film"))
 
 
-def test_the_mark_of_a_publisher_that_was_killed_keeps_nothing_for_ever(store: OldStore) -> None:
+def test_a_hold_of_a_killed_publisher_expires(store: OldStore) -> None:
     held = submit(store, plan_with(2), at="2026-01-02T00:00:00+00:00", held=True)
     mark = store.get(layout.held("film", held))
     lifecycle.roll(store, "film", held)
@@ -241,7 +241,7 @@ def test_the_mark_of_a_publisher_that_was_killed_keeps_nothing_for_ever(store: O
 # --- garbage ------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_goes_before_its_grace_period_is_over(store: OldStore) -> None:
+def test_nothing_is_removed_before_its_grace_period_is_over(store: OldStore) -> None:
     submit(store, plan_with(), at="2026-01-01T00:00:00+00:00")
     submit(store, plan_with(1), at="2026-01-02T00:00:00+00:00")
     found = garbage.find(store, "film", keep=0)
@@ -257,7 +257,7 @@ def test_nothing_goes_before_its_grace_period_is_over(store: OldStore) -> None:
     load(store, "film", current_release(store, "film"))
 
 
-def test_as_many_former_releases_stay_as_are_kept(store: OldStore) -> None:
+def test_gc_keeps_the_given_number_of_former_releases(store: OldStore) -> None:
     names = [submit(store, plan_with(n), at=f"2026-01-0{n}T00:00:00+00:00") for n in (1, 2, 3)]
     later = datetime.now(UTC) + LATER
     assert garbage.find(store, "film", keep=2, at=later).releases == ()
@@ -266,7 +266,7 @@ def test_as_many_former_releases_stay_as_are_kept(store: OldStore) -> None:
     assert set(garbage.find(store, "film", keep=2, at=later).releases) == {names[1]}
 
 
-def test_a_deleted_title_goes_to_its_last_object(store: OldStore) -> None:
+def test_gc_removes_every_object_of_a_deleted_title(store: OldStore) -> None:
     submit(store, plan_with(), at="2026-01-01T00:00:00+00:00")
     lifecycle.delete(store, "film")
     assert garbage.remove(store, "film").objects == ()
@@ -274,7 +274,7 @@ def test_a_deleted_title_goes_to_its_last_object(store: OldStore) -> None:
     assert list(store.list("")) == []
 
 
-def test_what_running_work_holds_stays_and_what_dead_work_held_goes(store: OldStore) -> None:
+def test_gc_keeps_holds_of_running_work_and_removes_those_of_killed_work(store: OldStore) -> None:
     submit(store, plan_with(), at="2026-01-01T00:00:00+00:00")
     submit(store, plan_with(1), at="2026-01-02T00:00:00+00:00")
     later = datetime.now(UTC) + LATER
@@ -287,7 +287,7 @@ def test_what_running_work_holds_stays_and_what_dead_work_held_goes(store: OldSt
     assert set(going.tracks) == {"av1-a", "vp9-a"} and key in going.objects
 
 
-def test_a_release_that_running_work_may_publish_anew_stays(store: OldStore) -> None:
+def test_gc_keeps_a_release_that_running_work_may_publish_again(store: OldStore) -> None:
     plan = plan_with()
     old = submit(store, plan, at="2026-01-01T00:00:00+00:00")
     submit(store, plan_with(1), at="2026-01-02T00:00:00+00:00")
@@ -302,7 +302,7 @@ def test_a_release_that_running_work_may_publish_anew_stays(store: OldStore) -> 
     assert garbage.find(store, "film", keep=0, at=later).releases == (old,)
 
 
-def test_receipts_stay_while_work_goes_on(store: OldStore) -> None:
+def test_gc_keeps_receipts_of_running_work(store: OldStore) -> None:
     plan = plan_with(1)
     later = datetime.now(UTC) + LATER
     with holds.held(store, "film", tracks=plan.tracks.values(), reason="submit"):
@@ -313,7 +313,7 @@ def test_receipts_stay_while_work_goes_on(store: OldStore) -> None:
     assert list(store.list(layout.receipts("film"))) == []
 
 
-def test_work_that_begins_during_a_sweep_waits_for_its_end(store: OldStore) -> None:
+def test_work_that_begins_during_a_sweep_waits_for_it(store: OldStore) -> None:
     waited: list[float] = []
     with holds.sweeping(store, "film") as _:
         with (
@@ -327,7 +327,7 @@ def test_work_that_begins_during_a_sweep_waits_for_its_end(store: OldStore) -> N
         assert len(waited) == holds.WAIT_S
 
 
-def test_a_release_without_a_document_keeps_gc_from_guessing(store: OldStore) -> None:
+def test_gc_removes_nothing_if_a_release_has_no_document(store: OldStore) -> None:
     one = submit(store, plan_with(), at="2026-01-01T00:00:00+00:00")
     store.delete(layout.release_document("film", one))
     store.age(timedelta(hours=2))
@@ -384,7 +384,7 @@ class MortalStore(OldStore):
 
 
 @pytest.mark.parametrize("writes", range(1, 12))
-def test_a_release_that_is_partly_removed_is_not_brought_back(writes: int) -> None:
+def test_a_partly_removed_release_can_not_be_restored(writes: int) -> None:
     store = MortalStore()
     one = submit(store, plan_with(1), at="2026-01-01T00:00:00+00:00")
     lifecycle.withdraw(store, "film")

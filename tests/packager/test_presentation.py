@@ -39,7 +39,7 @@ def with_segment(receipts: tuple[Receipt, ...], task: str, place: int, change: C
     return with_track(receipts, task, changed)
 
 
-def test_chunks_are_joined_in_order_whatever_order_their_receipts_come_in() -> None:
+def test_chunks_are_joined_in_order_whatever_the_order_of_receipts() -> None:
     plan = make_plan()
     presentation = assembled(plan, tuple(reversed(receipts_of(plan))))
     assert [segment.number for segment in presentation.video[0].segments] == [1, 2, 3, 4, 5]
@@ -49,7 +49,7 @@ def test_chunks_are_joined_in_order_whatever_order_their_receipts_come_in() -> N
 
 @pytest.mark.parametrize("frame_count", [1, 47, 48, 143, 145, 151, 719, 721, 733])
 @pytest.mark.parametrize("divisor", [1, 2])
-def test_titles_of_any_length_pass(frame_count: int, divisor: int) -> None:
+def test_titles_of_any_length_are_joined(frame_count: int, divisor: int) -> None:
     grid = make_grid(frame_count=frame_count)
     half = make_video_rendition(frame_rate=grid.frame_rate / divisor, rate_divisor=divisor)
     track = make_presentation(grid, [half]).video[0]
@@ -91,7 +91,7 @@ def test_an_init_segment_that_is_not_in_the_receipts_is_refused() -> None:
         ({"width_px": 1280}, "in 1920x1080, not avc at 24000 ticks/s in 1280x1080"),
     ],
 )
-def test_an_init_segment_for_something_else_is_refused(rendition: dict[str, object], message: str) -> None:
+def test_an_init_segment_for_another_track_is_refused(rendition: dict[str, object], message: str) -> None:
     plan = make_plan()
     with pytest.raises(PackagingError, match=message):
         picture_joined(plan, replace(plan.video[0], **rendition), inits_of(plan)[plan.video[0].id])  # type: ignore[arg-type]
@@ -155,7 +155,7 @@ def test_priming_is_not_presented() -> None:
     assert Fraction(ticks[-1], 48_000) == presentation.grid.duration_s
 
 
-def test_a_title_without_sound_is_fine() -> None:
+def test_a_title_may_have_no_sound() -> None:
     grid = lay_grid(Fraction(25), 300, segment_s=Fraction(6), chunk_s=Fraction(6))
     plan = plan_of(grid, [make_video_rendition(frame_rate=Fraction(25))])
     assert assembled(plan, receipts_of(plan)).audio == ()

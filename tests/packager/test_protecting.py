@@ -68,7 +68,7 @@ def test_shaka_packager_draws_the_same_maps_and_encrypts_to_the_same_bytes(
 
 
 @pytest.mark.heavy
-def test_maps_of_large_pictures_are_shaka_packagers_too(tmp_path: Path) -> None:
+def test_maps_of_large_pictures_equal_shaka_packagers(tmp_path: Path) -> None:
     large = "testsrc2=s=3840x2160:r=2:d=2"
     clips = {
         "hevc": encryption._x265(large, "wpp=1:slices=4"),
@@ -111,7 +111,7 @@ def test_sizes_times_and_codec_of_an_encrypted_file_are_those_of_the_clear_one(n
         assert codec_string(sealed) == codec_string(clear)
 
 
-def test_sound_in_cbcs_grows_by_nothing(encoded: Encoded) -> None:
+def test_encrypting_sound_in_cbcs_adds_no_bytes(encoded: Encoded) -> None:
     clear = encoded("aac").read_bytes()
     assert not rows(protected(clear, make_key()))
     assert len(rows(protected(clear, make_key(Scheme.CENC)))) == sum(len(f.samples) for f in read_fragments(clear))
@@ -154,7 +154,7 @@ def test_aes_128_encrypts_whole_segments_and_the_init_segment(encoded: Encoded) 
         assert padded[: -padded[-1]] == plain
 
 
-def test_what_players_of_aes_128_do_not_decode_is_refused(encoded: Encoded) -> None:
+def test_codecs_that_players_of_aes_128_do_not_decode_are_refused(encoded: Encoded) -> None:
     clear = encoded("opus").read_bytes()
     with pytest.raises(PackagingError, match=r"'Opus' can't be encrypted in aes-128"):
         protection_of([make_key(Scheme.AES_128)], kids=[], salt=SALT)(clear[: next(read_fragments(clear)).start])
@@ -176,7 +176,7 @@ def test_vectors_of_different_samples_differ(places: list[tuple[bytes, int]]) ->
     assert {len(iv) for iv in vectors} == {8}
 
 
-def test_a_sample_too_many_is_refused() -> None:
+def test_one_sample_too_many_is_refused() -> None:
     with pytest.raises(PlanMismatch, match="at most 2"):
         iv_of(SALT, 1 << 32)
 

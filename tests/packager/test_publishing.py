@@ -107,7 +107,7 @@ def test_the_title_of_a_release_is_the_digest_of_its_manifests() -> None:
     assert publish(store, renamed).presentation.release != one
 
 
-def test_manifests_come_before_what_names_them_and_the_pointer_comes_last() -> None:
+def test_manifests_are_written_before_their_parents_and_the_pointer_last() -> None:
     plan = small_plan()
     store = make_store(plan)
     release = publish(store, presentation_in(store, plan)).presentation.release
@@ -128,7 +128,7 @@ def test_manifests_come_before_what_names_them_and_the_pointer_comes_last() -> N
     ]
 
 
-def test_indexes_come_after_what_they_index_and_receipts_are_removed_then() -> None:
+def test_indexes_are_written_after_their_segments_and_then_receipts_are_removed() -> None:
     plan = small_plan()
     store = FailingStore()
     store_synthetic(store, plan)
@@ -144,7 +144,7 @@ def test_indexes_come_after_what_they_index_and_receipts_are_removed_then() -> N
 
 
 @pytest.mark.parametrize("writes", range(11))
-def test_whatever_write_is_the_last_no_manifest_names_a_missing_object(writes: int) -> None:
+def test_after_any_number_of_writes_no_manifest_names_a_missing_object(writes: int) -> None:
     plan = small_plan()
     store = make_store(plan)
     old = publish(store, presentation_in(store, smaller(plan)), submitted_at=FIRST).presentation.release
@@ -184,7 +184,7 @@ def test_publishing_again_writes_nothing() -> None:
     assert store.written == []
 
 
-def test_publishing_again_mends_a_manifest() -> None:
+def test_publishing_again_repairs_a_manifest() -> None:
     plan = small_plan()
     store = make_store(plan)
     key = layout.multivariant("film", publish(store, presentation_in(store, plan)).presentation.release)
@@ -209,7 +209,7 @@ def test_a_newer_request_is_not_replaced_by_an_older_one_that_ends_later() -> No
     assert publish(store, presentation_in(store, smaller(plan)), submitted_at=THIRD).is_current
 
 
-def test_the_pointer_remembers_what_was_current_before() -> None:
+def test_the_pointer_records_earlier_releases() -> None:
     plan = small_plan()
     store = make_store(plan)
     one = publish(store, presentation_in(store, plan), submitted_at=FIRST).presentation.release
@@ -232,7 +232,7 @@ def test_a_request_that_confirms_a_release_keeps_older_ones_from_moving_it() -> 
     assert pointer is not None and pointer.history == ()
 
 
-def test_of_two_that_move_the_pointer_at_once_the_newer_request_wins() -> None:
+def test_if_two_jobs_move_the_pointer_at_once_the_newer_request_wins() -> None:
     plan = small_plan()
     store = make_store(plan)
     one = publish(store, presentation_in(store, plan), submitted_at=FIRST).presentation.release
@@ -298,7 +298,7 @@ def test_a_task_that_is_not_done_is_missing() -> None:
         merge_parts(store, stock, plan.tracks)
 
 
-def test_what_half_a_task_has_stored_is_used() -> None:
+def test_parts_stored_by_an_interrupted_task_are_reused() -> None:
     plan = small_plan()
     store = FailingStore()
     store_synthetic(store, plan)
@@ -332,7 +332,7 @@ def test_titles_are_listed_page_by_page() -> None:
     assert titles(store, after="a-c", limit=2) == ("b",)
 
 
-def test_an_unknown_title_is_told_as_wrong_use() -> None:
+def test_an_unknown_title_is_reported_as_wrong_use() -> None:
     with pytest.raises(ConfigError, match="'film' is not published"):
         current_presentation(MemoryStore(), "film")
     with pytest.raises(ConfigError, match="not a title's name"):

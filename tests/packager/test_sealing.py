@@ -60,7 +60,7 @@ def test_sound_sd_hd_and_uhd_have_keys_of_their_own() -> None:
     assert plan.tracks["poster"] == "poster-0123456789"
 
 
-def test_one_key_can_open_all() -> None:
+def test_one_key_can_decrypt_all_tracks() -> None:
     plan = sealed(make_plan(), [scope(Scheme.CBCS, one_key=True)])
     assert len({one.kid for one in plan.sealings.values()}) == 1
 
@@ -73,14 +73,14 @@ def test_one_key_can_open_all() -> None:
         {"checksum": "aa"},
     ],
 )
-def test_what_decides_the_bytes_decides_the_name(changed: dict[str, object]) -> None:
+def test_everything_that_decides_the_bytes_is_part_of_the_name(changed: dict[str, object]) -> None:
     first = sealed(make_plan(), [scope(Scheme.CBCS)])
     other = sealed(make_plan(), [scope(Scheme.CBCS, **changed)])  # type: ignore[arg-type]
     assert first.tracks["aac"] != other.tracks["aac"]
     assert first.tracks == sealed(make_plan(), [scope(Scheme.CBCS)]).tracks
 
 
-def test_copies_have_names_of_their_own_and_share_what_is_encoded() -> None:
+def test_copies_have_their_own_names_and_share_encodes() -> None:
     scopes = [scope(Scheme.CBCS), scope(Scheme.CENC, place=1), scope(Scheme.AES_128, place=2)]
     plan = sealed(make_plan(), scopes)
     assert {name for name in plan.sealings if "." in name} == {
@@ -123,6 +123,6 @@ def test_a_million_samples_of_any_tracks_have_a_million_vectors() -> None:
     assert len({iv_of(salts[track], sample) for track, sample in places}) == len(places)
 
 
-def test_salts_are_the_front_of_a_tracks_digest() -> None:
+def test_salts_are_the_start_of_a_tracks_digest() -> None:
     assert salt_of("aac-2.0-128k-en-0123456789") == bytes.fromhex("01234567")
     assert sealing.TRACK_CHARACTERS == 10

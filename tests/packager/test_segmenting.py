@@ -181,7 +181,7 @@ def first_picture(data: bytes) -> int | None:
     return read_frame_number(picture.to_ndarray()[: picture.height, : picture.width])
 
 
-def test_the_track_tells_sizes_rates_and_digests_of_what_is_there(encoded: Encoded) -> None:
+def test_the_track_states_sizes_rates_and_digests_of_its_segments(encoded: Encoded) -> None:
     made = cut(encoded.chunks[0]["avc"])
     track = made.track
 
@@ -405,7 +405,7 @@ def headers_of(data: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", ["picture", "sound"])
-def test_a_damaged_file_is_refused_in_our_own_words_or_cut(kind: str, encoded: Encoded) -> None:
+def test_a_damaged_file_is_cut_or_refused_with_a_headend_error(kind: str, encoded: Encoded) -> None:
     data = encoded.chunks[0]["avc"] if kind == "picture" else encoded.sound
     places = headers_of(data)
 
@@ -429,7 +429,7 @@ def test_a_damaged_file_is_refused_in_our_own_words_or_cut(kind: str, encoded: E
 
 @settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=200))
-def test_noise_is_refused_in_our_own_words(noise: bytes) -> None:
+def test_noise_is_refused_with_a_headend_error(noise: bytes) -> None:
     with pytest.raises(HeadendError):
         cut(noise)
     with pytest.raises(HeadendError):
@@ -445,7 +445,7 @@ def test_an_empty_box_where_numbers_must_be_is_refused(kind: bytes) -> None:
         list(read_fragments(data))
 
 
-def test_a_file_that_is_cut_does_not_count_as_memory(tmp_path: Path) -> None:
+def test_a_file_being_cut_does_not_count_as_memory(tmp_path: Path) -> None:
     """A film's sound has hundreds of megabytes, and a chunk may be a whole film."""
     grid = lay_grid(Fraction(25), 25 * 60, segment_s=Fraction(2), chunk_s=Fraction(2))
     path = tmp_path / "sound.mp4"
@@ -463,7 +463,7 @@ def loud(result_lufs: float | None, result_dbtp: float | None) -> Loudness:
     return Loudness("2.0", -27.0, 9.0, -6.0, 3.0, False, result_lufs, result_dbtp, -24)
 
 
-def test_sound_says_how_loud_it_is(encoded: Encoded) -> None:
+def test_sound_states_its_loudness(encoded: Encoded) -> None:
     """ISO/IEC 14496-12, section 12.2.7.2, read bit by bit."""
     made = cut_audio(
         memoryview(encoded.sound),
@@ -491,7 +491,7 @@ def test_sound_says_how_loud_it_is(encoded: Encoded) -> None:
     assert made.track.init_bytes == len(made.init)
 
 
-def test_silence_says_nothing_of_its_loudness(encoded: Encoded) -> None:
+def test_silence_states_no_loudness(encoded: Encoded) -> None:
     made = cut_audio(
         memoryview(encoded.sound),
         rendition="aac",

@@ -50,7 +50,7 @@ def test_another_parser_reads_playreadys_box(name: KeyName, algorithm: str) -> N
     assert uuid.UUID(bytes_le=base64.b64decode(kid.get("VALUE", ""))).hex == name.kid
 
 
-def test_systems_are_addressed_only_in_what_they_decrypt() -> None:
+def test_systems_are_signalled_only_for_schemes_that_they_decrypt() -> None:
     whole = key_name("film", Scheme.AES_128, KeyClass.HD)
     found = signals([NAME, COUNTER, whole], list(System))
     assert whole.kid not in {signal.kid for signal in found}

@@ -45,7 +45,7 @@ def test_the_index_leads_through_all_tiles_without_a_gap() -> None:
     assert len(cues) == 17
 
 
-def test_a_title_of_hours_has_hours_in_its_index() -> None:
+def test_the_index_of_a_long_title_contains_hours() -> None:
     assert "\n01:40:06.000 --> 01:40:10.004\n" in index(wound(frame_count=round(6010 * RATE)))
 
 
@@ -110,6 +110,6 @@ def test_dash_has_the_sheets_as_tiled_images() -> None:
 
 
 @pytest.mark.skipif(not SCHEMA.exists(), reason=f"no DASH-MPD.xsd at {SCHEMA}; name one with HEADEND_DASH_XSD")
-def test_the_mpd_with_all_that_is_valid() -> None:
+def test_the_mpd_with_thumbnails_and_trick_play_is_valid() -> None:
     schema = etree.XMLSchema(etree.parse(str(SCHEMA), etree.XMLParser(no_network=True)))
     schema.assertValid(etree.fromstring(dash.mpd(outline_of(wound()))))

@@ -61,7 +61,7 @@ def test_a_segment_is_fetched_once_and_then_served_from_the_disk(origin: FaultyO
     assert files(settings.disk) == [path_of("film", 7).strip("/").replace("/tracks", "")]
 
 
-def test_ranges_and_conditions_are_answered_here(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+def test_the_edge_answers_ranges_and_conditions_itself(origin: FaultyOrigin, settings: EdgeSettings) -> None:
     with edge_running(settings) as url:
         whole = get(url + path_of("film", 1))
         assert get(url + path_of("film", 1), Range="bytes=10-19")[:2] == (206, whole[1][10:20])
@@ -86,7 +86,7 @@ def test_a_thousand_clients_on_a_cold_segment_make_one_request(origin: FaultyOri
     assert origin.asked[path_of("film", 2)] == 1
 
 
-def test_the_first_byte_is_sent_on_before_the_last_one_has_arrived(settings: EdgeSettings) -> None:
+def test_the_first_byte_is_forwarded_before_the_last_one_has_arrived(settings: EdgeSettings) -> None:
     slow = FaultyOrigin(size_bytes=2_000_000)
     with running(slow) as origin, edge_running(replace(settings, origin=origin.url)) as url:
         started, release = threading.Event(), threading.Event()
@@ -106,7 +106,9 @@ def test_the_first_byte_is_sent_on_before_the_last_one_has_arrived(settings: Edg
             assert first + answer.read() == segment("film", 3, 2_000_000)
 
 
-def test_damaged_bytes_are_never_served_whole_and_never_kept(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+def test_damaged_objects_are_never_served_completely_and_never_cached(
+    origin: FaultyOrigin, settings: EdgeSettings
+) -> None:
     with edge_running(settings) as url:
         origin.damage = True
         try:
@@ -120,14 +122,14 @@ def test_damaged_bytes_are_never_served_whole_and_never_kept(origin: FaultyOrigi
         assert get(url + path_of("film", 4))[1] == segment("film", 4)
 
 
-def test_a_body_that_breaks_off_goes_on_from_the_next_upstream(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+def test_an_interrupted_body_continues_from_the_next_upstream(origin: FaultyOrigin, settings: EdgeSettings) -> None:
     with running(FaultyOrigin(cut=True)) as shield:
         with edge_running(replace(settings, shield=shield.url)) as url:
             assert get(url + path_of("film", 5))[1] == segment("film", 5)
         assert origin.headers[path_of("film", 5)]["Range"].startswith("bytes=")
 
 
-def test_a_restart_takes_the_disk_over_and_checks_it(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+def test_a_restart_reuses_the_disk_and_checks_it(origin: FaultyOrigin, settings: EdgeSettings) -> None:
     with edge_running(settings) as url:
         for number in range(1, 6):
             get(url + path_of("film", number))
@@ -141,7 +143,7 @@ def test_a_restart_takes_the_disk_over_and_checks_it(origin: FaultyOrigin, setti
     assert origin.asked[path_of("film", 2)] == 1
 
 
-def test_the_policy_rules_the_disk_and_the_log_replays_to_the_same_decisions(settings: EdgeSettings) -> None:
+def test_the_disk_follows_the_policy_and_the_log_replays_to_the_same_decisions(settings: EdgeSettings) -> None:
     small = replace(settings, disk_bytes=400_000)
     for _ in range(2):  # with a restart in between
         with edge_running(small) as url:
@@ -174,7 +176,7 @@ def test_documents_follow_their_cache_control(origin: FaultyOrigin, settings: Ed
         )
 
 
-def test_without_upstream_stale_documents_and_kept_segments_are_served(
+def test_without_upstream_stale_documents_and_cached_segments_are_served(
     origin: FaultyOrigin, settings: EdgeSettings
 ) -> None:
     origin.caching = "public, max-age=0"
@@ -189,7 +191,7 @@ def test_without_upstream_stale_documents_and_kept_segments_are_served(
         assert get(url + path_of("film", 2))[0] in (200, 502)
 
 
-def test_what_does_not_exist_is_asked_for_once_in_a_while(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+def test_missing_objects_are_requested_upstream_only_at_intervals(origin: FaultyOrigin, settings: EdgeSettings) -> None:
     with edge_running(settings) as url:
         for _ in range(5):
             assert get(f"{url}/film/nothing.txt")[0] == 404
@@ -198,7 +200,9 @@ def test_what_does_not_exist_is_asked_for_once_in_a_while(origin: FaultyOrigin, 
         assert origin.asked[path_of("film", 999)] == 0
 
 
-def test_prepared_answers_differ_in_all_that_they_depend_on(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+def test_prepared_responses_are_keyed_by_everything_that_they_depend_on(
+    origin: FaultyOrigin, settings: EdgeSettings
+) -> None:
     origin.playlist = bytes(range(256)) * 20
     path = "/film/multivariant.m3u8"
     with edge_running(settings) as url:
@@ -233,9 +237,7 @@ def test_prepared_answers_differ_in_all_that_they_depend_on(origin: FaultyOrigin
         assert origin.asked[path] == 1
 
 
-def test_a_prepared_answer_ends_with_the_freshness_of_its_document(
-    origin: FaultyOrigin, settings: EdgeSettings
-) -> None:
+def test_a_prepared_response_expires_with_its_document(origin: FaultyOrigin, settings: EdgeSettings) -> None:
     origin.caching = "public, max-age=1"
     path = "/film/multivariant.m3u8"
     with edge_running(settings) as url:
@@ -255,7 +257,7 @@ def test_compressed_manifests_are_made_once_for_all(origin: FaultyOrigin, settin
         assert len(body) < len(origin.playlist)
 
 
-def test_loops_are_cut_and_clients_headers_stay_here(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+def test_loops_are_refused_and_clients_headers_are_not_forwarded(origin: FaultyOrigin, settings: EdgeSettings) -> None:
     with edge_running(settings) as url:
         assert get(url + path_of("film", 1), CDN_Loop="other, one")[0] == 508
         get(url + path_of("film", 1), Cookie="secret=1", X_Evil="1", CDN_Loop="other")
@@ -264,7 +266,7 @@ def test_loops_are_cut_and_clients_headers_stay_here(origin: FaultyOrigin, setti
         assert sent["cdn-loop"] == "other, one"
 
 
-def test_two_edges_in_a_ring_end_with_an_error_not_with_a_storm(settings: EdgeSettings, tmp_path: Path) -> None:
+def test_a_ring_of_two_edges_ends_with_an_error_instead_of_a_storm(settings: EdgeSettings, tmp_path: Path) -> None:
     from headend.core.http.listening import listen, url_of
 
     [listener] = listen("127.0.0.1", 0, 1)
@@ -301,7 +303,7 @@ def test_strange_paths_never_reach_upstream(
     assert not origin.asked
 
 
-def test_what_a_document_does_not_depend_on_splits_no_cache(origin: FaultyOrigin, settings: EdgeSettings) -> None:
+def test_irrelevant_query_terms_do_not_split_the_cache(origin: FaultyOrigin, settings: EdgeSettings) -> None:
     with edge_running(settings) as url:
         for query in ("?x=1", "?x=2&CMCD=bl%3D100", "?cmcd=1", "?=", "?&&", "?a;b", "?x=<script>", "?" + "a" * 2000):
             assert get(f"{url}/film/multivariant.m3u8{query}")[:2] == (200, origin.playlist)
@@ -326,7 +328,7 @@ FRESH = {"Cache-Control": "public, max-age=60"}
     ],
     ids=["in a coding that nobody asked for", "a part", "not modified", "an unknown success", "an unsendable header"],
 )  # fmt: skip
-def test_what_upstream_must_not_say_is_neither_served_nor_kept(
+def test_invalid_responses_from_upstream_are_neither_served_nor_cached(
     lie: Callable[[], web.Response], origin: FaultyOrigin, settings: EdgeSettings
 ) -> None:
     with edge_running(settings) as url:
@@ -336,7 +338,7 @@ def test_what_upstream_must_not_say_is_neither_served_nor_kept(
         assert wait_for(lambda: get(f"{url}/film/multivariant.m3u8")[:2] == (200, origin.playlist))
 
 
-def test_a_document_that_varies_by_what_keys_leave_out_is_served_and_not_kept(
+def test_a_document_that_varies_outside_the_cache_key_is_served_but_not_cached(
     origin: FaultyOrigin, settings: EdgeSettings
 ) -> None:
     cookie = {
@@ -363,7 +365,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
     return True
 
 
-def test_a_full_disk_costs_the_keeping_not_the_answer(settings: EdgeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_full_disk_objects_are_served_without_being_cached(
+    settings: EdgeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -390,7 +394,7 @@ def test_wrong_settings_get_one_line(settings: EdgeSettings, tmp_path: Path) -> 
             pass
 
 
-def test_peers_share_what_one_of_them_has(origin: FaultyOrigin, settings: EdgeSettings, tmp_path: Path) -> None:
+def test_peers_share_cached_objects(origin: FaultyOrigin, settings: EdgeSettings, tmp_path: Path) -> None:
     from headend.core.http.listening import listen, url_of
 
     listeners = [listen("127.0.0.1", 0, 1)[0] for _ in range(2)]

@@ -92,7 +92,7 @@ def small_disk(folder: Path) -> tuple[str, ...]:
     return ("unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh")
 
 
-def test_a_full_disk_costs_the_keeping_not_the_answer(tmp_path: Path) -> None:
+def test_with_a_full_disk_objects_are_served_without_being_cached(tmp_path: Path) -> None:
     with (
         running(FaultyOrigin(size_bytes=200_000)) as origin,
         serving(*edge(origin.url, tmp_path), inside=small_disk(tmp_path / "disk")) as (url, _),
@@ -107,7 +107,7 @@ def test_a_full_disk_costs_the_keeping_not_the_answer(tmp_path: Path) -> None:
         assert verify(parse(lines, "log"), "log").different == 0
 
 
-def test_a_shield_that_is_killed_is_passed_by(origin: FaultyOrigin, tmp_path: Path) -> None:
+def test_a_killed_shield_is_bypassed(origin: FaultyOrigin, tmp_path: Path) -> None:
     (tmp_path / "shield").mkdir()
     with (
         serving(*edge(origin.url, tmp_path / "shield", "--tier", "shield")) as (shield, child),
@@ -122,7 +122,7 @@ def test_a_shield_that_is_killed_is_passed_by(origin: FaultyOrigin, tmp_path: Pa
         assert metric(url, 'headend_edge_decisions_total{decision="failed"') == 0
 
 
-def test_while_the_origin_is_gone_what_is_here_is_served_and_the_rest_fails_at_once(tmp_path: Path) -> None:
+def test_while_the_origin_is_down_cached_objects_are_served_and_others_fail_at_once(tmp_path: Path) -> None:
     with running(FaultyOrigin(caching="public, max-age=0")) as origin, serving(*edge(origin.url, tmp_path)) as (url, _):
         for path in ("/film/multivariant.m3u8", path_of("film", 1)):
             assert get(url + path)[0] == 200
@@ -142,9 +142,7 @@ def _closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_a_slow_origin_holds_up_those_who_want_what_is_not_here_and_nobody_else(
-    origin: FaultyOrigin, tmp_path: Path
-) -> None:
+def test_a_slow_origin_delays_only_requests_for_uncached_objects(origin: FaultyOrigin, tmp_path: Path) -> None:
     with serving(*edge(origin.url, tmp_path)) as (url, _):
         assert get(url + path_of("film", 1))[0] == 200
         release = threading.Event()
@@ -167,7 +165,7 @@ def test_a_slow_origin_holds_up_those_who_want_what_is_not_here_and_nobody_else(
         assert metric(url, 'headend_edge_decisions_total{decision="failed"') == 0
 
 
-def test_steering_that_is_gone_changes_nothing_for_those_who_play() -> None:
+def test_without_the_steering_server_playback_continues_unchanged() -> None:
     async def play() -> tuple[tuple[str, ...], tuple[str, ...]]:
         plan = Plan((steered_edge("north/1=http://127.0.0.2:8081"),), ttl_s=1)
         title = LiveTitle("film", "/film/multivariant.m3u8", 1000.0, {"avc": (Level(1.0, ("/a",)),)}, ())
@@ -185,7 +183,9 @@ def test_steering_that_is_gone_changes_nothing_for_those_who_play() -> None:
     assert asyncio.run(play()) == (("north.1",), ("north.1",))
 
 
-def test_an_edge_serves_on_while_the_origins_bucket_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edge_serves_cached_objects_while_the_origins_bucket_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = StoreSettings(f"s3://{BUCKET}")
     with ExitStack() as held:
         s3 = held.enter_context(rclone_server(tmp_path / "s3", buckets=[BUCKET]))
@@ -202,7 +202,7 @@ def test_an_edge_serves_on_while_the_origins_bucket_is_gone(tmp_path: Path, monk
             assert get(f"{url}/{TITLE}/tracks/{PICTURE}/2.m4s")[0] == 502
 
 
-def test_a_clock_that_is_set_back_leaves_the_log_replayable() -> None:
+def test_a_log_can_be_replayed_after_the_clock_was_set_back() -> None:
     times = iter([5_000, 9_000, 1_000, 800, 10**13, 2_000, 2_000, 2_000])
     stream = io.StringIO()
     policy = LoggedPolicy("slru", 100, DecisionLog(stream), lambda: next(times))

@@ -57,7 +57,7 @@ def asked(origin: FaultyOrigin, title: str) -> int:
     return sum(origin.asked[path_of(title, number)] for number in range(ALL))
 
 
-def test_the_plan_is_pulled_once_and_stays_whatever_viewers_ask_for(origin: FaultyOrigin, tmp_path: Path) -> None:
+def test_the_plan_is_fetched_once_and_stays_pinned(origin: FaultyOrigin, tmp_path: Path) -> None:
     made = settings(origin.url, tmp_path, plan(tmp_path, "film"), disk_bytes=700_000)
     made = replace(made, fill=plan(tmp_path, "film", budget_bytes=400_000))
     with edge_running(made) as url:
@@ -78,7 +78,7 @@ def test_the_plan_is_pulled_once_and_stays_whatever_viewers_ask_for(origin: Faul
     assert found.different == 0 and found.hits >= COUNT
 
 
-def test_nothing_is_pulled_while_the_window_is_closed(origin: FaultyOrigin, tmp_path: Path) -> None:
+def test_nothing_is_fetched_while_the_window_is_closed(origin: FaultyOrigin, tmp_path: Path) -> None:
     made = settings(origin.url, tmp_path, plan(tmp_path, "film", starts=LATER, hours=1.0))
     with edge_running(made) as url:
         time.sleep(0.5)
@@ -98,7 +98,7 @@ def test_fill_keeps_its_rate_and_lets_viewers_pass(origin: FaultyOrigin, tmp_pat
     assert asked(origin, "film") == ALL
 
 
-def test_a_restart_pulls_only_what_is_missing_and_a_new_plan_replaces_the_old(
+def test_a_restart_fetches_only_missing_objects_and_a_new_plan_replaces_the_old(
     origin: FaultyOrigin, tmp_path: Path
 ) -> None:
     made = settings(origin.url, tmp_path, plan(tmp_path, "film"))
@@ -122,7 +122,7 @@ def test_damaged_and_missing_objects_are_tried_again_and_never_pinned(origin: Fa
         assert files(made.disk) == []
 
 
-def test_an_edge_with_keys_gets_what_only_holders_of_tokens_get(tmp_path: Path) -> None:
+def test_an_edge_with_keys_can_fetch_protected_titles(tmp_path: Path) -> None:
     store = MemoryStore()
     put_release(store)
     (tmp_path / "state").mkdir()
@@ -152,7 +152,7 @@ def test_an_edge_that_copies_asks_its_peers_first(origin: FaultyOrigin, tmp_path
     assert asked(origin, "film") == ALL
 
 
-def test_a_plan_that_does_not_fit_or_is_none_is_refused_in_one_line(origin: FaultyOrigin, tmp_path: Path) -> None:
+def test_a_plan_that_is_too_large_or_malformed_is_refused_in_one_line(origin: FaultyOrigin, tmp_path: Path) -> None:
     (tmp_path / "no.json").write_text("{}")
     for path in (
         tmp_path / "no.json",

@@ -118,7 +118,7 @@ def test_ctrl_c_keeps_what_was_played_and_ends_all_children(scenario: Path, stor
         (("--live", "--store", "{empty}", "--seed", "1", "--seed", "2"), "leave the others out"),
     ],
 )
-def test_what_can_not_be_played_is_told_in_one_line(
+def test_an_unplayable_scenario_is_one_line(
     words: tuple[str, ...], message: str, scenario: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()

@@ -52,7 +52,7 @@ def asked(url: str, query: str = "", title: str = "film", **headers: str) -> lis
     return list(document["PATHWAY-PRIORITY"][:-1])
 
 
-def test_an_edge_that_dies_is_left_out_of_the_next_answer_and_comes_back(
+def test_a_dead_edge_is_left_out_of_the_next_answer_until_it_recovers(
     upstream: FaultyOrigin, plan: Plan, port: int, tmp_path: Path
 ) -> None:
     settings = [EdgeSettings(upstream.url, tmp_path / host, 10_000_000, name=host) for host in HOSTS]
@@ -132,7 +132,7 @@ def _answering(host: str, port: int) -> ExitStack:
 
 
 @pytest.mark.parametrize("path", ["/", "/a/b", "/A", "/film%2f", "/" + "a" * 65, "/film/../x"])
-def test_what_is_no_title_is_not_found(path: str, plan: Plan) -> None:
+def test_an_invalid_title_is_404(path: str, plan: Plan) -> None:
     with running(SteeringSettings(plan)) as url:
         assert get(url + path)[0] == 404
 
@@ -140,12 +140,12 @@ def test_what_is_no_title_is_not_found(path: str, plan: Plan) -> None:
 @pytest.mark.parametrize(
     "query", ["?" + "_HLS_pathway=" * 100, "?viewer=99999999999999", "?viewer=-1", "?_DASH_pathway=%22a,b%22", "?%00"]
 )
-def test_strange_queries_are_answered_all_the_same(query: str, plan: Plan) -> None:
+def test_strange_queries_are_still_answered(query: str, plan: Plan) -> None:
     with running(SteeringSettings(plan)) as url:
         asked(url, query)
 
 
-def test_load_is_a_mean_over_ten_seconds_also_when_the_clock_leaps() -> None:
+def test_load_is_a_mean_over_ten_seconds_even_if_the_clock_jumps() -> None:
     now = 100.0
     meter = LoadMeter(8_000, lambda: now)
     meter.add(5_000)

@@ -31,7 +31,7 @@ def test_each_size_is_scaled_once_from_the_smallest_half_that_is_not_smaller() -
     assert sizes(way_to(argv, "avc-720p")) == ["1280:720"]
 
 
-def test_what_an_encoder_gets_does_not_depend_on_what_is_encoded_beside_it() -> None:
+def test_an_encoders_input_does_not_depend_on_its_group() -> None:
     together = command()
     for rendition in LADDER:
         alone = way_to(command([rendition]), rendition.id)

@@ -39,7 +39,7 @@ def test_intra_coded_masters_are_read_from_the_chunks_own_frame() -> None:
     assert Fraction(options["-ss"]) == 4
 
 
-def test_nothing_of_the_masters_place_stands_in_a_command() -> None:
+def test_no_command_contains_the_masters_location() -> None:
     here, there = command(url="/masters/secret-film.mov"), command(url="s3://vault/secret-film.mov")
     audio = audio_command(
         make_master("s3://vault/secret-film.mov"), make_audio_track(), GRID, Fraction(0), [make_audio_rendition()]

@@ -44,7 +44,7 @@ def lumas(path: Path, columns: int) -> list[float]:
         ("gray16le", "ffv1", ".mkv"), ("ya8", "ffv1", ".mkv"), ("gray", "png", ".mov"),
     ],
 )  # fmt: skip
-def test_grey_has_full_range_unless_it_says_otherwise(
+def test_grey_has_full_range_unless_it_states_otherwise(
     pixel_format: str, codec: str, suffix: str, tmp_path: Path
 ) -> None:
     steps = np.array([0, 64, 128, 255], np.uint8)
@@ -60,7 +60,7 @@ def test_grey_has_full_range_unless_it_says_otherwise(
     assert lumas(path, 4) == pytest.approx([16 + step * 219 / 255 for step in (0, 64, 128, 255)], abs=1.5)
 
 
-def test_grey_that_says_limited_range_has_it() -> None:
+def test_grey_that_states_limited_range_has_it() -> None:
     track = make_video_track(pixel_format="gray", colour=replace(BT709, range="tv"))
     assert complete_colour(track) == (replace(BT709, range="tv"), ())
     open_range = replace(track, colour=replace(BT709, range="unknown"))
@@ -86,7 +86,7 @@ DISPLAY = MasteringDisplay(*[(Fraction(1, 3), Fraction(1, 3))] * 4, Fraction(1, 
         (Light(replace(PQ, transfer="arib-std-b67"), DISPLAY), 1000),
     ],
 )
-def test_the_peak_is_what_the_master_states(light: Light, peak: int) -> None:
+def test_the_peak_is_the_masters_stated_one(light: Light, peak: int) -> None:
     assert peak_nits(light) == peak
 
 
@@ -113,7 +113,7 @@ def make_bright(path: Path, nits: Sequence[float], *, max_cll: int, frame_cll: i
     return path
 
 
-def test_what_is_as_bright_as_the_master_says_becomes_white(tmp_path: Path) -> None:
+def test_the_masters_stated_peak_becomes_white(tmp_path: Path) -> None:
     white, reference, mid, black = lumas(make_bright(tmp_path / "film.mp4", (1000, 203, 40, 0), max_cll=1000), 4)
     assert white == pytest.approx(235, abs=1)
     assert black == pytest.approx(16, abs=1)
@@ -145,7 +145,7 @@ def test_eight_bits_of_a_wide_gamut_are_bt709_and_ten_keep_it() -> None:
         ("yuv420p", False), ("gbrp", False), ("yuyv422", False), ("gray", False),
     ],
 )  # fmt: skip
-def test_transparency_is_told(name: str, transparent: bool) -> None:
+def test_transparency_is_reported(name: str, transparent: bool) -> None:
     assert has_alpha(name) == transparent
     line = f"picture has transparency ({name}) → left out; what lies below it is shown"
     assert list(describe(make_video_track(pixel_format=name), BT709)) == [line] * transparent
@@ -154,7 +154,7 @@ def test_transparency_is_told(name: str, transparent: bool) -> None:
 @pytest.mark.parametrize(
     ("profile", "suffix"), [(5, ".mp4"), (5, ".mov"), (5, ".mkv"), (10, ".mp4"), (10, ".mkv"), (20, ".mov")]
 )
-def test_what_only_dolby_vision_can_show_is_refused(profile: int, suffix: str, tmp_path: Path) -> None:
+def test_profiles_that_only_dolby_vision_can_show_are_refused(profile: int, suffix: str, tmp_path: Path) -> None:
     own = suffix in (".mp4", ".mov")
     film = make_film(
         tmp_path / f"film{suffix if own else '.mp4'}", size=SIZE, codec="libx265", pixel_format="yuv420p10le"
@@ -180,13 +180,13 @@ def test_what_only_dolby_vision_can_show_is_refused(profile: int, suffix: str, t
         (DolbyVision(7, 0), "profile 7 → its base layer (what its tags say)"),
     ],
 )
-def test_of_other_profiles_the_base_layer_is_taken_and_told(dolby: DolbyVision, base: str) -> None:
+def test_the_base_layer_of_other_profiles_is_used_and_reported(dolby: DolbyVision, base: str) -> None:
     track = make_video_track(dolby_vision=dolby)
     check(make_master(), track)
     assert any(base in line for line in describe(track, track.colour))
 
 
-def test_dolby_vision_that_says_nothing_more_needs_tags() -> None:
+def test_dolby_vision_without_a_base_layer_id_needs_tags() -> None:
     silent = make_video_track(dolby_vision=DolbyVision(0, 0), colour=Colour())
     with pytest.raises(MasterError, match="Dolby Vision"):
         usable(make_probe(video=silent))

@@ -68,9 +68,7 @@ def check_surround(found: Heard) -> None:
     ],
 )
 @pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24be"])
-def test_channels_in_an_order_of_their_own_are_mixed_by_their_names(
-    order: str, speakers: str, codec: str, tmp_path: Path
-) -> None:
+def test_channels_in_any_order_are_mixed_by_their_names(order: str, speakers: str, codec: str, tmp_path: Path) -> None:
     names = speakers.split()
     path = make_channels(tmp_path / "film.mov", names, layout="5.1", codec=codec, stated_layout=order)
     master = film(path)
@@ -83,12 +81,12 @@ def test_channels_in_an_order_of_their_own_are_mixed_by_their_names(
     check_surround(made["surround"])
 
 
-def test_right_and_left_may_stand_the_other_way_round(tmp_path: Path) -> None:
+def test_right_may_come_before_left(tmp_path: Path) -> None:
     path = make_channels(tmp_path / "film.mov", ["FR", "FL"], layout="stereo", stated_layout="R L")
     check_stereo(mixed(film(path), [STEREO], ["FL", "FR"], tmp_path / "out")["stereo"])
 
 
-def test_an_order_of_its_own_ends_neither_the_probe_nor_a_search_for_damage(tmp_path: Path) -> None:
+def test_an_unusual_channel_order_breaks_neither_the_probe_nor_the_damage_scan(tmp_path: Path) -> None:
     path = make_channels(
         tmp_path / "film.mov", ["FL", "FC", "FR", "BL", "BR", "LFE"], layout="5.1", stated_layout="L C R Ls Rs LFE"
     )

@@ -59,7 +59,7 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("compressed", "level"), [(False, 1.0), (True, 0.25)])
-def test_the_gain_that_the_stream_says_is_left_out_unless_asked_for(
+def test_dynamic_range_compression_is_applied_only_on_request(
     compressed: bool, level: float, master: Path, tmp_path: Path
 ) -> None:
     film = look_at(master)

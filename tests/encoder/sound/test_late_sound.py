@@ -49,7 +49,7 @@ def test_sound_that_begins_after_seven_megabytes_is_heard_at_its_time(codec: str
     assert begins == pytest.approx([float(at) for at in BEEPS_S], abs=0.01)
 
 
-def test_a_stream_that_never_carries_anything_is_left_out_with_a_line(tmp_path: Path) -> None:
+def test_an_empty_stream_is_left_out_with_a_line(tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.ts", sound=[Sound(codec="ac3")], size=(160, 90))
     dead = tmp_path / "dead.ts"
     run_ffmpeg(

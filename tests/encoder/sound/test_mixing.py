@@ -57,7 +57,7 @@ def lo_ro(layout: str) -> Mapping[str, list[float]]:
 
 
 @pytest.mark.parametrize("layout", ["mono", "stereo", "5.1", "5.1(side)", "7.1", "quad(side)", "5.0"])
-def test_stereo_is_mixed_as_the_standard_says(layout: str) -> None:
+def test_stereo_is_mixed_by_the_standard(layout: str) -> None:
     found = gains(layout, "2.0")
 
     assert found.keys() == lo_ro(layout).keys()
@@ -161,7 +161,7 @@ def test_channels_without_names_are_taken_by_their_number(channels: int, like: s
         (5, "5.0", "5.1"), (6, "hexagonal", "5.1"), (2, "2 channels (FL+USR64)", "2.0"), (3, "stereo", "2.0"),
     ],
 )  # fmt: skip
-def test_what_has_no_matrix_is_refused_with_its_stream_and_layout(channels: int, layout: str, target: str) -> None:
+def test_a_layout_without_a_matrix_is_refused_with_its_stream(channels: int, layout: str, target: str) -> None:
     with pytest.raises(MasterError, match=f"audio 3 has {channels} channels") as caught:
         pan(make_audio_track(index=3, channels=channels, layout=layout), target)
     assert repr(layout) in str(caught.value)
@@ -173,5 +173,5 @@ def test_what_has_no_matrix_is_refused_with_its_stream_and_layout(channels: int,
     ("layout", "channels"),
     [("5.1(side)", 6), ("8 channels", 8), ("1 channels (FL)", 1), ("ambisonic 1+stereo", 6), ("", 0), ("nonsense", 0)],
 )
-def test_a_layout_tells_its_number_of_channels(layout: str, channels: int) -> None:
+def test_a_layout_states_its_number_of_channels(layout: str, channels: int) -> None:
     assert channel_count(layout) == channels

@@ -52,7 +52,7 @@ def said(*events: str, info: str = "WrapStyle: 0") -> list[tuple[str, str]]:
         (r"|sign {\p0}and {\p1}m 0 0 l 9 9{\p0}text", "sign and text"),
     ],
 )  # fmt: skip
-def test_overrides_and_escapes_are_no_text(event: str, text: str) -> None:
+def test_overrides_and_escapes_are_not_text(event: str, text: str) -> None:
     assert [cue.text for cue in read(event)] == [text]
 
 
@@ -60,11 +60,11 @@ def test_overrides_and_escapes_are_no_text(event: str, text: str) -> None:
     "drawing",
     [r"|{\p1}m 0 0 l 100 0 100 100{\p0}", r"|{\an7\pos(0,0)\p4}m 0 0 b 1 1 2 2 3 3", r"|{\p1}m 0 0{\p0} ", r"|{\an5}"],
 )
-def test_an_event_that_only_draws_is_no_cue(drawing: str) -> None:
+def test_an_event_with_only_a_drawing_is_not_a_cue(drawing: str) -> None:
     assert [cue.text for cue in read("|words", drawing)] == ["words"]
 
 
-def test_a_soft_line_break_is_one_where_the_script_says_so() -> None:
+def test_a_soft_line_break_breaks_only_if_the_script_says_so() -> None:
     assert said(r"|one\ntwo", info="WrapStyle: 2") == [("one\ntwo", "")]
 
 
@@ -87,11 +87,11 @@ def test_a_soft_line_break_is_one_where_the_script_says_so() -> None:
         (r"|{\pos(.,.)}a", ""),
     ],
 )
-def test_places_on_the_screen_are_places_in_webvtt(event: str, settings: str) -> None:
+def test_positions_on_the_screen_become_webvtt_positions(event: str, settings: str) -> None:
     assert said(event) == [("a", settings)]
 
 
-def test_places_count_in_a_size_of_their_own_where_the_script_states_none() -> None:
+def test_without_a_stated_size_positions_use_the_default_size() -> None:
     header = "[Script Info]\n[V4 Styles]\nFormat: Name, Alignment\nStyle: *Default,6\n"
     (plain, placed) = ass.cues(
         ass.Script(header), [(0, 9, "0,0,Default,,0,0,0,,a"), (9, 18, r"1,0,*Default,,0,0,0,,{\an7\pos(96,72)}b")]
@@ -99,7 +99,7 @@ def test_places_count_in_a_size_of_their_own_where_the_script_states_none() -> N
     assert (plain.settings, placed.settings) == ("line:0", "line:25% position:25%,line-left align:left")
 
 
-def test_layers_that_say_the_same_are_one_cue() -> None:
+def test_layers_with_the_same_text_are_one_cue() -> None:
     assert said("|same", "Top|other", "|same") == [("same", ""), ("other", "line:0")]
     # A shadow has a small offset; the same word elsewhere is another text.
     assert [settings for _, settings in said(*(rf"|{{\pos({x},1026)}}exit" for x in (960, 966, 200)))] == [

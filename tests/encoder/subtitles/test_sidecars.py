@@ -18,7 +18,7 @@ LINES = [(500, 1500, "Grüße"), (1200, 2000, "two\nlines")]
     ids=["SRT", "WebVTT", "ASS", "TTML"],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_sidecar_is_told_by_what_is_in_it_in_any_unicode(
+def test_a_sidecars_format_is_detected_from_its_content_in_any_unicode_encoding(
     text: str, codec: str, encoding: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "text.txt"
@@ -48,7 +48,9 @@ def test_a_sidecar_is_told_by_what_is_in_it_in_any_unicode(
         "XML in no encoding", "half a character",
     ],
 )  # fmt: skip
-def test_what_is_no_text_of_a_film_is_refused_in_one_line_that_names_it(data: bytes, said: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_subtitles_is_refused_in_one_line_that_names_it(
+    data: bytes, said: str, tmp_path: Path
+) -> None:
     path = tmp_path / "text.srt"
     path.write_bytes(data)
     with pytest.raises(MasterError, match=said) as refused:
@@ -90,7 +92,7 @@ def late(hours: float, lines: list[tuple[int, int, str]] = LINES) -> list[tuple[
 
 @pytest.mark.parametrize("hours", [1, 10, 0.99])
 @pytest.mark.parametrize("made", [srt, webvtt, ttml])
-def test_cues_behind_the_end_are_refused_with_the_first_ones_time(
+def test_cues_after_the_end_are_refused_with_the_first_ones_time(
     hours: float, made: Callable[[list[tuple[int, int, str]]], str], tmp_path: Path
 ) -> None:
     sidecar = looked_at(tmp_path / "late.txt", made(late(hours)))
@@ -102,7 +104,7 @@ def test_cues_behind_the_end_are_refused_with_the_first_ones_time(
 
 
 @pytest.mark.parametrize("hours", [0, 1, 10])
-def test_whole_hours_are_taken_off_when_asked(hours: int, tmp_path: Path) -> None:
+def test_whole_hours_are_subtracted_on_request(hours: int, tmp_path: Path) -> None:
     sidecar = looked_at(tmp_path / "a.srt", srt(late(hours)))
     assert sidecars.aligned(sidecar, None, FILM_S).start_s == hours * 3600
 
@@ -112,7 +114,7 @@ def test_a_film_of_hours_keeps_the_times_that_fit_it(tmp_path: Path) -> None:
     assert sidecars.aligned(sidecar, None, Fraction(3 * 3600)).start_s == 0
 
 
-def test_seconds_are_added_as_asked_and_refused_where_they_lead_outside(tmp_path: Path) -> None:
+def test_seconds_are_added_on_request_and_refused_if_cues_leave_the_film(tmp_path: Path) -> None:
     sidecar = looked_at(tmp_path / "a.srt", srt(late(0.99)))
     assert sidecars.aligned(sidecar, Fraction(-3564), FILM_S).start_s == 3564
     for offset in (Fraction(-3600), Fraction(-3550)):
@@ -122,7 +124,7 @@ def test_seconds_are_added_as_asked_and_refused_where_they_lead_outside(tmp_path
         sidecars.aligned(sidecar, None, FILM_S)
 
 
-def test_half_of_the_cues_behind_the_end_are_too_many_and_one_of_many_is_not(tmp_path: Path) -> None:
+def test_half_of_the_cues_after_the_end_are_too_many_but_one_of_many_is_not(tmp_path: Path) -> None:
     half = looked_at(tmp_path / "half.srt", srt([*LINES, *late(1)]))
     with pytest.raises(MasterError, match=r"2 of 4 cues .* the first at 01:00:00\.500"):
         sidecars.aligned(half, Fraction(0), FILM_S)

@@ -28,7 +28,9 @@ A, C = Cue(1000, 2000, "a"), Cue(5000, 6000, "c")
     ],
 )
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-def test_a_block_that_is_no_cue_is_skipped_and_told(between: str, skipped: tuple[int, ...], line_end: str) -> None:
+def test_a_block_that_is_not_a_cue_is_skipped_and_reported(
+    between: str, skipped: tuple[int, ...], line_end: str
+) -> None:
     text = block(1, 1, "a") + between + block(3, 5, "c")
     assert srt.parse(text.replace("\n", line_end)) == webvtt.Parsed((A, C), skipped)
 
@@ -44,10 +46,10 @@ def test_a_block_that_is_no_cue_is_skipped_and_told(between: str, skipped: tuple
         ("1\n10:00:01,000 --> 10:00:02,000\n<i>a</i>\nb", (Cue(36_001_000, 36_002_000, "<i>a</i>\nb"),)),
     ],
 )
-def test_what_players_read_is_read(text: str, cues: tuple[Cue, ...]) -> None:
+def test_everything_that_players_accept_is_read(text: str, cues: tuple[Cue, ...]) -> None:
     assert srt.is_srt(text)
     assert srt.parse(text) == webvtt.Parsed(cues)
 
 
-def test_what_is_written_is_read_again() -> None:
+def test_written_cues_are_read_back() -> None:
     assert srt.parse(srt.write((A, C))).cues == (A, C)

@@ -30,7 +30,7 @@ def test_paragraphs_are_cues_with_their_lines_and_what_could_be_markup_is_escape
     ]
 
 
-def test_times_nest_and_count_in_frames_where_they_are_written_so() -> None:
+def test_nested_times_and_times_in_frames_are_read() -> None:
     assert cues('<div begin="10s"><p begin="00:00:01:12" dur="2s">a</p></div>') == [Cue(11500, 13500, "a")]
 
 
@@ -39,7 +39,7 @@ def test_paragraphs_that_overlap_stay_whole() -> None:
     assert found == [Cue(1000, 3000, "a"), Cue(2000, 4000, "b")]
 
 
-def test_parts_that_come_and_go_make_a_cue_for_each_state() -> None:
+def test_timed_parts_of_a_paragraph_make_a_cue_for_each_state() -> None:
     found = cues('<div><p begin="1s" end="4s"><span end="1s">a</span><span begin="1s"> b</span> c</p></div>')
     assert found == [Cue(1000, 2000, "a c"), Cue(2000, 4000, "b c")]
 
@@ -75,13 +75,13 @@ def test_imsc_states_its_profile_and_ends_with_the_title() -> None:
     ],
     ids=["entity bomb", "foreign entity", "cut short", "HTML", "no body", "a hundred thousand elements deep"],
 )
-def test_what_is_no_timed_text_is_refused_in_one_line(data: bytes, said: str) -> None:
+def test_input_other_than_timed_text_is_refused_in_one_line(data: bytes, said: str) -> None:
     with pytest.raises(MasterError, match=said) as refused:
         ttml.read(data, "film.ttml")
     assert "\n" not in refused.value.message
 
 
-def test_nonsense_in_good_xml_is_no_error_of_ours() -> None:
+def test_nonsense_in_valid_xml_never_crashes() -> None:
     odd = document('<div><p begin="soon" end="-3s" region="nowhere" tts:color="none of them">a</p></div>')
     try:
         ttml.cues(ttml.read(odd, "film.ttml"))

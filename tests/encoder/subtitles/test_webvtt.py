@@ -39,7 +39,9 @@ A, C = cue(1, "a"), cue(5, "c")
     ],
 )
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-def test_a_block_that_is_no_cue_is_skipped_and_told(between: str, skipped: tuple[int, ...], line_end: str) -> None:
+def test_a_block_that_is_not_a_cue_is_skipped_and_reported(
+    between: str, skipped: tuple[int, ...], line_end: str
+) -> None:
     text = "WEBVTT\n\n" + block(1, "a") + between + block(5, "c")
     assert webvtt.parse(text.replace("\n", line_end)) == webvtt.Parsed((A, C), skipped)
 
@@ -63,7 +65,7 @@ def test_a_block_that_is_no_cue_is_skipped_and_told(between: str, skipped: tuple
         "nothing",
     ],
 )  # fmt: skip
-def test_what_the_specification_allows_is_read(text: str, cues: tuple[Cue, ...]) -> None:
+def test_everything_that_the_specification_allows_is_read(text: str, cues: tuple[Cue, ...]) -> None:
     assert webvtt.parse(text).cues == cues
 
 

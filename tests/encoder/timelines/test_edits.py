@@ -13,7 +13,7 @@ FIRST, NEXT, OTHER = Edit(3 * ONE, ONE, ONE), Edit(2 * ONE, 4 * ONE, ONE), Edit(
 
 
 @pytest.mark.parametrize("edits", [(), (FIRST,), (DELAY, FIRST), (DELAY, DELAY, FIRST), (FIRST, NEXT)])
-def test_a_delay_and_one_stretch_are_taken(edits: tuple[Edit, ...]) -> None:
+def test_a_delay_and_one_stretch_are_accepted(edits: tuple[Edit, ...]) -> None:
     check(make_master(), 0, edits)
 
 
@@ -28,6 +28,6 @@ def test_a_delay_and_one_stretch_are_taken(edits: tuple[Edit, ...]) -> None:
         ((FIRST, Edit(ONE, 4 * ONE, 0 * ONE)), "a dwell of 1.000 s at 3.000 s"),
     ],
 )
-def test_what_ffmpeg_would_get_wrong_is_refused_by_name(edits: tuple[Edit, ...], name: str) -> None:
+def test_edit_lists_that_ffmpeg_would_get_wrong_are_refused_by_name(edits: tuple[Edit, ...], name: str) -> None:
     with pytest.raises(MasterError, match=name):
         check(make_master(), 2, edits)

@@ -68,11 +68,11 @@ def test_sound_of_other_channels_or_rate_runs_away_from_the_picture(after: float
         {"picture_s": lambda number: number / 25 + 0.03 * (number % 3)},
     ],
 )
-def test_sound_that_lies_beside_its_picture_keeps_pace(layout: dict[str, object]) -> None:
+def test_sound_beside_its_picture_has_the_right_pace(layout: dict[str, object]) -> None:
     assert laid_out(**layout) is None  # type: ignore[arg-type]
 
 
-def test_sound_that_lies_behind_the_picture_says_nothing() -> None:
+def test_sound_stored_after_the_picture_proves_nothing() -> None:
     places = np.arange(100, dtype=np.int64)
 
     assert interleaving.change(places + 1000, places / 25, places, places / 25) is None

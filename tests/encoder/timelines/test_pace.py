@@ -42,7 +42,7 @@ def test_packets_that_get_further_apart_have_another_rate(rate_hz: int, rounded_
         times((20, 1024 / 48_000), (20, 1024 / 44_100)),  # too short to detect
     ],
 )
-def test_gaps_and_drift_are_no_other_rate(starts: np.ndarray) -> None:
+def test_gaps_and_drift_are_not_mistaken_for_another_rate(starts: np.ndarray) -> None:
     assert changes(starts) == ()
 
 

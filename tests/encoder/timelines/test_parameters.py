@@ -26,14 +26,14 @@ def test_parameter_sets_of_h264_are_found_however_they_are_packed(packed) -> Non
     assert of_picture("h264", packed(picture)) == b""
 
 
-def test_a_sequence_header_of_mpeg_2_tells_its_size_and_shape() -> None:
+def test_a_sequence_header_of_mpeg_2_states_size_and_shape() -> None:
     wide, tall = (b"\0\0\1\xb3" + size + b"\x34\xff\xff" for size in (b"\x14\x00\xb4", b"\x0f\x00\x88"))
 
     assert of_picture("mpeg2video", b"\0\0\1\xb8" + wide) != of_picture("mpeg2video", tall)
     assert of_picture("mpeg2video", b"\0\0\1\xb3") == b""
 
 
-def test_a_sequence_header_of_mpeg_2_tells_its_chroma_and_colour() -> None:
+def test_a_sequence_header_of_mpeg_2_states_chroma_and_colour() -> None:
     start = b"\0\0\1\xb3\x14\x00\xb4\x34\xff\xff\xe0\x18"
     kinds = [
         start + b"\0\0\1\xb5\x14\x8a\0\1\0\0" + b"\0\0\1\xb5\x23\1\1\1\x05\x02\x05\xa0" + b"\0\0\1\0\0\x0f",
@@ -61,7 +61,7 @@ def test_a_sequence_header_of_mpeg_2_tells_its_chroma_and_colour() -> None:
         ("flac", "fff8 0000 00 00 00 00", ""),
     ],
 )
-def test_packets_of_sound_tell_channels_and_rate(codec: str, head: str, words: str) -> None:
+def test_packets_of_sound_state_channels_and_rate(codec: str, head: str, words: str) -> None:
     assert of_sound(codec, bytes.fromhex(head)) == words
 
 
@@ -76,14 +76,14 @@ def test_packets_of_sound_tell_channels_and_rate(codec: str, head: str, words: s
         ("2110 0464 8cc0 00000000", "f950", ""),  # AAC of another kind, without elements
     ],
 )
-def test_a_packet_of_aac_tells_what_it_begins_with(head: str, header: str, words: str) -> None:
+def test_an_aac_packets_first_element_is_read(head: str, header: str, words: str) -> None:
     assert first_element("aac", bytes.fromhex(head), bytes.fromhex(header)) == words
     assert first_element("ac3", bytes.fromhex(head), bytes.fromhex(header)) == ""
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "mpeg2video", "prores", "ac3", "eac3", "mp2", "mp3", "aac", "vp9"])
 @pytest.mark.parametrize("length", [0, 1, 4, 7, 8, 40])
-def test_any_bytes_are_survived(codec: str, length: int) -> None:
+def test_no_bytes_crash_the_readers(codec: str, length: int) -> None:
     for filling in (0, 0x0B, 0xFF):
         of_picture(codec, bytes([filling]) * length)
         of_sound(codec, bytes([filling]) * length)
@@ -98,7 +98,7 @@ def test_any_bytes_are_survived(codec: str, length: int) -> None:
         ("dnxhd", ("-profile:v", "dnxhr_lb", "-pix_fmt", "yuv422p")),
     ],
 )  # fmt: skip
-def test_keyframes_of_another_size_say_so(codec: str, options: tuple[str, ...], tmp_path: Path) -> None:
+def test_keyframes_of_another_size_are_found(codec: str, options: tuple[str, ...], tmp_path: Path) -> None:
     stated = []
     for size in ("320x192", "256x192"):
         # Matroska stores the header of MPEG-4 separately.
@@ -116,7 +116,7 @@ def test_keyframes_of_another_size_say_so(codec: str, options: tuple[str, ...], 
     assert stated[0] != stated[1]
 
 
-def test_a_header_of_aac_tells_channels_and_rate() -> None:
+def test_a_header_of_aac_states_channels_and_rate() -> None:
     assert of_sound_header("aac", bytes.fromhex("1190")) == "channel configuration 2, 48000 Hz"
     assert of_sound_header("aac", bytes.fromhex("1208")) == "channel configuration 1, 44100 Hz"
     assert of_sound_header("opus", b"OpusHead") == ""

@@ -21,7 +21,7 @@ def check(*tracks: AudioTrack, most_s: Fraction = HALF) -> None:
     policy.check(make_master(), tracks, start_s=SECOND, most_s=most_s)
 
 
-def test_short_gaps_are_filled_unasked() -> None:
+def test_short_gaps_are_filled_by_default() -> None:
     track = track_of((1, 4), (4.25, 6), (6.5, 9))
     check(track)
 
@@ -38,7 +38,7 @@ def test_short_gaps_are_filled_unasked() -> None:
         (((1, 4), (3, 9)), "has sound twice for 1.000 s in all, at 2.000–3.000 s.*--max-sound-gap 1.0"),
     ],
 )
-def test_longer_ones_are_refused_with_the_place_and_how_to_go_on(
+def test_longer_gaps_are_refused_with_the_place_and_a_remedy(
     spans: tuple[tuple[float, float], ...], advice: str
 ) -> None:
     with pytest.raises(MasterError, match=advice) as refused:

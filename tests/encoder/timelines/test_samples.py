@@ -31,11 +31,11 @@ def test_packets_hold_as_many_samples_as_are_decoded(tmp_path: Path, codec: str,
 
 
 @pytest.mark.parametrize("header", [b"", b"\2", b"\2\xff", b"\0\x1e", b"\2\x1e\x10" + bytes(200), bytes(40)])
-def test_a_header_of_vorbis_that_is_damaged_tells_nothing(header: bytes) -> None:
+def test_a_damaged_vorbis_header_states_nothing(header: bytes) -> None:
     assert samples.counter("vorbis", header) is None
 
 
 @pytest.mark.parametrize("packet", [b"", b"\xff", b"\x03", b"\xfc\xff\xfe", bytes(range(256)), b"\xff" * 300])
-def test_any_packet_of_opus_is_survived(packet: bytes) -> None:
+def test_no_packet_of_opus_crashes_the_reader(packet: bytes) -> None:
     samples.of_opus(packet)
     opus.streams(packet, b"OpusHead" + bytes(11))

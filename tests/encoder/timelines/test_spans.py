@@ -80,14 +80,14 @@ def test_sound_that_goes_back_is_an_overlap() -> None:
 
 
 @pytest.mark.parametrize("step", [1034, 1014, 1026])
-def test_time_stamps_that_run_faster_or_slower_than_samples_drift(step: int) -> None:
+def test_timestamps_that_run_faster_or_slower_than_samples_are_drift(step: int) -> None:
     found = aac([step * number for number in range(1000)])
 
     assert len(found.spans) == 1
     assert abs(found.drift_s - Fraction((step - 1024) * 999, 48_000)) < 2 * MS
 
 
-def test_drift_that_comes_back_is_drift() -> None:
+def test_drift_that_reverses_is_drift() -> None:
     out = [1024 * number + 40 * min(number, 100 - number) for number in range(100)]
 
     assert float(aac(out, TICK_90K).drift_s) == pytest.approx(40 * 50 / 48_000, abs=0.003)
@@ -97,9 +97,7 @@ def test_drift_that_comes_back_is_drift() -> None:
     ("codec", "samples"), [("ac3", 1536), ("eac3", 1536), ("eac3", 256), ("dts", 512), ("opus", 960)]
 )
 @pytest.mark.parametrize("ratio", [Fraction(101, 100), Fraction(99, 100), Fraction(1)])
-def test_packets_are_counted_where_ffmpeg_does_not_say_how_long_they_are(
-    codec: str, samples: int, ratio: Fraction
-) -> None:
+def test_packets_are_counted_if_ffmpeg_states_no_durations(codec: str, samples: int, ratio: Fraction) -> None:
     # Containers with times state durations up to the next packet, or as in the codec.
     for length in (samples * ratio, Fraction(samples)):
         starts = [samples * number * ratio / 48_000 for number in range(1000)]
@@ -110,7 +108,7 @@ def test_packets_are_counted_where_ffmpeg_does_not_say_how_long_they_are(
         assert float(found.drift_s) == pytest.approx(float(999 * samples * (ratio - 1) / 48_000), abs=0.012)
 
 
-def test_headers_tell_how_many_samples_are_in_a_packet() -> None:
+def test_headers_state_the_number_of_samples_in_a_packet() -> None:
     assert packet_samples("flac", 0, bytes.fromhex("10001000")) == 4096
     assert packet_samples("flac", 0, bytes.fromhex("00101000")) == 0  # they differ
     assert packet_samples("alac", 0, bytes.fromhex("00000024616c61630000000000001000")) == 4096

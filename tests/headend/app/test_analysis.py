@@ -126,7 +126,7 @@ def test_hdr_is_tried_as_it_is_tone_mapped(tmp_path: Path) -> None:
     assert max(point.vmaf for point in found.analysis.codecs[0].points) > 40
 
 
-def test_damage_is_told_as_for_an_encode(tmp_path: Path) -> None:
+def test_damage_is_reported_as_in_an_encode(tmp_path: Path) -> None:
     master = make_film(tmp_path / "film.mp4", frame_count=50, codec_args=("-preset", "ultrafast", "-g", "12"))
     garble(master, [30])
 
@@ -134,7 +134,7 @@ def test_damage_is_told_as_for_an_encode(tmp_path: Path) -> None:
         fitted(master, tmp_path)
 
 
-def test_bars_that_are_cut_off_are_not_tried(tmp_path: Path) -> None:
+def test_cropped_bars_are_not_part_of_trials(tmp_path: Path) -> None:
     source = "testsrc2=s=144x108:r=10,pad=192:108:24:0:black"
     draft, found = fitted(clip(tmp_path / "bars.mkv", source, 8), tmp_path, crop=Cropping.AUTO)
 
@@ -149,7 +149,7 @@ def test_a_model_that_ffmpeg_lacks_is_named(tmp_path: Path, monkeypatch: pytest.
         fitted(clip(tmp_path / "film.mkv", "testsrc2=s=320x180:r=10", 4), tmp_path)
 
 
-def test_what_is_damaged_in_the_store_is_found_anew(tmp_path: Path) -> None:
+def test_damaged_results_in_the_store_are_computed_again(tmp_path: Path) -> None:
     master = clip(tmp_path / "film.mkv", "testsrc2=s=320x180:r=10", 5)
     _, first = fitted(master, tmp_path)
     store = open_store(StoreSettings(str(tmp_path / "store")))

@@ -54,7 +54,7 @@ def test_errors_are_those_of_the_command(tmp_path: Path) -> None:
         headend.submit(tmp_path / "nowhere.mov", title="My Film").result()
 
 
-def test_it_can_be_awaited_where_a_loop_runs_already(tmp_path: Path) -> None:
+def test_a_submission_can_be_awaited_in_a_running_loop(tmp_path: Path) -> None:
     async def notebook() -> None:
         with pytest.raises(headend.MasterError):
             await headend.submit(tmp_path / "nowhere.mov", title="film", store=str(tmp_path / "store"))
@@ -69,7 +69,7 @@ def submission_of(script: str) -> headend.Submission:
     )
 
 
-def test_a_job_goes_on_while_nobody_reads_its_events(tmp_path: Path) -> None:
+def test_a_job_continues_if_nobody_reads_its_events(tmp_path: Path) -> None:
     ended = tmp_path / "ended"
     job = submission_of(
         "import pathlib, sys\n"
@@ -87,7 +87,7 @@ async def _awaited(job: headend.Submission) -> object:
     return await job
 
 
-def test_a_loop_that_stops_listening_is_not_held_up_by_a_silent_job() -> None:
+def test_a_silent_job_does_not_block_a_loop_that_stops_listening() -> None:
     job = submission_of("import time; time.sleep(60)")
 
     async def listen() -> None:
@@ -122,7 +122,7 @@ def test_a_failure_is_of_the_kind_that_its_status_says(status: int, kind: type[h
     assert (type(caught.value), caught.value.facts) == (kind, {"status": status})
 
 
-def test_jobs_are_queued_looked_at_and_steered(tmp_path: Path) -> None:
+def test_jobs_are_queued_shown_and_controlled(tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     job = headend.queue("film.mov", title="film", store=store, priority=70, label=["season=2"])
     assert [entry["job"] for entry in headend.list_jobs(store=store)] == [job]

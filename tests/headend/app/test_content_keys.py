@@ -32,7 +32,7 @@ def test_a_plan_gets_names_vectors_and_checksums_but_no_secret(tmp_path: Path) -
         assert keys[name.kid].secret.hex() not in repr(scope)
 
 
-def test_only_keys_in_use_are_asked_for(tmp_path: Path) -> None:
+def test_only_used_keys_are_requested(tmp_path: Path) -> None:
     plan = make_plan()
     plan = replace(plan, video=plan.video[:1], trick=())
     used = [key for key in make_keys().values() if key.name.key_class in (KeyClass.SD, KeyClass.AUDIO)]
@@ -52,7 +52,7 @@ def test_keys_of_another_scheme_are_refused(tmp_path: Path) -> None:
         content_keys.scopes(ProtectionSettings((Scheme.CBCS,), keys_file(tmp_path, *wrong)), make_plan())
 
 
-def test_vectors_of_the_source_go_before_derived_ones(tmp_path: Path) -> None:
+def test_vectors_of_the_source_win_over_derived_ones(tmp_path: Path) -> None:
     names = [replace(name, iv=f"{number:032x}") for number, name in enumerate(make_names(), 1)]
     keys = [ContentKey(name, bytes([number]) * 16) for number, name in enumerate(names, 1)]
     settings = keys_file(tmp_path, *keys)
@@ -88,7 +88,7 @@ def test_checksums_are_those_of_playready() -> None:
     assert ContentKey(name, bytes(range(16))).checksum() == sealed[:8].hex()
 
 
-def test_signals_of_the_source_take_the_place_of_built_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signals_of_the_source_replace_built_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = make_keys()
     widevine = signalling.SYSTEM_IDS[signalling.System.WIDEVINE]
     kid = key_name("film", Scheme.CBCS, KeyClass.HD).kid

@@ -27,7 +27,7 @@ def test_an_s3_server_is_tried_with_writers_at_the_same_moment(rclone_s3: LocalS
     assert list(open_store(store).list("probe-")) == [], "it leaves nothing behind"
 
 
-def test_what_is_bad_says_what_to_do_and_gives_status_1(
+def test_every_problem_says_what_to_do_and_gives_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HEADEND_FFMPEG", str(tmp_path / "nowhere"))

@@ -11,7 +11,7 @@ def plan() -> EncodePlan:
     return make_plan(trick_play=True)
 
 
-def test_what_renditions_take_adds_up_to_what_tasks_take(plan: EncodePlan) -> None:
+def test_the_costs_of_renditions_add_up_to_those_of_tasks(plan: EncodePlan) -> None:
     found = estimate(plan, measured())
     assert sum(each.cpu_s for each in found.renditions) == pytest.approx(sum(task.cost for task in plan.tasks))
     assert sum(cpu_s for cpu_s, _ in found.by_codec().values()) == pytest.approx(found.cpu_s)
@@ -29,7 +29,7 @@ def test_bytes_are_those_of_the_nominal_rates(plan: EncodePlan) -> None:
     assert found[picture.id] == round(picture.average_bps * float(plan.grid.duration_s) / 8)
 
 
-def test_measuring_is_part_of_what_a_title_takes(plan: EncodePlan) -> None:
+def test_measuring_is_part_of_a_titles_cost(plan: EncodePlan) -> None:
     without, with_quality = estimate(plan, measured()), estimate(plan, measured(), 12.5)
     assert with_quality.cpu_s == without.cpu_s + 12.5
     assert with_quality.wall_s(2) >= without.wall_s(2)

@@ -59,7 +59,7 @@ def test_what_disagrees_with_the_plan_is_headends_fault_and_fails_at_once(
     assert "fault of headend, not of the master" in caught.value.message
 
 
-def test_a_task_has_a_receipt_when_all_of_its_results_are_stored_and_not_before(tmp_path: Path) -> None:
+def test_a_tasks_receipt_is_written_after_all_its_results(tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90))
     settings, store = StoreSettings(str(tmp_path / "store")), LocalStore(tmp_path / "store")
     encode = EncodeSettings(segment_s=Fraction(1, 4), chunk_s=Fraction(2), effort=Effort.DRAFT)

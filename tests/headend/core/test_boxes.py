@@ -18,14 +18,14 @@ def long_box(kind: bytes, body: bytes) -> bytes:
 
 
 @given(BODIES)
-def test_what_is_written_is_read_back(written: list[tuple[bytes, bytes]]) -> None:
+def test_a_document_round_trips(written: list[tuple[bytes, bytes]]) -> None:
     data = b"".join(box(kind, body) for kind, body in written)
     read = [(one.kind.encode("latin-1"), data[one.body : one.end]) for one in children(data)]
     assert read == written
 
 
 @given(st.binary(max_size=400))
-def test_any_bytes_are_walked_to_their_end_or_refused(data: bytes) -> None:
+def test_any_bytes_are_parsed_to_their_end_or_refused(data: bytes) -> None:
     seen = 0
     for one in until_damage(children(data)):
         assert one.start == seen and one.start < one.body <= one.end <= len(data)
@@ -49,7 +49,7 @@ def test_a_64_bit_size_and_a_box_to_the_end_are_read() -> None:
     ],
     ids=["stray bytes", "cut header", "size below its header", "size of 2^64", "size below 8", "size beyond the end"],
 )
-def test_damage_is_refused_and_what_stands_before_it_can_be_kept(damage: bytes, message: str) -> None:
+def test_damage_is_refused_and_the_boxes_before_it_can_be_kept(damage: bytes, message: str) -> None:
     data = box(b"free", b"x") + damage
     with pytest.raises(PackagingError, match=message):
         list(children(data))

@@ -27,7 +27,7 @@ def test_a_profile_wins_over_all_defaults() -> None:
     assert (settings["effort"].value, settings["ladder"].value) == ("draft", "web")
 
 
-def test_a_cluster_in_a_stronger_place_takes_back_the_one_of_a_weaker() -> None:
+def test_a_cluster_in_a_stronger_source_replaces_that_of_a_weaker() -> None:
     own = {"workers", "scheduler"}
     farm, local = {"scheduler": "tcp://farm:8786"}, {"workers": 2}
     documents: list[dict[str, object]] = [
@@ -114,7 +114,7 @@ def test_a_missing_file_that_the_environment_names_is_an_error(
     assert "HEADEND_CONFIG names" in capsys.readouterr().err
 
 
-def test_a_cluster_that_is_named_takes_the_place_of_a_configured_number_of_workers(
+def test_a_named_cluster_replaces_a_configured_number_of_workers(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "headend.toml").write_text("[defaults]\nworkers = 2\n")
@@ -130,7 +130,7 @@ def test_a_cluster_that_is_named_takes_the_place_of_a_configured_number_of_worke
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_profile_may_stand_before_the_command_and_behind_it(
+def test_a_profile_may_precede_or_follow_the_command(
     place: int, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "headend.toml").write_text(f"[profiles.vod]\nstore = '{folder / 'vod'}'\n")

@@ -57,7 +57,7 @@ def values(kind: Any, rendition: Any = VideoRendition) -> st.SearchStrategy[Any]
 
 
 @pytest.mark.parametrize("noun", NOUNS, ids=lambda noun: noun.__name__)
-def test_every_noun_survives_its_document(noun: type[Any]) -> None:
+def test_every_data_type_round_trips(noun: type[Any]) -> None:
     kind = noun[VideoRendition] if noun is Track else noun  # type: ignore[index]
 
     @settings(max_examples=8, deadline=None)
@@ -81,7 +81,7 @@ def test_fractions_are_written_exactly() -> None:
     assert documents.read(media.MasteringDisplay, documents.write(display)) == display
 
 
-def test_the_same_noun_makes_the_same_bytes() -> None:
+def test_equal_values_make_the_same_bytes() -> None:
     assert documents.write(CURRENT) == documents.write(dataclasses.replace(CURRENT))
 
 
@@ -116,7 +116,7 @@ def test_another_kind_or_version_is_refused(data: bytes, found: dict[str, object
     ],
     ids=lambda data: repr(data[:60]),
 )  # fmt: skip
-def test_what_is_broken_is_refused_with_its_name(data: bytes) -> None:
+def test_a_broken_document_is_refused_with_its_name(data: bytes) -> None:
     with pytest.raises(StorageError, match=r"^titles/a/current\.json "):
         documents.read(Current, data, key="titles/a/current.json")
 
@@ -129,7 +129,7 @@ def test_a_wrong_field_is_named() -> None:
 
 
 @pytest.mark.parametrize("rate", ["1/0", "", "24000:1001", "fast", 1.5, None, [], {}])
-def test_what_is_no_fraction_is_refused(rate: object) -> None:
+def test_malformed_fractions_are_refused(rate: object) -> None:
     body = {"frame_rate": rate, "frame_count": 1, "gop_frames": 2, "segment_frames": 2, "chunk_frames": 2}
     presentation = {"title": "a", "release": "r1", "grid": body, "video": [], "audio": []}
     data = json.dumps({"kind": "Presentation", "version": 1, "body": presentation}).encode()
@@ -156,7 +156,7 @@ def test_nothing_but_nouns_has_a_document() -> None:
         documents.write(object())
 
 
-def test_plain_data_holds_no_nouns() -> None:
+def test_plain_data_contains_only_json_types() -> None:
     assert documents.as_plain(GRID) == {
         "frame_rate": "24000/1001",
         "frame_count": 100,

@@ -35,12 +35,12 @@ def test_an_error_survives_pickling_with_its_message_and_facts(kind: type[Headen
     assert after.facts == before.facts
 
 
-def test_only_faults_that_may_pass_are_retryable() -> None:
+def test_only_temporary_faults_are_retryable() -> None:
     assert {kind for kind in KINDS if kind.retryable} == {ToolFailed, WorkerUnfit, ChunkRejected, StoreUnavailable}
 
 
 @pytest.mark.parametrize("kind", [PlanMismatch, CommandRefused, TaskCrashed])
-def test_what_every_attempt_would_repeat_is_reported_as_headends_fault_and_not_retried(
+def test_permanent_faults_are_reported_as_headends_and_not_retried(
     kind: type[HeadendError],
 ) -> None:
     error = kind("aac: codec frame 7 lasts 1025 samples, but the codec's last 1024")
@@ -48,7 +48,7 @@ def test_what_every_attempt_would_repeat_is_reported_as_headends_fault_and_not_r
     assert "fault of headend, not of the master" in error.message
 
 
-def test_whoever_catches_a_family_catches_its_members() -> None:
+def test_catching_a_base_class_catches_its_subclasses() -> None:
     assert all(issubclass(kind, EncodingError) for kind in (ToolFailed, ChunkRejected, Cancelled))
     assert all(issubclass(kind, StorageError) for kind in (ObjectMissing, StoreUnavailable))
 

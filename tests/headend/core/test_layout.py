@@ -22,7 +22,7 @@ def test_a_slug_is_a_title(title: str) -> None:
 
 
 @pytest.mark.parametrize("title", HOSTILE)
-def test_what_could_leave_the_folder_or_confuse_a_url_is_no_title(title: str) -> None:
+def test_names_that_could_leave_the_folder_or_confuse_a_url_are_refused(title: str) -> None:
     with pytest.raises(ConfigError, match="use 1 to 64"):
         layout.check_title(title)
 
@@ -36,7 +36,7 @@ def test_a_title_that_passes_holds_nothing_but_small_letters_digits_and_dashes(t
     assert re.fullmatch("[a-z0-9-]{1,64}", title, re.ASCII)
 
 
-def test_paths_are_these() -> None:
+def test_paths_have_their_documented_form() -> None:
     assert layout.current("film") == "titles/film/current.json"
     assert layout.published("film") == "published/film"
     assert layout.receipt("film", "t1") == "titles/film/receipts/t1.json"
@@ -59,7 +59,7 @@ def test_a_release_names_tracks_relative_to_its_own_folder() -> None:
     assert named == layout.track_init("film", "avc-3f")
 
 
-def test_everything_of_a_title_but_its_mark_lies_in_its_folder() -> None:
+def test_all_objects_of_a_title_but_its_mark_are_in_its_folder() -> None:
     paths = [
         layout.current("film"), layout.receipts("film"), layout.attempts("film"), layout.tracks("film"),
         layout.releases("film"), layout.holds("film"), layout.sweeps("film"),

@@ -22,7 +22,7 @@ def test_a_file_of_any_name_is_that_file(name: str, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe.mov", b"film-\xe9.mov", b"\xf0\x9f.mov"])
-def test_bytes_that_are_no_text_are_refused_with_what_they_are(data: bytes) -> None:
+def test_a_path_that_is_not_text_is_refused_with_its_bytes(data: bytes) -> None:
     for refuse in (expanded, check_text):
         with pytest.raises(ConfigError, match=r"\\x[0-9a-f]{2}.*is not in UTF-8; rename"):
             refuse(os.fsdecode(data))

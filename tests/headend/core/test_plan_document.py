@@ -30,7 +30,7 @@ def test_a_long_film_for_many_workers_is_small_and_comes_back_whole(film: Encode
     assert plan_document.read(data) == film
 
 
-def test_a_command_stands_there_as_it_is_run(film: EncodePlan) -> None:
+def test_a_document_contains_the_command_as_it_is_run(film: EncodePlan) -> None:
     body = plan_document.as_plain(film)["body"]
     task = next(task for task in body["tasks"] if task["kind"] == "video" and task["chunk"]["number"] == 5)
     words = body["commands"][task["command"]]
@@ -43,7 +43,7 @@ words = st.text(alphabet='ab{}[];="\\é', max_size=8)
 
 
 @given(st.lists(st.lists(words, max_size=6), max_size=6))
-def test_any_commands_come_back(commands: list[list[str]]) -> None:
+def test_any_commands_round_trip(commands: list[list[str]]) -> None:
     base = make_plan()
     tasks = tuple(replace(base.tasks[0], id=str(number), argv=tuple(argv)) for number, argv in enumerate(commands))
     plan = replace(base, tasks=tasks)
@@ -89,7 +89,7 @@ def broken(change: str) -> bytes:
         ("no JSON", "film.json is not a plan"),
     ],
 )
-def test_what_is_no_plan_of_today_is_refused(change: str, message: str) -> None:
+def test_a_plan_of_another_version_is_refused(change: str, message: str) -> None:
     with pytest.raises(StorageError, match=message):
         plan_document.read(broken(change), key="film.json")
 

@@ -7,7 +7,7 @@ from headend.core.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", prices.names())
-def test_every_table_is_whole_and_says_that_it_is_an_example(name: str) -> None:
+def test_every_table_is_complete_and_says_that_it_is_an_example(name: str) -> None:
     found = prices.load(name)
     assert found.name.endswith("-example") and "xample" in found.summary
     assert found.compute(7200) == pytest.approx(2 * found.cpu_hour)

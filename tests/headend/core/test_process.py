@@ -54,7 +54,7 @@ def test_a_failed_child_carries_its_evidence() -> None:
     assert "bad news" in str(caught.value)
 
 
-def test_the_memory_of_a_child_is_its_own_and_not_its_parents() -> None:
+def test_a_childs_memory_does_not_include_its_parents() -> None:
     program = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
         "from headend.core.process import run\n"
@@ -95,7 +95,7 @@ def test_a_signal_that_ends_a_child_is_its_status() -> None:
     assert caught.value.facts["status"] == -signal.SIGSEGV
 
 
-def test_a_child_that_talks_but_gets_nowhere_is_stopped() -> None:
+def test_a_child_that_prints_but_makes_no_progress_is_stopped() -> None:
     program = "import time\nwhile True: print('frame=7', flush=True); time.sleep(0.1)"
     with pytest.raises(ToolFailed, match="made no progress for 1 s and was stopped"):
         run([PYTHON, "-c", program], watch=Watch(stall_s=1, idle_s=60, progress=lambda: 7))

@@ -13,7 +13,7 @@ def make_attempt(task: str = "t1", number: int = 1, *, stderr: str = "") -> Atte
     return Attempt(task, number, "tcp://10.0.0.5:1234", "2026-01-02T03:04:05+00:00", "it failed", ("ffmpeg",), stderr)
 
 
-def test_attempts_come_back_by_task_and_number() -> None:
+def test_attempts_are_read_by_task_and_number() -> None:
     store = MemoryStore()
     written = [make_attempt("t2", 1), make_attempt("t1", 10), make_attempt("t1", 2)]
     for attempt in written:
@@ -23,7 +23,7 @@ def test_attempts_come_back_by_task_and_number() -> None:
     assert records.attempts(store, "third") == ()
 
 
-def test_a_second_run_keeps_what_the_first_has_put_on_record() -> None:
+def test_a_second_run_keeps_the_firsts_records() -> None:
     store = MemoryStore()
     for number, said in [(1, "first run"), (2, "first run"), (1, "second run")]:
         records.write_attempt(store, "film", make_attempt("t1", number, stderr=said))
@@ -32,7 +32,7 @@ def test_a_second_run_keeps_what_the_first_has_put_on_record() -> None:
     assert found == [(1, "first run"), (2, "first run"), (3, "second run")]
 
 
-def test_no_secret_gets_on_record() -> None:
+def test_no_secret_is_recorded() -> None:
     store = MemoryStore()
     error = ToolFailed(f"ffmpeg can't open {URL}", argv=["ffmpeg", "-i", URL], stderr=f"{URL}: 403", worker="tcp://w:1")
     records.write_attempt(store, "film", records.attempt_of("t1", 1, error))
@@ -60,7 +60,7 @@ def begun(task: str, number: int, worker: str = "tcp://10.0.0.5:1234") -> tuple[
     return f"{task}-{number}-{number:08x}", Attempt(task, number, worker, f"2026-01-02T03:04:0{number}+00:00", "")
 
 
-def test_a_run_that_is_done_leaves_nothing_on_record() -> None:
+def test_a_finished_run_leaves_no_record() -> None:
     store = MemoryStore()
     run, attempt = begun("t1", 1)
     records.begin(store, "film", run, attempt)
@@ -70,7 +70,7 @@ def test_a_run_that_is_done_leaves_nothing_on_record() -> None:
     assert list(store.list("")) == []
 
 
-def test_a_run_of_which_nobody_can_tell_the_end_was_lost() -> None:
+def test_a_run_without_an_end_is_lost() -> None:
     store = MemoryStore()
     for number in (1, 2):
         records.begin(store, "film", *begun("t1", number))
@@ -82,7 +82,7 @@ def test_a_run_of_which_nobody_can_tell_the_end_was_lost() -> None:
     assert not [info.key for info in store.list("") if info.key.endswith(records.BEGUN_SUFFIX)]
 
 
-def test_a_failure_takes_the_place_of_its_beginning_and_earlier_ones_were_lost() -> None:
+def test_a_failure_replaces_its_begun_record_and_earlier_runs_are_lost() -> None:
     store = MemoryStore()
     records.begin(store, "film", *begun("t1", 1, "tcp://10.0.0.9:1"))
     records.begin(store, "film", *begun("t1", 2))

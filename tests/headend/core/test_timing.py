@@ -66,7 +66,7 @@ def test_segments_tile_the_title_and_start_at_gops(grid: Grid) -> None:
 
 @quick
 @given(grids)
-def test_all_segments_are_alike_but_the_last(grid: Grid) -> None:
+def test_all_segments_but_the_last_are_equally_long(grid: Grid) -> None:
     lengths = [end - first for first, end in pairwise(grid.segment_bounds())]
 
     assert set(lengths[:-1]) <= {grid.segment_frames}

@@ -57,7 +57,7 @@ places = st.integers(0, len(ENCODED) - 1)
 
 
 @given(segments())
-def test_what_is_written_is_read(made: list[Segment]) -> None:
+def test_an_index_round_trips(made: list[Segment]) -> None:
     index = track_index.index_of(FACTS, made)
     read = track_index.decode(track_index.encode(index))
     assert read == index
@@ -81,7 +81,7 @@ def test_two_hours_of_a_track_take_44_kilobytes() -> None:
 
 
 @pytest.mark.parametrize("number", [0, -1, 1201])
-def test_a_number_that_there_is_not_is_an_index_error(number: int) -> None:
+def test_a_missing_number_is_an_index_error(number: int) -> None:
     index = TWO_HOURS
     assert not index.has(number)
     for read in (index.size_bytes, index.sha256, index.start_ticks, index.duration_ticks):
@@ -98,7 +98,7 @@ def test_any_changed_byte_is_found(place: int, change: int) -> None:
 
 
 @given(places)
-def test_a_part_is_refused(length: int) -> None:
+def test_a_truncated_index_is_refused(length: int) -> None:
     data = ENCODED[:length]
     with pytest.raises(StorageError):
         track_index.decode(data)
@@ -122,7 +122,7 @@ def test_hostile_bytes_with_a_right_digest_are_refused(
     assert len(sync) == count  # an object of a few bytes that happens to be valid
 
 
-def test_another_version_is_told_as_such() -> None:
+def test_another_version_is_reported_as_such() -> None:
     data = bytearray(ENCODED)
     data[4] = 9
     with pytest.raises(StorageError, match="version 9"):

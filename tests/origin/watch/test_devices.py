@@ -55,7 +55,7 @@ def test_an_iphone_without_media_source_gets_its_own_hls_player(browser: Any, se
     page.close()
 
 
-def test_a_browser_that_plays_nothing_is_told_so(browser: Any, served: str) -> None:
+def test_a_browser_without_any_player_gets_a_message(browser: Any, served: str) -> None:
     page = browser.new_page()
     page.add_init_script(NO_MEDIA_SOURCE + NO_HLS)
     page.goto(served)
@@ -65,7 +65,7 @@ def test_a_browser_that_plays_nothing_is_told_so(browser: Any, served: str) -> N
 
 
 @pytest.mark.parametrize(("player", "manifest"), [("hls", "hls"), ("dash", "dash"), ("shaka", "dash")])
-def test_a_player_that_fails_lets_go_of_the_video(browser: Any, served: str, player: str, manifest: str) -> None:
+def test_a_failed_player_releases_the_video(browser: Any, served: str, player: str, manifest: str) -> None:
     page = browser.new_page()
     page.route("**/tracks/**", lambda route: route.fulfill(status=404, body=""))
     page.goto(f"{served}?player={player}&manifest={manifest}")

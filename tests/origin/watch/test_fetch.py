@@ -16,13 +16,13 @@ tar -czf it.tgz package
 """
 
 
-def test_without_npm_one_line_says_what_happens_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_npm_one_line_explains_the_consequence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"npm is not installed.*public CDN"):
         fetch.fetch(tmp_path)
 
 
-def test_another_script_than_the_pinned_one_is_not_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_other_than_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     npm = tmp_path / "npm"
     npm.write_text(NPM.format(content="alert(1)"))
     npm.chmod(0o755)
@@ -33,7 +33,7 @@ def test_another_script_than_the_pinned_one_is_not_let_in(tmp_path: Path, monkey
     assert not vendor.exists()
 
 
-def test_npm_that_fails_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_npm_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     npm = tmp_path / "npm"
     npm.write_text("#!/bin/sh\nexit 1\n")
     npm.chmod(0o755)

@@ -18,7 +18,7 @@ def players_in(html: bytes) -> list[dict[str, str]]:
     return list(json.loads(found[1]))
 
 
-def test_players_that_were_fetched_are_served_by_the_origin_itself(tmp_path: Path) -> None:
+def test_fetched_players_are_served_by_the_origin(tmp_path: Path) -> None:
     for player in PLAYERS:
         (tmp_path / player.file).write_text(f"// {player.name}")
     found = pages.load(tmp_path)
@@ -29,7 +29,7 @@ def test_players_that_were_fetched_are_served_by_the_origin_itself(tmp_path: Pat
     assert "cdn" not in found.policy
 
 
-def test_players_that_were_not_fetched_come_from_a_cdn_by_version_and_digest(tmp_path: Path) -> None:
+def test_other_players_come_from_a_cdn_by_version_and_digest(tmp_path: Path) -> None:
     found = pages.load(tmp_path)
     for player, told in zip(PLAYERS, players_in(found.watch_html), strict=True):
         assert told["script"] == f"https://cdn.jsdelivr.net/npm/{player.package}@{player.version}/{player.path}"
@@ -38,7 +38,7 @@ def test_players_that_were_not_fetched_come_from_a_cdn_by_version_and_digest(tmp
     assert f"script-src 'self' {scripts};" in found.policy  # each script, and nothing else of the CDN
 
 
-def test_nothing_is_compressed_before_somebody_asks_for_it(tmp_path: Path) -> None:
+def test_nothing_is_compressed_before_it_is_requested(tmp_path: Path) -> None:
     found = pages.load(tmp_path)
     assert not any(asset.is_ready for asset in found.assets.values())
     asset = found.asset(found.digest, "watch.js")
@@ -46,7 +46,7 @@ def test_nothing_is_compressed_before_somebody_asks_for_it(tmp_path: Path) -> No
     assert asset.file().coded["br"].size_bytes < len(asset.body)
 
 
-def test_assets_of_another_version_are_not_there(tmp_path: Path) -> None:
+def test_assets_of_another_version_are_not_found(tmp_path: Path) -> None:
     found = pages.load(tmp_path)
     (tmp_path / PLAYERS[0].file).write_text("//")
     pages.load.cache_clear()
@@ -57,7 +57,7 @@ def test_assets_of_another_version_are_not_there(tmp_path: Path) -> None:
         found.asset(found.digest, "watch.html")
 
 
-def test_all_that_a_page_names_is_there_for_ever_under_its_version(base_url: str) -> None:
+def test_everything_that_a_page_names_is_cacheable_for_ever_under_its_version(base_url: str) -> None:
     for path, folder in ((f"/watch/{TITLE}", "/watch/"), ("/", "/")):
         page = ask(base_url, path, BROWSER)
         assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
@@ -70,7 +70,7 @@ def test_all_that_a_page_names_is_there_for_ever_under_its_version(base_url: str
             assert asset.headers["content-encoding"] == "gzip"
 
 
-def test_scripts_import_only_what_is_there(tmp_path: Path) -> None:
+def test_scripts_import_only_existing_files(tmp_path: Path) -> None:
     found = pages.load(tmp_path)
     for name, asset in found.assets.items():
         for imported in re.findall(r"from '\./([^']+)'", asset.body.decode() if name[-2:] == "js" else ""):
@@ -78,7 +78,7 @@ def test_scripts_import_only_what_is_there(tmp_path: Path) -> None:
     assert {f"play-{player.name}.js" for player in PLAYERS} <= set(found.assets)
 
 
-def test_a_page_runs_no_script_but_those_that_it_names(base_url: str) -> None:
+def test_a_page_runs_only_the_scripts_that_it_names(base_url: str) -> None:
     for path in ("/", f"/watch/{TITLE}"):
         page = ask(base_url, path, BROWSER)
         policy = page.headers["content-security-policy"]
@@ -88,7 +88,7 @@ def test_a_page_runs_no_script_but_those_that_it_names(base_url: str) -> None:
         assert not re.search(rb"<script(?![^>]*(?:src=|application/json))|\son\w+=|style=", page.body)
 
 
-def test_browsers_get_the_page_of_titles_and_programs_the_document(base_url: str) -> None:
+def test_browsers_get_a_page_of_titles_and_programs_get_json(base_url: str) -> None:
     for headers, kind in ((BROWSER, "text/html"), ({}, "application/json"), ({"Accept": "*/*"}, "application/json")):
         got = ask(base_url, "/", headers)
         assert got.headers["content-type"].startswith(kind)
@@ -102,5 +102,5 @@ def test_browsers_get_the_page_of_titles_and_programs_the_document(base_url: str
         "/watch/assets/0123456789abcdef/..%2fpages.py", "/watch/assets/../pages.py", f"/watch/{TITLE}/",
     ],
 )  # fmt: skip
-def test_what_there_is_no_page_of_is_404(base_url: str, path: str) -> None:
+def test_an_unknown_page_is_404(base_url: str, path: str) -> None:
     assert ask(base_url, path, BROWSER).status == 404

@@ -44,7 +44,7 @@ def test_numbers_below_a_bound_take_fewer_bits() -> None:
 
 
 @pytest.mark.parametrize("read", [lambda b: b.u(9), lambda b: (b.u(8), b.flag()), lambda b: b.skip(9), Bits.ue])
-def test_reading_past_the_end_is_told(read: Callable[[Bits], object]) -> None:
+def test_reading_past_the_end_is_an_error(read: Callable[[Bits], object]) -> None:
     with pytest.raises(Truncated):
         read(Bits(b"\0"))
 
@@ -56,7 +56,7 @@ def test_bytes_against_start_codes_are_left_out_and_counted() -> None:
 
 
 @pytest.mark.parametrize(("bits", "escaped_bytes"), [(1, 1), (24, 3), (25, 5), (32, 5)])
-def test_an_escape_counts_once_what_is_behind_it_is_read(bits: int, escaped_bytes: int) -> None:
+def test_an_escape_byte_counts_once_the_byte_after_it_is_read(bits: int, escaped_bytes: int) -> None:
     head = Unescaped(b"\x80\0\0\3\1\2")
     head.bits.skip(bits)
     assert head.escaped_bytes() == escaped_bytes

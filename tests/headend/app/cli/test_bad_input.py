@@ -83,7 +83,7 @@ def test_a_master_that_can_not_be_used_ends_with_status_3(
 
 
 @pytest.mark.parametrize("name", ["probe", "plan", "ladder"])
-def test_every_command_that_reads_a_master_says_the_same(
+def test_every_command_that_reads_a_master_reports_the_same_error(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = {"probe": ["probe"], "plan": ["plan", "--title", "film"], "ladder": ["ladder", "fit", "smoke"]}

@@ -88,7 +88,7 @@ def refused(capsys: pytest.CaptureFixture[str], source: str | Path, *more: str) 
 
 
 @pytest.mark.parametrize(("text", "told"), DOCUMENTS.values(), ids=DOCUMENTS)
-def test_documents_that_are_none_are_refused(
+def test_malformed_documents_are_refused(
     text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "film.cpix"
@@ -99,7 +99,7 @@ def test_documents_that_are_none_are_refused(
     assert any(one in line for one in told.split("|")), line
 
 
-def test_documents_take_time_by_their_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_documents_are_read_in_linear_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The largest accepted input of each kind; superlinear parsing would take minutes."""
     started_s = time.process_time()
     path = tmp_path / "film.cpix"
@@ -138,7 +138,7 @@ PATHS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("prefix", ["", "cpix:"])
 @pytest.mark.parametrize(("make", "told"), PATHS.values(), ids=PATHS)
-def test_files_that_are_none_are_refused(
+def test_malformed_files_are_refused(
     prefix: str, make: Callable[[Path], object], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "keys"
@@ -178,7 +178,7 @@ def test_a_file_from_windows_is_read(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("speke+https://keys.example/x\r\nHost: other", "is not a URL"),
     ],
 )
-def test_addresses_that_are_none_are_refused(address: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_malformed_addresses_are_refused(address: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, line = refused(capsys, address)
     assert (status, told in line) == (2, True), line
     assert "secret@" not in line
@@ -194,7 +194,7 @@ def test_addresses_that_are_none_are_refused(address: str, told: str, capsys: py
         ({"FILM_KEYS": "canary\udcff " * 5}, "the first word is not a key's id"),
     ],
 )
-def test_credentials_that_are_none_are_not_shown(
+def test_malformed_credentials_are_not_shown(
     variables: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in variables.items():
@@ -234,7 +234,7 @@ ANSWERS: dict[str, tuple[Answer, dict[str, str], int, str]] = {
 
 
 @pytest.mark.parametrize(("answer", "headers", "wanted", "told"), ANSWERS.values(), ids=ANSWERS)
-def test_answers_that_are_none_are_refused(
+def test_malformed_answers_are_refused(
     answer: Answer,
     headers: dict[str, str],
     wanted: int,
@@ -250,7 +250,7 @@ def test_answers_that_are_none_are_refused(
     assert len(asked) == (speke.ATTEMPTS if "try again" in told else 1)
 
 
-def test_certificates_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_malformed_certificates_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys, public = tmp_path / "keys", make_certificate(tmp_path)[0]
     keys.touch(0o600)
     keys.write_text(lines.write(make_keys().values()))

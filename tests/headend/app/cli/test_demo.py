@@ -11,7 +11,7 @@ from headend.app.cli.wording import PROGRAM
 from headend.core import configuration
 
 
-def test_the_demo_tells_the_command_that_this_reader_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_suggests_the_command_as_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PROGRAM, raising=False)
     assert serve_command(Path("/data/store")) == "headend serve --store /data/store"
     monkeypatch.setenv(PROGRAM, "./run headend")
@@ -26,7 +26,7 @@ def test_wrong_use_names_the_program_as_it_was_called(
     assert "Try './run headend serve --help'." in capsys.readouterr().err
 
 
-def test_variables_that_are_no_options_have_names_of_their_own() -> None:
+def test_variables_that_are_not_options_have_other_names() -> None:
     options = {variable(option) for option in option_names(cli, click.Context(cli))}
     assert "HEADEND_LADDER" in options
     assert options.isdisjoint({PROGRAM, configuration.VARIABLE, tool.OVERRIDE})

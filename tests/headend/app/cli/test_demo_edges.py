@@ -7,7 +7,7 @@ from headend.core.storage import open_store
 from tests.origin.releases import PICTURE, SEGMENTS, TITLE, ask, put_release
 
 
-def test_the_table_tells_who_was_served_from_where(tmp_path: Path) -> None:
+def test_the_table_shows_who_was_served_from_where(tmp_path: Path) -> None:
     store = StoreSettings(str(tmp_path))
     put_release(open_store(store))
     asked: list[str] = []

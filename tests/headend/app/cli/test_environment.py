@@ -140,7 +140,7 @@ def words_of(path: tuple[str, ...], but: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", tuple(cases()), ids=str)
-def test_a_variable_does_what_its_option_does(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_has_the_effect_of_its_option(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("master", "word", "film.de.srt", "other.wav"):
         (tmp_path / name).touch()

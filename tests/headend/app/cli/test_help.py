@@ -14,7 +14,7 @@ HEAVY = ("aiohttp", "av", "boto3", "botocore", "dask", "distributed", "msgspec",
 
 
 @pytest.mark.parametrize("args", [["--help"], ["--version"], ["submti"], []])
-def test_what_needs_no_work_imports_nothing_heavy(args: list[str]) -> None:
+def test_light_commands_import_nothing_heavy(args: list[str]) -> None:
     program = f"import sys; from headend.app.cli import run; run({args!r}); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     imported = {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}

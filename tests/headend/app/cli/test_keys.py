@@ -44,7 +44,7 @@ def test_ids_are_the_same_each_time_and_secrets_are_not(tmp_path: Path) -> None:
     assert [row["kid"] for row in listed["keys"]] == [key.name.kid for key in one]
 
 
-def test_check_says_which_key_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_names_the_missing_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = make_keys(tmp_path / "keys")
     assert run(["keys", "check", "film", "--keys", str(path), "--json"]) == 0
     text = path.read_text().splitlines()
@@ -56,7 +56,7 @@ def test_check_says_which_key_is_missing(tmp_path: Path, capsys: pytest.CaptureF
     assert run(["keys", "check", "other", "--keys", str(path)]) == 1
 
 
-def test_keys_are_handed_over_sealed_or_said_to_be_plain(tmp_path: Path) -> None:
+def test_keys_are_exported_encrypted_or_with_a_warning(tmp_path: Path) -> None:
     path = make_keys(tmp_path / "keys")
     public, private = make_certificate(tmp_path)
     sealed = subprocess.run(

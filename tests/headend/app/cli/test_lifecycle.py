@@ -81,7 +81,7 @@ def test_subtitles_labels_and_order_change_without_a_segment_that_moves(
     assert {row["release"]: row["is_current"] for row in rows} == {first: True, now.release: False}
 
 
-def test_players_of_a_running_origin_are_led_to_what_is_current_and_keep_what_they_have(store: Path) -> None:
+def test_players_are_redirected_to_the_current_release_and_keep_the_one_they_play(store: Path) -> None:
     def leads_to(expected: str) -> None:
         wait_until(lambda: ask(url, "/film/multivariant.m3u8").headers.get("location") == expected)
 
@@ -143,7 +143,7 @@ def test_players_of_a_running_origin_are_led_to_what_is_current_and_keep_what_th
         (["edit", "film", *(word for name in HLS_SOUND for word in ("--remove", name))], "no sound left for HLS"),
     ],
 )
-def test_what_can_not_be_done_is_said_in_one_line(
+def test_impossible_commands_are_reported_in_one_line(
     words: list[str], message: str, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*words, "--store", str(store), "--yes"]) == 2
@@ -174,9 +174,7 @@ def test_a_deleted_title_is_removed_when_its_grace_is_over(store: Path, capsys: 
     assert not (store / "titles/film").exists()
 
 
-def test_a_title_that_is_damaged_does_not_keep_others_from_being_cleared(
-    store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_title_does_not_stop_gc_of_others(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damaged = Path(shutil.copytree(store / "titles/film", store / "titles/damaged"))
     next(damaged.glob("releases/*/release.json")).unlink()
     for path in damaged.rglob("*"):

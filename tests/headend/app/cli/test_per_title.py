@@ -31,21 +31,21 @@ SUBMIT = ("submit", "film.mov", "--title", "film")
         (("plan", "film.mov", "--title", "film", "--analysis-share", "3"), "add --fit per-title"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_read(
+def test_contradictory_options_are_refused_before_anything_is_read(
     words: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(words) == 2
     assert says in capsys.readouterr().err
 
 
-def test_a_master_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_master_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = tmp_path / "none.mov"
 
     assert run(["analyse", str(missing), "--store", str(tmp_path / "store")]) != 0
     assert str(missing) in capsys.readouterr().err
 
 
-def test_a_queued_job_keeps_what_is_wanted_of_its_ladder() -> None:
+def test_a_queued_job_keeps_its_ladder_options() -> None:
     row = [*SUBMIT[1:], "--fit", "per-title", "--renditions", "24", "--top-vmaf", "93", "--queue"]
     [submission] = queueing.parse([Row("film.mov", tuple(row))])
 
@@ -55,7 +55,7 @@ def test_a_queued_job_keeps_what_is_wanted_of_its_ladder() -> None:
     assert kept.request.targets == Targets(24, 93.0, 0.05)
 
 
-def test_a_profile_may_hold_options_that_a_fixed_ladder_does_without() -> None:
+def test_a_profile_may_contain_options_that_a_fixed_ladder_ignores() -> None:
     [submission] = queueing.parse([Row("film.mov", SUBMIT[1:])], defaults={"renditions": 24, "top_vmaf": 93.0})
 
     assert submission.request.targets is None

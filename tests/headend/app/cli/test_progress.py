@@ -88,7 +88,7 @@ class TestProgress:
         encoding.note(failed("a", 2, ToolFailed("x"), last=True))
         assert encoding.progress(1).retries == 1
 
-    def test_a_late_word_of_a_task_does_not_undo_it(self) -> None:
+    def test_a_late_event_of_a_task_does_not_undo_it(self) -> None:
         encoding = Encoding(planned(task("a", FULL.id)))
         encoding.note(done("a"))
         encoding.note(Advance("a", 60))
@@ -119,7 +119,7 @@ class TestPlainLines:
         assert len(lines) == 2 + int(10 / PLAIN_EVERY_S) - 1
         assert lines[2].startswith("encoding: 50%, 0 of 1 task, 10 frames/s, ")
 
-    def test_each_failed_attempt_is_told_at_once_and_without_secrets(self) -> None:
+    def test_each_failed_attempt_is_reported_at_once_and_without_secrets(self) -> None:
         error = ToolFailed("\x1b[2Jcan't open https://s3/film.mov?X-Amz-Signature=abc")
         lines = self.follow([(0, planned(task("a", FULL.id, HALF.id))), (0, failed("a", 1, error, last=False))])
         assert lines[1] == (
@@ -128,7 +128,7 @@ class TestPlainLines:
         )
 
 
-def test_figures_tell_retries_only_where_there_are_some() -> None:
+def test_retries_are_shown_only_if_there_are_some() -> None:
     encoding = Encoding(planned(task("a", FULL.id), task("b", FULL.id)))
     assert figures(encoding.progress(10)).endswith("time left unknown")
     encoding.note(failed("a", 1, ToolFailed("x"), last=False))

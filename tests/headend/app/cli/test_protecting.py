@@ -23,7 +23,7 @@ def protection_of(*words: str) -> ProtectionSettings | None:
     return submission.request.protection
 
 
-def test_a_title_is_clear_unless_told_otherwise() -> None:
+def test_a_title_is_clear_by_default() -> None:
     assert protection_of() is None
     assert protection_of("--fit", "per-title") is None
 
@@ -78,14 +78,14 @@ def test_options_become_settings_with_absolute_paths(monkeypatch: pytest.MonkeyP
         (("--cpix-key", "me.pem"), "add --keys cpix:FILE"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_a_line(words: tuple[str, ...], told: str) -> None:
+def test_contradictory_options_are_refused_in_a_line(words: tuple[str, ...], told: str) -> None:
     with pytest.raises(ConfigError, match=r"title 1 \(film.mov\)") as error:
         protection_of(*words)
     assert told in error.value.message
     assert "secret" not in error.value.message
 
 
-def test_protect_needs_somebody_to_ask_and_a_title(tmp_path: Path) -> None:
+def test_protect_needs_a_title_and_a_confirmation(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     words = ("protect", "film", "--store", "store", "--protect", "cbcs", "--keys", "film.keys")
     asked = headend(*words, cwd=tmp_path)
@@ -126,7 +126,7 @@ def test_a_plan_shows_what_each_key_encrypts_and_no_secret(
     assert "period 2" in capsys.readouterr().err
 
 
-def test_a_missing_key_is_told_before_a_title_is_analysed(tmp_path: Path) -> None:
+def test_a_missing_key_is_reported_before_a_title_is_analysed(tmp_path: Path) -> None:
     make_film(tmp_path / "film.mp4", frame_count=10)
     path = tmp_path / "film.keys"
     path.touch(0o600)

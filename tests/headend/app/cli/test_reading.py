@@ -20,7 +20,7 @@ def test_probe_counts_frames_instead_of_listing_them(made: Made, capsys: pytest.
     assert said["audio"][0]["language"] == "en"
 
 
-def test_probe_tells_people_rate_colour_and_tracks(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_probe_prints_rate_colour_and_tracks(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["probe", str(made.master)]) == 0
     said = capsys.readouterr().out
     assert "50 at 25 frames/s" in said and "320x180" in said and "2 (stereo)" in said
@@ -39,7 +39,7 @@ def test_ladders_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> Non
     assert "avc-180p-240k *" in capsys.readouterr().out
 
 
-def test_titles_and_show_tell_what_submit_has_made(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_titles_and_show_list_what_submit_has_made(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["titles", "--store", str(made.store), "--long", "--json"]) == 0
     titles = json.loads(capsys.readouterr().out)["titles"]
     assert [(title["title"], title["release"]) for title in titles] == [("film", made.said["release"])]
@@ -76,7 +76,7 @@ def test_an_unknown_title_is_wrong_use(made: Made, capsys: pytest.CaptureFixture
         assert "'other' is not published" in capsys.readouterr().err
 
 
-def test_a_sound_release_verifies(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_valid_release_verifies(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", "film", "--store", str(made.store), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["sound"], said["findings"]) == (True, [])
@@ -118,7 +118,7 @@ def test_a_damaged_release_ends_verify_with_status_1_and_a_precise_list(
     assert {finding["object"] for finding in said["findings"]} == {str(segment.relative_to(store))}
 
 
-def test_show_tells_how_loud_each_programme_was_and_is(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_each_programmes_loudness_before_and_after(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     sounds = [rendition for rendition in made.said["renditions"] if rendition["kind"] == "audio"]
     assert {sound["loudness"]["result_lufs"] for sound in sounds} == {-24.0}
     assert all(rendition["loudness"] is None for rendition in made.said["renditions"] if rendition["kind"] == "video")
@@ -128,7 +128,7 @@ def test_show_tells_how_loud_each_programme_was_and_is(made: Made, capsys: pytes
     assert f"{heard['integrated_lufs']:.1f}" in said and f"{heard['gain_db']:+.1f}" in said and "-24.0" in said
 
 
-def test_a_fitted_ladder_and_a_plan_say_the_same(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fitted_ladder_and_a_plan_agree(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = ["--audio", "1:fr:dub", "--loudness", "-23", "--crop", "300:180:10:0", "--json"]
     assert run(["plan", str(made.master), "--title", "film", "--ladder", "smoke", "--workers", "1", *chosen]) == 0
     plan = json.loads(capsys.readouterr().out)["body"]
@@ -142,12 +142,12 @@ def test_a_fitted_ladder_and_a_plan_say_the_same(made: Made, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize("crop", ["left", "320:180", "0:180:0:0", "319:180:0:0", "320:180:0:2", "-2:180:0:0"])
-def test_what_is_no_part_of_the_picture_is_wrong_use(crop: str, made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_crop_outside_the_picture_is_wrong_use(crop: str, made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ladder", "fit", "smoke", str(made.master), "--crop", crop]) == 2
     assert "width, height" in capsys.readouterr().err
 
 
-def test_a_plan_says_what_becomes_of_the_sound(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_lists_decisions_about_sound(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     plan = ["plan", str(made.master), "--title", "film", "--ladder", "smoke", "--workers", "1"]
     assert run([*plan, "--audio", "1:fr:commentary:Le réalisateur", "--loudness", "-27"]) == 0
     said = capsys.readouterr().out

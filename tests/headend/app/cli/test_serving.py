@@ -22,7 +22,7 @@ from tests.support.masters import Sound, make_film
 from tests.support.waiting import wait_until
 
 
-def test_serve_says_where_titles_are_and_ends_well_when_told_to(made: Made) -> None:
+def test_serve_prints_its_store_and_ends_cleanly_on_sigterm(made: Made) -> None:
     argv = command("serve", "--store", made.store, "--port", "0", "--json")
     with subprocess.Popen(argv, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
@@ -48,7 +48,9 @@ def status(url: str) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
-def test_serve_starts_while_s3_is_away_and_serves_once_it_is_back(made: Made, tmp_path: Path, free_port: int) -> None:
+def test_serve_starts_while_s3_is_unreachable_and_serves_once_it_is_back(
+    made: Made, tmp_path: Path, free_port: int
+) -> None:
     shutil.copytree(made.store, tmp_path / "films")
     keys = {"AWS_ACCESS_KEY_ID": f"AKIA{'A' * 16}", "AWS_SECRET_ACCESS_KEY": "a" * 40}
     place = f"127.0.0.1:{free_port}"

@@ -21,7 +21,7 @@ def submit_again(made: Made, *more: str) -> list[str]:
     ]
 
 
-def test_json_tells_the_release_in_one_object(made: Made) -> None:
+def test_json_output_is_one_object_about_the_release(made: Made) -> None:
     said = made.said
     assert said["title"] == "film"
     assert said["store"] == str(made.store)
@@ -68,7 +68,7 @@ def test_the_same_request_again_encodes_nothing(made: Made, capsys: pytest.Captu
     assert said["cpu_s"] == 0
 
 
-def test_people_are_told_where_the_manifests_are_and_what_was_reused(
+def test_submit_prints_the_manifests_addresses_and_what_was_reused(
     made: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(submit_again(made)) == 0
@@ -130,7 +130,7 @@ def test_a_film_without_sound_has_renditions_of_picture_only(
     assert len(said["video"]) == 8 and said["audio"] == []
 
 
-def test_a_plan_is_told_as_decisions_a_document_or_commands(
+def test_a_plan_is_printed_as_decisions_a_document_or_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -38,7 +38,7 @@ def serving(*args: str | Path, **more: str) -> Iterator[dict[str, object]]:
             assert child.wait(30) == 0
 
 
-def test_a_token_holds_what_the_options_say(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_token_contains_the_options_values(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = ["token", "film", "--account", "a-17", "--session", "tv", "--token-keys", str(keys), "--json"]
     args += ["--screens", "4", "--max-height", "1080", "--expires", "90m", "--territories", "de, FR"]
     args += [
@@ -61,9 +61,7 @@ def test_a_token_holds_what_the_options_say(keys: Path, capsys: pytest.CaptureFi
     assert (said["account"], said["screens"]) == ("a-17", 4)
 
 
-def test_each_token_is_a_screen_of_its_own_unless_told_otherwise(
-    keys: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_token_is_a_separate_screen_by_default(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sessions = set()
     for _ in range(2):
         assert run(["token", "film", "--account", "a", "--token-keys", str(keys), "--json"]) == 0
@@ -71,7 +69,7 @@ def test_each_token_is_a_screen_of_its_own_unless_told_otherwise(
     assert len(sessions) == 2
 
 
-def test_people_get_addresses_that_they_can_copy(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_token_prints_urls_to_copy(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["token", "film", "--account", "a", "--token-keys", str(keys)]) == 0
     words = capsys.readouterr().out.split()
     assert sum(word.startswith(f"http://127.0.0.1:8080/t/{KEY.id}.") for word in words) == 2
@@ -110,7 +108,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("args", "said"), WRONG, ids=lambda value: " ".join(value)[-40:])
-def test_wrong_use_is_told_in_one_line(
+def test_wrong_use_is_reported_in_one_line(
     args: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("HEADEND_TOKEN_KEYS", raising=False)
@@ -120,16 +118,14 @@ def test_wrong_use_is_told_in_one_line(
     assert said in err
 
 
-def test_keys_that_are_none_are_not_repeated(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_keys_are_not_echoed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("HEADEND_TOKEN_KEYS", "playback a my-short-secret")
     assert run(["token", "film", "--account", "a", "--verbose"]) == 2
     said = capsys.readouterr().err
     assert "HEADEND_TOKEN_KEYS, line 1 is not a key" in said and "my-short-secret" not in said
 
 
-def test_a_file_of_keys_that_everyone_can_read_is_warned_of(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_world_readable_key_file_gets_a_warning(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = ["token", "film", "--account", "a", "--token-keys", str(keys)]
     keys.chmod(0o640)
     assert run(args) == 0
@@ -139,7 +135,7 @@ def test_a_file_of_keys_that_everyone_can_read_is_warned_of(keys: Path, capsys: 
     assert capsys.readouterr().err == f"warning: every user of this machine can read {keys}: chmod o= it\n"
 
 
-def test_what_token_issues_plays_from_what_serve_serves(tmp_path: Path, keys: Path) -> None:
+def test_a_token_of_headend_token_plays_from_headend_serve(tmp_path: Path, keys: Path) -> None:
     put_release(LocalStore(tmp_path / "store"))
     with serving("--store", tmp_path / "store", "--token-keys", keys, "--host", "0.0.0.0") as ready:
         assert ready["open"] is False
@@ -155,9 +151,7 @@ def test_what_token_issues_plays_from_what_serve_serves(tmp_path: Path, keys: Pa
 
 
 @pytest.mark.parametrize("args", [("--open", "--host", "0.0.0.0"), ()])
-def test_an_origin_is_open_when_told_so_or_when_only_this_machine_reaches_it(
-    tmp_path: Path, args: tuple[str, ...]
-) -> None:
+def test_an_origin_is_open_on_request_or_on_loopback(tmp_path: Path, args: tuple[str, ...]) -> None:
     put_release(LocalStore(tmp_path / "store"))
     with serving("--store", tmp_path / "store", *args) as ready:
         assert ready["open"] is True

@@ -74,7 +74,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("args", "said"), WRONG, ids=lambda value: " ".join(value)[-40:])
-def test_wrong_use_is_told_in_one_line(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_use_is_reported_in_one_line(args: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(args) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -82,7 +82,7 @@ def test_wrong_use_is_told_in_one_line(args: list[str], said: str, capsys: pytes
     assert said in err
 
 
-def test_a_titles_name_is_looked_at_before_anything_else(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_titles_name_is_checked_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["submit", "missing.mov", "--ladder", "missing", "--title", "Wrong!", "--workers", "0"]) == 2
     assert "'Wrong!' is not a title's name" in capsys.readouterr().err
 
@@ -125,7 +125,7 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_only_when_asked_for(
     assert f"in {broken.__name__}" in capsys.readouterr().err
 
 
-def test_verbose_tells_the_facts_of_an_error_without_its_secrets(
+def test_verbose_prints_the_facts_of_an_error_without_its_secrets(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = "https://s3.example/film.mov?X-Amz-Signature=0123456789abcdef"
@@ -174,8 +174,6 @@ def test_a_wrong_master_or_scheduler_makes_no_store(
         ["unpublish", "film"], ["delete", "film", "--yes"], ["publish", "film", "--release", "0"],
     ],
 )  # fmt: skip
-def test_a_store_that_is_not_there_is_a_mistake(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_store_is_wrong_use(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*words, "--store", str(tmp_path / "stoer")]) == 2
     assert f"there is no store at {tmp_path / 'stoer'}" in capsys.readouterr().err

@@ -22,7 +22,7 @@ def order(backlog: Backlog) -> list[str]:
     return found
 
 
-def test_the_most_urgent_goes_first_then_the_oldest_and_what_was_left_behind_before_both() -> None:
+def test_interrupted_jobs_go_first_then_the_most_urgent_then_the_oldest() -> None:
     backlog = backlog_of(
         make_entry(1), make_entry(2, priority=80), make_entry(3), make_entry(4, state=State.RUNNING), make_entry(5)
     )
@@ -37,27 +37,27 @@ def test_held_jobs_wait_until_they_are_released() -> None:
     assert (backlog.has_waiting, backlog.oldest, order(backlog)) == (True, held.id, ["film-1"])
 
 
-def test_a_new_priority_counts_and_an_older_piece_of_news_does_not() -> None:
+def test_a_new_priority_applies_and_older_news_does_not() -> None:
     backlog = backlog_of(make_entry(1), make_entry(2))
     backlog.update(make_entry(2, priority=90, serial=3))
     backlog.update(make_entry(2, priority=10, serial=2))
     assert order(backlog) == ["film-2", "film-1"]
 
 
-def test_what_was_cancelled_is_not_started() -> None:
+def test_a_cancelled_job_is_not_started() -> None:
     backlog = backlog_of(make_entry(1), make_entry(2))
     backlog.update(make_entry(1, state=State.CANCELLED, serial=2))
     assert (order(backlog), dict(backlog.states)[State.QUEUED]) == (["film-2"], 1)
 
 
-def test_only_a_more_urgent_job_overtakes_where_all_places_are_taken() -> None:
+def test_if_all_places_are_taken_only_a_more_urgent_job_starts() -> None:
     backlog = backlog_of(make_entry(1), make_entry(2, priority=60))
     assert backlog.take_next({"a": 60}, 1) is None
     assert backlog.take_next({"a": 50}, 1) == make_entry(2, priority=60)
     assert backlog.take_next({"a": 50, "b": 60}, 1) is None  # at most twice as many as free places
 
 
-def test_a_job_waits_for_another_one_of_its_title_and_holds_up_no_third() -> None:
+def test_a_job_waits_for_another_one_of_its_title_and_delays_no_third() -> None:
     first, second = make_entry(1, priority=90), make_entry(2)
     backlog = backlog_of(first, second)
     assert backlog.take_next({first.title: 50}, 8) == second
@@ -65,7 +65,7 @@ def test_a_job_waits_for_another_one_of_its_title_and_holds_up_no_third() -> Non
     assert backlog.take_next({}, 8) == first
 
 
-def test_hearing_of_the_same_again_costs_nothing() -> None:
+def test_repeated_news_cost_nothing() -> None:
     running = make_entry(1, state=State.RUNNING)
     backlog = backlog_of(running)
     for _ in range(100):
@@ -73,7 +73,7 @@ def test_hearing_of_the_same_again_costs_nothing() -> None:
     assert len(backlog._startable) == 1
 
 
-def test_a_look_at_ten_thousand_jobs_costs_a_few_steps() -> None:
+def test_polling_ten_thousand_jobs_costs_a_few_steps() -> None:
     compared = 0
 
     class Priority(int):

@@ -63,7 +63,7 @@ def test_events_of_a_job_arrive_in_order_although_one_has_to_wait() -> None:
     assert post.taken == {"a": [0, 1, 2], "b": [0, 1, 2]}
 
 
-def test_a_receiver_that_is_away_delays_no_other_one_and_is_given_up_after_a_minute() -> None:
+def test_an_unreachable_receiver_delays_no_other_and_is_given_up_after_a_minute() -> None:
     post, clock = Post(), Clock()
     sender = Sender(post, clock=clock)
     sender.add([make_message("away", f"job{number}") for number in range(50)])
@@ -89,7 +89,7 @@ def test_a_night_of_events_takes_a_few_threads_and_silent_receivers_take_two_eac
     assert len(post.settled) == 400
 
 
-def test_an_event_that_was_taken_is_not_sent_again_while_the_store_is_away() -> None:
+def test_a_delivered_event_is_not_sent_again_while_the_store_is_unreachable() -> None:
     post, clock = Post(), Clock()
     said: list[str] = []
     sender = Sender(post, lambda _message, text: said.append(text), clock)
@@ -102,7 +102,7 @@ def test_an_event_that_was_taken_is_not_sent_again_while_the_store_is_away() -> 
     assert (post.sent["here"], len(post.settled), len(said)) == (1, 1, 1)
 
 
-def test_an_error_that_nobody_foresaw_costs_one_event_and_no_thread() -> None:
+def test_an_unexpected_error_costs_one_event_and_no_thread() -> None:
     post, clock = Post(), Clock()
     said: list[str] = []
     sender = Sender(post, lambda _message, text: said.append(text), clock)

@@ -44,7 +44,7 @@ def make_watcher(ingest: MemoryStore, store: MemoryStore, desk: Desk, clock: Clo
     return Watcher(ingest, store, lambda key: f"s3://ingest/{key}", desk, OPTIONS, clock=clock)
 
 
-def test_a_file_that_grows_is_left_until_it_has_stopped(desk: Desk, clock: Clock) -> None:
+def test_a_growing_file_is_not_queued(desk: Desk, clock: Clock) -> None:
     ingest, store = MemoryStore(), MemoryStore()
     watcher = make_watcher(ingest, store, desk, clock)
     for size in range(1, 5):
@@ -57,7 +57,7 @@ def test_a_file_that_grows_is_left_until_it_has_stopped(desk: Desk, clock: Clock
     assert taken.job in desk.jobs
 
 
-def test_a_mark_ends_the_waiting(desk: Desk, clock: Clock) -> None:
+def test_a_done_mark_ends_the_waiting(desk: Desk, clock: Clock) -> None:
     ingest = MemoryStore()
     watcher = make_watcher(ingest, MemoryStore(), desk, clock)
     ingest.put("one.mov", b"x")
@@ -65,7 +65,7 @@ def test_a_mark_ends_the_waiting(desk: Desk, clock: Clock) -> None:
     assert len(watcher.scan()) == 1
 
 
-def test_a_restart_and_a_second_watcher_take_nothing_twice(desk: Desk, clock: Clock) -> None:
+def test_a_restart_and_a_second_watcher_queue_nothing_twice(desk: Desk, clock: Clock) -> None:
     ingest, store = MemoryStore(), MemoryStore()
     ingest.put("one.mov", b"x")
     ingest.put("one.mov.done", b"")
@@ -86,7 +86,7 @@ def test_a_new_delivery_under_the_same_name_is_a_new_job(desk: Desk, clock: Cloc
     assert len(desk.jobs) == 2
 
 
-def test_a_sidecar_says_what_the_options_of_submit_say(desk: Desk, clock: Clock) -> None:
+def test_a_sidecar_sets_the_options_of_submit(desk: Desk, clock: Clock) -> None:
     ingest = MemoryStore()
     ingest.put("in/one.mov", b"x")
     ingest.put("in/one.mov.done", b"")
@@ -113,7 +113,7 @@ def test_a_sidecar_says_what_the_options_of_submit_say(desk: Desk, clock: Clock)
         (b'from = "x.csv"', "is not an option"),
     ],
 )
-def test_what_is_refused_is_reported_once_and_left_alone(sidecar: bytes, why: str, desk: Desk, clock: Clock) -> None:
+def test_a_refused_file_is_reported_once_and_skipped(sidecar: bytes, why: str, desk: Desk, clock: Clock) -> None:
     ingest = MemoryStore()
     ingest.put("one.mov", b"x")
     ingest.put("one.mov.done", b"")
@@ -129,7 +129,7 @@ def test_what_is_refused_is_reported_once_and_left_alone(sidecar: bytes, why: st
     assert watcher.scan() == (), "a file is taken once"
 
 
-def test_other_files_are_no_masters(desk: Desk, clock: Clock) -> None:
+def test_other_files_are_not_masters(desk: Desk, clock: Clock) -> None:
     ingest = MemoryStore()
     for key in ("notes.txt", "one.srt", "one.toml"):
         ingest.put(key, b"x")
@@ -137,13 +137,13 @@ def test_other_files_are_no_masters(desk: Desk, clock: Clock) -> None:
     assert make_watcher(ingest, MemoryStore(), desk, clock).scan() == ()
 
 
-def test_titles_are_made_of_names() -> None:
+def test_titles_are_derived_from_file_names() -> None:
     assert slug("My Film (2026)_v3") == "my-film-2026-v3"
     with pytest.raises(ConfigError, match="no title can be derived"):
         slug("_")
 
 
-def test_what_is_remembered_does_not_grow_with_files_that_have_gone(desk: Desk, clock: Clock) -> None:
+def test_removed_files_are_forgotten(desk: Desk, clock: Clock) -> None:
     ingest = MemoryStore()
     watcher = make_watcher(ingest, MemoryStore(), desk, clock)
     for day in range(20):

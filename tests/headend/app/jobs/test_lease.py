@@ -59,7 +59,7 @@ def test_a_silent_holder_is_replaced_within_thirty_seconds_and_fenced_off() -> N
     assert first.fence == 0
 
 
-def test_a_lease_that_was_given_back_is_free_at_once() -> None:
+def test_a_released_lease_is_free_at_once() -> None:
     store, clock = MemoryStore(), Clock()
     first, second = make_lease(store, clock), make_lease(store, clock)
     assert first.try_take()
@@ -68,7 +68,7 @@ def test_a_lease_that_was_given_back_is_free_at_once() -> None:
     assert second.try_take() and second.fence == 2
 
 
-def test_of_two_that_wrote_the_same_number_only_the_one_that_is_named_works() -> None:
+def test_if_two_dispatchers_write_the_same_number_only_the_named_one_works() -> None:
     # A server that ignores conditions lets both writes succeed.
     store, clock = MemoryStore(), Clock()
 

@@ -24,7 +24,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_all_forms_give_the_same_command_lines(name: str, tmp_path: Path) -> None:
+def test_all_formats_give_the_same_command_lines(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(FORMS[name])
     assert tuple(row.arguments for row in lists.read(path)) == WANTED

@@ -36,7 +36,7 @@ def test_a_job_document_reads_back_as_it_was_written() -> None:
     assert documents.read(JobRequest, documents.write(asked)) == asked
 
 
-def test_cancel_ends_a_waiting_job_at_once_and_says_by_whom() -> None:
+def test_cancel_ends_a_waiting_job_at_once_and_records_by_whom() -> None:
     job = fold(make_job_request(), Status(), [make_command(1, Verb.CANCEL)])
     assert (job.state, job.why) == (State.CANCELLED, "cancel by bob@desk")
 
@@ -53,7 +53,7 @@ def test_commands_take_effect_in_their_order_whatever_order_they_are_read_in() -
     assert [change.state for change in job.history] == [State.QUEUED, State.HELD, State.CANCELLED, State.QUEUED]
 
 
-def test_commands_that_the_dispatcher_has_taken_in_count_no_more() -> None:
+def test_commands_that_the_dispatcher_has_processed_are_ignored() -> None:
     done = make_command(1, Verb.CANCEL)
     again = Status((Change(State.QUEUED, AT), Change(State.CANCELLED, AT), Change(State.QUEUED, AT)), taken=done.id)
     assert fold(make_job_request(), again, [done]).state is State.QUEUED
@@ -65,7 +65,7 @@ def test_the_last_priority_holds() -> None:
 
 
 @given(st.builds(EncodeSettings), st.builds(ClusterSettings))
-def test_whatever_can_be_asked_for_survives_the_queue(encode: EncodeSettings, cluster: ClusterSettings) -> None:
+def test_every_request_survives_the_queue(encode: EncodeSettings, cluster: ClusterSettings) -> None:
     asked = replace(make_job_request(), request=replace(make_request(), encode=encode, cluster=cluster))
     assert documents.read(JobRequest, documents.write(asked)) == asked
 

@@ -136,20 +136,20 @@ def test_a_receiver_that_fails_for_a_while_gets_the_same_event_in_the_end(receiv
 
 
 @pytest.mark.parametrize("receiver", [(410,)], indirect=True)
-def test_what_a_receiver_does_not_want_goes_to_the_dead_letters_at_once(receiver: Receiver) -> None:
+def test_a_refused_event_becomes_a_dead_letter_at_once(receiver: Receiver) -> None:
     store, waits = describe(make_job(receiver.url))
     [message] = dead_letters(store)
     assert waits == [] and message.error == "status 410"
     assert message.url == receiver.url.partition("?")[0], "the query may be a secret"
 
 
-def test_a_receiver_that_is_not_there_costs_a_dead_letter_and_no_job() -> None:
+def test_an_unreachable_receiver_costs_a_dead_letter_and_no_job() -> None:
     store, waits = describe(make_job("http://127.0.0.1:9/hook"))
     assert len(waits) == 5
     assert "no answer from 127.0.0.1" in dead_letters(store)[0].error
 
 
-def test_a_receiver_that_answers_byte_by_byte_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_receiver_that_answers_byte_by_byte_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "ANSWER_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -165,7 +165,7 @@ def test_a_receiver_that_answers_byte_by_byte_is_left_in_time(monkeypatch: pytes
     assert refusal is not None and not refusal.is_final and "no answer from 127.0.0.1" in refusal.error
 
 
-def test_what_was_announced_stays_in_the_outbox_until_it_is_delivered(receiver: Receiver) -> None:
+def test_announced_events_stay_in_the_outbox_until_they_are_delivered(receiver: Receiver) -> None:
     store, job = MemoryStore(), make_job(receiver.url, "http://127.0.0.1:9/hook")
     announced = Notifier(store).announce(job, 0)
     assert len(announced) == 2
@@ -197,7 +197,7 @@ def test_the_hook_gets_the_event_and_no_secret(tmp_path: Path, monkeypatch: pyte
     assert leaked == [] and dead_letters(store) == ()
 
 
-def test_a_headend_that_the_hook_runs_takes_none_of_its_variables_for_an_option(tmp_path: Path) -> None:
+def test_the_hooks_variables_set_no_options_of_a_headend_that_it_runs(tmp_path: Path) -> None:
     store = open_store(StoreSettings(str(tmp_path / "store")))
     queue = Queue(store)
     first, second = (queue.add(make_request(title), priority=50) for title in ("film", "other"))
@@ -212,7 +212,7 @@ def test_a_headend_that_the_hook_runs_takes_none_of_its_variables_for_an_option(
     assert {(each["title"], each["state"]) for each in listed} == {("film", "queued"), ("other", "held")}
 
 
-def test_the_variables_of_hooks_are_no_options_variables() -> None:
+def test_no_variable_of_hooks_is_an_options_variable() -> None:
     options = {variable(name) for name in option_names(cli, click.Context(cli))}
     assert "HEADEND_TITLE" in options, "or this compares with nothing"
     assert options.isdisjoint({hooks.JOB_ID, hooks.JOB_TITLE, hooks.JOB_STATE})

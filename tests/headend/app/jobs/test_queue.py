@@ -46,7 +46,7 @@ def test_a_command_shows_its_effect_in_the_list_while_no_dispatcher_runs() -> No
     assert queue.entries(ended=True) == ()
 
 
-def test_a_command_that_makes_no_sense_is_refused_with_the_state() -> None:
+def test_an_impossible_command_is_refused_with_the_state() -> None:
     queue = Queue(MemoryStore())
     job = queue.add(make_request(), priority=50).id
     with pytest.raises(ConfigError, match="is queued: it can't be retried"):
@@ -55,7 +55,7 @@ def test_a_command_that_makes_no_sense_is_refused_with_the_state() -> None:
         queue.command("20261128t200000000-00000a", Verb.CANCEL)
 
 
-def test_a_status_is_folded_with_later_commands() -> None:
+def test_a_status_is_combined_with_later_commands() -> None:
     queue = Queue(MemoryStore())
     job = queue.read(queue.add(make_request(), priority=50).id)
     history = (*job.history, Change(State.RUNNING, AT))
@@ -100,7 +100,7 @@ def test_commands_in_quick_succession_keep_their_order() -> None:
     assert queue.read(job).priority == 19
 
 
-def test_news_tell_of_what_was_added_and_asked_once() -> None:
+def test_news_list_new_jobs_and_commands_once() -> None:
     queue = Queue(MemoryStore())
     job = queue.add(make_request(), priority=50).id
     queue.command(job, Verb.PRIORITISE, priority=70)

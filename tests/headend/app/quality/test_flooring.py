@@ -94,7 +94,7 @@ def test_only_the_rendition_below_the_floor_is_encoded_again_and_once(film: Film
     assert encoding.output(tmp_path, HIGH).read_text() == "0"
 
 
-def test_what_does_not_look_better_stays_as_it_was(film: Film, tmp_path: Path) -> None:
+def test_an_encode_that_looks_no_better_is_dropped(film: Film, tmp_path: Path) -> None:
     worker = Worker({LOW: (50.0, 49.0), HIGH: (80.0,)})
 
     found = worker.lift(task_with(film, 60), tmp_path)
@@ -111,7 +111,7 @@ def test_a_segment_at_its_cap_is_left_alone(film: Film, tmp_path: Path) -> None:
     assert worker.tasks == []
 
 
-def test_what_keeps_the_floor_is_only_measured(film: Film, tmp_path: Path) -> None:
+def test_chunks_above_the_floor_are_only_measured(film: Film, tmp_path: Path) -> None:
     worker = Worker({LOW: (60.0,), HIGH: (80.0,)})
 
     assert set(worker.lift(task_with(film, 60), tmp_path)) == {LOW, HIGH}

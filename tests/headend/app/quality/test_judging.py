@@ -260,11 +260,11 @@ def test_each_rule_has_its_limits(make: Callable[[], QualityReport], rule: str, 
         lambda: report(rendition(500, 90, segment(1, 90)), rendition(3000, 60, few(1, 60)), rendition(4000, 90)),
     ],
 )  # fmt: skip
-def test_what_is_below_a_limit_or_has_a_reason_fails_nothing(make: Callable[[], QualityReport]) -> None:
+def test_exceptions_and_values_within_limits_fail_nothing(make: Callable[[], QualityReport]) -> None:
     assert found(make()) == []
 
 
-def test_what_the_master_shows_is_told_and_fails_nothing() -> None:
+def test_faults_of_the_master_are_listed_and_fail_nothing() -> None:
     made = report(rendition(3000, 95), master=MasterSamples(black=((0, 50),), frozen=((250, 300),)))
 
     assert found(made) == []
@@ -281,7 +281,7 @@ def test_thresholds_move_the_rules_for_the_best_renditions() -> None:
     assert found(report(rendition(3000, 60), thresholds=Thresholds(0, 0))) == []
 
 
-def test_failures_come_first_and_name_rendition_place_and_figure() -> None:
+def test_failures_come_first_and_name_rendition_place_and_value() -> None:
     made = report(rendition(500, 93), replace(rendition(3000, 87, codec=Codec.HEVC), black=((275, 300),)))
     shortfalls = judge(made)
 
@@ -305,5 +305,5 @@ def test_the_worst_segments_are_those_of_the_best_renditions_and_of_faults() -> 
     assert shown == [("avc-500k", 6), ("avc-3000k", 6), ("avc-3000k", 1)]
 
 
-def test_every_rule_says_what_it_wants_and_how_to_mend_it() -> None:
+def test_every_rule_states_its_limit_and_a_remedy() -> None:
     assert all(rule.wants and rule.mend for rule in RULES)

@@ -44,7 +44,7 @@ def judged(made: QualityReport) -> QualityReport:
     return replace(made, shortfalls=judging.judge(made))
 
 
-def test_the_page_of_two_hours_takes_no_more_walks_over_the_grid_than_that_of_a_minute(
+def test_the_page_of_two_hours_takes_as_few_passes_over_the_grid_as_that_of_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     walks = 0
@@ -69,13 +69,13 @@ def test_the_page_of_two_hours_takes_no_more_walks_over_the_grid_than_that_of_a_
     assert walks_for(HOURS_2) <= walks_for(60 * FPS) <= 3
 
 
-def test_the_cells_of_a_short_title_tell_time_and_score() -> None:
+def test_the_cells_of_a_short_title_show_time_and_score() -> None:
     page = render(report(rendition(500, 80), rendition(3000, 95)), ())
 
     assert "segment 6 at 00:10.0: 95.0, worst frame 95.0" in page
 
 
-def test_every_failure_tells_how_to_mend_it_and_remarks_do_not() -> None:
+def test_every_failure_has_a_remedy_and_remarks_have_none() -> None:
     bad = judged(report(rendition(500, 92), rendition(3000, 60, segment(1, 60), segment(6, 60))))
     failures = [one for one in bad.shortfalls if one.severity is Severity.FAILURE]
     assert bad.outcome is Outcome.FAILED

@@ -50,7 +50,7 @@ def take(leases: Leases, session: str, *, account: str = "a", screens: int = 1, 
 
 
 @pytest.mark.parametrize("screens", [1, 2, 4])
-def test_a_plan_has_as_many_screens_as_it_says_and_not_one_more(leases: Leases, screens: int) -> None:
+def test_a_plan_has_exactly_its_number_of_screens(leases: Leases, screens: int) -> None:
     for number in range(screens):
         assert take(leases, f"s{number}", screens=screens) == 0
     assert take(leases, "one-more", screens=screens) == SHORTEST_S
@@ -70,7 +70,7 @@ def test_a_screen_is_free_again_when_its_session_has_been_quiet(leases: Leases, 
     assert take(leases, "first") == pytest.approx(SHORTEST_S)
 
 
-def test_who_goes_on_watching_keeps_the_screen(leases: Leases, clock: Clock) -> None:
+def test_a_continuing_session_keeps_its_screen(leases: Leases, clock: Clock) -> None:
     for _ in range(60):
         assert take(leases, "first") == 0
         assert take(leases, "second") > 0
@@ -165,7 +165,7 @@ def test_a_process_that_is_killed_leaves_its_leases_and_no_lock(takers: list[Tak
     assert float(second.said()) == 0
 
 
-def test_leases_that_can_not_be_kept_darken_no_screen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_if_leases_can_not_be_kept_nobody_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     faults = []
     with closing(Leases(tmp_path, on_fault=lambda: faults.append(1))) as leases:
         with closing(sqlite3.connect(tmp_path / "leases.sqlite3")) as file:

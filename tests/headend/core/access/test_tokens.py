@@ -35,7 +35,7 @@ def ring(*keys: Key) -> str:
 RING = read_keys(ring(NEW, OLD, EDGE), "keys")
 
 
-def test_a_token_brings_back_what_was_granted_and_fits_into_a_path() -> None:
+def test_a_token_round_trips_its_grant_and_fits_into_a_path() -> None:
     token = issue(GRANT, RING)
     assert granted(token, RING) == GRANT
     assert len(token) < 200
@@ -61,16 +61,16 @@ def test_no_character_of_a_token_can_be_changed() -> None:
 @pytest.mark.parametrize(
     "token", ["", ".", "..", "a.b.c", f"{NEW.id}..", "é.b.c", "a" * 5000, f"{NEW.id}.{'A' * 5000}.{'A' * 43}"]
 )
-def test_what_is_no_token_grants_nothing(token: str) -> None:
+def test_an_invalid_token_grants_nothing(token: str) -> None:
     assert granted(token, RING) is None
 
 
-def test_a_signed_text_that_is_no_grant_grants_nothing() -> None:
+def test_a_signed_text_other_than_a_grant_grants_nothing() -> None:
     for text in ("AAAA", "A", "k5GRkQ"):
         assert granted(RING.sign(Use.PLAYBACK, text), RING) is None
 
 
-def test_what_is_signed_for_one_use_is_worth_nothing_in_another() -> None:
+def test_a_signature_for_one_use_is_invalid_for_another() -> None:
     both = read_keys(ring(Key(Use.PLAYBACK, "k", NEW.secret), Key(Use.EDGE, "k", NEW.secret)), "keys")
     text = issue(GRANT, both).split(".")[1]
     assert granted(both.sign(Use.EDGE, text), both) is None
@@ -78,13 +78,13 @@ def test_what_is_signed_for_one_use_is_worth_nothing_in_another() -> None:
 
 
 @pytest.mark.parametrize(("off_s", "told"), [(0, "DE"), (EDGE_VALID_S, "DE"), (EDGE_VALID_S + 1, None)])
-def test_an_edges_word_is_good_for_minutes_around_now(off_s: int, told: str | None) -> None:
+def test_an_edges_header_is_valid_for_minutes_around_now(off_s: int, told: str | None) -> None:
     for at_s in (NOW_S - off_s, NOW_S + off_s):
         assert vouched(vouch("DE", at_s, RING), RING, NOW_S) == told
 
 
 @pytest.mark.parametrize("header", ["", "DE", f"DE-{NOW_S}", f"{EDGE.id}.DE-{NOW_S}.{'A' * 43}", "a.b.c, d.e.f"])
-def test_nobody_else_says_where_a_request_comes_from(header: str) -> None:
+def test_only_edges_can_state_where_a_request_comes_from(header: str) -> None:
     assert vouched(header, RING, NOW_S) is None
 
 
@@ -101,7 +101,7 @@ def test_nobody_else_says_where_a_request_comes_from(header: str) -> None:
         (f"{OLD.line}\n{OLD.line}", f"keys, line 2: playback {OLD.id} occurs twice; remove one of the lines"),
     ],
 )
-def test_what_is_wrong_with_keys_is_told_without_them(lines: str, said: str) -> None:
+def test_errors_about_keys_do_not_show_them(lines: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_keys(lines, "keys")
     assert said in str(caught.value)
@@ -135,7 +135,7 @@ def test_the_guides_file_of_keys_is_one() -> None:
     read_keys(blocks[0], "guide").sign(Use.EDGE, "DE-0")
 
 
-def test_an_edge_that_follows_the_guide_is_believed() -> None:
+def test_an_edge_that_follows_the_guide_is_accepted() -> None:
     signed = f"edge.{EDGE.id}.DE-{NOW_S}"
     assert "over `edge.{key id}.{CC}-{unix time}`" in " ".join(GUIDE.split())
     digest = hmac.digest(EDGE.secret, signed.encode(), "sha256")

@@ -11,7 +11,7 @@ from headend.core.caching.circuit_breaker import (
 )
 
 
-def test_one_try_at_a_time_after_a_rest_until_one_goes_well() -> None:
+def test_after_a_pause_one_request_at_a_time_is_tried_until_one_succeeds() -> None:
     now_s = 0.0
     breaker = CircuitBreaker(lambda: now_s)
     for _ in range(FAILURES):
@@ -36,7 +36,7 @@ def test_a_success_among_failures_keeps_the_store_in_use() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=500))
-def test_retries_are_never_more_than_a_tenth_of_what_goes_well_and_what_was_saved(events: list[bool]) -> None:
+def test_retries_never_exceed_a_tenth_of_successes_plus_the_saved_budget(events: list[bool]) -> None:
     budget = RetryBudget()
     granted = earned = 0
     for goes_well in events:

@@ -49,7 +49,7 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_what_is_kept_lies_there_under_its_digest_and_takes_no_memory(tmp_path: Path) -> None:
+def test_cached_files_are_stored_under_their_digests_and_take_no_memory(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, 1 << 20)
     kept = cache.keep(digest(BODIES[0]), in_memory(BODIES[0]))
     assert kept is not None
@@ -70,7 +70,7 @@ def test_the_budget_is_kept_on_the_disk_itself(tmp_path: Path) -> None:
     assert cache.size_bytes == 300_000, "what is larger than the whole budget pushes nothing out"
 
 
-def test_what_was_kept_is_there_after_a_restart_and_goes_oldest_first(tmp_path: Path) -> None:
+def test_cached_files_survive_a_restart_and_are_evicted_oldest_first(tmp_path: Path) -> None:
     keep(DiskCache(tmp_path, 1 << 20), *BODIES[:3])
     for age, body in enumerate(BODIES[:3]):
         os.utime(tmp_path / "0" / digest(body).hex(), (1000 - age, 1000 - age))
@@ -84,7 +84,7 @@ def test_what_was_kept_is_there_after_a_restart_and_goes_oldest_first(tmp_path: 
 
 
 @pytest.mark.parametrize("change", [lambda body: body[:-1], lambda body: body[:-1] + b"x", lambda _: b""])
-def test_what_was_changed_on_the_disk_is_not_served_and_goes(tmp_path: Path, change: object) -> None:
+def test_a_file_changed_on_the_disk_is_removed_and_not_served(tmp_path: Path, change: object) -> None:
     assert callable(change)
     keep(DiskCache(tmp_path, 1 << 20), BODIES[0])
     (tmp_path / "0" / digest(BODIES[0]).hex()).write_bytes(change(BODIES[0]))
@@ -94,14 +94,14 @@ def test_what_was_changed_on_the_disk_is_not_served_and_goes(tmp_path: Path, cha
     assert (told, files(tmp_path), again.size_bytes) == (["damaged"], {}, 0)
 
 
-def test_a_file_that_somebody_removed_is_only_a_miss(tmp_path: Path) -> None:
+def test_a_removed_file_is_a_miss(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, 1 << 20)
     keep(cache, BODIES[0])
     (tmp_path / "0" / digest(BODIES[0]).hex()).unlink()
     assert find(cache, BODIES[0]) is None
 
 
-def test_a_full_disk_is_left_alone_for_a_while_and_leaves_nothing_behind(
+def test_a_full_disk_is_not_used_for_a_while_and_nothing_is_left_behind(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     now_s = 0.0

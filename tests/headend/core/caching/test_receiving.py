@@ -17,7 +17,7 @@ async def pieces(*parts: bytes) -> AsyncGenerator[bytes | memoryview, None]:
         yield part
 
 
-def test_a_body_is_sent_on_before_it_is_whole_but_for_its_last_byte() -> None:
+def test_a_body_is_forwarded_before_it_is_complete_except_its_last_byte() -> None:
     seen: list[int] = []
 
     async def main() -> Blob:
@@ -34,7 +34,7 @@ def test_a_body_is_sent_on_before_it_is_whole_but_for_its_last_byte() -> None:
 
 
 @pytest.mark.parametrize("parts", [(BODY[:-1],), (BODY, b"x"), (BODY[:-1], b"x"), ()])
-def test_a_body_that_is_not_what_it_should_be_is_never_whole(parts: tuple[bytes, ...]) -> None:
+def test_a_wrong_body_is_never_sent_completely(parts: tuple[bytes, ...]) -> None:
     blobs: list[Blob] = []
 
     async def main() -> None:

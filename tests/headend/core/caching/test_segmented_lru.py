@@ -3,7 +3,7 @@ import random
 from headend.core.caching.segmented_lru import SegmentedLRU
 
 
-def test_what_was_put_is_found() -> None:
+def test_a_stored_entry_is_found() -> None:
     shelf: SegmentedLRU[str, str] = SegmentedLRU(100)
     shelf.put("a", "A", 10)
     assert (shelf.get("a"), shelf.get("b")) == ("A", None)
@@ -27,7 +27,7 @@ def test_the_budget_is_kept_whatever_happens() -> None:
         assert sum(held) == shelf.size_bytes <= 1000
 
 
-def test_a_reader_of_many_things_once_does_not_push_out_what_is_popular() -> None:
+def test_reading_many_entries_once_does_not_evict_popular_ones() -> None:
     shelf: SegmentedLRU[str, int] = SegmentedLRU(100)
     for number in range(5):
         shelf.put(f"popular-{number}", number, 10)
@@ -37,7 +37,7 @@ def test_a_reader_of_many_things_once_does_not_push_out_what_is_popular() -> Non
     assert all(shelf.get(f"popular-{number}") == number for number in range(5))
 
 
-def test_what_was_popular_once_gives_way_in_the_end() -> None:
+def test_formerly_popular_entries_are_evicted_eventually() -> None:
     shelf: SegmentedLRU[str, int] = SegmentedLRU(100)
     shelf.put("old", 0, 10)
     shelf.get("old")
@@ -47,7 +47,7 @@ def test_what_was_popular_once_gives_way_in_the_end() -> None:
     assert shelf.get("old") is None
 
 
-def test_what_is_larger_than_the_budget_is_not_kept_and_pushes_nothing_out() -> None:
+def test_an_entry_larger_than_the_budget_is_not_stored_and_evicts_nothing() -> None:
     shelf: SegmentedLRU[str, str] = SegmentedLRU(100)
     shelf.put("small", "s", 50)
     shelf.put("huge", "h", 101)

@@ -25,7 +25,7 @@ def test_a_body_that_a_slow_reader_holds_moves_to_a_file(tmp_path: Path) -> None
     asyncio.run(main())
 
 
-def test_a_body_without_readers_stays_where_it_is(tmp_path: Path) -> None:
+def test_a_body_without_readers_is_not_moved(tmp_path: Path) -> None:
     async def main() -> None:
         blob = in_memory(BODY)
         Spiller(tmp_path, wait_s=0.0).evicted(blob)

@@ -48,13 +48,13 @@ def test_many_requests_are_few_writes_of_whole_lines_that_a_pipe_takes_at_once()
         ("/\x1b[2J", "other", ""),
     ],
 )
-def test_neither_tokens_nor_what_strangers_write_are_taken_down(target: str, route: str, path: str) -> None:
+def test_neither_tokens_nor_arbitrary_input_is_logged(target: str, route: str, path: str) -> None:
     log = AccessLog(io.StringIO(), redact=without_token)
     add(log, target, route)
     assert [line["path"] for line in log.take()] == [path]
 
 
-def test_a_writer_that_is_behind_costs_lines_and_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_log_writer_loses_lines_and_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_log, "MOST_LINES", 3)
     log = AccessLog(io.StringIO())
     for _ in range(10):

@@ -48,7 +48,7 @@ def test_own_attributes_of_a_connection_hide_none_of_aiohttps() -> None:
     assert {"metrics", "limits", "loop", "in_flight", "date_line", "admit", "release"}.isdisjoint(dir(web.Server))
 
 
-def test_the_server_uses_nothing_of_its_requests_that_ours_lack() -> None:
+def test_our_requests_have_everything_that_the_server_uses() -> None:
     """Ours are made by the server's ``request_factory`` in place of aiohttp's own."""
     used = {
         node.attr

@@ -74,7 +74,7 @@ def test_ranges_mean_something_for_get_only() -> None:
 
 
 @given(size=st.integers(1, 1000), first=st.integers(0, 1200), length=st.integers(1, 1200))
-def test_a_part_lies_inside_and_is_what_was_asked_for(size: int, first: int, length: int) -> None:
+def test_a_range_lies_inside_the_file_and_is_the_requested_one(size: int, first: int, length: int) -> None:
     found = selected({"Range": f"bytes={first}-{first + length - 1}"}, size_bytes=size)
     assert found == (part(first, min(first + length, size)) if first < size else OUTSIDE)
 

@@ -238,7 +238,7 @@ def test_http_1_0_is_served_and_closes_unless_asked_otherwise(run: Run) -> None:
     assert kept.count(b"200 OK") == 2 and b"Connection: keep-alive" in kept
 
 
-def test_a_client_that_sends_no_more_still_gets_its_answers(run: Run) -> None:
+def test_a_half_closed_client_still_gets_its_responses(run: Run) -> None:
     server = run()
     with server.connected() as client:
         client.sendall(SMALL + FIRST + SMALL)
@@ -337,7 +337,7 @@ def test_a_stop_waits_for_the_response_that_is_being_sent_and_no_other(run: Run)
         assert (begun + read_all(busy)).partition(b"\r\n\r\n")[2] == LARGE
 
 
-def test_a_stop_cuts_what_takes_too_long(run: Run) -> None:
+def test_a_stop_aborts_responses_that_take_too_long(run: Run) -> None:
     server = run(finish_s=0.3)
     with server.connected() as client, server.connected() as waiting:
         client.sendall(FIRST)
@@ -376,7 +376,7 @@ class GoneTransport(asyncio.Transport):
         self.get_extra_info("socket").close()
 
 
-def test_a_client_that_leaves_after_its_last_response_is_no_error(
+def test_a_client_that_disconnects_after_its_last_response_is_not_an_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
@@ -393,7 +393,7 @@ def test_a_client_that_leaves_after_its_last_response_is_no_error(
     assert not caplog.records
 
 
-def test_a_client_that_resets_while_its_answer_is_looked_up_is_let_go(run: Run) -> None:
+def test_a_client_that_resets_during_a_lookup_is_dropped(run: Run) -> None:
     server = run()
     with server.connected() as client:
         client.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")

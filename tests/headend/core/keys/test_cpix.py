@@ -22,7 +22,7 @@ def judged(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("sealed", [False, True])
-def test_what_is_written_is_valid_and_reads_back(sealed: bool, tmp_path: Path) -> None:
+def test_a_written_document_is_valid_and_round_trips(sealed: bool, tmp_path: Path) -> None:
     public, private = make_certificate(tmp_path) if sealed else (None, None)
     keys = make_keys()
     data = cpix.write("film", make_names(), keys, public)
@@ -63,7 +63,7 @@ def test_a_changed_key_is_noticed(tmp_path: Path) -> None:
         cpix.read(etree.tostring(root), "document", private_key=private)
 
 
-def test_a_document_for_somebody_else_stays_closed(tmp_path: Path) -> None:
+def test_a_document_for_another_recipient_can_not_be_decrypted(tmp_path: Path) -> None:
     public, _ = make_certificate(tmp_path)
     data = cpix.write("film", make_names(), make_keys(), public)
     with pytest.raises(ConfigError, match="--cpix-key"):
@@ -101,7 +101,7 @@ def test_hostile_xml_gets_one_line(data: bytes) -> None:
         (base64.b64encode(b"\x01" * 16).decode(), "§", "is not base64"),
     ],
 )
-def test_a_key_that_is_none_is_refused(old: str, new: str, said: str) -> None:
+def test_a_malformed_key_is_refused(old: str, new: str, said: str) -> None:
     text = cpix.write("film", make_names(), make_keys()).decode()
     with pytest.raises(ConfigError, match=said):
         cpix.read(text.replace(old, new, 1).encode(), "document")

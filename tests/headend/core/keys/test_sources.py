@@ -106,7 +106,7 @@ def test_every_source_gives_the_keys_that_are_named(source: KeyStore) -> None:
     assert {kid: key.name for kid, key in found.items()} == {name.kid: name for name in make_names()}
 
 
-def test_a_key_that_is_not_there_is_named(source: KeyStore) -> None:
+def test_a_missing_key_is_named_by_its_source(source: KeyStore) -> None:
     missing = key_name("another", Scheme.CBCS, make_names()[0].key_class)
     with pytest.raises((ConfigError, StorageError)) as caught:
         source.keys("film", [missing])
@@ -149,7 +149,7 @@ def test_a_line_that_is_wrong_is_named_and_not_shown(line: str, said: str) -> No
     assert "00" * 15 not in str(caught.value)
 
 
-def test_a_key_that_stands_twice_is_refused() -> None:
+def test_a_duplicate_key_is_refused() -> None:
     text = lines.write(make_keys().values())
     with pytest.raises(ConfigError, match=r"line 5: the key .* occurs twice"):
         lines.read(text + text, "keys")
@@ -172,7 +172,7 @@ def test_a_server_that_answers_something_else_gets_one_line(status: int, body: b
     assert "\n" not in str(caught.value)
 
 
-def test_a_server_that_gives_other_keys_is_not_believed() -> None:
+def test_other_keys_than_the_requested_ones_are_refused() -> None:
     more = {**make_keys(), **make_keys(Scheme.CENC)}
     everything = cpix_documents.write("film", [key.name for key in more.values()], more)
     with speke_server(lambda _body: (200, everything)) as address, pytest.raises(ConfigError, match="not requested"):
@@ -185,7 +185,7 @@ def test_keys_don_t_go_over_open_lines(address: str) -> None:
         open_keys(address)
 
 
-def test_nothing_answers_is_a_fault_that_may_pass() -> None:
+def test_an_unreachable_server_is_a_temporary_fault() -> None:
     with pytest.raises(StoreUnavailable, match="does not answer"):
         open_keys("speke+http://127.0.0.1:9/x").keys("film", make_names())
 

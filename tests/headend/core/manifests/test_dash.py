@@ -80,7 +80,7 @@ def test_the_mpd_is_valid(presentation: Presentation) -> None:
     schema.assertValid(parsed(presentation))
 
 
-def test_a_set_holds_what_a_player_may_switch_between() -> None:
+def test_a_set_contains_renditions_that_players_may_switch_between() -> None:
     root = parsed(full())
     assert [ids_of(s) for s in sets_of(root, "video")] == [
         ["avc-1080p-300k", "avc-1080p-6000k"],
@@ -101,7 +101,7 @@ def test_a_set_holds_what_a_player_may_switch_between() -> None:
     ]
 
 
-def test_sound_says_its_language_its_role_and_its_channels() -> None:
+def test_sound_states_its_language_its_role_and_its_channels() -> None:
     sets = {ids_of(s)[0]: s for s in sets_of(parsed(full()), "audio")}
     assert {id: value_of(s, "Role")[dash.ROLE] for id, s in sets.items()} == {
         "aac-2.0-64k-en": "main",
@@ -168,7 +168,7 @@ def test_half_rate_pictures_share_the_timeline_unless_the_frame_count_is_odd() -
     assert [int(d) for d in last] == [144144 + 2002, 144144 + 1001]
 
 
-def test_a_representation_says_what_was_measured_and_decided() -> None:
+def test_a_representation_states_measured_and_planned_values() -> None:
     presentation = make_presentation()
     root = parsed(presentation)
     picture = sets_of(root, "video")[0].find("Representation", NAMES)
@@ -204,7 +204,7 @@ def test_a_channel_of_the_stated_rate_never_runs_dry_after_the_stated_buffer_tim
         (("hearing_impaired",), False, ["alternate", "enhanced-audio-intelligibility"], "2"),
     ],
 )
-def test_a_programme_says_what_it_is_for(
+def test_a_programme_states_its_role(
     roles: tuple[str, ...], default: bool, said: list[str], purpose: str | None
 ) -> None:
     other = make_audio_rendition(id="other", track_index=2, default=not default)
@@ -214,7 +214,7 @@ def test_a_programme_says_what_it_is_for(
     assert value_of(first, "Accessibility").get("urn:tva:metadata:cs:AudioPurposeCS:2007") == purpose
 
 
-def test_text_says_its_form_its_language_and_what_it_is_for() -> None:
+def test_text_states_its_format_its_language_and_its_role() -> None:
     sets = sets_of(parsed(full()), "text")
     assert [ids_of(s) for s in sets] == [
         ["wvtt-en"], ["wvtt-und-sdh"], ["wvtt-pt-BR-forced"], ["imsc-en"], ["imsc-und-sdh"], ["imsc-pt-BR-forced"],
@@ -235,7 +235,7 @@ def test_text_has_the_segments_of_the_picture() -> None:
     assert lasting == [(str(144 * 1001), "3"), (str(145 * 1001), None)]
 
 
-def test_a_set_of_pictures_states_its_shape_its_limits_and_where_else_to_go() -> None:
+def test_a_picture_set_states_its_shape_its_limits_and_sets_to_switch_to() -> None:
     sets = {ids_of(s)[-1]: s for s in sets_of(parsed(full()), "video")}
     avc, hdr = sets["avc-1080p-6000k"], sets["hevc-1080p-6000k-hdr"]
     assert (avc.get("par"), avc.get("maxWidth"), avc.get("maxHeight")) == ("16:9", "1920", "1080")

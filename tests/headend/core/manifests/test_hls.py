@@ -126,7 +126,7 @@ def test_bandwidth_is_the_largest_sum_of_peaks_that_can_be_met() -> None:
     )
 
 
-def test_attributes_of_a_variant_say_what_is_there() -> None:
+def test_attributes_of_a_variant_match_its_tracks() -> None:
     picture = replace(make_picture(720, 2400, Codec.HEVC), video_range=VideoRange.PQ)
     (line,) = [
         line
@@ -154,7 +154,7 @@ def in_french(rendition: AudioRendition, **changes: object) -> AudioRendition:
     )
 
 
-def test_every_group_offers_every_programme_in_what_comes_nearest() -> None:
+def test_every_group_offers_every_programme_in_the_nearest_form() -> None:
     sound = (*SOUND, in_french(SOUND[2]), in_french(SOUND[6]), in_french(SOUND[8]))
     playlist = parsed(make_presentation(video=LADDER, audio=sound))
     members: dict[str, list[tuple[str, str]]] = {}
@@ -196,7 +196,7 @@ def test_one_programme_is_the_default_and_the_undetermined_language_is_not_named
     assert (other.default, other.autoselect, other.language, other.name) == ("NO", "YES", None, "Audio")
 
 
-def test_of_programmes_that_players_cannot_tell_apart_one_is_selected_by_itself() -> None:
+def test_one_of_several_indistinguishable_programmes_is_autoselected() -> None:
     commentary = replace(SOUND[2], id="c", track_index=2, name="Director", roles=("comment",), default=False)
     twin = replace(SOUND[2], id="t", track_index=3, default=False)
     described = replace(SOUND[2], id="d", track_index=4, name="Described", roles=("visual_impaired",), default=False)
@@ -210,7 +210,7 @@ def test_of_programmes_that_players_cannot_tell_apart_one_is_selected_by_itself(
     assert media[3].characteristics == "public.accessibility.describes-video"
 
 
-def test_clear_speech_is_told_apart_and_may_be_selected_by_itself() -> None:
+def test_clear_speech_is_distinguished_and_may_be_autoselected() -> None:
     clear = replace(SOUND[2], id="c", track_index=2, name="Clear", roles=("hearing_impaired",), default=False)
     plain, made = parsed(make_presentation(audio=[SOUND[2], clear])).media
     assert plain.characteristics is None
@@ -354,7 +354,7 @@ def test_text_is_one_group_that_goes_with_every_picture() -> None:
     assert [media.characteristics for media in text] == [None, None, hls.FOR_THE_DEAF, None]
 
 
-def test_text_is_never_shown_unasked_and_of_like_text_one_is_selected_by_itself() -> None:
+def test_text_is_never_the_default_and_one_of_similar_texts_is_autoselected() -> None:
     text = [media for media in parsed(subtitled()).media if media.type == "SUBTITLES"]
     assert {media.default for media in text} == {"NO"}
     assert [media.autoselect for media in text] == ["YES", "NO", "YES", "YES"]
@@ -386,7 +386,7 @@ def test_the_title_and_the_same_ids_in_every_release_are_stated() -> None:
     assert all("CLOSED-CAPTIONS=NONE" in line for line in lines if line.startswith(hls.VARIANT))
 
 
-def test_scores_rise_with_what_is_seen_and_heard(full: Presentation) -> None:
+def test_scores_rise_with_picture_and_sound_quality(full: Presentation) -> None:
     lines = [line for line in hls.multivariant(outline_of(full)).splitlines() if line.startswith(hls.VARIANT + ":")]
     scores = [int(line.partition("SCORE=")[2].partition(",")[0]) for line in lines]
     assert set(scores) == set(range(1, max(scores) + 1))  # AC-3 and E-AC-3 at one rate have the same score

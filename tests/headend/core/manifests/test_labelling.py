@@ -14,14 +14,14 @@ def test_no_text_can_leave_its_attribute(text: str) -> None:
     cleaned.encode()  # no lone surrogate is left
 
 
-def test_programmes_of_one_name_are_told_apart() -> None:
+def test_programmes_of_one_name_get_distinct_labels() -> None:
     renditions = [
         make_audio_rendition(track_index=n, name=name) for n, name in [(1, 'A"'), (2, "A'"), (2, "A'"), (3, "\0")]
     ]
     assert names(renditions) == {1: "A'", 2: "A' 2", 3: "en"}
 
 
-def test_an_undetermined_language_is_no_name() -> None:
+def test_an_undetermined_language_is_not_used_as_a_name() -> None:
     assert names([make_audio_rendition(name="und", language="und")]) == {1: "Audio"}
 
 

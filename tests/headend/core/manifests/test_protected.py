@@ -63,7 +63,7 @@ def test_a_release_has_manifests_for_each_of_its_schemes(schemes: tuple[Scheme, 
     assert {top.name for top in top_manifests(outline_of(protected(*schemes)))} == names
 
 
-def test_each_playlist_that_is_named_is_there() -> None:
+def test_each_named_playlist_exists() -> None:
     files = manifests(protected(Scheme.CBCS, Scheme.CENC, Scheme.AES_128))
     for name, data in files.items():
         if name.startswith("multivariant"):
@@ -168,7 +168,7 @@ def test_whole_encrypted_segments_have_their_key_before_the_init_segment_and_no_
     assert "I-FRAME" not in files["multivariant-aes-128.m3u8"].decode()
 
 
-def test_hls_tells_which_outputs_need_protection_where_that_is_asked_for() -> None:
+def test_hls_states_required_output_protection_on_request() -> None:
     presentation = protected()
     assert presentation.protection is not None
     plain = manifests(presentation)["multivariant.m3u8"].decode()

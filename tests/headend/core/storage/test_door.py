@@ -12,7 +12,7 @@ from headend.core.storage.memory import MemoryStore
 from headend.core.storage.s3 import S3Store
 
 
-def test_a_path_opens_a_folder_and_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_opens_a_folder_without_creating_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert open_store(StoreSettings("./store")) == LocalStore(tmp_path / "store")
     assert list(tmp_path.iterdir()) == []
@@ -44,7 +44,7 @@ def test_a_store_in_a_folder_needs_no_boto3() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_a_store_that_gives_back_other_bytes_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_returns_other_bytes_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryStore, "get", lambda *_: b"stale")
     with pytest.raises(StorageError, match="returns other bytes than were written"):
         check_writable(MemoryStore())

@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "store")
 
 
-def test_what_a_killed_writer_leaves_is_invisible_and_swept_when_old(store: LocalStore) -> None:
+def test_files_of_a_killed_writer_are_invisible_and_removed_when_old(store: LocalStore) -> None:
     killed = subprocess.run([sys.executable, "-c", WRITER, str(store.root)], check=False)
     assert killed.returncode < 0
     (leftover,) = (path for path in (store.root / "film").iterdir() if path.name != "1.m4s")
@@ -114,7 +114,7 @@ def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "disk/film/1").exists()
 
 
-def test_a_store_whose_folder_is_a_file_says_so(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_stores_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"")
     store = LocalStore(tmp_path / "store")
     with pytest.raises(StorageError, match="a file exists where a folder is needed"):
@@ -123,7 +123,7 @@ def test_a_store_whose_folder_is_a_file_says_so(tmp_path: Path) -> None:
         store.get("film/1")
 
 
-def test_a_place_where_nothing_can_be_made_says_so() -> None:
+def test_an_unwritable_place_is_reported() -> None:
     with pytest.raises(StorageError, match=r"can't write film/1 in /proc/headend: .*choose another folder"):
         LocalStore(Path("/proc/headend")).put("film/1", b"x")
 
@@ -148,7 +148,7 @@ def small_disk(tmp_path: Path) -> Path:
     return disk
 
 
-def test_a_full_disk_says_so_and_keeps_the_old_object(small_disk: Path) -> None:
+def test_a_full_disk_is_reported_and_keeps_the_old_object(small_disk: Path) -> None:
     try:
         store = LocalStore(small_disk)
         store.put("a", b"old")

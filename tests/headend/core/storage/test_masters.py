@@ -30,7 +30,7 @@ class TestLocalMasters:
             assert source.url == master.url
         check_unchanged(master)
 
-    def test_progress_ends_at_the_whole(self, tmp_path: Path) -> None:
+    def test_progress_ends_at_the_full_size(self, tmp_path: Path) -> None:
         size_bytes = (9 << 20) + 1
         (tmp_path / "film.mov").write_bytes(bytes(size_bytes))
         told: list[tuple[int, int]] = []
@@ -64,7 +64,7 @@ class TestLocalMasters:
         with pytest.raises(MasterError, match="changed while it was read; wait until its delivery is complete"):
             identify(str(path), on_progress=deliver_more)
 
-    def test_what_is_no_file_is_refused(self, tmp_path: Path) -> None:
+    def test_anything_but_a_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "empty.mov").touch()
         os.mkfifo(tmp_path / "pipe.mov")
         refused = {
@@ -117,7 +117,7 @@ class TestMastersInS3:
         with pytest.raises(MasterError, match="there is no s3://"):
             check_unchanged(master, server.endpoint_url)
 
-    def test_what_is_no_object_is_refused(self, server: LocalS3) -> None:
+    def test_anything_but_an_object_is_refused(self, server: LocalS3) -> None:
         S3Store(BUCKET, "", server.endpoint_url).put("masters/empty.mov", b"")
         refused = {
             f"s3://{BUCKET}/masters/none.mov": "there is no s3://films/masters/none.mov; check the bucket and the key",
@@ -130,7 +130,7 @@ class TestMastersInS3:
             with pytest.raises(MasterError, match=reason):
                 identify(url, server.endpoint_url)
 
-    def test_wrong_credentials_are_the_stores_matter(self, rclone_s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_wrong_credentials_are_a_storage_error(self, rclone_s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "w" * 40)
         with pytest.raises(StorageError, match=r"can't access s3://films/film\.mov: access is denied"):
             identify(f"s3://{BUCKET}/film.mov", rclone_s3.endpoint_url)
@@ -157,7 +157,7 @@ class TestMastersInS3:
 
 
 class TestRedact:
-    def test_what_ffmpeg_says_of_a_master_in_s3_holds_no_secret(self, rclone_s3: LocalS3) -> None:
+    def test_ffmpegs_output_about_a_master_in_s3_contains_no_secret(self, rclone_s3: LocalS3) -> None:
         with opened(make_master(f"s3://{BUCKET}/none.mov"), rclone_s3.endpoint_url) as source:
             argv = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-v", "verbose", "-i", source.url]
             said = subprocess.run(argv, capture_output=True, check=False, text=True).stderr

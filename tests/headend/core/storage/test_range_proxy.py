@@ -68,7 +68,7 @@ def test_nothing_is_served_when_the_block_has_ended(rclone_s3: LocalS3, master_u
         get(url)
 
 
-def test_another_user_of_the_machine_is_told_nothing(tmp_path: Path) -> None:
+def test_another_user_of_the_machine_gets_no_data(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as client:
@@ -159,7 +159,7 @@ def troubled(rclone_s3: LocalS3) -> Iterator[tuple[str, Callable[[str], None]]]:
 
 
 @pytest.mark.parametrize("trouble", ["down", "broken", "silent"])
-def test_an_outage_costs_waiting_and_no_byte(
+def test_an_outage_delays_the_read_and_loses_no_byte(
     troubled: tuple[str, Callable[[str], None]], master_url: str, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(range_proxy, "READ_TIMEOUT_S", 0.4)
@@ -175,7 +175,7 @@ def test_an_outage_costs_waiting_and_no_byte(
     assert said[0].startswith("waiting for the store, for 30 s more: ")
 
 
-def test_patience_ends(
+def test_waiting_ends_after_the_given_patience(
     troubled: tuple[str, Callable[[str], None]], master_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(range_proxy, "READ_TIMEOUT_S", 1.0)

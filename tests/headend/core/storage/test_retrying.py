@@ -28,7 +28,7 @@ def settings(gate: Gate, patience_s: float) -> StoreSettings:
     return StoreSettings(f"s3://{BUCKET}/patience", gate.url, patience_s)
 
 
-def test_an_outage_is_sat_out_and_told(gate: Gate) -> None:
+def test_an_outage_is_waited_for_and_reported(gate: Gate) -> None:
     told: list[str] = []
     store = open_store(settings(gate, 60), on_wait=told.append)
     store.put("a", b"1")
@@ -42,14 +42,14 @@ def test_an_outage_is_sat_out_and_told(gate: Gate) -> None:
     assert told[0].startswith("waiting for the store, for 60 s more: can't write b in s3://")
 
 
-def test_where_patience_ends_the_first_error_is_told(gate: Gate) -> None:
+def test_after_the_given_patience_the_first_error_is_reported(gate: Gate) -> None:
     store = open_store(settings(gate, 1))
     gate.become("refuse")
     with pytest.raises(StoreUnavailable, match=r"can't write a in .*; gave up after 1 s \(--store-patience\)"):
         store.put("a", b"1")
 
 
-def test_a_task_that_is_stopped_waits_no_longer(gate: Gate) -> None:
+def test_a_cancelled_task_stops_waiting(gate: Gate) -> None:
     stopped = threading.Event()
     store = open_store(settings(gate, 600), cancelled=stopped.is_set)
     gate.become("refuse")
@@ -60,7 +60,7 @@ def test_a_task_that_is_stopped_waits_no_longer(gate: Gate) -> None:
     assert time.monotonic() - started_s < 30
 
 
-def test_what_the_store_refuses_is_not_repeated(gate: Gate) -> None:
+def test_refused_requests_are_not_repeated(gate: Gate) -> None:
     store = open_store(StoreSettings("s3://no-such-bucket-here/x", gate.url, 600))
     started_s = time.monotonic()
     with pytest.raises(StorageError):

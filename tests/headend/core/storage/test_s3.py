@@ -62,7 +62,7 @@ def test_unreachable_endpoint_gives_up_and_names_it(rclone_s3: LocalS3, monkeypa
     assert rclone_s3.secret_key not in everything_told(caught.value)
 
 
-def test_a_fault_of_the_server_may_pass(rclone_s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_server_is_temporary(rclone_s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "MAX_ATTEMPTS", 1)
     store = store_on(rclone_s3)
     store.put("a", b"x")
@@ -78,7 +78,7 @@ def test_a_missing_bucket_is_not_a_missing_object(server: LocalS3) -> None:
         assert not isinstance(caught.value, ObjectMissing)
 
 
-def test_what_was_damaged_on_the_way_is_not_stored(rclone_s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_upload_is_not_stored(rclone_s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> None:
     store = store_on(rclone_s3)
     digest_of_other_bytes = s3._md5(b"other")
     monkeypatch.setattr(s3, "_md5", lambda _: digest_of_other_bytes)
@@ -94,7 +94,9 @@ def test_a_large_file_goes_in_parts(moto_s3: LocalS3, tmp_path: Path) -> None:
     assert store.head("large").etag.endswith("-2"), "an ETag of two parts"
 
 
-def test_the_loser_of_a_race_is_told_where_the_server_can(moto_s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loser_of_a_race_gets_an_error_if_the_server_supports_it(
+    moto_s3: LocalS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = store_on(moto_s3)
     store.put("plan", b"first")
 
@@ -127,7 +129,7 @@ def test_an_endpoint_holds_a_scheme_and_no_credentials(endpoint_url: str) -> Non
     assert "hush-hush" not in everything_told(caught.value)
 
 
-def test_takes_addresses_apart() -> None:
+def test_addresses_are_split() -> None:
     assert s3.split_url("s3://films/in/a b.mov") == ("films", "in/a b.mov")
     assert s3.split_url("s3://films") == ("films", "")
 

@@ -62,7 +62,7 @@ def test_the_document_is_openapi_and_served(server: Server) -> None:
     validate(served)
 
 
-def test_every_answer_is_as_the_document_says(server: Server, queue: Queue) -> None:
+def test_every_response_matches_the_document(server: Server, queue: Queue) -> None:
     job = put(queue, "film", (State.RUNNING, "started"), share=0.4)
     for path, schema in (
         ("api/v1/overview", "Overview"),
@@ -104,7 +104,7 @@ def test_a_command_takes_effect_and_answers_with_the_job(server: Server, queue: 
         ("api/v1/jobs/JOB/commands", b"x" * 10_000, 400),
     ],
 )
-def test_what_is_wrong_gets_its_status_and_one_line(
+def test_every_error_has_its_status_and_one_line(
     path: str, body: Any, status: int, server: Server, queue: Queue
 ) -> None:
     found, document = ask(server, path.replace("JOB", put(queue, "film")), body=body)
@@ -113,7 +113,7 @@ def test_what_is_wrong_gets_its_status_and_one_line(
     assert "\n" not in document["error"]
 
 
-def test_a_token_that_may_look_may_not_operate(server: Server, queue: Queue) -> None:
+def test_a_read_token_can_not_operate(server: Server, queue: Queue) -> None:
     job = put(queue, "film")
     assert ask(server, "api/v1/jobs", READ)[0] == 200
     assert ask(server, f"api/v1/jobs/{job}/commands", READ, {"verb": "cancel"})[0] == 403
@@ -165,7 +165,7 @@ def test_without_tokens_only_loopback_is_served() -> None:
             address_of(wrong, Tokens())
 
 
-def test_a_port_in_use_is_said_in_one_line(queue: Queue) -> None:
+def test_a_port_in_use_is_reported_in_one_line(queue: Queue) -> None:
     from headend.app.jobs.console.app import Console
     from headend.core import prices
 

@@ -122,7 +122,7 @@ def test_a_failed_job_shows_its_reason_and_its_attempts_by_task(page: Any) -> No
         shoot(page, "attempts")
 
 
-def test_who_may_only_look_has_no_buttons_and_must_have_a_token(page: Any) -> None:
+def test_readers_need_a_token_and_have_no_buttons(page: Any) -> None:
     queue = Queue(MemoryStore())
     job = put(queue, "film")
     with console(queue, Floor(), Tokens(((TOKEN.encode(), Right.READ),))) as server:
@@ -146,7 +146,7 @@ class AwayStore(MemoryStore):
         return super().keys(prefix)
 
 
-def test_a_store_that_is_away_is_told_until_it_is_back(page: Any) -> None:
+def test_an_unreachable_store_is_shown_until_it_is_back(page: Any) -> None:
     queue = Queue(AwayStore())
     put(queue, "film")
     with console(queue, Floor()) as server:
@@ -158,7 +158,7 @@ def test_a_store_that_is_away_is_told_until_it_is_back(page: Any) -> None:
         page.locator("#notice").wait_for(state="hidden")
 
 
-def test_the_page_finds_a_dispatcher_again_that_was_started_anew(page: Any) -> None:
+def test_the_page_reconnects_to_a_restarted_dispatcher(page: Any) -> None:
     queue = Queue(MemoryStore())
     put(queue, "first")
     with console(queue, Floor()) as server:
