@@ -206,7 +206,7 @@ class TestStore:
         assert hashlib.sha256(store.get("film/whole.mp4")).digest() == hashlib.sha256(content).digest()
         assert path.exists()
 
-    def test_a_file_that_is_gone_is_not_a_missing_object(self, store: Store, tmp_path: Path) -> None:
+    def test_a_missing_local_file_is_not_a_missing_object(self, store: Store, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match=r"gone\.mp4 can't be read, so it can't be stored") as caught:
             store.put_file("film/whole.mp4", tmp_path / "gone.mp4")
         assert not isinstance(caught.value, ObjectMissing)

@@ -195,7 +195,7 @@ def test_a_document_that_is_damaged_while_its_job_runs_ends_neither_the_job_nor_
     with dispatching(store, "--until-idle", "--max-jobs", "1") as process:
         wait_until(lambda: queue.read(film).state is State.RUNNING)
         store.put(document(film), b"{")
-        queue.notify_of_many()  # as when somebody has queued many jobs: all running ones are looked at
+        queue.notify_of_many()  # as after somebody queued many jobs: all running ones are checked
         out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     said = [json.loads(line)["text"] for line in out.splitlines()]

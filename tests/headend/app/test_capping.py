@@ -46,7 +46,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
 def made(
     film: Film, renditions: Sequence[VideoRendition], scratch: Path, effort: Effort = Effort.DRAFT
 ) -> tuple[dict[str, Cut], dict[str, Cut], Capped]:
-    """What a chunk's renditions are at first, and when they are held to their caps."""
+    """A chunk's renditions before and after capping."""
     (chunk,) = film.chunks
     divisors = {r.id: r.rate_divisor for r in renditions}
     task = task_of(commands_of(film, effort).of(chunk, renditions), [r.id for r in renditions], chunk)
@@ -88,7 +88,7 @@ def test_every_codec_keeps_its_cap(effort: Effort, film: Film, tmp_path: Path) -
         id, cut = rendition.id, last[rendition.id]
         assert max(rates_of(cut)) <= LIMIT * rendition.cap_bps, id
         assert capped.window_bps[id] == pytest.approx(max(rates_of(cut)), abs=1)
-        # Bits that the cap allows are used.
+        # The second encode uses the bits that the cap allows.
         assert max(rates_of(cut)) > 0.6 * rendition.cap_bps, id
         assert cut.init == first[id].init
         assert [s.samples for s in cut.track.segments] == [24, 24, 24]

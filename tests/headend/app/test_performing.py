@@ -22,7 +22,7 @@ from tests.support.masters import make_film
 
 @pytest.fixture
 def smoke(tmp_path: Path) -> tuple[TaskContext, EncodeTask]:
-    """What a worker is told to do with the picture of a film of two seconds."""
+    """The context and the task of the picture of a film of two seconds."""
     film = make_film(tmp_path / "film.mp4", frame_count=50, size=(160, 90))
     settings = StoreSettings(str(tmp_path / "store"))
     encode = EncodeSettings(segment_s=Fraction(1, 4), chunk_s=Fraction(2), effort=Effort.DRAFT)
@@ -45,7 +45,7 @@ def carry_out(context: TaskContext, task: EncodeTask, folder: Path) -> Receipt:
         ("25000", "50000", "another timescale than the plan"),
     ],
 )
-def test_what_disagrees_with_the_plan_is_headends_fault_and_fails_at_once(
+def test_output_that_disagrees_with_the_plan_is_headends_fault_and_fails_at_once(
     in_the_plan: str, in_the_command: str, said: str, smoke: tuple[TaskContext, EncodeTask], tmp_path: Path
 ) -> None:
     context, task = smoke
@@ -85,12 +85,14 @@ def test_a_tasks_receipt_is_written_after_all_its_results(tmp_path: Path) -> Non
     assert not list(tmp_path.glob("headend-*"))
 
 
-def test_a_run_whose_end_got_lost_is_not_made_again(smoke: tuple[TaskContext, EncodeTask], tmp_path: Path) -> None:
+def test_a_finished_run_whose_result_got_lost_is_not_repeated(
+    smoke: tuple[TaskContext, EncodeTask], tmp_path: Path
+) -> None:
     context, task = smoke
     context = replace(context, submission="this one")
     made = carry_out(context, task, tmp_path)
     broken = replace(task, argv=("ffmpeg", "-bogus"))
     assert carry_out(context, broken, tmp_path) == made
-    for other in ("another one", ""):  # such as one that encodes anew what is there
+    for other in ("another one", ""):  # such as one that encodes finished parts again
         with pytest.raises(HeadendError):
             carry_out(replace(context, submission=other), broken, tmp_path)

@@ -151,7 +151,7 @@ def test_a_damaged_document_is_read_whole_or_refused(data: st.DataObject) -> Non
         assert isinstance(documents.read(Receipt, bytes(document)), Receipt)
 
 
-def test_nothing_but_nouns_has_a_document() -> None:
+def test_only_known_data_types_have_documents() -> None:
     with pytest.raises(NotImplementedError, match="object can't be written"):
         documents.write(object())
 

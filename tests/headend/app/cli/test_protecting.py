@@ -1,4 +1,4 @@
-"""The options of encryption."""
+"""Options for encryption."""
 
 import json
 from fractions import Fraction

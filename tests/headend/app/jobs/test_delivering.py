@@ -10,7 +10,7 @@ from tests.support.waiting import PATIENCE_S, wait_until
 
 
 class Post(Notifier):
-    """Takes messages, but for those to addresses that refuse them or never answer."""
+    """Accepts messages, except to addresses that refuse them or never answer."""
 
     def __init__(self) -> None:
         super().__init__(MemoryStore())
@@ -49,7 +49,7 @@ def make_message(receiver: str, job: str = "job", number: int = 0) -> Message:
 
 
 def run(sender: Sender, clock: Clock) -> float:
-    """Let the sender work until nothing is left; returns how long that took."""
+    """Run the sender until nothing is left; returns the time that it took."""
     while (idle_s := sender.step()) is not None:
         clock.now_s += idle_s
     return clock.now_s

@@ -3,7 +3,7 @@ import pytest
 from headend.app.jobs.forecast import WINDOW_S, Pace, Remaining, left_s
 
 
-def test_alone_a_job_takes_its_cost_over_the_speed() -> None:
+def test_a_single_job_takes_its_cost_divided_by_the_speed() -> None:
     assert left_s("a", {"a": Remaining(50, 600)}, 2.0) == 300
 
 
@@ -20,7 +20,7 @@ def test_jobs_of_equal_priority_take_turns() -> None:
 
 
 @pytest.mark.parametrize(("cost", "expected"), [(100.0, None), (0.0, 0.0)])
-def test_nobody_can_tell_while_nothing_moves(cost: float, expected: float | None) -> None:
+def test_without_progress_there_is_no_forecast(cost: float, expected: float | None) -> None:
     assert left_s("a", {"a": Remaining(50, cost)}, 0.0) == expected
 
 

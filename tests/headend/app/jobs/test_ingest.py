@@ -71,7 +71,7 @@ def test_a_restart_and_a_second_watcher_queue_nothing_twice(desk: Desk, clock: C
     ingest.put("one.mov.done", b"")
     assert len(make_watcher(ingest, store, desk, clock).scan()) == 1
     assert make_watcher(ingest, store, desk, clock).scan() == ()
-    # Killed after the job was queued, before the record was made: the same id comes again.
+    # If it is killed after the job was queued, before the record was made, the same id is used again.
     make_watcher(ingest, MemoryStore(), desk, clock).scan()
     assert len(desk.jobs) == 1
 

@@ -80,7 +80,7 @@ def make_job(*urls: str) -> Job:
 
 
 class Clock:
-    """Time that passes only where a sender has nothing to do."""
+    """A clock that advances only while a sender is idle."""
 
     now_s = 0.0
 
