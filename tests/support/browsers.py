@@ -57,14 +57,31 @@ READ = """async ({ url, x, y, width, height }) => {
 }"""
 
 
+_drivers: list[Any] = []
+
+
+@contextmanager
+def _driver() -> Iterator[Any]:
+    """Playwright's driver; a process can run only one at a time, so all browsers share it."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if _drivers:
+        yield _drivers[0]
+        return
+    with playwright.sync_playwright() as driver:
+        _drivers.append(driver)
+        try:
+            yield driver
+        finally:
+            _drivers.clear()
+
+
 @contextmanager
 def chromium(profile: Path) -> Iterator[Any]:
     """Run Debian's Chromium without a screen; skips if it or playwright is not installed."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
-        pytest.skip("no Chromium here; Debian has it as 'chromium'")
-    with playwright.sync_playwright() as driver:
+        pytest.skip("Chromium is not installed; Debian has it as 'chromium'")
+    with _driver() as driver:
         browser = driver.chromium.launch_persistent_context(
             profile, executable_path=path, args=FLAGS, viewport=DESKTOP, timeout=60_000
         )
