@@ -149,7 +149,7 @@ def test_more_viewers_than_memory_is_one_line(small: Path, capsys: pytest.Captur
     assert "viewers.sessions_per_day: 2 runs at once would take 400 GB or more" in error and error.count("\n") == 1
 
 
-def test_a_scheduler_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_unreachable_scheduler_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(["simulate", "smoke", "--scheduler", "nonsense://x", "--out", str(tmp_path)]) == 2
     assert "no Dask scheduler answers at nonsense://x" in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ PRIVATE_NAMES = {"_"}
 
 
 @pytest.mark.parametrize("module", [connections, fast_path, requests, responses, server])
-def test_only_public_names_of_others_are_used(module: object) -> None:
+def test_only_public_names_of_libraries_are_used(module: object) -> None:
     source = Path(inspect.getfile(module)).read_text(encoding="utf-8")  # type: ignore[arg-type]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
