@@ -125,8 +125,8 @@ def held_since(store: Store, title: str, release: str, pointer: Current | None) 
         return ""
     if pointer is None:
         return at
-    published_ats = [past.published_at for past in pointer.history if past.release == release]
-    if pointer.release == release or any(not _is_newer(at, published_at) for published_at in published_ats):
+    times = [past.published_at for past in pointer.history if past.release == release]
+    if pointer.release == release or any(not _is_newer(at, time) for time in times):
         return ""
     return at
 

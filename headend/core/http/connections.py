@@ -69,7 +69,7 @@ class Connection(web.RequestHandler):
         write_deadline_s: Deadline for the client to read more of the response.
         write_timeout: Ends the response at that deadline; None if nothing is being waited for.
         lost: Done when the connection is closed.
-        sending: Waits for a client that reads a response slowly that was sent at once.
+        sending: Task that waits for a slow client to read a response that was sent at once.
     """
 
     __slots__ = (
@@ -150,7 +150,7 @@ class Connection(web.RequestHandler):
         super().data_received(data)
 
     def _respond_at_once(self, message: RawRequestMessage) -> bool:
-        """Send the response to a request if the application has it; whether it did."""
+        """Send the response to a request if the application has it in memory; false if not."""
         server, transport = self.server, self.transport
         host = message.headers.get(hdrs.HOST)
         if (
@@ -164,10 +164,10 @@ class Connection(web.RequestHandler):
             return False
         started_s = monotonic()
         request = Request(message.method, message.path, message.headers, self.client, self.local, b"")
-        found = server.at_once(request)
-        if found is None:
+        answer = server.at_once(request)
+        if answer is None:
             return False
-        route, response = found
+        route, response = answer
         body = response.body
         assert isinstance(body, bytes)
         self.requests += 1
@@ -287,7 +287,7 @@ class PreparedResponse(web.StreamResponse):
         route: Name of the route, for metrics.
         response: The response.
         is_parsed: Whether the request could be parsed; if not, the application does not see it.
-        is_written: Whether the response was written before, so that only its client is waited for.
+        is_written: Whether the response is written already, and only the client must still read it.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""Read requests that arrive whole, so that small responses can be sent at once.
+"""Read requests that arrive whole, for small responses that are sent at once.
 
 aiohttp's server wakes a task for each connection, which starts another task for each request. Together they cost more
 than all the rest of a small response. Most clients send one whole request, read the response, and send the next one.
 `WholeRequests` recognises such a request with aiohttp's own parser, and `connections.Connection` answers it before it
-returns to the event loop if the application has the response in memory. Everything else goes to aiohttp's server.
+returns to the event loop if the application has the response in memory. Other requests go to aiohttp's server.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class WholeRequests:
         self._loop = loop
         self._line_bytes = line_bytes
         self._headers = headers
-        self._parser = self._made()
+        self._parser = self._new_parser()
 
     def read(self, data: bytes) -> RawRequestMessage | None:
         """The request, if the data is exactly one valid HTTP/1.1 GET that keeps the connection open; None if not."""
@@ -44,10 +44,10 @@ class WholeRequests:
             is_plain = not message.should_close and not message.upgrade and message.version == HttpVersion11
             if is_plain and payload is EMPTY_PAYLOAD:
                 return message
-        self._parser = self._made()  # the old one may wait for the rest of a body
+        self._parser = self._new_parser()  # the old one may wait for the rest of a body
         return None
 
-    def _made(self) -> HttpRequestParser:
+    def _new_parser(self) -> HttpRequestParser:
         return HttpRequestParser(
             BaseProtocol(self._loop),
             self._loop,

@@ -115,7 +115,7 @@ class ServerMetrics:
 
 
 AtOnce = Callable[[Request], tuple[str, Response] | None]
-"""Answers a request without waiting, or not at all."""
+"""Answers a request without waiting; None if it can't."""
 
 
 class Application(Protocol):
@@ -144,7 +144,7 @@ class HttpServer(web.Server):
         registry: Registry that exports its metrics.
         limits: Limits to enforce.
         methods: Methods that clients may use.
-        at_once: Returns the route and the response of a GET if nothing has to be waited for; otherwise None. The
+        at_once: Returns the route and the response of a GET that it can answer without waiting; otherwise None. The
             response has an encoded head, and its body is bytes.
 
     Attributes:
@@ -155,7 +155,7 @@ class HttpServer(web.Server):
         date_line: The Date header, renewed once a second.
         loop: The event loop.
         now_s: The event loop's time at the last check of deadlines.
-        idle_s: How long after `now_s` an idle connection ends, so that it stays for `Limits.keepalive_s` at least.
+        idle_s: Seconds from `now_s` until an idle connection is closed; at least `Limits.keepalive_s`.
         whole_requests: Parses the requests that may be answered at once.
     """
 
@@ -195,7 +195,7 @@ class HttpServer(web.Server):
         return Connection(
             self,
             self.loop,
-            keepalive_timeout=math.inf,  # it knows nothing of requests that are answered at once
+            keepalive_timeout=math.inf,  # aiohttp doesn't count requests that are answered at once
             access_log=None,
             logger=log,
             max_line_size=self.limits.line_bytes,
