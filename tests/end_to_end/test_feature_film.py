@@ -27,9 +27,8 @@ from tests.support.browsers import Viewer, chromium
 from tests.support.long_films import BEEP_S, PITCHES_HZ, RATE_HZ, LongFilm, make_long_film
 from tests.support.text import srt
 
-# A browser plays in real time, also where other work takes its turn. What is broken fails three times.
 # Two hours are encoded in a quarter of an hour on two quiet cores, for each kind of store.
-pytestmark = [pytest.mark.heavy, pytest.mark.flaky(reruns=2), pytest.mark.timeout(3 * 3600)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(3 * 3600)]
 
 ROOT = Path(__file__).parents[2]
 DURATION_S = 7200
@@ -191,8 +190,13 @@ def url(made: Made) -> Iterator[str]:
         yield address
 
 
-# What is heard and read while the film plays, with the film's time, in seconds. The first beep is kept with its
-# samples. The analyser holds the last 683 ms of the sound, so a page that gets little of a busy machine misses nothing.
+LATE_MS = 150
+"""A page whose timer is later than that has not run in time, so its clock and its sound don't belong together."""
+ATTEMPTS = 10
+"""Times that the last beep is played until the page runs in time."""
+
+# Records the first beep with its samples, and the time of each cue. The analyser holds the last 683 ms of the sound, so
+# a page that runs late on a busy machine still finds the beep; ``late_ms`` says how late the timer was then.
 ATTEND = """(beepSamples) => {
   const context = new AudioContext({ sampleRate: 48000 });
   const ear = context.createAnalyser();
@@ -203,7 +207,10 @@ ATTEND = """(beepSamples) => {
   const sound = new Float32Array(ear.fftSize);
   window.beep = null;
   window.cues = {};
+  let last = performance.now();
   setInterval(() => {
+    const late_ms = performance.now() - last - 50;
+    last = performance.now();
     if (video.paused || video.seeking) return;
     const now = video.currentTime;
     for (const track of video.textTracks) {
@@ -215,7 +222,7 @@ ATTEND = """(beepSamples) => {
     const start = sound.findIndex((sample) => Math.abs(sample) > 0.05);
     if (start < 0 || start + beepSamples > sound.length) return;
     const samples = Array.from(sound.subarray(start, start + beepSamples));
-    beep = { time: now - (sound.length - start) / 48000, samples };
+    beep = { time: now - (sound.length - start) / 48000, samples, late_ms };
   }, 50);
 }"""
 
@@ -235,8 +242,22 @@ def strength(samples: Sequence[float], pitch_hz: int) -> float:
     return float(abs(np.dot(samples, np.exp(-2j * np.pi * pitch_hz * times_s))))
 
 
+def play_beep(viewer: Viewer, beep_s: float) -> dict[str, Any]:
+    """Play a beep, again if the page ran late then; returns its time and samples."""
+    for _ in range(ATTEMPTS):
+        viewer.pause()
+        viewer.seek(beep_s - 2)
+        viewer.ask("(window.beep = null, window.cues = {})")
+        viewer.play()
+        viewer.wait("beep !== null")
+        heard: dict[str, Any] = viewer.ask("beep")
+        if heard["late_ms"] <= LATE_MS:
+            return heard
+    pytest.fail(f"the page ran later than {LATE_MS} ms in each of {ATTEMPTS} attempts: this machine is too busy")
+
+
 def check_last_minute(browser: Any, url: str, film: LongFilm, player: str, manifest: str) -> float:
-    """Jump to the last beep of the film; returns how long it took until the title could be played, in seconds."""
+    """Check the film around its last beep; returns the seconds until the title could be played."""
     began_s = time.monotonic()
     with Viewer(browser, url, TITLE, player, manifest) as viewer:
         opened_s = time.monotonic() - began_s
@@ -254,10 +275,7 @@ def check_last_minute(browser: Any, url: str, film: LongFilm, player: str, manif
         assert before == number - 1
 
         viewer.page.evaluate(ATTEND, int(BEEP_S * RATE_HZ))
-        viewer.seek(beep_s - 2)
-        viewer.play()
-        viewer.wait("beep !== null")
-        heard = viewer.ask("beep")
+        heard = play_beep(viewer, beep_s)
         # Browsers update the time at least four times a second.
         assert heard["time"] == pytest.approx(beep_s, abs=0.3)
         first, second = (strength(heard["samples"], pitch_hz) for pitch_hz in PITCHES_HZ)
