@@ -121,8 +121,11 @@ def sentence(report: QualityReport) -> str:
     low = min(best, key=lambda rendition: rendition.mean or 0)
     worst_segment = min((rendition.worst.mean for rendition in best if rendition.worst), default=0.0)
     remarked = f"; {remarks} remark{'s' if remarks > 1 else ''} below" if remarks else ""
+    thresholds = report.thresholds
+    excused = low.mean is not None and (low.mean < thresholds.min_vmaf or worst_segment < thresholds.min_segment)
+    outcome = "passes, but is too short or too small to be held to limits on VMAF" if excused else "passes"
     return (
-        f"The release passes: the best rendition of every codec has a mean VMAF of {low.mean:.1f} or more, and no "
+        f"The release {outcome}: the best rendition of every codec has a mean VMAF of {low.mean:.1f} or more, and no "
         f"measured segment of these is below {worst_segment:.1f}{remarked}."
     )
 

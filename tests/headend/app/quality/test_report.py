@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from headend.app.quality import judging
-from headend.app.quality.report import render
+from headend.app.quality.report import render, sentence
 from headend.core.media import Codec
 from headend.core.media.quality import (
     Outcome,
@@ -73,6 +73,15 @@ def test_the_cells_of_a_short_title_show_time_and_score() -> None:
     page = render(report(rendition(500, 80), rendition(3000, 95)), ())
 
     assert "segment 6 at 00:10.0: 95.0, worst frame 95.0" in page
+
+
+def test_a_title_that_is_too_short_for_limits_does_not_pass_without_a_word() -> None:
+    def told(vmaf: float) -> str:
+        shown = SegmentQuality(1, vmaf, vmaf, 0, (vmaf,) * 6, 50)
+        return sentence(judged(report(rendition(3000, vmaf, shown), evenly=(1,))))
+
+    assert told(92).startswith("The release passes: the best rendition")
+    assert told(40).startswith("The release passes, but is too short or too small to be held to limits on VMAF: ")
 
 
 def test_every_failure_has_a_remedy_and_remarks_have_none() -> None:
