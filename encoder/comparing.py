@@ -110,8 +110,7 @@ def of_picture(master: Master, input_url: str, piece: Piece, zero_s: Fraction) -
         _seek(container, piece.stream, first_s - AROUND_S)
         held: VideoFrame | None = None
         for frame in _decoded(container, stream):
-            if isinstance(frame, VideoFrame) and frame.pts is not None:
-                at_s = frame.pts * (stream.time_base or Fraction(1))
+            if isinstance(frame, VideoFrame) and (at_s := _shown_s(frame, stream)) is not None:
                 if at_s > last_s:
                     break
                 if at_s >= first_s:
@@ -152,8 +151,8 @@ def first_frame_s(master: Master, input_url: str, stream: int) -> Fraction:
     with opened(master, input_url) as container:
         picture = container.streams[stream]
         for frame in _decoded(container, picture):
-            if isinstance(frame, VideoFrame) and frame.pts is not None:
-                return Fraction(frame.pts * (picture.time_base or Fraction(1)))
+            if isinstance(frame, VideoFrame) and (at_s := _shown_s(frame, picture)) is not None:
+                return at_s
     return Fraction(0)
 
 
@@ -168,6 +167,16 @@ def _seek(container: InputContainer, stream: int, at_s: Fraction) -> None:
         return
     chosen = container.streams[stream]
     container.seek(int(at_s / (chosen.time_base or Fraction(1))), stream=chosen)
+
+
+def _shown_s(frame: VideoFrame, stream: Stream) -> Fraction | None:
+    """When a frame is shown; None if that is not known.
+
+    Some containers state presentation times for some frames only, such as MPEG-PS. For the others, FFmpeg derives the
+    time from the order in which frames leave the decoder, and so do the commands that encode.
+    """
+    ticks = frame.pts if frame.pts is not None else frame.dts
+    return None if ticks is None else Fraction(ticks * (stream.time_base or Fraction(1)))
 
 
 def _decoded(container: InputContainer, stream: Stream) -> Iterator[Any]:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from encoder.comparing import Piece, of_picture
+from encoder.comparing import Piece, first_frame_s, of_picture
+from encoder.probing import probe
 from tests.support.channels import make_channels
-from tests.support.masters import make_film, master_of, run_ffmpeg
+from tests.support.masters import make_film, master_of, rewrap, run_ffmpeg
+from tests.support.other_masters import with_repeated_fields
 
 PROGRAM = """
 import sys
@@ -43,3 +45,12 @@ def test_one_picture_is_shown_as_long_as_nothing_follows_it(at_s: int, tmp_path:
     )  # fmt: skip
 
     assert of_picture(master_of(film), str(film), Piece(made, 0), Fraction(0)) == ""
+
+
+def test_the_first_frame_is_found_where_few_packets_say_when_they_are_shown(tmp_path: Path) -> None:
+    mpeg4 = make_film(tmp_path / "film.mp4", codec="mpeg4", codec_args=("-bf", "2"), size=(160, 90), frame_count=20)
+    for film in (with_repeated_fields(tmp_path / "film.vob", frame_count=24), rewrap(tmp_path / "film.avi", mpeg4)):
+        track = probe(master_of(film), str(film)).video
+
+        assert track is not None
+        assert first_frame_s(master_of(film), str(film), track.index) == track.start_s
